@@ -1,0 +1,75 @@
+# The only door. `make` alone lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+CODE := services sandbox tests bench
+
+.PHONY: help setup run demo test e2e lint types fmt check docs docs-check bench lock clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.venv/created:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
+	@echo "creating .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/run: .venv/created requirements-sandbox.lock
+	@echo "installing what the sandbox needs"
+	@$(INSTALL) -r requirements-sandbox.lock
+	@$(BIN)/python -m sandbox setup
+	@touch $@
+
+.venv/dev: .venv/run requirements-dev.lock
+	@echo "installing what development needs"
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+setup: .venv/dev ## install everything that development needs
+
+run: .venv/run ## start the sandbox, show the documents' examples, stay until Ctrl-C
+	@exec $(BIN)/python -m sandbox run
+
+demo: .venv/run ## send the documents' examples to the running sandbox
+	@$(BIN)/python -m sandbox demo
+
+test: .venv/dev ## every test, on servers of its own
+	@$(BIN)/python -m pytest
+
+e2e: .venv/dev ## the tests that drive a whole sandbox from outside
+	@$(BIN)/python -m pytest tests/e2e
+
+lint: .venv/dev ## style and the direction of imports
+	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "run 'make fmt'"; exit 1; }
+	@$(BIN)/ruff check --quiet $(CODE)
+	@$(BIN)/lint-imports --no-cache
+
+types: .venv/dev ## mypy, strict
+	@$(BIN)/mypy
+
+fmt: .venv/dev ## format, and fix what can be fixed
+	@$(BIN)/ruff check --fix --quiet $(CODE) || true
+	@$(BIN)/ruff format --quiet $(CODE)
+
+docs: .venv/dev ## write the generated documents anew
+	@$(BIN)/python -m services docs write
+
+docs-check: .venv/dev
+	@$(BIN)/python -m services docs check
+
+check: lint types docs-check ## lint, types, import contracts, generated documents up to date
+
+bench: .venv/dev ## measure the whole sandbox and print a report
+	@$(BIN)/python -m bench
+
+lock: .venv/dev ## resolve the dependencies anew
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade pyproject.toml --extra sandbox --extra dev -o requirements-dev.lock
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements-dev.lock pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements-dev.lock pyproject.toml --extra sandbox -o requirements-sandbox.lock
+
+clean: ## remove the sandbox's data, caches and the virtual environment
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m sandbox down >/dev/null 2>&1 || true; fi
+	rm -rf .sandbox .cache .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build
