@@ -1,0 +1,97 @@
+"""A process's life: parts start in order, work until a signal, drain in reverse order, exit 0."""
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import uvloop
+
+from services.chassis import metrics
+from services.chassis.health import Health
+from services.chassis.logs import configure, logger
+from services.chassis.settings import ServiceSettings, shown
+
+LOOP_DELAY = metrics.histogram("event_loop_delay_seconds", "How late the event loop runs what is due.")
+BUILD = metrics.gauge("build_info", "Always 1; the labels tell what runs.", ["service", "version", "python"])
+
+VERSION = "0.1.0"
+_LOG = logger(__name__)
+
+
+class Part(Protocol):
+    """Something that lives as long as the process: a server, a consumer, a client."""
+
+    async def start(self) -> None:
+        """Begin; must not wait for other processes."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish what is in flight and let go."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A composed process: its parts in the order in which they start."""
+
+    name: str
+    health: Health
+    parts: Sequence[Part]
+    heartbeat_s: float = field(default=0.25)
+
+
+def run(name: str, settings: ServiceSettings, compose: Callable[[], Awaitable[Service]]) -> None:
+    """Run until SIGTERM or SIGINT. `compose` builds the service inside the event loop."""
+    configure(name, settings.log_level)
+    _LOG.info("starting", settings=shown(settings), version=VERSION)
+    BUILD.labels(name, VERSION, sys.version.split()[0]).set(1)
+    uvloop.run(_live(settings, compose))
+
+
+async def _live(settings: ServiceSettings, compose: Callable[[], Awaitable[Service]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    service = await compose()
+    started: list[Part] = []
+    try:
+        for part in service.parts:
+            await part.start()
+            started.append(part)
+        # What was built to stay need not be looked at again by every collection.
+        gc.collect()
+        gc.freeze()
+        await _heartbeat(stop, service.heartbeat_s)
+    finally:
+        service.health.draining = True
+        _LOG.info("draining")
+        await _stop(started, settings.drain_timeout_s)
+        _LOG.info("stopped")
+
+
+async def _heartbeat(stop: asyncio.Event, every_s: float) -> None:
+    loop = asyncio.get_running_loop()
+    while not stop.is_set():
+        due = loop.time() + every_s
+        try:
+            async with asyncio.timeout_at(due):
+                await stop.wait()
+        except TimeoutError:
+            LOOP_DELAY.observe(max(loop.time() - due, 0.0))
+
+
+async def _stop(parts: Sequence[Part], within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            for part in reversed(parts):
+                try:
+                    await part.stop()
+                except Exception:  # noqa: BLE001 - the other parts must still stop
+                    _LOG.exception("a part did not stop cleanly", part=type(part).__name__)
+    except TimeoutError:
+        _LOG.error("draining took too long; leaving the rest")

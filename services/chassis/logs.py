@@ -1,0 +1,78 @@
+"""JSON lines on standard output, with what is known of the request bound to each."""
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import structlog
+
+LONGEST = 200
+MOST_LINES = 60
+
+
+def configure(service: str, level: str) -> None:
+    """Send everything that is logged, third parties' words included, to stdout as one JSON object a line."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.EventRenamer("message"),
+        _name(service),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared[:-2],
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared[:-2],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.ExceptionRenderer(_traceback),
+                *shared[-2:],
+                structlog.processors.JSONRenderer(ensure_ascii=True),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # Group joins and topic look-ups at start log harmless errors; our own metrics and health tell what matters.
+    logging.getLogger("aiokafka").setLevel(max(logging.CRITICAL, root.level))
+    logging.getLogger("pymongo").setLevel(max(logging.WARNING, root.level))
+
+
+def _name(service: str) -> structlog.typing.Processor:
+    def add(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        event["service"] = service
+        return event
+
+    return add
+
+
+def _traceback(exc_info: structlog.typing.ExcInfo) -> str:
+    """Where it happened. An exception's message may quote what was sent: no line grows long, nor the whole."""
+    lines = "".join(traceback.format_exception(*exc_info)).splitlines()
+    return "\n".join(line[:LONGEST] for line in lines[-MOST_LINES:])
+
+
+def logger(name: str) -> structlog.stdlib.BoundLogger:
+    """The logger of a module."""
+    found: structlog.stdlib.BoundLogger = structlog.get_logger(name)
+    return found
+
+
+def visible(text: str) -> str:
+    """What a user sent, fit for a log line: escaped, and at most 200 characters of it."""
+    # Escaping makes text longer, never shorter: what is cut off here could not have been shown.
+    escaped = text[: LONGEST + 1].encode("unicode_escape").decode("ascii")
+    return escaped if len(escaped) <= LONGEST else escaped[: LONGEST - 3] + "..."

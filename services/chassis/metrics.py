@@ -1,0 +1,64 @@
+"""Metrics: declared once with a sentence, exposed at `/metrics`, listed in the documentation."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+prometheus_client.ProcessCollector(registry=REGISTRY)
+prometheus_client.GCCollector(registry=REGISTRY)
+prometheus_client.PlatformCollector(registry=REGISTRY)
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000)
+BYTES = (256, 1_024, 4_096, 16_384, 65_536, 102_400, 1_048_576, 8_388_608)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One metric, as the documentation lists it."""
+
+    name: str
+    kind: str
+    sentence: str
+    labels: tuple[str, ...]
+
+
+DECLARED: dict[str, Declared] = {}
+_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")
+_LABEL = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def counter(name: str, sentence: str, labels: Sequence[str] = ()) -> Counter:
+    """Declare a count that only grows; `name` ends in `_total`."""
+    _declare(name, "counter", sentence, labels)
+    return Counter(name, sentence, labels, registry=REGISTRY)
+
+
+def gauge(name: str, sentence: str, labels: Sequence[str] = ()) -> Gauge:
+    """Declare a value that goes up and down."""
+    _declare(name, "gauge", sentence, labels)
+    return Gauge(name, sentence, labels, registry=REGISTRY)
+
+
+def histogram(name: str, sentence: str, labels: Sequence[str] = (), *, buckets: Sequence[float] = SECONDS) -> Histogram:
+    """Declare a distribution; `name` ends in its unit."""
+    _declare(name, "histogram", sentence, labels)
+    return Histogram(name, sentence, labels, registry=REGISTRY, buckets=buckets)
+
+
+def _declare(name: str, kind: str, sentence: str, labels: Sequence[str]) -> None:
+    if name in DECLARED:
+        raise ValueError(f"metric {name} is declared twice")
+    if not _NAME.fullmatch(name) or (kind == "counter") != name.endswith("_total"):
+        raise ValueError(f"{name} is no name for a {kind}")
+    if not sentence.endswith("."):
+        raise ValueError(f"metric {name} lacks its sentence")
+    if not all(_LABEL.fullmatch(label) for label in labels) or len(set(labels)) < len(labels):
+        raise ValueError(f"metric {name} has labels that are none: {labels}")
+    DECLARED[name] = Declared(name, kind, sentence, tuple(labels))

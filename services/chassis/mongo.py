@@ -1,0 +1,147 @@
+"""MongoDB behind one seam: Motor or PyMongo's own async client, and their differences hidden.
+
+A collection taken from here acknowledges a write when a majority has it in its journal. What both drivers spell the
+same (`find`, `insert_many`, `bulk_write`, `update_one`, …) is called on the collection itself; cursors of `find` are
+read with `async for` or `to_list(None)`.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
+
+from services.chassis.errors import Away
+from services.chassis.settings import MongoSettings
+
+DURABLE = WriteConcern(w="majority", j=True)
+
+DUPLICATE_KEY = 11000
+_INDEX_CONFLICTS = (85, 86)
+# Interrupted, stepping down, shutting down, out of disk, out of time: the server's words for "not now".
+_TRANSIENT = frozenset(
+    {6, 7, 50, 64, 79, 89, 91, 100, 112, 189, 237, 251, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031}
+)
+
+Document = Mapping[str, Any]
+
+
+class Mongo:
+    """A client and its database. Belongs to the event loop in which it was made."""
+
+    def __init__(self, client: Any, database: str) -> None:
+        self.client = client
+        self._database = client.get_database(database, write_concern=DURABLE)
+        self._is_motor = isinstance(client, AsyncIOMotorClient)
+
+    @classmethod
+    def connect(cls, settings: MongoSettings, *, retry_writes: bool = True) -> "Mongo":
+        """A client that connects on first use. Without `retry_writes` the caller repeats what failed."""
+        driver: Any = AsyncIOMotorClient if settings.mongo_driver == "motor" else AsyncMongoClient
+        timeout_ms = settings.mongodb_timeout_ms
+        client = driver(
+            settings.mongodb_uri.get_secret_value(),
+            retryWrites=retry_writes,
+            timeoutMS=timeout_ms,
+            serverSelectionTimeoutMS=timeout_ms,
+            connectTimeoutMS=timeout_ms,
+            appname="tillstream",
+            tz_aware=True,
+        )
+        return cls(client, settings.mongodb_database)
+
+    def collection(self, name: str) -> Any:
+        """The collection, with durable writes."""
+        return self._database[name]
+
+    async def ping(self) -> None:
+        """Return if a primary answers; raises `Away`."""
+        with answering():
+            await self._database.command("ping", read_preference=ReadPreference.PRIMARY)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        closing = self.client.close()
+        if closing is not None:
+            await closing
+
+    async def start(self) -> None:
+        """Nothing: it connects on first use."""
+
+    async def stop(self) -> None:
+        """Let go of all connections."""
+        await self.close()
+
+    async def aggregate(self, collection: Any, pipeline: Sequence[Document], **options: Any) -> list[dict[str, Any]]:
+        """All that the pipeline yields; raises `Away`."""
+        with answering():
+            cursor = collection.aggregate(list(pipeline), **options)
+            if not self._is_motor:
+                cursor = await cursor
+            found: list[dict[str, Any]] = await cursor.to_list(None)
+            return found
+
+    @asynccontextmanager
+    async def watch(self, collection: Any, pipeline: Sequence[Document], **options: Any) -> AsyncIterator[Any]:
+        """A change stream, already open on the server when the block begins; raises `Away`."""
+        with answering():
+            stream = collection.watch(list(pipeline), **options)
+            if not self._is_motor:
+                stream = await stream
+            async with stream as changes:
+                if self._is_motor:
+                    # Motor opens the stream with the first read; later changes would otherwise be missed until then.
+                    await changes.try_next()
+                yield changes
+
+
+@contextmanager
+def answering(what: str = "MongoDB") -> Iterator[None]:
+    """Raise `Away` where the database does not answer, or does not say whether it did what it was asked."""
+    try:
+        yield
+    except PyMongoError as error:
+        if is_away(error):
+            raise Away(what) from error
+        raise
+
+
+def is_away(error: PyMongoError) -> bool:
+    """Whether the same call may succeed later."""
+    if isinstance(error, BulkWriteError):
+        details = error.details or {}
+        codes = {fault.get("code") for fault in details.get("writeErrors", ())}
+        return bool(details.get("writeConcernErrors")) or bool(codes & _TRANSIENT)
+    if isinstance(error, (ConnectionFailure, WTimeoutError)) or error.timeout:
+        return True
+    return isinstance(error, OperationFailure) and error.code in _TRANSIENT
+
+
+def duplicates(error: BulkWriteError) -> list[int]:
+    """Which of the operations met a key that is there already; raises the error if anything else went wrong."""
+    details = error.details or {}
+    faults = details.get("writeErrors", [])
+    if is_away(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
+        raise error
+    return [fault["index"] for fault in faults]
+
+
+async def expire_after(mongo: Mongo, collection: str, field: str, seconds: int) -> None:
+    """Keep the collection's TTL index on this field as it should be; raises `Away`."""
+    with answering():
+        target = mongo.collection(collection)
+        try:
+            await target.create_index([(field, 1)], name=f"{field}_1", expireAfterSeconds=seconds)
+        except OperationFailure as error:
+            if error.code not in _INDEX_CONFLICTS:
+                raise
+            change = {"name": f"{field}_1", "expireAfterSeconds": seconds}
+            await target.database.command("collMod", collection, index=change)
