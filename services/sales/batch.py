@@ -1,0 +1,85 @@
+"""What a request to import becomes: records that are accepted, records that are not, and notes."""
+
+from datetime import UTC, tzinfo
+from enum import StrEnum
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from services.sales.faults import Fault
+from services.sales.records import Record
+
+MOST_RECORDS = 100
+
+
+class NoteCode(StrEnum):
+    """What was normalised or ignored without refusing anything."""
+
+    UNKNOWN_FIELD = "UNKNOWN_FIELD"
+    TIMEZONE_ASSUMED = "TIMEZONE_ASSUMED"
+    RETURN_ON_ORDERS_PATH = "RETURN_ON_ORDERS_PATH"
+    TRAILING_CHARACTERS_IGNORED = "TRAILING_CHARACTERS_IGNORED"
+
+
+class Note(Struct, frozen=True, gc=False):
+    """Something the client may want to know; `index` is None where the whole body is meant."""
+
+    index: int | None
+    code: str
+    detail: str
+
+
+class RequestPath(NamedTuple):
+    """Where a body was sent.
+
+    `user_id` (decoded) stands in the path of a PUT, which takes one record; `mode` is the query's, known and in lower
+    case.
+    """
+
+    kind: str
+    user_id: str | None = None
+    mode: str | None = None
+
+
+class SiteRules(NamedTuple):
+    """What the site, and the apiKey in the path, say about records."""
+
+    site: int
+    time_zone: tzinfo = UTC
+    channel: str | None = None
+
+
+class Refusal(Struct, frozen=True, gc=False):
+    """A record that intake does not accept. Ids are None where they are missing or at fault themselves.
+
+    `received` is the record as JSON, without the personal data that it was refused for.
+    """
+
+    index: int
+    order_id: str | None
+    return_id: str | None
+    user_id: str | None
+    mode: str
+    faults: list[Fault]
+    received: str
+
+
+class Batch(Struct, frozen=True):
+    """The records of one request, good and bad sorted, each with its index; `kind` and `mode` are the job's."""
+
+    kind: str
+    mode: str
+    total: int
+    good: list[tuple[int, Record]]
+    refused: list[Refusal]
+    notes: list[Note]
+
+
+class BodyRefused(Exception):  # noqa: N818 - a refusal, not a mistake of ours
+    """The body as a whole cannot be imported. `detail` quotes nothing of it."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail

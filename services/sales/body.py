@@ -1,0 +1,70 @@
+"""A request's body: JSON or not, and how many records. What is refused here is refused as a whole."""
+
+from typing import Any
+
+from services.sales.batch import MOST_RECORDS, BodyRefused
+from services.values.strict_json import Malformed, check_utf8, elements, first_value, parse
+
+_SPACE = b" \t\r\n"
+
+
+def record_texts(body: bytes, *, strict: bool, most: int) -> tuple[list[bytes], bool]:
+    """The JSON text of each record, and whether stray characters after the first value were ignored.
+
+    Raises `BodyRefused`, and nothing else. The texts are JSON; their depth is not checked yet.
+    """
+    try:
+        check_utf8(body)
+        value, is_tail_ignored = first_value(body, strict=strict)
+    except Malformed as bad:
+        raise malformed(bad) from None
+    texts = _texts(value.strip(_SPACE))
+    if refused := _refused(texts, most=most):
+        parse_at(value, base=0)
+        raise refused
+    return texts or [], is_tail_ignored
+
+
+def parse_at(text: bytes, *, base: int) -> Any:
+    """Decode one value of the body, which begins at byte `base`. Raises `BodyRefused` where it nests too deeply."""
+    try:
+        return parse(text)
+    except Malformed as bad:
+        raise malformed(bad, base=base) from None
+
+
+def count_refused(count: int, *, most: int) -> BodyRefused | None:
+    """Why a body with so many records is refused, or None."""
+    if count == 0:
+        return BodyRefused(400, "EMPTY_BATCH", "The body holds no record")
+    if count > most:
+        allowed = "one record" if most == 1 else f"at most {most} records"
+        return BodyRefused(
+            413, "TOO_MANY_RECORDS", f"The body holds {count} records; {allowed} can be sent in a request"
+        )
+    return None
+
+
+def malformed(bad: Malformed, *, base: int = 0) -> BodyRefused:
+    """The refusal of what is not JSON; `base` is where the text that was looked at begins in the body."""
+    return BodyRefused(400, "MALFORMED_JSON", f"The body is not JSON: {bad.reason} at byte {base + bad.offset}")
+
+
+def _refused(texts: list[bytes] | None, *, most: int) -> BodyRefused | None:
+    if texts is None:
+        return BodyRefused(400, "INVALID_TYPE", "The body must be an object or an array of objects")
+    return count_refused(len(texts), most=most)
+
+
+def most_records(*, is_single: bool) -> int:
+    """How many records a request can hold."""
+    return 1 if is_single else MOST_RECORDS
+
+
+def _texts(value: bytes) -> list[bytes] | None:
+    if value.startswith(b"{"):
+        return [value]
+    if not value.startswith(b"["):
+        return None
+    texts = [bytes(raw) for raw in elements(value)]
+    return texts if all(text.startswith(b"{") for text in texts) else None

@@ -1,0 +1,88 @@
+"""Why a record is not accepted: a closed set of codes, and how each is put into words.
+
+Messages name fields and limits. They quote nothing that was sent, except the id of an unknown product.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from itertools import islice
+
+from msgspec import Struct
+
+from services.values.wrong import Wrong
+
+MOST_FAULTS = 20
+WARNING = "WARNING"
+ERROR = "ERROR"
+
+
+class Code(StrEnum):
+    """Stable codes of faults. A code is never given another meaning."""
+
+    MISSING_FIELD = "MISSING_FIELD"
+    INVALID_TYPE = "INVALID_TYPE"
+    INVALID_VALUE = "INVALID_VALUE"
+    INVALID_DATE = "INVALID_DATE"
+    FUTURE_DATE = "FUTURE_DATE"
+    INVALID_CURRENCY = "INVALID_CURRENCY"
+    INVALID_QUANTITY = "INVALID_QUANTITY"
+    ALIAS_CONFLICT = "ALIAS_CONFLICT"
+    MODE_CONFLICT = "MODE_CONFLICT"
+    USER_ID_MISMATCH = "USER_ID_MISMATCH"
+    AMBIGUOUS_RECORD = "AMBIGUOUS_RECORD"
+    DUPLICATE_IN_BATCH = "DUPLICATE_IN_BATCH"
+    PII_NOT_HASHED = "PII_NOT_HASHED"
+    PRODUCT_NOT_FOUND = "PRODUCT_NOT_FOUND"
+    UNPROCESSABLE = "UNPROCESSABLE"
+
+
+# Time may heal these: the same record, sent again, can be accepted.
+_RETRYABLE = frozenset({Code.FUTURE_DATE, Code.PRODUCT_NOT_FOUND})
+
+
+class Fault(Struct, frozen=True, gc=False):
+    """One reason why a record was not accepted. `field` is a JSON pointer, empty for the record as a whole."""
+
+    code: str
+    field: str
+    message: str
+    level: str = WARNING
+    product_id: str | None = None
+    retryable: bool = False
+
+
+def fault(code: Code, field: str, message: str) -> Fault:
+    """A fault of the record itself."""
+    return Fault(code.value, field, message, retryable=code in _RETRYABLE)
+
+
+def missing(field: str) -> Fault:
+    """A mandatory field is absent or null."""
+    return fault(Code.MISSING_FIELD, field, f"{_name(field)} is required")
+
+
+def ill(field: str, wrong: Wrong) -> Fault:
+    """A field's value does not fit."""
+    return fault(Code(wrong.kind.value), field, f"{_name(field)} {wrong.phrase}")
+
+
+def product_not_found(field: str, product_id: str) -> Fault:
+    """The catalogue of the site does not hold a product."""
+    message = f"No product is found for product ID {product_id}"
+    return Fault(Code.PRODUCT_NOT_FOUND.value, field, message, product_id=product_id, retryable=True)
+
+
+def unprocessable() -> Fault:
+    """The system, not the record, is at fault."""
+    return Fault(Code.UNPROCESSABLE.value, "", "The record could not be processed", level=ERROR)
+
+
+def first_faults(faults: Iterable[Fault]) -> list[Fault]:
+    """As many faults as are reported of one record."""
+    return list(islice(faults, MOST_FAULTS))
+
+
+def _name(field: str) -> str:
+    """What a message calls the value at a pointer: the last name in it, with a position where it is a list's."""
+    *_, parent, last = ("", *field.split("/"))
+    return f"{parent}[{last}]" if last.isdecimal() else last

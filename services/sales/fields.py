@@ -1,0 +1,54 @@
+"""The limits of every field, once, for records from JSON and from Kafka alike."""
+
+from collections.abc import Sequence
+
+from services.values.identifiers import LONGEST_ID, text_wrong
+from services.values.personal import is_personal
+from services.values.wrong import Kind, Wrong
+
+LONGEST_USER_ID = 256
+LONGEST_STORE_ID = 256
+LONGEST_CHANNEL = 128
+LONGEST_PAYMENT_METHOD = 64
+LONGEST_HASH = 256
+LONGEST_SEGMENT = 256
+LONGEST_COUPON_CODE = 128
+LONGEST_CREDIT_TYPE = 64
+MOST_LINES = 500
+LARGEST_QUANTITY = 2**31 - 1
+SMALLEST_REGION, LARGEST_REGION = -(2**63), 2**63 - 1
+AHEAD_US = 5 * 60 * 1_000_000
+
+_PERSONAL = Wrong(Kind.PERSONAL, "must be a hash, not personal data")
+NO_QUANTITY = Wrong(Kind.QUANTITY, f"must be an integer from 1 to {LARGEST_QUANTITY}")
+_LINES = Wrong(Kind.VALUE, f"must hold 1 to {MOST_LINES} lines")
+
+
+def id_wrong(text: str, *, longest: int = LONGEST_ID) -> Wrong | None:
+    """An identifier is not empty, bounded, and free of control characters."""
+    return text_wrong(text, longest=longest, shortest=1)
+
+
+def hash_wrong(text: str) -> Wrong | None:
+    """A hash is a bounded text that is not the very thing it should hide."""
+    if is_personal(text):
+        return _PERSONAL
+    return text_wrong(text, longest=LONGEST_HASH)
+
+
+def quantity_wrong(quantity: int) -> Wrong | None:
+    """A quantity is a positive 32-bit integer."""
+    return None if 1 <= quantity <= LARGEST_QUANTITY else NO_QUANTITY
+
+
+def lines_wrong(lines: Sequence[object]) -> Wrong | None:
+    """A record has lines, and not too many."""
+    return None if 1 <= len(lines) <= MOST_LINES else _LINES
+
+
+def segments_wrong(segments: Sequence[str]) -> Wrong | None:
+    """Each segment is a bounded text; how many there are is bounded by the request."""
+    for segment in segments:
+        if wrong := text_wrong(segment, longest=LONGEST_SEGMENT):
+            return Wrong(wrong.kind, f"has an element that {wrong.phrase}")
+    return None

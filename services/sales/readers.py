@@ -1,0 +1,102 @@
+"""JSON values to canonical values, one reader for each kind of field. The limits are those of `fields`."""
+
+from decimal import Decimal
+from typing import Any
+
+from services.sales import fields
+from services.sales.records import MODES
+from services.values.identifiers import read_identifier, read_text
+from services.values.wrong import Kind, Wrong
+
+_SEGMENTS = Wrong(Kind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
+
+
+def channel(value: object) -> str | Wrong:
+    """A free text."""
+    return read_text(value, longest=fields.LONGEST_CHANNEL)
+
+
+def user_id(value: object) -> str | Wrong:
+    """A longer id."""
+    return read_identifier(value, longest=fields.LONGEST_USER_ID)
+
+
+def store_id(value: object) -> str | Wrong:
+    """A longer id."""
+    return read_identifier(value, longest=fields.LONGEST_STORE_ID)
+
+
+def payment_method(value: object) -> str | Wrong:
+    """A free text."""
+    return read_text(value, longest=fields.LONGEST_PAYMENT_METHOD)
+
+
+def coupon_code(value: object) -> str | Wrong:
+    """A free text."""
+    return read_text(value, longest=fields.LONGEST_COUPON_CODE)
+
+
+def credit_type(value: object) -> str | Wrong:
+    """A free text."""
+    return read_text(value, longest=fields.LONGEST_CREDIT_TYPE)
+
+
+def hashed(value: object) -> str | Wrong:
+    """A hash, and nothing that it should hide."""
+    if not isinstance(value, str):
+        return Wrong(Kind.TYPE, "must be a string")
+    return fields.hash_wrong(value) or value
+
+
+def mode(value: object) -> str | Wrong:
+    """One of the modes, in any case."""
+    if not isinstance(value, str):
+        return Wrong(Kind.TYPE, "must be a string")
+    word = value.lower() if value.isascii() else value
+    return word if word in MODES else Wrong(Kind.VALUE, "must be offline or online")
+
+
+def region_id(value: object) -> int | Wrong:
+    """A signed 64-bit integer, as a number without fraction or exponent."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return Wrong(Kind.TYPE, "must be an integer")
+    if not fields.SMALLEST_REGION <= value <= fields.LARGEST_REGION:
+        return Wrong(Kind.VALUE, "must be a signed 64-bit integer")
+    return value
+
+
+def segments(value: object) -> list[str] | Wrong:
+    """Texts from an array of strings or numbers, or from one string with commas, whose empty parts do not count."""
+    if isinstance(value, str):
+        texts = [part.strip() for part in value.split(",") if part.strip()]
+    elif isinstance(value, list):
+        if not all(isinstance(item, str | int | Decimal) and not isinstance(item, bool) for item in value):
+            return _SEGMENTS
+        texts = [_segment(item) for item in value]
+    else:
+        return _SEGMENTS
+    return fields.segments_wrong(texts) or texts
+
+
+def quantity(value: object) -> int | Wrong:
+    """A positive 32-bit integer, as any number that has such a value: 2.0 is 2."""
+    if isinstance(value, Decimal):
+        # Bounded before it is computed: the exponent is the client's.
+        value = int(value) if 1 <= value <= fields.LARGEST_QUANTITY and value == value.to_integral_value() else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return fields.NO_QUANTITY
+    return fields.quantity_wrong(value) or value
+
+
+def lines(value: object) -> list[Any] | Wrong:
+    """An array of lines, not empty and not too long; the lines are not looked at."""
+    if not isinstance(value, list):
+        return Wrong(Kind.TYPE, "must be an array")
+    return fields.lines_wrong(value) or value
+
+
+def _segment(item: str | int | Decimal) -> str:
+    if isinstance(item, int):
+        text = read_identifier(item, longest=fields.LONGEST_SEGMENT)
+        return "9" * (fields.LONGEST_SEGMENT + 1) if isinstance(text, Wrong) else text
+    return str(item)

@@ -1,0 +1,132 @@
+"""Orders and returns in their canonical form: what travels in Kafka, with the names and the order of the schemas.
+
+Money is Decimal, times are microseconds since 1970 UTC, enumerations are their symbols.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from msgspec import Struct
+
+ORDERS = "orders"
+RETURNS = "returns"
+OFFLINE = "offline"
+ONLINE = "online"
+MODES = frozenset({OFFLINE, ONLINE})
+
+
+class JobHeader(Struct, frozen=True, gc=False):
+    """What every record and every event of an import job repeats of it. A job is identified by (site, job_id)."""
+
+    site: int
+    job_id: str
+    total: int
+    created_at: int
+    mode: str
+    type: str
+
+
+class JobRef(Struct, frozen=True, gc=False):
+    """The import job that a record belongs to, and its place in it."""
+
+    job_id: str
+    index: int
+    total: int
+    created_at: int
+    mode: str
+    type: str
+
+
+class OrderLine(Struct, frozen=True, gc=False):
+    """One product on an order."""
+
+    product_id: str
+    sku_id: str | None
+    quantity: int
+    unit_price: Decimal
+
+
+class ReturnLine(Struct, frozen=True, gc=False):
+    """One product on a return."""
+
+    product_id: str
+    sku_id: str | None
+    quantity: int
+    unit_price: Decimal
+    credit_type: str | None
+
+
+class Order(Struct, frozen=True, gc=False):
+    """One imported order. An upsert by (site, channel, id)."""
+
+    site: int
+    job: JobRef | None
+    accepted_at: int
+    id: str
+    channel: str | None
+    user_id: str
+    date_time: int
+    utc_offset_minutes: int
+    mode: str
+    payment_method: str | None
+    payment_kind: str | None
+    email_hash: str | None
+    cc_hash: str | None
+    store_id: str | None
+    region_id: int | None
+    segment_ids: list[str]
+    segment_names: list[str]
+    currency: str
+    coupon_code: str | None
+    coupon_value: Decimal | None
+    line_items: list[OrderLine]
+
+
+class Return(Struct, frozen=True, gc=False):
+    """One imported return. An upsert by (site, channel, order_id, return_id)."""
+
+    site: int
+    job: JobRef | None
+    accepted_at: int
+    order_id: str
+    return_id: str
+    channel: str | None
+    user_id: str
+    date_time: int
+    utc_offset_minutes: int
+    mode: str
+    payment_method: str | None
+    payment_kind: str | None
+    email_hash: str | None
+    cc_hash: str | None
+    store_id: str | None
+    region_id: int | None
+    segment_ids: list[str]
+    segment_names: list[str]
+    currency: str
+    return_value: Decimal | None
+    line_items: list[ReturnLine]
+
+
+Record = Order | Return
+Line = OrderLine | ReturnLine
+
+
+def lines_of(record: Record) -> Sequence[Line]:
+    """The lines of an order or of a return."""
+    return record.line_items
+
+
+def of_job(header: JobHeader, *, index: int) -> JobRef:
+    """The place of record `index` in a job."""
+    return JobRef(header.job_id, index, header.total, header.created_at, header.mode, header.type)
+
+
+def order_id_of(record: Record) -> str:
+    """The id of an order; of a return, that of the order that is returned."""
+    return record.id if isinstance(record, Order) else record.order_id
+
+
+def return_id_of(record: Record) -> str | None:
+    """The id of a return; None of an order."""
+    return record.return_id if isinstance(record, Return) else None

@@ -1,0 +1,198 @@
+"""The rules that a record must keep, however it came: applied to what REST clients and Kafka producers send alike.
+
+Nothing is normalised here: a currency in lower case is an unknown currency.
+"""
+
+from collections.abc import Callable, Container, Iterator
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from typing import NamedTuple
+
+from services.sales import fields
+from services.sales.faults import Code, Fault, fault, first_faults, ill, product_not_found
+from services.sales.records import MODES, Line, Order, Record, ReturnLine, lines_of
+from services.sales.soundness import is_sound
+from services.values.currencies import currency_wrong
+from services.values.decimals import amount_wrong
+from services.values.identifiers import text_wrong
+from services.values.instants import EARLIEST_US, FURTHEST_OFFSET_MINUTES, LATEST_US
+from services.values.wrong import Wrong
+
+
+class Given(NamedTuple):
+    """What the rules compare a record with."""
+
+    now_us: int
+    currencies: AbstractSet[str]
+
+
+Rule = Callable[[Record, Given], Iterator[Fault]]
+
+
+def check(record: Record, *, now_us: int, currencies: AbstractSet[str]) -> list[Fault]:
+    """All faults of a record, in the order of the rules, the first 20; empty where it keeps every rule."""
+    if is_sound(record, now_us=now_us, currencies=currencies):
+        return []
+    given = Given(now_us, currencies)
+    return first_faults(found for rule in RULES for found in rule(record, given))
+
+
+def missing_products(record: Record, known: Container[str]) -> list[Fault]:
+    """One fault for each distinct product of the record that is not `known`; the first 20."""
+    unknown: dict[str, int] = {}
+    for position, line in enumerate(lines_of(record)):
+        if line.product_id not in known:
+            unknown.setdefault(line.product_id, position)
+    # An id that is no id has its own fault already, and must not be quoted.
+    return first_faults(
+        product_not_found(f"/lineItems/{position}/productId", product_id)
+        for product_id, position in unknown.items()
+        if fields.id_wrong(product_id) is None
+    )
+
+
+def future_fault(field: str, us: int, *, now_us: int) -> Fault | None:
+    """The fault of an instant too far ahead, or None."""
+    if us <= now_us + fields.AHEAD_US:
+        return None
+    return fault(Code.FUTURE_DATE, field, f"{field[1:]} must not be more than 5 minutes ahead")
+
+
+def identity_is_given(record: Record, _: Given) -> Iterator[Fault]:
+    """Ids of the record: see `fields.id_wrong`."""
+    if isinstance(record, Order):
+        yield from _ill("/id", fields.id_wrong(record.id))
+    else:
+        yield from _ill("/orderId", fields.id_wrong(record.order_id))
+        yield from _ill("/returnId", fields.id_wrong(record.return_id))
+
+
+def channel_is_bounded(record: Record, _: Given) -> Iterator[Fault]:
+    """A channel is a free text."""
+    yield from _text("/channel", record.channel, longest=fields.LONGEST_CHANNEL)
+
+
+def user_is_given(record: Record, _: Given) -> Iterator[Fault]:
+    """Every sale has a shopper."""
+    yield from _ill("/userId", fields.id_wrong(record.user_id, longest=fields.LONGEST_USER_ID))
+
+
+def date_is_past(record: Record, given: Given) -> Iterator[Fault]:
+    """A sale has happened; its instant is one that every calendar can show, its offset one that clocks can have."""
+    if record.date_time < EARLIEST_US:
+        yield fault(Code.INVALID_DATE, "/dateTime", "dateTime is before the year 1")
+    elif late := future_fault("/dateTime", record.date_time, now_us=given.now_us):
+        yield late
+    if abs(record.utc_offset_minutes) > FURTHEST_OFFSET_MINUTES:
+        yield fault(Code.INVALID_DATE, "/utcOffsetMinutes", "utcOffsetMinutes must be less than a day")
+
+
+def acceptance_is_past(record: Record, given: Given) -> Iterator[Fault]:
+    """Readers keep the record with the greatest acceptedAt, so one far ahead would never be replaced."""
+    if not EARLIEST_US <= record.accepted_at <= LATEST_US:
+        yield fault(Code.INVALID_DATE, "/acceptedAt", "acceptedAt must be in the years 1 to 9999")
+    elif late := future_fault("/acceptedAt", record.accepted_at, now_us=given.now_us):
+        yield late
+
+
+def mode_is_known(record: Record, _: Given) -> Iterator[Fault]:
+    """A sale was made offline or online."""
+    if record.mode not in MODES:
+        yield fault(Code.INVALID_VALUE, "/mode", "mode must be offline or online")
+
+
+def payment_method_is_bounded(record: Record, _: Given) -> Iterator[Fault]:
+    """A payment method is a free text."""
+    yield from _text("/paymentMethod", record.payment_method, longest=fields.LONGEST_PAYMENT_METHOD)
+
+
+def hashes_hide(record: Record, _: Given) -> Iterator[Fault]:
+    """No personal data where a hash belongs."""
+    for field, value in (("/emailHash", record.email_hash), ("/ccHash", record.cc_hash)):
+        if value is not None:
+            yield from _ill(field, fields.hash_wrong(value))
+
+
+def region_fits(record: Record, _: Given) -> Iterator[Fault]:
+    """A region is a signed 64-bit integer."""
+    region = record.region_id
+    if region is not None and not fields.SMALLEST_REGION <= region <= fields.LARGEST_REGION:
+        yield fault(Code.INVALID_VALUE, "/regionId", "regionId must be a signed 64-bit integer")
+
+
+def store_is_an_id(record: Record, _: Given) -> Iterator[Fault]:
+    """A store, where given, is an id."""
+    if record.store_id is not None:
+        yield from _ill("/storeId", fields.id_wrong(record.store_id, longest=fields.LONGEST_STORE_ID))
+
+
+def segments_are_texts(record: Record, _: Given) -> Iterator[Fault]:
+    """Segments are bounded texts."""
+    yield from _ill("/segmentIds", fields.segments_wrong(record.segment_ids))
+    yield from _ill("/segmentNames", fields.segments_wrong(record.segment_names))
+
+
+def currency_is_known(record: Record, given: Given) -> Iterator[Fault]:
+    """A currency is an ISO 4217 code in upper case."""
+    yield from _ill("/currency", currency_wrong(record.currency, given.currencies))
+
+
+def values_are_amounts(record: Record, _: Given) -> Iterator[Fault]:
+    """The coupon of an order, the value of a return."""
+    if isinstance(record, Order):
+        yield from _text("/couponCode", record.coupon_code, longest=fields.LONGEST_COUPON_CODE)
+        yield from _amount("/couponValue", record.coupon_value)
+    else:
+        yield from _amount("/returnValue", record.return_value)
+
+
+def lines_are_sound(record: Record, _: Given) -> Iterator[Fault]:
+    """Every line names a product, a quantity and a price."""
+    if wrong := fields.lines_wrong(record.line_items):
+        yield ill("/lineItems", wrong)
+        return
+    for position, line in enumerate(lines_of(record)):
+        yield from _line(f"/lineItems/{position}", line)
+
+
+RULES: tuple[Rule, ...] = (
+    identity_is_given,
+    channel_is_bounded,
+    user_is_given,
+    date_is_past,
+    acceptance_is_past,
+    mode_is_known,
+    payment_method_is_bounded,
+    hashes_hide,
+    region_fits,
+    store_is_an_id,
+    segments_are_texts,
+    currency_is_known,
+    values_are_amounts,
+    lines_are_sound,
+)
+
+
+def _line(at: str, line: Line) -> Iterator[Fault]:
+    yield from _ill(f"{at}/productId", fields.id_wrong(line.product_id))
+    if line.sku_id is not None:
+        yield from _ill(f"{at}/skuId", fields.id_wrong(line.sku_id))
+    yield from _ill(f"{at}/quantity", fields.quantity_wrong(line.quantity))
+    yield from _amount(f"{at}/unitPrice", line.unit_price)
+    if isinstance(line, ReturnLine):
+        yield from _text(f"{at}/creditType", line.credit_type, longest=fields.LONGEST_CREDIT_TYPE)
+
+
+def _ill(field: str, wrong: Wrong | None) -> Iterator[Fault]:
+    if wrong is not None:
+        yield ill(field, wrong)
+
+
+def _text(field: str, text: str | None, *, longest: int) -> Iterator[Fault]:
+    if text is not None:
+        yield from _ill(field, text_wrong(text, longest=longest))
+
+
+def _amount(field: str, amount: Decimal | None) -> Iterator[Fault]:
+    if amount is not None:
+        yield from _ill(field, amount_wrong(amount))

@@ -1,0 +1,137 @@
+"""What became of records, told in runs: letters, rows of ids, failures, cut into events of bounded size."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from msgspec import json
+
+from services.sales.batch import Batch, Refusal
+from services.sales.facts import FAILED, SILENT, SUCCEEDED, Failure, Run
+from services.sales.faults import Fault
+from services.sales.records import RETURNS, JobHeader, JobRef, Record, order_id_of, return_id_of
+from services.sales.rendering import canonical_text
+from services.values.time_uuids import is_uuid
+
+MOST_IN_RUN = 100
+LARGEST_RUN = 512 * 1024
+_FAILURE_OVERHEAD = 64
+
+Row = list[str | None] | None
+
+
+class Verdict(NamedTuple):
+    """What became of one record of a job: no faults, or some. `record` is None where its bytes could not be read."""
+
+    position: int
+    record: Record | None
+    faults: Sequence[Fault] = ()
+
+
+class _Told(NamedTuple):
+    """One record's share of a run."""
+
+    position: int
+    row: Row
+    failure: Failure | None
+    size: int
+
+
+def runs_of_refusals(batch: Batch) -> list[Run]:
+    """The records that intake refused, in runs that hold no success; empty if there are none."""
+    return _runs(_refused(refusal, batch.kind, batch.mode) for refusal in batch.refused)
+
+
+def runs_of_verdicts(header: JobHeader, verdicts: Iterable[Verdict]) -> list[Run]:
+    """What became of records of one job, in the order of the verdicts.
+
+    A run ends where the next record is not behind the last, where it would grow over 100 letters, or too large.
+    """
+    return _runs(_judged(verdict, header.type, header.mode) for verdict in verdicts)
+
+
+def misplaced(job: JobRef, *, largest_total: int) -> str | None:
+    """Why a record cannot belong to the job that it names, or None. Such a record is no record of any job."""
+    if not is_uuid(job.job_id):
+        return "jobId is not a UUID in lower case"
+    if not 0 < job.total <= largest_total:
+        return "total is out of bounds"
+    if not 0 <= job.index < job.total:
+        return "index is not below total"
+    return None
+
+
+def _refused(refusal: Refusal, kind: str, mode: str) -> _Told:
+    row = _row(kind, refusal.order_id, refusal.return_id, refusal.user_id)
+    failure = Failure(
+        refusal.index, refusal.order_id, refusal.return_id, refusal.mode, refusal.faults, _bounded(refusal.received)
+    )
+    return _told(refusal.index, row, failure, own_mode=refusal.mode, job_mode=mode)
+
+
+def _judged(verdict: Verdict, kind: str, mode: str) -> _Told:
+    record = verdict.record
+    if record is None:
+        return _told(verdict.position, None, Failure(verdict.position, None, None, mode, list(verdict.faults), None))
+    if not verdict.faults:
+        row = _row(kind, order_id_of(record), return_id_of(record), record.user_id)
+        return _told(verdict.position, row, None, own_mode=record.mode, job_mode=mode)
+    faults = list(verdict.faults)
+    # An id that is the fault is no id: it is not told.
+    ill = {fault.field for fault in faults if fault.code.startswith("INVALID")}
+    order_id = None if ill & {"/id", "/orderId"} else order_id_of(record)
+    return_id = None if "/returnId" in ill else return_id_of(record)
+    row = _row(kind, order_id, return_id, None if "/userId" in ill else record.user_id)
+    failure = Failure(verdict.position, order_id, return_id, record.mode, faults, _bounded(canonical_text(record)))
+    return _told(verdict.position, row, failure, own_mode=record.mode, job_mode=mode)
+
+
+def _bounded(text: str) -> str | None:
+    # One record alone must not make an event that cannot be sent.
+    return text if len(text.encode()) <= LARGEST_RUN else None
+
+
+def _row(kind: str, order_id: str | None, return_id: str | None, user_id: str | None) -> list[str | None]:
+    return [order_id, return_id, user_id] if kind == RETURNS else [order_id, user_id]
+
+
+def _told(position: int, row: Row, failure: Failure | None, *, own_mode: str = "", job_mode: str = "") -> _Told:
+    if row is not None and own_mode != job_mode:
+        row.append(own_mode)
+    return _Told(position, row, failure, _row_size(row) + (0 if failure is None else _failure_size(failure)))
+
+
+def _row_size(row: Row) -> int:
+    return 4 * sum(len(part or "null") for part in row or ())
+
+
+def _failure_size(failure: Failure) -> int:
+    faults = sum(len(fault.field) + 2 * len(fault.message) + _FAILURE_OVERHEAD for fault in failure.faults)
+    return _FAILURE_OVERHEAD + faults + len((failure.record or "").encode())
+
+
+def _runs(told: Iterable[_Told]) -> list[Run]:
+    stretches: list[list[_Told]] = []
+    size = 0
+    for one in told:
+        size += one.size
+        if not stretches or not _continues(stretches[-1], one) or size > LARGEST_RUN:
+            stretches.append([])
+            size = one.size
+        stretches[-1].append(one)
+    return [_run(stretch) for stretch in stretches]
+
+
+def _continues(stretch: list[_Told], one: _Told) -> bool:
+    return stretch[-1].position < one.position < stretch[0].position + MOST_IN_RUN
+
+
+def _run(stretch: list[_Told]) -> Run:
+    first = stretch[0].position
+    length = stretch[-1].position - first + 1
+    letters = [SILENT] * length
+    rows: list[Row] = [None] * length
+    for one in stretch:
+        letters[one.position - first] = SUCCEEDED if one.failure is None else FAILED
+        rows[one.position - first] = one.row
+    failures = [one.failure for one in stretch if one.failure is not None]
+    return Run(first, "".join(letters), json.encode(rows).decode(), failures)

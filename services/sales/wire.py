@@ -1,0 +1,28 @@
+"""The codecs of the schemas that ingest and validator share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.sales.codec import Codec
+from services.sales.facts import Expired, Failure, JobEvent, Judged, Opened, Run
+from services.sales.faults import Fault
+from services.sales.records import JobRef, Order, OrderLine, Return, ReturnLine
+
+
+def order_codec(definition: Mapping[str, Any], *, prefix: bytes = b"") -> Codec[Order]:
+    """Reads and writes orders; `definition` is the schema as parsed JSON."""
+    return Codec(definition, _types(Order, OrderLine, JobRef), prefix=prefix)
+
+
+def return_codec(definition: Mapping[str, Any], *, prefix: bytes = b"") -> Codec[Return]:
+    """Reads and writes returns."""
+    return Codec(definition, _types(Return, ReturnLine, JobRef), prefix=prefix)
+
+
+def job_event_codec(definition: Mapping[str, Any], *, prefix: bytes = b"") -> Codec[JobEvent]:
+    """Reads and writes events of jobs."""
+    return Codec(definition, _types(JobEvent, Opened, Judged, Expired, Run, Failure, Fault), prefix=prefix)
+
+
+def _types(*types: type) -> dict[str, type]:
+    return {kind.__name__: kind for kind in types}

@@ -1,0 +1,23 @@
+"""ISO 4217 codes. Which codes there are comes in by argument."""
+
+from collections.abc import Set as AbstractSet
+
+from services.values.wrong import Kind, Wrong
+
+DEFAULT = "USD"
+
+_UNKNOWN = Wrong(Kind.CURRENCY, "must be an ISO 4217 currency code")
+
+
+def currency_wrong(code: str, known: AbstractSet[str]) -> Wrong | None:
+    """What is wrong with a code that should be canonical (upper case) already, or None."""
+    return None if code in known else _UNKNOWN
+
+
+def read_currency(value: object, known: AbstractSet[str]) -> str | Wrong:
+    """The code in upper case; any case is taken."""
+    if not isinstance(value, str):
+        return _UNKNOWN
+    # Only ASCII letters: `upper()` of others may turn into a code.
+    code = value.upper() if value.isascii() else value
+    return currency_wrong(code, known) or code

@@ -1,0 +1,105 @@
+"""Instants: ISO 8601 texts, microseconds since 1970 and back."""
+
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from typing import NamedTuple
+
+from services.values.wrong import Kind, Wrong
+
+MICROSECONDS = 1_000_000
+FURTHEST_OFFSET_MINUTES = 23 * 60 + 59
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
+_ONE = timedelta(microseconds=1)
+_MINUTE = timedelta(minutes=1)
+_OFFSET = re.compile(r"[+-][0-9]{2}:[0-5][0-9]")
+_parse = datetime.fromisoformat
+# What calendars of other languages can still show: years 1 to 9999 in UTC.
+EARLIEST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _ONE
+LATEST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _ONE
+
+# Calendar dates, extended or basic; fractions of a second of any length; the offset is read apart.
+_SHAPE = re.compile(
+    r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?"
+    r"|[0-9]{8}T[0-9]{4}(?:[0-9]{2}(?:[.,][0-9]+)?)?)"
+    r"(?:Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?"
+)
+_LONGEST_TEXT = 64
+_LONGEST_USUAL = 25
+_ILL_FORMED = Wrong(Kind.DATE, "must be an ISO 8601 date and time such as 2007-04-25T14:30:00+09:00")
+
+
+class Instant(NamedTuple):
+    """A point in time, and the offset from UTC in which it was stated; `is_assumed` if the text had none."""
+
+    us: int
+    offset_minutes: int
+    is_assumed: bool
+
+
+def read_instant(value: object, *, zone: tzinfo) -> Instant | Wrong:
+    """A date and time in ISO 8601. Without offset it is read in `zone`; digits beyond microseconds are cut off."""
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not _SHAPE.fullmatch(value):
+        return _ILL_FORMED
+    try:
+        local = datetime.fromisoformat(value)
+        offset = local.utcoffset()
+        is_assumed = offset is None
+        if offset is None:
+            # Hours told twice are read as the first, skipped ones with the offset before the gap.
+            offset = local.replace(tzinfo=zone).utcoffset() or timedelta()
+    except (ValueError, OverflowError):
+        return _ILL_FORMED
+    us = (local.replace(tzinfo=UTC) - _EPOCH - offset) // _ONE
+    if not EARLIEST_US <= us <= LATEST_US:
+        return _ILL_FORMED
+    return Instant(us, offset // _MINUTE, is_assumed)
+
+
+def read_usual_instant(text: str) -> tuple[int, int] | None:
+    """Microseconds and offset of a text like 2007-04-25T14:30:00+09:00 or …Z; None says: ask `read_instant`."""
+    # Bounded first: what is asked for is remembered.
+    offset = _usual_offset(text[19:]) if len(text) <= _LONGEST_USUAL else None
+    if offset is None or text[10] != "T" or text[13] != ":" or text[16] != ":" or text[5] == "W":
+        return None
+    try:
+        since = _parse(text[:19]) - _NAIVE_EPOCH
+    except (ValueError, TypeError):
+        return None
+    us = (since.days * 86_400 + since.seconds - offset * 60) * MICROSECONDS
+    return (us, offset) if EARLIEST_US <= us <= LATEST_US else None
+
+
+@lru_cache(maxsize=512)
+def _usual_offset(text: str) -> int | None:
+    if text == "Z":
+        return 0
+    if not _OFFSET.fullmatch(text):
+        return None
+    minutes = int(text[1:3]) * 60 + int(text[4:6])
+    return None if minutes > FURTHEST_OFFSET_MINUTES else -minutes if text[0] == "-" else minutes
+
+
+def utc_text(us: int, *, digits: int) -> str:
+    """`us` in UTC with a `Z` and as many fraction digits as asked for (at least 3)."""
+    moment = _EPOCH + timedelta(microseconds=us)
+    fraction = f"{moment.microsecond:06d}".ljust(digits, "0")[:digits]
+    return f"{moment.replace(microsecond=0, tzinfo=None).isoformat()}.{fraction}Z"
+
+
+def local_text(us: int, *, offset_minutes: int) -> str:
+    """`us` as it was stated: local time and offset, with as many fraction digits as it needs.
+
+    In UTC where the offset is none or would leave the calendar.
+    """
+    moment = _EPOCH + timedelta(microseconds=us)
+    with suppress(ValueError, OverflowError):
+        moment = moment.astimezone(timezone(timedelta(minutes=offset_minutes)))
+    text = moment.replace(microsecond=0).isoformat()
+    if moment.microsecond:
+        fraction = f"{moment.microsecond:06d}".rstrip("0")
+        text = f"{text[:19]}.{fraction}{text[19:]}"
+    return text

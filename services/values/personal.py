@@ -1,0 +1,33 @@
+"""Recognises personal data where a hash was asked for."""
+
+import unicodedata
+
+SHORTEST_CARD, LONGEST_CARD = 13, 19
+REMOVED = "[removed]"
+
+_SEPARATORS = str.maketrans("", "", " -\t\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+
+
+def is_personal(text: str) -> bool:
+    """Whether `text` holds an @, or is the number of a card once spaces and hyphens are taken out.
+
+    Look-alikes (full-width digits, a small commercial at) count as what they look like.
+    """
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    if "@" in text:
+        return True
+    if text.isalnum() and not SHORTEST_CARD <= len(text) <= LONGEST_CARD:
+        return False
+    return is_card_number(text.translate(_SEPARATORS))
+
+
+def is_card_number(digits: str) -> bool:
+    """Whether `digits` are 13–19 decimal digits that pass Luhn's check."""
+    return SHORTEST_CARD <= len(digits) <= LONGEST_CARD and digits.isdecimal() and _passes_luhn(digits)
+
+
+def _passes_luhn(digits: str) -> bool:
+    numbers = [int(digit) for digit in reversed(digits)]
+    doubled = (2 * number - 9 if number > 4 else 2 * number for number in numbers[1::2])
+    return (sum(numbers[0::2]) + sum(doubled)) % 10 == 0

@@ -1,0 +1,142 @@
+"""JSON as bytes from strangers: nothing but JSON, in UTF-8, of bounded depth."""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from services.values.decimals import HugeNumber, read_number
+
+DEEPEST = 64
+_LONGEST_INTEGER = 1000
+
+_BYTE = re.compile(r"\(byte (\d+)\)$")
+_TRAILING = "trailing characters"
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_IGNORABLE = re.compile(rb"(?:[ \t\r\n\]}]|\xc2\xa0)*")
+
+
+class Malformed(Exception):  # noqa: N818 - it says what the text is
+    """A text is not JSON. `offset` is the byte at which that shows; `reason` echoes nothing."""
+
+    def __init__(self, reason: str, *, offset: int) -> None:
+        super().__init__(f"{reason} (byte {offset})")
+        self.reason = reason
+        self.offset = offset
+
+
+def check_utf8(body: bytes) -> None:
+    """Raise `Malformed` unless all of `body` is UTF-8. The JSON decoder looks only at what it needs."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as bad:
+            raise Malformed("not UTF-8", offset=bad.start) from None
+
+
+def first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
+    """The first JSON value in `body`, and whether stray characters after it were ignored.
+
+    Only whitespace, no-break spaces and closing brackets are ignored; with `strict` not even those, except whitespace.
+    """
+    try:
+        _skip(body)
+    except msgspec.DecodeError as error:
+        if _TRAILING not in str(error):
+            raise Malformed(_reason(error), offset=_offset(error, body)) from None
+        # Of trailing characters the decoder names the byte after the first.
+        end = _offset(error, body) - 1
+    except RecursionError:
+        raise too_deep(body) from None
+    else:
+        return body, False
+    tail = _IGNORABLE.match(body, end)
+    ignored = end if strict or tail is None else tail.end()
+    if ignored < len(body):
+        raise Malformed("characters after the end", offset=ignored)
+    return body[:end], True
+
+
+def parse(text: bytes) -> Any:
+    """Decode one JSON value: fractions and exponents as Decimal, integers of any size, of equal keys the last.
+
+    Raises `Malformed`, and nothing else.
+    """
+    try:
+        value = _decode(text)
+    except UnicodeDecodeError:
+        check_utf8(text)
+        raise
+    except msgspec.ValidationError:
+        value = _parse_huge(text)
+    except msgspec.DecodeError as error:
+        raise Malformed(_reason(error), offset=_offset(error, text)) from None
+    except RecursionError:
+        raise too_deep(text) from None
+    if _is_deeper(value, DEEPEST):
+        raise too_deep(text)
+    return value
+
+
+def elements(text: bytes) -> list[msgspec.Raw]:
+    """The elements of an array that `first_value` has found to be JSON, undecoded."""
+    return _elements(text)
+
+
+def too_deep(text: bytes) -> Malformed:
+    """The complaint about nesting, with the place where it becomes too much."""
+    depth = 0
+    for token in _TOKENS.finditer(text):
+        match text[token.start()]:
+            case 0x5B | 0x7B:
+                depth += 1
+                if depth > DEEPEST:
+                    return Malformed("nested too deeply", offset=token.start())
+            case 0x5D | 0x7D:
+                depth -= 1
+    return Malformed("nested too deeply", offset=len(text))
+
+
+def _integer(literal: str) -> int | HugeNumber:
+    return int(literal) if len(literal) <= _LONGEST_INTEGER else HugeNumber(literal)
+
+
+def _parse_huge(text: bytes) -> Any:
+    # The fast decoder refuses integers of thousands of digits, which are JSON all the same.
+    first_value(text, strict=True)
+    try:
+        return json.loads(text, parse_float=read_number, parse_int=_integer)
+    except RecursionError:
+        raise too_deep(text) from None
+
+
+def _is_deeper(value: object, deepest: int) -> bool:
+    level = [value]
+    for _ in range(deepest):
+        level = [
+            child
+            for parent in level
+            if type(parent) is dict or type(parent) is list
+            for child in (parent.values() if type(parent) is dict else parent)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _offset(error: msgspec.DecodeError, text: bytes) -> int:
+    found = _BYTE.search(str(error))
+    return int(found[1]) if found else len(text)
+
+
+def _reason(error: msgspec.DecodeError) -> str:
+    # The decoder's own words quote no input: "invalid character", "expected ':'".
+    message = _BYTE.sub("", str(error)).removeprefix("JSON is malformed: ").strip()
+    return "ends too early" if "truncated" in message else message
+
+
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
+_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode = msgspec.json.Decoder(float_hook=read_number).decode
