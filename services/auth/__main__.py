@@ -1,0 +1,18 @@
+"""`python -m services.auth`: settings → app → run."""
+
+from functools import partial
+
+from services.auth.app import compose
+from services.auth.settings import AuthSettings
+from services.chassis.lifecycle import run
+from services.chassis.settings import load
+
+
+def main() -> None:
+    """Run auth until it is told to stop."""
+    settings = load(AuthSettings)
+    run("auth", settings, partial(compose, settings))
+
+
+if __name__ == "__main__":
+    main()

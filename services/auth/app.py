@@ -1,0 +1,180 @@
+"""Composition of auth: the only place where settings, flows and adapters meet."""
+
+import secrets
+import time
+from functools import partial
+
+from services.auth import api, office, wire
+from services.auth.audit import AuditLog
+from services.auth.domain.caller import networks
+from services.auth.domain.revocation import Revocation
+from services.auth.domain.site import Site
+from services.auth.flow import World
+from services.auth.hasher import ArgonHasher
+from services.auth.inspector import JwtInspector
+from services.auth.keyring import KeyWorld, tend_keys
+from services.auth.office import Office
+from services.auth.publisher import KafkaPublisher
+from services.auth.settings import AuthSettings
+from services.auth.signer import JwtSigner
+from services.auth.store import MongoClients, MongoKeys, MongoRevocations, MongoSites
+from services.auth.upkeep import Upkeep
+from services.auth.vault import KeyVault
+from services.chassis import web
+from services.chassis.errors import Away
+from services.chassis.health import Health
+from services.chassis.lifecycle import Service
+from services.chassis.mongo import Mongo
+from services.chassis.producer import Producer
+from services.chassis.ratelimit import RateLimit
+from services.chassis.registry import Schemas
+from services.chassis.revocations import Revocations
+from services.chassis.sites import Sites
+from services.chassis.table import Table
+from services.topics import AUTH_REVOCATIONS, AUTH_SITES
+
+KEYS_EVERY_S = 30.0
+PUBLISH_EVERY_S = 60.0
+# Topics have microseconds, the store floating seconds.
+ROUNDING_S = 0.000_01
+TRIES_WINDOW_S = 60.0
+DAY_S = 86_400
+
+
+def new_id() -> str:
+    """An id that nobody can guess."""
+    return secrets.token_hex(16)
+
+
+def new_secret() -> str:
+    """256 random bits, in letters that need no escaping anywhere."""
+    return secrets.token_urlsafe(32)
+
+
+def publisher_of(producer: Producer, schemas: Schemas) -> KafkaPublisher:
+    """Sites and revocations to Kafka."""
+    return KafkaPublisher(producer, site=schemas["site"], revocation=schemas["revocation"])
+
+
+def office_of(mongo: Mongo, producer: Producer, schemas: Schemas, *, who: str, where: str) -> Office:
+    """What managing sites and clients takes, in the name of `who`."""
+    return Office(
+        sites=MongoSites(mongo),
+        clients=MongoClients(mongo),
+        revocations=MongoRevocations(mongo),
+        hasher=ArgonHasher(),
+        publisher=publisher_of(producer, schemas),
+        audit=AuditLog(),
+        now=time.time,
+        new_id=new_id,
+        new_secret=new_secret,
+        who=who,
+        where=where,
+    )
+
+
+def key_world(settings: AuthSettings, mongo: Mongo) -> tuple[KeyWorld, JwtSigner]:
+    """What tending the signing keys takes, and the signer that uses them."""
+    vault = KeyVault(settings.encryption_key, settings.auth_algorithm)
+    signer = JwtSigner(vault.open, settings.auth_algorithm, now=time.time)
+    world = KeyWorld(
+        keys=MongoKeys(mongo),
+        vault=vault,
+        signer=signer,
+        audit=AuditLog(),
+        lifetime_s=settings.signing_key_lifetime_days * DAY_S,
+        algorithm=settings.auth_algorithm,
+        now=time.time,
+    )
+    return world, signer
+
+
+async def compose(settings: AuthSettings) -> Service:
+    """Auth as a process."""
+    schemas = Schemas.load(settings.schemas_dir)
+    mongo = Mongo.connect(settings)
+    producer = Producer(settings, client_id="auth")
+    sites = Sites(schemas["site"])
+    site_table = Table(settings, AUTH_SITES.name, sites.apply, client_id="auth")
+    revocations = Revocations(schemas["revocation"])
+    revocation_table = Table(settings, AUTH_REVOCATIONS.name, revocations.apply, client_id="auth")
+    keys, signer = key_world(settings, mongo)
+    world = World(
+        clients=MongoClients(mongo),
+        hasher=ArgonHasher(),
+        signer=signer,
+        inspector=JwtInspector(
+            issuer=settings.auth_issuer,
+            algorithm=settings.auth_algorithm,
+            key_set=signer.key_set,
+            is_revoked=revocations.is_revoked,
+            knows_revocations=lambda: revocation_table.ready,
+            now=time.time,
+        ),
+        revocations=MongoRevocations(mongo),
+        publisher=publisher_of(producer, schemas),
+        audit=AuditLog(),
+        failed_tries=RateLimit(window_s=TRIES_WINDOW_S),
+        issuer=settings.auth_issuer,
+        allow_query_secrets=settings.allow_query_secrets,
+        now=time.time,
+        new_id=new_id,
+    )
+    own_office = office_of(mongo, producer, schemas, who="auth", where="auth")
+    health = Health()
+    health.ready_when("signing key", lambda: signer.ready)
+    listener = web.Listener(
+        web.application(
+            api.routes(
+                world,
+                key_set=signer.key_set,
+                proxies=networks(settings.trusted_proxies),
+                public_url=settings.auth_public_url or settings.auth_issuer,
+                openapi=settings.schemas_dir / "openapi" / "auth.yaml",
+            )
+        ),
+        host=settings.http_host,
+        port=settings.http_port,
+    )
+    return Service(
+        name="auth",
+        health=health,
+        parts=[
+            web.operations(health, host=settings.operations_host, port=settings.operations_port),
+            mongo,
+            producer,
+            site_table,
+            revocation_table,
+            Upkeep("signing keys", partial(tend_keys, keys), every_s=KEYS_EVERY_S),
+            Upkeep("sites", partial(_publish_sites, site_table, sites, own_office), every_s=PUBLISH_EVERY_S),
+            Upkeep(
+                "revocations",
+                partial(_publish_revocations, revocation_table, revocations, own_office),
+                every_s=PUBLISH_EVERY_S,
+            ),
+            listener,
+        ],
+    )
+
+
+async def _publish_revocations(table: Table, published: Revocations, own_office: Office) -> None:
+    if not table.ready:
+        raise Away("Kafka")
+
+    def is_published(revocation: Revocation) -> bool:
+        if revocation.token_id is not None:
+            return published.has_token(revocation.token_id)
+        return published.issued_before(revocation.client_id or "") >= (revocation.issued_before or 0) - ROUNDING_S
+
+    await office.publish_missing_revocations(is_published, own_office)
+
+
+async def _publish_sites(table: Table, published: Sites, own_office: Office) -> None:
+    if not table.ready:
+        raise Away("Kafka")
+
+    def known(number: int) -> Site | None:
+        site = published.get(number)
+        return wire.published_site(site) if site else None
+
+    await office.publish_missing(known, own_office)

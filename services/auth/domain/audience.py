@@ -1,0 +1,32 @@
+"""The APIs that tokens are for."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """One API: its name in tokens, where its tokens are had, and the scopes that they carry unless fewer are wanted."""
+
+    name: str
+    token_path: str
+    scopes: tuple[str, ...]
+
+    @property
+    def revocation_path(self) -> str:
+        """Where its tokens are revoked."""
+        return self.token_path.removesuffix("token") + "revoke"
+
+    @property
+    def introspection_path(self) -> str:
+        """Where its tokens are asked about."""
+        return self.token_path.removesuffix("token") + "introspect"
+
+
+OMNICHANNEL = Audience("omnichannel-api", "/omnichannel/api/v1/oauth2/token", ("orders:write", "returns:write"))
+COMMON_STATUS = Audience("common-status", "/common-status/v1/oauth2/token", ("status:read",))
+FULFILMENT = Audience(
+    "fulfilment", "/fulfilment/v1/oauth2/token", ("orders:create", "orders:read", "codes:read", "invoices:read")
+)
+
+AUDIENCES = (OMNICHANNEL, COMMON_STATUS, FULFILMENT)
+SCOPES = tuple(scope for audience in AUDIENCES for scope in audience.scopes)

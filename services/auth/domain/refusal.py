@@ -1,0 +1,52 @@
+"""Why a client gets no token, in the words of RFC 6749."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An error answer of a token endpoint. `reason` is finer than `error` and meant for metrics and audit."""
+
+    error: str
+    description: str
+    reason: str
+    status: int = 400
+    retry_after_s: int | None = None
+
+
+def invalid_request(description: str, *, reason: str = "invalid_request") -> Refusal:
+    """The request cannot be understood."""
+    return Refusal(error="invalid_request", description=description, reason=reason)
+
+
+def invalid_client(*, reason: str = "invalid_client") -> Refusal:
+    """Nobody whom we know; says nothing about which half was wrong."""
+    return Refusal(
+        error="invalid_client", description="The client id or the secret is not right.", reason=reason, status=401
+    )
+
+
+def too_many_tries(retry_after_s: int) -> Refusal:
+    """Wrong too often."""
+    return Refusal(
+        error="temporarily_unavailable",
+        description="Too many failed tries; wait before the next one.",
+        reason="too_many_tries",
+        status=429,
+        retry_after_s=retry_after_s,
+    )
+
+
+UNSUPPORTED_GRANT_TYPE = Refusal(
+    error="unsupported_grant_type",
+    description="The only grant type is client_credentials.",
+    reason="unsupported_grant_type",
+)
+UNAUTHORIZED_CLIENT = Refusal(
+    error="unauthorized_client", description="The client may not use this API.", reason="unauthorized_client"
+)
+INVALID_SCOPE = Refusal(
+    error="invalid_scope",
+    description="A scope that was asked for does not exist or is not the client's.",
+    reason="invalid_scope",
+)

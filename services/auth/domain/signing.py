@@ -1,0 +1,51 @@
+"""When which key signs, and how long it is published.
+
+A new key is published two refresh periods of the verifiers before it signs, so that all know it by then; the key before
+it stays published until the last token that it signed has expired.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+REFRESH_S = 300
+AHEAD_S = 2 * REFRESH_S
+# Lifetime of a token, the verifiers' leeway, and what replicas may be late in changing keys.
+AFTER_S = 28_800 + 60 + REFRESH_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A key pair. `number` orders the keys; the private half is sealed."""
+
+    number: int
+    kid: str
+    algorithm: str
+    public: Mapping[str, str]
+    sealed: bytes = field(repr=False)
+    created_at: int
+    signs_from: int
+
+
+def signer(keys: Sequence[SigningKey], now: float) -> SigningKey | None:
+    """The key that signs now: the newest whose time has come; the oldest, should a clock stand before all of them."""
+    ordered = sorted(keys, key=lambda key: key.number)
+    return next((key for key in reversed(ordered) if key.signs_from <= now), ordered[0] if ordered else None)
+
+
+def published(keys: Sequence[SigningKey], now: float) -> list[SigningKey]:
+    """The keys to be published now, newest first: those to come, the one that signs, those with tokens still about."""
+    ordered = sorted(keys, key=lambda key: key.number)
+    followed = zip(ordered, [*ordered[1:], None], strict=True)
+    kept = [key for key, after in followed if after is None or now < after.signs_from + AFTER_S]
+    return kept[::-1]
+
+
+def is_due(keys: Sequence[SigningKey], now: float, *, lifetime_s: int) -> bool:
+    """Whether a key must be added: there is none, or the newest will have signed for `lifetime_s` when the next can."""
+    newest = max(keys, key=lambda key: key.number, default=None)
+    return newest is None or now >= newest.signs_from + lifetime_s - AHEAD_S
+
+
+def starts_signing(keys: Sequence[SigningKey], now: float) -> int:
+    """When a key that is added now may sign: at once if it is the first, else when all verifiers know it."""
+    return int(now) + (AHEAD_S if keys else 0)

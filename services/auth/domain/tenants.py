@@ -1,0 +1,115 @@
+"""A document of sites and clients, as an operator writes it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+
+from services.auth.domain.audience import SCOPES
+from services.auth.domain.client import Client
+from services.auth.domain.site import ApiKey, Site
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class BadDocument(ValueError):  # noqa: N818 - reads as what it is
+    """The document is at fault; the text says where, and repeats no secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientWanted:
+    """A client as the document wants it: without revision or hashes, with its secret in the clear."""
+
+    client: Client
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenants:
+    """All that a document wants."""
+
+    sites: tuple[Site, ...] = ()
+    clients: tuple[ClientWanted, ...] = ()
+
+
+class _ApiKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    api_key: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{1,128}$")]
+    channel: Name | None = None
+
+
+class _Site(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    site: Number
+    name: Name
+    app_id: Number
+    root_source: Name
+    datacenter: Name
+    time_zone: Name = "UTC"
+    api_keys: list[_ApiKey] = []
+    records_per_second: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100
+    invoice_email: Name | None = None
+
+
+class _Client(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    client_id: Name
+    secret: Annotated[str, msgspec.Meta(min_length=16, max_length=256)]
+    site: Number
+    api_keys: list[Name] = []
+    scopes: list[str] = []
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    sites: list[_Site] = []
+    clients: list[_Client] = []
+
+
+def read(document: bytes, *, time_zones: Iterable[str]) -> Tenants:
+    """The tenants in a JSON document; raises `BadDocument`. A client without scopes gets those of all APIs."""
+    try:
+        raw = msgspec.json.decode(document, type=_Document)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadDocument(str(error)) from None
+    _no_repeats("site", [site.site for site in raw.sites])
+    _no_repeats("client", [client.client_id for client in raw.clients])
+    _no_repeats("API key", [key.api_key for site in raw.sites for key in site.api_keys])
+    known_zones = frozenset(time_zones)
+    return Tenants(
+        sites=tuple(_site(site, known_zones) for site in raw.sites),
+        clients=tuple(_client(client) for client in raw.clients),
+    )
+
+
+def _no_repeats(what: str, values: Sequence[object]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise BadDocument(f"{what} {value} is there twice")
+
+
+def _site(raw: _Site, known_zones: frozenset[str]) -> Site:
+    if raw.time_zone not in known_zones:
+        raise BadDocument(f"site {raw.site}: there is no time zone of this name")
+    return Site(
+        site=raw.site,
+        name=raw.name,
+        app_id=raw.app_id,
+        root_source=raw.root_source,
+        datacenter=raw.datacenter,
+        time_zone=raw.time_zone,
+        api_keys=tuple(ApiKey(api_key=key.api_key, channel=key.channel) for key in raw.api_keys),
+        records_per_second=raw.records_per_second,
+        invoice_email=raw.invoice_email,
+    )
+
+
+def _client(raw: _Client) -> ClientWanted:
+    unknown = set(raw.scopes) - set(SCOPES)
+    if unknown:
+        raise BadDocument(f"client {raw.client_id}: there is no scope {min(unknown)}")
+    client = Client(
+        client_id=raw.client_id,
+        site=raw.site,
+        api_keys=tuple(raw.api_keys),
+        scopes=tuple(raw.scopes) or SCOPES,
+    )
+    return ClientWanted(client=client, secret=raw.secret)

@@ -1,0 +1,77 @@
+"""Tokens of ours, read as the services that take them read them."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+
+from services.auth.domain.audience import AUDIENCES
+from services.auth.domain.revocation import Inspected
+from services.chassis.errors import Away, Unauthorized
+from services.chassis.tokens import Token, Verifier
+
+
+class JwtInspector:
+    """One verifier for each audience, with the keys that are at hand here.
+
+    Nothing can be said of a token before all revocations are known: `knows_revocations`.
+    """
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        algorithm: str,
+        key_set: Callable[[], dict[str, object]],
+        is_revoked: Callable[[Token], bool],
+        knows_revocations: Callable[[], bool],
+        now: Callable[[], float],
+    ) -> None:
+        def verifier(audience: str) -> Verifier:
+            return Verifier(
+                issuer=issuer,
+                audience=audience,
+                jwks_url="own keys",
+                algorithm=algorithm,
+                is_revoked=is_revoked,
+                now=now,
+                fetch=_fetch(key_set),
+            )
+
+        self._knows_revocations = knows_revocations
+        self._verifiers = {audience.name: verifier(audience.name) for audience in AUDIENCES}
+
+    async def inspect(self, token: str) -> Inspected | None:
+        """What the token says, if any of our services would take it. Raises `Away` while that is unknown."""
+        if not self._knows_revocations():
+            raise Away("Kafka")
+        for audience, verifier in self._verifiers.items():
+            if not verifier.ready:
+                await verifier.refresh()
+            try:
+                read = await verifier.verify(token)
+            except Unauthorized:
+                continue
+            return _inspected(read, audience)
+        return None
+
+
+def _fetch(key_set: Callable[[], dict[str, object]]) -> Callable[[], Awaitable[bytes]]:
+    async def fetch() -> bytes:
+        try:
+            return json.dumps(key_set()).encode()
+        except Away as away:
+            raise OSError(away.what) from None
+
+    return fetch
+
+
+def _inspected(read: Token, audience: str) -> Inspected:
+    scopes: Sequence[str] = next(each.scopes for each in AUDIENCES if each.name == audience)
+    return Inspected(
+        token_id=read.token_id,
+        client_id=read.client_id,
+        audience=audience,
+        site=read.site,
+        scopes=tuple(scope for scope in scopes if scope in read.scopes),
+        issued_at=int(read.issued_at),
+        expires_at=int(read.expires_at),
+    )

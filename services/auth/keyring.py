@@ -1,0 +1,56 @@
+"""The signing keys' life: made, published, signing, retired."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.auth import metrics
+from services.auth.domain.signing import SigningKey, is_due, signer, starts_signing
+from services.auth.ports import Audit, Keys, Signer, Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyWorld:
+    """Everything that tending the signing keys may touch."""
+
+    keys: Keys
+    vault: Vault
+    signer: Signer
+    audit: Audit
+    lifetime_s: int
+    algorithm: str
+    now: Callable[[], float]
+    who: str = "auth"
+    where: str = "auth"
+
+
+async def tend_keys(world: KeyWorld) -> None:
+    """Take up the signing keys that are kept; add one first if it is time. Replicas may do so at once.
+
+    Raises `Away` when the store does not answer; what was in use stays in use.
+    """
+    keys = await _kept_keys(world)
+    if is_due(keys, world.now(), lifetime_s=world.lifetime_s):
+        await add_key(world)
+        keys = await _kept_keys(world)
+    world.signer.use(keys)
+    current = signer(keys, world.now())
+    metrics.SIGNING_KEY_SINCE.set(current.signs_from if current else 0)
+
+
+async def add_key(world: KeyWorld) -> bool:
+    """Add the next key; False if another replica was faster, which is as good."""
+    everything = await world.keys.all()
+    same = [key for key in everything if key.algorithm == world.algorithm]
+    key = await world.vault.create(
+        number=max((key.number for key in everything), default=0) + 1,
+        created_at=int(world.now()),
+        signs_from=starts_signing(same, world.now()),
+    )
+    added = await world.keys.add(key)
+    if added:
+        world.audit.note("signing key added", who=world.who, where=world.where, kid=key.kid, signsFrom=key.signs_from)
+    return added
+
+
+async def _kept_keys(world: KeyWorld) -> list[SigningKey]:
+    return [key for key in await world.keys.all() if key.algorithm == world.algorithm]

@@ -1,0 +1,215 @@
+"""The operator's commands about sites, clients and signing keys, and the loading of a whole document of tenants."""
+
+import asyncio
+import getpass
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+from zoneinfo import available_timezones
+
+import typer
+
+from services.auth import office
+from services.auth.app import key_world, new_id, office_of
+from services.auth.domain import tenants
+from services.auth.domain.audience import SCOPES
+from services.auth.domain.client import Client, NotPossible
+from services.auth.domain.site import ApiKeyTaken
+from services.auth.keyring import add_key
+from services.auth.office import Office
+from services.auth.settings import AuthSettings
+from services.auth.store import create_indexes
+from services.auth.wire import client_summary, key_summary, site_summary
+from services.chassis.errors import Away
+from services.chassis.mongo import Mongo
+from services.chassis.producer import Producer
+from services.chassis.registry import Schemas
+from services.chassis.settings import KafkaSettings, MongoSettings, ServiceSettings, load
+
+T = TypeVar("T")
+
+BROKERS_WITHIN_S = 15.0
+
+sites = typer.Typer(no_args_is_help=True, help="Sites (tenants): what they are called, their keys and limits.")
+clients = typer.Typer(no_args_is_help=True, help="Clients: who may get tokens, with which secrets.")
+keys = typer.Typer(no_args_is_help=True, help="Keys that sign tokens.")
+
+
+class OperatorSettings(ServiceSettings, KafkaSettings, MongoSettings):
+    """What the operator's commands need to know."""
+
+
+async def load_tenants(document: bytes, *, mongo: Mongo, producer: Producer, schemas: Schemas) -> tuple[int, int]:
+    """Make sites and clients what the JSON document says; returns how many of each had to change.
+
+    Creates the indexes that this needs. `producer` must be ready if any site changes. Doing it again changes nothing.
+    Raises `ValueError` where the document cannot be followed, `Away` where a server does not answer.
+    """
+    wanted = tenants.read(document, time_zones=available_timezones())
+    await create_indexes(mongo)
+    return await office.load_tenants(wanted, office_of(mongo, producer, schemas, who=_who(), where=_where()))
+
+
+def _who() -> str:
+    return getpass.getuser()
+
+
+def _where() -> str:
+    return f"command line of {socket.gethostname()}"
+
+
+@asynccontextmanager
+async def _open_office() -> AsyncIterator[Office]:
+    settings = load(OperatorSettings)
+    mongo = Mongo.connect(settings)
+    producer = Producer(settings, client_id="operator")
+    await producer.start()
+    try:
+        await create_indexes(mongo)
+        await producer.wait_ready(BROKERS_WITHIN_S)
+        yield office_of(mongo, producer, Schemas.load(settings.schemas_dir), who=_who(), where=_where())
+    finally:
+        await producer.stop()
+        await mongo.close()
+
+
+def _in_office(work: Callable[[Office], Awaitable[T]]) -> T:
+    """Run one command; what is not possible is told in a line."""
+
+    async def run() -> T:
+        async with _open_office() as opened:
+            return await work(opened)
+
+    try:
+        return asyncio.run(run())
+    except (NotPossible, tenants.BadDocument, ApiKeyTaken, Away) as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(1) from None
+
+
+def _show(what: Any) -> None:
+    typer.echo(json.dumps(what, indent=2, ensure_ascii=False))
+
+
+@sites.command("add")
+def add_sites(
+    file: Annotated[Path, typer.Argument(help='JSON document: {"sites": [...]}, as for `init --tenants`.')],
+) -> None:
+    """Add sites, or change those that are there, and publish them."""
+
+    async def work(opened: Office) -> int:
+        wanted = tenants.read(file.read_bytes(), time_zones=available_timezones())
+        return sum([await office.add_site(site, opened) for site in wanted.sites])
+
+    typer.echo(f"{_in_office(work)} sites changed")
+
+
+@sites.command("list")
+def list_sites() -> None:
+    """List all sites."""
+    _show([site_summary(site) for site in _in_office(lambda opened: opened.sites.all())])
+
+
+@sites.command("show")
+def show_site(site: int) -> None:
+    """Show one site."""
+    found = _in_office(lambda opened: opened.sites.find(site))
+    if found is None:
+        typer.echo(f"there is no site {site}", err=True)
+        raise typer.Exit(1)
+    _show(site_summary(found))
+
+
+@clients.command("add")
+def add_client(
+    site: Annotated[int, typer.Option(help="The client's site.")],
+    api_key: Annotated[list[str], typer.Option(help="A key of the site that the client may use; repeatable.")],
+    scope: Annotated[list[str] | None, typer.Option(help="A scope; repeatable. All by default.")] = None,
+    client_id: Annotated[str | None, typer.Option(help="The client's id; drawn at random by default.")] = None,
+) -> None:
+    """Add a client and show its secret, once."""
+    strange = set(scope or ()) - set(SCOPES)
+    if strange:
+        raise typer.BadParameter(f"there is no scope {min(strange)}")
+    client = Client(
+        client_id=client_id or new_id()[:16], site=site, api_keys=tuple(api_key), scopes=tuple(scope or SCOPES)
+    )
+    secret = _in_office(lambda opened: office.add_client(client, opened))
+    _show({"clientId": client.client_id, "secret": secret})
+
+
+@clients.command("list")
+def list_clients() -> None:
+    """List all clients."""
+    _show([client_summary(client) for client in _in_office(lambda opened: opened.clients.all())])
+
+
+@clients.command("show")
+def show_client(client_id: str) -> None:
+    """Show one client; its secrets by their ids only."""
+    found = _in_office(lambda opened: opened.clients.find(client_id))
+    if found is None:
+        typer.echo(f"there is no client {client_id}", err=True)
+        raise typer.Exit(1)
+    _show(client_summary(found))
+
+
+@clients.command("add-secret")
+def add_secret(
+    client_id: str,
+    grace_hours: Annotated[
+        float | None, typer.Option(min=0, help="End the secrets before it after so many hours; never by default.")
+    ] = None,
+) -> None:
+    """Give a client one more secret and show it, once."""
+    grace_s = None if grace_hours is None else int(grace_hours * 3600)
+    secret = _in_office(lambda opened: office.add_secret(client_id, opened, grace_s=grace_s))
+    _show({"clientId": client_id, "secret": secret})
+
+
+@clients.command("remove-secret")
+def remove_secret(client_id: str, secret_id: str) -> None:
+    """Take a secret from a client, at once. The last one stays."""
+    _in_office(lambda opened: office.remove_secret(client_id, secret_id, opened))
+
+
+@clients.command("revoke-tokens")
+def revoke_tokens(client_id: str) -> None:
+    """Refuse all tokens that the client was given until now."""
+    _in_office(lambda opened: office.revoke_client(client_id, opened))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the signing keys."""
+    _show(asyncio.run(_keys()))
+
+
+@keys.command("rotate")
+def rotate() -> None:
+    """Add the next signing key. It signs ten minutes from now, when every verifier knows it."""
+    added = asyncio.run(_rotate())
+    typer.echo("added" if added else "another key was added at the same time")
+
+
+async def _keys() -> list[dict[str, Any]]:
+    settings = load(AuthSettings)
+    mongo = Mongo.connect(settings)
+    try:
+        kept = await key_world(settings, mongo)[0].keys.all()
+    finally:
+        await mongo.close()
+    return [key_summary(key) for key in kept]
+
+
+async def _rotate() -> bool:
+    settings = load(AuthSettings)
+    mongo = Mongo.connect(settings)
+    try:
+        return await add_key(replace(key_world(settings, mongo)[0], who=_who(), where=_where()))
+    finally:
+        await mongo.close()

@@ -1,0 +1,98 @@
+"""Key pairs for signing: made here, sealed for the store, opened to sign."""
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from services.auth.domain.signing import SigningKey
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+NONCE_BYTES = 12
+RSA_BITS = 2048
+
+
+class WrongSeal(RuntimeError):  # noqa: N818 - reads as what it is
+    """A signing key is kept under another encryption key than the one that was given."""
+
+
+class KeyVault:
+    """Seals private keys with AES-256-GCM, each bound to its id."""
+
+    def __init__(
+        self,
+        encryption_key: bytes,
+        algorithm: str,
+        *,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._cipher = AESGCM(encryption_key)
+        self._algorithm = algorithm
+        self._random_bytes = random_bytes
+
+    async def create(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
+        """A new key pair, its private half sealed."""
+        private = await asyncio.to_thread(_generate, self._algorithm)
+        public = _public(private)
+        kid = _thumbprint(public)
+        return SigningKey(
+            number=number,
+            kid=kid,
+            algorithm=self._algorithm,
+            public={**public, "kid": kid, "use": "sig", "alg": self._algorithm},
+            sealed=self._seal(private, kid),
+            created_at=created_at,
+            signs_from=signs_from,
+        )
+
+    def open(self, key: SigningKey) -> PrivateKey:
+        """The private half; raises `WrongSeal`."""
+        nonce, sealed = key.sealed[:NONCE_BYTES], key.sealed[NONCE_BYTES:]
+        try:
+            der = self._cipher.decrypt(nonce, sealed, key.kid.encode())
+        except InvalidTag:
+            raise WrongSeal(f"signing key {key.kid} was sealed with another AUTH_KEY_ENCRYPTION_KEY") from None
+        private = load_der_private_key(der, None)
+        if not isinstance(private, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
+            raise WrongSeal(f"signing key {key.kid} is of another kind")
+        return private
+
+    def _seal(self, private: PrivateKey, kid: str) -> bytes:
+        der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        nonce = self._random_bytes(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, der, kid.encode())
+
+
+def _generate(algorithm: str) -> PrivateKey:
+    if algorithm == "ES256":
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+
+
+def _public(private: PrivateKey) -> dict[str, str]:
+    public = private.public_key()
+    if isinstance(public, rsa.RSAPublicKey):
+        jwk = RSAAlgorithm.to_jwk(public, as_dict=True)
+        return {name: jwk[name] for name in ("e", "kty", "n")}
+    jwk = ECAlgorithm.to_jwk(public, as_dict=True)
+    return {name: jwk[name] for name in ("crv", "kty", "x", "y")}
+
+
+def _thumbprint(public: dict[str, str]) -> str:
+    """The key's id is derived from the key (RFC 7638): two keys cannot share one."""
+    canonical = json.dumps(public, sort_keys=True, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(sha256(canonical).digest()).rstrip(b"=").decode()
