@@ -1,0 +1,10 @@
+"""`python -m services.ingest`."""
+
+from services.chassis import lifecycle
+from services.chassis.settings import load
+from services.ingest.app import compose
+from services.ingest.settings import Settings
+
+if __name__ == "__main__":
+    settings = load(Settings)
+    lifecycle.run("ingest", settings, lambda: compose(settings))

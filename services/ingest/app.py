@@ -1,0 +1,75 @@
+"""Ingest, put together."""
+
+import secrets
+import time
+
+import pycountry
+
+from services import topics
+from services.chassis.health import Health
+from services.chassis.lifecycle import Service
+from services.chassis.producer import Producer
+from services.chassis.ratelimit import RateLimit
+from services.chassis.registry import Schemas
+from services.chassis.sites import Sites
+from services.chassis.table import Table
+from services.chassis.tokens import Verifier
+from services.chassis.web import Listener, application, operations
+from services.ingest.api import ImportApi
+from services.ingest.flow import World
+from services.ingest.publisher import KafkaPublisher
+from services.ingest.settings import Settings
+from services.ingest.wire import Encoder
+from services.values.time_uuids import time_uuid
+
+AUDIENCE = "omnichannel-api"
+
+
+async def compose(settings: Settings) -> Service:
+    """All parts of the service, not yet started."""
+    schemas = Schemas.load(settings.schemas_dir)
+    sites = Sites(schemas["site"])
+    sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id="ingest")
+    producer = Producer(settings, client_id="ingest")
+    verifier = Verifier(
+        issuer=settings.auth_issuer,
+        audience=AUDIENCE,
+        jwks_url=settings.auth_jwks_url,
+        algorithm=settings.auth_algorithm,
+    )
+    world = World(
+        publisher=KafkaPublisher(producer, Encoder(schemas)),
+        gate=RateLimit(),
+        currencies=frozenset(currency.alpha_3 for currency in pycountry.currencies),
+        strict_json=settings.strict_json,
+        now_us=lambda: time.time_ns() // 1000,
+        new_job_id=new_job_id,
+    )
+    api = ImportApi(
+        world=world,
+        verifier=verifier,
+        sites=sites,
+        accepted_status=settings.import_accepted_status,
+        body_timeout_s=settings.body_timeout_s,
+        require_gzip=settings.require_gzip,
+    )
+    health = Health()
+    health.ready_when("kafka", lambda: producer.ready)
+    health.ready_when("sites", lambda: sites_table.ready)
+    health.ready_when("keys", lambda: verifier.ready)
+    return Service(
+        name="ingest",
+        health=health,
+        parts=(
+            operations(health, host=settings.operations_host, port=settings.operations_port),
+            producer,
+            sites_table,
+            verifier,
+            Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
+        ),
+    )
+
+
+def new_job_id(created_at_us: int) -> str:
+    """An id that tells when the job was created and that nobody can guess."""
+    return time_uuid(created_at_us, clock_seq=secrets.randbits(14), node=secrets.randbits(48))

@@ -1,0 +1,1 @@
+"""What an import request is, apart from HTTP and Kafka."""

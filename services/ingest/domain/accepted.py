@@ -1,0 +1,32 @@
+"""A request that was read, and the job that it became."""
+
+from dataclasses import dataclass
+
+from services.sales.batch import Batch, RequestPath, SiteRules
+from services.sales.records import JobHeader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One import request, once its sender is known and its body was read."""
+
+    path: RequestPath
+    site: SiteRules
+    records_per_second: int
+    body: bytes
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job and the records that the request gave it, good and refused."""
+
+    header: JobHeader
+    batch: Batch
+    traceparent: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The counts, as the documents print them."""
+        good, refused = len(self.batch.good), len(self.batch.refused)
+        return f"Total records = {self.batch.total}. Success = {good}. Failed = {refused}"

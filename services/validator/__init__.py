@@ -1,0 +1,6 @@
+"""Each submitted record: accepted, or why not.
+
+Reads:  orders.submitted.v1, returns.submitted.v1, catalog.products.v1
+Writes: orders.validated.v1, returns.validated.v1, records.rejected.v1, jobs.events.v1
+Owns:   nothing
+"""

@@ -1,0 +1,10 @@
+"""`python -m services.validator`."""
+
+from services.chassis import lifecycle
+from services.chassis.settings import load
+from services.validator.app import compose
+from services.validator.settings import Settings
+
+if __name__ == "__main__":
+    settings = load(Settings)
+    lifecycle.run("validator", settings, lambda: compose(settings))

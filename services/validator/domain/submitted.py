@@ -1,0 +1,26 @@
+"""Records as they were submitted: from Kafka, by ingest or by anyone."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Submitted(NamedTuple):
+    """One record as it was read: `kind` is that of its topic, orders or returns; `timestamp` is in milliseconds."""
+
+    kind: str
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Unreadable(NamedTuple):
+    """Why a record's bytes are no record: `reason` is a stable word."""
+
+    reason: str
+    detail: str

@@ -1,0 +1,60 @@
+"""The verdict on one record: accepted, rejected for its faults, or not to be processed at all."""
+
+from collections.abc import Container
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
+
+from services.sales.faults import Fault, first_faults
+from services.sales.records import JobHeader, JobRef, Record
+from services.sales.rules import check, missing_products
+from services.sales.verdicts import misplaced
+from services.validator.domain.submitted import Submitted, Unreadable
+
+
+class Accepted(NamedTuple):
+    """It keeps every rule and its products are known."""
+
+    submitted: Submitted
+    record: Record
+
+
+class Rejected(NamedTuple):
+    """It is a record, with faults."""
+
+    submitted: Submitted
+    record: Record
+    faults: list[Fault]
+
+
+class Unprocessable(NamedTuple):
+    """It cannot be judged; it becomes a dead letter, and a failed record of its job where that is known."""
+
+    submitted: Submitted
+    reason: str
+    detail: str
+    header: JobHeader | None = None
+    position: int = 0
+
+
+Verdict = Accepted | Rejected | Unprocessable
+
+
+def verdict(
+    submitted: Submitted, record: Record, *, products: Container[str], currencies: AbstractSet[str], now_us: int
+) -> Accepted | Rejected:
+    """Judge a record by the rules and the catalogue."""
+    faults = check(record, now_us=now_us, currencies=currencies)
+    unknown = missing_products(record, products)
+    if not faults and not unknown:
+        return Accepted(submitted, record)
+    return Rejected(submitted, record, first_faults([*faults, *unknown]))
+
+
+def ill_placed(job: JobRef | None, *, kind: str, largest_job: int) -> Unreadable | None:
+    """Why a record's place in its job cannot be, or None."""
+    if job is None:
+        return None
+    if job.type != kind:
+        return Unreadable("misplaced", "the job's type is not that of the topic")
+    why = misplaced(job, largest_total=largest_job)
+    return Unreadable("misplaced", why) if why else None

@@ -1,0 +1,83 @@
+"""Verdicts to Kafka: what they say of the records first, what they mean for the jobs then."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from services import topics
+from services.chassis.deadletter import DeadLetter, DeadLetters
+from services.chassis.producer import Outgoing, Producer
+from services.sales.faults import unprocessable
+from services.sales.records import JobHeader, JobRef
+from services.sales.verdicts import Verdict as Told
+from services.sales.verdicts import runs_of_verdicts
+from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
+from services.validator.wire import Encoder, record_key
+
+VALIDATED = {"orders": topics.ORDERS_VALIDATED.name, "returns": topics.RETURNS_VALIDATED.name}
+REJECTED = topics.RECORDS_REJECTED.name
+JOBS = topics.JOBS_EVENTS.name
+ACCEPTED_HEADER = ("verdict", b"accepted")
+
+
+class KafkaPublisher:
+    """Publishes through one producer."""
+
+    def __init__(self, producer: Producer, encoder: Encoder, dead_letters: DeadLetters) -> None:
+        self._producer = producer
+        self._encoder = encoder
+        self._dead_letters = dead_letters
+
+    async def publish(self, verdicts: Sequence[Verdict], *, at_us: int) -> None:
+        """Return when all in-sync replicas have the verdicts and what they mean for jobs; raises `Away` otherwise.
+
+        A job hears of its records last, so that a job at its end has all its records where they belong.
+        """
+        sends = [self._producer.send_by_key(topic, lot) for topic, lot in self._lots(verdicts, at_us).items()]
+        letters = [
+            DeadLetter(item.submitted, item.reason, item.detail) for item in verdicts if isinstance(item, Unprocessable)
+        ]
+        if letters:
+            sends.append(self._dead_letters.send(letters))
+        for outcome in await asyncio.gather(*sends, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        await self._producer.send_by_key(JOBS, self._judged(verdicts, at_us))
+
+    def _lots(self, verdicts: Sequence[Verdict], at_us: int) -> dict[str, list[Outgoing]]:
+        """What goes to which topic, in order."""
+        lots: dict[str, list[Outgoing]] = {}
+        for item in verdicts:
+            match item:
+                case Accepted(submitted, record):
+                    # The submitted bytes, unchanged: nothing is encoded again.
+                    key = submitted.key or record_key(record)
+                    made = Outgoing(key, submitted.value, (*submitted.headers, ACCEPTED_HEADER))
+                    lots.setdefault(VALIDATED[submitted.kind], []).append(made)
+                case Rejected(submitted, record):
+                    key = submitted.key or record_key(record)
+                    made = Outgoing(key, self._encoder.rejected(item, at_us=at_us))
+                    lots.setdefault(REJECTED, []).append(made)
+        return lots
+
+    def _judged(self, verdicts: Sequence[Verdict], at_us: int) -> Iterator[Outgoing]:
+        """One event for each stretch of a job."""
+        told = [found for item in verdicts if (found := _told(item)) is not None]
+        for header, stretch in groupby(told, key=lambda pair: pair[0]):
+            for run in runs_of_verdicts(header, (one for _, one in stretch)):
+                yield Outgoing(*self._encoder.judged(header, run, at_us=at_us))
+
+
+def _told(verdict: Verdict) -> tuple[JobHeader, Told] | None:
+    """What a verdict means for its job; None where it has none."""
+    if isinstance(verdict, Unprocessable):
+        return None if verdict.header is None else (verdict.header, Told(verdict.position, None, [unprocessable()]))
+    record = verdict.record
+    if record.job is None:
+        return None
+    faults = verdict.faults if isinstance(verdict, Rejected) else ()
+    return _header(record.site, record.job), Told(record.job.index, record, faults)
+
+
+def _header(site: int, job: JobRef) -> JobHeader:
+    return JobHeader(site, job.job_id, job.total, job.created_at, job.mode, job.type)

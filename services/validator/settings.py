@@ -1,0 +1,12 @@
+"""What the validator can be told."""
+
+from pydantic import Field
+
+from services.chassis.settings import KafkaSettings, ServiceSettings
+
+
+class Settings(ServiceSettings, KafkaSettings):
+    """Settings of the validator."""
+
+    validator_group: str = Field("validator", min_length=1, description="Consumer group of the validators.")
+    largest_job: int = Field(100_000, ge=1, description="Most records that a direct producer's job may have.")
