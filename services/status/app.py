@@ -1,0 +1,135 @@
+"""Status, put together."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from services import topics
+from services.chassis.consumer import Consumer
+from services.chassis.deadletter import DeadLetters
+from services.chassis.errors import Away
+from services.chassis.health import Health
+from services.chassis.lifecycle import Service
+from services.chassis.logs import logger
+from services.chassis.mongo import Mongo
+from services.chassis.producer import Producer
+from services.chassis.ratelimit import RateLimit
+from services.chassis.registry import Schemas
+from services.chassis.sites import Sites
+from services.chassis.table import Table
+from services.chassis.tokens import Verifier
+from services.chassis.web import Listener, application, operations
+from services.status import flow, reading
+from services.status.api import StatusApi
+from services.status.bell import HandBell
+from services.status.origins import SiteOrigins
+from services.status.pages import PageTokens
+from services.status.settings import Settings
+from services.status.store import MongoJobs
+from services.status.wire import EventReader
+from services.status.worker import Worker
+
+AUDIENCE = "common-status"
+GROUP = "status"
+POLL_TIMEOUT_MS = 25
+
+_LOG = logger(__name__)
+
+
+class Preparation:
+    """Makes the store's indexes, as soon as the database answers; nothing is recorded before."""
+
+    def __init__(self, jobs: MongoJobs, *, retention_days: int) -> None:
+        self._jobs = jobs
+        self._retention_days = retention_days
+        self._running: asyncio.Task[None] | None = None
+        self.is_done = False
+
+    async def start(self) -> None:
+        """Begin, in the background."""
+        self._running = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Give up."""
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _run(self) -> None:
+        while not self.is_done:
+            try:
+                await self._jobs.prepare(retention_days=self._retention_days)
+                self.is_done = True
+            except Away as away:
+                _LOG.warning("waiting for a dependency", what=away.what)
+                await asyncio.sleep(0.3)
+
+
+async def compose(settings: Settings) -> Service:
+    """All parts of the service, not yet started."""
+    schemas = Schemas.load(settings.schemas_dir)
+    # Every write is conditional and repeated by its caller; the driver's own retries would cost twice the time.
+    mongo = Mongo.connect(settings, retry_writes=False)
+    jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
+    preparation = Preparation(jobs, retention_days=settings.status_retention_days)
+    producer = Producer(settings, client_id=GROUP)
+    sites = Sites(schemas["site"])
+    sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id=GROUP)
+    verifier = Verifier(
+        issuer=settings.auth_issuer,
+        audience=AUDIENCE,
+        jwks_url=settings.auth_jwks_url,
+        algorithm=settings.auth_algorithm,
+    )
+    bell = HandBell(most=settings.status_most_waiters)
+    world = flow.World(jobs=jobs, origins=SiteOrigins(sites), bell=bell, now_us=now_us)
+    worker = Worker(
+        world,
+        reader=EventReader(schemas),
+        dead_letters=DeadLetters(producer, group=GROUP),
+        linger_s=settings.status_linger_ms / 1000,
+        clock_s=time.monotonic,
+    )
+    consumer = Consumer(
+        settings,
+        worker,
+        group=GROUP,
+        topics=[topics.JOBS_EVENTS.name],
+        client_id=GROUP,
+        # What a job is shown with is taken from its site at its first write: sites come first.
+        may_begin=lambda: sites_table.ready and preparation.is_done,
+        poll_timeout_ms=POLL_TIMEOUT_MS,
+    )
+    api = StatusApi(
+        world=reading.World(jobs=jobs, waiting=bell, now_us=now_us, clock_s=time.monotonic),
+        verifier=verifier,
+        sites=sites,
+        tokens=PageTokens(settings.page_token_key.get_secret_value()),
+        gate=RateLimit(),
+        requests_per_second=settings.status_requests_per_second,
+        openapi=settings.schemas_dir / "openapi" / "common-status.yaml",
+    )
+    health = Health()
+    health.ready_when("kafka", lambda: producer.ready)
+    health.ready_when("sites", lambda: sites_table.ready)
+    health.ready_when("mongodb", lambda: preparation.is_done)
+    health.ready_when("keys", lambda: verifier.ready)
+    health.live_while("consumer", lambda: consumer.alive)
+    return Service(
+        name="status",
+        health=health,
+        parts=(
+            operations(health, host=settings.operations_host, port=settings.operations_port),
+            mongo,
+            preparation,
+            producer,
+            sites_table,
+            verifier,
+            consumer,
+            Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
+        ),
+    )
+
+
+def now_us() -> int:
+    """The time of day."""
+    return time.time_ns() // 1000

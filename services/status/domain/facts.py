@@ -1,0 +1,90 @@
+"""What happened to a job, as its events say it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+# Letters of outcomes. An undecided record is a full stop.
+SUCCEEDED, FAILED, UNPROCESSED, UNDECIDED = "S", "F", "U", "."
+
+
+class Key(NamedTuple):
+    """A job is identified by its site and its id: two sites cannot meet in one."""
+
+    site: int
+    job_id: str
+
+
+class Header(Struct, frozen=True, gc=False):
+    """What every event of a job repeats."""
+
+    key: Key
+    total: int
+    created_us: int
+    mode: str
+    type: str
+
+
+class Fault(Struct, frozen=True, gc=False):
+    """One reason why a record was not accepted."""
+
+    code: str
+    field: str
+    message: str
+    level: str
+    product_id: str | None
+    retryable: bool
+
+
+class Failure(Struct, frozen=True):
+    """A record that was not accepted. `record` is JSON text, if the record is known."""
+
+    index: int
+    order_id: str | None
+    return_id: str | None
+    mode: str
+    faults: Sequence[Fault]
+    record: str | None
+
+
+class Run(Struct, frozen=True):
+    """What became of a stretch of records: a letter each from index `first` on.
+
+    `rows` is a JSON array parallel to the letters, or empty where nothing is known. `failures` has one entry per
+    F, ascending by index.
+    """
+
+    first: int
+    letters: str
+    rows: str = ""
+    failures: Sequence[Failure] = ()
+
+    @property
+    def end(self) -> int:
+        """The index after the last letter."""
+        return self.first + len(self.letters)
+
+
+class Opened(Struct, frozen=True):
+    """The job was taken in; `refused` holds those of its records that intake refused."""
+
+    refused: Run | None
+
+
+class Judged(Struct, frozen=True):
+    """Records were judged."""
+
+    run: Run
+
+
+class Expired(Struct, frozen=True):
+    """The deadline passed: what is undecided stays unprocessed."""
+
+
+class JobEvent(Struct, frozen=True):
+    """One fact, when it happened, and whose it is."""
+
+    header: Header
+    at_us: int
+    fact: Opened | Judged | Expired

@@ -1,0 +1,51 @@
+"""A page of a site's jobs, newest first."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from services.status.domain.facts import Key
+from services.status.domain.job import Job, State
+
+TYPES = ("orders", "returns")
+MODES = ("offline", "online")
+DEFAULT_ROWS = 50
+
+
+class Place(NamedTuple):
+    """A job's place in the list of its site."""
+
+    created_us: int
+    job_id: str
+
+
+class Listing(Struct, frozen=True):
+    """Which jobs of a site are wanted; None takes any. `after` is the last one that was shown."""
+
+    site: int
+    rows: int = DEFAULT_ROWS
+    state: State | None = None
+    type: str | None = None
+    mode: str | None = None
+    from_us: int | None = None
+    to_us: int | None = None
+    after: Place | None = None
+
+    def kinds(self) -> list[tuple[State, str, str]]:
+        """Every combination of state, type and mode that is wanted: few enough to be looked up one by one."""
+        states: Sequence[State] = [self.state] if self.state else list(State)
+        types = [self.type] if self.type else TYPES
+        modes = [self.mode] if self.mode else MODES
+        return list(product(states, types, modes))
+
+
+def place_of(job: Job) -> Place:
+    """Where the job stands in the list."""
+    return Place(job.profile.header.created_us, job.key.job_id)
+
+
+def key_at(listing: Listing, place: Place) -> Key:
+    """The job that stands there."""
+    return Key(listing.site, place.job_id)

@@ -1,0 +1,35 @@
+"""What is fixed about a job from its first write on."""
+
+from msgspec import Struct
+
+from services.status.domain.facts import Header, Key
+
+
+class Origin(Struct, frozen=True, gc=False):
+    """A site's configuration as its jobs show it; captured at a job's first write, so that answers stay the same."""
+
+    app_id: int
+    root_source: str
+    datacenter: str
+
+    @property
+    def source(self) -> str:
+        """The application: the root source up to the slash."""
+        return self.root_source.partition("/")[0]
+
+
+class Profile(Struct, frozen=True, gc=False):
+    """A job's header and its site's configuration."""
+
+    header: Header
+    origin: Origin
+
+    @property
+    def key(self) -> Key:
+        """Whose profile it is."""
+        return self.header.key
+
+    @property
+    def total(self) -> int:
+        """Number of records in the job."""
+        return self.header.total

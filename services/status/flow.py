@@ -1,0 +1,156 @@
+"""From events of jobs to what readers are shown."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.chassis.errors import Away
+from services.status import metrics
+from services.status.domain.block import Block, absorb, empty_block
+from services.status.domain.chunks import SIZE, by_chunk, is_large, size_of
+from services.status.domain.facts import JobEvent, Key
+from services.status.domain.fold import Dated, News, fold
+from services.status.domain.job import Change, ChunkChange, Job, advanced, begun, guessed, published
+from services.status.domain.profile import Profile
+from services.status.ports import Bell, Origins, Writing
+
+# Every round that loses means that another writer won; so many in a row mean that something is wrong.
+MOST_ROUNDS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything recording may touch."""
+
+    jobs: Writing
+    origins: Origins
+    bell: Bell
+    now_us: Callable[[], int]
+
+
+async def record(events: Iterable[JobEvent], world: World) -> None:
+    """Put what these events say into the jobs, whatever was known of them before.
+
+    Returns once all of it is durable, so the caller may commit. Raises `Away` when the store does not answer;
+    recording the same events again changes nothing (`docs/delivery.md`).
+    """
+    news = fold(events)
+    small = [item for item in news.values() if not is_large(item.header.total)]
+    large = [item for item in news.values() if is_large(item.header.total)]
+    unsure = await _write_unread(small, world)
+    larger = await _merge(unsure, world)
+    for item in [*large, *larger]:
+        await _record_large(item, world)
+    world.bell.ring(list(news))
+
+
+async def _write_unread(news: Sequence[News], world: World) -> list[News]:
+    """Write what is probably right without reading: a job that opens is new, one that does not is just opened."""
+    changes = [_unread(item, world) for item in news]
+    lost = await _write(changes, world)
+    return [item for item in news if item.key in lost]
+
+
+async def _write(changes: Iterable[Change | None], world: World) -> frozenset[Key]:
+    """Write what there is to write; returns what may not have been written."""
+    found = [change for change in changes if change is not None]
+    lost = await world.jobs.write(found) if found else frozenset()
+    for change in found:
+        job = change.job
+        if job.is_terminal and job.shown == job.version and job.key not in lost:
+            metrics.JOBS_ENDED.labels(job.state.value).inc()
+            metrics.END_TO_END.observe(max(world.now_us() - job.profile.header.created_us, 0) / 1_000_000)
+    return lost
+
+
+def _unread(news: News, world: World) -> Change | None:
+    profile = Profile(news.header, world.origins.of(news.key.site))
+    return advanced(begun(profile), news) if news.is_opened else guessed(profile, news)
+
+
+async def _merge(news: Sequence[News], world: World) -> list[News]:
+    """Read, merge, write if nobody wrote meanwhile, until nothing is new; returns what is of large jobs after all."""
+    larger: list[News] = []
+    for _ in range(MOST_ROUNDS):
+        if not news:
+            return larger
+        stored = await world.jobs.standings([item.key for item in news])
+        found = {item.key: stored.get(item.key) or begun(_profile(item, world)) for item in news}
+        larger += [item for item in news if found[item.key].job.is_large]
+        news = [item for item in news if not found[item.key].job.is_large]
+        changes = [advanced(found[item.key], item) for item in news]
+        metrics.MERGES.inc(len(news))
+        lost = await _write(changes, world)
+        news = [item for item in news if item.key in lost]
+    raise Away("the job store")
+
+
+def _profile(news: News, world: World) -> Profile:
+    return Profile(news.header, world.origins.of(news.key.site))
+
+
+async def _record_large(news: News, world: World) -> None:
+    """Write the chunks first; the job publishes them."""
+    job = await _opened(news, world)
+    if not job.is_large:
+        # Another header came first and said that the job is small.
+        if await _merge([news], world):
+            raise Away("the job store")
+        return
+    blocks = await _write_chunks(job, by_chunk(news.runs, job.profile.total), world)
+    await _publish(job, list(blocks.values()), world)
+
+
+async def _opened(news: News, world: World) -> Job:
+    """The job as it is stored, if need be just now: its header must be settled before its chunks are cut."""
+    for _ in range(MOST_ROUNDS):
+        stored = (await world.jobs.standings([news.key])).get(news.key)
+        if stored is not None:
+            return stored.job
+        change = published(begun(_profile(news, world)).job, ())
+        if change is not None and not await _write([change], world):
+            return change.job
+    raise Away("the job store")
+
+
+async def _write_chunks(job: Job, runs: Mapping[int, Sequence[Dated]], world: World) -> dict[int, Block]:
+    """Bring the runs into their chunks; returns the chunks, all of them stored."""
+    done: dict[int, Block] = {}
+    # What the job has not published is probably not there.
+    found = {number: _empty(job, number) for number in runs if not job.chunks[number].version}
+    for _ in range(MOST_ROUNDS):
+        left = [number for number in runs if number not in done]
+        if not left:
+            return done
+        unread = [number for number in left if number not in found]
+        if unread:
+            found |= {number: _empty(job, number) for number in unread} | await world.jobs.chunks(job, unread)
+        changes = _chunk_changes(job, {number: found[number] for number in left}, runs)
+        lost = await world.jobs.write_chunks([change for change in changes.values() if change.added])
+        done |= {number: change.block for number, change in changes.items() if number not in lost}
+        found = {number: block for number, block in found.items() if number not in lost}
+    raise Away("the job store")
+
+
+def _chunk_changes(job: Job, found: Mapping[int, Block], runs: Mapping[int, Sequence[Dated]]) -> dict[int, ChunkChange]:
+    changes = {}
+    for number, block in found.items():
+        grown, added = absorb(block, runs[number], job.profile)
+        changes[number] = ChunkChange(job.key, block.version, grown, added)
+    return changes
+
+
+def _empty(job: Job, number: int) -> Block:
+    return empty_block(number, number * SIZE, size_of(number, job.profile.total))
+
+
+async def _publish(job: Job, blocks: Sequence[Block], world: World) -> None:
+    for _ in range(MOST_ROUNDS):
+        change = published(job, blocks)
+        if change is None or not await _write([change], world):
+            return
+        stored = (await world.jobs.standings([job.key])).get(job.key)
+        if stored is None:
+            # Retention took it meanwhile.
+            return
+        job = stored.job
+    raise Away("the job store")

@@ -1,0 +1,63 @@
+"""What the flows need from the world."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from services.status.domain.block import Block
+from services.status.domain.facts import Key
+from services.status.domain.job import Change, ChunkChange, Job, Standing
+from services.status.domain.listing import Listing
+from services.status.domain.profile import Origin
+from services.status.domain.texts import Texts
+
+
+class Origins(Protocol):
+    """Knows how a site's jobs are to be shown."""
+
+    def of(self, site: int) -> Origin:
+        """The site's configuration as it is now."""
+        ...
+
+
+class Writing(Protocol):
+    """Keeps jobs. Every write is conditional on the state it was computed from. Each call raises `Away`."""
+
+    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+        """The stored ones of these jobs, entries without what only readers need."""
+        ...
+
+    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+        """Write jobs durably; return those that may not have been written, because their state was another."""
+        ...
+
+    async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
+        """The stored ones of these chunks, entries without what only readers need."""
+        ...
+
+    async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
+        """Write chunks of one job on the same terms; return the numbers of those that may not have been written."""
+        ...
+
+
+class Reading(Protocol):
+    """Finds jobs for readers. Each call raises `Away`."""
+
+    async def find(self, key: Key, texts: Texts = ...) -> Standing | None:
+        """The job; with texts, a small one's block has them."""
+        ...
+
+    async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
+        """These chunks with these texts; those that are gone are left out."""
+        ...
+
+    async def listed(self, listing: Listing) -> list[Job]:
+        """Jobs of one site, newest first: at most one more than a page holds."""
+        ...
+
+
+class Bell(Protocol):
+    """Wakes those who wait for a job."""
+
+    def ring(self, keys: Sequence[Key]) -> None:
+        """These jobs changed."""
+        ...

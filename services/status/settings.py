@@ -1,0 +1,22 @@
+"""What status can be told."""
+
+from pydantic import Field, SecretStr
+
+from services.chassis.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
+
+
+class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings):
+    """Settings of the status service."""
+
+    status_retention_days: int = Field(30, ge=1, description="Days that jobs are kept after they last changed.")
+    status_requests_per_second: int = Field(50, ge=1, description="Status requests a client may send in any second.")
+    status_most_waiters: int = Field(1_000, ge=0, description="Requests that may wait for a job at the same time.")
+    status_linger_ms: int = Field(
+        50, ge=0, le=1_000, description="Longest time that an opened job is held back for its first verdicts."
+    )
+    page_token_key: SecretStr = Field(
+        SecretStr("tillstream-page-tokens"),
+        min_length=16,
+        description="Signs page tokens; the same in all replicas. Tokens hold positions, never rights.",
+    )
+    job_deadline_s: float = Field(900.0, gt=0, description="Time without progress after which a job expires.")

@@ -1,0 +1,160 @@
+"""Jobs in MongoDB.
+
+Two collections: `jobs` (small ones whole, large ones without their entries) and `chunks`. The index of `jobs` serves
+every filter of the list: a query names all wanted kinds, and MongoDB merges their sorted runs.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+from pymongo.read_concern import ReadConcern
+
+from services.chassis.mongo import Mongo, answering, duplicates, expire_after
+from services.status import wire
+from services.status.domain.block import Block
+from services.status.domain.facts import Key
+from services.status.domain.job import Change, ChunkChange, Job, Standing
+from services.status.domain.listing import Listing
+from services.status.domain.texts import NO_TEXTS, Texts
+
+JOBS, CHUNKS = "jobs", "chunks"
+DAY_S = 86_400
+
+_FIELDS = {Texts.ROWS: "runs.rows", Texts.EVENTS: "runs.events", Texts.DETAILS: "runs.details"}
+_LIGHT = dict.fromkeys(_FIELDS.values(), 0)
+_NO_RUNS = {"runs": 0}
+
+
+class MongoJobs:
+    """The jobs' store. `now` gives the time of writing, from which retention counts."""
+
+    def __init__(self, mongo: Mongo, *, now: Callable[[], datetime]) -> None:
+        self._mongo = mongo
+        self._now = now
+        self._jobs = mongo.collection(JOBS)
+        self._chunks = mongo.collection(CHUNKS)
+        # Readers must not see what a failing primary may yet take back; writers compare with the primary's own state.
+        majority = ReadConcern("majority")
+        self._shown_jobs = self._jobs.with_options(read_concern=majority)
+        self._shown_chunks = self._chunks.with_options(read_concern=majority)
+
+    async def prepare(self, *, retention_days: int) -> None:
+        """Make the indexes, or change the retention of those that are there; raises `Away`."""
+        with answering():
+            await self._jobs.create_index([("site", 1), ("kind", 1), ("created", -1), ("_id", -1)])
+            await self._jobs.create_index([("written", 1)], name="open", partialFilterExpression={"open": True})
+        await expire_after(self._mongo, JOBS, "written", retention_days * DAY_S)
+        # A job must not outlive its chunks, which were written before it.
+        await expire_after(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
+
+    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+        """The stored ones of these jobs."""
+        with answering():
+            found = await self._jobs.find({"_id": {"$in": [wire.job_key(key) for key in keys]}}, _LIGHT).to_list(None)
+        standings = [wire.standing_of(document) for document in found]
+        return {standing.job.key: standing for standing in standings}
+
+    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+        """Write jobs; return those that may not have been written."""
+        written = self._now()
+        new = [change for change in changes if not change.expected]
+        known = [change for change in changes if change.expected]
+        lost, unmatched = await asyncio.gather(
+            self._insert(self._jobs, [wire.job_document(change, written) for change in new]),
+            self._update(self._jobs, [wire.job_update(change, written) for change in known]),
+        )
+        again = {new[index].job.key for index in lost}
+        return frozenset(again | ({change.job.key for change in known} if unmatched else set()))
+
+    async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
+        """The stored ones of these chunks."""
+        found = await self._find_chunks(self._chunks, job, numbers, _LIGHT)
+        return {block.number: block for block in found}
+
+    async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
+        """Write chunks of one job; return the numbers of those that may not have been written."""
+        written = self._now()
+        new = [change for change in changes if not change.expected]
+        known = [change for change in changes if change.expected]
+        lost, unmatched = await asyncio.gather(
+            self._insert(self._chunks, [wire.chunk_document(change, written) for change in new]),
+            self._update(self._chunks, [wire.chunk_update(change, written) for change in known]),
+        )
+        again = {new[index].block.number for index in lost}
+        return frozenset(again | ({change.block.number for change in known} if unmatched else set()))
+
+    async def find(self, key: Key, texts: Texts = NO_TEXTS) -> Standing | None:
+        """The job as readers may see it."""
+        fields = _without(texts) if texts else _NO_RUNS
+        with answering():
+            found = await self._shown_jobs.find_one({"_id": wire.job_key(key)}, fields)
+        return None if found is None else wire.standing_of(found)
+
+    async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
+        """These chunks as readers may see them."""
+        return await self._find_chunks(self._shown_chunks, job, numbers, _without(texts))
+
+    async def listed(self, listing: Listing) -> list[Job]:
+        """A page of jobs and one more."""
+        with answering():
+            found = (
+                await self._shown_jobs.find(_where(listing), _NO_RUNS)
+                .sort([("created", -1), ("_id", -1)])
+                .limit(listing.rows + 1)
+                .to_list(None)
+            )
+        return [wire.job_of(document) for document in found]
+
+    async def _find_chunks(
+        self, collection: Any, job: Job, numbers: Sequence[int], fields: dict[str, int]
+    ) -> list[Block]:
+        if not numbers:
+            return []
+        ids = [wire.chunk_key(job.key, number) for number in numbers]
+        with answering():
+            found = await collection.find({"_id": {"$in": ids}}, fields).to_list(None)
+        return [wire.block_from(document, job.profile.total) for document in found]
+
+    async def _insert(self, collection: Any, documents: list[wire.Document]) -> Sequence[int]:
+        """Insert in no particular order; return the places of those whose key is there already."""
+        if not documents:
+            return ()
+        with answering():
+            try:
+                await collection.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                return duplicates(error)
+        return ()
+
+    async def _update(self, collection: Any, updates: list[tuple[wire.Document, wire.Document]]) -> bool:
+        """Return whether any of them found its state changed."""
+        if not updates:
+            return False
+        with answering():
+            done = await collection.bulk_write([UpdateOne(*update) for update in updates], ordered=False)
+        return bool(done.matched_count < len(updates))
+
+
+def _without(texts: Texts) -> dict[str, int]:
+    return {field: 0 for text, field in _FIELDS.items() if text not in texts}
+
+
+def _where(listing: Listing) -> dict[str, Any]:
+    created: dict[str, int] = {}
+    if listing.from_us is not None:
+        created["$gte"] = listing.from_us
+    if listing.to_us is not None:
+        created["$lt"] = listing.to_us
+    where: dict[str, Any] = {"site": listing.site, "kind": {"$in": [wire.kind(*kind) for kind in listing.kinds()]}}
+    after = listing.after
+    if after is not None:
+        created["$lte"] = min(after.created_us, created.pop("$lt", after.created_us + 1) - 1)
+        last = wire.job_key(Key(listing.site, after.job_id))
+        where["$or"] = [{"created": {"$lt": after.created_us}}, {"_id": {"$lt": last}}]
+    if created:
+        where["created"] = created
+    return where

@@ -1,0 +1,265 @@
+"""The names of things outside: Avro's in Kafka, the documents' in MongoDB."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+
+from fastavro import schemaless_reader
+from msgspec.structs import astuple
+
+from services.chassis.framing import UnknownFraming, unframe
+from services.chassis.registry import Schemas
+from services.status.domain.block import Block, Entry, block_of
+from services.status.domain.chunks import SIZE, Tally, count_of, is_large, size_of
+from services.status.domain.facts import (
+    Expired,
+    Failure,
+    Fault,
+    Header,
+    JobEvent,
+    Judged,
+    Key,
+    Opened,
+    Run,
+)
+from services.status.domain.job import Change, ChunkChange, Job, Standing
+from services.status.domain.letters import places
+from services.status.domain.profile import Origin, Profile
+from services.values.instants import EARLIEST_US, LATEST_US
+from services.values.time_uuids import is_uuid
+
+SCHEMA = "job_event"
+LARGEST_TOTAL = 100_000
+
+Document = dict[str, Any]
+
+
+class Malformed(ValueError):  # noqa: N818 - reads as what it is
+    """Bytes that are no job event; `reason` is for the dead letter."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def job_id_of(text: str) -> str | None:
+    """The job id in the form in which it is stored, or None if the text is none."""
+    lowered = text.lower()
+    return lowered if is_uuid(lowered) else None
+
+
+class EventReader:
+    """Reads job events from Kafka's values."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        self._schema = schemas[SCHEMA]
+
+    def read(self, value: bytes | None) -> JobEvent:
+        """The event; raises `Malformed`."""
+        try:
+            schema_id, body = unframe(value)
+        except UnknownFraming as error:
+            raise Malformed("unknown-framing", str(error)) from error
+        if schema_id != self._schema.schema_id:
+            raise Malformed("unknown-schema", f"schema id {schema_id} is not a job event's")
+        stream = BytesIO(body)
+        try:
+            read: Any = schemaless_reader(stream, self._schema.plain, None)
+        except Exception as error:
+            # fastavro raises whatever broken bytes happen to run into.
+            raise Malformed("undecodable", type(error).__name__) from error
+        if stream.tell() != len(body):
+            raise Malformed("undecodable", "bytes are left over")
+        return _event(read)
+
+
+def _event(read: Mapping[str, Any]) -> JobEvent:
+    job_id = job_id_of(read["jobId"])
+    if job_id is None:
+        raise Malformed("unprocessable", "the job id is no UUID")
+    if not 0 < read["total"] <= LARGEST_TOTAL:
+        raise Malformed("unprocessable", "the total is out of bounds")
+    if not (EARLIEST_US <= read["createdAt"] <= LATEST_US and EARLIEST_US <= read["at"] <= LATEST_US):
+        raise Malformed("unprocessable", "a time is out of bounds")
+    header = Header(Key(read["site"], job_id), read["total"], read["createdAt"], read["mode"], read["type"])
+    fact = read["fact"]
+    if "run" in fact:
+        return JobEvent(header, read["at"], Judged(_run(fact["run"], "SF.")))
+    if "refused" in fact:
+        return JobEvent(header, read["at"], Opened(_run(fact["refused"], "F.") if fact["refused"] else None))
+    return JobEvent(header, read["at"], Expired())
+
+
+def _run(read: Mapping[str, Any], alphabet: str) -> Run:
+    letters, first = read["outcomes"], read["first"]
+    if first < 0 or not letters or letters.strip(alphabet):
+        raise Malformed("unprocessable", "a run is not made of outcomes")
+    failures = [_failure(failure) for failure in read["failures"]] if read["failures"] else ()
+    if [failure.index - first for failure in failures] != list(places(letters, "F")):
+        raise Malformed("unprocessable", "failures and outcomes differ")
+    return Run(first, letters, read["rows"], failures)
+
+
+def _failure(read: Mapping[str, Any]) -> Failure:
+    faults = [
+        Fault(f["code"], f["field"], f["message"], f["level"], f["productId"], f["retryable"]) for f in read["faults"]
+    ]
+    return Failure(read["index"], read["orderId"], read["returnId"], read["mode"], faults, read["record"])
+
+
+# --- MongoDB
+
+
+def job_key(key: Key) -> str:
+    """The `_id` of a job."""
+    return f"{key.site}:{key.job_id}"
+
+
+def chunk_key(key: Key, number: int) -> str:
+    """The `_id` of a chunk: in the order of the records."""
+    return f"{key.site}:{key.job_id}:{number:05d}"
+
+
+def kind_of(job: Job) -> str:
+    """What lists are filtered by, as one value."""
+    return kind(job.state, job.profile.header.type, job.profile.header.mode)
+
+
+def kind(state: str, type_: str, mode: str) -> str:
+    """State, type and mode as one value."""
+    return f"{state}/{type_}/{mode}"
+
+
+def job_document(change: Change, written: datetime) -> Document:
+    """A job that is stored for the first time."""
+    job = change.job
+    header, origin = job.profile.header, job.profile.origin
+    document = {
+        "_id": job_key(job.key),
+        "site": job.key.site,
+        "total": header.total,
+        "created": header.created_us,
+        "mode": header.mode,
+        "type": header.type,
+        "app": origin.app_id,
+        "source": origin.root_source,
+        "datacenter": origin.datacenter,
+        **_state(job, written),
+    }
+    if not job.is_large:
+        document["runs"] = [_entry_document(entry) for entry in change.added]
+    if not job.is_terminal:
+        document["open"] = True
+    return document
+
+
+def job_update(change: Change, written: datetime) -> tuple[Document, Document]:
+    """Filter and update of a job that is stored already: the filter holds the state it was computed from."""
+    job = change.job
+    where: Document = {"_id": job_key(job.key), "version": change.expected}
+    if change.is_blind:
+        header, origin = job.profile.header, job.profile.origin
+        where["kind"] = kind("RECEIVED", header.type, header.mode)
+        where |= {"total": header.total, "source": origin.root_source, "datacenter": origin.datacenter}
+    update: Document = {"$set": _state(job, written)}
+    if change.added:
+        update["$push"] = {"runs": {"$each": [_entry_document(entry) for entry in change.added]}}
+    if job.is_terminal:
+        update["$unset"] = {"open": ""}
+    return where, update
+
+
+def _state(job: Job, written: datetime) -> Document:
+    state: Document = {
+        "kind": kind_of(job),
+        "version": job.version,
+        "shown": job.shown,
+        "tally": astuple(job.whole),
+        "written": written,
+    }
+    if job.is_large:
+        state["chunks"] = [astuple(chunk) for chunk in job.chunks]
+    return state
+
+
+def chunk_document(change: ChunkChange, written: datetime) -> Document:
+    """A chunk that is stored for the first time."""
+    return {
+        "_id": chunk_key(change.key, change.block.number),
+        "version": change.block.version,
+        "size": len(change.block.letters),
+        "runs": [_entry_document(entry) for entry in change.added],
+        "written": written,
+    }
+
+
+def chunk_update(change: ChunkChange, written: datetime) -> tuple[Document, Document]:
+    """Filter and update of a chunk that is stored already."""
+    where = {"_id": chunk_key(change.key, change.block.number), "version": change.expected}
+    return where, {
+        "$set": {"version": change.block.version, "written": written},
+        "$push": {"runs": {"$each": [_entry_document(entry) for entry in change.added]}},
+    }
+
+
+def _entry_document(entry: Entry) -> Document:
+    document: Document = {
+        "first": entry.first,
+        "outcomes": entry.letters,
+        "at": entry.at_us,
+        "rows": entry.rows,
+        "levels": entry.levels,
+        "events": entry.events,
+        "details": entry.details,
+    }
+    if entry.is_late:
+        document["late"] = True
+    return document
+
+
+def _entry(document: Mapping[str, Any]) -> Entry:
+    return Entry(
+        document["first"],
+        document["outcomes"],
+        document["at"],
+        document.get("rows", ""),
+        document.get("levels", ""),
+        document.get("events", ""),
+        document.get("details", ""),
+        document.get("late", False),
+    )
+
+
+def standing_of(document: Mapping[str, Any]) -> Standing:
+    """A stored job; its block too, if it is small and its runs were read."""
+    job = job_of(document)
+    if job.is_large or "runs" not in document:
+        return Standing(job, None)
+    entries = [_entry(run) for run in document["runs"]]
+    return Standing(job, block_of(0, 0, job.profile.total, version=job.version, entries=entries))
+
+
+def job_of(document: Mapping[str, Any]) -> Job:
+    """A stored job without its entries."""
+    header = Header(key_of(document["_id"]), document["total"], document["created"], document["mode"], document["type"])
+    profile = Profile(header, Origin(document["app"], document["source"], document["datacenter"]))
+    chunks = tuple(Tally(*chunk) for chunk in document.get("chunks", ()))
+    if is_large(header.total) and len(chunks) != count_of(header.total):
+        raise ValueError(f"job {document['_id']} lacks tallies of chunks")
+    return Job(profile, document["version"], document["shown"], Tally(*document["tally"]), chunks)
+
+
+def key_of(stored: str) -> Key:
+    """The job that an `_id` names."""
+    site, job_id, *_ = stored.split(":")
+    return Key(int(site), job_id)
+
+
+def block_from(document: Mapping[str, Any], total: int) -> Block:
+    """A stored chunk of a job of so many records."""
+    number = int(document["_id"].rpartition(":")[2])
+    entries = [_entry(run) for run in document["runs"]]
+    size = size_of(number, total)
+    return block_of(number, number * SIZE, size, version=document["version"], entries=entries)
