@@ -1,0 +1,1 @@
+"""What an operator does with a running installation: topics, catalogue, generated documents."""
