@@ -1,0 +1,123 @@
+"""What is sent, and what the documents say comes of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = Path(__file__).resolve().parent / "examples"
+API_KEY = "12345"
+CLIENT_ID = "5934de97c95e1ced"
+CLIENT_SECRET = "2l9dr0jkink11ad49hg93it52d"  # noqa: S105 - printed in the document, valid in sandboxes only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One request, and what must become of it.
+
+    `path` is what follows the API key. `warnings` are the messages of the job's events, in order.
+    """
+
+    title: str
+    method: str
+    path: str
+    body: bytes
+    total: int
+    failed: int = 0
+    mode: str = "offline"
+    type: str = "orders"
+    status: str = "PROCESSING"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def request(self) -> str:
+        """The request line, as the document prints it."""
+        return f"{self.method} /omnichannel/api/v1/{API_KEY}/{self.path}"
+
+    @property
+    def target(self) -> str:
+        """Path and query string."""
+        return self.request.split(" ", 1)[1]
+
+    @property
+    def message(self) -> str:
+        """The first key of the answer."""
+        return f"Total records = {self.total}. Success = {self.total - self.failed}. Failed = {self.failed}"
+
+
+def printed(name: str) -> bytes:
+    """A payload, byte for byte as the document prints it."""
+    return (EXAMPLES / f"{name}.json").read_bytes()
+
+
+def order(**changes: Any) -> Mapping[str, Any]:
+    """A small order of a known product."""
+    line = {"productId": "4556", "quantity": 1, "unitPrice": 9.99}
+    return {"id": "demo", "userId": "userA1", "dateTime": "2023-06-02T17:03:26Z", "lineItems": [line], **changes}
+
+
+def of_unknown_product(order_id: int, product: str | int) -> Mapping[str, Any]:
+    """An order that the validator refuses."""
+    return order(id=order_id, lineItems=[{"productId": product, "quantity": 1, "unitPrice": 1}])
+
+
+ONE_OF_TWO = json.dumps([order(), of_unknown_product(1234, "product3")]).encode()
+NONE = json.dumps([of_unknown_product(95189138, 6024383)]).encode()
+
+CASES = (
+    Case(title="Orders #1", method="POST", path="orders?mode=offline", body=printed("orders-1"), total=2),
+    Case(title="Orders #2", method="PUT", path="orders/users/userC2?mode=offline", body=printed("orders-2"), total=1),
+    Case(
+        title="Orders #3",
+        method="PUT",
+        path="orders/users/userC2?mode=online",
+        body=printed("orders-3"),
+        total=1,
+        mode="online",
+    ),
+    Case(
+        title="Orders #4",
+        method="POST",
+        path="orders?mode=online",
+        body=printed("orders-4"),
+        total=2,
+        mode="online",
+    ),
+    Case(title="Returns #1", method="POST", path="returns", body=printed("returns-1"), total=1, type="returns"),
+    Case(
+        title="Returns #2 (printed)",
+        method="PUT",
+        path="orders/users/userC2",
+        body=printed("returns-2"),
+        total=1,
+        type="returns",
+    ),
+    Case(
+        title="Returns #2",
+        method="PUT",
+        path="returns/users/userC2",
+        body=printed("returns-2"),
+        total=1,
+        type="returns",
+    ),
+    Case(
+        title="One product unknown",
+        method="POST",
+        path="orders?mode=online",
+        body=ONE_OF_TWO,
+        total=2,
+        mode="online",
+        status="PROCESSING_WITH_WARNING",
+        warnings=("No product is found for product ID product3",),
+    ),
+    Case(
+        title="All products unknown",
+        method="POST",
+        path="orders",
+        body=NONE,
+        total=1,
+        status="FAILED",
+        warnings=("No product is found for product ID 6024383",),
+    ),
+)

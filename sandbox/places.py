@@ -1,0 +1,20 @@
+"""Where the sandbox keeps its things."""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SCHEMAS = REPOSITORY / "schemas"
+CADDYFILE = REPOSITORY / "deploy" / "front" / "Caddyfile"
+DEMO = Path(__file__).resolve().parent / "demo"
+KAFKA_LOCK = Path(__file__).resolve().parent / "kafka.lock.toml"
+
+
+def cache() -> Path:
+    """What is downloaded or derived once and shared by all sandboxes of this checkout (`SANDBOX_CACHE`)."""
+    return Path(os.environ.get("SANDBOX_CACHE") or REPOSITORY / ".cache" / "sandbox").absolute()
+
+
+def home() -> Path:
+    """The data of one sandbox (`SANDBOX_DIR`, default `.sandbox` in the checkout)."""
+    return Path(os.environ.get("SANDBOX_DIR") or REPOSITORY / ".sandbox").absolute()
