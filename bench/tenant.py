@@ -1,0 +1,89 @@
+"""A tenant that may send as fast as it can, and its orders."""
+
+import gzip
+import json
+import random
+from pathlib import Path
+
+CLIENT = "bench0000000000"
+SECRET = "not-a-secret-it-exists-in-a-benchmark-only"  # noqa: S105 - loaded into throw-away sandboxes only
+SITE = 990
+API_KEY = "bench"
+PRODUCTS = 10_000
+
+
+def write_documents(directory: Path) -> tuple[Path, Path]:
+    """The tenants document and the catalogue; one product in fifty is missing from it."""
+    tenants = directory / "tenants.json"
+    tenants.write_text(
+        json.dumps(
+            {
+                "sites": [
+                    {
+                        "site": SITE,
+                        "name": "Benchmark",
+                        "appId": 1,
+                        "rootSource": "omnichannel-api/bench",
+                        "datacenter": "bench",
+                        "timeZone": "UTC",
+                        "apiKeys": [{"apiKey": API_KEY, "channel": "bench"}],
+                        "recordsPerSecond": 10_000_000,
+                    }
+                ],
+                "clients": [
+                    {
+                        "clientId": CLIENT,
+                        "secret": SECRET,
+                        "site": SITE,
+                        "apiKeys": [API_KEY],
+                        "scopes": ["orders:write", "returns:write", "status:read"],
+                    }
+                ],
+            }
+        )
+    )
+    catalogue = directory / "catalogue.csv"
+    lines = [f"{SITE},product-{number:06d},Product {number}" for number in range(PRODUCTS) if number % 50]
+    catalogue.write_text("\n".join(["site,productId,name", *lines]) + "\n")
+    return tenants, catalogue
+
+
+def order(number: int, chance: random.Random, *, faulty: bool = False) -> dict[str, object]:
+    """A user's five-line order: about 900 bytes of JSON."""
+    products = [chance.randrange(PRODUCTS) // 50 * 50 + chance.randrange(1, 50) for _ in range(5)]
+    if faulty:
+        products[-1] = products[-1] // 50 * 50
+    return {
+        "id": str(100_000 + number),
+        "channel": "6a700f55b7059e38",
+        "userId": f"87d5f6ead7723d4703bce2a34d72e4a697dec82b5fbbcda755dde4a1e16b{number % 10_000:04d}",
+        "dateTime": f"2022-04-25T12:{number // 60 % 60:02d}:{number % 60:02d}+09:00",
+        "paymentMethod": "Credit card",
+        "emailHash": f"{chance.getrandbits(256):064x}",
+        "ccHash": f"{chance.getrandbits(256):064x}",
+        "storeId": "Store123",
+        "regionId": -1,
+        "segmentIds": ["44", "55", "3"],
+        "currency": "USD",
+        "couponCode": "RR01",
+        "couponValue": 23.76,
+        "lineItems": [
+            {"productId": f"product-{p:06d}", "skuId": f"sku-{p:06d}-L", "quantity": 10, "unitPrice": 256.678}
+            for p in products
+        ],
+    }
+
+
+def bodies(count: int, *, size: int, faulty_share: float = 0.0) -> list[bytes]:
+    """Gzipped requests of `size` orders each."""
+    chance = random.Random(7)
+    return [
+        gzip.compress(
+            json.dumps(
+                [order(at * size + n, chance, faulty=chance.random() < faulty_share) for n in range(size)]
+            ).encode(),
+            6,
+            mtime=0,
+        )
+        for at in range(count)
+    ]

@@ -1,0 +1,133 @@
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from services.auth import api
+from services.auth.domain.audience import SCOPES
+from services.auth.domain.caller import networks
+from services.auth.domain.client import Client, Secret
+from services.auth.flow import World
+from services.auth.inspector import JwtInspector
+from services.auth.keyring import KeyWorld, tend_keys
+from services.auth.ports import Clients
+from services.auth.signer import JwtSigner
+from services.auth.store import create_indexes
+from services.auth.vault import KeyVault
+from services.chassis.mongo import Mongo
+from services.chassis.ratelimit import RateLimit
+from services.chassis.settings import MongoSettings
+from services.chassis.web import application
+from tests.auth.fakes import (
+    Clock,
+    Counter,
+    FakeAudit,
+    FakeClients,
+    FakeHasher,
+    FakeKeys,
+    FakePublisher,
+    FakeRevocations,
+)
+
+ISSUER = "https://test.tillstream.example"
+OPENAPI = Path(__file__).parents[2] / "schemas" / "openapi" / "auth.yaml"
+SECRET = "canary-secret-of-the-client"
+
+Opened = Callable[..., AbstractAsyncContextManager[TestClient]]  # type: ignore[type-arg] # aiohttp's own generic
+
+
+def a_client(**changes: object) -> Client:
+    fields: dict[str, object] = {
+        "client_id": "client-1",
+        "site": 608,
+        "api_keys": ("12345",),
+        "scopes": SCOPES,
+        "secrets": (Secret(secret_id="s1", hashed=f"hash of {SECRET}", created_at=0),),
+        **changes,
+    }
+    return Client(**fields)  # type: ignore[arg-type]
+
+
+class Auth:
+    """Auth with a virtual clock: real signing, glass hashes, stores in memory."""
+
+    def __init__(self, clients: Clients, *, allow_query_secrets: bool = True) -> None:
+        self.clock = Clock()
+        self.audit = FakeAudit()
+        self.hasher = FakeHasher()
+        self.clients = clients
+        vault = KeyVault(b"k" * 32, "RS256")
+        self.signer = JwtSigner(vault.open, "RS256", now=self.clock)
+        self.keys = KeyWorld(
+            keys=FakeKeys(),
+            vault=vault,
+            signer=self.signer,
+            audit=self.audit,
+            lifetime_s=86_400,
+            algorithm="RS256",
+            now=self.clock,
+        )
+        self.publisher = FakePublisher()
+        self.revocations = FakeRevocations()
+        self.knows_revocations = True
+        self.world = World(
+            clients=clients,
+            hasher=self.hasher,
+            signer=self.signer,
+            inspector=JwtInspector(
+                issuer=ISSUER,
+                algorithm="RS256",
+                key_set=self.signer.key_set,
+                is_revoked=lambda token: token.token_id in {one.token_id for one in self.publisher.revocations},
+                knows_revocations=lambda: self.knows_revocations,
+                now=self.clock,
+            ),
+            revocations=self.revocations,
+            publisher=self.publisher,
+            audit=self.audit,
+            failed_tries=RateLimit(window_s=60.0, clock=self.clock),
+            issuer=ISSUER,
+            allow_query_secrets=allow_query_secrets,
+            now=self.clock,
+            new_id=Counter(),
+        )
+
+    @asynccontextmanager
+    async def over_http(self) -> AsyncIterator[TestClient]:  # type: ignore[type-arg] # aiohttp's own generic
+        routes = api.routes(
+            self.world,
+            key_set=self.signer.key_set,
+            proxies=networks("127.0.0.0/8"),
+            public_url="https://front.example",
+            openapi=OPENAPI,
+        )
+        async with TestClient(TestServer(application(routes))) as client:
+            yield client
+
+
+@pytest.fixture
+async def auth() -> Auth:
+    """Auth with one client and its keys."""
+    clients = FakeClients()
+    await clients.save(a_client())
+    made = Auth(clients)
+    await tend_keys(made.keys)
+    return made
+
+
+@pytest.fixture(params=["motor", "pymongo"])
+async def mongo(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIterator[Mongo]:
+    """An empty database of our own, through each driver."""
+    settings = MongoSettings(
+        mongodb_uri=mongodb_uri,
+        mongodb_database=f"auth-{uuid4().hex[:12]}",
+        mongo_driver=request.param,
+    )
+    opened = Mongo.connect(settings)
+    await create_indexes(opened)
+    yield opened
+    await opened.client.drop_database(settings.mongodb_database)
+    await opened.close()

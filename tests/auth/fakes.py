@@ -1,0 +1,178 @@
+"""Hand-written stand-ins for what auth needs from the world. Those of stores pass the same suite as MongoDB's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.auth.domain.client import Client
+from services.auth.domain.revocation import Revocation
+from services.auth.domain.signing import SigningKey
+from services.auth.domain.site import ApiKeyTaken, Site
+from services.chassis.errors import Away
+
+
+@dataclass
+class Clock:
+    at: float = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@dataclass
+class Counter:
+    """Ids in their order."""
+
+    last: int = 0
+
+    def __call__(self) -> str:
+        self.last += 1
+        return f"id-{self.last}"
+
+
+class FakeClients:
+    def __init__(self) -> None:
+        self.kept: dict[str, Client] = {}
+        self.away = False
+
+    async def find(self, client_id: str) -> Client | None:
+        if self.away:
+            raise Away("MongoDB")
+        return self.kept.get(client_id)
+
+    async def all(self) -> Sequence[Client]:
+        return [self.kept[client_id] for client_id in sorted(self.kept)]
+
+    async def save(self, client: Client) -> bool:
+        return _save(self.kept, client.client_id, client)
+
+
+class FakeSites:
+    def __init__(self) -> None:
+        self.kept: dict[int, Site] = {}
+
+    async def find(self, site: int) -> Site | None:
+        return self.kept.get(site)
+
+    async def all(self) -> Sequence[Site]:
+        return [self.kept[site] for site in sorted(self.kept)]
+
+    async def save(self, site: Site) -> bool:
+        wanted = {key.api_key for key in site.api_keys}
+        for other in self.kept.values():
+            if other.site != site.site and wanted & {key.api_key for key in other.api_keys}:
+                raise ApiKeyTaken(str(site.site))
+        return _save(self.kept, site.site, site)
+
+
+def _save(kept: dict[Any, Any], key: object, wanted: Any) -> bool:
+    known = kept.get(key)
+    if wanted.revision != (known.revision if known else 0):
+        return False
+    kept[key] = replace(wanted, revision=wanted.revision + 1)
+    return True
+
+
+class FakeKeys:
+    def __init__(self) -> None:
+        self.kept: dict[int, SigningKey] = {}
+
+    async def all(self) -> Sequence[SigningKey]:
+        return [self.kept[number] for number in sorted(self.kept)]
+
+    async def add(self, key: SigningKey) -> bool:
+        if key.number in self.kept:
+            return False
+        self.kept[key.number] = key
+        return True
+
+
+class FakeRevocations:
+    def __init__(self) -> None:
+        self.kept: dict[str, Revocation] = {}
+
+    async def keep(self, revocation: Revocation) -> None:
+        known = self.kept.get(revocation.key)
+        if known is None or known.until <= revocation.until:
+            self.kept[revocation.key] = revocation
+
+    async def all(self) -> Sequence[Revocation]:
+        return [self.kept[key] for key in sorted(self.kept)]
+
+
+@dataclass
+class FakeHasher:
+    """Hashes that are as clear as glass, and a record of who had to wait."""
+
+    hashed: list[str] = field(default_factory=list)
+    matched: list[bool] = field(default_factory=list)
+
+    async def hash(self, secret: str, *, like: str | None = None) -> str:
+        del like
+        self.hashed.append(secret)
+        return f"hash of {secret}"
+
+    async def match(self, secret: str, hashes: Sequence[str], *, patient: bool = False) -> str | None:
+        self.matched.append(patient)
+        return next((kept for kept in hashes if kept == f"hash of {secret}"), None)
+
+
+@dataclass
+class FakePublisher:
+    published: list[Site] = field(default_factory=list)
+    revocations: list[Revocation] = field(default_factory=list)
+    away: bool = False
+
+    async def publish(self, sites: Sequence[Site]) -> None:
+        if self.away and sites:
+            raise Away("Kafka")
+        self.published.extend(sites)
+
+    async def publish_revocations(self, revocations: Sequence[Revocation]) -> None:
+        if self.away and revocations:
+            raise Away("Kafka")
+        self.revocations.extend(revocations)
+
+
+@dataclass
+class FakeSigner:
+    signed: list[Mapping[str, object]] = field(default_factory=list)
+    keys: list[SigningKey] = field(default_factory=list)
+
+    def use(self, keys: Sequence[SigningKey]) -> None:
+        self.keys = list(keys)
+
+    def sign(self, claims: Mapping[str, object]) -> str:
+        self.signed.append(claims)
+        return f"token {len(self.signed)}"
+
+
+@dataclass
+class FakeAudit:
+    lines: list[dict[str, object]] = field(default_factory=list)
+
+    def note(self, what: str, *, who: str, where: str, **details: object) -> None:
+        self.lines.append({"what": what, "who": who, "where": where, **details})
+
+
+@dataclass
+class FakeVault:
+    """Keys that open to nothing."""
+
+    before_adding: Callable[[], None] = lambda: None
+
+    async def create(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
+        self.before_adding()
+        return a_key(number, created_at=created_at, signs_from=signs_from)
+
+
+def a_key(number: int, *, signs_from: int, created_at: int = 0) -> SigningKey:
+    return SigningKey(
+        number=number,
+        kid=f"kid-{number}",
+        algorithm="RS256",
+        public={"kid": f"kid-{number}"},
+        sealed=b"sealed",
+        created_at=created_at,
+        signs_from=signs_from,
+    )

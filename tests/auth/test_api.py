@@ -1,0 +1,296 @@
+"""The endpoints over real HTTP."""
+
+import asyncio
+import base64
+import json
+import re
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import yaml
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+from openapi_spec_validator import validate
+
+from services.auth import api
+from services.auth.domain.audience import AUDIENCES
+from services.auth.domain.caller import networks
+from tests.auth.conftest import OPENAPI, SECRET, Auth, a_client
+from tests.auth.fakes import FakeClients
+
+GOOD = {"grant_type": "client_credentials", "client_id": "client-1", "client_secret": SECRET}
+IMPORT = "/omnichannel/api/v1/oauth2/token"
+
+
+async def pairs(answer: ClientResponse) -> list[tuple[str, object]]:
+    read: list[tuple[str, object]] = json.loads(await answer.text(), object_pairs_hook=list)
+    return read
+
+
+@pytest.mark.parametrize("path", [audience.token_path for audience in AUDIENCES])
+async def test_a_token_as_the_document_prints_it(auth: Auth, path: str) -> None:
+    async with auth.over_http() as http:
+        answer = await http.post(f"{path}?{urlencode(GOOD)}")
+        assert answer.status == 200
+        assert [name for name, _ in await pairs(answer)] == ["token_type", "access_token", "expires_in"]
+        body = await answer.json()
+    assert (body["token_type"], body["expires_in"]) == ("bearer", 28_800)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.content_type == "application/json"
+    assert re.fullmatch("@[0-9]+", answer.headers["Deprecation"])
+    assert "X-Request-Id" in answer.headers
+
+
+async def test_a_token_by_form_and_by_basic(auth: Auth) -> None:
+    basic = base64.b64encode(f"client-1:{SECRET}".encode()).decode()
+    async with auth.over_http() as http:
+        by_form = await http.post(IMPORT, data=GOOD)
+        by_basic = await http.post(
+            IMPORT, data={"grant_type": "client_credentials"}, headers={"Authorization": f"Basic {basic}"}
+        )
+    assert (by_form.status, by_basic.status) == (200, 200)
+    assert "Deprecation" not in by_form.headers
+
+
+async def test_fewer_scopes_stand_last_in_the_answer(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        answer = await http.post(IMPORT, data={**GOOD, "scope": "returns:write"})
+        assert (await pairs(answer))[-1] == ("scope", "returns:write")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "error"),
+    [
+        ({"client_secret": "wrong"}, 401, "invalid_client"),
+        ({"client_id": "nobody"}, 401, "invalid_client"),
+        ({"grant_type": "password"}, 400, "unsupported_grant_type"),
+        ({"grant_type": ""}, 400, "invalid_request"),
+        ({"scope": "status:read"}, 400, "invalid_scope"),
+    ],
+)
+async def test_errors_are_those_of_the_standard(auth: Auth, change: dict[str, str], status: int, error: str) -> None:
+    async with auth.over_http() as http:
+        answer = await http.post(IMPORT, data={**GOOD, **change})
+        body = await answer.json()
+    assert (answer.status, body["error"]) == (status, error)
+    assert set(body) == {"error", "error_description"}
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.content_type == "application/json"
+    assert answer.headers.get("WWW-Authenticate", "").startswith("Basic") is (status == 401)
+
+
+async def test_a_known_and_an_unknown_client_are_refused_in_the_same_words(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        known = await http.post(IMPORT, data={**GOOD, "client_secret": "wrong"})
+        unknown = await http.post(IMPORT, data={**GOOD, "client_id": "nobody"})
+        assert await known.read() == await unknown.read()
+
+
+async def test_the_same_parameter_with_two_values_is_a_bad_request(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        differing = await http.post(f"{IMPORT}?client_secret=other", data=GOOD)
+        agreeing = await http.post(f"{IMPORT}?{urlencode(GOOD)}", data=GOOD)
+        assert (await differing.json())["error"] == "invalid_request"
+    assert (differing.status, agreeing.status) == (400, 200)
+    assert "Deprecation" in differing.headers
+
+
+async def test_secrets_in_the_query_can_be_switched_off() -> None:
+    clients = FakeClients()
+    await clients.save(a_client())
+    strict = Auth(clients, allow_query_secrets=False)
+    async with strict.over_http() as http:
+        answer = await http.post(f"{IMPORT}?{urlencode(GOOD)}")
+        assert (await answer.json())["error"] == "invalid_request"
+    assert answer.status == 400
+
+
+async def test_guessing_ends_in_429_and_tells_when_to_go_on(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        answers = [await http.post(IMPORT, data={**GOOD, "client_secret": "wrong"}) for _ in range(11)]
+        right = await http.post(IMPORT, data=GOOD)
+        elsewhere = await http.post(
+            IMPORT, data={**GOOD, "client_secret": "wrong"}, headers={"X-Forwarded-For": "198.51.100.1"}
+        )
+    assert [answer.status for answer in answers] == [401] * 10 + [429]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert (right.status, elsewhere.status) == (200, 401)
+
+
+async def test_a_store_that_is_away_is_a_503(auth: Auth) -> None:
+    assert isinstance(auth.clients, FakeClients)
+    auth.clients.away = True
+    async with auth.over_http() as http:
+        answer = await http.post(IMPORT, data=GOOD)
+        assert (await answer.json())["error"] == "temporarily_unavailable"
+    assert answer.status == 503
+    assert answer.headers["Retry-After"]
+
+
+async def test_a_body_is_not_read_without_end(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        answer = await http.post(
+            IMPORT, data=b"a" * 100_000, headers={"Content-Type": "application/x-www-form-urlencoded"}
+        )
+        zipped = await http.post(IMPORT, data=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
+    assert (answer.status, zipped.status) == (400, 400)
+
+
+async def test_a_body_that_does_not_come_is_given_up(auth: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "BODY_TIMEOUT_S", 0.05)
+    async with auth.over_http() as http:
+        reader, writer = await asyncio.open_connection(http.host, http.port)
+        writer.write(f"POST {IMPORT} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n".encode())
+        assert b" 400 " in await reader.readline()
+        writer.close()
+
+
+async def test_only_post_gets_tokens(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        answer = await http.get(f"{IMPORT}?{urlencode(GOOD)}")
+        assert "canary" not in await answer.text()
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+    assert answer.content_type == "application/problem+json"
+
+
+async def test_the_keys_are_published(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        answer = await http.get("/.well-known/jwks.json")
+        keys = (await answer.json(content_type=None))["keys"]
+    assert [set(key) for key in keys] == [{"kty", "kid", "use", "alg", "n", "e"}]
+    assert re.fullmatch(r"public, max-age=\d+", answer.headers["Cache-Control"])
+
+
+async def test_the_server_describes_itself(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        told = await (await http.get("/.well-known/oauth-authorization-server")).json()
+        document = await (await http.get("/auth/openapi.yaml")).text()
+    assert told["issuer"] == "https://test.tillstream.example"
+    assert told["jwks_uri"] == "https://front.example/.well-known/jwks.json"
+    assert told["grant_types_supported"] == ["client_credentials"]
+    assert document == OPENAPI.read_text()
+
+
+async def test_no_secret_reaches_any_line(auth: Auth, capsys: pytest.CaptureFixture[str]) -> None:
+    """Canaries in every place where a secret can be put, rightly or wrongly."""
+    capsys.readouterr()
+    answers = []
+    async with auth.over_http() as http:
+        for change in ({}, {"client_secret": "canary-wrong"}, {"client_id": "canary-id"}, {"scope": "canary"}):
+            wanted = {**GOOD, **change}
+            answers += [await http.post(f"{IMPORT}?{urlencode(wanted)}"), await http.post(IMPORT, data=wanted)]
+        answers.append(await http.post(IMPORT, data=GOOD, headers={"Authorization": "Basic canary!"}))
+        answers.append(await http.post(f"{IMPORT}?canary={SECRET}%ff"))
+        answers.append(await http.get(f"/canary?client_secret={SECRET}"))
+        texts = [await answer.text() for answer in answers]
+    token = json.loads(texts[0])["access_token"]
+    said = capsys.readouterr()
+    logged = said.out + said.err + str(auth.audit.lines)
+    assert "canary" not in logged
+    assert token not in logged
+    assert all(
+        "canary" not in text and "canary" not in str(answer.headers)
+        for text, answer in zip(texts, answers, strict=True)
+    )
+
+
+async def token_of(http: TestClient, path: str = IMPORT) -> str:  # type: ignore[type-arg] # aiohttp's own generic
+    return str((await (await http.post(path, data=GOOD)).json())["access_token"])
+
+
+async def about(http: TestClient, what: str, token: str, **change: str) -> ClientResponse:  # type: ignore[type-arg] # likewise
+    return await http.post(f"/common-status/v1/oauth2/{what}", data={**GOOD, "token": token, **change})
+
+
+async def test_a_revoked_token_is_active_no_more(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        token = await token_of(http)
+        before = await (await about(http, "introspect", token)).json()
+        answer = await about(http, "revoke", token)
+        assert await answer.read() == b""
+        again = await about(http, "revoke", token)
+        after = await (await about(http, "introspect", token)).json()
+    assert before["active"] is True
+    assert (before["client_id"], before["aud"], before["scope"]) == (
+        "client-1",
+        "omnichannel-api",
+        "orders:write returns:write",
+    )
+    assert (answer.status, again.status) == (200, 200)
+    assert after == {"active": False}
+    assert [one.token_id for one in auth.publisher.revocations] == [before["jti"]]
+    assert list(auth.revocations.kept) == [before["jti"]]
+
+
+@pytest.mark.parametrize("token", ["nonsense", "a.b.c", "x" * 5_000])
+async def test_what_is_no_token_needs_no_revoking(auth: Auth, token: str) -> None:
+    async with auth.over_http() as http:
+        answer = await about(http, "revoke", token)
+        told = await (await about(http, "introspect", token)).json()
+    assert (answer.status, told) == (200, {"active": False})
+    assert auth.publisher.revocations == []
+
+
+async def test_nobody_ends_or_reads_the_tokens_of_others(auth: Auth) -> None:
+    await auth.clients.save(a_client(client_id="other"))
+    async with auth.over_http() as http:
+        token = await token_of(http)
+        answer = await about(http, "revoke", token, client_id="other")
+        error = (await answer.json())["error"]
+        told = await (await about(http, "introspect", token, client_id="other")).json()
+        stranger = await about(http, "revoke", token, client_secret="wrong")
+    assert (answer.status, error) == (400, "unauthorized_client")
+    assert told == {"active": False}
+    assert stranger.status == 401
+    assert auth.publisher.revocations == []
+
+
+async def test_a_revocation_that_others_cannot_know_of_is_not_confirmed(auth: Auth) -> None:
+    auth.publisher.away = True
+    async with auth.over_http() as http:
+        answer = await about(http, "revoke", await token_of(http))
+    assert answer.status == 503
+    assert len(auth.revocations.kept) == 1, "upkeep will publish it"
+
+
+async def test_before_revocations_are_known_nothing_is_said_of_a_token(auth: Auth) -> None:
+    auth.knows_revocations = False
+    async with auth.over_http() as http:
+        answer = await about(http, "introspect", await token_of(http))
+    assert answer.status == 503
+
+
+def test_document_and_routes_are_equal(auth: Auth) -> None:
+    document = yaml.safe_load(OPENAPI.read_text())
+    validate(document)
+    routes = api.routes(
+        auth.world, key_set=auth.signer.key_set, proxies=networks(""), public_url="", openapi=Path(OPENAPI)
+    )
+    described = {(path, method.upper()) for path, item in document["paths"].items() for method in item}
+    assert {(route.path, route.method) for route in routes} == described
+
+
+async def test_examples_of_the_document_are_answers(auth: Auth) -> None:
+    responses = yaml.safe_load(OPENAPI.read_text())["components"]["responses"]
+    printed = {
+        name: response["content"]["application/json"]["example"]
+        for name, response in responses.items()
+        if "application/json" in response["content"]
+    }
+    async with auth.over_http() as http:
+        assert await body_of(http, client_secret="wrong") == printed["InvalidClient"]
+        assert await body_of(http, grant_type="password") == printed["BadRequest"]
+        assert list(await body_of(http)) == list(printed["Token"])
+        for _ in range(10):
+            last = await body_of(http, client_secret="wrong")
+        assert last == printed["TooManyTries"]
+        assert isinstance(auth.clients, FakeClients)
+        auth.clients.away = True
+        assert await body_of(http) == printed["Away"]
+
+
+async def body_of(http: TestClient, **change: str) -> dict[str, object]:  # type: ignore[type-arg] # aiohttp's own generic
+    answer = await http.post(IMPORT, data={**GOOD, **change})
+    read: dict[str, object] = await answer.json()
+    return read

@@ -1,0 +1,188 @@
+import base64
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import pytest
+
+from services.auth.domain.credentials import (
+    FORM,
+    AboutToken,
+    Presented,
+    TokenRequest,
+    read,
+    read_about,
+    secret_in_query,
+)
+from services.auth.domain.refusal import Refusal
+
+GOOD = {"grant_type": "client_credentials", "client_id": "client", "client_secret": "canary-secret"}
+
+
+def basic(client_id: str, secret: str) -> str:
+    return "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()
+
+
+def presented(
+    query: Mapping[str, str] | str = "",
+    body: Mapping[str, str] | bytes = b"",
+    *,
+    authorization: str | None = None,
+    content_type: str = FORM,
+) -> Presented:
+    return Presented(
+        query=query if isinstance(query, str) else urlencode(query),
+        body=body if isinstance(body, bytes) else urlencode(body).encode(),
+        content_type=content_type,
+        authorization=authorization,
+    )
+
+
+def without(*names: str) -> dict[str, str]:
+    return {name: value for name, value in GOOD.items() if name not in names}
+
+
+GRANT = {"grant_type": "client_credentials"}
+UNDERSTOOD: dict[str, tuple[Presented, TokenRequest]] = {
+    "in the query, as printed": (
+        presented(GOOD),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+    "in the form": (presented(body=GOOD), TokenRequest(client_id="client", secret="canary-secret")),
+    "in the form with a charset": (
+        presented(body=GOOD, content_type="Application/X-WWW-Form-URLencoded; charset=utf-8"),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+    "by Basic": (
+        presented(body=GRANT, authorization=basic("client", "canary-secret")),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+    "by basic in lower case, the grant in the query": (
+        presented(GRANT, authorization=basic("client", "canary-secret").replace("Basic", "basic")),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+    "by Basic, form-encoded": (
+        presented(body=GRANT, authorization=basic("cl%3Aient", "a%2Bb+c")),
+        TokenRequest(client_id="cl:ient", secret="a+b c"),
+    ),
+    "split over the places": (
+        presented({"client_id": "client"}, without("client_id")),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+    "the same in all places": (
+        presented(GOOD, GOOD, authorization=basic("client", "canary-secret")),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+    "empty in one place": (
+        presented({"client_secret": ""}, GOOD),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+    "with an old bearer token beside it": (
+        presented(body=GOOD, authorization="Bearer abc"),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+    "with scopes": (
+        presented(body={**GOOD, "scope": "orders:write orders:write a"}),
+        TokenRequest(client_id="client", secret="canary-secret", scopes=("orders:write", "a")),
+    ),
+    "with an empty scope": (
+        presented(body={**GOOD, "scope": ""}),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+    "with unknown parameters": (
+        presented(body={**GOOD, "resource": "x"}),
+        TokenRequest(client_id="client", secret="canary-secret"),
+    ),
+}
+REFUSED: dict[str, tuple[Presented, str, int]] = {
+    "nothing": (presented(), "invalid_request", 400),
+    "no grant type": (presented(body=without("grant_type")), "invalid_request", 400),
+    "empty grant type": (presented(body={**GOOD, "grant_type": ""}), "invalid_request", 400),
+    "other grant type": (presented(body={**GOOD, "grant_type": "password"}), "unsupported_grant_type", 400),
+    "no id": (presented(body=without("client_id")), "invalid_client", 401),
+    "no secret": (presented(body=without("client_secret")), "invalid_client", 401),
+    "a bearer token only": (presented(GRANT, authorization="Bearer abc"), "invalid_client", 401),
+    "an endless id": (presented(body={**GOOD, "client_id": "c" * 257}), "invalid_client", 401),
+    "an endless secret": (presented(body={**GOOD, "client_secret": "s" * 257}), "invalid_client", 401),
+    "two secrets in two places": (presented({"client_secret": "other"}, GOOD), "invalid_request", 400),
+    "two ids in two places": (presented({"client_id": "other"}, GOOD), "invalid_request", 400),
+    "two grants in two places": (presented({"grant_type": "password"}, GOOD), "invalid_request", 400),
+    "two scopes in two places": (presented({"scope": "a"}, {**GOOD, "scope": "b"}), "invalid_request", 400),
+    "Basic and form differ": (
+        presented(body=GOOD, authorization=basic("client", "other")),
+        "invalid_request",
+        400,
+    ),
+    "a parameter twice in one place": (
+        presented(body=urlencode(GOOD).encode() + b"&client_id=client"),
+        "invalid_request",
+        400,
+    ),
+    "a JSON body": (presented(body=b'{"grant_type": 1}', content_type="application/json"), "invalid_request", 400),
+    "a body without a type": (presented(body=GOOD, content_type=""), "invalid_request", 400),
+    "a body that is no text": (presented(body=b"\xff\xfe"), "invalid_request", 400),
+    "escapes that are no text": (presented(body=b"client_id=%ff"), "invalid_request", 400),
+    "escapes in the query that are no text": (presented("client_secret=%ff"), "invalid_request", 400),
+    "too many parameters": (presented(body=b"a=b&" * 60), "invalid_request", 400),
+    "Basic that is no Base64": (presented(body=GRANT, authorization="Basic !!!"), "invalid_client", 401),
+    "Basic without a colon": (presented(body=GRANT, authorization="Basic YWJj"), "invalid_client", 401),
+    "Basic that is no text": (presented(body=GRANT, authorization="Basic //79Ovw="), "invalid_client", 401),
+}
+
+
+@pytest.mark.parametrize(("came", "means"), UNDERSTOOD.values(), ids=UNDERSTOOD.keys())
+def test_credentials_are_read_wherever_they_are_put(came: Presented, means: TokenRequest) -> None:
+    assert read(came, allow_query_secrets=True) == means
+
+
+@pytest.mark.parametrize(("came", "error", "status"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_answered_is_named_as_the_standard_names_it(came: Presented, error: str, status: int) -> None:
+    refusal = read(came, allow_query_secrets=True)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.error, refusal.status) == (error, status)
+    assert "canary" not in str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("came", "error"),
+    [
+        (presented(body=without("grant_type")), "invalid_request"),
+        (presented({"token": "t"}, without("grant_type")), "invalid_request"),
+        (presented(body={"token": "t"}), "invalid_client"),
+        (presented(body={**GOOD, "token": "t", "client_id": ""}), "invalid_client"),
+        (presented(body=b"%ff"), "invalid_request"),
+    ],
+    ids=["no token", "token in the URL", "no credentials", "no id", "unreadable"],
+)
+def test_a_request_about_a_token_needs_the_token_and_credentials(came: Presented, error: str) -> None:
+    refusal = read_about(came, allow_query_secrets=True)
+    assert isinstance(refusal, Refusal)
+    assert refusal.error == error
+
+
+def test_a_request_about_a_token_shows_neither_token_nor_secret() -> None:
+    about = read_about(presented(body={**GOOD, "token": "canary-token"}), allow_query_secrets=True)
+    assert about == AboutToken(client_id="client", secret="canary-secret", token="canary-token")
+    assert "canary" not in repr(about)
+
+
+def test_secrets_in_the_query_can_be_forbidden() -> None:
+    refusal = read(presented(GOOD), allow_query_secrets=False)
+    assert isinstance(refusal, Refusal)
+    assert refusal.error == "invalid_request"
+    assert read(presented(without("client_secret"), {"client_secret": "s"}), allow_query_secrets=False) == TokenRequest(
+        client_id="client", secret="s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [("client_secret=x", True), ("client_secret=", False), ("client_secret=%ff", True), ("client_id=x", False)],
+)
+def test_a_secret_in_the_query_is_noticed_even_in_a_bad_request(query: str, *, found: bool) -> None:
+    assert secret_in_query(presented(query)) is found
+
+
+def test_no_representation_shows_a_secret() -> None:
+    came = presented(GOOD, GOOD, authorization=basic("client", "canary-secret"))
+    assert "canary" not in repr(came)
+    assert "canary" not in repr(read(came, allow_query_secrets=True))

@@ -1,0 +1,198 @@
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from zoneinfo import available_timezones
+
+import pytest
+
+from services.auth.domain.audience import FULFILMENT, OMNICHANNEL, SCOPES
+from services.auth.domain.caller import caller, networks
+from services.auth.domain.client import Client, NotPossible, Secret, with_secret, without_secret
+from services.auth.domain.grant import Grant, claims, grant
+from services.auth.domain.refusal import INVALID_SCOPE, UNAUTHORIZED_CLIENT, Refusal
+from services.auth.domain.signing import AFTER_S, AHEAD_S, SigningKey, is_due, published, signer, starts_signing
+from services.auth.domain.tenants import BadDocument, read
+from tests.auth.fakes import a_key
+
+NOW = 1_700_000_000
+CLIENT = Client(client_id="client", site=608, api_keys=("12345",), scopes=SCOPES)
+
+
+@pytest.mark.parametrize(
+    ("held", "asked", "gets"),
+    [
+        (SCOPES, None, ("orders:write", "returns:write")),
+        (SCOPES, ("orders:write",), ("orders:write",)),
+        (SCOPES, ("returns:write", "orders:write"), ("orders:write", "returns:write")),
+        (("orders:write",), None, ("orders:write",)),
+        (("orders:write",), ("returns:write",), INVALID_SCOPE),
+        (SCOPES, ("orders:write", "admin"), INVALID_SCOPE),
+        (SCOPES, ("orders:create",), INVALID_SCOPE),
+        (SCOPES, ("",), INVALID_SCOPE),
+        (("status:read",), None, UNAUTHORIZED_CLIENT),
+        ((), None, UNAUTHORIZED_CLIENT),
+    ],
+)
+def test_a_client_gets_all_that_it_asks_for_or_nothing(
+    held: tuple[str, ...], asked: tuple[str, ...] | None, gets: tuple[str, ...] | Refusal
+) -> None:
+    granted = grant(replace(CLIENT, scopes=held), OMNICHANNEL, asked)
+    assert (granted.scopes if isinstance(granted, Grant) else granted) == gets
+
+
+@pytest.mark.parametrize(
+    ("asked", "narrowed"), [(None, False), (("orders:write",), True), (("returns:write", "orders:write"), False)]
+)
+def test_scopes_are_told_only_when_fewer_were_asked_for(asked: tuple[str, ...] | None, *, narrowed: bool) -> None:
+    granted = grant(CLIENT, OMNICHANNEL, asked)
+    assert isinstance(granted, Grant)
+    assert granted.narrowed is narrowed
+
+
+def test_claims_say_who_where_and_for_how_long() -> None:
+    granted = grant(CLIENT, FULFILMENT, None)
+    assert isinstance(granted, Grant)
+    assert claims(granted, issuer="https://i.example", now=NOW + 0.9, token_id="t1") == {
+        "iss": "https://i.example",
+        "aud": "fulfilment",
+        "sub": "client",
+        "client_id": "client",
+        "site": 608,
+        "api_keys": ["12345"],
+        "scope": "orders:create orders:read codes:read invoices:read",
+        "iat": NOW,
+        "exp": NOW + 28_800,
+        "jti": "t1",
+    }
+
+
+def a_secret(secret_id: str, *, expires_at: int | None = None) -> Secret:
+    return Secret(secret_id=secret_id, hashed=f"hash {secret_id}", created_at=NOW, expires_at=expires_at)
+
+
+def test_two_secrets_are_active_at_a_time() -> None:
+    client = with_secret(with_secret(CLIENT, a_secret("a"), now=NOW), a_secret("b"), now=NOW)
+    assert [secret.secret_id for secret in client.active_secrets(NOW)] == ["a", "b"]
+    with pytest.raises(NotPossible, match="remove one first"):
+        with_secret(client, a_secret("c"), now=NOW)
+
+
+def test_the_old_secret_ends_after_its_grace() -> None:
+    client = with_secret(with_secret(CLIENT, a_secret("a"), now=NOW), a_secret("b"), now=NOW, grace_s=60)
+    assert [secret.secret_id for secret in client.active_secrets(NOW + 59)] == ["a", "b"]
+    assert [secret.secret_id for secret in client.active_secrets(NOW + 60)] == ["b"]
+    assert [secret.secret_id for secret in with_secret(client, a_secret("c"), now=NOW + 60).secrets] == ["b", "c"]
+
+
+def test_the_last_secret_stays() -> None:
+    client = with_secret(CLIENT, a_secret("a"), now=NOW)
+    with pytest.raises(NotPossible, match="the last"):
+        without_secret(client, "a", now=NOW)
+    with pytest.raises(NotPossible, match="no secret"):
+        without_secret(client, "b", now=NOW)
+    ending = replace(client, secrets=(a_secret("a"), a_secret("b", expires_at=NOW + 60)))
+    with pytest.raises(NotPossible, match="the last"):
+        without_secret(ending, "a", now=NOW)
+    assert without_secret(ending, "b", now=NOW).secrets == client.secrets
+
+
+def test_a_new_key_is_known_before_it_signs_and_the_old_one_until_its_last_token_expired() -> None:
+    first = a_key(1, signs_from=NOW)
+    second = a_key(2, signs_from=NOW + 10_000)
+    keys = [first, second]
+    assert [signer(keys, at) for at in (NOW, NOW + 9_999, NOW + 10_000)] == [first, first, second]
+    assert published(keys, NOW) == [second, first]
+    assert published(keys, NOW + 10_000 + AFTER_S - 1) == [second, first]
+    assert published(keys, NOW + 10_000 + AFTER_S) == [second]
+
+
+def test_a_clock_before_all_keys_uses_the_oldest() -> None:
+    keys = [a_key(2, signs_from=NOW + 1), a_key(1, signs_from=NOW)]
+    assert signer(keys, NOW - 10_800) == keys[1]
+    assert signer([], NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "at", "due"),
+    [
+        ([], NOW, True),
+        ([a_key(1, signs_from=NOW)], NOW, False),
+        ([a_key(1, signs_from=NOW)], NOW + 86_400 - AHEAD_S - 1, False),
+        ([a_key(1, signs_from=NOW)], NOW + 86_400 - AHEAD_S, True),
+        ([a_key(1, signs_from=NOW), a_key(2, signs_from=NOW + 86_400)], NOW + 86_399, False),
+    ],
+)
+def test_a_key_is_due_when_the_newest_gets_old(keys: Sequence[SigningKey], at: int, *, due: bool) -> None:
+    assert is_due(keys, at, lifetime_s=86_400) is due
+
+
+def test_only_the_first_key_signs_at_once() -> None:
+    assert starts_signing([], NOW) == NOW
+    assert starts_signing([a_key(1, signs_from=NOW)], NOW) == NOW + AHEAD_S
+
+
+PROXIES = networks("127.0.0.0/8, ::1/128,10.0.0.0/8")
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "seen"),
+    [
+        ("203.0.113.9", [], "203.0.113.9"),
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
+        ("127.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["1.2.3.4, 198.51.100.1"], "198.51.100.1"),
+        ("127.0.0.1", ["1.2.3.4", "198.51.100.1, 10.1.1.1"], "198.51.100.1"),
+        ("127.0.0.1", ["10.1.1.1"], "10.1.1.1"),
+        ("127.0.0.1", ["junk"], "127.0.0.1"),
+        ("::1", ["2001:db8::1"], "2001:db8::1"),
+        ("", ["198.51.100.1"], ""),
+    ],
+)
+def test_only_our_own_proxies_are_believed(peer: str, forwarded: list[str], seen: str) -> None:
+    assert caller(peer, forwarded, PROXIES) == seen
+
+
+SITE = {"site": 608, "name": "Demo", "appId": 1078, "rootSource": "omnichannel-api/qa", "datacenter": "qa"}
+A_CLIENT = {"clientId": "c", "secret": "canary-0123456789abcdef", "site": 608}
+
+
+def test_a_document_of_tenants_is_read() -> None:
+    tenants = read(
+        json.dumps(
+            {
+                "sites": [{**SITE, "timeZone": "Europe/Berlin", "apiKeys": [{"apiKey": "12345", "channel": "web"}]}],
+                "clients": [{**A_CLIENT, "apiKeys": ["12345"], "scopes": ["status:read"]}],
+            }
+        ).encode(),
+        time_zones=available_timezones(),
+    )
+    assert [(site.site, site.app_id, site.time_zone, site.records_per_second) for site in tenants.sites] == [
+        (608, 1078, "Europe/Berlin", 100)
+    ]
+    assert tenants.sites[0].api_keys[0].channel == "web"
+    assert tenants.clients[0].client.scopes == ("status:read",)
+    assert "canary" not in repr(tenants)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"sites": [{**SITE, "site": -1}]},
+        {"sites": [{**SITE, "site": "608"}]},
+        {"sites": [{**SITE, "timeZone": "Mars/Base"}]},
+        {"sites": [{**SITE, "timezone": "UTC"}]},
+        {"sites": [{**SITE, "apiKeys": [{"apiKey": "a/b"}]}]},
+        {"sites": [SITE, SITE]},
+        {"sites": [{**SITE, "apiKeys": [{"apiKey": "a"}]}, {**SITE, "site": 9, "apiKeys": [{"apiKey": "a"}]}]},
+        {"sites": [{**SITE, "recordsPerSecond": 0}]},
+        {"clients": [{**A_CLIENT, "secret": "canary"}]},
+        {"clients": [{**A_CLIENT, "scopes": ["root"]}]},
+        {"clients": [A_CLIENT, A_CLIENT]},
+        {"tenants": []},
+        [],
+    ],
+)
+def test_a_document_at_fault_is_refused_without_repeating_secrets(document: object) -> None:
+    with pytest.raises(BadDocument) as fault:
+        read(json.dumps(document).encode(), time_zones=["UTC"])
+    assert "canary" not in str(fault.value)

@@ -1,0 +1,127 @@
+import pytest
+
+from services.auth.domain.audience import AUDIENCES, COMMON_STATUS, OMNICHANNEL, Audience
+from services.auth.domain.client import Secret
+from services.auth.domain.credentials import FORM, Presented
+from services.auth.domain.refusal import Refusal
+from services.auth.flow import Issued, issue
+from services.chassis.errors import Away
+from services.chassis.tokens import Token, Verifier
+from tests.auth.conftest import ISSUER, SECRET, Auth, a_client
+from tests.auth.fakes import FakeClients
+
+
+async def ask(
+    auth: Auth,
+    *,
+    secret: str = SECRET,
+    client_id: str = "client-1",
+    caller: str = "203.0.113.9",
+    audience: Audience = OMNICHANNEL,
+    more: str = "",
+) -> Issued | Refusal:
+    body = f"grant_type=client_credentials&client_id={client_id}&client_secret={secret}{more}"
+    presented = Presented(query="", body=body.encode(), content_type=FORM)
+    return await issue(presented, audience, caller=caller, world=auth.world)
+
+
+async def refused(auth: Auth, **how: str) -> tuple[str, int]:
+    outcome = await ask(auth, **how)  # type: ignore[arg-type] # only texts are passed
+    assert isinstance(outcome, Refusal)
+    return outcome.reason, outcome.status
+
+
+def a_verifier(auth: Auth, audience: Audience) -> Verifier:
+    async def fetch() -> bytes:
+        import json  # noqa: PLC0415 - only here
+
+        return json.dumps(auth.signer.key_set()).encode()
+
+    return Verifier(
+        issuer=ISSUER, audience=audience.name, jwks_url="", now=auth.clock, monotonic=auth.clock, fetch=fetch
+    )
+
+
+@pytest.mark.parametrize("audience", AUDIENCES, ids=lambda audience: audience.name)
+async def test_what_is_issued_verifies_for_its_api_and_no_other(auth: Auth, audience: Audience) -> None:
+    issued = await ask(auth, audience=audience)
+    assert isinstance(issued, Issued)
+    verifiers = {each.name: a_verifier(auth, each) for each in AUDIENCES}
+    for verifier in verifiers.values():
+        await verifier.refresh()
+    assert await verifiers[audience.name].verify(issued.access_token) == Token(
+        client_id="client-1",
+        site=608,
+        api_keys=frozenset({"12345"}),
+        scopes=frozenset(audience.scopes),
+        issued_at=auth.clock.at,
+        expires_at=auth.clock.at + 28_800,
+        token_id="id-1",
+    )
+    for name, verifier in verifiers.items():
+        if name != audience.name:
+            with pytest.raises(Exception, match="another API"):
+                await verifier.verify(issued.access_token)
+
+
+async def test_fewer_scopes_are_told(auth: Auth) -> None:
+    issued = await ask(auth, more="&scope=orders:write")
+    assert isinstance(issued, Issued)
+    assert issued.scope == "orders:write"
+
+
+async def test_a_client_of_another_api_is_told_so(auth: Auth) -> None:
+    await auth.clients.save(a_client(client_id="status-only", scopes=COMMON_STATUS.scopes))
+    assert await refused(auth, client_id="status-only") == ("unauthorized_client", 400)
+
+
+async def test_an_unknown_client_costs_what_a_known_one_does(auth: Auth) -> None:
+    assert await refused(auth, secret="wrong") == ("wrong_secret", 401)
+    assert await refused(auth, client_id="nobody") == ("unknown_client", 401)
+    assert auth.hasher.matched == [False, False]
+
+
+async def test_a_secret_that_ended_proves_nothing(auth: Auth) -> None:
+    ended = Secret(secret_id="s", hashed="hash of old", created_at=0, expires_at=int(auth.clock.at))
+    await auth.clients.save(a_client(client_id="other", secrets=(ended,)))
+    assert await refused(auth, client_id="other", secret="old") == ("wrong_secret", 401)
+    auth.clock.at -= 1
+    assert isinstance(await ask(auth, client_id="other", secret="old"), Issued)
+
+
+async def test_after_ten_failed_tries_a_minute_guessing_waits_but_the_right_secret_passes(auth: Auth) -> None:
+    assert {await refused(auth, secret="wrong") for _ in range(10)} == {("wrong_secret", 401)}
+    assert await refused(auth, secret="wrong") == ("too_many_tries", 429)
+    assert isinstance(await ask(auth), Issued)
+    assert auth.hasher.matched[-2:] == [True, True], "who guesses waits in a line of their own"
+    assert await refused(auth, secret="wrong", caller="198.51.100.1") == ("wrong_secret", 401)
+    assert await refused(auth, client_id="nobody") == ("unknown_client", 401)
+    auth.clock.at += 61
+    assert await refused(auth, secret="wrong") == ("wrong_secret", 401)
+
+
+async def test_a_client_that_never_was_is_slowed_down_likewise(auth: Auth) -> None:
+    assert {await refused(auth, client_id="nobody") for _ in range(10)} == {("unknown_client", 401)}
+    assert await refused(auth, client_id="nobody") == ("too_many_tries", 429)
+
+
+async def test_when_the_store_is_away_nobody_is_told_that_the_secret_was_wrong(auth: Auth) -> None:
+    assert isinstance(auth.clients, FakeClients)
+    auth.clients.away = True
+    with pytest.raises(Away):
+        await ask(auth)
+
+
+async def test_each_grant_and_refusal_leaves_a_line_without_secrets(auth: Auth) -> None:
+    auth.audit.lines.clear()
+    await ask(auth)
+    await ask(auth, secret="canary-wrong")
+    await ask(auth, client_id="canary-pasted-into-the-wrong-field")
+    await ask(auth, more="&scope=canary")
+    assert [(line["what"], line["who"], line["where"]) for line in auth.audit.lines] == [
+        ("token issued", "client-1", "203.0.113.9"),
+        ("token refused", "unknown client", "203.0.113.9"),
+        ("token refused", "unknown client", "203.0.113.9"),
+        ("token refused", "client-1", "203.0.113.9"),
+    ]
+    assert "canary" not in str(auth.audit.lines)

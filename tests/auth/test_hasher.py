@@ -1,0 +1,98 @@
+import asyncio
+
+import argon2
+import pytest
+from argon2.low_level import hash_secret_raw
+
+from services.auth import hasher
+from services.auth.hasher import ArgonHasher
+from tests.auth.fakes import Clock
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hasher, "MEMORY_KIB", 64)
+    monkeypatch.setattr(hasher, "PASSES", 1)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The salts of all hashes that were computed."""
+    salts: list[bytes] = []
+
+    def counting(secret: bytes, salt: bytes, *rest: object) -> bytes:
+        salts.append(salt)
+        return hash_secret_raw(secret, salt, *rest)  # type: ignore[arg-type] # passed on as it came
+
+    monkeypatch.setattr(hasher, "hash_secret_raw", counting)
+    return salts
+
+
+async def test_hashes_are_argon2id_as_others_write_it() -> None:
+    kept = await ArgonHasher().hash("secret")
+    assert kept.startswith("$argon2id$v=19$m=64,t=1,p=1$")
+    assert argon2.PasswordHasher().verify(kept, "secret")
+    assert await ArgonHasher().match("secret", [argon2.PasswordHasher(memory_cost=64, time_cost=1).hash("secret")])
+
+
+async def test_the_secret_finds_its_hash() -> None:
+    made = ArgonHasher()
+    first = await made.hash("first")
+    second = await made.hash("second", like=first)
+    assert await made.match("second", [first, second]) == second
+    assert await made.match("first", [first, second]) == first
+    assert await made.match("third", [first, second]) is None
+    assert await made.match("first", []) is None
+
+
+async def test_every_check_costs_one_hash_whoever_asks(computed: list[bytes]) -> None:
+    made = ArgonHasher()
+    first = await made.hash("first")
+    both = [first, await made.hash("second", like=first)]
+    computed.clear()
+    for hashes in (both, both[:1], []):
+        await made.match("wrong", hashes)
+    assert len(computed) == 3
+
+
+async def test_a_right_secret_is_remembered_for_five_minutes(computed: list[bytes]) -> None:
+    clock = Clock(0.0)
+    made = ArgonHasher(clock=clock)
+    kept = await made.hash("secret")
+    computed.clear()
+    for _ in range(3):
+        assert await made.match("secret", [kept]) == kept
+    assert len(computed) == 1
+    assert await made.match("secre", [kept]) is None
+    assert await made.match("secret", []) is None, "a removed secret is forgotten at once"
+    clock.at = 301.0
+    computed.clear()
+    assert await made.match("secret", [kept]) == kept
+    assert len(computed) == 1
+
+
+async def test_a_burst_with_one_secret_costs_little(computed: list[bytes]) -> None:
+    made = ArgonHasher()
+    kept = await made.hash("secret")
+    computed.clear()
+    assert set(await asyncio.gather(*(made.match("secret", [kept]) for _ in range(50)))) == {kept}
+    assert len(computed) <= hasher.AT_ONCE
+
+
+async def test_who_guesses_holds_up_nobody_else() -> None:
+    made = ArgonHasher()
+    kept = await made.hash("secret")
+    async with made._turn_of_the_patient:
+        guess = asyncio.create_task(made.match("wrong", [kept], patient=True))
+        assert await made.match("secret", [kept]) == kept
+        assert not guess.done()
+    assert await guess is None
+
+
+async def test_what_is_remembered_is_bounded_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hasher, "REMEMBERED", 2)
+    made = ArgonHasher()
+    for secret in ("canary-a", "canary-b", "canary-c"):
+        await made.match(secret, [await made.hash(secret)])
+    assert len(made._right) == 2
+    assert "canary" not in str(made._right)

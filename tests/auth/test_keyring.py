@@ -1,0 +1,151 @@
+"""The signing keys' life, on a virtual clock."""
+
+import json
+
+import pytest
+
+from services.auth.domain.audience import OMNICHANNEL
+from services.auth.domain.credentials import FORM, Presented
+from services.auth.domain.signing import SigningKey
+from services.auth.flow import Issued, issue
+from services.auth.keyring import KeyWorld, add_key, tend_keys
+from services.auth.signer import JwtSigner
+from services.auth.vault import KeyVault, WrongSeal
+from services.chassis.errors import Away
+from services.chassis.tokens import Verifier
+from tests.auth.conftest import ISSUER, SECRET, Auth
+from tests.auth.fakes import Clock, FakeAudit, FakeKeys, FakeSigner, FakeVault, a_key
+
+NOW = 1_700_000_000
+BODY = f"grant_type=client_credentials&client_id=client-1&client_secret={SECRET}".encode()
+
+
+def a_world(keys: FakeKeys, vault: FakeVault, *, clock: Clock | None = None) -> tuple[KeyWorld, FakeSigner]:
+    signer = FakeSigner()
+    world = KeyWorld(
+        keys=keys,
+        vault=vault,
+        signer=signer,
+        audit=FakeAudit(),
+        lifetime_s=86_400,
+        algorithm="RS256",
+        now=clock or Clock(NOW),
+    )
+    return world, signer
+
+
+async def test_the_first_key_is_made_once_and_signs_at_once() -> None:
+    world, signer = a_world(FakeKeys(), FakeVault())
+    await tend_keys(world)
+    await tend_keys(world)
+    assert [(key.number, key.signs_from) for key in signer.keys] == [(1, NOW)]
+
+
+async def test_of_two_replicas_at_first_start_one_makes_the_key_and_both_use_it() -> None:
+    keys = FakeKeys()
+
+    def other_is_faster() -> None:
+        keys.kept[1] = a_key(1, signs_from=NOW - 1)
+
+    world, signer = a_world(keys, FakeVault(before_adding=other_is_faster))
+    await tend_keys(world)
+    assert signer.keys == [a_key(1, signs_from=NOW - 1)]
+    assert isinstance(world.audit, FakeAudit)
+    assert world.audit.lines == [], "what another did is another's line"
+
+
+async def test_keys_of_another_algorithm_are_left_alone() -> None:
+    keys = FakeKeys()
+    keys.kept[1] = SigningKey(
+        number=1, kid="curve", algorithm="ES256", public={}, sealed=b"", created_at=0, signs_from=NOW - 10
+    )
+    world, signer = a_world(keys, FakeVault())
+    await tend_keys(world)
+    assert [(key.number, key.algorithm) for key in signer.keys] == [(2, "RS256")]
+
+
+async def test_rotation_under_traffic_refuses_nobody(auth: Auth) -> None:
+    """For three days a client uses its newest and its oldest live token, at a verifier whose keys are 299 s old."""
+
+    async def fetch() -> bytes:
+        return json.dumps(auth.signer.key_set()).encode()
+
+    verifier = Verifier(
+        issuer=ISSUER, audience="omnichannel-api", jwks_url="", now=auth.clock, monotonic=lambda: 0.0, fetch=fetch
+    )
+    held: list[tuple[float, str]] = []
+    kids = set()
+    presented = Presented(query="", body=BODY, content_type=FORM)
+    start = auth.clock.at
+    for elapsed_s in range(0, 3 * 86_400, 1_500):
+        auth.clock.at = start + elapsed_s
+        await tend_keys(auth.keys)
+        await verifier.refresh()
+        auth.clock.at += 299  # what is fetched is at its oldest
+        issued = await issue(presented, OMNICHANNEL, caller="", world=auth.world)
+        assert isinstance(issued, Issued)
+        kids.add(issued.access_token.partition(".")[0])
+        held = [(until, token) for until, token in held if until > auth.clock.at]
+        held.append((auth.clock.at + 28_800, issued.access_token))
+        for _, token in held[:: max(len(held) - 1, 1)]:
+            verifier._verified.clear()
+            await verifier.verify(token)
+    assert len(kids) == 3
+
+
+async def test_a_key_asked_for_by_the_operator_waits_its_time() -> None:
+    keys, clock = FakeKeys(), Clock(NOW)
+    world, _ = a_world(keys, FakeVault(), clock=clock)
+    await tend_keys(world)
+    assert await add_key(world)
+    assert [key.signs_from for key in keys.kept.values()] == [NOW, NOW + 600]
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+async def test_a_sealed_key_opens_only_with_its_seal(algorithm: str) -> None:
+    vault = KeyVault(b"k" * 32, algorithm)
+    key = await vault.create(number=1, created_at=NOW, signs_from=NOW)
+    assert "d" not in key.public
+    assert key.public["alg"] == algorithm
+    vault.open(key)
+    with pytest.raises(WrongSeal, match="AUTH_KEY_ENCRYPTION_KEY"):
+        KeyVault(b"x" * 32, algorithm).open(key)
+    other = await vault.create(number=2, created_at=NOW, signs_from=NOW)
+    moved = SigningKey(
+        number=1,
+        kid=other.kid,
+        algorithm=algorithm,
+        public=other.public,
+        sealed=key.sealed,
+        created_at=NOW,
+        signs_from=NOW,
+    )
+    with pytest.raises(WrongSeal):
+        vault.open(moved)
+    assert b"PRIVATE" not in key.sealed
+    assert "sealed" not in repr(key)
+
+
+async def test_tokens_signed_on_a_curve_verify() -> None:
+    clock = Clock(NOW)
+    vault = KeyVault(b"k" * 32, "ES256")
+    signer = JwtSigner(vault.open, "ES256", now=clock)
+    signer.use([await vault.create(number=1, created_at=NOW, signs_from=NOW)])
+
+    async def fetch() -> bytes:
+        return json.dumps(signer.key_set()).encode()
+
+    verifier = Verifier(issuer=ISSUER, audience="a", jwks_url="", algorithm="ES256", now=clock, fetch=fetch)
+    await verifier.refresh()
+    claims = {"iss": ISSUER, "aud": "a", "sub": "c", "site": 1, "api_keys": [], "scope": "s", "jti": "j"}
+    token = signer.sign({**claims, "iat": NOW, "exp": NOW + 10})
+    assert (await verifier.verify(token)).client_id == "c"
+
+
+def test_a_signer_without_keys_is_away() -> None:
+    signer = JwtSigner(KeyVault(b"k" * 32, "RS256").open, "RS256", now=Clock(NOW))
+    assert not signer.ready
+    with pytest.raises(Away):
+        signer.sign({})
+    with pytest.raises(Away):
+        signer.key_set()

@@ -1,0 +1,215 @@
+"""What operators do to sites and clients."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from services.auth import office, wire
+from services.auth.domain.client import Client, NotPossible
+from services.auth.domain.revocation import Revocation
+from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
+from services.auth.domain.tenants import BadDocument, Tenants, read
+from services.auth.office import Office
+from services.chassis.errors import Away
+from services.chassis.registry import Schemas
+from services.chassis.revocations import Revocations
+from services.chassis.sites import Sites
+from tests.auth.fakes import (
+    Clock,
+    Counter,
+    FakeAudit,
+    FakeClients,
+    FakeHasher,
+    FakePublisher,
+    FakeRevocations,
+    FakeSites,
+)
+
+SITE = Site(
+    site=608,
+    name="Demo",
+    app_id=1078,
+    root_source="omnichannel-api/qa",
+    datacenter="qa",
+    api_keys=(ApiKey(api_key="12345", channel="web"),),
+)
+CANARY = "canary-0123456789"
+SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")
+
+
+@dataclass
+class Desk:
+    """An office and what is behind it."""
+
+    clock: Clock = field(default_factory=Clock)
+    sites: FakeSites = field(default_factory=FakeSites)
+    clients: FakeClients = field(default_factory=FakeClients)
+    revocations: FakeRevocations = field(default_factory=FakeRevocations)
+    hasher: FakeHasher = field(default_factory=FakeHasher)
+    publisher: FakePublisher = field(default_factory=FakePublisher)
+    audit: FakeAudit = field(default_factory=FakeAudit)
+    ids: Counter = field(default_factory=Counter)
+
+    @property
+    def office(self) -> Office:
+        return Office(
+            sites=self.sites,
+            clients=self.clients,
+            revocations=self.revocations,
+            hasher=self.hasher,
+            publisher=self.publisher,
+            audit=self.audit,
+            now=self.clock,
+            new_id=self.ids,
+            new_secret=lambda: f"canary-{len(self.hasher.hashed)}",
+            who="an operator",
+            where="a terminal",
+        )
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def the_document(*, name: str = "Demo", secret: str = CANARY, api_key: str = "12345") -> Tenants:
+    site = {"site": 608, "name": name, "appId": 1078, "rootSource": "r", "datacenter": "qa"}
+    return read(
+        json.dumps(
+            {
+                "sites": [{**site, "apiKeys": [{"apiKey": "12345"}]}],
+                "clients": [{"clientId": "c", "secret": secret, "site": 608, "apiKeys": [api_key]}],
+            }
+        ).encode(),
+        time_zones=["UTC"],
+    )
+
+
+async def test_loading_a_document_twice_changes_nothing(desk: Desk) -> None:
+    assert await office.load_tenants(the_document(), desk.office) == (1, 1)
+    assert await office.load_tenants(the_document(), desk.office) == (0, 0)
+    assert [site.site for site in desk.publisher.published] == [608]
+    assert len(desk.hasher.hashed) == 1
+
+
+async def test_only_what_changed_is_published(desk: Desk) -> None:
+    await office.load_tenants(the_document(), desk.office)
+    assert await office.load_tenants(the_document(name="Renamed"), desk.office) == (1, 0)
+    assert [site.name for site in desk.publisher.published] == ["Demo", "Renamed"]
+
+
+async def test_another_secret_in_the_document_takes_the_place_of_the_old(desk: Desk) -> None:
+    await office.load_tenants(the_document(), desk.office)
+    assert await office.load_tenants(the_document(secret="canary-another-one"), desk.office) == (0, 1)
+    assert [secret.hashed for secret in desk.clients.kept["c"].secrets] == ["hash of canary-another-one"]
+
+
+async def test_a_second_secret_survives_the_document(desk: Desk) -> None:
+    await office.load_tenants(the_document(), desk.office)
+    await office.add_secret("c", desk.office, grace_s=None)
+    assert await office.load_tenants(the_document(), desk.office) == (0, 0)
+    assert len(desk.clients.kept["c"].secrets) == 2
+
+
+async def test_a_client_cannot_have_keys_of_others(desk: Desk) -> None:
+    with pytest.raises(BadDocument, match="not of site 608"):
+        await office.load_tenants(the_document(api_key="67890"), desk.office)
+    with pytest.raises(BadDocument, match="no site 9"):
+        await office.add_client(Client(client_id="x", site=9), desk.office)
+
+
+async def test_a_key_of_another_site_is_not_taken(desk: Desk) -> None:
+    await office.add_site(SITE, desk.office)
+    with pytest.raises(ApiKeyTaken):
+        await office.add_site(replace(SITE, site=609), desk.office)
+
+
+async def test_what_was_kept_but_not_published_is_published_later(desk: Desk) -> None:
+    desk.publisher.away = True
+    with pytest.raises(Away):
+        await office.add_site(SITE, desk.office)
+    desk.publisher.away = False
+    topic = Sites(SCHEMAS["site"])
+    assert await office.publish_missing(known_to(topic), desk.office) == 1
+    feed(topic, desk.publisher.published)
+    assert await office.publish_missing(known_to(topic), desk.office) == 0
+    await desk.sites.save(replace(SITE, name="Renamed", revision=1))
+    assert await office.publish_missing(known_to(topic), desk.office) == 1
+
+
+def known_to(topic: Sites) -> Callable[[int], Site | None]:
+    def known(number: int) -> Site | None:
+        site = topic.get(number)
+        return wire.published_site(site) if site else None
+
+    return known
+
+
+def feed(topic: Sites, published: list[Site]) -> None:
+    for site in published:
+        topic.apply(wire.site_key(site.site), wire.site_record(site, SCHEMAS["site"]))
+
+
+async def test_a_new_client_gets_a_secret_that_is_shown_once(desk: Desk) -> None:
+    await office.add_site(SITE, desk.office)
+    plain = await office.add_client(Client(client_id="c", site=608, api_keys=("12345",)), desk.office)
+    assert plain == "canary-0"
+    assert desk.clients.kept["c"].secrets[0].hashed == "hash of canary-0"
+    with pytest.raises(NotPossible, match="already"):
+        await office.add_client(Client(client_id="c", site=608), desk.office)
+
+
+async def test_secrets_come_and_go_and_leave_lines(desk: Desk) -> None:
+    await office.load_tenants(the_document(), desk.office)
+    first = desk.clients.kept["c"].secrets[0].secret_id
+    await office.add_secret("c", desk.office, grace_s=3_600)
+    with pytest.raises(NotPossible, match="remove one first"):
+        await office.add_secret("c", desk.office, grace_s=None)
+    await office.remove_secret("c", first, desk.office)
+    remaining = desk.clients.kept["c"].secrets
+    assert [secret.hashed for secret in remaining] == ["hash of canary-1"]
+    with pytest.raises(NotPossible, match="the last"):
+        await office.remove_secret("c", remaining[0].secret_id, desk.office)
+    with pytest.raises(NotPossible, match="no client"):
+        await office.remove_secret("nobody", "s", desk.office)
+    assert [line["what"] for line in desk.audit.lines] == [
+        "site saved",
+        "client saved",
+        "secret added",
+        "secret removed",
+    ]
+    assert {(line["who"], line["where"]) for line in desk.audit.lines} == {("an operator", "a terminal")}
+    assert "canary" not in str(desk.audit.lines)
+
+
+async def test_all_that_a_client_was_given_can_be_revoked(desk: Desk) -> None:
+    await office.load_tenants(the_document(), desk.office)
+    await office.revoke_client("c", desk.office)
+    now = desk.clock.at
+    revocation = Revocation(client_id="c", issued_before=now, until=now + 28_860)
+    assert desk.publisher.revocations == [revocation]
+    assert desk.audit.lines[-1]["what"] == "client's tokens revoked"
+    with pytest.raises(NotPossible, match="no client"):
+        await office.revoke_client("nobody", desk.office)
+
+
+async def test_a_revocation_that_was_kept_but_not_published_is_published_later(desk: Desk) -> None:
+    await office.load_tenants(the_document(), desk.office)
+    desk.publisher.away = True
+    with pytest.raises(Away):
+        await office.revoke_client("c", desk.office)
+    desk.publisher.away = False
+    topic = Revocations(SCHEMAS["revocation"])
+
+    def is_published(revocation: Revocation) -> bool:
+        return topic.issued_before(revocation.client_id or "") == revocation.issued_before
+
+    assert await office.publish_missing_revocations(is_published, desk.office) == 1
+    for one in desk.publisher.revocations:
+        topic.apply(one.key.encode(), wire.revocation_record(one, SCHEMAS["revocation"]))
+    assert await office.publish_missing_revocations(is_published, desk.office) == 0
+    desk.clock.at += 40_000
+    assert await office.publish_missing_revocations(lambda _: False, desk.office) == 0, "it matters no more"

@@ -1,0 +1,171 @@
+"""Stores: those of the tests and MongoDB's do the same."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.auth.domain.client import Secret
+from services.auth.domain.revocation import Revocation
+from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
+from services.auth.ports import Clients, Keys, Revocations, Sites
+from services.auth.store import MongoClients, MongoKeys, MongoRevocations, MongoSites, create_indexes
+from services.chassis.errors import Away
+from services.chassis.mongo import Mongo
+from services.chassis.settings import MongoSettings
+from tests.auth.conftest import a_client
+from tests.auth.fakes import FakeClients, FakeKeys, FakeRevocations, FakeSites, a_key
+
+# Far enough ahead that the database does not forget what is revoked until then.
+SOON = 4_000_000_000.0
+SITE = Site(
+    site=608,
+    name="Demo",
+    app_id=1078,
+    root_source="omnichannel-api/qa",
+    datacenter="qa",
+    api_keys=(ApiKey(api_key="12345", channel="web"), ApiKey(api_key="12346")),
+    invoice_email="books@shop.example",
+)
+
+
+class ClientsSuite:
+    async def test_a_client_is_found_as_it_was_saved(self, clients: Clients) -> None:
+        client = a_client(secrets=(Secret(secret_id="s", hashed="$h", created_at=1, expires_at=2),))
+        assert await clients.find("client-1") is None
+        assert await clients.save(client)
+        assert await clients.find("client-1") == replace(client, revision=1)
+
+    async def test_of_two_changes_to_one_revision_the_first_wins(self, clients: Clients) -> None:
+        await clients.save(a_client())
+        assert not await clients.save(a_client(site=609))
+        assert await clients.save(a_client(site=610, revision=1))
+        assert not await clients.save(a_client(site=611, revision=1))
+        assert await clients.find("client-1") == a_client(site=610, revision=2)
+
+    async def test_what_was_never_there_cannot_change(self, clients: Clients) -> None:
+        assert not await clients.save(a_client(revision=3))
+        assert await clients.find("client-1") is None
+
+    async def test_all_come_by_id(self, clients: Clients) -> None:
+        for client_id in ("b", "a"):
+            await clients.save(a_client(client_id=client_id))
+        assert [client.client_id for client in await clients.all()] == ["a", "b"]
+
+
+class SitesSuite:
+    async def test_a_site_is_found_as_it_was_saved(self, sites: Sites) -> None:
+        assert await sites.find(608) is None
+        assert await sites.save(SITE)
+        assert await sites.find(608) == replace(SITE, revision=1)
+        assert await sites.all() == [replace(SITE, revision=1)]
+
+    async def test_of_two_changes_to_one_revision_the_first_wins(self, sites: Sites) -> None:
+        await sites.save(SITE)
+        assert not await sites.save(replace(SITE, name="Second"))
+        assert await sites.save(replace(SITE, name="Third", revision=1))
+        assert not await sites.save(replace(SITE, name="Fourth", revision=1))
+
+    async def test_a_key_belongs_to_one_site(self, sites: Sites) -> None:
+        await sites.save(SITE)
+        other = replace(SITE, site=609, api_keys=(ApiKey(api_key="99"),))
+        await sites.save(other)
+        with pytest.raises(ApiKeyTaken):
+            await sites.save(replace(SITE, site=610))
+        with pytest.raises(ApiKeyTaken):
+            await sites.save(replace(other, api_keys=(ApiKey(api_key="12346"),), revision=1))
+        assert await sites.save(replace(SITE, api_keys=(ApiKey(api_key="12345"),), revision=1))
+        assert await sites.save(replace(other, api_keys=(ApiKey(api_key="12346"),), revision=1))
+
+    async def test_sites_without_keys_do_not_meet(self, sites: Sites) -> None:
+        assert await sites.save(replace(SITE, api_keys=()))
+        assert await sites.save(replace(SITE, site=609, api_keys=()))
+
+
+class KeysSuite:
+    async def test_one_key_takes_a_number(self, keys: Keys) -> None:
+        assert await keys.add(a_key(2, signs_from=20))
+        assert await keys.add(a_key(1, signs_from=10))
+        assert not await keys.add(a_key(2, signs_from=30))
+        assert await keys.all() == [a_key(1, signs_from=10), a_key(2, signs_from=20)]
+
+
+class RevocationsSuite:
+    async def test_a_revocation_is_kept_as_it_is(self, revocations: Revocations) -> None:
+        token = Revocation(token_id="t", until=SOON)
+        client = Revocation(client_id="c", issued_before=SOON - 1.5, until=SOON)
+        await revocations.keep(token)
+        await revocations.keep(token)
+        await revocations.keep(client)
+        assert await revocations.all() == [client, token]
+
+    async def test_of_two_for_a_client_the_later_counts(self, revocations: Revocations) -> None:
+        early, late = (Revocation(client_id="c", issued_before=at, until=at + 28_860) for at in (SOON, SOON + 1))
+        await revocations.keep(early)
+        await revocations.keep(late)
+        await revocations.keep(early)
+        assert await revocations.all() == [late]
+
+
+class TestFakeRevocations(RevocationsSuite):
+    @pytest.fixture
+    def revocations(self) -> FakeRevocations:
+        return FakeRevocations()
+
+
+class TestMongoRevocations(RevocationsSuite):
+    @pytest.fixture
+    def revocations(self, mongo: Mongo) -> MongoRevocations:
+        return MongoRevocations(mongo)
+
+
+class TestFakeClients(ClientsSuite):
+    @pytest.fixture
+    def clients(self) -> FakeClients:
+        return FakeClients()
+
+
+class TestMongoClients(ClientsSuite):
+    @pytest.fixture
+    def clients(self, mongo: Mongo) -> MongoClients:
+        return MongoClients(mongo)
+
+
+class TestFakeSites(SitesSuite):
+    @pytest.fixture
+    def sites(self) -> FakeSites:
+        return FakeSites()
+
+
+class TestMongoSites(SitesSuite):
+    @pytest.fixture
+    def sites(self, mongo: Mongo) -> MongoSites:
+        return MongoSites(mongo)
+
+
+class TestFakeKeys(KeysSuite):
+    @pytest.fixture
+    def keys(self) -> FakeKeys:
+        return FakeKeys()
+
+
+class TestMongoKeys(KeysSuite):
+    @pytest.fixture
+    def keys(self, mongo: Mongo) -> MongoKeys:
+        return MongoKeys(mongo)
+
+
+async def test_indexes_are_made_once(mongo: Mongo) -> None:
+    await create_indexes(mongo)
+
+
+async def test_a_store_that_does_not_answer_is_away() -> None:
+    nowhere = MongoSettings(
+        mongodb_uri="mongodb://127.0.0.1:9/?directConnection=true",
+        mongodb_timeout_ms=100,
+    )
+    mongo = Mongo.connect(nowhere)
+    with pytest.raises(Away):
+        await MongoClients(mongo).find("client-1")
+    with pytest.raises(Away):
+        await MongoKeys(mongo).add(a_key(1, signs_from=1))
+    await mongo.close()

@@ -1,0 +1,133 @@
+"""The other side of Kafka: topics, what lies in them, what is committed, and the broker's fate."""
+
+import asyncio
+import signal
+import struct
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from sandbox.kafka import Broker, KafkaCluster
+from services.chassis.settings import KafkaSettings
+from tests.chassis.eventually import until
+
+_NUMBERS = count(1)
+
+
+def settings(bootstrap: str, **changes: Any) -> KafkaSettings:
+    """Settings that reach this Kafka, with little patience."""
+    return KafkaSettings(
+        **{
+            "kafka_bootstrap_servers": bootstrap,
+            "kafka_send_timeout_s": 5.0,
+            "kafka_session_timeout_ms": 6_000,
+            **changes,
+        }
+    )
+
+
+def a_name(stem: str) -> str:
+    """A name that nobody else uses on this Kafka."""
+    return f"chassis.{stem}.{next(_NUMBERS)}"
+
+
+async def make_topics(bootstrap: str, topics: Mapping[str, int], *, config: Mapping[str, str] | None = None) -> None:
+    """Topics with these numbers of partitions, all in one call; returns once the broker leads them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        wanted = [NewTopic(name, number, 1, topic_configs=dict(config or {})) for name, number in topics.items()]
+        response = await admin.create_topics(wanted)
+        assert [error for _, error, *_ in response.topic_errors if error] == []
+
+        async def led() -> bool:
+            described = await admin.describe_topics(list(topics))
+            return all(
+                not topic["error_code"] and all(part["leader"] >= 0 for part in topic["partitions"])
+                for topic in described
+            )
+
+        await until(led)
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
+async def reader(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """A plain consumer at the beginning of all partitions."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def everything(bootstrap: str, topic: str) -> list[ConsumerRecord]:
+    """All records of a topic up to its present end, by partition and offset."""
+    async with reader(bootstrap, topic) as consumer:
+        ends = await consumer.end_offsets(consumer.assignment())
+        found: list[ConsumerRecord] = []
+        async with asyncio.timeout(15):
+            while any([await consumer.position(place) < end for place, end in ends.items()]):
+                for records in (await consumer.getmany(timeout_ms=100)).values():
+                    found.extend(records)
+    return sorted(found, key=lambda record: (record.partition, record.offset))
+
+
+async def committed(bootstrap: str, group: str, topic: str, *, partition: int = 0) -> int | None:
+    """The group's committed offset."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    found = offsets.get(TopicPartition(topic, partition))
+    return None if found is None or found.offset < 0 else found.offset
+
+
+class StoredBatch(NamedTuple):
+    """A record batch as it lies in the log."""
+
+    base_offset: int
+    records: int
+
+
+def stored_batches(kafka: KafkaCluster, topic: str, partition: int) -> list[StoredBatch]:
+    """The record batches of a partition, read from the broker's own files."""
+    log = kafka.brokers[0].log_directory / f"{topic}-{partition}" / f"{0:020}.log"
+    data, at, found = log.read_bytes(), 0, []
+    while at + 61 <= len(data):
+        base_offset, length = struct.unpack_from(">qi", data, at)
+        (records,) = struct.unpack_from(">i", data, at + 57)
+        found.append(StoredBatch(base_offset, records))
+        at += 12 + length
+    return found
+
+
+async def killed(kafka: KafkaCluster) -> None:
+    """The broker is gone, as with the machine's power."""
+    await asyncio.to_thread(kafka.brokers[0].kill)
+
+
+async def back(kafka: KafkaCluster) -> None:
+    """The broker runs again at the same address."""
+    kafka.brokers[0].launch()
+    await until(lambda: asyncio.to_thread(kafka.brokers[0].is_ready), deadline_s=30)
+
+
+@asynccontextmanager
+async def frozen(broker: Broker) -> AsyncIterator[None]:
+    """The broker stands still, its connections open, as long as the context is."""
+    broker.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        broker.signal(signal.SIGCONT)

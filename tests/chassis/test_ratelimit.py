@@ -1,0 +1,162 @@
+"""The rate limit: never more than so much in any second, and an honest word on when to come back."""
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.chassis.ratelimit import RateLimit
+
+TICK = 1 / 1024  # adds up exactly
+
+
+@dataclass
+class Clock:
+    """A monotonic clock that stands still until told otherwise."""
+
+    now: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("steps", "allowed"),
+    [
+        pytest.param([(0, 100), (0, 1)], [True, False], id="all at once, then nothing"),
+        pytest.param([(0, 60), (0, 60), (0, 40)], [True, False, True], id="what is refused costs nothing"),
+        pytest.param([(0, 101)], [False], id="more than the limit never passes"),
+        pytest.param([(0, 100), (0.9, 1), (0.1, 100)], [True, False, True], id="a second later all is free"),
+        pytest.param([(0, 50), (0.5, 50), (0.5, 50), (0.4, 1), (0.1, 50)], [True, True, True, False, True], id="moves"),
+        pytest.param([(0, 99), (0.5, 1), (0.49, 99), (0.01, 99)], [True, True, False, True], id="no burst at an edge"),
+        pytest.param([(0, 100), (0, 0)], [True, False], id="asking is refused when nothing is left"),
+        pytest.param([(0, 99), (0, 0), (0, 0), (0, 1)], [True, True, True, True], id="asking costs nothing"),
+        pytest.param([(0, 100), (3_600, 100)], [True, True], id="long silence"),
+    ],
+)
+def test_the_window_moves(steps: list[tuple[float, int]], allowed: list[bool]) -> None:
+    clock = Clock()
+    gate = RateLimit(clock=clock)
+    told = []
+    for later, cost in steps:
+        clock.now += round(later / TICK) * TICK
+        told.append(gate.take("608", limit=100, cost=cost).allowed)
+    assert told == allowed
+
+
+def test_keys_do_not_share_a_window() -> None:
+    gate = RateLimit(clock=Clock())
+    assert gate.take("608", limit=1).allowed
+    assert not gate.take("608", limit=1).allowed
+    assert gate.take("609", limit=1).allowed
+
+
+def test_a_decision_says_what_is_left() -> None:
+    clock = Clock()
+    gate = RateLimit(clock=clock)
+    first = gate.take("608", limit=100, cost=30)
+    assert (first.limit, first.remaining, first.retry_after_s, first.reset_s) == (100, 70, 0, 1)
+    assert gate.take("608", limit=100, cost=0).remaining == 70
+    clock.now += 1
+    idle = gate.take("608", limit=100, cost=0)
+    assert (idle.remaining, idle.reset_s) == (100, 0)
+
+
+def test_a_limit_may_change_while_it_is_used() -> None:
+    gate = RateLimit(clock=Clock())
+    assert gate.take("608", limit=100, cost=50).allowed
+    lowered = gate.take("608", limit=10)
+    assert (lowered.allowed, lowered.remaining) == (False, 0)
+    assert gate.take("608", limit=200, cost=150).allowed
+
+
+@pytest.mark.parametrize(
+    ("window_s", "spent", "cost", "retry_after_s"),
+    [
+        (1.0, [(0, 100)], 1, 1),
+        (1.0, [(0, 100)], 101, 1),
+        (10.0, [(0, 40), (3, 40), (3, 20)], 40, 4),
+        (10.0, [(0, 40), (3, 40), (3, 20)], 41, 7),
+        (10.0, [(0, 40), (3, 40), (3, 20)], 100, 10),
+        (10.0, [(0, 40), (3, 40), (3, 20)], 101, 10),
+        (10.0, [(0, 40), (3, 60)], 0, 7),
+    ],
+)
+def test_retry_after_is_when_it_can_be_paid(
+    window_s: float, spent: list[tuple[float, int]], cost: int, retry_after_s: int
+) -> None:
+    clock = Clock()
+    gate = RateLimit(window_s=window_s, clock=clock)
+    for later, paid in spent:
+        clock.now += later
+        assert gate.take("608", limit=100, cost=paid).allowed
+    refused = gate.take("608", limit=100, cost=cost)
+    assert (refused.allowed, refused.retry_after_s) == (False, retry_after_s)
+
+
+requests = st.lists(st.tuples(st.integers(0, 700), st.integers(0, 12)), max_size=60)
+
+
+@given(requests)
+def test_no_window_ever_holds_more_than_the_limit(steps: list[tuple[int, int]]) -> None:
+    clock, passed = Clock(), list[tuple[float, int]]()
+    gate = RateLimit(clock=clock)
+    for ticks, cost in steps:
+        clock.now += ticks * TICK
+        if gate.take("608", limit=10, cost=cost).allowed:
+            passed.append((clock.now, cost))
+    for end, _ in passed:
+        assert sum(cost for at, cost in passed if end - 1 < at <= end) <= 10
+
+
+@given(requests)
+def test_nothing_is_refused_that_fits(steps: list[tuple[int, int]]) -> None:
+    clock, passed = Clock(), list[tuple[float, int]]()
+    gate = RateLimit(clock=clock)
+    for ticks, cost in steps:
+        clock.now += ticks * TICK
+        used = sum(paid for at, paid in passed if clock.now - 1 < at)
+        decision = gate.take("608", limit=10, cost=cost)
+        assert decision.allowed == (used + max(cost, 1) <= 10)
+        if decision.allowed:
+            passed.append((clock.now, cost))
+        assert decision.remaining == 10 - used - (cost if decision.allowed else 0)
+
+
+@given(requests, st.integers(1, 10))
+def test_who_comes_back_after_retry_after_gets_through(steps: list[tuple[int, int]], cost: int) -> None:
+    clock = Clock()
+    gate = RateLimit(clock=clock)
+    for ticks, paid in steps:
+        clock.now += ticks * TICK
+        gate.take("608", limit=10, cost=paid)
+    decision = gate.take("608", limit=10, cost=cost)
+    if not decision.allowed:
+        assert decision.retry_after_s >= 1
+        clock.now += decision.retry_after_s
+        assert gate.take("608", limit=10, cost=cost).allowed
+
+
+def test_idle_keys_are_forgotten() -> None:
+    clock = Clock()
+    gate = RateLimit(clock=clock, most_keys=100)
+    for number in range(100):
+        gate.take(str(number), limit=1)
+    clock.now += 1
+    gate.take("new", limit=1)
+    assert len(gate._windows) == 1
+
+
+def test_keys_are_bounded_even_when_all_are_busy() -> None:
+    gate = RateLimit(clock=Clock(), most_keys=100)
+    for number in range(1_000):
+        assert gate.take(str(number), limit=1).allowed
+    assert len(gate._windows) <= 100
+
+
+def test_refused_requests_take_no_memory() -> None:
+    gate = RateLimit(clock=Clock())
+    for _ in range(1_000):
+        gate.take("608", limit=10)
+    assert len(gate._windows["608"].spent) == 10

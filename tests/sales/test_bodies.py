@@ -1,0 +1,41 @@
+"""What is refused, or taken, as a whole."""
+
+import json
+from typing import Any
+
+import pytest
+
+from services.sales.batch import BodyRefused
+from tests.sales.sample import cases, read, title
+from tests.sales.test_fields import ORDER
+
+
+def a_body(case: dict[str, Any]) -> bytes:
+    if "bytes" in case:
+        return bytes.fromhex(case["bytes"])
+    if "deep" in case:
+        nested = "[" * case["deep"] + "]" * case["deep"]
+        return f'[{{"unknown": {nested}}}]'.encode()
+    if "copies" in case:
+        orders = [ORDER | {"id": number} for number in range(case["copies"])]
+        text = json.dumps(orders) if case["copies"] else json.dumps(ORDER)
+    else:
+        text = case["body"].replace("@{100}", ",{}" * 100) * case.get("times", 1)
+    return f"{case.get('before', '')}{text}{case.get('after', '')}".encode()
+
+
+@pytest.mark.parametrize("case", cases("bodies"), ids=title)
+def test_a_body_is_taken_or_refused_as_a_whole(case: dict[str, Any]) -> None:
+    body = a_body(case)
+    given: dict[str, Any] = {"user": case.get("user"), "strict": case.get("strict", False)}
+    if "refused" not in case:
+        batch = read(body, **given)
+        assert (batch.total, len(batch.good)) == (case["total"], case["total"])
+        assert [note.code for note in batch.notes] == case.get("notes", [])
+        assert all(note.index is None for note in batch.notes)
+        return
+    with pytest.raises(BodyRefused) as refusal:
+        read(body, **given)
+    assert f"{refusal.value.status} {refusal.value.code}" == case["refused"]
+    if "at" in case:
+        assert refusal.value.detail.endswith(f"at byte {case['at']}")

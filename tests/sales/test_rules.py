@@ -1,0 +1,134 @@
+"""The rules on canonical records: what Kafka producers send is as hostile as what comes by HTTP."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.sales.records import Order, OrderLine, Record, Return, ReturnLine
+from services.sales.rules import RULES, Given, check, missing_products
+from services.sales.soundness import is_sound
+from tests.sales.sample import CURRENCIES, NOW_US, a_return, an_order
+
+FIVE_MINUTES = 300_000_000
+
+
+def line(**changes: Any) -> list[OrderLine]:
+    values = {"product_id": "1", "sku_id": "s", "quantity": 1, "unit_price": Decimal(1)} | changes
+    return [OrderLine(**values)]
+
+
+def codes(record: Record) -> list[str]:
+    return [f"{fault.code} {fault.field}" for fault in check(record, now_us=NOW_US, currencies=CURRENCIES)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"id": ""}, "INVALID_VALUE /id"),
+        ({"id": "x" * 129}, "INVALID_VALUE /id"),
+        ({"id": "a\nb"}, "INVALID_VALUE /id"),
+        ({"channel": "x" * 129}, "INVALID_VALUE /channel"),
+        ({"channel": "\x00"}, "INVALID_VALUE /channel"),
+        ({"user_id": ""}, "INVALID_VALUE /userId"),
+        ({"user_id": "x" * 257}, "INVALID_VALUE /userId"),
+        ({"date_time": NOW_US + FIVE_MINUTES + 1}, "FUTURE_DATE /dateTime"),
+        ({"date_time": -(2**63)}, "INVALID_DATE /dateTime"),
+        ({"utc_offset_minutes": 1440}, "INVALID_DATE /utcOffsetMinutes"),
+        ({"accepted_at": NOW_US + FIVE_MINUTES + 1}, "FUTURE_DATE /acceptedAt"),
+        ({"accepted_at": 2**63 - 1}, "INVALID_DATE /acceptedAt"),
+        ({"mode": "OFFLINE"}, "INVALID_VALUE /mode"),
+        ({"payment_method": "x" * 65}, "INVALID_VALUE /paymentMethod"),
+        ({"email_hash": "a@b"}, "PII_NOT_HASHED /emailHash"),
+        ({"cc_hash": "4111111111111111"}, "PII_NOT_HASHED /ccHash"),
+        ({"cc_hash": "x" * 257}, "INVALID_VALUE /ccHash"),
+        ({"store_id": ""}, "INVALID_VALUE /storeId"),
+        ({"region_id": 2**63}, "INVALID_VALUE /regionId"),
+        ({"segment_ids": ["x" * 257]}, "INVALID_VALUE /segmentIds"),
+        ({"segment_names": ["\x7f"]}, "INVALID_VALUE /segmentNames"),
+        ({"currency": "usd"}, "INVALID_CURRENCY /currency"),
+        ({"coupon_code": "x" * 129}, "INVALID_VALUE /couponCode"),
+        ({"coupon_value": Decimal("-0.000001")}, "INVALID_VALUE /couponValue"),
+        ({"coupon_value": Decimal("0.0000001")}, "INVALID_VALUE /couponValue"),
+        ({"coupon_value": Decimal("NaN")}, "INVALID_VALUE /couponValue"),
+        ({"line_items": []}, "INVALID_VALUE /lineItems"),
+        ({"line_items": line() * 501}, "INVALID_VALUE /lineItems"),
+        ({"line_items": line(product_id="")}, "INVALID_VALUE /lineItems/0/productId"),
+        ({"line_items": line(product_id="\x85")}, "INVALID_VALUE /lineItems/0/productId"),
+        ({"line_items": line(sku_id="")}, "INVALID_VALUE /lineItems/0/skuId"),
+        ({"line_items": line(quantity=0)}, "INVALID_QUANTITY /lineItems/0/quantity"),
+        ({"line_items": line(quantity=2**31)}, "INVALID_QUANTITY /lineItems/0/quantity"),
+        ({"line_items": line(unit_price=Decimal(-1))}, "INVALID_VALUE /lineItems/0/unitPrice"),
+        ({"line_items": line(unit_price=Decimal(10**12))}, "INVALID_VALUE /lineItems/0/unitPrice"),
+    ],
+)
+def test_an_order_breaks_one_rule(changes: dict[str, Any], expected: str) -> None:
+    assert codes(an_order(**changes)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"order_id": ""}, "INVALID_VALUE /orderId"),
+        ({"return_id": "x" * 129}, "INVALID_VALUE /returnId"),
+        ({"return_value": Decimal(-1)}, "INVALID_VALUE /returnValue"),
+        (
+            {"line_items": [ReturnLine("1", None, 1, Decimal(1), "x" * 65)]},
+            "INVALID_VALUE /lineItems/0/creditType",
+        ),
+        (
+            {"line_items": [ReturnLine("1", None, 1, Decimal(1), "\n")]},
+            "INVALID_VALUE /lineItems/0/creditType",
+        ),
+    ],
+)
+def test_a_return_breaks_one_rule(changes: dict[str, Any], expected: str) -> None:
+    assert codes(a_return(**changes)) == [expected]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        an_order(),
+        a_return(),
+        an_order(coupon_value=None, coupon_code=None, channel=None, store_id=None, email_hash=None, cc_hash=None),
+        an_order(date_time=NOW_US + FIVE_MINUTES, accepted_at=NOW_US + FIVE_MINUTES),
+        an_order(cc_hash="credit card hash", email_hash="ZGVhZGJlZWY=", user_id="Zürich"),
+        an_order(id="a\u00a0b", segment_ids=["x" * 256, "y" * 256]),
+        an_order(line_items=line(quantity=2**31 - 1) * 500),
+    ],
+)
+def test_a_record_that_keeps_every_rule_has_no_fault(record: Record) -> None:
+    assert codes(record) == []
+    given = Given(NOW_US, CURRENCIES)
+    assert [fault for rule in RULES for fault in rule(record, given)] == []
+
+
+@pytest.mark.parametrize("record", [an_order(), a_return()])
+def test_the_usual_record_is_seen_at_a_glance(record: Record) -> None:
+    assert is_sound(record, now_us=NOW_US, currencies=CURRENCIES)
+
+
+def test_only_the_first_twenty_faults_are_told() -> None:
+    assert len(codes(an_order(line_items=line(quantity=0) * 30))) == 20
+
+
+def test_each_distinct_unknown_product_is_one_fault() -> None:
+    lines = [OrderLine(product, None, 1, Decimal(1)) for product in ("a", "b", "a", "c", "b")]
+    faults = missing_products(an_order(line_items=lines), {"c"})
+    assert [(fault.field, fault.product_id, fault.message) for fault in faults] == [
+        ("/lineItems/0/productId", "a", "No product is found for product ID a"),
+        ("/lineItems/1/productId", "b", "No product is found for product ID b"),
+    ]
+    assert {fault.code for fault in faults} == {"PRODUCT_NOT_FOUND"}
+    assert all(fault.retryable and fault.level == "WARNING" for fault in faults)
+
+
+def test_known_products_are_no_fault_and_an_ill_id_is_not_quoted() -> None:
+    assert missing_products(an_order(), {"4556"}) == []
+    assert missing_products(an_order(line_items=line(product_id="a\nb")), set()) == []
+
+
+def test_rules_name_what_they_are_given(records: tuple[Order, Return] = (an_order(), a_return())) -> None:
+    assert all(rule.__doc__ for rule in RULES)
+    assert [codes(record) for record in records] == [[], []]

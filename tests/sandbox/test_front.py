@@ -1,0 +1,131 @@
+"""The front door passes on what was sent, to whom the table says, and says its own errors as problems."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from sandbox.front import Front
+
+SERVICES = ("auth", "ingest", "status", "fulfilment")
+
+
+class Upstream:
+    """Answers with the request as it arrived; a path with `slow` gets 408 at once, its body unread."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            target = head.split(" ", 2)[1]
+            if "slow" in target:
+                await self.answer(writer, 408, {"late": True})
+                return
+            sizes = [line.split(":")[1] for line in head.splitlines() if line.lower().startswith("content-length:")]
+            body = await reader.readexactly(int(sizes[0])) if sizes else b""
+            await self.answer(writer, 200, {"service": self.name, "target": target, "body": body.hex(), "head": head})
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+    async def answer(self, writer: asyncio.StreamWriter, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        head = f"HTTP/1.1 {status} x\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + data)
+        await writer.drain()
+
+
+@pytest.fixture(scope="module")
+async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
+    servers = {name: await asyncio.start_server(Upstream(name).serve, "127.0.0.1", 0) for name in SERVICES}
+    upstreams = {name: f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for name, server in servers.items()}
+    servers["fulfilment"].close()
+    door = Front(tmp_path_factory.mktemp("front"), upstreams=upstreams)
+    door.start()
+    yield door
+    door.stop()
+    for server in servers.values():
+        server.close()
+
+
+@pytest.fixture(scope="module")
+async def customer(front: Front) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(front.url, timeout=aiohttp.ClientTimeout(total=20)) as session:
+        yield session
+
+
+@pytest.mark.parametrize(
+    ("path", "service"),
+    [
+        ("/omnichannel/api/v1/oauth2/token", "auth"),
+        ("/common-status/v1/oauth2/token", "auth"),
+        ("/fulfilment/v1/oauth2/revoke", "auth"),
+        ("/.well-known/jwks.json", "auth"),
+        ("/auth/openapi.yaml", "auth"),
+        ("/omnichannel/api/v1/12345/orders?mode=offline", "ingest"),
+        ("/omnichannel/api/v1/12345/orders/users/a%2Foauth2%2Fb", "ingest"),
+        ("/registry/subjects", "ingest"),
+        ("/common-status/v1/12345/job/x/events", "status"),
+    ],
+)
+async def test_each_path_goes_to_its_service(customer: aiohttp.ClientSession, path: str, service: str) -> None:
+    async with customer.get(URL(path, encoded=True), headers={"Host": "shop.example"}) as response:
+        heard = await response.json(content_type=None)
+    assert (heard["service"], heard["target"]) == (service, path)
+
+
+async def test_a_gzip_body_arrives_untouched(customer: aiohttp.ClientSession) -> None:
+    body = gzip.compress(b"[{}]")
+    headers = {"Content-Encoding": "gzip"}
+    async with customer.post("/omnichannel/api/v1/12345/orders", data=body, headers=headers, compress=None) as response:
+        heard = await response.json(content_type=None)
+    assert heard["body"] == body.hex()
+    assert "content-encoding: gzip" in heard["head"].lower()
+
+
+async def test_an_answer_does_not_wait_for_a_slow_body(front: Front) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(b"POST /omnichannel/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[")
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+    writer.close()
+
+
+async def test_long_header_fields_are_refused_without_echo(customer: aiohttp.ClientSession) -> None:
+    async with customer.get("/auth/x", headers={"X-Long": "a" * 15_000}) as response:
+        assert response.status == 200
+    async with customer.get("/auth/x", headers={"X-Long": "secret" * 10_000}) as response:
+        assert response.status == 431
+        assert "secret" not in await response.text()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [("/fulfilment/v1/orders?client_secret=s3cret", 503, "SERVICE_UNAVAILABLE"), ("/s3cret", 404, "NOT_FOUND")],
+)
+async def test_its_own_errors_are_problems(
+    front: Front, customer: aiohttp.ClientSession, path: str, status: int, code: str
+) -> None:
+    async with customer.get(path) as response:
+        text = await response.text()
+        problem = json.loads(text)
+        assert response.status == problem["status"] == status
+        assert response.content_type == "application/problem+json"
+        assert problem["code"] == code
+        assert problem["requestId"] == response.headers["X-Request-Id"]
+        assert ("Retry-After" in response.headers) == (status == 503)
+    assert "s3cret" not in text + front.tail(lines=1000)
+
+
+def test_the_table_is_the_one_of_compose(front: Front) -> None:
+    assert "/deploy/front/Caddyfile" in " ".join(map(str, front.program.command))
+    assert Path(front.program.log).is_file()

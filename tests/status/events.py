@@ -1,0 +1,57 @@
+"""Job events and sites, as tests need them."""
+
+import json
+from collections.abc import Sequence
+
+from services.status.domain.facts import (
+    Expired,
+    Failure,
+    Fault,
+    Header,
+    JobEvent,
+    Judged,
+    Key,
+    Opened,
+    Run,
+)
+from services.status.domain.profile import Origin, Profile
+
+JOB = Key(608, "63d13c0d-0167-11ee-b91c-b9178e343914")
+CREATED_US = 1_685_725_406_298_010
+DEMO = Origin(1078, "omnichannel-api/qa", "qa")
+
+
+def a_header(total: int = 2, *, key: Key = JOB, mode: str = "offline", type_: str = "orders") -> Header:
+    return Header(key, total, CREATED_US, mode, type_)
+
+
+def a_profile(total: int = 2, *, key: Key = JOB, type_: str = "orders") -> Profile:
+    return Profile(a_header(total, key=key, type_=type_), DEMO)
+
+
+def no_product(product_id: str = "product3") -> Fault:
+    message = f"No product is found for product ID {product_id}"
+    return Fault("PRODUCT_NOT_FOUND", "/lineItems/0/productId", message, "WARNING", product_id, retryable=False)
+
+
+def a_failure(index: int, *faults: Fault, order_id: str | None = "", mode: str = "offline") -> Failure:
+    order_id = f"o{index}" if order_id == "" else order_id
+    return Failure(index, order_id, None, mode, list(faults or (no_product(),)), f'{{"id":"o{index}"}}')
+
+
+def a_run(letters: str, first: int = 0, failures: Sequence[Failure] | None = None) -> Run:
+    made = [a_failure(first + at) for at, letter in enumerate(letters) if letter == "F"]
+    rows = [None if letter == "." else [f"o{first + at}", f"u{first + at}"] for at, letter in enumerate(letters)]
+    return Run(first, letters, json.dumps(rows), made if failures is None else failures)
+
+
+def opened(header: Header | None = None, refused: Run | None = None, *, after_ms: int = 1) -> JobEvent:
+    return JobEvent(header or a_header(), CREATED_US + after_ms * 1000, Opened(refused))
+
+
+def judged(run: Run, header: Header | None = None, *, after_ms: int = 15) -> JobEvent:
+    return JobEvent(header or a_header(), CREATED_US + after_ms * 1000, Judged(run))
+
+
+def expired(header: Header | None = None, *, after_ms: int = 900_000) -> JobEvent:
+    return JobEvent(header or a_header(), CREATED_US + after_ms * 1000, Expired())

@@ -1,0 +1,271 @@
+"""One suite for every keeper of jobs: in memory, MongoDB by Motor, MongoDB by PyMongo."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from msgspec.structs import replace
+
+from services.chassis.mongo import Mongo
+from services.chassis.settings import MongoSettings
+from services.status.domain.facts import Header, JobEvent, Key, Run
+from services.status.domain.fold import fold
+from services.status.domain.job import Change, Job, State, advanced, begun, guessed, published
+from services.status.domain.listing import Listing, place_of
+from services.status.domain.profile import Origin, Profile
+from services.status.domain.texts import ALL_EVENTS, EVENTS_ONLY, RECORDS
+from services.status.flow import World, record
+from services.status.store import JOBS, MongoJobs, _where
+from tests.status.events import CREATED_US, DEMO, JOB, a_header, a_profile, a_run, expired, judged, opened
+from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
+
+Jobs = MongoJobs | MemoryJobs
+
+BOTH_DRIVERS = ["motor", "pymongo"]
+
+
+@dataclass
+class Database:
+    """A database of its own."""
+
+    mongo: Mongo
+    jobs: MongoJobs
+
+
+@asynccontextmanager
+async def a_database(uri: str, driver: str) -> AsyncIterator[Database]:
+    settings = MongoSettings(mongodb_uri=uri, mongodb_database=f"t{uuid4().hex[:12]}", mongo_driver=driver)
+    mongo = Mongo.connect(settings, retry_writes=False)
+    jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
+    try:
+        await jobs.prepare(retention_days=30)
+        yield Database(mongo, jobs)
+        await mongo.client.drop_database(settings.mongodb_database)
+    finally:
+        await mongo.close()
+
+
+@pytest.fixture(params=["memory", *BOTH_DRIVERS])
+async def jobs(request: pytest.FixtureRequest) -> AsyncIterator[Jobs]:
+    if request.param == "memory":
+        yield MemoryJobs()
+        return
+    async with a_database(request.getfixturevalue("mongodb_uri"), request.param) as database:
+        yield database.jobs
+
+
+def a_world(jobs: Jobs) -> World:
+    return World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
+
+
+def the_change(*events: JobEvent, known: Job | None = None) -> Change:
+    (news,) = fold(events).values()
+    standing = begun(a_profile(events[0].header.total))
+    change = advanced(standing, news) if known is None else guessed(known.profile, news)
+    assert change is not None
+    return change
+
+
+async def test_what_was_written_is_found(jobs: Jobs) -> None:
+    change = the_change(opened(), judged(a_run("SF")))
+    assert await jobs.write([change]) == frozenset()
+    found = await jobs.find(JOB, ALL_EVENTS | RECORDS)
+    assert found is not None
+    assert found.job == change.job
+    assert found.block is not None
+    assert found.block.entries == change.added
+
+
+async def test_a_reader_gets_only_the_texts_it_needs(jobs: Jobs) -> None:
+    if isinstance(jobs, MemoryJobs):
+        pytest.skip("memory has nothing to save")
+    await jobs.write([the_change(opened(), judged(a_run("SF")))])
+    bare, events = await jobs.find(JOB), await jobs.find(JOB, EVENTS_ONLY)
+    assert bare is not None
+    assert events is not None
+    assert events.block is not None
+    assert bare.block is None
+    assert (events.block.entries[0].rows, bool(events.block.entries[0].events)) == ("", True)
+
+
+async def test_a_job_of_nobody_is_not_found(jobs: Jobs) -> None:
+    assert await jobs.find(JOB) is None
+    assert await jobs.standings([JOB]) == {}
+
+
+async def test_a_job_is_inserted_once(jobs: Jobs) -> None:
+    other = Key(609, JOB.job_id)
+    first, again = the_change(opened()), the_change(opened(), judged(a_run("SS")))
+    fresh = the_change(opened(a_header(key=other)))
+    fresh = Change(0, Job(a_profile(key=other), 1, 1, fresh.job.whole))
+    assert await jobs.write([first]) == frozenset()
+    assert await jobs.write([again, fresh]) == {JOB}
+    found = await jobs.standings([JOB, other])
+    assert {key: standing.job.state for key, standing in found.items()} == {JOB: State.RECEIVED, other: State.RECEIVED}
+
+
+async def test_a_guess_holds_for_a_job_that_was_just_opened(jobs: Jobs) -> None:
+    first = the_change(opened())
+    await jobs.write([first])
+    guess = the_change(judged(a_run("SF")), known=first.job)
+    assert await jobs.write([guess]) == frozenset()
+    assert (await jobs.standings([JOB]))[JOB].job == guess.job
+    assert await jobs.write([guess]) == {JOB}
+
+
+@pytest.mark.parametrize(
+    ("profile", "refused"),
+    [
+        (a_profile(), a_run("F.")),
+        (a_profile(3), None),
+        (Profile(a_header(mode="online"), DEMO), None),
+        (Profile(a_header(type_="returns"), DEMO), None),
+        (Profile(a_header(), Origin(1078, "omnichannel-api/prod", "qa")), None),
+    ],
+    ids=["refused", "total", "mode", "type", "source"],
+)
+async def test_a_guess_fails_on_any_other_job(jobs: Jobs, profile: Profile, refused: Run | None) -> None:
+    (news,) = fold([opened(profile.header, refused)]).values()
+    first = advanced(begun(profile), news)
+    assert first is not None
+    await jobs.write([first])
+    guess = the_change(judged(a_run("SF")), known=begun(a_profile()).job)
+    assert await jobs.write([guess]) == {JOB}
+    assert (await jobs.standings([JOB]))[JOB].job == first.job
+
+
+async def test_a_write_fails_if_another_came_before(jobs: Jobs) -> None:
+    await jobs.write([the_change(opened())])
+    standing = (await jobs.standings([JOB]))[JOB]
+    (one,), (two,) = (list(fold([judged(a_run(letters))]).values()) for letters in ("S.", ".F"))
+    changes = [advanced(standing, one), advanced(standing, two)]
+    assert changes[0] is not None
+    assert changes[1] is not None
+    assert await jobs.write([changes[0]]) == frozenset()
+    assert await jobs.write([changes[1]]) == {JOB}
+    assert (await jobs.standings([JOB]))[JOB].job == changes[0].job
+
+
+async def test_chunks_are_inserted_once_and_changed_on_their_version(jobs: Jobs) -> None:
+    job = published(begun(a_profile(1200)).job, ())
+    assert job is not None
+    await jobs.write([job])
+    await record([judged(a_run("S" * 100, 500), a_header(1200))], a_world(jobs))
+    found = (await jobs.chunks(job.job, [0, 1, 2]))[1]
+    assert (found.number, found.first, found.version, found.letters.count("S")) == (1, 500, 1, 100)
+    await record([judged(a_run("F" * 100, 550), a_header(1200))], a_world(jobs))
+    (now,) = await jobs.read_chunks(job.job, [0, 1, 2], ALL_EVENTS)
+    assert (now.version, now.letters.count("S"), now.letters.count("F")) == (2, 100, 50)
+    assert now.entries[1].events.count("\n") == 49
+
+
+async def test_a_large_job_shows_the_prefix_that_is_published(jobs: Jobs) -> None:
+    header = a_header(1200)
+    world = a_world(jobs)
+    for first in (600, 0, 100, 300, 500, 400, 1100):
+        await record([judged(a_run("SF" * 50, first), header)], world)
+    found = await jobs.find(JOB)
+    assert found is not None
+    assert (found.job.whole.prefix, found.job.whole.succeeded, found.job.whole.warnings) == (200, 350, 100)
+    await record([judged(a_run("S" * 900, 200), header)], world)
+    found = await jobs.find(JOB)
+    assert found is not None
+    assert (found.job.state, found.job.whole.prefix) == (State.COMPLETED_WITH_WARNING, 1200)
+
+
+async def test_an_ended_job_of_any_size_takes_late_outcomes_without_showing_a_change(jobs: Jobs) -> None:
+    for total in (3, 700):
+        header = a_header(total, key=Key(608, str(uuid4())))
+        world = a_world(jobs)
+        await record([opened(header), judged(a_run("S"), header), expired(header)], world)
+        before = await jobs.find(header.key)
+        await record([judged(a_run("F" * (total - 1), 1), header)], world)
+        after = await jobs.find(header.key)
+        assert before is not None
+        assert after is not None
+        assert (after.job.state, after.job.whole.unprocessed) == (State.EXPIRED, total - 1)
+        assert (after.job.shown, after.job.version) == (before.job.shown, before.job.version + 1)
+
+
+def a_listed_job(number: int, *, site: int = 608, mode: str = "offline", type_: str = "orders") -> Change:
+    """One job a microsecond; every third is still open."""
+    key = Key(site, f"{number:08d}-0167-11ee-b91c-b9178e343914")
+    header = Header(key, 1, CREATED_US + number, mode, type_)
+    events = [opened(header), *([judged(a_run("S"), header)] if number % 3 else [])]
+    (news,) = fold(events).values()
+    change = advanced(begun(Profile(header, DEMO)), news)
+    assert change is not None
+    return change
+
+
+def some_jobs() -> list[Change]:
+    """Nine jobs of site 608, and one of another site."""
+    return [
+        a_listed_job(
+            number,
+            site=609 if number == 9 else 608,
+            mode="online" if number % 2 else "offline",
+            type_="returns" if number > 4 else "orders",
+        )
+        for number in range(10)
+    ]
+
+
+def shown(found: Sequence[Job]) -> list[int]:
+    return [int(job.key.job_id[:8]) for job in found]
+
+
+@pytest.mark.parametrize(
+    ("listing", "expected"),
+    [
+        (Listing(608), [8, 7, 6, 5, 4, 3, 2, 1, 0]),
+        (Listing(608, rows=2), [8, 7, 6]),
+        (Listing(609), [9]),
+        (Listing(608, state=State.RECEIVED), [6, 3, 0]),
+        (Listing(608, type="returns"), [8, 7, 6, 5]),
+        (Listing(608, mode="online"), [7, 5, 3, 1]),
+        (Listing(608, state=State.COMPLETED, type="orders", mode="online"), [1]),
+        (Listing(608, from_us=CREATED_US + 3, to_us=CREATED_US + 6), [5, 4, 3]),
+    ],
+    ids=str,
+)
+async def test_jobs_are_listed_newest_first(jobs: Jobs, listing: Listing, expected: list[int]) -> None:
+    await jobs.write(some_jobs())
+    found = await jobs.listed(listing)
+    assert shown(found) == expected
+    assert shown(await jobs.listed(replace(listing, after=place_of(found[0]))))[:2] == expected[1:3]
+
+
+async def test_jobs_of_one_instant_are_listed_once_each(jobs: Jobs) -> None:
+    ids = [str(uuid4()) for _ in range(5)]
+    await jobs.write([Change(0, Job(a_profile(key=Key(608, i)), 1, 1, begun(a_profile()).job.whole)) for i in ids])
+    found, after = [], None
+    while True:
+        page = (await jobs.listed(Listing(608, rows=2, after=after)))[:2]
+        if not page:
+            break
+        found += [job.key.job_id for job in page]
+        after = place_of(page[-1])
+    assert found == sorted(ids, reverse=True)
+
+
+async def test_retention_can_be_changed(mongodb_uri: str) -> None:
+    async with a_database(mongodb_uri, "pymongo") as database:
+        await database.jobs.prepare(retention_days=7)
+        indexes = await database.mongo.collection(JOBS).index_information()
+        assert indexes["written_1"]["expireAfterSeconds"] == 7 * 86_400
+
+
+@pytest.mark.parametrize("mode", [None, "online", "offline"])
+async def test_no_filter_of_the_list_reads_more_than_it_shows(mongodb_uri: str, mode: str | None) -> None:
+    """Cost must not grow with the number of jobs: keys and documents examined stay near the page's size."""
+    async with a_database(mongodb_uri, "pymongo") as database:
+        many = [a_listed_job(number, mode="offline" if number % 100 else "online") for number in range(2_000)]
+        await database.jobs.write(many)
+        found = database.mongo.collection(JOBS).find(_where(Listing(608, rows=20, mode=mode)))
+        plan = await found.sort([("created", -1), ("_id", -1)]).limit(20).explain()
+    assert plan["executionStats"]["totalDocsExamined"] <= 21
+    assert plan["executionStats"]["totalKeysExamined"] <= 100

@@ -1,0 +1,101 @@
+"""Kafka and MongoDB in containers, through testcontainers."""
+
+import io
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+KAFKA_IMAGE = "apache/kafka:4.3.1"
+MONGO_IMAGE = "mongo:7"
+KAFKA_PORT = 9094
+MONGO_PORT = 27017
+# The broker must announce the port that Docker chose, which is known only once the container runs.
+ADDRESS_FILE = "/tmp/address.sh"  # noqa: S108 - inside the container
+WAIT_FOR_ADDRESS = f"while [ ! -f {ADDRESS_FILE} ]; do sleep 0.1; done; . {ADDRESS_FILE}; exec /etc/kafka/docker/run"
+KAFKA_ENVIRONMENT = {
+    "KAFKA_NODE_ID": "1",
+    "KAFKA_PROCESS_ROLES": "broker,controller",
+    "KAFKA_LISTENERS": f"BROKER://:9092,CONTROLLER://:9093,EXTERNAL://:{KAFKA_PORT}",
+    "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:PLAINTEXT",
+    "KAFKA_INTER_BROKER_LISTENER_NAME": "BROKER",
+    "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+    "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+    "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+    "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+    "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "1",
+    "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+    "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+    "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+    "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+    "KAFKA_MESSAGE_MAX_BYTES": "10485760",
+    "KAFKA_REPLICA_FETCH_MAX_BYTES": "10485760",
+}
+
+
+def are_possible() -> bool:
+    """Whether Docker answers and has both images."""
+    program = shutil.which("docker")
+    if program is None:
+        return False
+    look = [program, "image", "inspect", "--format", "{{.Id}}", KAFKA_IMAGE, MONGO_IMAGE]
+    try:
+        return subprocess.run(look, capture_output=True, check=False, timeout=5).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+@contextmanager
+def kafka() -> Iterator[str]:
+    """A broker's address."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - only where Docker is
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415 - likewise
+
+    container = DockerContainer(KAFKA_IMAGE).with_exposed_ports(KAFKA_PORT).with_command(["sh", "-c", WAIT_FOR_ADDRESS])
+    for name, value in KAFKA_ENVIRONMENT.items():
+        container.with_env(name, value)
+    with container:
+        address = f"{container.get_container_host_ip()}:{container.get_exposed_port(KAFKA_PORT)}"
+        announced = f"export KAFKA_ADVERTISED_LISTENERS=BROKER://localhost:9092,EXTERNAL://{address}\n"
+        container.get_wrapped_container().put_archive("/", _archive(ADDRESS_FILE, announced))
+        LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(60).wait_until_ready(container)
+        yield address
+
+
+@contextmanager
+def mongodb() -> Iterator[str]:
+    """The URI of a replica set of one."""
+    from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - only where Docker is
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415 - likewise
+
+    container = DockerContainer(MONGO_IMAGE).with_exposed_ports(MONGO_PORT)
+    with container.with_command(["--replSet", "rs0", "--bind_ip_all"]):
+        LogMessageWaitStrategy("Waiting for connections").with_startup_timeout(60).wait_until_ready(container)
+        port = container.get_exposed_port(MONGO_PORT)
+        uri = f"mongodb://{container.get_container_host_ip()}:{port}/?directConnection=true"
+        _make_primary(uri)
+        yield uri
+
+
+def _make_primary(uri: str) -> None:
+    from pymongo import MongoClient  # noqa: PLC0415 - beside the other imports of this path
+
+    from sandbox.waiting import until  # noqa: PLC0415 - likewise
+
+    members = [{"_id": 0, "host": f"localhost:{MONGO_PORT}"}]
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(uri, serverSelectionTimeoutMS=10_000) as client:
+        client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+        until(lambda: bool(client.admin.command("hello").get("isWritablePrimary")), deadline_s=30, what="MongoDB")
+
+
+def _archive(path: str, text: str) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        entry = tarfile.TarInfo(path.lstrip("/"))
+        entry.size = len(text.encode())
+        entry.mode = 0o644
+        archive.addfile(entry, io.BytesIO(text.encode()))
+    return file.getvalue()
