@@ -57,7 +57,6 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "sasl_mechanism": settings.kafka_sasl_mechanism,
         "sasl_plain_username": settings.kafka_sasl_username,
         "sasl_plain_password": password.get_secret_value() if password else None,
-        "api_version": "auto",
     }
 
 
@@ -184,7 +183,7 @@ class Producer:
         current = self._producer()
         builder = current.create_batch()
         for key, value, headers in records:
-            if builder.append(key=key, value=value, timestamp=None, headers=headers) is None:
+            if builder.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
                 raise TooLarge(f"{len(records)} records do not fit into one batch")
         builder.close()
         async with self._lane(topic, partition).turn:
@@ -204,11 +203,12 @@ class Producer:
                 await asyncio.shield(sent)
         except (KafkaError, TimeoutError) as error:
             lane.failed.inc()
+            too_large = isinstance(error, MessageSizeTooLargeError)
             # A batch that failed has used up its sequence numbers: those after it would be refused. One that was never
             # queued has not, as with a topic that is not there.
-            if underway or isinstance(error, TimeoutError) or not error.retriable:
+            if underway or isinstance(error, TimeoutError) or not (error.retriable or too_large):
                 self._replace(current)
-            if isinstance(error, MessageSizeTooLargeError):
+            if too_large:
                 raise TooLarge(f"topic {topic} takes no batch of this size") from error
             raise Away("Kafka") from error
         except (Away, TooLarge):
