@@ -20,12 +20,13 @@ help: ## this list
 .venv/run: .venv/created requirements-sandbox.lock
 	@echo "installing what the sandbox needs"
 	@$(INSTALL) -r requirements-sandbox.lock
-	@$(BIN)/python -m sandbox setup
+	@$(BIN)/python -m sandbox setup --no-preload
 	@touch $@
 
 .venv/dev: .venv/run requirements-dev.lock
 	@echo "installing what development needs"
 	@$(INSTALL) -r requirements-dev.lock
+	@$(BIN)/python -m sandbox setup
 	@touch $@
 
 setup: .venv/dev ## install everything that development needs
@@ -71,5 +72,5 @@ lock: .venv/dev ## resolve the dependencies anew
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements-dev.lock pyproject.toml --extra sandbox -o requirements-sandbox.lock
 
 clean: ## remove the sandbox's data, caches and the virtual environment
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m sandbox down >/dev/null 2>&1 || true; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m sandbox clean; fi
 	rm -rf .sandbox .cache .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build

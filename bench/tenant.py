@@ -27,7 +27,7 @@ def write_documents(directory: Path) -> tuple[Path, Path]:
                         "datacenter": "bench",
                         "timeZone": "UTC",
                         "apiKeys": [{"apiKey": API_KEY, "channel": "bench"}],
-                        "recordsPerSecond": 10_000_000,
+                        "recordsPerSecond": 1_000_000,
                     }
                 ],
                 "clients": [

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
 
-import stamina
 from jgo.env import LockedDependency, LockFile
 from jgo.maven import MavenContext
 
@@ -20,6 +19,7 @@ from sandbox.missing import Missing
 KAFKA_VERSION = "4.3.1"
 WANTED = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 DOWNLOADS_AT_ONCE = 8
+ATTEMPTS = 3
 TIMEOUT_S = 60
 
 Progress = Callable[[int, int], None]
@@ -74,13 +74,28 @@ def _fetch(jars: list[LockedDependency], directory: Path, progress: Progress) ->
         progress(0, len(jars))
         fetching = [pool.submit(_fetch_one, context, jar, directory / file_name(jar)) for jar in jars]
         for done, one in enumerate(as_completed(fetching), start=1):
-            one.result()
+            try:
+                one.result()
+            except (OSError, RuntimeError) as error:
+                pool.shutdown(cancel_futures=True)
+                raise Missing(f"Kafka's jars could not be fetched ({type(error).__name__})") from error
             progress(done, len(jars))
 
 
-# The HTTP client errors are OSErrors; jgo says RuntimeError when no repository has the file.
-@stamina.retry(on=(OSError, RuntimeError), attempts=4, wait_initial=0.5, wait_max=5)
 def _fetch_one(context: MavenContext, jar: LockedDependency, destination: Path) -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            fetched = _download(context, jar)
+            break
+        except (OSError, RuntimeError):  # the HTTP client's errors, and jgo's when a repository has not got it
+            if attempt == ATTEMPTS:
+                raise
+    if not _is_intact(fetched, jar):
+        raise Missing(f"{file_name(jar)} does not have the SHA-256 sum of {places.KAFKA_LOCK.name}")
+    fetched.replace(destination)
+
+
+def _download(context: MavenContext, jar: LockedDependency) -> Path:
     artifact = (
         context.project(jar.groupId, jar.artifactId)
         .at_version(jar.version)
@@ -88,10 +103,7 @@ def _fetch_one(context: MavenContext, jar: LockedDependency, destination: Path) 
     )
     if artifact.cached_path is not None:
         artifact.cached_path.unlink(missing_ok=True)  # a broken attempt leaves a part behind
-    fetched = artifact.resolve()
-    if not _is_intact(fetched, jar):
-        raise Missing(f"{file_name(jar)} does not have the SHA-256 sum of {places.KAFKA_LOCK.name}")
-    fetched.replace(destination)
+    return artifact.resolve()
 
 
 def _is_intact(path: Path, jar: LockedDependency) -> bool:

@@ -127,7 +127,7 @@ def _repeat_until_ready(layout: Layout, process: "subprocess.Popen[bytes]", scre
                     return True
             if ended:
                 return False
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks at the file
 
 
 def _whole_lines(read: Any) -> Sequence[str]:

@@ -16,4 +16,4 @@ def until(condition: Callable[[], bool], *, deadline_s: float, what: str, eviden
     while not condition():
         if time.monotonic() > end:
             raise NeverReady(f"{what}: not within {deadline_s:g} s\n{evidence()}".rstrip())
-        time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)  # between two looks at the condition

@@ -1,27 +1,19 @@
 """Token endpoints and published keys over HTTP."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 
+from services.auth.answers import NEVER_KEPT, client_endpoint, refusal_response, token_endpoint
 from services.auth.domain.audience import AUDIENCES, SCOPES, Audience
-from services.auth.domain.caller import Networks, caller
-from services.auth.domain.credentials import Presented, secret_in_query
-from services.auth.domain.refusal import Refusal, invalid_request
-from services.auth.flow import Issued, World, introspect, issue, revoke
-from services.chassis.errors import Away
+from services.auth.domain.caller import Networks
+from services.auth.domain.credentials import Presented
+from services.auth.domain.refusal import Refusal
+from services.auth.flow import World, introspect, revoke
 from services.chassis.web import json_response
 
-LARGEST_BODY = 16 * 1024
-BODY_TIMEOUT_S = 10.0
-NEVER_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-# RFC 9745: since when secrets in query strings are deprecated, which is as long as there have been tokens here.
-DEPRECATED = {"Deprecation": "@1735689600"}
 KEYS_KEPT_S = 60
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def routes(
@@ -50,98 +42,21 @@ def routes(
 
 
 def _endpoints(audience: Audience, world: World, proxies: Networks) -> list[web.RouteDef]:
-    """The three endpoints of one API, each for clients with credentials."""
+    """The three endpoints of one API."""
 
-    def answering(answer: Callable[[Presented, str], Awaitable[web.Response]]) -> Handler:
-        async def handler(request: web.Request) -> web.Response:
-            presented = await _presented(request)
-            if isinstance(presented, Refusal):
-                return _refusal_response(presented)
-            try:
-                response = await answer(presented, _caller(request, proxies))
-            except Away as away:
-                response = _away_response(away)
-            if secret_in_query(presented):
-                response.headers.update(DEPRECATED)
-            return response
+    async def end(presented: Presented, where: str) -> web.Response:
+        refusal = await revoke(presented, audience, caller=where, world=world)
+        return refusal_response(refusal) if refusal else web.Response(headers=NEVER_KEPT)
 
-        return handler
-
-    async def token(presented: Presented, caller: str) -> web.Response:
-        outcome = await issue(presented, audience, caller=caller, world=world)
-        return _refusal_response(outcome) if isinstance(outcome, Refusal) else _token_response(outcome)
-
-    async def end(presented: Presented, caller: str) -> web.Response:
-        refusal = await revoke(presented, audience, caller=caller, world=world)
-        return _refusal_response(refusal) if refusal else web.Response(headers=NEVER_KEPT)
-
-    async def about(presented: Presented, caller: str) -> web.Response:
-        outcome = await introspect(presented, audience, caller=caller, world=world)
-        return (
-            _refusal_response(outcome) if isinstance(outcome, Refusal) else json_response(outcome, headers=NEVER_KEPT)
-        )
+    async def about(presented: Presented, where: str) -> web.Response:
+        outcome = await introspect(presented, audience, caller=where, world=world)
+        return refusal_response(outcome) if isinstance(outcome, Refusal) else json_response(outcome, headers=NEVER_KEPT)
 
     return [
-        web.post(audience.token_path, answering(token)),
-        web.post(audience.revocation_path, answering(end)),
-        web.post(audience.introspection_path, answering(about)),
+        web.post(audience.token_path, token_endpoint(audience, world=world, proxies=proxies)),
+        web.post(audience.revocation_path, client_endpoint(end, proxies=proxies)),
+        web.post(audience.introspection_path, client_endpoint(about, proxies=proxies)),
     ]
-
-
-async def _presented(request: web.Request) -> Presented | Refusal:
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        return invalid_request("The body must not be compressed.")
-    body = await _body(request)
-    if body is None:
-        return invalid_request("The body is too long, or took too long.")
-    return Presented(
-        query=request.rel_url.raw_query_string,
-        body=body,
-        content_type=request.headers.get("Content-Type", ""),
-        authorization=request.headers.get("Authorization"),
-    )
-
-
-async def _body(request: web.Request) -> bytes | None:
-    body = b""
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while len(body) <= LARGEST_BODY and (more := await request.content.read(LARGEST_BODY + 1)):
-                body += more
-    except TimeoutError:
-        return None
-    return body if len(body) <= LARGEST_BODY else None
-
-
-def _caller(request: web.Request, proxies: Networks) -> str:
-    return caller(request.remote or "", request.headers.getall("X-Forwarded-For", []), proxies)
-
-
-def _token_response(issued: Issued) -> web.Response:
-    body: dict[str, object] = {
-        "token_type": "bearer",
-        "access_token": issued.access_token,
-        "expires_in": issued.expires_in,
-    }
-    if issued.scope is not None:
-        body["scope"] = issued.scope
-    return json_response(body, headers=NEVER_KEPT)
-
-
-def _refusal_response(refusal: Refusal) -> web.Response:
-    headers = dict(NEVER_KEPT)
-    if refusal.status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="tillstream"'
-    if refusal.retry_after_s is not None:
-        headers["Retry-After"] = str(refusal.retry_after_s)
-    body = {"error": refusal.error, "error_description": refusal.description}
-    return json_response(body, status=refusal.status, headers=headers)
-
-
-def _away_response(away: Away) -> web.Response:
-    headers = {**NEVER_KEPT, "Retry-After": str(away.retry_after_s)}
-    body = {"error": "temporarily_unavailable", "error_description": "Tokens cannot be issued just now; try again."}
-    return json_response(body, status=503, headers=headers)
 
 
 def _metadata(issuer: str, public_url: str) -> dict[str, object]:

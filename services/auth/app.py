@@ -4,7 +4,8 @@ import secrets
 import time
 from functools import partial
 
-from services.auth import api, office, wire
+from services.auth import admin, api, office, wire
+from services.auth.admin import Administration
 from services.auth.audit import AuditLog
 from services.auth.domain.caller import networks
 from services.auth.domain.revocation import Revocation
@@ -17,7 +18,7 @@ from services.auth.office import Office
 from services.auth.publisher import KafkaPublisher
 from services.auth.settings import AuthSettings
 from services.auth.signer import JwtSigner
-from services.auth.store import MongoClients, MongoKeys, MongoRevocations, MongoSites
+from services.auth.store import MongoClients, MongoKeys, MongoRevocations, MongoSites, create_indexes
 from services.auth.upkeep import Upkeep
 from services.auth.vault import KeyVault
 from services.chassis import web
@@ -33,6 +34,7 @@ from services.chassis.sites import Sites
 from services.chassis.table import Table
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES
 
+INDEXES_EVERY_S = 3_600.0
 KEYS_EVERY_S = 30.0
 PUBLISH_EVERY_S = 60.0
 # Topics have microseconds, the store floating seconds.
@@ -89,6 +91,26 @@ def key_world(settings: AuthSettings, mongo: Mongo) -> tuple[KeyWorld, JwtSigner
     return world, signer
 
 
+def issuing_world(
+    settings: AuthSettings, mongo: Mongo, publisher: KafkaPublisher, *, signer: JwtSigner, inspector: JwtInspector
+) -> World:
+    """What issuing and revoking tokens takes."""
+    return World(
+        clients=MongoClients(mongo),
+        hasher=ArgonHasher(),
+        signer=signer,
+        inspector=inspector,
+        revocations=MongoRevocations(mongo),
+        publisher=publisher,
+        audit=AuditLog(),
+        failed_tries=RateLimit(window_s=TRIES_WINDOW_S),
+        issuer=settings.auth_issuer,
+        allow_query_secrets=settings.allow_query_secrets,
+        now=time.time,
+        new_id=new_id,
+    )
+
+
 async def compose(settings: AuthSettings) -> Service:
     """Auth as a process."""
     schemas = Schemas.load(settings.schemas_dir)
@@ -99,43 +121,25 @@ async def compose(settings: AuthSettings) -> Service:
     revocations = Revocations(schemas["revocation"])
     revocation_table = Table(settings, AUTH_REVOCATIONS.name, revocations.apply, client_id="auth")
     keys, signer = key_world(settings, mongo)
-    world = World(
-        clients=MongoClients(mongo),
-        hasher=ArgonHasher(),
-        signer=signer,
-        inspector=JwtInspector(
-            issuer=settings.auth_issuer,
-            algorithm=settings.auth_algorithm,
-            key_set=signer.key_set,
-            is_revoked=revocations.is_revoked,
-            knows_revocations=lambda: revocation_table.ready,
-            now=time.time,
-        ),
-        revocations=MongoRevocations(mongo),
-        publisher=publisher_of(producer, schemas),
-        audit=AuditLog(),
-        failed_tries=RateLimit(window_s=TRIES_WINDOW_S),
+    inspector = JwtInspector(
         issuer=settings.auth_issuer,
-        allow_query_secrets=settings.allow_query_secrets,
+        algorithm=settings.auth_algorithm,
+        key_set=signer.key_set,
+        is_revoked=revocations.is_revoked,
+        knows_revocations=lambda: revocation_table.ready,
         now=time.time,
-        new_id=new_id,
     )
+    world = issuing_world(settings, mongo, publisher_of(producer, schemas), signer=signer, inspector=inspector)
     own_office = office_of(mongo, producer, schemas, who="auth", where="auth")
+    administration = Administration(
+        world=world,
+        office=own_office,
+        keys=keys,
+        verify=inspector.admitted,
+        proxies=networks(settings.trusted_proxies),
+    )
     health = Health()
     health.ready_when("signing key", lambda: signer.ready)
-    listener = web.Listener(
-        web.application(
-            api.routes(
-                world,
-                key_set=signer.key_set,
-                proxies=networks(settings.trusted_proxies),
-                public_url=settings.auth_public_url or settings.auth_issuer,
-                openapi=settings.schemas_dir / "openapi" / "auth.yaml",
-            )
-        ),
-        host=settings.http_host,
-        port=settings.http_port,
-    )
     return Service(
         name="auth",
         health=health,
@@ -145,6 +149,7 @@ async def compose(settings: AuthSettings) -> Service:
             producer,
             site_table,
             revocation_table,
+            Upkeep("indexes", partial(create_indexes, mongo), every_s=INDEXES_EVERY_S),
             Upkeep("signing keys", partial(tend_keys, keys), every_s=KEYS_EVERY_S),
             Upkeep("sites", partial(_publish_sites, site_table, sites, own_office), every_s=PUBLISH_EVERY_S),
             Upkeep(
@@ -152,9 +157,27 @@ async def compose(settings: AuthSettings) -> Service:
                 partial(_publish_revocations, revocation_table, revocations, own_office),
                 every_s=PUBLISH_EVERY_S,
             ),
-            listener,
+            *_listeners(settings, world, signer, administration),
         ],
     )
+
+
+def _listeners(
+    settings: AuthSettings, world: World, signer: JwtSigner, administration: Administration
+) -> list[web.Listener]:
+    """The public port, and the internal one if there is to be one."""
+    public = api.routes(
+        world,
+        key_set=signer.key_set,
+        proxies=networks(settings.trusted_proxies),
+        public_url=settings.auth_public_url or settings.auth_issuer,
+        openapi=settings.schemas_dir / "openapi" / "auth.yaml",
+    )
+    listeners = [web.Listener(web.application(public), host=settings.http_host, port=settings.http_port)]
+    if settings.admin_port is not None:
+        internal = web.application(admin.routes(administration))
+        listeners.append(web.Listener(internal, host=settings.admin_host, port=settings.admin_port))
+    return listeners
 
 
 async def _publish_revocations(table: Table, published: Revocations, own_office: Office) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Sequence
 
-from services.auth.domain.audience import AUDIENCES
+from services.auth.domain.audience import ADMIN, AUDIENCES
 from services.auth.domain.revocation import Inspected
 from services.chassis.errors import Away, Unauthorized
 from services.chassis.tokens import Token, Verifier
@@ -33,28 +33,39 @@ class JwtInspector:
                 algorithm=algorithm,
                 is_revoked=is_revoked,
                 now=now,
-                fetch=_fetch(key_set),
+                fetch=_own_keys(key_set),
             )
 
         self._knows_revocations = knows_revocations
         self._verifiers = {audience.name: verifier(audience.name) for audience in AUDIENCES}
+        self._admin = verifier(ADMIN.name)
 
     async def inspect(self, token: str) -> Inspected | None:
         """What the token says, if any of our services would take it. Raises `Away` while that is unknown."""
         if not self._knows_revocations():
             raise Away("Kafka")
         for audience, verifier in self._verifiers.items():
-            if not verifier.ready:
-                await verifier.refresh()
             try:
-                read = await verifier.verify(token)
+                read = await _verified(token, verifier)
             except Unauthorized:
                 continue
             return _inspected(read, audience)
         return None
 
+    async def admitted(self, token: str) -> Token:
+        """What a token for the admin API says; raises `Unauthorized`, or `Away` while that is unknown."""
+        if not self._knows_revocations():
+            raise Away("Kafka")
+        return await _verified(token, self._admin)
 
-def _fetch(key_set: Callable[[], dict[str, object]]) -> Callable[[], Awaitable[bytes]]:
+
+async def _verified(token: str, verifier: Verifier) -> Token:
+    if not verifier.ready:
+        await verifier.refresh()
+    return await verifier.verify(token)
+
+
+def _own_keys(key_set: Callable[[], dict[str, object]]) -> Callable[[], Awaitable[bytes]]:
     async def fetch() -> bytes:
         try:
             return json.dumps(key_set()).encode()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from services.auth import metrics
+from services.auth.domain.audience import ADMIN
 from services.auth.domain.client import Client, NotPossible, Secret, with_secret, without_secret
 from services.auth.domain.revocation import Revocation, of_client
 from services.auth.domain.site import Site
@@ -75,7 +76,9 @@ async def _secrets(wanted: ClientWanted, kept: Client | None, office: Office) ->
 
 
 async def _must_fit(client: Client, office: Office) -> None:
-    """A client's site must be there, and its API keys be the site's."""
+    """A client's site must be there, and its API keys be the site's. Who only administers belongs to none: site 0."""
+    if client.scopes == ADMIN.scopes and client.site == 0 and not client.api_keys:
+        return
     site = await office.sites.find(client.site)
     if site is None:
         raise BadDocument(f"client {client.client_id}: there is no site {client.site}")

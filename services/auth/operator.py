@@ -16,7 +16,7 @@ import typer
 from services.auth import office
 from services.auth.app import key_world, new_id, office_of
 from services.auth.domain import tenants
-from services.auth.domain.audience import SCOPES
+from services.auth.domain.audience import ADMIN, SCOPES
 from services.auth.domain.client import Client, NotPossible
 from services.auth.domain.site import ApiKeyTaken
 from services.auth.keyring import add_key
@@ -126,17 +126,19 @@ def show_site(site: int) -> None:
 
 @clients.command("add")
 def add_client(
-    site: Annotated[int, typer.Option(help="The client's site.")],
-    api_key: Annotated[list[str], typer.Option(help="A key of the site that the client may use; repeatable.")],
+    site: Annotated[int, typer.Option(help="The client's site; 0 for one that only administers.")],
+    api_key: Annotated[
+        list[str] | None, typer.Option(help="A key of the site that the client may use; repeatable.")
+    ] = None,
     scope: Annotated[list[str] | None, typer.Option(help="A scope; repeatable. All by default.")] = None,
     client_id: Annotated[str | None, typer.Option(help="The client's id; drawn at random by default.")] = None,
 ) -> None:
     """Add a client and show its secret, once."""
-    strange = set(scope or ()) - set(SCOPES)
+    strange = set(scope or ()) - {*SCOPES, *ADMIN.scopes}
     if strange:
         raise typer.BadParameter(f"there is no scope {min(strange)}")
     client = Client(
-        client_id=client_id or new_id()[:16], site=site, api_keys=tuple(api_key), scopes=tuple(scope or SCOPES)
+        client_id=client_id or new_id()[:16], site=site, api_keys=tuple(api_key or ()), scopes=tuple(scope or SCOPES)
     )
     secret = _in_office(lambda opened: office.add_client(client, opened))
     _show({"clientId": client.client_id, "secret": secret})

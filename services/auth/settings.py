@@ -27,6 +27,10 @@ class AuthSettings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, T
     trusted_proxies: str = Field(
         "127.0.0.0/8,::1/128", description="Networks of the proxies whose `X-Forwarded-For` is believed."
     )
+    admin_host: str = Field("127.0.0.1", description="Address of the admin API; never one that customers reach.")
+    admin_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of the admin API; without it there is none, 0 picks a free one."
+    )
     signing_key_lifetime_days: int = Field(90, ge=1, description="How long a signing key signs before the next does.")
 
     @field_validator("auth_key_encryption_key")

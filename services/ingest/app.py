@@ -11,6 +11,7 @@ from services.chassis.lifecycle import Service
 from services.chassis.producer import Producer
 from services.chassis.ratelimit import RateLimit
 from services.chassis.registry import Schemas
+from services.chassis.revocations import Revocations
 from services.chassis.sites import Sites
 from services.chassis.table import Table
 from services.chassis.tokens import Verifier
@@ -30,12 +31,15 @@ async def compose(settings: Settings) -> Service:
     schemas = Schemas.load(settings.schemas_dir)
     sites = Sites(schemas["site"])
     sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id="ingest")
+    revocations = Revocations(schemas["revocation"])
+    revocations_table = Table(settings, topics.AUTH_REVOCATIONS.name, revocations.apply, client_id="ingest")
     producer = Producer(settings, client_id="ingest")
     verifier = Verifier(
         issuer=settings.auth_issuer,
         audience=AUDIENCE,
         jwks_url=settings.auth_jwks_url,
         algorithm=settings.auth_algorithm,
+        is_revoked=revocations.is_revoked,
     )
     world = World(
         publisher=KafkaPublisher(producer, Encoder(schemas)),
@@ -56,6 +60,7 @@ async def compose(settings: Settings) -> Service:
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
     health.ready_when("sites", lambda: sites_table.ready)
+    health.ready_when("revocations", lambda: revocations_table.ready)
     health.ready_when("keys", lambda: verifier.ready)
     return Service(
         name="ingest",
@@ -64,6 +69,7 @@ async def compose(settings: Settings) -> Service:
             operations(health, host=settings.operations_host, port=settings.operations_port),
             producer,
             sites_table,
+            revocations_table,
             verifier,
             Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
         ),

@@ -10,6 +10,7 @@ from services.auth import api
 from services.auth.domain.audience import SCOPES
 from services.auth.domain.caller import networks
 from services.auth.domain.client import Client, Secret
+from services.auth.domain.signing import SigningKey
 from services.auth.flow import World
 from services.auth.inspector import JwtInspector
 from services.auth.keyring import KeyWorld, tend_keys
@@ -34,6 +35,7 @@ from tests.auth.fakes import (
 
 ISSUER = "https://test.tillstream.example"
 OPENAPI = Path(__file__).parents[2] / "schemas" / "openapi" / "auth.yaml"
+ENCRYPTION_KEY = b"k" * 32
 SECRET = "canary-secret-of-the-client"
 
 Opened = Callable[..., AbstractAsyncContextManager[TestClient]]  # type: ignore[type-arg] # aiohttp's own generic
@@ -59,7 +61,7 @@ class Auth:
         self.audit = FakeAudit()
         self.hasher = FakeHasher()
         self.clients = clients
-        vault = KeyVault(b"k" * 32, "RS256")
+        vault = KeyVault(ENCRYPTION_KEY, "RS256")
         self.signer = JwtSigner(vault.open, "RS256", now=self.clock)
         self.keys = KeyWorld(
             keys=FakeKeys(),
@@ -73,18 +75,19 @@ class Auth:
         self.publisher = FakePublisher()
         self.revocations = FakeRevocations()
         self.knows_revocations = True
+        self.inspector = JwtInspector(
+            issuer=ISSUER,
+            algorithm="RS256",
+            key_set=self.signer.key_set,
+            is_revoked=lambda token: token.token_id in {one.token_id for one in self.publisher.revocations},
+            knows_revocations=lambda: self.knows_revocations,
+            now=self.clock,
+        )
         self.world = World(
             clients=clients,
             hasher=self.hasher,
             signer=self.signer,
-            inspector=JwtInspector(
-                issuer=ISSUER,
-                algorithm="RS256",
-                key_set=self.signer.key_set,
-                is_revoked=lambda token: token.token_id in {one.token_id for one in self.publisher.revocations},
-                knows_revocations=lambda: self.knows_revocations,
-                now=self.clock,
-            ),
+            inspector=self.inspector,
             revocations=self.revocations,
             publisher=self.publisher,
             audit=self.audit,
@@ -108,12 +111,20 @@ class Auth:
             yield client
 
 
+@pytest.fixture(scope="session")
+async def first_key() -> SigningKey:
+    """A real key pair: they take long to make."""
+    made_at = int(Clock().at)
+    return await KeyVault(ENCRYPTION_KEY, "RS256").create(number=1, created_at=made_at, signs_from=made_at)
+
+
 @pytest.fixture
-async def auth() -> Auth:
+async def auth(first_key: SigningKey) -> Auth:
     """Auth with one client and its keys."""
     clients = FakeClients()
     await clients.save(a_client())
     made = Auth(clients)
+    await made.keys.keys.add(first_key)
     await tend_keys(made.keys)
     return made
 

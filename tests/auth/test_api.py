@@ -13,7 +13,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from openapi_spec_validator import validate
 
-from services.auth import api
+from services.auth import answers, api
 from services.auth.domain.audience import AUDIENCES
 from services.auth.domain.caller import networks
 from tests.auth.conftest import OPENAPI, SECRET, Auth, a_client
@@ -138,7 +138,7 @@ async def test_a_body_is_not_read_without_end(auth: Auth) -> None:
 
 
 async def test_a_body_that_does_not_come_is_given_up(auth: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(answers, "BODY_TIMEOUT_S", 0.05)
     async with auth.over_http() as http:
         reader, writer = await asyncio.open_connection(http.host, http.port)
         writer.write(f"POST {IMPORT} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n".encode())

@@ -28,5 +28,8 @@ FULFILMENT = Audience(
     "fulfilment", "/fulfilment/v1/oauth2/token", ("orders:create", "orders:read", "codes:read", "invoices:read")
 )
 
+# Only on the internal port.
+ADMIN = Audience("auth-admin", "/auth-admin/v1/oauth2/token", ("admin",))
+
 AUDIENCES = (OMNICHANNEL, COMMON_STATUS, FULFILMENT)
 SCOPES = tuple(scope for audience in AUDIENCES for scope in audience.scopes)

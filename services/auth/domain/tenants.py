@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
-from services.auth.domain.audience import SCOPES
+from services.auth.domain.audience import ADMIN, SCOPES
 from services.auth.domain.client import Client
 from services.auth.domain.site import ApiKey, Site
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+D = TypeVar("D")
+
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -51,12 +53,15 @@ class _Site(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     invoice_email: Name | None = None
 
 
-class _Client(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class _NewClient(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     client_id: Name
-    secret: Annotated[str, msgspec.Meta(min_length=16, max_length=256)]
-    site: Number
+    site: Number = 0
     api_keys: list[Name] = []
     scopes: list[str] = []
+
+
+class _Client(_NewClient, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    secret: Annotated[str, msgspec.Meta(min_length=16, max_length=256)]
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,18 +71,32 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
 
 def read(document: bytes, *, time_zones: Iterable[str]) -> Tenants:
     """The tenants in a JSON document; raises `BadDocument`. A client without scopes gets those of all APIs."""
-    try:
-        raw = msgspec.json.decode(document, type=_Document)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadDocument(str(error)) from None
+    raw = _decoded(document, _Document)
     _no_repeats("site", [site.site for site in raw.sites])
     _no_repeats("client", [client.client_id for client in raw.clients])
     _no_repeats("API key", [key.api_key for site in raw.sites for key in site.api_keys])
     known_zones = frozenset(time_zones)
     return Tenants(
         sites=tuple(_site(site, known_zones) for site in raw.sites),
-        clients=tuple(_client(client) for client in raw.clients),
+        clients=tuple(ClientWanted(client=_client(client), secret=client.secret) for client in raw.clients),
     )
+
+
+def read_site(document: bytes, *, time_zones: Iterable[str]) -> Site:
+    """One site; raises `BadDocument`."""
+    return _site(_decoded(document, _Site), frozenset(time_zones))
+
+
+def read_client(document: bytes) -> Client:
+    """One client, without secret; raises `BadDocument`. Without scopes it gets those of all APIs."""
+    return _client(_decoded(document, _NewClient))
+
+
+def _decoded(document: bytes, declared: type[D]) -> D:
+    try:
+        return msgspec.json.decode(document, type=declared)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadDocument(str(error)) from None
 
 
 def _no_repeats(what: str, values: Sequence[object]) -> None:
@@ -102,14 +121,13 @@ def _site(raw: _Site, known_zones: frozenset[str]) -> Site:
     )
 
 
-def _client(raw: _Client) -> ClientWanted:
-    unknown = set(raw.scopes) - set(SCOPES)
+def _client(raw: _NewClient) -> Client:
+    unknown = set(raw.scopes) - {*SCOPES, *ADMIN.scopes}
     if unknown:
         raise BadDocument(f"client {raw.client_id}: there is no scope {min(unknown)}")
-    client = Client(
+    return Client(
         client_id=raw.client_id,
         site=raw.site,
         api_keys=tuple(raw.api_keys),
         scopes=tuple(raw.scopes) or SCOPES,
     )
-    return ClientWanted(client=client, secret=raw.secret)

@@ -1,0 +1,148 @@
+"""The admin API over real HTTP."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from services.auth import admin
+from services.auth.admin import Administration
+from services.auth.domain.audience import ADMIN
+from services.auth.domain.caller import networks
+from services.auth.office import Office
+from services.chassis.web import application
+from tests.auth.conftest import SECRET, Auth, a_client
+from tests.auth.fakes import Counter, FakePublisher, FakeSites
+
+BASE = "/auth-admin/v1"
+SITE = {
+    "site": 700,
+    "name": "New",
+    "appId": 1,
+    "rootSource": "r",
+    "datacenter": "qa",
+    "timeZone": "UTC",
+    "apiKeys": [{"apiKey": "777", "channel": None}],
+    "recordsPerSecond": 100,
+    "invoiceEmail": None,
+}
+CREDENTIALS = {"grant_type": "client_credentials", "client_id": "admin", "client_secret": SECRET}
+
+
+@dataclass
+class Door:
+    """The admin API, opened by its client's token."""
+
+    http: TestClient  # type: ignore[type-arg] # aiohttp's own generic
+    publisher: FakePublisher
+    token: str
+
+    async def ask(self, method: str, path: str, *, json: object = None, token: str | None = None) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
+        answer = await self.http.request(method, BASE + path, json=json, headers=headers)
+        return answer.status, await answer.json(content_type=None)
+
+
+@pytest.fixture
+async def door(auth: Auth) -> AsyncIterator[Door]:
+    await auth.clients.save(a_client(client_id="admin", site=0, api_keys=(), scopes=ADMIN.scopes))
+    office = Office(
+        sites=FakeSites(),
+        clients=auth.clients,
+        revocations=auth.revocations,
+        hasher=auth.hasher,
+        publisher=auth.publisher,
+        audit=auth.audit,
+        now=auth.clock,
+        new_id=Counter(),
+        new_secret=lambda: "canary-new-secret",
+        who="auth",
+        where="auth",
+    )
+    given = Administration(
+        world=auth.world,
+        office=office,
+        keys=auth.keys,
+        verify=auth.inspector.admitted,
+        proxies=networks("127.0.0.0/8"),
+    )
+    async with TestClient(TestServer(application(admin.routes(given)))) as http:
+        answer = await http.post(ADMIN.token_path, data=CREDENTIALS)
+        yield Door(http, auth.publisher, (await answer.json())["access_token"])
+
+
+async def test_a_site_is_added_and_published(door: Door) -> None:
+    assert await door.ask("PUT", "/sites/700", json=SITE) == (200, SITE)
+    assert await door.ask("GET", "/sites/700") == (200, SITE)
+    assert await door.ask("GET", "/sites") == (200, [SITE])
+    assert [site.site for site in door.publisher.published] == [700]
+
+
+async def test_a_client_and_its_secrets_come_and_go(auth: Auth, door: Door) -> None:
+    await door.ask("PUT", "/sites/700", json=SITE)
+    wanted = {"clientId": "new", "site": 700, "apiKeys": ["777"]}
+    assert await door.ask("POST", "/clients", json=wanted) == (
+        201,
+        {"clientId": "new", "secret": "canary-new-secret"},
+    )
+    assert (await door.ask("POST", "/clients/new/secrets?graceHours=1"))[0] == 201
+    assert (await door.ask("POST", "/clients/new/secrets"))[0] == 409
+    _, shown = await door.ask("GET", "/clients/new")
+    first, second = [secret["id"] for secret in shown["secrets"]]
+    assert (await door.ask("DELETE", f"/clients/new/secrets/{first}"))[0] == 204
+    assert (await door.ask("DELETE", f"/clients/new/secrets/{second}"))[0] == 409
+    assert (await door.ask("POST", "/clients/new/revocations"))[0] == 204
+    assert [one.client_id for one in door.publisher.revocations] == ["new"]
+    assert {line["who"] for line in auth.audit.lines[-4:]} == {"admin"}
+    assert "canary" not in str(shown) + str(auth.audit.lines)
+
+
+async def test_keys_are_listed_and_rotated(door: Door) -> None:
+    _, before = await door.ask("GET", "/keys")
+    status, after = await door.ask("POST", "/keys")
+    assert status == 201
+    assert [key["number"] for key in after] == [1, 2]
+    assert after[:1] == before
+    assert after[1]["signsFrom"] - after[0]["signsFrom"] == 600
+    assert all("sealed" not in key for key in after)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/sites/1", None, 404),
+        ("GET", "/sites/x", None, 404),
+        ("GET", "/clients/nobody", None, 404),
+        ("PUT", "/sites/701", SITE, 400),
+        ("PUT", "/sites/700", {}, 400),
+        ("POST", "/clients", {"clientId": "x", "site": 999}, 400),
+        ("POST", "/clients", {"clientId": "x", "site": 700, "secret": "canary"}, 400),
+        ("POST", "/clients", {"clientId": "client-1", "site": 0, "scopes": ["admin"]}, 409),
+        ("POST", "/clients/client-1/secrets?graceHours=-1", None, 400),
+        ("POST", "/clients/nobody/revocations", None, 409),
+        ("DELETE", "/sites/700", None, 405),
+    ],
+)
+async def test_what_is_not_possible_is_a_problem(door: Door, method: str, path: str, body: object, status: int) -> None:
+    answered, problem = await door.ask(method, path, json=body)
+    assert (answered, problem["status"]) == (status, status)
+    assert "canary" not in str(problem)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/sites"), ("POST", "/keys"), ("GET", "/clients")])
+async def test_without_an_admin_token_nothing_is_told(auth: Auth, door: Door, method: str, path: str) -> None:
+    async with auth.over_http() as http:
+        customers = await http.post("/omnichannel/api/v1/oauth2/token", data={**CREDENTIALS, "client_id": "client-1"})
+        token = (await customers.json())["access_token"]
+    assert (await door.ask(method, path, token=token))[0] == 401
+    assert (await door.ask(method, path, token=""))[0] == 401
+
+
+async def test_customers_have_no_admin_tokens_and_admins_none_of_theirs(auth: Auth, door: Door) -> None:
+    refused = await door.http.post(ADMIN.token_path, data={**CREDENTIALS, "client_id": "client-1"})
+    async with auth.over_http() as http:
+        on_the_public_port = await http.post(ADMIN.token_path, data=CREDENTIALS)
+        of_an_api = await http.post("/omnichannel/api/v1/oauth2/token", data=CREDENTIALS)
+    assert (refused.status, on_the_public_port.status, of_an_api.status) == (400, 404, 400)
