@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
-from aiokafka.partitioner import murmur2
 
 from services.chassis import metrics
 from services.chassis.errors import Away
 from services.chassis.logs import logger
+from services.chassis.partitioner import partition_of
 from services.chassis.settings import KafkaSettings
 
 SENDS = metrics.counter("producer_sends_total", "Batches handed to Kafka.", ["topic", "outcome"])
@@ -137,8 +137,7 @@ class Producer:
 
     async def partition_of(self, topic: str, key: bytes) -> int:
         """The partition that Java's default partitioner picks for the key."""
-        hashed: int = murmur2(key) & 0x7FFFFFFF
-        return hashed % await self.partitions(topic)
+        return partition_of(key, await self.partitions(topic))
 
     async def send(self, topic: str, record: Outgoing) -> None:
         """One record, partitioned by its key, sharing a batch with others that are waiting. Raises `Away`."""
@@ -154,7 +153,7 @@ class Producer:
         count = await self.partitions(topic)
         lots: dict[int, list[Outgoing]] = {}
         for record in records:
-            lots.setdefault((murmur2(record.key or b"") & 0x7FFFFFFF) % count, []).append(record)
+            lots.setdefault(partition_of(record.key or b"", count), []).append(record)
         sends = [self._in_batches(topic, partition, lot) for partition, lot in lots.items()]
         if len(sends) == 1:
             await sends[0]

@@ -52,7 +52,7 @@ class SiteRules(NamedTuple):
 class Refusal(Struct, frozen=True, gc=False):
     """A record that intake does not accept. Ids are None where they are missing or at fault themselves.
 
-    `received` is the record as JSON, without the personal data that it was refused for.
+    `received` is the record as JSON, without the personal data that it was refused for; None for a very large one.
     """
 
     index: int
@@ -61,7 +61,7 @@ class Refusal(Struct, frozen=True, gc=False):
     user_id: str | None
     mode: str
     faults: list[Fault]
-    received: str
+    received: str | None
 
 
 class Batch(Struct, frozen=True):

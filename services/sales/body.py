@@ -18,11 +18,11 @@ def record_texts(body: bytes, *, strict: bool, most: int) -> tuple[list[bytes], 
         value, is_tail_ignored = first_value(body, strict=strict)
     except Malformed as bad:
         raise malformed(bad) from None
-    texts = _texts(value.strip(_SPACE))
-    if refused := _refused(texts, most=most):
-        parse_at(value, base=0)
-        raise refused
-    return texts or [], is_tail_ignored
+    value = value.strip(_SPACE)
+    texts = _texts(value, most=most)
+    if texts is None:
+        raise _refused(parse_at(value, base=0), most=most)
+    return texts, is_tail_ignored
 
 
 def parse_at(text: bytes, *, base: int) -> Any:
@@ -50,10 +50,13 @@ def malformed(bad: Malformed, *, base: int = 0) -> BodyRefused:
     return BodyRefused(400, "MALFORMED_JSON", f"The body is not JSON: {bad.reason} at byte {base + bad.offset}")
 
 
-def _refused(texts: list[bytes] | None, *, most: int) -> BodyRefused | None:
-    if texts is None:
-        return BodyRefused(400, "INVALID_TYPE", "The body must be an object or an array of objects")
-    return count_refused(len(texts), most=most)
+def _refused(value: object, *, most: int) -> BodyRefused:
+    """Why a body that is JSON cannot be a batch."""
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        refused = count_refused(len(value), most=most)
+        if refused is not None:
+            return refused
+    return BodyRefused(400, "INVALID_TYPE", "The body must be an object or an array of objects")
 
 
 def most_records(*, is_single: bool) -> int:
@@ -61,10 +64,14 @@ def most_records(*, is_single: bool) -> int:
     return 1 if is_single else MOST_RECORDS
 
 
-def _texts(value: bytes) -> list[bytes] | None:
+def _texts(value: bytes, *, most: int) -> list[bytes] | None:
+    """The text of each record, where the value is an object or an array of so many objects; else None."""
     if value.startswith(b"{"):
         return [value]
     if not value.startswith(b"["):
         return None
-    texts = [bytes(raw) for raw in elements(value)]
+    raws = elements(value)
+    if not 0 < len(raws) <= most:
+        return None
+    texts = [bytes(raw) for raw in raws]
     return texts if all(text.startswith(b"{") for text in texts) else None

@@ -1,4 +1,7 @@
-"""Reads one record from JSON field by field: finds everything that is wrong with it, and whatever deserves a note."""
+"""Reads one record from JSON field by field: finds everything that is wrong with it, and whatever deserves a note.
+
+`size` is that of the record's text: what is too large is not kept with its refusal.
+"""
 
 from decimal import Decimal
 from itertools import islice
@@ -30,7 +33,7 @@ class Reading(NamedTuple):
     notes: list[Note]
 
 
-def read_order(values: dict[str, Any], intake: Intake, *, index: int) -> Reading:
+def read_order(values: dict[str, Any], intake: Intake, *, index: int, size: int) -> Reading:
     """An order, from an object that is meant as one."""
     form = Form(values, faults=[])
     order_id = form.required("id", read_identifier)
@@ -48,7 +51,7 @@ def read_order(values: dict[str, Any], intake: Intake, *, index: int) -> Reading
     ]
     notes = _notes(values, read, index=index, shape=ORDER)
     if form.faults:
-        received = received_text(values, known=ORDER.fields, known_in_lines=ORDER.line_fields)
+        received = received_text(values, known=ORDER.fields, known_in_lines=ORDER.line_fields, size=size)
         faults = first_faults(form.faults)
         refusal = Refusal(index, order_id, None, read.user_id, read.sale.mode, faults, received)
         return Reading(None, refusal, read.stated_mode, notes)
@@ -56,7 +59,7 @@ def read_order(values: dict[str, Any], intake: Intake, *, index: int) -> Reading
     return Reading(order, None, read.stated_mode, notes)
 
 
-def read_return(values: dict[str, Any], intake: Intake, *, index: int) -> Reading:
+def read_return(values: dict[str, Any], intake: Intake, *, index: int, size: int) -> Reading:
     """A return, from an object that is meant as one."""
     form = Form(values, faults=[])
     order_id = form.required("orderId", read_identifier)
@@ -75,7 +78,7 @@ def read_return(values: dict[str, Any], intake: Intake, *, index: int) -> Readin
     ]
     notes = _notes(values, read, index=index, shape=RETURN)
     if form.faults:
-        received = received_text(values, known=RETURN.fields, known_in_lines=RETURN.line_fields)
+        received = received_text(values, known=RETURN.fields, known_in_lines=RETURN.line_fields, size=size)
         faults = first_faults(form.faults)
         refusal = Refusal(index, order_id, return_id, read.user_id, read.sale.mode, faults, received)
         return Reading(None, refusal, read.stated_mode, notes)
@@ -83,7 +86,7 @@ def read_return(values: dict[str, Any], intake: Intake, *, index: int) -> Readin
     return Reading(record, None, read.stated_mode, notes)
 
 
-def read_ambiguous(values: dict[str, Any], intake: Intake, *, index: int) -> Reading:
+def read_ambiguous(values: dict[str, Any], intake: Intake, *, index: int, size: int) -> Reading:
     """The refusal of a record that cannot be told to be an order or a return, or is not what its neighbours are."""
     form = Form(values, faults=[])
     read = read_sale(form, intake)
@@ -92,15 +95,15 @@ def read_ambiguous(values: dict[str, Any], intake: Intake, *, index: int) -> Rea
     reason = "has both id and returnId" if has(values, "id") else "is a return among orders"
     faults = [fault(Code.AMBIGUOUS_RECORD, "", f"The record {reason}")]
     received = received_text(
-        values, known=ORDER.fields | RETURN.fields, known_in_lines=ORDER.line_fields | RETURN.line_fields
+        values, known=ORDER.fields | RETURN.fields, known_in_lines=ORDER.line_fields | RETURN.line_fields, size=size
     )
     refusal = Refusal(index, order_id, return_id, read.user_id, read.sale.mode, faults, received)
     return Reading(None, refusal, read.stated_mode, [])
 
 
-def refuse(record: Record, reason: Fault, values: dict[str, Any], *, shape: Shape, index: int) -> Refusal:
+def refuse(record: Record, reason: Fault, values: dict[str, Any], *, shape: Shape, index: int, size: int) -> Refusal:
     """The refusal of a record that is faultless by itself; `values` is what it was read from."""
-    received = received_text(values, known=shape.fields, known_in_lines=shape.line_fields)
+    received = received_text(values, known=shape.fields, known_in_lines=shape.line_fields, size=size)
     return Refusal(index, order_id_of(record), return_id_of(record), record.user_id, record.mode, [reason], received)
 
 

@@ -20,6 +20,7 @@ from services.sales.varints import (
     read_int,
     read_length,
     read_varint,
+    usual_stamp,
     varint,
 )
 from services.sales.writing import TEXTS, writer_name, writer_source
@@ -105,6 +106,7 @@ def _compiled(record: Record, types: Mapping[str, type], lengths: list[str] | An
         "read_varint": read_varint,
         "some": "\2",
         "true": "\1",
+        "usual_stamp": usual_stamp,
         "varint": varint,
         "write_amount": write_amount,
         "no_amount": "an amount has too many digits, or none",

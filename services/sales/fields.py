@@ -12,6 +12,7 @@ LONGEST_CHANNEL = 128
 LONGEST_PAYMENT_METHOD = 64
 LONGEST_HASH = 256
 LONGEST_SEGMENT = 256
+MOST_SEGMENTS = 1000
 LONGEST_COUPON_CODE = 128
 LONGEST_CREDIT_TYPE = 64
 MOST_LINES = 500
@@ -21,6 +22,7 @@ AHEAD_US = 5 * 60 * 1_000_000
 
 _PERSONAL = Wrong(Kind.PERSONAL, "must be a hash, not personal data")
 NO_QUANTITY = Wrong(Kind.QUANTITY, f"must be an integer from 1 to {LARGEST_QUANTITY}")
+_SEGMENTS = Wrong(Kind.VALUE, f"must hold at most {MOST_SEGMENTS} segments")
 _LINES = Wrong(Kind.VALUE, f"must hold 1 to {MOST_LINES} lines")
 
 
@@ -46,8 +48,15 @@ def lines_wrong(lines: Sequence[object]) -> Wrong | None:
     return None if 1 <= len(lines) <= MOST_LINES else _LINES
 
 
+def too_many_segments(segments: Sequence[object]) -> Wrong | None:
+    """Whether there are more segments than are looked at."""
+    return _SEGMENTS if len(segments) > MOST_SEGMENTS else None
+
+
 def segments_wrong(segments: Sequence[str]) -> Wrong | None:
-    """Each segment is a bounded text; how many there are is bounded by the request."""
+    """Segments are not too many, and each is a bounded text."""
+    if wrong := too_many_segments(segments):
+        return wrong
     for segment in segments:
         if wrong := text_wrong(segment, longest=LONGEST_SEGMENT):
             return Wrong(wrong.kind, f"has an element that {wrong.phrase}")

@@ -62,7 +62,9 @@ class _Reader:
 
 def _simple(kind: Kind, target: str) -> Iterator[str]:
     if isinstance(kind, Stamp):
-        yield f"{target}, p = read_varint(data, data[p], p + 1)"
+        yield from (f"{target} = usual_stamp(data[p : p + 8])", f"if {target} is None:")
+        yield f"    {target}, p = read_varint(data, data[p], p + 1)"
+        yield from ("else:", "    p += 8")
         return
     yield from ("n = data[p]", "p += 1")
     match kind:

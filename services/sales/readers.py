@@ -67,6 +67,8 @@ def region_id(value: object) -> int | Wrong:
 
 def segments(value: object) -> list[str] | Wrong:
     """Texts from an array of strings or numbers, or from one string with commas, whose empty parts do not count."""
+    if isinstance(value, list) and (wrong := fields.too_many_segments(value)):
+        return wrong
     if isinstance(value, str):
         texts = [part.strip() for part in value.split(",") if part.strip()]
     elif isinstance(value, list):

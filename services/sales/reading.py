@@ -92,7 +92,7 @@ def judged(drafts: list[Draft], kind: str, intake: Intake, *, notes: list[Note])
 
 def _conflict(draft: Draft, record: Record, reason: Fault, index: int) -> Refusal:
     shape = ORDER if isinstance(record, Order) else RETURN
-    return refuse(record, reason, parse_at(draft.text, base=0), shape=shape, index=index)
+    return refuse(record, reason, parse_at(draft.text, base=0), shape=shape, index=index, size=len(draft.text))
 
 
 def _drafts(body: bytes, texts: list[bytes], kind: str, intake: Intake) -> list[Draft]:
@@ -111,11 +111,12 @@ def _drafts(body: bytes, texts: list[bytes], kind: str, intake: Intake) -> list[
 def _reading(draft: Draft, kind: str, intake: Intake, *, index: int) -> Reading:
     if draft.record is not None:
         return Reading(draft.record, None, draft.record.mode, [])
+    size = len(draft.text)
     if kind == RETURNS:
-        return read_return(draft.values, intake, index=index)
+        return read_return(draft.values, intake, index=index, size=size)
     if is_both(draft.values) or is_return(draft.values):
-        return read_ambiguous(draft.values, intake, index=index)
-    return read_order(draft.values, intake, index=index)
+        return read_ambiguous(draft.values, intake, index=index, size=size)
+    return read_order(draft.values, intake, index=index, size=size)
 
 
 _TAIL_IGNORED = Note(

@@ -9,15 +9,20 @@ from services.sales.fields import hash_wrong
 from services.values.decimals import HugeNumber
 from services.values.personal import REMOVED, is_card_number, is_personal
 
+LARGEST_KEPT = 512 * 1024
 HASHES = frozenset({"emailHash", "ccHash"})
 
 
-def received_text(record: dict[str, Any], *, known: frozenset[str], known_in_lines: frozenset[str]) -> str:
-    """The record as JSON text.
+def received_text(
+    record: dict[str, Any], *, known: frozenset[str], known_in_lines: frozenset[str], size: int
+) -> str | None:
+    """The record as JSON text; None for one whose text was so large (`size`, in bytes) that nobody should keep it.
 
     A hash that is refused is replaced; so is personal data in whatever no rule looks at: unknown fields, their names,
     and values where they do not belong.
     """
+    if size > LARGEST_KEPT:
+        return None
     clean = {_name(name): _field(name, value, known, known_in_lines) for name, value in record.items()}
     return _encode(clean).decode()
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from services.sales.fields import MOST_LINES
 from services.sales.scrub import safe_name
 
 
@@ -57,7 +58,7 @@ def unknown_fields(values: Mapping[str, Any], shape: Shape) -> Iterator[str]:
         if name not in shape.fields:
             yield f"/{_escaped(name)}"
     lines = values.get("lineItems")
-    for position, line in enumerate(lines if isinstance(lines, list) else ()):
+    for position, line in enumerate(lines[:MOST_LINES] if isinstance(lines, list) else ()):
         for name in line if isinstance(line, dict) else ():
             if name not in shape.line_fields:
                 yield f"/lineItems/{position}/{_escaped(name)}"

@@ -3,17 +3,19 @@
 A no here proves nothing; the rules then say what, if anything, is wrong. A yes is final: the tests hold both together.
 """
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from decimal import Decimal, DecimalException
+from decimal import Decimal
+from functools import lru_cache
 
 from services.sales import fields
-from services.sales.records import MODES, Order, Record, Return
-from services.values.decimals import canonical
+from services.sales.records import MODES, Line, Order, Record, Return
+from services.values.decimals import amount_wrong
 from services.values.identifiers import LONGEST_ID
 from services.values.instants import EARLIEST_US, FURTHEST_OFFSET_MINUTES
-from services.values.personal import LONGEST_CARD, SHORTEST_CARD
+from services.values.personal import LONGEST_CARD
 
-_TEXT = "".join
+_join = "".join
 
 
 def is_sound(record: Record, *, now_us: int, currencies: AbstractSet[str]) -> bool:
@@ -34,72 +36,71 @@ def is_sound(record: Record, *, now_us: int, currencies: AbstractSet[str]) -> bo
         and (record.cc_hash is None or _hides(record.cc_hash))
     ):
         return False
-    segments = _TEXT(record.segment_ids) + _TEXT(record.segment_names)
+    if len(record.segment_ids) > fields.MOST_SEGMENTS or len(record.segment_names) > fields.MOST_SEGMENTS:
+        return False
+    segments = f"{_join(record.segment_ids)}{_join(record.segment_names)}"
     # Together no longer than one may be: then each is short enough.
     if len(segments) > fields.LONGEST_SEGMENT:
         return False
+    own = _order_texts(record) if isinstance(record, Order) else _return_texts(record)
     # An absent text reads "None" here, which does no harm: this looks for control characters only.
-    texts = f"{record.user_id}{record.channel}{record.payment_method}{record.store_id}{segments}"
-    if isinstance(record, Order):
-        return _order_is_sound(record, texts)
-    return _return_is_sound(record, texts)
+    texts = f"{record.user_id}{record.channel}{record.payment_method}{record.email_hash}{record.cc_hash}"
+    return own is not None and f"{texts}{record.store_id}{segments}{own}".isprintable()
 
 
-def _order_is_sound(order: Order, texts: str) -> bool:
-    lines = order.line_items
-    products = [line.product_id for line in lines]
-    skus = [line.sku_id for line in lines if line.sku_id is not None]
-    prices = [line.unit_price for line in lines]
-    if order.coupon_value is not None:
-        prices.append(order.coupon_value)
-    return (
+def _order_texts(order: Order) -> str | None:
+    """All texts that only orders have; None where one of them, or anything about the lines, is suspicious."""
+    coupon, value = order.coupon_code, order.coupon_value
+    if (
         0 < len(order.id) <= LONGEST_ID
-        and (order.coupon_code is None or len(order.coupon_code) <= fields.LONGEST_COUPON_CODE)
-        and _lines_are_sound(len(lines), products, skus, [line.quantity for line in lines], prices)
-        and f"{order.id}{order.coupon_code}{texts}{_TEXT(products)}{_TEXT(skus)}".isprintable()
-    )
+        and (coupon is None or len(coupon) <= fields.LONGEST_COUPON_CODE)
+        and (value is None or _is_amount(value))
+        and (lines := _line_texts(order.line_items)) is not None
+    ):
+        return f"{order.id}{coupon}{lines}"
+    return None
 
 
-def _return_is_sound(record: Return, texts: str) -> bool:
-    lines = record.line_items
-    products = [line.product_id for line in lines]
-    skus = [line.sku_id for line in lines if line.sku_id is not None]
-    prices = [line.unit_price for line in lines]
-    if record.return_value is not None:
-        prices.append(record.return_value)
-    credit_types = [line.credit_type for line in lines if line.credit_type is not None]
-    return (
+def _return_texts(record: Return) -> str | None:
+    value = record.return_value
+    credit_types = [line.credit_type for line in record.line_items if line.credit_type is not None]
+    if (
         0 < len(record.order_id) <= LONGEST_ID
         and 0 < len(record.return_id) <= LONGEST_ID
+        and (value is None or _is_amount(value))
         and max(map(len, credit_types), default=0) <= fields.LONGEST_CREDIT_TYPE
-        and _lines_are_sound(len(lines), products, skus, [line.quantity for line in lines], prices)
-        and f"{record.order_id}{record.return_id}{texts}{_TEXT(products)}{_TEXT(skus + credit_types)}".isprintable()
-    )
+        and (lines := _line_texts(record.line_items)) is not None
+    ):
+        return f"{record.order_id}{record.return_id}{_join(credit_types)}{lines}"
+    return None
 
 
-def _lines_are_sound(
-    count: int, products: list[str], skus: list[str], quantities: list[int], prices: list[Decimal]
-) -> bool:
-    return (
-        1 <= count <= fields.MOST_LINES
-        and all(products)
-        and all(skus)
-        and max(map(len, products)) <= LONGEST_ID
-        and max(map(len, skus), default=0) <= LONGEST_ID
-        and min(quantities) >= 1
-        and max(quantities) <= fields.LARGEST_QUANTITY
-        and _are_amounts(prices)
-    )
+def _line_texts(lines: Sequence[Line]) -> str | None:
+    if not 1 <= len(lines) <= fields.MOST_LINES:
+        return None
+    texts = []
+    for line in lines:
+        product, sku = line.product_id, line.sku_id
+        if not (
+            0 < len(product) <= LONGEST_ID
+            and (sku is None or 0 < len(sku) <= LONGEST_ID)
+            and 1 <= line.quantity <= fields.LARGEST_QUANTITY
+            and _is_amount(line.unit_price)
+        ):
+            return None
+        texts.append(f"{product}{sku}")
+    return _join(texts)
 
 
-def _are_amounts(amounts: list[Decimal]) -> bool:
-    try:
-        return min(map(canonical, amounts)) >= 0
-    except DecimalException:
-        return False
+@lru_cache(maxsize=16_384)
+def _is_amount(amount: Decimal) -> bool:
+    # Prices repeat.
+    return amount_wrong(amount) is None
 
 
 def _hides(text: str) -> bool:
-    if text.isalnum() and text.isascii():
-        return len(text) < SHORTEST_CARD or LONGEST_CARD < len(text) <= fields.LONGEST_HASH
+    # Too long for a card number, unless separators are taken out of it.
+    is_plain = "@" not in text and " " not in text and "-" not in text and "\t" not in text and text.isascii()
+    if is_plain and LONGEST_CARD < len(text) <= fields.LONGEST_HASH:
+        return True
     return fields.hash_wrong(text) is None

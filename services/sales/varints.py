@@ -1,5 +1,7 @@
 """Avro's variable-length integers, as texts of one character per byte: pieces of such texts are joined fastest."""
 
+from functools import lru_cache
+
 from services.sales.undecodable import Undecodable
 
 SMALLEST_LONG, LARGEST_LONG = -(2**63), 2**63 - 1
@@ -47,6 +49,17 @@ def read_varint(data: bytes, first: int, position: int) -> tuple[int, int]:
     if rest >> 64:
         raise Undecodable("a number is too large")
     return rest >> 1 ^ -(rest & 1), position
+
+
+@lru_cache(maxsize=4096)
+def usual_stamp(eight: bytes) -> int | None:
+    """The number that all of eight bytes stand for, as instants of our time do; None for anything else.
+
+    The records of a job share their instants, so the latest are remembered.
+    """
+    if len(eight) < 8 or eight[7] > 127 or not all(byte > 127 for byte in eight[:7]):
+        return None
+    return read_varint(eight, eight[0], 1)[0]
 
 
 def read_int(data: bytes, first: int, position: int) -> tuple[int, int]:

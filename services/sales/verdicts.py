@@ -63,7 +63,12 @@ def misplaced(job: JobRef, *, largest_total: int) -> str | None:
 def _refused(refusal: Refusal, kind: str, mode: str) -> _Told:
     row = _row(kind, refusal.order_id, refusal.return_id, refusal.user_id)
     failure = Failure(
-        refusal.index, refusal.order_id, refusal.return_id, refusal.mode, refusal.faults, _bounded(refusal.received)
+        refusal.index,
+        refusal.order_id,
+        refusal.return_id,
+        refusal.mode,
+        refusal.faults,
+        refusal.received and _bounded(refusal.received),
     )
     return _told(refusal.index, row, failure, own_mode=refusal.mode, job_mode=mode)
 

@@ -39,3 +39,28 @@ def test_a_body_is_taken_or_refused_as_a_whole(case: dict[str, Any]) -> None:
     assert f"{refusal.value.status} {refusal.value.code}" == case["refused"]
     if "at" in case:
         assert refusal.value.detail.endswith(f"at byte {case['at']}")
+
+
+MIB = 1024 * 1024
+LARGE = {
+    "empty objects": b"[" + b"{}," * MIB + b"{}]",
+    "empty arrays": b"[" + b"[]," * MIB + b"[]]",
+    "brackets": b"[" * 4 * MIB,
+    "one number": b'[{"id":' + b"7" * 4 * MIB + b"}]",
+    "one fraction": b'[{"couponValue":1.' + b"0" * 4 * MIB + b"}]",
+    "one hash": b'[{"ccHash":"' + b"4 " * 2 * MIB + b'"}]',
+    "segments": b'[{"segmentIds":[' + b"1," * 2 * MIB + b"1]}]",
+    "lines": b'[{"lineItems":[' + b"{}," * MIB + b"{}]}]",
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_body_has_a_short_answer(name: str) -> None:
+    """Whatever is sent, little is kept of it."""
+    try:
+        batch = read(LARGE[name])
+    except BodyRefused as refusal:
+        assert len(refusal.detail) < 200
+    else:
+        assert len(repr(batch)) < 10_000
+        assert batch.refused[0].received is None

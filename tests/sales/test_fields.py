@@ -44,7 +44,7 @@ def expected(value: Any) -> Any:
 
 
 def same(found: Any, wanted: Any) -> bool:
-    return found == (Decimal(wanted) if isinstance(found, Decimal) else expected(wanted))
+    return bool(found == (Decimal(wanted) if isinstance(found, Decimal) else expected(wanted)))
 
 
 @pytest.mark.parametrize("case", cases("fields"), ids=title)

@@ -1,0 +1,133 @@
+"""What is told of records, in runs."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.sales.facts import Judged, Opened, event
+from services.sales.faults import Code, fault, product_not_found, unprocessable
+from services.sales.records import JobHeader, Record
+from services.sales.verdicts import Verdict, misplaced, runs_of_refusals, runs_of_verdicts
+from tests.sales.sample import HEADER, JOB_EVENTS, a_place, a_return, an_order, by_fastavro, read
+from tests.sales.test_fields import ORDER, RETURN
+
+NOT_FOUND = product_not_found("/lineItems/0/productId", "product3")
+
+
+def rows(text: str) -> list[Any]:
+    value: list[Any] = json.loads(text)
+    return value
+
+
+def test_refusals_make_a_run_that_holds_no_success() -> None:
+    records = [
+        ORDER | {"id": 1},
+        ORDER | {"id": 2, "lineItems": []},
+        ORDER | {"id": 3},
+        ORDER | {"id": "", "mode": "online"},
+    ]
+    (run,) = runs_of_refusals(read(json.dumps(records).encode()))
+    assert (run.first, run.outcomes) == (1, "F.F")
+    assert rows(run.rows) == [["2", "userA2"], None, [None, "userA2", "online"]]
+    assert [(failure.index, failure.order_id, failure.mode) for failure in run.failures] == [
+        (1, "2", "offline"),
+        (3, None, "online"),
+    ]
+    assert json.loads(run.failures[0].record or "") == records[1]
+
+
+def test_a_batch_without_refusals_makes_no_run() -> None:
+    assert runs_of_refusals(read(json.dumps(ORDER).encode())) == []
+
+
+def test_refused_returns_are_told_with_both_ids() -> None:
+    (run,) = runs_of_refusals(read(json.dumps(RETURN | {"lineItems": []}).encode(), kind="returns"))
+    assert rows(run.rows) == [["13", "15", "userA2"]]
+    assert (run.failures[0].order_id, run.failures[0].return_id) == ("13", "15")
+
+
+def test_verdicts_make_a_run_of_letters_and_rows() -> None:
+    verdicts = [
+        Verdict(4, an_order(id="a")),
+        Verdict(5, an_order(id="b", mode="online"), [NOT_FOUND]),
+        Verdict(7, an_order(id="c", mode="online")),
+        Verdict(8, None, [unprocessable()]),
+    ]
+    (run,) = runs_of_verdicts(HEADER, verdicts)
+    assert (run.first, run.outcomes) == (4, "SF.SF")
+    assert rows(run.rows) == [["a", "userA2"], ["b", "userA2", "online"], None, ["c", "userA2", "online"], None]
+    assert [failure.index for failure in run.failures] == [5, 8]
+    assert json.loads(run.failures[0].record or "")["id"] == "b"
+    assert (run.failures[1].record, run.failures[1].mode) == (None, "offline")
+    told = event(HEADER, Judged(run), at_us=HEADER.created_at)
+    assert JOB_EVENTS.encode(told) == by_fastavro("job_event", told)
+
+
+def test_verdicts_on_returns() -> None:
+    header = msgspec.structs.replace(HEADER, type="returns", mode="online")
+    (run,) = runs_of_verdicts(header, [Verdict(0, a_return()), Verdict(1, a_return(), [NOT_FOUND])])
+    assert rows(run.rows) == [["13", "15", "userC2"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("positions", "expected"),
+    [
+        ([0, 1, 2], [(0, 3)]),
+        ([0, 2], [(0, 3)]),
+        ([2, 1], [(2, 1), (1, 1)]),
+        ([1, 1], [(1, 1), (1, 1)]),
+        ([0, 99], [(0, 100)]),
+        ([0, 100], [(0, 1), (100, 1)]),
+        (list(range(250)), [(0, 100), (100, 100), (200, 50)]),
+        ([0, 50_000], [(0, 1), (50_000, 1)]),
+        ([], []),
+    ],
+)
+def test_a_run_is_a_stretch_of_at_most_a_hundred(positions: list[int], expected: list[tuple[int, int]]) -> None:
+    runs = runs_of_verdicts(HEADER, [Verdict(position, an_order()) for position in positions])
+    assert [(run.first, len(run.outcomes)) for run in runs] == expected
+    assert sum(run.outcomes.count("S") for run in runs) == len(positions)
+
+
+def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out() -> None:
+    large = an_order(segment_ids=["é" * 100] * 1000)
+    huge = an_order(segment_ids=["é" * 256] * 3000)
+    verdicts = [Verdict(index, large, [NOT_FOUND]) for index in range(6)] + [Verdict(6, huge, [NOT_FOUND])]
+    runs = runs_of_verdicts(HEADER, verdicts)
+    assert [(run.first, run.outcomes) for run in runs] == [(0, "FF"), (2, "FF"), (4, "FFF")]
+    for run in runs:
+        assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
+    assert runs[-1].failures[-1].record is None
+
+
+@pytest.mark.parametrize(("record", "pointer"), [(an_order(id=""), "/id"), (a_return(order_id=""), "/orderId")])
+def test_an_id_that_is_the_fault_is_not_told(record: Record, pointer: str) -> None:
+    (run,) = runs_of_verdicts(HEADER, [Verdict(0, record, [fault(Code.INVALID_VALUE, pointer, "…")])])
+    assert run.failures[0].order_id is None
+    assert rows(run.rows)[0][0] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_sound"),
+    [
+        ({}, True),
+        ({"index": 0, "total": 1}, True),
+        ({"index": 1, "total": 1}, False),
+        ({"index": -1}, False),
+        ({"index": 0, "total": 0}, False),
+        ({"total": 100_000}, True),
+        ({"total": 100_001}, False),
+        ({"job_id": "nonsense"}, False),
+        ({"job_id": "F29DD805-0156-11EE-AD68-7D780AFC9F2C"}, False),
+    ],
+)
+def test_a_place_in_a_job(changes: dict[str, Any], *, is_sound: bool) -> None:
+    assert (misplaced(a_place(**changes), largest_total=100_000) is None) == is_sound
+
+
+def test_an_opened_job_without_refusals() -> None:
+    header = JobHeader(608, HEADER.job_id, 1, 1_000_000, "online", "returns")
+    told = event(header, Opened(None), at_us=2_000_000)
+    assert JOB_EVENTS.encode(told) == by_fastavro("job_event", told)

@@ -1,0 +1,113 @@
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.values.decimals import HugeNumber
+from services.values.strict_json import DEEPEST, Malformed, check_utf8, elements, first_value, parse
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc\u00e9"), inner, max_size=3),
+)
+
+
+@given(value=VALUES, ascii_only=st.booleans())
+def test_json_is_read(*, value: Any, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only).encode()
+    assert parse(text) == value
+    assert first_value(text, strict=True) == (text, False)
+
+
+@given(st.binary(max_size=80) | st.text('[]{}":,0123456789.eE+-truefalsnNaI\\u ', max_size=80).map(str.encode))
+def test_anything_is_read_or_malformed(text: bytes) -> None:
+    try:
+        parse(text)
+    except Malformed as bad:
+        assert 0 <= bad.offset <= len(text)
+
+
+@given(st.text('[]{}":,01.e-\\u ', max_size=40))
+def test_what_is_read_is_json_to_others_too(text: str) -> None:
+    try:
+        parse(text.encode())
+    except Malformed:
+        return
+    json.loads(text)
+
+
+def test_numbers_are_exact() -> None:
+    read = parse(b"[1.10, 1e400, -0.0, 123456789012345678901234567890]")
+    assert [str(number) for number in read] == ["1.10", "1E+400", "-0.0", "123456789012345678901234567890"]
+    assert isinstance(read[0], Decimal)
+
+
+def test_numbers_without_bounds_keep_their_literals() -> None:
+    digits = "7" * 5000
+    read = parse(f'{{"i": {digits}, "e": 1e99999999999999999999, "f": 1.5}}'.encode())
+    assert isinstance(read["i"], HugeNumber)
+    assert isinstance(read["e"], HugeNumber)
+    assert (read["i"].literal, read["f"]) == (digits, Decimal("1.5"))
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('{"a":[', "]}")])
+def test_depth_is_bounded(opening: str, closing: str) -> None:
+    times = DEEPEST // opening.count("[") if opening == "[" else DEEPEST // (1 + opening.count("["))
+    parse((opening * times + "1" + closing * times).encode())
+    with pytest.raises(Malformed, match="nested too deeply"):
+        parse((opening * (times + 1) + "1" + closing * (times + 1)).encode())
+    with pytest.raises(Malformed, match="nested too deeply"):
+        first_value((opening * 100_000).encode(), strict=False)
+
+
+def test_brackets_in_texts_are_no_depth() -> None:
+    text = ('{"a":"' + "[" * 100 + '\\"[","b":' + "[" * 70 + "]" * 70 + "}").encode()
+    with pytest.raises(Malformed) as bad:
+        parse(text)
+    assert text[: bad.value.offset].endswith(b'"b":' + b"[" * (DEEPEST - 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        (b"", 0),
+        (b"  ", 2),
+        (b"[1", 2),
+        (b"[1,]", 3),
+        (b"x", 0),
+        (b"NaN", 0),
+        (b"[01]", 2),
+        (b'"a\nb"', 2),
+        (b"[] x", 3),
+        (b'["\xff"]', 2),
+    ],
+)
+def test_the_place_is_told(text: bytes, offset: int) -> None:
+    with pytest.raises(Malformed) as bad:
+        checked(text)
+    assert bad.value.offset == offset
+
+
+def checked(text: bytes) -> None:
+    check_utf8(text)
+    first_value(text, strict=False)
+
+
+@pytest.mark.parametrize("tail", [b" ", b"\n\t\r "])
+def test_space_behind_is_nothing(tail: bytes) -> None:
+    assert first_value(b"[1]" + tail, strict=True) == (b"[1]" + tail, False)
+
+
+@pytest.mark.parametrize("tail", [b"]", b" }", b"\xc2\xa0", b"\n ]} \xc2\xa0}"])
+def test_stray_closings_are_ignored_unless_strict(tail: bytes) -> None:
+    value, is_tail_ignored = first_value(b"[1]" + tail, strict=False)
+    assert (parse(value), is_tail_ignored) == ([1], True)
+    with pytest.raises(Malformed, match="after the end"):
+        first_value(b"[1]" + tail, strict=True)
+
+
+def test_elements_are_left_as_they_are() -> None:
+    assert [bytes(raw) for raw in elements(b' [ {"a" : 1.0} , 5 ]')] == [b'{"a" : 1.0}', b"5"]
