@@ -1,18 +1,18 @@
 """Records from Kafka, poll by poll; an offset is committed only after its effect is durable."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from time import monotonic
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from time import monotonic, time
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import CommitFailedError, KafkaError
-from prometheus_client import Gauge
+from aiokafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
 
 from services.chassis import metrics
 from services.chassis.errors import Away
+from services.chassis.lag import Lag, caught_up
 from services.chassis.logs import logger
 from services.chassis.producer import connection
 from services.chassis.settings import KafkaSettings
@@ -20,10 +20,13 @@ from services.chassis.settings import KafkaSettings
 RECORDS = metrics.counter("consumer_records_total", "Records read from Kafka.", ["topic"])
 POLL_SECONDS = metrics.histogram("consumer_poll_seconds", "Time it took to handle what one poll brought.", ["group"])
 POLL_RECORDS = metrics.histogram("consumer_poll_records", "Records one poll brought.", ["group"], buckets=metrics.SIZES)
-LAG = metrics.gauge("consumer_lag_records", "Records not yet handled.", ["group", "topic", "partition"])
-LAG_SECONDS = metrics.gauge("consumer_lag_seconds", "Age of the oldest record read last, 0 when caught up.", ["group"])
 REBALANCES = metrics.counter("consumer_rebalances_total", "Times that partitions were assigned anew.", ["group"])
 RETRIES = metrics.counter("consumer_retries_total", "Polls handled again because a dependency was away.", ["group"])
+LOST = metrics.counter("consumer_lost_records_total", "Records that retention took before they were read.", ["topic"])
+
+STOPPED = metrics.gauge(
+    "consumer_stopped_partitions", "Partitions not read on because nearly all their records would die.", ["group"]
+)
 
 _LOG = logger(__name__)
 
@@ -32,6 +35,10 @@ Offsets = Mapping[TopicPartition, int]
 
 STALLED_AFTER_S = 60.0
 LONGEST_BACKOFF_S = 5.0
+COMMIT_TIMEOUT_S = 3.0
+CLOSE_TIMEOUT_S = 2.0
+# Shorter than aiokafka's 40 s: a connection that died silently must not keep records waiting longer than that.
+REQUEST_TIMEOUT_MS = 15_000
 
 
 class Handler(Protocol):
@@ -52,7 +59,8 @@ class Handler(Protocol):
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no type hints
     """One member of a consumer group that feeds a handler.
 
-    `start` returns at once; the group is joined in the background as soon as the brokers answer.
+    `start` returns at once; the group is joined in the background as soon as the brokers answer. What the handler
+    raises but `Away` is a defect: it is logged, and the same records come again.
     """
 
     def __init__(
@@ -64,9 +72,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         topics: Sequence[str],
         client_id: str,
         may_begin: Callable[[], bool] = lambda: True,
+        stopped: Callable[[], Collection[Hashable]] = tuple,
         poll_timeout_ms: int = 100,
         max_poll_records: int = 4_000,
         clock: Callable[[], float] = monotonic,
+        wall_clock: Callable[[], float] = time,
     ) -> None:
         self._settings = settings
         self._handler = handler
@@ -74,18 +84,26 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._topics = list(topics)
         self._client_id = client_id
         self._may_begin = may_begin
+        self._stopped = stopped
         self._poll_timeout_ms = poll_timeout_ms
         self._max_poll_records = max_poll_records
         self._clock = clock
+        # A rebalance may take as long as a session, and brings nothing meanwhile.
+        self._patience_s = max(STALLED_AFTER_S, settings.kafka_session_timeout_ms / 1000 + 30)
         self._kafka: AIOKafkaConsumer | None = None
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
+        self._interruptible = False
+        self._revoking = False
         self._busy = asyncio.Lock()
         self._committable: dict[TopicPartition, int] = {}
-        self._committed_at = 0.0
+        self._committed_at = clock()
         self._turned_at = clock()
         self._progressed_at = clock()
-        self._lag_labels: dict[TopicPartition, Gauge] = {}
+        self._lag = Lag(group, wall_clock)
+        # There from the first scrape on: a counter that appears with its first event seems not to have grown.
+        for count in (RETRIES, REBALANCES):
+            count.labels(group)
 
     @property
     def ready(self) -> bool:
@@ -94,9 +112,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
     @property
     def alive(self) -> bool:
-        """False once the loop stands still, or records wait and none were handled for a minute."""
-        now = self._clock()
-        return now - min(self._turned_at, self._progressed_at) < STALLED_AFTER_S
+        """False once the loop stands still, or records wait and none are handled, for a minute or more.
+
+        False, too, while a partition is stopped: somebody has to look at what is in it.
+
+        Waiting for Kafka or for what the handler needs is not standing still: starting anew would not help.
+        """
+        if self._stopped():
+            return False
+        return self._clock() - min(self._turned_at, self._progressed_at) < self._patience_s
 
     async def start(self) -> None:
         """Begin to read, in the background."""
@@ -106,24 +130,57 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         """Finish the poll at hand, commit, and leave the group."""
         self._stopping = True
         if self._running is not None:
-            await self._running
+            if self._interruptible:
+                self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
 
     async def _run(self) -> None:
+        backoff_s = 0.2
         while not self._stopping:
             try:
                 if self._may_begin():
                     await self._consume()
+                else:
+                    self._progressed_at = self._clock()
+                backoff_s = 0.2
             except (KafkaError, OSError) as error:
                 _LOG.warning("consumer starts over", group=self._group, error=type(error).__name__)
             except Exception:  # noqa: BLE001 - a face's last line of defence
                 # A defect must not stop the others in this process; /live turns red when no progress is made.
                 _LOG.exception("consumer failed", group=self._group)
+                backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
             self._turned_at = self._clock()
             if not self._stopping:
-                await asyncio.sleep(0.2)
+                with self._may_be_interrupted():
+                    await asyncio.sleep(backoff_s)
+
+    @contextmanager
+    def _may_be_interrupted(self) -> Iterator[None]:
+        """Nothing is half done here: who stops need not wait."""
+        self._interruptible = True
+        try:
+            yield
+        finally:
+            self._interruptible = False
 
     async def _consume(self) -> None:
-        kafka = AIOKafkaConsumer(
+        kafka = self._fresh()
+        try:
+            with self._may_be_interrupted():
+                await self._join(kafka)
+            await self._poll_until_stopped(kafka)
+        finally:
+            async with self._busy:
+                # Whatever ended the loop, what is done is done; and what is held back will be read again.
+                await self._commit(kafka)
+                self._committable.clear()
+                self._forget(kafka.assignment())
+                self._kafka = None
+            await _close(kafka)
+
+    def _fresh(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
             **connection(self._settings),
             client_id=self._client_id,
             group_id=self._group,
@@ -133,31 +190,44 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             group_instance_id=self._settings.kafka_group_instance_id,
             session_timeout_ms=self._settings.kafka_session_timeout_ms,
             heartbeat_interval_ms=min(self._settings.kafka_session_timeout_ms // 5, 3_000),
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             max_partition_fetch_bytes=8 * 1024 * 1024,
             fetch_max_wait_ms=self._poll_timeout_ms,
             metadata_max_age_ms=30_000,
         )
+
+    async def _join(self, kafka: AIOKafkaConsumer) -> None:
         try:
             await kafka.start()
-            kafka.subscribe(self._topics, listener=self)
-            self._kafka = kafka
-            await self._poll_until_stopped(kafka)
-            await self._commit(kafka)
-        finally:
-            self._kafka = None
-            self._committable.clear()
-            with suppress(KafkaError, OSError):
-                await kafka.stop()
+        except (KafkaError, OSError):
+            self._progressed_at = self._clock()
+            raise
+        kafka.subscribe(self._topics, listener=self)
+        self._kafka = kafka
 
     async def _poll_until_stopped(self, kafka: AIOKafkaConsumer) -> None:
         while not self._stopping:
-            poll = await kafka.getmany(timeout_ms=self._poll_timeout_ms, max_records=self._max_poll_records)
+            poll = await self._next(kafka)
             self._turned_at = self._clock()
             async with self._busy:
                 await self._handle(kafka, poll)
-            if self._clock() - self._committed_at >= 1.0:
-                await self._commit(kafka)
-                self._measure(kafka, poll)
+                self._stop_what_is_bad(kafka)
+                if self._clock() - self._committed_at >= 1.0:
+                    await self._commit(kafka)
+                    self._lag.measure(kafka)
+            self._notice_stall(kafka)
+
+    async def _next(self, kafka: AIOKafkaConsumer) -> Poll:
+        """The next poll. During a rebalance aiokafka waits for its end, however long that takes."""
+        try:
+            with self._may_be_interrupted():
+                async with asyncio.timeout(self._patience_s - 10):
+                    poll: Poll = await kafka.getmany(
+                        timeout_ms=self._poll_timeout_ms, max_records=self._max_poll_records
+                    )
+                    return poll
+        except TimeoutError as error:
+            raise KafkaTimeoutError("the group does not come to rest") from error
 
     async def _handle(self, kafka: AIOKafkaConsumer, poll: Poll) -> None:
         """Hand the poll over until it is durable, keeping the membership alive while a dependency is away."""
@@ -169,34 +239,56 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             except Away as away:
                 RETRIES.labels(self._group).inc()
                 _LOG.warning("waiting for a dependency", group=self._group, what=away.what)
+                self._lag.measure(kafka, poll)
                 await self._pause(kafka, backoff_s)
                 backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
-                if self._stopping:
+                if self._stopping or self._revoking:
+                    # Not handled, so not committed: whoever has the partitions next reads the poll again.
                     return
-                poll = {place: records for place, records in poll.items() if place in kafka.assignment()}
             else:
-                self._done(poll, offsets, self._clock() - began)
+                self._done(kafka, poll, offsets, took_s=self._clock() - began)
                 return
 
-    def _done(self, poll: Poll, offsets: Offsets, took_s: float) -> None:
+    def _done(self, kafka: AIOKafkaConsumer, poll: Poll, offsets: Offsets, *, took_s: float) -> None:
         self._committable.update(offsets)
-        self._progressed_at = self._clock()
         if poll:
+            self._lag.read(poll)
             for place, records in poll.items():
                 RECORDS.labels(place.topic).inc(len(records))
             POLL_SECONDS.labels(self._group).observe(took_s)
             POLL_RECORDS.labels(self._group).observe(sum(map(len, poll.values())))
+        if poll or caught_up(kafka) or self._stopped():
+            self._progressed_at = self._clock()
+
+    def _notice_stall(self, kafka: AIOKafkaConsumer) -> None:
+        """A member that stays up and reads nothing, or has nothing to read from, joins anew in good time."""
+        if self._clock() - self._progressed_at < self._patience_s / 2:
+            return
+        if not kafka.assignment():
+            # More members than partitions, or a topic that is yet to be made: no reason to end the process.
+            self._progressed_at = self._clock()
+        raise KafkaTimeoutError("nothing was read although it should have been")
+
+    def _stop_what_is_bad(self, kafka: AIOKafkaConsumer) -> None:
+        """Leave alone the partitions that the handler gave up; the others go on."""
+        stopped = [place for place in kafka.assignment() if place in self._stopped()]
+        STOPPED.labels(self._group).set(len(stopped))
+        fresh = [place for place in stopped if place not in kafka.paused()]
+        if not fresh:
+            return
+        kafka.pause(*fresh)
+        for place in fresh:
+            _LOG.error("partition is stopped", group=self._group, topic=place.topic, partition=place.partition)
 
     async def _pause(self, kafka: AIOKafkaConsumer, wait_s: float) -> None:
         """Let time pass without fetching, yet polling, so that the group does not think us dead."""
         until = self._clock() + wait_s
-        while self._clock() < until and not self._stopping:
+        while self._clock() < until and not (self._stopping or self._revoking):
             kafka.pause(*kafka.assignment())
-            await kafka.getmany(timeout_ms=int(wait_s * 1000))
-            self._turned_at = self._clock()
-            # getmany returns at once when nothing can be fetched.
+            await kafka.getmany(timeout_ms=0)
+            self._turned_at = self._progressed_at = self._clock()
             await asyncio.sleep(min(0.05, wait_s))
-        kafka.resume(*kafka.paused())
+        kafka.resume(*(place for place in kafka.paused() if place not in self._stopped()))
 
     async def _commit(self, kafka: AIOKafkaConsumer) -> None:
         self._committed_at = self._clock()
@@ -206,54 +298,74 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         if not offsets:
             return
         try:
-            await kafka.commit(offsets)
+            # Without a limit aiokafka tries for as long as the coordinator is away.
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await kafka.commit(offsets)
         except CommitFailedError:
             # Someone else has the partitions now and judges the same records again, which changes nothing.
             _LOG.info("offsets were not taken", group=self._group)
-        except KafkaError as error:
-            self._committable = {**offsets, **self._committable}
+        except (KafkaError, TimeoutError) as error:
+            self._committable = offsets
             _LOG.warning("offsets wait", group=self._group, error=type(error).__name__)
-
-    def _measure(self, kafka: AIOKafkaConsumer, poll: Poll) -> None:
-        assigned = kafka.assignment()
-        for gone in self._lag_labels.keys() - assigned:
-            del self._lag_labels[gone]
-            with suppress(KeyError):
-                LAG.remove(self._group, gone.topic, str(gone.partition))
-        behind = 0
-        for place in assigned:
-            end = kafka.highwater(place)
-            position = self._position(kafka, place)
-            if end is None or position is None:
-                continue
-            gauge = self._lag_labels.get(place)
-            if gauge is None:
-                gauge = self._lag_labels[place] = LAG.labels(self._group, place.topic, str(place.partition))
-            gauge.set(max(end - position, 0))
-            behind += max(end - position, 0)
-        LAG_SECONDS.labels(self._group).set(self._age_s(kafka, poll) if behind else 0.0)
-
-    @staticmethod
-    def _position(kafka: AIOKafkaConsumer, place: TopicPartition) -> int | None:
-        state = kafka._subscription.subscription.assignment.state_value(place)  # noqa: SLF001 - position() may block
-        return state.position if state is not None and state.has_valid_position else None
-
-    @staticmethod
-    def _age_s(kafka: AIOKafkaConsumer, poll: Poll) -> float:
-        stamps = [kafka.last_poll_timestamp(place) for place in poll]
-        oldest = min((records[0].timestamp for records in poll.values() if records), default=None)
-        newest = max((stamp for stamp in stamps if stamp), default=None)
-        return max((newest - oldest) / 1000, 0.0) if oldest is not None and newest is not None else 0.0
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Let the poll at hand end, commit what it did, and forget what is held back."""
-        async with self._busy:
-            if self._kafka is not None:
-                await self._commit(self._kafka)
-            self._handler.revoked(revoked)
+        self._revoking = True
+        try:
+            async with self._busy:
+                if self._kafka is not None:
+                    await self._commit(self._kafka)
+                # Should they come back, reading begins at the committed offsets.
+                self._committable.clear()
+                self._forget(revoked)
+        finally:
+            self._revoking = False
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Count it, and start the stall clock anew."""
+        """Count it, and look whether retention was faster than we."""
         REBALANCES.labels(self._group).inc()
-        self._progressed_at = self._clock()
         _LOG.info("partitions assigned", group=self._group, partitions=len(assigned))
+        if self._kafka is not None and assigned:
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                    await self._look_for_losses(self._kafka, assigned)
+
+    async def _look_for_losses(self, kafka: AIOKafkaConsumer, assigned: Collection[TopicPartition]) -> None:
+        begins = await kafka.beginning_offsets(list(assigned))
+        for place, begin in begins.items():
+            left_at = await kafka.committed(place)
+            if left_at is not None and left_at < begin:
+                LOST.labels(place.topic).inc(begin - left_at)
+                _LOG.error(
+                    "records are lost: retention took them before they were read",
+                    group=self._group,
+                    topic=place.topic,
+                    partition=place.partition,
+                    records=begin - left_at,
+                )
+
+    def _forget(self, partitions: Collection[TopicPartition]) -> None:
+        if not partitions:
+            return
+        try:
+            self._handler.revoked(partitions)
+        except Exception:  # noqa: BLE001 - the handler's defect must not keep the group waiting
+            _LOG.exception("what was held back could not be forgotten", group=self._group)
+
+
+async def _close(kafka: AIOKafkaConsumer) -> None:
+    with suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await kafka.stop()
+            return
+    # A broker that stands still keeps aiokafka from leaving the group; the rest must end all the same.
+    coordinator, fetcher = kafka._coordinator, kafka._fetcher  # noqa: SLF001 - aiokafka has no way to give up
+    ends = [kafka._client.close]  # noqa: SLF001 - likewise
+    if fetcher is not None:
+        ends.insert(0, fetcher.close)
+    if coordinator is not None:
+        ends[:0] = [coordinator._stop_heartbeat_task, coordinator._stop_commit_offsets_refresh_task]  # noqa: SLF001
+    for end in ends:
+        with suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(1):
+                await end()

@@ -5,11 +5,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.chassis import metrics
-from services.chassis.producer import Outgoing, Producer
+from services.chassis.producer import LARGEST_BATCH, Headers, Outgoing, Producer
 
 DEAD_LETTERS = metrics.counter("dead_letters_total", "Records that could not be processed.", ["topic", "reason"])
 
 SUFFIX = ".dlq"
+PREFIX = "dlq."
+REASON = "dlq.reason"
+DETAIL = "dlq.detail"
+ORIGINAL_TOPIC = "dlq.original-topic"
+ORIGINAL_PARTITION = "dlq.original-partition"
+ORIGINAL_OFFSET = "dlq.original-offset"
+ORIGINAL_TIMESTAMP = "dlq.original-timestamp"
+CONSUMER_GROUP = "dlq.consumer-group"
+ATTEMPTS = "dlq.attempts"
+# How large the record was, where it did not fit into a letter whole.
+TRUNCATED = "dlq.truncated"
+
+# Compression lets a record be far larger than any batch. What is kept of such a one, and of its headers:
+LARGEST = LARGEST_BATCH - 64 * 1024
+KEPT = 1024 * 1024
+KEPT_HEADERS = 64 * 1024
 
 
 class Original(Protocol):
@@ -81,16 +97,46 @@ class DeadLetters:
 
     def _outgoing(self, letter: DeadLetter) -> Outgoing:
         record = letter.record
+        size = _size(record)
         provenance = {
-            "dlq.reason": letter.reason,
-            "dlq.detail": letter.detail,
-            "dlq.original-topic": record.topic,
-            "dlq.original-partition": str(record.partition),
-            "dlq.original-offset": str(record.offset),
-            "dlq.original-timestamp": str(record.timestamp),
-            "dlq.consumer-group": self._group,
-            "dlq.attempts": str(letter.attempts),
+            REASON: letter.reason,
+            DETAIL: letter.detail,
+            ORIGINAL_TOPIC: record.topic,
+            ORIGINAL_PARTITION: str(record.partition),
+            ORIGINAL_OFFSET: str(record.offset),
+            ORIGINAL_TIMESTAMP: str(record.timestamp),
+            CONSUMER_GROUP: self._group,
+            ATTEMPTS: str(letter.attempts + _attempts_before(record)),
         }
-        kept: Sequence[tuple[str, bytes]] = [(name, value) for name, value in record.headers if name not in provenance]
-        added = [(name, value.encode()) for name, value in provenance.items()]
-        return Outgoing(record.key, record.value, (*kept, *added))
+        # Whoever wrote the record may have named headers like ours.
+        kept = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
+        if size <= LARGEST:
+            return Outgoing(record.key, record.value, (*kept, *_encoded(provenance)))
+        added = _encoded({**provenance, TRUNCATED: str(size)})
+        return Outgoing((record.key or b"")[:KEPT], (record.value or b"")[:KEPT], (*_first(kept), *added))
+
+
+def _encoded(provenance: dict[str, str]) -> Headers:
+    return tuple((name, value.encode()) for name, value in provenance.items())
+
+
+def _size(record: Original) -> int:
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
+
+
+def _first(headers: Headers) -> Headers:
+    kept: list[tuple[str, bytes]] = []
+    room = KEPT_HEADERS
+    for name, value in headers:
+        room -= len(name) + len(value or b"")
+        if room < 0:
+            break
+        kept.append((name, value))
+    return tuple(kept)
+
+
+def _attempts_before(record: Original) -> int:
+    """How often a record that was replayed has died already."""
+    given = dict(record.headers).get(ATTEMPTS) or b""
+    return int(given) if given.isdigit() and len(given) < 6 else 0

@@ -1,12 +1,21 @@
-"""Confluent's framing of Avro values: a zero byte, the schema's id as four big-endian bytes, the Avro body."""
+"""Confluent's framing of Avro values: a zero byte, the schema's id as four big-endian bytes, the Avro body.
+
+Newer serializers can put the schema's id into a header instead and leave the body bare; that is read, never written.
+"""
 
 import struct
+from collections.abc import Iterable
+from uuid import UUID
 
 _HEAD = struct.Struct(">bI")
 LENGTH = _HEAD.size
 
-# Current Confluent serializers can put the schema id into this header instead: a zero or one byte, then the id.
+# A zero byte and the schema's id, or a one byte and its global id (a UUID); then the value is the bare Avro body.
 HEADER = "__value_schema_id"
+_GLOBAL = 1
+_GLOBAL_LENGTH = 17
+
+Reference = int | UUID
 
 
 class UnknownFraming(ValueError):  # noqa: N818 - reads as what it is
@@ -26,3 +35,25 @@ def unframe(value: bytes | None) -> tuple[int, memoryview]:
     if magic != 0:
         raise UnknownFraming("the first byte is not zero")
     return schema_id, memoryview(value)[LENGTH:]
+
+
+def frame_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> tuple[Reference, int]:
+    """The schema that a value was written with, and where in the value its body begins; raises `UnknownFraming`.
+
+    A header that names the schema goes first, as it does for Confluent's own readers.
+    """
+    for name, content in headers:
+        if name == HEADER:
+            if value is None:
+                raise UnknownFraming("there is no value")
+            return _named(content or b""), 0
+    schema_id, _ = unframe(value)
+    return schema_id, LENGTH
+
+
+def _named(content: bytes) -> Reference:
+    if len(content) == LENGTH and content[0] == 0:
+        return int(_HEAD.unpack(content)[1])
+    if len(content) == _GLOBAL_LENGTH and content[0] == _GLOBAL:
+        return UUID(bytes=content[1:])
+    raise UnknownFraming(f"the header {HEADER} holds no schema id")

@@ -17,7 +17,6 @@ log = logs.logger(__name__)
 FETCHES = metrics.counter("jwks_fetches_total", "Fetches of the issuer's signing keys.", ("outcome",))
 FETCHED_AT = metrics.gauge("jwks_fetched_timestamp_seconds", "When the signing keys were last fetched, Unix time.")
 
-REFRESH_S = 300.0
 RETRY_S = 1.0
 UNKNOWN_KEY_EVERY_S = 30.0
 FETCH_TIMEOUT_S = 5.0
@@ -68,7 +67,8 @@ def _key(key: dict[str, object], algorithm: str) -> PyJWK | None:
 class Jwks:
     """Public keys by id, refreshed in the background from `start()` to `stop()`.
 
-    `fetch` returns the document's bytes and raises what it likes; by default it is an HTTP GET of `url`.
+    `fetch` returns the document's bytes and raises what it likes; by default it is an HTTP GET of `url`, each
+    `refresh_s` seconds.
     """
 
     def __init__(
@@ -76,11 +76,13 @@ class Jwks:
         url: str,
         algorithm: str,
         *,
+        refresh_s: float = 300.0,
         fetch: Callable[[], Awaitable[bytes]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
         self._algorithm = algorithm
+        self._refresh_s = refresh_s
         self._fetch = fetch or self._get
         self._monotonic = monotonic
         self._keys: dict[str, PyJWK] = {}
@@ -143,7 +145,7 @@ class Jwks:
     async def _follow(self) -> None:
         while True:
             fetched = await self.refresh()
-            await asyncio.sleep(REFRESH_S if fetched else RETRY_S)
+            await asyncio.sleep(self._refresh_s if fetched else RETRY_S)
 
     async def _get(self) -> bytes:
         if self._session is None:

@@ -19,6 +19,7 @@ LOOP_DELAY = metrics.histogram("event_loop_delay_seconds", "How late the event l
 BUILD = metrics.gauge("build_info", "Always 1; the labels tell what runs.", ["service", "version", "python"])
 
 VERSION = "0.1.0"
+LEAST_DRAIN_S = 0.3
 _LOG = logger(__name__)
 
 
@@ -57,21 +58,31 @@ async def _live(settings: ServiceSettings, compose: Callable[[], Awaitable[Servi
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    service = await compose()
     started: list[Part] = []
     try:
-        for part in service.parts:
-            await part.start()
-            started.append(part)
-        # What was built to stay need not be looked at again by every collection.
-        gc.collect()
-        gc.freeze()
-        await _heartbeat(stop, service.heartbeat_s)
-    finally:
-        service.health.draining = True
-        _LOG.info("draining")
-        await _stop(started, settings.drain_timeout_s)
-        _LOG.info("stopped")
+        service = await compose()
+        try:
+            await _start(service, stop, started)
+            await _heartbeat(stop, service.heartbeat_s)
+        finally:
+            service.health.draining = True
+            _LOG.info("draining")
+            await _stop(started, settings.drain_timeout_s)
+            _LOG.info("stopped")
+    except Exception as error:
+        _LOG.exception("the process cannot go on")
+        raise SystemExit(1) from error
+
+
+async def _start(service: Service, stop: asyncio.Event, started: list[Part]) -> None:
+    for part in service.parts:
+        if stop.is_set():
+            return
+        started.append(part)
+        await part.start()
+    # What was built to stay need not be looked at again by every collection.
+    gc.collect()
+    gc.freeze()
 
 
 async def _heartbeat(stop: asyncio.Event, every_s: float) -> None:
@@ -86,12 +97,14 @@ async def _heartbeat(stop: asyncio.Event, every_s: float) -> None:
 
 
 async def _stop(parts: Sequence[Part], within_s: float) -> None:
-    try:
-        async with asyncio.timeout(within_s):
-            for part in reversed(parts):
-                try:
-                    await part.stop()
-                except Exception:  # noqa: BLE001 - the other parts must still stop
-                    _LOG.exception("a part did not stop cleanly", part=type(part).__name__)
-    except TimeoutError:
-        _LOG.error("draining took too long; leaving the rest")
+    """In reverse order; who takes too long or fails takes nothing from the others but time."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    for part in reversed(parts):
+        try:
+            async with asyncio.timeout_at(max(deadline, loop.time() + LEAST_DRAIN_S)):
+                await part.stop()
+        except TimeoutError:
+            _LOG.error("a part took too long to stop", part=type(part).__name__)
+        except Exception:  # noqa: BLE001 - the other parts must still stop
+            _LOG.exception("a part did not stop cleanly", part=type(part).__name__)

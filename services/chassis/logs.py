@@ -1,9 +1,9 @@
-"""JSON lines on standard output, with what is known of the request bound to each."""
+"""JSON lines, with what is known of the request bound to each."""
 
 import logging
 import sys
 import traceback
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -11,8 +11,8 @@ LONGEST = 200
 MOST_LINES = 60
 
 
-def configure(service: str, level: str) -> None:
-    """Send everything that is logged, third parties' words included, to stdout as one JSON object a line."""
+def configure(service: str, level: str, *, stream: TextIO | None = None) -> None:
+    """Send everything that is logged, third parties' words included, as one JSON object a line to `stream` (stdout)."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -31,7 +31,7 @@ def configure(service: str, level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared[:-2],
@@ -69,6 +69,11 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module."""
     found: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return found
+
+
+def bind(**known: str) -> None:
+    """Let every line of this request or task, from here on, carry what has become known (`jobId`, …)."""
+    structlog.contextvars.bind_contextvars(**known)
 
 
 def visible(text: str) -> str:

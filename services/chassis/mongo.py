@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient
-from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
+from pymongo import AsyncMongoClient, ReadPreference, WriteConcern, monitoring
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -19,8 +19,15 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
+from services.chassis import metrics
 from services.chassis.errors import Away
 from services.chassis.settings import MongoSettings
+
+CONNECTIONS = metrics.gauge(
+    "mongodb_pool_connections", "Connections to MongoDB, open ones and those in use.", ["state"]
+)
+WAIT_SECONDS = metrics.histogram("mongodb_pool_wait_seconds", "Time until the pool gave a connection.")
+REFUSED = metrics.counter("mongodb_pool_refused_total", "Times the pool had no connection to give.", ["reason"])
 
 DURABLE = WriteConcern(w="majority", j=True)
 
@@ -32,6 +39,56 @@ _TRANSIENT = frozenset(
 )
 
 Document = Mapping[str, Any]
+
+
+class _PoolWatch(monitoring.ConnectionPoolListener):
+    """Keeps the pool's metrics. Called by the driver, from any thread."""
+
+    def __init__(self) -> None:
+        self._open = CONNECTIONS.labels("open")
+        self._in_use = CONNECTIONS.labels("in_use")
+
+    def connection_created(self, event: monitoring.ConnectionCreatedEvent) -> None:
+        """One more, not yet connected."""
+        del event
+        self._open.inc()
+
+    def connection_closed(self, event: monitoring.ConnectionClosedEvent) -> None:
+        """One less."""
+        del event
+        self._open.dec()
+
+    def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
+        """Somebody got one."""
+        self._in_use.inc()
+        WAIT_SECONDS.observe(event.duration or 0.0)
+
+    def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
+        """It came back."""
+        del event
+        self._in_use.dec()
+
+    def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
+        """Somebody got none."""
+        REFUSED.labels(event.reason).inc()
+
+    def connection_check_out_started(self, event: monitoring.ConnectionCheckOutStartedEvent) -> None:
+        """Nothing to tell yet."""
+
+    def connection_ready(self, event: monitoring.ConnectionReadyEvent) -> None:
+        """Nothing to tell: it counts as open already."""
+
+    def pool_created(self, event: monitoring.PoolCreatedEvent) -> None:
+        """Nothing to tell."""
+
+    def pool_ready(self, event: monitoring.PoolReadyEvent) -> None:
+        """Nothing to tell."""
+
+    def pool_cleared(self, event: monitoring.PoolClearedEvent) -> None:
+        """Nothing to tell: its connections are closed one by one."""
+
+    def pool_closed(self, event: monitoring.PoolClosedEvent) -> None:
+        """Nothing to tell, likewise."""
 
 
 class Mongo:
@@ -55,6 +112,7 @@ class Mongo:
             connectTimeoutMS=timeout_ms,
             appname="tillstream",
             tz_aware=True,
+            event_listeners=[_PoolWatch()],
         )
         return cls(client, settings.mongodb_database)
 

@@ -154,7 +154,7 @@ class Producer:
         lots: dict[int, list[Outgoing]] = {}
         for record in records:
             lots.setdefault(partition_of(record.key or b"", count), []).append(record)
-        sends = [self._in_batches(topic, partition, lot) for partition, lot in lots.items()]
+        sends = [self.send_to(topic, partition, lot) for partition, lot in lots.items()]
         if len(sends) == 1:
             await sends[0]
             return
@@ -162,7 +162,8 @@ class Producer:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _in_batches(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    async def send_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+        """Records to one partition, in order, in batches of bounded size. Raises `Away`."""
         size, start = 0, 0
         for at, record in enumerate(records):
             weight = _weight(record)

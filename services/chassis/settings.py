@@ -95,8 +95,25 @@ class ApiSettings(FromEnvironment):
     http_port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
 
 
-class KafkaSettings(FromEnvironment):
-    """How Kafka is reached."""
+class RegistrySettings(FromEnvironment):
+    """Where schema ids come from."""
+
+    schema_registry_url: str | None = Field(
+        None, description="A Confluent-compatible schema registry; without one the ids in `schemas/ids.json` hold."
+    )
+    schema_registry_username: str | None = Field(None, description="User at the schema registry.")
+    schema_registry_password: SecretStr | None = Field(None, description="Password at the schema registry.")
+
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _is_web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must be an http(s) URL")
+        return value
+
+
+class KafkaSettings(RegistrySettings):
+    """How Kafka is reached, and what its records are written with."""
 
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", description="Brokers to start from, `host:port,host:port`.")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
@@ -151,6 +168,20 @@ class MongoSettings(FromEnvironment):
     mongodb_timeout_ms: int = Field(5_000, ge=100, description="Longest time that one operation may take.")
 
 
+class BrakeSettings(FromEnvironment):
+    """When a partition is stopped rather than drained into dead letters."""
+
+    dead_letters_in_row: int = Field(
+        1_000, ge=0, description="A partition is stopped in front of the next dead letter after so many in a row."
+    )
+    dead_letters_window: int = Field(
+        10_000, ge=1, description="Records of a partition among which the share of dead letters is looked at."
+    )
+    dead_letters_share: float = Field(
+        0.5, gt=0, le=1, description="A partition is stopped when more of the latest records than this share died."
+    )
+
+
 class TokenSettings(FromEnvironment):
     """How tokens are verified."""
 
@@ -161,6 +192,13 @@ class TokenSettings(FromEnvironment):
         "http://127.0.0.1:8001/.well-known/jwks.json", description="Where the signing keys are published."
     )
     auth_algorithm: Literal["RS256", "ES256"] = Field("RS256", description="The one signature algorithm in use.")
+    auth_jwks_refresh_s: float = Field(
+        300.0,
+        gt=0,
+        le=3_600,
+        description="How often the signing keys are fetched; the same everywhere, for auth publishes a new key twice "
+        "as long before it signs.",
+    )
 
     @field_validator("auth_jwks_url")
     @classmethod

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.chassis import metrics
@@ -14,6 +14,12 @@ from services.chassis.producer import connection
 from services.chassis.settings import KafkaSettings
 
 READ = metrics.counter("table_records_total", "Records read from a compacted topic.", ["topic"])
+UNUSABLE = metrics.counter(
+    "table_unusable_records_total", "Records of a compacted topic that were passed over.", ["topic"]
+)
+REQUEST_TIMEOUT_MS = 15_000
+CLOSE_TIMEOUT_S = 2.0
+RETRY_S = 0.3
 _LOG = logger(__name__)
 
 Apply = Callable[[bytes, bytes | None], None]
@@ -33,7 +39,10 @@ class Table:
         self._client_id = client_id
         self._caught_up = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
+        self._kafka: AIOKafkaConsumer | None = None
+        self._next: dict[TopicPartition, int] = {}
         self._read = READ.labels(topic)
+        self._unusable = UNUSABLE.labels(topic)
 
     @property
     def ready(self) -> bool:
@@ -65,31 +74,48 @@ class Table:
                 await self._follow()
             except (KafkaError, OSError) as error:
                 _LOG.warning("table starts over", topic=self._topic, error=type(error).__name__)
-            await asyncio.sleep(0.3)
+            except Exception:  # noqa: BLE001 - a table that ended would stay as it is for ever, unnoticed
+                _LOG.exception("table failed", topic=self._topic)
+            await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
-        # Without a group, subscribing assigns all partitions to us, those that are added later included.
         kafka = AIOKafkaConsumer(
-            self._topic,
             **connection(self._settings),
             client_id=self._client_id,
             group_id=None,
+            # Where reading left off may be compacted away meanwhile, or be in a topic that was made anew.
             auto_offset_reset="earliest",
             fetch_max_wait_ms=200,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
+        self._kafka = kafka
         try:
             await kafka.start()
-            places = kafka.assignment()
-            if not places:
-                return
+            places = await self._places(kafka)
+            kafka.assign(places)
+            for place in places:
+                kafka.seek(place, self._next.get(place, 0))
             ends = await kafka.end_offsets(places)
-            while True:
+            while self._is_whole(kafka, places):
                 self._take(await kafka.getmany(timeout_ms=200, max_records=10_000))
                 if not self._caught_up.is_set() and await self._at(kafka, ends):
                     self._caught_up.set()
         finally:
-            with suppress(KafkaError, OSError):
-                await kafka.stop()
+            self._kafka = None
+            with suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await kafka.stop()
+
+    async def _places(self, kafka: AIOKafkaConsumer) -> list[TopicPartition]:
+        found: set[int] = set()
+        while not found:
+            # Waits for the topic to be made, for a while; then it is an error and we start over.
+            found = await kafka._client._wait_on_metadata(self._topic)  # noqa: SLF001 - aiokafka offers it to producers only
+        return [TopicPartition(self._topic, partition) for partition in sorted(found)]
+
+    def _is_whole(self, kafka: AIOKafkaConsumer, places: list[TopicPartition]) -> bool:
+        """False once the topic has more partitions than are read."""
+        return len(kafka.partitions_for_topic(self._topic) or places) <= len(places)
 
     @staticmethod
     async def _at(kafka: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
@@ -98,11 +124,20 @@ class Table:
                 return False
         return True
 
-    def _take(self, poll: dict[TopicPartition, list[object]]) -> None:
-        for records in poll.values():
+    def _take(self, poll: dict[TopicPartition, list[ConsumerRecord]]) -> None:
+        for place, records in poll.items():
             self._read.inc(len(records))
             for record in records:
                 try:
-                    self._apply(record.key or b"", record.value)  # type: ignore[attr-defined] # ConsumerRecord
-                except ValueError as error:
-                    _LOG.error("record is not usable", topic=self._topic, error=type(error).__name__)
+                    self._apply(record.key or b"", record.value)
+                except Exception as error:  # noqa: BLE001 - one record must not keep the others from being read
+                    self._unusable.inc()
+                    _LOG.error(
+                        "record is not usable",
+                        topic=self._topic,
+                        partition=record.partition,
+                        offset=record.offset,
+                        error=type(error).__name__,
+                    )
+            if records:
+                self._next[place] = records[-1].offset + 1

@@ -78,8 +78,9 @@ class Verifier:
         issuer: str,
         audience: str,
         jwks_url: str,
+        is_revoked: Callable[[Token], bool],
         algorithm: str = "RS256",
-        is_revoked: Callable[[Token], bool] | None = None,
+        refresh_s: float = 300.0,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         fetch: Callable[[], Awaitable[bytes]] | None = None,
@@ -91,7 +92,7 @@ class Verifier:
         self._now = now
         self._jws = PyJWS(algorithms=[algorithm])
         self._verified: dict[bytes, tuple[Token, str]] = {}
-        self._keys = Jwks(jwks_url, algorithm, fetch=fetch, monotonic=monotonic)
+        self._keys = Jwks(jwks_url, algorithm, refresh_s=refresh_s, fetch=fetch, monotonic=monotonic)
         self._keys.on_change = self._forget_withdrawn
 
     async def start(self) -> None:
@@ -120,7 +121,7 @@ class Verifier:
             return None
         if known is None or known[0].expires_at <= self._now():
             return None
-        if self._is_revoked is not None and self._is_revoked(known[0]):
+        if self._is_revoked(known[0]):
             return None
         return known[0]
 
@@ -139,7 +140,7 @@ class Verifier:
             audience=self._audience,
             now=self._now(),
         )
-        if self._is_revoked is not None and self._is_revoked(read):
+        if self._is_revoked(read):
             raise _refused("revoked", "The token has been revoked.")
         self._remember(token, read, kid)
         return read

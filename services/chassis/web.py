@@ -20,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from services.chassis import metrics
 from services.chassis.errors import Away, Problem
 from services.chassis.health import Health
-from services.chassis.logs import logger
+from services.chassis.logs import bind, logger
 
 SECONDS = metrics.histogram("http_request_seconds", "Duration of a request.", ["method", "route", "status"])
 IN_FLIGHT = metrics.gauge("http_requests_in_flight", "Requests being answered.")
@@ -143,7 +143,7 @@ def _around_each_request() -> Any:
         began = monotonic()
         request_id = _request_id(request)
         request[REQUEST_ID] = request_id
-        tokens = _bound(request, request_id)
+        _bind(request, request_id)
         IN_FLIGHT.inc()
         response: web.StreamResponse | None = None
         try:
@@ -154,16 +154,18 @@ def _around_each_request() -> Any:
         finally:
             IN_FLIGHT.dec()
             route_metrics.observe(request, response, monotonic() - began)
-            structlog.contextvars.reset_contextvars(**tokens)
+            # The next request on this connection runs in the same context: what handlers have bound must go, too.
+            structlog.contextvars.clear_contextvars()
 
     return middleware
 
 
-def _bound(request: web.Request, request_id: str) -> Mapping[str, Any]:
+def _bind(request: web.Request, request_id: str) -> None:
     trace = traceparent(request)
     if trace is None:
-        return structlog.contextvars.bind_contextvars(requestId=request_id)
-    return structlog.contextvars.bind_contextvars(requestId=request_id, traceparent=trace)
+        bind(requestId=request_id)
+    else:
+        bind(requestId=request_id, traceparent=trace)
 
 
 @web.middleware

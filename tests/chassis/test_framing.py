@@ -1,10 +1,12 @@
 """Framing: five bytes before every Avro body, as Confluent's serializers write them."""
 
+from uuid import UUID
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.framing import LENGTH, UnknownFraming, prefix, unframe
+from services.chassis.framing import HEADER, LENGTH, UnknownFraming, frame_of, prefix, unframe
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,35 @@ def test_random_bytes_are_read_or_refused_but_nothing_else(value: bytes) -> None
     except UnknownFraming:
         return
     assert prefix(schema_id) + bytes(body) == value
+
+
+GLOBAL_ID = UUID("0f16b2f3-8d8c-5a5e-9a53-1b7f6a2c1d0e")
+
+
+@pytest.mark.parametrize(
+    ("value", "headers", "expected"),
+    [
+        (prefix(7) + b"body", (), (7, LENGTH)),
+        (prefix(7) + b"body", (("site", b"608"),), (7, LENGTH)),
+        (b"body", ((HEADER, prefix(7)),), (7, 0)),
+        (b"body", (("site", b"608"), (HEADER, b"\x01" + GLOBAL_ID.bytes)), (GLOBAL_ID, 0)),
+        # The body of a record may begin like a prefix: the header goes first.
+        (prefix(9) + b"body", ((HEADER, prefix(7)),), (7, 0)),
+        (b"", ((HEADER, prefix(7)),), (7, 0)),
+    ],
+)
+def test_the_schema_is_named_by_a_header_or_before_the_body(
+    value: bytes, headers: tuple[tuple[str, bytes], ...], expected: tuple[int | UUID, int]
+) -> None:
+    assert frame_of(value, headers) == expected
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\0", b"\x01\0\0\0\x07", b"\0" + GLOBAL_ID.bytes, prefix(7) + b"x"])
+def test_a_header_that_names_nothing_is_unknown_framing(content: bytes | None) -> None:
+    with pytest.raises(UnknownFraming):
+        frame_of(prefix(7) + b"body", ((HEADER, content),))
+
+
+def test_no_value_is_unknown_framing_whatever_the_header_says() -> None:
+    with pytest.raises(UnknownFraming):
+        frame_of(None, ((HEADER, prefix(7)),))

@@ -1,0 +1,92 @@
+"""The brake: a partition is stopped rather than drained into dead letters."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.chassis.brake import Brake
+
+PLACE = "orders 0"
+
+
+def a_brake(*, most_in_row: int = 3, window: int = 10, share: float = 0.5) -> Brake:
+    return Brake(most_in_row=most_in_row, window=window, share=share)
+
+
+def feed(brake: Brake, pattern: str, place: str = PLACE) -> int:
+    """Records as letters, `x` for a dead one; returns how many were admitted."""
+    dead = [position for position, letter in enumerate(pattern) if letter == "x"]
+    admitted = brake.admitted(place, len(pattern), dead)
+    brake.handled(place, len(pattern), dead)
+    return admitted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "admitted"),
+    [
+        ("", 0),
+        ("...", 3),
+        ("xxx", 3),
+        ("xxxx", 3),
+        ("..xxxx..", 5),
+        ("xxx.xxx.", 7 - 1),
+        (".x.x.x.x.x.x", 12),
+        ("xx.xx.xx.", 7),
+    ],
+)
+def test_too_many_in_a_row_or_among_the_latest_stop_the_partition(pattern: str, admitted: int) -> None:
+    brake = a_brake()
+    assert feed(brake, pattern) == admitted
+    assert (PLACE in brake.stopped) == (admitted < len(pattern))
+
+
+def test_what_came_before_counts() -> None:
+    brake = a_brake()
+    assert feed(brake, ".xx") == 3
+    assert feed(brake, "xx") == 1
+    assert feed(brake, "...") == 0
+
+
+def test_a_good_record_ends_the_row() -> None:
+    brake = a_brake(window=1000)
+    for _ in range(50):
+        assert feed(brake, "xxx.") == 4
+
+
+def test_the_latest_records_alone_make_the_share() -> None:
+    brake = a_brake()
+    assert feed(brake, "x.x.x.x.x.") == 10
+    assert feed(brake, "." * 10) == 10
+    assert feed(brake, "x.x.x.x.x.") == 10
+
+
+def test_partitions_are_counted_apart() -> None:
+    brake = a_brake()
+    feed(brake, "xxxx")
+    assert feed(brake, "xxx.", "orders 1") == 4
+    assert set(brake.stopped) == {PLACE}
+
+
+def test_a_released_partition_goes_on_unless_nothing_has_changed() -> None:
+    brake = a_brake()
+    feed(brake, "xxxx")
+    brake.release([PLACE])
+    assert feed(brake, "x") == 0
+    brake.release([PLACE])
+    assert feed(brake, "." * 10) == 10
+    assert feed(brake, "xxx.") == 4
+
+
+def test_asking_changes_nothing() -> None:
+    brake = a_brake()
+    for _ in range(5):
+        assert brake.admitted(PLACE, 3, [0, 1, 2]) == 3
+    assert list(brake.stopped) == []
+
+
+@given(st.lists(st.text("x.", max_size=12), max_size=12))
+def test_how_records_are_cut_into_polls_does_not_matter(polls: list[str]) -> None:
+    whole, cut = a_brake(), a_brake()
+    expected = feed(whole, "".join(polls))
+    assert sum(feed(cut, poll) for poll in polls) == expected
+    assert set(cut.stopped) == set(whole.stopped)

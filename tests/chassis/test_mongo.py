@@ -1,0 +1,128 @@
+"""One seam over two drivers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    DuplicateKeyError,
+    NetworkTimeout,
+    NotPrimaryError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WTimeoutError,
+)
+
+from sandbox.ports import free_port
+from services.chassis.errors import Away
+from services.chassis.mongo import Mongo, answering, duplicates, expire_after, is_away
+from services.chassis.settings import MongoSettings
+
+
+@pytest.fixture(params=["motor", "pymongo"])
+async def mongo(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIterator[Mongo]:
+    settings = MongoSettings(
+        mongodb_uri=mongodb_uri, mongodb_database=f"t{uuid4().hex[:12]}", mongo_driver=request.param
+    )
+    mongo = Mongo.connect(settings)
+    yield mongo
+    await mongo.client.drop_database(settings.mongodb_database)
+    await mongo.stop()
+
+
+async def test_documents_come_back_by_either_driver(mongo: Mongo) -> None:
+    things = mongo.collection("things")
+    await things.insert_many([{"_id": number, "even": number % 2 == 0} for number in range(5)])
+    assert [thing["_id"] async for thing in things.find({"even": True}).sort("_id", 1)] == [0, 2, 4]
+    assert await things.find_one({"_id": 9}) is None
+    grouped = await mongo.aggregate(things, [{"$group": {"_id": "$even", "n": {"$sum": 1}}}, {"$sort": {"_id": 1}}])
+    assert grouped == [{"_id": False, "n": 2}, {"_id": True, "n": 3}]
+
+
+async def test_writes_are_durable(mongo: Mongo) -> None:
+    assert mongo.collection("things").write_concern.document == {"w": "majority", "j": True}
+
+
+async def test_a_primary_answers(mongo: Mongo) -> None:
+    await mongo.start()
+    await mongo.ping()
+
+
+async def test_a_change_stream_misses_nothing_once_it_is_open(mongo: Mongo) -> None:
+    things = mongo.collection("things")
+    async with mongo.watch(things, [{"$project": {"documentKey": 1}}], max_await_time_ms=200) as changes:
+        await things.insert_one({"_id": 1})
+        async with asyncio.timeout(10):
+            change = await changes.next()
+    assert change["documentKey"] == {"_id": 1}
+
+
+async def test_which_inserts_met_their_like(mongo: Mongo) -> None:
+    things = mongo.collection("things")
+    await things.insert_one({"_id": 1})
+    with pytest.raises(BulkWriteError) as caught:
+        await things.insert_many([{"_id": number} for number in (0, 1, 2, 1)], ordered=False)
+    assert duplicates(caught.value) == [1, 3]
+
+
+async def test_a_time_to_live_can_be_changed(mongo: Mongo) -> None:
+    for seconds in (100, 100, 200):
+        await expire_after(mongo, "things", "written", seconds)
+    indexes = await mongo.collection("things").index_information()
+    assert indexes["written_1"]["expireAfterSeconds"] == 200
+
+
+@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+async def test_a_database_that_is_not_there_is_away(driver: str) -> None:
+    uri = f"mongodb://127.0.0.1:{free_port()}/?directConnection=true"
+    settings = MongoSettings(mongodb_uri=uri, mongo_driver=driver, mongodb_timeout_ms=200)
+    mongo = Mongo.connect(settings)
+    with pytest.raises(Away, match="MongoDB"):
+        await mongo.ping()
+    await mongo.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AutoReconnect("x"),
+        NetworkTimeout("x"),
+        NotPrimaryError("x"),
+        ServerSelectionTimeoutError("x"),
+        WTimeoutError("x", 64, {}),
+        OperationFailure("x", 14031, {}),
+        OperationFailure("x", 11602, {}),
+        BulkWriteError({"writeErrors": [{"code": 91, "index": 0}], "writeConcernErrors": []}),
+        BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 64}]}),
+    ],
+    ids=repr,
+)
+def test_what_may_succeed_later_is_away(error: PyMongoError) -> None:
+    with pytest.raises(Away), answering():
+        raise error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DuplicateKeyError("x", 11000, {}),
+        OperationFailure("x", 9, {}),
+        BulkWriteError({"writeErrors": [{"code": 11000, "index": 0}], "writeConcernErrors": []}),
+        BulkWriteError({"writeErrors": [{"code": 2, "index": 0}], "writeConcernErrors": []}),
+    ],
+    ids=repr,
+)
+def test_what_would_fail_again_stays_what_it_is(error: PyMongoError) -> None:
+    assert not is_away(error)
+    with pytest.raises(type(error)), answering():
+        raise error
+
+
+def test_other_faults_of_a_bulk_are_not_taken_for_duplicates() -> None:
+    error = BulkWriteError({"writeErrors": [{"code": 11000, "index": 0}, {"code": 2, "index": 1}]})
+    with pytest.raises(BulkWriteError):
+        duplicates(error)

@@ -1,0 +1,65 @@
+"""A service with nothing to do, for the tests of the lifecycle. Its argument says how it behaves."""
+
+import asyncio
+import sys
+
+from aiohttp import web
+
+from services.chassis import lifecycle
+from services.chassis.health import Health
+from services.chassis.logs import logger
+from services.chassis.settings import ServiceSettings, load
+from services.chassis.web import Listener, application, json_response, operations
+
+_LOG = logger("tiny")
+
+
+class Noted:
+    """A part that says what is done to it."""
+
+    def __init__(self, name: str, behaviour: str = "") -> None:
+        self.name = name
+        self.behaviour = behaviour
+
+    async def start(self) -> None:
+        """Start, or not."""
+        _LOG.info("started", what=self.name)
+        if self.behaviour == "start-fails":
+            raise OSError("no port")
+
+    async def stop(self) -> None:
+        """Stop, or not."""
+        _LOG.info("stopping", what=self.name)
+        if self.behaviour == "stop-fails":
+            raise RuntimeError("a defect")
+        if self.behaviour == "stop-hangs":
+            await asyncio.Event().wait()
+
+
+async def compose(settings: ServiceSettings, behaviour: str) -> lifecycle.Service:
+    """The parts, one of which misbehaves."""
+    if behaviour == "compose-fails":
+        raise ValueError("no such thing")
+    health, entered, opened = Health(), asyncio.Event(), asyncio.Event()
+
+    async def hold(_request: web.Request) -> web.Response:
+        entered.set()
+        _LOG.info("held")
+        await opened.wait()
+        return json_response({"held": True})
+
+    async def release(_request: web.Request) -> web.Response:
+        asyncio.get_running_loop().call_later(0.3, opened.set)
+        return json_response({})
+
+    api = Listener(
+        application([web.get("/hold", hold), web.get("/release", release)]), host="127.0.0.1", port=0, drain_s=5
+    )
+    face = operations(health, host=settings.operations_host, port=settings.operations_port)
+    parts: list[lifecycle.Part] = [face, Noted("first"), Noted("second", behaviour), Noted("third"), api]
+    return lifecycle.Service(name="tiny", health=health, parts=parts, heartbeat_s=0.02)
+
+
+if __name__ == "__main__":
+    given = load(ServiceSettings)
+    lifecycle.run("tiny", given, lambda: compose(given, sys.argv[1]))
