@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := services sandbox tests bench
 
-.PHONY: help setup run demo test e2e lint types fmt check docs docs-check bench lock clean
+.PHONY: help setup run demo test e2e lint types fmt check docs docs-check schemas bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,7 +61,10 @@ docs: .venv/dev ## write the generated documents anew
 docs-check: .venv/dev
 	@$(BIN)/python -m services docs check
 
-check: lint types docs-check ## lint, types, import contracts, generated documents up to date
+schemas: .venv/dev ## fail if a schema would break a reader
+	@$(BIN)/python -m services schemas check
+
+check: lint types schemas docs-check ## lint, types, import contracts, schemas, generated documents up to date
 
 bench: .venv/dev ## measure the whole sandbox and print a report
 	@$(BIN)/python -m bench

@@ -23,7 +23,7 @@ from sandbox.missing import Missing
 from sandbox.orders import Failed
 from sandbox.ports import PortTaken
 from sandbox.screen import Screen
-from sandbox.services import BY_NAME, World
+from sandbox.services import BY_NAME, SERVICES, World
 from sandbox.waiting import NeverReady
 
 EXPECTED = (AlreadyRunning, Failed, Missing, NeverReady, NotRunning, PortTaken, OSError)
@@ -118,17 +118,17 @@ def logs(
 def env(name: Annotated[str | None, typer.Argument(help="A service: everything it is told.")] = None) -> None:
     """Shell lines that let other programs find this sandbox: `eval "$(python -m sandbox env)"`."""
     known = _endpoints()
-    ports = {each: tuple(_port(known["services"][each][kind]) for kind in ("api", "operations")) for each in BY_NAME}
+    addresses = known["services"]
     world = World(
         kafka_bootstrap_servers=known["kafka_bootstrap_servers"],
         mongodb_uri=known["mongodb_uri"],
-        ports={each: (api, operations) for each, (api, operations) in ports.items()},
+        ports={each.name: [_port(addresses[each.name][door]) for door in each.doors] for each in SERVICES},
         front_door=known["front_door"],
         secrets=here().secrets(),
     )
     if name is not None and name not in BY_NAME:
         raise Failed(f"there is no service {name}; there are: {', '.join(BY_NAME)}")
-    told = world.shared_environment() if name is None else world.environment(BY_NAME[name])
+    told = world.operators_environment() if name is None else world.environment(BY_NAME[name])
     for variable, value in told.items():
         print(f"export {variable}={shlex.quote(value)}")
 

@@ -36,9 +36,10 @@ class Assembly:
         return [part.name for part in self.parts if part.name not in SERVICE_NAMES]
 
     def loading(self) -> Child:
-        """The command that creates topics and indexes and loads tenants and catalogue."""
+        """The command that creates topics and indexes and loads tenants, catalogue and stock."""
         tenants, catalogue = places.DEMO / "tenants.json", places.DEMO / "catalogue.csv"
-        arguments = ["init", "--tenants", str(tenants), "--catalogue", str(catalogue)]
+        stock = places.DEMO / "stock.json"
+        arguments = ["init", "--tenants", str(tenants), "--catalogue", str(catalogue), "--stock", str(stock)]
         return operators_command(arguments, world=self.world, layout=self.layout)
 
     def endpoints(self) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def assemble(layout: Layout, *, port: int, screen: Screen) -> Assembly:
 
     `KAFKA_BOOTSTRAP_SERVERS` and `MONGODB_URI` name servers to use instead of own ones.
     """
-    ports = layout.ports({"kafka": 2, "mongodb": 1, **dict.fromkeys(SERVICE_NAMES, 2)})
+    ports = layout.ports({"kafka": 2, "mongodb": 1} | {service.name: len(service.doors) for service in SERVICES})
     parts: list[Part] = []
     kafka = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if not kafka:
@@ -78,7 +79,7 @@ def assemble(layout: Layout, *, port: int, screen: Screen) -> Assembly:
     world = World(
         kafka_bootstrap_servers=kafka,
         mongodb_uri=mongodb,
-        ports={name: (ports[name][0], ports[name][1]) for name in SERVICE_NAMES},
+        ports={name: ports[name] for name in SERVICE_NAMES},
         front_door=front.url,
         secrets=layout.secrets(),
     )

@@ -79,12 +79,13 @@ def service_part(service: Service, *, world: World, layout: Layout) -> Part:
             directory=places.REPOSITORY,
         )
     )
-    api_port, operations_port = world.ports[service.name]
-    operations = f"http://127.0.0.1:{operations_port}"
+    addresses = {
+        door: f"http://127.0.0.1:{port}" for door, port in zip(service.doors, world.ports[service.name], strict=True)
+    }
 
     def settle() -> bool:
         child.must_run()
-        status, part.excuse = http_answer(f"{operations}/ready") or (None, "")
+        status, part.excuse = http_answer(f"{addresses['operations']}/ready") or (None, "")
         return status == 200
 
     part = Part(
@@ -92,7 +93,7 @@ def service_part(service: Service, *, world: World, layout: Layout) -> Part:
         child=child,
         launch=child.launch,
         settle=settle,
-        addresses={"api": f"http://127.0.0.1:{api_port}", "operations": operations},
+        addresses=addresses,
     )
     return part
 
@@ -104,7 +105,7 @@ def operators_command(arguments: Sequence[str], *, world: World, layout: Layout)
             name="init",
             command=[sys.executable, "-m", "services", *arguments],
             log=layout.log("init"),
-            environment=world.shared_environment(),
+            environment=world.operators_environment(),
             directory=places.REPOSITORY,
         )
     )

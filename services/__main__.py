@@ -1,5 +1,6 @@
 """The operator's door: `python -m services COMMAND`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,9 @@ from services.chassis.logs import configure
 from services.chassis.mongo import Mongo
 from services.chassis.producer import Producer
 from services.chassis.registry import Schemas
-from services.operator import commands
+from services.fulfilment import operator as fulfilment
+from services.operator import commands, letter_commands, schema_commands
+from services.operator.running import told
 from services.operator.settings import OperatorSettings
 
 app = typer.Typer(
@@ -25,23 +28,37 @@ app.add_typer(auth.sites, name="sites")
 app.add_typer(auth.clients, name="clients")
 app.add_typer(auth.keys, name="keys")
 app.add_typer(commands.catalog, name="catalog")
+app.add_typer(fulfilment.fulfilment, name="fulfilment")
+app.add_typer(letter_commands.commands, name="dead-letters")
+app.add_typer(schema_commands.commands, name="schemas")
 app.add_typer(commands.docs, name="docs")
+app.command("decode")(schema_commands.decode)
 
 
 @app.callback()
 def begin() -> None:
-    """Say only what matters, besides the command's own output."""
-    configure("operator", "WARNING")
+    """Say only what matters, and not where the command's own output goes: that may hold a secret, or be JSON."""
+    configure("operator", "WARNING", stream=sys.stderr)
 
 
 @app.command("init")
 def init(
     tenants: Annotated[Path | None, typer.Option(help="JSON document of sites and clients.", exists=True)] = None,
     catalogue: Annotated[Path | None, typer.Option(help="CSV of products: site,productId,name.", exists=True)] = None,
+    stock: Annotated[
+        Path | None, typer.Option(help="JSON document of products and codes on sale.", exists=True)
+    ] = None,
 ) -> None:
-    """Create topics, and load tenants and products if they are given. Doing it again changes nothing."""
+    """Create topics, and load tenants, the catalogue and stock if they are given. Doing it again changes nothing."""
     document = tenants.read_bytes() if tenants else None
-    commands.told(commands.set_up(document, catalogue, _load_tenants))
+    told(_init(document, catalogue, stock.read_bytes() if stock else None))
+
+
+async def _init(tenants: bytes | None, catalogue: Path | None, stock: bytes | None) -> None:
+    await commands.set_up(tenants, catalogue, _load_tenants)
+    if stock is not None:
+        products, codes = await fulfilment.load_document(stock)
+        typer.echo(f"{products} products and {codes} new codes loaded")
 
 
 async def _load_tenants(document: bytes, settings: OperatorSettings, producer: Producer, schemas: Schemas) -> None:

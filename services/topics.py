@@ -82,7 +82,7 @@ AUTH_SITES = Topic(
     key=("site",),
     schema="site",
     written_by=("auth", OPERATOR),
-    read_by=("auth", "ingest", "validator", "status"),
+    read_by=("auth", "ingest", "validator", "status", "fulfilment"),
     cleanup=Cleanup.COMPACT,
     retention_days=None,
     partitions=1,
@@ -93,11 +93,38 @@ AUTH_REVOCATIONS = Topic(
     key=("client or token",),
     schema="revocation",
     written_by=("auth", OPERATOR),
-    read_by=("auth", "ingest", "status"),
+    read_by=("auth", "ingest", "status", "fulfilment"),
     cleanup=Cleanup.COMPACT_DELETE,
     retention_days=2,
     partitions=1,
     sentence="Tokens that must be refused before they expire.",
+)
+FULFILMENT_TRANSACTIONS = Topic(
+    name="fulfilment.transactions.v1",
+    key=("transactionId",),
+    schema="fulfilment_transaction",
+    written_by=("fulfilment",),
+    read_by=("fulfilment", OTHER_TEAMS),
+    retention_days=30,
+    sentence="Orders of codes that were placed.",
+)
+FULFILMENT_CODES = Topic(
+    name="fulfilment.codes.v1",
+    key=("transactionId",),
+    schema="fulfilment_codes",
+    written_by=("fulfilment",),
+    read_by=(OTHER_TEAMS,),
+    retention_days=30,
+    sentence="How many units of a transaction have their codes; no code is in it.",
+)
+FULFILMENT_INVOICES = Topic(
+    name="fulfilment.invoices.v1",
+    key=("purchaseOrderId",),
+    schema="fulfilment_invoice",
+    written_by=("fulfilment",),
+    read_by=(OTHER_TEAMS,),
+    retention_days=None,
+    sentence="Invoices and credit notes that were issued.",
 )
 
 
@@ -118,6 +145,7 @@ def dead_letters(topic: Topic, worker: str) -> Topic:
 ORDERS_SUBMITTED_DLQ = dead_letters(ORDERS_SUBMITTED, "validator")
 RETURNS_SUBMITTED_DLQ = dead_letters(RETURNS_SUBMITTED, "validator")
 JOBS_EVENTS_DLQ = dead_letters(JOBS_EVENTS, "status")
+FULFILMENT_TRANSACTIONS_DLQ = dead_letters(FULFILMENT_TRANSACTIONS, "fulfilment")
 
 TOPICS: tuple[Topic, ...] = (
     ORDERS_SUBMITTED,
@@ -129,8 +157,12 @@ TOPICS: tuple[Topic, ...] = (
     CATALOG_PRODUCTS,
     AUTH_SITES,
     AUTH_REVOCATIONS,
+    FULFILMENT_TRANSACTIONS,
+    FULFILMENT_CODES,
+    FULFILMENT_INVOICES,
     ORDERS_SUBMITTED_DLQ,
     RETURNS_SUBMITTED_DLQ,
     JOBS_EVENTS_DLQ,
+    FULFILMENT_TRANSACTIONS_DLQ,
 )
 BY_NAME = {topic.name: topic for topic in TOPICS}

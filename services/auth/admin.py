@@ -2,18 +2,19 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from zoneinfo import available_timezones
 
 from aiohttp import web
 
 from services.auth import office as desk
-from services.auth.answers import NEVER_KEPT, body_of, caller_of, token_endpoint
+from services.auth.answers import NEVER_KEPT, body_of, caller_of, served, token_endpoint
 from services.auth.domain.audience import ADMIN
 from services.auth.domain.caller import Networks
-from services.auth.domain.client import NotPossible
+from services.auth.domain.client import NoSuchClient, NotPossible
 from services.auth.domain.site import ApiKeyTaken
-from services.auth.domain.tenants import BadDocument, read_client, read_site
+from services.auth.domain.tenants import BadDocument, read_change, read_client, read_site
 from services.auth.flow import World
 from services.auth.keyring import KeyWorld, add_key
 from services.auth.office import Office
@@ -36,6 +37,7 @@ class Administration:
     keys: KeyWorld
     verify: Callable[[str], Awaitable[Token]]
     proxies: Networks
+    openapi: Path
 
 
 def routes(given: Administration) -> list[web.RouteDef]:
@@ -47,6 +49,7 @@ def routes(given: Administration) -> list[web.RouteDef]:
         ("GET", "/clients"): _list_clients,
         ("POST", "/clients"): _add_client,
         ("GET", "/clients/{client}"): _show_client,
+        ("PATCH", "/clients/{client}"): _change_client,
         ("POST", "/clients/{client}/secrets"): _add_secret,
         ("DELETE", "/clients/{client}/secrets/{secret}"): _remove_secret,
         ("POST", "/clients/{client}/revocations"): _revoke,
@@ -54,6 +57,7 @@ def routes(given: Administration) -> list[web.RouteDef]:
         ("POST", "/keys"): _keys(given, _add_key),
     }
     return [
+        web.get("/auth-admin/openapi.yaml", served(given.openapi)),
         web.post(ADMIN.token_path, token_endpoint(ADMIN, world=given.world, proxies=given.proxies)),
         *(web.route(method, BASE + path, _authorized(act, given)) for (method, path), act in acts.items()),
     ]
@@ -67,6 +71,8 @@ def _authorized(act: Act, given: Administration) -> Callable[[web.Request], Awai
         acting = replace(given.office, who=token.client_id, where=caller_of(request, given.proxies))
         try:
             return await act(request, acting)
+        except NoSuchClient:
+            raise _unknown("client") from None
         except (NotPossible, ApiKeyTaken) as reason:
             raise Problem(409, "NOT_POSSIBLE", str(reason)) from None
         except BadDocument as reason:
@@ -109,6 +115,11 @@ async def _add_client(request: web.Request, office: Office) -> web.Response:
     client = read_client(await _body(request))
     secret = await desk.add_client(client, office)
     return _json({"clientId": client.client_id, "secret": secret}, status=201)
+
+
+async def _change_client(request: web.Request, office: Office) -> web.Response:
+    await desk.change_client(request.match_info["client"], read_change(await _body(request)), office)
+    return await _show_client(request, office)
 
 
 async def _add_secret(request: web.Request, office: Office) -> web.Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from aiohttp import web
 
@@ -48,6 +49,16 @@ def token_endpoint(audience: Audience, *, world: World, proxies: Networks) -> Ha
         return refusal_response(outcome) if isinstance(outcome, Refusal) else _token_response(outcome)
 
     return client_endpoint(token, proxies=proxies)
+
+
+def served(document: Path) -> Handler:
+    """A handler that gives an OpenAPI document as it is now."""
+    content = document.read_bytes()
+
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(body=content, content_type="application/yaml", charset="utf-8")
+
+    return handler
 
 
 def caller_of(request: web.Request, proxies: Networks) -> str:

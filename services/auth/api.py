@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from services.auth.answers import NEVER_KEPT, client_endpoint, refusal_response, token_endpoint
+from services.auth.answers import NEVER_KEPT, client_endpoint, refusal_response, served, token_endpoint
 from services.auth.domain.audience import AUDIENCES, SCOPES, Audience
 from services.auth.domain.caller import Networks
 from services.auth.domain.credentials import Presented
@@ -21,7 +21,6 @@ def routes(
 ) -> list[web.RouteDef]:
     """All that auth answers on its public port."""
     metadata = _metadata(world.issuer, public_url)
-    document = openapi.read_bytes()
 
     async def keys(_request: web.Request) -> web.Response:
         kept = {"Cache-Control": f"public, max-age={KEYS_KEPT_S}"}
@@ -30,14 +29,11 @@ def routes(
     async def server(_request: web.Request) -> web.Response:
         return json_response(metadata, headers={"Cache-Control": "public, max-age=3600"})
 
-    async def described(_request: web.Request) -> web.Response:
-        return web.Response(body=document, content_type="application/yaml", charset="utf-8")
-
     return [
         *(route for audience in AUDIENCES for route in _endpoints(audience, world, proxies)),
         web.get("/.well-known/jwks.json", keys),
         web.get("/.well-known/oauth-authorization-server", server),
-        web.get("/auth/openapi.yaml", described),
+        web.get("/auth/openapi.yaml", served(openapi)),
     ]
 
 

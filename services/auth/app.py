@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from functools import partial
 
 from services.auth import admin, api, office, wire
@@ -22,6 +23,7 @@ from services.auth.store import MongoClients, MongoKeys, MongoRevocations, Mongo
 from services.auth.upkeep import Upkeep
 from services.auth.vault import KeyVault
 from services.chassis import web
+from services.chassis.confluent import schemas_of
 from services.chassis.errors import Away
 from services.chassis.health import Health
 from services.chassis.lifecycle import Service
@@ -32,10 +34,13 @@ from services.chassis.registry import Schemas
 from services.chassis.revocations import Revocations
 from services.chassis.sites import Sites
 from services.chassis.table import Table
+from services.subjects import SUBJECTS_OF
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES
 
 INDEXES_EVERY_S = 3_600.0
 KEYS_EVERY_S = 30.0
+# A new key signs this many refresh periods of the verifiers after it was made.
+PERIODS_AHEAD = 2
 PUBLISH_EVERY_S = 60.0
 # Topics have microseconds, the store floating seconds.
 ROUNDING_S = 0.000_01
@@ -85,6 +90,7 @@ def key_world(settings: AuthSettings, mongo: Mongo) -> tuple[KeyWorld, JwtSigner
         signer=signer,
         audit=AuditLog(),
         lifetime_s=settings.signing_key_lifetime_days * DAY_S,
+        ahead_s=PERIODS_AHEAD * settings.auth_jwks_refresh_s,
         algorithm=settings.auth_algorithm,
         now=time.time,
     )
@@ -92,7 +98,13 @@ def key_world(settings: AuthSettings, mongo: Mongo) -> tuple[KeyWorld, JwtSigner
 
 
 def issuing_world(
-    settings: AuthSettings, mongo: Mongo, publisher: KafkaPublisher, *, signer: JwtSigner, inspector: JwtInspector
+    settings: AuthSettings,
+    mongo: Mongo,
+    publisher: KafkaPublisher,
+    *,
+    signer: JwtSigner,
+    inspector: JwtInspector,
+    revoked_before: Callable[[str], float],
 ) -> World:
     """What issuing and revoking tokens takes."""
     return World(
@@ -101,6 +113,7 @@ def issuing_world(
         signer=signer,
         inspector=inspector,
         revocations=MongoRevocations(mongo),
+        revoked_before=revoked_before,
         publisher=publisher,
         audit=AuditLog(),
         failed_tries=RateLimit(window_s=TRIES_WINDOW_S),
@@ -113,7 +126,7 @@ def issuing_world(
 
 async def compose(settings: AuthSettings) -> Service:
     """Auth as a process."""
-    schemas = Schemas.load(settings.schemas_dir)
+    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id="auth")
     sites = Sites(schemas["site"])
@@ -129,7 +142,14 @@ async def compose(settings: AuthSettings) -> Service:
         knows_revocations=lambda: revocation_table.ready,
         now=time.time,
     )
-    world = issuing_world(settings, mongo, publisher_of(producer, schemas), signer=signer, inspector=inspector)
+    world = issuing_world(
+        settings,
+        mongo,
+        publisher_of(producer, schemas),
+        signer=signer,
+        inspector=inspector,
+        revoked_before=revocations.issued_before,
+    )
     own_office = office_of(mongo, producer, schemas, who="auth", where="auth")
     administration = Administration(
         world=world,
@@ -137,6 +157,7 @@ async def compose(settings: AuthSettings) -> Service:
         keys=keys,
         verify=inspector.admitted,
         proxies=networks(settings.trusted_proxies),
+        openapi=settings.schemas_dir / "openapi" / "auth-admin.yaml",
     )
     health = Health()
     health.ready_when("signing key", lambda: signer.ready)
@@ -150,7 +171,7 @@ async def compose(settings: AuthSettings) -> Service:
             site_table,
             revocation_table,
             Upkeep("indexes", partial(create_indexes, mongo), every_s=INDEXES_EVERY_S),
-            Upkeep("signing keys", partial(tend_keys, keys), every_s=KEYS_EVERY_S),
+            Upkeep("signing keys", partial(tend_keys, keys), every_s=min(KEYS_EVERY_S, keys.ahead_s / 4)),
             Upkeep("sites", partial(_publish_sites, site_table, sites, own_office), every_s=PUBLISH_EVERY_S),
             Upkeep(
                 "revocations",

@@ -7,7 +7,7 @@ from services.auth import metrics
 from services.auth.domain.audience import Audience
 from services.auth.domain.client import Client
 from services.auth.domain.credentials import Presented, read, read_about
-from services.auth.domain.grant import LIFETIME_S, Grant, claims, grant
+from services.auth.domain.grant import LIFETIME_S, Grant, claims, grant, issued_at
 from services.auth.domain.refusal import UNAUTHORIZED_CLIENT, Refusal, invalid_client, too_many_tries
 from services.auth.domain.revocation import Inspected, described, of_token
 from services.auth.ports import Audit, Clients, Hasher, Inspector, Publisher, Revocations, Signer
@@ -26,6 +26,7 @@ class World:
     signer: Signer
     inspector: Inspector
     revocations: Revocations
+    revoked_before: Callable[[str], float]
     publisher: Publisher
     audit: Audit
     failed_tries: RateLimit
@@ -123,7 +124,8 @@ def _refused(refusal: Refusal, audience: Audience, *, caller: str, world: World,
 
 
 def _issued(granted: Grant, *, caller: str, world: World) -> Issued:
-    said = claims(granted, issuer=world.issuer, now=world.now(), token_id=world.new_id())
+    began = issued_at(world.now(), revoked_before=world.revoked_before(granted.client.client_id))
+    said = claims(granted, issuer=world.issuer, issued_at=began, token_id=world.new_id())
     token = world.signer.sign(said)
     metrics.ISSUED.labels(granted.audience.name).inc()
     world.audit.note(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
+from weakref import WeakValueDictionary
 
 import argon2
 from argon2.low_level import Type, hash_secret_raw
@@ -57,6 +58,7 @@ class ArgonHasher:
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._turn_of_the_patient = asyncio.Semaphore(1)
         self._right: dict[str, tuple[bytes, float]] = {}
+        self._lines: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def hash(self, secret: str, *, like: str | None = None) -> str:
         """The hash to be kept, with the salt of `like` if that is given."""
@@ -70,8 +72,9 @@ class ArgonHasher:
         if known is not None:
             return known
         began = self._clock()
-        async with self._turn_of_the_patient if patient else self._turn:
-            # While this one waited another may have brought the same secret.
+        # Of those who bring the same secret at once one computes; the others find what it remembered.
+        line = self._lines.setdefault(self._digest(secret), asyncio.Lock())
+        async with line, self._turn_of_the_patient if patient else self._turn:
             found = self._remembered(secret, hashes) or await asyncio.to_thread(self._compute, secret, hashes)
         metrics.HASH_SECONDS.labels("right" if found else "wrong").observe(self._clock() - began)
         if found is not None:
@@ -82,6 +85,7 @@ class ArgonHasher:
         # Without hashes the work is done all the same, so that time does not tell who exists.
         recipes = {_read(kept) for kept in hashes} or {self._nobody}
         made = [recipe.hash(secret) for recipe in recipes]
+        metrics.HASHES.inc(len(made))
         return next((kept for kept in hashes for one in made if hmac.compare_digest(kept, one)), None)
 
     def _remembered(self, secret: str, hashes: Sequence[str]) -> str | None:

@@ -17,6 +17,7 @@ class KeyWorld:
     signer: Signer
     audit: Audit
     lifetime_s: int
+    ahead_s: float
     algorithm: str
     now: Callable[[], float]
     who: str = "auth"
@@ -29,12 +30,13 @@ async def tend_keys(world: KeyWorld) -> None:
     Raises `Away` when the store does not answer; what was in use stays in use.
     """
     keys = await _kept_keys(world)
-    if is_due(keys, world.now(), lifetime_s=world.lifetime_s):
+    if is_due(keys, world.now(), lifetime_s=world.lifetime_s, ahead_s=world.ahead_s):
         await add_key(world)
         keys = await _kept_keys(world)
     world.signer.use(keys)
     current = signer(keys, world.now())
     metrics.SIGNING_KEY_SINCE.set(current.signs_from if current else 0)
+    metrics.SIGNING_KEY_DUE.set(current.signs_from + world.lifetime_s if current else 0)
 
 
 async def add_key(world: KeyWorld) -> bool:
@@ -44,7 +46,7 @@ async def add_key(world: KeyWorld) -> bool:
     key = await world.vault.create(
         number=max((key.number for key in everything), default=0) + 1,
         created_at=int(world.now()),
-        signs_from=starts_signing(same, world.now()),
+        signs_from=starts_signing(same, world.now(), ahead_s=world.ahead_s),
     )
     added = await world.keys.add(key)
     if added:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 from services.auth import metrics
 from services.auth.domain.audience import ADMIN
-from services.auth.domain.client import Client, NotPossible, Secret, with_secret, without_secret
+from services.auth.domain.client import Client, NoSuchClient, NotPossible, Secret, with_secret, without_secret
 from services.auth.domain.revocation import Revocation, of_client
 from services.auth.domain.site import Site
-from services.auth.domain.tenants import BadDocument, ClientWanted, Tenants
+from services.auth.domain.tenants import BadDocument, ClientChange, ClientWanted, Tenants
 from services.auth.ports import Audit, Clients, Hasher, Publisher, Revocations, Sites
 
 
@@ -77,7 +77,7 @@ async def _secrets(wanted: ClientWanted, kept: Client | None, office: Office) ->
 
 async def _must_fit(client: Client, office: Office) -> None:
     """A client's site must be there, and its API keys be the site's. Who only administers belongs to none: site 0."""
-    if client.scopes == ADMIN.scopes and client.site == 0 and not client.api_keys:
+    if client.site == 0 and set(client.scopes) <= set(ADMIN.scopes) and not client.api_keys:
         return
     site = await office.sites.find(client.site)
     if site is None:
@@ -136,6 +136,24 @@ async def add_client(client: Client, office: Office) -> str:
     return plain
 
 
+async def change_client(client_id: str, wanted: ClientChange, office: Office) -> None:
+    """Change a client's API keys and scopes; tokens that it has keep theirs until they expire or are revoked.
+
+    Raises `BadDocument`, `NotPossible`, `Away`.
+    """
+    while True:
+        client = await _known(client_id, office)
+        changed = replace(
+            client,
+            api_keys=client.api_keys if wanted.api_keys is None else wanted.api_keys,
+            scopes=client.scopes if wanted.scopes is None else wanted.scopes,
+        )
+        await _must_fit(changed, office)
+        if await office.clients.save(changed):
+            office.audit.note("client changed", who=office.who, where=office.where, client=client_id)
+            return
+
+
 async def add_secret(client_id: str, office: Office, *, grace_s: int | None) -> str:
     """Give a client one more secret; returns it. Those before it end after `grace_s`, if that is given.
 
@@ -168,7 +186,7 @@ async def _new_secret(client: Client | None, office: Office) -> tuple[str, Secre
 async def _known(client_id: str, office: Office) -> Client:
     client = await office.clients.find(client_id)
     if client is None:
-        raise NotPossible(f"there is no client {client_id}")
+        raise NoSuchClient("there is no such client")
     return client
 
 

@@ -4,7 +4,7 @@ import asyncio
 import getpass
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +16,13 @@ import typer
 from services.auth import office
 from services.auth.app import key_world, new_id, office_of
 from services.auth.domain import tenants
-from services.auth.domain.audience import ADMIN, SCOPES
-from services.auth.domain.client import Client, NotPossible
+from services.auth.domain.client import NotPossible
+from services.auth.domain.signing import SigningKey
 from services.auth.domain.site import ApiKeyTaken
 from services.auth.keyring import add_key
 from services.auth.office import Office
 from services.auth.settings import AuthSettings
-from services.auth.store import create_indexes
+from services.auth.store import MongoKeys, create_indexes
 from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.errors import Away
 from services.chassis.mongo import Mongo
@@ -31,6 +31,7 @@ from services.chassis.registry import Schemas
 from services.chassis.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 
 T = TypeVar("T")
+S = TypeVar("S", "OperatorSettings", AuthSettings)
 
 BROKERS_WITHIN_S = 15.0
 
@@ -78,14 +79,19 @@ async def _open_office() -> AsyncIterator[Office]:
 
 
 def _in_office(work: Callable[[Office], Awaitable[T]]) -> T:
-    """Run one command; what is not possible is told in a line."""
+    """Run one command on sites and clients."""
 
     async def run() -> T:
         async with _open_office() as opened:
             return await work(opened)
 
+    return _told(run())
+
+
+def _told(work: Coroutine[Any, Any, T]) -> T:
+    """Run one command; what is not possible is told in a line."""
     try:
-        return asyncio.run(run())
+        return asyncio.run(work)
     except (NotPossible, tenants.BadDocument, ApiKeyTaken, Away) as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from None
@@ -97,7 +103,10 @@ def _show(what: Any) -> None:
 
 @sites.command("add")
 def add_sites(
-    file: Annotated[Path, typer.Argument(help='JSON document: {"sites": [...]}, as for `init --tenants`.')],
+    file: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help='JSON document: {"sites": [...]}, as for `init --tenants`.'),
+    ],
 ) -> None:
     """Add sites, or change those that are there, and publish them."""
 
@@ -130,18 +139,24 @@ def add_client(
     api_key: Annotated[
         list[str] | None, typer.Option(help="A key of the site that the client may use; repeatable.")
     ] = None,
-    scope: Annotated[list[str] | None, typer.Option(help="A scope; repeatable. All by default.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope; repeatable. By default those of all APIs but stock:write.")
+    ] = None,
     client_id: Annotated[str | None, typer.Option(help="The client's id; drawn at random by default.")] = None,
 ) -> None:
     """Add a client and show its secret, once."""
-    strange = set(scope or ()) - {*SCOPES, *ADMIN.scopes}
-    if strange:
-        raise typer.BadParameter(f"there is no scope {min(strange)}")
-    client = Client(
-        client_id=client_id or new_id()[:16], site=site, api_keys=tuple(api_key or ()), scopes=tuple(scope or SCOPES)
-    )
-    secret = _in_office(lambda opened: office.add_client(client, opened))
-    _show({"clientId": client.client_id, "secret": secret})
+    wanted = {
+        "clientId": client_id or new_id()[:16],
+        "site": site,
+        "apiKeys": api_key or [],
+        "scopes": scope or [],
+    }
+
+    async def work(opened: Office) -> str:
+        return await office.add_client(tenants.read_client(json.dumps(wanted).encode()), opened)
+
+    secret = _in_office(work)
+    _show({"clientId": wanted["clientId"], "secret": secret})
 
 
 @clients.command("list")
@@ -158,6 +173,23 @@ def show_client(client_id: str) -> None:
         typer.echo(f"there is no client {client_id}", err=True)
         raise typer.Exit(1)
     _show(client_summary(found))
+
+
+@clients.command("change")
+def change_client(
+    client_id: str,
+    api_key: Annotated[list[str] | None, typer.Option(help="Its API keys from now on; repeatable.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="Its scopes from now on; repeatable.")] = None,
+    *,
+    no_scopes: Annotated[bool, typer.Option("--no-scopes", help="Take all scopes: it gets no more tokens.")] = False,
+) -> None:
+    """Change what a client may do. Tokens that it has keep their scopes: `revoke-tokens` ends them."""
+    wanted = {"apiKeys": api_key, "scopes": [] if no_scopes else scope}
+
+    async def work(opened: Office) -> None:
+        await office.change_client(client_id, tenants.read_change(json.dumps(wanted).encode()), opened)
+
+    _in_office(work)
 
 
 @clients.command("add-secret")
@@ -188,30 +220,25 @@ def revoke_tokens(client_id: str) -> None:
 @keys.command("list")
 def list_keys() -> None:
     """List the signing keys."""
-    _show(asyncio.run(_keys()))
+    _show([key_summary(key) for key in _told(_with_mongo(OperatorSettings, lambda _, mongo: MongoKeys(mongo).all()))])
 
 
 @keys.command("rotate")
 def rotate() -> None:
-    """Add the next signing key. It signs ten minutes from now, when every verifier knows it."""
-    added = asyncio.run(_rotate())
-    typer.echo("added" if added else "another key was added at the same time")
+    """Add the next signing key, and list all. It signs once every verifier has had the time to fetch it."""
+    _show([key_summary(key) for key in _told(_with_mongo(AuthSettings, _rotate))])
 
 
-async def _keys() -> list[dict[str, Any]]:
-    settings = load(AuthSettings)
+async def _rotate(settings: AuthSettings, mongo: Mongo) -> Sequence[SigningKey]:
+    world, _ = key_world(settings, mongo)
+    await add_key(replace(world, who=_who(), where=_where()))
+    return await world.keys.all()
+
+
+async def _with_mongo(declared: type[S], work: Callable[[S, Mongo], Awaitable[T]]) -> T:
+    settings = load(declared)
     mongo = Mongo.connect(settings)
     try:
-        kept = await key_world(settings, mongo)[0].keys.all()
-    finally:
-        await mongo.close()
-    return [key_summary(key) for key in kept]
-
-
-async def _rotate() -> bool:
-    settings = load(AuthSettings)
-    mongo = Mongo.connect(settings)
-    try:
-        return await add_key(replace(key_world(settings, mongo)[0], who=_who(), where=_where()))
+        return await work(settings, mongo)
     finally:
         await mongo.close()

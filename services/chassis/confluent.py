@@ -30,11 +30,10 @@ class Registry:
             raise ValueError("there is no schema registry")
         self._url = settings.schema_registry_url.rstrip("/")
         password = settings.schema_registry_password
-        self._auth = (
-            aiohttp.BasicAuth(settings.schema_registry_username, password.get_secret_value() if password else "")
-            if settings.schema_registry_username is not None
-            else None
-        )
+        self._headers = {"Content-Type": _CONTENT_TYPE, "Accept": f"{_CONTENT_TYPE}, application/json"}
+        if settings.schema_registry_username is not None:
+            secret = password.get_secret_value() if password else ""
+            self._headers["Authorization"] = aiohttp.encode_basic_auth(settings.schema_registry_username, secret)
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -76,11 +75,12 @@ class Registry:
 
     async def _call(self, method: str, path: str, schema: str | None) -> tuple[int, Mapping[str, Any]]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(auth=self._auth, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S))
+            self._session = aiohttp.ClientSession(
+                headers=self._headers, timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)
+            )
         data = None if schema is None else json.dumps({"schema": schema})
-        headers = {"Content-Type": _CONTENT_TYPE, "Accept": f"{_CONTENT_TYPE}, application/json"}
         try:
-            async with self._session.request(method, self._url + path, data=data, headers=headers) as answer:
+            async with self._session.request(method, self._url + path, data=data) as answer:
                 if answer.status >= 500 or answer.status in (401, 403, 429):
                     raise Away(_WHAT)
                 body = await answer.json(content_type=None)

@@ -6,21 +6,27 @@ import time
 import pycountry
 
 from services import topics
+from services.chassis.confluent import schemas_of
 from services.chassis.health import Health
+from services.chassis.idempotency import Idempotency
 from services.chassis.lifecycle import Service
+from services.chassis.mongo import Mongo
 from services.chassis.producer import Producer
 from services.chassis.ratelimit import RateLimit
-from services.chassis.registry import Schemas
 from services.chassis.revocations import Revocations
+from services.chassis.sharedlimit import SharedRateLimit
 from services.chassis.sites import Sites
 from services.chassis.table import Table
 from services.chassis.tokens import Verifier
 from services.chassis.web import Listener, application, operations
-from services.ingest.api import ImportApi
+from services.ingest.api import ImportApi, Manners
 from services.ingest.flow import World
 from services.ingest.publisher import KafkaPublisher
+from services.ingest.registry import RegistryApi
 from services.ingest.settings import Settings
+from services.ingest.store import MongoReplies
 from services.ingest.wire import Encoder
+from services.subjects import SUBJECTS_OF
 from services.values.time_uuids import time_uuid
 
 AUDIENCE = "omnichannel-api"
@@ -28,7 +34,7 @@ AUDIENCE = "omnichannel-api"
 
 async def compose(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = Schemas.load(settings.schemas_dir)
+    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
     sites = Sites(schemas["site"])
     sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id="ingest")
     revocations = Revocations(schemas["revocation"])
@@ -39,23 +45,33 @@ async def compose(settings: Settings) -> Service:
         audience=AUDIENCE,
         jwks_url=settings.auth_jwks_url,
         algorithm=settings.auth_algorithm,
+        refresh_s=settings.auth_jwks_refresh_s,
         is_revoked=revocations.is_revoked,
     )
+    url = settings.rate_limit_url
+    gate = SharedRateLimit(RateLimit(), url=url.get_secret_value() if url else None)
+    mongo = Mongo.connect(settings)
     world = World(
         publisher=KafkaPublisher(producer, Encoder(schemas)),
-        gate=RateLimit(),
+        gate=gate,
+        replies=MongoReplies(Idempotency(mongo, scope=AUDIENCE)),
         currencies=frozenset(currency.alpha_3 for currency in pycountry.currencies),
         strict_json=settings.strict_json,
         now_us=lambda: time.time_ns() // 1000,
         new_job_id=new_job_id,
     )
+    # A registry elsewhere has the last word; two that differ would help nobody.
+    registry = [] if settings.schema_registry_url else RegistryApi(schemas).routes()
     api = ImportApi(
         world=world,
         verifier=verifier,
         sites=sites,
-        accepted_status=settings.import_accepted_status,
-        body_timeout_s=settings.body_timeout_s,
-        require_gzip=settings.require_gzip,
+        manners=Manners(
+            accepted_status=settings.import_accepted_status,
+            body_timeout_s=settings.body_timeout_s,
+            require_gzip=settings.require_gzip,
+        ),
+        openapi=settings.schemas_dir / "openapi" / "omnichannel.yaml",
     )
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
@@ -71,7 +87,9 @@ async def compose(settings: Settings) -> Service:
             sites_table,
             revocations_table,
             verifier,
-            Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
+            gate,
+            mongo,
+            Listener(application([*api.routes(), *registry]), host=settings.http_host, port=settings.http_port),
         ),
     )
 

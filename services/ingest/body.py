@@ -6,12 +6,13 @@ from aiohttp import web
 
 from services.chassis.errors import Problem
 from services.ingest import metrics
-from services.ingest.domain.inflate import LARGEST, MAGIC, NotGzip, TooLarge, inflate
+from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE, MAGIC, NotGzip, TooLarge, inflate
 
-LARGEST_WIRE = 102_400
+ONLY_GZIP = {"Accept-Encoding": "gzip"}
 # curl says x-www-form-urlencoded whenever it is not told otherwise.
 _JSON_LIKE = frozenset(
     {
+        "",
         "application/json",
         "text/json",
         "application/octet-stream",
@@ -24,40 +25,43 @@ _JSON_LIKE = frozenset(
 async def read_body(request: web.Request, *, timeout_s: float, require_gzip: bool) -> bytes:
     """The inflated body; raises `Problem` for whatever is wrong with how it was sent."""
     _check_type(request)
-    declared = _check_encoding(request)
+    is_gzip = _is_gzip(request)
     wire = await _wire(request, timeout_s)
     metrics.WIRE_BYTES.observe(len(wire))
-    if declared == "gzip" or wire[:2] == MAGIC:
+    if is_gzip or wire[:2] == MAGIC:
         return _inflated(wire)
     if require_gzip and request.method == "POST":
-        raise Problem(415, "GZIP_REQUIRED", "send the body gzip-compressed", headers={"Accept-Encoding": "gzip"})
+        raise Problem(415, "GZIP_REQUIRED", "send the body gzip-compressed", headers=ONLY_GZIP)
     return wire
 
 
+async def expect_later(request: web.Request) -> None:
+    """Stands for aiohttp's own answer to `Expect`: who is refused by the first checks need not send the body."""
+    del request
+
+
 def _check_type(request: web.Request) -> None:
-    given = request.headers.get("Content-Type")
-    if given is None:
-        return
-    kind = given.partition(";")[0].strip().lower()
-    if kind and kind not in _JSON_LIKE and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "send JSON (Content-Type: application/json)")
+    for given in request.headers.getall("Content-Type", ()):
+        kind = given.partition(";")[0].strip().lower()
+        if kind not in _JSON_LIKE and not (kind.startswith("application/") and kind.endswith("+json")):
+            raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "send JSON (Content-Type: application/json)")
 
 
-def _check_encoding(request: web.Request) -> str:
-    given = request.headers.get("Content-Encoding", "").strip().lower()
-    if given not in ("", "identity", "gzip"):
-        raise Problem(
-            415,
-            "UNSUPPORTED_ENCODING",
-            "only gzip is understood as a content encoding",
-            headers={"Accept-Encoding": "gzip"},
-        )
-    return given
+def _is_gzip(request: web.Request) -> bool:
+    """Whether the body is declared to be gzip; raises `Problem` where it is declared to be anything unknown."""
+    given = ",".join(request.headers.getall("Content-Encoding", ())).lower()
+    codings = [coding for part in given.split(",") if (coding := part.strip()) not in ("", "identity")]
+    if codings not in ([], ["gzip"]):
+        raise Problem(415, "UNSUPPORTED_ENCODING", "only gzip is understood as a content encoding", headers=ONLY_GZIP)
+    return bool(codings)
 
 
 async def _wire(request: web.Request, timeout_s: float) -> bytes:
     if (request.content_length or 0) > LARGEST_WIRE:
         raise _too_large()
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
     parts: list[bytes] = []
     size = 0
     try:
@@ -71,7 +75,7 @@ async def _wire(request: web.Request, timeout_s: float) -> bytes:
         raise Problem(
             408, "BODY_TIMEOUT", f"the body was not complete after {timeout_s:g} s", headers={"Connection": "close"}
         ) from None
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large() -> Problem:

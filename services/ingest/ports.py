@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
+from services.chassis.idempotency import Reply, Turn
 from services.chassis.ratelimit import Decision
-from services.ingest.domain.accepted import Accepted
+from services.ingest.domain.accepted import Accepted, Submission
 
 
 class Publisher(Protocol):
@@ -17,6 +18,29 @@ class Publisher(Protocol):
 class Gate(Protocol):
     """Counts records against a site's limit."""
 
-    def take(self, key: str, *, limit: int, cost: int = 1) -> Decision:
+    async def take(self, key: str, *, limit: int, cost: int = 1) -> Decision:
         """Spend `cost` records if the last second can pay them; a cost of 0 asks whether anything is left."""
+        ...
+
+
+class Replies(Protocol):
+    """Remembers the answers to requests that carry an `Idempotency-Key`."""
+
+    async def begin(self, submission: Submission, job_id: str) -> Turn | Reply:
+        """The first answer, or the right to make it, with `job_id` or the id that an earlier attempt reserved.
+
+        Raises `Problem` for a key that cannot be used (now), `Away` if nobody knows.
+        """
+        ...
+
+    async def finish(self, turn: Turn, reply: Reply) -> None:
+        """Keep the answer, if that can be done."""
+        ...
+
+    async def pause(self, turn: Turn) -> None:
+        """The outcome is unknown: a retry may go on at once, with the same job."""
+        ...
+
+    async def forget(self, turn: Turn) -> None:
+        """The request was refused: the key is free again."""
         ...

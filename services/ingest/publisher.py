@@ -2,14 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
+from itertools import count
 
 from services import topics
 from services.chassis.producer import Headers, Outgoing, Producer, headers_of
+from services.ingest.convoy import Convoy
 from services.ingest.domain.accepted import Accepted
 from services.ingest.wire import Encoder
+from services.sales.batch import MOST_RECORDS
 
 TOPIC_OF = {"orders": topics.ORDERS_SUBMITTED.name, "returns": topics.RETURNS_SUBMITTED.name}
 JOBS = topics.JOBS_EVENTS.name
+
+_INDEXES = [("index", b"%d" % index) for index in range(MOST_RECORDS)]
 
 
 class KafkaPublisher:
@@ -18,6 +24,8 @@ class KafkaPublisher:
     def __init__(self, producer: Producer, encoder: Encoder) -> None:
         self._producer = producer
         self._encoder = encoder
+        self._turn = count()
+        self._convoys = {topic: Convoy(partial(self._carry, topic)) for topic in TOPIC_OF.values()}
 
     async def publish(self, accepted: Accepted) -> None:
         """Return when all in-sync replicas have the job and every accepted record; raises `Away` otherwise."""
@@ -37,7 +45,15 @@ class KafkaPublisher:
     async def _send_records(self, accepted: Accepted) -> None:
         topic = TOPIC_OF[accepted.header.type]
         records = self._records(accepted)
+        if len(records) == 1:
+            await self._convoys[topic].travel(records[0])
+            return
         partition = await self._producer.partition_of(topic, accepted.header.job_id.encode())
+        await self._producer.send_batch(topic, partition, records)
+
+    async def _carry(self, topic: str, records: Sequence[Outgoing]) -> None:
+        """Single records go wherever it is their turn: by their jobs they would not meet in a batch."""
+        partition = next(self._turn) % await self._producer.partitions(topic)
         await self._producer.send_batch(topic, partition, records)
 
     async def _open(self, accepted: Accepted) -> None:
@@ -56,6 +72,5 @@ class KafkaPublisher:
             }
         )
         return [
-            Outgoing(key, value, (*common, ("index", b"%d" % index)))
-            for index, key, value in self._encoder.records(accepted)
+            Outgoing(key, value, (*common, _INDEXES[index])) for index, key, value in self._encoder.records(accepted)
         ]

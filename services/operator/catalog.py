@@ -1,19 +1,28 @@
-"""Loads products into the catalogue from CSV: `site,productId,name`, with a header line."""
+"""Products into the catalogue, from CSV (`site,productId,name[,withdrawn]`) or from NDJSON with the same names."""
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from fastavro import schemaless_writer
+from msgspec import DecodeError, json
 
 from services import topics
 from services.chassis.producer import Outgoing, Producer
 from services.chassis.registry import Schema
 from services.sales.keys import key_of
+from services.values.identifiers import read_identifier
+from services.values.wrong import Wrong
 
-_LOT = 5_000
+TOPIC = topics.CATALOG_PRODUCTS.name
+_LOT = 10_000
+_NDJSON = frozenset({".ndjson", ".jsonl"})
+_YES = frozenset({"1", "true", "yes"})
+
+# Told how many products are sent, and how many bytes of the file are read.
+Progress = Callable[[int, int], None]
 
 
 class Product(NamedTuple):
@@ -22,42 +31,96 @@ class Product(NamedTuple):
     site: int
     product_id: str
     name: str | None
+    withdrawn: bool = False
 
 
-def read_products(path: Path) -> Iterator[Product]:
-    """The products of a file; raises ValueError with the line's number for one that cannot be read."""
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
+def read_products(file: BinaryIO, *, name: str) -> Iterator[Product]:
+    """The products of an open file; raises ValueError with the line's number for one that cannot be read.
+
+    `name` tells what the file is: NDJSON if it ends in .ndjson or .jsonl, CSV with a header line otherwise.
+    """
+    rows = _ndjson_rows(file) if Path(name).suffix in _NDJSON else _csv_rows(file)
+    try:
+        for number, row in rows:
             try:
-                yield Product(int(row["site"]), row["productId"].strip(), row.get("name") or None)
+                yield _product(row)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise ValueError(f"{path.name}, line {number}: site,productId,name is expected") from error
+                raise ValueError(f"{name}, line {number}: {_why(error)}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{name} is no text: {error}") from error
+
+
+def _csv_rows(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        yield from enumerate(csv.DictReader(text), start=2)
+    finally:
+        text.detach()
+
+
+def _ndjson_rows(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            try:
+                yield number, json.decode(line)
+            except DecodeError:
+                yield number, {}
+
+
+def _product(row: Mapping[str, Any]) -> Product:
+    product_id = read_identifier(row["productId"])
+    if isinstance(product_id, Wrong):
+        raise ValueError(f"productId {product_id.phrase}")  # noqa: TRY004 - the line is wrong
+    name = row.get("name") or None
+    if name is not None and not isinstance(name, str):
+        raise TypeError("name must be a text")
+    return Product(int(row["site"]), product_id, name, str(row.get("withdrawn") or "").lower() in _YES)
+
+
+def _why(error: Exception) -> str:
+    return "site,productId,name is expected" if isinstance(error, KeyError | AttributeError) else str(error)
 
 
 async def load(
-    path: Path, *, producer: Producer, schema: Schema, progress: Callable[[int], None] = lambda _count: None
+    path: Path, *, producer: Producer, schema: Schema, progress: Progress = lambda _sent, _read: None
 ) -> int:
     """Publish every product of the file and return how many; raises `Away` or ValueError."""
+    with path.open("rb") as file:
+        products = read_products(file, name=path.name)
+        return await publish(
+            (outgoing(product, schema) for product in products),
+            producer=producer,
+            progress=lambda sent: progress(sent, file.tell()),
+        )
+
+
+async def publish(
+    records: Iterable[Outgoing], *, producer: Producer, progress: Callable[[int], None] = lambda _sent: None
+) -> int:
+    """Send records in lots and return how many; raises `Away`."""
     count = 0
     lot: list[Outgoing] = []
-    for product in read_products(path):
-        lot.append(_outgoing(product, schema))
+    for record in records:
+        lot.append(record)
         if len(lot) >= _LOT:
-            await producer.send_by_key(topics.CATALOG_PRODUCTS.name, lot)
+            await producer.send_by_key(TOPIC, lot)
             count += len(lot)
             progress(count)
             lot.clear()
     if lot:
-        await producer.send_by_key(topics.CATALOG_PRODUCTS.name, lot)
-        count += len(lot)
-        progress(count)
-    return count
+        await producer.send_by_key(TOPIC, lot)
+        progress(count + len(lot))
+    return count + len(lot)
 
 
-def _outgoing(product: Product, schema: Schema) -> Outgoing:
+def outgoing(product: Product, schema: Schema) -> Outgoing:
+    """A product as the catalogue has it."""
+    key = key_of(product.site, product.product_id)
+    if product.withdrawn:
+        return Outgoing(key, None)
     body = io.BytesIO()
     body.write(schema.prefix)
     schemaless_writer(
         body, schema.parsed, {"site": product.site, "productId": product.product_id, "name": product.name}, strict=True
     )
-    return Outgoing(key_of(product.site, product.product_id), body.getvalue())
+    return Outgoing(key, body.getvalue())

@@ -1,27 +1,32 @@
 """The operator's commands about topics, the catalogue, generated documents, and a first set-up of all of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from services.chassis.errors import Away
+from services.chassis import table as compacted
 from services.chassis.producer import Producer
 from services.chassis.registry import Schemas
 from services.chassis.settings import REPOSITORY, load
 from services.operator import catalog as catalogue
 from services.operator import documents
 from services.operator import topics as topic_admin
+from services.operator.graph import mermaid
+from services.operator.keeping import Keeper
+from services.operator.running import producing, schemas, told
 from services.operator.settings import OperatorSettings
 from services.topics import CATALOG_PRODUCTS, TOPICS
 
-BROKERS_WITHIN_S = 30.0
+CATALOGUE_WITHIN_S = 600.0
+PRODUCT = CATALOG_PRODUCTS.schema or ""
+FORMATS = "CSV with a header line (site,productId,name[,withdrawn]), or NDJSON of the same names"
 
 topics = typer.Typer(no_args_is_help=True, help="Kafka topics: what is there, and creating what is missing.")
 catalog = typer.Typer(no_args_is_help=True, help="The catalogue of products.")
@@ -30,37 +35,17 @@ docs = typer.Typer(no_args_is_help=True, help="Documents that are written from t
 LoadTenants = Callable[[bytes, OperatorSettings, Producer, Schemas], Awaitable[None]]
 
 
-def told(work: Coroutine[Any, Any, None]) -> None:
-    """Run one command; what is not possible is told in a line."""
-    try:
-        asyncio.run(work)
-    except (Away, ValueError, OSError) as reason:
-        typer.echo(str(reason), err=True)
-        raise typer.Exit(1) from None
-
-
-@asynccontextmanager
-async def _producing(settings: OperatorSettings) -> AsyncIterator[Producer]:
-    producer = Producer(settings, client_id="operator")
-    await producer.start()
-    try:
-        await producer.wait_ready(BROKERS_WITHIN_S)
-        yield producer
-    finally:
-        await producer.stop()
-
-
 async def set_up(tenants: bytes | None, products: Path | None, load_tenants: LoadTenants) -> None:
     """Create topics, load tenants and products: everything that services expect to find."""
     settings = load(OperatorSettings)
-    schemas = Schemas.load(settings.schemas_dir)
+    known = await schemas(settings)
     created = await topic_admin.create(TOPICS, settings)
     typer.echo(f"{len(created)} topics created")
-    async with _producing(settings) as producer:
+    async with producing(settings) as producer:
         if tenants is not None:
-            await load_tenants(tenants, settings, producer, schemas)
+            await load_tenants(tenants, settings, producer, known)
         if products is not None:
-            count = await catalogue.load(products, producer=producer, schema=schemas[CATALOG_PRODUCTS.schema or ""])
+            count = await catalogue.load(products, producer=producer, schema=known[PRODUCT])
             typer.echo(f"{count} products loaded")
 
 
@@ -91,25 +76,79 @@ def create() -> None:
     told(work())
 
 
+@topics.command("graph")
+def graph() -> None:
+    """Draw who writes and who reads which topic, in Mermaid's language."""
+    typer.echo(mermaid(TOPICS), nl=False)
+
+
+File = Annotated[Path, typer.Argument(help=f"{FORMATS}.", exists=True, dir_okay=False)]
+
+
 @catalog.command("load")
-def load_catalogue(
-    file: Annotated[Path, typer.Argument(help="CSV with a header line: site,productId,name.", exists=True)],
-) -> None:
-    """Add the products of a file to the catalogue."""
+def load_catalogue(file: File) -> None:
+    """Add the products of a file to the catalogue; those that it calls withdrawn are withdrawn."""
     told(_load_catalogue(file))
 
 
 async def _load_catalogue(file: Path) -> None:
     settings = load(OperatorSettings)
-    schema = Schemas.load(settings.schemas_dir)[CATALOG_PRODUCTS.schema or ""]
-    total = sum(1 for _ in catalogue.read_products(file))
-    async with _producing(settings) as producer:
+    schema = (await schemas(settings))[PRODUCT]
+    async with producing(settings) as producer:
         with Progress(disable=not Console().is_terminal, transient=True) as bar:
-            task = bar.add_task("products", total=total)
+            task = bar.add_task("products", total=file.stat().st_size)  # noqa: ASYNC240 - nobody else waits
             count = await catalogue.load(
-                file, producer=producer, schema=schema, progress=lambda done: bar.update(task, completed=done)
+                file,
+                producer=producer,
+                schema=schema,
+                progress=lambda sent, read: bar.update(task, completed=read, description=f"{sent} products"),
             )
     typer.echo(f"{count} products loaded")
+
+
+@catalog.command("watch")
+def watch_catalogue(
+    file: File,
+    every_s: Annotated[float, typer.Option("--every", min=0.05, help="Seconds between two looks at the file.")] = 0.5,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Bring the catalogue into line, and end.")] = False,
+) -> None:
+    """Keep the catalogue of the file's sites as the file is, until interrupted: what is gone from it is withdrawn."""
+    with suppress(KeyboardInterrupt):
+        told(_watch_catalogue(file, every_s, once=once))
+
+
+async def _watch_catalogue(file: Path, every_s: float, *, once: bool) -> None:
+    settings = load(OperatorSettings)
+    keeper = Keeper((await schemas(settings))[PRODUCT])
+    held = compacted.Table(settings, CATALOG_PRODUCTS.name, keeper.apply, client_id="operator")
+    await held.start()
+    try:
+        await held.wait_ready(CATALOGUE_WITHIN_S)
+    finally:
+        await held.stop()
+    async with producing(settings) as producer:
+        seen = None
+        while True:
+            state = file.stat()  # noqa: ASYNC240 - nobody else waits
+            if (now := (state.st_mtime_ns, state.st_size, state.st_ino)) != seen:
+                seen = now
+                await _keep(keeper, file, producer, once=once)
+            if once:
+                return
+            await asyncio.sleep(every_s)
+
+
+async def _keep(keeper: Keeper, file: Path, producer: Producer, *, once: bool) -> None:
+    try:
+        changes = await keeper.keep(file, producer)
+    except ValueError as error:
+        if once:
+            raise
+        # Whoever writes the file may not be done yet; it is looked at again once it changes.
+        typer.echo(str(error), err=True)
+        return
+    typer.echo(f"{changes.published} published, {changes.withdrawn} withdrawn")
 
 
 @docs.command("write")

@@ -1,4 +1,4 @@
-"""Documents that are written from declarations: settings, metrics, topics."""
+"""Documents that are written from declarations: settings, metrics, topics, and manifests that follow from them."""
 
 import importlib
 import pkgutil
@@ -11,6 +11,7 @@ import services
 from services.chassis import metrics
 from services.chassis.settings import REPOSITORY, ServiceSettings
 from services.chassis.topic import Topic
+from services.operator.manifests import manifests
 from services.topics import TOPICS
 
 DIRECTORY = REPOSITORY / "docs"
@@ -24,6 +25,7 @@ def documents() -> Mapping[Path, str]:
         DIRECTORY / "configuration.md": _configuration(),
         DIRECTORY / "metrics.md": _metrics(metrics.DECLARED.values()),
         DIRECTORY / "topics.md": _topics(TOPICS),
+        **manifests(),
     }
 
 

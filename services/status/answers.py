@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import web
 
 from services.chassis.errors import Problem
+from services.chassis.paging import pagination
 from services.status.domain.job import Job
 from services.status.domain.report import job_object, summary_of
-from services.status.query import PAGE_NAMES
 
 NDJSON = "application/x-ndjson"
 
@@ -31,19 +30,6 @@ def summary_body(job: Job, *, show_all: bool, rows: int) -> bytes:
 def jobs_body(jobs: Sequence[Job], rows: int, token: str | None) -> bytes:
     """A page of the list of jobs."""
     return _encode({"pagination": pagination(rows, len(jobs), token), "result": [job_object(job) for job in jobs]})
-
-
-def pagination(rows: int, count: int, token: str | None) -> dict[str, Any]:
-    """The `pagination` object."""
-    return {"rows": rows, "count": count, "nextPageToken": token}
-
-
-def next_link(request: web.Request, token: str | None) -> dict[str, str]:
-    """Where the next page is, as a header."""
-    if token is None:
-        return {}
-    kept = [(name, value) for name, value in request.query.items() if name not in PAGE_NAMES]
-    return {"Link": f'<{request.rel_url.raw_path}?{urlencode([*kept, ("page", token)])}>; rel="next"'}
 
 
 def events_tag(job: Job) -> str:

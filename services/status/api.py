@@ -7,6 +7,8 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from services.chassis.errors import Forbidden, Problem
+from services.chassis.logs import bind
+from services.chassis.paging import next_link, page_of, pagination
 from services.chassis.ratelimit import RateLimit
 from services.chassis.sites import Site, Sites
 from services.chassis.tokens import Token, Verifier, bearer
@@ -17,10 +19,8 @@ from services.status.answers import (
     body_of,
     events_tag,
     jobs_body,
-    next_link,
     no_such_job,
     not_modified,
-    pagination,
     records_tag,
     summary_body,
 )
@@ -115,7 +115,7 @@ class StatusApi:
         """A job's records with one outcome."""
         key = await self._key(request)
         rows, outcome = query.rows_of(request.query), query.outcome_of(request.query)
-        given, bound = query.page_of(request.query), for_records(key, outcome)
+        given, bound = page_of(request.query), for_records(key, outcome)
         low = self._tokens.lap(bound, given).low.record if given is not None else 0
         standing = await known(key, self._world, texts=RECORDS)
         if standing is None:
@@ -150,7 +150,7 @@ class StatusApi:
             from_us=query.instant_of(asked, "from"),
             to_us=query.instant_of(asked, "to"),
         )
-        bound, given = for_jobs(listing), query.page_of(asked)
+        bound, given = for_jobs(listing), page_of(asked)
         if given is not None:
             listing = replace(listing, after=self._tokens.place(bound, given))
         found = await self._world.jobs.listed(listing)
@@ -166,7 +166,7 @@ class StatusApi:
     def _wish(self, request: web.Request, key: Key) -> Wish:
         asked = request.query
         rows, show_all, descending = query.rows_of(asked), query.show_all_of(asked), query.descending_of(asked)
-        given = query.page_of(asked)
+        given = page_of(asked)
         if given is None:
             return Wish(rows, show_all, descending, Lap(START))
         bound = for_events(key, show_all=show_all, descending=descending)
@@ -177,6 +177,7 @@ class StatusApi:
         job_id = job_id_of(request.match_info["jobId"])
         if job_id is None:
             raise no_such_job()
+        bind(jobId=job_id)
         return Key(site.site, job_id)
 
     async def _site(self, request: web.Request) -> Site:

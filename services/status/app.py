@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 from services import topics
+from services.chassis.confluent import schemas_of
 from services.chassis.consumer import Consumer
 from services.chassis.deadletter import DeadLetters
 from services.chassis.errors import Away
@@ -14,7 +15,7 @@ from services.chassis.logs import logger
 from services.chassis.mongo import Mongo
 from services.chassis.producer import Producer
 from services.chassis.ratelimit import RateLimit
-from services.chassis.registry import Schemas
+from services.chassis.revocations import Revocations
 from services.chassis.sites import Sites
 from services.chassis.table import Table
 from services.chassis.tokens import Verifier
@@ -22,16 +23,19 @@ from services.chassis.web import Listener, application, operations
 from services.status import flow, reading
 from services.status.api import StatusApi
 from services.status.bell import HandBell
+from services.status.census import Census
 from services.status.origins import SiteOrigins
 from services.status.pages import PageTokens
 from services.status.settings import Settings
 from services.status.store import MongoJobs
+from services.status.watch import ChangeWatch
 from services.status.wire import EventReader
 from services.status.worker import Worker
+from services.subjects import SUBJECTS_OF
 
 AUDIENCE = "common-status"
 GROUP = "status"
-POLL_TIMEOUT_MS = 25
+POLL_TIMEOUT_MS = 50
 
 _LOG = logger(__name__)
 
@@ -66,7 +70,7 @@ class Preparation:
 
 async def compose(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = Schemas.load(settings.schemas_dir)
+    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
     # Every write is conditional and repeated by its caller; the driver's own retries would cost twice the time.
     mongo = Mongo.connect(settings, retry_writes=False)
     jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
@@ -74,13 +78,18 @@ async def compose(settings: Settings) -> Service:
     producer = Producer(settings, client_id=GROUP)
     sites = Sites(schemas["site"])
     sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id=GROUP)
+    revocations = Revocations(schemas["revocation"])
+    revocations_table = Table(settings, topics.AUTH_REVOCATIONS.name, revocations.apply, client_id=GROUP)
     verifier = Verifier(
         issuer=settings.auth_issuer,
         audience=AUDIENCE,
         jwks_url=settings.auth_jwks_url,
         algorithm=settings.auth_algorithm,
+        refresh_s=settings.auth_jwks_refresh_s,
+        is_revoked=revocations.is_revoked,
     )
     bell = HandBell(most=settings.status_most_waiters)
+    watch = ChangeWatch(mongo, bell, clock_s=time.monotonic)
     world = flow.World(jobs=jobs, origins=SiteOrigins(sites), bell=bell, now_us=now_us)
     worker = Worker(
         world,
@@ -111,6 +120,7 @@ async def compose(settings: Settings) -> Service:
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
     health.ready_when("sites", lambda: sites_table.ready)
+    health.ready_when("revocations", lambda: revocations_table.ready)
     health.ready_when("mongodb", lambda: preparation.is_done)
     health.ready_when("keys", lambda: verifier.ready)
     health.live_while("consumer", lambda: consumer.alive)
@@ -121,10 +131,13 @@ async def compose(settings: Settings) -> Service:
             operations(health, host=settings.operations_host, port=settings.operations_port),
             mongo,
             preparation,
+            watch,
             producer,
             sites_table,
+            revocations_table,
             verifier,
             consumer,
+            Census(jobs.open_jobs),
             Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
         ),
     )

@@ -1,7 +1,7 @@
 """Wakes requests that wait for a job, as soon as it is written."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from services.status import metrics
@@ -36,6 +36,8 @@ class HandBell:
         self._most = most
         self._turns: dict[Key, set[Turn]] = {}
         self._count = 0
+        # Set by whoever brings news from elsewhere: it must be listening before the job is looked at.
+        self.before_waiting: Callable[[], Awaitable[None]] | None = None
 
     @property
     def is_waited_for(self) -> bool:
@@ -65,6 +67,8 @@ class HandBell:
         self._count += 1
         metrics.WAITERS.set(self._count)
         try:
+            if self.before_waiting is not None:
+                await self.before_waiting()
             yield turn
         finally:
             self._count -= 1

@@ -1,5 +1,6 @@
 """From events of jobs to what readers are shown."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,17 @@ from services.status.domain.block import Block, absorb, empty_block
 from services.status.domain.chunks import SIZE, by_chunk, is_large, size_of
 from services.status.domain.facts import JobEvent, Key
 from services.status.domain.fold import Dated, News, fold
-from services.status.domain.job import Change, ChunkChange, Job, advanced, begun, guessed, published
+from services.status.domain.job import Change, ChunkChange, Job, State, advanced, begun, guessed, published
 from services.status.domain.profile import Profile
 from services.status.ports import Bell, Origins, Writing
 
 # Every round that loses means that another writer won; so many in a row mean that something is wrong.
 MOST_ROUNDS = 50
+
+# So many jobs are sent to the store while the next are being prepared.
+SLICE = 200
+
+_ENDED = {state: metrics.JOBS_ENDED.labels(state.value) for state in State}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,22 +50,43 @@ async def record(events: Iterable[JobEvent], world: World) -> None:
 
 
 async def _write_unread(news: Sequence[News], world: World) -> list[News]:
-    """Write what is probably right without reading: a job that opens is new, one that does not is just opened."""
-    changes = [_unread(item, world) for item in news]
-    lost = await _write(changes, world)
-    return [item for item in news if item.key in lost]
+    """Write what is probably right without reading: a job that opens is new, one that does not is just opened.
+
+    Returns what was not written.
+    """
+    writing: list[asyncio.Task[frozenset[Key]]] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            for start in range(0, len(news), SLICE):
+                if any(task.done() and len(task.result()) > SLICE // 2 for task in writing):
+                    # Most of it is known already: events come again, and guessing costs more than reading.
+                    break
+                changes = [_unread(item, world) for item in news[start : start + SLICE]]
+                writing.append(group.create_task(_write(changes, world)))
+                # The store works on this slice while we prepare the next one.
+                await asyncio.sleep(0)
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    lost = frozenset().union(*(task.result() for task in writing))
+    tried = len(writing) * SLICE
+    return [item for item in news[:tried] if item.key in lost] + list(news[tried:])
 
 
 async def _write(changes: Iterable[Change | None], world: World) -> frozenset[Key]:
     """Write what there is to write; returns what may not have been written."""
     found = [change for change in changes if change is not None]
     lost = await world.jobs.write(found) if found else frozenset()
-    for change in found:
+    _measure(found, lost, world.now_us())
+    return lost
+
+
+def _measure(changes: Iterable[Change], lost: frozenset[Key], now_us: int) -> None:
+    """Count the jobs that these writes have ended."""
+    for change in changes:
         job = change.job
         if job.is_terminal and job.shown == job.version and job.key not in lost:
-            metrics.JOBS_ENDED.labels(job.state.value).inc()
-            metrics.END_TO_END.observe(max(world.now_us() - job.profile.header.created_us, 0) / 1_000_000)
-    return lost
+            _ENDED[job.state].inc()
+            metrics.END_TO_END.observe(max(now_us - job.profile.header.created_us, 0) / 1_000_000)
 
 
 def _unread(news: News, world: World) -> Change | None:

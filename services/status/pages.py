@@ -1,62 +1,38 @@
-"""Page tokens: opaque and signed, good for one job, one filter and one direction.
+"""Page tokens: each is good for one job, one filter and one direction."""
 
-They hold positions, never rights: whoever shows one still needs a token of their own for the site.
-"""
-
-import hashlib
 from typing import Any
 
-from itsdangerous import BadData, URLSafeSerializer
-
-from services.chassis.errors import Problem
+from services.chassis.paging import Bound, SignedPlaces, bad_token
 from services.status.domain.cursor import Lap, Position
 from services.status.domain.facts import Key
 from services.status.domain.listing import Listing, Place
-
-Bound = list[str | int | bool | None]
 
 
 class PageTokens:
     """Makes and reads page tokens. Reading raises a 400 on what was not made here for the same purpose."""
 
     def __init__(self, secret: str) -> None:
-        self._serializer = URLSafeSerializer(
-            secret, salt="status.page", signer_kwargs={"digest_method": hashlib.sha256}
-        )
+        self._places = SignedPlaces(secret, salt="status.page")
 
     def of_lap(self, bound: Bound, rest: Lap) -> str:
         """A token that goes on with the rest."""
-        return self._made(bound, [rest.low, rest.high, rest.top])
+        return self._places.made(bound, [rest.low, rest.high, rest.top])
 
     def lap(self, bound: Bound, token: str) -> Lap:
         """What a token goes on with."""
-        low, high, top = (_position(part) for part in self._read(bound, token, parts=3))
+        low, high, top = (_position(part) for part in self._places.read(bound, token, parts=3))
         if low is None:
-            raise _bad_token()
+            raise bad_token()
         return Lap(low, high, top)
 
     def of_place(self, bound: Bound, place: Place) -> str:
         """A token that goes on after this job."""
-        return self._made(bound, list(place))
+        return self._places.made(bound, place)
 
     def place(self, bound: Bound, token: str) -> Place:
         """The job after which a token goes on."""
-        created_us, job_id = self._read(bound, token, parts=2)
+        created_us, job_id = self._places.read(bound, token, parts=2)
         return Place(created_us, job_id)
-
-    def _made(self, bound: Bound, where: list[Any]) -> str:
-        made: str | bytes = self._serializer.dumps([bound, where])
-        return made if isinstance(made, str) else made.decode()
-
-    def _read(self, bound: Bound, token: str, *, parts: int) -> list[Any]:
-        try:
-            read: Any = self._serializer.loads(token)
-        except BadData:
-            raise _bad_token() from None
-        if read[0] != bound or len(read[1]) != parts:
-            raise _bad_token()
-        where: list[Any] = read[1]
-        return where
 
 
 def for_events(key: Key, *, show_all: bool, descending: bool) -> Bound:
@@ -77,7 +53,3 @@ def for_jobs(listing: Listing) -> Bound:
 
 def _position(part: Any) -> Position | None:
     return None if part is None else Position(*part)
-
-
-def _bad_token() -> Problem:
-    return Problem(400, "INVALID_PAGE_TOKEN", "the page token was not issued for this call")

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from multidict import MultiMapping
 
+from services.chassis import paging
 from services.chassis.errors import Problem
 from services.status.domain.job import State
 from services.status.domain.listing import DEFAULT_ROWS as LISTED_ROWS
@@ -20,26 +21,20 @@ Query = MultiMapping[str]
 
 MOST_ROWS = 10_000
 LONGEST_WAIT_S = 30
-PAGE_NAMES = ("page", "pageToken", "nextPageToken")
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE)
 _Choice = TypeVar("_Choice")
 
 
-def rows_of(query: Query, *, default: int = DEFAULT_ROWS) -> int:
-    """How many rows a page may have."""
-    given = query.get("rows")
-    if given is None:
-        return default
-    if not (given.isascii() and given.isdecimal() and len(given) <= 6 and 1 <= int(given) <= MOST_ROWS):
-        raise Problem(400, "INVALID_ROWS", f"rows is a whole number from 1 to {MOST_ROWS}")
-    return int(given)
+def rows_of(query: Query) -> int:
+    """How many events or records a page may have."""
+    return paging.rows_of(query, default=DEFAULT_ROWS, most=MOST_ROWS)
 
 
 def listed_rows_of(query: Query) -> int:
-    """The same for the list of jobs."""
-    return rows_of(query, default=LISTED_ROWS)
+    """How many jobs a page of the list may have."""
+    return paging.rows_of(query, default=LISTED_ROWS, most=MOST_ROWS)
 
 
 def show_all_of(query: Query) -> bool:
@@ -52,17 +47,9 @@ def descending_of(query: Query) -> bool:
     return _choice(query, "order", {"asc": False, "desc": True}, "INVALID_ORDER") or False
 
 
-def page_of(query: Query) -> str | None:
-    """The page token, by whichever of its names."""
-    given = {query[name] for name in PAGE_NAMES if name in query}
-    if len(given) > 1:
-        raise Problem(400, "INVALID_PAGE_TOKEN", "the page token was sent twice, and not the same")
-    return given.pop() if given else None
-
-
 def is_paged(query: Query) -> bool:
     """Whether the caller speaks of pages."""
-    return any(name in query for name in ("rows", "showAll", *PAGE_NAMES))
+    return any(name in query for name in ("rows", "showAll", *paging.PAGE_NAMES))
 
 
 def outcome_of(query: Query) -> str:

@@ -5,8 +5,9 @@ every filter of the list: a query names all wanted kinds, and MongoDB merges the
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import UpdateOne
@@ -17,7 +18,7 @@ from services.chassis.mongo import Mongo, answering, duplicates, expire_after
 from services.status import wire
 from services.status.domain.block import Block
 from services.status.domain.facts import Key
-from services.status.domain.job import Change, ChunkChange, Job, Standing
+from services.status.domain.job import Change, ChunkChange, Job, Standing, State
 from services.status.domain.listing import Listing
 from services.status.domain.texts import NO_TEXTS, Texts
 
@@ -108,6 +109,21 @@ class MongoJobs:
                 .to_list(None)
             )
         return [wire.job_of(document) for document in found]
+
+    async def open_jobs(self) -> dict[State, int]:
+        """How many jobs there are in each state that is not final; raises `Away`."""
+        found = await self._mongo.aggregate(
+            self._jobs,
+            # The index of open jobs is by time of writing: without a word about it it would not be used.
+            [
+                {"$match": {"open": True, "written": {"$gt": datetime.fromtimestamp(0, UTC)}}},
+                {"$group": {"_id": "$kind", "jobs": {"$sum": 1}}},
+            ],
+        )
+        counts: Counter[State] = Counter()
+        for group in found:
+            counts[wire.state_of(group["_id"])] += group["jobs"]
+        return dict(counts)
 
     async def _find_chunks(
         self, collection: Any, job: Job, numbers: Sequence[int], fields: dict[str, int]

@@ -23,7 +23,7 @@ from services.status.domain.facts import (
     Opened,
     Run,
 )
-from services.status.domain.job import Change, ChunkChange, Job, Standing
+from services.status.domain.job import Change, ChunkChange, Job, Standing, State
 from services.status.domain.letters import places
 from services.status.domain.profile import Origin, Profile
 from services.values.instants import EARLIEST_US, LATEST_US
@@ -130,6 +130,11 @@ def kind_of(job: Job) -> str:
 def kind(state: str, type_: str, mode: str) -> str:
     """State, type and mode as one value."""
     return f"{state}/{type_}/{mode}"
+
+
+def state_of(kind: str) -> State:
+    """The state that such a value begins with."""
+    return State(kind.partition("/")[0])
 
 
 def job_document(change: Change, written: datetime) -> Document:

@@ -1,9 +1,10 @@
 """Kafka's face of status: polls in, committable offsets out."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import TopicPartition
 from msgspec import Struct
 
 from services.chassis.consumer import Offsets, Poll
@@ -69,6 +70,8 @@ class Worker:
         ready, held = self._sorted()
         if ready:
             await record(ready, self._world)
+            for kind, count in Counter(type(event.fact) for event in ready).items():
+                _COUNTED[kind].inc(count)
         self._held = held
         return self._committable()
 
@@ -88,7 +91,7 @@ class Worker:
             held = self._held.setdefault(place, {})
             for one in records:
                 try:
-                    event = self._read(one)
+                    event = self._reader.read(one.value)
                 except Malformed as malformed:
                     letters.append(DeadLetter(one, malformed.reason, malformed.detail))
                 else:
@@ -96,11 +99,6 @@ class Worker:
                     held[one.offset] = Held(now_s, event)
             self._ends[place] = records[-1].offset + 1
         return letters
-
-    def _read(self, one: ConsumerRecord) -> JobEvent:
-        event = self._reader.read(one.value)
-        _COUNTED[type(event.fact)].inc()
-        return event
 
     def _sorted(self) -> tuple[list[JobEvent], dict[TopicPartition, dict[int, Held]]]:
         """What is to be written now, in order, and what stays."""

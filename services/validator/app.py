@@ -5,14 +5,16 @@ import time
 import pycountry
 
 from services import topics
+from services.chassis.brake import Brake
+from services.chassis.confluent import Registry, schemas_of
 from services.chassis.consumer import Consumer
 from services.chassis.deadletter import DeadLetters
 from services.chassis.health import Health
 from services.chassis.lifecycle import Service
 from services.chassis.producer import Producer
-from services.chassis.registry import Schemas
 from services.chassis.table import Table
 from services.chassis.web import operations
+from services.subjects import SUBJECTS_OF
 from services.validator.catalogue import CatalogueTable
 from services.validator.flow import World
 from services.validator.publisher import KafkaPublisher
@@ -23,25 +25,33 @@ from services.validator.worker import KINDS, Worker
 
 async def compose(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = Schemas.load(settings.schemas_dir)
+    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
+    registry = Registry(settings) if settings.schema_registry_url else None
     catalogue = CatalogueTable()
     catalogue_table = Table(settings, topics.CATALOG_PRODUCTS.name, catalogue.apply, client_id="validator")
     # Nothing waits behind a batch that could join it, so lingering would only cost time.
     producer = Producer(settings, client_id="validator", linger_ms=0)
+    brake = Brake(
+        most_in_row=settings.dead_letters_in_row,
+        window=settings.dead_letters_window,
+        share=settings.dead_letters_share,
+    )
     world = World(
-        reader=WireReader(schemas),
+        reader=WireReader(schemas, registry),
         catalogue=catalogue,
         publisher=KafkaPublisher(producer, Encoder(schemas), DeadLetters(producer, group=settings.validator_group)),
+        brake=brake,
         currencies=frozenset(currency.alpha_3 for currency in pycountry.currencies),
         largest_job=settings.largest_job,
         now_us=lambda: time.time_ns() // 1000,
     )
     consumer = Consumer(
         settings,
-        Worker(world),
+        Worker(world, brake),
         group=settings.validator_group,
         topics=list(KINDS),
         client_id="validator",
+        stopped=lambda: brake.stopped,
         # Without the catalogue every record would be rejected.
         may_begin=lambda: catalogue_table.ready and producer.ready,
     )
@@ -55,6 +65,7 @@ async def compose(settings: Settings) -> Service:
         health=health,
         parts=(
             operations(health, host=settings.operations_host, port=settings.operations_port),
+            *([registry] if registry else []),
             producer,
             catalogue_table,
             consumer,

@@ -1,15 +1,20 @@
 """From submitted records to verdicts that others can rely on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from services.sales.records import JobHeader
+from services.chassis.logs import logger, visible
+from services.sales.records import Record
 from services.validator import metrics
 from services.validator.domain.job_headers import job_named_by
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict, ill_placed, verdict
-from services.validator.ports import Catalogue, Publisher, Reader
+from services.validator.ports import Brake, Catalogue, Place, Publisher, Reader
+
+_LOG = logger(__name__)
+
+Counts = dict[tuple[str, str], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,29 +24,37 @@ class World:
     reader: Reader
     catalogue: Catalogue
     publisher: Publisher
+    brake: Brake
     currencies: AbstractSet[str]
     largest_job: int
     now_us: Callable[[], int]
 
 
-async def judge(submitted: Sequence[Submitted], world: World) -> None:
-    """Judge records, those of a partition in their order, and publish what came of them.
+async def judge(submitted: Mapping[Place, Sequence[Submitted]], world: World) -> Mapping[Place, int]:
+    """Judge the records of each partition, in their order, and publish what came of them.
 
-    Returns once every verdict is acknowledged, so the caller may commit. Raises `Away` when Kafka did not take them;
-    judging the same records again is harmless (`docs/delivery.md`).
+    Returns how many of each partition's records are done with: all, unless the brake stopped it. Every verdict is
+    acknowledged then, so the caller may commit. Raises `Away` when Kafka did not take them, or when what is needed to
+    read them is away; judging the same records again is harmless (`docs/delivery.md`).
     """
     at_us = world.now_us()
-    verdicts = [_verdict(item, world, at_us) for item in submitted]
+    await world.reader.prepare(submitted.values())
+    judged = {place: [_verdict(item, world, at_us) for item in items] for place, items in submitted.items()}
+    admitted = {place: _admitted(place, verdicts, world) for place, verdicts in judged.items()}
+    verdicts = [item for place, items in judged.items() for item in items[: admitted[place]]]
     await world.publisher.publish(verdicts, at_us=at_us)
+    for place, items in judged.items():
+        world.brake.handled(place, len(items), _dead(items))
     _count(verdicts)
+    return admitted
 
 
 def _verdict(submitted: Submitted, world: World, at_us: int) -> Verdict:
     record = world.reader.read(submitted)
     if isinstance(record, Unreadable):
-        return _unprocessable(submitted, record, world)
-    if wrong := ill_placed(record.job, kind=submitted.kind, largest_job=world.largest_job):
-        return Unprocessable(submitted, wrong.reason, wrong.detail)
+        return _unprocessable(submitted, record, None, world, at_us)
+    if wrong := ill_placed(record.job, kind=submitted.kind, largest_job=world.largest_job, now_us=at_us):
+        return _unprocessable(submitted, wrong, record, world, at_us)
     return verdict(
         submitted,
         record,
@@ -51,16 +64,39 @@ def _verdict(submitted: Submitted, world: World, at_us: int) -> Verdict:
     )
 
 
-def _unprocessable(submitted: Submitted, why: Unreadable, world: World) -> Unprocessable:
-    named: tuple[JobHeader, int] | None = job_named_by(submitted, largest_job=world.largest_job)
+def _unprocessable(
+    submitted: Submitted, why: Unreadable, read: Record | None, world: World, at_us: int
+) -> Unprocessable:
+    named = job_named_by(submitted, read=read, largest_job=world.largest_job, now_us=at_us)
     if named is None:
         return Unprocessable(submitted, why.reason, why.detail)
     header, index = named
     return Unprocessable(submitted, why.reason, why.detail, header, index)
 
 
+def _admitted(place: Place, verdicts: Sequence[Verdict], world: World) -> int:
+    return world.brake.admitted(place, len(verdicts), _dead(verdicts))
+
+
+def _dead(verdicts: Sequence[Verdict]) -> list[int]:
+    return [position for position, item in enumerate(verdicts) if type(item) is Unprocessable]
+
+
+def _tell(given_up: Unprocessable) -> None:
+    submitted, header = given_up.submitted, given_up.header
+    _LOG.warning(
+        "a record was given up",
+        topic=submitted.topic,
+        partition=submitted.partition,
+        offset=submitted.offset,
+        reason=given_up.reason,
+        **({"jobId": header.job_id} if header else {}),
+        **{name: visible(value.decode("latin-1")) for name, value in submitted.headers if name == "traceparent"},
+    )
+
+
 def _count(verdicts: Sequence[Verdict]) -> None:
-    counts: dict[tuple[str, str], int] = {}
+    counts: Counts = {}
     for item in verdicts:
         match item:
             case Accepted():
@@ -71,6 +107,7 @@ def _count(verdicts: Sequence[Verdict]) -> None:
                     metrics.FAULTS.labels(fault.code).inc()
             case Unprocessable():
                 outcome = "unprocessable"
+                _tell(item)
         place = (item.submitted.kind, outcome)
         counts[place] = counts.get(place, 0) + 1
     for (kind, outcome), count in counts.items():

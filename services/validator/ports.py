@@ -1,15 +1,22 @@
 """What judging needs from the world."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Hashable, Iterable, Sequence
 from typing import Protocol
 
 from services.sales.records import Record
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.domain.verdict import Verdict
 
+# A partition of a topic.
+Place = Hashable
+
 
 class Reader(Protocol):
     """Reads records off the wire."""
+
+    async def prepare(self, submitted: Iterable[Sequence[Submitted]]) -> None:
+        """Learn the schemas that these records name and that are not known yet; raises `Away` if that fails."""
+        ...
 
     def read(self, submitted: Submitted) -> Record | Unreadable:
         """The record, or why the bytes are none."""
@@ -21,6 +28,18 @@ class Catalogue(Protocol):
 
     def products_of(self, site: int) -> Container[str]:
         """The site's product ids; none if the site is unknown."""
+        ...
+
+
+class Brake(Protocol):
+    """Stops a partition that would be drained into dead letters."""
+
+    def admitted(self, place: Place, total: int, dead: Sequence[int]) -> int:
+        """How many of the next `total` records may be handled; `dead` are the positions of the dead letters."""
+        ...
+
+    def handled(self, place: Place, total: int, dead: Sequence[int]) -> None:
+        """Take down what became of them; stop the partition if not all were admitted."""
         ...
 
 

@@ -1,29 +1,45 @@
 """Verdicts to Kafka: what they say of the records first, what they mean for the jobs then."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import Protocol
 
 from services import topics
-from services.chassis.deadletter import DeadLetter, DeadLetters
-from services.chassis.producer import Outgoing, Producer
+from services.chassis.deadletter import DeadLetter
+from services.chassis.producer import Outgoing
 from services.sales.faults import unprocessable
 from services.sales.records import JobHeader, JobRef
 from services.sales.verdicts import Verdict as Told
 from services.sales.verdicts import runs_of_verdicts
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
-from services.validator.wire import Encoder, record_key
+from services.validator.wire import Encoder, identity_of, record_key, trace_of
 
 VALIDATED = {"orders": topics.ORDERS_VALIDATED.name, "returns": topics.RETURNS_VALIDATED.name}
 REJECTED = topics.RECORDS_REJECTED.name
 JOBS = topics.JOBS_EVENTS.name
-ACCEPTED_HEADER = ("verdict", b"accepted")
+
+
+class Topics(Protocol):
+    """Takes records to topics; the chassis' producer is one."""
+
+    async def send_by_key(self, topic: str, records: Iterable[Outgoing]) -> None:
+        """Return when all are acknowledged; raises `Away`."""
+        ...
+
+
+class DeadLetterBox(Protocol):
+    """Takes what cannot be processed."""
+
+    async def send(self, letters: Iterable[DeadLetter]) -> None:
+        """Return when all are safe; raises `Away`."""
+        ...
 
 
 class KafkaPublisher:
     """Publishes through one producer."""
 
-    def __init__(self, producer: Producer, encoder: Encoder, dead_letters: DeadLetters) -> None:
+    def __init__(self, producer: Topics, encoder: Encoder, dead_letters: DeadLetterBox) -> None:
         self._producer = producer
         self._encoder = encoder
         self._dead_letters = dead_letters
@@ -50,22 +66,24 @@ class KafkaPublisher:
         for item in verdicts:
             match item:
                 case Accepted(submitted, record):
-                    # The submitted bytes, unchanged: nothing is encoded again.
-                    key = submitted.key or record_key(record)
-                    made = Outgoing(key, submitted.value, (*submitted.headers, ACCEPTED_HEADER))
+                    value, headers = self._encoder.passed_on(submitted)
+                    made = Outgoing(submitted.key or record_key(record), value, tuple(headers))
                     lots.setdefault(VALIDATED[submitted.kind], []).append(made)
                 case Rejected(submitted, record):
                     key = submitted.key or record_key(record)
-                    made = Outgoing(key, self._encoder.rejected(item, at_us=at_us))
+                    made = Outgoing(key, self._encoder.rejected(item, at_us=at_us), tuple(identity_of(submitted)))
                     lots.setdefault(REJECTED, []).append(made)
         return lots
 
     def _judged(self, verdicts: Sequence[Verdict], at_us: int) -> Iterator[Outgoing]:
         """One event for each stretch of a job."""
-        told = [found for item in verdicts if (found := _told(item)) is not None]
-        for header, stretch in groupby(told, key=lambda pair: pair[0]):
-            for run in runs_of_verdicts(header, (one for _, one in stretch)):
-                yield Outgoing(*self._encoder.judged(header, run, at_us=at_us))
+        told = [(*found, item.submitted) for item in verdicts if (found := _told(item)) is not None]
+        for header, stretch in groupby(told, key=lambda one: one[0]):
+            same = list(stretch)
+            # A request's records travel together: they have its trace in common.
+            trace = trace_of(same[0][2])
+            for run in runs_of_verdicts(header, (one for _, one, _ in same)):
+                yield Outgoing(*self._encoder.judged(header, run, at_us=at_us), trace)
 
 
 def _told(verdict: Verdict) -> tuple[JobHeader, Told] | None:

@@ -2,11 +2,13 @@
 
 from pydantic import Field
 
-from services.chassis.settings import KafkaSettings, ServiceSettings
+from services.chassis.settings import BrakeSettings, KafkaSettings, ServiceSettings
 
 
-class Settings(ServiceSettings, KafkaSettings):
+class Settings(ServiceSettings, KafkaSettings, BrakeSettings):
     """Settings of the validator."""
 
     validator_group: str = Field("validator", min_length=1, description="Consumer group of the validators.")
-    largest_job: int = Field(100_000, ge=1, description="Most records that a direct producer's job may have.")
+    largest_job: int = Field(
+        100_000, ge=1, le=100_000, description="Most records that a direct producer's job may have."
+    )

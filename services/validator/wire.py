@@ -1,49 +1,143 @@
 """Records off the wire, verdicts onto it."""
 
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-from fastavro import schemaless_writer
+from fastavro import schemaless_reader, schemaless_writer
 
-from services.chassis.framing import LENGTH, UnknownFraming, unframe
-from services.chassis.registry import Schema, Schemas
+from services.chassis.deadletter import PREFIX
+from services.chassis.framing import HEADER, LENGTH, Reference, UnknownFraming, frame_of
+from services.chassis.framing import prefix as prefix_of
+from services.chassis.registry import Schema, Schemas, Version
 from services.sales.codec import Codec
 from services.sales.facts import Judged, Run, event
 from services.sales.faults import Fault
 from services.sales.keys import key_of
 from services.sales.records import JobHeader, Record, order_id_of, return_id_of
+from services.sales.schema import record_of
 from services.sales.undecodable import Undecodable
 from services.sales.wire import job_event_codec, order_codec, return_codec
-from services.validator.domain.submitted import Submitted, Unreadable
+from services.validator.domain.submitted import Headers, Submitted, Unreadable
 from services.validator.domain.verdict import Rejected
+
+# The largest request makes no record of this size. It must fit into one batch with its headers when it is passed on.
+LARGEST = 6 * 1024 * 1024
+# Ids that nobody knows come from anywhere; what was learned of them is forgotten beyond so many.
+MOST_LEARNED = 1_000
+# What is ours to say of a validated record, whoever has said it before.
+VERDICT = "verdict"
+_ACCEPTED = (VERDICT, b"accepted")
+_OURS = frozenset({VERDICT, HEADER})
+# What tells whose record a refusal is about, besides its origin.
+TRACE = "traceparent"
+_IDENTITY = frozenset({"ce_id", "ce_source", "ce_type", TRACE})
+
+
+class Directory(Protocol):
+    """Knows schemas that are not ours, or not yet."""
+
+    async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
+        """The schema's document; None if there is no such schema. Raises `Away`."""
+        ...
 
 
 class WireReader:
-    """Reads submitted records, whoever wrote them."""
+    """Reads submitted records, whoever wrote them.
 
-    def __init__(self, schemas: Schemas) -> None:
+    In the current version, in older ones, and, where there is a directory of schemas, in ones newer than this process.
+    """
+
+    def __init__(self, schemas: Schemas, directory: Directory | None = None) -> None:
         order, returned = schemas["order"], schemas["return"]
-        self._codecs: Mapping[str, tuple[int, Codec[Any]]] = {
-            "orders": (order.schema_id, order_codec(order.definition)),
-            "returns": (returned.schema_id, return_codec(returned.definition)),
+        self._schemas = schemas
+        self._directory = directory
+        self._learned: dict[int, Version | None] = {}
+        self._current: Mapping[str, tuple[Schema, Codec[Any]]] = {
+            "orders": (order, order_codec(order.definition)),
+            "returns": (returned, return_codec(returned.definition)),
         }
+
+    async def prepare(self, submitted: Iterable[Sequence[Submitted]]) -> None:
+        """Look up the schemas that these records name and that are not known yet; raises `Away` if that fails."""
+        if self._directory is None:
+            return
+        if len(self._learned) > MOST_LEARNED:
+            self._learned.clear()
+        named = {_named_by(item) for items in submitted for item in items} - self._learned.keys()
+        for reference in named:
+            # A global id is no use: what is passed on must carry an id that others can look up.
+            if isinstance(reference, int) and self._schemas.written_with(reference) is None:
+                self._learned[reference] = _readable(reference, await self._directory.definition(reference))
 
     def read(self, submitted: Submitted) -> Record | Unreadable:
         """The record, or why the bytes are none."""
-        expected, codec = self._codecs[submitted.kind]
-        value = submitted.value
+        value, headers = submitted.value, submitted.headers
+        if _size(submitted) > LARGEST:
+            return Unreadable("oversize", f"key, value and headers take more than {LARGEST} bytes")
         try:
-            schema_id, _ = unframe(value)
+            reference, start = frame_of(value, headers)
         except UnknownFraming as error:
             return Unreadable("unknown-framing", str(error))
-        if schema_id != expected:
-            return Unreadable("unknown-schema", f"schema id {schema_id} is not of this topic")
+        schema, codec = self._current[submitted.kind]
         try:
-            record: Record = codec.decode(value or b"", start=LENGTH)
+            if reference == schema.schema_id:
+                record: Record = codec.decode(value or b"", start=start)
+                return record
+            version = self._version(reference)
+            if version is None or version.definition["name"] != schema.definition["name"]:
+                return Unreadable("unknown-schema", f"schema {reference} is not one of this topic")
+            resolved: Record = codec.decode(_resolved(value or b"", start, version, schema))
         except Undecodable as error:
             return Unreadable("undecodable", error.reason)
-        return record
+        return resolved
+
+    def _version(self, reference: Reference) -> Version | None:
+        version = self._schemas.written_with(reference)
+        if version is None and isinstance(reference, int):
+            return self._learned.get(reference)
+        return version
+
+
+def _size(submitted: Submitted) -> int:
+    size = len(submitted.value or b"") + len(submitted.key or b"")
+    for _, content in submitted.headers:
+        size += len(content or b"")
+    return size
+
+
+def _named_by(submitted: Submitted) -> Reference | None:
+    try:
+        reference, _ = frame_of(submitted.value, submitted.headers)
+    except UnknownFraming:
+        return None
+    return reference
+
+
+def _readable(schema_id: int, definition: Mapping[str, Any] | None) -> Version | None:
+    """The version, if it consists of what ours consist of: anything else could not become a record of ours."""
+    if definition is None:
+        return None
+    try:
+        record_of(definition)
+    except ValueError:
+        return None
+    return Version("", 0, schema_id, definition)
+
+
+def _resolved(value: bytes, start: int, version: Version, schema: Schema) -> bytes:
+    """What was written with another version, as the current one writes it."""
+    body, out = io.BytesIO(value), io.BytesIO()
+    body.seek(start)
+    try:
+        read: Any = schemaless_reader(body, version.plain, schema.plain)
+        schemaless_writer(out, schema.plain, read, strict=True)
+    except Exception as error:
+        # fastavro raises whatever broken bytes happen to run into.
+        raise Undecodable("is no record of its schema") from error
+    if body.tell() != len(value):
+        raise Undecodable("bytes are left over")
+    return out.getvalue()
 
 
 class Encoder:
@@ -51,6 +145,7 @@ class Encoder:
 
     def __init__(self, schemas: Schemas) -> None:
         job_event = schemas["job_event"]
+        self._schemas = schemas
         self._events = job_event_codec(job_event.definition, prefix=job_event.prefix)
         self._rejected: Schema = schemas["record_rejected"]
 
@@ -79,6 +174,37 @@ class Encoder:
         body.write(self._rejected.prefix)
         schemaless_writer(body, self._rejected.plain, document, strict=True)
         return body.getvalue()
+
+    def passed_on(self, submitted: Submitted) -> tuple[bytes | None, Headers]:
+        """Value and headers of a record that was accepted: the submitted bytes, in the framing that all readers know.
+
+        Nothing is encoded again; of the headers only those go that are not for others.
+        """
+        for name, _ in submitted.headers:
+            if name in _OURS or name.startswith(PREFIX):
+                return self._reframed(submitted)
+        return submitted.value, (*submitted.headers, _ACCEPTED)
+
+    def _reframed(self, submitted: Submitted) -> tuple[bytes | None, Headers]:
+        value = submitted.value or b""
+        reference, start = frame_of(value, submitted.headers)
+        if start != LENGTH:
+            version = self._schemas.written_with(reference)
+            known = reference if version is None else version.schema_id
+            if isinstance(known, int):
+                value = prefix_of(known) + value
+        kept = [(name, content) for name, content in submitted.headers if name not in _OURS]
+        return value, (*((name, content) for name, content in kept if not name.startswith(PREFIX)), _ACCEPTED)
+
+
+def identity_of(submitted: Submitted) -> Headers:
+    """The headers that tell whose record it is."""
+    return tuple([header for header in submitted.headers if header[0] in _IDENTITY])
+
+
+def trace_of(submitted: Submitted) -> tuple[tuple[str, bytes], ...]:
+    """The header that tells of which request this is a consequence, if it has one."""
+    return tuple([header for header in submitted.headers if header[0] == TRACE])[:1]
 
 
 def record_key(record: Record) -> bytes:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services import topics
+from services.chassis.brake import Brake
 from services.chassis.consumer import Offsets, Poll
 from services.validator.domain.submitted import Submitted
 from services.validator.flow import World, judge
@@ -15,17 +16,21 @@ KINDS = {topics.ORDERS_SUBMITTED.name: "orders", topics.RETURNS_SUBMITTED.name: 
 class Worker:
     """Judges what each poll brings."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, brake: Brake) -> None:
         self._world = world
+        self._brake = brake
 
     async def handle(self, poll: Poll) -> Offsets:
-        """Judge all records of the poll; every verdict is acknowledged when this returns. Raises `Away`."""
-        if poll:
-            await judge([_submitted(record) for records in poll.values() for record in records], self._world)
-        return {place: records[-1].offset + 1 for place, records in poll.items() if records}
+        """Judge the records of the poll; every verdict is acknowledged when this returns. Raises `Away`."""
+        submitted = {place: [_submitted(record) for record in records] for place, records in poll.items() if records}
+        if not submitted:
+            return {}
+        done = await judge(submitted, self._world)
+        return {place: poll[place][count - 1].offset + 1 for place, count in done.items() if count}
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Nothing is held back between polls."""
+        """Another member reads these partitions; nothing of them is held back between polls."""
+        self._brake.release(partitions)
 
 
 def _submitted(record: ConsumerRecord) -> Submitted:

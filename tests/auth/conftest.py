@@ -69,6 +69,7 @@ class Auth:
             signer=self.signer,
             audit=self.audit,
             lifetime_s=86_400,
+            ahead_s=600,
             algorithm="RS256",
             now=self.clock,
         )
@@ -89,6 +90,7 @@ class Auth:
             signer=self.signer,
             inspector=self.inspector,
             revocations=self.revocations,
+            revoked_before=self.publisher.revoked_before,
             publisher=self.publisher,
             audit=self.audit,
             failed_tries=RateLimit(window_s=60.0, clock=self.clock),

@@ -133,6 +133,9 @@ class FakePublisher:
             raise Away("Kafka")
         self.revocations.extend(revocations)
 
+    def revoked_before(self, client_id: str) -> float:
+        return max((one.issued_before or 0 for one in self.revocations if one.client_id == client_id), default=0)
+
 
 @dataclass
 class FakeSigner:

@@ -1,10 +1,12 @@
 """The admin API over real HTTP."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.auth import admin
@@ -13,10 +15,12 @@ from services.auth.domain.audience import ADMIN
 from services.auth.domain.caller import networks
 from services.auth.office import Office
 from services.chassis.web import application
-from tests.auth.conftest import SECRET, Auth, a_client
+from tests.auth.conftest import ISSUER, OPENAPI, SECRET, Auth, a_client
 from tests.auth.fakes import Counter, FakePublisher, FakeSites
 
 BASE = "/auth-admin/v1"
+INVALID = 'Bearer error="invalid_token"'
+INSUFFICIENT = 'Bearer error="insufficient_scope"'
 SITE = {
     "site": 700,
     "name": "New",
@@ -67,6 +71,7 @@ async def door(auth: Auth) -> AsyncIterator[Door]:
         keys=auth.keys,
         verify=auth.inspector.admitted,
         proxies=networks("127.0.0.0/8"),
+        openapi=OPENAPI.with_name("auth-admin.yaml"),
     )
     async with TestClient(TestServer(application(admin.routes(given)))) as http:
         answer = await http.post(ADMIN.token_path, data=CREDENTIALS)
@@ -95,7 +100,12 @@ async def test_a_client_and_its_secrets_come_and_go(auth: Auth, door: Door) -> N
     assert (await door.ask("DELETE", f"/clients/new/secrets/{second}"))[0] == 409
     assert (await door.ask("POST", "/clients/new/revocations"))[0] == 204
     assert [one.client_id for one in door.publisher.revocations] == ["new"]
-    assert {line["who"] for line in auth.audit.lines[-4:]} == {"admin"}
+    status, changed = await door.ask("PATCH", "/clients/new", json={"scopes": ["status:read"]})
+    assert (status, changed["scopes"], changed["apiKeys"]) == (200, ["status:read"], ["777"])
+    assert (await door.ask("PATCH", "/clients/new", json={"apiKeys": ["888"]}))[0] == 400
+    assert (await door.ask("PATCH", "/clients/new", json={"scopes": ["all"]}))[0] == 400
+    assert (await door.ask("PATCH", "/clients/nobody", json={}))[0] == 404
+    assert {line["who"] for line in auth.audit.lines[-5:]} == {"admin"}
     assert "canary" not in str(shown) + str(auth.audit.lines)
 
 
@@ -121,7 +131,10 @@ async def test_keys_are_listed_and_rotated(door: Door) -> None:
         ("POST", "/clients", {"clientId": "x", "site": 700, "secret": "canary"}, 400),
         ("POST", "/clients", {"clientId": "client-1", "site": 0, "scopes": ["admin"]}, 409),
         ("POST", "/clients/client-1/secrets?graceHours=-1", None, 400),
-        ("POST", "/clients/nobody/revocations", None, 409),
+        ("POST", "/clients/nobody/revocations", None, 404),
+        ("POST", "/clients/nobody/secrets", None, 404),
+        ("DELETE", "/clients/client-1/secrets/canary", None, 409),
+        ("POST", "/clients", {"clientId": "with:colon", "site": 700}, 400),
         ("DELETE", "/sites/700", None, 405),
     ],
 )
@@ -131,13 +144,38 @@ async def test_what_is_not_possible_is_a_problem(door: Door, method: str, path: 
     assert "canary" not in str(problem)
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/sites"), ("POST", "/keys"), ("GET", "/clients")])
-async def test_without_an_admin_token_nothing_is_told(auth: Auth, door: Door, method: str, path: str) -> None:
-    async with auth.over_http() as http:
-        customers = await http.post("/omnichannel/api/v1/oauth2/token", data={**CREDENTIALS, "client_id": "client-1"})
-        token = (await customers.json())["access_token"]
-    assert (await door.ask(method, path, token=token))[0] == 401
-    assert (await door.ask(method, path, token=""))[0] == 401
+async def test_every_address_refuses_whoever_is_no_administrator(auth: Auth, door: Door) -> None:
+    """The addresses are those of the route table; public are the document and, for who has credentials, tokens."""
+    application = door.http.app
+    assert application is not None
+    routes = {(route.method, route.resource.canonical) for route in application.router.routes() if route.resource}
+    guarded = {(method, path) for method, path in routes if path.startswith(BASE) and path != ADMIN.token_path}
+    assert {path for _, path in routes - guarded} == {"/auth-admin/openapi.yaml", ADMIN.token_path}
+    now = int(auth.clock())
+    claims = {"iss": ISSUER, "sub": "admin", "site": 0, "api_keys": [], "iat": now, "exp": now + 60, "jti": "forged"}
+    tokens = {
+        "": (401, "Bearer"),
+        "x.y.z": (401, INVALID),
+        auth.signer.sign({**claims, "aud": "omnichannel-api", "scope": "admin"}): (401, INVALID),
+        auth.signer.sign({**claims, "aud": "auth-admin", "scope": "orders:write"}): (403, INSUFFICIENT),
+    }
+    for method, path in guarded:
+        for token, wanted in tokens.items():
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            answer = await door.http.request(method, re.sub("{.*?}", "1", path), headers=headers)
+            assert (answer.status, answer.headers["WWW-Authenticate"]) == wanted, (method, path)
+    assert len(guarded) >= 12
+
+
+async def test_document_and_routes_are_equal(door: Door) -> None:
+    served = await door.http.get("/auth-admin/openapi.yaml")
+    document = yaml.safe_load(await served.text())
+    assert door.http.app is not None
+    routes = {(route.method, route.resource.canonical) for route in door.http.app.router.routes() if route.resource}
+    described = {
+        (method.upper(), path) for path, item in document["paths"].items() for method in item if method != "parameters"
+    }
+    assert {(method, path) for method, path in routes if method != "HEAD"} == described
 
 
 async def test_customers_have_no_admin_tokens_and_admins_none_of_theirs(auth: Auth, door: Door) -> None:

@@ -5,17 +5,17 @@ from zoneinfo import available_timezones
 
 import pytest
 
-from services.auth.domain.audience import FULFILMENT, OMNICHANNEL, SCOPES
+from services.auth.domain.audience import DEFAULT_SCOPES, FULFILMENT, OMNICHANNEL, SCOPES
 from services.auth.domain.caller import caller, networks
 from services.auth.domain.client import Client, NotPossible, Secret, with_secret, without_secret
-from services.auth.domain.grant import Grant, claims, grant
+from services.auth.domain.grant import Grant, claims, grant, issued_at
 from services.auth.domain.refusal import INVALID_SCOPE, UNAUTHORIZED_CLIENT, Refusal
-from services.auth.domain.signing import AFTER_S, AHEAD_S, SigningKey, is_due, published, signer, starts_signing
+from services.auth.domain.signing import AFTER_S, SigningKey, is_due, published, signer, starts_signing
 from services.auth.domain.tenants import BadDocument, read
 from tests.auth.fakes import a_key
 
 NOW = 1_700_000_000
-CLIENT = Client(client_id="client", site=608, api_keys=("12345",), scopes=SCOPES)
+CLIENT = Client(client_id="client", site=608, api_keys=("12345",), scopes=DEFAULT_SCOPES)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_scopes_are_told_only_when_fewer_were_asked_for(asked: tuple[str, ...] |
 def test_claims_say_who_where_and_for_how_long() -> None:
     granted = grant(CLIENT, FULFILMENT, None)
     assert isinstance(granted, Grant)
-    assert claims(granted, issuer="https://i.example", now=NOW + 0.9, token_id="t1") == {
+    assert claims(granted, issuer="https://i.example", issued_at=NOW, token_id="t1") == {
         "iss": "https://i.example",
         "aud": "fulfilment",
         "sub": "client",
@@ -64,6 +64,21 @@ def test_claims_say_who_where_and_for_how_long() -> None:
         "exp": NOW + 28_800,
         "jti": "t1",
     }
+
+
+@pytest.mark.parametrize(
+    ("now", "revoked_before", "at"),
+    [
+        (NOW + 0.9, 0.0, NOW),
+        (NOW + 0.9, NOW + 0.5, NOW + 1),
+        (NOW + 1.0, NOW + 0.5, NOW + 1),
+        (NOW + 9.0, NOW + 0.5, NOW + 9),
+    ],
+)
+def test_a_token_from_after_a_revocation_does_not_look_like_one_from_before(
+    now: float, revoked_before: float, at: int
+) -> None:
+    assert issued_at(now, revoked_before=revoked_before) == at
 
 
 def a_secret(secret_id: str, *, expires_at: int | None = None) -> Secret:
@@ -88,7 +103,7 @@ def test_the_last_secret_stays() -> None:
     client = with_secret(CLIENT, a_secret("a"), now=NOW)
     with pytest.raises(NotPossible, match="the last"):
         without_secret(client, "a", now=NOW)
-    with pytest.raises(NotPossible, match="no secret"):
+    with pytest.raises(NotPossible, match="no such secret"):
         without_secret(client, "b", now=NOW)
     ending = replace(client, secrets=(a_secret("a"), a_secret("b", expires_at=NOW + 60)))
     with pytest.raises(NotPossible, match="the last"):
@@ -117,18 +132,19 @@ def test_a_clock_before_all_keys_uses_the_oldest() -> None:
     [
         ([], NOW, True),
         ([a_key(1, signs_from=NOW)], NOW, False),
-        ([a_key(1, signs_from=NOW)], NOW + 86_400 - AHEAD_S - 1, False),
-        ([a_key(1, signs_from=NOW)], NOW + 86_400 - AHEAD_S, True),
+        ([a_key(1, signs_from=NOW)], NOW + 86_400 - 601, False),
+        ([a_key(1, signs_from=NOW)], NOW + 86_400 - 600, True),
         ([a_key(1, signs_from=NOW), a_key(2, signs_from=NOW + 86_400)], NOW + 86_399, False),
     ],
 )
 def test_a_key_is_due_when_the_newest_gets_old(keys: Sequence[SigningKey], at: int, *, due: bool) -> None:
-    assert is_due(keys, at, lifetime_s=86_400) is due
+    assert is_due(keys, at, lifetime_s=86_400, ahead_s=600) is due
 
 
 def test_only_the_first_key_signs_at_once() -> None:
-    assert starts_signing([], NOW) == NOW
-    assert starts_signing([a_key(1, signs_from=NOW)], NOW) == NOW + AHEAD_S
+    assert starts_signing([], NOW, ahead_s=600) == NOW
+    assert starts_signing([a_key(1, signs_from=NOW)], NOW, ahead_s=600) == NOW + 600
+    assert starts_signing([a_key(1, signs_from=NOW)], NOW + 0.9, ahead_s=0.5) == NOW + 2, "never earlier"
 
 
 PROXIES = networks("127.0.0.0/8, ::1/128,10.0.0.0/8")

@@ -38,7 +38,13 @@ def a_verifier(auth: Auth, audience: Audience) -> Verifier:
         return json.dumps(auth.signer.key_set()).encode()
 
     return Verifier(
-        issuer=ISSUER, audience=audience.name, jwks_url="", now=auth.clock, monotonic=auth.clock, fetch=fetch
+        issuer=ISSUER,
+        audience=audience.name,
+        jwks_url="",
+        is_revoked=lambda _token: False,
+        now=auth.clock,
+        monotonic=auth.clock,
+        fetch=fetch,
     )
 
 

@@ -28,6 +28,7 @@ def a_world(keys: FakeKeys, vault: FakeVault, *, clock: Clock | None = None) -> 
         signer=signer,
         audit=FakeAudit(),
         lifetime_s=86_400,
+        ahead_s=600,
         algorithm="RS256",
         now=clock or Clock(NOW),
     )
@@ -71,7 +72,13 @@ async def test_rotation_under_traffic_refuses_nobody(auth: Auth) -> None:
         return json.dumps(auth.signer.key_set()).encode()
 
     verifier = Verifier(
-        issuer=ISSUER, audience="omnichannel-api", jwks_url="", now=auth.clock, monotonic=lambda: 0.0, fetch=fetch
+        issuer=ISSUER,
+        audience="omnichannel-api",
+        jwks_url="",
+        is_revoked=lambda _token: False,
+        now=auth.clock,
+        monotonic=lambda: 0.0,
+        fetch=fetch,
     )
     held: list[tuple[float, str]] = []
     kids = set()
@@ -135,7 +142,15 @@ async def test_tokens_signed_on_a_curve_verify() -> None:
     async def fetch() -> bytes:
         return json.dumps(signer.key_set()).encode()
 
-    verifier = Verifier(issuer=ISSUER, audience="a", jwks_url="", algorithm="ES256", now=clock, fetch=fetch)
+    verifier = Verifier(
+        issuer=ISSUER,
+        audience="a",
+        jwks_url="",
+        is_revoked=lambda _token: False,
+        algorithm="ES256",
+        now=clock,
+        fetch=fetch,
+    )
     await verifier.refresh()
     claims = {"iss": ISSUER, "aud": "a", "sub": "c", "site": 1, "api_keys": [], "scope": "s", "jti": "j"}
     token = signer.sign({**claims, "iat": NOW, "exp": NOW + 10})

@@ -173,7 +173,7 @@ async def test_secrets_come_and_go_and_leave_lines(desk: Desk) -> None:
     assert [secret.hashed for secret in remaining] == ["hash of canary-1"]
     with pytest.raises(NotPossible, match="the last"):
         await office.remove_secret("c", remaining[0].secret_id, desk.office)
-    with pytest.raises(NotPossible, match="no client"):
+    with pytest.raises(NotPossible, match="no such client"):
         await office.remove_secret("nobody", "s", desk.office)
     assert [line["what"] for line in desk.audit.lines] == [
         "site saved",
@@ -192,7 +192,7 @@ async def test_all_that_a_client_was_given_can_be_revoked(desk: Desk) -> None:
     revocation = Revocation(client_id="c", issued_before=now, until=now + 28_860)
     assert desk.publisher.revocations == [revocation]
     assert desk.audit.lines[-1]["what"] == "client's tokens revoked"
-    with pytest.raises(NotPossible, match="no client"):
+    with pytest.raises(NotPossible, match="no such client"):
         await office.revoke_client("nobody", desk.office)
 
 

@@ -39,6 +39,10 @@ class NotPossible(ValueError):  # noqa: N818 - reads as what it is
     """The change breaks a rule; the text says which, for the operator."""
 
 
+class NoSuchClient(NotPossible):
+    """Nobody of this id is known."""
+
+
 def with_secret(client: Client, secret: Secret, *, now: float, grace_s: int | None = None) -> Client:
     """The client with one secret more; with `grace_s` the others end that much later. Two can be active at a time."""
     active = client.active_secrets(now)
@@ -56,10 +60,10 @@ def _ending(secret: Secret, *, at: int) -> Secret:
 def without_secret(client: Client, secret_id: str, *, now: float) -> Client:
     """The client without this secret; the last active one stays."""
     if all(secret.secret_id != secret_id for secret in client.secrets):
-        raise NotPossible(f"client {client.client_id} has no secret {secret_id}")
+        raise NotPossible(f"client {client.client_id} has no such secret")
     kept = tuple(secret for secret in client.secrets if secret.secret_id != secret_id)
     changed = replace(client, secrets=kept)
     # A secret that ends by itself does not count: it would leave the client with none.
     if not any(secret.expires_at is None for secret in changed.active_secrets(now)):
-        raise NotPossible(f"secret {secret_id} is the last of client {client.client_id}; add another first")
+        raise NotPossible(f"this secret is the last of client {client.client_id}; add another first")
     return changed

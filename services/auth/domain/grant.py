@@ -1,5 +1,6 @@
 """What a token is going to say."""
 
+import math
 from dataclasses import dataclass
 
 from services.auth.domain.audience import Audience
@@ -32,9 +33,17 @@ def grant(client: Client, audience: Audience, asked: tuple[str, ...] | None) -> 
     return Grant(client=client, audience=audience, scopes=scopes, narrowed=scopes != possible)
 
 
-def claims(granted: Grant, *, issuer: str, now: float, token_id: str) -> dict[str, object]:
+def issued_at(now: float, *, revoked_before: float) -> int:
+    """The instant, in whole seconds, that a token of now is issued at.
+
+    In the second in which the client's earlier tokens were revoked the next one counts: a token that the client gets
+    afterwards must not look like one from before.
+    """
+    return max(int(now), math.ceil(revoked_before))
+
+
+def claims(granted: Grant, *, issuer: str, issued_at: int, token_id: str) -> dict[str, object]:
     """The claims of the token (RFC 9068, with the site and its keys)."""
-    issued_at = int(now)
     return {
         "iss": issuer,
         "aud": granted.audience.name,

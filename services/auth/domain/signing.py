@@ -1,16 +1,15 @@
 """When which key signs, and how long it is published.
 
-A new key is published two refresh periods of the verifiers before it signs, so that all know it by then; the key before
-it stays published until the last token that it signed has expired.
+A new key is published `ahead_s` before it signs, two refresh periods of the verifiers, so that all know it by then; the
+key before it stays published until the last token that it signed has expired.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-REFRESH_S = 300
-AHEAD_S = 2 * REFRESH_S
 # Lifetime of a token, the verifiers' leeway, and what replicas may be late in changing keys.
-AFTER_S = 28_800 + 60 + REFRESH_S
+AFTER_S = 28_800 + 60 + 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +39,12 @@ def published(keys: Sequence[SigningKey], now: float) -> list[SigningKey]:
     return kept[::-1]
 
 
-def is_due(keys: Sequence[SigningKey], now: float, *, lifetime_s: int) -> bool:
+def is_due(keys: Sequence[SigningKey], now: float, *, lifetime_s: int, ahead_s: float) -> bool:
     """Whether a key must be added: there is none, or the newest will have signed for `lifetime_s` when the next can."""
     newest = max(keys, key=lambda key: key.number, default=None)
-    return newest is None or now >= newest.signs_from + lifetime_s - AHEAD_S
+    return newest is None or now >= newest.signs_from + lifetime_s - ahead_s
 
 
-def starts_signing(keys: Sequence[SigningKey], now: float) -> int:
+def starts_signing(keys: Sequence[SigningKey], now: float, *, ahead_s: float) -> int:
     """When a key that is added now may sign: at once if it is the first, else when all verifiers know it."""
-    return int(now) + (AHEAD_S if keys else 0)
+    return math.ceil(now + ahead_s) if keys else int(now)

@@ -6,13 +6,16 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from services.auth.domain.audience import ADMIN, SCOPES
+from services.auth.domain.audience import ADMIN, DEFAULT_SCOPES, SCOPES
 from services.auth.domain.client import Client
 from services.auth.domain.site import ApiKey, Site
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 D = TypeVar("D")
 
+# Spelled the same with and without form-encoding: libraries differ in whether they encode for Basic (RFC 6749, 2.3.1).
+ClientId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{1,128}$")]
+PlainSecret = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{16,256}$")]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -26,6 +29,14 @@ class ClientWanted:
 
     client: Client
     secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientChange:
+    """What is to be otherwise about a client; None leaves it as it is."""
+
+    api_keys: tuple[str, ...] | None = None
+    scopes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +65,19 @@ class _Site(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
 
 class _NewClient(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    client_id: Name
+    client_id: ClientId
     site: Number = 0
     api_keys: list[Name] = []
     scopes: list[str] = []
 
 
+class _ClientChange(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    api_keys: list[Name] | None = None
+    scopes: list[str] | None = None
+
+
 class _Client(_NewClient, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    secret: Annotated[str, msgspec.Meta(min_length=16, max_length=256)]
+    secret: PlainSecret
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,6 +106,16 @@ def read_site(document: bytes, *, time_zones: Iterable[str]) -> Site:
 def read_client(document: bytes) -> Client:
     """One client, without secret; raises `BadDocument`. Without scopes it gets those of all APIs."""
     return _client(_decoded(document, _NewClient))
+
+
+def read_change(document: bytes) -> ClientChange:
+    """What is to change about a client; raises `BadDocument`."""
+    raw = _decoded(document, _ClientChange)
+    _must_be_scopes(raw.scopes or [])
+    return ClientChange(
+        api_keys=None if raw.api_keys is None else tuple(raw.api_keys),
+        scopes=None if raw.scopes is None else tuple(raw.scopes),
+    )
 
 
 def _decoded(document: bytes, declared: type[D]) -> D:
@@ -122,12 +148,16 @@ def _site(raw: _Site, known_zones: frozenset[str]) -> Site:
 
 
 def _client(raw: _NewClient) -> Client:
-    unknown = set(raw.scopes) - {*SCOPES, *ADMIN.scopes}
-    if unknown:
-        raise BadDocument(f"client {raw.client_id}: there is no scope {min(unknown)}")
+    _must_be_scopes(raw.scopes)
     return Client(
         client_id=raw.client_id,
         site=raw.site,
         api_keys=tuple(raw.api_keys),
-        scopes=tuple(raw.scopes) or SCOPES,
+        scopes=tuple(raw.scopes) or DEFAULT_SCOPES,
     )
+
+
+def _must_be_scopes(scopes: Sequence[str]) -> None:
+    unknown = set(scopes) - {*SCOPES, *ADMIN.scopes}
+    if unknown:
+        raise BadDocument(f"there is no scope {min(unknown)}")

@@ -1,5 +1,6 @@
 """A request that was read, and the job that it became."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from services.sales.batch import Batch, RequestPath, SiteRules
@@ -10,10 +11,13 @@ from services.sales.records import JobHeader
 class Submission:
     """One import request, once its sender is known and its body was read."""
 
+    client_id: str
+    scopes: AbstractSet[str]
     path: RequestPath
     site: SiteRules
     records_per_second: int
     body: bytes
+    idempotency_key: str | None = None
     traceparent: str | None = None
 
 

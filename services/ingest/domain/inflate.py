@@ -4,6 +4,7 @@ import zlib
 from dataclasses import dataclass
 
 MAGIC = b"\x1f\x8b"
+LARGEST_WIRE = 102_400
 LARGEST = 4 * 1024 * 1024
 _GZIP_ONLY = 31
 

@@ -4,19 +4,25 @@ A job id keeps its time and its clock sequence; what tells tasks and events apar
 in a way that can be undone, so no two events of a job can meet.
 """
 
+_NODE_AT = 24
 _TASK = 0x1000_0000_0000
 _EVENT = 0x2000_0000_0000
 
 
 def task_id(job_id: str, batch: int) -> str:
     """The id of a batch's task."""
-    return _mixed(job_id, _TASK | batch)
+    return f"{job_id[:_NODE_AT]}{int(job_id[_NODE_AT:], 16) ^ (_TASK | batch):012x}"
 
 
-def status_id(job_id: str, index: int, fault: int) -> str:
-    """The id of the event at this position."""
-    return _mixed(job_id, _EVENT | index << 8 | fault)
+class EventIds:
+    """The ids of one job's events."""
 
+    __slots__ = ("_head", "_node")
 
-def _mixed(job_id: str, what: int) -> str:
-    return f"{job_id[:24]}{int(job_id[24:], 16) ^ what:012x}"
+    def __init__(self, job_id: str) -> None:
+        self._head = job_id[:_NODE_AT]
+        self._node = int(job_id[_NODE_AT:], 16) ^ _EVENT
+
+    def at(self, index: int, fault: int) -> str:
+        """The id of the event at this position."""
+        return f"{self._head}{self._node ^ (index << 8 | fault):012x}"

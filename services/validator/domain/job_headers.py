@@ -1,24 +1,38 @@
-"""The job that a record's headers name, for records whose bytes cannot be read."""
+"""The job that a record's headers name, for records that cannot be judged."""
 
-from services.sales.records import OFFLINE, JobHeader
+from services.sales.fields import AHEAD_US
+from services.sales.records import OFFLINE, JobHeader, Record
 from services.validator.domain.submitted import Submitted
 from services.values.time_uuids import is_uuid, made_at_us
 
 _LONGEST_NUMBER = 18
 
 
-def job_named_by(submitted: Submitted, *, largest_job: int) -> tuple[JobHeader, int] | None:
-    """The job and the record's index in it; None where the headers do not name one soundly."""
+def job_named_by(
+    submitted: Submitted, *, read: Record | None = None, largest_job: int, now_us: int
+) -> tuple[JobHeader, int] | None:
+    """The job and the record's index in it; None where the headers do not name one soundly.
+
+    A record that could be `read` speaks for itself: its headers count only where they name the job that it names.
+    """
     headers = dict(submitted.headers)
-    job_id = headers.get("jobId", b"").decode("ascii", "replace")
+    job_id = (headers.get("jobId") or b"").decode("ascii", "replace")
     site, total, index = (_number(headers.get(name)) for name in ("site", "total", "index"))
     if site is None or total is None or index is None or not is_uuid(job_id):
         return None
     if not 0 <= index < total <= largest_job:
         return None
-    # The id itself tells when the job was made; other kinds of ids are dated to the epoch until a sound record comes.
-    created_at = made_at_us(job_id) or 0
-    return JobHeader(site, job_id, total, created_at, OFFLINE, submitted.kind), index
+    if read is not None and (read.job is None or (read.site, read.job.job_id) != (site, job_id)):
+        return None
+    return JobHeader(site, job_id, total, _created_at(job_id, submitted, now_us), OFFLINE, submitted.kind), index
+
+
+def _created_at(job_id: str, submitted: Submitted, now_us: int) -> int:
+    """When the job was made: its id usually tells; the record came soon after."""
+    made_at = made_at_us(job_id)
+    if made_at is not None and made_at <= now_us + AHEAD_US:
+        return made_at
+    return min(max(submitted.timestamp, 0) * 1000, now_us)
 
 
 def _number(text: bytes | None) -> int | None:

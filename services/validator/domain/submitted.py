@@ -20,7 +20,7 @@ class Submitted(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """Why a record's bytes are no record: `reason` is a stable word."""
+    """Why a record cannot be judged: `reason` is a stable word, `detail` quotes nothing of the record."""
 
     reason: str
     detail: str

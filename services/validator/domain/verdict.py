@@ -5,10 +5,12 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from services.sales.faults import Fault, first_faults
+from services.sales.fields import AHEAD_US
 from services.sales.records import JobHeader, JobRef, Record
 from services.sales.rules import check, missing_products
 from services.sales.verdicts import misplaced
 from services.validator.domain.submitted import Submitted, Unreadable
+from services.values.instants import EARLIEST_US
 
 
 class Accepted(NamedTuple):
@@ -50,11 +52,15 @@ def verdict(
     return Rejected(submitted, record, first_faults([*faults, *unknown]))
 
 
-def ill_placed(job: JobRef | None, *, kind: str, largest_job: int) -> Unreadable | None:
+def ill_placed(job: JobRef | None, *, kind: str, largest_job: int, now_us: int) -> Unreadable | None:
     """Why a record's place in its job cannot be, or None."""
     if job is None:
         return None
     if job.type != kind:
         return Unreadable("misplaced", "the job's type is not that of the topic")
-    why = misplaced(job, largest_total=largest_job)
-    return Unreadable("misplaced", why) if why else None
+    if why := misplaced(job, largest_total=largest_job):
+        return Unreadable("misplaced", why)
+    # Whoever reports on jobs sorts them by this time, and ends those that are too old.
+    if not EARLIEST_US <= job.created_at <= now_us + AHEAD_US:
+        return Unreadable("misplaced", "createdAt is out of bounds")
+    return None

@@ -1,0 +1,137 @@
+"""A bit of everything that customers and producers do, right and wrong, so that every metric has something to tell."""
+
+import asyncio
+import gzip
+import json
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+from aiokafka import AIOKafkaProducer
+
+IMPORT, STATUS, FULFILMENT = "/omnichannel/api/v1", "/common-status/v1", "/fulfilment/v1"
+CLIENT, SECRET = "5934de97c95e1ced", "2l9dr0jkink11ad49hg93it52d"  # the demo tenant, which exists in sandboxes only
+API_KEY = "12345"
+WITHIN_S = 30
+_serial = count()
+
+
+class Visitor:
+    """The demo tenant in a talkative mood."""
+
+    def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
+        self._base = base
+        self._session = session
+        self._tokens: dict[str, str] = {}
+
+    async def all_of_it(self, kafka: str) -> None:
+        """One round; returns when the jobs have ended."""
+        jobs = await self.imports()
+        await self.refusals()
+        await dead_letters(kafka)
+        await self.codes()
+        await asyncio.gather(*(self.ended(job) for job in jobs))
+
+    async def imports(self) -> list[str]:
+        """Good and bad orders and returns, in batches and alone, in both modes."""
+        made = [
+            await self.post("orders", [order(), order(unknown=True), order(lines=False)]),
+            await self.post("orders", [order() for _ in range(10)], mode="online"),
+            await self.post("orders", [order(unknown=True)]),
+            await self.post("returns", [a_return(), a_return()]),
+            await self.put("orders", order()),
+            await self.put("orders", order()),
+        ]
+        return [job for job in made if job]
+
+    async def refusals(self) -> None:
+        """Everything that is answered with a 4xx."""
+        await self._call("POST", f"{IMPORT}/{API_KEY}/orders", data=b"{", headers=await self._json("import"))
+        await self._call("POST", f"{IMPORT}/{API_KEY}/orders", data=b"[]", headers={"Authorization": "Bearer nonsense"})
+        await self._call("GET", "/common-status/v1/12345/job/none", headers=await self._json("status"))
+        form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": "wrong"}
+        await self._call("POST", f"{IMPORT}/oauth2/token", data=form)
+        too_many = gzip.compress(json.dumps([order() for _ in range(100)]).encode(), mtime=0)
+        headers = {**await self._json("import"), "Content-Encoding": "gzip"}
+        answers = [self._call("POST", f"{IMPORT}/{API_KEY}/orders", data=too_many, headers=headers) for _ in range(3)]
+        await asyncio.gather(*answers)
+
+    async def codes(self) -> None:
+        """Codes that come at once, codes that never do; nothing where there is no fulfilment."""
+        try:
+            headers = await self._json("fulfilment")
+        except aiohttp.ClientError:
+            return
+        for sku in ("DEMO-INSTANT", "DEMO-NEVER", "DEMO-CANCEL", "NOT-A-SKU"):
+            body = json.dumps({"products": [{"sku": sku, "quantity": 2}]})
+            answer = await self._call("POST", f"{FULFILMENT}/orders", data=body, headers=headers)
+            if "transactionId" in answer:
+                path = f"{FULFILMENT}/orders/{answer['transactionId']}/codes"
+                await self._call("GET", path, headers=headers)
+
+    async def ended(self, job: str) -> None:
+        """Return when the job has ended."""
+        headers = {**await self._json("status"), "Prefer": "wait=5"}
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                read = await self._call("GET", f"{STATUS}/{API_KEY}/job/{job}", headers=headers)
+                if read.get("summary", {}).get("job", {}).get("terminal"):
+                    return
+                await asyncio.sleep(0.1)
+
+    async def post(self, kind: str, records: list[dict[str, Any]], *, mode: str = "offline") -> str | None:
+        path, body = f"{IMPORT}/{API_KEY}/{kind}?mode={mode}", json.dumps(records)
+        return (await self._call("POST", path, data=body, headers=await self._json("import"))).get("jobId")
+
+    async def put(self, kind: str, record: dict[str, Any]) -> str | None:
+        path, body = f"{IMPORT}/{API_KEY}/{kind}/users/u1", json.dumps(record)
+        return (await self._call("PUT", path, data=body, headers=await self._json("import"))).get("jobId")
+
+    async def _call(self, method: str, path: str, **how: Any) -> dict[str, Any]:
+        async with self._session.request(method, self._base + path, **how) as answer:
+            try:
+                read = await answer.json(content_type=None)
+            except ValueError:
+                return {}
+        return read if isinstance(read, dict) else {}
+
+    async def _json(self, api: str) -> dict[str, str]:
+        base = {"import": IMPORT, "status": STATUS, "fulfilment": FULFILMENT}[api]
+        if api not in self._tokens:
+            form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": SECRET}
+            async with self._session.post(f"{self._base}{base}/oauth2/token", data=form) as answer:
+                answer.raise_for_status()
+                self._tokens[api] = (await answer.json())["access_token"]
+        return {"Authorization": f"Bearer {self._tokens[api]}", "Content-Type": "application/json"}
+
+
+async def dead_letters(kafka: str) -> None:
+    """What no consumer can read."""
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    await producer.start()
+    try:
+        await producer.send_and_wait("orders.submitted.v1", b"not Avro", key=b"608|x|1")
+        await producer.send_and_wait("jobs.events.v1", b"\x00\x00\x00\x00\x01junk", key=b"608|x")
+    finally:
+        await producer.stop()
+
+
+def order(*, unknown: bool = False, lines: bool = True) -> dict[str, Any]:
+    product = "product3" if unknown else "4556"
+    return {
+        "id": f"v-{uuid4().hex[:8]}-{next(_serial)}",
+        "userId": "u1",
+        "dateTime": "2024-05-01T10:00:00+02:00",
+        "lineItems": [{"productId": product, "quantity": 1, "unitPrice": 9.99}] if lines else [],
+    }
+
+
+def a_return() -> dict[str, Any]:
+    return {
+        "orderId": f"v-{uuid4().hex[:8]}",
+        "returnId": f"r-{next(_serial)}",
+        "userId": "u1",
+        "dateTime": "2024-05-02T10:00:00+02:00",
+        "lineItems": [{"productId": "4556", "quantity": 1, "unitPrice": 9.99}],
+    }

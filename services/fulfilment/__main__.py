@@ -1,0 +1,10 @@
+"""`python -m services.fulfilment`."""
+
+from services.chassis import lifecycle
+from services.chassis.settings import load
+from services.fulfilment.app import compose
+from services.fulfilment.settings import Settings
+
+if __name__ == "__main__":
+    settings = load(Settings)
+    lifecycle.run("fulfilment", settings, lambda: compose(settings))

@@ -1,0 +1,311 @@
+"""Fulfilment, put together."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from uuid import uuid4
+
+import pycountry
+from aiohttp import web
+
+from services import topics
+from services.chassis import outbox
+from services.chassis.confluent import schemas_of
+from services.chassis.consumer import Consumer
+from services.chassis.deadletter import DeadLetters
+from services.chassis.health import Health
+from services.chassis.idempotency import Idempotency
+from services.chassis.lifecycle import Service
+from services.chassis.mongo import Mongo
+from services.chassis.paging import SignedPlaces
+from services.chassis.producer import Producer
+from services.chassis.ratelimit import RateLimit
+from services.chassis.revocations import Revocations
+from services.chassis.sites import Sites
+from services.chassis.table import Table
+from services.chassis.tokens import Verifier
+from services.chassis.web import Listener, application, operations
+from services.fulfilment import billing, flow, fulfilling, loading, reading
+from services.fulfilment.api import OrdersApi
+from services.fulfilment.audit import AuditLog
+from services.fulfilment.body import LARGEST
+from services.fulfilment.customers import SiteCustomers
+from services.fulfilment.desk import Desk
+from services.fulfilment.domain.business_day import MICROS
+from services.fulfilment.invoices import INVOICES, MongoInvoices
+from services.fulfilment.invoices_api import InvoicesApi
+from services.fulfilment.mailer import Mailer, read_smtp_url
+from services.fulfilment.paper import InvoicePaper
+from services.fulfilment.ports import Supplier
+from services.fulfilment.preparation import Preparation
+from services.fulfilment.products import MongoProducts
+from services.fulfilment.runner import Runner
+from services.fulfilment.settings import Settings
+from services.fulfilment.stock import MongoStock
+from services.fulfilment.stock_api import StockApi
+from services.fulfilment.store import TRANSACTIONS, MongoPurchaseOrders, MongoTransactions
+from services.fulfilment.suppliers import LocalStock, SimulatedSupplier
+from services.fulfilment.sweeper import Sweeper
+from services.fulfilment.upkeep import Upkeep
+from services.fulfilment.vault import CodeVault
+from services.fulfilment.wire import KAFKA, MAIL, Events
+from services.fulfilment.worker import Worker
+from services.subjects import SUBJECTS_OF
+
+AUDIENCE = "fulfilment"
+GROUP = "fulfilment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Everything that is kept, and the relay that takes its events to Kafka."""
+
+    products: MongoProducts
+    stock: MongoStock
+    orders: MongoPurchaseOrders
+    transactions: MongoTransactions
+    invoices: MongoInvoices
+    idempotency: Idempotency
+    waiting: outbox.Outbox
+    relay: outbox.Relay
+    preparation: Preparation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """What the API's faces share."""
+
+    settings: Settings
+    stores: Stores
+    desk: Desk
+    runner: Runner
+    vault: CodeVault
+    paper: InvoicePaper
+    customers: SiteCustomers
+
+
+async def compose(settings: Settings) -> Service:
+    """All parts of the service, not yet started."""
+    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
+    mongo = Mongo.connect(settings)
+    producer = Producer(settings, client_id=GROUP)
+    sites = Sites(schemas["site"])
+    sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id=GROUP)
+    revocations = Revocations(schemas["revocation"])
+    revocations_table = Table(settings, topics.AUTH_REVOCATIONS.name, revocations.apply, client_id=GROUP)
+    verifier = Verifier(
+        issuer=settings.auth_issuer,
+        audience=AUDIENCE,
+        jwks_url=settings.auth_jwks_url,
+        algorithm=settings.auth_algorithm,
+        is_revoked=revocations.is_revoked,
+    )
+    customers, events = SiteCustomers(sites), Events(schemas)
+    vault = CodeVault(settings.encryption_keys, settings.digest_key)
+    paper = InvoicePaper(issuer=settings.invoice_issuer, font=settings.invoice_font)
+    stores = _stores(mongo, events, producer)
+    runner = _runner(settings, stores, vault, customers)
+
+    def may_work() -> bool:
+        return stores.preparation.is_done and sites_table.ready
+
+    sweeper = Sweeper(stores.transactions, runner.run, most=settings.fulfilment_parallel * 4, now_us=now_us)
+    sweeping = Upkeep("sweep", sweeper.sweep, every_s=settings.fulfilment_sweep_every_s, may_begin=may_work)
+    closing = Upkeep(
+        "close",
+        partial(_close, _accounts(settings, stores, customers)),
+        every_s=settings.closing_every_s,
+        may_begin=may_work,
+    )
+    consumer = Consumer(
+        settings,
+        Worker(runner.run, events=events, dead_letters=DeadLetters(producer, group=GROUP)),
+        group=GROUP,
+        topics=[topics.FULFILMENT_TRANSACTIONS.name],
+        client_id=GROUP,
+        may_begin=may_work,
+        poll_timeout_ms=25,
+        max_poll_records=500,
+    )
+    desk = Desk(
+        verifier=verifier,
+        customers=customers,
+        gate=RateLimit(),
+        reads_per_second=settings.fulfilment_reads_per_second,
+        orders_per_second=settings.fulfilment_orders_per_second,
+    )
+    office = Office(
+        settings=settings,
+        stores=stores,
+        desk=desk,
+        runner=runner,
+        vault=vault,
+        paper=paper,
+        customers=customers,
+    )
+    api = application(_routes(office), largest_body=LARGEST)
+    health = Health()
+    health.ready_when("kafka", lambda: producer.ready)
+    health.ready_when("sites", lambda: sites_table.ready)
+    health.ready_when("revocations", lambda: revocations_table.ready)
+    health.ready_when("mongodb", lambda: stores.preparation.is_done)
+    health.ready_when("keys", lambda: verifier.ready)
+    health.live_while("consumer", lambda: consumer.alive)
+    health.live_while("relay", lambda: stores.relay.alive)
+    health.live_while("sweeper", lambda: sweeping.alive)
+    health.live_while("closing", lambda: closing.alive)
+    return Service(
+        name="fulfilment",
+        health=health,
+        parts=(
+            operations(health, host=settings.operations_host, port=settings.operations_port),
+            mongo,
+            stores.preparation,
+            producer,
+            sites_table,
+            revocations_table,
+            verifier,
+            stores.relay,
+            *_mail(office),
+            runner,
+            sweeping,
+            closing,
+            consumer,
+            Listener(api, host=settings.http_host, port=settings.http_port),
+        ),
+    )
+
+
+def _stores(mongo: Mongo, events: Events, producer: Producer) -> Stores:
+    waiting = outbox.Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
+    products, stock, orders = MongoProducts(mongo), MongoStock(mongo), MongoPurchaseOrders(mongo)
+    relay = outbox.Relay(waiting, outbox.to_kafka(producer), channel=KAFKA, may_begin=lambda: preparation.is_done)
+    transactions = MongoTransactions(mongo, events, now_us=now_us, announce=relay.nudge)
+    invoices = MongoInvoices(mongo, events, announce=relay.nudge)
+    idempotency = Idempotency(mongo, scope=AUDIENCE)
+    preparation = Preparation([one.prepare for one in (stock, orders, transactions, invoices, idempotency, waiting)])
+    return Stores(
+        products=products,
+        stock=stock,
+        orders=orders,
+        transactions=transactions,
+        invoices=invoices,
+        idempotency=idempotency,
+        waiting=waiting,
+        relay=relay,
+        preparation=preparation,
+    )
+
+
+def _runner(settings: Settings, stores: Stores, vault: CodeVault, customers: SiteCustomers) -> Runner:
+    suppliers: dict[str, Supplier] = {"stock": LocalStock(stores.stock)}
+    if settings.simulated_supplier:
+        suppliers["simulated"] = SimulatedSupplier(stores.stock, vault.seal)
+    world = fulfilling.World(
+        transactions=stores.transactions,
+        slots=stores.stock,
+        suppliers=suppliers,
+        customers=customers,
+        now_us=now_us,
+    )
+    return Runner(partial(fulfilling.fulfil, world=world), most=settings.fulfilment_parallel)
+
+
+def _accounts(settings: Settings, stores: Stores, customers: SiteCustomers) -> billing.World:
+    return billing.World(
+        purchase_orders=stores.orders,
+        transactions=stores.transactions,
+        invoices=stores.invoices,
+        customers=customers,
+        now_us=now_us,
+        grace_us=int(settings.closing_grace_s * MICROS),
+    )
+
+
+def _routes(office: Office) -> Sequence[web.RouteDef]:
+    settings, stores = office.settings, office.stores
+    places = SignedPlaces(settings.page_token_key.get_secret_value(), salt="fulfilment.page")
+    currencies = frozenset(currency.alpha_3 for currency in pycountry.currencies)
+    audit = AuditLog()
+    orders = OrdersApi(
+        desk=office.desk,
+        placing=flow.World(
+            products=stores.products,
+            purchase_orders=stores.orders,
+            transactions=stores.transactions,
+            now_us=now_us,
+            deadline=settings.fulfilment_deadline,
+        ),
+        showing=reading.World(
+            transactions=stores.transactions,
+            disclosed=stores.stock,
+            nudge=office.runner.run,
+            open_code=office.vault.open,
+        ),
+        lists=stores.transactions,
+        idempotency=stores.idempotency,
+        places=places,
+        audit=audit,
+        currencies=currencies,
+        new_id=new_id,
+        body_timeout_s=settings.body_timeout_s,
+        openapi=settings.schemas_dir / "openapi" / "fulfilment.yaml",
+    )
+    stock = StockApi(
+        desk=office.desk,
+        world=loading.World(
+            shelf=stores.products, stock=stores.stock, waiting=stores.transactions, seal=office.vault.seal
+        ),
+        audit=audit,
+        currencies=currencies,
+        body_timeout_s=settings.body_timeout_s,
+    )
+    invoices = InvoicesApi(
+        desk=office.desk,
+        purchase_orders=stores.orders,
+        transactions=stores.transactions,
+        invoices=stores.invoices,
+        paper=office.paper,
+        places=places,
+        now_us=now_us,
+    )
+    return [*orders.routes(), *stock.routes(), *invoices.routes()]
+
+
+def _mail(office: Office) -> Sequence[outbox.Relay]:
+    """The relay that mails invoices. Without a mail server there is none, and mails wait."""
+    settings, stores = office.settings, office.stores
+    if settings.smtp_url is None:
+        return ()
+    mailer = Mailer(
+        read_smtp_url(settings.smtp_url.get_secret_value()),
+        sender=settings.mail_from,
+        issuer=settings.invoice_issuer,
+        paper=office.paper,
+        invoices=stores.invoices,
+    )
+    return (
+        outbox.Relay(
+            stores.waiting,
+            mailer.deliver,
+            channel=MAIL,
+            every_s=5.0,
+            may_begin=lambda: stores.preparation.is_done,
+        ),
+    )
+
+
+async def _close(world: billing.World) -> None:
+    await billing.close_ended_days(world)
+    await billing.issue_credit_notes(world)
+
+
+def now_us() -> int:
+    """The time of day."""
+    return time.time_ns() // 1000
+
+
+def new_id() -> str:
+    """A transaction's id, which nobody can guess."""
+    return str(uuid4())

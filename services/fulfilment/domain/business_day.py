@@ -1,0 +1,29 @@
+"""A customer's days: from midnight to midnight in the customer's time zone, however long that is."""
+
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+
+MICROS = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ONE = timedelta(microseconds=1)
+
+
+def business_date(at_us: int, zone: tzinfo) -> date:
+    """The day that it is in the zone."""
+    return (_EPOCH + timedelta(microseconds=at_us)).astimezone(zone).date()
+
+
+def end_us(day: date, zone: tzinfo) -> int:
+    """The first instant that is no longer that day."""
+    # A midnight that the clocks skip is read with the offset before the gap: the instant of the gap itself.
+    midnight = datetime.combine(next_day(day), time(), tzinfo=zone)
+    return (midnight.astimezone(UTC) - _EPOCH) // _ONE
+
+
+def has_ended(day: date, at_us: int, zone: tzinfo) -> bool:
+    """Whether the day is over in the zone."""
+    return at_us >= end_us(day, zone)
+
+
+def next_day(day: date) -> date:
+    """The day after."""
+    return day + timedelta(days=1)

@@ -1,0 +1,14 @@
+"""A customer, as far as a purchase of codes needs to know one."""
+
+from datetime import tzinfo
+
+from msgspec import Struct
+
+from services.fulfilment.domain.invoice import Party
+
+
+class Customer(Struct, frozen=True):
+    """A site: in whose time zone its days are, and who gets its invoices."""
+
+    zone: tzinfo
+    party: Party

@@ -1,0 +1,86 @@
+"""Products and codes as an operator or a client with the right to do so brings them."""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from typing import Any
+
+from services.fulfilment.domain.code import Code
+from services.fulfilment.domain.ordering import Fault, Refused
+from services.fulfilment.domain.product import Product
+from services.values.currencies import read_currency
+from services.values.decimals import read_amount
+from services.values.identifiers import read_identifier, read_text
+from services.values.wrong import Kind, Wrong
+
+MOST_CODES = 10_000
+LONGEST_CODE = 512
+# A day's total must fit into twelve digits before the point.
+DEAREST = Decimal(100_000)
+
+
+def read_product(sku: str, body: Mapping[str, Any], currencies: AbstractSet[str]) -> Product:
+    """A product; raises `Refused` with all its faults."""
+    faults: list[Fault] = []
+    read = {
+        "/sku": read_identifier(sku),
+        "/name": read_text(body.get("name"), longest=256),
+        "/unitPrice": _price(body.get("unitPrice")),
+        "/currency": read_currency(body.get("currency"), currencies),
+        "/supplier": read_text(body.get("supplier", "stock"), longest=64),
+    }
+    is_withdrawn = body.get("withdrawn", False)
+    if not isinstance(is_withdrawn, bool):
+        faults.append(Fault("/withdrawn", "INVALID_TYPE", "withdrawn must be true or false"))
+    for pointer, value in read.items():
+        if isinstance(value, Wrong):
+            faults.append(Fault(pointer, value.kind.value, f"{pointer[1:]} {value.phrase}"))
+    if faults:
+        raise Refused(faults)
+    checked: dict[str, Any] = read
+    return Product(
+        sku=checked["/sku"],
+        name=checked["/name"],
+        unit_price=checked["/unitPrice"],
+        currency=checked["/currency"],
+        supplier=checked["/supplier"],
+        is_withdrawn=is_withdrawn,
+    )
+
+
+def read_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
+    """Codes: texts, or objects with `redeemCode` and perhaps `pinCode`; raises `Refused`, which quotes none."""
+    if not isinstance(value, list) or not value:
+        raise Refused([Fault(pointer, "MISSING_FIELD", "at least one code is needed")])
+    if len(value) > MOST_CODES:
+        raise Refused([Fault(pointer, "TOO_MANY_CODES", f"at most {MOST_CODES} codes may be sent at once")])
+    codes, faults = [], []
+    for index, entry in enumerate(value):
+        code = _code(entry)
+        if isinstance(code, Wrong):
+            faults.append(Fault(f"{pointer}/{index}", code.kind.value, f"the code {code.phrase}"))
+        else:
+            codes.append(code)
+    if faults:
+        raise Refused(faults[:20])
+    return codes
+
+
+def _price(value: object) -> Decimal | Wrong:
+    price = read_amount(value)
+    if isinstance(price, Decimal) and price > DEAREST:
+        return Wrong(Kind.VALUE, f"must not be greater than {DEAREST}")
+    return price
+
+
+def _code(entry: object) -> Code | Wrong:
+    given = {"redeemCode": entry} if isinstance(entry, str) else entry
+    if not isinstance(given, dict):
+        return Wrong(Kind.TYPE, "must be a string or an object")
+    redeem_code = read_identifier(given.get("redeemCode"), longest=LONGEST_CODE)
+    pin_code = given.get("pinCode")
+    pin = None if pin_code is None else read_identifier(pin_code, longest=LONGEST_CODE)
+    for part in (redeem_code, pin):
+        if isinstance(part, Wrong):
+            return part
+    return Code(str(redeem_code), None if pin is None else str(pin))

@@ -1,0 +1,174 @@
+"""A request for codes: read, and checked against the products that there are."""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from services.fulfilment.domain.product import Product
+from services.fulfilment.domain.transaction import Line, Transaction
+from services.values.currencies import read_currency
+from services.values.identifiers import read_identifier
+from services.values.wrong import Wrong
+
+MOST_LINES = 100
+MOST_UNITS = 1_000
+
+
+class Fault(NamedTuple):
+    """What is wrong with a request: where (JSON pointer), which (stable code), in words that echo nothing."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Item(Struct, frozen=True):
+    """One product of a request; `pointer` is where it first stands."""
+
+    sku: str
+    quantity: int
+    pointer: str
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """A request that can be read. One product is one item, however often it stood in the request."""
+
+    items: tuple[Item, ...]
+    client_order_number: str | None = None
+    is_checked: bool = True
+    currency: str | None = None
+
+
+class Refused(Exception):  # noqa: N818 - it says what became of the request
+    """The request cannot become a transaction; nothing is stored of it."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__(", ".join(fault.code for fault in faults))
+        self.faults = tuple(faults)
+
+
+def read_order(body: Mapping[str, Any], currencies: AbstractSet[str]) -> Wanted:
+    """The request; raises `Refused` with all its faults."""
+    faults: list[Fault] = []
+    number = _number(body.get("clientOrderNumber"), faults)
+    is_checked = _flag(body.get("enableClientOrderNumberDupCheck"), faults)
+    currency = _currency(body.get("payWithCurrency"), currencies, faults)
+    items = _items(body.get("products"), faults)
+    if faults:
+        raise Refused(faults)
+    return Wanted(items=items, client_order_number=number, is_checked=is_checked, currency=currency)
+
+
+def is_same(wanted: Wanted, known: Transaction) -> bool:
+    """Whether the request asks for what the transaction is."""
+    quantities = {item.sku: item.quantity for item in wanted.items}
+    return quantities == known.quantities and wanted.currency in (None, known.currency)
+
+
+def priced(wanted: Wanted, products: Mapping[str, Product]) -> tuple[str, tuple[Line, ...]]:
+    """Currency and lines, with a copy of what each product is now; raises `Refused`."""
+    unknown = [item for item in wanted.items if _is_unknown(products.get(item.sku))]
+    if unknown:
+        raise Refused([Fault(f"{item.pointer}/sku", "UNKNOWN_SKU", "there is no such product") for item in unknown])
+    currency = wanted.currency or products[wanted.items[0].sku].currency
+    mixed = [item for item in wanted.items if products[item.sku].currency != currency]
+    if mixed:
+        detail = "is not sold in the currency of the order" if wanted.currency else "is sold in another currency"
+        raise Refused([Fault(f"{item.pointer}/sku", "MIXED_CURRENCY", detail) for item in mixed])
+    return currency, tuple(_line(item, products[item.sku]) for item in wanted.items)
+
+
+def _is_unknown(product: Product | None) -> bool:
+    return product is None or product.is_withdrawn
+
+
+def _line(item: Item, product: Product) -> Line:
+    return Line(
+        sku=item.sku,
+        name=product.name,
+        quantity=item.quantity,
+        unit_price=product.unit_price,
+        supplier=product.supplier,
+    )
+
+
+def _number(value: object, faults: list[Fault]) -> str | None:
+    if value is None:
+        return None
+    read = read_identifier(value)
+    if isinstance(read, Wrong):
+        faults.append(Fault("/clientOrderNumber", read.kind.value, f"clientOrderNumber {read.phrase}"))
+        return None
+    return read
+
+
+def _flag(value: object, faults: list[Fault]) -> bool:
+    if value is None or isinstance(value, bool):
+        return value is not False
+    pointer = "/enableClientOrderNumberDupCheck"
+    faults.append(Fault(pointer, "INVALID_TYPE", "enableClientOrderNumberDupCheck must be true or false"))
+    return True
+
+
+def _currency(value: object, currencies: AbstractSet[str], faults: list[Fault]) -> str | None:
+    if value is None:
+        return None
+    read = read_currency(value, currencies)
+    if isinstance(read, Wrong):
+        faults.append(Fault("/payWithCurrency", read.kind.value, f"payWithCurrency {read.phrase}"))
+        return None
+    return read
+
+
+def _items(value: object, faults: list[Fault]) -> tuple[Item, ...]:
+    if value is None or value == []:
+        faults.append(Fault("/products", "EMPTY_ORDER", "an order has at least one product"))
+        return ()
+    if not isinstance(value, list):
+        faults.append(Fault("/products", "INVALID_TYPE", "products must be an array"))
+        return ()
+    found: dict[str, Item] = {}
+    for index, entry in enumerate(value):
+        item = _item(entry, f"/products/{index}", faults)
+        if item is None:
+            continue
+        first = found.get(item.sku)
+        quantity = item.quantity + (first.quantity if first else 0)
+        if quantity > MOST_UNITS:
+            faults.append(_bad_quantity(item.pointer))
+        found[item.sku] = Item(item.sku, quantity, first.pointer if first else item.pointer)
+    if len(found) > MOST_LINES:
+        faults.append(Fault("/products", "TOO_MANY_LINES", f"an order has at most {MOST_LINES} different products"))
+    return tuple(found.values())
+
+
+def _item(entry: object, pointer: str, faults: list[Fault]) -> Item | None:
+    if not isinstance(entry, dict):
+        faults.append(Fault(pointer, "INVALID_TYPE", "each product must be an object"))
+        return None
+    sku = read_identifier(entry.get("sku")) if entry.get("sku") is not None else None
+    if sku is None or isinstance(sku, Wrong):
+        code, phrase = ("MISSING_FIELD", "is required") if sku is None else (sku.kind.value, sku.phrase)
+        faults.append(Fault(f"{pointer}/sku", code, f"sku {phrase}"))
+        return None
+    quantity = _quantity(entry.get("quantity"))
+    if quantity is None:
+        faults.append(_bad_quantity(pointer))
+        return None
+    return Item(sku, quantity, pointer)
+
+
+def _quantity(value: object) -> int | None:
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value() and value <= MOST_UNITS:
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_UNITS:
+        return None
+    return value
+
+
+def _bad_quantity(pointer: str) -> Fault:
+    detail = f"the quantity of a product is a whole number from 1 to {MOST_UNITS}"
+    return Fault(f"{pointer}/quantity", "INVALID_QUANTITY", detail)

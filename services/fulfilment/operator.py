@@ -1,0 +1,245 @@
+"""The operator's commands about products, stock, days and keys."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import pycountry
+import typer
+
+from services.chassis.errors import Away
+from services.chassis.mongo import Mongo
+from services.chassis.registry import Schemas
+from services.chassis.settings import KafkaSettings, MongoSettings, ServiceSettings, load
+from services.chassis.sites import Sites
+from services.chassis.table import Table
+from services.fulfilment import answers, billing, loading
+from services.fulfilment.audit import AuditLog
+from services.fulfilment.customers import SiteCustomers
+from services.fulfilment.domain.loading import MOST_CODES, read_codes, read_product
+from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.invoices import MongoInvoices
+from services.fulfilment.products import MongoProducts
+from services.fulfilment.settings import VaultSettings
+from services.fulfilment.stock import MongoStock
+from services.fulfilment.store import MongoPurchaseOrders, MongoTransactions
+from services.fulfilment.vault import CodeVault
+from services.fulfilment.wire import Events
+from services.topics import AUTH_SITES
+
+SITES_WITHIN_S = 30.0
+LOT = 1_000
+
+fulfilment = typer.Typer(no_args_is_help=True, help="Products, stock, purchase orders' days, keys of codes.")
+products_app = typer.Typer(no_args_is_help=True, help="Products that can be ordered.")
+stock_app = typer.Typer(no_args_is_help=True, help="Codes on sale.")
+fulfilment.add_typer(products_app, name="products")
+fulfilment.add_typer(stock_app, name="stock")
+
+
+class FulfilmentOperator(ServiceSettings, MongoSettings, VaultSettings):
+    """What the commands about codes need to know."""
+
+
+class ClosingOperator(ServiceSettings, KafkaSettings, MongoSettings):
+    """What closing a day needs to know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """The stores that the commands use."""
+
+    products: MongoProducts
+    stock: MongoStock
+    vault: CodeVault
+    loading: loading.World
+
+
+async def load_document(document: bytes) -> tuple[int, int]:
+    """Load the products and codes of a JSON document: `{"products": [{…, "codes": […]}]}`; how many, how many new.
+
+    Doing it again changes nothing. Raises `ValueError` where the document cannot be followed, `Away`.
+    """
+    entries = msgspec.json.decode(document).get("products", [])
+    added: list[int] = []
+
+    async def work(store: Store) -> None:
+        added.extend([await _load_entry(entry, store) for entry in entries])
+
+    await _with_store(work)
+    return len(added), sum(added)
+
+
+async def _load_entry(entry: dict[str, Any], store: Store) -> int:
+    sku = str(entry.get("sku"))
+    try:
+        product = read_product(sku, entry, _currencies())
+        await loading.put_product(product, store.loading)
+        codes = entry.get("codes") or []
+        return await loading.load_codes(sku, read_codes(codes), store.loading) or 0 if codes else 0
+    except Refused as refused:
+        raise _mistake(sku, refused) from None
+
+
+@products_app.command("list")
+def list_products() -> None:
+    """List the products, with how many of their codes are on sale."""
+
+    async def work(store: Store) -> None:
+        for product in await store.products.all():
+            free = await store.stock.free(product.sku)
+            shown = answers.product(product)
+            typer.echo(f"{shown['sku']}\t{shown['name']}\t{shown['unitPrice']} {shown['currency']}\t{free} on sale")
+
+    _run(_with_store(work))
+
+
+@products_app.command("put")
+def put_products(
+    file: Annotated[Path, typer.Argument(help='JSON document: {"products": [{"sku": …, "codes": […]}]}.', exists=True)],
+) -> None:
+    """Add or change products, and load the codes that stand with them."""
+
+    async def work() -> None:
+        products, codes = await load_document(file.read_bytes())
+        typer.echo(f"{products} products and {codes} new codes loaded")
+
+    _run(work())
+
+
+@stock_app.command("load")
+def load_codes(
+    sku: str,
+    file: Annotated[Path, typer.Argument(help="One code a line; a PIN after a comma.", exists=True)],
+) -> None:
+    """Put codes of a product on sale. Loading a file again changes nothing."""
+
+    async def work(store: Store) -> None:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        entries = [_entry(line) for line in lines]
+        added = 0
+        for start in range(0, len(entries), MOST_CODES):
+            try:
+                codes = read_codes(entries[start : start + MOST_CODES])
+            except Refused as refused:
+                raise _mistake(f"{file.name} from line {start + 1}", refused) from None
+            new = await loading.load_codes(sku, codes, store.loading)
+            if new is None:
+                raise ValueError(f"there is no product {sku}")
+            added += new
+        AuditLog().note("codes-loaded", who="operator", where="command line", codes=len(entries), added=added)
+        typer.echo(f"{added} of {len(entries)} codes are new")
+
+    _run(_with_store(work))
+
+
+@fulfilment.command("close-day")
+def close_day(
+    date: Annotated[datetime, typer.Option(help="The day, such as 2026-01-31.", formats=["%Y-%m-%d"])],
+    *,
+    early: Annotated[bool, typer.Option(help="Even where the day is not over: later orders go to the next.")] = False,
+) -> None:
+    """Close the purchase orders of a day and issue their invoices, and the credit notes that are due."""
+    _run(_close_day(date, early=early))
+
+
+async def _close_day(day: datetime, *, early: bool) -> None:
+    settings = load(ClosingOperator)
+    schemas = Schemas.load(settings.schemas_dir)
+    mongo = Mongo.connect(settings)
+    sites = Sites(schemas["site"])
+    table = Table(settings, AUTH_SITES.name, sites.apply, client_id="operator")
+    await table.start()
+    try:
+        await table.wait_ready(SITES_WITHIN_S)
+        events = Events(schemas)
+        world = billing.World(
+            purchase_orders=MongoPurchaseOrders(mongo),
+            transactions=MongoTransactions(mongo, events, now_us=_now_us, announce=_nobody),
+            invoices=MongoInvoices(mongo, events, announce=_nobody),
+            customers=SiteCustomers(sites),
+            now_us=_now_us,
+        )
+        closed = await billing.close_day(day.date(), world, early=early)
+        credited = await billing.issue_credit_notes(world)
+    finally:
+        await table.stop()
+        await mongo.close()
+    typer.echo(f"{closed} purchase orders closed, {credited} credit notes issued")
+
+
+@fulfilment.command("reseal")
+def reseal() -> None:
+    """Seal every code with the first of CODE_ENCRYPTION_KEYS; then the others are no longer needed."""
+
+    async def work(store: Store) -> None:
+        count = 0
+        while found := await store.stock.sealed_otherwise(store.vault.key_id, most=LOT):
+            await store.stock.reseal([(old, store.vault.seal(sku, store.vault.open(sku, old))) for sku, old in found])
+            count += len(found)
+        AuditLog().note("codes-resealed", who="operator", where="command line", codes=count, key=store.vault.key_id)
+        typer.echo(f"{count} codes resealed")
+
+    _run(_with_store(work))
+
+
+async def _with_store(work: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
+    settings = load(FulfilmentOperator)
+    async with _connected(settings) as mongo:
+        vault = CodeVault(settings.encryption_keys, settings.digest_key)
+        store = _store(mongo, vault, Schemas.load(settings.schemas_dir))
+        await store.stock.prepare()
+        await work(store)
+
+
+@asynccontextmanager
+async def _connected(settings: MongoSettings) -> AsyncIterator[Mongo]:
+    mongo = Mongo.connect(settings)
+    try:
+        yield mongo
+    finally:
+        await mongo.close()
+
+
+def _store(mongo: Mongo, vault: CodeVault, schemas: Schemas) -> Store:
+    products, stock = MongoProducts(mongo), MongoStock(mongo)
+    waiting = MongoTransactions(mongo, Events(schemas), now_us=_now_us, announce=_nobody)
+    world = loading.World(shelf=products, stock=stock, waiting=waiting, seal=vault.seal)
+    return Store(products=products, stock=stock, vault=vault, loading=world)
+
+
+def _entry(line: str) -> dict[str, str]:
+    code, comma, pin = line.partition(",")
+    return {"redeemCode": code.strip(), **({"pinCode": pin.strip()} if comma else {})}
+
+
+def _mistake(what: str, refused: Refused) -> ValueError:
+    faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in refused.faults[:5])
+    return ValueError(f"{what}: {faults}")
+
+
+def _currencies() -> frozenset[str]:
+    return frozenset(currency.alpha_3 for currency in pycountry.currencies)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _nobody() -> None:
+    """The service finds what is in the outbox by itself."""
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run one command; what is not possible is told in a line."""
+    try:
+        asyncio.run(work)
+    except (Away, ValueError, OSError) as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(1) from None

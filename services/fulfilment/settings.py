@@ -1,0 +1,89 @@
+"""What fulfilment can be told."""
+
+from datetime import timedelta
+
+from pydantic import Field, SecretStr, field_validator
+
+from services.chassis.settings import (
+    ApiSettings,
+    FromEnvironment,
+    KafkaSettings,
+    MongoSettings,
+    ServiceSettings,
+    TokenSettings,
+)
+from services.fulfilment.mailer import read_smtp_url
+from services.fulfilment.vault import KEY_BYTES, read_keys
+
+
+class VaultSettings(FromEnvironment):
+    """How codes are kept."""
+
+    code_encryption_keys: SecretStr = Field(
+        description="Keys that seal codes, 32 bytes each in base64, with commas between; the first seals, all open."
+    )
+    code_digest_key: SecretStr = Field(
+        description="Key by which equal codes are recognised, 32 bytes in base64; never changes."
+    )
+
+    @field_validator("code_encryption_keys", "code_digest_key")
+    @classmethod
+    def _are_keys(cls, value: SecretStr) -> SecretStr:
+        read_keys(value.get_secret_value())
+        return value
+
+    @property
+    def encryption_keys(self) -> list[bytes]:
+        """The keys that seal and open."""
+        return read_keys(self.code_encryption_keys.get_secret_value())
+
+    @property
+    def digest_key(self) -> bytes:
+        """The key of the fingerprints."""
+        return read_keys(self.code_digest_key.get_secret_value())[0][:KEY_BYTES]
+
+
+class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, VaultSettings):
+    """Settings of the fulfilment service."""
+
+    fulfilment_deadline: timedelta = Field(
+        timedelta(days=7),
+        gt=timedelta(0),
+        description="Longest time that a unit waits for its code (ISO 8601 or seconds).",
+    )
+    fulfilment_reads_per_second: int = Field(10, ge=1, description="GET requests a client may send in any second.")
+    fulfilment_orders_per_second: int = Field(10, ge=1, description="Orders a client may send in any second.")
+    fulfilment_parallel: int = Field(
+        32, ge=1, le=1_000, description="Transactions that are fulfilled at the same time."
+    )
+    fulfilment_sweep_every_s: float = Field(
+        0.5, gt=0, description="Pause between looks for transactions whose time has come."
+    )
+    closing_every_s: float = Field(5.0, gt=0, description="Pause between looks for days that are over.")
+    closing_grace_s: float = Field(
+        2.0, ge=0, description="Time after midnight that orders on their way get before their day is closed."
+    )
+    simulated_supplier: bool = Field(
+        default=False, description="Whether products may come from the simulated supplier, which makes codes up."
+    )
+    body_timeout_s: float = Field(10.0, gt=0, description="Longest time a client may take to send a body.")
+    page_token_key: SecretStr = Field(
+        SecretStr("tillstream-page-tokens"),
+        min_length=16,
+        description="Signs page tokens; the same in all replicas. Tokens hold positions, never rights.",
+    )
+    invoice_issuer: str = Field("Tillstream", min_length=1, description="Who issues invoices, as printed on them.")
+    invoice_font: str | None = Field(
+        None, description="TrueType font for PDF invoices; without it letters beyond Western Europe's are simplified."
+    )
+    smtp_url: SecretStr | None = Field(
+        None, description="Mail server, `smtp://user:password@host:port` or `smtps://…`; without it mails wait."
+    )
+    mail_from: str = Field("invoices@tillstream.example", description="Sender of invoices by mail.")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_a_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_smtp_url(value.get_secret_value())
+        return value

@@ -1,0 +1,45 @@
+"""How every command runs: an event loop for its length, what is not possible told in a line."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import typer
+
+from services.chassis.confluent import schemas_of
+from services.chassis.errors import Away
+from services.chassis.producer import Producer
+from services.chassis.registry import Schemas
+from services.operator.settings import OperatorSettings
+from services.subjects import SUBJECTS_OF
+
+BROKERS_WITHIN_S = 30.0
+
+
+def told(work: Coroutine[Any, Any, None]) -> None:
+    """Run one command; what is not possible is told in a line."""
+    try:
+        asyncio.run(work)
+    except (Away, ValueError, OSError) as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+@asynccontextmanager
+async def producing(settings: OperatorSettings) -> AsyncIterator[Producer]:
+    """A producer that is ready."""
+    producer = Producer(settings, client_id="operator")
+    await producer.start()
+    try:
+        await producer.wait_ready(BROKERS_WITHIN_S)
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def schemas(settings: OperatorSettings) -> Schemas:
+    """The schemas, under the ids that the brokers' readers know."""
+    return await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF, patiently=False)

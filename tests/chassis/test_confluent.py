@@ -1,0 +1,157 @@
+"""A schema registry elsewhere: ids are its own, and looked up."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from aiohttp import encode_basic_auth, web
+
+from services.chassis.confluent import Registry, Unregistered, schemas_of
+from services.chassis.errors import Away
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY, RegistrySettings
+from services.chassis.web import Listener, application
+from tests.chassis.eventually import until
+
+DIRECTORY = REPOSITORY / "schemas"
+SUBJECTS = {
+    "order": ["orders.submitted.v1-value", "orders.validated.v1-value"],
+    "product": ["catalog.products.v1-value"],
+}
+FIRST_ID = 100_001
+
+
+_REFUSALS: dict[int, type[web.HTTPException]] = {
+    500: web.HTTPInternalServerError,
+    401: web.HTTPUnauthorized,
+    429: web.HTTPTooManyRequests,
+}
+
+
+class Elsewhere:
+    """A registry as Confluent's and Karapace are: one id for one text, whatever the subject."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, int] = {}
+        self.subjects: dict[str, list[str]] = {}
+        self.status: int | None = None
+        self.authorization: str | None = None
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/base/subjects/{subject}", self.look_up),
+            web.post("/base/subjects/{subject}/versions", self.register),
+            web.get("/base/schemas/ids/{id}", self.by_id),
+        ]
+
+    async def look_up(self, request: web.Request) -> web.Response:
+        text = await self._text(request)
+        if text not in self.subjects.get(request.match_info["subject"], []):
+            return web.json_response({"error_code": 40403, "message": "Schema not found"}, status=404)
+        return web.json_response({"id": self.ids[text], "guid": str(UUID(int=self.ids[text])), "version": 1})
+
+    async def register(self, request: web.Request) -> web.Response:
+        text = await self._text(request)
+        if "Refused" in text:
+            return web.json_response({"error_code": 409, "message": "not compatible"}, status=409)
+        self.ids.setdefault(text, FIRST_ID + len(self.ids))
+        self.subjects.setdefault(request.match_info["subject"], []).append(text)
+        return web.json_response({"id": self.ids[text]})
+
+    async def by_id(self, request: web.Request) -> web.Response:
+        for text, schema_id in self.ids.items():
+            if str(schema_id) == request.match_info["id"]:
+                return web.json_response({"schema": text})
+        return web.json_response({"error_code": 40403, "message": "Schema not found"}, status=404)
+
+    async def _text(self, request: web.Request) -> str:
+        self.authorization = request.headers.get("Authorization")
+        if self.status is not None:
+            raise _REFUSALS[self.status]
+        return str((await request.json())["schema"])
+
+
+@pytest.fixture
+def elsewhere() -> Elsewhere:
+    return Elsewhere()
+
+
+@pytest.fixture
+async def settings(elsewhere: Elsewhere) -> AsyncIterator[RegistrySettings]:
+    listener = Listener(application(elsewhere.routes()), host="127.0.0.1", port=0)
+    await listener.start()
+    yield RegistrySettings(
+        schema_registry_url=f"http://{listener.address}/base/",
+        schema_registry_username="us",
+        schema_registry_password="secret",
+    )
+    await listener.stop()
+
+
+async def register_all(settings: RegistrySettings) -> None:
+    async with Registry(settings) as registry:
+        for name, subjects in SUBJECTS.items():
+            for subject in subjects:
+                for version in Schemas.load(DIRECTORY).versions[name].values():
+                    await registry.register(subject, version.text)
+
+
+async def test_without_a_registry_our_own_ids_hold() -> None:
+    schemas = await schemas_of(DIRECTORY, RegistrySettings(schema_registry_url=None), SUBJECTS)
+    assert schemas["order"].schema_id == Schemas.load(DIRECTORY)["order"].schema_id
+
+
+async def test_with_one_its_ids_hold(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
+    await register_all(settings)
+    schemas = await schemas_of(DIRECTORY, settings, SUBJECTS)
+    assert schemas["order"].schema_id == FIRST_ID
+    assert schemas["product"].prefix == b"\0" + (FIRST_ID + 1).to_bytes(4, "big")
+    assert schemas.written_with(FIRST_ID) is schemas.versions["order"][1]
+    assert schemas.written_with(UUID(int=FIRST_ID)) is schemas.versions["order"][1]
+    assert schemas.written_with(Schemas.load(DIRECTORY)["order"].schema_id) is None
+    assert elsewhere.authorization == encode_basic_auth("us", "secret")
+
+
+async def test_a_service_waits_for_what_is_not_registered_yet(settings: RegistrySettings) -> None:
+    waiting = asyncio.create_task(schemas_of(DIRECTORY, settings, SUBJECTS))
+    with pytest.raises(Unregistered, match="schemas register"):
+        await schemas_of(DIRECTORY, settings, SUBJECTS, patiently=False)
+    assert not waiting.done()
+    await register_all(settings)
+    await until(waiting.done)
+    assert (await waiting)["order"].schema_id == FIRST_ID
+
+
+@pytest.mark.parametrize("status", [500, 401, 429])
+async def test_a_registry_that_does_not_answer_is_away(
+    settings: RegistrySettings, elsewhere: Elsewhere, status: int
+) -> None:
+    elsewhere.status = status
+    with pytest.raises(Away):
+        await schemas_of(DIRECTORY, settings, SUBJECTS, patiently=False)
+
+
+async def test_nobody_there_is_away() -> None:
+    nowhere = RegistrySettings(schema_registry_url="http://127.0.0.1:1")
+    async with Registry(nowhere) as registry:
+        with pytest.raises(Away):
+            await registry.definition(1)
+
+
+async def test_a_refusal_is_told_in_the_registrys_words(settings: RegistrySettings) -> None:
+    async with Registry(settings) as registry:
+        with pytest.raises(ValueError, match="not compatible"):
+            await registry.register("x-value", '{"type":"record","name":"Refused","fields":[]}')
+
+
+async def test_schemas_that_are_not_ours_can_be_fetched(settings: RegistrySettings) -> None:
+    async with Registry(settings) as registry:
+        newer: dict[str, Any] = {"type": "record", "name": "Newer", "fields": []}
+        schema_id = await registry.register("x-value", json.dumps(newer))
+        assert await registry.definition(schema_id) == newer
+        assert await registry.definition(1) is None
+        other_id = await registry.register("x-value", '"string"')
+        assert await registry.definition(other_id) is None

@@ -1,0 +1,59 @@
+"""The hand-written document says what the API does."""
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from openapi_spec_validator import validate
+
+from services.chassis.settings import REPOSITORY
+from tests.status.events import a_header, a_run, expired, judged, opened
+from tests.status.test_api import EXAMPLES, HERE, Desk, desk
+
+DOCUMENT: Any = yaml.safe_load((REPOSITORY / "schemas/openapi/common-status.yaml").read_text(encoding="utf-8"))
+
+__all__ = ["desk"]
+
+
+def matches(body: Any, name: str) -> None:
+    jsonschema.validate(body, {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]})
+
+
+def test_the_document_is_well_formed() -> None:
+    validate(DOCUMENT)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_it_describes_the_printed_samples(name: str) -> None:
+    sample = json.loads(json.dumps(EXAMPLES[name]))
+    sample["summary"]["job"] |= {"state": "FAILED", "terminal": True, "completedAt": None}
+    matches(sample, "Events")
+
+
+async def test_it_lists_the_routes_that_there_are(desk: Desk) -> None:
+    routes = {
+        route.resource.canonical
+        for route in desk.client.server.app.router.routes()  # type: ignore[attr-defined]
+        if route.resource is not None
+    }
+    assert routes == set(DOCUMENT["paths"])
+
+
+async def test_answers_are_as_it_says(desk: Desk) -> None:
+    header = a_header(4)
+    await desk.record(opened(header), judged(a_run("SF"), header), expired(header))
+    matches(await desk.read(showAll=1), "Events")
+    for outcome in ("succeeded", "failed", "unprocessed"):
+        for record in (await desk.read(HERE + "/records", outcome=outcome))["result"]:
+            matches(record, "Record")
+    for job in (await desk.read("/common-status/v1/12345/jobs"))["result"]:
+        matches(job, "Job")
+    response = await desk.get(HERE + "/events", rows=0)
+    matches(await response.json(content_type=None), "Problem")
+
+
+async def test_it_is_served(desk: Desk) -> None:
+    response = await desk.client.get("/common-status/openapi.yaml")
+    assert yaml.safe_load(await response.text()) == DOCUMENT

@@ -1,0 +1,69 @@
+"""Waking those who wait, from this process and from others."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.status.bell import HandBell
+from services.status.domain.facts import Key
+from services.status.flow import World, record
+from services.status.watch import ChangeWatch
+from tests.chassis.eventually import until
+from tests.status.events import JOB, a_run, judged, opened
+from tests.status.memory import Belfry, MemoryOrigins
+from tests.status.test_store import BOTH_DRIVERS, Database, a_database
+
+
+@pytest.fixture(params=BOTH_DRIVERS)
+async def database(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIterator[Database]:
+    async with a_database(mongodb_uri, request.param) as database:
+        yield database
+
+
+async def test_what_another_replica_writes_rings_here(database: Database) -> None:
+    here, there = HandBell(most=10), Belfry()
+    watch = ChangeWatch(database.mongo, here, clock_s=time.monotonic)
+    elsewhere = World(jobs=database.jobs, origins=MemoryOrigins(), bell=there, now_us=lambda: 0)
+    try:
+        async with here.wait_for(JOB) as turn:
+            assert turn is not None
+            await turn.rung(0.01)
+            await record([opened()], elsewhere)
+            assert await turn.rung(10)
+            await record([judged(a_run("SS"))], elsewhere)
+            assert await turn.rung(10)
+        async with here.wait_for(Key(609, JOB.job_id)) as other:
+            assert other is not None
+            assert not await other.rung(0.01)
+    finally:
+        await watch.stop()
+
+
+async def test_nothing_is_watched_while_nobody_waits(database: Database) -> None:
+    now_s = [0.0]
+    bell = HandBell(most=10)
+    watch = ChangeWatch(database.mongo, bell, clock_s=lambda: now_s[0])
+    await watch.start()
+    await until(lambda: not watch.is_open)
+    async with bell.wait_for(JOB):
+        assert watch.is_open
+    now_s[0] = 60.0
+    await until(lambda: not watch.is_open)
+    async with bell.wait_for(JOB):
+        assert watch.is_open
+    async with asyncio.timeout(10):
+        await watch.stop()
+
+
+async def test_a_turn_rings_for_its_job_only() -> None:
+    bell = HandBell(most=10)
+    async with bell.wait_for(JOB) as turn:
+        assert turn is not None
+        bell.ring([Key(609, JOB.job_id)])
+        assert not await turn.rung(0.01)
+        bell.ring([JOB])
+        assert await turn.rung(1)
+        assert not await turn.rung(0.01)
+    assert not bell.is_waited_for

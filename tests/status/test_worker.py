@@ -1,0 +1,261 @@
+"""Polls in, offsets out: nothing is committed before it is durable."""
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+from fastavro import schemaless_writer
+
+from services.chassis.deadletter import DeadLetter
+from services.chassis.errors import Away
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY
+from services.status.domain.facts import Failure, JobEvent, Judged, Key, Opened, Run
+from services.status.domain.job import Change
+from services.status.flow import World
+from services.status.wire import EventReader, Malformed
+from services.status.worker import Worker
+from tests.status.events import a_header, a_run, expired, judged, opened
+from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
+
+SCHEMAS = Schemas.load(REPOSITORY / "schemas")
+PLACE, OTHER = TopicPartition("jobs.events.v1", 0), TopicPartition("jobs.events.v1", 1)
+
+
+def as_bytes(event: JobEvent) -> bytes:
+    """The event as ingest and validator write it."""
+    header, fact = event.header, event.fact
+    told: dict[str, Any] = {}
+    if isinstance(fact, Opened):
+        told = {"refused": None if fact.refused is None else _run(fact.refused)}
+    elif isinstance(fact, Judged):
+        told = {"run": _run(fact.run)}
+    record = {
+        "site": header.key.site,
+        "jobId": header.key.job_id,
+        "total": header.total,
+        "createdAt": header.created_us,
+        "mode": header.mode,
+        "type": header.type,
+        "at": event.at_us,
+        "fact": (f"tillstream.{type(fact).__name__}", told),
+    }
+    schema = SCHEMAS["job_event"]
+    out = io.BytesIO()
+    out.write(schema.prefix)
+    schemaless_writer(out, schema.plain, record)
+    return out.getvalue()
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "first": run.first,
+        "outcomes": run.letters,
+        "rows": run.rows,
+        "failures": [_failure(failure) for failure in run.failures],
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "index": failure.index,
+        "orderId": failure.order_id,
+        "returnId": failure.return_id,
+        "mode": failure.mode,
+        "faults": [
+            {
+                "code": f.code,
+                "field": f.field,
+                "message": f.message,
+                "level": f.level,
+                "productId": f.product_id,
+                "retryable": f.retryable,
+            }
+            for f in failure.faults
+        ],
+        "record": failure.record,
+    }
+
+
+def a_record(value: bytes | None, offset: int) -> ConsumerRecord:
+    return ConsumerRecord(PLACE.topic, 0, offset, 0, 0, b"608|x", value, None, 0, 0, ())
+
+
+def a_poll(*events: JobEvent | bytes, start: int = 0) -> dict[TopicPartition, list[ConsumerRecord]]:
+    values = [event if isinstance(event, bytes) else as_bytes(event) for event in events]
+    return {PLACE: [a_record(value, start + at) for at, value in enumerate(values)]}
+
+
+class JournalledJobs(MemoryJobs):
+    """Writes down what it did; away while it is told to be."""
+
+    def __init__(self, journal: list[str]) -> None:
+        super().__init__(fails=lambda: self.failing)
+        self.failing = ""
+        self._journal = journal
+
+    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+        lost = await super().write(changes)
+        self._journal += [f"{change.job.state.value} v{change.job.version}" for change in changes]
+        return lost
+
+
+class Box:
+    """Writes down whose letters it took."""
+
+    def __init__(self, journal: list[str]) -> None:
+        self._journal = journal
+        self.away = False
+
+    async def send(self, letters: Iterable[DeadLetter]) -> None:
+        if self.away:
+            raise Away("Kafka")
+        self._journal += [f"dead {letter.record.offset}: {letter.reason}" for letter in letters]
+
+
+class Bench:
+    """A worker, and one journal for all that it causes."""
+
+    def __init__(self) -> None:
+        self.journal: list[str] = []
+        self.jobs = JournalledJobs(self.journal)
+        self.box = Box(self.journal)
+        self.clock_s = 0.0
+        self.worker = Worker(
+            World(jobs=self.jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0),
+            reader=EventReader(SCHEMAS),
+            dead_letters=self.box,
+            linger_s=0.05,
+            clock_s=lambda: self.clock_s,
+        )
+
+    async def handle(self, poll: Any) -> None:
+        offsets = await self.worker.handle(poll)
+        self.journal += [f"commit {offset}" for offset in offsets.values()]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_nothing_is_committed_before_it_is_written(bench: Bench) -> None:
+    """I7: the committed offset is never ahead of the durable effect."""
+    await bench.handle(a_poll(opened(), judged(a_run("SF"))))
+    assert bench.journal == ["COMPLETED_WITH_WARNING v1", "commit 2"]
+
+
+async def test_an_opened_job_is_held_back_for_its_verdicts(bench: Bench) -> None:
+    await bench.handle(a_poll(opened()))
+    assert bench.journal == ["commit 0"]
+    await bench.handle(a_poll(judged(a_run("SS")), start=1))
+    assert bench.journal == ["commit 0", "COMPLETED v1", "commit 2"]
+
+
+async def test_an_opened_job_is_not_held_back_for_long(bench: Bench) -> None:
+    await bench.handle(a_poll(opened()))
+    await bench.handle({})
+    assert bench.journal == ["commit 0"]
+    bench.clock_s = 0.051
+    await bench.handle({})
+    assert bench.journal == ["commit 0", "RECEIVED v1", "commit 1"]
+    await bench.handle({})
+    await bench.handle(a_poll(judged(a_run("SS")), start=1))
+    assert bench.journal[3:] == ["COMPLETED v2", "commit 2"]
+
+
+async def test_other_jobs_do_not_wait_for_the_one_held_back(bench: Bench) -> None:
+    other = a_header(1, key=Key(608, "00000000-0167-11ee-b91c-b9178e343914"))
+    await bench.handle(a_poll(opened(), opened(other), judged(a_run("S"), other)))
+    assert bench.journal == ["COMPLETED v1", "commit 0"]
+
+
+async def test_a_job_of_refused_records_only_is_written_at_once(bench: Bench) -> None:
+    await bench.handle(a_poll(opened(refused=a_run("FF"))))
+    assert bench.journal == ["FAILED v1", "commit 1"]
+
+
+async def test_a_held_event_survives_that_the_store_is_away(bench: Bench) -> None:
+    await bench.handle(a_poll(opened()))
+    poll = a_poll(judged(a_run("SS")), start=1)
+    bench.jobs.failing = "before"
+    with pytest.raises(Away):
+        await bench.handle(poll)
+    bench.jobs.failing = ""
+    await bench.handle(poll)
+    assert bench.journal == ["commit 0", "COMPLETED v1", "commit 2"]
+
+
+async def test_a_write_whose_answer_was_lost_is_not_done_twice(bench: Bench) -> None:
+    poll = a_poll(opened(), judged(a_run("SF")))
+    bench.jobs.failing = "after"
+    with pytest.raises(Away):
+        await bench.handle(poll)
+    bench.jobs.failing = ""
+    await bench.handle(poll)
+    assert bench.jobs.writes == 1
+    assert bench.journal[-1] == "commit 2"
+
+
+async def test_what_is_held_of_a_lost_partition_is_forgotten(bench: Bench) -> None:
+    await bench.handle(a_poll(opened()))
+    bench.worker.revoked([PLACE])
+    bench.clock_s = 1.0
+    await bench.handle({})
+    assert bench.journal == ["commit 0"]
+
+
+async def test_poison_is_put_aside_and_the_partition_goes_on(bench: Bench) -> None:
+    good = as_bytes(opened(refused=a_run("FF")))
+    poison = [b"", b"\x00", good[:-1], good + b"\x00", b"\x00\x00\x00\x00\x09abc", b"\x01" + good[1:]]
+    await bench.handle(a_poll(*poison, good))
+    assert bench.journal == [
+        "dead 0: unknown-framing",
+        "dead 1: unknown-framing",
+        "dead 2: undecodable",
+        "dead 3: undecodable",
+        "dead 4: unknown-schema",
+        "dead 5: unknown-framing",
+        "FAILED v1",
+        "commit 7",
+    ]
+
+
+async def test_poison_is_not_committed_before_it_is_safe(bench: Bench) -> None:
+    bench.box.away = True
+    with pytest.raises(Away):
+        await bench.handle(a_poll(b""))
+    bench.box.away = False
+    await bench.handle(a_poll(b""))
+    assert bench.journal == ["dead 0: unknown-framing", "commit 1"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [opened(), opened(refused=a_run("F.")), judged(a_run("SF.")), expired(), judged(a_run("FF", 40), a_header(100))],
+)
+def test_events_are_read_as_they_were_written(event: JobEvent) -> None:
+    read = EventReader(SCHEMAS).read(as_bytes(event))
+    assert as_bytes(read) == as_bytes(event)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        opened(a_header(0)),
+        opened(a_header(100_001)),
+        opened(a_header(key=Key(608, "nonsense"))),
+        opened(refused=a_run("S")),
+        judged(a_run("")),
+        judged(a_run("SUS")),
+        judged(a_run("S", -1)),
+        judged(a_run("SF", failures=[])),
+        judged(a_run("SS", failures=a_run("SF").failures)),
+        judged(a_run("FF", failures=a_run("FF").failures[::-1])),
+    ],
+)
+def test_events_that_make_no_sense_are_malformed(event: JobEvent) -> None:
+    with pytest.raises(Malformed, match="unprocessable"):
+        EventReader(SCHEMAS).read(as_bytes(event))

@@ -1,0 +1,104 @@
+"""Hand-written fakes that write what they do into one journal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from services.chassis.brake import Brake
+from services.chassis.deadletter import DeadLetter
+from services.chassis.errors import Away
+from services.chassis.producer import Outgoing
+from services.validator.flow import World
+from services.validator.publisher import KafkaPublisher
+from services.validator.wire import Encoder, WireReader
+from tests.sales.sample import CURRENCIES, NOW_US, SITE
+from tests.validator.records import SCHEMAS
+
+
+class Published(NamedTuple):
+    """Records that a topic acknowledged."""
+
+    topic: str
+    records: int
+
+
+class Committed(NamedTuple):
+    """An offset that the worker gave up for committing."""
+
+    partition: int
+    offset: int
+
+
+Journal = list[Published | Committed]
+
+
+@dataclass
+class Topics:
+    """Takes records as the producer does; away or slow where told to be."""
+
+    journal: Journal
+    away: set[str] = field(default_factory=set)
+    stored: dict[str, list[Outgoing]] = field(default_factory=dict)
+
+    async def send_by_key(self, topic: str, records: Iterable[Outgoing]) -> None:
+        lot = list(records)
+        if topic in self.away:
+            raise Away("Kafka")
+        if lot:
+            self.stored.setdefault(topic, []).extend(lot)
+            self.journal.append(Published(topic, len(lot)))
+
+
+@dataclass
+class Letters:
+    """Takes dead letters."""
+
+    journal: Journal
+    taken: list[DeadLetter] = field(default_factory=list)
+
+    async def send(self, letters: Iterable[DeadLetter]) -> None:
+        lot = list(letters)
+        self.taken += lot
+        self.journal.append(Published("dead letters", len(lot)))
+
+
+class Products:
+    """A catalogue of one site."""
+
+    def __init__(self, products: AbstractSet[str], site: int = SITE) -> None:
+        self._of: Mapping[int, AbstractSet[str]] = {site: products}
+
+    def products_of(self, site: int) -> AbstractSet[str]:
+        return self._of.get(site, frozenset())
+
+
+@dataclass
+class Stage:
+    """A world for judging, whose ends can be looked at."""
+
+    journal: Journal
+    topics: Topics
+    letters: Letters
+    brake: Brake
+    world: World
+
+    def stored(self, topic: str) -> Sequence[Outgoing]:
+        return self.topics.stored.get(topic, ())
+
+
+def a_stage(
+    journal: Journal, *, products: AbstractSet[str] = frozenset({"4556"}), largest_job: int = 1000, most_in_row: int = 3
+) -> Stage:
+    topics, letters = Topics(journal), Letters(journal)
+    brake = Brake(most_in_row=most_in_row, window=20, share=0.5)
+    world = World(
+        reader=WireReader(SCHEMAS),
+        catalogue=Products(products),
+        publisher=KafkaPublisher(topics, Encoder(SCHEMAS), letters),
+        brake=brake,
+        currencies=CURRENCIES,
+        largest_job=largest_job,
+        now_us=lambda: NOW_US,
+    )
+    return Stage(journal, topics, letters, brake, world)

@@ -1,0 +1,80 @@
+"""Submitted records, as ingest, honest producers and others write them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from aiokafka import ConsumerRecord, TopicPartition
+from msgspec.structs import replace
+
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY
+from services.sales.records import JobRef, Order, Return
+from services.sales.wire import order_codec, return_codec
+from services.validator.domain.submitted import Headers, Submitted
+from tests.sales.sample import NOW_US, a_return, an_order
+
+SCHEMAS = Schemas.load(REPOSITORY / "schemas")
+ORDERS_IN, RETURNS_IN = "orders.submitted.v1", "returns.submitted.v1"
+JOB_ID = "f29dd805-0156-11ee-ad68-7d780afc9f2c"
+OTHER_JOB_ID = "63d13c0d-0167-11ee-b91c-b9178e343914"
+NOW_MS = NOW_US // 1000
+
+_ORDERS = order_codec(SCHEMAS["order"].definition, prefix=SCHEMAS["order"].prefix)
+_RETURNS = return_codec(SCHEMAS["return"].definition, prefix=SCHEMAS["return"].prefix)
+_OFFSETS = count(100)
+
+Poll = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+
+__all__ = ["NOW_US", "a_return", "an_order", "replace"]
+
+
+def a_job(index: int = 0, total: int = 3, **changes: Any) -> JobRef:
+    reference = JobRef(JOB_ID, index, total, NOW_US, "offline", "orders")
+    return replace(reference, **changes)
+
+
+def as_bytes(record: Order | Return) -> bytes:
+    return _ORDERS.encode(record) if isinstance(record, Order) else _RETURNS.encode(record)
+
+
+def naming(
+    job_id: str = JOB_ID, *, site: int | str = 608, total: int | str = 3, index: int | str = 0
+) -> tuple[tuple[str, bytes], ...]:
+    """Headers that name a job, as ingest writes them."""
+    named = {"site": site, "jobId": job_id, "total": total, "index": index}
+    return tuple((name, str(value).encode()) for name, value in named.items())
+
+
+def submitted(
+    value: bytes | Order | Return | None,
+    *,
+    kind: str = "orders",
+    headers: Headers = (),
+    key: bytes | None = b"608|web|1",
+    timestamp: int = NOW_MS,
+) -> Submitted:
+    topic = ORDERS_IN if kind == "orders" else RETURNS_IN
+    content = value if isinstance(value, bytes | None) else as_bytes(value)
+    return Submitted(kind, topic, 0, next(_OFFSETS), timestamp, key, content, headers)
+
+
+def consumed(
+    value: bytes | Order | Return | None,
+    offset: int,
+    *,
+    topic: str = ORDERS_IN,
+    partition: int = 0,
+    headers: Headers = (),
+    key: bytes | None = b"608|web|1",
+) -> ConsumerRecord:
+    content = value if isinstance(value, bytes | None) else as_bytes(value)
+    return ConsumerRecord(topic, partition, offset, NOW_MS, 0, key, content, None, 0, 0, tuple(headers))
+
+
+def a_poll(*values: bytes | Order | Return | None, first: int = 0, partition: int = 0, topic: str = ORDERS_IN) -> Poll:
+    """Records of one partition, at consecutive offsets."""
+    records = [
+        consumed(value, first + position, partition=partition, topic=topic) for position, value in enumerate(values)
+    ]
+    return {TopicPartition(topic, partition): records}

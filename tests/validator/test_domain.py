@@ -1,0 +1,136 @@
+"""What judging means, without any I/O."""
+
+from typing import Any
+
+import pytest
+
+from services.sales.records import JobHeader
+from services.validator.domain.job_headers import job_named_by
+from services.validator.domain.verdict import Accepted, Rejected, ill_placed, verdict
+from services.values.instants import EARLIEST_US
+from services.values.time_uuids import time_uuid
+from tests.sales.sample import CURRENCIES
+from tests.validator.records import JOB_ID, NOW_MS, NOW_US, OTHER_JOB_ID, a_job, a_return, an_order, naming, submitted
+
+FIVE_MINUTES = 300_000_000
+RANDOM_ID = "0b0e7d9c-7f5c-4b8a-9a43-5f2d3b9c1a11"
+
+
+def named(headers: Any, **how: Any) -> tuple[JobHeader, int] | None:
+    item = submitted(b"poison", headers=headers, timestamp=how.pop("timestamp", NOW_MS))
+    return job_named_by(item, **{"largest_job": 1000, "now_us": NOW_US, **how})
+
+
+def test_headers_name_the_job_and_the_place_in_it() -> None:
+    found = named(naming(total=7, index=6))
+    assert found is not None
+    header, index = found
+    assert (header.site, header.job_id, header.total, header.type, index) == (608, JOB_ID, 7, "orders", 6)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        naming()[1:],
+        naming()[:1] + naming()[2:],
+        naming()[:3],
+        naming(site="-1"),
+        naming(site=""),
+        naming(site="6 08"),
+        naming(site="\u0666"),
+        naming(total=0),
+        naming(total=1001),
+        naming(index=3),
+        naming(index="-1"),
+        naming(index="1" * 19),
+        naming("not a uuid"),
+        naming(JOB_ID.upper()),
+        tuple((name, None) for name, _ in naming()),
+    ],
+)
+def test_headers_that_name_no_job_soundly_name_none(headers: Any) -> None:
+    assert named(headers) is None
+
+
+def test_the_jobs_id_tells_when_it_was_made() -> None:
+    made = time_uuid(NOW_US - 5, clock_seq=1, node=1)
+    found = named(naming(made))
+    assert found is not None
+    assert found[0].created_at == NOW_US - 5
+
+
+@pytest.mark.parametrize("job_id", [RANDOM_ID, time_uuid(NOW_US + 2 * FIVE_MINUTES, clock_seq=1, node=1)])
+@pytest.mark.parametrize(
+    ("timestamp", "created_at"), [(NOW_MS - 7, NOW_US - 7000), (-1, 0), (2**60, NOW_US), (NOW_MS, NOW_US)]
+)
+def test_an_id_that_does_not_tell_leaves_it_to_the_record(job_id: str, timestamp: int, created_at: int) -> None:
+    found = named(naming(job_id), timestamp=timestamp)
+    assert found is not None
+    assert found[0].created_at == created_at
+
+
+@pytest.mark.parametrize(
+    ("read", "is_named"),
+    [
+        (None, True),
+        (an_order(job=a_job()), True),
+        (an_order(), False),
+        (an_order(job=a_job(job_id=OTHER_JOB_ID)), False),
+        (an_order(site=609, job=a_job()), False),
+    ],
+)
+def test_a_record_that_can_be_read_speaks_for_itself(read: Any, *, is_named: bool) -> None:
+    assert (named(naming(), read=read) is not None) == is_named
+
+
+@pytest.mark.parametrize(
+    ("changes", "placed"),
+    [
+        ({}, True),
+        ({"index": 999, "total": 1000}, True),
+        ({"created_at": NOW_US + FIVE_MINUTES}, True),
+        ({"created_at": EARLIEST_US}, True),
+        ({"index": 3}, False),
+        ({"index": -1}, False),
+        ({"total": 0}, False),
+        ({"total": 1001}, False),
+        ({"total": -5, "index": -9}, False),
+        ({"type": "returns"}, False),
+        ({"job_id": "x"}, False),
+        ({"job_id": JOB_ID.upper()}, False),
+        ({"created_at": NOW_US + FIVE_MINUTES + 1}, False),
+        ({"created_at": EARLIEST_US - 1}, False),
+        ({"created_at": -(2**63)}, False),
+    ],
+)
+def test_a_place_in_a_job_must_be_possible(changes: dict[str, Any], *, placed: bool) -> None:
+    wrong = ill_placed(a_job(**changes), kind="orders", largest_job=1000, now_us=NOW_US)
+    assert (wrong is None) == placed
+    if wrong is not None:
+        assert wrong.reason == "misplaced"
+
+
+def test_no_job_is_no_fault() -> None:
+    assert ill_placed(None, kind="orders", largest_job=1000, now_us=NOW_US) is None
+
+
+def judged(record: Any, products: Any = ("4556", "content__662")) -> Accepted | Rejected:
+    return verdict(submitted(record), record, products=frozenset(products), currencies=CURRENCIES, now_us=NOW_US)
+
+
+@pytest.mark.parametrize("record", [an_order(), a_return()])
+def test_what_keeps_every_rule_and_is_in_the_catalogue_is_accepted(record: Any) -> None:
+    assert isinstance(judged(record), Accepted)
+
+
+def test_a_site_without_products_has_no_good_orders() -> None:
+    result = judged(an_order(), products=())
+    assert isinstance(result, Rejected)
+    assert [fault.code for fault in result.faults] == ["PRODUCT_NOT_FOUND"]
+
+
+def test_faults_of_the_record_come_before_those_of_the_catalogue() -> None:
+    result = judged(an_order(currency="usd"), products=())
+    assert isinstance(result, Rejected)
+    assert [fault.code for fault in result.faults] == ["INVALID_CURRENCY", "PRODUCT_NOT_FOUND"]

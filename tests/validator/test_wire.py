@@ -1,0 +1,263 @@
+"""Records off the wire: whatever the bytes are, there is a record or a reason, and nothing else happens."""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastavro import parse_schema, schemaless_writer
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from services.chassis.errors import Away
+from services.chassis.framing import HEADER, LENGTH, prefix
+from services.chassis.registry import Schemas, released_path
+from services.sales.records import Order, Return
+from services.validator.domain.submitted import Submitted, Unreadable
+from services.validator.wire import LARGEST, WireReader
+from tests.sales.strategies import ORDERS, RETURNS
+from tests.validator.records import SCHEMAS, a_job, a_return, an_order, as_bytes, submitted
+
+READER = WireReader(SCHEMAS)
+GOOD = as_bytes(an_order(job=a_job()))
+ID = SCHEMAS["order"].schema_id
+
+
+def reason(item: Submitted, reader: WireReader = READER) -> str:
+    read = reader.read(item)
+    assert isinstance(read, Unreadable), read
+    return read.reason
+
+
+@given(ORDERS)
+def test_an_order_is_read_as_it_was_written(order: Order) -> None:
+    assert READER.read(submitted(order)) == order
+
+
+@given(RETURNS)
+def test_a_return_is_read_as_it_was_written(record: Return) -> None:
+    assert READER.read(submitted(record, kind="returns")) == record
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "unknown-framing"),
+        (b"", "unknown-framing"),
+        (b"\0\0\0\0", "unknown-framing"),
+        (b"\x01" + GOOD[1:], "unknown-framing"),
+        (b'{"id":"1"}', "unknown-framing"),
+        (GOOD[LENGTH:], "unknown-framing"),
+        (prefix(ID + 9999) + GOOD[LENGTH:], "unknown-schema"),
+        (prefix(2**32 - 1) + GOOD[LENGTH:], "unknown-schema"),
+        (prefix(SCHEMAS["return"].schema_id) + GOOD[LENGTH:], "unknown-schema"),
+        (prefix(SCHEMAS["product"].schema_id) + GOOD[LENGTH:], "unknown-schema"),
+        (as_bytes(a_return()), "unknown-schema"),
+        (prefix(ID), "undecodable"),
+        (GOOD[:-1], "undecodable"),
+        (GOOD + b"\0", "undecodable"),
+        (GOOD + GOOD, "undecodable"),
+        (GOOD.replace(b"userA2", b"user\xff2"), "undecodable"),
+        (b"\0" * (LARGEST + 1), "oversize"),
+    ],
+)
+def test_what_is_no_record_has_a_reason(value: bytes | None, expected: str) -> None:
+    assert reason(submitted(value)) == expected
+
+
+def test_every_beginning_of_a_record_is_undecodable() -> None:
+    assert {reason(submitted(GOOD[:end])) for end in range(LENGTH, len(GOOD))} == {"undecodable"}
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    number = number << 1 ^ number >> 63
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+@pytest.mark.parametrize("count", [2**31, 2**62, -(2**62), 10**9])
+@pytest.mark.parametrize("where", ["segmentIds", "lineItems"])
+def test_an_array_that_claims_to_be_huge_costs_nothing(count: int, where: str) -> None:
+    plain = as_bytes(an_order(segment_ids=["44", "55"], segment_names=[], line_items=[]))
+    sound = b"\x04\x0444\x0455\0" if where == "segmentIds" else b"\0"
+    at = plain.index(sound) if where == "segmentIds" else len(plain) - 1
+    size = b"" if count > 0 else _varint(1)
+    hostile = plain[:at] + _varint(count) + size + plain[at + len(sound) :]
+    assert reason(submitted(hostile)) == "undecodable"
+
+
+@pytest.mark.parametrize("length", [2**31, 2**62, -1, -(2**40)])
+def test_a_text_that_claims_to_be_huge_costs_nothing(length: int) -> None:
+    hostile = prefix(ID) + _varint(608) + b"\0" + _varint(0) + _varint(length) + b"x"
+    assert reason(submitted(hostile)) == "undecodable"
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_refused_or_read_and_nothing_else(body: bytes) -> None:
+    for kind in ("orders", "returns"):
+        for schema in SCHEMAS.values():
+            READER.read(submitted(schema.prefix + body, kind=kind))
+        READER.read(submitted(body, kind=kind))
+
+
+@settings(max_examples=300)
+@given(st.integers(0, len(GOOD) - 1), st.integers(0, 255), st.integers(0, 3))
+@example(4, 2, 0)
+def test_one_changed_byte_is_refused_or_read_and_nothing_else(at: int, byte: int, cut: int) -> None:
+    READER.read(submitted(GOOD[:at] + bytes([byte]) + GOOD[at + 1 + cut :]))
+
+
+@given(st.lists(st.tuples(st.sampled_from([HEADER, "site", "jobId"]), st.none() | st.binary(max_size=20)), max_size=3))
+def test_headers_of_any_kind_do_no_harm(headers: Any) -> None:
+    READER.read(submitted(GOOD, headers=headers))
+
+
+def test_headers_count_as_much_as_the_value() -> None:
+    assert reason(submitted(GOOD, headers=(("x", b"x" * LARGEST),))) == "oversize"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (prefix(ID), None),
+        (b"\x01" + SCHEMAS.versions["order"][1].global_id.bytes, None),
+        (prefix(ID + 9999), "unknown-schema"),
+        (b"\x01" + UUID(int=1).bytes, "unknown-schema"),
+        (b"\x02" + UUID(int=1).bytes, "unknown-framing"),
+        (b"", "unknown-framing"),
+    ],
+)
+def test_the_newer_framing_names_the_schema_in_a_header(content: bytes, expected: str | None) -> None:
+    item = submitted(GOOD[LENGTH:], headers=((HEADER, content),))
+    if expected is None:
+        assert READER.read(item) == an_order(job=a_job())
+    else:
+        assert reason(item) == expected
+
+
+# --- versions
+
+
+def _write(definition: Mapping[str, Any], record: Mapping[str, Any]) -> bytes:
+    import io  # noqa: PLC0415 - only here
+
+    out = io.BytesIO()
+    schemaless_writer(out, parse_schema(dict(definition)), record, strict_allow_default=True)
+    return out.getvalue()
+
+
+MINIMAL = {
+    "site": 608,
+    "acceptedAt": 1_749_999_999_000_000,
+    "id": "1",
+    "userId": "u",
+    "dateTime": 1_749_999_999_000_000,
+    "utcOffsetMinutes": 0,
+    "mode": "offline",
+    "currency": "USD",
+    "lineItems": [{"productId": "4556", "quantity": 1, "unitPrice": b"\x0f\x42\x40"}],
+}
+
+
+def _without(definition: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    return {**definition, "fields": [field for field in definition["fields"] if field["name"] not in fields]}
+
+
+def _with(definition: Mapping[str, Any], field: Mapping[str, Any]) -> dict[str, Any]:
+    return {**definition, "fields": [*definition["fields"], field]}
+
+
+def _plain(definition: Any) -> Any:
+    return json.loads(json.dumps(definition).replace('"logicalType"', '"was"'))
+
+
+@pytest.fixture
+def two_versions(tmp_path: Path) -> Schemas:
+    """Our schemas, as they would be had an order once had no segments."""
+    ids = {name: {str(v): version.schema_id for v, version in SCHEMAS.versions[name].items()} for name in SCHEMAS}
+    old = _without(SCHEMAS["order"].definition, "segmentIds", "segmentNames")
+    for name, schema in SCHEMAS.items():
+        (tmp_path / f"{name}.avsc").write_text(json.dumps(schema.definition))
+    path = released_path(tmp_path, "order", 1)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(old))
+    ids["order"] = {"1": 1, "2": 900}
+    (tmp_path / "ids.json").write_text(json.dumps(ids))
+    return Schemas.load(tmp_path)
+
+
+def test_an_older_producer_is_read_by_a_newer_validator(two_versions: Schemas) -> None:
+    """F25."""
+    body = _write(_plain(two_versions.versions["order"][1].definition), MINIMAL)
+    read = WireReader(two_versions).read(submitted(prefix(1) + body))
+    assert isinstance(read, Order)
+    assert read.id == "1"
+    assert read.segment_ids == []
+    assert read.line_items[0].unit_price == 1
+    for end in range(len(body)):
+        assert reason(submitted(prefix(1) + body[:end]), WireReader(two_versions)) == "undecodable"
+    assert reason(submitted(prefix(1) + body + b"\0"), WireReader(two_versions)) == "undecodable"
+
+
+class Shelf:
+    """A directory of schemas that counts how often it was asked."""
+
+    def __init__(self, *, away: bool = False, **definitions: Any) -> None:
+        self.definitions = {int(name.removeprefix("id")): value for name, value in definitions.items()}
+        self.away = away
+        self.asked: list[int] = []
+
+    async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
+        self.asked.append(schema_id)
+        if self.away:
+            raise Away("the schema registry")
+        return self.definitions.get(schema_id)
+
+
+COLOUR = {"name": "colour", "type": ["null", "string"], "default": None, "doc": "Colour."}
+
+
+async def test_a_newer_producer_is_read_where_there_is_a_registry() -> None:
+    """F25, and back: the newer schema is looked up once."""
+    newer = _with(SCHEMAS["order"].definition, COLOUR)
+    shelf = Shelf(id77=newer)
+    reader = WireReader(SCHEMAS, shelf)
+    body = _write(_plain(newer), {**MINIMAL, "colour": "red"})
+    item = submitted(prefix(77) + body)
+    assert reason(item, reader) == "unknown-schema"
+    await reader.prepare([[item, submitted(GOOD)], [item]])
+    await reader.prepare([[item]])
+    read = reader.read(item)
+    assert isinstance(read, Order)
+    assert read.id == "1"
+    assert shelf.asked == [77]
+
+
+async def test_while_the_registry_is_away_nothing_is_judged() -> None:
+    reader = WireReader(SCHEMAS, Shelf(away=True))
+    with pytest.raises(Away):
+        await reader.prepare([[submitted(struct.pack(">bI", 0, 77))]])
+    await reader.prepare([[submitted(GOOD), submitted(b"poison"), submitted(None)]])
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        {"type": "record", "name": "Order", "fields": [{"name": "x", "type": {"type": "array", "items": "null"}}]},
+        {"type": "record", "name": "Another", "fields": [{"name": "site", "type": "long"}]},
+        {"type": "array", "items": "null"},
+        {"type": "record", "name": "Order", "fields": [{"name": "site", "type": "string"}]},
+    ],
+)
+async def test_what_another_registry_knows_need_not_be_of_use(definition: Any) -> None:
+    reader = WireReader(SCHEMAS, Shelf(id77=definition))
+    item = submitted(prefix(77) + b"\x02\x02\x02\x02\x00")
+    await reader.prepare([[item]])
+    assert reason(item, reader) in {"unknown-schema", "undecodable"}

@@ -1,0 +1,281 @@
+"""Polls in, committable offsets out: what is promised of the order of effects."""
+
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from services.chassis.errors import Away
+from services.chassis.framing import HEADER, LENGTH, prefix
+from services.sales.facts import FAILED, SUCCEEDED, JobEvent, Judged, Run
+from services.sales.wire import job_event_codec
+from services.validator.worker import Worker
+from tests.validator.journal import Committed, Journal, Published, Stage, a_stage
+from tests.validator.records import (
+    JOB_ID,
+    NOW_US,
+    ORDERS_IN,
+    OTHER_JOB_ID,
+    RETURNS_IN,
+    SCHEMAS,
+    Poll,
+    a_job,
+    a_poll,
+    a_return,
+    an_order,
+    as_bytes,
+    consumed,
+    naming,
+)
+
+VALIDATED, REJECTED, JOBS = "orders.validated.v1", "records.rejected.v1", "jobs.events.v1"
+_EVENTS = job_event_codec(SCHEMAS["job_event"].definition)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return []
+
+
+@pytest.fixture
+def stage(journal: Journal) -> Stage:
+    return a_stage(journal)
+
+
+async def handled(stage: Stage, poll: Poll) -> None:
+    """Hand a poll to the worker, and write down which offsets it gives up."""
+    offsets = await Worker(stage.world, stage.brake).handle(poll)
+    stage.journal += [Committed(place.partition, offset) for place, offset in offsets.items()]
+
+
+def judged(stage: Stage) -> list[JobEvent]:
+    return [_EVENTS.decode(sent.value or b"", start=LENGTH) for sent in stage.stored(JOBS)]
+
+
+def runs(stage: Stage) -> list[tuple[str, int, str]]:
+    """Of each judged event: the job, the first index, the outcomes."""
+    return [(event.job_id, run.first, run.outcomes) for event in judged(stage) for run in [_run(event)]]
+
+
+def _run(event: JobEvent) -> Run:
+    assert isinstance(event.fact, Judged)
+    return event.fact.run
+
+
+async def test_nothing_is_committed_before_its_verdict_is_acknowledged(stage: Stage) -> None:
+    """I7: the committed offset is never ahead of the durable effect; a job hears last."""
+    good = an_order(job=a_job(0))
+    bad = an_order(job=a_job(1), line_items=[])
+    await handled(stage, a_poll(good, bad, b"poison"))
+    assert stage.journal == [
+        Published(VALIDATED, records=1),
+        Published(REJECTED, records=1),
+        Published("dead letters", records=1),
+        Published(JOBS, records=1),
+        Committed(partition=0, offset=3),
+    ]
+
+
+@pytest.mark.parametrize("topic", [VALIDATED, REJECTED, JOBS])
+async def test_what_is_not_acknowledged_is_not_committed(stage: Stage, topic: str) -> None:
+    stage.topics.away.add(topic)
+    poll = a_poll(an_order(job=a_job(0)), an_order(job=a_job(1), line_items=[]))
+    with pytest.raises(Away):
+        await handled(stage, poll)
+    assert not [entry for entry in stage.journal if isinstance(entry, Committed)]
+    if topic != JOBS:
+        assert Published(JOBS, 1) not in stage.journal
+    stage.topics.away.clear()
+    await handled(stage, poll)
+    assert stage.journal[-1] == Committed(0, 2)
+
+
+async def test_an_empty_poll_does_nothing(stage: Stage) -> None:
+    await handled(stage, {})
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): []})
+    assert stage.journal == []
+
+
+async def test_partitions_are_committed_each_on_its_own(stage: Stage) -> None:
+    poll = {
+        **a_poll(an_order(), an_order(), first=7, partition=0),
+        **a_poll(an_order(), first=40, partition=5),
+        **a_poll(a_return(line_items=[]), first=3, topic=RETURNS_IN, partition=1),
+    }
+    await handled(stage, poll)
+    assert [entry for entry in stage.journal if isinstance(entry, Committed)] == [
+        Committed(0, 9),
+        Committed(5, 41),
+        Committed(1, 4),
+    ]
+
+
+async def test_accepted_records_are_passed_on_as_they_came(stage: Stage) -> None:
+    headers = (*naming(), ("traceparent", b"00-1-2-01"), ("theirs", b"\xff"))
+    record = consumed(an_order(job=a_job()), 0, headers=headers, key=b"608|web|4711")
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
+    (sent,) = stage.stored(VALIDATED)
+    assert (sent.key, sent.value) == (record.key, record.value)
+    assert sent.headers == (*headers, ("verdict", b"accepted"))
+
+
+async def test_a_record_without_key_gets_one(stage: Stage) -> None:
+    record = consumed(an_order(id="a|b%", channel=None), 0, key=None)
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
+    assert stage.stored(VALIDATED)[0].key == b"608||a%7Cb%25"
+
+
+async def test_nobody_else_can_say_the_verdict_or_whence_a_dead_letter_came(stage: Stage) -> None:
+    headers = (("verdict", b"rejected"), ("dlq.reason", b"mine"), ("theirs", b"1"))
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): [consumed(an_order(), 0, headers=headers)]})
+    assert stage.stored(VALIDATED)[0].headers == (("theirs", b"1"), ("verdict", b"accepted"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [SCHEMAS["order"].prefix, b"\x01" + SCHEMAS.versions["order"][1].global_id.bytes],
+    ids=["by id", "by global id"],
+)
+async def test_the_newer_framing_is_read_and_what_is_passed_on_has_the_classic_one(stage: Stage, header: bytes) -> None:
+    framed = as_bytes(an_order())
+    record = consumed(framed[LENGTH:], 0, headers=((HEADER, header), ("theirs", b"1")))
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
+    (sent,) = stage.stored(VALIDATED)
+    assert sent.value == framed
+    assert sent.headers == (("theirs", b"1"), ("verdict", b"accepted"))
+
+
+async def test_a_refusal_carries_what_identifies_the_record_and_no_other_header(stage: Stage) -> None:
+    identity = (("ce_id", b"42"), ("ce_source", b"/till/7"), ("traceparent", b"00-1-2-01"))
+    record = consumed(an_order(line_items=[]), 0, headers=(*identity, ("email", b"a@b.example")))
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
+    assert stage.stored(REJECTED)[0].headers == identity
+
+
+async def test_a_stretch_of_a_job_is_one_event_with_the_jobs_header(stage: Stage) -> None:
+    await handled(stage, a_poll(*(an_order(id=str(index), job=a_job(index)) for index in range(3))))
+    (event,) = judged(stage)
+    assert (event.site, event.job_id, event.total, event.created_at, event.mode, event.type, event.at) == (
+        608,
+        JOB_ID,
+        3,
+        NOW_US,
+        "offline",
+        "orders",
+        NOW_US,
+    )
+    assert runs(stage) == [(JOB_ID, 0, 3 * SUCCEEDED)]
+    assert stage.stored(JOBS)[0].key == f"608|{JOB_ID}".encode()
+
+
+async def test_records_of_two_jobs_that_alternate_are_told_in_their_order(stage: Stage) -> None:
+    first = [an_order(job=a_job(index)) for index in range(2)]
+    second = an_order(job=a_job(0, job_id=OTHER_JOB_ID))
+    await handled(stage, a_poll(first[0], second, first[1]))
+    assert runs(stage) == [(JOB_ID, 0, "S"), (OTHER_JOB_ID, 0, "S"), (JOB_ID, 1, "S")]
+
+
+async def test_a_job_of_another_site_is_another_job(stage: Stage) -> None:
+    """Two sites cannot meet in one job: it is (site, jobId)."""
+    await handled(stage, a_poll(an_order(job=a_job(0)), an_order(site=609, job=a_job(1))))
+    assert [(event.site, _run(event).outcomes) for event in judged(stage)] == [(608, "S"), (609, "F")]
+    assert [sent.key for sent in stage.stored(JOBS)] == [f"{site}|{JOB_ID}".encode() for site in (608, 609)]
+
+
+async def test_a_stretch_is_cut_at_a_hundred_records(journal: Journal) -> None:
+    stage = a_stage(journal)
+    await handled(stage, a_poll(*(an_order(job=a_job(index, 250)) for index in range(250))))
+    assert [(first, len(letters)) for _, first, letters in runs(stage)] == [(0, 100), (100, 100), (200, 50)]
+
+
+async def test_without_a_job_outcomes_are_on_topics_only(stage: Stage) -> None:
+    """Headers that name a job do not make a readable record one of it."""
+    headers = naming()
+    records = [
+        consumed(an_order(), 0, headers=headers),
+        consumed(an_order(line_items=[]), 1, headers=headers),
+    ]
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): records})
+    assert stage.journal == [Published(VALIDATED, 1), Published(REJECTED, 1), Committed(0, 2)]
+
+
+async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(stage: Stage) -> None:
+    records = [
+        consumed(an_order(job=a_job(0)), 0),
+        consumed(b"poison", 1, headers=naming(index=1)),
+        consumed(an_order(job=a_job(2)), 2),
+    ]
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): records})
+    letters = "".join(letters for _, _, letters in runs(stage))
+    assert letters == SUCCEEDED + FAILED + SUCCEEDED
+    (fault,) = [fault for event in judged(stage) for failure in _run(event).failures for fault in failure.faults]
+    assert (fault.code, fault.level, fault.field) == ("UNPROCESSABLE", "ERROR", "")
+    (letter,) = stage.letters.taken
+    assert (letter.reason, letter.record.offset) == ("unknown-framing", 1)
+
+
+@pytest.mark.parametrize(
+    ("job", "headers", "told"),
+    [
+        (a_job(index=3), naming(index=2), [(608, 2)]),
+        (a_job(index=-1), naming(index=2), [(608, 2)]),
+        (a_job(total=1001), naming(index=2), [(608, 2)]),
+        (a_job(type="returns"), naming(index=2), [(608, 2)]),
+        (a_job(created_at=2**62), naming(index=2), [(608, 2)]),
+        # Neither sound in itself nor named soundly by its headers.
+        (a_job(index=3), (), []),
+        (a_job(index=3), naming(index=3), []),
+        (a_job(index=3), naming(index=1000, total=1001), []),
+        # The headers name a job that the record itself does not name.
+        (a_job(index=3), naming(OTHER_JOB_ID), []),
+        (a_job(index=3), naming(site=609), []),
+    ],
+)
+async def test_a_record_that_cannot_be_in_its_job_is_a_dead_letter(
+    stage: Stage, job: Any, headers: Any, told: list[tuple[int, int]]
+) -> None:
+    record = consumed(an_order(job=job), 0, headers=headers)
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
+    (letter,) = stage.letters.taken
+    assert letter.reason == "misplaced"
+    assert [(event.site, _run(event).first) for event in judged(stage)] == told
+    assert stage.journal[-1] == Committed(0, 1)
+
+
+async def test_where_headers_and_a_sound_record_disagree_the_record_counts(stage: Stage) -> None:
+    record = consumed(an_order(job=a_job(1)), 0, headers=naming(OTHER_JOB_ID, site=609, index=2))
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
+    assert [(event.site, event.job_id, _run(event).first) for event in judged(stage)] == [(608, JOB_ID, 1)]
+
+
+async def test_a_topic_full_of_poison_stops_the_partition_and_no_other(stage: Stage) -> None:
+    poll = {**a_poll(*[b"poison"] * 10), **a_poll(an_order(), partition=1)}
+    await handled(stage, poll)
+    assert len(stage.letters.taken) == 3
+    assert [entry for entry in stage.journal if isinstance(entry, Committed)] == [Committed(0, 3), Committed(1, 1)]
+    assert set(stage.brake.stopped) == {TopicPartition(ORDERS_IN, 0)}
+
+
+async def test_nothing_more_is_taken_from_a_stopped_partition(stage: Stage) -> None:
+    worker = Worker(stage.world, stage.brake)
+    await worker.handle(a_poll(*[b"poison"] * 10))
+    before = list(stage.journal)
+    assert await worker.handle(a_poll(an_order(), b"poison", first=10)) == {}
+    assert stage.journal == before
+    worker.revoked([TopicPartition(ORDERS_IN, 0)])
+    assert list(stage.brake.stopped) == []
+
+
+async def test_a_poll_that_comes_again_is_not_counted_twice(stage: Stage) -> None:
+    stage.topics.away.add(VALIDATED)
+    poll = a_poll(b"poison", b"poison", an_order())
+    for _ in range(5):
+        with pytest.raises(Away):
+            await handled(stage, poll)
+    stage.topics.away.clear()
+    await handled(stage, poll)
+    assert list(stage.brake.stopped) == []
+
+
+def test_the_prefix_is_the_one_of_the_framing() -> None:
+    assert SCHEMAS["order"].prefix == prefix(1)
