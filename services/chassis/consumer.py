@@ -100,6 +100,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._committed_at = clock()
         self._turned_at = clock()
         self._progressed_at = clock()
+        self._assigned_at = clock()
         self._lag = Lag(group, wall_clock)
         # There from the first scrape on: a counter that appears with its first event seems not to have grown.
         for count in (RETRIES, REBALANCES):
@@ -204,6 +205,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             raise
         kafka.subscribe(self._topics, listener=self)
         self._kafka = kafka
+        self._assigned_at = self._clock()
 
     async def _poll_until_stopped(self, kafka: AIOKafkaConsumer) -> None:
         while not self._stopping:
@@ -262,7 +264,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
     def _notice_stall(self, kafka: AIOKafkaConsumer) -> None:
         """A member that stays up and reads nothing, or has nothing to read from, joins anew in good time."""
-        if self._clock() - self._progressed_at < self._patience_s / 2:
+        # Who has just joined gets as long to read something: else one stall would be followed by the next at once.
+        if self._clock() - max(self._progressed_at, self._assigned_at) < self._patience_s / 2:
             return
         if not kafka.assignment():
             # More members than partitions, or a topic that is yet to be made: no reason to end the process.
@@ -324,6 +327,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Count it, and look whether retention was faster than we."""
         REBALANCES.labels(self._group).inc()
+        self._assigned_at = self._clock()
         _LOG.info("partitions assigned", group=self._group, partitions=len(assigned))
         if self._kafka is not None and assigned:
             with suppress(KafkaError, TimeoutError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.chassis import metrics
-from services.chassis.producer import LARGEST_BATCH, Headers, Outgoing, Producer
+from services.chassis.producer import LARGEST_BATCH, Headers, Outgoing, Producer, TooLarge
 
 DEAD_LETTERS = metrics.counter("dead_letters_total", "Records that could not be processed.", ["topic", "reason"])
 
@@ -26,6 +26,7 @@ TRUNCATED = "dlq.truncated"
 LARGEST = LARGEST_BATCH - 64 * 1024
 KEPT = 1024 * 1024
 KEPT_HEADERS = 64 * 1024
+KEPT_WHOLE = 64 * 1024
 
 
 class Original(Protocol):
@@ -90,12 +91,16 @@ class DeadLetters:
         for letter in letters:
             lots.setdefault(letter.record.topic, []).append(letter)
         for topic, lot in lots.items():
-            await self._producer.send_by_key(topic + SUFFIX, map(self._outgoing, lot))
+            try:
+                await self._producer.send_by_key(topic + SUFFIX, map(self._outgoing, lot))
+            except TooLarge:
+                # The topic takes less than we thought. Some may be there already; a letter may come twice.
+                await self._producer.send_by_key(topic + SUFFIX, [self._outgoing(one, largest=0) for one in lot])
             # Counted once they are there: after `Away` the same ones come again.
             for letter in lot:
                 DEAD_LETTERS.labels(topic, letter.reason).inc()
 
-    def _outgoing(self, letter: DeadLetter) -> Outgoing:
+    def _outgoing(self, letter: DeadLetter, *, largest: int = LARGEST) -> Outgoing:
         record = letter.record
         size = _size(record)
         provenance = {
@@ -110,7 +115,7 @@ class DeadLetters:
         }
         # Whoever wrote the record may have named headers like ours.
         kept = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
-        if size <= LARGEST:
+        if size <= max(largest, KEPT_WHOLE):
             return Outgoing(record.key, record.value, (*kept, *_encoded(provenance)))
         added = _encoded({**provenance, TRUNCATED: str(size)})
         return Outgoing((record.key or b"")[:KEPT], (record.value or b"")[:KEPT], (*_first(kept), *added))

@@ -10,7 +10,7 @@ from services.chassis import metrics
 
 RECORDS = metrics.gauge("consumer_lag_records", "Records not yet handled.", ["group", "topic", "partition"])
 SECONDS = metrics.gauge(
-    "consumer_lag_seconds", "Age of the newest record read where more wait, 0 when caught up.", ["group"]
+    "consumer_lag_seconds", "Greatest age that a record that waits can have, 0 when caught up.", ["group"]
 )
 
 _NOTHING: Mapping[TopicPartition, Sequence[ConsumerRecord]] = {}
@@ -37,6 +37,9 @@ class Lag:
     ) -> None:
         """Tell the metrics; what is `held_up` was read and waits for something that is away."""
         waiting = waiting_records(kafka)
+        now = self._wall_clock()
+        # Where nothing waits, what comes later is younger than this moment, however old the record read last is.
+        self._read_up_to |= dict.fromkeys((place for place, count in waiting.items() if not count), now)
         since = dict(self._read_up_to)
         for place, records in held_up.items():
             if records:
@@ -52,9 +55,9 @@ class Lag:
             if gauge is None:
                 gauge = self._gauges[place] = RECORDS.labels(self._group, place.topic, str(place.partition))
             gauge.set(count)
-        # What waits is younger than what was read last.
+        # What waits is younger than what was read last, and than the last moment in which nothing waited.
         oldest = min((since[place] for place in waiting if waiting[place] and place in since), default=None)
-        SECONDS.labels(self._group).set(0 if oldest is None else max(self._wall_clock() - oldest, 0))
+        SECONDS.labels(self._group).set(0 if oldest is None else max(now - oldest, 0))
 
 
 def waiting_records(kafka: AIOKafkaConsumer) -> dict[TopicPartition, int]:

@@ -99,6 +99,7 @@ async def compose(settings: Settings) -> Service:
         audience=AUDIENCE,
         jwks_url=settings.auth_jwks_url,
         algorithm=settings.auth_algorithm,
+        refresh_s=settings.auth_jwks_refresh_s,
         is_revoked=revocations.is_revoked,
     )
     customers, events = SiteCustomers(sites), Events(schemas)

@@ -10,6 +10,16 @@ from services.fulfilment.domain.ordering import Fault
 from services.values.strict_json import Malformed, first_value, parse
 
 LARGEST = 1024 * 1024
+# curl says x-www-form-urlencoded whenever it is not told otherwise.
+_JSON_LIKE = frozenset(
+    {
+        "application/json",
+        "text/json",
+        "text/plain",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+    }
+)
 
 
 async def read_body(request: web.Request, *, timeout_s: float) -> bytes:
@@ -50,7 +60,7 @@ def unprocessable(faults: tuple[Fault, ...]) -> Problem:
 
 def _check_headers(request: web.Request) -> None:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind and not (kind in ("application/json", "text/json") or kind.endswith("+json")):
+    if kind and kind not in _JSON_LIKE and not kind.endswith("+json"):
         raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "send JSON (Content-Type: application/json)")
     if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
         headers = {"Accept-Encoding": "identity"}

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongo import Mongo, answering, duplicates
@@ -21,6 +21,8 @@ from services.fulfilment.domain.supply import Taken
 CODES = "codes"
 LOT = 1_000
 _SHOWN = {"sku": 0, "at": 0}
+_ID = {"_id": 1}
+_ORDER = [("sku", 1), ("_id", 1)]
 _FILLED = {"_id": 0, "slot": 1, "status": 1, "reason": 1}
 
 
@@ -60,6 +62,8 @@ class MongoStock:
         One conditional update per code. A place that somebody else has filled meanwhile costs nothing: its code stays
         for sale.
         """
+        if len(slots) == 1:
+            return await self._take_one(sku, slots[0], now_us)
         digests = await self._for_sale(sku, len(slots))
         changes = [
             UpdateOne({"_id": digest, "free": True}, {"$set": {"slot": slot, "at": now_us}, "$unset": {"free": ""}})
@@ -75,6 +79,20 @@ class MongoStock:
                 duplicates(error)
                 bound = (error.details or {}).get("nModified", 0)
         return Taken(len(changes), bound)
+
+    async def _take_one(self, sku: str, slot: str, now_us: int) -> Taken:
+        """The same for a single place, in one call: found and taken at once."""
+        start = secrets.token_hex(32)
+        change = {"$set": {"slot": slot, "at": now_us}, "$unset": {"free": ""}}
+        try:
+            with answering():
+                for here in ({"$gte": start}, {"$lt": start}):
+                    where = {"sku": sku, "free": True, "_id": here}
+                    if await self._codes.find_one_and_update(where, change, projection=_ID, sort=_ORDER) is not None:
+                        return Taken(1, 1)
+        except DuplicateKeyError:
+            return Taken(1, 0)
+        return Taken(0, 0)
 
     async def bind(self, sku: str, codes: Mapping[str, Sealed], *, now_us: int) -> int:
         """Let codes that have just come fill the places they came for; returns how many places they filled."""
@@ -132,7 +150,7 @@ class MongoStock:
 
     async def _digests(self, where: dict[str, Any], most: int) -> list[str]:
         with answering():
-            found = await self._codes.find(where, {"_id": 1}).sort([("sku", 1), ("_id", 1)]).limit(most).to_list(None)
+            found = await self._codes.find(where, _ID).sort(_ORDER).limit(most).to_list(None)
         return [document["_id"] for document in found]
 
     async def _insert(self, documents: list[dict[str, Any]]) -> Sequence[int]:

@@ -6,7 +6,8 @@ from aiohttp import web
 
 from services.chassis.errors import Problem
 from services.ingest import metrics
-from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE, MAGIC, NotGzip, TooLarge, inflate
+from services.ingest.aside import LARGE, aside
+from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE, MAGIC, NotGzip, TooLarge, inflate, is_small
 
 ONLY_GZIP = {"Accept-Encoding": "gzip"}
 # curl says x-www-form-urlencoded whenever it is not told otherwise.
@@ -29,7 +30,7 @@ async def read_body(request: web.Request, *, timeout_s: float, require_gzip: boo
     wire = await _wire(request, timeout_s)
     metrics.WIRE_BYTES.observe(len(wire))
     if is_gzip or wire[:2] == MAGIC:
-        return _inflated(wire)
+        return await _inflated(wire)
     if require_gzip and request.method == "POST":
         raise Problem(415, "GZIP_REQUIRED", "send the body gzip-compressed", headers=ONLY_GZIP)
     return wire
@@ -82,8 +83,8 @@ def _too_large() -> Problem:
     return Problem(413, "PAYLOAD_TOO_LARGE", f"at most {LARGEST_WIRE} bytes may be sent; gzip helps")
 
 
-def _inflated(wire: bytes) -> bytes:
-    match inflate(wire):
+async def _inflated(wire: bytes) -> bytes:
+    match inflate(wire) if is_small(wire, bound=LARGE) else await aside(inflate, wire):
         case NotGzip(why):
             raise Problem(400, "INVALID_GZIP", why)
         case TooLarge():

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 
 from services.chassis.errors import Away
 from services.chassis.idempotency import Reply, Turn
 from services.chassis.logs import bind, logger
 from services.chassis.ratelimit import Decision
 from services.ingest import metrics
+from services.ingest.aside import LARGE, aside
 from services.ingest.domain.accepted import Accepted, Submission
 from services.ingest.ports import Gate, Publisher, Replies
 from services.sales.batch import Batch
@@ -83,7 +85,7 @@ async def accept(submission: Submission, world: World) -> Outcome:
     `Unacknowledged` when Kafka did not confirm; sending the request again is safe then.
     """
     now_us = world.now_us()
-    batch = _read(submission, world, now_us)
+    batch = await _read(submission, world, now_us)
     scope = SCOPES[batch.kind]
     if scope not in submission.scopes:
         return LacksScope(scope)
@@ -95,7 +97,10 @@ async def accept(submission: Submission, world: World) -> Outcome:
         if turn is not None:
             await world.replies.forget(turn)
         return Throttled(left)
-    accepted = _open(submission, batch, world, now_us) if turn is None else _resume(submission, batch, world, turn)
+    if turn is None:
+        accepted = _accepted(submission, batch, world.new_job_id(now_us), now_us)
+    else:
+        accepted = await _resume(submission, batch, world, turn)
     await _publish(accepted, world, turn)
     metrics.count(accepted.batch)
     return Taken(accepted, left, turn)
@@ -106,8 +111,9 @@ async def charge(site: int, records_per_second: int, gate: Gate, *, cost: int) -
     return await gate.take(str(site), limit=records_per_second, cost=cost)
 
 
-def _read(submission: Submission, world: World, now_us: int) -> Batch:
-    return read_batch(
+async def _read(submission: Submission, world: World, now_us: int) -> Batch:
+    read = partial(
+        read_batch,
         submission.body,
         path=submission.path,
         site=submission.site,
@@ -115,6 +121,7 @@ def _read(submission: Submission, world: World, now_us: int) -> Batch:
         currencies=world.currencies,
         strict_json=world.strict_json,
     )
+    return read() if len(submission.body) <= LARGE else await aside(read)
 
 
 async def _begin(submission: Submission, world: World, now_us: int) -> Turn | Reply | None:
@@ -123,15 +130,11 @@ async def _begin(submission: Submission, world: World, now_us: int) -> Turn | Re
     return await world.replies.begin(submission, world.new_job_id(now_us))
 
 
-def _open(submission: Submission, batch: Batch, world: World, now_us: int) -> Accepted:
-    return _accepted(submission, batch, world.new_job_id(now_us), now_us)
-
-
-def _resume(submission: Submission, batch: Batch, world: World, turn: Turn) -> Accepted:
+async def _resume(submission: Submission, batch: Batch, world: World, turn: Turn) -> Accepted:
     """The job of this turn. What an earlier attempt may have published is made again to the byte."""
     created_at = made_at_us(turn.resource_id) or world.now_us()
     if turn.is_retry:
-        batch = _read(submission, world, created_at)
+        batch = await _read(submission, world, created_at)
     return _accepted(submission, batch, turn.resource_id, created_at)
 
 

@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -34,23 +35,24 @@ class Product(NamedTuple):
     withdrawn: bool = False
 
 
-def read_products(file: BinaryIO, *, name: str) -> Iterator[Product]:
+def read_products(file: BinaryIO, *, name: str) -> Generator[Product, None, None]:
     """The products of an open file; raises ValueError with the line's number for one that cannot be read.
 
     `name` tells what the file is: NDJSON if it ends in .ndjson or .jsonl, CSV with a header line otherwise.
     """
     rows = _ndjson_rows(file) if Path(name).suffix in _NDJSON else _csv_rows(file)
     try:
-        for number, row in rows:
-            try:
-                yield _product(row)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise ValueError(f"{name}, line {number}: {_why(error)}") from error
+        with closing(rows):
+            for number, row in rows:
+                try:
+                    yield _product(row)
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    raise ValueError(f"{name}, line {number}: {_why(error)}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{name} is no text: {error}") from error
 
 
-def _csv_rows(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _csv_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], None, None]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
         yield from enumerate(csv.DictReader(text), start=2)
@@ -58,7 +60,7 @@ def _csv_rows(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
         text.detach()
 
 
-def _ndjson_rows(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _ndjson_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], None, None]:
     for number, line in enumerate(file, start=1):
         if line.strip():
             try:
@@ -85,8 +87,7 @@ async def load(
     path: Path, *, producer: Producer, schema: Schema, progress: Progress = lambda _sent, _read: None
 ) -> int:
     """Publish every product of the file and return how many; raises `Away` or ValueError."""
-    with path.open("rb") as file:
-        products = read_products(file, name=path.name)
+    with path.open("rb") as file, closing(read_products(file, name=path.name)) as products:
         return await publish(
             (outgoing(product, schema) for product in products),
             producer=producer,

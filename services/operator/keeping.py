@@ -1,6 +1,7 @@
 """Keeps the catalogue of a file's sites as the file has it: what is new is added, what is gone is withdrawn."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,8 +49,8 @@ class Keeper:
 
     def _read(self, path: Path) -> dict[bytes, bytes]:
         wanted: dict[bytes, bytes] = {}
-        with path.open("rb") as file:
-            for product in read_products(file, name=path.name):
+        with path.open("rb") as file, closing(read_products(file, name=path.name)) as products:
+            for product in products:
                 made = outgoing(product, self._schema)
                 if made.key is not None and made.value is not None:
                     wanted[made.key] = made.value

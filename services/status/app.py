@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 from services import topics
+from services.chassis.brake import Brake
 from services.chassis.confluent import schemas_of
 from services.chassis.consumer import Consumer
 from services.chassis.deadletter import DeadLetters
@@ -20,22 +21,27 @@ from services.chassis.sites import Sites
 from services.chassis.table import Table
 from services.chassis.tokens import Verifier
 from services.chassis.web import Listener, application, operations
-from services.status import flow, reading
+from services.status import expiring, flow, reading
 from services.status.api import StatusApi
+from services.status.backlog import KafkaBacklog
 from services.status.bell import HandBell
 from services.status.census import Census
 from services.status.origins import SiteOrigins
 from services.status.pages import PageTokens
+from services.status.publisher import KafkaPublisher
 from services.status.settings import Settings
 from services.status.store import MongoJobs
+from services.status.sweeper import Sweeper
 from services.status.watch import ChangeWatch
-from services.status.wire import EventReader
+from services.status.wire import EventReader, EventWriter
 from services.status.worker import Worker
 from services.subjects import SUBJECTS_OF
 
 AUDIENCE = "common-status"
 GROUP = "status"
 POLL_TIMEOUT_MS = 50
+# A job whose records still wait there is not overdue, however long it stood still.
+VALIDATED_FIRST = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
 
 _LOG = logger(__name__)
 
@@ -91,10 +97,16 @@ async def compose(settings: Settings) -> Service:
     bell = HandBell(most=settings.status_most_waiters)
     watch = ChangeWatch(mongo, bell, clock_s=time.monotonic)
     world = flow.World(jobs=jobs, origins=SiteOrigins(sites), bell=bell, now_us=now_us)
+    brake = Brake(
+        most_in_row=settings.dead_letters_in_row,
+        window=settings.dead_letters_window,
+        share=settings.dead_letters_share,
+    )
     worker = Worker(
         world,
         reader=EventReader(schemas),
         dead_letters=DeadLetters(producer, group=GROUP),
+        brake=brake,
         linger_s=settings.status_linger_ms / 1000,
         clock_s=time.monotonic,
     )
@@ -104,9 +116,24 @@ async def compose(settings: Settings) -> Service:
         group=GROUP,
         topics=[topics.JOBS_EVENTS.name],
         client_id=GROUP,
+        stopped=lambda: brake.stopped,
         # What a job is shown with is taken from its site at its first write: sites come first.
         may_begin=lambda: sites_table.ready and preparation.is_done,
         poll_timeout_ms=POLL_TIMEOUT_MS,
+    )
+    sweeper = Sweeper(
+        expiring.World(
+            jobs=jobs,
+            backlog=KafkaBacklog(
+                settings,
+                own=(GROUP, topics.JOBS_EVENTS.name),
+                before=(settings.validator_group, VALIDATED_FIRST),
+                client_id=GROUP,
+            ),
+            ending=KafkaPublisher(producer, EventWriter(schemas), topic=topics.JOBS_EVENTS.name),
+            now_us=now_us,
+        ),
+        deadline_s=settings.job_deadline_s,
     )
     api = StatusApi(
         world=reading.World(jobs=jobs, waiting=bell, now_us=now_us, clock_s=time.monotonic),
@@ -138,6 +165,7 @@ async def compose(settings: Settings) -> Service:
             verifier,
             consumer,
             Census(jobs.open_jobs),
+            sweeper,
             Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
         ),
     )

@@ -10,7 +10,17 @@ from services.status.domain.block import Block, absorb, empty_block
 from services.status.domain.chunks import SIZE, by_chunk, is_large, size_of
 from services.status.domain.facts import JobEvent, Key
 from services.status.domain.fold import Dated, News, fold
-from services.status.domain.job import Change, ChunkChange, Job, State, advanced, begun, guessed, published
+from services.status.domain.job import (
+    OPEN,
+    Change,
+    ChunkChange,
+    Job,
+    State,
+    advanced,
+    begun,
+    guessed,
+    published,
+)
 from services.status.domain.profile import Profile
 from services.status.ports import Bell, Origins, Writing
 
@@ -20,7 +30,7 @@ MOST_ROUNDS = 50
 # So many jobs are sent to the store while the next are being prepared.
 SLICE = 200
 
-_ENDED = {state: metrics.JOBS_ENDED.labels(state.value) for state in State}
+_ENDED = {state: metrics.JOBS_ENDED.labels(state.value) for state in State if state not in OPEN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.status.domain.block import Block
-from services.status.domain.facts import Key
+from services.status.domain.facts import Header, Key
 from services.status.domain.job import Change, ChunkChange, Job, Standing
 from services.status.domain.listing import Listing
 from services.status.domain.profile import Origin
 from services.status.domain.texts import Texts
+
+
+class TooBig(Exception):  # noqa: N818 - says what the job is
+    """What is to be written makes a job larger than the store can keep: trying again cannot help."""
 
 
 class Origins(Protocol):
@@ -20,7 +24,10 @@ class Origins(Protocol):
 
 
 class Writing(Protocol):
-    """Keeps jobs. Every write is conditional on the state it was computed from. Each call raises `Away`."""
+    """Keeps jobs. Every write is conditional on the state it was computed from. Each call raises `Away`.
+
+    Writes raise `TooBig`, too; some of them may have been done then.
+    """
 
     async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
         """The stored ones of these jobs, entries without what only readers need."""
@@ -60,4 +67,32 @@ class Bell(Protocol):
 
     def ring(self, keys: Sequence[Key]) -> None:
         """These jobs changed."""
+        ...
+
+
+class Overdue(Protocol):
+    """Knows the jobs that stand still."""
+
+    async def overdue(self, before_us: int, *, most: int) -> Sequence[Header]:
+        """Jobs that have not ended and were last written before that time, the longest first; raises `Away`."""
+        ...
+
+
+class Backlog(Protocol):
+    """Knows how much of what moves jobs is still to be read, by any replica. Each call raises `Away`."""
+
+    async def mark(self) -> None:
+        """From now on, "read" means: up to where the jobs' events end now."""
+        ...
+
+    async def is_read(self, *, up_to_us: int) -> bool:
+        """Whether status has read up to the mark, and the validator all that was submitted before that time."""
+        ...
+
+
+class Ending(Protocol):
+    """Tells jobs that they are over."""
+
+    async def expire(self, jobs: Sequence[Header], *, at_us: int) -> None:
+        """Return when all in-sync replicas have the events; raises `Away`."""
         ...

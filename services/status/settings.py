@@ -2,10 +2,17 @@
 
 from pydantic import Field, SecretStr
 
-from services.chassis.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
+from services.chassis.settings import (
+    ApiSettings,
+    BrakeSettings,
+    KafkaSettings,
+    MongoSettings,
+    ServiceSettings,
+    TokenSettings,
+)
 
 
-class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings):
+class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, BrakeSettings):
     """Settings of the status service."""
 
     status_retention_days: int = Field(30, ge=1, description="Days that jobs are kept after they last changed.")
@@ -20,3 +27,4 @@ class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, Token
         description="Signs page tokens; the same in all replicas. Tokens hold positions, never rights.",
     )
     job_deadline_s: float = Field(900.0, gt=0, description="Time without progress after which a job expires.")
+    validator_group: str = Field("validator", min_length=1, description="Consumer group of the validators.")

@@ -6,21 +6,23 @@ every filter of the list: a query names all wanted kinds, and MongoDB merges the
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongo import Mongo, answering, duplicates, expire_after
 from services.status import wire
 from services.status.domain.block import Block
-from services.status.domain.facts import Key
+from services.status.domain.facts import Header, Key
 from services.status.domain.job import Change, ChunkChange, Job, Standing, State
 from services.status.domain.listing import Listing
 from services.status.domain.texts import NO_TEXTS, Texts
+from services.status.ports import TooBig
 
 JOBS, CHUNKS = "jobs", "chunks"
 DAY_S = 86_400
@@ -28,6 +30,8 @@ DAY_S = 86_400
 _FIELDS = {Texts.ROWS: "runs.rows", Texts.EVENTS: "runs.events", Texts.DETAILS: "runs.details"}
 _LIGHT = dict.fromkeys(_FIELDS.values(), 0)
 _NO_RUNS = {"runs": 0}
+# BSONObjectTooLarge, and the code that an update which grows a document too far fails with.
+_TOO_BIG = (10334, 17419)
 
 
 class MongoJobs:
@@ -125,6 +129,18 @@ class MongoJobs:
             counts[wire.state_of(group["_id"])] += group["jobs"]
         return dict(counts)
 
+    async def overdue(self, before_us: int, *, most: int) -> list[Header]:
+        """Open jobs that were last written before that time, the longest first; raises `Away`."""
+        before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
+        with answering():
+            found = (
+                await self._shown_jobs.find({"open": True, "written": {"$lt": before}}, wire.HEADER_FIELDS)
+                .sort("written", 1)
+                .limit(most)
+                .to_list(None)
+            )
+        return [wire.header_of(document) for document in found]
+
     async def _find_chunks(
         self, collection: Any, job: Job, numbers: Sequence[int], fields: dict[str, int]
     ) -> list[Block]:
@@ -139,10 +155,11 @@ class MongoJobs:
         """Insert in no particular order; return the places of those whose key is there already."""
         if not documents:
             return ()
-        with answering():
+        with answering(), _within_bounds():
             try:
                 await collection.insert_many(documents, ordered=False)
             except BulkWriteError as error:
+                _refuse_too_big(error)
                 return duplicates(error)
         return ()
 
@@ -150,9 +167,31 @@ class MongoJobs:
         """Return whether any of them found its state changed."""
         if not updates:
             return False
-        with answering():
-            done = await collection.bulk_write([UpdateOne(*update) for update in updates], ordered=False)
+        with answering(), _within_bounds():
+            try:
+                done = await collection.bulk_write([UpdateOne(*update) for update in updates], ordered=False)
+            except BulkWriteError as error:
+                _refuse_too_big(error)
+                raise
         return bool(done.matched_count < len(updates))
+
+
+@contextmanager
+def _within_bounds() -> Iterator[None]:
+    try:
+        yield
+    except DocumentTooLarge as error:
+        raise TooBig("the event is larger than a document may be") from error
+    except OperationFailure as error:
+        if error.code not in _TOO_BIG:
+            raise
+        raise TooBig("the job would be larger than a document may be") from error
+
+
+def _refuse_too_big(error: BulkWriteError) -> None:
+    faults = (error.details or {}).get("writeErrors", ())
+    if any(fault["code"] in _TOO_BIG for fault in faults):
+        raise TooBig("the job would be larger than a document may be") from error
 
 
 def _without(texts: Texts) -> dict[str, int]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from io import BytesIO
 from typing import Any
 
-from fastavro import schemaless_reader
+from fastavro import schemaless_reader, schemaless_writer
 from msgspec.structs import astuple
 
 from services.chassis.framing import UnknownFraming, unframe
@@ -75,6 +75,30 @@ class EventReader:
         return _event(read)
 
 
+class EventWriter:
+    """Writes the job events that are status' own."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        self._schema = schemas[SCHEMA]
+
+    def expired(self, header: Header, *, at_us: int) -> tuple[bytes, bytes]:
+        """Key and value of the event that ends a job."""
+        told = {
+            "site": header.key.site,
+            "jobId": header.key.job_id,
+            "total": header.total,
+            "createdAt": header.created_us,
+            "mode": header.mode,
+            "type": header.type,
+            "at": at_us,
+            "fact": ("tillstream.Expired", {}),
+        }
+        body = BytesIO()
+        schemaless_writer(body, self._schema.plain, told)
+        # Neither part can hold what separates them.
+        return f"{header.key.site}|{header.key.job_id}".encode(), self._schema.prefix + body.getvalue()
+
+
 def _event(read: Mapping[str, Any]) -> JobEvent:
     job_id = job_id_of(read["jobId"])
     if job_id is None:
@@ -110,6 +134,8 @@ def _failure(read: Mapping[str, Any]) -> Failure:
 
 
 # --- MongoDB
+
+HEADER_FIELDS = dict.fromkeys(("total", "created", "mode", "type"), 1)
 
 
 def job_key(key: Key) -> str:
@@ -248,12 +274,17 @@ def standing_of(document: Mapping[str, Any]) -> Standing:
 
 def job_of(document: Mapping[str, Any]) -> Job:
     """A stored job without its entries."""
-    header = Header(key_of(document["_id"]), document["total"], document["created"], document["mode"], document["type"])
+    header = header_of(document)
     profile = Profile(header, Origin(document["app"], document["source"], document["datacenter"]))
     chunks = tuple(Tally(*chunk) for chunk in document.get("chunks", ()))
     if is_large(header.total) and len(chunks) != count_of(header.total):
         raise ValueError(f"job {document['_id']} lacks tallies of chunks")
     return Job(profile, document["version"], document["shown"], Tally(*document["tally"]), chunks)
+
+
+def header_of(document: Mapping[str, Any]) -> Header:
+    """The header of a stored job, which was read with `HEADER_FIELDS` at least."""
+    return Header(key_of(document["_id"]), document["total"], document["created"], document["mode"], document["type"])
 
 
 def key_of(stored: str) -> Key:

@@ -1,17 +1,19 @@
 """Kafka's face of status: polls in, committable offsets out."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from msgspec import Struct
 
+from services.chassis.brake import Brake
 from services.chassis.consumer import Offsets, Poll
 from services.chassis.deadletter import DeadLetter
 from services.status import metrics
 from services.status.domain.facts import UNDECIDED, Expired, JobEvent, Judged, Key, Opened
 from services.status.flow import World, record
+from services.status.ports import TooBig
 from services.status.wire import EventReader, Malformed
 
 # So many held events are written at once, however young they are.
@@ -35,6 +37,7 @@ class Held(Struct, frozen=True):
 
     since_s: float
     event: JobEvent
+    record: ConsumerRecord
 
 
 class Worker:
@@ -50,17 +53,20 @@ class Worker:
         *,
         reader: EventReader,
         dead_letters: DeadLetterBox,
+        brake: Brake,
         linger_s: float,
         clock_s: Callable[[], float],
     ) -> None:
         self._world = world
         self._reader = reader
         self._dead_letters = dead_letters
+        self._brake = brake
         self._linger_s = linger_s
         self._clock_s = clock_s
         self._held: dict[TopicPartition, dict[int, Held]] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._given: dict[TopicPartition, int] = {}
+        self._read_last: dict[TopicPartition, tuple[int, list[int]]] = {}
 
     async def handle(self, poll: Poll) -> Offsets:
         """Record what is ready; every effect of the returned offsets is durable. Raises `Away`."""
@@ -69,10 +75,14 @@ class Worker:
             await self._dead_letters.send(letters)
         ready, held = self._sorted()
         if ready:
-            await record(ready, self._world)
-            for kind, count in Counter(type(event.fact) for event in ready).items():
+            await self._record(ready)
+            for kind, count in Counter(type(one.event.fact) for one in ready).items():
                 _COUNTED[kind].inc(count)
         self._held = held
+        # Only now: after `Away` the same records come again, and are counted once.
+        for place, (total, dead) in self._read_last.items():
+            self._brake.handled(place, total, dead)
+        self._read_last.clear()
         return self._committable()
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -81,32 +91,63 @@ class Worker:
             self._held.pop(place, None)
             self._ends.pop(place, None)
             self._given.pop(place, None)
+            self._read_last.pop(place, None)
+        self._brake.release(partitions)
+
+    async def _record(self, ready: Sequence[Held]) -> None:
+        """Record all at once; if a job cannot be kept, each on its own, and the events of that one are given up."""
+        try:
+            await record([one.event for one in ready], self._world)
+        except TooBig:
+            jobs: dict[Key, list[Held]] = {}
+            for one in ready:
+                jobs.setdefault(one.event.header.key, []).append(one)
+            for events in jobs.values():
+                await self._record_one_job(events)
+
+    async def _record_one_job(self, events: Sequence[Held]) -> None:
+        for one in events:
+            try:
+                await record([one.event], self._world)
+            except TooBig as too_big:
+                await self._dead_letters.send([DeadLetter(one.record, "too-big", str(too_big))])
 
     def _take(self, poll: Poll) -> list[DeadLetter]:
-        """Read the records and put them with those held back; returns those that cannot be read."""
+        """Read the records and put them with those held back; returns those that cannot be read.
+
+        A partition of which too many cannot be read is left standing in front of the one too many.
+        """
         now_s, letters = self._clock_s(), []
         for place, records in poll.items():
-            if not records:
+            read = [self._read(one) for one in records]
+            dead = [at for at, event in enumerate(read) if isinstance(event, DeadLetter)]
+            admitted = self._brake.admitted(place, len(read), dead)
+            self._read_last[place] = (len(read), dead)
+            if not admitted:
                 continue
             held = self._held.setdefault(place, {})
-            for one in records:
-                try:
-                    event = self._reader.read(one.value)
-                except Malformed as malformed:
-                    letters.append(DeadLetter(one, malformed.reason, malformed.detail))
+            for one, event in zip(records[:admitted], read, strict=False):
+                if isinstance(event, DeadLetter):
+                    letters.append(event)
                 else:
                     # A poll that comes again after a failure finds its own events here, and replaces them.
-                    held[one.offset] = Held(now_s, event)
-            self._ends[place] = records[-1].offset + 1
+                    held[one.offset] = Held(now_s, event, one)
+            self._ends[place] = records[admitted - 1].offset + 1
         return letters
 
-    def _sorted(self) -> tuple[list[JobEvent], dict[TopicPartition, dict[int, Held]]]:
+    def _read(self, one: ConsumerRecord) -> JobEvent | DeadLetter:
+        try:
+            return self._reader.read(one.value)
+        except Malformed as malformed:
+            return DeadLetter(one, malformed.reason, malformed.detail)
+
+    def _sorted(self) -> tuple[list[Held], dict[TopicPartition, dict[int, Held]]]:
         """What is to be written now, in order, and what stays."""
         waiting = self._still_waiting()
-        ready: list[JobEvent] = []
+        ready: list[Held] = []
         stays: dict[TopicPartition, dict[int, Held]] = {}
         for place, held in self._held.items():
-            ready += [one.event for one in held.values() if one.event.header.key not in waiting]
+            ready += [one for one in held.values() if one.event.header.key not in waiting]
             left = {offset: one for offset, one in held.items() if one.event.header.key in waiting}
             if left:
                 stays[place] = left

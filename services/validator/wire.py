@@ -72,38 +72,44 @@ class WireReader:
 
     def read(self, submitted: Submitted) -> Record | Unreadable:
         """The record, or why the bytes are none."""
-        value, headers = submitted.value, submitted.headers
-        if _size(submitted) > LARGEST:
+        schema, codec = self._current[submitted.kind]
+        value = submitted.value or b""
+        size = len(value) + len(submitted.key or b"")
+        is_usual = value.startswith(schema.prefix)
+        for name, content in submitted.headers:
+            size += len(content or b"")
+            if name == HEADER:
+                is_usual = False
+        if size > LARGEST:
             return Unreadable("oversize", f"key, value and headers take more than {LARGEST} bytes")
         try:
-            reference, start = frame_of(value, headers)
-        except UnknownFraming as error:
-            return Unreadable("unknown-framing", str(error))
-        schema, codec = self._current[submitted.kind]
-        try:
-            if reference == schema.schema_id:
-                record: Record = codec.decode(value or b"", start=start)
-                return record
-            version = self._version(reference)
-            if version is None or version.definition["name"] != schema.definition["name"]:
-                return Unreadable("unknown-schema", f"schema {reference} is not one of this topic")
-            resolved: Record = codec.decode(_resolved(value or b"", start, version, schema))
+            record: Record | Unreadable = (
+                codec.decode(value, start=LENGTH) if is_usual else self._unusual(submitted, schema, codec)
+            )
         except Undecodable as error:
             return Unreadable("undecodable", error.reason)
-        return resolved
+        return record
+
+    def _unusual(self, submitted: Submitted, schema: Schema, codec: Codec[Any]) -> Record | Unreadable:
+        """A record in another framing, or of another version. Raises `Undecodable`."""
+        try:
+            reference, start = frame_of(submitted.value, submitted.headers)
+        except UnknownFraming as error:
+            return Unreadable("unknown-framing", str(error))
+        value = submitted.value or b""
+        version = self._version(reference)
+        if version is None or version.definition["name"] != schema.definition["name"]:
+            return Unreadable("unknown-schema", f"schema {reference} is not one of this topic")
+        if version.schema_id != schema.schema_id:
+            value, start = _resolved(value, start, version, schema), 0
+        record: Record = codec.decode(value, start=start)
+        return record
 
     def _version(self, reference: Reference) -> Version | None:
         version = self._schemas.written_with(reference)
         if version is None and isinstance(reference, int):
             return self._learned.get(reference)
         return version
-
-
-def _size(submitted: Submitted) -> int:
-    size = len(submitted.value or b"") + len(submitted.key or b"")
-    for _, content in submitted.headers:
-        size += len(content or b"")
-    return size
 
 
 def _named_by(submitted: Submitted) -> Reference | None:

@@ -7,6 +7,7 @@ MAGIC = b"\x1f\x8b"
 LARGEST_WIRE = 102_400
 LARGEST = 4 * 1024 * 1024
 _GZIP_ONLY = 31
+_MOST_FOR_A_BYTE = 1032
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,11 @@ def inflate(wire: bytes, *, bound: int = LARGEST) -> bytes | NotGzip | TooLarge:
     if stream.unused_data:
         return NotGzip("something follows the gzip data")
     return body
+
+
+def is_small(wire: bytes, *, bound: int) -> bool:
+    """Whether the data says of itself, in its last four bytes, that it inflates to no more than `bound`.
+
+    It may lie, and can be a thousand times its own size at most.
+    """
+    return len(wire) * _MOST_FOR_A_BYTE <= bound or int.from_bytes(wire[-4:], "little") <= bound

@@ -54,7 +54,7 @@ def events_page(job: Job, blocks: Sequence[Block], wish: Wish) -> Page:
             placed.append(summary)
     if wish.descending:
         placed.reverse()
-    next_at = placed[wish.rows][0] if len(placed) > wish.rows else None
+    next_at = Position(*placed[wish.rows][0]) if len(placed) > wish.rows else None
     rest = lap_after(wish.lap, job, next_at=next_at, descending=wish.descending)
     return Page([text for _, text in placed[: wish.rows]], rest)
 

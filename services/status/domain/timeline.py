@@ -1,19 +1,21 @@
 """The events of a block that lie in a span, in order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 
 from services.status.domain.block import Block, Entry
 from services.status.domain.cursor import Position, Span
 from services.status.domain.detail import detail_events
 from services.status.domain.event import BETWEEN_FAILURES, BETWEEN_FAULTS, SUMMARY, expired_event
-from services.status.domain.facts import UNPROCESSED
+from services.status.domain.facts import FAILED, UNPROCESSED
 from services.status.domain.frame import Frame
 from services.status.domain.job import Job
 from services.status.domain.letters import places
 from services.status.domain.profile import Profile
 from services.status.domain.report import name_of
 
-Placed = tuple[Position, str]
+# A position and an event's JSON text; the position is a plain tuple, since thousands of them make a page.
+Placed = tuple[tuple[int, int], str]
 
 
 def events_in(block: Block, profile: Profile, span: Span, *, show_all: bool) -> list[Placed]:
@@ -24,8 +26,10 @@ def events_in(block: Block, profile: Profile, span: Span, *, show_all: bool) -> 
             found.extend(_faults(entry))
             if show_all or UNPROCESSED in entry.letters:
                 found.extend(_made(entry, Frame(profile, entry.at_us), show_all=show_all))
-    found = [placed for placed in found if span.low <= placed[0] < span.high]
+    # Runs come in order more often than not, and then this costs next to nothing.
     found.sort()
+    if found and not (span.low <= found[0][0] and found[-1][0] < span.high):
+        found = [placed for placed in found if span.low <= placed[0] < span.high]
     return found
 
 
@@ -40,20 +44,26 @@ def _meets(entry: Entry, span: Span) -> bool:
     return entry.first <= span.high.record and entry.first + len(entry.letters) > span.low.record
 
 
-def _faults(entry: Entry) -> Iterator[Placed]:
+def _faults(entry: Entry) -> Iterable[Placed]:
+    if BETWEEN_FAULTS in entry.events:
+        return _several(entry)
+    if FAILED not in entry.letters:
+        return ()
+    indexes = [index for index, letter in enumerate(entry.letters, entry.first) if letter == FAILED]
+    return zip(zip(indexes, repeat(0), strict=False), entry.events.split(BETWEEN_FAILURES), strict=True)
+
+
+def _several(entry: Entry) -> Iterator[Placed]:
     for index, texts in entry.failures(entry.events, BETWEEN_FAILURES):
-        if BETWEEN_FAULTS not in texts:
-            yield Position(index, 0), texts
-            continue
         for fault, text in enumerate(texts.split(BETWEEN_FAULTS)):
-            yield Position(index, fault), text
+            yield (index, fault), text
 
 
 def _made(entry: Entry, frame: Frame, *, show_all: bool) -> Iterator[Placed]:
     """Events that are not stored."""
     for place in places(entry.letters, UNPROCESSED):
         index = entry.first + place
-        yield Position(index, 0), expired_event(frame, index)
+        yield (index, 0), expired_event(frame, index)
     if show_all:
         for index, text in detail_events(entry, frame):
-            yield Position(index, 0), text
+            yield (index, 0), text

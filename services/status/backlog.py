@@ -1,0 +1,102 @@
+"""How far status and the validator have read, by the word of their groups' committed offsets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from services.chassis.errors import Away
+from services.chassis.producer import connection
+from services.chassis.settings import KafkaSettings
+
+# Nobody waits for the answers, but what hangs is to be noticed.
+PATIENCE_S = 15.0
+
+Offsets = Mapping[TopicPartition, int]
+
+
+class KafkaBacklog:
+    """Asks the brokers, over connections that are opened for a question and closed after it: there are few.
+
+    The offsets are those of the groups, not of this process, so what other members have yet to read counts too.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, *, own: tuple[str, str], before: tuple[str, Sequence[str]], client_id: str
+    ) -> None:
+        self._settings = settings
+        self._own_group, self._own_topic = own
+        self._group_before, self._topics_before = before
+        self._client_id = client_id
+        self._mark: Offsets | None = None
+
+    async def mark(self) -> None:
+        """Remember where our own topic ends; raises `Away`."""
+        async with self._brokers() as brokers:
+            places = await brokers.places([self._own_topic])
+            self._mark = await brokers.kafka.end_offsets(places)
+
+    async def is_read(self, *, up_to_us: int) -> bool:
+        """Whether we have read up to the mark, and those before us all from before that time; raises `Away`."""
+        if self._mark is None:
+            return False
+        async with self._brokers() as brokers:
+            if not _reaches(await brokers.read_by(self._own_group, list(self._mark)), self._mark):
+                return False
+            places = await brokers.places(self._topics_before)
+            needed = await brokers.ends_before(places, up_to_us // 1000)
+            return _reaches(await brokers.read_by(self._group_before, places), needed)
+
+    @asynccontextmanager
+    async def _brokers(self) -> AsyncIterator["_Brokers"]:
+        told = {**connection(self._settings), "client_id": self._client_id}
+        admin, kafka = AIOKafkaAdminClient(**told), AIOKafkaConsumer(**told, enable_auto_commit=False)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await admin.start()
+                await kafka.start()
+                yield _Brokers(admin, kafka)
+        except (KafkaError, OSError) as error:
+            raise Away("Kafka") from error
+        finally:
+            await admin.close()
+            await kafka.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Brokers:
+    """Connections for one question. `kafka` belongs to no group and reads nothing."""
+
+    admin: AIOKafkaAdminClient
+    kafka: AIOKafkaConsumer
+
+    async def places(self, topics: Sequence[str]) -> list[TopicPartition]:
+        """Every partition of the topics."""
+        return [
+            TopicPartition(found["topic"], partition["partition"])
+            for found in await self.admin.describe_topics(list(topics))
+            for partition in found["partitions"]
+        ]
+
+    async def read_by(self, group: str, places: Sequence[TopicPartition]) -> Offsets:
+        """Where the group goes on reading; where it never was, at the beginning."""
+        begins: Offsets = await self.kafka.beginning_offsets(list(places))
+        committed = await self.admin.list_consumer_group_offsets(group)
+        return {
+            place: max(begin, committed[place].offset if place in committed else begin)
+            for place, begin in begins.items()
+        }
+
+    async def ends_before(self, places: Sequence[TopicPartition], before_ms: int) -> Offsets:
+        """Offset of the first record that is not older than that time; the end where all are."""
+        ends: Offsets = await self.kafka.end_offsets(list(places))
+        younger = await self.kafka.offsets_for_times(dict.fromkeys(places, max(before_ms, 0)))
+        return {place: end if (found := younger.get(place)) is None else found.offset for place, end in ends.items()}
+
+
+def _reaches(read: Offsets, needed: Offsets) -> bool:
+    return all(read.get(place, 0) >= offset for place, offset in needed.items())
