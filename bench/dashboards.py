@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,8 @@ def main(
     stay: Annotated[bool, typer.Option(help="Keep Prometheus running until Ctrl-C.")] = False,
 ) -> None:
     """Ask every panel of every dashboard. Exit code 1 if one is empty or is an error."""
+    # Whoever ends us wants the sandbox ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(width=200) if not Console().is_terminal else Console()
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)

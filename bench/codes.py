@@ -1,0 +1,80 @@
+"""How fast codes are allocated and fetched: `python -m bench.codes MONGODB_URI`.
+
+Every order is fulfilled whole: read, codes taken by one conditional update each, counted, stored with its event.
+"""
+
+import asyncio
+import sys
+import time
+from statistics import median
+
+import msgspec
+import uvloop
+
+from services.fulfilment import answers, reading
+from tests.fulfilment.shop import SITE, Shop, a_mongo_shop
+
+TASKS = 32
+
+
+async def allocate(shop: Shop, *, orders: int, units: int) -> None:
+    await shop.load("CARD", *(f"{units}-{n}" for n in range(orders * units)))
+    ids = [(await shop.place(("CARD", units))).transaction.id for _ in range(orders)]
+    queue = iter(ids)
+
+    async def task() -> None:
+        for transaction_id in queue:
+            await shop.fulfil(transaction_id)
+
+    began, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(task() for _ in range(TASKS)))
+    took, busy = time.perf_counter() - began, time.process_time() - cpu
+    count = orders * units
+    assert await shop.stock.free("CARD") == 0
+    rate, each_us = count / took, busy / count * 1e6
+    print(f"{TASKS} tasks on one SKU, {units} units an order: {rate:,.0f} allocations/s ({each_us:.0f} us CPU)")
+
+
+async def limit(shop: Shop, *, codes: int) -> None:
+    """The least that can be done: one find-and-update for each code."""
+    await shop.load("PENNY", *(f"limit-{n}" for n in range(codes)))
+    collection = shop.stock._codes  # noqa: SLF001 - beside what the store does
+    left = iter(range(codes))
+
+    async def task() -> None:
+        for number in left:
+            change = {"$set": {"slot": f"limit:{number:06d}"}, "$unset": {"free": ""}}
+            await collection.find_one_and_update({"sku": "PENNY", "free": True}, change)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(task() for _ in range(TASKS)))
+    print(f"limit: {codes / (time.perf_counter() - began):,.0f} find-and-updates/s")
+
+
+async def fetch(shop: Shop, *, units: int = 1_000, rounds: int = 60) -> None:
+    transaction = (await shop.place(("DEMO-INSTANT", units))).transaction
+    await shop.fulfil(transaction.id)
+    took, busy = [], []
+    for _ in range(rounds):
+        began, cpu = time.perf_counter(), time.process_time()
+        found = await reading.get_codes(SITE, transaction.id, None, shop.reading)
+        assert found is not None
+        assert len(msgspec.json.encode(answers.codes(found, 0))) > units * 100
+        took.append(time.perf_counter() - began)
+        busy.append(time.process_time() - cpu)
+    wall, best, cpu = (value * 1e3 for value in (median(took), min(took), median(busy)))
+    print(f"get codes, {units} units: p50 {wall:.1f} ms, best {best:.1f} ms, CPU {cpu:.1f} ms")
+
+
+async def main(uri: str) -> None:
+    for driver in ("motor", "pymongo"):
+        print(driver)
+        async with a_mongo_shop(uri, driver) as shop:
+            await limit(shop, codes=600)
+            await allocate(shop, orders=600, units=1)
+            await allocate(shop, orders=200, units=10)
+            await fetch(shop)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1]))

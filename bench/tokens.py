@@ -1,0 +1,75 @@
+"""`python -m bench.tokens`: what a token check costs, remembered and not."""
+
+import asyncio
+import json
+import time
+import timeit
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from services.chassis.registry import Schemas
+from services.chassis.revocations import Revocations
+from services.chassis.settings import REPOSITORY
+from services.chassis.tokens import Verifier
+
+ISSUER, AUDIENCE = "https://bench.tillstream.example", "omnichannel-api"
+# Short rounds: of those some fall between the turns of whoever else is on the machine.
+ROUNDS, CHECKS, VERIFICATIONS = 1_000, 200, 2
+TARGET_US = 2.0
+
+
+def main() -> None:
+    """Print the fastest round of each."""
+    token, verifier = asyncio.run(prepared())
+    assert verifier.remembered(token) is not None
+    hit = min(timeit.repeat(lambda: verifier.remembered(token), number=CHECKS, repeat=ROUNDS)) / CHECKS
+
+    async def unknown() -> float:
+        best = float("inf")
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            for _ in range(VERIFICATIONS):
+                verifier._verified.clear()  # noqa: SLF001 - as if it was never seen
+                await verifier.verify(token)
+            best = min(best, time.perf_counter() - began)
+        return best / VERIFICATIONS
+
+    miss = asyncio.run(unknown())
+    print(f"token check, remembered: {hit * 1e6:.2f} us (target {TARGET_US:g} us), {len(token)} bytes")
+    print(f"token check, first time: {miss * 1e6:.0f} us")
+
+
+async def prepared() -> tuple[str, Verifier]:
+    """A token as auth issues it, and a verifier that has seen it, with revocations of others in its table."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    jwk = {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k" * 43, "use": "sig", "alg": "RS256"}
+
+    async def fetch() -> bytes:
+        return json.dumps({"keys": [jwk]}).encode()
+
+    revocations = Revocations(Schemas.load(REPOSITORY / "schemas")["revocation"])
+    verifier = Verifier(issuer=ISSUER, audience=AUDIENCE, jwks_url="", is_revoked=revocations.is_revoked, fetch=fetch)
+    await verifier.refresh()
+    now = int(time.time())
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "5934de97c95e1ced",
+        "client_id": "5934de97c95e1ced",
+        "site": 608,
+        "api_keys": ["12345"],
+        "scope": "orders:write returns:write",
+        "iat": now,
+        "exp": now + 28_800,
+        "jti": "0" * 32,
+    }
+    headers = {"kid": "k" * 43, "typ": "at+jwt"}
+    token = jwt.api_jws.encode(json.dumps(claims).encode(), key, "RS256", headers=headers)
+    await verifier.verify(token)
+    return token, verifier
+
+
+if __name__ == "__main__":
+    main()

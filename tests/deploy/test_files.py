@@ -1,0 +1,48 @@
+"""The Dockerfile and the compose file alone."""
+
+import re
+import subprocess
+
+from tests.deploy.compose import EXAMPLE, FILE, compose
+from tests.deploy.declared import NAMES
+from tests.deploy.manifests import REPOSITORY, program
+
+DOCKERFILE = REPOSITORY / "Dockerfile"
+
+
+def test_hadolint_finds_nothing() -> None:
+    done = subprocess.run(
+        [program("hadolint"), str(DOCKERFILE)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_image_needs_no_name_no_root_and_no_shell() -> None:
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    assert "\nUSER 10001:10001\n" in text
+    assert "\nARG PYTHON_IMAGE=python:3.11-slim-bookworm\n" in text
+    starts = [line for line in text.splitlines() if line.startswith(("RUN ", "CMD ", "ENTRYPOINT "))]
+    assert all(line.split(" ", 1)[1].startswith("[") for line in starts)
+    assert "--require-hashes" in text
+
+
+def test_every_service_of_ours_is_locked_in_and_asked_whether_it_is_ready() -> None:
+    for name in NAMES:
+        service = compose()["services"][name]
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "/ready" in service["healthcheck"]["test"][-1]
+        assert int(service["stop_grace_period"].removesuffix("s")) > 10
+
+
+def test_only_the_front_door_and_what_people_look_at_is_reachable_and_from_this_machine_only() -> None:
+    open_ones = {name: service["ports"] for name, service in compose()["services"].items() if "ports" in service}
+    assert set(open_ones) == {"front", "kafka", "prometheus", "grafana"}
+    assert all(port.startswith("127.0.0.1:") for ports in open_ones.values() for port in ports)
+
+
+def test_the_example_names_every_variable_that_compose_knows() -> None:
+    asked = set(re.findall(r"\$\{(\w+)", FILE.read_text(encoding="utf-8")))
+    offered = set(re.findall(r"^#?(\w+)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE))
+    assert asked - {"GRAFANA_PASSWORD"} == offered

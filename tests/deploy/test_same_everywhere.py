@@ -1,0 +1,207 @@
+"""Sandbox, compose, Kubernetes, the front door's table and the list of topics agree with each other."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox import services as sandbox
+from services.topics import BY_NAME, TOPICS
+from tests.deploy import compose, manifests
+from tests.deploy.declared import NAMES, OF_THE_IMAGE, all_variables, fields, told
+from tests.deploy.manifests import OVERLAYS, REPOSITORY, container_of, of_kind
+
+API, OPERATIONS = 8080, 9000
+CADDYFILE = (REPOSITORY / "deploy" / "front" / "Caddyfile").read_text(encoding="utf-8")
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+# What a sandbox says because everything is on one machine, or what is its own business.
+OF_THE_SANDBOX = {
+    "SCHEMAS_DIR",
+    "HTTP_HOST",
+    "HTTP_PORT",
+    "OPERATIONS_HOST",
+    "OPERATIONS_PORT",
+    "ADMIN_HOST",
+    "ADMIN_PORT",
+}
+
+each_service = pytest.mark.parametrize("service", NAMES)
+each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+def sandbox_environment(service: str) -> dict[str, str]:
+    world = sandbox.World(
+        kafka_bootstrap_servers="kafka:9092",
+        mongodb_uri="mongodb://mongodb:27017/?replicaSet=rs0",
+        ports={each.name: [1] * len(each.doors) for each in sandbox.SERVICES},
+        front_door="http://127.0.0.1:8080",
+        secrets=dict.fromkeys([name for each in sandbox.SERVICES for name in each.secrets], "x"),
+    )
+    return world.environment(sandbox.BY_NAME[service])
+
+
+def routes() -> dict[str, str]:
+    """The Caddyfile's table: path prefix to service."""
+    named = {name: paths.split() for name, paths in re.findall(r"^\t(@\w+) path (.+)$", CADDYFILE, re.MULTILINE)}
+    found = {}
+    for matcher, service in re.findall(r"handle (\S+) \{\n\t\timport service \{\$(\w+)_ADDRESS", CADDYFILE):
+        for path in named.get(matcher, [matcher]):
+            found[path.removesuffix("/*")] = service.lower()
+    return found
+
+
+@each_service
+def test_compose_tells_a_service_what_the_sandbox_tells_it(service: str) -> None:
+    here, there = set(sandbox_environment(service)) - OF_THE_SANDBOX, told(compose.environment(service))
+    assert not here - there
+    more = {"LOG_LEVEL", "SCHEMA_REGISTRY_URL", "TRUSTED_PROXIES", "RATE_LIMIT_URL"}
+    assert there - here <= more
+
+
+@each_service
+def test_compose_and_sandbox_have_the_issuer_and_the_database_in_common(service: str) -> None:
+    environment = compose.environment(service)
+    assert environment["AUTH_ISSUER"] == sandbox.ISSUER
+    assert environment["MONGODB_DATABASE"] == sandbox.DATABASE
+
+
+@each_service
+@each_overlay
+def test_a_service_in_kubernetes_is_told_what_it_needs(overlay: str, service: str) -> None:
+    environment = manifests.environment(overlay, service)
+    required = {name for name, field in fields(service).items() if field.is_required()}
+    secrets = set(sandbox.BY_NAME[service].secrets)
+    assert not (required | secrets) - told(environment)
+    assert not {name for name in environment if name in secrets}, "secrets come as files"
+
+
+@each_service
+def test_nobody_is_told_what_nobody_knows(service: str) -> None:
+    known = all_variables()
+    assert told(compose.environment(service)) <= known
+    for overlay in OVERLAYS:
+        assert told(manifests.environment(overlay, service)) <= known
+
+
+@each_service
+def test_only_what_a_service_knows_is_told_to_it_alone(service: str) -> None:
+    for overlay in OVERLAYS:
+        own = container_of(of_kind(overlay, "Deployment")[service]).get("env", [])
+        assert told({variable["name"]: "" for variable in own}) <= set(fields(service))
+
+
+def test_compose_starts_every_service_and_nothing_else_of_ours() -> None:
+    ours = {
+        name: service["command"][0]
+        for name, service in compose.compose()["services"].items()
+        if service["image"].startswith("tillstream")
+    }
+    assert ours == {name: f"services.{name}" for name in NAMES} | {"init": "services", "schemas": "services"}
+
+
+@each_overlay
+def test_kubernetes_starts_every_service(overlay: str) -> None:
+    deployments = of_kind(overlay, "Deployment")
+    assert set(deployments) == {*NAMES, "valkey"}
+    for name in NAMES:
+        assert container_of(deployments[name])["args"] == [f"services.{name}"]
+
+
+def test_the_demo_is_the_sandboxs_own() -> None:
+    init = compose.compose()["services"]["init"]
+    assert init["volumes"] == ["./sandbox/demo:/demo:ro"]
+    for argument in init["command"]:
+        if argument.startswith("/demo/"):
+            assert (REPOSITORY / "sandbox" / argument.lstrip("/")).is_file()
+
+
+def test_image_compose_and_kubernetes_have_the_ports_in_common() -> None:
+    for name, value in (("HTTP_PORT", API), ("OPERATIONS_PORT", OPERATIONS)):
+        assert re.search(rf"\b{name}={value}\b", DOCKERFILE)
+    assert all(re.search(rf"\b{name}=", DOCKERFILE) for name in OF_THE_IMAGE)
+    prometheus = yaml.safe_load((REPOSITORY / "deploy" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    assert {job["job_name"]: job["static_configs"][0]["targets"] for job in prometheus["scrape_configs"]} == {
+        name: [f"{name}:{OPERATIONS}"] for name in NAMES
+    }
+    for overlay in OVERLAYS:
+        for name in NAMES:
+            ports = {
+                port["name"]: port["containerPort"]
+                for port in container_of(of_kind(overlay, "Deployment")[name])["ports"]
+            }
+            assert ports["operations"] == OPERATIONS
+            assert ports.get("api", API) == API
+
+
+@each_overlay
+def test_the_ingress_has_the_front_doors_table(overlay: str) -> None:
+    (rule,) = of_kind(overlay, "Ingress")["front"]["spec"]["rules"]
+    paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
+    # Where Caddy names what lies below a path only, the path alone is a 404 of that service's, which is as good.
+    assert paths == {path.rstrip("/"): service for path, service in routes().items()}
+
+
+def test_the_front_doors_table_names_services_that_exist() -> None:
+    assert set(routes().values()) < set(NAMES)
+    for service in set(routes().values()):
+        assert f"{{${service.upper()}_ADDRESS:{service}:{API}}}" in CADDYFILE
+
+
+def test_strimzi_has_every_topic_and_no_other() -> None:
+    made = {topic["spec"]["topicName"]: topic["spec"] for topic in of_kind("prod", "KafkaTopic").values()}
+    assert set(made) == set(BY_NAME)
+    for topic in TOPICS:
+        config = {name: str(value) for name, value in made[topic.name]["config"].items()}
+        assert config == {**topic.config, "min.insync.replicas": "2"}
+
+
+@each_service
+def test_a_services_kafka_user_may_do_what_the_list_of_topics_says_and_no_more(service: str) -> None:
+    acls = of_kind("prod", "KafkaUser")[service]["spec"]["authorization"]["acls"]
+    may: dict[str, set[str]] = {
+        acl["resource"]["name"]: set(acl["operations"]) for acl in acls if acl["resource"]["type"] == "topic"
+    }
+    for topic in TOPICS:
+        expected = {
+            *({"Read"} if service in topic.read_by else ()),
+            *({"Write"} if service in topic.written_by else ()),
+        }
+        assert may.pop(topic.name, set()) == (expected | {"Describe"} if expected else set())
+    assert not may
+    assert all(acl["resource"]["patternType"] == "literal" for acl in acls)
+
+
+@each_service
+def test_a_service_shows_kafka_its_own_user(service: str) -> None:
+    environment = manifests.environment("prod", service)
+    assert environment["KAFKA_SASL_USERNAME"] == service
+    assert environment["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+    listener = of_kind("prod", "Kafka")["tillstream"]["spec"]["kafka"]["listeners"][0]
+    assert environment["KAFKA_BOOTSTRAP_SERVERS"] == f"tillstream-kafka-bootstrap:{listener['port']}"
+
+
+def test_there_are_never_more_consumers_than_partitions() -> None:
+    topics = {topic["spec"]["topicName"]: topic["spec"] for topic in of_kind("prod", "KafkaTopic").values()}
+    for scaled in of_kind("prod", "ScaledObject").values():
+        read = [trigger["metadata"]["topic"] for trigger in scaled["spec"]["triggers"] if trigger["type"] == "kafka"]
+        assert read
+        assert scaled["spec"]["maxReplicaCount"] <= min(topics[topic]["partitions"] for topic in read)
+
+
+def test_keda_looks_at_the_groups_that_there_are() -> None:
+    may = of_kind("prod", "KafkaUser")["keda"]["spec"]["authorization"]["acls"]
+    seen = {(acl["resource"]["type"], acl["resource"]["name"]) for acl in may}
+    for name, scaled in of_kind("prod", "ScaledObject").items():
+        for trigger in scaled["spec"]["triggers"]:
+            metadata: dict[str, Any] = trigger["metadata"]
+            assert all(isinstance(value, str) for value in metadata.values())
+            if trigger["type"] == "kafka":
+                assert metadata["consumerGroup"] == name
+                assert {("group", name), ("topic", metadata["topic"])} <= seen
+                assert name in BY_NAME[metadata["topic"]].read_by
+
+
+def test_each_file_of_the_demo_keys_is_the_example() -> None:
+    keys = (REPOSITORY / "deploy" / "k8s" / "overlays" / "dev" / "example-keys.env").read_text(encoding="utf-8")
+    assert dict(line.split("=", 1) for line in keys.splitlines()) == compose.example()

@@ -1,0 +1,26 @@
+"""What our processes promise to expose."""
+
+import importlib
+import pkgutil
+
+import services
+from services.chassis import metrics
+
+# What Prometheus itself knows, and what its Python client tells of any process.
+PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertstate"}}
+OF_ANY_PROCESS = ("process_", "python_")
+EVERYWHERE = {"job", "instance", "le"}
+
+
+def declared() -> dict[str, set[str]]:
+    """Every series that may be asked for, with its labels."""
+    for module in pkgutil.walk_packages(services.__path__, "services."):
+        if module.name.endswith(".metrics") or module.name.startswith("services.chassis."):
+            importlib.import_module(module.name)
+    found = {name: set(known) for name, known in PROMETHEUS.items()}
+    for one in metrics.DECLARED.values():
+        names = [one.name]
+        if one.kind == "histogram":
+            names = [f"{one.name}{suffix}" for suffix in ("_bucket", "_sum", "_count")]
+        found |= {name: set(one.labels) for name in names}
+    return found

@@ -1,0 +1,68 @@
+"""Dashboards as files: classic JSON that any Grafana takes, about metrics that exist."""
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from sandbox.dashboards import dashboards, queries
+from tests.observe.declared import EVERYWHERE, OF_ANY_PROCESS, declared
+from tests.observe.promql import labels, selectors
+from tests.observe.rules import RECORDED
+
+DASHBOARDS = dashboards()
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+each_dashboard = pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)
+
+
+def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+    return (
+        one["x"] < other["x"] + other["w"]
+        and other["x"] < one["x"] + one["w"]
+        and one["y"] < other["y"] + other["h"]
+        and other["y"] < one["y"] + one["h"]
+    )
+
+
+def test_there_are_four_with_fixed_names() -> None:
+    assert {name: board["uid"] for name, board in DASHBOARDS.items()} == {
+        name: f"tillstream-{name}" for name in ("overview", "pipeline", "business", "runtime")
+    }
+
+
+@each_dashboard
+def test_it_is_provisioned_without_questions(board: dict[str, Any]) -> None:
+    assert "__inputs" not in board
+    assert "id" not in board
+    assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource"]
+    assert board["templating"]["list"][0]["query"] == "prometheus"
+
+
+@each_dashboard
+def test_its_panels_say_what_they_show_and_where_from(board: dict[str, Any]) -> None:
+    for panel in board["panels"]:
+        assert panel["title"]
+        assert panel["description"].endswith("."), panel["title"]
+        assert panel["datasource"] == SOURCE
+        assert [target["datasource"] for target in panel["targets"]] == [SOURCE] * len(panel["targets"])
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+
+
+@each_dashboard
+def test_its_panels_lie_side_by_side(board: dict[str, Any]) -> None:
+    places = [panel["gridPos"] for panel in board["panels"]]
+    assert len({panel["id"] for panel in board["panels"]}) == len(places)
+    assert all(place["x"] + place["w"] <= 24 for place in places)
+    assert not [pair for pair in combinations(places, 2) if overlap(*pair)]
+
+
+@pytest.mark.parametrize("query", list(queries()), ids=lambda query: f"{query.dashboard} – {query.panel}")
+def test_it_asks_for_what_is_declared(query: Any) -> None:
+    known = declared()
+    asked = [name for name, _ in selectors(query.expression) if name not in RECORDED]
+    ours = [name for name in asked if not name.startswith(OF_ANY_PROCESS)]
+    assert not [name for name in ours if name not in known]
+    allowed = EVERYWHERE.union(*(known[name] for name in ours))
+    if len(ours) == len(asked) and ours:
+        assert labels(query.expression) <= allowed

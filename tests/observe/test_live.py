@@ -1,0 +1,53 @@
+"""Dashboards and rules on a running sandbox: everything they ask for is there."""
+
+from typing import Any
+
+import pytest
+
+from sandbox.dashboards import FILLED_IN, Query, queries
+from sandbox.prometheus import Prometheus
+from sandbox.waiting import until
+from tests.observe.promql import selectors
+from tests.observe.rules import RECORDED, rules
+
+QUERIES = list(queries({**FILLED_IN, "__range": "5m"}))
+# What there is only when something is badly wrong. That it would be there then, promtool shows.
+ONLY_IN_NEED = {"consumer_lost_records_total"}
+DEADLINE_S = 20
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: f"{query.dashboard} – {query.panel}")
+def test_a_panel_has_something_to_show(prometheus: Prometheus, query: Query) -> None:
+    until(
+        lambda: bool(prometheus.query(query.expression)),
+        deadline_s=DEADLINE_S,
+        what=f"no data for {query.expression}",
+    )
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
+def test_a_rule_looks_at_something(prometheus: Prometheus, rule: dict[str, Any]) -> None:
+    asked = [name + matchers for name, matchers in selectors(rule["expr"]) if name not in ONLY_IN_NEED]
+
+    def all_there() -> bool:
+        return all(prometheus.query(selector) for selector in asked)
+
+    until(all_there, deadline_s=DEADLINE_S, what=f"not all of {asked} are there")
+
+
+@pytest.mark.parametrize("record", RECORDED)
+def test_what_is_recorded_is_there(prometheus: Prometheus, record: str) -> None:
+    until(lambda: bool(prometheus.query(record)), deadline_s=DEADLINE_S, what=f"no series {record}")
+
+
+def test_every_rule_can_be_evaluated(prometheus: Prometheus) -> None:
+    evaluated = prometheus.rules()
+    assert len(evaluated) == len(rules())
+    assert not [(rule["name"], rule["lastError"]) for rule in evaluated if rule["health"] == "err"]
+
+
+def test_nothing_but_the_planted_dead_letters_is_reported(prometheus: Prometheus) -> None:
+    """The visitor's deliberate mistakes are business as usual, but for what he wrote to Kafka."""
+    firing = {rule["name"] for rule in prometheus.rules() if rule.get("state") == "firing"}
+    assert firing <= {"DeadLetters", "AllFailedJobs"}
+    assert "DeadLetters" in firing

@@ -1,0 +1,69 @@
+"""`/metrics` of real processes: all that is declared, nothing that is not, and labels that stay few."""
+
+import re
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sandbox.dashboards import targets
+from services.chassis import metrics
+from tests.observe.declared import OF_ANY_PROCESS, declared
+
+SERVICES = ("auth", "ingest", "validator", "status", "fulfilment")
+EVERYWHERE = {"build_info", "event_loop_delay_seconds"}
+AN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}|[0-9a-f]{16}|\d{4,}")
+MOST_SERIES = 2_000
+
+
+def scraped(endpoints: dict[str, Any], service: str, accept: str = "text/plain") -> tuple[str, str]:
+    request = Request(f"http://{targets(endpoints)[service]}/metrics", headers={"Accept": accept})
+    with urlopen(request, timeout=5) as answer:  # noqa: S310 - likewise
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+def families(endpoints: dict[str, Any], service: str) -> dict[str, Any]:
+    return {family.name: family for family in text_string_to_metric_families(scraped(endpoints, service)[1])}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_exposes_what_is_declared_and_nothing_else(endpoints: dict[str, Any], service: str) -> None:
+    declared()
+    names = {name.removesuffix("_total") for name in metrics.DECLARED}
+    shown = set(families(endpoints, service))
+    assert not [name for name in shown - names if not name.startswith(OF_ANY_PROCESS)]
+    assert shown >= EVERYWHERE
+
+
+def test_between_them_they_expose_all_that_is_declared(endpoints: dict[str, Any]) -> None:
+    declared()
+    shown = set[str]().union(*(families(endpoints, service) for service in SERVICES))
+    assert not {name.removesuffix("_total") for name in metrics.DECLARED} - shown
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_labels_name_kinds_and_never_one_of_many(endpoints: dict[str, Any], service: str) -> None:
+    samples = [sample for family in families(endpoints, service).values() for sample in family.samples]
+    assert len(samples) < MOST_SERIES
+    values = {
+        (label, value)
+        for sample in samples
+        for label, value in sample.labels.items()
+        if not sample.name.startswith(OF_ANY_PROCESS) and label not in {"le", "version", "python"}
+    }
+    assert not [pair for pair in values if AN_ID.search(pair[1])]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_speaks_openmetrics_to_who_asks(endpoints: dict[str, Any], service: str) -> None:
+    kind, text = scraped(endpoints, service, "application/openmetrics-text; version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    assert text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_says_what_runs(endpoints: dict[str, Any], service: str) -> None:
+    (sample,) = families(endpoints, service)["build_info"].samples
+    assert sample.labels["service"] == service
+    assert sample.value == 1

@@ -1,0 +1,82 @@
+"""One request, followed by its trace: over HTTP, through Kafka, and in the logs."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from tests.chassis.eventually import until
+from tests.e2e.customer import DEMO, Customer, Reply
+from tests.e2e.installation import Installation
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+SENT = {"traceparent": TRACE, "X-Request-Id": "trace-test-1"}
+PARTITIONS = 12
+FOLLOWING = [("orders.submitted.v1", 2), ("orders.validated.v1", 1), ("records.rejected.v1", 1), ("jobs.events.v1", 2)]
+
+
+@pytest.fixture(scope="module")
+async def reply(watched: Installation) -> AsyncIterator[Reply]:
+    """The answer to one traced request with a good order and one that the catalogue refuses; its job has ended."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as session:
+        customer = Customer(watched.base, session, DEMO)
+        unknown = {"lineItems": [{"productId": "product3", "quantity": 1, "unitPrice": 1}]}
+        sent = await customer.send_patiently([customer.order(), customer.order(**unknown)], headers=dict(SENT))
+        await customer.settled(sent.json["jobId"])
+        yield sent
+
+
+async def traced(bootstrap: str, topic: str) -> int:
+    """How many records of the topic belong to the trace."""
+    kafka = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
+    await kafka.start()
+    try:
+        places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        kafka.assign(places)
+        ends = await kafka.end_offsets(places)
+        found = 0
+        while any([await kafka.position(place) < end for place, end in ends.items()]):
+            for records in (await kafka.getmany(timeout_ms=200)).values():
+                found += sum(("traceparent", TRACE.encode()) in record.headers for record in records)
+    finally:
+        await kafka.stop()
+    return found
+
+
+def lines(watched: Installation, service: str) -> list[dict[str, Any]]:
+    """A service's log, each line read as the JSON object that it has to be."""
+    text = (watched.directory / "logs" / f"{service}.log").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_answer_carries_the_callers_request_id(reply: Reply) -> None:
+    assert reply.status == 202
+    assert reply.headers["x-request-id"] == SENT["X-Request-Id"]
+
+
+@pytest.mark.parametrize(("topic", "least"), FOLLOWING)
+async def test_each_record_that_follows_carries_the_trace(
+    endpoints: dict[str, Any], reply: Reply, topic: str, least: int
+) -> None:
+    assert reply.status == 202
+    assert await traced(endpoints["kafka_bootstrap_servers"], topic) >= least
+
+
+async def test_the_log_tells_request_job_and_trace(watched: Installation, reply: Reply) -> None:
+    job = reply.json["jobId"]
+
+    def line_is_there() -> bool:
+        return any(line.get("jobId") == job and line["message"] == "job accepted" for line in lines(watched, "ingest"))
+
+    await until(line_is_there)
+    (line,) = [line for line in lines(watched, "ingest") if line.get("jobId") == job]
+    assert line["requestId"] == SENT["X-Request-Id"]
+    assert line["traceparent"] == TRACE
+
+
+@pytest.mark.parametrize("service", ["auth", "ingest", "validator", "status", "fulfilment"])
+def test_every_line_of_every_log_is_json_and_names_its_service(watched: Installation, service: str) -> None:
+    assert {line["service"] for line in lines(watched, service)} == {service}
