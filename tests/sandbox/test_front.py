@@ -100,6 +100,16 @@ async def test_an_answer_does_not_wait_for_a_slow_body(front: Front) -> None:
     writer.close()
 
 
+async def test_what_is_left_of_a_body_is_never_read_as_the_next_request(customer: aiohttp.ClientSession) -> None:
+    """The service is away and answers are early; connections are used again and again."""
+    for size in [100, 10_000, 100_000] * 10:
+        async with customer.post("/fulfilment/v1/orders", data=b"x" * size) as response:
+            assert response.status == 503
+            assert response.headers["Connection"] == "close"
+    async with customer.get("/fulfilment/v1/orders") as response:
+        assert response.headers.get("Connection") != "close", "nothing was sent that could be left"
+
+
 async def test_long_header_fields_are_refused_without_echo(customer: aiohttp.ClientSession) -> None:
     async with customer.get("/auth/x", headers={"X-Long": "a" * 15_000}) as response:
         assert response.status == 200

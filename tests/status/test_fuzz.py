@@ -1,208 +1,110 @@
-"""Any stream of events, cut, doubled, reordered, contradicted, read by two at once, failing on the way."""
+"""Whatever comes, a job is what its first outcomes say, in memory and on a real MongoDB.
+
+`FUZZ_SEEDS=5000 pytest tests/status/test_fuzz.py` plays longer, `FUZZ_FIRST=1234 FUZZ_SEEDS=1` one seed again.
+"""
 
 import asyncio
+import os
 import random
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from services.chassis.errors import Away
-from services.status.domain.block import Block
-from services.status.domain.cursor import START, Lap
-from services.status.domain.facts import JobEvent, Key
-from services.status.domain.job import Job
-from services.status.domain.page import Wish, chunks_for_events, events_page
-from services.status.domain.report import summary_of
-from services.status.domain.texts import ALL_EVENTS
-from services.status.flow import World, record
-from tests.status.events import JOB, a_header, a_run, expired, judged, opened
-from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
+from services.chassis.mongo import Mongo
+from services.chassis.settings import MongoSettings
+from services.status.store import MongoJobs
+from tests.status.fuzzing import Jobs, Trial, play
+from tests.status.memory import MemoryJobs
 
-SEEDS = 600
-
-
-class History:
-    """What a reader saw before must still be so later."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-        self.decided = 0
-        self.final: str | None = None
-
-    async def look(self, jobs: MemoryJobs, key: Key) -> None:
-        found = await jobs.find(key)
-        if found is None:
-            assert not self.seen, "a job vanished"
-            return
-        job = found.job
-        blocks = [found.block] if found.block else await jobs.read_chunks(job, range(len(job.chunks)), ALL_EVENTS)
-        texts = list(events_page(job, blocks, Wish(rows=100_000, show_all=True)).texts)
-        assert texts[: len(self.seen)] == self.seen, "what was shown has changed"
-        assert job.whole.decided >= self.decided, "a count went down"
-        _counts_agree(job, blocks, texts)
-        if self.final is not None:
-            assert str(summary_of(job)) == self.final, "an ended job changed"
-        self.seen, self.decided = texts, job.whole.decided
-        self.final = str(summary_of(job)) if job.is_terminal else None
+FIRST = int(os.environ.get("FUZZ_FIRST", "0"))
+SEEDS = int(os.environ.get("FUZZ_SEEDS", "500"))
+# Memory is the easier part, and asked to be looked at more often.
+MEMORY_SEEDS = int(os.environ.get("FUZZ_SEEDS", "150"))
+# Played at once, in one database: each has a job of its own.
+AT_ONCE = 25
+MEMORY_LOOKS, MONGODB_LOOKS = 100, 2
+PATIENCE_S = 60
 
 
-def _counts_agree(job: Job, blocks: Sequence[Block], texts: Sequence[str]) -> None:
-    whole = job.whole
-    assert sum(summary_of(job, show_all=True).get(level, 0) for level in LEVELS) == len(texts), "events are miscounted"
-    if job.is_terminal:
-        letters = "".join(block.letters for block in sorted(blocks, key=lambda block: block.first))
-        assert (letters.count("S"), letters.count("F"), letters.count("U")) == (
-            whole.succeeded,
-            whole.failed,
-            whole.unprocessed,
-        ), "outcomes are miscounted"
+def batches(seeds: int) -> list[range]:
+    end = FIRST + seeds
+    return [range(first, min(first + 50, end)) for first in range(FIRST, end, 50)]
 
 
-LEVELS = ("WARNING", "ERROR", "SUMMARY", "DETAIL")
+@pytest.fixture(scope="module")
+async def mongo(mongodb_uri: str) -> AsyncIterator[Mongo]:
+    settings = MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=f"fuzz{uuid4().hex[:12]}")
+    made = Mongo.connect(settings, retry_writes=False)
+    await MongoJobs(made, now=lambda: datetime.now(UTC)).prepare(retention_days=30)
+    yield made
+    await made.client.drop_database(settings.mongodb_database)
+    await made.close()
 
 
-def a_stream(chance: random.Random) -> tuple[list[JobEvent], str, bool]:
-    """Events of one job in a random order; the verdict on each record; whether all events agree with it."""
-    total = chance.choice([1, 2, 3, 7, 20, 100, 101, 600, 1203])
-    header = a_header(total)
-    verdicts = "".join(chance.choice("SSF") for _ in range(total))
-    refused = {index for index in range(total) if chance.random() < 0.1}
-    verdicts = "".join("F" if index in refused else letter for index, letter in enumerate(verdicts))
-    early = "".join("F" if index in refused else "." for index in range(total))
-    events = [opened(header, a_run(early) if refused else None)]
-    events += _cuts(chance, header.total, verdicts)
-    agree = chance.random() < 0.6
-    if not agree:
-        events += _cuts(chance, total, "".join(chance.choice("SF") for _ in range(total)))
-        if chance.random() < 0.5:
-            events.append(expired(header))
-    elif chance.random() < 0.5:
-        events += _cuts(chance, total, verdicts)
-    events += chance.choices(events, k=chance.randrange(len(events) + 1))
-    if chance.random() < 0.7:
-        chance.shuffle(events)
-    return events, verdicts, agree
+class UnguardedJobs(MongoJobs):
+    """A planted bug: writes do not look at what they were computed from."""
+
+    async def _insert(self, collection: Any, documents: list[Any]) -> Sequence[int]:
+        for document in documents:
+            await collection.replace_one({"_id": document["_id"]}, document, upsert=True)
+        return ()
+
+    async def _update(self, collection: Any, updates: list[tuple[Any, Any]]) -> bool:
+        for where, update in updates:
+            await collection.update_one({"_id": where["_id"]}, update)
+        return False
 
 
-def _cuts(chance: random.Random, total: int, verdicts: str) -> list[JobEvent]:
-    """The verdicts as runs; some interleaved, as several partitions give them."""
-    lanes = chance.choice([1, 1, 3])
-    runs = []
-    for lane in range(lanes):
-        mine = "".join(letter if at % lanes == lane else "." for at, letter in enumerate(verdicts))
-        start = 0
-        while start < total:
-            end = min(total, start + chance.choice([1, 5, 50, 100, 700] if total < 200 else [100, 173, 700]))
-            if mine[start:end].strip("."):
-                runs.append(judged(a_run(mine[start:end], start), a_header(total), after_ms=15))
-            start = end
-    return runs
-
-
-async def consume(events: Sequence[JobEvent], world: World, chance: random.Random) -> None:
-    """Poll by poll, each repeated until it is durable; now and then the same poll again."""
-    at = 0
-    while at < len(events):
-        size = chance.randrange(1, 12)
-        for _ in range(1 + (chance.random() < 0.1)):
-            while True:
-                try:
-                    await record(events[at : at + size], world)
-                except Away:
-                    continue
-                break
-        at += size
-
-
-async def play(seed: int, *, guarded: bool = True) -> None:
+def in_memory(seed: int, *, guarded: bool = True, commits_first: bool = False) -> Trial:
     chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
-    events, verdicts, agree = a_stream(chance)
-    failing = chance.choice([0.0, 0.0, 0.1])
-    jobs = MemoryJobs(
-        turns=lambda: chance.randrange(3),
-        fails=lambda: chance.choice(["before", "after"]) if chance.random() < failing else "",
-        guarded=guarded,
-    )
-    world = World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
-    history = History()
-    cut = chance.randrange(len(events) + 1)
-    readers = [consume(events[:cut], world, chance), consume(events[cut:], world, chance)]
-    if chance.random() < 0.3:
-        readers.append(consume(events, world, chance))
-    running = asyncio.gather(*readers)
-    await _watched(running, jobs, history, chance)
-    failing = 0.0
-    await history.look(jobs, JOB)
-    assert history.final is not None, "the job has not ended"
-    if agree:
-        assert _letters(history.seen[:-1]) == verdicts, "an outcome is wrong"
-    await _nothing_new(events, world, jobs, chance)
-    await history.look(jobs, JOB)
-    await _walk(jobs, history.seen, chance)
+    jobs = MemoryJobs(turns=lambda: chance.randrange(3), guarded=guarded)
+    return Trial(jobs, looks=MEMORY_LOOKS, commits_first=commits_first)
 
 
-async def _watched(
-    running: "asyncio.Future[list[None]]", jobs: MemoryJobs, history: History, chance: random.Random
-) -> None:
-    """Look again and again while the consumers work."""
-    try:
-        while not running.done():
-            for _ in range(chance.randrange(6)):
-                await asyncio.sleep(0)
-            with suppress(Away):
-                await history.look(jobs, JOB)
-        await running
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await running
+def on_mongodb(mongo: Mongo, *, guarded: bool = True, commits_first: bool = False) -> Trial:
+    kept: type[MongoJobs] = MongoJobs if guarded else UnguardedJobs
+    jobs: Jobs = kept(mongo, now=lambda: datetime.now(UTC))
+    return Trial(jobs, looks=MONGODB_LOOKS, commits_first=commits_first)
 
 
-def _letters(texts: Sequence[str]) -> str:
-    return "".join("S" if '"level":"DETAIL"' in text else "F" for text in texts)
+async def failures(seeds: Sequence[int], trial: Callable[[int], Trial]) -> dict[int, str]:
+    """What went wrong, by seed."""
+    places, found = asyncio.Semaphore(AT_ONCE), {}
+
+    async def one(seed: int) -> None:
+        async with places:
+            try:
+                await asyncio.wait_for(play(seed, trial(seed)), PATIENCE_S)
+            except Exception as error:  # noqa: BLE001 - whatever it is belongs to the seed
+                found[seed] = f"{type(error).__name__}: {error}"[:300]
+
+    await asyncio.gather(*map(one, seeds))
+    return found
 
 
-async def _nothing_new(events: Sequence[JobEvent], world: World, jobs: MemoryJobs, chance: random.Random) -> None:
-    before = jobs.writes
-    await consume(chance.sample(events, len(events)), world, chance)
-    assert jobs.writes == before, "a replay wrote something"
+@pytest.mark.parametrize("seeds", batches(MEMORY_SEEDS), ids=lambda seeds: f"from-{seeds.start}")
+async def test_whatever_comes_the_first_outcome_wins_and_every_event_is_shown_once(seeds: range) -> None:
+    """I1, I4, I9 for the job model."""
+    assert await failures(seeds, in_memory) == {}
 
 
-async def _walk(jobs: MemoryJobs, whole: Sequence[str], chance: random.Random) -> None:
-    """Pages of any size, either way, give every event once."""
-    descending = chance.random() < 0.5
-    lap: Lap | None = Lap(START)
-    found: list[str] = []
-    standing = await jobs.find(JOB)
-    assert standing is not None
-    job = standing.job
-    while lap is not None:
-        wish = Wish(rows=chance.randrange(1, 400), show_all=True, descending=descending, lap=lap)
-        needed = chunks_for_events(job, wish)
-        blocks = [standing.block] if standing.block else await jobs.read_chunks(job, needed, ALL_EVENTS)
-        page = events_page(job, blocks, wish)
-        found += page.texts
-        lap = page.rest
-    assert found == (list(reversed(whole)) if descending else list(whole)), "pages and whole differ"
+@pytest.mark.parametrize("seeds", batches(SEEDS), ids=lambda seeds: f"from-{seeds.start}")
+async def test_on_mongodb_too(mongo: Mongo, seeds: range) -> None:
+    """The same, with writes that others come in between of for real."""
+    assert await failures(seeds, lambda _: on_mongodb(mongo)) == {}
 
 
-@pytest.mark.parametrize("batch", range(10))
-async def test_whatever_comes_jobs_only_grow_and_every_event_is_shown_once(batch: int) -> None:
-    """I1, I4, I9 for the job model; the seed is in the message of a failure."""
-    for seed in range(batch * SEEDS // 10, (batch + 1) * SEEDS // 10):
-        try:
-            await asyncio.wait_for(play(seed), 30)
-        except Exception as error:
-            raise AssertionError(f"seed {seed}: {error}") from error
+BUGS: dict[str, Any] = {"guards-removed": {"guarded": False}, "offsets-committed-first": {"commits_first": True}}
 
 
-async def test_the_fuzz_notices_writes_that_do_not_look_first() -> None:
-    """A planted bug: the guards are gone."""
-    caught = 0
-    for seed in range(40):
-        try:
-            await asyncio.wait_for(play(seed, guarded=False), 30)
-        except (AssertionError, ValueError):
-            caught += 1
-    assert caught > 10
+@pytest.mark.parametrize("bug", BUGS)
+async def test_a_planted_bug_is_noticed(bug: str) -> None:
+    assert len(await failures(range(40), lambda seed: in_memory(seed, **BUGS[bug]))) > 5
+
+
+@pytest.mark.parametrize("bug", BUGS)
+async def test_a_planted_bug_is_noticed_on_mongodb(mongo: Mongo, bug: str) -> None:
+    assert len(await failures(range(40), lambda _: on_mongodb(mongo, **BUGS[bug]))) > 5

@@ -18,6 +18,7 @@ from services.status.domain.listing import Listing, place_of
 from services.status.domain.profile import Origin, Profile
 from services.status.domain.texts import ALL_EVENTS, EVENTS_ONLY, RECORDS
 from services.status.flow import World, record
+from services.status.ports import TooBig
 from services.status.store import JOBS, MongoJobs, _where
 from tests.status.events import CREATED_US, DEMO, JOB, a_header, a_profile, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
@@ -269,3 +270,21 @@ async def test_no_filter_of_the_list_reads_more_than_it_shows(mongodb_uri: str, 
         plan = await found.sort([("created", -1), ("_id", -1)]).limit(20).explain()
     assert plan["executionStats"]["totalDocsExamined"] <= 21
     assert plan["executionStats"]["totalKeysExamined"] <= 100
+
+
+async def test_a_job_that_outgrows_a_document_is_refused_whole(jobs: Jobs) -> None:
+    """As an insert, which the driver refuses, and as an update, which the server does."""
+    if isinstance(jobs, MemoryJobs):
+        pytest.skip("memory has no bound")
+    half = "x" * 9_000_000
+    first = the_change(opened(), judged(Run(0, "S", half)))
+    with pytest.raises(TooBig):
+        await jobs.write([the_change(opened(), judged(Run(0, "S.", half + half)))])
+    assert await jobs.write([first]) == frozenset()
+    standing = (await jobs.standings([JOB]))[JOB]
+    (news,) = fold([judged(Run(1, "S", half))]).values()
+    change = advanced(standing, news)
+    assert change is not None
+    with pytest.raises(TooBig):
+        await jobs.write([change])
+    assert (await jobs.standings([JOB]))[JOB].job == first.job

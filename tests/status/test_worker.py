@@ -8,6 +8,7 @@ import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 from fastavro import schemaless_writer
 
+from services.chassis.brake import Brake
 from services.chassis.deadletter import DeadLetter
 from services.chassis.errors import Away
 from services.chassis.registry import Schemas
@@ -15,9 +16,10 @@ from services.chassis.settings import REPOSITORY
 from services.status.domain.facts import Failure, JobEvent, Judged, Key, Opened, Run
 from services.status.domain.job import Change
 from services.status.flow import World
+from services.status.ports import TooBig
 from services.status.wire import EventReader, Malformed
 from services.status.worker import Worker
-from tests.status.events import a_header, a_run, expired, judged, opened
+from tests.status.events import JOB, a_header, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -94,9 +96,12 @@ class JournalledJobs(MemoryJobs):
     def __init__(self, journal: list[str]) -> None:
         super().__init__(fails=lambda: self.failing)
         self.failing = ""
+        self.too_big: Key | None = None
         self._journal = journal
 
     async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+        if any(change.job.key == self.too_big for change in changes):
+            raise TooBig("the job would be larger than a document may be")
         lost = await super().write(changes)
         self._journal += [f"{change.job.state.value} v{change.job.version}" for change in changes]
         return lost
@@ -122,11 +127,13 @@ class Bench:
         self.journal: list[str] = []
         self.jobs = JournalledJobs(self.journal)
         self.box = Box(self.journal)
+        self.brake = Brake(most_in_row=6, window=100, share=0.5)
         self.clock_s = 0.0
         self.worker = Worker(
             World(jobs=self.jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0),
             reader=EventReader(SCHEMAS),
             dead_letters=self.box,
+            brake=self.brake,
             linger_s=0.05,
             clock_s=lambda: self.clock_s,
         )
@@ -230,6 +237,30 @@ async def test_poison_is_not_committed_before_it_is_safe(bench: Bench) -> None:
     bench.box.away = False
     await bench.handle(a_poll(b""))
     assert bench.journal == ["dead 0: unknown-framing", "commit 1"]
+
+
+async def test_a_partition_full_of_poison_is_stopped_in_front_of_the_one_too_many(bench: Bench) -> None:
+    good = as_bytes(opened(refused=a_run("FF")))
+    poll = a_poll(good, *[b""] * 8)
+    bench.box.away = True
+    with pytest.raises(Away):
+        await bench.handle(poll)
+    bench.box.away = False
+    await bench.handle(poll)
+    assert bench.journal == [*(f"dead {at}: unknown-framing" for at in range(1, 7)), "FAILED v1", "commit 7"]
+    assert set(bench.brake.stopped) == {PLACE}
+    await bench.handle(a_poll(b"", good, start=7))
+    assert len(bench.journal) == 8, "it goes on"
+    bench.worker.revoked([PLACE])
+    assert not bench.brake.stopped
+
+
+async def test_a_job_that_cannot_be_kept_is_put_aside_and_the_others_go_on(bench: Bench) -> None:
+    """Or the same poll would come again for ever."""
+    big, small = a_header(key=Key(608, JOB.job_id)), a_header(key=Key(609, JOB.job_id))
+    bench.jobs.too_big = big.key
+    await bench.handle(a_poll(opened(big), opened(small), judged(a_run("SS"), big), judged(a_run("SS"), small)))
+    assert bench.journal == ["dead 0: too-big", "dead 2: too-big", "RECEIVED v1", "COMPLETED v2", "commit 4"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,221 @@
+"""Every address of every API, as its own route table has it: strangers, foreign tokens and lesser tokens are refused.
+
+What a service stands on is not started here: a request that got past the checks would end in a 500, and be seen.
+"""
+
+import base64
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from services import topics
+from services.auth import wire
+from services.auth.domain.audience import AUDIENCES
+from services.auth.domain.site import ApiKey, Site
+from services.chassis.lifecycle import Service
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY
+from services.chassis.table import Table
+from services.chassis.tokens import Verifier
+from services.chassis.web import Listener
+from services.fulfilment import app as fulfilment
+from services.fulfilment.settings import Settings as FulfilmentSettings
+from services.ingest import app as ingest
+from services.ingest.settings import Settings as IngestSettings
+from services.status import app as status
+from services.status.settings import Settings as StatusSettings
+
+ISSUER = "https://matrix.tillstream.example"
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+SECRET = base64.b64encode(b"k" * 32).decode()
+OWN, FOREIGN = 608, 609
+API_KEYS = {OWN: "own-key", FOREIGN: "foreign-key"}
+
+# Described to everybody: documents and contracts, and nothing of any tenant's.
+PUBLIC = re.compile(r"/(omnichannel|common-status|fulfilment)/openapi\.yaml|/registry(/.*)?")
+# Tells a client its own limits, whatever it may do.
+ANY_SCOPE = {("GET", "/omnichannel/api/v1/{apiKey}/limits")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """A service, as it is composed in production."""
+
+    audience: str
+    compose: Callable[[Any], Awaitable[Service]]
+    settings: Callable[..., Any]
+    told: Mapping[str, str] = field(default_factory=dict)
+
+
+APIS = {
+    "ingest": Api(audience="omnichannel-api", compose=ingest.compose, settings=IngestSettings),
+    "status": Api(
+        audience="common-status", compose=status.compose, settings=StatusSettings, told={"page_token_key": SECRET}
+    ),
+    "fulfilment": Api(
+        audience="fulfilment",
+        compose=fulfilment.compose,
+        settings=FulfilmentSettings,
+        told={"page_token_key": SECRET, "code_encryption_keys": SECRET, "code_digest_key": SECRET},
+    ),
+}
+
+
+def a_token(audience: str, scope: str, *, site: int = OWN, api_keys: tuple[str, ...] = (API_KEYS[OWN],)) -> str:
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": audience, "sub": "c", "site": site, "api_keys": api_keys, "scope": scope}
+    body = json.dumps({**claims, "iat": now, "exp": now + 600, "jti": f"{audience} {scope} {site}"})
+    return jwt.api_jws.encode(body.encode(), KEY, "RS256", headers={"kid": "k", "typ": "at+jwt"})
+
+
+def scopes_of(audience: str) -> tuple[str, ...]:
+    return next(each.scopes for each in AUDIENCES if each.name == audience)
+
+
+@dataclass
+class Door:
+    """A composed service's API behind real HTTP."""
+
+    api: Api
+    http: TestClient[web.Request, web.Application]
+    app: web.Application
+
+    @property
+    def routes(self) -> list[tuple[str, str]]:
+        """Its route table: method and template."""
+        return [
+            (route.method, route.resource.canonical)
+            for route in self.app.router.routes()
+            if route.resource is not None and route.method != "HEAD"
+        ]
+
+    async def ask(self, method: str, template: str, token: str | None) -> tuple[int, str]:
+        """The status and the challenge of a request to an address of the site that is `OWN`."""
+        path = re.sub(r"\{[^}]*\}", "x", template.replace("{apiKey}", API_KEYS[OWN]))
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if method in {"POST", "PUT"}:
+            headers["Content-Type"] = "application/json"
+        async with self.http.request(method, path, headers=headers, data=b"{}" if method != "GET" else None) as answer:
+            await answer.read()
+            return answer.status, answer.headers.get("WWW-Authenticate", "")
+
+
+async def published_keys() -> TestServer:
+    """The issuer of the tokens here."""
+    jwk = {**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k", "use": "sig", "alg": "RS256"}
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response({"keys": [jwk]})
+
+    app = web.Application()
+    app.router.add_get("/keys", answer)
+    server = TestServer(app)
+    await server.start_server()
+    return server
+
+
+@pytest.fixture(params=APIS, scope="module")
+async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
+    """The service's API, with two sites and the issuer's keys, and nothing else of what it needs."""
+    api = APIS[request.param]
+    keys = await published_keys()
+    settings = api.settings(
+        auth_issuer=ISSUER,
+        auth_jwks_url=str(keys.make_url("/keys")),
+        mongodb_uri="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=20",
+        mongodb_timeout_ms=100,
+        kafka_bootstrap_servers="127.0.0.1:1",
+        http_port=0,
+        **api.told,
+    )
+    service = await api.compose(settings)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(keys.close)
+        for part in service.parts:
+            if isinstance(part, Table) and part._topic == topics.AUTH_SITES.name:
+                for site in (OWN, FOREIGN):
+                    part._apply(wire.site_key(site), wire.site_record(a_site(site), SCHEMAS["site"]))
+            if isinstance(part, Verifier):
+                assert await part.refresh()
+                stack.push_async_callback(part.stop)
+        app = next(part._runner.app for part in reversed(service.parts) if isinstance(part, Listener))
+        client = TestClient(TestServer(app))
+        await stack.enter_async_context(client)
+        yield Door(api, client, app)
+
+
+SCHEMAS = Schemas.load(REPOSITORY / "schemas")
+
+
+def a_site(number: int) -> Site:
+    keys = (ApiKey(api_key=API_KEYS[number]),)
+    return Site(site=number, name="n", app_id=1, root_source="r", datacenter="d", api_keys=keys)
+
+
+async def refused(door: Door, method: str, template: str) -> dict[str, tuple[int, str]]:
+    """What each kind of caller who must not get in is told."""
+    audience = door.api.audience
+    every = " ".join(scopes_of(audience))
+    others = next(each for each in AUDIENCES if each.name != audience)
+    tokens = {
+        "nobody": None,
+        "a token that is none": "x.y.z",
+        "a token of another API": a_token(others.name, " ".join(others.scopes)),
+        "a token of another API that claims these scopes": a_token(others.name, every),
+        "an administrator of auth": a_token("auth-admin", "admin", site=0, api_keys=()),
+    }
+    if (method, template) not in ANY_SCOPE:
+        tokens["no scope of use here"] = a_token(audience, "something:else")
+    if "{apiKey}" in template:
+        foreign = API_KEYS[FOREIGN]
+        tokens["another tenant"] = a_token(audience, every, site=FOREIGN, api_keys=(foreign,))
+        tokens["another tenant that was given this key"] = a_token(
+            audience, every, site=FOREIGN, api_keys=(API_KEYS[OWN],)
+        )
+        tokens["this tenant without this key"] = a_token(audience, every, api_keys=("another-key",))
+    return {who: await door.ask(method, template, token) for who, token in tokens.items()}
+
+
+INVALID = (401, 'Bearer error="invalid_token"')
+REFUSALS = {
+    "nobody": (401, "Bearer"),
+    "a token that is none": INVALID,
+    "a token of another API": INVALID,
+    "a token of another API that claims these scopes": INVALID,
+    "an administrator of auth": INVALID,
+}
+
+
+async def test_every_address_refuses_whoever_must_not_get_in(door: Door) -> None:
+    guarded = [route for route in door.routes if not PUBLIC.fullmatch(route[1])]
+    assert len(guarded) >= 4
+    for method, template in guarded:
+        for who, told in (await refused(door, method, template)).items():
+            wanted = REFUSALS.get(who, (403, 'Bearer error="insufficient_scope"'))
+            assert told == wanted, f"{who}: {method} {template}"
+
+
+async def test_the_right_token_gets_past_these_checks(door: Door) -> None:
+    """Otherwise the refusals would show nothing."""
+    audience = door.api.audience
+    for method, template in door.routes:
+        if not PUBLIC.fullmatch(template):
+            status, _ = await door.ask(method, template, a_token(audience, " ".join(scopes_of(audience))))
+            assert status not in {401, 403}, f"{method} {template}"
+
+
+async def test_public_addresses_are_few_and_need_no_token(door: Door) -> None:
+    for method, template in door.routes:
+        if PUBLIC.fullmatch(template) and template.endswith("openapi.yaml"):
+            assert (await door.ask(method, template, None))[0] == 200

@@ -1,0 +1,135 @@
+"""Idempotency keys in MongoDB, with either driver."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from services.chassis.errors import Problem
+from services.chassis.idempotency import COLLECTION, KEPT_S, LEASE_S, Idempotency, Reply, Turn, key_in
+from services.chassis.mongo import Mongo
+from services.chassis.settings import MongoSettings
+
+REPLY = Reply(202, b'{"id": 1}', {"Location": "/1"})
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 4, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["motor", "pymongo"])
+async def keys(request: pytest.FixtureRequest, mongodb_uri: str, clock: Clock) -> AsyncIterator[Idempotency]:
+    settings = MongoSettings(
+        mongodb_uri=mongodb_uri, mongodb_database=f"t{uuid4().hex[:12]}", mongo_driver=request.param
+    )
+    mongo = Mongo.connect(settings)
+    made = Idempotency(mongo, scope="test", now=clock)
+    await made.prepare()
+    yield made
+    await mongo.client.drop_database(settings.mongodb_database)
+    await mongo.close()
+
+
+async def begin(keys: Idempotency, body: bytes = b"body", *, client: str = "c", key: str = "k") -> Turn | Reply:
+    return await keys.begin(client, key, body, lambda: uuid4().hex)
+
+
+async def refusal(keys: Idempotency, body: bytes = b"body") -> Problem:
+    with pytest.raises(Problem) as refused:
+        await begin(keys, body)
+    return refused.value
+
+
+async def turn(keys: Idempotency, **how: str) -> Turn:
+    found = await begin(keys, **how)  # type: ignore[arg-type]
+    assert isinstance(found, Turn)
+    return found
+
+
+async def test_the_first_answer_is_given_again(keys: Idempotency) -> None:
+    await keys.finish(await turn(keys), REPLY)
+    assert [await begin(keys) for _ in range(2)] == [REPLY, REPLY]
+
+
+async def test_another_body_is_a_conflict_before_and_after(keys: Idempotency) -> None:
+    first = await turn(keys)
+    assert (await refusal(keys, b"other")).code == "IDEMPOTENCY_CONFLICT"
+    await keys.finish(first, REPLY)
+    assert (await refusal(keys, b"other")).status == 422
+
+
+async def test_who_comes_meanwhile_waits(keys: Idempotency, clock: Clock) -> None:
+    await turn(keys)
+    clock.now += timedelta(seconds=LEASE_S - 5)
+    found = await refusal(keys)
+    assert (found.status, found.code, found.headers["Retry-After"]) == (409, "IDEMPOTENCY_IN_PROGRESS", "6")
+
+
+async def test_who_comes_after_a_crash_goes_on_with_the_same_id(keys: Idempotency, clock: Clock) -> None:
+    first = await turn(keys)
+    clock.now += timedelta(seconds=LEASE_S + 1)
+    second = await turn(keys)
+    assert (second.resource_id, second.is_retry, first.is_retry) == (first.resource_id, True, False)
+    # Nobody else gets in while the second is at it.
+    assert (await refusal(keys)).status == 409
+
+
+async def test_of_many_at_once_one_goes_on(keys: Idempotency, clock: Clock) -> None:
+    for _ in range(2):
+        found = await asyncio.gather(*(begin(keys) for _ in range(20)), return_exceptions=True)
+        assert sum(isinstance(one, Turn) for one in found) == 1
+        assert all(isinstance(one, Turn) or (isinstance(one, Problem) and one.status == 409) for one in found)
+        clock.now += timedelta(seconds=LEASE_S + 1)
+
+
+async def test_an_unknown_outcome_can_be_retried_at_once(keys: Idempotency, clock: Clock) -> None:
+    first = await turn(keys)
+    await keys.pause(first)
+    clock.now += timedelta(milliseconds=1)
+    assert (await turn(keys)).resource_id == first.resource_id
+
+
+async def test_a_refusal_frees_the_key(keys: Idempotency) -> None:
+    await keys.forget(await turn(keys))
+    assert isinstance(await begin(keys, b"other"), Turn)
+
+
+async def test_a_refused_retry_keeps_its_id(keys: Idempotency, clock: Clock) -> None:
+    first = await turn(keys)
+    clock.now += timedelta(seconds=LEASE_S + 1)
+    await keys.forget(await turn(keys))
+    clock.now += timedelta(seconds=1)
+    assert (await turn(keys)).resource_id == first.resource_id
+
+
+async def test_clients_and_keys_are_apart(keys: Idempotency) -> None:
+    ids = {(await turn(keys, client=client, key=key)).resource_id for client in "ab" for key in "xy"}
+    assert len(ids) == 4
+
+
+async def test_keys_are_forgotten_after_a_day(keys: Idempotency) -> None:
+    indexes = await keys._mongo.collection(COLLECTION).index_information()
+    assert indexes["reserved_1"]["expireAfterSeconds"] == KEPT_S
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "ü", "a\tb", "\x7f"])
+def test_keys_that_cannot_be_kept(key: str) -> None:
+    with pytest.raises(Problem) as refused:
+        key_in({"Idempotency-Key": key})
+    assert refused.value.status == 400
+
+
+def test_keys_that_can() -> None:
+    assert key_in({}) is None
+    assert key_in({"Idempotency-Key": "k" * 255}) == "k" * 255

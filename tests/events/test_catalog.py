@@ -1,0 +1,48 @@
+"""The catalogue's commands, against the topic itself."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from tests.chassis.eventually import until
+from tests.events.installation import Installation, OperatorProcess
+
+TOPIC = "catalog.products.v1"
+
+
+async def sold(installation: Installation, site: int) -> set[bytes]:
+    """The keys of a site's products as compaction would leave them."""
+    held: dict[bytes, bool] = {record.key: record.value is not None for record in await installation.records(TOPIC)}
+    return {key for key, is_there in held.items() if is_there and key.startswith(b"%d|" % site)}
+
+
+async def test_products_are_loaded_from_csv_and_from_ndjson(installation: Installation, tmp_path: Path) -> None:
+    table, lines = tmp_path / "p.csv", tmp_path / "p.ndjson"
+    table.write_text("site,productId,name\n701,1,One\n701,2,Two\n")
+    lines.write_text("\n".join(json.dumps({"site": 701, "productId": n, "withdrawn": n == 1}) for n in (1, 3)))
+    told = await asyncio.to_thread(installation.operate, "catalog", "load", str(table))
+    assert "2 products loaded" in told
+    await asyncio.to_thread(installation.operate, "catalog", "load", str(lines))
+    assert await sold(installation, 701) == {b"701|2", b"701|3"}
+
+
+async def test_a_watched_file_is_followed(installation: Installation, tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("site,productId,name\n702,1,One\n702,2,Two\n")
+    watching = OperatorProcess(installation.bootstrap, tmp_path / "watch.log", "catalog", "watch", str(path))
+    try:
+
+        async def sells(*keys: bytes) -> None:
+            async def there() -> bool:
+                return await sold(installation, 702) == set(keys)
+
+            await until(there, deadline_s=60)
+
+        await sells(b"702|1", b"702|2")
+        path.write_text("site,productId,name\n702,2,Two\n702,3,Three\n")
+        await sells(b"702|2", b"702|3")
+        path.write_text("site,productId,name\n702,2,Tw")
+        path.write_text("site,productId,name\n702,2,Two\n")
+        await sells(b"702|2")
+    finally:
+        await asyncio.to_thread(watching.stop)

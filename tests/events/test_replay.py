@@ -1,0 +1,124 @@
+"""Replaying dead letters: each once, whenever the operator's process dies."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from services.chassis.deadletter import DeadLetter, DeadLetters
+from services.chassis.errors import Away
+from services.chassis.producer import Outgoing, Producer
+from services.operator.letters import REPLAYED_FROM, Filter, State, letters, replay
+from tests.events.installation import Installation
+from tests.validator.records import consumed
+
+ORDERS_IN = "orders.submitted.v1"
+LETTERS = f"{ORDERS_IN}.dlq"
+
+
+class Dying(Producer):
+    """A producer whose process dies after so many sends, in front of the next or right after it."""
+
+    lives: int | None = None
+    after: bool = False
+
+    async def send_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+        if self.lives is None:
+            await super().send_to(topic, partition, records)
+            return
+        self.lives -= 1
+        if self.lives >= 0 or (self.lives == -1 and self.after):
+            await super().send_to(topic, partition, records)
+        if self.lives < 0:
+            raise Away("Kafka")
+
+
+@pytest.fixture
+async def producer(installation: Installation) -> AsyncIterator[Dying]:
+    made = Dying(installation.settings, client_id="test", linger_ms=0)
+    await made.start()
+    await made.wait_ready(30)
+    yield made
+    await made.stop()
+
+
+async def bury(producer: Producer, reason: str, count: int) -> None:
+    """Dead letters of one partition, each with a reason of this test's own."""
+    group = DeadLetters(producer, group="test")
+    records = [
+        consumed(f"{reason} {n}".encode(), n, partition=1, headers=(("n", str(n).encode()),)) for n in range(count)
+    ]
+    await group.send(DeadLetter(record, reason, "for a test") for record in records)
+
+
+async def back(installation: Installation, reason: str) -> list[bytes]:
+    """What was sent back of them."""
+    records = await installation.records(ORDERS_IN)
+    assert all(record.partition == 1 for record in records if record.value.startswith(reason.encode()))
+    return [record.value for record in records if record.value.startswith(reason.encode())]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it arrived", "after it arrived"])
+@pytest.mark.parametrize("lives", [0, 1, 2])
+async def test_a_replay_that_dies_anywhere_is_finished_by_the_next(
+    installation: Installation, producer: Dying, lives: int, *, after: bool
+) -> None:
+    """Three sends: the mark that it begins, the records, the mark that they went."""
+    reason = f"died-{lives}-{after}"
+    await bury(producer, reason, 5)
+    wanted = Filter(reasons=frozenset({reason}))
+    producer.lives, producer.after = lives, after
+    with pytest.raises(Away):
+        await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
+    producer.lives = None
+    for _ in range(2):
+        await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
+    assert sorted(await back(installation, reason)) == [f"{reason} {n}".encode() for n in range(5)]
+    assert {letter.state for letter in await letters(installation.settings, wanted)} == {State.REPLAYED}
+
+
+async def test_what_goes_back_is_the_record_as_it_was(installation: Installation, producer: Dying) -> None:
+    await bury(producer, "as-it-was", 1)
+    (letter,) = await letters(installation.settings, Filter(reasons=frozenset({"as-it-was"})))
+    assert letter.origin == f"{ORDERS_IN}/1/0"
+    assert await replay([letter], settings=installation.settings, producer=producer) == 1
+    (record,) = [one for one in await installation.records(ORDERS_IN) if one.value == b"as-it-was 0"]
+    assert record.key == letter.key
+    assert list(record.headers) == [("n", b"0"), ("dlq.attempts", b"1"), (REPLAYED_FROM, letter.name.encode())]
+
+
+async def test_a_record_that_dies_again_says_how_often(installation: Installation, producer: Dying) -> None:
+    again = consumed(b"x", 0, headers=(("dlq.attempts", b"1"), (REPLAYED_FROM, b"a letter")))
+    await DeadLetters(producer, group="test").send([DeadLetter(again, "again", "for a test")])
+    (letter,) = await letters(installation.settings, Filter(reasons=frozenset({"again"})))
+    assert letter.told("dlq.attempts") == "2"
+    assert not letter.told(REPLAYED_FROM)
+
+
+async def test_a_record_that_fits_into_no_letter_leaves_its_beginning(
+    installation: Installation, producer: Dying
+) -> None:
+    """Compression lets a record be larger than any batch; the partition must go on all the same."""
+    huge = consumed(b"\0" * 9_000_000, 7, headers=(("n", b"1"), ("huge", b"x" * 100_000)))
+    await DeadLetters(producer, group="test").send([DeadLetter(huge, "huge", "for a test")])
+    (letter,) = await letters(installation.settings, Filter(reasons=frozenset({"huge"})))
+    assert not letter.is_whole
+    assert letter.told("dlq.truncated") == str(9_000_000 + 100_000 + len(b"608|web|1") + len("n1huge"))
+    assert len(letter.value or b"") == 1024 * 1024
+    assert letter.headers[0] == ("n", b"1")
+    assert await replay([letter], settings=installation.settings, producer=producer) == 0
+
+
+async def test_letters_are_chosen_by_reason_topic_name_and_time(installation: Installation, producer: Dying) -> None:
+    await bury(producer, "chosen", 3)
+    found = await letters(installation.settings, Filter(reasons=frozenset({"chosen"})))
+    first = found[0]
+    for wanted, count in (
+        (Filter(reasons=frozenset({"chosen", "other"})), 3),
+        (Filter(reasons=frozenset({"chosen"}), topics=frozenset({"returns.submitted.v1"})), 0),
+        (Filter(names=frozenset({first.name})), 1),
+        (Filter(reasons=frozenset({"chosen"}), since_ms=first.died_at_ms), 3),
+        (Filter(reasons=frozenset({"chosen"}), until_ms=first.died_at_ms), 0),
+    ):
+        assert len(await letters(installation.settings, wanted)) == count
+    assert await asyncio.to_thread(installation.operate, "dead-letters", "list", "--reason", "chosen", "--since", "1h")

@@ -1,0 +1,112 @@
+"""Validators at work: the catalogue as it changes, and two that share the load."""
+
+import asyncio
+from time import monotonic, time_ns
+from uuid import uuid1
+
+import pytest
+
+from services.chassis.framing import LENGTH
+from services.sales.facts import Judged
+from services.sales.records import JobRef, OrderLine
+from services.sales.wire import job_event_codec
+from tests.chassis.eventually import until
+from tests.events.conftest import StartValidator
+from tests.events.installation import SCHEMAS, Installation, Sent
+from tests.validator.records import an_order, as_bytes, replace
+
+ORDERS_IN, JOBS = "orders.submitted.v1", "jobs.events.v1"
+PARTITIONS = 4
+_EVENTS = job_event_codec(SCHEMAS["job_event"].definition)
+
+
+def an_order_of(job_id: str, index: int, total: int, product: str = "4556") -> bytes:
+    now = time_ns() // 1000 - 1_000_000
+    job = JobRef(job_id, index, total, now, "offline", "orders")
+    made = an_order(id=f"{job_id}-{index}", job=job, accepted_at=now, date_time=now)
+    line: OrderLine = made.line_items[0]
+    return as_bytes(replace(made, line_items=[replace(line, product_id=product)]))
+
+
+async def outcomes(installation: Installation, job_id: str) -> dict[int, str]:
+    """What is known of a job: the first outcome told of each index."""
+    found: dict[int, str] = {}
+    for record in await installation.records(JOBS):
+        if job_id.encode() not in record.value:
+            continue
+        event = _EVENTS.decode(record.value, start=LENGTH)
+        assert isinstance(event.fact, Judged)
+        for position, letter in enumerate(event.fact.run.outcomes, start=event.fact.run.first):
+            found.setdefault(position, letter)
+    return found
+
+
+@pytest.mark.timeout(120)
+async def test_a_product_that_is_withdrawn_or_added_counts_within_two_seconds(
+    installation: Installation, start_validator: StartValidator
+) -> None:
+    validator = start_validator()
+    await until(lambda: asyncio.to_thread(validator.is_ready), deadline_s=60)
+
+    async def seconds_until(expected: str) -> float:
+        """How long an order of the product goes on being judged otherwise."""
+        began = monotonic()
+        while True:
+            job_id = str(uuid1())
+            await asyncio.to_thread(installation.send, [Sent(ORDERS_IN, an_order_of(job_id, 0, 1, "of the day"))])
+
+            async def is_judged(job_id: str = job_id) -> bool:
+                return bool(await outcomes(installation, job_id))
+
+            asked_at = monotonic()
+            await until(is_judged, deadline_s=20)
+            if (await outcomes(installation, job_id))[0] == expected:
+                return asked_at - began
+            assert monotonic() - began < 20
+
+    await seconds_until("F")
+    await asyncio.to_thread(installation.sell, "of the day")
+    assert await seconds_until("S") < 2
+    await asyncio.to_thread(installation.withdraw, "of the day")
+    assert await seconds_until("F") < 2
+
+
+@pytest.mark.timeout(180)
+async def test_two_validators_share_the_load_and_the_one_that_is_left_takes_over(
+    installation: Installation, start_validator: StartValidator
+) -> None:
+    """Static members with sticky partitions; one is killed in mid-work: no job is lost, and the lag drains (F2)."""
+    first = start_validator("validator-1")
+    second = start_validator("validator-2")
+    await until(lambda: asyncio.to_thread(lambda: first.is_ready() and second.is_ready()), deadline_s=60)
+
+    jobs = [str(uuid1()) for _ in range(40)]
+    size = 50
+
+    def send(some: list[str]) -> None:
+        installation.send(
+            [
+                Sent(ORDERS_IN, an_order_of(job_id, index, size), partition=number % PARTITIONS)
+                for number, job_id in enumerate(some)
+                for index in range(size)
+            ]
+        )
+
+    await asyncio.to_thread(send, jobs[:20])
+    await asyncio.to_thread(second.kill)
+    await asyncio.to_thread(send, jobs[20:])
+
+    async def all_told() -> bool:
+        letters: dict[str, set[int]] = {job_id: set() for job_id in jobs}
+        for record in await installation.records(JOBS):
+            event = _EVENTS.decode(record.value, start=LENGTH)
+            if event.job_id in letters and isinstance(event.fact, Judged):
+                assert set(event.fact.run.outcomes) == {"S"}
+                letters[event.job_id].update(
+                    range(event.fact.run.first, event.fact.run.first + len(event.fact.run.outcomes))
+                )
+        return all(len(told) == size for told in letters.values())
+
+    await until(all_told, deadline_s=60)
+    assert await asyncio.to_thread(first.is_ready)
+    assert await asyncio.to_thread(first.is_live)

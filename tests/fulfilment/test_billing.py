@@ -1,0 +1,285 @@
+"""Days that end: invoices, numbers, credit notes; on every kind of store."""
+
+import asyncio
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from services.fulfilment import billing
+from services.fulfilment.domain.business_day import business_date
+from services.fulfilment.domain.invoice import Invoice, Kind
+from services.fulfilment.domain.listing import After, InvoicesAsked
+from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
+from services.fulfilment.domain.transaction import Tally, counted
+from tests.fulfilment.shop import OTHER_SITE, SITE, Shop, a_memory_shop, at
+
+
+async def issued(shop: Shop, site: int = SITE) -> list[Invoice]:
+    """All documents, oldest number first."""
+    found = await shop.invoices.listed(InvoicesAsked(site=site, rows=1_000))
+    return sorted(found, key=lambda one: (one.draft.year, one.number))
+
+
+async def test_a_day_that_is_over_has_one_invoice(shop: Shop) -> None:
+    await shop.load("CARD", "c1")
+    for lines in ([("CARD", 1)], [("CARD", 2), ("PENNY", 3)]):
+        await shop.fulfil((await shop.place(*lines)).transaction.id)
+    await shop.close()
+    assert await issued(shop) == []
+    shop.clock.pass_(hours=12)
+    for _ in range(3):
+        await shop.close()
+    (invoice,) = await issued(shop)
+    assert (invoice.number, invoice.label, invoice.draft.kind) == (1, "2026-000001", Kind.INVOICE)
+    assert invoice.draft.total == Decimal("29.970003")
+    assert [(line.sku, line.ordered, line.delivered, line.pending) for line in invoice.draft.lines] == [
+        ("CARD", 3, 1, 2),
+        ("PENNY", 3, 0, 3),
+    ]
+    (order,) = await shop.orders.of_day(SITE, "2026-03-04")
+    assert order.stage is Stage.CLOSED
+    assert await shop.invoices.find(invoice.draft.id) == invoice
+
+
+async def test_a_price_that_changed_within_the_day_has_a_line_of_its_own(shop: Shop) -> None:
+    await shop.place(("CARD", 1))
+    known = (await shop.products.find(["CARD"]))["CARD"]
+    await shop.products.put(replace(known, unit_price=Decimal("10.01")))
+    await shop.place(("CARD", 2))
+    shop.clock.pass_(days=1)
+    await shop.close()
+    (invoice,) = await issued(shop)
+    assert [(line.unit_price, line.charged) for line in invoice.draft.lines] == [
+        (Decimal("9.99"), 1),
+        (Decimal("10.01"), 2),
+    ]
+    assert invoice.draft.total == Decimal("30.01")
+
+
+async def test_what_was_cancelled_within_the_day_is_not_charged(shop: Shop) -> None:
+    transaction = (await shop.place(("DEMO-CANCEL", 2), ("DEMO-INSTANT", 1))).transaction
+    shop.clock.pass_(seconds=3)
+    await shop.fulfil(transaction.id)
+    shop.clock.pass_(days=1)
+    await shop.close()
+    (invoice,) = await issued(shop)
+    assert invoice.draft.total == Decimal(10)
+    assert [(line.cancelled, line.charged) for line in invoice.draft.lines] == [(2, 0), (0, 1)]
+    assert await shop.transactions.owing() == []
+
+
+async def test_what_is_cancelled_later_is_credited_at_the_end_of_that_day(shop: Shop) -> None:
+    shop.deadline = timedelta(days=2)
+    transaction = (await shop.place(("DEMO-NEVER", 2), ("DEMO-INSTANT", 1))).transaction
+    await shop.fulfil(transaction.id)
+    shop.clock.pass_(days=2)
+    await shop.close()
+    await shop.fulfil(transaction.id)
+    await shop.close()
+    assert [one.draft.kind for one in await issued(shop)] == [Kind.INVOICE]
+    shop.clock.pass_(hours=12)
+    for _ in range(3):
+        await shop.close()
+    invoice, note = await issued(shop)
+    assert (invoice.draft.total, note.draft.total) == (Decimal(30), Decimal(-20))
+    assert (note.draft.kind, note.number, note.draft.business_date) == (Kind.CREDIT_NOTE, 2, "2026-03-06")
+    assert [(line.sku, line.charged) for line in note.draft.lines] == [("DEMO-NEVER", -2)]
+    assert await shop.transactions.owing() == []
+
+
+async def test_a_closer_that_slept_for_days_gives_each_day_its_documents(shop: Shop) -> None:
+    transaction = (await shop.place(("CARD", 10))).transaction
+    for cancelled in (1, 3, 6):
+        known = await shop.transactions.find(transaction.id)
+        day = (date(2026, 3, 4) + timedelta(days=cancelled)).isoformat()
+        assert await shop.transactions.save(counted(known, {0: Tally(0, cancelled)}, on=day))
+    shop.clock.pass_(days=30)
+    await shop.close()
+    documents = await issued(shop)
+    assert [(one.draft.business_date, one.draft.total) for one in documents] == [
+        ("2026-03-04", Decimal("99.90")),
+        ("2026-03-05", Decimal("-9.99")),
+        ("2026-03-07", Decimal("-19.98")),
+        ("2026-03-10", Decimal("-29.97")),
+    ]
+    assert [one.number for one in documents] == [1, 2, 3, 4]
+
+
+async def test_numbers_begin_anew_with_each_year_and_customer(shop: Shop) -> None:
+    shop.clock.now_us = at("2026-12-31T23:00:00")
+    await shop.place(("CARD", 1))
+    await shop.place(("CARD-EUR", 1))
+    await shop.place(("CARD", 1), site=OTHER_SITE)
+    shop.clock.pass_(hours=2)
+    await shop.close()
+    await shop.place(("CARD", 1))
+    shop.clock.pass_(days=1)
+    await shop.close()
+    assert [one.label for one in await issued(shop)] == ["2026-000001", "2026-000002", "2027-000001"]
+    assert [one.label for one in await issued(shop, OTHER_SITE)] == ["2026-000001"]
+
+
+async def test_a_day_without_transactions_has_no_invoice(shop: Shop) -> None:
+    """A place was given, and the process that got it died."""
+    assert await shop.orders.enter(PurchaseOrder(site=SITE, business_date="2026-03-04", currency="USD")) == 1
+    shop.clock.pass_(days=1)
+    await shop.close()
+    assert await issued(shop) == []
+    assert await shop.orders.unclosed(until="2026-03-04") == []
+
+
+async def test_closing_early_sends_later_orders_to_the_next_day(shop: Shop) -> None:
+    await shop.place(("CARD", 1))
+    today = date(2026, 3, 4)
+    assert await billing.close_day(today, shop.billing) == 0
+    assert await billing.close_day(today, shop.billing, early=True) == 1
+    assert (await shop.place(("CARD", 1))).transaction.business_date == "2026-03-05"
+
+
+async def test_invoices_are_listed_newest_first(shop: Shop) -> None:
+    for _ in range(5):
+        await shop.place(("CARD", 1))
+        shop.clock.pass_(days=1)
+    await shop.close()
+    everything = await shop.invoices.listed(InvoicesAsked(site=SITE))
+    days = [one.draft.business_date for one in everything]
+    assert days == sorted(days, reverse=True)
+    assert len(days) == 5
+    walked: list[Invoice] = []
+    after = None
+    while page := (await shop.invoices.listed(InvoicesAsked(site=SITE, rows=2, after=after)))[:2]:
+        walked += page
+        after = After(page[-1].draft.business_date, page[-1].draft.id)
+    assert walked == list(everything)
+    some = await shop.invoices.listed(InvoicesAsked(site=SITE, from_on="2026-03-05", to_on="2026-03-06"))
+    assert [one.draft.business_date for one in some] == ["2026-03-06", "2026-03-05"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "last", "first"),
+    [
+        ("Asia/Tokyo", "2026-03-04T14:59:59.999999", "2026-03-04T15:00:00"),
+        ("America/New_York", "2026-03-09T03:59:59.999999", "2026-03-09T04:00:00"),
+        ("America/New_York", "2026-11-02T04:59:59.999999", "2026-11-02T05:00:00"),
+        ("UTC", "2024-02-29T23:59:59.999999", "2024-03-01T00:00:00"),
+        ("UTC", "2024-02-28T23:59:59.999999", "2024-02-29T00:00:00"),
+    ],
+)
+async def test_midnight_is_the_customers(memory_shop: Shop, zone: str, last: str, first: str) -> None:
+    shop = memory_shop
+    shop.register.zones[SITE] = ZoneInfo(zone)
+    shop.clock.now_us = at(last)
+    before = (await shop.place(("CARD", 1))).transaction
+    await shop.close()
+    assert await issued(shop) == []
+    shop.clock.now_us = at(first)
+    after = (await shop.place(("CARD", 1))).transaction
+    assert before.purchase_order != after.purchase_order
+    await shop.close()
+    (invoice,) = await issued(shop)
+    assert invoice.draft.purchase_order == before.purchase_order
+
+
+@pytest.mark.parametrize(
+    ("zones", "expected"),
+    [
+        (("Asia/Tokyo", "America/New_York"), {"2026-03-05", "2026-03-04"}),
+        (("America/New_York", "Asia/Tokyo"), {"2026-03-04", "2026-03-05"}),
+    ],
+)
+async def test_a_customer_whose_zone_changes(memory_shop: Shop, zones: tuple[str, str], expected: set[str]) -> None:
+    """Days may come again or be left out; each transaction still is on one invoice."""
+    shop = memory_shop
+    shop.clock.now_us = at("2026-03-04T16:00:00")
+    found = set()
+    for zone in (*zones, *zones):
+        shop.register.zones[SITE] = ZoneInfo(zone)
+        found.add((await shop.place(("CARD", 1))).transaction.business_date)
+        await shop.close()
+        shop.clock.pass_(minutes=1)
+    assert found >= expected
+    shop.clock.pass_(days=3)
+    await shop.close()
+    documents = await issued(shop)
+    assert sum(one.draft.transactions for one in documents) == 4
+    assert len({one.draft.purchase_order for one in documents}) == len(documents)
+
+
+async def test_two_closers_and_twenty_orders_at_midnight(shop: Shop) -> None:
+    await shop.place(("CARD", 1))
+    shop.clock.now_us = at("2026-03-04T23:59:59.999999")
+
+    async def ordering(number: int) -> str:
+        if number % 2:
+            shop.clock.now_us = at("2026-03-05T00:00:00")
+        return (await shop.place(("CARD", number + 1))).transaction.id
+
+    await asyncio.gather(*(ordering(number) for number in range(20)), shop.close(), shop.close())
+    shop.clock.pass_(days=1)
+    await asyncio.gather(shop.close(), shop.close())
+    await check_accounts(shop)
+
+
+async def check_accounts(shop: Shop) -> None:
+    """Each transaction on one purchase order and one invoice, sums equal, numbers without gaps."""
+    documents = await issued(shop)
+    for year in {one.draft.year for one in documents}:
+        numbers = [one.number for one in documents if one.draft.year == year]
+        assert numbers == list(range(1, len(numbers) + 1))
+    invoices = [one.draft for one in documents if one.draft.kind is Kind.INVOICE]
+    assert len({one.purchase_order for one in invoices}) == len(invoices)
+    total, count = Decimal(0), 0
+    for order in {one.purchase_order for one in invoices}:
+        for transaction in await shop.transactions.on_order(order):
+            count += 1
+            total += sum(line.unit_price * (line.quantity - line.cancelled) for line in transaction.lines)
+    assert sum(one.draft.total for one in documents) == total
+    assert sum(one.transactions for one in invoices) == count
+
+
+amounts = st.decimals(min_value=0, max_value=100_000, places=6)
+
+
+@given(
+    prices=st.lists(amounts, min_size=1, max_size=4),
+    orders=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 1000), st.integers(0, 1000)), min_size=1, max_size=12),
+    cancelling=st.lists(st.tuples(st.integers(0, 11), st.integers(0, 30), st.integers(1, 400)), max_size=12),
+)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+async def test_sums_are_equal_to_the_last_decimal(
+    prices: list[Decimal], orders: list[tuple[int, int, int]], cancelling: list[tuple[int, int, int]]
+) -> None:
+    """Σ invoices and credit notes = Σ transactions, whatever is delivered and cancelled, whenever."""
+    shop = a_memory_shop()
+    card = shop.products.products["CARD"]
+    placed = []
+    for which, quantity, delivered in orders:
+        await shop.products.put(replace(card, unit_price=prices[which % len(prices)]))
+        transaction = (await shop.place(("CARD", quantity))).transaction
+        placed.append(transaction.id)
+        if delivered:
+            await shop.transactions.save(counted(transaction, {0: Tally(min(delivered, quantity), 0)}, on="2026-03-04"))
+        shop.clock.pass_(hours=7)
+    for which, hours, units in cancelling:
+        shop.clock.pass_(hours=hours)
+        await shop.close()
+        known = await shop.transactions.find(placed[which % len(placed)])
+        line = known.lines[0]
+        cancelled = line.cancelled + min(units, line.pending)
+        on = business_date(shop.clock(), ZoneInfo("UTC")).isoformat()
+        now = counted(known, {0: Tally(line.delivered, cancelled)}, on=on)
+        if now is not known:
+            await shop.transactions.save(now)
+    for _ in range(2):
+        shop.clock.pass_(days=2)
+        await shop.close()
+    await check_accounts(shop)
+    documents = await issued(shop)
+    assert all(one.draft.total == sum(line.amount for line in one.draft.lines) for one in documents)
+    assert all(a.draft.issued_us <= b.draft.issued_us for a, b in pairwise(documents))

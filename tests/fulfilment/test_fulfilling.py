@@ -1,0 +1,179 @@
+"""Codes for units: now, later, never, and never twice; on every kind of store."""
+
+import asyncio
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from services.fulfilment import reading
+from services.fulfilment.domain.slots import UnitStatus, slots_of, stock_id
+from services.fulfilment.domain.transaction import Status, Tally, Transaction, counted
+from services.fulfilment.fulfilling import TOO_LATE
+from tests.fulfilment.memory import Chance
+from tests.fulfilment.shop import OTHER_SITE, SITE, Shop, a_memory_shop
+
+
+async def placed(shop: Shop, *lines: tuple[str, int]) -> Transaction:
+    return (await shop.place(*lines)).transaction
+
+
+async def units(shop: Shop, transaction_id: str) -> list[reading.Unit]:
+    found = await reading.get_codes(SITE, transaction_id, None, shop.reading)
+    assert found is not None
+    return [unit for line in found.lines.values() for unit in line]
+
+
+async def test_all_codes_now(shop: Shop) -> None:
+    await shop.load("CARD", *(f"c{n}" for n in range(5)))
+    transaction = await placed(shop, ("CARD", 3), ("DEMO-INSTANT", 2))
+    done = await shop.fulfil(transaction.id)
+    assert done is not None
+    assert (done.status, done.version) == (Status.COMPLETED, 1)
+    codes = await shop.codes(transaction.id)
+    assert len(set(codes.values())) == 5
+    assert await shop.codes(transaction.id) == codes
+    assert await shop.stock.free("CARD") == 2
+
+
+async def test_some_now_the_rest_later(shop: Shop) -> None:
+    await shop.load("CARD", "c1", "c2")
+    transaction = await placed(shop, ("CARD", 3))
+    first = await shop.codes(transaction.id)
+    assert len(first) == 2
+    assert [unit.status for unit in await units(shop, transaction.id)].count(UnitStatus.PROCESSING) == 1
+    await shop.load("CARD", "c3", "c4")
+    await shop.transactions.wake("CARD")
+    (due,) = await shop.transactions.claim_due(most=10, lease_us=10)
+    assert due == transaction.id
+    done = await shop.fulfil(transaction.id)
+    assert done is not None
+    assert done.status is Status.COMPLETED
+    codes = await shop.codes(transaction.id)
+    assert codes.items() > first.items()
+    assert len(codes) == 3
+
+
+async def test_every_unit_has_its_stock_id_from_the_beginning(shop: Shop) -> None:
+    transaction = await placed(shop, ("DEMO-NEVER", 3))
+    before = [unit.stock_id for unit in await units(shop, transaction.id)]
+    assert before == [stock_id(slot) for slot in slots_of(transaction.id, 0, 3)]
+    assert len(set(before)) == 3
+
+
+async def test_a_trickle_is_one_a_second(shop: Shop) -> None:
+    transaction = await placed(shop, ("DEMO-TRICKLE", 4))
+    counts = []
+    for _ in range(5):
+        counts.append(len(await shop.codes(transaction.id)))
+        shop.clock.pass_(seconds=1)
+    assert counts == [1, 2, 3, 4, 4]
+
+
+async def test_what_the_supplier_cancels(shop: Shop) -> None:
+    transaction = await placed(shop, ("DEMO-CANCEL", 2), ("DEMO-INSTANT", 1))
+    await shop.fulfil(transaction.id)
+    due = await shop.transactions.find(transaction.id)
+    assert (due.status, due.due_us - due.created_us) == (Status.PROCESSING, 3_000_000)
+    shop.clock.pass_(seconds=3)
+    done = await shop.fulfil(transaction.id)
+    assert done is not None
+    assert done.status is Status.PARTIALLY_COMPLETED
+    gone = [unit for unit in await units(shop, transaction.id) if unit.status is UnitStatus.CANCELLED]
+    assert [unit.reason for unit in gone] == ["the supplier has cancelled it"] * 2
+
+
+async def test_the_deadline_ends_every_unit(shop: Shop) -> None:
+    shop.deadline = timedelta(minutes=10)
+    await shop.load("CARD", "c1")
+    some = await placed(shop, ("CARD", 2))
+    none = await placed(shop, ("DEMO-NEVER", 2))
+    for _ in range(100):
+        for due in await shop.transactions.claim_due(most=10, lease_us=1):
+            await shop.fulfil(due)
+        pending = [await shop.transactions.find(one.id) for one in (some, none)]
+        if all(one.is_final for one in pending):
+            break
+        shop.clock.now_us = max(shop.clock.now_us + 1, min(one.due_us for one in pending if not one.is_final))
+    assert [one.status for one in pending] == [Status.PARTIALLY_COMPLETED, Status.CANCELLED]
+    assert shop.clock.now_us <= some.deadline_us + 1_000_000
+    late = [unit for unit in await units(shop, none.id) if unit.status is UnitStatus.OUT_OF_STOCK]
+    assert [unit.reason for unit in late] == [TOO_LATE] * 2
+
+
+async def test_a_unit_that_was_given_up_gets_no_code_any_more(shop: Shop) -> None:
+    shop.deadline = timedelta(seconds=1)
+    transaction = await placed(shop, ("CARD", 1))
+    shop.clock.pass_(seconds=1)
+    await shop.fulfil(transaction.id)
+    await shop.load("CARD", "c1")
+    taken = await shop.stock.take("CARD", list(slots_of(transaction.id, 0, 1)), now_us=0)
+    assert (taken.found, taken.bound) == (1, 0)
+    assert await shop.stock.free("CARD") == 1
+
+
+async def test_another_customer_sees_nothing(shop: Shop) -> None:
+    transaction = await placed(shop, ("DEMO-INSTANT", 1))
+    assert await reading.get_codes(OTHER_SITE, transaction.id, None, shop.reading) is None
+
+
+async def test_one_product_of_a_transaction(shop: Shop) -> None:
+    transaction = await placed(shop, ("DEMO-INSTANT", 1), ("DEMO-NEVER", 2))
+    found = await reading.get_codes(SITE, transaction.id, "DEMO-NEVER", shop.reading)
+    assert found is not None
+    assert {line: len(items) for line, items in found.lines.items()} == {1: 2}
+    none = await reading.get_codes(SITE, transaction.id, "CARD", shop.reading)
+    assert none is not None
+    assert none.lines == {}
+
+
+async def test_the_same_code_is_loaded_once(shop: Shop) -> None:
+    assert await shop.load("CARD", "c1", "c2") == 2
+    assert await shop.load("CARD", "c2", "c3") == 1
+    assert await shop.load("PENNY", "c1") == 0
+
+
+async def test_two_transactions_and_fifty_readers_race_for_the_last_code(shop: Shop) -> None:
+    await shop.load("CARD", "the last")
+    one, two = [await placed(shop, ("CARD", 1)) for _ in range(2)]
+    found = await asyncio.gather(*(shop.codes(who.id) for _ in range(25) for who in (one, two)))
+    winners = {code for codes in found for code in codes.values()}
+    assert winners <= {"the last"}
+    now = [await shop.codes(who.id) for who in (one, two)]
+    assert sorted(map(len, now)) == [0, 1]
+    # Whoever was shown it once is shown it again.
+    for who, codes in zip([one, two] * 25, found, strict=True):
+        assert codes.items() <= now[[one, two].index(who)].items()
+
+
+async def test_many_workers_on_one_transaction_fill_each_place_once(shop: Shop) -> None:
+    await shop.load("CARD", *(f"c{n}" for n in range(40)))
+    transaction = await placed(shop, ("CARD", 20), ("DEMO-INSTANT", 5))
+    await asyncio.gather(*(shop.fulfil(transaction.id) for _ in range(10)))
+    done = await shop.transactions.find(transaction.id)
+    assert (done.status, [line.delivered for line in done.lines]) == (Status.COMPLETED, [20, 5])
+    assert await shop.stock.free("CARD") == 20
+    assert len(set((await shop.codes(transaction.id)).values())) == 25
+
+
+@pytest.mark.parametrize("bug", ["unique", "guarded"])
+async def test_the_suite_would_notice(bug: str) -> None:
+    """Planted bugs: without the unique place, or without the guard on the code, a code is given twice."""
+    dice = Random(1)  # noqa: S311 - chance that can be repeated
+    shop = a_memory_shop(Chance(turns=lambda: dice.randint(0, 5)), **{bug: False})
+    await shop.load("CARD", *(f"c{n}" for n in range(40)))
+    transactions = [await placed(shop, ("CARD", 10)) for _ in range(2)]
+    await asyncio.gather(*(shop.fulfil(one.id) for one in transactions for _ in range(5)))
+    filled = [one.slot for one, _ in shop.stock.filling]
+    codes = [sealed.digest for _, sealed in shop.stock.filling if sealed]
+    assert len(set(filled)) < len(filled) or len(set(codes)) < len(codes)
+
+
+async def test_counts_never_shrink(shop: Shop) -> None:
+    transaction = await placed(shop, ("CARD", 5))
+    more = counted(transaction, {0: Tally(3, 1)}, on="2026-03-04")
+    assert counted(more, {0: Tally(2, 0)}, on="2026-03-05") is more
+    assert await shop.transactions.save(more)
+    assert not await shop.transactions.save(more)
+    later = counted(more, {0: Tally(3, 2)}, on="2026-03-05")
+    assert [(one.on, one.units) for one in later.cancellations] == [("2026-03-04", 1), ("2026-03-05", 1)]

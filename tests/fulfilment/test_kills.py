@@ -1,0 +1,100 @@
+"""F4: the process dies at a named place, another one goes on.
+
+No code is lost or given twice, no order is on two purchase orders, no number is left out.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from services.chassis.settings import REPOSITORY
+from services.fulfilment.domain.listing import InvoicesAsked
+from services.fulfilment.domain.purchase_order import PurchaseOrder
+from services.fulfilment.domain.transaction import Status
+from tests.fulfilment.shop import SITE, Shop
+from tests.fulfilment.test_billing import check_accounts
+
+
+@dataclass
+class Tills:
+    """Starts processes that work on the shop's database."""
+
+    shop: Shop
+    uri: str
+
+    async def run(self, work: str, failpoint: str = "") -> int:
+        mongo = self.shop.mongo
+        assert mongo is not None
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.fulfilment.till",
+            self.uri,
+            mongo._database.name,
+            work,
+            str(self.shop.clock()),
+            cwd=REPOSITORY,
+            env={**os.environ, "FAILPOINTS": failpoint},
+        )
+        async with asyncio.timeout(60):
+            return await process.wait()
+
+    async def dies(self, work: str, failpoint: str) -> None:
+        assert await self.run(work, failpoint) == -signal.SIGKILL
+
+
+@pytest.fixture
+def tills(mongo_shop: Shop, mongodb_uri: str) -> Tills:
+    return Tills(mongo_shop, mongodb_uri)
+
+
+@pytest.mark.parametrize("failpoint", ["fulfilment.entered", "fulfilment.added"])
+async def test_killed_while_placing(tills: Tills, failpoint: str) -> None:
+    """Between entering the purchase order and storing, and before the answer."""
+    shop = tills.shop
+    await tills.dies("order:first", failpoint)
+    await shop.place(("CARD", 2), transaction_id="first", is_retry=True)
+    await shop.place(("CARD", 2), transaction_id="second")
+    stored = await shop.transactions.find("first")
+    assert (stored.status, stored.business_date) == (Status.PROCESSING, "2026-03-04")
+    shop.clock.pass_(days=1)
+    await shop.close()
+    (invoice,) = await shop.invoices.listed(InvoicesAsked(site=SITE))
+    assert invoice.draft.transactions == 2
+    await check_accounts(shop)
+
+
+@pytest.mark.parametrize("failpoint", ["fulfilment.reserved", "fulfilment.counted"])
+async def test_killed_while_fulfilling(tills: Tills, failpoint: str) -> None:
+    """After codes were reserved, and after they were counted."""
+    shop = tills.shop
+    await shop.load("CARD", *(f"c{n}" for n in range(4)))
+    for name in ("first", "second"):
+        await shop.place(("CARD", 2), transaction_id=name)
+    await asyncio.gather(*(tills.dies(f"fulfil:{name}", failpoint) for name in ("first", "second")))
+    await asyncio.gather(*(shop.fulfil(name) for name in ("first", "second", "first")))
+    codes = [await shop.codes(name) for name in ("first", "second")]
+    assert sorted(code for held in codes for code in held.values()) == ["c0", "c1", "c2", "c3"]
+    done = [await shop.transactions.find(name) for name in ("first", "second")]
+    assert [one.status for one in done] == [Status.COMPLETED] * 2
+
+
+@pytest.mark.parametrize("failpoint", ["fulfilment.closing", "fulfilment.issuing", "fulfilment.issued"])
+async def test_killed_while_closing(tills: Tills, failpoint: str) -> None:
+    """After the day was shut, before and after the invoice is stored; one place belongs to an order that died."""
+    shop = tills.shop
+    await shop.place(("CARD", 1))
+    await shop.place(("CARD-EUR", 1))
+    assert await shop.orders.enter(PurchaseOrder(site=SITE, business_date="2026-03-04", currency="USD")) == 2
+    shop.clock.pass_(days=1)
+    await asyncio.gather(*(tills.dies("close", f"{failpoint}:{times}") for times in (1, 2)))
+    late = (await shop.place(("CARD", 1))).transaction
+    assert late.business_date == "2026-03-05"
+    await asyncio.gather(shop.close(), shop.close())
+    invoices = await shop.invoices.listed(InvoicesAsked(site=SITE))
+    assert sorted(one.label for one in invoices) == ["2026-000001", "2026-000002"]
+    await check_accounts(shop)

@@ -1,0 +1,104 @@
+"""Reading an order: a table of what is refused and how, and what is taken."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.fulfilment.domain.ordering import Refused, priced, read_order
+from tests.fulfilment.shop import CURRENCIES, PRODUCTS
+
+BY_SKU = {product.sku: product for product in PRODUCTS}
+ONE = [{"sku": "CARD", "quantity": 1}]
+
+
+def faults(body: dict[str, Any]) -> list[tuple[str, str]]:
+    with pytest.raises(Refused) as refused:
+        priced(read_order(body, CURRENCIES), BY_SKU)
+    return [(fault.pointer, fault.code) for fault in refused.value.faults]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, [("/products", "EMPTY_ORDER")]),
+        ({"products": []}, [("/products", "EMPTY_ORDER")]),
+        ({"products": None}, [("/products", "EMPTY_ORDER")]),
+        ({"products": {}}, [("/products", "INVALID_TYPE")]),
+        ({"products": ["CARD"]}, [("/products/0", "INVALID_TYPE")]),
+        ({"products": [{"quantity": 1}]}, [("/products/0/sku", "MISSING_FIELD")]),
+        ({"products": [{"sku": "", "quantity": 1}]}, [("/products/0/sku", "INVALID_VALUE")]),
+        ({"products": [{"sku": True, "quantity": 1}]}, [("/products/0/sku", "INVALID_TYPE")]),
+        ({"products": [{"sku": "NONE", "quantity": 1}]}, [("/products/0/sku", "UNKNOWN_SKU")]),
+        ({"products": [{"sku": "GONE", "quantity": 1}]}, [("/products/0/sku", "UNKNOWN_SKU")]),
+        ({"products": [*ONE, {"sku": "CARD-EUR", "quantity": 1}]}, [("/products/1/sku", "MIXED_CURRENCY")]),
+        ({"products": ONE, "payWithCurrency": "EUR"}, [("/products/0/sku", "MIXED_CURRENCY")]),
+        ({"products": ONE, "payWithCurrency": "XXY"}, [("/payWithCurrency", "INVALID_CURRENCY")]),
+        ({"products": ONE, "payWithCurrency": 1}, [("/payWithCurrency", "INVALID_CURRENCY")]),
+        ({"products": ONE, "clientOrderNumber": ""}, [("/clientOrderNumber", "INVALID_VALUE")]),
+        ({"products": ONE, "clientOrderNumber": "x" * 129}, [("/clientOrderNumber", "INVALID_VALUE")]),
+        ({"products": ONE, "clientOrderNumber": []}, [("/clientOrderNumber", "INVALID_TYPE")]),
+        (
+            {"products": ONE, "enableClientOrderNumberDupCheck": "false"},
+            [("/enableClientOrderNumberDupCheck", "INVALID_TYPE")],
+        ),
+        ({"products": [{"sku": f"S{n}", "quantity": 1} for n in range(101)]}, [("/products", "TOO_MANY_LINES")]),
+    ],
+    ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
+)
+def test_what_is_refused(body: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert faults(body) == expected
+
+
+@pytest.mark.parametrize("quantity", [0, -1, 1001, 1.5, "1", None, True, [], Decimal("1.5"), Decimal("NaN"), 10**400])
+def test_quantities_that_are_none(quantity: object) -> None:
+    assert faults({"products": [{"sku": "CARD", "quantity": quantity}]}) == [
+        ("/products/0/quantity", "INVALID_QUANTITY")
+    ]
+
+
+@pytest.mark.parametrize(("quantity", "read"), [(1, 1), (1000, 1000), (Decimal("2.0"), 2), (Decimal("1e3"), 1000)])
+def test_quantities(quantity: object, read: int) -> None:
+    wanted = read_order({"products": [{"sku": "CARD", "quantity": quantity}]}, CURRENCIES)
+    assert [item.quantity for item in wanted.items] == [read]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    body = {
+        "clientOrderNumber": "",
+        "products": [{"sku": "CARD", "quantity": 0}, {"sku": "", "quantity": 1}, {"sku": "CARD", "quantity": 2}],
+    }
+    assert [pointer for pointer, _ in faults(body)] == [
+        "/clientOrderNumber",
+        "/products/0/quantity",
+        "/products/1/sku",
+    ]
+
+
+def test_the_same_product_twice_is_one_line() -> None:
+    body = {
+        "products": [{"sku": "CARD", "quantity": 2}, {"sku": "PENNY", "quantity": 1}, {"sku": "CARD", "quantity": 3}]
+    }
+    currency, lines = priced(read_order(body, CURRENCIES), BY_SKU)
+    assert currency == "USD"
+    assert [(line.sku, line.quantity) for line in lines] == [("CARD", 5), ("PENNY", 1)]
+
+
+def test_the_sum_of_a_products_units_is_bounded_too() -> None:
+    body = {"products": [{"sku": "CARD", "quantity": 600}, {"sku": "CARD", "quantity": 401}]}
+    assert faults(body) == [("/products/1/quantity", "INVALID_QUANTITY")]
+
+
+def test_a_hundred_products_named_twice_are_a_hundred_lines() -> None:
+    lines = [{"sku": f"S{n}", "quantity": 1} for n in range(100)]
+    assert len(read_order({"products": lines * 2}, CURRENCIES).items) == 100
+
+
+def test_defaults() -> None:
+    wanted = read_order({"products": ONE, "unknown": 1, "payWithCurrency": None}, CURRENCIES)
+    assert (wanted.is_checked, wanted.currency, wanted.client_order_number) == (True, None, None)
+
+
+def test_the_line_is_a_copy_of_the_product() -> None:
+    _, (line,) = priced(read_order({"products": ONE, "payWithCurrency": "usd"}, CURRENCIES), BY_SKU)
+    assert (line.name, line.unit_price, line.amount) == ("Card", Decimal("9.99"), Decimal("9.99"))

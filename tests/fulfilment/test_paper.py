@@ -1,0 +1,180 @@
+"""Invoices on paper and by mail."""
+
+import asyncio
+import email
+import email.policy
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from aiosmtpd.smtp import SMTP
+from msgspec.structs import replace
+
+from services.chassis.errors import Away
+from services.chassis.outbox import Outbox, Relay
+from services.fulfilment.domain.invoice import BilledLine, Draft, Invoice, Kind, Party
+from services.fulfilment.invoices import INVOICES
+from services.fulfilment.mailer import Mailer, Server, read_smtp_url
+from services.fulfilment.paper import InvoicePaper, money
+from services.fulfilment.wire import MAIL
+from tests.fulfilment.shop import SITE, Shop
+
+PAPER = InvoicePaper(issuer="Us & Co")
+
+
+def a_line(name: str = "Card", *, charged: int = 3) -> BilledLine:
+    return BilledLine(
+        sku="SKU-1",
+        name=name,
+        unit_price=Decimal("1234.5"),
+        ordered=4,
+        delivered=2,
+        pending=1,
+        cancelled=1,
+        charged=charged,
+        amount=Decimal("1234.5") * charged,
+    )
+
+
+def an_invoice(*lines: BilledLine, kind: Kind = Kind.INVOICE) -> Invoice:
+    return Invoice(
+        Draft(
+            kind=kind,
+            purchase_order="po",
+            turn=0,
+            business_date="2026-03-04",
+            currency="USD",
+            party=Party(SITE, "Shop <b>", "a@customer.example"),
+            lines=lines or (a_line(),),
+            issued_us=1_772_668_800_000_000,
+            transactions=2,
+        ),
+        7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("0", "0.00"), ("1234567.5", "1,234,567.50"), ("0.000001", "0.000001"), ("-3.10", "-3.10"), ("1E+3", "1,000.00")],
+)
+def test_money(value: str, shown: str) -> None:
+    assert money(Decimal(value)) == shown
+
+
+def test_a_page_shows_everything_and_runs_nothing() -> None:
+    page = PAPER.html(an_invoice(a_line("<script>alert(1)</script>")))
+    for text in ("2026-000007", "Us &amp; Co", "Shop &lt;b&gt;", "1,234.50", "3,703.50", "2026-03-05 00:00 UTC"):
+        assert text in page
+    assert "<script>" not in page
+    assert "http" not in page
+
+
+def test_a_pdf_is_the_same_each_time_and_takes_any_name() -> None:
+    lines = [a_line(f"Łódź 卡 {n}") for n in range(90)]
+    one, two = (PAPER.pdf(an_invoice(*lines)) for _ in range(2))
+    assert one == two
+    assert one.startswith(b"%PDF-")
+    assert one.count(b"/Type /Page\n") >= 3
+
+
+def test_a_credit_note_says_so() -> None:
+    note = an_invoice(a_line(charged=-2), kind=Kind.CREDIT_NOTE)
+    assert "Credit note" in PAPER.html(note)
+    assert "-2,469.00" in PAPER.text(note)
+    assert PAPER.pdf(note).startswith(b"%PDF-")
+
+
+class Mailbox:
+    """A mail server's mind."""
+
+    def __init__(self) -> None:
+        self.mails: list[EmailMessage] = []
+        self.refuses: set[str] = set()
+
+    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        if address in self.refuses:
+            return "550 nobody of this name"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        return "250 OK"
+
+
+@pytest.fixture
+async def mailbox() -> AsyncIterator[tuple[Mailbox, Server]]:
+    box = Mailbox()
+    server = await asyncio.get_running_loop().create_server(lambda: SMTP(box), "127.0.0.1", 0)
+    yield box, Server("127.0.0.1", server.sockets[0].getsockname()[1], is_encrypted=False)
+    server.close()
+    await server.wait_closed()
+
+
+def a_relay(shop: Shop, server: Server) -> Relay:
+    mongo = shop.mongo
+    assert mongo is not None
+    mailer = Mailer(server, sender="us@us.example", issuer="Us", paper=PAPER, invoices=shop.invoices)
+    return Relay(Outbox(mongo, [INVOICES], now_us=shop.clock), mailer.deliver, channel=MAIL)
+
+
+async def prepared(shop: Shop) -> None:
+    assert shop.mongo is not None
+    await Outbox(shop.mongo, [INVOICES], now_us=shop.clock).prepare()
+    await shop.place(("CARD", 1))
+    shop.clock.pass_(days=1)
+    await shop.close()
+
+
+async def test_a_customer_with_an_address_gets_each_invoice_once(
+    mongo_shop: Shop, mailbox: tuple[Mailbox, Server]
+) -> None:
+    box, server = mailbox
+    await prepared(mongo_shop)
+    relay = a_relay(mongo_shop, server)
+    assert await relay.once() == 0
+    mongo_shop.register.emails[SITE] = "a@customer.example"
+    await prepared(mongo_shop)
+    assert (await relay.once(), await relay.once()) == (1, 0)
+    (mail,) = box.mails
+    assert mail["Subject"] == "Invoice 2026-000002 from Us"
+    assert (mail["From"], mail["To"]) == ("us@us.example", "a@customer.example")
+    kinds = [part.get_content_type() for part in mail.walk() if not part.is_multipart()]
+    assert kinds == ["text/plain", "text/html", "application/pdf"]
+
+
+async def test_without_a_server_mails_wait(mongo_shop: Shop, mailbox: tuple[Mailbox, Server]) -> None:
+    box, server = mailbox
+    mongo_shop.register.emails[SITE] = "a@customer.example"
+    await prepared(mongo_shop)
+    nowhere = a_relay(mongo_shop, replace(server, port=1))
+    with pytest.raises(Away):
+        await nowhere.once()
+    box.refuses = {"a@customer.example"}
+    relay = a_relay(mongo_shop, server)
+    assert await relay.once() == 0
+    box.refuses = set()
+    mongo_shop.clock.pass_(seconds=6)
+    assert await relay.once() == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://localhost", Server("localhost", 587, is_encrypted=False)),
+        (
+            "smtps://u%40x:p%3A@mail.example:4650",
+            Server("mail.example", 4650, is_encrypted=True, user="u@x", password="p:"),
+        ),
+    ],
+)
+def test_mail_servers(url: str, expected: Server) -> None:
+    assert read_smtp_url(url) == expected
+    assert "p:" not in repr(expected)
+
+
+def test_what_is_no_mail_server() -> None:
+    with pytest.raises(ValueError, match="smtp"):
+        read_smtp_url("http://x")

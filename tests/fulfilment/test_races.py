@@ -1,0 +1,211 @@
+"""Many at once, again and again: in memory under random interleavings and failures, on MongoDB for real.
+
+`FULFILMENT_ROUNDS` sets how many rounds each race takes on MongoDB; without it they are bounded by time.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from random import Random
+from typing import Any
+
+import pytest
+
+from services.chassis.errors import Away
+from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
+from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.domain.slots import UnitStatus
+from services.fulfilment.flow import OtherContent
+from tests.fulfilment.memory import Chance
+from tests.fulfilment.shop import SITE, Shop, a_memory_shop, a_mongo_shop, at
+from tests.fulfilment.test_billing import check_accounts
+
+ROUNDS = int(os.environ.get("FULFILMENT_ROUNDS", "0"))
+SECONDS = 4.0
+SEEDS = range(int(os.environ.get("FULFILMENT_SEEDS", "60")))
+
+
+async def rounds(race: Callable[[int], Awaitable[None]]) -> int:
+    """Race until there were enough, or time is up; how often."""
+    end, count = time.monotonic() + SECONDS, 0
+    while count < ROUNDS if ROUNDS else time.monotonic() < end:
+        await race(count)
+        count += 1
+    return count
+
+
+@pytest.fixture
+async def shop(mongodb_uri: str) -> AsyncIterator[Shop]:
+    async with a_mongo_shop(mongodb_uri, "motor") as opened:
+        yield opened
+
+
+@pytest.mark.timeout(3_600 if ROUNDS else 120)
+async def test_fifty_first_orders_of_a_day(shop: Shop) -> None:
+    """Fifty first orders of a day at once: one purchase order with fifty transactions (F28, I6)."""
+
+    async def race(number: int) -> None:
+        del number
+        placed = await asyncio.gather(*(shop.place(("CARD", 1)) for _ in range(50)))
+        (order,) = {one.transaction.purchase_order for one in placed}
+        assert len(await shop.transactions.on_order(order)) == 50
+        shop.clock.pass_(days=1)
+
+    assert await rounds(race) >= 1
+
+
+@pytest.mark.timeout(3_600 if ROUNDS else 120)
+async def test_the_last_code(shop: Shop) -> None:
+    """Two transactions and fifty readers race for the last code: one gets it, whoever asks (F28, I5)."""
+
+    async def race(number: int) -> None:
+        await shop.load("CARD", f"last-{number}")
+        one, two = [(await shop.place(("CARD", 1))).transaction.id for _ in range(2)]
+        found = await asyncio.gather(*(shop.codes(who) for _ in range(25) for who in (one, two)))
+        now = [await shop.codes(who) for who in (one, two)]
+        assert sorted(map(len, now)) == [0, 1]
+        assert {code for codes in now for code in codes.values()} == {f"last-{number}"}
+        for who, codes in zip([one, two] * 25, found, strict=True):
+            assert codes.items() <= now[[one, two].index(who)].items()
+        # The loser is given up, so that it does not take the next round's code.
+        shop.clock.pass_(days=8)
+        for who in (one, two):
+            await shop.fulfil(who)
+
+    assert await rounds(race) >= 1
+
+
+@pytest.mark.timeout(3_600 if ROUNDS else 120)
+async def test_midnight(shop: Shop) -> None:
+    """Two closers and twenty orders at midnight: each transaction on one purchase order and one invoice (I6)."""
+
+    async def race(number: int) -> None:
+        dice = Random(number)  # noqa: S311 - chance that can be repeated
+        shop.clock.pass_(days=1)
+        midnight = shop.clock() // 86_400_000_000 * 86_400_000_000
+        shop.clock.now_us = midnight - 1
+        await shop.place(("CARD", 1))
+
+        async def ordering() -> None:
+            for _ in range(dice.randint(0, 3)):
+                await asyncio.sleep(0)
+            shop.clock.now_us = midnight
+            await shop.place(("CARD", 1))
+
+        shop.clock.now_us = midnight - 1
+        orders = [shop.place(("CARD", 1)) for _ in range(10)]
+        await asyncio.gather(*orders, *(ordering() for _ in range(10)), shop.close(), shop.close())
+
+    count = await rounds(race)
+    assert count >= 1
+    shop.clock.pass_(days=3)
+    await asyncio.gather(shop.close(), shop.close())
+    everything = await shop.transactions.listed(TransactionsAsked(site=SITE, rows=1_000_000))
+    assert len(everything) == count * 21
+    documents = await shop.invoices.listed(InvoicesAsked(site=SITE, rows=1_000_000))
+    assert sum(one.draft.transactions for one in documents) == count * 21
+    await check_accounts(shop)
+
+
+def unreliable(seed: int) -> tuple[Random, Chance]:
+    """A world that gives turns away at random and fails once in a while, sometimes after the deed."""
+    dice = Random(seed)  # noqa: S311 - chance that can be repeated
+
+    def fails() -> str:
+        return dice.choice(("before", "after")) if dice.random() < 0.03 else ""
+
+    return dice, Chance(turns=lambda: dice.randint(0, 3), fails=fails)
+
+
+async def stubborn(work: Callable[[], Awaitable[object]]) -> None:
+    """Whoever is told that something is away tries again."""
+    for _ in range(100):
+        with suppress(Away):
+            await work()
+            return
+    raise AssertionError("away for ever")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_everything_at_once(seed: int) -> None:  # noqa: C901 - one story with four roles
+    """Orders, readers, workers, closers and cancellations over three midnights, with lost answers: I5 and I6 hold."""
+    dice, chance = unreliable(seed)
+    shop = a_memory_shop(chance)
+    shop.clock.now_us = at("2026-12-30T23:59:59")
+    await shop.load("CARD", *(f"c{n}" for n in range(12)))
+    ids = [f"{seed}-{n}" for n in range(10)]
+    seen: dict[str, dict[str, str]] = {}
+
+    async def order(number: int) -> None:
+        lines = [(dice.choice(("CARD", "DEMO-CANCEL", "DEMO-NEVER")), dice.randint(1, 3))]
+        more: dict[str, Any] = {"clientOrderNumber": f"n{number % 4}"} if number % 3 == 0 else {}
+        own, is_retry = ids[number], False
+
+        async def attempt() -> None:
+            nonlocal is_retry
+            try:
+                await shop.place(*lines, transaction_id=own, is_retry=is_retry, **more)
+            except Away:
+                is_retry = True
+                raise
+            except (OtherContent, Refused):
+                return
+
+        await stubborn(attempt)
+
+    async def look(number: int) -> None:
+        async def attempt() -> None:
+            if ids[number] not in shop.transactions.kept:
+                return
+            codes = await shop.codes(ids[number])
+            assert codes.items() >= seen.get(ids[number], {}).items()
+            seen[ids[number]] = codes
+
+        await stubborn(attempt)
+
+    async def work() -> None:
+        for transaction_id in await shop.transactions.claim_due(most=10, lease_us=1):
+            await stubborn(partial(shop.fulfil, transaction_id))
+
+    for _ in range(3):
+        jobs = [order(n) for n in range(10)] + [look(dice.randrange(10)) for _ in range(6)] + [work(), work()]
+        jobs += [stubborn(shop.close), stubborn(shop.close)]
+        dice.shuffle(jobs)
+        tasks = [asyncio.ensure_future(job) for job in jobs]
+        await asyncio.sleep(0)
+        shop.clock.pass_(seconds=dice.choice((1, 3, 86_400)))
+        await asyncio.gather(*tasks)
+    for _ in range(3):
+        shop.clock.pass_(days=8)
+        await work()
+        await stubborn(shop.close)
+    await everything_is_right(shop, seen)
+
+
+async def everything_is_right(shop: Shop, seen: dict[str, dict[str, str]]) -> None:
+    filled = [one.slot for one, _ in shop.stock.filling]
+    assert len(set(filled)) == len(filled)
+    digests = [sealed.digest for _, sealed in shop.stock.filling if sealed]
+    assert len(set(digests)) == len(digests)
+    assert all(one.is_final for one in shop.transactions.kept.values())
+    for transaction in shop.transactions.kept.values():
+        for number, line in enumerate(transaction.lines):
+            found = [one for one, _ in shop.stock._within(transaction.id, number)]
+            delivered = sum(one.status is UnitStatus.COMPLETED for one in found)
+            assert (len(found), delivered, line.cancelled) == (line.quantity, line.delivered, line.quantity - delivered)
+    for transaction_id, codes in seen.items():
+        for _ in range(20):
+            with suppress(Away):
+                assert (await shop.codes(transaction_id)).items() >= codes.items()
+                break
+    places = [(one.purchase_order, one.place) for one in shop.transactions.kept.values()]
+    assert len(set(places)) == len(places)
+    claims = [one.client_order_number for one in shop.transactions.kept.values() if one.client_order_number]
+    assert len(set(claims)) == len(claims)
+    shop.transactions._chance = shop.invoices._chance = shop.orders._chance = Chance()
+    await check_accounts(shop)
+    invoiced = {one.draft.purchase_order for one in shop.invoices.issued}
+    assert invoiced == {one.purchase_order for one in shop.transactions.kept.values()}

@@ -1,0 +1,121 @@
+"""The import API on a port of its own, over fakes; requests as aiohttp or as bare bytes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from services.chassis.settings import REPOSITORY
+from services.chassis.web import Listener, application
+from services.ingest.api import ImportApi, Manners
+from services.ingest.ports import Replies
+from tests.ingest.world import Journal, JournalGate, JournalPublisher, JournalReplies, Passport, Register, a_world
+
+DOCUMENT = REPOSITORY / "schemas/openapi/omnichannel.yaml"
+HERE = "/omnichannel/api/v1/12345"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, read to its end."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The problem's code; empty for a success."""
+        return str(self.json["code"]) if self.status >= 400 else ""
+
+
+@dataclass(slots=True)
+class Desk:
+    """A caller of the API, and the fakes behind it."""
+
+    base: str
+    session: aiohttp.ClientSession
+    journal: Journal
+    publisher: JournalPublisher
+    gate: JournalGate
+    replies: JournalReplies
+
+    async def call(
+        self, method: str, path: str, *, data: Any = None, headers: Any = None, who: str | None = "good"
+    ) -> Answer:
+        """One request; `path` goes out as it is written."""
+        sent = {"Content-Type": "application/json", **({"Authorization": f"Bearer {who}"} if who else {})}
+        if headers:
+            sent |= headers
+        sent = {name: value for name, value in sent.items() if value is not None}
+        skipped = {"Content-Type"} if sent.get("Content-Type") is None else set()
+        url = URL(self.base + path, encoded=True)
+        async with self.session.request(
+            method, url, data=data, headers=sent, skip_auto_headers=skipped, allow_redirects=False
+        ) as answer:
+            found = {name.lower(): value for name, value in answer.headers.items()}
+            return Answer(answer.status, found, await answer.read())
+
+    async def send(
+        self, body: Any, *, kind: str = "orders", user: str | None = None, query: str = "", **how: Any
+    ) -> Answer:
+        """An import: POST, or PUT where there is a user."""
+        path = f"{HERE}/{kind}" + (f"/users/{quote(user, safe='')}" if user is not None else "") + query
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.call("PUT" if user is not None else "POST", path, data=data, **how)
+
+    async def raw(self, *pieces: bytes, half_close: bool = False) -> bytes:
+        """Bytes as they are; everything that comes back until the server closes or a whole answer is there."""
+        url = URL(self.base)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        try:
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            if half_close:
+                writer.write_eof()
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+            )
+            return head + await reader.readexactly(length)
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def a_desk(
+    *, records_per_second: int = 100, strict_json: bool = False, replies: Replies | None = None, **manners: Any
+) -> AsyncIterator[Desk]:
+    """The API with these settings, as long as the context is."""
+    journal: Journal = []
+    publisher, gate, remembered = JournalPublisher(journal), JournalGate(journal), JournalReplies(journal)
+    api = ImportApi(
+        world=a_world(journal, publisher=publisher, gate=gate, replies=replies or remembered, strict_json=strict_json),
+        verifier=Passport(),  # type: ignore[arg-type]
+        sites=Register(records_per_second=records_per_second),  # type: ignore[arg-type]
+        manners=Manners(**manners),
+        openapi=DOCUMENT,
+    )
+    listener = Listener(application(api.routes()), host="127.0.0.1", port=0)
+    await listener.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield Desk(f"http://{listener.address}", session, journal, publisher, gate, remembered)
+    finally:
+        await listener.stop()
+
+
+def request_head(method: str, path: str, *lines: str) -> bytes:
+    """The head of a request, as bytes."""
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: h", "Authorization: Bearer good", *lines, "", ""]).encode()

@@ -1,0 +1,106 @@
+"""What must stay small: a bomb's cost, a refusal's cost, and the wait for a slow body behind the front door."""
+
+import asyncio
+import gzip
+import json
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from sandbox.front import Front
+from services.chassis.ratelimit import RateLimit
+from services.chassis.sharedlimit import SharedRateLimit
+from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE, TooLarge, inflate
+from tests.ingest.desk import HERE, a_desk, request_head
+from tests.ingest.world import order
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """As much as gzip can press into a legal body: about a thousand times its size."""
+    wire = gzip.compress(bytes(100 * MIB), 9)
+    assert 0.9 * LARGEST_WIRE < len(wire) <= LARGEST_WIRE + 2048
+    return wire
+
+
+def test_a_bomb_costs_little_time(bomb: bytes) -> None:
+    """100 KB that would become 100 MB: below 50 ms of CPU, at the best of a few tries on a busy machine."""
+    took = []
+    for _ in range(5):
+        began = time.thread_time()
+        assert inflate(bomb) == TooLarge(LARGEST)
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.05
+
+
+def test_a_bomb_costs_little_memory(bomb: bytes) -> None:
+    tracemalloc.start()
+    try:
+        inflate(bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * MIB
+
+
+async def test_a_refusal_of_the_limiter_costs_microseconds() -> None:
+    """A 429 costs less than 5 µs in the limiter, and so does whatever passes."""
+    for limit in (100, 10**9):
+        own = RateLimit()
+        gate = SharedRateLimit(own, url=None)
+        own.take("608", limit=limit, cost=100)
+        best = min([await _cost_us(gate, limit) for _ in range(5)])
+        assert best < 5, f"{best:.2f} µs"
+
+
+async def _cost_us(gate: SharedRateLimit, limit: int, *, times: int = 5_000) -> float:
+    began = time.thread_time()
+    for _ in range(times):
+        await gate.take("608", limit=limit, cost=1)
+    return (time.thread_time() - began) / times * 1e6
+
+
+async def test_behind_the_front_door_a_slow_body_is_408_as_soon_as_ingest_says_so(tmp_path: Path) -> None:
+    """The door must not wait for the rest of the body before it passes the answer on."""
+    async with a_desk(body_timeout_s=0.3) as desk:
+        front = Front(tmp_path / "front", upstreams={"ingest": desk.base.removeprefix("http://")})
+        await asyncio.to_thread(front.start)
+        try:
+            for lines, some in (
+                (("Content-Length: 1000",), b""),
+                (("Content-Length: 1000",), b"[{"),
+                (("Transfer-Encoding: chunked",), b"2\r\n[{\r\n"),
+            ):
+                began = time.monotonic()
+                reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+                writer.write(request_head("POST", HERE + "/orders", *lines) + some)
+                async with asyncio.timeout(10):
+                    assert b" 408 " in await reader.readline()
+                assert time.monotonic() - began < 5
+                writer.close()
+        finally:
+            await asyncio.to_thread(front.stop)
+
+
+async def test_two_hundred_who_send_nothing_or_too_much_are_all_answered(bomb: bytes) -> None:
+    async with a_desk(body_timeout_s=1.5, records_per_second=1_000) as desk:
+        slow = request_head("POST", HERE + "/orders", "Content-Length: 1000")
+        large = request_head("POST", HERE + "/orders", "Transfer-Encoding: chunked")
+        chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
+        zipped = request_head("POST", HERE + "/orders", f"Content-Length: {len(bomb[:LARGEST_WIRE])}")
+        hostile = [
+            *(asyncio.create_task(desk.raw(slow)) for _ in range(120)),
+            *(asyncio.create_task(desk.raw(large, chunk * 8)) for _ in range(40)),
+            *(asyncio.create_task(desk.raw(zipped, bomb[:LARGEST_WIRE])) for _ in range(40)),
+        ]
+        while not all(task.done() for task in hostile):
+            good = await desk.call("POST", "/omnichannel/api/v1/67890/orders", data=json.dumps(order()), who="other")
+            assert good.status == 202
+            await asyncio.wait(hostile, timeout=0.02)
+        statuses = [int(task.result().split(b" ", 2)[1]) for task in hostile]
+    assert set(statuses[:120]) == {408}
+    assert set(statuses[120:]) == {413}

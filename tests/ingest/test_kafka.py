@@ -1,0 +1,155 @@
+"""The publisher on a real Kafka: what lies in the topics, and what is said when nobody knows."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from services import topics
+from services.chassis.producer import Producer
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY
+from services.ingest import publisher as publishing
+from services.ingest.flow import Taken, Unacknowledged, accept
+from services.ingest.publisher import KafkaPublisher
+from services.ingest.wire import Encoder
+from services.sales.facts import Opened
+from services.sales.wire import job_event_codec, order_codec
+from tests.chassis.kafka_side import everything, make_topics, settings
+from tests.ingest.desk import a_desk
+from tests.ingest.log_side import stored_batches
+from tests.ingest.world import a_submission, a_world, order
+
+SCHEMAS = Schemas.load(REPOSITORY / "schemas")
+ORDERS, JOBS = "ingest.test.orders", "ingest.test.jobs"
+
+
+@pytest.fixture(scope="module")
+async def kafka(kafka_bootstrap: str) -> str:
+    await make_topics(kafka_bootstrap, {ORDERS: 4, JOBS: 4}, config={"max.message.bytes": str(topics.LARGE)})
+    return kafka_bootstrap
+
+
+@pytest.fixture
+async def publisher(kafka: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaPublisher]:
+    monkeypatch.setattr(publishing, "JOBS", JOBS)
+    monkeypatch.setattr(publishing, "TOPIC_OF", {"orders": ORDERS, "returns": ORDERS})
+    producer = Producer(settings(kafka), client_id="ingest")
+    await producer.start()
+    await producer.wait_ready(15)
+    yield KafkaPublisher(producer, Encoder(SCHEMAS))
+    await producer.stop()
+
+
+async def of_job(bootstrap: str, topic: str, job_id: str) -> list[ConsumerRecord]:
+    """The job's records, in the order of their partition."""
+    found = await everything(bootstrap, topic)
+    return [record for record in found if job_id.encode() in (record.value or b"")]
+
+
+async def taken(body: Any, publisher: KafkaPublisher) -> str:
+    outcome = await accept(a_submission(body), a_world([], publisher=publisher))
+    assert isinstance(outcome, Taken)
+    return outcome.accepted.header.job_id
+
+
+async def test_a_request_lies_in_one_batch_of_one_partition_in_order(kafka: str, publisher: KafkaPublisher) -> None:
+    bodies = [order(id=f"o{number}", lineItems=[] if number == 5 else order()["lineItems"]) for number in range(50)]
+    job = await taken(bodies, publisher)
+    records = await of_job(kafka, ORDERS, job)
+    assert len({record.partition for record in records}) == 1
+    indexes = [index for index in range(50) if index != 5]
+    assert [int(dict(record.headers)["index"]) for record in records] == indexes
+    for record in records:
+        headers = dict(record.headers)
+        assert (headers["site"], headers["jobId"], headers["total"]) == (b"608", job.encode(), b"50")
+    orders = order_codec(SCHEMAS["order"].definition, prefix=SCHEMAS["order"].prefix)
+    read = [orders.decode(record.value, start=5) for record in records]
+    assert [one.id for one in read] == [f"o{index}" for index in indexes]
+    assert [one.job.index for one in read if one.job] == indexes
+    batches = await stored_batches(kafka, ORDERS, partitions=4)
+    ours = [batch for batch in batches[records[0].partition] if batch.base_offset == records[0].offset]
+    assert [batch.records for batch in ours] == [49]
+
+
+async def test_the_opening_holds_what_was_refused(kafka: str, publisher: KafkaPublisher) -> None:
+    job = await taken([order(), order(id="bad", lineItems=[])], publisher)
+    (opening,) = await of_job(kafka, JOBS, job)
+    events = job_event_codec(SCHEMAS["job_event"].definition, prefix=SCHEMAS["job_event"].prefix)
+    event = events.decode(opening.value, start=5)
+    assert opening.key == f"608|{job}".encode()
+    assert (event.job_id, event.total, event.type) == (job, 2, "orders")
+    assert isinstance(event.fact, Opened)
+    assert event.fact.refused is not None
+    assert (event.fact.refused.first, event.fact.refused.outcomes) == (1, "F")
+
+
+def large_requests() -> dict[str, list[dict[str, Any]]]:
+    """What fills 4 MiB: all records with all lines there may be, and ids as long as they may be."""
+    many = {"productId": "p" * 38, "quantity": 1, "unitPrice": 1}
+    long = {"productId": "p" * 128, "skuId": "s" * 128, "quantity": 2**31 - 1, "unitPrice": "123456789012.123456"}
+    ids = {"userId": "u" * 256, "storeId": "s" * 256, "channel": "c" * 128}
+    return {
+        "lines": [order(id=f"{n:0128d}", lineItems=[many] * 500) for n in range(100)],
+        "ids": [order(id=f"{n:0128d}", **ids, lineItems=[long] * 117) for n in range(100)],
+    }
+
+
+@pytest.mark.parametrize("what", ["lines", "ids"])
+async def test_the_largest_legal_request_fits(kafka: str, publisher: KafkaPublisher, what: str) -> None:
+    text = json.dumps(large_requests()[what], separators=(",", ":")).encode()
+    assert 0.96 < len(text) / (4 * 1024 * 1024) <= 1
+    async with a_desk() as desk:
+        desk.publisher.publish = publisher.publish  # type: ignore[method-assign]
+        wire = gzip.compress(text, 9)
+        assert len(wire) <= 102_400
+        answer = await desk.send(wire)
+        assert answer.status == 202, answer.body
+        assert answer.json["message"] == "Total records = 100. Success = 100. Failed = 0"
+    records = await of_job(kafka, ORDERS, answer.json["jobId"])
+    assert len(records) == 100
+    batches = await stored_batches(kafka, ORDERS, partitions=4)
+    assert any(batch == (records[0].offset, 100) for batch in batches[records[0].partition])
+
+
+async def test_the_largest_job_of_bad_records_fits(kafka: str, publisher: KafkaPublisher) -> None:
+    """Its records travel in the opening, cut into events of bounded size."""
+    line = {"productId": "p" * 38, "quantity": 0, "unitPrice": 1}
+    bad = [order(id=f"{n:0128d}", lineItems=[line] * 500) for n in range(100)]
+    job = await taken(bad, publisher)
+    openings = await of_job(kafka, JOBS, job)
+    assert len(openings) > 1
+    events = job_event_codec(SCHEMAS["job_event"].definition, prefix=SCHEMAS["job_event"].prefix)
+    letters = "".join(
+        event.fact.refused.outcomes
+        for opening in openings
+        if isinstance((event := events.decode(opening.value, start=5)).fact, Opened) and event.fact.refused
+    )
+    assert letters == "F" * 100
+
+
+async def test_single_records_meet_in_batches(kafka: str, publisher: KafkaPublisher) -> None:
+    before = await stored_batches(kafka, ORDERS, partitions=4)
+    world = a_world([], publisher=publisher)
+    puts = [accept(a_submission(order(id=f"put{n}"), records_per_second=1_000), world) for n in range(60)]
+    assert all(isinstance(outcome, Taken) for outcome in await asyncio.gather(*puts))
+    after = await stored_batches(kafka, ORDERS, partitions=4)
+    assert sum(map(len, after.values())) - sum(map(len, before.values())) <= 5
+    assert len([r for r in await everything(kafka, ORDERS) if b"|put" in (r.key or b"")]) == 60
+
+
+async def test_a_broker_that_is_away_is_an_unknown_outcome(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "JOBS", JOBS)
+    producer = Producer(settings("127.0.0.1:1", kafka_send_timeout_s=0.2), client_id="ingest")
+    await producer.start()
+    try:
+        with pytest.raises(Unacknowledged) as unknown:
+            await taken([order()], KafkaPublisher(producer, Encoder(SCHEMAS)))
+        assert unknown.value.job_id
+    finally:
+        await producer.stop()
+    assert kafka

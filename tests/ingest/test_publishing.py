@@ -1,0 +1,231 @@
+"""I1, from the first byte: opened published → records published → answered; nothing before it is acknowledged."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from services.chassis.errors import Away
+from services.chassis.producer import Outgoing
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY
+from services.ingest.convoy import Convoy
+from services.ingest.flow import Taken, accept
+from services.ingest.publisher import JOBS, KafkaPublisher
+from services.ingest.wire import Encoder
+from tests.chassis.eventually import until
+from tests.ingest.world import Charged, Journal, a_return, a_submission, a_world, order
+
+SCHEMAS = Schemas.load(REPOSITORY / "schemas")
+ORDERS = "orders.submitted.v1"
+
+
+class JournalProducer:
+    """Kafka, as the publisher sees it: what was handed over, and when it was acknowledged, goes to the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.sent: list[tuple[str, int | None, Sequence[Outgoing]]] = []
+        self.held = {JOBS: asyncio.Event(), ORDERS: asyncio.Event()}
+        self.away: set[str] = set()
+        for event in self.held.values():
+            event.set()
+
+    async def partitions(self, topic: str) -> int:
+        return 12 if topic else 0
+
+    async def partition_of(self, topic: str, key: bytes) -> int:
+        return (len(topic) + len(key)) % 12
+
+    async def send(self, topic: str, record: Outgoing) -> None:
+        await self._send(topic, None, [record])
+
+    async def send_batch(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+        await self._send(topic, partition, records)
+
+    async def _send(self, topic: str, partition: int | None, records: Sequence[Outgoing]) -> None:
+        self.journal.append(f"{topic} handed over")
+        self.sent.append((topic, partition, list(records)))
+        if topic in self.held:
+            await self.held[topic].wait()
+        if topic in self.away:
+            raise Away("Kafka")
+        self.journal.append(f"{topic} acknowledged")
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return []
+
+
+@pytest.fixture
+def producer(journal: Journal) -> JournalProducer:
+    return JournalProducer(journal)
+
+
+async def answered(body: Any, journal: Journal, producer: JournalProducer, **how: Any) -> Taken:
+    publisher = KafkaPublisher(producer, Encoder(SCHEMAS))  # type: ignore[arg-type]
+    outcome = await accept(a_submission(body, **how), a_world(journal, publisher=publisher))
+    assert isinstance(outcome, Taken)
+    journal.append("answered")
+    return outcome
+
+
+async def test_what_is_refused_is_on_record_before_anything_else_happens(
+    journal: Journal, producer: JournalProducer
+) -> None:
+    await answered([order(), order(id="o2", lineItems=[])], journal, producer)
+    assert journal == [
+        Charged(2),
+        f"{JOBS} handed over",
+        f"{JOBS} acknowledged",
+        f"{ORDERS} handed over",
+        f"{ORDERS} acknowledged",
+        "answered",
+    ]
+
+
+@pytest.mark.parametrize("late", [JOBS, ORDERS])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_nothing_is_answered_before_both_are_acknowledged(
+    journal: Journal, producer: JournalProducer, late: str, count: int
+) -> None:
+    producer.held[late].clear()
+    records = [order(id=str(number)) for number in range(count)]
+    answering = asyncio.create_task(answered(records, journal, producer))
+    await until(lambda: len([entry for entry in journal if "acknowledged" in str(entry)]) == 1)
+    assert not answering.done()
+    producer.held[late].set()
+    await answering
+    assert journal[-2:] == [f"{late} acknowledged", "answered"]
+
+
+async def test_a_job_of_bad_records_is_its_opening_alone(journal: Journal, producer: JournalProducer) -> None:
+    await answered([order(lineItems=[])], journal, producer)
+    assert journal[1:] == [f"{JOBS} handed over", f"{JOBS} acknowledged", "answered"]
+
+
+@pytest.mark.parametrize("away", [JOBS, ORDERS])
+@pytest.mark.parametrize("records", [[order()], [order(), order(id="o2")], [order(), order(id="o2", lineItems=[])]])
+async def test_either_one_away_is_an_unknown_outcome(
+    journal: Journal, producer: JournalProducer, away: str, records: Any
+) -> None:
+    producer.away.add(away)
+    with pytest.raises(Away):
+        await answered(records, journal, producer)
+    assert "answered" not in journal
+
+
+async def test_without_the_opening_of_refusals_no_record_goes_out(journal: Journal, producer: JournalProducer) -> None:
+    producer.away.add(JOBS)
+    with pytest.raises(Away):
+        await answered([order(), order(id="o2", lineItems=[])], journal, producer)
+    assert [topic for topic, _, _ in producer.sent] == [JOBS]
+
+
+async def test_a_request_is_one_batch_in_order(journal: Journal, producer: JournalProducer) -> None:
+    records = [order(id=f"o|{number}", lineItems=[] if number == 3 else order()["lineItems"]) for number in range(7)]
+    outcome = await answered(records, journal, producer, traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+    topic, _, batch = producer.sent[-1]
+    job = outcome.accepted.header.job_id.encode()
+    assert topic == ORDERS
+    assert [record.key for record in batch] == [b"608||o%%7C%d" % number for number in (0, 1, 2, 4, 5, 6)]
+    assert [dict(record.headers)["index"] for record in batch] == [b"0", b"1", b"2", b"4", b"5", b"6"]
+    first = dict(batch[0].headers)
+    assert (first["site"], first["jobId"], first["total"]) == (b"608", job, b"7")
+    assert first["traceparent"].startswith(b"00-1111")
+
+
+async def test_returns_have_a_topic_of_their_own(journal: Journal, producer: JournalProducer) -> None:
+    await answered([a_return(), a_return(returnId="r2")], journal, producer)
+    assert {topic for topic, _, _ in producer.sent} == {JOBS, "returns.submitted.v1"}
+
+
+async def test_single_records_that_wait_share_a_batch(journal: Journal, producer: JournalProducer) -> None:
+    """The first goes at once; those that come while it is under way go together."""
+    publisher = KafkaPublisher(producer, Encoder(SCHEMAS))  # type: ignore[arg-type]
+    producer.held[ORDERS].clear()
+    world = a_world(journal, publisher=publisher)
+    puts = [asyncio.create_task(accept(a_submission(order(id=str(number))), world)) for number in range(20)]
+    await until(lambda: journal.count(f"{JOBS} acknowledged") == 20)
+    producer.held[ORDERS].set()
+    assert all(isinstance(outcome, Taken) for outcome in await asyncio.gather(*puts))
+    batches = [records for topic, _, records in producer.sent if topic == ORDERS]
+    assert sum(map(len, batches)) == 20
+    assert len(batches) <= 2
+    assert len({partition for topic, partition, _ in producer.sent if topic == ORDERS}) == len(batches)
+
+
+# --- the convoy by itself
+
+
+class Road:
+    """Carries what it is given, when it is let."""
+
+    def __init__(self) -> None:
+        self.loads: list[int] = []
+        self.open = asyncio.Event()
+        self.is_broken = False
+
+    async def carry(self, records: Sequence[Outgoing]) -> None:
+        self.loads.append(len(records))
+        await self.open.wait()
+        if self.is_broken:
+            raise Away("Kafka", retry_after_s=7)
+
+
+def a_record(size: int = 1) -> Outgoing:
+    return Outgoing(b"k", b"v" * size)
+
+
+async def test_a_lone_record_goes_at_once() -> None:
+    road = Road()
+    road.open.set()
+    await Convoy(road.carry).travel(a_record())
+    assert road.loads == [1]
+
+
+async def test_who_comes_later_goes_with_the_next() -> None:
+    road = Road()
+    convoy = Convoy(road.carry)
+    first = asyncio.create_task(convoy.travel(a_record()))
+    await until(lambda: road.loads == [1])
+    others = [asyncio.create_task(convoy.travel(a_record())) for _ in range(600)]
+    road.open.set()
+    await asyncio.gather(first, *others)
+    assert road.loads == [1, 500, 100], "a load has its bounds"
+
+
+async def test_large_records_fill_a_load_sooner() -> None:
+    road = Road()
+    convoy = Convoy(road.carry)
+    road.open.set()
+    await asyncio.gather(*(convoy.travel(a_record(300 * 1024)) for _ in range(4)))
+    assert road.loads == [2, 2]
+
+
+async def test_what_became_of_a_load_became_of_each_in_it() -> None:
+    road = Road()
+    road.is_broken = True
+    road.open.set()
+    convoy = Convoy(road.carry)
+    outcomes = await asyncio.gather(*(convoy.travel(a_record()) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Away] * 3
+    assert [outcome.retry_after_s for outcome in outcomes if isinstance(outcome, Away)] == [7] * 3
+    road.is_broken = False
+    await convoy.travel(a_record())
+    assert road.loads == [3, 1], "the road is free again"
+
+
+async def test_who_gives_up_does_not_stop_the_others() -> None:
+    road = Road()
+    convoy = Convoy(road.carry)
+    impatient = asyncio.create_task(convoy.travel(a_record()))
+    patient = asyncio.create_task(convoy.travel(a_record()))
+    await until(lambda: road.loads == [2])
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    road.open.set()
+    await patient
+    assert impatient.cancelled()

@@ -1,0 +1,95 @@
+"""Idempotency keys of the import API in a real MongoDB, over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.chassis.idempotency import Idempotency
+from services.chassis.mongo import Mongo
+from services.chassis.settings import MongoSettings
+from services.ingest.store import MongoReplies
+from tests.chassis.eventually import until
+from tests.ingest.desk import Desk, a_desk
+from tests.ingest.world import order
+
+
+@pytest.fixture
+async def desk(mongodb_uri: str) -> AsyncIterator[Desk]:
+    mongo = Mongo.connect(MongoSettings(mongodb_uri=mongodb_uri, mongodb_database="ingest_keys"))
+    async with a_desk(replies=MongoReplies(Idempotency(mongo, scope="omnichannel-api"))) as made:
+        yield made
+    await mongo.client.drop_database("ingest_keys")
+    await mongo.close()
+
+
+async def test_a_request_sent_again_gets_its_first_answer(desk: Desk) -> None:
+    headers = {"Idempotency-Key": "again"}
+    first = await desk.send([order()], headers=headers)
+    again = await desk.send([order()], headers=headers)
+    assert (first.status, again.status) == (202, 202)
+    assert again.body == first.body
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len(desk.publisher.jobs) == 1
+    assert (await desk.send([order()])).json["jobId"] != first.json["jobId"], "without the key it is another job"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 202),
+        ({"query": "?mode=offline"}, 422),
+        ({"user": "u1"}, 422),
+        ({"kind": "returns"}, 422),
+        ({"who": "orders"}, 202),
+    ],
+)
+async def test_a_key_stands_for_one_request_of_one_client(desk: Desk, changes: dict[str, str], status: int) -> None:
+    headers = {"Idempotency-Key": f"one {changes}"}
+    assert (await desk.send([order()], headers=headers)).status == 202
+    answer = await desk.send([order()], headers=headers, **changes)
+    assert answer.status == status
+
+
+async def test_an_unknown_outcome_keeps_the_job_for_the_retry(desk: Desk) -> None:
+    headers = {"Idempotency-Key": "unknown"}
+    desk.publisher.away = True
+    unknown = await desk.send([order()], headers=headers)
+    assert unknown.status == 503
+    desk.publisher.away = False
+    again = await desk.send([order()], headers=headers)
+    assert (again.status, again.json["jobId"]) == (202, unknown.json["jobId"])
+    assert "idempotent-replayed" not in again.headers, "it is the first answer that was given"
+
+
+async def test_who_comes_while_the_first_runs_is_told_to_wait(desk: Desk) -> None:
+    headers = {"Idempotency-Key": "running"}
+    desk.publisher.held = asyncio.Event()
+    first = asyncio.create_task(desk.send([order()], headers=headers))
+    await until(lambda: any("Charged" in repr(entry) for entry in desk.journal))
+    second = await desk.send([order()], headers=headers)
+    assert (second.status, second.code) == (409, "IDEMPOTENCY_IN_PROGRESS")
+    assert 1 <= int(second.headers["retry-after"]) <= 30
+    desk.publisher.held.set()
+    assert (await first).status == 202
+
+
+async def test_a_refused_request_leaves_its_key_free(desk: Desk) -> None:
+    headers = {"Idempotency-Key": "refused"}
+    await desk.send([order(id=str(n)) for n in range(99)])
+    assert (await desk.send([order(), order(id="o2")], headers=headers)).status == 429
+    desk.gate.now += 1
+    assert (await desk.send(b"[", headers=headers)).status == 400
+    assert (await desk.send([order(id="another")], headers=headers)).status == 202
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "ü"])
+async def test_a_key_that_cannot_be_kept_is_refused(desk: Desk, key: str) -> None:
+    answer = await desk.send([order()], headers={"Idempotency-Key": key})
+    assert (answer.status, answer.code) == (400, "INVALID_IDEMPOTENCY_KEY")
+    assert desk.publisher.jobs == []
+
+
+async def test_the_longest_key_is_taken(desk: Desk) -> None:
+    assert (await desk.send([order()], headers={"Idempotency-Key": "x" * 255})).status == 202

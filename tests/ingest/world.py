@@ -1,0 +1,237 @@
+"""Hand-written fakes around ingest. All write to one journal, so that a test can assert the order of effects."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import count
+from typing import Any
+
+from services.chassis.errors import Away, Problem, Unauthorized
+from services.chassis.idempotency import Reply, Turn
+from services.chassis.ratelimit import Decision, RateLimit
+from services.chassis.sites import ApiKey, Site
+from services.chassis.tokens import Token
+from services.ingest.domain.accepted import Accepted, Submission
+from services.ingest.flow import World
+from services.sales.batch import RequestPath, SiteRules
+from services.values.time_uuids import time_uuid
+
+NOW_US = 1_714_550_400_000_000  # 2024-05-01T08:00:00Z
+ALL = frozenset({"orders:write", "returns:write"})
+
+
+@dataclass(frozen=True)
+class Published:
+    """What went out with a job; `topic` is `jobs` for the opening."""
+
+    topic: str
+    records: int
+    refused: int = 0
+
+
+@dataclass(frozen=True)
+class Charged:
+    """Records were paid for, or could not be."""
+
+    records: int
+    allowed: bool = True
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What became of an idempotency key."""
+
+    what: str
+
+
+Journal = list[Any]
+
+
+class JournalPublisher:
+    """Takes jobs as Kafka would; `away` makes it unreachable, `held` keeps it from answering until set."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.jobs: list[Accepted] = []
+        self.away = False
+        self.held: asyncio.Event | None = None
+
+    async def publish(self, accepted: Accepted) -> None:
+        if self.held is not None:
+            await self.held.wait()
+        if self.away:
+            raise Away("Kafka")
+        self.jobs.append(accepted)
+        batch = accepted.batch
+        self.journal.append(Published(accepted.header.type, len(batch.good), len(batch.refused)))
+
+
+class JournalGate:
+    """A limit on a clock that stands still."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.now = 0.0
+        self._limit = RateLimit(clock=lambda: self.now)
+
+    async def take(self, key: str, *, limit: int, cost: int = 1) -> Decision:
+        decision = self._limit.take(key, limit=limit, cost=cost)
+        if cost:
+            self.journal.append(Charged(cost, decision.allowed))
+        return decision
+
+
+@dataclass
+class JournalReplies:
+    """Idempotency in a dictionary."""
+
+    journal: Journal
+    kept: dict[tuple[str, str], tuple[bytes, str, Reply | None]] = field(default_factory=dict)
+    paused: set[tuple[str, str]] = field(default_factory=set)
+    away: bool = False
+
+    async def begin(self, submission: Submission, job_id: str) -> Turn | Reply:
+        if self.away:
+            raise Away("MongoDB")
+        name = (submission.client_id, str(submission.idempotency_key))
+        digest = sha256(repr(submission.path).encode() + submission.body).digest()
+        known = self.kept.get(name)
+        if known is None:
+            self.kept[name] = (digest, job_id, None)
+            self.journal.append(Kept("begun"))
+            return Turn("|".join(name), job_id, "me")
+        if known[0] != digest:
+            raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another body before")
+        if known[2] is not None:
+            self.journal.append(Kept("replayed"))
+            return known[2]
+        if name not in self.paused:
+            raise Problem(409, "IDEMPOTENCY_IN_PROGRESS", "still running", headers={"Retry-After": "30"})
+        self.paused.discard(name)
+        self.journal.append(Kept("resumed"))
+        return Turn("|".join(name), known[1], "me", is_retry=True)
+
+    def _name(self, turn: Turn) -> tuple[str, str]:
+        client, _, key = turn.key.partition("|")
+        return client, key
+
+    async def finish(self, turn: Turn, reply: Reply) -> None:
+        name = self._name(turn)
+        self.kept[name] = (*self.kept[name][:2], reply)
+        self.journal.append(Kept("finished"))
+
+    async def pause(self, turn: Turn) -> None:
+        self.paused.add(self._name(turn))
+        self.journal.append(Kept("paused"))
+
+    async def forget(self, turn: Turn) -> None:
+        del self.kept[self._name(turn)]
+        self.journal.append(Kept("forgotten"))
+
+
+class Passport:
+    """Knows callers by their tokens: `good` may write both, `orders` and `returns` one of them, `other` is 609's."""
+
+    scopes: Mapping[str, frozenset[str]] = {
+        "good": ALL,
+        "orders": frozenset({"orders:write"}),
+        "returns": frozenset({"returns:write"}),
+        "neither": frozenset({"something:else"}),
+        "other": ALL,
+    }
+
+    def remembered(self, token: str) -> Token | None:
+        if token not in self.scopes:
+            return None
+        site, api_keys = (609, {"67890"}) if token == "other" else (608, {"12345", "a/b"})
+        return Token(
+            client_id=token,
+            site=site,
+            api_keys=frozenset(api_keys),
+            scopes=self.scopes[token],
+            issued_at=0,
+            expires_at=2**40,
+            token_id="t",
+        )
+
+    async def verify(self, token: str) -> Token:
+        raise Unauthorized(f"{len(token)} characters of nothing")
+
+
+class Register:
+    """The two demo sites."""
+
+    def __init__(self, *, records_per_second: int = 100) -> None:
+        self.records_per_second = records_per_second
+
+    def by_api_key(self, api_key: str) -> Site | None:
+        numbers = {"12345": 608, "a/b": 608, "67890": 609}
+        if api_key not in numbers:
+            return None
+        return Site(
+            site=numbers[api_key],
+            name="Demo",
+            app_id=1078,
+            root_source="omnichannel-api/qa",
+            datacenter="qa",
+            time_zone="Asia/Tokyo",
+            api_keys=(ApiKey(api_key="12345", channel="till"), ApiKey(api_key="a/b"), ApiKey(api_key="67890")),
+            records_per_second=self.records_per_second,
+        )
+
+
+_NODES = count(2)
+
+
+def new_job_id(created_at_us: int) -> str:
+    return time_uuid(created_at_us, clock_seq=1, node=next(_NODES))
+
+
+def a_world(journal: Journal, **changes: Any) -> World:
+    """A world of fakes."""
+    return World(
+        **{
+            "publisher": JournalPublisher(journal),
+            "gate": JournalGate(journal),
+            "replies": JournalReplies(journal),
+            "currencies": frozenset({"USD", "EUR"}),
+            "strict_json": False,
+            "now_us": lambda: NOW_US,
+            "new_job_id": new_job_id,
+            **changes,
+        }
+    )
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    """A plain order; `...` takes a field away."""
+    record = {
+        "id": "o1",
+        "userId": "u1",
+        "dateTime": "2024-05-01T10:00:00+09:00",
+        "lineItems": [{"productId": "4556", "quantity": 1, "unitPrice": 9.99}],
+        **changes,
+    }
+    return {name: value for name, value in record.items() if value is not ...}
+
+
+def a_return(**changes: Any) -> dict[str, Any]:
+    """A plain return."""
+    return order(id=..., **{"orderId": "o1", "returnId": "r1", **changes})
+
+
+def a_submission(body: Any, *, kind: str = "orders", **changes: Any) -> Submission:
+    """A request as the flow gets it."""
+    return Submission(
+        **{
+            "client_id": "good",
+            "scopes": ALL,
+            "path": RequestPath(kind),
+            "site": SiteRules(608),
+            "records_per_second": 100,
+            "body": body if isinstance(body, bytes) else json.dumps(body).encode(),
+            **changes,
+        }
+    )

@@ -1,0 +1,94 @@
+"""The import API's answers are those that its document describes."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from tests.ingest.desk import DOCUMENT as FILE
+from tests.ingest.desk import HERE, Answer, a_desk
+from tests.ingest.test_checks import TABLE
+from tests.ingest.world import a_return, order
+from tests.openapi.documents import Operation, operations, read, resolved
+from tests.openapi.exploring import explore, how_many
+
+DOCUMENT = read("omnichannel")
+KNOWN = {"apiKey": "12345"}
+
+
+def as_described(answer: Answer, place: Operation) -> None:
+    """The status, the required headers, the media type and the body are the document's."""
+    said = operations(DOCUMENT)[place]["responses"][str(answer.status)]
+    response = resolved(DOCUMENT, said)
+    for name, header in response.get("headers", {}).items():
+        one = resolved(DOCUMENT, header)
+        value = answer.headers.get(name.lower())
+        assert value is not None or not one.get("required"), name
+        if value is not None:
+            Draft202012Validator(one["schema"]).validate(value)
+    unsaid = {"ratelimit", "ratelimit-policy", "retry-after", "location", "link", "www-authenticate", "allow"}
+    assert unsaid & set(answer.headers) <= {name.lower() for name in response.get("headers", {})}
+    media = response["content"][answer.headers["content-type"].partition(";")[0]]
+    Draft202012Validator({**media["schema"], "components": DOCUMENT["components"]}).validate(answer.json)
+
+
+async def test_it_is_served() -> None:
+    async with a_desk() as desk:
+        answer = await desk.call("GET", "/omnichannel/openapi.yaml", who=None)
+        assert answer.headers["content-type"].startswith("application/yaml")
+        assert answer.body == FILE.read_bytes()
+        assert yaml.safe_load(answer.body) == DOCUMENT
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENT["components"]["examples"]))
+async def test_its_examples_of_requests_are_accepted_whole(name: str) -> None:
+    value: Any = DOCUMENT["components"]["examples"][name]["value"]
+    if "message" in value:
+        pytest.skip("an answer")
+    kind = "returns" if "eturn" in name else "orders"
+    async with a_desk() as desk:
+        answer = await desk.send(value, kind=kind, user=None if isinstance(value, list) else "userC2")
+        assert answer.status == 202
+        assert answer.json["message"].endswith("Failed = 0")
+        assert "notes" not in answer.json
+
+
+@pytest.mark.parametrize("how", [line[1] for line in TABLE if line[2] not in (404, 405)])
+async def test_refusals_are_described(how: dict[str, Any]) -> None:
+    async with a_desk() as desk:
+        sent = {"method": "POST", "path": HERE + "/orders", "data": json.dumps([order()]).encode(), **how}
+        answer = await desk.call(**sent)
+    kind = "returns" if "/returns" in sent["path"] else "orders"
+    suffix = "/users/{userId}" if "/users/" in sent["path"] else ""
+    as_described(answer, Operation(sent["method"], f"/omnichannel/api/v1/{{apiKey}}/{kind}{suffix}"))
+
+
+async def test_the_other_answers_are_described() -> None:
+    orders = Operation("POST", "/omnichannel/api/v1/{apiKey}/orders")
+    async with a_desk(body_timeout_s=0.1) as desk:
+        as_described(await desk.send([a_return(dateTime="2024-05-01T10:00:00", gift=1)]), orders)
+        as_described(await desk.call("GET", HERE + "/limits"), Operation("GET", "/omnichannel/api/v1/{apiKey}/limits"))
+        desk.publisher.away = True
+        as_described(await desk.send([order()], headers={"Idempotency-Key": "k"}), orders)
+        desk.replies.paused.clear()
+        as_described(await desk.send([order()], headers={"Idempotency-Key": "k"}), orders)
+        as_described(await desk.send([order(id=2)], headers={"Idempotency-Key": "k"}), orders)
+        as_described(await desk.send([order(id=str(n)) for n in range(100)]), orders)
+        as_described(await desk.send(b"["), orders)
+
+
+async def test_whatever_is_sent_the_answer_is_described() -> None:
+    """Schemathesis, bounded; `FUZZ_EXAMPLES` makes it a campaign."""
+    async with a_desk(records_per_second=1_000_000) as desk:
+        seen = await asyncio.to_thread(
+            explore, DOCUMENT, desk.base, examples=how_many(16), token="good", known=KNOWN, start=1
+        )
+    statuses = Counter[int]()
+    for (_, status), count in seen.items():
+        statuses[status] += count
+    assert {200, 202, 400, 401} <= set(statuses), statuses
+    assert all(status < 500 for status in statuses)

@@ -1,0 +1,99 @@
+"""F15: the whole history read again from its first offset changes no answer."""
+
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
+
+from services.chassis.mongo import Mongo
+from services.chassis.ratelimit import RateLimit
+from services.chassis.settings import REPOSITORY, MongoSettings
+from services.chassis.web import application
+from services.status import flow, reading
+from services.status.api import StatusApi
+from services.status.bell import HandBell
+from services.status.domain.facts import JobEvent, Key
+from services.status.pages import PageTokens
+from services.status.store import MongoJobs
+from tests.status.fuzzing import a_stream
+from tests.status.memory import MemoryOrigins
+from tests.status.test_api import Passport, Register
+
+JOBS = 15
+POLL = 60
+
+Answer = tuple[int, str | None, bytes]
+
+
+class House:
+    """The real API over the real store; `read` puts events in as a consumer does."""
+
+    def __init__(self, client: TestClient[Any, Any], world: flow.World) -> None:
+        self._client = client
+        self._world = world
+
+    async def read(self, topic: list[JobEvent]) -> None:
+        for at in range(0, len(topic), POLL):
+            await flow.record(topic[at : at + POLL], self._world)
+
+    async def answers(self, key: Key) -> dict[str, Answer]:
+        """Everything that can be asked about a job, every page of it."""
+        base = f"/common-status/v1/12345/job/{key.job_id}"
+        asked = [base, f"{base}/events", f"{base}/events?showAll=true&order=desc", f"{base}/events?showAll=1&rows=333"]
+        asked += [f"{base}/records?outcome={outcome}" for outcome in ("succeeded", "failed", "unprocessed")]
+        found: dict[str, Answer] = {}
+        while asked:
+            url = asked.pop()
+            response = await self._client.get(url, headers={"Authorization": "Bearer good"})
+            found[url] = response.status, response.headers.get("ETag"), await response.read()
+            # The link has the place in it, and with the same places come the same links.
+            asked += [str(URL(str(link["url"])).relative()) for name, link in response.links.items() if name == "next"]
+        return found
+
+
+@pytest.fixture
+async def house(mongodb_uri: str) -> AsyncIterator[House]:
+    settings = MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=f"t{uuid4().hex[:12]}")
+    mongo = Mongo.connect(settings, retry_writes=False)
+    jobs, bell = MongoJobs(mongo, now=lambda: datetime.now(UTC)), HandBell(most=2)
+    await jobs.prepare(retention_days=30)
+    api = StatusApi(
+        world=reading.World(jobs=jobs, waiting=bell, now_us=lambda: 0, clock_s=lambda: 0.0),
+        verifier=Passport(),  # type: ignore[arg-type]
+        sites=Register(),  # type: ignore[arg-type]
+        tokens=PageTokens("a secret of sixteen"),
+        gate=RateLimit(),
+        requests_per_second=1_000_000,
+        openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
+    )
+    world = flow.World(jobs=jobs, origins=MemoryOrigins(), bell=bell, now_us=lambda: 0)
+    async with TestClient(TestServer(application(api.routes()))) as client:
+        yield House(client, world)
+    await mongo.client.drop_database(settings.mongodb_database)
+    await mongo.close()
+
+
+async def test_the_whole_history_read_again_leaves_every_answer_as_it_was(house: House) -> None:
+    """Breaks: all offsets are lost, once in the middle and once at the end; late verdicts and expiry included.
+
+    Must hold: every answer and its ETag are the same, byte for byte. Known by comparing all pages of all calls.
+    """
+    chance = random.Random(1)  # noqa: S311 - it has to be repeatable
+    keys = [Key(608, str(uuid4())) for _ in range(JOBS)]
+    streams = [a_stream(chance, key)[0] for key in keys]
+    topic = [event for stream in streams for event in stream]
+    # As partitions mix jobs: the events of each stay in order.
+    order = chance.sample([number for number, stream in enumerate(streams) for _ in stream], len(topic))
+    rests = [iter(stream) for stream in streams]
+    topic = [next(rests[number]) for number in order]
+    await house.read(topic[: len(topic) // 2])
+    await house.read(topic)
+    before = [await house.answers(key) for key in keys]
+    assert {answer[0] for answers in before for answer in answers.values()} == {200}
+    await house.read(topic)
+    assert [await house.answers(key) for key in keys] == before

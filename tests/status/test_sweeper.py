@@ -1,0 +1,186 @@
+"""Jobs that stand still are ended, and no others."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from services.chassis.errors import Away
+from services.chassis.mongo import Mongo
+from services.chassis.producer import Outgoing, Producer
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY, KafkaSettings, MongoSettings
+from services.status import flow
+from services.status.backlog import KafkaBacklog
+from services.status.domain.facts import Expired, Header, JobEvent, Key
+from services.status.expiring import World
+from services.status.publisher import KafkaPublisher
+from services.status.store import MongoJobs
+from services.status.sweeper import Sweeper
+from services.status.wire import EventReader, EventWriter
+from tests.status.events import a_header, a_run, expired, judged, opened
+from tests.status.memory import Belfry, MemoryOrigins
+
+SCHEMAS = Schemas.load(REPOSITORY / "schemas")
+DEADLINE_S = 900
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+NOW_US = int(NOW.timestamp() * 1_000_000)
+
+
+class Bench:
+    """A sweeper whose world writes one journal."""
+
+    def __init__(self) -> None:
+        self.journal: list[str] = []
+        self.standing: list[Header] = []
+        self.has_read = True
+        self.away = ""
+        world = World(jobs=self, backlog=self, ending=self, now_us=lambda: NOW_US)
+        self.sweeper = Sweeper(world, deadline_s=DEADLINE_S)
+
+    async def overdue(self, before_us: int, *, most: int) -> Sequence[Header]:
+        assert before_us == NOW_US - DEADLINE_S * 1_000_000
+        return self.standing[:most]
+
+    async def mark(self) -> None:
+        self._fail("mark")
+        self.journal.append("marked")
+
+    async def is_read(self, *, up_to_us: int) -> bool:
+        self._fail("is_read")
+        assert up_to_us == NOW_US - DEADLINE_S * 1_000_000
+        self.journal.append("read" if self.has_read else "not read")
+        return self.has_read
+
+    async def expire(self, jobs: Sequence[Header], *, at_us: int) -> None:
+        self._fail("expire")
+        assert at_us == NOW_US
+        self.journal.append(f"expired {len(jobs)}")
+        self.standing = self.standing[len(jobs) :]
+
+    def _fail(self, call: str) -> None:
+        if self.away == call:
+            raise Away("Kafka")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_what_stands_still_is_ended_once_all_that_was_there_is_read(bench: Bench) -> None:
+    bench.standing = [a_header()]
+    assert await bench.sweeper.sweep() == 1
+    assert bench.journal == ["marked", "read", "expired 1", "marked"]
+
+
+async def test_nothing_is_ended_while_something_waits_to_be_read(bench: Bench) -> None:
+    bench.standing, bench.has_read = [a_header()], False
+    assert await bench.sweeper.sweep() == 0
+    assert await bench.sweeper.sweep() == 0
+    assert bench.journal == ["marked", "not read", "not read"]
+
+
+async def test_kafka_is_not_asked_where_nothing_stands_still(bench: Bench) -> None:
+    assert await bench.sweeper.sweep() == 0
+    assert bench.journal == ["marked"]
+
+
+async def test_many_are_ended_batch_by_batch(bench: Bench) -> None:
+    bench.standing = [a_header()] * 2_500
+    assert [await bench.sweeper.sweep() for _ in range(4)] == [1_000, 1_000, 500, 0]
+    assert bench.journal.count("marked") == 4
+
+
+@pytest.mark.parametrize("call", ["mark", "is_read", "expire"])
+async def test_while_kafka_is_away_nothing_is_ended_and_later_it_is(bench: Bench, call: str) -> None:
+    bench.standing, bench.away = [a_header()], call
+    assert await bench.sweeper.sweep() == 0
+    bench.away = ""
+    assert await bench.sweeper.sweep() == 1
+    assert [line for line in bench.journal if line.startswith("expired")] == ["expired 1"]
+
+
+async def test_the_store_knows_who_stands_still(mongodb_uri: str) -> None:
+    """Only open jobs that were last written before that time, the longest first."""
+    database = f"t{uuid4().hex[:12]}"
+    mongo = Mongo.connect(MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=database), retry_writes=False)
+    clock = [NOW]
+    jobs = MongoJobs(mongo, now=lambda: clock[0])
+    world = flow.World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
+    old, older, young, done, large = (a_header(n, key=Key(608, str(uuid4()))) for n in (2, 3, 4, 1, 600))
+    try:
+        await jobs.prepare(retention_days=20_000)
+        for header, age_s in ((older, 30), (old, 20), (large, 15), (young, 1)):
+            clock[0] = NOW - timedelta(seconds=age_s)
+            await flow.record([opened(header), judged(a_run("S"), header)], world)
+        clock[0] = NOW - timedelta(seconds=40)
+        await flow.record([opened(done), judged(a_run("S"), done)], world)
+        before_us = NOW_US - 10_000_000
+        assert await jobs.overdue(before_us, most=10) == [older, old, large]
+        assert await jobs.overdue(before_us, most=1) == [older]
+        clock[0] = NOW
+        await flow.record([expired(older), expired(large)], world)
+        assert await jobs.overdue(before_us, most=10) == [old]
+        plan = await jobs._jobs.find({"open": True, "written": {"$lt": NOW}}).sort("written", 1).explain()
+        assert plan["queryPlanner"]["winningPlan"]["inputStage"]["indexName"] == "open"
+    finally:
+        await mongo.client.drop_database(database)
+        await mongo.close()
+
+
+async def asked(backlog: KafkaBacklog, up_to_us: int) -> bool:
+    """The answer, as soon as the brokers give one: a group's coordinator comes with the first question for it."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(Away):
+                return await backlog.is_read(up_to_us=up_to_us)
+            await asyncio.sleep(0.05)
+
+
+async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
+    """By committed offsets of both groups: none, some, all; an old record that waits counts, a young one does not."""
+    name = uuid4().hex[:8]
+    jobs, orders, group, before = (f"{name}.{part}" for part in ("jobs", "orders", "status", "validator"))
+    settings = KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(jobs, 2, 1), NewTopic(orders, 2, 1)])
+    await admin.close()
+    producer = Producer(settings, client_id="test")
+    await producer.start()
+    backlog = KafkaBacklog(settings, own=(group, jobs), before=(before, [orders]), client_id="test")
+    future_us, past_us = NOW_US * 2, 1_000_000
+    try:
+        await producer.wait_ready(30)
+        ending = KafkaPublisher(producer, EventWriter(SCHEMAS), topic=jobs)
+        header = a_header()
+        await ending.expire([header], at_us=NOW_US)
+        assert not await asked(backlog, past_us), "there is no mark yet"
+        await backlog.mark()
+        assert not await asked(backlog, past_us), "status has read nothing"
+        async with AIOKafkaConsumer(
+            bootstrap_servers=kafka_bootstrap, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False
+        ) as kafka:
+            kafka.subscribe([jobs])
+            record = await kafka.getone()
+            assert record.key == f"608|{header.key.job_id}".encode()
+            assert EventReader(SCHEMAS).read(record.value) == JobEvent(header, NOW_US, Expired())
+            await kafka.commit({TopicPartition(jobs, record.partition): record.offset + 1})
+        assert await asked(backlog, future_us), "all is read, and nothing was ever submitted"
+        await producer.send_batch(orders, 1, [Outgoing(b"k", b"v")])
+        assert await asked(backlog, past_us), "what waits is younger"
+        assert not await asked(backlog, future_us), "what waits is older"
+        async with AIOKafkaConsumer(
+            bootstrap_servers=kafka_bootstrap, group_id=before, enable_auto_commit=False
+        ) as kafka:
+            kafka.assign([TopicPartition(orders, 1)])
+            await kafka.commit({TopicPartition(orders, 1): 1})
+        assert await asked(backlog, future_us), "nothing waits"
+    finally:
+        await producer.stop()
