@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := services sandbox tests bench
 
-.PHONY: help setup run demo test e2e lint types fmt check docs docs-check schemas bench lock clean
+.PHONY: help setup run demo test e2e fuzz lint types fmt check docs docs-check schemas bench dashboards verify-docker verify-k8s lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test: .venv/dev ## every test, on servers of its own
 e2e: .venv/dev ## the tests that drive a whole sandbox from outside
 	@$(BIN)/python -m pytest tests/e2e
 
+fuzz: .venv/dev ## a hundred thousand wrong requests to the import API
+	@$(BIN)/python -m tests.openapi.campaign
+
 lint: .venv/dev ## style and the direction of imports
 	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "run 'make fmt'"; exit 1; }
 	@$(BIN)/ruff check --quiet $(CODE)
@@ -67,7 +70,17 @@ schemas: .venv/dev ## fail if a schema would break a reader
 check: lint types schemas docs-check ## lint, types, import contracts, schemas, generated documents up to date
 
 bench: .venv/dev ## measure the whole sandbox and print a report
+	@$(BIN)/python -m bench.tokens
 	@$(BIN)/python -m bench
+
+dashboards: .venv/dev ## ask every panel of every dashboard on a sandbox under load
+	@$(BIN)/python -m bench.dashboards
+
+verify-docker: .venv/dev ## build the image and try the compose stack; skips without an engine
+	@$(BIN)/python -m tests.deploy.verify_docker
+
+verify-k8s: .venv/dev ## let an API server judge the manifests; skips without one
+	@$(BIN)/python -m tests.deploy.verify_k8s
 
 lock: .venv/dev ## resolve the dependencies anew
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --upgrade pyproject.toml --extra sandbox --extra dev -o requirements-dev.lock
