@@ -2,10 +2,12 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A sandbox in a directory of its own."""
+    """A sandbox in a directory of its own. `told` are settings for its services beside what a sandbox tells them."""
 
     directory: Path
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, *arguments: str, within_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `python -m sandbox …`."""
         return subprocess.run(
             [sys.executable, "-m", "sandbox", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, "SANDBOX_DIR": str(self.directory)},
+            env={**os.environ, **self.told, "SANDBOX_DIR": str(self.directory)},
             capture_output=True,
             text=True,
             timeout=within_s,
@@ -36,11 +39,31 @@ class Installation:
         assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 
+    def operator(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run `python -m services …`, which has to succeed."""
+        told = [line.removeprefix("export ").partition("=") for line in self.must("env", "auth").splitlines()]
+        done = subprocess.run(
+            [sys.executable, "-m", "services", *arguments],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.told, **{name: "".join(shlex.split(value)) for name, _, value in told}},
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        """Where everything is."""
+        read: dict[str, Any] = json.loads((self.directory / "endpoints.json").read_text())
+        return read
+
     @property
     def base(self) -> str:
         """Where the front door is."""
-        endpoints = json.loads((self.directory / "endpoints.json").read_text())
-        return str(endpoints["front_door"])
+        return str(self.endpoints["front_door"])
 
     def parts(self) -> dict[str, Any]:
         """What `status --json` says, by name."""

@@ -1,0 +1,67 @@
+"""Imports at a steady rate, with the tokens at hand, until told to stop."""
+
+import asyncio
+import json
+from collections import Counter
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from tests.e2e.customer import BASES, Customer
+
+PAUSE_S = 0.005
+
+
+class Steady:
+    """So many imports a second whether the answers come or not (open loop), each with the next of `tokens`.
+
+    `answers` counts what came back: a status, or the kind of failure. `stalled_s` is how long this process itself stood
+    still at worst: what is slow meanwhile says nothing about others.
+    """
+
+    def __init__(self, customer: Customer, *, rate: int) -> None:
+        self.tokens: list[str] = []
+        self.answers: Counter[str] = Counter()
+        self.slowest_s = 0.0
+        self.stalled_s = 0.0
+        self._customer = customer
+        self._rate = rate
+        self._url = f"{customer.base}{BASES['import']}/{customer.tenant.api_key}/orders"
+        self._stopping = asyncio.Event()
+        self._driver: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._driver = asyncio.create_task(self._drive())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        if self._driver is not None:
+            await self._driver
+
+    async def _drive(self) -> None:
+        began, sent = monotonic(), 0
+        async with asyncio.TaskGroup() as requests:
+            while not self._stopping.is_set():
+                while sent < (monotonic() - began) * self._rate:
+                    requests.create_task(self._send(self.tokens[sent % len(self.tokens)]))
+                    sent += 1
+                slept_at = monotonic()
+                await asyncio.sleep(PAUSE_S)
+                self.stalled_s = max(self.stalled_s, monotonic() - slept_at - PAUSE_S)
+
+    async def _send(self, token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        body = json.dumps([self._customer.order()]).encode()
+        began = monotonic()
+        try:
+            async with self._customer.session.post(self._url, data=body, headers=headers) as answer:
+                await answer.read()
+                self.answers[str(answer.status)] += 1
+        except aiohttp.ClientError as error:
+            self.answers[type(error).__name__] += 1
+        self.slowest_s = max(self.slowest_s, monotonic() - began)

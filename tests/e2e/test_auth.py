@@ -1,0 +1,108 @@
+"""What operators do about sites, clients, secrets and keys, and what customers notice of it."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.e2e.customer import BASES, Customer, Reply, Tenant
+from tests.e2e.installation import REPOSITORY, Installation
+
+# Each of an operator's commands starts a Python of its own; a busy machine takes its time.
+pytestmark = pytest.mark.timeout(300)
+
+DOCUMENTS = REPOSITORY / "schemas" / "openapi"
+SITE = {"site": 701, "name": "Corner", "appId": 1, "rootSource": "r", "datacenter": "qa", "timeZone": "Europe/Paris"}
+
+
+@pytest.fixture(scope="module")
+async def client_id(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A new site and a new client, by the operator's commands."""
+    file = tmp_path_factory.mktemp("sites") / "sites.json"
+    file.write_text(json.dumps({"sites": [{**SITE, "apiKeys": [{"apiKey": "corner-1"}]}]}))
+    await command(installation, "sites", "add", str(file))
+    return "corner"
+
+
+async def command(installation: Installation, *arguments: str) -> tuple[str, str]:
+    """An operator's command: what it says, and what it logs."""
+    done = await asyncio.to_thread(installation.operator, *arguments)
+    return done.stdout, done.stderr
+
+
+async def shown(installation: Installation, *arguments: str) -> Any:
+    """A command whose output is JSON and nothing else."""
+    return json.loads((await command(installation, *arguments))[0])
+
+
+async def token(customer: Customer, client_id: str, secret: str) -> Reply:
+    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+    return await customer.call("POST", f"{BASES['import']}/oauth2/token", data=form)
+
+
+async def test_a_client_comes_changes_its_secret_and_loses_the_old_one(
+    customer: Customer, installation: Installation, session: aiohttp.ClientSession, client_id: str
+) -> None:
+    out, log = await command(
+        installation, "clients", "add", "--client-id", client_id, "--site", "701", "--api-key", "corner-1"
+    )
+    first = json.loads(out)["secret"]
+    assert "client added" in log, "what was done is told, and not where the secret is"
+    assert first not in log
+    corner = Customer(installation.base, session, Tenant(client_id=client_id, secret=first, api_key="corner-1"))
+    assert (await corner.send_patiently([corner.order()])).status == 202
+    second = (await shown(installation, "clients", "add-secret", client_id, "--grace-hours", "24"))["secret"]
+    assert [(await token(customer, client_id, secret)).status for secret in (first, second)] == [200, 200]
+    kept = (await shown(installation, "clients", "show", client_id))["secrets"]
+    assert [secret["expiresAt"] is None for secret in kept] == [False, True]
+    await command(installation, "clients", "remove-secret", client_id, kept[0]["id"])
+    assert [(await token(customer, client_id, secret)).status for secret in (first, second)] == [401, 200]
+    await command(installation, "clients", "change", client_id, "--scope", "status:read")
+    assert (await token(customer, client_id, second)).json["error"] == "unauthorized_client"
+
+
+@pytest.fixture
+async def administrator(installation: Installation, session: aiohttp.ClientSession) -> Customer:
+    """Someone with the scope `admin`, at auth's internal port."""
+    made = await shown(installation, "clients", "add", "--site", "0", "--scope", "admin")
+    at_the_port = Customer(installation.endpoints["services"]["auth"]["admin"], session)
+    form = {"grant_type": "client_credentials", "client_id": made["clientId"], "client_secret": made["secret"]}
+    reply = await at_the_port.call("POST", "/auth-admin/v1/oauth2/token", data=form)
+    at_the_port.tokens["admin"] = reply.json["access_token"]
+    return at_the_port
+
+
+async def test_an_administrator_does_the_same_over_http(customer: Customer, administrator: Customer) -> None:
+    async def ask(method: str, path: str, **how: Any) -> Reply:
+        headers = {"Authorization": f"Bearer {administrator.tokens['admin']}"}
+        return await administrator.call(method, f"/auth-admin/v1{path}", headers=headers, **how)
+
+    site = {**SITE, "site": 702, "apiKeys": [{"apiKey": "corner-2"}]}
+    assert (await ask("PUT", "/sites/702", json=site)).status == 200
+    made = await ask("POST", "/clients", json={"clientId": "corner-2", "site": 702, "apiKeys": ["corner-2"]})
+    assert made.status == 201
+    assert (await token(customer, "corner-2", made.json["secret"])).status == 200
+    added = await ask("POST", "/clients/corner-2/secrets", params={"graceHours": "1"})
+    first, second = (await ask("GET", "/clients/corner-2")).json["secrets"]
+    assert (await ask("DELETE", f"/clients/corner-2/secrets/{first['id']}")).status == 204
+    assert (await ask("DELETE", f"/clients/corner-2/secrets/{second['id']}")).code == "NOT_POSSIBLE"
+    assert (await token(customer, "corner-2", added.json["secret"])).status == 200
+    assert (await ask("POST", "/clients/corner-2/revocations")).status == 204
+    keys = (await ask("POST", "/keys")).json
+    assert [key["number"] for key in keys] == list(range(1, len(keys) + 1))
+
+
+async def test_nobody_reaches_the_admin_api_through_the_front_door(customer: Customer) -> None:
+    for path in ("/auth-admin/v1/sites", "/auth-admin/v1/oauth2/token", "/auth/../auth-admin/v1/sites"):
+        assert (await customer.call("GET", path)).status == 404
+
+
+async def test_documents_are_served(customer: Customer, administrator: Customer) -> None:
+    for reader, path, name in (
+        (customer, "/auth/openapi.yaml", "auth.yaml"),
+        (administrator, "/auth-admin/openapi.yaml", "auth-admin.yaml"),
+    ):
+        served = await reader.call("GET", path)
+        assert served.body == (DOCUMENTS / name).read_bytes()

@@ -1,0 +1,76 @@
+"""What becomes of jobs that stand still."""
+
+import asyncio
+from collections.abc import Iterator
+from time import monotonic
+from uuid import uuid1
+
+import aiohttp
+import pytest
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroSerializer
+
+from tests.e2e.customer import DEMO, Customer
+from tests.e2e.installation import Installation
+from tests.e2e.outside_producer import SETTINGS, SUBMITTED, orders, write
+
+DEADLINE_S = 3
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A sandbox whose jobs expire within seconds."""
+    made = Installation(tmp_path_factory.mktemp("hasty"), told={"JOB_DEADLINE_S": str(DEADLINE_S)})
+    made.must("up", "--port", "0", within_s=180)
+    yield made
+    made.must("down")
+
+
+@pytest.mark.timeout(300)
+async def test_a_job_that_stands_still_expires_and_one_that_waits_for_the_validator_does_not(
+    hasty: Installation, session: aiohttp.ClientSession
+) -> None:
+    """Breaks: one of a job's two records does not come in time; then the validator is killed for longer than that.
+
+    Must hold: the first job expires, and the record that comes after all shows on `/records` only. A job whose records
+    wait for the validator does not expire, however long that takes. Known by the answers, ETag included.
+    """
+    customer = Customer(hasty.base, session, DEMO)
+    late = str(uuid1())
+    await asyncio.to_thread(_submit, hasty, late, 0)
+    ended = await customer.settled(late, within_s=60)
+    job = ended["summary"]["job"]
+    assert (job["state"], job["baggage"]["records"]) == (
+        "EXPIRED",
+        {"total": 2, "failed": 0, "success": 1, "unprocessed": 1},
+    )
+    assert [(event["level"], event["attributes"]["index"]) for event in ended["result"]] == [("ERROR", 1)]
+    tag = (await customer.events(late)).headers["etag"]
+
+    hasty.kill("validator")
+    waiting = (await customer.send_patiently([customer.order()])).json["jobId"]
+    until = monotonic() + 3 * DEADLINE_S
+    while monotonic() < until:
+        told = (await customer.events(waiting, headers={"Prefer": "wait=1"})).json["summary"]["job"]
+        assert (told["state"], told["terminal"]) == ("RECEIVED", False)
+    await asyncio.to_thread(hasty.must, "start", "validator")
+    assert (await customer.settled(waiting, within_s=60))["summary"]["job"]["state"] == "COMPLETED"
+
+    await asyncio.to_thread(_submit, hasty, late, 1)
+    until = monotonic() + 30
+    while "lateOutcome" not in (item := (await customer.records(late, outcome="unprocessed")).json["result"][0]):
+        assert monotonic() < until, item
+        await asyncio.sleep(0.05)
+    assert item["lateOutcome"] == "succeeded"
+    again = await customer.events(late)
+    assert (again.headers["etag"], again.json) == (tag, ended)
+
+
+def _submit(installation: Installation, job_id: str, index: int) -> None:
+    """One of a job's two orders, by the hand of another team."""
+    there = installation.endpoints
+    with SchemaRegistryClient({"url": there["registry_url"]}) as client:
+        text = client.get_latest_version(f"{SUBMITTED}-value").schema.schema_str
+        serializer = AvroSerializer(client, text, conf=SETTINGS["latest"])
+        made = [order for order in orders(job_id, 2) if order["job"]["index"] == index]
+        write(there["kafka_bootstrap_servers"], serializer, iter(made))

@@ -1,0 +1,122 @@
+"""An e-mail address or a card number, sent where a hash belongs, is nowhere in what the system keeps or says."""
+
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import pytest
+
+from tests.e2e.customer import Customer, Reply
+from tests.e2e.installation import Installation
+from tests.e2e.test_canaries import content, documents, records
+
+
+def a_card(chance: random.Random) -> str:
+    """Sixteen digits that pass Luhn's check."""
+    digits = [4, *(chance.randrange(10) for _ in range(14))]
+    doubled = (2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[0::2])
+    return "".join(map(str, digits)) + str(-(sum(doubled) + sum(digits[1::2])) % 10)
+
+
+@dataclass
+class Planted:
+    """What must be seen nowhere, and what was answered to whoever sent it."""
+
+    mail: str = field(default_factory=lambda: f"canary.{uuid4().hex}@example.com")
+    card: str = field(default_factory=lambda: a_card(random.SystemRandom()))
+    answers: list[bytes] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+
+    @property
+    def spaced(self) -> str:
+        return " ".join(self.card[at : at + 4] for at in range(0, 16, 4))
+
+    def seen_in(self, text: bytes) -> bool:
+        account = self.mail.partition("@")[0]
+        return any(bird.encode() in text for bird in (account, self.card, self.spaced, self.spaced.replace(" ", "-")))
+
+    def keep(self, reply: Reply) -> None:
+        self.answers.append(str(reply).encode() + reply.body)
+        if reply.status == 202:
+            self.jobs.append(reply.json["jobId"])
+
+
+def records_with(customer: Customer, bird: Any) -> list[dict[str, Any]]:
+    """Orders and others that carry the bird where a hash belongs, or where nothing belongs."""
+    ids = {"orderId": "o", "returnId": "r"}
+    line = {"productId": "4556", "quantity": 1, "unitPrice": 1}
+    return [
+        customer.order(emailHash=bird),
+        customer.order(ccHash=bird),
+        customer.order(emailHash=bird, ccHash=bird, lineItems=[], dateTime="never"),
+        customer.order(emailHash=[bird], ccHash={"raw": bird}),
+        customer.order(**ids, emailHash=bird),
+        customer.order(id=..., **ids, ccHash=bird),
+        customer.order(email=bird, nested={"deep": [bird]}, lineItems=[]),
+        customer.order(lineItems=[{**line, "quantity": 0, "ccHash": bird, "note": bird}]),
+        customer.order(**{str(bird): 1}, lineItems=[]),
+        customer.order(lineItems=[{**line, "unitPrice": -1, str(bird): bird}]),
+        customer.order(lineItems=[bird]),
+    ]
+
+
+@pytest.fixture(scope="module")
+async def planted(installation: Installation, session: aiohttp.ClientSession) -> Planted:
+    customer, made = Customer(installation.base, session), Planted()
+    for bird in (made.mail, made.card, made.spaced, made.spaced.replace(" ", "-"), int(made.card)):
+        bodies = records_with(customer, bird)
+        made.keep(await customer.send_patiently(bodies, headers={"Idempotency-Key": uuid4().hex}))
+        made.keep(
+            await customer.send_patiently(
+                [customer.order(id=..., orderId="o", returnId="r", ccHash=bird)], kind="returns"
+            )
+        )
+        for body in bodies[:4]:
+            made.keep(await customer.send_patiently(body, user="u1"))
+        made.keep(await customer.send_patiently(json.dumps(bodies).encode()[:-1]))
+        made.keep(await customer.send_patiently(json.dumps([bird]).encode()))
+        made.keep(await customer.send_patiently(bodies, mode=str(bird)))
+    for job in made.jobs:
+        await customer.settled(job)
+        made.keep(await customer.events(job, showAll="true"))
+        for outcome in ("succeeded", "failed"):
+            made.keep(await customer.records(job, outcome=outcome))
+    return made
+
+
+async def test_records_with_it_are_refused(planted: Planted) -> None:
+    told = b"".join(planted.answers)
+    assert len(planted.jobs) >= 25
+    assert told.count(b"PII_NOT_HASHED") > 20
+    assert b"[removed]" in told
+
+
+async def test_it_is_in_no_answer(planted: Planted) -> None:
+    assert [answer for answer in planted.answers if planted.seen_in(answer)] == []
+
+
+async def test_it_is_in_no_log_and_no_other_file(installation: Installation, planted: Planted) -> None:
+    files = [path for path in installation.directory.rglob("*") if path.is_file()]
+    assert [path for path in files if planted.seen_in(content(path))] == []
+
+
+async def test_it_is_in_no_topic(installation: Installation, planted: Planted) -> None:
+    topics = set()
+    async for topic, record in records(installation.endpoints["kafka_bootstrap_servers"]):
+        topics.add(topic)
+        assert not planted.seen_in(record), topic
+    assert {"orders.submitted.v1", "jobs.events.v1"} <= topics
+
+
+async def test_it_is_in_no_document(installation: Installation, planted: Planted) -> None:
+    for name, document in documents(installation.endpoints["mongodb_uri"]):
+        assert not planted.seen_in(str(document).encode()), name
+
+
+async def test_it_is_in_no_metric(installation: Installation, session: aiohttp.ClientSession, planted: Planted) -> None:
+    for name, addresses in installation.endpoints["services"].items():
+        async with session.get(f"{addresses['operations']}/metrics") as answer:
+            assert not planted.seen_in(await answer.read()), name

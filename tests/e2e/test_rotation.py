@@ -1,0 +1,143 @@
+"""Auth changes its keys, restarts and goes away under steady traffic; whoever holds a good token notices nothing."""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from time import monotonic
+
+import aiohttp
+import jwt
+import pytest
+
+from tests.e2e.customer import BASES, Customer, Tenant
+from tests.e2e.installation import Installation
+from tests.e2e.steady import Steady
+
+# `make test` shares its machine and has little time. Who wants to be sure: IMPORTS_PER_SECOND=200 AUTH_AWAY_S=60.
+RATE = int(os.environ.get("IMPORTS_PER_SECOND", "50"))
+AWAY_S = float(os.environ.get("AUTH_AWAY_S", "2"))
+REVOKED_WITHIN_S = 5.0
+BUSY = Tenant(client_id="busy", secret="busy-secret-of-this-test", api_key="busy-key")
+LEAVING = Tenant(client_id="leaving", secret="leaving-secret-of-this-test", api_key="busy-key")
+LOST = Tenant(client_id="lost", secret="lost-secret-of-this-test", api_key="busy-key")
+
+
+@pytest.fixture(scope="module")
+def _tenants(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A site that may send a lot, and its clients, as an operator loads them."""
+    site = {"site": 700, "name": "Busy", "appId": 1, "rootSource": "r", "datacenter": "qa", "recordsPerSecond": 10_000}
+    document = {
+        "sites": [{**site, "apiKeys": [{"apiKey": "busy-key"}]}],
+        "clients": [
+            {"clientId": each.client_id, "secret": each.secret, "site": 700, "apiKeys": ["busy-key"]}
+            for each in (BUSY, LEAVING, LOST)
+        ],
+    }
+    file = tmp_path_factory.mktemp("tenants") / "tenants.json"
+    file.write_text(json.dumps(document))
+    installation.operator("init", "--tenants", str(file))
+
+
+@pytest.mark.timeout(120 + AWAY_S)
+@pytest.mark.usefixtures("_tenants")
+async def test_rotation_restart_and_absence_of_auth_refuse_nobody_but_the_revoked(
+    installation: Installation, session: aiohttp.ClientSession, record_property: Callable[[str, object], None]
+) -> None:
+    """F5. Breaks: the signing key is rotated twice, auth restarts, then is away, while imports come in steadily.
+
+    Must hold: every import with a valid token is accepted, with tokens of all three keys; a token that is revoked
+    before or during auth's absence is refused by every API within five seconds. Known by all the answers.
+    """
+    busy, leaving, lost = (Customer(installation.base, session, tenant) for tenant in (BUSY, LEAVING, LOST))
+    await eventually(lambda: is_admitted(busy), within_s=10)
+    assert all([await is_admitted(leaving), await is_admitted(lost)])
+    began = monotonic()
+    load = Steady(busy, rate=RATE)
+    load.tokens.append(await busy.token("import"))
+    async with load:
+        for _ in range(2):
+            await asyncio.to_thread(installation.operator, "keys", "rotate")
+            load.tokens.append(await token_of_a_new_key(busy, load.tokens))
+        await asyncio.to_thread(installation.must, "restart", "auth")
+        record_property("revoked_by_its_client_s", await revoked_by_its_client(leaving))
+        await asyncio.to_thread(installation.must, "stop", "auth")
+        gone_at = monotonic()
+        record_property("revoked_by_an_operator_s", await revoked_by_an_operator(lost, installation))
+        await asyncio.sleep(max(gone_at + AWAY_S - monotonic(), 0))
+        await asyncio.to_thread(installation.must, "start", "auth")
+        record_property("auth_away_s", monotonic() - gone_at)
+        busy.tokens.clear()
+        assert await is_admitted(busy)
+    record_property("answers", dict(load.answers))
+    record_property("slowest_s", load.slowest_s)
+    record_property("stalled_s", load.stalled_s)
+    assert len({kid(token) for token in load.tokens}) == 3
+    assert load.answers.keys() == {"202"}, load.answers
+    assert load.answers["202"] >= 0.9 * RATE * (monotonic() - began)
+
+
+async def token_of_a_new_key(customer: Customer, before: list[str]) -> str:
+    """A token of the key that was just added, once that one signs."""
+    known = {kid(token) for token in before}
+
+    async def signs() -> bool:
+        customer.tokens.clear()
+        return kid(await customer.token("import")) not in known
+
+    await eventually(signs, within_s=15)
+    return await customer.token("import")
+
+
+def kid(token: str) -> str:
+    return str(jwt.get_unverified_header(token)["kid"])
+
+
+async def revoked_by_its_client(customer: Customer) -> float:
+    """The client ends its own tokens (RFC 7009); how long they were still taken."""
+    for api, token in customer.tokens.items():
+        form = {"token": token, "client_id": customer.tenant.client_id, "client_secret": customer.tenant.secret}
+        assert (await customer.call("POST", f"{BASES[api]}/oauth2/revoke", data=form)).status == 200
+    return await refused_everywhere(customer)
+
+
+async def revoked_by_an_operator(customer: Customer, installation: Installation) -> float:
+    """The operator ends all tokens of a client, which needs no auth; how long they were still taken."""
+    await asyncio.to_thread(installation.operator, "clients", "revoke-tokens", customer.tenant.client_id)
+    return await refused_everywhere(customer)
+
+
+async def refused_everywhere(customer: Customer) -> float:
+    began = monotonic()
+
+    async def is_refused() -> bool:
+        return set(await statuses(customer)) == {401}
+
+    await eventually(is_refused, within_s=REVOKED_WITHIN_S)
+    return monotonic() - began
+
+
+async def is_admitted(customer: Customer) -> bool:
+    return set(await statuses(customer)) == {200}
+
+
+async def statuses(customer: Customer) -> list[int]:
+    """What each API says to the customer's token for it."""
+    key = customer.tenant.api_key
+    asked = {
+        "import": f"{BASES['import']}/{key}/limits",
+        "status": f"{BASES['status']}/{key}/jobs",
+        "fulfilment": f"{BASES['fulfilment']}/orders",
+    }
+    answered = []
+    for api, path in asked.items():
+        headers = {"Authorization": f"Bearer {await customer.token(api)}"}
+        answered.append((await customer.call("GET", path, headers=headers)).status)
+    return answered
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], *, within_s: float) -> None:
+    until = monotonic() + within_s
+    while not await holds():
+        assert monotonic() < until, f"not within {within_s} s"
+        await asyncio.sleep(0.05)
