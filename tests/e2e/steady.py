@@ -62,6 +62,6 @@ class Steady:
             async with self._customer.session.post(self._url, data=body, headers=headers) as answer:
                 await answer.read()
                 self.answers[str(answer.status)] += 1
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             self.answers[type(error).__name__] += 1
         self.slowest_s = max(self.slowest_s, monotonic() - began)
