@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := services sandbox tests bench
 
-.PHONY: help setup run demo test e2e fuzz lint types fmt check docs docs-check schemas bench dashboards verify-docker verify-k8s lock clean
+.PHONY: help setup run demo test faults e2e fuzz lint types fmt check docs docs-check schemas bench dashboards verify-docker verify-k8s lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,8 +37,11 @@ run: .venv/run ## start the sandbox, show the documents' examples, stay until Ct
 demo: .venv/run ## send the documents' examples to the running sandbox
 	@$(BIN)/python -m sandbox demo
 
-test: .venv/dev ## every test, on servers of its own
+test: .venv/dev ## the tests, on servers of their own
 	@$(BIN)/python -m pytest
+
+faults: .venv/dev ## the long tests: poison, rotation under load, expiry, other clients, live alerts
+	@$(BIN)/python -m pytest -m long
 
 e2e: .venv/dev ## the tests that drive a whole sandbox from outside
 	@$(BIN)/python -m pytest tests/e2e

@@ -98,7 +98,7 @@ def answer(prometheus: Prometheus, query: Query) -> str:
     except Refused as error:
         Console(stderr=True).print(f"{query.panel}: {error}")
         return ""
-    values = [float(one["value"][1]) for one in series]
+    values = [float(one["value"][1]) for one in series if one["value"][1] != "NaN"]
     shown = ", ".join(f"{value:.4g}" for value in values[:3])
     return f"{shown}{', …' if len(values) > 3 else ''} ({len(values)} series)" if values else ""
 

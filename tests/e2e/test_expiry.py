@@ -14,6 +14,8 @@ from tests.e2e.customer import DEMO, Customer
 from tests.e2e.installation import Installation
 from tests.e2e.outside_producer import SETTINGS, SUBMITTED, orders, write
 
+pytestmark = pytest.mark.long
+
 DEADLINE_S = 3
 
 

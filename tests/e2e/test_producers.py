@@ -17,6 +17,8 @@ from sandbox.java import find_java
 from tests.e2e.customer import Customer
 from tests.e2e.installation import REPOSITORY, Installation
 
+pytestmark = pytest.mark.long
+
 PROGRAM = Path(__file__).with_name("outside_producer.py")
 EXAMPLES = REPOSITORY / "docs" / "examples"
 ORDERS = 10_000

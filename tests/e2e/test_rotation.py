@@ -14,6 +14,8 @@ from tests.e2e.customer import BASES, Customer, Tenant
 from tests.e2e.installation import Installation
 from tests.e2e.steady import Steady
 
+pytestmark = pytest.mark.long
+
 # `make test` shares its machine and has little time. Who wants to be sure: IMPORTS_PER_SECOND=200 AUTH_AWAY_S=60.
 RATE = int(os.environ.get("IMPORTS_PER_SECOND", "50"))
 AWAY_S = float(os.environ.get("AUTH_AWAY_S", "2"))

@@ -17,6 +17,8 @@ from tests.events.conftest import StartValidator
 from tests.events.installation import SCHEMAS, Installation, Place, Sent
 from tests.validator.records import a_return, an_order, as_bytes, naming
 
+pytestmark = pytest.mark.long
+
 ORDERS_IN, RETURNS_IN = "orders.submitted.v1", "returns.submitted.v1"
 VALIDATED = "orders.validated.v1"
 LETTERS, RETURN_LETTERS = f"{ORDERS_IN}.dlq", f"{RETURNS_IN}.dlq"

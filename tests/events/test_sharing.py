@@ -15,6 +15,8 @@ from tests.events.conftest import StartValidator
 from tests.events.installation import SCHEMAS, Installation, Sent
 from tests.validator.records import an_order, as_bytes, replace
 
+pytestmark = pytest.mark.long
+
 ORDERS_IN, JOBS = "orders.submitted.v1", "jobs.events.v1"
 PARTITIONS = 4
 _EVENTS = job_event_codec(SCHEMAS["job_event"].definition)

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import aiohttp
@@ -13,6 +15,8 @@ from sandbox.dashboards import targets
 from sandbox.missing import Missing
 from sandbox.prometheus import Prometheus
 from tests.e2e.installation import Installation
+
+PAUSE_S = 3.0
 
 
 @pytest.fixture(scope="session")
@@ -33,21 +37,32 @@ def endpoints(watched: Installation) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def prometheus(endpoints: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that has seen two rounds of everything: a rate needs two looks at a counter."""
+    """A Prometheus that has seen two rounds of everything, and goes on seeing some: a rate looks back one minute."""
     try:
         made = Prometheus(tmp_path_factory.mktemp("prometheus"), targets=targets(endpoints))
     except Missing as missing:
         pytest.skip(str(missing))
     made.start()
-    try:
-        asyncio.run(_rounds(endpoints, 2))
-        yield made
-    finally:
-        made.kill()
+    enough = Event()
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            asyncio.run(_rounds(endpoints, range(2)))
+            going_on = beside.submit(lambda: asyncio.run(_rounds(endpoints, _until(enough))))
+            yield made
+            enough.set()
+            going_on.result()
+        finally:
+            enough.set()
+            made.kill()
 
 
-async def _rounds(endpoints: dict[str, Any], count: int) -> None:
+def _until(enough: Event) -> Iterator[None]:
+    while not enough.wait(PAUSE_S):
+        yield
+
+
+async def _rounds(endpoints: dict[str, Any], rounds: Iterable[object]) -> None:
     async with aiohttp.ClientSession() as session:
         visitor = Visitor(endpoints["front_door"], session)
-        for _ in range(count):
+        for _ in rounds:
             await visitor.all_of_it(endpoints["kafka_bootstrap_servers"])
