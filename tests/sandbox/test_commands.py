@@ -14,6 +14,8 @@ from sandbox.probes import http_status
 from sandbox.waiting import until
 from tests.sandbox.machine import Machine, a_machine
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
