@@ -5,9 +5,11 @@ from typing import Any
 
 from services.sales import fields
 from services.sales.records import MODES
+from services.values.decimals import HugeNumber
 from services.values.identifiers import read_identifier, read_text
 from services.values.wrong import Kind, Wrong
 
+_REGION = Wrong(Kind.VALUE, "must be a signed 64-bit integer")
 _SEGMENTS = Wrong(Kind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
 
 
@@ -58,10 +60,12 @@ def mode(value: object) -> str | Wrong:
 
 def region_id(value: object) -> int | Wrong:
     """A signed 64-bit integer, as a number without fraction or exponent."""
+    if isinstance(value, HugeNumber) and value.is_integer:
+        return _REGION
     if not isinstance(value, int) or isinstance(value, bool):
         return Wrong(Kind.TYPE, "must be an integer")
     if not fields.SMALLEST_REGION <= value <= fields.LARGEST_REGION:
-        return Wrong(Kind.VALUE, "must be a signed 64-bit integer")
+        return _REGION
     return value
 
 
@@ -72,7 +76,7 @@ def segments(value: object) -> list[str] | Wrong:
     if isinstance(value, str):
         texts = [part.strip() for part in value.split(",") if part.strip()]
     elif isinstance(value, list):
-        if not all(isinstance(item, str | int | Decimal) and not isinstance(item, bool) for item in value):
+        if not all(isinstance(item, str | int | Decimal | HugeNumber) and not isinstance(item, bool) for item in value):
             return _SEGMENTS
         texts = [_segment(item) for item in value]
     else:
@@ -97,8 +101,8 @@ def lines(value: object) -> list[Any] | Wrong:
     return fields.lines_wrong(value) or value
 
 
-def _segment(item: str | int | Decimal) -> str:
+def _segment(item: str | int | Decimal | HugeNumber) -> str:
     if isinstance(item, int):
         text = read_identifier(item, longest=fields.LONGEST_SEGMENT)
         return "9" * (fields.LONGEST_SEGMENT + 1) if isinstance(text, Wrong) else text
-    return str(item)
+    return item.literal if isinstance(item, HugeNumber) else str(item)

@@ -34,6 +34,11 @@ class HugeNumber:
     def __init__(self, literal: str) -> None:
         self.literal = literal
 
+    @property
+    def is_integer(self) -> bool:
+        """Whether it has neither fraction nor exponent."""
+        return self.literal.removeprefix("-").isdecimal()
+
 
 def read_number(literal: str) -> Decimal | HugeNumber:
     """The exact value of a JSON number that has a fraction or an exponent."""

@@ -2,6 +2,7 @@
 
 import re
 
+from services.values.decimals import HugeNumber
 from services.values.wrong import Kind, Wrong
 
 LONGEST_ID = 128
@@ -34,6 +35,8 @@ def read_identifier(value: object, *, longest: int = LONGEST_ID) -> str | Wrong:
     if isinstance(value, int) and not isinstance(value, bool):
         # Python refuses to print integers of thousands of digits.
         value = str(value) if value.bit_length() < _LONGEST_INTEGER_BITS else "9" * (longest + 1)
+    if isinstance(value, HugeNumber) and value.is_integer:
+        value = value.literal
     if not isinstance(value, str):
         return Wrong(Kind.TYPE, "must be a string or an integer")
     return text_wrong(value, longest=longest, shortest=1) or value

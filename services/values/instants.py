@@ -41,7 +41,10 @@ class Instant(NamedTuple):
 
 
 def read_instant(value: object, *, zone: tzinfo) -> Instant | Wrong:
-    """A date and time in ISO 8601. Without offset it is read in `zone`; digits beyond microseconds are cut off."""
+    """A date and time in ISO 8601. Without offset it is read in `zone`; digits beyond microseconds are cut off.
+
+    What is the year 10000 in UTC becomes the last instant of 9999.
+    """
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not _SHAPE.fullmatch(value):
         return _ILL_FORMED
     try:
@@ -54,9 +57,9 @@ def read_instant(value: object, *, zone: tzinfo) -> Instant | Wrong:
     except (ValueError, OverflowError):
         return _ILL_FORMED
     us = (local.replace(tzinfo=UTC) - _EPOCH - offset) // _ONE
-    if not EARLIEST_US <= us <= LATEST_US:
+    if us < EARLIEST_US:
         return _ILL_FORMED
-    return Instant(us, offset // _MINUTE, is_assumed)
+    return Instant(min(us, LATEST_US), offset // _MINUTE, is_assumed)
 
 
 def read_usual_instant(text: str) -> tuple[int, int] | None:
