@@ -40,15 +40,7 @@ def read_order(values: dict[str, Any], intake: Intake, *, index: int, size: int)
     read = read_sale(form, intake)
     coupon_code = form.optional("couponCode", readers.coupon_code)
     coupon_value = form.optional("couponValue", read_amount)
-    lines = [
-        OrderLine(
-            line.required("productId", read_identifier) or "",
-            line.optional("skuId", read_identifier),
-            line.required("quantity", readers.quantity) or 0,
-            line.required("unitPrice", read_amount) or _ZERO,
-        )
-        for line in form.required_objects("lineItems", readers.lines)
-    ]
+    lines = [OrderLine(*_line(line)) for line in form.required_objects("lineItems", readers.lines)]
     notes = _notes(values, read, index=index, shape=ORDER)
     if form.faults:
         received = received_text(values, known=ORDER.fields, known_in_lines=ORDER.line_fields, size=size)
@@ -67,13 +59,7 @@ def read_return(values: dict[str, Any], intake: Intake, *, index: int, size: int
     read = read_sale(form, intake)
     value = form.optional("returnValue", read_amount)
     lines = [
-        ReturnLine(
-            line.required("productId", read_identifier) or "",
-            line.optional("skuId", read_identifier),
-            line.required("quantity", readers.quantity) or 0,
-            line.required("unitPrice", read_amount) or _ZERO,
-            line.optional("creditType", readers.credit_type),
-        )
+        ReturnLine(*_line(line), line.optional("creditType", readers.credit_type))
         for line in form.required_objects("lineItems", readers.lines)
     ]
     notes = _notes(values, read, index=index, shape=RETURN)
@@ -88,15 +74,17 @@ def read_return(values: dict[str, Any], intake: Intake, *, index: int, size: int
 
 def read_ambiguous(values: dict[str, Any], intake: Intake, *, index: int, size: int) -> Reading:
     """The refusal of a record that cannot be told to be an order or a return, or is not what its neighbours are."""
-    form = Form(values, faults=[])
-    read = read_sale(form, intake)
+    reason = "has both id and returnId" if has(values, "id") else "is a return among orders"
+    form = Form(values, faults=[fault(Code.AMBIGUOUS_RECORD, "", f"The record {reason}")])
     order_id = form.optional("id", read_identifier) or form.optional("orderId", read_identifier)
     return_id = form.optional("returnId", read_identifier)
-    reason = "has both id and returnId" if has(values, "id") else "is a return among orders"
-    faults = [fault(Code.AMBIGUOUS_RECORD, "", f"The record {reason}")]
+    read = read_sale(form, intake)
+    for line in form.required_objects("lineItems", readers.lines):
+        _line(line)
     received = received_text(
         values, known=ORDER.fields | RETURN.fields, known_in_lines=ORDER.line_fields | RETURN.line_fields, size=size
     )
+    faults = first_faults(form.faults)
     refusal = Refusal(index, order_id, return_id, read.user_id, read.sale.mode, faults, received)
     return Reading(None, refusal, read.stated_mode, [])
 
@@ -105,6 +93,16 @@ def refuse(record: Record, reason: Fault, values: dict[str, Any], *, shape: Shap
     """The refusal of a record that is faultless by itself; `values` is what it was read from."""
     received = received_text(values, known=shape.fields, known_in_lines=shape.line_fields, size=size)
     return Refusal(index, order_id_of(record), return_id_of(record), record.user_id, record.mode, [reason], received)
+
+
+def _line(line: Form) -> tuple[str, str | None, int, Decimal]:
+    """What the lines of orders and of returns have in common, in the order of the schemas."""
+    return (
+        line.required("productId", read_identifier) or "",
+        line.optional("skuId", read_identifier),
+        line.required("quantity", readers.quantity) or 0,
+        line.required("unitPrice", read_amount) or _ZERO,
+    )
 
 
 def _notes(values: dict[str, Any], read: SaleRead, *, index: int, shape: Shape) -> list[Note]:
