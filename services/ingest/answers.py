@@ -6,14 +6,14 @@ from urllib.parse import quote
 from aiohttp import web
 
 from services.chassis import web as http
-from services.chassis.errors import Forbidden, Problem
+from services.chassis.errors import BodyFault, Forbidden, Problem
 from services.chassis.idempotency import REPLAYED, Reply
 from services.chassis.ratelimit import Decision
 from services.ingest import metrics
 from services.ingest.domain.accepted import Accepted
 from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE
 from services.ingest.flow import Unacknowledged
-from services.sales.batch import MOST_RECORDS, Note, NoteCode
+from services.sales.batch import MOST_RECORDS, BodyRefused, Note, NoteCode
 
 BASE = "/omnichannel/api/v1"
 
@@ -83,6 +83,12 @@ def throttled(refusal: Decision) -> Problem:
 def lacks(scope: str) -> Problem:
     """403: the token may not write records of this kind."""
     return Forbidden(f"the token lacks the scope {scope}")
+
+
+def unusable(refused: BodyRefused) -> Problem:
+    """400 or 413: the body as a whole cannot be imported."""
+    where = BodyFault(refused.pointer, refused.code, refused.detail)
+    return Problem(refused.status, refused.code, refused.detail, errors=[where])
 
 
 def unconfirmed(unknown: Unacknowledged) -> Problem:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from services.chassis import web as http
-from services.chassis.errors import Forbidden, Problem
+from services.chassis.errors import Away, Forbidden, Problem
 from services.chassis.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.chassis.ratelimit import Decision
 from services.chassis.sites import Site, Sites
@@ -26,6 +26,7 @@ from services.ingest.answers import (
     replay,
     throttled,
     unconfirmed,
+    unusable,
 )
 from services.ingest.body import expect_later, read_body
 from services.ingest.domain.accepted import Submission
@@ -106,11 +107,10 @@ class ImportApi:
             caller = await self._caller(request)
             try:
                 return await self._import(request, kind, user_id, caller)
+            except Away as away:
+                raise await self._with_quota(http.away_problem(away), caller.site) from away
             except Problem as problem:
-                # A throttled request has them already.
-                if "RateLimit" not in problem.headers:
-                    problem.headers.update(quota_headers(await self._spend(caller.site, cost=0)))
-                raise
+                raise await self._with_quota(problem, caller.site) from None
 
         return handler
 
@@ -124,7 +124,7 @@ class ImportApi:
         try:
             outcome = await accept(submission, self._world)
         except BodyRefused as refused:
-            raise await self._at_a_price(caller, Problem(refused.status, refused.code, refused.detail)) from None
+            raise await self._at_a_price(caller, unusable(refused)) from None
         except Unacknowledged as unknown:
             raise unconfirmed(unknown) from unknown
         return await self._answer(outcome, caller, user_id)
@@ -152,7 +152,9 @@ class ImportApi:
         api_key = request.match_info["apiKey"]
         site = self._sites.by_api_key(api_key)
         if api_key not in token.api_keys or site is None or site.site != token.site:
-            raise Forbidden("the token is not for this apiKey")
+            refusal = Forbidden("the token is not for this apiKey")
+            own = self._sites.get(token.site)
+            raise refusal if own is None else await self._with_quota(refusal, own)
         return Caller(token, site, api_key)
 
     async def _admit(self, site: Site) -> None:
@@ -162,6 +164,12 @@ class ImportApi:
 
     async def _spend(self, site: Site, *, cost: int) -> Decision:
         return await charge(site.site, site.records_per_second, self._world.gate, cost=cost)
+
+    async def _with_quota(self, problem: Problem, site: Site) -> Problem:
+        """The refusal, with what the site may still send; a throttled request has been told already."""
+        if "RateLimit" not in problem.headers:
+            problem.headers.update(quota_headers(await self._spend(site, cost=0)))
+        return problem
 
     async def _at_a_price(self, caller: Caller, problem: Problem) -> Problem:
         """The refusal of a body that had to be read: it costs one record."""

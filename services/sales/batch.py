@@ -76,10 +76,11 @@ class Batch(Struct, frozen=True):
 
 
 class BodyRefused(Exception):  # noqa: N818 - a refusal, not a mistake of ours
-    """The body as a whole cannot be imported. `detail` quotes nothing of it."""
+    """The body as a whole cannot be imported. `detail` quotes nothing of it; `pointer` is where it is at fault."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, *, pointer: str = "") -> None:
         super().__init__(code)
         self.status = status
         self.code = code
         self.detail = detail
+        self.pointer = pointer

@@ -6,6 +6,7 @@ from services.sales.batch import MOST_RECORDS, BodyRefused
 from services.values.strict_json import Malformed, check_utf8, elements, first_value, parse
 
 _SPACE = b" \t\r\n"
+_TYPE = "The body must be an object or an array of objects"
 
 
 def record_texts(body: bytes, *, strict: bool, most: int) -> tuple[list[bytes], bool]:
@@ -18,8 +19,7 @@ def record_texts(body: bytes, *, strict: bool, most: int) -> tuple[list[bytes], 
         value, is_tail_ignored = first_value(body, strict=strict)
     except Malformed as bad:
         raise malformed(bad) from None
-    value = value.strip(_SPACE)
-    texts = _texts(value, most=most)
+    texts = _texts(value.strip(_SPACE), most=most)
     if texts is None:
         raise _refused(parse_at(value, base=0), most=most)
     return texts, is_tail_ignored
@@ -33,18 +33,6 @@ def parse_at(text: bytes, *, base: int) -> Any:
         raise malformed(bad, base=base) from None
 
 
-def count_refused(count: int, *, most: int) -> BodyRefused | None:
-    """Why a body with so many records is refused, or None."""
-    if count == 0:
-        return BodyRefused(400, "EMPTY_BATCH", "The body holds no record")
-    if count > most:
-        allowed = "one record" if most == 1 else f"at most {most} records"
-        return BodyRefused(
-            413, "TOO_MANY_RECORDS", f"The body holds {count} records; {allowed} can be sent in a request"
-        )
-    return None
-
-
 def malformed(bad: Malformed, *, base: int = 0) -> BodyRefused:
     """The refusal of what is not JSON; `base` is where the text that was looked at begins in the body."""
     return BodyRefused(400, "MALFORMED_JSON", f"The body is not JSON: {bad.reason} at byte {base + bad.offset}")
@@ -52,11 +40,16 @@ def malformed(bad: Malformed, *, base: int = 0) -> BodyRefused:
 
 def _refused(value: object, *, most: int) -> BodyRefused:
     """Why a body that is JSON cannot be a batch."""
-    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
-        refused = count_refused(len(value), most=most)
-        if refused is not None:
-            return refused
-    return BodyRefused(400, "INVALID_TYPE", "The body must be an object or an array of objects")
+    if not isinstance(value, list):
+        return BodyRefused(400, "INVALID_TYPE", _TYPE)
+    for position, item in enumerate(value):
+        if not isinstance(item, dict):
+            return BodyRefused(400, "INVALID_TYPE", _TYPE, pointer=f"/{position}")
+    if not value:
+        return BodyRefused(400, "EMPTY_BATCH", "The body holds no record")
+    allowed = "one record" if most == 1 else f"at most {most} records"
+    detail = f"The body holds {len(value)} records; {allowed} can be sent in a request"
+    return BodyRefused(413, "TOO_MANY_RECORDS", detail)
 
 
 def most_records(*, is_single: bool) -> int:

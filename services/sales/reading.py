@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from services.sales.batch import Batch, BodyRefused, Note, NoteCode, Refusal, RequestPath, SiteRules
-from services.sales.body import count_refused, malformed, most_records, parse_at, record_texts
+from services.sales.body import malformed, most_records, parse_at, record_texts
 from services.sales.careful import Reading, read_ambiguous, read_order, read_return, refuse
 from services.sales.duplicates import conflicting
 from services.sales.faults import Fault
@@ -52,10 +52,8 @@ def _read_usual(body: bytes, kind: str, intake: Intake, *, most: int) -> Batch |
     except Malformed as bad:
         raise malformed(bad) from None
     typed = typed_body(body, kind=kind)
-    if typed is None:
+    if typed is None or not 0 < len(typed) <= most:
         return None
-    if refused := count_refused(len(typed), most=most):
-        raise refused
     good = [(index, record) for index, one in enumerate(typed) if (record := quick(one, intake)) is not None]
     if len(good) < len(typed) or conflicting(good):
         return None

@@ -170,6 +170,7 @@ async def test_no_other_mode_is(desk: Desk, query: str) -> None:
         "APPLICATION/JSON; charset=utf-8",
         "text/json",
         "application/vnd.shop+json",
+        "model/gltf+json",
         "text/plain",
         "application/octet-stream",
         "application/x-www-form-urlencoded",
@@ -323,7 +324,18 @@ async def test_the_store_of_keys_away_is_503_only_for_who_uses_keys(desk: Desk) 
     desk.replies.away = True
     answer = await desk.send([order()], headers={"Idempotency-Key": "k1"})
     assert (answer.status, answer.code) == (503, "UNAVAILABLE")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.headers["ratelimit"] == '"records";r=100;t=0'
     assert (await desk.send([order()])).status == 202
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "pointer"),
+    [(b"[{", "MALFORMED_JSON", ""), (b"[{}, {}, 5]", "INVALID_TYPE", "/2"), (b"[]", "EMPTY_BATCH", "")],
+)
+async def test_a_body_at_fault_is_told_where(desk: Desk, body: bytes, code: str, pointer: str) -> None:
+    problem = (await desk.send(body)).json
+    assert problem["errors"] == [{"pointer": pointer, "code": code, "detail": problem["detail"]}]
 
 
 async def test_a_defect_is_told_without_a_word_of_it(desk: Desk) -> None:

@@ -92,6 +92,13 @@ TABLE: list[tuple[str, dict[str, Any], int, str]] = [
     # 9. records
     ("a number", {"data": b"7"}, 400, "INVALID_TYPE"),
     ("an array of what is no object", {"data": b"[{}, 7]"}, 400, "INVALID_TYPE"),
+    ("101 and one that is no object", {"data": b"[" + b"{}, " * 101 + b"7]"}, 400, "INVALID_TYPE"),
+    (
+        "101 and one too deep",
+        {"data": b"[" + b"{}, " * 101 + b'{"x":' + b"[" * 70 + b"]" * 70 + b"}]"},
+        400,
+        "MALFORMED_JSON",
+    ),
     ("none", {"data": b"[]"}, 400, "EMPTY_BATCH"),
     ("101", {"data": json.dumps([order()] * 101).encode()}, 413, "TOO_MANY_RECORDS"),
     (
@@ -127,10 +134,7 @@ async def test_what_is_refused_for_its_body_costs_one_record(
 
 @pytest.mark.parametrize(
     ("how", "is_told"),
-    [
-        (line[1], line[2] not in (401, 404, 405) and "67890" not in str(line[1]) and "nobody" not in str(line[1]))
-        for line in TABLE
-    ],
+    [(line[1], line[2] not in (401, 404, 405)) for line in TABLE],
     ids=[line[0] for line in TABLE],
 )
 async def test_who_is_known_is_told_what_is_left(desk: Desk, how: dict[str, Any], is_told: bool) -> None:  # noqa: FBT001 - a column of the table

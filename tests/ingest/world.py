@@ -168,10 +168,11 @@ class Register:
 
     def by_api_key(self, api_key: str) -> Site | None:
         numbers = {"12345": 608, "a/b": 608, "67890": 609}
-        if api_key not in numbers:
-            return None
+        return self.get(numbers[api_key]) if api_key in numbers else None
+
+    def get(self, site: int) -> Site | None:
         return Site(
-            site=numbers[api_key],
+            site=site,
             name="Demo",
             app_id=1078,
             root_source="omnichannel-api/qa",

@@ -21,6 +21,7 @@ def a_body(case: dict[str, Any]) -> bytes:
         text = json.dumps(orders) if case["copies"] else json.dumps(ORDER)
     else:
         text = case["body"].replace("@{100}", ",{}" * 100) * case.get("times", 1)
+        text = text.replace("@{deep}", "[" * 70 + "]" * 70).replace("@{orders}", ",".join([json.dumps(ORDER)] * 100))
     return f"{case.get('before', '')}{text}{case.get('after', '')}".encode()
 
 
@@ -37,6 +38,7 @@ def test_a_body_is_taken_or_refused_as_a_whole(case: dict[str, Any]) -> None:
     with pytest.raises(BodyRefused) as refusal:
         read(body, **given)
     assert f"{refusal.value.status} {refusal.value.code}" == case["refused"]
+    assert refusal.value.pointer == case.get("pointer", "")
     if "at" in case:
         assert refusal.value.detail.endswith(f"at byte {case['at']}")
 
