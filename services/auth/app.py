@@ -7,7 +7,6 @@ from functools import partial
 
 from services.auth import admin, api, office, wire
 from services.auth.admin import Administration
-from services.auth.audit import AuditLog
 from services.auth.domain.caller import networks
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import Site
@@ -20,9 +19,9 @@ from services.auth.publisher import KafkaPublisher
 from services.auth.settings import AuthSettings
 from services.auth.signer import JwtSigner
 from services.auth.store import MongoClients, MongoKeys, MongoRevocations, MongoSites, create_indexes
-from services.auth.upkeep import Upkeep
 from services.auth.vault import KeyVault
 from services.chassis import web
+from services.chassis.audit import AuditLog
 from services.chassis.confluent import schemas_of
 from services.chassis.errors import Away
 from services.chassis.health import Health
@@ -34,6 +33,7 @@ from services.chassis.registry import Schemas
 from services.chassis.revocations import Revocations
 from services.chassis.sites import Sites
 from services.chassis.table import Table
+from services.chassis.upkeep import Upkeep
 from services.subjects import SUBJECTS_OF
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from services import topics
 from services.chassis import outbox
+from services.chassis.audit import AuditLog
 from services.chassis.confluent import schemas_of
 from services.chassis.consumer import Consumer
 from services.chassis.deadletter import DeadLetters
@@ -19,16 +20,17 @@ from services.chassis.idempotency import Idempotency
 from services.chassis.lifecycle import Service
 from services.chassis.mongo import Mongo
 from services.chassis.paging import SignedPlaces
+from services.chassis.preparation import Preparation
 from services.chassis.producer import Producer
 from services.chassis.ratelimit import RateLimit
 from services.chassis.revocations import Revocations
 from services.chassis.sites import Sites
 from services.chassis.table import Table
 from services.chassis.tokens import Verifier
+from services.chassis.upkeep import Upkeep
 from services.chassis.web import Listener, application, operations
 from services.fulfilment import billing, flow, fulfilling, loading, reading
 from services.fulfilment.api import OrdersApi
-from services.fulfilment.audit import AuditLog
 from services.fulfilment.body import LARGEST
 from services.fulfilment.customers import SiteCustomers
 from services.fulfilment.desk import Desk
@@ -38,7 +40,6 @@ from services.fulfilment.invoices_api import InvoicesApi
 from services.fulfilment.mailer import Mailer, read_smtp_url
 from services.fulfilment.paper import InvoicePaper
 from services.fulfilment.ports import Supplier
-from services.fulfilment.preparation import Preparation
 from services.fulfilment.products import MongoProducts
 from services.fulfilment.runner import Runner
 from services.fulfilment.settings import Settings
@@ -47,7 +48,6 @@ from services.fulfilment.stock_api import StockApi
 from services.fulfilment.store import TRANSACTIONS, MongoPurchaseOrders, MongoTransactions
 from services.fulfilment.suppliers import LocalStock, SimulatedSupplier
 from services.fulfilment.sweeper import Sweeper
-from services.fulfilment.upkeep import Upkeep
 from services.fulfilment.vault import CodeVault
 from services.fulfilment.wire import KAFKA, MAIL, Events
 from services.fulfilment.worker import Worker

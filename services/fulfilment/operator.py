@@ -13,6 +13,7 @@ import msgspec
 import pycountry
 import typer
 
+from services.chassis.audit import AuditLog
 from services.chassis.errors import Away
 from services.chassis.mongo import Mongo
 from services.chassis.registry import Schemas
@@ -20,7 +21,6 @@ from services.chassis.settings import KafkaSettings, MongoSettings, ServiceSetti
 from services.chassis.sites import Sites
 from services.chassis.table import Table
 from services.fulfilment import answers, billing, loading
-from services.fulfilment.audit import AuditLog
 from services.fulfilment.customers import SiteCustomers
 from services.fulfilment.domain.loading import MOST_CODES, read_codes, read_product
 from services.fulfilment.domain.ordering import Refused

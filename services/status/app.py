@@ -1,31 +1,31 @@
 """Status, put together."""
 
-import asyncio
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 from services import topics
 from services.chassis.brake import Brake
 from services.chassis.confluent import schemas_of
 from services.chassis.consumer import Consumer
 from services.chassis.deadletter import DeadLetters
-from services.chassis.errors import Away
 from services.chassis.health import Health
 from services.chassis.lifecycle import Service
-from services.chassis.logs import logger
 from services.chassis.mongo import Mongo
+from services.chassis.preparation import Preparation
 from services.chassis.producer import Producer
 from services.chassis.ratelimit import RateLimit
 from services.chassis.revocations import Revocations
 from services.chassis.sites import Sites
 from services.chassis.table import Table
 from services.chassis.tokens import Verifier
+from services.chassis.upkeep import Upkeep
 from services.chassis.web import Listener, application, operations
 from services.status import expiring, flow, reading
 from services.status.api import StatusApi
 from services.status.backlog import KafkaBacklog
 from services.status.bell import HandBell
-from services.status.census import Census
+from services.status.census import take_census
 from services.status.origins import SiteOrigins
 from services.status.pages import PageTokens
 from services.status.publisher import KafkaPublisher
@@ -40,38 +40,9 @@ from services.subjects import SUBJECTS_OF
 AUDIENCE = "common-status"
 GROUP = "status"
 POLL_TIMEOUT_MS = 50
+CENSUS_EVERY_S = 5.0
 # A job whose records still wait there is not overdue, however long it stood still.
 VALIDATED_FIRST = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
-
-_LOG = logger(__name__)
-
-
-class Preparation:
-    """Makes the store's indexes, as soon as the database answers; nothing is recorded before."""
-
-    def __init__(self, jobs: MongoJobs, *, retention_days: int) -> None:
-        self._jobs = jobs
-        self._retention_days = retention_days
-        self._running: asyncio.Task[None] | None = None
-        self.is_done = False
-
-    async def start(self) -> None:
-        """Begin, in the background."""
-        self._running = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Give up."""
-        if self._running is not None:
-            self._running.cancel()
-
-    async def _run(self) -> None:
-        while not self.is_done:
-            try:
-                await self._jobs.prepare(retention_days=self._retention_days)
-                self.is_done = True
-            except Away as away:
-                _LOG.warning("waiting for a dependency", what=away.what)
-                await asyncio.sleep(0.3)
 
 
 async def compose(settings: Settings) -> Service:
@@ -80,7 +51,7 @@ async def compose(settings: Settings) -> Service:
     # Every write is conditional and repeated by its caller; the driver's own retries would cost twice the time.
     mongo = Mongo.connect(settings, retry_writes=False)
     jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
-    preparation = Preparation(jobs, retention_days=settings.status_retention_days)
+    preparation = Preparation([partial(jobs.prepare, retention_days=settings.status_retention_days)])
     producer = Producer(settings, client_id=GROUP)
     sites = Sites(schemas["site"])
     sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id=GROUP)
@@ -164,8 +135,8 @@ async def compose(settings: Settings) -> Service:
             revocations_table,
             verifier,
             consumer,
-            Census(jobs.open_jobs),
-            sweeper,
+            Upkeep("census", partial(take_census, jobs.open_jobs), every_s=CENSUS_EVERY_S),
+            Upkeep("expiry", sweeper.sweep, every_s=sweeper.every_s),
             Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
         ),
     )

@@ -1,7 +1,8 @@
-"""Makes the stores' indexes as soon as the database answers; nothing is written before."""
+"""What must be done once before a service can work, such as making the stores' indexes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from services.chassis.errors import Away
 from services.chassis.logs import logger
@@ -11,21 +12,24 @@ _LOG = logger(__name__)
 
 
 class Preparation:
-    """Takes each step once, in order, as often as it needs to succeed."""
+    """Takes each step once, in order, as often as they need to succeed; `is_done` tells when they have."""
 
-    def __init__(self, steps: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    def __init__(self, steps: Sequence[Callable[[], Awaitable[None]]], *, retry_s: float = RETRY_S) -> None:
         self._steps = steps
+        self._retry_s = retry_s
         self._running: asyncio.Task[None] | None = None
         self.is_done = False
 
     async def start(self) -> None:
         """Begin, in the background."""
-        self._running = asyncio.create_task(self._run())
+        self._running = asyncio.create_task(self._run(), name="preparation")
 
     async def stop(self) -> None:
         """Give up."""
         if self._running is not None:
             self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
 
     async def once(self) -> None:
         """Take every step now; raises `Away`."""
@@ -39,4 +43,7 @@ class Preparation:
                 await self.once()
             except Away as away:
                 _LOG.warning("waiting for a dependency", what=away.what)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self._retry_s)
+            except Exception:  # noqa: BLE001 - ended by a defect, the service would wait for ever and not say why
+                _LOG.exception("preparation failed")
+                await asyncio.sleep(self._retry_s)
