@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 from yarl import URL
 
 from sandbox.front import Front
@@ -134,6 +135,34 @@ async def test_its_own_errors_are_problems(
         assert problem["requestId"] == response.headers["X-Request-Id"]
         assert ("Retry-After" in response.headers) == (status == 503)
     assert "s3cret" not in text + front.tail(lines=1000)
+
+
+@pytest.mark.parametrize(
+    ("given", "is_sane"),
+    [("till-7/2026:1", True), ("x" * 128, True), ("x" * 129, False), ('a"b', False), ("a b", False)],
+)
+async def test_its_own_errors_carry_the_callers_request_id(
+    customer: aiohttp.ClientSession, given: str, *, is_sane: bool
+) -> None:
+    async with customer.get("/nowhere", headers={"X-Request-Id": given}) as response:
+        problem = json.loads(await response.text())
+        assert problem["requestId"] == response.headers["X-Request-Id"]
+        assert (problem["requestId"] == given) is is_sane
+
+
+async def test_of_two_request_ids_nothing_but_the_sane_one_comes_back(customer: aiohttp.ClientSession) -> None:
+    headers = CIMultiDict([("X-Request-Id", "sane"), ("X-Request-Id", '","evil":"')])
+    async with customer.get("/nowhere", headers=headers) as response:
+        assert json.loads(await response.text())["requestId"] == response.headers["X-Request-Id"] == "sane"
+
+
+@pytest.mark.parametrize("method", ["BREW", "FOO"])
+async def test_a_method_that_nobody_knows_reaches_the_service_as_one_that_none_takes(
+    customer: aiohttp.ClientSession, method: str
+) -> None:
+    async with customer.request(method, "/omnichannel/api/v1/12345/orders") as response:
+        heard = await response.json(content_type=None)
+    assert heard["head"].startswith("TRACE ")
 
 
 def test_the_table_is_the_one_of_compose(front: Front) -> None:
