@@ -74,6 +74,7 @@ check: lint types schemas docs-check ## lint, types, import contracts, schemas, 
 
 bench: .venv/dev ## measure the whole sandbox and print a report
 	@$(BIN)/python -m bench.tokens
+	@$(BIN)/python -m bench.limiter
 	@$(BIN)/python -m bench
 
 dashboards: .venv/dev ## ask every panel of every dashboard on a sandbox under load
