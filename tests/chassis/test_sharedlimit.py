@@ -12,7 +12,7 @@ import pytest
 from services.chassis.ratelimit import RateLimit
 from services.chassis.sharedlimit import PAUSE_S, STORE_AWAY, STORE_ERRORS, SharedRateLimit
 from tests.chassis.eventually import until
-from tests.chassis.valkey_side import Valkey
+from tests.support.valkey import Valkey
 
 ASKING = """
 import asyncio, sys

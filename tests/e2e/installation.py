@@ -41,11 +41,10 @@ class Installation:
 
     def operator(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run `python -m services …`, which has to succeed."""
-        told = [line.removeprefix("export ").partition("=") for line in self.must("env", "auth").splitlines()]
         done = subprocess.run(
             [sys.executable, "-m", "services", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, **self.told, **{name: "".join(shlex.split(value)) for name, _, value in told}},
+            env={**os.environ, **self.told_to("auth")},
             capture_output=True,
             text=True,
             timeout=within_s,
@@ -53,6 +52,11 @@ class Installation:
         )
         assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
+
+    def told_to(self, name: str) -> dict[str, str]:
+        """The settings of a service."""
+        lines = [line.removeprefix("export ").partition("=") for line in self.must("env", name).splitlines()]
+        return {**self.told, **{variable: "".join(shlex.split(value)) for variable, _, value in lines}}
 
     @property
     def endpoints(self) -> dict[str, Any]:
