@@ -21,6 +21,7 @@ pytestmark = pytest.mark.long
 MIB = 2**20
 BOMB = gzip.compress(bytes(99 * MIB), 9)
 LARGEST_WIRE = 102_400
+CHUNK = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
 # What the documents promise: a body that is not complete after ten seconds has its answer two seconds later.
 BODY_S, ANSWERED_S = 10.0, 12.0
 MOST_MEMORY = 300_000_000
@@ -29,9 +30,9 @@ OTHERS_WAIT_S = 1.0
 
 
 class Answered(NamedTuple):
-    """What a hostile client got, and after how long."""
+    """What a hostile client got, and after how long. Without a status its connection was cut."""
 
-    status: int
+    status: int | None
     after_s: float
 
 
@@ -48,10 +49,15 @@ async def nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
+async def too_much() -> AsyncIterator[bytes]:
+    """Twice as much as may be sent."""
+    yield CHUNK * (2 * LARGEST_WIRE // 0x4000)
+
+
 async def endless() -> AsyncIterator[bytes]:
     """Chunk after chunk, faster than anybody reads."""
     while True:
-        yield b"4000\r\n" + b" " * 0x4000 + b"\r\n"
+        yield CHUNK
 
 
 async def bomb() -> AsyncIterator[bytes]:
@@ -60,12 +66,14 @@ async def bomb() -> AsyncIterator[bytes]:
 
 
 Body = Callable[[], AsyncIterator[bytes]]
-# How many of each, what they say of their body, the body, and the answer that they must get.
-CROWD: list[tuple[int, str, Body, int]] = [
-    (70, "Content-Length: 1000", trickle, 408),
-    (50, "Content-Length: 1000", nothing, 408),
-    (40, "Transfer-Encoding: chunked", endless, 413),
-    (40, f"Content-Length: {len(BOMB)}", bomb, 413),
+# How many of each, what they say of their body, the body, and the answer that they must get. Who goes on sending may
+# find the door shut before the answer is read.
+CROWD: list[tuple[int, str, Body, set[int | None]]] = [
+    (70, "Content-Length: 1000", trickle, {408}),
+    (50, "Content-Length: 1000", nothing, {408}),
+    (20, "Transfer-Encoding: chunked", too_much, {413}),
+    (20, "Transfer-Encoding: chunked", endless, {413, None}),
+    (40, f"Content-Length: {len(BOMB)}", bomb, {413}),
 ]
 
 
@@ -81,6 +89,8 @@ async def visit(customer: Customer, token: str, said: str, body: Body) -> Answer
         async with asyncio.timeout(3 * BODY_S):
             line = await reader.readline()
         return Answered(int(line.split(b" ")[1]), monotonic() - began)
+    except ConnectionError:
+        return Answered(None, monotonic() - began)
     finally:
         sending.cancel()
         writer.close()
@@ -91,6 +101,16 @@ async def send(writer: asyncio.StreamWriter, body: AsyncIterator[bytes]) -> None
         async for piece in body:
             writer.write(piece)
             await writer.drain()
+
+
+async def whole_limit(customer: Customer, token: str) -> None:
+    """Return once nothing of the site's limit is spent: whoever is throttled is let off too easily."""
+    path = f"{BASES['import']}/{customer.tenant.api_key}/limits"
+    async with asyncio.timeout(10):
+        while True:
+            limits = (await customer.call("GET", path, headers={"Authorization": f"Bearer {token}"})).json
+            if limits["remaining"] == limits["recordsPerSecond"]:
+                return
 
 
 def most_memory(installation: Installation, name: str) -> int:
@@ -106,13 +126,15 @@ async def test_others_are_served_as_ever_while_two_hundred_are_slow_or_send_too_
     installation: Installation,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Breaks: 120 clients do not send what they announced, 40 send without end, 40 send bombs, all at once.
+    """Breaks: 120 clients do not send what they announced, 40 send too much or without end, 40 send bombs, all at once.
 
-    Must hold: each of them is told, the slow ones within 12 seconds; another site's imports are all accepted, each
-    within a second; ingest never holds more than 300 MB. Known by all the answers and by the kernel's own account.
+    Must hold: each of them is told or cut off, the slow ones told within 12 seconds; another site's imports are all
+    accepted, each within a second; ingest never holds more than 300 MB. Known by all the answers and by the kernel's
+    own account.
     """
     assert len(BOMB) <= LARGEST_WIRE
     token = await customer.token("import")
+    await whole_limit(customer, token)
     load = Steady(other_customer, rate=OTHERS_RATE)
     load.tokens.append(await other_customer.token("import"))
     async with load, asyncio.TaskGroup() as crowd:
@@ -120,8 +142,9 @@ async def test_others_are_served_as_ever_while_two_hundred_are_slow_or_send_too_
             [crowd.create_task(visit(customer, token, said, body)) for _ in range(count)]
             for count, said, body, _ in CROWD
         ]
-    for (count, _, _, status), made in zip(CROWD, visits, strict=True):
-        assert Counter(task.result().status for task in made) == {status: count}
+    for (_, _, body, statuses), made in zip(CROWD, visits, strict=True):
+        answers = Counter(task.result().status for task in made)
+        assert set(answers) <= statuses, (body.__name__, answers)
     slow = [task.result().after_s for made in visits[:2] for task in made]
     held = most_memory(installation, "ingest")
     record_property("slowest_answer_s", max(slow))
