@@ -73,11 +73,11 @@ class Shopper:
         self.rows.append(Row("One purchase order holds them all", "GET …/purchase-orders/{id}", answer, is_kept))
 
     async def codes(self, promise: str, order: Body, *, is_enough: Any) -> None:
-        """Get codes until it is enough."""
+        """Get codes until it is enough, or more cannot be expected."""
         end = time.monotonic() + SECONDS_TO_END
         while True:
             status, body = await self.call("GET", f"/orders/{order.get('transactionId')}/codes")
-            if status != 200 or is_enough(body) or time.monotonic() > end:
+            if is_enough(body) or body.get("status") != "PROCESSING" or time.monotonic() > end:
                 break
             await asyncio.sleep(PAUSE_S)
         counts = body.get("counts", {})

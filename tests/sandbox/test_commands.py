@@ -42,7 +42,7 @@ def test_up_returns_when_all_is_ready_and_parts_come_and_go_at_their_address(mac
     assert "already running" in machine.command("up", "--port", str(free_port()), code=1)
 
     before = machine.status()
-    assert set(before) == {"front", "auth", "ingest", "validator", "status"}
+    assert set(before) == {"front", "auth", "ingest", "validator", "status", "fulfilment"}
     assert {row["state"] for row in before.values()} == {"ready"}
 
     os.kill(before["validator"]["pid"], signal.SIGKILL)

@@ -2,9 +2,14 @@
 
 import csv
 import json
+from typing import Any, cast
+
+import aiohttp
+import pytest
 
 from sandbox import places
 from sandbox.demo.cases import API_KEY, CASES, CLIENT_ID, CLIENT_SECRET, printed
+from sandbox.demo.codes import Shopper
 
 
 def test_the_fourth_example_keeps_its_stray_brace() -> None:
@@ -32,3 +37,25 @@ def test_the_catalogue_has_the_printed_products_and_not_the_printed_failures() -
     for site in ("608", "609"):
         products = {row["productId"] for row in rows if row["site"] == site}
         assert products == {"4556", "4557", "4558", "content__662", "content__680", "content__122"}
+
+
+class Shop(Shopper):
+    """A customer whose calls get one answer, whatever they ask."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        super().__init__(cast("aiohttp.ClientSession", None))
+        self.answer = status, body
+        self.calls = 0
+
+    async def call(self, method: str, path: str, **what: Any) -> tuple[int, dict[str, Any]]:
+        del method, path, what
+        self.calls += 1
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [(404, {"code": "NOT_FOUND"}), (200, {"status": "FAILED"}), (200, {})])
+async def test_codes_that_cannot_come_any_more_are_not_waited_for(answer: tuple[int, dict[str, Any]]) -> None:
+    shop = Shop(*answer)
+    await shop.codes("All codes at once", {}, is_enough=lambda body: body.get("status") == "COMPLETED")
+    assert shop.calls == 1
+    assert [row.is_kept for row in shop.rows] == [False]
