@@ -1,23 +1,25 @@
 """The catalogue: which products each site sells, fed from its compacted topic."""
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection
 from urllib.parse import unquote
 
 from services.validator import metrics
 
 NO_PRODUCTS: frozenset[str] = frozenset()
+# A set of its texts: unlike one, a dictionary of millions of texts is nothing the garbage collector walks through.
+Products = dict[str, None]
 
 
 class CatalogueTable:
     """Product ids by site, in memory. `apply` takes the topic's records; keys alone matter."""
 
     def __init__(self) -> None:
-        self._products: dict[int, set[str]] = {}
-        # The same sets by their sites' texts: millions of keys begin with the same few.
-        self._by_text: dict[str, set[str]] = {}
+        self._products: dict[int, Products] = {}
+        # The same by their sites' texts: millions of keys begin with the same few.
+        self._by_text: dict[str, Products] = {}
         metrics.PRODUCTS.set_function(self.count)
 
-    def products_of(self, site: int) -> AbstractSet[str]:
+    def products_of(self, site: int) -> Collection[str]:
         """The site's product ids; none if the site is unknown."""
         return self._products.get(site, NO_PRODUCTS)
 
@@ -34,11 +36,11 @@ class CatalogueTable:
             product = unquote(product, errors="strict")
         products = self._by_text.get(site_text)
         if products is None:
-            products = self._by_text[site_text] = self._products.setdefault(_site(site_text), set())
+            products = self._by_text[site_text] = self._products.setdefault(_site(site_text), {})
         if value is None:
-            products.discard(product)
+            products.pop(product, None)
         else:
-            products.add(product)
+            products[product] = None
 
 
 def _site(text: str) -> int:
