@@ -1,0 +1,29 @@
+"""What each service says of itself is what the list of topics says of it."""
+
+import importlib
+import re
+
+import pytest
+
+from services.chassis.settings import REPOSITORY
+from services.topics import TOPICS
+
+SERVICES = sorted(path.parent.name for path in (REPOSITORY / "services").glob("*/__main__.py"))
+
+
+def said(service: str, what: str) -> set[str]:
+    """The topics after a word of the service's first lines."""
+    module = importlib.import_module(f"services.{service}")
+    (listed,) = re.findall(rf"^{what}: +(.+(?:\n +.+)*)$", module.__doc__ or "", re.MULTILINE)
+    return set(re.split(r",\s+", listed))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_reads_and_writes_what_the_list_of_topics_says(service: str) -> None:
+    assert said(service, "Reads") == {topic.name for topic in TOPICS if service in topic.read_by}
+    assert said(service, "Writes") == {topic.name for topic in TOPICS if service in topic.written_by}
+
+
+def test_every_service_that_the_list_names_is_there() -> None:
+    named = {name for topic in TOPICS for name in (*topic.written_by, *topic.read_by)}
+    assert set(SERVICES) <= named
