@@ -11,25 +11,30 @@ from pathlib import Path
 from uuid import uuid1
 
 import pytest
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
 
 from sandbox.jars import class_path
 from sandbox.java import find_java
+from tests.e2e import outside_producer
 from tests.e2e.customer import Customer
 from tests.e2e.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.long
 
 PROGRAM = Path(__file__).with_name("outside_producer.py")
+DOCUMENT = REPOSITORY / "docs" / "producers.md"
 EXAMPLES = REPOSITORY / "docs" / "examples"
 ORDERS = 10_000
 
 
-async def output(command: Sequence[str], **told: str) -> str:
+async def output(command: Sequence[str], directory: Path = REPOSITORY, **told: str) -> str:
     """What a program says; it has to succeed."""
     done = await asyncio.to_thread(
         subprocess.run,
         command,
-        cwd=REPOSITORY,
+        cwd=directory,
         env={**os.environ, **told},
         capture_output=True,
         text=True,
@@ -55,13 +60,34 @@ async def test_orders_of_confluents_client_are_judged_come_back_and_show_in_stat
     assert final["summary"]["job"]["state"] == "COMPLETED"
 
 
-async def test_the_documents_python_example_does_what_it_says(installation: Installation, customer: Customer) -> None:
-    there = installation.endpoints
-    job_id = await output(
-        [sys.executable, str(EXAMPLES / "produce.py")],
-        KAFKA=there["kafka_bootstrap_servers"],
-        REGISTRY=there["registry_url"],
+def quoted(title: str) -> list[str]:
+    """The blocks of commands under a title of the document."""
+    (part,) = re.findall(
+        rf"^## {title}\n(.*?)(?=^## |\Z)", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
+    return re.findall(r"^```\n(.*?)^```", part, re.DOTALL | re.MULTILINE)
+
+
+async def follow(commands: str, installation: Installation, directory: Path, **paths: Path) -> str:
+    """Carry out commands as they stand in the document, with this machine's addresses and files in place of its own."""
+    there = installation.endpoints
+    at_home = {
+        "127.0.0.1:…": there["kafka_bootstrap_servers"],
+        "http://127.0.0.1:8080/registry": there["registry_url"],
+        **{f"{name.replace('_', '-')}.jar": str(path) for name, path in paths.items()},
+        "docs/examples/": f"{EXAMPLES}/",
+    }
+    for theirs, ours in at_home.items():
+        commands = commands.replace(theirs, ours)
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(find_java().program.parent), os.environ["PATH"]])
+    return await output(["sh", "-euc", commands], directory, PATH=path, PYTHONPATH=str(REPOSITORY))
+
+
+async def test_the_documents_python_example_does_what_it_says(
+    installation: Installation, customer: Customer, tmp_path: Path
+) -> None:
+    (commands,) = quoted("Python")
+    job_id = await follow(commands, installation, tmp_path)
     final = await customer.settled(job_id)
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 2, "failed": 0, "success": 2}
 
@@ -71,17 +97,49 @@ async def test_the_documents_java_example_does_what_it_says(
     installation: Installation, customer: Customer, tmp_path: Path
 ) -> None:
     """A program of forty lines of Avro and Kafka's own client."""
-    jars = os.pathsep.join(map(str, class_path()))
-    await output(["javac", "--release", "17", "-cp", jars, "-d", str(tmp_path), str(EXAMPLES / "Producer.java")])
-    there = installation.endpoints
-    java, path = str(find_java().program), os.pathsep.join([str(tmp_path), jars])
-    arguments = [there["kafka_bootstrap_servers"], there["registry_url"], "3"]
-    job_id = (await output([java, "-cp", path, "Producer", *arguments])).splitlines()[-1]
+    (commands,) = quoted("Java")
+    jars = {name: jar for jar in class_path() for name in ("kafka_clients", "slf4j_api") if is_called(jar, name)}
+    job_id = (await follow(commands, installation, tmp_path, **jars)).splitlines()[-1]
     final = await customer.settled(job_id)
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 3, "failed": 0, "success": 3}
 
 
+def is_called(jar: Path, name: str) -> bool:
+    return re.fullmatch(rf"{name.replace('_', '-')}-[0-9.]+\.jar", jar.name) is not None
+
+
+@pytest.mark.skipif(shutil.which("kcat") is None, reason="there is no kcat here")
+async def test_the_documents_kcat_examples_do_what_they_say(
+    installation: Installation, customer: Customer, tmp_path: Path
+) -> None:
+    """A job of two orders, one of them in `usd`: nothing is normalised for direct producers."""
+    send, look = quoted("kcat")
+    job_id = str(uuid1())
+    for index, value in enumerate(orders_as_bytes(installation, job_id, currencies=("USD", "usd"))):
+        (tmp_path / "order.bin").write_bytes(value)
+        await follow(send.replace("till 7|1", f"{job_id}|{index}"), installation, tmp_path)
+    final = await customer.settled(job_id, rows="10")
+    assert final["summary"]["job"]["baggage"]["records"] == {"total": 2, "failed": 1, "success": 1}
+    (failure,) = final["result"]
+    assert failure["code"] == "INVALID_CURRENCY"
+    said = await follow(look, installation, tmp_path)
+    (accepted,) = [line for line in said.splitlines() if line.startswith(f"608|{job_id}|")]
+    assert accepted == f"608|{job_id}|0 verdict=accepted"
+    assert '"faults": [' in said
+
+
+def orders_as_bytes(installation: Installation, job_id: str, *, currencies: Sequence[str]) -> list[bytes]:
+    """Orders of one job as Confluent's serializer writes them."""
+    with SchemaRegistryClient({"url": installation.endpoints["registry_url"]}) as client:
+        serializer = AvroSerializer(client, conf=outside_producer.SETTINGS["latest"])
+        context = SerializationContext(outside_producer.SUBMITTED, MessageField.VALUE)
+        made = outside_producer.orders(job_id, len(currencies))
+        return [
+            serializer({**order, "currency": currency}, context)
+            for order, currency in zip(made, currencies, strict=True)
+        ]
+
+
 def test_what_the_document_quotes_is_in_the_examples() -> None:
-    text = (REPOSITORY / "docs" / "producers.md").read_text(encoding="utf-8")
-    (quoted,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert quoted in (EXAMPLES / "produce.py").read_text(encoding="utf-8")
+    (quoted_lines,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert quoted_lines in (EXAMPLES / "produce.py").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """The other side of our topics: producers and readers that know the wire, and validators as processes."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from sandbox.child import Child, Program
 from sandbox.ports import free_port
@@ -91,6 +92,21 @@ class Installation:
         async with aclosing(scan(self.settings, [topic])) as found:
             return [record async for record in found]
 
+    def unread(self, topic: str, *, partitions: int, group: str = "validator") -> int:
+        """How many records of a topic a group has not committed yet."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
+        try:
+            waiting = 0
+            for place in consumer.committed(
+                [TopicPartition(topic, number) for number in range(partitions)], timeout=10
+            ):
+                low, high = consumer.get_watermark_offsets(place, timeout=10)
+                # A group that has never committed there begins at the first record.
+                waiting += high - max(place.offset, low)
+            return waiting
+        finally:
+            consumer.close()
+
     def operate(self, *arguments: str, **told: str) -> str:
         """Run `python -m services …`; its output."""
         environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap, "COLUMNS": "300", **told}
@@ -142,6 +158,14 @@ class ValidatorProcess:
     def kill(self) -> None:
         """End it as a crash would."""
         self.child.kill()
+
+    def freeze(self) -> None:
+        """Let it stand still, as a machine that is out of memory would."""
+        self.child.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on, unaware of the time that passed."""
+        self.child.signal(signal.SIGCONT)
 
 
 class OperatorProcess:
