@@ -15,11 +15,11 @@ from services.auth.domain.caller import Networks
 from services.auth.domain.client import NoSuchClient, NotPossible
 from services.auth.domain.site import ApiKeyTaken
 from services.auth.domain.tenants import BadDocument, read_change, read_client, read_site
-from services.auth.flow import World
+from services.auth.flow import UNKNOWN, World
 from services.auth.keyring import KeyWorld, add_key
 from services.auth.office import Office
 from services.auth.wire import client_summary, key_summary, site_summary
-from services.chassis.errors import Forbidden, Problem
+from services.chassis.errors import Forbidden, Problem, Unauthorized
 from services.chassis.tokens import Token, bearer
 from services.chassis.web import json_response
 
@@ -65,10 +65,9 @@ def routes(given: Administration) -> list[web.RouteDef]:
 
 def _authorized(act: Act, given: Administration) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handler(request: web.Request) -> web.Response:
-        token = await given.verify(bearer(request.headers.get("Authorization")))
-        if not set(ADMIN.scopes) <= token.scopes:
-            raise Forbidden("The token does not reach the admin API.")
-        acting = replace(given.office, who=token.client_id, where=caller_of(request, given.proxies))
+        where = caller_of(request, given.proxies)
+        token = await _admitted(request, given, where=where)
+        acting = replace(given.office, who=token.client_id, where=where)
         try:
             return await act(request, acting)
         except NoSuchClient:
@@ -79,6 +78,19 @@ def _authorized(act: Act, given: Administration) -> Callable[[web.Request], Awai
             raise Problem(400, "INVALID_BODY", str(reason)) from None
 
     return handler
+
+
+async def _admitted(request: web.Request, given: Administration, *, where: str) -> Token:
+    """The administrator's token; raises `Unauthorized` or `Forbidden`, which leave an audit line."""
+    try:
+        token = await given.verify(bearer(request.headers.get("Authorization")))
+    except Unauthorized:
+        given.office.audit.note("administrator refused", who=UNKNOWN, where=where, reason="unauthorized")
+        raise
+    if not set(ADMIN.scopes) <= token.scopes:
+        given.office.audit.note("administrator refused", who=token.client_id, where=where, reason="insufficient_scope")
+        raise Forbidden("The token does not reach the admin API.")
+    return token
 
 
 async def _list_sites(_request: web.Request, office: Office) -> web.Response:

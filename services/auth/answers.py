@@ -10,7 +10,7 @@ from services.auth.domain.audience import Audience
 from services.auth.domain.caller import Networks, caller
 from services.auth.domain.credentials import Presented, secret_in_query
 from services.auth.domain.refusal import Refusal, invalid_request
-from services.auth.flow import Issued, World, issue
+from services.auth.flow import Issued, World, issue, refused
 from services.chassis.errors import Away
 from services.chassis.web import json_response
 
@@ -23,15 +23,22 @@ DEPRECATED = {"Deprecation": "@1735689600"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def client_endpoint(answer: Callable[[Presented, str], Awaitable[web.Response]], *, proxies: Networks) -> Handler:
+def client_endpoint(
+    answer: Callable[[Presented, str], Awaitable[web.Response]],
+    audience: Audience,
+    *,
+    world: World,
+    proxies: Networks,
+) -> Handler:
     """A handler that gives `answer` what was presented, and by whom."""
 
     async def handler(request: web.Request) -> web.Response:
+        where = caller_of(request, proxies)
         presented = await _presented(request)
         if isinstance(presented, Refusal):
-            return refusal_response(presented)
+            return refusal_response(refused(presented, audience, caller=where, world=world))
         try:
-            response = await answer(presented, caller_of(request, proxies))
+            response = await answer(presented, where)
         except Away as away:
             response = _away_response(away)
         if secret_in_query(presented):
@@ -48,7 +55,7 @@ def token_endpoint(audience: Audience, *, world: World, proxies: Networks) -> Ha
         outcome = await issue(presented, audience, caller=where, world=world)
         return refusal_response(outcome) if isinstance(outcome, Refusal) else _token_response(outcome)
 
-    return client_endpoint(token, proxies=proxies)
+    return client_endpoint(token, audience, world=world, proxies=proxies)
 
 
 def served(document: Path) -> Handler:

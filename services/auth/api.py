@@ -50,8 +50,8 @@ def _endpoints(audience: Audience, world: World, proxies: Networks) -> list[web.
 
     return [
         web.post(audience.token_path, token_endpoint(audience, world=world, proxies=proxies)),
-        web.post(audience.revocation_path, client_endpoint(end, proxies=proxies)),
-        web.post(audience.introspection_path, client_endpoint(about, proxies=proxies)),
+        web.post(audience.revocation_path, client_endpoint(end, audience, world=world, proxies=proxies)),
+        web.post(audience.introspection_path, client_endpoint(about, audience, world=world, proxies=proxies)),
     ]
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from services.auth import metrics
 from services.auth.domain.audience import Audience
 from services.auth.domain.client import Client
-from services.auth.domain.credentials import Presented, read, read_about
+from services.auth.domain.credentials import AboutToken, Presented, TokenRequest, read, read_about
 from services.auth.domain.grant import LIFETIME_S, Grant, claims, grant, issued_at
 from services.auth.domain.refusal import UNAUTHORIZED_CLIENT, Refusal, invalid_client, too_many_tries
 from services.auth.domain.revocation import Inspected, described, of_token
 from services.auth.ports import Audit, Clients, Hasher, Inspector, Publisher, Revocations, Signer
-from services.chassis.ratelimit import RateLimit
+from services.chassis.ratelimit import Decision, RateLimit
 
 FAILED_TRIES = 10
 UNKNOWN = "unknown client"
@@ -49,13 +49,13 @@ async def issue(presented: Presented, audience: Audience, *, caller: str, world:
     """Answer one token request, and leave an audit line. Raises `Away` when the store does not answer."""
     request = read(presented, allow_query_secrets=world.allow_query_secrets)
     if isinstance(request, Refusal):
-        return _refused(request, audience, caller=caller, world=world)
-    client = await _authenticated(request.client_id, request.secret, caller=caller, world=world)
+        return refused(request, audience, caller=caller, world=world)
+    client = await _authenticated(request, audience, caller=caller, world=world)
     if isinstance(client, Refusal):
-        return _refused(client, audience, caller=caller, world=world)
+        return client
     granted = grant(client, audience, request.scopes)
     if isinstance(granted, Refusal):
-        return _refused(granted, audience, caller=caller, world=world, who=client.client_id)
+        return refused(granted, audience, caller=caller, world=world, who=client.client_id)
     return _issued(granted, caller=caller, world=world)
 
 
@@ -91,34 +91,42 @@ async def _own_token(
     """The token that a client asks about: None if it is good for nothing, a refusal if it is not the client's."""
     request = read_about(presented, allow_query_secrets=world.allow_query_secrets)
     if isinstance(request, Refusal):
-        return _refused(request, audience, caller=caller, world=world)
-    client = await _authenticated(request.client_id, request.secret, caller=caller, world=world)
+        return refused(request, audience, caller=caller, world=world)
+    client = await _authenticated(request, audience, caller=caller, world=world)
     if isinstance(client, Refusal):
-        return _refused(client, audience, caller=caller, world=world)
+        return client
     token = await world.inspector.inspect(request.token)
     if token is not None and token.client_id != client.client_id:
-        return _refused(UNAUTHORIZED_CLIENT, audience, caller=caller, world=world, who=client.client_id)
+        return refused(UNAUTHORIZED_CLIENT, audience, caller=caller, world=world, who=client.client_id)
     return token
 
 
-async def _authenticated(client_id: str, secret: str, *, caller: str, world: World) -> Client | Refusal:
+async def _authenticated(
+    request: TokenRequest | AboutToken, audience: Audience, *, caller: str, world: World
+) -> Client | Refusal:
     """The client whose secret this is. The right secret passes whatever was tried before."""
-    key = f"{client_id}|{caller}"
+    key = f"{request.client_id}|{caller}"
     guessing = not world.failed_tries.take(key, limit=FAILED_TRIES, cost=0).allowed
-    client = await world.clients.find(client_id)
+    client = await world.clients.find(request.client_id)
     hashes = [kept.hashed for kept in client.active_secrets(world.now())] if client else []
-    matched = await world.hasher.match(secret, hashes, patient=guessing)
+    matched = await world.hasher.match(request.secret, hashes, patient=guessing)
     if client is not None and matched is not None:
         return client
-    tried = world.failed_tries.take(key, limit=FAILED_TRIES)
-    if tried.allowed:
-        return invalid_client(reason="unknown_client" if client is None else "wrong_secret")
-    return too_many_tries(tried.retry_after_s)
+    refusal = _wrong(client, world.failed_tries.take(key, limit=FAILED_TRIES))
+    # An id that nobody has is not repeated: people paste secrets into the wrong field.
+    who = client.client_id if client else UNKNOWN
+    return refused(refusal, audience, caller=caller, world=world, who=who)
 
 
-def _refused(refusal: Refusal, audience: Audience, *, caller: str, world: World, who: str = UNKNOWN) -> Refusal:
+def _wrong(client: Client | None, tried: Decision) -> Refusal:
+    if not tried.allowed:
+        return too_many_tries(tried.retry_after_s)
+    return invalid_client(reason="unknown_client" if client is None else "wrong_secret")
+
+
+def refused(refusal: Refusal, audience: Audience, *, caller: str, world: World, who: str = UNKNOWN) -> Refusal:
+    """The refusal, once it is counted and has left an audit line."""
     metrics.REFUSED.labels(audience.name, refusal.reason).inc()
-    # An id that nobody proved is not repeated: people paste secrets into the wrong field.
     world.audit.note("token refused", who=who, where=caller, audience=audience.name, reason=refusal.reason)
     return refusal
 

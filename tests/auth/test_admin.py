@@ -165,6 +165,8 @@ async def test_every_address_refuses_whoever_is_no_administrator(auth: Auth, doo
             answer = await door.http.request(method, re.sub("{.*?}", "1", path), headers=headers)
             assert (answer.status, answer.headers["WWW-Authenticate"]) == wanted, (method, path)
     assert len(guarded) >= 12
+    refused = [(line["who"], line["reason"]) for line in auth.audit.lines if line["what"] == "administrator refused"]
+    assert refused == [*[("unknown client", "unauthorized")] * 3, ("admin", "insufficient_scope")] * len(guarded)
 
 
 async def test_document_and_routes_are_equal(door: Door) -> None:

@@ -135,6 +135,8 @@ async def test_a_body_is_not_read_without_end(auth: Auth) -> None:
         )
         zipped = await http.post(IMPORT, data=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
     assert (answer.status, zipped.status) == (400, 400)
+    refused = [line["reason"] for line in auth.audit.lines if line["what"] == "token refused"]
+    assert refused == ["invalid_request", "invalid_request"]
 
 
 async def test_a_body_that_does_not_come_is_given_up(auth: Auth, monkeypatch: pytest.MonkeyPatch) -> None:
