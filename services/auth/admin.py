@@ -53,6 +53,7 @@ def routes(given: Administration) -> list[web.RouteDef]:
         ("POST", "/clients/{client}/secrets"): _add_secret,
         ("DELETE", "/clients/{client}/secrets/{secret}"): _remove_secret,
         ("POST", "/clients/{client}/revocations"): _revoke,
+        ("POST", "/tokens/{token}/revocations"): _revoke_token,
         ("GET", "/keys"): _keys(given, _list_keys),
         ("POST", "/keys"): _keys(given, _add_key),
     }
@@ -147,6 +148,11 @@ async def _remove_secret(request: web.Request, office: Office) -> web.Response:
 
 async def _revoke(request: web.Request, office: Office) -> web.Response:
     await desk.revoke_client(request.match_info["client"], office)
+    return web.Response(status=204)
+
+
+async def _revoke_token(request: web.Request, office: Office) -> web.Response:
+    await desk.revoke_token(request.match_info["token"], office)
     return web.Response(status=204)
 
 

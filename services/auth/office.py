@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from services.auth import metrics
 from services.auth.domain.audience import ADMIN
 from services.auth.domain.client import Client, NoSuchClient, NotPossible, Secret, with_secret, without_secret
-from services.auth.domain.revocation import Revocation, of_client
+from services.auth.domain.revocation import Revocation, of_client, of_token_id
 from services.auth.domain.site import Site
 from services.auth.domain.tenants import BadDocument, ClientChange, ClientWanted, Tenants
 from services.auth.ports import Audit, Clients, Hasher, Publisher, Revocations, Sites
@@ -102,6 +102,15 @@ async def revoke_client(client_id: str, office: Office) -> None:
     office.audit.note("client's tokens revoked", who=office.who, where=office.where, client=client_id)
     await office.publisher.publish_revocations([revocation])
     metrics.REVOKED.labels("client").inc()
+
+
+async def revoke_token(token_id: str, office: Office) -> None:
+    """Refuse one token, known by its id. Raises `NotPossible`, `Away`."""
+    revocation = of_token_id(token_id, now=office.now())
+    await office.revocations.keep(revocation)
+    office.audit.note("token revoked", who=office.who, where=office.where, tokenId=token_id)
+    await office.publisher.publish_revocations([revocation])
+    metrics.REVOKED.labels("token").inc()
 
 
 async def publish_missing_revocations(is_published: Callable[[Revocation], bool], office: Office) -> int:

@@ -217,6 +217,12 @@ def revoke_tokens(client_id: str) -> None:
     _in_office(lambda opened: office.revoke_client(client_id, opened))
 
 
+@clients.command("revoke-token")
+def revoke_token(token_id: str) -> None:
+    """Refuse one token, known by its id (`tokenId` in the audit line of its issue, `jti` in the token)."""
+    _in_office(lambda opened: office.revoke_token(token_id, opened))
+
+
 @keys.command("list")
 def list_keys() -> None:
     """List the signing keys."""

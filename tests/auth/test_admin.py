@@ -99,7 +99,8 @@ async def test_a_client_and_its_secrets_come_and_go(auth: Auth, door: Door) -> N
     assert (await door.ask("DELETE", f"/clients/new/secrets/{first}"))[0] == 204
     assert (await door.ask("DELETE", f"/clients/new/secrets/{second}"))[0] == 409
     assert (await door.ask("POST", "/clients/new/revocations"))[0] == 204
-    assert [one.client_id for one in door.publisher.revocations] == ["new"]
+    assert (await door.ask("POST", "/tokens/0f0f/revocations"))[0] == 204
+    assert [one.key for one in door.publisher.revocations] == ["new", "0f0f"]
     status, changed = await door.ask("PATCH", "/clients/new", json={"scopes": ["status:read"]})
     assert (status, changed["scopes"], changed["apiKeys"]) == (200, ["status:read"], ["777"])
     assert (await door.ask("PATCH", "/clients/new", json={"apiKeys": ["888"]}))[0] == 400
@@ -133,6 +134,7 @@ async def test_keys_are_listed_and_rotated(door: Door) -> None:
         ("POST", "/clients/client-1/secrets?graceHours=-1", None, 400),
         ("POST", "/clients/nobody/revocations", None, 404),
         ("POST", "/clients/nobody/secrets", None, 404),
+        ("POST", "/tokens/canary.canary.canary/revocations", None, 409),
         ("DELETE", "/clients/client-1/secrets/canary", None, 409),
         ("POST", "/clients", {"clientId": "with:colon", "site": 700}, 400),
         ("DELETE", "/sites/700", None, 405),

@@ -185,6 +185,25 @@ async def test_secrets_come_and_go_and_leave_lines(desk: Desk) -> None:
     assert "canary" not in str(desk.audit.lines)
 
 
+async def test_one_token_can_be_revoked_by_the_id_that_its_audit_line_tells(desk: Desk) -> None:
+    await office.revoke_token("0f" * 16, desk.office)
+    assert desk.publisher.revocations == [Revocation(token_id="0f" * 16, until=desk.clock.at + 28_860)]
+    assert list(desk.revocations.kept) == ["0f" * 16]
+    (line,) = desk.audit.lines
+    assert line == {"what": "token revoked", "who": "an operator", "where": "a terminal", "tokenId": "0f" * 16}
+
+
+@pytest.mark.parametrize("pasted", ["eyJhbGciOiJSUzI1NiJ9.eyJjYW5hcnkiOjF9.c2lnbmVk", "", "canary canary", "c" * 129])
+async def test_what_is_no_tokens_id_is_refused_and_not_repeated(desk: Desk, pasted: str) -> None:
+    """Somebody may paste the token itself."""
+    with pytest.raises(NotPossible) as refusal:
+        await office.revoke_token(pasted, desk.office)
+    assert "canary" not in str(refusal.value)
+    assert "eyJ" not in str(refusal.value)
+    assert desk.publisher.revocations == []
+    assert desk.audit.lines == []
+
+
 async def test_all_that_a_client_was_given_can_be_revoked(desk: Desk) -> None:
     await office.load_tenants(the_document(), desk.office)
     await office.revoke_client("c", desk.office)
