@@ -17,13 +17,16 @@ PAUSE_S = 0.005
 class Steady:
     """So many imports a second whether the answers come or not (open loop), each with the next of `tokens`.
 
-    `answers` counts what came back: a status, or the kind of failure. `stalled_s` is how long this process itself stood
-    still at worst: what is slow meanwhile says nothing about others.
+    `answers` counts what came back: a status, or the kind of failure; `failures` tells when and how each of the latter
+    was. `stalled_s` is how long this process itself stood still at worst: what is slow meanwhile says nothing about
+    others.
     """
 
     def __init__(self, customer: Customer, *, rate: int) -> None:
         self.tokens: list[str] = []
         self.answers: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self._began = monotonic()
         self.slowest_s = 0.0
         self.stalled_s = 0.0
         self._customer = customer
@@ -64,4 +67,5 @@ class Steady:
                 self.answers[str(answer.status)] += 1
         except (aiohttp.ClientError, TimeoutError) as error:
             self.answers[type(error).__name__] += 1
+            self.failures.append(f"{began - self._began:.3f} s, after {monotonic() - began:.3f} s: {error!r}")
         self.slowest_s = max(self.slowest_s, monotonic() - began)

@@ -16,9 +16,9 @@ from tests.e2e.steady import Steady
 
 pytestmark = pytest.mark.long
 
-# `make test` shares its machine and has little time. Who wants to be sure: IMPORTS_PER_SECOND=200 AUTH_AWAY_S=60.
-RATE = int(os.environ.get("IMPORTS_PER_SECOND", "50"))
-AWAY_S = float(os.environ.get("AUTH_AWAY_S", "2"))
+# Who shares the machine with others may ask for less.
+RATE = int(os.environ.get("IMPORTS_PER_SECOND", "200"))
+AWAY_S = float(os.environ.get("AUTH_AWAY_S", "60"))
 REVOKED_WITHIN_S = 5.0
 BUSY = Tenant(client_id="busy", secret="busy-secret-of-this-test", api_key="busy-key")
 LEAVING = Tenant(client_id="leaving", secret="leaving-secret-of-this-test", api_key="busy-key")
@@ -41,7 +41,7 @@ def _tenants(installation: Installation, tmp_path_factory: pytest.TempPathFactor
     installation.operator("init", "--tenants", str(file))
 
 
-@pytest.mark.timeout(120 + AWAY_S)
+@pytest.mark.timeout(240 + AWAY_S)
 @pytest.mark.usefixtures("_tenants")
 async def test_rotation_restart_and_absence_of_auth_refuse_nobody_but_the_revoked(
     installation: Installation, session: aiohttp.ClientSession, record_property: Callable[[str, object], None]
@@ -75,7 +75,7 @@ async def test_rotation_restart_and_absence_of_auth_refuse_nobody_but_the_revoke
     record_property("slowest_s", load.slowest_s)
     record_property("stalled_s", load.stalled_s)
     assert len({kid(token) for token in load.tokens}) == 3
-    assert load.answers.keys() == {"202"}, load.answers
+    assert load.answers.keys() == {"202"}, (load.answers, load.failures[:20])
     assert load.answers["202"] >= 0.9 * RATE * (monotonic() - began)
 
 
