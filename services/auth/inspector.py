@@ -1,7 +1,7 @@
 """Tokens of ours, read as the services that take them read them."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from services.auth.domain.audience import ADMIN, AUDIENCES
 from services.auth.domain.revocation import Inspected
@@ -33,9 +33,11 @@ class JwtInspector:
                 algorithm=algorithm,
                 is_revoked=is_revoked,
                 now=now,
-                fetch=_own_keys(key_set),
+                fetch=self._own_keys,
             )
 
+        self._key_set = key_set
+        self._known_keys: dict[str, object] = {}
         self._knows_revocations = knows_revocations
         self._verifiers = {audience.name: verifier(audience.name) for audience in AUDIENCES}
         self._admin = verifier(ADMIN.name)
@@ -46,7 +48,7 @@ class JwtInspector:
             raise Away("Kafka")
         for audience, verifier in self._verifiers.items():
             try:
-                read = await _verified(token, verifier)
+                read = await self._verified(token, verifier)
             except Unauthorized:
                 continue
             return _inspected(read, audience)
@@ -56,23 +58,19 @@ class JwtInspector:
         """What a token for the admin API says; raises `Unauthorized`, or `Away` while that is unknown."""
         if not self._knows_revocations():
             raise Away("Kafka")
-        return await _verified(token, self._admin)
+        return await self._verified(token, self._admin)
 
+    async def _verified(self, token: str, verifier: Verifier) -> Token:
+        published = self._key_set()
+        # Elsewhere a change is learnt of in time; here a key is good, or good no more, from one call to the next.
+        if published != self._known_keys:
+            self._known_keys = published
+            for each in (*self._verifiers.values(), self._admin):
+                await each.refresh()
+        return await verifier.verify(token)
 
-async def _verified(token: str, verifier: Verifier) -> Token:
-    if not verifier.ready:
-        await verifier.refresh()
-    return await verifier.verify(token)
-
-
-def _own_keys(key_set: Callable[[], dict[str, object]]) -> Callable[[], Awaitable[bytes]]:
-    async def fetch() -> bytes:
-        try:
-            return json.dumps(key_set()).encode()
-        except Away as away:
-            raise OSError(away.what) from None
-
-    return fetch
+    async def _own_keys(self) -> bytes:
+        return json.dumps(self._known_keys).encode()
 
 
 def _inspected(read: Token, audience: str) -> Inspected:
