@@ -15,7 +15,11 @@ from services.chassis.health import Health
 from services.chassis.logs import configure, logger
 from services.chassis.settings import ServiceSettings, shown
 
-LOOP_DELAY = metrics.histogram("event_loop_delay_seconds", "How late the event loop runs what is due.")
+LOOP_DELAY = metrics.histogram(
+    "event_loop_delay_seconds",
+    "How late the event loop runs what is due.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
 BUILD = metrics.gauge("build_info", "Always 1; the labels tell what runs.", ["service", "version", "python"])
 
 VERSION = "0.1.0"
