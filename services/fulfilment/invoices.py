@@ -9,7 +9,7 @@ from pymongo.read_concern import ReadConcern
 from services.chassis import outbox
 from services.chassis.mongo import Mongo, answering
 from services.fulfilment import wire
-from services.fulfilment.domain.invoice import Draft, Invoice
+from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoicesAsked
 from services.fulfilment.ports import Added
 
@@ -55,11 +55,11 @@ class MongoInvoices:
         self._announce()
         return Added.ADDED
 
-    async def of_order(self, order_id: str) -> Sequence[Draft]:
+    async def of_order(self, order_id: str) -> Sequence[Invoice]:
         """What was issued for a purchase order, in turn."""
         with answering():
             found = await self._invoices.find({"purchase_order": order_id}, _UNSHOWN).sort("turn", 1).to_list(None)
-        return [wire.invoice_of(document).draft for document in found]
+        return [wire.invoice_of(document) for document in found]
 
     async def listed(self, asked: InvoicesAsked) -> Sequence[Invoice]:
         """A page and one more, newest first."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from fpdf import FPDF, FontFace
-from fpdf.enums import Align, TableBordersLayout, XPos, YPos
+from fpdf.enums import Align, TableBordersLayout, VAlign, XPos, YPos
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Struct
 
@@ -24,6 +24,7 @@ _NOTES = {
     Kind.INVOICE: "Pending units are charged. Those that do not come are credited on the day on which that is certain.",
     Kind.CREDIT_NOTE: "Units of this purchase order that will not be delivered.",
 }
+WESTERN = "windows-1252"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,7 +37,10 @@ class Row(Struct, frozen=True):
 
 
 class InvoicePaper:
-    """Prints invoices in the name of an issuer. `font` is a TrueType file; without it PDFs know Latin-1 only."""
+    """Prints invoices in the name of an issuer.
+
+    `font` is a TrueType file; without it PDFs know Western Europe's letters only.
+    """
 
     def __init__(self, *, issuer: str, font: str | None = None) -> None:
         self._issuer = issuer
@@ -95,6 +99,8 @@ class _Sheet(FPDF):
         self.set_title(f"{_TITLES[invoice.draft.kind]} {invoice.label}")
         self.set_author(issuer)
         self.set_lang("en")
+        # What PDF's own fonts can show: Western Europe's letters, and the euro sign.
+        self.core_fonts_encoding = WESTERN
         self.set_margins(12, 16, 12)
         self.set_auto_page_break(True, margin=22)
         self.alias_nb_pages()
@@ -148,8 +154,9 @@ class _Sheet(FPDF):
             col_widths=_WIDTHS[kind],
             text_align=(Align.L, *(Align.R,) * (count - 1)),
             borders_layout=TableBordersLayout.HORIZONTAL_LINES,
-            line_height=4.6,
-            padding=1.4,
+            line_height=4.4,
+            padding=1.2,
+            v_align=VAlign.T,
             headings_style=FontFace(emphasis="BOLD", color=ACCENT, fill_color=PALE),
         ) as table:
             table.row([self._fit(name) for name in _COLUMNS[kind]])
@@ -195,17 +202,17 @@ class _Sheet(FPDF):
         if self._letters != "helvetica":
             return text
         try:
-            text.encode("latin-1")
+            text.encode(WESTERN)
         except UnicodeEncodeError:
             return "".join(map(_simplified, text))
         return text
 
 
 def _simplified(letter: str) -> str:
-    if ord(letter) < 256:
-        return letter
-    bare = unicodedata.normalize("NFKD", letter).encode("latin-1", "ignore").decode("latin-1")
-    return bare or "?"
+    for form in (letter, unicodedata.normalize("NFKD", letter)):
+        if known := form.encode(WESTERN, "ignore"):
+            return known.decode(WESTERN)
+    return "?"
 
 
 def money(value: Decimal) -> str:
@@ -219,9 +226,10 @@ def _facts(invoice: Invoice) -> list[tuple[str, str]]:
     draft = invoice.draft
     issued = _EPOCH + timedelta(microseconds=draft.issued_us)
     return [
+        *([("Credit for invoice", draft.credits)] if draft.credits else []),
         ("Business date", draft.business_date),
         ("Issued", f"{issued:%Y-%m-%d %H:%M} UTC"),
-        ("Transactions", str(draft.transactions)),
+        ("Transactions", f"{draft.transactions:,}"),
         ("Currency", draft.currency),
     ]
 
@@ -233,6 +241,6 @@ def _rows(invoice: Invoice) -> list[Row]:
 def _cells(line: BilledLine, kind: Kind) -> Sequence[str]:
     prices = (money(line.unit_price), money(line.amount))
     if kind is Kind.CREDIT_NOTE:
-        return (str(-line.charged), *prices)
+        return (f"{-line.charged:,}", *prices)
     counts = (line.ordered, line.delivered, line.pending, line.cancelled)
-    return (*map(str, counts), *prices)
+    return (*(f"{count:,}" for count in counts), *prices)

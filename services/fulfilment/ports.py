@@ -6,7 +6,7 @@ from typing import Protocol
 
 from services.fulfilment.domain.code import Code, Sealed
 from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.invoice import Draft, Invoice
+from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder
@@ -205,7 +205,7 @@ class Invoices(Protocol):
         """Store it, durably."""
         ...
 
-    async def of_order(self, order_id: str) -> Sequence[Draft]:
+    async def of_order(self, order_id: str) -> Sequence[Invoice]:
         """What was issued for a purchase order, in turn."""
         ...
 

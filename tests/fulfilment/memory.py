@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from services.chassis.errors import Away
 from services.fulfilment.domain.code import Sealed
-from services.fulfilment.domain.invoice import Draft, Invoice
+from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
@@ -321,13 +321,12 @@ class MemoryInvoices:
         added: Added = await self._chance.around(work)
         return added
 
-    async def of_order(self, order_id: str) -> Sequence[Draft]:
-        def work() -> list[Draft]:
-            return sorted(
-                (one.draft for one in self.issued if one.draft.purchase_order == order_id), key=lambda one: one.turn
-            )
+    async def of_order(self, order_id: str) -> Sequence[Invoice]:
+        def work() -> list[Invoice]:
+            found = (one for one in self.issued if one.draft.purchase_order == order_id)
+            return sorted(found, key=lambda one: one.draft.turn)
 
-        found: list[Draft] = await self._chance.around(work)
+        found: list[Invoice] = await self._chance.around(work)
         return found
 
     async def listed(self, asked: InvoicesAsked) -> Sequence[Invoice]:

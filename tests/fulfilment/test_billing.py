@@ -89,6 +89,7 @@ async def test_what_is_cancelled_later_is_credited_at_the_end_of_that_day(shop: 
     invoice, note = await issued(shop)
     assert (invoice.draft.total, note.draft.total) == (Decimal(30), Decimal(-20))
     assert (note.draft.kind, note.number, note.draft.business_date) == (Kind.CREDIT_NOTE, 2, "2026-03-06")
+    assert note.draft.credits == "2026-000001"
     assert [(line.sku, line.charged) for line in note.draft.lines] == [("DEMO-NEVER", -2)]
     assert await shop.transactions.owing() == []
 

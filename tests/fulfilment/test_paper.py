@@ -3,6 +3,8 @@
 import asyncio
 import email
 import email.policy
+import re
+import zlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from email.message import EmailMessage
@@ -41,6 +43,7 @@ def a_line(name: str = "Card", *, charged: int = 3) -> BilledLine:
 def an_invoice(*lines: BilledLine, kind: Kind = Kind.INVOICE) -> Invoice:
     return Invoice(
         Draft(
+            credits="2026-000006" if kind is Kind.CREDIT_NOTE else None,
             kind=kind,
             purchase_order="po",
             turn=0,
@@ -79,10 +82,23 @@ def test_a_pdf_is_the_same_each_time_and_takes_any_name() -> None:
     assert one.count(b"/Type /Page\n") >= 3
 
 
-def test_a_credit_note_says_so() -> None:
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [("20 €", b"20 \x80"), ("Müller’s", b"M\xfcller\x92s"), ("Łódź 卡", b"?\xf3dz ?"), ("Ž", b"\x8e")],
+)
+def test_a_pdf_shows_the_letters_of_western_europe(name: str, printed: bytes) -> None:
+    pdf = PAPER.pdf(an_invoice(a_line(name)))
+    pages = [
+        zlib.decompress(packed) for packed in re.findall(rb"FlateDecode.*?stream\n(.*?)\nendstream", pdf, re.DOTALL)
+    ]
+    assert printed in b"".join(pages)
+
+
+def test_a_credit_note_says_so_and_for_which_invoice() -> None:
     note = an_invoice(a_line(charged=-2), kind=Kind.CREDIT_NOTE)
-    assert "Credit note" in PAPER.html(note)
-    assert "-2,469.00" in PAPER.text(note)
+    for text in ("Credit note", "2026-000006", "-2,469.00"):
+        assert text in PAPER.html(note)
+        assert text in PAPER.text(note)
     assert PAPER.pdf(note).startswith(b"%PDF-")
 
 

@@ -42,7 +42,10 @@ class BilledLine(Struct, frozen=True, kw_only=True):
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """A document without its number. `turn` is 0 for the invoice and counts the credit notes that follow it."""
+    """A document without its number. `turn` is 0 for the invoice and counts the credit notes that follow it.
+
+    `credits` is the number of the invoice that a credit note takes from, as it is printed.
+    """
 
     kind: Kind
     purchase_order: str
@@ -53,6 +56,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     lines: tuple[BilledLine, ...]
     issued_us: int
     transactions: int = 0
+    credits: str | None = None
 
     @property
     def id(self) -> str:
@@ -114,7 +118,7 @@ def invoice(order: PurchaseOrder, transactions: Sequence[Transaction], *, party:
 def credit_note(
     order: PurchaseOrder,
     transactions: Sequence[Transaction],
-    issued: Sequence[Draft],
+    issued: Sequence[Invoice],
     *,
     on: str,
     party: Party,
@@ -154,6 +158,7 @@ def credit_note(
         lines=tuple(lines),
         issued_us=issued_us,
         transactions=len(transactions),
+        credits=issued[0].label if issued else None,
     )
 
 
@@ -162,9 +167,9 @@ def days_with_cancellations(transactions: Iterable[Transaction], *, since: str) 
     return sorted({max(one.on, since) for transaction in transactions for one in transaction.cancellations})
 
 
-def _accounted(issued: Iterable[Draft]) -> dict[tuple[str, Decimal], int]:
+def _accounted(issued: Iterable[Invoice]) -> dict[tuple[str, Decimal], int]:
     known: dict[tuple[str, Decimal], int] = {}
-    for draft in issued:
+    for draft in (one.draft for one in issued):
         for line in draft.lines:
             units = line.cancelled if draft.kind is Kind.INVOICE else -line.charged
             key = (line.sku, line.unit_price)
