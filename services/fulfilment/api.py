@@ -8,7 +8,6 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
-from services.chassis import paging
 from services.chassis.errors import Away, Problem
 from services.chassis.idempotency import REPLAYED, Idempotency, Reply, Turn, key_in
 from services.chassis.paging import SignedPlaces
@@ -16,11 +15,11 @@ from services.chassis.web import json_response
 from services.fulfilment import answers, metrics, query, reading
 from services.fulfilment.body import read_body, read_object, unprocessable
 from services.fulfilment.desk import Caller, Desk
-from services.fulfilment.domain.listing import DEFAULT_ROWS, MOST_ROWS, TransactionsAsked
+from services.fulfilment.domain.listing import TransactionsAsked, after_transaction
 from services.fulfilment.domain.ordering import Refused, read_order
 from services.fulfilment.domain.transaction import Transaction
 from services.fulfilment.flow import Order, OtherContent, Unacknowledged, World, place
-from services.fulfilment.lists import page_of_transactions
+from services.fulfilment.lists import page_of
 from services.fulfilment.ports import Audit, ListedTransactions
 
 BASE = "/fulfilment/v1"
@@ -40,7 +39,6 @@ class OrdersApi:
         idempotency: Idempotency,
         places: SignedPlaces,
         audit: Audit,
-        currencies: frozenset[str],
         new_id: Callable[[], str],
         body_timeout_s: float,
         openapi: Path,
@@ -52,7 +50,6 @@ class OrdersApi:
         self._idempotency = idempotency
         self._places = places
         self._audit = audit
-        self._currencies = currencies
         self._new_id = new_id
         self._body_timeout_s = body_timeout_s
         self._openapi = openapi
@@ -107,7 +104,7 @@ class OrdersApi:
                 site=caller.site,
                 client_id=caller.client_id,
                 customer=caller.customer,
-                wanted=read_order(read_object(body), self._currencies),
+                wanted=read_order(read_object(body)),
                 received_us=received_us,
                 is_retry=is_retry,
             )
@@ -135,13 +132,15 @@ class OrdersApi:
         caller = await self._desk.reader(request, "orders:read")
         asked = TransactionsAsked(
             site=caller.site,
-            rows=paging.rows_of(request.query, default=DEFAULT_ROWS, most=MOST_ROWS),
+            rows=query.page_rows_of(request.query),
             client_order_number=request.query.get("clientOrderNumber"),
             transaction_id=request.query.get("transactionId"),
-            from_us=query.instant_of(request.query, "from"),
-            to_us=query.instant_of(request.query, "to"),
+            from_us=query.from_of(request.query, caller.customer.zone),
+            to_us=query.to_of(request.query, caller.customer.zone),
         )
-        found, page, links = await page_of_transactions(request, asked, self._lists, self._places)
+        found, page, links = await page_of(
+            request, asked, listed=self._lists.listed, place=after_transaction, places=self._places
+        )
         body = {"pagination": page, "result": [answers.shown(one) for one in found]}
         return json_response(body, headers={**answers.PRIVATE, **links})
 

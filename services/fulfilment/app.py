@@ -248,7 +248,6 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
         idempotency=stores.idempotency,
         places=places,
         audit=audit,
-        currencies=currencies,
         new_id=new_id,
         body_timeout_s=settings.body_timeout_s,
         openapi=settings.schemas_dir / "openapi" / "fulfilment.yaml",

@@ -79,8 +79,6 @@ class MongoInvoices:
 
 def _where(asked: InvoicesAsked) -> dict[str, Any]:
     where: dict[str, Any] = {"site": asked.site}
-    if asked.purchase_order is not None:
-        where["purchase_order"] = asked.purchase_order
     day: dict[str, str] = {}
     if asked.from_on is not None:
         day["$gte"] = asked.from_on

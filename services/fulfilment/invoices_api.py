@@ -1,13 +1,11 @@
 """The fulfilment API: purchase orders and invoices."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from aiohttp import web
-from msgspec.structs import replace
 
-from services.chassis import paging
 from services.chassis.errors import Problem
 from services.chassis.paging import SignedPlaces
 from services.chassis.web import json_response
@@ -15,8 +13,9 @@ from services.fulfilment import answers, query
 from services.fulfilment.desk import Desk
 from services.fulfilment.domain.business_day import business_date
 from services.fulfilment.domain.invoice import Invoice
-from services.fulfilment.domain.listing import DEFAULT_ROWS, MOST_ROWS, After, InvoicesAsked, TransactionsAsked
-from services.fulfilment.lists import page_of_transactions
+from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked, after_invoice, after_transaction
+from services.fulfilment.domain.purchase_order import PurchaseOrder
+from services.fulfilment.lists import page_of
 from services.fulfilment.ports import ListedTransactions, ShownInvoices, ShownPurchaseOrders
 
 BASE = "/fulfilment/v1"
@@ -73,44 +72,43 @@ class InvoicesApi:
         today = business_date(self._now_us(), caller.customer.zone).isoformat()
         day = query.day_of(request.query, "date") or today
         orders = await self._purchase_orders.of_day(caller.site, day)
-        result = [answers.purchase_order(order, await self._transactions.on_order(order.id)) for order in orders]
-        return json_response({"businessDate": day, "result": result}, headers=answers.PRIVATE)
+        shown = [await self._whole(request, order) for order in orders]
+        links = shown[0][1] if len(shown) == 1 else {}
+        body = {"businessDate": day, "result": [order for order, _ in shown]}
+        return json_response(body, headers={**answers.PRIVATE, **links})
 
     async def purchase_order(self, request: web.Request) -> web.Response:
         """A purchase order: merged lines, totals, and its transactions page by page."""
         caller = await self._desk.reader(request, SCOPE)
-        rows = paging.rows_of(request.query, default=DEFAULT_ROWS, most=MOST_ROWS)
         order = await self._purchase_orders.find(request.match_info["id"])
         if order is None or order.site != caller.site:
             raise Problem(404, "PURCHASE_ORDER_NOT_FOUND", "there is no such purchase order")
-        asked = TransactionsAsked(site=caller.site, rows=rows, purchase_order=order.id)
-        found, page, links = await page_of_transactions(request, asked, self._transactions, self._places)
-        body = answers.purchase_order(order, await self._transactions.on_order(order.id))
-        body |= {"pagination": page, "transactions": [answers.shown(one) for one in found]}
+        body, links = await self._whole(request, order)
         return json_response(body, headers={**answers.PRIVATE, **links})
+
+    async def _whole(self, request: web.Request, order: PurchaseOrder) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """The purchase order with a page of its transactions, and the header that leads on."""
+        asked = TransactionsAsked(site=order.site, rows=query.page_rows_of(request.query), purchase_order=order.id)
+        found, page, links = await page_of(
+            request, asked, listed=self._transactions.listed, place=after_transaction, places=self._places
+        )
+        body = answers.purchase_order(order, await self._transactions.on_order(order.id))
+        return {**body, "pagination": page, "transactions": [answers.shown(one) for one in found]}, links
 
     async def list(self, request: web.Request) -> web.Response:
         """The customer's invoices and credit notes, newest first."""
         caller = await self._desk.reader(request, SCOPE)
         asked = InvoicesAsked(
             site=caller.site,
-            rows=paging.rows_of(request.query, default=DEFAULT_ROWS, most=MOST_ROWS),
+            rows=query.page_rows_of(request.query),
             from_on=query.day_of(request.query, "from"),
             to_on=query.day_of(request.query, "to"),
         )
-        bound: paging.Bound = ["invoices", asked.site, asked.from_on, asked.to_on]
-        given = paging.page_of(request.query)
-        if given is not None:
-            asked = replace(asked, after=After(*self._places.read(bound, given, parts=2)))
-        found = await self._invoices.listed(asked)
-        page = found[: asked.rows]
-        last = page[-1].draft if len(found) > asked.rows else None
-        token = self._places.made(bound, [last.business_date, last.id]) if last is not None else None
-        body = {
-            "pagination": paging.pagination(asked.rows, len(page), token),
-            "result": [answers.invoice(one) for one in page],
-        }
-        return json_response(body, headers={**answers.PRIVATE, **paging.next_link(request, token)})
+        found, page, links = await page_of(
+            request, asked, listed=self._invoices.listed, place=after_invoice, places=self._places
+        )
+        body = {"pagination": page, "result": [answers.invoice(one) for one in found]}
+        return json_response(body, headers={**answers.PRIVATE, **links})
 
     async def invoice(self, request: web.Request) -> web.Response:
         """An invoice or credit note: JSON, a page, or a PDF document."""

@@ -1,35 +1,47 @@
-"""Pages of a customer's transactions."""
+"""Lists, page by page."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
 from aiohttp import web
-from msgspec.structs import replace
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from services.chassis import paging
 from services.chassis.paging import SignedPlaces
-from services.fulfilment.domain.listing import After, TransactionsAsked
-from services.fulfilment.domain.transaction import Transaction
-from services.fulfilment.ports import ListedTransactions
+from services.fulfilment import query
+from services.fulfilment.domain.listing import After, InvoicesAsked, TransactionsAsked
+
+Asked = TypeVar("Asked", TransactionsAsked, InvoicesAsked)
+Item = TypeVar("Item")
 
 
-async def page_of_transactions(
-    request: web.Request, asked: TransactionsAsked, lists: ListedTransactions, places: SignedPlaces
-) -> tuple[Sequence[Transaction], object, dict[str, str]]:
-    """A page of the list that is asked for, its `pagination`, and the header that leads on."""
-    bound: paging.Bound = [
-        "transactions",
-        asked.site,
-        asked.client_order_number,
-        asked.transaction_id,
-        asked.purchase_order,
-        asked.from_us,
-        asked.to_us,
-    ]
+async def page_of(
+    request: web.Request,
+    asked: Asked,
+    *,
+    listed: Callable[[Asked], Awaitable[Sequence[Item]]],
+    place: Callable[[Item], After],
+    places: SignedPlaces,
+) -> tuple[Sequence[Item], Mapping[str, object], Mapping[str, str]]:
+    """A page of the list that is asked for, its `pagination`, and the header that leads on.
+
+    `listed` gives one more than fits onto the page, if there is one; `place` says where in the list an item stands.
+    """
+    bound = _bound(asked)
     given = paging.page_of(request.query)
     if given is not None:
         asked = replace(asked, after=After(*places.read(bound, given, parts=2)))
-    found = await lists.listed(asked)
+    found = await listed(asked)
     page = found[: asked.rows]
-    last = page[-1] if len(found) > asked.rows else None
-    token = places.made(bound, [last.created_us, last.id]) if last is not None else None
-    return page, paging.pagination(asked.rows, len(page), token), dict(paging.next_link(request, token))
+    token = places.made(bound, place(page[-1])) if len(found) > asked.rows else None
+    return (
+        page,
+        paging.pagination(query.rows_of(request.query), len(page), token),
+        paging.next_link(request, token),
+    )
+
+
+def _bound(asked: Struct) -> paging.Bound:
+    """What a page token is good for: this list, with any number of rows."""
+    return [type(asked).__name__, *(value for name, value in asdict(asked).items() if name not in ("rows", "after"))]

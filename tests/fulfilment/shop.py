@@ -156,7 +156,7 @@ class Shop:
                 site=site,
                 client_id="client",
                 customer=customer,
-                wanted=read_order(body, CURRENCIES),
+                wanted=read_order(body),
                 received_us=self.clock(),
                 is_retry=is_retry,
             ),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -187,7 +188,6 @@ async def caller() -> AsyncIterator[Caller]:
         idempotency=Keys(),  # type: ignore[arg-type]
         places=places,
         audit=ledger,
-        currencies=CURRENCIES,
         new_id=new_id,
         body_timeout_s=0.3,
         openapi=OPENAPI,
@@ -470,11 +470,51 @@ async def test_lists_are_walked_page_by_page(caller: Caller) -> None:
         await problem(await caller.call("GET", ORDERS, **how), 400, "INVALID_PAGE_TOKEN")
     for how, code in (
         ({"rows": "0"}, "INVALID_ROWS"),
-        ({"rows": "1001"}, "INVALID_ROWS"),
+        ({"rows": "10001"}, "INVALID_ROWS"),
         ({"from": "yesterday"}, "INVALID_DATE"),
+        ({"from": "0001-01-01"}, "INVALID_DATE"),
+        ({"to": "9999-12-31"}, "INVALID_DATE"),
+        ({"to": "2026-02-30"}, "INVALID_DATE"),
     ):
         await problem(await caller.call("GET", ORDERS, **how), 400, code)
+    assert (await caller.read(ORDERS, rows="10000"))["pagination"] == {"rows": 10000, "count": 5, "nextPageToken": None}
     assert [one["transactionId"] for one in (await caller.read(ORDERS, clientOrderNumber="n1"))["result"]] == [ids[3]]
+
+
+async def test_a_page_is_never_longer_than_can_be_held(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.fulfilment.query.LONGEST_PAGE", 2)
+    for _ in range(3):
+        await caller.order(("CARD", 1))
+    page = await caller.read(ORDERS, rows="3")
+    assert (page["pagination"]["rows"], page["pagination"]["count"]) == (3, 2)
+    rest = await caller.read(ORDERS, rows="3", page=page["pagination"]["nextPageToken"])
+    assert (rest["pagination"]["count"], rest["pagination"]["nextPageToken"]) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({"from": "2026-03-04"}, 2),
+        ({"from": "2026-03-05"}, 1),
+        ({"from": "2026-03-06"}, 0),
+        ({"to": "2026-03-03"}, 0),
+        ({"to": "2026-03-04"}, 1),
+        ({"from": "2026-03-05", "to": "2026-03-05"}, 1),
+        ({"from": "2026-03-04T12:00:00Z"}, 2),
+        ({"from": "2026-03-04T21:00:00+09:00", "to": "2026-03-04T21:00:01 09:00"}, 1),
+        ({"from": "2026-03-04T21:00:01"}, 1),
+        ({"to": "2026-03-04T12:00:00Z"}, 0),
+    ],
+)
+async def test_transactions_between_days_and_times_of_the_customer(
+    caller: Caller, asked: dict[str, str], count: int
+) -> None:
+    """In Tokyo: one order on the 4th at 21:00, one on the 5th at 01:00."""
+    caller.shop.register.zones[SITE] = ZoneInfo("Asia/Tokyo")
+    await caller.order(("CARD", 1))
+    caller.shop.clock.pass_(hours=4)
+    await caller.order(("CARD", 1))
+    assert len((await caller.read(ORDERS, **asked))["result"]) == count
 
 
 async def test_the_days_purchase_order(caller: Caller) -> None:
@@ -483,11 +523,18 @@ async def test_the_days_purchase_order(caller: Caller) -> None:
     today = await caller.read(V1 + "/purchase-orders")
     (order,) = today["result"]
     assert (today["businessDate"], order["state"], order["totals"]["amount"]) == ("2026-03-04", "OPEN", "59.940003")
+    whole = await caller.read(f"{V1}/purchase-orders/{order['id']}")
+    assert whole == order
+    assert len(whole["transactions"]) == 3
     whole = await caller.read(f"{V1}/purchase-orders/{order['id']}", rows="2")
     assert [(line["sku"], line["ordered"]) for line in whole["lines"]] == [("CARD", 6), ("PENNY", 3)]
     assert len(whole["transactions"]) == 2
     rest = await caller.read(f"{V1}/purchase-orders/{order['id']}", rows="2", page=whole["pagination"]["nextPageToken"])
     assert len(rest["transactions"]) == 1
+    day = await caller.call("GET", V1 + "/purchase-orders", rows="2")
+    assert (await day.json())["result"] == [whole]
+    (last,) = (await caller.read(day.headers["Link"].partition(">")[0][1:]))["result"]
+    assert last["transactions"] == rest["transactions"]
     assert (await caller.read(V1 + "/purchase-orders", date="2026-03-03"))["result"] == []
     await problem(await caller.call("GET", V1 + "/purchase-orders", date="20260304"), 400, "INVALID_DATE")
 

@@ -12,11 +12,16 @@ def business_date(at_us: int, zone: tzinfo) -> date:
     return (_EPOCH + timedelta(microseconds=at_us)).astimezone(zone).date()
 
 
+def start_us(day: date, zone: tzinfo) -> int:
+    """The first instant of that day."""
+    # A midnight that the clocks skip is read with the offset before the gap: the instant of the gap itself.
+    midnight = datetime.combine(day, time(), tzinfo=zone)
+    return (midnight.astimezone(UTC) - _EPOCH) // _ONE
+
+
 def end_us(day: date, zone: tzinfo) -> int:
     """The first instant that is no longer that day."""
-    # A midnight that the clocks skip is read with the offset before the gap: the instant of the gap itself.
-    midnight = datetime.combine(next_day(day), time(), tzinfo=zone)
-    return (midnight.astimezone(UTC) - _EPOCH) // _ONE
+    return start_us(next_day(day), zone)
 
 
 def has_ended(day: date, at_us: int, zone: tzinfo) -> bool:

@@ -4,8 +4,13 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from services.fulfilment.domain.invoice import Invoice
+from services.fulfilment.domain.transaction import Transaction
+
 DEFAULT_ROWS = 50
-MOST_ROWS = 1_000
+MOST_ROWS = 10_000
+# A transaction may have a hundred lines, and so may an invoice.
+LONGEST_PAGE = 1_000
 
 
 class After(NamedTuple):
@@ -35,5 +40,14 @@ class InvoicesAsked(Struct, frozen=True, kw_only=True):
     rows: int = DEFAULT_ROWS
     from_on: str | None = None
     to_on: str | None = None
-    purchase_order: str | None = None
     after: After | None = None
+
+
+def after_transaction(last: Transaction) -> After:
+    """Where the list goes on after this one."""
+    return After(last.created_us, last.id)
+
+
+def after_invoice(last: Invoice) -> After:
+    """Where the list goes on after this one."""
+    return After(last.draft.business_date, last.draft.id)

@@ -1,7 +1,6 @@
 """A request for codes: read, and checked against the products that there are."""
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -9,7 +8,6 @@ from msgspec import Struct
 
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Line, Transaction
-from services.values.currencies import read_currency
 from services.values.identifiers import read_identifier
 from services.values.wrong import Wrong
 
@@ -50,12 +48,12 @@ class Refused(Exception):  # noqa: N818 - it says what became of the request
         self.faults = tuple(faults)
 
 
-def read_order(body: Mapping[str, Any], currencies: AbstractSet[str]) -> Wanted:
+def read_order(body: Mapping[str, Any]) -> Wanted:
     """The request; raises `Refused` with all its faults."""
     faults: list[Fault] = []
     number = _number(body.get("clientOrderNumber"), faults)
-    is_checked = _flag(body.get("enableClientOrderNumberDupCheck"), faults)
-    currency = _currency(body.get("payWithCurrency"), currencies, faults)
+    is_checked = body.get("enableClientOrderNumberDupCheck") is not False
+    currency = _currency(body.get("payWithCurrency"), faults)
     items = _items(body.get("products"), faults)
     if faults:
         raise Refused(faults)
@@ -73,10 +71,12 @@ def priced(wanted: Wanted, products: Mapping[str, Product]) -> tuple[str, tuple[
     unknown = [item for item in wanted.items if _is_unknown(products.get(item.sku))]
     if unknown:
         raise Refused([Fault(f"{item.pointer}/sku", "UNKNOWN_SKU", "there is no such product") for item in unknown])
-    currency = wanted.currency or products[wanted.items[0].sku].currency
+    currency = products[wanted.items[0].sku].currency if wanted.currency is None else wanted.currency
     mixed = [item for item in wanted.items if products[item.sku].currency != currency]
+    if len(mixed) == len(wanted.items):
+        raise Refused([Fault("/payWithCurrency", "MIXED_CURRENCY", "none of the products is sold in this currency")])
     if mixed:
-        detail = "is not sold in the currency of the order" if wanted.currency else "is sold in another currency"
+        detail = "this product is sold in another currency than the others"
         raise Refused([Fault(f"{item.pointer}/sku", "MIXED_CURRENCY", detail) for item in mixed])
     return currency, tuple(_line(item, products[item.sku]) for item in wanted.items)
 
@@ -105,22 +105,11 @@ def _number(value: object, faults: list[Fault]) -> str | None:
     return read
 
 
-def _flag(value: object, faults: list[Fault]) -> bool:
-    if value is None or isinstance(value, bool):
-        return value is not False
-    pointer = "/enableClientOrderNumberDupCheck"
-    faults.append(Fault(pointer, "INVALID_TYPE", "enableClientOrderNumberDupCheck must be true or false"))
-    return True
-
-
-def _currency(value: object, currencies: AbstractSet[str], faults: list[Fault]) -> str | None:
-    if value is None:
-        return None
-    read = read_currency(value, currencies)
-    if isinstance(read, Wrong):
-        faults.append(Fault("/payWithCurrency", read.kind.value, f"payWithCurrency {read.phrase}"))
-        return None
-    return read
+def _currency(value: object, faults: list[Fault]) -> str | None:
+    if value is None or isinstance(value, str):
+        return value and value.upper()
+    faults.append(Fault("/payWithCurrency", "INVALID_TYPE", "payWithCurrency must be a string"))
+    return None
 
 
 def _items(value: object, faults: list[Fault]) -> tuple[Item, ...]:
