@@ -12,6 +12,7 @@ from aiohttp import web
 from services import topics
 from services.chassis import outbox
 from services.chassis.audit import AuditLog
+from services.chassis.brake import Brake
 from services.chassis.confluent import schemas_of
 from services.chassis.consumer import Consumer
 from services.chassis.deadletter import DeadLetters
@@ -119,13 +120,19 @@ async def compose(settings: Settings) -> Service:
         every_s=settings.closing_every_s,
         may_begin=may_work,
     )
+    brake = Brake(
+        most_in_row=settings.dead_letters_in_row,
+        window=settings.dead_letters_window,
+        share=settings.dead_letters_share,
+    )
     consumer = Consumer(
         settings,
-        Worker(runner.run, events=events, dead_letters=DeadLetters(producer, group=GROUP)),
+        Worker(runner.run, events=events, dead_letters=DeadLetters(producer, group=GROUP), brake=brake),
         group=GROUP,
         topics=[topics.FULFILMENT_TRANSACTIONS.name],
         client_id=GROUP,
         may_begin=may_work,
+        stopped=lambda: brake.stopped,
         poll_timeout_ms=25,
         max_poll_records=500,
     )

@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from services.chassis.settings import (
     ApiSettings,
+    BrakeSettings,
     FromEnvironment,
     KafkaSettings,
     MongoSettings,
@@ -43,7 +44,7 @@ class VaultSettings(FromEnvironment):
         return read_keys(self.code_digest_key.get_secret_value())[0][:KEY_BYTES]
 
 
-class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, VaultSettings):
+class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, BrakeSettings, VaultSettings):
     """Settings of the fulfilment service."""
 
     fulfilment_deadline: timedelta = Field(

@@ -107,6 +107,7 @@ class MongoTransactions:
             await create([("site", 1), ("client_order_number", 1), ("created_us", -1), ("_id", -1)], name="numbered")
             await create([("due_us", 1)], name="due", partialFilterExpression=is_open)
             await create([("waits", 1)], name="waits", partialFilterExpression=is_open)
+            await create([("created_us", 1)], name="oldest", partialFilterExpression=is_open)
             await create([("purchase_order", 1)], name="owing", partialFilterExpression=owes)
 
     async def add(self, transaction: Transaction) -> Added:
@@ -175,9 +176,9 @@ class MongoTransactions:
     async def pending(self) -> tuple[int, int | None]:
         """How many are pending, and since when the oldest is."""
         with answering():
-            count = await self._transactions.count_documents({"open": True}, hint="due")
-            oldest = await self._transactions.find({"open": True}, {"created_us": 1}).hint("due").limit(1).to_list(None)
-        return count, oldest[0]["created_us"] if oldest else None
+            count = await self._transactions.count_documents({"open": True}, hint="oldest")
+            oldest = await self._transactions.find_one({"open": True}, {"created_us": 1}, sort=[("created_us", 1)])
+        return count, oldest and oldest["created_us"]
 
     async def on_order(self, order_id: str) -> Sequence[Transaction]:
         """All transactions of a purchase order, by their places."""

@@ -1,11 +1,12 @@
 """Fulfils each transaction that was placed, as soon as its event is read."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
+from services.chassis.brake import Brake
 from services.chassis.consumer import Offsets, Poll
 from services.chassis.deadletter import DeadLetter
 from services.chassis.errors import Away
@@ -13,6 +14,8 @@ from services.chassis.logs import logger
 from services.fulfilment.wire import Events
 
 _LOG = logger(__name__)
+
+Read = Sequence[str | DeadLetter]
 
 
 class DeadLetterBox(Protocol):
@@ -27,32 +30,49 @@ class Worker:
     """Hands every placed transaction to `fulfil`. What a transaction still waits for then is the sweeper's business."""
 
     def __init__(
-        self, fulfil: Callable[[str], Awaitable[object]], *, events: Events, dead_letters: DeadLetterBox
+        self,
+        fulfil: Callable[[str], Awaitable[object]],
+        *,
+        events: Events,
+        dead_letters: DeadLetterBox,
+        brake: Brake,
     ) -> None:
         self._fulfil = fulfil
         self._events = events
         self._dead_letters = dead_letters
+        self._brake = brake
 
     async def handle(self, poll: Poll) -> Offsets:
         """Return when every transaction of the poll has been looked at. Raises `Away`."""
-        placed: list[str] = []
-        letters: list[DeadLetter] = []
-        for records in poll.values():
-            for record in records:
-                try:
-                    placed.append(self._events.placed_in(record.value))
-                except ValueError as error:
-                    letters.append(DeadLetter(record, "undecodable", str(error)))
+        read = {place: [self._read(record) for record in records] for place, records in poll.items() if records}
+        admitted = {place: self._brake.admitted(place, len(items), _dead(items)) for place, items in read.items()}
+        items = [item for place in read for item in read[place][: admitted[place]]]
+        letters = [item for item in items if isinstance(item, DeadLetter)]
         if letters:
             await self._dead_letters.send(letters)
-        outcomes = await asyncio.gather(*map(self._fulfil, dict.fromkeys(placed)), return_exceptions=True)
-        for outcome in outcomes:
+        await self._look_at(dict.fromkeys(item for item in items if isinstance(item, str)))
+        for place, found in read.items():
+            self._brake.handled(place, len(found), _dead(found))
+        return {place: poll[place][count - 1].offset + 1 for place, count in admitted.items() if count}
+
+    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Another member reads these partitions; nothing of them is held back between polls."""
+        self._brake.release(partitions)
+
+    def _read(self, record: ConsumerRecord) -> str | DeadLetter:
+        try:
+            return self._events.placed_in(record.value)
+        except ValueError as error:
+            return DeadLetter(record, "undecodable", str(error))
+
+    async def _look_at(self, placed: Mapping[str, object]) -> None:
+        for outcome in await asyncio.gather(*map(self._fulfil, placed), return_exceptions=True):
             if isinstance(outcome, Exception) and not isinstance(outcome, Away):
                 # A defect in one must not hold up the others: it is still due, and the sweeper tries it again.
                 _LOG.error("a transaction could not be fulfilled", exc_info=outcome)
             elif isinstance(outcome, BaseException):
                 raise outcome
-        return {place: records[-1].offset + 1 for place, records in poll.items() if records}
 
-    def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Nothing is held back."""
+
+def _dead(read: Read) -> list[int]:
+    return [position for position, item in enumerate(read) if isinstance(item, DeadLetter)]
