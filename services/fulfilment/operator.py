@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import pycountry
 import typer
 
@@ -29,9 +28,10 @@ from services.fulfilment.products import MongoProducts
 from services.fulfilment.settings import VaultSettings
 from services.fulfilment.stock import MongoStock
 from services.fulfilment.store import MongoPurchaseOrders, MongoTransactions
-from services.fulfilment.vault import CodeVault
+from services.fulfilment.vault import CodeVault, WrongKey
 from services.fulfilment.wire import Events
 from services.topics import AUTH_SITES
+from services.values.strict_json import Malformed, parse
 
 SITES_WITHIN_S = 30.0
 LOT = 1_000
@@ -66,7 +66,7 @@ async def load_document(document: bytes) -> tuple[int, int]:
 
     Doing it again changes nothing. Raises `ValueError` where the document cannot be followed, `Away`.
     """
-    entries = msgspec.json.decode(document).get("products", [])
+    entries = _entries(document)
     added: list[int] = []
 
     async def work(store: Store) -> None:
@@ -74,6 +74,18 @@ async def load_document(document: bytes) -> tuple[int, int]:
 
     await _with_store(work)
     return len(added), sum(added)
+
+
+def _entries(document: bytes) -> list[dict[str, Any]]:
+    """What stands under `products`. Prices may be numbers: none of their digits is lost."""
+    try:
+        read = parse(document)
+    except Malformed as bad:
+        raise ValueError(f"the document is not JSON: {bad}") from None
+    entries = read.get("products") if isinstance(read, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError('{"products": [{…}, …]} is expected')
+    return entries
 
 
 async def _load_entry(entry: dict[str, Any], store: Store) -> int:
@@ -240,6 +252,6 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run one command; what is not possible is told in a line."""
     try:
         asyncio.run(work)
-    except (Away, ValueError, OSError) as reason:
+    except (Away, WrongKey, ValueError, OSError) as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from None

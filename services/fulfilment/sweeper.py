@@ -37,15 +37,12 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Look until nothing is due. Raises `Away`."""
-        while True:
-            due = await self._pending.claim_due(most=self._most, lease_us=LEASE_US)
+        while due := await self._pending.claim_due(most=self._most, lease_us=LEASE_US):
             for outcome in await asyncio.gather(*map(self._fulfil, due), return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, Away):
                     _LOG.error("a transaction could not be fulfilled", exc_info=outcome)
                 elif isinstance(outcome, BaseException):
                     raise outcome
-            if len(due) < self._most:
-                break
         await self._measure()
 
     async def _measure(self) -> None:

@@ -41,17 +41,21 @@ class Installation:
 
     def operator(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run `python -m services …`, which has to succeed."""
-        done = subprocess.run(
+        done = self.tries(*arguments, within_s=within_s)
+        assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def tries(self, *arguments: str, within_s: float = 60, **told: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m services …`, whatever comes of it. `told` are settings of this run alone."""
+        return subprocess.run(
             [sys.executable, "-m", "services", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, **self.told_to("auth")},
+            env={**os.environ, **self.told_to("auth"), **told},
             capture_output=True,
             text=True,
             timeout=within_s,
             check=False,
         )
-        assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        return done
 
     def told_to(self, name: str) -> dict[str, str]:
         """The settings of a service."""

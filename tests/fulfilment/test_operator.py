@@ -1,0 +1,126 @@
+"""The operator's commands about products, codes and keys, on a real database."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pymongo import MongoClient
+from typer.testing import CliRunner, Result
+
+from services.fulfilment.operator import fulfilment
+
+Run = Callable[..., Result]
+OLD, NEW = (base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
+CARD = {"sku": "CARD", "name": "Card", "unitPrice": "9.99", "currency": "USD"}
+
+
+@pytest.fixture
+def database(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    name = f"t{uuid4().hex[:12]}"
+    told = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": name, "CODE_ENCRYPTION_KEYS": OLD, "CODE_DIGEST_KEY": OLD}
+    for setting, value in told.items():
+        monkeypatch.setenv(setting, value)
+    client: MongoClient[Any] = MongoClient(mongodb_uri)
+    yield client[name]
+    client.drop_database(name)
+    client.close()
+
+
+@pytest.fixture
+def run(database: Any, tmp_path: Path) -> Run:
+    """Runs a command; a text after its arguments is a file's."""
+    del database
+
+    def run(*arguments: str, file: str | None = None) -> Result:
+        path = tmp_path / "file"
+        if file is not None:
+            path.write_text(file, encoding="utf-8")
+            arguments = (*arguments, str(path))
+        return CliRunner().invoke(fulfilment, arguments)
+
+    return run
+
+
+def products(*entries: dict[str, Any]) -> str:
+    return json.dumps({"products": entries})
+
+
+def test_products_come_with_their_codes_and_can_be_listed(run: Run) -> None:
+    document = products({**CARD, "codes": ["a", {"redeemCode": "b", "pinCode": "1"}]}, {**CARD, "sku": "BARE"})
+    assert run("products", "put", file=document).output == "2 products and 2 new codes loaded\n"
+    assert run("products", "put", file=document).output == "2 products and 0 new codes loaded\n"
+    listed = run("products", "list").output.splitlines()
+    assert listed == ["BARE\tCard\t9.99 USD\t0 on sale", "CARD\tCard\t9.99 USD\t2 on sale"]
+
+
+def test_a_price_may_be_a_number_and_keeps_its_digits(run: Run) -> None:
+    run("products", "put", file='{"products": [{"sku": 7, "name": "N", "unitPrice": 9.990001, "currency": "usd"}]}')
+    assert run("products", "list").output == "7\tN\t9.990001 USD\t0 on sale\n"
+
+
+def test_codes_are_loaded_from_lines_once(run: Run) -> None:
+    run("products", "put", file=products(CARD))
+    assert run("stock", "load", "CARD", file="one\n\n two , 22 \n").output.endswith("2 of 2 codes are new\n")
+    assert run("stock", "load", "CARD", file="two\nthree\n").output.endswith("1 of 2 codes are new\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file", "told"),
+    [
+        (("stock", "load", "NONE"), "SECRET-CODE\n", "there is no product NONE"),
+        (("stock", "load", "CARD"), "ok\n" + "SECRET-CODE" * 60, "file from line 1: /codes/1"),
+        (("products", "put"), products({**CARD, "unitPrice": -1}), "CARD: /unitPrice"),
+        (("products", "put"), products({**CARD, "codes": [{"pinCode": "SECRET-CODE"}]}), "CARD: /codes/0"),
+        (("products", "put"), "{", "the document is not JSON: ends too early"),
+        (("products", "put"), "[]", '{"products": [{…}, …]} is expected'),
+        (("products", "put"), '{"products": ["SECRET-CODE"]}', '{"products": [{…}, …]} is expected'),
+    ],
+    ids=["no product", "long code", "price", "no code", "no json", "array", "texts"],
+)
+def test_what_cannot_be_followed_is_told_without_quoting_a_code(
+    run: Run, arguments: tuple[str, ...], file: str, told: str
+) -> None:
+    run("products", "put", file=products(CARD))
+    done = run(*arguments, file=file)
+    assert done.exit_code == 1
+    assert told in done.output
+    assert "SECRET-CODE" not in done.output
+
+
+def test_every_code_is_sealed_anew_under_the_first_key(
+    run: Run, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("products", "put", file=products({**CARD, "codes": [f"c{n}" for n in range(5)]}))
+    old_ids = database.codes.distinct("key_id")
+    monkeypatch.setenv("CODE_ENCRYPTION_KEYS", f"{NEW},{OLD}")
+    assert run("reseal").output.endswith("5 codes resealed\n")
+    assert run("reseal").output.endswith("0 codes resealed\n")
+    assert len(database.codes.distinct("key_id")) == 1
+    assert database.codes.distinct("key_id") != old_ids
+    monkeypatch.setenv("CODE_ENCRYPTION_KEYS", NEW)
+    assert run("stock", "load", "CARD", file="c1\n").output.endswith("0 of 1 codes are new\n")
+
+
+def test_a_code_whose_key_is_not_there_stays_as_it_is(run: Run, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("products", "put", file=products({**CARD, "codes": ["c"]}))
+    before = list(database.codes.find())
+    monkeypatch.setenv("CODE_ENCRYPTION_KEYS", NEW)
+    done = run("reseal")
+    assert done.exit_code == 1
+    assert "which is not among CODE_ENCRYPTION_KEYS" in done.output
+    assert list(database.codes.find()) == before
+
+
+def test_without_the_database_it_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONGODB_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200&directConnection=true")
+    done = run("products", "list")
+    assert (done.exit_code, "Traceback" in done.output) == (1, False)
+
+
+def test_close_day_wants_a_day(run: Run) -> None:
+    assert run("close-day").exit_code == 2
+    assert run("close-day", "--date", "yesterday").exit_code == 2
