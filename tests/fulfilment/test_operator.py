@@ -115,12 +115,6 @@ def test_a_code_whose_key_is_not_there_stays_as_it_is(run: Run, database: Any, m
     assert list(database.codes.find()) == before
 
 
-def test_without_the_database_it_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MONGODB_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200&directConnection=true")
-    done = run("products", "list")
-    assert (done.exit_code, "Traceback" in done.output) == (1, False)
-
-
 def test_close_day_wants_a_day(run: Run) -> None:
     assert run("close-day").exit_code == 2
     assert run("close-day", "--date", "yesterday").exit_code == 2
