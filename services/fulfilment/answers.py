@@ -10,7 +10,7 @@ from services.fulfilment.domain.ids import derived
 from services.fulfilment.domain.invoice import BilledLine, Invoice, Kind
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
-from services.fulfilment.domain.sums import Merged, merged
+from services.fulfilment.domain.sums import Merged, Sums
 from services.fulfilment.domain.transaction import Line, Status, Transaction
 from services.fulfilment.reading import Codes
 
@@ -77,9 +77,9 @@ def next_poll_us(transaction: Transaction, now_us: int) -> int:
     return min(max(transaction.due_us, now_us + SHORTEST_PAUSE_US), now_us + LONGEST_PAUSE_US)
 
 
-def purchase_order(order: PurchaseOrder, transactions: Sequence[Transaction]) -> dict[str, Any]:
+def purchase_order(order: PurchaseOrder, sums: Sums) -> dict[str, Any]:
     """A day's purchase order: its lines merged by product and price, and what they come to."""
-    lines = merged(transactions)
+    lines = sums.lines
     body: dict[str, Any] = {
         "id": order.id,
         "businessDate": order.business_date,
@@ -87,7 +87,7 @@ def purchase_order(order: PurchaseOrder, transactions: Sequence[Transaction]) ->
         "state": order.stage,
         "lines": [_merged(line) for line in lines],
         "totals": {
-            "transactions": len(transactions),
+            "transactions": sums.transactions,
             "ordered": sum(line.ordered for line in lines),
             "delivered": sum(line.delivered for line in lines),
             "pending": sum(line.pending for line in lines),
@@ -95,7 +95,7 @@ def purchase_order(order: PurchaseOrder, transactions: Sequence[Transaction]) ->
             "amount": amount(sum((line.amount for line in lines), Decimal(0))),
         },
     }
-    if order.stage is Stage.CLOSED and transactions:
+    if order.stage is Stage.CLOSED and sums.transactions:
         body["invoiceId"] = derived("invoice", order.id, 0)
     return body
 

@@ -36,21 +36,22 @@ from services.fulfilment.body import LARGEST
 from services.fulfilment.customers import SiteCustomers
 from services.fulfilment.desk import Desk
 from services.fulfilment.domain.business_day import MICROS
+from services.fulfilment.events import KAFKA, MAIL, Events
 from services.fulfilment.invoices import INVOICES, MongoInvoices
 from services.fulfilment.invoices_api import InvoicesApi
 from services.fulfilment.mailer import Mailer, read_smtp_url
 from services.fulfilment.paper import InvoicePaper
 from services.fulfilment.ports import Supplier
 from services.fulfilment.products import MongoProducts
+from services.fulfilment.purchase_orders import MongoPurchaseOrders
 from services.fulfilment.runner import Runner
 from services.fulfilment.settings import Settings
 from services.fulfilment.stock import MongoStock
 from services.fulfilment.stock_api import StockApi
-from services.fulfilment.store import TRANSACTIONS, MongoPurchaseOrders, MongoTransactions
+from services.fulfilment.store import TRANSACTIONS, MongoTransactions
 from services.fulfilment.suppliers import LocalStock, SimulatedSupplier
 from services.fulfilment.sweeper import Sweeper
 from services.fulfilment.vault import CodeVault
-from services.fulfilment.wire import KAFKA, MAIL, Events
 from services.fulfilment.worker import Worker
 from services.subjects import SUBJECTS_OF
 

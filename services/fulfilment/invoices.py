@@ -11,6 +11,7 @@ from services.chassis.mongo import Mongo, answering
 from services.fulfilment import wire
 from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoicesAsked
+from services.fulfilment.events import Events
 from services.fulfilment.ports import Added
 
 INVOICES = "invoices"
@@ -20,7 +21,7 @@ _UNSHOWN = {outbox.FIELD: 0}
 class MongoInvoices:
     """The invoices' store. `announce` is called when there is something in the outbox."""
 
-    def __init__(self, mongo: Mongo, events: wire.Events, *, announce: Callable[[], None]) -> None:
+    def __init__(self, mongo: Mongo, events: Events, *, announce: Callable[[], None]) -> None:
         self._invoices = mongo.collection(INVOICES)
         self._shown = self._invoices.with_options(read_concern=ReadConcern("majority"))
         self._events = events

@@ -92,7 +92,7 @@ class InvoicesApi:
         found, page, links = await page_of(
             request, asked, listed=self._transactions.listed, place=after_transaction, places=self._places
         )
-        body = answers.purchase_order(order, await self._transactions.on_order(order.id))
+        body = answers.purchase_order(order, await self._transactions.sums(order.id))
         return {**body, "pagination": page, "transactions": [answers.shown(one) for one in found]}, links
 
     async def list(self, request: web.Request) -> web.Response:

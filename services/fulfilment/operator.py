@@ -23,13 +23,14 @@ from services.fulfilment import answers, billing, loading
 from services.fulfilment.customers import SiteCustomers
 from services.fulfilment.domain.loading import MOST_CODES, read_codes, read_product
 from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.events import Events
 from services.fulfilment.invoices import MongoInvoices
 from services.fulfilment.products import MongoProducts
+from services.fulfilment.purchase_orders import MongoPurchaseOrders
 from services.fulfilment.settings import VaultSettings
 from services.fulfilment.stock import MongoStock
-from services.fulfilment.store import MongoPurchaseOrders, MongoTransactions
+from services.fulfilment.store import MongoTransactions
 from services.fulfilment.vault import CodeVault, WrongKey
-from services.fulfilment.wire import Events
 from services.topics import AUTH_SITES
 from services.values.strict_json import Malformed, parse
 

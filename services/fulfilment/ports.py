@@ -11,6 +11,7 @@ from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.slots import Filled, UnitStatus
+from services.fulfilment.domain.sums import Sums
 from services.fulfilment.domain.supply import Demand, Served, Taken
 from services.fulfilment.domain.transaction import Transaction
 
@@ -217,10 +218,6 @@ class ShownTransactions(Protocol):
         """The customer's transaction, as a majority has it."""
         ...
 
-    async def listed(self, asked: TransactionsAsked) -> Sequence[Transaction]:
-        """A page and one more, newest first."""
-        ...
-
 
 class ShownInvoices(Protocol):
     """Shows a customer's invoices and credit notes."""
@@ -235,14 +232,14 @@ class ShownInvoices(Protocol):
 
 
 class ListedTransactions(Protocol):
-    """Lists transactions."""
+    """Lists transactions, and adds them up."""
 
     async def listed(self, asked: TransactionsAsked) -> Sequence[Transaction]:
         """A page and one more, newest first."""
         ...
 
-    async def on_order(self, order_id: str) -> Sequence[Transaction]:
-        """All transactions of a purchase order, by their places."""
+    async def sums(self, order_id: str) -> Sums:
+        """What stands on a purchase order, as a majority has it."""
         ...
 
 

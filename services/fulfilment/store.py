@@ -1,4 +1,4 @@
-"""Transactions and purchase orders in MongoDB.
+"""Transactions in MongoDB.
 
 A transaction stands on a place of its purchase order: the purchase order's one document gives places while it is open,
 a unique index keeps each place for one. So closing needs no lock and no multi-document transaction: a closed purchase
@@ -8,7 +8,6 @@ order gives no places, and a place that was given and not taken is blocked by a 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
@@ -16,80 +15,24 @@ from services.chassis import outbox
 from services.chassis.mongo import Mongo, answering
 from services.fulfilment import wire
 from services.fulfilment.domain.listing import TransactionsAsked
-from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
+from services.fulfilment.domain.purchase_order import PurchaseOrder
+from services.fulfilment.domain.sums import Sums
 from services.fulfilment.domain.transaction import Transaction
+from services.fulfilment.events import Events
 from services.fulfilment.ports import Added
 
-TRANSACTIONS, PURCHASE_ORDERS = "transactions", "purchase_orders"
+TRANSACTIONS = "transactions"
 _UNSHOWN = {outbox.FIELD: 0}
-
-
-class MongoPurchaseOrders:
-    """The purchase orders' store."""
-
-    def __init__(self, mongo: Mongo) -> None:
-        self._orders = mongo.collection(PURCHASE_ORDERS)
-
-    async def prepare(self) -> None:
-        """Make the indexes; raises `Away`."""
-        with answering():
-            await self._orders.create_index([("site", 1), ("business_date", -1), ("_id", 1)])
-            await self._orders.create_index([("stage", 1), ("business_date", 1)])
-
-    async def enter(self, order: PurchaseOrder) -> int | None:
-        """A place on it, opening it if need be; None if it takes no more."""
-        new = {"site": order.site, "business_date": order.business_date, "currency": order.currency}
-        is_open, one_more = {"_id": order.id, "stage": Stage.OPEN}, {"$inc": {"places": 1}}
-        with answering():
-            try:
-                found = await self._orders.find_one_and_update(
-                    is_open, one_more | {"$setOnInsert": new}, upsert=True, return_document=ReturnDocument.AFTER
-                )
-            except DuplicateKeyError:
-                # It is there: made by another first order just now, or closed.
-                found = await self._orders.find_one_and_update(is_open, one_more, return_document=ReturnDocument.AFTER)
-        return None if found is None else int(found["places"])
-
-    async def find(self, order_id: str) -> PurchaseOrder | None:
-        """The purchase order."""
-        with answering():
-            found = await self._orders.find_one({"_id": order_id})
-        return None if found is None else wire.purchase_order_of(found)
-
-    async def of_day(self, site: int, day: str) -> Sequence[PurchaseOrder]:
-        """The customer's purchase orders of one day."""
-        with answering():
-            found = await self._orders.find({"site": site, "business_date": day}).sort("_id", 1).to_list(None)
-        return [wire.purchase_order_of(document) for document in found]
-
-    async def unclosed(self, *, until: str) -> Sequence[PurchaseOrder]:
-        """All that are not closed and whose day is not after `until`, oldest first."""
-        where = {"stage": {"$in": [Stage.OPEN, Stage.CLOSING]}, "business_date": {"$lte": until}}
-        with answering():
-            found = await self._orders.find(where).sort([("business_date", 1), ("_id", 1)]).to_list(None)
-        return [wire.purchase_order_of(document) for document in found]
-
-    async def begin_closing(self, order_id: str) -> PurchaseOrder | None:
-        """Let it take no more; the purchase order as it is from now on, None if it is closed already."""
-        unclosed = {"_id": order_id, "stage": {"$in": [Stage.OPEN, Stage.CLOSING]}}
-        with answering():
-            found = await self._orders.find_one_and_update(
-                unclosed, {"$set": {"stage": Stage.CLOSING}}, return_document=ReturnDocument.AFTER
-            )
-        return None if found is None else wire.purchase_order_of(found)
-
-    async def finish_closing(self, order_id: str) -> None:
-        """It has its invoice, or needs none."""
-        with answering():
-            await self._orders.update_one({"_id": order_id, "stage": Stage.CLOSING}, {"$set": {"stage": Stage.CLOSED}})
+_COUNTED = (("ordered", "quantity"), ("delivered", "delivered"), ("cancelled", "cancelled"))
 
 
 class MongoTransactions:
     """The transactions' store. `announce` is called when a change has put its event into the outbox."""
 
     def __init__(
-        self, mongo: Mongo, events: wire.Events, *, now_us: Callable[[], int], announce: Callable[[], None]
+        self, mongo: Mongo, events: Events, *, now_us: Callable[[], int], announce: Callable[[], None]
     ) -> None:
+        self._mongo = mongo
         self._transactions = mongo.collection(TRANSACTIONS)
         self._shown = self._transactions.with_options(read_concern=ReadConcern("majority"))
         self._events = events
@@ -187,9 +130,16 @@ class MongoTransactions:
             found = await self._transactions.find(where, _UNSHOWN).sort("place", 1).to_list(None)
         return [wire.transaction_of(document) for document in found]
 
+    async def sums(self, order_id: str) -> Sums:
+        """What stands on a purchase order, added up where it is kept: a day may have more than fits into memory."""
+        (found,) = await self._mongo.aggregate(self._shown, _adding_up(order_id))
+        return wire.sums_of(found)
+
     async def free_places(self, order: PurchaseOrder) -> Sequence[int]:
         """Places that were given and on which nothing stands."""
         with answering():
+            if await self._transactions.count_documents({"purchase_order": order.id}) == order.places:
+                return ()
             found = await self._transactions.find({"purchase_order": order.id}, {"_id": 0, "place": 1}).to_list(None)
         taken = {document["place"] for document in found}
         return [place for place in range(1, order.places + 1) if place not in taken]
@@ -235,6 +185,22 @@ def _taken(error: DuplicateKeyError) -> Added:
     """Which of the unique indexes refused it."""
     (first, *_) = (error.details or {}).get("keyPattern", {"_id": 1})
     return {"_id": Added.THERE, "claim": Added.NUMBER_TAKEN, "purchase_order": Added.PLACE_TAKEN}[first]
+
+
+def _adding_up(order_id: str) -> list[dict[str, Any]]:
+    """Adds up what stands on a purchase order as `domain.sums.merged` does."""
+    counts = {name: {"$sum": f"$lines.{field}"} for name, field in _COUNTED}
+    first = {"name": {"$first": "$lines.name"}, "place": {"$first": "$place"}, "number": {"$first": "$number"}}
+    lines: list[dict[str, Any]] = [
+        {"$unwind": {"path": "$lines", "includeArrayIndex": "number"}},
+        {"$group": {"_id": {"sku": "$lines.sku", "unit_price": "$lines.unit_price"}, **first, **counts}},
+        {"$sort": {"place": 1, "number": 1}},
+    ]
+    return [
+        {"$match": {"purchase_order": order_id, "site": {"$exists": True}}},
+        {"$sort": {"place": 1}},
+        {"$facet": {"lines": lines, "counted": [{"$count": "transactions"}]}},
+    ]
 
 
 def _where(asked: TransactionsAsked) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from services.chassis.consumer import Offsets, Poll
 from services.chassis.deadletter import DeadLetter
 from services.chassis.errors import Away
 from services.chassis.logs import logger
-from services.fulfilment.wire import Events
+from services.fulfilment.events import Events
 
 _LOG = logger(__name__)
 

@@ -14,6 +14,7 @@ from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
 from services.fulfilment.domain.slots import Filled, UnitStatus, span
+from services.fulfilment.domain.sums import Sums, merged
 from services.fulfilment.domain.supply import Taken
 from services.fulfilment.domain.transaction import Transaction
 from services.fulfilment.ports import Added
@@ -183,6 +184,10 @@ class MemoryTransactions:
     async def pending(self) -> tuple[int, int | None]:
         open_ones = [one for one in self.kept.values() if not one.is_final]
         return len(open_ones), min((one.created_us for one in open_ones), default=None)
+
+    async def sums(self, order_id: str) -> Sums:
+        found = await self.on_order(order_id)
+        return Sums(transactions=len(found), lines=merged(found))
 
     async def on_order(self, order_id: str) -> Sequence[Transaction]:
         def work() -> list[Transaction]:

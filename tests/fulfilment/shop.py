@@ -20,14 +20,15 @@ from services.fulfilment.domain.invoice import Party
 from services.fulfilment.domain.ordering import read_order
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction
+from services.fulfilment.events import Events
 from services.fulfilment.flow import Order, Placed
 from services.fulfilment.invoices import MongoInvoices
 from services.fulfilment.products import MongoProducts
+from services.fulfilment.purchase_orders import MongoPurchaseOrders
 from services.fulfilment.stock import MongoStock
-from services.fulfilment.store import MongoPurchaseOrders, MongoTransactions
+from services.fulfilment.store import MongoTransactions
 from services.fulfilment.suppliers import LocalStock, SimulatedSupplier
 from services.fulfilment.vault import CodeVault
-from services.fulfilment.wire import Events
 from tests.fulfilment.memory import (
     Chance,
     MemoryInvoices,

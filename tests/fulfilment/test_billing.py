@@ -16,8 +16,9 @@ from services.fulfilment.domain.business_day import business_date
 from services.fulfilment.domain.invoice import Invoice, Kind
 from services.fulfilment.domain.listing import After, InvoicesAsked
 from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
+from services.fulfilment.domain.sums import Sums, merged
 from services.fulfilment.domain.transaction import Tally, counted
-from tests.fulfilment.shop import OTHER_SITE, SITE, Shop, a_memory_shop, at
+from tests.fulfilment.shop import OTHER_SITE, PRODUCTS, SITE, Shop, a_memory_shop, at
 
 
 async def issued(shop: Shop, site: int = SITE) -> list[Invoice]:
@@ -60,6 +61,31 @@ async def test_a_price_that_changed_within_the_day_has_a_line_of_its_own(shop: S
         (Decimal("10.01"), 2),
     ]
     assert invoice.draft.total == Decimal("30.01")
+
+
+async def test_what_stands_on_a_purchase_order_is_added_up(shop: Shop) -> None:
+    """Where it is kept as here: by product and price, in order of appearance, exact to the last decimal."""
+    card = PRODUCTS[0]
+    await shop.load("CARD", "only")
+    first = (await shop.place(("PENNY", 7), ("CARD", 2))).transaction
+    await shop.products.put(replace(card, name="Dearer", unit_price=Decimal("10.000001")))
+    await shop.place(("DEMO-CANCEL", 3), ("CARD", 1))
+    await shop.products.put(replace(card, name="As before"))
+    last = (await shop.place(("CARD", 5))).transaction
+    shop.clock.pass_(seconds=4)
+    for one in await shop.transactions.on_order(first.purchase_order):
+        await shop.fulfil(one.id)
+    await shop.orders.enter(PurchaseOrder(site=SITE, business_date=first.business_date, currency="USD"))
+    await shop.transactions.block(first.purchase_order, last.place + 1)
+    sums = await shop.transactions.sums(first.purchase_order)
+    assert sums == Sums(transactions=3, lines=merged(await shop.transactions.on_order(first.purchase_order)))
+    assert [(line.sku, line.name, line.ordered, line.delivered, line.cancelled) for line in sums.lines] == [
+        ("PENNY", "Penny", 7, 0, 0),
+        ("CARD", "Card", 7, 1, 0),
+        ("DEMO-CANCEL", "DEMO-CANCEL", 3, 0, 3),
+        ("CARD", "Dearer", 1, 0, 0),
+    ]
+    assert await shop.transactions.sums("none") == Sums(transactions=0, lines=[])
 
 
 async def test_what_was_cancelled_within_the_day_is_not_charged(shop: Shop) -> None:

@@ -17,10 +17,10 @@ from msgspec.structs import replace
 from services.chassis.errors import Away
 from services.chassis.outbox import Outbox, Relay
 from services.fulfilment.domain.invoice import BilledLine, Draft, Invoice, Kind, Party
+from services.fulfilment.events import MAIL
 from services.fulfilment.invoices import INVOICES
 from services.fulfilment.mailer import Mailer, Server, read_smtp_url
 from services.fulfilment.paper import InvoicePaper, money
-from services.fulfilment.wire import MAIL
 from tests.fulfilment.shop import SITE, Shop
 
 PAPER = InvoicePaper(issuer="Us & Co")

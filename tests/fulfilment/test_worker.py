@@ -11,7 +11,7 @@ from services.chassis.brake import Brake
 from services.chassis.deadletter import DeadLetter
 from services.chassis.errors import Away
 from services.fulfilment.domain.transaction import Status
-from services.fulfilment.wire import Events
+from services.fulfilment.events import Events
 from services.fulfilment.worker import Worker
 from tests.fulfilment.shop import SCHEMAS, Shop
 

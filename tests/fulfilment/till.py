@@ -8,11 +8,12 @@ import sys
 
 from services.chassis.mongo import Mongo
 from services.chassis.settings import MongoSettings
+from services.fulfilment.events import Events
 from services.fulfilment.invoices import MongoInvoices
 from services.fulfilment.products import MongoProducts
+from services.fulfilment.purchase_orders import MongoPurchaseOrders
 from services.fulfilment.stock import MongoStock
-from services.fulfilment.store import MongoPurchaseOrders, MongoTransactions
-from services.fulfilment.wire import Events
+from services.fulfilment.store import MongoTransactions
 from tests.fulfilment.shop import SCHEMAS, Clock, Shop
 
 

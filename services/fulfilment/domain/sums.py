@@ -1,6 +1,6 @@
 """Transactions' lines merged by product and price, and their sums: exact to the last decimal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -32,6 +32,13 @@ class Merged(Struct, kw_only=True):
     def amount(self) -> Decimal:
         """What they cost."""
         return self.unit_price * self.charged
+
+
+class Sums(Struct, frozen=True, kw_only=True):
+    """What stands on a purchase order: how many transactions, and their lines merged."""
+
+    transactions: int
+    lines: Sequence[Merged]
 
 
 def merged(transactions: Iterable[Transaction], *, until: str | None = None) -> list[Merged]:
