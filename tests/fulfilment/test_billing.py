@@ -238,6 +238,23 @@ async def test_a_customer_whose_zone_changes(memory_shop: Shop, zones: tuple[str
     assert len({one.draft.purchase_order for one in documents}) == len(documents)
 
 
+@pytest.mark.parametrize("jumps", [(3, -3, 3), (-3, 3), (3, 3, -6, 3), (-3, -3, 6)])
+async def test_a_clock_that_jumps_over_midnight_and_back(memory_shop: Shop, jumps: tuple[int, ...]) -> None:
+    """F20: an order that comes on a day that was closed already goes to the next; each is on one invoice."""
+    shop = memory_shop
+    shop.clock.now_us = at("2026-03-04T23:00:00")
+    for hours in (*jumps, *jumps):
+        await shop.place(("CARD", 1))
+        await shop.close()
+        shop.clock.pass_(hours=hours)
+    shop.clock.pass_(days=3)
+    await shop.close()
+    await check_accounts(shop)
+    documents = await issued(shop)
+    assert sum(one.draft.transactions for one in documents) == 2 * len(jumps)
+    assert all(one.draft.total == Decimal("9.99") * one.draft.transactions for one in documents)
+
+
 async def test_two_closers_and_twenty_orders_at_midnight(shop: Shop) -> None:
     await shop.place(("CARD", 1))
     shop.clock.now_us = at("2026-03-04T23:59:59.999999")
