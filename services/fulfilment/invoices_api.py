@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
@@ -12,27 +12,14 @@ from services.chassis.web import json_response
 from services.fulfilment import answers, query
 from services.fulfilment.desk import Desk
 from services.fulfilment.domain.business_day import business_date
-from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked, after_invoice, after_transaction
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.lists import page_of
-from services.fulfilment.ports import ListedTransactions, ShownInvoices, ShownPurchaseOrders
+from services.fulfilment.ports import ListedTransactions, Paper, ShownInvoices, ShownPurchaseOrders
 
 BASE = "/fulfilment/v1"
 SCOPE = "invoices:read"
 JSON, PDF, HTML = "application/json", "application/pdf", "text/html"
-
-
-class Paper(Protocol):
-    """Prints invoices."""
-
-    def html(self, invoice: Invoice) -> str:
-        """As a page."""
-        ...
-
-    def pdf(self, invoice: Invoice) -> bytes:
-        """As a PDF document."""
-        ...
 
 
 class InvoicesApi:

@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import Collection, Sequence
 from email.message import EmailMessage
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
@@ -14,6 +13,7 @@ from services.chassis.logs import logger
 from services.chassis.outbox import Message
 from services.fulfilment import metrics
 from services.fulfilment.domain.invoice import Invoice, Kind
+from services.fulfilment.ports import Paper, ShownInvoices
 
 TIMEOUT_S = 20.0
 _LOG = logger(__name__)
@@ -48,34 +48,10 @@ def read_smtp_url(url: str) -> Server:
     )
 
 
-class Paper(Protocol):
-    """Prints invoices."""
-
-    def html(self, invoice: Invoice) -> str:
-        """As a page."""
-        ...
-
-    def text(self, invoice: Invoice) -> str:
-        """As plain text."""
-        ...
-
-    def pdf(self, invoice: Invoice) -> bytes:
-        """As a PDF document."""
-        ...
-
-
-class Issued(Protocol):
-    """Finds what was issued."""
-
-    async def find(self, invoice_id: str) -> Invoice | None:
-        """The document."""
-        ...
-
-
 class Mailer:
     """Sends the invoices that messages name. The same invoice always is the same mail, by its Message-ID."""
 
-    def __init__(self, server: Server, *, sender: str, issuer: str, paper: Paper, invoices: Issued) -> None:
+    def __init__(self, server: Server, *, sender: str, issuer: str, paper: Paper, invoices: ShownInvoices) -> None:
         self._server = server
         self._sender = sender
         self._issuer = issuer

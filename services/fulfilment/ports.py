@@ -231,6 +231,22 @@ class ShownInvoices(Protocol):
         ...
 
 
+class Paper(Protocol):
+    """Prints invoices and credit notes."""
+
+    def html(self, invoice: Invoice) -> str:
+        """As a page."""
+        ...
+
+    def text(self, invoice: Invoice) -> str:
+        """As plain text."""
+        ...
+
+    def pdf(self, invoice: Invoice) -> bytes:
+        """As a PDF document."""
+        ...
+
+
 class ListedTransactions(Protocol):
     """Lists transactions, and adds them up."""
 
