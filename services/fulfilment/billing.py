@@ -49,10 +49,9 @@ async def close_ended_days(world: World) -> int:
     return len(due)
 
 
-async def close_day(day: date, world: World, *, early: bool = False) -> int:
-    """Close the purchase orders of one day; those whose day is not over only if `early`."""
-    unclosed = await world.purchase_orders.unclosed(until=day.isoformat())
-    due = [order for order in unclosed if order.day == day and (early or _is_due(order, world))]
+async def close_day(day: date, world: World) -> int:
+    """Close the purchase orders of one day, over or not: later orders go to the next."""
+    due = [order for order in await world.purchase_orders.unclosed(until=day.isoformat()) if order.day == day]
     for order in due:
         await close(order, world)
     return len(due)

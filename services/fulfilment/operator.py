@@ -155,14 +155,15 @@ def load_codes(
 @fulfilment.command("close-day")
 def close_day(
     date: Annotated[datetime, typer.Option(help="The day, such as 2026-01-31.", formats=["%Y-%m-%d"])],
-    *,
-    early: Annotated[bool, typer.Option(help="Even where the day is not over: later orders go to the next.")] = False,
 ) -> None:
-    """Close the purchase orders of a day and issue their invoices, and the credit notes that are due."""
-    _run(_close_day(date, early=early))
+    """Close the purchase orders of a day and issue their invoices, and the credit notes that are due.
+
+    The day need not be over: later orders go to the next.
+    """
+    _run(_close_day(date))
 
 
-async def _close_day(day: datetime, *, early: bool) -> None:
+async def _close_day(day: datetime) -> None:
     settings = load(ClosingOperator)
     schemas = Schemas.load(settings.schemas_dir)
     mongo = Mongo.connect(settings)
@@ -179,7 +180,7 @@ async def _close_day(day: datetime, *, early: bool) -> None:
             customers=SiteCustomers(sites),
             now_us=_now_us,
         )
-        closed = await billing.close_day(day.date(), world, early=early)
+        closed = await billing.close_day(day.date(), world)
         credited = await billing.issue_credit_notes(world)
     finally:
         await table.stop()

@@ -166,7 +166,7 @@ async def test_a_day_has_its_invoices_though_the_closer_is_killed(
     """
     placed = [await reseller.order(f"{sku}-{number}", (name, 1)) for number, name in enumerate((sku, "DEMO-EUR"))]
     days = {one["purchaseOrder"]["businessDate"] for one in placed}
-    close = ("fulfilment", "close-day", "--early", "--date")
+    close = ("fulfilment", "close-day", "--date")
     died = await asyncio.to_thread(installation.tries, *close, max(days), FAILPOINTS=failpoint)
     assert died.returncode == -signal.SIGKILL, died
     between = await reseller.order(f"{sku}-between", (sku, 1))

@@ -161,11 +161,14 @@ async def test_a_day_without_transactions_has_no_invoice(shop: Shop) -> None:
     assert await shop.orders.unclosed(until="2026-03-04") == []
 
 
-async def test_closing_early_sends_later_orders_to_the_next_day(shop: Shop) -> None:
+async def test_a_day_that_is_closed_by_hand_has_its_invoice_at_once_and_later_orders_go_to_the_next(shop: Shop) -> None:
     await shop.place(("CARD", 1))
-    today = date(2026, 3, 4)
+    await shop.place(("CARD-EUR", 1))
+    today, tomorrow = date(2026, 3, 4), date(2026, 3, 5)
+    assert await billing.close_day(tomorrow, shop.billing) == 0
+    assert await billing.close_day(today, shop.billing) == 2
     assert await billing.close_day(today, shop.billing) == 0
-    assert await billing.close_day(today, shop.billing, early=True) == 1
+    assert [one.draft.business_date for one in await issued(shop)] == ["2026-03-04"] * 2
     assert (await shop.place(("CARD", 1))).transaction.business_date == "2026-03-05"
 
 
