@@ -14,6 +14,7 @@ from services.auth.flow import World, introspect, revoke
 from services.chassis.web import json_response
 
 KEYS_KEPT_S = 60
+AUTH_METHODS = ["client_secret_post", "client_secret_basic"]
 
 
 def routes(
@@ -67,6 +68,8 @@ def _metadata(issuer: str, public_url: str) -> dict[str, object]:
         "scopes_supported": list(SCOPES),
         "response_types_supported": [],
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
+        "token_endpoint_auth_methods_supported": AUTH_METHODS,
+        "revocation_endpoint_auth_methods_supported": AUTH_METHODS,
+        "introspection_endpoint_auth_methods_supported": AUTH_METHODS,
         "service_documentation": public_url + "/auth/openapi.yaml",
     }

@@ -172,6 +172,11 @@ async def test_the_server_describes_itself(auth: Auth) -> None:
     assert told["jwks_uri"] == "https://front.example/.well-known/jwks.json"
     assert told["grant_types_supported"] == ["client_credentials"]
     assert document == OPENAPI.read_text()
+    described = yaml.safe_load(document)["components"]["schemas"]["Metadata"]
+    assert told.keys() == described["properties"].keys()
+    for endpoint in ("token", "revocation", "introspection"):
+        assert told[f"{endpoint}_endpoint"].startswith("https://front.example/omnichannel/api/v1/oauth2/")
+        assert told[f"{endpoint}_endpoint_auth_methods_supported"] == ["client_secret_post", "client_secret_basic"]
 
 
 async def test_no_secret_reaches_any_line(auth: Auth, capsys: pytest.CaptureFixture[str]) -> None:
