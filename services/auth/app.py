@@ -39,7 +39,7 @@ from services.topics import AUTH_REVOCATIONS, AUTH_SITES
 
 INDEXES_EVERY_S = 3_600.0
 KEYS_EVERY_S = 30.0
-# A new key signs this many refresh periods of the verifiers after it was made.
+# A new key signs this many refresh periods of the verifiers after all replicas of auth publish it.
 PERIODS_AHEAD = 2
 PUBLISH_EVERY_S = 60.0
 # Topics have microseconds, the store floating seconds.
@@ -80,6 +80,11 @@ def office_of(mongo: Mongo, producer: Producer, schemas: Schemas, *, who: str, w
     )
 
 
+def tended_every_s(settings: AuthSettings) -> float:
+    """How often each replica looks at the keys: how late it may be to publish one that another has added."""
+    return min(KEYS_EVERY_S, settings.auth_jwks_refresh_s / 2)
+
+
 def key_world(settings: AuthSettings, mongo: Mongo) -> tuple[KeyWorld, JwtSigner]:
     """What tending the signing keys takes, and the signer that uses them."""
     vault = KeyVault(settings.encryption_key, settings.auth_algorithm)
@@ -90,7 +95,7 @@ def key_world(settings: AuthSettings, mongo: Mongo) -> tuple[KeyWorld, JwtSigner
         signer=signer,
         audit=AuditLog(),
         lifetime_s=settings.signing_key_lifetime_days * DAY_S,
-        ahead_s=PERIODS_AHEAD * settings.auth_jwks_refresh_s,
+        ahead_s=PERIODS_AHEAD * settings.auth_jwks_refresh_s + tended_every_s(settings),
         algorithm=settings.auth_algorithm,
         now=time.time,
     )
@@ -171,7 +176,7 @@ async def compose(settings: AuthSettings) -> Service:
             site_table,
             revocation_table,
             Upkeep("indexes", partial(create_indexes, mongo), every_s=INDEXES_EVERY_S),
-            Upkeep("signing keys", partial(tend_keys, keys), every_s=min(KEYS_EVERY_S, keys.ahead_s / 4)),
+            Upkeep("signing keys", partial(tend_keys, keys), every_s=tended_every_s(settings)),
             Upkeep("sites", partial(_publish_sites, site_table, sites, own_office), every_s=PUBLISH_EVERY_S),
             Upkeep(
                 "revocations",

@@ -1,17 +1,23 @@
 """The signing keys' life, on a virtual clock."""
 
+import base64
 import json
+from dataclasses import replace
 
 import pytest
+from pydantic import SecretStr
 
+from services.auth.app import key_world, tended_every_s
 from services.auth.domain.audience import OMNICHANNEL
 from services.auth.domain.credentials import FORM, Presented
 from services.auth.domain.signing import SigningKey
 from services.auth.flow import Issued, issue
 from services.auth.keyring import KeyWorld, add_key, tend_keys
+from services.auth.settings import AuthSettings
 from services.auth.signer import JwtSigner
 from services.auth.vault import KeyVault, WrongSeal
 from services.chassis.errors import Away
+from services.chassis.mongo import Mongo
 from services.chassis.tokens import Verifier
 from tests.auth.conftest import ISSUER, SECRET, Auth
 from tests.auth.fakes import Clock, FakeAudit, FakeKeys, FakeSigner, FakeVault, a_key
@@ -106,6 +112,26 @@ async def test_a_key_asked_for_by_the_operator_waits_its_time() -> None:
     await tend_keys(world)
     assert await add_key(world)
     assert [key.signs_from for key in keys.kept.values()] == [NOW, NOW + 600]
+
+
+@pytest.mark.parametrize("refresh_s", [1, 300])
+async def test_the_last_replica_publishes_a_key_two_refresh_periods_before_it_signs(refresh_s: int) -> None:
+    settings = AuthSettings(
+        auth_issuer=ISSUER,
+        auth_jwks_url="http://127.0.0.1:1/keys",
+        auth_key_encryption_key=SecretStr(base64.b64encode(b"k" * 32).decode()),
+        auth_jwks_refresh_s=refresh_s,
+        mongodb_uri="mongodb://127.0.0.1:1",
+    )
+    mongo = Mongo.connect(settings)
+    world, _ = key_world(settings, mongo)
+    keys, clock = FakeKeys(), Clock(NOW)
+    world = replace(world, keys=keys, vault=FakeVault(), signer=FakeSigner(), audit=FakeAudit(), now=clock)
+    await tend_keys(world)
+    await add_key(world)
+    published_by = clock.at + tended_every_s(settings)
+    assert keys.kept[2].signs_from >= published_by + 2 * refresh_s
+    await mongo.close()
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])

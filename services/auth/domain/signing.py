@@ -1,7 +1,7 @@
 """When which key signs, and how long it is published.
 
-A new key is published `ahead_s` before it signs, two refresh periods of the verifiers, so that all know it by then; the
-key before it stays published until the last token that it signed has expired.
+A new key is made `ahead_s` before it signs: every replica has then published it for two refresh periods of the
+verifiers, so that all know it. The key before it stays published until the last token that it signed has expired.
 """
 
 import math
