@@ -53,6 +53,14 @@ class FromEnvironment(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="", extra="ignore", frozen=True, env_ignore_empty=True)
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a setting that the documentation could not explain."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            if not (field.description or "").endswith("."):
+                raise TypeError(f"setting {name.upper()} lacks its sentence")
+
     @field_validator("*", mode="before")
     @classmethod
     def _is_readable(cls, value: object) -> object:

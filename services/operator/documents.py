@@ -43,9 +43,9 @@ def stale() -> list[Path]:
 
 
 def _import_all() -> None:
-    """Declarations happen on import."""
+    """Declarations happen on import, wherever they stand."""
     for module in pkgutil.walk_packages(services.__path__, "services."):
-        if module.name.rpartition(".")[2] in {"metrics", "settings"} or module.name.startswith("services.chassis."):
+        if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
 
 
