@@ -6,10 +6,10 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := services sandbox tests bench
 
-.PHONY: help setup run demo test faults e2e fuzz lint types fmt check docs docs-check schemas bench dashboards verify-docker verify-k8s lock clean
+.PHONY: help setup run demo test faults e2e fuzz lint types fmt check docs docs-check schemas k8s image bench dashboards verify-docker verify-k8s lock clean
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 .venv/created:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
@@ -70,7 +70,13 @@ docs-check: .venv/dev
 schemas: .venv/dev ## fail if a schema would break a reader
 	@$(BIN)/python -m services schemas check
 
-check: lint types schemas docs-check ## lint, types, import contracts, schemas, generated documents up to date
+k8s: .venv/dev ## render the manifests and judge them without a cluster
+	@$(BIN)/python -m pytest -q -r fE tests/deploy/test_manifests.py tests/deploy/test_same_everywhere.py
+
+image: ## build the image, as tillstream:local
+	@docker build --tag tillstream:local .
+
+check: lint types schemas docs-check k8s ## lint, types, import contracts, schemas, generated documents up to date, manifests
 
 bench: .venv/dev ## measure the whole sandbox and print a report
 	@$(BIN)/python -m bench.tokens
