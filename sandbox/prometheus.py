@@ -38,15 +38,16 @@ def find_prometheus() -> Path:
 
 
 class Prometheus(Child):
-    """A Prometheus that scrapes `targets` (`{"ingest": "127.0.0.1:19001"}`) every second.
+    """A Prometheus that scrapes `targets` (`{"ingest": "127.0.0.1:19001"}`) every second and has the rules in `rules`.
 
     Its configuration is made anew at each launch; its data stays in `directory`.
     """
 
-    def __init__(self, directory: Path, *, targets: Mapping[str, str], every_s: int = 1) -> None:
+    def __init__(self, directory: Path, *, targets: Mapping[str, str], rules: Path = RULES, every_s: int = 1) -> None:
         self.port = free_port()
         self._directory = directory
         self._targets = targets
+        self._rules = rules
         self._every = f"{every_s}s"
         command = [
             str(find_prometheus()),
@@ -111,7 +112,7 @@ class Prometheus(Child):
                 "scrape_timeout": self._every,
                 "evaluation_interval": self._every,
             },
-            "rule_files": [str(RULES / "*.yml")],
+            "rule_files": [str(self._rules / "*.yml")],
             "scrape_configs": [
                 {"job_name": name, "static_configs": [{"targets": [address]}]}
                 for name, address in self._targets.items()

@@ -1,0 +1,30 @@
+"""The rules with less patience, so that a test sees in seconds what an operator sees in minutes.
+
+Every window of time is a thirtieth, and an alert fires as soon as its condition holds. The conditions stay.
+"""
+
+import re
+from pathlib import Path
+
+from tests.observe.rules import FILES
+
+FASTER = 30
+_MILLISECONDS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_PATIENCE = re.compile(r"\bfor: \S+")
+_WINDOW = re.compile(r"(?<![\w.])(\d+)([smhd])\b")
+
+
+def hasty_rules(directory: Path) -> Path:
+    """A directory with them."""
+    for path in FILES:
+        (directory / path.name).write_text(in_haste(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return directory
+
+
+def in_haste(rules: str) -> str:
+    """The text of a rules file, made impatient."""
+    return _WINDOW.sub(_shortened, _PATIENCE.sub("for: 0s", rules))
+
+
+def _shortened(window: re.Match[str]) -> str:
+    return f"{int(window[1]) * _MILLISECONDS[window[2]] // FASTER}ms"

@@ -1,0 +1,206 @@
+"""What the runbook is about, brought about for real: the metric tells of it, the alert fires, and both end with it."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import psutil
+import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from bench.variety import dead_letters
+from sandbox.dashboards import targets
+from sandbox.missing import Missing
+from sandbox.prometheus import Prometheus
+from tests.chassis.eventually import until
+from tests.e2e.customer import BASES, DEMO, Customer
+from tests.e2e.installation import Installation
+from tests.e2e.steady import Steady
+from tests.observe.haste import hasty_rules
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+WITHIN_S = 90
+ORDERS_A_SECOND = 4
+UNKNOWN = {"lineItems": [{"productId": "product3", "quantity": 1, "unitPrice": 1}]}
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A sandbox that these tests may break."""
+    made = Installation(tmp_path_factory.mktemp("broken"))
+    made.must("up", "--port", "0", within_s=180)
+    yield made
+    made.must("down")
+
+
+@pytest.fixture(scope="module")
+def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that loses patience soon."""
+    rules = hasty_rules(tmp_path_factory.mktemp("rules"))
+    try:
+        made = Prometheus(tmp_path_factory.mktemp("observer"), targets=targets(broken.endpoints), rules=rules)
+    except Missing as missing:
+        pytest.skip(str(missing))
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+async def customer(broken: Installation) -> AsyncIterator[Customer]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        customer = Customer(broken.base, session, DEMO)
+        # What is broken later does not matter to a token that is there.
+        await customer.token("import")
+        yield customer
+
+
+@asynccontextmanager
+async def orders_coming_in(customer: Customer) -> AsyncIterator[None]:
+    """Inside, customers send orders all the time, whatever they are answered."""
+    steady = Steady(customer, rate=ORDERS_A_SECOND)
+    steady.tokens.append(await customer.token("import"))
+    async with steady:
+        yield
+
+
+class Watch:
+    """Waits for what Prometheus sees."""
+
+    def __init__(self, prometheus: Prometheus) -> None:
+        self._prometheus = prometheus
+
+    async def holds(self, expression: str) -> bool:
+        return bool(await asyncio.to_thread(self._prometheus.query, expression))
+
+    async def sees(self, expression: str) -> None:
+        """Return once the expression yields something."""
+        await self._until(lambda: self.holds(expression), expression)
+
+    async def fires(self, alert: str, **labels: str) -> None:
+        await self.sees(_firing(alert, labels))
+
+    async def calms_down(self, alert: str, **labels: str) -> None:
+        async def is_calm() -> bool:
+            return not await self.holds(_firing(alert, labels))
+
+        await self._until(is_calm, f"no {alert}")
+
+    async def _until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+        try:
+            await until(condition, deadline_s=WITHIN_S)
+        except TimeoutError:
+            firing = [rule["name"] for rule in self._prometheus.rules() if rule.get("state") == "firing"]
+            pytest.fail(f"not within {WITHIN_S} s: {what}; firing: {firing}")
+
+
+def _firing(alert: str, labels: dict[str, str]) -> str:
+    matched = {"alertname": alert, "alertstate": "firing", **labels}
+    return "ALERTS{" + ", ".join(f'{name}="{value}"' for name, value in matched.items()) + "}"
+
+
+@pytest.fixture
+def watch(observer: Prometheus) -> Watch:
+    return Watch(observer)
+
+
+@pytest.mark.parametrize("service", ["validator", "status"])
+async def test_a_consumer_that_stands_still(
+    broken: Installation, customer: Customer, watch: Watch, service: str
+) -> None:
+    """The process is there and does nothing (SIGSTOP); then it goes on."""
+    topic = {"validator": "orders.submitted.v1", "status": "jobs.events.v1"}[service]
+    process = psutil.Process(broken.parts()[service]["pid"])
+    async with orders_coming_in(customer):
+        await watch.sees(f'rate(consumer_records_total{{topic="{topic}"}}[10s]) > 0')
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await watch.sees(f'up{{job="{service}"}} == 0')
+            await watch.fires("ServiceDown", job=service)
+            await watch.fires("ConsumerStalled", topic=topic)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        await watch.calms_down("ServiceDown", job=service)
+        await watch.calms_down("ConsumerStalled", topic=topic)
+
+
+async def test_mongodb_away(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """What status cannot record waits for it; nothing is lost, and the lag is gone soon after it is back."""
+    async with orders_coming_in(customer):
+        await asyncio.to_thread(broken.must, "stop", "mongodb")
+        try:
+            await watch.sees('increase(consumer_retries_total{group="status"}[30s]) > 0')
+            await watch.sees('max(consumer_lag_seconds{group="status"}) > 5')
+            await watch.fires("ConsumerStalled", topic="jobs.events.v1")
+            reply = await customer.send_patiently([customer.order()])
+        finally:
+            await asyncio.to_thread(broken.must, "start", "mongodb")
+        await watch.calms_down("ConsumerStalled", topic="jobs.events.v1")
+    await watch.sees('max(consumer_lag_seconds{group="status"}) == 0')
+    final = await customer.settled(reply.json["jobId"])
+    assert final["summary"]["job"]["baggage"]["records"] == {"total": 1, "failed": 0, "success": 1}
+
+
+async def test_the_broker_away(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """Imports are answered 503: that is what customers notice, and what burns the error budget."""
+    async with orders_coming_in(customer):
+        await asyncio.to_thread(broken.must, "stop", "kafka")
+        try:
+            await watch.sees('increase(producer_sends_total{job="ingest", outcome="failed"}[30s]) > 0')
+            await watch.sees('rate(http_request_seconds_count{job="ingest", status="503"}[10s]) > 0')
+            await watch.fires("AvailabilityBurnsFast", job="ingest")
+        finally:
+            await asyncio.to_thread(broken.must, "start", "kafka")
+        await watch.calms_down("AvailabilityBurnsFast", job="ingest")
+        await watch.sees("max(consumer_lag_seconds) < 5")
+
+
+async def test_jobs_without_a_good_record(customer: Customer, watch: Watch) -> None:
+    await asyncio.gather(*(customer.send_patiently([customer.order(**UNKNOWN)]) for _ in range(12)))
+    await watch.sees('increase(status_jobs_ended_total{state="FAILED"}[1m]) > 5')
+    await watch.fires("AllFailedJobs")
+    await watch.calms_down("AllFailedJobs")
+
+
+async def test_records_that_nobody_can_read(broken: Installation, watch: Watch) -> None:
+    await dead_letters(broken.endpoints["kafka_bootstrap_servers"])
+    for topic in ("orders.submitted.v1", "jobs.events.v1"):
+        await watch.sees(f'dead_letters_total{{topic="{topic}"}} > 0')
+        await watch.fires("DeadLetters", topic=topic)
+    for topic in ("orders.submitted.v1", "jobs.events.v1"):
+        await watch.calms_down("DeadLetters", topic=topic)
+
+
+async def test_a_day_without_its_invoices(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """A purchase order's day is over, and its invoice cannot be stored; once it can, it is, and once only."""
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(broken.endpoints["mongodb_uri"]) as client:
+        database: Database[dict[str, Any]] = client["tillstream"]
+        database.command("collMod", "invoices", validator={"never": {"$exists": True}})
+        try:
+            await order_codes(customer)
+            long_ago = (datetime.now(UTC) - timedelta(days=3)).date().isoformat()
+            moved = database["purchase_orders"].update_one({"stage": "OPEN"}, {"$set": {"business_date": long_ago}})
+            assert moved.modified_count == 1
+            await watch.sees("fulfilment_overdue_purchase_orders > 0")
+            await watch.fires("InvoiceRunMissed")
+            assert not database["invoices"].count_documents({})
+        finally:
+            database.command("collMod", "invoices", validator={})
+        await watch.calms_down("InvoiceRunMissed")
+        await watch.sees('fulfilment_invoices_total{kind="INVOICE"} == 1')
+        assert database["invoices"].count_documents({}) == 1
+
+
+async def order_codes(customer: Customer) -> None:
+    headers = {"Authorization": f"Bearer {await customer.token('fulfilment')}", "Content-Type": "application/json"}
+    body = json.dumps({"products": [{"sku": "DEMO-INSTANT", "quantity": 1}]})
+    reply = await customer.call("POST", f"{BASES['fulfilment']}/orders", data=body, headers=headers)
+    assert reply.status in {200, 201, 202}, reply
