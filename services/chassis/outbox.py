@@ -17,7 +17,7 @@ from services.chassis import metrics
 from services.chassis.errors import Away
 from services.chassis.logs import logger
 from services.chassis.mongo import Mongo, answering
-from services.chassis.producer import Outgoing, Producer
+from services.chassis.producer import Headers, Outgoing, Producer
 
 SENT = metrics.counter("outbox_messages_total", "Messages that left the outbox.", ("channel",))
 FAILED = metrics.counter("outbox_failures_total", "Attempts to send that failed.", ("channel",))
@@ -38,6 +38,7 @@ class Message(Struct, frozen=True, kw_only=True):
     target: str
     key: bytes = b""
     value: bytes = b""
+    headers: Headers = ()
     at_us: int
     tries: int = 0
 
@@ -51,6 +52,7 @@ def field_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
             "target": message.target,
             "key": message.key,
             "value": message.value,
+            "headers": [list(header) for header in message.headers],
             "at": message.at_us,
             "after": message.at_us,
             "tries": message.tries,
@@ -217,7 +219,7 @@ def to_kafka(producer: Producer) -> Deliver:
         for message in messages:
             topics.setdefault(message.target, []).append(message)
         for topic, lot in topics.items():
-            await producer.send_by_key(topic, [Outgoing(message.key, message.value) for message in lot])
+            await producer.send_by_key(topic, [Outgoing(one.key, one.value, one.headers) for one in lot])
         return {message.id for message in messages}
 
     return deliver
@@ -230,6 +232,8 @@ def _message(entry: dict[str, Any]) -> Message:
         target=entry["target"],
         key=bytes(entry["key"]),
         value=bytes(entry["value"]),
+        # Messages of an older release have none.
+        headers=tuple((name, bytes(value)) for name, value in entry.get("headers", ())),
         at_us=entry["at"],
         tries=entry["tries"],
     )

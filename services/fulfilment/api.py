@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from services.chassis.errors import Away, Problem
 from services.chassis.idempotency import REPLAYED, Idempotency, Reply, Turn, key_in
 from services.chassis.paging import SignedPlaces
-from services.chassis.web import json_response
+from services.chassis.web import json_response, traceparent
 from services.fulfilment import answers, metrics, query, reading
 from services.fulfilment.body import read_body, read_object, unprocessable
 from services.fulfilment.desk import Caller, Desk
@@ -24,6 +25,16 @@ from services.fulfilment.ports import Audit, ListedTransactions
 
 BASE = "/fulfilment/v1"
 ORDERS = BASE + "/orders"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came, from whom, when, and as a part of which trace."""
+
+    caller: Caller
+    body: bytes
+    at_us: int
+    traceparent: str | None
 
 
 class OrdersApi:
@@ -71,19 +82,20 @@ class OrdersApi:
         key = key_in(request.headers)
         self._desk.spend_order(caller, cost=0)
         body = await read_body(request, timeout_s=self._body_timeout_s)
+        received = Received(caller, body, received_us, traceparent(request))
         if key is None:
             self._desk.spend_order(caller, cost=1)
-            return _answer(await self._placed(caller, body, received_us, self._new_id()))
+            return _answer(await self._placed(received, self._new_id()))
         turn = await self._idempotency.begin(caller.client_id, key, body, self._new_id)
         if isinstance(turn, Reply):
             return _answer(replace(turn, headers={**turn.headers, **REPLAYED}))
-        return _answer(await self._once(caller, body, received_us, turn))
+        return _answer(await self._once(received, turn))
 
-    async def _once(self, caller: Caller, body: bytes, received_us: int, turn: Turn) -> Reply:
+    async def _once(self, received: Received, turn: Turn) -> Reply:
         """Place the order under its idempotency key: the answer is kept, a refusal is not."""
         try:
-            self._desk.spend_order(caller, cost=1)
-            reply = await self._placed(caller, body, received_us, turn.resource_id, is_retry=turn.is_retry)
+            self._desk.spend_order(received.caller, cost=1)
+            reply = await self._placed(received, turn.resource_id, is_retry=turn.is_retry)
         except Problem as problem:
             if problem.status >= 500:
                 await self._idempotency.pause(turn)
@@ -95,18 +107,18 @@ class OrdersApi:
             await self._idempotency.finish(turn, reply)
         return reply
 
-    async def _placed(
-        self, caller: Caller, body: bytes, received_us: int, transaction_id: str, *, is_retry: bool = False
-    ) -> Reply:
+    async def _placed(self, received: Received, transaction_id: str, *, is_retry: bool = False) -> Reply:
+        caller = received.caller
         try:
             order = Order(
                 transaction_id=transaction_id,
                 site=caller.site,
                 client_id=caller.client_id,
                 customer=caller.customer,
-                wanted=read_order(read_object(body)),
-                received_us=received_us,
+                wanted=read_order(read_object(received.body)),
+                received_us=received.at_us,
                 is_retry=is_retry,
+                traceparent=received.traceparent,
             )
             placed = await place(order, self._placing)
         except Refused as refused:

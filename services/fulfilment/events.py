@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastavro import schemaless_reader, schemaless_writer
+from msgspec.structs import replace
 
 from services import topics
 from services.chassis import framing, outbox
@@ -40,9 +41,10 @@ class Events:
                 for line in transaction.lines
             ],
         }
-        return self._message(
+        message = self._message(
             topics.FULFILMENT_TRANSACTIONS.name, transaction.id, self._placed, event, at_us=transaction.created_us
         )
+        return _traced(message, transaction)
 
     def counted(self, transaction: Transaction, at_us: int) -> outbox.Message:
         """The availability of a transaction's codes has changed. No code is in it."""
@@ -64,7 +66,8 @@ class Events:
                 for line in transaction.lines
             ],
         }
-        return self._message(topics.FULFILMENT_CODES.name, transaction.id, self._codes, event, at_us=at_us)
+        message = self._message(topics.FULFILMENT_CODES.name, transaction.id, self._codes, event, at_us=at_us)
+        return _traced(message, transaction)
 
     def issued(self, invoice: Invoice) -> list[outbox.Message]:
         """An invoice or credit note was issued; a mail goes out too if the customer has an address."""
@@ -120,3 +123,10 @@ class Events:
             value=stream.getvalue(),
             at_us=at_us,
         )
+
+
+def _traced(message: outbox.Message, transaction: Transaction) -> outbox.Message:
+    """What follows from a request belongs to its trace."""
+    if transaction.traceparent is None:
+        return message
+    return replace(message, headers=(("traceparent", transaction.traceparent.encode()),))

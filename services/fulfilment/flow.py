@@ -46,6 +46,7 @@ class Order(Struct, frozen=True, kw_only=True):
     wanted: Wanted
     received_us: int
     is_retry: bool = False
+    traceparent: str | None = None
 
 
 class Placed(Struct, frozen=True):
@@ -170,4 +171,5 @@ def _transaction(
         created_us=order.received_us,
         deadline_us=order.received_us + world.deadline // timedelta(microseconds=1),
         due_us=world.now_us() + FIRST_LOOK_US,
+        traceparent=order.traceparent,
     )

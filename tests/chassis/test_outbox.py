@@ -86,6 +86,12 @@ async def test_messages_leave_once_in_their_order(mongo: Mongo, box: Outbox) -> 
     assert (post.arrived, await left(mongo)) == (["a", "b", "c"], [])
 
 
+async def test_a_message_is_found_as_it_was_put(mongo: Mongo, box: Outbox) -> None:
+    traced = Message(id="a", channel="kafka", target="topic", key=b"k", value=b"v", headers=(("h", b"\xff"),), at_us=5)
+    await put(mongo, "one", traced)
+    assert [found.message for found in await box.waiting("kafka")] == [traced]
+
+
 async def test_channels_are_apart(mongo: Mongo, box: Outbox) -> None:
     await put(mongo, "one", message("a"), message("m", channel="mail"))
     post = Post()

@@ -103,6 +103,12 @@ class Customer:
                 return reply
             await asyncio.sleep(min(float(reply.headers.get("retry-after", "1")), 0.99))
 
+    async def buy(self, sku: str, *, headers: dict[str, str] | None = None) -> Reply:
+        """Order one code."""
+        sent = {"Authorization": f"Bearer {await self.token('fulfilment')}", **(headers or {})}
+        body = {"products": [{"sku": sku, "quantity": 1}]}
+        return await self.call("POST", f"{BASES['fulfilment']}/orders", json=body, headers=sent)
+
     async def events(self, job: str, *, headers: dict[str, str] | None = None, **params: Any) -> Reply:
         return await self._status(f"job/{job}/events", headers, params)
 

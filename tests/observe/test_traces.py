@@ -15,17 +15,29 @@ from tests.e2e.installation import Installation
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SENT = {"traceparent": TRACE, "X-Request-Id": "trace-test-1"}
 PARTITIONS = 12
-FOLLOWING = [("orders.submitted.v1", 2), ("orders.validated.v1", 1), ("records.rejected.v1", 1), ("jobs.events.v1", 2)]
+FOLLOWING = [
+    ("orders.submitted.v1", 2),
+    ("orders.validated.v1", 1),
+    ("records.rejected.v1", 1),
+    ("jobs.events.v1", 2),
+    ("fulfilment.transactions.v1", 1),
+    ("fulfilment.codes.v1", 1),
+]
 
 
 @pytest.fixture(scope="module")
 async def reply(watched: Installation) -> AsyncIterator[Reply]:
-    """The answer to one traced request with a good order and one that the catalogue refuses; its job has ended."""
+    """The answer to one traced request with a good order and one that the catalogue refuses; its job has ended.
+
+    Codes were ordered likewise.
+    """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as session:
         customer = Customer(watched.base, session, DEMO)
         unknown = {"lineItems": [{"productId": "product3", "quantity": 1, "unitPrice": 1}]}
         sent = await customer.send_patiently([customer.order(), customer.order(**unknown)], headers=dict(SENT))
         await customer.settled(sent.json["jobId"])
+        bought = await customer.buy("DEMO-INSTANT", headers=SENT)
+        assert bought.status == 202, bought
         yield sent
 
 
@@ -62,7 +74,11 @@ async def test_each_record_that_follows_carries_the_trace(
     endpoints: dict[str, Any], reply: Reply, topic: str, least: int
 ) -> None:
     assert reply.status == 202
-    assert await traced(endpoints["kafka_bootstrap_servers"], topic) >= least
+
+    async def all_are_there() -> bool:
+        return await traced(endpoints["kafka_bootstrap_servers"], topic) >= least
+
+    await until(all_are_there)
 
 
 async def test_the_log_tells_request_job_and_trace(watched: Installation, reply: Reply) -> None:

@@ -57,7 +57,8 @@ class Tally(Struct, frozen=True):
 class Transaction(Struct, frozen=True, kw_only=True):
     """One accepted order of codes. Times are microseconds since 1970; `version` counts what readers can see change.
 
-    `purchase_order` and `place` say where it stands: no two share a place.
+    `purchase_order` and `place` say where it stands: no two share a place. `traceparent` is of the request that placed
+    it.
     """
 
     id: str
@@ -77,6 +78,7 @@ class Transaction(Struct, frozen=True, kw_only=True):
     version: int = 0
     tries: int = 0
     cancellations: tuple[Cancellation, ...] = ()
+    traceparent: str | None = None
 
     @property
     def is_final(self) -> bool:
