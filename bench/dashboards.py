@@ -16,7 +16,7 @@ from typing import Annotated
 import aiohttp
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from bench.variety import Visitor
 from sandbox.dashboards import FILLED_IN, Query, queries, targets
@@ -79,7 +79,7 @@ async def load(base: str, kafka: str, seconds: float) -> None:
 
 def show(console: Console, prometheus: Prometheus) -> list[Query]:
     """Print each query and what it yields; returns those that yield nothing."""
-    table = Table("dashboard", "panel", "query", "now")
+    table = Table("dashboard", "panel", Column("query", overflow="fold"), "now")
     empty = []
     for query in queries({**FILLED_IN, "__range": "5m"}):
         value = answer(prometheus, query)

@@ -17,6 +17,7 @@ from bench.variety import dead_letters
 from sandbox.dashboards import targets
 from sandbox.missing import Missing
 from sandbox.prometheus import Prometheus
+from services.fulfilment.domain.purchase_order import PurchaseOrder
 from tests.chassis.eventually import until
 from tests.e2e.customer import DEMO, Customer
 from tests.e2e.installation import Installation
@@ -181,13 +182,11 @@ async def test_a_day_without_its_invoices(broken: Installation, customer: Custom
     """A purchase order's day is over, and its invoice cannot be stored; once it can, it is, and once only."""
     client: MongoClient[dict[str, Any]]
     with MongoClient(broken.endpoints["mongodb_uri"]) as client:
-        database: Database[dict[str, Any]] = client["tillstream"]
+        database: Database[dict[str, Any]] = client.get_database("tillstream")
         database.command("collMod", "invoices", validator={"never": {"$exists": True}})
         try:
             assert (await customer.buy("DEMO-INSTANT")).status == 202
-            long_ago = (datetime.now(UTC) - timedelta(days=3)).date().isoformat()
-            moved = database["purchase_orders"].update_one({"stage": "OPEN"}, {"$set": {"business_date": long_ago}})
-            assert moved.modified_count == 1
+            date_back(database)
             await watch.sees("fulfilment_overdue_purchase_orders > 0")
             await watch.fires("InvoiceRunMissed")
             assert not database["invoices"].count_documents({})
@@ -196,3 +195,14 @@ async def test_a_day_without_its_invoices(broken: Installation, customer: Custom
         await watch.calms_down("InvoiceRunMissed")
         await watch.sees('fulfilment_invoices_total{kind="INVOICE"} == 1')
         assert database["invoices"].count_documents({}) == 1
+
+
+def date_back(database: Database[dict[str, Any]]) -> None:
+    """Make the only purchase order one of three days ago, with what stands on it."""
+    (today,) = database["purchase_orders"].find({"stage": "OPEN"})
+    day = (datetime.now(UTC) - timedelta(days=3)).date().isoformat()
+    then = PurchaseOrder(site=today["site"], business_date=day, currency=today["currency"])
+    dated = {"purchase_order": then.id, "business_date": day}
+    database["transactions"].update_many({"purchase_order": today["_id"]}, {"$set": dated})
+    database["purchase_orders"].delete_one({"_id": today["_id"]})
+    database["purchase_orders"].insert_one({**today, "_id": then.id, "business_date": day})
