@@ -1,5 +1,6 @@
 """`make verify-docker`: builds the image, brings the compose stack up, and shows the demo to it, also after a crash."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -8,11 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import aiohttp
+
 from sandbox.ports import free_port
 from tests.deploy.compose import EXAMPLE
 from tests.deploy.manifests import REPOSITORY
+from tests.e2e.customer import DEMO, Customer
 
 PROJECT = "tillstream-verify"
+LARGEST_IMAGE = 300 * 1024**2
+# The published base of the image, in bytes; an own one (`PYTHON_IMAGE`) may be larger, which is not our doing.
+PUBLISHED_BASE = 130 * 1024**2
+AT_LEAST = 50
+# What a customer can see of an installation, wherever it is.
+ACCEPTANCE = ("tests/e2e/test_import.py", "tests/e2e/test_client_libraries.py")
 # Tests that show that the suite takes its servers from containers as well.
 ON_CONTAINERS = ("tests/chassis/test_mongo_pool.py", "tests/chassis/test_producer.py")
 
@@ -33,18 +43,67 @@ def step(what: str, command: Sequence[str], **environment: str) -> None:
     subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, check=True)
 
 
+def asked(*command: str) -> str:
+    """What a command says."""
+    return subprocess.run(
+        command, cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=60
+    ).stdout.strip()
+
+
+def image_is_as_promised(image: str, base: str) -> None:
+    """Small, of a user that is not root, and content with a file system that it cannot write to."""
+    size, user = asked("docker", "image", "inspect", "--format", "{{.Size}} {{.Config.User}}", image).split()
+    ours = int(size) - int(asked("docker", "image", "inspect", "--format", "{{.Size}}", base))
+    print(f"   {int(size) / 1024**2:.0f} MiB, {ours / 1024**2:.0f} of them ours, as user {user}")  # noqa: T201 - for whoever called
+    assert user == "10001:10001"
+    assert min(int(size), ours + PUBLISHED_BASE) <= LARGEST_IMAGE
+    locked_in = ("--rm", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges:true")
+    assert "who may get tokens" in asked("docker", "run", *locked_in, image, "services", "--help")
+
+
+async def through_a_crash(base: str, crash: "asyncio.Future[None]") -> int:
+    """Import while the broker dies and comes back: all that was accepted ends, with its one record."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as session:
+        customer = Customer(base, session, DEMO)
+        jobs: list[str] = []
+        while not crash.done() or len(jobs) < AT_LEAST:
+            reply = await customer.send_patiently([customer.order()], within_s=120)
+            assert reply.status == 202, reply
+            jobs.append(reply.json["jobId"])
+        await crash
+        for job in jobs:
+            final = await customer.settled(job, within_s=60)
+            assert final["summary"]["job"]["baggage"]["records"] == {"total": 1, "failed": 0, "success": 1}
+    return len(jobs)
+
+
+async def broker_dies(base: str, compose: Sequence[str]) -> None:
+    """Kill the broker's container under load, bring it back, and count."""
+
+    def crash() -> None:
+        step("the broker dies", [*compose, "kill", "kafka"])
+        step("the broker comes back", [*compose, "up", "--detach", "--wait"])
+
+    kept = await through_a_crash(base, asyncio.ensure_future(asyncio.to_thread(crash)))
+    print(f"   {kept} jobs were accepted meanwhile, and all of them have ended as they should")  # noqa: T201 - for whoever called
+
+
 def verify(settings: Path, port: int) -> None:
     """The stack from its build to its end."""
     compose = ["docker", "compose", "--project-name", PROJECT, "--env-file", str(settings)]
-    demo = [sys.executable, "-m", "sandbox", "demo", "--base", f"http://127.0.0.1:{port}"]
-    up = [*compose, "up", "--detach", "--wait"]
+    base = f"http://127.0.0.1:{port}"
+    demo = [sys.executable, "-m", "sandbox", "demo", "--base", base]
     try:
         step("build", [*compose, "build"])
-        step("up", up)
+        image_is_as_promised("tillstream:local", os.environ.get("PYTHON_IMAGE", "python:3.11-slim-bookworm"))
+        step("up", [*compose, "up", "--detach", "--wait"])
         step("the demo", demo)
-        step("the broker dies", [*compose, "kill", "kafka"])
-        step("the broker comes back", up)
+        step("acceptance", [sys.executable, "-m", "pytest", "-q", *ACCEPTANCE], E2E_BASE=base)
+        asyncio.run(broker_dies(base, compose))
         step("the demo once more", demo)
+    except BaseException:
+        step("what the containers said last", [*compose, "logs", "--tail", "15"])
+        raise
     finally:
         step("down", [*compose, "down", "--volumes", "--timeout", "20"])
     step("tests on containers", [sys.executable, "-m", "pytest", "-q", *ON_CONTAINERS], TEST_SERVERS="containers")

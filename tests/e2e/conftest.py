@@ -1,5 +1,9 @@
-"""One sandbox for all of these tests, on ports of its own."""
+"""One sandbox for all of these tests, on ports of its own.
 
+Tests that ask for a customer only can be shown any installation with the demo tenants: `E2E_BASE` names its front door.
+"""
+
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
@@ -19,16 +23,22 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 @pytest.fixture(scope="session")
+def base(request: pytest.FixtureRequest) -> str:
+    found: str = os.environ.get("E2E_BASE") or request.getfixturevalue("installation").base
+    return found
+
+
+@pytest.fixture(scope="session")
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as opened:
         yield opened
 
 
 @pytest.fixture
-def customer(installation: Installation, session: aiohttp.ClientSession) -> Customer:
-    return Customer(installation.base, session, DEMO)
+def customer(base: str, session: aiohttp.ClientSession) -> Customer:
+    return Customer(base, session, DEMO)
 
 
 @pytest.fixture
-def other_customer(installation: Installation, session: aiohttp.ClientSession) -> Customer:
-    return Customer(installation.base, session, SECOND)
+def other_customer(base: str, session: aiohttp.ClientSession) -> Customer:
+    return Customer(base, session, SECOND)
