@@ -116,6 +116,12 @@ class Mongo:
         )
         return cls(client, settings.mongodb_database)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the driver knows of a primary: it notices at once when that goes, in ten seconds when one comes."""
+        driver = self.client.delegate if self._is_motor else self.client
+        return bool(driver.topology_description.has_writable_server())
+
     def collection(self, name: str) -> Any:
         """The collection, with durable writes."""
         return self._database[name]

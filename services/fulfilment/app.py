@@ -158,7 +158,7 @@ async def compose(settings: Settings) -> Service:
     health.ready_when("kafka", lambda: producer.ready)
     health.ready_when("sites", lambda: sites_table.ready)
     health.ready_when("revocations", lambda: revocations_table.ready)
-    health.ready_when("mongodb", lambda: stores.preparation.is_done)
+    health.ready_when("mongodb", lambda: stores.preparation.is_done and mongo.ready)
     health.ready_when("keys", lambda: verifier.ready)
     health.live_while("consumer", lambda: consumer.alive)
     health.live_while("relay", lambda: stores.relay.alive)

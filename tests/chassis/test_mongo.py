@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -18,9 +19,11 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
+from sandbox.mongo import MongoSet
 from services.chassis.errors import Away
 from services.chassis.mongo import Mongo, answering, duplicates, expire_after, is_away
 from services.chassis.settings import MongoSettings
+from tests.chassis.eventually import until
 
 
 @pytest.fixture(params=["motor", "pymongo"])
@@ -127,3 +130,20 @@ def test_other_faults_of_a_bulk_are_not_taken_for_duplicates() -> None:
     error = BulkWriteError({"writeErrors": [{"code": 11000, "index": 0}, {"code": 2, "index": 1}]})
     with pytest.raises(BulkWriteError):
         duplicates(error)
+
+
+async def test_it_is_ready_while_there_is_a_primary(tmp_path: Path) -> None:
+    with MongoSet(tmp_path) as servers:
+        settings = [MongoSettings(mongodb_uri=servers.uri, mongo_driver=driver) for driver in ("motor", "pymongo")]
+        both = [Mongo.connect(each) for each in settings]
+        assert not any(mongo.ready for mongo in both)
+        for mongo in both:
+            await mongo.ping()
+        assert all(mongo.ready for mongo in both)
+        await asyncio.to_thread(servers.kill)
+        await until(lambda: not any(mongo.ready for mongo in both))
+        await asyncio.to_thread(servers.start)
+        for mongo in both:
+            await mongo.ping()
+            assert mongo.ready
+            await mongo.stop()
