@@ -36,6 +36,14 @@ def test_every_service_of_ours_is_locked_in_and_asked_whether_it_is_ready() -> N
         assert int(service["stop_grace_period"].removesuffix("s")) > 10
 
 
+def test_who_asks_the_registry_starts_after_our_schemas_are_in_it() -> None:
+    asking = {name: service for name, service in compose()["services"].items() if "SCHEMA_REGISTRY_URL" in str(service)}
+    assert set(asking) == {*NAMES, "init", "schemas"}
+    for name, service in asking.items():
+        first = service["depends_on"].get("karapace" if name == "schemas" else "schemas")
+        assert first is not None, name
+
+
 def test_only_the_front_door_and_what_people_look_at_is_reachable_and_from_this_machine_only() -> None:
     open_ones = {name: service["ports"] for name, service in compose()["services"].items() if "ports" in service}
     assert set(open_ones) == {"front", "kafka", "prometheus", "grafana"}
