@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 S = TypeVar("S", bound="ServiceSettings")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _ADDRESS = re.compile(r"[^\s:/,]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
 
 
@@ -234,5 +235,5 @@ def _mistake(place: tuple[int | str, ...], message: str) -> str:
 
 
 def shown(settings: BaseSettings) -> dict[str, str]:
-    """The settings as they may be logged: secrets are masked by their type."""
-    return {name: str(value) for name, value in sorted(settings.model_dump().items())}
+    """The settings as they may be logged: secrets are masked by their type, credentials in addresses by their place."""
+    return {name: _CREDENTIALS.sub("//***@", str(value)) for name, value in sorted(settings.model_dump().items())}

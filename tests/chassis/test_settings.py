@@ -185,6 +185,18 @@ def test_shown_settings_are_text_and_hold_no_secret(environment: Environment) ->
     assert '"http_port": "8123"' in text
 
 
+@pytest.mark.parametrize(
+    ("address", "readable"),
+    [
+        ("https://reader:pa:ss%20w@registry:8081/x", "https://***@registry:8081/x"),
+        ("https://registry:8081/x@y", "https://registry:8081/x@y"),
+    ],
+)
+def test_what_an_address_says_of_its_user_is_not_shown(environment: Environment, address: str, readable: str) -> None:
+    environment(SCHEMA_REGISTRY_URL=address)
+    assert shown(load(Settings))["schema_registry_url"] == readable
+
+
 def test_settings_do_not_change(environment: Environment) -> None:
     environment()
     with pytest.raises(ValueError, match="frozen"):
