@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 S = TypeVar("S", bound="ServiceSettings")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+_CONNECTION_STRING = re.compile(r"mongodb(\+srv)?://[^\s/?]+(/[^\s?]*)?(\?\S*)?")
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _ADDRESS = re.compile(r"[^\s:/,]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
 
@@ -91,7 +92,9 @@ class ServiceSettings(FromEnvironment):
     operations_port: int = Field(
         9000, ge=0, le=65535, description="Port of `/live`, `/ready` and `/metrics`; 0 picks a free one."
     )
-    schemas_dir: Path = Field(REPOSITORY / "schemas", description="Directory of the Avro and OpenAPI documents.")
+    schemas_dir: DirectoryPath = Field(
+        REPOSITORY / "schemas", description="Directory of the Avro and OpenAPI documents."
+    )
     drain_timeout_s: float = Field(
         8.0, gt=0, le=60, allow_inf_nan=False, description="Longest time that work in flight gets at shutdown."
     )
@@ -133,9 +136,11 @@ class KafkaSettings(RegistrySettings):
     )
     kafka_sasl_username: str | None = Field(None, validate_default=True, description="SASL user.")
     kafka_sasl_password: SecretStr | None = Field(None, validate_default=True, description="SASL password.")
-    kafka_ssl_cafile: Path | None = Field(None, description="Certificates that brokers are checked against (PEM).")
-    kafka_ssl_certfile: Path | None = Field(None, description="Client certificate (PEM), where brokers ask for one.")
-    kafka_ssl_keyfile: Path | None = Field(None, description="Key of the client certificate (PEM).")
+    kafka_ssl_cafile: FilePath | None = Field(None, description="Certificates that brokers are checked against (PEM).")
+    kafka_ssl_certfile: FilePath | None = Field(
+        None, description="Client certificate (PEM), where brokers ask for one."
+    )
+    kafka_ssl_keyfile: FilePath | None = Field(None, description="Key of the client certificate (PEM).")
     kafka_send_timeout_s: float = Field(
         10.0, gt=0, le=120, description="Longest wait for an acknowledgement; then the outcome is unknown."
     )
@@ -175,6 +180,13 @@ class MongoSettings(FromEnvironment):
     mongodb_database: str = Field("tillstream", min_length=1, description="Database that holds the collections.")
     mongo_driver: Literal["motor", "pymongo"] = Field("motor", description="Driver; both do the same.")
     mongodb_timeout_ms: int = Field(5_000, ge=100, description="Longest time that one operation may take.")
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _is_connection_string(cls, value: SecretStr) -> SecretStr:
+        if not _CONNECTION_STRING.fullmatch(value.get_secret_value()):
+            raise ValueError("must be mongodb://… or mongodb+srv://…")
+        return value
 
 
 class BrakeSettings(FromEnvironment):
