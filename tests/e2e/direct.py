@@ -1,0 +1,46 @@
+"""A team with Confluent's client, inside the test's own process: any bytes, to any partition, with any headers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from confluent_kafka import Producer
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+
+from tests.e2e.installation import Installation
+from tests.e2e.outside_producer import SETTINGS, SUBMITTED, orders
+
+
+class Direct(NamedTuple):
+    """One record as it goes to the topic of submitted orders."""
+
+    value: bytes
+    headers: Mapping[str, str] = {}
+
+
+def orders_as_bytes(installation: Installation, job_id: str, changes: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    """The orders of a job, one for each set of changes, as Confluent's serializer writes them."""
+    with SchemaRegistryClient({"url": installation.endpoints["registry_url"]}) as client:
+        serializer = AvroSerializer(client, conf=SETTINGS["latest"])
+        context = SerializationContext(SUBMITTED, MessageField.VALUE)
+        return [
+            serializer({**order, **changed}, context)
+            for order, changed in zip(orders(job_id, len(changes)), changes, strict=True)
+        ]
+
+
+def send(installation: Installation, records: Iterable[Direct]) -> None:
+    """Send them to one partition, so that they are read in this order; return once they are acknowledged."""
+    failures: list[Any] = []
+    producer = Producer({"bootstrap.servers": installation.endpoints["kafka_bootstrap_servers"]})
+    for value, headers in records:
+        producer.produce(
+            SUBMITTED,
+            value=value,
+            partition=0,
+            headers=list(headers.items()),
+            on_delivery=lambda error, _: failures.append(error) if error else None,
+        )
+    assert producer.flush(30) == 0
+    assert not failures, failures
