@@ -62,7 +62,8 @@ def quoted(title: str) -> list[str]:
     (part,) = re.findall(
         rf"^## {title}\n(.*?)(?=^## |\Z)", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
-    return re.findall(r"^```\n(.*?)^```", part, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
+    return [commands for language, commands in blocks if not language]
 
 
 async def follow(commands: str, installation: Installation, directory: Path, **paths: Path) -> str:
