@@ -35,7 +35,7 @@ def main(products: Annotated[int, typer.Option(help="Products of all sites toget
             file = write_products(place / "products.csv", products)
             began = time.monotonic()
             operate(environment, "catalog", "load", str(file))
-            print(f"{products:,} products loaded in {time.monotonic() - began:.1f} s")
+            typer.echo(f"{products:,} products loaded in {time.monotonic() - began:.1f} s")
             for _ in range(STARTS):
                 start_validator(environment, place)
 
@@ -74,7 +74,7 @@ def start_validator(environment: dict[str, str], place: Path) -> None:
         )
         took, process = time.monotonic() - began, psutil.Process(child.pid)
         spent, resident = sum(process.cpu_times()[:2]), process.memory_info().rss / 2**20
-        print(f"validator ready in {took:.1f} s ({spent:.1f} s CPU), {resident:,.0f} MiB resident")
+        typer.echo(f"validator ready in {took:.1f} s ({spent:.1f} s CPU), {resident:,.0f} MiB resident")
     finally:
         child.stop()
 
