@@ -55,7 +55,10 @@ def read_products(file: BinaryIO, *, name: str) -> Generator[Product, None, None
 def _csv_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], None, None]:
     text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
     try:
-        yield from enumerate(csv.DictReader(text), start=2)
+        rows = csv.DictReader(text)
+        if not {"site", "productId"} <= set(rows.fieldnames or ()):
+            yield 1, {}
+        yield from enumerate(rows, start=2)
     finally:
         text.detach()
 

@@ -20,7 +20,7 @@ from services.operator import documents
 from services.operator import topics as topic_admin
 from services.operator.graph import mermaid
 from services.operator.keeping import Keeper
-from services.operator.running import producing, schemas, told
+from services.operator.running import print_table, producing, schemas, told
 from services.operator.settings import OperatorSettings
 from services.topics import CATALOG_PRODUCTS, TOPICS
 
@@ -62,7 +62,7 @@ async def _plan() -> None:
         state = "there" if planned.partitions_now else "missing"
         partitions = planned.partitions_now or planned.partitions_wanted
         table.add_row(planned.topic.name, str(partitions), str(planned.topic.cleanup), kept, state)
-    Console().print(table)
+    print_table(table)
 
 
 @topics.command("create")

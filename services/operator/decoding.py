@@ -46,7 +46,10 @@ def decoded(value: bytes | None, headers: Iterable[tuple[str, bytes]], schemas: 
     body = (value or b"")[start:]
     stream = io.BytesIO(body)
     try:
-        record = schemaless_reader(stream, _parsed(version), None, return_record_name=True)
+        # Where a field may hold several kinds of records, it is said which one it is.
+        record = schemaless_reader(
+            stream, _parsed(version), None, return_record_name=True, return_record_name_override=True
+        )
     except Exception as error:  # noqa: BLE001 - fastavro raises whatever broken bytes happen to run into
         return f"The {len(body)} bytes are no {version.name}: {type(error).__name__} at byte {stream.tell()}."
     if stream.tell() != len(body):

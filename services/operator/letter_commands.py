@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,7 +12,7 @@ from services.chassis import deadletter as dlq
 from services.chassis.settings import load
 from services.operator.decoding import Decoded, decoded, visible
 from services.operator.letters import Filter, Letter, letters, replay
-from services.operator.running import producing, schemas, told
+from services.operator.running import print_table, producing, schemas, told
 from services.operator.settings import OperatorSettings
 
 commands = typer.Typer(
@@ -51,7 +50,7 @@ async def _list(wanted: Filter, *, as_json: bool) -> None:
     table = Table("letter", "died", "reason", "detail", "from", "attempts", "state")
     for letter in found:
         table.add_row(*(escape(str(cell)) for cell in _row(letter).values()))
-    Console(soft_wrap=True).print(table)
+    print_table(table)
     typer.echo(f"{len(found)} letters")
 
 

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from services.chassis.confluent import schemas_of
 from services.chassis.errors import Away
@@ -15,6 +17,8 @@ from services.operator.settings import OperatorSettings
 from services.subjects import SUBJECTS_OF
 
 BROKERS_WITHIN_S = 30.0
+# Where nobody looks at a screen, lines may be as long as they are.
+UNFOLDED = 1_000
 
 
 def told(work: Coroutine[Any, Any, None]) -> None:
@@ -26,6 +30,13 @@ def told(work: Coroutine[Any, Any, None]) -> None:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def print_table(table: Table) -> None:
+    """Print a table whole: names are there to be copied, so what does not fit on a screen is folded, never cut."""
+    for column in table.columns:
+        column.overflow = "fold"
+    Console(width=None if Console().is_terminal else UNFOLDED).print(table)
 
 
 @asynccontextmanager

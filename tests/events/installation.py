@@ -109,7 +109,7 @@ class Installation:
 
     def operate(self, *arguments: str, **told: str) -> str:
         """Run `python -m services …`; its output."""
-        environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap, "COLUMNS": "300", **told}
+        environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap, **told}
         done = subprocess.run(
             [sys.executable, "-m", "services", *arguments],
             cwd=REPOSITORY,

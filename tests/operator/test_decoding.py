@@ -25,6 +25,7 @@ def test_an_order_is_shown_with_its_schema() -> None:
     assert shown["id"] == "1723ABC"
     assert shown["acceptedAt"] == "2025-06-15T15:06:40Z"
     assert '"unitPrice": 256.678000' in read.text
+    assert shown["job"]["type"] == "orders"
 
 
 def test_the_newer_framing_is_read_too() -> None:

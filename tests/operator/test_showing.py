@@ -1,0 +1,32 @@
+"""What the operator's commands print."""
+
+import pytest
+from rich.table import Table
+
+from services.operator.running import print_table
+
+NAME = "fulfilment.transactions.v1.dlq/11/1234567"
+
+
+def a_table() -> Table:
+    table = Table("letter", "detail", "from")
+    table.add_row(NAME, "the first byte is not zero " * 3, NAME)
+    return table
+
+
+def test_a_table_in_a_pipe_has_every_cell_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(a_table())
+    assert capsys.readouterr().out.count(NAME) == 2
+
+
+def test_on_a_narrow_screen_cells_are_folded_and_nothing_is_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    print_table(a_table())
+    lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert max(map(len, lines)) <= 60
+    assert "".join(line.split("│")[1].strip() for line in lines) == NAME
+    assert not any("…" in line for line in lines)
