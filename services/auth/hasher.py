@@ -14,6 +14,7 @@ import argon2
 from argon2.low_level import Type, hash_secret_raw
 
 from services.auth import metrics
+from services.chassis.errors import Away
 
 # OWASP's recommendation. Secrets are 256 random bits, so the cost guards only against what an operator makes up.
 MEMORY_KIB = 19_456
@@ -24,6 +25,8 @@ SALT_BYTES = 16
 AT_ONCE = 2
 REMEMBERED_S = 300.0
 REMEMBERED = 10_000
+# Of those whose secret is not remembered. All of one busy client's wait for one computation; each guess is one more.
+MOST_WAITING = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class ArgonHasher:
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._turn_of_the_patient = asyncio.Semaphore(1)
         self._right: dict[str, tuple[bytes, float]] = {}
+        self._waiting = 0
         self._lines: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def hash(self, secret: str, *, like: str | None = None) -> str:
@@ -67,18 +71,28 @@ class ArgonHasher:
             return await asyncio.to_thread(recipe.hash, secret)
 
     async def match(self, secret: str, hashes: Sequence[str], *, patient: bool = False) -> str | None:
-        """The hash that the secret belongs to, if any."""
+        """The hash that the secret belongs to, if any. Raises `Away` while too many wait."""
         known = self._remembered(secret, hashes)
         if known is not None:
             return known
+        if self._waiting >= MOST_WAITING:
+            raise Away("the check of secrets")
         began = self._clock()
+        self._waiting += 1
+        try:
+            found = await self._found(secret, hashes, patient=patient)
+        finally:
+            self._waiting -= 1
+        metrics.HASH_SECONDS.labels("right" if found else "wrong").observe(self._clock() - began)
+        return found
+
+    async def _found(self, secret: str, hashes: Sequence[str], *, patient: bool) -> str | None:
         # Of those who bring the same secret at once one computes; the others find what it remembered.
         line = self._lines.setdefault(self._digest(secret), asyncio.Lock())
         async with line, self._turn_of_the_patient if patient else self._turn:
             found = self._remembered(secret, hashes) or await asyncio.to_thread(self._compute, secret, hashes)
-        metrics.HASH_SECONDS.labels("right" if found else "wrong").observe(self._clock() - began)
-        if found is not None:
-            self._remember(secret, found)
+            if found is not None:
+                self._remember(secret, found)
         return found
 
     def _compute(self, secret: str, hashes: Sequence[str]) -> str | None:

@@ -109,7 +109,8 @@ class Hasher(Protocol):
     async def match(self, secret: str, hashes: Sequence[str], *, patient: bool = False) -> str | None:
         """The hash that the secret belongs to. Costs the same whatever the answer, and for no hashes at all.
 
-        `patient` calls wait in a line of their own, so that who guesses does not hold up the others.
+        `patient` calls wait in a line of their own, so that who guesses does not hold up the others. Raises `Away`
+        while too many wait.
         """
         ...
 

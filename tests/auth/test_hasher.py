@@ -6,6 +6,7 @@ from argon2.low_level import hash_secret_raw
 
 from services.auth import hasher
 from services.auth.hasher import ArgonHasher
+from services.chassis.errors import Away
 from tests.auth.fakes import Clock
 
 
@@ -88,6 +89,22 @@ async def test_who_guesses_holds_up_nobody_else() -> None:
         assert await made.match("secret", [kept]) == kept
         assert not guess.done()
     assert await guess is None
+
+
+async def test_a_flood_of_guesses_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes when too many wait already is told to come again; who is remembered passes."""
+    monkeypatch.setattr(hasher, "MOST_WAITING", 3)
+    made = ArgonHasher()
+    kept = await made.hash("secret")
+    assert await made.match("secret", [kept]) == kept
+    async with made._turn_of_the_patient:
+        guesses = [asyncio.create_task(made.match(f"wrong-{each}", [kept], patient=True)) for each in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(Away):
+            await made.match("another", [kept])
+        assert await made.match("secret", [kept]) == kept
+    assert await asyncio.gather(*guesses) == [None] * 3
+    assert await made.match("another", [kept]) is None
 
 
 async def test_what_is_remembered_is_bounded_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
