@@ -1,7 +1,7 @@
 """Fulfilment, put together."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
@@ -37,18 +37,16 @@ from services.fulfilment.customers import SiteCustomers
 from services.fulfilment.desk import Desk
 from services.fulfilment.domain.business_day import MICROS
 from services.fulfilment.events import KAFKA, MAIL, Events
-from services.fulfilment.invoices import INVOICES, MongoInvoices
+from services.fulfilment.invoices import INVOICES
 from services.fulfilment.invoices_api import InvoicesApi
 from services.fulfilment.mailer import Mailer, read_smtp_url
 from services.fulfilment.paper import InvoicePaper
 from services.fulfilment.ports import Supplier
-from services.fulfilment.products import MongoProducts
-from services.fulfilment.purchase_orders import MongoPurchaseOrders
 from services.fulfilment.runner import Runner
 from services.fulfilment.settings import Settings
-from services.fulfilment.stock import MongoStock
 from services.fulfilment.stock_api import StockApi
-from services.fulfilment.store import TRANSACTIONS, MongoTransactions
+from services.fulfilment.store import TRANSACTIONS
+from services.fulfilment.stores import Stores
 from services.fulfilment.suppliers import LocalStock, SimulatedSupplier
 from services.fulfilment.sweeper import Sweeper
 from services.fulfilment.vault import CodeVault
@@ -60,26 +58,12 @@ GROUP = "fulfilment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
-    """Everything that is kept, and the relay that takes its events to Kafka."""
-
-    products: MongoProducts
-    stock: MongoStock
-    orders: MongoPurchaseOrders
-    transactions: MongoTransactions
-    invoices: MongoInvoices
-    idempotency: Idempotency
-    waiting: outbox.Outbox
-    relay: outbox.Relay
-    preparation: Preparation
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
     """What the API's faces share."""
 
     settings: Settings
     stores: Stores
+    idempotency: Idempotency
     desk: Desk
     runner: Runner
     vault: CodeVault
@@ -107,11 +91,17 @@ async def compose(settings: Settings) -> Service:
     customers, events = SiteCustomers(sites), Events(schemas)
     vault = CodeVault(settings.encryption_keys, settings.digest_key)
     paper = InvoicePaper(issuer=settings.invoice_issuer, font=settings.invoice_font)
-    stores = _stores(mongo, events, producer)
+    waiting, idempotency = (
+        outbox.Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us),
+        Idempotency(mongo, scope=AUDIENCE),
+    )
+    relay = outbox.Relay(waiting, outbox.to_kafka(producer), channel=KAFKA, may_begin=lambda: preparation.is_done)
+    stores = Stores.on(mongo, events, now_us=now_us, announce=relay.nudge)
+    preparation = Preparation([one.prepare for one in (stores, idempotency, waiting)])
     runner = _runner(settings, stores, vault, customers)
 
     def may_work() -> bool:
-        return stores.preparation.is_done and sites_table.ready
+        return preparation.is_done and sites_table.ready
 
     sweeper = Sweeper(stores.transactions, runner.run, most=settings.fulfilment_parallel * 4, now_us=now_us)
     sweeping = Upkeep("sweep", sweeper.sweep, every_s=settings.fulfilment_sweep_every_s, may_begin=may_work)
@@ -147,6 +137,7 @@ async def compose(settings: Settings) -> Service:
     office = Office(
         settings=settings,
         stores=stores,
+        idempotency=idempotency,
         desk=desk,
         runner=runner,
         vault=vault,
@@ -158,10 +149,10 @@ async def compose(settings: Settings) -> Service:
     health.ready_when("kafka", lambda: producer.ready)
     health.ready_when("sites", lambda: sites_table.ready)
     health.ready_when("revocations", lambda: revocations_table.ready)
-    health.ready_when("mongodb", lambda: stores.preparation.is_done and mongo.ready)
+    health.ready_when("mongodb", lambda: preparation.is_done and mongo.ready)
     health.ready_when("keys", lambda: verifier.ready)
     health.live_while("consumer", lambda: consumer.alive)
-    health.live_while("relay", lambda: stores.relay.alive)
+    health.live_while("relay", lambda: relay.alive)
     health.live_while("sweeper", lambda: sweeping.alive)
     health.live_while("closing", lambda: closing.alive)
     return Service(
@@ -170,40 +161,19 @@ async def compose(settings: Settings) -> Service:
         parts=(
             operations(health, host=settings.operations_host, port=settings.operations_port),
             mongo,
-            stores.preparation,
+            preparation,
             producer,
             sites_table,
             revocations_table,
             verifier,
-            stores.relay,
-            *_mail(office),
+            relay,
+            *_mail(office, waiting, may_begin=lambda: preparation.is_done),
             runner,
             sweeping,
             closing,
             consumer,
             Listener(api, host=settings.http_host, port=settings.http_port),
         ),
-    )
-
-
-def _stores(mongo: Mongo, events: Events, producer: Producer) -> Stores:
-    waiting = outbox.Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
-    products, stock, orders = MongoProducts(mongo), MongoStock(mongo), MongoPurchaseOrders(mongo)
-    relay = outbox.Relay(waiting, outbox.to_kafka(producer), channel=KAFKA, may_begin=lambda: preparation.is_done)
-    transactions = MongoTransactions(mongo, events, now_us=now_us, announce=relay.nudge)
-    invoices = MongoInvoices(mongo, events, announce=relay.nudge)
-    idempotency = Idempotency(mongo, scope=AUDIENCE)
-    preparation = Preparation([one.prepare for one in (stock, orders, transactions, invoices, idempotency, waiting)])
-    return Stores(
-        products=products,
-        stock=stock,
-        orders=orders,
-        transactions=transactions,
-        invoices=invoices,
-        idempotency=idempotency,
-        waiting=waiting,
-        relay=relay,
-        preparation=preparation,
     )
 
 
@@ -223,7 +193,7 @@ def _runner(settings: Settings, stores: Stores, vault: CodeVault, customers: Sit
 
 def _accounts(settings: Settings, stores: Stores, customers: SiteCustomers) -> billing.World:
     return billing.World(
-        purchase_orders=stores.orders,
+        purchase_orders=stores.purchase_orders,
         transactions=stores.transactions,
         invoices=stores.invoices,
         customers=customers,
@@ -241,7 +211,7 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
         desk=office.desk,
         placing=flow.World(
             products=stores.products,
-            purchase_orders=stores.orders,
+            purchase_orders=stores.purchase_orders,
             transactions=stores.transactions,
             now_us=now_us,
             deadline=settings.fulfilment_deadline,
@@ -253,7 +223,7 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
             open_code=office.vault.open,
         ),
         lists=stores.transactions,
-        idempotency=stores.idempotency,
+        idempotency=office.idempotency,
         places=places,
         audit=audit,
         new_id=new_id,
@@ -271,7 +241,7 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
     )
     invoices = InvoicesApi(
         desk=office.desk,
-        purchase_orders=stores.orders,
+        purchase_orders=stores.purchase_orders,
         transactions=stores.transactions,
         invoices=stores.invoices,
         paper=office.paper,
@@ -281,7 +251,7 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
     return [*orders.routes(), *stock.routes(), *invoices.routes()]
 
 
-def _mail(office: Office) -> Sequence[outbox.Relay]:
+def _mail(office: Office, waiting: outbox.Outbox, *, may_begin: Callable[[], bool]) -> Sequence[outbox.Relay]:
     """The relay that mails invoices. Without a mail server there is none, and mails wait."""
     settings, stores = office.settings, office.stores
     if settings.smtp_url is None:
@@ -293,15 +263,7 @@ def _mail(office: Office) -> Sequence[outbox.Relay]:
         paper=office.paper,
         invoices=stores.invoices,
     )
-    return (
-        outbox.Relay(
-            stores.waiting,
-            mailer.deliver,
-            channel=MAIL,
-            every_s=5.0,
-            may_begin=lambda: stores.preparation.is_done,
-        ),
-    )
+    return (outbox.Relay(waiting, mailer.deliver, channel=MAIL, every_s=5.0, may_begin=may_begin),)
 
 
 async def _close(world: billing.World) -> None:

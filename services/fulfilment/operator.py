@@ -13,6 +13,7 @@ import pycountry
 import typer
 
 from services.chassis.audit import AuditLog
+from services.chassis.confluent import schemas_of
 from services.chassis.errors import Away
 from services.chassis.mongo import Mongo
 from services.chassis.registry import Schemas
@@ -24,13 +25,10 @@ from services.fulfilment.customers import SiteCustomers
 from services.fulfilment.domain.loading import MOST_CODES, read_codes, read_product
 from services.fulfilment.domain.ordering import Refused
 from services.fulfilment.events import Events
-from services.fulfilment.invoices import MongoInvoices
-from services.fulfilment.products import MongoProducts
-from services.fulfilment.purchase_orders import MongoPurchaseOrders
 from services.fulfilment.settings import VaultSettings
-from services.fulfilment.stock import MongoStock
-from services.fulfilment.store import MongoTransactions
+from services.fulfilment.stores import Stores
 from services.fulfilment.vault import CodeVault, WrongKey
+from services.subjects import SUBJECTS_OF
 from services.topics import AUTH_SITES
 from services.values.strict_json import Malformed, parse
 
@@ -53,11 +51,10 @@ class ClosingOperator(ServiceSettings, KafkaSettings, MongoSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """The stores that the commands use."""
+class Shelves:
+    """What the commands about products and codes use."""
 
-    products: MongoProducts
-    stock: MongoStock
+    stores: Stores
     vault: CodeVault
     loading: loading.World
 
@@ -70,10 +67,10 @@ async def load_document(document: bytes) -> tuple[int, int]:
     entries = _entries(document)
     added: list[int] = []
 
-    async def work(store: Store) -> None:
-        added.extend([await _load_entry(entry, store) for entry in entries])
+    async def work(shelves: Shelves) -> None:
+        added.extend([await _load_entry(entry, shelves) for entry in entries])
 
-    await _with_store(work)
+    await _with_shelves(work)
     return len(added), sum(added)
 
 
@@ -89,13 +86,13 @@ def _entries(document: bytes) -> list[dict[str, Any]]:
     return entries
 
 
-async def _load_entry(entry: dict[str, Any], store: Store) -> int:
+async def _load_entry(entry: dict[str, Any], shelves: Shelves) -> int:
     sku = str(entry.get("sku"))
     try:
         product = read_product(sku, entry, _currencies())
-        await loading.put_product(product, store.loading)
+        await loading.put_product(product, shelves.loading)
         codes = entry.get("codes") or []
-        return await loading.load_codes(sku, read_codes(codes), store.loading) or 0 if codes else 0
+        return await loading.load_codes(sku, read_codes(codes), shelves.loading) or 0 if codes else 0
     except Refused as refused:
         raise _mistake(sku, refused) from None
 
@@ -104,13 +101,13 @@ async def _load_entry(entry: dict[str, Any], store: Store) -> int:
 def list_products() -> None:
     """List the products, with how many of their codes are on sale."""
 
-    async def work(store: Store) -> None:
-        for product in await store.products.all():
-            free = await store.stock.free(product.sku)
+    async def work(shelves: Shelves) -> None:
+        for product in await shelves.stores.products.all():
+            free = await shelves.stores.stock.free(product.sku)
             shown = answers.product(product)
             typer.echo(f"{shown['sku']}\t{shown['name']}\t{shown['unitPrice']} {shown['currency']}\t{free} on sale")
 
-    _run(_with_store(work))
+    _run(_with_shelves(work))
 
 
 @products_app.command("put")
@@ -133,7 +130,7 @@ def load_codes(
 ) -> None:
     """Put codes of a product on sale. Loading a file again changes nothing."""
 
-    async def work(store: Store) -> None:
+    async def work(shelves: Shelves) -> None:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         entries = [_entry(line) for line in lines]
         added = 0
@@ -142,14 +139,14 @@ def load_codes(
                 codes = read_codes(entries[start : start + MOST_CODES])
             except Refused as refused:
                 raise _mistake(f"{file.name} from line {start + 1}", refused) from None
-            new = await loading.load_codes(sku, codes, store.loading)
+            new = await loading.load_codes(sku, codes, shelves.loading)
             if new is None:
                 raise ValueError(f"there is no product {sku}")
             added += new
         AuditLog().note("codes-loaded", who="operator", where="command line", codes=len(entries), added=added)
         typer.echo(f"{added} of {len(entries)} codes are new")
 
-    _run(_with_store(work))
+    _run(_with_shelves(work))
 
 
 @fulfilment.command("close-day")
@@ -165,26 +162,25 @@ def close_day(
 
 async def _close_day(day: datetime) -> None:
     settings = load(ClosingOperator)
-    schemas = Schemas.load(settings.schemas_dir)
-    mongo = Mongo.connect(settings)
+    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF, patiently=False)
     sites = Sites(schemas["site"])
     table = Table(settings, AUTH_SITES.name, sites.apply, client_id="operator")
     await table.start()
     try:
         await table.wait_ready(SITES_WITHIN_S)
-        events = Events(schemas)
-        world = billing.World(
-            purchase_orders=MongoPurchaseOrders(mongo),
-            transactions=MongoTransactions(mongo, events, now_us=_now_us, announce=_nobody),
-            invoices=MongoInvoices(mongo, events, announce=_nobody),
-            customers=SiteCustomers(sites),
-            now_us=_now_us,
-        )
-        closed = await billing.close_day(day.date(), world)
-        credited = await billing.issue_credit_notes(world)
+        async with _connected(settings) as mongo:
+            stores = Stores.on(mongo, Events(schemas), now_us=_now_us)
+            world = billing.World(
+                purchase_orders=stores.purchase_orders,
+                transactions=stores.transactions,
+                invoices=stores.invoices,
+                customers=SiteCustomers(sites),
+                now_us=_now_us,
+            )
+            closed = await billing.close_day(day.date(), world)
+            credited = await billing.issue_credit_notes(world)
     finally:
         await table.stop()
-        await mongo.close()
     typer.echo(f"{closed} purchase orders closed, {credited} credit notes issued")
 
 
@@ -192,24 +188,27 @@ async def _close_day(day: datetime) -> None:
 def reseal() -> None:
     """Seal every code with the first of CODE_ENCRYPTION_KEYS; then the others are no longer needed."""
 
-    async def work(store: Store) -> None:
+    async def work(shelves: Shelves) -> None:
         count = 0
-        while found := await store.stock.sealed_otherwise(store.vault.key_id, most=LOT):
-            await store.stock.reseal([(old, store.vault.seal(sku, store.vault.open(sku, old))) for sku, old in found])
+        while found := await shelves.stores.stock.sealed_otherwise(shelves.vault.key_id, most=LOT):
+            await shelves.stores.stock.reseal(
+                [(old, shelves.vault.seal(sku, shelves.vault.open(sku, old))) for sku, old in found]
+            )
             count += len(found)
-        AuditLog().note("codes-resealed", who="operator", where="command line", codes=count, key=store.vault.key_id)
+        AuditLog().note("codes-resealed", who="operator", where="command line", codes=count, key=shelves.vault.key_id)
         typer.echo(f"{count} codes resealed")
 
-    _run(_with_store(work))
+    _run(_with_shelves(work))
 
 
-async def _with_store(work: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
+async def _with_shelves(work: Callable[[Shelves], Coroutine[Any, Any, None]]) -> None:
     settings = load(FulfilmentOperator)
+    vault = CodeVault(settings.encryption_keys, settings.digest_key)
     async with _connected(settings) as mongo:
-        vault = CodeVault(settings.encryption_keys, settings.digest_key)
-        store = _store(mongo, vault, Schemas.load(settings.schemas_dir))
-        await store.stock.prepare()
-        await work(store)
+        stores = Stores.on(mongo, Events(Schemas.load(settings.schemas_dir)), now_us=_now_us)
+        await stores.stock.prepare()
+        world = loading.World(shelf=stores.products, stock=stores.stock, waiting=stores.transactions, seal=vault.seal)
+        await work(Shelves(stores=stores, vault=vault, loading=world))
 
 
 @asynccontextmanager
@@ -219,13 +218,6 @@ async def _connected(settings: MongoSettings) -> AsyncIterator[Mongo]:
         yield mongo
     finally:
         await mongo.close()
-
-
-def _store(mongo: Mongo, vault: CodeVault, schemas: Schemas) -> Store:
-    products, stock = MongoProducts(mongo), MongoStock(mongo)
-    waiting = MongoTransactions(mongo, Events(schemas), now_us=_now_us, announce=_nobody)
-    world = loading.World(shelf=products, stock=stock, waiting=waiting, seal=vault.seal)
-    return Store(products=products, stock=stock, vault=vault, loading=world)
 
 
 def _entry(line: str) -> dict[str, str]:
@@ -244,10 +236,6 @@ def _currencies() -> frozenset[str]:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-def _nobody() -> None:
-    """The service finds what is in the outbox by itself."""
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

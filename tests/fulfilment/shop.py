@@ -22,11 +22,7 @@ from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction
 from services.fulfilment.events import Events
 from services.fulfilment.flow import Order, Placed
-from services.fulfilment.invoices import MongoInvoices
-from services.fulfilment.products import MongoProducts
-from services.fulfilment.purchase_orders import MongoPurchaseOrders
-from services.fulfilment.stock import MongoStock
-from services.fulfilment.store import MongoTransactions
+from services.fulfilment.stores import Stores, nobody
 from services.fulfilment.suppliers import LocalStock, SimulatedSupplier
 from services.fulfilment.vault import CodeVault
 from tests.fulfilment.memory import (
@@ -196,20 +192,25 @@ def a_memory_shop(chance: Chance | None = None, **bugs: Any) -> Shop:
     return shop
 
 
-@asynccontextmanager
-async def a_mongo_shop(uri: str, driver: str, announce: Callable[[], None] = lambda: None) -> AsyncIterator[Shop]:
-    """On a database of its own."""
-    settings = MongoSettings(mongodb_uri=uri, mongodb_database=f"t{uuid4().hex[:12]}", mongo_driver=driver)
-    mongo, clock, events = Mongo.connect(settings), Clock(), Events(SCHEMAS)
-    shop = Shop(
-        products=MongoProducts(mongo),
-        orders=MongoPurchaseOrders(mongo),
-        transactions=MongoTransactions(mongo, events, now_us=clock, announce=announce),
-        stock=MongoStock(mongo),
-        invoices=MongoInvoices(mongo, events, announce=announce),
+def on_database(mongo: Mongo, clock: Clock, announce: Callable[[], None] = nobody) -> Shop:
+    stores = Stores.on(mongo, Events(SCHEMAS), now_us=clock, announce=announce)
+    return Shop(
+        products=stores.products,
+        orders=stores.purchase_orders,
+        transactions=stores.transactions,
+        stock=stores.stock,
+        invoices=stores.invoices,
         clock=clock,
         mongo=mongo,
     )
+
+
+@asynccontextmanager
+async def a_mongo_shop(uri: str, driver: str, announce: Callable[[], None] = nobody) -> AsyncIterator[Shop]:
+    """On a database of its own."""
+    settings = MongoSettings(mongodb_uri=uri, mongodb_database=f"t{uuid4().hex[:12]}", mongo_driver=driver)
+    mongo, clock = Mongo.connect(settings), Clock()
+    shop = on_database(mongo, clock, announce)
     try:
         for store in (shop.orders, shop.transactions, shop.stock, shop.invoices):
             await store.prepare()

@@ -8,26 +8,12 @@ import sys
 
 from services.chassis.mongo import Mongo
 from services.chassis.settings import MongoSettings
-from services.fulfilment.events import Events
-from services.fulfilment.invoices import MongoInvoices
-from services.fulfilment.products import MongoProducts
-from services.fulfilment.purchase_orders import MongoPurchaseOrders
-from services.fulfilment.stock import MongoStock
-from services.fulfilment.store import MongoTransactions
-from tests.fulfilment.shop import SCHEMAS, Clock, Shop
+from tests.fulfilment.shop import Clock, on_database
 
 
 async def main(uri: str, database: str, work: str, now_us: int) -> None:
     mongo = Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=database))
-    clock, events = Clock(now_us), Events(SCHEMAS)
-    shop = Shop(
-        products=MongoProducts(mongo),
-        orders=MongoPurchaseOrders(mongo),
-        transactions=MongoTransactions(mongo, events, now_us=clock, announce=lambda: None),
-        stock=MongoStock(mongo),
-        invoices=MongoInvoices(mongo, events, announce=lambda: None),
-        clock=clock,
-    )
+    shop = on_database(mongo, Clock(now_us))
     what, _, transaction_id = work.partition(":")
     if what == "order":
         # Whoever sends it again after a crash comes with the id that was reserved for it.
