@@ -91,10 +91,8 @@ async def compose(settings: Settings) -> Service:
     customers, events = SiteCustomers(sites), Events(schemas)
     vault = CodeVault(settings.encryption_keys, settings.digest_key)
     paper = InvoicePaper(issuer=settings.invoice_issuer, font=settings.invoice_font)
-    waiting, idempotency = (
-        outbox.Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us),
-        Idempotency(mongo, scope=AUDIENCE),
-    )
+    idempotency = Idempotency(mongo, scope=AUDIENCE)
+    waiting = outbox.Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
     relay = outbox.Relay(waiting, outbox.to_kafka(producer), channel=KAFKA, may_begin=lambda: preparation.is_done)
     stores = Stores.on(mongo, events, now_us=now_us, announce=relay.nudge)
     preparation = Preparation([one.prepare for one in (stores, idempotency, waiting)])

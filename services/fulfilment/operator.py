@@ -189,13 +189,11 @@ def reseal() -> None:
     """Seal every code with the first of CODE_ENCRYPTION_KEYS; then the others are no longer needed."""
 
     async def work(shelves: Shelves) -> None:
-        count = 0
-        while found := await shelves.stores.stock.sealed_otherwise(shelves.vault.key_id, most=LOT):
-            await shelves.stores.stock.reseal(
-                [(old, shelves.vault.seal(sku, shelves.vault.open(sku, old))) for sku, old in found]
-            )
+        stock, vault, count = shelves.stores.stock, shelves.vault, 0
+        while found := await stock.sealed_otherwise(vault.key_id, most=LOT):
+            await stock.reseal([(old, vault.seal(sku, vault.open(sku, old))) for sku, old in found])
             count += len(found)
-        AuditLog().note("codes-resealed", who="operator", where="command line", codes=count, key=shelves.vault.key_id)
+        AuditLog().note("codes-resealed", who="operator", where="command line", codes=count, key=vault.key_id)
         typer.echo(f"{count} codes resealed")
 
     _run(_with_shelves(work))
