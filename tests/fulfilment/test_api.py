@@ -577,6 +577,8 @@ async def test_products_and_stock(caller: Caller) -> None:
     secret = "a secret " + "x" * 600
     refused = await caller.call("POST", V1 + "/stock/NEW/codes", {"codes": ["ok", secret]})
     assert "secret" not in json.dumps(await problem(refused, 422, "INVALID_VALUE"))
+    nameless = await caller.call("PUT", V1 + "/products/NEW", {**product, "name": " "})
+    assert [one["pointer"] for one in (await problem(nameless, 422, "INVALID_VALUE"))["errors"]] == ["/name"]
     bad = await caller.call("PUT", V1 + "/products/NEW", {"name": 1, "unitPrice": -1, "currency": "?"})
     found = await problem(bad, 422, "INVALID_TYPE")
     assert [one["pointer"] for one in found["errors"]] == ["/name", "/unitPrice", "/currency"]

@@ -24,7 +24,7 @@ def read_product(sku: str, body: Mapping[str, Any], currencies: AbstractSet[str]
     faults: list[Fault] = []
     read = {
         "/sku": read_identifier(sku),
-        "/name": read_text(body.get("name"), longest=256),
+        "/name": _name(body.get("name")),
         "/unitPrice": _price(body.get("unitPrice")),
         "/currency": read_currency(body.get("currency"), currencies),
         "/supplier": read_text(body.get("supplier", "stock"), longest=64),
@@ -64,6 +64,11 @@ def read_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
     if faults:
         raise Refused(faults[:20])
     return codes
+
+
+def _name(value: object) -> str | Wrong:
+    name = read_text(value, longest=256)
+    return Wrong(Kind.VALUE, "must not be empty") if isinstance(name, str) and not name.strip() else name
 
 
 def _price(value: object) -> Decimal | Wrong:
