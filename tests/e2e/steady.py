@@ -12,6 +12,7 @@ import aiohttp
 from tests.e2e.customer import BASES, Customer
 
 PAUSE_S = 0.005
+LONGEST_S = 40
 
 
 class Steady:
@@ -19,7 +20,7 @@ class Steady:
 
     `answers` counts what came back: a status, or the kind of failure; `failures` tells when and how each of the latter
     was. `stalled_s` is how long this process itself stood still at worst: what is slow meanwhile says nothing about
-    others.
+    others. Its connections are its own: who asks something else meanwhile does not wait behind it.
     """
 
     def __init__(self, customer: Customer, *, rate: int) -> None:
@@ -32,6 +33,7 @@ class Steady:
         self._customer = customer
         self._rate = rate
         self._url = f"{customer.base}{BASES['import']}/{customer.tenant.api_key}/orders"
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LONGEST_S))
         self._stopping = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
 
@@ -45,6 +47,7 @@ class Steady:
         self._stopping.set()
         if self._driver is not None:
             await self._driver
+        await self._session.close()
 
     async def _drive(self) -> None:
         began, sent = monotonic(), 0
@@ -62,7 +65,7 @@ class Steady:
         body = json.dumps([self._customer.order()]).encode()
         began = monotonic()
         try:
-            async with self._customer.session.post(self._url, data=body, headers=headers) as answer:
+            async with self._session.post(self._url, data=body, headers=headers) as answer:
                 await answer.read()
                 self.answers[str(answer.status)] += 1
         except (aiohttp.ClientError, TimeoutError) as error:
