@@ -25,8 +25,8 @@ class Health:
         self._live[name] = probe
 
     def readiness(self) -> Mapping[str, bool]:
-        """Each readiness probe's word; `draining` is one of them."""
-        return {"draining": not self.draining, **_answers(self._ready)}
+        """Each readiness probe's word; `serving`, which says no while draining, is one of them."""
+        return {"serving": not self.draining, **_answers(self._ready)}
 
     def liveness(self) -> Mapping[str, bool]:
         """Each liveness probe's word."""

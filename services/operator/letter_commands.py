@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from services.chassis import deadletter as dlq
 from services.chassis.settings import load
@@ -47,7 +47,8 @@ async def _list(wanted: Filter, *, as_json: bool) -> None:
         for letter in found:
             typer.echo(json.dumps(_row(letter)))
         return
-    table = Table("letter", "died", "reason", "detail", "from", "attempts", "state")
+    # The name is what other commands are told: it stays in one piece, however narrow the screen.
+    table = Table(Column("letter", no_wrap=True), "died", "reason", "detail", "from", "attempts", "state")
     for letter in found:
         table.add_row(*(escape(str(cell)) for cell in _row(letter).values()))
     print_table(table)

@@ -5,7 +5,7 @@ from services.chassis.health import Health
 
 def test_without_probes_a_process_is_ready_and_live() -> None:
     health = Health()
-    assert health.readiness() == {"draining": True}
+    assert health.readiness() == {"serving": True}
     assert health.liveness() == {}
 
 
@@ -20,7 +20,7 @@ def test_who_drains_is_not_ready_but_live() -> None:
     health = Health()
     health.live_while("loop", lambda: True)
     health.draining = True
-    assert health.readiness() == {"draining": False}
+    assert health.readiness() == {"serving": False}
     assert health.liveness() == {"loop": True}
 
 
@@ -28,4 +28,4 @@ def test_a_probe_that_fails_says_no_and_hides_no_other() -> None:
     health = Health()
     health.ready_when("broken", lambda: bool(1 // 0))
     health.ready_when("kafka", lambda: True)
-    assert health.readiness() == {"draining": True, "broken": False, "kafka": True}
+    assert health.readiness() == {"serving": True, "broken": False, "kafka": True}

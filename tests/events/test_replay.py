@@ -121,4 +121,6 @@ async def test_letters_are_chosen_by_reason_topic_name_and_time(installation: In
         (Filter(reasons=frozenset({"chosen"}), until_ms=first.died_at_ms), 0),
     ):
         assert len(await letters(installation.settings, wanted)) == count
-    assert await asyncio.to_thread(installation.operate, "dead-letters", "list", "--reason", "chosen", "--since", "1h")
+    asked = ("dead-letters", "list", "--reason", "chosen", "--since", "1h")
+    listed = await asyncio.to_thread(installation.operate, *asked, COLUMNS="80")
+    assert all(letter.name in listed for letter in found), "what other commands are told stays in one piece"
