@@ -14,6 +14,8 @@ from uuid import uuid4
 
 import pytest
 
+from sandbox.kafka import KafkaCluster
+from sandbox.mongo import MongoSet
 from sandbox.ports import free_port
 from sandbox.probes import http_answer
 from sandbox.waiting import until
@@ -23,6 +25,7 @@ from tests.deploy.manifests import REPOSITORY
 
 READY_WITHIN_S = 90
 EXIT_WITHIN_S = 10
+READY_AFTER_THE_LAST_S = 30
 # There is no registry here, and no broker that speaks TLS.
 LEFT_OUT = {"SCHEMA_REGISTRY_URL", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SSL_CAFILE"}
 
@@ -62,34 +65,85 @@ class Here:
         return {name: value for name, value in made.items() if name not in LEFT_OUT} | own
 
 
-@pytest.fixture(scope="module")
-def here(kafka_bootstrap: str, mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Here:
-    """Servers with every topic, and the secrets as files."""
-    secrets = tmp_path_factory.mktemp("secrets")
-    for name, value in compose.example().items():
-        path = secrets / "keys" / name
+def secrets_in(directory: Path, mongodb_uri: str) -> Path:
+    """The secrets as files, as a platform would mount them."""
+    texts = {f"keys/{name}": f"{value}\n" for name, value in compose.example().items()}
+    for name, text in {**texts, "mongodb/uri": mongodb_uri, "kafka/password": "not asked for"}.items():
+        path = directory / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"{value}\n", encoding="utf-8")
-    for path, text in ((secrets / "mongodb" / "uri", mongodb_uri), (secrets / "kafka" / "password", "not asked for")):
-        path.parent.mkdir()
         path.write_text(text, encoding="utf-8")
+    return directory
+
+
+def free_doors() -> dict[str, tuple[int, int]]:
+    return {name: (free_port(), free_port()) for name in NAMES}
+
+
+def create_topics(bootstrap: str) -> None:
     subprocess.run(
         [sys.executable, "-m", "services", "topics", "create"],
         cwd=REPOSITORY,
-        env={"KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap, "PATH": os.environ["PATH"]},
+        env={"KAFKA_BOOTSTRAP_SERVERS": bootstrap, "PATH": os.environ["PATH"]},
         check=True,
         capture_output=True,
         timeout=60,
     )
-    return Here(kafka_bootstrap, mongodb_uri, secrets, {name: (free_port(), free_port()) for name in NAMES})
+
+
+@pytest.fixture(scope="module")
+def here(kafka_bootstrap: str, mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Here:
+    """Servers with every topic."""
+    create_topics(kafka_bootstrap)
+    secrets = secrets_in(tmp_path_factory.mktemp("secrets"), mongodb_uri)
+    return Here(kafka_bootstrap, mongodb_uri, secrets, free_doors())
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The services as processes, and what they say."""
+
+    here: Here
+    logs: Path
+    started: dict[str, "subprocess.Popen[bytes]"]
+
+    def start(self, where: str) -> None:
+        """All of them, with what compose or an overlay tells them."""
+        for name in NAMES:
+            told = compose.environment(name) if where == "compose" else manifests.environment(where, name)
+            with (self.logs / f"{name}.log").open("wb") as log:
+                self.started[name] = subprocess.Popen(
+                    [sys.executable, "-m", f"services.{name}"],
+                    cwd=REPOSITORY,
+                    env=self.here.environment(told, name),
+                    stdout=log,
+                    stderr=log,
+                )
+
+    def answers(self, name: str) -> int | None:
+        """What it says when asked whether it is ready; None while it does not listen."""
+        log = self.logs / f"{name}.log"
+        assert self.started[name].poll() is None, f"{name} ended: {log.read_text(encoding='utf-8')[-2000:]}"
+        answer = http_answer(f"http://127.0.0.1:{self.here.ports[name][1]}/ready")
+        return None if answer is None else answer[0]
+
+    def all_answer(self, status: int) -> bool:
+        return all(self.answers(name) == status for name in NAMES)
+
+    def end(self) -> dict[str, int | None]:
+        """Ask them to; their exit codes."""
+        for process in self.started.values():
+            process.send_signal(signal.SIGTERM)
+        running = self.started.values()
+        until(lambda: all(one.poll() is not None for one in running), deadline_s=EXIT_WITHIN_S, what="not all ended")
+        return {name: process.returncode for name, process in self.started.items()}
 
 
 @pytest.fixture
-def processes() -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
-    """Started ones, by service; what a test leaves behind is killed."""
-    started: dict[str, subprocess.Popen[bytes]] = {}
-    yield started
-    for process in started.values():
+def started() -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
+    """Processes by service; what a test leaves behind is killed."""
+    made: dict[str, subprocess.Popen[bytes]] = {}
+    yield made
+    for process in made.values():
         process.kill()
         process.wait()
 
@@ -97,34 +151,30 @@ def processes() -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
 @pytest.mark.timeout(2 * READY_WITHIN_S)
 @pytest.mark.parametrize("where", ["compose", "dev", "prod"])
 def test_every_service_gets_ready_and_ends_when_asked_to(
-    here: Here, where: str, processes: dict[str, "subprocess.Popen[bytes]"], tmp_path: Path
+    here: Here, where: str, started: dict[str, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
-    for name in NAMES:
-        told = compose.environment(name) if where == "compose" else manifests.environment(where, name)
-        with (tmp_path / f"{name}.log").open("wb") as log:
-            processes[name] = subprocess.Popen(
-                [sys.executable, "-m", f"services.{name}"],
-                cwd=REPOSITORY,
-                env=here.environment(told, name),
-                stdout=log,
-                stderr=log,
-            )
+    services = Processes(here, tmp_path, started)
+    services.start(where)
+    until(lambda: services.all_answer(200), deadline_s=READY_WITHIN_S, what="not all are ready")
+    assert services.end() == dict.fromkeys(NAMES, 0)
 
-    def words(name: str) -> str:
-        return (tmp_path / f"{name}.log").read_text(encoding="utf-8")[-2000:]
 
-    def is_ready(name: str) -> bool:
-        assert processes[name].poll() is None, f"{name} ended: {words(name)}"
-        answer = http_answer(f"http://127.0.0.1:{here.ports[name][1]}/ready")
-        return answer is not None and answer[0] == 200
-
-    for name in NAMES:
-        until(lambda name=name: is_ready(name), deadline_s=READY_WITHIN_S, what=f"{name} is not ready")  # type: ignore[misc]
-    for process in processes.values():
-        process.send_signal(signal.SIGTERM)
-    until(
-        lambda: all(process.poll() is not None for process in processes.values()),
-        deadline_s=EXIT_WITHIN_S,
-        what="not all have ended",
-    )
-    assert {name: process.returncode for name, process in processes.items()} == dict.fromkeys(NAMES, 0)
+@pytest.mark.long
+@pytest.mark.timeout(4 * READY_WITHIN_S)
+def test_whoever_starts_first_waits_for_the_others(
+    started: dict[str, "subprocess.Popen[bytes]"], tmp_path: Path
+) -> None:
+    """F27. Breaks: nothing is there, then MongoDB, then Kafka. Must hold: ready after, and not before."""
+    kafka, mongodb = KafkaCluster(tmp_path / "kafka"), MongoSet(tmp_path / "mongodb")
+    (tmp_path / "secrets").mkdir()
+    here = Here(kafka.bootstrap_servers, mongodb.uri, secrets_in(tmp_path / "secrets", mongodb.uri), free_doors())
+    services = Processes(here, tmp_path, started)
+    services.start("compose")
+    until(lambda: services.all_answer(503), deadline_s=READY_WITHIN_S, what="not all are there")
+    with mongodb:
+        until(lambda: services.answers("auth") == 200, deadline_s=READY_WITHIN_S, what="auth needs MongoDB only")
+        assert not [name for name in NAMES if name != "auth" and services.answers(name) == 200]
+        with kafka:
+            create_topics(kafka.bootstrap_servers)
+            until(lambda: services.all_answer(200), deadline_s=READY_AFTER_THE_LAST_S, what="not all are ready")
+            assert services.end() == dict.fromkeys(NAMES, 0)
