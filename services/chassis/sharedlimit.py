@@ -89,7 +89,7 @@ class SharedRateLimit:
             return self._own.take(key, limit=limit, cost=max(cost, 1))
         try:
             decision = await _take(shared, key, limit=limit, cost=cost)
-        except StorageError as error:
+        except Exception as error:  # noqa: BLE001 - the store's client raises the event loop's errors, too
             self._go_alone(error)
             return self._own.take(key, limit=limit, cost=cost)
         STORE_AWAY.set(0)
@@ -97,11 +97,12 @@ class SharedRateLimit:
             self._own.take(key, limit=limit, cost=cost)
         return decision
 
-    def _go_alone(self, error: StorageError) -> None:
+    def _go_alone(self, error: Exception) -> None:
+        reason = error.storage_error if isinstance(error, StorageError) else error
         STORE_ERRORS.inc()
         STORE_AWAY.set(1)
         self._away_until = self._clock() + PAUSE_S
-        _LOG.warning("the rate limit's store does not answer", error=type(error.storage_error).__name__)
+        _LOG.warning("the rate limit's store does not answer", error=type(reason).__name__)
 
 
 async def _take(shared: MovingWindowRateLimiter, key: str, *, limit: int, cost: int) -> Decision:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from time import monotonic
 
 import pytest
+from limits.aio.strategies import MovingWindowRateLimiter
 
 from services.chassis.ratelimit import RateLimit
 from services.chassis.sharedlimit import PAUSE_S, STORE_AWAY, STORE_ERRORS, SharedRateLimit
@@ -169,6 +170,20 @@ async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, 
     assert not (await gates[1].take(how + " later", limit=10, cost=6)).allowed, "together again"
     for gate in gates:
         await gate.stop()
+
+
+async def test_whatever_the_stores_client_raises_refuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does when a connection is closed while it is being made: that is no error of the store's in its words."""
+
+    async def closed(*_: object, **__: object) -> bool:
+        raise RuntimeError("the handler is closed")
+
+    monkeypatch.setattr(MovingWindowRateLimiter, "hit", closed)
+    gate = SharedRateLimit(RateLimit(clock=Clock()), url="valkey://127.0.0.1:1", clock=Clock())
+    assert (await gate.take("a", limit=10, cost=10)).allowed
+    assert not (await gate.take("a", limit=10, cost=1)).allowed
+    assert STORE_AWAY._value.get() == 1
+    await gate.stop()
 
 
 async def test_without_a_store_it_is_the_processs_own_limit() -> None:
