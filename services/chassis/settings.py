@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -136,11 +136,9 @@ class KafkaSettings(RegistrySettings):
     )
     kafka_sasl_username: str | None = Field(None, validate_default=True, description="SASL user.")
     kafka_sasl_password: SecretStr | None = Field(None, validate_default=True, description="SASL password.")
-    kafka_ssl_cafile: FilePath | None = Field(None, description="Certificates that brokers are checked against (PEM).")
-    kafka_ssl_certfile: FilePath | None = Field(
-        None, description="Client certificate (PEM), where brokers ask for one."
-    )
-    kafka_ssl_keyfile: FilePath | None = Field(None, description="Key of the client certificate (PEM).")
+    kafka_ssl_cafile: Path | None = Field(None, description="Certificates that brokers are checked against (PEM).")
+    kafka_ssl_certfile: Path | None = Field(None, description="Client certificate (PEM), where brokers ask for one.")
+    kafka_ssl_keyfile: Path | None = Field(None, description="Key of the client certificate (PEM).")
     kafka_send_timeout_s: float = Field(
         10.0, gt=0, le=120, description="Longest wait for an acknowledgement; then the outcome is unknown."
     )

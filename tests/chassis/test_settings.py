@@ -119,7 +119,6 @@ def test_all_mistakes_are_reported_together(
         ("KAFKA_BOOTSTRAP_SERVERS", "kafka://kafka:9092"),
         ("KAFKA_SESSION_TIMEOUT_MS", "10"),
         ("KAFKA_COMPRESSION", "rar"),
-        ("KAFKA_SSL_CAFILE", "/no/such/file"),
         ("SCHEMAS_DIR", "/no/such/directory"),
         ("MONGODB_URI", "mongo.example:27017"),
         ("MONGODB_URI", "mongodb://"),
