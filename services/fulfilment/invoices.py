@@ -22,7 +22,7 @@ class MongoInvoices:
     """The invoices' store. `announce` is called when there is something in the outbox."""
 
     def __init__(self, mongo: Mongo, events: Events, *, announce: Callable[[], None]) -> None:
-        self._invoices = mongo.collection(INVOICES)
+        self._invoices = wire.with_amounts(mongo.collection(INVOICES))
         self._shown = self._invoices.with_options(read_concern=ReadConcern("majority"))
         self._events = events
         self._announce = announce

@@ -13,7 +13,7 @@ class MongoProducts:
     """The products' store."""
 
     def __init__(self, mongo: Mongo) -> None:
-        self._products = mongo.collection(PRODUCTS)
+        self._products = wire.with_amounts(mongo.collection(PRODUCTS))
 
     async def find(self, skus: Iterable[str]) -> Mapping[str, Product]:
         """Those of them that there are, withdrawn ones too."""

@@ -22,6 +22,7 @@ from services.fulfilment.events import Events
 from services.fulfilment.ports import Added
 
 TRANSACTIONS = "transactions"
+LOT = 200
 _UNSHOWN = {outbox.FIELD: 0}
 _COUNTED = (("ordered", "quantity"), ("delivered", "delivered"), ("cancelled", "cancelled"))
 
@@ -33,7 +34,7 @@ class MongoTransactions:
         self, mongo: Mongo, events: Events, *, now_us: Callable[[], int], announce: Callable[[], None]
     ) -> None:
         self._mongo = mongo
-        self._transactions = mongo.collection(TRANSACTIONS)
+        self._transactions = wire.with_amounts(mongo.collection(TRANSACTIONS))
         self._shown = self._transactions.with_options(read_concern=ReadConcern("majority"))
         self._events = events
         self._now_us = now_us
@@ -126,9 +127,10 @@ class MongoTransactions:
     async def on_order(self, order_id: str) -> Sequence[Transaction]:
         """All transactions of a purchase order, by their places."""
         where = {"purchase_order": order_id, "site": {"$exists": True}}
+        # In lots: who reads a day with very many must let others have their turn.
+        lots = self._transactions.find(where, _UNSHOWN).sort("place", 1).batch_size(LOT)
         with answering():
-            found = await self._transactions.find(where, _UNSHOWN).sort("place", 1).to_list(None)
-        return [wire.transaction_of(document) for document in found]
+            return [wire.transaction_of(document) async for document in lots]
 
     async def sums(self, order_id: str) -> Sums:
         """What stands on a purchase order, added up where it is kept: a day may have more than fits into memory."""
@@ -139,7 +141,7 @@ class MongoTransactions:
         """Places that were given and on which nothing stands."""
         with answering():
             if await self._transactions.count_documents({"purchase_order": order.id}) == order.places:
-                return ()
+                return []
             found = await self._transactions.find({"purchase_order": order.id}, {"_id": 0, "place": 1}).to_list(None)
         taken = {document["place"] for document in found}
         return [place for place in range(1, order.places + 1) if place not in taken]

@@ -1,11 +1,11 @@
 """Fulfilment's things as they stand in MongoDB."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
 from bson import Decimal128
+from bson.codec_options import TypeCodec, TypeRegistry
 
 from services.fulfilment.domain.invoice import Draft, Invoice
 from services.fulfilment.domain.product import Product
@@ -20,14 +20,35 @@ T = TypeVar("T")
 _ATOMS = (Decimal, bytes)
 
 
+class _Amounts(TypeCodec):
+    """Amounts are MongoDB's own decimals there, and Python's here: exact in both."""
+
+    python_type = Decimal
+    bson_type = Decimal128
+
+    def transform_python(self, value: Decimal) -> Decimal128:
+        """As it is kept."""
+        return Decimal128(value)
+
+    def transform_bson(self, value: Decimal128) -> Decimal:
+        """As it is reckoned with."""
+        return value.to_decimal()
+
+
+def with_amounts(collection: Any) -> Any:
+    """The collection, whose documents may have amounts in them."""
+    options = collection.codec_options.with_options(type_registry=TypeRegistry([_Amounts()]))
+    return collection.with_options(codec_options=options)
+
+
 def to_bson(value: Any) -> Any:
-    """Names and values as MongoDB keeps them; amounts as its own decimals."""
-    return _amounts_in(msgspec.to_builtins(value, builtin_types=_ATOMS))
+    """Names and values as MongoDB keeps them."""
+    return msgspec.to_builtins(value, builtin_types=_ATOMS)
 
 
 def from_bson(document: Any, kind: type[T]) -> T:
     """The thing that a document holds; what it holds besides is left out."""
-    return msgspec.convert(_amounts_out(document), kind, builtin_types=_ATOMS)
+    return msgspec.convert(document, kind, builtin_types=_ATOMS)
 
 
 def product_document(product: Product) -> Document:
@@ -108,23 +129,3 @@ def filled_of(document: Document) -> Filled:
 
 def _open(transaction: Transaction) -> Document:
     return {"open": True, "waits": [line.sku for line in transaction.lines if line.pending]}
-
-
-def _amounts_in(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return Decimal128(value)
-    if isinstance(value, dict):
-        return {name: _amounts_in(item) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [_amounts_in(item) for item in value]
-    return value
-
-
-def _amounts_out(value: Any) -> Any:
-    if isinstance(value, Decimal128):
-        return value.to_decimal()
-    if isinstance(value, dict):
-        return {name: _amounts_out(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_amounts_out(item) for item in value]
-    return value
