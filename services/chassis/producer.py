@@ -303,8 +303,10 @@ async def _give_up(producer: AIOKafkaProducer) -> None:
 
 
 def _weight(record: Outgoing) -> int:
-    headers = sum(len(name) + len(value or b"") + 8 for name, value in record.headers)
-    return len(record.value or b"") + len(record.key or b"") + headers + 64
+    weight = len(record.value or b"") + len(record.key or b"") + 64
+    for name, value in record.headers:
+        weight += len(name) + len(value or b"") + 8
+    return weight
 
 
 def headers_of(pairs: Mapping[str, str | None]) -> Headers:

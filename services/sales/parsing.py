@@ -69,12 +69,16 @@ def _simple(kind: Kind, target: str) -> Iterator[str]:
     yield from ("n = data[p]", "p += 1")
     match kind:
         case Text():
-            yield from ("if n & 129:", "    n, p = read_length(data, n, p)", "    q = p + n")
+            # Hashes and ids of users are often longer than one byte of length can tell, rarely than two.
+            yield from ("if n & 129:", "    if n & 1 or data[p] > 127:")
+            yield from ("        n, p = read_length(data, n, p)", "        q = p + n", "    else:")
+            yield from ("        q = p + 1 + (n >> 1 & 63 | data[p] << 6)", "        p += 1")
             yield from ("else:", "    q = p + (n >> 1)", f"{target} = text[p:q]")
             yield from (f"if not {target}.isascii():", f"    {target} = data[p:q].decode()", "p = q")
         case Int() | Long():
             read = "read_int" if isinstance(kind, Int) else "read_varint"
-            yield from ("if n > 127:", f"    {target}, p = {read}(data, n, p)")
+            yield from ("if n > 127:", "    if data[p] > 127:", f"        {target}, p = {read}(data, n, p)")
+            yield from ("    else:", f"        {target} = (n >> 1 & 63 | data[p] << 6) ^ -(n & 1)", "        p += 1")
             yield from ("else:", f"    {target} = n >> 1 ^ -(n & 1)")
         case Amount():
             yield from ("if n & 129:", "    raise Undecodable(no_amount)", "q = p + (n >> 1)")

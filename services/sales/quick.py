@@ -5,6 +5,7 @@ Whatever is unusual makes it say None, and the careful reader decides; the tests
 
 from collections.abc import Sequence
 from decimal import Decimal, DecimalException
+from functools import lru_cache
 from typing import Annotated, Any
 
 from msgspec import DecodeError, Meta, Struct, json
@@ -15,13 +16,14 @@ from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE, ORDERS, Order, OrderLine, Record, Return, ReturnLine
 from services.sales.soundness import is_sound
 from services.values.currencies import DEFAULT
-from services.values.decimals import canonical, read_number
+from services.values.decimals import canonical
 from services.values.instants import read_usual_instant
 
 Id = str | int
 Quantity = Annotated[int, Meta(ge=1, le=LARGEST_QUANTITY)]
 # Read as whatever it is, with the exact decimal of what has a fraction: a typed Decimal would take "1_0" and "NaN".
 Amount = Any
+_LONGEST_USUAL = 24
 _MODES = {"offline": "offline", "online": "online", "Offline": "offline", "Online": "online"}
 
 
@@ -84,10 +86,32 @@ _SaleValues = tuple[
     str,
 ]
 
-_one_order = json.Decoder(_Order, float_hook=read_number).decode
-_orders = json.Decoder(list[_Order], float_hook=read_number).decode
-_one_return = json.Decoder(_Return, float_hook=read_number).decode
-_returns = json.Decoder(list[_Return], float_hook=read_number).decode
+
+class _Unusual:
+    """Stands for a number that is no usual amount."""
+
+
+def _usual_amount(literal: str) -> Decimal | _Unusual:
+    """The canonical amount of a JSON number with a fraction."""
+    return _remembered_amount(literal) if len(literal) <= _LONGEST_USUAL else _UNUSUAL
+
+
+@lru_cache(maxsize=16_384)
+def _remembered_amount(literal: str) -> Decimal | _Unusual:
+    # Prices repeat.
+    try:
+        return canonical(Decimal(literal))
+    except DecimalException:
+        return _UNUSUAL
+
+
+_UNUSUAL = _Unusual()
+
+
+_one_order = json.Decoder(_Order, float_hook=_usual_amount).decode
+_orders = json.Decoder(list[_Order], float_hook=_usual_amount).decode
+_one_return = json.Decoder(_Return, float_hook=_usual_amount).decode
+_returns = json.Decoder(list[_Return], float_hook=_usual_amount).decode
 
 
 def typed_body(body: bytes, *, kind: str) -> Sequence[Typed] | None:
@@ -214,7 +238,7 @@ def _text(identifier: str | int) -> str:
 
 def _amount(number: object) -> Decimal:
     if type(number) is Decimal:
-        return canonical(number)
+        return number
     if type(number) is int:
         return canonical(Decimal(number))
     raise ValueError("an unusual amount")
