@@ -81,6 +81,7 @@ check: lint types schemas docs-check k8s ## lint, types, import contracts, schem
 bench: .venv/dev ## measure the whole sandbox and print a report
 	@$(BIN)/python -m bench.tokens
 	@$(BIN)/python -m bench.limiter
+	@$(BIN)/python -m bench.stages
 	@$(BIN)/python -m bench
 
 dashboards: .venv/dev ## ask every panel of every dashboard on a sandbox under load
