@@ -67,7 +67,11 @@ async def get_codes(site: int, transaction_id: str, sku: str | None, world: Worl
     wanted = [number for number, line in enumerate(transaction.lines) if sku in (None, line.sku)]
     found = await world.disclosed.units(transaction_id, None if sku is None else wanted[0]) if wanted else ()
     filled = {one.slot: (one, sealed) for one, sealed in found}
-    lines = {line: _units(transaction, line, filled, world) for line in wanted}
+    lines: dict[int, Sequence[Unit]] = {}
+    for line in wanted:
+        lines[line] = _units(transaction, line, filled, world)
+        # A line may have a thousand units, and an order a hundred lines: others must have their turn.
+        await asyncio.sleep(0)
     return Codes(_brought_forward(transaction, lines), lines)
 
 

@@ -13,8 +13,10 @@ from prometheus_client import generate_latest
 from services.chassis import metrics
 from services.fulfilment import answers, reading
 from services.fulfilment.domain.code import Code, Sealed
+from services.fulfilment.domain.listing import InvoicesAsked
 from services.fulfilment.domain.loading import read_codes
 from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.paper import InvoicePaper
 from services.fulfilment.settings import Settings
 from services.fulfilment.vault import CodeVault, WrongKey, read_keys
 from tests.fulfilment.shop import SITE, VAULT, Shop
@@ -49,8 +51,11 @@ async def test_codes_are_in_clear_nowhere(
         async for document in database[name].find():
             kept += bson.encode(document)
     assert len(kept) > 2_000
+    (invoice,) = await shop.invoices.listed(InvoicesAsked(site=SITE))
+    paper = InvoicePaper(issuer="Us")
+    printed = paper.html(invoice).encode() + paper.text(invoice).encode() + paper.pdf(invoice)
     said = caplog.text + "".join(capsys.readouterr()) + repr(found) + repr(shop)
-    for where in (kept, generate_latest(metrics.REGISTRY), said.encode()):
+    for where in (kept, printed, generate_latest(metrics.REGISTRY), said.encode()):
         assert traces(where) == []
 
 
