@@ -77,10 +77,10 @@ async def issue_credit_notes(world: World) -> int:
     Returns how many were issued. Safe to repeat, as closing is.
     """
     count = 0
-    for order_id in await world.transactions.owing():
+    for order_id, days in (await world.transactions.owing()).items():
         order = await world.purchase_orders.find(order_id)
         # What is cancelled before the invoice is issued stands on the invoice.
-        if order is not None and order.stage is Stage.CLOSED:
+        if order is not None and order.stage is Stage.CLOSED and _over(days, order, world):
             count += await _credit(order, world)
     return count
 
@@ -126,18 +126,22 @@ async def _issue(draft: Draft, world: World) -> bool:
 
 
 async def _credit(order: PurchaseOrder, world: World) -> int:
-    customer = _customer(order, world)
     transactions = await world.transactions.on_order(order.id)
-    ended_us = world.now_us() - world.grace_us
-    days = days_with_cancellations(transactions, since=order.business_date)
-    over = [day for day in days if has_ended(date.fromisoformat(day), ended_us, customer.zone)]
+    over = _over(days_with_cancellations(transactions, since=order.business_date), order, world)
     count = 0
     for day in over:
-        count += await _credit_day(order, transactions, day, customer, world)
-    if over == days:
-        for transaction in transactions:
+        count += await _credit_day(order, transactions, day, _customer(order, world), world)
+    last = max(over, default="")
+    for transaction in transactions:
+        if transaction.cancellations and all(one.on <= last for one in transaction.cancellations):
             await world.transactions.settled(transaction)
     return count
+
+
+def _over(days: Sequence[str], order: PurchaseOrder, world: World) -> Sequence[str]:
+    """Those of the days that are over for the customer."""
+    zone, ended_us = _customer(order, world).zone, world.now_us() - world.grace_us
+    return [day for day in days if has_ended(date.fromisoformat(day), ended_us, zone)]
 
 
 async def _credit_day(

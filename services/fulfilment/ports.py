@@ -127,8 +127,8 @@ class Transactions(Protocol):
         """Let nothing stand on this place any more, unless something does."""
         ...
 
-    async def owing(self) -> Sequence[str]:
-        """Purchase orders with cancellations that nobody has looked at yet."""
+    async def owing(self) -> Mapping[str, Sequence[str]]:
+        """Purchase orders with cancellations that are not accounted for, and the days of these."""
         ...
 
     async def settled(self, transaction: Transaction) -> None:

@@ -5,7 +5,7 @@ a unique index keeps each place for one. So closing needs no lock and no multi-d
 order gives no places, and a place that was given and not taken is blocked by a document without customer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -155,11 +155,16 @@ class MongoTransactions:
         except DuplicateKeyError:
             return
 
-    async def owing(self) -> Sequence[str]:
-        """Purchase orders with cancellations that nobody has looked at yet."""
-        with answering():
-            found: list[str] = await self._transactions.distinct("purchase_order", {"owes": True})
-        return sorted(found)
+    async def owing(self) -> Mapping[str, Sequence[str]]:
+        """Purchase orders with cancellations that are not accounted for, and the days of these."""
+        days = {"$addToSet": "$cancellations.on"}
+        steps: list[dict[str, Any]] = [
+            {"$match": {"owes": True}},
+            {"$unwind": "$cancellations"},
+            {"$group": {"_id": "$purchase_order", "days": days}},
+        ]
+        found = await self._mongo.aggregate(self._transactions, steps, hint="owing")
+        return {one["_id"]: sorted(one["days"]) for one in found}
 
     async def settled(self, transaction: Transaction) -> None:
         """Its cancellations, as far as this version knows them, are all accounted for."""

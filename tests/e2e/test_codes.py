@@ -75,6 +75,12 @@ def numbers(issued: Any) -> list[str]:
     return [str(one["number"]) for one in issued]
 
 
+def operate(installation: Installation, *arguments: str, **told: str) -> int:
+    """Run `python -m services fulfilment …`; its exit code."""
+    settings = {**installation.told_to("fulfilment"), **told}
+    return installation.tries("fulfilment", *arguments, **settings).returncode
+
+
 @pytest.fixture
 def reseller(customer: Customer) -> Reseller:
     return Reseller(customer)
@@ -87,7 +93,7 @@ def sku(installation: Installation, tmp_path: Path) -> str:
     product = {"sku": name, "name": "Card", "unitPrice": "1.25", "currency": "USD"}
     file = tmp_path / "products.json"
     file.write_text(json.dumps({"products": [{**product, "codes": [f"{name}-{letter}" for letter in "ABCD"]}]}))
-    installation.operator("fulfilment", "products", "put", str(file))
+    assert operate(installation, "products", "put", str(file)) == 0
     return name
 
 
@@ -166,13 +172,13 @@ async def test_a_day_has_its_invoices_though_the_closer_is_killed(
     """
     placed = [await reseller.order(f"{sku}-{number}", (name, 1)) for number, name in enumerate((sku, "DEMO-EUR"))]
     days = {one["purchaseOrder"]["businessDate"] for one in placed}
-    close = ("fulfilment", "close-day", "--date")
-    died = await asyncio.to_thread(installation.tries, *close, max(days), FAILPOINTS=failpoint)
-    assert died.returncode == -signal.SIGKILL, died
+    close = ("close-day", "--date")
+    died = await asyncio.to_thread(operate, installation, *close, max(days), FAILPOINTS=failpoint)
+    assert died == -signal.SIGKILL
     between = await reseller.order(f"{sku}-between", (sku, 1))
     for day in sorted({*days, between["purchaseOrder"]["businessDate"]}):
-        closers = [asyncio.to_thread(installation.operator, *close, day) for _ in range(2)]
-        await asyncio.gather(*closers)
+        closers = [asyncio.to_thread(operate, installation, *close, day) for _ in range(2)]
+        assert await asyncio.gather(*closers) == [0, 0]
     issued = (await reseller.read("/invoices", rows="1000"))["result"]
     for year in {number[:4] for number in numbers(issued)}:
         counted = [int(number[5:]) for number in numbers(issued) if number.startswith(year)]

@@ -213,8 +213,12 @@ class MemoryTransactions:
 
         await self._chance.around(work)
 
-    async def owing(self) -> Sequence[str]:
-        return sorted({self.kept[one].purchase_order for one in self.owed})
+    async def owing(self) -> Mapping[str, Sequence[str]]:
+        owing = [self.kept[one] for one in self.owed]
+        return {
+            order_id: sorted({one.on for two in owing if two.purchase_order == order_id for one in two.cancellations})
+            for order_id in {one.purchase_order for one in owing}
+        }
 
     async def settled(self, transaction: Transaction) -> None:
         if self.kept[transaction.id].version == transaction.version:

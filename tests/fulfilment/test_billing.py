@@ -97,7 +97,7 @@ async def test_what_was_cancelled_within_the_day_is_not_charged(shop: Shop) -> N
     (invoice,) = await issued(shop)
     assert invoice.draft.total == Decimal(10)
     assert [(line.cancelled, line.charged) for line in invoice.draft.lines] == [(2, 0), (0, 1)]
-    assert await shop.transactions.owing() == []
+    assert await shop.transactions.owing() == {}
 
 
 async def test_what_is_cancelled_later_is_credited_at_the_end_of_that_day(shop: Shop) -> None:
@@ -117,7 +117,26 @@ async def test_what_is_cancelled_later_is_credited_at_the_end_of_that_day(shop: 
     assert (note.draft.kind, note.number, note.draft.business_date) == (Kind.CREDIT_NOTE, 2, "2026-03-06")
     assert note.draft.credits == "2026-000001"
     assert [(line.sku, line.charged) for line in note.draft.lines] == [("DEMO-NEVER", -2)]
-    assert await shop.transactions.owing() == []
+    assert await shop.transactions.owing() == {}
+
+
+async def test_what_is_cancelled_on_a_day_that_was_closed_by_hand_is_credited_when_it_is_over(shop: Shop) -> None:
+    """The second order is on the next day's purchase order, which is closed before that day has begun."""
+    placed = []
+    for day in (4, 5):
+        placed.append((await shop.place(("DEMO-CANCEL", day))).transaction)
+        await billing.close_day(date(2026, 3, day), shop.billing)
+    assert [one.business_date for one in placed] == ["2026-03-04", "2026-03-05"]
+    shop.clock.pass_(seconds=3)
+    for one in placed:
+        await shop.fulfil(one.id)
+    for credited in (0, 1, 2):
+        await shop.close()
+        notes = [one.draft for one in await issued(shop) if one.draft.kind is Kind.CREDIT_NOTE]
+        assert [note.total for note in notes] == [Decimal(-40), Decimal(-50)][:credited]
+        shop.clock.pass_(days=1)
+    assert await shop.transactions.owing() == {}
+    await check_accounts(shop)
 
 
 async def test_a_closer_that_slept_for_days_gives_each_day_its_documents(shop: Shop) -> None:
