@@ -45,12 +45,14 @@ class Installation:
         assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
-    def tries(self, *arguments: str, within_s: float = 60, **told: str) -> subprocess.CompletedProcess[str]:
+    def tries(
+        self, *arguments: str, told: Mapping[str, str] | None = None, within_s: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run `python -m services …`, whatever comes of it. `told` are settings of this run alone."""
         return subprocess.run(
             [sys.executable, "-m", "services", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, **self.told_to("auth"), **told},
+            env={**os.environ, **self.told_to("auth"), **(told or {})},
             capture_output=True,
             text=True,
             timeout=within_s,

@@ -78,7 +78,7 @@ def numbers(issued: Any) -> list[str]:
 def operate(installation: Installation, *arguments: str, **told: str) -> int:
     """Run `python -m services fulfilment …`; its exit code."""
     settings = {**installation.told_to("fulfilment"), **told}
-    return installation.tries("fulfilment", *arguments, **settings).returncode
+    return installation.tries("fulfilment", *arguments, told=settings).returncode
 
 
 @pytest.fixture
