@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -237,10 +238,11 @@ class Producer:
         _LOG.warning("the Kafka producer is replaced")
         REBUILDS.inc()
         self._current = None
-        task = asyncio.create_task(self._close(stuck))
+        # A request found it stuck; what follows is no part of that request, nor are its log lines.
+        task = asyncio.create_task(self._close(stuck), context=Context())
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
-        self._connecting = asyncio.create_task(self._connect())
+        self._connecting = asyncio.create_task(self._connect(), context=Context())
 
     async def _connect(self) -> None:
         while self._current is None:

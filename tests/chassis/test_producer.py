@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from structlog.contextvars import bound_contextvars, get_contextvars
 
 from sandbox.kafka import KafkaCluster
 from services.chassis.errors import Away
@@ -220,6 +221,23 @@ async def test_a_certificate_that_is_not_there_yet_is_waited_for() -> None:
             await producer.wait_ready(0.05)
         assert producer._connecting is not None
         assert not producer._connecting.done()
+
+
+async def test_connecting_anew_is_no_part_of_the_request_that_found_it_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def noting(*_: object) -> None:
+        seen.append(get_contextvars())
+
+    producer = Producer(settings("127.0.0.1:1"), client_id="test")
+    for step in ("_connect", "_close"):
+        monkeypatch.setattr(producer, step, noting)
+    stuck: Any = object()
+    producer._current = stuck
+    with bound_contextvars(requestId="r-1"):
+        producer._replace(stuck)
+    await until(lambda: seen == [{}, {}])
+    await producer.stop()
 
 
 async def test_a_killed_broker_is_away_and_comes_back_with_nothing_doubled(own_kafka: KafkaCluster) -> None:
