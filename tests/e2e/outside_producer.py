@@ -1,8 +1,9 @@
 """A team that writes and reads our topics with Confluent's client and nothing of ours: a process of its own.
 
-Arguments: bootstrap servers, registry, job id, number of orders, and `registering` (the serializer as it comes) or
-`latest` (as the documents advise). It writes a job of orders, reads what was validated until all of them are back, and
-fails if one is missing, doubled or changed.
+Arguments: bootstrap servers, registry, job id, number of orders, and `registering` (the serializer as it comes),
+`latest` (as the documents advise) or `headers` (the schema's id beside the value, as newer clients can have it). It
+writes a job of orders, reads what was validated until all of them are back, and fails if one is missing, doubled or
+changed.
 """
 
 import sys
@@ -13,15 +14,17 @@ from time import monotonic
 from typing import Any
 
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry import SchemaRegistryClient, header_schema_id_serializer
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 SUBMITTED, VALIDATED = "orders.submitted.v1", "orders.validated.v1"
 WITHIN_S = 60.0
+ADVISED = {"auto.register.schemas": False, "use.latest.version": True}
 SETTINGS: dict[str, dict[str, Any]] = {
     "registering": {},
-    "latest": {"auto.register.schemas": False, "use.latest.version": True},
+    "latest": ADVISED,
+    "headers": {**ADVISED, "schema.id.serializer": header_schema_id_serializer},
 }
 
 
@@ -78,9 +81,10 @@ def write(bootstrap: str, serializer: AvroSerializer, made: Iterator[dict[str, A
     producer = Producer({"bootstrap.servers": bootstrap})
     written = {}
     for order in made:
-        value = serializer(order, SerializationContext(SUBMITTED, MessageField.VALUE))
+        context = SerializationContext(SUBMITTED, MessageField.VALUE, [])
+        value = serializer(order, context)
         key = f"608|{order['channel'] or ''}|{order['id']}"
-        producer.produce(SUBMITTED, key=key, value=value, on_delivery=delivered)
+        producer.produce(SUBMITTED, key=key, value=value, headers=context.headers, on_delivery=delivered)
         producer.poll(0)
         written[order["id"]] = order
     assert producer.flush(WITHIN_S) == 0, "not all was delivered"

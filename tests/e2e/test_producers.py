@@ -43,11 +43,11 @@ async def output(command: Sequence[str], directory: Path = REPOSITORY, **told: s
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("manner", ["registering", "latest"])
+@pytest.mark.parametrize("manner", ["registering", "latest", "headers"])
 async def test_orders_of_confluents_client_are_judged_come_back_and_show_in_status(
     installation: Installation, customer: Customer, manner: str
 ) -> None:
-    """10,000 orders from a process that knows nothing of ours; the serializer as it comes, and as we advise."""
+    """10,000 orders from a process that knows nothing of ours, in each way that its serializer has."""
     job_id = str(uuid1())
     there = installation.endpoints
     arguments = [there["kafka_bootstrap_servers"], there["registry_url"], job_id, str(ORDERS), manner]
