@@ -9,7 +9,7 @@ from typing import Any
 import avro.schema
 import pytest
 
-from services.chassis.registry import Schemas
+from services.chassis.registry import Schemas, released_path
 from services.chassis.settings import REPOSITORY
 from services.topics import BY_NAME, TOPICS
 
@@ -154,3 +154,9 @@ def test_only_dead_letters_have_no_schema_and_they_have_room_for_the_reason(topi
     origin = BY_NAME[topic.name.removesuffix(".dlq")]
     assert topic.max_message_bytes > origin.max_message_bytes
     assert topic.retention_days == 30
+
+
+@every_schema
+def test_its_first_version_is_released_and_stays(path: Path) -> None:
+    """Without that, a change that breaks readers would pass."""
+    assert released_path(DIRECTORY, path.stem, 1).is_file()
