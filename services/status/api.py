@@ -92,7 +92,7 @@ class StatusApi:
         members: dict[str, object] = {}
         headers = dict(applied)
         if query.is_paged(request.query) or sum(level_counts(job, show_all=wish.show_all).values()) > wish.rows:
-            members["pagination"] = pagination(wish.rows, len(page.texts), token)
+            members["pagination"] = pagination(wish.rows, page.count, token)
             headers |= next_link(request, token)
         members["summary"] = summary_of(job, show_all=wish.show_all, rows=wish.rows)
         return answer(body_of(members, page.texts), tag=tag, headers=headers)
@@ -134,7 +134,7 @@ class StatusApi:
         if lines:
             body = "".join(f"{text}\n" for text in page.texts).encode()
             return answer(body, tag=tag, content_type=NDJSON, headers=headers)
-        members = {"pagination": pagination(rows, len(page.texts), token)} if is_paged else {}
+        members = {"pagination": pagination(rows, page.count, token)} if is_paged else {}
         return answer(body_of(members, page.texts), tag=tag, headers=headers)
 
     async def jobs(self, request: web.Request) -> web.Response:

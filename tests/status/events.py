@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 
+import msgspec
+
 from services.status.domain.facts import (
     Expired,
     Failure,
@@ -14,6 +16,7 @@ from services.status.domain.facts import (
     Opened,
     Run,
 )
+from services.status.domain.page import Page
 from services.status.domain.profile import Origin, Profile
 
 JOB = Key(608, "63d13c0d-0167-11ee-b91c-b9178e343914")
@@ -55,3 +58,13 @@ def judged(run: Run, header: Header | None = None, *, after_ms: int = 15) -> Job
 
 def expired(header: Header | None = None, *, after_ms: int = 900_000) -> JobEvent:
     return JobEvent(header or a_header(), CREATED_US + after_ms * 1000, Expired())
+
+
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def texts_of(page: Page) -> list[str]:
+    """A page's events, each by itself."""
+    found = [bytes(raw).decode() for raw in _ELEMENTS.decode(f"[{','.join(page.texts)}]")]
+    assert len(found) == page.count
+    return found

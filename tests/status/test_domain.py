@@ -30,6 +30,7 @@ from tests.status.events import (
     judged,
     no_product,
     opened,
+    texts_of,
 )
 
 
@@ -238,7 +239,27 @@ def test_a_tally_speaks_of_the_prefix() -> None:
 def a_page(standing: Standing, wish: Wish) -> tuple[list[int], Lap | None]:
     assert standing.block is not None
     page = events_page(standing.job, [standing.block], wish)
-    return [json.loads(text)["attributes"].get("index", -1) for text in page.texts], page.rest
+    return [json.loads(text)["attributes"].get("index", -1) for text in texts_of(page)], page.rest
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("cuts", [[("FSFFS", 0)], [("FSF", 0), ("FS", 3)], [("F.F..", 0), (".S.FS", 0)]], ids=str)
+def test_pages_of_any_size_hold_the_same_events(cuts: list[tuple[str, int]], rows: int) -> None:
+    """Whether a page takes all of a block as it is stored, or a part of it; whether its runs are interleaved or not."""
+    runs = [a_run(letters, first) for letters, first in cuts]
+    doubled = [a_failure(failure.index, no_product("p1"), no_product("p2")) for failure in runs[0].failures]
+    runs[0] = Run(runs[0].first, runs[0].letters, runs[0].rows, doubled)
+    standing = after(*(judged(run) for run in runs), total=5)
+    found, lap = [], Wish(rows).lap
+    while True:
+        page, rest = a_page(standing, Wish(rows, lap=lap))
+        found += page
+        if rest is None:
+            break
+        assert len(page) == rows
+        lap = rest
+    assert sorted(found) == found
+    assert (set(found), len(found)) == ({0, 2, 3}, standing.job.whole.warnings)
 
 
 def test_reading_backwards_shows_later_what_came_later() -> None:

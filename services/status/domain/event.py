@@ -1,6 +1,7 @@
 """Events as readers see them: those of faults are rendered when the fault is stored, the others on reading.
 
-Texts of several failures are joined by characters that JSON text cannot hold.
+Texts of several failures are joined by characters that JSON text cannot hold. Those of events are so joined that many
+of them together can be the elements of a JSON array as they stand: to JSON a line break is a space.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,9 @@ from services.status.domain.facts import Failure, Fault
 from services.status.domain.frame import Frame, json_text, members
 from services.status.domain.profile import Profile
 
-BETWEEN_FAILURES = "\n"
-BETWEEN_FAULTS = "\t"
+BETWEEN_FAILURES = ",\n"
+BETWEEN_FAULTS = ",\t"
+BETWEEN_DETAILS = "\n"
 BETWEEN_LEVELS = ","
 MOST_FAULTS = 20
 
@@ -36,7 +38,7 @@ def events_text(failures: Sequence[Failure], at_us: int, profile: Profile) -> st
 
 def details_text(failures: Sequence[Failure]) -> str:
     """What `/records` shows of these failures: members of a JSON object, without its braces."""
-    return BETWEEN_FAILURES.join([_details(failure) for failure in failures])
+    return BETWEEN_DETAILS.join([_details(failure) for failure in failures])
 
 
 def expired_event(frame: Frame, index: int) -> str:

@@ -10,7 +10,7 @@ from services.status.domain.cursor import Lap, Position, Span, end_of, lap_after
 from services.status.domain.facts import FAILED, SUCCEEDED, UNPROCESSED
 from services.status.domain.job import Job
 from services.status.domain.records import records_in
-from services.status.domain.timeline import events_in, summary_event
+from services.status.domain.timeline import Placed, Whole, events_in, summary_event, whole_of
 
 
 class Wish(Struct, frozen=True):
@@ -23,9 +23,13 @@ class Wish(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Events or records as JSON texts, and where the next page begins; None if nothing will ever follow."""
+    """Events or records as JSON texts, and where the next page begins; None if nothing will ever follow.
+
+    A text may hold several events, joined as elements of a JSON array; `count` says how many there are in all.
+    """
 
     texts: Sequence[str]
+    count: int
     rest: Lap | None
 
 
@@ -42,21 +46,58 @@ def events_page(job: Job, blocks: Sequence[Block], wish: Wish) -> Page:
     """The page, made from the blocks that it needs."""
     span = span_of(wish.lap, job)
     shown = Span(span.low, min(span.high, Position(job.whole.prefix, 0)))
-    placed = [
-        event
-        for block in sorted(blocks, key=lambda block: block.first)
-        for event in events_in(block, job.profile, shown, show_all=wish.show_all)
-    ]
-    if wish.show_all and job.is_terminal:
-        summary = summary_event(job)
-        # Forwards it follows only once the records' events are through; backwards it is the first.
-        if span.low <= summary[0] < span.high and (wish.descending or len(placed) <= wish.rows):
-            placed.append(summary)
+    sheet, last = _Sheet(wish.rows), _summary(job, wish, span)
     if wish.descending:
-        placed.reverse()
-    next_at = Position(*placed[wish.rows][0]) if len(placed) > wish.rows else None
-    rest = lap_after(wish.lap, job, next_at=next_at, descending=wish.descending)
-    return Page([text for _, text in placed[: wish.rows]], rest)
+        sheet.put(last)
+    for block in sorted(blocks, key=lambda block: block.first, reverse=wish.descending):
+        if sheet.next_at is not None:
+            break
+        _put_block(sheet, block, job, wish, shown)
+    if not wish.descending:
+        sheet.put(last)
+    next_at = None if sheet.next_at is None else Position(*sheet.next_at)
+    return Page(sheet.texts, sheet.count, lap_after(wish.lap, job, next_at=next_at, descending=wish.descending))
+
+
+class _Sheet:
+    """A page while it fills. `next_at` is the position of the first event that found no room."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self.texts: list[str] = []
+        self.count = 0
+        self.next_at: tuple[int, int] | None = None
+
+    def put(self, placed: Sequence[Placed]) -> None:
+        """Take these events, as far as there is room."""
+        room = self._rows - self.count
+        self.texts += [text for _, text in placed[:room]]
+        self.count += min(len(placed), room)
+        if len(placed) > room and self.next_at is None:
+            self.next_at = placed[room][0]
+
+    def put_whole(self, whole: Whole | None) -> bool:
+        """Take all these events, if there is room for all."""
+        if whole is None or self.count + whole.count > self._rows:
+            return False
+        self.texts += whole.texts
+        self.count += whole.count
+        return True
+
+
+def _put_block(sheet: _Sheet, block: Block, job: Job, wish: Wish, span: Span) -> None:
+    # Most blocks of a long page lie on it with all their events: those need not be looked at one by one.
+    if not wish.show_all and not wish.descending and sheet.put_whole(whole_of(block, span)):
+        return
+    placed = events_in(block, job.profile, span, show_all=wish.show_all)
+    sheet.put(placed[::-1] if wish.descending else placed)
+
+
+def _summary(job: Job, wish: Wish, span: Span) -> Sequence[Placed]:
+    if not wish.show_all or not job.is_terminal:
+        return ()
+    summary = summary_event(job)
+    return (summary,) if span.low <= summary[0] < span.high else ()
 
 
 def chunks_for_records(job: Job, letter: str, *, low: int, rows: int) -> list[int]:
@@ -81,7 +122,7 @@ def records_page(job: Job, blocks: Sequence[Block], letter: str, *, low: int, ro
         rest: Lap | None = Lap(Position(placed[rows][0], 0))
     else:
         rest = None if job.is_terminal else Lap(max(Position(low, 0), end_of(job)))
-    return Page([text for _, text in placed[:rows]], rest)
+    return Page([text for _, text in placed[:rows]], min(len(placed), rows), rest)
 
 
 def _numbers(low: int, high: int, job: Job) -> range:

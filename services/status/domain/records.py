@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from services.status.domain.block import Block, Entry
-from services.status.domain.event import BETWEEN_FAILURES, EXPIRED, EXPIRED_MESSAGE
+from services.status.domain.event import BETWEEN_DETAILS, EXPIRED, EXPIRED_MESSAGE
 from services.status.domain.facts import FAILED, SUCCEEDED, UNPROCESSED
 from services.status.domain.letters import places
 from services.status.domain.rows import RETURNS, UNKNOWN, Who, read_rows
@@ -36,7 +36,7 @@ def records_in(block: Block, letter: str, low: int, high: int, *, of: str) -> li
 
 def _items(entry: Entry, letter: str, late: dict[int, tuple[str, Who]], of: str) -> Iterator[tuple[int, str]]:
     rows = read_rows(entry.rows, len(entry.letters), of=of)
-    faults = dict(entry.failures(entry.details, BETWEEN_FAILURES)) if letter == FAILED else {}
+    faults = dict(entry.failures(entry.details, BETWEEN_DETAILS)) if letter == FAILED else {}
     for place in places(entry.letters, letter):
         index = entry.first + place
         if letter == UNPROCESSED:

@@ -1,12 +1,13 @@
 """The events of a block that lie in a span, in order."""
 
 from collections.abc import Iterable, Iterator
-from itertools import repeat
+from itertools import compress, pairwise, repeat
+from typing import NamedTuple
 
 from services.status.domain.block import Block, Entry
 from services.status.domain.cursor import Position, Span
 from services.status.domain.detail import detail_events
-from services.status.domain.event import BETWEEN_FAILURES, BETWEEN_FAULTS, SUMMARY, expired_event
+from services.status.domain.event import BETWEEN_FAILURES, BETWEEN_FAULTS, BETWEEN_LEVELS, SUMMARY, expired_event
 from services.status.domain.facts import FAILED, UNPROCESSED
 from services.status.domain.frame import Frame
 from services.status.domain.job import Job
@@ -16,6 +17,24 @@ from services.status.domain.report import name_of
 
 # A position and an event's JSON text; the position is a plain tuple, since thousands of them make a page.
 Placed = tuple[tuple[int, int], str]
+
+
+class Whole(NamedTuple):
+    """All events of a block as they are stored: in texts of several, joined as the elements of a JSON array."""
+
+    count: int
+    texts: list[str]
+
+
+def whole_of(block: Block, span: Span) -> Whole | None:
+    """The events of the block's faults, as stored; None if some lie outside the span or runs are interleaved."""
+    if (block.first, 0) < span.low or span.high < (block.first + len(block.letters), 0) or UNPROCESSED in block.letters:
+        return None
+    failing = sorted([entry for entry in block.entries if entry.levels], key=_first)
+    if any(entry.first + len(entry.letters) > after.first for entry, after in pairwise(failing)):
+        return None
+    count = sum(len(entry.levels) - entry.levels.count(BETWEEN_LEVELS) for entry in failing)
+    return Whole(count, [entry.events for entry in failing])
 
 
 def events_in(block: Block, profile: Profile, span: Span, *, show_all: bool) -> list[Placed]:
@@ -40,6 +59,10 @@ def summary_event(job: Job) -> Placed:
     return Position(total, 0), frame.event(total, 0, name_of(job), SUMMARY, frame.first_attributes(frame.mode))
 
 
+def _first(entry: Entry) -> int:
+    return entry.first
+
+
 def _meets(entry: Entry, span: Span) -> bool:
     return entry.first <= span.high.record and entry.first + len(entry.letters) > span.low.record
 
@@ -49,7 +72,7 @@ def _faults(entry: Entry) -> Iterable[Placed]:
         return _several(entry)
     if FAILED not in entry.letters:
         return ()
-    indexes = [index for index, letter in enumerate(entry.letters, entry.first) if letter == FAILED]
+    indexes = compress(range(entry.first, entry.first + len(entry.letters)), map(FAILED.__eq__, entry.letters))
     return zip(zip(indexes, repeat(0), strict=False), entry.events.split(BETWEEN_FAILURES), strict=True)
 
 
