@@ -23,6 +23,7 @@ from services.chassis.upkeep import Upkeep
 from services.chassis.web import Listener, application, operations
 from services.status import expiring, flow, reading
 from services.status.api import StatusApi
+from services.status.avro import EventReader, EventWriter
 from services.status.backlog import KafkaBacklog
 from services.status.bell import HandBell
 from services.status.census import take_census
@@ -33,7 +34,6 @@ from services.status.settings import Settings
 from services.status.store import MongoJobs
 from services.status.sweeper import Sweeper
 from services.status.watch import ChangeWatch
-from services.status.wire import EventReader, EventWriter
 from services.status.worker import Worker
 from services.subjects import SUBJECTS_OF
 

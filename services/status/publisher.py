@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from services.chassis.producer import Outgoing, Producer
+from services.status.avro import EventWriter
 from services.status.domain.facts import Header
-from services.status.wire import EventWriter
 
 
 class KafkaPublisher:

@@ -1,47 +1,19 @@
-"""The names of things outside: Avro's in Kafka, the documents' in MongoDB."""
+"""Jobs and chunks as MongoDB's documents."""
 
 from collections.abc import Mapping
 from datetime import datetime
-from io import BytesIO
 from typing import Any
 
-from fastavro import schemaless_reader, schemaless_writer
 from msgspec.structs import astuple
 
-from services.chassis.framing import UnknownFraming, unframe
-from services.chassis.registry import Schemas
 from services.status.domain.block import Block, Entry, block_of
 from services.status.domain.chunks import SIZE, Tally, count_of, is_large, size_of
-from services.status.domain.facts import (
-    Expired,
-    Failure,
-    Fault,
-    Header,
-    JobEvent,
-    Judged,
-    Key,
-    Opened,
-    Run,
-)
+from services.status.domain.facts import Header, Key
 from services.status.domain.job import Change, ChunkChange, Job, Standing, State
-from services.status.domain.letters import places
 from services.status.domain.profile import Origin, Profile
-from services.values.instants import EARLIEST_US, LATEST_US
 from services.values.time_uuids import is_uuid
 
-SCHEMA = "job_event"
-LARGEST_TOTAL = 100_000
-
 Document = dict[str, Any]
-
-
-class Malformed(ValueError):  # noqa: N818 - reads as what it is
-    """Bytes that are no job event; `reason` is for the dead letter."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 def job_id_of(text: str) -> str | None:
@@ -49,91 +21,6 @@ def job_id_of(text: str) -> str | None:
     lowered = text.lower()
     return lowered if is_uuid(lowered) else None
 
-
-class EventReader:
-    """Reads job events from Kafka's values."""
-
-    def __init__(self, schemas: Schemas) -> None:
-        self._schema = schemas[SCHEMA]
-
-    def read(self, value: bytes | None) -> JobEvent:
-        """The event; raises `Malformed`."""
-        try:
-            schema_id, body = unframe(value)
-        except UnknownFraming as error:
-            raise Malformed("unknown-framing", str(error)) from error
-        if schema_id != self._schema.schema_id:
-            raise Malformed("unknown-schema", f"schema id {schema_id} is not a job event's")
-        stream = BytesIO(body)
-        try:
-            read: Any = schemaless_reader(stream, self._schema.plain, None)
-        except Exception as error:
-            # fastavro raises whatever broken bytes happen to run into.
-            raise Malformed("undecodable", type(error).__name__) from error
-        if stream.tell() != len(body):
-            raise Malformed("undecodable", "bytes are left over")
-        return _event(read)
-
-
-class EventWriter:
-    """Writes the job events that are status' own."""
-
-    def __init__(self, schemas: Schemas) -> None:
-        self._schema = schemas[SCHEMA]
-
-    def expired(self, header: Header, *, at_us: int) -> tuple[bytes, bytes]:
-        """Key and value of the event that ends a job."""
-        told = {
-            "site": header.key.site,
-            "jobId": header.key.job_id,
-            "total": header.total,
-            "createdAt": header.created_us,
-            "mode": header.mode,
-            "type": header.type,
-            "at": at_us,
-            "fact": ("tillstream.Expired", {}),
-        }
-        body = BytesIO()
-        schemaless_writer(body, self._schema.plain, told)
-        # Neither part can hold what separates them.
-        return f"{header.key.site}|{header.key.job_id}".encode(), self._schema.prefix + body.getvalue()
-
-
-def _event(read: Mapping[str, Any]) -> JobEvent:
-    job_id = job_id_of(read["jobId"])
-    if job_id is None:
-        raise Malformed("unprocessable", "the job id is no UUID")
-    if not 0 < read["total"] <= LARGEST_TOTAL:
-        raise Malformed("unprocessable", "the total is out of bounds")
-    if not (EARLIEST_US <= read["createdAt"] <= LATEST_US and EARLIEST_US <= read["at"] <= LATEST_US):
-        raise Malformed("unprocessable", "a time is out of bounds")
-    header = Header(Key(read["site"], job_id), read["total"], read["createdAt"], read["mode"], read["type"])
-    fact = read["fact"]
-    if "run" in fact:
-        return JobEvent(header, read["at"], Judged(_run(fact["run"], "SF.")))
-    if "refused" in fact:
-        return JobEvent(header, read["at"], Opened(_run(fact["refused"], "F.") if fact["refused"] else None))
-    return JobEvent(header, read["at"], Expired())
-
-
-def _run(read: Mapping[str, Any], alphabet: str) -> Run:
-    letters, first = read["outcomes"], read["first"]
-    if first < 0 or not letters or letters.strip(alphabet):
-        raise Malformed("unprocessable", "a run is not made of outcomes")
-    failures = [_failure(failure) for failure in read["failures"]] if read["failures"] else ()
-    if [failure.index - first for failure in failures] != list(places(letters, "F")):
-        raise Malformed("unprocessable", "failures and outcomes differ")
-    return Run(first, letters, read["rows"], failures)
-
-
-def _failure(read: Mapping[str, Any]) -> Failure:
-    faults = [
-        Fault(f["code"], f["field"], f["message"], f["level"], f["productId"], f["retryable"]) for f in read["faults"]
-    ]
-    return Failure(read["index"], read["orderId"], read["returnId"], read["mode"], faults, read["record"])
-
-
-# --- MongoDB
 
 HEADER_FIELDS = dict.fromkeys(("total", "created", "mode", "type"), 1)
 

@@ -11,10 +11,10 @@ from services.chassis.brake import Brake
 from services.chassis.consumer import Offsets, Poll
 from services.chassis.deadletter import DeadLetter
 from services.status import metrics
+from services.status.avro import EventReader, Malformed
 from services.status.domain.facts import UNDECIDED, Expired, JobEvent, Judged, Key, Opened
 from services.status.flow import World, record
 from services.status.ports import TooBig
-from services.status.wire import EventReader, Malformed
 
 # So many held events are written at once, however young they are.
 MOST_HELD = 4_000
@@ -32,7 +32,7 @@ class DeadLetterBox(Protocol):
         ...
 
 
-class Held(Struct, frozen=True):
+class Held(Struct, frozen=True, gc=False):
     """An event that is held back, and since when."""
 
     since_s: float

@@ -16,13 +16,13 @@ from services.chassis.producer import Outgoing, Producer
 from services.chassis.registry import Schemas
 from services.chassis.settings import REPOSITORY, KafkaSettings, MongoSettings
 from services.status import flow
+from services.status.avro import EventReader, EventWriter
 from services.status.backlog import KafkaBacklog
 from services.status.domain.facts import Expired, Header, JobEvent, Key
 from services.status.expiring import World
 from services.status.publisher import KafkaPublisher
 from services.status.store import MongoJobs
 from services.status.sweeper import Sweeper
-from services.status.wire import EventReader, EventWriter
 from tests.status.events import a_header, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryOrigins
 

@@ -1,84 +1,25 @@
 """Polls in, offsets out: nothing is committed before it is durable."""
 
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
-from fastavro import schemaless_writer
 
 from services.chassis.brake import Brake
 from services.chassis.deadletter import DeadLetter
 from services.chassis.errors import Away
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY
-from services.status.domain.facts import Failure, JobEvent, Judged, Key, Opened, Run
+from services.status.avro import EventReader
+from services.status.domain.facts import JobEvent, Key
 from services.status.domain.job import Change
 from services.status.flow import World
 from services.status.ports import TooBig
-from services.status.wire import EventReader, Malformed
 from services.status.worker import Worker
-from tests.status.events import JOB, a_header, a_run, expired, judged, opened
+from tests.status.encoded import SCHEMAS, as_bytes
+from tests.status.events import JOB, a_header, a_run, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
 
-SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 PLACE, OTHER = TopicPartition("jobs.events.v1", 0), TopicPartition("jobs.events.v1", 1)
-
-
-def as_bytes(event: JobEvent) -> bytes:
-    """The event as ingest and validator write it."""
-    header, fact = event.header, event.fact
-    told: dict[str, Any] = {}
-    if isinstance(fact, Opened):
-        told = {"refused": None if fact.refused is None else _run(fact.refused)}
-    elif isinstance(fact, Judged):
-        told = {"run": _run(fact.run)}
-    record = {
-        "site": header.key.site,
-        "jobId": header.key.job_id,
-        "total": header.total,
-        "createdAt": header.created_us,
-        "mode": header.mode,
-        "type": header.type,
-        "at": event.at_us,
-        "fact": (f"tillstream.{type(fact).__name__}", told),
-    }
-    schema = SCHEMAS["job_event"]
-    out = io.BytesIO()
-    out.write(schema.prefix)
-    schemaless_writer(out, schema.plain, record)
-    return out.getvalue()
-
-
-def _run(run: Run) -> dict[str, Any]:
-    return {
-        "first": run.first,
-        "outcomes": run.letters,
-        "rows": run.rows,
-        "failures": [_failure(failure) for failure in run.failures],
-    }
-
-
-def _failure(failure: Failure) -> dict[str, Any]:
-    return {
-        "index": failure.index,
-        "orderId": failure.order_id,
-        "returnId": failure.return_id,
-        "mode": failure.mode,
-        "faults": [
-            {
-                "code": f.code,
-                "field": f.field,
-                "message": f.message,
-                "level": f.level,
-                "productId": f.product_id,
-                "retryable": f.retryable,
-            }
-            for f in failure.faults
-        ],
-        "record": failure.record,
-    }
 
 
 def a_record(value: bytes | None, offset: int) -> ConsumerRecord:
@@ -261,32 +202,3 @@ async def test_a_job_that_cannot_be_kept_is_put_aside_and_the_others_go_on(bench
     bench.jobs.too_big = big.key
     await bench.handle(a_poll(opened(big), opened(small), judged(a_run("SS"), big), judged(a_run("SS"), small)))
     assert bench.journal == ["dead 0: too-big", "dead 2: too-big", "RECEIVED v1", "COMPLETED v2", "commit 4"]
-
-
-@pytest.mark.parametrize(
-    "event",
-    [opened(), opened(refused=a_run("F.")), judged(a_run("SF.")), expired(), judged(a_run("FF", 40), a_header(100))],
-)
-def test_events_are_read_as_they_were_written(event: JobEvent) -> None:
-    read = EventReader(SCHEMAS).read(as_bytes(event))
-    assert as_bytes(read) == as_bytes(event)
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        opened(a_header(0)),
-        opened(a_header(100_001)),
-        opened(a_header(key=Key(608, "nonsense"))),
-        opened(refused=a_run("S")),
-        judged(a_run("")),
-        judged(a_run("SUS")),
-        judged(a_run("S", -1)),
-        judged(a_run("SF", failures=[])),
-        judged(a_run("SS", failures=a_run("SF").failures)),
-        judged(a_run("FF", failures=a_run("FF").failures[::-1])),
-    ],
-)
-def test_events_that_make_no_sense_are_malformed(event: JobEvent) -> None:
-    with pytest.raises(Malformed, match="unprocessable"):
-        EventReader(SCHEMAS).read(as_bytes(event))

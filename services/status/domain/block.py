@@ -39,7 +39,7 @@ class Entry(Struct, frozen=True, gc=False):
             yield self.first + place, part
 
 
-class Block(Struct, frozen=True):
+class Block(Struct, frozen=True, gc=False):
     """The outcomes of the records from `first` on; `version` 0 is not stored yet.
 
     `late` has the letters that came after their record was given up.

@@ -24,7 +24,7 @@ def end_of(job: Job) -> Position:
     return Position(job.whole.prefix, 0)
 
 
-class Lap(Struct, frozen=True):
+class Lap(Struct, frozen=True, gc=False):
     """What is still to be read: the events from `low` up to, not including, `high`; None is the end as it then is.
 
     Reading forwards, `low` moves up and `high` stays open. Reading backwards, `high` moves down to `low`; then a new

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from services.status.domain.block import Entry
 from services.status.domain.event import DETAIL
 from services.status.domain.facts import SUCCEEDED
-from services.status.domain.frame import Frame, json_text
+from services.status.domain.frame import Frame, member
 from services.status.domain.letters import places
 from services.status.domain.rows import Who, read_rows
 
@@ -30,5 +30,4 @@ def accepted(who: Who) -> str:
 
 
 def _ids(who: Who) -> str:
-    text = "" if who.order_id is None else f',"orderId":{json_text(who.order_id)}'
-    return text if who.return_id is None else f'{text},"returnId":{json_text(who.return_id)}'
+    return member("orderId", who.order_id) + member("returnId", who.return_id)

@@ -4,12 +4,12 @@ Texts of several failures are joined by characters that JSON text cannot hold. T
 of them together can be the elements of a JSON array as they stand: to JSON a line break is a space.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from services.status.domain.facts import Failure, Fault
-from services.status.domain.frame import Frame, json_text, members
+from services.status.domain.frame import Frame, json_text, member, usual_text
 from services.status.domain.profile import Profile
 
 BETWEEN_FAILURES = ",\n"
@@ -22,7 +22,7 @@ WARNING, ERROR, SUMMARY, DETAIL = "WARNING", "ERROR", "SUMMARY", "DETAIL"
 EXPIRED = "EXPIRED"
 EXPIRED_MESSAGE = "The record was not processed before its job's deadline"
 
-_encode = msgspec.json.Encoder().encode
+_check = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def levels_text(failures: Sequence[Failure]) -> str:
@@ -43,33 +43,43 @@ def details_text(failures: Sequence[Failure]) -> str:
 
 def expired_event(frame: Frame, index: int) -> str:
     """The system's own fault: the record's answer did not come in time."""
-    attributes = frame.first_attributes(frame.mode) + members({"index": index, "code": EXPIRED})
+    attributes = f'{frame.first_attributes(frame.mode)},"index":{index},"code":"{EXPIRED}"'
     return frame.event(index, 0, EXPIRED_MESSAGE, ERROR, attributes)
 
 
-def _fault_events(failure: Failure, frame: Frame) -> Iterator[str]:
-    named = frame.first_attributes(failure.mode) + members(
-        {"orderId": failure.order_id, "returnId": failure.return_id, "index": failure.index}
-    )
-    for number, fault in enumerate(failure.faults[:MOST_FAULTS]):
-        more = members({"code": fault.code, "field": fault.field, "productId": fault.product_id})
-        yield frame.event(failure.index, number, fault.message, fault.level, named + more)
+def _fault_events(failure: Failure, frame: Frame) -> list[str]:
+    ids = member("orderId", failure.order_id) + member("returnId", failure.return_id)
+    named = f'{frame.first_attributes(failure.mode)}{ids},"index":{failure.index}'
+    return [
+        frame.event(
+            failure.index,
+            number,
+            fault.message,
+            fault.level,
+            f'{named},"code":{usual_text(fault.code)},"field":{usual_text(fault.field)}'
+            f"{member('productId', fault.product_id)}",
+        )
+        for number, fault in enumerate(failure.faults[:MOST_FAULTS])
+    ]
 
 
 def _details(failure: Failure) -> str:
-    faults = _encode([_shown(fault) for fault in failure.faults[:MOST_FAULTS]]).decode()
+    faults = ",".join([_shown(fault) for fault in failure.faults[:MOST_FAULTS]])
     record = "" if failure.record is None else f',"record":{_on_one_line(failure.record)}'
-    return f'"faults":{faults}{record}'
+    return f'"faults":[{faults}]{record}'
 
 
-def _shown(fault: Fault) -> dict[str, str | bool]:
-    return {"code": fault.code, "field": fault.field, "message": fault.message, "retryable": fault.retryable}
+def _shown(fault: Fault) -> str:
+    return (
+        f'{{"code":{usual_text(fault.code)},"field":{usual_text(fault.field)}'
+        f',"message":{json_text(fault.message)},"retryable":{"true" if fault.retryable else "false"}}}'
+    )
 
 
 def _on_one_line(text: str) -> str:
     """The text if it is JSON, without line breaks; otherwise the text as a JSON string."""
     try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-        return msgspec.json.format(text, indent=-1)
+        _check(text)
+        return msgspec.json.format(text, indent=-1) if "\n" in text or "\r" in text else text
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return json_text(text)

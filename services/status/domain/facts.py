@@ -37,7 +37,7 @@ class Fault(Struct, frozen=True, gc=False):
     retryable: bool
 
 
-class Failure(Struct, frozen=True):
+class Failure(Struct, frozen=True, gc=False):
     """A record that was not accepted. `record` is JSON text, if the record is known."""
 
     index: int
@@ -48,7 +48,7 @@ class Failure(Struct, frozen=True):
     record: str | None
 
 
-class Run(Struct, frozen=True):
+class Run(Struct, frozen=True, gc=False):
     """What became of a stretch of records: a letter each from index `first` on.
 
     `rows` is a JSON array parallel to the letters, or empty where nothing is known. `failures` has one entry per
@@ -66,23 +66,23 @@ class Run(Struct, frozen=True):
         return self.first + len(self.letters)
 
 
-class Opened(Struct, frozen=True):
+class Opened(Struct, frozen=True, gc=False):
     """The job was taken in; `refused` holds those of its records that intake refused."""
 
     refused: Run | None
 
 
-class Judged(Struct, frozen=True):
+class Judged(Struct, frozen=True, gc=False):
     """Records were judged."""
 
     run: Run
 
 
-class Expired(Struct, frozen=True):
+class Expired(Struct, frozen=True, gc=False):
     """The deadline passed: what is undecided stays unprocessed."""
 
 
-class JobEvent(Struct, frozen=True):
+class JobEvent(Struct, frozen=True, gc=False):
     """One fact, when it happened, and whose it is."""
 
     header: Header

@@ -7,14 +7,14 @@ from msgspec import Struct
 from services.status.domain.facts import UNPROCESSED, Expired, Header, JobEvent, Judged, Key, Run
 
 
-class Dated(Struct, frozen=True):
+class Dated(Struct, frozen=True, gc=False):
     """A run and when it came to be."""
 
     at_us: int
     run: Run
 
 
-class News(Struct):
+class News(Struct, gc=False):
     """What is new of one job, in the order in which it was read. The first header read is the one that counts."""
 
     header: Header

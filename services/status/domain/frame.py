@@ -1,7 +1,6 @@
 """The part of an event's JSON that a run's events share, put into text once."""
 
-from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
 
 import msgspec
 
@@ -42,12 +41,15 @@ class Frame:
         return f'"mode":"{mode}","type":"{self.type}"'
 
 
-def members(pairs: Mapping[str, Any]) -> str:
-    """The pairs as further members of an object, each after a comma; those that are None are left out."""
-    kept = {name: value for name, value in pairs.items() if value is not None}
-    return "," + _encode(kept).decode()[1:-1] if kept else ""
+def member(name: str, text: str | None) -> str:
+    """A further member of an object, after a comma; nothing for None."""
+    return "" if text is None else f',"{name}":{json_text(text)}'
 
 
 def json_text(text: str) -> str:
     """The text as a JSON string."""
     return _encode(text).decode()
+
+
+# For texts of which there are few.
+usual_text = lru_cache(maxsize=4096)(json_text)

@@ -27,7 +27,7 @@ class State(StrEnum):
 OPEN = (State.RECEIVED, State.VALIDATING)
 
 
-class Job(Struct, frozen=True):
+class Job(Struct, frozen=True, gc=False):
     """A job without its entries.
 
     `version` grows with every write, `shown` is the version of the last write that the events show. `whole` tallies
@@ -73,14 +73,14 @@ class Job(Struct, frozen=True):
         return max(self.whole.last_us, self.profile.header.created_us)
 
 
-class Standing(Struct, frozen=True):
+class Standing(Struct, frozen=True, gc=False):
     """A job as it is stored; of a small one, its block too. `version` 0 of the job means that nothing is stored."""
 
     job: Job
     block: Block | None
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """A write: valid only if the stored version is `expected` (0: nothing stored yet). `added` are new entries.
 
     A blind one was computed without reading: it is valid only if the job was opened with this very profile and
@@ -93,7 +93,7 @@ class Change(Struct, frozen=True):
     is_blind: bool = False
 
 
-class ChunkChange(Struct, frozen=True):
+class ChunkChange(Struct, frozen=True, gc=False):
     """A write of one chunk, on the same terms."""
 
     key: Key

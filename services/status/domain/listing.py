@@ -21,7 +21,7 @@ class Place(NamedTuple):
     job_id: str
 
 
-class Listing(Struct, frozen=True):
+class Listing(Struct, frozen=True, gc=False):
     """Which jobs of a site are wanted; None takes any. `after` is the last one that was shown."""
 
     site: int

@@ -13,7 +13,7 @@ from services.status.domain.records import records_in
 from services.status.domain.timeline import Placed, Whole, events_in, summary_event, whole_of
 
 
-class Wish(Struct, frozen=True):
+class Wish(Struct, frozen=True, gc=False):
     """What a reader asks for: a number of events, of which kind, in which direction, from where on."""
 
     rows: int
@@ -22,7 +22,7 @@ class Wish(Struct, frozen=True):
     lap: Lap = Lap(Position(0, 0))
 
 
-class Page(Struct, frozen=True):
+class Page(Struct, frozen=True, gc=False):
     """Events or records as JSON texts, and where the next page begins; None if nothing will ever follow.
 
     A text may hold several events, joined as elements of a JSON array; `count` says how many there are in all.

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import compress, pairwise, repeat
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from services.status.domain.block import Block, Entry
 from services.status.domain.cursor import Position, Span
@@ -19,7 +20,7 @@ from services.status.domain.report import name_of
 Placed = tuple[tuple[int, int], str]
 
 
-class Whole(NamedTuple):
+class Whole(Struct, frozen=True, gc=False):
     """All events of a block as they are stored: in texts of several, joined as the elements of a JSON array."""
 
     count: int

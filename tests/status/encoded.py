@@ -1,0 +1,71 @@
+"""Job events as bytes, by an Avro library."""
+
+import io
+from typing import Any
+
+from fastavro import schemaless_writer
+
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY
+from services.status.domain.facts import Failure, JobEvent, Judged, Opened, Run
+
+SCHEMAS = Schemas.load(REPOSITORY / "schemas")
+SCHEMA = SCHEMAS["job_event"]
+
+
+def as_bytes(event: JobEvent) -> bytes:
+    """The event as ingest and validator write it."""
+    out = io.BytesIO()
+    out.write(SCHEMA.prefix)
+    schemaless_writer(out, SCHEMA.plain, as_told(event))
+    return out.getvalue()
+
+
+def as_told(event: JobEvent) -> dict[str, Any]:
+    """The event in the words of the schema."""
+    header, fact = event.header, event.fact
+    told: dict[str, Any] = {}
+    if isinstance(fact, Opened):
+        told = {"refused": None if fact.refused is None else _run(fact.refused)}
+    elif isinstance(fact, Judged):
+        told = {"run": _run(fact.run)}
+    return {
+        "site": header.key.site,
+        "jobId": header.key.job_id,
+        "total": header.total,
+        "createdAt": header.created_us,
+        "mode": header.mode,
+        "type": header.type,
+        "at": event.at_us,
+        "fact": (f"tillstream.{type(fact).__name__}", told),
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "first": run.first,
+        "outcomes": run.letters,
+        "rows": run.rows,
+        "failures": [_failure(failure) for failure in run.failures],
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "index": failure.index,
+        "orderId": failure.order_id,
+        "returnId": failure.return_id,
+        "mode": failure.mode,
+        "faults": [
+            {
+                "code": f.code,
+                "field": f.field,
+                "message": f.message,
+                "level": f.level,
+                "productId": f.product_id,
+                "retryable": f.retryable,
+            }
+            for f in failure.faults
+        ],
+        "record": failure.record,
+    }

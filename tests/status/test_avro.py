@@ -1,0 +1,135 @@
+"""Job events off the wire, compared with what an Avro library reads."""
+
+import io
+import random
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastavro import schemaless_reader
+
+from services.status.avro import EventReader, Malformed
+from services.status.domain.facts import Fault, JobEvent, Key, Opened, Run
+from tests.status.encoded import SCHEMA, SCHEMAS, as_bytes, as_told
+from tests.status.events import a_failure, a_header, a_run, expired, judged, opened
+from tests.status.fuzzing import a_stream
+
+READER = EventReader(SCHEMAS)
+
+
+def by_the_library(value: bytes) -> Any:
+    stream = io.BytesIO(value)
+    stream.seek(len(SCHEMA.prefix))
+    read = schemaless_reader(stream, SCHEMA.plain, None, return_record_name=True)
+    assert stream.tell() == len(value), "bytes are left over"
+    return read
+
+
+def long_and_strange() -> JobEvent:
+    """Texts of every length of their length, letters of every width, all that may be absent."""
+    faults = [
+        Fault("C" * length, "/ä/€/😀", "m" * length, "ERROR", product_id, retryable=length % 2 == 1)
+        for length in (0, 1, 63, 64, 8_191, 8_192)
+        for product_id in (None, "", "p")
+    ]
+    failures = [
+        a_failure(0, *faults, order_id=None, mode="online"),
+        type(a_failure(0))(1, None, "r", "offline", faults[:1], None),
+    ]
+    return judged(Run(0, "FF" + "." * 70, "x" * 20_000, failures), a_header(100_000, type_="returns", mode="online"))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        opened(),
+        opened(refused=a_run("F.")),
+        judged(a_run("SF.")),
+        expired(),
+        judged(a_run("FF", 40), a_header(100)),
+        long_and_strange(),
+    ],
+    ids=range(6),
+)
+def test_events_are_read_as_they_were_written(event: JobEvent) -> None:
+    value = as_bytes(event)
+    assert as_bytes(READER.read(value)) == value
+
+
+def test_any_stream_is_read_as_the_library_reads_it() -> None:
+    chance = random.Random(5)  # noqa: S311 - it has to be repeatable
+    for _ in range(40):
+        events, *_ = a_stream(chance, Key(608, str(uuid4())))
+        for event in events:
+            value = as_bytes(event)
+            assert as_bytes(READER.read(value)) == value
+
+
+def test_broken_bytes_are_refused_or_read_as_the_library_reads_them() -> None:
+    """What is cut, filled up or changed at any place never gets through as something else, and breaks nothing."""
+    chance = random.Random(6)  # noqa: S311 - it has to be repeatable
+    values = [as_bytes(event) for event in (opened(refused=a_run("F.")), judged(a_run("SFF")), expired())]
+    taken = 0
+    for _ in range(6_000):
+        value = bytearray(chance.choice(values))
+        at = chance.randrange(5, len(value))
+        match chance.randrange(3):
+            case 0:
+                value[at] = chance.randrange(256)
+            case 1:
+                del value[at : at + chance.randrange(1, 4)]
+            case _:
+                value[at:at] = chance.randbytes(chance.randrange(1, 4))
+        try:
+            read = READER.read(bytes(value))
+        except Malformed:
+            continue
+        taken += 1
+        assert _lowered(as_told(read)) == _lowered(_named(by_the_library(bytes(value))))
+    assert taken > 500
+
+
+def _named(read: dict[str, Any]) -> dict[str, Any]:
+    """As it is told to the library: a fact is its name and its content, in a job event always a union's branch."""
+    name, fact = read["fact"]
+    if isinstance(fact.get("refused"), tuple):
+        fact = {"refused": fact["refused"][1]}
+    return {**read, "fact": (name, fact)}
+
+
+def _lowered(told: dict[str, Any]) -> dict[str, Any]:
+    return {**told, "jobId": told["jobId"].lower()}
+
+
+def test_an_array_may_come_in_blocks_that_tell_their_size() -> None:
+    """As other libraries write them; a failure without faults has one byte for them."""
+    one = as_bytes(opened(refused=a_run("F.")))
+    read = READER.read(one)
+    assert isinstance(read.fact, Opened)
+    # The array of failures: a block of one, then the end. The block is put with its size in bytes.
+    head, tail = one.split(b"\x02\x00\x02\x04o0", 1)
+    failure = b"\x00\x02\x04o0" + tail[:-1]
+    size = len(failure) << 1
+    sized = head + b"\x01" + bytes([size & 127 | 128, size >> 7]) + failure + b"\x00"
+    assert as_told(READER.read(sized)) == as_told(read)
+    assert _named(by_the_library(sized)) == as_told(read)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        opened(a_header(0)),
+        opened(a_header(100_001)),
+        opened(a_header(key=Key(608, "nonsense"))),
+        opened(refused=a_run("S")),
+        judged(a_run("")),
+        judged(a_run("SUS")),
+        judged(a_run("S", -1)),
+        judged(a_run("SF", failures=[])),
+        judged(a_run("SS", failures=a_run("SF").failures)),
+        judged(a_run("FF", failures=a_run("FF").failures[::-1])),
+    ],
+)
+def test_events_that_make_no_sense_are_malformed(event: JobEvent) -> None:
+    with pytest.raises(Malformed, match="unprocessable"):
+        READER.read(as_bytes(event))
