@@ -62,7 +62,8 @@ def answer(
 
 def not_modified(request: web.Request, tag: str, headers: Mapping[str, str] | None = None) -> web.Response | None:
     """304 if the caller has this version already."""
-    given = [one.strip().removeprefix("W/") for one in request.headers.get("If-None-Match", "").split(",")]
+    told = ",".join(request.headers.getall("If-None-Match", ()))
+    given = [one.strip().removeprefix("W/") for one in told.split(",")]
     if tag not in given and "*" not in given:
         return None
     return web.Response(status=304, headers={"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})})

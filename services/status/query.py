@@ -87,9 +87,9 @@ def instant_of(query: Query, name: str) -> int | None:
     return read.us
 
 
-def wait_of(headers: Mapping[str, str]) -> float | None:
+def wait_of(headers: MultiMapping[str]) -> float | None:
     """How long the caller prefers to wait, in seconds (RFC 7240); None if nothing readable is said."""
-    for preference in re.split("[,;]", headers.get("Prefer", "")):
+    for preference in re.split("[,;]", ",".join(headers.getall("Prefer", ()))):
         match = _WAIT.fullmatch(preference)
         if match:
             return float(min(int(match[1]), LONGEST_WAIT_S))

@@ -59,9 +59,9 @@ async def known(key: Key, world: World, *, texts: Texts = NO_TEXTS) -> Standing 
 
 async def ended(key: Key, world: World, *, texts: Texts = NO_TEXTS, within_s: float) -> Standing | None:
     """The job as soon as it has ended; as it is then if that takes too long."""
-    found = await known(key, world)
+    found = await known(key, world, texts=texts)
     if found is None or found.job.is_terminal or within_s <= 0:
-        return await world.jobs.find(key, texts) if found and texts else found
+        return found
     return await _awaited(key, world, lambda job: job is None or job.is_terminal, texts=texts, within_s=within_s)
 
 
@@ -70,12 +70,12 @@ async def _awaited(
 ) -> Standing | None:
     until = world.clock_s() + within_s
     async with world.waiting.wait_for(key) as turn:
-        while turn is not None:
-            found = await world.jobs.find(key)
+        while True:
+            found = await world.jobs.find(key, texts)
             left_s = until - world.clock_s()
-            if suits(found.job if found else None) or left_s <= 0 or not await turn.rung(left_s):
-                break
-    return await world.jobs.find(key, texts)
+            if turn is None or left_s <= 0 or suits(found.job if found else None):
+                return found
+            await turn.rung(left_s)
 
 
 def is_young(key: Key, world: World) -> bool:

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
+from multidict import CIMultiDict
 
 from services.chassis.errors import Unauthorized
 from services.chassis.ratelimit import RateLimit
@@ -22,7 +23,7 @@ from services.chassis.web import application
 from services.status import flow, reading
 from services.status.api import StatusApi
 from services.status.bell import HandBell
-from services.status.domain.facts import Header, JobEvent, Key
+from services.status.domain.facts import Header, JobEvent, Judged, Key
 from services.status.pages import PageTokens
 from services.values.time_uuids import time_uuid
 from tests.status.events import CREATED_US, JOB, a_failure, a_header, a_run, expired, judged, no_product, opened
@@ -176,6 +177,14 @@ async def test_times_have_the_printed_digits(desk: Desk) -> None:
     assert job["completedAt"] == job["lastModified"]
     assert job["duration"] == "00:00:00"
     assert body["result"][0]["timestamp"] == "2023-06-02T17:03:26.313010000Z"
+
+
+async def test_the_printed_times_add_up(desk: Desk) -> None:
+    """The duration is the difference of what is printed, also where a digit that is not printed would tip it over."""
+    await desk.record(opened(), judged(a_run("S")), JobEvent(a_header(), CREATED_US + 2_000_989, Judged(a_run("F", 1))))
+    job = (await desk.read())["summary"]["job"]
+    assert (job["jobCreated"], job["lastModified"]) == ("2023-06-02T17:03:26.298010000Z", "2023-06-02T17:03:28.298Z")
+    assert job["duration"] == "00:00:01"
 
 
 async def test_show_all_adds_details_and_a_summary(desk: Desk) -> None:
@@ -335,6 +344,13 @@ async def test_a_wait_ends_with_its_time(desk: Desk) -> None:
     assert body["summary"]["job"]["state"] == "RECEIVED"
 
 
+async def test_a_preference_may_stand_in_any_of_its_header_fields(desk: Desk) -> None:
+    await desk.record(opened())
+    headers = CIMultiDict([("Authorization", "Bearer good"), ("Prefer", "respond-async"), ("Prefer", "wait=0")])
+    response = await desk.client.get(HERE, headers=headers)
+    assert response.headers["Preference-Applied"] == "wait"
+
+
 async def test_waits_are_bounded_in_number(desk: Desk) -> None:
     await desk.record(opened())
     waiting = [asyncio.create_task(desk.get(HERE, headers={"Prefer": "wait=20"})) for _ in range(2)]
@@ -349,6 +365,8 @@ async def test_an_unchanged_job_is_not_sent_again(desk: Desk) -> None:
     await desk.record(opened())
     tag = (await desk.get(HERE + "/events")).headers["ETag"]
     assert (await desk.get(HERE + "/events", headers={"If-None-Match": f'"x", {tag}'})).status == 304
+    several = CIMultiDict([("Authorization", "Bearer good"), ("If-None-Match", '"x"'), ("If-None-Match", tag)])
+    assert (await desk.client.get(HERE + "/events", headers=several)).status == 304
     await desk.record(judged(a_run("SF")))
     changed = await desk.get(HERE + "/events", headers={"If-None-Match": tag})
     assert changed.status == 200

@@ -50,7 +50,8 @@ def job_object(job: Job) -> dict[str, Any]:
         "status": job_status(job),
         "jobCreated": utc_text(header.created_us, digits=9),
         "lastModified": modified,
-        "duration": duration(job.last_us - header.created_us),
+        # Of what is printed: the two times and their difference must agree.
+        "duration": duration(job.last_us // 1000 * 1000 - header.created_us),
         "state": job.state.value,
         "terminal": job.is_terminal,
         "completedAt": modified if job.is_terminal else None,
