@@ -1,99 +1,125 @@
-"""How fast status writes jobs and reads pages, beside a bare `insert_many`: `python -m bench.materialise`.
+"""How fast a worker of status turns job events into jobs, beside the bare insertion of the same documents.
 
-Needs `MONGODB_URI`; uses a database of its own. Ratios count, absolute figures are for orientation.
+From the bytes that Kafka gave to the acknowledgement of MongoDB: only the fetching is left out.
 """
 
 import asyncio
+import io
 import json
-import os
-import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
-from pymongo import AsyncMongoClient
+from aiokafka import ConsumerRecord, TopicPartition
+from fastavro import schemaless_writer
 
-from services.chassis.mongo import DURABLE, Mongo
-from services.chassis.settings import MongoSettings
-from services.status import reading
-from services.status.answers import body_of
+from services import topics
+from services.chassis.brake import Brake
+from services.chassis.consumer import Poll
+from services.chassis.mongo import Mongo
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY, MongoSettings
+from services.status.avro import EventReader
 from services.status.bell import HandBell
-from services.status.domain.cursor import START, Lap
-from services.status.domain.facts import Failure, Fault, Header, JobEvent, Judged, Key, Opened, Run
-from services.status.domain.page import Wish
 from services.status.domain.profile import Origin
-from services.status.flow import World, record
+from services.status.flow import World
 from services.status.store import CHUNKS, JOBS, MongoJobs
+from services.status.worker import Worker
 
-REPEATS = int(os.environ.get("BENCH_REPEATS", "3"))
-RECORDS = int(os.environ.get("BENCH_RECORDS", "50000"))
-POLL = 4_000
+SCHEMAS = Schemas.load(REPOSITORY / "schemas")
+PLACE = TopicPartition(topics.JOBS_EVENTS.name, 0)
 NOW_US = 1_700_000_000_000_000
-FAULT = Fault(
-    "PRODUCT_NOT_FOUND",
-    "/lineItems/0/productId",
-    "No product is found for product ID 9",
-    "WARNING",
-    "9",
-    retryable=False,
-)
+POLL = 4_000
+Values = Sequence[bytes]
 
 
 class Origins:
+    """Shows all jobs in the same way."""
+
     def of(self, site: int) -> Origin:
+        """Of any site."""
         del site
         return Origin(1078, "omnichannel-api/qa", "qa")
 
 
 @dataclass(frozen=True)
 class Workload:
-    name: str
-    polls: Sequence[Sequence[JobEvent]]
+    """Events to read, and of how many records they speak; all of it `repeated` times."""
+
+    records: int
+    polls: Sequence[Poll]
+    repeated: int = 1
 
 
-def run(first: int, count: int, *, every: int) -> Run:
-    letters = "".join("F" if every and at % every == every - 1 else "S" for at in range(first, first + count))
-    rows = json.dumps([[f"order-{at:07d}", f"user-{at % 997}"] for at in range(first, first + count)])
-    failures = [
-        Failure(first + at, f"order-{first + at:07d}", None, "offline", [FAULT], '{"id":"o"}')
-        for at, letter in enumerate(letters)
-        if letter == "F"
-    ]
-    return Run(first, letters, rows, failures)
+def workloads(records: int) -> Mapping[str, Workload]:
+    """One for each target."""
+    opened, judged = jobs(records // 100, 100, every=20)
+    together = [event for pair in zip(opened, judged, strict=True) for event in pair]
+    ones = [event for pair in zip(*jobs(records // 10, 1, every=20), strict=True) for event in pair]
+    (large,), parts = jobs(1, min(2 * records, 100_000), every=5)
+    return {
+        "jobs of 100, together": Workload(records, polls(together)),
+        "jobs of 100, judged later": Workload(records, [*polls(opened), *polls(judged)]),
+        "jobs of 100, replayed": Workload(2 * records, polls([*together, *together]), repeated=2),
+        "jobs of one": Workload(records // 10, polls(ones)),
+        "one large job, 20 % faults": Workload(min(2 * records, 100_000), polls([large, *parts], size=100)),
+    }
 
 
-def jobs(count: int, total: int, *, every: int) -> tuple[list[JobEvent], list[JobEvent]]:
+def jobs(count: int, total: int, *, every: int) -> tuple[list[bytes], list[bytes]]:
+    """So many `opened` events, and what was judged, 100 records an event; one record of `every` is faulty."""
     opened, judged = [], []
     for _ in range(count):
-        header = Header(Key(608, str(uuid4())), total, NOW_US, "offline", "orders")
-        opened.append(JobEvent(header, NOW_US + 1, Opened(None)))
-        judged += [
-            JobEvent(header, NOW_US + 2, Judged(run(first, min(100, total - first), every=every)))
-            for first in range(0, total, 100)
-        ]
+        job = str(uuid4())
+        opened.append(event(job, total, "Opened", {"refused": None}))
+        for first in range(0, total, 100):
+            told = run(first, min(100, total - first), every=every)
+            judged.append(event(job, total, "Judged", {"run": told}))
     return opened, judged
 
 
-def polls(*events: JobEvent, size: int) -> list[Sequence[JobEvent]]:
-    return [events[at : at + size] for at in range(0, len(events), size)]
-
-
-def workloads() -> dict[str, tuple[int, list[Sequence[JobEvent]]]]:
-    """Records and polls of each."""
-    opened, judged = jobs(RECORDS // 100, 100, every=20)
-    together = [event for pair in zip(opened, judged, strict=True) for event in pair]
-    one_opened, one_judged = jobs(RECORDS // 10, 1, every=20)
-    ones = [event for pair in zip(one_opened, one_judged, strict=True) for event in pair]
-    large_opened, large_judged = jobs(1, RECORDS, every=5)
-    return {
-        "jobs of 100, together": (RECORDS, polls(*together, size=POLL)),
-        "jobs of 100, judged later": (RECORDS, [*polls(*opened, size=POLL), *polls(*judged, size=POLL)]),
-        "jobs of 100, replayed": (2 * RECORDS, polls(*together, *together, size=POLL)),
-        "jobs of one": (RECORDS // 10, polls(*ones, size=POLL)),
-        "one large job, 20 % faults": (RECORDS, polls(*large_opened, *large_judged, size=50)),
+def run(first: int, count: int, *, every: int) -> dict[str, Any]:
+    """A stretch of records in the words of the schema."""
+    indexes = range(first, first + count)
+    fault = {
+        "code": "PRODUCT_NOT_FOUND",
+        "field": "/lineItems/0/productId",
+        "message": "No product is found for product ID 9",
+        "level": "WARNING",
+        "productId": "9",
+        "retryable": False,
     }
+    return {
+        "first": first,
+        "outcomes": "".join("F" if at % every == every - 1 else "S" for at in indexes),
+        "rows": json.dumps([[f"order-{at:07d}", f"user-{at % 997}"] for at in indexes], separators=(",", ":")),
+        "failures": [
+            {"index": at, "orderId": f"order-{at:07d}", "mode": "offline", "faults": [fault], "record": '{"id":"o"}'}
+            for at in indexes
+            if at % every == every - 1
+        ],
+    }
+
+
+def event(job: str, total: int, fact: str, told: Mapping[str, Any]) -> bytes:
+    """An event as it lies in Kafka."""
+    header = {"site": 608, "jobId": job, "total": total, "createdAt": NOW_US, "mode": "offline", "type": "orders"}
+    body = io.BytesIO(SCHEMAS["job_event"].prefix)
+    body.seek(0, io.SEEK_END)
+    schemaless_writer(
+        body, SCHEMAS["job_event"].plain, {**header, "at": NOW_US + 1, "fact": (f"tillstream.{fact}", told)}
+    )
+    return body.getvalue()
+
+
+def polls(values: Values, *, size: int = POLL) -> list[Poll]:
+    """The events as a consumer hands them over."""
+    records = [ConsumerRecord(*PLACE, at, 0, 0, b"", value, None, 0, 0, ()) for at, value in enumerate(values)]
+    return [{PLACE: records[at : at + size]} for at in range(0, len(records), size)]
 
 
 async def timed(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
@@ -103,70 +129,92 @@ async def timed(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-async def bare(client: AsyncMongoClient[dict[str, object]], database: str) -> tuple[float, float]:
-    """The documents that status wrote, inserted by the driver alone."""
-    source, target = client[database], client[f"{database}b"]
-    lots = [(name, await source[name].find().to_list(None)) for name in (JOBS, CHUNKS)]
+@dataclass(frozen=True)
+class Taken:
+    """What one turn took: the worker's time by the clock and of its process, and the time of bare inserts."""
 
-    async def insert() -> None:
-        for name, documents in lots:
-            into = target.get_collection(name, write_concern=DURABLE)
-            batches = [documents[at : at + 200] for at in range(0, len(documents), 200)]
-            await asyncio.gather(*(into.insert_many(batch, ordered=False) for batch in batches))
+    workload: Workload
+    wall_s: float
+    cpu_s: float
+    bare_s: float
 
-    took = await timed(insert)
-    await client.drop_database(f"{database}b")
-    return took
+    @property
+    def rate(self) -> float:
+        """Records a second."""
+        return self.workload.records / self.wall_s
 
+    @property
+    def bare_rate(self) -> float:
+        """Records a second of those that are stored in the end."""
+        return self.workload.records / self.workload.repeated / self.bare_s
 
-async def measure(uri: str) -> None:
-    made = workloads()
-    ratios: dict[str, list[tuple[float, float, float]]] = {name: [] for name in made}
-    pages: list[tuple[float, float]] = []
-    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(uri)
-    for _ in range(REPEATS):
-        for name, (records, lots) in made.items():
-            database = f"bench{uuid4().hex[:10]}"
-            mongo = Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=database), retry_writes=False)
-            store = MongoJobs(mongo, now=lambda: datetime.now(UTC))
-            await store.prepare(retention_days=30)
-            world = World(jobs=store, origins=Origins(), bell=HandBell(most=1), now_us=lambda: NOW_US)
+    @property
+    def ratio(self) -> float:
+        """How near the worker comes to the limit."""
+        return self.rate / self.bare_rate
 
-            async def write(lots: Sequence[Sequence[JobEvent]] = lots, world: World = world) -> None:
-                for lot in lots:
-                    await record(lot, world)
-
-            wall, cpu = await timed(write)
-            limit, _ = await bare(client, database)
-            ratios[name].append((records / wall, limit / wall * (records / _kept(name, records)), cpu / records * 1e6))
-            if name.startswith("one large"):
-                pages += await _pages(store, lots[0][0].header.key)
-            await client.drop_database(database)
-            await mongo.close()
-    await client.close()
-    print(f"{'materialise':28} {'records/s':>10} {'of bare':>8} {'CPU µs/record':>14}")
-    for name, taken in ratios.items():
-        rate, ratio, cost = (statistics.median(column) for column in zip(*taken, strict=True))
-        print(f"{name:28} {rate:10.0f} {ratio:8.2f} {cost:14.2f}")
-    walls, cpus = ([page[column] * 1e3 for page in pages] for column in (0, 1))
-    print(f"events page of 5,000 rows: p50 {statistics.median(walls):.1f} ms, CPU {statistics.median(cpus):.1f} ms")
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of this process for a record."""
+        return self.cpu_s / self.workload.records * 1e6
 
 
-def _kept(name: str, records: int) -> int:
-    return records // 2 if name.endswith("replayed") else records
+async def turn(uri: str, driver: str, workload: Workload) -> Taken:
+    """The worker, and then bare inserts of the documents that it wrote."""
+    async with a_store(uri, driver) as (mongo, store, _), a_store(uri, driver) as (other, *_):
+        worker = a_worker(store)
+
+        async def work() -> None:
+            for poll in workload.polls:
+                await worker.handle(poll)
+
+        wall_s, cpu_s = await timed(work)
+        bare_s, _ = await _bare(mongo, other)
+    return Taken(workload, wall_s, cpu_s, bare_s)
 
 
-async def _pages(store: MongoJobs, key: Key) -> list[tuple[float, float]]:
-    world = reading.World(jobs=store, waiting=HandBell(most=1), now_us=lambda: 0, clock_s=time.monotonic)
-    wish = Wish(5_000, lap=Lap(START))
+@asynccontextmanager
+async def a_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, MongoJobs, str]]:
+    """A database of its own with all indexes, and its name."""
+    name = f"bench{uuid4().hex[:10]}"
+    settings = MongoSettings(mongodb_uri=uri, mongodb_database=name, mongo_driver=driver)
+    mongo = Mongo.connect(settings, retry_writes=False)
+    store = MongoJobs(mongo, now=lambda: datetime.now(UTC))
+    await store.prepare(retention_days=30)
+    yield mongo, store, name
+    await mongo.client.drop_database(name)
+    await mongo.close()
 
-    async def page() -> None:
-        standing = await reading.known(key, world, texts=reading.texts_for(wish))
-        assert standing is not None
-        body_of({}, (await reading.events(standing, wish, world)).texts)
 
-    return [await timed(page) for _ in range(15)]
+def a_worker(store: MongoJobs) -> Worker:
+    """Status' own, without Kafka on either side."""
+    return Worker(
+        World(jobs=store, origins=Origins(), bell=HandBell(most=1), now_us=lambda: NOW_US),
+        reader=EventReader(SCHEMAS),
+        dead_letters=NoLetters(),
+        brake=Brake(most_in_row=1, window=2, share=1.0),
+        linger_s=0.05,
+        clock_s=time.monotonic,
+    )
 
 
-if __name__ == "__main__":
-    asyncio.run(measure(os.environ["MONGODB_URI"]))
+class NoLetters:
+    """Nothing here is malformed."""
+
+    async def send(self, letters: object) -> None:
+        """Never."""
+        raise AssertionError(letters)
+
+
+async def _bare(mongo: Mongo, other: Mongo) -> tuple[float, float]:
+    """The limit: the documents that status wrote, inserted by the driver alone, with the same indexes, two writers."""
+    lots = []
+    for name in (JOBS, CHUNKS):
+        found = await mongo.collection(name).find().to_list(None)
+        lots += [(other.collection(name), found[at : at + 1_000]) for at in range(0, len(found), 1_000)]
+
+    async def insert(mine: Sequence[tuple[Any, list[Any]]]) -> None:
+        for into, documents in mine:
+            await into.insert_many(documents, ordered=False)
+
+    return await timed(lambda: asyncio.gather(insert(lots[::2]), insert(lots[1::2])))

@@ -37,9 +37,15 @@ class House:
         self._client = client
         self._world = world
 
-    async def read(self, topic: list[JobEvent]) -> None:
-        for at in range(0, len(topic), POLL):
-            await flow.record(topic[at : at + POLL], self._world)
+    async def read(self, topic: list[JobEvent], *, poll: int = POLL) -> None:
+        for at in range(0, len(topic), poll):
+            await flow.record(topic[at : at + poll], self._world)
+
+    async def page(self, key: Key, query: dict[str, str]) -> tuple[int, Any]:
+        """A page of the job's events."""
+        url = f"/common-status/v1/12345/job/{key.job_id}/events"
+        response = await self._client.get(url, params=query, headers={"Authorization": "Bearer good"})
+        return response.status, await response.json(content_type=None)
 
     async def answers(self, key: Key) -> dict[str, Answer]:
         """Everything that can be asked about a job, every page of it."""

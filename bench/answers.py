@@ -1,0 +1,180 @@
+"""How fast status answers, and how fast it wakes who waits: two replicas over one MongoDB, beside the bare driver."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import msgspec
+
+from bench.materialise import NOW_US, Origins, a_worker, workloads
+from bench.status_replica import API_KEY, TOKEN
+from services.chassis.mongo import Mongo
+from services.status.bell import HandBell
+from services.status.domain.facts import Header, JobEvent, Judged, Key, Opened, Run
+from services.status.domain.listing import Listing
+from services.status.flow import World, record
+from services.status.store import CHUNKS, JOBS, MongoJobs
+from services.status.wire import chunk_key, job_key, key_of
+
+BASE = f"/common-status/v1/{API_KEY}"
+ROWS, PAGES = 5_000, 4
+WAITERS = 200
+EVERY_S = 0.01
+# Jobs of one record that others end meanwhile, every so often.
+LOAD = 20
+LISTS = {
+    "any": "",
+    "by state and type": "?state=completed&type=orders",
+    "of a rare kind": "?mode=online",
+    "still open": "?state=received",
+}
+HEADERS = {"Authorization": f"Bearer {TOKEN.token_id}"}
+
+Times = dict[str, list[float]]
+Question = Callable[[], Awaitable[object]]
+
+
+def a_writer(store: MongoJobs) -> World:
+    """Another process than those that answer."""
+    return World(jobs=store, origins=Origins(), bell=HandBell(most=0), now_us=lambda: NOW_US)
+
+
+async def fill(store: MongoJobs, *, large: int, listed: int) -> Key:
+    """One large job, a fifth of it faulty, and a list of others of every kind; returns the large one's key."""
+    worker, writer = a_worker(store), a_writer(store)
+    for poll in workloads(large // 2)["one large job, 20 % faults"].polls:
+        await worker.handle(poll)
+    (job,) = await store.listed(Listing(608))
+    for first in range(0, listed, 2_000):
+        await record([event for number in range(first, first + 2_000) for event in _listed(number)], writer)
+    return job.key
+
+
+def _listed(number: int) -> Sequence[JobEvent]:
+    mode, type_ = "online" if number % 1_000 == 0 else "offline", "returns" if number % 50 == 0 else "orders"
+    header = Header(Key(608, str(uuid4())), 1, NOW_US - number * 1_000, mode, type_)
+    return [_opened(header), _judged(header)] if number % 100 else [_opened(header)]
+
+
+def _opened(header: Header) -> JobEvent:
+    return JobEvent(header, NOW_US, Opened(None))
+
+
+def _judged(header: Header) -> JobEvent:
+    return JobEvent(header, NOW_US, Judged(Run(0, "S")))
+
+
+async def ask(session: aiohttp.ClientSession, url: str, *, wait_s: int = 0) -> bytes:
+    """The body of an answer that is good."""
+    async with session.get(url, headers=HEADERS | ({"Prefer": f"wait={wait_s}"} if wait_s else {})) as response:
+        response.raise_for_status()
+        return await response.read()
+
+
+async def questions(session: aiohttp.ClientSession, at: str, mongo: Mongo, key: Key) -> Mapping[str, Question]:
+    """All that is asked, with the bare reads beside it."""
+    found: dict[str, Question] = {"bare read of a page": partial(_bare_page, mongo, key)}
+    url = first = f"{at}{BASE}/job/{key.job_id}/events?rows={ROWS}"
+    for number in range(1, PAGES + 1):
+        found[f"events, page {number} of {ROWS:,}"] = partial(ask, session, url)
+        page = msgspec.json.decode(await ask(session, url))["pagination"]
+        assert page["count"] == ROWS
+        url = f"{first}&page={page['nextPageToken']}"
+    found["bare read of a job"] = partial(mongo.collection(JOBS).find_one, {"_id": job_key(key)})
+    found["summary"] = partial(ask, session, f"{at}{BASE}/job/{key.job_id}")
+    return found | {
+        f"list of 50 jobs, {name}": partial(ask, session, f"{at}{BASE}/jobs{query}") for name, query in LISTS.items()
+    }
+
+
+async def _bare_page(mongo: Mongo, key: Key) -> None:
+    ids = [chunk_key(key, number) for number in range(ROWS // 100 + 2)]
+    unread = {"runs.rows": 0, "runs.details": 0}
+    await mongo.collection(CHUNKS).find({"_id": {"$in": ids}}, unread).to_list(None)
+
+
+async def ask_all(asked: Mapping[str, Question], times: Times, *, repeats: int) -> None:
+    """Every question in turn, never two at once."""
+    for _ in range(repeats):
+        for name, question in asked.items():
+            await asyncio.sleep(EVERY_S)
+            began = perf_counter()
+            await question()
+            times.setdefault(name, []).append(perf_counter() - began)
+
+
+async def wake(session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobs, mongo: Mongo) -> Times:
+    """From the acknowledged end of a job to the answer of who waits for it; and until a bare watcher hears of it."""
+    times: Times = {}
+    async with _heard(mongo) as heard:
+        for name, every_s, is_loaded in (
+            ("one after another", EVERY_S, False),
+            ("one after another, under load", EVERY_S, True),
+            ("all at once", 0.0, False),
+        ):
+            load = asyncio.create_task(_load(store)) if is_loaded else None
+            answered, ended = await _waited(session, at, store, every_s=every_s)
+            if load is not None:
+                load.cancel()
+            times[f"waiter woken, {name}"] = [answered[key] - ended[key] for key in ended]
+            times[f"bare watcher, {name}"] = [heard[key] - ended[key] for key in ended if key in heard]
+    return times
+
+
+async def _waited(
+    session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobs, *, every_s: float
+) -> tuple[dict[Key, float], dict[Key, float]]:
+    """When each of 200 waiters had its answer, and when its job's end was acknowledged."""
+    writer, answered, ended = a_writer(store), dict[Key, float](), dict[Key, float]()
+    headers = [Header(Key(608, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(WAITERS)]
+    await record(map(_opened, headers), writer)
+
+    async def one(key: Key, replica: str) -> None:
+        body = await ask(session, f"{replica}{BASE}/job/{key.job_id}", wait_s=20)
+        answered[key] = perf_counter()
+        assert b'"terminal":true' in body
+
+    waiting = [asyncio.create_task(one(header.key, at[number % len(at)])) for number, header in enumerate(headers)]
+    await asyncio.sleep(1)
+    assert not answered
+    for batch in [headers] if not every_s else [[header] for header in headers]:
+        await record(map(_judged, batch), writer)
+        ended |= dict.fromkeys((header.key for header in batch), perf_counter())
+        await asyncio.sleep(every_s)
+    await asyncio.gather(*waiting)
+    return answered, ended
+
+
+async def _load(store: MongoJobs) -> None:
+    writer = a_writer(store)
+    while True:
+        headers = [Header(Key(609, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(LOAD)]
+        await record([event for header in headers for event in (_opened(header), _judged(header))], writer)
+        await asyncio.sleep(EVERY_S)
+
+
+@asynccontextmanager
+async def _heard(mongo: Mongo) -> AsyncIterator[dict[Key, float]]:
+    """When a bare change stream told of each job last."""
+    heard: dict[Key, float] = {}
+
+    async def listen(changes: Any) -> None:
+        while True:
+            change = await changes.try_next()
+            if change is not None:
+                heard[key_of(change["documentKey"]["_id"])] = perf_counter()
+
+    async with mongo.watch(
+        mongo.collection(JOBS), [{"$project": {"documentKey": 1}}], max_await_time_ms=200
+    ) as changes:
+        listening = asyncio.create_task(listen(changes))
+        try:
+            yield heard
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])

@@ -1,0 +1,152 @@
+"""Status beside the bare driver, in one run, with both drivers: `python -m bench.status`.
+
+The program under test has one core, MongoDB and the load the other. Ratios count, absolute figures are for orientation.
+"""
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import aiohttp
+import psutil
+import typer
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from bench.answers import Times, ask_all, fill, questions, wake
+from bench.materialise import Taken, a_store, turn, workloads
+from sandbox.mongo import MongoSet
+from sandbox.ports import free_ports
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+REPLICAS = 2
+DRIVERS = ("motor", "pymongo")
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="How often each program has its turn.")] = 7,
+    records: Annotated[int, typer.Option(help="Records to materialise in a turn.")] = 50_000,
+    asked: Annotated[int, typer.Option(help="How often each question is asked.")] = 200,
+    listed: Annotated[int, typer.Option(help="Jobs among which some are listed.")] = 200_000,
+) -> None:
+    """Measure and print."""
+    console = Console(width=120)
+    tested, other = cores()
+    os.sched_setaffinity(0, {other})
+    with tempfile.TemporaryDirectory() as directory, MongoSet(Path(directory)) as mongo:
+        os.sched_setaffinity(0, {tested})
+        console.print(uvloop.run(materialise(mongo.uri, rounds=rounds, records=records)))
+        os.sched_setaffinity(0, {other})
+        for driver in DRIVERS:
+            console.print(uvloop.run(answer(mongo.uri, driver, core=tested, asked=asked, listed=listed)))
+
+
+def cores() -> tuple[int, int]:
+    """The core of the program under test, and that of everything else."""
+    first, *_, last = sorted(os.sched_getaffinity(0)) * 2
+    return first, last
+
+
+async def materialise(uri: str, *, rounds: int, records: int) -> Table:
+    """Worker and bare inserts in turn; the first round warms up."""
+    made = workloads(records)
+    taken: dict[tuple[str, str], list[Taken]] = {}
+    for number in range(rounds + 1):
+        for name, workload in made.items():
+            for driver in DRIVERS:
+                took = await turn(uri, driver, workload)
+                if number:
+                    taken.setdefault((name, driver), []).append(took)
+    table = Table("materialise", "driver", "records/s", "bare records/s", "of bare", "spread", "CPU µs/record")
+    for (name, driver), turns in taken.items():
+        ratios = [one.ratio for one in turns]
+        table.add_row(
+            name,
+            driver,
+            f"{statistics.median(one.rate for one in turns):,.0f}",
+            f"{statistics.median(one.bare_rate for one in turns):,.0f}",
+            f"{statistics.median(ratios):.2f}",
+            f"{min(ratios):.2f}–{max(ratios):.2f}",
+            f"{statistics.median(one.cpu_us for one in turns):.2f}",
+        )
+    return table
+
+
+async def answer(uri: str, driver: str, *, core: int, asked: int, listed: int) -> Table:
+    """Two replicas answer, and wake who waits."""
+    async with (
+        a_store(uri, driver) as (mongo, store, database),
+        replicas(uri, driver, database, core=core) as (addresses, processes),
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        key = await fill(store, large=100_000, listed=listed)
+        wanted = await questions(session, addresses[0], mongo, key)
+        await ask_all(wanted, {}, repeats=20)
+        times: Times = {}
+        await ask_all(wanted, times, repeats=asked)
+        page = next(question for name, question in wanted.items() if name.startswith("events"))
+        before = sum(processes[0].cpu_times()[:2])
+        await ask_all({"": page}, {}, repeats=asked)
+        cpu_ms = (sum(processes[0].cpu_times()[:2]) - before) / asked * 1000
+        times |= await wake(session, addresses, store, mongo)
+        memory = max(process.memory_info().rss for process in processes) / 2**20
+    table = Table(f"answers, {driver}, {listed:,} jobs", "p50 ms", "p99 ms", "samples")
+    for name, took in times.items():
+        table.add_row(name, *(f"{quantile(took, share) * 1000:.1f}" for share in (0.5, 0.99)), str(len(took)))
+    table.caption = f"a page of events takes {cpu_ms:.1f} ms of the service's CPU; resident {memory:.0f} MiB"
+    return table
+
+
+@asynccontextmanager
+async def replicas(
+    uri: str, driver: str, database: str, *, core: int
+) -> AsyncIterator[tuple[Sequence[str], Sequence[psutil.Process]]]:
+    """Their addresses and processes."""
+    environment = {**os.environ, "MONGODB_URI": uri, "MONGO_DRIVER": driver, "MONGODB_DATABASE": database}
+    ports = free_ports(REPLICAS)
+    running = [
+        subprocess.Popen(  # noqa: ASYNC220 - nothing else runs yet
+            [sys.executable, "-m", "bench.status_replica", str(core)],
+            cwd=REPOSITORY,
+            env={**environment, "HTTP_PORT": str(port), "LOG_LEVEL": "WARNING"},
+        )
+        for port in ports
+    ]
+    try:
+        for port in ports:
+            await _listening(port)
+        yield [f"http://127.0.0.1:{port}" for port in ports], [psutil.Process(one.pid) for one in running]
+    finally:
+        for one in running:
+            one.terminate()
+        for one in running:
+            one.wait()
+
+
+async def _listening(port: int) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
+
+
+def quantile(times: Sequence[float], share: float) -> float:
+    """The value below which `share` of the times are."""
+    return sorted(times)[min(int(len(times) * share), len(times) - 1)] if times else 0.0
+
+
+if __name__ == "__main__":
+    typer.run(main)

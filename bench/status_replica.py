@@ -1,0 +1,102 @@
+"""A replica of status for `bench.status`: the API over the store, without Kafka and without an issuer of tokens.
+
+It is woken by changes in the database only. `python -m bench.status_replica CORE`; the rest comes from the environment.
+"""
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+
+from services.chassis import lifecycle
+from services.chassis.errors import Unauthorized
+from services.chassis.health import Health
+from services.chassis.mongo import Mongo
+from services.chassis.ratelimit import RateLimit
+from services.chassis.settings import REPOSITORY, ApiSettings, MongoSettings, ServiceSettings, load
+from services.chassis.sites import ApiKey, Site
+from services.chassis.tokens import Token
+from services.chassis.web import Listener, application
+from services.status import reading
+from services.status.api import StatusApi
+from services.status.bell import HandBell
+from services.status.pages import PageTokens
+from services.status.store import MongoJobs
+from services.status.watch import ChangeWatch
+
+API_KEY = "12345"
+TOKEN = Token(
+    client_id="bench",
+    site=608,
+    api_keys=frozenset({API_KEY}),
+    scopes=frozenset({"status:read"}),
+    issued_at=0,
+    expires_at=2**40,
+    token_id="bench",  # noqa: S106 - a name, no secret
+)
+SITE = Site(
+    site=608,
+    name="Bench",
+    app_id=1078,
+    root_source="omnichannel-api/qa",
+    datacenter="qa",
+    api_keys=(ApiKey(api_key=API_KEY),),
+)
+
+
+class Settings(ServiceSettings, ApiSettings, MongoSettings):
+    """Where to listen, and where the jobs are."""
+
+
+class Remembering:
+    """As the verifier is once it has seen the token."""
+
+    def __init__(self) -> None:
+        self._known = {TOKEN.token_id: TOKEN}
+
+    def remembered(self, token: str) -> Token | None:
+        """Always the same."""
+        return self._known.get(token)
+
+    async def verify(self, token: str) -> Token:
+        """Never: all callers come with the token that is remembered."""
+        raise Unauthorized(f"{len(token)} characters of nothing")
+
+
+class Register:
+    """Knows the one site."""
+
+    def by_api_key(self, api_key: str) -> Site | None:
+        """The site, if it is its key."""
+        return SITE if api_key == API_KEY else None
+
+
+async def compose(settings: Settings) -> lifecycle.Service:
+    """The parts that answer."""
+    mongo = Mongo.connect(settings, retry_writes=False)
+    bell = HandBell(most=1_000)
+    jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
+    api = StatusApi(
+        world=reading.World(jobs=jobs, waiting=bell, now_us=lambda: 0, clock_s=time.monotonic),
+        verifier=Remembering(),  # type: ignore[arg-type]
+        sites=Register(),  # type: ignore[arg-type]
+        tokens=PageTokens("a secret of the benchmark"),
+        gate=RateLimit(),
+        requests_per_second=10**9,
+        openapi=REPOSITORY / "schemas" / "openapi" / "common-status.yaml",
+    )
+    return lifecycle.Service(
+        name="status",
+        health=Health(),
+        parts=(
+            mongo,
+            ChangeWatch(mongo, bell, clock_s=time.monotonic),
+            Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
+        ),
+    )
+
+
+if __name__ == "__main__":
+    os.sched_setaffinity(0, {int(sys.argv[1])})
+    told = load(Settings)
+    lifecycle.run("status", told, lambda: compose(told))

@@ -1,0 +1,131 @@
+"""Two hundred clients wait for their jobs, at two replicas of status."""
+
+import asyncio
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from time import monotonic, time
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from pymongo import MongoClient
+
+from sandbox.ports import free_ports
+from tests.e2e.customer import BASES, DEMO, Customer
+from tests.e2e.installation import REPOSITORY, Installation
+
+pytestmark = pytest.mark.long
+
+WAITERS, WATCHED_S, SOON_S = 200, 3.0, 1.0
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A sandbox that lets one client ask as often as two hundred would."""
+    told = {"STATUS_REQUESTS_PER_SECOND": "10000"}
+    made = Installation(tmp_path_factory.mktemp("patient"), told=told)
+    made.must("up", "--port", "0", within_s=180)
+    yield made
+    made.must("down")
+
+
+@pytest.fixture(scope="module")
+def environment(patient: Installation) -> dict[str, str]:
+    """What the sandbox tells its status service."""
+    told = [line.removeprefix("export ").partition("=") for line in patient.must("env", "status").splitlines()]
+    return {name: "".join(shlex.split(value)) for name, _, value in told}
+
+
+@pytest.fixture(scope="module")
+def second(patient: Installation, environment: dict[str, str]) -> Iterator[str]:
+    """The address of another replica of status."""
+    port, operations = free_ports(2)
+    ports = {"HTTP_PORT": str(port), "OPERATIONS_PORT": str(operations)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.status"],
+        cwd=REPOSITORY,
+        env={**os.environ, **patient.told, **environment, **ports},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+async def test_two_hundred_wait_at_two_replicas_and_are_told_at_once_without_anybody_polling(
+    patient: Installation, environment: dict[str, str], second: str
+) -> None:
+    """The validator is stopped, so all jobs stay open; then it goes on, and all of them end.
+
+    Must hold: meanwhile the database is asked no more often than when nobody waits; every answer comes soon after its
+    job's end, whichever replica has written that. Known by the database's own counters and by the time of writing.
+    """
+    address = patient.endpoints["services"]["status"]["api"]
+    first = address if urlsplit(address).scheme else f"http://{address}"
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+        customer = Customer(patient.base, session, DEMO)
+        patient.must("stop", "validator")
+        with MongoClient[dict[str, Any]](environment["MONGODB_URI"], tz_aware=True) as mongo:
+            jobs = [(await customer.send_patiently([customer.order()])).json["jobId"] for _ in range(WAITERS)]
+            headers = {"Authorization": f"Bearer {await customer.token('status')}", "Prefer": "wait=30"}
+            await _all_open(session, headers, first, second, jobs)
+            idle = await _questions(mongo)
+            waiting = [
+                asyncio.create_task(_ended_at(session, headers, (first, second)[number % 2], job))
+                for number, job in enumerate(jobs)
+            ]
+            await asyncio.sleep(1)
+            asked = await _questions(mongo)
+            assert not any(task.done() for task in waiting)
+            assert asked <= idle + WAITERS // 10
+            patient.must("start", "validator")
+            answered = dict(await asyncio.gather(*waiting))
+            found = mongo[environment["MONGODB_DATABASE"]]["jobs"].find(
+                {"_id": {"$in": [f"608:{job}" for job in jobs]}}
+            )
+            ended = {document["_id"].partition(":")[2]: document["written"].timestamp() for document in found}
+    late = {job: answered[job] - ended[job] for job in jobs}
+    assert max(late.values()) < SOON_S, sorted(late.values())[-10:]
+
+
+async def _all_open(
+    session: aiohttp.ClientSession, headers: dict[str, str], first: str, second: str, jobs: list[str]
+) -> None:
+    """Both replicas know all jobs, and none has ended."""
+    until = monotonic() + 60
+    for job in jobs:
+        for base in (first, second):
+            while True:
+                try:
+                    async with session.get(_url(base, job), headers={**headers, "Prefer": ""}) as response:
+                        if response.status == 200:
+                            assert (await response.json())["summary"]["job"]["state"] == "RECEIVED"
+                            break
+                except aiohttp.ClientError:
+                    pass
+                assert monotonic() < until, f"{base} does not know job {job}"
+                await asyncio.sleep(0.05)
+
+
+async def _questions(mongo: MongoClient[dict[str, Any]]) -> int:
+    """How many queries the database answers in a while."""
+    before = mongo.admin.command("serverStatus")["opcounters"]["query"]
+    await asyncio.sleep(WATCHED_S)
+    return int(mongo.admin.command("serverStatus")["opcounters"]["query"] - before)
+
+
+async def _ended_at(session: aiohttp.ClientSession, headers: dict[str, str], base: str, job: str) -> tuple[str, float]:
+    async with session.get(_url(base, job), headers=headers) as response:
+        body = await response.json()
+    assert body["summary"]["job"]["terminal"], body
+    return job, time()
+
+
+def _url(base: str, job: str) -> str:
+    return f"{base}{BASES['status']}/{DEMO.api_key}/job/{job}"
