@@ -46,8 +46,9 @@ faults: .venv/dev ## the long tests: poison, rotation under load, expiry, other 
 e2e: .venv/dev ## the tests that drive a whole sandbox from outside
 	@$(BIN)/python -m pytest tests/e2e
 
-fuzz: .venv/dev ## a hundred thousand wrong requests to the import API
+fuzz: .venv/dev ## a hundred thousand wrong requests to the import API, five thousand histories of a job
 	@$(BIN)/python -m tests.openapi.campaign
+	@FUZZ_SEEDS=5000 $(BIN)/python -m pytest -q tests/status/test_fuzz.py
 
 lint: .venv/dev ## style and the direction of imports
 	@$(BIN)/ruff format --check --quiet $(CODE) || { echo "run 'make fmt'"; exit 1; }

@@ -109,7 +109,7 @@ async def ask_all(asked: Mapping[str, Question], times: Times, *, repeats: int) 
 
 
 async def wake(session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobs, mongo: Mongo) -> Times:
-    """From the acknowledged end of a job to the answer of who waits for it; and until a bare watcher hears of it."""
+    """From the write that ends a job to the answer of who waits for it; and until a bare watcher hears of it."""
     times: Times = {}
     async with _heard(mongo) as heard:
         for name, every_s, is_loaded in (
@@ -129,7 +129,7 @@ async def wake(session: aiohttp.ClientSession, at: Sequence[str], store: MongoJo
 async def _waited(
     session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobs, *, every_s: float
 ) -> tuple[dict[Key, float], dict[Key, float]]:
-    """When each of 200 waiters had its answer, and when its job's end was acknowledged."""
+    """When each of 200 waiters had its answer, and when the write that ended its job began."""
     writer, answered, ended = a_writer(store), dict[Key, float](), dict[Key, float]()
     headers = [Header(Key(608, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(WAITERS)]
     await record(map(_opened, headers), writer)
@@ -143,8 +143,8 @@ async def _waited(
     await asyncio.sleep(1)
     assert not answered
     for batch in [headers] if not every_s else [[header] for header in headers]:
-        await record(map(_judged, batch), writer)
         ended |= dict.fromkeys((header.key for header in batch), perf_counter())
+        await record(map(_judged, batch), writer)
         await asyncio.sleep(every_s)
     await asyncio.gather(*waiting)
     return answered, ended

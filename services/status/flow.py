@@ -1,6 +1,7 @@
 """From events of jobs to what readers are shown."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,8 +28,8 @@ from services.status.ports import Bell, Origins, Writing
 # Every round that loses means that another writer won; so many in a row mean that something is wrong.
 MOST_ROUNDS = 50
 
-# So many jobs are sent to the store while the next are being prepared.
-SLICE = 200
+# So many jobs are written at once, by so many writers: the store works for some while another prepares its next.
+SLICE, WRITERS = 200, 3
 
 _ENDED = {state: metrics.JOBS_ENDED.labels(state.value) for state in State if state not in OPEN}
 
@@ -64,22 +65,24 @@ async def _write_unread(news: Sequence[News], world: World) -> list[News]:
 
     Returns what was not written.
     """
-    writing: list[asyncio.Task[frozenset[Key]]] = []
+    slices = iter([news[start : start + SLICE] for start in range(0, len(news), SLICE)])
+    left: list[News] = []
+
+    async def write_some() -> None:
+        for some in slices:
+            lost = await _write([_unread(item, world) for item in some], world)
+            left.extend(item for item in some if item.key in lost)
+            if len(lost) > len(some) // 2:
+                # Most of it is known already: events come again, and guessing costs more than reading.
+                left.extend(item for rest in slices for item in rest)
+
     try:
         async with asyncio.TaskGroup() as group:
-            for start in range(0, len(news), SLICE):
-                if any(task.done() and len(task.result()) > SLICE // 2 for task in writing):
-                    # Most of it is known already: events come again, and guessing costs more than reading.
-                    break
-                changes = [_unread(item, world) for item in news[start : start + SLICE]]
-                writing.append(group.create_task(_write(changes, world)))
-                # The store works on this slice while we prepare the next one.
-                await asyncio.sleep(0)
+            for _ in range(WRITERS):
+                group.create_task(write_some())
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    lost = frozenset().union(*(task.result() for task in writing))
-    tried = len(writing) * SLICE
-    return [item for item in news[:tried] if item.key in lost] + list(news[tried:])
+    return left
 
 
 async def _write(changes: Iterable[Change | None], world: World) -> frozenset[Key]:
@@ -92,11 +95,14 @@ async def _write(changes: Iterable[Change | None], world: World) -> frozenset[Ke
 
 def _measure(changes: Iterable[Change], lost: frozenset[Key], now_us: int) -> None:
     """Count the jobs that these writes have ended."""
+    ended: Counter[State] = Counter()
     for change in changes:
         job = change.job
         if job.is_terminal and job.shown == job.version and job.key not in lost:
-            _ENDED[job.state].inc()
+            ended[job.state] += 1
             metrics.END_TO_END.observe(max(now_us - job.profile.header.created_us, 0) / 1_000_000)
+    for state, jobs in ended.items():
+        _ENDED[state].inc(jobs)
 
 
 def _unread(news: News, world: World) -> Change | None:

@@ -123,15 +123,11 @@ def chunk_update(change: ChunkChange, written: datetime) -> tuple[Document, Docu
 
 
 def _entry_document(entry: Entry) -> Document:
-    document: Document = {
-        "first": entry.first,
-        "outcomes": entry.letters,
-        "at": entry.at_us,
-        "rows": entry.rows,
-        "levels": entry.levels,
-        "events": entry.events,
-        "details": entry.details,
-    }
+    document: Document = {"first": entry.first, "outcomes": entry.letters, "at": entry.at_us}
+    if entry.rows:
+        document["rows"] = entry.rows
+    if entry.levels:
+        document |= {"levels": entry.levels, "events": entry.events, "details": entry.details}
     if entry.is_late:
         document["late"] = True
     return document
