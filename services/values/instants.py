@@ -88,9 +88,14 @@ def _usual_offset(text: str) -> int | None:
 
 def utc_text(us: int, *, digits: int) -> str:
     """`us` in UTC with a `Z` and as many fraction digits as asked for (at least 3)."""
-    moment = _EPOCH + timedelta(microseconds=us)
-    fraction = f"{moment.microsecond:06d}".ljust(digits, "0")[:digits]
-    return f"{moment.replace(microsecond=0, tzinfo=None).isoformat()}.{fraction}Z"
+    seconds, fraction = divmod(us, MICROSECONDS)
+    return f"{_second_text(seconds)}.{f'{fraction:06d}'.ljust(digits, '0')[:digits]}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second_text(seconds: int) -> str:
+    """Things happen in the same seconds: the records of a job, the jobs of a list."""
+    return (_NAIVE_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def local_text(us: int, *, offset_minutes: int) -> str:
