@@ -20,6 +20,7 @@ from services.chassis.web import Listener, application
 from services.status import reading
 from services.status.api import StatusApi
 from services.status.bell import HandBell
+from services.status.gathering import Gathering
 from services.status.pages import PageTokens
 from services.status.store import MongoJobs
 from services.status.watch import ChangeWatch
@@ -77,7 +78,7 @@ async def compose(settings: Settings) -> lifecycle.Service:
     bell = HandBell(most=1_000)
     jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
     api = StatusApi(
-        world=reading.World(jobs=jobs, waiting=bell, now_us=lambda: 0, clock_s=time.monotonic),
+        world=reading.World(jobs=Gathering(jobs), waiting=bell, now_us=lambda: 0, clock_s=time.monotonic),
         verifier=Remembering(),  # type: ignore[arg-type]
         sites=Register(),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of the benchmark"),

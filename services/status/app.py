@@ -27,6 +27,7 @@ from services.status.avro import EventReader, EventWriter
 from services.status.backlog import KafkaBacklog
 from services.status.bell import HandBell
 from services.status.census import take_census
+from services.status.gathering import Gathering
 from services.status.origins import SiteOrigins
 from services.status.pages import PageTokens
 from services.status.publisher import KafkaPublisher
@@ -107,7 +108,7 @@ async def compose(settings: Settings) -> Service:
         deadline_s=settings.job_deadline_s,
     )
     api = StatusApi(
-        world=reading.World(jobs=jobs, waiting=bell, now_us=now_us, clock_s=time.monotonic),
+        world=reading.World(jobs=Gathering(jobs), waiting=bell, now_us=now_us, clock_s=time.monotonic),
         verifier=verifier,
         sites=sites,
         tokens=PageTokens(settings.page_token_key.get_secret_value()),

@@ -94,10 +94,14 @@ class MongoJobs:
 
     async def find(self, key: Key, texts: Texts = NO_TEXTS) -> Standing | None:
         """The job as readers may see it."""
+        return (await self.find_all([key], texts)).get(key)
+
+    async def find_all(self, keys: Sequence[Key], texts: Texts) -> dict[Key, Standing]:
+        """Those of the jobs that are there, as readers may see them."""
         fields = _without(texts) if texts else _NO_RUNS
         with answering():
-            found = await self._shown_jobs.find_one({"_id": wire.job_key(key)}, fields)
-        return None if found is None else wire.standing_of(found)
+            found = await self._shown_jobs.find({"_id": {"$in": list(map(wire.job_key, keys))}}, fields).to_list(None)
+        return {standing.job.key: standing for standing in map(wire.standing_of, found)}
 
     async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
         """These chunks as readers may see them."""
