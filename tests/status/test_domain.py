@@ -17,7 +17,7 @@ from services.status.domain.job import Job, Standing, State, advanced, begun
 from services.status.domain.letters import claim, claim_late, overlaid, places, prefix
 from services.status.domain.page import Wish, chunks_for_events, events_page
 from services.status.domain.report import job_status, name_of
-from services.status.domain.rows import UNKNOWN, Who, cut_rows, read_rows
+from services.status.domain.rows import UNKNOWN, OrderRow, ReturnRow, Who, cut_rows, read_rows
 from services.status.domain.timeline import events_in
 from tests.status.events import (
     CREATED_US,
@@ -213,12 +213,16 @@ def test_whatever_record_is_told_the_answer_is_json_on_one_line(record: str) -> 
 @pytest.mark.parametrize(
     ("rows", "of", "expected"),
     [
-        ('[["1","u"],null]', "orders", [Who("1", None, "u"), UNKNOWN]),
-        ('[["1","u","online"]]', "orders", [Who("1", None, "u", "online"), UNKNOWN]),
-        ('[["1","r","u"],["2","s","v","online"]]', "returns", [Who("1", "r", "u"), Who("2", "s", "v", "online")]),
+        ('[["1","u"],null]', "orders", [OrderRow("1", "u"), UNKNOWN]),
+        ('[["1","u","online"]]', "orders", [OrderRow("1", "u", "online"), UNKNOWN]),
+        (
+            '[["1","r","u"],["2","s","v","online"]]',
+            "returns",
+            [ReturnRow("1", "r", "u"), ReturnRow("2", "s", "v", "online")],
+        ),
         ("", "orders", [UNKNOWN, UNKNOWN]),
         ("[[1]]", "orders", [UNKNOWN, UNKNOWN]),
-        ('[["1","u"],null,["3","w"]]', "orders", [Who("1", None, "u"), UNKNOWN]),
+        ('[["1","u"],null,["3","w"]]', "orders", [OrderRow("1", "u"), UNKNOWN]),
     ],
 )
 def test_rows_are_read_with_patience(rows: str, of: str, expected: list[Who]) -> None:

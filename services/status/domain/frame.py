@@ -31,8 +31,12 @@ class Frame:
 
     def event(self, index: int, fault: int, message: str, level: str, attributes: str) -> str:
         """One event; `attributes` are members of a JSON object, without its braces."""
+        return self.event_of(index, fault, json_text(message), level, attributes)
+
+    def event_of(self, index: int, fault: int, message: str, level: str, attributes: str) -> str:
+        """Likewise; the message is a JSON string already."""
         return (
-            f"{self._head}{self._ids.at(index, fault)}{self._middle}{json_text(message)}"
+            f"{self._head}{self._ids.at(index, fault)}{self._middle}{message}"
             f',"level":"{level}","attributes":{{{attributes}{self._tail}'
         )
 

@@ -44,8 +44,10 @@ def events_in(block: Block, profile: Profile, span: Span, *, show_all: bool) -> 
     for entry in block.entries:
         if not entry.is_late and _meets(entry, span):
             found.extend(_faults(entry))
-            if show_all or UNPROCESSED in entry.letters:
-                found.extend(_made(entry, Frame(profile, entry.at_us), show_all=show_all))
+            if UNPROCESSED in entry.letters:
+                found.extend(_expired(entry, Frame(profile, entry.at_us)))
+            if show_all:
+                found.extend(detail_events(entry, Frame(profile, entry.at_us)))
     # Runs come in order more often than not, and then this costs next to nothing.
     found.sort()
     if found and not (span.low <= found[0][0] and found[-1][0] < span.high):
@@ -83,11 +85,7 @@ def _several(entry: Entry) -> Iterator[Placed]:
             yield (index, fault), text
 
 
-def _made(entry: Entry, frame: Frame, *, show_all: bool) -> Iterator[Placed]:
-    """Events that are not stored."""
+def _expired(entry: Entry, frame: Frame) -> Iterator[Placed]:
     for place in places(entry.letters, UNPROCESSED):
         index = entry.first + place
         yield (index, 0), expired_event(frame, index)
-    if show_all:
-        for index, text in detail_events(entry, frame):
-            yield (index, 0), text
