@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from services.chassis.errors import Away
 from services.status import metrics
@@ -28,8 +29,10 @@ from services.status.ports import Bell, Origins, Writing
 # Every round that loses means that another writer won; so many in a row mean that something is wrong.
 MOST_ROUNDS = 50
 
-# So many jobs are written at once, by so many writers: the store works for some while another prepares its next.
+# So many small jobs are written at once, by one of so many writers.
 SLICE, WRITERS = 200, 3
+
+_Work = TypeVar("_Work")
 
 _ENDED = {state: metrics.JOBS_ENDED.labels(state.value) for state in State if state not in OPEN}
 
@@ -55,8 +58,7 @@ async def record(events: Iterable[JobEvent], world: World) -> None:
     large = [item for item in news.values() if is_large(item.header.total)]
     unsure = await _write_unread(small, world)
     larger = await _merge(unsure, world)
-    for item in [*large, *larger]:
-        await _record_large(item, world)
+    await _by_several(iter([*large, *larger]), lambda item: _record_large(item, world))
     world.bell.ring(list(news))
 
 
@@ -68,21 +70,30 @@ async def _write_unread(news: Sequence[News], world: World) -> list[News]:
     slices = iter([news[start : start + SLICE] for start in range(0, len(news), SLICE)])
     left: list[News] = []
 
-    async def write_some() -> None:
-        for some in slices:
-            lost = await _write([_unread(item, world) for item in some], world)
-            left.extend(item for item in some if item.key in lost)
-            if len(lost) > len(some) // 2:
-                # Most of it is known already: events come again, and guessing costs more than reading.
-                left.extend(item for rest in slices for item in rest)
+    async def write_slice(some: Sequence[News]) -> None:
+        lost = await _write([_unread(item, world) for item in some], world)
+        left.extend(item for item in some if item.key in lost)
+        if len(lost) > len(some) // 2:
+            # Most of it is known already: events come again, and guessing costs more than reading.
+            left.extend(item for rest in slices for item in rest)
+
+    await _by_several(slices, write_slice)
+    return left
+
+
+async def _by_several(work: Iterator[_Work], do: Callable[[_Work], Awaitable[None]]) -> None:
+    """Several writers share the work: the store is busy with some of it while another piece is being prepared."""
+
+    async def writer() -> None:
+        for piece in work:
+            await do(piece)
 
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(WRITERS):
-                group.create_task(write_some())
+                group.create_task(writer())
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return left
 
 
 async def _write(changes: Iterable[Change | None], world: World) -> frozenset[Key]:

@@ -12,8 +12,8 @@ from tests.status.test_replay import House, house
 
 __all__ = ["house"]
 
-JOBS, READERS, PATIENCE_S = 100, 8, 60
-SIZES = (3, 40, 100, 101, 101, 600)
+JOBS, READERS, PATIENCE_S = 100, 8, 120
+SIZES = (3, 10, 40, 40, 100, 100, 100, 100, 100, 600)
 
 
 @dataclass
@@ -67,7 +67,7 @@ async def test_who_walks_the_pages_while_jobs_are_written_sees_every_event_once_
             mine = [walk for walk in mine if not walk.is_over]
 
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
-        group.create_task(house.read(topic, poll=25))
+        group.create_task(house.read(topic, poll=50))
         for reader in range(READERS):
             group.create_task(walk_along(walks[reader::READERS]))
     for walk in walks:
