@@ -5,6 +5,7 @@ later, however it is cut: a run claims those of its records that nobody claimed 
 """
 
 from collections.abc import Iterator, Sequence
+from typing import AnyStr
 
 from msgspec import Struct
 
@@ -27,11 +28,11 @@ class Entry(Struct, frozen=True, gc=False):
     at_us: int
     rows: str = ""
     levels: str = ""
-    events: str = ""
+    events: bytes = b""
     details: str = ""
     is_late: bool = False
 
-    def failures(self, texts: str, separator: str) -> Iterator[tuple[int, str]]:
+    def failures(self, texts: AnyStr, separator: AnyStr) -> Iterator[tuple[int, AnyStr]]:
         """Index and part of one of the texts, for each failure that was won."""
         if FAILED not in self.letters:
             return

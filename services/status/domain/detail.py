@@ -8,7 +8,7 @@ from services.status.domain.letters import places
 from services.status.domain.rows import Who, read_rows
 
 
-def detail_events(entry: Entry, frame: Frame) -> list[tuple[tuple[int, int], str]]:
+def detail_events(entry: Entry, frame: Frame) -> list[tuple[tuple[int, int], bytes]]:
     """Position and JSON text of each event. Thousands make a page."""
     if SUCCEEDED not in entry.letters:
         return []
@@ -19,7 +19,8 @@ def detail_events(entry: Entry, frame: Frame) -> list[tuple[tuple[int, int], str
         index, who = entry.first + place, rows[place]
         first = usual if who.mode is None else frame.first_attributes(who.mode)
         message, ids = _told(who)
-        found.append(((index, 0), frame.event_of(index, 0, message, DETAIL, f'{first}{ids},"index":{index}')))
+        event = frame.event_of(index, 0, message, DETAIL, f'{first}{ids},"index":{index}')
+        found.append(((index, 0), event.encode()))
     return found
 
 
