@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 
 TOTAL, EVERY = 100_000, 5
 FAULTY = list(range(0, TOTAL, EVERY))
-MIB = 2**20
+MIB, WALKS = 2**20, 6
 
 
 def some_faulty(job_id: str) -> Iterator[dict[str, Any]]:
@@ -50,12 +50,13 @@ async def test_a_hundred_thousand_records_a_fifth_of_them_faulty(
     assert (summary["total-events"], summary["WARNING"]) == (20_000, 20_000)
 
     status = psutil.Process(installation.parts()["status"]["pid"])
-    await walk_all(customer, job_id)
-    after_once = status.memory_info().rss / MIB
-    await walk_all(customer, job_id)
-    after_twice = status.memory_info().rss / MIB
-    assert after_twice < 300
-    assert after_twice - after_once < 20
+    resident = []
+    for _ in range(WALKS):
+        await walk_all(customer, job_id)
+        resident.append(status.memory_info().rss / MIB)
+    # The first walks still widen the allocator's reserves.
+    assert max(resident) < 300, resident
+    assert resident[-1] - resident[WALKS // 2 - 1] < 20, resident
 
 
 async def walk_all(customer: Customer, job_id: str) -> None:
