@@ -4,8 +4,8 @@ One collection holds the codes that are for sale, those that fill a place, and t
 for which no code comes. A unique index on the place makes sure that each is filled once, whoever races for it.
 """
 
-import secrets
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any
 
 from pymongo import UpdateOne
@@ -29,7 +29,9 @@ _FILLED = {"_id": 0, "slot": 1, "status": 1, "reason": 1}
 class MongoStock:
     """The codes' store."""
 
-    def __init__(self, mongo: Mongo) -> None:
+    def __init__(self, mongo: Mongo, *, dice: Random | None = None) -> None:
+        # Asking the system for each number would cost more than the rest of the way to the database.
+        self._dice = dice or Random()  # noqa: S311 - it only spreads those who take codes at the same time
         self._codes = mongo.collection(CODES)
         # A code that is shown must not be taken back by a failing primary.
         self._shown = self._codes.with_options(read_concern=ReadConcern("majority"))
@@ -82,7 +84,7 @@ class MongoStock:
 
     async def _take_one(self, sku: str, slot: str, now_us: int) -> Taken:
         """The same for a single place, in one call: found and taken at once."""
-        start = secrets.token_hex(32)
+        start = self._dice.randbytes(32).hex()
         change = {"$set": {"slot": slot, "at": now_us}, "$unset": {"free": ""}}
         try:
             with answering():
@@ -142,7 +144,7 @@ class MongoStock:
 
     async def _for_sale(self, sku: str, most: int) -> list[str]:
         """So many digests, from anywhere on: those who take codes at the same time seldom meet."""
-        start = secrets.token_hex(32)
+        start = self._dice.randbytes(32).hex()
         found = await self._digests({"sku": sku, "free": True, "_id": {"$gte": start}}, most)
         if len(found) < most:
             found += await self._digests({"sku": sku, "free": True, "_id": {"$lt": start}}, most - len(found))
