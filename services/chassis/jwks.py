@@ -90,6 +90,7 @@ class Jwks:
         self._follower: asyncio.Task[None] | None = None
         self._looking = asyncio.Lock()
         self._looked_at: float | None = None
+        self._failure: str | None = None
         self.on_change: Callable[[], None] = lambda: None
 
     @property
@@ -131,8 +132,9 @@ class Jwks:
             keys = usable_keys(await self._fetch(), self._algorithm)
         except (aiohttp.ClientError, TimeoutError, OSError, Unusable) as error:
             FETCHES.labels("failed").inc()
-            log.warning("signing keys not fetched", url=self._url, reason=type(error).__name__, known=len(self._keys))
+            self._note_failure(type(error).__name__)
             return False
+        self._failure = None
         changed = keys.keys() != self._keys.keys()
         self._keys = keys
         FETCHES.labels("fetched").inc()
@@ -141,6 +143,12 @@ class Jwks:
             log.info("signing keys fetched", keys=sorted(keys))
             self.on_change()
         return True
+
+    def _note_failure(self, reason: str) -> None:
+        """An outage is worth a line, not one each second."""
+        if reason != self._failure:
+            log.warning("signing keys not fetched", url=self._url, reason=reason, known=len(self._keys))
+        self._failure = reason
 
     async def _follow(self) -> None:
         while True:

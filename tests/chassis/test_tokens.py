@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from structlog.testing import capture_logs
 
 from services.chassis.errors import Away, Forbidden, Unauthorized
 from services.chassis.tokens import Token, Verifier, bearer
@@ -352,6 +353,20 @@ async def test_old_keys_are_kept_while_the_issuer_is_away(bench: Bench, answer: 
     assert not await bench.verifier.refresh()
     assert bench.verifier.ready
     assert (await bench.verifier.verify(a_token())).site == 608
+
+
+async def test_an_outage_of_the_issuer_is_told_once(bench: Bench) -> None:
+    answers: list[bytes | Exception] = [
+        OSError("refused"),
+        OSError("refused"),
+        TimeoutError(),
+        key_set(jwk(KEY, "k1")),
+        OSError("refused"),
+    ]
+    with capture_logs() as lines:
+        for bench.issuer.document in answers:
+            await bench.verifier.refresh()
+    assert [line["reason"] for line in lines] == ["OSError", "TimeoutError", "OSError"]
 
 
 async def test_a_withdrawn_key_takes_its_remembered_tokens_along(bench: Bench) -> None:
