@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from time import monotonic
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
 
 from tests.e2e.customer import BASES, Customer, Reply, Tenant
@@ -13,6 +15,7 @@ from tests.e2e.installation import REPOSITORY, Installation
 # Each of an operator's commands starts a Python of its own; a busy machine takes its time.
 pytestmark = pytest.mark.timeout(300)
 
+REVOKED_WITHIN_S = 5.0
 DOCUMENTS = REPOSITORY / "schemas" / "openapi"
 SITE = {"site": 701, "name": "Corner", "appId": 1, "rootSource": "r", "datacenter": "qa", "timeZone": "Europe/Paris"}
 
@@ -59,8 +62,26 @@ async def test_a_client_comes_changes_its_secret_and_loses_the_old_one(
     assert [secret["expiresAt"] is None for secret in kept] == [False, True]
     await command(installation, "clients", "remove-secret", client_id, kept[0]["id"])
     assert [(await token(customer, client_id, secret)).status for secret in (first, second)] == [401, 200]
+    await one_token_is_revoked(corner, (await token(customer, client_id, second)).json["access_token"], installation)
     await command(installation, "clients", "change", client_id, "--scope", "status:read")
     assert (await token(customer, client_id, second)).json["error"] == "unauthorized_client"
+
+
+async def one_token_is_revoked(customer: Customer, other: str, installation: Installation) -> None:
+    """By the id that its audit line tells; another token of the same client stays good."""
+    lost = customer.tokens["import"]
+    token_id = jwt.decode(lost, options={"verify_signature": False})["jti"]
+    assert f'"tokenId": "{token_id}"' in (installation.directory / "logs" / "auth.log").read_text()
+    await command(installation, "clients", "revoke-token", token_id)
+    until = monotonic() + REVOKED_WITHIN_S
+    while await limits(customer, lost) != 401:
+        assert monotonic() < until, "it is still good"
+    assert await limits(customer, other) == 200
+
+
+async def limits(customer: Customer, bearer: str) -> int:
+    path = f"{BASES['import']}/{customer.tenant.api_key}/limits"
+    return (await customer.call("GET", path, headers={"Authorization": f"Bearer {bearer}"})).status
 
 
 @pytest.fixture
