@@ -3,8 +3,12 @@
 import asyncio
 import base64
 import hmac
+import os
 import secrets
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
@@ -23,6 +27,8 @@ LANES = 1
 HASH_BYTES = 32
 SALT_BYTES = 16
 AT_ONCE = 2
+# How far hashing steps back behind the event loop, which has other requests to answer meanwhile.
+NICER = 10
 REMEMBERED_S = 300.0
 REMEMBERED = 10_000
 # Of those whose secret is not remembered. All of one busy client's wait for one computation; each guess is one more.
@@ -62,13 +68,14 @@ class ArgonHasher:
         self._turn_of_the_patient = asyncio.Semaphore(1)
         self._right: dict[str, tuple[bytes, float]] = {}
         self._waiting = 0
+        self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="hash", initializer=_step_back)
         self._lines: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def hash(self, secret: str, *, like: str | None = None) -> str:
         """The hash to be kept, with the salt of `like` if that is given."""
         recipe = _read(like) if like else _recipe(self._random_bytes(SALT_BYTES))
         async with self._turn:
-            return await asyncio.to_thread(recipe.hash, secret)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, recipe.hash, secret)
 
     async def match(self, secret: str, hashes: Sequence[str], *, patient: bool = False) -> str | None:
         """The hash that the secret belongs to, if any. Raises `Away` while too many wait."""
@@ -90,7 +97,10 @@ class ArgonHasher:
         # Of those who bring the same secret at once one computes; the others find what it remembered.
         line = self._lines.setdefault(self._digest(secret), asyncio.Lock())
         async with line, self._turn_of_the_patient if patient else self._turn:
-            found = self._remembered(secret, hashes) or await asyncio.to_thread(self._compute, secret, hashes)
+            found = self._remembered(secret, hashes)
+            if found is None:
+                loop = asyncio.get_running_loop()
+                found = await loop.run_in_executor(self._threads, self._compute, secret, hashes)
             if found is not None:
                 self._remember(secret, found)
         return found
@@ -118,6 +128,13 @@ class ArgonHasher:
 
     def _digest(self, secret: str) -> bytes:
         return hmac.digest(self._pepper, secret.encode(), sha256)
+
+
+def _step_back() -> None:
+    """Let this thread alone give way. Where threads have no priority of their own it stays as it is."""
+    thread = threading.get_native_id()
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICER)
 
 
 def _recipe(salt: bytes) -> _Recipe:

@@ -1,4 +1,7 @@
 import asyncio
+import base64
+import os
+import threading
 
 import argon2
 import pytest
@@ -89,6 +92,16 @@ async def test_who_guesses_holds_up_nobody_else() -> None:
         assert await made.match("secret", [kept]) == kept
         assert not guess.done()
     assert await guess is None
+
+
+async def test_hashing_gives_way_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def priority(*_recipe: object) -> bytes:
+        return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).encode()
+
+    monkeypatch.setattr(hasher, "hash_secret_raw", priority)
+    hashed = await ArgonHasher().hash("secret")
+    told = base64.b64decode(hashed.rpartition("$")[2] + "==")
+    assert int(told) == min(int(priority()) + hasher.NICER, 19)
 
 
 async def test_a_flood_of_guesses_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
