@@ -38,15 +38,28 @@ class World:
 async def close_ended_days(world: World) -> int:
     """Close every purchase order whose day is over; returns how many were closed.
 
-    Any number of closers may do so at once, and again after a crash at any point. Raises `Away`.
+    Any number of closers may do so at once, and again after a crash at any point. Raises `Away`, and, once all others
+    are closed, an `ExceptionGroup` of what kept some from it.
     """
     latest = business_date(world.now_us(), FURTHEST_EAST)
     due = [order for order in await world.purchase_orders.unclosed(until=latest.isoformat()) if _is_due(order, world)]
     metrics.UNCLOSED.set(len(due))
-    for order in due:
-        await close(order, world)
-    metrics.UNCLOSED.set(0)
+    defects = [defect for order in due if (defect := await _defect_in_closing(order, world))]
+    metrics.UNCLOSED.set(len(defects))
+    if defects:
+        raise ExceptionGroup("purchase orders that cannot be closed", defects)
     return len(due)
+
+
+async def _defect_in_closing(order: PurchaseOrder, world: World) -> Exception | None:
+    """Close it; what kept it from being closed, which must not keep the others from it."""
+    try:
+        await close(order, world)
+    except Away:
+        raise
+    except Exception as defect:  # noqa: BLE001 - raised again once the others are closed
+        return defect
+    return None
 
 
 async def close_day(day: date, world: World) -> int:

@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.fulfilment import billing
+from services.fulfilment import billing, metrics
 from services.fulfilment.domain.business_day import business_date
 from services.fulfilment.domain.invoice import Invoice, Kind
 from services.fulfilment.domain.listing import After, InvoicesAsked
 from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
 from services.fulfilment.domain.sums import Sums, merged
 from services.fulfilment.domain.transaction import Tally, counted
+from services.fulfilment.ports import Added
 from tests.fulfilment.shop import OTHER_SITE, PRODUCTS, SITE, Shop, a_memory_shop, at
 
 
@@ -189,6 +190,32 @@ async def test_a_day_that_is_closed_by_hand_has_its_invoice_at_once_and_later_or
     assert await billing.close_day(today, shop.billing) == 0
     assert [one.draft.business_date for one in await issued(shop)] == ["2026-03-04"] * 2
     assert (await shop.place(("CARD", 1))).transaction.business_date == "2026-03-05"
+
+
+@pytest.mark.parametrize("stuck", [SITE, OTHER_SITE])
+async def test_one_that_cannot_be_closed_holds_up_nobody_else(
+    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch, stuck: int
+) -> None:
+    shop, add = memory_shop, memory_shop.invoices.add
+    for site in (SITE, OTHER_SITE):
+        await shop.place(("CARD", 1), site=site)
+    shop.clock.pass_(hours=12)
+
+    async def refusing(invoice: Invoice) -> Added:
+        if invoice.draft.party.site == stuck:
+            raise ValueError("no such document is taken")
+        added: Added = await add(invoice)
+        return added
+
+    monkeypatch.setattr(shop.invoices, "add", refusing)
+    with pytest.raises(ExceptionGroup, match="cannot be closed"):
+        await billing.close_ended_days(shop.billing)
+    assert [len(await issued(shop, site)) for site in (SITE, OTHER_SITE)] == [int(stuck != SITE), int(stuck == SITE)]
+    assert metrics.UNCLOSED._value.get() == 1
+    monkeypatch.undo()
+    assert await billing.close_ended_days(shop.billing) == 1
+    assert len(await issued(shop, stuck)) == 1
+    assert metrics.UNCLOSED._value.get() == 0
 
 
 async def test_invoices_are_listed_newest_first(shop: Shop) -> None:
