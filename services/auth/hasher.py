@@ -28,7 +28,7 @@ HASH_BYTES = 32
 SALT_BYTES = 16
 AT_ONCE = 2
 # How far hashing steps back behind the event loop, which has other requests to answer meanwhile.
-NICER = 10
+NICER = 5
 REMEMBERED_S = 300.0
 REMEMBERED = 10_000
 # Of those whose secret is not remembered. All of one busy client's wait for one computation; each guess is one more.
