@@ -20,7 +20,7 @@ from tests.fulfilment.memory import Chance
 from tests.fulfilment.shop import SITE, Shop, a_memory_shop, a_mongo_shop, at
 from tests.fulfilment.test_billing import check_accounts
 
-SHORT = 15
+SHORT = 8
 LONG = 1_000
 SEEDS = range(int(os.environ.get("FULFILMENT_SEEDS", "60")))
 
