@@ -2,14 +2,14 @@
 
 import asyncio
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from time import monotonic, time
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -42,8 +42,8 @@ def environment(patient: Installation) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def second(patient: Installation, environment: dict[str, str]) -> Iterator[str]:
-    """The address of another replica of status."""
+def second(patient: Installation, environment: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Another replica of status: the addresses of its API and of its metrics."""
     port, operations = free_ports(2)
     ports = {"HTTP_PORT": str(port), "OPERATIONS_PORT": str(operations)}
     process = subprocess.Popen(
@@ -53,21 +53,21 @@ def second(patient: Installation, environment: dict[str, str]) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{port}", f"http://127.0.0.1:{operations}"
     process.terminate()
     assert process.wait(20) == 0
 
 
 async def test_two_hundred_wait_at_two_replicas_and_are_told_at_once_without_anybody_polling(
-    patient: Installation, environment: dict[str, str], second: str
+    patient: Installation, environment: dict[str, str], second: tuple[str, str]
 ) -> None:
     """The validator stands still, so all jobs stay open; then it goes on, and all of them end.
 
     Must hold: meanwhile the database is asked no more often than when nobody waits; every answer comes soon after its
     job's end, whichever replica has written that. Known by the database's own counters and by the time of writing.
     """
-    address = patient.endpoints["services"]["status"]["api"]
-    first = address if urlsplit(address).scheme else f"http://{address}"
+    status = patient.endpoints["services"]["status"]
+    replicas, metrics = (status["api"], second[0]), (status["operations"], second[1])
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
         customer = Customer(patient.base, session, DEMO)
@@ -76,13 +76,13 @@ async def test_two_hundred_wait_at_two_replicas_and_are_told_at_once_without_any
         with MongoClient[dict[str, Any]](environment["MONGODB_URI"], tz_aware=True) as mongo:
             jobs = [(await customer.send_patiently([customer.order()])).json["jobId"] for _ in range(WAITERS)]
             headers = {"Authorization": f"Bearer {await customer.token('status')}", "Prefer": "wait=30"}
-            await _all_open(session, headers, first, second, jobs)
+            await _all_open(session, headers, replicas, jobs)
             idle = await _questions(mongo)
             waiting = [
-                asyncio.create_task(_ended_at(session, headers, (first, second)[number % 2], job))
+                asyncio.create_task(_ended_at(session, headers, replicas[number % 2], job))
                 for number, job in enumerate(jobs)
             ]
-            await asyncio.sleep(1)
+            await _all_wait(session, metrics)
             asked = await _questions(mongo)
             assert not any(task.done() for task in waiting)
             assert asked <= idle + WAITERS // 10
@@ -97,12 +97,12 @@ async def test_two_hundred_wait_at_two_replicas_and_are_told_at_once_without_any
 
 
 async def _all_open(
-    session: aiohttp.ClientSession, headers: dict[str, str], first: str, second: str, jobs: list[str]
+    session: aiohttp.ClientSession, headers: dict[str, str], replicas: Sequence[str], jobs: list[str]
 ) -> None:
     """Both replicas know all jobs, and none has ended."""
     until = monotonic() + 60
     for job in jobs:
-        for base in (first, second):
+        for base in replicas:
             while True:
                 try:
                     async with session.get(_url(base, job), headers={**headers, "Prefer": ""}) as response:
@@ -113,6 +113,19 @@ async def _all_open(
                     pass
                 assert monotonic() < until, f"{base} does not know job {job}"
                 await asyncio.sleep(0.05)
+
+
+async def _all_wait(session: aiohttp.ClientSession, metrics: Sequence[str]) -> None:
+    """By the word of both replicas, all requests have been read and wait."""
+    until, waiting = monotonic() + 60, 0.0
+    while waiting < WAITERS:
+        assert monotonic() < until, f"only {waiting:.0f} wait"
+        await asyncio.sleep(0.1)
+        waiting = 0.0
+        for base in metrics:
+            async with session.get(f"{base}/metrics") as response:
+                found = re.search(r"^status_waiters (.+)$", await response.text(), re.MULTILINE)
+            waiting += float(found[1]) if found else 0.0
 
 
 async def _questions(mongo: MongoClient[dict[str, Any]]) -> int:
