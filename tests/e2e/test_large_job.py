@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 
 TOTAL, EVERY = 100_000, 5
 FAULTY = list(range(0, TOTAL, EVERY))
-MIB, WALKS = 2**20, 6
+MIB, WALKS = 2**20, 4
 
 
 def some_faulty(job_id: str) -> Iterator[dict[str, Any]]:
