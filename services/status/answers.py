@@ -16,10 +16,10 @@ NDJSON = "application/x-ndjson"
 _encode = msgspec.json.Encoder().encode
 
 
-def body_of(members: Mapping[str, Any], texts: Sequence[bytes]) -> bytes:
+def body_of(members: Mapping[str, Any], texts: Sequence[str]) -> bytes:
     """An object of these members and, last, `result` with the texts."""
     head = b"".join(_encode(name) + b":" + _encode(value) + b"," for name, value in members.items())
-    parts = list(texts) or [b""]
+    parts = [text.encode() for text in texts] or [b""]
     # A page may have megabytes: they are copied once.
     parts[0] = b"".join((b"{", head, b'"result":[', parts[0]))
     parts[-1] += b"]}"

@@ -132,7 +132,7 @@ class StatusApi:
         if is_paged or lines:
             headers |= next_link(request, token)
         if lines:
-            body = b"".join([text + b"\n" for text in page.texts])
+            body = "".join(f"{text}\n" for text in page.texts).encode()
             return answer(body, tag=tag, content_type=NDJSON, headers=headers)
         members = {"pagination": pagination(rows, page.count, token)} if is_paged else {}
         return answer(body_of(members, page.texts), tag=tag, headers=headers)

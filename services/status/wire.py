@@ -140,7 +140,7 @@ def _entry(document: Mapping[str, Any]) -> Entry:
         document["at"],
         document.get("rows", ""),
         document.get("levels", ""),
-        document.get("events", b""),
+        document.get("events", ""),
         document.get("details", ""),
         document.get("late", False),
     )

@@ -65,6 +65,6 @@ _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 
 def texts_of(page: Page) -> list[str]:
     """A page's events, each by itself."""
-    found = [bytes(raw).decode() for raw in _ELEMENTS.decode(b"[" + b",".join(page.texts) + b"]")]
+    found = [bytes(raw).decode() for raw in _ELEMENTS.decode(f"[{','.join(page.texts)}]")]
     assert len(found) == page.count
     return found

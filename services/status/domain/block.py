@@ -5,7 +5,6 @@ later, however it is cut: a run claims those of its records that nobody claimed 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import AnyStr
 
 from msgspec import Struct
 
@@ -28,11 +27,11 @@ class Entry(Struct, frozen=True, gc=False):
     at_us: int
     rows: str = ""
     levels: str = ""
-    events: bytes = b""
+    events: str = ""
     details: str = ""
     is_late: bool = False
 
-    def failures(self, texts: AnyStr, separator: AnyStr) -> Iterator[tuple[int, AnyStr]]:
+    def failures(self, texts: str, separator: str) -> Iterator[tuple[int, str]]:
         """Index and part of one of the texts, for each failure that was won."""
         if FAILED not in self.letters:
             return

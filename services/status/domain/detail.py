@@ -8,7 +8,7 @@ from services.status.domain.letters import places
 from services.status.domain.rows import Who, read_rows
 
 
-def detail_events(entry: Entry, frame: Frame) -> list[tuple[tuple[int, int], bytes]]:
+def detail_events(entry: Entry, frame: Frame) -> list[tuple[tuple[int, int], str]]:
     """Position and JSON text of each event. Thousands make a page."""
     if SUCCEEDED not in entry.letters:
         return []
@@ -19,8 +19,7 @@ def detail_events(entry: Entry, frame: Frame) -> list[tuple[tuple[int, int], byt
         index, who = entry.first + place, rows[place]
         first = usual if who.mode is None else frame.first_attributes(who.mode)
         message, ids = _told(who)
-        event = frame.event_of(index, 0, message, DETAIL, f'{first}{ids},"index":{index}')
-        found.append(((index, 0), event.encode()))
+        found.append(((index, 0), frame.event_of(index, 0, message, DETAIL, f'{first}{ids},"index":{index}')))
     return found
 
 

@@ -30,10 +30,10 @@ def levels_text(failures: Sequence[Failure]) -> str:
     return BETWEEN_LEVELS.join(["".join([fault.level[0] for fault in f.faults[:MOST_FAULTS]]) for f in failures])
 
 
-def events_text(failures: Sequence[Failure], at_us: int, profile: Profile) -> bytes:
-    """The events of these failures, as JSON texts: in bytes, since that is how they will leave, thousands at a time."""
+def events_text(failures: Sequence[Failure], at_us: int, profile: Profile) -> str:
+    """The events of these failures, as JSON texts."""
     frame = Frame(profile, at_us)
-    return BETWEEN_FAILURES.join([BETWEEN_FAULTS.join(_fault_events(failure, frame)) for failure in failures]).encode()
+    return BETWEEN_FAILURES.join([BETWEEN_FAULTS.join(_fault_events(failure, frame)) for failure in failures])
 
 
 def details_text(failures: Sequence[Failure]) -> str:

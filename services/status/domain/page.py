@@ -28,7 +28,7 @@ class Page(Struct, frozen=True, gc=False):
     A text may hold several events, joined as elements of a JSON array; `count` says how many there are in all.
     """
 
-    texts: Sequence[bytes]
+    texts: Sequence[str]
     count: int
     rest: Lap | None
 
@@ -64,7 +64,7 @@ class _Sheet:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self.texts: list[bytes] = []
+        self.texts: list[str] = []
         self.count = 0
         self.next_at: tuple[int, int] | None = None
 
@@ -122,7 +122,7 @@ def records_page(job: Job, blocks: Sequence[Block], letter: str, *, low: int, ro
         rest: Lap | None = Lap(Position(placed[rows][0], 0))
     else:
         rest = None if job.is_terminal else Lap(max(Position(low, 0), end_of(job)))
-    return Page([text.encode() for _, text in placed[:rows]], min(len(placed), rows), rest)
+    return Page([text for _, text in placed[:rows]], min(len(placed), rows), rest)
 
 
 def _numbers(low: int, high: int, job: Job) -> range:

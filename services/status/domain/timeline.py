@@ -17,16 +17,14 @@ from services.status.domain.profile import Profile
 from services.status.domain.report import name_of
 
 # A position and an event's JSON text; the position is a plain tuple, since thousands of them make a page.
-Placed = tuple[tuple[int, int], bytes]
-
-_BETWEEN_FAILURES, _BETWEEN_FAULTS = BETWEEN_FAILURES.encode(), BETWEEN_FAULTS.encode()
+Placed = tuple[tuple[int, int], str]
 
 
 class Whole(Struct, frozen=True, gc=False):
     """All events of a block as they are stored: in texts of several, joined as the elements of a JSON array."""
 
     count: int
-    texts: list[bytes]
+    texts: list[str]
 
 
 def whole_of(block: Block, span: Span) -> Whole | None:
@@ -61,8 +59,7 @@ def summary_event(job: Job) -> Placed:
     """The last event of a job that has ended."""
     total = job.profile.total
     frame = Frame(job.profile, job.last_us)
-    event = frame.event(total, 0, name_of(job), SUMMARY, frame.first_attributes(frame.mode))
-    return Position(total, 0), event.encode()
+    return Position(total, 0), frame.event(total, 0, name_of(job), SUMMARY, frame.first_attributes(frame.mode))
 
 
 def _first(entry: Entry) -> int:
@@ -74,21 +71,21 @@ def _meets(entry: Entry, span: Span) -> bool:
 
 
 def _faults(entry: Entry) -> Iterable[Placed]:
-    if _BETWEEN_FAULTS in entry.events:
+    if BETWEEN_FAULTS in entry.events:
         return _several(entry)
     if FAILED not in entry.letters:
         return ()
     indexes = compress(range(entry.first, entry.first + len(entry.letters)), map(FAILED.__eq__, entry.letters))
-    return zip(zip(indexes, repeat(0), strict=False), entry.events.split(_BETWEEN_FAILURES), strict=True)
+    return zip(zip(indexes, repeat(0), strict=False), entry.events.split(BETWEEN_FAILURES), strict=True)
 
 
 def _several(entry: Entry) -> Iterator[Placed]:
-    for index, texts in entry.failures(entry.events, _BETWEEN_FAILURES):
-        for fault, text in enumerate(texts.split(_BETWEEN_FAULTS)):
+    for index, texts in entry.failures(entry.events, BETWEEN_FAILURES):
+        for fault, text in enumerate(texts.split(BETWEEN_FAULTS)):
             yield (index, fault), text
 
 
 def _expired(entry: Entry, frame: Frame) -> Iterator[Placed]:
     for place in places(entry.letters, UNPROCESSED):
         index = entry.first + place
-        yield (index, 0), expired_event(frame, index).encode()
+        yield (index, 0), expired_event(frame, index)
