@@ -139,3 +139,28 @@ def test_settings_that_are_not_usable_end_it_with_status_two() -> None:
         assert process.end() == 2
         assert process.child.stderr is not None
         assert "OPERATIONS_PORT" in process.child.stderr.read()
+
+
+FILLING = """
+import resource, sys
+from services.chassis.lifecycle import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for answer in range(60):
+    if answer == 10:
+        before = faults()
+    parts = [b"x" * 60_000 for _ in range(40)]
+    body = b",".join(parts)
+    del parts, body
+print(faults() - before)
+"""
+
+
+def test_the_pages_of_large_answers_are_kept_for_the_next_ones() -> None:
+    """Known by how often the process has to be given a new page."""
+    taken = [
+        int(subprocess.check_output([sys.executable, "-c", FILLING, how], cwd=REPOSITORY)) for how in ("kept", "given")
+    ]
+    assert taken[0] < taken[1] / 5, taken
