@@ -38,7 +38,7 @@ demo: .venv/run ## send the documents' examples to the running sandbox
 	@$(BIN)/python -m sandbox demo
 
 test: .venv/dev ## the tests, on servers of their own
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 faults: .venv/dev ## the long tests: poison, rotation under load, expiry, other clients, live alerts
 	@$(BIN)/python -m pytest -m long
