@@ -7,7 +7,6 @@ import pytest
 
 from tests.support.servers import Servers, chosen_servers, kafka, mongodb
 
-
 TESTS = Path(__file__).parent
 
 

@@ -39,14 +39,17 @@ def check(record: Record, *, now_us: int, currencies: AbstractSet[str]) -> list[
 
 def missing_products(record: Record, known: Container[str]) -> list[Fault]:
     """One fault for each distinct product of the record that is not `known`; the first 20."""
-    unknown: dict[str, int] = {}
-    for position, line in enumerate(lines_of(record)):
-        if line.product_id not in known:
-            unknown.setdefault(line.product_id, position)
+    lines = lines_of(record)
+    missing = [(line.product_id, position) for position, line in enumerate(lines) if line.product_id not in known]
+    if not missing:
+        return []
+    first: dict[str, int] = {}
+    for product_id, position in missing:
+        first.setdefault(product_id, position)
     # An id that is no id has its own fault already, and must not be quoted.
     return first_faults(
         product_not_found(f"/lineItems/{position}/productId", product_id)
-        for product_id, position in unknown.items()
+        for product_id, position in first.items()
         if fields.id_wrong(product_id) is None
     )
 

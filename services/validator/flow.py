@@ -40,11 +40,12 @@ async def judge(submitted: Mapping[Place, Sequence[Submitted]], world: World) ->
     at_us = world.now_us()
     await world.reader.prepare(submitted.values())
     judged = {place: [_verdict(item, world, at_us) for item in items] for place, items in submitted.items()}
-    admitted = {place: _admitted(place, verdicts, world) for place, verdicts in judged.items()}
+    dead = {place: _dead(items) for place, items in judged.items()}
+    admitted = {place: world.brake.admitted(place, len(items), dead[place]) for place, items in judged.items()}
     verdicts = [item for place, items in judged.items() for item in items[: admitted[place]]]
     await world.publisher.publish(verdicts, at_us=at_us)
     for place, items in judged.items():
-        world.brake.handled(place, len(items), _dead(items))
+        world.brake.handled(place, len(items), dead[place])
     _count(verdicts)
     return admitted
 
@@ -72,10 +73,6 @@ def _unprocessable(
         return Unprocessable(submitted, why.reason, why.detail)
     header, index = named
     return Unprocessable(submitted, why.reason, why.detail, header, index)
-
-
-def _admitted(place: Place, verdicts: Sequence[Verdict], world: World) -> int:
-    return world.brake.admitted(place, len(verdicts), _dead(verdicts))
 
 
 def _dead(verdicts: Sequence[Verdict]) -> list[int]:
