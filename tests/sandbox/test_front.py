@@ -171,15 +171,17 @@ async def test_a_method_that_nobody_knows_reaches_the_service_as_one_that_none_t
     assert heard["head"].startswith("TRACE ")
 
 
-async def hold_still(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
-    await asyncio.Event().wait()
-
-
 async def test_a_service_that_stands_still_is_waited_for_in_vain_no_longer_than_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes the request and never answers. The default is more than the 30 s that a job's end may be waited for."""
     monkeypatch.setenv("FRONT_PATIENCE", "500ms")
+    is_over = asyncio.Event()
+
+    async def hold_still(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+        writer.close()
+
     silent = await asyncio.start_server(hold_still, "127.0.0.1", 0)
     door = Front(tmp_path, upstreams={"status": f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"})
     await asyncio.to_thread(door.start)
@@ -190,6 +192,7 @@ async def test_a_service_that_stands_still_is_waited_for_in_vain_no_longer_than_
         ):
             assert (response.status, response.headers["Retry-After"]) == (503, "2")
     finally:
+        is_over.set()
         await asyncio.to_thread(door.stop)
         silent.close()
 
