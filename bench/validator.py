@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import uvloop
 
+from services.chassis.lifecycle import collect_seldom, keep_freed_memory
 from services.chassis.logs import configure
 from services.chassis.settings import load
 from services.validator import metrics
@@ -32,6 +33,7 @@ async def validate(total: int) -> None:
     for part in service.parts:
         await part.start()
     await until(lambda: all(service.health.readiness().values()))
+    collect_seldom()
     wall, cpu, before = time.perf_counter(), time.process_time(), judged()
     await until(lambda: judged() >= total)
     wall, cpu, done = time.perf_counter() - wall, time.process_time() - cpu, judged() - before
@@ -41,4 +43,5 @@ async def validate(total: int) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     uvloop.run(validate(int(sys.argv[1])))
