@@ -84,6 +84,7 @@ bench: .venv/dev ## measure the whole sandbox and print a report
 	@$(BIN)/python -m bench.limiter
 	@$(BIN)/python -m bench.stages
 	@$(BIN)/python -m bench.status
+	@$(BIN)/python -m bench.codes
 	@$(BIN)/python -m bench
 
 dashboards: .venv/dev ## ask every panel of every dashboard on a sandbox under load

@@ -1,16 +1,18 @@
-"""How fast codes are allocated and fetched: `python -m bench.codes MONGODB_URI`.
+"""How fast codes are allocated and fetched, on a MongoDB of its own: `python -m bench.codes`.
 
 Every order is fulfilled whole: read, codes taken by one conditional update each, counted, stored with its event.
 """
 
 import asyncio
-import sys
+import tempfile
 import time
+from pathlib import Path
 from statistics import median
 
 import msgspec
 import uvloop
 
+from sandbox.mongo import MongoSet
 from services.fulfilment import answers, reading
 from tests.fulfilment.shop import SITE, Shop, a_mongo_shop
 
@@ -77,4 +79,5 @@ async def main(uri: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as directory, MongoSet(Path(directory)) as mongo:
+        uvloop.run(main(mongo.uri))
