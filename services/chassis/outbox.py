@@ -14,6 +14,7 @@ from msgspec import Struct
 from pymongo import UpdateOne
 
 from services.chassis import metrics
+from services.chassis.ending import end
 from services.chassis.errors import Away
 from services.chassis.logs import logger
 from services.chassis.mongo import Mongo, answering
@@ -173,9 +174,7 @@ class Relay:
     async def stop(self) -> None:
         """Stop where it is: what was sent and not removed is sent again."""
         if self._running is not None:
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
+            await end(self._running)
 
     async def once(self) -> int:
         """Send what is due; returns how many messages arrived. Raises `Away`."""

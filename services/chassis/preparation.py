@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
+from services.chassis.ending import end
 from services.chassis.errors import Away
 from services.chassis.logs import logger
 
@@ -27,9 +27,7 @@ class Preparation:
     async def stop(self) -> None:
         """Give up."""
         if self._running is not None:
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
+            await end(self._running)
 
     async def once(self) -> None:
         """Take every step now; raises `Away`."""

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from time import monotonic
 
+from services.chassis.ending import end
 from services.chassis.errors import Away
 from services.chassis.logs import logger
 
@@ -50,9 +50,7 @@ class Upkeep:
     async def stop(self) -> None:
         """Stop where it is: each step can be done again."""
         if self._running is not None:
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
+            await end(self._running)
 
     async def once(self) -> float:
         """Do it now, if it may begin; returns how long to wait before the next time."""

@@ -1,0 +1,75 @@
+"""A background task ends, even one that missed that it was told to."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from services.chassis.ending import end
+from services.chassis.outbox import Outbox, Relay
+from services.chassis.preparation import Preparation
+from services.chassis.upkeep import Upkeep
+
+
+class Deaf:
+    """Misses the first cancellation, as `asyncio.wait_for` of Python 3.11 may."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def __call__(self) -> None:
+        if self.begun.is_set():
+            await asyncio.sleep(3_600)
+        self.begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3_600)
+
+
+class DeafOutbox(Outbox):
+    def __init__(self, deaf: Deaf) -> None:
+        self.deaf = deaf
+
+    async def waiting(self, channel: str) -> list[object]:  # type: ignore[override]
+        del channel
+        await self.deaf()
+        return []
+
+
+async def nothing(_: object) -> list[str]:
+    return []
+
+
+PARTS: dict[str, Callable[[Deaf], Relay | Preparation | Upkeep]] = {
+    "relay": lambda deaf: Relay(DeafOutbox(deaf), nothing, channel="kafka", every_s=60.0),
+    "preparation": lambda deaf: Preparation([deaf, deaf]),
+    "upkeep": lambda deaf: Upkeep("sweep", deaf, every_s=60.0),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_part_stops_even_if_its_driver_swallows_that_it_is_cancelled(part: str) -> None:
+    deaf = Deaf()
+    running = PARTS[part](deaf)
+    await running.start()
+    await deaf.begun.wait()
+    stopping = asyncio.create_task(running.stop())
+    done, _ = await asyncio.wait([stopping], timeout=10)
+    assert done == {stopping}
+    await stopping
+
+
+async def ended_already() -> None:
+    """Nothing is left to do."""
+
+
+async def failing() -> None:
+    raise ValueError("a defect")
+
+
+async def test_what_has_ended_is_left_alone_and_a_failure_is_told() -> None:
+    ended, failed = asyncio.create_task(ended_already()), asyncio.create_task(failing())
+    await asyncio.wait([ended, failed])
+    await end(ended)
+    with pytest.raises(ValueError, match="a defect"):
+        await end(failed)
