@@ -23,8 +23,15 @@ PUBLISHED_BASE = 130 * 1024**2
 AT_LEAST = 50
 # What a customer can see of an installation, wherever it is.
 ACCEPTANCE = ("tests/e2e/test_import.py", "tests/e2e/test_client_libraries.py")
-# Tests that show that the suite takes its servers from containers as well.
-ON_CONTAINERS = ("tests/chassis/test_mongo_pool.py", "tests/chassis/test_producer.py")
+# Tests that show that the suite takes its servers from containers as well: those on Kafka or MongoDB itself.
+ON_CONTAINERS = (
+    "tests/chassis",
+    "tests/auth/test_stores.py",
+    "tests/ingest/test_kafka.py",
+    "tests/ingest/test_store.py",
+    "tests/status/test_store.py",
+    "tests/fulfilment/test_races.py",
+)
 
 
 def why_not() -> str | None:

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from sandbox.kafka import START_QUICKLY
+from sandbox.kafka_settings import ALONE, EVERYWHERE
+
 KAFKA_IMAGE = "apache/kafka:4.3.1"
 MONGO_IMAGE = "mongo:7"
 KAFKA_PORT = 9094
@@ -15,23 +18,15 @@ MONGO_PORT = 27017
 # The broker must announce the port that Docker chose, which is known only once the container runs.
 ADDRESS_FILE = "/tmp/address.sh"  # noqa: S108 - inside the container
 WAIT_FOR_ADDRESS = f"while [ ! -f {ADDRESS_FILE} ]; do sleep 0.1; done; . {ADDRESS_FILE}; exec /etc/kafka/docker/run"
-KAFKA_ENVIRONMENT = {
-    "KAFKA_NODE_ID": "1",
-    "KAFKA_PROCESS_ROLES": "broker,controller",
-    "KAFKA_LISTENERS": f"BROKER://:9092,CONTROLLER://:9093,EXTERNAL://:{KAFKA_PORT}",
-    "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:PLAINTEXT",
-    "KAFKA_INTER_BROKER_LISTENER_NAME": "BROKER",
-    "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-    "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
-    "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
-    "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
-    "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "1",
-    "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
-    "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
-    "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-    "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
-    "KAFKA_MESSAGE_MAX_BYTES": "10485760",
-    "KAFKA_REPLICA_FETCH_MAX_BYTES": "10485760",
+KAFKA_SETTINGS = {
+    # What tests rely on is the same for every Kafka that they meet.
+    **EVERYWHERE,
+    **ALONE,
+    "node.id": "1",
+    "listeners": f"BROKER://:9092,CONTROLLER://:9093,EXTERNAL://:{KAFKA_PORT}",
+    "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:PLAINTEXT",
+    "inter.broker.listener.name": "BROKER",
+    "controller.quorum.voters": "1@localhost:9093",
 }
 
 
@@ -54,8 +49,9 @@ def kafka() -> Iterator[str]:
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415 - likewise
 
     container = DockerContainer(KAFKA_IMAGE).with_exposed_ports(KAFKA_PORT).with_command(["sh", "-c", WAIT_FOR_ADDRESS])
-    for name, value in KAFKA_ENVIRONMENT.items():
-        container.with_env(name, value)
+    container.with_env("KAFKA_HEAP_OPTS", "-Xmx512m").with_env("KAFKA_JVM_PERFORMANCE_OPTS", " ".join(START_QUICKLY))
+    for name, value in KAFKA_SETTINGS.items():
+        container.with_env(f"KAFKA_{name.replace('.', '_').upper()}", value)
     with container:
         address = f"{container.get_container_host_ip()}:{container.get_exposed_port(KAFKA_PORT)}"
         announced = f"export KAFKA_ADVERTISED_LISTENERS=BROKER://localhost:9092,EXTERNAL://{address}\n"
