@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,12 +29,19 @@ def main(
     rate: Annotated[int, typer.Option(help="Orders per second when latency is measured.")] = 1_000,
 ) -> None:
     """Measure a whole sandbox on this machine: load, broker, database and all services share its cores."""
+    with installation() as place:
+        asyncio.run(measure(place, seconds, rate))
+
+
+@contextmanager
+def installation() -> Iterator[Path]:
+    """The directory of a sandbox that runs meanwhile and has the benchmark's tenant."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         run(place, "up", "--port", "0")
         try:
             load_tenant(place)
-            asyncio.run(measure(place, seconds, rate))
+            yield place
         finally:
             run(place, "down")
 

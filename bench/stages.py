@@ -12,7 +12,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.__main__ import REPOSITORY, load_tenant, parts, run
+from bench.__main__ import REPOSITORY, installation, parts, run
 from bench.hammer import hammer, request
 from bench.tenant import API_KEY, CLIENT, SECRET, bodies, order
 
@@ -62,16 +61,10 @@ def main(
     records: Annotated[int, typer.Option(help="Records to validate in a turn.")] = 100_000,
 ) -> None:
     """Measure each stage and print one table."""
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        run(place, "up", "--port", "0")
-        try:
-            load_tenant(place)
-            for name in ("validator", "status", "fulfilment"):
-                run(place, "stop", name)
-            show(measure(place, rounds, seconds, records))
-        finally:
-            run(place, "down")
+    with installation() as place:
+        for name in ("validator", "status", "fulfilment"):
+            run(place, "stop", name)
+        show(measure(place, rounds, seconds, records))
 
 
 def measure(place: Path, rounds: int, seconds: float, records: int) -> dict[str, Pair]:
