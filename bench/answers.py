@@ -140,7 +140,7 @@ async def _waited(
         assert b'"terminal":true' in body
 
     waiting = [asyncio.create_task(one(header.key, at[number % len(at)])) for number, header in enumerate(headers)]
-    await asyncio.sleep(1)
+    await asyncio.sleep(1)  # all of them are asleep by then; who was not would be told at once, and seen below
     assert not answered
     for batch in [headers] if not every_s else [[header] for header in headers]:
         ended |= dict.fromkeys((header.key for header in batch), perf_counter())

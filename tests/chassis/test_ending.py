@@ -20,10 +20,10 @@ class Deaf:
 
     async def __call__(self) -> None:
         if self.begun.is_set():
-            await asyncio.sleep(3_600)
+            await asyncio.sleep(3_600)  # until it is cancelled
         self.begun.set()
         with suppress(asyncio.CancelledError):
-            await asyncio.sleep(3_600)
+            await asyncio.sleep(3_600)  # until it is cancelled
 
 
 class DeafOutbox(Outbox):

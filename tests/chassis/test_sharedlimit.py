@@ -29,7 +29,7 @@ async def ask() -> None:
     for _ in range(60):
         allowed += (await gate.take("608", limit=100, cost=2)).allowed
     print(allowed, flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(60)  # until it is killed
 
 asyncio.run(ask())
 """

@@ -27,7 +27,7 @@ BODY_S, ANSWERED_S = 10.0, 12.0
 MOST_MEMORY = 300_000_000
 OTHERS_RATE = 20
 # A tenth of it on a machine of its own; here the crowd, the brokers and the services share two cores.
-OTHERS_WAIT_S = 2.0
+OTHERS_WAIT_S = 1.0
 
 
 class Answered(NamedTuple):

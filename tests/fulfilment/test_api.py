@@ -306,7 +306,7 @@ async def test_bodies_come_as_json_in_time_and_uncompressed(caller: Caller) -> N
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"{"
-        await asyncio.sleep(30)
+        await asyncio.sleep(30)  # longer than a body may take
 
     with suppress(ConnectionError):
         response = await caller.client.post(ORDERS, data=slow(), headers={"Authorization": "Bearer good"})
