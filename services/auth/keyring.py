@@ -30,9 +30,15 @@ async def tend_keys(world: KeyWorld) -> None:
     Raises `Away` when the store does not answer; what was in use stays in use.
     """
     keys = await _kept_keys(world)
+    # First, so that the old key signs, and that it should not is told, where the next one cannot be added.
+    if keys:
+        _take_up(keys, world)
     if is_due(keys, world.now(), lifetime_s=world.lifetime_s, ahead_s=world.ahead_s):
         await add_key(world)
-        keys = await _kept_keys(world)
+        _take_up(await _kept_keys(world), world)
+
+
+def _take_up(keys: list[SigningKey], world: KeyWorld) -> None:
     world.signer.use(keys)
     current = signer(keys, world.now())
     metrics.SIGNING_KEY_SINCE.set(current.signs_from if current else 0)

@@ -143,6 +143,7 @@ class FakeSigner:
     keys: list[SigningKey] = field(default_factory=list)
 
     def use(self, keys: Sequence[SigningKey]) -> None:
+        assert keys, "the real one takes no empty list"
         self.keys = list(keys)
 
     def sign(self, claims: Mapping[str, object]) -> str:

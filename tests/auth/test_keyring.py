@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
+from services.auth import metrics
 from services.auth.app import key_world, tended_every_s
 from services.auth.domain.audience import OMNICHANNEL
 from services.auth.domain.credentials import FORM, Presented
@@ -59,6 +60,21 @@ async def test_of_two_replicas_at_first_start_one_makes_the_key_and_both_use_it(
     assert signer.keys == [a_key(1, signs_from=NOW - 1)]
     assert isinstance(world.audit, FakeAudit)
     assert world.audit.lines == [], "what another did is another's line"
+
+
+async def test_where_the_next_key_cannot_be_kept_the_old_one_signs_and_is_known_to_be_overdue() -> None:
+    """Also in a process that has just started."""
+
+    def refused() -> None:
+        raise Away("MongoDB")
+
+    keys = FakeKeys()
+    keys.kept[1] = a_key(1, signs_from=NOW - 90_000)
+    world, signer = a_world(keys, FakeVault(before_adding=refused))
+    with pytest.raises(Away):
+        await tend_keys(world)
+    assert signer.keys == [keys.kept[1]]
+    assert metrics.SIGNING_KEY_DUE._value.get() == NOW - 90_000 + 86_400
 
 
 async def test_keys_of_another_algorithm_are_left_alone() -> None:
