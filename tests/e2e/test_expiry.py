@@ -39,7 +39,7 @@ async def test_a_job_that_stands_still_expires_and_one_that_waits_for_the_valida
     """
     customer = Customer(hasty.base, session, DEMO)
     late = str(uuid1())
-    await asyncio.to_thread(_submit, hasty, late, 0)
+    await asyncio.to_thread(submit, hasty, late, 0)
     ended = await customer.settled(late, within_s=60)
     job = ended["summary"]["job"]
     assert (job["state"], job["baggage"]["records"]) == (
@@ -58,7 +58,7 @@ async def test_a_job_that_stands_still_expires_and_one_that_waits_for_the_valida
     await asyncio.to_thread(hasty.must, "start", "validator")
     assert (await customer.settled(waiting, within_s=60))["summary"]["job"]["state"] == "COMPLETED"
 
-    await asyncio.to_thread(_submit, hasty, late, 1)
+    await asyncio.to_thread(submit, hasty, late, 1)
     until = monotonic() + 30
     while "lateOutcome" not in (item := (await customer.records(late, outcome="unprocessed")).json["result"][0]):
         assert monotonic() < until, item
@@ -68,7 +68,7 @@ async def test_a_job_that_stands_still_expires_and_one_that_waits_for_the_valida
     assert (again.headers["etag"], again.json) == (tag, ended)
 
 
-def _submit(installation: Installation, job_id: str, index: int) -> None:
+def submit(installation: Installation, job_id: str, index: int) -> None:
     """One of a job's two orders, by the hand of another team."""
     there = installation.endpoints
     with SchemaRegistryClient({"url": there["registry_url"]}) as client:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
@@ -14,7 +14,11 @@ from bench.variety import Visitor
 from sandbox.dashboards import targets
 from sandbox.missing import Missing
 from sandbox.prometheus import Prometheus
+from tests.e2e.customer import DEMO, Customer
 from tests.e2e.installation import Installation
+from tests.observe.haste import hasty_rules
+from tests.observe.watching import Watch
+from tests.support.valkey import Valkey
 
 PAUSE_S = 3.0
 
@@ -54,6 +58,52 @@ def prometheus(endpoints: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
         finally:
             enough.set()
             made.kill()
+
+
+@pytest.fixture(scope="session")
+def limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """The store of the shared rate limit of what is broken."""
+    made = Valkey(tmp_path_factory.mktemp("limits"))
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture(scope="session")
+def broken(limits: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A sandbox that these tests may break."""
+    told = {"RATE_LIMIT_URL": limits.url, "JOB_DEADLINE_S": "30"}
+    made = Installation(tmp_path_factory.mktemp("broken"), told=told)
+    made.must("up", "--port", "0", within_s=180)
+    yield made
+    made.must("down")
+
+
+@pytest.fixture(scope="session")
+def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus that loses patience soon."""
+    rules = hasty_rules(tmp_path_factory.mktemp("rules"))
+    try:
+        made = Prometheus(tmp_path_factory.mktemp("observer"), targets=targets(broken.endpoints), rules=rules)
+    except Missing as missing:
+        pytest.skip(str(missing))
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture
+async def customer(broken: Installation) -> AsyncIterator[Customer]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
+        customer = Customer(broken.base, session, DEMO)
+        # What is broken later does not matter to a token that is there.
+        await customer.token("import")
+        yield customer
+
+
+@pytest.fixture
+def watch(observer: Prometheus) -> Watch:
+    return Watch(observer)
 
 
 def _until(enough: Event) -> Iterator[None]:

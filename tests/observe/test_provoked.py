@@ -2,113 +2,23 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import aiohttp
 import psutil
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
 from bench.variety import dead_letters
-from sandbox.dashboards import targets
-from sandbox.missing import Missing
-from sandbox.prometheus import Prometheus
 from services.fulfilment.domain.purchase_order import PurchaseOrder
-from tests.chassis.eventually import until
-from tests.e2e.customer import DEMO, Customer
+from tests.e2e.customer import Customer
 from tests.e2e.installation import Installation
-from tests.e2e.steady import Steady
-from tests.observe.haste import hasty_rules
+from tests.observe.watching import Watch, orders_coming_in
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
-WITHIN_S = 90
-ORDERS_A_SECOND = 4
 UNKNOWN = {"lineItems": [{"productId": "product3", "quantity": 1, "unitPrice": 1}]}
-
-
-@pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A sandbox that these tests may break."""
-    made = Installation(tmp_path_factory.mktemp("broken"))
-    made.must("up", "--port", "0", within_s=180)
-    yield made
-    made.must("down")
-
-
-@pytest.fixture(scope="module")
-def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that loses patience soon."""
-    rules = hasty_rules(tmp_path_factory.mktemp("rules"))
-    try:
-        made = Prometheus(tmp_path_factory.mktemp("observer"), targets=targets(broken.endpoints), rules=rules)
-    except Missing as missing:
-        pytest.skip(str(missing))
-    made.start()
-    yield made
-    made.kill()
-
-
-@pytest.fixture
-async def customer(broken: Installation) -> AsyncIterator[Customer]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-        customer = Customer(broken.base, session, DEMO)
-        # What is broken later does not matter to a token that is there.
-        await customer.token("import")
-        yield customer
-
-
-@asynccontextmanager
-async def orders_coming_in(customer: Customer) -> AsyncIterator[None]:
-    """Inside, customers send orders all the time, whatever they are answered."""
-    steady = Steady(customer, rate=ORDERS_A_SECOND)
-    steady.tokens.append(await customer.token("import"))
-    async with steady:
-        yield
-
-
-class Watch:
-    """Waits for what Prometheus sees."""
-
-    def __init__(self, prometheus: Prometheus) -> None:
-        self._prometheus = prometheus
-
-    async def holds(self, expression: str) -> bool:
-        return bool(await asyncio.to_thread(self._prometheus.query, expression))
-
-    async def sees(self, expression: str) -> None:
-        """Return once the expression yields something."""
-        await self._until(lambda: self.holds(expression), expression)
-
-    async def fires(self, alert: str, **labels: str) -> None:
-        await self.sees(_firing(alert, labels))
-
-    async def calms_down(self, alert: str, **labels: str) -> None:
-        async def is_calm() -> bool:
-            return not await self.holds(_firing(alert, labels))
-
-        await self._until(is_calm, f"no {alert}")
-
-    async def _until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
-        try:
-            await until(condition, deadline_s=WITHIN_S)
-        except TimeoutError:
-            firing = [rule["name"] for rule in self._prometheus.rules() if rule.get("state") == "firing"]
-            pytest.fail(f"not within {WITHIN_S} s: {what}; firing: {firing}")
-
-
-def _firing(alert: str, labels: dict[str, str]) -> str:
-    matched = {"alertname": alert, "alertstate": "firing", **labels}
-    return "ALERTS{" + ", ".join(f'{name}="{value}"' for name, value in matched.items()) + "}"
-
-
-@pytest.fixture
-def watch(observer: Prometheus) -> Watch:
-    return Watch(observer)
 
 
 @pytest.mark.parametrize("service", ["validator", "status"])
@@ -139,10 +49,12 @@ async def test_mongodb_away(broken: Installation, customer: Customer, watch: Wat
             await watch.sees('increase(consumer_retries_total{group="status"}[30s]) > 0')
             await watch.sees('max(consumer_lag_seconds{group="status"}) > 5')
             await watch.fires("ConsumerStalled", topic="jobs.events.v1")
+            await watch.fires("LagGrowing", group="status")
             reply = await customer.send_patiently([customer.order()])
         finally:
             await asyncio.to_thread(broken.must, "start", "mongodb")
         await watch.calms_down("ConsumerStalled", topic="jobs.events.v1")
+        await watch.calms_down("LagGrowing", group="status")
     await watch.sees('max(consumer_lag_seconds{group="status"}) == 0')
     final = await customer.settled(reply.json["jobId"])
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 1, "failed": 0, "success": 1}
@@ -156,6 +68,7 @@ async def test_the_broker_away(broken: Installation, customer: Customer, watch: 
             await watch.sees('increase(producer_sends_total{job="ingest", outcome="failed"}[30s]) > 0')
             await watch.sees('rate(http_request_seconds_count{job="ingest", status="503"}[10s]) > 0')
             await watch.fires("AvailabilityBurnsFast", job="ingest")
+            await watch.fires("AvailabilityBurnsSlowly", job="ingest")
         finally:
             await asyncio.to_thread(broken.must, "start", "kafka")
         await watch.calms_down("AvailabilityBurnsFast", job="ingest")

@@ -1,0 +1,175 @@
+"""The rarer alerts of the runbook, brought about for real, and ended by what the runbook says."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import time
+from typing import Any
+from uuid import uuid1
+
+import psutil
+import pytest
+from aiokafka import AIOKafkaProducer
+from confluent_kafka import Consumer as Reader
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from tests.chassis.eventually import until
+from tests.e2e.customer import BASES, Customer
+from tests.e2e.installation import Installation
+from tests.e2e.test_expiry import submit
+from tests.observe.watching import Watch, orders_coming_in
+from tests.support.valkey import Valkey
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+DAY_S = 86_400
+ORDERS, PARTITIONS = "orders.submitted.v1", 12
+
+
+@contextmanager
+def database(broken: Installation) -> Iterator[Database[dict[str, Any]]]:
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(broken.endpoints["mongodb_uri"]) as client:
+        yield client.get_database("tillstream")
+
+
+async def test_jobs_that_take_too_long(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """The validator does nothing for a while: all jobs of that time were slow."""
+    process = psutil.Process(broken.parts()["validator"]["pid"])
+    async with orders_coming_in(customer):
+        process.send_signal(signal.SIGSTOP)
+        try:
+            await watch.sees('max_over_time(up{job="validator"}[20s]) == 0')
+        finally:
+            process.send_signal(signal.SIGCONT)
+        await watch.fires("EndToEndBurnsFast")
+        await watch.fires("EndToEndBurnsSlowly")
+        await watch.calms_down("EndToEndBurnsFast")
+
+
+async def test_a_partition_full_of_what_nobody_can_read(broken: Installation, watch: Watch) -> None:
+    """After a thousand it is left alone; started anew, the validator counts anew."""
+    producer = AIOKafkaProducer(bootstrap_servers=broken.endpoints["kafka_bootstrap_servers"])
+    async with producer:
+        for number in range(1_500):
+            await producer.send("returns.submitted.v1", b"rubbish", key=b"%d" % number, partition=3)
+    await watch.fires("PartitionStopped", group="validator")
+    await asyncio.to_thread(broken.must, "restart", "validator")
+    await watch.calms_down("PartitionStopped", group="validator")
+    await watch.sees('sum(consumer_lag_records{group="validator"}) == 0')
+
+
+async def test_records_that_went_before_they_were_read(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """What retention does to a topic, done at once; the log says where and how many."""
+    await _filled(customer)
+    await watch.sees('sum(consumer_lag_records{group="validator"}) == 0')
+    await asyncio.to_thread(broken.must, "stop", "validator")
+    try:
+        await _filled(customer)
+        await asyncio.to_thread(_forgotten, broken.endpoints["kafka_bootstrap_servers"])
+    finally:
+        await asyncio.to_thread(broken.must, "start", "validator")
+    await watch.fires("RecordsLost", topic=ORDERS)
+    assert "records are lost" in broken.must("logs", "validator", "-n", "1000")
+    await watch.fires("ExpiredJobs")
+
+
+async def _filled(customer: Customer) -> None:
+    """Something in most partitions."""
+    replies = await asyncio.gather(*(customer.send_patiently([customer.order()]) for _ in range(40)))
+    assert {reply.status for reply in replies} == {202}
+
+
+def _forgotten(servers: str) -> None:
+    reader = Reader({"bootstrap.servers": servers, "group.id": "none"})
+    places = [TopicPartition(ORDERS, number) for number in range(PARTITIONS)]
+    ends = [
+        TopicPartition(ORDERS, place.partition, reader.get_watermark_offsets(place, timeout=10)[1]) for place in places
+    ]
+    reader.close()
+    admin = AdminClient({"bootstrap.servers": servers})
+    for done in admin.delete_records(ends).values():
+        done.result(30)
+
+
+async def test_a_job_that_is_never_whole(broken: Installation, watch: Watch) -> None:
+    await watch.calms_down("ExpiredJobs")
+    await asyncio.to_thread(submit, broken, str(uuid1()), 0)
+    await watch.fires("ExpiredJobs")
+    await watch.calms_down("ExpiredJobs")
+
+
+async def test_an_order_of_codes_that_waits_for_a_day(
+    broken: Installation, customer: Customer, watch: Watch, tmp_path: Path
+) -> None:
+    """Codes that are loaded serve it."""
+    token = await customer.token("fulfilment")
+    reply = await customer.call(
+        "POST",
+        f"{BASES['fulfilment']}/orders",
+        json={"products": [{"sku": "DEMO-STOCK", "quantity": 25}]},
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    assert reply.status == 202, reply
+    with database(broken) as stored:
+        where = {"_id": reply.json["transactionId"]}
+        assert stored["transactions"].update_one(where, {"$inc": {"created_us": -2 * DAY_S * 1_000_000}}).matched_count
+    await watch.fires("OldestPendingCode")
+    codes = tmp_path / "codes"
+    codes.write_text("".join(f"PROVOKED-{number}\n" for number in range(25)), encoding="utf-8")
+    load = ("fulfilment", "stock", "load", "DEMO-STOCK", str(codes))
+    done = await asyncio.to_thread(broken.tries, *load, told=broken.told_to("fulfilment"))
+    assert done.returncode == 0, done.stderr
+    await watch.calms_down("OldestPendingCode")
+
+
+async def test_a_key_that_nobody_replaces(broken: Installation, watch: Watch) -> None:
+    """Auth cannot store the next one, and says so; once it can, it does."""
+    with database(broken) as stored:
+        stored.command("collMod", "auth_keys", validator={"never": {"$exists": True}})
+        try:
+            _date_back(stored, "auth_keys", "signsFrom", -200 * DAY_S)
+            await watch.fires("KeyRotationOverdue")
+            assert "upkeep failed" in broken.must("logs", "auth", "-n", "1000")
+        finally:
+            _date_back(stored, "auth_keys", "signsFrom", 200 * DAY_S)
+            stored.command("collMod", "auth_keys", validator={})
+    await watch.calms_down("KeyRotationOverdue")
+
+
+def _date_back(stored: Database[dict[str, Any]], name: str, field: str, by: int) -> None:
+    pipeline: Sequence[dict[str, Any]] = [{"$set": {field: {"$add": [f"${field}", by]}}}]
+    stored[name].update_many({}, pipeline, bypass_document_validation=True)
+
+
+async def test_the_shared_limit_away(limits: Valkey, customer: Customer, watch: Watch) -> None:
+    async with orders_coming_in(customer):
+        await asyncio.to_thread(limits.kill)
+        try:
+            await watch.fires("SharedLimitAway", job="ingest")
+        finally:
+            limits.start()
+        await watch.calms_down("SharedLimitAway", job="ingest")
+
+
+async def test_a_site_that_sends_too_much(broken: Installation, customer: Customer, tmp_path: Path) -> None:
+    """Shown, written to a file with another limit, added: in force within seconds, and as quickly taken back."""
+    before = json.loads((await asyncio.to_thread(broken.operator, "sites", "show", "608")).stdout)
+    batch = [customer.order() for _ in range(10)]
+    for limit, expected in ((5, 429), (before["recordsPerSecond"], 202)):
+        file = tmp_path / "sites.json"
+        file.write_text(json.dumps({"sites": [{**before, "recordsPerSecond": limit}]}), encoding="utf-8")
+        await asyncio.to_thread(broken.operator, "sites", "add", str(file))
+        added = time()
+
+        async def is_in_force(status: int = expected) -> bool:
+            return (await customer.send(batch)).status == status
+
+        await until(is_in_force, deadline_s=10)
+        assert time() - added < 5

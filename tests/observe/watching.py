@@ -1,0 +1,59 @@
+"""Waiting for what Prometheus sees while something is broken."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sandbox.prometheus import Prometheus
+from tests.chassis.eventually import until
+from tests.e2e.customer import Customer
+from tests.e2e.steady import Steady
+
+WITHIN_S = 90
+ORDERS_A_SECOND = 4
+
+
+@asynccontextmanager
+async def orders_coming_in(customer: Customer) -> AsyncIterator[None]:
+    """Inside, customers send orders all the time, whatever they are answered."""
+    steady = Steady(customer, rate=ORDERS_A_SECOND)
+    steady.tokens.append(await customer.token("import"))
+    async with steady:
+        yield
+
+
+class Watch:
+    """Waits for what Prometheus sees."""
+
+    def __init__(self, prometheus: Prometheus) -> None:
+        self._prometheus = prometheus
+
+    async def holds(self, expression: str) -> bool:
+        return bool(await asyncio.to_thread(self._prometheus.query, expression))
+
+    async def sees(self, expression: str) -> None:
+        """Return once the expression yields something."""
+        await self._until(lambda: self.holds(expression), expression)
+
+    async def fires(self, alert: str, **labels: str) -> None:
+        await self.sees(_firing(alert, labels))
+
+    async def calms_down(self, alert: str, **labels: str) -> None:
+        async def is_calm() -> bool:
+            return not await self.holds(_firing(alert, labels))
+
+        await self._until(is_calm, f"no {alert}")
+
+    async def _until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+        try:
+            await until(condition, deadline_s=WITHIN_S)
+        except TimeoutError:
+            firing = [rule["name"] for rule in self._prometheus.rules() if rule.get("state") == "firing"]
+            pytest.fail(f"not within {WITHIN_S} s: {what}; firing: {firing}")
+
+
+def _firing(alert: str, labels: dict[str, str]) -> str:
+    matched = {"alertname": alert, "alertstate": "firing", **labels}
+    return "ALERTS{" + ", ".join(f'{name}="{value}"' for name, value in matched.items()) + "}"
