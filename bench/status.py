@@ -25,6 +25,7 @@ from bench.answers import Times, ask_all, fill, questions, wake
 from bench.materialise import Taken, a_store, turn, workloads
 from sandbox.mongo import MongoSet
 from sandbox.ports import free_ports
+from services.chassis.lifecycle import collect_seldom, keep_freed_memory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPLICAS = 2
@@ -39,6 +40,7 @@ def main(
 ) -> None:
     """Measure and print."""
     console = Console(width=120)
+    keep_freed_memory()
     tested, other = cores()
     os.sched_setaffinity(0, {other})
     with tempfile.TemporaryDirectory() as directory, MongoSet(Path(directory)) as mongo:
@@ -58,6 +60,8 @@ def cores() -> tuple[int, int]:
 async def materialise(uri: str, *, rounds: int, records: int) -> Table:
     """Worker and bare inserts in turn; the first round warms up."""
     made = workloads(records)
+    # As every service does once it is composed.
+    collect_seldom()
     taken: dict[tuple[str, str], list[Taken]] = {}
     for number in range(rounds + 1):
         for name, workload in made.items():
