@@ -89,12 +89,15 @@ def _why(error: Exception) -> str:
 async def load(
     path: Path, *, producer: Producer, schema: Schema, progress: Progress = lambda _sent, _read: None
 ) -> int:
-    """Publish every product of the file and return how many; raises `Away` or ValueError."""
+    """Publish every product of the file and return how many; raises `Away` or ValueError.
+
+    `progress` is told how many were sent and how many bytes were read: 0 of a pipe, which does not say.
+    """
     with path.open("rb") as file, closing(read_products(file, name=path.name)) as products:
         return await publish(
             (outgoing(product, schema) for product in products),
             producer=producer,
-            progress=lambda sent: progress(sent, file.tell()),
+            progress=lambda sent: progress(sent, file.tell() if file.seekable() else 0),
         )
 
 

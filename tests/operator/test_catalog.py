@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import cast
 
@@ -110,6 +111,21 @@ async def test_a_large_file_goes_in_lots_and_tells_how_far_it_is(tmp_path: Path)
     assert [len(lot) for lot in sent.lots] == [10_000, 10_000, 5_000]
     assert [count for count, _ in told] == [10_000, 20_000, 25_000]
     assert told[-1][1] == path.stat().st_size
+
+
+async def test_what_comes_through_a_pipe_is_loaded_too() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"site,productId\n608,1\n")
+    os.close(writing)
+    sent, told = Sent(), []
+    path = Path(f"/dev/fd/{reading}")
+    count = await load(
+        path, producer=sent.as_producer(), schema=PRODUCT, progress=lambda sent, read: told.append((sent, read))
+    )
+    os.close(reading)
+    assert count == 1
+    assert list(sent.keys) == [b"608|1"]
+    assert told == [(1, 0)]
 
 
 async def keep(keeper: Keeper, path: Path, text: str) -> tuple[Changes, dict[bytes | None, bool]]:
