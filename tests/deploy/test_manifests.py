@@ -94,7 +94,7 @@ def test_config_maps_and_secrets_are_there_with_their_keys(overlay: str) -> None
 
 @each_overlay
 def test_each_file_that_a_variable_names_is_mounted(overlay: str) -> None:
-    for name in NAMES:
+    for name in (*NAMES, "operator"):
         deployment = of_kind(overlay, "Deployment")[name]
         volumes = {volume["name"]: volume["secret"] for volume in pod_of(deployment).get("volumes", ())}
         mounted = {

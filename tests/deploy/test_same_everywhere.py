@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from sandbox import services as sandbox
+from services.operator.settings import OperatorSettings
 from services.topics import BY_NAME, TOPICS
 from tests.deploy import compose, manifests
 from tests.deploy.declared import NAMES, OF_THE_IMAGE, all_variables, fields, told
@@ -76,6 +77,14 @@ def test_a_service_in_kubernetes_is_told_what_it_needs(overlay: str, service: st
     assert not {name for name in environment if name in secrets}, "secrets come as files"
 
 
+@each_overlay
+def test_there_is_a_place_for_the_operators_commands(overlay: str) -> None:
+    environment = manifests.environment(overlay, "operator")
+    assert environment["KAFKA_BOOTSTRAP_SERVERS"] == manifests.environment(overlay, "auth")["KAFKA_BOOTSTRAP_SERVERS"]
+    required = {name.upper() for name, field in OperatorSettings.model_fields.items() if field.is_required()}
+    assert required <= told(environment)
+
+
 @each_service
 def test_nobody_is_told_what_nobody_knows(service: str) -> None:
     known = all_variables()
@@ -103,7 +112,7 @@ def test_compose_starts_every_service_and_nothing_else_of_ours() -> None:
 @each_overlay
 def test_kubernetes_starts_every_service(overlay: str) -> None:
     deployments = of_kind(overlay, "Deployment")
-    assert set(deployments) == {*NAMES, "valkey"}
+    assert set(deployments) == {*NAMES, "operator", "valkey"}
     for name in NAMES:
         assert container_of(deployments[name])["args"] == [f"services.{name}"]
 
@@ -172,8 +181,8 @@ def test_a_services_kafka_user_may_do_what_the_list_of_topics_says_and_no_more(s
     assert all(acl["resource"]["patternType"] == "literal" for acl in acls)
 
 
-@each_service
-def test_a_service_shows_kafka_its_own_user(service: str) -> None:
+@pytest.mark.parametrize("service", [*NAMES, "operator"])
+def test_a_workload_shows_kafka_its_own_user(service: str) -> None:
     environment = manifests.environment("prod", service)
     assert environment["KAFKA_SASL_USERNAME"] == service
     assert environment["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
