@@ -16,11 +16,13 @@ from sandbox.missing import Missing
 from sandbox.prometheus import Prometheus
 from tests.e2e.customer import DEMO, Customer
 from tests.e2e.installation import Installation
-from tests.observe.haste import hasty_rules
+from tests.observe.haste import FASTER, hasty_rules
 from tests.observe.watching import Watch
 from tests.support.valkey import Valkey
 
 PAUSE_S = 3.0
+# How often services fetch the signing keys unless they are told otherwise.
+REFRESH_S = 300
 
 
 @pytest.fixture(scope="session")
@@ -71,8 +73,12 @@ def limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture(scope="session")
 def broken(limits: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A sandbox that these tests may break."""
-    told = {"RATE_LIMIT_URL": limits.url, "JOB_DEADLINE_S": "30"}
+    """A sandbox that these tests may break; in as much of a hurry as the rules."""
+    told = {
+        "RATE_LIMIT_URL": limits.url,
+        "JOB_DEADLINE_S": "30",
+        "AUTH_JWKS_REFRESH_S": str(REFRESH_S / FASTER),
+    }
     made = Installation(tmp_path_factory.mktemp("broken"), told=told)
     made.must("up", "--port", "0", within_s=180)
     yield made

@@ -23,12 +23,15 @@ from tests.chassis.eventually import until
 from tests.e2e.customer import BASES, Customer
 from tests.e2e.installation import Installation
 from tests.e2e.test_expiry import submit
+from tests.observe.haste import FASTER
 from tests.observe.watching import Watch, orders_coming_in
 from tests.support.valkey import Valkey
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 DAY_S = 86_400
+# As old as an hour is among impatient rules, and some more.
+STALE_WITHIN_S = 3_600 / FASTER + 30
 ORDERS, PARTITIONS = "orders.submitted.v1", 12
 
 
@@ -146,6 +149,21 @@ async def test_a_key_that_nobody_replaces(broken: Installation, watch: Watch) ->
 def _date_back(stored: Database[dict[str, Any]], name: str, field: str, by: int) -> None:
     pipeline: Sequence[dict[str, Any]] = [{"$set": {field: {"$add": [f"${field}", by]}}}]
     stored[name].update_many({}, pipeline, bypass_document_validation=True)
+
+
+async def test_signing_keys_that_cannot_be_fetched(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """Auth is away; all others go on with the keys they have, say so, and fetch them as soon as it is back."""
+    verifying = ("ingest", "status", "fulfilment")
+    await asyncio.to_thread(broken.must, "stop", "auth")
+    try:
+        for service in verifying:
+            await watch.fires("SigningKeysStale", job=service, within_s=STALE_WITHIN_S)
+            assert "signing keys not fetched" in broken.must("logs", service, "-n", "1000")
+        assert (await customer.send_patiently([customer.order()])).status == 202
+    finally:
+        await asyncio.to_thread(broken.must, "start", "auth")
+    for service in verifying:
+        await watch.calms_down("SigningKeysStale", job=service)
 
 
 async def test_the_shared_limit_away(limits: Valkey, customer: Customer, watch: Watch) -> None:

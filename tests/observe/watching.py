@@ -33,12 +33,12 @@ class Watch:
     async def holds(self, expression: str) -> bool:
         return bool(await asyncio.to_thread(self._prometheus.query, expression))
 
-    async def sees(self, expression: str) -> None:
+    async def sees(self, expression: str, *, within_s: float = WITHIN_S) -> None:
         """Return once the expression yields something."""
-        await self._until(lambda: self.holds(expression), expression)
+        await self._until(lambda: self.holds(expression), expression, within_s)
 
-    async def fires(self, alert: str, **labels: str) -> None:
-        await self.sees(_firing(alert, labels))
+    async def fires(self, alert: str, *, within_s: float = WITHIN_S, **labels: str) -> None:
+        await self.sees(_firing(alert, labels), within_s=within_s)
 
     async def calms_down(self, alert: str, **labels: str) -> None:
         async def is_calm() -> bool:
@@ -46,12 +46,12 @@ class Watch:
 
         await self._until(is_calm, f"no {alert}")
 
-    async def _until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    async def _until(self, condition: Callable[[], Awaitable[bool]], what: str, within_s: float = WITHIN_S) -> None:
         try:
-            await until(condition, deadline_s=WITHIN_S)
+            await until(condition, deadline_s=within_s)
         except TimeoutError:
             firing = [rule["name"] for rule in self._prometheus.rules() if rule.get("state") == "firing"]
-            pytest.fail(f"not within {WITHIN_S} s: {what}; firing: {firing}")
+            pytest.fail(f"not within {within_s} s: {what}; firing: {firing}")
 
 
 def _firing(alert: str, labels: dict[str, str]) -> str:
