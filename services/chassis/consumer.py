@@ -7,7 +7,7 @@ from time import monotonic, time
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
 
 from services.chassis import metrics
@@ -187,7 +187,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            partition_assignment_strategy=(StickyPartitionAssignor,),
+            # Each member gets its share of each topic. Sticky counts all topics' partitions together: who joined a
+            # member with two topics took the whole of one, be it the one without lag.
+            partition_assignment_strategy=(RangePartitionAssignor,),
             group_instance_id=self._settings.kafka_group_instance_id,
             session_timeout_ms=self._settings.kafka_session_timeout_ms,
             heartbeat_interval_ms=min(self._settings.kafka_session_timeout_ms // 5, 3_000),

@@ -90,7 +90,7 @@ class Stage:
             settings(self.bootstrap, **own),
             effects,
             group=self.group,
-            topics=[self.topic],
+            topics=changes.pop("topics", [self.topic]),
             client_id="test",
             poll_timeout_ms=20,
             **changes,
@@ -295,6 +295,24 @@ async def test_a_rebalance_commits_first_and_lets_go_of_what_is_held_back(kafka_
     both = sorted(one.handled + two.handled)
     assert both == sorted(number for partition in range(4) for number in range(partition * 100, partition * 100 + 20))
     assert len(two.handled) == 20
+
+
+async def test_who_joins_takes_his_share_of_each_topic(kafka_bootstrap: str) -> None:
+    """Counted all together, the newcomer's half may be the topic that has no lag."""
+    stage, one, two = await a_stage(kafka_bootstrap, partitions=4), Effects(), Effects()
+    other = Stage(kafka_bootstrap, a_name("stage"), stage.group)
+    await make_topics(kafka_bootstrap, {other.topic: 4})
+    topics = [stage.topic, other.topic]
+    async with running(stage.consumer(one, topics=topics)) as first:
+        await until(lambda: first.ready)
+        async with running(stage.consumer(two, topics=topics)) as second:
+            await until(lambda: first.ready and second.ready and "revoked" in one.journal)
+            for number in range(4):
+                await stage.produce([number], partition=number)
+                await other.produce([number + 4], partition=number)
+            await until(lambda: len(one.handled) + len(two.handled) == 8)
+    assert [len([value for value in each.handled if value < 4]) for each in (one, two)] == [2, 2]
+    assert [len([value for value in each.handled if value >= 4]) for each in (one, two)] == [2, 2]
 
 
 async def test_a_rebalance_does_not_wait_for_a_dependency(kafka_bootstrap: str) -> None:

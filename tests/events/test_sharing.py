@@ -131,7 +131,7 @@ async def two_that_are_ready(start_validator: StartValidator) -> tuple[Validator
 async def test_two_validators_share_the_load_and_the_one_that_is_left_takes_over(
     installation: Installation, start_validator: StartValidator
 ) -> None:
-    """Static members with sticky partitions; one is killed in mid-work: no job is lost, and the lag drains (F2)."""
+    """Static members; one is killed in mid-work: no job is lost, and the lag drains (F2)."""
     first, second = await two_that_are_ready(start_validator)
     jobs = Jobs(installation)
     await jobs.send(20)
