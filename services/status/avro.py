@@ -5,23 +5,24 @@ The tests compare what is read here with what an Avro library reads.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
-from typing import TypeVar
 
 from fastavro import schemaless_writer
 
 from services.chassis.framing import UnknownFraming, unframe
 from services.chassis.registry import Schemas
-from services.status.domain.facts import Expired, Failure, Fault, Header, JobEvent, Judged, Key, Opened, Run
+from services.status.avro_failures import MODES, read_failures
+from services.status.avro_values import read_long, read_text
+from services.status.domain.facts import Expired, Failure, Header, JobEvent, Judged, Key, Opened, Run
 from services.status.domain.letters import places
 from services.status.wire import job_id_of
 from services.values.instants import EARLIEST_US, LATEST_US
 
 SCHEMA = "job_event"
 LARGEST_TOTAL = 100_000
-MODES, TYPES, LEVELS = ("offline", "online"), ("orders", "returns"), ("WARNING", "ERROR")
+TYPES = {0: "orders", 2: "returns"}
 
 _NUMBER = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
 _ENUM = rb"[\x00\x02]"
@@ -30,8 +31,6 @@ _HEAD = re.compile(
     rb"(%b\x48.{36}%b%b%b%b)(%b)([\x00\x02\x04])" % (_NUMBER, _NUMBER, _NUMBER, _ENUM, _ENUM, _NUMBER), re.DOTALL
 )
 _OPENED, _JUDGED = b"\x00", b"\x02"
-
-_Item = TypeVar("_Item")
 
 
 class Malformed(ValueError):  # noqa: N818 - reads as what it is
@@ -57,7 +56,7 @@ class EventReader:
             event, at = _event(value, len(self._prefix))
         except Malformed:
             raise
-        except (IndexError, ValueError) as error:
+        except (LookupError, ValueError) as error:
             raise Malformed("undecodable", type(error).__name__) from error
         if at != len(value):
             raise Malformed("undecodable", "bytes are missing or left over")
@@ -106,14 +105,14 @@ def _event(data: bytes, at: int) -> tuple[JobEvent, int]:
         run, at = _run(data, at, "SF.")
         return JobEvent(header, at_us, Judged(run)), at
     if fact == _OPENED:
-        refused, at = _optional(data, at, _refused)
+        refused, at = _refused(data, at)
         return JobEvent(header, at_us, Opened(refused)), at
     return JobEvent(header, at_us, Expired()), at
 
 
 def _unusual_head(data: bytes, at: int) -> Malformed:
-    _, at = _long(data, at)
-    text, at = _text(data, at)
+    _, at = read_long(data, at)
+    text, at = read_text(data, at)
     if at <= len(data) and job_id_of(text) is None:
         return Malformed("unprocessable", "the job id is no UUID")
     return Malformed("undecodable", "the header is none")
@@ -121,21 +120,21 @@ def _unusual_head(data: bytes, at: int) -> Malformed:
 
 @lru_cache(maxsize=4096)
 def _header(data: bytes) -> Header:
-    site, at = _long(data, 0)
-    text, at = _text(data, at)
-    total, at = _long(data, at)
-    created_us, at = _long(data, at)
+    site, at = read_long(data, 0)
+    text, at = read_text(data, at)
+    total, at = read_long(data, at)
+    created_us, at = read_long(data, at)
     job_id = job_id_of(text)
     if job_id is None:
         raise Malformed("unprocessable", "the job id is no UUID")
     if not 0 < total <= LARGEST_TOTAL:
         raise Malformed("unprocessable", "the total is out of bounds")
-    return Header(Key(site, job_id), total, _within_time(created_us), MODES[data[at] >> 1], TYPES[data[at + 1] >> 1])
+    return Header(Key(site, job_id), total, _within_time(created_us), MODES[data[at]], TYPES[data[at + 1]])
 
 
 @lru_cache(maxsize=4096)
 def _stamp(data: bytes) -> int:
-    return _within_time(_long(data, 0)[0])
+    return _within_time(read_long(data, 0)[0])
 
 
 def _within_time(at_us: int) -> int:
@@ -144,101 +143,29 @@ def _within_time(at_us: int) -> int:
     return at_us
 
 
-def _refused(data: bytes, at: int) -> tuple[Run, int]:
-    return _run(data, at, "F.")
-
-
-def _run(data: bytes, at: int, alphabet: str) -> tuple[Run, int]:
-    first, at = _long(data, at)
-    letters, at = _text(data, at)
-    rows, at = _text(data, at)
-    failures: Sequence[Failure] = ()
-    if data[at]:
-        failures, at = _array(data, at, _failure)
-    else:
-        # Most runs have none, and then their array is a single zero.
-        at += 1
-    if first < 0 or not letters or letters.strip(alphabet):
-        raise Malformed("unprocessable", "a run is not made of outcomes")
-    if (failures or "F" in letters) and [one.index - first for one in failures] != list(places(letters, "F")):
-        raise Malformed("unprocessable", "failures and outcomes differ")
-    return Run(first, letters, rows, failures), at
-
-
-def _failure(data: bytes, at: int) -> tuple[Failure, int]:
-    index, at = _long(data, at)
-    order_id, at = _optional(data, at, _text)
-    return_id, at = _optional(data, at, _text)
-    mode, at = _named(data, at, MODES)
-    faults, at = _array(data, at, _fault)
-    record, at = _optional(data, at, _text)
-    return Failure(index, order_id, return_id, mode, faults, record), at
-
-
-def _fault(data: bytes, at: int) -> tuple[Fault, int]:
-    code, at = _text(data, at)
-    field, at = _text(data, at)
-    message, at = _text(data, at)
-    level, at = _named(data, at, LEVELS)
-    product_id, at = _optional(data, at, _text)
-    if data[at] > 1:
-        raise ValueError("neither true nor false")
-    return Fault(code, field, message, level, product_id, data[at] == 1), at + 1
-
-
-# --- Avro's own: each returns a value and where it ends
-
-
-def _long(data: bytes, at: int) -> tuple[int, int]:
-    byte = data[at]
-    rest, shift = byte & 127, 7
-    while byte > 127:
-        at += 1
-        byte = data[at]
-        rest |= (byte & 127) << shift
-        shift += 7
-        if shift > 70:
-            raise ValueError("a number is too long")
-    return rest >> 1 ^ -(rest & 1), at + 1
-
-
-def _text(data: bytes, at: int) -> tuple[str, int]:
-    length = data[at]
-    if length & 0x81:
-        length, at = _long(data, at)
-        if length < 0:
-            raise ValueError("a length is negative")
-    else:
-        length, at = length >> 1, at + 1
-    end = at + length
-    return data[at:end].decode(), end
-
-
-def _named(data: bytes, at: int, names: tuple[str, str]) -> tuple[str, int]:
-    number = data[at]
-    if number & 0xFD:
-        raise ValueError("no such name")
-    return names[number >> 1], at + 1
-
-
-def _optional(data: bytes, at: int, item: Callable[[bytes, int], tuple[_Item, int]]) -> tuple[_Item | None, int]:
+def _refused(data: bytes, at: int) -> tuple[Run | None, int]:
     branch = data[at]
     if branch == 0:
         return None, at + 1
     if branch != 2:
         raise ValueError("no such branch")
-    return item(data, at + 1)
+    return _run(data, at + 1, "F.")
 
 
-def _array(data: bytes, at: int, item: Callable[[bytes, int], tuple[_Item, int]]) -> tuple[list[_Item], int]:
-    found: list[_Item] = []
-    count, at = _long(data, at)
-    while count:
-        if count < 0:
-            # The block's size in bytes follows, for those who would pass over it.
-            _, at = _long(data, at)
-        for _ in range(abs(count)):
-            one, at = item(data, at)
-            found.append(one)
-        count, at = _long(data, at)
-    return found, at
+def _run(data: bytes, at: int, alphabet: str) -> tuple[Run, int]:
+    first, at = read_long(data, at)
+    letters, at = read_text(data, at)
+    rows, at = read_text(data, at)
+    failures: Sequence[Failure] = ()
+    if data[at]:
+        failures, at = read_failures(data, at)
+    else:
+        # Most runs have none, and then their array is a single zero.
+        at += 1
+    if first < 0 or not letters or letters.strip(alphabet):
+        raise Malformed("unprocessable", "a run is not made of outcomes")
+    if failures or "F" in letters:
+        told = [one.index - first for one in failures if one.faults]
+        if told != list(places(letters, "F")):
+            raise Malformed("unprocessable", "its failures, each with a fault or more, are not those of its outcomes")
+    return Run(first, letters, rows, failures), at

@@ -9,7 +9,7 @@ import pytest
 from fastavro import schemaless_reader
 
 from services.status.avro import EventReader, Malformed
-from services.status.domain.facts import Fault, JobEvent, Key, Opened, Run
+from services.status.domain.facts import Failure, Fault, JobEvent, Key, Opened, Run
 from tests.status.encoded import SCHEMA, SCHEMAS, as_bytes, as_told
 from tests.status.events import a_failure, a_header, a_run, expired, judged, opened
 from tests.status.fuzzing import a_stream
@@ -34,7 +34,7 @@ def long_and_strange() -> JobEvent:
     ]
     failures = [
         a_failure(0, *faults, order_id=None, mode="online"),
-        type(a_failure(0))(1, None, "r", "offline", faults[:1], None),
+        Failure(1, None, "r", "offline", faults[:1], None),
     ]
     return judged(Run(0, "FF" + "." * 70, "x" * 20_000, failures), a_header(100_000, type_="returns", mode="online"))
 
@@ -128,6 +128,7 @@ def test_an_array_may_come_in_blocks_that_tell_their_size() -> None:
         judged(a_run("SF", failures=[])),
         judged(a_run("SS", failures=a_run("SF").failures)),
         judged(a_run("FF", failures=a_run("FF").failures[::-1])),
+        judged(a_run("F", failures=[Failure(0, "o0", None, "offline", [], None)])),
     ],
 )
 def test_events_that_make_no_sense_are_malformed(event: JobEvent) -> None:

@@ -8,10 +8,10 @@ import pytest
 from services.status.domain.block import absorb, block_of, empty_block
 from services.status.domain.chunks import SIZE, Tally, by_chunk, clipped, count_of, is_large, size_of, split, tally
 from services.status.domain.cursor import START, Lap, Position, Span, lap_after
-from services.status.domain.event import events_text
+from services.status.domain.event import told_of
 from services.status.domain.facts import Fault, JobEvent, Key, Run
 from services.status.domain.fold import Dated, fold
-from services.status.domain.ids import EventIds, task_id
+from services.status.domain.ids import JobIds
 from services.status.domain.instants import duration
 from services.status.domain.job import Job, Standing, State, advanced, begun
 from services.status.domain.letters import claim, claim_late, overlaid, places, prefix
@@ -171,9 +171,9 @@ def test_durations(span_us: int, text: str) -> None:
 
 
 def test_ids_are_uuids_and_no_two_are_the_same() -> None:
-    ids = EventIds(JOB.job_id)
-    made = {ids.at(index, fault) for index in (0, 1, 99_999, 100_000) for fault in range(20)}
-    made |= {task_id(JOB.job_id, 1), JOB.job_id}
+    ids = JobIds(JOB.job_id)
+    made = {ids.event(index, fault) for index in (0, 1, 99_999, 100_000) for fault in range(20)}
+    made |= {ids.task(1), JOB.job_id}
     assert len(made) == 82
     assert all(str(UUID(text)) == text and text[:24] == JOB.job_id[:24] for text in made)
 
@@ -191,7 +191,7 @@ def test_each_distinct_fault_is_an_event_of_its_own_up_to_twenty() -> None:
 
 def test_an_event_has_the_printed_keys_in_their_order() -> None:
     fault = Fault("INVALID_VALUE", "/id", "bad \u2028 id", "WARNING", None, retryable=False)
-    event = json.loads(events_text([a_failure(3, fault, order_id=None)], CREATED_US, a_profile()))
+    event = json.loads(told_of([a_failure(3, fault, order_id=None)], CREATED_US, a_profile()).events)
     assert list(event) == [
         "taskId", "statusId", "batch", "type", "message", "level", "attributes", "source", "datacenter", "timestamp",
     ]  # fmt: skip

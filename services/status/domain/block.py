@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from services.status.domain.event import details_text, events_text, levels_text
+from services.status.domain.event import told_of
 from services.status.domain.facts import FAILED, UNDECIDED, UNPROCESSED
 from services.status.domain.fold import Dated
 from services.status.domain.letters import claim, claim_late, overlaid, places, says_nothing
@@ -100,12 +100,4 @@ def _entry(dated: Dated, won: str, profile: Profile) -> Entry:
     if FAILED not in won:
         return Entry(run.first, won, dated.at_us, run.rows)
     kept = [failure for failure in run.failures if won[failure.index - run.first] == FAILED]
-    return Entry(
-        first=run.first,
-        letters=won,
-        at_us=dated.at_us,
-        rows=run.rows,
-        levels=levels_text(kept),
-        events=events_text(kept, dated.at_us, profile),
-        details=details_text(kept),
-    )
+    return Entry(run.first, won, dated.at_us, run.rows, *told_of(kept, dated.at_us, profile))

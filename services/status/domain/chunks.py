@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from services.status.domain.block import Block
 from services.status.domain.event import BETWEEN_LEVELS, ERROR, WARNING
-from services.status.domain.facts import FAILED, SUCCEEDED, UNPROCESSED, Run
+from services.status.domain.facts import FAILED, Run
 from services.status.domain.fold import Dated
 from services.status.domain.letters import counted, prefix
 from services.status.domain.rows import cut_rows
@@ -101,22 +101,21 @@ def _part(run: Run, start: int, end: int) -> Run:
 
 def tally(block: Block) -> Tally:
     """What there is to publish of a block."""
-    succeeded, failed, unprocessed = counted(block.letters)
-    decided = prefix(block.letters)
-    shown = block.letters[:decided]
+    letters, decided = block.letters, prefix(block.letters)
+    whole = succeeded, failed, unprocessed = counted(letters)
+    shown_succeeded, _, shown_unprocessed = whole if decided == len(letters) else counted(letters[:decided])
     levels = levels_within(block, decided)
-    prefix_unprocessed = shown.count(UNPROCESSED)
     return Tally(
-        version=block.version,
-        succeeded=succeeded,
-        failed=failed,
-        unprocessed=unprocessed,
-        prefix=decided,
-        prefix_succeeded=shown.count(SUCCEEDED),
-        prefix_unprocessed=prefix_unprocessed,
-        warnings=levels.count(WARNING[0]),
-        errors=levels.count(ERROR[0]) + prefix_unprocessed,
-        last_us=block.last_us,
+        block.version,
+        succeeded,
+        failed,
+        unprocessed,
+        decided,
+        shown_succeeded,
+        shown_unprocessed,
+        levels.count(WARNING[0]),
+        levels.count(ERROR[0]) + shown_unprocessed,
+        block.last_us,
     )
 
 

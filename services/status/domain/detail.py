@@ -13,13 +13,12 @@ def detail_events(entry: Entry, frame: Frame) -> list[tuple[tuple[int, int], str
     if SUCCEEDED not in entry.letters:
         return []
     rows = read_rows(entry.rows, len(entry.letters), of=frame.type)
-    usual = frame.first_attributes(frame.mode)
     found = []
     for place in places(entry.letters, SUCCEEDED):
         index, who = entry.first + place, rows[place]
-        first = usual if who.mode is None else frame.first_attributes(who.mode)
+        first = frame.usual_attributes if who.mode is None else frame.first_attributes(who.mode)
         message, ids = _told(who)
-        found.append(((index, 0), frame.event_of(index, 0, message, DETAIL, f'{first}{ids},"index":{index}')))
+        found.append(((index, 0), frame.event(index, 0, message, DETAIL, f'{first}{ids},"index":{index}')))
     return found
 
 

@@ -5,11 +5,13 @@ of them together can be the elements of a JSON array as they stand: to JSON a li
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
-from services.status.domain.facts import Failure, Fault
-from services.status.domain.frame import Frame, json_text, member, usual_text
+from services.status.domain.facts import Failure
+from services.status.domain.frame import Frame, json_text, member
 from services.status.domain.profile import Profile
 
 BETWEEN_FAILURES = ",\n"
@@ -25,55 +27,66 @@ EXPIRED_MESSAGE = "The record was not processed before its job's deadline"
 _check = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def levels_text(failures: Sequence[Failure]) -> str:
-    """A letter per event: W or E."""
-    return BETWEEN_LEVELS.join(["".join([fault.level[0] for fault in f.faults[:MOST_FAULTS]]) for f in failures])
+class Told(NamedTuple):
+    """What readers are shown of some failures: three texts, each with one part for every failure.
+
+    `levels` has a letter per event, W or E. `events` has the events as JSON. `details` has what `/records` shows,
+    members of a JSON object without its braces.
+    """
+
+    levels: str
+    events: str
+    details: str
 
 
-def events_text(failures: Sequence[Failure], at_us: int, profile: Profile) -> str:
-    """The events of these failures, as JSON texts."""
+def told_of(failures: Sequence[Failure], at_us: int, profile: Profile) -> Told:
+    """All that will be shown of failures that came to be at this time."""
     frame = Frame(profile, at_us)
-    return BETWEEN_FAILURES.join([BETWEEN_FAULTS.join(_fault_events(failure, frame)) for failure in failures])
-
-
-def details_text(failures: Sequence[Failure]) -> str:
-    """What `/records` shows of these failures: members of a JSON object, without its braces."""
-    return BETWEEN_DETAILS.join([_details(failure) for failure in failures])
+    levels: list[str] = []
+    events: list[str] = []
+    details: list[str] = []
+    # Where many records fail, status does little else than this: one pass, and each text put into JSON once.
+    for failure in failures:
+        level_letters, event_texts, shown = "", "", ""
+        named = _named(failure, frame)
+        for number, fault in enumerate(failure.faults[:MOST_FAULTS]):
+            what, message, level = _code_and_field(fault.code, fault.field), json_text(fault.message), fault.level
+            if number:
+                event_texts, shown = event_texts + BETWEEN_FAULTS, shown + ","
+            level_letters += level[0]
+            event_texts += frame.event(
+                failure.index, number, message, level, f"{named},{what}{member('productId', fault.product_id)}"
+            )
+            shown += f'{{{what},"message":{message},"retryable":{"true" if fault.retryable else "false"}}}'
+        levels.append(level_letters)
+        events.append(event_texts)
+        details.append(f'"faults":[{shown}]{_record(failure.record)}')
+    return Told(BETWEEN_LEVELS.join(levels), BETWEEN_FAILURES.join(events), BETWEEN_DETAILS.join(details))
 
 
 def expired_event(frame: Frame, index: int) -> str:
     """The system's own fault: the record's answer did not come in time."""
-    attributes = f'{frame.first_attributes(frame.mode)},"index":{index},"code":"{EXPIRED}"'
-    return frame.event(index, 0, EXPIRED_MESSAGE, ERROR, attributes)
+    attributes = f'{frame.usual_attributes},"index":{index},"code":"{EXPIRED}"'
+    return frame.event(index, 0, json_text(EXPIRED_MESSAGE), ERROR, attributes)
 
 
-def _fault_events(failure: Failure, frame: Frame) -> list[str]:
+def _named(failure: Failure, frame: Frame) -> str:
+    """The attributes that all events of a failure begin with."""
+    first = frame.usual_attributes
+    if failure.mode != frame.usual_mode:
+        first = frame.first_attributes(failure.mode)
     ids = member("orderId", failure.order_id) + member("returnId", failure.return_id)
-    named = f'{frame.first_attributes(failure.mode)}{ids},"index":{failure.index}'
-    return [
-        frame.event(
-            failure.index,
-            number,
-            fault.message,
-            fault.level,
-            f'{named},"code":{usual_text(fault.code)},"field":{usual_text(fault.field)}'
-            f"{member('productId', fault.product_id)}",
-        )
-        for number, fault in enumerate(failure.faults[:MOST_FAULTS])
-    ]
+    return f'{first}{ids},"index":{failure.index}'
 
 
-def _details(failure: Failure) -> str:
-    faults = ",".join([_shown(fault) for fault in failure.faults[:MOST_FAULTS]])
-    record = "" if failure.record is None else f',"record":{_on_one_line(failure.record)}'
-    return f'"faults":[{faults}]{record}'
+@lru_cache(maxsize=4096)
+def _code_and_field(code: str, field: str) -> str:
+    """Both as members of an object: there are few such pairs."""
+    return f'"code":{json_text(code)},"field":{json_text(field)}'
 
 
-def _shown(fault: Fault) -> str:
-    return (
-        f'{{"code":{usual_text(fault.code)},"field":{usual_text(fault.field)}'
-        f',"message":{json_text(fault.message)},"retryable":{"true" if fault.retryable else "false"}}}'
-    )
+def _record(text: str | None) -> str:
+    return "" if text is None else f',"record":{_on_one_line(text)}'
 
 
 def _on_one_line(text: str) -> str:

@@ -4,8 +4,8 @@ from functools import lru_cache
 
 import msgspec
 
-from services.status.domain.ids import EventIds, task_id
-from services.status.domain.profile import Profile
+from services.status.domain.ids import JobIds
+from services.status.domain.profile import Origin, Profile
 from services.values.instants import utc_text
 
 BATCH = 1
@@ -13,36 +13,35 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Frame:
-    """Renders events of one job and one instant."""
+    """Renders events of one job and one instant. `usual_attributes` are `first_attributes` of the job's own mode."""
 
-    __slots__ = ("_head", "_ids", "_middle", "_tail", "mode", "type")
+    __slots__ = ("_head", "_id_of", "_tail", "type", "usual_attributes", "usual_mode")
 
     def __init__(self, profile: Profile, at_us: int) -> None:
-        header, origin = profile.header, profile.origin
-        self._ids = EventIds(header.key.job_id)
-        self._head = f'{{"taskId":"{task_id(header.key.job_id, BATCH)}","statusId":"'
-        self._middle = f'","batch":{BATCH},"type":"Application","message":'
-        self._tail = (
-            f'}},"source":{json_text(origin.source)},"datacenter":{json_text(origin.datacenter)}'
-            f',"timestamp":"{utc_text(at_us, digits=9)}"}}'
-        )
-        self.mode = header.mode
+        header = profile.header
+        ids = JobIds(header.key.job_id)
+        self._id_of = ids.event
+        self._head = f'{{"taskId":"{ids.task(BATCH)}","statusId":"'
+        self._tail = f'{_origin_members(profile.origin)},"timestamp":"{utc_text(at_us, digits=9)}"}}'
         self.type = header.type
+        self.usual_mode = header.mode
+        self.usual_attributes = self.first_attributes(header.mode)
 
     def event(self, index: int, fault: int, message: str, level: str, attributes: str) -> str:
-        """One event; `attributes` are members of a JSON object, without its braces."""
-        return self.event_of(index, fault, json_text(message), level, attributes)
-
-    def event_of(self, index: int, fault: int, message: str, level: str, attributes: str) -> str:
-        """Likewise; the message is a JSON string already."""
+        """One event. The message is a JSON string; `attributes` are members of a JSON object, without its braces."""
         return (
-            f"{self._head}{self._ids.at(index, fault)}{self._middle}{message}"
-            f',"level":"{level}","attributes":{{{attributes}{self._tail}'
+            f'{self._head}{self._id_of(index, fault)}","batch":{BATCH},"type":"Application","message":{message}'
+            f',"level":"{level}","attributes":{{{attributes}}}{self._tail}'
         )
 
     def first_attributes(self, mode: str) -> str:
         """What the attributes of every event begin with."""
         return f'"mode":"{mode}","type":"{self.type}"'
+
+
+@lru_cache(maxsize=4096)
+def _origin_members(origin: Origin) -> str:
+    return f',"source":{json_text(origin.source)},"datacenter":{json_text(origin.datacenter)}'
 
 
 def member(name: str, text: str | None) -> str:
@@ -53,7 +52,3 @@ def member(name: str, text: str | None) -> str:
 def json_text(text: str) -> str:
     """The text as a JSON string."""
     return _encode(text).decode()
-
-
-# For texts of which there are few.
-usual_text = lru_cache(maxsize=4096)(json_text)

@@ -9,20 +9,19 @@ _TASK = 0x1000_0000_0000
 _EVENT = 0x2000_0000_0000
 
 
-def task_id(job_id: str, batch: int) -> str:
-    """The id of a batch's task."""
-    return f"{job_id[:_NODE_AT]}{int(job_id[_NODE_AT:], 16) ^ (_TASK | batch):012x}"
-
-
-class EventIds:
-    """The ids of one job's events."""
+class JobIds:
+    """The ids of one job's tasks and events."""
 
     __slots__ = ("_head", "_node")
 
     def __init__(self, job_id: str) -> None:
         self._head = job_id[:_NODE_AT]
-        self._node = int(job_id[_NODE_AT:], 16) ^ _EVENT
+        self._node = int(job_id[_NODE_AT:], 16)
 
-    def at(self, index: int, fault: int) -> str:
+    def task(self, batch: int) -> str:
+        """The id of a batch's task."""
+        return f"{self._head}{self._node ^ (_TASK | batch):012x}"
+
+    def event(self, index: int, fault: int) -> str:
         """The id of the event at this position."""
-        return f"{self._head}{self._node ^ (index << 8 | fault):012x}"
+        return f"{self._head}{self._node ^ (_EVENT | index << 8 | fault):012x}"

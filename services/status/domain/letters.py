@@ -51,4 +51,6 @@ def places(letters: str, letter: str) -> Iterator[int]:
 
 def counted(letters: str) -> tuple[int, int, int]:
     """How many succeeded, failed, stayed unprocessed."""
-    return letters.count(SUCCEEDED), letters.count(FAILED), letters.count(UNPROCESSED)
+    # Most succeeded: counting what is rare is faster.
+    failed, unprocessed = letters.count(FAILED), letters.count(UNPROCESSED)
+    return len(letters) - failed - unprocessed - letters.count(UNDECIDED), failed, unprocessed

@@ -10,7 +10,7 @@ from services.status.domain.cursor import Position, Span
 from services.status.domain.detail import detail_events
 from services.status.domain.event import BETWEEN_FAILURES, BETWEEN_FAULTS, BETWEEN_LEVELS, SUMMARY, expired_event
 from services.status.domain.facts import FAILED, UNPROCESSED
-from services.status.domain.frame import Frame
+from services.status.domain.frame import Frame, json_text
 from services.status.domain.job import Job
 from services.status.domain.letters import places
 from services.status.domain.profile import Profile
@@ -59,7 +59,7 @@ def summary_event(job: Job) -> Placed:
     """The last event of a job that has ended."""
     total = job.profile.total
     frame = Frame(job.profile, job.last_us)
-    return Position(total, 0), frame.event(total, 0, name_of(job), SUMMARY, frame.first_attributes(frame.mode))
+    return Position(total, 0), frame.event(total, 0, json_text(name_of(job)), SUMMARY, frame.usual_attributes)
 
 
 def _first(entry: Entry) -> int:

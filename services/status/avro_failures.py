@@ -1,0 +1,56 @@
+"""Failures as Kafka carries them.
+
+Where many records fail, status spends much of its time here. So what is usual, a short text, is read where it stands,
+without a call; all else is left to `avro_values`.
+"""
+
+from services.status.avro_values import UNUSUAL, read_count, read_long, read_optional_text, read_text
+from services.status.domain.facts import Failure, Fault
+
+# By the byte that stands for each.
+MODES, LEVELS, TRUTHS = {0: "offline", 2: "online"}, {0: "WARNING", 2: "ERROR"}, {0: False, 1: True}
+
+
+def read_failures(data: bytes, at: int) -> tuple[list[Failure], int]:
+    """An array of them, and where it ends. Raises `LookupError` or `ValueError` where there is none."""
+    found: list[Failure] = []
+    count, at = read_count(data, at)
+    while count:
+        for _ in range(count):
+            if (number := data[at]) & UNUSUAL:
+                index, at = read_long(data, at)
+            else:
+                index, at = number >> 1, at + 1
+            order_id, at = read_optional_text(data, at)
+            return_id, at = read_optional_text(data, at) if data[at] else (None, at + 1)
+            mode = MODES[data[at]]
+            faults, at = _faults(data, at + 1)
+            record, at = read_optional_text(data, at)
+            found.append(Failure(index, order_id, return_id, mode, faults, record))
+        count, at = read_count(data, at) if data[at] else (0, at + 1)
+    return found, at
+
+
+def _faults(data: bytes, at: int) -> tuple[list[Fault], int]:
+    found: list[Fault] = []
+    count, at = read_count(data, at)
+    while count:
+        for _ in range(count):
+            if (length := data[at]) & UNUSUAL:
+                code, at = read_text(data, at)
+            else:
+                code, at = data[at + 1 : (end := at + 1 + (length >> 1))].decode(), end
+            if (length := data[at]) & UNUSUAL:
+                field, at = read_text(data, at)
+            else:
+                field, at = data[at + 1 : (end := at + 1 + (length >> 1))].decode(), end
+            if (length := data[at]) & UNUSUAL:
+                message, at = read_text(data, at)
+            else:
+                message, at = data[at + 1 : (end := at + 1 + (length >> 1))].decode(), end
+            level = LEVELS[data[at]]
+            product_id, at = read_optional_text(data, at + 1)
+            found.append(Fault(code, field, message, level, product_id, TRUTHS[data[at]]))
+            at += 1
+        count, at = read_count(data, at) if data[at] else (0, at + 1)
+    return found, at
