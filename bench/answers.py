@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter
-from typing import Any
 from uuid import uuid4
 
 import aiohttp
@@ -13,7 +12,7 @@ import msgspec
 
 from bench.materialise import NOW_US, Origins, a_worker, workloads
 from bench.status_replica import API_KEY, TOKEN
-from services.chassis.mongo import Mongo
+from services.chassis.mongo import Changes, Mongo
 from services.status.bell import HandBell
 from services.status.domain.facts import Header, JobEvent, Judged, Key, Opened, Run
 from services.status.domain.listing import Listing
@@ -163,15 +162,12 @@ async def _heard(mongo: Mongo) -> AsyncIterator[dict[Key, float]]:
     """When a bare change stream told of each job last."""
     heard: dict[Key, float] = {}
 
-    async def listen(changes: Any) -> None:
+    async def listen(changes: Changes) -> None:
         while True:
-            change = await changes.try_next()
-            if change is not None:
-                heard[key_of(change["documentKey"]["_id"])] = perf_counter()
+            keys = [key_of(change["documentKey"]["_id"]) for change in await changes.next()]
+            heard.update(dict.fromkeys(keys, perf_counter()))
 
-    async with mongo.watch(
-        mongo.collection(JOBS), [{"$project": {"documentKey": 1}}], max_await_time_ms=200
-    ) as changes:
+    async with mongo.watch(mongo.collection(JOBS), [{"$project": {"documentKey": 1}}], max_await_ms=200) as changes:
         listening = asyncio.create_task(listen(changes))
         try:
             yield heard

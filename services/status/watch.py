@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from pymongo.errors import PyMongoError
 
 from services.chassis.errors import Away
 from services.chassis.logs import logger
-from services.chassis.mongo import Mongo
+from services.chassis.mongo import Changes, Mongo
 from services.status import metrics
 from services.status.bell import HandBell
 from services.status.store import JOBS
@@ -68,7 +67,7 @@ class ChangeWatch:
         while not self._stopping:
             try:
                 async with self._mongo.watch(
-                    self._mongo.collection(JOBS), [_WRITES, _KEYS], max_await_time_ms=TURN_MS
+                    self._mongo.collection(JOBS), [_WRITES, _KEYS], max_await_ms=TURN_MS
                 ) as changes:
                     self._open.set()
                     metrics.WATCHES_OPENED.inc()
@@ -82,12 +81,10 @@ class ChangeWatch:
             finally:
                 self._open.clear()
 
-    async def _follow(self, changes: Any) -> None:
+    async def _follow(self, changes: Changes) -> None:
         """Ring until nobody has waited for a while."""
         waited_s = self._clock_s()
         while not self._stopping and self._clock_s() - waited_s < IDLE_S:
-            change = await changes.try_next()
-            if change is not None:
-                self._bell.ring([key_of(change["documentKey"]["_id"])])
+            self._bell.ring([key_of(change["documentKey"]["_id"]) for change in await changes.next()])
             if self._bell.is_waited_for:
                 waited_s = self._clock_s()

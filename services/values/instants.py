@@ -87,9 +87,9 @@ def _usual_offset(text: str) -> int | None:
 
 
 def utc_text(us: int, *, digits: int) -> str:
-    """`us` in UTC with a `Z` and as many fraction digits as asked for (at least 3)."""
+    """`us` in UTC with a `Z` and as many fraction digits as asked for (3 to 9)."""
     seconds, fraction = divmod(us, MICROSECONDS)
-    return f"{_second_text(seconds)}.{f'{fraction:06d}'.ljust(digits, '0')[:digits]}Z"
+    return f"{_second_text(seconds)}.{f'{fraction:06d}000'[:digits]}Z"
 
 
 @lru_cache(maxsize=4096)

@@ -21,7 +21,7 @@ from pymongo.errors import (
 
 from sandbox.mongo import MongoSet
 from services.chassis.errors import Away
-from services.chassis.mongo import Mongo, answering, duplicates, expire_after, is_away
+from services.chassis.mongo import Changes, Mongo, answering, duplicates, expire_after, is_away
 from services.chassis.settings import MongoSettings
 from tests.chassis.eventually import until
 
@@ -55,13 +55,32 @@ async def test_a_primary_answers(mongo: Mongo) -> None:
     await mongo.ping()
 
 
-async def test_a_change_stream_misses_nothing_once_it_is_open(mongo: Mongo) -> None:
+async def test_changes_are_told_in_batches_from_the_start(mongo: Mongo) -> None:
     things = mongo.collection("things")
-    async with mongo.watch(things, [{"$project": {"documentKey": 1}}], max_await_time_ms=200) as changes:
-        await things.insert_one({"_id": 1})
+    async with mongo.watch(things, [{"$project": {"documentKey": 1}}], max_await_ms=200) as changes:
+        await things.insert_many([{"_id": number} for number in range(300)])
+        told: list[list[int]] = []
         async with asyncio.timeout(10):
-            change = await changes.next()
-    assert change["documentKey"] == {"_id": 1}
+            while sum(map(len, told)) < 300:
+                told.append([change["documentKey"]["_id"] for change in await changes.next()])
+        assert await changes.next() == []
+    assert [number for batch in told for number in batch] == list(range(300))
+    assert len(told) < 30, f"{len(told)} batches for 300 changes that were there already"
+
+
+async def test_a_change_stream_that_has_ended_says_so(mongo: Mongo) -> None:
+    things = mongo.collection("things")
+    await things.insert_one({"_id": 1})
+    async with mongo.watch(things, [{"$match": {"operationType": "insert"}}], max_await_ms=200) as changes:
+        await things.drop()
+        async with asyncio.timeout(10):
+            with pytest.raises(Away):
+                await _last_of(changes)
+
+
+async def _last_of(changes: Changes) -> None:
+    while True:
+        assert await changes.next() == []
 
 
 async def test_which_inserts_met_their_like(mongo: Mongo) -> None:

@@ -53,9 +53,9 @@ class Job(Struct, frozen=True, gc=False):
     @property
     def state(self) -> State:
         """What the counts say."""
-        whole = self.whole
-        if whole.decided < self.profile.total:
-            return State.VALIDATING if whole.decided else State.RECEIVED
+        whole, decided = self.whole, self.whole.decided
+        if decided < self.profile.header.total:
+            return State.VALIDATING if decided else State.RECEIVED
         if whole.unprocessed:
             return State.EXPIRED
         if not whole.succeeded:
@@ -65,7 +65,7 @@ class Job(Struct, frozen=True, gc=False):
     @property
     def is_terminal(self) -> bool:
         """Whether nothing that the events show will change."""
-        return self.whole.decided == self.profile.total
+        return self.whole.decided == self.profile.header.total
 
     @property
     def last_us(self) -> int:

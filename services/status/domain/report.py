@@ -32,7 +32,8 @@ def job_object(job: Job) -> dict[str, Any]:
     records = {"total": header.total, "failed": whole.failed, "success": whole.succeeded}
     if whole.unprocessed:
         records["unprocessed"] = whole.unprocessed
-    modified = utc_text(job.last_us, digits=3)
+    last_us, is_terminal = job.last_us, job.is_terminal
+    modified = utc_text(last_us, digits=3)
     return {
         "owner": _owner(job),
         "jobId": job.key.job_id,
@@ -51,10 +52,10 @@ def job_object(job: Job) -> dict[str, Any]:
         "jobCreated": utc_text(header.created_us, digits=9),
         "lastModified": modified,
         # Of what is printed: the two times and their difference must agree.
-        "duration": duration(job.last_us // 1000 * 1000 - header.created_us),
+        "duration": duration(last_us // 1000 * 1000 - header.created_us),
         "state": job.state.value,
-        "terminal": job.is_terminal,
-        "completedAt": modified if job.is_terminal else None,
+        "terminal": is_terminal,
+        "completedAt": modified if is_terminal else None,
     }
 
 
