@@ -44,7 +44,9 @@ def pods(overlay: str, namespace: str) -> str:
 def verified(overlay: str) -> bool:
     """Whether the server takes everything of an overlay."""
     ((namespace, made),) = of_kind(overlay, "Namespace").items()
-    kubectl("apply", "--server-side", "-f", "-", sent=yaml.safe_dump(made))
+    # Pods are refused without this account; a cluster makes it by itself, but a moment after the namespace.
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
+    kubectl("apply", "--server-side", "-f", "-", sent=yaml.safe_dump_all([made, account]))
     good = True
     for what, sent in (("objects", rendered(overlay)), ("pods", pods(overlay, namespace))):
         done = kubectl(*DRY_RUN, sent=sent)
