@@ -1,12 +1,15 @@
 """The operator's commands about schemas, and reading what was written with them."""
 
+import asyncio
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Annotated
 
 import typer
 
 from services.chassis.confluent import Registry
+from services.chassis.errors import Away
 from services.chassis.framing import HEADER
 from services.chassis.registry import Schemas
 from services.chassis.settings import load
@@ -15,6 +18,10 @@ from services.operator.decoding import Decoded, bytes_of, decoded
 from services.operator.running import schemas, told
 from services.operator.settings import OperatorSettings
 from services.subjects import SUBJECTS_OF
+
+# One that was just started answers, but takes some seconds to find out who of its members writes.
+REGISTRY_WITHIN_S = 30.0
+_RETRY_S = 1.0
 
 commands = typer.Typer(
     no_args_is_help=True, help="The Avro schemas: whether a change breaks readers, and releasing it."
@@ -61,14 +68,27 @@ def register() -> None:
 
 async def _register() -> None:
     settings = load(OperatorSettings)
+    until = monotonic() + REGISTRY_WITHIN_S
     count = 0
     async with Registry(settings) as registry:
         for name, versions in Schemas.load(settings.schemas_dir).versions.items():
             for subject in SUBJECTS_OF.get(name, ()):
                 for version in versions.values():
-                    await registry.register(subject, version.text)
+                    await _put(registry, subject, version.text, until=until)
                     count += 1
     typer.echo(f"{count} versions are in the registry")
+
+
+async def _put(registry: Registry, subject: str, text: str, *, until: float) -> None:
+    while True:
+        try:
+            await registry.register(subject, text)
+        except Away:
+            if monotonic() >= until:
+                raise
+            await asyncio.sleep(_RETRY_S)
+        else:
+            return
 
 
 def decode(
