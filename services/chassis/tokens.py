@@ -68,8 +68,9 @@ def bearer(header: str | None) -> str:
 class Verifier:
     """Verifies the tokens of one audience.
 
-    `is_revoked` is asked each time, for remembered tokens too. Start it before use; `ready` tells whether the issuer's
-    keys are there. One verifier belongs to one event loop.
+    `is_revoked` is asked each time, for remembered tokens too. Until `is_informed` says that all is read by which callers
+    are judged, no token is called good. Start it before use; `ready` tells whether the issuer's keys are there. One
+    verifier belongs to one event loop.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Verifier:
         audience: str,
         jwks_url: str,
         is_revoked: Callable[[Token], bool],
+        is_informed: Callable[[], bool] = lambda: True,
         algorithm: str = "RS256",
         refresh_s: float = 300.0,
         now: Callable[[], float] = time.time,
@@ -89,6 +91,7 @@ class Verifier:
         self._audience = audience
         self._algorithm = algorithm
         self._is_revoked = is_revoked
+        self._is_informed = is_informed
         self._now = now
         self._jws = PyJWS(algorithms=[algorithm])
         self._verified: dict[bytes, tuple[Token, str]] = {}
@@ -126,7 +129,7 @@ class Verifier:
         return known[0]
 
     async def verify(self, token: str) -> Token:
-        """What the token says; raises `Unauthorized`, or `Away` while no key was ever fetched."""
+        """What the token says; raises `Unauthorized`, or `Away` while nobody can tell."""
         known = self.remembered(token)
         if known is not None:
             return known
@@ -140,6 +143,8 @@ class Verifier:
             audience=self._audience,
             now=self._now(),
         )
+        if not self._is_informed():
+            raise Away("Kafka")
         if self._is_revoked(read):
             raise _refused("revoked", "The token has been revoked.")
         self._remember(token, read, kid)

@@ -87,6 +87,7 @@ async def compose(settings: Settings) -> Service:
         algorithm=settings.auth_algorithm,
         refresh_s=settings.auth_jwks_refresh_s,
         is_revoked=revocations.is_revoked,
+        is_informed=lambda: sites_table.ready and revocations_table.ready,
     )
     customers, events = SiteCustomers(sites), Events(schemas)
     vault = CodeVault(settings.encryption_keys, settings.digest_key)

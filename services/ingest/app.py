@@ -47,6 +47,7 @@ async def compose(settings: Settings) -> Service:
         algorithm=settings.auth_algorithm,
         refresh_s=settings.auth_jwks_refresh_s,
         is_revoked=revocations.is_revoked,
+        is_informed=lambda: sites_table.ready and revocations_table.ready,
     )
     url = settings.rate_limit_url
     gate = SharedRateLimit(RateLimit(), url=url.get_secret_value() if url else None)

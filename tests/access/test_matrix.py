@@ -175,6 +175,8 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(keys.close)
         for part in service.parts:
+            if isinstance(part, Table):
+                part._caught_up.set()
             if isinstance(part, Table) and part._topic == topics.AUTH_SITES.name:
                 for site in (OWN, FOREIGN):
                     part._apply(wire.site_key(site), wire.site_record(a_site(site), SCHEMAS["site"]))

@@ -71,21 +71,23 @@ class Bench:
     clock: Clock
     verifier: Verifier
     revoked: set[str]
+    informed: list[bool]
 
 
 def a_bench(algorithm: str = "RS256") -> Bench:
-    issuer, clock, revoked = Issuer(), Clock(), set[str]()
+    issuer, clock, revoked, informed = Issuer(), Clock(), set[str](), [True]
     verifier = Verifier(
         issuer=ISSUER,
         audience=AUDIENCE,
         jwks_url="http://issuer.invalid/",
         algorithm=algorithm,
         is_revoked=lambda token: token.token_id in revoked,
+        is_informed=lambda: informed[0],
         now=clock,
         monotonic=clock,
         fetch=issuer.fetch,
     )
-    return Bench(issuer, clock, verifier, revoked)
+    return Bench(issuer, clock, verifier, revoked, informed)
 
 
 @pytest.fixture
@@ -317,6 +319,16 @@ async def test_a_revoked_token_is_refused_even_if_remembered(bench: Bench) -> No
     assert bench.verifier.remembered(token) is None
     with pytest.raises(Unauthorized, match="revoked"):
         await bench.verifier.verify(token)
+
+
+async def test_before_revocations_are_known_the_answer_is_unknown_not_yes(bench: Bench) -> None:
+    bench.revoked.add("token-1")
+    bench.informed[0] = False
+    with pytest.raises(Away):
+        await bench.verifier.verify(a_token())
+    bench.informed[0] = True
+    with pytest.raises(Unauthorized, match="revoked"):
+        await bench.verifier.verify(a_token())
 
 
 async def test_without_any_key_the_answer_is_unknown_not_no() -> None:

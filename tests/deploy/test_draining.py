@@ -1,4 +1,4 @@
-"""SIGTERM under load: what was taken is answered, and the process is gone in time."""
+"""A service's end and its beginning under load: what was taken is answered, and nobody is turned away unheard."""
 
 import asyncio
 import json
@@ -175,3 +175,22 @@ async def test_a_service_that_is_told_to_end_answers_what_it_took_and_ends_in_ti
     said = (drained.directory / "logs" / "sandbox.log").read_text(encoding="utf-8")
     assert f"{service} ended with exit code 0" in said
     assert said.count(f"{service} ended with exit code") == said.count(f"{service} ended with exit code 0")
+
+
+@pytest.mark.parametrize("service", ["ingest", "fulfilment"])
+async def test_a_service_that_has_just_begun_refuses_no_good_token(
+    service: str, drained: Installation, customer: Customer
+) -> None:
+    """Breaks: SIGKILL, and a start under load. Must hold: no 401 or 403 from who has not read sites and revocations yet."""
+    load = await Requests(service, customer, drained).load()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(load.one())
+        try:
+            for _ in range(3):
+                await until(lambda: load.answers.total() >= BEFORE, deadline_s=30)
+                drained.kill(service)
+                await asyncio.to_thread(drained.must, "start", service)
+        finally:
+            load.is_over = True
+    assert not {401, 403} & load.answers.keys(), load.answers
