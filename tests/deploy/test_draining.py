@@ -181,7 +181,7 @@ async def test_a_service_that_is_told_to_end_answers_what_it_took_and_ends_in_ti
 async def test_a_service_that_has_just_begun_refuses_no_good_token(
     service: str, drained: Installation, customer: Customer
 ) -> None:
-    """Breaks: SIGKILL, and a start under load. Must hold: no 401 or 403 from who has not read sites and revocations yet."""
+    """Breaks: SIGKILL, and a start under load. Must hold: no 401 or 403 before sites and revocations are read."""
     load = await Requests(service, customer, drained).load()
     async with asyncio.TaskGroup() as group:
         for _ in range(AT_ONCE):
