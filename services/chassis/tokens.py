@@ -68,9 +68,9 @@ def bearer(header: str | None) -> str:
 class Verifier:
     """Verifies the tokens of one audience.
 
-    `is_revoked` is asked each time, for remembered tokens too. Until `is_informed` says that all is read by which callers
-    are judged, no token is called good. Start it before use; `ready` tells whether the issuer's keys are there. One
-    verifier belongs to one event loop.
+    `is_revoked` is asked each time, for remembered tokens too. Until `is_informed` says that all is read by which
+    callers are judged, no token is called good. Start it before use; `ready` tells whether the issuer's keys are there.
+    One verifier belongs to one event loop.
     """
 
     def __init__(
