@@ -65,6 +65,7 @@ async def compose(settings: Settings) -> Service:
         algorithm=settings.auth_algorithm,
         refresh_s=settings.auth_jwks_refresh_s,
         is_revoked=revocations.is_revoked,
+        is_informed=lambda: sites_table.ready and revocations_table.ready,
     )
     bell = HandBell(most=settings.status_most_waiters)
     watch = ChangeWatch(mongo, bell, clock_s=time.monotonic)

@@ -177,7 +177,7 @@ async def test_a_service_that_is_told_to_end_answers_what_it_took_and_ends_in_ti
     assert said.count(f"{service} ended with exit code") == said.count(f"{service} ended with exit code 0")
 
 
-@pytest.mark.parametrize("service", ["ingest", "fulfilment"])
+@pytest.mark.parametrize("service", ["ingest", "status", "fulfilment"])
 async def test_a_service_that_has_just_begun_refuses_no_good_token(
     service: str, drained: Installation, customer: Customer
 ) -> None:
