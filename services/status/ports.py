@@ -50,7 +50,7 @@ class Reading(Protocol):
     """Finds jobs for readers. Each call raises `Away`."""
 
     async def find(self, key: Key, texts: Texts = ...) -> Standing | None:
-        """The job; with texts, a small one's block has them."""
+        """The job; with texts, a small one's block has them. Without, a large one has no tallies of its chunks."""
         ...
 
     async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
@@ -58,7 +58,10 @@ class Reading(Protocol):
         ...
 
     async def listed(self, listing: Listing) -> list[Job]:
-        """Jobs of one site, newest first: at most one more than a page holds."""
+        """Jobs of one site, newest first, large ones without the tallies of their chunks.
+
+        At most one more than a page holds.
+        """
         ...
 
 

@@ -29,7 +29,7 @@ DAY_S = 86_400
 
 _FIELDS = {Texts.ROWS: "runs.rows", Texts.EVENTS: "runs.events", Texts.DETAILS: "runs.details"}
 _LIGHT = dict.fromkeys(_FIELDS.values(), 0)
-_NO_RUNS = {"runs": 0}
+_BARE = {"runs": 0, "chunks": 0, "written": 0}
 # BSONObjectTooLarge, and the code that an update which grows a document too far fails with.
 _TOO_BIG = (10334, 17419)
 
@@ -98,10 +98,11 @@ class MongoJobs:
 
     async def find_all(self, keys: Sequence[Key], texts: Texts) -> dict[Key, Standing]:
         """Those of the jobs that are there, as readers may see them."""
-        fields = _without(texts) if texts else _NO_RUNS
+        fields = _without(texts) if texts else _BARE
         with answering():
             found = await self._shown_jobs.find({"_id": {"$in": list(map(wire.job_key, keys))}}, fields).to_list(None)
-        return {standing.job.key: standing for standing in map(wire.standing_of, found)}
+        standings = map(wire.standing_of, found) if texts else [Standing(wire.bare_job_of(one), None) for one in found]
+        return {standing.job.key: standing for standing in standings}
 
     async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
         """These chunks as readers may see them."""
@@ -111,12 +112,12 @@ class MongoJobs:
         """A page of jobs and one more."""
         with answering():
             found = (
-                await self._shown_jobs.find(_where(listing), _NO_RUNS)
+                await self._shown_jobs.find(_where(listing), _BARE)
                 .sort([("created", -1), ("_id", -1)])
                 .limit(listing.rows + 1)
                 .to_list(None)
             )
-        return [wire.job_of(document) for document in found]
+        return [wire.bare_job_of(document) for document in found]
 
     async def open_jobs(self) -> dict[State, int]:
         """How many jobs there are in each state that is not final; raises `Away`."""

@@ -157,11 +157,20 @@ def standing_of(document: Mapping[str, Any]) -> Standing:
 
 def job_of(document: Mapping[str, Any]) -> Job:
     """A stored job without its entries."""
-    header = header_of(document)
-    profile = Profile(header, Origin(document["app"], document["source"], document["datacenter"]))
     chunks = tuple(Tally(*chunk) for chunk in document.get("chunks", ()))
-    if is_large(header.total) and len(chunks) != count_of(header.total):
+    total = document["total"]
+    if is_large(total) and len(chunks) != count_of(total):
         raise ValueError(f"job {document['_id']} lacks tallies of chunks")
+    return _job(document, chunks)
+
+
+def bare_job_of(document: Mapping[str, Any]) -> Job:
+    """A stored job as summaries and lists need it: of a large one, without the tallies of its chunks."""
+    return _job(document, ())
+
+
+def _job(document: Mapping[str, Any], chunks: tuple[Tally, ...]) -> Job:
+    profile = Profile(header_of(document), Origin(document["app"], document["source"], document["datacenter"]))
     return Job(profile, document["version"], document["shown"], Tally(*document["tally"]), chunks)
 
 

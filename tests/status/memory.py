@@ -94,10 +94,11 @@ class MemoryJobs:
         return frozenset(lost)
 
     async def find(self, key: Key, texts: Texts = NO_TEXTS) -> Standing | None:
-        del texts
         await self._elsewhere()
         found = self.jobs.get(wire.job_key(key))
-        return None if found is None else wire.standing_of(found)
+        if found is None:
+            return None
+        return wire.standing_of(found) if texts else Standing(wire.bare_job_of(found), None)
 
     async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
         del texts
@@ -107,7 +108,7 @@ class MemoryJobs:
     async def listed(self, listing: Listing) -> list[Job]:
         kinds = {wire.kind(*kind) for kind in listing.kinds()}
         found = [
-            wire.job_of(d)
+            wire.bare_job_of(d)
             for _, d in sorted(self.jobs.items(), key=lambda item: (item[1]["created"], item[0]), reverse=True)
             if d["site"] == listing.site and d["kind"] in kinds and _is_wanted(d, listing)
         ]

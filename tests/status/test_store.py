@@ -92,6 +92,16 @@ async def test_a_reader_gets_only_the_texts_it_needs(jobs: Jobs) -> None:
     assert (events.block.entries[0].rows, bool(events.block.entries[0].events)) == ("", True)
 
 
+async def test_summaries_and_lists_do_without_the_tallies_of_chunks(jobs: Jobs) -> None:
+    """A job of 100,000 records has two thousand numbers there."""
+    await record([judged(a_run("SF" * 50), a_header(1200))], a_world(jobs))
+    whole, bare, (listed,) = await jobs.find(JOB, EVENTS_ONLY), await jobs.find(JOB), await jobs.listed(Listing(608))
+    assert whole is not None
+    assert bare is not None
+    assert len(whole.job.chunks) == 3
+    assert bare.job == listed == replace(whole.job, chunks=())
+
+
 async def test_a_job_of_nobody_is_not_found(jobs: Jobs) -> None:
     assert await jobs.find(JOB) is None
     assert await jobs.standings([JOB]) == {}

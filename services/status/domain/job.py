@@ -31,7 +31,7 @@ class Job(Struct, frozen=True, gc=False):
     """A job without its entries.
 
     `version` grows with every write, `shown` is the version of the last write that the events show. `whole` tallies
-    the job as one; `chunks` has a tally per chunk of a large job and is empty for a small one.
+    the job as one; `chunks` has a tally per chunk of a large job, and is empty for a small one and where nobody asks.
     """
 
     profile: Profile
