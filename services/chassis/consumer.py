@@ -215,7 +215,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             self._turned_at = self._clock()
             async with self._busy:
                 await self._handle(kafka, poll)
-                self._stop_what_is_bad(kafka)
+                self._stop_what_is_bad(kafka, poll)
                 if self._clock() - self._committed_at >= 1.0:
                     await self._commit(kafka)
                     self._lag.measure(kafka)
@@ -274,15 +274,19 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             self._progressed_at = self._clock()
         raise KafkaTimeoutError("nothing was read although it should have been")
 
-    def _stop_what_is_bad(self, kafka: AIOKafkaConsumer) -> None:
+    def _stop_what_is_bad(self, kafka: AIOKafkaConsumer, poll: Poll) -> None:
         """Leave alone the partitions that the handler gave up; the others go on."""
         stopped = [place for place in kafka.assignment() if place in self._stopped()]
         STOPPED.labels(self._group).set(len(stopped))
         fresh = [place for place in stopped if place not in kafka.paused()]
-        if not fresh:
-            return
-        kafka.pause(*fresh)
+        if fresh:
+            kafka.pause(*fresh)
         for place in fresh:
+            # What the poll brought in vain is lag like what comes after it.
+            first = poll[place][0].offset if poll.get(place) else None
+            handled = self._committable.get(place, first)
+            if handled is not None:
+                kafka.seek(place, handled)
             _LOG.error("partition is stopped", group=self._group, topic=place.topic, partition=place.partition)
 
     async def _pause(self, kafka: AIOKafkaConsumer, wait_s: float) -> None:

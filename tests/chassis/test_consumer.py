@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from sandbox.kafka import KafkaCluster
 from services.chassis.consumer import LOST, REBALANCES, STALLED_AFTER_S, Consumer, Offsets, Poll
 from services.chassis.errors import Away
+from services.chassis.lag import RECORDS as LAG
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import a_name, back, committed, frozen, killed, make_topics, settings
 
@@ -346,6 +347,24 @@ async def test_a_static_member_comes_back_without_a_rebalance(kafka_bootstrap: s
             await until(lambda: len(two.handled) == 5)
         assert one.journal.count("revoked") == before
     assert sorted(one.handled + two.handled) == list(range(10))
+
+
+async def test_what_a_stopped_partition_holds_back_is_lag(kafka_bootstrap: str) -> None:
+    """It was fetched, and is not handled."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    place = TopicPartition(stage.topic, 0)
+    stopped: set[TopicPartition] = set()
+
+    def stop_in_the_middle(poll: Poll) -> Offsets:
+        if poll:
+            stopped.add(place)
+        return dict.fromkeys(poll, 4)
+
+    effects.on_poll = stop_in_the_middle
+    await stage.produce(range(10))
+    async with running(stage.consumer(effects, stopped=lambda: stopped)):
+        await until(lambda: LAG.labels(stage.group, stage.topic, "0")._value.get() == 6)
+    assert await stage.committed() == 4
 
 
 async def test_it_waits_until_it_may_begin(kafka_bootstrap: str) -> None:
