@@ -1,6 +1,7 @@
 """`/metrics` of real processes: all that is declared, nothing that is not, and labels that stay few."""
 
 import re
+from itertools import product
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -9,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.dashboards import targets
 from services.chassis import metrics
+from services.sales.faults import Code
 from tests.observe.declared import OF_ANY_PROCESS, declared
 
 SERVICES = ("auth", "ingest", "validator", "status", "fulfilment")
@@ -53,6 +55,15 @@ def test_labels_name_kinds_and_never_one_of_many(endpoints: dict[str, Any], serv
         if not sample.name.startswith(OF_ANY_PROCESS) and label not in {"le", "version", "python"}
     }
     assert not [pair for pair in values if AN_ID.search(pair[1])]
+
+
+def test_what_may_come_to_be_counted_is_there_before(endpoints: dict[str, Any]) -> None:
+    """A counter that appears with its first event seems not to have grown, and no panel shows that event."""
+    judged = {tuple(sample.labels.values()) for sample in families(endpoints, "validator")["validator_records"].samples}
+    assert judged >= set(product(("orders", "returns"), ("accepted", "rejected", "unprocessable")))
+    for service in ("ingest", "validator"):
+        faults = families(endpoints, service)[f"{service}_faults"].samples
+        assert {sample.labels["code"] for sample in faults} >= set(Code)
 
 
 @pytest.mark.parametrize("service", SERVICES)
