@@ -14,6 +14,7 @@ from bench.variety import Visitor
 from sandbox.dashboards import targets
 from sandbox.missing import Missing
 from sandbox.prometheus import Prometheus
+from sandbox.waiting import until
 from tests.e2e.customer import DEMO, Customer
 from tests.e2e.installation import Installation
 from tests.observe.haste import FASTER, hasty_rules
@@ -87,13 +88,15 @@ def broken(limits: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that loses patience soon."""
+    """A Prometheus that loses patience soon, and has seen all services before anything happens to them."""
     rules = hasty_rules(tmp_path_factory.mktemp("rules"))
+    addresses = targets(broken.endpoints)
     try:
-        made = Prometheus(tmp_path_factory.mktemp("observer"), targets=targets(broken.endpoints), rules=rules)
+        made = Prometheus(tmp_path_factory.mktemp("observer"), targets=addresses, rules=rules)
     except Missing as missing:
         pytest.skip(str(missing))
     made.start()
+    until(lambda: len(made.query("up == 1")) == len(addresses), deadline_s=30, what="not all of them answer")
     yield made
     made.kill()
 

@@ -35,6 +35,9 @@ async def test_a_consumer_that_stands_still(
             await watch.sees(f'up{{job="{service}"}} == 0')
             await watch.fires("ServiceDown", job=service)
             await watch.fires("ConsumerStalled", topic=topic)
+            await watch.shows("overview: Services that answer", number=lambda value: value == 4)
+            await watch.has_no_line("pipeline: Lag in seconds", group=service)
+            await watch.shows("pipeline: Records written", topic=topic)
         finally:
             process.send_signal(signal.SIGCONT)
         await watch.calms_down("ServiceDown", job=service)
@@ -50,6 +53,10 @@ async def test_mongodb_away(broken: Installation, customer: Customer, watch: Wat
             await watch.sees('max(consumer_lag_seconds{group="status"}) > 5')
             await watch.fires("ConsumerStalled", topic="jobs.events.v1")
             await watch.fires("LagGrowing", group="status")
+            await watch.shows("pipeline: Retries", group="status")
+            await watch.shows("pipeline: Lag in seconds", group="status")
+            await watch.shows("pipeline: Records read", number=lambda value: value == 0, topic="jobs.events.v1")
+            await watch.shows("overview: Waiting for a dependency", group="status")
             reply = await customer.send_patiently([customer.order()])
         finally:
             await asyncio.to_thread(broken.must, "start", "mongodb")
@@ -69,6 +76,8 @@ async def test_the_broker_away(broken: Installation, customer: Customer, watch: 
             await watch.sees('rate(http_request_seconds_count{job="ingest", status="503"}[10s]) > 0')
             await watch.fires("AvailabilityBurnsFast", job="ingest")
             await watch.fires("AvailabilityBurnsSlowly", job="ingest")
+            await watch.shows("overview: Errors", job="ingest")
+            await watch.shows("overview: Waiting for a dependency", job="ingest")
         finally:
             await asyncio.to_thread(broken.must, "start", "kafka")
         await watch.calms_down("AvailabilityBurnsFast", job="ingest")
@@ -79,6 +88,8 @@ async def test_jobs_without_a_good_record(customer: Customer, watch: Watch) -> N
     await asyncio.gather(*(customer.send_patiently([customer.order(**UNKNOWN)]) for _ in range(12)))
     await watch.sees('increase(status_jobs_ended_total{state="FAILED"}[1m]) > 5')
     await watch.fires("AllFailedJobs")
+    await watch.shows("business: Rejections by code", code="PRODUCT_NOT_FOUND")
+    await watch.shows("runtime: Catalogue")
     await watch.calms_down("AllFailedJobs")
 
 
@@ -87,6 +98,7 @@ async def test_records_that_nobody_can_read(broken: Installation, watch: Watch) 
     for topic in ("orders.submitted.v1", "jobs.events.v1"):
         await watch.sees(f'dead_letters_total{{topic="{topic}"}} > 0')
         await watch.fires("DeadLetters", topic=topic)
+        await watch.shows("pipeline: Dead letters", topic=topic)
     for topic in ("orders.submitted.v1", "jobs.events.v1"):
         await watch.calms_down("DeadLetters", topic=topic)
 
@@ -102,6 +114,8 @@ async def test_a_day_without_its_invoices(broken: Installation, customer: Custom
             date_back(database)
             await watch.sees("fulfilment_overdue_purchase_orders > 0")
             await watch.fires("InvoiceRunMissed")
+            await watch.shows("business: Purchase orders overdue")
+            assert '"step": "close"' in broken.must("logs", "fulfilment", "-n", "1000")
             assert not database["invoices"].count_documents({})
         finally:
             database.command("collMod", "invoices", validator={})

@@ -53,6 +53,7 @@ async def test_jobs_that_take_too_long(broken: Installation, customer: Customer,
             process.send_signal(signal.SIGCONT)
         await watch.fires("EndToEndBurnsFast")
         await watch.fires("EndToEndBurnsSlowly")
+        await watch.shows("pipeline: From accepted to visible", number=lambda value: value > 5)
         await watch.calms_down("EndToEndBurnsFast")
 
 
@@ -63,6 +64,7 @@ async def test_a_partition_full_of_what_nobody_can_read(broken: Installation, wa
         for number in range(1_500):
             await producer.send("returns.submitted.v1", b"rubbish", key=b"%d" % number, partition=3)
     await watch.fires("PartitionStopped", group="validator")
+    await watch.shows("pipeline: Stopped partitions")
     await asyncio.to_thread(broken.must, "restart", "validator")
     await watch.calms_down("PartitionStopped", group="validator")
     await watch.sees('sum(consumer_lag_records{group="validator"}) == 0')
@@ -79,6 +81,7 @@ async def test_records_that_went_before_they_were_read(broken: Installation, cus
     finally:
         await asyncio.to_thread(broken.must, "start", "validator")
     await watch.fires("RecordsLost", topic=ORDERS)
+    await watch.shows("pipeline: Lost to retention")
     assert "records are lost" in broken.must("logs", "validator", "-n", "1000")
     await watch.fires("ExpiredJobs")
 
@@ -105,6 +108,7 @@ async def test_a_job_that_is_never_whole(broken: Installation, watch: Watch) -> 
     await watch.calms_down("ExpiredJobs")
     await asyncio.to_thread(submit, broken, str(uuid1()), 0)
     await watch.fires("ExpiredJobs")
+    await watch.shows("business: Expired jobs")
     await watch.calms_down("ExpiredJobs")
 
 
@@ -124,6 +128,8 @@ async def test_an_order_of_codes_that_waits_for_a_day(
         where = {"_id": reply.json["transactionId"]}
         assert stored["transactions"].update_one(where, {"$inc": {"created_us": -2 * DAY_S * 1_000_000}}).matched_count
     await watch.fires("OldestPendingCode")
+    await watch.shows("business: Oldest pending code", number=lambda age_s: age_s > DAY_S)
+    await watch.shows("business: Transactions that wait for codes")
     codes = tmp_path / "codes"
     codes.write_text("".join(f"PROVOKED-{number}\n" for number in range(25)), encoding="utf-8")
     load = ("fulfilment", "stock", "load", "DEMO-STOCK", str(codes))
@@ -133,16 +139,17 @@ async def test_an_order_of_codes_that_waits_for_a_day(
 
 
 async def test_a_key_that_nobody_replaces(broken: Installation, watch: Watch) -> None:
-    """Auth cannot store the next one, and says so; once it can, it does."""
+    """Auth cannot store the next one, and says so; once it can, it does, and so does the operator."""
     with database(broken) as stored:
         stored.command("collMod", "auth_keys", validator={"never": {"$exists": True}})
         try:
             _date_back(stored, "auth_keys", "signsFrom", -200 * DAY_S)
             await watch.fires("KeyRotationOverdue")
+            await watch.shows("runtime: Next signing key due in", number=lambda left_s: left_s < -DAY_S)
             assert "upkeep failed" in broken.must("logs", "auth", "-n", "1000")
         finally:
-            _date_back(stored, "auth_keys", "signsFrom", 200 * DAY_S)
             stored.command("collMod", "auth_keys", validator={})
+    await asyncio.to_thread(broken.operator, "keys", "rotate")
     await watch.calms_down("KeyRotationOverdue")
 
 
@@ -158,6 +165,7 @@ async def test_signing_keys_that_cannot_be_fetched(broken: Installation, custome
     try:
         for service in verifying:
             await watch.fires("SigningKeysStale", job=service, within_s=STALE_WITHIN_S)
+            await watch.shows("runtime: Fetches of the key set", job=service, outcome="failed")
             assert "signing keys not fetched" in broken.must("logs", service, "-n", "1000")
         assert (await customer.send_patiently([customer.order()])).status == 202
     finally:
@@ -171,6 +179,7 @@ async def test_the_shared_limit_away(limits: Valkey, customer: Customer, watch: 
         await asyncio.to_thread(limits.kill)
         try:
             await watch.fires("SharedLimitAway", job="ingest")
+            await watch.shows("runtime: Shared rate limit")
         finally:
             limits.start()
         await watch.calms_down("SharedLimitAway", job="ingest")

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from sandbox.dashboards import dashboards, queries
 from sandbox.prometheus import Prometheus
 from tests.chassis.eventually import until
 from tests.e2e.customer import Customer
@@ -13,6 +14,8 @@ from tests.e2e.steady import Steady
 
 WITHIN_S = 90
 ORDERS_A_SECOND = 4
+# What Grafana fills in, as impatient as the rules.
+FILLED_IN = {"__rate_interval": "10s", "__range": "1m", "__interval": "1s"}
 
 
 @asynccontextmanager
@@ -37,6 +40,29 @@ class Watch:
         """Return once the expression yields something."""
         await self._until(lambda: self.holds(expression), expression, within_s)
 
+    async def shows(
+        self, panel: str, *, number: Callable[[float], bool] = lambda value: value > 0, **labels: str
+    ) -> None:
+        """Return once a panel (`pipeline: Retries`) shows such a number, one above zero, with these labels."""
+
+        async def is_shown() -> bool:
+            return any(number(value) for value in await self._shown(panel, labels))
+
+        await self._until(is_shown, f"such a number on {panel} {labels}")
+
+    async def has_no_line(self, panel: str, **labels: str) -> None:
+        """Return once a panel shows nothing at all with these labels."""
+
+        async def is_gone() -> bool:
+            return not await self._shown(panel, labels)
+
+        await self._until(is_gone, f"no line on {panel} {labels}")
+
+    async def _shown(self, panel: str, labels: dict[str, str]) -> list[float]:
+        asked = [asyncio.to_thread(self._prometheus.query, expression) for expression in _expressions(panel)]
+        found = [series for answer in await asyncio.gather(*asked) for series in answer]
+        return [float(series["value"][1]) for series in found if labels.items() <= series["metric"].items()]
+
     async def fires(self, alert: str, *, within_s: float = WITHIN_S, **labels: str) -> None:
         await self.sees(_firing(alert, labels), within_s=within_s)
 
@@ -52,6 +78,14 @@ class Watch:
         except TimeoutError:
             firing = [rule["name"] for rule in self._prometheus.rules() if rule.get("state") == "firing"]
             pytest.fail(f"not within {within_s} s: {what}; firing: {firing}")
+
+
+def _expressions(panel: str) -> list[str]:
+    dashboard, _, title = panel.partition(": ")
+    on = dashboards()[dashboard]["title"]
+    found = [query.expression for query in queries(FILLED_IN) if (query.dashboard, query.panel) == (on, title)]
+    assert found, f"there is no panel {panel}"
+    return found
 
 
 def _firing(alert: str, labels: dict[str, str]) -> str:

@@ -1,0 +1,143 @@
+"""What is slow and not away: where it shows, and what another replica does about it."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from urllib.request import urlopen
+from uuid import uuid1
+
+import psutil
+import pytest
+from confluent_kafka import Producer
+
+from sandbox.ports import free_port
+from sandbox.probes import http_status
+from tests.chassis.eventually import until
+from tests.e2e.customer import Customer
+from tests.e2e.direct import orders_as_bytes
+from tests.e2e.installation import Installation
+from tests.observe.releases import process, ready
+from tests.observe.watching import Watch, orders_coming_in
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+ORDERS, PARTITIONS = "orders.submitted.v1", 12
+WAITING = 200_000
+
+
+@asynccontextmanager
+async def slow(pid: int, *, frozen_s: float, running_s: float) -> AsyncIterator[None]:
+    """Inside, the process stands still most of the time, as one does that has no CPU or waits for its disk."""
+    process = psutil.Process(pid)
+
+    async def by_turns() -> None:
+        with suppress(psutil.NoSuchProcess):
+            while True:
+                process.send_signal(signal.SIGSTOP)
+                await asyncio.sleep(frozen_s)
+                process.send_signal(signal.SIGCONT)
+                await asyncio.sleep(running_s)
+
+    turns = asyncio.create_task(by_turns())
+    try:
+        yield
+    finally:
+        turns.cancel()
+        with suppress(asyncio.CancelledError):
+            await turns
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGCONT)
+
+
+async def status_of(broken: Installation, name: str) -> int | None:
+    """What `/ready` of a service answers."""
+    return await asyncio.to_thread(http_status, broken.endpoints["services"][name]["operations"] + "/ready")
+
+
+async def test_a_mongodb_that_takes_its_time(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """Status is behind, ready, and takes long for a poll; Kafka answers as always."""
+    async with orders_coming_in(customer):
+        async with slow(broken.parts()["mongodb"]["pid"], frozen_s=4, running_s=0.2):
+            await watch.shows("pipeline: From accepted to visible", number=lambda s: s > 1)
+            await watch.shows("pipeline: Time per poll, 99th percentile", number=lambda s: s > 1, group="status")
+            await watch.shows("pipeline: Lag in seconds", number=lambda s: s > 1, group="status")
+            quick = "pipeline: Time to acknowledgement, 99th percentile"
+            await watch.shows(quick, number=lambda s: s < 1, topic=ORDERS)
+            assert await status_of(broken, "status") == 200
+        await watch.sees('max(consumer_lag_seconds{group="status"}) < 1')
+
+
+async def test_a_kafka_that_takes_its_time(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """Acknowledgements are slow, and with them the validator's polls, which end with one."""
+    async with orders_coming_in(customer):
+        async with slow(broken.parts()["kafka"]["pid"], frozen_s=2, running_s=0.2):
+            await watch.shows("pipeline: From accepted to visible", number=lambda s: s > 1)
+            behind = "pipeline: Time to acknowledgement, 99th percentile"
+            await watch.shows(behind, number=lambda s: s > 1, topic="jobs.events.v1")
+            await watch.shows("pipeline: Time per poll, 99th percentile", number=lambda s: s > 1, group="validator")
+            assert await status_of(broken, "ingest") == 200
+        await watch.sees("max(consumer_lag_seconds) < 1")
+
+
+async def test_another_replica(broken: Installation, watch: Watch, tmp_path: Path) -> None:
+    """Both short of CPU: the second takes half of the partitions and with them half of the work."""
+    told, port = broken.told_to("validator"), free_port()
+    del told["KAFKA_GROUP_INSTANCE_ID"]
+    told |= {"OPERATIONS_PORT": str(port), "HTTP_PORT": str(free_port())}
+    await asyncio.to_thread(broken.must, "stop", "validator")
+    await asyncio.to_thread(let_wait, broken)
+    await asyncio.to_thread(broken.must, "start", "validator")
+    first = broken.endpoints["services"]["validator"]["operations"]
+    async with slow(broken.parts()["validator"]["pid"], frozen_s=0.09, running_s=0.01):
+        await watch.shows("pipeline: Lag in seconds", number=lambda s: s > 5, group="validator")
+        with process(told, tmp_path / "log", "-m", "services.validator") as second:
+            await ready(f"http://127.0.0.1:{port}")
+            async with slow(second.running.pid, frozen_s=0.09, running_s=0.01):
+                beside = f"http://127.0.0.1:{port}"
+                await until(lambda: have(6, first, beside), deadline_s=60)
+                await until(lambda: has_handled(beside), deadline_s=60)
+        # Gone in good order, it gives its partitions back at once.
+        await until(lambda: have(12, first), deadline_s=30)
+    await watch.sees('sum(consumer_lag_records{group="validator"}) == 0')
+
+
+def let_wait(installation: Installation) -> None:
+    """Orders without a job, the same few over and over, in all partitions."""
+    failures: Counter[str] = Counter()
+    producer = Producer({"bootstrap.servers": installation.endpoints["kafka_bootstrap_servers"], "linger.ms": 20})
+    values = orders_as_bytes(installation, str(uuid1()), [{"job": None}] * 100)
+    for number in range(WAITING):
+        producer.produce(
+            ORDERS,
+            value=values[number % len(values)],
+            partition=number % PARTITIONS,
+            on_delivery=lambda error, _: failures.update([str(error)] if error else []),
+        )
+        if number % 10_000 == 0:
+            producer.flush(30)
+    assert producer.flush(30) == 0
+    assert not failures
+
+
+async def have(count: int, *validators: str) -> bool:
+    """Whether each has so many partitions of orders."""
+    return all([len(await of_orders(each, "consumer_lag_records")) == count for each in validators])
+
+
+async def has_handled(validator: str) -> bool:
+    return sum(await of_orders(validator, "consumer_records_total")) > 0
+
+
+async def of_orders(operations: str, metric: str) -> list[float]:
+    """The values that a process itself tells of a metric, for the topic of orders."""
+
+    def read() -> list[float]:
+        with urlopen(f"{operations}/metrics", timeout=10) as answer:  # noqa: S310 - the sandbox's own address
+            lines = answer.read().decode().splitlines()
+        mine = [line for line in lines if line.startswith(metric + "{") and f'topic="{ORDERS}"' in line]
+        return [float(line.rpartition(" ")[2]) for line in mine]
+
+    return await asyncio.to_thread(read)
