@@ -46,6 +46,8 @@ class Supervisor:
     def order_start(self, name: str) -> Part:
         """Start one part; its state tells when it is ready."""
         part = self._known(name)
+        # Its last end may have been so lately that nobody has looked yet.
+        self._notice_ends()
         if part.child.is_running:
             raise Refused(f"{name} is already running")
         self._launch(part)
