@@ -17,6 +17,7 @@ from services.status.domain.job import (
     Change,
     ChunkChange,
     Job,
+    Standing,
     State,
     advanced,
     begun,
@@ -47,19 +48,22 @@ class World:
     now_us: Callable[[], int]
 
 
-async def record(events: Iterable[JobEvent], world: World) -> None:
+async def record(events: Iterable[JobEvent], world: World, *, guessing: bool = True) -> bool:
     """Put what these events say into the jobs, whatever was known of them before.
 
-    Returns once all of it is durable, so the caller may commit. Raises `Away` when the store does not answer;
+    Returns once all of it is durable, so the caller may commit, and whether `guessing` paid or would have paid: whether
+    most jobs were as they are when events come for the first time. Raises `Away` when the store does not answer;
     recording the same events again changes nothing (`docs/delivery.md`).
     """
     news = fold(events)
     small = [item for item in news.values() if not is_large(item.header.total)]
     large = [item for item in news.values() if is_large(item.header.total)]
-    unsure = await _write_unread(small, world)
-    larger = await _merge(unsure, world)
+    unsure = await _write_unread(small, world) if guessing else small
+    larger, guessable = await _merge(unsure, world)
     await _by_several(iter([*large, *larger]), lambda item: _record_large(item, world))
     world.bell.ring(list(news))
+    right = len(small) - len(unsure) if guessing else guessable
+    return 2 * right >= len(small)
 
 
 async def _write_unread(news: Sequence[News], world: World) -> list[News]:
@@ -121,13 +125,19 @@ def _unread(news: News, world: World) -> Change | None:
     return advanced(begun(profile), news) if news.is_opened else guessed(profile, news)
 
 
-async def _merge(news: Sequence[News], world: World) -> list[News]:
-    """Read, merge, write if nobody wrote meanwhile, until nothing is new; returns what is of large jobs after all."""
+async def _merge(news: Sequence[News], world: World) -> tuple[list[News], int]:
+    """Read, merge, write if nobody wrote meanwhile, until nothing is new.
+
+    Returns what is of large jobs after all, and of how many jobs the first look found what one would have guessed.
+    """
     larger: list[News] = []
+    guessable: int | None = None
     for _ in range(MOST_ROUNDS):
         if not news:
-            return larger
+            return larger, guessable or 0
         stored = await world.jobs.standings([item.key for item in news])
+        if guessable is None:
+            guessable = sum(_is_guessable(item, stored.get(item.key)) for item in news)
         found = {item.key: stored.get(item.key) or begun(_profile(item, world)) for item in news}
         larger += [item for item in news if found[item.key].job.is_large]
         news = [item for item in news if not found[item.key].job.is_large]
@@ -136,6 +146,11 @@ async def _merge(news: Sequence[News], world: World) -> list[News]:
         lost = await _write(changes, world)
         news = [item for item in news if item.key in lost]
     raise Away("the job store")
+
+
+def _is_guessable(news: News, stored: Standing | None) -> bool:
+    """Whether the job is as `_unread` takes it to be."""
+    return stored is None if news.is_opened else stored is not None and stored.job.version == 1
 
 
 def _profile(news: News, world: World) -> Profile:
@@ -147,7 +162,7 @@ async def _record_large(news: News, world: World) -> None:
     job = await _opened(news, world)
     if not job.is_large:
         # Another header came first and said that the job is small.
-        if await _merge([news], world):
+        if (await _merge([news], world))[0]:
             raise Away("the job store")
         return
     blocks = await _write_chunks(job, by_chunk(news.runs, job.profile.total), world)

@@ -1,6 +1,8 @@
 """Polls in, offsets out: nothing is committed before it is durable."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -9,9 +11,10 @@ from aiokafka import ConsumerRecord, TopicPartition
 from services.chassis.brake import Brake
 from services.chassis.deadletter import DeadLetter
 from services.chassis.errors import Away
+from services.status import metrics, worker
 from services.status.avro import EventReader
-from services.status.domain.facts import JobEvent, Key
-from services.status.domain.job import Change
+from services.status.domain.facts import Header, JobEvent, Key
+from services.status.domain.job import Change, Standing, State
 from services.status.flow import World
 from services.status.ports import TooBig
 from services.status.worker import Worker
@@ -38,14 +41,38 @@ class JournalledJobs(MemoryJobs):
         super().__init__(fails=lambda: self.failing)
         self.failing = ""
         self.too_big: Key | None = None
+        self.away_for: Key | None = None
+        self.guesses = self.reads = self.most_at_once = 0
         self._journal = journal
+        self._underway: list[set[Key]] = []
+
+    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+        self.reads += 1
+        return await super().standings(keys)
 
     async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
-        if any(change.job.key == self.too_big for change in changes):
+        keys = {change.job.key for change in changes}
+        if self.too_big in keys:
             raise TooBig("the job would be larger than a document may be")
-        lost = await super().write(changes)
+        if self.away_for in keys:
+            raise Away("memory")
+        self.guesses += sum(not change.expected for change in changes)
+        with self._alone(keys):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            lost = await super().write(changes)
         self._journal += [f"{change.job.state.value} v{change.job.version}" for change in changes]
         return lost
+
+    @contextmanager
+    def _alone(self, keys: set[Key]) -> Iterator[None]:
+        assert all(map(keys.isdisjoint, self._underway)), "two writes on one job at once"
+        self._underway.append(keys)
+        self.most_at_once = max(self.most_at_once, len(self._underway))
+        try:
+            yield
+        finally:
+            self._underway.remove(keys)
 
 
 class Box:
@@ -84,8 +111,9 @@ class Bench:
         self.journal += [f"commit {offset}" for offset in offsets.values()]
 
 
-@pytest.fixture
-def bench() -> Bench:
+@pytest.fixture(params=[1, 400], ids="portions of {}".format)
+def bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(worker, "PORTION", request.param)
     return Bench()
 
 
@@ -188,7 +216,8 @@ async def test_a_partition_full_of_poison_is_stopped_in_front_of_the_one_too_man
         await bench.handle(poll)
     bench.box.away = False
     await bench.handle(poll)
-    assert bench.journal == [*(f"dead {at}: unknown-framing" for at in range(1, 7)), "FAILED v1", "commit 7"]
+    assert sorted(bench.journal[:-1]) == ["FAILED v1", *(f"dead {at}: unknown-framing" for at in range(1, 7))]
+    assert bench.journal[-1] == "commit 7"
     assert set(bench.brake.stopped) == {PLACE}
     await bench.handle(a_poll(b"", good, start=7))
     assert len(bench.journal) == 8, "it goes on"
@@ -201,4 +230,65 @@ async def test_a_job_that_cannot_be_kept_is_put_aside_and_the_others_go_on(bench
     big, small = a_header(key=Key(608, JOB.job_id)), a_header(key=Key(609, JOB.job_id))
     bench.jobs.too_big = big.key
     await bench.handle(a_poll(opened(big), opened(small), judged(a_run("SS"), big), judged(a_run("SS"), small)))
-    assert bench.journal == ["dead 0: too-big", "dead 2: too-big", "RECEIVED v1", "COMPLETED v2", "commit 4"]
+    assert [line for line in bench.journal if line.startswith("dead")] == ["dead 0: too-big", "dead 2: too-big"]
+    assert bench.journal[-1] == "commit 4"
+    written = await bench.jobs.find(small.key)
+    assert written is not None
+    assert written.job.state is State.COMPLETED
+
+
+def some_jobs(count: int, *, total: int = 2) -> list[Header]:
+    return [a_header(total, key=Key(608 + number, JOB.job_id)) for number in range(count)]
+
+
+async def test_portions_are_written_beside_each_other_but_never_two_of_one_job(bench: Bench) -> None:
+    headers = some_jobs(5, total=3)
+    apart = [judged(a_run("S"), header) for header in headers]
+    close = [judged(a_run("S", index), header) for header in headers for index in (1, 2)]
+    await bench.handle(a_poll(*apart, *close))
+    assert bench.journal[-1] == "commit 15"
+    for header in headers:
+        written = await bench.jobs.find(header.key)
+        assert written is not None
+        assert written.job.state is State.COMPLETED
+    assert bench.jobs.most_at_once == (worker.PORTIONS if worker.PORTION == 1 else 1)
+
+
+async def test_a_poll_that_was_given_up_halfway_is_not_committed(bench: Bench) -> None:
+    """Its partitions may be another member's by now, or the store away while the process ends."""
+    headers = some_jobs(9)
+    poll = a_poll(*(judged(a_run("SS"), header) for header in headers))
+    bench.jobs.away_for = headers[1].key
+    before = counted("judged")
+    with pytest.raises(Away):
+        await bench.handle(poll)
+    bench.jobs.away_for = None
+    await bench.handle({})
+    assert not [line for line in bench.journal if line.startswith("commit")]
+    await bench.handle(poll)
+    assert bench.journal[-1] == "commit 9"
+    assert counted("judged") == before + 9, "what comes again is counted once"
+
+
+async def test_events_that_come_again_are_read_before_they_are_written(bench: Bench) -> None:
+    """Guessing that they are new costs more than reading then; new ones are guessed again."""
+    old, new, newer = (
+        a_poll(*(opened(header, refused=a_run("FF")) for header in some_jobs(18)[first : first + 6]), start=first)
+        for first in (0, 6, 12)
+    )
+    await bench.handle(old)
+    assert (bench.jobs.guesses, bench.jobs.reads) == (6, 0)
+    await bench.handle(old)
+    guesses = bench.jobs.guesses - 6
+    assert 1 <= guesses <= worker.PORTIONS * worker.PORTION
+    await bench.handle(old)
+    assert bench.jobs.guesses == 6 + guesses
+    await bench.handle(new)
+    reads = bench.jobs.reads
+    await bench.handle(newer)
+    assert bench.jobs.reads == reads
+
+
+def counted(fact: str) -> float:
+    samples = [sample for family in metrics.EVENTS.collect() for sample in family.samples]
+    return sum(one.value for one in samples if one.name.endswith("_total") and one.labels["fact"] == fact)
