@@ -26,7 +26,9 @@ def told(work: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(work)
     except (Away, ValueError, OSError) as reason:
-        typer.echo(str(reason), err=True)
+        # The kind of error tells whether it is the network or a right that is missing.
+        kind = f" ({type(reason.__cause__).__name__})" if isinstance(reason, Away) and reason.__cause__ else ""
+        typer.echo(f"{reason}{kind}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -1,0 +1,32 @@
+"""How a command ends: in a line, which names what is known of the reason."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import typer
+from aiokafka.errors import TopicAuthorizationFailedError
+
+from services.chassis.errors import Away
+from services.operator.running import told
+
+
+async def refused() -> None:
+    raise Away("Kafka") from TopicAuthorizationFailedError("a secret of the broker's")
+
+
+async def silent() -> None:
+    raise Away("Kafka")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(refused, "Kafka is away (TopicAuthorizationFailedError)\n"), (silent, "Kafka is away\n")],
+)
+def test_who_lacks_rights_is_told_so(
+    command: Callable[[], Coroutine[Any, Any, None]], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        told(command())
+    assert ended.value.exit_code == 1
+    assert capsys.readouterr().err == said
