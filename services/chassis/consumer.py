@@ -265,13 +265,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             self._progressed_at = self._clock()
 
     def _notice_stall(self, kafka: AIOKafkaConsumer) -> None:
-        """A member that stays up and reads nothing, or has nothing to read from, joins anew in good time."""
+        """A member that stays up and reads nothing, or whose topics are yet to be made, joins anew in good time."""
         # Who has just joined gets as long to read something: else one stall would be followed by the next at once.
         if self._clock() - max(self._progressed_at, self._assigned_at) < self._patience_s / 2:
             return
         if not kafka.assignment():
-            # More members than partitions, or a topic that is yet to be made: no reason to end the process.
+            # No reason to end the process.
             self._progressed_at = self._clock()
+            if any(map(kafka.partitions_for_topic, self._topics)):
+                # More members than partitions. Joining anew would make the whole group stand still, for nothing.
+                return
         raise KafkaTimeoutError("nothing was read although it should have been")
 
     def _stop_what_is_bad(self, kafka: AIOKafkaConsumer, poll: Poll) -> None:

@@ -316,6 +316,30 @@ async def test_who_joins_takes_his_share_of_each_topic(kafka_bootstrap: str) -> 
     assert [len([value for value in each.handled if value >= 4]) for each in (one, two)] == [2, 2]
 
 
+async def test_a_member_too_many_leaves_the_others_alone(kafka_bootstrap: str) -> None:
+    """It has nothing to read, and must not join anew for that: each time the whole group would stand still."""
+    stage, effects, clock = await a_stage(kafka_bootstrap), (Effects(), Effects()), Clock()
+    one, two = (stage.consumer(each, clock=clock) for each in effects)
+    async with running(one):
+        await until(lambda: one.ready)
+        async with running(two):
+            await until(lambda: "revoked" in effects[0].journal)
+            await until_both_polled(effects)
+            assert one.ready != two.ready
+            before = [list(each.journal) for each in effects]
+            clock.added_s += STALLED_AFTER_S
+            await until_both_polled(effects)
+            assert [each.journal for each in effects] == before
+            assert one.alive
+            assert two.alive
+
+
+async def until_both_polled(effects: tuple[Effects, Effects]) -> None:
+    """Several times: nobody polls while the group finds out who has what."""
+    seen = [each.empty for each in effects]
+    await until(lambda: all(each.empty > polls + 5 for each, polls in zip(effects, seen, strict=True)))
+
+
 async def test_a_rebalance_does_not_wait_for_a_dependency(kafka_bootstrap: str) -> None:
     stage = await a_stage(kafka_bootstrap, partitions=2)
     one, two = Effects(away=1_000_000), Effects()
