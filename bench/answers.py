@@ -162,9 +162,10 @@ async def _load(store: MongoJobs) -> None:
 async def _heard(mongo: Mongo) -> AsyncIterator[dict[Key, float]]:
     """When a bare change stream told of each job last."""
     heard: dict[Key, float] = {}
+    is_over = asyncio.Event()
 
     async def listen(changes: Changes) -> None:
-        while True:
+        while not is_over.is_set():
             keys = [key_of(change["documentKey"]["_id"]) for change in await changes.next()]
             heard.update(dict.fromkeys(keys, perf_counter()))
 
@@ -173,5 +174,5 @@ async def _heard(mongo: Mongo) -> AsyncIterator[dict[Key, float]]:
         try:
             yield heard
         finally:
-            listening.cancel()
-            await asyncio.wait([listening])
+            is_over.set()
+            await listening

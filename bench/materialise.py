@@ -64,7 +64,7 @@ def workloads(records: int) -> Mapping[str, Workload]:
     (large,), parts = jobs(1, min(2 * records, 100_000), every=5)
     return {
         "jobs of 100, together": Workload(records, polls(together)),
-        "jobs of 100, judged later": Workload(records, [*polls(opened), *polls(judged)]),
+        "jobs of 100, judged later": Workload(records, [*polls(opened), {}, *polls(judged)]),
         "jobs of 100, replayed": Workload(2 * records, polls([*together, *together]), repeated=2),
         "jobs of one": Workload(records // 10, polls(ones)),
         "one large job, 20 % faults": Workload(min(2 * records, 100_000), polls([large, *parts], size=100)),
@@ -188,7 +188,7 @@ async def a_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, MongoJobs
 
 
 def a_worker(store: MongoJobs) -> Worker:
-    """Status' own, without Kafka on either side. Its clock jumps, so that it holds nothing back to the next poll."""
+    """Status' own, without Kafka on either side. Its clock jumps: nothing is held back for more than a poll."""
     return Worker(
         World(jobs=store, origins=Origins(), bell=HandBell(most=1), now_us=lambda: NOW_US),
         reader=EventReader(SCHEMAS),

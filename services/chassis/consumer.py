@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
 
 from services.chassis import metrics
@@ -188,8 +189,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             # Each member gets its share of each topic. Sticky counts all topics' partitions together: who joined a
-            # member with two topics took the whole of one, be it the one without lag.
-            partition_assignment_strategy=(RangePartitionAssignor,),
+            # member with two topics took the whole of one, be it the one without lag. It is still offered, since a
+            # group agrees on what all of its members know, and older ones know only that.
+            partition_assignment_strategy=(RangePartitionAssignor, StickyPartitionAssignor),
             group_instance_id=self._settings.kafka_group_instance_id,
             session_timeout_ms=self._settings.kafka_session_timeout_ms,
             heartbeat_interval_ms=min(self._settings.kafka_session_timeout_ms // 5, 3_000),

@@ -188,7 +188,10 @@ class Changes:
         self._next_batch = next_batch
 
     async def next(self) -> list[dict[str, Any]]:
-        """What has changed since the last call; empty if nothing did for `max_await_ms`. Raises `Away`."""
+        """What has changed since the last call; empty if nothing did for `max_await_ms`. Raises `Away`.
+
+        Not to be cancelled: with Motor a thread would go on reading from the stream.
+        """
         with answering():
             batch = await self._next_batch()
         if batch is None and not self._cursor.alive:

@@ -165,7 +165,8 @@ def _run(data: bytes, at: int, alphabet: str) -> tuple[Run, int]:
     if first < 0 or not letters or letters.strip(alphabet):
         raise Malformed("unprocessable", "a run is not made of outcomes")
     if failures or "F" in letters:
-        told = [one.index - first for one in failures if one.faults]
-        if told != list(places(letters, "F")):
-            raise Malformed("unprocessable", "its failures, each with a fault or more, are not those of its outcomes")
+        if [one.index - first for one in failures] != list(places(letters, "F")):
+            raise Malformed("unprocessable", "failures and outcomes differ")
+        if not all(one.faults for one in failures):
+            raise Malformed("unprocessable", "a failure names no fault")
     return Run(first, letters, rows, failures), at

@@ -63,7 +63,7 @@ async def record(events: Iterable[JobEvent], world: World, *, guessing: bool = T
     await _by_several(iter([*large, *larger]), lambda item: _record_large(item, world))
     world.bell.ring(list(news))
     right = len(small) - len(unsure) if guessing else guessable
-    return 2 * right >= len(small)
+    return 2 * right >= len(small) if small else guessing
 
 
 async def _write_unread(news: Sequence[News], world: World) -> list[News]:
@@ -103,7 +103,11 @@ async def _by_several(work: Iterator[_Work], do: Callable[[_Work], Awaitable[Non
 async def _write(changes: Iterable[Change | None], world: World) -> frozenset[Key]:
     """Write what there is to write; returns what may not have been written."""
     found = [change for change in changes if change is not None]
-    lost = await world.jobs.write(found) if found else frozenset()
+    if not found:
+        # It is all there already, but who wrote it may not have been told yet that it stays.
+        await world.jobs.settle()
+        return frozenset()
+    lost = await world.jobs.write(found)
     _measure(found, lost, world.now_us())
     return lost
 
@@ -141,9 +145,10 @@ async def _merge(news: Sequence[News], world: World) -> tuple[list[News], int]:
         found = {item.key: stored.get(item.key) or begun(_profile(item, world)) for item in news}
         larger += [item for item in news if found[item.key].job.is_large]
         news = [item for item in news if not found[item.key].job.is_large]
-        changes = [advanced(found[item.key], item) for item in news]
+        if not news:
+            return larger, guessable
         metrics.MERGES.inc(len(news))
-        lost = await _write(changes, world)
+        lost = await _write([advanced(found[item.key], item) for item in news], world)
         news = [item for item in news if item.key in lost]
     raise Away("the job store")
 
@@ -214,8 +219,7 @@ def _empty(job: Job, number: int) -> Block:
 
 async def _publish(job: Job, blocks: Sequence[Block], world: World) -> None:
     for _ in range(MOST_ROUNDS):
-        change = published(job, blocks)
-        if change is None or not await _write([change], world):
+        if not await _write([published(job, blocks)], world):
             return
         stored = (await world.jobs.standings([job.key])).get(job.key)
         if stored is None:

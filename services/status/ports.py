@@ -37,6 +37,10 @@ class Writing(Protocol):
         """Write jobs durably; return those that may not have been written, because their state was another."""
         ...
 
+    async def settle(self) -> None:
+        """Return once all that could be read here by now is durable. Every write waits for that, too."""
+        ...
+
     async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
         """The stored ones of these chunks, entries without what only readers need."""
         ...

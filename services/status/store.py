@@ -75,6 +75,13 @@ class MongoJobs:
         again = {new[index].job.key for index in lost}
         return frozenset(again | ({change.job.key for change in known} if unmatched else set()))
 
+    async def settle(self) -> None:
+        """Return when a majority has in its journals what the primary has by now."""
+        with answering():
+            # A write that finds nothing to do waits for the last one that did something, by whomever that was. (A read
+            # with linearizable concern would wait for the next time that the journal is written, a tenth of a second.)
+            await self._jobs.update_one({"_id": ""}, {"$set": {"site": 0}})
+
     async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
         """The stored ones of these chunks."""
         found = await self._find_chunks(self._chunks, job, numbers, _LIGHT)

@@ -52,12 +52,13 @@ Waiting = dict[TopicPartition, dict[int, Held]]
 
 @dataclass(slots=True)
 class Turn:
-    """What is found out while a poll is handled, and counts only once all of it is done.
+    """What is found out while a poll is handled, and counts only once all of it is done. All of it is of one age.
 
     `waiting` has the events that are not written yet, by partition and offset. `ends` says up to where was read, `read`
     how many records that were, and which of them are dead. `ready` counts the facts that were written.
     """
 
+    began_s: float
     waiting: Waiting
     ends: dict[TopicPartition, int] = field(default_factory=dict)
     read: dict[TopicPartition, tuple[int, list[int]]] = field(default_factory=dict)
@@ -113,7 +114,7 @@ class Worker:
 
     async def handle(self, poll: Poll) -> Offsets:
         """Record what is ready; every effect of the returned offsets is durable. Raises `Away`."""
-        turn = Turn({place: dict(held) for place, held in self._held.items()})
+        turn = Turn(self._clock_s(), {place: dict(held) for place, held in self._held.items()})
         try:
             async with asyncio.TaskGroup() as group:
                 underway = Underway(group, most=PORTIONS)
@@ -166,7 +167,7 @@ class Worker:
 
         A partition of which too many cannot be read is left standing in front of the one too many.
         """
-        now_s, letters = self._clock_s(), []
+        letters: list[DeadLetter] = []
         for place, records in portion.items():
             before, dead = turn.read.get(place, (0, []))
             read = [self._read(one) for one in records]
@@ -181,7 +182,7 @@ class Worker:
                 if isinstance(event, DeadLetter):
                     letters.append(event)
                 else:
-                    waiting[one.offset] = Held(now_s, event, one)
+                    waiting[one.offset] = Held(turn.began_s, event, one)
             turn.ends[place] = records[admitted - 1].offset + 1
         return letters
 
@@ -193,7 +194,7 @@ class Worker:
 
     def _ready(self, turn: Turn) -> list[Held]:
         """What is to be written now, in order; the rest stays waiting."""
-        held_back = self._held_back(turn.waiting)
+        held_back = self._held_back(turn)
         ready: list[Held] = []
         stays: Waiting = {}
         for place, waiting in turn.waiting.items():
@@ -205,14 +206,14 @@ class Worker:
         turn.ready.update(type(one.event.fact) for one in ready)
         return ready
 
-    def _held_back(self, waiting: Waiting) -> AbstractSet[Key]:
+    def _held_back(self, turn: Turn) -> AbstractSet[Key]:
         """Jobs that have opened just now, and of which nothing else is known."""
-        youngest_s = self._clock_s() - self._linger_s
-        if sum(map(len, waiting.values())) > MOST_HELD:
+        youngest_s = turn.began_s - self._linger_s
+        if sum(map(len, turn.waiting.values())) > MOST_HELD:
             return frozenset()
         opened: set[Key] = set()
         others: set[Key] = set()
-        for held in waiting.values():
+        for held in turn.waiting.values():
             for one in held.values():
                 is_held = isinstance(one.event.fact, Opened) and one.since_s > youngest_s and not _is_whole(one.event)
                 (opened if is_held else others).add(one.event.header.key)

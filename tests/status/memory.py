@@ -50,7 +50,7 @@ class MemoryJobs:
     ) -> None:
         self.jobs: dict[str, Any] = {}
         self.kept: dict[str, Any] = {}
-        self.writes = 0
+        self.writes = self.settled = 0
         self._turns = turns
         self._fails = fails
         self._guarded = guarded
@@ -73,6 +73,10 @@ class MemoryJobs:
         if lost_updates:
             lost |= {change.job.key for change in changes if change.expected}
         return frozenset(lost)
+
+    async def settle(self) -> None:
+        await self._elsewhere()
+        self.settled += 1
 
     async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
         await self._elsewhere()

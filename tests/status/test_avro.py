@@ -115,6 +115,10 @@ def test_an_array_may_come_in_blocks_that_tell_their_size() -> None:
     assert _named(by_the_library(sized)) == as_told(read)
 
 
+def without_faults(index: int) -> Failure:
+    return Failure(index, f"o{index}", None, "offline", [], None)
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -128,7 +132,10 @@ def test_an_array_may_come_in_blocks_that_tell_their_size() -> None:
         judged(a_run("SF", failures=[])),
         judged(a_run("SS", failures=a_run("SF").failures)),
         judged(a_run("FF", failures=a_run("FF").failures[::-1])),
-        judged(a_run("F", failures=[Failure(0, "o0", None, "offline", [], None)])),
+        judged(a_run("F", failures=[without_faults(0)])),
+        judged(a_run("SF", failures=[*a_run("SF").failures, without_faults(999)])),
+        judged(a_run("FF", failures=[a_failure(0), without_faults(0), a_failure(1)])),
+        judged(a_run("SS", failures=[without_faults(0)])),
     ],
 )
 def test_events_that_make_no_sense_are_malformed(event: JobEvent) -> None:

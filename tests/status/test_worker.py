@@ -281,8 +281,10 @@ async def test_events_that_come_again_are_read_before_they_are_written(bench: Be
     await bench.handle(old)
     guesses = bench.jobs.guesses - 6
     assert 1 <= guesses <= worker.PORTIONS * worker.PORTION
+    settled = bench.jobs.settled
     await bench.handle(old)
     assert bench.jobs.guesses == 6 + guesses
+    assert bench.jobs.settled > settled, "what is there already is committed only when it stays"
     await bench.handle(new)
     reads = bench.jobs.reads
     await bench.handle(newer)
