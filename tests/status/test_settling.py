@@ -1,0 +1,68 @@
+"""Nothing is taken for done that a majority of MongoDB's members has not."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sandbox.mongo import MongoSet
+from services.chassis.errors import Away
+from services.chassis.mongo import Mongo
+from services.chassis.settings import MongoSettings
+from services.status.flow import World, record
+from services.status.store import MongoJobs
+from tests.status.events import JOB, a_run, judged, opened
+from tests.status.memory import Belfry, MemoryOrigins
+from tests.status.test_store import BOTH_DRIVERS
+
+pytestmark = pytest.mark.long
+
+
+@contextmanager
+def standing_still(members: MongoSet) -> Iterator[None]:
+    """All but the primary."""
+    primary = members.primary()
+    others = [member.pid for member in members.members if member is not primary and member.pid is not None]
+    assert len(others) == 2
+    for pid in others:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in others:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("guessing", [True, False])
+@pytest.mark.parametrize("driver", BOTH_DRIVERS)
+async def test_a_retry_that_finds_its_own_write_waits_until_a_majority_has_it(
+    tmp_path: Path, driver: str, *, guessing: bool
+) -> None:
+    """Breaks: both secondaries stand still. Must hold: no word of success before they go on."""
+    events = [opened(), judged(a_run("SS"))]
+    with MongoSet(tmp_path, nodes=3) as three:
+        # A primary that hears of nobody for ten seconds is none.
+        mongo = Mongo.connect(MongoSettings(mongodb_uri=three.uri, mongo_driver=driver, mongodb_timeout_ms=1_000))
+        jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
+        world = World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
+        await jobs.prepare(retention_days=30)
+        with standing_still(three):
+            for first in (True, guessing):
+                with pytest.raises(Away):
+                    await record(events, world, guessing=first)
+        async with asyncio.timeout(60):
+            while await _job_is_missing(jobs):
+                with suppress(Away):
+                    await record(events, world, guessing=guessing)
+        await mongo.close()
+
+
+async def _job_is_missing(jobs: MongoJobs) -> bool:
+    with suppress(Away):
+        return await jobs.find(JOB) is None
+    return True
