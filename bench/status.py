@@ -153,7 +153,7 @@ async def _listening(port: int) -> None:
 
 
 def milliseconds(times: Sequence[float], share: float) -> str:
-    """The time, in seconds, below which `share` of them are; nothing if there are none."""
+    """The time below which `share` of these, in seconds, are: in milliseconds, as text; nothing if there are none."""
     return f"{sorted(times)[min(int(len(times) * share), len(times) - 1)] * 1000:.1f}" if times else ""
 
 
