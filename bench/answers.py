@@ -48,6 +48,7 @@ async def fill(store: MongoJobs, *, large: int, listed: int) -> Key:
     worker, writer = a_worker(store), a_writer(store)
     for poll in workloads(large // 2)["one large job, 20 % faults"].polls:
         await worker.handle(poll)
+    await worker.handle({})
     (job,) = await store.listed(Listing(608))
     for first in range(0, listed, 2_000):
         await record([event for number in range(first, first + 2_000) for event in _listed(number)], writer)

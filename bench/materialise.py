@@ -168,6 +168,8 @@ async def turn(uri: str, driver: str, workload: Workload) -> Taken:
         async def work() -> None:
             for poll in workload.polls:
                 await worker.handle(poll)
+            # Until all of it is written, and not only taken.
+            await worker.handle({})
 
         wall_s, cpu_s = await timed(work)
         bare_s, _ = await _bare(mongo, other)

@@ -48,7 +48,8 @@ class Handler(Protocol):
     async def handle(self, poll: Poll) -> Offsets:
         """Make the poll's effects durable; return the next offsets that may be committed.
 
-        An empty poll comes regularly, so that what was held back can be finished. `Away` means: the same again later.
+        An empty poll comes regularly, and before partitions are given away, so that what was left to be done can be
+        finished. `Away` means: the same again later.
         """
         ...
 
@@ -96,6 +97,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._stopping = False
         self._interruptible = False
         self._revoking = False
+        self._gave_up = False
         self._busy = asyncio.Lock()
         self._committable: dict[TopicPartition, int] = {}
         self._committed_at = clock()
@@ -175,6 +177,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         finally:
             async with self._busy:
                 # Whatever ended the loop, what is done is done; and what is held back will be read again.
+                await self._finish()
                 await self._commit(kafka)
                 self._committable.clear()
                 self._forget(kafka.assignment())
@@ -250,12 +253,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                 backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
                 if self._stopping or self._revoking:
                     # Not handled, so not committed: whoever has the partitions next reads the poll again.
+                    self._gave_up = True
                     return
             else:
                 self._done(kafka, poll, offsets, took_s=self._clock() - began)
                 return
 
     def _done(self, kafka: AIOKafkaConsumer, poll: Poll, offsets: Offsets, *, took_s: float) -> None:
+        self._gave_up = False
         self._committable.update(offsets)
         if poll:
             self._lag.read(poll)
@@ -304,6 +309,19 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             await asyncio.sleep(min(0.05, wait_s))
         kafka.resume(*(place for place in kafka.paused() if place not in self._stopped()))
 
+    async def _finish(self) -> None:
+        """Let the handler end what it has begun: who has the partitions next would have to do it again."""
+        if self._gave_up:
+            # Nor could it end this.
+            return
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                self._committable.update(await self._handler.handle({}))
+        except (Away, TimeoutError):
+            return
+        except Exception:  # noqa: BLE001 - the handler's defect must not keep the rest from being committed
+            _LOG.exception("what was begun could not be finished", group=self._group)
+
     async def _commit(self, kafka: AIOKafkaConsumer) -> None:
         self._committed_at = self._clock()
         assigned = kafka.assignment()
@@ -328,6 +346,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         try:
             async with self._busy:
                 if self._kafka is not None:
+                    await self._finish()
                     await self._commit(self._kafka)
                 # Should they come back, reading begins at the committed offsets.
                 self._committable.clear()

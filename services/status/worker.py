@@ -1,15 +1,11 @@
 """Kafka's face of status: polls in, committable offsets out."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiokafka import ConsumerRecord, TopicPartition
-from msgspec import Struct
 
 from services.chassis.brake import Brake
 from services.chassis.consumer import Offsets, Poll
@@ -19,12 +15,16 @@ from services.status.avro import EventReader, Malformed
 from services.status.domain.facts import UNDECIDED, Expired, JobEvent, Judged, Key, Opened
 from services.status.flow import World, record
 from services.status.ports import TooBig
+from services.status.underway import Held, Ready, Underway
 
 # So many held events are written at once, however young they are.
 MOST_HELD = 4_000
 
 # So many events are read at a time; so many such portions are written while the next is being read.
 PORTION, PORTIONS = 400, 3
+
+# After a poll of so many records there are probably more.
+LARGE = 1_000
 
 _COUNTED = {
     kind: metrics.EVENTS.labels(name) for kind, name in ((Opened, "opened"), (Judged, "judged"), (Expired, "expired"))
@@ -39,49 +39,7 @@ class DeadLetterBox(Protocol):
         ...
 
 
-class Held(Struct, frozen=True, gc=False):
-    """An event that is held back, and since when."""
-
-    since_s: float
-    event: JobEvent
-    record: ConsumerRecord
-
-
 Waiting = dict[TopicPartition, dict[int, Held]]
-
-
-@dataclass(slots=True)
-class Turn:
-    """What is found out while a poll is handled, and counts only once all of it is done. All of it is of one age.
-
-    `waiting` has the events that are not written yet, by partition and offset. `ends` says up to where was read, `read`
-    how many records that were, and which of them are dead. `ready` counts the facts that were written.
-    """
-
-    began_s: float
-    waiting: Waiting
-    ends: dict[TopicPartition, int] = field(default_factory=dict)
-    read: dict[TopicPartition, tuple[int, list[int]]] = field(default_factory=dict)
-    ready: Counter[type[Opened | Judged | Expired]] = field(default_factory=Counter)
-
-
-class Underway:
-    """Work that goes on beside what follows: so much of it at once, and never two pieces on one job."""
-
-    def __init__(self, group: asyncio.TaskGroup, *, most: int) -> None:
-        self._group = group
-        self._most = most
-        self._tasks: dict[asyncio.Task[None], AbstractSet[Key]] = {}
-
-    async def add(self, keys: AbstractSet[Key], work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Return once the work may go on by itself."""
-        while len(self._tasks) >= self._most or not all(map(keys.isdisjoint, self._tasks.values())):
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        task = self._group.create_task(work())
-        self._tasks[task] = keys
-        task.add_done_callback(self._tasks.pop)
-        # Lets those begin and go on that have something to do.
-        await asyncio.sleep(0)
 
 
 class Worker:
@@ -107,42 +65,70 @@ class Worker:
         self._brake = brake
         self._linger_s = linger_s
         self._clock_s = clock_s
-        self._held: Waiting = {}
+        self._underway = Underway(most=PORTIONS, done=self._written, failed=self._unwritten)
+        # What was read and neither written nor given to a writer, and up to where was read.
+        self._waiting: Waiting = {}
         self._ends: dict[TopicPartition, int] = {}
+        # What was given to be committed, and up to where a poll was read that is not handled yet.
         self._given: dict[TopicPartition, int] = {}
+        self._taken: dict[TopicPartition, int] = {}
         self._guessing = True
 
     async def handle(self, poll: Poll) -> Offsets:
-        """Record what is ready; every effect of the returned offsets is durable. Raises `Away`."""
-        turn = Turn(self._clock_s(), {place: dict(held) for place, held in self._held.items()})
-        try:
-            async with asyncio.TaskGroup() as group:
-                underway = Underway(group, most=PORTIONS)
-                for portion in portions(poll):
-                    letters = self._take(portion, turn)
-                    if letters:
-                        await self._dead_letters.send(letters)
-                    ready = self._ready(turn)
-                    if ready:
-                        await underway.add({one.event.header.key for one in ready}, partial(self._record, ready))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        # Only now: after `Away` the same records come again, and all of this is found out anew.
-        self._held = turn.waiting
-        self._ends |= turn.ends
-        for place, (total, dead) in turn.read.items():
-            self._brake.handled(place, total, dead)
-        for kind, count in turn.ready.items():
-            _COUNTED[kind].inc(count)
+        """Record what is ready; every effect of the returned offsets is durable. Raises `Away`.
+
+        After a large poll the next one is not kept waiting: what is still being written is not among the offsets.
+        """
+        now_s = self._clock_s()
+        for portion in portions(poll):
+            await self._take(portion, now_s)
+            await self._begin(now_s)
+        if sum(map(len, poll.values())) < LARGE:
+            await self._underway.all_done()
+        self._taken.clear()
         return self._committable()
 
     def revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Forget what is held back of these partitions."""
         for place in partitions:
-            self._held.pop(place, None)
-            self._ends.pop(place, None)
-            self._given.pop(place, None)
+            for known in (self._waiting, self._ends, self._given, self._taken):
+                known.pop(place, None)
+            for ready in self._underway.pieces:
+                ready.firsts.pop(place, None)
         self._brake.release(partitions)
+
+    async def _begin(self, now_s: float) -> None:
+        """Let be written what is ready now, in order; the rest stays waiting."""
+        held_back = self._held_back(now_s)
+        events: list[Held] = []
+        firsts: dict[TopicPartition, int] = {}
+        stays: Waiting = {}
+        for place, waiting in self._waiting.items():
+            ready = [one for one in waiting.values() if one.event.header.key not in held_back]
+            if ready:
+                events += ready
+                firsts[place] = ready[0].record.offset
+            if len(ready) < len(waiting):
+                stays[place] = {offset: one for offset, one in waiting.items() if one.event.header.key in held_back}
+        if not events:
+            return
+        piece = Ready(events, firsts)
+        keys = piece.keys
+        await self._underway.room_for(keys)
+        self._waiting = stays
+        await self._underway.begin(piece, keys, self._record(events))
+
+    def _written(self, piece: Ready) -> None:
+        for kind, count in Counter(type(one.event.fact) for one in piece.events).items():
+            _COUNTED[kind].inc(count)
+
+    def _unwritten(self, piece: Ready) -> None:
+        """It waits again, among what has come since."""
+        for one in piece.events:
+            place = TopicPartition(one.record.topic, one.record.partition)
+            if place in piece.firsts:
+                self._waiting.setdefault(place, {})[one.record.offset] = one
+        self._waiting = {place: dict(sorted(waiting.items())) for place, waiting in self._waiting.items()}
 
     async def _record(self, ready: Sequence[Held]) -> None:
         """Record all at once; if a job cannot be kept, each on its own, and the events of that one are given up."""
@@ -162,29 +148,36 @@ class Worker:
             except TooBig as too_big:
                 await self._dead_letters.send([DeadLetter(one.record, "too-big", str(too_big))])
 
-    def _take(self, portion: Poll, turn: Turn) -> list[DeadLetter]:
-        """Read the records and put them with those held back; returns those that cannot be read.
+    async def _take(self, portion: Poll, now_s: float) -> None:
+        """Read the records and put them with those that wait; put those aside that cannot be read.
 
         A partition of which too many cannot be read is left standing in front of the one too many.
         """
+        taken: list[tuple[TopicPartition, Sequence[ConsumerRecord], list[JobEvent | DeadLetter], list[int], int]] = []
         letters: list[DeadLetter] = []
-        for place, records in portion.items():
-            before, dead = turn.read.get(place, (0, []))
+        for place, given in portion.items():
+            records = self._untaken(place, given)
             read = [self._read(one) for one in records]
-            total = before + len(read)
-            dead += [before + at for at, event in enumerate(read) if isinstance(event, DeadLetter)]
-            turn.read[place] = (total, dead)
-            admitted = max(self._brake.admitted(place, total, dead) - before, 0)
+            dead = [at for at, event in enumerate(read) if isinstance(event, DeadLetter)]
+            admitted = self._brake.admitted(place, len(read), dead)
+            letters += [event for event in read[:admitted] if isinstance(event, DeadLetter)]
+            taken.append((place, records, read, dead, admitted))
+        if letters:
+            await self._dead_letters.send(letters)
+        for place, records, read, dead, admitted in taken:
+            self._brake.handled(place, len(read), dead)
             if not admitted:
                 continue
-            waiting = turn.waiting.setdefault(place, {})
+            waiting = self._waiting.setdefault(place, {})
             for one, event in zip(records[:admitted], read, strict=False):
-                if isinstance(event, DeadLetter):
-                    letters.append(event)
-                else:
-                    waiting[one.offset] = Held(turn.began_s, event, one)
-            turn.ends[place] = records[admitted - 1].offset + 1
-        return letters
+                if not isinstance(event, DeadLetter):
+                    waiting[one.offset] = Held(now_s, event, one)
+            self._ends[place] = self._taken[place] = records[admitted - 1].offset + 1
+
+    def _untaken(self, place: TopicPartition, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
+        """Without those that were taken when the same poll was given up halfway."""
+        taken = self._taken.get(place)
+        return records if taken is None else [one for one in records if one.offset >= taken]
 
     def _read(self, one: ConsumerRecord) -> JobEvent | DeadLetter:
         try:
@@ -192,36 +185,26 @@ class Worker:
         except Malformed as malformed:
             return DeadLetter(one, malformed.reason, malformed.detail)
 
-    def _ready(self, turn: Turn) -> list[Held]:
-        """What is to be written now, in order; the rest stays waiting."""
-        held_back = self._held_back(turn)
-        ready: list[Held] = []
-        stays: Waiting = {}
-        for place, waiting in turn.waiting.items():
-            ready += [one for one in waiting.values() if one.event.header.key not in held_back]
-            left = {offset: one for offset, one in waiting.items() if one.event.header.key in held_back}
-            if left:
-                stays[place] = left
-        turn.waiting = stays
-        turn.ready.update(type(one.event.fact) for one in ready)
-        return ready
-
-    def _held_back(self, turn: Turn) -> AbstractSet[Key]:
+    def _held_back(self, now_s: float) -> AbstractSet[Key]:
         """Jobs that have opened just now, and of which nothing else is known."""
-        youngest_s = turn.began_s - self._linger_s
-        if sum(map(len, turn.waiting.values())) > MOST_HELD:
+        youngest_s = now_s - self._linger_s
+        if sum(map(len, self._waiting.values())) > MOST_HELD:
             return frozenset()
         opened: set[Key] = set()
         others: set[Key] = set()
-        for held in turn.waiting.values():
-            for one in held.values():
+        for waiting in self._waiting.values():
+            for one in waiting.values():
                 is_held = isinstance(one.event.fact, Opened) and one.since_s > youngest_s and not _is_whole(one.event)
                 (opened if is_held else others).add(one.event.header.key)
         return opened - others
 
     def _committable(self) -> Offsets:
-        """Up to the first event that is held back, after the last one read where none is; only what is new."""
-        ends = {place: min(self._held.get(place) or (end,)) for place, end in self._ends.items()}
+        """Up to the first event that is not written, after the last one read where all are; only what is new."""
+        ends = dict(self._ends)
+        unwritten = [{place: min(waiting) for place, waiting in self._waiting.items() if waiting}]
+        for firsts in [*unwritten, *(piece.firsts for piece in self._underway.pieces)]:
+            for place, first in firsts.items():
+                ends[place] = min(ends[place], first)
         fresh = {place: end for place, end in ends.items() if self._given.get(place) != end}
         self._given = ends
         return fresh

@@ -277,6 +277,25 @@ async def test_stopping_finishes_the_poll_at_hand_and_commits_it(kafka_bootstrap
     assert await stage.committed() == 6
 
 
+async def test_what_the_handler_has_begun_is_finished_before_the_partitions_are_given_away(
+    kafka_bootstrap: str,
+) -> None:
+    """It gives the offsets of a poll only with an empty one, and none comes by itself while the poll is at hand."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects(hold=asyncio.Event())
+    effects.on_poll = lambda poll: {} if poll else {TopicPartition(stage.topic, 0): 6}
+    await stage.produce(range(6))
+    consumer = stage.consumer(effects)
+    await consumer.start()
+    await asyncio.wait_for(effects.entered.wait(), 15)
+    empty, stopping = effects.empty, asyncio.create_task(consumer.stop())
+    await asyncio.sleep(0)
+    assert effects.hold is not None
+    effects.hold.set()
+    await stopping
+    assert effects.empty == empty + 1
+    assert await stage.committed() == 6
+
+
 async def test_a_rebalance_commits_first_and_lets_go_of_what_is_held_back(kafka_bootstrap: str) -> None:
     """F12: a second member joins while records are read; each record is handled, none twice, nothing is held by two."""
     stage = await a_stage(kafka_bootstrap, partitions=4)

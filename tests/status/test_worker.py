@@ -42,6 +42,7 @@ class JournalledJobs(MemoryJobs):
         self.failing = ""
         self.too_big: Key | None = None
         self.away_for: Key | None = None
+        self.defect: Exception | None = None
         self.guesses = self.reads = self.most_at_once = 0
         self._journal = journal
         self._underway: list[set[Key]] = []
@@ -56,6 +57,8 @@ class JournalledJobs(MemoryJobs):
             raise TooBig("the job would be larger than a document may be")
         if self.away_for in keys:
             raise Away("memory")
+        if self.defect is not None:
+            raise self.defect
         self.guesses += sum(not change.expected for change in changes)
         with self._alone(keys):
             for _ in range(20):
@@ -109,6 +112,11 @@ class Bench:
     async def handle(self, poll: Any) -> None:
         offsets = await self.worker.handle(poll)
         self.journal += [f"commit {offset}" for offset in offsets.values()]
+
+    async def rest(self) -> None:
+        """What goes on in the background goes on until it has ended."""
+        for _ in range(200):
+            await asyncio.sleep(0)
 
 
 @pytest.fixture(params=[1, 400], ids="portions of {}".format)
@@ -254,20 +262,110 @@ async def test_portions_are_written_beside_each_other_but_never_two_of_one_job(b
     assert bench.jobs.most_at_once == (worker.PORTIONS if worker.PORTION == 1 else 1)
 
 
-async def test_a_poll_that_was_given_up_halfway_is_not_committed(bench: Bench) -> None:
-    """Its partitions may be another member's by now, or the store away while the process ends."""
+async def test_a_poll_that_was_given_up_halfway_comes_again_and_is_counted_once(bench: Bench) -> None:
     headers = some_jobs(9)
     poll = a_poll(*(judged(a_run("SS"), header) for header in headers))
     bench.jobs.away_for = headers[1].key
     before = counted("judged")
     with pytest.raises(Away):
         await bench.handle(poll)
-    bench.jobs.away_for = None
-    await bench.handle({})
     assert not [line for line in bench.journal if line.startswith("commit")]
+    bench.jobs.away_for = None
     await bench.handle(poll)
     assert bench.journal[-1] == "commit 9"
-    assert counted("judged") == before + 9, "what comes again is counted once"
+    assert bench.jobs.writes == 9
+    assert counted("judged") == before + 9
+
+
+async def test_a_poll_that_was_given_up_halfway_is_not_committed_by_who_lost_it(bench: Bench) -> None:
+    headers = some_jobs(9)
+    bench.jobs.away_for = headers[1].key
+    with pytest.raises(Away):
+        await bench.handle(a_poll(*(judged(a_run("SS"), header) for header in headers)))
+    bench.jobs.away_for = None
+    bench.worker.revoked([PLACE])
+    await bench.handle({})
+    assert not [line for line in bench.journal if line.startswith("commit")]
+
+
+@pytest.fixture
+def busy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Takes every poll for a large one, which others follow at once."""
+    monkeypatch.setattr(worker, "LARGE", 1)
+    return bench
+
+
+def ended(header: Header) -> JobEvent:
+    """What ends a job of two records by itself."""
+    return opened(header, refused=a_run("FF"))
+
+
+async def test_a_poll_is_read_while_the_last_one_is_written_and_committed_after_it(busy: Bench) -> None:
+    for at, header in enumerate(some_jobs(2)):
+        await busy.handle(a_poll(ended(header), start=at))
+    assert busy.journal == ["commit 0"]
+    await busy.handle({})
+    assert busy.journal == ["commit 0", "FAILED v1", "FAILED v1", "commit 2"]
+    assert busy.jobs.most_at_once == 2
+
+
+async def test_polls_that_speak_of_one_job_are_written_one_after_the_other(busy: Bench) -> None:
+    header = a_header(3)
+    for at in range(3):
+        await busy.handle(a_poll(judged(a_run("S", at), header), start=at))
+    await busy.handle({})
+    assert busy.journal[-1] == "commit 3"
+    assert busy.jobs.most_at_once == 1
+    written = await busy.jobs.find(header.key)
+    assert written is not None
+    assert written.job.state is State.COMPLETED
+
+
+async def test_what_could_not_be_written_is_written_with_the_next_poll(busy: Bench) -> None:
+    first, second = some_jobs(2)
+    before = counted("opened")
+    busy.jobs.away_for = first.key
+    await busy.handle(a_poll(ended(first)))
+    await busy.rest()
+    poll = a_poll(ended(second), start=1)
+    with pytest.raises(Away):
+        await busy.handle(poll)
+    await busy.handle(poll)
+    with pytest.raises(Away):
+        await busy.handle({})
+    busy.jobs.away_for = None
+    await busy.handle({})
+    assert busy.journal[-1] == "commit 2"
+    assert busy.jobs.writes == 2
+    assert counted("opened") == before + 2
+
+
+async def test_what_is_being_written_of_a_lost_partition_is_not_committed(busy: Bench) -> None:
+    await busy.handle(a_poll(ended(a_header())))
+    busy.worker.revoked([PLACE])
+    await busy.handle({})
+    assert busy.journal == ["commit 0", "FAILED v1"]
+
+
+async def test_what_could_not_be_written_of_a_lost_partition_is_forgotten(busy: Bench) -> None:
+    header = a_header()
+    busy.jobs.away_for = header.key
+    await busy.handle(a_poll(ended(header)))
+    await busy.rest()
+    busy.worker.revoked([PLACE])
+    busy.jobs.away_for = None
+    with pytest.raises(Away):
+        await busy.handle({})
+    await busy.handle({})
+    assert busy.journal == ["commit 0"]
+
+
+async def test_a_defect_in_the_background_comes_to_light(busy: Bench) -> None:
+    busy.jobs.defect = KeyError("a defect")
+    await busy.handle(a_poll(ended(a_header())))
+    with pytest.raises(KeyError):
+        await busy.handle({})
+    assert busy.journal == ["commit 0"]
 
 
 async def test_events_that_come_again_are_read_before_they_are_written(bench: Bench) -> None:
