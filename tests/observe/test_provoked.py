@@ -44,6 +44,22 @@ async def test_a_consumer_that_stands_still(
         await watch.calms_down("ConsumerStalled", topic=topic)
 
 
+async def test_a_process_that_is_killed_again_and_again(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """It answers between two ends, so nothing is down for long; still somebody hears of it. Nothing is lost."""
+    jobs = []
+    for _ in range(3):
+        jobs.append((await customer.send_patiently([customer.order()])).json["jobId"])
+        await asyncio.to_thread(broken.kill, "validator")
+        await watch.sees('up{job="validator"} == 0')
+        await asyncio.to_thread(broken.must, "start", "validator")
+        await watch.sees('up{job="validator"} == 1')
+    await watch.fires("ServiceRestarting", job="validator")
+    await watch.shows("runtime: Restarts", number=lambda value: value >= 3)
+    for job in jobs:
+        assert (await customer.settled(job))["summary"]["job"]["state"] == "COMPLETED"
+    await watch.calms_down("ServiceRestarting", job="validator")
+
+
 async def test_mongodb_away(broken: Installation, customer: Customer, watch: Watch) -> None:
     """What status cannot record waits for it; nothing is lost, and the lag is gone soon after it is back."""
     async with orders_coming_in(customer):
