@@ -174,6 +174,25 @@ async def test_signing_keys_that_cannot_be_fetched(broken: Installation, custome
         await watch.calms_down("SigningKeysStale", job=service)
 
 
+async def test_a_service_that_starts_without_signing_keys(
+    broken: Installation, customer: Customer, watch: Watch
+) -> None:
+    """Auth is away while ingest is started: it is there and not ready, and takes requests once it has keys."""
+    await customer.token("import")
+    await asyncio.to_thread(broken.must, "stop", "auth")
+    await asyncio.to_thread(broken.kill, "ingest")
+    starting = asyncio.create_task(asyncio.to_thread(broken.command, "start", "ingest"))
+    try:
+        await watch.fires("SigningKeysMissing", job="ingest")
+        await watch.sees('up{job="ingest"} == 1')
+        assert (await customer.send([customer.order()])).status == 503
+    finally:
+        await asyncio.to_thread(broken.must, "start", "auth")
+    assert (await starting).returncode == 0
+    await watch.calms_down("SigningKeysMissing", job="ingest")
+    assert (await customer.send([customer.order()])).status == 202
+
+
 async def test_the_shared_limit_away(limits: Valkey, customer: Customer, watch: Watch) -> None:
     async with orders_coming_in(customer):
         await asyncio.to_thread(limits.kill)
