@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from confluent_kafka import Consumer as Reader
+from confluent_kafka.admin import AdminClient
 
 from sandbox.kafka import KafkaCluster
 from services.chassis.consumer import LOST, REBALANCES, STALLED_AFTER_S, Consumer, Offsets, Poll
@@ -489,6 +491,43 @@ async def test_stopping_does_not_wait_for_a_frozen_broker_for_ever(own_kafka: Ka
     async with frozen(own_kafka.brokers[0]), asyncio.timeout(9):
         await consumer.stop()
     await until(lambda: not asyncio.all_tasks() - before)
+
+
+async def test_who_is_stopped_while_it_joins_leaves_nobody_waiting(kafka_bootstrap: str) -> None:
+    """The group waits for a member that is as good as dead; who joins meanwhile and is stopped must not be the next."""
+    stage = await a_stage(kafka_bootstrap)
+    async with a_silent_member(stage):
+        async with running(stage.consumer(Effects())):
+            await until_members(stage, 2)
+        await until_members(stage, 1)
+
+
+@asynccontextmanager
+async def a_silent_member(stage: Stage) -> AsyncIterator[None]:
+    """Inside, the group has a member that does not answer when it is to share anew."""
+    member = Reader({"bootstrap.servers": stage.bootstrap, "group.id": stage.group})
+    # With someone to tell, it lets go of nothing before it polls again.
+    member.subscribe([stage.topic], on_revoke=lambda *_: None)
+
+    def is_there() -> bool:
+        member.poll(0.1)
+        return bool(member.assignment())
+
+    await until(lambda: asyncio.to_thread(is_there))
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(member.close)
+
+
+async def until_members(stage: Stage, number: int) -> None:
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+
+    def are_there() -> bool:
+        (asked,) = admin.describe_consumer_groups([stage.group]).values()
+        return len(asked.result().members) == number
+
+    await until(lambda: asyncio.to_thread(are_there), deadline_s=10)
 
 
 async def test_records_that_retention_took_are_noticed(kafka_bootstrap: str) -> None:
