@@ -33,6 +33,7 @@ from services.chassis.web import Listener, application, operations
 from services.fulfilment import billing, flow, fulfilling, loading, reading
 from services.fulfilment.api import OrdersApi
 from services.fulfilment.body import LARGEST
+from services.fulfilment.complaints import Complaints
 from services.fulfilment.customers import SiteCustomers
 from services.fulfilment.desk import Desk
 from services.fulfilment.domain.business_day import MICROS
@@ -185,6 +186,7 @@ def _runner(settings: Settings, stores: Stores, vault: CodeVault, customers: Sit
         slots=stores.stock,
         suppliers=suppliers,
         customers=customers,
+        complaints=Complaints(now_us),
         now_us=now_us,
     )
     return Runner(partial(fulfilling.fulfil, world=world), most=settings.fulfilment_parallel)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from services.chassis.errors import Away
 from services.chassis.failpoints import failpoint
-from services.chassis.logs import logger
 from services.fulfilment import metrics
+from services.fulfilment.complaints import Complaints
 from services.fulfilment.domain.business_day import MICROS, business_date
 from services.fulfilment.domain.slots import Filled, UnitStatus, slots_of, unfilled
 from services.fulfilment.domain.supply import Demand, Served
@@ -17,7 +17,6 @@ MOST_ROUNDS = 50
 LONGEST_PAUSE_S = 60
 TOO_LATE = "no code came before the deadline"
 
-_LOG = logger(__name__)
 _DELIVERED, _CANCELLED = (metrics.UNITS_ENDED.labels(outcome) for outcome in ("delivered", "cancelled"))
 _reserved = failpoint("fulfilment.reserved")
 _counted = failpoint("fulfilment.counted")
@@ -31,6 +30,7 @@ class World:
     slots: Slots
     suppliers: Mapping[str, Supplier]
     customers: Customers
+    complaints: Complaints
     now_us: Callable[[], int]
 
 
@@ -85,7 +85,7 @@ async def _ask(transaction: Transaction, line: Line, missing: Sequence[str], wor
         return Served()
     supplier = world.suppliers.get(line.supplier)
     if supplier is None:
-        _LOG.error("no such supplier", supplier=line.supplier, transactionId=transaction.id)
+        world.complaints.does_not_exist(line, transaction.id)
         return Served()
     demand = Demand(
         transaction_id=transaction.id,
@@ -99,7 +99,7 @@ async def _ask(transaction: Transaction, line: Line, missing: Sequence[str], wor
         served = await supplier.serve(demand)
     except Away as away:
         # One supplier's trouble must not keep the other lines waiting.
-        _LOG.warning("a supplier does not answer", supplier=line.supplier, what=away.what)
+        world.complaints.does_not_answer(line, transaction.id, what=away.what)
         return Served()
     if served.refused:
         reason = served.reason or "cancelled by the supplier"

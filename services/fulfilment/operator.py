@@ -99,13 +99,16 @@ async def _load_entry(entry: dict[str, Any], shelves: Shelves) -> int:
 
 @products_app.command("list")
 def list_products() -> None:
-    """List the products, with how many of their codes are on sale."""
+    """List the products: how many of their codes are on sale, where they come from, how many orders wait for one."""
 
     async def work(shelves: Shelves) -> None:
         for product in await shelves.stores.products.all():
             free = await shelves.stores.stock.free(product.sku)
+            waiting = await shelves.stores.transactions.waiting(product.sku)
             shown = answers.product(product)
-            typer.echo(f"{shown['sku']}\t{shown['name']}\t{shown['unitPrice']} {shown['currency']}\t{free} on sale")
+            price = f"{shown['unitPrice']} {shown['currency']}"
+            columns = (shown["sku"], shown["name"], price, f"{free} on sale", shown["supplier"], f"{waiting} waiting")
+            typer.echo("\t".join(columns))
 
     _run(_with_shelves(work))
 

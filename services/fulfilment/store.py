@@ -124,6 +124,11 @@ class MongoTransactions:
             oldest = await self._transactions.find_one({"open": True}, {"created_us": 1}, sort=[("created_us", 1)])
         return count, oldest and oldest["created_us"]
 
+    async def waiting(self, sku: str) -> int:
+        """How many transactions wait for codes of this product."""
+        with answering():
+            return int(await self._transactions.count_documents({"open": True, "waits": sku}, hint="waits"))
+
     async def on_order(self, order_id: str) -> Sequence[Transaction]:
         """All transactions of a purchase order, by their places."""
         where = {"purchase_order": order_id, "site": {"$exists": True}}

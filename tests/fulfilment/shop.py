@@ -14,6 +14,7 @@ from services.chassis.mongo import Mongo
 from services.chassis.registry import Schemas
 from services.chassis.settings import REPOSITORY, MongoSettings
 from services.fulfilment import billing, flow, fulfilling, reading
+from services.fulfilment.complaints import Complaints
 from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.customer import Customer
 from services.fulfilment.domain.invoice import Party
@@ -114,6 +115,7 @@ class Shop:
             slots=self.stock,
             suppliers={"stock": LocalStock(self.stock), "simulated": SimulatedSupplier(self.stock, VAULT.seal)},
             customers=self.register,
+            complaints=Complaints(self.clock),
             now_us=self.clock,
         )
 

@@ -54,12 +54,15 @@ def test_products_come_with_their_codes_and_can_be_listed(run: Run) -> None:
     assert run("products", "put", file=document).output == "2 products and 2 new codes loaded\n"
     assert run("products", "put", file=document).output == "2 products and 0 new codes loaded\n"
     listed = run("products", "list").output.splitlines()
-    assert listed == ["BARE\tCard\t9.99 USD\t0 on sale", "CARD\tCard\t9.99 USD\t2 on sale"]
+    assert listed == [
+        "BARE\tCard\t9.99 USD\t0 on sale\tstock\t0 waiting",
+        "CARD\tCard\t9.99 USD\t2 on sale\tstock\t0 waiting",
+    ]
 
 
 def test_a_price_may_be_a_number_and_keeps_its_digits(run: Run) -> None:
     run("products", "put", file='{"products": [{"sku": 7, "name": "N", "unitPrice": 9.990001, "currency": "usd"}]}')
-    assert run("products", "list").output == "7\tN\t9.990001 USD\t0 on sale\n"
+    assert run("products", "list").output == "7\tN\t9.990001 USD\t0 on sale\tstock\t0 waiting\n"
 
 
 def test_codes_are_loaded_from_lines_once(run: Run) -> None:

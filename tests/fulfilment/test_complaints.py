@@ -1,0 +1,85 @@
+"""What the log says of suppliers that are of no use: enough to know them by, and not a line for each look."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.chassis.errors import Away
+from services.fulfilment import complaints, fulfilling
+from services.fulfilment.complaints import Complaints
+from services.fulfilment.domain.product import Product
+from services.fulfilment.domain.supply import Demand, Served
+from tests.fulfilment.shop import Shop
+
+
+class Log:
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, Any]]] = []
+
+    def warning(self, message: str, **details: Any) -> None:
+        self.lines.append((message, details))
+
+    error = warning
+
+
+class Silent:
+    async def serve(self, demand: Demand) -> Served:
+        raise Away(f"the shop of {demand.sku}")
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    made = Log()
+    monkeypatch.setattr(complaints, "_LOG", made)
+    return made
+
+
+async def looked_at(shop: Shop, transaction_ids: list[str], told: Complaints, *, times: int) -> None:
+    """What readers and the sweeper do."""
+    world = replace(shop.fulfilling, complaints=told, suppliers={"silent": Silent()})
+    for _ in range(times):
+        for transaction_id in transaction_ids:
+            await fulfilling.fulfil(transaction_id, world)
+
+
+async def bought(shop: Shop, supplier: str, *, units: int = 1) -> str:
+    sku = f"FROM-{supplier}"
+    await shop.products.put(
+        Product(sku=sku, name=sku, unit_price=Decimal(1), currency="USD", supplier=supplier),
+    )
+    return (await shop.place((sku, units))).transaction.id
+
+
+@pytest.mark.parametrize(
+    ("supplier", "message", "details"),
+    [
+        ("silent", "a supplier does not answer", {"what": "the shop of FROM-silent"}),
+        ("nobody", "no such supplier", {}),
+    ],
+)
+async def test_it_is_told_once_a_minute_whoever_looks(
+    memory_shop: Shop, log: Log, supplier: str, message: str, details: dict[str, str]
+) -> None:
+    told = Complaints(memory_shop.clock)
+    ids = [await bought(memory_shop, supplier) for _ in range(3)]
+    await looked_at(memory_shop, ids, told, times=5)
+    about = {"supplier": supplier, "sku": f"FROM-{supplier}", "transactionId": ids[0]}
+    assert log.lines == [(message, about | details)]
+    memory_shop.clock.pass_(seconds=59)
+    await looked_at(memory_shop, ids, told, times=1)
+    assert len(log.lines) == 1
+    memory_shop.clock.pass_(seconds=1)
+    await looked_at(memory_shop, ids, told, times=1)
+    assert len(log.lines) == 2
+
+
+async def test_each_supplier_is_told_of(memory_shop: Shop, log: Log) -> None:
+    ids = [await bought(memory_shop, supplier) for supplier in ("silent", "nobody", "noone")]
+    await looked_at(memory_shop, ids, Complaints(memory_shop.clock), times=2)
+    assert [(message, details["supplier"]) for message, details in log.lines] == [
+        ("a supplier does not answer", "silent"),
+        ("no such supplier", "nobody"),
+        ("no such supplier", "noone"),
+    ]
