@@ -105,6 +105,7 @@ async def compose(settings: Settings) -> Service:
 
     sweeper = Sweeper(stores.transactions, runner.run, most=settings.fulfilment_parallel * 4, now_us=now_us)
     sweeping = Upkeep("sweep", sweeper.sweep, every_s=settings.fulfilment_sweep_every_s, may_begin=may_work)
+    measuring = Upkeep("measure", sweeper.measure, every_s=settings.fulfilment_sweep_every_s, may_begin=may_work)
     closing = Upkeep(
         "close",
         partial(_close, _accounts(settings, stores, customers)),
@@ -170,6 +171,7 @@ async def compose(settings: Settings) -> Service:
             *_mail(office, waiting, may_begin=lambda: preparation.is_done),
             runner,
             sweeping,
+            measuring,
             closing,
             consumer,
             Listener(api, host=settings.http_host, port=settings.http_port),

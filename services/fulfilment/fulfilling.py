@@ -56,27 +56,31 @@ async def _serve(transaction: Transaction, world: World) -> tuple[dict[int, Tall
     """Each pending line's counts after its supplier was asked, and when suppliers want to be asked again."""
     tallies: dict[int, Tally] = {}
     retries: list[int] = []
+    silent: set[str] = set()
     for number, line in enumerate(transaction.lines):
         if line.pending:
-            served = await _serve_line(transaction, number, line, world)
+            served = await _serve_line(transaction, number, world, silent)
             tallies[number] = served[0]
             if served[1] is not None:
                 retries.append(served[1])
     return tallies, retries
 
 
-async def _serve_line(transaction: Transaction, number: int, line: Line, world: World) -> tuple[Tally, int | None]:
+async def _serve_line(
+    transaction: Transaction, number: int, world: World, silent: set[str]
+) -> tuple[Tally, int | None]:
+    line = transaction.lines[number]
     wanted = list(slots_of(transaction.id, number, line.quantity))
     # A line nobody has touched is probably empty. Where it is not, the store refuses to fill a place again.
     is_untouched = line.pending == line.quantity
     missing = wanted if is_untouched else unfilled(wanted, await world.slots.filled(transaction.id, number))
-    served = await _ask(transaction, line, missing, world)
+    served = await _ask(transaction, line, missing, world, silent)
     if is_untouched and served.filled == line.quantity:
         return Tally(delivered=line.quantity, cancelled=0), None
     return _tally(await world.slots.filled(transaction.id, number)), served.retry_at_us
 
 
-async def _ask(transaction: Transaction, line: Line, missing: Sequence[str], world: World) -> Served:
+async def _ask(transaction: Transaction, line: Line, missing: Sequence[str], world: World, silent: set[str]) -> Served:
     now_us = world.now_us()
     if not missing:
         return Served()
@@ -86,6 +90,8 @@ async def _ask(transaction: Transaction, line: Line, missing: Sequence[str], wor
     supplier = world.suppliers.get(line.supplier)
     if supplier is None:
         world.complaints.does_not_exist(line, transaction.id)
+        return Served()
+    if line.supplier in silent:
         return Served()
     demand = Demand(
         transaction_id=transaction.id,
@@ -98,7 +104,8 @@ async def _ask(transaction: Transaction, line: Line, missing: Sequence[str], wor
     try:
         served = await supplier.serve(demand)
     except Away as away:
-        # One supplier's trouble must not keep the other lines waiting.
+        # One supplier's trouble must not keep the other lines waiting, nor be waited for at each line of its own.
+        silent.add(line.supplier)
         world.complaints.does_not_answer(line, transaction.id, what=away.what)
         return Served()
     if served.refused:

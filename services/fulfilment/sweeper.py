@@ -9,6 +9,8 @@ from services.chassis.logs import logger
 from services.fulfilment import metrics
 
 LEASE_US = 10_000_000
+# A supplier that lets everybody wait gives always something to do; who does not come to an end is taken for stuck.
+LONGEST_US = 10_000_000
 _LOG = logger(__name__)
 
 
@@ -36,16 +38,19 @@ class Sweeper:
         self._now_us = now_us
 
     async def sweep(self) -> None:
-        """Look until nothing is due. Raises `Away`."""
+        """Look until nothing is due, or for so long that it is the next turn's. Raises `Away`."""
+        until_us = self._now_us() + LONGEST_US
         while due := await self._pending.claim_due(most=self._most, lease_us=LEASE_US):
             for outcome in await asyncio.gather(*map(self._fulfil, due), return_exceptions=True):
                 if isinstance(outcome, Exception) and not isinstance(outcome, Away):
                     _LOG.error("a transaction could not be fulfilled", exc_info=outcome)
                 elif isinstance(outcome, BaseException):
                     raise outcome
-        await self._measure()
+            if self._now_us() >= until_us:
+                return
 
-    async def _measure(self) -> None:
+    async def measure(self) -> None:
+        """Tell how many are pending, and for how long, whatever becomes of those that are looked at. Raises `Away`."""
         count, oldest_us = await self._pending.pending()
         metrics.PENDING.set(count)
         metrics.OLDEST_PENDING.set(0 if oldest_us is None else max(self._now_us() - oldest_us, 0) / 1_000_000)

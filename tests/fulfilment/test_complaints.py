@@ -11,6 +11,7 @@ from services.fulfilment import complaints, fulfilling
 from services.fulfilment.complaints import Complaints
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.supply import Demand, Served
+from services.fulfilment.domain.transaction import Status
 from tests.fulfilment.shop import Shop
 
 
@@ -25,7 +26,11 @@ class Log:
 
 
 class Silent:
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
     async def serve(self, demand: Demand) -> Served:
+        self.asked.append(demand.sku)
         raise Away(f"the shop of {demand.sku}")
 
 
@@ -73,6 +78,18 @@ async def test_it_is_told_once_a_minute_whoever_looks(
     memory_shop.clock.pass_(seconds=1)
     await looked_at(memory_shop, ids, told, times=1)
     assert len(log.lines) == 2
+
+
+async def test_one_that_does_not_answer_is_asked_once_for_an_order_and_the_others_deliver(memory_shop: Shop) -> None:
+    """Each time in vain may take seconds, and an order may have a hundred lines."""
+    silent = Silent()
+    world = memory_shop.fulfilling
+    world = replace(world, suppliers={**world.suppliers, "stock": silent})
+    transaction = (await memory_shop.place(("CARD", 1), ("PENNY", 2), ("DEMO-INSTANT", 3))).transaction
+    done = await fulfilling.fulfil(transaction.id, world)
+    assert silent.asked == ["CARD"]
+    assert done is not None
+    assert (done.status, [line.delivered for line in done.lines]) == (Status.PROCESSING, [0, 0, 3])
 
 
 async def test_each_supplier_is_told_of(memory_shop: Shop, log: Log) -> None:

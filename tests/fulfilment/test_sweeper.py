@@ -79,6 +79,25 @@ async def test_a_defect_in_one_is_told_and_does_not_hold_up_the_others(memory_sh
     assert [(await memory_shop.transactions.find(name)).is_final for name in "abc"] == [False, True, True]
 
 
+async def test_it_stops_now_and_then_although_there_is_always_something_due(memory_shop: Shop) -> None:
+    """As while a supplier is asked in vain again and again: who has not ended for two minutes is taken for stuck."""
+    await placed(memory_shop, "a", sku="DEMO-NEVER")
+    looks = 0
+
+    async def in_vain(_: str) -> None:
+        nonlocal looks
+        looks += 1
+        # Longer than the lease: it is due again.
+        memory_shop.clock.pass_(seconds=11)
+
+    memory_shop.clock.pass_(seconds=5)
+    sweeper = Sweeper(memory_shop.transactions, in_vain, most=5, now_us=memory_shop.clock)
+    async with asyncio.timeout(5):
+        await sweeper.sweep()
+        await sweeper.sweep()
+    assert looks == 2
+
+
 async def test_without_the_store_it_says_so_after_the_others_had_their_turn(memory_shop: Shop) -> None:
     await placed(memory_shop, "a", "b")
     memory_shop.clock.pass_(seconds=2)
@@ -96,9 +115,23 @@ async def test_it_measures_what_waits_and_since_when(shop: Shop) -> None:
     await hands.sweeper().sweep()
     await placed(shop, "b", sku="DEMO-NEVER")
     await shop.transactions.postpone(await shop.transactions.find("a"), due_us=shop.clock() + 3_600_000_000)
-    await hands.sweeper().sweep()
-    found = [
-        metrics.REGISTRY.get_sample_value(name)
-        for name in ("fulfilment_pending_transactions", "fulfilment_oldest_pending_seconds")
-    ]
-    assert found == [2, 2]
+    await hands.sweeper().measure()
+    assert measured() == [2, 2]
+
+
+async def test_it_measures_while_a_supplier_does_not_come_to_an_end(memory_shop: Shop) -> None:
+    """Who waits for a supplier is what the measure is for."""
+    await placed(memory_shop, "a", sku="DEMO-NEVER")
+    memory_shop.clock.pass_(seconds=5)
+    never = asyncio.Event()
+    sweeper = Sweeper(memory_shop.transactions, lambda _: never.wait(), most=5, now_us=memory_shop.clock)
+    sweeping = asyncio.create_task(sweeper.sweep())
+    await asyncio.sleep(0)
+    await sweeper.measure()
+    assert measured() == [1, 5]
+    sweeping.cancel()
+
+
+def measured() -> list[float | None]:
+    names = ("fulfilment_pending_transactions", "fulfilment_oldest_pending_seconds")
+    return [metrics.REGISTRY.get_sample_value(name) for name in names]
