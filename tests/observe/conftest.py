@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from bench.variety import Visitor
 from sandbox.dashboards import targets
 from sandbox.missing import Missing
+from sandbox.mongo import find_mongod
 from sandbox.prometheus import Prometheus
 from sandbox.waiting import until
 from tests.e2e.customer import DEMO, Customer
@@ -75,7 +78,10 @@ def limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def broken(limits: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A sandbox that these tests may break; in as much of a hurry as the rules."""
+    programs = tmp_path_factory.mktemp("programs")
+    breakable_mongod(programs)
     told = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
         "RATE_LIMIT_URL": limits.url,
         "JOB_DEADLINE_S": "30",
         "AUTH_JWKS_REFRESH_S": str(REFRESH_S / FASTER),
@@ -84,6 +90,13 @@ def broken(limits: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     made.must("up", "--port", "0", within_s=180)
     yield made
     made.must("down")
+
+
+def breakable_mongod(directory: Path) -> None:
+    """A `mongod` there that can be told to fail single commands."""
+    program = directory / "mongod"
+    program.write_text(f'#!/bin/sh\nexec "{find_mongod()}" "$@" --setParameter enableTestCommands=1\n')
+    program.chmod(0o755)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,8 @@ DAY_S = 86_400
 # As old as an hour is among impatient rules, and some more.
 STALE_WITHIN_S = 3_600 / FASTER + 30
 ORDERS, PARTITIONS = "orders.submitted.v1", 12
+# MongoDB's word for a call that it did not get done in time.
+TOO_LATE = 262
 
 
 @contextmanager
@@ -136,6 +138,50 @@ async def test_an_order_of_codes_that_waits_for_a_day(
     done = await asyncio.to_thread(broken.tries, *load, told=broken.told_to("fulfilment"))
     assert done.returncode == 0, done.stderr
     await watch.calms_down("OldestPendingCode")
+
+
+async def test_a_supplier_that_does_not_answer(broken: Installation, customer: Customer, watch: Watch) -> None:
+    """Its orders wait, and are seen to; others are served. Once it answers, who asks for his codes has them."""
+    with database(broken) as stored, silent_stock(stored):
+        waiting, other = [await bought(customer, sku) for sku in ("DEMO-STOCK", "DEMO-INSTANT")]
+        await until(lambda: has_codes(customer, other), deadline_s=20)
+        where = {"_id": waiting}
+        assert stored["transactions"].update_one(where, {"$inc": {"created_us": -2 * DAY_S * 1_000_000}}).matched_count
+        await watch.fires("OldestPendingCode")
+        await watch.shows("business: Transactions that wait for codes")
+
+        async def is_told() -> bool:
+            said = await asyncio.to_thread(broken.must, "logs", "fulfilment", "-n", "1000")
+            return "a supplier does not answer" in said
+
+        await until(is_told, deadline_s=30)
+        assert not await has_codes(customer, waiting)
+    await until(lambda: has_codes(customer, waiting), deadline_s=10)
+    await watch.calms_down("OldestPendingCode")
+
+
+@contextmanager
+def silent_stock(stored: Database[dict[str, Any]]) -> Iterator[None]:
+    """Inside, nobody gets a code from the stock; whatever else the database is asked, it does."""
+    failing = {"failCommands": ["findAndModify"], "namespace": f"{stored.name}.codes", "errorCode": TOO_LATE}
+    admin = stored.client.admin
+    admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": failing})
+    try:
+        yield
+    finally:
+        admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+
+
+async def bought(customer: Customer, sku: str) -> str:
+    reply = await customer.buy(sku)
+    assert reply.status == 202, reply
+    return str(reply.json["transactionId"])
+
+
+async def has_codes(customer: Customer, transaction_id: str) -> bool:
+    headers = {"Authorization": f"Bearer {await customer.token('fulfilment')}"}
+    reply = await customer.call("GET", f"{BASES['fulfilment']}/orders/{transaction_id}/codes", headers=headers)
+    return reply.status == 200 and bool(reply.json["status"] == "COMPLETED")
 
 
 async def test_a_key_that_nobody_replaces(broken: Installation, watch: Watch) -> None:
