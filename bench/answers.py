@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter
+from typing import Any
 from uuid import uuid4
 
 import aiohttp
 import msgspec
 
+from bench.hammer import request
+from bench.line import Line
 from bench.materialise import NOW_US, Origins, a_worker, workloads
 from bench.status_replica import API_KEY, TOKEN
 from services.chassis.mongo import Changes, Mongo
@@ -35,7 +38,7 @@ LISTS = {
 HEADERS = {"Authorization": f"Bearer {TOKEN.token_id}"}
 
 Times = dict[str, list[float]]
-Question = Callable[[], Awaitable[object]]
+Question = Callable[[], Awaitable[Any]]
 
 
 def a_writer(store: MongoJobs) -> World:
@@ -69,27 +72,22 @@ def _judged(header: Header) -> JobEvent:
     return JobEvent(header, NOW_US, Judged(Run(0, "S")))
 
 
-async def ask(session: aiohttp.ClientSession, url: str, *, wait_s: int = 0) -> bytes:
-    """The body of an answer that is good."""
-    async with session.get(url, headers=HEADERS | ({"Prefer": f"wait={wait_s}"} if wait_s else {})) as response:
-        response.raise_for_status()
-        return await response.read()
-
-
-async def questions(session: aiohttp.ClientSession, at: str, mongo: Mongo, key: Key) -> Mapping[str, Question]:
+async def questions(line: Line, mongo: Mongo, key: Key) -> Mapping[str, Question]:
     """All that is asked, with the bare reads beside it."""
+
+    def asked(path: str) -> Question:
+        return partial(line.ask, request("GET", f"{BASE}{path}", b"", HEADERS))
+
     found: dict[str, Question] = {"bare read of a page": partial(_bare_page, mongo, key)}
-    url = first = f"{at}{BASE}/job/{key.job_id}/events?rows={ROWS}"
+    path = first = f"/job/{key.job_id}/events?rows={ROWS}"
     for number in range(1, PAGES + 1):
-        found[f"events, page {number} of {ROWS:,}"] = partial(ask, session, url)
-        page = msgspec.json.decode(await ask(session, url))["pagination"]
+        question = found[f"events, page {number} of {ROWS:,}"] = asked(path)
+        page = msgspec.json.decode(await question())["pagination"]
         assert page["count"] == ROWS
-        url = f"{first}&page={page['nextPageToken']}"
+        path = f"{first}&page={page['nextPageToken']}"
     found["bare read of a job"] = partial(mongo.collection(JOBS).find_one, {"_id": job_key(key)})
-    found["summary"] = partial(ask, session, f"{at}{BASE}/job/{key.job_id}")
-    return found | {
-        f"list of 50 jobs, {name}": partial(ask, session, f"{at}{BASE}/jobs{query}") for name, query in LISTS.items()
-    }
+    found["summary"] = asked(f"/job/{key.job_id}")
+    return found | {f"list of 50 jobs, {name}": asked(f"/jobs{query}") for name, query in LISTS.items()}
 
 
 async def _bare_page(mongo: Mongo, key: Key) -> None:
@@ -98,15 +96,18 @@ async def _bare_page(mongo: Mongo, key: Key) -> None:
     await mongo.collection(CHUNKS).find({"_id": {"$in": ids}}, unread).to_list(None)
 
 
-async def ask_all(asked: Mapping[str, Question], times: Times, *, repeats: int, pause_s: float = EVERY_S) -> None:
-    """Every question in turn, never two at once, each after a pause."""
-    for _ in range(repeats):
-        for name, question in asked.items():
+async def ask_all(asked: Mapping[str, Question], *, repeats: int, pause_s: float) -> Times:
+    """Every question so many times in a row, each after a pause, never two at once: how long each answer took."""
+    times: Times = {}
+    for name, question in asked.items():
+        took = times[name] = []
+        for _ in range(repeats):
             if pause_s:
                 await asyncio.sleep(pause_s)
             began = perf_counter()
             await question()
-            times.setdefault(name, []).append(perf_counter() - began)
+            took.append(perf_counter() - began)
+    return times
 
 
 async def wake(session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobs, mongo: Mongo) -> Times:
@@ -136,7 +137,9 @@ async def _waited(
     await record(map(_opened, headers), writer)
 
     async def one(key: Key, replica: str) -> None:
-        body = await ask(session, f"{replica}{BASE}/job/{key.job_id}", wait_s=20)
+        url = f"{replica}{BASE}/job/{key.job_id}"
+        async with session.get(url, headers={**HEADERS, "Prefer": "wait=20"}, raise_for_status=True) as response:
+            body = await response.read()
         answered[key] = perf_counter()
         assert b'"terminal":true' in body
 

@@ -21,7 +21,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.answers import Times, ask_all, fill, questions, wake
+from bench.answers import ask_all, fill, questions, wake
+from bench.line import Line
 from bench.materialise import Taken, a_store, turn, workloads
 from sandbox.mongo import MongoSet
 from sandbox.ports import free_ports
@@ -29,6 +30,7 @@ from services.chassis.lifecycle import collect_seldom, keep_freed_memory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPLICAS = 2
+PAUSE_S = 0.01
 DRIVERS = ("motor", "pymongo")
 
 
@@ -88,28 +90,28 @@ async def answer(uri: str, driver: str, *, core: int, asked: int, listed: int) -
     """Two replicas answer, and wake who waits."""
     async with (
         a_store(uri, driver) as (mongo, store, database),
-        replicas(uri, driver, database, core=core) as (addresses, processes),
+        replicas(uri, driver, database, core=core) as (ports, processes),
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
         key = await fill(store, large=100_000, listed=listed)
-        wanted = await questions(session, addresses[0], mongo, key)
-        await ask_all(wanted, {}, repeats=20)
-        times: Times = {}
-        await ask_all(wanted, times, repeats=asked)
-        # Cores that fall asleep between two questions take long to wake, which the bare reads show, too.
-        awake: Times = {}
-        await ask_all(wanted, awake, repeats=asked, pause_s=0)
-        page = next(question for name, question in wanted.items() if name.startswith("events"))
+        line = await Line.to("127.0.0.1", ports[0])
+        wanted = await questions(line, mongo, key)
+        await ask_all(wanted, repeats=20, pause_s=0)
+        # After a pause the caches are cold and the cores asleep, which the bare reads show, too.
+        times = await ask_all(wanted, repeats=asked, pause_s=PAUSE_S)
+        awake = await ask_all(wanted, repeats=asked, pause_s=0)
+        page = {name: question for name, question in wanted.items() if name.startswith("events, page 1")}
         before = sum(processes[0].cpu_times()[:2])
-        await ask_all({"": page}, {}, repeats=asked)
+        await ask_all(page, repeats=asked, pause_s=PAUSE_S)
         cpu_ms = (sum(processes[0].cpu_times()[:2]) - before) / asked * 1000
-        times |= await wake(session, addresses, store, mongo)
+        line.close()
+        times |= await wake(session, [f"http://127.0.0.1:{port}" for port in ports], store, mongo)
         memory = max(process.memory_info().rss for process in processes) / 2**20
     table = Table(f"answers, {driver}, {listed:,} jobs", "p50 ms", "p99 ms", "p50 awake", "p99 awake", "samples")
     for name, took in times.items():
         shown = [milliseconds(some, share) for some in (took, awake.get(name, ())) for share in (0.5, 0.99)]
         table.add_row(name, *shown, str(len(took)))
-    table.title = "10 ms after the last one, and at once after it (awake)"
+    table.title = f"each {PAUSE_S * 1000:.0f} ms after the last one, and at once after it (awake)"
     table.caption = f"a page of events takes {cpu_ms:.1f} ms of the service's CPU; resident {memory:.0f} MiB"
     return table
 
@@ -117,8 +119,8 @@ async def answer(uri: str, driver: str, *, core: int, asked: int, listed: int) -
 @asynccontextmanager
 async def replicas(
     uri: str, driver: str, database: str, *, core: int
-) -> AsyncIterator[tuple[Sequence[str], Sequence[psutil.Process]]]:
-    """Their addresses and processes."""
+) -> AsyncIterator[tuple[Sequence[int], Sequence[psutil.Process]]]:
+    """Their ports and processes."""
     environment = {**os.environ, "MONGODB_URI": uri, "MONGO_DRIVER": driver, "MONGODB_DATABASE": database}
     ports = free_ports(REPLICAS)
     running = [
@@ -132,7 +134,7 @@ async def replicas(
     try:
         for port in ports:
             await _listening(port)
-        yield [f"http://127.0.0.1:{port}" for port in ports], [psutil.Process(one.pid) for one in running]
+        yield ports, [psutil.Process(one.pid) for one in running]
     finally:
         for one in running:
             one.terminate()

@@ -9,7 +9,7 @@ from aiohttp import web
 from services.chassis.errors import Problem
 from services.chassis.paging import pagination
 from services.status.domain.job import Job
-from services.status.domain.report import job_object, summary_of
+from services.status.domain.report import job_json, summary_of
 
 NDJSON = "application/x-ndjson"
 
@@ -33,7 +33,7 @@ def summary_body(job: Job, *, show_all: bool, rows: int) -> bytes:
 
 def jobs_body(jobs: Sequence[Job], rows: int, token: str | None) -> bytes:
     """A page of the list of jobs."""
-    return _encode({"pagination": pagination(rows, len(jobs), token), "result": [job_object(job) for job in jobs]})
+    return body_of({"pagination": pagination(rows, len(jobs), token)}, [",".join(map(job_json, jobs))])
 
 
 def events_tag(job: Job) -> str:

@@ -29,7 +29,6 @@ DAY_S = 86_400
 
 _FIELDS = {Texts.ROWS: "runs.rows", Texts.EVENTS: "runs.events", Texts.DETAILS: "runs.details"}
 _LIGHT = dict.fromkeys(_FIELDS.values(), 0)
-_BARE = {"runs": 0, "chunks": 0, "written": 0}
 # BSONObjectTooLarge, and the code that an update which grows a document too far fails with.
 _TOO_BIG = (10334, 17419)
 
@@ -105,7 +104,7 @@ class MongoJobs:
 
     async def find_all(self, keys: Sequence[Key], texts: Texts) -> dict[Key, Standing]:
         """Those of the jobs that are there, as readers may see them."""
-        fields = _without(texts) if texts else _BARE
+        fields = _without(texts) if texts else wire.BARE_FIELDS
         with answering():
             found = await self._shown_jobs.find({"_id": {"$in": list(map(wire.job_key, keys))}}, fields).to_list(None)
         standings = map(wire.standing_of, found) if texts else [Standing(wire.bare_job_of(one), None) for one in found]
@@ -119,7 +118,7 @@ class MongoJobs:
         """A page of jobs and one more."""
         with answering():
             found = (
-                await self._shown_jobs.find(_where(listing), _BARE)
+                await self._shown_jobs.find(_where(listing), wire.BARE_FIELDS)
                 .sort([("created", -1), ("_id", -1)])
                 .limit(listing.rows + 1)
                 .to_list(None)

@@ -23,6 +23,7 @@ def job_id_of(text: str) -> str | None:
 
 
 HEADER_FIELDS = dict.fromkeys(("total", "created", "mode", "type"), 1)
+BARE_FIELDS = HEADER_FIELDS | dict.fromkeys(("app", "source", "datacenter", "version", "shown", "tally"), 1)
 
 
 def job_key(key: Key) -> str:
@@ -165,7 +166,7 @@ def job_of(document: Mapping[str, Any]) -> Job:
 
 
 def bare_job_of(document: Mapping[str, Any]) -> Job:
-    """A stored job as summaries and lists need it: of a large one, without the tallies of its chunks."""
+    """A job as summaries and lists need it, read with `BARE_FIELDS`: of a large one, without its chunks' tallies."""
     return _job(document, ())
 
 
@@ -181,7 +182,7 @@ def header_of(document: Mapping[str, Any]) -> Header:
 
 def key_of(stored: str) -> Key:
     """The job that an `_id` names."""
-    site, job_id, *_ = stored.split(":")
+    site, job_id = stored.split(":", 2)[:2]
     return Key(int(site), job_id)
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from services.chassis.errors import Away
+from services.status.answers import summary_body
 from services.status.domain.block import Block
 from services.status.domain.cursor import START, Lap
 from services.status.domain.facts import UNPROCESSED, Expired, Header, JobEvent, Judged, Key, Opened
@@ -126,7 +127,7 @@ class History:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.decided = 0
-        self.final: str | None = None
+        self.final: bytes | None = None
         self.letters = ""
         self.late = ""
 
@@ -142,11 +143,11 @@ class History:
         assert job.whole.decided >= self.decided, "a count went down"
         _counts_agree(job, blocks, texts)
         if self.final is not None:
-            assert str(summary_of(job)) == self.final, "an ended job changed"
+            assert summary_body(job, show_all=False, rows=1) == self.final, "an ended job changed"
         blocks = sorted(blocks, key=lambda block: block.first)
         self.letters, self.late = "".join(b.letters for b in blocks), "".join(b.late for b in blocks)
         self.seen, self.decided = texts, job.whole.decided
-        self.final = str(summary_of(job)) if job.is_terminal else None
+        self.final = summary_body(job, show_all=False, rows=1) if job.is_terminal else None
 
 
 def _counts_agree(job: Job, blocks: Sequence[Block], texts: Sequence[str]) -> None:
