@@ -1,7 +1,7 @@
 """Failures as Kafka carries them.
 
-Where many records fail, status spends much of its time here. So what is usual, a short text, is read where it stands,
-without a call; all else is left to `avro_values`.
+Where many records fail, status spends much of its time here. So what is usual, a short text that is there, is read
+where it stands, without a call; all else is left to `avro_values`.
 """
 
 from services.status.avro_values import UNUSUAL, read_count, read_long, read_optional_text, read_text
@@ -9,6 +9,9 @@ from services.status.domain.facts import Failure, Fault
 
 # By the byte that stands for each.
 MODES, LEVELS, TRUTHS = {0: "offline", 2: "online"}, {0: "WARNING", 2: "ERROR"}, {0: False, 1: True}
+
+# In front of an optional text: it is there.
+_THERE = 2
 
 
 def read_failures(data: bytes, at: int) -> tuple[list[Failure], int]:
@@ -21,11 +24,23 @@ def read_failures(data: bytes, at: int) -> tuple[list[Failure], int]:
                 index, at = read_long(data, at)
             else:
                 index, at = number >> 1, at + 1
-            order_id, at = read_optional_text(data, at)
-            return_id, at = read_optional_text(data, at) if data[at] else (None, at + 1)
+            order_id: str | None
+            return_id: str | None = None
+            record: str | None
+            if data[at] != _THERE or (length := data[at + 1]) & UNUSUAL:
+                order_id, at = read_optional_text(data, at)
+            else:
+                order_id, at = data[at + 2 : (end := at + 2 + (length >> 1))].decode(), end
+            if data[at]:
+                return_id, at = read_optional_text(data, at)
+            else:
+                at += 1
             mode = MODES[data[at]]
             faults, at = _faults(data, at + 1)
-            record, at = read_optional_text(data, at)
+            if data[at] != _THERE or (length := data[at + 1]) & UNUSUAL:
+                record, at = read_optional_text(data, at)
+            else:
+                record, at = data[at + 2 : (end := at + 2 + (length >> 1))].decode(), end
             found.append(Failure(index, order_id, return_id, mode, faults, record))
         count, at = read_count(data, at) if data[at] else (0, at + 1)
     return found, at
@@ -33,7 +48,10 @@ def read_failures(data: bytes, at: int) -> tuple[list[Failure], int]:
 
 def _faults(data: bytes, at: int) -> tuple[list[Fault], int]:
     found: list[Fault] = []
-    count, at = read_count(data, at)
+    if (number := data[at]) & UNUSUAL:
+        count, at = read_count(data, at)
+    else:
+        count, at = number >> 1, at + 1
     while count:
         for _ in range(count):
             if (length := data[at]) & UNUSUAL:
@@ -49,7 +67,11 @@ def _faults(data: bytes, at: int) -> tuple[list[Fault], int]:
             else:
                 message, at = data[at + 1 : (end := at + 1 + (length >> 1))].decode(), end
             level = LEVELS[data[at]]
-            product_id, at = read_optional_text(data, at + 1)
+            product_id: str | None
+            if data[at + 1] != _THERE or (length := data[at + 2]) & UNUSUAL:
+                product_id, at = read_optional_text(data, at + 1)
+            else:
+                product_id, at = data[at + 3 : (end := at + 3 + (length >> 1))].decode(), end
             found.append(Fault(code, field, message, level, product_id, TRUTHS[data[at]]))
             at += 1
         count, at = read_count(data, at) if data[at] else (0, at + 1)

@@ -1,7 +1,8 @@
 """Jobs in MongoDB.
 
-Two collections: `jobs` (small ones whole, large ones without their entries) and `chunks`. The index of `jobs` serves
-every filter of the list: a query names all wanted kinds, and MongoDB merges their sorted runs.
+Two collections: `jobs` (small ones whole, large ones without their entries) and `chunks`. Every index slows writes
+down, so `jobs` has one, for every filter of the list and for what is open: a query names all wanted kinds, and MongoDB
+merges their sorted runs. Retention counts from the first write: a later one need not move the job in that index.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 from pymongo import UpdateOne
@@ -19,8 +21,8 @@ from services.chassis.mongo import Mongo, answering, duplicates, expire_after
 from services.status import wire
 from services.status.domain.block import Block
 from services.status.domain.facts import Header, Key
-from services.status.domain.job import Change, ChunkChange, Job, Standing, State
-from services.status.domain.listing import Listing
+from services.status.domain.job import OPEN, Change, ChunkChange, Job, Standing, State
+from services.status.domain.listing import MODES, TYPES, Listing
 from services.status.domain.texts import NO_TEXTS, Texts
 from services.status.ports import TooBig
 
@@ -49,9 +51,9 @@ class MongoJobs:
     async def prepare(self, *, retention_days: int) -> None:
         """Make the indexes, or change the retention of those that are there; raises `Away`."""
         with answering():
-            await self._jobs.create_index([("site", 1), ("kind", 1), ("created", -1), ("_id", -1)])
-            await self._jobs.create_index([("written", 1)], name="open", partialFilterExpression={"open": True})
-        await expire_after(self._mongo, JOBS, "written", retention_days * DAY_S)
+            # `written` is not for order: what stands still is found without a look at the jobs themselves.
+            await self._jobs.create_index([("site", 1), ("kind", 1), ("created", -1), ("_id", -1), ("written", 1)])
+        await expire_after(self._mongo, JOBS, "since", retention_days * DAY_S)
         # A job must not outlive its chunks, which were written before it.
         await expire_after(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
 
@@ -129,11 +131,7 @@ class MongoJobs:
         """How many jobs there are in each state that is not final; raises `Away`."""
         found = await self._mongo.aggregate(
             self._jobs,
-            # The index of open jobs is by time of writing: without a word about it it would not be used.
-            [
-                {"$match": {"open": True, "written": {"$gt": datetime.fromtimestamp(0, UTC)}}},
-                {"$group": {"_id": "$kind", "jobs": {"$sum": 1}}},
-            ],
+            [{"$match": await self._are_open()}, {"$group": {"_id": "$kind", "jobs": {"$sum": 1}}}],
         )
         counts: Counter[State] = Counter()
         for group in found:
@@ -145,12 +143,18 @@ class MongoJobs:
         before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
         with answering():
             found = (
-                await self._shown_jobs.find({"open": True, "written": {"$lt": before}}, wire.HEADER_FIELDS)
+                await self._shown_jobs.find({**await self._are_open(), "written": {"$lt": before}}, wire.HEADER_FIELDS)
                 .sort("written", 1)
                 .limit(most)
                 .to_list(None)
             )
         return [wire.header_of(document) for document in found]
+
+    async def _are_open(self) -> dict[str, Any]:
+        """What jobs that have not ended have in common, in the words of the index: sites are few."""
+        with answering():
+            sites = await self._jobs.distinct("site")
+        return {"site": {"$in": sites}, "kind": {"$in": [wire.kind(*kind) for kind in product(OPEN, TYPES, MODES)]}}
 
     async def _find_chunks(
         self, collection: Any, job: Job, numbers: Sequence[int], fields: dict[str, int]

@@ -58,6 +58,7 @@ def job_document(change: Change, written: datetime) -> Document:
     document = {
         "_id": job_key(job.key),
         "site": job.key.site,
+        "since": written,
         "total": header.total,
         "created": header.created_us,
         "mode": header.mode,
@@ -69,8 +70,6 @@ def job_document(change: Change, written: datetime) -> Document:
     }
     if not job.is_large:
         document["runs"] = [_entry_document(entry) for entry in change.added]
-    if not job.is_terminal:
-        document["open"] = True
     return document
 
 
@@ -85,8 +84,6 @@ def job_update(change: Change, written: datetime) -> tuple[Document, Document]:
     update: Document = {"$set": _state(job, written)}
     if change.added:
         update["$push"] = {"runs": {"$each": [_entry_document(entry) for entry in change.added]}}
-    if job.is_terminal:
-        update["$unset"] = {"open": ""}
     return where, update
 
 

@@ -267,7 +267,16 @@ async def test_retention_can_be_changed(mongodb_uri: str) -> None:
     async with a_database(mongodb_uri, "pymongo") as database:
         await database.jobs.prepare(retention_days=7)
         indexes = await database.mongo.collection(JOBS).index_information()
-        assert indexes["written_1"]["expireAfterSeconds"] == 7 * 86_400
+        assert indexes["since_1"]["expireAfterSeconds"] == 7 * 86_400
+
+
+async def test_open_jobs_are_counted_by_state(mongodb_uri: str) -> None:
+    async with a_database(mongodb_uri, "motor") as database:
+        assert await database.jobs.open_jobs() == {}
+        await database.jobs.write([a_listed_job(number) for number in range(30)])
+        await database.jobs.write([a_listed_job(number, site=609) for number in range(30, 36)])
+        counted = await database.jobs.open_jobs()
+    assert counted == {State.RECEIVED: 12}
 
 
 @pytest.mark.parametrize("mode", [None, "online", "offline"])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from services.status.domain.facts import Failure
-from services.status.domain.frame import Frame, json_text, member
+from services.status.domain.frame import Frame, json_text
 from services.status.domain.profile import Profile
 
 BETWEEN_FAILURES = ",\n"
@@ -42,25 +42,35 @@ class Told(NamedTuple):
 def told_of(failures: Sequence[Failure], at_us: int, profile: Profile) -> Told:
     """All that will be shown of failures that came to be at this time."""
     frame = Frame(profile, at_us)
+    usual_mode, usual_attributes = frame.usual_mode, frame.usual_attributes
     levels: list[str] = []
     events: list[str] = []
     details: list[str] = []
-    # Where many records fail, status does little else than this: one pass, and each text put into JSON once.
+    # Where many records fail, status does little else than this: one pass, few calls, and each text put into JSON once.
     for failure in failures:
+        index, order_id, return_id, record = failure.index, failure.order_id, failure.return_id, failure.record
+        named = usual_attributes if failure.mode == usual_mode else frame.first_attributes(failure.mode)
+        if order_id is not None:
+            named += f',"orderId":{json_text(order_id)}'
+        if return_id is not None:
+            named += f',"returnId":{json_text(return_id)}'
         level_letters, event_texts, shown = "", "", ""
-        named = _named(failure, frame)
         for number, fault in enumerate(failure.faults[:MOST_FAULTS]):
             what, message, level = _code_and_field(fault.code, fault.field), json_text(fault.message), fault.level
+            product_id = fault.product_id
+            attributes = f'{named},"index":{index},{what}'
+            if product_id is not None:
+                attributes += f',"productId":{json_text(product_id)}'
             if number:
                 event_texts, shown = event_texts + BETWEEN_FAULTS, shown + ","
             level_letters += level[0]
-            event_texts += frame.event(
-                failure.index, number, message, level, f"{named},{what}{member('productId', fault.product_id)}"
-            )
+            event_texts += frame.event(index, number, message, level, attributes)
             shown += f'{{{what},"message":{message},"retryable":{"true" if fault.retryable else "false"}}}'
         levels.append(level_letters)
         events.append(event_texts)
-        details.append(f'"faults":[{shown}]{_record(failure.record)}')
+        details.append(
+            f'"faults":[{shown}]' if record is None else f'"faults":[{shown}],"record":{_on_one_line(record)}'
+        )
     return Told(BETWEEN_LEVELS.join(levels), BETWEEN_FAILURES.join(events), BETWEEN_DETAILS.join(details))
 
 
@@ -70,23 +80,10 @@ def expired_event(frame: Frame, index: int) -> str:
     return frame.event(index, 0, json_text(EXPIRED_MESSAGE), ERROR, attributes)
 
 
-def _named(failure: Failure, frame: Frame) -> str:
-    """The attributes that all events of a failure begin with."""
-    first = frame.usual_attributes
-    if failure.mode != frame.usual_mode:
-        first = frame.first_attributes(failure.mode)
-    ids = member("orderId", failure.order_id) + member("returnId", failure.return_id)
-    return f'{first}{ids},"index":{failure.index}'
-
-
 @lru_cache(maxsize=4096)
 def _code_and_field(code: str, field: str) -> str:
     """Both as members of an object: there are few such pairs."""
     return f'"code":{json_text(code)},"field":{json_text(field)}'
-
-
-def _record(text: str | None) -> str:
-    return "" if text is None else f',"record":{_on_one_line(text)}'
 
 
 def _on_one_line(text: str) -> str:

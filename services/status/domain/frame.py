@@ -44,11 +44,6 @@ def _origin_members(origin: Origin) -> str:
     return f',"source":{json_text(origin.source)},"datacenter":{json_text(origin.datacenter)}'
 
 
-def member(name: str, text: str | None) -> str:
-    """A further member of an object, after a comma; nothing for None."""
-    return "" if text is None else f',"{name}":{json_text(text)}'
-
-
 def json_text(text: str) -> str:
     """The text as a JSON string."""
     return _encode(text).decode()
