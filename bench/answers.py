@@ -13,7 +13,8 @@ import msgspec
 
 from bench.hammer import request
 from bench.line import Line
-from bench.materialise import NOW_US, Origins, a_worker, workloads
+from bench.materialise import NOW_US, Origins, a_worker
+from bench.materialise import large as a_large_job
 from bench.status_replica import API_KEY, TOKEN
 from services.chassis.mongo import Changes, Mongo
 from services.status.bell import HandBell
@@ -49,7 +50,7 @@ def a_writer(store: MongoJobs) -> World:
 async def fill(store: MongoJobs, *, large: int, listed: int) -> Key:
     """One large job, a fifth of it faulty, and a list of others of every kind; returns the large one's key."""
     worker, writer = a_worker(store), a_writer(store)
-    for poll in workloads(large // 2)["one large job, 20 % faults"].polls:
+    for poll in a_large_job(large).polls:
         await worker.handle(poll)
     await worker.handle({})
     (job,) = await store.listed(Listing(608))

@@ -56,19 +56,47 @@ class Workload:
     repeated: int = 1
 
 
-def workloads(records: int) -> Mapping[str, Workload]:
-    """One for each target."""
+def together(records: int) -> Workload:
+    """Jobs of 100: each is judged in the poll in which it opens."""
+    return Workload(records, polls(_pairs(*jobs(records // 100, 100, every=20))))
+
+
+def judged_later(records: int) -> Workload:
+    """Jobs of 100: all of them are written before the first is judged."""
     opened, judged = jobs(records // 100, 100, every=20)
-    together = [event for pair in zip(opened, judged, strict=True) for event in pair]
-    ones = [event for pair in zip(*jobs(records // 10, 1, every=20), strict=True) for event in pair]
-    (large,), parts = jobs(1, min(2 * records, 100_000), every=5)
-    return {
-        "jobs of 100, together": Workload(records, polls(together)),
-        "jobs of 100, judged later": Workload(records, [*polls(opened), {}, *polls(judged)]),
-        "jobs of 100, replayed": Workload(2 * records, polls([*together, *together]), repeated=2),
-        "jobs of one": Workload(records // 10, polls(ones)),
-        "one large job, 20 % faults": Workload(min(2 * records, 100_000), polls([large, *parts], size=100)),
-    }
+    return Workload(records, [*polls(opened), {}, *polls(judged)])
+
+
+def replayed(records: int) -> Workload:
+    """Jobs of 100: everything comes twice."""
+    events = _pairs(*jobs(records // 100, 100, every=20))
+    return Workload(2 * records, polls([*events, *events]), repeated=2)
+
+
+def of_one(records: int) -> Workload:
+    """Jobs of one record, a tenth as many."""
+    return Workload(records // 10, polls(_pairs(*jobs(records // 10, 1, every=20))))
+
+
+def large(records: int) -> Workload:
+    """The largest job there may be, unless fewer records are asked for, with many faults."""
+    total = min(records, 100_000)
+    (opened,), judged = jobs(1, total, every=5)
+    return Workload(total, polls([opened, *judged], size=100))
+
+
+# One for each target.
+WORKLOADS: Mapping[str, Callable[[int], Workload]] = {
+    "jobs of 100, together": together,
+    "jobs of 100, judged later": judged_later,
+    "jobs of 100, replayed": replayed,
+    "jobs of one": of_one,
+    "one large job, 20 % faults": large,
+}
+
+
+def _pairs(opened: Values, judged: Values) -> Values:
+    return [event for pair in zip(opened, judged, strict=True) for event in pair]
 
 
 def jobs(count: int, total: int, *, every: int) -> tuple[list[bytes], list[bytes]]:
@@ -134,7 +162,8 @@ async def timed(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
 class Taken:
     """What one turn took: the worker's time by the clock and of its process, and the time of bare inserts."""
 
-    workload: Workload
+    records: int
+    repeated: int
     wall_s: float
     cpu_s: float
     bare_s: float
@@ -142,12 +171,12 @@ class Taken:
     @property
     def rate(self) -> float:
         """Records a second."""
-        return self.workload.records / self.wall_s
+        return self.records / self.wall_s
 
     @property
     def bare_rate(self) -> float:
         """Records a second of those that are stored in the end."""
-        return self.workload.records / self.workload.repeated / self.bare_s
+        return self.records / self.repeated / self.bare_s
 
     @property
     def ratio(self) -> float:
@@ -157,7 +186,7 @@ class Taken:
     @property
     def cpu_us(self) -> float:
         """Microseconds of this process for a record."""
-        return self.cpu_s / self.workload.records * 1e6
+        return self.cpu_s / self.records * 1e6
 
 
 async def turn(uri: str, driver: str, workload: Workload) -> Taken:
@@ -173,7 +202,7 @@ async def turn(uri: str, driver: str, workload: Workload) -> Taken:
 
         wall_s, cpu_s = await timed(work)
         bare_s, _ = await _bare(mongo, other)
-    return Taken(workload, wall_s, cpu_s, bare_s)
+    return Taken(workload.records, workload.repeated, wall_s, cpu_s, bare_s)
 
 
 @asynccontextmanager

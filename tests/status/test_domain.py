@@ -11,7 +11,7 @@ from services.status.domain.cursor import START, Lap, Position, Span, lap_after
 from services.status.domain.event import told_of
 from services.status.domain.facts import Fault, JobEvent, Key, Run
 from services.status.domain.fold import Dated, fold
-from services.status.domain.ids import JobIds
+from services.status.domain.frame import Frame
 from services.status.domain.instants import duration
 from services.status.domain.job import Job, Standing, State, advanced, begun
 from services.status.domain.letters import claim, claim_late, overlaid, places, prefix
@@ -171,9 +171,10 @@ def test_durations(span_us: int, text: str) -> None:
 
 
 def test_ids_are_uuids_and_no_two_are_the_same() -> None:
-    ids = JobIds(JOB.job_id)
-    made = {ids.event(index, fault) for index in (0, 1, 99_999, 100_000) for fault in range(20)}
-    made |= {ids.task(1), JOB.job_id}
+    frame = Frame(a_profile(), CREATED_US)
+    positions = [(index, fault) for index in (0, 1, 99_999, 100_000) for fault in range(20)]
+    events = [json.loads(frame.event(*position, '"message"', "ERROR", "")) for position in positions]
+    made = {event[name] for event in events for name in ("taskId", "statusId")} | {JOB.job_id}
     assert len(made) == 82
     assert all(str(UUID(text)) == text and text[:24] == JOB.job_id[:24] for text in made)
 

@@ -55,7 +55,7 @@ class Block(Struct, frozen=True, gc=False):
     @property
     def last_us(self) -> int:
         """When the latest of its outcomes came to be; 0 if there is none."""
-        return max((entry.at_us for entry in self.entries if not entry.is_late), default=0)
+        return max([entry.at_us for entry in self.entries if not entry.is_late], default=0)
 
 
 def empty_block(number: int, first: int, size: int) -> Block:
@@ -99,5 +99,7 @@ def _entry(dated: Dated, won: str, profile: Profile) -> Entry:
     run = dated.run
     if FAILED not in won:
         return Entry(run.first, won, dated.at_us, run.rows)
-    kept = [failure for failure in run.failures if won[failure.index - run.first] == FAILED]
+    kept = run.failures
+    if won != run.letters:
+        kept = [failure for failure in kept if won[failure.index - run.first] == FAILED]
     return Entry(run.first, won, dated.at_us, run.rows, *told_of(kept, dated.at_us, profile))

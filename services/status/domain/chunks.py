@@ -70,10 +70,10 @@ def by_chunk(runs: Sequence[Dated], total: int) -> dict[int, list[Dated]]:
     return found
 
 
-def clipped(runs: Sequence[Dated], total: int) -> list[Dated]:
+def clipped(runs: Sequence[Dated], total: int) -> Sequence[Dated]:
     """The runs of a small job, without what lies beyond its total."""
-    if all(dated.run.end <= total for dated in runs):
-        return list(runs)
+    if not [dated for dated in runs if dated.run.end > total]:
+        return runs
     return [Dated(dated.at_us, run) for dated in runs for _, run in split(dated.run, total, total)]
 
 
@@ -124,7 +124,7 @@ def levels_within(block: Block, decided: int) -> str:
     if FAILED not in block.letters:
         return ""
     if decided == len(block.letters):
-        return "".join(entry.levels for entry in block.entries)
+        return "".join([entry.levels for entry in block.entries])
     end = block.first + decided
     return "".join(
         levels for e in block.entries for index, levels in e.failures(e.levels, BETWEEN_LEVELS) if index < end

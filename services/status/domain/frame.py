@@ -15,13 +15,13 @@ _encode = msgspec.json.Encoder().encode
 class Frame:
     """Renders events of one job and one instant. `usual_attributes` are `first_attributes` of the job's own mode."""
 
-    __slots__ = ("_head", "_id_of", "_tail", "type", "usual_attributes", "usual_mode")
+    __slots__ = ("_head", "_node", "_tail", "type", "usual_attributes", "usual_mode")
 
     def __init__(self, profile: Profile, at_us: int) -> None:
         header = profile.header
         ids = JobIds(header.key.job_id)
-        self._id_of = ids.event
-        self._head = f'{{"taskId":"{ids.task(BATCH)}","statusId":"'
+        self._node = ids.events
+        self._head = f'{{"taskId":"{ids.task(BATCH)}","statusId":"{ids.head}'
         self._tail = f'{_origin_members(profile.origin)},"timestamp":"{utc_text(at_us, digits=9)}"}}'
         self.type = header.type
         self.usual_mode = header.mode
@@ -30,8 +30,8 @@ class Frame:
     def event(self, index: int, fault: int, message: str, level: str, attributes: str) -> str:
         """One event. The message is a JSON string; `attributes` are members of a JSON object, without its braces."""
         return (
-            f'{self._head}{self._id_of(index, fault)}","batch":{BATCH},"type":"Application","message":{message}'
-            f',"level":"{level}","attributes":{{{attributes}}}{self._tail}'
+            f'{self._head}{self._node ^ (index << 8 | fault):012x}","batch":{BATCH},"type":"Application",'
+            f'"message":{message},"level":"{level}","attributes":{{{attributes}}}{self._tail}'
         )
 
     def first_attributes(self, mode: str) -> str:

@@ -10,18 +10,19 @@ _EVENT = 0x2000_0000_0000
 
 
 class JobIds:
-    """The ids of one job's tasks and events."""
+    """The ids of one job's tasks and events.
 
-    __slots__ = ("_head", "_node")
+    All begin with `head`; twelve hexadecimal digits follow. For the event at a position they are `events`, changed by
+    `index << 8 | fault`.
+    """
+
+    __slots__ = ("_node", "events", "head")
 
     def __init__(self, job_id: str) -> None:
-        self._head = job_id[:_NODE_AT]
+        self.head = job_id[:_NODE_AT]
         self._node = int(job_id[_NODE_AT:], 16)
+        self.events = self._node ^ _EVENT
 
     def task(self, batch: int) -> str:
         """The id of a batch's task."""
-        return f"{self._head}{self._node ^ (_TASK | batch):012x}"
-
-    def event(self, index: int, fault: int) -> str:
-        """The id of the event at this position."""
-        return f"{self._head}{self._node ^ (_EVENT | index << 8 | fault):012x}"
+        return f"{self.head}{self._node ^ (_TASK | batch):012x}"

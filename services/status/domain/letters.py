@@ -25,7 +25,10 @@ def claim_late(letters: str, late: str, at: int, wanted: str) -> str:
 def overlaid(letters: str, at: int, won: str) -> str:
     """The letters with what was won written over them."""
     span = letters[at : at + len(won)]
-    if span.strip(UNDECIDED):
+    if not span.strip(UNDECIDED):
+        if len(span) == len(letters):
+            return won
+    else:
         won = "".join(old if new == UNDECIDED else new for old, new in zip(span, won, strict=True))
     return letters[:at] + won + letters[at + len(won) :]
 
