@@ -119,12 +119,14 @@ class MongoJobs:
     async def listed(self, listing: Listing) -> list[Job]:
         """A page of jobs and one more."""
         with answering():
-            found = (
-                await self._shown_jobs.find(_where(listing), wire.BARE_FIELDS)
-                .sort([("created", -1), ("_id", -1)])
-                .limit(listing.rows + 1)
-                .to_list(None)
-            )
+            found = await self._shown_jobs.find(
+                _where(listing),
+                wire.BARE_FIELDS,
+                sort=[("created", -1), ("_id", -1)],
+                limit=listing.rows + 1,
+                # One batch: the server's first would end after a hundred.
+                batch_size=listing.rows + 1,
+            ).to_list(None)
         return [wire.bare_job_of(document) for document in found]
 
     async def open_jobs(self) -> dict[State, int]:
