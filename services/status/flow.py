@@ -94,10 +94,12 @@ async def _by_several(work: Iterator[_Work], do: Callable[[_Work], Awaitable[Non
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(WRITERS):
-                group.create_task(writer())
+            writers = [group.create_task(writer()) for _ in range(WRITERS)]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
+    for one in writers:
+        # A group does not mind one that was cancelled; but its piece is not done.
+        one.result()
 
 
 async def _write(changes: Iterable[Change | None], world: World) -> frozenset[Key]:

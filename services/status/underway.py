@@ -73,13 +73,13 @@ class Underway:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         ready, _ = self._tasks.pop(task)
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None:
-            self._failures.append(failure)
-        if failure is not None or task.cancelled():
-            self._failed(ready)
-        else:
+        # Whoever waits for room has to be told of a cancelled one, too: it is not written.
+        failure = Away("the job store") if task.cancelled() else task.exception()
+        if failure is None:
             self._done(ready)
+        else:
+            self._failures.append(failure)
+            self._failed(ready)
 
     async def _raise_failures(self) -> None:
         if not self._failures:

@@ -42,6 +42,7 @@ class JournalledJobs(MemoryJobs):
         self.failing = ""
         self.too_big: Key | None = None
         self.away_for: Key | None = None
+        self.cancelled_for: Key | None = None
         self.defect: Exception | None = None
         self.guesses = self.reads = self.most_at_once = 0
         self._journal = journal
@@ -57,6 +58,8 @@ class JournalledJobs(MemoryJobs):
             raise TooBig("the job would be larger than a document may be")
         if self.away_for in keys:
             raise Away("memory")
+        if self.cancelled_for in keys:
+            raise asyncio.CancelledError
         if self.defect is not None:
             raise self.defect
         self.guesses += sum(not change.expected for change in changes)
@@ -366,6 +369,22 @@ async def test_a_defect_in_the_background_comes_to_light(busy: Bench) -> None:
     with pytest.raises(KeyError):
         await busy.handle({})
     assert busy.journal == ["commit 0"]
+
+
+async def test_what_was_cancelled_in_the_background_is_written_again(busy: Bench) -> None:
+    """As when the connection that it waits for is closed by somebody else."""
+    first, second = some_jobs(2)
+    busy.jobs.cancelled_for = first.key
+    await busy.handle(a_poll(ended(first)))
+    await busy.rest()
+    poll = a_poll(ended(second), start=1)
+    with pytest.raises(Away):
+        await busy.handle(poll)
+    busy.jobs.cancelled_for = None
+    await busy.handle(poll)
+    await busy.handle({})
+    assert busy.journal[-1] == "commit 2"
+    assert busy.jobs.writes == 2
 
 
 async def test_events_that_come_again_are_read_before_they_are_written(bench: Bench) -> None:
