@@ -102,6 +102,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._gave_up = False
         self._busy = asyncio.Lock()
         self._committable: dict[TopicPartition, int] = {}
+        # What the handler has begun of the last poll and not finished.
+        self._begun: Poll = {}
         self._committed_at = clock()
         self._turned_at = clock()
         self._progressed_at = clock()
@@ -182,6 +184,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                 await self._finish()
                 await self._commit(kafka)
                 self._committable.clear()
+                self._begun = {}
                 self._forget(kafka.assignment())
                 self._kafka = None
             await _close(kafka)
@@ -250,7 +253,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             except Away as away:
                 RETRIES.labels(self._group).inc()
                 _LOG.warning("waiting for a dependency", group=self._group, what=away.what)
-                self._lag.measure(kafka, poll)
+                self._lag.measure(kafka, _joined(self._begun, poll))
                 await self._pause(kafka, backoff_s)
                 backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
                 if self._stopping or self._revoking:
@@ -264,6 +267,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     def _done(self, kafka: AIOKafkaConsumer, poll: Poll, offsets: Offsets, *, took_s: float) -> None:
         self._gave_up = False
         self._committable.update(offsets)
+        self._begun = {
+            place: [one for one in records if one.offset >= offsets.get(place, 0)] for place, records in poll.items()
+        }
         if poll:
             self._lag.read(poll)
             for place, records in poll.items():
@@ -352,6 +358,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                     await self._commit(self._kafka)
                 # Should they come back, reading begins at the committed offsets.
                 self._committable.clear()
+                self._begun = {}
                 self._forget(revoked)
         finally:
             self._revoking = False
@@ -387,6 +394,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             self._handler.revoked(partitions)
         except Exception:  # noqa: BLE001 - the handler's defect must not keep the group waiting
             _LOG.exception("what was held back could not be forgotten", group=self._group)
+
+
+def _joined(before: Poll, poll: Poll) -> Poll:
+    return {place: [*before.get(place, ()), *poll.get(place, ())] for place in before.keys() | poll.keys()}
 
 
 async def _close(kafka: AIOKafkaConsumer) -> None:

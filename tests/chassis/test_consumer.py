@@ -412,6 +412,28 @@ async def test_what_a_stopped_partition_holds_back_is_lag(kafka_bootstrap: str) 
     assert await stage.committed() == 4
 
 
+async def test_what_the_handler_has_begun_and_cannot_finish_is_lag(kafka_bootstrap: str) -> None:
+    """Though the poll that brought it is over, and nothing comes after it."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    lag = LAG.labels(stage.group, stage.topic, "0")
+    is_away = True
+
+    def begin(poll: Poll) -> Offsets:
+        if poll or not effects.handled:
+            return dict.fromkeys(poll, 4)
+        if is_away:
+            raise Away("MongoDB")
+        return {TopicPartition(stage.topic, 0): 10}
+
+    effects.on_poll = begin
+    await stage.produce(range(10))
+    async with running(stage.consumer(effects)):
+        await until(lambda: lag._value.get() == 6)
+        is_away = False
+        await until(lambda: lag._value.get() == 0)
+    assert await stage.committed() == 10
+
+
 async def test_it_waits_until_it_may_begin(kafka_bootstrap: str) -> None:
     stage, effects, may = await a_stage(kafka_bootstrap), Effects(), False
     await stage.produce(range(3))
