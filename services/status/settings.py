@@ -15,7 +15,7 @@ from services.chassis.settings import (
 class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, BrakeSettings):
     """Settings of the status service."""
 
-    status_retention_days: int = Field(30, ge=1, description="Days that jobs are kept after they last changed.")
+    status_retention_days: int = Field(30, ge=1, description="Days that jobs are kept after they were first seen.")
     status_requests_per_second: int = Field(50, ge=1, description="Status requests a client may send in any second.")
     status_most_waiters: int = Field(1_000, ge=0, description="Requests that may wait for a job at the same time.")
     status_linger_ms: int = Field(
