@@ -83,7 +83,8 @@ class Worker:
         for portion in portions(poll):
             await self._take(portion, now_s)
             await self._begin(now_s)
-        if sum(map(len, poll.values())) < LARGE:
+        # A partition that is stopped now shows as lag, until somebody looks at it, all that is not committed by now.
+        if sum(map(len, poll.values())) < LARGE or any(place in self._brake.stopped for place in poll):
             await self._underway.all_done()
         self._taken.clear()
         return self._committable()

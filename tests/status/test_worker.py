@@ -387,6 +387,12 @@ async def test_what_was_cancelled_in_the_background_is_written_again(busy: Bench
     assert busy.jobs.writes == 2
 
 
+async def test_what_is_in_front_of_a_stopped_partition_is_written_at_once(busy: Bench) -> None:
+    """What is not given to be committed then counts as lag for as long as nobody looks after it."""
+    await busy.handle(a_poll(ended(a_header()), *[b"rubbish"] * 7))
+    assert busy.journal[-2:] == ["FAILED v1", "commit 7"]
+
+
 async def test_events_that_come_again_are_read_before_they_are_written(bench: Bench) -> None:
     """Guessing that they are new costs more than reading then; new ones are guessed again."""
     old, new, newer = (
