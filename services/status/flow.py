@@ -60,7 +60,8 @@ async def record(events: Iterable[JobEvent], world: World, *, guessing: bool = T
     large = [item for item in news.values() if is_large(item.header.total)]
     unsure = await _write_unread(small, world) if guessing else small
     larger, guessable = await _merge(unsure, world)
-    await _by_several(iter([*large, *larger]), lambda item: _record_large(item, world))
+    large += larger
+    await _by_several(iter(large), lambda item: _record_large(item, world), pieces=len(large))
     world.bell.ring(list(news))
     right = len(small) - len(unsure) if guessing else guessable
     return 2 * right >= len(small) if small else guessing
@@ -71,7 +72,8 @@ async def _write_unread(news: Sequence[News], world: World) -> list[News]:
 
     Returns what was not written.
     """
-    slices = iter([news[start : start + SLICE] for start in range(0, len(news), SLICE)])
+    starts = range(0, len(news), SLICE)
+    slices = iter([news[start : start + SLICE] for start in starts])
     left: list[News] = []
 
     async def write_slice(some: Sequence[News]) -> None:
@@ -81,20 +83,23 @@ async def _write_unread(news: Sequence[News], world: World) -> list[News]:
             # Most of it is known already: events come again, and guessing costs more than reading.
             left.extend(item for rest in slices for item in rest)
 
-    await _by_several(slices, write_slice)
+    await _by_several(slices, write_slice, pieces=len(starts))
     return left
 
 
-async def _by_several(work: Iterator[_Work], do: Callable[[_Work], Awaitable[None]]) -> None:
+async def _by_several(work: Iterator[_Work], do: Callable[[_Work], Awaitable[None]], *, pieces: int) -> None:
     """Several writers share the work: the store is busy with some of it while another piece is being prepared."""
 
     async def writer() -> None:
         for piece in work:
             await do(piece)
 
+    if pieces <= 1:
+        await writer()
+        return
     try:
         async with asyncio.TaskGroup() as group:
-            writers = [group.create_task(writer()) for _ in range(WRITERS)]
+            writers = [group.create_task(writer()) for _ in range(min(WRITERS, pieces))]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     for one in writers:

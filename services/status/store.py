@@ -69,9 +69,10 @@ class MongoJobs:
         written = self._now()
         new = [change for change in changes if not change.expected]
         known = [change for change in changes if change.expected]
-        lost, unmatched = await asyncio.gather(
-            self._insert(self._jobs, [wire.job_document(change, written) for change in new]),
-            self._update(self._jobs, [wire.job_update(change, written) for change in known]),
+        lost, unmatched = await self._save(
+            self._jobs,
+            [wire.job_document(change, written) for change in new],
+            [wire.job_update(change, written) for change in known],
         )
         again = {new[index].job.key for index in lost}
         return frozenset(again | ({change.job.key for change in known} if unmatched else set()))
@@ -93,9 +94,10 @@ class MongoJobs:
         written = self._now()
         new = [change for change in changes if not change.expected]
         known = [change for change in changes if change.expected]
-        lost, unmatched = await asyncio.gather(
-            self._insert(self._chunks, [wire.chunk_document(change, written) for change in new]),
-            self._update(self._chunks, [wire.chunk_update(change, written) for change in known]),
+        lost, unmatched = await self._save(
+            self._chunks,
+            [wire.chunk_document(change, written) for change in new],
+            [wire.chunk_update(change, written) for change in known],
         )
         again = {new[index].block.number for index in lost}
         return frozenset(again | ({change.block.number for change in known} if unmatched else set()))
@@ -167,6 +169,16 @@ class MongoJobs:
         with answering():
             found = await collection.find({"_id": {"$in": ids}}, fields).to_list(None)
         return [wire.block_from(document, job.profile.total) for document in found]
+
+    async def _save(
+        self, collection: Any, documents: list[wire.Document], updates: list[tuple[wire.Document, wire.Document]]
+    ) -> tuple[Sequence[int], bool]:
+        """Insert and update; return the places of documents that are there already, and whether an update failed."""
+        if not updates:
+            return await self._insert(collection, documents), False
+        if not documents:
+            return (), await self._update(collection, updates)
+        return await asyncio.gather(self._insert(collection, documents), self._update(collection, updates))
 
     async def _insert(self, collection: Any, documents: list[wire.Document]) -> Sequence[int]:
         """Insert in no particular order; return the places of those whose key is there already."""

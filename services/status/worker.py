@@ -21,7 +21,7 @@ from services.status.underway import Held, Ready, Underway
 MOST_HELD = 4_000
 
 # So many events are read at a time; so many such portions are written while the next is being read.
-PORTION, PORTIONS = 200, 8
+PORTION, PORTIONS = 300, 6
 
 # After a poll of so many records there are probably more.
 LARGE = 1_000
