@@ -120,10 +120,12 @@ async def wake(session: aiohttp.ClientSession, at: Sequence[str], store: MongoJo
             ("one after another, under load", EVERY_S, True),
             ("all at once", 0.0, False),
         ):
-            load = asyncio.create_task(_load(store)) if is_loaded else None
+            is_over = asyncio.Event()
+            load = asyncio.create_task(_load(store, is_over)) if is_loaded else None
             answered, ended = await _waited(session, at, store, every_s=every_s)
+            is_over.set()
             if load is not None:
-                load.cancel()
+                await load
             times[f"waiter woken, {name}"] = [answered[key] - ended[key] for key in ended]
             times[f"bare watcher, {name}"] = [heard[key] - ended[key] for key in ended if key in heard]
     return times
@@ -155,9 +157,9 @@ async def _waited(
     return answered, ended
 
 
-async def _load(store: MongoJobs) -> None:
+async def _load(store: MongoJobs, is_over: asyncio.Event) -> None:
     writer = a_writer(store)
-    while True:
+    while not is_over.is_set():
         headers = [Header(Key(609, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(LOAD)]
         await record([event for header in headers for event in (_opened(header), _judged(header))], writer)
         await asyncio.sleep(EVERY_S)

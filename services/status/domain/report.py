@@ -31,8 +31,12 @@ def summary_of(job: Job, *, show_all: bool = False, rows: int = DEFAULT_ROWS) ->
     }
 
 
+@lru_cache(maxsize=4096)
 def job_json(job: Job) -> str:
-    """The `job` object, as it stands in summaries and lists, as JSON: a list has a thousand of them."""
+    """The `job` object, as it stands in summaries and lists, as JSON.
+
+    A list may have a thousand of them, and who asks for it asks again: most of its jobs have ended and stay the same.
+    """
     header, whole = job.profile.header, job.whole
     key, last_us = header.key, job.last_us
     modified = f'"{utc_text(last_us, digits=3)}"'
