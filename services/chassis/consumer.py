@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from time import monotonic, time
 from typing import Protocol
 
@@ -11,9 +10,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
-from aiokafka.protocol.group import LeaveGroupRequest
 
 from services.chassis import metrics
+from services.chassis.departure import close
 from services.chassis.errors import Away
 from services.chassis.lag import Lag, caught_up
 from services.chassis.logs import logger
@@ -39,7 +38,6 @@ Offsets = Mapping[TopicPartition, int]
 STALLED_AFTER_S = 60.0
 LONGEST_BACKOFF_S = 5.0
 COMMIT_TIMEOUT_S = 3.0
-CLOSE_TIMEOUT_S = 2.0
 # Shorter than aiokafka's 40 s: a connection that died silently must not keep records waiting longer than that.
 REQUEST_TIMEOUT_MS = 15_000
 
@@ -187,7 +185,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                 self._begun = {}
                 self._forget(kafka.assignment())
                 self._kafka = None
-            await _close(kafka)
+            await close(kafka)
 
     def _fresh(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -398,34 +396,3 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
 def _joined(before: Poll, poll: Poll) -> Poll:
     return {place: [*before.get(place, ()), *poll.get(place, ())] for place in before.keys() | poll.keys()}
-
-
-async def _close(kafka: AIOKafkaConsumer) -> None:
-    with suppress(KafkaError, OSError, TimeoutError):
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await kafka.stop()
-            return
-    # A broker that stands still, or a group that does, keeps aiokafka from leaving it; the rest must end all the same.
-    coordinator, fetcher = kafka._coordinator, kafka._fetcher  # noqa: SLF001 - aiokafka has no way to give up
-    ends = [kafka._client.close]  # noqa: SLF001 - likewise
-    if fetcher is not None:
-        ends.insert(0, fetcher.close)
-    if coordinator is not None:
-        ends[:0] = [coordinator._stop_heartbeat_task, coordinator._stop_commit_offsets_refresh_task]  # noqa: SLF001
-        ends.insert(-1, partial(_leave, kafka))
-    for end in ends:
-        with suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(1):
-                await end()
-
-
-async def _leave(kafka: AIOKafkaConsumer) -> None:
-    """Leave a group that is being joined: else the others would wait for a member that is gone, for a whole session.
-
-    The answer to joining comes only when all have joined, and until then its connection takes nothing else.
-    """
-    coordinator = kafka._coordinator  # noqa: SLF001 - aiokafka leaves over the same connection
-    static = coordinator._group_instance_id is not None  # noqa: SLF001 - likewise
-    if coordinator.member_id and coordinator.coordinator_id is not None and not static:
-        request = LeaveGroupRequest(coordinator.group_id, coordinator.member_id)
-        await kafka._client.send(coordinator.coordinator_id, request)  # noqa: SLF001 - likewise

@@ -13,7 +13,7 @@ from services.status.domain.facts import JobEvent, Key
 
 
 class Held(Struct, frozen=True, gc=False):
-    """An event that is held back, and since when."""
+    """An event that was read and is not written yet, and since when."""
 
     since_s: float
     event: JobEvent
