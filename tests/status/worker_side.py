@@ -1,0 +1,130 @@
+"""A worker of status without Kafka, and a journal of what it does."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from aiokafka import ConsumerRecord, TopicPartition
+
+from services.chassis.brake import Brake
+from services.chassis.deadletter import DeadLetter
+from services.chassis.errors import Away
+from services.status import metrics
+from services.status.avro import EventReader
+from services.status.domain.facts import Header, JobEvent, Key
+from services.status.domain.job import Change, Standing
+from services.status.flow import World
+from services.status.ports import TooBig
+from services.status.worker import Worker
+from tests.status.encoded import SCHEMAS, as_bytes
+from tests.status.events import JOB, a_header
+from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
+
+PLACE = TopicPartition("jobs.events.v1", 0)
+
+
+def a_record(value: bytes | None, offset: int) -> ConsumerRecord:
+    return ConsumerRecord(PLACE.topic, 0, offset, 0, 0, b"608|x", value, None, 0, 0, ())
+
+
+def a_poll(*events: JobEvent | bytes, start: int = 0) -> dict[TopicPartition, list[ConsumerRecord]]:
+    values = [event if isinstance(event, bytes) else as_bytes(event) for event in events]
+    return {PLACE: [a_record(value, start + at) for at, value in enumerate(values)]}
+
+
+class JournalledJobs(MemoryJobs):
+    """Writes down what it did; away while it is told to be."""
+
+    def __init__(self, journal: list[str]) -> None:
+        super().__init__(fails=lambda: self.failing)
+        self.failing = ""
+        self.too_big: Key | None = None
+        self.away_for: Key | None = None
+        self.cancelled_for: Key | None = None
+        self.defect: Exception | None = None
+        self.guesses = self.reads = self.most_at_once = 0
+        self._journal = journal
+        self._underway: list[set[Key]] = []
+
+    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+        self.reads += 1
+        return await super().standings(keys)
+
+    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+        keys = {change.job.key for change in changes}
+        if self.too_big in keys:
+            raise TooBig("the job would be larger than a document may be")
+        if self.away_for in keys:
+            raise Away("memory")
+        if self.cancelled_for in keys:
+            raise asyncio.CancelledError
+        if self.defect is not None:
+            raise self.defect
+        self.guesses += sum(not change.expected for change in changes)
+        with self._alone(keys):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            lost = await super().write(changes)
+        self._journal += [f"{change.job.state.value} v{change.job.version}" for change in changes]
+        return lost
+
+    @contextmanager
+    def _alone(self, keys: set[Key]) -> Iterator[None]:
+        assert all(map(keys.isdisjoint, self._underway)), "two writes on one job at once"
+        self._underway.append(keys)
+        self.most_at_once = max(self.most_at_once, len(self._underway))
+        try:
+            yield
+        finally:
+            self._underway.remove(keys)
+
+
+class Box:
+    """Writes down whose letters it took."""
+
+    def __init__(self, journal: list[str]) -> None:
+        self._journal = journal
+        self.away = False
+
+    async def send(self, letters: Iterable[DeadLetter]) -> None:
+        if self.away:
+            raise Away("Kafka")
+        self._journal += [f"dead {letter.record.offset}: {letter.reason}" for letter in letters]
+
+
+class Bench:
+    """A worker, and one journal for all that it causes."""
+
+    def __init__(self) -> None:
+        self.journal: list[str] = []
+        self.jobs = JournalledJobs(self.journal)
+        self.box = Box(self.journal)
+        self.brake = Brake(most_in_row=6, window=100, share=0.5)
+        self.clock_s = 0.0
+        self.worker = Worker(
+            World(jobs=self.jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0),
+            reader=EventReader(SCHEMAS),
+            dead_letters=self.box,
+            brake=self.brake,
+            linger_s=0.05,
+            clock_s=lambda: self.clock_s,
+        )
+
+    async def handle(self, poll: Any) -> None:
+        offsets = await self.worker.handle(poll)
+        self.journal += [f"commit {offset}" for offset in offsets.values()]
+
+    async def rest(self) -> None:
+        """What goes on in the background goes on until it has ended."""
+        for _ in range(200):
+            await asyncio.sleep(0)
+
+
+def some_jobs(count: int, *, total: int = 2) -> list[Header]:
+    return [a_header(total, key=Key(608 + number, JOB.job_id)) for number in range(count)]
+
+
+def counted(fact: str) -> float:
+    samples = [sample for family in metrics.EVENTS.collect() for sample in family.samples]
+    return sum(one.value for one in samples if one.name.endswith("_total") and one.labels["fact"] == fact)
