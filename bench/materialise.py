@@ -7,11 +7,13 @@ import asyncio
 import io
 import itertools
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -35,7 +37,12 @@ SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 PLACE = TopicPartition(topics.JOBS_EVENTS.name, 0)
 NOW_US = 1_700_000_000_000_000
 POLL = 4_000
+
+# One record of so many is faulty, and names one of so many missing products.
+USUAL, MISSING = 50, 3
 Values = Sequence[bytes]
+
+_random = random.Random(0)
 
 
 class Origins:
@@ -56,26 +63,26 @@ class Workload:
     repeated: int = 1
 
 
-def together(records: int) -> Workload:
+def together(records: int, *, every: int = USUAL) -> Workload:
     """Jobs of 100: each is judged in the poll in which it opens."""
-    return Workload(records, polls(_pairs(*jobs(records // 100, 100, every=20))))
+    return Workload(records, polls(_pairs(*jobs(records // 100, 100, every=every))))
 
 
 def judged_later(records: int) -> Workload:
     """Jobs of 100: all of them are written before the first is judged."""
-    opened, judged = jobs(records // 100, 100, every=20)
+    opened, judged = jobs(records // 100, 100, every=USUAL)
     return Workload(records, [*polls(opened), {}, *polls(judged)])
 
 
 def replayed(records: int) -> Workload:
     """Jobs of 100: everything comes twice."""
-    events = _pairs(*jobs(records // 100, 100, every=20))
+    events = _pairs(*jobs(records // 100, 100, every=USUAL))
     return Workload(2 * records, polls([*events, *events]), repeated=2)
 
 
 def of_one(records: int) -> Workload:
     """Jobs of one record, a tenth as many."""
-    return Workload(records // 10, polls(_pairs(*jobs(records // 10, 1, every=20))))
+    return Workload(records // 10, polls(_pairs(*jobs(records // 10, 1, every=USUAL))))
 
 
 def large(records: int) -> Workload:
@@ -85,9 +92,10 @@ def large(records: int) -> Workload:
     return Workload(total, polls([opened, *judged], size=100))
 
 
-# One for each target.
+# One for each target, and one with more faults; 2 % of the records are faulty where nothing is said.
 WORKLOADS: Mapping[str, Callable[[int], Workload]] = {
     "jobs of 100, together": together,
+    "jobs of 100, together, 5 % faults": partial(together, every=20),
     "jobs of 100, judged later": judged_later,
     "jobs of 100, replayed": replayed,
     "jobs of one": of_one,
@@ -114,23 +122,28 @@ def jobs(count: int, total: int, *, every: int) -> tuple[list[bytes], list[bytes
 def run(first: int, count: int, *, every: int) -> dict[str, Any]:
     """A stretch of records in the words of the schema."""
     indexes = range(first, first + count)
-    fault = {
-        "code": "PRODUCT_NOT_FOUND",
-        "field": "/lineItems/0/productId",
-        "message": "No product is found for product ID 9",
-        "level": "WARNING",
-        "productId": "9",
-        "retryable": False,
-    }
     return {
         "first": first,
         "outcomes": "".join("F" if at % every == every - 1 else "S" for at in indexes),
         "rows": json.dumps([[f"order-{at:07d}", f"user-{at % 997}"] for at in indexes], separators=(",", ":")),
         "failures": [
-            {"index": at, "orderId": f"order-{at:07d}", "mode": "offline", "faults": [fault], "record": '{"id":"o"}'}
+            {"index": at, "orderId": f"order-{at:07d}", "mode": "offline", "faults": [fault()], "record": '{"id":"o"}'}
             for at in indexes
             if at % every == every - 1
         ],
+    }
+
+
+def fault() -> dict[str, Any]:
+    """Why a record was not accepted, in the words of the schema."""
+    product = f"product-{_random.randrange(MISSING):06d}"
+    return {
+        "code": "PRODUCT_NOT_FOUND",
+        "field": "/lineItems/0/productId",
+        "message": f"No product is found for product ID {product}",
+        "level": "WARNING",
+        "productId": product,
+        "retryable": False,
     }
 
 

@@ -6,7 +6,6 @@ merges their sorted runs. Retention counts from the first write: a later one nee
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,8 +28,12 @@ from services.status.ports import TooBig
 JOBS, CHUNKS = "jobs", "chunks"
 DAY_S = 86_400
 
+_KIND, _CREATED, _WRITTEN = f"{wire.STATE}.kind", f"{wire.PROFILE}.created", f"{wire.STATE}.written"
+_ORDER = [(_CREATED, -1), ("_id", -1)]
+
+# Texts of entries, in chunks and in small jobs.
 _FIELDS = {Texts.ROWS: "runs.rows", Texts.EVENTS: "runs.events", Texts.DETAILS: "runs.details"}
-_LIGHT = dict.fromkeys(_FIELDS.values(), 0)
+_IN_CHUNKS, _IN_JOBS = "", "job."
 # BSONObjectTooLarge, and the code that an update which grows a document too far fails with.
 _TOO_BIG = (10334, 17419)
 
@@ -52,7 +55,7 @@ class MongoJobs:
         """Make the indexes, or change the retention of those that are there; raises `Away`."""
         with answering():
             # `written` is not for order: what stands still is found without a look at the jobs themselves.
-            await self._jobs.create_index([("site", 1), ("kind", 1), ("created", -1), ("_id", -1), ("written", 1)])
+            await self._jobs.create_index([("site", 1), (_KIND, 1), *_ORDER, (_WRITTEN, 1)])
         await expire_after(self._mongo, JOBS, "since", retention_days * DAY_S)
         # A job must not outlive its chunks, which were written before it.
         await expire_after(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
@@ -60,7 +63,9 @@ class MongoJobs:
     async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
         """The stored ones of these jobs."""
         with answering():
-            found = await self._jobs.find({"_id": {"$in": [wire.job_key(key) for key in keys]}}, _LIGHT).to_list(None)
+            found = await self._jobs.find(
+                {"_id": {"$in": [wire.job_key(key) for key in keys]}}, _without(NO_TEXTS, _IN_JOBS)
+            ).to_list(None)
         standings = [wire.standing_of(document) for document in found]
         return {standing.job.key: standing for standing in standings}
 
@@ -86,7 +91,7 @@ class MongoJobs:
 
     async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
         """The stored ones of these chunks."""
-        found = await self._find_chunks(self._chunks, job, numbers, _LIGHT)
+        found = await self._find_chunks(self._chunks, job, numbers, NO_TEXTS)
         return {block.number: block for block in found}
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
@@ -108,7 +113,7 @@ class MongoJobs:
 
     async def find_all(self, keys: Sequence[Key], texts: Texts) -> dict[Key, Standing]:
         """Those of the jobs that are there, as readers may see them."""
-        fields = _without(texts) if texts else wire.BARE_FIELDS
+        fields = _without(texts, _IN_JOBS) if texts else wire.BARE_FIELDS
         with answering():
             found = await self._shown_jobs.find({"_id": {"$in": list(map(wire.job_key, keys))}}, fields).to_list(None)
         standings = map(wire.standing_of, found) if texts else [Standing(wire.bare_job_of(one), None) for one in found]
@@ -116,62 +121,57 @@ class MongoJobs:
 
     async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
         """These chunks as readers may see them."""
-        return await self._find_chunks(self._shown_chunks, job, numbers, _without(texts))
+        return await self._find_chunks(self._shown_chunks, job, numbers, texts)
 
     async def listed(self, listing: Listing) -> list[Job]:
         """A page of jobs and one more."""
+        found = self._shown_jobs.find_raw_batches(
+            _where(listing),
+            wire.BARE_FIELDS,
+            sort=_ORDER,
+            limit=listing.rows + 1,
+            # One batch: the server's first would end after a hundred.
+            batch_size=listing.rows + 1,
+        )
         with answering():
-            found = await self._shown_jobs.find(
-                _where(listing),
-                wire.BARE_FIELDS,
-                sort=[("created", -1), ("_id", -1)],
-                limit=listing.rows + 1,
-                # One batch: the server's first would end after a hundred.
-                batch_size=listing.rows + 1,
-            ).to_list(None)
-        return [wire.bare_job_of(document) for document in found]
+            batches = [batch async for batch in found]
+        return [job for batch in batches for job in wire.bare_jobs_in(batch)]
 
     async def open_jobs(self) -> dict[State, int]:
         """How many jobs there are in each state that is not final; raises `Away`."""
-        found = await self._mongo.aggregate(
-            self._jobs,
-            [{"$match": await self._are_open()}, {"$group": {"_id": "$kind", "jobs": {"$sum": 1}}}],
-        )
-        counts: Counter[State] = Counter()
-        for group in found:
-            counts[wire.state_of(group["_id"])] += group["jobs"]
-        return dict(counts)
+        with answering():
+            return {state: await self._jobs.count_documents(await self._are_in(state)) for state in OPEN}
 
     async def overdue(self, before_us: int, *, most: int) -> list[Header]:
         """Open jobs that were last written before that time, the longest first; raises `Away`."""
         before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
         with answering():
             found = (
-                await self._shown_jobs.find({**await self._are_open(), "written": {"$lt": before}}, wire.HEADER_FIELDS)
-                .sort("written", 1)
+                await self._shown_jobs.find(
+                    {**await self._are_in(*OPEN), _WRITTEN: {"$lt": before}}, wire.HEADER_FIELDS
+                )
+                .sort(_WRITTEN, 1)
                 .limit(most)
                 .to_list(None)
             )
         return [wire.header_of(document) for document in found]
 
-    async def _are_open(self) -> dict[str, Any]:
-        """What jobs that have not ended have in common, in the words of the index: sites are few."""
+    async def _are_in(self, *states: State) -> dict[str, Any]:
+        """What jobs in these states have in common, in the words of the index: sites are few."""
         with answering():
             sites = await self._jobs.distinct("site")
-        return {"site": {"$in": sites}, "kind": {"$in": [wire.kind(*kind) for kind in product(OPEN, TYPES, MODES)]}}
+        return {"site": {"$in": sites}, _KIND: {"$in": [wire.kind(*kind) for kind in product(states, TYPES, MODES)]}}
 
-    async def _find_chunks(
-        self, collection: Any, job: Job, numbers: Sequence[int], fields: dict[str, int]
-    ) -> list[Block]:
+    async def _find_chunks(self, collection: Any, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
         if not numbers:
             return []
         ids = [wire.chunk_key(job.key, number) for number in numbers]
         with answering():
-            found = await collection.find({"_id": {"$in": ids}}, fields).to_list(None)
+            found = await collection.find({"_id": {"$in": ids}}, _without(texts, _IN_CHUNKS)).to_list(None)
         return [wire.block_from(document, job.profile.total) for document in found]
 
     async def _save(
-        self, collection: Any, documents: list[wire.Document], updates: list[tuple[wire.Document, wire.Document]]
+        self, collection: Any, documents: list[wire.Document], updates: list[wire.Update]
     ) -> tuple[Sequence[int], bool]:
         """Insert and update; return the places of documents that are there already, and whether an update failed."""
         if not updates:
@@ -192,17 +192,18 @@ class MongoJobs:
                 return duplicates(error)
         return ()
 
-    async def _update(self, collection: Any, updates: list[tuple[wire.Document, wire.Document]]) -> bool:
+    async def _update(self, collection: Any, updates: list[wire.Update]) -> bool:
         """Return whether any of them found its state changed."""
         if not updates:
             return False
         with answering(), _within_bounds():
             try:
-                done = await collection.bulk_write([UpdateOne(*update) for update in updates], ordered=False)
+                done = await collection.bulk_write(list(map(_operation, updates)), ordered=False)
             except BulkWriteError as error:
                 _refuse_too_big(error)
                 raise
-        return bool(done.matched_count < len(updates))
+        # Each changes at least the version, of what it finds as it was.
+        return bool(done.modified_count < len(updates))
 
 
 @contextmanager
@@ -223,8 +224,12 @@ def _refuse_too_big(error: BulkWriteError) -> None:
         raise TooBig("the job would be larger than a document may be") from error
 
 
-def _without(texts: Texts) -> dict[str, int]:
-    return {field: 0 for text, field in _FIELDS.items() if text not in texts}
+def _operation(update: wire.Update) -> UpdateOne:
+    return UpdateOne(update.where, update.change, array_filters=[update.known] if update.known else None)
+
+
+def _without(texts: Texts, where: str) -> dict[str, int]:
+    return {where + field: 0 for text, field in _FIELDS.items() if text not in texts}
 
 
 def _where(listing: Listing) -> dict[str, Any]:
@@ -233,12 +238,12 @@ def _where(listing: Listing) -> dict[str, Any]:
         created["$gte"] = listing.from_us
     if listing.to_us is not None:
         created["$lt"] = listing.to_us
-    where: dict[str, Any] = {"site": listing.site, "kind": {"$in": [wire.kind(*kind) for kind in listing.kinds()]}}
+    where: dict[str, Any] = {"site": listing.site, _KIND: {"$in": [wire.kind(*kind) for kind in listing.kinds()]}}
     after = listing.after
     if after is not None:
         created["$lte"] = min(after.created_us, created.pop("$lt", after.created_us + 1) - 1)
         last = wire.job_key(Key(listing.site, after.job_id))
-        where["$or"] = [{"created": {"$lt": after.created_us}}, {"_id": {"$lt": last}}]
+        where["$or"] = [{_CREATED: {"$lt": after.created_us}}, {"_id": {"$lt": last}}]
     if created:
-        where["created"] = created
+        where[_CREATED] = created
     return where

@@ -65,7 +65,7 @@ class MemoryJobs:
         for change in changes:
             failing = await self._elsewhere()
             if change.expected:
-                lost_updates |= not self._update(self.jobs, *wire.job_update(change, NOON))
+                lost_updates |= not self._update_job(wire.job_update(change, NOON))
             elif not self._insert(self.jobs, wire.job_document(change, NOON)):
                 lost.add(change.job.key)
             if failing:
@@ -87,7 +87,7 @@ class MemoryJobs:
         for change in changes:
             failing = await self._elsewhere()
             done = (
-                self._update(self.kept, *wire.chunk_update(change, NOON))
+                self._update_chunk(wire.chunk_update(change, NOON))
                 if change.expected
                 else self._insert(self.kept, wire.chunk_document(change, NOON))
             )
@@ -113,8 +113,8 @@ class MemoryJobs:
         kinds = {wire.kind(*kind) for kind in listing.kinds()}
         found = [
             wire.bare_job_of(d)
-            for _, d in sorted(self.jobs.items(), key=lambda item: (item[1]["created"], item[0]), reverse=True)
-            if d["site"] == listing.site and d["kind"] in kinds and _is_wanted(d, listing)
+            for d in sorted(self.jobs.values(), key=_place, reverse=True)
+            if d["site"] == listing.site and d["job"][0]["state"]["kind"] in kinds and _is_wanted(d, listing)
         ]
         return found[: listing.rows + 1]
 
@@ -129,16 +129,24 @@ class MemoryJobs:
         self.writes += 1
         return True
 
-    def _update(self, where: dict[str, Any], guard: Any, update: Any) -> bool:
-        found = where.get(guard["_id"])
-        if found is None or (self._guarded and any(found.get(name) != value for name, value in guard.items())):
+    def _update_chunk(self, update: wire.Update) -> bool:
+        found = self.kept.get(update.where["_id"])
+        if found is None or (self._guarded and any(found.get(name) != value for name, value in update.where.items())):
             return False
-        changed = {**found, **update["$set"]}
-        for name, more in update.get("$push", {}).items():
-            changed[name] = [*found[name], *more["$each"]]
-        for name in update.get("$unset", {}):
-            changed.pop(name, None)
-        where[guard["_id"]] = changed
+        self.kept[update.where["_id"]] = _changed(found, update.change)
+        self.writes += 1
+        return True
+
+    def _update_job(self, update: wire.Update) -> bool:
+        """What a job's document holds is named through the array filter."""
+        found = self.jobs.get(update.where["_id"])
+        if found is None:
+            return False
+        (job,) = found["job"]
+        known = {name.removeprefix("known."): value for name, value in (update.known or {}).items()}
+        if self._guarded and any(_at(job, name) != value for name, value in known.items()):
+            return False
+        self.jobs[update.where["_id"]] = {**found, "job": [_changed(job, update.change, named="job.$[known].")]}
         self.writes += 1
         return True
 
@@ -152,8 +160,27 @@ class MemoryJobs:
         return failing == "after"
 
 
+def _changed(document: Any, change: Any, named: str = "") -> Any:
+    changed = dict(document)
+    for name, value in change["$set"].items():
+        changed[name.removeprefix(named)] = value
+    for name, more in change.get("$push", {}).items():
+        changed[name.removeprefix(named)] = [*document[name.removeprefix(named)], *more["$each"]]
+    return changed
+
+
+def _at(document: Any, path: str) -> Any:
+    for name in path.split("."):
+        document = document[name]
+    return document
+
+
+def _place(document: Any) -> tuple[int, str]:
+    return document["job"][0]["profile"]["created"], document["_id"]
+
+
 def _is_wanted(document: Any, listing: Listing) -> bool:
-    created = document["created"]
+    created, _ = _place(document)
     if listing.from_us is not None and created < listing.from_us:
         return False
     if listing.to_us is not None and created >= listing.to_us:

@@ -11,7 +11,7 @@ from fastavro import schemaless_reader
 from services.status.avro import EventReader, Malformed
 from services.status.domain.facts import Failure, Fault, JobEvent, Key, Opened, Run
 from tests.status.encoded import SCHEMA, SCHEMAS, as_bytes, as_told
-from tests.status.events import a_failure, a_header, a_run, expired, judged, opened
+from tests.status.events import a_failure, a_header, a_run, expired, judged, no_product, opened
 from tests.status.fuzzing import a_stream
 
 READER = EventReader(SCHEMAS)
@@ -113,6 +113,17 @@ def test_an_array_may_come_in_blocks_that_tell_their_size() -> None:
     sized = head + b"\x01" + bytes([size & 127 | 128, size >> 7]) + failure + b"\x00"
     assert as_told(READER.read(sized)) == as_told(read)
     assert _named(by_the_library(sized)) == as_told(read)
+
+
+def test_faults_that_begin_like_those_before_are_told_apart() -> None:
+    """Byte by byte the same, longer, shorter, the same again; with nothing, and with something else, behind them."""
+    one, two = no_product("p1"), no_product("p2")
+    faults = [[one], [one], [one, two], [one], [two], [one, two], [one, two], [two, one]]
+    failures = [a_failure(at, *some, mode="online" if at == 5 else "offline") for at, some in enumerate(faults)]
+    value = as_bytes(judged(a_run("F" * len(faults), failures=failures)))
+    assert as_bytes(READER.read(value)) == value
+    with pytest.raises(Malformed, match="undecodable"):
+        READER.read(value[:-1])
 
 
 def without_faults(index: int) -> Failure:

@@ -1,9 +1,11 @@
 """The job model: letters, blocks, chunks, states, ids, events."""
 
 import json
+import re
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from services.status.domain.block import absorb, block_of, empty_block
 from services.status.domain.chunks import SIZE, Tally, by_chunk, clipped, count_of, is_large, size_of, split, tally
@@ -188,6 +190,19 @@ def test_each_distinct_fault_is_an_event_of_its_own_up_to_twenty() -> None:
     assert len({json.loads(text)["statusId"] for _, text in placed}) == 20
     assert standing.job.whole.warnings == 20
     assert json.loads(placed[7][1])["message"] == "No product is found for product ID p7"
+
+
+def test_failures_with_the_same_faults_are_told_like_any_other() -> None:
+    """Whether two failures share their list of faults is nothing that a reader could see."""
+    one, two = [no_product("p1")], [no_product("p1"), no_product("p2")]
+    shared = [replace(a_failure(at), faults=faults) for at, faults in enumerate([one, one, two, two, one])]
+    copied = [replace(failure, faults=list(failure.faults)) for failure in shared]
+    told = told_of(shared, CREATED_US, a_profile())
+    assert told == told_of(copied, CREATED_US, a_profile())
+    events = [json.loads(text)["attributes"] for text in re.split(",[\n\t]", told.events)]
+    assert [f"{event['orderId']} {event['index']} {event['productId']}" for event in events] == [
+        "o0 0 p1", "o1 1 p1", "o2 2 p1", "o2 2 p2", "o3 3 p1", "o3 3 p2", "o4 4 p1",
+    ]  # fmt: skip
 
 
 def test_an_event_has_the_printed_keys_in_their_order() -> None:

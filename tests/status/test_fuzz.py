@@ -16,6 +16,7 @@ import pytest
 from services.chassis.mongo import Mongo
 from services.chassis.settings import MongoSettings
 from services.status.store import MongoJobs
+from services.status.wire import Update
 from tests.status.fuzzing import Jobs, Trial, play
 from tests.status.memory import MemoryJobs
 
@@ -52,9 +53,10 @@ class UnguardedJobs(MongoJobs):
             await collection.replace_one({"_id": document["_id"]}, document, upsert=True)
         return ()
 
-    async def _update(self, collection: Any, updates: list[tuple[Any, Any]]) -> bool:
-        for where, update in updates:
-            await collection.update_one({"_id": where["_id"]}, update)
+    async def _update(self, collection: Any, updates: list[Update]) -> bool:
+        for update in updates:
+            anything = [{"known.state": {"$exists": True}}] if update.known else None
+            await collection.update_one({"_id": update.where["_id"]}, update.change, array_filters=anything)
         return False
 
 

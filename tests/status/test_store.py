@@ -19,7 +19,7 @@ from services.status.domain.profile import Origin, Profile
 from services.status.domain.texts import ALL_EVENTS, EVENTS_ONLY, RECORDS
 from services.status.flow import World, record
 from services.status.ports import TooBig
-from services.status.store import JOBS, MongoJobs, _where
+from services.status.store import _ORDER, JOBS, MongoJobs, _where
 from tests.status.events import CREATED_US, DEMO, JOB, a_header, a_profile, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
 
@@ -272,11 +272,11 @@ async def test_retention_can_be_changed(mongodb_uri: str) -> None:
 
 async def test_open_jobs_are_counted_by_state(mongodb_uri: str) -> None:
     async with a_database(mongodb_uri, "motor") as database:
-        assert await database.jobs.open_jobs() == {}
+        assert await database.jobs.open_jobs() == {State.RECEIVED: 0, State.VALIDATING: 0}
         await database.jobs.write([a_listed_job(number) for number in range(30)])
         await database.jobs.write([a_listed_job(number, site=609) for number in range(30, 36)])
         counted = await database.jobs.open_jobs()
-    assert counted == {State.RECEIVED: 12}
+    assert counted == {State.RECEIVED: 12, State.VALIDATING: 0}
 
 
 @pytest.mark.parametrize("mode", [None, "online", "offline"])
@@ -286,7 +286,7 @@ async def test_no_filter_of_the_list_reads_more_than_it_shows(mongodb_uri: str, 
         many = [a_listed_job(number, mode="offline" if number % 100 else "online") for number in range(2_000)]
         await database.jobs.write(many)
         found = database.mongo.collection(JOBS).find(_where(Listing(608, rows=20, mode=mode)))
-        plan = await found.sort([("created", -1), ("_id", -1)]).limit(20).explain()
+        plan = await found.sort(_ORDER).limit(20).explain()
     assert plan["executionStats"]["totalDocsExamined"] <= 21
     assert plan["executionStats"]["totalKeysExamined"] <= 100
 

@@ -19,9 +19,10 @@ from services.status import flow
 from services.status.avro import EventReader, EventWriter
 from services.status.backlog import KafkaBacklog
 from services.status.domain.facts import Expired, Header, JobEvent, Key
+from services.status.domain.job import OPEN
 from services.status.expiring import World
 from services.status.publisher import KafkaPublisher
-from services.status.store import MongoJobs
+from services.status.store import _WRITTEN, MongoJobs
 from services.status.sweeper import Sweeper
 from tests.status.events import a_header, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryOrigins
@@ -128,8 +129,8 @@ async def test_the_store_knows_who_stands_still(mongodb_uri: str) -> None:
         clock[0] = NOW
         await flow.record([expired(older), expired(large)], world)
         assert await jobs.overdue(before_us, most=10) == [old]
-        where = {**await jobs._are_open(), "written": {"$lt": NOW - timedelta(seconds=10)}}
-        plan = await jobs._jobs.find(where).sort("written", 1).explain()
+        where = {**await jobs._are_in(*OPEN), _WRITTEN: {"$lt": NOW - timedelta(seconds=10)}}
+        plan = await jobs._jobs.find(where).sort(_WRITTEN, 1).explain()
         assert plan["executionStats"]["totalDocsExamined"] == 1, "the others are told apart by the index"
     finally:
         await mongo.client.drop_database(database)

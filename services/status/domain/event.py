@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
-from services.status.domain.facts import Failure
+from services.status.domain.facts import Failure, Fault
 from services.status.domain.frame import Frame, json_text
 from services.status.domain.profile import Profile
 
@@ -39,13 +40,26 @@ class Told(NamedTuple):
     details: str
 
 
+class _Cause(Struct, frozen=True, gc=False):
+    """What failures with the same faults are shown to share.
+
+    `events` has, for each fault, its number, what its event has between index and attributes of the failure, and what
+    it ends with; `details` begins the failure's details.
+    """
+
+    levels: str
+    events: Sequence[tuple[int, str, str]]
+    details: str
+
+
 def told_of(failures: Sequence[Failure], at_us: int, profile: Profile) -> Told:
     """All that will be shown of failures that came to be at this time."""
     frame = Frame(profile, at_us)
-    usual_mode, usual_attributes = frame.usual_mode, frame.usual_attributes
+    usual_mode, usual_attributes, head, ids = frame.usual_mode, frame.usual_attributes, frame.head, frame.ids
     levels: list[str] = []
     events: list[str] = []
     details: list[str] = []
+    faults: Sequence[Fault] | None = None
     # Where many records fail, status does little else than this: one pass, few calls, and each text put into JSON once.
     for failure in failures:
         index, order_id, return_id, record = failure.index, failure.order_id, failure.return_id, failure.record
@@ -54,24 +68,30 @@ def told_of(failures: Sequence[Failure], at_us: int, profile: Profile) -> Told:
             named += f',"orderId":{json_text(order_id)}'
         if return_id is not None:
             named += f',"returnId":{json_text(return_id)}'
-        level_letters, event_texts, shown = "", "", ""
-        for number, fault in enumerate(failure.faults[:MOST_FAULTS]):
-            what, message, level = _code_and_field(fault.code, fault.field), json_text(fault.message), fault.level
-            product_id = fault.product_id
-            attributes = f'{named},"index":{index},{what}'
-            if product_id is not None:
-                attributes += f',"productId":{json_text(product_id)}'
+        if failure.faults is not faults:
+            # Most failures of a run have the faults of the one before: whoever read them made the same list of them.
+            faults = failure.faults
+            cause = _cause(faults, frame)
+        texts = ""
+        for number, middle, end in cause.events:
             if number:
-                event_texts, shown = event_texts + BETWEEN_FAULTS, shown + ","
-            level_letters += level[0]
-            event_texts += frame.event(index, number, message, level, attributes)
-            shown += f'{{{what},"message":{message},"retryable":{"true" if fault.retryable else "false"}}}'
-        levels.append(level_letters)
-        events.append(event_texts)
-        details.append(
-            f'"faults":[{shown}]' if record is None else f'"faults":[{shown}],"record":{_on_one_line(record)}'
-        )
+                texts += BETWEEN_FAULTS
+            texts += f'{head}{ids ^ (index << 8 | number):012x}{middle}{named},"index":{index},{end}'
+        levels.append(cause.levels)
+        events.append(texts)
+        details.append(cause.details if record is None else f'{cause.details},"record":{_on_one_line(record)}')
     return Told(BETWEEN_LEVELS.join(levels), BETWEEN_FAILURES.join(events), BETWEEN_DETAILS.join(details))
+
+
+def _cause(faults: Sequence[Fault], frame: Frame) -> _Cause:
+    levels, events, shown = "", [], []
+    for number, fault in enumerate(faults[:MOST_FAULTS]):
+        what, message, product_id = _code_and_field(fault.code, fault.field), json_text(fault.message), fault.product_id
+        product = "" if product_id is None else f',"productId":{json_text(product_id)}'
+        levels += fault.level[0]
+        events.append((number, frame.middle(message, fault.level), f"{what}{product}{frame.end}"))
+        shown.append(f'{{{what},"message":{message},"retryable":{"true" if fault.retryable else "false"}}}')
+    return _Cause(levels, events, f'"faults":[{",".join(shown)}]')
 
 
 def expired_event(frame: Frame, index: int) -> str:

@@ -9,20 +9,25 @@ from services.status.domain.profile import Origin, Profile
 from services.values.instants import utc_text
 
 BATCH = 1
+_AFTER_ID = f'","batch":{BATCH},"type":"Application","message":'
 _encode = msgspec.json.Encoder().encode
 
 
 class Frame:
-    """Renders events of one job and one instant. `usual_attributes` are `first_attributes` of the job's own mode."""
+    """Renders events of one job and one instant. `usual_attributes` are `first_attributes` of the job's own mode.
 
-    __slots__ = ("_head", "_node", "_tail", "type", "usual_attributes", "usual_mode")
+    An event is `head`, its own part of `ids` in hexadecimal, a `middle`, attributes and `end`. Whoever renders
+    thousands puts them together by himself.
+    """
+
+    __slots__ = ("end", "head", "ids", "type", "usual_attributes", "usual_mode")
 
     def __init__(self, profile: Profile, at_us: int) -> None:
         header = profile.header
         ids = JobIds(header.key.job_id)
-        self._node = ids.events
-        self._head = f'{{"taskId":"{ids.task(BATCH)}","statusId":"{ids.head}'
-        self._tail = f'{_origin_members(profile.origin)},"timestamp":"{utc_text(at_us, digits=9)}"}}'
+        self.ids = ids.events
+        self.head = f'{{"taskId":"{ids.task(BATCH)}","statusId":"{ids.head}'
+        self.end = f'}}{_origin_members(profile.origin)},"timestamp":"{utc_text(at_us, digits=9)}"}}'
         self.type = header.type
         self.usual_mode = header.mode
         self.usual_attributes = self.first_attributes(header.mode)
@@ -30,9 +35,13 @@ class Frame:
     def event(self, index: int, fault: int, message: str, level: str, attributes: str) -> str:
         """One event. The message is a JSON string; `attributes` are members of a JSON object, without its braces."""
         return (
-            f'{self._head}{self._node ^ (index << 8 | fault):012x}","batch":{BATCH},"type":"Application",'
-            f'"message":{message},"level":"{level}","attributes":{{{attributes}}}{self._tail}'
+            f'{self.head}{self.ids ^ (index << 8 | fault):012x}{_AFTER_ID}{message},"level":"{level}",'
+            f'"attributes":{{{attributes}{self.end}'
         )
+
+    def middle(self, message: str, level: str) -> str:
+        """What stands between an event's id and its attributes."""
+        return f'{_AFTER_ID}{message},"level":"{level}","attributes":{{'
 
     def first_attributes(self, mode: str) -> str:
         """What the attributes of every event begin with."""
