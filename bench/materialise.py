@@ -29,9 +29,9 @@ from services.chassis.settings import REPOSITORY, MongoSettings
 from services.status.avro import EventReader
 from services.status.bell import HandBell
 from services.status.domain.profile import Origin
-from services.status.flow import World
+from services.status.flow import WRITERS, World
 from services.status.store import CHUNKS, JOBS, MongoJobs
-from services.status.worker import Worker
+from services.status.worker import PORTIONS, Worker
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 PLACE = TopicPartition(topics.JOBS_EVENTS.name, 0)
@@ -205,6 +205,8 @@ class Taken:
 async def turn(uri: str, driver: str, workload: Workload) -> Taken:
     """The worker, and then bare inserts of the documents that it wrote."""
     async with a_store(uri, driver) as (mongo, store, _), a_store(uri, driver) as (other, *_):
+        for one in (mongo, other):
+            await _connect(one)
         worker = a_worker(store)
 
         async def work() -> None:
@@ -241,6 +243,11 @@ def a_worker(store: MongoJobs) -> Worker:
         linger_s=0.05,
         clock_s=itertools.count().__next__,
     )
+
+
+async def _connect(mongo: Mongo) -> None:
+    """As many connections as a process has that has been at work for a while."""
+    await asyncio.gather(*[mongo.ping() for _ in range(PORTIONS * WRITERS)])
 
 
 class NoLetters:
