@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 from pymongo.read_concern import ReadConcern
@@ -50,6 +52,9 @@ class MongoJobs:
         majority = ReadConcern("majority")
         self._shown_jobs = self._jobs.with_options(read_concern=majority)
         self._shown_chunks = self._chunks.with_options(read_concern=majority)
+        self._listed_jobs = self._jobs.with_options(
+            read_concern=majority, codec_options=CodecOptions(document_class=RawBSONDocument)
+        )
 
     async def prepare(self, *, retention_days: int) -> None:
         """Make the indexes, or change the retention of those that are there; raises `Away`."""
@@ -125,17 +130,16 @@ class MongoJobs:
 
     async def listed(self, listing: Listing) -> list[Job]:
         """A page of jobs and one more."""
-        found = self._shown_jobs.find_raw_batches(
-            _where(listing),
-            wire.BARE_FIELDS,
-            sort=_ORDER,
-            limit=listing.rows + 1,
-            # One batch: the server's first would end after a hundred.
-            batch_size=listing.rows + 1,
-        )
         with answering():
-            batches = [batch async for batch in found]
-        return [job for batch in batches for job in wire.bare_jobs_in(batch)]
+            found = await self._listed_jobs.find(
+                _where(listing),
+                wire.BARE_FIELDS,
+                sort=_ORDER,
+                limit=listing.rows + 1,
+                # One batch: the server's first would end after a hundred.
+                batch_size=listing.rows + 1,
+            ).to_list(None)
+        return [wire.bare_job_in(document.raw) for document in found]
 
     async def open_jobs(self) -> dict[State, int]:
         """How many jobs there are in each state that is not final; raises `Away`."""

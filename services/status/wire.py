@@ -5,7 +5,7 @@ filter, while it names its document by `_id` alone: MongoDB plans every other fi
 an update takes. (Indexes name the job by its place: `job.0…`.)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -188,18 +188,9 @@ def bare_job_of(document: Mapping[str, Any]) -> Job:
     return _job(document, ())
 
 
-def bare_jobs_in(batch: bytes) -> Iterator[Job]:
-    """Such jobs, from documents as they came, one after the other."""
-    at = 0
-    while at < len(batch):
-        end = at + int.from_bytes(batch[at : at + 4], "little")
-        yield _bare_job_in(batch[at:end])
-        at = end
-
-
 @lru_cache(maxsize=4096)
-def _bare_job_in(document: bytes) -> Job:
-    """Who asks for a list asks again, and most of its jobs have not changed."""
+def bare_job_in(document: bytes) -> Job:
+    """Such a job, from the document as it came: who asks for a list asks again, and most of its jobs are the same."""
     return bare_job_of(bson.decode(document))
 
 
