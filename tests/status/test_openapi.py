@@ -9,8 +9,8 @@ import yaml
 from openapi_spec_validator import validate
 
 from services.chassis.settings import REPOSITORY
+from tests.status.api_side import EXAMPLES, HERE, Desk, desk
 from tests.status.events import a_header, a_run, expired, judged, opened
-from tests.status.test_api import EXAMPLES, HERE, Desk, desk
 
 DOCUMENT: Any = yaml.safe_load((REPOSITORY / "schemas/openapi/common-status.yaml").read_text(encoding="utf-8"))
 

@@ -20,9 +20,9 @@ from services.status.bell import HandBell
 from services.status.domain.facts import JobEvent, Key
 from services.status.pages import PageTokens
 from services.status.store import MongoJobs
+from tests.status.api_side import Passport, Register
 from tests.status.fuzzing import a_stream
 from tests.status.memory import MemoryOrigins
-from tests.status.test_api import Passport, Register
 
 JOBS = 15
 POLL = 60

@@ -1,0 +1,106 @@
+"""The issuer's keys: fetched, kept while the issuer is away, passed over, withdrawn."""
+
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import ECAlgorithm
+from structlog.testing import capture_logs
+
+from services.chassis.errors import Away, Unauthorized
+from tests.chassis.token_side import CURVE_KEY, KEY, OTHER_KEY, Bench, a_bench, a_token, bench, jwk, key_set
+
+__all__ = ["bench"]
+
+
+async def test_es256_is_taken_where_it_is_the_one_algorithm() -> None:
+    bench = a_bench("ES256")
+    public = ECAlgorithm.to_jwk(CURVE_KEY.public_key(), as_dict=True)
+    bench.issuer.document = key_set({**public, "kid": "k1"}, jwk(KEY, "k2"))
+    assert await bench.verifier.refresh()
+    assert (await bench.verifier.verify(a_token(key=CURVE_KEY, algorithm="ES256"))).site == 608
+    with pytest.raises(Unauthorized):
+        await bench.verifier.verify(a_token(header={"kid": "k2"}))
+
+
+async def test_without_any_key_the_answer_is_unknown_not_no() -> None:
+    bench = a_bench()
+    bench.issuer.document = OSError("refused")
+    assert not bench.verifier.ready
+    with pytest.raises(Away):
+        await bench.verifier.verify(a_token())
+    assert not bench.verifier.ready
+
+
+async def test_an_unknown_key_is_asked_for_once_in_thirty_seconds(bench: Bench) -> None:
+    bench.issuer.document = key_set(jwk(KEY, "k1"), jwk(OTHER_KEY, "k2"))
+    fresh = a_token(key=OTHER_KEY, header={"kid": "k2"})
+    assert (await bench.verifier.verify(fresh)).site == 608
+    assert bench.issuer.asked == 2
+    for _ in range(3):
+        with pytest.raises(Unauthorized):
+            await bench.verifier.verify(a_token(header={"kid": "k9"}))
+    assert bench.issuer.asked == 2
+    bench.clock.at += 30
+    with pytest.raises(Unauthorized):
+        await bench.verifier.verify(a_token(header={"kid": "k9"}))
+    assert bench.issuer.asked == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [OSError("refused"), TimeoutError(), b"", b"<html>", b"[]", b'{"keys": 1}', b'{"keys": [1]}', key_set()],
+    ids=["refused", "slow", "empty", "html", "list", "number", "numbers", "no keys"],
+)
+async def test_old_keys_are_kept_while_the_issuer_is_away(bench: Bench, answer: bytes | Exception) -> None:
+    bench.issuer.document = answer
+    assert not await bench.verifier.refresh()
+    assert bench.verifier.ready
+    assert (await bench.verifier.verify(a_token())).site == 608
+
+
+async def test_an_outage_of_the_issuer_is_told_once(bench: Bench) -> None:
+    answers: list[bytes | Exception] = [
+        OSError("refused"),
+        OSError("refused"),
+        TimeoutError(),
+        key_set(jwk(KEY, "k1")),
+        OSError("refused"),
+    ]
+    with capture_logs() as lines:
+        for bench.issuer.document in answers:
+            await bench.verifier.refresh()
+    assert [line["reason"] for line in lines] == ["OSError", "TimeoutError", "OSError"]
+
+
+async def test_a_withdrawn_key_takes_its_remembered_tokens_along(bench: Bench) -> None:
+    token = a_token()
+    await bench.verifier.verify(token)
+    bench.issuer.document = key_set(jwk(OTHER_KEY, "k2"))
+    await bench.verifier.refresh()
+    assert bench.verifier.remembered(token) is None
+    with pytest.raises(Unauthorized):
+        await bench.verifier.verify(token)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        jwk(KEY, "k1", use="enc"),
+        jwk(KEY, "k1", alg="RS512"),
+        jwk(KEY, "k1", d="AQAB"),
+        jwk(rsa.generate_private_key(public_exponent=65537, key_size=1024), "k1"),  # noqa: S505 - too small on purpose
+        {"kty": "oct", "k": "AAAA", "kid": "k1"},
+        {"kty": "RSA", "kid": "k1"},
+        {name: value for name, value in jwk(KEY, "k1").items() if name != "kid"},
+    ],
+    ids=["for encryption", "other algorithm", "private", "small", "secret", "empty", "nameless"],
+)
+async def test_keys_that_cannot_be_meant_are_passed_over(strange: dict[str, Any]) -> None:
+    bench = a_bench()
+    bench.issuer.document = key_set(strange)
+    assert not await bench.verifier.refresh()
+    bench.issuer.document = key_set(strange, jwk(OTHER_KEY, "k2"))
+    assert await bench.verifier.refresh()
+    with pytest.raises(Unauthorized):
+        await bench.verifier.verify(a_token())

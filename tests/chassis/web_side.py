@@ -1,0 +1,138 @@
+"""A small application on a real socket, and requests to it, for the tests of HTTP."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from services.chassis.errors import Away, BodyFault, Forbidden, Problem, Unauthorized
+from services.chassis.web import REQUEST_ID, SECONDS, Listener, application, json_response, traceparent
+
+CANARY = "canary-5d1f"
+
+
+@dataclass
+class Gate:
+    """Holds a request until it is opened."""
+
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+GATES: dict[str, Gate] = {}
+routes = web.RouteTableDef()
+
+
+@routes.get("/things/{id}")
+async def thing(request: web.Request) -> web.Response:
+    return json_response({"id": request.match_info["id"], "trace": traceparent(request), "rid": request[REQUEST_ID]})
+
+
+@routes.post("/things")
+async def take(request: web.Request) -> web.Response:
+    return json_response({"length": len(await request.read())}, status=201)
+
+
+@routes.get("/held/{name}")
+async def held(request: web.Request) -> web.Response:
+    gate = GATES[request.match_info["name"]]
+    gate.entered.set()
+    await gate.opened.wait()
+    return json_response({"held": True})
+
+
+@routes.get("/large")
+async def large(_request: web.Request) -> web.Response:
+    return web.Response(body=bytes(32 * 1024 * 1024))
+
+
+RAISED: dict[str, Callable[[], Exception]] = {
+    "defect": lambda: RuntimeError(CANARY),
+    "refused": lambda: ConnectionRefusedError(CANARY),
+    "timeout": lambda: TimeoutError(CANARY),
+    "away": lambda: Away("Kafka", retry_after_s=7),
+    "unauthorized": lambda: Unauthorized("the token has expired"),
+    "no-token": lambda: Unauthorized("a token is needed", presented=False),
+    "forbidden": lambda: Forbidden("the token is for another site"),
+    "moved": lambda: web.HTTPFound("/things/1"),
+    "teapot": lambda: web.HTTPUnsupportedMediaType(text=CANARY),
+    "faults": lambda: Problem(
+        422,
+        "INVALID_BODY",
+        "two faults",
+        headers={"X-More": "1"},
+        errors=[BodyFault("/0/id", "MISSING", "is missing"), BodyFault("", "EMPTY", "is empty")],
+        extra={"jobId": "j1"},
+    ),
+}
+
+
+@routes.get("/raise/{what}")
+async def fail(request: web.Request) -> web.Response:
+    error = RAISED[request.match_info["what"]]()
+    raise error
+
+
+@asynccontextmanager
+async def listening(app: web.Application | None = None, **options: Any) -> AsyncIterator[Listener]:
+    listener = Listener(app or application(list(routes), largest_body=1_000), host="127.0.0.1", port=0, **options)
+    await listener.start()
+    try:
+        yield listener
+    finally:
+        await listener.stop()
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[str]:
+    async with listening() as listener:
+        yield listener.address
+
+
+@pytest.fixture
+async def client(address: str) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(f"http://{address}") as session:
+        yield session
+
+
+async def exchange(address: str, sent: bytes) -> tuple[str, dict[str, str], bytes]:
+    """One raw request on a connection of its own: status line, headers and body of what comes back until the end."""
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    async with asyncio.timeout(10):
+        received = await reader.read()
+    writer.close()
+    head, _, body = received.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    return status, dict(line.lower().split(": ", 1) for line in lines), body
+
+
+async def a_problem(response: aiohttp.ClientResponse) -> dict[str, Any]:
+    assert response.headers["Content-Type"] == "application/problem+json"
+    document: dict[str, Any] = json.loads(await response.read())
+    assert document["status"] == response.status
+    assert document["requestId"] == response.headers["X-Request-Id"]
+    assert document["instance"].endswith(document["requestId"])
+    assert document["type"]
+    assert document["title"]
+    assert document["detail"]
+    assert re.fullmatch(r"[A-Z][A-Z_]+", document["code"])
+    return document
+
+
+def observed(route: str) -> dict[tuple[str, str], float]:
+    """Requests of a route by method and status."""
+    return {
+        (sample.labels["method"], sample.labels["status"]): sample.value
+        for family in SECONDS.collect()
+        for sample in family.samples
+        if sample.name.endswith("_count") and sample.labels["route"] == route
+    }

@@ -1,0 +1,215 @@
+"""The fulfilment API over a shop in memory, and a caller who holds each answer against the API's own description."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import yaml
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+from jsonschema import Draft202012Validator
+
+from services.chassis.errors import Problem, Unauthorized
+from services.chassis.idempotency import Reply, Turn
+from services.chassis.paging import SignedPlaces
+from services.chassis.ratelimit import RateLimit
+from services.chassis.tokens import Token
+from services.chassis.web import application
+from services.fulfilment import loading
+from services.fulfilment.api import OrdersApi
+from services.fulfilment.app import new_id
+from services.fulfilment.desk import Desk
+from services.fulfilment.invoices_api import InvoicesApi
+from services.fulfilment.paper import InvoicePaper
+from services.fulfilment.stock_api import StockApi
+from tests.fulfilment.shop import CURRENCIES, OPENAPI, OTHER_SITE, SITE, VAULT, Shop, a_memory_shop
+
+DOCUMENT = yaml.safe_load(OPENAPI.read_text(encoding="utf-8"))
+V1 = "/fulfilment/v1"
+ORDERS = V1 + "/orders"
+ALL = frozenset({"orders:create", "orders:read", "codes:read", "invoices:read", "stock:write"})
+
+
+class Passport:
+    """Knows callers by their tokens: `good`, `other` (another customer), `bare` (no scope), `lost` (no customer)."""
+
+    def remembered(self, token: str) -> Token | None:
+        site = {"good": SITE, "other": OTHER_SITE, "bare": SITE, "lost": 1}.get(token)
+        if site is None:
+            return None
+        scopes = frozenset[str]() if token == "bare" else ALL
+        return Token(
+            client_id=token,
+            site=site,
+            api_keys=frozenset(),
+            scopes=scopes,
+            issued_at=0,
+            expires_at=2**40,
+            token_id="t",
+        )
+
+    async def verify(self, token: str) -> Token:
+        raise Unauthorized(f"{len(token)} characters of nothing")
+
+
+class Ledger:
+    """Audit lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def note(self, what: str, *, who: str, where: str, **details: object) -> None:
+        self.lines.append({"what": what, "who": who, "where": where, **details})
+
+
+class Keys:
+    """Idempotency keys in memory."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], tuple[bytes, str, Reply | None]] = {}
+
+    async def begin(self, client: str, key: str, body: bytes, new: Callable[[], str]) -> Turn | Reply:
+        known = self.known.get((client, key))
+        if known is None:
+            self.known[client, key] = (body, new(), None)
+            return Turn(f"{client}|{key}", self.known[client, key][1], "me")
+        if known[0] != body:
+            raise Problem(422, "IDEMPOTENCY_CONFLICT", "another body")
+        return known[2] or Turn(f"{client}|{key}", known[1], "me", is_retry=True)
+
+    async def finish(self, turn: Turn, reply: Reply) -> None:
+        client, _, key = turn.key.partition("|")
+        body, resource_id, _ = self.known[client, key]
+        self.known[client, key] = (body, resource_id, reply)
+
+    async def pause(self, turn: Turn) -> None: ...
+
+    async def forget(self, turn: Turn) -> None:
+        client, _, key = turn.key.partition("|")
+        del self.known[client, key]
+
+
+@dataclass
+class Caller:
+    """A client of the API."""
+
+    client: TestClient[Any, Any]
+    shop: Shop
+    ledger: Ledger
+    window_s: list[float]
+    seen: list[tuple[str, str, int]] = field(default_factory=list)
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, who: str = "good", headers: Any = None, **query: Any
+    ) -> ClientResponse:
+        self.window_s[0] += 1.0  # so that nobody meets a limit by accident
+        return await self.hurry(method, path, body, who=who, headers=headers, **query)
+
+    async def hurry(
+        self, method: str, path: str, body: Any = None, *, who: str = "good", headers: Any = None, **query: Any
+    ) -> ClientResponse:
+        sent = {"Authorization": f"Bearer {who}", **(headers or {})}
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        if data is not None:
+            sent.setdefault("Content-Type", "application/json")
+        response = await self.client.request(method, path, data=data, params=query, headers=sent)
+        await fits(response)
+        return response
+
+    async def order(self, *lines: tuple[str, int], **more: Any) -> Any:
+        body = {"products": [{"sku": sku, "quantity": quantity} for sku, quantity in lines], **more}
+        response = await self.call("POST", ORDERS, body)
+        assert response.status == 202, await response.text()
+        return await response.json()
+
+    async def read(self, path: str, **query: Any) -> Any:
+        response = await self.call("GET", path, **query)
+        assert response.status == 200, await response.text()
+        return await response.json()
+
+
+async def fits(response: ClientResponse) -> None:
+    """The answer is one that the description has."""
+    resource = next((path for path in DOCUMENT["paths"] if _matches(path, response.url.path)), None)
+    if resource is None:
+        return
+    operation = DOCUMENT["paths"][resource].get(response.method.lower())
+    if operation is None:
+        assert response.status == 405
+        return
+    described = operation["responses"].get(str(response.status))
+    assert described is not None, f"{response.method} {resource} answers {response.status}"
+    described = _resolved(described)
+    kind = response.content_type
+    assert kind in described["content"], kind
+    if kind.endswith("json"):
+        schema = described["content"][kind]["schema"]
+        Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(
+            json.loads(await response.text())
+        )
+
+
+def _matches(template: str, path: str) -> bool:
+    ours, theirs = template.split("/"), path.split("/")
+    return len(ours) == len(theirs) and all(a == b or a.startswith("{") for a, b in zip(ours, theirs, strict=True))
+
+
+def _resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" not in node:
+        return node
+    found: Any = DOCUMENT
+    for part in node["$ref"].removeprefix("#/").split("/"):
+        found = found[part]
+    return _resolved(found)
+
+
+@pytest.fixture
+async def caller() -> AsyncIterator[Caller]:
+    shop, ledger, window_s = a_memory_shop(), Ledger(), [0.0]
+    desk = Desk(
+        verifier=Passport(),  # type: ignore[arg-type]
+        customers=shop.register,
+        gate=RateLimit(clock=lambda: window_s[0]),
+        reads_per_second=10,
+        orders_per_second=10,
+    )
+    places = SignedPlaces("a secret of sixteen", salt="test")
+    orders = OrdersApi(
+        desk=desk,
+        placing=shop.placing,
+        showing=shop.reading,
+        lists=shop.transactions,
+        idempotency=Keys(),  # type: ignore[arg-type]
+        places=places,
+        audit=ledger,
+        new_id=new_id,
+        body_timeout_s=0.3,
+        openapi=OPENAPI,
+    )
+    stock = StockApi(
+        desk=desk,
+        world=loading.World(shelf=shop.products, stock=shop.stock, waiting=shop.transactions, seal=VAULT.seal),
+        audit=ledger,
+        currencies=CURRENCIES,
+        body_timeout_s=0.3,
+    )
+    invoices = InvoicesApi(
+        desk=desk,
+        purchase_orders=shop.orders,
+        transactions=shop.transactions,
+        invoices=shop.invoices,
+        paper=InvoicePaper(issuer="Us"),
+        places=places,
+        now_us=shop.clock,
+    )
+    routes = [*orders.routes(), *stock.routes(), *invoices.routes()]
+    async with TestClient(TestServer(application(routes, largest_body=2**20))) as client:
+        yield Caller(client, shop, ledger, window_s)
+
+
+async def problem(response: ClientResponse, status: int, code: str) -> Any:
+    body = await response.json(content_type=None)
+    assert (response.status, body["code"], response.content_type) == (status, code, "application/problem+json"), body
+    return body

@@ -1,0 +1,46 @@
+"""Codes over HTTP: those that are there, placeholders for the rest, and a line for each disclosure."""
+
+from collections.abc import Mapping
+
+from tests.fulfilment.api_side import ORDERS, V1, Caller, caller
+
+__all__ = ["caller"]
+
+
+async def test_codes_now_and_later(caller: Caller) -> None:
+    await caller.call("POST", V1 + "/stock/CARD/codes", {"codes": ["one", {"redeemCode": "two", "pinCode": "22"}]})
+    placed = await caller.order(("CARD", 3), ("DEMO-NEVER", 1))
+    path = f"{ORDERS}/{placed['transactionId']}/codes"
+    response = await caller.call("GET", path)
+    assert response.headers["Cache-Control"] == "no-store"
+    found = await response.json()
+    cards, never = found["codes"]
+    assert sorted(unit.get("redeemCode", "") for unit in cards["codes"]) == ["", "one", "two"]
+    assert {unit["redeemCode"]: unit.get("pinCode") for unit in cards["codes"] if "redeemCode" in unit} == {
+        "one": None,
+        "two": "22",
+    }
+    assert [unit["status"] for unit in never["codes"]] == ["PROCESSING"]
+    assert found["nextPollAfter"] > placed["createdAt"]
+    assert (await caller.read(path, sku="DEMO-NEVER"))["codes"] == [never]
+    assert (await caller.read(path, sku="OTHER"))["codes"] == []
+    assert (await caller.read(path))["codes"] == found["codes"]
+
+
+async def test_no_next_poll_once_it_has_ended(caller: Caller) -> None:
+    placed = await caller.order(("DEMO-INSTANT", 2))
+    found = await caller.read(f"{ORDERS}/{placed['transactionId']}/codes")
+    assert (found["status"], "nextPollAfter" in found) == ("COMPLETED", False)
+
+
+async def test_each_disclosure_leaves_a_line_without_codes(caller: Caller) -> None:
+    placed = await caller.order(("DEMO-INSTANT", 2), ("DEMO-NEVER", 1))
+    found = await caller.read(f"{ORDERS}/{placed['transactionId']}/codes")
+    await caller.read(f"{ORDERS}/{placed['transactionId']}/codes", sku="DEMO-NEVER")
+    (line,) = [line for line in caller.ledger.lines if line["what"] == "codes-disclosed"]
+    assert (line["who"], line["codes"], line["transactionId"]) == ("good", 2, placed["transactionId"])
+    assert not any(code in str(line) for units in found["codes"] for code in map(_code, units["codes"]) if code)
+
+
+def _code(unit: Mapping[str, str]) -> str:
+    return unit.get("redeemCode", "")

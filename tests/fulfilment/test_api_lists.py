@@ -1,0 +1,77 @@
+"""Lists of transactions over HTTP: page by page, and between days of the customer."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from tests.fulfilment.api_side import ORDERS, Caller, caller, problem
+from tests.fulfilment.shop import SITE
+
+__all__ = ["caller"]
+
+
+async def test_lists_are_walked_page_by_page(caller: Caller) -> None:
+    ids: list[str] = []
+    for number in range(5):
+        ids.insert(0, (await caller.order(("CARD", 1), clientOrderNumber=f"n{number}"))["transactionId"])
+        caller.shop.clock.pass_(seconds=1)
+    page = await caller.call("GET", ORDERS, rows="2")
+    walked = []
+    while True:
+        body = await page.json()
+        walked += [one["transactionId"] for one in body["result"]]
+        if body["pagination"]["nextPageToken"] is None:
+            break
+        link = page.headers["Link"].partition(">")[0][1:]
+        page = await caller.call("GET", link)
+    assert walked == ids
+    token = (await (await caller.call("GET", ORDERS, rows="2")).json())["pagination"]["nextPageToken"]
+    for how in ({"page": token, "clientOrderNumber": "n1"}, {"page": "x"}):
+        await problem(await caller.call("GET", ORDERS, **how), 400, "INVALID_PAGE_TOKEN")
+    for how, code in (
+        ({"rows": "0"}, "INVALID_ROWS"),
+        ({"rows": "10001"}, "INVALID_ROWS"),
+        ({"from": "yesterday"}, "INVALID_DATE"),
+        ({"from": "0001-01-01"}, "INVALID_DATE"),
+        ({"to": "9999-12-31"}, "INVALID_DATE"),
+        ({"to": "2026-02-30"}, "INVALID_DATE"),
+    ):
+        await problem(await caller.call("GET", ORDERS, **how), 400, code)
+    assert (await caller.read(ORDERS, rows="10000"))["pagination"] == {"rows": 10000, "count": 5, "nextPageToken": None}
+    assert [one["transactionId"] for one in (await caller.read(ORDERS, clientOrderNumber="n1"))["result"]] == [ids[3]]
+
+
+async def test_a_page_is_never_longer_than_can_be_held(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.fulfilment.query.LONGEST_PAGE", 2)
+    for _ in range(3):
+        await caller.order(("CARD", 1))
+    page = await caller.read(ORDERS, rows="3")
+    assert (page["pagination"]["rows"], page["pagination"]["count"]) == (3, 2)
+    rest = await caller.read(ORDERS, rows="3", page=page["pagination"]["nextPageToken"])
+    assert (rest["pagination"]["count"], rest["pagination"]["nextPageToken"]) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        ({"from": "2026-03-04"}, 2),
+        ({"from": "2026-03-05"}, 1),
+        ({"from": "2026-03-06"}, 0),
+        ({"to": "2026-03-03"}, 0),
+        ({"to": "2026-03-04"}, 1),
+        ({"from": "2026-03-05", "to": "2026-03-05"}, 1),
+        ({"from": "2026-03-04T12:00:00Z"}, 2),
+        ({"from": "2026-03-04T21:00:00+09:00", "to": "2026-03-04T21:00:01 09:00"}, 1),
+        ({"from": "2026-03-04T21:00:01"}, 1),
+        ({"to": "2026-03-04T12:00:00Z"}, 0),
+    ],
+)
+async def test_transactions_between_days_and_times_of_the_customer(
+    caller: Caller, asked: dict[str, str], count: int
+) -> None:
+    """In Tokyo: one order on the 4th at 21:00, one on the 5th at 01:00."""
+    caller.shop.register.zones[SITE] = ZoneInfo("Asia/Tokyo")
+    await caller.order(("CARD", 1))
+    caller.shop.clock.pass_(hours=4)
+    await caller.order(("CARD", 1))
+    assert len((await caller.read(ORDERS, **asked))["result"]) == count

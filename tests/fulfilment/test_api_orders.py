@@ -1,0 +1,115 @@
+"""Orders over HTTP: acknowledged, refused, or repeated without being placed twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from services.chassis.errors import Away
+from tests.fulfilment.api_side import ORDERS, Caller, caller, problem
+
+__all__ = ["caller"]
+
+
+async def test_an_order_is_acknowledged_at_once(caller: Caller) -> None:
+    response = await caller.call("POST", ORDERS, {"products": [{"sku": "CARD", "quantity": 3}], "clientOrderNumber": 7})
+    body = await response.json()
+    assert response.status == 202
+    assert list(body) == ["transactionId", "clientOrderNumber", "purchaseOrder", "status", "lines", "createdAt"]
+    assert body["lines"] == [{"sku": "CARD", "name": "Card", "quantity": 3, "unitPrice": "9.99", "amount": "29.97"}]
+    assert body["clientOrderNumber"] == "7"
+    assert response.headers["Location"] == f"{ORDERS}/{body['transactionId']}"
+    shown = await caller.read(response.headers["Location"])
+    assert shown["counts"] == {"ordered": 3, "delivered": 0, "pending": 3, "cancelled": 0}
+
+
+async def test_a_duplicate_is_the_first_answer(caller: Caller) -> None:
+    first = await caller.order(("DEMO-INSTANT", 1), clientOrderNumber="n")
+    await caller.read(f"{ORDERS}/{first['transactionId']}/codes")
+    body = {"products": [{"sku": "DEMO-INSTANT", "quantity": 1}], "clientOrderNumber": "n"}
+    again = await caller.call("POST", ORDERS, body)
+    assert (again.status, await again.json()) == (200, {**first, "duplicate": True})
+    body["products"] = [{"sku": "DEMO-INSTANT", "quantity": 2}]
+    await problem(await caller.call("POST", ORDERS, body), 409, "DUPLICATE_CLIENT_ORDER")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "MALFORMED_JSON"),
+        (b"{", 400, "MALFORMED_JSON"),
+        (b'{"products": "\xff"}', 400, "MALFORMED_JSON"),
+        (b"[]", 400, "INVALID_TYPE"),
+        (b"{}", 422, "EMPTY_ORDER"),
+        (b'{"products": [{"sku": "NO-SUCH", "quantity": 1}]}', 422, "UNKNOWN_SKU"),
+        (b'{"products": [{"sku": "CARD", "quantity": 0}]}', 422, "INVALID_QUANTITY"),
+        (b" " * 2_001, 413, "PAYLOAD_TOO_LARGE"),
+    ],
+    ids=["empty", "broken", "utf8", "array", "nothing", "unknown", "none", "large"],
+)
+async def test_bodies_that_are_refused(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int, code: str
+) -> None:
+    monkeypatch.setattr("services.fulfilment.body.LARGEST", 2_000)
+    found = await problem(await caller.call("POST", ORDERS, body), status, code)
+    assert ("errors" in found) is (status == 422)
+    assert caller.shop.transactions.kept == {}
+
+
+async def test_bodies_come_as_json_in_time_and_uncompressed(caller: Caller) -> None:
+    for headers, code in (
+        ({"Content-Type": "text/csv"}, "UNSUPPORTED_MEDIA_TYPE"),
+        ({"Content-Encoding": "compress"}, "UNSUPPORTED_ENCODING"),
+    ):
+        await problem(await caller.call("POST", ORDERS, b"{}", headers=headers), 415, code)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)  # longer than a body may take
+
+    with suppress(ConnectionError):
+        response = await caller.client.post(ORDERS, data=slow(), headers={"Authorization": "Bearer good"})
+        await problem(response, 408, "BODY_TIMEOUT")
+
+
+async def test_idempotency_keys(caller: Caller) -> None:
+    body, headers = {"products": [{"sku": "CARD", "quantity": 1}]}, {"Idempotency-Key": "k"}
+    first, again = [await caller.call("POST", ORDERS, body, headers=headers) for _ in range(2)]
+    assert (first.status, again.status, await first.read()) == (202, 202, await again.read())
+    assert "Idempotent-Replayed" not in first.headers
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["Location"] == first.headers["Location"]
+    other = await caller.call("POST", ORDERS, {**body, "clientOrderNumber": "n"}, headers=headers)
+    await problem(other, 422, "IDEMPOTENCY_CONFLICT")
+    assert (await caller.call("POST", ORDERS, body, headers=headers, who="other")).status == 202
+    await problem(
+        await caller.call("POST", ORDERS, body, headers={"Idempotency-Key": "k" * 256}), 400, "INVALID_IDEMPOTENCY_KEY"
+    )
+
+
+async def test_a_refused_order_leaves_its_key_free(caller: Caller) -> None:
+    headers = {"Idempotency-Key": "k"}
+    bad = await caller.call("POST", ORDERS, {"products": []}, headers=headers)
+    await problem(bad, 422, "EMPTY_ORDER")
+    good = await caller.call("POST", ORDERS, {"products": [{"sku": "CARD", "quantity": 1}]}, headers=headers)
+    assert good.status == 202
+
+
+async def test_an_unknown_outcome_names_the_transaction(caller: Caller) -> None:
+    add = caller.shop.transactions.add
+
+    async def stored_but_unanswered(transaction: Any) -> Any:
+        await add(transaction)
+        raise Away("MongoDB")
+
+    body, headers = {"products": [{"sku": "CARD", "quantity": 1}]}, {"Idempotency-Key": "k"}
+    caller.shop.transactions.add = stored_but_unanswered
+    lost = await caller.call("POST", ORDERS, body, headers=headers)
+    found = await problem(lost, 503, "STORE_UNAVAILABLE")
+    assert int(lost.headers["Retry-After"]) >= 1
+    caller.shop.transactions.add = add
+    again = await caller.call("POST", ORDERS, body, headers=headers)
+    assert (again.status, (await again.json())["transactionId"]) == (202, found["transactionId"])
+    assert list(caller.shop.transactions.kept) == [found["transactionId"]]

@@ -1,0 +1,114 @@
+"""The status API over jobs in memory, and a caller of it who records events as well."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+
+from services.chassis.errors import Unauthorized
+from services.chassis.ratelimit import RateLimit
+from services.chassis.settings import REPOSITORY
+from services.chassis.sites import ApiKey, Site
+from services.chassis.tokens import Token
+from services.chassis.web import application
+from services.status import flow, reading
+from services.status.api import StatusApi
+from services.status.bell import HandBell
+from services.status.domain.facts import JobEvent, Key
+from services.status.pages import PageTokens
+from tests.status.events import CREATED_US, JOB
+from tests.status.memory import MemoryJobs, MemoryOrigins
+
+HERE = f"/common-status/v1/12345/job/{JOB.job_id}"
+
+
+class Passport:
+    """Knows two callers by their tokens."""
+
+    def remembered(self, token: str) -> Token | None:
+        known = {"good": (608, "12345", "status:read"), "narrow": (608, "12345", "other")}.get(token)
+        if known is None:
+            return None
+        return Token(
+            client_id=token,
+            site=known[0],
+            api_keys=frozenset({known[1]}),
+            scopes=frozenset({known[2]}),
+            issued_at=0,
+            expires_at=2**40,
+            token_id="t",
+        )
+
+    async def verify(self, token: str) -> Token:
+        raise Unauthorized(f"{len(token)} characters of nothing")
+
+
+class Register:
+    def by_api_key(self, api_key: str) -> Site | None:
+        numbers = {"12345": 608, "67890": 609}
+        if api_key not in numbers:
+            return None
+        return Site(
+            site=numbers[api_key],
+            name="Demo",
+            app_id=1078,
+            root_source="omnichannel-api/qa",
+            datacenter="qa",
+            api_keys=(ApiKey(api_key=api_key),),
+        )
+
+
+@dataclass
+class Desk:
+    """A caller of the API, and the hand that records events behind it."""
+
+    client: TestClient[Any, Any]
+    jobs: MemoryJobs
+    writing: flow.World
+    now_us: list[int] = field(default_factory=lambda: [CREATED_US + 3_600_000_000])
+
+    async def record(self, *events: JobEvent) -> None:
+        await flow.record(events, self.writing)
+
+    async def get(self, path: str, *, headers: Any = None, who: str = "good", **query: Any) -> ClientResponse:
+        return await self.client.get(
+            path,
+            params={name: str(value) for name, value in query.items()},
+            headers={"Authorization": f"Bearer {who}", **(headers or {})},
+        )
+
+    async def read(self, path: str = HERE + "/events", *, headers: Any = None, **query: Any) -> Any:
+        response = await self.get(path, headers=headers, **query)
+        assert response.status == 200, await response.text()
+        return json.loads(await response.text())
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    jobs, bell = MemoryJobs(), HandBell(most=2)
+    writing = flow.World(jobs=jobs, origins=MemoryOrigins(), bell=bell, now_us=lambda: 0)
+    now_us = [CREATED_US + 3_600_000_000]
+    api = StatusApi(
+        world=reading.World(jobs=jobs, waiting=bell, now_us=lambda: now_us[0], clock_s=time.monotonic),
+        verifier=Passport(),  # type: ignore[arg-type]
+        sites=Register(),  # type: ignore[arg-type]
+        tokens=PageTokens("a secret of sixteen"),
+        gate=RateLimit(),
+        requests_per_second=50,
+        openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
+    )
+    async with TestClient(TestServer(application(api.routes()))) as client:
+        yield Desk(client, jobs, writing, now_us)
+
+
+EXAMPLES = json.loads((Path(__file__).parent / "printed.json").read_text(encoding="utf-8"))
+
+
+def a_key(job_id: str) -> Key:
+    return Key(608, job_id)

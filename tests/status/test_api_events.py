@@ -1,0 +1,95 @@
+"""A job's summary and events: as the printed samples have them, key for key, and with details."""
+
+from typing import Any
+
+import pytest
+
+from services.status.domain.facts import JobEvent, Judged
+from tests.status.api_side import EXAMPLES, Desk, a_key, desk
+from tests.status.events import CREATED_US, a_failure, a_header, a_run, judged, no_product, opened
+
+__all__ = ["desk"]
+
+FREE = {"taskId", "statusId", "timestamp", "jobCreated", "lastModified", "duration"}
+
+
+def as_printed(printed: Any, actual: Any, name: str = "") -> None:
+    """Every printed key in its order with its value, unless ids and times; more may follow."""
+    if isinstance(printed, dict):
+        assert [key for key in actual if key in printed] == list(printed), name
+        for key in printed.keys() - FREE:
+            as_printed(printed[key], actual[key], f"{name}.{key}")
+    elif isinstance(printed, list):
+        assert len(printed) == len(actual), name
+        for one, other in zip(printed, actual, strict=True):
+            as_printed(one, other, name)
+    else:
+        assert (printed, type(printed)) == (actual, type(actual)), name
+
+
+async def record_printed(desk: Desk, name: str) -> Any:
+    """The events that lead to a printed sample; returns the sample."""
+    printed = EXAMPLES[name]
+    job = printed["summary"]["job"]
+    total, key = job["baggage"]["records"]["total"], a_key(job["jobId"])
+    header = a_header(total, key=key, mode=job["attributes"]["mode"])
+    letters = "S" * job["baggage"]["records"]["success"] + "F" * job["baggage"]["records"]["failed"]
+    failures = [
+        a_failure(
+            index,
+            no_product(event["message"].rsplit(" ", 1)[1]),
+            order_id=event["attributes"]["orderId"],
+            mode=event["attributes"]["mode"],
+        )
+        for index, event in zip(
+            (at for at, letter in enumerate(letters) if letter == "F"), printed["result"], strict=True
+        )
+    ]
+    await desk.record(opened(header), judged(a_run(letters, failures=failures), header))
+    return printed
+
+
+@pytest.mark.parametrize("name", ["PROCESSING", "PROCESSING_WITH_WARNING", "FAILED"])
+async def test_the_printed_samples_key_for_key_in_their_order(desk: Desk, name: str) -> None:
+    printed = await record_printed(desk, name)
+    path = f"/common-status/v1/12345/job/{printed['summary']['job-id']}"
+    actual = await desk.read(path + "/events")
+    as_printed(printed, actual)
+    assert list(actual) == ["summary", "result"]
+    assert list(actual["summary"]["job"])[-3:] == ["state", "terminal", "completedAt"]
+    assert actual["summary"]["job"]["terminal"] is True
+    alone = await desk.read(path)
+    assert alone == {"summary": actual["summary"]}
+
+
+async def test_times_have_the_printed_digits(desk: Desk) -> None:
+    await desk.record(opened(), judged(a_run("SF")))
+    body = await desk.read()
+    job = body["summary"]["job"]
+    assert job["jobCreated"] == "2023-06-02T17:03:26.298010000Z"
+    assert job["lastModified"] == "2023-06-02T17:03:26.313Z"
+    assert job["completedAt"] == job["lastModified"]
+    assert job["duration"] == "00:00:00"
+    assert body["result"][0]["timestamp"] == "2023-06-02T17:03:26.313010000Z"
+
+
+async def test_the_printed_times_add_up(desk: Desk) -> None:
+    """The duration is the difference of what is printed, also where a digit that is not printed would tip it over."""
+    await desk.record(opened(), judged(a_run("S")), JobEvent(a_header(), CREATED_US + 2_000_989, Judged(a_run("F", 1))))
+    job = (await desk.read())["summary"]["job"]
+    assert (job["jobCreated"], job["lastModified"]) == ("2023-06-02T17:03:26.298010000Z", "2023-06-02T17:03:28.298Z")
+    assert job["duration"] == "00:00:01"
+
+
+async def test_show_all_adds_details_and_a_summary(desk: Desk) -> None:
+    await desk.record(opened(), judged(a_run("SF")))
+    body = await desk.read(showAll="True")
+    assert list(body) == ["pagination", "summary", "result"]
+    assert body["pagination"] == {"rows": 5000, "count": 3, "nextPageToken": None}
+    assert [event["level"] for event in body["result"]] == ["DETAIL", "WARNING", "SUMMARY"]
+    assert body["summary"]["query-param"] == "showAll=true&rows=5000"
+    keys = list(body["summary"])
+    assert keys[keys.index("query-param") + 1 : keys.index("job")] == ["WARNING", "SUMMARY", "DETAIL"]
+    assert body["summary"]["total-events"] == 3
+    assert body["result"][0]["attributes"] == {"mode": "offline", "type": "orders", "orderId": "o0", "index": 0}
+    assert {tuple(event) for event in body["result"]} == {tuple(body["result"][0])}

@@ -1,0 +1,57 @@
+"""A job's records by their outcome, also those that came late or never."""
+
+import json
+
+import pytest
+
+from tests.status.api_side import HERE, Desk, desk
+from tests.status.events import a_header, a_run, expired, judged, opened
+
+__all__ = ["desk"]
+
+
+async def test_records_by_outcome(desk: Desk) -> None:
+    await desk.record(opened(), judged(a_run("SF")))
+    (good,) = (await desk.read(HERE + "/records", outcome="succeeded"))["result"]
+    (bad,) = (await desk.read(HERE + "/records", outcome="failed"))["result"]
+    assert good == {"index": 0, "id": "o0", "userId": "u0", "outcome": "succeeded", "faults": []}
+    assert bad["record"] == {"id": "o1"}
+    assert bad["faults"] == [
+        {
+            "code": "PRODUCT_NOT_FOUND",
+            "field": "/lineItems/0/productId",
+            "message": "No product is found for product ID product3",
+            "retryable": False,
+        }
+    ]
+    assert (await desk.get(HERE + "/records")).status == 400
+
+
+async def test_records_as_lines(desk: Desk) -> None:
+    await desk.record(opened(a_header(5)), judged(a_run("SFSSF"), a_header(5)))
+    response = await desk.get(
+        HERE + "/records", outcome="succeeded", rows=2, headers={"Accept": "application/x-ndjson"}
+    )
+    lines = (await response.text()).splitlines()
+    assert response.content_type == "application/x-ndjson"
+    assert [json.loads(line)["index"] for line in lines] == [0, 2]
+    rest = await desk.client.get(response.headers["Link"].split(">")[0][1:], headers={"Authorization": "Bearer good"})
+    assert [record["index"] for record in (await rest.json())["result"]] == [3]
+    assert (await rest.json())["pagination"] == {"rows": 2, "count": 1, "nextPageToken": None}
+
+
+@pytest.mark.parametrize("total", [3, 700])
+async def test_an_expired_job_says_what_was_not_processed_and_what_came_late(desk: Desk, total: int) -> None:
+    header = a_header(total)
+    await desk.record(opened(header), judged(a_run("S"), header), expired(header))
+    body = await desk.read(rows=10_000)
+    assert body["summary"]["job"]["state"] == "EXPIRED"
+    assert body["summary"]["ERROR"] == total - 1 == len(body["result"])
+    assert body["summary"]["job"]["name"] == f"Total records = {total}. Success = 1. Failed = 0"
+    assert body["summary"]["job-status"] == "PROCESSING_WITH_WARNING"
+    tag = (await desk.get(HERE + "/events")).headers["ETag"]
+    await desk.record(judged(a_run("F", 1), header))
+    assert (await desk.get(HERE + "/events")).headers["ETag"] == tag
+    found = (await desk.read(HERE + "/records", outcome="unprocessed"))["result"]
+    assert [record.get("lateOutcome") for record in found[:2]] == ["failed", None]
+    assert (found[0]["id"], found[1]["id"]) == ("o1", None)

@@ -1,0 +1,68 @@
+"""Waiting: for a job that was issued just now, and for a job's end."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+from multidict import CIMultiDict
+
+from services.status import reading
+from services.values.time_uuids import time_uuid
+from tests.status.api_side import HERE, Desk, a_key, desk
+from tests.status.events import a_header, a_run, judged, opened
+
+__all__ = ["desk"]
+
+
+async def test_a_job_that_was_issued_just_now_is_waited_for(desk: Desk) -> None:
+    key = a_key(time_uuid(desk.now_us[0] - 1_000, clock_seq=1, node=2))
+    asked = asyncio.create_task(desk.read(f"/common-status/v1/12345/job/{key.job_id}/events"))
+    await asyncio.sleep(0)
+    await desk.record(opened(a_header(key=key)))
+    assert (await asked)["summary"]["job"]["state"] == "RECEIVED"
+
+
+async def test_a_young_job_that_does_not_come_is_not_found_for_now(desk: Desk, monkeypatch: Any) -> None:
+    monkeypatch.setattr(reading, "PATIENCE_S", 0.05)
+    job_id = time_uuid(desk.now_us[0] - 1_000, clock_seq=1, node=2)
+    response = await desk.get(f"/common-status/v1/12345/job/{job_id}/events")
+    assert (response.status, response.headers["Retry-After"]) == (404, "1")
+
+
+async def test_a_caller_may_wait_for_the_end(desk: Desk) -> None:
+    await desk.record(opened())
+    asked = asyncio.create_task(desk.get(HERE + "/events", headers={"Prefer": "wait=20"}))
+    await asyncio.sleep(0.01)
+    await desk.record(judged(a_run("S")))
+    await asyncio.sleep(0.01)
+    assert not asked.done()
+    await desk.record(judged(a_run("F", 1)))
+    response = await asked
+    assert response.headers["Preference-Applied"] == "wait"
+    assert json.loads(await response.text())["summary"]["job"]["terminal"] is True
+
+
+async def test_a_wait_ends_with_its_time(desk: Desk) -> None:
+    await desk.record(opened())
+    began = time.monotonic()
+    body = await desk.read(headers={"Prefer": "respond-async, wait=1"})
+    assert 0.9 < time.monotonic() - began < 3
+    assert body["summary"]["job"]["state"] == "RECEIVED"
+
+
+async def test_a_preference_may_stand_in_any_of_its_header_fields(desk: Desk) -> None:
+    await desk.record(opened())
+    headers = CIMultiDict([("Authorization", "Bearer good"), ("Prefer", "respond-async"), ("Prefer", "wait=0")])
+    response = await desk.client.get(HERE, headers=headers)
+    assert response.headers["Preference-Applied"] == "wait"
+
+
+async def test_waits_are_bounded_in_number(desk: Desk) -> None:
+    await desk.record(opened())
+    waiting = [asyncio.create_task(desk.get(HERE, headers={"Prefer": "wait=20"})) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    assert (await desk.get(HERE, headers={"Prefer": "wait=20"})).status == 200
+    assert not any(task.done() for task in waiting)
+    await desk.record(judged(a_run("SS")))
+    assert [(await task).status for task in waiting] == [200, 200]
