@@ -9,6 +9,11 @@ from tests.support.servers import Servers, chosen_servers, kafka, mongodb
 
 TESTS = Path(__file__).parent
 
+# What several files of a directory share says as much when it fails as a test does.
+pytest.register_assert_rewrite(
+    *[f"tests.{one.name}" for one in TESTS.iterdir() if one.is_dir() and one.name not in ("support", "__pycache__")]
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes share the work (`make test`), one process runs a directory: its tests share servers."""

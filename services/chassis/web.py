@@ -22,7 +22,11 @@ from services.chassis.errors import Away, Problem
 from services.chassis.health import Health
 from services.chassis.logs import bind, logger
 
-SECONDS = metrics.histogram("http_request_seconds", "Duration of a request.", ["method", "route", "status"])
+SECONDS = metrics.histogram(
+    "http_request_seconds",
+    "Duration of a request; status 499 stands for a client that left.",
+    ["method", "route", "status"],
+)
 IN_FLIGHT = metrics.gauge("http_requests_in_flight", "Requests being answered.")
 RESPONSE_BYTES = metrics.counter("http_response_bytes_total", "Bytes of answers' bodies.", ["route"])
 
@@ -153,7 +157,9 @@ def _around_each_request() -> Any:
             return response
         finally:
             IN_FLIGHT.dec()
-            route_metrics.observe(request, response, monotonic() - began)
+            # Who has left gets no answer, but a failure of ours remains one: many leave because it took too long.
+            is_left = request.transport is None and (response is None or response.status < 500)
+            route_metrics.observe(request, None if is_left else response, monotonic() - began)
             # The next request on this connection runs in the same context: what handlers have bound must go, too.
             structlog.contextvars.clear_contextvars()
 

@@ -103,12 +103,18 @@ async def test_labels_are_bounded_whatever_is_asked(client: aiohttp.ClientSessio
     assert {method for method, _ in observed("unmatched")} <= known | {"other"}
 
 
-async def test_a_client_that_leaves_is_counted_as_gone(address: str) -> None:
-    gate = GATES["leaving"] = Gate()
+@pytest.mark.parametrize(
+    ("status", "counted"), [(200, "499"), (404, "499"), (503, "503")], ids=["good", "refused", "our failure"]
+)
+async def test_a_client_that_leaves_is_counted_as_gone(address: str, status: int, counted: str) -> None:
+    """Unless we failed: it may have left because of that."""
+    gate = GATES["leaving"] = Gate(status=status)
+    before = observed("/held/{name}").get(("GET", counted), 0)
     host, port = address.split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /held/leaving HTTP/1.1\r\nHost: x\r\n\r\n")
     await gate.entered.wait()
     writer.transport.abort()
+    await until(lambda: gate.is_left)
     gate.opened.set()
-    await until(lambda: sum(observed("/held/{name}").values()) >= 1)
+    await until(lambda: observed("/held/{name}").get(("GET", counted), 0) == before + 1)

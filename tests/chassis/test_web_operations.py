@@ -56,7 +56,7 @@ async def test_metrics_come_as_text_or_as_openmetrics(operating: Operating, acce
     async with session.get("/metrics", headers={"Accept": accept}) as response:
         assert response.content_type == content_type
         text = await response.text()
-    assert "# HELP http_request_seconds Duration of a request." in text
+    assert "# HELP http_request_seconds Duration of a request" in text
     assert text.endswith("# EOF\n") == ("openmetrics" in content_type)
     assert metrics.REGISTRY is not OTHER_REGISTRY
 

@@ -24,6 +24,13 @@ class Gate:
 
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
+    request: web.Request | None = None
+    status: int = 200
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the server knows that nobody is there any more."""
+        return self.request is not None and self.request.transport is None
 
 
 GATES: dict[str, Gate] = {}
@@ -43,9 +50,10 @@ async def take(request: web.Request) -> web.Response:
 @routes.get("/held/{name}")
 async def held(request: web.Request) -> web.Response:
     gate = GATES[request.match_info["name"]]
+    gate.request = request
     gate.entered.set()
     await gate.opened.wait()
-    return json_response({"held": True})
+    return json_response({"held": True}, status=gate.status)
 
 
 @routes.get("/large")
