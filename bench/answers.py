@@ -88,7 +88,14 @@ async def questions(line: Line, mongo: Mongo, key: Key) -> Mapping[str, Question
         path = f"{first}&page={page['nextPageToken']}"
     found["bare read of a job"] = partial(mongo.collection(JOBS).find_one, {"_id": job_key(key)})
     found["summary"] = asked(f"/job/{key.job_id}")
-    return found | {f"list of 50 jobs, {name}": asked(f"/jobs{query}") for name, query in LISTS.items()}
+    found |= {f"list of 50 jobs, {name}": asked(f"/jobs{query}") for name, query in LISTS.items()}
+    return found | {"list of 50 jobs, page after page": partial(_next_page, line, pages=[""])}
+
+
+async def _next_page(line: Line, pages: list[str]) -> None:
+    """Other jobs each time, none of which status remembers."""
+    body = await line.ask(request("GET", f"{BASE}/jobs{pages[-1]}", b"", HEADERS))
+    pages.append(f"?page={msgspec.json.decode(body)['pagination']['nextPageToken']}")
 
 
 async def _bare_page(mongo: Mongo, key: Key) -> None:

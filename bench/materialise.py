@@ -19,24 +19,27 @@ from uuid import uuid4
 
 from aiokafka import ConsumerRecord, TopicPartition
 from fastavro import schemaless_writer
+from prometheus_client import Gauge
 
 from services import topics
 from services.chassis.brake import Brake
 from services.chassis.consumer import Poll
-from services.chassis.mongo import Mongo
+from services.chassis.mongo import CONNECTIONS, Mongo
 from services.chassis.registry import Schemas
 from services.chassis.settings import REPOSITORY, MongoSettings
 from services.status.avro import EventReader
 from services.status.bell import HandBell
 from services.status.domain.profile import Origin
-from services.status.flow import WRITERS, World
+from services.status.flow import World
 from services.status.store import CHUNKS, JOBS, MongoJobs
-from services.status.worker import PORTIONS, Worker
+from services.status.worker import Worker
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 PLACE = TopicPartition(topics.JOBS_EVENTS.name, 0)
 NOW_US = 1_700_000_000_000_000
 POLL = 4_000
+# Connections to MongoDB: six portions are written at a time, some of them by two.
+CONNECTED = 8
 
 # One record of so many is faulty, and names one of so many missing products.
 USUAL, MISSING = 50, 3
@@ -246,8 +249,18 @@ def a_worker(store: MongoJobs) -> Worker:
 
 
 async def _connect(mongo: Mongo) -> None:
-    """As many connections as a process has that has been at work for a while."""
-    await asyncio.gather(*[mongo.ping() for _ in range(PORTIONS * WRITERS)])
+    """Open as many connections as one that is at work has by then."""
+    pool = CONNECTIONS.labels("open")
+    wanted = _value(pool) + CONNECTED
+    warm = mongo.collection("warm")
+    while _value(pool) < wanted:
+        # Each waits for the journal, and so needs a connection to itself.
+        await asyncio.gather(*[warm.insert_one({}) for _ in range(2 * CONNECTED)])
+
+
+def _value(gauge: Gauge) -> float:
+    (family,) = gauge.collect()
+    return float(family.samples[0].value)
 
 
 class NoLetters:

@@ -38,6 +38,8 @@ _FIELDS = {Texts.ROWS: "runs.rows", Texts.EVENTS: "runs.events", Texts.DETAILS: 
 _IN_CHUNKS, _IN_JOBS = "", "job."
 # BSONObjectTooLarge, and the code that an update which grows a document too far fails with.
 _TOO_BIG = (10334, 17419)
+# BadValue: an insertion that is too large by less than what a driver leaves room for has no code of its own.
+_BAD_VALUE, _TOO_LARGE = 2, "object to insert too large"
 
 
 class MongoJobs:
@@ -143,28 +145,28 @@ class MongoJobs:
 
     async def open_jobs(self) -> dict[State, int]:
         """How many jobs there are in each state that is not final; raises `Away`."""
+        sites = await self._sites()
         with answering():
-            return {state: await self._jobs.count_documents(await self._are_in(state)) for state in OPEN}
+            return {state: await self._jobs.count_documents(_are_in([state], sites)) for state in OPEN}
 
     async def overdue(self, before_us: int, *, most: int) -> list[Header]:
         """Open jobs that were last written before that time, the longest first; raises `Away`."""
         before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
+        standing_still = _are_in(OPEN, await self._sites()) | {_WRITTEN: {"$lt": before}}
         with answering():
             found = (
-                await self._shown_jobs.find(
-                    {**await self._are_in(*OPEN), _WRITTEN: {"$lt": before}}, wire.HEADER_FIELDS
-                )
+                await self._shown_jobs.find(standing_still, wire.HEADER_FIELDS)
                 .sort(_WRITTEN, 1)
                 .limit(most)
                 .to_list(None)
             )
         return [wire.header_of(document) for document in found]
 
-    async def _are_in(self, *states: State) -> dict[str, Any]:
-        """What jobs in these states have in common, in the words of the index: sites are few."""
+    async def _sites(self) -> list[int]:
+        """Whose jobs there are; the index tells, and sites are few."""
         with answering():
-            sites = await self._jobs.distinct("site")
-        return {"site": {"$in": sites}, _KIND: {"$in": [wire.kind(*kind) for kind in product(states, TYPES, MODES)]}}
+            sites: list[int] = await self._jobs.distinct("site")
+        return sites
 
     async def _find_chunks(self, collection: Any, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
         if not numbers:
@@ -224,7 +226,9 @@ def _within_bounds() -> Iterator[None]:
 
 def _refuse_too_big(error: BulkWriteError) -> None:
     faults = (error.details or {}).get("writeErrors", ())
-    if any(fault["code"] in _TOO_BIG for fault in faults):
+    if any(
+        fault["code"] in _TOO_BIG or (fault["code"] == _BAD_VALUE and _TOO_LARGE in fault["errmsg"]) for fault in faults
+    ):
         raise TooBig("the job would be larger than a document may be") from error
 
 
@@ -234,6 +238,12 @@ def _operation(update: wire.Update) -> UpdateOne:
 
 def _without(texts: Texts, where: str) -> dict[str, int]:
     return {where + field: 0 for text, field in _FIELDS.items() if text not in texts}
+
+
+def _are_in(states: Sequence[State], sites: Sequence[int]) -> dict[str, Any]:
+    """What the jobs of these sites in these states have in common, in the words of the index."""
+    kinds = [wire.kind(*kind) for kind in product(states, TYPES, MODES)]
+    return {"site": {"$in": list(sites)}, _KIND: {"$in": kinds}}
 
 
 def _where(listing: Listing) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 from services.status.domain.block import Block, Entry, block_of
 from services.status.domain.chunks import SIZE, Tally, count_of, is_large, size_of
 from services.status.domain.facts import Header, Key
-from services.status.domain.job import Change, ChunkChange, Job, Standing, State
+from services.status.domain.job import Change, ChunkChange, Job, Standing
 from services.status.domain.profile import Origin, Profile
 from services.values.time_uuids import is_uuid
 
@@ -60,11 +60,6 @@ def kind_of(job: Job) -> str:
 def kind(state: str, type_: str, mode: str) -> str:
     """State, type and mode as one value."""
     return f"{state}/{type_}/{mode}"
-
-
-def state_of(kind: str) -> State:
-    """The state that such a value begins with."""
-    return State(kind.partition("/")[0])
 
 
 def job_document(change: Change, written: datetime) -> Document:
@@ -188,9 +183,12 @@ def bare_job_of(document: Mapping[str, Any]) -> Job:
     return _job(document, ())
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def bare_job_in(document: bytes) -> Job:
-    """Such a job, from the document as it came: who asks for a list asks again, and most of its jobs are the same."""
+    """Such a job, from the document as it came: who asks for a list asks again, and most of its jobs are the same.
+
+    More are kept than the longest list has, since one that does not fit would find none of its own again.
+    """
     return bare_job_of(bson.decode(document))
 
 

@@ -26,6 +26,7 @@ from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
 Jobs = MongoJobs | MemoryJobs
 
 BOTH_DRIVERS = ["motor", "pymongo"]
+MIB = 1024 * 1024
 
 
 @dataclass
@@ -134,9 +135,12 @@ async def test_a_guess_holds_for_a_job_that_was_just_opened(jobs: Jobs) -> None:
         (a_profile(3), None),
         (Profile(a_header(mode="online"), DEMO), None),
         (Profile(a_header(type_="returns"), DEMO), None),
+        (Profile(replace(a_header(), created_us=CREATED_US + 1), DEMO), None),
+        (Profile(a_header(), Origin(1079, "omnichannel-api/qa", "qa")), None),
         (Profile(a_header(), Origin(1078, "omnichannel-api/prod", "qa")), None),
+        (Profile(a_header(), Origin(1078, "omnichannel-api/qa", "eu")), None),
     ],
-    ids=["refused", "total", "mode", "type", "source"],
+    ids=["refused", "total", "mode", "type", "creation", "app", "source", "datacenter"],
 )
 async def test_a_guess_fails_on_any_other_job(jobs: Jobs, profile: Profile, refused: Run | None) -> None:
     (news,) = fold([opened(profile.header, refused)]).values()
@@ -250,6 +254,15 @@ async def test_jobs_are_listed_newest_first(jobs: Jobs, listing: Listing, expect
     assert shown(await jobs.listed(replace(listing, after=place_of(found[0]))))[:2] == expected[1:3]
 
 
+async def test_a_list_shows_what_has_changed_since_the_last_one(jobs: Jobs) -> None:
+    first = the_change(opened())
+    await jobs.write([first])
+    assert await jobs.listed(Listing(608)) == [first.job]
+    second = the_change(judged(a_run("SF")), known=first.job)
+    await jobs.write([second])
+    assert await jobs.listed(Listing(608)) == [second.job]
+
+
 async def test_jobs_of_one_instant_are_listed_once_each(jobs: Jobs) -> None:
     ids = [str(uuid4()) for _ in range(5)]
     await jobs.write([Change(0, Job(a_profile(key=Key(608, i)), 1, 1, begun(a_profile()).job.whole)) for i in ids])
@@ -291,14 +304,15 @@ async def test_no_filter_of_the_list_reads_more_than_it_shows(mongodb_uri: str, 
     assert plan["executionStats"]["totalKeysExamined"] <= 100
 
 
-async def test_a_job_that_outgrows_a_document_is_refused_whole(jobs: Jobs) -> None:
-    """As an insert, which the driver refuses, and as an update, which the server does."""
+@pytest.mark.parametrize("size", [16 * MIB - 200, 16 * MIB, 18 * MIB], ids=["a little", "by some bytes", "by far"])
+async def test_a_job_that_outgrows_a_document_is_refused_whole(jobs: Jobs, size: int) -> None:
+    """As an insert, which the driver refuses or, if it is only a little too large, the server; as an update, too."""
     if isinstance(jobs, MemoryJobs):
         pytest.skip("memory has no bound")
     half = "x" * 9_000_000
     first = the_change(opened(), judged(Run(0, "S", half)))
     with pytest.raises(TooBig):
-        await jobs.write([the_change(opened(), judged(Run(0, "S.", half + half)))])
+        await jobs.write([the_change(opened(), judged(Run(0, "S.", "x" * size)))])
     assert await jobs.write([first]) == frozenset()
     standing = (await jobs.standings([JOB]))[JOB]
     (news,) = fold([judged(Run(1, "S", half))]).values()

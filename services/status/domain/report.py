@@ -31,7 +31,7 @@ def summary_of(job: Job, *, show_all: bool = False, rows: int = DEFAULT_ROWS) ->
     }
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16_384)
 def job_json(job: Job) -> str:
     """The `job` object, as it stands in summaries and lists, as JSON.
 
