@@ -66,8 +66,9 @@ class World:
         }
 
     def operators_environment(self) -> dict[str, str]:
-        """Everything the operator's command is told: it seals codes, too."""
-        return self.shared_environment() | {name: self.secrets[name] for name in CODE_KEYS}
+        """Everything the operator's command is told: it seals codes, too, and knows fulfilment's suppliers."""
+        suppliers = BY_NAME["fulfilment"].settings
+        return self.shared_environment() | dict(suppliers) | {name: self.secrets[name] for name in CODE_KEYS}
 
     def environment(self, service: Service) -> dict[str, str]:
         """Everything one service is told."""

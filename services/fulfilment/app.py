@@ -1,7 +1,7 @@
 """Fulfilment, put together."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
@@ -48,7 +48,7 @@ from services.fulfilment.settings import Settings
 from services.fulfilment.stock_api import StockApi
 from services.fulfilment.store import TRANSACTIONS
 from services.fulfilment.stores import Stores
-from services.fulfilment.suppliers import LocalStock, SimulatedSupplier
+from services.fulfilment.suppliers import suppliers_of
 from services.fulfilment.sweeper import Sweeper
 from services.fulfilment.vault import CodeVault
 from services.fulfilment.worker import Worker
@@ -70,6 +70,7 @@ class Office:
     vault: CodeVault
     paper: InvoicePaper
     customers: SiteCustomers
+    suppliers: Mapping[str, Supplier]
 
 
 async def compose(settings: Settings) -> Service:
@@ -98,7 +99,8 @@ async def compose(settings: Settings) -> Service:
     relay = outbox.Relay(waiting, outbox.to_kafka(producer), channel=KAFKA, may_begin=lambda: preparation.is_done)
     stores = Stores.on(mongo, events, now_us=now_us, announce=relay.nudge)
     preparation = Preparation([one.prepare for one in (stores, idempotency, waiting)])
-    runner = _runner(settings, stores, vault, customers)
+    suppliers = suppliers_of(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
+    runner = _runner(settings, stores, suppliers, customers)
 
     def may_work() -> bool:
         return preparation.is_done and sites_table.ready
@@ -144,6 +146,7 @@ async def compose(settings: Settings) -> Service:
         vault=vault,
         paper=paper,
         customers=customers,
+        suppliers=suppliers,
     )
     api = application(_routes(office), largest_body=LARGEST)
     health = Health()
@@ -179,10 +182,7 @@ async def compose(settings: Settings) -> Service:
     )
 
 
-def _runner(settings: Settings, stores: Stores, vault: CodeVault, customers: SiteCustomers) -> Runner:
-    suppliers: dict[str, Supplier] = {"stock": LocalStock(stores.stock)}
-    if settings.simulated_supplier:
-        suppliers["simulated"] = SimulatedSupplier(stores.stock, vault.seal)
+def _runner(settings: Settings, stores: Stores, suppliers: Mapping[str, Supplier], customers: SiteCustomers) -> Runner:
     world = fulfilling.World(
         transactions=stores.transactions,
         slots=stores.stock,
@@ -240,6 +240,7 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
         ),
         audit=audit,
         currencies=currencies,
+        suppliers=office.suppliers.keys(),
         body_timeout_s=settings.body_timeout_s,
     )
     invoices = InvoicesApi(

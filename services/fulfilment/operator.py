@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,8 +26,9 @@ from services.fulfilment.customers import SiteCustomers
 from services.fulfilment.domain.loading import MOST_CODES, read_codes, read_product
 from services.fulfilment.domain.ordering import Refused
 from services.fulfilment.events import Events
-from services.fulfilment.settings import VaultSettings
+from services.fulfilment.settings import SupplierSettings, VaultSettings
 from services.fulfilment.stores import Stores
+from services.fulfilment.suppliers import suppliers_of
 from services.fulfilment.vault import CodeVault, WrongKey
 from services.subjects import SUBJECTS_OF
 from services.topics import AUTH_SITES
@@ -42,8 +44,8 @@ fulfilment.add_typer(products_app, name="products")
 fulfilment.add_typer(stock_app, name="stock")
 
 
-class FulfilmentOperator(ServiceSettings, MongoSettings, VaultSettings):
-    """What the commands about codes need to know."""
+class FulfilmentOperator(ServiceSettings, MongoSettings, VaultSettings, SupplierSettings):
+    """What the commands about products and codes need to know."""
 
 
 class ClosingOperator(ServiceSettings, KafkaSettings, MongoSettings):
@@ -56,6 +58,7 @@ class Shelves:
 
     stores: Stores
     vault: CodeVault
+    suppliers: AbstractSet[str]
     loading: loading.World
 
 
@@ -89,7 +92,7 @@ def _entries(document: bytes) -> list[dict[str, Any]]:
 async def _load_entry(entry: dict[str, Any], shelves: Shelves) -> int:
     sku = str(entry.get("sku"))
     try:
-        product = read_product(sku, entry, _currencies())
+        product = read_product(sku, entry, _currencies(), shelves.suppliers)
         await loading.put_product(product, shelves.loading)
         codes = entry.get("codes") or []
         return await loading.load_codes(sku, read_codes(codes), shelves.loading) or 0 if codes else 0
@@ -209,7 +212,8 @@ async def _with_shelves(work: Callable[[Shelves], Coroutine[Any, Any, None]]) ->
         stores = Stores.on(mongo, Events(Schemas.load(settings.schemas_dir)), now_us=_now_us)
         await stores.stock.prepare()
         world = loading.World(shelf=stores.products, stock=stores.stock, waiting=stores.transactions, seal=vault.seal)
-        await work(Shelves(stores=stores, vault=vault, loading=world))
+        suppliers = suppliers_of(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
+        await work(Shelves(stores=stores, vault=vault, suppliers=suppliers.keys(), loading=world))
 
 
 @asynccontextmanager

@@ -44,7 +44,26 @@ class VaultSettings(FromEnvironment):
         return read_keys(self.code_digest_key.get_secret_value())[0][:KEY_BYTES]
 
 
-class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, BrakeSettings, VaultSettings):
+class SupplierSettings(FromEnvironment):
+    """Which suppliers there are."""
+
+    simulated_supplier: bool = Field(
+        default=False,
+        description="Whether products may come from the simulated supplier, which makes codes up;"
+        " the same for the service and for the commands that put products.",
+    )
+
+
+class Settings(
+    ServiceSettings,
+    ApiSettings,
+    KafkaSettings,
+    MongoSettings,
+    TokenSettings,
+    BrakeSettings,
+    VaultSettings,
+    SupplierSettings,
+):
     """Settings of the fulfilment service."""
 
     fulfilment_deadline: timedelta = Field(
@@ -63,9 +82,6 @@ class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, Token
     closing_every_s: float = Field(5.0, gt=0, description="Pause between looks for days that are over.")
     closing_grace_s: float = Field(
         2.0, ge=0, description="Time after midnight that orders on their way get before their day is closed."
-    )
-    simulated_supplier: bool = Field(
-        default=False, description="Whether products may come from the simulated supplier, which makes codes up."
     )
     body_timeout_s: float = Field(10.0, gt=0, description="Longest time a client may take to send a body.")
     page_token_key: SecretStr = Field(

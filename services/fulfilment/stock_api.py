@@ -1,6 +1,7 @@
 """HTTP's way of bringing products and codes."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from aiohttp import web
 
@@ -23,12 +24,20 @@ class StockApi:
     """Handlers about products and stock."""
 
     def __init__(
-        self, *, desk: Desk, world: World, audit: Audit, currencies: frozenset[str], body_timeout_s: float
+        self,
+        *,
+        desk: Desk,
+        world: World,
+        audit: Audit,
+        currencies: frozenset[str],
+        suppliers: AbstractSet[str],
+        body_timeout_s: float,
     ) -> None:
         self._desk = desk
         self._world = world
         self._audit = audit
         self._currencies = currencies
+        self._suppliers = suppliers
         self._body_timeout_s = body_timeout_s
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -60,7 +69,7 @@ class StockApi:
         caller = await self._desk.caller(request, SCOPE)
         body = read_object(await read_body(request, timeout_s=self._body_timeout_s))
         try:
-            product = read_product(request.match_info["sku"], body, self._currencies)
+            product = read_product(request.match_info["sku"], body, self._currencies, self._suppliers)
         except Refused as refused:
             raise unprocessable(refused.faults) from None
         is_new = await put_product(product, self._world)

@@ -1,17 +1,30 @@
 """Where codes come from: our own stock, and a simulated supplier for demonstrations."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from services.fulfilment.domain.business_day import MICROS
 from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.slots import Filled, line_of, unfilled
 from services.fulfilment.domain.supply import Demand, Served
-from services.fulfilment.ports import Binding, OnSale, Seal
+from services.fulfilment.ports import Binding, OnSale, Seal, Supplier
 
 # Each round that finds codes and gets none of them means that others got them.
 MOST_ROUNDS = 30
 CANCELLED_AFTER_US = 3 * MICROS
+
+
+class Stock(OnSale, Binding, Protocol):
+    """Codes on sale, and places for codes that come from elsewhere."""
+
+
+def suppliers_of(stock: Stock, seal: Seal, *, is_simulated: bool) -> Mapping[str, Supplier]:
+    """Every supplier that an installation has, by the name that products know it by; no product can have another."""
+    suppliers: dict[str, Supplier] = {"stock": LocalStock(stock)}
+    if is_simulated:
+        suppliers["simulated"] = SimulatedSupplier(stock, seal)
+    return suppliers
 
 
 class LocalStock:

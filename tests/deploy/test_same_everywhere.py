@@ -26,20 +26,24 @@ OF_THE_SANDBOX = {
     "ADMIN_HOST",
     "ADMIN_PORT",
 }
+SUPPLIERS = "SIMULATED_SUPPLIER"
 
 each_service = pytest.mark.parametrize("service", NAMES)
 each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
-def sandbox_environment(service: str) -> dict[str, str]:
-    world = sandbox.World(
+def sandbox_world() -> sandbox.World:
+    return sandbox.World(
         kafka_bootstrap_servers="kafka:9092",
         mongodb_uri="mongodb://mongodb:27017/?replicaSet=rs0",
         ports={each.name: [1] * len(each.doors) for each in sandbox.SERVICES},
         front_door="http://127.0.0.1:8080",
         secrets=dict.fromkeys([name for each in sandbox.SERVICES for name in each.secrets], "x"),
     )
-    return world.environment(sandbox.BY_NAME[service])
+
+
+def sandbox_environment(service: str) -> dict[str, str]:
+    return sandbox_world().environment(sandbox.BY_NAME[service])
 
 
 def routes() -> dict[str, str]:
@@ -83,6 +87,17 @@ def test_there_is_a_place_for_the_operators_commands(overlay: str) -> None:
     assert environment["KAFKA_BOOTSTRAP_SERVERS"] == manifests.environment(overlay, "auth")["KAFKA_BOOTSTRAP_SERVERS"]
     required = {name.upper() for name, field in OperatorSettings.model_fields.items() if field.is_required()}
     assert required <= told(environment)
+
+
+def test_who_puts_products_is_told_which_suppliers_there_are_as_fulfilment_is() -> None:
+    """A product would be refused though its supplier exists, or taken though nobody serves its orders."""
+    beside = {
+        "sandbox": (sandbox_environment("fulfilment"), sandbox_world().operators_environment()),
+        "compose": (compose.environment("fulfilment"), compose.environment("init")),
+        **{each: tuple(manifests.environment(each, name) for name in ("fulfilment", "operator")) for each in OVERLAYS},
+    }
+    told = {where: {each.get(SUPPLIERS) for each in environments} for where, environments in beside.items()}
+    assert told == {"sandbox": {"true"}, "compose": {"true"}, "dev": {"true"}, "prod": {None}}
 
 
 @each_service

@@ -193,6 +193,7 @@ async def caller() -> AsyncIterator[Caller]:
         world=loading.World(shelf=shop.products, stock=shop.stock, waiting=shop.transactions, seal=VAULT.seal),
         audit=ledger,
         currencies=CURRENCIES,
+        suppliers=shop.suppliers.keys(),
         body_timeout_s=0.3,
     )
     invoices = InvoicesApi(

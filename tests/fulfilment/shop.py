@@ -1,6 +1,6 @@
 """A whole shop for tests: customers, products, stores of either kind, and the flows bound to them."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -23,8 +23,9 @@ from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction
 from services.fulfilment.events import Events
 from services.fulfilment.flow import Order, Placed
+from services.fulfilment.ports import Supplier
 from services.fulfilment.stores import Stores, nobody
-from services.fulfilment.suppliers import LocalStock, SimulatedSupplier
+from services.fulfilment.suppliers import suppliers_of
 from services.fulfilment.vault import CodeVault
 from tests.fulfilment.memory import (
     Chance,
@@ -109,11 +110,15 @@ class Shop:
         )
 
     @property
+    def suppliers(self) -> Mapping[str, Supplier]:
+        return suppliers_of(self.stock, VAULT.seal, is_simulated=True)
+
+    @property
     def fulfilling(self) -> fulfilling.World:
         return fulfilling.World(
             transactions=self.transactions,
             slots=self.stock,
-            suppliers={"stock": LocalStock(self.stock), "simulated": SimulatedSupplier(self.stock, VAULT.seal)},
+            suppliers=self.suppliers,
             customers=self.register,
             complaints=Complaints(self.clock),
             now_us=self.clock,

@@ -1,6 +1,9 @@
 """Products and their stock over HTTP."""
 
 import json
+from typing import Any
+
+import pytest
 
 from tests.fulfilment.api_side import V1, Caller, caller, problem
 
@@ -23,3 +26,42 @@ async def test_products_and_stock(caller: Caller) -> None:
     bad = await caller.call("PUT", V1 + "/products/NEW", {"name": 1, "unitPrice": -1, "currency": "?"})
     found = await problem(bad, 422, "INVALID_TYPE")
     assert [one["pointer"] for one in found["errors"]] == ["/name", "/unitPrice", "/currency"]
+
+
+NONE_SUCH = "supplier must be one of simulated, stock"
+
+
+@pytest.mark.parametrize(
+    ("supplier", "code", "detail"),
+    [
+        ("simulatd", "INVALID_VALUE", NONE_SUCH),
+        ("Stock", "INVALID_VALUE", NONE_SUCH),
+        ("stock ", "INVALID_VALUE", NONE_SUCH),
+        ("", "INVALID_VALUE", NONE_SUCH),
+        ("s" * 65, "INVALID_VALUE", NONE_SUCH),
+        (1, "INVALID_TYPE", "supplier must be a string"),
+        (None, "INVALID_TYPE", "supplier must be a string"),
+        (["stock"], "INVALID_TYPE", "supplier must be a string"),
+    ],
+    ids=["slip", "upper case", "space", "empty", "long", "number", "null", "array"],
+)
+async def test_a_product_whose_supplier_does_not_exist_is_refused(
+    caller: Caller, supplier: Any, code: str, detail: str
+) -> None:
+    """Its orders would wait for nothing."""
+    product = {"name": "New", "unitPrice": 1.5, "currency": "EUR", "supplier": supplier}
+    for sku in ("NEW", "CARD"):
+        found = await problem(await caller.call("PUT", V1 + f"/products/{sku}", product), 422, code)
+        assert found["errors"] == [{"pointer": "/supplier", "code": code, "detail": detail}]
+    assert "NEW" not in caller.shop.products.products
+    assert caller.shop.products.products["CARD"].name == "Card"
+    assert caller.ledger.lines == []
+
+
+async def test_every_supplier_that_there_is_may_be_named(caller: Caller) -> None:
+    product = {"name": "New", "unitPrice": 1.5, "currency": "EUR"}
+    for name in caller.shop.suppliers:
+        put = await caller.call("PUT", V1 + f"/products/FROM-{name}", {**product, "supplier": name})
+        assert (put.status, (await put.json())["supplier"]) == (201, name)
+    put = await caller.call("PUT", V1 + "/products/FROM-NOBODY", product)
+    assert (await put.json())["supplier"] == "stock"

@@ -11,6 +11,7 @@ import pytest
 from pymongo import MongoClient
 from typer.testing import CliRunner, Result
 
+from services.chassis.settings import REPOSITORY
 from services.fulfilment.operator import fulfilment
 
 Run = Callable[..., Result]
@@ -92,6 +93,30 @@ def test_what_cannot_be_followed_is_told_without_quoting_a_code(
     assert done.exit_code == 1
     assert told in done.output
     assert "SECRET-CODE" not in done.output
+
+
+def test_a_product_may_come_from_a_supplier_that_there_is_and_from_no_other(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated = {**CARD, "supplier": "simulated"}
+    refused = run("products", "put", file=products(simulated))
+    assert (refused.exit_code, refused.output) == (1, "CARD: /supplier: supplier must be one of stock\n")
+    assert run("products", "list").output == ""
+
+    monkeypatch.setenv("SIMULATED_SUPPLIER", "true")
+    assert run("products", "put", file=products(simulated)).output == "1 products and 0 new codes loaded\n"
+    refused = run("products", "put", file=products({**CARD, "supplier": "simulatd"}))
+    assert (refused.exit_code, refused.output) == (1, "CARD: /supplier: supplier must be one of simulated, stock\n")
+
+    monkeypatch.setenv("SIMULATED_SUPPLIER", "false")
+    assert run("products", "list").output == "CARD\tCard\t9.99 USD\t0 on sale\tsimulated\t0 waiting\n"
+
+
+def test_the_demo_is_loaded_where_there_is_a_simulated_supplier(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = (REPOSITORY / "sandbox" / "demo" / "stock.json").read_text(encoding="utf-8")
+    assert run("products", "put", file=demo).exit_code == 1
+    monkeypatch.setenv("SIMULATED_SUPPLIER", "true")
+    assert run("products", "put", file=demo).output == "6 products and 20 new codes loaded\n"
 
 
 def test_every_code_is_sealed_anew_under_the_first_key(

@@ -19,15 +19,17 @@ LONGEST_CODE = 512
 DEAREST = Decimal(100_000)
 
 
-def read_product(sku: str, body: Mapping[str, Any], currencies: AbstractSet[str]) -> Product:
-    """A product; raises `Refused` with all its faults."""
+def read_product(
+    sku: str, body: Mapping[str, Any], currencies: AbstractSet[str], suppliers: AbstractSet[str]
+) -> Product:
+    """A product from one of these suppliers; raises `Refused` with all its faults."""
     faults: list[Fault] = []
     read = {
         "/sku": read_identifier(sku),
         "/name": _name(body.get("name")),
         "/unitPrice": _price(body.get("unitPrice")),
         "/currency": read_currency(body.get("currency"), currencies),
-        "/supplier": read_text(body.get("supplier", "stock"), longest=64),
+        "/supplier": _supplier(body.get("supplier", "stock"), suppliers),
     }
     is_withdrawn = body.get("withdrawn", False)
     if not isinstance(is_withdrawn, bool):
@@ -76,6 +78,13 @@ def _price(value: object) -> Decimal | Wrong:
     if isinstance(price, Decimal) and price > DEAREST:
         return Wrong(Kind.VALUE, f"must not be greater than {DEAREST}")
     return price
+
+
+def _supplier(value: object, known: AbstractSet[str]) -> str | Wrong:
+    if not isinstance(value, str):
+        return Wrong(Kind.TYPE, "must be a string")
+    # Orders of a product whose supplier nobody knows would wait until they are out of stock.
+    return value if value in known else Wrong(Kind.VALUE, f"must be one of {', '.join(sorted(known))}")
 
 
 def _code(entry: object) -> Code | Wrong:

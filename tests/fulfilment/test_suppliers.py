@@ -1,0 +1,84 @@
+"""Which suppliers an installation has: what its API takes, and what becomes of orders from one that was taken away."""
+
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from services.chassis.tokens import Token
+from services.chassis.web import Listener
+from services.fulfilment import fulfilling
+from services.fulfilment.app import compose
+from services.fulfilment.desk import Caller, Desk
+from services.fulfilment.domain.customer import Customer
+from services.fulfilment.domain.invoice import Party
+from services.fulfilment.domain.transaction import Status
+from services.fulfilment.settings import Settings
+from services.fulfilment.suppliers import suppliers_of
+from tests.fulfilment.api_side import V1, problem
+from tests.fulfilment.shop import SITE, VAULT, Shop
+
+KEY = base64.b64encode(b"k" * 32).decode()
+Api = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+    """The composed service's API to somebody who may do everything; what it stands on is not started."""
+
+    async def caller(_desk: Desk, _request: web.Request, scope: str) -> Caller:
+        token = Token(
+            client_id="c",
+            site=SITE,
+            api_keys=frozenset(),
+            scopes=frozenset({scope}),
+            issued_at=0,
+            expires_at=1,
+            token_id="t",
+        )
+        return Caller(token, Customer(UTC, Party(SITE, "Customer", None)))
+
+    monkeypatch.setattr(Desk, "caller", caller)
+    settings = Settings(
+        mongodb_uri="mongodb://127.0.0.1:1/",
+        kafka_bootstrap_servers="127.0.0.1:1",
+        code_encryption_keys=KEY,
+        code_digest_key=KEY,
+        simulated_supplier=request.param,
+    )
+    service = await compose(settings)
+    app = next(part._runner.app for part in reversed(service.parts) if isinstance(part, Listener))
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("api", "supplier", "names"),
+    [(False, "simulated", "stock"), (True, "simulatd", "simulated, stock")],
+    indirect=["api"],
+    ids=["taken away", "slip"],
+)
+async def test_the_api_takes_the_suppliers_that_the_settings_say_there_are(api: Api, supplier: str, names: str) -> None:
+    product = {"name": "New", "unitPrice": 1, "currency": "EUR", "supplier": supplier}
+    async with api.put(V1 + "/products/NEW", json=product) as response:
+        found: Any = await problem(response, 422, "INVALID_VALUE")
+    assert found["errors"] == [
+        {"pointer": "/supplier", "code": "INVALID_VALUE", "detail": f"supplier must be one of {names}"}
+    ]
+
+
+async def test_orders_from_a_supplier_that_was_taken_away_wait_and_are_served_once_it_is_back(shop: Shop) -> None:
+    """Products that were put before keep its name, and so do orders, also new ones."""
+    ids = [(await shop.place(("DEMO-INSTANT", 2), ("CARD", 1))).transaction.id for _ in range(2)]
+    await shop.load("CARD", "one", "two")
+    for is_simulated, expected in ((False, (Status.PROCESSING, [0, 1])), (True, (Status.COMPLETED, [2, 1]))):
+        suppliers = suppliers_of(shop.stock, VAULT.seal, is_simulated=is_simulated)
+        for transaction_id in ids:
+            found = await fulfilling.fulfil(transaction_id, replace(shop.fulfilling, suppliers=suppliers))
+            assert found is not None
+            assert (found.status, [line.delivered for line in found.lines]) == expected
