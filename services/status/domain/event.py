@@ -41,10 +41,10 @@ class Told(NamedTuple):
 
 
 class _Cause(Struct, frozen=True, gc=False):
-    """What failures with the same faults are shown to share.
+    """What is shown alike of failures that have the same faults.
 
-    `events` has, for each fault, its number, what its event has between index and attributes of the failure, and what
-    it ends with; `details` begins the failure's details.
+    `events` has, for each fault, its number, what its event has between the id and the failure's own attributes, and
+    what follows these; `details` begins the failure's details.
     """
 
     levels: str

@@ -16,8 +16,8 @@ _encode = msgspec.json.Encoder().encode
 class Frame:
     """Renders events of one job and one instant. `usual_attributes` are `first_attributes` of the job's own mode.
 
-    An event is `head`, its own part of `ids` in hexadecimal, a `middle`, attributes and `end`. Whoever renders
-    thousands puts them together by himself.
+    An event is `head`, its own part of `ids` in hexadecimal, a `middle`, attributes and `end`: code that renders
+    thousands joins these itself.
     """
 
     __slots__ = ("end", "head", "ids", "type", "usual_attributes", "usual_mode")
