@@ -93,9 +93,10 @@ async def questions(line: Line, mongo: Mongo, key: Key) -> Mapping[str, Question
 
 
 async def _next_page(line: Line, pages: list[str]) -> None:
-    """Other jobs each time, none of which status remembers."""
+    """Other jobs each time, none of which status remembers; from the first page again after the last."""
     body = await line.ask(request("GET", f"{BASE}/jobs{pages[-1]}", b"", HEADERS))
-    pages.append(f"?page={msgspec.json.decode(body)['pagination']['nextPageToken']}")
+    token = msgspec.json.decode(body)["pagination"]["nextPageToken"]
+    pages.append(f"?page={token}" if token else "")
 
 
 async def _bare_page(mongo: Mongo, key: Key) -> None:

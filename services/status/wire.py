@@ -1,8 +1,8 @@
 """Jobs and chunks as MongoDB's documents.
 
 All that is known of a job is an array of one. So an update can be conditional on what it was computed from, by an array
-filter, while it names its document by `_id` alone: MongoDB plans every other filter anew, for a third of the time that
-an update takes. (Indexes name the job by its place: `job.0…`.)
+filter, while it names its document by `_id` alone: MongoDB plans every other filter anew, for a quarter of the time
+that an update takes. (Indexes name the job by its place: `job.0…`.)
 """
 
 from collections.abc import Mapping
