@@ -1,9 +1,9 @@
 """How fast status answers, and how fast it wakes who waits: two replicas over one MongoDB, beside the bare driver."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from itertools import cycle, repeat
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -22,10 +22,11 @@ from services.status.domain.facts import Header, JobEvent, Judged, Key, Opened, 
 from services.status.domain.listing import Listing
 from services.status.flow import World, record
 from services.status.store import CHUNKS, JOBS, MongoJobs
-from services.status.wire import chunk_key, job_key, key_of
+from services.status.wire import BARE_FIELDS, PROFILE, STATE, chunk_key, job_key, key_of
 
 BASE = f"/common-status/v1/{API_KEY}"
 ROWS, PAGES = 5_000, 4
+UNSEEN = 500
 WAITERS = 200
 EVERY_S = 0.01
 # Jobs of one record that others end meanwhile, every so often.
@@ -73,36 +74,62 @@ def _judged(header: Header) -> JobEvent:
     return JobEvent(header, NOW_US, Judged(Run(0, "S")))
 
 
-async def questions(line: Line, mongo: Mongo, key: Key) -> Mapping[str, Question]:
-    """All that is asked, with the bare reads beside it."""
-
-    def asked(path: str) -> Question:
-        return partial(line.ask, request("GET", f"{BASE}{path}", b"", HEADERS))
-
-    found: dict[str, Question] = {"bare read of a page": partial(_bare_page, mongo, key)}
+async def questions(line: Line, key: Key) -> Mapping[str, Iterator[bytes]]:
+    """The requests of everything that is asked: the same one over and over, or as it says."""
+    found = {}
     path = first = f"/job/{key.job_id}/events?rows={ROWS}"
     for number in range(1, PAGES + 1):
-        question = found[f"events, page {number} of {ROWS:,}"] = asked(path)
-        page = msgspec.json.decode(await question())["pagination"]
+        asked = _request(path)
+        found[f"events, page {number} of {ROWS:,}"] = repeat(asked)
+        page = msgspec.json.decode(await line.ask(asked))["pagination"]
         assert page["count"] == ROWS
         path = f"{first}&page={page['nextPageToken']}"
-    found["bare read of a job"] = partial(mongo.collection(JOBS).find_one, {"_id": job_key(key)})
-    found["summary"] = asked(f"/job/{key.job_id}")
-    found |= {f"list of 50 jobs, {name}": asked(f"/jobs{query}") for name, query in LISTS.items()}
-    return found | {"list of 50 jobs, page after page": partial(_next_page, line, pages=[""])}
+    found["summary"] = repeat(_request(f"/job/{key.job_id}"))
+    found |= {f"list of 50 jobs, {name}": repeat(_request(f"/jobs{query}")) for name, query in LISTS.items()}
+    return found | {"list of 50 jobs, page after page": cycle([one async for one in _pages(line)])}
 
 
-async def _next_page(line: Line, pages: list[str]) -> None:
-    """Other jobs each time, none of which status remembers; from the first page again after the last."""
-    body = await line.ask(request("GET", f"{BASE}/jobs{pages[-1]}", b"", HEADERS))
-    token = msgspec.json.decode(body)["pagination"]["nextPageToken"]
-    pages.append(f"?page={token}" if token else "")
-
-
-async def _bare_page(mongo: Mongo, key: Key) -> None:
+def bare_reads(mongo: Mongo, key: Key) -> Mapping[str, Question]:
+    """What the answers are made from, read without a service."""
     ids = [chunk_key(key, number) for number in range(ROWS // 100 + 2)]
     unread = {"runs.rows": 0, "runs.details": 0}
-    await mongo.collection(CHUNKS).find({"_id": {"$in": ids}}, unread).to_list(None)
+
+    async def page() -> None:
+        await mongo.collection(CHUNKS).find({"_id": {"$in": ids}}, unread).to_list(None)
+
+    async def job() -> None:
+        await mongo.collection(JOBS).find_one({"_id": job_key(key)})
+
+    async def jobs() -> None:
+        some = mongo.collection(JOBS).find({"site": 608, f"{STATE}.kind": "COMPLETED/orders/offline"}, BARE_FIELDS)
+        await some.sort(f"{PROFILE}.created", -1).limit(50).to_list(None)
+
+    return {"bare read of a page": page, "bare read of a job": job, "bare read of 50 jobs of a kind": jobs}
+
+
+def on_a_line(line: Line, asked: Mapping[str, Iterator[bytes]]) -> Mapping[str, Question]:
+    """Each as a question, to be asked on this line."""
+
+    def question(requests: Iterator[bytes]) -> Question:
+        return lambda: line.ask(next(requests))
+
+    return {name: question(requests) for name, requests in asked.items()}
+
+
+def _request(path: str) -> bytes:
+    return request("GET", f"{BASE}{path}", b"", HEADERS)
+
+
+async def _pages(line: Line) -> AsyncIterator[bytes]:
+    """More jobs than status remembers, as long as there are as many."""
+    path = "/jobs"
+    for _ in range(UNSEEN):
+        asked = _request(path)
+        yield asked
+        token = msgspec.json.decode(await line.ask(asked))["pagination"]["nextPageToken"]
+        if token is None:
+            return
+        path = f"/jobs?page={token}"
 
 
 async def ask_all(asked: Mapping[str, Question], *, repeats: int, pause_s: float) -> Times:

@@ -21,9 +21,10 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.answers import ask_all, fill, questions, wake
+from bench.answers import ask_all, bare_reads, fill, on_a_line, questions, wake
 from bench.line import Line
 from bench.materialise import WORKLOADS, Taken, a_store, turn
+from bench.pace import Pace, answered
 from sandbox.mongo import MongoSet
 from sandbox.ports import free_ports
 from services.chassis.lifecycle import collect_seldom, keep_freed_memory
@@ -97,23 +98,34 @@ async def answer(uri: str, driver: str, *, core: int, asked: int, listed: int) -
     ):
         key = await fill(store, large=100_000, listed=listed)
         line = await Line.to("127.0.0.1", ports[0])
-        wanted = await questions(line, mongo, key)
+        asked_for = await questions(line, key)
+        wanted = {**bare_reads(mongo, key), **on_a_line(line, asked_for)}
         await ask_all(wanted, repeats=20, pause_s=0)
         # After a pause the caches are cold and the cores asleep, which the bare reads show, too.
-        times = await ask_all(wanted, repeats=asked, pause_s=PAUSE_S)
-        awake = await ask_all(wanted, repeats=asked, pause_s=0)
+        paused = await ask_all(wanted, repeats=asked, pause_s=PAUSE_S)
+        in_a_row = await ask_all(wanted, repeats=asked, pause_s=0)
+        halves = {name: Pace(one, 0.5 / statistics.median(in_a_row[name])) for name, one in asked_for.items()}
+        at_half_load = await asyncio.to_thread(answered, ports[0], halves, repeats=5 * asked)
         page = {name: question for name, question in wanted.items() if name.startswith("events, page 1")}
         before = sum(processes[0].cpu_times()[:2])
         await ask_all(page, repeats=asked, pause_s=PAUSE_S)
         cpu_ms = (sum(processes[0].cpu_times()[:2]) - before) / asked * 1000
         line.close()
-        times |= await wake(session, [f"http://127.0.0.1:{port}" for port in ports], store, mongo)
+        woken = await wake(session, [f"http://127.0.0.1:{port}" for port in ports], store, mongo)
         memory = max(process.memory_info().rss for process in processes) / 2**20
-    table = Table(f"answers, {driver}, {listed:,} jobs", "p50 ms", "p99 ms", "p50 awake", "p99 awake", "samples")
-    for name, took in times.items():
-        shown = [milliseconds(some, share) for some in (took, awake.get(name, ())) for share in (0.5, 0.99)]
-        table.add_row(name, *shown, str(len(took)))
-    table.title = f"each {PAUSE_S * 1000:.0f} ms after the last one, and at once after it (awake)"
+    table = Table(
+        f"answers, {driver}, {listed:,} jobs; p50, p99 in ms",
+        "in a row",
+        f"each after {PAUSE_S * 1000:.0f} ms",
+        "at half load",
+        "a second",
+    )
+    for name in wanted:
+        shown = map(milliseconds, (in_a_row[name], paused[name], at_half_load.get(name, ())))
+        table.add_row(name, *shown, f"{halves[name].per_second:,.0f}" if name in halves else "")
+    table.add_section()
+    for name, took in woken.items():
+        table.add_row(name, milliseconds(took))
     table.caption = f"a page of events takes {cpu_ms:.1f} ms of the service's CPU; resident {memory:.0f} MiB"
     return table
 
@@ -156,9 +168,10 @@ async def _listening(port: int) -> None:
                 return
 
 
-def milliseconds(times: Sequence[float], share: float) -> str:
-    """The time below which `share` of these, in seconds, are: in milliseconds, as text; nothing if there are none."""
-    return f"{sorted(times)[min(int(len(times) * share), len(times) - 1)] * 1000:.1f}" if times else ""
+def milliseconds(times: Sequence[float]) -> str:
+    """The median of these, in seconds, and what 99 of 100 are below: in milliseconds, as text; nothing of none."""
+    ordered = sorted(times)
+    return ", ".join(f"{ordered[int(len(ordered) * share)] * 1000:.2f}" for share in (0.5, 0.99) if ordered)
 
 
 if __name__ == "__main__":

@@ -121,8 +121,11 @@ class MongoJobs:
     async def find_all(self, keys: Sequence[Key], texts: Texts) -> dict[Key, Standing]:
         """Those of the jobs that are there, as readers may see them."""
         fields = _without(texts, _IN_JOBS) if texts else wire.BARE_FIELDS
+        ids = list(map(wire.job_key, keys))
+        # The document with one key is found without a plan.
+        where = {"_id": {"$in": ids} if len(ids) > 1 else ids[0]}
         with answering():
-            found = await self._shown_jobs.find({"_id": {"$in": list(map(wire.job_key, keys))}}, fields).to_list(None)
+            found = await self._shown_jobs.find(where, fields).to_list(None)
         standings = map(wire.standing_of, found) if texts else [Standing(wire.bare_job_of(one), None) for one in found]
         return {standing.job.key: standing for standing in standings}
 
