@@ -4,6 +4,7 @@ Nothing can be registered here. A client that registers a schema before it write
 if its schema is ours, sentences and order of attributes aside, and is refused otherwise.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,7 @@ BASE = "/registry"
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 # Ours take less than a sixth of it.
 LONGEST_SCHEMA = 64 * 1024
+BODY_TIMEOUT_S = 10.0
 _LATEST = frozenset({"latest", "-1"})
 
 
@@ -237,7 +239,12 @@ def _number(text: str) -> int | None:
 
 async def _schema_in(request: web.Request) -> str:
     try:
-        body = msgspec.json.decode(await request.read())
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            sent = await request.read()
+    except TimeoutError:
+        raise _Refused(408, 408, "HTTP 408 Request Timeout") from None
+    try:
+        body = msgspec.json.decode(sent)
         schema, kind = body["schema"], body.get("schemaType") or "AVRO"
     except (msgspec.DecodeError, TypeError, KeyError, AttributeError, RecursionError):
         raise _Refused(422, 42201, "Invalid schema: a JSON object with a schema is expected") from None

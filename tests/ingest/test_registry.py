@@ -11,10 +11,12 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 from confluent_kafka.serialization import MessageField, SerializationContext
+from yarl import URL
 
 from services.chassis.registry import Schemas
 from services.chassis.settings import REPOSITORY
 from services.chassis.web import Listener, application
+from services.ingest import registry
 from services.ingest.registry import RegistryApi
 from services.subjects import SCHEMA_OF
 from services.topics import TOPICS
@@ -255,3 +257,14 @@ async def test_the_serializer_works_as_it_comes_and_as_advised(
     value, read = await asyncio.to_thread(round_trip)
     assert value.startswith(SCHEMAS["order"].prefix)
     assert read["id"] == "1"
+
+
+async def test_a_schema_that_does_not_come_is_not_waited_for(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "BODY_TIMEOUT_S", 0.1)
+    url = URL(base)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    head = f"POST /registry/subjects/{SUBJECT} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n"
+    writer.write(head.encode() + b'{"schema":')
+    async with asyncio.timeout(5):
+        assert b" 408 " in await reader.readline()
+    writer.close()
