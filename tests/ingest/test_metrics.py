@@ -1,0 +1,121 @@
+"""What ingest counts of each request, over HTTP."""
+
+import gzip
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from services.chassis.metrics import REGISTRY
+from tests.ingest.desk import Desk, a_desk
+from tests.ingest.world import a_return, order
+
+KEY = {"Idempotency-Key": "k"}
+BODY = json.dumps([order()]).encode()
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with a_desk() as made:
+        yield made
+
+
+async def imported(desk: Desk) -> None:
+    bad = order(id="o3", mode="online", lineItems=[{"productId": "p", "quantity": 0, "unitPrice": -1}])
+    await desk.send([order(mode="online"), order(id="o2", mode="online"), bad, {**bad, "id": "o4"}])
+
+
+async def of_returns(desk: Desk) -> None:
+    await desk.send([a_return()], kind="returns")
+
+
+async def unreadable(desk: Desk) -> None:
+    await desk.send(b"[")
+
+
+async def of_a_wrong_type(desk: Desk) -> None:
+    await desk.send(BODY, headers={"Content-Type": "text/xml"})
+
+
+async def beyond_its_scopes(desk: Desk) -> None:
+    await desk.send([a_return()], who="orders")
+
+
+async def sent_again(desk: Desk) -> None:
+    for _ in range(3):
+        await desk.send(BODY, headers=KEY)
+
+
+async def too_many(desk: Desk) -> None:
+    await desk.send([order(id=str(number)) for number in range(100)])
+    for _ in range(2):
+        await desk.send(BODY)
+
+
+async def unconfirmed(desk: Desk) -> None:
+    desk.publisher.away = True
+    await desk.send(BODY)
+
+
+@pytest.mark.parametrize(
+    ("act", "counted"),
+    [
+        (
+            imported,
+            {
+                ("ingest_records_total", "orders", "online", "accepted"): 2,
+                ("ingest_records_total", "orders", "online", "refused"): 2,
+                ("ingest_faults_total", "INVALID_QUANTITY"): 2,
+                ("ingest_faults_total", "INVALID_VALUE"): 2,
+            },
+        ),
+        (of_returns, {("ingest_records_total", "returns", "offline", "accepted"): 1}),
+        (unreadable, {("ingest_refused_total", "MALFORMED_JSON"): 1}),
+        (of_a_wrong_type, {("ingest_refused_total", "UNSUPPORTED_MEDIA_TYPE"): 1}),
+        (beyond_its_scopes, {("ingest_refused_total", "FORBIDDEN"): 1}),
+        (
+            sent_again,
+            {("ingest_records_total", "orders", "offline", "accepted"): 1, ("ingest_replayed_total",): 2},
+        ),
+        (
+            too_many,
+            {("ingest_records_total", "orders", "offline", "accepted"): 100, ("ingest_rate_limited_total",): 2},
+        ),
+        (unconfirmed, {}),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+async def test_each_outcome_is_counted_once(
+    desk: Desk, act: Callable[[Desk], Any], counted: dict[tuple[str, ...], float]
+) -> None:
+    before = samples("_total")
+    await act(desk)
+    assert growth(before, samples("_total")) == counted
+
+
+async def test_sizes_are_those_of_requests_and_of_what_was_on_the_wire(desk: Desk) -> None:
+    """A batch counts once it is on record, a body once it was read."""
+    before = samples("_sum")
+    await desk.send(gzip.compress(BODY))
+    await desk.send([order(), order(lineItems=[])])
+    await desk.send(b"[")
+    grown = growth(before, samples("_sum"))
+    assert grown["ingest_batch_records_sum", "orders"] == 3
+    sent = len(gzip.compress(BODY)) + len(json.dumps([order(), order(lineItems=[])])) + 1
+    assert grown["ingest_wire_bytes_sum",] == sent
+
+
+def samples(suffix: str) -> dict[tuple[str, ...], float]:
+    """Ingest's own, by name and labels."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in REGISTRY.collect()
+        if family.name.startswith("ingest_")
+        for sample in family.samples
+        if sample.name.endswith(suffix)
+    }
+
+
+def growth(before: dict[tuple[str, ...], float], after: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+    return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
