@@ -73,6 +73,13 @@ async def test_notes_come_last_and_only_where_there_is_something_to_say(
     assert all(list(note) == (["index", "code", "detail"] if "index" in note else ["code", "detail"]) for note in told)
 
 
+async def test_the_trace_of_the_request_goes_on_in_the_job(desk: Desk) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    for given in (trace, "no trace", None):
+        await desk.send([order()], headers={"traceparent": given})
+    assert [job.traceparent for job in desk.publisher.jobs] == [trace, None, None]
+
+
 async def test_the_sites_time_zone_is_assumed(desk: Desk) -> None:
     await desk.send([order(dateTime="2024-05-01T10:00:00")])
     record = desk.publisher.jobs[0].batch.good[0][1]

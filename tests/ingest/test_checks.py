@@ -43,6 +43,12 @@ TABLE: list[tuple[str, dict[str, Any], int, str]] = [
     ("no token, and another's apiKey", {"path": "/omnichannel/api/v1/67890/orders", "who": None}, 401, "UNAUTHORIZED"),
     ("a bad token, and an unknown mode", {"who": "bad", "path": HERE + "/orders?mode=x"}, 401, "UNAUTHORIZED"),
     ("another's apiKey, and an unknown mode", {"path": "/omnichannel/api/v1/67890/orders?mode=x"}, 403, "FORBIDDEN"),
+    (
+        "an apiKey that is another's by now, and an unknown mode",
+        {"who": "moved", "path": HERE + "/orders?mode=x"},
+        403,
+        "FORBIDDEN",
+    ),
     ("an unknown apiKey", {"path": "/omnichannel/api/v1/nobody/orders"}, 403, "FORBIDDEN"),
     ("no scope, and an unknown mode", {"who": "neither", "path": HERE + "/orders?mode=x"}, 403, "FORBIDDEN"),
     ("only returns, on orders", {"who": "returns"}, 403, "FORBIDDEN"),
@@ -193,6 +199,15 @@ async def test_returns_on_an_orders_path_need_their_own_scope(desk: Desk) -> Non
     assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope"'
     assert desk.journal == [Charged(1)], "the body had to be read"
     assert (await desk.send([order()], who="orders")).status == 202
+
+
+@pytest.mark.parametrize(("limit", "records"), [(3, 4), (3, 3), (250, 100)])
+async def test_the_limit_is_the_sites_own(limit: int, records: int) -> None:
+    async with a_desk(records_per_second=limit) as desk:
+        fitting, rest = divmod(limit, records)
+        statuses = [(await desk.send([order(id=str(n)) for n in range(records)])).status for _ in range(fitting + 1)]
+        assert statuses == [202] * fitting + [429]
+        assert (await desk.call("GET", HERE + "/limits")).json["remaining"] == rest
 
 
 async def test_the_bucket_fills_again(desk: Desk) -> None:
