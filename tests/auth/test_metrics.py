@@ -1,0 +1,83 @@
+"""What auth counts, over HTTP and at the office."""
+
+from services.auth import metrics, office
+from services.auth.keyring import add_key, tend_keys
+from services.chassis.metrics import REGISTRY
+from tests.auth.conftest import Auth, a_client
+from tests.auth.test_api import GOOD, IMPORT, about, token_of
+from tests.auth.test_office import Desk, the_document
+
+STATUS = "/common-status/v1/oauth2/token"
+
+
+async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: Auth) -> None:
+    await auth.clients.save(a_client(client_id="status-only", scopes=("status:read",)))
+    before = counted()
+    async with auth.over_http() as http:
+        for path in (IMPORT, IMPORT, STATUS):
+            await http.post(path, data=GOOD)
+        for change in ({"client_secret": "w"}, {"client_id": "n"}, {"scope": "s"}, {"client_id": "status-only"}):
+            await http.post(IMPORT, data={**GOOD, **change})
+        await http.post(STATUS, data={**GOOD, "client_secret": ""})
+        for _ in range(10):
+            await http.post(STATUS, data={**GOOD, "client_secret": "w"})
+    assert growth(before) == {
+        ("auth_tokens_issued_total", "omnichannel-api"): 2,
+        ("auth_tokens_issued_total", "common-status"): 1,
+        ("auth_tokens_refused_total", "omnichannel-api", "wrong_secret"): 1,
+        ("auth_tokens_refused_total", "omnichannel-api", "unknown_client"): 1,
+        ("auth_tokens_refused_total", "omnichannel-api", "invalid_scope"): 1,
+        ("auth_tokens_refused_total", "omnichannel-api", "unauthorized_client"): 1,
+        ("auth_tokens_refused_total", "common-status", "no_credentials"): 1,
+        # One of the ten tries in a minute went to another endpoint.
+        ("auth_tokens_refused_total", "common-status", "wrong_secret"): 9,
+        ("auth_tokens_refused_total", "common-status", "too_many_tries"): 1,
+    }
+
+
+async def test_revocations_are_counted_once_others_can_know_of_them(auth: Auth) -> None:
+    async with auth.over_http() as http:
+        token = await token_of(http)
+        before = counted()
+        auth.publisher.away = True
+        await about(http, "revoke", token)
+        auth.publisher.away = False
+        await about(http, "revoke", token)
+    assert growth(before) == {("auth_revocations_total", "token"): 1}
+
+
+async def test_an_operators_revocations_are_counted_likewise() -> None:
+    desk = Desk()
+    await office.load_tenants(the_document(), desk.office)
+    before = counted()
+    await office.revoke_client("c", desk.office)
+    await office.revoke_token("0f0f", desk.office)
+    assert growth(before) == {("auth_revocations_total", "client"): 1, ("auth_revocations_total", "token"): 1}
+
+
+async def test_the_age_and_the_end_of_the_key_that_signs_are_told(auth: Auth) -> None:
+    """Of the next key they tell once it signs; it is published before."""
+    for later, since in ((0, 0), (599, 0), (600, 600)):
+        if not later:
+            await add_key(auth.keys)
+            began = auth.clock.at
+        auth.clock.at = began + later
+        await tend_keys(auth.keys)
+        assert metrics.SIGNING_KEY_SINCE._value.get() == began + since
+        assert metrics.SIGNING_KEY_DUE._value.get() == began + since + auth.keys.lifetime_s
+        assert metrics.PUBLISHED_KEYS._value.get() == 2
+
+
+def counted() -> dict[tuple[str, ...], float]:
+    """Auth's own, by name and labels; checks of secrets are told elsewhere."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in REGISTRY.collect()
+        if family.name.startswith("auth_")
+        for sample in family.samples
+        if sample.name.endswith("_total") and sample.name != "auth_secret_hashes_total"
+    }
+
+
+def growth(before: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+    return {name: value - before.get(name, 0) for name, value in counted().items() if value != before.get(name, 0)}
