@@ -11,6 +11,7 @@ from aiohttp import web
 
 from services import topics
 from services.chassis import outbox
+from services.chassis.access import Access
 from services.chassis.audit import AuditLog
 from services.chassis.brake import Brake
 from services.chassis.confluent import schemas_of
@@ -24,10 +25,6 @@ from services.chassis.paging import SignedPlaces
 from services.chassis.preparation import Preparation
 from services.chassis.producer import Producer
 from services.chassis.ratelimit import RateLimit
-from services.chassis.revocations import Revocations
-from services.chassis.sites import Sites
-from services.chassis.table import Table
-from services.chassis.tokens import Verifier
 from services.chassis.upkeep import Upkeep
 from services.chassis.web import Listener, application, operations
 from services.fulfilment import billing, flow, fulfilling, loading, reading
@@ -78,20 +75,16 @@ async def compose(settings: Settings) -> Service:
     schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id=GROUP)
-    sites = Sites(schemas["site"])
-    sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id=GROUP)
-    revocations = Revocations(schemas["revocation"])
-    revocations_table = Table(settings, topics.AUTH_REVOCATIONS.name, revocations.apply, client_id=GROUP)
-    verifier = Verifier(
-        issuer=settings.auth_issuer,
+    access = Access(
+        schemas,
+        kafka=settings,
+        tokens=settings,
+        sites=topics.AUTH_SITES,
+        revocations=topics.AUTH_REVOCATIONS,
         audience=AUDIENCE,
-        jwks_url=settings.auth_jwks_url,
-        algorithm=settings.auth_algorithm,
-        refresh_s=settings.auth_jwks_refresh_s,
-        is_revoked=revocations.is_revoked,
-        is_informed=lambda: sites_table.ready and revocations_table.ready,
+        client_id=GROUP,
     )
-    customers, events = SiteCustomers(sites), Events(schemas)
+    customers, events = SiteCustomers(access.sites), Events(schemas)
     vault = CodeVault(settings.encryption_keys, settings.digest_key)
     paper = InvoicePaper(issuer=settings.invoice_issuer, font=settings.invoice_font)
     idempotency = Idempotency(mongo, scope=AUDIENCE)
@@ -103,7 +96,7 @@ async def compose(settings: Settings) -> Service:
     runner = _runner(settings, stores, suppliers, customers)
 
     def may_work() -> bool:
-        return preparation.is_done and sites_table.ready
+        return preparation.is_done and access.knows_sites
 
     sweeper = Sweeper(stores.transactions, runner.run, most=settings.fulfilment_parallel * 4, now_us=now_us)
     sweeping = Upkeep("sweep", sweeper.sweep, every_s=settings.fulfilment_sweep_every_s, may_begin=may_work)
@@ -131,7 +124,7 @@ async def compose(settings: Settings) -> Service:
         max_poll_records=500,
     )
     desk = Desk(
-        verifier=verifier,
+        verifier=access.verifier,
         customers=customers,
         gate=RateLimit(),
         reads_per_second=settings.fulfilment_reads_per_second,
@@ -151,10 +144,8 @@ async def compose(settings: Settings) -> Service:
     api = application(_routes(office), largest_body=LARGEST)
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
-    health.ready_when("sites", lambda: sites_table.ready)
-    health.ready_when("revocations", lambda: revocations_table.ready)
     health.ready_when("mongodb", lambda: preparation.is_done and mongo.ready)
-    health.ready_when("keys", lambda: verifier.ready)
+    access.heeded_by(health)
     health.live_while("consumer", lambda: consumer.alive)
     health.live_while("relay", lambda: relay.alive)
     health.live_while("sweeper", lambda: sweeping.alive)
@@ -167,9 +158,7 @@ async def compose(settings: Settings) -> Service:
             mongo,
             preparation,
             producer,
-            sites_table,
-            revocations_table,
-            verifier,
+            *access.parts,
             relay,
             *_mail(office, waiting, may_begin=lambda: preparation.is_done),
             runner,

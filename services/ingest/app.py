@@ -6,6 +6,7 @@ import time
 import pycountry
 
 from services import topics
+from services.chassis.access import Access
 from services.chassis.confluent import schemas_of
 from services.chassis.health import Health
 from services.chassis.idempotency import Idempotency
@@ -13,11 +14,7 @@ from services.chassis.lifecycle import Service
 from services.chassis.mongo import Mongo
 from services.chassis.producer import Producer
 from services.chassis.ratelimit import RateLimit
-from services.chassis.revocations import Revocations
 from services.chassis.sharedlimit import SharedRateLimit
-from services.chassis.sites import Sites
-from services.chassis.table import Table
-from services.chassis.tokens import Verifier
 from services.chassis.web import Listener, application, operations
 from services.ingest.api import ImportApi, Manners
 from services.ingest.flow import World
@@ -35,19 +32,15 @@ AUDIENCE = "omnichannel-api"
 async def compose(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
     schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
-    sites = Sites(schemas["site"])
-    sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id="ingest")
-    revocations = Revocations(schemas["revocation"])
-    revocations_table = Table(settings, topics.AUTH_REVOCATIONS.name, revocations.apply, client_id="ingest")
     producer = Producer(settings, client_id="ingest")
-    verifier = Verifier(
-        issuer=settings.auth_issuer,
+    access = Access(
+        schemas,
+        kafka=settings,
+        tokens=settings,
+        sites=topics.AUTH_SITES,
+        revocations=topics.AUTH_REVOCATIONS,
         audience=AUDIENCE,
-        jwks_url=settings.auth_jwks_url,
-        algorithm=settings.auth_algorithm,
-        refresh_s=settings.auth_jwks_refresh_s,
-        is_revoked=revocations.is_revoked,
-        is_informed=lambda: sites_table.ready and revocations_table.ready,
+        client_id="ingest",
     )
     url = settings.rate_limit_url
     gate = SharedRateLimit(RateLimit(), url=url.get_secret_value() if url else None)
@@ -65,8 +58,8 @@ async def compose(settings: Settings) -> Service:
     registry = [] if settings.schema_registry_url else RegistryApi(schemas).routes()
     api = ImportApi(
         world=world,
-        verifier=verifier,
-        sites=sites,
+        verifier=access.verifier,
+        sites=access.sites,
         manners=Manners(
             accepted_status=settings.import_accepted_status,
             body_timeout_s=settings.body_timeout_s,
@@ -76,18 +69,14 @@ async def compose(settings: Settings) -> Service:
     )
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
-    health.ready_when("sites", lambda: sites_table.ready)
-    health.ready_when("revocations", lambda: revocations_table.ready)
-    health.ready_when("keys", lambda: verifier.ready)
+    access.heeded_by(health)
     return Service(
         name="ingest",
         health=health,
         parts=(
             operations(health, host=settings.operations_host, port=settings.operations_port),
             producer,
-            sites_table,
-            revocations_table,
-            verifier,
+            *access.parts,
             gate,
             mongo,
             Listener(application([*api.routes(), *registry]), host=settings.http_host, port=settings.http_port),

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from services import topics
+from services.chassis.access import Access
 from services.chassis.brake import Brake
 from services.chassis.confluent import schemas_of
 from services.chassis.consumer import Consumer
@@ -15,10 +16,6 @@ from services.chassis.mongo import Mongo
 from services.chassis.preparation import Preparation
 from services.chassis.producer import Producer
 from services.chassis.ratelimit import RateLimit
-from services.chassis.revocations import Revocations
-from services.chassis.sites import Sites
-from services.chassis.table import Table
-from services.chassis.tokens import Verifier
 from services.chassis.upkeep import Upkeep
 from services.chassis.web import Listener, application, operations
 from services.status import expiring, flow, reading
@@ -54,22 +51,18 @@ async def compose(settings: Settings) -> Service:
     jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
     preparation = Preparation([partial(jobs.prepare, retention_days=settings.status_retention_days)])
     producer = Producer(settings, client_id=GROUP)
-    sites = Sites(schemas["site"])
-    sites_table = Table(settings, topics.AUTH_SITES.name, sites.apply, client_id=GROUP)
-    revocations = Revocations(schemas["revocation"])
-    revocations_table = Table(settings, topics.AUTH_REVOCATIONS.name, revocations.apply, client_id=GROUP)
-    verifier = Verifier(
-        issuer=settings.auth_issuer,
+    access = Access(
+        schemas,
+        kafka=settings,
+        tokens=settings,
+        sites=topics.AUTH_SITES,
+        revocations=topics.AUTH_REVOCATIONS,
         audience=AUDIENCE,
-        jwks_url=settings.auth_jwks_url,
-        algorithm=settings.auth_algorithm,
-        refresh_s=settings.auth_jwks_refresh_s,
-        is_revoked=revocations.is_revoked,
-        is_informed=lambda: sites_table.ready and revocations_table.ready,
+        client_id=GROUP,
     )
     bell = HandBell(most=settings.status_most_waiters)
     watch = ChangeWatch(mongo, bell, clock_s=time.monotonic)
-    world = flow.World(jobs=jobs, origins=SiteOrigins(sites), bell=bell, now_us=now_us)
+    world = flow.World(jobs=jobs, origins=SiteOrigins(access.sites), bell=bell, now_us=now_us)
     brake = Brake(
         most_in_row=settings.dead_letters_in_row,
         window=settings.dead_letters_window,
@@ -91,7 +84,7 @@ async def compose(settings: Settings) -> Service:
         client_id=GROUP,
         stopped=lambda: brake.stopped,
         # What a job is shown with is taken from its site at its first write: sites come first.
-        may_begin=lambda: sites_table.ready and preparation.is_done,
+        may_begin=lambda: access.knows_sites and preparation.is_done,
         poll_timeout_ms=POLL_TIMEOUT_MS,
     )
     sweeper = Sweeper(
@@ -110,8 +103,8 @@ async def compose(settings: Settings) -> Service:
     )
     api = StatusApi(
         world=reading.World(jobs=Gathering(jobs), waiting=bell, now_us=now_us, clock_s=time.monotonic),
-        verifier=verifier,
-        sites=sites,
+        verifier=access.verifier,
+        sites=access.sites,
         tokens=PageTokens(settings.page_token_key.get_secret_value()),
         gate=RateLimit(),
         requests_per_second=settings.status_requests_per_second,
@@ -119,10 +112,8 @@ async def compose(settings: Settings) -> Service:
     )
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
-    health.ready_when("sites", lambda: sites_table.ready)
-    health.ready_when("revocations", lambda: revocations_table.ready)
     health.ready_when("mongodb", lambda: preparation.is_done and mongo.ready)
-    health.ready_when("keys", lambda: verifier.ready)
+    access.heeded_by(health)
     health.live_while("consumer", lambda: consumer.alive)
     return Service(
         name="status",
@@ -133,9 +124,7 @@ async def compose(settings: Settings) -> Service:
             preparation,
             watch,
             producer,
-            sites_table,
-            revocations_table,
-            verifier,
+            *access.parts,
             consumer,
             Upkeep("census", partial(take_census, jobs.open_jobs), every_s=CENSUS_EVERY_S),
             Upkeep("expiry", sweeper.sweep, every_s=sweeper.every_s),

@@ -1,0 +1,90 @@
+"""Nobody is let in before everything is known by which callers are judged: a real broker, a real issuer."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiokafka import AIOKafkaProducer
+
+from services.chassis.access import Access
+from services.chassis.errors import Away, Unauthorized
+from services.chassis.health import Health
+from services.chassis.lifecycle import Part
+from services.chassis.registry import Schemas
+from services.chassis.settings import TokenSettings
+from services.chassis.topic import Topic
+from services.chassis.web import Listener, application
+from tests.chassis.eventually import until
+from tests.chassis.kafka_side import a_name, make_topics, settings
+from tests.chassis.test_revocations import record as a_revocation
+from tests.chassis.test_sites import record as a_site
+from tests.chassis.token_side import AUDIENCE, ISSUER, KEY, a_token, jwk, key_set
+
+SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")
+
+
+@asynccontextmanager
+async def running(*parts: Part) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        for part in parts:
+            await part.start()
+            stack.push_async_callback(part.stop)
+        yield
+
+
+def an_issuer() -> Listener:
+    async def keys(_request: web.Request) -> web.Response:
+        return web.Response(body=key_set(jwk(KEY, "k1")), content_type="application/json")
+
+    return Listener(application([web.get("/keys", keys)]), host="127.0.0.1", port=0)
+
+
+async def made(bootstrap: str, topic: Topic, records: Sequence[tuple[bytes, bytes]]) -> None:
+    """The topic, with these records in it."""
+    await make_topics(bootstrap, {topic.name: 1}, config={"cleanup.policy": "compact"})
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        for key, value in records:
+            await producer.send_and_wait(topic.name, key=key, value=value)
+
+
+async def test_a_token_is_good_once_keys_sites_and_revocations_are_known(kafka_bootstrap: str) -> None:
+    sites, revocations = (
+        Topic(name=a_name(stem), key=(), schema=None, written_by=(), read_by=()) for stem in ("sites", "revocations")
+    )
+    now = int(time.time())
+    good, revoked = (a_token(iat=now, exp=now + 600, jti=token_id) for token_id in ("good", "revoked"))
+    issuer, health = an_issuer(), Health()
+    async with running(issuer):
+        access = Access(
+            SCHEMAS,
+            kafka=settings(kafka_bootstrap),
+            tokens=TokenSettings(auth_issuer=ISSUER, auth_jwks_url=f"http://{issuer.address}/keys"),
+            sites=sites,
+            revocations=revocations,
+            audience=AUDIENCE,
+            client_id="test",
+        )
+        access.heeded_by(health)
+
+        def lacking() -> set[str]:
+            return {name for name, holds in health.readiness().items() if not holds}
+
+        assert lacking() == {"keys", "sites", "revocations"}
+        async with running(*access.parts):
+            await until(lambda: lacking() == {"sites", "revocations"})
+            with pytest.raises(Away):
+                await access.verifier.verify(good)
+            await made(kafka_bootstrap, sites, [a_site(608, "12345")])
+            await until(lambda: access.knows_sites)
+            assert access.sites.get(608) is not None
+            assert lacking() == {"revocations"}
+            with pytest.raises(Away):
+                await access.verifier.verify(good)
+            await made(kafka_bootstrap, revocations, [(b"", a_revocation(token="revoked", until=now + 600))])
+            await until(lambda: not lacking())
+            assert (await access.verifier.verify(good)).token_id == "good"
+            with pytest.raises(Unauthorized):
+                await access.verifier.verify(revoked)
