@@ -97,10 +97,9 @@ class OrdersApi:
             self._desk.spend_order(received.caller, cost=1)
             reply = await self._placed(received, turn.resource_id, is_retry=turn.is_retry)
         except Problem as problem:
-            if problem.status >= 500:
-                await self._idempotency.pause(turn)
-            else:
-                await self._idempotency.forget(turn)
+            with suppress(Away):
+                # What became of the order is to be told all the same; the key's lease ends by itself.
+                await (self._idempotency.pause(turn) if problem.status >= 500 else self._idempotency.forget(turn))
             raise
         with suppress(Away):
             # The order is durable, and a retry will find it by its id: that is what counts.

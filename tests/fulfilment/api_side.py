@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator
 
-from services.chassis.errors import Problem, Unauthorized
+from services.chassis.errors import Away, Problem, Unauthorized
 from services.chassis.idempotency import Reply, Turn
 from services.chassis.paging import SignedPlaces
 from services.chassis.ratelimit import RateLimit
@@ -65,10 +65,11 @@ class Ledger:
 
 
 class Keys:
-    """Idempotency keys in memory."""
+    """Idempotency keys in memory; while they are away, no turn can be ended."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], tuple[bytes, str, Reply | None]] = {}
+        self.are_away = False
 
     async def begin(self, client: str, key: str, body: bytes, new: Callable[[], str]) -> Turn | Reply:
         known = self.known.get((client, key))
@@ -80,15 +81,23 @@ class Keys:
         return known[2] or Turn(f"{client}|{key}", known[1], "me", is_retry=True)
 
     async def finish(self, turn: Turn, reply: Reply) -> None:
+        self._answer()
         client, _, key = turn.key.partition("|")
         body, resource_id, _ = self.known[client, key]
         self.known[client, key] = (body, resource_id, reply)
 
-    async def pause(self, turn: Turn) -> None: ...
+    async def pause(self, turn: Turn) -> None:
+        del turn
+        self._answer()
 
     async def forget(self, turn: Turn) -> None:
+        self._answer()
         client, _, key = turn.key.partition("|")
         del self.known[client, key]
+
+    def _answer(self) -> None:
+        if self.are_away:
+            raise Away("MongoDB")
 
 
 @dataclass
@@ -98,6 +107,7 @@ class Caller:
     client: TestClient[Any, Any]
     shop: Shop
     ledger: Ledger
+    keys: Keys
     window_s: list[float]
     seen: list[tuple[str, str, int]] = field(default_factory=list)
 
@@ -167,7 +177,7 @@ def _resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @pytest.fixture
 async def caller() -> AsyncIterator[Caller]:
-    shop, ledger, window_s = a_memory_shop(), Ledger(), [0.0]
+    shop, ledger, keys, window_s = a_memory_shop(), Ledger(), Keys(), [0.0]
     desk = Desk(
         verifier=Passport(),  # type: ignore[arg-type]
         customers=shop.register,
@@ -181,7 +191,7 @@ async def caller() -> AsyncIterator[Caller]:
         placing=shop.placing,
         showing=shop.reading,
         lists=shop.transactions,
-        idempotency=Keys(),  # type: ignore[arg-type]
+        idempotency=keys,  # type: ignore[arg-type]
         places=places,
         audit=ledger,
         new_id=new_id,
@@ -207,7 +217,7 @@ async def caller() -> AsyncIterator[Caller]:
     )
     routes = [*orders.routes(), *stock.routes(), *invoices.routes()]
     async with TestClient(TestServer(application(routes, largest_body=2**20))) as client:
-        yield Caller(client, shop, ledger, window_s)
+        yield Caller(client, shop, ledger, keys, window_s)
 
 
 async def problem(response: ClientResponse, status: int, code: str) -> Any:

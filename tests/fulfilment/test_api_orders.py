@@ -97,7 +97,9 @@ async def test_a_refused_order_leaves_its_key_free(caller: Caller) -> None:
     assert good.status == 202
 
 
-async def test_an_unknown_outcome_names_the_transaction(caller: Caller) -> None:
+@pytest.mark.parametrize("all_is_away", [False, True], ids=["the answer is lost", "the store is gone"])
+async def test_an_unknown_outcome_names_the_transaction(caller: Caller, *, all_is_away: bool) -> None:
+    """Also where the idempotency key, which is kept in the same store, can no longer be told of it."""
     add = caller.shop.transactions.add
 
     async def stored_but_unanswered(transaction: Any) -> Any:
@@ -106,10 +108,23 @@ async def test_an_unknown_outcome_names_the_transaction(caller: Caller) -> None:
 
     body, headers = {"products": [{"sku": "CARD", "quantity": 1}]}, {"Idempotency-Key": "k"}
     caller.shop.transactions.add = stored_but_unanswered
+    caller.keys.are_away = all_is_away
     lost = await caller.call("POST", ORDERS, body, headers=headers)
     found = await problem(lost, 503, "STORE_UNAVAILABLE")
     assert int(lost.headers["Retry-After"]) >= 1
     caller.shop.transactions.add = add
+    caller.keys.are_away = False
     again = await caller.call("POST", ORDERS, body, headers=headers)
     assert (again.status, (await again.json())["transactionId"]) == (202, found["transactionId"])
     assert list(caller.shop.transactions.kept) == [found["transactionId"]]
+
+
+@pytest.mark.parametrize(
+    ("products", "status"), [([{"sku": "CARD", "quantity": 1}], 202), ([], 422)], ids=["taken", "refused"]
+)
+async def test_what_became_of_an_order_is_told_though_its_key_cannot_be(
+    caller: Caller, products: list[Any], status: int
+) -> None:
+    caller.keys.are_away = True
+    answer = await caller.call("POST", ORDERS, {"products": products}, headers={"Idempotency-Key": "k"})
+    assert answer.status == status
