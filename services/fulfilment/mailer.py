@@ -85,7 +85,10 @@ class Mailer:
 
     async def _send(self, smtp: aiosmtplib.SMTP, message: Message) -> bool:
         invoice = await self._invoices.find(message.target)
-        if invoice is None or invoice.draft.party.email is None:
+        if invoice is None:
+            # It is there, since its mail is in it, but a majority does not have it yet.
+            return False
+        if invoice.draft.party.email is None:
             return True
         try:
             await smtp.send_message(self._mail(invoice, invoice.draft.party.email, message.id))

@@ -176,6 +176,25 @@ async def test_without_a_server_mails_wait(mongo_shop: Shop, mailbox: tuple[Mail
     assert await relay.once() == 1
 
 
+async def test_an_invoice_that_cannot_be_shown_yet_is_mailed_later(
+    mongo_shop: Shop, mailbox: tuple[Mailbox, Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mail is found as soon as it is stored; it is shown once a majority has it."""
+    box, server = mailbox
+    mongo_shop.register.emails[SITE] = "a@customer.example"
+    await prepared(mongo_shop)
+    relay = a_relay(mongo_shop, server)
+
+    async def unseen(_: str) -> None:
+        return None
+
+    monkeypatch.setattr(mongo_shop.invoices, "find", unseen)
+    assert (await relay.once(), len(box.mails)) == (0, 0)
+    monkeypatch.undo()
+    mongo_shop.clock.pass_(seconds=6)
+    assert (await relay.once(), len(box.mails)) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
