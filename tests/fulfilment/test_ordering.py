@@ -80,6 +80,12 @@ def test_all_faults_are_told_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize("entry", [1, {}, {"sku": "CARD", "quantity": 0}], ids=["number", "empty", "no quantity"])
+def test_of_very_many_faults_the_first_hundred_are_told(entry: object) -> None:
+    """A body of one megabyte has room for half a million, and its answer would be a hundred times as large."""
+    assert len(faults({"products": [entry] * 10_000})) == 100
+
+
 def test_the_same_product_twice_is_one_line() -> None:
     body = {
         "products": [{"sku": "CARD", "quantity": 2}, {"sku": "PENNY", "quantity": 1}, {"sku": "CARD", "quantity": 3}]

@@ -13,6 +13,7 @@ from services.values.wrong import Wrong
 
 MOST_LINES = 100
 MOST_UNITS = 1_000
+MOST_FAULTS = 100
 
 
 class Fault(NamedTuple):
@@ -49,14 +50,14 @@ class Refused(Exception):  # noqa: N818 - it says what became of the request
 
 
 def read_order(body: Mapping[str, Any]) -> Wanted:
-    """The request; raises `Refused` with all its faults."""
+    """The request; raises `Refused` with its faults, the first hundred of them where there are more."""
     faults: list[Fault] = []
     number = _number(body.get("clientOrderNumber"), faults)
     is_checked = body.get("enableClientOrderNumberDupCheck") is not False
     currency = _currency(body.get("payWithCurrency"), faults)
     items = _items(body.get("products"), faults)
     if faults:
-        raise Refused(faults)
+        raise Refused(faults[:MOST_FAULTS])
     return Wanted(items=items, client_order_number=number, is_checked=is_checked, currency=currency)
 
 
@@ -121,6 +122,8 @@ def _items(value: object, faults: list[Fault]) -> tuple[Item, ...]:
         return ()
     found: dict[str, Item] = {}
     for index, entry in enumerate(value):
+        if len(faults) >= MOST_FAULTS:
+            break
         item = _item(entry, f"/products/{index}", faults)
         if item is None:
             continue
