@@ -103,7 +103,7 @@ async def compose(settings: Settings) -> Service:
     measuring = Upkeep("measure", sweeper.measure, every_s=settings.fulfilment_sweep_every_s, may_begin=may_work)
     closing = Upkeep(
         "close",
-        partial(_close, _accounts(settings, stores, customers)),
+        partial(billing.settle, _accounts(settings, stores, customers)),
         every_s=settings.closing_every_s,
         may_begin=may_work,
     )
@@ -257,11 +257,6 @@ def _mail(office: Office, waiting: outbox.Outbox, *, may_begin: Callable[[], boo
         invoices=stores.invoices,
     )
     return (outbox.Relay(waiting, mailer.deliver, channel=MAIL, every_s=5.0, may_begin=may_begin),)
-
-
-async def _close(world: billing.World) -> None:
-    await billing.close_ended_days(world)
-    await billing.issue_credit_notes(world)
 
 
 def now_us() -> int:

@@ -1,6 +1,7 @@
 """From a day that is over to its invoices, and from later cancellations to credit notes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta, timezone
 
@@ -35,31 +36,36 @@ class World:
     grace_us: int = 0
 
 
+async def settle(world: World) -> None:
+    """Close the days that are over, and credit what was cancelled after its invoice.
+
+    Any number of closers may do so at once, and again after a crash at any point. Raises `Away`, and, once all others
+    have their documents, an `ExceptionGroup` of what kept some from it.
+    """
+    defects: list[Exception] = []
+    for step in (close_ended_days, issue_credit_notes):
+        with _collecting(defects):
+            await step(world)
+    if defects:
+        raise ExceptionGroup("documents that cannot be issued", defects)
+
+
 async def close_ended_days(world: World) -> int:
     """Close every purchase order whose day is over; returns how many were closed.
 
-    Any number of closers may do so at once, and again after a crash at any point. Raises `Away`, and, once all others
-    are closed, an `ExceptionGroup` of what kept some from it.
+    Safe to repeat, and as hard to hold up, as `settle` is.
     """
     latest = business_date(world.now_us(), FURTHEST_EAST)
     due = [order for order in await world.purchase_orders.unclosed(until=latest.isoformat()) if _is_due(order, world)]
     metrics.UNCLOSED.set(len(due))
-    defects = [defect for order in due if (defect := await _defect_in_closing(order, world))]
+    defects: list[Exception] = []
+    for order in due:
+        with _collecting(defects):
+            await close(order, world)
     metrics.UNCLOSED.set(len(defects))
     if defects:
         raise ExceptionGroup("purchase orders that cannot be closed", defects)
     return len(due)
-
-
-async def _defect_in_closing(order: PurchaseOrder, world: World) -> Exception | None:
-    """Close it; what kept it from being closed, which must not keep the others from it."""
-    try:
-        await close(order, world)
-    except Away:
-        raise
-    except Exception as defect:  # noqa: BLE001 - raised again once the others are closed
-        return defect
-    return None
 
 
 async def close_day(day: date, world: World) -> int:
@@ -87,15 +93,30 @@ async def close(order: PurchaseOrder, world: World) -> None:
 async def issue_credit_notes(world: World) -> int:
     """A credit note for every closed purchase order and every day that is over and on which units were cancelled.
 
-    Returns how many were issued. Safe to repeat, as closing is.
+    Returns how many were issued. Safe to repeat, and as hard to hold up, as `settle` is.
     """
     count = 0
+    defects: list[Exception] = []
     for order_id, days in (await world.transactions.owing()).items():
-        order = await world.purchase_orders.find(order_id)
-        # What is cancelled before the invoice is issued stands on the invoice.
-        if order is not None and order.stage is Stage.CLOSED and _over(days, order, world):
-            count += await _credit(order, world)
+        with _collecting(defects):
+            order = await world.purchase_orders.find(order_id)
+            # What is cancelled before the invoice is issued stands on the invoice.
+            if order is not None and order.stage is Stage.CLOSED and _over(days, order, world):
+                count += await _credit(order, world)
+    if defects:
+        raise ExceptionGroup("credit notes that cannot be issued", defects)
     return count
+
+
+@contextmanager
+def _collecting(defects: list[Exception]) -> Iterator[None]:
+    """Put by what keeps one customer from a document: it must not keep the others from theirs. `Away` is for all."""
+    try:
+        yield
+    except Away:
+        raise
+    except Exception as defect:  # noqa: BLE001 - raised again once the others have theirs
+        defects.append(defect)
 
 
 def _is_due(order: PurchaseOrder, world: World) -> bool:

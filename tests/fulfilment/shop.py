@@ -181,8 +181,7 @@ class Shop:
         return {unit.stock_id: unit.redeem_code for units in found.lines.values() for unit in units if unit.redeem_code}
 
     async def close(self) -> None:
-        await billing.close_ended_days(self.billing)
-        await billing.issue_credit_notes(self.billing)
+        await billing.settle(self.billing)
 
 
 def a_memory_shop(chance: Chance | None = None, **bugs: Any) -> Shop:

@@ -218,6 +218,46 @@ async def test_one_that_cannot_be_closed_holds_up_nobody_else(
     assert metrics.UNCLOSED._value.get() == 0
 
 
+async def test_no_document_that_cannot_be_issued_holds_up_the_credit_notes_of_others(
+    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One day cannot be closed, and one credit note cannot be issued; a third customer is owed one as well."""
+    shop, add = memory_shop, memory_shop.invoices.add
+    sites = {"owed in vain": SITE, "owed": OTHER_SITE, "unclosed": 700}
+    shop.register.zones[700] = ZoneInfo("UTC")
+    for site in (SITE, OTHER_SITE):
+        await shop.place(("DEMO-CANCEL", 1), site=site)
+    shop.clock.pass_(days=1)
+    await shop.close()
+    for transaction_id in list(shop.transactions.kept):
+        await shop.fulfil(transaction_id)
+    await shop.place(("CARD", 1), site=700)
+    shop.clock.pass_(days=1)
+    stuck = {sites["owed in vain"], sites["unclosed"]}
+
+    async def refusing(invoice: Invoice) -> Added:
+        if invoice.draft.party.site in stuck:
+            raise ValueError("no such document is taken")
+        added: Added = await add(invoice)
+        return added
+
+    monkeypatch.setattr(shop.invoices, "add", refusing)
+    with pytest.raises(ExceptionGroup):
+        await billing.settle(shop.billing)
+    assert {name: len(await issued(shop, site)) for name, site in sites.items()} == {
+        "owed in vain": 1,
+        "owed": 2,
+        "unclosed": 0,
+    }
+    monkeypatch.undo()
+    await billing.settle(shop.billing)
+    assert {name: len(await issued(shop, site)) for name, site in sites.items()} == {
+        "owed in vain": 2,
+        "owed": 2,
+        "unclosed": 1,
+    }
+
+
 async def test_invoices_are_listed_newest_first(shop: Shop) -> None:
     for _ in range(5):
         await shop.place(("CARD", 1))
