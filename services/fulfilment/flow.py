@@ -102,7 +102,7 @@ async def _place(order: Order, world: World) -> Placed:
 
 async def _known(order: Order, world: World) -> Placed | None:
     if order.is_retry:
-        own = await world.transactions.find(order.transaction_id)
+        own = await world.transactions.shown(order.site, order.transaction_id)
         if own is not None:
             return Placed(own)
     number = order.wanted.client_order_number
@@ -124,7 +124,7 @@ async def _priced(order: Order, world: World) -> Basket:
 
 
 async def _add(order: Order, basket: Basket, world: World) -> Transaction | None:
-    """Store it on the first purchase order that takes it; None if another one has the number meanwhile."""
+    """Store it on the first purchase order that takes it; None if what is there already is to be looked for again."""
     day = business_date(order.received_us, order.customer.zone)
     for _ in range(MOST_ROUNDS):
         purchase_order, number = await _enter(order, day, basket.currency, world)
@@ -135,7 +135,7 @@ async def _add(order: Order, basket: Basket, world: World) -> Transaction | None
                 _added()
                 return transaction
             case Added.THERE:
-                return await world.transactions.find(order.transaction_id)
+                return await world.transactions.shown(order.site, order.transaction_id)
             case Added.NUMBER_TAKEN:
                 return None
             case _:  # the day was closed between entering and storing

@@ -92,7 +92,15 @@ class PurchaseOrders(Protocol):
         ...
 
 
-class Transactions(Protocol):
+class ShownTransactions(Protocol):
+    """Shows a customer's transactions."""
+
+    async def shown(self, site: int, transaction_id: str) -> Transaction | None:
+        """The customer's transaction, as a majority has it."""
+        ...
+
+
+class Transactions(ShownTransactions, Protocol):
     """Keeps transactions, each change together with the event that tells of it."""
 
     async def add(self, transaction: Transaction) -> Added:
@@ -104,7 +112,7 @@ class Transactions(Protocol):
         ...
 
     async def with_number(self, site: int, number: str) -> Transaction | None:
-        """The customer's first one with this order number."""
+        """The customer's first one with this order number, as a majority has it."""
         ...
 
     async def save(self, transaction: Transaction) -> bool:
@@ -208,14 +216,6 @@ class Invoices(Protocol):
 
     async def of_order(self, order_id: str) -> Sequence[Invoice]:
         """What was issued for a purchase order, in turn."""
-        ...
-
-
-class ShownTransactions(Protocol):
-    """Shows a customer's transactions."""
-
-    async def shown(self, site: int, transaction_id: str) -> Transaction | None:
-        """The customer's transaction, as a majority has it."""
         ...
 
 

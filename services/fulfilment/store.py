@@ -75,9 +75,9 @@ class MongoTransactions:
         return await self._one(self._shown, {"_id": transaction_id, "site": site})
 
     async def with_number(self, site: int, number: str) -> Transaction | None:
-        """The customer's first one with this order number."""
+        """The customer's first one with this order number, as a majority has it."""
         where = {"site": site, "client_order_number": number}
-        return await self._one(self._transactions, where, sort=[("created_us", 1), ("_id", 1)])
+        return await self._one(self._shown, where, sort=[("created_us", 1), ("_id", 1)])
 
     async def save(self, transaction: Transaction) -> bool:
         """Store new counts with their event; False if another version than the one before it is stored."""

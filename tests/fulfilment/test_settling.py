@@ -1,0 +1,65 @@
+"""No order is confirmed that a majority of MongoDB's members does not have, however often it is sent."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.mongo import MongoSet
+from services.chassis.errors import Away
+from services.chassis.mongo import Mongo
+from services.chassis.settings import MongoSettings
+from services.fulfilment.domain.listing import TransactionsAsked
+from tests.fulfilment.shop import PRODUCTS, SITE, Clock, Shop, on_database
+from tests.status.test_settling import standing_still
+
+pytestmark = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "again",
+    [{"transaction_id": "own", "is_retry": True}, {"transaction_id": "own"}, {"clientOrderNumber": "n"}],
+    ids=["a retry that knows it is one", "a retry", "the same number"],
+)
+async def test_an_order_that_finds_itself_waits_until_a_majority_has_it(tmp_path: Path, again: dict[str, Any]) -> None:
+    """Breaks: both secondaries stand still once the order has its place. Must hold: no word of success meanwhile."""
+    with MongoSet(tmp_path, nodes=3) as three:
+        async with _opened(three) as shop:
+            enter = shop.orders.enter
+            with standing_still(three):
+
+                async def entered(_: object) -> int:
+                    return 1
+
+                shop.orders.enter = entered
+                with pytest.raises(Away):
+                    await shop.place(("CARD", 1), transaction_id="own", clientOrderNumber="n")
+                with pytest.raises(Away):
+                    await shop.place(("CARD", 1), **again)
+            shop.orders.enter = enter
+            placed = await _until_answered(lambda: shop.place(("CARD", 1), **again))
+            assert await shop.transactions.listed(TransactionsAsked(site=SITE)) == [placed.transaction]
+
+
+@asynccontextmanager
+async def _opened(three: MongoSet) -> AsyncIterator[Shop]:
+    """A shop that sells. A primary that hears of nobody for ten seconds is none: it must answer long before."""
+    mongo = Mongo.connect(MongoSettings(mongodb_uri=three.uri, mongodb_timeout_ms=500))
+    shop = on_database(mongo, Clock())
+    try:
+        await _until_answered(shop.orders.prepare)
+        await _until_answered(shop.transactions.prepare)
+        await _until_answered(lambda: shop.products.put(PRODUCTS[0]))
+        yield shop
+    finally:
+        await mongo.close()
+
+
+async def _until_answered(work: Callable[[], Awaitable[Any]]) -> Any:
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(Away):
+                return await work()
