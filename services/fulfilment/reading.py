@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from services.chassis.errors import Away
+from services.chassis.logs import logger
 from services.fulfilment.domain.code import Code, Sealed
 from services.fulfilment.domain.slots import Filled, UnitStatus, slots_of, stock_id
 from services.fulfilment.domain.transaction import Tally, Transaction, counted
@@ -15,6 +15,7 @@ from services.fulfilment.ports import Disclosed, ShownTransactions
 
 # So long an answer is held back for codes that may come just now.
 NUDGE_S = 0.5
+_LOG = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +78,13 @@ async def get_codes(site: int, transaction_id: str, sku: str | None, world: Worl
 
 async def _nudge(transaction_id: str, world: World) -> None:
     # Who asks for codes gets those that are there, whatever becomes of the rest.
-    with suppress(TimeoutError, Away):
+    try:
         async with asyncio.timeout(NUDGE_S):
             await world.nudge(transaction_id)
+    except (TimeoutError, Away):
+        return
+    except Exception:  # noqa: BLE001 - a defect in fulfilling, which is still due
+        _LOG.exception("a transaction could not be fulfilled")
 
 
 def _units(

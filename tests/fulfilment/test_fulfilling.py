@@ -1,11 +1,13 @@
 """Codes for units: now, later, never, and never twice; on every kind of store."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
 import pytest
 
+from services.chassis.errors import Away
 from services.fulfilment import reading
 from services.fulfilment.domain.slots import UnitStatus, slots_of, stock_id
 from services.fulfilment.domain.transaction import Status, Tally, Transaction, counted
@@ -115,6 +117,22 @@ async def test_a_unit_that_was_given_up_gets_no_code_any_more(shop: Shop) -> Non
 async def test_another_customer_sees_nothing(shop: Shop) -> None:
     transaction = await placed(shop, ("DEMO-INSTANT", 1))
     assert await reading.get_codes(OTHER_SITE, transaction.id, None, shop.reading) is None
+
+
+@pytest.mark.parametrize("failure", [Away("MongoDB"), ZeroDivisionError()], ids=["away", "defect"])
+async def test_codes_that_are_there_are_shown_whatever_becomes_of_the_rest(
+    memory_shop: Shop, failure: Exception
+) -> None:
+    await memory_shop.load("CARD", "one")
+    transaction = await placed(memory_shop, ("CARD", 2))
+    before = await memory_shop.codes(transaction.id)
+
+    async def failing(_: str) -> None:
+        raise failure
+
+    found = await reading.get_codes(SITE, transaction.id, None, replace(memory_shop.reading, nudge=failing))
+    assert found is not None
+    assert [unit.redeem_code for unit in found.lines[0]] == [*before.values(), None]
 
 
 async def test_one_product_of_a_transaction(shop: Shop) -> None:
