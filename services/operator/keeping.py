@@ -37,8 +37,8 @@ class Keeper:
 
         Raises `Away`, or ValueError where the file cannot be read; then nothing is changed.
         """
-        wanted = self._read(path)
-        self._sites |= {_site(key) for key in wanted}
+        wanted, sites = self._read(path)
+        self._sites |= sites
         changed = [(key, value) for key, value in wanted.items() if self._held.get(key) != value]
         gone = [key for key in self._held if key not in wanted and _site(key) in self._sites]
         await publish(_records(changed, gone), producer=producer)
@@ -47,14 +47,14 @@ class Keeper:
             del self._held[key]
         return Changes(len(changed), len(gone))
 
-    def _read(self, path: Path) -> dict[bytes, bytes]:
-        wanted: dict[bytes, bytes] = {}
+    def _read(self, path: Path) -> tuple[dict[bytes, bytes], set[bytes]]:
+        """The products that there shall be, and the sites that the file names. Of equal ones the last counts."""
+        named: dict[bytes, bytes | None] = {}
         with path.open("rb") as file, closing(read_products(file, name=path.name)) as products:
-            for product in products:
-                made = outgoing(product, self._schema)
-                if made.key is not None and made.value is not None:
-                    wanted[made.key] = made.value
-        return wanted
+            for made in (outgoing(product, self._schema) for product in products):
+                if made.key is not None:
+                    named[made.key] = made.value
+        return {key: value for key, value in named.items() if value is not None}, set(map(_site, named))
 
 
 def _records(changed: list[tuple[bytes, bytes]], gone: list[bytes]) -> Iterator[Outgoing]:

@@ -149,6 +149,19 @@ async def test_the_catalogue_is_kept_as_the_file_is(tmp_path: Path) -> None:
     assert (await keep(keeper, path, head))[1] == {b"608|1": False, b"608|2": False}
 
 
+async def test_a_product_that_the_file_calls_withdrawn_is_withdrawn(tmp_path: Path) -> None:
+    """Though its site has no other, and whatever an earlier line says."""
+    path, keeper = tmp_path / "products.csv", Keeper(PRODUCT)
+    for site in (608, 609):
+        made = outgoing(Product(site, "1", "One"), PRODUCT)
+        keeper.apply(made.key or b"", made.value)
+    text = "site,productId,name,withdrawn\n608,1,One,yes\n609,1,One,\n609,1,One,yes\n609,2,Two,\n"
+    assert await keep(keeper, path, text) == (
+        Changes(published=1, withdrawn=2),
+        {b"608|1": False, b"609|1": False, b"609|2": True},
+    )
+
+
 async def test_a_file_that_is_half_written_changes_nothing(tmp_path: Path) -> None:
     path, keeper = tmp_path / "products.csv", Keeper(PRODUCT)
     await keep(keeper, path, "site,productId,name\n608,1,One\n")
