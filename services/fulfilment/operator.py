@@ -197,7 +197,7 @@ def reseal() -> None:
     async def work(shelves: Shelves) -> None:
         stock, vault, count = shelves.stores.stock, shelves.vault, 0
         while found := await stock.sealed_otherwise(vault.key_id, most=LOT):
-            await stock.reseal([(old, vault.seal(sku, vault.open(sku, old))) for sku, old in found])
+            await stock.reseal([(old, vault.resealed(sku, old)) for sku, old in found])
             count += len(found)
         AuditLog().note("codes-resealed", who="operator", where="command line", codes=count, key=vault.key_id)
         typer.echo(f"{count} codes resealed")

@@ -143,6 +143,19 @@ def test_a_code_whose_key_is_not_there_stays_as_it_is(run: Run, database: Any, m
     assert list(database.codes.find()) == before
 
 
+def test_codes_stay_as_they_are_under_another_digest_key(
+    run: Run, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each code is bound to its fingerprint: sealed with another one, none could be opened again."""
+    run("products", "put", file=products({**CARD, "codes": ["c"]}))
+    before = list(database.codes.find())
+    monkeypatch.setenv("CODE_ENCRYPTION_KEYS", f"{NEW},{OLD}")
+    monkeypatch.setenv("CODE_DIGEST_KEY", NEW)
+    done = run("reseal")
+    assert (done.exit_code, done.output) == (1, "CODE_DIGEST_KEY is not the key with which the codes were loaded\n")
+    assert list(database.codes.find()) == before
+
+
 def test_close_day_wants_a_day(run: Run) -> None:
     assert run("close-day").exit_code == 2
     assert run("close-day", "--date", "yesterday").exit_code == 2

@@ -98,7 +98,7 @@ async def test_codes_are_sealed_anew_under_a_new_key(shop: Shop) -> None:
     newer = CodeVault([b"n" * 32, b"k" * 32], b"d" * 32)
     rounds = 0
     while found := await shop.stock.sealed_otherwise(newer.key_id, most=2):
-        await shop.stock.reseal([(old, newer.seal(sku, newer.open(sku, old))) for sku, old in found])
+        await shop.stock.reseal([(old, newer.resealed(sku, old)) for sku, old in found])
         rounds += 1
     assert rounds == 3
     alone = CodeVault([b"n" * 32], b"d" * 32)
