@@ -137,7 +137,7 @@ def load_codes(
     """Put codes of a product on sale. Loading a file again changes nothing."""
 
     async def work(shelves: Shelves) -> None:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         entries = [_entry(line) for line in lines]
         added = 0
         for start in range(0, len(entries), MOST_CODES):

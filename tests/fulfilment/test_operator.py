@@ -70,6 +70,8 @@ def test_codes_are_loaded_from_lines_once(run: Run) -> None:
     run("products", "put", file=products(CARD))
     assert run("stock", "load", "CARD", file="one\n\n two , 22 \n").output.endswith("2 of 2 codes are new\n")
     assert run("stock", "load", "CARD", file="two\nthree\n").output.endswith("1 of 2 codes are new\n")
+    # Some editors put a mark in front of the first line, which is no part of its code.
+    assert run("stock", "load", "CARD", file="\ufeffone\nfour\n").output.endswith("1 of 2 codes are new\n")
 
 
 @pytest.mark.parametrize(
