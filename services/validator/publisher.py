@@ -13,7 +13,7 @@ from services.sales.records import JobHeader, JobRef
 from services.sales.verdicts import Verdict as Told
 from services.sales.verdicts import runs_of_verdicts
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
-from services.validator.wire import Encoder, identity_of, record_key, trace_of
+from services.validator.wire import Encoder, identity_of, record_key, refusal_key, trace_of
 
 VALIDATED = {"orders": topics.ORDERS_VALIDATED.name, "returns": topics.RETURNS_VALIDATED.name}
 REJECTED = topics.RECORDS_REJECTED.name
@@ -70,8 +70,8 @@ class KafkaPublisher:
                     made = Outgoing(submitted.key or record_key(record), value, tuple(headers))
                     lots.setdefault(VALIDATED[submitted.kind], []).append(made)
                 case Rejected(submitted, record):
-                    key = submitted.key or record_key(record)
-                    made = Outgoing(key, self._encoder.rejected(item, at_us=at_us), tuple(identity_of(submitted)))
+                    key, headers = refusal_key(submitted, record), identity_of(submitted)
+                    made = Outgoing(key, self._encoder.rejected(item, at_us=at_us), tuple(headers))
                     lots.setdefault(REJECTED, []).append(made)
         return lots
 

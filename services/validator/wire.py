@@ -20,11 +20,13 @@ from services.sales.undecodable import Undecodable
 from services.sales.wire import job_event_codec, order_codec, return_codec
 from services.validator.domain.submitted import Headers, Submitted, Unreadable
 from services.validator.domain.verdict import Rejected
+from services.values.identifiers import LONGEST_ID
 
 # The largest request makes no record of this size. It must fit into one batch with its headers when it is passed on.
 LARGEST = 6 * 1024 * 1024
 # Ids that nobody knows come from anywhere; what was learned of them is forgotten beyond so many.
 MOST_LEARNED = 1_000
+_HEADER_OVERHEAD = 8
 # What is ours to say of a validated record, whoever has said it before.
 VERDICT = "verdict"
 _ACCEPTED = (VERDICT, b"accepted")
@@ -32,6 +34,9 @@ _OURS = frozenset({VERDICT, HEADER})
 # What tells whose record a refusal is about, besides its origin.
 TRACE = "traceparent"
 _IDENTITY = frozenset({"ce_id", "ce_source", "ce_type", TRACE})
+# Topics of refusals take a megabyte, and a record may have six: beyond so many bytes its key and its headers are not
+# repeated, nor is an id that is longer than any.
+LARGEST_REPEATED = 64 * 1024
 
 
 class Directory(Protocol):
@@ -77,7 +82,8 @@ class WireReader:
         size = len(value) + len(submitted.key or b"")
         is_usual = value.startswith(schema.prefix)
         for name, content in submitted.headers:
-            size += len(content or b"")
+            # Compression lets names be millions. A character has up to four bytes.
+            size += 4 * len(name) + len(content or b"") + _HEADER_OVERHEAD
             if name == HEADER:
                 is_usual = False
         if size > LARGEST:
@@ -170,9 +176,9 @@ class Encoder:
             "originTopic": submitted.topic,
             "originPartition": submitted.partition,
             "originOffset": submitted.offset,
-            "channel": record.channel,
-            "orderId": order_id_of(record),
-            "returnId": return_id_of(record),
+            "channel": _told(record.channel),
+            "orderId": _told(order_id_of(record)) or "",
+            "returnId": _told(return_id_of(record)),
             "at": at_us,
             "faults": [_fault(fault) for fault in verdict.faults],
         }
@@ -205,7 +211,9 @@ class Encoder:
 
 def identity_of(submitted: Submitted) -> Headers:
     """The headers that tell whose record it is."""
-    return tuple([header for header in submitted.headers if header[0] in _IDENTITY])
+    found = tuple([header for header in submitted.headers if header[0] in _IDENTITY])
+    size = sum(len(name) + len(content or b"") for name, content in found)
+    return found if size <= LARGEST_REPEATED else ()
 
 
 def trace_of(submitted: Submitted) -> tuple[tuple[str, bytes], ...]:
@@ -215,7 +223,17 @@ def trace_of(submitted: Submitted) -> tuple[tuple[str, bytes], ...]:
 
 def record_key(record: Record) -> bytes:
     """The key of a record on every topic."""
-    return key_of(record.site, record.channel, order_id_of(record))
+    return key_of(record.site, _told(record.channel), _told(order_id_of(record)))
+
+
+def refusal_key(submitted: Submitted, record: Record) -> bytes:
+    """The key of a refusal: that of the record, where it has one of bounded size."""
+    key = submitted.key
+    return key if key and len(key) <= LARGEST_REPEATED else record_key(record)
+
+
+def _told(text: str | None) -> str | None:
+    return text if text is None or len(text) <= LONGEST_ID else None
 
 
 def _fault(fault: Fault) -> dict[str, Any]:

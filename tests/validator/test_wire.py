@@ -123,6 +123,12 @@ def test_headers_count_as_much_as_the_value() -> None:
     assert reason(submitted(GOOD, headers=(("x", b"x" * LARGEST),))) == "oversize"
 
 
+def test_names_of_headers_count_as_well() -> None:
+    """Compressed, millions of them fit into a message; passed on, they must fit into a batch."""
+    assert reason(submitted(GOOD, headers=(("x" * 100, b""),) * (LARGEST // 100))) == "oversize"
+    assert reason(submitted(GOOD, headers=(("", b""),) * (LARGEST // 2))) == "oversize"
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
