@@ -14,6 +14,7 @@ from aiokafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
 from services.chassis import metrics
 from services.chassis.departure import close
 from services.chassis.errors import Away
+from services.chassis.headers import read_any_name
 from services.chassis.lag import Lag, caught_up
 from services.chassis.logs import logger
 from services.chassis.producer import connection
@@ -188,6 +189,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             await close(kafka)
 
     def _fresh(self) -> AIOKafkaConsumer:
+        read_any_name()
         return AIOKafkaConsumer(
             **connection(self._settings),
             client_id=self._client_id,

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 
 from services.chassis import metrics
 from services.chassis.errors import Away
+from services.chassis.headers import read_any_name
 from services.chassis.logs import logger
 from services.chassis.producer import connection
 from services.chassis.settings import KafkaSettings
@@ -79,6 +80,7 @@ class Table:
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
+        read_any_name()
         kafka = AIOKafkaConsumer(
             **connection(self._settings),
             client_id=self._client_id,

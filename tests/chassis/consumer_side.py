@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from services.chassis.consumer import Consumer, Offsets, Poll
 from services.chassis.errors import Away
@@ -63,6 +64,13 @@ class Clock:
         return asyncio.get_running_loop().time() + self.added_s
 
 
+class _Name(bytes):
+    """What is written as it is."""
+
+    def encode(self, _: str) -> bytes:
+        return self
+
+
 @dataclass(frozen=True)
 class Stage:
     """A topic, a group and the Kafka they are on."""
@@ -78,6 +86,20 @@ class Stage:
         for value in values:
             assert batch.append(key=None, value=b"%d" % value, timestamp=None)
         await (await producer.send_batch(batch, self.topic, partition=partition))
+        await producer.stop()
+
+    async def produce_named(self, *names: bytes, codec: int = 0) -> None:
+        """One batch of records 0, 1, …, each with a header of that name."""
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
+        await producer.start()
+        batch = producer.create_batch()
+        # Clients in Python take texts for names; others take any bytes.
+        batch._builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, 0, 1_000_000)
+        for number, name in enumerate(names):
+            batch._builder.append(number, None, None, b"%0500d" % number, [(_Name(name), b"of the header")])
+        batch._relative_offset = len(names)
+        batch.close()
+        await (await producer.send_batch(batch, self.topic, partition=0))
         await producer.stop()
 
     def consumer(self, effects: Effects, **changes: Any) -> Consumer:

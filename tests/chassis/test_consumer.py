@@ -215,6 +215,23 @@ async def test_what_the_handler_has_begun_and_cannot_finish_is_lag(kafka_bootstr
     assert await stage.committed() == 10
 
 
+@pytest.mark.parametrize("codec", [0, 1], ids=["plain", "gzip"])
+async def test_headers_may_have_any_name(kafka_bootstrap: str, codec: int) -> None:
+    """F14: brokers take names that are no UTF-8; the partition must go on, and what is beside them be read once."""
+    stage, effects, names = await a_stage(kafka_bootstrap), Effects(), []
+
+    def note(poll: Poll) -> None:
+        names.extend([record.headers for records in poll.values() for record in records])
+
+    effects.on_poll = note
+    await stage.produce_named(b"a", b"\xff\xfeb", "é".encode(), b"\xc3", codec=codec)
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) >= 4)
+    assert effects.handled == [0, 1, 2, 3]
+    assert names == [((name, b"of the header"),) for name in ("a", "\ufffd\ufffdb", "é", "\ufffd")]
+    assert await stage.committed() == 4
+
+
 async def test_it_waits_until_it_may_begin(kafka_bootstrap: str) -> None:
     stage, effects, may = await a_stage(kafka_bootstrap), Effects(), False
     await stage.produce(range(3))
