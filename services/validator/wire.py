@@ -24,8 +24,6 @@ from services.values.identifiers import LONGEST_ID
 
 # The largest request makes no record of this size. It must fit into one batch with its headers when it is passed on.
 LARGEST = 6 * 1024 * 1024
-# Ids that nobody knows come from anywhere; what was learned of them is forgotten beyond so many.
-MOST_LEARNED = 1_000
 _HEADER_OVERHEAD = 8
 # What is ours to say of a validated record, whoever has said it before.
 VERDICT = "verdict"
@@ -67,13 +65,14 @@ class WireReader:
         """Look up the schemas that these records name and that are not known yet; raises `Away` if that fails."""
         if self._directory is None:
             return
-        if len(self._learned) > MOST_LEARNED:
-            self._learned.clear()
         named = {_named_by(item) for items in submitted for item in items} - self._learned.keys()
         for reference in named:
             # A global id is no use: what is passed on must carry an id that others can look up.
             if isinstance(reference, int) and self._schemas.written_with(reference) is None:
-                self._learned[reference] = _readable(reference, await self._directory.definition(reference))
+                definition = await self._directory.definition(reference)
+                # What is not there now may be there with the next poll. Ids that nobody knows could be any number.
+                if definition is not None:
+                    self._learned[reference] = _readable(reference, definition)
 
     def read(self, submitted: Submitted) -> Record | Unreadable:
         """The record, or why the bytes are none."""
@@ -126,10 +125,8 @@ def _named_by(submitted: Submitted) -> Reference | None:
     return reference
 
 
-def _readable(schema_id: int, definition: Mapping[str, Any] | None) -> Version | None:
+def _readable(schema_id: int, definition: Mapping[str, Any]) -> Version | None:
     """The version, if it consists of what ours consist of: anything else could not become a record of ours."""
-    if definition is None:
-        return None
     try:
         record_of(definition)
     except ValueError:

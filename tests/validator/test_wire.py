@@ -246,6 +246,19 @@ async def test_a_newer_producer_is_read_where_there_is_a_registry() -> None:
     assert shelf.asked == [77]
 
 
+async def test_a_schema_that_was_not_there_yet_is_asked_for_again() -> None:
+    """Registries answer late; an id that one does not know now may be anybody's tomorrow."""
+    shelf, newer = Shelf(), _with(SCHEMAS["order"].definition, COLOUR)
+    reader = WireReader(SCHEMAS, shelf)
+    item = submitted(prefix(77) + _write(_plain(newer), {**MINIMAL, "colour": "red"}))
+    await reader.prepare([[item, item]])
+    assert reason(item, reader) == "unknown-schema"
+    shelf.definitions[77] = newer
+    await reader.prepare([[item]])
+    assert isinstance(reader.read(item), Order)
+    assert shelf.asked == [77, 77]
+
+
 async def test_while_the_registry_is_away_nothing_is_judged() -> None:
     reader = WireReader(SCHEMAS, Shelf(away=True))
     with pytest.raises(Away):
