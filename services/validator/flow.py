@@ -88,7 +88,11 @@ def _tell(given_up: Unprocessable) -> None:
         offset=submitted.offset,
         reason=given_up.reason,
         **({"jobId": header.job_id} if header else {}),
-        **{name: visible(value.decode("latin-1")) for name, value in submitted.headers if name == "traceparent"},
+        **{
+            name: visible((value or b"").decode("latin-1"))
+            for name, value in submitted.headers
+            if name == "traceparent"
+        },
     )
 
 

@@ -33,6 +33,19 @@ def test_a_record_without_value_withdraws_the_product() -> None:
     assert set(table.products_of(608)) == {"4557"}
 
 
+def test_a_site_is_one_however_it_is_written() -> None:
+    table = a_catalogue((608, "4556"))
+    table.apply(b"0608|4557", b"")
+    table.apply(b"608|4558", b"")
+    assert set(table.products_of(608)) == {"4556", "4557", "4558"}
+
+
+def test_a_product_needs_no_content() -> None:
+    table = a_catalogue((608, "4556"))
+    table.apply(b"608|4556", b"")
+    assert set(table.products_of(608)) == {"4556"}
+
+
 def test_saying_it_twice_changes_nothing() -> None:
     assert a_catalogue((608, "4556"), (608, "4556")).count() == 1
 

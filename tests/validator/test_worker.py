@@ -9,6 +9,7 @@ from services.chassis.errors import Away
 from services.chassis.framing import HEADER, LENGTH, prefix
 from services.sales.facts import FAILED, SUCCEEDED, JobEvent, Judged, Run
 from services.sales.wire import job_event_codec
+from services.validator.metrics import FAULTS, RECORDS
 from services.validator.worker import Worker
 from tests.validator.journal import Committed, Journal, Published, Stage, a_stage
 from tests.validator.records import (
@@ -29,6 +30,7 @@ from tests.validator.records import (
 )
 
 VALIDATED, REJECTED, JOBS = "orders.validated.v1", "records.rejected.v1", "jobs.events.v1"
+TRACE = ("traceparent", b"00-1-2-01")
 _EVENTS = job_event_codec(SCHEMAS["job_event"].definition)
 
 
@@ -150,6 +152,85 @@ async def test_a_refusal_carries_what_identifies_the_record_and_no_other_header(
     record = consumed(an_order(line_items=[]), 0, headers=(*identity, ("email", b"a@b.example")))
     await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
     assert stage.stored(REJECTED)[0].headers == identity
+
+
+async def test_returns_that_are_accepted_go_to_their_own_topic(journal: Journal) -> None:
+    stage = a_stage(journal, products=frozenset({"content__662"}))
+    await handled(stage, a_poll(a_return(), topic=RETURNS_IN))
+    assert stage.journal == [Published("returns.validated.v1", 1), Committed(0, 1)]
+
+
+async def test_what_is_told_of_a_job_carries_the_trace_of_its_request(stage: Stage) -> None:
+    records = [
+        consumed(an_order(job=a_job(0)), 0, headers=(*naming(), TRACE)),
+        consumed(b"poison", 1, headers=(*naming(OTHER_JOB_ID), ("traceparent", b"another"))),
+        consumed(an_order(job=a_job(1)), 2),
+    ]
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): records})
+    assert [sent.headers for sent in stage.stored(JOBS)] == [(TRACE,), (("traceparent", b"another"),), ()]
+
+
+async def test_all_faults_of_a_record_are_told_of_its_job(stage: Stage) -> None:
+    await handled(stage, a_poll(an_order(job=a_job(1), currency="usd", id="", line_items=[])))
+    ((failure,),) = [_run(event).failures for event in judged(stage)]
+    told = [f"{fault.code} {fault.field}" for fault in failure.faults]
+    assert told == ["INVALID_VALUE /id", "INVALID_CURRENCY /currency", "INVALID_VALUE /lineItems"]
+
+
+@pytest.mark.parametrize("value", [b"poison", an_order(job=a_job()), an_order(line_items=[])])
+@pytest.mark.parametrize("content", [None, b"", b"\xff\n" * 1000])
+async def test_headers_may_hold_anything_or_nothing(
+    stage: Stage, capsys: pytest.CaptureFixture[str], value: Any, content: bytes | None
+) -> None:
+    """A handler that raised would be given the same record for ever."""
+    headers: Any = [(name, content) for name in ("traceparent", "ce_id", "site", "jobId", "total", "verdict", "theirs")]
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): [consumed(value, 0, headers=headers)]})
+    assert stage.journal[-1] == Committed(0, 1)
+    assert len(capsys.readouterr().out) < 1000
+
+
+async def test_what_is_given_up_is_logged_with_its_place_and_reason(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = consumed(b"s3cret", 71, partition=5, headers=(*naming(), TRACE))
+    await handled(stage, {TopicPartition(ORDERS_IN, 5): [record]})
+    line = capsys.readouterr().out
+    for said in ("unknown-framing", ORDERS_IN, "71", "partition=5", JOB_ID, "00-1-2-01"):
+        assert said in line
+    assert "s3cret" not in line
+
+
+async def test_what_became_of_records_is_counted_once_it_is_durable(stage: Stage) -> None:
+    def counted() -> dict[str, float]:
+        found = {
+            f"{kind} {outcome}": RECORDS.labels(kind, outcome)._value.get()
+            for kind in ("orders", "returns")
+            for outcome in ("accepted", "rejected", "unprocessable")
+        }
+        return found | {code: FAULTS.labels(code)._value.get() for code in ("INVALID_VALUE", "PRODUCT_NOT_FOUND")}
+
+    before = counted()
+    poll = {
+        **a_poll(an_order(), an_order(), an_order(line_items=[]), b"poison"),
+        **a_poll(a_return(), a_return(order_id=""), topic=RETURNS_IN),
+    }
+    stage.topics.away.add(JOBS)
+    with pytest.raises(Away):
+        await handled(stage, poll)
+    assert counted() == before
+    stage.topics.away.clear()
+    await handled(stage, poll)
+    after = counted()
+    assert {name: after[name] - before[name] for name in after} == {
+        "orders accepted": 2,
+        "orders rejected": 1,
+        "orders unprocessable": 1,
+        "returns accepted": 0,
+        "returns rejected": 2,
+        "returns unprocessable": 0,
+        "INVALID_VALUE": 2,
+        "PRODUCT_NOT_FOUND": 2,
+    }
 
 
 async def test_a_stretch_of_a_job_is_one_event_with_the_jobs_header(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+# The content of a header may be None, too, whatever aiokafka says.
 Headers = Sequence[tuple[str, bytes]]
 
 
