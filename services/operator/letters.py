@@ -165,7 +165,7 @@ async def _gone(settings: KafkaSettings, unsure: Sequence[Letter]) -> set[str]:
     since_ms = min(letter.replay_began_ms for letter in unsure)
     async with aclosing(scan(settings, topics, since_ms=since_ms)) as records:
         async for record in records:
-            name = dict(record.headers).get(REPLAYED_FROM, b"").decode("utf-8", "replace")
+            name = (dict(record.headers).get(REPLAYED_FROM) or b"").decode("utf-8", "replace")
             if name in wanted:
                 found.add(name)
     return found

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from services.chassis.deadletter import DeadLetter, DeadLetters
 from services.chassis.errors import Away
 from services.chassis.producer import Outgoing, Producer
 from services.operator.letters import REPLAYED_FROM, Filter, State, letters, replay
+from tests.chassis.consumer_side import Stage
 from tests.events.installation import Installation
 from tests.validator.records import consumed
 
@@ -75,6 +77,21 @@ async def test_a_replay_that_dies_anywhere_is_finished_by_the_next(
         await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
     assert sorted(await back(installation, reason)) == [f"{reason} {n}".encode() for n in range(5)]
     assert {letter.state for letter in await letters(installation.settings, wanted)} == {State.REPLAYED}
+
+
+async def test_a_replay_is_finished_whatever_headers_others_write(installation: Installation, producer: Dying) -> None:
+    """It looks for what it sent among all that was written since."""
+    await bury(producer, "among-others", 2)
+    wanted = Filter(reasons=frozenset({"among-others"}))
+    producer.lives = 1
+    with pytest.raises(Away):
+        await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
+    producer.lives = None
+    empty: Any = ((REPLAYED_FROM, None),)
+    await producer.send_to(ORDERS_IN, 1, [Outgoing(b"k", b"theirs", empty)])
+    await Stage(installation.bootstrap, ORDERS_IN, "nobody").produce_named(b"\xff")
+    await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
+    assert sorted(await back(installation, "among-others")) == [b"among-others 0", b"among-others 1"]
 
 
 async def test_what_goes_back_is_the_record_as_it_was(installation: Installation, producer: Dying) -> None:
