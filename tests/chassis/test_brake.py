@@ -1,5 +1,7 @@
 """The brake: a partition is stopped rather than drained into dead letters."""
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,6 +84,37 @@ def test_asking_changes_nothing() -> None:
     for _ in range(5):
         assert brake.admitted(PLACE, 3, [0, 1, 2]) == 3
     assert list(brake.stopped) == []
+
+
+@dataclass
+class PlainBrake:
+    """Three in a row, five of ten, by counting all anew for each record."""
+
+    admitted: str = ""
+    is_stopped: bool = False
+
+    def feed(self, pattern: str) -> int:
+        for at, letter in enumerate(pattern):
+            tried = self.admitted + letter
+            if letter == "x" and (tried.endswith("xxxx") or tried[-10:].count("x") > 5):
+                self.is_stopped = True
+            if self.is_stopped:
+                return at
+            self.admitted = tried
+        return len(pattern)
+
+
+@given(st.lists(st.text("x.", max_size=12) | st.just("release"), max_size=30))
+def test_it_counts_what_was_admitted_and_nothing_else(steps: list[str]) -> None:
+    """Records in front of which it stopped come again once it is released."""
+    brake, plain = a_brake(), PlainBrake()
+    for step in steps:
+        if step == "release":
+            brake.release([PLACE])
+            plain.is_stopped = False
+        else:
+            assert feed(brake, step) == plain.feed(step)
+            assert (PLACE in brake.stopped) == plain.is_stopped
 
 
 @given(st.lists(st.text("x.", max_size=12), max_size=12))

@@ -53,11 +53,18 @@ def test_headers_that_name_no_job_soundly_name_none(headers: Any) -> None:
     assert named(headers) is None
 
 
-def test_the_jobs_id_tells_when_it_was_made() -> None:
-    made = time_uuid(NOW_US - 5, clock_seq=1, node=1)
-    found = named(naming(made))
+@pytest.mark.parametrize("after", [-5, FIVE_MINUTES])
+def test_the_jobs_id_tells_when_it_was_made(after: int) -> None:
+    made = time_uuid(NOW_US + after, clock_seq=1, node=1)
+    found = named(naming(made), timestamp=NOW_MS - 60_000)
     assert found is not None
-    assert found[0].created_at == NOW_US - 5
+    assert found[0].created_at == NOW_US + after
+
+
+def test_headers_may_name_the_last_of_the_largest_job() -> None:
+    found = named(naming(total=1000, index=999))
+    assert found is not None
+    assert (found[0].total, found[1]) == (1000, 999)
 
 
 @pytest.mark.parametrize("job_id", [RANDOM_ID, time_uuid(NOW_US + 2 * FIVE_MINUTES, clock_seq=1, node=1)])

@@ -123,6 +123,12 @@ def test_headers_count_as_much_as_the_value() -> None:
     assert reason(submitted(GOOD, headers=(("x", b"x" * LARGEST),))) == "oversize"
 
 
+def test_a_record_of_the_largest_size_is_read_and_one_byte_more_is_not() -> None:
+    room = LARGEST - len(GOOD)
+    assert isinstance(READER.read(submitted(GOOD, key=b"k" * room)), Order)
+    assert reason(submitted(GOOD, key=b"k" * (room + 1))) == "oversize"
+
+
 def test_names_of_headers_count_as_well() -> None:
     """Compressed, millions of them fit into a message; passed on, they must fit into a batch."""
     assert reason(submitted(GOOD, headers=(("x" * 100, b""),) * (LARGEST // 100))) == "oversize"

@@ -1,5 +1,6 @@
 """Polls in, committable offsets out: what is promised of the order of effects."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from services.chassis.framing import HEADER, LENGTH, prefix
 from services.sales.facts import FAILED, SUCCEEDED, JobEvent, Judged, Run
 from services.sales.wire import job_event_codec
 from services.validator.metrics import FAULTS, RECORDS
+from services.validator.wire import WireReader
 from services.validator.worker import Worker
 from tests.validator.journal import Committed, Journal, Published, Stage, a_stage
 from tests.validator.records import (
@@ -28,6 +30,7 @@ from tests.validator.records import (
     consumed,
     naming,
 )
+from tests.validator.test_wire import Shelf
 
 VALIDATED, REJECTED, JOBS = "orders.validated.v1", "records.rejected.v1", "jobs.events.v1"
 TRACE = ("traceparent", b"00-1-2-01")
@@ -345,6 +348,34 @@ async def test_nothing_more_is_taken_from_a_stopped_partition(stage: Stage) -> N
     assert stage.journal == before
     worker.revoked([TopicPartition(ORDERS_IN, 0)])
     assert list(stage.brake.stopped) == []
+
+
+async def test_a_partition_that_goes_leaves_others_stopped(stage: Stage) -> None:
+    worker = Worker(stage.world, stage.brake)
+    await worker.handle({**a_poll(*[b"poison"] * 5), **a_poll(*[b"poison"] * 5, partition=1)})
+    worker.revoked([TopicPartition(ORDERS_IN, 0)])
+    assert set(stage.brake.stopped) == {TopicPartition(ORDERS_IN, 1)}
+
+
+async def test_offsets_need_not_be_consecutive(stage: Stage) -> None:
+    """Markers of transactions take some."""
+    records = [consumed(an_order(), offset) for offset in (3, 7, 20)]
+    await handled(stage, {TopicPartition(ORDERS_IN, 0): records})
+    assert stage.journal[-1] == Committed(0, 21)
+
+
+async def test_schemas_that_are_not_known_are_looked_up_before_anything_is_judged(stage: Stage) -> None:
+    """While the registry is away a record must wait, not die."""
+    shelf = Shelf(away=True, id77=SCHEMAS["order"].definition)
+    reader = WireReader(SCHEMAS, shelf)
+    worker = Worker(replace(stage.world, reader=reader), stage.brake)
+    poll = a_poll(prefix(77) + as_bytes(an_order())[LENGTH:])
+    with pytest.raises(Away):
+        await worker.handle(poll)
+    assert stage.journal == []
+    shelf.away = False
+    await worker.handle(poll)
+    assert stage.journal == [Published(VALIDATED, 1)]
 
 
 async def test_a_poll_that_comes_again_is_not_counted_twice(stage: Stage) -> None:
