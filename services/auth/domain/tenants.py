@@ -14,8 +14,9 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 D = TypeVar("D")
 
 # Spelled the same with and without form-encoding: libraries differ in whether they encode for Basic (RFC 6749, 2.3.1).
-ClientId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{1,128}$")]
-PlainSecret = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{16,256}$")]
+# Patterns end in \Z, for $ would let a line break pass behind them.
+ClientId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{1,128}\\Z")]
+PlainSecret = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{16,256}\\Z")]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -48,7 +49,7 @@ class Tenants:
 
 
 class _ApiKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    api_key: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{1,128}$")]
+    api_key: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{1,128}\\Z")]
     channel: Name | None = None
 
 
