@@ -110,7 +110,18 @@ async def test_a_client_and_its_secrets_come_and_go(auth: Auth, door: Door) -> N
     assert "canary" not in str(shown) + str(auth.audit.lines)
 
 
-async def test_keys_are_listed_and_rotated(door: Door) -> None:
+async def test_the_secrets_before_a_new_one_end_after_so_many_hours(auth: Auth, door: Door) -> None:
+    assert (await door.ask("POST", "/clients/client-1/secrets?graceHours=24"))[0] == 201
+    _, shown = await door.ask("GET", "/clients/client-1")
+    assert [secret["expiresAt"] for secret in shown["secrets"]] == [int(auth.clock.at) + 24 * 3_600, None]
+
+
+async def test_while_revocations_are_not_known_nobody_administers(auth: Auth, door: Door) -> None:
+    auth.knows_revocations = False
+    assert (await door.ask("GET", "/sites"))[0] == 503
+
+
+async def test_keys_are_listed_and_rotated(auth: Auth, door: Door) -> None:
     _, before = await door.ask("GET", "/keys")
     status, after = await door.ask("POST", "/keys")
     assert status == 201
@@ -118,6 +129,7 @@ async def test_keys_are_listed_and_rotated(door: Door) -> None:
     assert after[:1] == before
     assert after[1]["signsFrom"] - after[0]["signsFrom"] == 600
     assert all("sealed" not in key for key in after)
+    assert (auth.audit.lines[-1]["what"], auth.audit.lines[-1]["who"]) == ("signing key added", "admin")
 
 
 @pytest.mark.parametrize(

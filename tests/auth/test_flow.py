@@ -4,6 +4,7 @@ from services.auth.domain.audience import AUDIENCES, COMMON_STATUS, OMNICHANNEL,
 from services.auth.domain.client import Secret
 from services.auth.domain.credentials import FORM, Presented
 from services.auth.domain.refusal import Refusal
+from services.auth.domain.revocation import of_client
 from services.auth.flow import Issued, issue
 from services.chassis.errors import Away
 from services.chassis.tokens import Token, Verifier
@@ -68,6 +69,18 @@ async def test_what_is_issued_verifies_for_its_api_and_no_other(auth: Auth, audi
         if name != audience.name:
             with pytest.raises(Exception, match="another API"):
                 await verifier.verify(issued.access_token)
+
+
+async def test_a_token_from_after_a_revocation_of_its_client_is_good(auth: Auth) -> None:
+    """Also within the same second: tokens tell whole seconds."""
+    auth.clock.at += 0.5
+    revocation = of_client("client-1", now=auth.clock.at)
+    await auth.publisher.publish_revocations([revocation])
+    issued = await ask(auth)
+    assert isinstance(issued, Issued)
+    verifier = a_verifier(auth, OMNICHANNEL)
+    await verifier.refresh()
+    assert (await verifier.verify(issued.access_token)).issued_at > (revocation.issued_before or 0)
 
 
 async def test_fewer_scopes_are_told(auth: Auth) -> None:

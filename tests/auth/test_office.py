@@ -1,7 +1,7 @@
 """What operators do to sites and clients."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from services.auth import office, wire
 from services.auth.domain.client import Client, NotPossible
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
-from services.auth.domain.tenants import BadDocument, Tenants, read
+from services.auth.domain.tenants import BadDocument, ClientChange, Tenants, read
 from services.auth.office import Office
 from services.chassis.errors import Away
 from services.chassis.registry import Schemas
@@ -107,6 +107,15 @@ async def test_another_secret_in_the_document_takes_the_place_of_the_old(desk: D
     assert [secret.hashed for secret in desk.clients.kept["c"].secrets] == ["hash of canary-another-one"]
 
 
+async def test_a_secret_of_the_document_that_has_ended_is_given_anew(desk: Desk) -> None:
+    await office.load_tenants(the_document(), desk.office)
+    await office.add_secret("c", desk.office, grace_s=60)
+    desk.clock.at += 60
+    assert await office.load_tenants(the_document(), desk.office) == (0, 1)
+    active = desk.clients.kept["c"].active_secrets(desk.clock.at)
+    assert [secret.hashed for secret in active] == [f"hash of {CANARY}"]
+
+
 async def test_a_second_secret_survives_the_document(desk: Desk) -> None:
     await office.load_tenants(the_document(), desk.office)
     await office.add_secret("c", desk.office, grace_s=None)
@@ -119,6 +128,26 @@ async def test_a_client_cannot_have_keys_of_others(desk: Desk) -> None:
         await office.load_tenants(the_document(api_key="67890"), desk.office)
     with pytest.raises(BadDocument, match="no site 9"):
         await office.add_client(Client(client_id="x", site=9), desk.office)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "api_keys", "is_taken"),
+    [
+        (("admin",), (), True),
+        (("admin", "orders:write"), (), False),
+        (("status:read",), (), False),
+        (("admin",), ("12345",), False),
+    ],
+)
+async def test_only_who_administers_and_no_more_belongs_to_no_site(
+    desk: Desk, scopes: tuple[str, ...], api_keys: tuple[str, ...], *, is_taken: bool
+) -> None:
+    client = Client(client_id="x", site=0, scopes=scopes, api_keys=api_keys)
+    if is_taken:
+        await office.add_client(client, desk.office)
+        return
+    with pytest.raises(BadDocument, match="no site 0"):
+        await office.add_client(client, desk.office)
 
 
 async def test_a_key_of_another_site_is_not_taken(desk: Desk) -> None:
@@ -185,6 +214,36 @@ async def test_secrets_come_and_go_and_leave_lines(desk: Desk) -> None:
     assert "canary" not in str(desk.audit.lines)
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda desk: office.change_client("c", ClientChange(scopes=("status:read",)), desk.office), "client changed"),
+        (lambda desk: office.add_secret("c", desk.office, grace_s=None), "secret added"),
+        (lambda desk: office.remove_secret("c", "id-1", desk.office), "secret removed"),
+    ],
+    ids=["change", "add", "remove"],
+)
+async def test_what_another_operator_does_meanwhile_is_not_undone(
+    desk: Desk, change: Callable[[Desk], Awaitable[object]], line: str
+) -> None:
+    await office.load_tenants(the_document(), desk.office)
+    await office.add_secret("c", desk.office, grace_s=60)
+    desk.clock.at += 60
+    desk.audit.lines.clear()
+    save = desk.clients.save
+
+    async def second_to_save(client: Client) -> bool:
+        desk.clients.save = save  # type: ignore[method-assign]
+        kept = desk.clients.kept["c"]
+        assert await save(replace(kept, api_keys=()))
+        return await save(client)
+
+    desk.clients.save = second_to_save  # type: ignore[method-assign]
+    await change(desk)
+    assert desk.clients.kept["c"].api_keys == ()
+    assert [one["what"] for one in desk.audit.lines] == [line]
+
+
 async def test_one_token_can_be_revoked_by_the_id_that_its_audit_line_tells(desk: Desk) -> None:
     await office.revoke_token("0f" * 16, desk.office)
     assert desk.publisher.revocations == [Revocation(token_id="0f" * 16, until=desk.clock.at + 28_860)]
@@ -204,6 +263,17 @@ async def test_what_is_no_tokens_id_is_refused_and_not_repeated(desk: Desk, past
     assert desk.audit.lines == []
 
 
+async def test_each_change_of_a_client_leaves_a_line(desk: Desk) -> None:
+    await office.add_site(SITE, desk.office)
+    await office.add_client(Client(client_id="c", site=608), desk.office)
+    await office.change_client("c", ClientChange(api_keys=("12345",)), desk.office)
+    assert [(line["what"], line.get("site", line.get("client"))) for line in desk.audit.lines] == [
+        ("site saved", 608),
+        ("client added", "c"),
+        ("client changed", "c"),
+    ]
+
+
 async def test_all_that_a_client_was_given_can_be_revoked(desk: Desk) -> None:
     await office.load_tenants(the_document(), desk.office)
     await office.revoke_client("c", desk.office)
@@ -213,6 +283,14 @@ async def test_all_that_a_client_was_given_can_be_revoked(desk: Desk) -> None:
     assert desk.audit.lines[-1]["what"] == "client's tokens revoked"
     with pytest.raises(NotPossible, match="no such client"):
         await office.revoke_client("nobody", desk.office)
+
+
+async def test_a_tokens_revocation_is_kept_before_others_are_told(desk: Desk) -> None:
+    """What is told and not kept would be forgotten with the topic's segment; what is kept will be told."""
+    desk.publisher.away = True
+    with pytest.raises(Away):
+        await office.revoke_token("0f0f", desk.office)
+    assert list(desk.revocations.kept) == ["0f0f"]
 
 
 async def test_a_revocation_that_was_kept_but_not_published_is_published_later(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from services.auth.domain.client import Secret
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
 from services.auth.ports import Clients, Keys, Revocations, Sites
-from services.auth.store import MongoClients, MongoKeys, MongoRevocations, MongoSites, create_indexes
+from services.auth.store import REVOCATIONS, MongoClients, MongoKeys, MongoRevocations, MongoSites, create_indexes
 from services.chassis.errors import Away
 from services.chassis.mongo import Mongo
 from services.chassis.settings import MongoSettings
@@ -156,6 +156,11 @@ class TestMongoKeys(KeysSuite):
 
 async def test_indexes_are_made_once(mongo: Mongo) -> None:
     await create_indexes(mongo)
+
+
+async def test_the_database_forgets_a_revocation_when_it_matters_no_more(mongo: Mongo) -> None:
+    indexes = await mongo.collection(REVOCATIONS).index_information()
+    assert indexes["until_1"]["expireAfterSeconds"] == 0
 
 
 async def test_a_store_that_does_not_answer_is_away() -> None:
