@@ -5,6 +5,7 @@ from zoneinfo import available_timezones
 
 import pytest
 
+from services.auth.app import KEYS_EVERY_S
 from services.auth.domain.audience import DEFAULT_SCOPES, FULFILMENT, OMNICHANNEL, SCOPES
 from services.auth.domain.caller import caller, networks
 from services.auth.domain.client import Client, NotPossible, Secret, with_secret, without_secret
@@ -99,6 +100,12 @@ def test_the_old_secret_ends_after_its_grace() -> None:
     assert [secret.secret_id for secret in with_secret(client, a_secret("c"), now=NOW + 60).secrets] == ["b", "c"]
 
 
+def test_grace_prolongs_no_secret() -> None:
+    ending = a_secret("a", expires_at=NOW + 60)
+    client = with_secret(replace(CLIENT, secrets=(ending,)), a_secret("b"), now=NOW, grace_s=3_600)
+    assert client.secrets[0] == ending
+
+
 def test_the_last_secret_stays() -> None:
     client = with_secret(CLIENT, a_secret("a"), now=NOW)
     with pytest.raises(NotPossible, match="the last"):
@@ -119,6 +126,8 @@ def test_a_new_key_is_known_before_it_signs_and_the_old_one_until_its_last_token
     assert published(keys, NOW) == [second, first]
     assert published(keys, NOW + 10_000 + AFTER_S - 1) == [second, first]
     assert published(keys, NOW + 10_000 + AFTER_S) == [second]
+    last_token_is_taken_until = 28_800 + 60
+    assert last_token_is_taken_until + KEYS_EVERY_S <= AFTER_S, "also one of a replica that is late in changing keys"
 
 
 def test_a_clock_before_all_keys_uses_the_oldest() -> None:

@@ -7,7 +7,7 @@ import argon2
 import pytest
 from argon2.low_level import hash_secret_raw
 
-from services.auth import hasher
+from services.auth import hasher, metrics
 from services.auth.hasher import ArgonHasher
 from services.chassis.errors import Away
 from tests.auth.fakes import Clock
@@ -127,3 +127,23 @@ async def test_what_is_remembered_is_bounded_and_no_secret(monkeypatch: pytest.M
         await made.match(secret, [await made.hash(secret)])
     assert len(made._right) == 2
     assert "canary" not in str(made._right)
+
+
+async def test_the_time_of_a_check_is_told_by_its_outcome() -> None:
+    made = ArgonHasher()
+    kept = await made.hash("secret")
+    before = checks()
+    for secret in ("secret", "secret", "wrong", "wrong"):
+        await made.match(secret, [kept])
+    # The second time the right one is remembered.
+    assert [now - then for now, then in zip(checks(), before, strict=True)] == [1, 2]
+
+
+def checks() -> list[float]:
+    counted = {
+        sample.labels["outcome"]: sample.value
+        for family in metrics.HASH_SECONDS.collect()
+        for sample in family.samples
+        if sample.name.endswith("_count")
+    }
+    return [counted.get(outcome, 0) for outcome in ("right", "wrong")]

@@ -1,13 +1,14 @@
 """What operators do to sites and clients."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from services.auth import office, wire
+from services.auth.domain.audience import DEFAULT_SCOPES
 from services.auth.domain.client import Client, NotPossible
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
@@ -215,17 +216,28 @@ async def test_secrets_come_and_go_and_leave_lines(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "line"),
+    ("change", "line", "scopes", "secrets"),
     [
-        (lambda desk: office.change_client("c", ClientChange(scopes=("status:read",)), desk.office), "client changed"),
-        (lambda desk: office.add_secret("c", desk.office, grace_s=None), "secret added"),
-        (lambda desk: office.remove_secret("c", "id-1", desk.office), "secret removed"),
+        (
+            lambda desk: office.change_client("c", ClientChange(scopes=("status:read",)), desk.office),
+            "client changed",
+            ("status:read",),
+            ["id-1", "id-2"],
+        ),
+        (
+            lambda desk: office.add_secret("c", desk.office, grace_s=None),
+            "secret added",
+            DEFAULT_SCOPES,
+            ["id-2", "id-4"],
+        ),
+        (lambda desk: office.remove_secret("c", "id-1", desk.office), "secret removed", DEFAULT_SCOPES, ["id-2"]),
     ],
     ids=["change", "add", "remove"],
 )
-async def test_what_another_operator_does_meanwhile_is_not_undone(
-    desk: Desk, change: Callable[[Desk], Awaitable[object]], line: str
+async def test_of_what_two_operators_do_at_once_nothing_is_lost(
+    desk: Desk, change: Callable[[Desk], Awaitable[object]], line: str, scopes: Sequence[str], secrets: Sequence[str]
 ) -> None:
+    """The other takes the client's API keys while we read and write it."""
     await office.load_tenants(the_document(), desk.office)
     await office.add_secret("c", desk.office, grace_s=60)
     desk.clock.at += 60
@@ -240,7 +252,9 @@ async def test_what_another_operator_does_meanwhile_is_not_undone(
 
     desk.clients.save = second_to_save  # type: ignore[method-assign]
     await change(desk)
-    assert desk.clients.kept["c"].api_keys == ()
+    client = desk.clients.kept["c"]
+    assert (client.api_keys, client.scopes) == ((), scopes)
+    assert [secret.secret_id for secret in client.secrets] == secrets
     assert [one["what"] for one in desk.audit.lines] == [line]
 
 

@@ -113,6 +113,30 @@ async def test_a_refused_retry_keeps_its_id(keys: Idempotency, clock: Clock) -> 
     assert (await turn(keys)).resource_id == first.resource_id
 
 
+async def test_who_was_overtaken_changes_nothing_any_more(keys: Idempotency, clock: Clock) -> None:
+    """Neither its refusal nor its doubt frees the key of whoever went on, and of two answers the first is kept."""
+    first = await turn(keys)
+    clock.now += timedelta(seconds=LEASE_S + 1)
+    second = await turn(keys)
+    for late in (keys.pause, keys.forget):
+        await late(first)
+        assert (await refusal(keys)).status == 409
+    await keys.finish(second, REPLY)
+    await keys.finish(first, Reply(500, b"", {}))
+    await keys.forget(first)
+    assert await begin(keys) == REPLY
+
+
+async def test_who_went_on_can_be_followed_at_once_when_its_outcome_is_unknown_too(
+    keys: Idempotency, clock: Clock
+) -> None:
+    first = await turn(keys)
+    clock.now += timedelta(seconds=LEASE_S + 1)
+    await keys.pause(await turn(keys))
+    clock.now += timedelta(milliseconds=1)
+    assert (await turn(keys)).resource_id == first.resource_id
+
+
 async def test_clients_and_keys_are_apart(keys: Idempotency) -> None:
     ids = {(await turn(keys, client=client, key=key)).resource_id for client in "ab" for key in "xy"}
     assert len(ids) == 4

@@ -1,14 +1,18 @@
 """The outbox in MongoDB: what is stored is sent, at least once, and nothing else is held up."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.chassis import outbox
 from services.chassis.errors import Away
 from services.chassis.mongo import Mongo
 from services.chassis.outbox import Message, Outbox, Relay
+from services.chassis.producer import Outgoing
 from services.chassis.settings import MongoSettings
 from tests.chassis.eventually import until
 
@@ -20,10 +24,13 @@ class Post:
         self.arrived: list[str] = []
         self.refused: set[str] = set()
         self.is_away = False
+        self.troubles: list[Exception] = []
 
     async def __call__(self, messages: Sequence[Message]) -> Collection[str]:
         if self.is_away:
             raise Away("the post")
+        if self.troubles:
+            raise self.troubles.pop()
         taken = [message.id for message in messages if message.id not in self.refused]
         self.arrived += taken
         return taken
@@ -148,3 +155,98 @@ async def test_the_relay_wakes_when_it_is_nudged(mongo: Mongo, box: Outbox) -> N
     await until(lambda: post.arrived == ["a"])
     await relay.stop()
     assert relay.alive
+
+
+async def test_neither_an_outage_nor_a_defect_ends_the_relay(mongo: Mongo, box: Outbox) -> None:
+    await put(mongo, "one", message("a"))
+    post = Post()
+    post.troubles = [Away("the post"), ValueError("a defect"), Away("the post")]
+    relay = Relay(box, post, channel="kafka", every_s=0.01)
+    with capture_logs() as lines:
+        await relay.start()
+        await until(lambda: post.arrived == ["a"])
+        await relay.stop()
+    assert [line["event"] for line in lines] == ["the relay waits", "the relay failed", "the relay waits"]
+
+
+async def test_nothing_is_sent_before_it_may_begin(mongo: Mongo, box: Outbox) -> None:
+    await put(mongo, "one", message("a"))
+    post, asked, allowed = Post(), Counter[bool](), False
+
+    def may_begin() -> bool:
+        asked[allowed] += 1
+        return allowed
+
+    relay = Relay(box, post, channel="kafka", every_s=0.01, may_begin=may_begin)
+    await relay.start()
+    await until(lambda: asked[False] > 3)
+    assert post.arrived == []
+    allowed = True
+    await until(lambda: post.arrived == ["a"])
+    await relay.stop()
+
+
+async def test_a_nudge_while_it_looks_is_not_lost(box: Outbox, mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
+    post, look = Post(), box.waiting
+    relay = Relay(box, post, channel="kafka", every_s=60.0)
+
+    async def overtaken(channel: str) -> Sequence[Any]:
+        found = await look(channel)
+        if not post.arrived and not found and not await left(mongo):
+            await put(mongo, "one", message("a"))
+            relay.nudge()
+        return found
+
+    monkeypatch.setattr(box, "waiting", overtaken)
+    await relay.start()
+    await until(lambda: post.arrived == ["a"])
+    await relay.stop()
+
+
+async def test_the_longest_pause_is_an_hour(mongo: Mongo, box: Outbox, clock: Clock) -> None:
+    await put(mongo, "one", message("bad"))
+    await mongo.collection("one").update_one({}, {"$set": {"outbox.0.tries": 40}})
+    post = Post()
+    post.refused = {"bad"}
+    await Relay(box, post, channel="kafka").once()
+    for later_s, found in ((3_599, 0), (3_600, 1)):
+        clock.now_us = (1 + later_s) * 1_000_000
+        assert len(await box.waiting("kafka")) == found
+
+
+async def test_it_counts_what_left_what_failed_and_how_long_the_oldest_has_waited(
+    mongo: Mongo, box: Outbox, clock: Clock
+) -> None:
+    channel = uuid4().hex
+    for name, at_us in (("bad", 2_000_000), ("a", 1_000_000), ("b", 3_000_000)):
+        await put(mongo, "one", message(name, channel=channel, at_us=at_us))
+    clock.now_us = 5_500_000
+    post = Post()
+    post.refused = {"bad"}
+    relay = Relay(box, post, channel=channel)
+    await relay.once()
+    told = (outbox.SENT, outbox.FAILED, outbox.WAITING)
+    assert [metric.labels(channel)._value.get() for metric in told] == [2, 1, 4.5]
+
+
+class Line:
+    """Takes records as a producer does."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, list[Outgoing]]] = []
+
+    async def send_by_key(self, topic: str, records: list[Outgoing]) -> None:
+        self.sent.append((topic, records))
+
+
+async def test_messages_to_kafka_go_to_their_topics_whole_and_in_order() -> None:
+    line, trace = Line(), (("traceparent", b"00-1"),)
+    messages = [
+        Message(id=name, channel="kafka", target=topic, key=b"k", value=name.encode(), headers=trace, at_us=0)
+        for name, topic in (("a", "x"), ("b", "y"), ("c", "x"))
+    ]
+    assert await outbox.to_kafka(line)(messages) == {"a", "b", "c"}  # type: ignore[arg-type]
+    assert line.sent == [
+        ("x", [Outgoing(b"k", b"a", trace), Outgoing(b"k", b"c", trace)]),
+        ("y", [Outgoing(b"k", b"b", trace)]),
+    ]

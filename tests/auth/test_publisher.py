@@ -1,0 +1,58 @@
+"""Sites and revocations on their way to Kafka."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.auth import metrics
+from services.auth.domain.revocation import of_client, of_token_id
+from services.auth.publisher import KafkaPublisher
+from services.chassis.producer import Outgoing
+from services.chassis.registry import Schemas
+from services.chassis.revocations import Revocations
+from services.chassis.sites import Sites
+from tests.auth.test_stores import SITE
+
+SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")
+NOW = 1_700_000_000.25
+
+
+class Line:
+    """Takes what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Sequence[Outgoing]]] = []
+
+    async def send_by_key(self, topic: str, records: Sequence[Outgoing]) -> None:
+        self.sent.append((topic, records))
+
+
+def a_publisher(line: Line) -> KafkaPublisher:
+    return KafkaPublisher(line, site=SCHEMAS["site"], revocation=SCHEMAS["revocation"])  # type: ignore[arg-type]
+
+
+async def test_sites_are_published_and_counted_as_others_read_them() -> None:
+    line, before = Line(), metrics.SITES_PUBLISHED._value.get()
+    await a_publisher(line).publish([])
+    await a_publisher(line).publish([SITE, SITE])
+    ((topic, records),) = line.sent
+    sites = Sites(SCHEMAS["site"])
+    for record in records:
+        sites.apply(record.key or b"", record.value)
+    found = sites.by_api_key("12346")
+    assert (topic, [record.key for record in records]) == ("auth.sites.v1", [b"608", b"608"])
+    assert found is not None
+    assert (found.site, found.invoice_email, found.channel_of("12345")) == (608, SITE.invoice_email, "web")
+    assert metrics.SITES_PUBLISHED._value.get() - before == 2
+
+
+async def test_revocations_are_published_as_others_read_them() -> None:
+    line = Line()
+    await a_publisher(line).publish_revocations([])
+    await a_publisher(line).publish_revocations([of_client("c|1", now=NOW), of_token_id("t", now=NOW)])
+    ((topic, records),) = line.sent
+    revocations = Revocations(SCHEMAS["revocation"], now=lambda: NOW)
+    for record in records:
+        revocations.apply(record.key or b"", record.value)
+    assert (topic, [record.key for record in records]) == ("auth.revocations.v1", [b"c%7C1", b"t"])
+    assert revocations.issued_before("c|1") == NOW
+    assert revocations.has_token("t")
