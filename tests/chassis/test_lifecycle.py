@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -102,6 +103,20 @@ def test_requests_in_flight_end_before_the_process_does() -> None:
         get(api, "/release")
         process.child.send_signal(signal.SIGTERM)
         assert held.result(10) == (200, '{"held":true}')
+        assert process.end() == 0
+
+
+def test_while_it_drains_it_is_live_and_not_ready() -> None:
+    with tiny("stop-hangs", DRAIN_TIMEOUT_S="1") as process:
+        operations = process.until("listening")["address"]
+        process.until("listening", times=2)
+        process.child.send_signal(signal.SIGTERM)
+        process.until("stopping", times=2)
+        assert get(operations, "/live")[0] == 200
+        with pytest.raises(HTTPError) as draining:
+            get(operations, "/ready")
+        assert draining.value.code == 503
+        draining.value.close()
         assert process.end() == 0
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from services.chassis.errors import Away, Unauthorized
-from services.chassis.tokens import Token
-from tests.chassis.token_side import NOW, Bench, a_token, bench
+from services.chassis.tokens import REFUSED, Token
+from tests.chassis.token_side import NOW, OTHER_KEY, Bench, a_token, bench
 
 __all__ = ["bench"]
 
@@ -85,3 +85,16 @@ async def test_a_remembered_token_costs_next_to_nothing(bench: Bench) -> None:
     await bench.verifier.verify(token)
     best = min(timeit.repeat(lambda: bench.verifier.remembered(token), number=2_000, repeat=5)) / 2_000
     assert best < 10e-6, f"{best * 1e6:.2f} µs"
+
+
+async def test_refusals_are_counted_by_their_reasons(bench: Bench) -> None:
+    def counted() -> list[float]:
+        return [REFUSED.labels(reason)._value.get() for reason in ("expired", "audience", "revoked", "signature")]
+
+    before = counted()
+    bench.revoked.add("revoked")
+    bad = [a_token(exp=NOW - 60, iat=NOW - 61), a_token(aud="x"), a_token(jti="revoked"), a_token(key=OTHER_KEY)]
+    for token in [*bad, bad[0]]:
+        with pytest.raises(Unauthorized):
+            await bench.verifier.verify(token)
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [2, 1, 1, 1]

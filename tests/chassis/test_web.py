@@ -9,9 +9,9 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from services.chassis.web import SECONDS
+from services.chassis.web import IN_FLIGHT, RESPONSE_BYTES, SECONDS
 from tests.chassis.eventually import until
-from tests.chassis.web_side import CANARY, GATES, Gate, address, client, observed
+from tests.chassis.web_side import CANARY, GATES, Gate, address, client, exchange, observed
 
 __all__ = ["address", "client"]
 
@@ -41,6 +41,14 @@ async def test_a_defect_is_logged_with_the_requests_id_and_trace(
     (entry,) = logged.entries
     assert (entry["log_level"], entry["requestId"], entry["traceparent"]) == ("error", "r-1", TRACE)
     assert entry["exc_info"]
+
+
+async def test_what_is_known_of_a_request_is_forgotten_with_it(address: str, logged: LogCapture) -> None:
+    """Requests of one connection run in one context."""
+    traced = f"GET /things/1 HTTP/1.1\r\nHost: x\r\ntraceparent: {TRACE}\r\n\r\n".encode()
+    await exchange(address, traced + b"GET /raise/defect HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    (entry,) = logged.entries
+    assert "traceparent" not in entry
 
 
 @pytest.mark.parametrize("sane", ["a", "0f8fad5b-d9cb-469f-a165-70867728950e", "A.b_c:d/e+f=", "x" * 128])
@@ -89,6 +97,18 @@ async def test_requests_are_measured_by_route_template(client: aiohttp.ClientSes
         async with client.get(f"/things/{number}"):
             pass
     assert observed("/things/{id}")["GET", "200"] == before + 3
+
+
+async def test_bytes_and_requests_in_flight_are_measured(client: aiohttp.ClientSession) -> None:
+    gate = GATES["measured"] = Gate()
+    idle, sent = IN_FLIGHT._value.get(), RESPONSE_BYTES.labels("/held/{name}")._value.get()
+    asking = asyncio.create_task(client.get("/held/measured"))
+    await gate.entered.wait()
+    assert IN_FLIGHT._value.get() == idle + 1
+    gate.opened.set()
+    body = await (await asking).read()
+    await until(lambda: IN_FLIGHT._value.get() == idle)
+    assert RESPONSE_BYTES.labels("/held/{name}")._value.get() == sent + len(body)
 
 
 async def test_labels_are_bounded_whatever_is_asked(client: aiohttp.ClientSession) -> None:
