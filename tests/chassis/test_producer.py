@@ -1,7 +1,8 @@
 """The producer on a real broker: whole batches, all or nothing, and an honest `Away` when it is not known."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
@@ -329,3 +330,24 @@ async def test_a_caller_that_gives_up_leaves_the_others_batches_whole(kafka_boot
     values = [record.value for record in await everything(kafka_bootstrap, topic)]
     assert values[::3] == values[1::3] == values[2::3]
     assert len(set(values)) == len(values) // 3
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+async def test_records_of_several_partitions_have_arrived_only_when_all_of_them_have(
+    monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    producer, sent = Producer(settings("127.0.0.1:1"), client_id="t"), Counter[int]()
+
+    async def three(_topic: str) -> int:
+        return 3
+
+    async def send_to(_topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+        if partition == failing:
+            raise Away("Kafka")
+        sent[partition] += len(records)
+
+    monkeypatch.setattr(producer, "partitions", three)
+    monkeypatch.setattr(producer, "send_to", send_to)
+    with pytest.raises(Away):
+        await producer.send_by_key("t", [Outgoing(b"%d" % number, b"") for number in range(30)])
+    assert len(sent) == 2, "one that fails does not stop the others halfway"

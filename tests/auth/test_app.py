@@ -1,0 +1,69 @@
+"""What auth does by the clock: the topics are told what the store has and they have not."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from services.auth import app, office, wire
+from services.auth.domain.revocation import of_client, of_token_id
+from services.chassis.errors import Away
+from services.chassis.revocations import Revocations
+from services.chassis.sites import Sites
+from tests.auth.test_office import SCHEMAS, SITE, Desk, feed
+
+
+@dataclass
+class Topic:
+    """A table, as far as it is asked whether it has read all."""
+
+    ready: bool = False
+
+
+async def test_revocations_that_the_topic_lacks_are_published_once_it_was_read(desk: Desk) -> None:
+    """Also a later one of the same client. Fractions of microseconds make no difference."""
+    desk.clock.at += 0.123_456_789
+    topic, known = Topic(), Revocations(SCHEMAS["revocation"], now=desk.clock)
+
+    async def published() -> list[str]:
+        before = len(desk.publisher.revocations)
+        await app._publish_revocations(topic, known, desk.office)  # type: ignore[arg-type]
+        fresh = desk.publisher.revocations[before:]
+        for one in fresh:
+            known.apply(one.key.encode(), wire.revocation_record(one, SCHEMAS["revocation"]))
+        return [one.key for one in fresh]
+
+    for one in (of_client("c", now=desk.clock.at), of_token_id("t", now=desk.clock.at)):
+        await desk.revocations.keep(one)
+    with pytest.raises(Away):
+        await published()
+    topic.ready = True
+    assert await published() == ["c", "t"]
+    assert await published() == []
+    desk.clock.at += 1
+    await desk.revocations.keep(of_client("c", now=desk.clock.at))
+    assert await published() == ["c"]
+
+
+async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(desk: Desk) -> None:
+    topic, known = Topic(), Sites(SCHEMAS["site"])
+
+    async def published() -> list[str]:
+        before = len(desk.publisher.published)
+        await app._publish_sites(topic, known, desk.office)  # type: ignore[arg-type]
+        fresh = desk.publisher.published[before:]
+        feed(known, fresh)
+        return [site.name for site in fresh]
+
+    await office.save_site(SITE, desk.office)
+    with pytest.raises(Away):
+        await published()
+    topic.ready = True
+    assert await published() == ["Demo"]
+    assert await published() == []
+    await office.save_site(replace(SITE, name="Renamed"), desk.office)
+    assert await published() == ["Renamed"]
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
