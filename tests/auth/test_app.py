@@ -21,7 +21,7 @@ class Topic:
 
 async def test_revocations_that_the_topic_lacks_are_published_once_it_was_read(desk: Desk) -> None:
     """Also a later one of the same client. Fractions of microseconds make no difference."""
-    desk.clock.at += 0.123_456_789
+    desk.clock.at += 0.123_456_3
     topic, known = Topic(), Revocations(SCHEMAS["revocation"], now=desk.clock)
 
     async def published() -> list[str]:
