@@ -28,6 +28,7 @@ MAILS = metrics.counter("fulfilment_mails_total", "Invoices handed to the mail s
 for _counter, _values in (
     (PLACED, ("accepted", "conflict", "duplicate", "refused")),
     (UNITS_ENDED, ("delivered", "cancelled")),
+    (ENDED, ("COMPLETED", "PARTIALLY_COMPLETED", "CANCELLED")),
     (INVOICES, ("INVOICE", "CREDIT_NOTE")),
     (RATE_LIMITED, ("orders", "reads")),
     (MAILS, ("sent", "refused")),

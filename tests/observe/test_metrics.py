@@ -64,6 +64,17 @@ def test_what_may_come_to_be_counted_is_there_before(endpoints: dict[str, Any]) 
     for service in ("ingest", "validator"):
         faults = families(endpoints, service)[f"{service}_faults"].samples
         assert {sample.labels["code"] for sample in faults} >= set(Code)
+    fulfilment = families(endpoints, "fulfilment")
+    for name, values in (
+        ("transactions", {"accepted", "conflict", "duplicate", "refused"}),
+        ("transactions_ended", {"COMPLETED", "PARTIALLY_COMPLETED", "CANCELLED"}),
+        ("units", {"delivered", "cancelled"}),
+        ("invoices", {"INVOICE", "CREDIT_NOTE"}),
+        ("rate_limited", {"orders", "reads"}),
+        ("mails", {"sent", "refused"}),
+    ):
+        shown = {value for sample in fulfilment[f"fulfilment_{name}"].samples for value in sample.labels.values()}
+        assert shown >= values, name
 
 
 @pytest.mark.parametrize("service", SERVICES)
