@@ -155,10 +155,10 @@ def _filter(
 def _instant_ms(text: str, now: datetime) -> int:
     """A time, or how long ago."""
     number, unit = text[:-1], text[-1:]
-    if number.isdigit() and unit in _UNITS:
-        return int((now - timedelta(**{_UNITS[unit]: int(number)})).timestamp() * 1000)
     try:
+        if number.isdigit() and unit in _UNITS:
+            return int((now - timedelta(**{_UNITS[unit]: int(number)})).timestamp() * 1000)
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise typer.BadParameter(f"{text} is neither a time nor a span such as 2h") from error
     return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
