@@ -25,6 +25,6 @@ class SiteCustomers:
 def _zone(site: Site) -> ZoneInfo:
     try:
         return ZoneInfo(site.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones is no zone
         _LOG.error("the site's time zone is not known; UTC is used", site=site.site)
         return ZoneInfo("UTC")
