@@ -2,14 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import InvalidReplicationFactorError
+from typer.testing import CliRunner
 
 from services.chassis.deadletter import DeadLetter, DeadLetters
 from services.chassis.errors import Away
 from services.chassis.producer import Outgoing, Producer
+from services.operator import topics
+from services.operator.commands import catalog
+from services.operator.letter_commands import commands
 from services.operator.letters import REPLAYED_FROM, Filter, State, letters, replay
+from services.operator.settings import OperatorSettings
+from services.topics import TOPICS
 from tests.chassis.consumer_side import Stage
 from tests.events.installation import Installation
 from tests.validator.records import consumed
@@ -141,3 +150,45 @@ async def test_letters_are_chosen_by_reason_topic_name_and_time(installation: In
     asked = ("dead-letters", "list", "--reason", "chosen", "--since", "1h")
     listed = await asyncio.to_thread(installation.operate, *asked, COLUMNS="80")
     assert all(letter.name in listed for letter in found), "what other commands are told stays in one piece"
+
+
+async def test_the_command_says_how_many_would_go_sends_them_and_says_which_are_not_there(
+    installation: Installation, producer: Dying
+) -> None:
+    await bury(producer, "asked", 3)
+    first, *_ = await letters(installation.settings, Filter(reasons=frozenset({"asked"})))
+
+    async def told(*arguments: str) -> str:
+        where = {"KAFKA_BOOTSTRAP_SERVERS": installation.bootstrap}
+        done = await asyncio.to_thread(CliRunner().invoke, commands, arguments, env=where)
+        return f"{done.output}{done.exit_code}"
+
+    waiting = ("replay", "--reason", "asked", "--dry-run")
+    assert await told(*waiting) == "3 of 3 letters would be replayed\n0"
+    assert await told("replay", first.name) == "1 of 1 letters replayed\n0"
+    assert await told(*waiting) == "2 of 3 letters would be replayed\n0"
+    assert len(await back(installation, "asked")) == 1
+    shown = await told("show", first.name)
+    assert [line.split(":")[0] for line in shown.splitlines()].count("header") == 1, "its own, and none of the letter's"
+    nowhere = f"{LETTERS}/1/999999"
+    for arguments in (("show", nowhere), ("replay", nowhere, first.name)):
+        assert await told(*arguments) == f"there is no letter {nowhere}\n1"
+
+
+async def test_topics_are_created_once_and_what_brokers_refuse_is_told(installation: Installation) -> None:
+    settings = OperatorSettings(kafka_bootstrap_servers=installation.bootstrap, topic_replication_factor=3)
+    fresh = [replace(TOPICS[0], name="created-here.v1")]
+    with pytest.raises(InvalidReplicationFactorError, match="created-here"):
+        await topics.create(fresh, settings)
+    settings = settings.model_copy(update={"topic_replication_factor": 1})
+    assert [await topics.create(fresh, settings) for _ in range(2)] == [["created-here.v1"], []]
+
+
+async def test_the_catalogue_is_not_kept_by_a_file_that_cannot_be_read(
+    installation: Installation, tmp_path: Path
+) -> None:
+    path = tmp_path / "products.csv"
+    path.write_text("site,productId,name\nx,1,One\n")
+    where = {"KAFKA_BOOTSTRAP_SERVERS": installation.bootstrap}
+    done = await asyncio.to_thread(CliRunner().invoke, catalog, ["watch", str(path), "--once"], env=where)
+    assert (done.exit_code, "line 2" in done.output) == (1, True), done.output

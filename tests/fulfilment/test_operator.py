@@ -12,10 +12,15 @@ from pymongo import MongoClient
 from typer.testing import CliRunner, Result
 
 from services.chassis.settings import REPOSITORY
+from services.fulfilment import operator, stock
+from services.fulfilment.domain.code import Code, Sealed
 from services.fulfilment.operator import fulfilment
+from services.fulfilment.vault import CodeVault, read_keys
+from tests.fulfilment.api_side import Ledger
 
 Run = Callable[..., Result]
 OLD, NEW = (base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
+OPERATOR = {"who": "operator", "where": "command line"}
 CARD = {"sku": "CARD", "name": "Card", "unitPrice": "9.99", "currency": "USD"}
 
 
@@ -32,9 +37,17 @@ def database(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def run(database: Any, tmp_path: Path) -> Run:
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """What is noted, instead of the log, which others may have set up for streams of theirs."""
+    made = Ledger()
+    monkeypatch.setattr(operator, "AuditLog", lambda: made)
+    return made
+
+
+@pytest.fixture
+def run(database: Any, ledger: Ledger, tmp_path: Path) -> Run:
     """Runs a command; a text after its arguments is a file's."""
-    del database
+    del database, ledger
 
     def run(*arguments: str, file: str | None = None) -> Result:
         path = tmp_path / "file"
@@ -61,6 +74,23 @@ def test_products_come_with_their_codes_and_can_be_listed(run: Run) -> None:
     ]
 
 
+def test_a_pin_comes_after_a_comma_and_who_loads_codes_is_noted(run: Run, database: Any, ledger: Ledger) -> None:
+    run("products", "put", file=products(CARD))
+    run("stock", "load", "CARD", file="one , 22 \n")
+    assert ledger.lines == [{"what": "codes-loaded", **OPERATOR, "codes": 1, "added": 1}]
+    (kept,) = database.codes.find()
+    vault = CodeVault(read_keys(OLD), read_keys(OLD)[0])
+    assert vault.open("CARD", Sealed(kept["_id"], kept["key_id"], kept["sealed"])) == Code("one", "22")
+
+
+def test_a_file_may_have_more_codes_than_are_taken_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator, "MOST_CODES", 2)
+    monkeypatch.setattr(stock, "LOT", 2)
+    run("products", "put", file=products({**CARD, "codes": ["a", "b", "c", "a"]}))
+    assert run("stock", "load", "CARD", file="c\nd\ne\nf\ng\n").output == "4 of 5 codes are new\n"
+    assert "7 on sale" in run("products", "list").output
+
+
 def test_a_price_may_be_a_number_and_keeps_its_digits(run: Run) -> None:
     run("products", "put", file='{"products": [{"sku": 7, "name": "N", "unitPrice": 9.990001, "currency": "usd"}]}')
     assert run("products", "list").output == "7\tN\t9.990001 USD\t0 on sale\tstock\t0 waiting\n"
@@ -68,10 +98,10 @@ def test_a_price_may_be_a_number_and_keeps_its_digits(run: Run) -> None:
 
 def test_codes_are_loaded_from_lines_once(run: Run) -> None:
     run("products", "put", file=products(CARD))
-    assert run("stock", "load", "CARD", file="one\n\n two , 22 \n").output.endswith("2 of 2 codes are new\n")
-    assert run("stock", "load", "CARD", file="two\nthree\n").output.endswith("1 of 2 codes are new\n")
+    assert run("stock", "load", "CARD", file="one\n\n two , 22 \n").output == "2 of 2 codes are new\n"
+    assert run("stock", "load", "CARD", file="two\nthree\n").output == "1 of 2 codes are new\n"
     # Some editors put a mark in front of the first line, which is no part of its code.
-    assert run("stock", "load", "CARD", file="\ufeffone\nfour\n").output.endswith("1 of 2 codes are new\n")
+    assert run("stock", "load", "CARD", file="\ufeffone\nfour\n").output == "1 of 2 codes are new\n"
 
 
 @pytest.mark.parametrize(
@@ -122,17 +152,19 @@ def test_the_demo_is_loaded_where_there_is_a_simulated_supplier(run: Run, monkey
 
 
 def test_every_code_is_sealed_anew_under_the_first_key(
-    run: Run, database: Any, monkeypatch: pytest.MonkeyPatch
+    run: Run, database: Any, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("products", "put", file=products({**CARD, "codes": [f"c{n}" for n in range(5)]}))
     old_ids = database.codes.distinct("key_id")
     monkeypatch.setenv("CODE_ENCRYPTION_KEYS", f"{NEW},{OLD}")
-    assert run("reseal").output.endswith("5 codes resealed\n")
-    assert run("reseal").output.endswith("0 codes resealed\n")
-    assert len(database.codes.distinct("key_id")) == 1
+    assert run("reseal").output == "5 codes resealed\n"
+    assert run("reseal").output == "0 codes resealed\n"
+    (new_id,) = database.codes.distinct("key_id")
+    noted = {"what": "codes-resealed", **OPERATOR, "key": new_id}
+    assert ledger.lines == [{**noted, "codes": count} for count in (5, 0)]
     assert database.codes.distinct("key_id") != old_ids
     monkeypatch.setenv("CODE_ENCRYPTION_KEYS", NEW)
-    assert run("stock", "load", "CARD", file="c1\n").output.endswith("0 of 1 codes are new\n")
+    assert run("stock", "load", "CARD", file="c1\n").output == "0 of 1 codes are new\n"
 
 
 def test_a_code_whose_key_is_not_there_stays_as_it_is(run: Run, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:

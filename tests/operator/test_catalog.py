@@ -32,12 +32,17 @@ def test_csv_has_a_header_line_and_a_product_a_line() -> None:
 
 
 def test_a_product_may_be_withdrawn() -> None:
-    assert read("site,productId,withdrawn\n608,1,yes\n608,2,TRUE\n608,3,no\n608,4,\n") == [
+    assert read("site,productId,withdrawn\n608,1,yes\n608,2,TRUE\n608,3,no\n608,4,\n608,5,1\n") == [
         Product(608, "1", None, withdrawn=True),
         Product(608, "2", None, withdrawn=True),
         Product(608, "3", None),
         Product(608, "4", None),
+        Product(608, "5", None, withdrawn=True),
     ]
+
+
+def test_a_mark_in_front_of_the_header_line_is_left_out() -> None:
+    assert read("\ufeffsite,productId\n608,1\n") == [Product(608, "1", None)]
 
 
 @pytest.mark.parametrize("name", ["products.ndjson", "products.jsonl"])

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from services.chassis.registry import Schemas
 from services.chassis.settings import REPOSITORY
 from services.operator import contracts
+from services.operator.schema_commands import commands
 
 Change = Callable[[dict[str, Any]], None]
 OPTIONAL = {"name": "colour", "type": ["null", "string"], "default": None, "doc": "Colour."}
@@ -137,3 +139,13 @@ def test_schemas_that_cannot_be_read_are_told(directory: Path) -> None:
     (directory / "order.avsc").unlink()
     (sentence,) = contracts.broken(directory)
     assert sentence.startswith("The schemas cannot be read")
+
+
+def test_the_command_fails_where_a_schema_would_break_a_reader(directory: Path) -> None:
+    def checked() -> Result:
+        return CliRunner().invoke(commands, ["check"], env={"SCHEMAS_DIR": str(directory)})
+
+    assert (checked().exit_code, checked().output) == (0, "")
+    change(directory, "order", drop("currency"))
+    assert checked().exit_code == 1
+    assert "order.avsc differs from its version 1" in checked().output

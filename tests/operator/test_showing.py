@@ -1,8 +1,14 @@
 """What the operator's commands print."""
 
+from pathlib import Path
+
 import pytest
 from rich.table import Table
+from typer.testing import CliRunner
 
+from services.chassis.settings import REPOSITORY
+from services.operator import documents
+from services.operator.commands import docs
 from services.operator.running import print_table
 
 NAME = "fulfilment.transactions.v1.dlq/11/1234567"
@@ -30,3 +36,16 @@ def test_on_a_narrow_screen_cells_are_folded_and_nothing_is_cut(
     assert max(map(len, lines)) <= 60
     assert "".join(line.split("│")[1].strip() for line in lines) == NAME
     assert not any("…" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("stale", "code", "told"),
+    [([], 0, ""), ([REPOSITORY / "a.md"], 1, "out of date: a.md (run 'make docs')\n")],
+    ids=["all is well", "one is stale"],
+)
+def test_a_document_that_is_out_of_date_fails_the_check(
+    monkeypatch: pytest.MonkeyPatch, stale: list[Path], code: int, told: str
+) -> None:
+    monkeypatch.setattr(documents, "stale", lambda: stale)
+    done = CliRunner().invoke(docs, ["check"])
+    assert (done.exit_code, done.output) == (code, told)
