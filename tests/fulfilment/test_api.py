@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.fulfilment import metrics
 from tests.fulfilment.api_side import ORDERS, V1, Caller, caller, problem
 
 __all__ = ["caller"]
@@ -57,6 +58,8 @@ async def test_ten_reads_and_ten_orders_in_any_second(caller: Caller) -> None:
     assert statuses == [202] * 10 + [429] * 2
     refused = await caller.hurry("GET", ORDERS)
     assert int(refused.headers["Retry-After"]) >= 1
+    quota = {name: refused.headers[name] for name in ("RateLimit-Policy", "RateLimit")}
+    assert quota == {"RateLimit-Policy": '"reads";q=10;w=1', "RateLimit": '"reads";r=0;t=1'}
     assert (await caller.hurry("GET", ORDERS, who="other")).status == 200
     assert (await caller.client.get("/fulfilment/openapi.yaml")).status == 200
     caller.window_s[0] += 1.0
@@ -66,3 +69,26 @@ async def test_ten_reads_and_ten_orders_in_any_second(caller: Caller) -> None:
 async def test_unknown_methods(caller: Caller) -> None:
     response = await caller.client.delete(ORDERS)
     assert (response.status, response.headers["Allow"]) == (405, "GET, POST")
+
+
+async def test_a_replay_costs_nothing_and_an_order_with_a_key_as_much_as_any(caller: Caller) -> None:
+    order = {"products": [{"sku": "CARD", "quantity": 1}]}
+    keys = [f"k{number}" for number in range(10)] + ["k0"] * 5
+    headers = [{"Idempotency-Key": key} for key in keys]
+    assert {(await caller.hurry("POST", ORDERS, order, headers=one)).status for one in headers[:9]} == {202}
+    for one in headers[10:]:
+        assert (await caller.hurry("POST", ORDERS, order, headers=one)).headers["Idempotent-Replayed"] == "true"
+    statuses = [(await caller.hurry("POST", ORDERS, order, headers=headers[9])).status for _ in range(2)]
+    assert statuses == [202, 429]
+    caller.window_s[0] += 1.0
+    assert (await caller.hurry("POST", ORDERS, order, headers={"Idempotency-Key": "k10"})).status == 202
+
+
+async def test_each_refusal_by_a_limit_is_counted(caller: Caller) -> None:
+    before = {bucket: metrics.RATE_LIMITED.labels(bucket)._value.get() for bucket in ("orders", "reads")}
+    for _ in range(12):
+        await caller.hurry("GET", ORDERS)
+    for _ in range(11):
+        await caller.hurry("POST", ORDERS, {"products": [{"sku": "CARD", "quantity": 1}]})
+    after = {bucket: metrics.RATE_LIMITED.labels(bucket)._value.get() for bucket in before}
+    assert (after["reads"] - before["reads"], after["orders"] - before["orders"]) == (2, 1)

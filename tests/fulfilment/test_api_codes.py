@@ -2,6 +2,11 @@
 
 from collections.abc import Mapping
 
+import pytest
+from msgspec.structs import replace
+
+from services.fulfilment.answers import next_poll_us
+from services.fulfilment.domain.business_day import MICROS
 from tests.fulfilment.api_side import ORDERS, V1, Caller, caller
 
 __all__ = ["caller"]
@@ -34,13 +39,24 @@ async def test_no_next_poll_once_it_has_ended(caller: Caller) -> None:
 
 
 async def test_each_disclosure_leaves_a_line_without_codes(caller: Caller) -> None:
-    placed = await caller.order(("DEMO-INSTANT", 2), ("DEMO-NEVER", 1))
+    placed = await caller.order(("DEMO-INSTANT", 3), ("DEMO-NEVER", 1))
     found = await caller.read(f"{ORDERS}/{placed['transactionId']}/codes")
     await caller.read(f"{ORDERS}/{placed['transactionId']}/codes", sku="DEMO-NEVER")
     (line,) = [line for line in caller.ledger.lines if line["what"] == "codes-disclosed"]
-    assert (line["who"], line["codes"], line["transactionId"]) == ("good", 2, placed["transactionId"])
+    assert (line["who"], line["codes"], line["transactionId"]) == ("good", 3, placed["transactionId"])
     assert not any(code in str(line) for units in found["codes"] for code in map(_code, units["codes"]) if code)
 
 
 def _code(unit: Mapping[str, str]) -> str:
     return unit.get("redeemCode", "")
+
+
+@pytest.mark.parametrize(
+    ("due_s", "next_s"), [(-5, 1), (0, 1), (1, 1), (1.5, 1.5), (60, 60), (3_600, 60)], ids=lambda value: f"{value} s"
+)
+async def test_the_next_poll_makes_sense_neither_at_once_nor_in_hours(
+    caller: Caller, due_s: float, next_s: float
+) -> None:
+    placed = (await caller.shop.place(("DEMO-NEVER", 1))).transaction
+    transaction = replace(placed, due_us=caller.shop.clock() + int(due_s * MICROS))
+    assert next_poll_us(transaction, caller.shop.clock()) == caller.shop.clock() + next_s * MICROS

@@ -1,8 +1,11 @@
 """Purchase orders and invoices over HTTP."""
 
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from tests.fulfilment.api_side import V1, Caller, caller, problem
+from tests.fulfilment.shop import SITE, at
 
 __all__ = ["caller"]
 
@@ -39,6 +42,8 @@ async def test_the_days_purchase_order(caller: Caller) -> None:
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"),
         ("application/pdf;q=0.5, application/json;q=0.4", "application/pdf"),
         ("application/*", "application/json"),
+        ("application/pdf;q=high, text/html;q=0.1", "text/html"),
+        ("application/json;q=0, application/*", "application/pdf"),
     ],
 )
 async def test_an_invoice_in_three_forms(caller: Caller, accept: str | None, kind: str) -> None:
@@ -50,7 +55,56 @@ async def test_an_invoice_in_three_forms(caller: Caller, accept: str | None, kin
     assert invoice["purchaseOrderId"] == placed["purchaseOrder"]["id"]
     shown = await caller.call("GET", f"{V1}/invoices/{invoice['id']}", headers={"Accept": accept} if accept else {})
     assert (shown.status, shown.content_type) == (200, kind)
+    assert (shown.headers["Vary"], shown.headers["Cache-Control"]) == ("Accept", "private, no-cache")
+    name = 'inline; filename="invoice-2026-000001.pdf"' if kind == "application/pdf" else None
+    assert shown.headers.get("Content-Disposition") == name
+    assert ("default-src 'none'" in shown.headers.get("Content-Security-Policy", "")) is (kind == "text/html")
     closed = await caller.read(f"{V1}/purchase-orders/{invoice['purchaseOrderId']}")
     assert (closed["state"], closed["invoiceId"]) == ("CLOSED", invoice["id"])
     refused = await caller.call("GET", f"{V1}/invoices/{invoice['id']}", headers={"Accept": "image/png"})
     await problem(refused, 406, "NOT_ACCEPTABLE")
+
+
+async def test_a_credit_note_names_its_invoice_and_gives_back_what_was_cancelled(caller: Caller) -> None:
+    placed = await caller.order(("DEMO-CANCEL", 2), ("CARD", 1))
+    for _ in range(2):
+        caller.shop.clock.pass_(days=1)
+        await caller.shop.close()
+        await caller.shop.fulfil(placed["transactionId"])
+    caller.shop.clock.pass_(days=1)
+    await caller.shop.close()
+    note, invoice = (await caller.read(V1 + "/invoices"))["result"]
+    assert (note["kind"], note["creditFor"], note["total"]) == ("CREDIT_NOTE", invoice["id"], "-20.00")
+    assert [(line["ordered"], line["cancelled"], line["quantity"]) for line in note["lines"]] == [(2, 2, -2)]
+    assert [line["quantity"] for line in invoice["lines"]] == [2, 1]
+    assert (invoice["businessDate"], invoice["issuedAt"]) == ("2026-03-04", "2026-03-05T12:00:00.000000Z")
+    order = await caller.read(f"{V1}/purchase-orders/{invoice['purchaseOrderId']}")
+    assert {name: order["totals"][name] for name in ("ordered", "delivered", "pending", "cancelled")} == {
+        "ordered": 3,
+        "delivered": 0,
+        "pending": 1,
+        "cancelled": 2,
+    }
+
+
+async def test_an_order_that_is_closing_names_no_invoice_yet(caller: Caller) -> None:
+    placed = await caller.order(("CARD", 1))
+    path = f"{V1}/purchase-orders/{placed['purchaseOrder']['id']}"
+    await caller.shop.orders.begin_closing(placed["purchaseOrder"]["id"])
+    shown = await caller.read(path)
+    assert (shown["state"], "invoiceId" in shown) == ("CLOSING", False)
+
+
+async def test_today_is_the_customers_and_each_currency_goes_on_by_itself(caller: Caller) -> None:
+    caller.shop.register.zones[SITE] = ZoneInfo("Asia/Tokyo")
+    caller.shop.clock.now_us = at("2026-03-04T23:00:00")
+    for sku in ("CARD", "CARD", "CARD-EUR", "CARD-EUR"):
+        await caller.order((sku, 1))
+    response = await caller.call("GET", V1 + "/purchase-orders", rows="1")
+    day = await response.json()
+    assert (day["businessDate"], "Link" in response.headers) == ("2026-03-05", False)
+    for order in day["result"]:
+        rest = await caller.read(
+            f"{V1}/purchase-orders/{order['id']}", rows="1", page=order["pagination"]["nextPageToken"]
+        )
+        assert len({one["transactionId"] for one in order["transactions"] + rest["transactions"]}) == 2

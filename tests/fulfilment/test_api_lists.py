@@ -4,10 +4,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.fulfilment.api_side import ORDERS, Caller, caller, problem
+from services.fulfilment.domain.listing import LONGEST_PAGE
+from tests.fulfilment.api_side import DOCUMENT, ORDERS, Caller, caller, problem
 from tests.fulfilment.shop import SITE
 
 __all__ = ["caller"]
+
+ROWS = DOCUMENT["components"]["parameters"]["Rows"]
 
 
 async def test_lists_are_walked_page_by_page(caller: Caller) -> None:
@@ -39,6 +42,34 @@ async def test_lists_are_walked_page_by_page(caller: Caller) -> None:
         await problem(await caller.call("GET", ORDERS, **how), 400, code)
     assert (await caller.read(ORDERS, rows="10000"))["pagination"] == {"rows": 10000, "count": 5, "nextPageToken": None}
     assert [one["transactionId"] for one in (await caller.read(ORDERS, clientOrderNumber="n1"))["result"]] == [ids[3]]
+
+
+async def test_rows_may_change_from_page_to_page(caller: Caller) -> None:
+    ids = [(await caller.order(("CARD", 1)))["transactionId"] for _ in range(5)]
+    first = await caller.read(ORDERS, rows="2")
+    rest = await caller.read(ORDERS, page=first["pagination"]["nextPageToken"])
+    assert sorted(one["transactionId"] for one in first["result"] + rest["result"]) == sorted(ids)
+    assert rest["pagination"]["rows"] == ROWS["schema"]["default"]
+    assert f"{LONGEST_PAGE:,} at most" in ROWS["description"]
+
+
+async def test_a_page_token_is_good_for_one_customer(caller: Caller) -> None:
+    for _ in range(2):
+        await caller.order(("CARD", 1))
+    token = (await caller.read(ORDERS, rows="1"))["pagination"]["nextPageToken"]
+    await problem(await caller.call("GET", ORDERS, page=token, who="other"), 400, "INVALID_PAGE_TOKEN")
+
+
+async def test_pages_of_a_span_stay_within_it(caller: Caller) -> None:
+    ids = []
+    for _ in range(4):
+        ids.append((await caller.order(("CARD", 1)))["transactionId"])
+        caller.shop.clock.pass_(hours=1)
+    span = {"from": "2026-03-04T13:00:00Z", "to": "2026-03-04T15:00:00Z", "rows": "1"}
+    first = await caller.read(ORDERS, **span)
+    last = await caller.read(ORDERS, **span, page=first["pagination"]["nextPageToken"])
+    assert [one["transactionId"] for one in first["result"] + last["result"]] == [ids[2], ids[1]]
+    assert last["pagination"]["nextPageToken"] is None
 
 
 async def test_a_page_is_never_longer_than_can_be_held(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.chassis.errors import Away
+from services.fulfilment import metrics
 from tests.fulfilment.api_side import ORDERS, Caller, caller, problem
 
 __all__ = ["caller"]
@@ -63,7 +64,9 @@ async def test_bodies_come_as_json_in_time_and_uncompressed(caller: Caller) -> N
         ({"Content-Type": "text/csv"}, "UNSUPPORTED_MEDIA_TYPE"),
         ({"Content-Encoding": "compress"}, "UNSUPPORTED_ENCODING"),
     ):
-        await problem(await caller.call("POST", ORDERS, b"{}", headers=headers), 415, code)
+        refused = await caller.call("POST", ORDERS, b"{}", headers=headers)
+        await problem(refused, 415, code)
+        assert refused.headers.get("Accept-Encoding") == ("identity" if "Content-Encoding" in headers else None)
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"{"
@@ -72,6 +75,33 @@ async def test_bodies_come_as_json_in_time_and_uncompressed(caller: Caller) -> N
     with suppress(ConnectionError):
         response = await caller.client.post(ORDERS, data=slow(), headers={"Authorization": "Bearer good"})
         await problem(response, 408, "BODY_TIMEOUT")
+        assert response.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/json; charset=utf-8",
+        "application/vnd.shop.order+json",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+    ],
+)
+async def test_bodies_are_taken_for_json_whatever_senders_usually_call_them(caller: Caller, kind: str) -> None:
+    body = {"products": [{"sku": "CARD", "quantity": 1}]}
+    assert (await caller.call("POST", ORDERS, body, headers={"Content-Type": kind})).status == 202
+
+
+async def test_a_body_of_unknown_length_is_bounded_too(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.fulfilment.body.LARGEST", 2_000)
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b" " * 1_000
+
+    response = await caller.client.post(ORDERS, data=parts(), headers={"Authorization": "Bearer good"})
+    await problem(response, 413, "PAYLOAD_TOO_LARGE")
 
 
 async def test_idempotency_keys(caller: Caller) -> None:
@@ -104,14 +134,14 @@ async def test_an_unknown_outcome_names_the_transaction(caller: Caller, *, all_i
 
     async def stored_but_unanswered(transaction: Any) -> Any:
         await add(transaction)
-        raise Away("MongoDB")
+        raise Away("MongoDB", retry_after_s=7)
 
     body, headers = {"products": [{"sku": "CARD", "quantity": 1}]}, {"Idempotency-Key": "k"}
     caller.shop.transactions.add = stored_but_unanswered
     caller.keys.are_away = all_is_away
     lost = await caller.call("POST", ORDERS, body, headers=headers)
     found = await problem(lost, 503, "STORE_UNAVAILABLE")
-    assert int(lost.headers["Retry-After"]) >= 1
+    assert lost.headers["Retry-After"] == "7"
     caller.shop.transactions.add = add
     caller.keys.are_away = False
     again = await caller.call("POST", ORDERS, body, headers=headers)
@@ -128,3 +158,21 @@ async def test_what_became_of_an_order_is_told_though_its_key_cannot_be(
     caller.keys.are_away = True
     answer = await caller.call("POST", ORDERS, {"products": products}, headers={"Idempotency-Key": "k"})
     assert answer.status == status
+
+
+async def test_what_became_of_requests_is_counted(caller: Caller) -> None:
+    outcomes = ("accepted", "duplicate", "conflict", "refused")
+    before = [metrics.PLACED.labels(outcome)._value.get() for outcome in outcomes]
+    for quantity in (1, 1, 1, 2, 0, 0, 0, 0):
+        await caller.call(
+            "POST", ORDERS, {"products": [{"sku": "CARD", "quantity": quantity}], "clientOrderNumber": "n"}
+        )
+    after = [metrics.PLACED.labels(outcome)._value.get() for outcome in outcomes]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 2, 1, 4]
+
+
+async def test_a_transaction_shows_what_it_costs_and_when_it_ends(caller: Caller) -> None:
+    placed = await caller.order(("CARD", 3), ("PENNY", 1))
+    shown = await caller.read(f"{ORDERS}/{placed['transactionId']}")
+    assert (shown["total"], shown["createdAt"]) == ("29.970001", "2026-03-04T12:00:00.000000Z")
+    assert shown["deadline"] == "2026-03-11T12:00:00.000000Z"

@@ -54,7 +54,7 @@ async def test_codes_are_in_clear_nowhere(
     (invoice,) = await shop.invoices.listed(InvoicesAsked(site=SITE))
     paper = InvoicePaper(issuer="Us")
     printed = paper.html(invoice).encode() + paper.text(invoice).encode() + paper.pdf(invoice)
-    said = caplog.text + "".join(capsys.readouterr()) + repr(found) + repr(shop)
+    said = caplog.text + "".join(capsys.readouterr()) + repr(found) + repr(shop) + repr(Code(CANARY, PIN))
     for where in (kept, printed, generate_latest(metrics.REGISTRY), said.encode()):
         assert traces(where) == []
 
