@@ -1,6 +1,7 @@
 """Days that end: invoices, numbers, credit notes; on every kind of store."""
 
 import asyncio
+import dataclasses
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from services.chassis.errors import Away
 from services.fulfilment import billing, metrics
 from services.fulfilment.domain.business_day import business_date
 from services.fulfilment.domain.invoice import Invoice, Kind
@@ -19,7 +21,7 @@ from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
 from services.fulfilment.domain.sums import Sums, merged
 from services.fulfilment.domain.transaction import Tally, counted
 from services.fulfilment.ports import Added
-from tests.fulfilment.shop import OTHER_SITE, PRODUCTS, SITE, Shop, a_memory_shop, at
+from tests.fulfilment.shop import OTHER_SITE, PRODUCTS, SITE, US, Shop, a_memory_shop, at
 
 
 async def issued(shop: Shop, site: int = SITE) -> list[Invoice]:
@@ -156,6 +158,8 @@ async def test_a_closer_that_slept_for_days_gives_each_day_its_documents(shop: S
         ("2026-03-10", Decimal("-29.97")),
     ]
     assert [one.number for one in documents] == [1, 2, 3, 4]
+    assert [one.draft.credits for one in documents] == [None, *["2026-000001"] * 3]
+    assert {one.draft.transactions for one in documents} == {1}
 
 
 async def test_numbers_begin_anew_with_each_year_and_customer(shop: Shop) -> None:
@@ -258,6 +262,38 @@ async def test_no_document_that_cannot_be_issued_holds_up_the_credit_notes_of_ot
     }
 
 
+async def test_while_the_store_is_away_what_is_overdue_shows(memory_shop: Shop) -> None:
+    shop = memory_shop
+    for site in (SITE, OTHER_SITE):
+        await shop.place(("CARD", 1), site=site)
+    shop.clock.pass_(hours=12)
+
+    async def away(_: Invoice) -> Added:
+        raise Away("MongoDB")
+
+    shop.invoices.add = away
+    with pytest.raises(Away):
+        await billing.settle(shop.billing)
+    assert metrics.UNCLOSED._value.get() == 2
+
+
+async def test_days_end_when_their_last_orders_have_had_time_to_arrive(shop: Shop) -> None:
+    """Their invoices come two seconds after midnight, and so do the credit notes of what was cancelled."""
+    world = dataclasses.replace(shop.billing, grace_us=2 * US)
+    shop.clock.now_us = at("2026-03-04T23:59:58")
+    cancelled = (await shop.place(("DEMO-CANCEL", 1))).transaction
+    for day in ("2026-03-05", "2026-03-06"):
+        known = len(await issued(shop))
+        shop.clock.now_us = at(f"{day}T00:00:01.999999")
+        await billing.settle(world)
+        assert len(await issued(shop)) == known, day
+        shop.clock.now_us += 1
+        await billing.settle(world)
+        assert len(await issued(shop)) == known + 1, day
+        await shop.fulfil(cancelled.id)
+    assert [one.draft.kind for one in await issued(shop)] == [Kind.INVOICE, Kind.CREDIT_NOTE]
+
+
 async def test_invoices_are_listed_newest_first(shop: Shop) -> None:
     for _ in range(5):
         await shop.place(("CARD", 1))
@@ -353,10 +389,16 @@ async def test_two_closers_and_twenty_orders_at_midnight(shop: Shop) -> None:
             shop.clock.now_us = at("2026-03-05T00:00:00")
         return (await shop.place(("CARD", number + 1))).transaction.id
 
+    before = counted_invoices()
     await asyncio.gather(*(ordering(number) for number in range(20)), shop.close(), shop.close())
     shop.clock.pass_(days=1)
     await asyncio.gather(shop.close(), shop.close())
     await check_accounts(shop)
+    assert counted_invoices() - before == len(await issued(shop))
+
+
+def counted_invoices() -> float:
+    return float(metrics.INVOICES.labels("INVOICE")._value.get())
 
 
 async def check_accounts(shop: Shop) -> None:

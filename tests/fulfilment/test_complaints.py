@@ -78,6 +78,10 @@ async def test_it_is_told_once_a_minute_whoever_looks(
     memory_shop.clock.pass_(seconds=1)
     await looked_at(memory_shop, ids, told, times=1)
     assert len(log.lines) == 2
+    # A clock that is put back does not keep it quiet for hours.
+    memory_shop.clock.pass_(hours=-3)
+    await looked_at(memory_shop, ids, told, times=2)
+    assert len(log.lines) == 3
 
 
 async def test_one_that_does_not_answer_is_asked_once_for_an_order_and_the_others_deliver(memory_shop: Shop) -> None:

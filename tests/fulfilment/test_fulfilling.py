@@ -4,16 +4,19 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from services.chassis import metrics
 from services.chassis.errors import Away
-from services.fulfilment import reading
+from services.fulfilment import fulfilling, reading
 from services.fulfilment.domain.slots import UnitStatus, slots_of, stock_id
+from services.fulfilment.domain.supply import Demand, Served, Taken
 from services.fulfilment.domain.transaction import Status, Tally, Transaction, counted
 from services.fulfilment.fulfilling import TOO_LATE
 from tests.fulfilment.memory import Chance
-from tests.fulfilment.shop import OTHER_SITE, SITE, Shop, a_memory_shop
+from tests.fulfilment.shop import OTHER_SITE, SITE, US, Shop, a_memory_shop, at
 
 
 async def placed(shop: Shop, *lines: tuple[str, int]) -> Transaction:
@@ -119,18 +122,23 @@ async def test_another_customer_sees_nothing(shop: Shop) -> None:
     assert await reading.get_codes(OTHER_SITE, transaction.id, None, shop.reading) is None
 
 
-@pytest.mark.parametrize("failure", [Away("MongoDB"), ZeroDivisionError()], ids=["away", "defect"])
+@pytest.mark.parametrize("failure", [Away("MongoDB"), ZeroDivisionError(), None], ids=["away", "defect", "silent"])
 async def test_codes_that_are_there_are_shown_whatever_becomes_of_the_rest(
-    memory_shop: Shop, failure: Exception
+    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
 ) -> None:
+    monkeypatch.setattr(reading, "NUDGE_S", 0.01)
     await memory_shop.load("CARD", "one")
     transaction = await placed(memory_shop, ("CARD", 2))
     before = await memory_shop.codes(transaction.id)
 
     async def failing(_: str) -> None:
-        raise failure
+        if failure is None:
+            await asyncio.Event().wait()
+        else:
+            raise failure
 
-    found = await reading.get_codes(SITE, transaction.id, None, replace(memory_shop.reading, nudge=failing))
+    async with asyncio.timeout(5):
+        found = await reading.get_codes(SITE, transaction.id, None, replace(memory_shop.reading, nudge=failing))
     assert found is not None
     assert [unit.redeem_code for unit in found.lines[0]] == [*before.values(), None]
 
@@ -195,3 +203,100 @@ async def test_counts_never_shrink(shop: Shop) -> None:
     assert not await shop.transactions.save(more)
     later = counted(more, {0: Tally(3, 2)}, on="2026-03-05")
     assert [(one.on, one.units) for one in later.cancellations] == [("2026-03-04", 1), ("2026-03-05", 1)]
+
+
+async def test_codes_that_are_not_counted_yet_are_counted_where_they_are_shown(shop: Shop) -> None:
+    await shop.load("CARD", "one")
+    transaction = await placed(shop, ("CARD", 1))
+    await shop.stock.take("CARD", list(slots_of(transaction.id, 0, 1)), now_us=0)
+
+    async def idle(_: str) -> None:
+        return None
+
+    found = await reading.get_codes(SITE, transaction.id, None, replace(shop.reading, nudge=idle))
+    assert found is not None
+    assert (found.transaction.status, found.transaction.lines[0].delivered) == (Status.COMPLETED, 1)
+
+
+async def test_the_longer_nothing_comes_the_longer_are_the_pauses(shop: Shop) -> None:
+    transaction = await placed(shop, ("CARD", 1))
+
+    async def pauses(count: int) -> list[int]:
+        found = []
+        for _ in range(count):
+            await shop.fulfil(transaction.id)
+            found.append(((await shop.transactions.find(transaction.id)).due_us - shop.clock()) // US)
+        return found
+
+    assert await pauses(8) == [1, 2, 4, 8, 16, 32, 60, 60]
+    await shop.transactions.wake("CARD")
+    assert await pauses(2) == [1, 2]
+
+
+async def test_a_unit_is_cancelled_on_the_customers_day(shop: Shop) -> None:
+    shop.register.zones[SITE] = ZoneInfo("Asia/Tokyo")
+    shop.clock.now_us = at("2026-03-04T14:59:58")
+    transaction = await placed(shop, ("DEMO-CANCEL", 2))
+    shop.clock.pass_(seconds=3)
+    done = await shop.fulfil(transaction.id)
+    assert done is not None
+    assert transaction.business_date == "2026-03-04"
+    assert [(one.on, one.units) for one in done.cancellations] == [("2026-03-05", 2)]
+
+
+async def test_a_supplier_need_not_say_why_it_cancels(memory_shop: Shop) -> None:
+    class Refusing:
+        async def serve(self, demand: Demand) -> Served:
+            return Served(refused=demand.slots)
+
+    transaction = await placed(memory_shop, ("CARD", 2))
+    await fulfilling.fulfil(transaction.id, replace(memory_shop.fulfilling, suppliers={"stock": Refusing()}))
+    gone = await units(memory_shop, transaction.id)
+    assert [(unit.status, unit.reason) for unit in gone] == [(UnitStatus.CANCELLED, "cancelled by the supplier")] * 2
+
+
+async def test_what_came_to_its_end_is_counted_once(memory_shop: Shop) -> None:
+    def counts() -> list[float]:
+        sample = metrics.REGISTRY.get_sample_value
+        return [
+            sample("fulfilment_units_total", {"outcome": "delivered"}) or 0,
+            sample("fulfilment_units_total", {"outcome": "cancelled"}) or 0,
+            sample("fulfilment_transactions_ended_total", {"status": "PARTIALLY_COMPLETED"}) or 0,
+            sample("fulfilment_completed_seconds_count") or 0,
+            sample("fulfilment_completed_seconds_sum") or 0,
+        ]
+
+    before = counts()
+    transaction = await placed(memory_shop, ("DEMO-TRICKLE", 3), ("DEMO-CANCEL", 5))
+    for _ in range(2):
+        await memory_shop.fulfil(transaction.id)
+    memory_shop.clock.pass_(seconds=4)
+    await asyncio.gather(*(memory_shop.fulfil(transaction.id) for _ in range(3)))
+    assert [now - then for now, then in zip(counts(), before, strict=True)] == [3, 5, 1, 1, 4]
+
+
+async def test_codes_that_others_have_taken_meanwhile_are_not_taken_again(
+    mongo_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find the same codes on sale, then one is faster."""
+    shop = mongo_shop
+    await shop.load("CARD", "c1", "c2")
+    on_sale = await shop.stock._for_sale("CARD", 2)
+
+    async def found(*_: object) -> list[str]:
+        return list(on_sale)
+
+    monkeypatch.setattr(shop.stock, "_for_sale", found)
+    fast, slow = [await placed(shop, ("CARD", 2)) for _ in range(2)]
+    took = [await shop.stock.take("CARD", list(slots_of(one.id, 0, 2)), now_us=0) for one in (fast, slow)]
+    assert took == [Taken(2, 2), Taken(2, 0)]
+    assert [sorted((await shop.codes(one.id)).values()) for one in (fast, slow)] == [["c1", "c2"], []]
+
+
+async def test_the_code_for_a_place_that_is_filled_already_stays_on_sale(shop: Shop) -> None:
+    await shop.load("CARD", "c1", "c2")
+    transaction = await placed(shop, ("CARD", 2))
+    first, second = slots_of(transaction.id, 0, 2)
+    await shop.stock.refuse([second], UnitStatus.CANCELLED, reason="gone", now_us=0)
+    assert await shop.stock.take("CARD", [first, second], now_us=0) == Taken(2, 1)
+    assert await shop.stock.free("CARD") == 1

@@ -16,7 +16,10 @@ from msgspec.structs import replace
 
 from services.chassis.errors import Away
 from services.chassis.outbox import Outbox, Relay
+from services.fulfilment import metrics
+from services.fulfilment.domain.ids import derived
 from services.fulfilment.domain.invoice import BilledLine, Draft, Invoice, Kind, Party
+from services.fulfilment.domain.listing import InvoicesAsked
 from services.fulfilment.events import MAIL
 from services.fulfilment.invoices import INVOICES
 from services.fulfilment.mailer import Mailer, Server, read_smtp_url
@@ -96,9 +99,10 @@ def test_a_pdf_shows_the_letters_of_western_europe(name: str, printed: bytes) ->
 
 def test_a_credit_note_says_so_and_for_which_invoice() -> None:
     note = an_invoice(a_line(charged=-2), kind=Kind.CREDIT_NOTE)
-    for text in ("Credit note", "2026-000006", "-2,469.00"):
+    for text in ("Credit note", "2026-000006", "-2,469.00", "USD"):
         assert text in PAPER.html(note)
         assert text in PAPER.text(note)
+    assert "<td>2</td>" in PAPER.html(note)
     assert PAPER.pdf(note).startswith(b"%PDF-")
 
 
@@ -108,6 +112,7 @@ class Mailbox:
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.refuses: set[str] = set()
+        self.hangs_up_after: int | None = None
 
     async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802 - aiosmtpd's name
         if address in self.refuses:
@@ -115,7 +120,10 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.hangs_up_after is not None and len(self.mails) >= self.hangs_up_after:
+            server.transport.close()
+            return "250 OK"
         self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
         return "250 OK"
 
@@ -157,6 +165,8 @@ async def test_a_customer_with_an_address_gets_each_invoice_once(
     (mail,) = box.mails
     assert mail["Subject"] == "Invoice 2026-000002 from Us"
     assert (mail["From"], mail["To"]) == ("us@us.example", "a@customer.example")
+    (_, invoice) = sorted(await mongo_shop.invoices.listed(InvoicesAsked(site=SITE)), key=lambda one: one.number)
+    assert mail["Message-ID"] == f"<{derived('mail', invoice.draft.id)}@us.example>"
     kinds = [part.get_content_type() for part in mail.walk() if not part.is_multipart()]
     assert kinds == ["text/plain", "text/html", "application/pdf"]
 
@@ -174,6 +184,30 @@ async def test_without_a_server_mails_wait(mongo_shop: Shop, mailbox: tuple[Mail
     box.refuses = set()
     mongo_shop.clock.pass_(seconds=6)
     assert await relay.once() == 1
+
+
+async def test_mails_that_arrived_before_the_server_went_are_not_sent_again(
+    mongo_shop: Shop, mailbox: tuple[Mailbox, Server]
+) -> None:
+    box, server = mailbox
+    mongo_shop.register.emails[SITE] = "a@customer.example"
+    await mongo_shop.place(("CARD-EUR", 1))
+    await prepared(mongo_shop)
+    relay, before = a_relay(mongo_shop, server), mails_counted()
+    box.hangs_up_after = 1
+    assert await relay.once() == 1
+    box.hangs_up_after = None
+    mongo_shop.clock.pass_(seconds=6)
+    assert (await relay.once(), await relay.once()) == (1, 0)
+    assert sorted(mail["Subject"] for mail in box.mails) == [
+        "Invoice 2026-000001 from Us",
+        "Invoice 2026-000002 from Us",
+    ]
+    assert mails_counted() - before == 2
+
+
+def mails_counted() -> float:
+    return float(metrics.MAILS.labels("sent")._value.get())
 
 
 async def test_an_invoice_that_cannot_be_shown_yet_is_mailed_later(

@@ -1,6 +1,7 @@
 """Placing an order, on every kind of store."""
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -9,9 +10,10 @@ from msgspec.structs import replace
 
 from services.fulfilment.domain.listing import After, InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
 from services.fulfilment.flow import OtherContent
-from tests.fulfilment.shop import OTHER_SITE, SITE, Shop, at
+from tests.fulfilment.shop import OTHER_SITE, SITE, US, Shop, a_mongo_shop, at
 
 
 async def listed(shop: Shop, **asked: object) -> list[str]:
@@ -164,3 +166,39 @@ async def test_the_same_number_twenty_times_at_once_is_one_transaction(shop: Sho
     await shop.close()
     (invoice,) = await shop.invoices.listed(InvoicesAsked(site=SITE))
     assert invoice.draft.transactions == 1
+
+
+async def test_an_order_belongs_to_the_instant_at_which_it_came(memory_shop: Shop) -> None:
+    """Its day, its time and its deadline, however long it takes until it is stored."""
+    shop, find = memory_shop, memory_shop.products.find
+    shop.clock.now_us = came_us = at("2026-03-04T23:59:59.999999")
+
+    async def slowly(skus: Iterable[str]) -> Mapping[str, Product]:
+        shop.clock.pass_(hours=1)
+        found: Mapping[str, Product] = await find(skus)
+        return found
+
+    shop.products.find = slowly
+    placed = (await shop.place(("CARD", 1))).transaction
+    assert (placed.business_date, placed.created_us) == ("2026-03-04", came_us)
+    assert placed.deadline_us - came_us == 7 * 86_400 * US
+
+
+async def test_the_relay_is_told_of_every_event(mongodb_uri: str) -> None:
+    """Placed, counted and invoiced; doing it again tells of nothing."""
+    told: list[None] = []
+    async with a_mongo_shop(mongodb_uri, "motor", announce=lambda: told.append(None)) as shop:
+
+        async def place() -> None:
+            await shop.place(("DEMO-INSTANT", 1), transaction_id="own", clientOrderNumber="n")
+
+        async def fulfil() -> None:
+            await shop.fulfil("own")
+
+        counts = []
+        for work in (place, place, fulfil, fulfil, shop.close, shop.close):
+            if work == shop.close:
+                shop.clock.pass_(days=1)
+            await work()
+            counts.append(len(told))
+    assert counts == [1, 1, 2, 2, 3, 3]

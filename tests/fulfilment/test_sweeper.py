@@ -135,3 +135,14 @@ async def test_it_measures_while_a_supplier_does_not_come_to_an_end(memory_shop:
 def measured() -> list[float | None]:
     names = ("fulfilment_pending_transactions", "fulfilment_oldest_pending_seconds")
     return [metrics.REGISTRY.get_sample_value(name) for name in names]
+
+
+async def test_where_nothing_waits_nothing_is_old(shop: Shop) -> None:
+    await placed(shop, "a", sku="DEMO-NEVER")
+    shop.clock.pass_(seconds=2)
+    await Hands(shop).sweeper().measure()
+    assert measured() == [1, 2]
+    shop.clock.pass_(days=8)
+    await shop.fulfil("a")
+    await Hands(shop).sweeper().measure()
+    assert measured() == [0, 0]

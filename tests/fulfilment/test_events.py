@@ -1,0 +1,64 @@
+"""The events that other teams read: each has an id of its own, and says what the store says."""
+
+from decimal import Decimal
+from typing import Any
+
+from msgspec.structs import replace
+
+from services.chassis.outbox import Message
+from services.fulfilment.domain.listing import InvoicesAsked
+from services.fulfilment.domain.transaction import Tally, counted
+from services.fulfilment.events import MAIL, Events
+from services.operator.decoding import Decoded, decoded
+from tests.fulfilment.shop import SCHEMAS, SITE, Shop
+
+EVENTS = Events(SCHEMAS)
+TRACE = "00-11111111111111111111111111111111-2222222222222222-01"
+
+
+def read(message: Message) -> Any:
+    found = decoded(message.value, (), SCHEMAS)
+    assert isinstance(found, Decoded), found
+    assert found.record["eventId"] == message.id
+    return found.record
+
+
+async def test_each_change_of_counts_is_an_event_of_its_own(memory_shop: Shop) -> None:
+    placed = replace((await memory_shop.place(("CARD", 5))).transaction, traceparent=TRACE)
+    some = counted(placed, {0: Tally(2, 1)}, on="2026-03-04")
+    more = counted(some, {0: Tally(3, 2)}, on="2026-03-04")
+    messages = [EVENTS.placed(placed), EVENTS.counted(some, 1), EVENTS.counted(some, 2), EVENTS.counted(more, 3)]
+    first, again = messages[1:3]
+    assert first.id == again.id
+    assert len({message.id for message in messages}) == 3
+    assert {(message.key, message.headers) for message in messages} == {
+        (placed.id.encode(), (("traceparent", TRACE.encode()),))
+    }
+    lines = [read(message)["lines"] for message in messages[1:]]
+    assert [(line["delivered"], line["pending"], line["cancelled"]) for (line,) in lines] == [
+        (2, 2, 1),
+        (2, 2, 1),
+        (3, 0, 2),
+    ]
+    assert [read(message)["status"] for message in messages[1:]] == ["PROCESSING", "PROCESSING", "PARTIALLY_COMPLETED"]
+
+
+async def test_an_invoice_and_its_credit_notes_are_events_of_their_purchase_order(memory_shop: Shop) -> None:
+    memory_shop.register.emails[SITE] = "bills@customer.example"
+    placed = (await memory_shop.place(("DEMO-CANCEL", 2))).transaction
+    for _ in range(2):
+        memory_shop.clock.pass_(days=1)
+        await memory_shop.close()
+        await memory_shop.fulfil(placed.id)
+    memory_shop.clock.pass_(days=1)
+    await memory_shop.close()
+    note, invoice = await memory_shop.invoices.listed(InvoicesAsked(site=SITE))
+    messages = [EVENTS.issued(one) for one in (invoice, note)]
+    events = [read(message) for message, _ in messages]
+    assert [(event["kind"], event["number"], event["total"]) for event in events] == [
+        ("INVOICE", "2026-000001", Decimal(20)),
+        ("CREDIT_NOTE", "2026-000002", Decimal(-20)),
+    ]
+    assert {message.key for message, _ in messages} == {placed.purchase_order.encode()}
+    assert [(mail.channel, mail.target) for _, mail in messages] == [(MAIL, one.draft.id) for one in (invoice, note)]
+    assert len({one.id for pair in messages for one in pair}) == 4

@@ -1,0 +1,111 @@
+"""Products and codes that somebody brings: where what is taken ends, and who is told of new codes."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.fulfilment import loading
+from services.fulfilment.domain.code import Code
+from services.fulfilment.domain.loading import read_codes, read_product
+from services.fulfilment.domain.ordering import Refused
+from tests.fulfilment.shop import CURRENCIES, PRODUCTS, VAULT, Shop
+
+PRODUCT = {"name": "New", "unitPrice": "1", "currency": "EUR"}
+
+
+def product(**changes: Any) -> Any:
+    return read_product("NEW", {**PRODUCT, **changes}, CURRENCIES, {"stock"})
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [["c"] * 10_000, ["x" * 512], [{"redeemCode": "x" * 512, "pinCode": "x" * 512}]],
+    ids=["many", "long", "long with a long pin"],
+)
+def test_so_many_and_so_long_codes_are_taken(codes: list[Any]) -> None:
+    assert len(read_codes(codes)) == len(codes)
+
+
+@pytest.mark.parametrize(
+    ("codes", "faults"),
+    [
+        (["c"] * 10_001, [("/codes", "TOO_MANY_CODES")]),
+        (["x" * 513], [("/codes/0", "INVALID_VALUE")]),
+        (["ok", {"redeemCode": "c", "pinCode": "x" * 513}], [("/codes/1", "INVALID_VALUE")]),
+        ([7], [("/codes/0", "INVALID_TYPE")]),
+        ([{}], [("/codes/0", "INVALID_TYPE")]),
+        ([], [("/codes", "MISSING_FIELD")]),
+        ("c", [("/codes", "MISSING_FIELD")]),
+        ([""] * 10_000, [(f"/codes/{number}", "INVALID_VALUE") for number in range(20)]),
+    ],
+    ids=["too many", "too long", "pin too long", "number", "no code", "none", "text", "many faults"],
+)
+def test_codes_that_are_refused(codes: object, faults: list[tuple[str, str]]) -> None:
+    with pytest.raises(Refused) as refused:
+        read_codes(codes)
+    assert [(fault.pointer, fault.code) for fault in refused.value.faults] == faults
+
+
+def test_a_product_may_be_withdrawn_and_cost_so_much() -> None:
+    assert not product().is_withdrawn
+    assert product(withdrawn=True).is_withdrawn
+    assert product(unitPrice=100_000).unit_price == Decimal(100_000)
+    assert product(unitPrice=0).unit_price == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"withdrawn": "yes"}, ("/withdrawn", "INVALID_TYPE")),
+        ({"withdrawn": None}, ("/withdrawn", "INVALID_TYPE")),
+        ({"unitPrice": Decimal("100000.000001")}, ("/unitPrice", "INVALID_VALUE")),
+        ({"unitPrice": Decimal("0.0000001")}, ("/unitPrice", "INVALID_VALUE")),
+        ({"name": "x" * 257}, ("/name", "INVALID_VALUE")),
+    ],
+    ids=["withdrawn as text", "withdrawn as null", "too dear", "too fine", "long name"],
+)
+def test_products_that_are_refused(changes: dict[str, Any], fault: tuple[str, str]) -> None:
+    with pytest.raises(Refused) as refused:
+        product(**changes)
+    assert [(fault.pointer, fault.code) for fault in refused.value.faults] == [fault]
+
+
+def world(shop: Shop) -> loading.World:
+    return loading.World(shelf=shop.products, stock=shop.stock, waiting=shop.transactions, seal=VAULT.seal)
+
+
+async def test_who_waits_for_a_product_is_woken_by_new_codes_and_by_nothing_else(shop: Shop) -> None:
+    """An order that has its card and waits for pennies is not woken by cards."""
+    await loading.load_codes("CARD", [Code("known")], world(shop))
+    waiting = (await shop.place(("CARD", 1), ("PENNY", 1))).transaction
+    await shop.fulfil(waiting.id)
+    assert await shop.transactions.claim_due(most=10, lease_us=1) == []
+    for sku, code, woken in (
+        ("CARD", "new", []),
+        ("PENNY", "known", []),
+        ("DEMO-NEVER", "other", []),
+        ("PENNY", "fresh", [waiting.id]),
+    ):
+        await loading.load_codes(sku, [Code(code)], world(shop))
+        assert await shop.transactions.claim_due(most=10, lease_us=1) == woken, (sku, code)
+
+
+async def test_codes_of_a_product_that_is_not_there_are_not_loaded(shop: Shop) -> None:
+    assert await loading.load_codes("NONE", [Code("c")], world(shop)) is None
+    assert await loading.load_codes("CARD", [Code("c")], world(shop)) == 1
+
+
+async def test_a_product_is_new_once(shop: Shop) -> None:
+    new = product()
+    assert [await loading.put_product(new, world(shop)) for _ in range(2)] == [True, False]
+    assert (await shop.products.find(["NEW", "NONE"])) == {"NEW": new}
+    assert [one.sku for one in await shop.products.all()] == sorted({one.sku for one in PRODUCTS} | {"NEW"})
+
+
+async def test_orders_that_wait_for_a_product_are_counted(mongo_shop: Shop) -> None:
+    await mongo_shop.load("CARD", "only")
+    for lines in ([("CARD", 1), ("PENNY", 1)], [("PENNY", 2)], [("DEMO-INSTANT", 1)]):
+        await mongo_shop.fulfil((await mongo_shop.place(*lines)).transaction.id)
+    waiting = {sku: await mongo_shop.transactions.waiting(sku) for sku in ("CARD", "PENNY", "DEMO-INSTANT")}
+    assert waiting == {"CARD": 0, "PENNY": 2, "DEMO-INSTANT": 0}

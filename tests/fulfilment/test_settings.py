@@ -1,0 +1,50 @@
+"""What holds where nobody says otherwise, and mistakes that are told at the start."""
+
+import base64
+from datetime import timedelta
+
+import pytest
+
+from services.chassis.settings import load
+from services.fulfilment.settings import Settings
+
+KEY = base64.b64encode(b"k" * 32).decode()
+PROMISED = {
+    "fulfilment_deadline": timedelta(days=7),
+    "fulfilment_reads_per_second": 10,
+    "fulfilment_orders_per_second": 10,
+    "closing_grace_s": 2.0,
+    "simulated_supplier": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODE_ENCRYPTION_KEYS", KEY)
+    monkeypatch.setenv("CODE_DIGEST_KEY", KEY)
+
+
+def test_what_the_documents_promise() -> None:
+    settings = Settings()
+    assert {name: getattr(settings, name) for name in PROMISED} == PROMISED
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CODE_ENCRYPTION_KEYS", f"{KEY},c2VjcmV0"),
+        ("CODE_DIGEST_KEY", "c2VjcmV0"),
+        ("SMTP_URL", "http://me:c2VjcmV0@mail.example"),
+        ("FULFILMENT_DEADLINE", "PT0S"),
+        ("FULFILMENT_READS_PER_SECOND", "0"),
+    ],
+)
+def test_mistakes_are_told_and_secrets_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        load(Settings)
+    told = capsys.readouterr().err
+    assert name in told
+    assert "c2VjcmV0" not in told
