@@ -104,6 +104,20 @@ class Outbox:
                 ]
         return found
 
+    async def oldest_us(self, channel: str) -> int | None:
+        """Since when the oldest message has been waiting, be it postponed; None if there is none. Raises `Away`."""
+        found: list[int] = []
+        with answering():
+            for name in self._collections:
+                cursor = self._mongo.collection(name).find({f"{FIELD}.channel": channel}, {FIELD: 1}).hint(FIELD)
+                found += [
+                    entry["at"]
+                    for document in await cursor.limit(MOST_AT_ONCE).to_list(None)
+                    for entry in document[FIELD]
+                    if entry["channel"] == channel
+                ]
+        return min(found, default=None)
+
     async def remove(self, sent: Sequence[_Waiting]) -> None:
         """These have arrived; raises `Away`."""
         await self._update(
@@ -180,10 +194,9 @@ class Relay:
         """Send what is due; returns how many messages arrived. Raises `Away`."""
         waiting = await self._outbox.waiting(self._channel)
         if not waiting:
-            WAITING.labels(self._channel).set(0)
+            self._tell_age(await self._outbox.oldest_us(self._channel))
             return 0
-        oldest_us = min(one.message.at_us for one in waiting)
-        WAITING.labels(self._channel).set(max(self._outbox.now_us() - oldest_us, 0) / MICROS)
+        self._tell_age(min(one.message.at_us for one in waiting))
         arrived = await self._deliver([one.message for one in waiting])
         sent = [one for one in waiting if one.message.id in arrived]
         failed = [one for one in waiting if one.message.id not in arrived]
@@ -192,6 +205,10 @@ class Relay:
         SENT.labels(self._channel).inc(len(sent))
         FAILED.labels(self._channel).inc(len(failed))
         return len(sent)
+
+    def _tell_age(self, oldest_us: int | None) -> None:
+        waited_us = 0 if oldest_us is None else max(self._outbox.now_us() - oldest_us, 0)
+        WAITING.labels(self._channel).set(waited_us / MICROS)
 
     async def _run(self) -> None:
         while True:

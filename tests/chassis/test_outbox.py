@@ -227,6 +227,13 @@ async def test_it_counts_what_left_what_failed_and_how_long_the_oldest_has_waite
     await relay.once()
     told = (outbox.SENT, outbox.FAILED, outbox.WAITING)
     assert [metric.labels(channel)._value.get() for metric in told] == [2, 1, 4.5]
+    clock.now_us += 1_000_000
+    assert await relay.once() == 0
+    assert outbox.WAITING.labels(channel)._value.get() == 4.5, "what was postponed waits on"
+    post.refused = set()
+    clock.now_us += 10_000_000
+    assert [await relay.once(), await relay.once()] == [1, 0]
+    assert outbox.WAITING.labels(channel)._value.get() == 0
 
 
 class Line:
