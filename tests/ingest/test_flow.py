@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from services.chassis.errors import Away, Problem
 from services.chassis.idempotency import Reply
@@ -98,6 +100,20 @@ async def test_kafka_away_is_an_unknown_outcome_with_the_job(journal: Journal) -
         await accept(a_submission([order()]), a_world(journal, publisher=publisher))
     assert made_at_us(unknown.value.job_id) == NOW_US
     assert unknown.value.retry_after_s >= 1
+
+
+async def test_an_unknown_outcome_is_logged_with_its_job_and_says_when_to_come_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_accepted: object) -> None:
+        raise Away("Kafka", retry_after_s=7)
+
+    publisher = JournalPublisher(journal)
+    monkeypatch.setattr(publisher, "publish", away)
+    with capture_logs(processors=[merge_contextvars]) as lines, pytest.raises(Unacknowledged) as unknown:
+        await accept(a_submission([order()]), a_world(journal, publisher=publisher))
+    assert unknown.value.retry_after_s == 7
+    assert [(line["event"], line["jobId"]) for line in lines] == [("nobody confirmed the job", unknown.value.job_id)]
 
 
 @pytest.mark.parametrize(

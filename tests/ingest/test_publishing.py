@@ -135,6 +135,8 @@ async def test_a_request_is_one_batch_in_order(journal: Journal, producer: Journ
     first = dict(batch[0].headers)
     assert (first["site"], first["jobId"], first["total"]) == (b"608", job, b"7")
     assert first["traceparent"].startswith(b"00-1111")
+    _, _, (opening, *_) = producer.sent[0]
+    assert dict(opening.headers) == {"traceparent": first["traceparent"]}
 
 
 async def test_returns_have_a_topic_of_their_own(journal: Journal, producer: JournalProducer) -> None:
