@@ -1,11 +1,13 @@
 """Idempotency keys of the import API in a real MongoDB, over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from services.chassis.idempotency import Idempotency
+from services.chassis.errors import Away
+from services.chassis.idempotency import COLLECTION, Idempotency, Turn
 from services.chassis.mongo import Mongo
 from services.chassis.settings import MongoSettings
 from services.ingest.store import MongoReplies
@@ -13,14 +15,21 @@ from tests.chassis.eventually import until
 from tests.ingest.desk import Desk, a_desk
 from tests.ingest.world import order
 
+BODY = json.dumps([order()]).encode()
+
 
 @pytest.fixture
-async def desk(mongodb_uri: str) -> AsyncIterator[Desk]:
+async def mongo(mongodb_uri: str) -> AsyncIterator[Mongo]:
     mongo = Mongo.connect(MongoSettings(mongodb_uri=mongodb_uri, mongodb_database="ingest_keys"))
-    async with a_desk(replies=MongoReplies(Idempotency(mongo, scope="omnichannel-api"))) as made:
-        yield made
+    yield mongo
     await mongo.client.drop_database("ingest_keys")
     await mongo.close()
+
+
+@pytest.fixture
+async def desk(mongo: Mongo) -> AsyncIterator[Desk]:
+    async with a_desk(replies=MongoReplies(Idempotency(mongo, scope="omnichannel-api"))) as made:
+        yield made
 
 
 async def test_a_request_sent_again_gets_its_first_answer(desk: Desk) -> None:
@@ -50,6 +59,53 @@ async def test_a_key_stands_for_one_request_of_one_client(desk: Desk, changes: d
     assert (await desk.send([order()], headers=headers)).status == 202
     answer = await desk.send([order()], headers=headers, **changes)
     assert answer.status == status
+
+
+async def test_a_key_stands_for_one_address(desk: Desk) -> None:
+    """Two API keys of a site: their records have different channels."""
+    answers = [
+        await desk.call("POST", f"/omnichannel/api/v1/{api_key}/orders", data=BODY, headers={"Idempotency-Key": "one"})
+        for api_key in ("12345", "a%2Fb", "12345")
+    ]
+    assert [answer.status for answer in answers] == [202, 422, 202]
+
+
+async def test_keys_are_forgotten_after_a_day(desk: Desk, mongo: Mongo) -> None:
+    await desk.send([order()], headers={"Idempotency-Key": "day"})
+    indexes = await mongo.collection(COLLECTION).index_information()
+    assert indexes["reserved_1"]["expireAfterSeconds"] == 86_400
+
+
+class Fading:
+    """A store that reserves a key and is away when it is told what became of it."""
+
+    async def prepare(self) -> None:
+        pass
+
+    async def begin(self, _client: str, key: str, _body: bytes, new_id: Callable[[], str]) -> Turn:
+        return Turn(key, new_id(), "me")
+
+    async def gone(self, *_: object) -> None:
+        raise Away("MongoDB")
+
+    finish = pause = forget = gone
+
+
+@pytest.mark.parametrize(
+    ("records", "is_away", "status", "code"),
+    [(1, False, 202, ""), (1, True, 503, "BROKER_UNAVAILABLE"), (3, False, 429, "RATE_LIMITED")],
+    ids=["done", "unknown", "refused"],
+)
+async def test_the_answer_is_what_became_of_the_request_where_it_cannot_be_kept(
+    records: int, status: int, code: str, *, is_away: bool
+) -> None:
+    replies = MongoReplies(Fading())  # type: ignore[arg-type]
+    async with a_desk(replies=replies, records_per_second=2) as desk:
+        desk.publisher.away = is_away
+        body = [order(id=str(number)) for number in range(records)]
+        answer = await desk.send(body, headers={"Idempotency-Key": "k"})
+        assert (answer.status, answer.code) == (status, code)
+        assert ("jobId" in answer.json) == (status != 429)
 
 
 async def test_an_unknown_outcome_keeps_the_job_for_the_retry(desk: Desk) -> None:
