@@ -16,6 +16,7 @@ from services.fulfilment.domain.invoice import Invoice, Kind
 from services.fulfilment.ports import Paper, ShownInvoices
 
 TIMEOUT_S = 20.0
+_EXPECTED = "must be smtp://host:port or smtps://host:port, with user and password percent-encoded"
 _LOG = logger(__name__)
 
 
@@ -35,13 +36,18 @@ class Server(Struct, frozen=True):
 
 def read_smtp_url(url: str) -> Server:
     """The server that a URL names; raises `ValueError`."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # Python's own words quote what may be a part of the password.
+        raise ValueError(_EXPECTED) from None
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-        raise ValueError("must be smtp://host:port or smtps://host:port")
+        raise ValueError(_EXPECTED)
     is_encrypted = parts.scheme == "smtps"
     return Server(
         parts.hostname,
-        parts.port or (465 if is_encrypted else 587),
+        port or (465 if is_encrypted else 587),
         is_encrypted,
         unquote(parts.username) if parts.username else None,
         unquote(parts.password) if parts.password else None,

@@ -244,6 +244,12 @@ def test_mail_servers(url: str, expected: Server) -> None:
     assert "p:" not in repr(expected)
 
 
-def test_what_is_no_mail_server() -> None:
-    with pytest.raises(ValueError, match="smtp"):
-        read_smtp_url("http://x")
+@pytest.mark.parametrize(
+    "url",
+    ["http://x", "smtp://", "smtp://me:hid/den@host:25", "smtp://me:hid℀den@host", "smtp://host:99999", "smtp://[x"],
+)
+def test_what_is_no_mail_server_is_told_without_its_password(url: str) -> None:
+    """A password may have signs that must be percent-encoded: what stands before them looks like a port."""
+    with pytest.raises(ValueError, match="must be smtp://host:port") as told:
+        read_smtp_url(url)
+    assert "hid" not in str(told.value)
