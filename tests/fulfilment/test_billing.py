@@ -458,3 +458,18 @@ async def test_sums_are_equal_to_the_last_decimal(
     documents = await issued(shop)
     assert all(one.draft.total == sum(line.amount for line in one.draft.lines) for one in documents)
     assert all(a.draft.issued_us <= b.draft.issued_us for a, b in pairwise(documents))
+
+
+async def test_what_cost_nothing_is_credited_with_nothing(memory_shop: Shop) -> None:
+    """Not with less than nothing, which would be printed so."""
+    shop = memory_shop
+    known = shop.products.products["DEMO-CANCEL"]
+    await shop.products.put(replace(known, unit_price=Decimal("0.000000")))
+    placed = (await shop.place(("DEMO-CANCEL", 2))).transaction
+    for _ in range(3):
+        shop.clock.pass_(days=1)
+        await shop.close()
+        await shop.fulfil(placed.id)
+    for draft in [one.draft for one in await issued(shop)]:
+        assert [f"{line.amount:f}" for line in draft.lines] == ["0.000000"], draft.kind
+    assert len(await issued(shop)) == 2

@@ -143,7 +143,7 @@ def credit_note(
                     pending=line.pending,
                     cancelled=line.cancelled,
                     charged=-units,
-                    amount=line.unit_price * -units,
+                    amount=-(line.unit_price * units),
                 )
             )
     if not lines:
