@@ -21,6 +21,7 @@ class Events:
     """Writes the events that go out with every change, and reads the one that fulfilment itself waits for."""
 
     def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
         self._placed = schemas["fulfilment_transaction"]
         self._codes = schemas["fulfilment_codes"]
         self._invoice = schemas["fulfilment_invoice"]
@@ -98,11 +99,13 @@ class Events:
     def placed_in(self, value: bytes | None) -> str:
         """Which transaction was placed; raises `ValueError` for bytes that do not say so."""
         schema_id, body = framing.unframe(value)
-        if schema_id != self._placed.schema_id:
+        # While releases change, the other one's are there, too.
+        version = self._schemas.written_with(schema_id)
+        if version is None or version.name != self._placed.name:
             raise ValueError("another schema")
         stream = io.BytesIO(body)
         try:
-            read: Any = schemaless_reader(stream, self._placed.plain, None)
+            read: Any = schemaless_reader(stream, version.plain, None)
         except Exception as error:
             # fastavro raises nearly anything on bytes that are no record.
             raise ValueError("not a transaction") from error

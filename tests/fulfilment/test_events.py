@@ -1,14 +1,20 @@
 """The events that other teams read: each has an id of its own, and says what the store says."""
 
+import shutil
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from services.chassis.outbox import Message
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY
 from services.fulfilment.domain.listing import InvoicesAsked
 from services.fulfilment.domain.transaction import Tally, counted
 from services.fulfilment.events import MAIL, Events
+from services.operator import contracts
 from services.operator.decoding import Decoded, decoded
 from tests.fulfilment.shop import SCHEMAS, SITE, Shop
 
@@ -62,3 +68,19 @@ async def test_an_invoice_and_its_credit_notes_are_events_of_their_purchase_orde
     assert {message.key for message, _ in messages} == {placed.purchase_order.encode()}
     assert [(mail.channel, mail.target) for _, mail in messages] == [(MAIL, one.draft.id) for one in (invoice, note)]
     assert len({one.id for pair in messages for one in pair}) == 4
+
+
+async def test_what_another_release_has_written_is_read(memory_shop: Shop, tmp_path: Path) -> None:
+    """F25: while releases change, events of both are on the topic."""
+    placed = (await memory_shop.place(("CARD", 1))).transaction
+    directory = tmp_path / "schemas"
+    shutil.copytree(REPOSITORY / "schemas", directory)
+    contracts.begin_version(directory, "fulfilment_transaction")
+    newer = Events(Schemas.load(directory))
+    assert newer.placed(placed).value != EVENTS.placed(placed).value
+    for made in (EVENTS, newer):
+        assert newer.placed_in(made.placed(placed).value) == placed.id
+    with pytest.raises(ValueError, match="another schema"):
+        newer.placed_in(EVENTS.counted(placed, 0).value)
+    with pytest.raises(ValueError, match="another schema"):
+        EVENTS.placed_in(newer.placed(placed).value)
