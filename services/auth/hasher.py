@@ -67,7 +67,8 @@ class ArgonHasher:
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._turn_of_the_patient = asyncio.Semaphore(1)
         self._right: dict[str, tuple[bytes, float]] = {}
-        self._waiting = 0
+        # By the line they wait in: who guesses fills the patient one at most.
+        self._waiting = {True: 0, False: 0}
         self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="hash", initializer=_step_back)
         self._lines: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
@@ -78,18 +79,18 @@ class ArgonHasher:
             return await asyncio.get_running_loop().run_in_executor(self._threads, recipe.hash, secret)
 
     async def match(self, secret: str, hashes: Sequence[str], *, patient: bool = False) -> str | None:
-        """The hash that the secret belongs to, if any. Raises `Away` while too many wait."""
+        """The hash that the secret belongs to, if any. Raises `Away` while too many wait in the same line."""
         known = self._remembered(secret, hashes)
         if known is not None:
             return known
-        if self._waiting >= MOST_WAITING:
+        if self._waiting[patient] >= MOST_WAITING:
             raise Away("the check of secrets")
         began = self._clock()
-        self._waiting += 1
+        self._waiting[patient] += 1
         try:
             found = await self._found(secret, hashes, patient=patient)
         finally:
-            self._waiting -= 1
+            self._waiting[patient] -= 1
         metrics.HASH_SECONDS.labels("right" if found else "wrong").observe(self._clock() - began)
         return found
 

@@ -110,7 +110,7 @@ class Hasher(Protocol):
         """The hash that the secret belongs to. Costs the same whatever the answer, and for no hashes at all.
 
         `patient` calls wait in a line of their own, so that who guesses does not hold up the others. Raises `Away`
-        while too many wait.
+        while too many wait in the same line.
         """
         ...
 

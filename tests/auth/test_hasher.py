@@ -104,20 +104,32 @@ async def test_hashing_gives_way_to_the_event_loop(monkeypatch: pytest.MonkeyPat
     assert int(told) == min(int(priority()) + hasher.NICER, 19)
 
 
-async def test_a_flood_of_guesses_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes when too many wait already is told to come again; who is remembered passes."""
+async def test_a_flood_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes when too many wait in the same line is told to come again; who is remembered passes."""
     monkeypatch.setattr(hasher, "MOST_WAITING", 3)
     made = ArgonHasher()
     kept = await made.hash("secret")
     assert await made.match("secret", [kept]) == kept
+    async with made._turn_of_the_patient, made._turn, made._turn:
+        for patient in (True, False):
+            waiting = [asyncio.create_task(made.match(f"{patient} {n}", [kept], patient=patient)) for n in range(3)]
+            await asyncio.sleep(0)
+            with pytest.raises(Away):
+                await made.match("another", [kept], patient=patient)
+            assert await made.match("secret", [kept], patient=patient) == kept
+    assert await asyncio.gather(*waiting) == [None] * 3
+    assert await made.match("another", [kept]) is None
+
+
+async def test_a_flood_of_guesses_keeps_nobody_else_from_being_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hasher, "MOST_WAITING", 3)
+    made = ArgonHasher()
+    kept = await made.hash("secret")
     async with made._turn_of_the_patient:
-        guesses = [asyncio.create_task(made.match(f"wrong-{each}", [kept], patient=True)) for each in range(3)]
+        guesses = [asyncio.create_task(made.match(f"wrong-{n}", [kept], patient=True)) for n in range(3)]
         await asyncio.sleep(0)
-        with pytest.raises(Away):
-            await made.match("another", [kept])
         assert await made.match("secret", [kept]) == kept
     assert await asyncio.gather(*guesses) == [None] * 3
-    assert await made.match("another", [kept]) is None
 
 
 async def test_what_is_remembered_is_bounded_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
