@@ -1,12 +1,17 @@
-"""What auth does by the clock: the topics are told what the store has and they have not."""
+"""What auth does by the clock – the topics are told what the store has and they have not – and what it is made of."""
 
+import base64
 from dataclasses import dataclass, replace
 
 import pytest
+from pydantic import SecretStr
 
 from services.auth import app, office, wire
 from services.auth.domain.revocation import of_client, of_token_id
+from services.auth.settings import AuthSettings
 from services.chassis.errors import Away
+from services.chassis.mongo import Mongo
+from services.chassis.producer import Producer
 from services.chassis.revocations import Revocations
 from services.chassis.sites import Sites
 from tests.auth.test_office import SCHEMAS, SITE, Desk, feed
@@ -45,6 +50,8 @@ async def test_revocations_that_the_topic_lacks_are_published_once_it_was_read(d
 
 
 async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(desk: Desk) -> None:
+    """Whatever can be told of a site: what has arrived is not published over and over."""
+    site = replace(SITE, time_zone="Europe/Paris", records_per_second=7, invoice_email="books@shop.example")
     topic, known = Topic(), Sites(SCHEMAS["site"])
 
     async def published() -> list[str]:
@@ -54,14 +61,32 @@ async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(desk: D
         feed(known, fresh)
         return [site.name for site in fresh]
 
-    await office.save_site(SITE, desk.office)
+    await office.save_site(site, desk.office)
     with pytest.raises(Away):
         await published()
     topic.ready = True
     assert await published() == ["Demo"]
     assert await published() == []
-    await office.save_site(replace(SITE, name="Renamed"), desk.office)
+    await office.save_site(replace(site, name="Renamed"), desk.office)
     assert await published() == ["Renamed"]
+
+
+async def test_failed_tries_are_counted_for_a_minute() -> None:
+    settings = AuthSettings(auth_key_encryption_key=SecretStr(base64.b64encode(bytes(32)).decode()))
+    mongo = Mongo.connect(settings)
+    _, signer = app.key_world(settings, mongo)
+    world = app.issuing_world(
+        settings,
+        mongo,
+        app.publisher_of(Producer(settings, client_id="test"), SCHEMAS),
+        signer=signer,
+        inspector=None,  # type: ignore[arg-type] # not asked
+        revoked_before=lambda _client: 0.0,
+    )
+    tries = [world.failed_tries.take("client|address", limit=10) for _ in range(11)]
+    assert [tried.allowed for tried in tries] == [True] * 10 + [False]
+    assert 55 <= tries[-1].retry_after_s <= 60
+    await mongo.close()
 
 
 @pytest.fixture
