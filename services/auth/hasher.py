@@ -70,7 +70,7 @@ class ArgonHasher:
         # By the line they wait in: who guesses fills the patient one at most.
         self._waiting = {True: 0, False: 0}
         self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="hash", initializer=_step_back)
-        self._lines: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._lines: WeakValueDictionary[tuple[bytes, bool], asyncio.Lock] = WeakValueDictionary()
 
     async def hash(self, secret: str, *, like: str | None = None) -> str:
         """The hash to be kept, with the salt of `like` if that is given."""
@@ -96,7 +96,7 @@ class ArgonHasher:
 
     async def _found(self, secret: str, hashes: Sequence[str], *, patient: bool) -> str | None:
         # Of those who bring the same secret at once one computes; the others find what it remembered.
-        line = self._lines.setdefault(self._digest(secret), asyncio.Lock())
+        line = self._lines.setdefault((self._digest(secret), patient), asyncio.Lock())
         async with line, self._turn_of_the_patient if patient else self._turn:
             found = self._remembered(secret, hashes)
             if found is None:

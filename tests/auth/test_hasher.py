@@ -94,6 +94,19 @@ async def test_who_guesses_holds_up_nobody_else() -> None:
     assert await guess is None
 
 
+async def test_a_right_secret_in_the_line_of_who_guesses_does_not_hold_up_the_same_one_elsewhere() -> None:
+    """As when somebody guesses behind the same address as one of the client's machines."""
+    made = ArgonHasher()
+    kept = await made.hash("secret")
+    async with made._turn_of_the_patient:
+        behind = asyncio.create_task(made.match("secret", [kept], patient=True))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            assert await made.match("secret", [kept]) == kept
+        assert not behind.done()
+    assert await behind == kept
+
+
 async def test_hashing_gives_way_to_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     def priority(*_recipe: object) -> bytes:
         return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).encode()
