@@ -155,6 +155,7 @@ def changed(**changes: Any) -> dict[str, Any]:
     [
         (changed(name="money"), (404, 40403), (422, 42205)),
         (changed(default="USD"), (404, 40403), (422, 42205)),
+        (changed(aliases=["money"]), (404, 40403), (422, 42205)),
         (changed(type="bytes"), (404, 40403), (422, 42205)),
         ({**ORDER.definition, "name": "Purchase"}, (404, 40403), (422, 42205)),
         ({**ORDER.definition, "namespace": "elsewhere"}, (404, 40403), (422, 42205)),
@@ -177,7 +178,16 @@ async def test_a_schema_of_another_subject_is_not_this_ones(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [None, [], {}, {"schema": 1}, {"schema": ORDER.text, "schemaType": "JSON"}, {"schema": "[" * 60_000}]
+    "body",
+    [
+        None,
+        [],
+        {},
+        {"schema": 1},
+        {"schema": ORDER.text, "schemaType": "JSON"},
+        {"schema": ORDER.text, "references": [{"name": "x", "subject": "x", "version": 1}]},
+        {"schema": "[" * 60_000},
+    ],
 )
 async def test_a_body_that_holds_no_schema_is_refused(call: Call, body: Any) -> None:
     for path in (f"/subjects/{SUBJECT}/versions", f"/compatibility/subjects/{SUBJECT}/versions"):
