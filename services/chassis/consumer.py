@@ -305,6 +305,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             handled = self._committable.get(place, first)
             if handled is not None:
                 kafka.seek(place, handled)
+                self._begun = {other: records for other, records in self._begun.items() if other != place}
             _LOG.error("partition is stopped", group=self._group, topic=place.topic, partition=place.partition)
 
     async def _pause(self, kafka: AIOKafkaConsumer, wait_s: float) -> None:

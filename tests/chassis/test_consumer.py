@@ -6,7 +6,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from services.chassis.consumer import LOST, REBALANCES, STALLED_AFTER_S, Offsets, Poll
+from services.chassis.consumer import LOST, REBALANCES, RETRIES, STALLED_AFTER_S, Offsets, Poll
 from services.chassis.errors import Away
 from services.chassis.lag import RECORDS as LAG
 from tests.chassis.consumer_side import Clock, Effects, Stage, a_stage, running
@@ -190,6 +190,34 @@ async def test_what_a_stopped_partition_holds_back_is_lag(kafka_bootstrap: str) 
     await stage.produce(range(10))
     async with running(stage.consumer(effects, stopped=lambda: stopped)):
         await until(lambda: LAG.labels(stage.group, stage.topic, "0")._value.get() == 6)
+    assert await stage.committed() == 4
+
+
+async def test_what_a_stopped_partition_holds_back_is_lag_once_and_stays_there_while_a_dependency_is_away(
+    kafka_bootstrap: str,
+) -> None:
+    stage, effects = await a_stage(kafka_bootstrap, partitions=2), Effects()
+    bad, stopped = TopicPartition(stage.topic, 0), set[TopicPartition]()
+    is_away = True
+
+    def stop(poll: Poll) -> Offsets:
+        stopped.update(place for place in poll if place == bad)
+        if stopped and is_away and bad not in poll:
+            raise Away("MongoDB")
+        return {place: 4 if place == bad else records[-1].offset + 1 for place, records in poll.items()}
+
+    effects.on_poll = stop
+    await stage.produce(range(10))
+    retries, lag = RETRIES.labels(stage.group)._value, LAG.labels(stage.group, stage.topic, "0")._value
+    async with running(stage.consumer(effects, stopped=lambda: stopped)):
+        await until(lambda: retries.get() > 1)
+        assert lag.get() == 6
+        is_away = False
+        await stage.produce([10], partition=1)
+        await until(lambda: 10 in effects.handled)
+        polls = effects.empty
+        await until(lambda: effects.empty > polls + 5)
+    assert effects.handled == list(range(11))
     assert await stage.committed() == 4
 
 
