@@ -50,6 +50,11 @@ def test_lines_of_a_refused_record_tell_no_personal_data(value: Any) -> None:
     assert_gone(told(json.dumps([ORDER | {"lineItems": [line, value]}])))
 
 
+@pytest.mark.parametrize("card", [4222222222222, 378282246310005, 6304000000000000000])
+def test_numbers_of_cards_are_gone_however_long_they_are(card: int) -> None:
+    assert str(card) not in told(json.dumps([ORDER | {"id": None, "note": card}]))
+
+
 @pytest.mark.parametrize("name", ["channel", "userId", "segmentIds", "couponCode", "lineItems"])
 def test_values_where_they_do_not_belong_tell_no_personal_data(name: str) -> None:
     assert_gone(told(json.dumps([ORDER | {name: {"emailHash": ADDRESS, "card": CARD}}])))

@@ -102,11 +102,22 @@ def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out
     assert runs[-1].failures[-1].record is None
 
 
-@pytest.mark.parametrize(("record", "pointer"), [(an_order(id=""), "/id"), (a_return(order_id=""), "/orderId")])
-def test_an_id_that_is_the_fault_is_not_told(record: Record, pointer: str) -> None:
-    (run,) = runs_of_verdicts(HEADER, [Verdict(0, record, [fault(Code.INVALID_VALUE, pointer, "…")])])
-    assert run.failures[0].order_id is None
-    assert rows(run.rows)[0][0] is None
+@pytest.mark.parametrize(
+    ("record", "pointer", "row"),
+    [
+        (an_order(id=""), "/id", [None, "userA2"]),
+        (an_order(user_id="x" * 1_000_000), "/userId", ["1723ABC", None]),
+        (a_return(order_id=""), "/orderId", [None, "15", "userC2"]),
+        (a_return(return_id="x" * 1_000_000), "/returnId", ["13", None, "userC2"]),
+        (a_return(user_id=""), "/userId", ["13", "15", None]),
+    ],
+)
+def test_an_id_that_is_the_fault_is_not_told(record: Record, pointer: str, row: list[str | None]) -> None:
+    header = msgspec.structs.replace(HEADER, type="orders" if len(row) == 2 else "returns", mode=record.mode)
+    (run,) = runs_of_verdicts(header, [Verdict(0, record, [fault(Code.INVALID_VALUE, pointer, "…")])])
+    (failure,) = run.failures
+    assert rows(run.rows) == [row]
+    assert [failure.order_id, failure.return_id] == (row[:2] if len(row) == 3 else [row[0], None])
 
 
 @pytest.mark.parametrize(
