@@ -110,7 +110,7 @@ def _row_size(row: Row) -> int:
 
 
 def _failure_size(failure: Failure) -> int:
-    faults = sum(len(fault.field) + 2 * len(fault.message) + _FAILURE_OVERHEAD for fault in failure.faults)
+    faults = sum(len(fault.field) + 2 * len(fault.message.encode()) + _FAILURE_OVERHEAD for fault in failure.faults)
     return _FAILURE_OVERHEAD + faults + len((failure.record or "").encode())
 
 

@@ -14,6 +14,38 @@ def a_record(case: dict[str, str]) -> str:
     return f"{json.dumps(ORDER if kind == 'order' else RETURN)[:-1]}, {members}}}"
 
 
+def test_no_more_than_twenty_unknown_fields_of_a_record_are_noted() -> None:
+    """And each record has its own."""
+    members = ", ".join(f'"unknown {number}": 1' for number in range(30))
+    records = [
+        a_record({"order": f'"id": {number}, "dateTime": "2022-04-25T03:21:55", {members}'}) for number in (1, 2)
+    ]
+    notes = read(f"[{','.join(records)}]".encode()).notes
+    assert [(note.index, note.code) for note in notes] == [
+        (index, code) for index in (0, 1) for code in ("TIMEZONE_ASSUMED", *["UNKNOWN_FIELD"] * 20)
+    ]
+
+
+def test_refusals_are_told_in_the_order_of_their_records() -> None:
+    """Those that only their neighbours show to be wrong stand among the others."""
+    orders = ['"id": 1', '"id": 1, "couponValue": 7', '"id": 2, "lineItems": []', '"id": 1, "couponValue": 8']
+    batch = read(f"[{','.join(a_record({'order': order}) for order in orders)}]".encode())
+    assert [refusal.index for refusal in batch.refused] == [1, 2, 3]
+
+
+def test_a_refusal_has_the_mode_that_its_record_states() -> None:
+    (refusal,) = read(a_record({"order": '"mode": "online"'}).encode(), mode="offline").refused
+    assert refusal.mode == "online"
+
+
+@pytest.mark.parametrize("record", [{"order": '"id": 1'}, {"return": '"returnId": 1'}, {"order": '"returnId": 1'}])
+def test_no_more_than_twenty_faults_of_a_record_are_told(record: dict[str, str]) -> None:
+    ((kind, members),) = record.items()
+    text = a_record({kind: f'{members}, "lineItems": [{", ".join(["5"] * 30)}]'})
+    (refusal,) = read(f"[{text}]".encode(), kind=f"{kind}s").refused
+    assert len(refusal.faults) == 20
+
+
 @pytest.mark.parametrize("case", cases("batches"), ids=title)
 def test_records_are_judged_together_as_the_table_says(case: dict[str, Any]) -> None:
     body = "[" + ",".join(a_record(record) for record in case["records"]) + "]"

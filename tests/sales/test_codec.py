@@ -116,6 +116,8 @@ def test_the_prefix_goes_first() -> None:
     framed = order_codec(definition("order"), prefix=b"\0\0\0\0\xff")
     assert framed.encode(an_order()) == b"\0\0\0\0\xff" + ORDERS.encode(an_order())
     assert framed.encoder_of_job(HEADER)(an_order(), 3) == framed.encode(an_order(job=a_place()))
+    long = an_order(id="x" * 5000, job=a_place())
+    assert framed.encode(long) == b"\0\0\0\0\xff" + ORDERS.encode(long) == framed.encoder_of_job(HEADER)(long, 3)
 
 
 def test_blocks_with_their_size_are_read() -> None:
@@ -157,8 +159,9 @@ def test_an_array_that_promises_billions_ends_at_once() -> None:
         ORDERS.decode(order[:-1] + b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f")
 
 
-def test_an_amount_of_more_than_eighteen_digits_is_undecodable() -> None:
-    amount = (10**18).to_bytes(8, "big")
+@pytest.mark.parametrize("unscaled", [10**18, -(10**18)])
+def test_an_amount_of_more_than_eighteen_digits_is_undecodable(unscaled: int) -> None:
+    amount = unscaled.to_bytes(8, "big", signed=True)
     data = ORDERS.encode(an_order(coupon_value=Decimal(999_999_999_999)))
     right = (999_999_999_999 * 10**6).to_bytes(8, "big")
     assert data.count(right) == 1

@@ -8,6 +8,7 @@ import pytest
 from services.sales.records import OrderLine, Record, ReturnLine
 from services.sales.rules import RULES, Given, check, missing_products
 from services.sales.soundness import is_sound
+from services.values.instants import EARLIEST_US
 from tests.sales.sample import CURRENCIES, NOW_US, a_return, an_order
 
 FIVE_MINUTES = 300_000_000
@@ -37,6 +38,7 @@ def codes(record: Record) -> list[str]:
         ({"utc_offset_minutes": 1440}, "INVALID_DATE /utcOffsetMinutes"),
         ({"accepted_at": NOW_US + FIVE_MINUTES + 1}, "FUTURE_DATE /acceptedAt"),
         ({"accepted_at": 2**63 - 1}, "INVALID_DATE /acceptedAt"),
+        ({"accepted_at": EARLIEST_US - 1}, "INVALID_DATE /acceptedAt"),
         ({"mode": "OFFLINE"}, "INVALID_VALUE /mode"),
         ({"payment_method": "x" * 65}, "INVALID_VALUE /paymentMethod"),
         ({"email_hash": "a@b"}, "PII_NOT_HASHED /emailHash"),
@@ -94,15 +96,52 @@ def test_a_return_breaks_one_rule(changes: dict[str, Any], expected: str) -> Non
         a_return(),
         an_order(coupon_value=None, coupon_code=None, channel=None, store_id=None, email_hash=None, cc_hash=None),
         an_order(date_time=NOW_US + FIVE_MINUTES, accepted_at=NOW_US + FIVE_MINUTES),
+        an_order(date_time=EARLIEST_US, accepted_at=EARLIEST_US),
         an_order(cc_hash="credit card hash", email_hash="ZGVhZGJlZWY=", user_id="Zürich"),
         an_order(id="a\u00a0b", segment_ids=["x" * 256, "y" * 256]),
         an_order(line_items=line(quantity=2**31 - 1) * 500),
+        an_order(segment_ids=["1"] * 1000, segment_names=["a"] * 1000),
     ],
 )
 def test_a_record_that_keeps_every_rule_has_no_fault(record: Record) -> None:
     assert codes(record) == []
     given = Given(NOW_US, CURRENCIES)
     assert [fault for rule in RULES for fault in rule(record, given)] == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "4111 1111  1111 1111",
+        "4111-1111--1111-1111",
+        "4111\t1111\t\t1111\t1111",
+        "4111\u00a01111\u00a0\u00a01111\u00a01111",
+        "bob@example.com, and so on",
+        "bob\uff20example.com, and so on",
+    ],
+)
+@pytest.mark.parametrize("field", ["email_hash", "cc_hash"])
+def test_what_is_longer_than_a_card_may_hide_nothing_all_the_same(field: str, value: str) -> None:
+    name = "/emailHash" if field == "email_hash" else "/ccHash"
+    assert codes(an_order(**{field: value})) == [f"PII_NOT_HASHED {name}"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"user_id": "u\n"}, "/userId"),
+        ({"payment_method": "cash\n"}, "/paymentMethod"),
+        ({"email_hash": "d12345gf345 d12345gf345\n"}, "/emailHash"),
+        ({"cc_hash": "d12345gf345-d12345gf345\n"}, "/ccHash"),
+        ({"cc_hash": "d12345gf345d12345gf345d12345gf345\n"}, "/ccHash"),
+        ({"store_id": "s\n"}, "/storeId"),
+        ({"segment_ids": ["s\n"]}, "/segmentIds"),
+        ({"coupon_code": "c\n"}, "/couponCode"),
+        ({"line_items": line(sku_id="s\n")}, "/lineItems/0/skuId"),
+    ],
+)
+def test_no_text_holds_a_control_character(changes: dict[str, Any], field: str) -> None:
+    assert codes(an_order(**changes)) == [f"INVALID_VALUE {field}"]
 
 
 @pytest.mark.parametrize("record", [an_order(), a_return()])

@@ -102,6 +102,20 @@ def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out
     assert runs[-1].failures[-1].record is None
 
 
+def test_what_is_told_of_faults_counts_towards_the_size_of_a_run() -> None:
+    faults = [product_not_found(f"/lineItems/{number}/productId", "🛒" * 128) for number in range(20)]
+    runs = runs_of_verdicts(HEADER, [Verdict(index, an_order(), faults) for index in range(100)])
+    assert sum(run.outcomes.count("F") for run in runs) == 100
+    for run in runs:
+        assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
+
+
+def test_a_record_is_large_by_its_bytes() -> None:
+    large = an_order(segment_ids=["€" * 256] * 1000)
+    (run,) = runs_of_verdicts(HEADER, [Verdict(0, large, [NOT_FOUND])])
+    assert run.failures[0].record is None
+
+
 @pytest.mark.parametrize(
     ("record", "pointer", "row"),
     [

@@ -53,6 +53,12 @@ def test_numbers_without_bounds_keep_their_literals() -> None:
     assert (read["i"].literal, read["f"]) == (digits, Decimal("1.5"))
 
 
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_beside_a_number_without_bounds_nothing_else_is_let_through(word: str) -> None:
+    with pytest.raises(Malformed):
+        parse(f"[{'7' * 5000}, {word}]".encode())
+
+
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('{"a":[', "]}")])
 def test_depth_is_bounded(opening: str, closing: str) -> None:
     times = DEEPEST // opening.count("[") if opening == "[" else DEEPEST // (1 + opening.count("["))
