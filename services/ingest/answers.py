@@ -55,7 +55,8 @@ def limits_body(left: Decision) -> dict[str, int]:
         "recordsPerSecond": left.limit,
         "remaining": left.remaining,
         "resetAfterSeconds": left.reset_s,
-        "recordsPerRequest": MOST_RECORDS,
+        # More at once would be refused for ever.
+        "recordsPerRequest": min(MOST_RECORDS, left.limit),
         "bytesPerRequest": LARGEST_WIRE,
         "inflatedBytesPerRequest": LARGEST,
     }

@@ -286,6 +286,13 @@ async def test_limits_tell_the_truth_when_nothing_is_left(desk: Desk) -> None:
     assert (answer.status, answer.json["remaining"]) == (200, 0)
 
 
+@pytest.mark.parametrize(("limit", "most"), [(30, 30), (100, 100), (250, 100)])
+async def test_limits_tell_how_many_records_can_pass_at_once(limit: int, most: int) -> None:
+    async with a_desk(records_per_second=limit) as desk:
+        assert (await desk.call("GET", HERE + "/limits")).json["recordsPerRequest"] == most
+        assert (await desk.send([order(id=str(n)) for n in range(most)])).status == 202
+
+
 async def test_kafka_away_is_503_with_the_job(desk: Desk) -> None:
     desk.publisher.away = True
     answer = await desk.send([order()])
