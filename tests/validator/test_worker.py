@@ -151,7 +151,7 @@ async def test_the_newer_framing_is_read_and_what_is_passed_on_has_the_classic_o
 
 
 async def test_a_refusal_carries_what_identifies_the_record_and_no_other_header(stage: Stage) -> None:
-    identity = (("ce_id", b"42"), ("ce_source", b"/till/7"), ("traceparent", b"00-1-2-01"))
+    identity = (("ce_id", b"42"), ("ce_source", b"/till/7"), ("ce_type", b"sale"), ("traceparent", b"00-1-2-01"))
     record = consumed(an_order(line_items=[]), 0, headers=(*identity, ("email", b"a@b.example")))
     await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
     assert stage.stored(REJECTED)[0].headers == identity
@@ -165,7 +165,7 @@ async def test_returns_that_are_accepted_go_to_their_own_topic(journal: Journal)
 
 async def test_what_is_told_of_a_job_carries_the_trace_of_its_request(stage: Stage) -> None:
     records = [
-        consumed(an_order(job=a_job(0)), 0, headers=(*naming(), TRACE)),
+        consumed(an_order(job=a_job(0)), 0, headers=(*naming(), TRACE, TRACE)),
         consumed(b"poison", 1, headers=(*naming(OTHER_JOB_ID), ("traceparent", b"another"))),
         consumed(an_order(job=a_job(1)), 2),
     ]
