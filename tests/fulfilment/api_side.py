@@ -33,10 +33,10 @@ ALL = frozenset({"orders:create", "orders:read", "codes:read", "invoices:read", 
 
 
 class Passport:
-    """Knows callers by their tokens: `good`, `other` (another customer), `bare` (no scope), `lost` (no customer)."""
+    """Knows callers by their tokens: `bare` has no scope, `other` is another customer's, `lost` is no customer's."""
 
     def remembered(self, token: str) -> Token | None:
-        site = {"good": SITE, "other": OTHER_SITE, "bare": SITE, "lost": 1}.get(token)
+        site = {"good": SITE, "colleague": SITE, "other": OTHER_SITE, "bare": SITE, "lost": 1}.get(token)
         if site is None:
             return None
         scopes = frozenset[str]() if token == "bare" else ALL

@@ -262,6 +262,25 @@ async def test_no_document_that_cannot_be_issued_holds_up_the_credit_notes_of_ot
     }
 
 
+async def test_nothing_is_credited_before_it_is_invoiced(shop: Shop) -> None:
+    placed = (await shop.place(("DEMO-CANCEL", 1))).transaction
+    shop.clock.pass_(days=2)
+    await shop.fulfil(placed.id)
+    shop.clock.pass_(days=2)
+    assert await billing.issue_credit_notes(shop.billing) == 0
+    assert await issued(shop) == []
+
+
+async def test_a_number_is_given_once_and_a_document_issued_once(shop: Shop) -> None:
+    await shop.place(("CARD", 1))
+    shop.clock.pass_(days=1)
+    await shop.close()
+    ((draft, number),) = [(one.draft, one.number) for one in await issued(shop)]
+    assert await shop.invoices.add(Invoice(draft, number + 1)) is Added.THERE
+    assert await shop.invoices.add(Invoice(replace(draft, turn=1), number)) is Added.NUMBER_TAKEN
+    assert await shop.invoices.add(Invoice(replace(draft, turn=1), number + 1)) is Added.ADDED
+
+
 async def test_while_the_store_is_away_what_is_overdue_shows(memory_shop: Shop) -> None:
     shop = memory_shop
     for site in (SITE, OTHER_SITE):

@@ -86,7 +86,8 @@ def test_a_pin_comes_after_a_comma_and_who_loads_codes_is_noted(run: Run, databa
 def test_a_file_may_have_more_codes_than_are_taken_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator, "MOST_CODES", 2)
     monkeypatch.setattr(stock, "LOT", 2)
-    run("products", "put", file=products({**CARD, "codes": ["a", "b", "c", "a"]}))
+    put = run("products", "put", file=products({**CARD, "codes": ["a", "b", "c", "a"]}))
+    assert put.output == "1 products and 3 new codes loaded\n"
     assert run("stock", "load", "CARD", file="c\nd\ne\nf\ng\n").output == "4 of 5 codes are new\n"
     assert "7 on sale" in run("products", "list").output
 

@@ -52,8 +52,14 @@ async def test_the_same_number_is_the_same_order(shop: Shop) -> None:
     first = await shop.place(("CARD", 1), ("PENNY", 2), clientOrderNumber="n-1")
     again = await shop.place(("PENNY", 2), ("CARD", 1), clientOrderNumber="n-1", payWithCurrency="USD")
     assert (again.is_duplicate, again.transaction) == (True, first.transaction)
-    with pytest.raises(OtherContent):
-        await shop.place(("CARD", 2), clientOrderNumber="n-1")
+    for lines in (
+        [("CARD", 2)],
+        [("CARD", 1)],
+        [("CARD", 1), ("PENNY", 2), ("DEMO-NEVER", 1)],
+        [("CARD", 1), ("PENNY", 1)],
+    ):
+        with pytest.raises(OtherContent):
+            await shop.place(*lines, clientOrderNumber="n-1")
     with pytest.raises(OtherContent):
         await shop.place(("CARD", 1), ("PENNY", 2), clientOrderNumber="n-1", payWithCurrency="EUR")
     assert await listed(shop) == [first.transaction.id]

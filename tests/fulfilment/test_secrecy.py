@@ -74,6 +74,7 @@ def test_the_vault_opens_what_it_sealed() -> None:
     assert VAULT.seal("CARD", code).sealed != sealed.sealed
     assert VAULT.seal("CARD", code).digest == sealed.digest == VAULT.seal("PENNY", Code("abc")).digest
     assert VAULT.seal("CARD", Code("abd")).digest != sealed.digest
+    assert CodeVault([b"k" * 32], b"e" * 32).seal("CARD", code).digest != sealed.digest
 
 
 def test_a_sealed_code_cannot_be_moved_or_changed() -> None:
