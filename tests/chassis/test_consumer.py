@@ -188,8 +188,9 @@ async def test_what_a_stopped_partition_holds_back_is_lag(kafka_bootstrap: str) 
 
     effects.on_poll = stop_in_the_middle
     await stage.produce(range(10))
-    async with running(stage.consumer(effects, stopped=lambda: stopped)):
+    async with running(stage.consumer(effects, stopped=lambda: stopped)) as consumer:
         await until(lambda: LAG.labels(stage.group, stage.topic, "0")._value.get() == 6)
+        assert not consumer.alive, "somebody has to look at it"
     assert await stage.committed() == 4
 
 
