@@ -492,3 +492,15 @@ async def test_what_cost_nothing_is_credited_with_nothing(memory_shop: Shop) -> 
     for draft in [one.draft for one in await issued(shop)]:
         assert [f"{line.amount:f}" for line in draft.lines] == ["0.000000"], draft.kind
     assert len(await issued(shop)) == 2
+
+
+async def test_what_is_cancelled_while_earlier_ones_are_settled_stays_owed(shop: Shop) -> None:
+    placed = (await shop.place(("CARD", 2))).transaction
+    known = counted(placed, {0: Tally(0, 1)}, on="2026-03-05")
+    later = counted(known, {0: Tally(0, 2)}, on="2026-03-06")
+    for version in (known, later):
+        assert await shop.transactions.save(version)
+    await shop.transactions.settled(known)
+    assert await shop.transactions.owing() == {placed.purchase_order: ["2026-03-05", "2026-03-06"]}
+    await shop.transactions.settled(later)
+    assert await shop.transactions.owing() == {}
