@@ -49,7 +49,7 @@ async def prepared() -> tuple[str, Verifier]:
     async def fetch() -> bytes:
         return json.dumps({"keys": [jwk]}).encode()
 
-    revocations = Revocations(Schemas.load(REPOSITORY / "schemas")["revocation"])
+    revocations = Revocations(Schemas.load(REPOSITORY / "schemas"))
     verifier = Verifier(issuer=ISSUER, audience=AUDIENCE, jwks_url="", is_revoked=revocations.is_revoked, fetch=fetch)
     await verifier.refresh()
     now = int(time.time())

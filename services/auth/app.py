@@ -134,9 +134,9 @@ async def compose(settings: AuthSettings) -> Service:
     schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id="auth")
-    sites = Sites(schemas["site"])
+    sites = Sites(schemas)
     site_table = Table(settings, AUTH_SITES.name, sites.apply, client_id="auth")
-    revocations = Revocations(schemas["revocation"])
+    revocations = Revocations(schemas)
     revocation_table = Table(settings, AUTH_REVOCATIONS.name, revocations.apply, client_id="auth")
     keys, signer = key_world(settings, mongo)
     inspector = JwtInspector(

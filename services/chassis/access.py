@@ -31,8 +31,8 @@ class Access:
         client_id: str,
     ) -> None:
         """`sites` and `revocations` are read as `client_id`; `audience` is whom tokens must be for."""
-        self.sites = Sites(schemas["site"])
-        revoked = Revocations(schemas["revocation"])
+        self.sites = Sites(schemas)
+        revoked = Revocations(schemas)
         self._sites_table = Table(kafka, sites.name, self.sites.apply, client_id=client_id)
         self._revocations_table = Table(kafka, revocations.name, revoked.apply, client_id=client_id)
         self.verifier = Verifier(

@@ -1,14 +1,10 @@
 """Tokens that must be refused before they expire, in memory, fed from their compacted topic."""
 
-import io
 import time
 from collections.abc import Callable
-from typing import Any
 
-from fastavro import schemaless_reader
-
-from services.chassis import framing
-from services.chassis.registry import Schema
+from services.chassis.records import RecordReader
+from services.chassis.registry import Schemas
 from services.chassis.tokens import Token
 
 MICROS = 1_000_000
@@ -18,8 +14,8 @@ FORGET_EVERY = 1_000
 class Revocations:
     """Revoked tokens, and clients whose earlier tokens are revoked. Give `apply` to the table that reads the topic."""
 
-    def __init__(self, schema: Schema, *, now: Callable[[], float] = time.time) -> None:
-        self._schema = schema
+    def __init__(self, schemas: Schemas, *, now: Callable[[], float] = time.time) -> None:
+        self._records = RecordReader(schemas, "revocation")
         self._now = now
         # Of each: until when it matters, in seconds; of a client also which tokens are meant.
         self._tokens: dict[str, float] = {}
@@ -52,7 +48,7 @@ class Revocations:
         del key
         if value is None:
             return
-        read = self._read(value)
+        read = self._records.read(value)
         until = read["until"] / MICROS
         if read["tokenId"] is not None:
             self._tokens[read["tokenId"]] = until
@@ -68,17 +64,3 @@ class Revocations:
         now = self._now()
         self._tokens = {token_id: until for token_id, until in self._tokens.items() if until > now}
         self._clients = {client_id: known for client_id, known in self._clients.items() if known[1] > now}
-
-    def _read(self, value: bytes) -> dict[str, Any]:
-        schema_id, body = framing.unframe(value)
-        if schema_id != self._schema.schema_id:
-            raise ValueError("another schema")
-        stream = io.BytesIO(body)
-        try:
-            read: Any = schemaless_reader(stream, self._schema.plain, None)
-        except Exception as error:
-            # fastavro raises nearly anything on bytes that are no record.
-            raise ValueError("not a revocation") from error
-        if stream.read(1) or not isinstance(read, dict):
-            raise ValueError("bytes after the end")
-        return read

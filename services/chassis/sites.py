@@ -1,14 +1,11 @@
 """The configuration of all sites, in memory, fed from its compacted topic."""
 
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastavro import schemaless_reader
-
-from services.chassis import framing
-from services.chassis.registry import Schema
+from services.chassis.records import RecordReader
+from services.chassis.registry import Schemas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +38,8 @@ class Site:
 class Sites:
     """Sites by number and by API key. Give `apply` to the table that reads the topic."""
 
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
+    def __init__(self, schemas: Schemas) -> None:
+        self._records = RecordReader(schemas, "site")
         self._sites: dict[int, Site] = {}
         self._claims: dict[str, dict[int, Site]] = {}
 
@@ -65,25 +62,10 @@ class Sites:
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Take over one record of the topic; raises `ValueError` and changes nothing when it cannot be read."""
         number = int(key)
-        site = None if value is None else self._read(value)
+        site = None if value is None else _site(self._records.read(value))
         self._withdraw(number)
         if site is not None:
             self._enter(site)
-
-    def _read(self, value: bytes) -> Site:
-        schema_id, body = framing.unframe(value)
-        if schema_id != self._schema.schema_id:
-            raise ValueError("another schema")
-        stream = io.BytesIO(body)
-        try:
-            read: Any = schemaless_reader(stream, self._schema.plain, None)
-            site = _site(read)
-        except Exception as error:
-            # fastavro raises nearly anything on bytes that are no record.
-            raise ValueError("not a site") from error
-        if stream.read(1):
-            raise ValueError("bytes after the end")
-        return site
 
     def _withdraw(self, number: int) -> None:
         known = self._sites.pop(number, None)

@@ -4,11 +4,12 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from fastavro import schemaless_reader, schemaless_writer
+from fastavro import schemaless_writer
 from msgspec.structs import replace
 
 from services import topics
-from services.chassis import framing, outbox
+from services.chassis import outbox
+from services.chassis.records import RecordReader
 from services.chassis.registry import Schema, Schemas
 from services.fulfilment.domain.ids import derived
 from services.fulfilment.domain.invoice import Invoice
@@ -21,7 +22,7 @@ class Events:
     """Writes the events that go out with every change, and reads the one that fulfilment itself waits for."""
 
     def __init__(self, schemas: Schemas) -> None:
-        self._schemas = schemas
+        self._records = RecordReader(schemas, "fulfilment_transaction")
         self._placed = schemas["fulfilment_transaction"]
         self._codes = schemas["fulfilment_codes"]
         self._invoice = schemas["fulfilment_invoice"]
@@ -98,20 +99,7 @@ class Events:
 
     def placed_in(self, value: bytes | None) -> str:
         """Which transaction was placed; raises `ValueError` for bytes that do not say so."""
-        schema_id, body = framing.unframe(value)
-        # While releases change, the other one's are there, too.
-        version = self._schemas.written_with(schema_id)
-        if version is None or version.name != self._placed.name:
-            raise ValueError("another schema")
-        stream = io.BytesIO(body)
-        try:
-            read: Any = schemaless_reader(stream, version.plain, None)
-        except Exception as error:
-            # fastavro raises nearly anything on bytes that are no record.
-            raise ValueError("not a transaction") from error
-        if stream.read(1):
-            raise ValueError("bytes after the end")
-        return str(read["transactionId"])
+        return str(self._records.read(value)["transactionId"])
 
     @staticmethod
     def _message(topic: str, key: str, schema: Schema, event: Mapping[str, Any], *, at_us: int) -> outbox.Message:

@@ -169,7 +169,7 @@ def close_day(
 async def _close_day(day: datetime) -> None:
     settings = load(ClosingOperator)
     schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF, patiently=False)
-    sites = Sites(schemas["site"])
+    sites = Sites(schemas)
     table = Table(settings, AUTH_SITES.name, sites.apply, client_id="operator")
     await table.start()
     try:

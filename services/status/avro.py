@@ -11,7 +11,8 @@ from io import BytesIO
 
 from fastavro import schemaless_writer
 
-from services.chassis.framing import UnknownFraming, unframe
+from services.chassis.framing import LENGTH, UnknownFraming, unframe
+from services.chassis.records import rewritten
 from services.chassis.registry import Schemas
 from services.status.avro_failures import MODES, read_failures
 from services.status.avro_values import read_long, read_text
@@ -46,12 +47,13 @@ class EventReader:
     """Reads job events from Kafka's values."""
 
     def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
         self._prefix = schemas[SCHEMA].prefix
 
     def read(self, value: bytes | None) -> JobEvent:
-        """The event; raises `Malformed`."""
+        """The event, in whichever version it was written; raises `Malformed`."""
         if value is None or not value.startswith(self._prefix):
-            raise _not_ours(value)
+            value = self._rewritten(value)
         try:
             event, at = _event(value, len(self._prefix))
         except Malformed:
@@ -61,6 +63,19 @@ class EventReader:
         if at != len(value):
             raise Malformed("undecodable", "bytes are missing or left over")
         return event
+
+    def _rewritten(self, value: bytes | None) -> bytes:
+        try:
+            schema_id, _ = unframe(value)
+        except UnknownFraming as error:
+            raise Malformed("unknown-framing", str(error)) from error
+        version = self._schemas.written_with(schema_id)
+        if value is None or version is None or version.name != SCHEMA:
+            raise Malformed("unknown-schema", f"schema id {schema_id} is not a job event's")
+        try:
+            return self._prefix + rewritten(value, LENGTH, version, self._schemas[SCHEMA])
+        except ValueError as error:
+            raise Malformed("undecodable", str(error)) from error
 
 
 class EventWriter:
@@ -85,14 +100,6 @@ class EventWriter:
         schemaless_writer(body, self._schema.plain, told)
         # Neither part can hold what separates them.
         return f"{header.key.site}|{header.key.job_id}".encode(), self._schema.prefix + body.getvalue()
-
-
-def _not_ours(value: bytes | None) -> Malformed:
-    try:
-        schema_id, _ = unframe(value)
-    except UnknownFraming as error:
-        return Malformed("unknown-framing", str(error))
-    return Malformed("unknown-schema", f"schema id {schema_id} is not a job event's")
 
 
 def _event(data: bytes, at: int) -> tuple[JobEvent, int]:

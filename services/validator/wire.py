@@ -4,11 +4,12 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from fastavro import schemaless_reader, schemaless_writer
+from fastavro import schemaless_writer
 
 from services.chassis.deadletter import PREFIX
 from services.chassis.framing import HEADER, LENGTH, Reference, UnknownFraming, frame_of
 from services.chassis.framing import prefix as prefix_of
+from services.chassis.records import rewritten
 from services.chassis.registry import Schema, Schemas, Version
 from services.sales.codec import Codec
 from services.sales.facts import Judged, Run, event
@@ -106,7 +107,10 @@ class WireReader:
         if version is None or version.definition["name"] != schema.definition["name"]:
             return Unreadable("unknown-schema", f"schema {reference} is not one of this topic")
         if version.schema_id != schema.schema_id:
-            value, start = _resolved(value, start, version, schema), 0
+            try:
+                value, start = rewritten(value, start, version, schema), 0
+            except ValueError as error:
+                raise Undecodable(str(error)) from error
         record: Record = codec.decode(value, start=start)
         return record
 
@@ -132,21 +136,6 @@ def _readable(schema_id: int, definition: Mapping[str, Any]) -> Version | None:
     except ValueError:
         return None
     return Version("", 0, schema_id, definition)
-
-
-def _resolved(value: bytes, start: int, version: Version, schema: Schema) -> bytes:
-    """What was written with another version, as the current one writes it."""
-    body, out = io.BytesIO(value), io.BytesIO()
-    body.seek(start)
-    try:
-        read: Any = schemaless_reader(body, version.plain, schema.plain)
-        schemaless_writer(out, schema.plain, read, strict=True)
-    except Exception as error:
-        # fastavro raises whatever broken bytes happen to run into.
-        raise Undecodable("is no record of its schema") from error
-    if body.tell() != len(value):
-        raise Undecodable("bytes are left over")
-    return out.getvalue()
 
 
 class Encoder:

@@ -27,7 +27,7 @@ class Topic:
 async def test_revocations_that_the_topic_lacks_are_published_once_it_was_read(desk: Desk) -> None:
     """Also a later one of the same client. Fractions of microseconds make no difference."""
     desk.clock.at += 0.123_456_3
-    topic, known = Topic(), Revocations(SCHEMAS["revocation"], now=desk.clock)
+    topic, known = Topic(), Revocations(SCHEMAS, now=desk.clock)
 
     async def published() -> list[str]:
         before = len(desk.publisher.revocations)
@@ -52,7 +52,7 @@ async def test_revocations_that_the_topic_lacks_are_published_once_it_was_read(d
 async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(desk: Desk) -> None:
     """Whatever can be told of a site: what has arrived is not published over and over."""
     site = replace(SITE, time_zone="Europe/Paris", records_per_second=7, invoice_email="books@shop.example")
-    topic, known = Topic(), Sites(SCHEMAS["site"])
+    topic, known = Topic(), Sites(SCHEMAS)
 
     async def published() -> list[str]:
         before = len(desk.publisher.published)

@@ -162,7 +162,7 @@ async def test_what_was_kept_but_not_published_is_published_later(desk: Desk) ->
     with pytest.raises(Away):
         await office.add_site(SITE, desk.office)
     desk.publisher.away = False
-    topic = Sites(SCHEMAS["site"])
+    topic = Sites(SCHEMAS)
     assert await office.publish_missing(known_to(topic), desk.office) == 1
     feed(topic, desk.publisher.published)
     assert await office.publish_missing(known_to(topic), desk.office) == 0
@@ -313,7 +313,7 @@ async def test_a_revocation_that_was_kept_but_not_published_is_published_later(d
     with pytest.raises(Away):
         await office.revoke_client("c", desk.office)
     desk.publisher.away = False
-    topic = Revocations(SCHEMAS["revocation"])
+    topic = Revocations(SCHEMAS)
 
     def is_published(revocation: Revocation) -> bool:
         return topic.issued_before(revocation.client_id or "") == revocation.issued_before

@@ -35,7 +35,7 @@ async def test_sites_are_published_and_counted_as_others_read_them() -> None:
     await a_publisher(line).publish([])
     await a_publisher(line).publish([SITE, SITE])
     ((topic, records),) = line.sent
-    sites = Sites(SCHEMAS["site"])
+    sites = Sites(SCHEMAS)
     for record in records:
         sites.apply(record.key or b"", record.value)
     found = sites.by_api_key("12346")
@@ -50,7 +50,7 @@ async def test_revocations_are_published_as_others_read_them() -> None:
     await a_publisher(line).publish_revocations([])
     await a_publisher(line).publish_revocations([of_client("c|1", now=NOW), of_token_id("t", now=NOW)])
     ((topic, records),) = line.sent
-    revocations = Revocations(SCHEMAS["revocation"], now=lambda: NOW)
+    revocations = Revocations(SCHEMAS, now=lambda: NOW)
     for record in records:
         revocations.apply(record.key or b"", record.value)
     assert (topic, [record.key for record in records]) == ("auth.revocations.v1", [b"c%7C1", b"t"])

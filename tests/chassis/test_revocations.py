@@ -8,7 +8,8 @@ from services.chassis.registry import Schemas
 from services.chassis.revocations import FORGET_EVERY, Revocations
 from services.chassis.tokens import Token
 
-SCHEMA = Schemas.load(Path(__file__).parents[2] / "schemas")["revocation"]
+SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")
+SCHEMA = SCHEMAS["revocation"]
 NOW = 1_700_000_000
 
 
@@ -40,7 +41,7 @@ def a_token(jti: str = "t", *, client_id: str = "c", issued_at: float = NOW) -> 
 
 @pytest.fixture
 def revocations() -> Revocations:
-    return Revocations(SCHEMA, now=lambda: NOW)
+    return Revocations(SCHEMAS, now=lambda: NOW)
 
 
 def test_one_token_is_revoked_and_no_other(revocations: Revocations) -> None:

@@ -8,7 +8,8 @@ from fastavro import schemaless_writer
 from services.chassis.registry import Schemas
 from services.chassis.sites import ApiKey, Site, Sites
 
-SCHEMA = Schemas.load(Path(__file__).parents[2] / "schemas")["site"]
+SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")
+SCHEMA = SCHEMAS["site"]
 
 
 def record(site: int, *keys: str, channel: str | None = None, **changes: Any) -> tuple[bytes, bytes]:
@@ -31,7 +32,7 @@ def record(site: int, *keys: str, channel: str | None = None, **changes: Any) ->
 
 @pytest.fixture
 def sites() -> Sites:
-    return Sites(SCHEMA)
+    return Sites(SCHEMAS)
 
 
 def test_a_site_is_found_by_number_and_by_key(sites: Sites) -> None:

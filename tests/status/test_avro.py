@@ -1,18 +1,21 @@
 """Job events off the wire, compared with what an Avro library reads."""
 
 import io
+import json
 import random
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from fastavro import schemaless_reader
+from fastavro import schemaless_reader, schemaless_writer
 
 from services.status.avro import EventReader, Malformed
 from services.status.domain.facts import Failure, Fault, JobEvent, Key, Opened, Run
 from tests.status.encoded import SCHEMA, SCHEMAS, as_bytes, as_told
 from tests.status.events import a_failure, a_header, a_run, expired, judged, no_product, opened
 from tests.status.fuzzing import a_stream
+from tests.support.versions import with_an_older, without_fields
 
 READER = EventReader(SCHEMAS)
 
@@ -152,3 +155,43 @@ def without_faults(index: int) -> Failure:
 def test_events_that_make_no_sense_are_malformed(event: JobEvent) -> None:
     with pytest.raises(Malformed, match="unprocessable"):
         READER.read(as_bytes(event))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [opened(), opened(refused=a_run("F.")), judged(a_run("SF.")), expired()],
+    ids=lambda event: type(event.fact),
+)
+def test_events_of_an_older_release_are_read(event: JobEvent, tmp_path: Path) -> None:
+    """F25: had faults once not said whether to try again, nor which product is missing."""
+    text = json.dumps(SCHEMA.definition)
+    definition = json.loads(text, object_hook=lambda part: _older_fault(part) if part.get("name") == "Fault" else part)
+    assert json.dumps(definition) != text
+    newer = with_an_older("job_event", definition, tmp_path)
+    older = newer.versions["job_event"][1]
+    out = io.BytesIO()
+    schemaless_writer(out, older.plain, as_told(event))
+    value = SCHEMA.prefix + out.getvalue()
+    read = EventReader(newer).read(value)
+    assert as_told(read) == _without_news(as_told(event))
+    for end in range(5, len(value)):
+        with pytest.raises(Malformed, match="undecodable"):
+            EventReader(newer).read(value[:end])
+    with pytest.raises(Malformed, match="undecodable"):
+        EventReader(newer).read(value + b"\0")
+
+
+def _older_fault(fault: dict[str, Any]) -> dict[str, Any]:
+    return without_fields(fault, "productId", "retryable")
+
+
+def _without_news(told: Any) -> Any:
+    """The event as it is read where it did not say what faults say today."""
+    match told:
+        case {"code": _, "retryable": _}:
+            return {**told, "productId": None, "retryable": False}
+        case dict():
+            return {name: _without_news(value) for name, value in told.items()}
+        case list() | tuple():
+            return type(told)(map(_without_news, told))
+    return told

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from services.chassis.errors import Away
 from services.chassis.framing import HEADER, LENGTH, prefix
-from services.chassis.registry import Schemas, released_path
+from services.chassis.registry import Schemas
 from services.sales.records import Order, Return
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.wire import LARGEST, WireReader
 from tests.sales.strategies import ORDERS, RETURNS
+from tests.support.versions import with_an_older, without_fields
 from tests.validator.records import SCHEMAS, a_job, a_return, an_order, as_bytes, submitted
 
 READER = WireReader(SCHEMAS)
@@ -178,10 +179,6 @@ MINIMAL = {
 }
 
 
-def _without(definition: Mapping[str, Any], *fields: str) -> dict[str, Any]:
-    return {**definition, "fields": [field for field in definition["fields"] if field["name"] not in fields]}
-
-
 def _with(definition: Mapping[str, Any], field: Mapping[str, Any]) -> dict[str, Any]:
     return {**definition, "fields": [*definition["fields"], field]}
 
@@ -193,16 +190,7 @@ def _plain(definition: Any) -> Any:
 @pytest.fixture
 def two_versions(tmp_path: Path) -> Schemas:
     """Our schemas, as they would be had an order once had no segments."""
-    ids = {name: {str(v): version.schema_id for v, version in SCHEMAS.versions[name].items()} for name in SCHEMAS}
-    old = _without(SCHEMAS["order"].definition, "segmentIds", "segmentNames")
-    for name, schema in SCHEMAS.items():
-        (tmp_path / f"{name}.avsc").write_text(json.dumps(schema.definition))
-    path = released_path(tmp_path, "order", 1)
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(old))
-    ids["order"] = {"1": 1, "2": 900}
-    (tmp_path / "ids.json").write_text(json.dumps(ids))
-    return Schemas.load(tmp_path)
+    return with_an_older("order", without_fields(SCHEMAS["order"].definition, "segmentIds", "segmentNames"), tmp_path)
 
 
 def test_an_older_producer_is_read_by_a_newer_validator(two_versions: Schemas) -> None:

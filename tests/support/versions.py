@@ -1,0 +1,30 @@
+"""Schemas with a past that they do not have."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from services.chassis.registry import Schemas, released_path
+from services.chassis.settings import REPOSITORY
+
+NEWER_ID = 900
+
+
+def with_an_older(name: str, older: Mapping[str, Any], at: Path) -> Schemas:
+    """Our schemas, as they would be had this one been as `older` says in its first version, which has the id it has."""
+    ours = Schemas.load(REPOSITORY / "schemas")
+    ids: dict[str, dict[str, int]] = json.loads((REPOSITORY / "schemas" / "ids.json").read_text())
+    ids[name] = {**ids[name], "2": NEWER_ID}
+    for each, schema in ours.items():
+        (at / f"{each}.avsc").write_text(json.dumps(schema.definition))
+    path = released_path(at, name, 1)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(older))
+    (at / "ids.json").write_text(json.dumps(ids))
+    return Schemas.load(at)
+
+
+def without_fields(definition: Mapping[str, Any], *fields: str) -> dict[str, Any]:
+    """The same record with fewer fields."""
+    return {**definition, "fields": [field for field in definition["fields"] if field["name"] not in fields]}
