@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 from pymongo import UpdateOne
+from pymongo.read_concern import ReadConcern
 
 from services.chassis import metrics
 from services.chassis.ending import end
@@ -74,11 +75,14 @@ class _Waiting(Struct, frozen=True):
 
 
 class Outbox:
-    """The waiting messages of some collections."""
+    """The waiting messages of some collections, as a majority of MongoDB's members has them."""
 
     def __init__(self, mongo: Mongo, collections: Sequence[str], *, now_us: Callable[[], int]) -> None:
         self._mongo = mongo
         self._collections = collections
+        # What a failing primary may yet take back must not have been told of.
+        majority = ReadConcern("majority")
+        self._shown = {name: mongo.collection(name).with_options(read_concern=majority) for name in collections}
         self.now_us = now_us
 
     async def prepare(self) -> None:
@@ -94,8 +98,8 @@ class Outbox:
         now_us, found = self.now_us(), []
         due = {FIELD: {"$elemMatch": {"channel": channel, "after": {"$lte": now_us}}}}
         with answering():
-            for name in self._collections:
-                cursor = self._mongo.collection(name).find(due, {FIELD: 1}).hint(FIELD).limit(MOST_AT_ONCE)
+            for name, collection in self._shown.items():
+                cursor = collection.find(due, {FIELD: 1}).hint(FIELD).limit(MOST_AT_ONCE)
                 found += [
                     _Waiting(name, document["_id"], _message(entry))
                     for document in await cursor.to_list(None)
@@ -108,8 +112,8 @@ class Outbox:
         """Since when the oldest message has been waiting, be it postponed; None if there is none. Raises `Away`."""
         found: list[int] = []
         with answering():
-            for name in self._collections:
-                cursor = self._mongo.collection(name).find({f"{FIELD}.channel": channel}, {FIELD: 1}).hint(FIELD)
+            for collection in self._shown.values():
+                cursor = collection.find({f"{FIELD}.channel": channel}, {FIELD: 1}).hint(FIELD)
                 found += [
                     entry["at"]
                     for document in await cursor.limit(MOST_AT_ONCE).to_list(None)

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from sandbox.mongo import MongoSet
+from services.chassis import outbox
 from services.chassis.errors import Away
 from services.chassis.mongo import Mongo
 from services.chassis.settings import MongoSettings
 from services.fulfilment.domain.listing import TransactionsAsked
+from services.fulfilment.events import KAFKA
+from services.fulfilment.store import TRANSACTIONS
 from tests.fulfilment.shop import PRODUCTS, SITE, Clock, Shop, on_database
 from tests.status.test_settling import standing_still
 
@@ -44,18 +47,53 @@ async def test_an_order_that_finds_itself_waits_until_a_majority_has_it(tmp_path
             assert await shop.transactions.listed(TransactionsAsked(site=SITE)) == [placed.transaction]
 
 
+async def test_no_event_of_an_order_leaves_before_a_majority_has_it(tmp_path: Path) -> None:
+    """Breaks: likewise. Must hold: nobody hears of an order that a new primary may not know."""
+    with MongoSet(tmp_path, nodes=3) as three:
+        async with _opened(three) as shop, _connected(three) as mongo:
+            waiting = outbox.Outbox(mongo, [TRANSACTIONS], now_us=shop.clock)
+            await _until_answered(waiting.prepare)
+            enter = shop.orders.enter
+            with standing_still(three):
+
+                async def entered(_: object) -> int:
+                    return 1
+
+                shop.orders.enter = entered
+                with pytest.raises(Away):
+                    await shop.place(("CARD", 1), transaction_id="own")
+                assert await shop.transactions.find("own") is not None, "the primary has it"
+                assert await waiting.waiting(KAFKA) == []
+            shop.orders.enter = enter
+
+            async def told() -> Any:
+                found = await waiting.waiting(KAFKA)
+                if not found:
+                    raise Away("a majority")
+                return found
+
+            assert len(await _until_answered(told)) == 1
+
+
+@asynccontextmanager
+async def _connected(three: MongoSet) -> AsyncIterator[Mongo]:
+    """A primary that hears of nobody for ten seconds is none: it must answer long before."""
+    mongo = Mongo.connect(MongoSettings(mongodb_uri=three.uri, mongodb_timeout_ms=500))
+    try:
+        yield mongo
+    finally:
+        await mongo.close()
+
+
 @asynccontextmanager
 async def _opened(three: MongoSet) -> AsyncIterator[Shop]:
-    """A shop that sells. A primary that hears of nobody for ten seconds is none: it must answer long before."""
-    mongo = Mongo.connect(MongoSettings(mongodb_uri=three.uri, mongodb_timeout_ms=500))
-    shop = on_database(mongo, Clock())
-    try:
+    """A shop that sells."""
+    async with _connected(three) as mongo:
+        shop = on_database(mongo, Clock())
         await _until_answered(shop.orders.prepare)
         await _until_answered(shop.transactions.prepare)
         await _until_answered(lambda: shop.products.put(PRODUCTS[0]))
         yield shop
-    finally:
-        await mongo.close()
 
 
 async def _until_answered(work: Callable[[], Awaitable[Any]]) -> Any:
