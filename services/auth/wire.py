@@ -84,12 +84,13 @@ def site_document(site: Site) -> Document:
     return {"_id": fields.pop("site"), **fields, "revision": site.revision}
 
 
+# MongoDB gives numbers beyond 32 bits back in a type of its own, which is rendered nowhere: hence `int` below.
 def read_site(document: Mapping[str, Any]) -> Site:
     """A site that was kept."""
     return Site(
-        site=document["_id"],
+        site=int(document["_id"]),
         name=document["name"],
-        app_id=document["appId"],
+        app_id=int(document["appId"]),
         root_source=document["rootSource"],
         datacenter=document["datacenter"],
         time_zone=document["timeZone"],
@@ -124,15 +125,15 @@ def read_client(document: Mapping[str, Any]) -> Client:
     """A client that was kept."""
     return Client(
         client_id=document["_id"],
-        site=document["site"],
+        site=int(document["site"]),
         api_keys=tuple(document["apiKeys"]),
         scopes=tuple(document["scopes"]),
         secrets=tuple(
             Secret(
                 secret_id=secret["id"],
                 hashed=secret["hash"],
-                created_at=secret["createdAt"],
-                expires_at=secret["expiresAt"],
+                created_at=int(secret["createdAt"]),
+                expires_at=None if secret["expiresAt"] is None else int(secret["expiresAt"]),
             )
             for secret in document["secrets"]
         ),
@@ -161,8 +162,8 @@ def read_key(document: Mapping[str, Any]) -> SigningKey:
         algorithm=document["algorithm"],
         public=document["public"],
         sealed=bytes(document["sealed"]),
-        created_at=document["createdAt"],
-        signs_from=document["signsFrom"],
+        created_at=int(document["createdAt"]),
+        signs_from=int(document["signsFrom"]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from services.auth.domain.client import Secret
@@ -9,6 +10,7 @@ from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
 from services.auth.ports import Clients, Keys, Revocations, Sites
 from services.auth.store import REVOCATIONS, MongoClients, MongoKeys, MongoRevocations, MongoSites, create_indexes
+from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.errors import Away
 from services.chassis.mongo import Mongo
 from services.chassis.settings import MongoSettings
@@ -35,6 +37,14 @@ class ClientsSuite:
         assert await clients.save(client)
         assert await clients.find("client-1") == replace(client, revision=1)
 
+    async def test_numbers_of_any_size_can_be_shown(self, clients: Clients) -> None:
+        """After 2038, too: MongoDB gives larger numbers back in a type of its own."""
+        secret = Secret(secret_id="s", hashed="$h", created_at=2**31, expires_at=2**31 + 1)
+        await clients.save(a_client(site=2**31, secrets=(secret,)))
+        found = await clients.find("client-1")
+        assert found is not None
+        assert msgspec.json.encode(client_summary(found))
+
     async def test_of_two_changes_to_one_revision_the_first_wins(self, clients: Clients) -> None:
         await clients.save(a_client())
         assert not await clients.save(a_client(site=609))
@@ -58,6 +68,10 @@ class SitesSuite:
         assert await sites.save(SITE)
         assert await sites.find(608) == replace(SITE, revision=1)
         assert await sites.all() == [replace(SITE, revision=1)]
+
+    async def test_numbers_of_any_size_can_be_shown(self, sites: Sites) -> None:
+        await sites.save(replace(SITE, site=2**31, app_id=2**63 - 1))
+        assert msgspec.json.encode([site_summary(site) for site in await sites.all()])
 
     async def test_of_two_changes_to_one_revision_the_first_wins(self, sites: Sites) -> None:
         await sites.save(SITE)
@@ -87,6 +101,10 @@ class KeysSuite:
         assert await keys.add(a_key(1, signs_from=10))
         assert not await keys.add(a_key(2, signs_from=30))
         assert await keys.all() == [a_key(1, signs_from=10), a_key(2, signs_from=20)]
+
+    async def test_numbers_of_any_size_can_be_shown(self, keys: Keys) -> None:
+        await keys.add(a_key(1, signs_from=2**31))
+        assert msgspec.json.encode([key_summary(key) for key in await keys.all()])
 
 
 class RevocationsSuite:
