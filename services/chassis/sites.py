@@ -69,11 +69,12 @@ class Sites:
 
     def _withdraw(self, number: int) -> None:
         known = self._sites.pop(number, None)
-        for key in known.api_keys if known else ():
-            claims = self._claims[key.api_key]
+        # A site may name a key twice.
+        for api_key in {key.api_key for key in known.api_keys} if known else ():
+            claims = self._claims[api_key]
             claims.pop(number, None)
             if not claims:
-                del self._claims[key.api_key]
+                del self._claims[api_key]
 
     def _enter(self, site: Site) -> None:
         self._sites[site.site] = site

@@ -140,6 +140,8 @@ async def test_keys_are_listed_and_rotated(auth: Auth, door: Door) -> None:
         ("GET", "/clients/nobody", None, 404),
         ("PUT", "/sites/701", SITE, 400),
         ("PUT", "/sites/700", {}, 400),
+        ("PUT", "/sites/700", {**SITE, "apiKeys": [{"apiKey": "777"}, {"apiKey": "777"}]}, 400),
+        ("PUT", "/sites/700", {**SITE, "invoiceEmail": "books@shop.example\r\nBcc: canary@shop.example"}, 400),
         ("POST", "/clients", {"clientId": "x", "site": 999}, 400),
         ("POST", "/clients", {"clientId": "x", "site": 700, "secret": "canary"}, 400),
         ("POST", "/clients", {"clientId": "client-1", "site": 0, "scopes": ["admin"]}, 409),

@@ -63,6 +63,13 @@ def test_the_last_record_of_a_site_counts(sites: Sites) -> None:
     assert len(sites) == 1
 
 
+def test_a_site_that_names_a_key_twice_can_change(sites: Sites) -> None:
+    sites.apply(*record(608, "12345", "12345"))
+    sites.apply(*record(608, "54321"))
+    assert sites.by_api_key("12345") is None
+    assert sites.by_api_key("54321") == sites.get(608)
+
+
 def test_a_record_without_value_removes_the_site(sites: Sites) -> None:
     sites.apply(*record(608, "12345"))
     sites.apply(b"608", None)

@@ -9,15 +9,18 @@ import msgspec
 from services.auth.domain.audience import ADMIN, DEFAULT_SCOPES, SCOPES
 from services.auth.domain.client import Client
 from services.auth.domain.site import ApiKey, Site
+from services.values.identifiers import text_wrong
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+LONGEST_NAME = 128
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
 D = TypeVar("D")
 
 # Spelled the same with and without form-encoding: libraries differ in whether they encode for Basic (RFC 6749, 2.3.1).
 # Patterns end in \Z, for $ would let a line break pass behind them.
 ClientId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{1,128}\\Z")]
 PlainSecret = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{16,256}\\Z")]
-Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+LARGEST_NUMBER = 2**63 - 1
+Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_NUMBER)]
 
 
 class BadDocument(ValueError):  # noqa: N818 - reads as what it is
@@ -133,6 +136,8 @@ def _no_repeats(what: str, values: Sequence[object]) -> None:
 
 
 def _site(raw: _Site, known_zones: frozenset[str]) -> Site:
+    _no_repeats("API key", [key.api_key for key in raw.api_keys])
+    _no_control_characters(raw)
     if raw.time_zone not in known_zones:
         raise BadDocument(f"site {raw.site}: there is no time zone of this name")
     return Site(
@@ -146,6 +151,21 @@ def _site(raw: _Site, known_zones: frozenset[str]) -> Site:
         records_per_second=raw.records_per_second,
         invoice_email=raw.invoice_email,
     )
+
+
+def _no_control_characters(raw: _Site) -> None:
+    """In names and addresses: they go into mails and headers."""
+    texts = [
+        ("name", raw.name),
+        ("rootSource", raw.root_source),
+        ("datacenter", raw.datacenter),
+        ("invoiceEmail", raw.invoice_email),
+        *(("channel", key.channel) for key in raw.api_keys),
+    ]
+    for what, text in texts:
+        wrong = text_wrong(text or "", longest=LONGEST_NAME)
+        if wrong is not None:
+            raise BadDocument(f"site {raw.site}: {what} {wrong.phrase}")
 
 
 def _client(raw: _NewClient) -> Client:
