@@ -264,7 +264,8 @@ class _Protocol(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun already")
         request_id = uuid4().hex
-        if not isinstance(exc, HttpProcessingError):
+        # A ConnectionError that comes this far is a client's that has left: see `_answer`.
+        if not isinstance(exc, HttpProcessingError | ConnectionError):
             _LOG.error("request failed", requestId=request_id, exc_info=exc)
         response = problem_response(_parser_problem(status, exc), request_id=request_id)
         response.headers["X-Request-Id"] = request_id

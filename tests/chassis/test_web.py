@@ -138,3 +138,16 @@ async def test_a_client_that_leaves_is_counted_as_gone(address: str, status: int
     await until(lambda: gate.is_left)
     gate.opened.set()
     await until(lambda: observed("/held/{name}").get(("GET", counted), 0) == before + 1)
+
+
+async def test_a_client_that_leaves_amid_its_body_is_no_defect(address: str, logged: LogCapture) -> None:
+    before = observed("/things").get(("POST", "499"), 0)
+    host, port = address.split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+    idle = IN_FLIGHT._value.get()
+    await until(lambda: IN_FLIGHT._value.get() == idle + 1)
+    writer.transport.abort()
+    await until(lambda: observed("/things").get(("POST", "499"), 0) == before + 1)
+    await until(lambda: IN_FLIGHT._value.get() == idle)
+    assert logged.entries == []
