@@ -16,7 +16,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 S = TypeVar("S", bound="ServiceSettings")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_CONNECTION_STRING = re.compile(r"mongodb(\+srv)?://[^\s/?]+(/[^\s?]*)?(\?\S*)?")
+# In user and password all that means something here is percent-encoded.
+_CONNECTION_STRING = re.compile(
+    r"mongodb(?:\+srv)?://"
+    r"(?:(?:[^\s/?@:%]|%[0-9a-fA-F]{2})*(?::(?:[^\s/?@:%]|%[0-9a-fA-F]{2})*)?@)?"
+    r"(?:\[[^\s/?@\]]+\]|[^\s/?@,:]+)(?::\d{1,5})?(?:,(?:\[[^\s/?@\]]+\]|[^\s/?@,:]+)(?::\d{1,5})?)*"
+    r"(?:/[^\s?@]*)?(?:\?\S*)?"
+)
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _ADDRESS = re.compile(r"[^\s:/,]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
 
@@ -183,7 +189,7 @@ class MongoSettings(FromEnvironment):
     @classmethod
     def _is_connection_string(cls, value: SecretStr) -> SecretStr:
         if not _CONNECTION_STRING.fullmatch(value.get_secret_value()):
-            raise ValueError("must be mongodb://… or mongodb+srv://…")
+            raise ValueError("must be mongodb://… or mongodb+srv://…, with user and password percent-encoded")
         return value
 
 

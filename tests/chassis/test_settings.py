@@ -122,6 +122,12 @@ def test_all_mistakes_are_reported_together(
         ("SCHEMAS_DIR", "/no/such/directory"),
         ("MONGODB_URI", "mongo.example:27017"),
         ("MONGODB_URI", "mongodb://"),
+        ("MONGODB_URI", "mongodb://user:pass@word@mongo.example"),
+        ("MONGODB_URI", "mongodb://user:pass:word@mongo.example"),
+        ("MONGODB_URI", "mongodb://user:pass/word@mongo.example"),
+        ("MONGODB_URI", "mongodb://user:pass?word@mongo.example"),
+        ("MONGODB_URI", "mongodb://user:100%@mongo.example"),
+        ("MONGODB_URI", "mongodb://mongo.example:port"),
         ("MONGO_DRIVER", "odbc"),
         ("MONGODB_TIMEOUT_MS", "0"),
         ("AUTH_ALGORITHM", "HS256"),
@@ -132,6 +138,19 @@ def test_a_value_that_cannot_work_is_refused(
 ) -> None:
     environment(**{name: value})
     assert f"  {name}: " in mistakes(capsys)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://user:pass%40word@a:27017,b:27018,[::1]:27019/tillstream?replicaSet=rs0&tls=true",
+        "mongodb+srv://user@cluster.example/?retryWrites=true",
+        "mongodb://%2Ftmp%2Fmongodb-27017.sock",
+    ],
+)
+def test_connection_strings(environment: Environment, uri: str) -> None:
+    environment(MONGODB_URI=uri)
+    assert load(Settings).mongodb_uri.get_secret_value() == uri
 
 
 @pytest.mark.parametrize("servers", ["kafka:9092", "a:1, b:2", "10.0.0.1:9092,[::1]:9093"])
