@@ -97,7 +97,7 @@ class Idempotency:
             # Forgotten between two looks: whoever asks again finds the key free.
             raise _in_progress(1)
         if bytes(known["body"]) != digest:
-            raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another body before")
+            raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another request before")
         reply = known.get("reply")
         if reply is not None:
             return Reply(reply["status"], bytes(reply["body"]), reply["headers"])

@@ -103,7 +103,7 @@ class JournalReplies:
             self.journal.append(Kept("begun"))
             return Turn("|".join(name), job_id, "me")
         if known[0] != digest:
-            raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another body before")
+            raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another request before")
         if known[2] is not None:
             self.journal.append(Kept("replayed"))
             return known[2]
