@@ -43,10 +43,14 @@ def begin() -> None:
 
 @app.command("init")
 def init(
-    tenants: Annotated[Path | None, typer.Option(help="JSON document of sites and clients.", exists=True)] = None,
-    catalogue: Annotated[Path | None, typer.Option(help="CSV of products: site,productId,name.", exists=True)] = None,
+    tenants: Annotated[
+        Path | None, typer.Option(help="JSON document of sites and clients.", exists=True, dir_okay=False)
+    ] = None,
+    catalogue: Annotated[
+        Path | None, typer.Option(help="CSV of products: site,productId,name.", exists=True, dir_okay=False)
+    ] = None,
     stock: Annotated[
-        Path | None, typer.Option(help="JSON document of products and codes on sale.", exists=True)
+        Path | None, typer.Option(help="JSON document of products and codes on sale.", exists=True, dir_okay=False)
     ] = None,
 ) -> None:
     """Create topics, and load tenants, the catalogue and stock if they are given. Doing it again changes nothing."""

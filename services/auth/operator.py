@@ -34,6 +34,7 @@ T = TypeVar("T")
 S = TypeVar("S", "OperatorSettings", AuthSettings)
 
 BROKERS_WITHIN_S = 15.0
+LONGEST_GRACE_H = 9_999
 
 sites = typer.Typer(no_args_is_help=True, help="Sites (tenants): what they are called, their keys and limits.")
 clients = typer.Typer(no_args_is_help=True, help="Clients: who may get tokens, with which secrets.")
@@ -111,7 +112,10 @@ def add_sites(
     """Add sites, or change those that are there, and publish them."""
 
     async def work(opened: Office) -> int:
-        wanted = tenants.read(file.read_bytes(), time_zones=available_timezones())
+        try:
+            wanted = tenants.read(file.read_bytes(), time_zones=available_timezones())
+        except tenants.BadDocument as bad:
+            raise tenants.BadDocument(f"{file.name}: {bad}") from None
         return sum([await office.add_site(site, opened) for site in wanted.sites])
 
     typer.echo(f"{_in_office(work)} sites changed")
@@ -124,7 +128,7 @@ def list_sites() -> None:
 
 
 @sites.command("show")
-def show_site(site: int) -> None:
+def show_site(site: Annotated[int, typer.Argument(min=0, max=tenants.LARGEST_NUMBER)]) -> None:
     """Show one site."""
     found = _in_office(lambda opened: opened.sites.find(site))
     if found is None:
@@ -184,7 +188,11 @@ def change_client(
     no_scopes: Annotated[bool, typer.Option("--no-scopes", help="Take all scopes: it gets no more tokens.")] = False,
 ) -> None:
     """Change what a client may do. Tokens that it has keep their scopes: `revoke-tokens` ends them."""
-    wanted = {"apiKeys": api_key, "scopes": [] if no_scopes else scope}
+    if no_scopes and scope:
+        raise typer.BadParameter("give either --scope or --no-scopes")
+    if not (api_key or scope or no_scopes):
+        raise typer.BadParameter("say what is to change: --api-key, --scope or --no-scopes")
+    wanted = {"apiKeys": api_key or None, "scopes": [] if no_scopes else scope or None}
 
     async def work(opened: Office) -> None:
         await office.change_client(client_id, tenants.read_change(json.dumps(wanted).encode()), opened)
@@ -196,7 +204,10 @@ def change_client(
 def add_secret(
     client_id: str,
     grace_hours: Annotated[
-        float | None, typer.Option(min=0, help="End the secrets before it after so many hours; never by default.")
+        float | None,
+        typer.Option(
+            min=0, max=LONGEST_GRACE_H, help="End the secrets before it after so many hours; never by default."
+        ),
     ] = None,
 ) -> None:
     """Give a client one more secret and show it, once."""

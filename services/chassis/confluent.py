@@ -27,7 +27,7 @@ class Registry:
 
     def __init__(self, settings: RegistrySettings) -> None:
         if settings.schema_registry_url is None:
-            raise ValueError("there is no schema registry")
+            raise ValueError("SCHEMA_REGISTRY_URL names no schema registry")
         self._url = settings.schema_registry_url.rstrip("/")
         password = settings.schema_registry_password
         self._headers = {"Content-Type": _CONTENT_TYPE, "Accept": f"{_CONTENT_TYPE}, application/json"}

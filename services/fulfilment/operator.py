@@ -118,7 +118,10 @@ def list_products() -> None:
 
 @products_app.command("put")
 def put_products(
-    file: Annotated[Path, typer.Argument(help='JSON document: {"products": [{"sku": …, "codes": […]}]}.', exists=True)],
+    file: Annotated[
+        Path,
+        typer.Argument(help='JSON document: {"products": [{"sku": …, "codes": […]}]}.', exists=True, dir_okay=False),
+    ],
 ) -> None:
     """Add or change products, and load the codes that stand with them."""
 
@@ -132,12 +135,12 @@ def put_products(
 @stock_app.command("load")
 def load_codes(
     sku: str,
-    file: Annotated[Path, typer.Argument(help="One code a line; a PIN after a comma.", exists=True)],
+    file: Annotated[Path, typer.Argument(help="One code a line; a PIN after a comma.", exists=True, dir_okay=False)],
 ) -> None:
     """Put codes of a product on sale. Loading a file again changes nothing."""
 
     async def work(shelves: Shelves) -> None:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = [line.strip() for line in _text(file).splitlines() if line.strip()]
         entries = [_entry(line) for line in lines]
         added = 0
         for start in range(0, len(entries), MOST_CODES):
@@ -223,6 +226,13 @@ async def _connected(settings: MongoSettings) -> AsyncIterator[Mongo]:
         yield mongo
     finally:
         await mongo.close()
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file.name} is no text in UTF-8") from None
 
 
 def _entry(line: str) -> dict[str, str]:

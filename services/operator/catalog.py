@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,8 @@ TOPIC = topics.CATALOG_PRODUCTS.name
 _LOT = 10_000
 _NDJSON = frozenset({".ndjson", ".jsonl"})
 _YES = frozenset({"1", "true", "yes"})
+_NUMBER = re.compile("[0-9]{1,19}")
+_LARGEST_SITE = 2**63 - 1
 
 # Told how many products are sent, and how many bytes of the file are read.
 Progress = Callable[[int, int], None]
@@ -46,7 +49,7 @@ def read_products(file: BinaryIO, *, name: str) -> Generator[Product, None, None
             for number, row in rows:
                 try:
                     yield _product(row)
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                except (KeyError, TypeError, ValueError) as error:
                     raise ValueError(f"{name}, line {number}: {_why(error)}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{name} is no text: {error}") from error
@@ -67,9 +70,10 @@ def _ndjson_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], Non
     for number, line in enumerate(file, start=1):
         if line.strip():
             try:
-                yield number, json.decode(line)
+                row = json.decode(line)
             except DecodeError:
-                yield number, {}
+                row = {}
+            yield number, row if isinstance(row, dict) else {}
 
 
 def _product(row: Mapping[str, Any]) -> Product:
@@ -79,11 +83,19 @@ def _product(row: Mapping[str, Any]) -> Product:
     name = row.get("name") or None
     if name is not None and not isinstance(name, str):
         raise TypeError("name must be a text")
-    return Product(int(row["site"]), product_id, name, str(row.get("withdrawn") or "").lower() in _YES)
+    return Product(_site(row["site"]), product_id, name, str(row.get("withdrawn") or "").lower() in _YES)
+
+
+def _site(given: object) -> int:
+    is_number = isinstance(given, int) and not isinstance(given, bool)
+    text = str(given).strip() if is_number or isinstance(given, str) else ""
+    if not _NUMBER.fullmatch(text) or int(text) > _LARGEST_SITE:
+        raise ValueError("site must be a whole number")
+    return int(text)
 
 
 def _why(error: Exception) -> str:
-    return "site,productId,name is expected" if isinstance(error, KeyError | AttributeError) else str(error)
+    return "site,productId,name is expected" if isinstance(error, KeyError) else str(error)
 
 
 async def load(

@@ -96,7 +96,9 @@ def decode(
         str | None, typer.Argument(help="The bytes, in hexadecimal or base64; - reads them from stdin.")
     ] = None,
     *,
-    file: Annotated[Path | None, typer.Option(help="A file that holds the bytes themselves.", exists=True)] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A file that holds the bytes themselves.", exists=True, dir_okay=False)
+    ] = None,
     header: Annotated[
         str | None, typer.Option(help=f"The header {HEADER} of the record, likewise, where it has one.")
     ] = None,

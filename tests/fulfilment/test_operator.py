@@ -194,3 +194,10 @@ def test_codes_stay_as_they_are_under_another_digest_key(
 def test_close_day_wants_a_day(run: Run) -> None:
     assert run("close-day").exit_code == 2
     assert run("close-day", "--date", "yesterday").exit_code == 2
+
+
+def test_a_file_of_codes_that_is_no_text_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "codes").write_bytes(b"\xff\xfeA")
+    run("products", "put", file=products(CARD))
+    done = run("stock", "load", "CARD", str(tmp_path / "codes"))
+    assert (done.exit_code, done.output) == (1, "codes is no text in UTF-8\n")

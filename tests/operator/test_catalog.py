@@ -55,7 +55,12 @@ def test_ndjson_has_an_object_a_line(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "name", "line"),
     [
-        ("site,productId\n608,1\nx,2\n", "p.csv", "line 3"),
+        ("site,productId\n608,1\nx,2\n", "p.csv", "line 3: site must be a whole number"),
+        ("site,productId\n-1,1\n", "p.csv", "line 2: site must be a whole number"),
+        (f"site,productId\n{2**63},1\n", "p.csv", "line 2: site must be a whole number"),
+        ("site,productId\n" + "9" * 5000 + ",1\n", "p.csv", "line 2: site must be a whole number"),
+        ('{"site":608.5,"productId":"1"}\n', "p.ndjson", "line 1: site must be a whole number"),
+        ('{"site":true,"productId":"1"}\n', "p.ndjson", "line 1: site must be a whole number"),
         ("site,productId\n608,\n", "p.csv", "line 2: productId"),
         ("site,productId\n608,1\n608," + "x" * 129 + "\n", "p.csv", "line 3: productId"),
         ("site,productId\n608\n", "p.csv", "line 2"),
@@ -64,7 +69,7 @@ def test_ndjson_has_an_object_a_line(name: str) -> None:
         ("", "p.csv", "line 1: site,productId,name is expected"),
         ('{"site":608,"productId":"1"}\n{"site":608}\n', "p.ndjson", "line 2: site,productId,name is expected"),
         ("{\n", "p.ndjson", "line 1"),
-        ('[608,"1"]\n', "p.ndjson", "line 1"),
+        ('[608,"1"]\n', "p.ndjson", "line 1: site,productId,name is expected"),
         ('{"site":608,"productId":"1","name":5}\n', "p.ndjson", "line 1: name must be a text"),
     ],
 )
