@@ -23,6 +23,8 @@ from services.values.instants import EARLIEST_US, LATEST_US
 
 SCHEMA = "job_event"
 LARGEST_TOTAL = 100_000
+# Of 64 bits: ten bytes may hold more, and MongoDB has no room for that.
+LARGEST_SITE = 2**63 - 1
 TYPES = {0: "orders", 2: "returns"}
 
 _NUMBER = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
@@ -134,6 +136,8 @@ def _header(data: bytes) -> Header:
     job_id = job_id_of(text)
     if job_id is None:
         raise Malformed("unprocessable", "the job id is no UUID")
+    if not -LARGEST_SITE - 1 <= site <= LARGEST_SITE:
+        raise Malformed("unprocessable", "the site is out of bounds")
     if not 0 < total <= LARGEST_TOTAL:
         raise Malformed("unprocessable", "the total is out of bounds")
     return Header(Key(site, job_id), total, _within_time(created_us), MODES[data[at]], TYPES[data[at + 1]])

@@ -9,9 +9,11 @@ from uuid import uuid4
 
 import pytest
 from fastavro import schemaless_reader, schemaless_writer
+from msgspec.structs import replace
 
 from services.status.avro import EventReader, Malformed
 from services.status.domain.facts import Failure, Fault, JobEvent, Key, Opened, Run
+from services.values.instants import EARLIEST_US, LATEST_US
 from tests.status.encoded import SCHEMA, SCHEMAS, as_bytes, as_told
 from tests.status.events import a_failure, a_header, a_run, expired, judged, no_product, opened
 from tests.status.fuzzing import a_stream
@@ -138,6 +140,10 @@ def without_faults(index: int) -> Failure:
     [
         opened(a_header(0)),
         opened(a_header(100_001)),
+        opened(replace(a_header(), created_us=EARLIEST_US - 1)),
+        opened(replace(a_header(), created_us=LATEST_US + 1)),
+        replace(opened(), at_us=EARLIEST_US - 1),
+        replace(opened(), at_us=LATEST_US + 1),
         opened(a_header(key=Key(608, "nonsense"))),
         opened(refused=a_run("S")),
         judged(a_run("")),
@@ -195,3 +201,27 @@ def _without_news(told: Any) -> Any:
         case list() | tuple():
             return type(told)(map(_without_news, told))
     return told
+
+
+@pytest.mark.parametrize(
+    ("number", "is_taken"), [(2**63 - 1, True), (-(2**63), True), (2**63, False), (-(2**63) - 1, False)]
+)
+def test_a_site_that_the_store_has_no_room_for_is_malformed(number: int, *, is_taken: bool) -> None:
+    """Ten bytes can hold more than 64 bits. One such event would be tried for ever, in front of all others."""
+    value = as_bytes(opened())
+    site = len(as_long(608))
+    value = SCHEMA.prefix + as_long(number) + value[len(SCHEMA.prefix) + site :]
+    if is_taken:
+        assert READER.read(value).header.key.site == number
+        return
+    with pytest.raises(Malformed, match="unprocessable"):
+        READER.read(value)
+
+
+def as_long(number: int) -> bytes:
+    """A number as Avro writes it, however large."""
+    rest, found = number << 1 if number >= 0 else (-number << 1) - 1, bytearray()
+    while rest > 127:
+        found.append(rest & 127 | 128)
+        rest >>= 7
+    return bytes([*found, rest])

@@ -248,6 +248,15 @@ def test_rows_are_read_with_patience(rows: str, of: str, expected: list[Who]) ->
     assert read_rows(rows, 2, of=of) == expected
 
 
+@pytest.mark.parametrize("mode", ["online", 'on"line', "\\", "on\nline"])
+def test_whatever_mode_a_row_has_its_event_is_json(mode: str) -> None:
+    run = Run(0, "SS", json.dumps([["1", "u", mode], ["2", "v"]]))
+    standing = after(judged(run))
+    assert standing.block is not None
+    page = events_page(standing.job, [standing.block], Wish(5, show_all=True))
+    assert [json.loads(text)["attributes"]["mode"] for text in texts_of(page)] == [mode, "offline", "offline"]
+
+
 def test_rows_are_cut() -> None:
     assert cut_rows('[["1","u"],null,["3","w"]]', 1, 3) == '[null,["3","w"]]'
     assert cut_rows("nonsense", 0, 1) == cut_rows("", 0, 1) == ""

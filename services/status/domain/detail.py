@@ -16,7 +16,8 @@ def detail_events(entry: Entry, frame: Frame) -> list[tuple[tuple[int, int], str
     found = []
     for place in places(entry.letters, SUCCEEDED):
         index, who = entry.first + place, rows[place]
-        first = frame.usual_attributes if who.mode is None else frame.first_attributes(who.mode)
+        # A row comes as it was written: its mode can be any text.
+        first = frame.usual_attributes if who.mode is None else frame.first_attributes(json_text(who.mode)[1:-1])
         message, ids = _told(who)
         found.append(((index, 0), frame.event(index, 0, message, DETAIL, f'{first}{ids},"index":{index}')))
     return found
