@@ -129,6 +129,8 @@ async def compose(settings: Settings) -> Service:
             Upkeep("census", partial(take_census, jobs.open_jobs), every_s=CENSUS_EVERY_S),
             Upkeep("expiry", sweeper.sweep, every_s=sweeper.every_s),
             Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
+            # Stopped first: who waits is answered while requests in flight may still end.
+            bell,
         ),
     )
 

@@ -13,20 +13,26 @@ class Turn:
 
     def __init__(self) -> None:
         self._rung = asyncio.Event()
+        self._is_over = False
 
     def ring(self) -> None:
         """Something happened to the job."""
         self._rung.set()
 
+    def end(self) -> None:
+        """Whatever happens, it will not be told here."""
+        self._is_over = True
+        self._rung.set()
+
     async def rung(self, within_s: float) -> bool:
-        """True as soon as something has happened since the last time; False if nothing does in time."""
+        """True as soon as something has happened since the last time; False if nothing does in time, or at the end."""
         try:
             async with asyncio.timeout(within_s):
                 await self._rung.wait()
         except TimeoutError:
             return False
         self._rung.clear()
-        return True
+        return not self._is_over
 
 
 class HandBell:
@@ -54,6 +60,16 @@ class HandBell:
     def ring_all(self) -> None:
         """Any job may have changed."""
         self.ring(list(self._turns))
+
+    async def start(self) -> None:
+        """Nothing: it is rung by others."""
+
+    async def stop(self) -> None:
+        """Let nobody wait any longer: a wait may last longer than a process has to stop in."""
+        self._most = 0
+        for turns in self._turns.values():
+            for turn in turns:
+                turn.end()
 
     @asynccontextmanager
     async def wait_for(self, key: Key) -> AsyncIterator[Turn | None]:

@@ -27,7 +27,7 @@ class Turn(Protocol):
     """A place among those who wait for a job."""
 
     async def rung(self, within_s: float) -> bool:
-        """Whether the job changed in time."""
+        """Whether the job changed in time; False, too, when nobody may wait any longer."""
         ...
 
 
@@ -70,12 +70,13 @@ async def _awaited(
 ) -> Standing | None:
     until = world.clock_s() + within_s
     async with world.waiting.wait_for(key) as turn:
+        may_wait = turn is not None
         while True:
             found = await world.jobs.find(key, texts)
             left_s = until - world.clock_s()
-            if turn is None or left_s <= 0 or suits(found.job if found else None):
+            if turn is None or not may_wait or left_s <= 0 or suits(found.job if found else None):
                 return found
-            await turn.rung(left_s)
+            may_wait = await turn.rung(left_s)
 
 
 def is_young(key: Key, world: World) -> bool:

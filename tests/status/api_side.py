@@ -71,6 +71,7 @@ class Desk:
     client: TestClient[Any, Any]
     jobs: MemoryJobs
     writing: flow.World
+    bell: HandBell
     now_us: list[int] = field(default_factory=lambda: [CREATED_US + 3_600_000_000])
 
     async def record(self, *events: JobEvent) -> None:
@@ -104,7 +105,7 @@ async def desk() -> AsyncIterator[Desk]:
         openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
     )
     async with TestClient(TestServer(application(api.routes()))) as client:
-        yield Desk(client, jobs, writing, now_us)
+        yield Desk(client, jobs, writing, bell, now_us)
 
 
 EXAMPLES = json.loads((Path(__file__).parent / "printed.json").read_text(encoding="utf-8"))

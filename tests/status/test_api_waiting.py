@@ -7,8 +7,10 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from services.chassis.metrics import REGISTRY
 from services.status import reading
 from services.values.time_uuids import time_uuid
+from tests.chassis.eventually import until
 from tests.status.api_side import HERE, Desk, a_key, desk
 from tests.status.events import a_header, a_run, judged, opened
 
@@ -56,6 +58,19 @@ async def test_a_preference_may_stand_in_any_of_its_header_fields(desk: Desk) ->
     headers = CIMultiDict([("Authorization", "Bearer good"), ("Prefer", "respond-async"), ("Prefer", "wait=0")])
     response = await desk.client.get(HERE, headers=headers)
     assert response.headers["Preference-Applied"] == "wait"
+
+
+async def test_who_waits_is_answered_when_the_process_stops(desk: Desk) -> None:
+    """A wait is longer than a process may take to stop: its client would see the connection break."""
+    key = a_key(time_uuid(desk.now_us[0] - 1_000, clock_seq=1, node=2))
+    await desk.record(opened())
+    waiting = asyncio.create_task(desk.get(HERE, headers={"Prefer": "wait=20"}))
+    hoping = asyncio.create_task(desk.get(f"/common-status/v1/12345/job/{key.job_id}"))
+    async with asyncio.timeout(5):
+        await until(lambda: REGISTRY.get_sample_value("status_waiters") == 2)
+        await desk.bell.stop()
+        assert [(await one).status for one in (waiting, hoping)] == [200, 404]
+        assert (await desk.get(HERE, headers={"Prefer": "wait=20"})).status == 200, "nobody begins to wait any more"
 
 
 async def test_waits_are_bounded_in_number(desk: Desk) -> None:
