@@ -15,6 +15,7 @@ from services.chassis.settings import KafkaSettings
 
 # Nobody waits for the answers, but what hangs is to be noticed.
 PATIENCE_S = 15.0
+LOOK_MS = 100
 
 Offsets = Mapping[TopicPartition, int]
 
@@ -45,11 +46,10 @@ class KafkaBacklog:
         if self._mark is None:
             return False
         async with self._brokers() as brokers:
-            if not _reaches(await brokers.read_by(self._own_group, list(self._mark)), self._mark):
+            if not await brokers.has_read(self._own_group, self._mark):
                 return False
             places = await brokers.places(self._topics_before)
-            needed = await brokers.ends_before(places, up_to_us // 1000)
-            return _reaches(await brokers.read_by(self._group_before, places), needed)
+            return await brokers.has_read(self._group_before, await brokers.ends_before(places, up_to_us // 1000))
 
     @asynccontextmanager
     async def _brokers(self) -> AsyncIterator["_Brokers"]:
@@ -69,7 +69,7 @@ class KafkaBacklog:
 
 @dataclass(frozen=True, slots=True)
 class _Brokers:
-    """Connections for one question. `kafka` belongs to no group and reads nothing."""
+    """Connections for one question. `kafka` belongs to no group."""
 
     admin: AIOKafkaAdminClient
     kafka: AIOKafkaConsumer
@@ -81,6 +81,22 @@ class _Brokers:
             for found in await self.admin.describe_topics(list(topics))
             for partition in found["partitions"]
         ]
+
+    async def has_read(self, group: str, needed: Offsets) -> bool:
+        """Whether the group has read all records in front of these offsets."""
+        for place, offset in (await self.read_by(group, list(needed))).items():
+            if offset < needed[place] and await self.holds_records(place, offset, needed[place]):
+                return False
+        return True
+
+    async def holds_records(self, place: TopicPartition, first: int, end: int) -> bool:
+        """Whether there is a record between the offsets: those of transactions' marks nobody reads, nor commits."""
+        self.kafka.assign([place])
+        self.kafka.seek(place, first)
+        while await self.kafka.position(place) < end:
+            for found in (await self.kafka.getmany(timeout_ms=LOOK_MS, max_records=1)).values():
+                return bool(found[0].offset < end)
+        return False
 
     async def read_by(self, group: str, places: Sequence[TopicPartition]) -> Offsets:
         """Where the group goes on reading; where it never was, at the beginning."""
@@ -96,7 +112,3 @@ class _Brokers:
         ends: Offsets = await self.kafka.end_offsets(list(places))
         younger = await self.kafka.offsets_for_times(dict.fromkeys(places, max(before_ms, 0)))
         return {place: end if (found := younger.get(place)) is None else found.offset for place, end in ends.items()}
-
-
-def _reaches(read: Offsets, needed: Offsets) -> bool:
-    return all(read.get(place, 0) >= offset for place, offset in needed.items())

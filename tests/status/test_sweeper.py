@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from services.chassis.errors import Away
@@ -187,3 +187,32 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
         assert await asked(backlog, future_us), "nothing waits"
     finally:
         await producer.stop()
+
+
+async def test_the_mark_of_a_transaction_is_nothing_that_waits(kafka_bootstrap: str) -> None:
+    """Other teams' producers may write in transactions: each ends with an offset that nobody reads or commits."""
+    name = uuid4().hex[:8]
+    jobs, orders, group, before = (f"{name}.{part}" for part in ("jobs", "orders", "status", "validator"))
+    place = TopicPartition(orders, 1)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(jobs, 1, 1), NewTopic(orders, 2, 1)])
+    await admin.close()
+    backlog = KafkaBacklog(
+        KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap),
+        own=(group, jobs),
+        before=(before, [orders]),
+        client_id="test",
+    )
+    await backlog.mark()
+    async with (
+        AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, transactional_id=name) as producer,
+        AIOKafkaConsumer(bootstrap_servers=kafka_bootstrap, group_id=before, enable_auto_commit=False) as kafka,
+    ):
+        kafka.assign([place])
+        for read_to in (1, 3):
+            async with producer.transaction():
+                await producer.send(orders, b"v", partition=place.partition)
+            assert not await asked(backlog, NOW_US * 2), "a record waits"
+            await kafka.commit({place: read_to})
+            assert await asked(backlog, NOW_US * 2), "nothing waits but the mark"
