@@ -17,6 +17,8 @@ PARTITIONS, REPLICAS, IN_SYNC = 12, 3, 2
 # Services that read as members of a consumer group; the group has the service's name.
 GROUPS = ("validator", "status", "fulfilment")
 USERS = ("auth", "ingest", "validator", "status", "fulfilment", OPERATOR)
+# Who looks whether a group has something to read: status ends no job that waits to be judged.
+ASKING = {"status": "validator"}
 # Looks at the groups' lag, and at nothing else.
 SCALER = "keda"
 _WRITTEN = "# Written by `make docs` from the declarations in the code; do not edit.\n"
@@ -69,7 +71,7 @@ def _access(user: str) -> Iterator[tuple[str, str, list[str]]]:
     """What a user may do with which resource: what the list of topics says, and no more."""
     for topic in TOPICS:
         operations = [
-            *(["Read"] if user in topic.read_by or _may_replay(user, topic) else ()),
+            *(["Read"] if user in topic.read_by or _may_replay(user, topic) or _may_look(user, topic) else ()),
             *(["Write"] if user in topic.written_by or _may_replay(user, topic) else ()),
             *(["Describe"] if user == SCALER and _is_read_by_a_group(topic) else ()),
         ]
@@ -77,6 +79,8 @@ def _access(user: str) -> Iterator[tuple[str, str, list[str]]]:
             yield "topic", topic.name, sorted({*operations, "Describe"})
     if user in GROUPS:
         yield "group", user, ["Read"]
+    if user in ASKING:
+        yield "group", ASKING[user], ["Describe"]
     if user == SCALER:
         yield from (("group", group, ["Describe"]) for group in GROUPS)
 
@@ -87,8 +91,13 @@ def _may_replay(user: str, topic: Topic) -> bool:
     return user == OPERATOR and (has_letters or topic.name.endswith(SUFFIX))
 
 
-def _is_read_by_a_group(topic: Topic) -> bool:
-    return any(group in topic.read_by for group in GROUPS) and topic.retention_days is not None
+def _may_look(user: str, topic: Topic) -> bool:
+    """Whether a record waits there is told by reading on from where the group is."""
+    return user in ASKING and _is_read_by_a_group(topic, ASKING[user])
+
+
+def _is_read_by_a_group(topic: Topic, *groups: str) -> bool:
+    return any(group in topic.read_by for group in groups or GROUPS) and topic.retention_days is not None
 
 
 def _rules(path: Path) -> str:

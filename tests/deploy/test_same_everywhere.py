@@ -8,6 +8,8 @@ import yaml
 
 from sandbox import services as sandbox
 from services.operator.settings import OperatorSettings
+from services.status.app import VALIDATED_FIRST
+from services.status.settings import Settings
 from services.topics import BY_NAME, TOPICS
 from tests.deploy import compose, manifests
 from tests.deploy.declared import NAMES, OF_THE_IMAGE, all_variables, fields, told
@@ -190,10 +192,20 @@ def test_a_services_kafka_user_may_do_what_the_list_of_topics_says_and_no_more(s
         expected = {
             *({"Read"} if service in topic.read_by else ()),
             *({"Write"} if service in topic.written_by else ()),
+            *({"Read"} if service == "status" and topic.name in VALIDATED_FIRST else ()),
         }
         assert may.pop(topic.name, set()) == (expected | {"Describe"} if expected else set())
     assert not may
     assert all(acl["resource"]["patternType"] == "literal" for acl in acls)
+
+
+def test_status_may_ask_how_far_the_validators_have_read() -> None:
+    """Or no job ever expires: nobody could say that nothing waits to be judged."""
+    group = Settings.model_fields["validator_group"].default
+    acls = of_kind("prod", "KafkaUser")["status"]["spec"]["authorization"]["acls"]
+    may = {(acl["resource"]["type"], acl["resource"]["name"]): acl["operations"] for acl in acls}
+    assert may["group", group] == ["Describe"]
+    assert all(may["topic", name] == ["Describe", "Read"] for name in VALIDATED_FIRST)
 
 
 @pytest.mark.parametrize("service", [*NAMES, "operator"])
