@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from services.chassis.consumer import Consumer, Offsets, Poll
@@ -27,12 +27,13 @@ class Effects:
     hold: asyncio.Event | None = None
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     on_poll: Callable[[Poll], Offsets | None] = lambda _poll: None
+    value_of: Callable[[ConsumerRecord], int] = lambda record: int(record.value or b"-1")
 
     async def handle(self, poll: Poll) -> Offsets:
         if not poll:
             self.empty += 1
             return self.on_poll(poll) or {}
-        values = [int(record.value or b"-1") for records in poll.values() for record in records]
+        values = [self.value_of(record) for records in poll.values() for record in records]
         self.entered.set()
         if self.hold is not None:
             await self.hold.wait()
