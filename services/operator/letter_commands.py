@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from services.chassis import deadletter as dlq
 from services.chassis.settings import load
 from services.operator.decoding import Decoded, decoded, visible
-from services.operator.letters import Filter, Letter, letters, replay
+from services.operator.letters import BOXES, Filter, Letter, letters, replay
 from services.operator.running import print_table, producing, schemas, told
 from services.operator.settings import OperatorSettings
 
@@ -19,9 +19,22 @@ commands = typer.Typer(
     no_args_is_help=True, help="Records that could not be processed: which, why, and sending them back."
 )
 
+
+def _have_letters(topics: list[str] | None) -> list[str] | None:
+    """A name that is misspelled would look like a topic without letters."""
+    known = [box.removesuffix(dlq.SUFFIX) for box in BOXES]
+    for topic in topics or []:
+        if topic not in known:
+            raise typer.BadParameter(f"no letters are kept of {topic}, but of {', '.join(known)}")
+    return topics
+
+
 Names = Annotated[list[str] | None, typer.Argument(help="Letters by name, as `list` shows them.")]
 Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only letters with this reason; may be repeated.")]
-Topics = Annotated[list[str] | None, typer.Option("--topic", help="Only records of this topic; may be repeated.")]
+Topics = Annotated[
+    list[str] | None,
+    typer.Option("--topic", callback=_have_letters, help="Only records of this topic; may be repeated."),
+]
 Since = Annotated[str | None, typer.Option(help="Only letters since then: 2026-01-31T08:00, or 2h, 3d ago.")]
 Until = Annotated[str | None, typer.Option(help="Only letters before then.")]
 

@@ -17,6 +17,8 @@ from services.__main__ import app
         ("clients add-secret shop --grace-hours nan", "Invalid value for '--grace-hours'"),
         ("clients change shop", "say what is to change"),
         ("clients change shop --scope status:read --no-scopes", "either --scope or --no-scopes"),
+        ("dead-letters list --topic orders", "no letters are kept of orders, but of orders.submitted.v1, returns"),
+        ("dead-letters replay --topic orders.submitted.v1.dlq", "no letters are kept of orders.submitted.v1.dlq"),
         ("sites add DIRECTORY", "is a directory"),
         ("init --tenants DIRECTORY", "is a directory"),
         ("init --catalogue DIRECTORY", "is a directory"),
