@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,11 +45,11 @@ fulfilment.add_typer(stock_app, name="stock")
 
 
 class FulfilmentOperator(ServiceSettings, MongoSettings, VaultSettings, SupplierSettings):
-    """What the commands about products and codes need to know."""
+    """Settings of the commands about products and codes."""
 
 
 class ClosingOperator(ServiceSettings, KafkaSettings, MongoSettings):
-    """What closing a day needs to know."""
+    """Settings of the command that closes a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,14 +140,16 @@ def load_codes(
     """Put codes of a product on sale. Loading a file again changes nothing."""
 
     async def work(shelves: Shelves) -> None:
-        lines = [line.strip() for line in _text(file).splitlines() if line.strip()]
-        entries = [_entry(line) for line in lines]
+        lines = [
+            (number, line.strip()) for number, line in enumerate(_text(file).splitlines(), start=1) if line.strip()
+        ]
+        entries = [_entry(line) for _, line in lines]
         added = 0
         for start in range(0, len(entries), MOST_CODES):
             try:
                 codes = read_codes(entries[start : start + MOST_CODES])
             except Refused as refused:
-                raise _mistake(f"{file.name} from line {start + 1}", refused) from None
+                raise _mistaken_lines(file.name, refused, lines[start:]) from None
             new = await loading.load_codes(sku, codes, shelves.loading)
             if new is None:
                 raise ValueError(f"there is no product {sku}")
@@ -243,6 +245,11 @@ def _entry(line: str) -> dict[str, str]:
 def _mistake(what: str, refused: Refused) -> ValueError:
     faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in refused.faults[:5])
     return ValueError(f"{what}: {faults}")
+
+
+def _mistaken_lines(name: str, refused: Refused, lines: Sequence[tuple[int, str]]) -> ValueError:
+    faults = [(lines[int(fault.pointer.split("/")[2])][0], fault.detail) for fault in refused.faults[:5]]
+    return ValueError("; ".join(f"{name}, line {number}: {detail}" for number, detail in faults))
 
 
 def _currencies() -> frozenset[str]:

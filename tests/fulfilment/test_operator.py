@@ -109,14 +109,15 @@ def test_codes_are_loaded_from_lines_once(run: Run) -> None:
     ("arguments", "file", "told"),
     [
         (("stock", "load", "NONE"), "SECRET-CODE\n", "there is no product NONE"),
-        (("stock", "load", "CARD"), "ok\n" + "SECRET-CODE" * 60, "file from line 1: /codes/1"),
+        (("stock", "load", "CARD"), "ok\n\n" + "SECRET-CODE" * 60, "file, line 3: the code must not be longer"),
+        (("stock", "load", "CARD"), "ok\nSECRET-CODE,\n", "file, line 2: the PIN must not be empty"),
         (("products", "put"), products({**CARD, "unitPrice": -1}), "CARD: /unitPrice"),
         (("products", "put"), products({**CARD, "codes": [{"pinCode": "SECRET-CODE"}]}), "CARD: /codes/0"),
         (("products", "put"), "{", "the document is not JSON: ends too early"),
         (("products", "put"), "[]", '{"products": [{…}, …]} is expected'),
         (("products", "put"), '{"products": ["SECRET-CODE"]}', '{"products": [{…}, …]} is expected'),
     ],
-    ids=["no product", "long code", "price", "no code", "no json", "array", "texts"],
+    ids=["no product", "long code", "empty pin", "price", "no code", "no json", "array", "texts"],
 )
 def test_what_cannot_be_followed_is_told_without_quoting_a_code(
     run: Run, arguments: tuple[str, ...], file: str, told: str

@@ -56,16 +56,11 @@ def read_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
         raise Refused([Fault(pointer, "MISSING_FIELD", "at least one code is needed")])
     if len(value) > MOST_CODES:
         raise Refused([Fault(pointer, "TOO_MANY_CODES", f"at most {MOST_CODES} codes may be sent at once")])
-    codes, faults = [], []
-    for index, entry in enumerate(value):
-        code = _code(entry)
-        if isinstance(code, Wrong):
-            faults.append(Fault(f"{pointer}/{index}", code.kind.value, f"the code {code.phrase}"))
-        else:
-            codes.append(code)
+    read = [_code(entry, f"{pointer}/{index}") for index, entry in enumerate(value)]
+    faults = [one for one in read if isinstance(one, Fault)]
     if faults:
         raise Refused(faults[:20])
-    return codes
+    return [one for one in read if isinstance(one, Code)]
 
 
 def _name(value: object) -> str | Wrong:
@@ -87,14 +82,20 @@ def _supplier(value: object, known: AbstractSet[str]) -> str | Wrong:
     return value if value in known else Wrong(Kind.VALUE, f"must be one of {', '.join(sorted(known))}")
 
 
-def _code(entry: object) -> Code | Wrong:
-    given = {"redeemCode": entry} if isinstance(entry, str) else entry
-    if not isinstance(given, dict):
-        return Wrong(Kind.TYPE, "must be a string or an object")
-    redeem_code = read_identifier(given.get("redeemCode"), longest=LONGEST_CODE)
-    pin_code = given.get("pinCode")
-    pin = None if pin_code is None else read_identifier(pin_code, longest=LONGEST_CODE)
-    for part in (redeem_code, pin):
-        if isinstance(part, Wrong):
-            return part
-    return Code(str(redeem_code), None if pin is None else str(pin))
+def _code(entry: object, pointer: str) -> Code | Fault:
+    if isinstance(entry, str):
+        code = read_identifier(entry, longest=LONGEST_CODE)
+        return _fault(pointer, "code", code) if isinstance(code, Wrong) else Code(code)
+    if not isinstance(entry, dict):
+        return _fault(pointer, "code", Wrong(Kind.TYPE, "must be a string or an object"))
+    code = read_identifier(entry.get("redeemCode"), longest=LONGEST_CODE)
+    if isinstance(code, Wrong):
+        return _fault(f"{pointer}/redeemCode", "code", code)
+    pin = None if entry.get("pinCode") is None else read_identifier(entry["pinCode"], longest=LONGEST_CODE)
+    if isinstance(pin, Wrong):
+        return _fault(f"{pointer}/pinCode", "PIN", pin)
+    return Code(code, pin)
+
+
+def _fault(pointer: str, what: str, wrong: Wrong) -> Fault:
+    return Fault(pointer, wrong.kind.value, f"the {what} {wrong.phrase}")
