@@ -42,7 +42,7 @@ keys = typer.Typer(no_args_is_help=True, help="Keys that sign tokens.")
 
 
 class OperatorSettings(ServiceSettings, KafkaSettings, MongoSettings):
-    """What the operator's commands need to know."""
+    """Settings of the commands about sites and clients; those about keys have the settings of auth."""
 
 
 async def load_tenants(document: bytes, *, mongo: Mongo, producer: Producer, schemas: Schemas) -> tuple[int, int]:

@@ -3,8 +3,10 @@
 import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from pydantic_settings import BaseSettings
 
 import services
@@ -61,10 +63,20 @@ def _configuration() -> str:
         f"{_WRITTEN}\n",
         "Environment variables; `<NAME>_FILE` names a file that holds the value. Mistakes are told all at once.\n",
     ]
-    for declared in sorted(ServiceSettings.__subclasses__(), key=lambda kind: kind.__module__):
+    told: set[str] = set()
+    for declared in sorted(ServiceSettings.__subclasses__(), key=_place):
         service = declared.__module__.split(".")[1]
-        parts.append(f"## {service}\n\n" + _table(("variable", "default", "meaning"), _settings_rows(declared)))
+        if service not in told:
+            parts.append(f"## {service}\n")
+            told.add(service)
+        parts.append(f"{declared.__doc__}\n\n" + _table(("variable", "default", "meaning"), _settings_rows(declared)))
     return "\n".join(parts)
+
+
+def _place(declared: type[BaseSettings]) -> tuple[str, bool, str]:
+    """By service, and what its commands need behind what it needs itself."""
+    _, service, *room = declared.__module__.split(".")
+    return service, room == ["operator"], declared.__name__
 
 
 def _settings_rows(declared: type[BaseSettings]) -> Iterable[tuple[str, str, str]]:
@@ -79,6 +91,8 @@ def _shown(default: object) -> str:
     if isinstance(default, Path):
         inside = default.is_relative_to(REPOSITORY)
         return f"`{default.relative_to(REPOSITORY) if inside else default}`"
+    if isinstance(default, timedelta):
+        return f"`{TypeAdapter(timedelta).dump_python(default, mode='json')}`"
     reveal = getattr(default, "get_secret_value", None)
     return f"`{reveal() if reveal else default}`"
 

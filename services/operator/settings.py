@@ -6,7 +6,7 @@ from services.chassis.settings import KafkaSettings, MongoSettings, ServiceSetti
 
 
 class OperatorSettings(ServiceSettings, KafkaSettings, MongoSettings):
-    """Settings of the operator's commands."""
+    """Settings of the operator's other commands."""
 
     topic_partitions: int = Field(12, ge=1, le=1000, description="Partitions of a topic when it is created.")
     topic_replication_factor: int = Field(1, ge=1, le=7, description="Replicas of a topic when it is created.")

@@ -49,3 +49,11 @@ def test_a_document_that_is_out_of_date_fails_the_check(
     monkeypatch.setattr(documents, "stale", lambda: stale)
     done = CliRunner().invoke(docs, ["check"])
     assert (done.exit_code, done.output) == (code, told)
+
+
+def test_settings_stand_under_one_heading_for_each_service_and_can_be_copied() -> None:
+    text = documents.documents()[documents.DIRECTORY / "configuration.md"]
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert len(headings) == len(set(headings))
+    assert text.index("Settings of auth.") < text.index("Settings of the commands about sites and clients")
+    assert "| `FULFILMENT_DEADLINE` | `P7D` |" in text
