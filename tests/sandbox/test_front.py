@@ -30,6 +30,8 @@ class Upstream:
             if "slow" in target:
                 await self.answer(writer, 408, {"late": True})
                 return
+            if "transfer-encoding: chunked" in head.lower():
+                await reader.readuntil(b"0\r\n\r\n")
             sizes = [line.split(":")[1] for line in head.splitlines() if line.lower().startswith("content-length:")]
             body = await reader.readexactly(int(sizes[0])) if sizes else b""
             await self.answer(writer, 200, {"service": self.name, "target": target, "body": body.hex(), "head": head})
@@ -99,6 +101,20 @@ async def test_an_answer_does_not_wait_for_a_slow_body(front: Front) -> None:
     async with asyncio.timeout(5):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")
     writer.close()
+
+
+@pytest.mark.parametrize("garbled", [b"zz\r\n[]\r\n", b"2\r\n[]]\r\n"], ids=["no size", "too long"])
+async def test_a_body_that_is_garbled_is_the_clients_mistake(front: Front, garbled: bytes) -> None:
+    """And no outage, which would be tried again."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(b"POST /omnichannel/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + garbled)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Retry-After" not in head
+    assert (json.loads(body)["status"], json.loads(body)["code"]) == (400, "BAD_REQUEST")
 
 
 async def test_what_is_left_of_a_body_is_never_read_as_the_next_request(customer: aiohttp.ClientSession) -> None:
