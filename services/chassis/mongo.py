@@ -16,6 +16,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern, monitoring
 from pymongo.errors import (
     BulkWriteError,
+    ConfigurationError,
     ConnectionFailure,
     OperationFailure,
     PyMongoError,
@@ -24,7 +25,7 @@ from pymongo.errors import (
 
 from services.chassis import metrics
 from services.chassis.errors import Away
-from services.chassis.settings import MongoSettings
+from services.chassis.settings import MongoSettings, unusable
 
 CONNECTIONS = metrics.gauge(
     "mongodb_pool_connections", "Connections to MongoDB, open ones and those in use.", ["state"]
@@ -104,19 +105,28 @@ class Mongo:
 
     @classmethod
     def connect(cls, settings: MongoSettings, *, retry_writes: bool = True) -> "Mongo":
-        """A client that connects on first use. Without `retry_writes` the caller repeats what failed."""
+        """A client that connects on first use. Without `retry_writes` the caller repeats what failed.
+
+        An address that the driver cannot use ends the process, as any setting that cannot be used.
+        """
         driver: Any = AsyncIOMotorClient if settings.mongo_driver == "motor" else AsyncMongoClient
         timeout_ms = settings.mongodb_timeout_ms
-        client = driver(
-            settings.mongodb_uri.get_secret_value(),
-            retryWrites=retry_writes,
-            timeoutMS=timeout_ms,
-            serverSelectionTimeoutMS=timeout_ms,
-            connectTimeoutMS=timeout_ms,
-            appname="tillstream",
-            tz_aware=True,
-            event_listeners=[_PoolWatch()],
-        )
+        try:
+            client = driver(
+                settings.mongodb_uri.get_secret_value(),
+                retryWrites=retry_writes,
+                timeoutMS=timeout_ms,
+                serverSelectionTimeoutMS=timeout_ms,
+                connectTimeoutMS=timeout_ms,
+                appname="tillstream",
+                tz_aware=True,
+                event_listeners=[_PoolWatch()],
+            )
+        except (ConfigurationError, ValueError, OSError) as error:
+            # The driver's words may quote what the address holds.
+            raise unusable(
+                [f"  MONGODB_URI: has an option, a port, a host or a file that is none ({_kind(error)})"]
+            ) from None
         return cls(client, settings.mongodb_database)
 
     @property
@@ -178,6 +188,10 @@ class Mongo:
             else:
                 async with await collection.aggregate_raw_batches(stages, maxAwaitTimeMS=max_await_ms) as cursor:
                     yield Changes(cursor, cursor.try_next)
+
+
+def _kind(error: Exception) -> str:
+    return f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else type(error).__name__
 
 
 class Changes:

@@ -6,6 +6,7 @@ A field's upper-case name is its variable; `<NAME>_FILE` names a file that holds
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -23,6 +24,7 @@ _CONNECTION_STRING = re.compile(
     r"(?:\[[^\s/?@\]]+\]|[^\s/?@,:]+)(?::\d{1,5})?(?:,(?:\[[^\s/?@\]]+\]|[^\s/?@,:]+)(?::\d{1,5})?)*"
     r"(?:/[^\s?@]*)?(?:\?\S*)?"
 )
+_DATABASE = re.compile(r"""[^/\\. "$*<>:|?\x00]{1,63}""")
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _ADDRESS = re.compile(r"[^\s:/,]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
 
@@ -181,9 +183,16 @@ class MongoSettings(FromEnvironment):
         SecretStr("mongodb://127.0.0.1:27017/?replicaSet=rs0"),
         description="Connection string; may hold credentials and TLS options.",
     )
-    mongodb_database: str = Field("tillstream", min_length=1, description="Database that holds the collections.")
+    mongodb_database: str = Field("tillstream", description="Database that holds the collections.")
     mongo_driver: Literal["motor", "pymongo"] = Field("motor", description="Driver; both do the same.")
     mongodb_timeout_ms: int = Field(5_000, ge=100, description="Longest time that one operation may take.")
+
+    @field_validator("mongodb_database")
+    @classmethod
+    def _is_name_of_a_database(cls, value: str) -> str:
+        if not _DATABASE.fullmatch(value):
+            raise ValueError('must have 1 to 63 characters, and none of /\\. "$*<>:|?')
+        return value
 
     @field_validator("mongodb_uri")
     @classmethod
@@ -242,8 +251,13 @@ def load(declared: type[S]) -> S:
         mistakes = [_mistake(e["loc"], e["msg"]) for e in error.errors(include_input=False, include_context=False)]
     except SettingsError as error:
         mistakes = [f"  {error}"]
+    raise unusable(mistakes)
+
+
+def unusable(mistakes: Sequence[str]) -> SystemExit:
+    """Tell on standard error which settings cannot be used; raise what this returns."""
     sys.stderr.write("Settings are not usable:\n" + "\n".join(mistakes) + "\n")
-    raise SystemExit(2)
+    return SystemExit(2)
 
 
 def _mistake(place: tuple[int | str, ...], message: str) -> str:

@@ -166,3 +166,26 @@ async def test_it_is_ready_while_there_is_a_primary(tmp_path: Path) -> None:
             await mongo.ping()
             assert mongo.ready
             await mongo.stop()
+
+
+@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("a:99999/", "ValueError"),
+        ("a/?tls=true&tlsCAFile=/nowhere/ca.pem", "No such file or directory: /nowhere/ca.pem"),
+        ("a/?replicaSet=x&directConnection=true&loadBalanced=true", "ConfigurationError"),
+    ],
+    ids=["port", "file", "options"],
+)
+async def test_an_address_that_the_driver_cannot_use_is_told_as_any_setting(
+    capsys: pytest.CaptureFixture[str], driver: str, end: str, told: str
+) -> None:
+    settings = MongoSettings(mongodb_uri=f"mongodb://user:CANARY@{end}", mongo_driver=driver)
+    with pytest.raises(SystemExit) as ended:
+        Mongo.connect(settings)
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("Settings are not usable:\n  MONGODB_URI: ")
+    assert told in printed
+    assert "CANARY" not in printed
