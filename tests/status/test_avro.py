@@ -3,6 +3,7 @@
 import io
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from fastavro import schemaless_reader, schemaless_writer
 from msgspec.structs import replace
 
 from services.status.avro import EventReader, Malformed
+from services.status.avro_values import read_long, read_text
 from services.status.domain.facts import Failure, Fault, JobEvent, Key, Opened, Run
 from services.values.instants import EARLIEST_US, LATEST_US
 from tests.status.encoded import SCHEMA, SCHEMAS, as_bytes, as_told
@@ -225,3 +227,10 @@ def as_long(number: int) -> bytes:
         found.append(rest & 127 | 128)
         rest >>= 7
     return bytes([*found, rest])
+
+
+@pytest.mark.parametrize(("read", "data"), [(read_text, b"\x01"), (read_long, b"\xff" * 11 + b"\0")])
+def test_lengths_below_nothing_and_numbers_without_an_end_are_none(read: Callable[..., Any], data: bytes) -> None:
+    """A length that leads back could be read for ever."""
+    with pytest.raises(ValueError, match=r"is negative|is too long"):
+        read(data, 0)

@@ -42,6 +42,19 @@ async def test_an_opened_job_is_not_held_back_for_long(bench: Bench) -> None:
     assert bench.journal[3:] == ["COMPLETED v2", "commit 2"]
 
 
+async def test_a_job_of_which_intake_refused_some_is_held_back_for_the_others(bench: Bench) -> None:
+    await bench.handle(a_poll(opened(refused=a_run("F."))))
+    assert bench.journal == ["commit 0"]
+
+
+async def test_too_many_held_back_are_written_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "MOST_HELD", 2)
+    await bench.handle(a_poll(*map(opened, some_jobs(2))))
+    assert bench.journal == ["commit 0"]
+    await bench.handle(a_poll(*map(opened, some_jobs(3)[2:]), start=2))
+    assert bench.journal == ["commit 0", *["RECEIVED v1"] * 3, "commit 3"]
+
+
 async def test_other_jobs_do_not_wait_for_the_one_held_back(bench: Bench) -> None:
     other = a_header(1, key=Key(608, "00000000-0167-11ee-b91c-b9178e343914"))
     await bench.handle(a_poll(opened(), opened(other), judged(a_run("S"), other)))
@@ -138,16 +151,16 @@ async def test_a_job_that_cannot_be_kept_is_put_aside_and_the_others_go_on(bench
 
 
 async def test_portions_are_written_beside_each_other_but_never_two_of_one_job(bench: Bench) -> None:
-    headers = some_jobs(5, total=3)
+    headers = some_jobs(8, total=3)
     apart = [judged(a_run("S"), header) for header in headers]
     close = [judged(a_run("S", index), header) for header in headers for index in (1, 2)]
     await bench.handle(a_poll(*apart, *close))
-    assert bench.journal[-1] == "commit 15"
+    assert bench.journal[-1] == "commit 24"
     for header in headers:
         written = await bench.jobs.find(header.key)
         assert written is not None
         assert written.job.state is State.COMPLETED
-    assert bench.jobs.most_at_once == (min(worker.PORTIONS, len(headers)) if worker.PORTION == 1 else 1)
+    assert bench.jobs.most_at_once == (worker.PORTIONS if worker.PORTION == 1 else 1)
 
 
 async def test_a_poll_that_was_given_up_halfway_comes_again_and_is_counted_once(bench: Bench) -> None:
@@ -174,6 +187,23 @@ async def test_a_poll_that_was_given_up_halfway_is_not_committed_by_who_lost_it(
     bench.worker.revoked([PLACE])
     await bench.handle({})
     assert not [line for line in bench.journal if line.startswith("commit")]
+
+
+async def test_a_partition_that_comes_back_is_committed_again(bench: Bench) -> None:
+    """Its last commit may have been refused: whoever thinks that it was given leaves lag for ever."""
+    poll = a_poll(opened(), judged(a_run("SS")))
+    await bench.handle(poll)
+    bench.worker.revoked([PLACE])
+    await bench.handle(poll)
+    assert [line for line in bench.journal if line.startswith("commit")] == ["commit 2", "commit 2"]
+
+
+async def test_a_defect_is_told_rather_than_that_the_store_is_away(bench: Bench) -> None:
+    """Or the process would go on waiting, and nobody would look at the defect."""
+    headers = some_jobs(3)
+    bench.jobs.away_for, bench.jobs.defect = headers[0].key, KeyError("a defect")
+    with pytest.raises(KeyError if worker.PORTION == 1 else Away):
+        await bench.handle(a_poll(*(judged(a_run("SS"), header) for header in headers)))
 
 
 async def test_events_that_come_again_are_read_before_they_are_written(bench: Bench) -> None:

@@ -1,0 +1,98 @@
+"""From events to jobs: headers that disagree, many jobs at once, and what is counted."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import uuid4
+
+import pytest
+
+from services.chassis.metrics import REGISTRY
+from services.status import flow
+from services.status.domain.facts import Header, Key
+from services.status.domain.job import Change, Job, State
+from services.status.domain.texts import ALL_EVENTS
+from services.status.flow import World, record
+from tests.status.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened
+from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
+from tests.status.worker_side import some_jobs
+
+LATER_US = CREATED_US + 2_500_000
+
+
+def a_world(jobs: MemoryJobs) -> World:
+    return World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: LATER_US)
+
+
+async def found(jobs: MemoryJobs, key: Key = JOB) -> Job:
+    standing = await jobs.find(key, ALL_EVENTS)
+    assert standing is not None
+    return standing.job
+
+
+@pytest.mark.parametrize("guessing", [True, False])
+@pytest.mark.parametrize(("first", "other"), [(4, 700), (700, 4), (4, 9), (9, 4), (600, 1200)])
+async def test_the_first_header_counts_whatever_later_ones_say(first: int, other: int, *, guessing: bool) -> None:
+    """The total decides how a job is kept: what speaks of another one belongs to the job that is there."""
+    jobs = MemoryJobs()
+    world = a_world(jobs)
+    await record([opened(a_header(first)), judged(a_run("S"), a_header(first))], world)
+    for event in (opened(a_header(other)), judged(a_run("FS", 2), a_header(other))):
+        await record([event], world, guessing=guessing)
+    job = await found(jobs)
+    assert job.profile.total == first
+    assert (job.whole.succeeded, job.whole.failed) == (2, 1)
+    await record([judged(a_run("S", 1), a_header(other)), expired(a_header(max(first, other)))], world)
+    assert (await found(jobs)).whole.decided == first
+
+
+async def test_jobs_of_which_most_are_known_are_all_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first slice shows that guessing does not pay; what was not tried then is still to be written."""
+    monkeypatch.setattr(flow, "SLICE", 2)
+    jobs, headers = MemoryJobs(), some_jobs(12)
+    await record([opened(header) for header in headers[:9]], a_world(jobs))
+    events = [fact for header in headers for fact in (opened(header), judged(a_run("SS"), header))]
+    await record(events, a_world(jobs))
+    assert [(await found(jobs, header.key)).state for header in headers] == [State.COMPLETED] * 12
+
+
+class CancelledOnce(MemoryJobs):
+    """As when the connection is closed by somebody else."""
+
+    is_cancelled = False
+
+    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            raise asyncio.CancelledError
+        return await super().write(changes)
+
+
+async def test_what_was_cancelled_is_not_taken_for_done() -> None:
+    """I7: also where several writers share the work."""
+    headers = [a_header(700, key=Key(608, str(uuid4()))) for _ in range(4)]
+    with pytest.raises(asyncio.CancelledError):
+        await record([opened(header) for header in headers], a_world(CancelledOnce()))
+
+
+def ended(state: str) -> float:
+    return REGISTRY.get_sample_value("status_jobs_ended_total", {"state": state}) or 0.0
+
+
+def seen() -> list[float]:
+    """How many ends became visible, and after how many seconds in all."""
+    names = ("status_visible_seconds_count", "status_visible_seconds_sum")
+    return [REGISTRY.get_sample_value(name) or 0.0 for name in names]
+
+
+@pytest.mark.parametrize("total", [3, 700])
+async def test_an_end_is_counted_once(total: int) -> None:
+    """However often the job is written: by others at the same time, by a replay, and with what came late."""
+    header: Header = a_header(total)
+    jobs = MemoryJobs(turns=lambda: 1)
+    before, (count, total_s) = ended("EXPIRED"), seen()
+    await record([opened(header), judged(a_run("S"), header)], a_world(jobs))
+    await asyncio.gather(*(record([expired(header)], a_world(jobs)) for _ in range(3)))
+    await record([judged(a_run("SFS"), header)], a_world(jobs))
+    await record([opened(header), expired(header)], a_world(jobs))
+    assert ended("EXPIRED") == before + 1
+    assert seen() == pytest.approx([count + 1, total_s + 2.5])
