@@ -29,10 +29,14 @@ HERE = f"/common-status/v1/12345/job/{JOB.job_id}"
 
 
 class Passport:
-    """Knows two callers by their tokens."""
+    """Knows callers by their tokens; the apiKey of one has been given to another site."""
 
     def remembered(self, token: str) -> Token | None:
-        known = {"good": (608, "12345", "status:read"), "narrow": (608, "12345", "other")}.get(token)
+        known = {
+            "good": (608, "12345", "status:read"),
+            "narrow": (608, "12345", "other"),
+            "moved": (608, "67890", "status:read"),
+        }.get(token)
         if known is None:
             return None
         return Token(

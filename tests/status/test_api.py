@@ -6,7 +6,7 @@ from multidict import CIMultiDict
 
 from services.status.domain.facts import Key
 from tests.status.api_side import HERE, Desk, desk
-from tests.status.events import a_header, a_run, judged, opened
+from tests.status.events import JOB, a_header, a_run, judged, opened
 
 __all__ = ["desk"]
 
@@ -17,6 +17,7 @@ async def test_who_may_ask(desk: Desk) -> None:
     assert (await desk.get(HERE, who="narrow")).status == 403
     assert (await desk.get(HERE.replace("12345", "67890"))).status == 403
     assert (await desk.get(HERE.replace("12345", "99999"))).status == 403
+    assert (await desk.get(HERE.replace("12345", "67890"), who="moved")).status == 403
     assert (await desk.client.get(HERE)).status == 401
 
 
@@ -33,6 +34,22 @@ async def test_unknown_foreign_and_malformed_jobs_are_told_apart_by_nobody(desk:
         assert "Retry-After" not in response.headers
         bodies.append(await response.text())
     assert len(set(bodies)) == 1
+
+
+async def test_a_jobs_id_may_be_written_in_capitals(desk: Desk) -> None:
+    await desk.record(opened())
+    capitals = HERE.replace(JOB.job_id, JOB.job_id.upper())
+    assert await desk.read(capitals + "/events") == await desk.read()
+
+
+async def test_copies_are_the_callers_own_and_asked_about_each_time(desk: Desk) -> None:
+    await desk.record(opened())
+    fresh = await desk.get(HERE)
+    tag = fresh.headers["ETag"]
+    known = [await desk.get(HERE, headers={"If-None-Match": told}) for told in (tag, f"W/{tag}", "*")]
+    assert [answer.status for answer in known] == [304, 304, 304]
+    assert {answer.headers["Cache-Control"] for answer in (fresh, *known)} == {"private, no-cache"}
+    assert {answer.headers["ETag"] for answer in known} == {tag}
 
 
 async def test_an_unchanged_job_is_not_sent_again(desk: Desk) -> None:

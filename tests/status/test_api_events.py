@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.status.domain.facts import JobEvent, Judged
+from services.status.domain.facts import JobEvent, Judged, Run
 from tests.status.api_side import EXAMPLES, Desk, a_key, desk
-from tests.status.events import CREATED_US, a_failure, a_header, a_run, judged, no_product, opened
+from tests.status.events import CREATED_US, a_failure, a_header, a_run, expired, judged, no_product, opened
 
 __all__ = ["desk"]
 
@@ -60,6 +60,8 @@ async def test_the_printed_samples_key_for_key_in_their_order(desk: Desk, name: 
     assert actual["summary"]["job"]["terminal"] is True
     alone = await desk.read(path)
     assert alone == {"summary": actual["summary"]}
+    filtered = await desk.read(path + "/events", showAll=1, rows=7)
+    assert await desk.read(path, showAll=1, rows=7) == {"summary": filtered["summary"]}
 
 
 async def test_times_have_the_printed_digits(desk: Desk) -> None:
@@ -93,3 +95,27 @@ async def test_show_all_adds_details_and_a_summary(desk: Desk) -> None:
     assert body["summary"]["total-events"] == 3
     assert body["result"][0]["attributes"] == {"mode": "offline", "type": "orders", "orderId": "o0", "index": 0}
     assert {tuple(event) for event in body["result"]} == {tuple(body["result"][0])}
+
+
+async def test_a_running_job_says_what_is_known_of_it(desk: Desk) -> None:
+    """Its times are those of what has happened so far, and it is not over."""
+    await desk.record(opened(a_header(3)))
+    job = (await desk.read())["summary"]["job"]
+    assert (job["terminal"], job["completedAt"], job["duration"]) == (False, None, "00:00:00")
+    assert job["lastModified"] == "2023-06-02T17:03:26.298Z"
+    assert job["baggage"]["records"] == {"total": 3, "failed": 0, "success": 0}
+    await desk.record(judged(a_run("S"), a_header(3), after_ms=2_000), expired(a_header(3), after_ms=900_500))
+    job = (await desk.read())["summary"]["job"]
+    assert (job["terminal"], job["completedAt"], job["duration"]) == (True, job["lastModified"], "00:15:00")
+    assert job["baggage"]["records"] == {"total": 3, "failed": 0, "success": 1, "unprocessed": 2}
+
+
+async def test_an_event_has_the_mode_of_its_record(desk: Desk) -> None:
+    """Which need not be its job's."""
+    run = a_run("F", failures=[a_failure(0, mode="online")])
+    await desk.record(judged(run), judged(Run(1, "S", '[["o1", "u1", "online"]]')))
+    assert [event["attributes"].get("mode") for event in (await desk.read(showAll=1))["result"]] == [
+        "online",
+        "online",
+        "offline",
+    ]

@@ -119,3 +119,30 @@ async def test_jobs_are_listed_and_paged(desk: Desk) -> None:
     assert len((await desk.read(jobs, to="2023-06-02T17:03:28Z", type="orders", mode="offline"))["result"]) == 2
     assert (await desk.get(jobs, state="DONE")).status == 400
     assert (await desk.get(jobs, **{"from": "yesterday"})).status == 400
+    assert len((await desk.read(jobs + "?from=2023-06-02T19:03:28+02:00"))["result"]) == 3, "a plus not encoded"
+
+
+@pytest.mark.parametrize(
+    ("made", "other"),
+    [
+        ({}, {"state": "completed"}),
+        ({}, {"type": "orders"}),
+        ({}, {"mode": "offline"}),
+        ({}, {"from": "2020-01-01T00:00:00Z"}),
+        ({"to": "2030-01-01T00:00:00Z"}, {"to": "2030-01-01T00:00:01Z"}),
+        ({"outcome": "failed"}, {"outcome": "succeeded"}),
+        ({"outcome": "failed"}, {"showAll": "0"}),
+    ],
+    ids=str,
+)
+async def test_a_page_token_is_good_for_one_filter(desk: Desk, made: dict[str, str], other: dict[str, str]) -> None:
+    """And for one list: a place in another one says nothing."""
+    await desk.record(opened(), judged(a_run("FF")))
+    await desk.record(opened(a_header(1, key=a_key(str(uuid4())))))
+    paths = [HERE + "/records" if "outcome" in query else "/common-status/v1/12345/jobs" for query in (made, other)]
+    if "showAll" in other:
+        paths[1] = HERE + "/events"
+    token = (await desk.read(paths[0], rows=1, **made))["pagination"]["nextPageToken"]
+    assert (await desk.get(paths[0], rows=2, page=token, **made)).status == 200
+    refused = await desk.get(paths[1], rows=1, page=token, **other)
+    assert (refused.status, (await refused.json(content_type=None))["code"]) == (400, "INVALID_PAGE_TOKEN")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from services.status.domain.facts import Run
 from tests.status.api_side import HERE, Desk, desk
 from tests.status.events import a_header, a_run, expired, judged, opened
 
@@ -55,3 +56,44 @@ async def test_an_expired_job_says_what_was_not_processed_and_what_came_late(des
     found = (await desk.read(HERE + "/records", outcome="unprocessed"))["result"]
     assert [record.get("lateOutcome") for record in found[:2]] == ["failed", None]
     assert (found[0]["id"], found[1]["id"]) == ("o1", None)
+    assert found[1]["faults"] == [
+        {
+            "code": "EXPIRED",
+            "field": "",
+            "message": "The record was not processed before its job's deadline",
+            "retryable": True,
+        }
+    ]
+
+
+async def test_a_return_is_named_by_its_order_and_its_own_id(desk: Desk) -> None:
+    header = a_header(1, type_="returns")
+    await desk.record(judged(Run(0, "S", '[["o1", "r1", "u1"]]'), header))
+    (found,) = (await desk.read(HERE + "/records", outcome="succeeded"))["result"]
+    assert found == {
+        "index": 0, "orderId": "o1", "returnId": "r1", "userId": "u1", "outcome": "succeeded", "faults": [],
+    }  # fmt: skip
+
+
+async def test_copies_of_records_are_told_apart_by_form_and_by_what_came_late(desk: Desk) -> None:
+    """A late outcome changes no event, but the record that it belongs to."""
+    await desk.record(judged(a_run("S")), expired())
+    path, lines = HERE + "/records?outcome=unprocessed", {"Accept": "application/x-ndjson"}
+    tag, other = [(await desk.get(path, headers=form)).headers["ETag"] for form in ({}, lines)]
+    answers = [
+        await desk.get(path, headers={**form, "If-None-Match": told})
+        for form, told in (({}, tag), (lines, other), ({}, other), (lines, tag))
+    ]
+    assert [answer.status for answer in answers] == [304, 304, 200, 200]
+    assert {answer.headers["Vary"] for answer in answers} == {"Accept"}
+    await desk.record(judged(a_run("F", 1)))
+    assert (await desk.get(path, headers={"If-None-Match": tag})).status == 200
+
+
+async def test_lines_of_a_running_job_say_where_to_go_on(desk: Desk) -> None:
+    await desk.record(judged(a_run("F"), a_header(2)))
+    response = await desk.get(HERE + "/records?outcome=failed", headers={"Accept": "application/x-ndjson"})
+    assert len((await response.text()).splitlines()) == 1
+    await desk.record(judged(a_run("F", 1), a_header(2)))
+    rest = await desk.client.get(response.headers["Link"].split(">")[0][1:], headers={"Authorization": "Bearer good"})
+    assert [record["index"] for record in (await rest.json())["result"]] == [1]

@@ -5,10 +5,11 @@ import json
 import time
 from typing import Any
 
+import pytest
 from multidict import CIMultiDict
 
 from services.chassis.metrics import REGISTRY
-from services.status import reading
+from services.status import query, reading
 from services.values.time_uuids import time_uuid
 from tests.chassis.eventually import until
 from tests.status.api_side import HERE, Desk, a_key, desk
@@ -17,12 +18,14 @@ from tests.status.events import a_header, a_run, judged, opened
 __all__ = ["desk"]
 
 
-async def test_a_job_that_was_issued_just_now_is_waited_for(desk: Desk) -> None:
-    key = a_key(time_uuid(desk.now_us[0] - 1_000, clock_seq=1, node=2))
+@pytest.mark.parametrize("age_us", [1_000, -1_000], ids=["", "by a clock that is ahead"])
+async def test_a_job_that_was_issued_just_now_is_waited_for(desk: Desk, age_us: int) -> None:
+    key = a_key(time_uuid(desk.now_us[0] - age_us, clock_seq=1, node=2))
     asked = asyncio.create_task(desk.read(f"/common-status/v1/12345/job/{key.job_id}/events"))
-    await asyncio.sleep(0)
+    await until(lambda: desk.bell.is_waited_for)
     await desk.record(opened(a_header(key=key)))
-    assert (await asked)["summary"]["job"]["state"] == "RECEIVED"
+    async with asyncio.timeout(1):
+        assert (await asked)["summary"]["job"]["state"] == "RECEIVED"
 
 
 async def test_a_young_job_that_does_not_come_is_not_found_for_now(desk: Desk, monkeypatch: Any) -> None:
@@ -40,7 +43,8 @@ async def test_a_caller_may_wait_for_the_end(desk: Desk) -> None:
     await asyncio.sleep(0.01)
     assert not asked.done()
     await desk.record(judged(a_run("F", 1)))
-    response = await asked
+    async with asyncio.timeout(5):
+        response = await asked
     assert response.headers["Preference-Applied"] == "wait"
     assert json.loads(await response.text())["summary"]["job"]["terminal"] is True
 
@@ -58,6 +62,30 @@ async def test_a_preference_may_stand_in_any_of_its_header_fields(desk: Desk) ->
     headers = CIMultiDict([("Authorization", "Bearer good"), ("Prefer", "respond-async"), ("Prefer", "wait=0")])
     response = await desk.client.get(HERE, headers=headers)
     assert response.headers["Preference-Applied"] == "wait"
+    headers["If-None-Match"] = response.headers["ETag"]
+    response = await desk.client.get(HERE, headers=headers)
+    assert (response.status, response.headers["Preference-Applied"]) == (304, "wait")
+
+
+@pytest.mark.parametrize(
+    ("preference", "wait_s"),
+    [
+        ("wait=5", 5),
+        ('respond-async, WAIT = "7"', 7),
+        ("respond-async; wait=7", 7),
+        ("wait=31", 30),
+        ("wait=999999999", 30),
+        ("wait=9999999999", None),
+        ("wait=5, wait=6", 5),
+        ("wait=-1", None),
+        ("wait=1.5", None),
+        ("wait", None),
+        ("await=5", None),
+        ("", None),
+    ],
+)
+def test_a_wait_is_read_with_patience_and_has_a_bound(preference: str, wait_s: float | None) -> None:
+    assert query.wait_of(CIMultiDict(Prefer=preference)) == wait_s
 
 
 async def test_who_waits_is_answered_when_the_process_stops(desk: Desk) -> None:
