@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
+from services.chassis.mongo import Mongo
 from services.status.bell import HandBell
 from services.status.domain.facts import Key
 from services.status.flow import World, record
+from services.status.store import JOBS
 from services.status.watch import ChangeWatch
 from tests.chassis.eventually import until
 from tests.status.events import JOB, a_run, judged, opened
@@ -38,6 +42,79 @@ async def test_what_another_replica_writes_rings_here(database: Database) -> Non
             assert other is not None
             assert not await other.rung(0.01)
     finally:
+        await watch.stop()
+
+
+async def test_a_stream_that_breaks_is_opened_again_and_nothing_is_missed(database: Database) -> None:
+    """Whoever waits looks once more then: the job may have changed while nobody watched."""
+    bell = HandBell(most=10)
+    watch = ChangeWatch(database.mongo, bell, clock_s=time.monotonic)
+    elsewhere = World(jobs=database.jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
+    await record([opened()], elsewhere)
+    try:
+        async with bell.wait_for(JOB) as turn:
+            assert turn is not None
+            await turn.rung(0.01)
+            await database.mongo.collection(JOBS).drop()
+            assert await turn.rung(10), "it was opened again"
+            await record([opened()], elsewhere)
+            assert await turn.rung(10), "it tells what others write"
+    finally:
+        await watch.stop()
+
+
+async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Database) -> None:
+    now_s = [0.0]
+    bell = HandBell(most=10)
+    watch = ChangeWatch(database.mongo, bell, clock_s=lambda: now_s[0])
+    elsewhere = World(jobs=database.jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
+    try:
+        async with bell.wait_for(JOB) as turn:
+            assert turn is not None
+            await turn.rung(0.01)
+            for event in (opened(), judged(a_run("S")), judged(a_run("S", 1))):
+                now_s[0] += 60
+                await record([event], elsewhere)
+                assert await turn.rung(10)
+    finally:
+        await watch.stop()
+
+
+class SlowDoor:
+    """A database with nothing to tell, whose streams are closed only when they may be."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.closing, self.may_close = asyncio.Event(), asyncio.Event()
+
+    def collection(self, name: str) -> str:
+        return name
+
+    @asynccontextmanager
+    async def watch(self, *_: object, **__: object) -> AsyncIterator["SlowDoor"]:
+        self.opened += 1
+        yield self
+        self.closing.set()
+        await self.may_close.wait()
+
+    async def next(self) -> list[object]:
+        await asyncio.sleep(0)
+        return []
+
+
+async def test_who_begins_to_wait_while_a_stream_is_closed_has_another_one() -> None:
+    """Or changes of other replicas would be missed for as long as the wait takes."""
+    now_s, door, bell = [0.0], SlowDoor(), HandBell(most=10)
+    watch = ChangeWatch(cast("Mongo", door), bell, clock_s=lambda: now_s[0])
+    async with bell.wait_for(JOB):
+        pass
+    now_s[0] = 60.0
+    async with asyncio.timeout(5):
+        await door.closing.wait()
+        asyncio.get_running_loop().call_later(0.01, door.may_close.set)
+        async with bell.wait_for(JOB):
+            await until(lambda: door.opened == 2)
+            assert watch.is_open
         await watch.stop()
 
 
