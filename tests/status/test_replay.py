@@ -20,9 +20,12 @@ from services.status.bell import HandBell
 from services.status.domain.facts import JobEvent, Key
 from services.status.pages import PageTokens
 from services.status.store import MongoJobs
-from tests.status.api_side import Passport, Register
+from tests.status.api_side import Desk, Passport, Register, desk
+from tests.status.events import a_header, a_run, judged, opened
 from tests.status.fuzzing import a_stream
 from tests.status.memory import MemoryOrigins
+
+__all__ = ["desk"]
 
 JOBS = 15
 POLL = 60
@@ -82,6 +85,19 @@ async def house(mongodb_uri: str) -> AsyncIterator[House]:
         yield House(client, world)
     await mongo.client.drop_database(settings.mongodb_database)
     await mongo.close()
+
+
+async def test_answers_from_mongodb_are_those_from_memory(house: House, desk: Desk) -> None:
+    """Readers are given only the texts that their answers are made from: none may lack."""
+    chance = random.Random(2)  # noqa: S311 - it has to be repeatable
+    there = House(desk.client, desk.writing)
+    for total in (3, 700):
+        header = a_header(total, key=Key(608, str(uuid4())))
+        verdicts = "".join(chance.choice("SF") for _ in range(total))
+        topic = [opened(header), judged(a_run(verdicts), header)]
+        for one in (house, there):
+            await one.read(topic)
+        assert await house.answers(header.key) == await there.answers(header.key)
 
 
 async def test_the_whole_history_read_again_leaves_every_answer_as_it_was(house: House) -> None:

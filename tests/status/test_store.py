@@ -19,7 +19,7 @@ from services.status.domain.profile import Origin, Profile
 from services.status.domain.texts import ALL_EVENTS, EVENTS_ONLY, RECORDS
 from services.status.flow import World, record
 from services.status.ports import TooBig
-from services.status.store import _ORDER, JOBS, MongoJobs, _where
+from services.status.store import _ORDER, CHUNKS, JOBS, MongoJobs, _where
 from tests.status.events import CREATED_US, DEMO, JOB, a_header, a_profile, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
 
@@ -280,7 +280,27 @@ async def test_retention_can_be_changed(mongodb_uri: str) -> None:
     async with a_database(mongodb_uri, "pymongo") as database:
         await database.jobs.prepare(retention_days=7)
         indexes = await database.mongo.collection(JOBS).index_information()
+        chunks = await database.mongo.collection(CHUNKS).index_information()
         assert indexes["since_1"]["expireAfterSeconds"] == 7 * 86_400
+        assert chunks["written_1"]["expireAfterSeconds"] == 8 * 86_400, "no job outlives its chunks"
+
+
+async def test_readers_are_shown_what_a_majority_has(mongodb_uri: str) -> None:
+    """Or a failing primary would take back what it has shown. By the word of the database's own profile."""
+    async with a_database(mongodb_uri, "pymongo") as database:
+        jobs, header = database.jobs, a_header(700)
+        await record([judged(a_run("S"), header)], a_world(jobs))
+        await database.mongo.collection(JOBS).database.command("profile", 2)
+        found = await jobs.find(JOB, EVENTS_ONLY)
+        assert found is not None
+        assert await jobs.find(JOB) is not None
+        assert await jobs.read_chunks(found.job, [0], ALL_EVENTS)
+        assert await jobs.listed(Listing(608))
+        assert await jobs.overdue(2**52, most=1)
+        await database.mongo.collection(JOBS).database.command("profile", 0)
+        profile = database.mongo.collection("system.profile")
+        asked = [one["command"] for one in await profile.find({"command.find": {"$in": [JOBS, CHUNKS]}}).to_list(None)]
+    assert [one["readConcern"]["level"] for one in asked] == ["majority"] * 5
 
 
 async def test_open_jobs_are_counted_by_state(mongodb_uri: str) -> None:

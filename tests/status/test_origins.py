@@ -1,0 +1,45 @@
+"""How jobs are to be shown, by the word of the sites' table."""
+
+from dataclasses import replace
+from typing import cast
+
+from services.chassis.sites import ApiKey, Site, Sites
+from services.status.domain.profile import Origin
+from services.status.origins import NOBODY, SiteOrigins
+
+DEMO = Site(
+    site=608,
+    name="Demo",
+    app_id=1078,
+    root_source="omnichannel-api/qa",
+    datacenter="qa",
+    api_keys=(ApiKey(api_key="12345"),),
+)
+
+
+class Register:
+    """Sites by their number."""
+
+    def __init__(self, *sites: Site) -> None:
+        self.sites = {site.site: site for site in sites}
+
+    def get(self, site: int) -> Site | None:
+        return self.sites.get(site)
+
+
+def test_a_job_is_shown_with_what_its_site_is_told_to_be_now() -> None:
+    register = Register(DEMO)
+    origins = SiteOrigins(cast("Sites", register))
+    assert origins.of(608) is origins.of(608), "it is made once"
+    assert origins.of(608) == Origin(1078, "omnichannel-api/qa", "qa")
+    register.sites[608] = replace(DEMO, datacenter="eu")
+    assert origins.of(608) == Origin(1078, "omnichannel-api/qa", "eu")
+
+
+def test_a_job_of_a_site_that_is_gone_stops_no_other() -> None:
+    register = Register(DEMO)
+    origins = SiteOrigins(cast("Sites", register))
+    assert origins.of(609) is NOBODY
+    origins.of(608)
+    register.sites.clear()
+    assert origins.of(608) is NOBODY
