@@ -301,10 +301,12 @@ def test_reading_backwards_shows_later_what_came_later() -> None:
     first, rest = a_page(early, Wish(2, descending=True))
     assert (first, rest) == ([2, 1], Lap(START, Position(0, 1), Position(3, 0)))
     assert rest is not None
+    begun_early = rest
     second, rest = a_page(early, Wish(2, descending=True, lap=rest))
     assert (second, rest) == ([0], Lap(Position(3, 0)))
     assert rest is not None
     late = after(judged(a_run("FFF"), header), judged(a_run("FF", 3), header), total=5)
+    assert a_page(late, Wish(2, descending=True, lap=begun_early)) == (second, rest), "it ended on the way"
     third, rest = a_page(late, Wish(2, descending=True, lap=rest))
     assert (third, rest) == ([4, 3], None)
 
