@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
 
 from services.chassis.errors import Away
 from services.chassis.producer import connection
@@ -76,9 +76,14 @@ class _Brokers:
 
     async def places(self, topics: Sequence[str]) -> list[TopicPartition]:
         """Every partition of the topics."""
+        described = await self.admin.describe_topics(list(topics))
+        for found in described:
+            if found["error_code"]:
+                # It seems to have no partitions then, and whatever waits in it not to be there.
+                raise for_code(found["error_code"])(found["topic"])
         return [
             TopicPartition(found["topic"], partition["partition"])
-            for found in await self.admin.describe_topics(list(topics))
+            for found in described
             for partition in found["partitions"]
         ]
 

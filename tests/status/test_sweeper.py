@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError, UnknownTopicOrPartitionError
 
 from services.chassis.errors import Away
 from services.chassis.mongo import Mongo
@@ -187,6 +188,31 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
         assert await asked(backlog, future_us), "nothing waits"
     finally:
         await producer.stop()
+
+
+async def test_of_a_topic_that_brokers_do_not_know_nothing_is_said(kafka_bootstrap: str) -> None:
+    """Whether they have not heard of it yet, or do not tell us: that nothing waits there would end jobs too early."""
+    name = uuid4().hex[:8]
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(f"{name}.jobs", 1, 1)])
+    await admin.close()
+    settings = KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap)
+    unmarked = KafkaBacklog(settings, own=(name, f"{name}.none"), before=(name, [f"{name}.jobs"]), client_id="test")
+    with pytest.raises(Away):
+        await unmarked.mark()
+    backlog = KafkaBacklog(settings, own=(name, f"{name}.jobs"), before=(name, [f"{name}.none"]), client_id="test")
+    await backlog.mark()
+    async with asyncio.timeout(30):
+        while not isinstance(refused := await refusal(backlog), UnknownTopicOrPartitionError):
+            assert isinstance(refused, GroupCoordinatorNotAvailableError), "the group is new to the brokers"
+            await asyncio.sleep(0.05)
+
+
+async def refusal(backlog: KafkaBacklog) -> BaseException | None:
+    with pytest.raises(Away) as away:
+        await backlog.is_read(up_to_us=NOW_US)
+    return away.value.__cause__
 
 
 async def test_the_mark_of_a_transaction_is_nothing_that_waits(kafka_bootstrap: str) -> None:
