@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.status import Status
 
-PLAIN_WIDTH = 190
+PLAIN_WIDTH = 250
 
 
 class Screen:

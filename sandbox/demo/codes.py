@@ -121,9 +121,8 @@ async def show_codes(base: str, screen: Screen) -> bool:
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=box.ASCII2, title="Orders of codes", caption=f"… is {API}", title_justify="left")
     table.caption_justify = "left"
-    for name, least in (("The document says", 30), ("Request", 44), ("Answer", 30)):
-        table.add_column(name, min_width=least)
-    table.add_column("As promised")
+    for name in ("The document says", "Request", "Answer", "As promised"):
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(row.promise, row.request, row.answer, "yes" if row.is_kept else "no")
     return table

@@ -165,11 +165,9 @@ def _judge(outcome: Outcome, report: dict[str, Any]) -> None:
 def _table(outcomes: list[Outcome]) -> Table:
     table = Table(box=box.ASCII2, title="The documents' examples", caption=f"… is {IMPORT}", title_justify="left")
     table.caption_justify = "left"
-    # Where all of it does not fit, the last columns are folded, not the first.
-    for name, least in (("Example", 20), ("Request", 44), ("Answer", 24), ("Job", 23)):
-        table.add_column(name, min_width=least)
-    for name in ("Terminal", "Warnings", "As printed"):
-        table.add_column(name)
+    # Where all of it does not fit it is folded: with least widths the last columns would be cut off.
+    for name in ("Example", "Request", "Answer", "Job", "Terminal", "Warnings", "As printed"):
+        table.add_column(name, overflow="fold")
     for outcome in outcomes:
         table.add_row(
             outcome.case.title,

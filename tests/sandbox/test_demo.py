@@ -1,15 +1,18 @@
 """What the demo sends is what the document prints."""
 
 import csv
+import io
 import json
 from typing import Any, cast
 
 import aiohttp
 import pytest
+from rich.console import Console
 
 from sandbox import places
+from sandbox.demo import codes, story
 from sandbox.demo.cases import API_KEY, CASES, CLIENT_ID, CLIENT_SECRET, printed
-from sandbox.demo.codes import Shopper
+from sandbox.demo.codes import Row, Shopper
 
 
 def test_the_fourth_example_keeps_its_stray_brace() -> None:
@@ -59,3 +62,17 @@ async def test_codes_that_cannot_come_any_more_are_not_waited_for(answer: tuple[
     await shop.codes("All codes at once", {}, is_enough=lambda body: body.get("status") == "COMPLETED")
     assert shop.calls == 1
     assert [row.is_kept for row in shop.rows] == [False]
+
+
+@pytest.mark.parametrize("width", [80, 120, 190])
+def test_the_tables_are_shown_whole_however_narrow_the_screen(width: int) -> None:
+    outcomes = [
+        story.Outcome(case, "202 Total records = 2. Success = 2. Failed = 0", "PROCESSING_WITH_WARNING", terminal=True)
+        for case in CASES
+    ]
+    row = Row("The next one of the day is appended", "POST …/orders (2 DEMO-INSTANT)", "202 PROCESSING", is_kept=True)
+    for table in (story._table(outcomes), codes._table([row])):
+        shown = io.StringIO()
+        Console(width=width, file=shown, no_color=True).print(table)
+        lines = [line for line in shown.getvalue().splitlines() if line.startswith(("|", "+"))]
+        assert all(len(line) <= width and line.endswith(("|", "+")) for line in lines)
