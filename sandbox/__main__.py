@@ -31,8 +31,14 @@ EXPECTED = (AlreadyRunning, Failed, Missing, NeverReady, NotRunning, PortTaken, 
 application = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 screen = Screen()
 
-Port = Annotated[int, typer.Option(help="Port of the front door.", envvar="PORT")]
+Port = Annotated[int, typer.Option(help="Port of the front door.", envvar="PORT", min=0, max=65535)]
 Name = Annotated[str, typer.Argument(help="A part: kafka, mongodb, front, or a service.")]
+
+
+def _is_web_address(base: str | None) -> str | None:
+    if base is not None and not base.startswith(("http://", "https://")):
+        raise typer.BadParameter("an address is wanted, such as http://127.0.0.1:8080")
+    return base
 
 
 def here() -> Layout:
@@ -134,7 +140,11 @@ def env(name: Annotated[str | None, typer.Argument(help="A service: everything i
 
 
 @application.command()
-def demo(base: Annotated[str | None, typer.Option(help="Another front door than this sandbox's.")] = None) -> None:
+def demo(
+    base: Annotated[
+        str | None, typer.Option(help="Another front door than this sandbox's.", callback=_is_web_address)
+    ] = None,
+) -> None:
     """Import every example of the document and show what becomes of it. Exit code 1 if not as printed."""
     from sandbox.demo import show_demo  # noqa: PLC0415 - see the top
 
