@@ -26,7 +26,10 @@ TRUNCATED = "dlq.truncated"
 LARGEST = LARGEST_BATCH - 64 * 1024
 KEPT = 1024 * 1024
 KEPT_HEADERS = 64 * 1024
+# Whatever the topic takes, be it Kafka's default of a megabyte, this fits: a key, a value and headers.
 KEPT_WHOLE = 64 * 1024
+# A producer whose batch was refused by the broker is replaced, and until then all is away.
+REPLACED_WITHIN_S = 5.0
 
 
 class Original(Protocol):
@@ -95,12 +98,16 @@ class DeadLetters:
                 await self._producer.send_by_key(topic + SUFFIX, map(self._outgoing, lot))
             except TooLarge:
                 # The topic takes less than we thought. Some may be there already; a letter may come twice.
-                await self._producer.send_by_key(topic + SUFFIX, [self._outgoing(one, largest=0) for one in lot])
+                await self._producer.wait_ready(REPLACED_WITHIN_S)
+                await self._producer.send_by_key(topic + SUFFIX, map(self._outgoing_small, lot))
             # Counted once they are there: after `Away` the same ones come again.
             for letter in lot:
                 DEAD_LETTERS.labels(topic, letter.reason).inc()
 
-    def _outgoing(self, letter: DeadLetter, *, largest: int = LARGEST) -> Outgoing:
+    def _outgoing_small(self, letter: DeadLetter) -> Outgoing:
+        return self._outgoing(letter, largest=KEPT_WHOLE, kept=KEPT_WHOLE)
+
+    def _outgoing(self, letter: DeadLetter, *, largest: int = LARGEST, kept: int = KEPT) -> Outgoing:
         record = letter.record
         size = _size(record)
         provenance = {
@@ -114,11 +121,11 @@ class DeadLetters:
             ATTEMPTS: str(letter.attempts + _attempts_before(record)),
         }
         # Whoever wrote the record may have named headers like ours.
-        kept = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
-        if size <= max(largest, KEPT_WHOLE):
-            return Outgoing(record.key, record.value, (*kept, *_encoded(provenance)))
+        theirs = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
+        if size <= largest:
+            return Outgoing(record.key, record.value, (*theirs, *_encoded(provenance)))
         added = _encoded({**provenance, TRUNCATED: str(size)})
-        return Outgoing((record.key or b"")[:KEPT], (record.value or b"")[:KEPT], (*_first(kept), *added))
+        return Outgoing((record.key or b"")[:kept], (record.value or b"")[:kept], (*_first(theirs), *added))
 
 
 def _encoded(provenance: dict[str, str]) -> Headers:

@@ -1,6 +1,8 @@
 """Dead letters: what could not be processed is kept whole, with its reason and where it came from."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -11,13 +13,21 @@ from services.chassis.producer import Outgoing, Producer
 from tests.chassis.kafka_side import a_name, everything, make_topics, settings
 
 
+@asynccontextmanager
+async def producing(bootstrap: str, **changes: Any) -> AsyncIterator[Producer]:
+    made = Producer(settings(bootstrap, **changes), client_id="test")
+    await made.start()
+    try:
+        await made.wait_ready(15)
+        yield made
+    finally:
+        await made.stop()
+
+
 @pytest.fixture
 async def producer(kafka_bootstrap: str) -> AsyncIterator[Producer]:
-    made = Producer(settings(kafka_bootstrap), client_id="test")
-    await made.start()
-    await made.wait_ready(15)
-    yield made
-    await made.stop()
+    async with producing(kafka_bootstrap) as made:
+        yield made
 
 
 async def test_a_letter_holds_the_original_and_where_it_came_from(kafka_bootstrap: str, producer: Producer) -> None:
@@ -61,6 +71,56 @@ async def test_every_kind_of_poison_gets_one_letter(kafka_bootstrap: str, produc
     assert [dict(letter.headers)["dlq.original-offset"] for letter in letters] == [b"0", b"1", b"2", b"3", b"4"]
 
 
+async def test_a_topic_that_takes_less_than_ours_gets_the_beginnings(kafka_bootstrap: str) -> None:
+    """One that somebody made by hand takes what Kafka takes by default. The partition must go on all the same."""
+    topic = a_name("poison")
+    await make_topics(kafka_bootstrap, {f"{topic}.dlq": 1}, config={"max.message.bytes": "1048588"})
+    large, small = b"v" * 2_000_000, b"v" * 60_000
+    records = [a_record(topic, key=large, value=large), a_record(topic, value=small), a_record(topic, value=large)]
+    counted = DEAD_LETTERS.labels(topic, "undecodable")._value
+    async with producing(kafka_bootstrap, kafka_compression="none") as producer:
+        await DeadLetters(producer, group="g").send(DeadLetter(record, "undecodable", "") for record in records)
+    letters = (await everything(kafka_bootstrap, f"{topic}.dlq"))[-3:]
+    told = {letter.value: dict(letter.headers).get("dlq.truncated") for letter in letters}
+    assert told.pop(small) is None, "what is small is kept whole"
+    assert told == {large[: 64 * 1024]: b"%d" % (len(large) + 1)}
+    assert [len(letter.key) for letter in letters if letter.key != b"k"] == [64 * 1024]
+    assert counted.get() == 3
+
+
+async def test_of_many_large_headers_the_first_are_kept(kafka_bootstrap: str, producer: Producer) -> None:
+    topic = a_name("poison")
+    await make_topics(kafka_bootstrap, {f"{topic}.dlq": 1}, config={"max.message.bytes": str(9 * 1024 * 1024)})
+    headers = (("n", b"1"), ("null", None), ("huge", b"x" * 9_000_000), ("after", b"2"))
+    await DeadLetters(producer, group="g").send([DeadLetter(a_record(topic, headers=headers), "undecodable", "")])
+    (letter,) = await everything(kafka_bootstrap, f"{topic}.dlq")
+    assert [header for header in letter.headers if not header[0].startswith("dlq.")] == [("n", b"1"), ("null", None)]
+    assert dict(letter.headers)["dlq.truncated"] == b"9000018"
+
+
+ATTEMPTS: dict[bytes | None, bytes] = {
+    b"2": b"3",
+    b"99999": b"100000",
+    b"100000": b"1",
+    b"9" * 5_000: b"1",
+    b"": b"1",
+    b"-1": b"1",
+    b"two": b"1",
+    None: b"1",
+}
+
+
+async def test_attempts_count_on_from_what_a_letter_said_and_from_nothing_else(
+    kafka_bootstrap: str, producer: Producer
+) -> None:
+    topic = a_name("poison")
+    await make_topics(kafka_bootstrap, {f"{topic}.dlq": 1})
+    records = [a_record(topic, headers=(("dlq.attempts", given),)) for given in ATTEMPTS]
+    await DeadLetters(producer, group="g").send(DeadLetter(record, "undecodable", "") for record in records)
+    told = [dict(letter.headers)["dlq.attempts"] for letter in await everything(kafka_bootstrap, f"{topic}.dlq")]
+    assert dict(zip(ATTEMPTS, told, strict=True)) == ATTEMPTS
+
+
 async def test_letters_of_several_topics_go_to_each_ones_own(kafka_bootstrap: str, producer: Producer) -> None:
     one, two = a_name("poison"), a_name("poison")
     await make_topics(kafka_bootstrap, {f"{one}.dlq": 1, f"{two}.dlq": 1})
@@ -81,5 +141,5 @@ async def test_a_letter_that_did_not_get_there_is_away_and_not_counted() -> None
     assert DEAD_LETTERS.labels(topic, "undecodable")._value.get() == 0
 
 
-def a_record(topic: str) -> ConsumerRecord:
-    return ConsumerRecord(topic, 0, 7, 1_000, 0, b"k", b"v", None, 1, 1, ())
+def a_record(topic: str, *, key: bytes = b"k", value: bytes = b"v", headers: Any = ()) -> ConsumerRecord:
+    return ConsumerRecord(topic, 0, 7, 1_000, 0, key, value, None, len(key), len(value), headers)
