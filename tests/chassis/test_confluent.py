@@ -3,18 +3,21 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from aiohttp import encode_basic_auth, web
 
+from services.chassis import confluent
 from services.chassis.confluent import Registry, Unregistered, schemas_of
 from services.chassis.errors import Away
-from services.chassis.registry import Schemas
+from services.chassis.registry import Ids, Schemas
 from services.chassis.settings import REPOSITORY, RegistrySettings
 from services.chassis.web import Listener, application
 from tests.chassis.eventually import until
+from tests.support.versions import with_an_older, without_fields
 
 DIRECTORY = REPOSITORY / "schemas"
 SUBJECTS = {
@@ -27,6 +30,7 @@ FIRST_ID = 100_001
 _REFUSALS: dict[int, type[web.HTTPException]] = {
     500: web.HTTPInternalServerError,
     401: web.HTTPUnauthorized,
+    403: web.HTTPForbidden,
     429: web.HTTPTooManyRequests,
 }
 
@@ -39,6 +43,10 @@ class Elsewhere:
         self.subjects: dict[str, list[str]] = {}
         self.status: int | None = None
         self.authorization: str | None = None
+        # What is answered otherwise than by this kind: by subject, and by id.
+        self.found: dict[str, web.Response] = {}
+        self.known: dict[int, dict[str, Any]] = {}
+        self.hold: asyncio.Event | None = None
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -49,6 +57,8 @@ class Elsewhere:
 
     async def look_up(self, request: web.Request) -> web.Response:
         text = await self._text(request)
+        if request.match_info["subject"] in self.found:
+            return self.found.pop(request.match_info["subject"])
         if text not in self.subjects.get(request.match_info["subject"], []):
             return web.json_response({"error_code": 40403, "message": "Schema not found"}, status=404)
         return web.json_response({"id": self.ids[text], "guid": str(UUID(int=self.ids[text])), "version": 1})
@@ -62,6 +72,10 @@ class Elsewhere:
         return web.json_response({"id": self.ids[text]})
 
     async def by_id(self, request: web.Request) -> web.Response:
+        if self.hold is not None:
+            await self.hold.wait()
+        if int(request.match_info["id"]) in self.known:
+            return web.json_response(self.known[int(request.match_info["id"])])
         for text, schema_id in self.ids.items():
             if str(schema_id) == request.match_info["id"]:
                 return web.json_response({"schema": text})
@@ -125,7 +139,7 @@ async def test_a_service_waits_for_what_is_not_registered_yet(settings: Registry
     assert (await waiting)["order"].schema_id == FIRST_ID
 
 
-@pytest.mark.parametrize("status", [500, 401, 429])
+@pytest.mark.parametrize("status", [500, 401, 403, 429])
 async def test_a_registry_that_does_not_answer_is_away(
     settings: RegistrySettings, elsewhere: Elsewhere, status: int
 ) -> None:
@@ -155,3 +169,71 @@ async def test_schemas_that_are_not_ours_can_be_fetched(settings: RegistrySettin
         assert await registry.definition(1) is None
         other_id = await registry.register("x-value", '"string"')
         assert await registry.definition(other_id) is None
+
+
+RECORD = '{"type": "record", "name": "Theirs", "fields": []}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"schemaType": "PROTOBUF", "schema": "message Theirs {}"},
+        {"schemaType": "JSON", "schema": RECORD},
+        {"schema": RECORD, "references": [{"name": "Other", "subject": "other", "version": 1}]},
+        {"schema": '["null", "string"]'},
+        {"schema": '{"type": "array", "items": "int"}'},
+    ],
+    ids=lambda answer: answer["schema"],
+)
+async def test_what_is_no_record_of_avro_alone_is_no_schema_that_can_be_read(
+    settings: RegistrySettings, elsewhere: Elsewhere, answer: dict[str, Any]
+) -> None:
+    elsewhere.known = {7: answer, 8: {"schema": RECORD, "schemaType": "AVRO", "references": []}}
+    async with Registry(settings) as registry:
+        assert await registry.definition(7) is None
+        assert await registry.definition(8) == json.loads(RECORD)
+
+
+async def test_a_registry_that_does_not_answer_in_time_is_away(
+    settings: RegistrySettings, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confluent, "_TIMEOUT_S", 0.05)
+    elsewhere.hold = asyncio.Event()
+    async with Registry(settings) as registry:
+        with pytest.raises(Away):
+            await registry.definition(1)
+    elsewhere.hold.set()
+
+
+async def test_what_answers_but_is_no_registry_is_away(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
+    """A proxy, for one, that has a page of its own for all that it does not know."""
+    elsewhere.found["x-value"] = web.Response(text="<html>", content_type="text/html")
+    async with Registry(settings) as registry:
+        with pytest.raises(Away):
+            await registry.ids_of("x-value", RECORD)
+
+
+async def test_a_registry_without_global_ids_will_do(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
+    elsewhere.found["x-value"] = web.json_response({"id": 5, "version": 1})
+    async with Registry(settings) as registry:
+        assert await registry.ids_of("x-value", RECORD) == Ids(5, None)
+
+
+async def test_a_schema_has_one_id_in_all_its_subjects(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
+    """Else what one of our services writes could not be read by another."""
+    await register_all(settings)
+    elsewhere.found["orders.validated.v1-value"] = web.json_response({"id": 5, "version": 1})
+    with pytest.raises(ValueError, match="several ids for version 1 of order"):
+        await schemas_of(DIRECTORY, settings, SUBJECTS)
+
+
+async def test_of_earlier_versions_it_needs_to_know_none(
+    settings: RegistrySettings, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    ours = Schemas.load(DIRECTORY)
+    newer = with_an_older("product", without_fields(ours["product"].definition, "name"), tmp_path)
+    async with Registry(settings) as registry:
+        await registry.register("catalog.products.v1-value", newer.versions["product"][2].text)
+    schemas = await schemas_of(tmp_path, settings, {"product": SUBJECTS["product"]}, patiently=False)
+    assert schemas["product"].schema_id == FIRST_ID
+    assert elsewhere.ids

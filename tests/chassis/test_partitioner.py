@@ -1,3 +1,4 @@
+import pytest
 from aiokafka.partitioner import murmur2 as by_aiokafka
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +8,12 @@ from services.chassis.partitioner import murmur2, partition_of
 
 @given(st.binary(max_size=600))
 def test_the_hash_is_javas(key: bytes) -> None:
+    assert murmur2(key) == by_aiokafka(key) & 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("length", range(270))
+def test_keys_of_any_length_are_hashed(length: int) -> None:
+    key = bytes(255 - number % 256 for number in range(length))
     assert murmur2(key) == by_aiokafka(key) & 0xFFFFFFFF
 
 
