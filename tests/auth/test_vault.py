@@ -1,0 +1,89 @@
+"""Private keys are sealed, each with a nonce of its own and for its own id only."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt import PyJWK
+
+from services.auth.domain.signing import SigningKey
+from services.auth.vault import NONCE_BYTES, KeyVault, WrongSeal, _thumbprint
+
+SEALING_KEY = bytes(range(32))
+ALGORITHMS = pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+
+
+def a_vault(
+    algorithm: str = "ES256", key: bytes = SEALING_KEY, *, random_bytes: Callable[[int], bytes] | None = None
+) -> KeyVault:
+    return KeyVault(key, algorithm, **({} if random_bytes is None else {"random_bytes": random_bytes}))
+
+
+@ALGORITHMS
+async def test_what_is_opened_belongs_to_what_is_published(algorithm: str) -> None:
+    vault = a_vault(algorithm)
+    key = await vault.create(number=3, created_at=5, signs_from=7)
+    private, published = vault.open(key), PyJWK(dict(key.public)).key
+    assert private.public_key().public_numbers() == published.public_numbers()
+    assert (key.number, key.created_at, key.signs_from, key.algorithm) == (3, 5, 7, algorithm)
+    assert (key.public["kid"], key.public["use"], key.public["alg"]) == (key.kid, "sig", algorithm)
+    assert not key.public.keys() & {"d", "p", "q", "dp", "dq", "qi", "k"}
+
+
+async def test_keys_are_as_strong_as_they_say() -> None:
+    rsa_key, curve_key = [
+        a_vault(algorithm).open(await a_vault(algorithm).create(number=1, created_at=0, signs_from=0))
+        for algorithm in ("RS256", "ES256")
+    ]
+    assert isinstance(rsa_key, rsa.RSAPrivateKey)
+    assert (rsa_key.key_size, rsa_key.public_key().public_numbers().e) == (2048, 65537)
+    assert isinstance(curve_key, ec.EllipticCurvePrivateKey)
+    assert isinstance(curve_key.curve, ec.SECP256R1)
+
+
+async def test_each_seal_has_a_nonce_of_its_own_drawn_at_random() -> None:
+    """Two keys under one nonce give away both, and the key that seals them."""
+    drawn: list[int] = []
+
+    def random_bytes(count: int) -> bytes:
+        drawn.append(count)
+        return bytes([len(drawn)]) * count
+
+    vault = a_vault(random_bytes=random_bytes)
+    keys = [await vault.create(number=number, created_at=0, signs_from=0) for number in (1, 2)]
+    assert [key.sealed[:NONCE_BYTES] for key in keys] == [b"\1" * 12, b"\2" * 12]
+    assert drawn == [NONCE_BYTES] * 2
+    by_chance = [await a_vault().create(number=number, created_at=0, signs_from=0) for number in (1, 2)]
+    assert by_chance[0].sealed[:NONCE_BYTES] != by_chance[1].sealed[:NONCE_BYTES]
+
+
+Opening = Callable[[SigningKey, SigningKey], tuple[KeyVault, SigningKey]]
+NOT_OPENED: dict[str, Opening] = {
+    "another sealing key": lambda key, _: (a_vault(key=bytes(32)), key),
+    "the seal of another key": lambda key, other: (a_vault(), replace(key, sealed=other.sealed)),
+    "another id": lambda key, other: (a_vault(), replace(key, kid=other.kid)),
+    "a bit that is not as it was": lambda key, _: (
+        a_vault(),
+        replace(key, sealed=bytes([*key.sealed[:-1], key.sealed[-1] ^ 1])),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", NOT_OPENED)
+async def test_a_seal_is_opened_by_its_own_key_for_its_own_id_only(how: str) -> None:
+    key, other = [await a_vault().create(number=number, created_at=0, signs_from=0) for number in (1, 2)]
+    vault, shown = NOT_OPENED[how](key, other)
+    with pytest.raises(WrongSeal, match="AUTH_KEY_ENCRYPTION_KEY"):
+        vault.open(shown)
+
+
+def test_an_id_is_the_thumbprint_that_anyone_can_compute() -> None:
+    """The example of RFC 7638."""
+    n = (
+        "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3o"
+        "knjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZH"
+        "zu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEg"
+        "U8awapJzKnqDKgw"
+    )
+    assert _thumbprint({"e": "AQAB", "kty": "RSA", "n": n}) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
