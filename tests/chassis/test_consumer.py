@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import CommitFailedError, KafkaConnectionError
+from confluent_kafka import Producer
 
 from services.chassis.consumer import LOST, REBALANCES, RETRIES, STALLED_AFTER_S, Offsets, Poll
 from services.chassis.errors import Away
@@ -50,9 +52,10 @@ async def test_the_committed_offset_is_never_ahead_of_what_was_handled(kafka_boo
     async with running(stage.consumer(effects)):
         await until(lambda: len(effects.handled) == 10)
     assert await stage.committed() == 8
-    effects.on_poll = lambda poll: None if poll else {place: 10}
-    empty = effects.empty
+    effects.on_poll = lambda poll: {place: 10} if not poll and len(effects.handled) == 12 else {}
     async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 12)
+        empty = effects.empty
         await until(lambda: effects.empty > empty + 1)
     assert effects.handled[10:] == [8, 9]
     assert await stage.committed() == 10
@@ -108,9 +111,129 @@ async def test_who_waits_for_a_dependency_is_alive_and_can_be_stopped(kafka_boot
         clock.added_s += 10 * STALLED_AFTER_S
         await until(lambda: len(effects.journal) > tried)
         assert consumer.alive
+        empty = effects.empty
         async with asyncio.timeout(3):
             await consumer.stop()
+    assert effects.empty == empty, "what is given up is not to be finished either"
     assert await stage.committed() is None
+
+
+async def test_who_gave_up_a_poll_finishes_those_that_come_after_it(kafka_bootstrap: str) -> None:
+    stage, effects, stopping = await a_stage(kafka_bootstrap), Effects(away=1_000_000), False
+    place = TopicPartition(stage.topic, 0)
+    effects.on_poll = lambda poll: {} if poll or not stopping else {place: 5}
+    await stage.produce(range(3))
+    async with running(stage.consumer(effects)) as consumer:
+        await until(lambda: bool(effects.journal))
+        await consumer.on_partitions_revoked([])
+        effects.away = 0
+        await stage.produce([3, 4])
+        await until(lambda: 4 in effects.handled)
+        stopping = True
+    assert await stage.committed() == 5
+
+
+@pytest.mark.parametrize(
+    "trouble", [KafkaConnectionError(), TimeoutError()], ids=lambda trouble: type(trouble).__name__
+)
+async def test_offsets_whose_commit_failed_are_committed_later(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """Nothing else comes that could be committed in their place."""
+    stage, effects, failed = await a_stage(kafka_bootstrap), Effects(), list[dict[TopicPartition, int]]()
+    clock = Clock()
+    async with running(stage.consumer(effects, clock=clock)) as consumer:
+        await until(lambda: consumer.ready)
+        assert consumer._kafka is not None
+        commit = consumer._kafka.commit
+
+        async def fail_once(offsets: dict[TopicPartition, int]) -> None:
+            if not failed:
+                failed.append(dict(offsets))
+                raise trouble
+            await commit(offsets)
+
+        monkeypatch.setattr(consumer._kafka, "commit", fail_once)
+        await stage.produce(range(3))
+        await until(lambda: len(effects.handled) == 3)
+
+        async def are_committed() -> bool:
+            clock.added_s += 1.0
+            return await stage.committed() == 3
+
+        await until(are_committed)
+    assert failed == [{TopicPartition(stage.topic, 0): 3}]
+
+
+async def test_offsets_that_the_group_does_not_take_are_somebody_elses(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be refused again, and again; and one day be older than what the other has committed."""
+    stage, effects, tried = await a_stage(kafka_bootstrap), Effects(), list[dict[TopicPartition, int]]()
+
+    async def refuse(offsets: dict[TopicPartition, int]) -> None:
+        tried.append(dict(offsets))
+        raise CommitFailedError
+
+    clock = Clock()
+    async with running(stage.consumer(effects, clock=clock)) as consumer:
+        await until(lambda: consumer.ready)
+        monkeypatch.setattr(consumer._kafka, "commit", refuse)
+        await stage.produce(range(3))
+        await until(lambda: len(effects.handled) == 3)
+        clock.added_s += 1.0
+        await until(lambda: bool(tried))
+        clock.added_s += 1.0
+        polls = effects.empty
+        await until(lambda: effects.empty > polls + 2)
+    assert tried == [{TopicPartition(stage.topic, 0): 3}]
+
+
+async def test_a_defect_while_a_poll_is_finished_keeps_nothing_else_from_being_committed(kafka_bootstrap: str) -> None:
+    stage, effects, stopping = await a_stage(kafka_bootstrap), Effects(), False
+
+    def fail(poll: Poll) -> None:
+        if stopping and not poll:
+            raise KeyError("a defect")
+
+    effects.on_poll = fail
+    await stage.produce(range(3))
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 3)
+        stopping = True
+    assert await stage.committed() == 3
+    assert effects.journal == ["revoked"]
+
+
+async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> None:
+    """They have offsets, and nothing in them; they must not count as records that wait."""
+    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(), Clock()
+    await asyncio.to_thread(in_transactions, stage, [b"0", b"1"], [b"2"])
+    lag = LAG.labels(stage.group, stage.topic, "0")._value
+    lag.set(-1)
+    async with running(stage.consumer(effects, clock=clock)) as consumer:
+        await until(lambda: len(effects.handled) == 3)
+        clock.added_s += 1.0
+        await until(lambda: lag.get() == 0)
+        clock.added_s += STALLED_AFTER_S
+        polls = effects.empty
+        await until(lambda: effects.empty > polls + 2 and consumer.alive)
+    assert effects.handled == [0, 1, 2]
+    assert await stage.committed() == 4
+    await stage.produce([3])
+    async with running(stage.consumer(effects)):
+        await until(lambda: 3 in effects.handled)
+    assert effects.handled == [0, 1, 2, 3]
+
+
+def in_transactions(stage: Stage, *transactions: list[bytes]) -> None:
+    producer = Producer({"bootstrap.servers": stage.bootstrap, "transactional.id": stage.group})
+    producer.init_transactions(30)
+    for values in transactions:
+        producer.begin_transaction()
+        for value in values:
+            producer.produce(stage.topic, value, partition=0)
+        producer.commit_transaction(30)
 
 
 async def test_a_defect_of_the_handler_is_not_the_end(kafka_bootstrap: str) -> None:
