@@ -1,0 +1,124 @@
+"""The operator's commands: what they ask of the office, what they print, and how they end."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from services.auth import operator
+from services.auth.domain.client import Client, Secret
+from services.auth.office import Office
+from tests.auth.fakes import FakeAudit, FakeKeys, FakeVault
+from tests.auth.test_keyring import a_world
+from tests.auth.test_office import SITE, Desk
+
+CLIENT = Client(
+    client_id="c",
+    site=608,
+    api_keys=("12345",),
+    scopes=("orders:write",),
+    secrets=(Secret(secret_id="s-1", hashed="hash of the first", created_at=0),),
+    revision=1,
+)
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """An office with one site and one client, which the commands open."""
+    made = Desk()
+    made.sites.kept[608] = SITE
+    made.clients.kept["c"] = CLIENT
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Office]:
+        yield made.office
+
+    monkeypatch.setattr(operator, "_open_office", opened)
+    return made
+
+
+def told(commands: typer.Typer, *arguments: str) -> Result:
+    return CliRunner().invoke(commands, arguments)
+
+
+@pytest.mark.parametrize(("hours", "seconds"), [("24", 86_400), ("0.5", 1_800), ("0", 0)])
+def test_secrets_before_the_new_one_end_after_so_many_hours(desk: Desk, hours: str, seconds: int) -> None:
+    done = told(operator.clients, "add-secret", "c", "--grace-hours", hours)
+    assert json.loads(done.stdout) == {"clientId": "c", "secret": "canary-0"}
+    first, second = desk.clients.kept["c"].secrets
+    assert (first.expires_at, second.expires_at) == (int(desk.clock.at) + seconds, None)
+
+
+def test_without_a_grace_the_secrets_before_it_stay(desk: Desk) -> None:
+    assert told(operator.clients, "add-secret", "c").exit_code == 0
+    assert [secret.expires_at for secret in desk.clients.kept["c"].secrets] == [None, None]
+
+
+CHANGES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
+    "scopes": (("--scope", "status:read", "--scope", "returns:write"), {"scopes": ("status:read", "returns:write")}),
+    "no scopes": (("--no-scopes",), {"scopes": ()}),
+    "keys and no scopes": (("--no-scopes", "--api-key", "12345"), {"scopes": ()}),
+    "keys": (("--api-key", "12345"), {}),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_client_is_changed_in_what_is_named_and_in_nothing_else(desk: Desk, what: str) -> None:
+    arguments, changed = CHANGES[what]
+    assert told(operator.clients, "change", "c", *arguments).exit_code == 0
+    kept = replace(desk.clients.kept["c"], revision=CLIENT.revision)
+    assert set(kept.scopes) == set(changed.get("scopes", CLIENT.scopes))
+    assert replace(kept, scopes=CLIENT.scopes) == CLIENT
+
+
+REFUSED: dict[str, tuple[typer.Typer, Sequence[str], int, str]] = {
+    "a client that is not there": (operator.clients, ("show", "nobody"), 1, "there is no client nobody"),
+    "a site that is not there": (operator.sites, ("show", "7"), 1, "there is no site 7"),
+    "a secret for nobody": (operator.clients, ("add-secret", "nobody"), 1, "there is no such client"),
+    "a client that is there": (operator.clients, ("add", "--site", "608", "--client-id", "c"), 1, "already"),
+    "the last secret": (operator.clients, ("remove-secret", "c", "s-1"), 1, "secret"),
+    "nothing to change": (operator.clients, ("change", "c"), 2, "say what is to change"),
+    "scopes and none": (operator.clients, ("change", "c", "--scope", "status:read", "--no-scopes"), 2, "either"),
+    "a grace before now": (operator.clients, ("add-secret", "c", "--grace-hours", "-1"), 2, "--grace-hours"),
+    "a grace that is no number": (operator.clients, ("add-secret", "c", "--grace-hours", "nan"), 2, "--grace-hours"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_not_possible_is_told_in_a_line_and_changes_nothing(desk: Desk, what: str) -> None:
+    commands, arguments, code, words = REFUSED[what]
+    done = told(commands, *arguments)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert words in done.stderr
+    assert desk.clients.kept == {"c": CLIENT}
+    assert desk.audit.lines == []
+
+
+def test_a_server_that_is_away_is_told_in_a_line(desk: Desk) -> None:
+    desk.clients.away = True
+    done = told(operator.clients, "show", "c")
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "MongoDB is away\n")
+
+
+def test_nothing_that_is_shown_later_has_a_secret_in_it(desk: Desk) -> None:
+    secret = json.loads(told(operator.clients, "add-secret", "c").stdout)["secret"]
+    shown = [told(operator.clients, *arguments).output for arguments in (("show", "c"), ("list",))]
+    assert all('"c"' in each for each in shown)
+    assert not [each for each in shown if secret in each or "hash" in each]
+    assert desk.audit.lines
+
+
+async def test_a_rotation_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, _ = a_world(FakeKeys(), FakeVault())
+    monkeypatch.setattr(operator, "key_world", lambda *_: (world, None))
+    monkeypatch.setattr(operator, "_who", lambda: "an operator")
+    monkeypatch.setattr(operator, "_where", lambda: "a terminal")
+    nothing: Any = None
+    assert [key.number for key in await operator._rotate(nothing, nothing)] == [1]
+    assert isinstance(world.audit, FakeAudit)
+    assert [(line["who"], line["where"]) for line in world.audit.lines] == [("an operator", "a terminal")]
