@@ -47,6 +47,19 @@ async def test_pages_give_every_event_once(desk: Desk, name: str, order: str) ->
     assert seen == (whole if order == "asc" else whole[::-1])
 
 
+async def test_pages_that_end_at_the_border_of_a_chunk_miss_nothing(desk: Desk) -> None:
+    header = a_header(502)
+    await desk.record(judged(a_run("F" * 502), header))
+    for order, expected in (("desc", [501, 500, 499]), ("asc", [499, 500, 501])):
+        query: dict[str, Any] = {"rows": 499 if order == "asc" else 1, "order": order}
+        seen = []
+        for _ in range(4):
+            body = await desk.read(**query)
+            seen += [event["attributes"]["index"] for event in body["result"]]
+            query = {"rows": 1, "order": order, "page": body["pagination"]["nextPageToken"]}
+        assert seen[:3] == expected if order == "desc" else seen[499:] == expected
+
+
 async def test_the_last_page_of_a_running_job_goes_on_where_it_stopped(desk: Desk) -> None:
     header = a_header(6)
     await desk.record(opened(header), judged(a_run("FF"), header), judged(a_run("F", 4), header))

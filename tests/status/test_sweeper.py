@@ -1,6 +1,7 @@
 """Jobs that stand still are ended, and no others."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -8,10 +9,11 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError, UnknownTopicOrPartitionError
 
 from services.chassis.errors import Away
+from services.chassis.metrics import REGISTRY
 from services.chassis.mongo import Mongo
 from services.chassis.producer import Outgoing, Producer
 from services.chassis.registry import Schemas
@@ -95,7 +97,9 @@ async def test_kafka_is_not_asked_where_nothing_stands_still(bench: Bench) -> No
 
 async def test_many_are_ended_batch_by_batch(bench: Bench) -> None:
     bench.standing = [a_header()] * 2_500
+    before = REGISTRY.get_sample_value("status_jobs_expired_total") or 0.0
     assert [await bench.sweeper.sweep() for _ in range(4)] == [1_000, 1_000, 500, 0]
+    assert REGISTRY.get_sample_value("status_jobs_expired_total") == before + 2_500
     assert bench.journal.count("marked") == 4
 
 
@@ -155,11 +159,10 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
     await admin.start()
     await admin.create_topics([NewTopic(jobs, 2, 1), NewTopic(orders, 2, 1)])
-    await admin.close()
     producer = Producer(settings, client_id="test")
     await producer.start()
     backlog = KafkaBacklog(settings, own=(group, jobs), before=(before, [orders]), client_id="test")
-    future_us, past_us = NOW_US * 2, 1_000_000
+    future_us, past_us = NOW_US * 2, (time.time_ns() - 60_000_000_000) // 1_000
     try:
         await producer.wait_ready(30)
         ending = KafkaPublisher(producer, EventWriter(SCHEMAS), topic=jobs)
@@ -186,7 +189,12 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
             kafka.assign([TopicPartition(orders, 1)])
             await kafka.commit({TopicPartition(orders, 1): 1})
         assert await asked(backlog, future_us), "nothing waits"
+        await producer.send_batch(orders, 1, [Outgoing(b"k", b"v")] * 3)
+        for begin, is_read in ((3, False), (4, True)):
+            await admin.delete_records({TopicPartition(orders, 1): RecordsToDelete(before_offset=begin)})
+            assert await asked(backlog, future_us) is is_read, "what retention took is nothing that waits"
     finally:
+        await admin.close()
         await producer.stop()
 
 
