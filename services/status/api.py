@@ -120,7 +120,7 @@ class StatusApi:
         standing = await known(key, self._world, texts=RECORDS)
         if standing is None:
             raise no_such_job(is_young=is_young(key, self._world))
-        lines = NDJSON in request.headers.get("Accept", "")
+        lines = NDJSON in ",".join(request.headers.getall("Accept", ())).lower()
         tag = records_tag(standing.job, lines=lines)
         unchanged = not_modified(request, tag, {"Vary": "Accept"})
         if unchanged is not None:

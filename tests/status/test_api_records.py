@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from multidict import CIMultiDict
 
 from services.status.domain.facts import Run
 from tests.status.api_side import HERE, Desk, desk
@@ -88,6 +89,14 @@ async def test_copies_of_records_are_told_apart_by_form_and_by_what_came_late(de
     assert {answer.headers["Vary"] for answer in answers} == {"Accept"}
     await desk.record(judged(a_run("F", 1)))
     assert (await desk.get(path, headers={"If-None-Match": tag})).status == 200
+
+
+@pytest.mark.parametrize("told", [["Application/X-NDJSON"], ["text/html", "application/x-ndjson"]], ids=str)
+async def test_lines_are_asked_for_in_any_of_the_header_fields_and_in_any_case(desk: Desk, told: list[str]) -> None:
+    await desk.record(judged(a_run("SS")))
+    headers = CIMultiDict([("Authorization", "Bearer good"), *(("Accept", one) for one in told)])
+    response = await desk.client.get(HERE + "/records?outcome=succeeded", headers=headers)
+    assert response.content_type == "application/x-ndjson"
 
 
 async def test_lines_of_a_running_job_say_where_to_go_on(desk: Desk) -> None:
