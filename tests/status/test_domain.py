@@ -2,7 +2,7 @@
 
 import json
 import re
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from services.status.domain.instants import duration
 from services.status.domain.job import Job, Standing, State, advanced, begun
 from services.status.domain.letters import claim, claim_late, overlaid, places, prefix
 from services.status.domain.page import Wish, chunks_for_events, events_page
-from services.status.domain.report import job_status, name_of
+from services.status.domain.report import job_json, job_status, name_of, summary_of
 from services.status.domain.rows import UNKNOWN, OrderRow, ReturnRow, Who, cut_rows, read_rows
 from services.status.domain.timeline import events_in
 from tests.status.events import (
@@ -156,6 +156,16 @@ def test_what_is_known_changes_nothing(again: JobEvent) -> None:
     assert advanced(standing, news) is None
 
 
+def test_what_is_remembered_of_a_summary_holds_no_tallies_of_chunks() -> None:
+    """Those of a large job take 40 KB: who follows a few of them to their ends would fill the memory with versions."""
+    whole = Tally(0, 900, 0, 0, 900, 900, 0, 0, 0, 9)
+    job = Job(a_profile(1_000, key=Key(608, str(uuid4()))), 2, 2, whole, (Tally(1, 500), Tally(1, 400)))
+    before = job_json.cache_info().currsize
+    assert summary_of(job) == summary_of(replace(job, chunks=()))
+    assert summary_of(replace(job, chunks=job.chunks[::-1])) == summary_of(job)
+    assert job_json.cache_info().currsize == before + 1
+
+
 def test_times_come_from_the_outcomes_that_count() -> None:
     assert after(opened(after_ms=99)).job.last_us == CREATED_US
     standing = after(
@@ -220,11 +230,11 @@ def test_an_event_has_the_printed_keys_in_their_order() -> None:
     assert (event["source"], event["message"]) == ("omnichannel-api", "bad \u2028 id")
 
 
-@pytest.mark.parametrize("record", ['{"a":\n 1}', "not json", '{"a":', "[" * 5000, '"\\u0000"'])
+@pytest.mark.parametrize("record", ['{"a":\n 1}', '{"a":\r1}', "not json", '{"a":', "[" * 5000, '"\\u0000"'])
 def test_whatever_record_is_told_the_answer_is_json_on_one_line(record: str) -> None:
     failure = type(a_failure(0))(0, "o", None, "offline", [no_product()], record)
     (block, (entry,)) = absorb(empty_block(0, 0, 1), [Dated(0, Run(0, "F", "", [failure]))], a_profile(1))
-    assert "\n" not in entry.details
+    assert len(entry.details.splitlines()) == 1
     assert block.letters == "F"
     json.loads("{" + entry.details + "}")
 

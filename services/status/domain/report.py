@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from services.status.domain.event import DETAIL, ERROR, SUMMARY, WARNING
 from services.status.domain.frame import json_text
@@ -18,6 +19,8 @@ DEFAULT_ROWS = 5_000
 def summary_of(job: Job, *, show_all: bool = False, rows: int = DEFAULT_ROWS) -> dict[str, Any]:
     """The `summary` object under a filter."""
     counts = level_counts(job, show_all=show_all)
+    # What is remembered must not hold the tallies of hundreds of chunks.
+    bare = replace(job, chunks=()) if job.chunks else job
     return {
         "owner": _owner(job),
         "job-id": job.key.job_id,
@@ -27,7 +30,7 @@ def summary_of(job: Job, *, show_all: bool = False, rows: int = DEFAULT_ROWS) ->
         "total-events": sum(counts.values()),
         "query-param": f"showAll={'true' if show_all else 'false'}&rows={rows}",
         **{level: count for level, count in counts.items() if count},
-        "job": msgspec.Raw(job_json(job).encode()),
+        "job": msgspec.Raw(job_json(bare).encode()),
     }
 
 
