@@ -32,7 +32,6 @@ from services.__main__ import app
 def test_what_a_command_cannot_do_with_its_arguments_is_told(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, told: str
 ) -> None:
-    monkeypatch.setattr("services.__main__.configure", lambda *_, **__: None)
     for server in ("MONGODB_URI", "KAFKA_BOOTSTRAP_SERVERS"):
         monkeypatch.setenv(server, "none is asked")
     done = CliRunner().invoke(app, command.replace("DIRECTORY", str(tmp_path)).split())
