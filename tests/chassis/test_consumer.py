@@ -1,12 +1,14 @@
 """The consumer on a real broker: an offset is committed only after its effect, whatever happens around it."""
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import CommitFailedError, KafkaConnectionError
 from confluent_kafka import Producer
+from structlog.testing import capture_logs
 
 from services.chassis.consumer import LOST, REBALANCES, RETRIES, STALLED_AFTER_S, Offsets, Poll
 from services.chassis.errors import Away
@@ -165,6 +167,27 @@ async def test_offsets_whose_commit_failed_are_committed_later(
     assert failed == [{TopicPartition(stage.topic, 0): 3}]
 
 
+async def test_offsets_that_could_not_be_committed_before_their_partition_was_given_away_are_forgotten(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has it next reads them again, and may be far beyond them when it comes back."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    place = TopicPartition(stage.topic, 0)
+    tried: list[dict[TopicPartition, int]] = []
+
+    async def fail(offsets: dict[TopicPartition, int]) -> None:
+        tried.append(dict(offsets))
+        raise KafkaConnectionError
+
+    async with running(stage.consumer(effects, clock=lambda: 0.0)) as consumer:
+        await until(lambda: consumer.ready)
+        monkeypatch.setattr(consumer._kafka, "commit", fail)
+        await stage.produce(range(3))
+        await until(lambda: len(effects.handled) == 3)
+        await consumer.on_partitions_revoked([place])
+    assert tried == [{place: 3}]
+
+
 async def test_offsets_that_the_group_does_not_take_are_somebody_elses(
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +226,21 @@ async def test_a_defect_while_a_poll_is_finished_keeps_nothing_else_from_being_c
         stopping = True
     assert await stage.committed() == 3
     assert effects.journal == ["revoked"]
+
+
+async def test_a_defect_while_the_handler_forgets_keeps_nobody_from_leaving(kafka_bootstrap: str) -> None:
+    class Clumsy(Effects):
+        def revoked(self, partitions: Collection[TopicPartition]) -> None:
+            super().revoked(partitions)
+            raise KeyError("a defect")
+
+    stage, effects, before = await a_stage(kafka_bootstrap), Clumsy(), asyncio.all_tasks()
+    await stage.produce(range(3))
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 3)
+    assert effects.journal == ["revoked"]
+    assert await stage.committed() == 3
+    await until(lambda: not asyncio.all_tasks() - before)
 
 
 async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> None:
@@ -333,15 +371,17 @@ async def test_what_a_stopped_partition_holds_back_is_lag_once_and_stays_there_w
     effects.on_poll = stop
     await stage.produce(range(10))
     retries, lag = RETRIES.labels(stage.group)._value, LAG.labels(stage.group, stage.topic, "0")._value
-    async with running(stage.consumer(effects, stopped=lambda: stopped)):
-        await until(lambda: retries.get() > 1)
-        assert lag.get() == 6
-        is_away = False
-        await stage.produce([10], partition=1)
-        await until(lambda: 10 in effects.handled)
-        polls = effects.empty
-        await until(lambda: effects.empty > polls + 5)
+    with capture_logs() as lines:
+        async with running(stage.consumer(effects, stopped=lambda: stopped)):
+            await until(lambda: retries.get() > 1)
+            assert lag.get() == 6
+            is_away = False
+            await stage.produce([10], partition=1)
+            await until(lambda: 10 in effects.handled)
+            polls = effects.empty
+            await until(lambda: effects.empty > polls + 5)
     assert effects.handled == list(range(11))
+    assert [line["partition"] for line in lines if line["event"] == "partition is stopped"] == [0], "told once"
     assert await stage.committed() == 4
 
 
