@@ -10,6 +10,7 @@ from aiokafka.errors import CommitFailedError, KafkaConnectionError
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
+from services.chassis import consumer as consumer_module
 from services.chassis.consumer import LOST, REBALANCES, RETRIES, STALLED_AFTER_S, Offsets, Poll
 from services.chassis.errors import Away
 from services.chassis.lag import RECORDS as LAG
@@ -241,6 +242,39 @@ async def test_a_defect_while_the_handler_forgets_keeps_nobody_from_leaving(kafk
     assert effects.journal == ["revoked"]
     assert await stage.committed() == 3
     await until(lambda: not asyncio.all_tasks() - before)
+
+
+async def test_a_handler_that_hangs_keeps_nobody_from_leaving(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F26: the drain has ten seconds; what was done is committed all the same."""
+    monkeypatch.setattr(consumer_module, "COMMIT_TIMEOUT_S", 1.0)
+
+    class Hanging(Effects):
+        async def handle(self, poll: Poll) -> Offsets:
+            if not poll and stopping:
+                await asyncio.Event().wait()
+            return await super().handle(poll)
+
+    stage, effects, stopping = await a_stage(kafka_bootstrap), Hanging(), False
+    await stage.produce(range(3))
+    async with running(stage.consumer(effects, clock=lambda: 0.0)) as consumer:
+        await until(lambda: len(effects.handled) == 3)
+        await until(lambda: consumer._interruptible)
+        stopping = True
+        async with asyncio.timeout(5):
+            await consumer.stop()
+    assert await stage.committed() == 3
+
+
+async def test_offsets_of_what_is_not_ours_keep_nothing_else_from_being_committed(kafka_bootstrap: str) -> None:
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    ours, another = (TopicPartition(stage.topic, number) for number in (0, 7))
+    effects.on_poll = lambda poll: {ours: 3, another: 9} if poll else None
+    await stage.produce(range(3))
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 3)
+    assert await stage.committed() == 3
 
 
 async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> None:
