@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from services.chassis.metrics import REGISTRY
 from services.chassis.mongo import Mongo
 from services.status.bell import HandBell
 from services.status.domain.facts import Key
@@ -64,6 +65,7 @@ async def test_a_stream_that_breaks_is_opened_again_and_nothing_is_missed(databa
 
 
 async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Database) -> None:
+    before = REGISTRY.get_sample_value("status_watches_opened_total") or 0.0
     now_s = [0.0]
     bell = HandBell(most=10)
     watch = ChangeWatch(database.mongo, bell, clock_s=lambda: now_s[0])
@@ -76,6 +78,7 @@ async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Datab
                 now_s[0] += 60
                 await record([event], elsewhere)
                 assert await turn.rung(10)
+            assert REGISTRY.get_sample_value("status_watches_opened_total") == before + 1, "by one stream"
     finally:
         await watch.stop()
 
