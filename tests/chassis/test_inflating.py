@@ -11,11 +11,12 @@ from aiokafka.codec import lz4_encode
 
 from services.chassis import headers
 from services.chassis.consumer import Poll
+from services.chassis.headers import read_any_name
 from services.chassis.inflating import NotInflated, inflated
 from tests.chassis.batch_side import GZIP, LZ4, SNAPPY, ZSTD, a_batch, send
 from tests.chassis.consumer_side import Effects, a_stage, running
 from tests.chassis.eventually import until
-from tests.chassis.kafka_side import everything
+from tests.chassis.kafka_side import a_name, everything, make_topics
 
 
 def snappy(data: bytes) -> bytes:
@@ -83,6 +84,16 @@ async def test_compressed_records_are_read_once_and_what_is_behind_them_too(kafk
         await until(lambda: 3 in effects.handled)
     assert effects.handled == [0, 1, 2, 3]
     assert await stage.committed() == 4
+
+
+async def test_a_compressed_record_has_the_brokers_time_where_the_topic_says_so(kafka_bootstrap: str) -> None:
+    read_any_name()
+    topic = a_name("stamped")
+    await make_topics(kafka_bootstrap, {topic: 1}, config={"message.timestamp.type": "LogAppendTime"})
+    await send(kafka_bootstrap, topic, a_batch([b"0"]), a_batch([b"1"], zstd, codec=ZSTD))
+    plain, compressed = await everything(kafka_bootstrap, topic)
+    assert (plain.timestamp_type, compressed.timestamp_type) == (1, 1)
+    assert 1_000 < plain.timestamp <= compressed.timestamp
 
 
 @pytest.mark.parametrize(

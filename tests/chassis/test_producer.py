@@ -12,7 +12,7 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 from sandbox.kafka import KafkaCluster
 from services.chassis.errors import Away
-from services.chassis.producer import REBUILDS, Outgoing, Producer, TooLarge, headers_of
+from services.chassis.producer import REBUILDS, RECORDS, SECONDS, SENDS, Outgoing, Producer, TooLarge, headers_of
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import (
     StoredBatch,
@@ -173,6 +173,25 @@ async def test_what_the_topic_refuses_does_not_block_what_comes_after(kafka_boot
             await producer.send(topic, Outgoing(b"k", b"%d" % number))
         assert rebuilds() == before + 1
     assert len(await everything(kafka_bootstrap, topic)) == 4
+
+
+async def test_what_is_sent_is_counted_by_topic_and_outcome(kafka_bootstrap: str) -> None:
+    topic = a_name("counted")
+    await make_topics(kafka_bootstrap, {topic: 2}, config={"max.message.bytes": "2000"})
+    async with producing(kafka_bootstrap, kafka_compression="none") as producer:
+        await producer.send(topic, Outgoing(b"k", b"v"))
+        await producer.send_batch(topic, 1, [Outgoing(b"k", b"v")] * 7)
+        for refused in (b"x" * 3_000, b"x" * 9_000_000):  # by the broker, and before it is sent
+            with pytest.raises(TooLarge):
+                await producer.send(topic, Outgoing(b"k", refused))
+            await producer.wait_ready(5)
+    with pytest.raises(Away):
+        await producer.send_batch(topic, 0, [Outgoing(b"k", b"v")])
+    assert SENDS.labels(topic, "acknowledged")._value.get() == 2
+    assert SENDS.labels(topic, "failed")._value.get() == 3
+    assert RECORDS.labels(topic)._value.get() == 8
+    samples = [sample for family in SECONDS.collect() for sample in family.samples]
+    assert [one.value for one in samples if one.labels == {"topic": topic} and one.name.endswith("_count")] == [2]
 
 
 async def test_a_missing_topic_is_away_without_costing_the_producer(kafka_bootstrap: str) -> None:
