@@ -74,13 +74,12 @@ class ChangeWatch:
                     # What happened while nobody watched is found by looking once.
                     self._bell.ring_all()
                     await self._follow(changes)
-                    # Closing takes a while: who begins to wait meanwhile is to have another one.
-                    self._open.clear()
             except (Away, PyMongoError) as error:
                 _LOG.warning("changes are not watched", error=type(error).__name__)
                 await asyncio.sleep(TURN_MS / 1000)
             finally:
                 self._open.clear()
+            # Closing takes a while: who has begun to wait meanwhile has another one.
             if not self._bell.is_waited_for:
                 return
 
