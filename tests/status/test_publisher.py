@@ -9,7 +9,6 @@ from services.status.publisher import KafkaPublisher
 from tests.status.encoded import SCHEMAS
 from tests.status.events import a_header
 
-
 AT_US = 1_750_000_000_000_000
 
 
