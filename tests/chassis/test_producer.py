@@ -1,6 +1,7 @@
 """The producer on a real broker: whole batches, all or nothing, and an honest `Away` when it is not known."""
 
 import asyncio
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -85,6 +86,17 @@ async def test_a_batch_is_one_record_batch_in_one_partition_in_order(own_kafka: 
     assert stored_batches(own_kafka, topic, 1) == [StoredBatch(0, 100), StoredBatch(100, 1), StoredBatch(101, 17)]
     found = await everything(own_kafka.bootstrap_servers, topic)
     assert [(record.partition, record.key) for record in found[:100]] == [(1, b"%d" % number) for number in range(100)]
+
+
+async def test_batches_are_numbered_so_that_the_broker_takes_none_twice(own_kafka: KafkaCluster) -> None:
+    """F9: one whose acknowledgement was lost is sent again."""
+    topic = a_name("numbered")
+    await make_topics(own_kafka.bootstrap_servers, {topic: 1})
+    async with producing(own_kafka.bootstrap_servers) as producer:
+        await producer.send(topic, Outgoing(b"k", b"v"))
+    data = (own_kafka.brokers[0].log_directory / f"{topic}-0" / f"{0:020}.log").read_bytes()
+    producer_id, _, first = struct.unpack_from(">qhi", data, 43)
+    assert (producer_id >= 0, first) == (True, 0)
 
 
 async def test_many_batches_at_once_for_one_partition_all_get_through(own_kafka: KafkaCluster) -> None:
