@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from services.chassis import consumer as consumer_module
-from services.chassis.consumer import LOST, REBALANCES, RETRIES, STALLED_AFTER_S, Offsets, Poll
+from services.chassis.consumer import LOST, REBALANCES, RETRIES, STALLED_AFTER_S, STOPPED, Offsets, Poll
 from services.chassis.errors import Away
 from services.chassis.lag import RECORDS as LAG
 from tests.chassis.consumer_side import Clock, Effects, Stage, a_stage, running
@@ -386,6 +386,7 @@ async def test_what_a_stopped_partition_holds_back_is_lag(kafka_bootstrap: str) 
     async with running(stage.consumer(effects, stopped=lambda: stopped)) as consumer:
         await until(lambda: LAG.labels(stage.group, stage.topic, "0")._value.get() == 6)
         assert not consumer.alive, "somebody has to look at it"
+        assert STOPPED.labels(stage.group)._value.get() == 1
     assert await stage.committed() == 4
 
 
