@@ -12,9 +12,9 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
 
 from services.chassis import metrics
+from services.chassis.batches import read_any_batch
 from services.chassis.departure import close
 from services.chassis.errors import Away
-from services.chassis.headers import read_any_name
 from services.chassis.lag import Lag, caught_up
 from services.chassis.logs import logger
 from services.chassis.producer import connection
@@ -189,7 +189,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             await close(kafka)
 
     def _fresh(self) -> AIOKafkaConsumer:
-        read_any_name()
+        read_any_batch()
         return AIOKafkaConsumer(
             **connection(self._settings),
             client_id=self._client_id,

@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.chassis import metrics
+from services.chassis.batches import read_any_batch
 from services.chassis.errors import Away
-from services.chassis.headers import read_any_name
 from services.chassis.logs import logger
 from services.chassis.producer import connection
 from services.chassis.settings import KafkaSettings
@@ -80,7 +80,7 @@ class Table:
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
-        read_any_name()
+        read_any_batch()
         kafka = AIOKafkaConsumer(
             **connection(self._settings),
             client_id=self._client_id,

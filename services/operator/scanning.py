@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Sequence
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from services.chassis.batches import read_any_batch
 from services.chassis.errors import Away
-from services.chassis.headers import read_any_name
 from services.chassis.producer import connection
 from services.chassis.settings import KafkaSettings
 
@@ -15,7 +15,7 @@ async def scan(
     settings: KafkaSettings, topics: Sequence[str], *, since_ms: int | None = None
 ) -> AsyncGenerator[ConsumerRecord, None]:
     """Every record that is there now, those of a partition in order; since a time if one is given. Raises `Away`."""
-    read_any_name()
+    read_any_batch()
     # Without a group, naming topics assigns all their partitions to us.
     kafka = AIOKafkaConsumer(
         *topics,

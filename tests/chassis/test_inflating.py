@@ -9,9 +9,9 @@ import pytest
 from aiokafka import ConsumerRecord
 from aiokafka.codec import lz4_encode
 
-from services.chassis import headers
+from services.chassis import batches as reading
+from services.chassis.batches import read_any_batch
 from services.chassis.consumer import Poll
-from services.chassis.headers import read_any_name
 from services.chassis.inflating import NotInflated, inflated
 from tests.chassis.batch_side import GZIP, LZ4, SNAPPY, ZSTD, a_batch, send
 from tests.chassis.consumer_side import Effects, a_stage, running
@@ -87,7 +87,7 @@ async def test_compressed_records_are_read_once_and_what_is_behind_them_too(kafk
 
 
 async def test_a_compressed_record_has_the_brokers_time_where_the_topic_says_so(kafka_bootstrap: str) -> None:
-    read_any_name()
+    read_any_batch()
     topic = a_name("stamped")
     await make_topics(kafka_bootstrap, {topic: 1}, config={"message.timestamp.type": "LogAppendTime"})
     await send(kafka_bootstrap, topic, a_batch([b"0"]), a_batch([b"1"], zstd, codec=ZSTD))
@@ -108,7 +108,7 @@ async def test_in_place_of_a_batch_that_holds_too_much_comes_one_record_that_say
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, codec: int, compress: Callable[[bytes], bytes], reason: str
 ) -> None:
     """F14, I8: a batch of 30 KB may hold a gigabyte. Those before and behind it are read as ever."""
-    monkeypatch.setattr(headers, "inflated", lambda codec, data: inflated(codec, data, most=20_000))
+    monkeypatch.setattr(reading, "inflated", lambda codec, data: inflated(codec, data, most=20_000))
     stage, effects, read = await a_stage(kafka_bootstrap), Effects(), list[ConsumerRecord]()
 
     def note(poll: Poll) -> None:
@@ -124,7 +124,7 @@ async def test_in_place_of_a_batch_that_holds_too_much_comes_one_record_that_say
     assert effects.handled == [0, 2, 3]
     told = read[1]
     assert (told.key, told.value, told.timestamp) == (None, bomb.data[61:], 1_000)
-    assert dict(told.headers) == {headers.UNREAD: f"offsets 1 to 2: {reason}".encode()}
+    assert dict(told.headers) == {reading.UNREAD: f"offsets 1 to 2: {reason}".encode()}
     assert await stage.committed() == 4
 
 
@@ -132,7 +132,7 @@ async def test_of_many_batches_a_poll_brings_what_can_be_held_and_the_rest_comes
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """I8: one fetch can bring thousands of batches that are small only while they are compressed."""
-    monkeypatch.setattr(headers, "AT_ONCE", 2_500)
+    monkeypatch.setattr(reading, "AT_ONCE", 2_500)
     stage, effects, sizes = await a_stage(kafka_bootstrap), Effects(), list[int]()
 
     def note(poll: Poll) -> None:

@@ -1,4 +1,4 @@
-"""Records as Java's clients read them, where aiokafka would get no further.
+"""Record batches as Java's clients read them, where aiokafka would get no further.
 
 Brokers do not look at the names of headers, and librdkafka sends any bytes. aiokafka raises at a name that is not
 UTF-8, each time it comes to it, and so would never get beyond the record. Here it is read with U+FFFD for what is no
@@ -29,8 +29,8 @@ _HEAD = 61
 _LOG = logger(__name__)
 
 
-def read_any_name() -> None:
-    """From now on, all consumers of this process read records whatever their headers are called."""
+def read_any_batch() -> None:
+    """From now on, no consumer of this process is kept from going on by what is in a batch."""
     # aiokafka has no way to be told how to read.
     fetcher.MemoryRecords = _Records
 
