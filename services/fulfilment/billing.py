@@ -58,21 +58,31 @@ async def close_ended_days(world: World) -> int:
     latest = business_date(world.now_us(), FURTHEST_EAST)
     due = [order for order in await world.purchase_orders.unclosed(until=latest.isoformat()) if _is_due(order, world)]
     metrics.UNCLOSED.set(len(due))
+    try:
+        await _close_all(due, world)
+    except ExceptionGroup as unclosed:
+        metrics.UNCLOSED.set(len(unclosed.exceptions))
+        raise
+    metrics.UNCLOSED.set(0)
+    return len(due)
+
+
+async def _close_all(due: Sequence[PurchaseOrder], world: World) -> None:
     defects: list[Exception] = []
     for order in due:
         with _collecting(defects):
             await close(order, world)
-    metrics.UNCLOSED.set(len(defects))
     if defects:
         raise ExceptionGroup("purchase orders that cannot be closed", defects)
-    return len(due)
 
 
 async def close_day(day: date, world: World) -> int:
-    """Close the purchase orders of one day, over or not: later orders go to the next."""
+    """Close the purchase orders of one day, over or not: later orders go to the next.
+
+    Returns how many were closed. Safe to repeat, and as hard to hold up, as `settle` is.
+    """
     due = [order for order in await world.purchase_orders.unclosed(until=day.isoformat()) if order.day == day]
-    for order in due:
-        await close(order, world)
+    await _close_all(due, world)
     return len(due)
 
 

@@ -196,22 +196,28 @@ async def test_a_day_that_is_closed_by_hand_has_its_invoice_at_once_and_later_or
     assert (await shop.place(("CARD", 1))).transaction.business_date == "2026-03-05"
 
 
-@pytest.mark.parametrize("stuck", [SITE, OTHER_SITE])
-async def test_one_that_cannot_be_closed_holds_up_nobody_else(
-    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch, stuck: int
-) -> None:
-    shop, add = memory_shop, memory_shop.invoices.add
-    for site in (SITE, OTHER_SITE):
-        await shop.place(("CARD", 1), site=site)
-    shop.clock.pass_(hours=12)
+def take_no_document_of(site: int, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    add = shop.invoices.add
 
     async def refusing(invoice: Invoice) -> Added:
-        if invoice.draft.party.site == stuck:
+        if invoice.draft.party.site == site:
             raise ValueError("no such document is taken")
         added: Added = await add(invoice)
         return added
 
     monkeypatch.setattr(shop.invoices, "add", refusing)
+
+
+@pytest.mark.parametrize("stuck", [SITE, OTHER_SITE])
+async def test_one_that_cannot_be_closed_holds_up_nobody_else(
+    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch, stuck: int
+) -> None:
+    shop = memory_shop
+    for site in (SITE, OTHER_SITE):
+        await shop.place(("CARD", 1), site=site)
+    shop.clock.pass_(hours=12)
+
+    take_no_document_of(stuck, shop, monkeypatch)
     with pytest.raises(ExceptionGroup, match="cannot be closed"):
         await billing.close_ended_days(shop.billing)
     assert [len(await issued(shop, site)) for site in (SITE, OTHER_SITE)] == [int(stuck != SITE), int(stuck == SITE)]
@@ -220,6 +226,20 @@ async def test_one_that_cannot_be_closed_holds_up_nobody_else(
     assert await billing.close_ended_days(shop.billing) == 1
     assert len(await issued(shop, stuck)) == 1
     assert metrics.UNCLOSED._value.get() == 0
+
+
+@pytest.mark.parametrize("stuck", [SITE, OTHER_SITE])
+async def test_a_day_that_is_closed_by_hand_is_closed_for_everybody_else(
+    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch, stuck: int
+) -> None:
+    shop = memory_shop
+    for site in (SITE, OTHER_SITE):
+        await shop.place(("CARD", 1), site=site)
+
+    take_no_document_of(stuck, shop, monkeypatch)
+    with pytest.raises(ExceptionGroup, match="cannot be closed"):
+        await billing.close_day(date(2026, 3, 4), shop.billing)
+    assert [len(await issued(shop, site)) for site in (SITE, OTHER_SITE)] == [int(stuck != SITE), int(stuck == SITE)]
 
 
 async def test_no_document_that_cannot_be_issued_holds_up_the_credit_notes_of_others(
