@@ -66,7 +66,7 @@ class Original(Protocol):
         ...
 
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]:
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
         """Its headers."""
         ...
 
@@ -138,7 +138,7 @@ def _size(record: Original) -> int:
 
 
 def _first(headers: Headers) -> Headers:
-    kept: list[tuple[str, bytes]] = []
+    kept: list[tuple[str, bytes | None]] = []
     room = KEPT_HEADERS
     for name, value in headers:
         room -= len(name) + len(value or b"")

@@ -26,7 +26,8 @@ LARGEST_BATCH = 8 * 1024 * 1024
 RETRY_S = 0.3
 _LOG = logger(__name__)
 
-Headers = tuple[tuple[str, bytes], ...]
+# The content of a header may be None, whatever aiokafka says.
+Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class TooLarge(ValueError):  # noqa: N818 - says what the records are

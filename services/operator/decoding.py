@@ -34,7 +34,7 @@ class Decoded:
         return msgspec.json.format(_ENCODER.encode(self.record), indent=2).decode()
 
 
-def decoded(value: bytes | None, headers: Iterable[tuple[str, bytes]], schemas: Schemas) -> Decoded | str:
+def decoded(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], schemas: Schemas) -> Decoded | str:
     """The record, or a sentence about why the bytes are none."""
     try:
         reference, start = frame_of(value, headers)

@@ -52,7 +52,7 @@ class Letter:
 
     def told(self, header: str) -> str:
         """What a header of its provenance says."""
-        return dict(self.headers).get(header, b"").decode("utf-8", "replace")
+        return (dict(self.headers).get(header) or b"").decode("utf-8", "replace")
 
     @property
     def origin(self) -> str:

@@ -202,7 +202,7 @@ def identity_of(submitted: Submitted) -> Headers:
     return found if size <= LARGEST_REPEATED else ()
 
 
-def trace_of(submitted: Submitted) -> tuple[tuple[str, bytes], ...]:
+def trace_of(submitted: Submitted) -> tuple[tuple[str, bytes | None], ...]:
     """The header that tells of which request this is a consequence, if it has one."""
     return tuple([header for header in submitted.headers if header[0] == TRACE])[:1]
 
