@@ -17,6 +17,7 @@ from services.chassis.departure import close
 from services.chassis.errors import Away
 from services.chassis.lag import Lag, caught_up
 from services.chassis.logs import logger
+from services.chassis.losses import look_for_losses
 from services.chassis.producer import connection
 from services.chassis.settings import KafkaSettings
 
@@ -25,8 +26,6 @@ POLL_SECONDS = metrics.histogram("consumer_poll_seconds", "Time it took to handl
 POLL_RECORDS = metrics.histogram("consumer_poll_records", "Records one poll brought.", ["group"], buckets=metrics.SIZES)
 REBALANCES = metrics.counter("consumer_rebalances_total", "Times that partitions were assigned anew.", ["group"])
 RETRIES = metrics.counter("consumer_retries_total", "Polls handled again because a dependency was away.", ["group"])
-LOST = metrics.counter("consumer_lost_records_total", "Records that retention took before they were read.", ["topic"])
-
 STOPPED = metrics.gauge(
     "consumer_stopped_partitions", "Partitions not read on because nearly all their records would die.", ["group"]
 )
@@ -372,21 +371,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         if self._kafka is not None and assigned:
             with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                    await self._look_for_losses(self._kafka, assigned)
-
-    async def _look_for_losses(self, kafka: AIOKafkaConsumer, assigned: Collection[TopicPartition]) -> None:
-        begins = await kafka.beginning_offsets(list(assigned))
-        for place, begin in begins.items():
-            left_at = await kafka.committed(place)
-            if left_at is not None and left_at < begin:
-                LOST.labels(place.topic).inc(begin - left_at)
-                _LOG.error(
-                    "records are lost: retention took them before they were read",
-                    group=self._group,
-                    topic=place.topic,
-                    partition=place.partition,
-                    records=begin - left_at,
-                )
+                    await look_for_losses(self._kafka, assigned, group=self._group)
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         if not partitions:

@@ -11,9 +11,10 @@ from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from services.chassis import consumer as consumer_module
-from services.chassis.consumer import LOST, REBALANCES, RETRIES, STALLED_AFTER_S, STOPPED, Offsets, Poll
+from services.chassis.consumer import REBALANCES, RETRIES, STALLED_AFTER_S, STOPPED, Offsets, Poll
 from services.chassis.errors import Away
 from services.chassis.lag import RECORDS as LAG
+from services.chassis.losses import LOST
 from tests.chassis.consumer_side import Clock, Effects, Stage, a_stage, running
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import a_name, make_topics

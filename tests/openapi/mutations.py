@@ -68,7 +68,7 @@ ODD: tuple[Any, ...] = (
     "20240501T100000Z",
     "USD",
     "usd",
-    "XXX",
+    "XXX",  # the currency of what has none (ISO 4217)
     "online",
     "OFFLINE",
     "both",
