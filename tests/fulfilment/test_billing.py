@@ -1,7 +1,5 @@
 """Days that end: invoices, numbers, credit notes; on every kind of store."""
 
-import asyncio
-import dataclasses
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -21,13 +19,8 @@ from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
 from services.fulfilment.domain.sums import Sums, merged
 from services.fulfilment.domain.transaction import Tally, counted
 from services.fulfilment.ports import Added
-from tests.fulfilment.shop import OTHER_SITE, PRODUCTS, SITE, US, Shop, a_memory_shop, at
-
-
-async def issued(shop: Shop, site: int = SITE) -> list[Invoice]:
-    """All documents, oldest number first."""
-    found = await shop.invoices.listed(InvoicesAsked(site=site, rows=1_000))
-    return sorted(found, key=lambda one: (one.draft.year, one.number))
+from tests.fulfilment.billing_side import check_accounts, issued
+from tests.fulfilment.shop import OTHER_SITE, PRODUCTS, SITE, Shop, a_memory_shop, at
 
 
 async def test_a_day_that_is_over_has_one_invoice(shop: Shop) -> None:
@@ -316,23 +309,6 @@ async def test_while_the_store_is_away_what_is_overdue_shows(memory_shop: Shop) 
     assert metrics.UNCLOSED._value.get() == 2
 
 
-async def test_days_end_when_their_last_orders_have_had_time_to_arrive(shop: Shop) -> None:
-    """Their invoices come two seconds after midnight, and so do the credit notes of what was cancelled."""
-    world = dataclasses.replace(shop.billing, grace_us=2 * US)
-    shop.clock.now_us = at("2026-03-04T23:59:58")
-    cancelled = (await shop.place(("DEMO-CANCEL", 1))).transaction
-    for day in ("2026-03-05", "2026-03-06"):
-        known = len(await issued(shop))
-        shop.clock.now_us = at(f"{day}T00:00:01.999999")
-        await billing.settle(world)
-        assert len(await issued(shop)) == known, day
-        shop.clock.now_us += 1
-        await billing.settle(world)
-        assert len(await issued(shop)) == known + 1, day
-        await shop.fulfil(cancelled.id)
-    assert [one.draft.kind for one in await issued(shop)] == [Kind.INVOICE, Kind.CREDIT_NOTE]
-
-
 async def test_invoices_are_listed_newest_first(shop: Shop) -> None:
     for _ in range(5):
         await shop.place(("CARD", 1))
@@ -350,111 +326,6 @@ async def test_invoices_are_listed_newest_first(shop: Shop) -> None:
     assert walked == list(everything)
     some = await shop.invoices.listed(InvoicesAsked(site=SITE, from_on="2026-03-05", to_on="2026-03-06"))
     assert [one.draft.business_date for one in some] == ["2026-03-06", "2026-03-05"]
-
-
-@pytest.mark.parametrize(
-    ("zone", "last", "first"),
-    [
-        ("Asia/Tokyo", "2026-03-04T14:59:59.999999", "2026-03-04T15:00:00"),
-        ("America/New_York", "2026-03-09T03:59:59.999999", "2026-03-09T04:00:00"),
-        ("America/New_York", "2026-11-02T04:59:59.999999", "2026-11-02T05:00:00"),
-        ("UTC", "2024-02-29T23:59:59.999999", "2024-03-01T00:00:00"),
-        ("UTC", "2024-02-28T23:59:59.999999", "2024-02-29T00:00:00"),
-    ],
-)
-async def test_midnight_is_the_customers(memory_shop: Shop, zone: str, last: str, first: str) -> None:
-    shop = memory_shop
-    shop.register.zones[SITE] = ZoneInfo(zone)
-    shop.clock.now_us = at(last)
-    before = (await shop.place(("CARD", 1))).transaction
-    await shop.close()
-    assert await issued(shop) == []
-    shop.clock.now_us = at(first)
-    after = (await shop.place(("CARD", 1))).transaction
-    assert before.purchase_order != after.purchase_order
-    await shop.close()
-    (invoice,) = await issued(shop)
-    assert invoice.draft.purchase_order == before.purchase_order
-
-
-@pytest.mark.parametrize(
-    ("zones", "expected"),
-    [
-        (("Asia/Tokyo", "America/New_York"), {"2026-03-05", "2026-03-04"}),
-        (("America/New_York", "Asia/Tokyo"), {"2026-03-04", "2026-03-05"}),
-    ],
-)
-async def test_a_customer_whose_zone_changes(memory_shop: Shop, zones: tuple[str, str], expected: set[str]) -> None:
-    """Days may come again or be left out; each transaction still is on one invoice."""
-    shop = memory_shop
-    shop.clock.now_us = at("2026-03-04T16:00:00")
-    found = set()
-    for zone in (*zones, *zones):
-        shop.register.zones[SITE] = ZoneInfo(zone)
-        found.add((await shop.place(("CARD", 1))).transaction.business_date)
-        await shop.close()
-        shop.clock.pass_(minutes=1)
-    assert found >= expected
-    shop.clock.pass_(days=3)
-    await shop.close()
-    documents = await issued(shop)
-    assert sum(one.draft.transactions for one in documents) == 4
-    assert len({one.draft.purchase_order for one in documents}) == len(documents)
-
-
-@pytest.mark.parametrize("jumps", [(3, -3, 3), (-3, 3), (3, 3, -6, 3), (-3, -3, 6)])
-async def test_a_clock_that_jumps_over_midnight_and_back(memory_shop: Shop, jumps: tuple[int, ...]) -> None:
-    """F20: an order that comes on a day that was closed already goes to the next; each is on one invoice."""
-    shop = memory_shop
-    shop.clock.now_us = at("2026-03-04T23:00:00")
-    for hours in (*jumps, *jumps):
-        await shop.place(("CARD", 1))
-        await shop.close()
-        shop.clock.pass_(hours=hours)
-    shop.clock.pass_(days=3)
-    await shop.close()
-    await check_accounts(shop)
-    documents = await issued(shop)
-    assert sum(one.draft.transactions for one in documents) == 2 * len(jumps)
-    assert all(one.draft.total == Decimal("9.99") * one.draft.transactions for one in documents)
-
-
-async def test_two_closers_and_twenty_orders_at_midnight(shop: Shop) -> None:
-    await shop.place(("CARD", 1))
-    shop.clock.now_us = at("2026-03-04T23:59:59.999999")
-
-    async def ordering(number: int) -> str:
-        if number % 2:
-            shop.clock.now_us = at("2026-03-05T00:00:00")
-        return (await shop.place(("CARD", number + 1))).transaction.id
-
-    before = counted_invoices()
-    await asyncio.gather(*(ordering(number) for number in range(20)), shop.close(), shop.close())
-    shop.clock.pass_(days=1)
-    await asyncio.gather(shop.close(), shop.close())
-    await check_accounts(shop)
-    assert counted_invoices() - before == len(await issued(shop))
-
-
-def counted_invoices() -> float:
-    return float(metrics.INVOICES.labels("INVOICE")._value.get())
-
-
-async def check_accounts(shop: Shop) -> None:
-    """Each transaction on one purchase order and one invoice, sums equal, numbers without gaps."""
-    documents = await issued(shop)
-    for year in {one.draft.year for one in documents}:
-        numbers = [one.number for one in documents if one.draft.year == year]
-        assert numbers == list(range(1, len(numbers) + 1))
-    invoices = [one.draft for one in documents if one.draft.kind is Kind.INVOICE]
-    assert len({one.purchase_order for one in invoices}) == len(invoices)
-    total, count = Decimal(0), 0
-    for order in {one.purchase_order for one in invoices}:
-        for transaction in await shop.transactions.on_order(order):
-            count += 1
-            total += sum(line.unit_price * (line.quantity - line.cancelled) for line in transaction.lines)
-    assert sum(one.draft.total for one in documents) == total
-    assert sum(one.transactions for one in invoices) == count
 
 
 amounts = st.decimals(min_value=0, max_value=100_000, places=6)

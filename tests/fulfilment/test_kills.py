@@ -15,8 +15,8 @@ from services.chassis.settings import REPOSITORY
 from services.fulfilment.domain.listing import InvoicesAsked
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.transaction import Status
+from tests.fulfilment.billing_side import check_accounts
 from tests.fulfilment.shop import SITE, Shop
-from tests.fulfilment.test_billing import check_accounts
 
 
 @dataclass

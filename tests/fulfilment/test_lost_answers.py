@@ -13,8 +13,8 @@ from pymongo.errors import AutoReconnect
 from services.chassis.errors import Away
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.transaction import Status
+from tests.fulfilment.billing_side import check_accounts
 from tests.fulfilment.shop import SITE, Shop
-from tests.fulfilment.test_billing import check_accounts
 
 WRITES = frozenset({"insert_one", "insert_many", "update_one", "update_many", "find_one_and_update", "bulk_write"})
 

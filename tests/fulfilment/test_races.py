@@ -16,9 +16,9 @@ from services.fulfilment.domain.ordering import Refused
 from services.fulfilment.domain.slots import UnitStatus
 from services.fulfilment.domain.transaction import Status
 from services.fulfilment.flow import OtherContent
+from tests.fulfilment.billing_side import check_accounts
 from tests.fulfilment.memory import Chance
 from tests.fulfilment.shop import SITE, Shop, a_memory_shop, a_mongo_shop, at
-from tests.fulfilment.test_billing import check_accounts
 
 SHORT = 8
 LONG = 1_000

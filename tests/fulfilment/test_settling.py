@@ -1,8 +1,8 @@
 """No order is confirmed that a majority of MongoDB's members does not have, however often it is sent."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,11 @@ async def test_an_order_that_finds_itself_waits_until_a_majority_has_it(tmp_path
     """Breaks: both secondaries stand still once the order has its place. Must hold: no word of success meanwhile."""
     with MongoSet(tmp_path, nodes=3) as three:
         async with _opened(three) as shop:
-            enter = shop.orders.enter
-            with standing_still(three):
-
-                async def entered(_: object) -> int:
-                    return 1
-
-                shop.orders.enter = entered
+            with _known_to_the_primary_alone(three, shop):
                 with pytest.raises(Away):
                     await shop.place(("CARD", 1), transaction_id="own", clientOrderNumber="n")
                 with pytest.raises(Away):
                     await shop.place(("CARD", 1), **again)
-            shop.orders.enter = enter
             placed = await _until_answered(lambda: shop.place(("CARD", 1), **again))
             assert await shop.transactions.listed(TransactionsAsked(site=SITE)) == [placed.transaction]
 
@@ -53,18 +46,11 @@ async def test_no_event_of_an_order_leaves_before_a_majority_has_it(tmp_path: Pa
         async with _opened(three) as shop, _connected(three) as mongo:
             waiting = outbox.Outbox(mongo, [TRANSACTIONS], now_us=shop.clock)
             await _until_answered(waiting.prepare)
-            enter = shop.orders.enter
-            with standing_still(three):
-
-                async def entered(_: object) -> int:
-                    return 1
-
-                shop.orders.enter = entered
+            with _known_to_the_primary_alone(three, shop):
                 with pytest.raises(Away):
                     await shop.place(("CARD", 1), transaction_id="own")
                 assert await shop.transactions.find("own") is not None, "the primary has it"
                 assert await waiting.waiting(KAFKA) == []
-            shop.orders.enter = enter
 
             async def told() -> Any:
                 found = await waiting.waiting(KAFKA)
@@ -73,6 +59,22 @@ async def test_no_event_of_an_order_leaves_before_a_majority_has_it(tmp_path: Pa
                 return found
 
             assert len(await _until_answered(told)) == 1
+
+
+@contextmanager
+def _known_to_the_primary_alone(three: MongoSet, shop: Shop) -> Iterator[None]:
+    """Whatever is placed: the secondaries stand still, and an order's place is taken for given."""
+    enter = shop.orders.enter
+
+    async def entered(_: object) -> int:
+        return 1
+
+    shop.orders.enter = entered
+    try:
+        with standing_still(three):
+            yield
+    finally:
+        shop.orders.enter = enter
 
 
 @asynccontextmanager

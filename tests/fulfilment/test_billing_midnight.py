@@ -1,0 +1,114 @@
+"""When a day ends: by the customer's zone, whatever clocks do, once only."""
+
+import asyncio
+import dataclasses
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.fulfilment import billing
+from services.fulfilment.domain.invoice import Kind
+from tests.fulfilment.billing_side import check_accounts, counted_invoices, issued
+from tests.fulfilment.shop import SITE, US, Shop, at
+
+
+async def test_days_end_when_their_last_orders_have_had_time_to_arrive(shop: Shop) -> None:
+    """Their invoices come two seconds after midnight, and so do the credit notes of what was cancelled."""
+    world = dataclasses.replace(shop.billing, grace_us=2 * US)
+    shop.clock.now_us = at("2026-03-04T23:59:58")
+    cancelled = (await shop.place(("DEMO-CANCEL", 1))).transaction
+    for day in ("2026-03-05", "2026-03-06"):
+        known = len(await issued(shop))
+        shop.clock.now_us = at(f"{day}T00:00:01.999999")
+        await billing.settle(world)
+        assert len(await issued(shop)) == known, day
+        shop.clock.now_us += 1
+        await billing.settle(world)
+        assert len(await issued(shop)) == known + 1, day
+        await shop.fulfil(cancelled.id)
+    assert [one.draft.kind for one in await issued(shop)] == [Kind.INVOICE, Kind.CREDIT_NOTE]
+
+
+@pytest.mark.parametrize(
+    ("zone", "last", "first"),
+    [
+        ("Asia/Tokyo", "2026-03-04T14:59:59.999999", "2026-03-04T15:00:00"),
+        ("America/New_York", "2026-03-09T03:59:59.999999", "2026-03-09T04:00:00"),
+        ("America/New_York", "2026-11-02T04:59:59.999999", "2026-11-02T05:00:00"),
+        ("UTC", "2024-02-29T23:59:59.999999", "2024-03-01T00:00:00"),
+        ("UTC", "2024-02-28T23:59:59.999999", "2024-02-29T00:00:00"),
+    ],
+)
+async def test_midnight_is_the_customers(memory_shop: Shop, zone: str, last: str, first: str) -> None:
+    shop = memory_shop
+    shop.register.zones[SITE] = ZoneInfo(zone)
+    shop.clock.now_us = at(last)
+    before = (await shop.place(("CARD", 1))).transaction
+    await shop.close()
+    assert await issued(shop) == []
+    shop.clock.now_us = at(first)
+    after = (await shop.place(("CARD", 1))).transaction
+    assert before.purchase_order != after.purchase_order
+    await shop.close()
+    (invoice,) = await issued(shop)
+    assert invoice.draft.purchase_order == before.purchase_order
+
+
+@pytest.mark.parametrize(
+    ("zones", "expected"),
+    [
+        (("Asia/Tokyo", "America/New_York"), {"2026-03-05", "2026-03-04"}),
+        (("America/New_York", "Asia/Tokyo"), {"2026-03-04", "2026-03-05"}),
+    ],
+)
+async def test_a_customer_whose_zone_changes(memory_shop: Shop, zones: tuple[str, str], expected: set[str]) -> None:
+    """Days may come again or be left out; each transaction still is on one invoice."""
+    shop = memory_shop
+    shop.clock.now_us = at("2026-03-04T16:00:00")
+    found = set()
+    for zone in (*zones, *zones):
+        shop.register.zones[SITE] = ZoneInfo(zone)
+        found.add((await shop.place(("CARD", 1))).transaction.business_date)
+        await shop.close()
+        shop.clock.pass_(minutes=1)
+    assert found >= expected
+    shop.clock.pass_(days=3)
+    await shop.close()
+    documents = await issued(shop)
+    assert sum(one.draft.transactions for one in documents) == 4
+    assert len({one.draft.purchase_order for one in documents}) == len(documents)
+
+
+@pytest.mark.parametrize("jumps", [(3, -3, 3), (-3, 3), (3, 3, -6, 3), (-3, -3, 6)])
+async def test_a_clock_that_jumps_over_midnight_and_back(memory_shop: Shop, jumps: tuple[int, ...]) -> None:
+    """F20: an order that comes on a day that was closed already goes to the next; each is on one invoice."""
+    shop = memory_shop
+    shop.clock.now_us = at("2026-03-04T23:00:00")
+    for hours in (*jumps, *jumps):
+        await shop.place(("CARD", 1))
+        await shop.close()
+        shop.clock.pass_(hours=hours)
+    shop.clock.pass_(days=3)
+    await shop.close()
+    await check_accounts(shop)
+    documents = await issued(shop)
+    assert sum(one.draft.transactions for one in documents) == 2 * len(jumps)
+    assert all(one.draft.total == Decimal("9.99") * one.draft.transactions for one in documents)
+
+
+async def test_two_closers_and_twenty_orders_at_midnight(shop: Shop) -> None:
+    await shop.place(("CARD", 1))
+    shop.clock.now_us = at("2026-03-04T23:59:59.999999")
+
+    async def ordering(number: int) -> str:
+        if number % 2:
+            shop.clock.now_us = at("2026-03-05T00:00:00")
+        return (await shop.place(("CARD", number + 1))).transaction.id
+
+    before = counted_invoices()
+    await asyncio.gather(*(ordering(number) for number in range(20)), shop.close(), shop.close())
+    shop.clock.pass_(days=1)
+    await asyncio.gather(shop.close(), shop.close())
+    await check_accounts(shop)
+    assert counted_invoices() - before == len(await issued(shop))
