@@ -22,7 +22,7 @@ from services.status.domain.facts import Header, JobEvent, Judged, Key, Opened, 
 from services.status.domain.listing import Listing
 from services.status.flow import World, record
 from services.status.store import CHUNKS, JOBS, MongoJobs
-from services.status.wire import BARE_FIELDS, PROFILE, STATE, chunk_key, job_key, key_of
+from services.status.wire import BARE_FIELDS, STATE, chunk_key, job_key, key_of
 
 BASE = f"/common-status/v1/{API_KEY}"
 ROWS, PAGES = 5_000, 4
@@ -102,7 +102,7 @@ def bare_reads(mongo: Mongo, key: Key) -> Mapping[str, Question]:
 
     async def jobs() -> None:
         some = mongo.collection(JOBS).find({"site": 608, f"{STATE}.kind": "COMPLETED/orders/offline"}, BARE_FIELDS)
-        await some.sort(f"{PROFILE}.created", -1).limit(50).to_list(None)
+        await some.sort("place", -1).hint("kinds").limit(50).to_list(None)
 
     return {"bare read of a page": page, "bare read of a job": job, "bare read of 50 jobs of a kind": jobs}
 

@@ -7,6 +7,33 @@ _END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 
 
+class Answer:
+    """An answer as it comes in."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._missing: int | None = None
+
+    def is_whole_with(self, data: bytes) -> bool:
+        """Whether this was the last part of it; raises `ValueError` unless it is a good one."""
+        self._received += data
+        if self._missing is None:
+            end = self._received.find(_END)
+            if end < 0:
+                return False
+            head = bytes(self._received[:end]).lower()
+            if not head.startswith(b"http/1.1 200 "):
+                raise ValueError(head.decode("latin-1"))
+            at = head.index(_LENGTH) + len(_LENGTH)
+            self._body_at = end + len(_END)
+            self._missing = self._body_at + int(head[at:].split(b"\r\n", 1)[0])
+        return len(self._received) >= self._missing
+
+    def body(self) -> bytearray:
+        """What is told in it, once it is whole."""
+        return self._received[self._body_at :]
+
+
 class Line(asyncio.Protocol):
     """One question after the other on one connection."""
 
@@ -23,34 +50,24 @@ class Line(asyncio.Protocol):
 
     async def ask(self, request: bytes) -> bytearray:
         """The body of an answer that is good."""
-        self._received = bytearray()
-        self._missing: int | None = None
-        self._answer: asyncio.Future[bytearray] = asyncio.get_running_loop().create_future()
+        self._coming = Answer()
+        self._answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport.write(request)
-        return await self._answer
+        await self._answered
+        return self._coming.body()
 
     def data_received(self, data: bytes) -> None:
         """A part of the answer, or all of it."""
-        self._received += data
-        if self._missing is None:
-            end = self._received.find(_END)
-            if end < 0:
-                return
-            head = bytes(self._received[:end]).lower()
-            if not head.startswith(b"http/1.1 200 "):
-                self._answer.set_exception(ValueError(head.decode("latin-1")))
-                return
-            at = head.index(_LENGTH) + len(_LENGTH)
-            self._missing = end + len(_END) + int(head[at:].split(b"\r\n", 1)[0])
-            self._body_at = end + len(_END)
-        if len(self._received) >= self._missing:
-            del self._received[: self._body_at]
-            self._answer.set_result(self._received)
+        try:
+            if self._coming.is_whole_with(data):
+                self._answered.set_result(None)
+        except ValueError as refused:
+            self._answered.set_exception(refused)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Nobody waits in vain."""
-        if hasattr(self, "_answer") and not self._answer.done():
-            self._answer.set_exception(error or ConnectionResetError("the server hung up"))
+        if hasattr(self, "_answered") and not self._answered.done():
+            self._answered.set_exception(error or ConnectionResetError("the server hung up"))
 
     def close(self) -> None:
         """Hang up."""

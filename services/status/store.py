@@ -1,8 +1,10 @@
 """Jobs in MongoDB.
 
 Two collections: `jobs` (small ones whole, large ones without their entries) and `chunks`. Every index slows writes
-down, so `jobs` has one, for every filter of the list and for what is open: a query names all wanted kinds, and MongoDB
-merges their sorted runs. Retention counts from the first write: a later one need not move the job in that index.
+down, so `jobs` has two: one for lists that are not filtered, and one for every filter and for what is open, of which a
+query names all wanted kinds and MongoDB merges their sorted runs. Queries say which they mean: where MongoDB has a
+choice it plans for longer, and keeps to what suited another list. Retention counts from the first write: a later one
+need not move the job in that index.
 """
 
 import asyncio
@@ -30,8 +32,10 @@ from services.status.ports import TooBig
 JOBS, CHUNKS = "jobs", "chunks"
 DAY_S = 86_400
 
-_KIND, _CREATED, _WRITTEN = f"{wire.STATE}.kind", f"{wire.PROFILE}.created", f"{wire.STATE}.written"
-_ORDER = [(_CREATED, -1), ("_id", -1)]
+_KIND, _WRITTEN = f"{wire.STATE}.kind", f"{wire.STATE}.written"
+_ORDER = [("place", -1)]
+# `written` is not for order: what stands still is found without a look at the jobs themselves.
+_INDEXES = {"newest": [("site", 1), *_ORDER], "kinds": [("site", 1), (_KIND, 1), *_ORDER, (_WRITTEN, 1)]}
 
 # Texts of entries, in chunks and in small jobs.
 _FIELDS = {Texts.ROWS: "runs.rows", Texts.EVENTS: "runs.events", Texts.DETAILS: "runs.details"}
@@ -61,8 +65,8 @@ class MongoJobs:
     async def prepare(self, *, retention_days: int) -> None:
         """Make the indexes, or change the retention of those that are there; raises `Away`."""
         with answering():
-            # `written` is not for order: what stands still is found without a look at the jobs themselves.
-            await self._jobs.create_index([("site", 1), (_KIND, 1), *_ORDER, (_WRITTEN, 1)])
+            for name, fields in _INDEXES.items():
+                await self._jobs.create_index(fields, name=name)
         await expire_after(self._mongo, JOBS, "since", retention_days * DAY_S)
         # A job must not outlive its chunks, which were written before it.
         await expire_after(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
@@ -136,21 +140,14 @@ class MongoJobs:
     async def listed(self, listing: Listing) -> list[Job]:
         """A page of jobs and one more."""
         with answering():
-            found = await self._listed_jobs.find(
-                _where(listing),
-                wire.BARE_FIELDS,
-                sort=_ORDER,
-                limit=listing.rows + 1,
-                # One batch: the server's first would end after a hundred.
-                batch_size=listing.rows + 1,
-            ).to_list(None)
+            found = await self._listed_jobs.find(**_wanted(listing)).to_list(None)
         return [wire.bare_job_in(document.raw) for document in found]
 
     async def open_jobs(self) -> dict[State, int]:
         """How many jobs there are in each state that is not final; raises `Away`."""
         sites = await self._sites()
         with answering():
-            return {state: await self._jobs.count_documents(_are_in([state], sites)) for state in OPEN}
+            return {state: await self._jobs.count_documents(_are_in([state], sites), hint="kinds") for state in OPEN}
 
     async def overdue(self, before_us: int, *, most: int) -> list[Header]:
         """Open jobs that were last written before that time, the longest first; raises `Away`."""
@@ -158,7 +155,7 @@ class MongoJobs:
         standing_still = _are_in(OPEN, await self._sites()) | {_WRITTEN: {"$lt": before}}
         with answering():
             found = (
-                await self._shown_jobs.find(standing_still, wire.HEADER_FIELDS)
+                await self._shown_jobs.find(standing_still, wire.HEADER_FIELDS, hint="kinds")
                 .sort(_WRITTEN, 1)
                 .limit(most)
                 .to_list(None)
@@ -249,18 +246,25 @@ def _are_in(states: Sequence[State], sites: Sequence[int]) -> dict[str, Any]:
     return {"site": {"$in": list(sites)}, _KIND: {"$in": kinds}}
 
 
-def _where(listing: Listing) -> dict[str, Any]:
-    created: dict[str, int] = {}
+def _wanted(listing: Listing) -> dict[str, Any]:
+    """A page of jobs and one more, in the words of `find`."""
+    where: dict[str, Any] = {"site": listing.site}
+    if listing.is_filtered:
+        where[_KIND] = {"$in": [wire.kind(*kind) for kind in listing.kinds()]}
+    before = [wire.place_at(listing.to_us)] if listing.to_us is not None else []
+    if listing.after is not None:
+        before.append(wire.place(*listing.after))
+    place = {"$lt": min(before)} if before else {}
     if listing.from_us is not None:
-        created["$gte"] = listing.from_us
-    if listing.to_us is not None:
-        created["$lt"] = listing.to_us
-    where: dict[str, Any] = {"site": listing.site, _KIND: {"$in": [wire.kind(*kind) for kind in listing.kinds()]}}
-    after = listing.after
-    if after is not None:
-        created["$lte"] = min(after.created_us, created.pop("$lt", after.created_us + 1) - 1)
-        last = wire.job_key(Key(listing.site, after.job_id))
-        where["$or"] = [{_CREATED: {"$lt": after.created_us}}, {"_id": {"$lt": last}}]
-    if created:
-        where[_CREATED] = created
-    return where
+        place["$gte"] = wire.place_at(listing.from_us)
+    if place:
+        where["place"] = place
+    return {
+        "filter": where,
+        "projection": wire.BARE_FIELDS,
+        "sort": _ORDER,
+        "hint": "kinds" if listing.is_filtered else "newest",
+        "limit": listing.rows + 1,
+        # One batch: the server's first would end after a hundred.
+        "batch_size": listing.rows + 1,
+    }

@@ -2,7 +2,7 @@
 
 All that is known of a job is an array of one. So an update can be conditional on what it was computed from, by an array
 filter, while it names its document by `_id` alone: MongoDB plans every other filter anew, for a quarter of the time
-that an update takes. (Indexes name the job by its place: `job.0…`.)
+that an update takes. (Indexes name the job by its number: `job.0…`.)
 """
 
 from collections.abc import Mapping
@@ -37,9 +37,13 @@ def job_id_of(text: str) -> str | None:
     return lowered if is_uuid(lowered) else None
 
 
-PROFILE, STATE = "job.0.profile", "job.0.state"
+STATE = "job.0.state"
 HEADER_FIELDS = {"job.profile": 1}
 BARE_FIELDS = HEADER_FIELDS | dict.fromkeys(("job.state.version", "job.state.shown", "job.state.tally"), 1)
+
+# Times may lie before 1970, and bytes have no sign.
+_BEFORE_ALL_US = 2**63
+_FIRST_ID = "0" * 32
 
 
 def job_key(key: Key) -> str:
@@ -50,6 +54,16 @@ def job_key(key: Key) -> str:
 def chunk_key(key: Key, number: int) -> str:
     """The `_id` of a chunk: in the order of the records."""
     return f"{key.site}:{key.job_id}:{number:05d}"
+
+
+def place(created_us: int, job_id: str) -> bytes:
+    """Where a job stands in the list of its site, as one value that MongoDB orders: by time, then by id."""
+    return (created_us + _BEFORE_ALL_US).to_bytes(8, "big") + bytes.fromhex(job_id.replace("-", ""))
+
+
+def place_at(created_us: int) -> bytes:
+    """In front of all jobs that were made at that time or later."""
+    return place(created_us, _FIRST_ID)
 
 
 def kind_of(job: Job) -> str:
@@ -70,7 +84,9 @@ def job_document(change: Change, written: datetime) -> Document:
         known["chunks"] = _tallies(job)
     else:
         known["runs"] = [_entry_document(entry) for entry in change.added]
-    return {"_id": job_key(job.key), "site": job.key.site, "since": written, "job": [known]}
+    key, created_us = job.key, job.profile.header.created_us
+    shown = {"site": key.site, "place": place(created_us, key.job_id)}
+    return {"_id": job_key(key), **shown, "since": written, "job": [known]}
 
 
 def job_update(change: Change, written: datetime) -> Update:

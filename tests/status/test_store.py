@@ -14,12 +14,13 @@ from services.chassis.settings import MongoSettings
 from services.status.domain.facts import Header, JobEvent, Key, Run
 from services.status.domain.fold import fold
 from services.status.domain.job import Change, Job, State, advanced, begun, guessed, published
-from services.status.domain.listing import Listing, place_of
+from services.status.domain.listing import Listing, Place, place_of
 from services.status.domain.profile import Origin, Profile
 from services.status.domain.texts import ALL_EVENTS, EVENTS_ONLY, RECORDS
 from services.status.flow import World, record
 from services.status.ports import TooBig
-from services.status.store import _ORDER, CHUNKS, JOBS, MongoJobs, _where
+from services.status.store import CHUNKS, JOBS, MongoJobs, _wanted
+from services.values.instants import EARLIEST_US, LATEST_US
 from tests.status.events import CREATED_US, DEMO, JOB, a_header, a_profile, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
 
@@ -205,10 +206,12 @@ async def test_an_ended_job_of_any_size_takes_late_outcomes_without_showing_a_ch
         assert (after.job.shown, after.job.version) == (before.job.shown, before.job.version + 1)
 
 
-def a_listed_job(number: int, *, site: int = 608, mode: str = "offline", type_: str = "orders") -> Change:
-    """One job a microsecond; every third is still open."""
+def a_listed_job(
+    number: int, *, site: int = 608, mode: str = "offline", type_: str = "orders", created_us: int | None = None
+) -> Change:
+    """Unless another time is given, one job a microsecond; every third is still open."""
     key = Key(site, f"{number:08d}-0167-11ee-b91c-b9178e343914")
-    header = Header(key, 1, CREATED_US + number, mode, type_)
+    header = Header(key, 1, CREATED_US + number if created_us is None else created_us, mode, type_)
     events = [opened(header), *([judged(a_run("S"), header)] if number % 3 else [])]
     (news,) = fold(events).values()
     change = advanced(begun(Profile(header, DEMO)), news)
@@ -263,6 +266,17 @@ async def test_a_list_shows_what_has_changed_since_the_last_one(jobs: Jobs) -> N
     assert await jobs.listed(Listing(608)) == [second.job]
 
 
+LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+async def test_jobs_of_any_time_are_listed_in_order(jobs: Jobs) -> None:
+    times = [EARLIEST_US, -256, -1, 0, 1, 255, 256, CREATED_US, LATEST_US]
+    await jobs.write([a_listed_job(number, created_us=us) for number, us in enumerate(times)])
+    assert shown(await jobs.listed(Listing(608))) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert shown(await jobs.listed(Listing(608, from_us=-1, to_us=255))) == [4, 3, 2]
+    assert shown(await jobs.listed(Listing(608, from_us=-1, after=Place(1, LAST_ID)))) == [4, 3, 2]
+
+
 async def test_jobs_of_one_instant_are_listed_once_each(jobs: Jobs) -> None:
     ids = [str(uuid4()) for _ in range(5)]
     await jobs.write([Change(0, Job(a_profile(key=Key(608, i)), 1, 1, begun(a_profile()).job.whole)) for i in ids])
@@ -312,16 +326,21 @@ async def test_open_jobs_are_counted_by_state(mongodb_uri: str) -> None:
     assert counted == {State.RECEIVED: 12, State.VALIDATING: 0}
 
 
-@pytest.mark.parametrize("mode", [None, "online", "offline"])
-async def test_no_filter_of_the_list_reads_more_than_it_shows(mongodb_uri: str, mode: str | None) -> None:
+@pytest.mark.parametrize("after", [None, 1_000], ids=["first page", "a later one"])
+@pytest.mark.parametrize(("mode", "most_keys"), [(None, 21), ("online", 40), ("offline", 40)])
+async def test_no_page_of_a_list_reads_more_than_it_shows(
+    mongodb_uri: str, mode: str | None, most_keys: int, after: int | None
+) -> None:
     """Cost must not grow with the number of jobs: keys and documents examined stay near the page's size."""
     async with a_database(mongodb_uri, "pymongo") as database:
-        many = [a_listed_job(number, mode="offline" if number % 100 else "online") for number in range(2_000)]
+        many = [a_listed_job(number, mode="offline" if number % 50 else "online") for number in range(2_000)]
         await database.jobs.write(many)
-        found = database.mongo.collection(JOBS).find(_where(Listing(608, rows=20, mode=mode)))
-        plan = await found.sort(_ORDER).limit(20).explain()
-    assert plan["executionStats"]["totalDocsExamined"] <= 21
-    assert plan["executionStats"]["totalKeysExamined"] <= 100
+        place = place_of(many[after].job) if after is not None else None
+        wanted = _wanted(Listing(608, rows=19, mode=mode, after=place))
+        plan = await database.mongo.collection(JOBS).find(**wanted).explain()
+    assert plan["executionStats"]["nReturned"] == 20
+    assert plan["executionStats"]["totalDocsExamined"] == 20
+    assert plan["executionStats"]["totalKeysExamined"] <= most_keys
 
 
 @pytest.mark.parametrize("size", [16 * MIB - 200, 16 * MIB, 18 * MIB], ids=["a little", "by some bytes", "by far"])

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from services.status.domain.facts import Key
 from services.status.domain.job import Job, State
 
 TYPES = ("orders", "returns")
@@ -33,6 +32,11 @@ class Listing(Struct, frozen=True, gc=False):
     to_us: int | None = None
     after: Place | None = None
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether only some kinds are wanted."""
+        return any((self.state, self.type, self.mode))
+
     def kinds(self) -> list[tuple[State, str, str]]:
         """Every combination of state, type and mode that is wanted: few enough to be looked up one by one."""
         states: Sequence[State] = [self.state] if self.state else list(State)
@@ -44,8 +48,3 @@ class Listing(Struct, frozen=True, gc=False):
 def place_of(job: Job) -> Place:
     """Where the job stands in the list."""
     return Place(job.profile.header.created_us, job.key.job_id)
-
-
-def key_at(listing: Listing, place: Place) -> Key:
-    """The job that stands there."""
-    return Key(listing.site, place.job_id)
