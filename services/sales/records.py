@@ -108,6 +108,19 @@ class Return(Struct, frozen=True, gc=False):
     line_items: list[ReturnLine]
 
 
+class Seen(Struct, frozen=True, gc=False):
+    """What is told of an order or a return that keeps every rule; `order_id` is an order's own id."""
+
+    site: int
+    job: JobRef | None
+    channel: str | None
+    order_id: str
+    return_id: str | None
+    user_id: str
+    mode: str
+    products: list[str]
+
+
 Record = Order | Return
 Line = OrderLine | ReturnLine
 
@@ -122,11 +135,11 @@ def of_job(header: JobHeader, *, index: int) -> JobRef:
     return JobRef(header.job_id, index, header.total, header.created_at, header.mode, header.type)
 
 
-def order_id_of(record: Record) -> str:
+def order_id_of(record: Record | Seen) -> str:
     """The id of an order; of a return, that of the order that is returned."""
     return record.id if isinstance(record, Order) else record.order_id
 
 
-def return_id_of(record: Record) -> str | None:
+def return_id_of(record: Record | Seen) -> str | None:
     """The id of a return; None of an order."""
-    return record.return_id if isinstance(record, Return) else None
+    return None if isinstance(record, Order) else record.return_id

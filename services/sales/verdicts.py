@@ -8,7 +8,7 @@ from msgspec import json
 from services.sales.batch import Batch, Refusal
 from services.sales.facts import FAILED, SILENT, SUCCEEDED, Failure, Run
 from services.sales.faults import Fault
-from services.sales.records import RETURNS, JobHeader, JobRef, Record, order_id_of, return_id_of
+from services.sales.records import RETURNS, JobHeader, JobRef, Record, Seen, order_id_of, return_id_of
 from services.sales.rendering import canonical_text
 from services.values.time_uuids import is_uuid
 
@@ -19,12 +19,22 @@ _FAILURE_OVERHEAD = 64
 Row = list[str | None] | None
 
 
-class Verdict(NamedTuple):
-    """What became of one record of a job: no faults, or some. `record` is None where its bytes could not be read."""
+class Passed(NamedTuple):
+    """One record of a job, without faults."""
+
+    position: int
+    record: Record | Seen
+
+
+class Failed(NamedTuple):
+    """One record of a job, and why it failed; `record` is None where its bytes could not be read."""
 
     position: int
     record: Record | None
-    faults: Sequence[Fault] = ()
+    faults: Sequence[Fault]
+
+
+Verdict = Passed | Failed
 
 
 class _Told(NamedTuple):
@@ -74,13 +84,13 @@ def _refused(refusal: Refusal, kind: str, mode: str) -> _Told:
 
 
 def _judged(verdict: Verdict, kind: str, mode: str) -> _Told:
-    record = verdict.record
+    if isinstance(verdict, Passed):
+        sound = verdict.record
+        row = _row(kind, order_id_of(sound), return_id_of(sound), sound.user_id)
+        return _told(verdict.position, row, None, own_mode=sound.mode, job_mode=mode)
+    record, faults = verdict.record, list(verdict.faults)
     if record is None:
-        return _told(verdict.position, None, Failure(verdict.position, None, None, mode, list(verdict.faults), None))
-    if not verdict.faults:
-        row = _row(kind, order_id_of(record), return_id_of(record), record.user_id)
-        return _told(verdict.position, row, None, own_mode=record.mode, job_mode=mode)
-    faults = list(verdict.faults)
+        return _told(verdict.position, None, Failure(verdict.position, None, None, mode, faults, None))
     # An id that is the fault is no id: it is not told.
     ill = {fault.field for fault in faults if fault.code.startswith("INVALID")}
     order_id = None if ill & {"/id", "/orderId"} else order_id_of(record)

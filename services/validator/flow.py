@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from services.chassis.logs import logger, visible
-from services.sales.records import Record
+from services.sales.records import Record, Seen
 from services.validator import metrics
 from services.validator.domain.job_headers import job_named_by
 from services.validator.domain.submitted import Submitted, Unreadable
@@ -51,6 +51,9 @@ async def judge(submitted: Mapping[Place, Sequence[Submitted]], world: World) ->
 
 
 def _verdict(submitted: Submitted, world: World, at_us: int) -> Verdict:
+    seen = world.reader.seen(submitted, now_us=at_us, currencies=world.currencies)
+    if seen is not None and _may_be(seen, submitted.kind, world, at_us):
+        return Accepted(submitted, seen)
     record = world.reader.read(submitted)
     if isinstance(record, Unreadable):
         return _unprocessable(submitted, record, None, world, at_us)
@@ -63,6 +66,15 @@ def _verdict(submitted: Submitted, world: World, at_us: int) -> Verdict:
         currencies=world.currencies,
         now_us=at_us,
     )
+
+
+def _may_be(seen: Seen, kind: str, world: World, at_us: int) -> bool:
+    """Whether its job can be, and its products are known."""
+    known = world.catalogue.products_of(seen.site)
+    for product in seen.products:
+        if product not in known:
+            return False
+    return ill_placed(seen.job, kind=kind, largest_job=world.largest_job, now_us=at_us) is None
 
 
 def _unprocessable(

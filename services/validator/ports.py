@@ -1,9 +1,10 @@
 """What judging needs from the world."""
 
 from collections.abc import Container, Hashable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from services.sales.records import Record
+from services.sales.records import Record, Seen
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.domain.verdict import Verdict
 
@@ -16,6 +17,10 @@ class Reader(Protocol):
 
     async def prepare(self, submitted: Iterable[Sequence[Submitted]]) -> None:
         """Learn the schemas that these records name and that are not known yet; raises `Away` if that fails."""
+        ...
+
+    def seen(self, submitted: Submitted, *, now_us: int, currencies: AbstractSet[str]) -> Seen | None:
+        """What is told of a record that surely can be read and keeps every rule; None where that is not sure."""
         ...
 
     def read(self, submitted: Submitted) -> Record | Unreadable:

@@ -10,8 +10,8 @@ from services.chassis.deadletter import DeadLetter
 from services.chassis.producer import Outgoing
 from services.sales.faults import unprocessable
 from services.sales.records import JobHeader, JobRef
+from services.sales.verdicts import Failed, Passed, runs_of_verdicts
 from services.sales.verdicts import Verdict as Told
-from services.sales.verdicts import runs_of_verdicts
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
 from services.validator.wire import Encoder, identity_of, record_key, refusal_key, trace_of
 
@@ -89,12 +89,14 @@ class KafkaPublisher:
 def _told(verdict: Verdict) -> tuple[JobHeader, Told] | None:
     """What a verdict means for its job; None where it has none."""
     if isinstance(verdict, Unprocessable):
-        return None if verdict.header is None else (verdict.header, Told(verdict.position, None, [unprocessable()]))
+        return None if verdict.header is None else (verdict.header, Failed(verdict.position, None, [unprocessable()]))
     record = verdict.record
     if record.job is None:
         return None
-    faults = verdict.faults if isinstance(verdict, Rejected) else ()
-    return _header(record.site, record.job), Told(record.job.index, record, faults)
+    header, position = _header(record.site, record.job), record.job.index
+    if isinstance(verdict, Accepted):
+        return header, Passed(position, verdict.record)
+    return header, Failed(position, verdict.record, verdict.faults)
 
 
 def _header(site: int, job: JobRef) -> JobHeader:

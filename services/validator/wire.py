@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 from fastavro import schemaless_writer
@@ -14,8 +15,9 @@ from services.chassis.registry import Schema, Schemas, Version
 from services.sales.codec import Codec
 from services.sales.facts import Judged, Run, event
 from services.sales.faults import Fault
+from services.sales.glance import Glance
 from services.sales.keys import key_of
-from services.sales.records import JobHeader, Record, order_id_of, return_id_of
+from services.sales.records import JobHeader, Record, Seen, order_id_of, return_id_of
 from services.sales.schema import record_of
 from services.sales.undecodable import Undecodable
 from services.sales.wire import job_event_codec, order_codec, return_codec
@@ -26,6 +28,7 @@ from services.values.identifiers import LONGEST_ID
 # The largest request makes no record of this size. It must fit into one batch with its headers when it is passed on.
 LARGEST = 6 * 1024 * 1024
 _HEADER_OVERHEAD = 8
+USUAL = 64 * 1024
 # What is ours to say of a validated record, whoever has said it before.
 VERDICT = "verdict"
 _ACCEPTED = (VERDICT, b"accepted")
@@ -61,6 +64,10 @@ class WireReader:
             "orders": (order, order_codec(order.definition)),
             "returns": (returned, return_codec(returned.definition)),
         }
+        self._usual = {
+            "orders": (order.prefix, Glance(order.definition)),
+            "returns": (returned.prefix, Glance(returned.definition)),
+        }
 
     async def prepare(self, submitted: Iterable[Sequence[Submitted]]) -> None:
         """Look up the schemas that these records name and that are not known yet; raises `Away` if that fails."""
@@ -74,6 +81,20 @@ class WireReader:
                 # What is not there now may be there with the next poll. Ids that nobody knows could be any number.
                 if definition is not None:
                     self._learned[reference] = _readable(reference, definition)
+
+    def seen(self, submitted: Submitted, *, now_us: int, currencies: AbstractSet[str]) -> Seen | None:
+        """What is told of a record that is usual in every way, and surely keeps every rule; None tells nothing."""
+        prefix, glance = self._usual[submitted.kind]
+        value = submitted.value
+        if value is None or not value.startswith(prefix):
+            return None
+        size = len(value) + len(submitted.key or b"")
+        for name, content in submitted.headers:
+            if name == HEADER:
+                return None
+            size += len(name) + len(content or b"")
+        # By far smaller than what is refused for its size.
+        return glance.seen(value, LENGTH, now_us=now_us, currencies=currencies) if size <= USUAL else None
 
     def read(self, submitted: Submitted) -> Record | Unreadable:
         """The record, or why the bytes are none."""
@@ -207,7 +228,7 @@ def trace_of(submitted: Submitted) -> tuple[tuple[str, bytes | None], ...]:
     return tuple([header for header in submitted.headers if header[0] == TRACE])[:1]
 
 
-def record_key(record: Record) -> bytes:
+def record_key(record: Record | Seen) -> bytes:
     """The key of a record on every topic."""
     return key_of(record.site, _told(record.channel), _told(order_id_of(record)))
 

@@ -9,7 +9,7 @@ import pytest
 from services.sales.facts import Judged, Opened, event
 from services.sales.faults import Code, fault, product_not_found, unprocessable
 from services.sales.records import JobHeader, Record
-from services.sales.verdicts import Verdict, misplaced, runs_of_refusals, runs_of_verdicts
+from services.sales.verdicts import Failed, Passed, Verdict, misplaced, runs_of_refusals, runs_of_verdicts
 from tests.sales.sample import HEADER, JOB_EVENTS, a_place, a_return, an_order, by_fastavro, read
 from tests.sales.test_fields import ORDER, RETURN
 
@@ -49,11 +49,11 @@ def test_refused_returns_are_told_with_both_ids() -> None:
 
 
 def test_verdicts_make_a_run_of_letters_and_rows() -> None:
-    verdicts = [
-        Verdict(4, an_order(id="a")),
-        Verdict(5, an_order(id="b", mode="online"), [NOT_FOUND]),
-        Verdict(7, an_order(id="c", mode="online")),
-        Verdict(8, None, [unprocessable()]),
+    verdicts: list[Verdict] = [
+        Passed(4, an_order(id="a")),
+        Failed(5, an_order(id="b", mode="online"), [NOT_FOUND]),
+        Passed(7, an_order(id="c", mode="online")),
+        Failed(8, None, [unprocessable()]),
     ]
     (run,) = runs_of_verdicts(HEADER, verdicts)
     assert (run.first, run.outcomes) == (4, "SF.SF")
@@ -67,7 +67,7 @@ def test_verdicts_make_a_run_of_letters_and_rows() -> None:
 
 def test_verdicts_on_returns() -> None:
     header = msgspec.structs.replace(HEADER, type="returns", mode="online")
-    (run,) = runs_of_verdicts(header, [Verdict(0, a_return()), Verdict(1, a_return(), [NOT_FOUND])])
+    (run,) = runs_of_verdicts(header, [Passed(0, a_return()), Failed(1, a_return(), [NOT_FOUND])])
     assert rows(run.rows) == [["13", "15", "userC2"]] * 2
 
 
@@ -86,7 +86,7 @@ def test_verdicts_on_returns() -> None:
     ],
 )
 def test_a_run_is_a_stretch_of_at_most_a_hundred(positions: list[int], expected: list[tuple[int, int]]) -> None:
-    runs = runs_of_verdicts(HEADER, [Verdict(position, an_order()) for position in positions])
+    runs = runs_of_verdicts(HEADER, [Passed(position, an_order()) for position in positions])
     assert [(run.first, len(run.outcomes)) for run in runs] == expected
     assert sum(run.outcomes.count("S") for run in runs) == len(positions)
 
@@ -94,7 +94,7 @@ def test_a_run_is_a_stretch_of_at_most_a_hundred(positions: list[int], expected:
 def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out() -> None:
     large = an_order(segment_ids=["é" * 100] * 1000)
     huge = an_order(segment_ids=["é" * 256] * 3000)
-    verdicts = [Verdict(index, large, [NOT_FOUND]) for index in range(6)] + [Verdict(6, huge, [NOT_FOUND])]
+    verdicts = [Failed(index, large, [NOT_FOUND]) for index in range(6)] + [Failed(6, huge, [NOT_FOUND])]
     runs = runs_of_verdicts(HEADER, verdicts)
     assert [(run.first, run.outcomes) for run in runs] == [(0, "FF"), (2, "FF"), (4, "FFF")]
     for run in runs:
@@ -104,7 +104,7 @@ def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out
 
 def test_what_is_told_of_faults_counts_towards_the_size_of_a_run() -> None:
     faults = [product_not_found(f"/lineItems/{number}/productId", "🛒" * 128) for number in range(20)]
-    runs = runs_of_verdicts(HEADER, [Verdict(index, an_order(), faults) for index in range(100)])
+    runs = runs_of_verdicts(HEADER, [Failed(index, an_order(), faults) for index in range(100)])
     assert sum(run.outcomes.count("F") for run in runs) == 100
     for run in runs:
         assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
@@ -112,7 +112,7 @@ def test_what_is_told_of_faults_counts_towards_the_size_of_a_run() -> None:
 
 def test_a_record_is_large_by_its_bytes() -> None:
     large = an_order(segment_ids=["€" * 256] * 1000)
-    (run,) = runs_of_verdicts(HEADER, [Verdict(0, large, [NOT_FOUND])])
+    (run,) = runs_of_verdicts(HEADER, [Failed(0, large, [NOT_FOUND])])
     assert run.failures[0].record is None
 
 
@@ -128,7 +128,7 @@ def test_a_record_is_large_by_its_bytes() -> None:
 )
 def test_an_id_that_is_the_fault_is_not_told(record: Record, pointer: str, row: list[str | None]) -> None:
     header = msgspec.structs.replace(HEADER, type="orders" if len(row) == 2 else "returns", mode=record.mode)
-    (run,) = runs_of_verdicts(header, [Verdict(0, record, [fault(Code.INVALID_VALUE, pointer, "…")])])
+    (run,) = runs_of_verdicts(header, [Failed(0, record, [fault(Code.INVALID_VALUE, pointer, "…")])])
     (failure,) = run.failures
     assert rows(run.rows) == [row]
     assert [failure.order_id, failure.return_id] == (row[:2] if len(row) == 3 else [row[0], None])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from services.sales.faults import Fault, first_faults
 from services.sales.fields import AHEAD_US
-from services.sales.records import JobHeader, JobRef, Record
+from services.sales.records import JobHeader, JobRef, Record, Seen
 from services.sales.rules import check, missing_products
 from services.sales.verdicts import misplaced
 from services.validator.domain.submitted import Submitted, Unreadable
@@ -17,7 +17,7 @@ class Accepted(NamedTuple):
     """It keeps every rule and its products are known."""
 
     submitted: Submitted
-    record: Record
+    record: Record | Seen
 
 
 class Rejected(NamedTuple):

@@ -1,0 +1,177 @@
+"""What is seen of a record at a glance is what reading it tells, and only of records that keep every rule."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from services.sales import fields
+from services.sales.codec import Undecodable
+from services.sales.glance import Glance
+from services.sales.records import Order, OrderLine, Record, ReturnLine, Seen, lines_of, order_id_of, return_id_of
+from services.sales.rules import RULES, Given
+from services.values.identifiers import LONGEST_ID
+from tests.sales.sample import CURRENCIES, NOW_US, ORDERS, RETURNS, a_place, a_return, an_order, definition
+from tests.sales.strategies import ORDERS as ANY_ORDERS
+from tests.sales.strategies import RETURNS as ANY_RETURNS
+
+GLANCES = {"order": Glance(definition("order")), "return": Glance(definition("return"))}
+CODECS: dict[str, Any] = {"order": ORDERS, "return": RETURNS}
+FRAME = b"frame"
+HASH = "d12345gf345d12345gf345d12345gf345"
+LATEST_US = NOW_US + fields.AHEAD_US
+
+
+def a_line(**changes: Any) -> list[OrderLine]:
+    return [msgspec.structs.replace(OrderLine("4556", "sku", 2, Decimal("256.678")), **changes)]
+
+
+def a_return_line(**changes: Any) -> list[ReturnLine]:
+    return [msgspec.structs.replace(ReturnLine("4556", "sku", 2, Decimal("256.678"), "card"), **changes)]
+
+
+def name_of(record: Record) -> str:
+    return "order" if isinstance(record, Order) else "return"
+
+
+def encoded(record: Record) -> bytes:
+    data: bytes = CODECS[name_of(record)].encode(record)
+    return data
+
+
+def seen(name: str, data: bytes) -> Seen | None:
+    return GLANCES[name].seen(FRAME + data, len(FRAME), now_us=NOW_US, currencies=CURRENCIES)
+
+
+def told(record: Record) -> Seen:
+    products = [line.product_id for line in lines_of(record)]
+    ids = order_id_of(record), return_id_of(record)
+    return Seen(record.site, record.job, record.channel, *ids, record.user_id, record.mode, products)
+
+
+def is_told_truly(name: str, data: bytes) -> bool:
+    """Whether anything was seen; what was is true."""
+    what = seen(name, data)
+    if what is None:
+        return False
+    record = CODECS[name].decode(data)
+    given_now = Given(NOW_US, CURRENCIES)
+    assert [fault for rule in RULES for fault in rule(record, given_now)] == []
+    assert what == told(record)
+    return True
+
+
+USUAL: list[Record] = [
+    an_order(),
+    a_return(),
+    an_order(job=a_place()),
+    a_return(job=a_place(type="returns", mode="online", index=99)),
+    an_order(site=2**31, mode="online", utc_offset_minutes=-(23 * 60 + 59), region_id=-1, payment_kind="other"),
+    an_order(accepted_at=LATEST_US, date_time=LATEST_US, currency="JPY"),
+    an_order(date_time=600_000_000_000_000),
+    an_order(id="x" * 63, user_id="u" * 127, channel="c" * 63, payment_method="p" * 63, store_id="s" * 63),
+    an_order(email_hash="e" * 127, cc_hash="~" * 20, coupon_code="", coupon_value=Decimal("0.000000")),
+    an_order(segment_ids=["", "44", "x" * 63] * 3, segment_names=[f"name {number}" for number in range(10)]),
+    an_order(coupon_value=Decimal("9999999999.999999"), line_items=a_line(unit_price=Decimal("0.000001"))),
+    an_order(line_items=a_line(quantity=2**27 - 1, sku_id=None) * 63),
+    a_return(return_id=" ~", return_value=None, line_items=a_return_line(credit_type=None) + a_return_line()),
+]
+
+
+@pytest.mark.parametrize("record", USUAL, ids=range(len(USUAL)))
+def test_usual_records_are_seen(record: Record) -> None:
+    assert is_told_truly(name_of(record), encoded(record))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"accepted_at": LATEST_US + 1},
+        {"date_time": LATEST_US + 1},
+        {"date_time": -1},
+        {"date_time": 0},
+        {"utc_offset_minutes": 24 * 60},
+        {"utc_offset_minutes": -24 * 60},
+        {"currency": "XXX"},
+        {"currency": "usd"},
+        {"currency": ""},
+        {"user_id": ""},
+        {"user_id": "u\x7f"},
+        {"user_id": "é"},
+        {"id": ""},
+        {"id": "a\nb"},
+        {"id": "x" * (LONGEST_ID + 1)},
+        {"channel": "x" * (fields.LONGEST_CHANNEL + 1)},
+        {"channel": "\x1f"},
+        {"payment_method": "x" * (fields.LONGEST_PAYMENT_METHOD + 1)},
+        {"email_hash": "a@example.com, whose hash this is"},
+        {"email_hash": "4111111111111111"},
+        {"cc_hash": "4111 1111 1111 1111 - - - - - -"},
+        {"cc_hash": "4111-1111-1111-1111------------"},
+        {"cc_hash": "1" * (fields.LONGEST_HASH + 1)},
+        {"store_id": ""},
+        {"segment_ids": ["x" * (fields.LONGEST_SEGMENT + 1)]},
+        {"segment_names": ["\x00"]},
+        {"coupon_code": "x" * (fields.LONGEST_COUPON_CODE + 1)},
+        {"coupon_value": Decimal("-0.000001")},
+        {"line_items": []},
+        {"line_items": a_line(quantity=0)},
+        {"line_items": a_line(quantity=-1)},
+        {"line_items": a_line(product_id="")},
+        {"line_items": a_line(product_id="p\r")},
+        {"line_items": a_line(sku_id="")},
+        {"line_items": a_line(unit_price=Decimal(-1))},
+        {"line_items": a_line() * (fields.MOST_LINES + 1)},
+    ],
+    ids=str,
+)
+def test_what_breaks_a_rule_is_not_seen(changes: dict[str, Any]) -> None:
+    assert seen("order", encoded(an_order(**changes))) is None
+
+
+@pytest.mark.parametrize("record", USUAL[2:4], ids=name_of)
+def test_whatever_becomes_of_one_byte_what_is_seen_is_true(record: Record) -> None:
+    name, data = name_of(record), encoded(record)
+    still = sum(is_told_truly(name, spoilt) for spoilt in _spoilt(data))
+    assert still > len(data), "texts may be others"
+
+
+def _spoilt(data: bytes) -> Iterator[bytes]:
+    """Every byte replaced by every other, taken away, doubled; every end cut off."""
+    for at, was in enumerate(data):
+        before, behind = data[:at], data[at + 1 :]
+        yield from (before + bytes((byte,)) + behind for byte in range(256) if byte != was)
+        yield from (before, before + behind, before + bytes((was, was)) + behind)
+    yield data + b"\0"
+
+
+@given(ANY_ORDERS | ANY_RETURNS)
+@settings(max_examples=200, deadline=None)
+def test_what_is_seen_of_any_record_is_true(record: Record) -> None:
+    is_told_truly(name_of(record), encoded(record))
+
+
+NAMES = [name for name in Order.__struct_fields__ if name not in {"job", "line_items"}]
+RARE: dict[str, Any] = {name: ANY_ORDERS.map(attrgetter(name)) for name in NAMES}
+
+
+@given(st.fixed_dictionaries({}, optional=RARE))
+@settings(max_examples=300, deadline=None)
+@example({})
+def test_what_is_seen_of_a_nearly_usual_order_is_true(changes: dict[str, Any]) -> None:
+    is_told_truly("order", encoded(an_order(**changes)))
+
+
+@given(st.integers(0, 12), st.binary(max_size=12), st.integers(0, 400))
+@settings(max_examples=500, deadline=None)
+def test_what_is_seen_of_patched_bytes_is_true(gone: int, patch: bytes, at: int) -> None:
+    data = encoded(USUAL[2])
+    try:
+        is_told_truly("order", data[:at] + patch + data[at + gone :])
+    except Undecodable:
+        pytest.fail(f"seen, but undecodable: {gone} bytes at {at} replaced by {patch!r}")
