@@ -23,11 +23,14 @@ SECONDS = metrics.histogram("producer_send_seconds", "From handing a batch over 
 REBUILDS = metrics.counter("producer_rebuilds_total", "Times the Kafka producer had to be replaced.")
 
 LARGEST_BATCH = 8 * 1024 * 1024
+_USUAL = LARGEST_BATCH // 8
 RETRY_S = 0.3
 _LOG = logger(__name__)
 
 # The content of a header may be None, whatever aiokafka says.
 Headers = tuple[tuple[str, bytes | None], ...]
+# What tells of the acknowledgement of a batch, and how many records are in it.
+_Sent = tuple[asyncio.Future[Any], int]
 
 
 class TooLarge(ValueError):  # noqa: N818 - says what the records are
@@ -144,11 +147,11 @@ class Producer:
     async def send(self, topic: str, record: Outgoing) -> None:
         """One record, partitioned by its key, sharing a batch with others that are waiting. Raises `Away`."""
         partition = await self.partition_of(topic, record.key or b"")
-        await self._acknowledged(topic, partition, 1, self._one(topic, partition, record))
+        await self._acknowledged(topic, partition, self._one(topic, partition, record))
 
     async def send_batch(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
         """All records, in order, as one record batch: all of them are appended or none. Raises `Away`."""
-        await self._acknowledged(topic, partition, len(records), self._batch(topic, partition, records))
+        await self._acknowledged(topic, partition, self._batch(topic, partition, records))
 
     async def send_by_key(self, topic: str, records: Iterable[Outgoing]) -> None:
         """Records partitioned by their keys, in order within each partition. Raises `Away`."""
@@ -166,40 +169,41 @@ class Producer:
 
     async def send_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
         """Records to one partition, in order, in batches of bounded size. Raises `Away`."""
-        size, start = 0, 0
-        for at, record in enumerate(records):
-            weight = _weight(record)
-            if size and size + weight > LARGEST_BATCH // 8:
-                await self.send_batch(topic, partition, records[start:at])
-                size, start = 0, at
-            size += weight
-        await self.send_batch(topic, partition, records[start:])
+        sent = 0
+        while sent < len(records):
+            sent += await self._acknowledged(topic, partition, self._batch(topic, partition, records[sent:], _USUAL))
 
-    async def _one(self, topic: str, partition: int, record: Outgoing) -> "asyncio.Future[Any]":
+    async def _one(self, topic: str, partition: int, record: Outgoing) -> _Sent:
         sent: asyncio.Future[Any] = await self._producer().send(
             topic, value=record.value, key=record.key, partition=partition, headers=list(record.headers)
         )
-        return sent
+        return sent, 1
 
-    async def _batch(self, topic: str, partition: int, records: Sequence[Outgoing]) -> "asyncio.Future[Any]":
+    async def _batch(self, topic: str, partition: int, records: Sequence[Outgoing], most: int | None = None) -> _Sent:
+        """All records in one batch, or as many of the first ones as take `most` bytes."""
         current = self._producer()
-        builder = current.create_batch()
-        for key, value, headers in records:
-            if builder.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
+        builder, size, count = current.create_batch(), 0, 0
+        for record in records:
+            key, value, headers = record
+            # Weighed only where it may matter.
+            if most and size and size + len(value or b"") > most // 2 and size + _weight(record) > most:
+                break
+            added = builder.append(key=key, value=value, timestamp=None, headers=list(headers))
+            if added is None:
                 raise TooLarge(f"{len(records)} records do not fit into one batch")
+            size, count = size + added.size, count + 1
         builder.close()
         async with self._lane(topic, partition).turn:
             sent: asyncio.Future[Any] = await current.send_batch(builder, topic, partition=partition)
-        return sent
+        return sent, count
 
-    async def _acknowledged(
-        self, topic: str, partition: int, count: int, sending: Awaitable["asyncio.Future[Any]"]
-    ) -> None:
+    async def _acknowledged(self, topic: str, partition: int, sending: Awaitable[_Sent]) -> int:
+        """How many records that was, once all in-sync replicas have them."""
         lane, began, current = self._lane(topic, partition), monotonic(), self._current
         underway = False
         try:
             async with asyncio.timeout(self._settings.kafka_send_timeout_s):
-                sent = await sending
+                sent, count = await sending
                 underway = True
                 # The record goes on its way whatever becomes of the caller; cancelling it would corrupt the batch.
                 await asyncio.shield(sent)
@@ -219,6 +223,7 @@ class Producer:
         lane.acknowledged.inc()
         lane.records.inc(count)
         lane.seconds.observe(monotonic() - began)
+        return count
 
     def _lane(self, topic: str, partition: int) -> _Lane:
         place = TopicPartition(topic, partition)

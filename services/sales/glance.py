@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from services.sales import fields
-from services.sales.records import JobRef, Seen
+from services.sales.records import JobHeader, JobRef, Seen
 from services.sales.schema import Amount, Enum, Field, Int, Items, Kind, Long, Optional, Record, Stamp, record_of
 from services.sales.varints import read_varint, varint
 from services.values.identifiers import LONGEST_ID
@@ -97,6 +97,8 @@ class Glance:
         self._products = re.compile(f"{_one(lines.kind, lines.name, '')}|.", re.DOTALL).findall
         symbols = dict(_symbols(head))
         self._modes, self._types = symbols["Mode"], symbols["RecordType"]
+        # The records of a job follow each other.
+        self._job = lru_cache(maxsize=1024)(self._header)
 
     def seen(self, data: bytes, start: int, *, now_us: int, currencies: AbstractSet[str]) -> Seen | None:
         """What is told of the record whose bytes begin at `start`, if it surely keeps every rule.
@@ -122,9 +124,11 @@ class Glance:
             or "" in products
         ):
             return None
+        job_id, index, *about = job
         return Seen(
             _number(site),
-            None if job[0] is None else self._job(job),
+            None if job_id is None else self._job(site, job_id, *about),
+            0 if index is None else _number(index),
             None if channel is None else _told(channel),
             _told(order_id),
             _told(return_id[0]) if return_id else None,
@@ -133,10 +137,10 @@ class Glance:
             [product[1:] for product in products],
         )
 
-    def _job(self, told: Sequence[str]) -> JobRef:
-        job_id, index, total, created_at, mode, type_ = told
-        numbers = _number(index), _number(total), _number(created_at)
-        return JobRef(_told(job_id), *numbers, self._modes[mode], self._types[type_])
+    def _header(self, site: str, job_id: str, total: str, created_at: str, mode: str, type_: str) -> JobHeader:  # noqa: PLR0917
+        return JobHeader(
+            _number(site), _told(job_id), _number(total), _number(created_at), self._modes[mode], self._types[type_]
+        )
 
 
 def _all_of(parts: Sequence[Field], of: str = "") -> str:

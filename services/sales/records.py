@@ -109,10 +109,14 @@ class Return(Struct, frozen=True, gc=False):
 
 
 class Seen(Struct, frozen=True, gc=False):
-    """What is told of an order or a return that keeps every rule; `order_id` is an order's own id."""
+    """What is told of an order or a return that keeps every rule.
+
+    `job` and the record's `index` in it stand for its `JobRef`; `order_id` is an order's own id.
+    """
 
     site: int
-    job: JobRef | None
+    job: JobHeader | None
+    index: int
     channel: str | None
     order_id: str
     return_id: str | None

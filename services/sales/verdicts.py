@@ -59,13 +59,13 @@ def runs_of_verdicts(header: JobHeader, verdicts: Iterable[Verdict]) -> list[Run
     return _runs(_judged(verdict, header.type, header.mode) for verdict in verdicts)
 
 
-def misplaced(job: JobRef, *, largest_total: int) -> str | None:
+def misplaced(job: JobRef | JobHeader, index: int, *, largest_total: int) -> str | None:
     """Why a record cannot belong to the job that it names, or None. Such a record is no record of any job."""
     if not is_uuid(job.job_id):
         return "jobId is not a UUID in lower case"
     if not 0 < job.total <= largest_total:
         return "total is out of bounds"
-    if not 0 <= job.index < job.total:
+    if not 0 <= index < job.total:
         return "index is not below total"
     return None
 
@@ -116,7 +116,7 @@ def _told(position: int, row: Row, failure: Failure | None, *, own_mode: str = "
 
 
 def _row_size(row: Row) -> int:
-    return 4 * sum(len(part or "null") for part in row or ())
+    return 4 * sum([4 if part is None else len(part) for part in row or ()])
 
 
 def _failure_size(failure: Failure) -> int:

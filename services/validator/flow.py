@@ -52,12 +52,12 @@ async def judge(submitted: Mapping[Place, Sequence[Submitted]], world: World) ->
 
 def _verdict(submitted: Submitted, world: World, at_us: int) -> Verdict:
     seen = world.reader.seen(submitted, now_us=at_us, currencies=world.currencies)
-    if seen is not None and _may_be(seen, submitted.kind, world, at_us):
+    if seen is not None and _is_sure(seen, submitted.kind, world, at_us):
         return Accepted(submitted, seen)
     record = world.reader.read(submitted)
     if isinstance(record, Unreadable):
         return _unprocessable(submitted, record, None, world, at_us)
-    if wrong := ill_placed(record.job, kind=submitted.kind, largest_job=world.largest_job, now_us=at_us):
+    if wrong := _ill_placed(record, submitted.kind, world, at_us):
         return _unprocessable(submitted, wrong, record, world, at_us)
     return verdict(
         submitted,
@@ -68,13 +68,19 @@ def _verdict(submitted: Submitted, world: World, at_us: int) -> Verdict:
     )
 
 
-def _may_be(seen: Seen, kind: str, world: World, at_us: int) -> bool:
-    """Whether its job can be, and its products are known."""
-    known = world.catalogue.products_of(seen.site)
-    for product in seen.products:
-        if product not in known:
-            return False
-    return ill_placed(seen.job, kind=kind, largest_job=world.largest_job, now_us=at_us) is None
+def _is_sure(seen: Seen, kind: str, world: World, at_us: int) -> bool:
+    """Whether its products are known, and its place in its job can be."""
+    job, is_known = seen.job, world.catalogue.products_of(seen.site).__contains__
+    return all(map(is_known, seen.products)) and (
+        job is None or ill_placed(job, seen.index, kind=kind, largest_job=world.largest_job, now_us=at_us) is None
+    )
+
+
+def _ill_placed(record: Record, kind: str, world: World, at_us: int) -> Unreadable | None:
+    job = record.job
+    if job is None:
+        return None
+    return ill_placed(job, job.index, kind=kind, largest_job=world.largest_job, now_us=at_us)
 
 
 def _unprocessable(

@@ -9,7 +9,7 @@ from services import topics
 from services.chassis.deadletter import DeadLetter
 from services.chassis.producer import Outgoing
 from services.sales.faults import unprocessable
-from services.sales.records import JobHeader, JobRef
+from services.sales.records import JobHeader, JobRef, Seen
 from services.sales.verdicts import Failed, Passed, runs_of_verdicts
 from services.sales.verdicts import Verdict as Told
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
@@ -66,7 +66,7 @@ class KafkaPublisher:
         for item in verdicts:
             match item:
                 case Accepted(submitted, record):
-                    value, headers = self._encoder.passed_on(submitted)
+                    value, headers = self._encoder.passed_on(item)
                     made = Outgoing(submitted.key or record_key(record), value, tuple(headers))
                     lots.setdefault(VALIDATED[submitted.kind], []).append(made)
                 case Rejected(submitted, record):
@@ -93,10 +93,10 @@ def _told(verdict: Verdict) -> tuple[JobHeader, Told] | None:
     record = verdict.record
     if record.job is None:
         return None
-    header, position = _header(record.site, record.job), record.job.index
-    if isinstance(verdict, Accepted):
-        return header, Passed(position, verdict.record)
-    return header, Failed(position, verdict.record, verdict.faults)
+    if isinstance(record, Seen):
+        return record.job, Passed(record.index, record)
+    header, index = _header(record.site, record.job), record.job.index
+    return header, Passed(index, record) if isinstance(verdict, Accepted) else Failed(index, record, verdict.faults)
 
 
 def _header(site: int, job: JobRef) -> JobHeader:

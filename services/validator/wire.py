@@ -22,12 +22,13 @@ from services.sales.schema import record_of
 from services.sales.undecodable import Undecodable
 from services.sales.wire import job_event_codec, order_codec, return_codec
 from services.validator.domain.submitted import Headers, Submitted, Unreadable
-from services.validator.domain.verdict import Rejected
+from services.validator.domain.verdict import Accepted, Rejected
 from services.values.identifiers import LONGEST_ID
 
 # The largest request makes no record of this size. It must fit into one batch with its headers when it is passed on.
 LARGEST = 6 * 1024 * 1024
 _HEADER_OVERHEAD = 8
+# By far smaller than what is refused for its size.
 USUAL = 64 * 1024
 # What is ours to say of a validated record, whoever has said it before.
 VERDICT = "verdict"
@@ -89,11 +90,12 @@ class WireReader:
         if value is None or not value.startswith(prefix):
             return None
         size = len(value) + len(submitted.key or b"")
-        for name, content in submitted.headers:
-            if name == HEADER:
+        if submitted.headers:
+            names, contents = zip(*submitted.headers, strict=True)
+            told = "\n".join(names)
+            if PREFIX in told or not _OURS.isdisjoint(names):
                 return None
-            size += len(name) + len(content or b"")
-        # By far smaller than what is refused for its size.
+            size += len(told) + sum(map(len, filter(None, contents)))
         return glance.seen(value, LENGTH, now_us=now_us, currencies=currencies) if size <= USUAL else None
 
     def read(self, submitted: Submitted) -> Record | Unreadable:
@@ -194,14 +196,17 @@ class Encoder:
         schemaless_writer(body, self._rejected.plain, document, strict=True)
         return body.getvalue()
 
-    def passed_on(self, submitted: Submitted) -> tuple[bytes | None, Headers]:
+    def passed_on(self, verdict: Accepted) -> tuple[bytes | None, Headers]:
         """Value and headers of a record that was accepted: the submitted bytes, in the framing that all readers know.
 
         Nothing is encoded again; of the headers only those go that are not for others.
         """
-        for name, _ in submitted.headers:
-            if name in _OURS or name.startswith(PREFIX):
-                return self._reframed(submitted)
+        submitted = verdict.submitted
+        # What is seen at a glance has no such headers.
+        if not isinstance(verdict.record, Seen):
+            for name, _ in submitted.headers:
+                if name in _OURS or name.startswith(PREFIX):
+                    return self._reframed(submitted)
         return submitted.value, (*submitted.headers, _ACCEPTED)
 
     def _reframed(self, submitted: Submitted) -> tuple[bytes | None, Headers]:

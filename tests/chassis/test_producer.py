@@ -139,13 +139,24 @@ async def test_records_by_key_keep_their_order_in_each_partition(kafka_bootstrap
         assert [record.value for record in found if record.partition == partition] == expected
 
 
-async def test_records_by_key_that_fill_no_single_batch_go_in_several(kafka_bootstrap: str) -> None:
+@pytest.mark.parametrize(
+    "sizes",
+    [[(100_000, 200_000)] * 30, [(400_000, 0), (700_000, 0)] * 3, [(500, 0)] * 5_000, [(1_000_000, 0), (1, 0)] * 3],
+    ids=["heavy headers", "light and heavy", "many", "as large as may be"],
+)
+async def test_records_by_key_that_fill_no_single_batch_go_in_several(
+    kafka_bootstrap: str, sizes: list[tuple[int, int]]
+) -> None:
     topic = a_name("long-lot")
     await make_topics(kafka_bootstrap, {topic: 1}, config={"max.message.bytes": "1048588"})
+    records = [
+        Outgoing(b"k", b"%d " % number + b"x" * value, (("h", b"x" * header),))
+        for number, (value, header) in enumerate(sizes)
+    ]
     async with producing(kafka_bootstrap, kafka_compression="none") as producer:
-        heavy = (("h", b"x" * 200_000),)
-        await producer.send_by_key(topic, [Outgoing(b"k", b"x" * 100_000, heavy) for _ in range(30)])
-    assert len(await everything(kafka_bootstrap, topic)) == 30
+        await producer.send_by_key(topic, records)
+    arrived = [record.value for record in await everything(kafka_bootstrap, topic)]
+    assert arrived == [record.value for record in records]
 
 
 async def test_the_largest_legal_request_is_one_batch(own_kafka: KafkaCluster) -> None:

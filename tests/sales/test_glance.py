@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from services.sales import fields
 from services.sales.codec import Undecodable
 from services.sales.glance import Glance
-from services.sales.records import Order, OrderLine, Record, ReturnLine, Seen, lines_of, order_id_of, return_id_of
+from services.sales.records import (
+    JobHeader,
+    Order,
+    OrderLine,
+    Record,
+    ReturnLine,
+    Seen,
+    lines_of,
+    order_id_of,
+    return_id_of,
+)
 from services.sales.rules import RULES, Given
 from services.values.identifiers import LONGEST_ID
 from tests.sales.sample import CURRENCIES, NOW_US, ORDERS, RETURNS, a_place, a_return, an_order, definition
@@ -51,7 +61,11 @@ def seen(name: str, data: bytes) -> Seen | None:
 def told(record: Record) -> Seen:
     products = [line.product_id for line in lines_of(record)]
     ids = order_id_of(record), return_id_of(record)
-    return Seen(record.site, record.job, record.channel, *ids, record.user_id, record.mode, products)
+    job, header = record.job, None
+    if job is not None:
+        header = JobHeader(record.site, job.job_id, job.total, job.created_at, job.mode, job.type)
+    index = job.index if job else 0
+    return Seen(record.site, header, index, record.channel, *ids, record.user_id, record.mode, products)
 
 
 def is_told_truly(name: str, data: bytes) -> bool:

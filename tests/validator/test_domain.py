@@ -112,14 +112,11 @@ def test_a_record_that_can_be_read_speaks_for_itself(read: Any, *, is_named: boo
     ],
 )
 def test_a_place_in_a_job_must_be_possible(changes: dict[str, Any], *, placed: bool) -> None:
-    wrong = ill_placed(a_job(**changes), kind="orders", largest_job=1000, now_us=NOW_US)
+    job = a_job(**changes)
+    wrong = ill_placed(job, job.index, kind="orders", largest_job=1000, now_us=NOW_US)
     assert (wrong is None) == placed
     if wrong is not None:
         assert wrong.reason == "misplaced"
-
-
-def test_no_job_is_no_fault() -> None:
-    assert ill_placed(None, kind="orders", largest_job=1000, now_us=NOW_US) is None
 
 
 def judged(record: Any, products: Any = ("4556", "content__662")) -> Accepted | Rejected:

@@ -52,13 +52,11 @@ def verdict(
     return Rejected(submitted, record, first_faults([*faults, *unknown]))
 
 
-def ill_placed(job: JobRef | None, *, kind: str, largest_job: int, now_us: int) -> Unreadable | None:
-    """Why a record's place in its job cannot be, or None."""
-    if job is None:
-        return None
+def ill_placed(job: JobRef | JobHeader, index: int, *, kind: str, largest_job: int, now_us: int) -> Unreadable | None:
+    """Why a record cannot have this place in its job, or None."""
     if job.type != kind:
         return Unreadable("misplaced", "the job's type is not that of the topic")
-    if why := misplaced(job, largest_total=largest_job):
+    if why := misplaced(job, index, largest_total=largest_job):
         return Unreadable("misplaced", why)
     # Whoever reports on jobs sorts them by this time, and ends those that are too old.
     if not EARLIEST_US <= job.created_at <= now_us + AHEAD_US:
