@@ -125,21 +125,22 @@ class Glance:
         ):
             return None
         job_id, index, *about = job
+        # Texts have their lengths in front: of two bytes where the first says so, which only ids of users need.
         return Seen(
             _number(site),
             None if job_id is None else self._job(site, job_id, *about),
             0 if index is None else _number(index),
-            None if channel is None else _told(channel),
-            _told(order_id),
-            _told(return_id[0]) if return_id else None,
-            _told(user_id),
+            None if channel is None else channel[1:],
+            order_id[1:],
+            return_id[0][1:] if return_id else None,
+            user_id[1:] if user_id < "\x80" else user_id[2:],
             self._modes[mode],
             [product[1:] for product in products],
         )
 
     def _header(self, site: str, job_id: str, total: str, created_at: str, mode: str, type_: str) -> JobHeader:  # noqa: PLR0917
         return JobHeader(
-            _number(site), _told(job_id), _number(total), _number(created_at), self._modes[mode], self._types[type_]
+            _number(site), job_id[1:], _number(total), _number(created_at), self._modes[mode], self._types[type_]
         )
 
 
@@ -188,11 +189,6 @@ def _symbols(parts: Sequence[Field]) -> Iterator[tuple[str, dict[str, str]]]:
                 yield name, {varint(number): symbol for number, symbol in enumerate(symbols)}
             case Optional(Record(_, inner)):
                 yield from _symbols(inner)
-
-
-def _told(text: str) -> str:
-    """A text without its length, which takes two bytes where the first of them says so."""
-    return text[1:] if text < "\x80" else text[2:]
 
 
 @lru_cache(maxsize=16_384)

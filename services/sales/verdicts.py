@@ -16,7 +16,7 @@ MOST_IN_RUN = 100
 LARGEST_RUN = 512 * 1024
 _FAILURE_OVERHEAD = 64
 
-Row = list[str | None] | None
+Row = Sequence[str | None] | None
 
 
 class Passed(NamedTuple):
@@ -59,13 +59,13 @@ def runs_of_verdicts(header: JobHeader, verdicts: Iterable[Verdict]) -> list[Run
     return _runs(_judged(verdict, header.type, header.mode) for verdict in verdicts)
 
 
-def misplaced(job: JobRef | JobHeader, index: int, *, largest_total: int) -> str | None:
+def misplaced(job: JobRef, *, largest_total: int) -> str | None:
     """Why a record cannot belong to the job that it names, or None. Such a record is no record of any job."""
     if not is_uuid(job.job_id):
         return "jobId is not a UUID in lower case"
     if not 0 < job.total <= largest_total:
         return "total is out of bounds"
-    if not 0 <= index < job.total:
+    if not 0 <= job.index < job.total:
         return "index is not below total"
     return None
 
@@ -85,9 +85,14 @@ def _refused(refusal: Refusal, kind: str, mode: str) -> _Told:
 
 def _judged(verdict: Verdict, kind: str, mode: str) -> _Told:
     if isinstance(verdict, Passed):
+        # Nearly all are of this sort: no more is done for them than must be.
         sound = verdict.record
-        row = _row(kind, order_id_of(sound), return_id_of(sound), sound.user_id)
-        return _told(verdict.position, row, None, own_mode=sound.mode, job_mode=mode)
+        ids = [order_id_of(sound), sound.user_id]
+        if kind == RETURNS:
+            ids.insert(1, return_id_of(sound) or "")
+        if sound.mode != mode:
+            ids.append(sound.mode)
+        return _Told(verdict.position, ids, None, 4 * len("".join(ids)))
     record, faults = verdict.record, list(verdict.faults)
     if record is None:
         return _told(verdict.position, None, Failure(verdict.position, None, None, mode, faults, None))
@@ -111,7 +116,7 @@ def _row(kind: str, order_id: str | None, return_id: str | None, user_id: str | 
 
 def _told(position: int, row: Row, failure: Failure | None, *, own_mode: str = "", job_mode: str = "") -> _Told:
     if row is not None and own_mode != job_mode:
-        row.append(own_mode)
+        row = [*row, own_mode]
     return _Told(position, row, failure, _row_size(row) + (0 if failure is None else _failure_size(failure)))
 
 
@@ -125,28 +130,32 @@ def _failure_size(failure: Failure) -> int:
 
 
 def _runs(told: Iterable[_Told]) -> list[Run]:
-    stretches: list[list[_Told]] = []
-    size = 0
+    runs: list[Run] = []
+    stretch: list[_Told] = []
+    first, last, size = 0, 0, 0
     for one in told:
+        position = one.position
         size += one.size
-        if not stretches or not _continues(stretches[-1], one) or size > LARGEST_RUN:
-            stretches.append([])
-            size = one.size
-        stretches[-1].append(one)
-    return [_run(stretch) for stretch in stretches]
+        if not stretch or not last < position < first + MOST_IN_RUN or size > LARGEST_RUN:
+            if stretch:
+                runs.append(_run(stretch))
+            stretch, first, size = [], position, one.size
+        stretch.append(one)
+        last = position
+    if stretch:
+        runs.append(_run(stretch))
+    return runs
 
 
-def _continues(stretch: list[_Told], one: _Told) -> bool:
-    return stretch[-1].position < one.position < stretch[0].position + MOST_IN_RUN
-
-
-def _run(stretch: list[_Told]) -> Run:
+def _run(stretch: Sequence[_Told]) -> Run:
     first = stretch[0].position
     length = stretch[-1].position - first + 1
     letters = [SILENT] * length
     rows: list[Row] = [None] * length
-    for one in stretch:
-        letters[one.position - first] = SUCCEEDED if one.failure is None else FAILED
-        rows[one.position - first] = one.row
-    failures = [one.failure for one in stretch if one.failure is not None]
+    failures = []
+    for position, row, failure, _ in stretch:
+        letters[position - first] = SUCCEEDED if failure is None else FAILED
+        rows[position - first] = row
+        if failure is not None:
+            failures.append(failure)
     return Run(first, "".join(letters), json.encode(rows).decode(), failures)

@@ -5,11 +5,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from services.chassis.logs import logger, visible
-from services.sales.records import Record, Seen
+from services.sales.records import Record
 from services.validator import metrics
 from services.validator.domain.job_headers import job_named_by
 from services.validator.domain.submitted import Submitted, Unreadable
-from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict, ill_placed, verdict
+from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict, ill_placed, is_sure, verdict
 from services.validator.ports import Brake, Catalogue, Place, Publisher, Reader
 
 _LOG = logger(__name__)
@@ -52,12 +52,18 @@ async def judge(submitted: Mapping[Place, Sequence[Submitted]], world: World) ->
 
 def _verdict(submitted: Submitted, world: World, at_us: int) -> Verdict:
     seen = world.reader.seen(submitted, now_us=at_us, currencies=world.currencies)
-    if seen is not None and _is_sure(seen, submitted.kind, world, at_us):
+    if seen is not None and is_sure(
+        seen,
+        products=world.catalogue.products_of(seen.site),
+        kind=submitted.kind,
+        largest_job=world.largest_job,
+        now_us=at_us,
+    ):
         return Accepted(submitted, seen)
     record = world.reader.read(submitted)
     if isinstance(record, Unreadable):
         return _unprocessable(submitted, record, None, world, at_us)
-    if wrong := _ill_placed(record, submitted.kind, world, at_us):
+    if wrong := ill_placed(record.job, kind=submitted.kind, largest_job=world.largest_job, now_us=at_us):
         return _unprocessable(submitted, wrong, record, world, at_us)
     return verdict(
         submitted,
@@ -66,21 +72,6 @@ def _verdict(submitted: Submitted, world: World, at_us: int) -> Verdict:
         currencies=world.currencies,
         now_us=at_us,
     )
-
-
-def _is_sure(seen: Seen, kind: str, world: World, at_us: int) -> bool:
-    """Whether its products are known, and its place in its job can be."""
-    job, is_known = seen.job, world.catalogue.products_of(seen.site).__contains__
-    return all(map(is_known, seen.products)) and (
-        job is None or ill_placed(job, seen.index, kind=kind, largest_job=world.largest_job, now_us=at_us) is None
-    )
-
-
-def _ill_placed(record: Record, kind: str, world: World, at_us: int) -> Unreadable | None:
-    job = record.job
-    if job is None:
-        return None
-    return ill_placed(job, job.index, kind=kind, largest_job=world.largest_job, now_us=at_us)
 
 
 def _unprocessable(

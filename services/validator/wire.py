@@ -34,6 +34,8 @@ USUAL = 64 * 1024
 VERDICT = "verdict"
 _ACCEPTED = (VERDICT, b"accepted")
 _OURS = frozenset({VERDICT, HEADER})
+# Headers that nearly every record has, which are for all.
+_INGESTS = frozenset({"site", "jobId", "total", "index", "traceparent"})
 # What tells whose record a refusal is about, besides its origin.
 TRACE = "traceparent"
 _IDENTITY = frozenset({"ce_id", "ce_source", "ce_type", TRACE})
@@ -90,12 +92,10 @@ class WireReader:
         if value is None or not value.startswith(prefix):
             return None
         size = len(value) + len(submitted.key or b"")
-        if submitted.headers:
-            names, contents = zip(*submitted.headers, strict=True)
-            told = "\n".join(names)
-            if PREFIX in told or not _OURS.isdisjoint(names):
+        for name, content in submitted.headers:
+            if name not in _INGESTS and (name in _OURS or name.startswith(PREFIX)):
                 return None
-            size += len(told) + sum(map(len, filter(None, contents)))
+            size += len(name) + len(content or b"")
         return glance.seen(value, LENGTH, now_us=now_us, currencies=currencies) if size <= USUAL else None
 
     def read(self, submitted: Submitted) -> Record | Unreadable:

@@ -149,8 +149,7 @@ def test_an_id_that_is_the_fault_is_not_told(record: Record, pointer: str, row: 
     ],
 )
 def test_a_place_in_a_job(changes: dict[str, Any], *, is_sound: bool) -> None:
-    place = a_place(**changes)
-    assert (misplaced(place, place.index, largest_total=100_000) is None) == is_sound
+    assert (misplaced(a_place(**changes), largest_total=100_000) is None) == is_sound
 
 
 def test_an_opened_job_without_refusals() -> None:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from services.sales.records import JobHeader
+from services.sales.records import JobHeader, JobRef, Seen
 from services.validator.domain.job_headers import job_named_by
-from services.validator.domain.verdict import Accepted, Rejected, ill_placed, verdict
+from services.validator.domain.verdict import Accepted, Rejected, ill_placed, is_sure, verdict
 from services.values.instants import EARLIEST_US
-from services.values.time_uuids import time_uuid
+from services.values.time_uuids import is_uuid, time_uuid
 from tests.sales.sample import CURRENCIES
 from tests.validator.records import JOB_ID, NOW_MS, NOW_US, OTHER_JOB_ID, a_job, a_return, an_order, naming, submitted
 
@@ -91,32 +91,53 @@ def test_a_record_that_can_be_read_speaks_for_itself(read: Any, *, is_named: boo
     assert (named(naming(), read=read) is not None) == is_named
 
 
-@pytest.mark.parametrize(
-    ("changes", "placed"),
-    [
-        ({}, True),
-        ({"index": 999, "total": 1000}, True),
-        ({"created_at": NOW_US + FIVE_MINUTES}, True),
-        ({"created_at": EARLIEST_US}, True),
-        ({"index": 3}, False),
-        ({"index": -1}, False),
-        ({"total": 0}, False),
-        ({"total": 1001}, False),
-        ({"total": -5, "index": -9}, False),
-        ({"type": "returns"}, False),
-        ({"job_id": "x"}, False),
-        ({"job_id": JOB_ID.upper()}, False),
-        ({"created_at": NOW_US + FIVE_MINUTES + 1}, False),
-        ({"created_at": EARLIEST_US - 1}, False),
-        ({"created_at": -(2**63)}, False),
-    ],
-)
+PLACES: list[tuple[dict[str, Any], bool]] = [
+    ({}, True),
+    ({"index": 999, "total": 1000}, True),
+    ({"created_at": NOW_US + FIVE_MINUTES}, True),
+    ({"created_at": EARLIEST_US}, True),
+    ({"index": 3}, False),
+    ({"index": -1}, False),
+    ({"total": 0}, False),
+    ({"total": 1001}, False),
+    ({"total": -5, "index": -9}, False),
+    ({"type": "returns"}, False),
+    ({"job_id": "x"}, False),
+    ({"job_id": JOB_ID.upper()}, False),
+    ({"created_at": NOW_US + FIVE_MINUTES + 1}, False),
+    ({"created_at": EARLIEST_US - 1}, False),
+    ({"created_at": -(2**63)}, False),
+]
+
+
+@pytest.mark.parametrize(("changes", "placed"), PLACES)
 def test_a_place_in_a_job_must_be_possible(changes: dict[str, Any], *, placed: bool) -> None:
-    job = a_job(**changes)
-    wrong = ill_placed(job, job.index, kind="orders", largest_job=1000, now_us=NOW_US)
+    wrong = ill_placed(a_job(**changes), kind="orders", largest_job=1000, now_us=NOW_US)
     assert (wrong is None) == placed
     if wrong is not None:
         assert wrong.reason == "misplaced"
+
+
+@pytest.mark.parametrize(("changes", "placed"), PLACES)
+def test_what_is_seen_at_a_glance_must_have_a_possible_place(changes: dict[str, Any], *, placed: bool) -> None:
+    job = a_job(**changes)
+    if is_uuid(job.job_id):
+        assert is_sure(a_glance_at(job), products=(), kind="orders", largest_job=1000, now_us=NOW_US) == placed
+
+
+def a_glance_at(job: JobRef | None, *products: str) -> Seen:
+    header = JobHeader(608, job.job_id, job.total, job.created_at, job.mode, job.type) if job else None
+    return Seen(608, header, job.index if job else 0, None, "1", None, "u", "offline", list(products))
+
+
+def test_what_is_seen_at_a_glance_must_be_of_known_products() -> None:
+    for products, sure in ((["a", "b"], True), (["a"], True), (["a", "c"], False), (["c"], False)):
+        seen = a_glance_at(None, *products)
+        assert is_sure(seen, products={"a", "b"}, kind="orders", largest_job=1, now_us=NOW_US) == sure
+
+
+def test_no_job_is_no_fault() -> None:
+    assert ill_placed(None, kind="orders", largest_job=1000, now_us=NOW_US) is None
 
 
 def judged(record: Any, products: Any = ("4556", "content__662")) -> Accepted | Rejected:

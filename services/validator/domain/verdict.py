@@ -52,11 +52,29 @@ def verdict(
     return Rejected(submitted, record, first_faults([*faults, *unknown]))
 
 
-def ill_placed(job: JobRef | JobHeader, index: int, *, kind: str, largest_job: int, now_us: int) -> Unreadable | None:
-    """Why a record cannot have this place in its job, or None."""
+def is_sure(seen: Seen, *, products: Container[str], kind: str, largest_job: int, now_us: int) -> bool:
+    """Whether all products of a record that keeps every rule are known, and nothing is wrong with its place in its job.
+
+    A no may be mistaken, a yes is not: the id of a job that was seen is a UUID.
+    """
+    for product in seen.products:
+        if product not in products:
+            return False
+    job = seen.job
+    return job is None or (
+        job.type == kind
+        and 0 <= seen.index < job.total <= largest_job
+        and EARLIEST_US <= job.created_at <= now_us + AHEAD_US
+    )
+
+
+def ill_placed(job: JobRef | None, *, kind: str, largest_job: int, now_us: int) -> Unreadable | None:
+    """Why a record's place in its job cannot be, or None."""
+    if job is None:
+        return None
     if job.type != kind:
         return Unreadable("misplaced", "the job's type is not that of the topic")
-    if why := misplaced(job, index, largest_total=largest_job):
+    if why := misplaced(job, largest_total=largest_job):
         return Unreadable("misplaced", why)
     # Whoever reports on jobs sorts them by this time, and ends those that are too old.
     if not EARLIEST_US <= job.created_at <= now_us + AHEAD_US:
