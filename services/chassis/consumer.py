@@ -195,6 +195,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            # Other teams may write in transactions: what they take back is not for us.
+            isolation_level="read_committed",
             # Each member gets its share of each topic. Sticky counts all topics' partitions together: who joined a
             # member with two topics took the whole of one, be it the one without lag. It is still offered, since a
             # group agrees on what all of its members know, and older ones know only that.

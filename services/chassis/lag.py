@@ -77,6 +77,15 @@ def _position(kafka: AIOKafkaConsumer, place: TopicPartition) -> int | None:
 
 
 def caught_up(kafka: AIOKafkaConsumer) -> bool:
-    """Whether every assigned partition is known to be read to its end; False where there is none."""
+    """Whether every assigned partition is known to be read as far as it may be; False where there is none.
+
+    That is to its end, unless a transaction is open there.
+    """
     waiting, assigned = waiting_records(kafka), kafka.assignment()
-    return bool(assigned) and len(waiting) == len(assigned) and not any(waiting.values())
+    return (
+        bool(assigned)
+        and len(waiting) == len(assigned)
+        and all(
+            not count or _position(kafka, place) == kafka.last_stable_offset(place) for place, count in waiting.items()
+        )
+    )

@@ -54,25 +54,31 @@ class KafkaBacklog:
     @asynccontextmanager
     async def _brokers(self) -> AsyncIterator["_Brokers"]:
         told = {**connection(self._settings), "client_id": self._client_id}
-        admin, kafka = AIOKafkaAdminClient(**told), AIOKafkaConsumer(**told, enable_auto_commit=False)
+        admin = AIOKafkaAdminClient(**told)
+        kafka = AIOKafkaConsumer(**told, enable_auto_commit=False)
+        # To it, a partition ends where the first open transaction begins.
+        careful = AIOKafkaConsumer(**told, enable_auto_commit=False, isolation_level="read_committed")
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await admin.start()
                 await kafka.start()
-                yield _Brokers(admin, kafka)
+                await careful.start()
+                yield _Brokers(admin, kafka, careful)
         except (KafkaError, OSError) as error:
             raise Away("Kafka") from error
         finally:
             await admin.close()
             await kafka.stop()
+            await careful.stop()
 
 
 @dataclass(frozen=True, slots=True)
 class _Brokers:
-    """Connections for one question. `kafka` belongs to no group."""
+    """Connections for one question. Neither consumer belongs to a group; `careful` reads as groups do."""
 
     admin: AIOKafkaAdminClient
     kafka: AIOKafkaConsumer
+    careful: AIOKafkaConsumer
 
     async def places(self, topics: Sequence[str]) -> list[TopicPartition]:
         """Every partition of the topics."""
@@ -95,12 +101,18 @@ class _Brokers:
         return True
 
     async def holds_records(self, place: TopicPartition, first: int, end: int) -> bool:
-        """Whether there is a record between the offsets: those of transactions' marks nobody reads, nor commits."""
-        self.kafka.assign([place])
-        self.kafka.seek(place, first)
-        while await self.kafka.position(place) < end:
-            for found in (await self.kafka.getmany(timeout_ms=LOOK_MS, max_records=1)).values():
+        """Whether there is a record between the offsets, or may be one.
+
+        Marks of transactions have offsets, too, which nobody reads, nor commits; nor those of what was taken back.
+        """
+        self.careful.assign([place])
+        self.careful.seek(place, first)
+        while (position := await self.careful.position(place)) < end:
+            for found in (await self.careful.getmany(timeout_ms=LOOK_MS, max_records=1)).values():
                 return bool(found[0].offset < end)
+            if position == self.careful.last_stable_offset(place):
+                # What comes here belongs to a transaction that is open, or stands behind it.
+                return True
         return False
 
     async def read_by(self, group: str, places: Sequence[TopicPartition]) -> Offsets:

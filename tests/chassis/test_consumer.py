@@ -5,7 +5,6 @@ import asyncio
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from services.chassis.consumer import REBALANCES, RETRIES, STALLED_AFTER_S, STOPPED, Offsets, Poll
@@ -132,37 +131,6 @@ async def test_who_gave_up_a_poll_finishes_those_that_come_after_it(kafka_bootst
         await until(lambda: 4 in effects.handled)
         stopping = True
     assert await stage.committed() == 5
-
-
-async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> None:
-    """They have offsets, and nothing in them; they must not count as records that wait."""
-    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(), Clock()
-    await asyncio.to_thread(in_transactions, stage, [b"0", b"1"], [b"2"])
-    lag = LAG.labels(stage.group, stage.topic, "0")._value
-    lag.set(-1)
-    async with running(stage.consumer(effects, clock=clock)) as consumer:
-        await until(lambda: len(effects.handled) == 3)
-        clock.added_s += 1.0
-        await until(lambda: lag.get() == 0)
-        clock.added_s += STALLED_AFTER_S
-        polls = effects.empty
-        await until(lambda: effects.empty > polls + 2 and consumer.alive)
-    assert effects.handled == [0, 1, 2]
-    assert await stage.committed() == 4
-    await stage.produce([3])
-    async with running(stage.consumer(effects)):
-        await until(lambda: 3 in effects.handled)
-    assert effects.handled == [0, 1, 2, 3]
-
-
-def in_transactions(stage: Stage, *transactions: list[bytes]) -> None:
-    producer = Producer({"bootstrap.servers": stage.bootstrap, "transactional.id": stage.group})
-    producer.init_transactions(30)
-    for values in transactions:
-        producer.begin_transaction()
-        for value in values:
-            producer.produce(stage.topic, value, partition=0)
-        producer.commit_transaction(30)
 
 
 async def test_a_defect_of_the_handler_is_not_the_end(kafka_bootstrap: str) -> None:

@@ -250,3 +250,8 @@ async def test_the_mark_of_a_transaction_is_nothing_that_waits(kafka_bootstrap: 
             assert not await asked(backlog, NOW_US * 2), "a record waits"
             await kafka.commit({place: read_to})
             assert await asked(backlog, NOW_US * 2), "nothing waits but the mark"
+        await producer.begin_transaction()
+        await producer.send_and_wait(orders, b"v", partition=place.partition)
+        assert not await asked(backlog, NOW_US * 2), "a record waits for its transaction to end"
+        await producer.abort_transaction()
+        assert await asked(backlog, NOW_US * 2), "what was taken back does not wait"
