@@ -91,7 +91,7 @@ class WireReader:
         value = submitted.value
         if value is None or not value.startswith(prefix):
             return None
-        size = len(value) + len(submitted.key or b"")
+        size = len(value) + len(submitted.key or b"") + _HEADER_OVERHEAD * len(submitted.headers)
         for name, content in submitted.headers:
             if name not in _INGESTS and (name in _OURS or name.startswith(PREFIX)):
                 return None

@@ -18,9 +18,10 @@ from services.chassis.registry import Schemas
 from services.sales.records import Order, Return
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.wire import LARGEST, WireReader
+from tests.sales.sample import CURRENCIES
 from tests.sales.strategies import ORDERS, RETURNS
 from tests.support.versions import with_an_older, without_fields
-from tests.validator.records import SCHEMAS, a_job, a_return, an_order, as_bytes, submitted
+from tests.validator.records import NOW_US, SCHEMAS, a_job, a_return, an_order, as_bytes, submitted
 
 READER = WireReader(SCHEMAS)
 GOOD = as_bytes(an_order(job=a_job()))
@@ -153,6 +154,23 @@ def test_the_newer_framing_names_the_schema_in_a_header(content: bytes, expected
         assert READER.read(item) == an_order(job=a_job())
     else:
         assert reason(item) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"),
+    [
+        (b"k" * LARGEST, ()),
+        (None, (("x", b"x" * LARGEST),)),
+        (None, (("x" * 1000, b""),) * (LARGEST // 4000)),
+        (None, (("", None),) * (LARGEST // 8)),
+    ],
+    ids=["key", "contents", "names", "headers without either"],
+)
+def test_what_is_too_large_to_be_read_is_not_seen_either(key: bytes | None, headers: Any) -> None:
+    """Passed on, it would fit into no batch, and its partition would stop."""
+    item = submitted(GOOD, key=key, headers=headers)
+    assert reason(item) == "oversize"
+    assert READER.seen(item, now_us=NOW_US, currencies=CURRENCIES) is None
 
 
 # --- versions
