@@ -31,7 +31,7 @@ _EVEN_OF_MORE = "".join(f"\\x{byte:02x}" for byte in range(128, 256, 2))
 _MORE, _LAST = r"[\x80-\xff]", r"[\x01-\x7f]"
 _INT, _LONG_INT = _MORE + r"{0,3}[\x00-\x7f]", _MORE + r"{0,8}[\x00-\x7f]"
 _POSITIVE = f"(?:[{_EVEN}]|[{_EVEN_OF_MORE}]{_MORE}{{0,2}}{_LAST})"
-# From 1987 to 3111.
+# From the end of 1978 to 3111.
 _INSTANT = f"[{_EVEN_OF_MORE}]{_MORE}{{6}}{_LAST}"
 _INSTANT_SIZE = 8
 # Not negative, and of fewer digits than an amount may have.
@@ -93,8 +93,8 @@ class Glance:
         self._match = pattern.match
         self._of_job = [pattern.groupindex[name] for name in _OF_JOB]
         self._of_all = [pattern.groupindex[name] for name in (*_OF_ALL, *ids)]
-        # Whatever is no line counts as one without a product.
-        self._products = re.compile(f"{_one(lines.kind, lines.name, '')}|.", re.DOTALL).findall
+        # Whatever is no line counts as one without a product: the last byte, and all that is before it, in one.
+        self._products = re.compile(f"{_one(lines.kind, lines.name, '')}|.+(?=.)|.", re.DOTALL).findall
         symbols = dict(_symbols(head))
         self._modes, self._types = symbols["Mode"], symbols["RecordType"]
         # The records of a job follow each other.

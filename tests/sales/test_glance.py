@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from operator import attrgetter
+from time import process_time
 from typing import Any
 
 import msgspec
@@ -162,6 +163,21 @@ def _spoilt(data: bytes) -> Iterator[bytes]:
         yield from (before + bytes((byte,)) + behind for byte in range(256) if byte != was)
         yield from (before, before + behind, before + bytes((was, was)) + behind)
     yield data + b"\0"
+
+
+@pytest.mark.parametrize("claimed", [1, 63])
+@pytest.mark.parametrize(
+    "hostile", [b"\0", b"\2", b"~", b"~" * 64 + b"\2"], ids=["zeros", "twos", "tildes", "products"]
+)
+def test_what_pretends_to_be_lines_costs_little(hostile: bytes, claimed: int) -> None:
+    """A batch that is compressed can hold a thousand of these, and all else waits while they are looked at."""
+    data = encoded(an_order(line_items=[]))[:-1] + bytes((2 * claimed,)) + hostile * (65_536 // len(hostile)) + b"\0"
+    took = []
+    for _ in range(5):
+        began = process_time()
+        assert seen("order", data) is None
+        took.append(process_time() - began)
+    assert min(took) < 0.005, "seconds for 64 KiB"
 
 
 @given(ANY_ORDERS | ANY_RETURNS)
