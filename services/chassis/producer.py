@@ -182,16 +182,20 @@ class Producer:
     async def _batch(self, topic: str, partition: int, records: Sequence[Outgoing], most: int | None = None) -> _Sent:
         """All records in one batch, or as many of the first ones as take `most` bytes."""
         current = self._producer()
-        builder, size, count = current.create_batch(), 0, 0
+        builder, count = current.create_batch(), 0
         for record in records:
             key, value, headers = record
-            # Weighed only where it may matter.
-            if most and size and size + len(value or b"") > most // 2 and size + _weight(record) > most:
+            size = builder.size()
+            # Weighed only where it may matter: nearly all that is heavy is in the value.
+            if most and count and size + len(value or b"") > most // 2 and size + _weight(record) > most:
                 break
             added = builder.append(key=key, value=value, timestamp=None, headers=list(headers))
+            if most and count and (added is None or builder.size() > most):
+                # It was not, and what was appended stays: the batch is made anew, without it.
+                return await self._batch(topic, partition, records[:count])
             if added is None:
                 raise TooLarge(f"{len(records)} records do not fit into one batch")
-            size, count = size + added.size, count + 1
+            count += 1
         builder.close()
         async with self._lane(topic, partition).turn:
             sent: asyncio.Future[Any] = await current.send_batch(builder, topic, partition=partition)

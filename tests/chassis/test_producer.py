@@ -141,8 +141,22 @@ async def test_records_by_key_keep_their_order_in_each_partition(kafka_bootstrap
 
 @pytest.mark.parametrize(
     "sizes",
-    [[(100_000, 200_000)] * 30, [(400_000, 0), (700_000, 0)] * 3, [(500, 0)] * 5_000, [(1_000_000, 0), (1, 0)] * 3],
-    ids=["heavy headers", "light and heavy", "many", "as large as may be"],
+    [
+        [(100_000, 200_000)] * 30,
+        [(400_000, 0), (700_000, 0)] * 3,
+        [(500, 0)] * 5_000,
+        [(1_000_000, 0), (1, 0)] * 3,
+        [(400_000, 0), (0, 900_000)] * 3,
+        [(0, 900_000), (1, 0)] * 3,
+    ],
+    ids=[
+        "heavy headers",
+        "light and heavy",
+        "many",
+        "as large as may be",
+        "a heavy header last",
+        "a heavy header first",
+    ],
 )
 async def test_records_by_key_that_fill_no_single_batch_go_in_several(
     kafka_bootstrap: str, sizes: list[tuple[int, int]]
