@@ -26,6 +26,8 @@ TRUNCATED = "dlq.truncated"
 LARGEST = LARGEST_BATCH - 64 * 1024
 KEPT = 1024 * 1024
 KEPT_HEADERS = 64 * 1024
+# What a header takes besides its name and its content; compression lets there be millions that have neither.
+_HEADER_OVERHEAD = 8
 # Whatever the topic takes, be it Kafka's default of a megabyte, this fits: a key, a value and headers.
 KEPT_WHOLE = 64 * 1024
 # A producer whose batch was refused by the broker is replaced, and until then all is away.
@@ -122,7 +124,7 @@ class DeadLetters:
         }
         # Whoever wrote the record may have named headers like ours.
         theirs = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
-        if size <= largest:
+        if size + _HEADER_OVERHEAD * len(theirs) <= largest:
             return Outgoing(record.key, record.value, (*theirs, *_encoded(provenance)))
         added = _encoded({**provenance, TRUNCATED: str(size)})
         return Outgoing((record.key or b"")[:kept], (record.value or b"")[:kept], (*_first(theirs), *added))
@@ -141,7 +143,7 @@ def _first(headers: Headers) -> Headers:
     kept: list[tuple[str, bytes | None]] = []
     room = KEPT_HEADERS
     for name, value in headers:
-        room -= len(name) + len(value or b"")
+        room -= len(name) + len(value or b"") + _HEADER_OVERHEAD
         if room < 0:
             break
         kept.append((name, value))

@@ -98,6 +98,18 @@ async def test_of_many_large_headers_the_first_are_kept(kafka_bootstrap: str, pr
     assert dict(letter.headers)["dlq.truncated"] == b"9000018"
 
 
+async def test_headers_that_hold_nothing_have_a_size_as_well(kafka_bootstrap: str) -> None:
+    """A million of them are small once compressed. Nobody else can send the letter: the partition would stop."""
+    topic = a_name("poison")
+    await make_topics(kafka_bootstrap, {f"{topic}.dlq": 1}, config={"max.message.bytes": "100000"})
+    record = a_record(topic, headers=(("", None),) * 60_000)
+    async with producing(kafka_bootstrap, kafka_compression="none") as producer:
+        await DeadLetters(producer, group="g").send([DeadLetter(record, "oversize", "")])
+    (letter,) = await everything(kafka_bootstrap, f"{topic}.dlq")
+    assert (letter.value, dict(letter.headers)["dlq.reason"]) == (b"v", b"oversize")
+    assert "dlq.truncated" in dict(letter.headers)
+
+
 ATTEMPTS: dict[bytes | None, bytes] = {
     b"2": b"3",
     b"99999": b"100000",
