@@ -125,6 +125,19 @@ async def test_single_records_share_batches_and_do_not_disturb_whole_ones(own_ka
     assert sum(values == [b"%d" % n] * 50 for values in whole_values for n in range(20)) == 20
 
 
+async def test_no_single_record_joins_a_whole_batch_that_waits(own_kafka: KafkaCluster) -> None:
+    topic = a_name("apart")
+    await make_topics(own_kafka.bootstrap_servers, {topic: 1})
+    producer = Producer(settings(own_kafka.bootstrap_servers), client_id="test", linger_ms=300)
+    await producer.start()
+    await producer.wait_ready(20)
+    whole = asyncio.create_task(producer.send_batch(topic, 0, [Outgoing(b"k", b"whole")] * 50))
+    await until(lambda: bool(producer._current and producer._current._message_accumulator._batches))
+    await asyncio.gather(whole, producer.send(topic, Outgoing(b"k", b"single")))
+    await producer.stop()
+    assert stored_batches(own_kafka, topic, 0) == [StoredBatch(0, 50), StoredBatch(50, 1)]
+
+
 async def test_records_by_key_keep_their_order_in_each_partition(kafka_bootstrap: str) -> None:
     topic = a_name("by-key")
     await make_topics(kafka_bootstrap, {topic: 4})
