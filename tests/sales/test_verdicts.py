@@ -110,6 +110,15 @@ def test_what_is_told_of_faults_counts_towards_the_size_of_a_run() -> None:
         assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
 
 
+def test_what_is_told_of_good_records_counts_as_well() -> None:
+    failed = Failed(0, an_order(segment_ids=["x" * 250] * 2000), [NOT_FOUND])
+    good = an_order(id="🛒" * 128, user_id="🛒" * 256)
+    runs = runs_of_verdicts(HEADER, [failed, *(Passed(index, good) for index in range(1, 100))])
+    assert "".join(run.outcomes for run in runs) == "F" + 99 * "S"
+    for run in runs:
+        assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
+
+
 def test_a_record_is_large_by_its_bytes() -> None:
     large = an_order(segment_ids=["€" * 256] * 1000)
     (run,) = runs_of_verdicts(HEADER, [Failed(0, large, [NOT_FOUND])])
