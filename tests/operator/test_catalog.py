@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from services.chassis.errors import Away
 from services.chassis.producer import Outgoing, Producer
 from services.chassis.registry import Schemas
 from services.chassis.settings import REPOSITORY
@@ -66,6 +67,7 @@ def test_ndjson_has_an_object_a_line(name: str) -> None:
         ("site,productId\n608\n", "p.csv", "line 2"),
         ("product\n1\n", "p.csv", "line 1: site,productId,name is expected"),
         ("608,1\n", "p.csv", "line 1: site,productId,name is expected"),
+        ("site,product\n", "p.csv", "line 1: site,productId,name is expected"),
         ("", "p.csv", "line 1: site,productId,name is expected"),
         ('{"site":608,"productId":"1"}\n{"site":608}\n', "p.ndjson", "line 2: site,productId,name is expected"),
         ("{\n", "p.ndjson", "line 1"),
@@ -93,12 +95,15 @@ def test_a_product_is_a_record_of_its_schema_and_a_withdrawn_one_has_no_value() 
 
 
 class Sent:
-    """A producer that keeps what it is given."""
+    """A producer that keeps what it is given, unless Kafka is away."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_away: bool = False) -> None:
         self.lots: list[list[Outgoing]] = []
+        self._is_away = is_away
 
     async def send_by_key(self, _: str, records: list[Outgoing]) -> None:
+        if self._is_away:
+            raise Away("Kafka")
         self.lots.append(list(records))
 
     @property
@@ -170,6 +175,25 @@ async def test_a_product_that_the_file_calls_withdrawn_is_withdrawn(tmp_path: Pa
         Changes(published=1, withdrawn=2),
         {b"608|1": False, b"609|1": False, b"609|2": True},
     )
+
+
+async def test_a_product_that_somebody_withdrew_comes_back(tmp_path: Path) -> None:
+    path, keeper = tmp_path / "products.csv", Keeper(PRODUCT)
+    made = outgoing(Product(608, "1", "One"), PRODUCT)
+    for value in (made.value, None):
+        keeper.apply(made.key or b"", value)
+    assert (await keep(keeper, path, "site,productId,name\n608,1,One\n"))[1] == {b"608|1": True}
+
+
+async def test_what_kafka_did_not_take_is_sent_again(tmp_path: Path) -> None:
+    path, keeper = tmp_path / "products.csv", Keeper(PRODUCT)
+    await keep(keeper, path, "site,productId,name\n608,old,\n")
+    path.write_text("site,productId,name\n608,1,One\n")
+    with pytest.raises(Away):
+        await keeper.keep(path, Sent(is_away=True).as_producer())
+    again = Sent()
+    assert await keeper.keep(path, again.as_producer()) == Changes(published=1, withdrawn=1)
+    assert again.keys == {b"608|1": True, b"608|old": False}
 
 
 async def test_a_file_that_is_half_written_changes_nothing(tmp_path: Path) -> None:
