@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import typer
+from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +26,7 @@ def told(work: Coroutine[Any, Any, None]) -> None:
     """Run one command; what is not possible is told in a line."""
     try:
         asyncio.run(work)
-    except (Away, ValueError, OSError) as reason:
+    except (Away, KafkaError, ValueError, OSError) as reason:
         # The kind of error tells whether it is the network or a right that is missing.
         kind = f" ({type(reason.__cause__).__name__})" if isinstance(reason, Away) and reason.__cause__ else ""
         typer.echo(f"{reason}{kind}", err=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import typer
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import InvalidReplicationFactorError, TopicAuthorizationFailedError
 
 from services.chassis.errors import Away
 from services.operator.running import told
@@ -19,11 +19,19 @@ async def silent() -> None:
     raise Away("Kafka")
 
 
+async def too_many_replicas() -> None:
+    raise InvalidReplicationFactorError("topic orders: only 1 broker is there")
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
-    [(refused, "Kafka is away (TopicAuthorizationFailedError)\n"), (silent, "Kafka is away\n")],
+    [
+        (refused, "Kafka is away (TopicAuthorizationFailedError)\n"),
+        (silent, "Kafka is away\n"),
+        (too_many_replicas, "[Error 38] InvalidReplicationFactorError: topic orders: only 1 broker is there\n"),
+    ],
 )
-def test_who_lacks_rights_is_told_so(
+def test_what_the_brokers_refuse_is_told(
     command: Callable[[], Coroutine[Any, Any, None]], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as ended:
