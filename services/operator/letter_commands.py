@@ -139,8 +139,11 @@ async def _replay(wanted: Filter, *, dry_run: bool) -> None:
     cut = sum(not letter.is_whole for letter in found)
     if cut:
         typer.echo(f"{cut} letters hold only the beginning of their records and stay", err=True)
+    homeless = sum(letter.home is None for letter in found)
+    if homeless:
+        typer.echo(f"{homeless} letters do not say where their records came from and stay", err=True)
     if dry_run:
-        open_ones = sum(letter.is_whole and letter.state != "replayed" for letter in found)
+        open_ones = sum(letter.may_go for letter in found)
         typer.echo(f"{open_ones} of {len(found)} letters would be replayed")
         return
     async with producing(settings) as producer:

@@ -1,5 +1,6 @@
 """Dead letters: which there are, and sending them back where they came from."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ MARK, MARKED = "dlq.mark", "dlq.marked-offset"
 # What a replayed record carries, so that it can be found where it went.
 REPLAYED_FROM = "dlq.replayed-from"
 _LOT = 200
+_NUMBER = re.compile("[0-9]{1,9}")
+_OFFSET = re.compile(b"[0-9]{1,19}")
 
 
 class State(StrEnum):
@@ -29,6 +32,9 @@ class State(StrEnum):
     # A replay began; whether the record got through is seen where it was sent.
     REPLAYING = "replaying"
     REPLAYED = "replayed"
+
+
+_STATES = {state.encode(): state for state in State}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +67,21 @@ class Letter:
         return "/".join(self.told(header) for header in place)
 
     @property
+    def home(self) -> TopicPartition | None:
+        """Where its record goes back to; None if it does not say, as one that is not ours, or names another topic."""
+        topic, partition = self.told(dlq.ORIGINAL_TOPIC), self.told(dlq.ORIGINAL_PARTITION)
+        is_known = topic + dlq.SUFFIX == self.box and _NUMBER.fullmatch(partition)
+        return TopicPartition(topic, int(partition)) if is_known else None
+
+    @property
     def is_whole(self) -> bool:
         """Whether all of the record is in the letter."""
         return not self.told(dlq.TRUNCATED)
+
+    @property
+    def may_go(self) -> bool:
+        """Whether its record can be sent back, and was not yet."""
+        return self.is_whole and self.home is not None and self.state is not State.REPLAYED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +125,14 @@ class _Box:
             )
             self.letters[record.topic, record.partition, record.offset] = letter
             return
-        place = (record.topic, record.partition, int(headers.get(MARKED, b"-1")))
+        offset, state = headers.get(MARKED) or b"", headers[MARK] or b""
+        # Whoever else writes there may have named a header like ours.
+        if not (_OFFSET.fullmatch(offset) and state in _STATES):
+            return
+        place = (record.topic, record.partition, int(offset))
         marked = self.letters.get(place)
         if marked is not None:
-            self.letters[place] = _marked(marked, State(headers[MARK].decode()), record.timestamp)
+            self.letters[place] = _marked(marked, _STATES[state], record.timestamp)
 
 
 def _marked(letter: Letter, state: State, at_ms: int) -> Letter:
@@ -143,14 +165,14 @@ async def replay(chosen: Iterable[Letter], *, settings: KafkaSettings, producer:
     First it is marked that a replay begins, then the records go, then it is marked that they went. After a crash
     between the two marks, the records are looked for where they would be. Raises `Away`; doing it again is safe.
     """
-    waiting = [letter for letter in chosen if letter.state is not State.REPLAYED and letter.is_whole]
+    waiting = [letter for letter in chosen if letter.may_go]
     gone = await _gone(settings, [letter for letter in waiting if letter.state is State.REPLAYING])
     await _mark(producer, State.REPLAYED, [letter for letter in waiting if letter.name in gone])
     fresh = [letter for letter in waiting if letter.name not in gone]
     for start in range(0, len(fresh), _LOT):
         lot = fresh[start : start + _LOT]
         await _mark(producer, State.REPLAYING, lot)
-        for place, together in _by(lot, _origin).items():
+        for place, together in _by(lot, _home).items():
             await producer.send_to(place.topic, place.partition, [_again(letter) for letter in together])
         await _mark(producer, State.REPLAYED, lot)
     return len(fresh)
@@ -161,7 +183,7 @@ async def _gone(settings: KafkaSettings, unsure: Sequence[Letter]) -> set[str]:
     if not unsure:
         return set()
     wanted, found = {letter.name for letter in unsure}, set()
-    topics = sorted({_origin(letter).topic for letter in unsure})
+    topics = sorted({_home(letter).topic for letter in unsure})
     since_ms = min(letter.replay_began_ms for letter in unsure)
     async with aclosing(scan(settings, topics, since_ms=since_ms)) as records:
         async for record in records:
@@ -187,8 +209,10 @@ def _again(letter: Letter) -> Outgoing:
     return Outgoing(letter.key, letter.value, (*kept, attempts, (REPLAYED_FROM, letter.name.encode())))
 
 
-def _origin(letter: Letter) -> TopicPartition:
-    return TopicPartition(letter.told(dlq.ORIGINAL_TOPIC), int(letter.told(dlq.ORIGINAL_PARTITION)))
+def _home(letter: Letter) -> TopicPartition:
+    if letter.home is None:
+        raise ValueError(f"{letter.name} does not say where its record came from")
+    return letter.home
 
 
 def _by(lot: Iterable[Letter], place_of: Callable[[Letter], TopicPartition]) -> Mapping[TopicPartition, list[Letter]]:

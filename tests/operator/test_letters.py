@@ -1,9 +1,15 @@
 """What a dead letter says of itself, whoever put it into its box."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import cast
+
 import pytest
 
-from services.chassis.producer import Headers
-from services.operator.letters import Letter
+from services.chassis.producer import Headers, Outgoing, Producer
+from services.chassis.settings import KafkaSettings
+from services.operator.letters import Letter, State, _Box, replay
+from tests.validator.records import consumed
 
 
 @pytest.mark.parametrize(
@@ -25,3 +31,55 @@ from services.operator.letters import Letter
 def test_it_tells_where_its_record_was_read_as_far_as_it_says(headers: Headers, origin: str) -> None:
     letter = Letter("orders.dlq.v1", 0, 0, 0, None, b"", headers)
     assert letter.origin == origin
+
+
+class Sent:
+    """A producer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, list[bytes | None]] = defaultdict(list)
+
+    async def send_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+        self.records[f"{topic}/{partition}"] += [record.value for record in records]
+
+
+def a_letter(offset: int, *headers: tuple[str, bytes | None]) -> Letter:
+    return Letter("orders.submitted.v1.dlq", 0, offset, 0, None, b"%d" % offset, headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", None)),
+        (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"-1")),
+        (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"9" * 5000)),
+        (("dlq.original-topic", b"catalog.products.v1"), ("dlq.original-partition", b"3")),
+    ],
+    ids=["nothing", "no partition", "no such partition", "no number", "another topic"],
+)
+async def test_a_letter_that_cannot_say_where_it_came_from_stays_and_keeps_no_other(headers: Headers) -> None:
+    good = a_letter(2, ("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"3"))
+    sent = Sent()
+    chosen = [a_letter(1, *headers), good]
+    assert await replay(chosen, settings=KafkaSettings(), producer=cast("Producer", sent)) == 1
+    assert sent.records == {"orders.submitted.v1/3": [b"2"], "orders.submitted.v1.dlq/0": [None, None]}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (("dlq.mark", None), ("dlq.marked-offset", b"0")),
+        (("dlq.mark", b"lost"), ("dlq.marked-offset", b"0")),
+        (("dlq.mark", b"replayed"), ("dlq.marked-offset", None)),
+        (("dlq.mark", b"replayed"), ("dlq.marked-offset", b"first")),
+        (("dlq.mark", b"replayed"),),
+        (("dlq.mark", b"replayed"), ("dlq.marked-offset", b"7")),
+    ],
+    ids=["no state", "no such state", "no offset", "no number", "no header", "no such letter"],
+)
+def test_a_mark_that_is_none_changes_nothing(headers: Headers) -> None:
+    box = _Box()
+    for record in (consumed(b"a letter", 0), consumed(b"", 1, headers=headers)):
+        box.take(record)
+    assert [letter.state for letter in box.letters.values()] == [State.OPEN]
