@@ -128,10 +128,9 @@ async def _watch_catalogue(file: Path, every_s: float, *, once: bool) -> None:
     finally:
         await held.stop()
     async with producing(settings) as producer:
-        seen = None
+        seen: tuple[int, ...] | None = None
         while True:
-            state = file.stat()  # noqa: ASYNC240 - nobody else waits
-            if (now := (state.st_mtime_ns, state.st_size, state.st_ino)) != seen:
+            if (now := _as_it_is(file)) != seen:
                 seen = now
                 await _keep(keeper, file, producer, once=once)
             if once:
@@ -139,10 +138,19 @@ async def _watch_catalogue(file: Path, every_s: float, *, once: bool) -> None:
             await asyncio.sleep(every_s)
 
 
+def _as_it_is(file: Path) -> tuple[int, ...]:
+    """What is another whenever the file is; empty while there is none."""
+    try:
+        state = file.stat()
+    except FileNotFoundError:
+        return ()
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
 async def _keep(keeper: Keeper, file: Path, producer: Producer, *, once: bool) -> None:
     try:
         changes = await keeper.keep(file, producer)
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:
         if once:
             raise
         # Whoever writes the file may not be done yet; it is looked at again once it changes.

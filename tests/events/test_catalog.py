@@ -27,9 +27,11 @@ async def test_products_are_loaded_from_csv_and_from_ndjson(installation: Instal
 
 
 async def test_a_watched_file_is_followed(installation: Installation, tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
+    """What was there before it is withdrawn where the file has it not; a file may be away for a moment."""
+    path, log = tmp_path / "p.csv", tmp_path / "watch.log"
+    installation.sell("before", site=702)
     path.write_text("site,productId,name\n702,1,One\n702,2,Two\n")
-    watching = OperatorProcess(installation.bootstrap, tmp_path / "watch.log", "catalog", "watch", str(path))
+    watching = OperatorProcess(installation.bootstrap, log, "catalog", "watch", str(path), "--every", "0.1")
     try:
 
         async def sells(*keys: bytes) -> None:
@@ -44,5 +46,9 @@ async def test_a_watched_file_is_followed(installation: Installation, tmp_path: 
         path.write_text("site,productId,name\n702,2,Tw")
         path.write_text("site,productId,name\n702,2,Two\n")
         await sells(b"702|2")
+        path.unlink()
+        await until(lambda: "No such file" in log.read_text(), deadline_s=30)
+        path.write_text("site,productId,name\n702,4,Four\n")
+        await sells(b"702|4")
     finally:
         await asyncio.to_thread(watching.stop)
