@@ -57,7 +57,8 @@ class Supervisor:
     def order_stop(self, name: str) -> Part:
         """Ask one part to end; its state tells when it is gone."""
         part = self._known(name)
-        if part.state in {State.STOPPED, State.DEAD}:
+        # One that was not ready in time counts as dead, and runs.
+        if not part.child.is_running:
             part.state = State.STOPPED
         elif part.state is not State.STOPPING:
             self._in_background(self._stop(part))
