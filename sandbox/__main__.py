@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from rich import box
@@ -35,10 +36,19 @@ Port = Annotated[int, typer.Option(help="Port of the front door.", envvar="PORT"
 Name = Annotated[str, typer.Argument(help="A part: kafka, mongodb, front, or a service.")]
 
 
-def _is_web_address(base: str | None) -> str | None:
-    if base is not None and not base.startswith(("http://", "https://")):
+def _web_address(base: str | None) -> str | None:
+    if base is not None and not _is_front_door(base):
         raise typer.BadParameter("an address is wanted, such as http://127.0.0.1:8080")
     return base
+
+
+def _is_front_door(base: str) -> bool:
+    try:
+        parts = urlsplit(base)
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and has_port and parts.path in {"", "/"}
 
 
 def here() -> Layout:
@@ -142,7 +152,7 @@ def env(name: Annotated[str | None, typer.Argument(help="A service: everything i
 @application.command()
 def demo(
     base: Annotated[
-        str | None, typer.Option(help="Another front door than this sandbox's.", callback=_is_web_address)
+        str | None, typer.Option(help="Another front door than this sandbox's.", callback=_web_address)
     ] = None,
 ) -> None:
     """Import every example of the document and show what becomes of it. Exit code 1 if not as printed."""

@@ -12,6 +12,9 @@ from sandbox.__main__ import application
         ("run --port 65536", "Invalid value for '--port'"),
         ("up --port -1", "Invalid value for '--port'"),
         ("demo --base shop.example", "an address is wanted, such as http://127.0.0.1:8080"),
+        ("demo --base http://", "an address is wanted"),
+        ("demo --base http://127.0.0.1:door", "an address is wanted"),
+        ("demo --base http://127.0.0.1:8080/omnichannel", "an address is wanted"),
     ],
 )
 def test_what_a_command_cannot_do_with_its_arguments_is_told(command: str, told: str) -> None:
