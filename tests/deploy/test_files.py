@@ -2,8 +2,11 @@
 
 import re
 import subprocess
+from ipaddress import ip_address, ip_network
 
-from tests.deploy.compose import EXAMPLE, FILE, compose
+import yaml
+
+from tests.deploy.compose import EXAMPLE, FILE, compose, environment
 from tests.deploy.declared import NAMES
 from tests.deploy.manifests import REPOSITORY, program
 
@@ -48,6 +51,41 @@ def test_who_asks_the_registry_starts_after_our_schemas_are_in_it() -> None:
     for name, service in asking.items():
         first = service["depends_on"].get("karapace" if name == "schemas" else "schemas")
         assert first is not None, name
+
+
+def test_who_is_told_of_another_container_is_told_of_one_that_there_is() -> None:
+    services = compose()["services"]
+    told = {value for name in services for value in environment(name).values()}
+    named = {host for value in told for host in re.findall(r"^(?:[a-z]+://)?([a-z]+):\d+", value)}
+    assert named == {"kafka", "mongodb", "auth", "karapace", "valkey"} <= services.keys()
+
+
+def test_what_is_mounted_is_there_and_grafana_looks_for_it_where_it_is_mounted() -> None:
+    services = compose()["services"]
+    mounts = {name: [volume.split(":") for volume in one.get("volumes", ())] for name, one in services.items()}
+    assert all((REPOSITORY / here).exists() for each in mounts.values() for here, *_ in each if here.startswith("."))
+    provisioning = REPOSITORY / "deploy" / "grafana" / "provisioning"
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "tillstream.yml").read_text())["providers"]
+    assert ["./deploy/grafana/dashboards", provider["options"]["path"], "ro"] in mounts["grafana"]
+    (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())["datasources"]
+    assert source["url"] == f"http://prometheus:{services['prometheus']['ports'][0].rpartition(':')[2]}"
+
+
+def test_auth_believes_the_front_door_in_any_network_that_compose_gives_it() -> None:
+    """Else all customers have one address, and one who guesses at secrets shuts out the others."""
+    believed = [ip_network(each) for each in environment("auth")["TRUSTED_PROXIES"].split(",")]
+    for given in ("172.17.0.2", "172.31.255.2", "192.168.0.2"):
+        assert any(ip_address(given) in each for each in believed), given
+
+
+def test_the_image_holds_what_is_copied_into_it_and_listens_to_others() -> None:
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    copied = re.findall(r"^COPY (\S+) \S+$", text, re.MULTILINE)
+    assert copied == ["requirements.lock", "services", "schemas"]
+    kept = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {line[1:] for line in kept if line.startswith("!")} == set(copied)
+    assert "HTTP_HOST=0.0.0.0" in text
+    assert "OPERATIONS_HOST=0.0.0.0" in text
 
 
 def test_only_the_front_door_and_what_people_look_at_is_reachable_and_from_this_machine_only() -> None:

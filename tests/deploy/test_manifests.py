@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from services.fulfilment.body import LARGEST
 from tests.deploy.declared import NAMES
 from tests.deploy.manifests import (
     OVERLAYS,
@@ -24,6 +25,8 @@ from tests.deploy.manifests import (
 # The oldest release that knows everything used here (a pause before SIGTERM without a shell).
 KUBERNETES = "1.33"
 DRAIN_S, PAUSE_S = 10, 5
+PATIENT = ("startupProbe", "livenessProbe")
+BEGINS_WITHIN_S, STANDS_STILL_S = 60, 60
 # Kinds that the components bring their own definitions for, so that no offline schema knows them.
 CUSTOM = ("kafka.strimzi.io/", "keda.sh/", "monitoring.coreos.com/")
 # Secrets that somebody or something else makes: the operator (deploy/README.md), Strimzi, cert-manager.
@@ -113,15 +116,11 @@ def test_ports_selectors_and_targets_lead_to_pods(overlay: str) -> None:
         labels = deployments[name]["spec"]["template"]["metadata"]["labels"]
         ports = {port["name"] for port in container_of(deployments[name])["ports"]}
         assert service["spec"]["selector"].items() <= labels.items()
-        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
-    for kind in ("PodDisruptionBudget", "NetworkPolicy"):
-        for one in of_kind(overlay, kind).values():
-            selector = one["spec"].get("selector") or one["spec"]["podSelector"]
-            templates = [workload["spec"]["template"]["metadata"]["labels"] for workload in workloads(overlay)]
-            assert any(selector["matchLabels"].items() <= labels.items() for labels in templates)
+        assert all(port["targetPort"] == port["name"] in ports for port in service["spec"]["ports"])
     for kind in ("HorizontalPodAutoscaler", "ScaledObject"):
-        for one in of_kind(overlay, kind).values():
-            assert one["spec"]["scaleTargetRef"]["name"] in deployments
+        for name, one in of_kind(overlay, kind).items():
+            assert one["spec"]["scaleTargetRef"]["name"] == name
+            assert name in deployments
     for path in of_kind(overlay, "Ingress")["front"]["spec"]["rules"][0]["http"]["paths"]:
         backend = path["backend"]["service"]
         ports = of_kind(overlay, "Service")[backend["name"]]["spec"]["ports"]
@@ -144,6 +143,29 @@ def test_a_service_has_all_that_belongs_to_one(overlay: str, name: str) -> None:
     assert len(pod_of(deployment)["topologySpreadConstraints"]) == 2
 
 
+@each_overlay
+def test_what_is_named_after_a_workload_is_about_its_pods(overlay: str) -> None:
+    for name, workload in of_kind(overlay, *WORKLOADS).items():
+        own = {"matchLabels": {"app.kubernetes.io/name": name}}
+        assert own["matchLabels"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+        assert of_kind(overlay, "NetworkPolicy")[name]["spec"]["podSelector"] == own
+        budget = of_kind(overlay, "PodDisruptionBudget").get(name)
+        assert budget is None or budget["spec"]["selector"] == own
+        for spread in pod_of(workload).get("topologySpreadConstraints", ()):
+            assert spread["labelSelector"] == own
+
+
+@each_overlay
+@pytest.mark.parametrize("name", NAMES)
+def test_a_service_has_time_to_begin_to_stand_still_for_a_moment_and_to_leave(overlay: str, name: str) -> None:
+    container = container_of(of_kind(overlay, "Deployment")[name])
+    lasts = {kind: container[kind]["periodSeconds"] * container[kind]["failureThreshold"] for kind in PATIENT}
+    assert container["startupProbe"]["httpGet"] == container["livenessProbe"]["httpGet"]
+    assert lasts["startupProbe"] >= BEGINS_WITHIN_S
+    assert lasts["livenessProbe"] >= STANDS_STILL_S
+    assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": PAUSE_S}}}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_is_scaled_by_one_thing_at_most(name: str) -> None:
     by_cpu, by_lag = of_kind("prod", "HorizontalPodAutoscaler"), of_kind("prod", "ScaledObject")
@@ -158,28 +180,64 @@ def test_nothing_flows_that_no_policy_names(overlay: str) -> None:
     assert nothing["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in nothing
     assert "egress" not in nothing
+    assert policies["names"]["spec"]["podSelector"] == nothing["podSelector"]
     for workload in workloads(overlay):
         labels = workload["spec"]["template"]["metadata"]["labels"]
         assert nothing["podSelector"]["matchLabels"].items() <= labels.items()
 
 
+def peers(policy: Object, way: str) -> set[tuple[str, str | int]]:
+    """Whom a policy names, by the label that tells who it is, and at which port; `anybody` where it names none."""
+    found: set[tuple[str, str | int]] = set()
+    for rule in policy["spec"].get(way) or ():
+        names: list[str] = []
+        for peer in rule.get("to" if way == "egress" else "from", ()):
+            selector: dict[str, Any] = peer.get("podSelector") or peer["namespaceSelector"]
+            names += selector.get("matchLabels", {}).values()
+            names += [value for each in selector.get("matchExpressions", ()) for value in each["values"]]
+        found |= {(name, port["port"]) for name in names or ["anybody"] for port in rule["ports"]}
+    return found
+
+
 @each_overlay
 def test_who_may_talk_to_whom_is_said_on_both_sides(overlay: str) -> None:
     policies = of_kind(overlay, "NetworkPolicy")
-
-    def peers(name: str, way: str, side: str) -> set[str]:
-        found: set[str] = set()
-        for rule in policies[name]["spec"].get(way) or ():
-            for peer in rule.get(side, ()):
-                selector: dict[str, Any] = peer.get("podSelector", {})
-                found |= {selector.get("matchLabels", {}).get("app.kubernetes.io/name", "")}
-                found |= {value for each in selector.get("matchExpressions", ()) for value in each["values"]}
-        return found - {""}
-
-    told = {(one, other) for one in policies for other in peers(one, "egress", "to") if other in policies}
-    heard = {(other, one) for one in policies for other in peers(one, "ingress", "from") if other in policies}
+    told = {(one, *peer) for one in policies for peer in peers(policies[one], "egress") if peer[0] in policies}
+    heard = {(who, one, at) for one in policies for who, at in peers(policies[one], "ingress") if who in policies}
     assert told == heard
-    assert told == {("ingest", "auth"), ("status", "auth"), ("fulfilment", "auth"), ("ingest", "valkey")}
+    asking = {(name, "auth", "api") for name in ("ingest", "status", "fulfilment")}
+    assert told == asking | {("ingest", "valkey", "valkey")}
+
+
+@each_overlay
+def test_everyone_reaches_the_servers_that_he_is_told_of(overlay: str) -> None:
+    for name in (*NAMES, "operator"):
+        told = environment(overlay, name)
+        allowed = peers(of_kind(overlay, "NetworkPolicy")[name], "egress")
+        port = int(told["KAFKA_BOOTSTRAP_SERVERS"].rpartition(":")[2])
+        # Pods of one's own Kafka, or Strimzi's.
+        assert {("kafka", port), ("tillstream", port)} <= allowed
+        assert (("anybody", 27017) in allowed) == ("MONGODB_URI_FILE" in told)
+
+
+@each_overlay
+def test_customers_and_prometheus_are_let_in_at_their_doors(overlay: str) -> None:
+    (rule,) = of_kind(overlay, "Ingress")["front"]["spec"]["rules"]
+    served = {path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
+    for name in NAMES:
+        let_in = peers(of_kind(overlay, "NetworkPolicy")[name], "ingress")
+        assert ("monitoring", "operations") in let_in
+        assert (("ingress-nginx", "api") in let_in) == (name in served)
+
+
+def test_prometheus_finds_every_service_under_the_name_that_rules_and_dashboards_use() -> None:
+    (monitor,) = of_kind("prod", "ServiceMonitor").values()
+    assert [(one["port"], one["path"]) for one in monitor["spec"]["endpoints"]] == [("operations", "/metrics")]
+    for name in NAMES:
+        service = of_kind("prod", "Service")[name]
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == name
+        assert "operations" in {port["name"] for port in service["spec"]["ports"]}
 
 
 @each_overlay
@@ -195,6 +253,21 @@ def test_production_takes_no_secrets_in_query_strings_and_makes_no_codes_up() ->
         told = environment("prod", name)
         assert told["ALLOW_QUERY_SECRETS"] == "false"
         assert told.get("SIMULATED_SUPPLIER", "false") == "false"
+
+
+def test_production_speaks_tls_with_the_host_that_it_serves() -> None:
+    front = of_kind("prod", "Ingress")["front"]["spec"]
+    assert [host for tls in front["tls"] for host in tls["hosts"]] == [rule["host"] for rule in front["rules"]]
+    assert {tls["secretName"] for tls in front["tls"]} <= MADE_ELSEWHERE
+
+
+@each_overlay
+def test_the_ingress_passes_on_what_services_take_and_waits_for_no_body(overlay: str) -> None:
+    told = of_kind(overlay, "Ingress")["front"]["metadata"]["annotations"]
+    limit = told["nginx.ingress.kubernetes.io/proxy-body-size"]
+    assert limit.endswith("m")
+    assert int(limit[:-1]) * 1024**2 > LARGEST
+    assert told["nginx.ingress.kubernetes.io/proxy-request-buffering"] == "off"
 
 
 def test_production_holds_no_secret_in_plain_sight() -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from sandbox import services as sandbox
+from sandbox.kafka_settings import EVERYWHERE
 from services.operator.settings import OperatorSettings
 from services.status.app import VALIDATED_FIRST
 from services.status.settings import Settings
@@ -229,13 +230,44 @@ def test_keda_looks_at_the_groups_that_there_are() -> None:
     may = of_kind("prod", "KafkaUser")["keda"]["spec"]["authorization"]["acls"]
     seen = {(acl["resource"]["type"], acl["resource"]["name"]) for acl in may}
     for name, scaled in of_kind("prod", "ScaledObject").items():
+        assert scaled["spec"]["minReplicaCount"] >= 2
         for trigger in scaled["spec"]["triggers"]:
             metadata: dict[str, Any] = trigger["metadata"]
             assert all(isinstance(value, str) for value in metadata.values())
             if trigger["type"] == "kafka":
                 assert metadata["consumerGroup"] == name
+                told = manifests.environment("prod", name)["KAFKA_BOOTSTRAP_SERVERS"]
+                assert metadata["bootstrapServers"] == told
+                assert trigger["authenticationRef"]["name"] in of_kind("prod", "TriggerAuthentication")
                 assert {("group", name), ("topic", metadata["topic"])} <= seen
                 assert name in BY_NAME[metadata["topic"]].read_by
+
+
+def test_keda_shows_kafka_its_own_user() -> None:
+    (shown,) = of_kind("prod", "TriggerAuthentication").values()
+    sources = [*shown["spec"]["configMapTargetRef"], *shown["spec"]["secretTargetRef"]]
+    where = {source["parameter"]: (source["name"], source["key"]) for source in sources}
+    config_map, key = where.pop("username")
+    assert of_kind("prod", "ConfigMap")[config_map]["data"][key] == "keda"
+    assert "keda" in of_kind("prod", "KafkaUser")
+    assert where == {"password": ("keda", "password"), "ca": ("tillstream-cluster-ca-cert", "ca.crt")}
+
+
+def test_brokers_take_the_largest_message_make_no_topic_and_lose_nothing_by_themselves() -> None:
+    strimzi = of_kind("prod", "Kafka")["tillstream"]["spec"]["kafka"]["config"]
+    brokers = {
+        "sandbox": EVERYWHERE,
+        "strimzi": {name: str(value).lower() for name, value in strimzi.items()},
+        "compose": {
+            name.removeprefix("KAFKA_").lower().replace("_", "."): value
+            for name, value in compose.environment("kafka").items()
+        },
+    }
+    for where, settings in brokers.items():
+        assert settings["auto.create.topics.enable"] == "false", where
+        assert settings["unclean.leader.election.enable"] == "false", where
+        for largest in ("message.max.bytes", "replica.fetch.max.bytes"):
+            assert int(settings[largest]) >= max(topic.max_message_bytes for topic in TOPICS), where
 
 
 def test_each_file_of_the_demo_keys_is_the_example() -> None:
