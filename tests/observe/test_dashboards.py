@@ -1,5 +1,6 @@
 """Dashboards as files: classic JSON that any Grafana takes, about metrics that exist."""
 
+import re
 from itertools import combinations
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.observe.promql import labels, selectors
 from tests.observe.rules import RECORDED
 
 DASHBOARDS = dashboards()
+SERVICES = {"auth", "ingest", "validator", "status", "fulfilment"}
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 each_dashboard = pytest.mark.parametrize("board", DASHBOARDS.values(), ids=DASHBOARDS)
@@ -63,6 +65,7 @@ def test_it_asks_for_what_is_declared(query: Any) -> None:
     asked = [name for name, _ in selectors(query.expression) if name not in RECORDED]
     ours = [name for name in asked if not name.startswith(OF_ANY_PROCESS)]
     assert not [name for name in ours if name not in known]
+    assert all(set(names.split("|")) == SERVICES for names in re.findall(r'job=~"([^"]+)"', query.expression))
     allowed = EVERYWHERE.union(*(known[name] for name in ours))
     if len(ours) == len(asked) and ours:
         assert labels(query.expression) <= allowed

@@ -15,6 +15,17 @@ from tests.observe.promql import labels, selectors
 from tests.observe.rules import ALERTS, DIRECTORY, FILES, RECORDED, REPOSITORY, TESTS, rules
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+SERVICES = {"auth", "ingest", "validator", "status", "fulfilment"}
+# The objectives: 99.9 % of requests without a 5xx, 99 % of jobs visible within 5 s.
+BUDGETS = [
+    ("Availability", "job:http_requests:error_ratio", "0.001"),
+    ("EndToEnd", "status:jobs:slow_ratio", "0.01"),
+]
+# How many times too fast, over which times: 14.4 times for an hour is 2 % of a month's budget.
+BURNING = {
+    "BurnsFast": [("14.4", "1h", "5m"), ("6", "6h", "30m")],
+    "BurnsSlowly": [("3", "1d", "2h"), ("1", "3d", "6h")],
+}
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 
@@ -68,6 +79,41 @@ def test_stalls_are_looked_for_on_every_topic_that_a_worker_of_ours_reads() -> N
     named = re.search(r'topic=~"([^"]+)"', expression)
     assert named is not None
     assert {name.replace("[.]", ".") for name in named[1].split("|")} == read
+
+
+@pytest.mark.parametrize("metric", sorted({name.rpartition("_rate")[0] for name in RECORDED}))
+def test_what_is_recorded_looks_back_as_far_as_its_name_says(metric: str) -> None:
+    """And asks for the same, however far it looks back."""
+    windows = {name.rpartition("_rate")[2]: rule["expr"] for name, rule in RECORDED.items() if name.startswith(metric)}
+    assert windows.keys() == {"5m", "30m", "1h", "2h", "6h", "1d", "3d"}
+    assert len({expression.replace(f"[{window}]", "[…]") for window, expression in windows.items()}) == 1
+
+
+@pytest.mark.parametrize(("what", "metric", "budget"), BUDGETS, ids=[what for what, *_ in BUDGETS])
+@pytest.mark.parametrize(("how", "windows"), BURNING.items(), ids=BURNING)
+def test_a_budget_is_watched_over_a_long_and_a_short_time(
+    what: str, metric: str, budget: str, how: str, windows: list[tuple[str, str, str]]
+) -> None:
+    """Over the long one so that little noise wakes nobody, over the short one so that it ends when the trouble does."""
+    wanted = [
+        f"({metric}_rate{long} > {factor} * {budget} and {metric}_rate{short} > {factor} * {budget})"
+        for factor, long, short in windows
+    ]
+    assert re.split(r"\s+or\s+", ALERTS[what + how]["expr"].strip()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("alert", "services"),
+    [
+        ("ServiceDown", SERVICES),
+        ("ServiceRestarting", SERVICES),
+        ("SigningKeysMissing", {"ingest", "status", "fulfilment"}),
+    ],
+)
+def test_no_service_is_left_out(alert: str, services: set[str]) -> None:
+    named = re.findall(r'job=~"([^"]+)"', ALERTS[alert]["expr"])
+    assert named
+    assert all(set(names.split("|")) == services for names in named)
 
 
 @needs_promtool
