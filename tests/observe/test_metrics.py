@@ -8,14 +8,17 @@ from urllib.request import Request, urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sandbox.dashboards import targets
+from sandbox.dashboards import queries, targets
 from services.chassis import metrics
 from services.sales.faults import Code
-from tests.observe.declared import OF_ANY_PROCESS, declared
+from tests.observe.declared import OF_ANY_PROCESS, PROMETHEUS, declared
+from tests.observe.promql import selectors
+from tests.observe.rules import rules
 
 SERVICES = ("auth", "ingest", "validator", "status", "fulfilment")
 EVERYWHERE = {"build_info", "event_loop_delay_seconds"}
 AN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}|[0-9a-f]{16}|\d{4,}")
+NAMED = re.compile(r'(\w+)="([^"]*)"')
 MOST_SERIES = 2_000
 
 
@@ -75,6 +78,21 @@ def test_what_may_come_to_be_counted_is_there_before(endpoints: dict[str, Any]) 
     ):
         shown = {value for sample in fulfilment[f"fulfilment_{name}"].samples for value in sample.labels.values()}
         assert shown >= values, name
+
+
+def test_a_value_that_a_panel_or_a_rule_names_is_one_that_there_is(endpoints: dict[str, Any]) -> None:
+    """A word that nobody counts under selects nothing, and a panel of nothing looks like a quiet day."""
+    samples = [
+        sample for service in SERVICES for family in families(endpoints, service).values() for sample in family.samples
+    ]
+    expressions = [query.expression for query in queries()] + [rule["expr"] for rule in rules()]
+    asked = {selector for expression in expressions for selector in selectors(expression)}
+    named = [(metric, dict(NAMED.findall(matchers))) for metric, matchers in asked if metric not in PROMETHEUS]
+    assert not [
+        (metric, values)
+        for metric, values in named
+        if values and not any(sample.name == metric and values.items() <= sample.labels.items() for sample in samples)
+    ]
 
 
 @pytest.mark.parametrize("service", SERVICES)
