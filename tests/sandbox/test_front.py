@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,18 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
+from sandbox import places
 from sandbox.front import Front
+from tests.chassis.eventually import until
 
 SERVICES = ("auth", "ingest", "status", "fulfilment")
 
 
 class Upstream:
-    """Answers with the request as it arrived; a path with `slow` gets 408 at once, its body unread."""
+    """Answers with the request as it arrived; a path with `slow` gets 408 at once, its body unread.
+
+    One with `cut` gets the beginning of an answer.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -29,6 +35,9 @@ class Upstream:
             target = head.split(" ", 2)[1]
             if "slow" in target:
                 await self.answer(writer, 408, {"late": True})
+                return
+            if "cut" in target:
+                writer.write(b"HTTP/1.1 200 x\r\nContent-Length: 1000\r\n\r\nhalf")
                 return
             if "transfer-encoding: chunked" in head.lower():
                 await reader.readuntil(b"0\r\n\r\n")
@@ -84,6 +93,7 @@ async def test_each_path_goes_to_its_service(customer: aiohttp.ClientSession, pa
     async with customer.get(URL(path, encoded=True), headers={"Host": "shop.example"}) as response:
         heard = await response.json(content_type=None)
     assert (heard["service"], heard["target"]) == (service, path)
+    assert not {"Server", "Via"} & response.headers.keys()
 
 
 async def test_a_gzip_body_arrives_untouched(customer: aiohttp.ClientSession) -> None:
@@ -211,6 +221,21 @@ async def test_a_service_that_stands_still_is_waited_for_in_vain_no_longer_than_
         is_over.set()
         await asyncio.to_thread(door.stop)
         silent.close()
+
+
+async def test_what_goes_wrong_behind_the_door_is_logged_without_the_request(
+    front: Front, customer: aiohttp.ClientSession
+) -> None:
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with customer.get("/omnichannel/cut?client_secret=s3cret", headers={"X-Also": "s3cret"}) as response:
+            await response.read()
+    await until(lambda: "incomplete" in front.tail(lines=1000))
+    assert "s3cret" not in front.tail(lines=1000)
+
+
+def test_the_door_waits_longer_than_a_jobs_end_may_be_waited_for() -> None:
+    (patience,) = re.findall(r"FRONT_PATIENCE:(\d+)s", places.CADDYFILE.read_text(encoding="utf-8"))
+    assert int(patience) > 30
 
 
 def test_the_table_is_the_one_of_compose(front: Front) -> None:
