@@ -1,15 +1,19 @@
 """`schemas register`: all versions go into the registry, also into one that is still starting."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from typer.testing import CliRunner, Result
 
 from services.__main__ import app
+from services.chassis.registry import Schemas
+from services.chassis.settings import REPOSITORY
 from services.chassis.web import Listener, application
-from services.operator import schema_commands
+from services.operator import contracts, schema_commands
 
 
 class Starting:
@@ -44,8 +48,8 @@ async def address(starting: Starting) -> AsyncIterator[str]:
     await listener.stop()
 
 
-async def registered(address: str) -> Result:
-    environment = {"SCHEMA_REGISTRY_URL": address}
+async def registered(address: str, **told: str) -> Result:
+    environment = {"SCHEMA_REGISTRY_URL": address, **told}
     return await asyncio.to_thread(lambda: CliRunner().invoke(app, ["schemas", "register"], env=environment))
 
 
@@ -54,6 +58,24 @@ async def test_a_registry_that_is_still_starting_is_waited_for(starting: Startin
     done = await registered(address)
     assert done.exit_code == 0, done.output
     assert f"{len(starting.taken)} versions are in the registry" in done.output
+
+
+async def test_every_version_is_put_under_every_topic_that_uses_it(
+    starting: Starting, address: str, tmp_path: Path
+) -> None:
+    """What was written with the one before is still in Kafka."""
+    directory = tmp_path / "schemas"
+    shutil.copytree(REPOSITORY / "schemas", directory)
+    contracts.release(directory)
+    contracts.begin_version(directory, "order")
+    path = directory / "order.avsc"
+    path.write_text(path.read_text().replace('"doc": "', '"doc": "New: ', 1))
+    done = await registered(address, SCHEMAS_DIR=str(directory))
+    assert done.exit_code == 0, done.output
+    versions = {version.text for version in Schemas.load(directory).versions["order"].values()}
+    assert len(versions) == 2
+    for topic in ("orders.submitted.v1", "orders.validated.v1"):
+        assert {text for subject, text in starting.taken if subject == f"{topic}-value"} == versions
 
 
 async def test_one_that_stays_away_is_told(starting: Starting, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
