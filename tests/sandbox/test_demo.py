@@ -3,16 +3,20 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 import aiohttp
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from sandbox import places
+from sandbox import demo, places
+from sandbox.__main__ import application
 from sandbox.demo import codes, story
-from sandbox.demo.cases import API_KEY, CASES, CLIENT_ID, CLIENT_SECRET, printed
+from sandbox.demo.cases import API_KEY, CASES, CLIENT_ID, CLIENT_SECRET, Case, printed
 from sandbox.demo.codes import Row, Shopper
+from sandbox.screen import Screen
 
 
 def test_the_fourth_example_keeps_its_stray_brace() -> None:
@@ -62,6 +66,60 @@ async def test_codes_that_cannot_come_any_more_are_not_waited_for(answer: tuple[
     await shop.codes("All codes at once", {}, is_enough=lambda body: body.get("status") == "COMPLETED")
     assert shop.calls == 1
     assert [row.is_kept for row in shop.rows] == [False]
+
+
+@pytest.mark.parametrize(
+    ("bought", "found", "is_kept"),
+    [(["a", "a"], 2, True), (["a", "b"], 2, False), (["a", "a"], 1, False)],
+    ids=["as promised", "two purchase orders", "one transaction"],
+)
+async def test_both_transactions_must_stand_on_one_purchase_order(
+    bought: list[str], found: int, *, is_kept: bool
+) -> None:
+    shop = Shop(200, {"state": "OPEN", "totals": {"transactions": found}})
+    await shop.purchase_order(bought)
+    assert [row.is_kept for row in shop.rows] == [is_kept]
+
+
+def a_report(case: Case) -> dict[str, Any]:
+    """A job's report as the document prints it for this case."""
+    records = {"total": case.total, "failed": len(case.warnings), "success": case.total - len(case.warnings)}
+    job = {"terminal": True, "attributes": {"mode": case.mode, "type": case.type}, "baggage": {"records": records}}
+    result = [{"message": warning} for warning in case.warnings]
+    return {"summary": {"job-status": case.status, "job": job}, "result": result}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+def test_each_thing_that_is_not_as_printed_is_told(case: Case) -> None:
+    spoil: dict[str, Callable[[dict[str, Any]], object]] = {
+        "": lambda report: report,
+        "job-status": lambda report: report["summary"].update({"job-status": "x"}),
+        "attributes": lambda report: report["summary"]["job"]["attributes"].clear(),
+        "records": lambda report: report["summary"]["job"]["baggage"]["records"].update(total=0),
+        "warnings": lambda report: report["result"].append({"message": "x"}),
+    }
+    for what, how in spoil.items():
+        report = a_report(case)
+        how(report)
+        outcome = story.Outcome(case)
+        story._note(outcome, report)
+        story._judge(outcome, report)
+        assert [surprise.split(" is ")[0] for surprise in outcome.surprises] == [what] * bool(what)
+
+
+@pytest.mark.parametrize("imports", [True, False])
+@pytest.mark.parametrize("of_codes", [True, False])
+def test_the_demo_fails_where_either_half_does(
+    monkeypatch: pytest.MonkeyPatch, *, imports: bool, of_codes: bool
+) -> None:
+    for half, came in (("show_imports", imports), ("show_codes", of_codes)):
+
+        async def show(_base: str, _screen: Screen, came: bool = came) -> bool:  # noqa: FBT001 - what came of it
+            return came
+
+        monkeypatch.setattr(demo, half, show)
+    done = CliRunner().invoke(application, ["demo", "--base", "http://127.0.0.1:1"])
+    assert done.exit_code == (0 if imports and of_codes else 1)
 
 
 @pytest.mark.parametrize("width", [80, 120, 190])
