@@ -69,7 +69,7 @@ def test_what_cannot_be_printed_is_escaped() -> None:
     assert visible(None) == "null"
 
 
-@pytest.mark.parametrize("how", ["hex", "base64", "file", "stdin"])
+@pytest.mark.parametrize("how", ["hex", "base64", "file", "stdin", "header"])
 def test_the_command_shows_a_record(tmp_path: Path, how: str) -> None:
     path = tmp_path / "order.bin"
     path.write_bytes(ORDER)
@@ -78,6 +78,7 @@ def test_the_command_shows_a_record(tmp_path: Path, how: str) -> None:
         "base64": ["decode", b64encode(ORDER).decode()],
         "file": ["decode", "--file", str(path)],
         "stdin": ["decode", "-"],
+        "header": ["decode", ORDER[LENGTH:].hex(), "--header", b64encode(ORDER[:LENGTH]).decode()],
     }[how]
     done = CliRunner().invoke(app, arguments, input=ORDER.hex())
     assert done.exit_code == 0, done.output
@@ -85,11 +86,14 @@ def test_the_command_shows_a_record(tmp_path: Path, how: str) -> None:
     assert "order, version 1, id 1" in done.output
 
 
-def test_the_command_says_why_not() -> None:
+def test_the_command_says_why_not(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["decode", ORDER[:20].hex()])
     assert done.exit_code == 1
     assert "are no order" in done.output
-    assert CliRunner().invoke(app, ["decode"]).exit_code == 2
+    path = tmp_path / "order.bin"
+    path.write_bytes(ORDER)
+    for neither_or_both in ([], [ORDER.hex(), "--file", str(path)]):
+        assert CliRunner().invoke(app, ["decode", *neither_or_both]).exit_code == 2
 
 
 def test_the_picture_has_every_topic_with_its_writers_and_readers() -> None:
