@@ -116,7 +116,7 @@ def restart(name: Name) -> None:
 def logs(
     name: Annotated[str | None, typer.Argument(help="A part; all of them without it.")] = None,
     *,
-    lines: Annotated[int, typer.Option("-n", "--lines", help="How many lines of each.")] = 50,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines of each.")] = 50,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """The ends of the logs."""

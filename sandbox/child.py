@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,6 @@ from pathlib import Path
 from sandbox.waiting import NeverReady, until
 
 PR_SET_PDEATHSIG = 1
-TAIL_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +122,11 @@ def tail(log: Path, lines: int = 20, *, since: int = 0) -> str:
     """The last lines of a file, from an offset on; empty if it is not there."""
     try:
         with log.open("rb") as file:
-            file.seek(max(since, log.stat().st_size - TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
+            file.seek(since)
+            last = deque(file, maxlen=lines)
     except OSError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    return b"".join(last).decode("utf-8", "replace").rstrip("\n")
 
 
 def _leash() -> Callable[[], None] | None:

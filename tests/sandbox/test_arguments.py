@@ -11,6 +11,7 @@ from sandbox.__main__ import application
     [
         ("run --port 65536", "Invalid value for '--port'"),
         ("up --port -1", "Invalid value for '--port'"),
+        ("logs -n -1", "Invalid value for '-n'"),
         ("demo --base shop.example", "an address is wanted, such as http://127.0.0.1:8080"),
         ("demo --base http://", "an address is wanted"),
         ("demo --base http://127.0.0.1:door", "an address is wanted"),

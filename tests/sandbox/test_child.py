@@ -85,8 +85,11 @@ def test_why_it_ended_is_told_from_its_last_launch_only(made: list[Child], tmp_p
     assert first not in str(ended.value)
 
 
-def test_of_a_log_the_last_lines_are_shown(tmp_path: Path) -> None:
+def test_of_a_log_as_many_lines_are_shown_as_are_asked_for(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert tail(log) == ""
     log.write_text("".join(f"line {number}\n" for number in range(5_000)))
     assert tail(log, 2) == "line 4998\nline 4999"
+    assert tail(log, 0) == ""
+    assert tail(log, 4_999).splitlines()[0] == "line 1"
+    assert tail(log, 3, since=log.stat().st_size - len("line 4999\n")) == "line 4999"
