@@ -113,6 +113,12 @@ def test_all_versions_count_not_only_the_last(directory: Path) -> None:
     assert all("version 1" in sentence and "version 2 " not in sentence for sentence in sentences)
 
 
+def test_what_is_released_is_not_released_again(directory: Path) -> None:
+    assert contracts.release(directory) == []
+    next_version(directory, "order", add(OPTIONAL))
+    assert contracts.release(directory) == ["order 2"]
+
+
 def test_a_new_version_has_a_new_id(directory: Path) -> None:
     before = {schema.schema_id for schema in Schemas.load(directory).values()}
     number, schema_id = contracts.begin_version(directory, "order")
