@@ -69,11 +69,16 @@ def assemble(layout: Layout, *, port: int, screen: Screen) -> Assembly:
         cluster = KafkaCluster(layout.kafka, ports=ports["kafka"], kit=kit)
         parts.append(kafka_part(cluster))
         kafka = cluster.bootstrap_servers
+    else:
+        # A shell that was told of a sandbox (`env`) still names its servers when it is gone.
+        screen.line("using the Kafka that KAFKA_BOOTSTRAP_SERVERS names")
     mongodb = os.environ.get("MONGODB_URI")
     if not mongodb:
         replica_set = MongoSet(layout.mongodb, ports=ports["mongodb"])
         parts.append(mongodb_part(replica_set))
         mongodb = replica_set.uri
+    else:
+        screen.line("using the MongoDB that MONGODB_URI names")
     upstreams = {name: f"127.0.0.1:{ports[name][0]}" for name in SERVICE_NAMES}
     front = Front(layout.front, upstreams=upstreams, port=port)
     world = World(
