@@ -38,3 +38,12 @@ def test_what_the_brokers_refuse_is_told(
         told(command())
     assert ended.value.exit_code == 1
     assert capsys.readouterr().err == said
+
+
+def test_who_interrupts_a_command_is_told_by_its_exit_code() -> None:
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        told(interrupted())
+    assert ended.value.exit_code == 130
