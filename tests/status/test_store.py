@@ -266,7 +266,7 @@ async def test_a_list_shows_what_has_changed_since_the_last_one(jobs: Jobs) -> N
     assert await jobs.listed(Listing(608)) == [second.job]
 
 
-LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+FIRST_ID, LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 async def test_jobs_of_any_time_are_listed_in_order(jobs: Jobs) -> None:
@@ -288,6 +288,24 @@ async def test_jobs_of_one_instant_are_listed_once_each(jobs: Jobs) -> None:
         found += [job.key.job_id for job in page]
         after = place_of(page[-1])
     assert found == sorted(ids, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("listing", "expected"),
+    [
+        (Listing(608, from_us=CREATED_US, to_us=CREATED_US + 1), [LAST_ID, FIRST_ID]),
+        (Listing(608, to_us=CREATED_US), []),
+        (Listing(608, from_us=CREATED_US + 1), []),
+        (Listing(608, after=Place(CREATED_US, LAST_ID)), [FIRST_ID]),
+        (Listing(608, after=Place(CREATED_US, FIRST_ID)), []),
+        (Listing(608, after=Place(CREATED_US + 1, FIRST_ID)), [LAST_ID, FIRST_ID]),
+    ],
+    ids=["from it", "up to it", "from the next", "after its last", "after its first", "after the next"],
+)
+async def test_every_id_of_an_instant_is_within_it(jobs: Jobs, listing: Listing, expected: list[str]) -> None:
+    whole = begun(a_profile()).job.whole
+    await jobs.write([Change(0, Job(a_profile(key=Key(608, i)), 1, 1, whole)) for i in (FIRST_ID, LAST_ID)])
+    assert [job.key.job_id for job in await jobs.listed(listing)] == expected
 
 
 async def test_retention_can_be_changed(mongodb_uri: str) -> None:
