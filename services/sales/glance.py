@@ -26,6 +26,8 @@ _PLAIN, _HASH = "[ -~]", "[!-,./-?A-~]"
 _SHORT, _LONG = 63, 127
 _MOST_ITEMS = 10
 
+# A number has seven bits in each byte, the lowest first; all bytes but its last are above 127. An even one is not
+# negative, and one that does not end in zero has no fewer bytes than it could have.
 _EVEN = "".join(f"\\x{byte:02x}" for byte in range(2, 128, 2))
 _EVEN_OF_MORE = "".join(f"\\x{byte:02x}" for byte in range(128, 256, 2))
 _MORE, _LAST = r"[\x80-\xff]", r"[\x01-\x7f]"
@@ -74,7 +76,8 @@ _USUAL = {
     "quantity": _POSITIVE,
 }
 
-# What is looked at more closely than by the pattern; the names of a job's fields have the record's in front.
+# What is looked at more closely than by the pattern, in the order in which it is taken from there; the names of a job's
+# fields have the record's in front.
 _OF_JOB = tuple(f"JobRef_{name}" for name in JobRef.__struct_fields__)
 _OF_ALL = ("site", "accepted_at", "channel", "user_id", "date_time", "utc_offset_minutes", "mode", "currency")
 _IDS = ("id", "order_id", "return_id")
