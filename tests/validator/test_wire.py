@@ -21,7 +21,7 @@ from services.validator.wire import LARGEST, WireReader
 from tests.sales.sample import CURRENCIES
 from tests.sales.strategies import ORDERS, RETURNS
 from tests.support.versions import with_an_older, without_fields
-from tests.validator.records import NOW_US, SCHEMAS, a_job, a_return, an_order, as_bytes, submitted
+from tests.validator.records import NOW_US, SCHEMAS, a_job, a_return, an_order, as_bytes, naming, submitted
 
 READER = WireReader(SCHEMAS)
 GOOD = as_bytes(an_order(job=a_job()))
@@ -29,6 +29,7 @@ ID = SCHEMAS["order"].schema_id
 
 
 def reason(item: Submitted, reader: WireReader = READER) -> str:
+    assert reader.seen(item, now_us=NOW_US, currencies=CURRENCIES) is None
     read = reader.read(item)
     assert isinstance(read, Unreadable), read
     return read.reason
@@ -168,9 +169,16 @@ def test_the_newer_framing_names_the_schema_in_a_header(content: bytes, expected
 )
 def test_what_is_too_large_to_be_read_is_not_seen_either(key: bytes | None, headers: Any) -> None:
     """Passed on, it would fit into no batch, and its partition would stop."""
-    item = submitted(GOOD, key=key, headers=headers)
-    assert reason(item) == "oversize"
-    assert READER.seen(item, now_us=NOW_US, currencies=CURRENCIES) is None
+    assert reason(submitted(GOOD, key=key, headers=headers)) == "oversize"
+
+
+@pytest.mark.parametrize("name", [HEADER, "verdict", "dlq.reason", "dlq."])
+def test_what_has_a_header_that_is_ours_to_write_is_read_with_care(name: str) -> None:
+    """One may say that the value is in another framing; the others are not passed on."""
+    theirs = (*naming(), ("traceparent", None), ("theirs", b"verdict"))
+    for headers, is_seen in ((theirs, True), ((*theirs, (name, b"x")), False), (((name, None), *theirs), False)):
+        seen = READER.seen(submitted(GOOD, headers=headers), now_us=NOW_US, currencies=CURRENCIES)
+        assert (seen is not None) == is_seen
 
 
 # --- versions

@@ -130,8 +130,11 @@ async def test_a_record_without_key_gets_one(stage: Stage) -> None:
     assert stage.stored(VALIDATED)[0].key == b"608||a%7Cb%25"
 
 
-async def test_nobody_else_can_say_the_verdict_or_whence_a_dead_letter_came(stage: Stage) -> None:
-    headers = (("verdict", b"rejected"), ("dlq.reason", b"mine"), ("theirs", b"1"))
+@pytest.mark.parametrize(
+    "ours", [(("verdict", b"rejected"),), (("dlq.reason", b"mine"),), (("verdict", None), ("dlq.detail", None))]
+)
+async def test_nobody_else_can_say_the_verdict_or_whence_a_dead_letter_came(stage: Stage, ours: Any) -> None:
+    headers = (*ours, ("theirs", b"1"))
     await handled(stage, {TopicPartition(ORDERS_IN, 0): [consumed(an_order(), 0, headers=headers)]})
     assert stage.stored(VALIDATED)[0].headers == (("theirs", b"1"), ("verdict", b"accepted"))
 
@@ -306,6 +309,8 @@ async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(stage:
         (a_job(total=1001), naming(index=2), [(608, 2)]),
         (a_job(type="returns"), naming(index=2), [(608, 2)]),
         (a_job(created_at=2**62), naming(index=2), [(608, 2)]),
+        (a_job(job_id=JOB_ID.upper()), naming(), []),
+        (a_job(job_id=f"g{JOB_ID[1:]}"), (), []),
         # Neither sound in itself nor named soundly by its headers.
         (a_job(index=3), (), []),
         (a_job(index=3), naming(index=3), []),
