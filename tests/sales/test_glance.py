@@ -26,8 +26,10 @@ from services.sales.records import (
     return_id_of,
 )
 from services.sales.rules import RULES, Given
+from services.sales.varints import varint
 from services.values.identifiers import LONGEST_ID
-from tests.sales.sample import CURRENCIES, NOW_US, ORDERS, RETURNS, a_place, a_return, an_order, definition
+from services.values.time_uuids import is_uuid
+from tests.sales.sample import CURRENCIES, HEADER, NOW_US, ORDERS, RETURNS, a_place, a_return, an_order, definition
 from tests.sales.strategies import ORDERS as ANY_ORDERS
 from tests.sales.strategies import RETURNS as ANY_RETURNS
 
@@ -78,6 +80,7 @@ def is_told_truly(name: str, data: bytes) -> bool:
     given_now = Given(NOW_US, CURRENCIES)
     assert [fault for rule in RULES for fault in rule(record, given_now)] == []
     assert what == told(record)
+    assert what.job is None or is_uuid(what.job.job_id)
     return True
 
 
@@ -178,6 +181,65 @@ def test_what_pretends_to_be_lines_costs_little(hostile: bytes, claimed: int) ->
         assert seen("order", data) is None
         took.append(process_time() - began)
     assert min(took) < 0.005, "seconds for 64 KiB"
+
+
+LENGTHS = (0, 1, *range(12, 21), *range(62, 66), *range(126, 131), 255, 256, 257)
+TEXTS = ["id", "channel", "user_id", "payment_method", "email_hash", "cc_hash", "store_id", "currency", "coupon_code"]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_texts_of_any_length_are_told_truly(length: int) -> None:
+    """Zeros of some lengths are the number of a card."""
+    text = "0" * length
+    records: list[Record] = [an_order(**{name: text}) for name in TEXTS]
+    records += [an_order(segment_ids=[text]), an_order(segment_names=[text]), an_order(job=a_place(job_id=text))]
+    records += [an_order(line_items=a_line(product_id=text)), an_order(line_items=a_line(sku_id=text))]
+    records += [a_return(order_id=text), a_return(return_id=text), a_return(line_items=a_return_line(credit_type=text))]
+    for record in records:
+        is_told_truly(name_of(record), encoded(record))
+
+
+def as_is(number: int) -> bytes:
+    return varint(number).encode("latin-1")
+
+
+LARGEST_AMOUNT = 10**18 - 1
+OTHERWISE: dict[str, tuple[Record, bytes, bytes]] = {
+    "quantity": (an_order(line_items=a_line(quantity=2**31 - 1)), as_is(2**31 - 1), as_is(2**31)),
+    "total": (an_order(job=a_place(total=2**31 - 1)), as_is(2**31 - 1), as_is(2**31)),
+    "offset": (an_order(utc_offset_minutes=1439), as_is(1439), as_is(2**32 + 1439)),
+    "site": (an_order(site=2**63 - 1), as_is(2**63 - 1), b"\xfe" + b"\xff" * 8 + b"\x03"),
+    "region": (an_order(region_id=2**63 - 1), as_is(2**63 - 1), b"\xfe" + b"\xff" * 8 + b"\x03"),
+    "amount": (
+        an_order(coupon_value=Decimal(LARGEST_AMOUNT).scaleb(-6)),
+        LARGEST_AMOUNT.to_bytes(8, "big"),
+        (LARGEST_AMOUNT + 1).to_bytes(8, "big"),
+    ),
+    "id of a job": (an_order(job=a_place()), HEADER.job_id.encode(), HEADER.job_id.upper().encode()),
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_what_is_beyond_its_bounds_is_not_seen(name: str) -> None:
+    """What no record can be written with."""
+    record, was, becomes = OTHERWISE[name]
+    data = encoded(record)
+    assert data.count(was) == 1
+    assert seen("order", data.replace(was, becomes)) is None
+
+
+def test_lines_that_are_not_counted_are_not_seen() -> None:
+    """The price of the last one ends as an array does."""
+    data = encoded(an_order(line_items=a_line(unit_price=Decimal(0)) * 2))
+    head = len(encoded(an_order(line_items=[]))) - 1
+    assert (data[head], data[-2:]) == (4, b"\0\0")
+    assert seen("order", data[:head] + b"\2" + data[head + 1 : -1]) is None
+
+
+@pytest.mark.parametrize("now_us", [0, 2**47, 2**47 + 2**46, -(2**60)])
+def test_by_a_clock_that_is_wrong_nothing_is_past(now_us: int) -> None:
+    data = FRAME + encoded(an_order())
+    assert GLANCES["order"].seen(data, len(FRAME), now_us=now_us, currencies=CURRENCIES) is None
 
 
 @given(ANY_ORDERS | ANY_RETURNS)
