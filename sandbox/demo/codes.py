@@ -43,7 +43,10 @@ class Shopper:
     async def visit(self) -> Sequence[Row]:
         """Order, order again, fetch codes now and later."""
         form = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-        self.token = (await self.call("POST", "/oauth2/token", data=form))[1]["access_token"]
+        status, answer = await self.call("POST", "/oauth2/token", data=form)
+        if "access_token" not in answer:
+            raise ValueError(f"{API}/oauth2/token answered {status}, and no token")
+        self.token = answer["access_token"]
         first = await self.order("A transaction is acknowledged at once", {"DEMO-INSTANT": 3, "DEMO-TRICKLE": 5})
         await self.codes("All codes at once or only a portion", first, is_enough=_is_a_portion)
         second = await self.order("The next one of the day is appended", {"DEMO-INSTANT": 2})

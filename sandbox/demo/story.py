@@ -84,9 +84,10 @@ class _Visitor:
         credentials = f"grant_type=client_credentials&client_id={CLIENT_ID}&client_secret={CLIENT_SECRET}"
         for api in (IMPORT, STATUS):
             answer = await self._call("POST", f"{api}/oauth2/token?{credentials}")
-            if answer.status != 200:
-                raise Surprise(f"{api}/oauth2/token answered {answer.status}")
-            self._tokens[api] = answer.body["access_token"]
+            token = answer.body.get("access_token")
+            if answer.status != 200 or not isinstance(token, str):
+                raise Surprise(f"{api}/oauth2/token answered {answer.status}, and no token")
+            self._tokens[api] = token
 
     async def _send(self, case: Case) -> tuple[Outcome, str | None]:
         headers = {"Content-Type": "application/json"}

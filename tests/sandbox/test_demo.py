@@ -1,5 +1,6 @@
 """What the demo sends is what the document prints."""
 
+import asyncio
 import csv
 import io
 import json
@@ -120,6 +121,25 @@ def test_the_demo_fails_where_either_half_does(
         monkeypatch.setattr(demo, half, show)
     done = CliRunner().invoke(application, ["demo", "--base", "http://127.0.0.1:1"])
     assert done.exit_code == (0 if imports and of_codes else 1)
+
+
+@pytest.mark.parametrize("body", [b"<p>Welcome!</p>", b"[]", b"{}"])
+async def test_a_door_that_is_somebody_elses_is_told_in_a_line(body: bytes) -> None:
+    async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    server = await asyncio.start_server(welcome, "127.0.0.1", 0)
+    said = io.StringIO()
+    async with server:
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert not await demo.show_demo(base, Screen(Console(file=said, width=200)))
+    told = [line for line in said.getvalue().splitlines() if not line.startswith("waiting for")]
+    assert [line.partition(":")[0] for line in told] == [
+        "The demo could not be run",
+        "The demo of codes could not be run",
+    ]
 
 
 @pytest.mark.parametrize("width", [80, 120, 190])
