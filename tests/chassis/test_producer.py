@@ -131,8 +131,8 @@ async def test_no_single_record_joins_a_whole_batch_that_waits(own_kafka: KafkaC
     producer = Producer(settings(own_kafka.bootstrap_servers), client_id="test", linger_ms=300)
     await producer.start()
     await producer.wait_ready(20)
-    whole = asyncio.create_task(producer.send_batch(topic, 0, [Outgoing(b"k", b"whole")] * 50))
-    await until(lambda: bool(producer._current and producer._current._message_accumulator._batches))
+    await producer.partitions(topic)
+    whole = producer.send_batch(topic, 0, [Outgoing(b"k", b"whole")] * 50)
     await asyncio.gather(whole, producer.send(topic, Outgoing(b"k", b"single")))
     await producer.stop()
     assert stored_batches(own_kafka, topic, 0) == [StoredBatch(0, 50), StoredBatch(50, 1)]
