@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from sandbox.kafka import KafkaCluster
 from sandbox.kafka_kit import KafkaKit, kafka_kit
+from sandbox.probes import known_brokers
 from sandbox.waiting import NeverReady
 
 
@@ -31,6 +32,7 @@ async def test_records_survive_a_kill_and_are_found_at_the_same_address(
         assert not first.is_running
     with KafkaCluster(tmp_path / "kafka", ports=first.ports) as second:
         assert second.bootstrap_servers == first.bootstrap_servers
+        assert known_brokers(second.ports[0]) == 1
         assert await _read(second.bootstrap_servers) == b"kept"
     assert not second.is_running
 
