@@ -186,6 +186,16 @@ async def test_records_by_key_that_fill_no_single_batch_go_in_several(
     assert arrived == [record.value for record in records]
 
 
+async def test_a_record_by_key_that_fills_a_batch_by_its_headers_goes_alone(kafka_bootstrap: str) -> None:
+    topic = a_name("alone")
+    await make_topics(kafka_bootstrap, {topic: 1}, config={"max.message.bytes": str(8 * 1024 * 1024)})
+    heavy = Outgoing(b"k", b"heavy", (("h", b"x" * 8_300_000),))
+    async with producing(kafka_bootstrap) as producer:
+        await producer.send_by_key(topic, [Outgoing(b"k", b"x" * 400_000), heavy, Outgoing(b"k", b"last")])
+    arrived = [record.value for record in await everything(kafka_bootstrap, topic)]
+    assert arrived[1:] == [b"heavy", b"last"]
+
+
 async def test_the_largest_legal_request_is_one_batch(own_kafka: KafkaCluster) -> None:
     topic = a_name("large")
     await make_topics(own_kafka.bootstrap_servers, {topic: 1}, config={"max.message.bytes": str(8 * 1024 * 1024)})
