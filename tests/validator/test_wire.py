@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from services.chassis.errors import Away
 from services.chassis.framing import HEADER, LENGTH, prefix
 from services.chassis.registry import Schemas
-from services.sales.records import Order, Return
+from services.sales.records import Order, Return, order_id_of, return_id_of
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.wire import LARGEST, WireReader
 from tests.sales.sample import CURRENCIES
@@ -170,6 +170,15 @@ def test_the_newer_framing_names_the_schema_in_a_header(content: bytes, expected
 def test_what_is_too_large_to_be_read_is_not_seen_either(key: bytes | None, headers: Any) -> None:
     """Passed on, it would fit into no batch, and its partition would stop."""
     assert reason(submitted(GOOD, key=key, headers=headers)) == "oversize"
+
+
+@pytest.mark.parametrize(("kind", "other"), [("orders", "returns"), ("returns", "orders")])
+def test_the_usual_record_is_seen_on_its_own_topic_only(kind: str, other: str) -> None:
+    record = an_order() if kind == "orders" else a_return()
+    seen = READER.seen(submitted(record, kind=kind), now_us=NOW_US, currencies=CURRENCIES)
+    assert seen is not None
+    assert (seen.order_id, seen.return_id) == (order_id_of(record), return_id_of(record))
+    assert reason(submitted(record, kind=other)) == "unknown-schema"
 
 
 @pytest.mark.parametrize("name", [HEADER, "verdict", "dlq.reason", "dlq."])
