@@ -7,6 +7,7 @@ import pytest
 from jgo.env import LockedDependency
 
 from sandbox import jars, places
+from sandbox.missing import Missing
 
 
 def test_every_jar_has_a_sum_and_no_address() -> None:
@@ -35,3 +36,18 @@ def test_an_altered_jar_is_noticed_and_replaced(tmp_path: Path, monkeypatch: pyt
     altered.write_bytes(b"something else")
     jars.class_path()
     assert asked == [altered.name]
+
+
+def test_a_jar_that_is_fetched_and_is_not_the_one_that_is_named_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(*_: object) -> Path:
+        fetched = tmp_path / "fetched"
+        fetched.write_bytes(b"something else")
+        return fetched
+
+    monkeypatch.setenv("SANDBOX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(jars, "_download", download)
+    with pytest.raises(Missing, match="does not have the SHA-256 sum"):
+        jars.class_path()
+    assert not list((tmp_path / "cache" / "jars").glob("*.jar"))
