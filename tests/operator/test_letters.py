@@ -1,14 +1,16 @@
 """What a dead letter says of itself, whoever put it into its box."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
+from aiokafka import ConsumerRecord
 
 from services.chassis.producer import Headers, Outgoing, Producer
 from services.chassis.settings import KafkaSettings
-from services.operator.letters import Letter, State, _Box, replay
+from services.operator.letters import REPLAYED_FROM, Letter, State, _Box, replay
 from tests.validator.records import consumed
 
 
@@ -43,6 +45,9 @@ class Sent:
         self.records[f"{topic}/{partition}"] += [record.value for record in records]
 
 
+FROM_ORDERS = (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"3"))
+
+
 def a_letter(offset: int, *headers: tuple[str, bytes | None]) -> Letter:
     return Letter("orders.submitted.v1.dlq", 0, offset, 0, None, b"%d" % offset, headers)
 
@@ -59,11 +64,39 @@ def a_letter(offset: int, *headers: tuple[str, bytes | None]) -> Letter:
     ids=["nothing", "no partition", "no such partition", "no number", "another topic"],
 )
 async def test_a_letter_that_cannot_say_where_it_came_from_stays_and_keeps_no_other(headers: Headers) -> None:
-    good = a_letter(2, ("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"3"))
+    good = a_letter(2, *FROM_ORDERS)
     sent = Sent()
     chosen = [a_letter(1, *headers), good]
     assert await replay(chosen, settings=KafkaSettings(), producer=cast("Producer", sent)) == 1
     assert sent.records == {"orders.submitted.v1/3": [b"2"], "orders.submitted.v1.dlq/0": [None, None]}
+
+
+async def test_however_many_letters_there_are_each_goes_once() -> None:
+    sent, many = Sent(), [a_letter(number, *FROM_ORDERS) for number in range(450)]
+    assert await replay(many, settings=KafkaSettings(), producer=cast("Producer", sent)) == 450
+    assert sent.records["orders.submitted.v1/3"] == [letter.value for letter in many]
+    assert len(sent.records["orders.submitted.v1.dlq/0"]) == 2 * 450
+
+
+async def test_what_may_have_gone_is_looked_for_since_the_first_of_the_replays_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[tuple[Sequence[str], int | None]] = []
+
+    async def scan(
+        _: KafkaSettings, topics: Sequence[str], *, since_ms: int | None = None
+    ) -> AsyncGenerator[ConsumerRecord, None]:
+        looked.append((topics, since_ms))
+        for letter in unsure:
+            yield consumed(letter.value, 0, headers=((REPLAYED_FROM, letter.name.encode()),))
+
+    monkeypatch.setattr("services.operator.letters.scan", scan)
+    unsure = [
+        replace(a_letter(began_ms, *FROM_ORDERS), state=State.REPLAYING, replay_began_ms=began_ms)
+        for began_ms in (9, 5, 7)
+    ]
+    assert await replay(unsure, settings=KafkaSettings(), producer=cast("Producer", Sent())) == 0
+    assert looked == [(["orders.submitted.v1"], 5)]
 
 
 @pytest.mark.parametrize(
