@@ -7,9 +7,11 @@ from typing import cast
 
 import pytest
 from aiokafka import ConsumerRecord
+from typer.testing import CliRunner
 
 from services.chassis.producer import Headers, Outgoing, Producer
 from services.chassis.settings import KafkaSettings
+from services.operator import letter_commands
 from services.operator.letters import REPLAYED_FROM, Letter, State, _Box, replay
 from tests.validator.records import consumed
 
@@ -116,3 +118,17 @@ def test_a_mark_that_is_none_changes_nothing(headers: Headers) -> None:
     for record in (consumed(b"a letter", 0), consumed(b"", 1, headers=headers)):
         box.take(record)
     assert [letter.state for letter in box.letters.values()] == [State.OPEN]
+
+
+def test_what_a_letter_says_is_shown_as_it_is_and_what_stays_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = (("dlq.detail", b"[bold]no[/bold] markup"), ("dlq.truncated", b"9000000"), *FROM_ORDERS)
+
+    async def found(*_: object) -> list[Letter]:
+        return [a_letter(1, *cut), a_letter(2)]
+
+    monkeypatch.setattr(letter_commands, "letters", found)
+    assert "[bold]no[/bold] markup" in CliRunner().invoke(letter_commands.commands, ["list"]).output
+    told = CliRunner().invoke(letter_commands.commands, ["replay", "--all", "--dry-run"]).output
+    assert "1 letters hold only the beginning of their records and stay" in told
+    assert "1 letters do not say where their records came from and stay" in told
+    assert "0 of 2 letters would be replayed" in told
