@@ -116,6 +116,10 @@ def test_no_service_is_left_out(alert: str, services: set[str]) -> None:
     assert all(set(names.split("|")) == services for names in named)
 
 
+def test_no_service_may_be_missing() -> None:
+    assert set(re.findall(r'absent\(up{job="([^"]+)"}\)', ALERTS["ServiceMissing"]["expr"])) == SERVICES
+
+
 @needs_promtool
 def test_promtool_takes_the_rules_and_the_configuration() -> None:
     promtool("check", "rules", *FILES)
