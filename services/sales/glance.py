@@ -141,7 +141,8 @@ class Glance:
             [product[1:] for product in products],
         )
 
-    def _header(self, site: str, job_id: str, total: str, created_at: str, mode: str, type_: str) -> JobHeader:  # noqa: PLR0917
+    def _header(self, site: str, job_id: str, *about: str) -> JobHeader:
+        total, created_at, mode, type_ = about
         return JobHeader(
             _number(site), job_id[1:], _number(total), _number(created_at), self._modes[mode], self._types[type_]
         )

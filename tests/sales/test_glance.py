@@ -115,7 +115,7 @@ def test_usual_records_are_seen(record: Record) -> None:
         {"date_time": 0},
         {"utc_offset_minutes": 24 * 60},
         {"utc_offset_minutes": -24 * 60},
-        {"currency": "XXX"},
+        {"currency": "CHF"},
         {"currency": "usd"},
         {"currency": ""},
         {"user_id": ""},
