@@ -191,7 +191,7 @@ class Producer:
                 break
             added = builder.append(key=key, value=value, timestamp=None, headers=list(headers))
             if most and count and (added is None or builder.size() > most):
-                # It was not, and what was appended stays: the batch is made anew, without it.
+                # Heavy by its key or headers, and what was appended stays: the batch is made anew, without it.
                 return await self._batch(topic, partition, records[:count])
             if added is None:
                 raise TooLarge(f"{len(records)} records do not fit into one batch")

@@ -24,6 +24,7 @@ from services.values.personal import LONGEST_CARD, SHORTEST_CARD
 _PLAIN, _HASH = "[ -~]", "[!-,./-?A-~]"
 # The length of a longer text takes two bytes; many hashes and ids of users are that long.
 _SHORT, _LONG = 63, 127
+# Their number must fit into one byte.
 _MOST_ITEMS = 10
 
 # A number has seven bits in each byte, the lowest first; all bytes but its last are above 127. An even one is not

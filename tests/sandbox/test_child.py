@@ -17,14 +17,14 @@ LISTENING = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 print("begun", flush=True)
-time.sleep(60)
+time.sleep(60)  # until it is ended
 """
 # Says that it has begun, with the process id of a program that it started; hears no SIGTERM.
 STUBBORN = """
 import signal, subprocess, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("begun", subprocess.Popen(["sleep", "60"]).pid, flush=True)
-time.sleep(60)
+time.sleep(60)  # until it is ended
 """
 # Starts a program as the sandbox does, and is killed then.
 KILLED = """
