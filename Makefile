@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
-CODE := services sandbox tests bench
+CODE := services sandbox tools tests bench
 
 .PHONY: help setup run demo test faults e2e fuzz lint types fmt check docs docs-check schemas k8s image bench dashboards verify-docker verify-k8s lock clean
 
@@ -63,10 +63,10 @@ fmt: .venv/dev ## format, and fix what can be fixed
 	@$(BIN)/ruff format --quiet $(CODE)
 
 docs: .venv/dev ## write the generated documents anew
-	@$(BIN)/python -m services docs write
+	@$(BIN)/python -m tools write-docs
 
 docs-check: .venv/dev
-	@$(BIN)/python -m services docs check
+	@$(BIN)/python -m tools check-docs
 
 schemas: .venv/dev ## fail if a schema would break a reader
 	@$(BIN)/python -m services schemas check

@@ -11,17 +11,17 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
-from bench.hammer import request
-from bench.line import Line
+from bench.closed_loop import request
 from bench.materialise import NOW_US, Origins, a_worker
 from bench.materialise import large as a_large_job
+from bench.raw_http import Line
 from bench.status_replica import API_KEY, TOKEN
-from services.chassis.mongo import Changes, Mongo
-from services.status.bell import HandBell
+from services.chassis.mongodb.client import Changes, Mongo
+from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobs
+from services.status.adapters.notifier import HandBell
 from services.status.domain.facts import Header, JobEvent, Judged, Key, Opened, Run
 from services.status.domain.listing import Listing
-from services.status.flow import World, record
-from services.status.store import CHUNKS, JOBS, MongoJobs
+from services.status.flows.apply_events import World, record
 from services.status.wire import BARE_FIELDS, STATE, chunk_key, job_key, key_of
 
 BASE = f"/common-status/v1/{API_KEY}"

@@ -13,7 +13,8 @@ import msgspec
 import uvloop
 
 from sandbox.mongo import MongoSet
-from services.fulfilment import answers, reading
+from services.fulfilment.flows import get_codes
+from services.fulfilment.http import responses
 from tests.fulfilment.shop import SITE, Shop, a_mongo_shop
 
 TASKS = 32
@@ -59,9 +60,9 @@ async def fetch(shop: Shop, *, units: int = 1_000, rounds: int = 60) -> None:
     took, busy = [], []
     for _ in range(rounds):
         began, cpu = time.perf_counter(), time.process_time()
-        found = await reading.get_codes(SITE, transaction.id, None, shop.reading)
+        found = await get_codes.get_codes(SITE, transaction.id, None, shop.reading)
         assert found is not None
-        assert len(msgspec.json.encode(answers.codes(found, 0))) > units * 100
+        assert len(msgspec.json.encode(responses.codes(found, 0))) > units * 100
         took.append(time.perf_counter() - began)
         busy.append(time.process_time() - cpu)
     wall, best, cpu = (value * 1e3 for value in (median(took), min(took), median(busy)))

@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from services.chassis.ratelimit import RateLimit
-from services.chassis.sharedlimit import SharedRateLimit
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.shared_ratelimit import SharedRateLimit
 
 # Short rounds: of those some fall between the turns of whoever else is on the machine.
 ROUNDS, DECISIONS = 500, 200

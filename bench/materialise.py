@@ -22,16 +22,16 @@ from fastavro import schemaless_writer
 from prometheus_client import Gauge
 
 from services import topics
-from services.chassis.brake import Brake
-from services.chassis.consumer import Poll
-from services.chassis.mongo import CONNECTIONS, Mongo
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY, MongoSettings
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.consumer import Poll
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.mongodb.client import CONNECTIONS, Mongo
+from services.chassis.runtime.settings import REPOSITORY, MongoSettings
+from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobs
+from services.status.adapters.notifier import HandBell
 from services.status.avro import EventReader
-from services.status.bell import HandBell
 from services.status.domain.profile import Origin
-from services.status.flow import World
-from services.status.store import CHUNKS, JOBS, MongoJobs
+from services.status.flows.apply_events import World
 from services.status.worker import Worker
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")

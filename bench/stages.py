@@ -29,7 +29,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.__main__ import REPOSITORY, installation, parts, run
-from bench.hammer import hammer, request
+from bench.closed_loop import hammer, request
 from bench.tenant import API_KEY, CLIENT, SECRET, bodies, order
 
 PARTITIONS = 12
@@ -87,7 +87,7 @@ def measure(place: Path, rounds: int, seconds: float, records: int) -> dict[str,
     records = min(records, asyncio.run(written(brokers, ORDERS)))
     for number in track(range(rounds + 1), "validate"):
         limit, service = taken[VALIDATE]
-        limit.add(*turn("bench.limits.validate", brokers, ORDERS, "limit.validate", str(records)))
+        limit.add(*turn("bench.baselines.validate", brokers, ORDERS, "limit.validate", str(records)))
         group = {"VALIDATOR_GROUP": f"bench-{number}", "LOG_LEVEL": "ERROR"}
         service.add(*turn("bench.validator", str(records), environment=environment | group))
     for pair in taken.values():
@@ -155,7 +155,7 @@ def limit_of_ingest(brokers: str) -> Iterator[tuple[int, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = pinned(sys.executable, "-m", "bench.limits.ingest", str(port), brokers, "limit.ingest")
+    command = pinned(sys.executable, "-m", "bench.baselines.ingest", str(port), brokers, "limit.ingest")
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout is None or process.stdout.readline() != "up\n":

@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.answers import ask_all, bare_reads, fill, on_a_line, questions, wake
-from bench.line import Line
 from bench.materialise import WORKLOADS, Taken, a_store, turn
-from bench.pace import Pace, answered
+from bench.open_loop import Pace, answered
+from bench.raw_http import Line
 from sandbox.mongo import MongoSet
 from sandbox.ports import free_ports
-from services.chassis.lifecycle import collect_seldom, keep_freed_memory
+from services.chassis.runtime.lifecycle import collect_seldom, keep_freed_memory
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPLICAS = 2

@@ -8,22 +8,22 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from services.chassis import lifecycle
-from services.chassis.errors import Unauthorized
-from services.chassis.health import Health
-from services.chassis.mongo import Mongo
-from services.chassis.ratelimit import RateLimit
-from services.chassis.settings import REPOSITORY, ApiSettings, MongoSettings, ServiceSettings, load
-from services.chassis.sites import ApiKey, Site
-from services.chassis.tokens import Token
-from services.chassis.web import Listener, application
-from services.status import reading
-from services.status.api import StatusApi
-from services.status.bell import HandBell
-from services.status.gathering import Gathering
-from services.status.pages import PageTokens
-from services.status.store import MongoJobs
-from services.status.watch import ChangeWatch
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.server import Listener, application
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime import lifecycle
+from services.chassis.runtime.errors import Unauthorized
+from services.chassis.runtime.health import Health
+from services.chassis.runtime.settings import REPOSITORY, ApiSettings, MongoSettings, ServiceSettings, load
+from services.chassis.security.sites import ApiKey, Site
+from services.chassis.security.tokens import Token
+from services.status.adapters.change_stream import ChangeWatch
+from services.status.adapters.job_loader import Gathering
+from services.status.adapters.job_store import MongoJobs
+from services.status.adapters.notifier import HandBell
+from services.status.flows import queries
+from services.status.http.jobs import StatusApi
+from services.status.http.page_tokens import PageTokens
 
 API_KEY = "12345"
 TOKEN = Token(
@@ -78,7 +78,7 @@ async def compose(settings: Settings) -> lifecycle.Service:
     bell = HandBell(most=1_000)
     jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
     api = StatusApi(
-        world=reading.World(jobs=Gathering(jobs), waiting=bell, now_us=lambda: 0, clock_s=time.monotonic),
+        world=queries.World(jobs=Gathering(jobs), waiting=bell, now_us=lambda: 0, clock_s=time.monotonic),
         verifier=Remembering(),  # type: ignore[arg-type]
         sites=Register(),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of the benchmark"),

@@ -9,10 +9,10 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from services.chassis.registry import Schemas
-from services.chassis.revocations import Revocations
-from services.chassis.settings import REPOSITORY
-from services.chassis.tokens import Verifier
+from services.chassis.avro.schemas import Schemas
+from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.revocations import Revocations
+from services.chassis.security.tokens import Verifier
 
 ISSUER, AUDIENCE = "https://bench.tillstream.example", "omnichannel-api"
 # Short rounds: of those some fall between the turns of whoever else is on the machine.

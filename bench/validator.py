@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import uvloop
 
-from services.chassis.lifecycle import collect_seldom, keep_freed_memory
-from services.chassis.logs import configure
-from services.chassis.settings import load
+from services.chassis.runtime.lifecycle import collect_seldom, keep_freed_memory
+from services.chassis.runtime.logs import configure
+from services.chassis.runtime.settings import load
 from services.validator import metrics
 from services.validator.app import compose
 from services.validator.settings import Settings

@@ -16,12 +16,12 @@ import typer
 from rich import box
 from rich.table import Table
 
-from sandbox import orders, places
+from sandbox import commands, paths
 from sandbox.child import tail
+from sandbox.commands import Failed
 from sandbox.control import AlreadyRunning, NotRunning
 from sandbox.layout import Layout
 from sandbox.missing import Missing
-from sandbox.orders import Failed
 from sandbox.ports import PortTaken
 from sandbox.screen import Screen
 from sandbox.services import BY_NAME, SERVICES, World
@@ -53,7 +53,7 @@ def _is_front_door(base: str) -> bool:
 
 def here() -> Layout:
     """The sandbox that the commands are about."""
-    return Layout(places.home())
+    return Layout(paths.home())
 
 
 @application.command()
@@ -67,13 +67,13 @@ def run(port: Port = 8080) -> None:
 @application.command()
 def up(port: Port = 8080) -> None:
     """Start everything in the background; return when it is ready."""
-    orders.up(here(), port=port, screen=screen)
+    commands.up(here(), port=port, screen=screen)
 
 
 @application.command()
 def down() -> None:
     """Stop everything."""
-    orders.down(here())
+    commands.down(here())
     screen.line("stopped")
 
 
@@ -81,7 +81,7 @@ def down() -> None:
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Every part: process id, state, addresses. Exit code 1 when no sandbox runs here."""
     try:
-        rows = orders.status(here())
+        rows = commands.status(here())
     except NotRunning:
         if as_json:
             print("[]")
@@ -95,14 +95,14 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
 @application.command()
 def stop(name: Name) -> None:
     """Stop one part; return when it is gone."""
-    orders.stop(here(), name)
+    commands.stop(here(), name)
     screen.line(f"{name} stopped")
 
 
 @application.command()
 def start(name: Name) -> None:
     """Start one part again, at the same address; return when it is ready."""
-    screen.line(f"{name} ready, process {orders.start(here(), name)['pid']}")
+    screen.line(f"{name} ready, process {commands.start(here(), name)['pid']}")
 
 
 @application.command()
@@ -182,7 +182,7 @@ def lock() -> None:
 @application.command()
 def clean() -> None:
     """Remove this sandbox's data."""
-    orders.clean(here())
+    commands.clean(here())
 
 
 def _endpoints() -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _port(url: str) -> int:
     return int(url.rsplit(":", 1)[1])
 
 
-def _table(rows: list[orders.Row]) -> Table:
+def _table(rows: list[commands.Row]) -> Table:
     table = Table(box=box.ASCII2)
     for column in ("Name", "Process", "State", "Addresses"):
         table.add_column(column, overflow="fold")

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox import places
+from sandbox import paths
 
-DIRECTORY = places.REPOSITORY / "deploy" / "grafana" / "dashboards"
+DIRECTORY = paths.REPOSITORY / "deploy" / "grafana" / "dashboards"
 # What Grafana fills in: at least four scrapes, and the range of time that is shown.
 FILLED_IN = {"__rate_interval": "1m", "__range": "15m", "__interval": "15s"}
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox import places
+from sandbox import paths
 from sandbox.child import Child, Program
 from sandbox.missing import Missing
 from sandbox.ports import free_port
@@ -41,7 +41,7 @@ class Front(Child):
         }
         for name in UPSTREAMS:
             environment[f"{name.upper()}_ADDRESS"] = upstreams.get(name, NOWHERE)
-        command = [str(find_caddy()), "run", "--adapter", "caddyfile", "--config", str(places.CADDYFILE)]
+        command = [str(find_caddy()), "run", "--adapter", "caddyfile", "--config", str(paths.CADDYFILE)]
         super().__init__(Program(name="front", command=command, log=directory / "front.log", environment=environment))
 
     @property

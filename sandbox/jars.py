@@ -13,7 +13,7 @@ from pathlib import Path
 from jgo.env import LockedDependency, LockFile
 from jgo.maven import MavenContext
 
-from sandbox import places
+from sandbox import paths
 from sandbox.missing import Missing
 
 KAFKA_VERSION = "4.3.1"
@@ -31,7 +31,7 @@ def class_path(progress: Progress | None = None) -> list[Path]:
     `progress` hears (done, total) while jars are fetched.
     """
     wanted = locked()
-    directory = places.cache() / "jars"
+    directory = paths.cache() / "jars"
     directory.mkdir(parents=True, exist_ok=True)
     with exclusively(directory / ".lock"):
         missing = [jar for jar in wanted if not _is_intact(directory / file_name(jar), jar)]
@@ -42,7 +42,7 @@ def class_path(progress: Progress | None = None) -> list[Path]:
 
 def locked() -> list[LockedDependency]:
     """The jars that the lock file names."""
-    return list(LockFile.load(places.KAFKA_LOCK).dependencies)
+    return list(LockFile.load(paths.KAFKA_LOCK).dependencies)
 
 
 def write_lock() -> int:
@@ -51,7 +51,7 @@ def write_lock() -> int:
         context = _context(Path(scratch))
         inputs, others = context.resolver.resolve([context.create_dependency(one) for one in WANTED])
         needed = [*inputs, *(one for one in others if one.scope in {"compile", "runtime"})]
-        LockFile.from_resolved_dependencies(needed, environment_name="kafka").save(places.KAFKA_LOCK)
+        LockFile.from_resolved_dependencies(needed, environment_name="kafka").save(paths.KAFKA_LOCK)
     return len(needed)
 
 
@@ -91,7 +91,7 @@ def _fetch_one(context: MavenContext, jar: LockedDependency, destination: Path) 
             if attempt == ATTEMPTS:
                 raise
     if not _is_intact(fetched, jar):
-        raise Missing(f"{file_name(jar)} does not have the SHA-256 sum of {places.KAFKA_LOCK.name}")
+        raise Missing(f"{file_name(jar)} does not have the SHA-256 sum of {paths.KAFKA_LOCK.name}")
     fetched.replace(destination)
 
 

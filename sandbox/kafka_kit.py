@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import jars, places
+from sandbox import jars, paths
 from sandbox.java import Java, find_java
 from sandbox.missing import Missing
 
@@ -56,7 +56,7 @@ def kafka_kit(progress: jars.Progress | None = None) -> KafkaKit:
     kit = KafkaKit(
         java=find_java(),
         class_path=jars.class_path(progress),
-        directory=places.cache() / f"kafka-{jars.KAFKA_VERSION}",
+        directory=paths.cache() / f"kafka-{jars.KAFKA_VERSION}",
     )
     kit.directory.mkdir(parents=True, exist_ok=True)
     if not kit.checkpoint.is_file():

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox import places
+from sandbox import paths
 from sandbox.child import Child, Program
 from sandbox.front import Front
 from sandbox.kafka import KafkaCluster
@@ -76,7 +76,7 @@ def service_part(service: Service, *, world: World, layout: Layout) -> Part:
             command=[sys.executable, "-m", f"services.{service.name}"],
             log=layout.log(service.name),
             environment=world.environment(service),
-            directory=places.REPOSITORY,
+            directory=paths.REPOSITORY,
         )
     )
     addresses = {
@@ -106,6 +106,6 @@ def operators_command(arguments: Sequence[str], *, world: World, layout: Layout)
             command=[sys.executable, "-m", "services", *arguments],
             log=layout.log("init"),
             environment=world.operators_environment(),
-            directory=places.REPOSITORY,
+            directory=paths.REPOSITORY,
         )
     )

@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, build_opener
 
-from sandbox import places
+from sandbox import paths
 from sandbox.child import Child, Program
 from sandbox.missing import Missing
 from sandbox.ports import free_port
@@ -17,7 +17,7 @@ from sandbox.probes import http_status
 
 SECONDS_TO_START = 30.0
 ASKING_TIMEOUT_S = 20.0
-RULES = places.REPOSITORY / "deploy" / "prometheus" / "rules"
+RULES = paths.REPOSITORY / "deploy" / "prometheus" / "rules"
 
 # Whatever proxy this person uses is not for the loopback interface.
 _DIRECT = build_opener(ProxyHandler({}))

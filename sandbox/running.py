@@ -7,8 +7,8 @@ import signal
 import time
 from typing import Any
 
-from sandbox.assembly import STOPPING_ORDER, Assembly, assemble
 from sandbox.child import Child
+from sandbox.components import STOPPING_ORDER, Assembly, assemble
 from sandbox.control import Order, listening, sole_owner
 from sandbox.demo import show_demo
 from sandbox.layout import Layout

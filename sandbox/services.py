@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sandbox import places
+from sandbox import paths
 
 ISSUER = "https://sandbox.tillstream.example"
 DATABASE = "tillstream"
@@ -62,7 +62,7 @@ class World:
             "AUTH_ISSUER": ISSUER,
             "AUTH_PUBLIC_URL": self.front_door,
             "AUTH_JWKS_URL": f"http://127.0.0.1:{auth_port}/.well-known/jwks.json",
-            "SCHEMAS_DIR": str(places.SCHEMAS),
+            "SCHEMAS_DIR": str(paths.SCHEMAS),
         }
 
     def operators_environment(self) -> dict[str, str]:

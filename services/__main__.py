@@ -6,15 +6,16 @@ from typing import Annotated
 
 import typer
 
-from services.auth import operator as auth
-from services.chassis.logs import configure
-from services.chassis.mongo import Mongo
-from services.chassis.producer import Producer
-from services.chassis.registry import Schemas
-from services.fulfilment import operator as fulfilment
-from services.operator import commands, letter_commands, schema_commands
-from services.operator.running import told
-from services.operator.settings import OperatorSettings
+from services.auth import cli as auth
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.producer import Producer
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.logs import configure
+from services.cli import dead_letters, setup
+from services.cli import schemas as schema_commands
+from services.cli.run_command import told
+from services.cli.settings import OperatorSettings
+from services.fulfilment import cli as fulfilment
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,15 +24,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What an operator does with Tillstream.",
 )
-app.add_typer(commands.topics, name="topics")
+app.add_typer(setup.topics, name="topics")
 app.add_typer(auth.sites, name="sites")
 app.add_typer(auth.clients, name="clients")
 app.add_typer(auth.keys, name="keys")
-app.add_typer(commands.catalog, name="catalog")
+app.add_typer(setup.catalog, name="catalog")
 app.add_typer(fulfilment.fulfilment, name="fulfilment")
-app.add_typer(letter_commands.commands, name="dead-letters")
+app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(schema_commands.commands, name="schemas")
-app.add_typer(commands.docs, name="docs")
 app.command("decode")(schema_commands.decode)
 
 
@@ -59,7 +59,7 @@ def init(
 
 
 async def _init(tenants: bytes | None, catalogue: Path | None, stock: bytes | None) -> None:
-    await commands.set_up(tenants, catalogue, _load_tenants)
+    await setup.set_up(tenants, catalogue, _load_tenants)
     if stock is not None:
         products, codes = await fulfilment.load_document(stock)
         typer.echo(f"{products} products and {codes} new codes loaded")

@@ -1,6 +1,6 @@
 """Under which names a schema registry keeps the schemas of topics, and how they may change."""
 
-from services.chassis.compatibility import Level
+from services.chassis.avro.compatibility import Level
 from services.topics import CATALOGUE_OWNERS, OPERATOR, OUTSIDE, TOPICS
 
 # One subject for each topic's values, as Confluent's TopicNameStrategy has it.

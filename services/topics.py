@@ -1,6 +1,6 @@
 """Every topic, once: the source for creation, documentation and access rules."""
 
-from services.chassis.topic import Cleanup, Topic
+from services.chassis.kafka.topic import Cleanup, Topic
 
 OUTSIDE = "outside producers"
 CATALOGUE_OWNERS = "catalogue owners"

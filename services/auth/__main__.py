@@ -4,8 +4,8 @@ from functools import partial
 
 from services.auth.app import compose
 from services.auth.settings import AuthSettings
-from services.chassis.lifecycle import run
-from services.chassis.settings import load
+from services.chassis.runtime.lifecycle import run
+from services.chassis.runtime.settings import load
 
 
 def main() -> None:

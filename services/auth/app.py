@@ -5,35 +5,37 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from services.auth import admin, api, office, wire
-from services.auth.admin import Administration
+from services.auth import wire
+from services.auth.adapters.introspector import JwtInspector
+from services.auth.adapters.key_wrapper import KeyVault
+from services.auth.adapters.publisher import KafkaPublisher
+from services.auth.adapters.secret_hasher import ArgonHasher
+from services.auth.adapters.signer import JwtSigner
+from services.auth.adapters.stores import MongoClients, MongoKeys, MongoRevocations, MongoSites, create_indexes
 from services.auth.domain.caller import networks
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import Site
-from services.auth.flow import World
-from services.auth.hasher import ArgonHasher
-from services.auth.inspector import JwtInspector
-from services.auth.keyring import KeyWorld, tend_keys
-from services.auth.office import Office
-from services.auth.publisher import KafkaPublisher
+from services.auth.flows import management
+from services.auth.flows.key_rotation import KeyWorld, tend_keys
+from services.auth.flows.management import Office
+from services.auth.flows.tokens import World
+from services.auth.http import admin, oauth
+from services.auth.http.admin import Administration
 from services.auth.settings import AuthSettings
-from services.auth.signer import JwtSigner
-from services.auth.store import MongoClients, MongoKeys, MongoRevocations, MongoSites, create_indexes
-from services.auth.vault import KeyVault
-from services.chassis import web
-from services.chassis.audit import AuditLog
-from services.chassis.confluent import schemas_of
-from services.chassis.errors import Away
-from services.chassis.health import Health
-from services.chassis.lifecycle import Service
-from services.chassis.mongo import Mongo
-from services.chassis.producer import Producer
-from services.chassis.ratelimit import RateLimit
-from services.chassis.registry import Schemas
-from services.chassis.revocations import Revocations
-from services.chassis.sites import Sites
-from services.chassis.table import Table
-from services.chassis.upkeep import Upkeep
+from services.chassis.avro.registry_client import schemas_of
+from services.chassis.avro.schemas import Schemas
+from services.chassis.http import server
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.kafka.compacted_table import Table
+from services.chassis.kafka.producer import Producer
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.background import Upkeep
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.health import Health
+from services.chassis.runtime.lifecycle import Service
+from services.chassis.security.audit import AuditLog
+from services.chassis.security.revocations import Revocations
+from services.chassis.security.sites import Sites
 from services.subjects import SUBJECTS_OF
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES
 
@@ -170,7 +172,7 @@ async def compose(settings: AuthSettings) -> Service:
         name="auth",
         health=health,
         parts=[
-            web.operations(health, host=settings.operations_host, port=settings.operations_port),
+            server.operations(health, host=settings.operations_host, port=settings.operations_port),
             mongo,
             producer,
             site_table,
@@ -190,19 +192,19 @@ async def compose(settings: AuthSettings) -> Service:
 
 def _listeners(
     settings: AuthSettings, world: World, signer: JwtSigner, administration: Administration
-) -> list[web.Listener]:
+) -> list[server.Listener]:
     """The public port, and the internal one if there is to be one."""
-    public = api.routes(
+    public = oauth.routes(
         world,
         key_set=signer.key_set,
         proxies=networks(settings.trusted_proxies),
         public_url=settings.auth_public_url or settings.auth_issuer,
         openapi=settings.schemas_dir / "openapi" / "auth.yaml",
     )
-    listeners = [web.Listener(web.application(public), host=settings.http_host, port=settings.http_port)]
+    listeners = [server.Listener(server.application(public), host=settings.http_host, port=settings.http_port)]
     if settings.admin_port is not None:
-        internal = web.application(admin.routes(administration))
-        listeners.append(web.Listener(internal, host=settings.admin_host, port=settings.admin_port))
+        internal = server.application(admin.routes(administration))
+        listeners.append(server.Listener(internal, host=settings.admin_host, port=settings.admin_port))
     return listeners
 
 
@@ -215,7 +217,7 @@ async def _publish_revocations(table: Table, published: Revocations, own_office:
             return published.has_token(revocation.token_id)
         return published.issued_before(revocation.client_id or "") >= (revocation.issued_before or 0) - ROUNDING_S
 
-    await office.publish_missing_revocations(is_published, own_office)
+    await management.publish_missing_revocations(is_published, own_office)
 
 
 async def _publish_sites(table: Table, published: Sites, own_office: Office) -> None:
@@ -226,4 +228,4 @@ async def _publish_sites(table: Table, published: Sites, own_office: Office) -> 
         site = published.get(number)
         return wire.published_site(site) if site else None
 
-    await office.publish_missing(known, own_office)
+    await management.publish_missing(known, own_office)

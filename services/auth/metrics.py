@@ -1,6 +1,6 @@
 """What auth counts."""
 
-from services.chassis import metrics
+from services.chassis.runtime import metrics
 
 ISSUED = metrics.counter("auth_tokens_issued_total", "Tokens issued.", ("audience",))
 REFUSED = metrics.counter("auth_tokens_refused_total", "Token requests refused.", ("audience", "reason"))

@@ -6,7 +6,7 @@ import binascii
 from pydantic import Field, SecretStr, field_validator
 
 from services.auth.domain.caller import networks
-from services.chassis.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
+from services.chassis.runtime.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
 
 KEY_BYTES = 32
 

@@ -11,8 +11,8 @@ from services.auth.domain.client import Client, Secret
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
 from services.auth.domain.site import ApiKey, Site
-from services.chassis import sites
-from services.chassis.registry import Schema
+from services.chassis.avro.schemas import Schema
+from services.chassis.security import sites
 
 Document = dict[str, Any]
 

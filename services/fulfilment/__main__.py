@@ -1,7 +1,7 @@
 """`python -m services.fulfilment`."""
 
-from services.chassis import lifecycle
-from services.chassis.settings import load
+from services.chassis.runtime import lifecycle
+from services.chassis.runtime.settings import load
 from services.fulfilment.app import compose
 from services.fulfilment.settings import Settings
 

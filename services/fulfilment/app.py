@@ -10,44 +10,44 @@ import pycountry
 from aiohttp import web
 
 from services import topics
-from services.chassis import outbox
-from services.chassis.access import Access
-from services.chassis.audit import AuditLog
-from services.chassis.brake import Brake
-from services.chassis.confluent import schemas_of
-from services.chassis.consumer import Consumer
-from services.chassis.deadletter import DeadLetters
-from services.chassis.health import Health
-from services.chassis.idempotency import Idempotency
-from services.chassis.lifecycle import Service
-from services.chassis.mongo import Mongo
-from services.chassis.paging import SignedPlaces
-from services.chassis.preparation import Preparation
-from services.chassis.producer import Producer
-from services.chassis.ratelimit import RateLimit
-from services.chassis.upkeep import Upkeep
-from services.chassis.web import Listener, application, operations
-from services.fulfilment import billing, flow, fulfilling, loading, reading
-from services.fulfilment.api import OrdersApi
-from services.fulfilment.body import LARGEST
-from services.fulfilment.complaints import Complaints
-from services.fulfilment.customers import SiteCustomers
-from services.fulfilment.desk import Desk
+from services.chassis.avro.registry_client import schemas_of
+from services.chassis.http.idempotency import Idempotency
+from services.chassis.http.paging import SignedPlaces
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.server import Listener, application, operations
+from services.chassis.kafka.consumer import Consumer
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letters import DeadLetters
+from services.chassis.kafka.producer import Producer
+from services.chassis.mongodb import outbox
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.background import Upkeep
+from services.chassis.runtime.health import Health
+from services.chassis.runtime.lifecycle import Service
+from services.chassis.runtime.preparation import Preparation
+from services.chassis.security.access import Access
+from services.chassis.security.audit import AuditLog
+from services.fulfilment.adapters.code_cipher import CodeVault
+from services.fulfilment.adapters.customers import SiteCustomers
+from services.fulfilment.adapters.invoice_renderer import InvoicePaper
+from services.fulfilment.adapters.invoices import INVOICES
+from services.fulfilment.adapters.mailer import Mailer, read_smtp_url
+from services.fulfilment.adapters.stores import Stores
+from services.fulfilment.adapters.suppliers import suppliers_of
+from services.fulfilment.adapters.transactions import TRANSACTIONS
+from services.fulfilment.background import Sweeper
 from services.fulfilment.domain.business_day import MICROS
-from services.fulfilment.events import KAFKA, MAIL, Events
-from services.fulfilment.invoices import INVOICES
-from services.fulfilment.invoices_api import InvoicesApi
-from services.fulfilment.mailer import Mailer, read_smtp_url
-from services.fulfilment.paper import InvoicePaper
+from services.fulfilment.flows import close_day, deliver_codes, get_codes, load_stock, place_order
+from services.fulfilment.flows.single_flight import Runner
+from services.fulfilment.flows.supplier_log import Complaints
+from services.fulfilment.http.authentication import Desk
+from services.fulfilment.http.body import LARGEST
+from services.fulfilment.http.invoices import InvoicesApi
+from services.fulfilment.http.orders import OrdersApi
+from services.fulfilment.http.stock import StockApi
 from services.fulfilment.ports import Supplier
-from services.fulfilment.runner import Runner
 from services.fulfilment.settings import Settings
-from services.fulfilment.stock_api import StockApi
-from services.fulfilment.store import TRANSACTIONS
-from services.fulfilment.stores import Stores
-from services.fulfilment.suppliers import suppliers_of
-from services.fulfilment.sweeper import Sweeper
-from services.fulfilment.vault import CodeVault
+from services.fulfilment.wire.events import KAFKA, MAIL, Events
 from services.fulfilment.worker import Worker
 from services.subjects import SUBJECTS_OF
 
@@ -103,7 +103,7 @@ async def compose(settings: Settings) -> Service:
     measuring = Upkeep("measure", sweeper.measure, every_s=settings.fulfilment_sweep_every_s, may_begin=may_work)
     closing = Upkeep(
         "close",
-        partial(billing.settle, _accounts(settings, stores, customers)),
+        partial(close_day.settle, _accounts(settings, stores, customers)),
         every_s=settings.closing_every_s,
         may_begin=may_work,
     )
@@ -172,7 +172,7 @@ async def compose(settings: Settings) -> Service:
 
 
 def _runner(settings: Settings, stores: Stores, suppliers: Mapping[str, Supplier], customers: SiteCustomers) -> Runner:
-    world = fulfilling.World(
+    world = deliver_codes.World(
         transactions=stores.transactions,
         slots=stores.stock,
         suppliers=suppliers,
@@ -180,11 +180,11 @@ def _runner(settings: Settings, stores: Stores, suppliers: Mapping[str, Supplier
         complaints=Complaints(now_us),
         now_us=now_us,
     )
-    return Runner(partial(fulfilling.fulfil, world=world), most=settings.fulfilment_parallel)
+    return Runner(partial(deliver_codes.fulfil, world=world), most=settings.fulfilment_parallel)
 
 
-def _accounts(settings: Settings, stores: Stores, customers: SiteCustomers) -> billing.World:
-    return billing.World(
+def _accounts(settings: Settings, stores: Stores, customers: SiteCustomers) -> close_day.World:
+    return close_day.World(
         purchase_orders=stores.purchase_orders,
         transactions=stores.transactions,
         invoices=stores.invoices,
@@ -201,14 +201,14 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
     audit = AuditLog()
     orders = OrdersApi(
         desk=office.desk,
-        placing=flow.World(
+        placing=place_order.World(
             products=stores.products,
             purchase_orders=stores.purchase_orders,
             transactions=stores.transactions,
             now_us=now_us,
             deadline=settings.fulfilment_deadline,
         ),
-        showing=reading.World(
+        showing=get_codes.World(
             transactions=stores.transactions,
             disclosed=stores.stock,
             nudge=office.runner.run,
@@ -224,7 +224,7 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
     )
     stock = StockApi(
         desk=office.desk,
-        world=loading.World(
+        world=load_stock.World(
             shelf=stores.products, stock=stores.stock, waiting=stores.transactions, seal=office.vault.seal
         ),
         audit=audit,

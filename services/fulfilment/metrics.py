@@ -1,6 +1,6 @@
 """What fulfilment measures."""
 
-from services.chassis import metrics
+from services.chassis.runtime import metrics
 
 PLACED = metrics.counter(
     "fulfilment_transactions_total", "Orders of codes, by what became of the request.", ("outcome",)

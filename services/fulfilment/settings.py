@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field, SecretStr, field_validator
 
-from services.chassis.settings import (
+from services.chassis.runtime.settings import (
     ApiSettings,
     BrakeSettings,
     FromEnvironment,
@@ -13,8 +13,8 @@ from services.chassis.settings import (
     ServiceSettings,
     TokenSettings,
 )
-from services.fulfilment.mailer import read_smtp_url
-from services.fulfilment.vault import KEY_BYTES, read_keys
+from services.fulfilment.adapters.code_cipher import KEY_BYTES, read_keys
+from services.fulfilment.adapters.mailer import read_smtp_url
 
 
 class VaultSettings(FromEnvironment):

@@ -6,12 +6,12 @@ from typing import Protocol
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from services.chassis.brake import Brake
-from services.chassis.consumer import Offsets, Poll
-from services.chassis.deadletter import DeadLetter
-from services.chassis.errors import Away
-from services.chassis.logs import logger
-from services.fulfilment.events import Events
+from services.chassis.kafka.consumer import Offsets, Poll
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letters import DeadLetter
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.logs import logger
+from services.fulfilment.wire.events import Events
 
 _LOG = logger(__name__)
 

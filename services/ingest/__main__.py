@@ -1,7 +1,7 @@
 """`python -m services.ingest`."""
 
-from services.chassis import lifecycle
-from services.chassis.settings import load
+from services.chassis.runtime import lifecycle
+from services.chassis.runtime.settings import load
 from services.ingest.app import compose
 from services.ingest.settings import Settings
 

@@ -6,23 +6,23 @@ import time
 import pycountry
 
 from services import topics
-from services.chassis.access import Access
-from services.chassis.confluent import schemas_of
-from services.chassis.health import Health
-from services.chassis.idempotency import Idempotency
-from services.chassis.lifecycle import Service
-from services.chassis.mongo import Mongo
-from services.chassis.producer import Producer
-from services.chassis.ratelimit import RateLimit
-from services.chassis.sharedlimit import SharedRateLimit
-from services.chassis.web import Listener, application, operations
-from services.ingest.api import ImportApi, Manners
-from services.ingest.flow import World
-from services.ingest.publisher import KafkaPublisher
-from services.ingest.registry import RegistryApi
+from services.chassis.avro.registry_client import schemas_of
+from services.chassis.http.idempotency import Idempotency
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.server import Listener, application, operations
+from services.chassis.http.shared_ratelimit import SharedRateLimit
+from services.chassis.kafka.producer import Producer
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.health import Health
+from services.chassis.runtime.lifecycle import Service
+from services.chassis.security.access import Access
+from services.ingest.adapters.idempotency_store import MongoReplies
+from services.ingest.adapters.publisher import KafkaPublisher
+from services.ingest.flows.accept import World
+from services.ingest.http.imports import ImportApi, Manners
 from services.ingest.settings import Settings
-from services.ingest.store import MongoReplies
 from services.ingest.wire import Encoder
+from services.schema_registry.api import RegistryApi
 from services.subjects import SUBJECTS_OF
 from services.values.time_uuids import time_uuid
 

@@ -1,6 +1,6 @@
 """What ingest counts."""
 
-from services.chassis import metrics
+from services.chassis.runtime import metrics
 from services.sales.batch import Batch
 from services.sales.faults import Code
 from services.sales.records import MODES, ORDERS, RETURNS

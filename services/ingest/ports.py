@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from services.chassis.idempotency import Reply, Turn
-from services.chassis.ratelimit import Decision
+from services.chassis.http.idempotency import Reply, Turn
+from services.chassis.http.ratelimit import Decision
 from services.ingest.domain.accepted import Accepted, Submission
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from services.chassis.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
+from services.chassis.runtime.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
 
 STORES = ("valkey://", "valkeys://", "redis://", "rediss://", "unix://")
 

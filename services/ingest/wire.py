@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from services.chassis.registry import Schemas
+from services.avro.codec import Codec
+from services.chassis.avro.schemas import Schemas
 from services.ingest.domain.accepted import Accepted
-from services.sales.codec import Codec
-from services.sales.facts import Opened, event
+from services.jobs.events import Opened, event
 from services.sales.keys import key_of
 from services.sales.records import order_id_of
 from services.sales.verdicts import runs_of_refusals

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from services.sales.faults import Fault
+from services.jobs.events import Fault
 from services.sales.records import Record
 
 MOST_RECORDS = 100

@@ -1,6 +1,7 @@
 """One sale twice in one batch: identical records both pass, of different ones the first."""
 
-from services.sales.faults import Code, Fault, fault
+from services.jobs.events import Fault
+from services.sales.faults import Code, fault
 from services.sales.records import Order, Record
 
 

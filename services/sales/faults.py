@@ -7,13 +7,10 @@ from collections.abc import Iterable
 from enum import StrEnum
 from itertools import islice
 
-from msgspec import Struct
-
-from services.values.wrong import Wrong
+from services.jobs.events import ERROR, Fault
+from services.values.invalid import Wrong
 
 MOST_FAULTS = 20
-WARNING = "WARNING"
-ERROR = "ERROR"
 
 
 class Code(StrEnum):
@@ -38,17 +35,6 @@ class Code(StrEnum):
 
 # Time may heal these: the same record, sent again, can be accepted.
 _RETRYABLE = frozenset({Code.FUTURE_DATE, Code.PRODUCT_NOT_FOUND})
-
-
-class Fault(Struct, frozen=True, gc=False):
-    """One reason why a record was not accepted. `field` is a JSON pointer, empty for the record as a whole."""
-
-    code: str
-    field: str
-    message: str
-    level: str = WARNING
-    product_id: str | None = None
-    retryable: bool = False
 
 
 def fault(code: Code, field: str, message: str) -> Fault:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from services.values.identifiers import LONGEST_ID, text_wrong
-from services.values.personal import is_personal
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
+from services.values.pii import is_personal
 
 LONGEST_USER_ID = 256
 LONGEST_STORE_ID = 256

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from services.sales.faults import Fault, ill, missing
-from services.values.wrong import Kind, Wrong
+from services.jobs.events import Fault
+from services.sales.faults import ill, missing
+from services.values.invalid import Kind, Wrong
 
 T = TypeVar("T")
 Reader = Callable[[object], T | Wrong]

@@ -7,7 +7,7 @@ from services.sales import fields
 from services.sales.records import MODES
 from services.values.decimals import HugeNumber
 from services.values.identifiers import read_identifier, read_text
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
 
 _REGION = Wrong(Kind.VALUE, "must be a signed 64-bit integer")
 _SEGMENTS = Wrong(Kind.TYPE, "must be an array of strings or numbers, or one comma-separated string")

@@ -8,33 +8,13 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from services.jobs.events import JobHeader, JobRef
+
 ORDERS = "orders"
 RETURNS = "returns"
 OFFLINE = "offline"
 ONLINE = "online"
 MODES = frozenset({OFFLINE, ONLINE})
-
-
-class JobHeader(Struct, frozen=True, gc=False):
-    """What every record and every event of an import job repeats of it. A job is identified by (site, job_id)."""
-
-    site: int
-    job_id: str
-    total: int
-    created_at: int
-    mode: str
-    type: str
-
-
-class JobRef(Struct, frozen=True, gc=False):
-    """The import job that a record belongs to, and its place in it."""
-
-    job_id: str
-    index: int
-    total: int
-    created_at: int
-    mode: str
-    type: str
 
 
 class OrderLine(Struct, frozen=True, gc=False):
@@ -132,11 +112,6 @@ Line = OrderLine | ReturnLine
 def lines_of(record: Record) -> Sequence[Line]:
     """The lines of an order or of a return."""
     return record.line_items
-
-
-def of_job(header: JobHeader, *, index: int) -> JobRef:
-    """The place of record `index` in a job."""
-    return JobRef(header.job_id, index, header.total, header.created_at, header.mode, header.type)
 
 
 def order_id_of(record: Record | Seen) -> str:

@@ -8,15 +8,16 @@ from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import NamedTuple
 
+from services.jobs.events import Fault
 from services.sales import fields
-from services.sales.faults import Code, Fault, fault, first_faults, ill, product_not_found
+from services.sales.faults import Code, fault, first_faults, ill, product_not_found
 from services.sales.records import MODES, Line, Order, Record, ReturnLine, lines_of
 from services.sales.soundness import is_sound
 from services.values.currencies import currency_wrong
 from services.values.decimals import amount_wrong
 from services.values.identifiers import text_wrong
 from services.values.instants import EARLIEST_US, FURTHEST_OFFSET_MINUTES, LATEST_US
-from services.values.wrong import Wrong
+from services.values.invalid import Wrong
 
 
 class Given(NamedTuple):

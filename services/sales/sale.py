@@ -11,7 +11,7 @@ from services.sales.records import OFFLINE
 from services.sales.rules import future_fault
 from services.values.currencies import DEFAULT, read_currency
 from services.values.instants import Instant, read_instant
-from services.values.wrong import Wrong
+from services.values.invalid import Wrong
 
 NOWHEN = Instant(0, 0, is_assumed=False)
 

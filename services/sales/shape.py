@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from services.sales.fields import MOST_LINES
-from services.sales.scrub import safe_name
+from services.sales.redaction import safe_name
 
 
 class Shape(NamedTuple):

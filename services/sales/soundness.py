@@ -13,7 +13,7 @@ from services.sales.records import MODES, Line, Order, Record, Return
 from services.values.decimals import amount_wrong
 from services.values.identifiers import LONGEST_ID
 from services.values.instants import EARLIEST_US, FURTHEST_OFFSET_MINUTES
-from services.values.personal import LONGEST_CARD
+from services.values.pii import LONGEST_CARD
 
 _join = "".join
 

@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 from msgspec import json
 
+from services.jobs.events import FAILED, SILENT, SUCCEEDED, Failure, Fault, JobHeader, JobRef, Run
 from services.sales.batch import Batch, Refusal
-from services.sales.facts import FAILED, SILENT, SUCCEEDED, Failure, Run
-from services.sales.faults import Fault
-from services.sales.records import RETURNS, JobHeader, JobRef, Record, Seen, order_id_of, return_id_of
-from services.sales.rendering import canonical_text
+from services.sales.json_writer import canonical_text
+from services.sales.records import RETURNS, Record, Seen, order_id_of, return_id_of
 from services.values.time_uuids import is_uuid
 
 MOST_IN_RUN = 100

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.sales.codec import Codec
-from services.sales.facts import Expired, Failure, JobEvent, Judged, Opened, Run
-from services.sales.faults import Fault
-from services.sales.records import JobRef, Order, OrderLine, Return, ReturnLine
+from services.avro.codec import Codec
+from services.jobs.events import Expired, Failure, Fault, JobEvent, JobRef, Judged, Opened, Run
+from services.sales.records import Order, OrderLine, Return, ReturnLine
 
 
 def order_codec(definition: Mapping[str, Any], *, prefix: bytes = b"") -> Codec[Order]:

@@ -1,7 +1,7 @@
 """`python -m services.status`."""
 
-from services.chassis import lifecycle
-from services.chassis.settings import load
+from services.chassis.runtime import lifecycle
+from services.chassis.runtime.settings import load
 from services.status.app import compose
 from services.status.settings import Settings
 

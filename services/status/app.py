@@ -5,33 +5,32 @@ from datetime import UTC, datetime
 from functools import partial
 
 from services import topics
-from services.chassis.access import Access
-from services.chassis.brake import Brake
-from services.chassis.confluent import schemas_of
-from services.chassis.consumer import Consumer
-from services.chassis.deadletter import DeadLetters
-from services.chassis.health import Health
-from services.chassis.lifecycle import Service
-from services.chassis.mongo import Mongo
-from services.chassis.preparation import Preparation
-from services.chassis.producer import Producer
-from services.chassis.ratelimit import RateLimit
-from services.chassis.upkeep import Upkeep
-from services.chassis.web import Listener, application, operations
-from services.status import expiring, flow, reading
-from services.status.api import StatusApi
+from services.chassis.avro.registry_client import schemas_of
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.server import Listener, application, operations
+from services.chassis.kafka.consumer import Consumer
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letters import DeadLetters
+from services.chassis.kafka.producer import Producer
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.background import Upkeep
+from services.chassis.runtime.health import Health
+from services.chassis.runtime.lifecycle import Service
+from services.chassis.runtime.preparation import Preparation
+from services.chassis.security.access import Access
+from services.status.adapters.change_stream import ChangeWatch
+from services.status.adapters.consumer_progress import KafkaBacklog
+from services.status.adapters.job_loader import Gathering
+from services.status.adapters.job_store import MongoJobs
+from services.status.adapters.notifier import HandBell
+from services.status.adapters.publisher import KafkaPublisher
+from services.status.adapters.site_profiles import SiteOrigins
 from services.status.avro import EventReader, EventWriter
-from services.status.backlog import KafkaBacklog
-from services.status.bell import HandBell
-from services.status.census import take_census
-from services.status.gathering import Gathering
-from services.status.origins import SiteOrigins
-from services.status.pages import PageTokens
-from services.status.publisher import KafkaPublisher
+from services.status.background import Sweeper, take_census
+from services.status.flows import apply_events, expire_jobs, queries
+from services.status.http.jobs import StatusApi
+from services.status.http.page_tokens import PageTokens
 from services.status.settings import Settings
-from services.status.store import MongoJobs
-from services.status.sweeper import Sweeper
-from services.status.watch import ChangeWatch
 from services.status.worker import Worker
 from services.subjects import SUBJECTS_OF
 
@@ -62,7 +61,7 @@ async def compose(settings: Settings) -> Service:
     )
     bell = HandBell(most=settings.status_most_waiters)
     watch = ChangeWatch(mongo, bell, clock_s=time.monotonic)
-    world = flow.World(jobs=jobs, origins=SiteOrigins(access.sites), bell=bell, now_us=now_us)
+    world = apply_events.World(jobs=jobs, origins=SiteOrigins(access.sites), bell=bell, now_us=now_us)
     brake = Brake(
         most_in_row=settings.dead_letters_in_row,
         window=settings.dead_letters_window,
@@ -88,7 +87,7 @@ async def compose(settings: Settings) -> Service:
         poll_timeout_ms=POLL_TIMEOUT_MS,
     )
     sweeper = Sweeper(
-        expiring.World(
+        expire_jobs.World(
             jobs=jobs,
             backlog=KafkaBacklog(
                 settings,
@@ -102,7 +101,7 @@ async def compose(settings: Settings) -> Service:
         deadline_s=settings.job_deadline_s,
     )
     api = StatusApi(
-        world=reading.World(jobs=Gathering(jobs), waiting=bell, now_us=now_us, clock_s=time.monotonic),
+        world=queries.World(jobs=Gathering(jobs), waiting=bell, now_us=now_us, clock_s=time.monotonic),
         verifier=access.verifier,
         sites=access.sites,
         tokens=PageTokens(settings.page_token_key.get_secret_value()),

@@ -11,9 +11,9 @@ from io import BytesIO
 
 from fastavro import schemaless_writer
 
-from services.chassis.framing import LENGTH, UnknownFraming, unframe
-from services.chassis.records import rewritten
-from services.chassis.registry import Schemas
+from services.chassis.avro.records import rewritten
+from services.chassis.avro.schemas import Schemas
+from services.chassis.avro.wire_format import LENGTH, UnknownFraming, unframe
 from services.status.avro_failures import MODES, read_failures
 from services.status.avro_values import read_long, read_text
 from services.status.domain.facts import Expired, Failure, Header, JobEvent, Judged, Key, Opened, Run

@@ -1,6 +1,6 @@
 """What status measures."""
 
-from services.chassis import metrics
+from services.chassis.runtime import metrics
 
 EVENTS = metrics.counter("status_events_total", "Job events read, by what happened.", ("fact",))
 JOBS_ENDED = metrics.counter("status_jobs_ended_total", "Jobs that reached their end, by final state.", ("state",))

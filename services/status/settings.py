@@ -2,7 +2,7 @@
 
 from pydantic import Field, SecretStr
 
-from services.chassis.settings import (
+from services.chassis.runtime.settings import (
     ApiSettings,
     BrakeSettings,
     KafkaSettings,

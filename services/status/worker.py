@@ -7,15 +7,15 @@ from typing import Protocol
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from services.chassis.brake import Brake
-from services.chassis.consumer import Offsets, Poll
-from services.chassis.deadletter import DeadLetter
+from services.chassis.kafka.consumer import Offsets, Poll
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letters import DeadLetter
 from services.status import metrics
 from services.status.avro import EventReader, Malformed
 from services.status.domain.facts import UNDECIDED, Expired, JobEvent, Judged, Key, Opened
-from services.status.flow import World, record
+from services.status.flows.apply_events import World, record
+from services.status.flows.inflight_writes import Held, Ready, Underway
 from services.status.ports import TooBig
-from services.status.underway import Held, Ready, Underway
 
 # So many held events are written at once, however young they are.
 MOST_HELD = 4_000

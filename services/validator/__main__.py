@@ -1,7 +1,7 @@
 """`python -m services.validator`."""
 
-from services.chassis import lifecycle
-from services.chassis.settings import load
+from services.chassis.runtime import lifecycle
+from services.chassis.runtime.settings import load
 from services.validator.app import compose
 from services.validator.settings import Settings
 

@@ -5,19 +5,19 @@ import time
 import pycountry
 
 from services import topics
-from services.chassis.brake import Brake
-from services.chassis.confluent import Registry, schemas_of
-from services.chassis.consumer import Consumer
-from services.chassis.deadletter import DeadLetters
-from services.chassis.health import Health
-from services.chassis.lifecycle import Service
-from services.chassis.producer import Producer
-from services.chassis.table import Table
-from services.chassis.web import operations
+from services.chassis.avro.registry_client import Registry, schemas_of
+from services.chassis.http.server import operations
+from services.chassis.kafka.compacted_table import Table
+from services.chassis.kafka.consumer import Consumer
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letters import DeadLetters
+from services.chassis.kafka.producer import Producer
+from services.chassis.runtime.health import Health
+from services.chassis.runtime.lifecycle import Service
 from services.subjects import SUBJECTS_OF
-from services.validator.catalogue import CatalogueTable
+from services.validator.adapters.catalogue import CatalogueTable
+from services.validator.adapters.publisher import KafkaPublisher
 from services.validator.flow import World
-from services.validator.publisher import KafkaPublisher
 from services.validator.settings import Settings
 from services.validator.wire import Encoder, WireReader
 from services.validator.worker import KINDS, Worker

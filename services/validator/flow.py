@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from services.chassis.logs import logger, visible
+from services.chassis.runtime.logs import logger, visible
 from services.sales.records import Record
 from services.validator import metrics
 from services.validator.domain.job_headers import job_named_by

@@ -1,6 +1,6 @@
 """What the validator counts."""
 
-from services.chassis import metrics
+from services.chassis.runtime import metrics
 from services.sales.faults import Code
 from services.sales.records import ORDERS, RETURNS
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from services.chassis.settings import BrakeSettings, KafkaSettings, ServiceSettings
+from services.chassis.runtime.settings import BrakeSettings, KafkaSettings, ServiceSettings
 
 
 class Settings(ServiceSettings, KafkaSettings, BrakeSettings):

@@ -7,19 +7,18 @@ from typing import Any, Protocol
 
 from fastavro import schemaless_writer
 
-from services.chassis.deadletter import PREFIX
-from services.chassis.framing import HEADER, LENGTH, Reference, UnknownFraming, frame_of
-from services.chassis.framing import prefix as prefix_of
-from services.chassis.records import rewritten
-from services.chassis.registry import Schema, Schemas, Version
-from services.sales.codec import Codec
-from services.sales.facts import Judged, Run, event
-from services.sales.faults import Fault
-from services.sales.glance import Glance
+from services.avro.codec import Codec
+from services.avro.schema import record_of
+from services.avro.undecodable import Undecodable
+from services.chassis.avro.records import rewritten
+from services.chassis.avro.schemas import Schema, Schemas, Version
+from services.chassis.avro.wire_format import HEADER, LENGTH, Reference, UnknownFraming, frame_of
+from services.chassis.avro.wire_format import prefix as prefix_of
+from services.chassis.kafka.dead_letters import PREFIX
+from services.jobs.events import Fault, JobHeader, Judged, Run, event
+from services.sales.fast_avro_check import Glance
 from services.sales.keys import key_of
-from services.sales.records import JobHeader, Record, Seen, order_id_of, return_id_of
-from services.sales.schema import record_of
-from services.sales.undecodable import Undecodable
+from services.sales.records import Record, Seen, order_id_of, return_id_of
 from services.sales.wire import job_event_codec, order_codec, return_codec
 from services.validator.domain.submitted import Headers, Submitted, Unreadable
 from services.validator.domain.verdict import Accepted, Rejected

@@ -5,8 +5,8 @@ from collections.abc import Collection
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services import topics
-from services.chassis.brake import Brake
-from services.chassis.consumer import Offsets, Poll
+from services.chassis.kafka.consumer import Offsets, Poll
+from services.chassis.kafka.dead_letter_limit import Brake
 from services.validator.domain.submitted import Submitted
 from services.validator.flow import World, judge
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Set as AbstractSet
 
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
 
 DEFAULT = "USD"
 

@@ -3,7 +3,7 @@
 import re
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
 
 FRACTION_DIGITS = 6
 INTEGER_DIGITS = 12

@@ -3,7 +3,7 @@
 import re
 
 from services.values.decimals import HugeNumber
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
 
 LONGEST_ID = 128
 _LONGEST_INTEGER_BITS = 8192

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
 
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
 
 MICROSECONDS = 1_000_000
 FURTHEST_OFFSET_MINUTES = 23 * 60 + 59

@@ -23,12 +23,12 @@ from services import topics
 from services.auth import wire
 from services.auth.domain.audience import AUDIENCES
 from services.auth.domain.site import ApiKey, Site
-from services.chassis.lifecycle import Service
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY
-from services.chassis.table import Table
-from services.chassis.tokens import Verifier
-from services.chassis.web import Listener
+from services.chassis.avro.schemas import Schemas
+from services.chassis.http.server import Listener
+from services.chassis.kafka.compacted_table import Table
+from services.chassis.runtime.lifecycle import Service
+from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.tokens import Verifier
 from services.fulfilment import app as fulfilment
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest import app as ingest

@@ -6,22 +6,22 @@ from uuid import uuid4
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.auth import api
+from services.auth.adapters.introspector import JwtInspector
+from services.auth.adapters.key_wrapper import KeyVault
+from services.auth.adapters.signer import JwtSigner
+from services.auth.adapters.stores import create_indexes
 from services.auth.domain.audience import SCOPES
 from services.auth.domain.caller import networks
 from services.auth.domain.client import Client, Secret
 from services.auth.domain.signing import SigningKey
-from services.auth.flow import World
-from services.auth.inspector import JwtInspector
-from services.auth.keyring import KeyWorld, tend_keys
+from services.auth.flows.key_rotation import KeyWorld, tend_keys
+from services.auth.flows.tokens import World
+from services.auth.http import oauth
 from services.auth.ports import Clients
-from services.auth.signer import JwtSigner
-from services.auth.store import create_indexes
-from services.auth.vault import KeyVault
-from services.chassis.mongo import Mongo
-from services.chassis.ratelimit import RateLimit
-from services.chassis.settings import MongoSettings
-from services.chassis.web import application
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.server import application
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.settings import MongoSettings
 from tests.auth.fakes import (
     Clock,
     Counter,
@@ -102,7 +102,7 @@ class Auth:
 
     @asynccontextmanager
     async def over_http(self) -> AsyncIterator[TestClient]:  # type: ignore[type-arg] # aiohttp's own generic
-        routes = api.routes(
+        routes = oauth.routes(
             self.world,
             key_set=self.signer.key_set,
             proxies=networks("127.0.0.0/8"),

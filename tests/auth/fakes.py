@@ -8,7 +8,7 @@ from services.auth.domain.client import Client
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
 from services.auth.domain.site import ApiKeyTaken, Site
-from services.chassis.errors import Away
+from services.chassis.runtime.errors import Away
 
 
 @dataclass

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.auth import admin
-from services.auth.admin import Administration
 from services.auth.domain.audience import ADMIN
 from services.auth.domain.caller import networks
-from services.auth.office import Office
-from services.chassis.web import application
+from services.auth.flows.management import Office
+from services.auth.http import admin
+from services.auth.http.admin import Administration
+from services.chassis.http.server import application
 from tests.auth.conftest import ISSUER, OPENAPI, SECRET, Auth, a_client
 from tests.auth.fakes import Counter, FakePublisher, FakeSites
 

@@ -13,11 +13,12 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from openapi_spec_validator import validate
 
-from services.auth import answers, api
 from services.auth.domain.audience import AUDIENCES
 from services.auth.domain.caller import networks
 from services.auth.domain.credentials import FORM
-from services.chassis.tokens import LEEWAY_S
+from services.auth.http import oauth
+from services.auth.http import responses as answers
+from services.chassis.security.tokens import LEEWAY_S
 from tests.auth.conftest import OPENAPI, SECRET, Auth, a_client
 from tests.auth.fakes import FakeClients
 
@@ -279,7 +280,7 @@ async def test_before_revocations_are_known_nothing_is_said_of_a_token(auth: Aut
 def test_document_and_routes_are_equal(auth: Auth) -> None:
     document = yaml.safe_load(OPENAPI.read_text())
     validate(document)
-    routes = api.routes(
+    routes = oauth.routes(
         auth.world, key_set=auth.signer.key_set, proxies=networks(""), public_url="", openapi=Path(OPENAPI)
     )
     described = {(path, method.upper()) for path, item in document["paths"].items() for method in item}

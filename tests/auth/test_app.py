@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 import pytest
 from pydantic import SecretStr
 
-from services.auth import app, office, wire
+from services.auth import app, wire
 from services.auth.domain.revocation import of_client, of_token_id
+from services.auth.flows import management
 from services.auth.settings import AuthSettings
-from services.chassis.errors import Away
-from services.chassis.mongo import Mongo
-from services.chassis.producer import Producer
-from services.chassis.revocations import Revocations
-from services.chassis.sites import Sites
+from services.chassis.kafka.producer import Producer
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import Away
+from services.chassis.security.revocations import Revocations
+from services.chassis.security.sites import Sites
 from tests.auth.test_office import SCHEMAS, SITE, Desk, feed
 
 
@@ -61,13 +62,13 @@ async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(desk: D
         feed(known, fresh)
         return [site.name for site in fresh]
 
-    await office.save_site(site, desk.office)
+    await management.save_site(site, desk.office)
     with pytest.raises(Away):
         await published()
     topic.ready = True
     assert await published() == ["Demo"]
     assert await published() == []
-    await office.save_site(replace(site, name="Renamed"), desk.office)
+    await management.save_site(replace(site, name="Renamed"), desk.office)
     assert await published() == ["Renamed"]
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from services.auth import metrics
+from services.auth.adapters.key_wrapper import KeyVault
+from services.auth.adapters.secret_hasher import ArgonHasher
 from services.auth.domain.audience import OMNICHANNEL
 from services.auth.domain.client import Secret
 from services.auth.domain.credentials import FORM, Presented
-from services.auth.flow import World, issue
-from services.auth.hasher import ArgonHasher
-from services.auth.vault import KeyVault
+from services.auth.flows.tokens import World, issue
 from tests.auth.conftest import ENCRYPTION_KEY, Auth, a_client
 
 SECRET = "canary-secret-that-is-hashed-with-argon2"

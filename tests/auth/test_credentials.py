@@ -13,7 +13,7 @@ from services.auth.domain.credentials import (
     read_about,
     secret_in_query,
 )
-from services.auth.domain.refusal import Refusal
+from services.auth.domain.oauth_error import Refusal
 
 GOOD = {"grant_type": "client_credentials", "client_id": "client", "client_secret": "canary-secret"}
 

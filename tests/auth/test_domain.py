@@ -10,7 +10,7 @@ from services.auth.domain.audience import DEFAULT_SCOPES, FULFILMENT, OMNICHANNE
 from services.auth.domain.caller import caller, networks
 from services.auth.domain.client import Client, NotPossible, Secret, with_secret, without_secret
 from services.auth.domain.grant import Grant, claims, grant, issued_at
-from services.auth.domain.refusal import INVALID_SCOPE, UNAUTHORIZED_CLIENT, Refusal
+from services.auth.domain.oauth_error import INVALID_SCOPE, UNAUTHORIZED_CLIENT, Refusal
 from services.auth.domain.signing import AFTER_S, SigningKey, is_due, published, signer, starts_signing
 from services.auth.domain.tenants import BadDocument, read
 from tests.auth.fakes import a_key

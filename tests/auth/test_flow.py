@@ -3,11 +3,11 @@ import pytest
 from services.auth.domain.audience import AUDIENCES, COMMON_STATUS, OMNICHANNEL, Audience
 from services.auth.domain.client import Secret
 from services.auth.domain.credentials import FORM, Presented
-from services.auth.domain.refusal import Refusal
+from services.auth.domain.oauth_error import Refusal
 from services.auth.domain.revocation import of_client
-from services.auth.flow import Issued, issue
-from services.chassis.errors import Away
-from services.chassis.tokens import Token, Verifier
+from services.auth.flows.tokens import Issued, issue
+from services.chassis.runtime.errors import Away
+from services.chassis.security.tokens import Token, Verifier
 from tests.auth.conftest import ISSUER, SECRET, Auth, a_client
 from tests.auth.fakes import FakeClients
 

@@ -7,16 +7,17 @@ import argon2
 import pytest
 from argon2.low_level import hash_secret_raw
 
-from services.auth import hasher, metrics
-from services.auth.hasher import ArgonHasher
-from services.chassis.errors import Away
+from services.auth import metrics
+from services.auth.adapters import secret_hasher
+from services.auth.adapters.secret_hasher import ArgonHasher
+from services.chassis.runtime.errors import Away
 from tests.auth.fakes import Clock
 
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hasher, "MEMORY_KIB", 64)
-    monkeypatch.setattr(hasher, "PASSES", 1)
+    monkeypatch.setattr(secret_hasher, "MEMORY_KIB", 64)
+    monkeypatch.setattr(secret_hasher, "PASSES", 1)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         salts.append(salt)
         return hash_secret_raw(secret, salt, *rest)  # type: ignore[arg-type] # passed on as it came
 
-    monkeypatch.setattr(hasher, "hash_secret_raw", counting)
+    monkeypatch.setattr(secret_hasher, "hash_secret_raw", counting)
     return salts
 
 
@@ -111,15 +112,15 @@ async def test_hashing_gives_way_to_the_event_loop(monkeypatch: pytest.MonkeyPat
     def priority(*_recipe: object) -> bytes:
         return str(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).encode()
 
-    monkeypatch.setattr(hasher, "hash_secret_raw", priority)
+    monkeypatch.setattr(secret_hasher, "hash_secret_raw", priority)
     hashed = await ArgonHasher().hash("secret")
     told = base64.b64decode(hashed.rpartition("$")[2] + "==")
-    assert int(told) == min(int(priority()) + hasher.NICER, 19)
+    assert int(told) == min(int(priority()) + secret_hasher.NICER, 19)
 
 
 async def test_a_flood_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes when too many wait in the same line is told to come again; who is remembered passes."""
-    monkeypatch.setattr(hasher, "MOST_WAITING", 3)
+    monkeypatch.setattr(secret_hasher, "MOST_WAITING", 3)
     made = ArgonHasher()
     kept = await made.hash("secret")
     assert await made.match("secret", [kept]) == kept
@@ -135,7 +136,7 @@ async def test_a_flood_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_flood_of_guesses_keeps_nobody_else_from_being_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hasher, "MOST_WAITING", 3)
+    monkeypatch.setattr(secret_hasher, "MOST_WAITING", 3)
     made = ArgonHasher()
     kept = await made.hash("secret")
     async with made._turn_of_the_patient:
@@ -146,7 +147,7 @@ async def test_a_flood_of_guesses_keeps_nobody_else_from_being_checked(monkeypat
 
 
 async def test_what_is_remembered_is_bounded_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hasher, "REMEMBERED", 2)
+    monkeypatch.setattr(secret_hasher, "REMEMBERED", 2)
     made = ArgonHasher()
     for secret in ("canary-a", "canary-b", "canary-c"):
         await made.match(secret, [await made.hash(secret)])

@@ -2,10 +2,10 @@
 
 import pytest
 
+from services.auth.adapters.key_wrapper import KeyVault
 from services.auth.domain.audience import ADMIN, OMNICHANNEL
 from services.auth.domain.signing import SigningKey
-from services.auth.vault import KeyVault
-from services.chassis.errors import Unauthorized
+from services.chassis.runtime.errors import Unauthorized
 from tests.auth.conftest import ENCRYPTION_KEY, ISSUER, Auth
 from tests.auth.fakes import Clock
 

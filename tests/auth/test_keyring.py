@@ -8,18 +8,18 @@ import pytest
 from pydantic import SecretStr
 
 from services.auth import metrics
+from services.auth.adapters.key_wrapper import KeyVault, WrongSeal
+from services.auth.adapters.signer import JwtSigner
 from services.auth.app import key_world, tended_every_s
 from services.auth.domain.audience import OMNICHANNEL
 from services.auth.domain.credentials import FORM, Presented
 from services.auth.domain.signing import SigningKey
-from services.auth.flow import Issued, issue
-from services.auth.keyring import KeyWorld, add_key, tend_keys
+from services.auth.flows.key_rotation import KeyWorld, add_key, tend_keys
+from services.auth.flows.tokens import Issued, issue
 from services.auth.settings import AuthSettings
-from services.auth.signer import JwtSigner
-from services.auth.vault import KeyVault, WrongSeal
-from services.chassis.errors import Away
-from services.chassis.mongo import Mongo
-from services.chassis.tokens import Verifier
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import Away
+from services.chassis.security.tokens import Verifier
 from tests.auth.conftest import ISSUER, SECRET, Auth
 from tests.auth.fakes import Clock, FakeAudit, FakeKeys, FakeSigner, FakeVault, a_key
 

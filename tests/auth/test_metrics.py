@@ -1,8 +1,9 @@
 """What auth counts, over HTTP and at the office."""
 
-from services.auth import metrics, office
-from services.auth.keyring import add_key, tend_keys
-from services.chassis.metrics import REGISTRY
+from services.auth import metrics
+from services.auth.flows import management
+from services.auth.flows.key_rotation import add_key, tend_keys
+from services.chassis.runtime.metrics import REGISTRY
 from tests.auth.conftest import Auth, a_client
 from tests.auth.test_api import GOOD, IMPORT, about, token_of
 from tests.auth.test_office import Desk, the_document
@@ -48,10 +49,10 @@ async def test_revocations_are_counted_once_others_can_know_of_them(auth: Auth) 
 
 async def test_an_operators_revocations_are_counted_likewise() -> None:
     desk = Desk()
-    await office.load_tenants(the_document(), desk.office)
+    await management.load_tenants(the_document(), desk.office)
     before = counted()
-    await office.revoke_client("c", desk.office)
-    await office.revoke_token("0f0f", desk.office)
+    await management.revoke_client("c", desk.office)
+    await management.revoke_token("0f0f", desk.office)
     assert growth(before) == {("auth_revocations_total", "client"): 1, ("auth_revocations_total", "token"): 1}
 
 

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from services.auth import office, wire
+from services.auth import wire
 from services.auth.domain.audience import DEFAULT_SCOPES
 from services.auth.domain.client import Client, NotPossible
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
 from services.auth.domain.tenants import BadDocument, ClientChange, Tenants, read
-from services.auth.office import Office
-from services.chassis.errors import Away
-from services.chassis.registry import Schemas
-from services.chassis.revocations import Revocations
-from services.chassis.sites import Sites
+from services.auth.flows import management
+from services.auth.flows.management import Office
+from services.chassis.avro.schemas import Schemas
+from services.chassis.runtime.errors import Away
+from services.chassis.security.revocations import Revocations
+from services.chassis.security.sites import Sites
 from tests.auth.fakes import (
     Clock,
     Counter,
@@ -90,45 +91,45 @@ def the_document(*, name: str = "Demo", secret: str = CANARY, api_key: str = "12
 
 
 async def test_loading_a_document_twice_changes_nothing(desk: Desk) -> None:
-    assert await office.load_tenants(the_document(), desk.office) == (1, 1)
-    assert await office.load_tenants(the_document(), desk.office) == (0, 0)
+    assert await management.load_tenants(the_document(), desk.office) == (1, 1)
+    assert await management.load_tenants(the_document(), desk.office) == (0, 0)
     assert [site.site for site in desk.publisher.published] == [608]
     assert len(desk.hasher.hashed) == 1
 
 
 async def test_only_what_changed_is_published(desk: Desk) -> None:
-    await office.load_tenants(the_document(), desk.office)
-    assert await office.load_tenants(the_document(name="Renamed"), desk.office) == (1, 0)
+    await management.load_tenants(the_document(), desk.office)
+    assert await management.load_tenants(the_document(name="Renamed"), desk.office) == (1, 0)
     assert [site.name for site in desk.publisher.published] == ["Demo", "Renamed"]
 
 
 async def test_another_secret_in_the_document_takes_the_place_of_the_old(desk: Desk) -> None:
-    await office.load_tenants(the_document(), desk.office)
-    assert await office.load_tenants(the_document(secret="canary-another-one"), desk.office) == (0, 1)
+    await management.load_tenants(the_document(), desk.office)
+    assert await management.load_tenants(the_document(secret="canary-another-one"), desk.office) == (0, 1)
     assert [secret.hashed for secret in desk.clients.kept["c"].secrets] == ["hash of canary-another-one"]
 
 
 async def test_a_secret_of_the_document_that_has_ended_is_given_anew(desk: Desk) -> None:
-    await office.load_tenants(the_document(), desk.office)
-    await office.add_secret("c", desk.office, grace_s=60)
+    await management.load_tenants(the_document(), desk.office)
+    await management.add_secret("c", desk.office, grace_s=60)
     desk.clock.at += 60
-    assert await office.load_tenants(the_document(), desk.office) == (0, 1)
+    assert await management.load_tenants(the_document(), desk.office) == (0, 1)
     active = desk.clients.kept["c"].active_secrets(desk.clock.at)
     assert [secret.hashed for secret in active] == [f"hash of {CANARY}"]
 
 
 async def test_a_second_secret_survives_the_document(desk: Desk) -> None:
-    await office.load_tenants(the_document(), desk.office)
-    await office.add_secret("c", desk.office, grace_s=None)
-    assert await office.load_tenants(the_document(), desk.office) == (0, 0)
+    await management.load_tenants(the_document(), desk.office)
+    await management.add_secret("c", desk.office, grace_s=None)
+    assert await management.load_tenants(the_document(), desk.office) == (0, 0)
     assert len(desk.clients.kept["c"].secrets) == 2
 
 
 async def test_a_client_cannot_have_keys_of_others(desk: Desk) -> None:
     with pytest.raises(BadDocument, match="not of site 608"):
-        await office.load_tenants(the_document(api_key="67890"), desk.office)
+        await management.load_tenants(the_document(api_key="67890"), desk.office)
     with pytest.raises(BadDocument, match="no site 9"):
-        await office.add_client(Client(client_id="x", site=9), desk.office)
+        await management.add_client(Client(client_id="x", site=9), desk.office)
 
 
 @pytest.mark.parametrize(
@@ -145,29 +146,29 @@ async def test_only_who_administers_and_no_more_belongs_to_no_site(
 ) -> None:
     client = Client(client_id="x", site=0, scopes=scopes, api_keys=api_keys)
     if is_taken:
-        await office.add_client(client, desk.office)
+        await management.add_client(client, desk.office)
         return
     with pytest.raises(BadDocument, match="no site 0"):
-        await office.add_client(client, desk.office)
+        await management.add_client(client, desk.office)
 
 
 async def test_a_key_of_another_site_is_not_taken(desk: Desk) -> None:
-    await office.add_site(SITE, desk.office)
+    await management.add_site(SITE, desk.office)
     with pytest.raises(ApiKeyTaken):
-        await office.add_site(replace(SITE, site=609), desk.office)
+        await management.add_site(replace(SITE, site=609), desk.office)
 
 
 async def test_what_was_kept_but_not_published_is_published_later(desk: Desk) -> None:
     desk.publisher.away = True
     with pytest.raises(Away):
-        await office.add_site(SITE, desk.office)
+        await management.add_site(SITE, desk.office)
     desk.publisher.away = False
     topic = Sites(SCHEMAS)
-    assert await office.publish_missing(known_to(topic), desk.office) == 1
+    assert await management.publish_missing(known_to(topic), desk.office) == 1
     feed(topic, desk.publisher.published)
-    assert await office.publish_missing(known_to(topic), desk.office) == 0
+    assert await management.publish_missing(known_to(topic), desk.office) == 0
     await desk.sites.save(replace(SITE, name="Renamed", revision=1))
-    assert await office.publish_missing(known_to(topic), desk.office) == 1
+    assert await management.publish_missing(known_to(topic), desk.office) == 1
 
 
 def known_to(topic: Sites) -> Callable[[int], Site | None]:
@@ -184,27 +185,27 @@ def feed(topic: Sites, published: list[Site]) -> None:
 
 
 async def test_a_new_client_gets_a_secret_that_is_shown_once(desk: Desk) -> None:
-    await office.add_site(SITE, desk.office)
-    plain = await office.add_client(Client(client_id="c", site=608, api_keys=("12345",)), desk.office)
+    await management.add_site(SITE, desk.office)
+    plain = await management.add_client(Client(client_id="c", site=608, api_keys=("12345",)), desk.office)
     assert plain == "canary-0"
     assert desk.clients.kept["c"].secrets[0].hashed == "hash of canary-0"
     with pytest.raises(NotPossible, match="already"):
-        await office.add_client(Client(client_id="c", site=608), desk.office)
+        await management.add_client(Client(client_id="c", site=608), desk.office)
 
 
 async def test_secrets_come_and_go_and_leave_lines(desk: Desk) -> None:
-    await office.load_tenants(the_document(), desk.office)
+    await management.load_tenants(the_document(), desk.office)
     first = desk.clients.kept["c"].secrets[0].secret_id
-    await office.add_secret("c", desk.office, grace_s=3_600)
+    await management.add_secret("c", desk.office, grace_s=3_600)
     with pytest.raises(NotPossible, match="remove one first"):
-        await office.add_secret("c", desk.office, grace_s=None)
-    await office.remove_secret("c", first, desk.office)
+        await management.add_secret("c", desk.office, grace_s=None)
+    await management.remove_secret("c", first, desk.office)
     remaining = desk.clients.kept["c"].secrets
     assert [secret.hashed for secret in remaining] == ["hash of canary-1"]
     with pytest.raises(NotPossible, match="the last"):
-        await office.remove_secret("c", remaining[0].secret_id, desk.office)
+        await management.remove_secret("c", remaining[0].secret_id, desk.office)
     with pytest.raises(NotPossible, match="no such client"):
-        await office.remove_secret("nobody", "s", desk.office)
+        await management.remove_secret("nobody", "s", desk.office)
     assert [line["what"] for line in desk.audit.lines] == [
         "site saved",
         "client saved",
@@ -219,18 +220,18 @@ async def test_secrets_come_and_go_and_leave_lines(desk: Desk) -> None:
     ("change", "line", "scopes", "secrets"),
     [
         (
-            lambda desk: office.change_client("c", ClientChange(scopes=("status:read",)), desk.office),
+            lambda desk: management.change_client("c", ClientChange(scopes=("status:read",)), desk.office),
             "client changed",
             ("status:read",),
             ["id-1", "id-2"],
         ),
         (
-            lambda desk: office.add_secret("c", desk.office, grace_s=None),
+            lambda desk: management.add_secret("c", desk.office, grace_s=None),
             "secret added",
             DEFAULT_SCOPES,
             ["id-2", "id-4"],
         ),
-        (lambda desk: office.remove_secret("c", "id-1", desk.office), "secret removed", DEFAULT_SCOPES, ["id-2"]),
+        (lambda desk: management.remove_secret("c", "id-1", desk.office), "secret removed", DEFAULT_SCOPES, ["id-2"]),
     ],
     ids=["change", "add", "remove"],
 )
@@ -238,8 +239,8 @@ async def test_of_what_two_operators_do_at_once_nothing_is_lost(
     desk: Desk, change: Callable[[Desk], Awaitable[object]], line: str, scopes: Sequence[str], secrets: Sequence[str]
 ) -> None:
     """The other takes the client's API keys while we read and write it."""
-    await office.load_tenants(the_document(), desk.office)
-    await office.add_secret("c", desk.office, grace_s=60)
+    await management.load_tenants(the_document(), desk.office)
+    await management.add_secret("c", desk.office, grace_s=60)
     desk.clock.at += 60
     desk.audit.lines.clear()
     save = desk.clients.save
@@ -259,7 +260,7 @@ async def test_of_what_two_operators_do_at_once_nothing_is_lost(
 
 
 async def test_one_token_can_be_revoked_by_the_id_that_its_audit_line_tells(desk: Desk) -> None:
-    await office.revoke_token("0f" * 16, desk.office)
+    await management.revoke_token("0f" * 16, desk.office)
     assert desk.publisher.revocations == [Revocation(token_id="0f" * 16, until=desk.clock.at + 28_860)]
     assert list(desk.revocations.kept) == ["0f" * 16]
     (line,) = desk.audit.lines
@@ -270,7 +271,7 @@ async def test_one_token_can_be_revoked_by_the_id_that_its_audit_line_tells(desk
 async def test_what_is_no_tokens_id_is_refused_and_not_repeated(desk: Desk, pasted: str) -> None:
     """Somebody may paste the token itself."""
     with pytest.raises(NotPossible) as refusal:
-        await office.revoke_token(pasted, desk.office)
+        await management.revoke_token(pasted, desk.office)
     assert "canary" not in str(refusal.value)
     assert "eyJ" not in str(refusal.value)
     assert desk.publisher.revocations == []
@@ -278,9 +279,9 @@ async def test_what_is_no_tokens_id_is_refused_and_not_repeated(desk: Desk, past
 
 
 async def test_each_change_of_a_client_leaves_a_line(desk: Desk) -> None:
-    await office.add_site(SITE, desk.office)
-    await office.add_client(Client(client_id="c", site=608), desk.office)
-    await office.change_client("c", ClientChange(api_keys=("12345",)), desk.office)
+    await management.add_site(SITE, desk.office)
+    await management.add_client(Client(client_id="c", site=608), desk.office)
+    await management.change_client("c", ClientChange(api_keys=("12345",)), desk.office)
     assert [(line["what"], line.get("site", line.get("client"))) for line in desk.audit.lines] == [
         ("site saved", 608),
         ("client added", "c"),
@@ -289,38 +290,38 @@ async def test_each_change_of_a_client_leaves_a_line(desk: Desk) -> None:
 
 
 async def test_all_that_a_client_was_given_can_be_revoked(desk: Desk) -> None:
-    await office.load_tenants(the_document(), desk.office)
-    await office.revoke_client("c", desk.office)
+    await management.load_tenants(the_document(), desk.office)
+    await management.revoke_client("c", desk.office)
     now = desk.clock.at
     revocation = Revocation(client_id="c", issued_before=now, until=now + 28_860)
     assert desk.publisher.revocations == [revocation]
     assert desk.audit.lines[-1]["what"] == "client's tokens revoked"
     with pytest.raises(NotPossible, match="no such client"):
-        await office.revoke_client("nobody", desk.office)
+        await management.revoke_client("nobody", desk.office)
 
 
 async def test_a_tokens_revocation_is_kept_before_others_are_told(desk: Desk) -> None:
     """What is told and not kept would be forgotten with the topic's segment; what is kept will be told."""
     desk.publisher.away = True
     with pytest.raises(Away):
-        await office.revoke_token("0f0f", desk.office)
+        await management.revoke_token("0f0f", desk.office)
     assert list(desk.revocations.kept) == ["0f0f"]
 
 
 async def test_a_revocation_that_was_kept_but_not_published_is_published_later(desk: Desk) -> None:
-    await office.load_tenants(the_document(), desk.office)
+    await management.load_tenants(the_document(), desk.office)
     desk.publisher.away = True
     with pytest.raises(Away):
-        await office.revoke_client("c", desk.office)
+        await management.revoke_client("c", desk.office)
     desk.publisher.away = False
     topic = Revocations(SCHEMAS)
 
     def is_published(revocation: Revocation) -> bool:
         return topic.issued_before(revocation.client_id or "") == revocation.issued_before
 
-    assert await office.publish_missing_revocations(is_published, desk.office) == 1
+    assert await management.publish_missing_revocations(is_published, desk.office) == 1
     for one in desk.publisher.revocations:
         topic.apply(one.key.encode(), wire.revocation_record(one, SCHEMAS["revocation"]))
-    assert await office.publish_missing_revocations(is_published, desk.office) == 0
+    assert await management.publish_missing_revocations(is_published, desk.office) == 0
     desk.clock.at += 40_000
-    assert await office.publish_missing_revocations(lambda _: False, desk.office) == 0, "it matters no more"
+    assert await management.publish_missing_revocations(lambda _: False, desk.office) == 0, "it matters no more"

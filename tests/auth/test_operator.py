@@ -10,9 +10,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from services.auth import operator
+from services.auth import cli
 from services.auth.domain.client import Client, Secret
-from services.auth.office import Office
+from services.auth.flows.management import Office
 from tests.auth.fakes import FakeAudit, FakeKeys, FakeVault
 from tests.auth.test_keyring import a_world
 from tests.auth.test_office import SITE, Desk
@@ -38,7 +38,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
     async def opened() -> AsyncIterator[Office]:
         yield made.office
 
-    monkeypatch.setattr(operator, "_open_office", opened)
+    monkeypatch.setattr(cli, "_open_office", opened)
     return made
 
 
@@ -48,14 +48,14 @@ def told(commands: typer.Typer, *arguments: str) -> Result:
 
 @pytest.mark.parametrize(("hours", "seconds"), [("24", 86_400), ("0.5", 1_800), ("0", 0)])
 def test_secrets_before_the_new_one_end_after_so_many_hours(desk: Desk, hours: str, seconds: int) -> None:
-    done = told(operator.clients, "add-secret", "c", "--grace-hours", hours)
+    done = told(cli.clients, "add-secret", "c", "--grace-hours", hours)
     assert json.loads(done.stdout) == {"clientId": "c", "secret": "canary-0"}
     first, second = desk.clients.kept["c"].secrets
     assert (first.expires_at, second.expires_at) == (int(desk.clock.at) + seconds, None)
 
 
 def test_without_a_grace_the_secrets_before_it_stay(desk: Desk) -> None:
-    assert told(operator.clients, "add-secret", "c").exit_code == 0
+    assert told(cli.clients, "add-secret", "c").exit_code == 0
     assert [secret.expires_at for secret in desk.clients.kept["c"].secrets] == [None, None]
 
 
@@ -70,22 +70,22 @@ CHANGES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_client_is_changed_in_what_is_named_and_in_nothing_else(desk: Desk, what: str) -> None:
     arguments, changed = CHANGES[what]
-    assert told(operator.clients, "change", "c", *arguments).exit_code == 0
+    assert told(cli.clients, "change", "c", *arguments).exit_code == 0
     kept = replace(desk.clients.kept["c"], revision=CLIENT.revision)
     assert set(kept.scopes) == set(changed.get("scopes", CLIENT.scopes))
     assert replace(kept, scopes=CLIENT.scopes) == CLIENT
 
 
 REFUSED: dict[str, tuple[typer.Typer, Sequence[str], int, str]] = {
-    "a client that is not there": (operator.clients, ("show", "nobody"), 1, "there is no client nobody"),
-    "a site that is not there": (operator.sites, ("show", "7"), 1, "there is no site 7"),
-    "a secret for nobody": (operator.clients, ("add-secret", "nobody"), 1, "there is no such client"),
-    "a client that is there": (operator.clients, ("add", "--site", "608", "--client-id", "c"), 1, "already"),
-    "the last secret": (operator.clients, ("remove-secret", "c", "s-1"), 1, "secret"),
-    "nothing to change": (operator.clients, ("change", "c"), 2, "say what is to change"),
-    "scopes and none": (operator.clients, ("change", "c", "--scope", "status:read", "--no-scopes"), 2, "either"),
-    "a grace before now": (operator.clients, ("add-secret", "c", "--grace-hours", "-1"), 2, "--grace-hours"),
-    "a grace that is no number": (operator.clients, ("add-secret", "c", "--grace-hours", "nan"), 2, "--grace-hours"),
+    "a client that is not there": (cli.clients, ("show", "nobody"), 1, "there is no client nobody"),
+    "a site that is not there": (cli.sites, ("show", "7"), 1, "there is no site 7"),
+    "a secret for nobody": (cli.clients, ("add-secret", "nobody"), 1, "there is no such client"),
+    "a client that is there": (cli.clients, ("add", "--site", "608", "--client-id", "c"), 1, "already"),
+    "the last secret": (cli.clients, ("remove-secret", "c", "s-1"), 1, "secret"),
+    "nothing to change": (cli.clients, ("change", "c"), 2, "say what is to change"),
+    "scopes and none": (cli.clients, ("change", "c", "--scope", "status:read", "--no-scopes"), 2, "either"),
+    "a grace before now": (cli.clients, ("add-secret", "c", "--grace-hours", "-1"), 2, "--grace-hours"),
+    "a grace that is no number": (cli.clients, ("add-secret", "c", "--grace-hours", "nan"), 2, "--grace-hours"),
 }
 
 
@@ -101,13 +101,13 @@ def test_what_is_not_possible_is_told_in_a_line_and_changes_nothing(desk: Desk, 
 
 def test_a_server_that_is_away_is_told_in_a_line(desk: Desk) -> None:
     desk.clients.away = True
-    done = told(operator.clients, "show", "c")
+    done = told(cli.clients, "show", "c")
     assert (done.exit_code, done.stdout, done.stderr) == (1, "", "MongoDB is away\n")
 
 
 def test_nothing_that_is_shown_later_has_a_secret_in_it(desk: Desk) -> None:
-    secret = json.loads(told(operator.clients, "add-secret", "c").stdout)["secret"]
-    shown = [told(operator.clients, *arguments).output for arguments in (("show", "c"), ("list",))]
+    secret = json.loads(told(cli.clients, "add-secret", "c").stdout)["secret"]
+    shown = [told(cli.clients, *arguments).output for arguments in (("show", "c"), ("list",))]
     assert all('"c"' in each for each in shown)
     assert not [each for each in shown if secret in each or "hash" in each]
     assert desk.audit.lines
@@ -115,10 +115,10 @@ def test_nothing_that_is_shown_later_has_a_secret_in_it(desk: Desk) -> None:
 
 async def test_a_rotation_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     world, _ = a_world(FakeKeys(), FakeVault())
-    monkeypatch.setattr(operator, "key_world", lambda *_: (world, None))
-    monkeypatch.setattr(operator, "_who", lambda: "an operator")
-    monkeypatch.setattr(operator, "_where", lambda: "a terminal")
+    monkeypatch.setattr(cli, "key_world", lambda *_: (world, None))
+    monkeypatch.setattr(cli, "_who", lambda: "an operator")
+    monkeypatch.setattr(cli, "_where", lambda: "a terminal")
     nothing: Any = None
-    assert [key.number for key in await operator._rotate(nothing, nothing)] == [1]
+    assert [key.number for key in await cli._rotate(nothing, nothing)] == [1]
     assert isinstance(world.audit, FakeAudit)
     assert [(line["who"], line["where"]) for line in world.audit.lines] == [("an operator", "a terminal")]

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.auth import metrics
+from services.auth.adapters.publisher import KafkaPublisher
 from services.auth.domain.revocation import of_client, of_token_id
-from services.auth.publisher import KafkaPublisher
-from services.chassis.producer import Outgoing
-from services.chassis.registry import Schemas
-from services.chassis.revocations import Revocations
-from services.chassis.sites import Sites
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.producer import Outgoing
+from services.chassis.security.revocations import Revocations
+from services.chassis.security.sites import Sites
 from tests.auth.test_stores import SITE
 
 SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")

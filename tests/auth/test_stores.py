@@ -5,15 +5,22 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from services.auth.adapters.stores import (
+    REVOCATIONS,
+    MongoClients,
+    MongoKeys,
+    MongoRevocations,
+    MongoSites,
+    create_indexes,
+)
 from services.auth.domain.client import Secret
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
 from services.auth.ports import Clients, Keys, Revocations, Sites
-from services.auth.store import REVOCATIONS, MongoClients, MongoKeys, MongoRevocations, MongoSites, create_indexes
 from services.auth.wire import client_summary, key_summary, site_summary
-from services.chassis.errors import Away
-from services.chassis.mongo import Mongo
-from services.chassis.settings import MongoSettings
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.settings import MongoSettings
 from tests.auth.conftest import a_client
 from tests.auth.fakes import FakeClients, FakeKeys, FakeRevocations, FakeSites, a_key
 

@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt import PyJWK
 
+from services.auth.adapters.key_wrapper import NONCE_BYTES, KeyVault, WrongSeal, _thumbprint
 from services.auth.domain.signing import SigningKey
-from services.auth.vault import NONCE_BYTES, KeyVault, WrongSeal, _thumbprint
 
 SEALING_KEY = bytes(range(32))
 ALGORITHMS = pytest.mark.parametrize("algorithm", ["RS256", "ES256"])

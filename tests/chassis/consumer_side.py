@@ -9,8 +9,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from services.chassis.consumer import Consumer, Offsets, Poll
-from services.chassis.errors import Away
+from services.chassis.kafka.consumer import Consumer, Offsets, Poll
+from services.chassis.runtime.errors import Away
 from tests.chassis.kafka_side import a_name, committed, make_topics, settings
 
 

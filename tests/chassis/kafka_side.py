@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from sandbox.kafka import Broker, KafkaCluster
 from sandbox.probes import known_brokers
-from services.chassis.settings import KafkaSettings
+from services.chassis.runtime.settings import KafkaSettings
 from tests.chassis.eventually import until
 
 _NUMBERS = count(1)

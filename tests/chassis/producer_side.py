@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from services.chassis.producer import REBUILDS, Producer
+from services.chassis.kafka.producer import REBUILDS, Producer
 from tests.chassis.kafka_side import settings
 
 

@@ -9,14 +9,14 @@ import pytest
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
-from services.chassis.access import Access
-from services.chassis.errors import Away, Unauthorized
-from services.chassis.health import Health
-from services.chassis.lifecycle import Part
-from services.chassis.registry import Schemas
-from services.chassis.settings import TokenSettings
-from services.chassis.topic import Topic
-from services.chassis.web import Listener, application
+from services.chassis.avro.schemas import Schemas
+from services.chassis.http.server import Listener, application
+from services.chassis.kafka.topic import Topic
+from services.chassis.runtime.errors import Away, Unauthorized
+from services.chassis.runtime.health import Health
+from services.chassis.runtime.lifecycle import Part
+from services.chassis.runtime.settings import TokenSettings
+from services.chassis.security.access import Access
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import a_name, make_topics, settings
 from tests.chassis.test_revocations import record as a_revocation

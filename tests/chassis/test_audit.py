@@ -2,7 +2,7 @@ import logging
 
 from structlog.testing import capture_logs
 
-from services.chassis.audit import AuditLog
+from services.chassis.security.audit import AuditLog
 
 
 def test_a_line_says_who_did_what_and_from_where_and_what_strangers_sent_is_made_visible() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.brake import Brake
+from services.chassis.kafka.dead_letter_limit import Brake
 
 PLACE = "orders 0"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.compatibility import Level, NoSchema, form_of, obstacles
+from services.chassis.avro.compatibility import Level, NoSchema, form_of, obstacles
 
 
 def a_record(*fields: dict[str, Any], **more: Any) -> dict[str, Any]:

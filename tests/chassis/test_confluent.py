@@ -10,12 +10,12 @@ from uuid import UUID
 import pytest
 from aiohttp import encode_basic_auth, web
 
-from services.chassis import confluent
-from services.chassis.confluent import Registry, Unregistered, schemas_of
-from services.chassis.errors import Away
-from services.chassis.registry import Ids, Schemas
-from services.chassis.settings import REPOSITORY, RegistrySettings
-from services.chassis.web import Listener, application
+from services.chassis.avro import registry_client
+from services.chassis.avro.registry_client import Registry, Unregistered, schemas_of
+from services.chassis.avro.schemas import Ids, Schemas
+from services.chassis.http.server import Listener, application
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.settings import REPOSITORY, RegistrySettings
 from tests.chassis.eventually import until
 from tests.support.versions import with_an_older, without_fields
 
@@ -197,7 +197,7 @@ async def test_what_is_no_record_of_avro_alone_is_no_schema_that_can_be_read(
 async def test_a_registry_that_does_not_answer_in_time_is_away(
     settings: RegistrySettings, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confluent, "_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(registry_client, "_TIMEOUT_S", 0.05)
     elsewhere.hold = asyncio.Event()
     async with Registry(settings) as registry:
         with pytest.raises(Away):

@@ -7,10 +7,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from structlog.testing import capture_logs
 
-from services.chassis.consumer import REBALANCES, RETRIES, STALLED_AFTER_S, STOPPED, Offsets, Poll
-from services.chassis.errors import Away
-from services.chassis.lag import RECORDS as LAG
-from services.chassis.losses import LOST
+from services.chassis.kafka.consumer import REBALANCES, RETRIES, STALLED_AFTER_S, STOPPED, Offsets, Poll
+from services.chassis.kafka.lag import RECORDS as LAG
+from services.chassis.kafka.retention_loss import LOST
+from services.chassis.runtime.errors import Away
 from tests.chassis.consumer_side import Clock, Effects, Stage, a_stage, running
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import a_name, make_topics

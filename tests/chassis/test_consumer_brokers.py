@@ -3,7 +3,7 @@
 import asyncio
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.consumer import STALLED_AFTER_S
+from services.chassis.kafka.consumer import STALLED_AFTER_S
 from tests.chassis.consumer_side import Clock, Effects, Stage, a_stage, running
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import back, frozen, killed

@@ -7,8 +7,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, KafkaConnectionError
 
-from services.chassis import consumer as consumer_module
-from services.chassis.consumer import Offsets, Poll
+from services.chassis.kafka import consumer as consumer_module
+from services.chassis.kafka.consumer import Offsets, Poll
 from tests.chassis.consumer_side import Clock, Effects, a_stage, running
 from tests.chassis.eventually import until
 

@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from confluent_kafka import Consumer as Reader
 from confluent_kafka.admin import AdminClient
 
-from services.chassis.consumer import STALLED_AFTER_S
+from services.chassis.kafka.consumer import STALLED_AFTER_S
 from tests.chassis.consumer_side import Clock, Effects, Stage, a_stage, running
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import a_name, make_topics

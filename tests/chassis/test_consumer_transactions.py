@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
 
-from services.chassis.consumer import STALLED_AFTER_S
-from services.chassis.lag import RECORDS as LAG
+from services.chassis.kafka.consumer import STALLED_AFTER_S
+from services.chassis.kafka.lag import RECORDS as LAG
 from tests.chassis.consumer_side import Clock, Effects, Stage, a_stage, running
 from tests.chassis.eventually import until
 

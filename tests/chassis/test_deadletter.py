@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from aiokafka import ConsumerRecord
 
-from services.chassis.deadletter import DEAD_LETTERS, DeadLetter, DeadLetters
-from services.chassis.errors import Away
-from services.chassis.producer import Outgoing, Producer
+from services.chassis.kafka.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
+from services.chassis.kafka.producer import Outgoing, Producer
+from services.chassis.runtime.errors import Away
 from tests.chassis.kafka_side import a_name, everything, make_topics, settings
 
 

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 import pytest
 
-from services.chassis.ending import end
-from services.chassis.outbox import Outbox, Relay
-from services.chassis.preparation import Preparation
-from services.chassis.upkeep import Upkeep
+from services.chassis.mongodb.outbox import Outbox, Relay
+from services.chassis.runtime.background import Upkeep
+from services.chassis.runtime.ending import end
+from services.chassis.runtime.preparation import Preparation
 
 
 class Deaf:

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from services.chassis.failpoints import failpoint
+from services.chassis.runtime.failpoints import failpoint
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.framing import HEADER, LENGTH, UnknownFraming, frame_of, prefix, unframe
+from services.chassis.avro.wire_format import HEADER, LENGTH, UnknownFraming, frame_of, prefix, unframe
 
 
 @pytest.mark.parametrize(

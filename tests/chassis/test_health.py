@@ -1,6 +1,6 @@
 """Health: readiness and liveness are what the parts say of themselves."""
 
-from services.chassis.health import Health
+from services.chassis.runtime.health import Health
 
 
 def test_without_probes_a_process_is_ready_and_live() -> None:

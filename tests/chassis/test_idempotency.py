@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from services.chassis.errors import Problem
-from services.chassis.idempotency import COLLECTION, KEPT_S, LEASE_S, Idempotency, Reply, Turn, key_in
-from services.chassis.mongo import Mongo
-from services.chassis.settings import MongoSettings
+from services.chassis.http.idempotency import COLLECTION, KEPT_S, LEASE_S, Idempotency, Reply, Turn, key_in
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import Problem
+from services.chassis.runtime.settings import MongoSettings
 
 REPLY = Reply(202, b'{"id": 1}', {"Location": "/1"})
 

@@ -9,10 +9,10 @@ import pytest
 from aiokafka import ConsumerRecord
 from aiokafka.codec import lz4_encode
 
-from services.chassis import batches as reading
-from services.chassis.batches import read_any_batch
-from services.chassis.consumer import Poll
-from services.chassis.inflating import NotInflated, inflated
+from services.chassis.kafka import aiokafka_patches as reading
+from services.chassis.kafka.aiokafka_patches import read_any_batch
+from services.chassis.kafka.consumer import Poll
+from services.chassis.kafka.decompression import NotInflated, inflated
 from tests.chassis.batch_side import GZIP, LZ4, SNAPPY, ZSTD, a_batch, send
 from tests.chassis.consumer_side import Effects, a_stage, running
 from tests.chassis.eventually import until

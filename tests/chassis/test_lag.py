@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from services.chassis import lag
-from services.chassis.lag import Lag
+from services.chassis.kafka import lag
+from services.chassis.kafka.lag import Lag
 
 PLACE = TopicPartition("till.topic", 3)
 

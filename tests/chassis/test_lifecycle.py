@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 
 import pytest
 
-from services.chassis.settings import REPOSITORY
+from services.chassis.runtime.settings import REPOSITORY
 
 MIDDLE = "second"
 
@@ -158,7 +158,7 @@ def test_settings_that_are_not_usable_end_it_with_status_two() -> None:
 
 FILLING = """
 import resource, sys
-from services.chassis.lifecycle import keep_freed_memory
+from services.chassis.runtime.lifecycle import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 def faults():

@@ -12,7 +12,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.logs import LONGEST, configure, logger, visible
+from services.chassis.runtime.logs import LONGEST, configure, logger, visible
 
 Lines = Callable[[], list[dict[str, Any]]]
 

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from services.chassis import metrics
+from services.chassis.runtime import metrics
 
 
 @pytest.fixture(autouse=True)

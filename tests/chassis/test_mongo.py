@@ -20,9 +20,9 @@ from pymongo.errors import (
 )
 
 from sandbox.mongo import MongoSet
-from services.chassis.errors import Away
-from services.chassis.mongo import Changes, Mongo, answering, duplicates, expire_after, is_away
-from services.chassis.settings import MongoSettings
+from services.chassis.mongodb.client import Changes, Mongo, answering, duplicates, expire_after, is_away
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.settings import MongoSettings
 from tests.chassis.eventually import until
 
 

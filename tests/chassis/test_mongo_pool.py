@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from services.chassis import mongo
-from services.chassis.mongo import Mongo
-from services.chassis.settings import MongoSettings
+from services.chassis.mongodb import client as mongo
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.settings import MongoSettings
 from tests.chassis.eventually import until
 
 

@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from services.chassis import outbox
-from services.chassis.errors import Away
-from services.chassis.mongo import Mongo
-from services.chassis.outbox import Message, Outbox, Relay
-from services.chassis.producer import Outgoing
-from services.chassis.settings import MongoSettings
+from services.chassis.kafka.producer import Outgoing
+from services.chassis.mongodb import outbox
+from services.chassis.mongodb.client import Mongo
+from services.chassis.mongodb.outbox import Message, Outbox, Relay
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.settings import MongoSettings
 from tests.chassis.eventually import until
 
 

@@ -5,8 +5,8 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import MultiDict
 from yarl import URL
 
-from services.chassis.errors import Problem
-from services.chassis.paging import Bound, SignedPlaces, next_link, page_of, rows_of
+from services.chassis.http.paging import Bound, SignedPlaces, next_link, page_of, rows_of
+from services.chassis.runtime.errors import Problem
 
 BOUND: Bound = ("orders", 608, True, None)
 PLACES = SignedPlaces("a secret of sixteen", salt="one")

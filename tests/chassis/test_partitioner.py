@@ -3,7 +3,7 @@ from aiokafka.partitioner import murmur2 as by_aiokafka
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.partitioner import murmur2, partition_of
+from services.chassis.kafka.partitioner import murmur2, partition_of
 
 
 @given(st.binary(max_size=600))

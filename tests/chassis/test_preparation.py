@@ -2,8 +2,8 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from services.chassis.errors import Away
-from services.chassis.preparation import Preparation
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.preparation import Preparation
 
 
 async def finished(preparation: Preparation) -> None:

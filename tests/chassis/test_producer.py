@@ -11,8 +11,8 @@ import pytest
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.errors import Away
-from services.chassis.producer import RECORDS, SECONDS, SENDS, Outgoing, Producer, TooLarge, headers_of
+from services.chassis.kafka.producer import RECORDS, SECONDS, SENDS, Outgoing, Producer, TooLarge, headers_of
+from services.chassis.runtime.errors import Away
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import (
     StoredBatch,

@@ -3,7 +3,7 @@
 import pytest
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.producer import Outgoing, TooLarge
+from services.chassis.kafka.producer import Outgoing, TooLarge
 from tests.chassis.kafka_side import StoredBatch, a_name, everything, make_topics, stored_batches
 from tests.chassis.producer_side import producing, rebuilds
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.ratelimit import RateLimit
+from services.chassis.http.ratelimit import RateLimit
 
 TICK = 1 / 1024  # adds up exactly
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 
-from services.chassis.records import RecordReader
-from services.chassis.registry import Schema, Schemas, Version
-from services.chassis.revocations import Revocations
-from services.chassis.sites import Sites
+from services.chassis.avro.records import RecordReader
+from services.chassis.avro.schemas import Schema, Schemas, Version
+from services.chassis.security.revocations import Revocations
+from services.chassis.security.sites import Sites
 from tests.support.versions import with_an_older, without_fields
 
 OURS = Schemas.load(Path(__file__).parents[2] / "schemas")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastavro import schemaless_reader, schemaless_writer
 
-from services.chassis.registry import Ids, Schemas, released_path, without_logical_types
+from services.chassis.avro.schemas import Ids, Schemas, released_path, without_logical_types
 
 PRICE = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 6}
 DEFINITION: dict[str, Any] = {

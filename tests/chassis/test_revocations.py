@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from fastavro import schemaless_writer
 
-from services.chassis.registry import Schemas
-from services.chassis.revocations import FORGET_EVERY, Revocations
-from services.chassis.tokens import Token
+from services.chassis.avro.schemas import Schemas
+from services.chassis.security.revocations import FORGET_EVERY, Revocations
+from services.chassis.security.tokens import Token
 
 SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")
 SCHEMA = SCHEMAS["revocation"]

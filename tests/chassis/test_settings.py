@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from pydantic import Field, SecretStr
 
-from services.chassis.settings import (
+from services.chassis.runtime.settings import (
     ApiSettings,
     FromEnvironment,
     KafkaSettings,

@@ -10,15 +10,15 @@ from time import monotonic
 import pytest
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from services.chassis.ratelimit import RateLimit
-from services.chassis.sharedlimit import PAUSE_S, STORE_AWAY, STORE_ERRORS, SharedRateLimit
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.shared_ratelimit import PAUSE_S, STORE_AWAY, STORE_ERRORS, SharedRateLimit
 from tests.chassis.eventually import until
 from tests.support.valkey import Valkey
 
 ASKING = """
 import asyncio, sys
-from services.chassis.ratelimit import RateLimit
-from services.chassis.sharedlimit import SharedRateLimit
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.shared_ratelimit import SharedRateLimit
 
 async def ask() -> None:
     gate = SharedRateLimit(RateLimit(), url=sys.argv[1])

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 
-from services.chassis.registry import Schemas
-from services.chassis.sites import ApiKey, Site, Sites
+from services.chassis.avro.schemas import Schemas
+from services.chassis.security.sites import ApiKey, Site, Sites
 
 SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")
 SCHEMA = SCHEMAS["site"]

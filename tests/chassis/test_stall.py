@@ -4,8 +4,8 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from services.chassis.consumer import STALLED_AFTER_S, Consumer
-from services.chassis.settings import KafkaSettings
+from services.chassis.kafka.consumer import STALLED_AFTER_S, Consumer
+from services.chassis.runtime.settings import KafkaSettings
 
 PLACE = TopicPartition("till.topic", 0)
 

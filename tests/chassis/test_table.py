@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.errors import Away
-from services.chassis.table import READ, UNUSABLE, Table
+from services.chassis.kafka.compacted_table import READ, UNUSABLE, Table
+from services.chassis.runtime.errors import Away
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import a_name, back, killed, make_topics, settings
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.chassis.errors import Away, Unauthorized
-from services.chassis.tokens import REFUSED, Token
+from services.chassis.runtime.errors import Away, Unauthorized
+from services.chassis.security.tokens import REFUSED, Token
 from tests.chassis.token_side import NOW, OTHER_KEY, Bench, a_token, bench
 
 __all__ = ["bench"]
@@ -53,7 +53,7 @@ async def test_a_verified_token_is_remembered_until_it_expires(bench: Bench) -> 
 
 
 async def test_what_is_remembered_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.chassis.tokens.REMEMBERED", 2)
+    monkeypatch.setattr("services.chassis.security.tokens.REMEMBERED", 2)
     tokens = [a_token(jti=f"token-{number}") for number in range(3)]
     for token in tokens:
         await bench.verifier.verify(token)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.chassis.errors import Forbidden, Unauthorized
-from services.chassis.tokens import bearer
+from services.chassis.runtime.errors import Forbidden, Unauthorized
+from services.chassis.security.tokens import bearer
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from services.chassis.errors import Unauthorized
+from services.chassis.runtime.errors import Unauthorized
 from tests.chassis.token_side import (
     AUDIENCE,
     CLAIMS,

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import ECAlgorithm
 from structlog.testing import capture_logs
 
-from services.chassis import jwks
-from services.chassis.errors import Away, Unauthorized
+from services.chassis.runtime.errors import Away, Unauthorized
+from services.chassis.security import jwks
 from tests.chassis.eventually import until
 from tests.chassis.token_side import CURVE_KEY, KEY, OTHER_KEY, Bench, a_bench, a_token, bench, jwk, key_set
 

@@ -2,8 +2,8 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from services.chassis.errors import Away
-from services.chassis.upkeep import AFTER_A_DEFECT_S, RETRY_S, STALLED_AFTER_S, Upkeep
+from services.chassis.runtime.background import AFTER_A_DEFECT_S, RETRY_S, STALLED_AFTER_S, Upkeep
+from services.chassis.runtime.errors import Away
 
 
 class Steps:

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from services.chassis.web import IN_FLIGHT, RESPONSE_BYTES, SECONDS
+from services.chassis.http.server import IN_FLIGHT, RESPONSE_BYTES, SECONDS
 from tests.chassis.eventually import until
 from tests.chassis.web_side import CANARY, GATES, Gate, address, client, exchange, observed
 

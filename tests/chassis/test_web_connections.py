@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from services.chassis import web as chassis_web
+from services.chassis.http import server as chassis_web
 from tests.chassis.eventually import until
 from tests.chassis.web_side import GATES, Gate, address, exchange, listening, observed
 

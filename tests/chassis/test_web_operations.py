@@ -6,9 +6,9 @@ import aiohttp
 import pytest
 from prometheus_client import REGISTRY as OTHER_REGISTRY
 
-from services.chassis import metrics
-from services.chassis.health import Health
-from services.chassis.web import operations
+from services.chassis.http.server import operations
+from services.chassis.runtime import metrics
+from services.chassis.runtime.health import Health
 from tests.chassis.web_side import a_problem, observed
 
 

@@ -5,11 +5,11 @@ import sys
 
 from aiohttp import web
 
-from services.chassis import lifecycle
-from services.chassis.health import Health
-from services.chassis.logs import logger
-from services.chassis.settings import ServiceSettings, load
-from services.chassis.web import Listener, application, json_response, operations
+from services.chassis.http.server import Listener, application, json_response, operations
+from services.chassis.runtime import lifecycle
+from services.chassis.runtime.health import Health
+from services.chassis.runtime.logs import logger
+from services.chassis.runtime.settings import ServiceSettings, load
 
 _LOG = logger("tiny")
 

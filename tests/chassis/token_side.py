@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import RSAAlgorithm
 
-from services.chassis.tokens import Verifier
+from services.chassis.security.tokens import Verifier
 
 NOW = 1_700_000_000
 ISSUER = "https://test.tillstream.example"

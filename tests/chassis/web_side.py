@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from services.chassis.errors import Away, BodyFault, Forbidden, Problem, Unauthorized
-from services.chassis.web import REQUEST_ID, SECONDS, Listener, application, json_response, traceparent
+from services.chassis.http.server import REQUEST_ID, SECONDS, Listener, application, json_response, traceparent
+from services.chassis.runtime.errors import Away, BodyFault, Forbidden, Problem, Unauthorized
 
 CANARY = "canary-5d1f"
 

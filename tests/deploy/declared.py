@@ -5,9 +5,9 @@ from pydantic_settings import BaseSettings
 
 from sandbox.services import SERVICES
 from services.auth.settings import AuthSettings
+from services.cli.settings import OperatorSettings
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest.settings import Settings as IngestSettings
-from services.operator.settings import OperatorSettings
 from services.status.settings import Settings as StatusSettings
 from services.validator.settings import Settings as ValidatorSettings
 

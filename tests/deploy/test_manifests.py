@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from services.fulfilment.body import LARGEST
+from services.fulfilment.http.body import LARGEST
 from tests.deploy.declared import NAMES
 from tests.deploy.manifests import (
     OVERLAYS,

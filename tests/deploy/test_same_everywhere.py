@@ -8,7 +8,7 @@ import yaml
 
 from sandbox import services as sandbox
 from sandbox.kafka_settings import EVERYWHERE
-from services.operator.settings import OperatorSettings
+from services.cli.settings import OperatorSettings
 from services.status.app import VALIDATED_FIRST
 from services.status.settings import Settings
 from services.topics import BY_NAME, TOPICS

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.kafka import KafkaCluster
-from services.operator import topics as topic_admin
-from services.operator.settings import OperatorSettings
+from services.cli import topic_admin
+from services.cli.settings import OperatorSettings
 from services.topics import TOPICS
 from tests.events.installation import Installation, ValidatorProcess
 

@@ -15,9 +15,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from sandbox.child import Child, Program
 from sandbox.ports import free_port
 from sandbox.probes import http_status
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY, KafkaSettings
-from services.operator.scanning import scan
+from services.chassis.avro.schemas import Schemas
+from services.chassis.runtime.settings import REPOSITORY, KafkaSettings
+from services.cli.read_topic import scan
 from services.sales.keys import key_of
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from services.chassis import deadletter
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY
-from services.chassis.topic import Topic
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka import dead_letters
+from services.chassis.kafka.topic import Topic
+from services.chassis.runtime.settings import REPOSITORY
 from services.topics import TOPICS
 
 DIRECTORY = REPOSITORY / "schemas"
@@ -112,11 +112,11 @@ def test_dead_letters_have_the_headers_that_are_written() -> None:
     described = DOCUMENT["components"]["schemas"]["DeadLetterHeaders"]
     names = {
         value
-        for name, value in vars(deadletter).items()
-        if name.isupper() and isinstance(value, str) and value.startswith(deadletter.PREFIX) and name != "PREFIX"
+        for name, value in vars(dead_letters).items()
+        if name.isupper() and isinstance(value, str) and value.startswith(dead_letters.PREFIX) and name != "PREFIX"
     }
     assert set(described["properties"]) == names
-    assert set(described["required"]) == names - {deadletter.TRUNCATED}
+    assert set(described["required"]) == names - {dead_letters.TRUNCATED}
 
 
 def test_schemas_that_are_referred_to_are_all_schemas() -> None:

@@ -13,7 +13,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 from hypothesis import HealthCheck, given, settings
 
-from services.chassis.registry import Version
+from services.chassis.avro.schemas import Version
 from services.sales.records import Order, Return
 from services.sales.wire import order_codec, return_codec
 from tests.events.installation import SCHEMAS

@@ -8,9 +8,8 @@ from uuid import uuid1
 
 import pytest
 
-from services.chassis.framing import HEADER, LENGTH, prefix
-from services.sales.facts import Judged
-from services.sales.records import JobRef
+from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
+from services.jobs.events import JobRef, Judged
 from services.sales.wire import job_event_codec
 from tests.chassis.eventually import until
 from tests.events.conftest import StartValidator

@@ -10,14 +10,14 @@ import pytest
 from aiokafka.errors import InvalidReplicationFactorError
 from typer.testing import CliRunner
 
-from services.chassis.deadletter import DeadLetter, DeadLetters
-from services.chassis.errors import Away
-from services.chassis.producer import Outgoing, Producer
-from services.operator import topics
-from services.operator.commands import catalog
-from services.operator.letter_commands import commands
-from services.operator.letters import REPLAYED_FROM, Filter, State, letters, replay
-from services.operator.settings import OperatorSettings
+from services.chassis.kafka.dead_letters import DeadLetter, DeadLetters
+from services.chassis.kafka.producer import Outgoing, Producer
+from services.chassis.runtime.errors import Away
+from services.cli import topic_admin
+from services.cli.dead_letter_topics import REPLAYED_FROM, Filter, State, letters, replay
+from services.cli.dead_letters import commands
+from services.cli.settings import OperatorSettings
+from services.cli.setup import catalog
 from services.topics import TOPICS
 from tests.chassis.consumer_side import Stage
 from tests.events.installation import Installation
@@ -179,9 +179,9 @@ async def test_topics_are_created_once_and_what_brokers_refuse_is_told(installat
     settings = OperatorSettings(kafka_bootstrap_servers=installation.bootstrap, topic_replication_factor=3)
     fresh = [replace(TOPICS[0], name="created-here.v1")]
     with pytest.raises(InvalidReplicationFactorError, match="created-here"):
-        await topics.create(fresh, settings)
+        await topic_admin.create(fresh, settings)
     settings = settings.model_copy(update={"topic_replication_factor": 1})
-    assert [await topics.create(fresh, settings) for _ in range(2)] == [["created-here.v1"], []]
+    assert [await topic_admin.create(fresh, settings) for _ in range(2)] == [["created-here.v1"], []]
 
 
 async def test_the_catalogue_is_not_kept_by_a_file_that_cannot_be_read(

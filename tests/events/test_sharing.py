@@ -6,9 +6,9 @@ from uuid import uuid1
 
 import pytest
 
-from services.chassis.framing import LENGTH
-from services.sales.facts import Judged
-from services.sales.records import JobRef, OrderLine
+from services.chassis.avro.wire_format import LENGTH
+from services.jobs.events import JobRef, Judged
+from services.sales.records import OrderLine
 from services.sales.wire import job_event_codec, order_codec
 from tests.chassis.eventually import until
 from tests.events.conftest import StartValidator

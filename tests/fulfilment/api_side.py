@@ -11,19 +11,19 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator
 
-from services.chassis.errors import Away, Problem, Unauthorized
-from services.chassis.idempotency import Reply, Turn
-from services.chassis.paging import SignedPlaces
-from services.chassis.ratelimit import RateLimit
-from services.chassis.tokens import Token
-from services.chassis.web import application
-from services.fulfilment import loading
-from services.fulfilment.api import OrdersApi
+from services.chassis.http.idempotency import Reply, Turn
+from services.chassis.http.paging import SignedPlaces
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.server import application
+from services.chassis.runtime.errors import Away, Problem, Unauthorized
+from services.chassis.security.tokens import Token
+from services.fulfilment.adapters.invoice_renderer import InvoicePaper
 from services.fulfilment.app import new_id
-from services.fulfilment.desk import Desk
-from services.fulfilment.invoices_api import InvoicesApi
-from services.fulfilment.paper import InvoicePaper
-from services.fulfilment.stock_api import StockApi
+from services.fulfilment.flows import load_stock
+from services.fulfilment.http.authentication import Desk
+from services.fulfilment.http.invoices import InvoicesApi
+from services.fulfilment.http.orders import OrdersApi
+from services.fulfilment.http.stock import StockApi
 from tests.fulfilment.shop import CURRENCIES, OPENAPI, OTHER_SITE, SITE, VAULT, Shop, a_memory_shop
 
 DOCUMENT = yaml.safe_load(OPENAPI.read_text(encoding="utf-8"))
@@ -200,7 +200,7 @@ async def caller() -> AsyncIterator[Caller]:
     )
     stock = StockApi(
         desk=desk,
-        world=loading.World(shelf=shop.products, stock=shop.stock, waiting=shop.transactions, seal=VAULT.seal),
+        world=load_stock.World(shelf=shop.products, stock=shop.stock, waiting=shop.transactions, seal=VAULT.seal),
         audit=ledger,
         currencies=CURRENCIES,
         suppliers=shop.suppliers.keys(),

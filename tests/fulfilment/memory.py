@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from services.chassis.errors import Away
+from services.chassis.runtime.errors import Away
 from services.fulfilment.domain.code import Sealed
 from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked

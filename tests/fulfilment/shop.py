@@ -10,23 +10,23 @@ from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-from services.chassis.mongo import Mongo
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY, MongoSettings
-from services.fulfilment import billing, flow, fulfilling, reading
-from services.fulfilment.complaints import Complaints
+from services.chassis.avro.schemas import Schemas
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.settings import REPOSITORY, MongoSettings
+from services.fulfilment.adapters.code_cipher import CodeVault
+from services.fulfilment.adapters.stores import Stores, nobody
+from services.fulfilment.adapters.suppliers import suppliers_of
 from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.customer import Customer
 from services.fulfilment.domain.invoice import Party
 from services.fulfilment.domain.ordering import read_order
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction
-from services.fulfilment.events import Events
-from services.fulfilment.flow import Order, Placed
+from services.fulfilment.flows import close_day, deliver_codes, get_codes, place_order
+from services.fulfilment.flows.place_order import Order, Placed
+from services.fulfilment.flows.supplier_log import Complaints
 from services.fulfilment.ports import Supplier
-from services.fulfilment.stores import Stores, nobody
-from services.fulfilment.suppliers import suppliers_of
-from services.fulfilment.vault import CodeVault
+from services.fulfilment.wire.events import Events
 from tests.fulfilment.memory import (
     Chance,
     MemoryInvoices,
@@ -100,8 +100,8 @@ class Shop:
     deadline: timedelta = timedelta(days=7)
 
     @property
-    def placing(self) -> flow.World:
-        return flow.World(
+    def placing(self) -> place_order.World:
+        return place_order.World(
             products=self.products,
             purchase_orders=self.orders,
             transactions=self.transactions,
@@ -114,8 +114,8 @@ class Shop:
         return suppliers_of(self.stock, VAULT.seal, is_simulated=True)
 
     @property
-    def fulfilling(self) -> fulfilling.World:
-        return fulfilling.World(
+    def fulfilling(self) -> deliver_codes.World:
+        return deliver_codes.World(
             transactions=self.transactions,
             slots=self.stock,
             suppliers=self.suppliers,
@@ -125,8 +125,8 @@ class Shop:
         )
 
     @property
-    def billing(self) -> billing.World:
-        return billing.World(
+    def billing(self) -> close_day.World:
+        return close_day.World(
             purchase_orders=self.orders,
             transactions=self.transactions,
             invoices=self.invoices,
@@ -135,8 +135,8 @@ class Shop:
         )
 
     @property
-    def reading(self) -> reading.World:
-        return reading.World(
+    def reading(self) -> get_codes.World:
+        return get_codes.World(
             transactions=self.transactions,
             disclosed=self.stock,
             nudge=self.fulfil,
@@ -154,7 +154,7 @@ class Shop:
         body = {"products": [{"sku": sku, "quantity": quantity} for sku, quantity in lines], **more}
         customer = self.register.get(site)
         assert customer is not None
-        return await flow.place(
+        return await place_order.place(
             Order(
                 transaction_id=transaction_id or str(uuid4()),
                 site=site,
@@ -168,7 +168,7 @@ class Shop:
         )
 
     async def fulfil(self, transaction_id: str) -> Transaction | None:
-        return await fulfilling.fulfil(transaction_id, self.fulfilling)
+        return await deliver_codes.fulfil(transaction_id, self.fulfilling)
 
     async def load(self, sku: str, *codes: str) -> int:
         added: int = await self.stock.load(sku, [VAULT.seal(sku, Code(code)) for code in codes])
@@ -176,12 +176,12 @@ class Shop:
 
     async def codes(self, transaction_id: str, site: int = SITE) -> dict[str, str]:
         """Codes by stock id, as the owner is shown them."""
-        found = await reading.get_codes(site, transaction_id, None, self.reading)
+        found = await get_codes.get_codes(site, transaction_id, None, self.reading)
         assert found is not None
         return {unit.stock_id: unit.redeem_code for units in found.lines.values() for unit in units if unit.redeem_code}
 
     async def close(self) -> None:
-        await billing.settle(self.billing)
+        await close_day.settle(self.billing)
 
 
 def a_memory_shop(chance: Chance | None = None, **bugs: Any) -> Shop:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from services.fulfilment.answers import next_poll_us
 from services.fulfilment.domain.business_day import MICROS
+from services.fulfilment.http.responses import next_poll_us
 from tests.fulfilment.api_side import ORDERS, V1, Caller, caller
 
 __all__ = ["caller"]

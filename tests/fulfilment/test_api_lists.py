@@ -73,7 +73,7 @@ async def test_pages_of_a_span_stay_within_it(caller: Caller) -> None:
 
 
 async def test_a_page_is_never_longer_than_can_be_held(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.fulfilment.query.LONGEST_PAGE", 2)
+    monkeypatch.setattr("services.fulfilment.http.params.LONGEST_PAGE", 2)
     for _ in range(3):
         await caller.order(("CARD", 1))
     page = await caller.read(ORDERS, rows="3")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.errors import Away
+from services.chassis.runtime.errors import Away
 from services.fulfilment import metrics
 from tests.fulfilment.api_side import ORDERS, Caller, caller, problem
 
@@ -53,7 +53,7 @@ async def test_a_duplicate_is_the_first_answer(caller: Caller) -> None:
 async def test_bodies_that_are_refused(
     caller: Caller, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int, code: str
 ) -> None:
-    monkeypatch.setattr("services.fulfilment.body.LARGEST", 2_000)
+    monkeypatch.setattr("services.fulfilment.http.body.LARGEST", 2_000)
     found = await problem(await caller.call("POST", ORDERS, body), status, code)
     assert ("errors" in found) is (status == 422)
     assert caller.shop.transactions.kept == {}
@@ -94,7 +94,7 @@ async def test_bodies_are_taken_for_json_whatever_senders_usually_call_them(call
 
 
 async def test_a_body_of_unknown_length_is_bounded_too(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.fulfilment.body.LARGEST", 2_000)
+    monkeypatch.setattr("services.fulfilment.http.body.LARGEST", 2_000)
 
     async def parts() -> AsyncIterator[bytes]:
         for _ in range(3):

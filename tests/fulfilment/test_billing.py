@@ -10,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.chassis.errors import Away
-from services.fulfilment import billing, metrics
+from services.chassis.runtime.errors import Away
+from services.fulfilment import metrics
 from services.fulfilment.domain.business_day import business_date
 from services.fulfilment.domain.invoice import Invoice, Kind
 from services.fulfilment.domain.listing import After, InvoicesAsked
 from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
 from services.fulfilment.domain.sums import Sums, merged
 from services.fulfilment.domain.transaction import Tally, counted
+from services.fulfilment.flows import close_day
 from services.fulfilment.ports import Added
 from tests.fulfilment.billing_side import check_accounts, issued
 from tests.fulfilment.shop import OTHER_SITE, PRODUCTS, SITE, Shop, a_memory_shop, at
@@ -121,7 +122,7 @@ async def test_what_is_cancelled_on_a_day_that_was_closed_by_hand_is_credited_wh
     placed = []
     for day in (4, 5):
         placed.append((await shop.place(("DEMO-CANCEL", day))).transaction)
-        await billing.close_day(date(2026, 3, day), shop.billing)
+        await close_day.close_day(date(2026, 3, day), shop.billing)
     assert [one.business_date for one in placed] == ["2026-03-04", "2026-03-05"]
     shop.clock.pass_(seconds=3)
     for one in placed:
@@ -182,9 +183,9 @@ async def test_a_day_that_is_closed_by_hand_has_its_invoice_at_once_and_later_or
     await shop.place(("CARD", 1))
     await shop.place(("CARD-EUR", 1))
     today, tomorrow = date(2026, 3, 4), date(2026, 3, 5)
-    assert await billing.close_day(tomorrow, shop.billing) == 0
-    assert await billing.close_day(today, shop.billing) == 2
-    assert await billing.close_day(today, shop.billing) == 0
+    assert await close_day.close_day(tomorrow, shop.billing) == 0
+    assert await close_day.close_day(today, shop.billing) == 2
+    assert await close_day.close_day(today, shop.billing) == 0
     assert [one.draft.business_date for one in await issued(shop)] == ["2026-03-04"] * 2
     assert (await shop.place(("CARD", 1))).transaction.business_date == "2026-03-05"
 
@@ -212,11 +213,11 @@ async def test_one_that_cannot_be_closed_holds_up_nobody_else(
 
     take_no_document_of(stuck, shop, monkeypatch)
     with pytest.raises(ExceptionGroup, match="cannot be closed"):
-        await billing.close_ended_days(shop.billing)
+        await close_day.close_ended_days(shop.billing)
     assert [len(await issued(shop, site)) for site in (SITE, OTHER_SITE)] == [int(stuck != SITE), int(stuck == SITE)]
     assert metrics.UNCLOSED._value.get() == 1
     monkeypatch.undo()
-    assert await billing.close_ended_days(shop.billing) == 1
+    assert await close_day.close_ended_days(shop.billing) == 1
     assert len(await issued(shop, stuck)) == 1
     assert metrics.UNCLOSED._value.get() == 0
 
@@ -231,7 +232,7 @@ async def test_a_day_that_is_closed_by_hand_is_closed_for_everybody_else(
 
     take_no_document_of(stuck, shop, monkeypatch)
     with pytest.raises(ExceptionGroup, match="cannot be closed"):
-        await billing.close_day(date(2026, 3, 4), shop.billing)
+        await close_day.close_day(date(2026, 3, 4), shop.billing)
     assert [len(await issued(shop, site)) for site in (SITE, OTHER_SITE)] == [int(stuck != SITE), int(stuck == SITE)]
 
 
@@ -260,14 +261,14 @@ async def test_no_document_that_cannot_be_issued_holds_up_the_credit_notes_of_ot
 
     monkeypatch.setattr(shop.invoices, "add", refusing)
     with pytest.raises(ExceptionGroup):
-        await billing.settle(shop.billing)
+        await close_day.settle(shop.billing)
     assert {name: len(await issued(shop, site)) for name, site in sites.items()} == {
         "owed in vain": 1,
         "owed": 2,
         "unclosed": 0,
     }
     monkeypatch.undo()
-    await billing.settle(shop.billing)
+    await close_day.settle(shop.billing)
     assert {name: len(await issued(shop, site)) for name, site in sites.items()} == {
         "owed in vain": 2,
         "owed": 2,
@@ -280,7 +281,7 @@ async def test_nothing_is_credited_before_it_is_invoiced(shop: Shop) -> None:
     shop.clock.pass_(days=2)
     await shop.fulfil(placed.id)
     shop.clock.pass_(days=2)
-    assert await billing.issue_credit_notes(shop.billing) == 0
+    assert await close_day.issue_credit_notes(shop.billing) == 0
     assert await issued(shop) == []
 
 
@@ -305,7 +306,7 @@ async def test_while_the_store_is_away_what_is_overdue_shows(memory_shop: Shop) 
 
     shop.invoices.add = away
     with pytest.raises(Away):
-        await billing.settle(shop.billing)
+        await close_day.settle(shop.billing)
     assert metrics.UNCLOSED._value.get() == 2
 
 

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.fulfilment import billing
 from services.fulfilment.domain.invoice import Kind
+from services.fulfilment.flows import close_day
 from tests.fulfilment.billing_side import check_accounts, counted_invoices, issued
 from tests.fulfilment.shop import SITE, US, Shop, at
 
@@ -21,10 +21,10 @@ async def test_days_end_when_their_last_orders_have_had_time_to_arrive(shop: Sho
     for day in ("2026-03-05", "2026-03-06"):
         known = len(await issued(shop))
         shop.clock.now_us = at(f"{day}T00:00:01.999999")
-        await billing.settle(world)
+        await close_day.settle(world)
         assert len(await issued(shop)) == known, day
         shop.clock.now_us += 1
-        await billing.settle(world)
+        await close_day.settle(world)
         assert len(await issued(shop)) == known + 1, day
         await shop.fulfil(cancelled.id)
     assert [one.draft.kind for one in await issued(shop)] == [Kind.INVOICE, Kind.CREDIT_NOTE]

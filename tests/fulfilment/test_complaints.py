@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.chassis.errors import Away
-from services.fulfilment import complaints, fulfilling
-from services.fulfilment.complaints import Complaints
+from services.chassis.runtime.errors import Away
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.supply import Demand, Served
 from services.fulfilment.domain.transaction import Status
+from services.fulfilment.flows import deliver_codes, supplier_log
+from services.fulfilment.flows.supplier_log import Complaints
 from tests.fulfilment.shop import Shop
 
 
@@ -37,7 +37,7 @@ class Silent:
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Log:
     made = Log()
-    monkeypatch.setattr(complaints, "_LOG", made)
+    monkeypatch.setattr(supplier_log, "_LOG", made)
     return made
 
 
@@ -46,7 +46,7 @@ async def looked_at(shop: Shop, transaction_ids: list[str], told: Complaints, *,
     world = replace(shop.fulfilling, complaints=told, suppliers={"silent": Silent()})
     for _ in range(times):
         for transaction_id in transaction_ids:
-            await fulfilling.fulfil(transaction_id, world)
+            await deliver_codes.fulfil(transaction_id, world)
 
 
 async def bought(shop: Shop, supplier: str, *, units: int = 1) -> str:
@@ -90,7 +90,7 @@ async def test_one_that_does_not_answer_is_asked_once_for_an_order_and_the_other
     world = memory_shop.fulfilling
     world = replace(world, suppliers={**world.suppliers, "stock": silent})
     transaction = (await memory_shop.place(("CARD", 1), ("PENNY", 2), ("DEMO-INSTANT", 3))).transaction
-    done = await fulfilling.fulfil(transaction.id, world)
+    done = await deliver_codes.fulfil(transaction.id, world)
     assert silent.asked == ["CARD"]
     assert done is not None
     assert (done.status, [line.delivered for line in done.lines]) == (Status.PROCESSING, [0, 0, 3])

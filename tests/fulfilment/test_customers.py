@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.chassis.sites import Site
-from services.fulfilment.customers import SiteCustomers
+from services.chassis.security.sites import Site
+from services.fulfilment.adapters.customers import SiteCustomers
 from services.fulfilment.domain.customer import Customer
 from services.fulfilment.domain.invoice import Party
 from tests.fulfilment.shop import SITE

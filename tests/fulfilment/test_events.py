@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from services.chassis.outbox import Message
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY
+from services.chassis.avro.schemas import Schemas
+from services.chassis.mongodb.outbox import Message
+from services.chassis.runtime.settings import REPOSITORY
+from services.cli import schema_compatibility
+from services.cli.decode import Decoded, decoded
 from services.fulfilment.domain.listing import InvoicesAsked
 from services.fulfilment.domain.transaction import Tally, counted
-from services.fulfilment.events import MAIL, Events
-from services.operator import contracts
-from services.operator.decoding import Decoded, decoded
+from services.fulfilment.wire.events import MAIL, Events
 from tests.fulfilment.shop import SCHEMAS, SITE, Shop
 
 EVENTS = Events(SCHEMAS)
@@ -75,7 +75,7 @@ async def test_what_another_release_has_written_is_read(memory_shop: Shop, tmp_p
     placed = (await memory_shop.place(("CARD", 1))).transaction
     directory = tmp_path / "schemas"
     shutil.copytree(REPOSITORY / "schemas", directory)
-    contracts.begin_version(directory, "fulfilment_transaction")
+    schema_compatibility.begin_version(directory, "fulfilment_transaction")
     newer = Events(Schemas.load(directory))
     assert newer.placed(placed).value != EVENTS.placed(placed).value
     for made in (EVENTS, newer):

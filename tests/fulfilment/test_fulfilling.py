@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.chassis import metrics
-from services.chassis.errors import Away
-from services.fulfilment import fulfilling, reading
+from services.chassis.runtime import metrics
+from services.chassis.runtime.errors import Away
 from services.fulfilment.domain.slots import UnitStatus, slots_of, stock_id
 from services.fulfilment.domain.supply import Demand, Served, Taken
 from services.fulfilment.domain.transaction import Status, Tally, Transaction, counted
-from services.fulfilment.fulfilling import TOO_LATE
+from services.fulfilment.flows import deliver_codes, get_codes
+from services.fulfilment.flows.deliver_codes import TOO_LATE
 from tests.fulfilment.memory import Chance
 from tests.fulfilment.shop import OTHER_SITE, SITE, US, Shop, a_memory_shop, at
 
@@ -23,8 +23,8 @@ async def placed(shop: Shop, *lines: tuple[str, int]) -> Transaction:
     return (await shop.place(*lines)).transaction
 
 
-async def units(shop: Shop, transaction_id: str) -> list[reading.Unit]:
-    found = await reading.get_codes(SITE, transaction_id, None, shop.reading)
+async def units(shop: Shop, transaction_id: str) -> list[get_codes.Unit]:
+    found = await get_codes.get_codes(SITE, transaction_id, None, shop.reading)
     assert found is not None
     return [unit for line in found.lines.values() for unit in line]
 
@@ -119,14 +119,14 @@ async def test_a_unit_that_was_given_up_gets_no_code_any_more(shop: Shop) -> Non
 
 async def test_another_customer_sees_nothing(shop: Shop) -> None:
     transaction = await placed(shop, ("DEMO-INSTANT", 1))
-    assert await reading.get_codes(OTHER_SITE, transaction.id, None, shop.reading) is None
+    assert await get_codes.get_codes(OTHER_SITE, transaction.id, None, shop.reading) is None
 
 
 @pytest.mark.parametrize("failure", [Away("MongoDB"), ZeroDivisionError(), None], ids=["away", "defect", "silent"])
 async def test_codes_that_are_there_are_shown_whatever_becomes_of_the_rest(
     memory_shop: Shop, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
 ) -> None:
-    monkeypatch.setattr(reading, "NUDGE_S", 0.01)
+    monkeypatch.setattr(get_codes, "NUDGE_S", 0.01)
     await memory_shop.load("CARD", "one")
     transaction = await placed(memory_shop, ("CARD", 2))
     before = await memory_shop.codes(transaction.id)
@@ -138,17 +138,17 @@ async def test_codes_that_are_there_are_shown_whatever_becomes_of_the_rest(
             raise failure
 
     async with asyncio.timeout(5):
-        found = await reading.get_codes(SITE, transaction.id, None, replace(memory_shop.reading, nudge=failing))
+        found = await get_codes.get_codes(SITE, transaction.id, None, replace(memory_shop.reading, nudge=failing))
     assert found is not None
     assert [unit.redeem_code for unit in found.lines[0]] == [*before.values(), None]
 
 
 async def test_one_product_of_a_transaction(shop: Shop) -> None:
     transaction = await placed(shop, ("DEMO-INSTANT", 1), ("DEMO-NEVER", 2))
-    found = await reading.get_codes(SITE, transaction.id, "DEMO-NEVER", shop.reading)
+    found = await get_codes.get_codes(SITE, transaction.id, "DEMO-NEVER", shop.reading)
     assert found is not None
     assert {line: len(items) for line, items in found.lines.items()} == {1: 2}
-    none = await reading.get_codes(SITE, transaction.id, "CARD", shop.reading)
+    none = await get_codes.get_codes(SITE, transaction.id, "CARD", shop.reading)
     assert none is not None
     assert none.lines == {}
 
@@ -213,7 +213,7 @@ async def test_codes_that_are_not_counted_yet_are_counted_where_they_are_shown(s
     async def idle(_: str) -> None:
         return None
 
-    found = await reading.get_codes(SITE, transaction.id, None, replace(shop.reading, nudge=idle))
+    found = await get_codes.get_codes(SITE, transaction.id, None, replace(shop.reading, nudge=idle))
     assert found is not None
     assert (found.transaction.status, found.transaction.lines[0].delivered) == (Status.COMPLETED, 1)
 
@@ -250,7 +250,7 @@ async def test_a_supplier_need_not_say_why_it_cancels(memory_shop: Shop) -> None
             return Served(refused=demand.slots)
 
     transaction = await placed(memory_shop, ("CARD", 2))
-    await fulfilling.fulfil(transaction.id, replace(memory_shop.fulfilling, suppliers={"stock": Refusing()}))
+    await deliver_codes.fulfil(transaction.id, replace(memory_shop.fulfilling, suppliers={"stock": Refusing()}))
     gone = await units(memory_shop, transaction.id)
     assert [(unit.status, unit.reason) for unit in gone] == [(UnitStatus.CANCELLED, "cancelled by the supplier")] * 2
 

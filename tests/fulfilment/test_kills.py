@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from services.chassis.settings import REPOSITORY
+from services.chassis.runtime.settings import REPOSITORY
 from services.fulfilment.domain.listing import InvoicesAsked
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.transaction import Status

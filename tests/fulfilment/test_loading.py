@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from services.fulfilment import loading
 from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.loading import read_codes, read_product
 from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.flows import load_stock
 from tests.fulfilment.shop import CURRENCIES, PRODUCTS, VAULT, Shop
 
 PRODUCT = {"name": "New", "unitPrice": "1", "currency": "EUR"}
@@ -71,13 +71,13 @@ def test_products_that_are_refused(changes: dict[str, Any], fault: tuple[str, st
     assert [(fault.pointer, fault.code) for fault in refused.value.faults] == [fault]
 
 
-def world(shop: Shop) -> loading.World:
-    return loading.World(shelf=shop.products, stock=shop.stock, waiting=shop.transactions, seal=VAULT.seal)
+def world(shop: Shop) -> load_stock.World:
+    return load_stock.World(shelf=shop.products, stock=shop.stock, waiting=shop.transactions, seal=VAULT.seal)
 
 
 async def test_who_waits_for_a_product_is_woken_by_new_codes_and_by_nothing_else(shop: Shop) -> None:
     """An order that has its card and waits for pennies is not woken by cards."""
-    await loading.load_codes("CARD", [Code("known")], world(shop))
+    await load_stock.load_codes("CARD", [Code("known")], world(shop))
     waiting = (await shop.place(("CARD", 1), ("PENNY", 1))).transaction
     await shop.fulfil(waiting.id)
     assert await shop.transactions.claim_due(most=10, lease_us=1) == []
@@ -87,18 +87,18 @@ async def test_who_waits_for_a_product_is_woken_by_new_codes_and_by_nothing_else
         ("DEMO-NEVER", "other", []),
         ("PENNY", "fresh", [waiting.id]),
     ):
-        await loading.load_codes(sku, [Code(code)], world(shop))
+        await load_stock.load_codes(sku, [Code(code)], world(shop))
         assert await shop.transactions.claim_due(most=10, lease_us=1) == woken, (sku, code)
 
 
 async def test_codes_of_a_product_that_is_not_there_are_not_loaded(shop: Shop) -> None:
-    assert await loading.load_codes("NONE", [Code("c")], world(shop)) is None
-    assert await loading.load_codes("CARD", [Code("c")], world(shop)) == 1
+    assert await load_stock.load_codes("NONE", [Code("c")], world(shop)) is None
+    assert await load_stock.load_codes("CARD", [Code("c")], world(shop)) == 1
 
 
 async def test_a_product_is_new_once(shop: Shop) -> None:
     new = product()
-    assert [await loading.put_product(new, world(shop)) for _ in range(2)] == [True, False]
+    assert [await load_stock.put_product(new, world(shop)) for _ in range(2)] == [True, False]
     assert (await shop.products.find(["NEW", "NONE"])) == {"NEW": new}
     assert [one.sku for one in await shop.products.all()] == sorted({one.sku for one in PRODUCTS} | {"NEW"})
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
-from services.chassis.errors import Away
+from services.chassis.runtime.errors import Away
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.transaction import Status
 from tests.fulfilment.billing_side import check_accounts

@@ -11,11 +11,12 @@ import pytest
 from pymongo import MongoClient
 from typer.testing import CliRunner, Result
 
-from services.chassis.settings import REPOSITORY
-from services.fulfilment import operator, stock
+from services.chassis.runtime.settings import REPOSITORY
+from services.fulfilment import cli
+from services.fulfilment.adapters import stock
+from services.fulfilment.adapters.code_cipher import CodeVault, read_keys
+from services.fulfilment.cli import fulfilment
 from services.fulfilment.domain.code import Code, Sealed
-from services.fulfilment.operator import fulfilment
-from services.fulfilment.vault import CodeVault, read_keys
 from tests.fulfilment.api_side import Ledger
 
 Run = Callable[..., Result]
@@ -40,7 +41,7 @@ def database(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """What is noted, instead of the log, which others may have set up for streams of theirs."""
     made = Ledger()
-    monkeypatch.setattr(operator, "AuditLog", lambda: made)
+    monkeypatch.setattr(cli, "AuditLog", lambda: made)
     return made
 
 
@@ -84,7 +85,7 @@ def test_a_pin_comes_after_a_comma_and_who_loads_codes_is_noted(run: Run, databa
 
 
 def test_a_file_may_have_more_codes_than_are_taken_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operator, "MOST_CODES", 2)
+    monkeypatch.setattr(cli, "MOST_CODES", 2)
     monkeypatch.setattr(stock, "LOT", 2)
     put = run("products", "put", file=products({**CARD, "codes": ["a", "b", "c", "a"]}))
     assert put.output == "1 products and 3 new codes loaded\n"

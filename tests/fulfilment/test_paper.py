@@ -14,16 +14,16 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from msgspec.structs import replace
 
-from services.chassis.errors import Away
-from services.chassis.outbox import Outbox, Relay
+from services.chassis.mongodb.outbox import Outbox, Relay
+from services.chassis.runtime.errors import Away
 from services.fulfilment import metrics
+from services.fulfilment.adapters.invoice_renderer import InvoicePaper, money
+from services.fulfilment.adapters.invoices import INVOICES
+from services.fulfilment.adapters.mailer import Mailer, Server, read_smtp_url
 from services.fulfilment.domain.ids import derived
 from services.fulfilment.domain.invoice import BilledLine, Draft, Invoice, Kind, Party
 from services.fulfilment.domain.listing import InvoicesAsked
-from services.fulfilment.events import MAIL
-from services.fulfilment.invoices import INVOICES
-from services.fulfilment.mailer import Mailer, Server, read_smtp_url
-from services.fulfilment.paper import InvoicePaper, money
+from services.fulfilment.wire.events import MAIL
 from tests.fulfilment.shop import SITE, Shop
 
 PAPER = InvoicePaper(issuer="Us & Co")

@@ -12,7 +12,7 @@ from services.fulfilment.domain.listing import After, InvoicesAsked, Transaction
 from services.fulfilment.domain.ordering import Refused
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
-from services.fulfilment.flow import OtherContent
+from services.fulfilment.flows.place_order import OtherContent
 from tests.fulfilment.shop import OTHER_SITE, SITE, US, Shop, a_mongo_shop, at
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from services.chassis.errors import Away
+from services.chassis.runtime.errors import Away
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.ordering import Refused
 from services.fulfilment.domain.slots import UnitStatus
 from services.fulfilment.domain.transaction import Status
-from services.fulfilment.flow import OtherContent
+from services.fulfilment.flows.place_order import OtherContent
 from tests.fulfilment.billing_side import check_accounts
 from tests.fulfilment.memory import Chance
 from tests.fulfilment.shop import SITE, Shop, a_memory_shop, a_mongo_shop, at

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from services.chassis.errors import Away
-from services.fulfilment.runner import Runner
+from services.chassis.runtime.errors import Away
+from services.fulfilment.flows.single_flight import Runner
 
 
 class Work:

@@ -10,15 +10,16 @@ import msgspec
 import pytest
 from prometheus_client import generate_latest
 
-from services.chassis import metrics
-from services.fulfilment import answers, reading
+from services.chassis.runtime import metrics
+from services.fulfilment.adapters.code_cipher import CodeVault, WrongKey, read_keys
+from services.fulfilment.adapters.invoice_renderer import InvoicePaper
 from services.fulfilment.domain.code import Code, Sealed
 from services.fulfilment.domain.listing import InvoicesAsked
 from services.fulfilment.domain.loading import read_codes
 from services.fulfilment.domain.ordering import Refused
-from services.fulfilment.paper import InvoicePaper
+from services.fulfilment.flows import get_codes
+from services.fulfilment.http import responses
 from services.fulfilment.settings import Settings
-from services.fulfilment.vault import CodeVault, WrongKey, read_keys
 from tests.fulfilment.shop import SITE, VAULT, Shop
 
 CANARY, PIN = "CANARY-7f3a-CODE", "CANARY-PIN-55"
@@ -38,9 +39,9 @@ async def test_codes_are_in_clear_nowhere(
     caplog.set_level(logging.DEBUG)
     await shop.stock.load("CARD", [VAULT.seal("CARD", Code(CANARY, PIN))])
     transaction = (await shop.place(("CARD", 2))).transaction
-    found = await reading.get_codes(SITE, transaction.id, None, shop.reading)
+    found = await get_codes.get_codes(SITE, transaction.id, None, shop.reading)
     assert found is not None
-    shown = msgspec.json.encode(answers.codes(found, 0))
+    shown = msgspec.json.encode(responses.codes(found, 0))
     assert len(traces(shown)) == 2
     shop.clock.pass_(days=8)
     await shop.fulfil(transaction.id)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from services.chassis.settings import load
+from services.chassis.runtime.settings import load
 from services.fulfilment.settings import Settings
 
 KEY = base64.b64encode(b"k" * 32).decode()

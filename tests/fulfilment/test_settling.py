@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from sandbox.mongo import MongoSet
-from services.chassis import outbox
-from services.chassis.errors import Away
-from services.chassis.mongo import Mongo
-from services.chassis.settings import MongoSettings
+from services.chassis.mongodb import outbox
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.settings import MongoSettings
+from services.fulfilment.adapters.transactions import TRANSACTIONS
 from services.fulfilment.domain.listing import TransactionsAsked
-from services.fulfilment.events import KAFKA
-from services.fulfilment.store import TRANSACTIONS
+from services.fulfilment.wire.events import KAFKA
 from tests.fulfilment.shop import PRODUCTS, SITE, Clock, Shop, on_database
 from tests.status.test_settling import standing_still
 

@@ -10,16 +10,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.chassis.tokens import Token
-from services.chassis.web import Listener
-from services.fulfilment import fulfilling
+from services.chassis.http.server import Listener
+from services.chassis.security.tokens import Token
+from services.fulfilment.adapters.suppliers import suppliers_of
 from services.fulfilment.app import compose
-from services.fulfilment.desk import Caller, Desk
 from services.fulfilment.domain.customer import Customer
 from services.fulfilment.domain.invoice import Party
 from services.fulfilment.domain.transaction import Status
+from services.fulfilment.flows import deliver_codes
+from services.fulfilment.http.authentication import Caller, Desk
 from services.fulfilment.settings import Settings
-from services.fulfilment.suppliers import suppliers_of
 from tests.fulfilment.api_side import V1, problem
 from tests.fulfilment.shop import SITE, VAULT, Shop
 
@@ -79,6 +79,6 @@ async def test_orders_from_a_supplier_that_was_taken_away_wait_and_are_served_on
     for is_simulated, expected in ((False, (Status.PROCESSING, [0, 1])), (True, (Status.COMPLETED, [2, 1]))):
         suppliers = suppliers_of(shop.stock, VAULT.seal, is_simulated=is_simulated)
         for transaction_id in ids:
-            found = await fulfilling.fulfil(transaction_id, replace(shop.fulfilling, suppliers=suppliers))
+            found = await deliver_codes.fulfil(transaction_id, replace(shop.fulfilling, suppliers=suppliers))
             assert found is not None
             assert (found.status, [line.delivered for line in found.lines]) == expected

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.chassis import metrics
-from services.chassis.errors import Away
+from services.chassis.runtime import metrics
+from services.chassis.runtime.errors import Away
+from services.fulfilment.background import LEASE_US, Sweeper
 from services.fulfilment.domain.transaction import Status
-from services.fulfilment.sweeper import LEASE_US, Sweeper
 from tests.fulfilment.shop import Shop
 
 

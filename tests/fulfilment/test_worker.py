@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
-from services.chassis.brake import Brake
-from services.chassis.deadletter import DeadLetter
-from services.chassis.errors import Away
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letters import DeadLetter
+from services.chassis.runtime.errors import Away
 from services.fulfilment.domain.transaction import Status
-from services.fulfilment.events import Events
+from services.fulfilment.wire.events import Events
 from services.fulfilment.worker import Worker
 from tests.fulfilment.shop import SCHEMAS, Shop
 

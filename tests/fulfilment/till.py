@@ -6,8 +6,8 @@
 import asyncio
 import sys
 
-from services.chassis.mongo import Mongo
-from services.chassis.settings import MongoSettings
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.settings import MongoSettings
 from tests.fulfilment.shop import Clock, on_database
 
 

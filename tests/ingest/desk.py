@@ -11,9 +11,9 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from services.chassis.settings import REPOSITORY
-from services.chassis.web import Listener, application
-from services.ingest.api import ImportApi, Manners
+from services.chassis.http.server import Listener, application
+from services.chassis.runtime.settings import REPOSITORY
+from services.ingest.http.imports import ImportApi, Manners
 from services.ingest.ports import Replies
 from tests.ingest.world import Journal, JournalGate, JournalPublisher, JournalReplies, Passport, Register, a_world
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.front import Front
-from services.chassis.ratelimit import RateLimit
-from services.chassis.sharedlimit import SharedRateLimit
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.shared_ratelimit import SharedRateLimit
 from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE, TooLarge, inflate
 from tests.ingest.desk import HERE, a_desk, request_head
 from tests.ingest.world import order

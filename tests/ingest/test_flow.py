@@ -7,9 +7,9 @@ import pytest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from services.chassis.errors import Away, Problem
-from services.chassis.idempotency import Reply
-from services.ingest.flow import LacksScope, Replayed, Taken, Throttled, Unacknowledged, accept
+from services.chassis.http.idempotency import Reply
+from services.chassis.runtime.errors import Away, Problem
+from services.ingest.flows.accept import LacksScope, Replayed, Taken, Throttled, Unacknowledged, accept
 from services.sales.batch import BodyRefused, RequestPath
 from services.values.time_uuids import made_at_us
 from tests.ingest.world import (

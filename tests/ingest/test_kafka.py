@@ -10,14 +10,14 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from services import topics
-from services.chassis.producer import Producer
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY
-from services.ingest import publisher as publishing
-from services.ingest.flow import Taken, Unacknowledged, accept
-from services.ingest.publisher import KafkaPublisher
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.producer import Producer
+from services.chassis.runtime.settings import REPOSITORY
+from services.ingest.adapters import publisher as publishing
+from services.ingest.adapters.publisher import KafkaPublisher
+from services.ingest.flows.accept import Taken, Unacknowledged, accept
 from services.ingest.wire import Encoder
-from services.sales.facts import Opened
+from services.jobs.events import Opened
 from services.sales.wire import job_event_codec, order_codec
 from tests.chassis.kafka_side import everything, make_topics, settings
 from tests.ingest.desk import a_desk

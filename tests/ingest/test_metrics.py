@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.metrics import REGISTRY
+from services.chassis.runtime.metrics import REGISTRY
 from tests.ingest.desk import Desk, a_desk
 from tests.ingest.world import a_return, order
 

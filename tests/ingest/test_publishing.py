@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from services.chassis.errors import Away
-from services.chassis.producer import Outgoing
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY
-from services.ingest.convoy import Convoy
-from services.ingest.flow import Taken, accept
-from services.ingest.publisher import JOBS, KafkaPublisher
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.producer import Outgoing
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.settings import REPOSITORY
+from services.ingest.adapters.batcher import Convoy
+from services.ingest.adapters.publisher import JOBS, KafkaPublisher
+from services.ingest.flows.accept import Taken, accept
 from services.ingest.wire import Encoder
 from tests.chassis.eventually import until
 from tests.ingest.world import Charged, Journal, a_return, a_submission, a_world, order

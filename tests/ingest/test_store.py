@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from services.chassis.errors import Away
-from services.chassis.idempotency import COLLECTION, Idempotency, Turn
-from services.chassis.mongo import Mongo
-from services.chassis.settings import MongoSettings
-from services.ingest.store import MongoReplies
+from services.chassis.http.idempotency import COLLECTION, Idempotency, Turn
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.settings import MongoSettings
+from services.ingest.adapters.idempotency_store import MongoReplies
 from tests.chassis.eventually import until
 from tests.ingest.desk import Desk, a_desk
 from tests.ingest.world import order

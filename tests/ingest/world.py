@@ -8,13 +8,13 @@ from hashlib import sha256
 from itertools import count
 from typing import Any
 
-from services.chassis.errors import Away, Problem, Unauthorized
-from services.chassis.idempotency import Reply, Turn
-from services.chassis.ratelimit import Decision, RateLimit
-from services.chassis.sites import ApiKey, Site
-from services.chassis.tokens import Token
+from services.chassis.http.idempotency import Reply, Turn
+from services.chassis.http.ratelimit import Decision, RateLimit
+from services.chassis.runtime.errors import Away, Problem, Unauthorized
+from services.chassis.security.sites import ApiKey, Site
+from services.chassis.security.tokens import Token
 from services.ingest.domain.accepted import Accepted, Submission
-from services.ingest.flow import World
+from services.ingest.flows.accept import World
 from services.sales.batch import RequestPath, SiteRules
 from services.values.time_uuids import time_uuid
 

@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 
 import services
-from services.chassis import metrics
+from services.chassis.runtime import metrics
 
 # What Prometheus itself knows, and what its Python client tells of any process.
 PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertstate"}}

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.dashboards import queries, targets
-from services.chassis import metrics
+from services.chassis.runtime import metrics
 from services.sales.faults import Code
 from tests.observe.declared import OF_ANY_PROCESS, PROMETHEUS, declared
 from tests.observe.promql import selectors

@@ -14,11 +14,11 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from jsonschema import Draft202012Validator
 
-from services.chassis.logs import configure
-from services.chassis.producer import Outgoing
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY
-from services.ingest.publisher import KafkaPublisher
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.producer import Outgoing
+from services.chassis.runtime.logs import configure
+from services.chassis.runtime.settings import REPOSITORY
+from services.ingest.adapters.publisher import KafkaPublisher
 from services.ingest.wire import Encoder
 from tests.ingest.desk import Answer, Desk, a_desk
 from tests.openapi.documents import Operation, operations, read, resolved

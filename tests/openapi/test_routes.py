@@ -9,8 +9,8 @@ import pytest
 
 from services.auth import app as auth
 from services.auth.settings import AuthSettings
-from services.chassis.lifecycle import Service
-from services.chassis.web import Listener
+from services.chassis.http.server import Listener
+from services.chassis.runtime.lifecycle import Service
 from services.ingest import app as ingest
 from services.ingest.settings import Settings as IngestSettings
 from services.status import app as status

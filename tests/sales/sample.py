@@ -12,10 +12,10 @@ import fastavro
 import msgspec
 import yaml
 
+from services.jobs.events import JobEvent, JobHeader, JobRef
 from services.sales.batch import Batch, RequestPath, SiteRules
-from services.sales.facts import JobEvent
-from services.sales.reading import read_batch
-from services.sales.records import JobHeader, JobRef, Order, OrderLine, Record, Return, ReturnLine
+from services.sales.import_request import read_batch
+from services.sales.records import Order, OrderLine, Record, Return, ReturnLine
 from services.sales.wire import job_event_codec, order_codec, return_codec
 
 HERE = Path(__file__).parent

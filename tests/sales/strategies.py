@@ -5,9 +5,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from services.sales.facts import Expired, Failure, JobEvent, Judged, Opened, Run
-from services.sales.faults import Code, Fault
-from services.sales.records import JobRef, Order, OrderLine, Return, ReturnLine
+from services.jobs.events import Expired, Failure, Fault, JobEvent, JobRef, Judged, Opened, Run
+from services.sales.faults import Code
+from services.sales.records import Order, OrderLine, Return, ReturnLine
 from tests.sales.sample import NOW_US
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)

@@ -11,22 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from services.avro.codec import Undecodable
+from services.avro.varints import varint
+from services.jobs.events import JobHeader
 from services.sales import fields
-from services.sales.codec import Undecodable
-from services.sales.glance import Glance
-from services.sales.records import (
-    JobHeader,
-    Order,
-    OrderLine,
-    Record,
-    ReturnLine,
-    Seen,
-    lines_of,
-    order_id_of,
-    return_id_of,
-)
+from services.sales.fast_avro_check import Glance
+from services.sales.records import Order, OrderLine, Record, ReturnLine, Seen, lines_of, order_id_of, return_id_of
 from services.sales.rules import RULES, Given
-from services.sales.varints import varint
 from services.values.identifiers import LONGEST_ID
 from services.values.time_uuids import is_uuid
 from tests.sales.sample import CURRENCIES, HEADER, NOW_US, ORDERS, RETURNS, a_place, a_return, an_order, definition

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.sales.rendering import canonical_text
+from services.sales.json_writer import canonical_text
 from services.sales.rules import check
 from services.sales.verdicts import runs_of_refusals
 from tests.sales.sample import CURRENCIES, NOW_US, an_order, read

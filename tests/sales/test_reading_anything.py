@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.sales import reading
+from services.sales import import_request
 from services.sales.batch import Batch, BodyRefused
 from services.sales.body import parse_at, record_texts
 from services.sales.intake import Intake
@@ -77,8 +77,8 @@ def _carefully(body: bytes, *, kind: str, user: str | None, mode: str | None, st
     """Read a body with everything unusual."""
     intake = Intake(user, mode, SITE, None, UTC, NOW_US, CURRENCIES)
     texts, _ = record_texts(body, strict=strict, most=100)
-    drafts = [reading.Draft(text, None, parse_at(text, base=0)) for text in texts]
-    return reading.judged(drafts, kind, intake, notes=[])
+    drafts = [import_request.Draft(text, None, parse_at(text, base=0)) for text in texts]
+    return import_request.judged(drafts, kind, intake, notes=[])
 
 
 @given(st.lists(JSON_RECORDS, max_size=6), st.integers(0, 6))

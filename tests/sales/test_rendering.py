@@ -6,8 +6,8 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.sales.json_writer import canonical_text
 from services.sales.records import OrderLine, Record
-from services.sales.rendering import canonical_text
 from tests.sales.sample import a_return, an_order
 from tests.sales.strategies import ORDERS, RETURNS
 

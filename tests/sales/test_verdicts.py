@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.sales.facts import Judged, Opened, event
+from services.jobs.events import JobHeader, Judged, Opened, event
 from services.sales.faults import Code, fault, product_not_found, unprocessable
-from services.sales.records import JobHeader, Record
+from services.sales.records import Record
 from services.sales.verdicts import Failed, Passed, Verdict, misplaced, runs_of_refusals, runs_of_verdicts
 from tests.sales.sample import HEADER, JOB_EVENTS, a_place, a_return, an_order, by_fastavro, read
 from tests.sales.test_fields import ORDER, RETURN

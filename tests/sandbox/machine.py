@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from sandbox import places
+from sandbox import paths
 from sandbox.services import SERVICES
 
 STUB = Path(__file__).with_name("stub_service.py")
@@ -82,8 +82,8 @@ class Machine:
 
 def a_machine(root: Path, *, kafka: str, mongodb: str) -> Machine:
     """Copy the sandbox there, beside services that only pretend."""
-    shutil.copytree(places.REPOSITORY / "sandbox", root / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(places.CADDYFILE.parent, root / "deploy" / "front")
+    shutil.copytree(paths.REPOSITORY / "sandbox", root / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(paths.CADDYFILE.parent, root / "deploy" / "front")
     services = root / "services"
     services.mkdir()
     (services / "__init__.py").touch()

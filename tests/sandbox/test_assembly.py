@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sandbox.assembly import SERVICE_NAMES, STOPPING_ORDER, assemble
+from sandbox.components import SERVICE_NAMES, STOPPING_ORDER, assemble
 from sandbox.layout import Layout
 from sandbox.screen import Screen
 

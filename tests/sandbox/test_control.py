@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sandbox import orders
+from sandbox import commands
+from sandbox.commands import Failed
 from sandbox.control import AlreadyRunning, NotRunning, Order, is_running, listening, send, sole_owner
 from sandbox.layout import Layout
-from sandbox.orders import Failed
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def test_only_one_runs_in_a_directory_and_its_data_is_not_removed_meanwhile(layo
         with pytest.raises(AlreadyRunning), sole_owner(layout):
             pass
         with pytest.raises(AlreadyRunning, match="stop it first"):
-            orders.clean(layout)
+            commands.clean(layout)
         assert layout.root.exists()
     assert not is_running(layout)
-    orders.clean(layout)
+    commands.clean(layout)
     assert not layout.root.exists()
-    orders.clean(layout)
+    commands.clean(layout)
 
 
 def test_where_none_runs_that_is_told(layout: Layout, tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ def answering(*states: str) -> Callable[[Order], Order]:
 
 async def test_an_order_is_carried_out_when_it_returns(layout: Layout) -> None:
     async with listening(layout, answering("starting", "starting", "ready", "stopping", "stopped")):
-        started: dict[str, Any] = await asyncio.to_thread(orders.start, layout, "auth")
-        stopped: dict[str, Any] = await asyncio.to_thread(orders.stop, layout, "auth")
+        started: dict[str, Any] = await asyncio.to_thread(commands.start, layout, "auth")
+        stopped: dict[str, Any] = await asyncio.to_thread(commands.stop, layout, "auth")
     assert (started["state"], stopped["state"]) == ("ready", "stopped")
 
 
@@ -68,5 +68,5 @@ async def test_an_order_is_carried_out_when_it_returns(layout: Layout) -> None:
 async def test_an_order_that_is_refused_or_comes_to_nothing_is_told(layout: Layout, name: str, why: str) -> None:
     async with listening(layout, answering("starting", "dead")):
         with pytest.raises(Failed) as told:
-            await asyncio.to_thread(orders.start, layout, name)
+            await asyncio.to_thread(commands.start, layout, name)
     assert str(told.value) == why

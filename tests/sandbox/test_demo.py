@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from sandbox import demo, places
+from sandbox import demo, paths
 from sandbox.__main__ import application
 from sandbox.demo import codes, story
 from sandbox.demo.cases import API_KEY, CASES, CLIENT_ID, CLIENT_SECRET, Case, printed
@@ -27,20 +27,20 @@ def test_the_fourth_example_keeps_its_stray_brace() -> None:
 
 
 def test_every_printed_payload_is_sent() -> None:
-    payloads = [path.read_bytes() for path in (places.DEMO / "examples").glob("*.json")]
+    payloads = [path.read_bytes() for path in (paths.DEMO / "examples").glob("*.json")]
     assert len(payloads) == 6  # orders #2 and #3 differ in their mode only
     assert set(payloads) <= {case.body for case in CASES}
 
 
 def test_the_demo_tenant_knows_what_the_demo_uses() -> None:
-    tenants = json.loads((places.DEMO / "tenants.json").read_text(encoding="utf-8"))
+    tenants = json.loads((paths.DEMO / "tenants.json").read_text(encoding="utf-8"))
     client = next(client for client in tenants["clients"] if client["clientId"] == CLIENT_ID)
     site = next(site for site in tenants["sites"] if site["site"] == client["site"])
     assert (client["secret"], client["apiKeys"], site["apiKeys"][0]["apiKey"]) == (CLIENT_SECRET, [API_KEY], API_KEY)
 
 
 def test_the_catalogue_has_the_printed_products_and_not_the_printed_failures() -> None:
-    with (places.DEMO / "catalogue.csv").open(encoding="utf-8", newline="") as file:
+    with (paths.DEMO / "catalogue.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     for site in ("608", "609"):
         products = {row["productId"] for row in rows if row["site"] == site}

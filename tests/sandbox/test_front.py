@@ -13,7 +13,7 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
-from sandbox import places
+from sandbox import paths
 from sandbox.front import Front
 from tests.chassis.eventually import until
 
@@ -234,7 +234,7 @@ async def test_what_goes_wrong_behind_the_door_is_logged_without_the_request(
 
 
 def test_the_door_waits_longer_than_a_jobs_end_may_be_waited_for() -> None:
-    (patience,) = re.findall(r"FRONT_PATIENCE:(\d+)s", places.CADDYFILE.read_text(encoding="utf-8"))
+    (patience,) = re.findall(r"FRONT_PATIENCE:(\d+)s", paths.CADDYFILE.read_text(encoding="utf-8"))
     assert int(patience) > 30
 
 

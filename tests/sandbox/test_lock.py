@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from jgo.env import LockedDependency
 
-from sandbox import jars, places
+from sandbox import jars, paths
 from sandbox.missing import Missing
 
 
 def test_every_jar_has_a_sum_and_no_address() -> None:
-    text = places.KAFKA_LOCK.read_text(encoding="utf-8")
+    text = paths.KAFKA_LOCK.read_text(encoding="utf-8")
     assert "://" not in text
     assert all(re.fullmatch(r"[0-9a-f]{64}", jar.sha256 or "") for jar in jars.locked())
     assert len({jars.file_name(jar) for jar in jars.locked()}) == len(jars.locked()) > 40

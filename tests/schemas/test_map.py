@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from services.chassis.settings import REPOSITORY
+from services.chassis.runtime.settings import REPOSITORY
 from services.topics import TOPICS
 
 SERVICES = sorted(path.parent.name for path in (REPOSITORY / "services").glob("*/__main__.py"))

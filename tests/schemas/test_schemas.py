@@ -9,8 +9,8 @@ from typing import Any
 import avro.schema
 import pytest
 
-from services.chassis.registry import Schemas, released_path
-from services.chassis.settings import REPOSITORY
+from services.chassis.avro.schemas import Schemas, released_path
+from services.chassis.runtime.settings import REPOSITORY
 from services.topics import BY_NAME, TOPICS
 
 DIRECTORY = REPOSITORY / "schemas"

@@ -11,17 +11,17 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.chassis.errors import Unauthorized
-from services.chassis.ratelimit import RateLimit
-from services.chassis.settings import REPOSITORY
-from services.chassis.sites import ApiKey, Site
-from services.chassis.tokens import Token
-from services.chassis.web import application
-from services.status import flow, reading
-from services.status.api import StatusApi
-from services.status.bell import HandBell
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.server import application
+from services.chassis.runtime.errors import Unauthorized
+from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.sites import ApiKey, Site
+from services.chassis.security.tokens import Token
+from services.status.adapters.notifier import HandBell
 from services.status.domain.facts import JobEvent, Key
-from services.status.pages import PageTokens
+from services.status.flows import apply_events, queries
+from services.status.http.jobs import StatusApi
+from services.status.http.page_tokens import PageTokens
 from tests.status.events import CREATED_US, JOB
 from tests.status.memory import MemoryJobs, MemoryOrigins
 
@@ -74,12 +74,12 @@ class Desk:
 
     client: TestClient[Any, Any]
     jobs: MemoryJobs
-    writing: flow.World
+    writing: apply_events.World
     bell: HandBell
     now_us: list[int] = field(default_factory=lambda: [CREATED_US + 3_600_000_000])
 
     async def record(self, *events: JobEvent) -> None:
-        await flow.record(events, self.writing)
+        await apply_events.record(events, self.writing)
 
     async def get(self, path: str, *, headers: Any = None, who: str = "good", **query: Any) -> ClientResponse:
         return await self.client.get(
@@ -97,10 +97,10 @@ class Desk:
 @pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
     jobs, bell = MemoryJobs(), HandBell(most=2)
-    writing = flow.World(jobs=jobs, origins=MemoryOrigins(), bell=bell, now_us=lambda: 0)
+    writing = apply_events.World(jobs=jobs, origins=MemoryOrigins(), bell=bell, now_us=lambda: 0)
     now_us = [CREATED_US + 3_600_000_000]
     api = StatusApi(
-        world=reading.World(jobs=jobs, waiting=bell, now_us=lambda: now_us[0], clock_s=time.monotonic),
+        world=queries.World(jobs=jobs, waiting=bell, now_us=lambda: now_us[0], clock_s=time.monotonic),
         verifier=Passport(),  # type: ignore[arg-type]
         sites=Register(),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of sixteen"),

@@ -5,8 +5,8 @@ from typing import Any
 
 from fastavro import schemaless_writer
 
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY
+from services.chassis.avro.schemas import Schemas
+from services.chassis.runtime.settings import REPOSITORY
 from services.status.domain.facts import Failure, JobEvent, Judged, Opened, Run
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")

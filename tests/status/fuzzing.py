@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
-from services.chassis.errors import Away
-from services.status.answers import summary_body
+from services.chassis.runtime.errors import Away
 from services.status.domain.block import Block
 from services.status.domain.cursor import START, Lap
 from services.status.domain.facts import UNPROCESSED, Expired, Header, JobEvent, Judged, Key, Opened
 from services.status.domain.job import Change, ChunkChange, Job, Standing
 from services.status.domain.page import Wish, chunks_for_events, events_page
-from services.status.domain.report import summary_of
+from services.status.domain.summary import summary_of
 from services.status.domain.texts import ALL_EVENTS
-from services.status.flow import World, record
+from services.status.flows.apply_events import World, record
+from services.status.http.responses import summary_body
 from services.status.ports import Reading, Writing
 from tests.status.events import a_header, a_run, expired, judged, opened, texts_of
 from tests.status.memory import Belfry, MemoryOrigins

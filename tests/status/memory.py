@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from services.chassis.errors import Away
+from services.chassis.runtime.errors import Away
 from services.status import wire
 from services.status.domain.block import Block
 from services.status.domain.facts import Key

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from services.chassis.metrics import REGISTRY
-from services.status import query, reading
+from services.chassis.runtime.metrics import REGISTRY
+from services.status.flows import queries
+from services.status.http import params
 from services.values.time_uuids import time_uuid
 from tests.chassis.eventually import until
 from tests.status.api_side import HERE, Desk, a_key, desk
@@ -29,7 +30,7 @@ async def test_a_job_that_was_issued_just_now_is_waited_for(desk: Desk, age_us: 
 
 
 async def test_a_young_job_that_does_not_come_is_not_found_for_now(desk: Desk, monkeypatch: Any) -> None:
-    monkeypatch.setattr(reading, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(queries, "PATIENCE_S", 0.05)
     job_id = time_uuid(desk.now_us[0] - 1_000, clock_seq=1, node=2)
     response = await desk.get(f"/common-status/v1/12345/job/{job_id}/events")
     assert (response.status, response.headers["Retry-After"]) == (404, "1")
@@ -85,7 +86,7 @@ async def test_a_preference_may_stand_in_any_of_its_header_fields(desk: Desk) ->
     ],
 )
 def test_a_wait_is_read_with_patience_and_has_a_bound(preference: str, wait_s: float | None) -> None:
-    assert query.wait_of(CIMultiDict(Prefer=preference)) == wait_s
+    assert params.wait_of(CIMultiDict(Prefer=preference)) == wait_s
 
 
 async def test_who_waits_is_answered_when_the_process_stops(desk: Desk) -> None:

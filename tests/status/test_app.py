@@ -1,9 +1,9 @@
 """How the service is put together."""
 
-from services.chassis.mongo import Mongo
-from services.chassis.web import Listener
+from services.chassis.http.server import Listener
+from services.chassis.mongodb.client import Mongo
+from services.status.adapters.notifier import HandBell
 from services.status.app import compose
-from services.status.bell import HandBell
 from services.status.settings import Settings
 
 

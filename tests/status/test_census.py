@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from services.chassis.metrics import REGISTRY
-from services.status.census import take_census
+from services.chassis.runtime.metrics import REGISTRY
+from services.status.background import take_census
 from services.status.domain.job import State
 
 

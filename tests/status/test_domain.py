@@ -12,15 +12,15 @@ from services.status.domain.chunks import SIZE, Tally, by_chunk, clipped, count_
 from services.status.domain.cursor import START, Lap, Position, Span, lap_after
 from services.status.domain.event import told_of
 from services.status.domain.facts import Fault, JobEvent, Key, Run
-from services.status.domain.fold import Dated, fold
 from services.status.domain.frame import Frame
 from services.status.domain.instants import duration
 from services.status.domain.job import Job, Standing, State, advanced, begun
 from services.status.domain.letters import claim, claim_late, overlaid, places, prefix
 from services.status.domain.page import Wish, chunks_for_events, events_page
-from services.status.domain.report import job_json, job_status, name_of, summary_of
 from services.status.domain.rows import UNKNOWN, OrderRow, ReturnRow, Who, cut_rows, read_rows
+from services.status.domain.summary import job_json, job_status, name_of, summary_of
 from services.status.domain.timeline import events_in
+from services.status.domain.updates import Dated, fold
 from tests.status.events import (
     CREATED_US,
     JOB,

@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import pytest
 
-from services.chassis.metrics import REGISTRY
-from services.status import flow
+from services.chassis.runtime.metrics import REGISTRY
 from services.status.domain.facts import Header, Key
 from services.status.domain.job import Change, Job, State
 from services.status.domain.texts import ALL_EVENTS
-from services.status.flow import World, record
+from services.status.flows import apply_events
+from services.status.flows.apply_events import World, record
 from tests.status.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
 from tests.status.worker_side import some_jobs
@@ -47,7 +47,7 @@ async def test_the_first_header_counts_whatever_later_ones_say(first: int, other
 
 async def test_jobs_of_which_most_are_known_are_all_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first slice shows that guessing does not pay; what was not tried then is still to be written."""
-    monkeypatch.setattr(flow, "SLICE", 2)
+    monkeypatch.setattr(apply_events, "SLICE", 2)
     jobs, headers = MemoryJobs(), some_jobs(12)
     await record([opened(header) for header in headers[:9]], a_world(jobs))
     events = [fact for header in headers for fact in (opened(header), judged(a_run("SS"), header))]

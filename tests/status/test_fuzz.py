@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import pytest
 
-from services.chassis.mongo import Mongo
-from services.chassis.settings import MongoSettings
-from services.status.store import MongoJobs
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.settings import MongoSettings
+from services.status.adapters.job_store import MongoJobs
 from services.status.wire import Update
 from tests.status.fuzzing import Jobs, Trial, play
 from tests.status.memory import MemoryJobs

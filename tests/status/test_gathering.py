@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.chassis.errors import Away
-from services.status import flow
+from services.chassis.runtime.errors import Away
+from services.status.adapters.job_loader import MOST, Gathering
 from services.status.domain.facts import Key
 from services.status.domain.job import Standing
 from services.status.domain.texts import EVENTS_ONLY, Texts
-from services.status.gathering import MOST, Gathering
+from services.status.flows import apply_events
 from tests.chassis.eventually import until
 from tests.status.events import JOB, a_header, a_run, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
@@ -40,8 +40,8 @@ def shelf() -> Shelf:
 
 
 async def put(shelf: Shelf, *keys: Key) -> None:
-    world = flow.World(jobs=shelf, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
-    await flow.record([opened(a_header(key=key)) for key in keys], world)
+    world = apply_events.World(jobs=shelf, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
+    await apply_events.record([opened(a_header(key=key)) for key in keys], world)
 
 
 async def test_who_asks_at_the_same_moment_shares_a_query(shelf: Shelf) -> None:
@@ -62,8 +62,8 @@ async def test_who_asks_later_gets_a_later_answer(shelf: Shelf) -> None:
     jobs = Gathering(shelf)
     early = asyncio.create_task(jobs.find(JOB))
     await until(lambda: shelf.asked == [1])
-    world = flow.World(jobs=shelf, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
-    writing = asyncio.create_task(flow.record([judged(a_run("SS"))], world))
+    world = apply_events.World(jobs=shelf, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
+    writing = asyncio.create_task(apply_events.record([judged(a_run("SS"))], world))
     await early
     await writing
     late = await jobs.find(JOB)

@@ -7,15 +7,15 @@ from uuid import UUID
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
-from services.chassis.brake import Brake
-from services.chassis.consumer import Poll
-from services.chassis.deadletter import DeadLetter
-from services.chassis.errors import Away
+from services.chassis.kafka.consumer import Poll
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letters import DeadLetter
+from services.chassis.runtime.errors import Away
 from services.status import worker
 from services.status.avro import EventReader
 from services.status.domain.facts import UNDECIDED, JobEvent, Judged, Key, Run
 from services.status.domain.texts import ALL_EVENTS
-from services.status.flow import World
+from services.status.flows.apply_events import World
 from services.status.worker import Worker
 from tests.status.encoded import SCHEMAS, as_bytes
 from tests.status.events import a_header, a_run, judged, opened

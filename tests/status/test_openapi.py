@@ -8,7 +8,7 @@ import pytest
 import yaml
 from openapi_spec_validator import validate
 
-from services.chassis.settings import REPOSITORY
+from services.chassis.runtime.settings import REPOSITORY
 from tests.status.api_side import EXAMPLES, HERE, Desk, desk
 from tests.status.events import a_header, a_run, expired, judged, opened
 

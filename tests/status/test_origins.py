@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import cast
 
-from services.chassis.sites import ApiKey, Site, Sites
+from services.chassis.security.sites import ApiKey, Site, Sites
+from services.status.adapters.site_profiles import NOBODY, SiteOrigins
 from services.status.domain.profile import Origin
-from services.status.origins import NOBODY, SiteOrigins
 
 DEMO = Site(
     site=608,

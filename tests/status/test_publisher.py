@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from services.chassis.producer import Outgoing
+from services.chassis.kafka.producer import Outgoing
+from services.status.adapters.publisher import KafkaPublisher
 from services.status.avro import EventReader, EventWriter
 from services.status.domain.facts import Expired, JobEvent
-from services.status.publisher import KafkaPublisher
 from tests.status.encoded import SCHEMAS
 from tests.status.events import a_header
 

@@ -10,16 +10,16 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from services.chassis.mongo import Mongo
-from services.chassis.ratelimit import RateLimit
-from services.chassis.settings import REPOSITORY, MongoSettings
-from services.chassis.web import application
-from services.status import flow, reading
-from services.status.api import StatusApi
-from services.status.bell import HandBell
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.server import application
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.settings import REPOSITORY, MongoSettings
+from services.status.adapters.job_store import MongoJobs
+from services.status.adapters.notifier import HandBell
 from services.status.domain.facts import JobEvent, Key
-from services.status.pages import PageTokens
-from services.status.store import MongoJobs
+from services.status.flows import apply_events, queries
+from services.status.http.jobs import StatusApi
+from services.status.http.page_tokens import PageTokens
 from tests.status.api_side import Desk, Passport, Register, desk
 from tests.status.events import a_header, a_run, judged, opened
 from tests.status.fuzzing import a_stream
@@ -36,13 +36,13 @@ Answer = tuple[int, str | None, bytes]
 class House:
     """The real API over the real store; `read` puts events in as a consumer does."""
 
-    def __init__(self, client: TestClient[Any, Any], world: flow.World) -> None:
+    def __init__(self, client: TestClient[Any, Any], world: apply_events.World) -> None:
         self._client = client
         self._world = world
 
     async def read(self, topic: list[JobEvent], *, poll: int = POLL) -> None:
         for at in range(0, len(topic), poll):
-            await flow.record(topic[at : at + poll], self._world)
+            await apply_events.record(topic[at : at + poll], self._world)
 
     async def page(self, key: Key, query: dict[str, str]) -> tuple[int, Any]:
         """A page of the job's events."""
@@ -72,7 +72,7 @@ async def house(mongodb_uri: str) -> AsyncIterator[House]:
     jobs, bell = MongoJobs(mongo, now=lambda: datetime.now(UTC)), HandBell(most=2)
     await jobs.prepare(retention_days=30)
     api = StatusApi(
-        world=reading.World(jobs=jobs, waiting=bell, now_us=lambda: 0, clock_s=lambda: 0.0),
+        world=queries.World(jobs=jobs, waiting=bell, now_us=lambda: 0, clock_s=lambda: 0.0),
         verifier=Passport(),  # type: ignore[arg-type]
         sites=Register(),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of sixteen"),
@@ -80,7 +80,7 @@ async def house(mongodb_uri: str) -> AsyncIterator[House]:
         requests_per_second=1_000_000,
         openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
     )
-    world = flow.World(jobs=jobs, origins=MemoryOrigins(), bell=bell, now_us=lambda: 0)
+    world = apply_events.World(jobs=jobs, origins=MemoryOrigins(), bell=bell, now_us=lambda: 0)
     async with TestClient(TestServer(application(api.routes()))) as client:
         yield House(client, world)
     await mongo.client.drop_database(settings.mongodb_database)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from sandbox.mongo import MongoSet
-from services.chassis.errors import Away
-from services.chassis.mongo import Mongo
-from services.chassis.settings import MongoSettings
-from services.status.flow import World, record
-from services.status.store import MongoJobs
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.settings import MongoSettings
+from services.status.adapters.job_store import MongoJobs
+from services.status.flows.apply_events import World, record
 from tests.status.events import JOB, a_run, judged, opened
 from tests.status.memory import Belfry, MemoryOrigins
 from tests.status.test_store import BOTH_DRIVERS

@@ -9,17 +9,17 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from services.chassis.mongo import Mongo
-from services.chassis.settings import MongoSettings
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.settings import MongoSettings
+from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobs, _wanted
 from services.status.domain.facts import Header, JobEvent, Key, Run
-from services.status.domain.fold import fold
 from services.status.domain.job import Change, Job, State, advanced, begun, guessed, published
 from services.status.domain.listing import Listing, Place, place_of
 from services.status.domain.profile import Origin, Profile
 from services.status.domain.texts import ALL_EVENTS, EVENTS_ONLY, RECORDS
-from services.status.flow import World, record
+from services.status.domain.updates import fold
+from services.status.flows.apply_events import World, record
 from services.status.ports import TooBig
-from services.status.store import CHUNKS, JOBS, MongoJobs, _wanted
 from services.values.instants import EARLIEST_US, LATEST_US
 from tests.status.events import CREATED_US, DEMO, JOB, a_header, a_profile, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins

@@ -12,21 +12,21 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError, UnknownTopicOrPartitionError
 
-from services.chassis.errors import Away
-from services.chassis.metrics import REGISTRY
-from services.chassis.mongo import Mongo
-from services.chassis.producer import Outgoing, Producer
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY, KafkaSettings, MongoSettings
-from services.status import flow
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.producer import Outgoing, Producer
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.metrics import REGISTRY
+from services.chassis.runtime.settings import REPOSITORY, KafkaSettings, MongoSettings
+from services.status.adapters.consumer_progress import KafkaBacklog
+from services.status.adapters.job_store import _WRITTEN, MongoJobs, _are_in
+from services.status.adapters.publisher import KafkaPublisher
 from services.status.avro import EventReader, EventWriter
-from services.status.backlog import KafkaBacklog
+from services.status.background import Sweeper
 from services.status.domain.facts import Expired, Header, JobEvent, Key
 from services.status.domain.job import OPEN
-from services.status.expiring import World
-from services.status.publisher import KafkaPublisher
-from services.status.store import _WRITTEN, MongoJobs, _are_in
-from services.status.sweeper import Sweeper
+from services.status.flows import apply_events
+from services.status.flows.expire_jobs import World
 from tests.status.events import a_header, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryOrigins
 
@@ -119,20 +119,20 @@ async def test_the_store_knows_who_stands_still(mongodb_uri: str) -> None:
     mongo = Mongo.connect(MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=database), retry_writes=False)
     clock = [NOW]
     jobs = MongoJobs(mongo, now=lambda: clock[0])
-    world = flow.World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
+    world = apply_events.World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
     old, older, young, done, large = (a_header(n, key=Key(608, str(uuid4()))) for n in (2, 3, 4, 1, 600))
     try:
         await jobs.prepare(retention_days=20_000)
         for header, age_s in ((older, 30), (old, 20), (large, 15), (young, 1)):
             clock[0] = NOW - timedelta(seconds=age_s)
-            await flow.record([opened(header), judged(a_run("S"), header)], world)
+            await apply_events.record([opened(header), judged(a_run("S"), header)], world)
         clock[0] = NOW - timedelta(seconds=40)
-        await flow.record([opened(done), judged(a_run("S"), done)], world)
+        await apply_events.record([opened(done), judged(a_run("S"), done)], world)
         before_us = NOW_US - 10_000_000
         assert await jobs.overdue(before_us, most=10) == [older, old, large]
         assert await jobs.overdue(before_us, most=1) == [older]
         clock[0] = NOW
-        await flow.record([expired(older), expired(large)], world)
+        await apply_events.record([expired(older), expired(large)], world)
         assert await jobs.overdue(before_us, most=10) == [old]
         where = _are_in(OPEN, [608]) | {_WRITTEN: {"$lt": NOW - timedelta(seconds=10)}}
         plan = await jobs._jobs.find(where).sort(_WRITTEN, 1).explain()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.chassis.errors import Away
+from services.chassis.runtime.errors import Away
 from services.status import worker
 from services.status.domain.facts import Header, JobEvent
 from services.status.domain.job import State

@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
-from services.chassis.metrics import REGISTRY
-from services.chassis.mongo import Mongo
-from services.status.bell import HandBell
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.metrics import REGISTRY
+from services.status.adapters.change_stream import ChangeWatch
+from services.status.adapters.job_store import JOBS
+from services.status.adapters.notifier import HandBell
 from services.status.domain.facts import Key
-from services.status.flow import World, record
-from services.status.store import JOBS
-from services.status.watch import ChangeWatch
+from services.status.flows.apply_events import World, record
 from tests.chassis.eventually import until
 from tests.status.events import JOB, a_run, judged, opened
 from tests.status.memory import Belfry, MemoryOrigins

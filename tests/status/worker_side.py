@@ -7,14 +7,14 @@ from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from services.chassis.brake import Brake
-from services.chassis.deadletter import DeadLetter
-from services.chassis.errors import Away
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letters import DeadLetter
+from services.chassis.runtime.errors import Away
 from services.status import metrics
 from services.status.avro import EventReader
 from services.status.domain.facts import Header, JobEvent, Key
 from services.status.domain.job import Change, Standing
-from services.status.flow import World
+from services.status.flows.apply_events import World
 from services.status.ports import TooBig
 from services.status.worker import Worker
 from tests.status.encoded import SCHEMAS, as_bytes

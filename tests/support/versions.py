@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from services.chassis.registry import Schemas, released_path
-from services.chassis.settings import REPOSITORY
+from services.chassis.avro.schemas import Schemas, released_path
+from services.chassis.runtime.settings import REPOSITORY
 
 NEWER_ID = 900
 

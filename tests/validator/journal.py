@@ -5,12 +5,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.chassis.brake import Brake
-from services.chassis.deadletter import DeadLetter
-from services.chassis.errors import Away
-from services.chassis.producer import Outgoing
+from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letters import DeadLetter
+from services.chassis.kafka.producer import Outgoing
+from services.chassis.runtime.errors import Away
+from services.validator.adapters.publisher import KafkaPublisher
 from services.validator.flow import World
-from services.validator.publisher import KafkaPublisher
 from services.validator.wire import Encoder, WireReader
 from tests.sales.sample import CURRENCIES, NOW_US, SITE
 from tests.validator.records import SCHEMAS

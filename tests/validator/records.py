@@ -7,9 +7,10 @@ from typing import Any
 from aiokafka import ConsumerRecord, TopicPartition
 from msgspec.structs import replace
 
-from services.chassis.registry import Schemas
-from services.chassis.settings import REPOSITORY
-from services.sales.records import JobRef, Order, Return
+from services.chassis.avro.schemas import Schemas
+from services.chassis.runtime.settings import REPOSITORY
+from services.jobs.events import JobRef
+from services.sales.records import Order, Return
 from services.sales.wire import order_codec, return_codec
 from services.validator.domain.submitted import Headers, Submitted
 from tests.sales.sample import NOW_US, a_return, an_order

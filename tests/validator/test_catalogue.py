@@ -6,7 +6,7 @@ from time import process_time
 import pytest
 
 from services.sales.keys import key_of
-from services.validator.catalogue import CatalogueTable
+from services.validator.adapters.catalogue import CatalogueTable
 from services.validator.metrics import PRODUCTS
 
 MEBIBYTE = 1024

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.sales.records import JobHeader, JobRef, Seen
+from services.jobs.events import JobHeader, JobRef
+from services.sales.records import Seen
 from services.validator.domain.job_headers import job_named_by
 from services.validator.domain.verdict import Accepted, Rejected, ill_placed, is_sure, verdict
 from services.values.instants import EARLIEST_US

@@ -10,8 +10,8 @@ from aiokafka import TopicPartition
 from fastavro import parse_schema, schemaless_reader
 
 from services import topics
-from services.chassis.framing import LENGTH, prefix
-from services.chassis.producer import Outgoing
+from services.chassis.avro.wire_format import LENGTH, prefix
+from services.chassis.kafka.producer import Outgoing
 from services.sales.records import Order, OrderLine, Return
 from services.validator.worker import Worker
 from tests.validator.journal import a_stage

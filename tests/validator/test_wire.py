@@ -12,9 +12,9 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.chassis.errors import Away
-from services.chassis.framing import HEADER, LENGTH, prefix
-from services.chassis.registry import Schemas
+from services.chassis.avro.schemas import Schemas
+from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
+from services.chassis.runtime.errors import Away
 from services.sales.records import Order, Return, order_id_of, return_id_of
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.wire import LARGEST, WireReader

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from services.chassis.errors import Away
-from services.chassis.framing import HEADER, LENGTH, prefix
-from services.sales.facts import FAILED, SUCCEEDED, JobEvent, Judged, Run
+from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
+from services.chassis.runtime.errors import Away
+from services.jobs.events import FAILED, SUCCEEDED, JobEvent, Judged, Run
 from services.sales.wire import job_event_codec
 from services.validator.metrics import FAULTS, RECORDS
 from services.validator.wire import WireReader

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.values.decimals import HugeNumber, amount_wrong, plain, read_amount, read_number
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
 
 
 @pytest.mark.parametrize(

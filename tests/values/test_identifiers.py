@@ -1,7 +1,7 @@
 import pytest
 
 from services.values.identifiers import read_identifier, read_text, text_wrong
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from services.values.instants import (
     read_usual_instant,
     utc_text,
 )
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MOMENTS = st.datetimes(

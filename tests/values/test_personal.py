@@ -1,8 +1,8 @@
 import pytest
 
 from services.values.currencies import read_currency
-from services.values.personal import is_card_number, is_personal
-from services.values.wrong import Wrong
+from services.values.invalid import Wrong
+from services.values.pii import is_card_number, is_personal
 
 KNOWN = frozenset({"USD", "EUR"})
 

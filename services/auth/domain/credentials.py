@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote_plus
 
-from services.auth.domain.refusal import UNSUPPORTED_GRANT_TYPE, Refusal, invalid_client, invalid_request
+from services.auth.domain.oauth_error import UNSUPPORTED_GRANT_TYPE, Refusal, invalid_client, invalid_request
 
 FORM = "application/x-www-form-urlencoded"
 MOST_PARAMETERS = 50

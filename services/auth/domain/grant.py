@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.auth.domain.audience import Audience
 from services.auth.domain.client import Client
-from services.auth.domain.refusal import INVALID_SCOPE, UNAUTHORIZED_CLIENT, Refusal
+from services.auth.domain.oauth_error import INVALID_SCOPE, UNAUTHORIZED_CLIENT, Refusal
 
 LIFETIME_S = 28_800
 

@@ -11,7 +11,7 @@ from services.fulfilment.domain.product import Product
 from services.values.currencies import read_currency
 from services.values.decimals import read_amount
 from services.values.identifiers import read_identifier, read_text
-from services.values.wrong import Kind, Wrong
+from services.values.invalid import Kind, Wrong
 
 MOST_CODES = 10_000
 LONGEST_CODE = 512

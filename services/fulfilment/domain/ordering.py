@@ -9,7 +9,7 @@ from msgspec import Struct
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Line, Transaction
 from services.values.identifiers import read_identifier
-from services.values.wrong import Wrong
+from services.values.invalid import Wrong
 
 MOST_LINES = 100
 MOST_UNITS = 1_000

@@ -3,8 +3,8 @@
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from services.jobs.events import JobHeader
 from services.sales.batch import Batch, RequestPath, SiteRules
-from services.sales.records import JobHeader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from services.status.domain.event import told_of
 from services.status.domain.facts import FAILED, UNDECIDED, UNPROCESSED
-from services.status.domain.fold import Dated
 from services.status.domain.letters import claim, claim_late, overlaid, places, says_nothing
 from services.status.domain.profile import Profile
+from services.status.domain.updates import Dated
 
 
 class Entry(Struct, frozen=True, gc=False):

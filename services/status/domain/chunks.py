@@ -11,9 +11,9 @@ from msgspec import Struct
 from services.status.domain.block import Block
 from services.status.domain.event import BETWEEN_LEVELS, ERROR, WARNING
 from services.status.domain.facts import FAILED, Run
-from services.status.domain.fold import Dated
 from services.status.domain.letters import counted, prefix
 from services.status.domain.rows import cut_rows
+from services.status.domain.updates import Dated
 
 SMALL = 100
 SIZE = 500

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from services.status.domain.block import Block, Entry, absorb, empty_block
 from services.status.domain.chunks import NOTHING, SIZE, Tally, clipped, count_of, is_large, tally
 from services.status.domain.facts import Key
-from services.status.domain.fold import News
 from services.status.domain.profile import Profile
+from services.status.domain.updates import News
 
 
 class State(StrEnum):

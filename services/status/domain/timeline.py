@@ -14,7 +14,7 @@ from services.status.domain.frame import Frame, json_text
 from services.status.domain.job import Job
 from services.status.domain.letters import places
 from services.status.domain.profile import Profile
-from services.status.domain.report import name_of
+from services.status.domain.summary import name_of
 
 # A position and an event's JSON text; the position is a plain tuple, since thousands of them make a page.
 Placed = tuple[tuple[int, int], str]

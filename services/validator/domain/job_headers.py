@@ -1,7 +1,8 @@
 """The job that a record's headers name, for records that cannot be judged."""
 
+from services.jobs.events import JobHeader
 from services.sales.fields import AHEAD_US
-from services.sales.records import OFFLINE, JobHeader, Record
+from services.sales.records import OFFLINE, Record
 from services.validator.domain.submitted import Submitted
 from services.values.time_uuids import is_uuid, made_at_us
 

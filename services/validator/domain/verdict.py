@@ -4,9 +4,10 @@ from collections.abc import Container
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from services.sales.faults import Fault, first_faults
+from services.jobs.events import Fault, JobHeader, JobRef
+from services.sales.faults import first_faults
 from services.sales.fields import AHEAD_US
-from services.sales.records import JobHeader, JobRef, Record, Seen
+from services.sales.records import Record, Seen
 from services.sales.rules import check, missing_products
 from services.sales.verdicts import misplaced
 from services.validator.domain.submitted import Submitted, Unreadable

@@ -1,0 +1,94 @@
+"""Ingest's bare work: inflate, decode, Avro by hand, one batch, acknowledgement, 202. Arguments: port, brokers, topic.
+
+No token, limit, rule, note, metric or log; a PUT shares its batch with whoever waits beside it.
+"""
+
+import asyncio
+import sys
+import zlib
+from itertools import cycle
+from time import time
+from uuid import uuid4
+
+import msgspec
+import uvloop
+from aiohttp import web
+from aiokafka import AIOKafkaProducer
+
+from bench.baselines.avro import Order, text, varint, written
+
+_many = msgspec.json.Decoder(list[Order]).decode
+_one = msgspec.json.Decoder(Order).decode
+
+
+class Bare:
+    """Both calls of the import API."""
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int) -> None:
+        self._producer = producer
+        self._topic = topic
+        # aiokafka's wait for room is not fair among many waiters.
+        self._turns = [asyncio.Lock() for _ in range(partitions)]
+        self._next = cycle(range(partitions))
+        self._waiting: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
+        self._road = asyncio.Lock()
+
+    async def post(self, request: web.Request) -> web.Response:
+        body = zlib.decompressobj(31).decompress(await request.read(), 4 << 20)
+        job, head = self._job()
+        values = [written(head, index, order) for index, order in enumerate(_many(body))]
+        await self._send([(job, value) for value in values])
+        return self._accepted(job, len(values))
+
+    async def put(self, request: web.Request) -> web.Response:
+        job, head = self._job()
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((job, written(head, 0, _one(await request.read())), done))
+        async with self._road:
+            if self._waiting:
+                together, self._waiting = self._waiting, []
+                await self._send([(key, value) for key, value, _ in together])
+                for _, _, future in together:
+                    future.set_result(None)
+        await done
+        return self._accepted(job, 1)
+
+    async def _send(self, records: list[tuple[bytes, bytes]]) -> None:
+        batch = self._producer.create_batch()
+        for key, value in records:
+            batch.append(key=key, value=value, timestamp=None)
+        batch.close()
+        partition = next(self._next)
+        async with self._turns[partition]:
+            sent = await self._producer.send_batch(batch, self._topic, partition=partition)
+        await sent
+
+    @staticmethod
+    def _job() -> tuple[bytes, bytes]:
+        job = str(uuid4())
+        return job.encode(), text(job) + text("6a700f55b7059e38") + varint(int(time() * 1000))
+
+    @staticmethod
+    def _accepted(job: bytes, total: int) -> web.Response:
+        body = b'{"jobId":"%s","total":%d}' % (job, total)
+        return web.Response(status=202, body=body, content_type="application/json")
+
+
+async def serve(port: int, brokers: str, topic: str) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=brokers, enable_idempotence=True, acks="all", linger_ms=0, max_batch_size=1 << 20
+    )
+    await producer.start()
+    bare = Bare(producer, topic, len(await producer.partitions_for(topic)))
+    application = web.Application(client_max_size=1 << 20)
+    application.router.add_post("/omnichannel/api/v1/{apiKey}/orders", bare.post)
+    application.router.add_put("/omnichannel/api/v1/{apiKey}/orders/users/{userId}", bare.put)
+    runner = web.AppRunner(application, access_log=None, auto_decompress=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    print("up", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(int(sys.argv[1]), sys.argv[2], sys.argv[3]))

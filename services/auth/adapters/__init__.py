@@ -1,0 +1,1 @@
+"""Implementations of auth's ports: MongoDB, Kafka, argon2 and PyJWT."""

@@ -1,0 +1,33 @@
+"""Sites and revocations to Kafka."""
+
+from collections.abc import Sequence
+
+from services.auth import metrics, wire
+from services.auth.domain.revocation import Revocation
+from services.auth.domain.site import Site
+from services.chassis.avro.schemas import Schema
+from services.chassis.kafka.producer import Outgoing, Producer
+from services.topics import AUTH_REVOCATIONS, AUTH_SITES
+
+
+class KafkaPublisher:
+    """Publishes sites and revocations on their compacted topics."""
+
+    def __init__(self, producer: Producer, *, site: Schema, revocation: Schema) -> None:
+        self._producer = producer
+        self._site = site
+        self._revocation = revocation
+
+    async def publish(self, sites: Sequence[Site]) -> None:
+        """Return when all in-sync replicas have the sites. Raises `Away`."""
+        if not sites:
+            return
+        records = [Outgoing(wire.site_key(site.site), wire.site_record(site, self._site)) for site in sites]
+        await self._producer.send_by_key(AUTH_SITES.name, records)
+        metrics.SITES_PUBLISHED.inc(len(records))
+
+    async def publish_revocations(self, revocations: Sequence[Revocation]) -> None:
+        """Return when all in-sync replicas have the revocations. Raises `Away`."""
+        if revocations:
+            records = [Outgoing(one.key.encode(), wire.revocation_record(one, self._revocation)) for one in revocations]
+            await self._producer.send_by_key(AUTH_REVOCATIONS.name, records)

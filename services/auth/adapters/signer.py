@@ -1,0 +1,55 @@
+"""Tokens signed with PyJWT, and the key set that verifies them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt import PyJWS
+
+from services.auth import metrics
+from services.auth.domain.signing import SigningKey, published, signer
+from services.chassis.runtime.errors import Away
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+class JwtSigner:
+    """Signs with whichever of its keys is due at the time. `unseal` opens the private half of a key."""
+
+    def __init__(self, unseal: Callable[[SigningKey], PrivateKey], algorithm: str, *, now: Callable[[], float]) -> None:
+        self._unseal = unseal
+        self._algorithm = algorithm
+        self._now = now
+        self._jws = PyJWS(algorithms=[algorithm])
+        self._keys: tuple[SigningKey, ...] = ()
+        self._opened: dict[str, PrivateKey] = {}
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a key to sign with."""
+        return bool(self._keys)
+
+    def use(self, keys: Sequence[SigningKey]) -> None:
+        """Sign with these keys from now on; raises what `unseal` raises, and goes on with the old."""
+        live = published(keys, self._now())
+        self._opened = {key.kid: self._opened.get(key.kid) or self._unseal(key) for key in live}
+        self._keys = tuple(live)
+        metrics.PUBLISHED_KEYS.set(len(live))
+
+    def sign(self, claims: Mapping[str, object]) -> str:
+        """The token; raises `Away` while there are no keys."""
+        key = signer(self._keys, self._now())
+        if key is None:
+            raise Away("the signing key")
+        return self._jws.encode(
+            json.dumps(claims, separators=(",", ":")).encode(),
+            self._opened[key.kid],
+            self._algorithm,
+            headers={"kid": key.kid, "typ": "at+jwt"},
+        )
+
+    def key_set(self) -> dict[str, object]:
+        """The public keys, as RFC 7517 has them; raises `Away` while there are none."""
+        if not self._keys:
+            raise Away("the signing key")
+        return {"keys": [dict(key.public) for key in published(self._keys, self._now())]}

@@ -1,0 +1,1 @@
+"""What auth does: issues and revokes tokens, manages sites and clients, rotates signing keys."""

@@ -1,0 +1,1 @@
+"""Auth over HTTP: the OAuth endpoints and the admin API."""

@@ -1,0 +1,204 @@
+"""The admin API: what operators do to sites, clients and keys, over HTTP on an internal port."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from zoneinfo import available_timezones
+
+from aiohttp import web
+
+from services.auth.domain.audience import ADMIN
+from services.auth.domain.caller import Networks
+from services.auth.domain.client import NoSuchClient, NotPossible
+from services.auth.domain.site import ApiKeyTaken
+from services.auth.domain.tenants import BadDocument, read_change, read_client, read_site
+from services.auth.flows import management as desk
+from services.auth.flows.key_rotation import KeyWorld, add_key
+from services.auth.flows.management import Office
+from services.auth.flows.tokens import UNKNOWN, World
+from services.auth.http.responses import NEVER_KEPT, body_of, caller_of, served, token_endpoint
+from services.auth.wire import client_summary, key_summary, site_summary
+from services.chassis.http.server import json_response
+from services.chassis.runtime.errors import Forbidden, Problem, Unauthorized
+from services.chassis.security.tokens import Token, bearer
+
+BASE = "/auth-admin/v1"
+
+Act = Callable[[web.Request, Office], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Administration:
+    """What the admin API stands on. `office` acts in the name of whoever the token names."""
+
+    world: World
+    office: Office
+    keys: KeyWorld
+    verify: Callable[[str], Awaitable[Token]]
+    proxies: Networks
+    openapi: Path
+
+
+def routes(given: Administration) -> list[web.RouteDef]:
+    """All that the admin API answers."""
+    acts: dict[tuple[str, str], Act] = {
+        ("GET", "/sites"): _list_sites,
+        ("GET", "/sites/{site}"): _show_site,
+        ("PUT", "/sites/{site}"): _put_site,
+        ("GET", "/clients"): _list_clients,
+        ("POST", "/clients"): _add_client,
+        ("GET", "/clients/{client}"): _show_client,
+        ("PATCH", "/clients/{client}"): _change_client,
+        ("POST", "/clients/{client}/secrets"): _add_secret,
+        ("DELETE", "/clients/{client}/secrets/{secret}"): _remove_secret,
+        ("POST", "/clients/{client}/revocations"): _revoke,
+        ("POST", "/tokens/{token}/revocations"): _revoke_token,
+        ("GET", "/keys"): _keys(given, _list_keys),
+        ("POST", "/keys"): _keys(given, _add_key),
+    }
+    return [
+        web.get("/auth-admin/openapi.yaml", served(given.openapi)),
+        web.post(ADMIN.token_path, token_endpoint(ADMIN, world=given.world, proxies=given.proxies)),
+        *(web.route(method, BASE + path, _authorized(act, given)) for (method, path), act in acts.items()),
+    ]
+
+
+def _authorized(act: Act, given: Administration) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handler(request: web.Request) -> web.Response:
+        where = caller_of(request, given.proxies)
+        token = await _admitted(request, given, where=where)
+        acting = replace(given.office, who=token.client_id, where=where)
+        try:
+            return await act(request, acting)
+        except NoSuchClient:
+            raise _unknown("client") from None
+        except (NotPossible, ApiKeyTaken) as reason:
+            raise Problem(409, "NOT_POSSIBLE", str(reason)) from None
+        except BadDocument as reason:
+            raise Problem(400, "INVALID_BODY", str(reason)) from None
+
+    return handler
+
+
+async def _admitted(request: web.Request, given: Administration, *, where: str) -> Token:
+    """The administrator's token; raises `Unauthorized` or `Forbidden`, which leave an audit line."""
+    try:
+        token = await given.verify(bearer(request.headers.get("Authorization")))
+    except Unauthorized:
+        given.office.audit.note("administrator refused", who=UNKNOWN, where=where, reason="unauthorized")
+        raise
+    if not set(ADMIN.scopes) <= token.scopes:
+        given.office.audit.note("administrator refused", who=token.client_id, where=where, reason="insufficient_scope")
+        raise Forbidden("The token does not reach the admin API.")
+    return token
+
+
+async def _list_sites(_request: web.Request, office: Office) -> web.Response:
+    return _json([site_summary(site) for site in await office.sites.all()])
+
+
+async def _show_site(request: web.Request, office: Office) -> web.Response:
+    site = await office.sites.find(_number(request))
+    if site is None:
+        raise _unknown("site")
+    return _json(site_summary(site))
+
+
+async def _put_site(request: web.Request, office: Office) -> web.Response:
+    site = read_site(await _body(request), time_zones=available_timezones())
+    if site.site != _number(request):
+        raise BadDocument("the site in the body is not that of the address")
+    await desk.add_site(site, office)
+    return _json(site_summary(site))
+
+
+async def _list_clients(_request: web.Request, office: Office) -> web.Response:
+    return _json([client_summary(client) for client in await office.clients.all()])
+
+
+async def _show_client(request: web.Request, office: Office) -> web.Response:
+    client = await office.clients.find(request.match_info["client"])
+    if client is None:
+        raise _unknown("client")
+    return _json(client_summary(client))
+
+
+async def _add_client(request: web.Request, office: Office) -> web.Response:
+    client = read_client(await _body(request))
+    secret = await desk.add_client(client, office)
+    return _json({"clientId": client.client_id, "secret": secret}, status=201)
+
+
+async def _change_client(request: web.Request, office: Office) -> web.Response:
+    await desk.change_client(request.match_info["client"], read_change(await _body(request)), office)
+    return await _show_client(request, office)
+
+
+async def _add_secret(request: web.Request, office: Office) -> web.Response:
+    client_id = request.match_info["client"]
+    secret = await desk.add_secret(client_id, office, grace_s=_grace(request))
+    return _json({"clientId": client_id, "secret": secret}, status=201)
+
+
+async def _remove_secret(request: web.Request, office: Office) -> web.Response:
+    await desk.remove_secret(request.match_info["client"], request.match_info["secret"], office)
+    return web.Response(status=204)
+
+
+async def _revoke(request: web.Request, office: Office) -> web.Response:
+    await desk.revoke_client(request.match_info["client"], office)
+    return web.Response(status=204)
+
+
+async def _revoke_token(request: web.Request, office: Office) -> web.Response:
+    await desk.revoke_token(request.match_info["token"], office)
+    return web.Response(status=204)
+
+
+def _keys(given: Administration, act: Callable[[KeyWorld], Awaitable[web.Response]]) -> Act:
+    async def handler(_request: web.Request, office: Office) -> web.Response:
+        return await act(replace(given.keys, who=office.who, where=office.where))
+
+    return handler
+
+
+async def _list_keys(world: KeyWorld) -> web.Response:
+    return _json([key_summary(key) for key in await world.keys.all()])
+
+
+async def _add_key(world: KeyWorld) -> web.Response:
+    await add_key(world)
+    return _json([key_summary(key) for key in await world.keys.all()], status=201)
+
+
+async def _body(request: web.Request) -> bytes:
+    body = await body_of(request)
+    if body is None:
+        raise Problem(413, "PAYLOAD_TOO_LARGE", "The body is too long, or took too long.")
+    return body
+
+
+def _grace(request: web.Request) -> int | None:
+    """`graceHours`: after how many hours the secrets before the new one end; never without it."""
+    hours = request.query.get("graceHours")
+    if hours is None:
+        return None
+    if not hours.isascii() or not hours.isdigit() or len(hours) > 4:
+        raise Problem(400, "INVALID_GRACE", "graceHours is a whole number of hours.")
+    return int(hours) * 3_600
+
+
+def _number(request: web.Request) -> int:
+    text = request.match_info["site"]
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise _unknown("site")
+    return int(text)
+
+
+def _unknown(what: str) -> Problem:
+    return Problem(404, "NOT_FOUND", f"There is no such {what}.")
+
+
+def _json(body: Any, *, status: int = 200) -> web.Response:
+    return json_response(body, status=status, headers=NEVER_KEPT)

@@ -1,0 +1,1 @@
+"""Avro schemas to typed readers and writers, by code generation. Pure: knows no business."""

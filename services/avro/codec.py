@@ -1,0 +1,163 @@
+"""Records to Avro and back, by code that is made from the schema when a service starts.
+
+What it writes equals, byte for byte, what any Avro library writes; the tests hold it to that.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from decimal import DecimalException
+from typing import Any, Generic, TypeVar
+
+from services.avro.decimals import read_amount, write_amount
+from services.avro.reader_codegen import reader_name, reader_source
+from services.avro.schema import Enum, Items, Kind, Optional, Record, Union, record_of
+from services.avro.undecodable import Undecodable
+from services.avro.varints import (
+    LENGTHS,
+    NUMBERS,
+    AnyLength,
+    read_block,
+    read_int,
+    read_length,
+    read_varint,
+    usual_stamp,
+    varint,
+)
+from services.avro.writer_codegen import TEXTS, writer_name, writer_source
+from services.jobs.events import JobHeader, of_job
+
+__all__ = ["Codec", "Undecodable"]
+
+T = TypeVar("T")
+JOB = "job"
+
+
+class Codec(Generic[T]):
+    """Reads and writes the records of one schema. `prefix` (a framing) goes before everything that is written."""
+
+    def __init__(self, definition: Mapping[str, Any], types: Mapping[str, type], *, prefix: bytes = b"") -> None:
+        record = record_of(definition)
+        _check(record, types)
+        self._prefix = prefix.decode("latin-1")
+        self._usual = _compiled(record, types, LENGTHS)
+        # Texts and arrays longer than the table of lengths.
+        self._long = _compiled(record, types, AnyLength())
+        self._name = writer_name(record)
+        self._rest = writer_name(record, after=JOB)
+        self._write = self._usual[self._name]
+        self._read = self._usual[reader_name(record)]
+
+    def encode(self, record: T) -> bytes:
+        """The record as bytes. Raises `ValueError` for one that the schema cannot hold: the rules come first."""
+        try:
+            return f"{self._prefix}{self._write(record)}".encode("latin-1")
+        except IndexError:
+            return f"{self._prefix}{self._long[self._name](record)}".encode("latin-1")
+        except (KeyError, DecimalException) as wrong:
+            raise ValueError("not a record of the schema") from wrong
+
+    def encoder_of_job(self, header: JobHeader) -> Callable[[T, int], bytes]:
+        """Writes records as those of a job, each with its index, whatever their own `site` and `job` are.
+
+        For orders and returns. What all records of a job begin with is made once.
+        """
+        reference = self._long["write_JobRef"](of_job(header, index=0))
+        head = f"{varint(len(header.job_id))}{header.job_id}"
+        before = f"{self._prefix}{varint(header.site)}\2{head}"
+        behind = reference[len(head) + 1 :]
+        rest, long_rest = self._usual[self._rest], self._long[self._rest]
+
+        def encode(record: T, index: int) -> bytes:
+            try:
+                return f"{before}{NUMBERS[index]}{behind}{rest(record)}".encode("latin-1")
+            except IndexError:
+                return f"{before}{NUMBERS[index]}{behind}{long_rest(record)}".encode("latin-1")
+            except (KeyError, DecimalException) as wrong:
+                raise ValueError("not a record of the schema") from wrong
+
+        return encode
+
+    def decode(self, data: bytes, *, start: int = 0) -> T:
+        """The record whose bytes begin at `start` and end with `data`. Raises `Undecodable`, and nothing else."""
+        try:
+            record, end = self._read(data, data.decode("latin-1"), start)
+        except IndexError:
+            raise Undecodable("ends too early") from None
+        except UnicodeDecodeError:
+            raise Undecodable("a text is not UTF-8") from None
+        if end != len(data):
+            raise Undecodable("ends too early" if end > len(data) else "bytes are left over")
+        return record  # type: ignore[no-any-return]  # what generated code returns
+
+
+def _compiled(record: Record, types: Mapping[str, type], lengths: list[str] | AnyLength) -> dict[str, Any]:
+    records = list(_parts(record, Record))
+    names: dict[str, Any] = {
+        **types,
+        "Undecodable": Undecodable,
+        "bytewise": _bytewise,
+        "empty": "",
+        "lengths": lengths,
+        "none": "\0",
+        "numbers": NUMBERS,
+        "read_amount": read_amount,
+        "read_block": read_block,
+        "read_int": read_int,
+        "read_length": read_length,
+        "read_varint": read_varint,
+        "some": "\2",
+        "true": "\1",
+        "usual_stamp": usual_stamp,
+        "varint": varint,
+        "write_amount": write_amount,
+        "no_amount": "an amount has too many digits, or none",
+        "no_branch": "a union has no such branch",
+        "no_symbol": "an enumeration has no such symbol",
+        "no_truth": "a boolean is neither true nor false",
+    }
+    for enum in _parts(record, Enum):
+        names[f"symbols_{enum.name}"] = {symbol: varint(number) for number, symbol in enumerate(enum.symbols)}
+        names[f"numbered_{enum.name}"] = {2 * number: symbol for number, symbol in enumerate(enum.symbols)}
+    source = [TEXTS, *(writer_source(part) for part in records), reader_source(record)]
+    if any(field.name == JOB for field in record.fields):
+        source.append(writer_source(record, after=JOB))
+    exec("\n".join(source), names)  # noqa: S102 - the source is made from our own schemas, at start
+    names["writers"] = {
+        types[branch.name]: _branch(varint(number), names[writer_name(branch)])
+        for union in _parts(record, Union)
+        for number, branch in enumerate(union.of)
+    }
+    return names
+
+
+def _branch(number: str, write: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda record: number + write(record)
+
+
+def _bytewise(text: str) -> str:
+    return text.encode().decode("latin-1")
+
+
+P = TypeVar("P", Record, Enum, Union)
+
+
+def _parts(kind: Kind, sort: type[P]) -> Iterator[P]:
+    """All parts of a schema of one sort, the inner ones first; some more than once."""
+    match kind:
+        case Record(_, fields):
+            for field in fields:
+                yield from _parts(field.kind, sort)
+        case Items(of) | Optional(of):
+            yield from _parts(of, sort)
+        case Union(of):
+            for record in of:
+                yield from _parts(record, sort)
+    if isinstance(kind, sort):
+        yield kind
+
+
+def _check(record: Record, types: Mapping[str, type]) -> None:
+    """The structs are the schema's: a difference shows when a service starts, not in a record."""
+    for part in _parts(record, Record):
+        names = tuple(field.name for field in part.fields)
+        if getattr(types[part.name], "__struct_fields__", None) != names:
+            raise ValueError(f"{part.name} of the schema has the fields {names}")

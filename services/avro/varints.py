@@ -1,0 +1,97 @@
+"""Avro's variable-length integers, as texts of one character per byte: pieces of such texts are joined fastest."""
+
+from functools import lru_cache
+
+from services.avro.undecodable import Undecodable
+
+SMALLEST_LONG, LARGEST_LONG = -(2**63), 2**63 - 1
+_PAIR_BITS = 14
+_PAIR = (1 << _PAIR_BITS) - 1
+
+
+def varint(number: int) -> str:
+    """A zigzag varint. Raises `ValueError` for what is no long."""
+    if not SMALLEST_LONG <= number <= LARGEST_LONG:
+        raise ValueError("not a 64-bit integer")
+    rest = number << 1 ^ number >> 63
+    text = ""
+    while rest > _PAIR:
+        text += _PAIRS[rest & _PAIR]
+        rest >>= _PAIR_BITS
+    return text + _LAST[rest]
+
+
+class Varints(dict[int, str]):
+    """Varints of small numbers at hand; others are made."""
+
+    def __missing__(self, number: int) -> str:
+        return varint(number)
+
+
+class AnyLength:
+    """Stands in for a list of varints, for lengths that the list does not have."""
+
+    def __getitem__(self, length: int) -> str:
+        return varint(length)
+
+
+def read_varint(data: bytes, first: int, position: int) -> tuple[int, int]:
+    """The number whose first byte has been read already, and the position behind it."""
+    rest = first & 127
+    shift = 7
+    while first > 127:
+        first = data[position]
+        position += 1
+        rest |= (first & 127) << shift
+        shift += 7
+        if shift > 70:
+            raise Undecodable("a number is too long")
+    if rest >> 64:
+        raise Undecodable("a number is too large")
+    return rest >> 1 ^ -(rest & 1), position
+
+
+@lru_cache(maxsize=4096)
+def usual_stamp(eight: bytes) -> int | None:
+    """The number that all of eight bytes stand for, as instants of our time do; None for anything else.
+
+    The records of a job share their instants, so the latest are remembered.
+    """
+    if len(eight) < 8 or eight[7] > 127 or not all(byte > 127 for byte in eight[:7]):
+        return None
+    return read_varint(eight, eight[0], 1)[0]
+
+
+def read_int(data: bytes, first: int, position: int) -> tuple[int, int]:
+    """Like `read_varint`, for a 32-bit integer."""
+    number, position = read_varint(data, first, position)
+    if not -(2**31) <= number < 2**31:
+        raise Undecodable("a number is too large")
+    return number, position
+
+
+def read_length(data: bytes, first: int, position: int) -> tuple[int, int]:
+    """Like `read_varint`, for a length."""
+    length, position = read_varint(data, first, position)
+    if length < 0:
+        raise Undecodable("a length is negative")
+    return length, position
+
+
+def read_block(data: bytes, first: int, position: int) -> tuple[int, int]:
+    """The number of items in a block of an array; where it is negative, the block's size follows and is passed over."""
+    count, position = read_varint(data, first, position)
+    if count < 0:
+        _, position = read_length(data, data[position], position + 1)
+        count = -count
+    return count, position
+
+
+def _last(number: int) -> str:
+    return chr(number) if number < 128 else chr(number & 127 | 128) + chr(number >> 7)
+
+
+_PAIRS = [chr(number & 127 | 128) + chr(number >> 7 | 128) for number in range(_PAIR + 1)]
+_LAST = [_last(number) for number in range(_PAIR + 1)]
+LENGTHS = [varint(length) for length in range(4096)]
+NUMBERS = Varints((number, varint(number)) for number in range(-64, 4096))

@@ -1,0 +1,1 @@
+"""Avro on the wire: schemas with their registry ids, wire format, compatibility."""

@@ -1,0 +1,1 @@
+"""HTTP: server, request bodies, paging, idempotency, rate limits."""

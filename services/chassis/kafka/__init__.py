@@ -1,0 +1,1 @@
+"""Kafka: producer, consumer, compacted tables, dead letters."""

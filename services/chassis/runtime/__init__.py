@@ -1,0 +1,1 @@
+"""A process: settings, logs, metrics, health, errors, background tasks, lifecycle."""

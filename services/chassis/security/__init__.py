@@ -1,0 +1,1 @@
+"""Request security: tokens, signing keys, revocations, sites, audit."""

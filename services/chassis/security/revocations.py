@@ -1,0 +1,66 @@
+"""Tokens that must be refused before they expire, in memory, fed from their compacted topic."""
+
+import time
+from collections.abc import Callable
+
+from services.chassis.avro.records import RecordReader
+from services.chassis.avro.schemas import Schemas
+from services.chassis.security.tokens import Token
+
+MICROS = 1_000_000
+FORGET_EVERY = 1_000
+
+
+class Revocations:
+    """Revoked tokens, and clients whose earlier tokens are revoked. Give `apply` to the table that reads the topic."""
+
+    def __init__(self, schemas: Schemas, *, now: Callable[[], float] = time.time) -> None:
+        self._records = RecordReader(schemas, "revocation")
+        self._now = now
+        # Of each: until when it matters, in seconds; of a client also which tokens are meant.
+        self._tokens: dict[str, float] = {}
+        self._clients: dict[str, tuple[float, float]] = {}
+        self._applied = 0
+
+    def is_revoked(self, token: Token) -> bool:
+        """Whether the token must be refused. Fit for every request."""
+        if token.token_id in self._tokens:
+            return True
+        client = self._clients.get(token.client_id)
+        return client is not None and token.issued_at < client[0]
+
+    def has_token(self, token_id: str) -> bool:
+        """Whether this one token is revoked."""
+        return token_id in self._tokens
+
+    def issued_before(self, client_id: str) -> float:
+        """Tokens of the client issued before this instant are revoked; 0 means none."""
+        return self._clients.get(client_id, (0.0, 0.0))[0]
+
+    def __len__(self) -> int:
+        return len(self._tokens) + len(self._clients)
+
+    def apply(self, key: bytes, value: bytes | None) -> None:
+        """Take over one record of the topic; raises `ValueError` and changes nothing when it cannot be read.
+
+        A record without value withdraws nothing: a revocation ends by itself.
+        """
+        del key
+        if value is None:
+            return
+        read = self._records.read(value)
+        until = read["until"] / MICROS
+        if read["tokenId"] is not None:
+            self._tokens[read["tokenId"]] = until
+        if read["clientId"] is not None and read["issuedBefore"] is not None:
+            before = max(read["issuedBefore"] / MICROS, self.issued_before(read["clientId"]))
+            self._clients[read["clientId"]] = (before, until)
+        self._applied += 1
+        if self._applied % FORGET_EVERY == 0:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop what concerns only tokens that have expired."""
+        now = self._now()
+        self._tokens = {token_id: until for token_id, until in self._tokens.items() if until > now}
+        self._clients = {client_id: known for client_id, known in self._clients.items() if known[1] > now}

@@ -1,0 +1,1 @@
+"""Implementations of fulfilment's ports: MongoDB, mail, suppliers, invoice documents, encryption."""

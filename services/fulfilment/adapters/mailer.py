@@ -1,0 +1,121 @@
+"""Invoices by mail."""
+
+import ssl
+from collections.abc import Collection, Sequence
+from email.message import EmailMessage
+from urllib.parse import unquote, urlsplit
+
+import aiosmtplib
+from msgspec import Struct
+
+from services.chassis.mongodb.outbox import Message
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.logs import logger
+from services.fulfilment import metrics
+from services.fulfilment.domain.invoice import Invoice, Kind
+from services.fulfilment.ports import Paper, ShownInvoices
+
+TIMEOUT_S = 20.0
+_EXPECTED = "must be smtp://host:port or smtps://host:port, with user and password percent-encoded"
+_LOG = logger(__name__)
+
+
+class Server(Struct, frozen=True):
+    """A mail server."""
+
+    host: str
+    port: int
+    is_encrypted: bool
+    user: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        """Without its password."""
+        return f"Server({self.host}:{self.port})"
+
+
+def read_smtp_url(url: str) -> Server:
+    """The server that a URL names; raises `ValueError`."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # Python's own words quote what may be a part of the password.
+        raise ValueError(_EXPECTED) from None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise ValueError(_EXPECTED)
+    is_encrypted = parts.scheme == "smtps"
+    return Server(
+        parts.hostname,
+        port or (465 if is_encrypted else 587),
+        is_encrypted,
+        unquote(parts.username) if parts.username else None,
+        unquote(parts.password) if parts.password else None,
+    )
+
+
+class Mailer:
+    """Sends the invoices that messages name. The same invoice always is the same mail, by its Message-ID."""
+
+    def __init__(self, server: Server, *, sender: str, issuer: str, paper: Paper, invoices: ShownInvoices) -> None:
+        self._server = server
+        self._sender = sender
+        self._issuer = issuer
+        self._paper = paper
+        self._invoices = invoices
+
+    async def deliver(self, messages: Sequence[Message]) -> Collection[str]:
+        """The ids of those that the server took; raises `Away` if there is no server to talk to."""
+        sent: set[str] = set()
+        try:
+            async with self._connected() as smtp:
+                for message in messages:
+                    if await self._send(smtp, message):
+                        sent.add(message.id)
+        except (aiosmtplib.SMTPConnectError, aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError):
+            if not sent:
+                raise Away("the mail server") from None
+        return sent
+
+    def _connected(self) -> aiosmtplib.SMTP:
+        server = self._server
+        return aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.user,
+            password=server.password,
+            use_tls=server.is_encrypted,
+            tls_context=ssl.create_default_context(),
+            timeout=TIMEOUT_S,
+        )
+
+    async def _send(self, smtp: aiosmtplib.SMTP, message: Message) -> bool:
+        invoice = await self._invoices.find(message.target)
+        if invoice is None:
+            # It is there, since its mail is in it, but a majority does not have it yet.
+            return False
+        if invoice.draft.party.email is None:
+            return True
+        try:
+            await smtp.send_message(self._mail(invoice, invoice.draft.party.email, message.id))
+        except aiosmtplib.SMTPServerDisconnected:
+            raise
+        except (aiosmtplib.SMTPException, ValueError) as error:
+            metrics.MAILS.labels("refused").inc()
+            _LOG.error("an invoice could not be mailed", invoiceId=invoice.draft.id, error=type(error).__name__)
+            return False
+        metrics.MAILS.labels("sent").inc()
+        return True
+
+    def _mail(self, invoice: Invoice, recipient: str, message_id: str) -> EmailMessage:
+        title = "Invoice" if invoice.draft.kind is Kind.INVOICE else "Credit note"
+        mail = EmailMessage()
+        mail["From"] = self._sender
+        mail["To"] = recipient
+        mail["Subject"] = f"{title} {invoice.label} from {self._issuer}"
+        mail["Message-ID"] = f"<{message_id}@{self._sender.rpartition('@')[2]}>"
+        mail.set_content(self._paper.text(invoice))
+        mail.add_alternative(self._paper.html(invoice), subtype="html")
+        name = f"{invoice.draft.kind.lower()}-{invoice.label}.pdf"
+        mail.add_attachment(self._paper.pdf(invoice), maintype="application", subtype="pdf", filename=name)
+        return mail

@@ -1,0 +1,271 @@
+"""The operator's commands about products, stock, days and keys."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import pycountry
+import typer
+
+from services.chassis.avro.registry_client import schemas_of
+from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.compacted_table import Table
+from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import Away
+from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
+from services.chassis.security.audit import AuditLog
+from services.chassis.security.sites import Sites
+from services.fulfilment.adapters.code_cipher import CodeVault, WrongKey
+from services.fulfilment.adapters.customers import SiteCustomers
+from services.fulfilment.adapters.stores import Stores
+from services.fulfilment.adapters.suppliers import suppliers_of
+from services.fulfilment.domain.loading import MOST_CODES, read_codes, read_product
+from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.flows import close_day
+from services.fulfilment.flows import load_stock as loading
+from services.fulfilment.http import responses
+from services.fulfilment.settings import SupplierSettings, VaultSettings
+from services.fulfilment.wire.events import Events
+from services.subjects import SUBJECTS_OF
+from services.topics import AUTH_SITES
+from services.values.strict_json import Malformed, parse
+
+SITES_WITHIN_S = 30.0
+LOT = 1_000
+
+fulfilment = typer.Typer(no_args_is_help=True, help="Products, stock, purchase orders' days, keys of codes.")
+products_app = typer.Typer(no_args_is_help=True, help="Products that can be ordered.")
+stock_app = typer.Typer(no_args_is_help=True, help="Codes on sale.")
+fulfilment.add_typer(products_app, name="products")
+fulfilment.add_typer(stock_app, name="stock")
+
+
+class FulfilmentOperator(ServiceSettings, MongoSettings, VaultSettings, SupplierSettings):
+    """Settings of the commands about products and codes."""
+
+
+class ClosingOperator(ServiceSettings, KafkaSettings, MongoSettings):
+    """Settings of the command that closes a day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelves:
+    """What the commands about products and codes use."""
+
+    stores: Stores
+    vault: CodeVault
+    suppliers: AbstractSet[str]
+    loading: loading.World
+
+
+async def load_document(document: bytes) -> tuple[int, int]:
+    """Load the products and codes of a JSON document: `{"products": [{…, "codes": […]}]}`; how many, how many new.
+
+    Doing it again changes nothing. Raises `ValueError` where the document cannot be followed, `Away`.
+    """
+    entries = _entries(document)
+    added: list[int] = []
+
+    async def work(shelves: Shelves) -> None:
+        added.extend([await _load_entry(entry, shelves) for entry in entries])
+
+    await _with_shelves(work)
+    return len(added), sum(added)
+
+
+def _entries(document: bytes) -> list[dict[str, Any]]:
+    """What stands under `products`. Prices may be numbers: none of their digits is lost."""
+    try:
+        read = parse(document)
+    except Malformed as bad:
+        raise ValueError(f"the document is not JSON: {bad}") from None
+    entries = read.get("products") if isinstance(read, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError('{"products": [{…}, …]} is expected')
+    return entries
+
+
+async def _load_entry(entry: dict[str, Any], shelves: Shelves) -> int:
+    sku = str(entry.get("sku"))
+    try:
+        product = read_product(sku, entry, _currencies(), shelves.suppliers)
+        await loading.put_product(product, shelves.loading)
+        codes = entry.get("codes") or []
+        return await loading.load_codes(sku, read_codes(codes), shelves.loading) or 0 if codes else 0
+    except Refused as refused:
+        raise _mistake(sku, refused) from None
+
+
+@products_app.command("list")
+def list_products() -> None:
+    """List the products: how many of their codes are on sale, where they come from, how many orders wait for one."""
+
+    async def work(shelves: Shelves) -> None:
+        for product in await shelves.stores.products.all():
+            free = await shelves.stores.stock.free(product.sku)
+            waiting = await shelves.stores.transactions.waiting(product.sku)
+            shown = responses.product(product)
+            price = f"{shown['unitPrice']} {shown['currency']}"
+            columns = (shown["sku"], shown["name"], price, f"{free} on sale", shown["supplier"], f"{waiting} waiting")
+            typer.echo("\t".join(columns))
+
+    _run(_with_shelves(work))
+
+
+@products_app.command("put")
+def put_products(
+    file: Annotated[
+        Path,
+        typer.Argument(help='JSON document: {"products": [{"sku": …, "codes": […]}]}.', exists=True, dir_okay=False),
+    ],
+) -> None:
+    """Add or change products, and load the codes that stand with them."""
+
+    async def work() -> None:
+        products, codes = await load_document(file.read_bytes())
+        typer.echo(f"{products} products and {codes} new codes loaded")
+
+    _run(work())
+
+
+@stock_app.command("load")
+def load_codes(
+    sku: str,
+    file: Annotated[Path, typer.Argument(help="One code a line; a PIN after a comma.", exists=True, dir_okay=False)],
+) -> None:
+    """Put codes of a product on sale. Loading a file again changes nothing."""
+
+    async def work(shelves: Shelves) -> None:
+        lines = [
+            (number, line.strip()) for number, line in enumerate(_text(file).splitlines(), start=1) if line.strip()
+        ]
+        entries = [_entry(line) for _, line in lines]
+        added = 0
+        for start in range(0, len(entries), MOST_CODES):
+            try:
+                codes = read_codes(entries[start : start + MOST_CODES])
+            except Refused as refused:
+                raise _mistaken_lines(file.name, refused, lines[start:]) from None
+            new = await loading.load_codes(sku, codes, shelves.loading)
+            if new is None:
+                raise ValueError(f"there is no product {sku}")
+            added += new
+        AuditLog().note("codes-loaded", who="operator", where="command line", codes=len(entries), added=added)
+        typer.echo(f"{added} of {len(entries)} codes are new")
+
+    _run(_with_shelves(work))
+
+
+@fulfilment.command("close-day")
+def close_ended_days(
+    date: Annotated[datetime, typer.Option(help="The day, such as 2026-01-31.", formats=["%Y-%m-%d"])],
+) -> None:
+    """Close the purchase orders of a day and issue their invoices, and the credit notes that are due.
+
+    The day need not be over: later orders go to the next.
+    """
+    _run(_close_days(date))
+
+
+async def _close_days(day: datetime) -> None:
+    settings = load(ClosingOperator)
+    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF, patiently=False)
+    sites = Sites(schemas)
+    table = Table(settings, AUTH_SITES.name, sites.apply, client_id="operator")
+    await table.start()
+    try:
+        await table.wait_ready(SITES_WITHIN_S)
+        async with _connected(settings) as mongo:
+            stores = Stores.on(mongo, Events(schemas), now_us=_now_us)
+            world = close_day.World(
+                purchase_orders=stores.purchase_orders,
+                transactions=stores.transactions,
+                invoices=stores.invoices,
+                customers=SiteCustomers(sites),
+                now_us=_now_us,
+            )
+            closed = await close_day.close_day(day.date(), world)
+            credited = await close_day.issue_credit_notes(world)
+    finally:
+        await table.stop()
+    typer.echo(f"{closed} purchase orders closed, {credited} credit notes issued")
+
+
+@fulfilment.command("reseal")
+def reseal() -> None:
+    """Seal every code with the first of CODE_ENCRYPTION_KEYS; then the others are no longer needed."""
+
+    async def work(shelves: Shelves) -> None:
+        stock, vault, count = shelves.stores.stock, shelves.vault, 0
+        while found := await stock.sealed_otherwise(vault.key_id, most=LOT):
+            await stock.reseal([(old, vault.resealed(sku, old)) for sku, old in found])
+            count += len(found)
+        AuditLog().note("codes-resealed", who="operator", where="command line", codes=count, key=vault.key_id)
+        typer.echo(f"{count} codes resealed")
+
+    _run(_with_shelves(work))
+
+
+async def _with_shelves(work: Callable[[Shelves], Coroutine[Any, Any, None]]) -> None:
+    settings = load(FulfilmentOperator)
+    vault = CodeVault(settings.encryption_keys, settings.digest_key)
+    async with _connected(settings) as mongo:
+        stores = Stores.on(mongo, Events(Schemas.load(settings.schemas_dir)), now_us=_now_us)
+        await stores.stock.prepare()
+        world = loading.World(shelf=stores.products, stock=stores.stock, waiting=stores.transactions, seal=vault.seal)
+        suppliers = suppliers_of(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
+        await work(Shelves(stores=stores, vault=vault, suppliers=suppliers.keys(), loading=world))
+
+
+@asynccontextmanager
+async def _connected(settings: MongoSettings) -> AsyncIterator[Mongo]:
+    mongo = Mongo.connect(settings)
+    try:
+        yield mongo
+    finally:
+        await mongo.close()
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file.name} is no text in UTF-8") from None
+
+
+def _entry(line: str) -> dict[str, str]:
+    code, comma, pin = line.partition(",")
+    return {"redeemCode": code.strip(), **({"pinCode": pin.strip()} if comma else {})}
+
+
+def _mistake(what: str, refused: Refused) -> ValueError:
+    faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in refused.faults[:5])
+    return ValueError(f"{what}: {faults}")
+
+
+def _mistaken_lines(name: str, refused: Refused, lines: Sequence[tuple[int, str]]) -> ValueError:
+    faults = [(lines[int(fault.pointer.split("/")[2])][0], fault.detail) for fault in refused.faults[:5]]
+    return ValueError("; ".join(f"{name}, line {number}: {detail}" for number, detail in faults))
+
+
+def _currencies() -> frozenset[str]:
+    return frozenset(currency.alpha_3 for currency in pycountry.currencies)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run one command; what is not possible is told in a line."""
+    try:
+        asyncio.run(work)
+    except (Away, WrongKey, ValueError, OSError) as reason:
+        typer.echo(str(reason), err=True)
+        raise typer.Exit(1) from None

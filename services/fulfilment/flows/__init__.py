@@ -1,0 +1,1 @@
+"""What fulfilment does: takes orders, delivers codes, closes days, loads stock."""

@@ -1,0 +1,40 @@
+"""A request's JSON body, read within bounds of size and time."""
+
+from typing import Any
+
+from aiohttp import web
+
+from services.chassis.http.request_body import must_be_json, must_fit, received
+from services.chassis.runtime.errors import BodyFault, Problem
+from services.fulfilment.domain.ordering import Fault
+from services.values.strict_json import Malformed, first_value, parse
+
+LARGEST = 1024 * 1024
+
+
+async def read_body(request: web.Request, *, timeout_s: float) -> bytes:
+    """The bytes; raises `Problem` for whatever is wrong with how they were sent."""
+    must_be_json(request)
+    if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+        headers = {"Accept-Encoding": "identity"}
+        raise Problem(415, "UNSUPPORTED_ENCODING", "send the body as it is, not compressed", headers=headers)
+    must_fit(request, largest=LARGEST)
+    return await received(request, largest=LARGEST, timeout_s=timeout_s)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in the bytes; raises `Problem`."""
+    try:
+        first_value(body, strict=True)
+        read = parse(body)
+    except Malformed as bad:
+        raise Problem(400, "MALFORMED_JSON", f"the body is not JSON: {bad.reason} (byte {bad.offset})") from None
+    if not isinstance(read, dict):
+        raise Problem(400, "INVALID_TYPE", "the body must be a JSON object")
+    return read
+
+
+def unprocessable(faults: tuple[Fault, ...]) -> Problem:
+    """422 with every fault and its pointer; the code is that of the first."""
+    errors = [BodyFault(fault.pointer, fault.code, fault.detail) for fault in faults]
+    return Problem(422, faults[0].code, faults[0].detail, errors=errors)

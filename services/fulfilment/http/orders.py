@@ -1,0 +1,213 @@
+"""The fulfilment API: placing orders, and following them to their codes."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+from msgspec.structs import replace
+
+from services.chassis.http.idempotency import REPLAYED, Idempotency, Reply, Turn, key_in
+from services.chassis.http.paging import SignedPlaces
+from services.chassis.http.server import json_response, traceparent
+from services.chassis.runtime.errors import Away, Problem
+from services.fulfilment import metrics
+from services.fulfilment.domain.listing import TransactionsAsked, after_transaction
+from services.fulfilment.domain.ordering import Refused, read_order
+from services.fulfilment.domain.transaction import Transaction
+from services.fulfilment.flows import get_codes
+from services.fulfilment.flows.place_order import Order, OtherContent, Unacknowledged, World, place
+from services.fulfilment.http import params, responses
+from services.fulfilment.http.authentication import Caller, Desk
+from services.fulfilment.http.body import read_body, read_object, unprocessable
+from services.fulfilment.http.lists import page_of
+from services.fulfilment.ports import Audit, ListedTransactions
+
+BASE = "/fulfilment/v1"
+ORDERS = BASE + "/orders"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came, from whom, when, and as a part of which trace."""
+
+    caller: Caller
+    body: bytes
+    at_us: int
+    traceparent: str | None
+
+
+class OrdersApi:
+    """Handlers about transactions; `routes` binds them to their addresses."""
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        placing: World,
+        showing: get_codes.World,
+        lists: ListedTransactions,
+        idempotency: Idempotency,
+        places: SignedPlaces,
+        audit: Audit,
+        new_id: Callable[[], str],
+        body_timeout_s: float,
+        openapi: Path,
+    ) -> None:
+        self._desk = desk
+        self._placing = placing
+        self._showing = showing
+        self._lists = lists
+        self._idempotency = idempotency
+        self._places = places
+        self._audit = audit
+        self._new_id = new_id
+        self._body_timeout_s = body_timeout_s
+        self._openapi = openapi
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Every address about transactions."""
+        return [
+            web.get("/fulfilment/openapi.yaml", self.document),
+            web.post(ORDERS, self.create),
+            web.get(ORDERS, self.list),
+            web.get(ORDERS + "/{transactionId}", self.show),
+            web.get(ORDERS + "/{transactionId}/codes", self.codes),
+        ]
+
+    async def create(self, request: web.Request) -> web.Response:
+        """Place an order of codes."""
+        received_us = self._placing.now_us()
+        caller = await self._desk.caller(request, "orders:create")
+        key = key_in(request.headers)
+        self._desk.spend_order(caller, cost=0)
+        body = await read_body(request, timeout_s=self._body_timeout_s)
+        received = Received(caller, body, received_us, traceparent(request))
+        if key is None:
+            self._desk.spend_order(caller, cost=1)
+            return _answer(await self._placed(received, self._new_id()))
+        turn = await self._idempotency.begin(caller.client_id, key, body, self._new_id)
+        if isinstance(turn, Reply):
+            return _answer(replace(turn, headers={**turn.headers, **REPLAYED}))
+        return _answer(await self._once(received, turn))
+
+    async def _once(self, received: Received, turn: Turn) -> Reply:
+        """Place the order under its idempotency key: the answer is kept, a refusal is not."""
+        try:
+            self._desk.spend_order(received.caller, cost=1)
+            reply = await self._placed(received, turn.resource_id, is_retry=turn.is_retry)
+        except Problem as problem:
+            with suppress(Away):
+                # What became of the order is to be told all the same; the key's lease ends by itself.
+                await (self._idempotency.pause(turn) if problem.status >= 500 else self._idempotency.forget(turn))
+            raise
+        with suppress(Away):
+            # The order is durable, and a retry will find it by its id: that is what counts.
+            await self._idempotency.finish(turn, reply)
+        return reply
+
+    async def _placed(self, received: Received, transaction_id: str, *, is_retry: bool = False) -> Reply:
+        caller = received.caller
+        try:
+            order = Order(
+                transaction_id=transaction_id,
+                site=caller.site,
+                client_id=caller.client_id,
+                customer=caller.customer,
+                wanted=read_order(read_object(received.body)),
+                received_us=received.at_us,
+                is_retry=is_retry,
+                traceparent=received.traceparent,
+            )
+            placed = await place(order, self._placing)
+        except Refused as refused:
+            metrics.PLACED.labels("refused").inc()
+            raise unprocessable(refused.faults) from None
+        except OtherContent:
+            detail = "this clientOrderNumber stands for another order already"
+            raise Problem(409, "DUPLICATE_CLIENT_ORDER", detail) from None
+        except Unacknowledged as unknown:
+            raise _unknown(unknown) from unknown
+        return _reply(placed.transaction, is_duplicate=placed.is_duplicate)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """A transaction and how far it has come."""
+        caller = await self._desk.reader(request, "orders:read")
+        found = await self._showing.transactions.shown(caller.site, request.match_info["transactionId"])
+        if found is None:
+            raise no_such_transaction()
+        return json_response(responses.shown(found), headers=responses.PRIVATE)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """The customer's transactions, newest first."""
+        caller = await self._desk.reader(request, "orders:read")
+        asked = TransactionsAsked(
+            site=caller.site,
+            rows=params.page_rows_of(request.query),
+            client_order_number=request.query.get("clientOrderNumber"),
+            transaction_id=request.query.get("transactionId"),
+            from_us=params.from_of(request.query, caller.customer.zone),
+            to_us=params.to_of(request.query, caller.customer.zone),
+        )
+        found, page, links = await page_of(
+            request, asked, listed=self._lists.listed, place=after_transaction, places=self._places
+        )
+        body = {"pagination": page, "result": [responses.shown(one) for one in found]}
+        return json_response(body, headers={**responses.PRIVATE, **links})
+
+    async def codes(self, request: web.Request) -> web.Response:
+        """The codes that there are, and placeholders for the others."""
+        caller = await self._desk.reader(request, "codes:read")
+        transaction_id = request.match_info["transactionId"]
+        found = await get_codes.get_codes(caller.site, transaction_id, request.query.get("sku"), self._showing)
+        if found is None:
+            raise no_such_transaction()
+        if found.disclosed:
+            metrics.DISCLOSED.inc(found.disclosed)
+            self._audit.note(
+                "codes-disclosed",
+                who=caller.client_id,
+                where=request.remote or "unknown",
+                site=caller.site,
+                transactionId=transaction_id,
+                codes=found.disclosed,
+            )
+        return json_response(responses.codes(found, self._placing.now_us()), headers={"Cache-Control": "no-store"})
+
+    async def document(self, request: web.Request) -> web.Response:
+        """The API's own description."""
+        del request
+        return web.Response(body=self._openapi.read_bytes(), content_type="application/yaml", charset="utf-8")
+
+
+def no_such_transaction() -> Problem:
+    """Unknown, or another customer's: nobody can tell which."""
+    return Problem(404, "TRANSACTION_NOT_FOUND", "there is no such transaction")
+
+
+def _reply(transaction: Transaction, *, is_duplicate: bool) -> Reply:
+    body = responses.accepted(transaction) | ({"duplicate": True} if is_duplicate else {})
+    headers = {"Location": f"{ORDERS}/{transaction.id}"}
+    return Reply(200 if is_duplicate else 202, msgspec.json.encode(body), headers)
+
+
+def _answer(reply: Reply) -> web.Response:
+    return web.Response(
+        status=reply.status,
+        body=reply.body,
+        headers=dict(reply.headers),
+        content_type="application/json",
+        charset="utf-8",
+    )
+
+
+def _unknown(unknown: Unacknowledged) -> Problem:
+    return Problem(
+        503,
+        "STORE_UNAVAILABLE",
+        "the order could not be confirmed: look for its transactionId, or send it again with its clientOrderNumber",
+        headers={"Retry-After": str(unknown.retry_after_s)},
+        extra={"transactionId": unknown.transaction_id},
+    )

@@ -1,0 +1,78 @@
+"""HTTP's way of bringing products and codes."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+
+from aiohttp import web
+
+from services.chassis.http.server import json_response
+from services.chassis.runtime.errors import Problem
+from services.chassis.runtime.logs import visible
+from services.fulfilment.domain.loading import read_codes, read_product
+from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.flows.load_stock import World, load_codes, put_product
+from services.fulfilment.http import responses
+from services.fulfilment.http.authentication import Desk
+from services.fulfilment.http.body import read_body, read_object, unprocessable
+from services.fulfilment.ports import Audit
+
+BASE = "/fulfilment/v1"
+SCOPE = "stock:write"
+
+
+class StockApi:
+    """Handlers about products and stock."""
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        world: World,
+        audit: Audit,
+        currencies: frozenset[str],
+        suppliers: AbstractSet[str],
+        body_timeout_s: float,
+    ) -> None:
+        self._desk = desk
+        self._world = world
+        self._audit = audit
+        self._currencies = currencies
+        self._suppliers = suppliers
+        self._body_timeout_s = body_timeout_s
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """Every address about products and stock."""
+        return [
+            web.post(BASE + "/stock/{sku}/codes", self.load),
+            web.put(BASE + "/products/{sku}", self.put),
+        ]
+
+    async def load(self, request: web.Request) -> web.Response:
+        """Put codes of a product on sale."""
+        caller = await self._desk.caller(request, SCOPE)
+        sku = request.match_info["sku"]
+        body = read_object(await read_body(request, timeout_s=self._body_timeout_s))
+        try:
+            codes = read_codes(body.get("codes"))
+        except Refused as refused:
+            raise unprocessable(refused.faults) from None
+        added = await load_codes(sku, codes, self._world)
+        if added is None:
+            raise Problem(404, "UNKNOWN_SKU", "there is no such product")
+        self._audit.note(
+            "codes-loaded", who=caller.client_id, where=request.remote or "unknown", codes=len(codes), added=added
+        )
+        return json_response({"sku": sku, "received": len(codes), "added": added, "known": len(codes) - added})
+
+    async def put(self, request: web.Request) -> web.Response:
+        """Add or change a product."""
+        caller = await self._desk.caller(request, SCOPE)
+        body = read_object(await read_body(request, timeout_s=self._body_timeout_s))
+        try:
+            product = read_product(request.match_info["sku"], body, self._currencies, self._suppliers)
+        except Refused as refused:
+            raise unprocessable(refused.faults) from None
+        is_new = await put_product(product, self._world)
+        where = request.remote or "unknown"
+        self._audit.note("product-put", who=caller.client_id, where=where, sku=visible(product.sku))
+        return json_response(responses.product(product), status=201 if is_new else 200)

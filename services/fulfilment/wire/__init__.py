@@ -1,0 +1,1 @@
+"""Fulfilment's types as MongoDB documents and as Kafka events."""

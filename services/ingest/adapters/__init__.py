@@ -1,0 +1,1 @@
+"""Implementations of ingest's ports: Kafka and MongoDB."""

@@ -1,0 +1,61 @@
+"""Records of different requests in one batch: who comes while a batch is under way travels with the next one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from services.chassis.kafka.producer import Outgoing
+from services.chassis.runtime.errors import Away
+from services.ingest import metrics
+
+MOST_RECORDS = 500
+MOST_BYTES = 512 * 1024
+
+Carry = Callable[[Sequence[Outgoing]], Awaitable[None]]
+
+
+class _Load:
+    """What travels together."""
+
+    __slots__ = ("bytes", "journey", "records")
+
+    def __init__(self) -> None:
+        self.records: list[Outgoing] = []
+        self.bytes = 0
+        self.journey: asyncio.Task[None]
+
+    def add(self, record: Outgoing) -> None:
+        self.records.append(record)
+        self.bytes += len(record.value or b"")
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.records) >= MOST_RECORDS or self.bytes >= MOST_BYTES
+
+
+class Convoy:
+    """Gives waiting records to `carry` together. One batch is under way at a time; nobody waits without need."""
+
+    def __init__(self, carry: Carry) -> None:
+        self._carry = carry
+        self._road = asyncio.Lock()
+        self._loading: _Load | None = None
+
+    async def travel(self, record: Outgoing) -> None:
+        """Return when the record is acknowledged; raises `Away` when it, with all that travelled with it, was not."""
+        load = self._loading
+        if load is None or load.is_full:
+            load = self._loading = _Load()
+            load.journey = asyncio.create_task(self._go(load))
+        load.add(record)
+        try:
+            # One passenger who gives up does not stop the others.
+            await asyncio.shield(load.journey)
+        except Away as away:
+            raise Away(away.what, retry_after_s=away.retry_after_s) from away
+
+    async def _go(self, load: _Load) -> None:
+        async with self._road:
+            if self._loading is load:
+                self._loading = None
+            metrics.SHARED_BATCH_RECORDS.observe(len(load.records))
+            await self._carry(load.records)

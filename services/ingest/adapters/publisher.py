@@ -1,0 +1,76 @@
+"""Accepted requests to Kafka: the records as one batch, the job's opening beside it."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+
+from services import topics
+from services.chassis.kafka.producer import Headers, Outgoing, Producer, headers_of
+from services.ingest.adapters.batcher import Convoy
+from services.ingest.domain.accepted import Accepted
+from services.ingest.wire import Encoder
+from services.sales.batch import MOST_RECORDS
+
+TOPIC_OF = {"orders": topics.ORDERS_SUBMITTED.name, "returns": topics.RETURNS_SUBMITTED.name}
+JOBS = topics.JOBS_EVENTS.name
+
+_INDEXES = [("index", b"%d" % index) for index in range(MOST_RECORDS)]
+
+
+class KafkaPublisher:
+    """Publishes through one producer."""
+
+    def __init__(self, producer: Producer, encoder: Encoder) -> None:
+        self._producer = producer
+        self._encoder = encoder
+        self._turn = count()
+        self._convoys = {topic: Convoy(partial(self._carry, topic)) for topic in TOPIC_OF.values()}
+
+    async def publish(self, accepted: Accepted) -> None:
+        """Return when all in-sync replicas have the job and every accepted record; raises `Away` otherwise."""
+        opening = self._open(accepted)
+        if accepted.batch.refused or not accepted.batch.good:
+            # Nobody else knows of the refused records: the job must have them before anything else happens to it.
+            await opening
+            if accepted.batch.good:
+                await self._send_records(accepted)
+            return
+        # Every verdict repeats the job's header, so status can build the job from whichever comes first.
+        outcomes = await asyncio.gather(opening, self._send_records(accepted), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _send_records(self, accepted: Accepted) -> None:
+        topic = TOPIC_OF[accepted.header.type]
+        records = self._records(accepted)
+        if len(records) == 1:
+            await self._convoys[topic].travel(records[0])
+            return
+        partition = await self._producer.partition_of(topic, accepted.header.job_id.encode())
+        await self._producer.send_batch(topic, partition, records)
+
+    async def _carry(self, topic: str, records: Sequence[Outgoing]) -> None:
+        """Single records go wherever it is their turn: by their jobs they would not meet in a batch."""
+        partition = next(self._turn) % await self._producer.partitions(topic)
+        await self._producer.send_batch(topic, partition, records)
+
+    async def _open(self, accepted: Accepted) -> None:
+        headers = headers_of({"traceparent": accepted.traceparent})
+        for key, value in self._encoder.opened(accepted):
+            await self._producer.send(JOBS, Outgoing(key, value, headers))
+
+    def _records(self, accepted: Accepted) -> Sequence[Outgoing]:
+        header = accepted.header
+        common: Headers = headers_of(
+            {
+                "site": str(header.site),
+                "jobId": header.job_id,
+                "total": str(header.total),
+                "traceparent": accepted.traceparent,
+            }
+        )
+        return [
+            Outgoing(key, value, (*common, _INDEXES[index])) for index, key, value in self._encoder.records(accepted)
+        ]

@@ -1,0 +1,1 @@
+"""What ingest does: accepts import requests."""

@@ -1,0 +1,57 @@
+"""A request's body, read within bounds of size and time (`Content-Type` to gzip, in the order of the checks)."""
+
+from aiohttp import web
+
+from services.chassis.http.request_body import must_be_json, must_fit, received
+from services.chassis.runtime.errors import Problem
+from services.ingest import metrics
+from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE, MAGIC, NotGzip, TooLarge, inflate, is_small
+from services.ingest.flows.offload import LARGE, aside
+
+ONLY_GZIP = {"Accept-Encoding": "gzip"}
+_HINT = "; gzip helps"
+
+
+async def read_body(request: web.Request, *, timeout_s: float, require_gzip: bool) -> bytes:
+    """The inflated body; raises `Problem` for whatever is wrong with how it was sent."""
+    must_be_json(request)
+    is_gzip = _is_gzip(request)
+    wire = await _wire(request, timeout_s)
+    metrics.WIRE_BYTES.observe(len(wire))
+    if is_gzip or wire[:2] == MAGIC:
+        return await _inflated(wire)
+    if require_gzip and request.method == "POST":
+        raise Problem(415, "GZIP_REQUIRED", "send the body gzip-compressed", headers=ONLY_GZIP)
+    return wire
+
+
+async def expect_later(request: web.Request) -> None:
+    """Stands for aiohttp's own answer to `Expect`: who is refused by the first checks need not send the body."""
+    del request
+
+
+def _is_gzip(request: web.Request) -> bool:
+    """Whether the body is declared to be gzip; raises `Problem` where it is declared to be anything unknown."""
+    given = ",".join(request.headers.getall("Content-Encoding", ())).lower()
+    codings = [coding for part in given.split(",") if (coding := part.strip()) not in ("", "identity")]
+    if codings not in ([], ["gzip"]):
+        raise Problem(415, "UNSUPPORTED_ENCODING", "only gzip is understood as a content encoding", headers=ONLY_GZIP)
+    return bool(codings)
+
+
+async def _wire(request: web.Request, timeout_s: float) -> bytes:
+    must_fit(request, largest=LARGEST_WIRE, hint=_HINT)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    return await received(request, largest=LARGEST_WIRE, timeout_s=timeout_s, hint=_HINT)
+
+
+async def _inflated(wire: bytes) -> bytes:
+    match inflate(wire) if is_small(wire, bound=LARGE) else await aside(inflate, wire):
+        case NotGzip(why):
+            raise Problem(400, "INVALID_GZIP", why)
+        case TooLarge():
+            raise Problem(413, "DECOMPRESSED_TOO_LARGE", f"the body inflates to more than {LARGEST} bytes")
+        case body:
+            return body

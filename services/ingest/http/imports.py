@@ -1,0 +1,223 @@
+"""The import API: who asks, with what, and how the answer is put."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from services.chassis.http import server as http
+from services.chassis.http.idempotency import HEADER as IDEMPOTENCY_KEY
+from services.chassis.http.ratelimit import Decision
+from services.chassis.runtime.errors import Away, Forbidden, Problem
+from services.chassis.security.sites import Site, Sites
+from services.chassis.security.tokens import Token, Verifier, bearer
+from services.ingest import metrics
+from services.ingest.domain.accepted import Submission
+from services.ingest.flows.accept import (
+    SCOPES,
+    LacksScope,
+    Outcome,
+    Replayed,
+    Taken,
+    Throttled,
+    Unacknowledged,
+    World,
+    accept,
+    charge,
+)
+from services.ingest.http.body import expect_later, read_body
+from services.ingest.http.responses import (
+    BASE,
+    accepted_response,
+    kept_form,
+    lacks,
+    limits_body,
+    quota_headers,
+    replay,
+    throttled,
+    unconfirmed,
+    unusable,
+)
+from services.sales.batch import BodyRefused, RequestPath, SiteRules
+from services.sales.records import MODES
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manners:
+    """What the operator decided about answers and bodies."""
+
+    accepted_status: int = 202
+    body_timeout_s: float = 10.0
+    require_gzip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and the site whose key stands in the path."""
+
+    token: Token
+    site: Site
+    api_key: str
+
+
+class ImportApi:
+    """Handlers of the import API; `routes` binds them to their addresses."""
+
+    def __init__(self, *, world: World, verifier: Verifier, sites: Sites, manners: Manners, openapi: Path) -> None:
+        self._world = world
+        self._verifier = verifier
+        self._sites = sites
+        self._manners = manners
+        self._document = openapi.read_bytes()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Every address of the API."""
+        made = [
+            web.get("/omnichannel/openapi.yaml", self.document),
+            web.get(BASE + "/{apiKey}/limits", self.limits),
+        ]
+        for kind in SCOPES:
+            handler = self._importing(kind)
+            made += [
+                web.post(f"{BASE}/{{apiKey}}/{kind}", handler, expect_handler=expect_later),
+                # aiohttp's own pattern for a part of a path leaves braces out.
+                web.put(f"{BASE}/{{apiKey}}/{kind}/users/{{userId:[^/]+}}", handler, expect_handler=expect_later),
+            ]
+        return made
+
+    async def document(self, request: web.Request) -> web.Response:
+        """The API's own description."""
+        del request
+        return web.Response(body=self._document, content_type="application/yaml", charset="utf-8")
+
+    async def limits(self, request: web.Request) -> web.Response:
+        """A client's limits and what is left of them."""
+        left = await self._spend((await self._caller(request)).site, cost=0)
+        return http.json_response(limits_body(left), headers=quota_headers(left))
+
+    def _importing(self, kind: str) -> Handler:
+        async def handler(request: web.Request) -> web.Response:
+            user_id = _user_id(request)
+            caller = await self._caller(request)
+            try:
+                return await self._import(request, kind, user_id, caller)
+            except Away as away:
+                raise await self._with_quota(http.away_problem(away), caller.site) from away
+            except Problem as problem:
+                raise await self._with_quota(problem, caller.site) from None
+
+        return handler
+
+    async def _import(self, request: web.Request, kind: str, user_id: str | None, caller: Caller) -> web.Response:
+        """One import, checked in the order in which the documents list the checks."""
+        if SCOPES[kind] not in caller.token.scopes:
+            raise lacks(SCOPES[kind])
+        path = RequestPath(kind, user_id, _mode(request))
+        await self._admit(caller.site)
+        submission = await self._submission(request, path, caller)
+        try:
+            outcome = await accept(submission, self._world)
+        except BodyRefused as refused:
+            raise await self._at_a_price(caller, unusable(refused)) from None
+        except Unacknowledged as unknown:
+            raise unconfirmed(unknown) from unknown
+        return await self._answer(outcome, caller, user_id)
+
+    async def _answer(self, outcome: Outcome, caller: Caller, user_id: str | None) -> web.Response:
+        match outcome:
+            case LacksScope(scope):
+                raise await self._at_a_price(caller, lacks(scope))
+            case Throttled(left):
+                raise throttled(left)
+            case Replayed(kept):
+                reply = replay(kept)
+                left = await self._spend(caller.site, cost=0)
+            case Taken(accepted, left, turn):
+                status = self._manners.accepted_status
+                reply = accepted_response(accepted, status=status, api_key=caller.api_key, user_id=user_id)
+                if turn is not None:
+                    await self._world.replies.finish(turn, kept_form(reply))
+        reply.headers.update(quota_headers(left))
+        return reply
+
+    async def _caller(self, request: web.Request) -> Caller:
+        given = bearer(request.headers.get("Authorization"))
+        token = self._verifier.remembered(given) or await self._verifier.verify(given)
+        api_key = request.match_info["apiKey"]
+        site = self._sites.by_api_key(api_key)
+        if api_key not in token.api_keys or site is None or site.site != token.site:
+            refusal = Forbidden("the token is not for this apiKey")
+            own = self._sites.get(token.site)
+            raise refusal if own is None else await self._with_quota(refusal, own)
+        return Caller(token, site, api_key)
+
+    async def _admit(self, site: Site) -> None:
+        left = await self._spend(site, cost=0)
+        if not left.allowed:
+            raise throttled(left)
+
+    async def _spend(self, site: Site, *, cost: int) -> Decision:
+        return await charge(site.site, site.records_per_second, self._world.gate, cost=cost)
+
+    async def _with_quota(self, problem: Problem, site: Site) -> Problem:
+        """The refusal, with what the site may still send; a throttled request has been told already."""
+        if "RateLimit" not in problem.headers:
+            problem.headers.update(quota_headers(await self._spend(site, cost=0)))
+        return problem
+
+    async def _at_a_price(self, caller: Caller, problem: Problem) -> Problem:
+        """The refusal of a body that had to be read: it costs one record."""
+        await self._spend(caller.site, cost=1)
+        metrics.REFUSED.labels(problem.code).inc()
+        return problem
+
+    async def _submission(self, request: web.Request, path: RequestPath, caller: Caller) -> Submission:
+        manners, site = self._manners, caller.site
+        try:
+            body = await read_body(request, timeout_s=manners.body_timeout_s, require_gzip=manners.require_gzip)
+        except Problem as problem:
+            raise await self._at_a_price(caller, problem) from None
+        return Submission(
+            client_id=caller.token.client_id,
+            scopes=caller.token.scopes,
+            path=path,
+            site=SiteRules(site.site, _zone(site.time_zone), site.channel_of(caller.api_key)),
+            records_per_second=site.records_per_second,
+            body=body,
+            idempotency_key=request.headers.get(IDEMPOTENCY_KEY),
+            traceparent=http.traceparent(request),
+        )
+
+
+@lru_cache(maxsize=256)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+def _user_id(request: web.Request) -> str | None:
+    """The user in the path, decoded by ourselves: the router's decoding hides what is not UTF-8."""
+    if "userId" not in request.match_info:
+        return None
+    try:
+        return unquote(request.rel_url.raw_path.rpartition("/")[2], errors="strict")
+    except UnicodeDecodeError:
+        raise Problem(404, "NOT_FOUND", "the user in the path is not UTF-8") from None
+
+
+def _mode(request: web.Request) -> str | None:
+    """The query's mode, in lower case; the parameter's own name is taken in any case, too."""
+    if not request.query_string:
+        return None
+    given = {value.lower() for name, value in request.query.items() if name.lower() == "mode"}
+    if not given:
+        return None
+    mode, *others = given
+    if others or mode not in MODES:
+        raise Problem(400, "INVALID_MODE", "mode is offline or online")
+    return mode

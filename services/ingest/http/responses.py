@@ -1,0 +1,114 @@
+"""Replies of the import API: what a client is told of its job, its limits, or why there is no job."""
+
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from services.chassis.http import server as http
+from services.chassis.http.idempotency import REPLAYED, Reply
+from services.chassis.http.ratelimit import Decision
+from services.chassis.runtime.errors import BodyFault, Forbidden, Problem
+from services.ingest import metrics
+from services.ingest.domain.accepted import Accepted
+from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE
+from services.ingest.flows.accept import Unacknowledged
+from services.sales.batch import MOST_RECORDS, BodyRefused, Note, NoteCode
+
+BASE = "/omnichannel/api/v1"
+
+
+def accepted_response(accepted: Accepted, *, status: int, api_key: str, user_id: str | None) -> web.Response:
+    """The job, with its keys in the documents' order."""
+    header, notes = accepted.header, accepted.batch.notes
+    headers = {"Location": f"/common-status/v1/{quote(api_key, safe='')}/job/{header.job_id}/events"}
+    body: dict[str, Any] = {
+        "message": accepted.message,
+        "time": header.created_at // 1000,
+        "jobId": header.job_id,
+    }
+    if notes:
+        body["notes"] = [_note(note) for note in notes]
+        if any(note.code == NoteCode.RETURN_ON_ORDERS_PATH for note in notes):
+            headers["Link"] = _canonical(api_key, user_id)
+    return http.json_response(body, status=status, headers=headers)
+
+
+def kept_form(reply: web.Response) -> Reply:
+    """An answer as it is kept for whoever sends the same request again."""
+    headers = {name: reply.headers[name] for name in ("Location", "Link") if name in reply.headers}
+    return Reply(reply.status, bytes(reply.body or b""), headers)  # type: ignore[arg-type]  # never a stream
+
+
+def replay(kept: Reply) -> web.Response:
+    """The first answer again."""
+    metrics.REPLAYED.inc()
+    headers = {**kept.headers, **REPLAYED}
+    return web.Response(
+        body=kept.body, status=kept.status, headers=headers, content_type="application/json", charset="utf-8"
+    )
+
+
+def limits_body(left: Decision) -> dict[str, int]:
+    """A client's limits and what is left of them."""
+    return {
+        "recordsPerSecond": left.limit,
+        "remaining": left.remaining,
+        "resetAfterSeconds": left.reset_s,
+        # More at once would be refused for ever.
+        "recordsPerRequest": min(MOST_RECORDS, left.limit),
+        "bytesPerRequest": LARGEST_WIRE,
+        "inflatedBytesPerRequest": LARGEST,
+    }
+
+
+def quota_headers(left: Decision) -> dict[str, str]:
+    """What the site may send, as the IETF's RateLimit header fields have it (draft 10)."""
+    return {
+        "RateLimit-Policy": f'"records";q={left.limit};w=1',
+        "RateLimit": f'"records";r={left.remaining};t={left.reset_s}',
+    }
+
+
+def throttled(refusal: Decision) -> Problem:
+    """429: the site's limit cannot pay for the request."""
+    metrics.RATE_LIMITED.inc()
+    return Problem(
+        429,
+        "RATE_LIMITED",
+        f"the site may send {refusal.limit} records in any second",
+        headers={"Retry-After": str(max(refusal.retry_after_s, 1)), **quota_headers(refusal)},
+    )
+
+
+def lacks(scope: str) -> Problem:
+    """403: the token may not write records of this kind."""
+    return Forbidden(f"the token lacks the scope {scope}")
+
+
+def unusable(refused: BodyRefused) -> Problem:
+    """400 or 413: the body as a whole cannot be imported."""
+    where = BodyFault(refused.pointer, refused.code, refused.detail)
+    return Problem(refused.status, refused.code, refused.detail, errors=[where])
+
+
+def unconfirmed(unknown: Unacknowledged) -> Problem:
+    """503: Kafka did not say that the job is there."""
+    return Problem(
+        503,
+        "BROKER_UNAVAILABLE",
+        "the records could not be confirmed; sending them again is safe",
+        headers={"Retry-After": str(unknown.retry_after_s)},
+        extra={"jobId": unknown.job_id},
+    )
+
+
+def _note(note: Note) -> dict[str, Any]:
+    place = {} if note.index is None else {"index": note.index}
+    return {**place, "code": note.code, "detail": note.detail}
+
+
+def _canonical(api_key: str, user_id: str | None) -> str:
+    """Where returns that came over an orders path belong."""
+    suffix = "" if user_id is None else f"/users/{quote(user_id, safe='')}"
+    return f'<{BASE}/{quote(api_key, safe="")}/returns{suffix}>; rel="canonical"'

@@ -1,0 +1,1 @@
+"""Job events: the types and the codec that ingest, validator and status share. Pure."""

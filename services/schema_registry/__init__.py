@@ -1,0 +1,1 @@
+"""A read-only schema registry with Confluent's HTTP API."""

@@ -1,0 +1,1 @@
+"""Implementations of status' ports: MongoDB, Kafka and in-process notification."""

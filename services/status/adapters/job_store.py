@@ -1,0 +1,270 @@
+"""Jobs in MongoDB.
+
+Two collections: `jobs` (small ones whole, large ones without their entries) and `chunks`. Every index slows writes
+down, so `jobs` has two: one for lists that are not filtered, and one for every filter and for what is open, of which a
+query names all wanted kinds and MongoDB merges their sorted runs. Queries say which they mean: where MongoDB has a
+choice it plans for longer, and keeps to what suited another list. Retention counts from the first write: a later one
+need not move the job in that index.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import product
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
+from pymongo.read_concern import ReadConcern
+
+from services.chassis.mongodb.client import Mongo, answering, duplicates, expire_after
+from services.status import wire
+from services.status.domain.block import Block
+from services.status.domain.facts import Header, Key
+from services.status.domain.job import OPEN, Change, ChunkChange, Job, Standing, State
+from services.status.domain.listing import MODES, TYPES, Listing
+from services.status.domain.texts import NO_TEXTS, Texts
+from services.status.ports import TooBig
+
+JOBS, CHUNKS = "jobs", "chunks"
+DAY_S = 86_400
+
+_KIND, _WRITTEN = f"{wire.STATE}.kind", f"{wire.STATE}.written"
+_ORDER = [("place", -1)]
+# `written` is not for order: what stands still is found without a look at the jobs themselves.
+_INDEXES = {"newest": [("site", 1), *_ORDER], "kinds": [("site", 1), (_KIND, 1), *_ORDER, (_WRITTEN, 1)]}
+
+# Texts of entries, in chunks and in small jobs.
+_FIELDS = {Texts.ROWS: "runs.rows", Texts.EVENTS: "runs.events", Texts.DETAILS: "runs.details"}
+_IN_CHUNKS, _IN_JOBS = "", "job."
+# BSONObjectTooLarge, and the code that an update which grows a document too far fails with.
+_TOO_BIG = (10334, 17419)
+# BadValue: an insertion that is too large by less than what a driver leaves room for has no code of its own.
+_BAD_VALUE, _TOO_LARGE = 2, "object to insert too large"
+
+
+class MongoJobs:
+    """The jobs' store. `now` gives the time of writing, from which retention counts."""
+
+    def __init__(self, mongo: Mongo, *, now: Callable[[], datetime]) -> None:
+        self._mongo = mongo
+        self._now = now
+        self._jobs = mongo.collection(JOBS)
+        self._chunks = mongo.collection(CHUNKS)
+        # Readers must not see what a failing primary may yet take back; writers compare with the primary's own state.
+        majority = ReadConcern("majority")
+        self._shown_jobs = self._jobs.with_options(read_concern=majority)
+        self._shown_chunks = self._chunks.with_options(read_concern=majority)
+        self._listed_jobs = self._jobs.with_options(
+            read_concern=majority, codec_options=CodecOptions(document_class=RawBSONDocument)
+        )
+
+    async def prepare(self, *, retention_days: int) -> None:
+        """Make the indexes, or change the retention of those that are there; raises `Away`."""
+        with answering():
+            for name, fields in _INDEXES.items():
+                await self._jobs.create_index(fields, name=name)
+        await expire_after(self._mongo, JOBS, "since", retention_days * DAY_S)
+        # A job must not outlive its chunks, which were written before it.
+        await expire_after(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
+
+    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+        """The stored ones of these jobs."""
+        with answering():
+            found = await self._jobs.find(
+                {"_id": {"$in": [wire.job_key(key) for key in keys]}}, _without(NO_TEXTS, _IN_JOBS)
+            ).to_list(None)
+        standings = [wire.standing_of(document) for document in found]
+        return {standing.job.key: standing for standing in standings}
+
+    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+        """Write jobs; return those that may not have been written."""
+        written = self._now()
+        new = [change for change in changes if not change.expected]
+        known = [change for change in changes if change.expected]
+        lost, unmatched = await self._save(
+            self._jobs,
+            [wire.job_document(change, written) for change in new],
+            [wire.job_update(change, written) for change in known],
+        )
+        again = {new[index].job.key for index in lost}
+        return frozenset(again | ({change.job.key for change in known} if unmatched else set()))
+
+    async def settle(self) -> None:
+        """Return when a majority has in its journals what the primary has by now."""
+        with answering():
+            # A write that finds nothing to do waits for the last one that did something, by whomever that was. (A read
+            # with linearizable concern would wait for the next time that the journal is written, a tenth of a second.)
+            await self._jobs.update_one({"_id": ""}, {"$set": {"site": 0}})
+
+    async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
+        """The stored ones of these chunks."""
+        found = await self._find_chunks(self._chunks, job, numbers, NO_TEXTS)
+        return {block.number: block for block in found}
+
+    async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
+        """Write chunks of one job; return the numbers of those that may not have been written."""
+        written = self._now()
+        new = [change for change in changes if not change.expected]
+        known = [change for change in changes if change.expected]
+        lost, unmatched = await self._save(
+            self._chunks,
+            [wire.chunk_document(change, written) for change in new],
+            [wire.chunk_update(change, written) for change in known],
+        )
+        again = {new[index].block.number for index in lost}
+        return frozenset(again | ({change.block.number for change in known} if unmatched else set()))
+
+    async def find(self, key: Key, texts: Texts = NO_TEXTS) -> Standing | None:
+        """The job as readers may see it."""
+        return (await self.find_all([key], texts)).get(key)
+
+    async def find_all(self, keys: Sequence[Key], texts: Texts) -> dict[Key, Standing]:
+        """Those of the jobs that are there, as readers may see them."""
+        fields = _without(texts, _IN_JOBS) if texts else wire.BARE_FIELDS
+        ids = list(map(wire.job_key, keys))
+        # The document with one key is found without a plan.
+        where = {"_id": {"$in": ids} if len(ids) > 1 else ids[0]}
+        with answering():
+            found = await self._shown_jobs.find(where, fields).to_list(None)
+        standings = map(wire.standing_of, found) if texts else [Standing(wire.bare_job_of(one), None) for one in found]
+        return {standing.job.key: standing for standing in standings}
+
+    async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
+        """These chunks as readers may see them."""
+        return await self._find_chunks(self._shown_chunks, job, numbers, texts)
+
+    async def listed(self, listing: Listing) -> list[Job]:
+        """A page of jobs and one more."""
+        with answering():
+            found = await self._listed_jobs.find(**_wanted(listing)).to_list(None)
+        return [wire.bare_job_in(document.raw) for document in found]
+
+    async def open_jobs(self) -> dict[State, int]:
+        """How many jobs there are in each state that is not final; raises `Away`."""
+        sites = await self._sites()
+        with answering():
+            return {state: await self._jobs.count_documents(_are_in([state], sites), hint="kinds") for state in OPEN}
+
+    async def overdue(self, before_us: int, *, most: int) -> list[Header]:
+        """Open jobs that were last written before that time, the longest first; raises `Away`."""
+        before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
+        standing_still = _are_in(OPEN, await self._sites()) | {_WRITTEN: {"$lt": before}}
+        with answering():
+            found = (
+                await self._shown_jobs.find(standing_still, wire.HEADER_FIELDS, hint="kinds")
+                .sort(_WRITTEN, 1)
+                .limit(most)
+                .to_list(None)
+            )
+        return [wire.header_of(document) for document in found]
+
+    async def _sites(self) -> list[int]:
+        """Whose jobs there are; the index tells, and sites are few."""
+        with answering():
+            sites: list[int] = await self._jobs.distinct("site")
+        return sites
+
+    async def _find_chunks(self, collection: Any, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
+        if not numbers:
+            return []
+        ids = [wire.chunk_key(job.key, number) for number in numbers]
+        with answering():
+            found = await collection.find({"_id": {"$in": ids}}, _without(texts, _IN_CHUNKS)).to_list(None)
+        return [wire.block_from(document, job.profile.total) for document in found]
+
+    async def _save(
+        self, collection: Any, documents: list[wire.Document], updates: list[wire.Update]
+    ) -> tuple[Sequence[int], bool]:
+        """Insert and update; return the places of documents that are there already, and whether an update failed."""
+        if not updates:
+            return await self._insert(collection, documents), False
+        if not documents:
+            return (), await self._update(collection, updates)
+        return await asyncio.gather(self._insert(collection, documents), self._update(collection, updates))
+
+    async def _insert(self, collection: Any, documents: list[wire.Document]) -> Sequence[int]:
+        """Insert in no particular order; return the places of those whose key is there already."""
+        if not documents:
+            return ()
+        with answering(), _within_bounds():
+            try:
+                await collection.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                _refuse_too_big(error)
+                return duplicates(error)
+        return ()
+
+    async def _update(self, collection: Any, updates: list[wire.Update]) -> bool:
+        """Return whether any of them found its state changed."""
+        if not updates:
+            return False
+        with answering(), _within_bounds():
+            try:
+                done = await collection.bulk_write(list(map(_operation, updates)), ordered=False)
+            except BulkWriteError as error:
+                _refuse_too_big(error)
+                raise
+        # Each changes at least the version, of what it finds as it was.
+        return bool(done.modified_count < len(updates))
+
+
+@contextmanager
+def _within_bounds() -> Iterator[None]:
+    try:
+        yield
+    except DocumentTooLarge as error:
+        raise TooBig("the event is larger than a document may be") from error
+    except OperationFailure as error:
+        if error.code not in _TOO_BIG:
+            raise
+        raise TooBig("the job would be larger than a document may be") from error
+
+
+def _refuse_too_big(error: BulkWriteError) -> None:
+    faults = (error.details or {}).get("writeErrors", ())
+    if any(
+        fault["code"] in _TOO_BIG or (fault["code"] == _BAD_VALUE and _TOO_LARGE in fault["errmsg"]) for fault in faults
+    ):
+        raise TooBig("the job would be larger than a document may be") from error
+
+
+def _operation(update: wire.Update) -> UpdateOne:
+    return UpdateOne(update.where, update.change, array_filters=[update.known] if update.known else None)
+
+
+def _without(texts: Texts, where: str) -> dict[str, int]:
+    return {where + field: 0 for text, field in _FIELDS.items() if text not in texts}
+
+
+def _are_in(states: Sequence[State], sites: Sequence[int]) -> dict[str, Any]:
+    """What the jobs of these sites in these states have in common, in the words of the index."""
+    kinds = [wire.kind(*kind) for kind in product(states, TYPES, MODES)]
+    return {"site": {"$in": list(sites)}, _KIND: {"$in": kinds}}
+
+
+def _wanted(listing: Listing) -> dict[str, Any]:
+    """A page of jobs and one more, in the words of `find`."""
+    where: dict[str, Any] = {"site": listing.site}
+    if listing.is_filtered:
+        where[_KIND] = {"$in": [wire.kind(*kind) for kind in listing.kinds()]}
+    before = [wire.place_at(listing.to_us)] if listing.to_us is not None else []
+    if listing.after is not None:
+        before.append(wire.place(*listing.after))
+    place = {"$lt": min(before)} if before else {}
+    if listing.from_us is not None:
+        place["$gte"] = wire.place_at(listing.from_us)
+    if place:
+        where["place"] = place
+    return {
+        "filter": where,
+        "projection": wire.BARE_FIELDS,
+        "sort": _ORDER,
+        "hint": "kinds" if listing.is_filtered else "newest",
+        "limit": listing.rows + 1,
+        # One batch: the server's first would end after a hundred.
+        "batch_size": listing.rows + 1,
+    }

@@ -1,0 +1,21 @@
+"""Events of status' own to Kafka: jobs that are over."""
+
+from collections.abc import Sequence
+
+from services.chassis.kafka.producer import Outgoing, Producer
+from services.status.avro import EventWriter
+from services.status.domain.facts import Header
+
+
+class KafkaPublisher:
+    """Publishes to the topic that status itself reads: what it does to jobs has its place among all that happens."""
+
+    def __init__(self, producer: Producer, writer: EventWriter, *, topic: str) -> None:
+        self._producer = producer
+        self._writer = writer
+        self._topic = topic
+
+    async def expire(self, jobs: Sequence[Header], *, at_us: int) -> None:
+        """Return when all in-sync replicas have the events; raises `Away`."""
+        events = [Outgoing(*self._writer.expired(header, at_us=at_us)) for header in jobs]
+        await self._producer.send_by_key(self._topic, events)

@@ -1,0 +1,1 @@
+"""What status does: applies job events, answers queries, expires jobs."""

@@ -1,0 +1,106 @@
+"""What a request asks for, read from its query and headers; what cannot be read is a 400."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC
+from typing import TypeVar
+
+from multidict import MultiMapping
+
+from services.chassis.http import paging
+from services.chassis.runtime.errors import Problem
+from services.status.domain.job import State
+from services.status.domain.listing import DEFAULT_ROWS as LISTED_ROWS
+from services.status.domain.listing import MODES, TYPES
+from services.status.domain.records import OUTCOMES
+from services.status.domain.summary import DEFAULT_ROWS
+from services.values.instants import read_instant
+from services.values.invalid import Wrong
+
+Query = MultiMapping[str]
+
+MOST_ROWS = 10_000
+LONGEST_WAIT_S = 30
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE)
+_Choice = TypeVar("_Choice")
+
+
+def rows_of(query: Query) -> int:
+    """How many events or records a page may have."""
+    return paging.rows_of(query, default=DEFAULT_ROWS, most=MOST_ROWS)
+
+
+def listed_rows_of(query: Query) -> int:
+    """How many jobs a page of the list may have."""
+    return paging.rows_of(query, default=LISTED_ROWS, most=MOST_ROWS)
+
+
+def show_all_of(query: Query) -> bool:
+    """Whether all events are asked for."""
+    return _choice(query, "showAll", _BOOLEANS, "INVALID_SHOW_ALL") or False
+
+
+def descending_of(query: Query) -> bool:
+    """Whether the last comes first."""
+    return _choice(query, "order", {"asc": False, "desc": True}, "INVALID_ORDER") or False
+
+
+def is_paged(query: Query) -> bool:
+    """Whether the caller speaks of pages."""
+    return any(name in query for name in ("rows", "showAll", *paging.PAGE_NAMES))
+
+
+def outcome_of(query: Query) -> str:
+    """Which records are asked for."""
+    chosen = _choice(query, "outcome", {name: name for name in OUTCOMES}, "INVALID_OUTCOME")
+    if chosen is None:
+        raise Problem(400, "INVALID_OUTCOME", f"outcome is one of {', '.join(OUTCOMES)}")
+    return chosen
+
+
+def state_of(query: Query) -> State | None:
+    """The state that listed jobs must have."""
+    return _choice(query, "state", {state.lower(): state for state in State}, "INVALID_STATE")
+
+
+def type_of(query: Query) -> str | None:
+    """The type that listed jobs must have."""
+    return _choice(query, "type", {name: name for name in TYPES}, "INVALID_TYPE")
+
+
+def mode_of(query: Query) -> str | None:
+    """The mode that listed jobs must have."""
+    return _choice(query, "mode", {name: name for name in MODES}, "INVALID_MODE")
+
+
+def instant_of(query: Query, name: str) -> int | None:
+    """A time, in microseconds; without offset it is UTC."""
+    given = query.get(name)
+    if given is None:
+        return None
+    # A plus sign that was not percent-encoded has become a space.
+    read = read_instant(given.replace(" ", "+"), zone=UTC)
+    if isinstance(read, Wrong):
+        raise Problem(400, "INVALID_DATE", f"{name} is a date and time in ISO 8601")
+    return read.us
+
+
+def wait_of(headers: MultiMapping[str]) -> float | None:
+    """How long the caller prefers to wait, in seconds (RFC 7240); None if nothing readable is said."""
+    for preference in re.split("[,;]", ",".join(headers.getall("Prefer", ()))):
+        match = _WAIT.fullmatch(preference)
+        if match:
+            return float(min(int(match[1]), LONGEST_WAIT_S))
+    return None
+
+
+def _choice(query: Query, name: str, choices: Mapping[str, _Choice], code: str) -> _Choice | None:
+    given = query.get(name)
+    if given is None:
+        return None
+    try:
+        return choices[given.lower()]
+    except KeyError:
+        raise Problem(400, code, f"{name} is one of {', '.join(choices)}") from None

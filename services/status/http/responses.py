@@ -1,0 +1,75 @@
+"""Replies: bodies put together from texts that are JSON already, entity tags, links."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from services.chassis.http.paging import pagination
+from services.chassis.runtime.errors import Problem
+from services.status.domain.job import Job
+from services.status.domain.summary import job_json, summary_of
+
+NDJSON = "application/x-ndjson"
+
+_encode = msgspec.json.Encoder().encode
+
+
+def body_of(members: Mapping[str, Any], texts: Sequence[str]) -> bytes:
+    """An object of these members and, last, `result` with the texts."""
+    head = b"".join(_encode(name) + b":" + _encode(value) + b"," for name, value in members.items())
+    parts = [text.encode() for text in texts] or [b""]
+    # A page may have megabytes: they are copied once.
+    parts[0] = b"".join((b"{", head, b'"result":[', parts[0]))
+    parts[-1] += b"]}"
+    return b",".join(parts)
+
+
+def summary_body(job: Job, *, show_all: bool, rows: int) -> bytes:
+    """The summary alone."""
+    return _encode({"summary": summary_of(job, show_all=show_all, rows=rows)})
+
+
+def jobs_body(jobs: Sequence[Job], rows: int, token: str | None) -> bytes:
+    """A page of the list of jobs."""
+    return body_of({"pagination": pagination(rows, len(jobs), token)}, [",".join(map(job_json, jobs))])
+
+
+def events_tag(job: Job) -> str:
+    """The entity tag of everything that a job's events show."""
+    return f'"{job.shown}.{job.last_us:x}"'
+
+
+def records_tag(job: Job, *, lines: bool) -> str:
+    """The entity tag of a job's records, which late outcomes still change."""
+    return f'"{job.version}.{job.last_us:x}{".lines" if lines else ""}"'
+
+
+def answer(
+    body: bytes,
+    *,
+    tag: str | None = None,
+    content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """200 with the body."""
+    sent = {"Cache-Control": "private, no-cache", **(headers or {})}
+    if tag is not None:
+        sent["ETag"] = tag
+    return web.Response(body=body, headers=sent, content_type=content_type, charset="utf-8")
+
+
+def not_modified(request: web.Request, tag: str, headers: Mapping[str, str] | None = None) -> web.Response | None:
+    """304 if the caller has this version already."""
+    told = ",".join(request.headers.getall("If-None-Match", ()))
+    given = [one.strip().removeprefix("W/") for one in told.split(",")]
+    if tag not in given and "*" not in given:
+        return None
+    return web.Response(status=304, headers={"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})})
+
+
+def no_such_job(*, is_young: bool = False) -> Problem:
+    """Unknown, malformed, of another site: nobody can tell which."""
+    headers = {"Retry-After": "1"} if is_young else None
+    return Problem(404, "JOB_NOT_FOUND", "there is no such job", headers=headers)

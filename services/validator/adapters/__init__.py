@@ -1,0 +1,1 @@
+"""Implementations of the validator's ports, over Kafka."""

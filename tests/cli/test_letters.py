@@ -1,0 +1,134 @@
+"""What a dead letter says of itself, whoever put it into its box."""
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from typing import cast
+
+import pytest
+from aiokafka import ConsumerRecord
+from typer.testing import CliRunner
+
+from services.chassis.kafka.producer import Headers, Outgoing, Producer
+from services.chassis.runtime.settings import KafkaSettings
+from services.cli import dead_letters
+from services.cli.dead_letter_topics import REPLAYED_FROM, Letter, State, _Box, replay
+from tests.validator.records import consumed
+
+
+@pytest.mark.parametrize(
+    ("headers", "origin"),
+    [
+        (
+            (
+                ("dlq.original-topic", b"orders.submitted.v1"),
+                ("dlq.original-partition", b"3"),
+                ("dlq.original-offset", b"12"),
+            ),
+            "orders.submitted.v1/3/12",
+        ),
+        ((("dlq.original-topic", None), ("dlq.original-partition", b"\xff")), "/\ufffd/"),
+        ((), "//"),
+    ],
+    ids=["as it should be", "without content", "without headers"],
+)
+def test_it_tells_where_its_record_was_read_as_far_as_it_says(headers: Headers, origin: str) -> None:
+    letter = Letter("orders.dlq.v1", 0, 0, 0, None, b"", headers)
+    assert letter.origin == origin
+
+
+class Sent:
+    """A producer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, list[bytes | None]] = defaultdict(list)
+
+    async def send_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+        self.records[f"{topic}/{partition}"] += [record.value for record in records]
+
+
+FROM_ORDERS = (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"3"))
+
+
+def a_letter(offset: int, *headers: tuple[str, bytes | None]) -> Letter:
+    return Letter("orders.submitted.v1.dlq", 0, offset, 0, None, b"%d" % offset, headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", None)),
+        (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"-1")),
+        (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"9" * 5000)),
+        (("dlq.original-topic", b"catalog.products.v1"), ("dlq.original-partition", b"3")),
+    ],
+    ids=["nothing", "no partition", "no such partition", "no number", "another topic"],
+)
+async def test_a_letter_that_cannot_say_where_it_came_from_stays_and_keeps_no_other(headers: Headers) -> None:
+    good = a_letter(2, *FROM_ORDERS)
+    sent = Sent()
+    chosen = [a_letter(1, *headers), good]
+    assert await replay(chosen, settings=KafkaSettings(), producer=cast("Producer", sent)) == 1
+    assert sent.records == {"orders.submitted.v1/3": [b"2"], "orders.submitted.v1.dlq/0": [None, None]}
+
+
+async def test_however_many_letters_there_are_each_goes_once() -> None:
+    sent, many = Sent(), [a_letter(number, *FROM_ORDERS) for number in range(450)]
+    assert await replay(many, settings=KafkaSettings(), producer=cast("Producer", sent)) == 450
+    assert sent.records["orders.submitted.v1/3"] == [letter.value for letter in many]
+    assert len(sent.records["orders.submitted.v1.dlq/0"]) == 2 * 450
+
+
+async def test_what_may_have_gone_is_looked_for_since_the_first_of_the_replays_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[tuple[Sequence[str], int | None]] = []
+
+    async def scan(
+        _: KafkaSettings, topics: Sequence[str], *, since_ms: int | None = None
+    ) -> AsyncGenerator[ConsumerRecord, None]:
+        looked.append((topics, since_ms))
+        for letter in unsure:
+            yield consumed(letter.value, 0, headers=((REPLAYED_FROM, letter.name.encode()),))
+
+    monkeypatch.setattr("services.cli.dead_letter_topics.scan", scan)
+    unsure = [
+        replace(a_letter(began_ms, *FROM_ORDERS), state=State.REPLAYING, replay_began_ms=began_ms)
+        for began_ms in (9, 5, 7)
+    ]
+    assert await replay(unsure, settings=KafkaSettings(), producer=cast("Producer", Sent())) == 0
+    assert looked == [(["orders.submitted.v1"], 5)]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (("dlq.mark", None), ("dlq.marked-offset", b"0")),
+        (("dlq.mark", b"lost"), ("dlq.marked-offset", b"0")),
+        (("dlq.mark", b"replayed"), ("dlq.marked-offset", None)),
+        (("dlq.mark", b"replayed"), ("dlq.marked-offset", b"first")),
+        (("dlq.mark", b"replayed"),),
+        (("dlq.mark", b"replayed"), ("dlq.marked-offset", b"7")),
+    ],
+    ids=["no state", "no such state", "no offset", "no number", "no header", "no such letter"],
+)
+def test_a_mark_that_is_none_changes_nothing(headers: Headers) -> None:
+    box = _Box()
+    for record in (consumed(b"a letter", 0), consumed(b"", 1, headers=headers)):
+        box.take(record)
+    assert [letter.state for letter in box.letters.values()] == [State.OPEN]
+
+
+def test_what_a_letter_says_is_shown_as_it_is_and_what_stays_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = (("dlq.detail", b"[bold]no[/bold] markup"), ("dlq.truncated", b"9000000"), *FROM_ORDERS)
+
+    async def found(*_: object) -> list[Letter]:
+        return [a_letter(1, *cut), a_letter(2)]
+
+    monkeypatch.setattr(dead_letters, "letters", found)
+    assert "[bold]no[/bold] markup" in CliRunner().invoke(dead_letters.commands, ["list"]).output
+    told = CliRunner().invoke(dead_letters.commands, ["replay", "--all", "--dry-run"]).output
+    assert "1 letters hold only the beginning of their records and stay" in told
+    assert "1 letters do not say where their records came from and stay" in told
+    assert "0 of 2 letters would be replayed" in told

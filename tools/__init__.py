@@ -1,0 +1,1 @@
+"""What the build needs and the image does not: generated documents and manifests."""

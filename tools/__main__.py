@@ -1,0 +1,37 @@
+"""The build's commands: `python -m tools COMMAND`."""
+
+import typer
+
+from services.chassis.runtime.settings import REPOSITORY
+from services.topics import TOPICS
+from tools import generate_docs
+from tools.topic_graph import mermaid
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Generated documents and manifests.")
+
+
+@app.command("write-docs")
+def write_docs() -> None:
+    """Write the generated documents that are out of date."""
+    for path in generate_docs.write():
+        typer.echo(f"written: {path.relative_to(REPOSITORY)}")
+
+
+@app.command("check-docs")
+def check_docs() -> None:
+    """Fail if a generated document is out of date."""
+    stale = generate_docs.stale()
+    for path in stale:
+        typer.echo(f"out of date: {path.relative_to(REPOSITORY)} (run 'make docs')", err=True)
+    if stale:
+        raise typer.Exit(1)
+
+
+@app.command("topic-graph")
+def topic_graph() -> None:
+    """Print which service writes and reads which topic, as a Mermaid graph."""
+    typer.echo(mermaid(TOPICS), nl=False)
+
+
+if __name__ == "__main__":
+    app()
