@@ -16,7 +16,7 @@ from bench.materialise import NOW_US, Origins, a_worker
 from bench.materialise import large as a_large_job
 from bench.raw_http import Line
 from bench.status_replica import API_KEY, TOKEN
-from services.chassis.mongodb.client import Changes, Mongo
+from services.chassis.mongodb.client import ChangeStream, Mongo
 from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobs
 from services.status.adapters.notifier import HandBell
 from services.status.domain.facts import Header, JobEvent, Judged, Key, Opened, Run
@@ -206,7 +206,7 @@ async def _heard(mongo: Mongo) -> AsyncIterator[dict[Key, float]]:
     heard: dict[Key, float] = {}
     is_over = asyncio.Event()
 
-    async def listen(changes: Changes) -> None:
+    async def listen(changes: ChangeStream) -> None:
         while not is_over.is_set():
             keys = [key_of(change["documentKey"]["_id"]) for change in await changes.next()]
             heard.update(dict.fromkeys(keys, perf_counter()))

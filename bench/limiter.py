@@ -22,10 +22,10 @@ async def fastest_us(limit: int) -> float:
     best = float("inf")
     for _ in range(ROUNDS):
         gate = SharedRateLimit(RateLimit(), url=None)
-        await gate.take("608", limit=limit, cost=100)
+        await gate.acquire("608", limit=limit, cost=100)
         began = time.perf_counter()
         for _ in range(DECISIONS):
-            await gate.take("608", limit=limit, cost=1)
+            await gate.acquire("608", limit=limit, cost=1)
         best = min(best, time.perf_counter() - began)
     return best / DECISIONS * 1e6
 

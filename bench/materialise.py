@@ -24,7 +24,7 @@ from prometheus_client import Gauge
 from services import topics
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.consumer import Poll
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.mongodb.client import CONNECTIONS, Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
 from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobs
@@ -242,7 +242,7 @@ def a_worker(store: MongoJobs) -> Worker:
         World(jobs=store, origins=Origins(), bell=HandBell(most=1), now_us=lambda: NOW_US),
         reader=EventReader(SCHEMAS),
         dead_letters=NoLetters(),
-        brake=Brake(most_in_row=1, window=2, share=1.0),
+        brake=DeadLetterLimit(max_consecutive=1, window=2, max_ratio=1.0),
         linger_s=0.05,
         clock_s=itertools.count().__next__,
     )

@@ -27,7 +27,7 @@ from bench.open_loop import Pace, answered
 from bench.raw_http import Line
 from sandbox.mongo import MongoSet
 from sandbox.ports import free_ports
-from services.chassis.runtime.lifecycle import collect_seldom, keep_freed_memory
+from services.chassis.runtime.lifecycle import tune_gc, tune_malloc
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REPLICAS = 2
@@ -43,7 +43,7 @@ def main(
 ) -> None:
     """Measure and print."""
     console = Console(width=120)
-    keep_freed_memory()
+    tune_malloc()
     tested, other = cores()
     os.sched_setaffinity(0, {other})
     with tempfile.TemporaryDirectory() as directory, MongoSet(Path(directory)) as mongo:
@@ -63,7 +63,7 @@ def cores() -> tuple[int, int]:
 async def materialise(uri: str, *, rounds: int, records: int) -> Table:
     """Worker and bare inserts in turn; the first round warms up."""
     # As every service does once it is composed.
-    collect_seldom()
+    tune_gc()
     taken: dict[tuple[str, str], list[Taken]] = {}
     for name, made in WORKLOADS.items():
         # One after the other: a heap full of other events is slower than that of a service.

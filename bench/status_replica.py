@@ -9,10 +9,10 @@ import time
 from datetime import UTC, datetime
 
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.server import Listener, application
+from services.chassis.http.server import HttpServer, build_application
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime import lifecycle
-from services.chassis.runtime.errors import Unauthorized
+from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.settings import REPOSITORY, ApiSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.sites import ApiKey, Site
@@ -61,7 +61,7 @@ class Remembering:
 
     async def verify(self, token: str) -> Token:
         """Never: all callers come with the token that is remembered."""
-        raise Unauthorized(f"{len(token)} characters of nothing")
+        raise UnauthorizedError(f"{len(token)} characters of nothing")
 
 
 class Register:
@@ -89,10 +89,10 @@ async def compose(settings: Settings) -> lifecycle.Service:
     return lifecycle.Service(
         name="status",
         health=Health(),
-        parts=(
+        components=(
             mongo,
             ChangeWatch(mongo, bell, clock_s=time.monotonic),
-            Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
+            HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
         ),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import uvloop
 
-from services.chassis.runtime.lifecycle import collect_seldom, keep_freed_memory
+from services.chassis.runtime.lifecycle import tune_gc, tune_malloc
 from services.chassis.runtime.logs import configure
 from services.chassis.runtime.settings import load
 from services.validator import metrics
@@ -30,18 +30,18 @@ async def validate(total: int) -> None:
     settings = load(Settings)
     configure("validator", settings.log_level, stream=sys.stderr)
     service = await compose(settings)
-    for part in service.parts:
+    for part in service.components:
         await part.start()
     await until(lambda: all(service.health.readiness().values()))
-    collect_seldom()
+    tune_gc()
     wall, cpu, before = time.perf_counter(), time.process_time(), judged()
     await until(lambda: judged() >= total)
     wall, cpu, done = time.perf_counter() - wall, time.process_time() - cpu, judged() - before
-    for part in reversed(service.parts):
+    for part in reversed(service.components):
         await part.stop()
     print(json.dumps({"records": done, "wall_s": wall, "cpu_s": cpu}), flush=True)
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
+    tune_malloc()
     uvloop.run(validate(int(sys.argv[1])))

@@ -1,6 +1,6 @@
 """Under which names a schema registry keeps the schemas of topics, and how they may change."""
 
-from services.chassis.avro.compatibility import Level
+from services.chassis.avro.compatibility import CompatibilityLevel
 from services.topics import CATALOGUE_OWNERS, OPERATOR, OUTSIDE, TOPICS
 
 # One subject for each topic's values, as Confluent's TopicNameStrategy has it.
@@ -10,7 +10,7 @@ SUBJECTS_OF = {
 }
 
 
-def level_of(schema: str) -> Level:
+def level_of(schema: str) -> CompatibilityLevel:
     """How the versions of a schema must agree.
 
     What only others write, only we must go on reading. Everything else is read by teams whom nobody can update at
@@ -18,4 +18,4 @@ def level_of(schema: str) -> Level:
     """
     writers = {writer for topic in TOPICS if topic.schema == schema for writer in topic.written_by}
     is_input = writers <= {OUTSIDE, CATALOGUE_OWNERS, OPERATOR}
-    return Level.BACKWARD_TRANSITIVE if is_input else Level.FULL_TRANSITIVE
+    return CompatibilityLevel.BACKWARD_TRANSITIVE if is_input else CompatibilityLevel.FULL_TRANSITIVE

@@ -97,7 +97,7 @@ def _shown(default: object) -> str:
     return f"`{reveal() if reveal else default}`"
 
 
-def _metrics(declared: Iterable[metrics.Declared]) -> str:
+def _metrics(declared: Iterable[metrics.MetricDeclaration]) -> str:
     rows = (
         (f"`{one.name}`", one.kind, ", ".join(one.labels) or "–", one.sentence)
         for one in sorted(declared, key=lambda one: one.name)

@@ -22,15 +22,15 @@ from services.auth.flows.tokens import World
 from services.auth.http import admin, oauth
 from services.auth.http.admin import Administration
 from services.auth.settings import AuthSettings
-from services.chassis.avro.registry_client import schemas_of
+from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http import server
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.kafka.compacted_table import Table
+from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.background import Upkeep
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.background import PeriodicTask
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.audit import AuditLog
@@ -133,13 +133,13 @@ def issuing_world(
 
 async def compose(settings: AuthSettings) -> Service:
     """Auth as a process."""
-    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id="auth")
     sites = Sites(schemas)
-    site_table = Table(settings, AUTH_SITES.name, sites.apply, client_id="auth")
+    site_table = CompactedTable(settings, AUTH_SITES.name, sites.apply, client_id="auth")
     revocations = Revocations(schemas)
-    revocation_table = Table(settings, AUTH_REVOCATIONS.name, revocations.apply, client_id="auth")
+    revocation_table = CompactedTable(settings, AUTH_REVOCATIONS.name, revocations.apply, client_id="auth")
     keys, signer = key_world(settings, mongo)
     inspector = JwtInspector(
         issuer=settings.auth_issuer,
@@ -171,19 +171,19 @@ async def compose(settings: AuthSettings) -> Service:
     return Service(
         name="auth",
         health=health,
-        parts=[
-            server.operations(health, host=settings.operations_host, port=settings.operations_port),
+        components=[
+            server.operations_server(health, host=settings.operations_host, port=settings.operations_port),
             mongo,
             producer,
             site_table,
             revocation_table,
-            Upkeep("indexes", partial(create_indexes, mongo), every_s=INDEXES_EVERY_S),
-            Upkeep("signing keys", partial(tend_keys, keys), every_s=tended_every_s(settings)),
-            Upkeep("sites", partial(_publish_sites, site_table, sites, own_office), every_s=PUBLISH_EVERY_S),
-            Upkeep(
+            PeriodicTask("indexes", partial(create_indexes, mongo), interval_s=INDEXES_EVERY_S),
+            PeriodicTask("signing keys", partial(tend_keys, keys), interval_s=tended_every_s(settings)),
+            PeriodicTask("sites", partial(_publish_sites, site_table, sites, own_office), interval_s=PUBLISH_EVERY_S),
+            PeriodicTask(
                 "revocations",
                 partial(_publish_revocations, revocation_table, revocations, own_office),
-                every_s=PUBLISH_EVERY_S,
+                interval_s=PUBLISH_EVERY_S,
             ),
             *_listeners(settings, world, signer, administration),
         ],
@@ -192,7 +192,7 @@ async def compose(settings: AuthSettings) -> Service:
 
 def _listeners(
     settings: AuthSettings, world: World, signer: JwtSigner, administration: Administration
-) -> list[server.Listener]:
+) -> list[server.HttpServer]:
     """The public port, and the internal one if there is to be one."""
     public = oauth.routes(
         world,
@@ -201,16 +201,16 @@ def _listeners(
         public_url=settings.auth_public_url or settings.auth_issuer,
         openapi=settings.schemas_dir / "openapi" / "auth.yaml",
     )
-    listeners = [server.Listener(server.application(public), host=settings.http_host, port=settings.http_port)]
+    listeners = [server.HttpServer(server.build_application(public), host=settings.http_host, port=settings.http_port)]
     if settings.admin_port is not None:
-        internal = server.application(admin.routes(administration))
-        listeners.append(server.Listener(internal, host=settings.admin_host, port=settings.admin_port))
+        internal = server.build_application(admin.routes(administration))
+        listeners.append(server.HttpServer(internal, host=settings.admin_host, port=settings.admin_port))
     return listeners
 
 
-async def _publish_revocations(table: Table, published: Revocations, own_office: Office) -> None:
+async def _publish_revocations(table: CompactedTable, published: Revocations, own_office: Office) -> None:
     if not table.ready:
-        raise Away("Kafka")
+        raise UnavailableError("Kafka")
 
     def is_published(revocation: Revocation) -> bool:
         if revocation.token_id is not None:
@@ -220,9 +220,9 @@ async def _publish_revocations(table: Table, published: Revocations, own_office:
     await management.publish_missing_revocations(is_published, own_office)
 
 
-async def _publish_sites(table: Table, published: Sites, own_office: Office) -> None:
+async def _publish_sites(table: CompactedTable, published: Sites, own_office: Office) -> None:
     if not table.ready:
-        raise Away("Kafka")
+        raise UnavailableError("Kafka")
 
     def known(number: int) -> Site | None:
         site = published.get(number)

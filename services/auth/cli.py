@@ -27,7 +27,7 @@ from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 
 T = TypeVar("T")
@@ -93,7 +93,7 @@ def _told(work: Coroutine[Any, Any, T]) -> T:
     """Run one command; what is not possible is told in a line."""
     try:
         return asyncio.run(work)
-    except (NotPossible, tenants.BadDocument, ApiKeyTaken, Away) as reason:
+    except (NotPossible, tenants.BadDocument, ApiKeyTaken, UnavailableError) as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from None
 

@@ -127,9 +127,9 @@ class Publisher(Protocol):
         ...
 
 
-class Audit(Protocol):
+class AuditLog(Protocol):
     """Remembers who did what, when, from where."""
 
-    def note(self, what: str, *, who: str, where: str, **details: object) -> None:
+    def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
         """Leave a line; it must hold no secret."""
         ...

@@ -13,10 +13,10 @@ from msgspec import DecodeError, json
 
 from services import topics
 from services.chassis.avro.schemas import Schema
-from services.chassis.kafka.producer import Outgoing, Producer
+from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.sales.keys import key_of
 from services.values.identifiers import read_identifier
-from services.values.invalid import Wrong
+from services.values.invalid import Invalid
 
 TOPIC = topics.CATALOG_PRODUCTS.name
 _LOT = 10_000
@@ -78,7 +78,7 @@ def _ndjson_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], Non
 
 def _product(row: Mapping[str, Any]) -> Product:
     product_id = read_identifier(row["productId"])
-    if isinstance(product_id, Wrong):
+    if isinstance(product_id, Invalid):
         raise ValueError(f"productId {product_id.phrase}")  # noqa: TRY004 - the line is wrong
     name = row.get("name") or None
     if name is not None and not isinstance(name, str):
@@ -114,11 +114,11 @@ async def load(
 
 
 async def publish(
-    records: Iterable[Outgoing], *, producer: Producer, progress: Callable[[int], None] = lambda _sent: None
+    records: Iterable[ProducerRecord], *, producer: Producer, progress: Callable[[int], None] = lambda _sent: None
 ) -> int:
     """Send records in lots and return how many; raises `Away`."""
     count = 0
-    lot: list[Outgoing] = []
+    lot: list[ProducerRecord] = []
     for record in records:
         lot.append(record)
         if len(lot) >= _LOT:
@@ -132,14 +132,14 @@ async def publish(
     return count + len(lot)
 
 
-def outgoing(product: Product, schema: Schema) -> Outgoing:
+def outgoing(product: Product, schema: Schema) -> ProducerRecord:
     """A product as the catalogue has it."""
     key = key_of(product.site, product.product_id)
     if product.withdrawn:
-        return Outgoing(key, None)
+        return ProducerRecord(key, None)
     body = io.BytesIO()
     body.write(schema.prefix)
     schemaless_writer(
         body, schema.parsed, {"site": product.site, "productId": product.product_id, "name": product.name}, strict=True
     )
-    return Outgoing(key, body.getvalue())
+    return ProducerRecord(key, body.getvalue())

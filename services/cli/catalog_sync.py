@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.chassis.avro.schemas import Schema
-from services.chassis.kafka.producer import Outgoing, Producer
+from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.cli.catalog_file import outgoing, publish, read_products
 
 
@@ -57,11 +57,11 @@ class Keeper:
         return {key: value for key, value in named.items() if value is not None}, set(map(_site, named))
 
 
-def _records(changed: list[tuple[bytes, bytes]], gone: list[bytes]) -> Iterator[Outgoing]:
+def _records(changed: list[tuple[bytes, bytes]], gone: list[bytes]) -> Iterator[ProducerRecord]:
     for key, value in changed:
-        yield Outgoing(key, value)
+        yield ProducerRecord(key, value)
     for key in gone:
-        yield Outgoing(key, None)
+        yield ProducerRecord(key, None)
 
 
 def _site(key: bytes) -> bytes:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka import dead_letters as dlq
-from services.chassis.kafka.producer import Headers, Outgoing, Producer
+from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
 from services.chassis.runtime.settings import KafkaSettings
 from services.cli.read_topic import scan
 from services.topics import TOPICS
@@ -196,17 +196,17 @@ async def _gone(settings: KafkaSettings, unsure: Sequence[Letter]) -> set[str]:
 async def _mark(producer: Producer, state: State, lot: Sequence[Letter]) -> None:
     for place, together in _by(lot, lambda letter: TopicPartition(letter.box, letter.partition)).items():
         marks = [
-            Outgoing(letter.key, None, ((MARK, state.encode()), (MARKED, str(letter.offset).encode())))
+            ProducerRecord(letter.key, None, ((MARK, state.encode()), (MARKED, str(letter.offset).encode())))
             for letter in together
         ]
         await producer.send_to(place.topic, place.partition, marks)
 
 
-def _again(letter: Letter) -> Outgoing:
+def _again(letter: Letter) -> ProducerRecord:
     """The record as it was, with what tells where it comes from now."""
     kept = [(name, content) for name, content in letter.headers if not name.startswith(dlq.PREFIX)]
     attempts = (dlq.ATTEMPTS, letter.told(dlq.ATTEMPTS).encode())
-    return Outgoing(letter.key, letter.value, (*kept, attempts, (REPLAYED_FROM, letter.name.encode())))
+    return ProducerRecord(letter.key, letter.value, (*kept, attempts, (REPLAYED_FROM, letter.name.encode())))
 
 
 def _home(letter: Letter) -> TopicPartition:

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from fastavro import parse_schema, schemaless_reader
 
-from services.chassis.avro.schemas import Schemas, Version
-from services.chassis.avro.wire_format import UnknownFraming, frame_of
+from services.chassis.avro.schemas import Schemas, SchemaVersion
+from services.chassis.avro.wire_format import UnknownWireFormatError, parse_wire_format
 
 _ENCODER = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
 _HEX = re.compile(rb"(?:0x)?(?:[0-9a-fA-F]{2}[\s:]*)+")
@@ -37,10 +37,10 @@ class Decoded:
 def decoded(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], schemas: Schemas) -> Decoded | str:
     """The record, or a sentence about why the bytes are none."""
     try:
-        reference, start = frame_of(value, headers)
-    except UnknownFraming as error:
+        reference, start = parse_wire_format(value, headers)
+    except UnknownWireFormatError as error:
         return f"The framing is unknown: {error}."
-    version = schemas.written_with(reference)
+    version = schemas.by_id(reference)
     if version is None:
         return f"No schema here has the id {reference}."
     body = (value or b"")[start:]
@@ -57,7 +57,7 @@ def decoded(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], sc
     return Decoded(version.name, version.number, version.schema_id, record)
 
 
-def _parsed(version: Version) -> Any:
+def _parsed(version: SchemaVersion) -> Any:
     return parse_schema(deepcopy(dict(version.definition)))
 
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, Sequence
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.chassis.kafka.aiokafka_patches import read_any_batch
-from services.chassis.kafka.producer import connection
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.aiokafka_patches import install
+from services.chassis.kafka.producer import connection_options
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings
 
 
@@ -15,11 +15,11 @@ async def scan(
     settings: KafkaSettings, topics: Sequence[str], *, since_ms: int | None = None
 ) -> AsyncGenerator[ConsumerRecord, None]:
     """Every record that is there now, those of a partition in order; since a time if one is given. Raises `Away`."""
-    read_any_batch()
+    install()
     # Without a group, naming topics assigns all their partitions to us.
     kafka = AIOKafkaConsumer(
         *topics,
-        **connection(settings),
+        **connection_options(settings),
         client_id="operator",
         group_id=None,
         enable_auto_commit=False,
@@ -35,7 +35,7 @@ async def scan(
                         yield record
             left = {place: end for place, end in left.items() if await kafka.position(place) < end}
     except (KafkaError, OSError) as error:
-        raise Away("Kafka") from error
+        raise UnavailableError("Kafka") from error
     finally:
         await kafka.stop()
 

@@ -10,10 +10,10 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
-from services.chassis.avro.registry_client import schemas_of
+from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import Producer
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.cli.settings import OperatorSettings
 from services.subjects import SUBJECTS_OF
 
@@ -26,9 +26,11 @@ def told(work: Coroutine[Any, Any, None]) -> None:
     """Run one command; what is not possible is told in a line."""
     try:
         asyncio.run(work)
-    except (Away, KafkaError, ValueError, OSError) as reason:
+    except (UnavailableError, KafkaError, ValueError, OSError) as reason:
         # The kind of error tells whether it is the network or a right that is missing.
-        kind = f" ({type(reason.__cause__).__name__})" if isinstance(reason, Away) and reason.__cause__ else ""
+        kind = (
+            f" ({type(reason.__cause__).__name__})" if isinstance(reason, UnavailableError) and reason.__cause__ else ""
+        )
         typer.echo(f"{reason}{kind}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
@@ -56,4 +58,4 @@ async def producing(settings: OperatorSettings) -> AsyncIterator[Producer]:
 
 async def schemas(settings: OperatorSettings) -> Schemas:
     """The schemas, under the ids that the brokers' readers know."""
-    return await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF, patiently=False)
+    return await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF, wait=False)

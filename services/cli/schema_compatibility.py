@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from services.chassis.avro.compatibility import Level, NoSchema, obstacles
+from services.chassis.avro.compatibility import CompatibilityLevel, InvalidSchemaError, incompatibilities
 from services.chassis.avro.schemas import Schemas, released_path
 from services.subjects import level_of
 
@@ -37,10 +37,10 @@ def _broken(name: str, schemas: Schemas, directory: Path) -> Iterator[str]:
         yield from _obstacles(name, number, level, text, _olds(texts, number))
 
 
-def _obstacles(name: str, number: int, level: Level, text: str, olds: Mapping[int, str]) -> Iterator[str]:
+def _obstacles(name: str, number: int, level: CompatibilityLevel, text: str, olds: Mapping[int, str]) -> Iterator[str]:
     try:
-        found = obstacles(level, text, olds)
-    except NoSchema as error:
+        found = incompatibilities(level, text, olds)
+    except InvalidSchemaError as error:
         found = [str(error)]
     for why in found:
         yield f"Version {number} of {name}.avsc must be {level} with all versions before it, but {why}."

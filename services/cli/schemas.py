@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from services.chassis.avro.registry_client import Registry
+from services.chassis.avro.registry_client import SchemaRegistryClient
 from services.chassis.avro.schemas import Schemas
 from services.chassis.avro.wire_format import HEADER
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import load
 from services.cli import schema_compatibility
 from services.cli.decode import Decoded, bytes_of, decoded
@@ -70,7 +70,7 @@ async def _register() -> None:
     settings = load(OperatorSettings)
     until = monotonic() + REGISTRY_WITHIN_S
     count = 0
-    async with Registry(settings) as registry:
+    async with SchemaRegistryClient(settings) as registry:
         for name, versions in Schemas.load(settings.schemas_dir).versions.items():
             for subject in SUBJECTS_OF.get(name, ()):
                 for version in versions.values():
@@ -79,11 +79,11 @@ async def _register() -> None:
     typer.echo(f"{count} versions are in the registry")
 
 
-async def _put(registry: Registry, subject: str, text: str, *, until: float) -> None:
+async def _put(registry: SchemaRegistryClient, subject: str, text: str, *, until: float) -> None:
     while True:
         try:
             await registry.register(subject, text)
-        except Away:
+        except UnavailableError:
             if monotonic() >= until:
                 raise
             await asyncio.sleep(_RETRY_S)

@@ -112,7 +112,7 @@ def watch_catalogue(
 async def _watch_catalogue(file: Path, every_s: float, *, once: bool) -> None:
     settings = load(OperatorSettings)
     keeper = Keeper((await schemas(settings))[PRODUCT])
-    held = compacted.Table(settings, CATALOG_PRODUCTS.name, keeper.apply, client_id="operator")
+    held = compacted.CompactedTable(settings, CATALOG_PRODUCTS.name, keeper.apply, client_id="operator")
     await held.start()
     try:
         await held.wait_ready(CATALOGUE_WITHIN_S)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
-from services.chassis.kafka.producer import connection
+from services.chassis.kafka.producer import connection_options
 from services.chassis.kafka.topic import Topic
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.cli.settings import OperatorSettings
 
 _EXISTS = 36
@@ -64,14 +64,14 @@ class _Admin:
     """An admin client for the length of a `with`; what the brokers do not answer is `Away`."""
 
     def __init__(self, settings: OperatorSettings) -> None:
-        self._client = AIOKafkaAdminClient(**connection(settings), client_id="operator")
+        self._client = AIOKafkaAdminClient(**connection_options(settings), client_id="operator")
 
     async def __aenter__(self) -> AIOKafkaAdminClient:
         try:
             await self._client.start()
         except (KafkaError, OSError) as error:
             await self._client.close()
-            raise Away("Kafka") from error
+            raise UnavailableError("Kafka") from error
         return self._client
 
     async def __aexit__(self, *_: object) -> None:

@@ -10,22 +10,22 @@ import pycountry
 from aiohttp import web
 
 from services import topics
-from services.chassis.avro.registry_client import schemas_of
-from services.chassis.http.idempotency import Idempotency
-from services.chassis.http.paging import SignedPlaces
+from services.chassis.avro.registry_client import load_schemas
+from services.chassis.http.idempotency import IdempotencyKeys
+from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.server import Listener, application, operations
+from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.kafka.consumer import Consumer
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.background import Upkeep
+from services.chassis.runtime.background import PeriodicTask
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
-from services.chassis.runtime.preparation import Preparation
-from services.chassis.security.access import Access
+from services.chassis.runtime.preparation import StartupTask
+from services.chassis.security.access import RequestSecurity
 from services.chassis.security.audit import AuditLog
 from services.fulfilment.adapters.code_cipher import CodeVault
 from services.fulfilment.adapters.customers import SiteCustomers
@@ -61,7 +61,7 @@ class Office:
 
     settings: Settings
     stores: Stores
-    idempotency: Idempotency
+    idempotency: IdempotencyKeys
     desk: Desk
     runner: Runner
     vault: CodeVault
@@ -72,10 +72,10 @@ class Office:
 
 async def compose(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id=GROUP)
-    access = Access(
+    access = RequestSecurity(
         schemas,
         kafka=settings,
         tokens=settings,
@@ -87,11 +87,13 @@ async def compose(settings: Settings) -> Service:
     customers, events = SiteCustomers(access.sites), Events(schemas)
     vault = CodeVault(settings.encryption_keys, settings.digest_key)
     paper = InvoicePaper(issuer=settings.invoice_issuer, font=settings.invoice_font)
-    idempotency = Idempotency(mongo, scope=AUDIENCE)
+    idempotency = IdempotencyKeys(mongo, scope=AUDIENCE)
     waiting = outbox.Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
-    relay = outbox.Relay(waiting, outbox.to_kafka(producer), channel=KAFKA, may_begin=lambda: preparation.is_done)
-    stores = Stores.on(mongo, events, now_us=now_us, announce=relay.nudge)
-    preparation = Preparation([one.prepare for one in (stores, idempotency, waiting)])
+    relay = outbox.Relay(
+        waiting, outbox.kafka_delivery(producer), channel=KAFKA, start_when=lambda: preparation.is_done
+    )
+    stores = Stores.on(mongo, events, now_us=now_us, announce=relay.wake)
+    preparation = StartupTask([one.create_indexes for one in (stores, idempotency, waiting)])
     suppliers = suppliers_of(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
     runner = _runner(settings, stores, suppliers, customers)
 
@@ -99,18 +101,20 @@ async def compose(settings: Settings) -> Service:
         return preparation.is_done and access.knows_sites
 
     sweeper = Sweeper(stores.transactions, runner.run, most=settings.fulfilment_parallel * 4, now_us=now_us)
-    sweeping = Upkeep("sweep", sweeper.sweep, every_s=settings.fulfilment_sweep_every_s, may_begin=may_work)
-    measuring = Upkeep("measure", sweeper.measure, every_s=settings.fulfilment_sweep_every_s, may_begin=may_work)
-    closing = Upkeep(
+    sweeping = PeriodicTask("sweep", sweeper.sweep, interval_s=settings.fulfilment_sweep_every_s, start_when=may_work)
+    measuring = PeriodicTask(
+        "measure", sweeper.measure, interval_s=settings.fulfilment_sweep_every_s, start_when=may_work
+    )
+    closing = PeriodicTask(
         "close",
         partial(close_day.settle, _accounts(settings, stores, customers)),
-        every_s=settings.closing_every_s,
-        may_begin=may_work,
+        interval_s=settings.closing_every_s,
+        start_when=may_work,
     )
-    brake = Brake(
-        most_in_row=settings.dead_letters_in_row,
+    brake = DeadLetterLimit(
+        max_consecutive=settings.dead_letters_in_row,
         window=settings.dead_letters_window,
-        share=settings.dead_letters_share,
+        max_ratio=settings.dead_letters_share,
     )
     consumer = Consumer(
         settings,
@@ -118,8 +122,8 @@ async def compose(settings: Settings) -> Service:
         group=GROUP,
         topics=[topics.FULFILMENT_TRANSACTIONS.name],
         client_id=GROUP,
-        may_begin=may_work,
-        stopped=lambda: brake.stopped,
+        start_when=may_work,
+        halted_partitions=lambda: brake.halted,
         poll_timeout_ms=25,
         max_poll_records=500,
     )
@@ -141,11 +145,11 @@ async def compose(settings: Settings) -> Service:
         customers=customers,
         suppliers=suppliers,
     )
-    api = application(_routes(office), largest_body=LARGEST)
+    api = build_application(_routes(office), max_body_bytes=LARGEST)
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
     health.ready_when("mongodb", lambda: preparation.is_done and mongo.ready)
-    access.heeded_by(health)
+    access.register_health_checks(health)
     health.live_while("consumer", lambda: consumer.alive)
     health.live_while("relay", lambda: relay.alive)
     health.live_while("sweeper", lambda: sweeping.alive)
@@ -153,12 +157,12 @@ async def compose(settings: Settings) -> Service:
     return Service(
         name="fulfilment",
         health=health,
-        parts=(
-            operations(health, host=settings.operations_host, port=settings.operations_port),
+        components=(
+            operations_server(health, host=settings.operations_host, port=settings.operations_port),
             mongo,
             preparation,
             producer,
-            *access.parts,
+            *access.components,
             relay,
             *_mail(office, waiting, may_begin=lambda: preparation.is_done),
             runner,
@@ -166,7 +170,7 @@ async def compose(settings: Settings) -> Service:
             measuring,
             closing,
             consumer,
-            Listener(api, host=settings.http_host, port=settings.http_port),
+            HttpServer(api, host=settings.http_host, port=settings.http_port),
         ),
     )
 
@@ -196,7 +200,7 @@ def _accounts(settings: Settings, stores: Stores, customers: SiteCustomers) -> c
 
 def _routes(office: Office) -> Sequence[web.RouteDef]:
     settings, stores = office.settings, office.stores
-    places = SignedPlaces(settings.page_token_key.get_secret_value(), salt="fulfilment.page")
+    places = PageTokenCodec(settings.page_token_key.get_secret_value(), salt="fulfilment.page")
     currencies = frozenset(currency.alpha_3 for currency in pycountry.currencies)
     audit = AuditLog()
     orders = OrdersApi(
@@ -256,7 +260,7 @@ def _mail(office: Office, waiting: outbox.Outbox, *, may_begin: Callable[[], boo
         paper=office.paper,
         invoices=stores.invoices,
     )
-    return (outbox.Relay(waiting, mailer.deliver, channel=MAIL, every_s=5.0, may_begin=may_begin),)
+    return (outbox.Relay(waiting, mailer.deliver, channel=MAIL, interval_s=5.0, start_when=may_begin),)
 
 
 def now_us() -> int:

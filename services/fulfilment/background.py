@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.fulfilment import metrics
 
@@ -42,7 +42,7 @@ class Sweeper:
         until_us = self._now_us() + LONGEST_US
         while due := await self._pending.claim_due(most=self._most, lease_us=LEASE_US):
             for outcome in await asyncio.gather(*map(self._fulfil, due), return_exceptions=True):
-                if isinstance(outcome, Exception) and not isinstance(outcome, Away):
+                if isinstance(outcome, Exception) and not isinstance(outcome, UnavailableError):
                     _LOG.error("a transaction could not be fulfilled", exc_info=outcome)
                 elif isinstance(outcome, BaseException):
                     raise outcome

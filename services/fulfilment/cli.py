@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import pycountry
 import typer
 
-from services.chassis.avro.registry_client import schemas_of
+from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.compacted_table import Table
+from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.audit import AuditLog
 from services.chassis.security.sites import Sites
@@ -34,7 +34,7 @@ from services.fulfilment.settings import SupplierSettings, VaultSettings
 from services.fulfilment.wire.events import Events
 from services.subjects import SUBJECTS_OF
 from services.topics import AUTH_SITES
-from services.values.strict_json import Malformed, parse
+from services.values.strict_json import JsonSyntaxError, parse
 
 SITES_WITHIN_S = 30.0
 LOT = 1_000
@@ -83,7 +83,7 @@ def _entries(document: bytes) -> list[dict[str, Any]]:
     """What stands under `products`. Prices may be numbers: none of their digits is lost."""
     try:
         read = parse(document)
-    except Malformed as bad:
+    except JsonSyntaxError as bad:
         raise ValueError(f"the document is not JSON: {bad}") from None
     entries = read.get("products") if isinstance(read, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -156,7 +156,7 @@ def load_codes(
             if new is None:
                 raise ValueError(f"there is no product {sku}")
             added += new
-        AuditLog().note("codes-loaded", who="operator", where="command line", codes=len(entries), added=added)
+        AuditLog().record("codes-loaded", actor="operator", source="command line", codes=len(entries), added=added)
         typer.echo(f"{added} of {len(entries)} codes are new")
 
     _run(_with_shelves(work))
@@ -175,9 +175,9 @@ def close_ended_days(
 
 async def _close_days(day: datetime) -> None:
     settings = load(ClosingOperator)
-    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF, patiently=False)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF, wait=False)
     sites = Sites(schemas)
-    table = Table(settings, AUTH_SITES.name, sites.apply, client_id="operator")
+    table = CompactedTable(settings, AUTH_SITES.name, sites.apply, client_id="operator")
     await table.start()
     try:
         await table.wait_ready(SITES_WITHIN_S)
@@ -206,7 +206,7 @@ def reseal() -> None:
         while found := await stock.sealed_otherwise(vault.key_id, most=LOT):
             await stock.reseal([(old, vault.resealed(sku, old)) for sku, old in found])
             count += len(found)
-        AuditLog().note("codes-resealed", who="operator", where="command line", codes=count, key=vault.key_id)
+        AuditLog().record("codes-resealed", actor="operator", source="command line", codes=count, key=vault.key_id)
         typer.echo(f"{count} codes resealed")
 
     _run(_with_shelves(work))
@@ -266,6 +266,6 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run one command; what is not possible is told in a line."""
     try:
         asyncio.run(work)
-    except (Away, WrongKey, ValueError, OSError) as reason:
+    except (UnavailableError, WrongKey, ValueError, OSError) as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from None

@@ -187,10 +187,10 @@ class Binding(Protocol):
         ...
 
 
-class Audit(Protocol):
+class AuditLog(Protocol):
     """Remembers who did what."""
 
-    def note(self, what: str, *, who: str, where: str, **details: object) -> None:
+    def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
         """Leave a line; no code, secret or personal data in it."""
         ...
 

@@ -6,8 +6,8 @@ from pydantic import Field, SecretStr, field_validator
 
 from services.chassis.runtime.settings import (
     ApiSettings,
-    BrakeSettings,
-    FromEnvironment,
+    DeadLetterLimitSettings,
+    EnvironmentSettings,
     KafkaSettings,
     MongoSettings,
     ServiceSettings,
@@ -17,7 +17,7 @@ from services.fulfilment.adapters.code_cipher import KEY_BYTES, read_keys
 from services.fulfilment.adapters.mailer import read_smtp_url
 
 
-class VaultSettings(FromEnvironment):
+class VaultSettings(EnvironmentSettings):
     """How codes are kept."""
 
     code_encryption_keys: SecretStr = Field(
@@ -44,7 +44,7 @@ class VaultSettings(FromEnvironment):
         return read_keys(self.code_digest_key.get_secret_value())[0][:KEY_BYTES]
 
 
-class SupplierSettings(FromEnvironment):
+class SupplierSettings(EnvironmentSettings):
     """Which suppliers there are."""
 
     simulated_supplier: bool = Field(
@@ -60,7 +60,7 @@ class Settings(
     KafkaSettings,
     MongoSettings,
     TokenSettings,
-    BrakeSettings,
+    DeadLetterLimitSettings,
     VaultSettings,
     SupplierSettings,
 ):

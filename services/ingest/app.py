@@ -6,16 +6,16 @@ import time
 import pycountry
 
 from services import topics
-from services.chassis.avro.registry_client import schemas_of
-from services.chassis.http.idempotency import Idempotency
+from services.chassis.avro.registry_client import load_schemas
+from services.chassis.http.idempotency import IdempotencyKeys
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.server import Listener, application, operations
+from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.http.shared_ratelimit import SharedRateLimit
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
-from services.chassis.security.access import Access
+from services.chassis.security.access import RequestSecurity
 from services.ingest.adapters.idempotency_store import MongoReplies
 from services.ingest.adapters.publisher import KafkaPublisher
 from services.ingest.flows.accept import World
@@ -31,9 +31,9 @@ AUDIENCE = "omnichannel-api"
 
 async def compose(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
     producer = Producer(settings, client_id="ingest")
-    access = Access(
+    access = RequestSecurity(
         schemas,
         kafka=settings,
         tokens=settings,
@@ -48,7 +48,7 @@ async def compose(settings: Settings) -> Service:
     world = World(
         publisher=KafkaPublisher(producer, Encoder(schemas)),
         gate=gate,
-        replies=MongoReplies(Idempotency(mongo, scope=AUDIENCE)),
+        replies=MongoReplies(IdempotencyKeys(mongo, scope=AUDIENCE)),
         currencies=frozenset(currency.alpha_3 for currency in pycountry.currencies),
         strict_json=settings.strict_json,
         now_us=lambda: time.time_ns() // 1000,
@@ -69,17 +69,17 @@ async def compose(settings: Settings) -> Service:
     )
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
-    access.heeded_by(health)
+    access.register_health_checks(health)
     return Service(
         name="ingest",
         health=health,
-        parts=(
-            operations(health, host=settings.operations_host, port=settings.operations_port),
+        components=(
+            operations_server(health, host=settings.operations_host, port=settings.operations_port),
             producer,
-            *access.parts,
+            *access.components,
             gate,
             mongo,
-            Listener(application([*api.routes(), *registry]), host=settings.http_host, port=settings.http_port),
+            HttpServer(build_application([*api.routes(), *registry]), host=settings.http_host, port=settings.http_port),
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from services.chassis.http.idempotency import Reply, Turn
+from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.ratelimit import Decision
 from services.ingest.domain.accepted import Accepted, Submission
 
@@ -15,10 +15,10 @@ class Publisher(Protocol):
         ...
 
 
-class Gate(Protocol):
+class RateLimiter(Protocol):
     """Counts records against a site's limit."""
 
-    async def take(self, key: str, *, limit: int, cost: int = 1) -> Decision:
+    async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
         """Spend `cost` records if the last second can pay them; a cost of 0 asks whether anything is left."""
         ...
 
@@ -26,21 +26,21 @@ class Gate(Protocol):
 class Replies(Protocol):
     """Remembers the answers to requests that carry an `Idempotency-Key`."""
 
-    async def begin(self, submission: Submission, job_id: str) -> Turn | Reply:
+    async def begin(self, submission: Submission, job_id: str) -> Reservation | StoredResponse:
         """The first answer, or the right to make it, with `job_id` or the id that an earlier attempt reserved.
 
         Raises `Problem` for a key that cannot be used (now), `Away` if nobody knows.
         """
         ...
 
-    async def finish(self, turn: Turn, reply: Reply) -> None:
+    async def finish(self, turn: Reservation, reply: StoredResponse) -> None:
         """Keep the answer, if that can be done."""
         ...
 
-    async def pause(self, turn: Turn) -> None:
+    async def pause(self, turn: Reservation) -> None:
         """The outcome is unknown: a retry may go on at once, with the same job."""
         ...
 
-    async def forget(self, turn: Turn) -> None:
+    async def forget(self, turn: Reservation) -> None:
         """The request was refused: the key is free again."""
         ...

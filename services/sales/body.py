@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.sales.batch import MOST_RECORDS, BodyRefused
-from services.values.strict_json import Malformed, check_utf8, elements, first_value, parse
+from services.values.strict_json import JsonSyntaxError, check_utf8, elements, parse, split_first_value
 
 _SPACE = b" \t\r\n"
 _TYPE = "The body must be an object or an array of objects"
@@ -16,8 +16,8 @@ def record_texts(body: bytes, *, strict: bool, most: int) -> tuple[list[bytes], 
     """
     try:
         check_utf8(body)
-        value, is_tail_ignored = first_value(body, strict=strict)
-    except Malformed as bad:
+        value, is_tail_ignored = split_first_value(body, strict=strict)
+    except JsonSyntaxError as bad:
         raise malformed(bad) from None
     texts = _texts(value.strip(_SPACE), most=most)
     if texts is None:
@@ -29,11 +29,11 @@ def parse_at(text: bytes, *, base: int) -> Any:
     """Decode one value of the body, which begins at byte `base`. Raises `BodyRefused` where it nests too deeply."""
     try:
         return parse(text)
-    except Malformed as bad:
+    except JsonSyntaxError as bad:
         raise malformed(bad, base=base) from None
 
 
-def malformed(bad: Malformed, *, base: int = 0) -> BodyRefused:
+def malformed(bad: JsonSyntaxError, *, base: int = 0) -> BodyRefused:
     """The refusal of what is not JSON; `base` is where the text that was looked at begins in the body."""
     return BodyRefused(400, "MALFORMED_JSON", f"The body is not JSON: {bad.reason} at byte {base + bad.offset}")
 

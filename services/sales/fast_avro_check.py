@@ -17,9 +17,9 @@ from services.avro.varints import read_varint, varint
 from services.jobs.events import JobHeader, JobRef
 from services.sales import fields
 from services.sales.records import Seen
-from services.values.identifiers import LONGEST_ID
-from services.values.instants import FURTHEST_OFFSET_MINUTES
-from services.values.pii import LONGEST_CARD, SHORTEST_CARD
+from services.values.identifiers import MAX_ID_LENGTH
+from services.values.instants import MAX_OFFSET_MINUTES
+from services.values.pii import MAX_CARD_DIGITS, MIN_CARD_DIGITS
 
 # No control characters; in a hash none, besides, that could make it an address or the number of a card.
 _PLAIN, _HASH = "[ -~]", "[!-,./-?A-~]"
@@ -51,9 +51,9 @@ def _of_length(lengths: Iterable[int], characters: str) -> str:
     return "(?:" + "|".join(f"{re.escape(varint(length))}{characters}{{{length}}}" for length in lengths) + ")"
 
 
-_ID = _text(1, min(_SHORT, LONGEST_ID))
+_ID = _text(1, min(_SHORT, MAX_ID_LENGTH))
 # Longer than the number of a card, or shorter.
-_LENGTHS = (*range(LONGEST_CARD + 1, min(_LONG, fields.LONGEST_HASH) + 1), *range(SHORTEST_CARD))
+_LENGTHS = (*range(MAX_CARD_DIGITS + 1, min(_LONG, fields.LONGEST_HASH) + 1), *range(MIN_CARD_DIGITS))
 _A_HASH = _of_length(_LENGTHS, _HASH)
 _SEGMENT = _text(0, min(_SHORT, fields.LONGEST_SEGMENT))
 # Every text, and the number that has a rule to itself.
@@ -85,7 +85,7 @@ _OF_ALL = ("site", "accepted_at", "channel", "user_id", "date_time", "utc_offset
 _IDS = ("id", "order_id", "return_id")
 _NEEDED = frozenset({*_OF_JOB, *_OF_ALL, *_IDS, "OrderLine_product_id", "ReturnLine_product_id"})
 
-_OFFSETS = frozenset(map(varint, range(-FURTHEST_OFFSET_MINUTES, FURTHEST_OFFSET_MINUTES + 1)))
+_OFFSETS = frozenset(map(varint, range(-MAX_OFFSET_MINUTES, MAX_OFFSET_MINUTES + 1)))
 
 
 class Glance:

@@ -15,9 +15,9 @@ from services.sales.intake import Intake
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE, ORDERS, Order, OrderLine, Record, Return, ReturnLine
 from services.sales.soundness import is_sound
-from services.values.currencies import DEFAULT
+from services.values.currencies import DEFAULT_CURRENCY
 from services.values.decimals import canonical
-from services.values.instants import read_usual_instant
+from services.values.instants import parse_instant_fast
 
 Id = str | int
 Quantity = Annotated[int, Meta(ge=1, le=LARGEST_QUANTITY)]
@@ -196,7 +196,7 @@ def _return(typed: _Return, intake: Intake) -> Return | None:
 
 
 def _sale(typed: _Sale, intake: Intake) -> _SaleValues | None:
-    instant = read_usual_instant(typed.date_time)
+    instant = parse_instant_fast(typed.date_time)
     user_id = typed.user_id if type(typed.user_id) is str else _user_id(typed, intake)
     mode = intake.mode or OFFLINE if typed.mode is None else _MODES.get(typed.mode)
     if instant is None or user_id is None or mode is None:
@@ -208,7 +208,7 @@ def _sale(typed: _Sale, intake: Intake) -> _SaleValues | None:
     method = typed.payment_method
     currency = typed.currency
     if currency is None:
-        currency = DEFAULT
+        currency = DEFAULT_CURRENCY
     elif currency not in intake.currencies and currency.isascii():
         currency = currency.upper()
     return (

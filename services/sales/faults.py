@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import islice
 
 from services.jobs.events import ERROR, Fault
-from services.values.invalid import Wrong
+from services.values.invalid import Invalid
 
 MOST_FAULTS = 20
 
@@ -47,7 +47,7 @@ def missing(field: str) -> Fault:
     return fault(Code.MISSING_FIELD, field, f"{_name(field)} is required")
 
 
-def ill(field: str, wrong: Wrong) -> Fault:
+def ill(field: str, wrong: Invalid) -> Fault:
     """A field's value does not fit."""
     return fault(Code(wrong.kind.value), field, f"{_name(field)} {wrong.phrase}")
 

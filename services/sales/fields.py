@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from services.values.identifiers import LONGEST_ID, text_wrong
-from services.values.invalid import Kind, Wrong
-from services.values.pii import is_personal
+from services.values.identifiers import MAX_ID_LENGTH, validate_text
+from services.values.invalid import Invalid, InvalidKind
+from services.values.pii import is_personal_data
 
 LONGEST_USER_ID = 256
 LONGEST_STORE_ID = 256
@@ -20,44 +20,44 @@ LARGEST_QUANTITY = 2**31 - 1
 SMALLEST_REGION, LARGEST_REGION = -(2**63), 2**63 - 1
 AHEAD_US = 5 * 60 * 1_000_000
 
-_PERSONAL = Wrong(Kind.PERSONAL, "must be a hash, not personal data")
-NO_QUANTITY = Wrong(Kind.QUANTITY, f"must be an integer from 1 to {LARGEST_QUANTITY}")
-_SEGMENTS = Wrong(Kind.VALUE, f"must hold at most {MOST_SEGMENTS} segments")
-_LINES = Wrong(Kind.VALUE, f"must hold 1 to {MOST_LINES} lines")
+_PERSONAL = Invalid(InvalidKind.PERSONAL, "must be a hash, not personal data")
+NO_QUANTITY = Invalid(InvalidKind.QUANTITY, f"must be an integer from 1 to {LARGEST_QUANTITY}")
+_SEGMENTS = Invalid(InvalidKind.VALUE, f"must hold at most {MOST_SEGMENTS} segments")
+_LINES = Invalid(InvalidKind.VALUE, f"must hold 1 to {MOST_LINES} lines")
 
 
-def id_wrong(text: str, *, longest: int = LONGEST_ID) -> Wrong | None:
+def id_wrong(text: str, *, longest: int = MAX_ID_LENGTH) -> Invalid | None:
     """An identifier is not empty, bounded, and free of control characters."""
-    return text_wrong(text, longest=longest, shortest=1)
+    return validate_text(text, max_length=longest, min_length=1)
 
 
-def hash_wrong(text: str) -> Wrong | None:
+def hash_wrong(text: str) -> Invalid | None:
     """A hash is a bounded text that is not the very thing it should hide."""
-    if is_personal(text):
+    if is_personal_data(text):
         return _PERSONAL
-    return text_wrong(text, longest=LONGEST_HASH)
+    return validate_text(text, max_length=LONGEST_HASH)
 
 
-def quantity_wrong(quantity: int) -> Wrong | None:
+def quantity_wrong(quantity: int) -> Invalid | None:
     """A quantity is a positive 32-bit integer."""
     return None if 1 <= quantity <= LARGEST_QUANTITY else NO_QUANTITY
 
 
-def lines_wrong(lines: Sequence[object]) -> Wrong | None:
+def lines_wrong(lines: Sequence[object]) -> Invalid | None:
     """A record has lines, and not too many."""
     return None if 1 <= len(lines) <= MOST_LINES else _LINES
 
 
-def too_many_segments(segments: Sequence[object]) -> Wrong | None:
+def too_many_segments(segments: Sequence[object]) -> Invalid | None:
     """Whether there are more segments than are looked at."""
     return _SEGMENTS if len(segments) > MOST_SEGMENTS else None
 
 
-def segments_wrong(segments: Sequence[str]) -> Wrong | None:
+def segments_wrong(segments: Sequence[str]) -> Invalid | None:
     """Segments are not too many, and each is a bounded text."""
     if wrong := too_many_segments(segments):
         return wrong
     for segment in segments:
-        if wrong := text_wrong(segment, longest=LONGEST_SEGMENT):
-            return Wrong(wrong.kind, f"has an element that {wrong.phrase}")
+        if wrong := validate_text(segment, max_length=LONGEST_SEGMENT):
+            return Invalid(wrong.kind, f"has an element that {wrong.phrase}")
     return None

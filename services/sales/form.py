@@ -5,12 +5,12 @@ from typing import Any, TypeVar
 
 from services.jobs.events import Fault
 from services.sales.faults import ill, missing
-from services.values.invalid import Kind, Wrong
+from services.values.invalid import Invalid, InvalidKind
 
 T = TypeVar("T")
-Reader = Callable[[object], T | Wrong]
+Reader = Callable[[object], T | Invalid]
 
-_NO_OBJECT = Wrong(Kind.TYPE, "must be an object")
+_NO_OBJECT = Invalid(InvalidKind.TYPE, "must be an object")
 
 
 class Form:
@@ -30,7 +30,7 @@ class Form:
         if value is None:
             return None
         got = read(value)
-        if isinstance(got, Wrong):
+        if isinstance(got, Invalid):
             self.complain(ill(self.pointer(name), got))
             return None
         return got

@@ -12,7 +12,7 @@ from services.sales.intake import Intake
 from services.sales.json_reader import Reading, read_ambiguous, read_order, read_return, refuse
 from services.sales.records import OFFLINE, ORDERS, RETURNS, Order, Record
 from services.sales.shape import ORDER, RETURN, is_both, is_return
-from services.values.strict_json import Malformed, check_utf8
+from services.values.strict_json import JsonSyntaxError, check_utf8
 
 __all__ = ["Batch", "BodyRefused", "Note", "NoteCode", "Refusal", "RequestPath", "SiteRules", "read_batch"]
 
@@ -49,7 +49,7 @@ def _read_usual(body: bytes, kind: str, intake: Intake, *, most: int) -> Batch |
     """The batch, if every record of it is usual and faultless; None sends the body the long way."""
     try:
         check_utf8(body)
-    except Malformed as bad:
+    except JsonSyntaxError as bad:
         raise malformed(bad) from None
     typed = typed_body(body, kind=kind)
     if typed is None or not 0 < len(typed) <= most:

@@ -7,69 +7,69 @@ from services.sales import fields
 from services.sales.records import MODES
 from services.values.decimals import HugeNumber
 from services.values.identifiers import read_identifier, read_text
-from services.values.invalid import Kind, Wrong
+from services.values.invalid import Invalid, InvalidKind
 
-_REGION = Wrong(Kind.VALUE, "must be a signed 64-bit integer")
-_SEGMENTS = Wrong(Kind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
+_REGION = Invalid(InvalidKind.VALUE, "must be a signed 64-bit integer")
+_SEGMENTS = Invalid(InvalidKind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
 
 
-def channel(value: object) -> str | Wrong:
+def channel(value: object) -> str | Invalid:
     """A free text."""
-    return read_text(value, longest=fields.LONGEST_CHANNEL)
+    return read_text(value, max_length=fields.LONGEST_CHANNEL)
 
 
-def user_id(value: object) -> str | Wrong:
+def user_id(value: object) -> str | Invalid:
     """A longer id."""
-    return read_identifier(value, longest=fields.LONGEST_USER_ID)
+    return read_identifier(value, max_length=fields.LONGEST_USER_ID)
 
 
-def store_id(value: object) -> str | Wrong:
+def store_id(value: object) -> str | Invalid:
     """A longer id."""
-    return read_identifier(value, longest=fields.LONGEST_STORE_ID)
+    return read_identifier(value, max_length=fields.LONGEST_STORE_ID)
 
 
-def payment_method(value: object) -> str | Wrong:
+def payment_method(value: object) -> str | Invalid:
     """A free text."""
-    return read_text(value, longest=fields.LONGEST_PAYMENT_METHOD)
+    return read_text(value, max_length=fields.LONGEST_PAYMENT_METHOD)
 
 
-def coupon_code(value: object) -> str | Wrong:
+def coupon_code(value: object) -> str | Invalid:
     """A free text."""
-    return read_text(value, longest=fields.LONGEST_COUPON_CODE)
+    return read_text(value, max_length=fields.LONGEST_COUPON_CODE)
 
 
-def credit_type(value: object) -> str | Wrong:
+def credit_type(value: object) -> str | Invalid:
     """A free text."""
-    return read_text(value, longest=fields.LONGEST_CREDIT_TYPE)
+    return read_text(value, max_length=fields.LONGEST_CREDIT_TYPE)
 
 
-def hashed(value: object) -> str | Wrong:
+def hashed(value: object) -> str | Invalid:
     """A hash, and nothing that it should hide."""
     if not isinstance(value, str):
-        return Wrong(Kind.TYPE, "must be a string")
+        return Invalid(InvalidKind.TYPE, "must be a string")
     return fields.hash_wrong(value) or value
 
 
-def mode(value: object) -> str | Wrong:
+def mode(value: object) -> str | Invalid:
     """One of the modes, in any case."""
     if not isinstance(value, str):
-        return Wrong(Kind.TYPE, "must be a string")
+        return Invalid(InvalidKind.TYPE, "must be a string")
     word = value.lower() if value.isascii() else value
-    return word if word in MODES else Wrong(Kind.VALUE, "must be offline or online")
+    return word if word in MODES else Invalid(InvalidKind.VALUE, "must be offline or online")
 
 
-def region_id(value: object) -> int | Wrong:
+def region_id(value: object) -> int | Invalid:
     """A signed 64-bit integer, as a number without fraction or exponent."""
     if isinstance(value, HugeNumber) and value.is_integer:
         return _REGION
     if not isinstance(value, int) or isinstance(value, bool):
-        return Wrong(Kind.TYPE, "must be an integer")
+        return Invalid(InvalidKind.TYPE, "must be an integer")
     if not fields.SMALLEST_REGION <= value <= fields.LARGEST_REGION:
         return _REGION
     return value
 
 
-def segments(value: object) -> list[str] | Wrong:
+def segments(value: object) -> list[str] | Invalid:
     """Texts from an array of strings or numbers, or from one string with commas, whose empty parts do not count."""
     if isinstance(value, list) and (wrong := fields.too_many_segments(value)):
         return wrong
@@ -84,7 +84,7 @@ def segments(value: object) -> list[str] | Wrong:
     return fields.segments_wrong(texts) or texts
 
 
-def quantity(value: object) -> int | Wrong:
+def quantity(value: object) -> int | Invalid:
     """A positive 32-bit integer, as any number that has such a value: 2.0 is 2."""
     if isinstance(value, Decimal):
         # Bounded before it is computed: the exponent is the client's.
@@ -94,15 +94,15 @@ def quantity(value: object) -> int | Wrong:
     return fields.quantity_wrong(value) or value
 
 
-def lines(value: object) -> list[Any] | Wrong:
+def lines(value: object) -> list[Any] | Invalid:
     """An array of lines, not empty and not too long; the lines are not looked at."""
     if not isinstance(value, list):
-        return Wrong(Kind.TYPE, "must be an array")
+        return Invalid(InvalidKind.TYPE, "must be an array")
     return fields.lines_wrong(value) or value
 
 
 def _segment(item: str | int | Decimal | HugeNumber) -> str:
     if isinstance(item, int):
-        text = read_identifier(item, longest=fields.LONGEST_SEGMENT)
-        return "9" * (fields.LONGEST_SEGMENT + 1) if isinstance(text, Wrong) else text
+        text = read_identifier(item, max_length=fields.LONGEST_SEGMENT)
+        return "9" * (fields.LONGEST_SEGMENT + 1) if isinstance(text, Invalid) else text
     return item.literal if isinstance(item, HugeNumber) else str(item)

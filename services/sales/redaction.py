@@ -7,7 +7,7 @@ import msgspec
 
 from services.sales.fields import hash_wrong
 from services.values.decimals import HugeNumber
-from services.values.pii import REMOVED, is_card_number, is_personal
+from services.values.pii import REMOVED, is_card_number, is_personal_data
 
 LARGEST_KEPT = 512 * 1024
 HASHES = frozenset({"emailHash", "ccHash"})
@@ -29,7 +29,7 @@ def received_text(
 
 def safe_name(name: str) -> str:
     """The name of an unknown field as it may be told to its sender: short, visible, not personal."""
-    if is_personal(name):
+    if is_personal_data(name):
         return REMOVED
     return "".join(char if char.isprintable() else "?" for char in name[:64])
 
@@ -53,7 +53,7 @@ def _line(line: Any, known_in_lines: frozenset[str]) -> Any:
 def _anything(value: Any) -> Any:
     match value:
         case str():
-            return REMOVED if is_personal(value) else value
+            return REMOVED if is_personal_data(value) else value
         case dict():
             return {_name(name): _anything(child) for name, child in value.items()}
         case list():
@@ -71,7 +71,7 @@ def _is_card(number: int | Decimal) -> bool:
 
 
 def _name(name: str) -> str:
-    return REMOVED if is_personal(name) else name
+    return REMOVED if is_personal_data(name) else name
 
 
 def _literal(value: object) -> msgspec.Raw:

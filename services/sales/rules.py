@@ -13,11 +13,11 @@ from services.sales import fields
 from services.sales.faults import Code, fault, first_faults, ill, product_not_found
 from services.sales.records import MODES, Line, Order, Record, ReturnLine, lines_of
 from services.sales.soundness import is_sound
-from services.values.currencies import currency_wrong
-from services.values.decimals import amount_wrong
-from services.values.identifiers import text_wrong
-from services.values.instants import EARLIEST_US, FURTHEST_OFFSET_MINUTES, LATEST_US
-from services.values.invalid import Wrong
+from services.values.currencies import validate_currency
+from services.values.decimals import validate_amount
+from services.values.identifiers import validate_text
+from services.values.instants import MAX_INSTANT_US, MAX_OFFSET_MINUTES, MIN_INSTANT_US
+from services.values.invalid import Invalid
 
 
 class Given(NamedTuple):
@@ -83,17 +83,17 @@ def user_is_given(record: Record, _: Given) -> Iterator[Fault]:
 
 def date_is_past(record: Record, given: Given) -> Iterator[Fault]:
     """A sale has happened; its instant is one that every calendar can show, its offset one that clocks can have."""
-    if record.date_time < EARLIEST_US:
+    if record.date_time < MIN_INSTANT_US:
         yield fault(Code.INVALID_DATE, "/dateTime", "dateTime is before the year 1")
     elif late := future_fault("/dateTime", record.date_time, now_us=given.now_us):
         yield late
-    if abs(record.utc_offset_minutes) > FURTHEST_OFFSET_MINUTES:
+    if abs(record.utc_offset_minutes) > MAX_OFFSET_MINUTES:
         yield fault(Code.INVALID_DATE, "/utcOffsetMinutes", "utcOffsetMinutes must be less than a day")
 
 
 def acceptance_is_past(record: Record, given: Given) -> Iterator[Fault]:
     """Readers keep the record with the greatest acceptedAt, so one far ahead would never be replaced."""
-    if not EARLIEST_US <= record.accepted_at <= LATEST_US:
+    if not MIN_INSTANT_US <= record.accepted_at <= MAX_INSTANT_US:
         yield fault(Code.INVALID_DATE, "/acceptedAt", "acceptedAt must be in the years 1 to 9999")
     elif late := future_fault("/acceptedAt", record.accepted_at, now_us=given.now_us):
         yield late
@@ -138,7 +138,7 @@ def segments_are_texts(record: Record, _: Given) -> Iterator[Fault]:
 
 def currency_is_known(record: Record, given: Given) -> Iterator[Fault]:
     """A currency is an ISO 4217 code in upper case."""
-    yield from _ill("/currency", currency_wrong(record.currency, given.currencies))
+    yield from _ill("/currency", validate_currency(record.currency, given.currencies))
 
 
 def values_are_amounts(record: Record, _: Given) -> Iterator[Fault]:
@@ -187,16 +187,16 @@ def _line(at: str, line: Line) -> Iterator[Fault]:
         yield from _text(f"{at}/creditType", line.credit_type, longest=fields.LONGEST_CREDIT_TYPE)
 
 
-def _ill(field: str, wrong: Wrong | None) -> Iterator[Fault]:
+def _ill(field: str, wrong: Invalid | None) -> Iterator[Fault]:
     if wrong is not None:
         yield ill(field, wrong)
 
 
 def _text(field: str, text: str | None, *, longest: int) -> Iterator[Fault]:
     if text is not None:
-        yield from _ill(field, text_wrong(text, longest=longest))
+        yield from _ill(field, validate_text(text, max_length=longest))
 
 
 def _amount(field: str, amount: Decimal | None) -> Iterator[Fault]:
     if amount is not None:
-        yield from _ill(field, amount_wrong(amount))
+        yield from _ill(field, validate_amount(amount))

@@ -9,9 +9,9 @@ from services.sales.intake import Intake
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE
 from services.sales.rules import future_fault
-from services.values.currencies import DEFAULT, read_currency
-from services.values.instants import Instant, read_instant
-from services.values.invalid import Wrong
+from services.values.currencies import DEFAULT_CURRENCY, read_currency
+from services.values.instants import Instant, parse_instant
+from services.values.invalid import Invalid
 
 NOWHEN = Instant(0, 0, is_assumed=False)
 
@@ -72,7 +72,7 @@ def read_sale(form: Form, intake: Intake) -> SaleRead:
         region_id=region_id,
         segment_ids=segment_ids or [],
         segment_names=segment_names or [],
-        currency=currency or DEFAULT,
+        currency=currency or DEFAULT_CURRENCY,
     )
     return SaleRead(sale, user_id, mode, instant.is_assumed)
 
@@ -91,8 +91,8 @@ def _user_id(form: Form, intake: Intake) -> str | None:
 
 
 def _instant(form: Form, intake: Intake) -> Instant:
-    def read(value: object) -> Instant | Wrong:
-        return read_instant(value, zone=intake.zone)
+    def read(value: object) -> Instant | Invalid:
+        return parse_instant(value, zone=intake.zone)
 
     instant = form.required("dateTime", read)
     if instant is None:

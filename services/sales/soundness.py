@@ -10,10 +10,10 @@ from functools import lru_cache
 
 from services.sales import fields
 from services.sales.records import MODES, Line, Order, Record, Return
-from services.values.decimals import amount_wrong
-from services.values.identifiers import LONGEST_ID
-from services.values.instants import EARLIEST_US, FURTHEST_OFFSET_MINUTES
-from services.values.pii import LONGEST_CARD
+from services.values.decimals import validate_amount
+from services.values.identifiers import MAX_ID_LENGTH
+from services.values.instants import MAX_OFFSET_MINUTES, MIN_INSTANT_US
+from services.values.pii import MAX_CARD_DIGITS
 
 _join = "".join
 
@@ -22,9 +22,9 @@ def is_sound(record: Record, *, now_us: int, currencies: AbstractSet[str]) -> bo
     """Whether the record surely keeps every rule."""
     latest = now_us + fields.AHEAD_US
     if not (
-        EARLIEST_US <= record.date_time <= latest
-        and EARLIEST_US <= record.accepted_at <= latest
-        and -FURTHEST_OFFSET_MINUTES <= record.utc_offset_minutes <= FURTHEST_OFFSET_MINUTES
+        MIN_INSTANT_US <= record.date_time <= latest
+        and MIN_INSTANT_US <= record.accepted_at <= latest
+        and -MAX_OFFSET_MINUTES <= record.utc_offset_minutes <= MAX_OFFSET_MINUTES
         and record.mode in MODES
         and record.currency in currencies
         and 0 < len(record.user_id) <= fields.LONGEST_USER_ID
@@ -52,7 +52,7 @@ def _order_texts(order: Order) -> str | None:
     """All texts that only orders have; None where one of them, or anything about the lines, is suspicious."""
     coupon, value = order.coupon_code, order.coupon_value
     if (
-        0 < len(order.id) <= LONGEST_ID
+        0 < len(order.id) <= MAX_ID_LENGTH
         and (coupon is None or len(coupon) <= fields.LONGEST_COUPON_CODE)
         and (value is None or _is_amount(value))
         and (lines := _line_texts(order.line_items)) is not None
@@ -65,8 +65,8 @@ def _return_texts(record: Return) -> str | None:
     value = record.return_value
     credit_types = [line.credit_type for line in record.line_items if line.credit_type is not None]
     if (
-        0 < len(record.order_id) <= LONGEST_ID
-        and 0 < len(record.return_id) <= LONGEST_ID
+        0 < len(record.order_id) <= MAX_ID_LENGTH
+        and 0 < len(record.return_id) <= MAX_ID_LENGTH
         and (value is None or _is_amount(value))
         and max(map(len, credit_types), default=0) <= fields.LONGEST_CREDIT_TYPE
         and (lines := _line_texts(record.line_items)) is not None
@@ -82,8 +82,8 @@ def _line_texts(lines: Sequence[Line]) -> str | None:
     for line in lines:
         product, sku = line.product_id, line.sku_id
         if not (
-            0 < len(product) <= LONGEST_ID
-            and (sku is None or 0 < len(sku) <= LONGEST_ID)
+            0 < len(product) <= MAX_ID_LENGTH
+            and (sku is None or 0 < len(sku) <= MAX_ID_LENGTH)
             and 1 <= line.quantity <= fields.LARGEST_QUANTITY
             and _is_amount(line.unit_price)
         ):
@@ -95,12 +95,12 @@ def _line_texts(lines: Sequence[Line]) -> str | None:
 @lru_cache(maxsize=16_384)
 def _is_amount(amount: Decimal) -> bool:
     # Prices repeat.
-    return amount_wrong(amount) is None
+    return validate_amount(amount) is None
 
 
 def _hides(text: str) -> bool:
     # Too long for a card number, unless separators are taken out of it.
     is_plain = "@" not in text and " " not in text and "-" not in text and "\t" not in text and text.isascii()
-    if is_plain and LONGEST_CARD < len(text) <= fields.LONGEST_HASH:
+    if is_plain and MAX_CARD_DIGITS < len(text) <= fields.LONGEST_HASH:
         return True
     return fields.hash_wrong(text) is None

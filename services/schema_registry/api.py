@@ -12,8 +12,8 @@ from uuid import UUID
 import msgspec
 from aiohttp import web
 
-from services.chassis.avro.compatibility import NoSchema, form_of, obstacles
-from services.chassis.avro.schemas import Schemas, Version
+from services.chassis.avro.compatibility import InvalidSchemaError, canonical_form, incompatibilities
+from services.chassis.avro.schemas import Schemas, SchemaVersion
 from services.chassis.http import server as http
 from services.subjects import SCHEMA_OF, level_of
 
@@ -95,7 +95,7 @@ class RegistryApi:
     async def by_global_id(self, request: web.Request) -> web.Response:
         """The schema that a value names in a header."""
         try:
-            version = self._schemas.written_with(UUID(request.match_info["guid"]))
+            version = self._schemas.by_id(UUID(request.match_info["guid"]))
         except ValueError:
             version = None
         if version is None:
@@ -143,8 +143,10 @@ class RegistryApi:
         name = SCHEMA_OF[request.match_info["subject"]]
         text = await _schema_in(request)
         try:
-            found = obstacles(level_of(name), text, {number: version.text for number, version in versions.items()})
-        except NoSchema as error:
+            found = incompatibilities(
+                level_of(name), text, {number: version.text for number, version in versions.items()}
+            )
+        except InvalidSchemaError as error:
             raise _Refused(422, 42201, f"Invalid schema: {error}") from None
         told = {"messages": found} if request.query.get("verbose", "").lower() == "true" else {}
         return _answer({"is_compatible": not found, **told})
@@ -173,13 +175,13 @@ class RegistryApi:
             raise _Refused(422, 42205, "The registry is in read-only mode")
         raise _Refused(404, 404, "HTTP 404 Not Found")
 
-    def _versions(self, request: web.Request) -> Mapping[int, Version]:
+    def _versions(self, request: web.Request) -> Mapping[int, SchemaVersion]:
         subject = request.match_info["subject"]
         if subject not in self._subjects:
             raise _Refused(404, 40401, f"Subject '{subject}' not found.")
         return self._subjects[subject]
 
-    def _version(self, request: web.Request) -> Version:
+    def _version(self, request: web.Request) -> SchemaVersion:
         versions, wanted = self._versions(request), request.match_info["version"]
         if wanted in _LATEST:
             return versions[max(versions)]
@@ -190,22 +192,22 @@ class RegistryApi:
             raise _Refused(404, 40402, f"Version {number} not found.")
         return versions[number]
 
-    def _by_id(self, request: web.Request) -> Version:
+    def _by_id(self, request: web.Request) -> SchemaVersion:
         number = _number(request.match_info["id"])
-        version = None if number is None else self._schemas.written_with(number)
+        version = None if number is None else self._schemas.by_id(number)
         if version is None:
             raise _Refused(404, 40403, "Schema not found")
         return version
 
-    def _subjects_of(self, version: Version) -> Iterator[str]:
+    def _subjects_of(self, version: SchemaVersion) -> Iterator[str]:
         return (subject for subject, name in SCHEMA_OF.items() if name == version.name)
 
-    async def _same(self, request: web.Request) -> Version | None:
+    async def _same(self, request: web.Request) -> SchemaVersion | None:
         """The version of the request's subject that is the schema in its body; None if there is none."""
         forms = self._forms[SCHEMA_OF[request.match_info["subject"]]]
         try:
-            return forms.get(form_of(await _schema_in(request)))
-        except NoSchema as error:
+            return forms.get(canonical_form(await _schema_in(request)))
+        except InvalidSchemaError as error:
             raise _Refused(422, 42201, f"Invalid schema: {error}") from None
 
 
@@ -229,8 +231,8 @@ def _in_its_words(handler: http.Handler) -> http.Handler:
     return answering
 
 
-def _forms(versions: Mapping[int, Version]) -> dict[str, Version]:
-    return {form_of(version.text): version for version in versions.values()}
+def _forms(versions: Mapping[int, SchemaVersion]) -> dict[str, SchemaVersion]:
+    return {canonical_form(version.text): version for version in versions.values()}
 
 
 def _number(text: str) -> int | None:
@@ -253,7 +255,7 @@ async def _schema_in(request: web.Request) -> str:
     return schema
 
 
-def _described(version: Version, subject: str) -> dict[str, Any]:
+def _described(version: SchemaVersion, subject: str) -> dict[str, Any]:
     return {
         "subject": subject,
         "version": version.number,

@@ -5,19 +5,19 @@ from datetime import UTC, datetime
 from functools import partial
 
 from services import topics
-from services.chassis.avro.registry_client import schemas_of
+from services.chassis.avro.registry_client import load_schemas
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.server import Listener, application, operations
+from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.kafka.consumer import Consumer
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.background import Upkeep
+from services.chassis.runtime.background import PeriodicTask
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
-from services.chassis.runtime.preparation import Preparation
-from services.chassis.security.access import Access
+from services.chassis.runtime.preparation import StartupTask
+from services.chassis.security.access import RequestSecurity
 from services.status.adapters.change_stream import ChangeWatch
 from services.status.adapters.consumer_progress import KafkaBacklog
 from services.status.adapters.job_loader import Gathering
@@ -44,13 +44,13 @@ VALIDATED_FIRST = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
 
 async def compose(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
     # Every write is conditional and repeated by its caller; the driver's own retries would cost twice the time.
     mongo = Mongo.connect(settings, retry_writes=False)
     jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
-    preparation = Preparation([partial(jobs.prepare, retention_days=settings.status_retention_days)])
+    preparation = StartupTask([partial(jobs.prepare, retention_days=settings.status_retention_days)])
     producer = Producer(settings, client_id=GROUP)
-    access = Access(
+    access = RequestSecurity(
         schemas,
         kafka=settings,
         tokens=settings,
@@ -62,10 +62,10 @@ async def compose(settings: Settings) -> Service:
     bell = HandBell(most=settings.status_most_waiters)
     watch = ChangeWatch(mongo, bell, clock_s=time.monotonic)
     world = apply_events.World(jobs=jobs, origins=SiteOrigins(access.sites), bell=bell, now_us=now_us)
-    brake = Brake(
-        most_in_row=settings.dead_letters_in_row,
+    brake = DeadLetterLimit(
+        max_consecutive=settings.dead_letters_in_row,
         window=settings.dead_letters_window,
-        share=settings.dead_letters_share,
+        max_ratio=settings.dead_letters_share,
     )
     worker = Worker(
         world,
@@ -81,9 +81,9 @@ async def compose(settings: Settings) -> Service:
         group=GROUP,
         topics=[topics.JOBS_EVENTS.name],
         client_id=GROUP,
-        stopped=lambda: brake.stopped,
+        halted_partitions=lambda: brake.halted,
         # What a job is shown with is taken from its site at its first write: sites come first.
-        may_begin=lambda: access.knows_sites and preparation.is_done,
+        start_when=lambda: access.knows_sites and preparation.is_done,
         poll_timeout_ms=POLL_TIMEOUT_MS,
     )
     sweeper = Sweeper(
@@ -112,22 +112,22 @@ async def compose(settings: Settings) -> Service:
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
     health.ready_when("mongodb", lambda: preparation.is_done and mongo.ready)
-    access.heeded_by(health)
+    access.register_health_checks(health)
     health.live_while("consumer", lambda: consumer.alive)
     return Service(
         name="status",
         health=health,
-        parts=(
-            operations(health, host=settings.operations_host, port=settings.operations_port),
+        components=(
+            operations_server(health, host=settings.operations_host, port=settings.operations_port),
             mongo,
             preparation,
             watch,
             producer,
-            *access.parts,
+            *access.components,
             consumer,
-            Upkeep("census", partial(take_census, jobs.open_jobs), every_s=CENSUS_EVERY_S),
-            Upkeep("expiry", sweeper.sweep, every_s=sweeper.every_s),
-            Listener(application(api.routes()), host=settings.http_host, port=settings.http_port),
+            PeriodicTask("census", partial(take_census, jobs.open_jobs), interval_s=CENSUS_EVERY_S),
+            PeriodicTask("expiry", sweeper.sweep, interval_s=sweeper.every_s),
+            HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
             # Stopped first: who waits is answered while requests in flight may still end.
             bell,
         ),

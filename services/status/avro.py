@@ -11,15 +11,15 @@ from io import BytesIO
 
 from fastavro import schemaless_writer
 
-from services.chassis.avro.records import rewritten
+from services.chassis.avro.records import transcode
 from services.chassis.avro.schemas import Schemas
-from services.chassis.avro.wire_format import LENGTH, UnknownFraming, unframe
+from services.chassis.avro.wire_format import LENGTH, UnknownWireFormatError, unframe
 from services.status.avro_failures import MODES, read_failures
 from services.status.avro_values import read_long, read_text
 from services.status.domain.facts import Expired, Failure, Header, JobEvent, Judged, Key, Opened, Run
 from services.status.domain.letters import places
 from services.status.wire import job_id_of
-from services.values.instants import EARLIEST_US, LATEST_US
+from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
 
 SCHEMA = "job_event"
 LARGEST_TOTAL = 100_000
@@ -69,13 +69,13 @@ class EventReader:
     def _rewritten(self, value: bytes | None) -> bytes:
         try:
             schema_id, _ = unframe(value)
-        except UnknownFraming as error:
+        except UnknownWireFormatError as error:
             raise Malformed("unknown-framing", str(error)) from error
-        version = self._schemas.written_with(schema_id)
+        version = self._schemas.by_id(schema_id)
         if value is None or version is None or version.name != SCHEMA:
             raise Malformed("unknown-schema", f"schema id {schema_id} is not a job event's")
         try:
-            return self._prefix + rewritten(value, LENGTH, version, self._schemas[SCHEMA])
+            return self._prefix + transcode(value, LENGTH, version, self._schemas[SCHEMA])
         except ValueError as error:
             raise Malformed("undecodable", str(error)) from error
 
@@ -149,7 +149,7 @@ def _stamp(data: bytes) -> int:
 
 
 def _within_time(at_us: int) -> int:
-    if not EARLIEST_US <= at_us <= LATEST_US:
+    if not MIN_INSTANT_US <= at_us <= MAX_INSTANT_US:
         raise Malformed("unprocessable", "a time is out of bounds")
     return at_us
 

@@ -4,7 +4,7 @@ from pydantic import Field, SecretStr
 
 from services.chassis.runtime.settings import (
     ApiSettings,
-    BrakeSettings,
+    DeadLetterLimitSettings,
     KafkaSettings,
     MongoSettings,
     ServiceSettings,
@@ -12,7 +12,7 @@ from services.chassis.runtime.settings import (
 )
 
 
-class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, BrakeSettings):
+class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, DeadLetterLimitSettings):
     """Settings of the status service."""
 
     status_retention_days: int = Field(30, ge=1, description="Days that jobs are kept after they were first seen.")

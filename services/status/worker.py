@@ -8,7 +8,7 @@ from typing import Protocol
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka.consumer import Offsets, Poll
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
 from services.status import metrics
 from services.status.avro import EventReader, Malformed
@@ -55,7 +55,7 @@ class Worker:
         *,
         reader: EventReader,
         dead_letters: DeadLetterBox,
-        brake: Brake,
+        brake: DeadLetterLimit,
         linger_s: float,
         clock_s: Callable[[], float],
     ) -> None:
@@ -84,19 +84,19 @@ class Worker:
             await self._take(portion, now_s)
             await self._begin(now_s)
         # A partition that is stopped now shows as lag, until somebody looks at it, all that is not committed by now.
-        if sum(map(len, poll.values())) < LARGE or any(place in self._brake.stopped for place in poll):
+        if sum(map(len, poll.values())) < LARGE or any(place in self._brake.halted for place in poll):
             await self._underway.all_done()
         self._taken.clear()
         return self._committable()
 
-    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+    def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Forget what is held back of these partitions."""
         for place in partitions:
             for known in (self._waiting, self._ends, self._given, self._taken):
                 known.pop(place, None)
             for ready in self._underway.pieces:
                 ready.firsts.pop(place, None)
-        self._brake.release(partitions)
+        self._brake.resume(partitions)
 
     async def _begin(self, now_s: float) -> None:
         """Let be written what is ready now, in order; the rest stays waiting."""
@@ -160,13 +160,13 @@ class Worker:
             records = self._untaken(place, given)
             read = [self._read(one) for one in records]
             dead = [at for at, event in enumerate(read) if isinstance(event, DeadLetter)]
-            admitted = self._brake.admitted(place, len(read), dead)
+            admitted = self._brake.allowed(place, len(read), dead)
             letters += [event for event in read[:admitted] if isinstance(event, DeadLetter)]
             taken.append((place, records, read, dead, admitted))
         if letters:
             await self._dead_letters.send(letters)
         for place, records, read, dead, admitted in taken:
-            self._brake.handled(place, len(read), dead)
+            self._brake.record(place, len(read), dead)
             if not admitted:
                 continue
             waiting = self._waiting.setdefault(place, {})

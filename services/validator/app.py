@@ -5,11 +5,11 @@ import time
 import pycountry
 
 from services import topics
-from services.chassis.avro.registry_client import Registry, schemas_of
-from services.chassis.http.server import operations
-from services.chassis.kafka.compacted_table import Table
+from services.chassis.avro.registry_client import SchemaRegistryClient, load_schemas
+from services.chassis.http.server import operations_server
+from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.kafka.consumer import Consumer
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.runtime.health import Health
@@ -25,16 +25,16 @@ from services.validator.worker import KINDS, Worker
 
 async def compose(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = await schemas_of(settings.schemas_dir, settings, SUBJECTS_OF)
-    registry = Registry(settings) if settings.schema_registry_url else None
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
+    registry = SchemaRegistryClient(settings) if settings.schema_registry_url else None
     catalogue = CatalogueTable()
-    catalogue_table = Table(settings, topics.CATALOG_PRODUCTS.name, catalogue.apply, client_id="validator")
+    catalogue_table = CompactedTable(settings, topics.CATALOG_PRODUCTS.name, catalogue.apply, client_id="validator")
     # Nothing waits behind a batch that could join it, so lingering would only cost time.
     producer = Producer(settings, client_id="validator", linger_ms=0)
-    brake = Brake(
-        most_in_row=settings.dead_letters_in_row,
+    brake = DeadLetterLimit(
+        max_consecutive=settings.dead_letters_in_row,
         window=settings.dead_letters_window,
-        share=settings.dead_letters_share,
+        max_ratio=settings.dead_letters_share,
     )
     world = World(
         reader=WireReader(schemas, registry),
@@ -51,9 +51,9 @@ async def compose(settings: Settings) -> Service:
         group=settings.validator_group,
         topics=list(KINDS),
         client_id="validator",
-        stopped=lambda: brake.stopped,
+        halted_partitions=lambda: brake.halted,
         # Without the catalogue every record would be rejected.
-        may_begin=lambda: catalogue_table.ready and producer.ready,
+        start_when=lambda: catalogue_table.ready and producer.ready,
     )
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
@@ -63,8 +63,8 @@ async def compose(settings: Settings) -> Service:
     return Service(
         name="validator",
         health=health,
-        parts=(
-            operations(health, host=settings.operations_host, port=settings.operations_port),
+        components=(
+            operations_server(health, host=settings.operations_host, port=settings.operations_port),
             *([registry] if registry else []),
             producer,
             catalogue_table,

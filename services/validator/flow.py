@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from services.chassis.runtime.logs import logger, visible
+from services.chassis.runtime.logs import escape_for_log, logger
 from services.sales.records import Record
 from services.validator import metrics
 from services.validator.domain.job_headers import job_named_by
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict, ill_placed, is_sure, verdict
-from services.validator.ports import Brake, Catalogue, Place, Publisher, Reader
+from services.validator.ports import Catalogue, DeadLetterLimit, Place, Publisher, Reader
 
 _LOG = logger(__name__)
 
@@ -24,7 +24,7 @@ class World:
     reader: Reader
     catalogue: Catalogue
     publisher: Publisher
-    brake: Brake
+    brake: DeadLetterLimit
     currencies: AbstractSet[str]
     largest_job: int
     now_us: Callable[[], int]
@@ -41,11 +41,11 @@ async def judge(submitted: Mapping[Place, Sequence[Submitted]], world: World) ->
     await world.reader.prepare(submitted.values())
     judged = {place: [_verdict(item, world, at_us) for item in items] for place, items in submitted.items()}
     dead = {place: _dead(items) for place, items in judged.items()}
-    admitted = {place: world.brake.admitted(place, len(items), dead[place]) for place, items in judged.items()}
+    admitted = {place: world.brake.allowed(place, len(items), dead[place]) for place, items in judged.items()}
     verdicts = [item for place, items in judged.items() for item in items[: admitted[place]]]
     await world.publisher.publish(verdicts, at_us=at_us)
     for place, items in judged.items():
-        world.brake.handled(place, len(items), dead[place])
+        world.brake.record(place, len(items), dead[place])
     _count(verdicts)
     return admitted
 
@@ -98,7 +98,7 @@ def _tell(given_up: Unprocessable) -> None:
         reason=given_up.reason,
         **({"jobId": header.job_id} if header else {}),
         **{
-            name: visible((value or b"").decode("latin-1"))
+            name: escape_for_log((value or b"").decode("latin-1"))
             for name, value in submitted.headers
             if name == "traceparent"
         },

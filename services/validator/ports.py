@@ -36,14 +36,14 @@ class Catalogue(Protocol):
         ...
 
 
-class Brake(Protocol):
+class DeadLetterLimit(Protocol):
     """Stops a partition that would be drained into dead letters."""
 
-    def admitted(self, place: Place, total: int, dead: Sequence[int]) -> int:
+    def allowed(self, partition: Place, total: int, dead: Sequence[int]) -> int:
         """How many of the next `total` records may be handled; `dead` are the positions of the dead letters."""
         ...
 
-    def handled(self, place: Place, total: int, dead: Sequence[int]) -> None:
+    def record(self, partition: Place, total: int, dead: Sequence[int]) -> None:
         """Take down what became of them; stop the partition if not all were admitted."""
         ...
 

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from services.chassis.runtime.settings import BrakeSettings, KafkaSettings, ServiceSettings
+from services.chassis.runtime.settings import DeadLetterLimitSettings, KafkaSettings, ServiceSettings
 
 
-class Settings(ServiceSettings, KafkaSettings, BrakeSettings):
+class Settings(ServiceSettings, KafkaSettings, DeadLetterLimitSettings):
     """Settings of the validator."""
 
     validator_group: str = Field("validator", min_length=1, description="Consumer group of the validators.")

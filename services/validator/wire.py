@@ -10,9 +10,9 @@ from fastavro import schemaless_writer
 from services.avro.codec import Codec
 from services.avro.schema import record_of
 from services.avro.undecodable import Undecodable
-from services.chassis.avro.records import rewritten
-from services.chassis.avro.schemas import Schema, Schemas, Version
-from services.chassis.avro.wire_format import HEADER, LENGTH, Reference, UnknownFraming, frame_of
+from services.chassis.avro.records import transcode
+from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
+from services.chassis.avro.wire_format import HEADER, LENGTH, SchemaReference, UnknownWireFormatError, parse_wire_format
 from services.chassis.avro.wire_format import prefix as prefix_of
 from services.chassis.kafka.dead_letters import PREFIX
 from services.jobs.events import Fault, JobHeader, Judged, Run, event
@@ -22,7 +22,7 @@ from services.sales.records import Record, Seen, order_id_of, return_id_of
 from services.sales.wire import job_event_codec, order_codec, return_codec
 from services.validator.domain.submitted import Headers, Submitted, Unreadable
 from services.validator.domain.verdict import Accepted, Rejected
-from services.values.identifiers import LONGEST_ID
+from services.values.identifiers import MAX_ID_LENGTH
 
 # The largest request makes no record of this size. It must fit into one batch with its headers when it is passed on.
 LARGEST = 6 * 1024 * 1024
@@ -61,7 +61,7 @@ class WireReader:
         order, returned = schemas["order"], schemas["return"]
         self._schemas = schemas
         self._directory = directory
-        self._learned: dict[int, Version | None] = {}
+        self._learned: dict[int, SchemaVersion | None] = {}
         self._current: Mapping[str, tuple[Schema, Codec[Any]]] = {
             "orders": (order, order_codec(order.definition)),
             "returns": (returned, return_codec(returned.definition)),
@@ -78,7 +78,7 @@ class WireReader:
         named = {_named_by(item) for items in submitted for item in items} - self._learned.keys()
         for reference in named:
             # A global id is no use: what is passed on must carry an id that others can look up.
-            if isinstance(reference, int) and self._schemas.written_with(reference) is None:
+            if isinstance(reference, int) and self._schemas.by_id(reference) is None:
                 definition = await self._directory.definition(reference)
                 # What is not there now may be there with the next poll. Ids that nobody knows could be any number.
                 if definition is not None:
@@ -121,8 +121,8 @@ class WireReader:
     def _unusual(self, submitted: Submitted, schema: Schema, codec: Codec[Any]) -> Record | Unreadable:
         """A record in another framing, or of another version. Raises `Undecodable`."""
         try:
-            reference, start = frame_of(submitted.value, submitted.headers)
-        except UnknownFraming as error:
+            reference, start = parse_wire_format(submitted.value, submitted.headers)
+        except UnknownWireFormatError as error:
             return Unreadable("unknown-framing", str(error))
         value = submitted.value or b""
         version = self._version(reference)
@@ -130,34 +130,34 @@ class WireReader:
             return Unreadable("unknown-schema", f"schema {reference} is not one of this topic")
         if version.schema_id != schema.schema_id:
             try:
-                value, start = rewritten(value, start, version, schema), 0
+                value, start = transcode(value, start, version, schema), 0
             except ValueError as error:
                 raise Undecodable(str(error)) from error
         record: Record = codec.decode(value, start=start)
         return record
 
-    def _version(self, reference: Reference) -> Version | None:
-        version = self._schemas.written_with(reference)
+    def _version(self, reference: SchemaReference) -> SchemaVersion | None:
+        version = self._schemas.by_id(reference)
         if version is None and isinstance(reference, int):
             return self._learned.get(reference)
         return version
 
 
-def _named_by(submitted: Submitted) -> Reference | None:
+def _named_by(submitted: Submitted) -> SchemaReference | None:
     try:
-        reference, _ = frame_of(submitted.value, submitted.headers)
-    except UnknownFraming:
+        reference, _ = parse_wire_format(submitted.value, submitted.headers)
+    except UnknownWireFormatError:
         return None
     return reference
 
 
-def _readable(schema_id: int, definition: Mapping[str, Any]) -> Version | None:
+def _readable(schema_id: int, definition: Mapping[str, Any]) -> SchemaVersion | None:
     """The version, if it consists of what ours consist of: anything else could not become a record of ours."""
     try:
         record_of(definition)
     except ValueError:
         return None
-    return Version("", 0, schema_id, definition)
+    return SchemaVersion("", 0, schema_id, definition)
 
 
 class Encoder:
@@ -210,9 +210,9 @@ class Encoder:
 
     def _reframed(self, submitted: Submitted) -> tuple[bytes | None, Headers]:
         value = submitted.value or b""
-        reference, start = frame_of(value, submitted.headers)
+        reference, start = parse_wire_format(value, submitted.headers)
         if start != LENGTH:
-            version = self._schemas.written_with(reference)
+            version = self._schemas.by_id(reference)
             known = reference if version is None else version.schema_id
             if isinstance(known, int):
                 value = prefix_of(known) + value
@@ -244,7 +244,7 @@ def refusal_key(submitted: Submitted, record: Record) -> bytes:
 
 
 def _told(text: str | None) -> str | None:
-    return text if text is None or len(text) <= LONGEST_ID else None
+    return text if text is None or len(text) <= MAX_ID_LENGTH else None
 
 
 def _fault(fault: Fault) -> dict[str, Any]:

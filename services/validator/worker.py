@@ -6,7 +6,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from services import topics
 from services.chassis.kafka.consumer import Offsets, Poll
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.validator.domain.submitted import Submitted
 from services.validator.flow import World, judge
 
@@ -16,7 +16,7 @@ KINDS = {topics.ORDERS_SUBMITTED.name: "orders", topics.RETURNS_SUBMITTED.name: 
 class Worker:
     """Judges what each poll brings."""
 
-    def __init__(self, world: World, brake: Brake) -> None:
+    def __init__(self, world: World, brake: DeadLetterLimit) -> None:
         self._world = world
         self._brake = brake
 
@@ -28,9 +28,9 @@ class Worker:
         done = await judge(submitted, self._world)
         return {place: poll[place][count - 1].offset + 1 for place, count in done.items() if count}
 
-    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+    def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Another member reads these partitions; nothing of them is held back between polls."""
-        self._brake.release(partitions)
+        self._brake.resume(partitions)
 
 
 def _submitted(record: ConsumerRecord) -> Submitted:

@@ -3,7 +3,7 @@
 import re
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 
-from services.values.invalid import Kind, Wrong
+from services.values.invalid import Invalid, InvalidKind
 
 FRACTION_DIGITS = 6
 INTEGER_DIGITS = 12
@@ -11,18 +11,19 @@ MICRO = Decimal("0.000001")
 
 # A JSON number, in a string. Longer texts are not read at all, so that reading stays cheap.
 _NUMERIC = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_LONGEST_TEXT = 400
+_MAX_TEXT_LENGTH = 400
 # Holds exactly the digits that an amount may have: what needs rounding or does not fit, raises.
 _EXACT = Context(
     prec=INTEGER_DIGITS + FRACTION_DIGITS, Emax=999_999, Emin=-999_999, traps=[Inexact, InvalidOperation, Overflow]
 )
 _quantize = _EXACT.quantize
 
-_TYPE = Wrong(Kind.TYPE, "must be a number or a numeric string")
-_NUMBER = Wrong(Kind.VALUE, "must be a decimal number")
-_NEGATIVE = Wrong(Kind.VALUE, "must not be negative")
-_DIGITS = Wrong(
-    Kind.VALUE, f"must have at most {INTEGER_DIGITS} integer digits and at most {FRACTION_DIGITS} fraction digits"
+_TYPE = Invalid(InvalidKind.TYPE, "must be a number or a numeric string")
+_NUMBER = Invalid(InvalidKind.VALUE, "must be a decimal number")
+_NEGATIVE = Invalid(InvalidKind.VALUE, "must not be negative")
+_DIGITS = Invalid(
+    InvalidKind.VALUE,
+    f"must have at most {INTEGER_DIGITS} integer digits and at most {FRACTION_DIGITS} fraction digits",
 )
 
 
@@ -56,13 +57,13 @@ def canonical(amount: Decimal) -> Decimal:
     return _quantize(amount, MICRO)
 
 
-def amount_wrong(amount: Decimal) -> Wrong | None:
+def validate_amount(amount: Decimal) -> Invalid | None:
     """What is wrong with an amount, or None."""
     wrong = _checked(amount)
-    return wrong if isinstance(wrong, Wrong) else None
+    return wrong if isinstance(wrong, Invalid) else None
 
 
-def read_amount(value: object) -> Decimal | Wrong:
+def read_amount(value: object) -> Decimal | Invalid:
     """A non-negative amount, canonical, from a JSON number (decoded as int or Decimal) or from a numeric string."""
     if isinstance(value, Decimal):
         return _checked(value)
@@ -82,7 +83,7 @@ def plain(amount: Decimal) -> Decimal:
     return Decimal(text)
 
 
-def _checked(amount: Decimal) -> Decimal | Wrong:
+def _checked(amount: Decimal) -> Decimal | Invalid:
     if not amount.is_finite():
         return _NUMBER
     if amount < 0:
@@ -94,8 +95,8 @@ def _checked(amount: Decimal) -> Decimal | Wrong:
         return _DIGITS
 
 
-def _from_text(text: str) -> Decimal | Wrong:
-    if len(text) > _LONGEST_TEXT or not _NUMERIC.fullmatch(text):
+def _from_text(text: str) -> Decimal | Invalid:
+    if len(text) > _MAX_TEXT_LENGTH or not _NUMERIC.fullmatch(text):
         return _NUMBER
     number = read_number(text)
     return _checked(number) if isinstance(number, Decimal) else _DIGITS

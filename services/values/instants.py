@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
 
-from services.values.invalid import Kind, Wrong
+from services.values.invalid import Invalid, InvalidKind
 
 MICROSECONDS = 1_000_000
-FURTHEST_OFFSET_MINUTES = 23 * 60 + 59
+MAX_OFFSET_MINUTES = 23 * 60 + 59
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
@@ -18,8 +18,8 @@ _MINUTE = timedelta(minutes=1)
 _OFFSET = re.compile(r"[+-][0-9]{2}:[0-5][0-9]")
 _parse = datetime.fromisoformat
 # What calendars of other languages can still show: years 1 to 9999 in UTC.
-EARLIEST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _ONE
-LATEST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _ONE
+MIN_INSTANT_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _ONE
+MAX_INSTANT_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _ONE
 
 # Calendar dates, extended or basic; fractions of a second of any length; the offset is read apart.
 _SHAPE = re.compile(
@@ -27,9 +27,9 @@ _SHAPE = re.compile(
     r"|[0-9]{8}T[0-9]{4}(?:[0-9]{2}(?:[.,][0-9]+)?)?)"
     r"(?:Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?"
 )
-_LONGEST_TEXT = 64
-_LONGEST_USUAL = 25
-_ILL_FORMED = Wrong(Kind.DATE, "must be an ISO 8601 date and time such as 2007-04-25T14:30:00+09:00")
+_MAX_TEXT_LENGTH = 64
+_MAX_FAST_LENGTH = 25
+_INVALID = Invalid(InvalidKind.DATE, "must be an ISO 8601 date and time such as 2007-04-25T14:30:00+09:00")
 
 
 class Instant(NamedTuple):
@@ -40,13 +40,13 @@ class Instant(NamedTuple):
     is_assumed: bool
 
 
-def read_instant(value: object, *, zone: tzinfo) -> Instant | Wrong:
+def parse_instant(value: object, *, zone: tzinfo) -> Instant | Invalid:
     """A date and time in ISO 8601. Without offset it is read in `zone`; digits beyond microseconds are cut off.
 
     What is the year 10000 in UTC becomes the last instant of 9999.
     """
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT or not _SHAPE.fullmatch(value):
-        return _ILL_FORMED
+    if not isinstance(value, str) or len(value) > _MAX_TEXT_LENGTH or not _SHAPE.fullmatch(value):
+        return _INVALID
     try:
         local = datetime.fromisoformat(value)
         offset = local.utcoffset()
@@ -55,17 +55,17 @@ def read_instant(value: object, *, zone: tzinfo) -> Instant | Wrong:
             # Hours told twice are read as the first, skipped ones with the offset before the gap.
             offset = local.replace(tzinfo=zone).utcoffset() or timedelta()
     except (ValueError, OverflowError):
-        return _ILL_FORMED
+        return _INVALID
     us = (local.replace(tzinfo=UTC) - _EPOCH - offset) // _ONE
-    if us < EARLIEST_US:
-        return _ILL_FORMED
-    return Instant(min(us, LATEST_US), offset // _MINUTE, is_assumed)
+    if us < MIN_INSTANT_US:
+        return _INVALID
+    return Instant(min(us, MAX_INSTANT_US), offset // _MINUTE, is_assumed)
 
 
-def read_usual_instant(text: str) -> tuple[int, int] | None:
+def parse_instant_fast(text: str) -> tuple[int, int] | None:
     """Microseconds and offset of a text like 2007-04-25T14:30:00+09:00 or …Z; None says: ask `read_instant`."""
     # Bounded first: what is asked for is remembered.
-    offset = _usual_offset(text[19:]) if len(text) <= _LONGEST_USUAL else None
+    offset = _parse_offset_fast(text[19:]) if len(text) <= _MAX_FAST_LENGTH else None
     if offset is None or text[10] != "T" or text[13] != ":" or text[16] != ":" or text[5] == "W":
         return None
     try:
@@ -73,17 +73,17 @@ def read_usual_instant(text: str) -> tuple[int, int] | None:
     except (ValueError, TypeError):
         return None
     us = (since.days * 86_400 + since.seconds - offset * 60) * MICROSECONDS
-    return (us, offset) if EARLIEST_US <= us <= LATEST_US else None
+    return (us, offset) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else None
 
 
 @lru_cache(maxsize=512)
-def _usual_offset(text: str) -> int | None:
+def _parse_offset_fast(text: str) -> int | None:
     if text == "Z":
         return 0
     if not _OFFSET.fullmatch(text):
         return None
     minutes = int(text[1:3]) * 60 + int(text[4:6])
-    return None if minutes > FURTHEST_OFFSET_MINUTES else -minutes if text[0] == "-" else minutes
+    return None if minutes > MAX_OFFSET_MINUTES else -minutes if text[0] == "-" else minutes
 
 
 def utc_text(us: int, *, digits: int) -> str:

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Kind(StrEnum):
+class InvalidKind(StrEnum):
     """In which way a value does not fit; spelled as the codes that callers report."""
 
     TYPE = "INVALID_TYPE"
@@ -15,8 +15,8 @@ class Kind(StrEnum):
     PERSONAL = "PII_NOT_HASHED"
 
 
-class Wrong(NamedTuple):
+class Invalid(NamedTuple):
     """A value that does not fit. `phrase` continues a sentence that starts with the field's name; it echoes nothing."""
 
-    kind: Kind
+    kind: InvalidKind
     phrase: str

@@ -2,13 +2,13 @@
 
 import unicodedata
 
-SHORTEST_CARD, LONGEST_CARD = 13, 19
+MIN_CARD_DIGITS, MAX_CARD_DIGITS = 13, 19
 REMOVED = "[removed]"
 
 _SEPARATORS = str.maketrans("", "", " -\t\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 
 
-def is_personal(text: str) -> bool:
+def is_personal_data(text: str) -> bool:
     """Whether `text` holds an @, or is the number of a card once spaces and hyphens are taken out.
 
     Look-alikes (full-width digits, a small commercial at) count as what they look like.
@@ -17,14 +17,14 @@ def is_personal(text: str) -> bool:
         text = unicodedata.normalize("NFKC", text)
     if "@" in text:
         return True
-    if text.isalnum() and not SHORTEST_CARD <= len(text) <= LONGEST_CARD:
+    if text.isalnum() and not MIN_CARD_DIGITS <= len(text) <= MAX_CARD_DIGITS:
         return False
     return is_card_number(text.translate(_SEPARATORS))
 
 
 def is_card_number(digits: str) -> bool:
     """Whether `digits` are 13–19 decimal digits that pass Luhn's check."""
-    return SHORTEST_CARD <= len(digits) <= LONGEST_CARD and digits.isdecimal() and _passes_luhn(digits)
+    return MIN_CARD_DIGITS <= len(digits) <= MAX_CARD_DIGITS and digits.isdecimal() and _passes_luhn(digits)
 
 
 def _passes_luhn(digits: str) -> bool:

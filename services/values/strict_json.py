@@ -8,8 +8,8 @@ import msgspec
 
 from services.values.decimals import HugeNumber, read_number
 
-DEEPEST = 64
-_LONGEST_INTEGER = 1000
+MAX_DEPTH = 64
+_MAX_INTEGER_DIGITS = 1000
 
 _BYTE = re.compile(r"\(byte (\d+)\)$")
 _TRAILING = "trailing characters"
@@ -17,7 +17,7 @@ _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 _IGNORABLE = re.compile(rb"(?:[ \t\r\n\]}]|\xc2\xa0)*")
 
 
-class Malformed(Exception):  # noqa: N818 - it says what the text is
+class JsonSyntaxError(Exception):
     """A text is not JSON. `offset` is the byte at which that shows; `reason` echoes nothing."""
 
     def __init__(self, reason: str, *, offset: int) -> None:
@@ -32,10 +32,10 @@ def check_utf8(body: bytes) -> None:
         try:
             body.decode()
         except UnicodeDecodeError as bad:
-            raise Malformed("not UTF-8", offset=bad.start) from None
+            raise JsonSyntaxError("not UTF-8", offset=bad.start) from None
 
 
-def first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
+def split_first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
     """The first JSON value in `body`, and whether stray characters after it were ignored.
 
     Only whitespace, no-break spaces and closing brackets are ignored; with `strict` not even those, except whitespace.
@@ -44,7 +44,7 @@ def first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
         _skip(body)
     except msgspec.DecodeError as error:
         if _TRAILING not in str(error):
-            raise Malformed(_reason(error), offset=_offset(error, body)) from None
+            raise JsonSyntaxError(_reason(error), offset=_offset(error, body)) from None
         # Of trailing characters the decoder names the byte after the first.
         end = _offset(error, body) - 1
     except RecursionError:
@@ -54,7 +54,7 @@ def first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
     tail = _IGNORABLE.match(body, end)
     ignored = end if strict or tail is None else tail.end()
     if ignored < len(body):
-        raise Malformed("characters after the end", offset=ignored)
+        raise JsonSyntaxError("characters after the end", offset=ignored)
     return body[:end], True
 
 
@@ -71,10 +71,10 @@ def parse(text: bytes) -> Any:
     except msgspec.ValidationError:
         value = _parse_huge(text)
     except msgspec.DecodeError as error:
-        raise Malformed(_reason(error), offset=_offset(error, text)) from None
+        raise JsonSyntaxError(_reason(error), offset=_offset(error, text)) from None
     except RecursionError:
         raise too_deep(text) from None
-    if _is_deeper(value, DEEPEST):
+    if _is_deeper(value, MAX_DEPTH):
         raise too_deep(text)
     return value
 
@@ -84,27 +84,27 @@ def elements(text: bytes) -> list[msgspec.Raw]:
     return _elements(text)
 
 
-def too_deep(text: bytes) -> Malformed:
+def too_deep(text: bytes) -> JsonSyntaxError:
     """The complaint about nesting, with the place where it becomes too much."""
     depth = 0
     for token in _TOKENS.finditer(text):
         match text[token.start()]:
             case 0x5B | 0x7B:
                 depth += 1
-                if depth > DEEPEST:
-                    return Malformed("nested too deeply", offset=token.start())
+                if depth > MAX_DEPTH:
+                    return JsonSyntaxError("nested too deeply", offset=token.start())
             case 0x5D | 0x7D:
                 depth -= 1
-    return Malformed("nested too deeply", offset=len(text))
+    return JsonSyntaxError("nested too deeply", offset=len(text))
 
 
 def _integer(literal: str) -> int | HugeNumber:
-    return int(literal) if len(literal) <= _LONGEST_INTEGER else HugeNumber(literal)
+    return int(literal) if len(literal) <= _MAX_INTEGER_DIGITS else HugeNumber(literal)
 
 
 def _parse_huge(text: bytes) -> Any:
     # The fast decoder refuses integers of thousands of digits, which are JSON all the same.
-    first_value(text, strict=True)
+    split_first_value(text, strict=True)
     try:
         return json.loads(text, parse_float=read_number, parse_int=_integer)
     except RecursionError:

@@ -24,11 +24,11 @@ from services.auth import wire
 from services.auth.domain.audience import AUDIENCES
 from services.auth.domain.site import ApiKey, Site
 from services.chassis.avro.schemas import Schemas
-from services.chassis.http.server import Listener
-from services.chassis.kafka.compacted_table import Table
+from services.chassis.http.server import HttpServer
+from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.runtime.settings import REPOSITORY
-from services.chassis.security.tokens import Verifier
+from services.chassis.security.tokens import TokenVerifier
 from services.fulfilment import app as fulfilment
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest import app as ingest
@@ -174,16 +174,16 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
     service = await api.compose(settings)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(keys.close)
-        for part in service.parts:
-            if isinstance(part, Table):
+        for part in service.components:
+            if isinstance(part, CompactedTable):
                 part._caught_up.set()
-            if isinstance(part, Table) and part._topic == topics.AUTH_SITES.name:
+            if isinstance(part, CompactedTable) and part._topic == topics.AUTH_SITES.name:
                 for site in (OWN, FOREIGN):
                     part._apply(wire.site_key(site), wire.site_record(a_site(site), SCHEMAS["site"]))
-            if isinstance(part, Verifier):
+            if isinstance(part, TokenVerifier):
                 assert await part.refresh()
                 stack.push_async_callback(part.stop)
-        app = next(part._runner.app for part in reversed(service.parts) if isinstance(part, Listener))
+        app = next(part._runner.app for part in reversed(service.components) if isinstance(part, HttpServer))
         client = TestClient(TestServer(app))
         await stack.enter_async_context(client)
         yield Door(api, client, app)
@@ -262,4 +262,4 @@ async def test_each_address_is_decided_upon(door: Door) -> None:
 
 def test_every_service_with_an_api_is_here() -> None:
     """Auth's own, which hands the tokens out, is in `tests/auth/test_admin.py`."""
-    assert {path.parent.name for path in (REPOSITORY / "services").glob("*/api.py")} == {*APIS, "auth"}
+    assert {path.parent.name for path in (REPOSITORY / "services").glob("*/http")} == {*APIS, "auth", "chassis"}

@@ -19,13 +19,13 @@ from services.auth.flows.tokens import World
 from services.auth.http import oauth
 from services.auth.ports import Clients
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.server import application
+from services.chassis.http.server import build_application
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import MongoSettings
 from tests.auth.fakes import (
     Clock,
     Counter,
-    FakeAudit,
+    FakeAuditLog,
     FakeClients,
     FakeHasher,
     FakeKeys,
@@ -58,7 +58,7 @@ class Auth:
 
     def __init__(self, clients: Clients, *, allow_query_secrets: bool = True) -> None:
         self.clock = Clock()
-        self.audit = FakeAudit()
+        self.audit = FakeAuditLog()
         self.hasher = FakeHasher()
         self.clients = clients
         vault = KeyVault(ENCRYPTION_KEY, "RS256")
@@ -109,7 +109,7 @@ class Auth:
             public_url="https://front.example",
             openapi=OPENAPI,
         )
-        async with TestClient(TestServer(application(routes))) as client:
+        async with TestClient(TestServer(build_application(routes))) as client:
             yield client
 
 

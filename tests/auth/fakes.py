@@ -8,7 +8,7 @@ from services.auth.domain.client import Client
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
 from services.auth.domain.site import ApiKeyTaken, Site
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 
 
 @dataclass
@@ -37,7 +37,7 @@ class FakeClients:
 
     async def find(self, client_id: str) -> Client | None:
         if self.away:
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         return self.kept.get(client_id)
 
     async def all(self) -> Sequence[Client]:
@@ -125,12 +125,12 @@ class FakePublisher:
 
     async def publish(self, sites: Sequence[Site]) -> None:
         if self.away and sites:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         self.published.extend(sites)
 
     async def publish_revocations(self, revocations: Sequence[Revocation]) -> None:
         if self.away and revocations:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         self.revocations.extend(revocations)
 
     def revoked_before(self, client_id: str) -> float:
@@ -152,11 +152,11 @@ class FakeSigner:
 
 
 @dataclass
-class FakeAudit:
+class FakeAuditLog:
     lines: list[dict[str, object]] = field(default_factory=list)
 
-    def note(self, what: str, *, who: str, where: str, **details: object) -> None:
-        self.lines.append({"what": what, "who": who, "where": where, **details})
+    def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
+        self.lines.append({"action": action, "actor": actor, "source": source, **details})
 
 
 @dataclass

@@ -14,7 +14,7 @@ from services.auth.domain.caller import networks
 from services.auth.flows.management import Office
 from services.auth.http import admin
 from services.auth.http.admin import Administration
-from services.chassis.http.server import application
+from services.chassis.http.server import build_application
 from tests.auth.conftest import ISSUER, OPENAPI, SECRET, Auth, a_client
 from tests.auth.fakes import Counter, FakePublisher, FakeSites
 
@@ -73,7 +73,7 @@ async def door(auth: Auth) -> AsyncIterator[Door]:
         proxies=networks("127.0.0.0/8"),
         openapi=OPENAPI.with_name("auth-admin.yaml"),
     )
-    async with TestClient(TestServer(application(admin.routes(given)))) as http:
+    async with TestClient(TestServer(build_application(admin.routes(given)))) as http:
         answer = await http.post(ADMIN.token_path, data=CREDENTIALS)
         yield Door(http, auth.publisher, (await answer.json())["access_token"])
 
@@ -106,7 +106,7 @@ async def test_a_client_and_its_secrets_come_and_go(auth: Auth, door: Door) -> N
     assert (await door.ask("PATCH", "/clients/new", json={"apiKeys": ["888"]}))[0] == 400
     assert (await door.ask("PATCH", "/clients/new", json={"scopes": ["all"]}))[0] == 400
     assert (await door.ask("PATCH", "/clients/nobody", json={}))[0] == 404
-    assert {line["who"] for line in auth.audit.lines[-5:]} == {"admin"}
+    assert {line["actor"] for line in auth.audit.lines[-5:]} == {"admin"}
     assert "canary" not in str(shown) + str(auth.audit.lines)
 
 
@@ -129,7 +129,7 @@ async def test_keys_are_listed_and_rotated(auth: Auth, door: Door) -> None:
     assert after[:1] == before
     assert after[1]["signsFrom"] - after[0]["signsFrom"] == 600
     assert all("sealed" not in key for key in after)
-    assert (auth.audit.lines[-1]["what"], auth.audit.lines[-1]["who"]) == ("signing key added", "admin")
+    assert (auth.audit.lines[-1]["action"], auth.audit.lines[-1]["actor"]) == ("signing key added", "admin")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,9 @@ async def test_every_address_refuses_whoever_is_no_administrator(auth: Auth, doo
             answer = await door.http.request(method, re.sub("{.*?}", "1", path), headers=headers)
             assert (answer.status, answer.headers["WWW-Authenticate"]) == wanted, (method, path)
     assert len(guarded) >= 12
-    refused = [(line["who"], line["reason"]) for line in auth.audit.lines if line["what"] == "administrator refused"]
+    refused = [
+        (line["actor"], line["reason"]) for line in auth.audit.lines if line["action"] == "administrator refused"
+    ]
     assert refused == [*[("unknown client", "unauthorized")] * 3, ("admin", "insufficient_scope")] * len(guarded)
 
 

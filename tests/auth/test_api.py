@@ -138,7 +138,7 @@ async def test_a_body_is_not_read_without_end(auth: Auth) -> None:
         )
         zipped = await http.post(IMPORT, data=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
     assert (answer.status, zipped.status) == (400, 400)
-    refused = [line["reason"] for line in auth.audit.lines if line["what"] == "token refused"]
+    refused = [line["reason"] for line in auth.audit.lines if line["action"] == "token refused"]
     assert refused == ["invalid_request", "invalid_request"]
 
 

@@ -12,7 +12,7 @@ from services.auth.flows import management
 from services.auth.settings import AuthSettings
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from tests.auth.test_office import SCHEMAS, SITE, Desk, feed
@@ -40,7 +40,7 @@ async def test_revocations_that_the_topic_lacks_are_published_once_it_was_read(d
 
     for one in (of_client("c", now=desk.clock.at), of_token_id("t", now=desk.clock.at)):
         await desk.revocations.keep(one)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await published()
     topic.ready = True
     assert await published() == ["c", "t"]
@@ -63,7 +63,7 @@ async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(desk: D
         return [site.name for site in fresh]
 
     await management.save_site(site, desk.office)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await published()
     topic.ready = True
     assert await published() == ["Demo"]
@@ -84,7 +84,7 @@ async def test_failed_tries_are_counted_for_a_minute() -> None:
         inspector=None,  # type: ignore[arg-type] # not asked
         revoked_before=lambda _client: 0.0,
     )
-    tries = [world.failed_tries.take("client|address", limit=10) for _ in range(11)]
+    tries = [world.failed_tries.acquire("client|address", limit=10) for _ in range(11)]
     assert [tried.allowed for tried in tries] == [True] * 10 + [False]
     assert 55 <= tries[-1].retry_after_s <= 60
     await mongo.close()

@@ -6,8 +6,8 @@ from services.auth.domain.credentials import FORM, Presented
 from services.auth.domain.oauth_error import Refusal
 from services.auth.domain.revocation import of_client
 from services.auth.flows.tokens import Issued, issue
-from services.chassis.runtime.errors import Away
-from services.chassis.security.tokens import Token, Verifier
+from services.chassis.runtime.errors import UnavailableError
+from services.chassis.security.tokens import Token, TokenVerifier
 from tests.auth.conftest import ISSUER, SECRET, Auth, a_client
 from tests.auth.fakes import FakeClients
 
@@ -32,13 +32,13 @@ async def refused(auth: Auth, **how: str) -> tuple[str, int]:
     return outcome.reason, outcome.status
 
 
-def a_verifier(auth: Auth, audience: Audience) -> Verifier:
+def a_verifier(auth: Auth, audience: Audience) -> TokenVerifier:
     async def fetch() -> bytes:
         import json  # noqa: PLC0415 - only here
 
         return json.dumps(auth.signer.key_set()).encode()
 
-    return Verifier(
+    return TokenVerifier(
         issuer=ISSUER,
         audience=audience.name,
         jwks_url="",
@@ -127,7 +127,7 @@ async def test_a_client_that_never_was_is_slowed_down_likewise(auth: Auth) -> No
 async def test_when_the_store_is_away_nobody_is_told_that_the_secret_was_wrong(auth: Auth) -> None:
     assert isinstance(auth.clients, FakeClients)
     auth.clients.away = True
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await ask(auth)
 
 
@@ -139,7 +139,7 @@ async def test_each_grant_and_refusal_leaves_a_line_without_secrets(auth: Auth) 
     await ask(auth, client_id="canary-pasted-into-the-wrong-field")
     await ask(auth, more="&scope=canary")
     await ask(auth, more="&grant_type=canary")
-    assert [(line["what"], line["who"], line["where"], line.get("reason")) for line in auth.audit.lines] == [
+    assert [(line["action"], line["actor"], line["source"], line.get("reason")) for line in auth.audit.lines] == [
         ("token issued", "client-1", "203.0.113.9", None),
         ("token refused", "client-1", "203.0.113.9", "wrong_secret"),
         ("token refused", "unknown client", "203.0.113.9", "unknown_client"),

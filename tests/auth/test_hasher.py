@@ -10,7 +10,7 @@ from argon2.low_level import hash_secret_raw
 from services.auth import metrics
 from services.auth.adapters import secret_hasher
 from services.auth.adapters.secret_hasher import ArgonHasher
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from tests.auth.fakes import Clock
 
 
@@ -128,7 +128,7 @@ async def test_a_flood_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch
         for patient in (True, False):
             waiting = [asyncio.create_task(made.match(f"{patient} {n}", [kept], patient=patient)) for n in range(3)]
             await asyncio.sleep(0)
-            with pytest.raises(Away):
+            with pytest.raises(UnavailableError):
                 await made.match("another", [kept], patient=patient)
             assert await made.match("secret", [kept], patient=patient) == kept
     assert await asyncio.gather(*waiting) == [None] * 3

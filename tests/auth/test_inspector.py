@@ -5,7 +5,7 @@ import pytest
 from services.auth.adapters.key_wrapper import KeyVault
 from services.auth.domain.audience import ADMIN, OMNICHANNEL
 from services.auth.domain.signing import SigningKey
-from services.chassis.runtime.errors import Unauthorized
+from services.chassis.runtime.errors import UnauthorizedError
 from tests.auth.conftest import ENCRYPTION_KEY, ISSUER, Auth
 from tests.auth.fakes import Clock
 
@@ -44,5 +44,5 @@ async def test_a_token_of_a_key_that_was_taken_away_is_believed_no_more(auth: Au
     assert (await auth.inspector.admitted(admins)).client_id == "client-1"
     auth.signer.use([next_key])
     assert await auth.inspector.inspect(first) is None
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         await auth.inspector.admitted(admins)

@@ -18,10 +18,10 @@ from services.auth.flows.key_rotation import KeyWorld, add_key, tend_keys
 from services.auth.flows.tokens import Issued, issue
 from services.auth.settings import AuthSettings
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import Away
-from services.chassis.security.tokens import Verifier
+from services.chassis.runtime.errors import UnavailableError
+from services.chassis.security.tokens import TokenVerifier
 from tests.auth.conftest import ISSUER, SECRET, Auth
-from tests.auth.fakes import Clock, FakeAudit, FakeKeys, FakeSigner, FakeVault, a_key
+from tests.auth.fakes import Clock, FakeAuditLog, FakeKeys, FakeSigner, FakeVault, a_key
 
 NOW = 1_700_000_000
 BODY = f"grant_type=client_credentials&client_id=client-1&client_secret={SECRET}".encode()
@@ -33,7 +33,7 @@ def a_world(keys: FakeKeys, vault: FakeVault, *, clock: Clock | None = None) -> 
         keys=keys,
         vault=vault,
         signer=signer,
-        audit=FakeAudit(),
+        audit=FakeAuditLog(),
         lifetime_s=86_400,
         ahead_s=600,
         algorithm="RS256",
@@ -58,7 +58,7 @@ async def test_of_two_replicas_at_first_start_one_makes_the_key_and_both_use_it(
     world, signer = a_world(keys, FakeVault(before_adding=other_is_faster))
     await tend_keys(world)
     assert signer.keys == [a_key(1, signs_from=NOW - 1)]
-    assert isinstance(world.audit, FakeAudit)
+    assert isinstance(world.audit, FakeAuditLog)
     assert world.audit.lines == [], "what another did is another's line"
 
 
@@ -66,12 +66,12 @@ async def test_where_the_next_key_cannot_be_kept_the_old_one_signs_and_is_known_
     """Also in a process that has just started."""
 
     def refused() -> None:
-        raise Away("MongoDB")
+        raise UnavailableError("MongoDB")
 
     keys = FakeKeys()
     keys.kept[1] = a_key(1, signs_from=NOW - 90_000)
     world, signer = a_world(keys, FakeVault(before_adding=refused))
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await tend_keys(world)
     assert signer.keys == [keys.kept[1]]
     assert metrics.SIGNING_KEY_DUE._value.get() == NOW - 90_000 + 86_400
@@ -93,7 +93,7 @@ async def test_rotation_under_traffic_refuses_nobody(auth: Auth) -> None:
     async def fetch() -> bytes:
         return json.dumps(auth.signer.key_set()).encode()
 
-    verifier = Verifier(
+    verifier = TokenVerifier(
         issuer=ISSUER,
         audience="omnichannel-api",
         jwks_url="",
@@ -142,7 +142,7 @@ async def test_the_last_replica_publishes_a_key_two_refresh_periods_before_it_si
     mongo = Mongo.connect(settings)
     world, _ = key_world(settings, mongo)
     keys, clock = FakeKeys(), Clock(NOW)
-    world = replace(world, keys=keys, vault=FakeVault(), signer=FakeSigner(), audit=FakeAudit(), now=clock)
+    world = replace(world, keys=keys, vault=FakeVault(), signer=FakeSigner(), audit=FakeAuditLog(), now=clock)
     await tend_keys(world)
     await add_key(world)
     published_by = clock.at + tended_every_s(settings)
@@ -184,7 +184,7 @@ async def test_tokens_signed_on_a_curve_verify() -> None:
     async def fetch() -> bytes:
         return json.dumps(signer.key_set()).encode()
 
-    verifier = Verifier(
+    verifier = TokenVerifier(
         issuer=ISSUER,
         audience="a",
         jwks_url="",
@@ -202,7 +202,7 @@ async def test_tokens_signed_on_a_curve_verify() -> None:
 def test_a_signer_without_keys_is_away() -> None:
     signer = JwtSigner(KeyVault(b"k" * 32, "RS256").open, "RS256", now=Clock(NOW))
     assert not signer.ready
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         signer.sign({})
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         signer.key_set()

@@ -16,13 +16,13 @@ from services.auth.domain.tenants import BadDocument, ClientChange, Tenants, rea
 from services.auth.flows import management
 from services.auth.flows.management import Office
 from services.chassis.avro.schemas import Schemas
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from tests.auth.fakes import (
     Clock,
     Counter,
-    FakeAudit,
+    FakeAuditLog,
     FakeClients,
     FakeHasher,
     FakePublisher,
@@ -52,7 +52,7 @@ class Desk:
     revocations: FakeRevocations = field(default_factory=FakeRevocations)
     hasher: FakeHasher = field(default_factory=FakeHasher)
     publisher: FakePublisher = field(default_factory=FakePublisher)
-    audit: FakeAudit = field(default_factory=FakeAudit)
+    audit: FakeAuditLog = field(default_factory=FakeAuditLog)
     ids: Counter = field(default_factory=Counter)
 
     @property
@@ -160,7 +160,7 @@ async def test_a_key_of_another_site_is_not_taken(desk: Desk) -> None:
 
 async def test_what_was_kept_but_not_published_is_published_later(desk: Desk) -> None:
     desk.publisher.away = True
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await management.add_site(SITE, desk.office)
     desk.publisher.away = False
     topic = Sites(SCHEMAS)
@@ -206,13 +206,13 @@ async def test_secrets_come_and_go_and_leave_lines(desk: Desk) -> None:
         await management.remove_secret("c", remaining[0].secret_id, desk.office)
     with pytest.raises(NotPossible, match="no such client"):
         await management.remove_secret("nobody", "s", desk.office)
-    assert [line["what"] for line in desk.audit.lines] == [
+    assert [line["action"] for line in desk.audit.lines] == [
         "site saved",
         "client saved",
         "secret added",
         "secret removed",
     ]
-    assert {(line["who"], line["where"]) for line in desk.audit.lines} == {("an operator", "a terminal")}
+    assert {(line["actor"], line["source"]) for line in desk.audit.lines} == {("an operator", "a terminal")}
     assert "canary" not in str(desk.audit.lines)
 
 
@@ -256,7 +256,7 @@ async def test_of_what_two_operators_do_at_once_nothing_is_lost(
     client = desk.clients.kept["c"]
     assert (client.api_keys, client.scopes) == ((), scopes)
     assert [secret.secret_id for secret in client.secrets] == secrets
-    assert [one["what"] for one in desk.audit.lines] == [line]
+    assert [one["action"] for one in desk.audit.lines] == [line]
 
 
 async def test_one_token_can_be_revoked_by_the_id_that_its_audit_line_tells(desk: Desk) -> None:
@@ -264,7 +264,7 @@ async def test_one_token_can_be_revoked_by_the_id_that_its_audit_line_tells(desk
     assert desk.publisher.revocations == [Revocation(token_id="0f" * 16, until=desk.clock.at + 28_860)]
     assert list(desk.revocations.kept) == ["0f" * 16]
     (line,) = desk.audit.lines
-    assert line == {"what": "token revoked", "who": "an operator", "where": "a terminal", "tokenId": "0f" * 16}
+    assert line == {"action": "token revoked", "actor": "an operator", "source": "a terminal", "tokenId": "0f" * 16}
 
 
 @pytest.mark.parametrize("pasted", ["eyJhbGciOiJSUzI1NiJ9.eyJjYW5hcnkiOjF9.c2lnbmVk", "", "canary canary", "c" * 129])
@@ -282,7 +282,7 @@ async def test_each_change_of_a_client_leaves_a_line(desk: Desk) -> None:
     await management.add_site(SITE, desk.office)
     await management.add_client(Client(client_id="c", site=608), desk.office)
     await management.change_client("c", ClientChange(api_keys=("12345",)), desk.office)
-    assert [(line["what"], line.get("site", line.get("client"))) for line in desk.audit.lines] == [
+    assert [(line["action"], line.get("site", line.get("client"))) for line in desk.audit.lines] == [
         ("site saved", 608),
         ("client added", "c"),
         ("client changed", "c"),
@@ -295,7 +295,7 @@ async def test_all_that_a_client_was_given_can_be_revoked(desk: Desk) -> None:
     now = desk.clock.at
     revocation = Revocation(client_id="c", issued_before=now, until=now + 28_860)
     assert desk.publisher.revocations == [revocation]
-    assert desk.audit.lines[-1]["what"] == "client's tokens revoked"
+    assert desk.audit.lines[-1]["action"] == "client's tokens revoked"
     with pytest.raises(NotPossible, match="no such client"):
         await management.revoke_client("nobody", desk.office)
 
@@ -303,7 +303,7 @@ async def test_all_that_a_client_was_given_can_be_revoked(desk: Desk) -> None:
 async def test_a_tokens_revocation_is_kept_before_others_are_told(desk: Desk) -> None:
     """What is told and not kept would be forgotten with the topic's segment; what is kept will be told."""
     desk.publisher.away = True
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await management.revoke_token("0f0f", desk.office)
     assert list(desk.revocations.kept) == ["0f0f"]
 
@@ -311,7 +311,7 @@ async def test_a_tokens_revocation_is_kept_before_others_are_told(desk: Desk) ->
 async def test_a_revocation_that_was_kept_but_not_published_is_published_later(desk: Desk) -> None:
     await management.load_tenants(the_document(), desk.office)
     desk.publisher.away = True
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await management.revoke_client("c", desk.office)
     desk.publisher.away = False
     topic = Revocations(SCHEMAS)

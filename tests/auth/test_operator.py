@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from services.auth import cli
 from services.auth.domain.client import Client, Secret
 from services.auth.flows.management import Office
-from tests.auth.fakes import FakeAudit, FakeKeys, FakeVault
+from tests.auth.fakes import FakeAuditLog, FakeKeys, FakeVault
 from tests.auth.test_keyring import a_world
 from tests.auth.test_office import SITE, Desk
 
@@ -120,5 +120,5 @@ async def test_a_rotation_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(cli, "_where", lambda: "a terminal")
     nothing: Any = None
     assert [key.number for key in await cli._rotate(nothing, nothing)] == [1]
-    assert isinstance(world.audit, FakeAudit)
-    assert [(line["who"], line["where"]) for line in world.audit.lines] == [("an operator", "a terminal")]
+    assert isinstance(world.audit, FakeAuditLog)
+    assert [(line["actor"], line["source"]) for line in world.audit.lines] == [("an operator", "a terminal")]

@@ -7,7 +7,7 @@ from services.auth import metrics
 from services.auth.adapters.publisher import KafkaPublisher
 from services.auth.domain.revocation import of_client, of_token_id
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.producer import Outgoing
+from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from tests.auth.test_stores import SITE
@@ -20,9 +20,9 @@ class Line:
     """Takes what is sent."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, Sequence[Outgoing]]] = []
+        self.sent: list[tuple[str, Sequence[ProducerRecord]]] = []
 
-    async def send_by_key(self, topic: str, records: Sequence[Outgoing]) -> None:
+    async def send_by_key(self, topic: str, records: Sequence[ProducerRecord]) -> None:
         self.sent.append((topic, records))
 
 

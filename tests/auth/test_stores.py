@@ -19,7 +19,7 @@ from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
 from services.auth.ports import Clients, Keys, Revocations, Sites
 from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from tests.auth.conftest import a_client
 from tests.auth.fakes import FakeClients, FakeKeys, FakeRevocations, FakeSites, a_key
@@ -194,8 +194,8 @@ async def test_a_store_that_does_not_answer_is_away() -> None:
         mongodb_timeout_ms=100,
     )
     mongo = Mongo.connect(nowhere)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await MongoClients(mongo).find("client-1")
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await MongoKeys(mongo).add(a_key(1, signs_from=1))
     await mongo.close()

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from services.chassis.kafka.consumer import Consumer, Offsets, Poll
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.kafka_side import a_name, committed, make_topics, settings
 
 
@@ -40,7 +40,7 @@ class Effects:
         if self.away:
             self.away -= 1
             self.journal.append(f"away {min(values)}-{max(values)}")
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         if self.defects:
             self.defects -= 1
             raise KeyError("a defect")
@@ -50,7 +50,7 @@ class Effects:
             return chosen
         return {place: records[-1].offset + 1 for place, records in poll.items()}
 
-    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+    def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         self.revoked_partitions |= set(partitions)
         self.journal.append("revoked")
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from services.chassis.kafka.producer import REBUILDS, Producer
+from services.chassis.kafka.producer import RECONNECTS, Producer
 from tests.chassis.kafka_side import settings
 
 
@@ -21,4 +21,4 @@ async def producing(bootstrap: str, *, wait: bool = True, **changes: Any) -> Asy
 
 
 def rebuilds() -> float:
-    return next(sample.value for family in REBUILDS.collect() for sample in family.samples)
+    return next(sample.value for family in RECONNECTS.collect() for sample in family.samples)

@@ -10,13 +10,13 @@ from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.http.server import Listener, application
+from services.chassis.http.server import HttpServer, build_application
 from services.chassis.kafka.topic import Topic
-from services.chassis.runtime.errors import Away, Unauthorized
+from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
 from services.chassis.runtime.health import Health
-from services.chassis.runtime.lifecycle import Part
+from services.chassis.runtime.lifecycle import Component
 from services.chassis.runtime.settings import TokenSettings
-from services.chassis.security.access import Access
+from services.chassis.security.access import RequestSecurity
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import a_name, make_topics, settings
 from tests.chassis.test_revocations import record as a_revocation
@@ -27,7 +27,7 @@ SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")
 
 
 @asynccontextmanager
-async def running(*parts: Part) -> AsyncIterator[None]:
+async def running(*parts: Component) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for part in parts:
             await part.start()
@@ -35,11 +35,11 @@ async def running(*parts: Part) -> AsyncIterator[None]:
         yield
 
 
-def an_issuer() -> Listener:
+def an_issuer() -> HttpServer:
     async def keys(_request: web.Request) -> web.Response:
         return web.Response(body=key_set(jwk(KEY, "k1")), content_type="application/json")
 
-    return Listener(application([web.get("/keys", keys)]), host="127.0.0.1", port=0)
+    return HttpServer(build_application([web.get("/keys", keys)]), host="127.0.0.1", port=0)
 
 
 async def made(bootstrap: str, topic: Topic, records: Sequence[tuple[bytes, bytes]]) -> None:
@@ -65,7 +65,7 @@ async def test_a_token_is_good_once_keys_sites_and_revocations_are_known(
     }
     issuer, health = an_issuer(), Health()
     async with running(issuer):
-        access = Access(
+        access = RequestSecurity(
             SCHEMAS,
             kafka=settings(kafka_bootstrap),
             tokens=TokenSettings(auth_issuer=ISSUER, auth_jwks_url=f"http://{issuer.address}/keys"),
@@ -74,23 +74,23 @@ async def test_a_token_is_good_once_keys_sites_and_revocations_are_known(
             audience=AUDIENCE,
             client_id="test",
         )
-        access.heeded_by(health)
+        access.register_health_checks(health)
 
         def lacking() -> set[str]:
             return {name for name, holds in health.readiness().items() if not holds}
 
         assert lacking() == {"keys", "sites", "revocations"}
-        async with running(*access.parts):
+        async with running(*access.components):
             await until(lambda: lacking() == {"sites", "revocations"})
-            with pytest.raises(Away):
+            with pytest.raises(UnavailableError):
                 await access.verifier.verify(good)
             await made(kafka_bootstrap, *holding[first])
             await until(lambda: lacking() == {second})
-            with pytest.raises(Away):
+            with pytest.raises(UnavailableError):
                 await access.verifier.verify(good)
             await made(kafka_bootstrap, *holding[second])
             await until(lambda: not lacking())
             assert access.sites.get(608) is not None
             assert (await access.verifier.verify(good)).token_id == "good"
-            with pytest.raises(Unauthorized):
+            with pytest.raises(UnauthorizedError):
                 await access.verifier.verify(revoked)

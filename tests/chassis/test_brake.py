@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 
 PLACE = "orders 0"
 
 
-def a_brake(*, most_in_row: int = 3, window: int = 10, share: float = 0.5) -> Brake:
-    return Brake(most_in_row=most_in_row, window=window, share=share)
+def a_brake(*, most_in_row: int = 3, window: int = 10, share: float = 0.5) -> DeadLetterLimit:
+    return DeadLetterLimit(max_consecutive=most_in_row, window=window, max_ratio=share)
 
 
-def feed(brake: Brake, pattern: str, place: str = PLACE) -> int:
+def feed(brake: DeadLetterLimit, pattern: str, place: str = PLACE) -> int:
     """Records as letters, `x` for a dead one; returns how many were admitted."""
     dead = [position for position, letter in enumerate(pattern) if letter == "x"]
-    admitted = brake.admitted(place, len(pattern), dead)
-    brake.handled(place, len(pattern), dead)
+    admitted = brake.allowed(place, len(pattern), dead)
+    brake.record(place, len(pattern), dead)
     return admitted
 
 
@@ -39,7 +39,7 @@ def feed(brake: Brake, pattern: str, place: str = PLACE) -> int:
 def test_too_many_in_a_row_or_among_the_latest_stop_the_partition(pattern: str, admitted: int) -> None:
     brake = a_brake()
     assert feed(brake, pattern) == admitted
-    assert (PLACE in brake.stopped) == (admitted < len(pattern))
+    assert (PLACE in brake.halted) == (admitted < len(pattern))
 
 
 def test_what_came_before_counts() -> None:
@@ -66,15 +66,15 @@ def test_partitions_are_counted_apart() -> None:
     brake = a_brake()
     feed(brake, "xxxx")
     assert feed(brake, "xxx.", "orders 1") == 4
-    assert set(brake.stopped) == {PLACE}
+    assert set(brake.halted) == {PLACE}
 
 
 def test_a_released_partition_goes_on_unless_nothing_has_changed() -> None:
     brake = a_brake()
     feed(brake, "xxxx")
-    brake.release([PLACE])
+    brake.resume([PLACE])
     assert feed(brake, "x") == 0
-    brake.release([PLACE])
+    brake.resume([PLACE])
     assert feed(brake, "." * 10) == 10
     assert feed(brake, "xxx.") == 4
 
@@ -82,8 +82,8 @@ def test_a_released_partition_goes_on_unless_nothing_has_changed() -> None:
 def test_asking_changes_nothing() -> None:
     brake = a_brake()
     for _ in range(5):
-        assert brake.admitted(PLACE, 3, [0, 1, 2]) == 3
-    assert list(brake.stopped) == []
+        assert brake.allowed(PLACE, 3, [0, 1, 2]) == 3
+    assert list(brake.halted) == []
 
 
 @dataclass
@@ -110,11 +110,11 @@ def test_it_counts_what_was_admitted_and_nothing_else(steps: list[str]) -> None:
     brake, plain = a_brake(), PlainBrake()
     for step in steps:
         if step == "release":
-            brake.release([PLACE])
+            brake.resume([PLACE])
             plain.is_stopped = False
         else:
             assert feed(brake, step) == plain.feed(step)
-            assert (PLACE in brake.stopped) == plain.is_stopped
+            assert (PLACE in brake.halted) == plain.is_stopped
 
 
 @given(st.lists(st.text("x.", max_size=12), max_size=12))
@@ -122,4 +122,4 @@ def test_how_records_are_cut_into_polls_does_not_matter(polls: list[str]) -> Non
     whole, cut = a_brake(), a_brake()
     expected = feed(whole, "".join(polls))
     assert sum(feed(cut, poll) for poll in polls) == expected
-    assert set(cut.stopped) == set(whole.stopped)
+    assert set(cut.halted) == set(whole.halted)

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from services.chassis.avro.compatibility import Level, NoSchema, form_of, obstacles
+from services.chassis.avro.compatibility import (
+    CompatibilityLevel,
+    InvalidSchemaError,
+    canonical_form,
+    incompatibilities,
+)
 
 
 def a_record(*fields: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -58,13 +63,13 @@ DIFFERENT: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("what", SAME)
 def test_schemas_that_read_and_write_alike_have_one_form(what: str) -> None:
     one, other = SAME[what]
-    assert form_of(json.dumps(one)) == form_of(json.dumps(other))
+    assert canonical_form(json.dumps(one)) == canonical_form(json.dumps(other))
 
 
 @pytest.mark.parametrize("what", DIFFERENT)
 def test_schemas_that_differ_in_what_counts_have_different_forms(what: str) -> None:
     one, other = DIFFERENT[what]
-    assert form_of(json.dumps(one)) != form_of(json.dumps(other))
+    assert canonical_form(json.dumps(one)) != canonical_form(json.dumps(other))
 
 
 NOT_PARSED = [
@@ -81,10 +86,10 @@ NOT_PARSED = [
 
 @pytest.mark.parametrize("text", NOT_PARSED, ids=lambda text: text[:20])
 def test_what_is_no_schema_is_told(text: str) -> None:
-    with pytest.raises(NoSchema):
-        form_of(text)
-    with pytest.raises(NoSchema):
-        obstacles(Level.BACKWARD_TRANSITIVE, text, {1: '"int"'})
+    with pytest.raises(InvalidSchemaError):
+        canonical_form(text)
+    with pytest.raises(InvalidSchemaError):
+        incompatibilities(CompatibilityLevel.BACKWARD_TRANSITIVE, text, {1: '"int"'})
 
 
 WITHOUT, WITH = a_record(), a_record(a_field(default=""))
@@ -94,16 +99,16 @@ REQUIRED = a_record(a_field())
 @pytest.mark.parametrize(
     ("level", "new", "olds", "versions"),
     [
-        (Level.BACKWARD_TRANSITIVE, WITH, [WITHOUT, WITHOUT], []),
-        (Level.FULL_TRANSITIVE, WITH, [WITHOUT, WITHOUT], []),
-        (Level.BACKWARD_TRANSITIVE, WITHOUT, [REQUIRED, WITH], []),
-        (Level.FULL_TRANSITIVE, WITHOUT, [REQUIRED, WITH], ["version 1 cannot read what it writes"]),
-        (Level.BACKWARD_TRANSITIVE, REQUIRED, [WITHOUT, WITH], ["it cannot read what version 1 wrote"]),
-        (Level.FULL_TRANSITIVE, REQUIRED, [WITHOUT, WITH], ["it cannot read what version 1 wrote"]),
+        (CompatibilityLevel.BACKWARD_TRANSITIVE, WITH, [WITHOUT, WITHOUT], []),
+        (CompatibilityLevel.FULL_TRANSITIVE, WITH, [WITHOUT, WITHOUT], []),
+        (CompatibilityLevel.BACKWARD_TRANSITIVE, WITHOUT, [REQUIRED, WITH], []),
+        (CompatibilityLevel.FULL_TRANSITIVE, WITHOUT, [REQUIRED, WITH], ["version 1 cannot read what it writes"]),
+        (CompatibilityLevel.BACKWARD_TRANSITIVE, REQUIRED, [WITHOUT, WITH], ["it cannot read what version 1 wrote"]),
+        (CompatibilityLevel.FULL_TRANSITIVE, REQUIRED, [WITHOUT, WITH], ["it cannot read what version 1 wrote"]),
     ],
 )
 def test_every_earlier_version_counts_not_only_the_last(
-    level: Level, new: Any, olds: list[Any], versions: list[str]
+    level: CompatibilityLevel, new: Any, olds: list[Any], versions: list[str]
 ) -> None:
-    found = obstacles(level, json.dumps(new), {number: json.dumps(old) for number, old in enumerate(olds, 1)})
+    found = incompatibilities(level, json.dumps(new), {number: json.dumps(old) for number, old in enumerate(olds, 1)})
     assert [sentence.partition(":")[0] for sentence in found] == versions

@@ -11,10 +11,10 @@ import pytest
 from aiohttp import encode_basic_auth, web
 
 from services.chassis.avro import registry_client
-from services.chassis.avro.registry_client import Registry, Unregistered, schemas_of
-from services.chassis.avro.schemas import Ids, Schemas
-from services.chassis.http.server import Listener, application
-from services.chassis.runtime.errors import Away
+from services.chassis.avro.registry_client import SchemaRegistryClient, UnregisteredSchemaError, load_schemas
+from services.chassis.avro.schemas import RegistryIds, Schemas
+from services.chassis.http.server import HttpServer, build_application
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY, RegistrySettings
 from tests.chassis.eventually import until
 from tests.support.versions import with_an_older, without_fields
@@ -95,7 +95,7 @@ def elsewhere() -> Elsewhere:
 
 @pytest.fixture
 async def settings(elsewhere: Elsewhere) -> AsyncIterator[RegistrySettings]:
-    listener = Listener(application(elsewhere.routes()), host="127.0.0.1", port=0)
+    listener = HttpServer(build_application(elsewhere.routes()), host="127.0.0.1", port=0)
     await listener.start()
     yield RegistrySettings(
         schema_registry_url=f"http://{listener.address}/base/",
@@ -106,7 +106,7 @@ async def settings(elsewhere: Elsewhere) -> AsyncIterator[RegistrySettings]:
 
 
 async def register_all(settings: RegistrySettings) -> None:
-    async with Registry(settings) as registry:
+    async with SchemaRegistryClient(settings) as registry:
         for name, subjects in SUBJECTS.items():
             for subject in subjects:
                 for version in Schemas.load(DIRECTORY).versions[name].values():
@@ -114,25 +114,25 @@ async def register_all(settings: RegistrySettings) -> None:
 
 
 async def test_without_a_registry_our_own_ids_hold() -> None:
-    schemas = await schemas_of(DIRECTORY, RegistrySettings(schema_registry_url=None), SUBJECTS)
+    schemas = await load_schemas(DIRECTORY, RegistrySettings(schema_registry_url=None), SUBJECTS)
     assert schemas["order"].schema_id == Schemas.load(DIRECTORY)["order"].schema_id
 
 
 async def test_with_one_its_ids_hold(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
     await register_all(settings)
-    schemas = await schemas_of(DIRECTORY, settings, SUBJECTS)
+    schemas = await load_schemas(DIRECTORY, settings, SUBJECTS)
     assert schemas["order"].schema_id == FIRST_ID
     assert schemas["product"].prefix == b"\0" + (FIRST_ID + 1).to_bytes(4, "big")
-    assert schemas.written_with(FIRST_ID) is schemas.versions["order"][1]
-    assert schemas.written_with(UUID(int=FIRST_ID)) is schemas.versions["order"][1]
-    assert schemas.written_with(Schemas.load(DIRECTORY)["order"].schema_id) is None
+    assert schemas.by_id(FIRST_ID) is schemas.versions["order"][1]
+    assert schemas.by_id(UUID(int=FIRST_ID)) is schemas.versions["order"][1]
+    assert schemas.by_id(Schemas.load(DIRECTORY)["order"].schema_id) is None
     assert elsewhere.authorization == encode_basic_auth("us", "secret")
 
 
 async def test_a_service_waits_for_what_is_not_registered_yet(settings: RegistrySettings) -> None:
-    waiting = asyncio.create_task(schemas_of(DIRECTORY, settings, SUBJECTS))
-    with pytest.raises(Unregistered, match="schemas register"):
-        await schemas_of(DIRECTORY, settings, SUBJECTS, patiently=False)
+    waiting = asyncio.create_task(load_schemas(DIRECTORY, settings, SUBJECTS))
+    with pytest.raises(UnregisteredSchemaError, match="schemas register"):
+        await load_schemas(DIRECTORY, settings, SUBJECTS, wait=False)
     assert not waiting.done()
     await register_all(settings)
     await until(waiting.done)
@@ -144,25 +144,25 @@ async def test_a_registry_that_does_not_answer_is_away(
     settings: RegistrySettings, elsewhere: Elsewhere, status: int
 ) -> None:
     elsewhere.status = status
-    with pytest.raises(Away):
-        await schemas_of(DIRECTORY, settings, SUBJECTS, patiently=False)
+    with pytest.raises(UnavailableError):
+        await load_schemas(DIRECTORY, settings, SUBJECTS, wait=False)
 
 
 async def test_nobody_there_is_away() -> None:
     nowhere = RegistrySettings(schema_registry_url="http://127.0.0.1:1")
-    async with Registry(nowhere) as registry:
-        with pytest.raises(Away):
+    async with SchemaRegistryClient(nowhere) as registry:
+        with pytest.raises(UnavailableError):
             await registry.definition(1)
 
 
 async def test_a_refusal_is_told_in_the_registrys_words(settings: RegistrySettings) -> None:
-    async with Registry(settings) as registry:
+    async with SchemaRegistryClient(settings) as registry:
         with pytest.raises(ValueError, match="not compatible"):
             await registry.register("x-value", '{"type":"record","name":"Refused","fields":[]}')
 
 
 async def test_schemas_that_are_not_ours_can_be_fetched(settings: RegistrySettings) -> None:
-    async with Registry(settings) as registry:
+    async with SchemaRegistryClient(settings) as registry:
         newer: dict[str, Any] = {"type": "record", "name": "Newer", "fields": []}
         schema_id = await registry.register("x-value", json.dumps(newer))
         assert await registry.definition(schema_id) == newer
@@ -189,7 +189,7 @@ async def test_what_is_no_record_of_avro_alone_is_no_schema_that_can_be_read(
     settings: RegistrySettings, elsewhere: Elsewhere, answer: dict[str, Any]
 ) -> None:
     elsewhere.known = {7: answer, 8: {"schema": RECORD, "schemaType": "AVRO", "references": []}}
-    async with Registry(settings) as registry:
+    async with SchemaRegistryClient(settings) as registry:
         assert await registry.definition(7) is None
         assert await registry.definition(8) == json.loads(RECORD)
 
@@ -199,8 +199,8 @@ async def test_a_registry_that_does_not_answer_in_time_is_away(
 ) -> None:
     monkeypatch.setattr(registry_client, "_TIMEOUT_S", 0.05)
     elsewhere.hold = asyncio.Event()
-    async with Registry(settings) as registry:
-        with pytest.raises(Away):
+    async with SchemaRegistryClient(settings) as registry:
+        with pytest.raises(UnavailableError):
             await registry.definition(1)
     elsewhere.hold.set()
 
@@ -208,15 +208,15 @@ async def test_a_registry_that_does_not_answer_in_time_is_away(
 async def test_what_answers_but_is_no_registry_is_away(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
     """A proxy, for one, that has a page of its own for all that it does not know."""
     elsewhere.found["x-value"] = web.Response(text="<html>", content_type="text/html")
-    async with Registry(settings) as registry:
-        with pytest.raises(Away):
-            await registry.ids_of("x-value", RECORD)
+    async with SchemaRegistryClient(settings) as registry:
+        with pytest.raises(UnavailableError):
+            await registry.lookup_ids("x-value", RECORD)
 
 
 async def test_a_registry_without_global_ids_will_do(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
     elsewhere.found["x-value"] = web.json_response({"id": 5, "version": 1})
-    async with Registry(settings) as registry:
-        assert await registry.ids_of("x-value", RECORD) == Ids(5, None)
+    async with SchemaRegistryClient(settings) as registry:
+        assert await registry.lookup_ids("x-value", RECORD) == RegistryIds(5, None)
 
 
 async def test_a_schema_has_one_id_in_all_its_subjects(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
@@ -224,7 +224,7 @@ async def test_a_schema_has_one_id_in_all_its_subjects(settings: RegistrySetting
     await register_all(settings)
     elsewhere.found["orders.validated.v1-value"] = web.json_response({"id": 5, "version": 1})
     with pytest.raises(ValueError, match="several ids for version 1 of order"):
-        await schemas_of(DIRECTORY, settings, SUBJECTS)
+        await load_schemas(DIRECTORY, settings, SUBJECTS)
 
 
 async def test_of_earlier_versions_it_needs_to_know_none(
@@ -232,8 +232,8 @@ async def test_of_earlier_versions_it_needs_to_know_none(
 ) -> None:
     ours = Schemas.load(DIRECTORY)
     newer = with_an_older("product", without_fields(ours["product"].definition, "name"), tmp_path)
-    async with Registry(settings) as registry:
+    async with SchemaRegistryClient(settings) as registry:
         await registry.register("catalog.products.v1-value", newer.versions["product"][2].text)
-    schemas = await schemas_of(tmp_path, settings, {"product": SUBJECTS["product"]}, patiently=False)
+    schemas = await load_schemas(tmp_path, settings, {"product": SUBJECTS["product"]}, wait=False)
     assert schemas["product"].schema_id == FIRST_ID
     assert elsewhere.ids

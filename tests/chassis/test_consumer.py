@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from services.chassis.kafka.consumer import REBALANCES, RETRIES, STALLED_AFTER_S, STOPPED, Offsets, Poll
 from services.chassis.kafka.lag import RECORDS as LAG
 from services.chassis.kafka.retention_loss import LOST
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.consumer_side import Clock, Effects, Stage, a_stage, running
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import a_name, make_topics
@@ -208,7 +208,7 @@ async def test_what_a_stopped_partition_holds_back_is_lag(kafka_bootstrap: str) 
 
     effects.on_poll = stop_in_the_middle
     await stage.produce(range(10))
-    async with running(stage.consumer(effects, stopped=lambda: stopped)) as consumer:
+    async with running(stage.consumer(effects, halted_partitions=lambda: stopped)) as consumer:
         await until(lambda: LAG.labels(stage.group, stage.topic, "0")._value.get() == 6)
         assert not consumer.alive, "somebody has to look at it"
         assert STOPPED.labels(stage.group)._value.get() == 1
@@ -225,14 +225,14 @@ async def test_what_a_stopped_partition_holds_back_is_lag_once_and_stays_there_w
     def stop(poll: Poll) -> Offsets:
         stopped.update(place for place in poll if place == bad)
         if stopped and is_away and bad not in poll:
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         return {place: 4 if place == bad else records[-1].offset + 1 for place, records in poll.items()}
 
     effects.on_poll = stop
     await stage.produce(range(10))
     retries, lag = RETRIES.labels(stage.group)._value, LAG.labels(stage.group, stage.topic, "0")._value
     with capture_logs() as lines:
-        async with running(stage.consumer(effects, stopped=lambda: stopped)):
+        async with running(stage.consumer(effects, halted_partitions=lambda: stopped)):
             await until(lambda: retries.get() > 1)
             assert lag.get() == 6
             is_away = False
@@ -255,7 +255,7 @@ async def test_what_the_handler_has_begun_and_cannot_finish_is_lag(kafka_bootstr
         if poll or not effects.handled:
             return dict.fromkeys(poll, 4)
         if is_away:
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         return {TopicPartition(stage.topic, 0): 10}
 
     effects.on_poll = begin
@@ -287,7 +287,7 @@ async def test_headers_may_have_any_name(kafka_bootstrap: str, codec: int) -> No
 async def test_it_waits_until_it_may_begin(kafka_bootstrap: str) -> None:
     stage, effects, may = await a_stage(kafka_bootstrap), Effects(), False
     await stage.produce(range(3))
-    async with running(stage.consumer(effects, may_begin=lambda: may)) as consumer:
+    async with running(stage.consumer(effects, start_when=lambda: may)) as consumer:
         turned = consumer._turned_at
         await until(lambda: consumer._turned_at > turned)
         assert not consumer.ready

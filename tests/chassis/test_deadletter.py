@@ -8,8 +8,8 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from services.chassis.kafka.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
-from services.chassis.kafka.producer import Outgoing, Producer
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.producer import Producer, ProducerRecord
+from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.kafka_side import a_name, everything, make_topics, settings
 
 
@@ -34,7 +34,9 @@ async def test_a_letter_holds_the_original_and_where_it_came_from(kafka_bootstra
     topic = a_name("poison")
     await make_topics(kafka_bootstrap, {topic: 3, f"{topic}.dlq": 3})
     hostile = (("jobId", b"\xff"), ("dlq.reason", b"none of yours"), ("jobId", b"again"))
-    await producer.send_batch(topic, 2, [Outgoing(b"first", b"ok"), Outgoing(b"\x00key", b"\xff\x00", hostile)])
+    await producer.send_batch(
+        topic, 2, [ProducerRecord(b"first", b"ok"), ProducerRecord(b"\x00key", b"\xff\x00", hostile)]
+    )
     (_, record) = await everything(kafka_bootstrap, topic)
     counted = DEAD_LETTERS.labels(topic, "unknown-framing")._value
     before = counted.get()
@@ -61,9 +63,14 @@ async def test_every_kind_of_poison_gets_one_letter(kafka_bootstrap: str, produc
     await make_topics(
         kafka_bootstrap, {topic: 1, f"{topic}.dlq": 1}, config={"max.message.bytes": str(9 * 1024 * 1024)}
     )
-    poison = [Outgoing(None, None), Outgoing(b"", b""), Outgoing(None, b"x"), Outgoing(b"tombstone", None)]
+    poison = [
+        ProducerRecord(None, None),
+        ProducerRecord(b"", b""),
+        ProducerRecord(None, b"x"),
+        ProducerRecord(b"tombstone", None),
+    ]
     await producer.send_batch(topic, 0, poison)
-    await producer.send_batch(topic, 0, [Outgoing(b"large", b"x" * (8 * 1024 * 1024 - 100_000))])
+    await producer.send_batch(topic, 0, [ProducerRecord(b"large", b"x" * (8 * 1024 * 1024 - 100_000))])
     records = await everything(kafka_bootstrap, topic)
     await DeadLetters(producer, group="g").send(DeadLetter(record, "undecodable", "") for record in records)
     letters = await everything(kafka_bootstrap, f"{topic}.dlq")
@@ -148,7 +155,7 @@ async def test_letters_of_several_topics_go_to_each_ones_own(kafka_bootstrap: st
 async def test_a_letter_that_did_not_get_there_is_away_and_not_counted() -> None:
     topic = a_name("poison")
     away = Producer(settings("127.0.0.1:1"), client_id="test")
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await DeadLetters(away, group="g").send([DeadLetter(a_record(topic), "undecodable", "")])
     assert DEAD_LETTERS.labels(topic, "undecodable")._value.get() == 0
 

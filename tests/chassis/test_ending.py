@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from services.chassis.mongodb.outbox import Outbox, Relay
-from services.chassis.runtime.background import Upkeep
-from services.chassis.runtime.ending import end
-from services.chassis.runtime.preparation import Preparation
+from services.chassis.runtime.background import PeriodicTask
+from services.chassis.runtime.ending import cancel_and_wait
+from services.chassis.runtime.preparation import StartupTask
 
 
 class Deaf:
@@ -30,7 +31,7 @@ class DeafOutbox(Outbox):
     def __init__(self, deaf: Deaf) -> None:
         self.deaf = deaf
 
-    async def waiting(self, channel: str) -> list[object]:  # type: ignore[override]
+    async def due(self, channel: str) -> list[Any]:
         del channel
         await self.deaf()
         return []
@@ -40,10 +41,10 @@ async def nothing(_: object) -> list[str]:
     return []
 
 
-PARTS: dict[str, Callable[[Deaf], Relay | Preparation | Upkeep]] = {
-    "relay": lambda deaf: Relay(DeafOutbox(deaf), nothing, channel="kafka", every_s=60.0),
-    "preparation": lambda deaf: Preparation([deaf, deaf]),
-    "upkeep": lambda deaf: Upkeep("sweep", deaf, every_s=60.0),
+PARTS: dict[str, Callable[[Deaf], Relay | StartupTask | PeriodicTask]] = {
+    "relay": lambda deaf: Relay(DeafOutbox(deaf), nothing, channel="kafka", interval_s=60.0),
+    "preparation": lambda deaf: StartupTask([deaf, deaf]),
+    "upkeep": lambda deaf: PeriodicTask("sweep", deaf, interval_s=60.0),
 }
 
 
@@ -70,6 +71,6 @@ async def failing() -> None:
 async def test_what_has_ended_is_left_alone_and_a_failure_is_told() -> None:
     ended, failed = asyncio.create_task(ended_already()), asyncio.create_task(failing())
     await asyncio.wait([ended, failed])
-    await end(ended)
+    await cancel_and_wait(ended)
     with pytest.raises(ValueError, match="a defect"):
-        await end(failed)
+        await cancel_and_wait(failed)

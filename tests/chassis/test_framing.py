@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.avro.wire_format import HEADER, LENGTH, UnknownFraming, frame_of, prefix, unframe
+from services.chassis.avro.wire_format import HEADER, LENGTH, UnknownWireFormatError, parse_wire_format, prefix, unframe
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_body_is_not_copied() -> None:
 
 @pytest.mark.parametrize("value", [None, b"", b"\0", b"\0\0\0\0", b"\x01\0\0\0\x01body", b"\xff\0\0\0\x01", b'{"a":1}'])
 def test_anything_else_is_unknown_framing(value: bytes | None) -> None:
-    with pytest.raises(UnknownFraming):
+    with pytest.raises(UnknownWireFormatError):
         unframe(value)
 
 
@@ -45,7 +45,7 @@ def test_anything_else_is_unknown_framing(value: bytes | None) -> None:
 def test_random_bytes_are_read_or_refused_but_nothing_else(value: bytes) -> None:
     try:
         schema_id, body = unframe(value)
-    except UnknownFraming:
+    except UnknownWireFormatError:
         return
     assert prefix(schema_id) + bytes(body) == value
 
@@ -68,15 +68,15 @@ GLOBAL_ID = UUID("0f16b2f3-8d8c-5a5e-9a53-1b7f6a2c1d0e")
 def test_the_schema_is_named_by_a_header_or_before_the_body(
     value: bytes, headers: tuple[tuple[str, bytes], ...], expected: tuple[int | UUID, int]
 ) -> None:
-    assert frame_of(value, headers) == expected
+    assert parse_wire_format(value, headers) == expected
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\0", b"\x01\0\0\0\x07", b"\0" + GLOBAL_ID.bytes, prefix(7) + b"x"])
 def test_a_header_that_names_nothing_is_unknown_framing(content: bytes | None) -> None:
-    with pytest.raises(UnknownFraming):
-        frame_of(prefix(7) + b"body", ((HEADER, content),))
+    with pytest.raises(UnknownWireFormatError):
+        parse_wire_format(prefix(7) + b"body", ((HEADER, content),))
 
 
 def test_no_value_is_unknown_framing_whatever_the_header_says() -> None:
-    with pytest.raises(UnknownFraming):
-        frame_of(None, ((HEADER, prefix(7)),))
+    with pytest.raises(UnknownWireFormatError):
+        parse_wire_format(None, ((HEADER, prefix(7)),))

@@ -7,12 +7,20 @@ from uuid import uuid4
 
 import pytest
 
-from services.chassis.http.idempotency import COLLECTION, KEPT_S, LEASE_S, Idempotency, Reply, Turn, key_in
+from services.chassis.http.idempotency import (
+    COLLECTION,
+    LEASE_S,
+    RETENTION_S,
+    IdempotencyKeys,
+    Reservation,
+    StoredResponse,
+    idempotency_key,
+)
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.settings import MongoSettings
 
-REPLY = Reply(202, b'{"id": 1}', {"Location": "/1"})
+REPLY = StoredResponse(202, b'{"id": 1}', {"Location": "/1"})
 
 
 class Clock:
@@ -29,54 +37,56 @@ def clock() -> Clock:
 
 
 @pytest.fixture(params=["motor", "pymongo"])
-async def keys(request: pytest.FixtureRequest, mongodb_uri: str, clock: Clock) -> AsyncIterator[Idempotency]:
+async def keys(request: pytest.FixtureRequest, mongodb_uri: str, clock: Clock) -> AsyncIterator[IdempotencyKeys]:
     settings = MongoSettings(
         mongodb_uri=mongodb_uri, mongodb_database=f"t{uuid4().hex[:12]}", mongo_driver=request.param
     )
     mongo = Mongo.connect(settings)
-    made = Idempotency(mongo, scope="test", now=clock)
-    await made.prepare()
+    made = IdempotencyKeys(mongo, scope="test", now=clock)
+    await made.create_indexes()
     yield made
     await mongo.client.drop_database(settings.mongodb_database)
     await mongo.close()
 
 
-async def begin(keys: Idempotency, body: bytes = b"body", *, client: str = "c", key: str = "k") -> Turn | Reply:
-    return await keys.begin(client, key, body, lambda: uuid4().hex)
+async def begin(
+    keys: IdempotencyKeys, body: bytes = b"body", *, client: str = "c", key: str = "k"
+) -> Reservation | StoredResponse:
+    return await keys.reserve(client, key, body, lambda: uuid4().hex)
 
 
-async def refusal(keys: Idempotency, body: bytes = b"body") -> Problem:
+async def refusal(keys: IdempotencyKeys, body: bytes = b"body") -> Problem:
     with pytest.raises(Problem) as refused:
         await begin(keys, body)
     return refused.value
 
 
-async def turn(keys: Idempotency, **how: str) -> Turn:
+async def turn(keys: IdempotencyKeys, **how: str) -> Reservation:
     found = await begin(keys, **how)  # type: ignore[arg-type]
-    assert isinstance(found, Turn)
+    assert isinstance(found, Reservation)
     return found
 
 
-async def test_the_first_answer_is_given_again(keys: Idempotency) -> None:
-    await keys.finish(await turn(keys), REPLY)
+async def test_the_first_answer_is_given_again(keys: IdempotencyKeys) -> None:
+    await keys.complete(await turn(keys), REPLY)
     assert [await begin(keys) for _ in range(2)] == [REPLY, REPLY]
 
 
-async def test_another_body_is_a_conflict_before_and_after(keys: Idempotency) -> None:
+async def test_another_body_is_a_conflict_before_and_after(keys: IdempotencyKeys) -> None:
     first = await turn(keys)
     assert (await refusal(keys, b"other")).code == "IDEMPOTENCY_CONFLICT"
-    await keys.finish(first, REPLY)
+    await keys.complete(first, REPLY)
     assert (await refusal(keys, b"other")).status == 422
 
 
-async def test_who_comes_meanwhile_waits(keys: Idempotency, clock: Clock) -> None:
+async def test_who_comes_meanwhile_waits(keys: IdempotencyKeys, clock: Clock) -> None:
     await turn(keys)
     clock.now += timedelta(seconds=LEASE_S - 5)
     found = await refusal(keys)
     assert (found.status, found.code, found.headers["Retry-After"]) == (409, "IDEMPOTENCY_IN_PROGRESS", "6")
 
 
-async def test_who_comes_after_a_crash_goes_on_with_the_same_id(keys: Idempotency, clock: Clock) -> None:
+async def test_who_comes_after_a_crash_goes_on_with_the_same_id(keys: IdempotencyKeys, clock: Clock) -> None:
     first = await turn(keys)
     clock.now += timedelta(seconds=LEASE_S + 1)
     second = await turn(keys)
@@ -85,75 +95,75 @@ async def test_who_comes_after_a_crash_goes_on_with_the_same_id(keys: Idempotenc
     assert (await refusal(keys)).status == 409
 
 
-async def test_of_many_at_once_one_goes_on(keys: Idempotency, clock: Clock) -> None:
+async def test_of_many_at_once_one_goes_on(keys: IdempotencyKeys, clock: Clock) -> None:
     for _ in range(2):
         found = await asyncio.gather(*(begin(keys) for _ in range(20)), return_exceptions=True)
-        assert sum(isinstance(one, Turn) for one in found) == 1
-        assert all(isinstance(one, Turn) or (isinstance(one, Problem) and one.status == 409) for one in found)
+        assert sum(isinstance(one, Reservation) for one in found) == 1
+        assert all(isinstance(one, Reservation) or (isinstance(one, Problem) and one.status == 409) for one in found)
         clock.now += timedelta(seconds=LEASE_S + 1)
 
 
-async def test_an_unknown_outcome_can_be_retried_at_once(keys: Idempotency, clock: Clock) -> None:
+async def test_an_unknown_outcome_can_be_retried_at_once(keys: IdempotencyKeys, clock: Clock) -> None:
     first = await turn(keys)
-    await keys.pause(first)
+    await keys.release_for_retry(first)
     clock.now += timedelta(milliseconds=1)
     assert (await turn(keys)).resource_id == first.resource_id
 
 
-async def test_a_refusal_frees_the_key(keys: Idempotency) -> None:
-    await keys.forget(await turn(keys))
-    assert isinstance(await begin(keys, b"other"), Turn)
+async def test_a_refusal_frees_the_key(keys: IdempotencyKeys) -> None:
+    await keys.discard(await turn(keys))
+    assert isinstance(await begin(keys, b"other"), Reservation)
 
 
-async def test_a_refused_retry_keeps_its_id(keys: Idempotency, clock: Clock) -> None:
+async def test_a_refused_retry_keeps_its_id(keys: IdempotencyKeys, clock: Clock) -> None:
     first = await turn(keys)
     clock.now += timedelta(seconds=LEASE_S + 1)
-    await keys.forget(await turn(keys))
+    await keys.discard(await turn(keys))
     clock.now += timedelta(seconds=1)
     assert (await turn(keys)).resource_id == first.resource_id
 
 
-async def test_who_was_overtaken_changes_nothing_any_more(keys: Idempotency, clock: Clock) -> None:
+async def test_who_was_overtaken_changes_nothing_any_more(keys: IdempotencyKeys, clock: Clock) -> None:
     """Neither its refusal nor its doubt frees the key of whoever went on, and of two answers the first is kept."""
     first = await turn(keys)
     clock.now += timedelta(seconds=LEASE_S + 1)
     second = await turn(keys)
-    for late in (keys.pause, keys.forget):
+    for late in (keys.release_for_retry, keys.discard):
         await late(first)
         assert (await refusal(keys)).status == 409
-    await keys.finish(second, REPLY)
-    await keys.finish(first, Reply(500, b"", {}))
-    await keys.forget(first)
+    await keys.complete(second, REPLY)
+    await keys.complete(first, StoredResponse(500, b"", {}))
+    await keys.discard(first)
     assert await begin(keys) == REPLY
 
 
 async def test_who_went_on_can_be_followed_at_once_when_its_outcome_is_unknown_too(
-    keys: Idempotency, clock: Clock
+    keys: IdempotencyKeys, clock: Clock
 ) -> None:
     first = await turn(keys)
     clock.now += timedelta(seconds=LEASE_S + 1)
-    await keys.pause(await turn(keys))
+    await keys.release_for_retry(await turn(keys))
     clock.now += timedelta(milliseconds=1)
     assert (await turn(keys)).resource_id == first.resource_id
 
 
-async def test_clients_and_keys_are_apart(keys: Idempotency) -> None:
+async def test_clients_and_keys_are_apart(keys: IdempotencyKeys) -> None:
     ids = {(await turn(keys, client=client, key=key)).resource_id for client in "ab" for key in "xy"}
     assert len(ids) == 4
 
 
-async def test_keys_are_forgotten_after_a_day(keys: Idempotency) -> None:
+async def test_keys_are_forgotten_after_a_day(keys: IdempotencyKeys) -> None:
     indexes = await keys._mongo.collection(COLLECTION).index_information()
-    assert indexes["reserved_1"]["expireAfterSeconds"] == KEPT_S
+    assert indexes["reserved_1"]["expireAfterSeconds"] == RETENTION_S
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "ü", "a\tb", "\x7f"])
 def test_keys_that_cannot_be_kept(key: str) -> None:
     with pytest.raises(Problem) as refused:
-        key_in({"Idempotency-Key": key})
+        idempotency_key({"Idempotency-Key": key})
     assert refused.value.status == 400
 
 
 def test_keys_that_can() -> None:
-    assert key_in({}) is None
-    assert key_in({"Idempotency-Key": "k" * 255}) == "k" * 255
+    assert idempotency_key({}) is None
+    assert idempotency_key({"Idempotency-Key": "k" * 255}) == "k" * 255

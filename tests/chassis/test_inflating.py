@@ -10,9 +10,9 @@ from aiokafka import ConsumerRecord
 from aiokafka.codec import lz4_encode
 
 from services.chassis.kafka import aiokafka_patches as reading
-from services.chassis.kafka.aiokafka_patches import read_any_batch
+from services.chassis.kafka.aiokafka_patches import install
 from services.chassis.kafka.consumer import Poll
-from services.chassis.kafka.decompression import NotInflated, inflated
+from services.chassis.kafka.decompression import DecompressionError, decompress
 from tests.chassis.batch_side import GZIP, LZ4, SNAPPY, ZSTD, a_batch, send
 from tests.chassis.consumer_side import Effects, a_stage, running
 from tests.chassis.eventually import until
@@ -54,9 +54,9 @@ COMPRESSED: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
 def test_what_is_compressed_is_read_up_to_the_bound(how: str, length: int) -> None:
     codec, compress = COMPRESSED[how]
     data = memoryview(compress(bytes(length)))
-    assert inflated(codec, data, most=length) == bytes(length)
-    with pytest.raises(NotInflated):
-        inflated(codec, data, most=length - 1)
+    assert decompress(codec, data, max_bytes=length) == bytes(length)
+    with pytest.raises(DecompressionError):
+        decompress(codec, data, max_bytes=length - 1)
 
 
 @pytest.mark.parametrize("how", ["gzip", "snappy", "snappy in blocks", "lz4", "zstd"])
@@ -64,13 +64,13 @@ def test_what_is_broken_is_told(how: str) -> None:
     codec, compress = COMPRESSED[how]
     data = compress(bytes(range(256)) * 10)
     for broken in (b"", data[:-9], b"\x07" * 40):
-        with pytest.raises(NotInflated):
-            inflated(codec, memoryview(broken))
+        with pytest.raises(DecompressionError):
+            decompress(codec, memoryview(broken))
 
 
 def test_a_codec_that_is_not_known_is_told() -> None:
-    with pytest.raises(NotInflated):
-        inflated(5, memoryview(b""))
+    with pytest.raises(DecompressionError):
+        decompress(5, memoryview(b""))
 
 
 @pytest.mark.parametrize("how", COMPRESSED)
@@ -87,7 +87,7 @@ async def test_compressed_records_are_read_once_and_what_is_behind_them_too(kafk
 
 
 async def test_a_compressed_record_has_the_brokers_time_where_the_topic_says_so(kafka_bootstrap: str) -> None:
-    read_any_batch()
+    install()
     topic = a_name("stamped")
     await make_topics(kafka_bootstrap, {topic: 1}, config={"message.timestamp.type": "LogAppendTime"})
     await send(kafka_bootstrap, topic, a_batch([b"0"]), a_batch([b"1"], zstd, codec=ZSTD))
@@ -108,7 +108,7 @@ async def test_in_place_of_a_batch_that_holds_too_much_comes_one_record_that_say
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, codec: int, compress: Callable[[bytes], bytes], reason: str
 ) -> None:
     """F14, I8: a batch of 30 KB may hold a gigabyte. Those before and behind it are read as ever."""
-    monkeypatch.setattr(reading, "inflated", lambda codec, data: inflated(codec, data, most=20_000))
+    monkeypatch.setattr(reading, "decompress", lambda codec, data: decompress(codec, data, max_bytes=20_000))
     stage, effects, read = await a_stage(kafka_bootstrap), Effects(), list[ConsumerRecord]()
 
     def note(poll: Poll) -> None:
@@ -124,7 +124,7 @@ async def test_in_place_of_a_batch_that_holds_too_much_comes_one_record_that_say
     assert effects.handled == [0, 2, 3]
     told = read[1]
     assert (told.key, told.value, told.timestamp) == (None, bomb.data[61:], 1_000)
-    assert dict(told.headers) == {reading.UNREAD: f"offsets 1 to 2: {reason}".encode()}
+    assert dict(told.headers) == {reading.UNREADABLE_BATCH_HEADER: f"offsets 1 to 2: {reason}".encode()}
     assert await stage.committed() == 4
 
 
@@ -132,7 +132,7 @@ async def test_of_many_batches_a_poll_brings_what_can_be_held_and_the_rest_comes
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """I8: one fetch can bring thousands of batches that are small only while they are compressed."""
-    monkeypatch.setattr(reading, "AT_ONCE", 2_500)
+    monkeypatch.setattr(reading, "MAX_DECOMPRESSED_PER_FETCH", 2_500)
     stage, effects, sizes = await a_stage(kafka_bootstrap), Effects(), list[int]()
 
     def note(poll: Poll) -> None:

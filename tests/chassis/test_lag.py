@@ -36,14 +36,14 @@ class Watch:
         self.lag = Lag("lag-test", lambda: self.now)
 
     def read(self, *, at: float) -> None:
-        self.lag.read({PLACE: [SimpleNamespace(timestamp=at * 1000)]})
+        self.lag.observe({PLACE: [SimpleNamespace(timestamp=at * 1000)]})
 
     def measured(self, held_up: Any = None) -> tuple[float, float]:
         """Records and seconds, as the metrics have them."""
         if held_up is None:
-            self.lag.measure(self.kafka)
+            self.lag.update(self.kafka)
         else:
-            self.lag.measure(self.kafka, held_up)
+            self.lag.update(self.kafka, held_up)
         records = lag.RECORDS.labels("lag-test", PLACE.topic, str(PLACE.partition))
         return records._value.get(), lag.SECONDS.labels("lag-test")._value.get()
 

@@ -158,9 +158,9 @@ def test_settings_that_are_not_usable_end_it_with_status_two() -> None:
 
 FILLING = """
 import resource, sys
-from services.chassis.runtime.lifecycle import keep_freed_memory
+from services.chassis.runtime.lifecycle import tune_malloc
 if sys.argv[1] == "kept":
-    keep_freed_memory()
+    tune_malloc()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for answer in range(60):

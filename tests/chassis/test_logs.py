@@ -12,7 +12,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.runtime.logs import LONGEST, configure, logger, visible
+from services.chassis.runtime.logs import MAX_VALUE_LENGTH, configure, escape_for_log, logger
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -95,8 +95,8 @@ def test_an_exception_that_quotes_a_whole_body_is_cut(lines: Lines) -> None:
     except ValueError:
         logger("services.x").exception("failed")
     (line,) = lines()
-    assert len(line["exception"]) < 70 * LONGEST
-    assert max(map(len, line["exception"].splitlines())) <= LONGEST
+    assert len(line["exception"]) < 70 * MAX_VALUE_LENGTH
+    assert max(map(len, line["exception"].splitlines())) <= MAX_VALUE_LENGTH
 
 
 def test_what_is_no_json_is_logged_all_the_same(lines: Lines) -> None:
@@ -120,12 +120,12 @@ def test_what_is_no_json_is_logged_all_the_same(lines: Lines) -> None:
     ],
 )
 def test_user_text_is_escaped_and_cut(sent: str, seen: str) -> None:
-    assert visible(sent) == seen
+    assert escape_for_log(sent) == seen
 
 
 @given(st.text())
 def test_user_text_is_one_short_printable_line(sent: str) -> None:
-    seen = visible(sent)
-    assert len(seen) <= LONGEST
+    seen = escape_for_log(sent)
+    assert len(seen) <= MAX_VALUE_LENGTH
     assert seen.isascii()
     assert seen.isprintable()

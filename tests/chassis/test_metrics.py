@@ -22,7 +22,7 @@ def test_what_is_declared_is_exposed_and_listed() -> None:
     assert 'test_things_total{kind="a"} 2.0' in text
     assert "test_level 3.0" in text
     assert 'test_wait_seconds_bucket{le="2.0"} 1.0' in text
-    assert metrics.DECLARED["test_things_total"] == metrics.Declared(
+    assert metrics.DECLARED["test_things_total"] == metrics.MetricDeclaration(
         "test_things_total", "counter", "Things.", ("kind",)
     )
 

@@ -20,8 +20,15 @@ from pymongo.errors import (
 )
 
 from sandbox.mongo import MongoSet
-from services.chassis.mongodb.client import Changes, Mongo, answering, duplicates, expire_after, is_away
-from services.chassis.runtime.errors import Away
+from services.chassis.mongodb.client import (
+    ChangeStream,
+    Mongo,
+    duplicate_indexes,
+    ensure_ttl_index,
+    is_transient,
+    mongo_errors,
+)
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from tests.chassis.eventually import until
 
@@ -74,11 +81,11 @@ async def test_a_change_stream_that_has_ended_says_so(mongo: Mongo) -> None:
     async with mongo.watch(things, [{"$match": {"operationType": "insert"}}], max_await_ms=200) as changes:
         await things.drop()
         async with asyncio.timeout(10):
-            with pytest.raises(Away):
+            with pytest.raises(UnavailableError):
                 await _last_of(changes)
 
 
-async def _last_of(changes: Changes) -> None:
+async def _last_of(changes: ChangeStream) -> None:
     while True:
         assert await changes.next() == []
 
@@ -88,12 +95,12 @@ async def test_which_inserts_met_their_like(mongo: Mongo) -> None:
     await things.insert_one({"_id": 1})
     with pytest.raises(BulkWriteError) as caught:
         await things.insert_many([{"_id": number} for number in (0, 1, 2, 1)], ordered=False)
-    assert duplicates(caught.value) == [1, 3]
+    assert duplicate_indexes(caught.value) == [1, 3]
 
 
 async def test_a_time_to_live_can_be_changed(mongo: Mongo) -> None:
     for seconds in (100, 100, 200):
-        await expire_after(mongo, "things", "written", seconds)
+        await ensure_ttl_index(mongo, "things", "written", seconds)
     indexes = await mongo.collection("things").index_information()
     assert indexes["written_1"]["expireAfterSeconds"] == 200
 
@@ -104,7 +111,7 @@ async def test_a_database_that_does_not_answer_is_away(driver: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?directConnection=true"
         mongo = Mongo.connect(MongoSettings(mongodb_uri=uri, mongo_driver=driver, mongodb_timeout_ms=200))
-        with pytest.raises(Away, match="MongoDB"):
+        with pytest.raises(UnavailableError, match="MongoDB"):
             await mongo.ping()
         await mongo.close()
 
@@ -125,7 +132,7 @@ async def test_a_database_that_does_not_answer_is_away(driver: str) -> None:
     ids=repr,
 )
 def test_what_may_succeed_later_is_away(error: PyMongoError) -> None:
-    with pytest.raises(Away), answering():
+    with pytest.raises(UnavailableError), mongo_errors():
         raise error
 
 
@@ -140,15 +147,15 @@ def test_what_may_succeed_later_is_away(error: PyMongoError) -> None:
     ids=repr,
 )
 def test_what_would_fail_again_stays_what_it_is(error: PyMongoError) -> None:
-    assert not is_away(error)
-    with pytest.raises(type(error)), answering():
+    assert not is_transient(error)
+    with pytest.raises(type(error)), mongo_errors():
         raise error
 
 
 def test_other_faults_of_a_bulk_are_not_taken_for_duplicates() -> None:
     error = BulkWriteError({"writeErrors": [{"code": 11000, "index": 0}, {"code": 2, "index": 1}]})
     with pytest.raises(BulkWriteError):
-        duplicates(error)
+        duplicate_indexes(error)
 
 
 async def test_it_is_ready_while_there_is_a_primary(tmp_path: Path) -> None:

@@ -5,24 +5,24 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import MultiDict
 from yarl import URL
 
-from services.chassis.http.paging import Bound, SignedPlaces, next_link, page_of, rows_of
+from services.chassis.http.paging import PageTokenCodec, TokenScope, next_link, page_token_from_query, rows_from_query
 from services.chassis.runtime.errors import Problem
 
-BOUND: Bound = ("orders", 608, True, None)
-PLACES = SignedPlaces("a secret of sixteen", salt="one")
-TOKEN = PLACES.made(BOUND, [12, "x"])
+BOUND: TokenScope = ("orders", 608, True, None)
+PLACES = PageTokenCodec("a secret of sixteen", salt="one")
+TOKEN = PLACES.encode(BOUND, [12, "x"])
 
 
 def test_a_token_holds_its_place() -> None:
-    assert PLACES.read(BOUND, TOKEN, parts=2) == [12, "x"]
-    assert SignedPlaces("a secret of sixteen", salt="one").read(list(BOUND), TOKEN, parts=2) == [12, "x"]
+    assert PLACES.decode(BOUND, TOKEN, parts=2) == [12, "x"]
+    assert PageTokenCodec("a secret of sixteen", salt="one").decode(list(BOUND), TOKEN, parts=2) == [12, "x"]
 
 
 @pytest.mark.parametrize(
     ("places", "bound", "token", "parts"),
     [
-        (SignedPlaces("a secret of sixteen", salt="two"), BOUND, TOKEN, 2),
-        (SignedPlaces("another of sixteen", salt="one"), BOUND, TOKEN, 2),
+        (PageTokenCodec("a secret of sixteen", salt="two"), BOUND, TOKEN, 2),
+        (PageTokenCodec("another of sixteen", salt="one"), BOUND, TOKEN, 2),
         (PLACES, ("orders", 609, True, None), TOKEN, 2),
         (PLACES, BOUND[:-1], TOKEN, 2),
         (PLACES, BOUND, TOKEN, 1),
@@ -33,9 +33,9 @@ def test_a_token_holds_its_place() -> None:
     ],
     ids=["another API", "another secret", "another site", "fewer", "too few parts", "too many", "cut", "empty", "é"],
 )
-def test_a_token_of_anything_else_is_refused(places: SignedPlaces, bound: Bound, token: str, parts: int) -> None:
+def test_a_token_of_anything_else_is_refused(places: PageTokenCodec, bound: TokenScope, token: str, parts: int) -> None:
     with pytest.raises(Problem) as refused:
-        places.read(bound, token, parts=parts)
+        places.decode(bound, token, parts=parts)
     assert (refused.value.status, refused.value.code) == (400, "INVALID_PAGE_TOKEN")
 
 
@@ -53,11 +53,11 @@ def test_the_next_page_is_asked_for_with_the_same_filters_and_no_other_token() -
 
 @pytest.mark.parametrize("name", ["page", "pageToken", "nextPageToken"])
 def test_a_token_is_sent_by_any_of_its_names(name: str) -> None:
-    assert page_of(MultiDict({name: "t"})) == "t"
-    assert page_of(MultiDict({name: "t", "page": "t"})) == "t"
-    assert page_of(MultiDict()) is None
+    assert page_token_from_query(MultiDict({name: "t"})) == "t"
+    assert page_token_from_query(MultiDict({name: "t", "page": "t"})) == "t"
+    assert page_token_from_query(MultiDict()) is None
 
 
 @pytest.mark.parametrize(("given", "rows"), [(None, 7), ("1", 1), ("0010", 10), ("10", 10)])
 def test_rows_are_a_whole_number_up_to_the_most(given: str | None, rows: int) -> None:
-    assert rows_of(MultiDict({} if given is None else {"rows": given}), default=7, most=10) == rows
+    assert rows_from_query(MultiDict({} if given is None else {"rows": given}), default=7, maximum=10) == rows

@@ -2,11 +2,11 @@ import asyncio
 
 from structlog.testing import capture_logs
 
-from services.chassis.runtime.errors import Away
-from services.chassis.runtime.preparation import Preparation
+from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.preparation import StartupTask
 
 
-async def finished(preparation: Preparation) -> None:
+async def finished(preparation: StartupTask) -> None:
     assert preparation._running is not None
     async with asyncio.timeout(5):
         await preparation._running
@@ -15,7 +15,7 @@ async def finished(preparation: Preparation) -> None:
 async def test_steps_are_taken_in_order_until_all_have_succeeded_once() -> None:
     """An outage and a defect delay it; neither ends it."""
     journal: list[str] = []
-    troubles: list[Exception | None] = [Away("MongoDB"), ValueError("defect"), None]
+    troubles: list[Exception | None] = [UnavailableError("MongoDB"), ValueError("defect"), None]
 
     async def first() -> None:
         journal.append("first")
@@ -26,7 +26,7 @@ async def test_steps_are_taken_in_order_until_all_have_succeeded_once() -> None:
         if trouble is not None:
             raise trouble
 
-    preparation = Preparation([first, second], retry_s=0)
+    preparation = StartupTask([first, second], retry_s=0)
     with capture_logs() as lines:
         await preparation.start()
         await finished(preparation)
@@ -43,7 +43,7 @@ async def test_it_gives_up_when_told() -> None:
         began.set()
         await asyncio.Event().wait()
 
-    preparation = Preparation([hang])
+    preparation = StartupTask([hang])
     await preparation.start()
     await began.wait()
     await preparation.stop()

@@ -11,8 +11,16 @@ import pytest
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.kafka.producer import RECORDS, SECONDS, SENDS, Outgoing, Producer, TooLarge, headers_of
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.producer import (
+    RECORDS,
+    SECONDS,
+    SENDS,
+    Producer,
+    ProducerRecord,
+    RecordTooLargeError,
+    to_headers,
+)
+from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import (
     StoredBatch,
@@ -52,10 +60,12 @@ async def test_a_key_goes_where_javas_default_partitioner_puts_it(
 async def test_records_arrive_with_key_value_and_headers(kafka_bootstrap: str) -> None:
     topic = a_name("parts")
     await make_topics(kafka_bootstrap, {topic: 1})
-    headers = headers_of({"jobId": "j é", "total": "3", "absent": None})
+    headers = to_headers({"jobId": "j é", "total": "3", "absent": None})
     async with producing(kafka_bootstrap) as producer:
-        await producer.send(topic, Outgoing(b"k", b"v", headers))
-        await producer.send_batch(topic, 0, [Outgoing(b"k", None), Outgoing(None, b""), Outgoing(None, None)])
+        await producer.send(topic, ProducerRecord(b"k", b"v", headers))
+        await producer.send_batch(
+            topic, 0, [ProducerRecord(b"k", None), ProducerRecord(None, b""), ProducerRecord(None, None)]
+        )
     found = await everything(kafka_bootstrap, topic)
     assert [(record.key, record.value) for record in found] == [(b"k", b"v"), (b"k", None), (None, b""), (None, None)]
     assert found[0].headers == (("jobId", "j é".encode()), ("total", b"3"))
@@ -66,7 +76,9 @@ async def test_a_batch_is_one_record_batch_in_one_partition_in_order(own_kafka: 
     await make_topics(own_kafka.bootstrap_servers, {topic: 3})
     async with producing(own_kafka.bootstrap_servers) as producer:
         for length in (100, 1, 17):
-            await producer.send_batch(topic, 1, [Outgoing(b"%d" % number, b"v" * 1_000) for number in range(length)])
+            await producer.send_batch(
+                topic, 1, [ProducerRecord(b"%d" % number, b"v" * 1_000) for number in range(length)]
+            )
     assert stored_batches(own_kafka, topic, 1) == [StoredBatch(0, 100), StoredBatch(100, 1), StoredBatch(101, 17)]
     found = await everything(own_kafka.bootstrap_servers, topic)
     assert [(record.partition, record.key) for record in found[:100]] == [(1, b"%d" % number) for number in range(100)]
@@ -77,7 +89,7 @@ async def test_batches_are_numbered_so_that_the_broker_takes_none_twice(own_kafk
     topic = a_name("numbered")
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
     async with producing(own_kafka.bootstrap_servers) as producer:
-        await producer.send(topic, Outgoing(b"k", b"v"))
+        await producer.send(topic, ProducerRecord(b"k", b"v"))
     data = (own_kafka.brokers[0].log_directory / f"{topic}-0" / f"{0:020}.log").read_bytes()
     producer_id, _, first = struct.unpack_from(">qhi", data, 43)
     assert (producer_id >= 0, first) == (True, 0)
@@ -87,7 +99,7 @@ async def test_many_batches_at_once_for_one_partition_all_get_through(own_kafka:
     topic, at_once = a_name("crowd"), 400
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
     async with producing(own_kafka.bootstrap_servers, kafka_send_timeout_s=10.0) as producer:
-        batch = [Outgoing(None, b"x" * 200)] * 100
+        batch = [ProducerRecord(None, b"x" * 200)] * 100
         await asyncio.gather(*(producer.send_batch(topic, 0, batch) for _ in range(at_once)))
     assert [stored.records for stored in stored_batches(own_kafka, topic, 0)] == [100] * at_once
 
@@ -96,8 +108,8 @@ async def test_single_records_share_batches_and_do_not_disturb_whole_ones(own_ka
     topic = a_name("mixed")
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
     async with producing(own_kafka.bootstrap_servers) as producer:
-        singles = [producer.send(topic, Outgoing(b"k", b"single")) for _ in range(200)]
-        wholes = [producer.send_batch(topic, 0, [Outgoing(b"k", b"%d" % n)] * 50) for n in range(20)]
+        singles = [producer.send(topic, ProducerRecord(b"k", b"single")) for _ in range(200)]
+        wholes = [producer.send_batch(topic, 0, [ProducerRecord(b"k", b"%d" % n)] * 50) for n in range(20)]
         await asyncio.gather(
             *(sending for pair in zip(singles, wholes * 10, strict=False) for sending in pair[:1]), *wholes
         )
@@ -116,8 +128,8 @@ async def test_no_single_record_joins_a_whole_batch_that_waits(own_kafka: KafkaC
     await producer.start()
     await producer.wait_ready(20)
     await producer.partitions(topic)
-    whole = producer.send_batch(topic, 0, [Outgoing(b"k", b"whole")] * 50)
-    await asyncio.gather(whole, producer.send(topic, Outgoing(b"k", b"single")))
+    whole = producer.send_batch(topic, 0, [ProducerRecord(b"k", b"whole")] * 50)
+    await asyncio.gather(whole, producer.send(topic, ProducerRecord(b"k", b"single")))
     await producer.stop()
     assert stored_batches(own_kafka, topic, 0) == [StoredBatch(0, 50), StoredBatch(50, 1)]
 
@@ -125,7 +137,7 @@ async def test_no_single_record_joins_a_whole_batch_that_waits(own_kafka: KafkaC
 async def test_records_by_key_keep_their_order_in_each_partition(kafka_bootstrap: str) -> None:
     topic = a_name("by-key")
     await make_topics(kafka_bootstrap, {topic: 4})
-    sent = [Outgoing(b"key-%d" % (n % 10), b"%d" % n) for n in range(300)]
+    sent = [ProducerRecord(b"key-%d" % (n % 10), b"%d" % n) for n in range(300)]
     async with producing(kafka_bootstrap) as producer:
         await producer.send_by_key(topic, sent)
         await producer.send_by_key(topic, [])
@@ -140,14 +152,14 @@ async def test_what_is_sent_is_counted_by_topic_and_outcome(kafka_bootstrap: str
     topic = a_name("counted")
     await make_topics(kafka_bootstrap, {topic: 2}, config={"max.message.bytes": "2000"})
     async with producing(kafka_bootstrap, kafka_compression="none") as producer:
-        await producer.send(topic, Outgoing(b"k", b"v"))
-        await producer.send_batch(topic, 1, [Outgoing(b"k", b"v")] * 7)
+        await producer.send(topic, ProducerRecord(b"k", b"v"))
+        await producer.send_batch(topic, 1, [ProducerRecord(b"k", b"v")] * 7)
         for refused in (b"x" * 3_000, b"x" * 9_000_000):  # by the broker, and before it is sent
-            with pytest.raises(TooLarge):
-                await producer.send(topic, Outgoing(b"k", refused))
+            with pytest.raises(RecordTooLargeError):
+                await producer.send(topic, ProducerRecord(b"k", refused))
             await producer.wait_ready(5)
-    with pytest.raises(Away):
-        await producer.send_batch(topic, 0, [Outgoing(b"k", b"v")])
+    with pytest.raises(UnavailableError):
+        await producer.send_batch(topic, 0, [ProducerRecord(b"k", b"v")])
     assert SENDS.labels(topic, "acknowledged")._value.get() == 2
     assert SENDS.labels(topic, "failed")._value.get() == 3
     assert RECORDS.labels(topic)._value.get() == 8
@@ -160,13 +172,13 @@ async def test_a_missing_topic_is_away_without_costing_the_producer(kafka_bootst
     await make_topics(kafka_bootstrap, {there: 1})
     async with producing(kafka_bootstrap, kafka_send_timeout_s=1.0) as producer:
         before = rebuilds()
-        with pytest.raises(Away):
-            await producer.send(missing, Outgoing(b"k", b"v"))
-        await producer.send(there, Outgoing(b"k", b"v"))
+        with pytest.raises(UnavailableError):
+            await producer.send(missing, ProducerRecord(b"k", b"v"))
+        await producer.send(there, ProducerRecord(b"k", b"v"))
         assert rebuilds() == before
         await make_topics(kafka_bootstrap, {missing: 2})
-        await producer.send(missing, Outgoing(b"k", b"v"))
-        await producer.send(there, Outgoing(b"k", b"v"))
+        await producer.send(missing, ProducerRecord(b"k", b"v"))
+        await producer.send(there, ProducerRecord(b"k", b"v"))
 
 
 async def test_stopping_sends_what_is_buffered(kafka_bootstrap: str) -> None:
@@ -175,22 +187,22 @@ async def test_stopping_sends_what_is_buffered(kafka_bootstrap: str) -> None:
     producer = Producer(settings(kafka_bootstrap), client_id="test", linger_ms=300)
     await producer.start()
     await producer.wait_ready(20)
-    sending = [asyncio.create_task(producer.send(topic, Outgoing(b"k", b"%d" % n))) for n in range(10)]
+    sending = [asyncio.create_task(producer.send(topic, ProducerRecord(b"k", b"%d" % n))) for n in range(10)]
     await until(lambda: bool(producer._current and producer._current._message_accumulator._batches))
     await producer.stop()
     await asyncio.gather(*sending)
     assert not producer.ready
-    with pytest.raises(Away):
-        await producer.send(topic, Outgoing(b"k", b"late"))
+    with pytest.raises(UnavailableError):
+        await producer.send(topic, ProducerRecord(b"k", b"late"))
     assert len(await everything(kafka_bootstrap, topic)) == 10
 
 
 async def test_without_a_broker_it_starts_all_the_same_and_says_so() -> None:
     async with producing("127.0.0.1:1", wait=False) as producer:
         assert not producer.ready
-        with pytest.raises(Away):
-            await producer.send_batch("any", 0, [Outgoing(b"k", b"v")])
-        with pytest.raises(Away):
+        with pytest.raises(UnavailableError):
+            await producer.send_batch("any", 0, [ProducerRecord(b"k", b"v")])
+        with pytest.raises(UnavailableError):
             await producer.wait_ready(0.05)
 
 
@@ -198,7 +210,7 @@ async def test_a_certificate_that_is_not_there_yet_is_waited_for() -> None:
     async with producing(
         "127.0.0.1:1", wait=False, kafka_security_protocol="SSL", kafka_ssl_cafile="/nowhere/ca.pem"
     ) as producer:
-        with pytest.raises(Away):
+        with pytest.raises(UnavailableError):
             await producer.wait_ready(0.05)
         assert producer._connecting is not None
         assert not producer._connecting.done()
@@ -216,7 +228,7 @@ async def test_connecting_anew_is_no_part_of_the_request_that_found_it_stuck(mon
     stuck: Any = object()
     producer._current = stuck
     with bound_contextvars(requestId="r-1"):
-        producer._replace(stuck)
+        producer._reconnect(stuck)
     await until(lambda: seen == [{}, {}])
     await producer.stop()
 
@@ -236,9 +248,9 @@ async def test_a_killed_broker_is_away_and_comes_back_with_nothing_doubled(own_k
                 value, began = b"%d-%d" % (worker, number), monotonic()
                 number += 1
                 try:
-                    await producer.send_batch(topic, 0, [Outgoing(b"k", value), Outgoing(b"k", value)])
+                    await producer.send_batch(topic, 0, [ProducerRecord(b"k", value), ProducerRecord(b"k", value)])
                     acknowledged.append(value)
-                except Away:
+                except UnavailableError:
                     unknown.append(value)
                     await asyncio.sleep(0.02)
                 slowest = max(slowest, monotonic() - began)
@@ -266,17 +278,18 @@ async def test_a_frozen_broker_is_away_and_works_again_once_it_thaws(own_kafka: 
     topic = a_name("frozen")
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
     async with producing(own_kafka.bootstrap_servers, kafka_send_timeout_s=0.5) as producer:
-        await producer.send(topic, Outgoing(b"k", b"before"))
+        await producer.send(topic, ProducerRecord(b"k", b"before"))
         async with frozen(own_kafka.brokers[0]):
             outcomes = await asyncio.gather(
-                *(producer.send_batch(topic, 0, [Outgoing(b"k", b"%d" % n)]) for n in range(20)), return_exceptions=True
+                *(producer.send_batch(topic, 0, [ProducerRecord(b"k", b"%d" % n)]) for n in range(20)),
+                return_exceptions=True,
             )
-            assert [type(outcome) for outcome in outcomes] == [Away] * 20
+            assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 20
             assert not producer.ready
             # Longer than the old producer may take to flush: it must be gone, not trying for ever.
             await until(lambda: not producer._retiring)
         await producer.wait_ready(20)
-        await producer.send(topic, Outgoing(b"k", b"after"))
+        await producer.send(topic, ProducerRecord(b"k", b"after"))
     values = [record.value for record in await everything(own_kafka.bootstrap_servers, topic)]
     assert len(values) == len(set(values))
     assert {b"before", b"after"} <= set(values)
@@ -287,10 +300,10 @@ async def test_stopping_does_not_wait_for_a_frozen_broker_for_ever(own_kafka: Ka
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
     before = asyncio.all_tasks()
     async with producing(own_kafka.bootstrap_servers, kafka_send_timeout_s=0.5) as producer:
-        await producer.send(topic, Outgoing(b"k", b"before"))
+        await producer.send(topic, ProducerRecord(b"k", b"before"))
         async with frozen(own_kafka.brokers[0]):
-            with pytest.raises(Away):
-                await producer.send(topic, Outgoing(b"k", b"v"))
+            with pytest.raises(UnavailableError):
+                await producer.send(topic, ProducerRecord(b"k", b"v"))
             async with asyncio.timeout(5):
                 await producer.stop()
     await until(lambda: not asyncio.all_tasks() - before)
@@ -300,13 +313,15 @@ async def test_a_caller_that_gives_up_leaves_the_others_batches_whole(kafka_boot
     topic = a_name("cancelled")
     await make_topics(kafka_bootstrap, {topic: 1})
     async with producing(kafka_bootstrap) as producer:
-        sends = [asyncio.create_task(producer.send_batch(topic, 0, [Outgoing(b"k", b"%d" % n)] * 3)) for n in range(50)]
+        sends = [
+            asyncio.create_task(producer.send_batch(topic, 0, [ProducerRecord(b"k", b"%d" % n)] * 3)) for n in range(50)
+        ]
         await asyncio.wait(sends, return_when=asyncio.FIRST_COMPLETED)
         for sending in sends[1::2]:
             sending.cancel()
         outcomes = await asyncio.gather(*sends, return_exceptions=True)
         assert all(outcome is None for outcome in outcomes[::2])
-        await producer.send_batch(topic, 0, [Outgoing(b"k", b"last")] * 3)
+        await producer.send_batch(topic, 0, [ProducerRecord(b"k", b"last")] * 3)
     values = [record.value for record in await everything(kafka_bootstrap, topic)]
     assert values[::3] == values[1::3] == values[2::3]
     assert len(set(values)) == len(values) // 3
@@ -321,15 +336,15 @@ async def test_records_of_several_partitions_have_arrived_only_when_all_of_them_
     async def three(_topic: str) -> int:
         return 3
 
-    async def send_to(_topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    async def send_to(_topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         if partition == failing:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         for _ in range(10):
             await asyncio.sleep(0)
         sent[partition] += len(records)
 
     monkeypatch.setattr(producer, "partitions", three)
     monkeypatch.setattr(producer, "send_to", send_to)
-    with pytest.raises(Away):
-        await producer.send_by_key("t", [Outgoing(b"%d" % number, b"") for number in range(30)])
+    with pytest.raises(UnavailableError):
+        await producer.send_by_key("t", [ProducerRecord(b"%d" % number, b"") for number in range(30)])
     assert len(sent) == 2, "one that fails does not stop the others halfway"

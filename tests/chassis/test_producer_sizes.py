@@ -3,7 +3,7 @@
 import pytest
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.kafka.producer import Outgoing, TooLarge
+from services.chassis.kafka.producer import ProducerRecord, RecordTooLargeError
 from tests.chassis.kafka_side import StoredBatch, a_name, everything, make_topics, stored_batches
 from tests.chassis.producer_side import producing, rebuilds
 
@@ -33,7 +33,7 @@ async def test_records_by_key_that_fill_no_single_batch_go_in_several(
     topic = a_name("long-lot")
     await make_topics(kafka_bootstrap, {topic: 1}, config={"max.message.bytes": "1048588"})
     records = [
-        Outgoing(b"k", b"%d " % number + b"x" * value, (("h", b"x" * header),))
+        ProducerRecord(b"k", b"%d " % number + b"x" * value, (("h", b"x" * header),))
         for number, (value, header) in enumerate(sizes)
     ]
     async with producing(kafka_bootstrap, kafka_compression="none") as producer:
@@ -45,9 +45,9 @@ async def test_records_by_key_that_fill_no_single_batch_go_in_several(
 async def test_a_record_by_key_that_fills_a_batch_by_its_headers_goes_alone(kafka_bootstrap: str) -> None:
     topic = a_name("alone")
     await make_topics(kafka_bootstrap, {topic: 1}, config={"max.message.bytes": str(8 * 1024 * 1024)})
-    heavy = Outgoing(b"k", b"heavy", (("h", b"x" * 8_300_000),))
+    heavy = ProducerRecord(b"k", b"heavy", (("h", b"x" * 8_300_000),))
     async with producing(kafka_bootstrap) as producer:
-        await producer.send_by_key(topic, [Outgoing(b"k", b"x" * 400_000), heavy, Outgoing(b"k", b"last")])
+        await producer.send_by_key(topic, [ProducerRecord(b"k", b"x" * 400_000), heavy, ProducerRecord(b"k", b"last")])
     arrived = [record.value for record in await everything(kafka_bootstrap, topic)]
     assert arrived[1:] == [b"heavy", b"last"]
 
@@ -55,7 +55,7 @@ async def test_a_record_by_key_that_fills_a_batch_by_its_headers_goes_alone(kafk
 async def test_the_largest_legal_request_is_one_batch(own_kafka: KafkaCluster) -> None:
     topic = a_name("large")
     await make_topics(own_kafka.bootstrap_servers, {topic: 1}, config={"max.message.bytes": str(8 * 1024 * 1024)})
-    records = [Outgoing(b"k", bytes([n]) * 83_000) for n in range(100)]
+    records = [ProducerRecord(b"k", bytes([n]) * 83_000) for n in range(100)]
     async with producing(own_kafka.bootstrap_servers, kafka_compression="none") as producer:
         await producer.send_batch(topic, 0, records)
     assert stored_batches(own_kafka, topic, 0) == [StoredBatch(0, 100)]
@@ -65,12 +65,12 @@ async def test_what_fits_into_no_batch_is_refused_before_it_is_sent(kafka_bootst
     topic = a_name("too-large")
     await make_topics(kafka_bootstrap, {topic: 1})
     async with producing(kafka_bootstrap) as producer:
-        with pytest.raises(TooLarge):
-            await producer.send_batch(topic, 0, [Outgoing(b"k", b"x" * 5_000_000)] * 2)
-        with pytest.raises(TooLarge):
-            await producer.send(topic, Outgoing(b"k", b"x" * 9_000_000))
+        with pytest.raises(RecordTooLargeError):
+            await producer.send_batch(topic, 0, [ProducerRecord(b"k", b"x" * 5_000_000)] * 2)
+        with pytest.raises(RecordTooLargeError):
+            await producer.send(topic, ProducerRecord(b"k", b"x" * 9_000_000))
         assert producer.ready
-        await producer.send(topic, Outgoing(b"k", b"v"))
+        await producer.send(topic, ProducerRecord(b"k", b"v"))
     assert len(await everything(kafka_bootstrap, topic)) == 1
 
 
@@ -79,13 +79,13 @@ async def test_what_the_topic_refuses_does_not_block_what_comes_after(kafka_boot
     topic = a_name("refusing")
     await make_topics(kafka_bootstrap, {topic: 1}, config={"max.message.bytes": "2000"})
     async with producing(kafka_bootstrap, kafka_compression="none") as producer:
-        await producer.send(topic, Outgoing(b"k", b"1"))
+        await producer.send(topic, ProducerRecord(b"k", b"1"))
         before = rebuilds()
-        with pytest.raises(TooLarge):
-            await producer.send_batch(topic, 0, [Outgoing(b"k", b"x" * 3_000)])
+        with pytest.raises(RecordTooLargeError):
+            await producer.send_batch(topic, 0, [ProducerRecord(b"k", b"x" * 3_000)])
         assert rebuilds() == before + 1
         await producer.wait_ready(5)
         for number in range(3):
-            await producer.send(topic, Outgoing(b"k", b"%d" % number))
+            await producer.send(topic, ProducerRecord(b"k", b"%d" % number))
         assert rebuilds() == before + 1
     assert len(await everything(kafka_bootstrap, topic)) == 4

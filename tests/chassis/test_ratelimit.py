@@ -41,34 +41,34 @@ def test_the_window_moves(steps: list[tuple[float, int]], allowed: list[bool]) -
     told = []
     for later, cost in steps:
         clock.now += round(later / TICK) * TICK
-        told.append(gate.take("608", limit=100, cost=cost).allowed)
+        told.append(gate.acquire("608", limit=100, cost=cost).allowed)
     assert told == allowed
 
 
 def test_keys_do_not_share_a_window() -> None:
     gate = RateLimit(clock=Clock())
-    assert gate.take("608", limit=1).allowed
-    assert not gate.take("608", limit=1).allowed
-    assert gate.take("609", limit=1).allowed
+    assert gate.acquire("608", limit=1).allowed
+    assert not gate.acquire("608", limit=1).allowed
+    assert gate.acquire("609", limit=1).allowed
 
 
 def test_a_decision_says_what_is_left() -> None:
     clock = Clock()
     gate = RateLimit(clock=clock)
-    first = gate.take("608", limit=100, cost=30)
+    first = gate.acquire("608", limit=100, cost=30)
     assert (first.limit, first.remaining, first.retry_after_s, first.reset_s) == (100, 70, 0, 1)
-    assert gate.take("608", limit=100, cost=0).remaining == 70
+    assert gate.acquire("608", limit=100, cost=0).remaining == 70
     clock.now += 1
-    idle = gate.take("608", limit=100, cost=0)
+    idle = gate.acquire("608", limit=100, cost=0)
     assert (idle.remaining, idle.reset_s) == (100, 0)
 
 
 def test_a_limit_may_change_while_it_is_used() -> None:
     gate = RateLimit(clock=Clock())
-    assert gate.take("608", limit=100, cost=50).allowed
-    lowered = gate.take("608", limit=10)
+    assert gate.acquire("608", limit=100, cost=50).allowed
+    lowered = gate.acquire("608", limit=10)
     assert (lowered.allowed, lowered.remaining) == (False, 0)
-    assert gate.take("608", limit=200, cost=150).allowed
+    assert gate.acquire("608", limit=200, cost=150).allowed
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_retry_after_is_when_it_can_be_paid(
     gate = RateLimit(window_s=window_s, clock=clock)
     for later, paid in spent:
         clock.now += later
-        assert gate.take("608", limit=100, cost=paid).allowed
-    refused = gate.take("608", limit=100, cost=cost)
+        assert gate.acquire("608", limit=100, cost=paid).allowed
+    refused = gate.acquire("608", limit=100, cost=cost)
     assert (refused.allowed, refused.retry_after_s) == (False, retry_after_s)
 
 
@@ -104,7 +104,7 @@ def test_no_window_ever_holds_more_than_the_limit(steps: list[tuple[int, int]]) 
     gate = RateLimit(clock=clock)
     for ticks, cost in steps:
         clock.now += ticks * TICK
-        if gate.take("608", limit=10, cost=cost).allowed:
+        if gate.acquire("608", limit=10, cost=cost).allowed:
             passed.append((clock.now, cost))
     for end, _ in passed:
         assert sum(cost for at, cost in passed if end - 1 < at <= end) <= 10
@@ -117,7 +117,7 @@ def test_nothing_is_refused_that_fits(steps: list[tuple[int, int]]) -> None:
     for ticks, cost in steps:
         clock.now += ticks * TICK
         used = sum(paid for at, paid in passed if clock.now - 1 < at)
-        decision = gate.take("608", limit=10, cost=cost)
+        decision = gate.acquire("608", limit=10, cost=cost)
         assert decision.allowed == (used + max(cost, 1) <= 10)
         if decision.allowed:
             passed.append((clock.now, cost))
@@ -130,33 +130,33 @@ def test_who_comes_back_after_retry_after_gets_through(steps: list[tuple[int, in
     gate = RateLimit(clock=clock)
     for ticks, paid in steps:
         clock.now += ticks * TICK
-        gate.take("608", limit=10, cost=paid)
-    decision = gate.take("608", limit=10, cost=cost)
+        gate.acquire("608", limit=10, cost=paid)
+    decision = gate.acquire("608", limit=10, cost=cost)
     if not decision.allowed:
         assert decision.retry_after_s >= 1
         clock.now += decision.retry_after_s
-        assert gate.take("608", limit=10, cost=cost).allowed
+        assert gate.acquire("608", limit=10, cost=cost).allowed
 
 
 def test_idle_keys_are_forgotten() -> None:
     clock = Clock()
-    gate = RateLimit(clock=clock, most_keys=100)
+    gate = RateLimit(clock=clock, max_keys=100)
     for number in range(100):
-        gate.take(str(number), limit=1)
+        gate.acquire(str(number), limit=1)
     clock.now += 1
-    gate.take("new", limit=1)
+    gate.acquire("new", limit=1)
     assert len(gate._windows) == 1
 
 
 def test_keys_are_bounded_even_when_all_are_busy() -> None:
-    gate = RateLimit(clock=Clock(), most_keys=100)
+    gate = RateLimit(clock=Clock(), max_keys=100)
     for number in range(1_000):
-        assert gate.take(str(number), limit=1).allowed
+        assert gate.acquire(str(number), limit=1).allowed
     assert len(gate._windows) <= 100
 
 
 def test_refused_requests_take_no_memory() -> None:
     gate = RateLimit(clock=Clock())
     for _ in range(1_000):
-        gate.take("608", limit=10)
+        gate.acquire("608", limit=10)
     assert len(gate._windows["608"].spent) == 10

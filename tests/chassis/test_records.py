@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from fastavro import schemaless_writer
 
-from services.chassis.avro.records import RecordReader
-from services.chassis.avro.schemas import Schema, Schemas, Version
+from services.chassis.avro.records import AvroRecordReader
+from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from tests.support.versions import with_an_older, without_fields
@@ -28,7 +28,7 @@ SITE = {
 }
 
 
-def written(record: Mapping[str, Any], schema: Schema | Version) -> bytes:
+def written(record: Mapping[str, Any], schema: Schema | SchemaVersion) -> bytes:
     out = io.BytesIO()
     out.write(b"\0" + schema.schema_id.to_bytes(4, "big"))
     schemaless_writer(out, schema.plain, record)
@@ -46,7 +46,7 @@ def newer(tmp_path: Path) -> Schemas:
 
 
 def test_what_an_older_release_has_written_has_the_defaults_of_what_it_did_not_know(newer: Schemas) -> None:
-    reader = RecordReader(newer, "site")
+    reader = AvroRecordReader(newer, "site")
     assert reader.read(written(SITE, newer["site"])) == SITE
     older = reader.read(written(SITE, newer.versions["site"][1]))
     assert older == {**SITE, "timeZone": "UTC", "recordsPerSecond": 100}
@@ -72,7 +72,7 @@ def test_revocations_of_an_older_release_stay_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_bytes_that_are_no_such_record_are_refused(newer: Schemas, version: int) -> None:
-    reader = RecordReader(newer, "site")
+    reader = AvroRecordReader(newer, "site")
     value = written(SITE, newer.versions["site"][version])
     for end in range(5, len(value)):
         with pytest.raises(ValueError, match="is no record of its schema"):
@@ -88,4 +88,4 @@ def test_bytes_that_are_no_such_record_are_refused(newer: Schemas, version: int)
 )
 def test_values_of_another_schema_are_refused(newer: Schemas, value: bytes | None) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the reasons differ
-        RecordReader(newer, "site").read(value)
+        AvroRecordReader(newer, "site").read(value)

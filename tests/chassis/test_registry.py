@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastavro import schemaless_reader, schemaless_writer
 
-from services.chassis.avro.schemas import Ids, Schemas, released_path, without_logical_types
+from services.chassis.avro.schemas import RegistryIds, Schemas, released_path, without_logical_types
 
 PRICE = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 6}
 DEFINITION: dict[str, Any] = {
@@ -48,29 +48,29 @@ def test_a_schema_has_the_id_of_its_newest_version(tmp_path: Path) -> None:
     assert schemas["sale"].schema_id == 9
     assert schemas["sale"].prefix == b"\0\0\0\0\x09"
     assert schemas["sale"].definition == DEFINITION
-    assert schemas.written_with(9) is schemas.versions["sale"][2]
+    assert schemas.by_id(9) is schemas.versions["sale"][2]
 
 
 def test_older_versions_are_there_by_id_and_by_global_id(tmp_path: Path) -> None:
     a_released_version(tmp_path, "sale", 1, OLD)
     schemas = Schemas.load(a_directory(tmp_path, {"sale": {"1": 3, "2": 9}}, sale=DEFINITION))
-    old = schemas.written_with(3)
+    old = schemas.by_id(3)
     assert old is schemas.versions["sale"][1]
     assert old is not None
     assert old.definition == OLD
-    assert schemas.written_with(old.global_id) is old
-    assert schemas.written_with(4) is None
+    assert schemas.by_id(old.global_id) is old
+    assert schemas.by_id(4) is None
     assert schemas.versions["sale"][2].global_id != old.global_id
 
 
 def test_another_registry_may_have_other_ids(tmp_path: Path) -> None:
     a_released_version(tmp_path, "sale", 1, OLD)
     schemas = Schemas.load(a_directory(tmp_path, {"sale": {"1": 3, "2": 9}}, sale=DEFINITION))
-    elsewhere = schemas.with_ids({("sale", 2): Ids(100_001)})
+    elsewhere = schemas.with_registry_ids({("sale", 2): RegistryIds(100_001)})
     assert elsewhere["sale"].prefix == b"\0\0\x01\x86\xa1"
-    assert elsewhere.written_with(100_001) is elsewhere.versions["sale"][2]
-    assert elsewhere.written_with(3) is None
-    assert elsewhere.written_with(9) is None
+    assert elsewhere.by_id(100_001) is elsewhere.versions["sale"][2]
+    assert elsewhere.by_id(3) is None
+    assert elsewhere.by_id(9) is None
 
 
 @pytest.mark.parametrize("ids", [{}, {"sale": {"1": 1}, "other": {"1": 2}}])

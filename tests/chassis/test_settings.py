@@ -10,13 +10,13 @@ from pydantic import Field, SecretStr
 
 from services.chassis.runtime.settings import (
     ApiSettings,
-    FromEnvironment,
+    EnvironmentSettings,
     KafkaSettings,
     MongoSettings,
     ServiceSettings,
     TokenSettings,
     load,
-    shown,
+    redacted,
 )
 
 
@@ -205,7 +205,7 @@ def test_shown_settings_are_text_and_hold_no_secret(environment: Environment) ->
     environment(
         MONGODB_URI="mongodb://user:canary-1@host", KAFKA_SASL_PASSWORD="canary-2", PIN="canary-3", HTTP_PORT="8123"
     )
-    text = json.dumps(shown(load(Settings)))
+    text = json.dumps(redacted(load(Settings)))
     assert "canary" not in text
     assert '"http_port": "8123"' in text
 
@@ -219,7 +219,7 @@ def test_shown_settings_are_text_and_hold_no_secret(environment: Environment) ->
 )
 def test_what_an_address_says_of_its_user_is_not_shown(environment: Environment, address: str, readable: str) -> None:
     environment(SCHEMA_REGISTRY_URL=address)
-    assert shown(load(Settings))["schema_registry_url"] == readable
+    assert redacted(load(Settings))["schema_registry_url"] == readable
 
 
 def test_settings_do_not_change(environment: Environment) -> None:
@@ -232,7 +232,7 @@ def test_settings_do_not_change(environment: Environment) -> None:
 def test_a_setting_without_its_sentence_cannot_be_declared(sentence: str | None) -> None:
     with pytest.raises(TypeError, match="setting NAMELESS lacks its sentence"):
 
-        class Undocumented(FromEnvironment):
+        class Undocumented(EnvironmentSettings):
             nameless: int = Field(1, description=sentence)
 
 

@@ -11,7 +11,7 @@ import pytest
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.shared_ratelimit import PAUSE_S, STORE_AWAY, STORE_ERRORS, SharedRateLimit
+from services.chassis.http.shared_ratelimit import PAUSE_S, STORE_ERRORS, STORE_UNAVAILABLE, SharedRateLimit
 from tests.chassis.eventually import until
 from tests.support.valkey import Valkey
 
@@ -22,12 +22,12 @@ from services.chassis.http.shared_ratelimit import SharedRateLimit
 
 async def ask() -> None:
     gate = SharedRateLimit(RateLimit(), url=sys.argv[1])
-    await gate.take("warm", limit=1)
+    await gate.acquire("warm", limit=1)
     print("ready", flush=True)
     sys.stdin.readline()
     allowed = 0
     for _ in range(60):
-        allowed += (await gate.take("608", limit=100, cost=2)).allowed
+        allowed += (await gate.acquire("608", limit=100, cost=2)).allowed
     print(allowed, flush=True)
     await asyncio.sleep(60)  # until it is killed
 
@@ -62,31 +62,31 @@ async def gates(valkey: Valkey) -> AsyncIterator[list[SharedRateLimit]]:
 
 async def test_two_processes_share_a_bucket(gates: list[SharedRateLimit]) -> None:
     one, other = gates
-    assert (await one.take("a", limit=100, cost=60)).remaining == 40
-    refused = await other.take("a", limit=100, cost=41)
+    assert (await one.acquire("a", limit=100, cost=60)).remaining == 40
+    refused = await other.acquire("a", limit=100, cost=41)
     assert (refused.allowed, refused.remaining, refused.retry_after_s) == (False, 40, 1)
-    assert (await other.take("a", limit=100, cost=40)).allowed
+    assert (await other.acquire("a", limit=100, cost=40)).allowed
     for gate in gates:
-        left = await gate.take("a", limit=100, cost=0)
+        left = await gate.acquire("a", limit=100, cost=0)
         assert (left.allowed, left.remaining, left.reset_s) == (False, 0, 1)
 
 
 async def test_asking_costs_nothing_and_keys_are_apart(gates: list[SharedRateLimit]) -> None:
     one, other = gates
-    assert (await one.take("b", limit=5, cost=0)).remaining == 5
-    assert (await one.take("b", limit=5, cost=5)).allowed
-    assert (await other.take("c", limit=5, cost=5)).allowed
-    assert not (await other.take("b", limit=5, cost=1)).allowed
-    assert not (await other.take("never", limit=5, cost=6)).allowed
+    assert (await one.acquire("b", limit=5, cost=0)).remaining == 5
+    assert (await one.acquire("b", limit=5, cost=5)).allowed
+    assert (await other.acquire("c", limit=5, cost=5)).allowed
+    assert not (await other.acquire("b", limit=5, cost=1)).allowed
+    assert not (await other.acquire("never", limit=5, cost=6)).allowed
 
 
 async def test_a_second_later_all_is_free(gates: list[SharedRateLimit]) -> None:
     one, other = gates
     began = monotonic()
-    assert (await one.take("d", limit=3, cost=3)).allowed
+    assert (await one.acquire("d", limit=3, cost=3)).allowed
 
     async def free() -> bool:
-        return (await other.take("d", limit=3, cost=3)).allowed
+        return (await other.acquire("d", limit=3, cost=3)).allowed
 
     await until(free)
     assert monotonic() - began >= 0.99
@@ -99,7 +99,7 @@ async def test_no_window_holds_more_than_the_limit(gates: list[SharedRateLimit])
     async def ask(gate: SharedRateLimit) -> None:
         while monotonic() < end:
             before = monotonic()
-            if (await gate.take("e", limit=20)).allowed:
+            if (await gate.acquire("e", limit=20)).allowed:
                 passed.append(before)
             await asyncio.sleep(0.005)
 
@@ -139,7 +139,7 @@ def test_one_of_two_processes_is_killed(valkey: Valkey) -> None:
 async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, how: str) -> None:
     clock = Clock()
     gates = [SharedRateLimit(RateLimit(clock=clock), url=valkey.url, clock=clock) for _ in range(2)]
-    assert [(await gate.take(how, limit=10, cost=4)).allowed for gate in gates] == [True, True]
+    assert [(await gate.acquire(how, limit=10, cost=4)).allowed for gate in gates] == [True, True]
     errors = STORE_ERRORS._value.get()
     if how == "killed":
         valkey.kill()
@@ -149,15 +149,15 @@ async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, 
     try:
         for gate in gates:
             # What it spent before counts, what others spent does not.
-            assert (await gate.take(how, limit=10, cost=6)).allowed
-            assert not (await gate.take(how, limit=10, cost=1)).allowed
+            assert (await gate.acquire(how, limit=10, cost=6)).allowed
+            assert not (await gate.acquire(how, limit=10, cost=1)).allowed
         assert monotonic() - began < 2, "the wait is bounded"
-        assert STORE_AWAY._value.get() == 1
+        assert STORE_UNAVAILABLE._value.get() == 1
         assert STORE_ERRORS._value.get() == errors + 2
         asked = monotonic()
         clock.now += 0.1
         for _ in range(100):
-            await gates[0].take("other", limit=1_000)
+            await gates[0].acquire("other", limit=1_000)
         assert monotonic() - asked < 0.2, "it is left alone for a while"
     finally:
         if how == "killed":
@@ -165,9 +165,9 @@ async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, 
         else:
             valkey.signal(signal.SIGCONT)
     clock.now += PAUSE_S
-    assert (await gates[0].take(how + " later", limit=10, cost=6)).allowed
-    assert STORE_AWAY._value.get() == 0
-    assert not (await gates[1].take(how + " later", limit=10, cost=6)).allowed, "together again"
+    assert (await gates[0].acquire(how + " later", limit=10, cost=6)).allowed
+    assert STORE_UNAVAILABLE._value.get() == 0
+    assert not (await gates[1].acquire(how + " later", limit=10, cost=6)).allowed, "together again"
     for gate in gates:
         await gate.stop()
 
@@ -180,15 +180,15 @@ async def test_whatever_the_stores_client_raises_refuses_nobody(monkeypatch: pyt
 
     monkeypatch.setattr(MovingWindowRateLimiter, "hit", closed)
     gate = SharedRateLimit(RateLimit(clock=Clock()), url="valkey://127.0.0.1:1", clock=Clock())
-    assert (await gate.take("a", limit=10, cost=10)).allowed
-    assert not (await gate.take("a", limit=10, cost=1)).allowed
-    assert STORE_AWAY._value.get() == 1
+    assert (await gate.acquire("a", limit=10, cost=10)).allowed
+    assert not (await gate.acquire("a", limit=10, cost=1)).allowed
+    assert STORE_UNAVAILABLE._value.get() == 1
     await gate.stop()
 
 
 async def test_without_a_store_it_is_the_processs_own_limit() -> None:
     gate = SharedRateLimit(RateLimit(clock=Clock()), url=None)
     await gate.start()
-    assert (await gate.take("a", limit=10, cost=10)).allowed
-    assert not (await gate.take("a", limit=10, cost=0)).allowed
+    assert (await gate.acquire("a", limit=10, cost=10)).allowed
+    assert not (await gate.acquire("a", limit=10, cost=0)).allowed
     await gate.stop()

@@ -33,7 +33,7 @@ class Nobody:
     async def handle(self, poll: object) -> dict[TopicPartition, int]:
         raise AssertionError(poll)
 
-    def revoked(self, partitions: object) -> None:
+    def on_revoked(self, partitions: object) -> None:
         raise AssertionError(partitions)
 
 

@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.kafka.compacted_table import READ, UNUSABLE, Table
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.compacted_table import READ, UNUSABLE, CompactedTable
+from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.eventually import until
 from tests.chassis.kafka_side import a_name, back, killed, make_topics, settings
 
@@ -19,7 +19,7 @@ COMPACT = {"cleanup.policy": "compact"}
 
 
 @asynccontextmanager
-async def following(bootstrap: str, topic: str, held: Held) -> AsyncIterator[Table]:
+async def following(bootstrap: str, topic: str, held: Held) -> AsyncIterator[CompactedTable]:
     def apply(key: bytes, value: bytes | None) -> None:
         if value == b"poison":
             raise KeyError(key)
@@ -28,7 +28,7 @@ async def following(bootstrap: str, topic: str, held: Held) -> AsyncIterator[Tab
         else:
             held[key] = value
 
-    table = Table(settings(bootstrap), topic, apply, client_id="test")
+    table = CompactedTable(settings(bootstrap), topic, apply, client_id="test")
     await table.start()
     try:
         yield table
@@ -90,7 +90,7 @@ async def test_an_empty_topic_is_ready_at_once(kafka_bootstrap: str) -> None:
 async def test_a_missing_topic_is_not_ready_until_it_is_there_and_read(kafka_bootstrap: str) -> None:
     topic, held = a_name("late-table"), Held()
     async with following(kafka_bootstrap, topic, held) as table:
-        with pytest.raises(Away):
+        with pytest.raises(UnavailableError):
             await table.wait_ready(0.5)
         await make_topics(kafka_bootstrap, {topic: 1}, config=COMPACT)
         await put(kafka_bootstrap, topic, [(b"a", b"1")])
@@ -138,6 +138,6 @@ async def test_it_stays_ready_while_the_broker_is_away_and_goes_on_where_it_was(
 
 async def test_without_a_broker_it_is_not_ready_and_stops() -> None:
     async with following("127.0.0.1:1", "any", Held()) as table:
-        with pytest.raises(Away):
+        with pytest.raises(UnavailableError):
             await table.wait_ready(0.05)
         assert not table.ready

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.runtime.errors import Away, Unauthorized
+from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
 from services.chassis.security.tokens import REFUSED, Token
 from tests.chassis.token_side import NOW, OTHER_KEY, Bench, a_token, bench
 
@@ -40,42 +40,42 @@ async def test_clocks_may_differ_by_a_minute(bench: Bench, claims: dict[str, Any
 
 async def test_a_verified_token_is_remembered_until_it_expires(bench: Bench) -> None:
     token = a_token()
-    assert bench.verifier.remembered(token) is None
+    assert bench.verifier.cached(token) is None
     read = await bench.verifier.verify(token)
-    assert bench.verifier.remembered(token) is read
+    assert bench.verifier.cached(token) is read
     bench.clock.at = NOW + 28_799
-    assert bench.verifier.remembered(token) is read
+    assert bench.verifier.cached(token) is read
     bench.clock.at = NOW + 28_800
-    assert bench.verifier.remembered(token) is None
+    assert bench.verifier.cached(token) is None
     bench.clock.at = NOW + 28_860
-    with pytest.raises(Unauthorized, match="expired"):
+    with pytest.raises(UnauthorizedError, match="expired"):
         await bench.verifier.verify(token)
 
 
 async def test_what_is_remembered_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.chassis.security.tokens.REMEMBERED", 2)
+    monkeypatch.setattr("services.chassis.security.tokens.MAX_CACHED_TOKENS", 2)
     tokens = [a_token(jti=f"token-{number}") for number in range(3)]
     for token in tokens:
         await bench.verifier.verify(token)
-    assert [bench.verifier.remembered(token) is not None for token in tokens] == [False, True, True]
+    assert [bench.verifier.cached(token) is not None for token in tokens] == [False, True, True]
 
 
 async def test_a_revoked_token_is_refused_even_if_remembered(bench: Bench) -> None:
     token = a_token()
     await bench.verifier.verify(token)
     bench.revoked.add("token-1")
-    assert bench.verifier.remembered(token) is None
-    with pytest.raises(Unauthorized, match="revoked"):
+    assert bench.verifier.cached(token) is None
+    with pytest.raises(UnauthorizedError, match="revoked"):
         await bench.verifier.verify(token)
 
 
 async def test_before_revocations_are_known_the_answer_is_unknown_not_yes(bench: Bench) -> None:
     bench.revoked.add("token-1")
     bench.informed[0] = False
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.verifier.verify(a_token())
     bench.informed[0] = True
-    with pytest.raises(Unauthorized, match="revoked"):
+    with pytest.raises(UnauthorizedError, match="revoked"):
         await bench.verifier.verify(a_token())
 
 
@@ -83,7 +83,7 @@ async def test_a_remembered_token_costs_next_to_nothing(bench: Bench) -> None:
     """The budget is 2 µs; asserted with room for a busy machine."""
     token = a_token()
     await bench.verifier.verify(token)
-    best = min(timeit.repeat(lambda: bench.verifier.remembered(token), number=2_000, repeat=5)) / 2_000
+    best = min(timeit.repeat(lambda: bench.verifier.cached(token), number=2_000, repeat=5)) / 2_000
     assert best < 10e-6, f"{best * 1e6:.2f} µs"
 
 
@@ -95,6 +95,6 @@ async def test_refusals_are_counted_by_their_reasons(bench: Bench) -> None:
     bench.revoked.add("revoked")
     bad = [a_token(exp=NOW - 60, iat=NOW - 61), a_token(aud="x"), a_token(jti="revoked"), a_token(key=OTHER_KEY)]
     for token in [*bad, bad[0]]:
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             await bench.verifier.verify(token)
     assert [now - then for now, then in zip(counted(), before, strict=True)] == [2, 1, 1, 1]

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from services.chassis.runtime.errors import Unauthorized
+from services.chassis.runtime.errors import UnauthorizedError
 from tests.chassis.token_side import (
     AUDIENCE,
     CLAIMS,
@@ -155,17 +155,17 @@ ATTACKS: dict[str, Callable[[], str]] = {
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 async def test_a_token_that_proves_nothing_is_refused(bench: Bench, attack: Callable[[], str]) -> None:
     token = attack()
-    with pytest.raises(Unauthorized) as refusal:
+    with pytest.raises(UnauthorizedError) as refusal:
         await bench.verifier.verify(token)
     assert refusal.value.status == 401
     assert refusal.value.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
-    assert bench.verifier.remembered(token) is None
+    assert bench.verifier.cached(token) is None
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 async def test_a_refusal_never_repeats_the_token(bench: Bench, attack: Callable[[], str]) -> None:
     token = attack()
-    with pytest.raises(Unauthorized) as refusal:
+    with pytest.raises(UnauthorizedError) as refusal:
         await bench.verifier.verify(token)
     said = f"{refusal.value} {refusal.value.detail} {refusal.value.headers}"
     assert all(part not in said for part in (token, *token.split(".")) if len(part) > 3)

@@ -65,7 +65,7 @@ async def test_stopping_waits_no_longer_than_it_may() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chassis_web, "SLOW_CLIENT_S", 0.1)
+    monkeypatch.setattr(chassis_web, "REQUEST_HEAD_TIMEOUT_S", 0.1)
 
 
 @pytest.mark.parametrize("sent", [b"GET", b"GET /things/1 HTTP/1.1\r\nHost", b"GET /things/1 HTTP/1.1\r\nHost: x\r\n"])

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from prometheus_client import REGISTRY as OTHER_REGISTRY
 
-from services.chassis.http.server import operations
+from services.chassis.http.server import operations_server
 from services.chassis.runtime import metrics
 from services.chassis.runtime.health import Health
 from tests.chassis.web_side import a_problem, observed
@@ -15,7 +15,7 @@ from tests.chassis.web_side import a_problem, observed
 @pytest.fixture
 async def operating() -> AsyncIterator[tuple[Health, aiohttp.ClientSession]]:
     health = Health()
-    listener = operations(health, host="127.0.0.1", port=0)
+    listener = operations_server(health, host="127.0.0.1", port=0)
     await listener.start()
     async with aiohttp.ClientSession(f"http://{listener.address}") as session:
         yield health, session

@@ -5,7 +5,7 @@ import sys
 
 from aiohttp import web
 
-from services.chassis.http.server import Listener, application, json_response, operations
+from services.chassis.http.server import HttpServer, build_application, json_response, operations_server
 from services.chassis.runtime import lifecycle
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.logs import logger
@@ -52,12 +52,12 @@ async def compose(settings: ServiceSettings, behaviour: str) -> lifecycle.Servic
         asyncio.get_running_loop().call_later(0.3, opened.set)
         return json_response({})
 
-    api = Listener(
-        application([web.get("/hold", hold), web.get("/release", release)]), host="127.0.0.1", port=0, drain_s=5
+    api = HttpServer(
+        build_application([web.get("/hold", hold), web.get("/release", release)]), host="127.0.0.1", port=0, drain_s=5
     )
-    face = operations(health, host=settings.operations_host, port=settings.operations_port)
-    parts: list[lifecycle.Part] = [face, Noted("first"), Noted("second", behaviour), Noted("third"), api]
-    return lifecycle.Service(name="tiny", health=health, parts=parts, heartbeat_s=0.02)
+    face = operations_server(health, host=settings.operations_host, port=settings.operations_port)
+    parts: list[lifecycle.Component] = [face, Noted("first"), Noted("second", behaviour), Noted("third"), api]
+    return lifecycle.Service(name="tiny", health=health, components=parts, heartbeat_s=0.02)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import RSAAlgorithm
 
-from services.chassis.security.tokens import Verifier
+from services.chassis.security.tokens import TokenVerifier
 
 NOW = 1_700_000_000
 ISSUER = "https://test.tillstream.example"
@@ -65,20 +65,20 @@ class Clock:
 class Bench:
     issuer: Issuer
     clock: Clock
-    verifier: Verifier
+    verifier: TokenVerifier
     revoked: set[str]
     informed: list[bool]
 
 
 def a_bench(algorithm: str = "RS256") -> Bench:
     issuer, clock, revoked, informed = Issuer(), Clock(), set[str](), [True]
-    verifier = Verifier(
+    verifier = TokenVerifier(
         issuer=ISSUER,
         audience=AUDIENCE,
         jwks_url="http://issuer.invalid/",
         algorithm=algorithm,
         is_revoked=lambda token: token.token_id in revoked,
-        is_informed=lambda: informed[0],
+        revocations_loaded=lambda: informed[0],
         now=clock,
         monotonic=clock,
         fetch=issuer.fetch,

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from services.chassis.http.server import REQUEST_ID, SECONDS, Listener, application, json_response, traceparent
-from services.chassis.runtime.errors import Away, BodyFault, Forbidden, Problem, Unauthorized
+from services.chassis.http.server import REQUEST_ID, SECONDS, HttpServer, build_application, json_response, traceparent
+from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem, UnauthorizedError, UnavailableError
 
 CANARY = "canary-5d1f"
 
@@ -65,10 +65,10 @@ RAISED: dict[str, Callable[[], Exception]] = {
     "defect": lambda: RuntimeError(CANARY),
     "refused": lambda: ConnectionRefusedError(CANARY),
     "timeout": lambda: TimeoutError(CANARY),
-    "away": lambda: Away("Kafka", retry_after_s=7),
-    "unauthorized": lambda: Unauthorized("the token has expired"),
-    "no-token": lambda: Unauthorized("a token is needed", presented=False),
-    "forbidden": lambda: Forbidden("the token is for another site"),
+    "away": lambda: UnavailableError("Kafka", retry_after_s=7),
+    "unauthorized": lambda: UnauthorizedError("the token has expired"),
+    "no-token": lambda: UnauthorizedError("a token is needed", presented=False),
+    "forbidden": lambda: ForbiddenError("the token is for another site"),
     "moved": lambda: web.HTTPFound("/things/1"),
     "teapot": lambda: web.HTTPUnsupportedMediaType(text=CANARY),
     "faults": lambda: Problem(
@@ -89,8 +89,10 @@ async def fail(request: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def listening(app: web.Application | None = None, **options: Any) -> AsyncIterator[Listener]:
-    listener = Listener(app or application(list(routes), largest_body=1_000), host="127.0.0.1", port=0, **options)
+async def listening(app: web.Application | None = None, **options: Any) -> AsyncIterator[HttpServer]:
+    listener = HttpServer(
+        app or build_application(list(routes), max_body_bytes=1_000), host="127.0.0.1", port=0, **options
+    )
     await listener.start()
     try:
         yield listener

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.producer import Outgoing, Producer
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.producer import Producer, ProducerRecord
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY
 from services.cli.catalog_file import Product, load, outgoing, read_products
 from services.cli.catalog_sync import Changes, Keeper
@@ -91,19 +91,19 @@ def test_a_product_is_a_record_of_its_schema_and_a_withdrawn_one_has_no_value() 
     record = decoded(made.value, (), SCHEMAS)
     assert isinstance(record, Decoded)
     assert record.record == {"site": 608, "productId": "a|b", "name": "Shoe"}
-    assert outgoing(Product(608, "1", "Shoe", withdrawn=True), PRODUCT) == Outgoing(b"608|1", None)
+    assert outgoing(Product(608, "1", "Shoe", withdrawn=True), PRODUCT) == ProducerRecord(b"608|1", None)
 
 
 class Sent:
     """A producer that keeps what it is given, unless Kafka is away."""
 
     def __init__(self, *, is_away: bool = False) -> None:
-        self.lots: list[list[Outgoing]] = []
+        self.lots: list[list[ProducerRecord]] = []
         self._is_away = is_away
 
-    async def send_by_key(self, _: str, records: list[Outgoing]) -> None:
+    async def send_by_key(self, _: str, records: list[ProducerRecord]) -> None:
         if self._is_away:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         self.lots.append(list(records))
 
     @property
@@ -189,7 +189,7 @@ async def test_what_kafka_did_not_take_is_sent_again(tmp_path: Path) -> None:
     path, keeper = tmp_path / "products.csv", Keeper(PRODUCT)
     await keep(keeper, path, "site,productId,name\n608,old,\n")
     path.write_text("site,productId,name\n608,1,One\n")
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await keeper.keep(path, Sent(is_away=True).as_producer())
     again = Sent()
     assert await keeper.keep(path, again.as_producer()) == Changes(published=1, withdrawn=1)

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import ConsumerRecord
 from typer.testing import CliRunner
 
-from services.chassis.kafka.producer import Headers, Outgoing, Producer
+from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
 from services.chassis.runtime.settings import KafkaSettings
 from services.cli import dead_letters
 from services.cli.dead_letter_topics import REPLAYED_FROM, Letter, State, _Box, replay
@@ -43,7 +43,7 @@ class Sent:
     def __init__(self) -> None:
         self.records: dict[str, list[bytes | None]] = defaultdict(list)
 
-    async def send_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    async def send_to(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         self.records[f"{topic}/{partition}"] += [record.value for record in records]
 
 

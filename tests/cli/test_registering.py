@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from services.__main__ import app
 from services.chassis.avro.schemas import Schemas
-from services.chassis.http.server import Listener, application
+from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.settings import REPOSITORY
 from services.cli import schema_compatibility, schemas
 
@@ -42,7 +42,7 @@ def starting() -> Starting:
 
 @pytest.fixture
 async def address(starting: Starting) -> AsyncIterator[str]:
-    listener = Listener(application(starting.routes()), host="127.0.0.1", port=0)
+    listener = HttpServer(build_application(starting.routes()), host="127.0.0.1", port=0)
     await listener.start()
     yield f"http://{listener.address}"
     await listener.stop()

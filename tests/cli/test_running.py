@@ -7,16 +7,16 @@ import pytest
 import typer
 from aiokafka.errors import InvalidReplicationFactorError, TopicAuthorizationFailedError
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.cli.run_command import told
 
 
 async def refused() -> None:
-    raise Away("Kafka") from TopicAuthorizationFailedError("a secret of the broker's")
+    raise UnavailableError("Kafka") from TopicAuthorizationFailedError("a secret of the broker's")
 
 
 async def silent() -> None:
-    raise Away("Kafka")
+    raise UnavailableError("Kafka")
 
 
 async def too_many_replicas() -> None:

@@ -13,7 +13,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 from hypothesis import HealthCheck, given, settings
 
-from services.chassis.avro.schemas import Version
+from services.chassis.avro.schemas import SchemaVersion
 from services.sales.records import Order, Return
 from services.sales.wire import order_codec, return_codec
 from tests.events.installation import SCHEMAS
@@ -28,7 +28,7 @@ RETURN_CODEC = return_codec(SCHEMAS["return"].definition, prefix=SCHEMAS["return
 class Shelf(SchemaRegistryClient):
     """The client, without a registry behind it."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: SchemaVersion) -> None:
         super().__init__({"url": "http://127.0.0.1:1"})
         self._version = version
 

@@ -11,8 +11,8 @@ from aiokafka.errors import InvalidReplicationFactorError
 from typer.testing import CliRunner
 
 from services.chassis.kafka.dead_letters import DeadLetter, DeadLetters
-from services.chassis.kafka.producer import Outgoing, Producer
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.producer import Producer, ProducerRecord
+from services.chassis.runtime.errors import UnavailableError
 from services.cli import topic_admin
 from services.cli.dead_letter_topics import REPLAYED_FROM, Filter, State, letters, replay
 from services.cli.dead_letters import commands
@@ -33,7 +33,7 @@ class Dying(Producer):
     lives: int | None = None
     after: bool = False
 
-    async def send_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    async def send_to(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         if self.lives is None:
             await super().send_to(topic, partition, records)
             return
@@ -41,7 +41,7 @@ class Dying(Producer):
         if self.lives >= 0 or (self.lives == -1 and self.after):
             await super().send_to(topic, partition, records)
         if self.lives < 0:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_a_replay_that_dies_anywhere_is_finished_by_the_next(
     await bury(producer, reason, 5)
     wanted = Filter(reasons=frozenset({reason}))
     producer.lives, producer.after = lives, after
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
     producer.lives = None
     for _ in range(2):
@@ -93,11 +93,11 @@ async def test_a_replay_is_finished_whatever_headers_others_write(installation: 
     await bury(producer, "among-others", 2)
     wanted = Filter(reasons=frozenset({"among-others"}))
     producer.lives = 1
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
     producer.lives = None
     empty: Any = ((REPLAYED_FROM, None),)
-    await producer.send_to(ORDERS_IN, 1, [Outgoing(b"k", b"theirs", empty)])
+    await producer.send_to(ORDERS_IN, 1, [ProducerRecord(b"k", b"theirs", empty)])
     await Stage(installation.bootstrap, ORDERS_IN, "nobody").produce_named(b"\xff")
     await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
     assert sorted(await back(installation, "among-others")) == [b"among-others 0", b"among-others 1"]

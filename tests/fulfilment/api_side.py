@@ -11,11 +11,11 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator
 
-from services.chassis.http.idempotency import Reply, Turn
-from services.chassis.http.paging import SignedPlaces
+from services.chassis.http.idempotency import Reservation, StoredResponse
+from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.server import application
-from services.chassis.runtime.errors import Away, Problem, Unauthorized
+from services.chassis.http.server import build_application
+from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
 from services.chassis.security.tokens import Token
 from services.fulfilment.adapters.invoice_renderer import InvoicePaper
 from services.fulfilment.app import new_id
@@ -35,7 +35,7 @@ ALL = frozenset({"orders:create", "orders:read", "codes:read", "invoices:read", 
 class Passport:
     """Knows callers by their tokens: `bare` has no scope, `other` is another customer's, `lost` is no customer's."""
 
-    def remembered(self, token: str) -> Token | None:
+    def cached(self, token: str) -> Token | None:
         site = {"good": SITE, "colleague": SITE, "other": OTHER_SITE, "bare": SITE, "lost": 1}.get(token)
         if site is None:
             return None
@@ -51,53 +51,53 @@ class Passport:
         )
 
     async def verify(self, token: str) -> Token:
-        raise Unauthorized(f"{len(token)} characters of nothing")
+        raise UnauthorizedError(f"{len(token)} characters of nothing")
 
 
-class Ledger:
+class FakeAuditLog:
     """Audit lines."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
 
-    def note(self, what: str, *, who: str, where: str, **details: object) -> None:
-        self.lines.append({"what": what, "who": who, "where": where, **details})
+    def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
+        self.lines.append({"action": action, "actor": actor, "source": source, **details})
 
 
 class Keys:
     """Idempotency keys in memory; while they are away, no turn can be ended."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[str, str], tuple[bytes, str, Reply | None]] = {}
+        self.known: dict[tuple[str, str], tuple[bytes, str, StoredResponse | None]] = {}
         self.are_away = False
 
-    async def begin(self, client: str, key: str, body: bytes, new: Callable[[], str]) -> Turn | Reply:
+    async def reserve(self, client: str, key: str, body: bytes, new: Callable[[], str]) -> Reservation | StoredResponse:
         known = self.known.get((client, key))
         if known is None:
             self.known[client, key] = (body, new(), None)
-            return Turn(f"{client}|{key}", self.known[client, key][1], "me")
+            return Reservation(f"{client}|{key}", self.known[client, key][1], "me")
         if known[0] != body:
             raise Problem(422, "IDEMPOTENCY_CONFLICT", "another body")
-        return known[2] or Turn(f"{client}|{key}", known[1], "me", is_retry=True)
+        return known[2] or Reservation(f"{client}|{key}", known[1], "me", is_retry=True)
 
-    async def finish(self, turn: Turn, reply: Reply) -> None:
+    async def complete(self, turn: Reservation, reply: StoredResponse) -> None:
         self._answer()
         client, _, key = turn.key.partition("|")
         body, resource_id, _ = self.known[client, key]
         self.known[client, key] = (body, resource_id, reply)
 
-    async def pause(self, turn: Turn) -> None:
+    async def release_for_retry(self, turn: Reservation) -> None:
         del turn
         self._answer()
 
-    async def forget(self, turn: Turn) -> None:
+    async def discard(self, turn: Reservation) -> None:
         self._answer()
         client, _, key = turn.key.partition("|")
         del self.known[client, key]
 
     def _answer(self) -> None:
         if self.are_away:
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
 
 
 @dataclass
@@ -106,7 +106,7 @@ class Caller:
 
     client: TestClient[Any, Any]
     shop: Shop
-    ledger: Ledger
+    ledger: FakeAuditLog
     keys: Keys
     window_s: list[float]
     seen: list[tuple[str, str, int]] = field(default_factory=list)
@@ -177,7 +177,7 @@ def _resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @pytest.fixture
 async def caller() -> AsyncIterator[Caller]:
-    shop, ledger, keys, window_s = a_memory_shop(), Ledger(), Keys(), [0.0]
+    shop, ledger, keys, window_s = a_memory_shop(), FakeAuditLog(), Keys(), [0.0]
     desk = Desk(
         verifier=Passport(),  # type: ignore[arg-type]
         customers=shop.register,
@@ -185,7 +185,7 @@ async def caller() -> AsyncIterator[Caller]:
         reads_per_second=10,
         orders_per_second=10,
     )
-    places = SignedPlaces("a secret of sixteen", salt="test")
+    places = PageTokenCodec("a secret of sixteen", salt="test")
     orders = OrdersApi(
         desk=desk,
         placing=shop.placing,
@@ -216,7 +216,7 @@ async def caller() -> AsyncIterator[Caller]:
         now_us=shop.clock,
     )
     routes = [*orders.routes(), *stock.routes(), *invoices.routes()]
-    async with TestClient(TestServer(application(routes, largest_body=2**20))) as client:
+    async with TestClient(TestServer(build_application(routes, max_body_bytes=2**20))) as client:
         yield Caller(client, shop, ledger, keys, window_s)
 
 

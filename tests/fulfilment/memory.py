@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.domain.code import Sealed
 from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
@@ -32,10 +32,10 @@ class Chance:
             await asyncio.sleep(0)
         how = self._fails()
         if how == "before":
-            raise Away("memory")
+            raise UnavailableError("memory")
         done = work()
         if how == "after":
-            raise Away("memory")
+            raise UnavailableError("memory")
         return done
 
 

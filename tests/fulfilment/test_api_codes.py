@@ -42,8 +42,8 @@ async def test_each_disclosure_leaves_a_line_without_codes(caller: Caller) -> No
     placed = await caller.order(("DEMO-INSTANT", 3), ("DEMO-NEVER", 1))
     found = await caller.read(f"{ORDERS}/{placed['transactionId']}/codes")
     await caller.read(f"{ORDERS}/{placed['transactionId']}/codes", sku="DEMO-NEVER")
-    (line,) = [line for line in caller.ledger.lines if line["what"] == "codes-disclosed"]
-    assert (line["who"], line["codes"], line["transactionId"]) == ("good", 3, placed["transactionId"])
+    (line,) = [line for line in caller.ledger.lines if line["action"] == "codes-disclosed"]
+    assert (line["actor"], line["codes"], line["transactionId"]) == ("good", 3, placed["transactionId"])
     assert not any(code in str(line) for units in found["codes"] for code in map(_code, units["codes"]) if code)
 
 

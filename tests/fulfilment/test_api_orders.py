@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment import metrics
 from tests.fulfilment.api_side import ORDERS, Caller, caller, problem
 
@@ -136,7 +136,7 @@ async def test_an_unknown_outcome_names_the_transaction(caller: Caller, *, all_i
 
     async def stored_but_unanswered(transaction: Any) -> Any:
         await add(transaction)
-        raise Away("MongoDB", retry_after_s=7)
+        raise UnavailableError("MongoDB", retry_after_s=7)
 
     body, headers = {"products": [{"sku": "CARD", "quantity": 1}]}, {"Idempotency-Key": "k"}
     caller.shop.transactions.add = stored_but_unanswered

@@ -70,8 +70,8 @@ async def test_every_supplier_that_there_is_may_be_named(caller: Caller) -> None
 async def test_whoever_brings_products_and_codes_is_noted_and_no_code_is(caller: Caller) -> None:
     await caller.call("PUT", V1 + "/products/NEW", {"name": "New", "unitPrice": 1, "currency": "EUR"})
     await caller.call("POST", V1 + "/stock/NEW/codes", {"codes": ["secret", "secret", "other"]})
-    where = {"who": "good", "where": "127.0.0.1"}
+    where = {"actor": "good", "source": "127.0.0.1"}
     assert caller.ledger.lines == [
-        {"what": "product-put", **where, "sku": "NEW"},
-        {"what": "codes-loaded", **where, "codes": 3, "added": 2},
+        {"action": "product-put", **where, "sku": "NEW"},
+        {"action": "codes-loaded", **where, "codes": 3, "added": 2},
     ]

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment import metrics
 from services.fulfilment.domain.business_day import business_date
 from services.fulfilment.domain.invoice import Invoice, Kind
@@ -302,10 +302,10 @@ async def test_while_the_store_is_away_what_is_overdue_shows(memory_shop: Shop) 
     shop.clock.pass_(hours=12)
 
     async def away(_: Invoice) -> Added:
-        raise Away("MongoDB")
+        raise UnavailableError("MongoDB")
 
     shop.invoices.add = away
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await close_day.settle(shop.billing)
     assert metrics.UNCLOSED._value.get() == 2
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.supply import Demand, Served
 from services.fulfilment.domain.transaction import Status
@@ -31,7 +31,7 @@ class Silent:
 
     async def serve(self, demand: Demand) -> Served:
         self.asked.append(demand.sku)
-        raise Away(f"the shop of {demand.sku}")
+        raise UnavailableError(f"the shop of {demand.sku}")
 
 
 @pytest.fixture

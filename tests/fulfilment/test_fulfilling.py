@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.chassis.runtime import metrics
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.domain.slots import UnitStatus, slots_of, stock_id
 from services.fulfilment.domain.supply import Demand, Served, Taken
 from services.fulfilment.domain.transaction import Status, Tally, Transaction, counted
@@ -122,7 +122,9 @@ async def test_another_customer_sees_nothing(shop: Shop) -> None:
     assert await get_codes.get_codes(OTHER_SITE, transaction.id, None, shop.reading) is None
 
 
-@pytest.mark.parametrize("failure", [Away("MongoDB"), ZeroDivisionError(), None], ids=["away", "defect", "silent"])
+@pytest.mark.parametrize(
+    "failure", [UnavailableError("MongoDB"), ZeroDivisionError(), None], ids=["away", "defect", "silent"]
+)
 async def test_codes_that_are_there_are_shown_whatever_becomes_of_the_rest(
     memory_shop: Shop, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
 ) -> None:

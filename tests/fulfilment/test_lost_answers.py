@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pymongo.errors import AutoReconnect
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.transaction import Status
 from tests.fulfilment.billing_side import check_accounts
@@ -60,7 +60,7 @@ async def until_told(work: Callable[[], Awaitable[object]]) -> None:
     for _ in range(300):
         try:
             await work()
-        except Away:
+        except UnavailableError:
             continue
         return
     raise AssertionError("never confirmed")

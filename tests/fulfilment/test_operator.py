@@ -17,11 +17,11 @@ from services.fulfilment.adapters import stock
 from services.fulfilment.adapters.code_cipher import CodeVault, read_keys
 from services.fulfilment.cli import fulfilment
 from services.fulfilment.domain.code import Code, Sealed
-from tests.fulfilment.api_side import Ledger
+from tests.fulfilment.api_side import FakeAuditLog
 
 Run = Callable[..., Result]
 OLD, NEW = (base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
-OPERATOR = {"who": "operator", "where": "command line"}
+OPERATOR = {"actor": "operator", "source": "command line"}
 CARD = {"sku": "CARD", "name": "Card", "unitPrice": "9.99", "currency": "USD"}
 
 
@@ -38,15 +38,15 @@ def database(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+def ledger(monkeypatch: pytest.MonkeyPatch) -> FakeAuditLog:
     """What is noted, instead of the log, which others may have set up for streams of theirs."""
-    made = Ledger()
+    made = FakeAuditLog()
     monkeypatch.setattr(cli, "AuditLog", lambda: made)
     return made
 
 
 @pytest.fixture
-def run(database: Any, ledger: Ledger, tmp_path: Path) -> Run:
+def run(database: Any, ledger: FakeAuditLog, tmp_path: Path) -> Run:
     """Runs a command; a text after its arguments is a file's."""
     del database, ledger
 
@@ -75,10 +75,10 @@ def test_products_come_with_their_codes_and_can_be_listed(run: Run) -> None:
     ]
 
 
-def test_a_pin_comes_after_a_comma_and_who_loads_codes_is_noted(run: Run, database: Any, ledger: Ledger) -> None:
+def test_a_pin_comes_after_a_comma_and_who_loads_codes_is_noted(run: Run, database: Any, ledger: FakeAuditLog) -> None:
     run("products", "put", file=products(CARD))
     run("stock", "load", "CARD", file="one , 22 \n")
-    assert ledger.lines == [{"what": "codes-loaded", **OPERATOR, "codes": 1, "added": 1}]
+    assert ledger.lines == [{"action": "codes-loaded", **OPERATOR, "codes": 1, "added": 1}]
     (kept,) = database.codes.find()
     vault = CodeVault(read_keys(OLD), read_keys(OLD)[0])
     assert vault.open("CARD", Sealed(kept["_id"], kept["key_id"], kept["sealed"])) == Code("one", "22")
@@ -155,7 +155,7 @@ def test_the_demo_is_loaded_where_there_is_a_simulated_supplier(run: Run, monkey
 
 
 def test_every_code_is_sealed_anew_under_the_first_key(
-    run: Run, database: Any, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    run: Run, database: Any, ledger: FakeAuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("products", "put", file=products({**CARD, "codes": [f"c{n}" for n in range(5)]}))
     old_ids = database.codes.distinct("key_id")
@@ -163,7 +163,7 @@ def test_every_code_is_sealed_anew_under_the_first_key(
     assert run("reseal").output == "5 codes resealed\n"
     assert run("reseal").output == "0 codes resealed\n"
     (new_id,) = database.codes.distinct("key_id")
-    noted = {"what": "codes-resealed", **OPERATOR, "key": new_id}
+    noted = {"action": "codes-resealed", **OPERATOR, "key": new_id}
     assert ledger.lines == [{**noted, "codes": count} for count in (5, 0)]
     assert database.codes.distinct("key_id") != old_ids
     monkeypatch.setenv("CODE_ENCRYPTION_KEYS", NEW)

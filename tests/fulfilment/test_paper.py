@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP
 from msgspec.structs import replace
 
 from services.chassis.mongodb.outbox import Outbox, Relay
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment import metrics
 from services.fulfilment.adapters.invoice_renderer import InvoicePaper, money
 from services.fulfilment.adapters.invoices import INVOICES
@@ -146,7 +146,7 @@ def a_relay(shop: Shop, server: Server) -> Relay:
 
 async def prepared(shop: Shop) -> None:
     assert shop.mongo is not None
-    await Outbox(shop.mongo, [INVOICES], now_us=shop.clock).prepare()
+    await Outbox(shop.mongo, [INVOICES], now_us=shop.clock).create_indexes()
     await shop.place(("CARD", 1))
     shop.clock.pass_(days=1)
     await shop.close()
@@ -158,10 +158,10 @@ async def test_a_customer_with_an_address_gets_each_invoice_once(
     box, server = mailbox
     await prepared(mongo_shop)
     relay = a_relay(mongo_shop, server)
-    assert await relay.once() == 0
+    assert await relay.run_once() == 0
     mongo_shop.register.emails[SITE] = "a@customer.example"
     await prepared(mongo_shop)
-    assert (await relay.once(), await relay.once()) == (1, 0)
+    assert (await relay.run_once(), await relay.run_once()) == (1, 0)
     (mail,) = box.mails
     assert mail["Subject"] == "Invoice 2026-000002 from Us"
     assert (mail["From"], mail["To"]) == ("us@us.example", "a@customer.example")
@@ -176,14 +176,14 @@ async def test_without_a_server_mails_wait(mongo_shop: Shop, mailbox: tuple[Mail
     mongo_shop.register.emails[SITE] = "a@customer.example"
     await prepared(mongo_shop)
     nowhere = a_relay(mongo_shop, replace(server, port=1))
-    with pytest.raises(Away):
-        await nowhere.once()
+    with pytest.raises(UnavailableError):
+        await nowhere.run_once()
     box.refuses = {"a@customer.example"}
     relay = a_relay(mongo_shop, server)
-    assert await relay.once() == 0
+    assert await relay.run_once() == 0
     box.refuses = set()
     mongo_shop.clock.pass_(seconds=6)
-    assert await relay.once() == 1
+    assert await relay.run_once() == 1
 
 
 async def test_mails_that_arrived_before_the_server_went_are_not_sent_again(
@@ -195,10 +195,10 @@ async def test_mails_that_arrived_before_the_server_went_are_not_sent_again(
     await prepared(mongo_shop)
     relay, before = a_relay(mongo_shop, server), mails_counted()
     box.hangs_up_after = 1
-    assert await relay.once() == 1
+    assert await relay.run_once() == 1
     box.hangs_up_after = None
     mongo_shop.clock.pass_(seconds=6)
-    assert (await relay.once(), await relay.once()) == (1, 0)
+    assert (await relay.run_once(), await relay.run_once()) == (1, 0)
     assert sorted(mail["Subject"] for mail in box.mails) == [
         "Invoice 2026-000001 from Us",
         "Invoice 2026-000002 from Us",
@@ -223,10 +223,10 @@ async def test_an_invoice_that_cannot_be_shown_yet_is_mailed_later(
         return None
 
     monkeypatch.setattr(mongo_shop.invoices, "find", unseen)
-    assert (await relay.once(), len(box.mails)) == (0, 0)
+    assert (await relay.run_once(), len(box.mails)) == (0, 0)
     monkeypatch.undo()
     mongo_shop.clock.pass_(seconds=6)
-    assert (await relay.once(), len(box.mails)) == (1, 1)
+    assert (await relay.run_once(), len(box.mails)) == (1, 1)
 
 
 @pytest.mark.parametrize(

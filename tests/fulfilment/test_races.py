@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
 from services.fulfilment.domain.ordering import Refused
 from services.fulfilment.domain.slots import UnitStatus
@@ -109,7 +109,7 @@ def unreliable(seed: int) -> tuple[Random, Chance]:
 async def stubborn(work: Callable[[], Awaitable[object]]) -> None:
     """Whoever is told that something is away tries again."""
     for _ in range(100):
-        with suppress(Away):
+        with suppress(UnavailableError):
             await work()
             return
     raise AssertionError("away for ever")
@@ -134,7 +134,7 @@ async def test_everything_at_once(seed: int) -> None:  # noqa: C901 - one story 
             nonlocal is_retry
             try:
                 await shop.place(*lines, transaction_id=own, is_retry=is_retry, **more)
-            except Away:
+            except UnavailableError:
                 is_retry = True
                 raise
             except (OtherContent, Refused):
@@ -184,7 +184,7 @@ async def everything_is_right(shop: Shop, seen: dict[str, dict[str, str]]) -> No
             assert (len(found), delivered, line.cancelled) == (line.quantity, line.delivered, line.quantity - delivered)
     for transaction_id, codes in seen.items():
         for _ in range(20):
-            with suppress(Away):
+            with suppress(UnavailableError):
                 assert (await shop.codes(transaction_id)).items() >= codes.items()
                 break
     places = [(one.purchase_order, one.place) for one in shop.transactions.kept.values()]

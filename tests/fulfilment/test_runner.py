@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.flows.single_flight import Runner
 
 
@@ -70,7 +70,7 @@ async def test_giving_up_waiting_stops_nothing(work: Work) -> None:
 
 async def test_a_failure_reaches_everybody_who_waits_and_the_next_one_tries_again(work: Work) -> None:
     runner = Runner(work, most=2)
-    work.fails = Away("MongoDB")
+    work.fails = UnavailableError("MongoDB")
     asked = await soon(runner.run("a"), runner.run("a"))
     work.may_end.set()
     outcomes = await asyncio.gather(*asked, return_exceptions=True)

@@ -11,7 +11,7 @@ import pytest
 from sandbox.mongo import MongoSet
 from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from services.fulfilment.adapters.transactions import TRANSACTIONS
 from services.fulfilment.domain.listing import TransactionsAsked
@@ -32,9 +32,9 @@ async def test_an_order_that_finds_itself_waits_until_a_majority_has_it(tmp_path
     with MongoSet(tmp_path, nodes=3) as three:
         async with _opened(three) as shop:
             with _known_to_the_primary_alone(three, shop):
-                with pytest.raises(Away):
+                with pytest.raises(UnavailableError):
                     await shop.place(("CARD", 1), transaction_id="own", clientOrderNumber="n")
-                with pytest.raises(Away):
+                with pytest.raises(UnavailableError):
                     await shop.place(("CARD", 1), **again)
             placed = await _until_answered(lambda: shop.place(("CARD", 1), **again))
             assert await shop.transactions.listed(TransactionsAsked(site=SITE)) == [placed.transaction]
@@ -45,17 +45,17 @@ async def test_no_event_of_an_order_leaves_before_a_majority_has_it(tmp_path: Pa
     with MongoSet(tmp_path, nodes=3) as three:
         async with _opened(three) as shop, _connected(three) as mongo:
             waiting = outbox.Outbox(mongo, [TRANSACTIONS], now_us=shop.clock)
-            await _until_answered(waiting.prepare)
+            await _until_answered(waiting.create_indexes)
             with _known_to_the_primary_alone(three, shop):
-                with pytest.raises(Away):
+                with pytest.raises(UnavailableError):
                     await shop.place(("CARD", 1), transaction_id="own")
                 assert await shop.transactions.find("own") is not None, "the primary has it"
-                assert await waiting.waiting(KAFKA) == []
+                assert await waiting.due(KAFKA) == []
 
             async def told() -> Any:
-                found = await waiting.waiting(KAFKA)
+                found = await waiting.due(KAFKA)
                 if not found:
-                    raise Away("a majority")
+                    raise UnavailableError("a majority")
                 return found
 
             assert len(await _until_answered(told)) == 1
@@ -101,5 +101,5 @@ async def _opened(three: MongoSet) -> AsyncIterator[Shop]:
 async def _until_answered(work: Callable[[], Awaitable[Any]]) -> Any:
     async with asyncio.timeout(60):
         while True:
-            with suppress(Away):
+            with suppress(UnavailableError):
                 return await work()

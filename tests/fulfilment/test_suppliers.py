@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.chassis.http.server import Listener
+from services.chassis.http.server import HttpServer
 from services.chassis.security.tokens import Token
 from services.fulfilment.adapters.suppliers import suppliers_of
 from services.fulfilment.app import compose
@@ -52,7 +52,7 @@ async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         simulated_supplier=request.param,
     )
     service = await compose(settings)
-    app = next(part._runner.app for part in reversed(service.parts) if isinstance(part, Listener))
+    app = next(part._runner.app for part in reversed(service.components) if isinstance(part, HttpServer))
     async with TestClient(TestServer(app)) as client:
         yield client
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from services.chassis.runtime import metrics
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.background import LEASE_US, Sweeper
 from services.fulfilment.domain.transaction import Status
 from tests.fulfilment.shop import Shop
@@ -101,8 +101,8 @@ async def test_it_stops_now_and_then_although_there_is_always_something_due(memo
 async def test_without_the_store_it_says_so_after_the_others_had_their_turn(memory_shop: Shop) -> None:
     await placed(memory_shop, "a", "b")
     memory_shop.clock.pass_(seconds=2)
-    hands = Hands(memory_shop, fails={"a": Away("MongoDB")})
-    with pytest.raises(Away):
+    hands = Hands(memory_shop, fails={"a": UnavailableError("MongoDB")})
+    with pytest.raises(UnavailableError):
         await hands.sweeper().sweep()
     assert sorted(hands.had) == ["a", "b"]
 

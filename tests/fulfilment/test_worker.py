@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.domain.transaction import Status
 from services.fulfilment.wire.events import Events
 from services.fulfilment.worker import Worker
@@ -29,19 +29,21 @@ class Bench:
     letters: list[DeadLetter] = field(default_factory=list)
     away: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
-    brake: Brake = field(default_factory=lambda: Brake(most_in_row=3, window=100, share=0.5))
+    brake: DeadLetterLimit = field(
+        default_factory=lambda: DeadLetterLimit(max_consecutive=3, window=100, max_ratio=0.5)
+    )
 
     async def fulfil(self, transaction_id: str) -> None:
         await asyncio.sleep(0)
         if transaction_id in self.away:
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         if transaction_id in self.broken:
             raise ZeroDivisionError
         self.journal.append(f"fulfilled {transaction_id}")
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
         if "letters" in self.away:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         self.letters += letters
         self.journal.append("letters sent")
 
@@ -87,7 +89,7 @@ async def test_an_empty_poll_changes_nothing(bench: Bench) -> None:
 
 async def test_nothing_is_committed_while_the_store_is_away(bench: Bench, events: dict[str, bytes]) -> None:
     bench.away = {"b"}
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.handle(events["a"], events["b"], events["c"])
     assert bench.journal == ["fulfilled a", "fulfilled c"]
     bench.away = set()
@@ -115,7 +117,7 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_that_quotes_nothing(
 
 async def test_nothing_is_given_up_before_its_dead_letter_is_safe(bench: Bench, events: dict[str, bytes]) -> None:
     bench.away = {"letters"}
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.handle(JUNK, events["a"])
     assert bench.journal == []
 
@@ -124,7 +126,7 @@ async def test_a_partition_of_junk_is_stopped_and_the_others_go_on(bench: Bench,
     await bench.handle(events["a"], *[JUNK] * 5, events["b"])
     assert bench.journal == ["letters sent", "fulfilled a", "committed 11"]
     assert len(bench.letters) == 3
-    assert set(bench.brake.stopped) == {PLACE}
+    assert set(bench.brake.halted) == {PLACE}
     await bench.handle(events["c"], place=OTHER_PLACE)
     assert bench.journal[-2:] == ["fulfilled c", "committed 8"]
     await bench.handle(JUNK, events["b"], offset=11)
@@ -133,7 +135,7 @@ async def test_a_partition_of_junk_is_stopped_and_the_others_go_on(bench: Bench,
 
 async def test_whoever_gets_a_stopped_partition_looks_for_himself(bench: Bench, events: dict[str, bytes]) -> None:
     await bench.handle(*[JUNK] * 5)
-    Worker(bench.fulfil, events=EVENTS, dead_letters=bench, brake=bench.brake).revoked([PLACE])
+    Worker(bench.fulfil, events=EVENTS, dead_letters=bench, brake=bench.brake).on_revoked([PLACE])
     await bench.handle(events["a"], offset=12)
     assert bench.journal[-1] == "committed 13"
 

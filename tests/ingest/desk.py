@@ -11,11 +11,19 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from services.chassis.http.server import Listener, application
+from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.http.imports import ImportApi, Manners
 from services.ingest.ports import Replies
-from tests.ingest.world import Journal, JournalGate, JournalPublisher, JournalReplies, Passport, Register, a_world
+from tests.ingest.world import (
+    Journal,
+    JournalPublisher,
+    JournalRateLimiter,
+    JournalReplies,
+    Passport,
+    Register,
+    a_world,
+)
 
 DOCUMENT = REPOSITORY / "schemas/openapi/omnichannel.yaml"
 HERE = "/omnichannel/api/v1/12345"
@@ -47,7 +55,7 @@ class Desk:
     session: aiohttp.ClientSession
     journal: Journal
     publisher: JournalPublisher
-    gate: JournalGate
+    gate: JournalRateLimiter
     replies: JournalReplies
 
     async def call(
@@ -99,7 +107,7 @@ async def a_desk(
 ) -> AsyncIterator[Desk]:
     """The API with these settings, as long as the context is."""
     journal: Journal = []
-    publisher, gate, remembered = JournalPublisher(journal), JournalGate(journal), JournalReplies(journal)
+    publisher, gate, remembered = JournalPublisher(journal), JournalRateLimiter(journal), JournalReplies(journal)
     api = ImportApi(
         world=a_world(journal, publisher=publisher, gate=gate, replies=replies or remembered, strict_json=strict_json),
         verifier=Passport(),  # type: ignore[arg-type]
@@ -107,7 +115,7 @@ async def a_desk(
         manners=Manners(**manners),
         openapi=DOCUMENT,
     )
-    listener = Listener(application(api.routes()), host="127.0.0.1", port=0)
+    listener = HttpServer(build_application(api.routes()), host="127.0.0.1", port=0)
     await listener.start()
     try:
         async with aiohttp.ClientSession() as session:

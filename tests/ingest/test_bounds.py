@@ -52,7 +52,7 @@ async def test_a_refusal_of_the_limiter_costs_microseconds() -> None:
     for limit in (100, 10**9):
         own = RateLimit()
         gate = SharedRateLimit(own, url=None)
-        own.take("608", limit=limit, cost=100)
+        own.acquire("608", limit=limit, cost=100)
         best = min([await _cost_us(gate, limit) for _ in range(5)])
         assert best < 5, f"{best:.2f} µs"
 
@@ -60,7 +60,7 @@ async def test_a_refusal_of_the_limiter_costs_microseconds() -> None:
 async def _cost_us(gate: SharedRateLimit, limit: int, *, times: int = 5_000) -> float:
     began = time.thread_time()
     for _ in range(times):
-        await gate.take("608", limit=limit, cost=1)
+        await gate.acquire("608", limit=limit, cost=1)
     return (time.thread_time() - began) / times * 1e6
 
 

@@ -7,17 +7,17 @@ import pytest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from services.chassis.http.idempotency import Reply
-from services.chassis.runtime.errors import Away, Problem
-from services.ingest.flows.accept import LacksScope, Replayed, Taken, Throttled, Unacknowledged, accept
+from services.chassis.http.idempotency import StoredResponse
+from services.chassis.runtime.errors import Problem, UnavailableError
+from services.ingest.flows.accept import LacksScope, Replayed, Taken, Throttled, UnacknowledgedError, accept
 from services.sales.batch import BodyRefused, RequestPath
 from services.values.time_uuids import made_at_us
 from tests.ingest.world import (
     NOW_US,
     Charged,
     Journal,
-    JournalGate,
     JournalPublisher,
+    JournalRateLimiter,
     JournalReplies,
     Kept,
     Published,
@@ -27,7 +27,7 @@ from tests.ingest.world import (
     order,
 )
 
-FIRST_ANSWER = Reply(202, b"{}", {"Location": "/there"})
+FIRST_ANSWER = StoredResponse(202, b"{}", {"Location": "/there"})
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_who_cannot_pay_leaves_nothing(journal: Journal) -> None:
 async def test_kafka_away_is_an_unknown_outcome_with_the_job(journal: Journal) -> None:
     publisher = JournalPublisher(journal)
     publisher.away = True
-    with pytest.raises(Unacknowledged) as unknown:
+    with pytest.raises(UnacknowledgedError) as unknown:
         await accept(a_submission([order()]), a_world(journal, publisher=publisher))
     assert made_at_us(unknown.value.job_id) == NOW_US
     assert unknown.value.retry_after_s >= 1
@@ -106,11 +106,11 @@ async def test_an_unknown_outcome_is_logged_with_its_job_and_says_when_to_come_a
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(_accepted: object) -> None:
-        raise Away("Kafka", retry_after_s=7)
+        raise UnavailableError("Kafka", retry_after_s=7)
 
     publisher = JournalPublisher(journal)
     monkeypatch.setattr(publisher, "publish", away)
-    with capture_logs(processors=[merge_contextvars]) as lines, pytest.raises(Unacknowledged) as unknown:
+    with capture_logs(processors=[merge_contextvars]) as lines, pytest.raises(UnacknowledgedError) as unknown:
         await accept(a_submission([order()]), a_world(journal, publisher=publisher))
     assert unknown.value.retry_after_s == 7
     assert [(line["event"], line["jobId"]) for line in lines] == [("nobody confirmed the job", unknown.value.job_id)]
@@ -175,11 +175,11 @@ async def test_nothing_is_kept_of_a_body_that_cannot_be_read(journal: Journal, b
 
 async def test_a_retry_makes_the_very_same_job_again(journal: Journal) -> None:
     """What the first attempt may have published is absorbed: the same ids, the same times, the same refusals."""
-    publisher, replies, gate = JournalPublisher(journal), JournalReplies(journal), JournalGate(journal)
+    publisher, replies, gate = JournalPublisher(journal), JournalReplies(journal), JournalRateLimiter(journal)
     parts = {"publisher": publisher, "replies": replies, "gate": gate}
     records = [order(), order(id="o2", dateTime="2024-05-01T08:05:01Z")]
     publisher.away = True
-    with pytest.raises(Unacknowledged) as unknown:
+    with pytest.raises(UnacknowledgedError) as unknown:
         await accept(a_submission(records, idempotency_key="k"), a_world(journal, **parts))
     publisher.away = False
     later = a_world(journal, **parts, now_us=lambda: NOW_US + 20_000_000)
@@ -211,7 +211,7 @@ async def test_another_body_under_the_same_key_is_a_conflict(journal: Journal) -
 async def test_without_a_key_no_store_is_touched(journal: Journal) -> None:
     replies = JournalReplies(journal, away=True)
     assert isinstance(await accept(a_submission([order()]), a_world(journal, replies=replies)), Taken)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await accept(a_submission([order()], idempotency_key="k"), a_world(journal, replies=replies))
     assert journal == [Charged(1), Published("orders", 1)]
 

@@ -15,7 +15,7 @@ from services.chassis.kafka.producer import Producer
 from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.adapters import publisher as publishing
 from services.ingest.adapters.publisher import KafkaPublisher
-from services.ingest.flows.accept import Taken, Unacknowledged, accept
+from services.ingest.flows.accept import Taken, UnacknowledgedError, accept
 from services.ingest.wire import Encoder
 from services.jobs.events import Opened
 from services.sales.wire import job_event_codec, order_codec
@@ -147,7 +147,7 @@ async def test_a_broker_that_is_away_is_an_unknown_outcome(kafka: str, monkeypat
     producer = Producer(settings("127.0.0.1:1", kafka_send_timeout_s=0.2), client_id="ingest")
     await producer.start()
     try:
-        with pytest.raises(Unacknowledged) as unknown:
+        with pytest.raises(UnacknowledgedError) as unknown:
             await taken([order()], KafkaPublisher(producer, Encoder(SCHEMAS)))
         assert unknown.value.job_id
     finally:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.producer import Outgoing
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.producer import ProducerRecord
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.adapters.batcher import Convoy
 from services.ingest.adapters.publisher import JOBS, KafkaPublisher
@@ -26,7 +26,7 @@ class JournalProducer:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self.sent: list[tuple[str, int | None, Sequence[Outgoing]]] = []
+        self.sent: list[tuple[str, int | None, Sequence[ProducerRecord]]] = []
         self.held = {JOBS: asyncio.Event(), ORDERS: asyncio.Event()}
         self.away: set[str] = set()
         for event in self.held.values():
@@ -38,19 +38,19 @@ class JournalProducer:
     async def partition_of(self, topic: str, key: bytes) -> int:
         return (len(topic) + len(key)) % 12
 
-    async def send(self, topic: str, record: Outgoing) -> None:
+    async def send(self, topic: str, record: ProducerRecord) -> None:
         await self._send(topic, None, [record])
 
-    async def send_batch(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    async def send_batch(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         await self._send(topic, partition, records)
 
-    async def _send(self, topic: str, partition: int | None, records: Sequence[Outgoing]) -> None:
+    async def _send(self, topic: str, partition: int | None, records: Sequence[ProducerRecord]) -> None:
         self.journal.append(f"{topic} handed over")
         self.sent.append((topic, partition, list(records)))
         if topic in self.held:
             await self.held[topic].wait()
         if topic in self.away:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         self.journal.append(f"{topic} acknowledged")
 
 
@@ -112,14 +112,14 @@ async def test_either_one_away_is_an_unknown_outcome(
     journal: Journal, producer: JournalProducer, away: str, records: Any
 ) -> None:
     producer.away.add(away)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await answered(records, journal, producer)
     assert "answered" not in journal
 
 
 async def test_without_the_opening_of_refusals_no_record_goes_out(journal: Journal, producer: JournalProducer) -> None:
     producer.away.add(JOBS)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await answered([order(), order(id="o2", lineItems=[])], journal, producer)
     assert [topic for topic, _, _ in producer.sent] == [JOBS]
 
@@ -170,15 +170,15 @@ class Road:
         self.open = asyncio.Event()
         self.is_broken = False
 
-    async def carry(self, records: Sequence[Outgoing]) -> None:
+    async def carry(self, records: Sequence[ProducerRecord]) -> None:
         self.loads.append(len(records))
         await self.open.wait()
         if self.is_broken:
-            raise Away("Kafka", retry_after_s=7)
+            raise UnavailableError("Kafka", retry_after_s=7)
 
 
-def a_record(size: int = 1) -> Outgoing:
-    return Outgoing(b"k", b"v" * size)
+def a_record(size: int = 1) -> ProducerRecord:
+    return ProducerRecord(b"k", b"v" * size)
 
 
 async def test_a_lone_record_goes_at_once() -> None:
@@ -213,8 +213,8 @@ async def test_what_became_of_a_load_became_of_each_in_it() -> None:
     road.open.set()
     convoy = Convoy(road.carry)
     outcomes = await asyncio.gather(*(convoy.travel(a_record()) for _ in range(3)), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [Away] * 3
-    assert [outcome.retry_after_s for outcome in outcomes if isinstance(outcome, Away)] == [7] * 3
+    assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 3
+    assert [outcome.retry_after_s for outcome in outcomes if isinstance(outcome, UnavailableError)] == [7] * 3
     road.is_broken = False
     await convoy.travel(a_record())
     assert road.loads == [3, 1], "the road is free again"

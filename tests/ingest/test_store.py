@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from services.chassis.http.idempotency import COLLECTION, Idempotency, Turn
+from services.chassis.http.idempotency import COLLECTION, IdempotencyKeys, Reservation
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from services.ingest.adapters.idempotency_store import MongoReplies
 from tests.chassis.eventually import until
@@ -28,7 +28,7 @@ async def mongo(mongodb_uri: str) -> AsyncIterator[Mongo]:
 
 @pytest.fixture
 async def desk(mongo: Mongo) -> AsyncIterator[Desk]:
-    async with a_desk(replies=MongoReplies(Idempotency(mongo, scope="omnichannel-api"))) as made:
+    async with a_desk(replies=MongoReplies(IdempotencyKeys(mongo, scope="omnichannel-api"))) as made:
         yield made
 
 
@@ -79,16 +79,16 @@ async def test_keys_are_forgotten_after_a_day(desk: Desk, mongo: Mongo) -> None:
 class Fading:
     """A store that reserves a key and is away when it is told what became of it."""
 
-    async def prepare(self) -> None:
+    async def create_indexes(self) -> None:
         pass
 
-    async def begin(self, _client: str, key: str, _body: bytes, new_id: Callable[[], str]) -> Turn:
-        return Turn(key, new_id(), "me")
+    async def reserve(self, _client: str, key: str, _body: bytes, new_id: Callable[[], str]) -> Reservation:
+        return Reservation(key, new_id(), "me")
 
     async def gone(self, *_: object) -> None:
-        raise Away("MongoDB")
+        raise UnavailableError("MongoDB")
 
-    finish = pause = forget = gone
+    complete = release_for_retry = discard = gone
 
 
 @pytest.mark.parametrize(

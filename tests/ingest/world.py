@@ -8,9 +8,9 @@ from hashlib import sha256
 from itertools import count
 from typing import Any
 
-from services.chassis.http.idempotency import Reply, Turn
+from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.ratelimit import Decision, RateLimit
-from services.chassis.runtime.errors import Away, Problem, Unauthorized
+from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
 from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
 from services.ingest.domain.accepted import Accepted, Submission
@@ -62,13 +62,13 @@ class JournalPublisher:
         if self.held is not None:
             await self.held.wait()
         if self.away:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         self.jobs.append(accepted)
         batch = accepted.batch
         self.journal.append(Published(accepted.header.type, len(batch.good), len(batch.refused)))
 
 
-class JournalGate:
+class JournalRateLimiter:
     """A limit on a clock that stands still."""
 
     def __init__(self, journal: Journal) -> None:
@@ -76,8 +76,8 @@ class JournalGate:
         self.now = 0.0
         self._limit = RateLimit(clock=lambda: self.now)
 
-    async def take(self, key: str, *, limit: int, cost: int = 1) -> Decision:
-        decision = self._limit.take(key, limit=limit, cost=cost)
+    async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
+        decision = self._limit.acquire(key, limit=limit, cost=cost)
         if cost:
             self.journal.append(Charged(cost, decision.allowed))
         return decision
@@ -88,20 +88,20 @@ class JournalReplies:
     """Idempotency in a dictionary."""
 
     journal: Journal
-    kept: dict[tuple[str, str], tuple[bytes, str, Reply | None]] = field(default_factory=dict)
+    kept: dict[tuple[str, str], tuple[bytes, str, StoredResponse | None]] = field(default_factory=dict)
     paused: set[tuple[str, str]] = field(default_factory=set)
     away: bool = False
 
-    async def begin(self, submission: Submission, job_id: str) -> Turn | Reply:
+    async def begin(self, submission: Submission, job_id: str) -> Reservation | StoredResponse:
         if self.away:
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         name = (submission.client_id, str(submission.idempotency_key))
         digest = sha256(repr(submission.path).encode() + submission.body).digest()
         known = self.kept.get(name)
         if known is None:
             self.kept[name] = (digest, job_id, None)
             self.journal.append(Kept("begun"))
-            return Turn("|".join(name), job_id, "me")
+            return Reservation("|".join(name), job_id, "me")
         if known[0] != digest:
             raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another request before")
         if known[2] is not None:
@@ -111,22 +111,22 @@ class JournalReplies:
             raise Problem(409, "IDEMPOTENCY_IN_PROGRESS", "still running", headers={"Retry-After": "30"})
         self.paused.discard(name)
         self.journal.append(Kept("resumed"))
-        return Turn("|".join(name), known[1], "me", is_retry=True)
+        return Reservation("|".join(name), known[1], "me", is_retry=True)
 
-    def _name(self, turn: Turn) -> tuple[str, str]:
+    def _name(self, turn: Reservation) -> tuple[str, str]:
         client, _, key = turn.key.partition("|")
         return client, key
 
-    async def finish(self, turn: Turn, reply: Reply) -> None:
+    async def finish(self, turn: Reservation, reply: StoredResponse) -> None:
         name = self._name(turn)
         self.kept[name] = (*self.kept[name][:2], reply)
         self.journal.append(Kept("finished"))
 
-    async def pause(self, turn: Turn) -> None:
+    async def pause(self, turn: Reservation) -> None:
         self.paused.add(self._name(turn))
         self.journal.append(Kept("paused"))
 
-    async def forget(self, turn: Turn) -> None:
+    async def forget(self, turn: Reservation) -> None:
         del self.kept[self._name(turn)]
         self.journal.append(Kept("forgotten"))
 
@@ -146,7 +146,7 @@ class Passport:
         "moved": ALL,
     }
 
-    def remembered(self, token: str) -> Token | None:
+    def cached(self, token: str) -> Token | None:
         if token not in self.scopes:
             return None
         keys_of_609 = {"other": {"67890"}, "moved": {"67890", "12345"}}
@@ -162,7 +162,7 @@ class Passport:
         )
 
     async def verify(self, token: str) -> Token:
-        raise Unauthorized(f"{len(token)} characters of nothing")
+        raise UnauthorizedError(f"{len(token)} characters of nothing")
 
 
 class Register:
@@ -200,7 +200,7 @@ def a_world(journal: Journal, **changes: Any) -> World:
     return World(
         **{
             "publisher": JournalPublisher(journal),
-            "gate": JournalGate(journal),
+            "gate": JournalRateLimiter(journal),
             "replies": JournalReplies(journal),
             "currencies": frozenset({"USD", "EUR"}),
             "strict_json": False,

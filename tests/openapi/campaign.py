@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from jsonschema import Draft202012Validator
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.producer import Outgoing
+from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.runtime.logs import configure
 from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.adapters.publisher import KafkaPublisher
@@ -38,10 +38,10 @@ class Nowhere:
     async def partition_of(self, topic: str, key: bytes) -> int:
         return len(topic) + len(key)
 
-    async def send(self, topic: str, record: Outgoing) -> None:
+    async def send(self, topic: str, record: ProducerRecord) -> None:
         del topic, record
 
-    async def send_batch(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    async def send_batch(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         del topic, partition
         assert all(isinstance(record.value, bytes) for record in records)
 

@@ -9,7 +9,7 @@ import pytest
 
 from services.auth import app as auth
 from services.auth.settings import AuthSettings
-from services.chassis.http.server import Listener
+from services.chassis.http.server import HttpServer
 from services.chassis.runtime.lifecycle import Service
 from services.ingest import app as ingest
 from services.ingest.settings import Settings as IngestSettings
@@ -32,8 +32,8 @@ COMPOSED: dict[str, tuple[Callable[[Any], Coroutine[Any, Any, Service]], type[An
 def routes_of(service: Service) -> set[Operation]:
     """What the service's listeners answer."""
     found = set()
-    for part in service.parts:
-        if isinstance(part, Listener):
+    for part in service.components:
+        if isinstance(part, HttpServer):
             for route in part._runner.app.router.routes():
                 path = route.resource.canonical if route.resource is not None else ""
                 if route.method != "HEAD" and not path.startswith(FOREIGN + INTERNAL):

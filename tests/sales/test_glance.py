@@ -18,7 +18,7 @@ from services.sales import fields
 from services.sales.fast_avro_check import Glance
 from services.sales.records import Order, OrderLine, Record, ReturnLine, Seen, lines_of, order_id_of, return_id_of
 from services.sales.rules import RULES, Given
-from services.values.identifiers import LONGEST_ID
+from services.values.identifiers import MAX_ID_LENGTH
 from services.values.time_uuids import is_uuid
 from tests.sales.sample import CURRENCIES, HEADER, NOW_US, ORDERS, RETURNS, a_place, a_return, an_order, definition
 from tests.sales.strategies import ORDERS as ANY_ORDERS
@@ -114,7 +114,7 @@ def test_usual_records_are_seen(record: Record) -> None:
         {"user_id": "é"},
         {"id": ""},
         {"id": "a\nb"},
-        {"id": "x" * (LONGEST_ID + 1)},
+        {"id": "x" * (MAX_ID_LENGTH + 1)},
         {"channel": "x" * (fields.LONGEST_CHANNEL + 1)},
         {"channel": "\x1f"},
         {"payment_method": "x" * (fields.LONGEST_PAYMENT_METHOD + 1)},

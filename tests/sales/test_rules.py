@@ -8,7 +8,7 @@ import pytest
 from services.sales.records import OrderLine, Record, ReturnLine
 from services.sales.rules import RULES, Given, check, missing_products
 from services.sales.soundness import is_sound
-from services.values.instants import EARLIEST_US
+from services.values.instants import MIN_INSTANT_US
 from tests.sales.sample import CURRENCIES, NOW_US, a_return, an_order
 
 FIVE_MINUTES = 300_000_000
@@ -38,7 +38,7 @@ def codes(record: Record) -> list[str]:
         ({"utc_offset_minutes": 1440}, "INVALID_DATE /utcOffsetMinutes"),
         ({"accepted_at": NOW_US + FIVE_MINUTES + 1}, "FUTURE_DATE /acceptedAt"),
         ({"accepted_at": 2**63 - 1}, "INVALID_DATE /acceptedAt"),
-        ({"accepted_at": EARLIEST_US - 1}, "INVALID_DATE /acceptedAt"),
+        ({"accepted_at": MIN_INSTANT_US - 1}, "INVALID_DATE /acceptedAt"),
         ({"mode": "OFFLINE"}, "INVALID_VALUE /mode"),
         ({"payment_method": "x" * 65}, "INVALID_VALUE /paymentMethod"),
         ({"email_hash": "a@b"}, "PII_NOT_HASHED /emailHash"),
@@ -96,7 +96,7 @@ def test_a_return_breaks_one_rule(changes: dict[str, Any], expected: str) -> Non
         a_return(),
         an_order(coupon_value=None, coupon_code=None, channel=None, store_id=None, email_hash=None, cc_hash=None),
         an_order(date_time=NOW_US + FIVE_MINUTES, accepted_at=NOW_US + FIVE_MINUTES),
-        an_order(date_time=EARLIEST_US, accepted_at=EARLIEST_US),
+        an_order(date_time=MIN_INSTANT_US, accepted_at=MIN_INSTANT_US),
         an_order(cc_hash="credit card hash", email_hash="ZGVhZGJlZWY=", user_id="Zürich"),
         an_order(id="a\u00a0b", segment_ids=["x" * 256, "y" * 256]),
         an_order(line_items=line(quantity=2**31 - 1) * 500),

@@ -14,7 +14,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from yarl import URL
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.http.server import Listener, application
+from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.settings import REPOSITORY
 from services.schema_registry import api
 from services.schema_registry.api import RegistryApi
@@ -28,7 +28,7 @@ ORDER = SCHEMAS.versions["order"][1]
 
 @pytest.fixture(scope="module")
 async def base() -> AsyncIterator[str]:
-    listener = Listener(application(RegistryApi(SCHEMAS).routes()), host="127.0.0.1", port=0)
+    listener = HttpServer(build_application(RegistryApi(SCHEMAS).routes()), host="127.0.0.1", port=0)
     await listener.start()
     yield f"http://{listener.address}/registry"
     await listener.stop()

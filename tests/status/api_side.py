@@ -12,8 +12,8 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.server import application
-from services.chassis.runtime.errors import Unauthorized
+from services.chassis.http.server import build_application
+from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.settings import REPOSITORY
 from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
@@ -31,7 +31,7 @@ HERE = f"/common-status/v1/12345/job/{JOB.job_id}"
 class Passport:
     """Knows callers by their tokens; the apiKey of one has been given to another site."""
 
-    def remembered(self, token: str) -> Token | None:
+    def cached(self, token: str) -> Token | None:
         known = {
             "good": (608, "12345", "status:read"),
             "narrow": (608, "12345", "other"),
@@ -50,7 +50,7 @@ class Passport:
         )
 
     async def verify(self, token: str) -> Token:
-        raise Unauthorized(f"{len(token)} characters of nothing")
+        raise UnauthorizedError(f"{len(token)} characters of nothing")
 
 
 class Register:
@@ -108,7 +108,7 @@ async def desk() -> AsyncIterator[Desk]:
         requests_per_second=50,
         openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
     )
-    async with TestClient(TestServer(application(api.routes()))) as client:
+    async with TestClient(TestServer(build_application(api.routes()))) as client:
         yield Desk(client, jobs, writing, bell, now_us)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.status.domain.block import Block
 from services.status.domain.cursor import START, Lap
 from services.status.domain.facts import UNPROCESSED, Expired, Header, JobEvent, Judged, Key, Opened
@@ -76,7 +76,7 @@ class Counted:
         lost = await self._jobs.write(changes)
         self.writes += len(changes) - len(lost)
         if failing:
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         return lost
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
@@ -86,13 +86,13 @@ class Counted:
         lost = await self._jobs.write_chunks(changes)
         self.writes += len(changes) - len(lost)
         if failing:
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         return lost
 
     def _fail(self) -> str:
         failing = self._fails()
         if failing == "before":
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         return failing
 
 
@@ -215,7 +215,7 @@ async def consume(
             while True:
                 try:
                     await record(events[at : at + size], world, guessing=chance.random() < 0.7)
-                except Away:
+                except UnavailableError:
                     if not commits_first:
                         continue
                 break
@@ -268,7 +268,7 @@ async def _watched(
             looks -= 1
             for _ in range(chance.randrange(6)):
                 await asyncio.sleep(0)
-            with suppress(Away):
+            with suppress(UnavailableError):
                 await history.look(trial.jobs, key)
         await running
     finally:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.status import wire
 from services.status.domain.block import Block
 from services.status.domain.facts import Key
@@ -69,7 +69,7 @@ class MemoryJobs:
             elif not self._insert(self.jobs, wire.job_document(change, NOON)):
                 lost.add(change.job.key)
             if failing:
-                raise Away("memory")
+                raise UnavailableError("memory")
         if lost_updates:
             lost |= {change.job.key for change in changes if change.expected}
         return frozenset(lost)
@@ -94,7 +94,7 @@ class MemoryJobs:
             if not done:
                 lost.add(change.block.number)
             if failing:
-                raise Away("memory")
+                raise UnavailableError("memory")
         return frozenset(lost)
 
     async def find(self, key: Key, texts: Texts = NO_TEXTS) -> Standing | None:
@@ -156,7 +156,7 @@ class MemoryJobs:
             await asyncio.sleep(0)
         failing = self._fails()
         if failing == "before":
-            raise Away("memory")
+            raise UnavailableError("memory")
         return failing == "after"
 
 

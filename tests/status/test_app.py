@@ -1,6 +1,6 @@
 """How the service is put together."""
 
-from services.chassis.http.server import Listener
+from services.chassis.http.server import HttpServer
 from services.chassis.mongodb.client import Mongo
 from services.status.adapters.notifier import HandBell
 from services.status.app import compose
@@ -10,8 +10,8 @@ from services.status.settings import Settings
 async def test_who_waits_is_let_go_before_the_listener_waits_for_what_is_in_flight() -> None:
     """Parts stop in reverse order; the time that a wait takes would be taken from all that stop later."""
     service = await compose(Settings(auth_jwks_url="http://127.0.0.1:1/keys"))
-    stopping = [type(part) for part in reversed(service.parts)]
-    assert stopping.index(HandBell) < stopping.index(Listener)
-    for part in service.parts:
+    stopping = [type(part) for part in reversed(service.components)]
+    assert stopping.index(HandBell) < stopping.index(HttpServer)
+    for part in service.components:
         if isinstance(part, Mongo):
             await part.close()

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from services.status.avro import EventReader, Malformed
 from services.status.avro_values import read_long, read_text
 from services.status.domain.facts import Failure, Fault, JobEvent, Key, Opened, Run
-from services.values.instants import EARLIEST_US, LATEST_US
+from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
 from tests.status.encoded import SCHEMA, SCHEMAS, as_bytes, as_told
 from tests.status.events import a_failure, a_header, a_run, expired, judged, no_product, opened
 from tests.status.fuzzing import a_stream
@@ -142,10 +142,10 @@ def without_faults(index: int) -> Failure:
     [
         opened(a_header(0)),
         opened(a_header(100_001)),
-        opened(replace(a_header(), created_us=EARLIEST_US - 1)),
-        opened(replace(a_header(), created_us=LATEST_US + 1)),
-        replace(opened(), at_us=EARLIEST_US - 1),
-        replace(opened(), at_us=LATEST_US + 1),
+        opened(replace(a_header(), created_us=MIN_INSTANT_US - 1)),
+        opened(replace(a_header(), created_us=MAX_INSTANT_US + 1)),
+        replace(opened(), at_us=MIN_INSTANT_US - 1),
+        replace(opened(), at_us=MAX_INSTANT_US + 1),
         opened(a_header(key=Key(608, "nonsense"))),
         opened(refused=a_run("S")),
         judged(a_run("")),

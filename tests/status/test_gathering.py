@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.status.adapters.job_loader import MOST, Gathering
 from services.status.domain.facts import Key
 from services.status.domain.job import Standing
@@ -29,7 +29,7 @@ class Shelf(MemoryJobs):
     async def find_all(self, keys: Sequence[Key], texts: Texts) -> dict[Key, Standing]:
         self.asked.append(len(keys))
         if self.is_away:
-            raise Away("MongoDB")
+            raise UnavailableError("MongoDB")
         found = [await self.find(key, texts) for key in keys]
         return {standing.job.key: standing for standing in found if standing is not None}
 
@@ -95,6 +95,6 @@ async def test_all_hear_that_the_store_is_away_and_the_next_asks_anew(shelf: She
     jobs = Gathering(shelf)
     shelf.is_away = True
     heard = await asyncio.gather(jobs.find(JOB), jobs.find(OTHER), return_exceptions=True)
-    assert [type(error) for error in heard] == [Away, Away]
+    assert [type(error) for error in heard] == [UnavailableError, UnavailableError]
     shelf.is_away = False
     assert await jobs.find(JOB) is not None

@@ -8,9 +8,9 @@ import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka.consumer import Poll
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.status import worker
 from services.status.avro import EventReader
 from services.status.domain.facts import UNDECIDED, JobEvent, Judged, Key, Run
@@ -37,7 +37,7 @@ class Box:
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
         if self._chance.random() < 0.1:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         self.taken |= {(letter.record.partition, letter.record.offset) for letter in letters}
 
 
@@ -58,7 +58,7 @@ class Group:
             World(jobs=failing, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0),
             reader=EventReader(SCHEMAS),
             dead_letters=self._box,
-            brake=Brake(most_in_row=1_000, window=10_000, share=0.5),
+            brake=DeadLetterLimit(max_consecutive=1_000, window=10_000, max_ratio=0.5),
             linger_s=0.05,
             clock_s=lambda: self._now_s,
         )
@@ -92,7 +92,7 @@ class Group:
             self._now_s += self._chance.choice([0.0, 0.01, 0.06])
             try:
                 offsets = await self._worker.handle(poll)
-            except Away:
+            except UnavailableError:
                 if self._chance.random() < 0.2:
                     self._lose()
                     return
@@ -105,7 +105,7 @@ class Group:
 
     def _lose(self) -> None:
         """The partitions go to somebody else and come back at once, from their committed offsets."""
-        self._worker.revoked(PLACES)
+        self._worker.on_revoked(PLACES)
         self._position = dict(self._committed)
 
     async def _assert_done(self, records: Log) -> None:

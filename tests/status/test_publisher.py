@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from services.chassis.kafka.producer import Outgoing
+from services.chassis.kafka.producer import ProducerRecord
 from services.status.adapters.publisher import KafkaPublisher
 from services.status.avro import EventReader, EventWriter
 from services.status.domain.facts import Expired, JobEvent
@@ -16,9 +16,9 @@ class Topics:
     """Keeps what it is given."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, list[Outgoing]]] = []
+        self.sent: list[tuple[str, list[ProducerRecord]]] = []
 
-    async def send_by_key(self, topic: str, records: Iterable[Outgoing]) -> None:
+    async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
         self.sent.append((topic, list(records)))
 
 

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.server import application
+from services.chassis.http.server import build_application
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
 from services.status.adapters.job_store import MongoJobs
@@ -81,7 +81,7 @@ async def house(mongodb_uri: str) -> AsyncIterator[House]:
         openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
     )
     world = apply_events.World(jobs=jobs, origins=MemoryOrigins(), bell=bell, now_us=lambda: 0)
-    async with TestClient(TestServer(application(api.routes()))) as client:
+    async with TestClient(TestServer(build_application(api.routes()))) as client:
         yield House(client, world)
     await mongo.client.drop_database(settings.mongodb_database)
     await mongo.close()

@@ -12,7 +12,7 @@ import pytest
 
 from sandbox.mongo import MongoSet
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from services.status.adapters.job_store import MongoJobs
 from services.status.flows.apply_events import World, record
@@ -53,16 +53,16 @@ async def test_a_retry_that_finds_its_own_write_waits_until_a_majority_has_it(
         await jobs.prepare(retention_days=30)
         with standing_still(three):
             for first in (True, guessing):
-                with pytest.raises(Away):
+                with pytest.raises(UnavailableError):
                     await record(events, world, guessing=first)
         async with asyncio.timeout(60):
             while await _job_is_missing(jobs):
-                with suppress(Away):
+                with suppress(UnavailableError):
                     await record(events, world, guessing=guessing)
         await mongo.close()
 
 
 async def _job_is_missing(jobs: MongoJobs) -> bool:
-    with suppress(Away):
+    with suppress(UnavailableError):
         return await jobs.find(JOB) is None
     return True

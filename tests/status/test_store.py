@@ -20,7 +20,7 @@ from services.status.domain.texts import ALL_EVENTS, EVENTS_ONLY, RECORDS
 from services.status.domain.updates import fold
 from services.status.flows.apply_events import World, record
 from services.status.ports import TooBig
-from services.values.instants import EARLIEST_US, LATEST_US
+from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
 from tests.status.events import CREATED_US, DEMO, JOB, a_header, a_profile, a_run, expired, judged, opened
 from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
 
@@ -270,7 +270,7 @@ FIRST_ID, LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-
 
 
 async def test_jobs_of_any_time_are_listed_in_order(jobs: Jobs) -> None:
-    times = [EARLIEST_US, -256, -1, 0, 1, 255, 256, CREATED_US, LATEST_US]
+    times = [MIN_INSTANT_US, -256, -1, 0, 1, 255, 256, CREATED_US, MAX_INSTANT_US]
     await jobs.write([a_listed_job(number, created_us=us) for number, us in enumerate(times)])
     assert shown(await jobs.listed(Listing(608))) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
     assert shown(await jobs.listed(Listing(608, from_us=-1, to_us=255))) == [4, 3, 2]

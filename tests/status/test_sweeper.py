@@ -13,9 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError, UnknownTopicOrPartitionError
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.producer import Outgoing, Producer
+from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.metrics import REGISTRY
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings, MongoSettings
 from services.status.adapters.consumer_progress import KafkaBacklog
@@ -69,7 +69,7 @@ class Bench:
 
     def _fail(self, call: str) -> None:
         if self.away == call:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def test_many_are_ended_batch_by_batch(bench: Bench) -> None:
 @pytest.mark.parametrize("call", ["mark", "is_read", "expire"])
 async def test_while_kafka_is_away_nothing_is_ended_and_later_it_is(bench: Bench, call: str) -> None:
     bench.standing, bench.away = [a_header()], call
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.sweeper.sweep()
     bench.away = ""
     assert await bench.sweeper.sweep() == 1
@@ -146,7 +146,7 @@ async def asked(backlog: KafkaBacklog, up_to_us: int) -> bool:
     """The answer, as soon as the brokers give one: a group's coordinator comes with the first question for it."""
     async with asyncio.timeout(30):
         while True:
-            with suppress(Away):
+            with suppress(UnavailableError):
                 return await backlog.is_read(up_to_us=up_to_us)
             await asyncio.sleep(0.05)
 
@@ -180,7 +180,7 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
             assert EventReader(SCHEMAS).read(record.value) == JobEvent(header, NOW_US, Expired())
             await kafka.commit({TopicPartition(jobs, record.partition): record.offset + 1})
         assert await asked(backlog, future_us), "all is read, and nothing was ever submitted"
-        await producer.send_batch(orders, 1, [Outgoing(b"k", b"v")])
+        await producer.send_batch(orders, 1, [ProducerRecord(b"k", b"v")])
         assert await asked(backlog, past_us), "what waits is younger"
         assert not await asked(backlog, future_us), "what waits is older"
         async with AIOKafkaConsumer(
@@ -189,7 +189,7 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
             kafka.assign([TopicPartition(orders, 1)])
             await kafka.commit({TopicPartition(orders, 1): 1})
         assert await asked(backlog, future_us), "nothing waits"
-        await producer.send_batch(orders, 1, [Outgoing(b"k", b"v")] * 3)
+        await producer.send_batch(orders, 1, [ProducerRecord(b"k", b"v")] * 3)
         for begin, is_read in ((3, False), (4, True)):
             await admin.delete_records({TopicPartition(orders, 1): RecordsToDelete(before_offset=begin)})
             assert await asked(backlog, future_us) is is_read, "what retention took is nothing that waits"
@@ -207,7 +207,7 @@ async def test_of_a_topic_that_brokers_do_not_know_nothing_is_said(kafka_bootstr
     await admin.close()
     settings = KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap)
     unmarked = KafkaBacklog(settings, own=(name, f"{name}.none"), before=(name, [f"{name}.jobs"]), client_id="test")
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await unmarked.mark()
     backlog = KafkaBacklog(settings, own=(name, f"{name}.jobs"), before=(name, [f"{name}.none"]), client_id="test")
     await backlog.mark()
@@ -218,7 +218,7 @@ async def test_of_a_topic_that_brokers_do_not_know_nothing_is_said(kafka_bootstr
 
 
 async def refusal(backlog: KafkaBacklog) -> BaseException | None:
-    with pytest.raises(Away) as away:
+    with pytest.raises(UnavailableError) as away:
         await backlog.is_read(up_to_us=NOW_US)
     return away.value.__cause__
 

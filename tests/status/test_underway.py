@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.status import worker
 from services.status.domain.facts import Header, JobEvent
 from services.status.domain.job import State
@@ -51,10 +51,10 @@ async def test_what_could_not_be_written_is_written_with_the_next_poll(busy: Ben
     await busy.handle(a_poll(ended(first)))
     await busy.rest()
     poll = a_poll(ended(second), start=1)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await busy.handle(poll)
     await busy.handle(poll)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await busy.handle({})
     busy.jobs.away_for = None
     await busy.handle({})
@@ -65,7 +65,7 @@ async def test_what_could_not_be_written_is_written_with_the_next_poll(busy: Ben
 
 async def test_what_is_being_written_of_a_lost_partition_is_not_committed(busy: Bench) -> None:
     await busy.handle(a_poll(ended(a_header())))
-    busy.worker.revoked([PLACE])
+    busy.worker.on_revoked([PLACE])
     await busy.handle({})
     assert busy.journal == ["commit 0", "FAILED v1"]
 
@@ -75,9 +75,9 @@ async def test_what_could_not_be_written_of_a_lost_partition_is_forgotten(busy: 
     busy.jobs.away_for = header.key
     await busy.handle(a_poll(ended(header)))
     await busy.rest()
-    busy.worker.revoked([PLACE])
+    busy.worker.on_revoked([PLACE])
     busy.jobs.away_for = None
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await busy.handle({})
     await busy.handle({})
     assert busy.journal == ["commit 0"]
@@ -98,7 +98,7 @@ async def test_what_was_cancelled_in_the_background_is_written_again(busy: Bench
     await busy.handle(a_poll(ended(first)))
     await busy.rest()
     poll = a_poll(ended(second), start=1)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await busy.handle(poll)
     busy.jobs.cancelled_for = None
     await busy.handle(poll)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.status import worker
 from services.status.domain.facts import Key
 from services.status.domain.job import State
@@ -70,7 +70,7 @@ async def test_a_held_event_survives_that_the_store_is_away(bench: Bench) -> Non
     await bench.handle(a_poll(opened()))
     poll = a_poll(judged(a_run("SS")), start=1)
     bench.jobs.failing = "before"
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.handle(poll)
     bench.jobs.failing = ""
     await bench.handle(poll)
@@ -80,7 +80,7 @@ async def test_a_held_event_survives_that_the_store_is_away(bench: Bench) -> Non
 async def test_a_write_whose_answer_was_lost_is_not_done_twice(bench: Bench) -> None:
     poll = a_poll(opened(), judged(a_run("SF")))
     bench.jobs.failing = "after"
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.handle(poll)
     bench.jobs.failing = ""
     await bench.handle(poll)
@@ -90,7 +90,7 @@ async def test_a_write_whose_answer_was_lost_is_not_done_twice(bench: Bench) -> 
 
 async def test_what_is_held_of_a_lost_partition_is_forgotten(bench: Bench) -> None:
     await bench.handle(a_poll(opened()))
-    bench.worker.revoked([PLACE])
+    bench.worker.on_revoked([PLACE])
     bench.clock_s = 1.0
     await bench.handle({})
     assert bench.journal == ["commit 0"]
@@ -114,7 +114,7 @@ async def test_poison_is_put_aside_and_the_partition_goes_on(bench: Bench) -> No
 
 async def test_poison_is_not_committed_before_it_is_safe(bench: Bench) -> None:
     bench.box.away = True
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.handle(a_poll(b""))
     bench.box.away = False
     await bench.handle(a_poll(b""))
@@ -125,17 +125,17 @@ async def test_a_partition_full_of_poison_is_stopped_in_front_of_the_one_too_man
     good = as_bytes(opened(refused=a_run("FF")))
     poll = a_poll(good, *[b""] * 8)
     bench.box.away = True
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.handle(poll)
     bench.box.away = False
     await bench.handle(poll)
     assert sorted(bench.journal[:-1]) == ["FAILED v1", *(f"dead {at}: unknown-framing" for at in range(1, 7))]
     assert bench.journal[-1] == "commit 7"
-    assert set(bench.brake.stopped) == {PLACE}
+    assert set(bench.brake.halted) == {PLACE}
     await bench.handle(a_poll(b"", good, start=7))
     assert len(bench.journal) == 8, "it goes on"
-    bench.worker.revoked([PLACE])
-    assert not bench.brake.stopped
+    bench.worker.on_revoked([PLACE])
+    assert not bench.brake.halted
 
 
 async def test_a_job_that_cannot_be_kept_is_put_aside_and_the_others_go_on(bench: Bench) -> None:
@@ -168,7 +168,7 @@ async def test_a_poll_that_was_given_up_halfway_comes_again_and_is_counted_once(
     poll = a_poll(*(judged(a_run("SS"), header) for header in headers))
     bench.jobs.away_for = headers[1].key
     before = counted("judged")
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.handle(poll)
     assert not [line for line in bench.journal if line.startswith("commit")]
     bench.jobs.away_for = None
@@ -181,10 +181,10 @@ async def test_a_poll_that_was_given_up_halfway_comes_again_and_is_counted_once(
 async def test_a_poll_that_was_given_up_halfway_is_not_committed_by_who_lost_it(bench: Bench) -> None:
     headers = some_jobs(9)
     bench.jobs.away_for = headers[1].key
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await bench.handle(a_poll(*(judged(a_run("SS"), header) for header in headers)))
     bench.jobs.away_for = None
-    bench.worker.revoked([PLACE])
+    bench.worker.on_revoked([PLACE])
     await bench.handle({})
     assert not [line for line in bench.journal if line.startswith("commit")]
 
@@ -193,7 +193,7 @@ async def test_a_partition_that_comes_back_is_committed_again(bench: Bench) -> N
     """Its last commit may have been refused: whoever thinks that it was given leaves lag for ever."""
     poll = a_poll(opened(), judged(a_run("SS")))
     await bench.handle(poll)
-    bench.worker.revoked([PLACE])
+    bench.worker.on_revoked([PLACE])
     await bench.handle(poll)
     assert [line for line in bench.journal if line.startswith("commit")] == ["commit 2", "commit 2"]
 
@@ -202,7 +202,7 @@ async def test_a_defect_is_told_rather_than_that_the_store_is_away(bench: Bench)
     """Or the process would go on waiting, and nobody would look at the defect."""
     headers = some_jobs(3)
     bench.jobs.away_for, bench.jobs.defect = headers[0].key, KeyError("a defect")
-    with pytest.raises(KeyError if worker.PORTION == 1 else Away):
+    with pytest.raises(KeyError if worker.PORTION == 1 else UnavailableError):
         await bench.handle(a_poll(*(judged(a_run("SS"), header) for header in headers)))
 
 

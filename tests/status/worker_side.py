@@ -7,9 +7,9 @@ from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.status import metrics
 from services.status.avro import EventReader
 from services.status.domain.facts import Header, JobEvent, Key
@@ -56,7 +56,7 @@ class JournalledJobs(MemoryJobs):
         if self.too_big in keys:
             raise TooBig("the job would be larger than a document may be")
         if self.away_for in keys:
-            raise Away("memory")
+            raise UnavailableError("memory")
         if self.cancelled_for in keys:
             raise asyncio.CancelledError
         if self.defect is not None:
@@ -89,7 +89,7 @@ class Box:
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
         if self.away:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         self._journal += [f"dead {letter.record.offset}: {letter.reason}" for letter in letters]
 
 
@@ -100,7 +100,7 @@ class Bench:
         self.journal: list[str] = []
         self.jobs = JournalledJobs(self.journal)
         self.box = Box(self.journal)
-        self.brake = Brake(most_in_row=6, window=100, share=0.5)
+        self.brake = DeadLetterLimit(max_consecutive=6, window=100, max_ratio=0.5)
         self.clock_s = 0.0
         self.worker = Worker(
             World(jobs=self.jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0),

@@ -5,10 +5,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from services.chassis.kafka.dead_letter_limit import Brake
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
-from services.chassis.kafka.producer import Outgoing
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.producer import ProducerRecord
+from services.chassis.runtime.errors import UnavailableError
 from services.validator.adapters.publisher import KafkaPublisher
 from services.validator.flow import World
 from services.validator.wire import Encoder, WireReader
@@ -39,12 +39,12 @@ class Topics:
 
     journal: Journal
     away: set[str] = field(default_factory=set)
-    stored: dict[str, list[Outgoing]] = field(default_factory=dict)
+    stored: dict[str, list[ProducerRecord]] = field(default_factory=dict)
 
-    async def send_by_key(self, topic: str, records: Iterable[Outgoing]) -> None:
+    async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
         lot = list(records)
         if topic in self.away:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         if lot:
             self.stored.setdefault(topic, []).extend(lot)
             self.journal.append(Published(topic, len(lot)))
@@ -80,10 +80,10 @@ class Stage:
     journal: Journal
     topics: Topics
     letters: Letters
-    brake: Brake
+    brake: DeadLetterLimit
     world: World
 
-    def stored(self, topic: str) -> Sequence[Outgoing]:
+    def stored(self, topic: str) -> Sequence[ProducerRecord]:
         return self.topics.stored.get(topic, ())
 
 
@@ -91,7 +91,7 @@ def a_stage(
     journal: Journal, *, products: AbstractSet[str] = frozenset({"4556"}), largest_job: int = 1000, most_in_row: int = 3
 ) -> Stage:
     topics, letters = Topics(journal), Letters(journal)
-    brake = Brake(most_in_row=most_in_row, window=20, share=0.5)
+    brake = DeadLetterLimit(max_consecutive=most_in_row, window=20, max_ratio=0.5)
     world = World(
         reader=WireReader(SCHEMAS),
         catalogue=Products(products),

@@ -8,7 +8,7 @@ from services.jobs.events import JobHeader, JobRef
 from services.sales.records import Seen
 from services.validator.domain.job_headers import job_named_by
 from services.validator.domain.verdict import Accepted, Rejected, ill_placed, is_sure, verdict
-from services.values.instants import EARLIEST_US
+from services.values.instants import MIN_INSTANT_US
 from services.values.time_uuids import is_uuid, time_uuid
 from tests.sales.sample import CURRENCIES
 from tests.validator.records import JOB_ID, NOW_MS, NOW_US, OTHER_JOB_ID, a_job, a_return, an_order, naming, submitted
@@ -96,7 +96,7 @@ PLACES: list[tuple[dict[str, Any], bool]] = [
     ({}, True),
     ({"index": 999, "total": 1000}, True),
     ({"created_at": NOW_US + FIVE_MINUTES}, True),
-    ({"created_at": EARLIEST_US}, True),
+    ({"created_at": MIN_INSTANT_US}, True),
     ({"index": 3}, False),
     ({"index": -1}, False),
     ({"total": 0}, False),
@@ -106,7 +106,7 @@ PLACES: list[tuple[dict[str, Any], bool]] = [
     ({"job_id": "x"}, False),
     ({"job_id": JOB_ID.upper()}, False),
     ({"created_at": NOW_US + FIVE_MINUTES + 1}, False),
-    ({"created_at": EARLIEST_US - 1}, False),
+    ({"created_at": MIN_INSTANT_US - 1}, False),
     ({"created_at": -(2**63)}, False),
 ]
 

@@ -11,7 +11,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from services import topics
 from services.chassis.avro.wire_format import LENGTH, prefix
-from services.chassis.kafka.producer import Outgoing
+from services.chassis.kafka.producer import ProducerRecord
 from services.sales.records import Order, OrderLine, Return
 from services.validator.worker import Worker
 from tests.validator.journal import a_stage
@@ -32,7 +32,7 @@ _MANY = "x" * 3_000_000
 _NOW = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW_US)
 
 
-async def refused(record: Order | Return, *, offset: int = 41, partition: int = 3, **how: Any) -> Outgoing:
+async def refused(record: Order | Return, *, offset: int = 41, partition: int = 3, **how: Any) -> ProducerRecord:
     """What goes to the topic of refusals, of one record that is judged."""
     stage = a_stage([])
     topic = ORDERS_IN if isinstance(record, Order) else RETURNS_IN
@@ -42,7 +42,7 @@ async def refused(record: Order | Return, *, offset: int = 41, partition: int = 
     return sent
 
 
-def read(sent: Outgoing) -> Any:
+def read(sent: ProducerRecord) -> Any:
     value = sent.value or b""
     assert value.startswith(prefix(_SCHEMA.schema_id))
     return schemaless_reader(io.BytesIO(value[LENGTH:]), parse_schema(dict(_SCHEMA.definition)), None)

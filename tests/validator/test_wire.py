@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.chassis.avro.schemas import Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.sales.records import Order, Return, order_id_of, return_id_of
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.wire import LARGEST, WireReader
@@ -252,7 +252,7 @@ class Shelf:
     async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
         self.asked.append(schema_id)
         if self.away:
-            raise Away("the schema registry")
+            raise UnavailableError("the schema registry")
         return self.definitions.get(schema_id)
 
 
@@ -290,7 +290,7 @@ async def test_a_schema_that_was_not_there_yet_is_asked_for_again() -> None:
 
 async def test_while_the_registry_is_away_nothing_is_judged() -> None:
     reader = WireReader(SCHEMAS, Shelf(away=True))
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await reader.prepare([[submitted(struct.pack(">bI", 0, 77))]])
     await reader.prepare([[submitted(GOOD), submitted(b"poison"), submitted(None)]])
 

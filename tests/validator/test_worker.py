@@ -7,7 +7,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import FAILED, SUCCEEDED, JobEvent, Judged, Run
 from services.sales.wire import job_event_codec
 from services.validator.metrics import FAULTS, RECORDS
@@ -85,7 +85,7 @@ async def test_nothing_is_committed_before_its_verdict_is_acknowledged(stage: St
 async def test_what_is_not_acknowledged_is_not_committed(stage: Stage, topic: str) -> None:
     stage.topics.away.add(topic)
     poll = a_poll(an_order(job=a_job(0)), an_order(job=a_job(1), line_items=[]))
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await handled(stage, poll)
     assert not [entry for entry in stage.journal if isinstance(entry, Committed)]
     if topic != JOBS:
@@ -221,7 +221,7 @@ async def test_what_became_of_records_is_counted_once_it_is_durable(stage: Stage
         **a_poll(a_return(), a_return(order_id=""), topic=RETURNS_IN),
     }
     stage.topics.away.add(JOBS)
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await handled(stage, poll)
     assert counted() == before
     stage.topics.away.clear()
@@ -342,7 +342,7 @@ async def test_a_topic_full_of_poison_stops_the_partition_and_no_other(stage: St
     await handled(stage, poll)
     assert len(stage.letters.taken) == 3
     assert [entry for entry in stage.journal if isinstance(entry, Committed)] == [Committed(0, 3), Committed(1, 1)]
-    assert set(stage.brake.stopped) == {TopicPartition(ORDERS_IN, 0)}
+    assert set(stage.brake.halted) == {TopicPartition(ORDERS_IN, 0)}
 
 
 async def test_nothing_more_is_taken_from_a_stopped_partition(stage: Stage) -> None:
@@ -351,15 +351,15 @@ async def test_nothing_more_is_taken_from_a_stopped_partition(stage: Stage) -> N
     before = list(stage.journal)
     assert await worker.handle(a_poll(an_order(), b"poison", first=10)) == {}
     assert stage.journal == before
-    worker.revoked([TopicPartition(ORDERS_IN, 0)])
-    assert list(stage.brake.stopped) == []
+    worker.on_revoked([TopicPartition(ORDERS_IN, 0)])
+    assert list(stage.brake.halted) == []
 
 
 async def test_a_partition_that_goes_leaves_others_stopped(stage: Stage) -> None:
     worker = Worker(stage.world, stage.brake)
     await worker.handle({**a_poll(*[b"poison"] * 5), **a_poll(*[b"poison"] * 5, partition=1)})
-    worker.revoked([TopicPartition(ORDERS_IN, 0)])
-    assert set(stage.brake.stopped) == {TopicPartition(ORDERS_IN, 1)}
+    worker.on_revoked([TopicPartition(ORDERS_IN, 0)])
+    assert set(stage.brake.halted) == {TopicPartition(ORDERS_IN, 1)}
 
 
 async def test_offsets_need_not_be_consecutive(stage: Stage) -> None:
@@ -375,7 +375,7 @@ async def test_schemas_that_are_not_known_are_looked_up_before_anything_is_judge
     reader = WireReader(SCHEMAS, shelf)
     worker = Worker(replace(stage.world, reader=reader), stage.brake)
     poll = a_poll(prefix(77) + as_bytes(an_order())[LENGTH:])
-    with pytest.raises(Away):
+    with pytest.raises(UnavailableError):
         await worker.handle(poll)
     assert stage.journal == []
     shelf.away = False
@@ -387,11 +387,11 @@ async def test_a_poll_that_comes_again_is_not_counted_twice(stage: Stage) -> Non
     stage.topics.away.add(VALIDATED)
     poll = a_poll(b"poison", b"poison", an_order())
     for _ in range(5):
-        with pytest.raises(Away):
+        with pytest.raises(UnavailableError):
             await handled(stage, poll)
     stage.topics.away.clear()
     await handled(stage, poll)
-    assert list(stage.brake.stopped) == []
+    assert list(stage.brake.halted) == []
 
 
 def test_the_prefix_is_the_one_of_the_framing() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.values.decimals import HugeNumber, amount_wrong, plain, read_amount, read_number
-from services.values.invalid import Kind, Wrong
+from services.values.decimals import HugeNumber, plain, read_amount, read_number, validate_amount
+from services.values.invalid import Invalid, InvalidKind
 
 
 @pytest.mark.parametrize(
@@ -33,36 +33,36 @@ def test_amounts_are_exact(value: object, amount: str) -> None:
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
-        (10**12, Kind.VALUE),
-        pytest.param(10**5000, Kind.VALUE, id="5000 digits"),
-        pytest.param(-(10**5000), Kind.VALUE, id="minus 5000 digits"),
-        (Decimal("1E+12"), Kind.VALUE),
-        (Decimal("1E+999999999"), Kind.VALUE),
-        (Decimal("1E-999999999"), Kind.VALUE),
-        (Decimal("1.0000000000000000000000000000001"), Kind.VALUE),
-        (Decimal("-0.01"), Kind.VALUE),
-        (Decimal("NaN"), Kind.VALUE),
-        (Decimal("sNaN"), Kind.VALUE),
-        (Decimal("Infinity"), Kind.VALUE),
-        (read_number("1e9999999999999999999999"), Kind.VALUE),
-        ("1e9999999999999999999999", Kind.VALUE),
-        ("", Kind.VALUE),
-        ("NaN", Kind.VALUE),
-        ("1_000", Kind.VALUE),
-        (" 1", Kind.VALUE),
-        ("+1", Kind.VALUE),
-        (".5", Kind.VALUE),
-        ("٣", Kind.VALUE),
-        ("1" * 500, Kind.VALUE),
-        (True, Kind.TYPE),
-        (1.5, Kind.TYPE),
-        ([1], Kind.TYPE),
-        ({}, Kind.TYPE),
+        (10**12, InvalidKind.VALUE),
+        pytest.param(10**5000, InvalidKind.VALUE, id="5000 digits"),
+        pytest.param(-(10**5000), InvalidKind.VALUE, id="minus 5000 digits"),
+        (Decimal("1E+12"), InvalidKind.VALUE),
+        (Decimal("1E+999999999"), InvalidKind.VALUE),
+        (Decimal("1E-999999999"), InvalidKind.VALUE),
+        (Decimal("1.0000000000000000000000000000001"), InvalidKind.VALUE),
+        (Decimal("-0.01"), InvalidKind.VALUE),
+        (Decimal("NaN"), InvalidKind.VALUE),
+        (Decimal("sNaN"), InvalidKind.VALUE),
+        (Decimal("Infinity"), InvalidKind.VALUE),
+        (read_number("1e9999999999999999999999"), InvalidKind.VALUE),
+        ("1e9999999999999999999999", InvalidKind.VALUE),
+        ("", InvalidKind.VALUE),
+        ("NaN", InvalidKind.VALUE),
+        ("1_000", InvalidKind.VALUE),
+        (" 1", InvalidKind.VALUE),
+        ("+1", InvalidKind.VALUE),
+        (".5", InvalidKind.VALUE),
+        ("٣", InvalidKind.VALUE),
+        ("1" * 500, InvalidKind.VALUE),
+        (True, InvalidKind.TYPE),
+        (1.5, InvalidKind.TYPE),
+        ([1], InvalidKind.TYPE),
+        ({}, InvalidKind.TYPE),
     ],
 )
-def test_anything_else_is_wrong(value: object, kind: Kind) -> None:
+def test_anything_else_is_wrong(value: object, kind: InvalidKind) -> None:
     wrong = read_amount(value)
-    assert isinstance(wrong, Wrong)
+    assert isinstance(wrong, Invalid)
     assert wrong.kind is kind
 
 
@@ -75,8 +75,8 @@ def test_a_number_beyond_decimals_keeps_its_literal() -> None:
 @given(st.decimals(allow_nan=True, allow_infinity=True))
 def test_an_amount_is_right_or_wrong_and_never_rounded(amount: Decimal) -> None:
     read = read_amount(amount)
-    if isinstance(read, Wrong):
-        assert amount_wrong(amount) == read
+    if isinstance(read, Invalid):
+        assert validate_amount(amount) == read
     else:
         assert read == plain(read) == amount
-        assert amount_wrong(amount) is None
+        assert validate_amount(amount) is None

@@ -1,7 +1,7 @@
 import pytest
 
-from services.values.identifiers import read_identifier, read_text, text_wrong
-from services.values.invalid import Kind, Wrong
+from services.values.identifiers import read_identifier, read_text, validate_text
+from services.values.invalid import Invalid, InvalidKind
 
 
 @pytest.mark.parametrize(
@@ -15,32 +15,32 @@ def test_strings_and_integers_are_identifiers(value: object, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
-        (True, Kind.TYPE),
-        (1.0, Kind.TYPE),
-        (None, Kind.TYPE),
-        ([], Kind.TYPE),
-        ("", Kind.VALUE),
-        ("x" * 129, Kind.VALUE),
-        (10**128, Kind.VALUE),
-        pytest.param(10**5000, Kind.VALUE, id="5000 digits"),
-        ("a\x1fb", Kind.VALUE),
-        ("\x7f", Kind.VALUE),
-        ("\x9f", Kind.VALUE),
+        (True, InvalidKind.TYPE),
+        (1.0, InvalidKind.TYPE),
+        (None, InvalidKind.TYPE),
+        ([], InvalidKind.TYPE),
+        ("", InvalidKind.VALUE),
+        ("x" * 129, InvalidKind.VALUE),
+        (10**128, InvalidKind.VALUE),
+        pytest.param(10**5000, InvalidKind.VALUE, id="5000 digits"),
+        ("a\x1fb", InvalidKind.VALUE),
+        ("\x7f", InvalidKind.VALUE),
+        ("\x9f", InvalidKind.VALUE),
     ],
 )
-def test_anything_else_is_wrong(value: object, kind: Kind) -> None:
+def test_anything_else_is_wrong(value: object, kind: InvalidKind) -> None:
     wrong = read_identifier(value)
-    assert isinstance(wrong, Wrong)
+    assert isinstance(wrong, Invalid)
     assert wrong.kind is kind
 
 
 def test_a_free_text_may_be_empty_but_is_no_number() -> None:
-    assert read_text("", longest=3) == ""
-    assert read_text("\u2028é ", longest=3) == "\u2028é "
-    assert isinstance(read_text(5, longest=3), Wrong)
+    assert read_text("", max_length=3) == ""
+    assert read_text("\u2028é ", max_length=3) == "\u2028é "
+    assert isinstance(read_text(5, max_length=3), Invalid)
 
 
 def test_a_wrong_text_is_not_quoted() -> None:
-    wrong = text_wrong("s3cret\x00", longest=100)
+    wrong = validate_text("s3cret\x00", max_length=100)
     assert wrong is not None
     assert "s3cret" not in wrong.phrase

@@ -1,8 +1,8 @@
 import pytest
 
 from services.values.currencies import read_currency
-from services.values.invalid import Wrong
-from services.values.pii import is_card_number, is_personal
+from services.values.invalid import Invalid
+from services.values.pii import is_card_number, is_personal_data
 
 KNOWN = frozenset({"USD", "EUR"})
 
@@ -26,7 +26,7 @@ KNOWN = frozenset({"USD", "EUR"})
     ],
 )
 def test_addresses_and_card_numbers_are_personal(text: str) -> None:
-    assert is_personal(text)
+    assert is_personal_data(text)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_addresses_and_card_numbers_are_personal(text: str) -> None:
     ],
 )
 def test_hashes_are_not(text: str) -> None:
-    assert not is_personal(text)
+    assert not is_personal_data(text)
 
 
 def test_only_decimal_digits_make_a_card() -> None:
@@ -60,4 +60,4 @@ def test_a_currency_in_any_case(value: str, code: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "XYZ", "US", "uſd", " USD", 840, None, ["USD"]])
 def test_anything_else_is_no_currency(value: object) -> None:
-    assert isinstance(read_currency(value, KNOWN), Wrong)
+    assert isinstance(read_currency(value, KNOWN), Invalid)

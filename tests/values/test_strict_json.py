@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.values.decimals import HugeNumber
-from services.values.strict_json import DEEPEST, Malformed, check_utf8, elements, first_value, parse
+from services.values.strict_json import MAX_DEPTH, JsonSyntaxError, check_utf8, elements, parse, split_first_value
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
@@ -19,14 +19,14 @@ VALUES = st.recursive(
 def test_json_is_read(*, value: Any, ascii_only: bool) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only).encode()
     assert parse(text) == value
-    assert first_value(text, strict=True) == (text, False)
+    assert split_first_value(text, strict=True) == (text, False)
 
 
 @given(st.binary(max_size=80) | st.text('[]{}":,0123456789.eE+-truefalsnNaI\\u ', max_size=80).map(str.encode))
 def test_anything_is_read_or_malformed(text: bytes) -> None:
     try:
         parse(text)
-    except Malformed as bad:
+    except JsonSyntaxError as bad:
         assert 0 <= bad.offset <= len(text)
 
 
@@ -34,7 +34,7 @@ def test_anything_is_read_or_malformed(text: bytes) -> None:
 def test_what_is_read_is_json_to_others_too(text: str) -> None:
     try:
         parse(text.encode())
-    except Malformed:
+    except JsonSyntaxError:
         return
     json.loads(text)
 
@@ -55,25 +55,25 @@ def test_numbers_without_bounds_keep_their_literals() -> None:
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
 def test_beside_a_number_without_bounds_nothing_else_is_let_through(word: str) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(JsonSyntaxError):
         parse(f"[{'7' * 5000}, {word}]".encode())
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('{"a":[', "]}")])
 def test_depth_is_bounded(opening: str, closing: str) -> None:
-    times = DEEPEST // opening.count("[") if opening == "[" else DEEPEST // (1 + opening.count("["))
+    times = MAX_DEPTH // opening.count("[") if opening == "[" else MAX_DEPTH // (1 + opening.count("["))
     parse((opening * times + "1" + closing * times).encode())
-    with pytest.raises(Malformed, match="nested too deeply"):
+    with pytest.raises(JsonSyntaxError, match="nested too deeply"):
         parse((opening * (times + 1) + "1" + closing * (times + 1)).encode())
-    with pytest.raises(Malformed, match="nested too deeply"):
-        first_value((opening * 100_000).encode(), strict=False)
+    with pytest.raises(JsonSyntaxError, match="nested too deeply"):
+        split_first_value((opening * 100_000).encode(), strict=False)
 
 
 def test_brackets_in_texts_are_no_depth() -> None:
     text = ('{"a":"' + "[" * 100 + '\\"[","b":' + "[" * 70 + "]" * 70 + "}").encode()
-    with pytest.raises(Malformed) as bad:
+    with pytest.raises(JsonSyntaxError) as bad:
         parse(text)
-    assert text[: bad.value.offset].endswith(b'"b":' + b"[" * (DEEPEST - 1))
+    assert text[: bad.value.offset].endswith(b'"b":' + b"[" * (MAX_DEPTH - 1))
 
 
 @pytest.mark.parametrize(
@@ -92,27 +92,27 @@ def test_brackets_in_texts_are_no_depth() -> None:
     ],
 )
 def test_the_place_is_told(text: bytes, offset: int) -> None:
-    with pytest.raises(Malformed) as bad:
+    with pytest.raises(JsonSyntaxError) as bad:
         checked(text)
     assert bad.value.offset == offset
 
 
 def checked(text: bytes) -> None:
     check_utf8(text)
-    first_value(text, strict=False)
+    split_first_value(text, strict=False)
 
 
 @pytest.mark.parametrize("tail", [b" ", b"\n\t\r "])
 def test_space_behind_is_nothing(tail: bytes) -> None:
-    assert first_value(b"[1]" + tail, strict=True) == (b"[1]" + tail, False)
+    assert split_first_value(b"[1]" + tail, strict=True) == (b"[1]" + tail, False)
 
 
 @pytest.mark.parametrize("tail", [b"]", b" }", b"\xc2\xa0", b"\n ]} \xc2\xa0}"])
 def test_stray_closings_are_ignored_unless_strict(tail: bytes) -> None:
-    value, is_tail_ignored = first_value(b"[1]" + tail, strict=False)
+    value, is_tail_ignored = split_first_value(b"[1]" + tail, strict=False)
     assert (parse(value), is_tail_ignored) == ([1], True)
-    with pytest.raises(Malformed, match="after the end"):
-        first_value(b"[1]" + tail, strict=True)
+    with pytest.raises(JsonSyntaxError, match="after the end"):
+        split_first_value(b"[1]" + tail, strict=True)
 
 
 def test_elements_are_left_as_they_are() -> None:

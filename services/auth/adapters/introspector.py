@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from services.auth.domain.audience import ADMIN, AUDIENCES
 from services.auth.domain.revocation import Inspected
-from services.chassis.runtime.errors import Away, Unauthorized
-from services.chassis.security.tokens import Token, Verifier
+from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
+from services.chassis.security.tokens import Token, TokenVerifier
 
 
 class JwtInspector:
@@ -25,8 +25,8 @@ class JwtInspector:
         knows_revocations: Callable[[], bool],
         now: Callable[[], float],
     ) -> None:
-        def verifier(audience: str) -> Verifier:
-            return Verifier(
+        def verifier(audience: str) -> TokenVerifier:
+            return TokenVerifier(
                 issuer=issuer,
                 audience=audience,
                 jwks_url="own keys",
@@ -45,11 +45,11 @@ class JwtInspector:
     async def inspect(self, token: str) -> Inspected | None:
         """What the token says, if any of our services would take it. Raises `Away` while that is unknown."""
         if not self._knows_revocations():
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         for audience, verifier in self._verifiers.items():
             try:
                 read = await self._verified(token, verifier)
-            except Unauthorized:
+            except UnauthorizedError:
                 continue
             return _inspected(read, audience)
         return None
@@ -57,10 +57,10 @@ class JwtInspector:
     async def admitted(self, token: str) -> Token:
         """What a token for the admin API says; raises `Unauthorized`, or `Away` while that is unknown."""
         if not self._knows_revocations():
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         return await self._verified(token, self._admin)
 
-    async def _verified(self, token: str, verifier: Verifier) -> Token:
+    async def _verified(self, token: str, verifier: TokenVerifier) -> Token:
         published = self._key_set()
         # Elsewhere a change is learnt of in time; here a key is good, or good no more, from one call to the next.
         if published != self._known_keys:

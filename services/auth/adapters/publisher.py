@@ -6,7 +6,7 @@ from services.auth import metrics, wire
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import Site
 from services.chassis.avro.schemas import Schema
-from services.chassis.kafka.producer import Outgoing, Producer
+from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES
 
 
@@ -22,12 +22,14 @@ class KafkaPublisher:
         """Return when all in-sync replicas have the sites. Raises `Away`."""
         if not sites:
             return
-        records = [Outgoing(wire.site_key(site.site), wire.site_record(site, self._site)) for site in sites]
+        records = [ProducerRecord(wire.site_key(site.site), wire.site_record(site, self._site)) for site in sites]
         await self._producer.send_by_key(AUTH_SITES.name, records)
         metrics.SITES_PUBLISHED.inc(len(records))
 
     async def publish_revocations(self, revocations: Sequence[Revocation]) -> None:
         """Return when all in-sync replicas have the revocations. Raises `Away`."""
         if revocations:
-            records = [Outgoing(one.key.encode(), wire.revocation_record(one, self._revocation)) for one in revocations]
+            records = [
+                ProducerRecord(one.key.encode(), wire.revocation_record(one, self._revocation)) for one in revocations
+            ]
             await self._producer.send_by_key(AUTH_REVOCATIONS.name, records)

@@ -18,7 +18,7 @@ import argon2
 from argon2.low_level import Type, hash_secret_raw
 
 from services.auth import metrics
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 
 # OWASP's recommendation. Secrets are 256 random bits, so the cost guards only against what an operator makes up.
 MEMORY_KIB = 19_456
@@ -84,7 +84,7 @@ class ArgonHasher:
         if known is not None:
             return known
         if self._waiting[patient] >= MOST_WAITING:
-            raise Away("the check of secrets")
+            raise UnavailableError("the check of secrets")
         began = self._clock()
         self._waiting[patient] += 1
         try:

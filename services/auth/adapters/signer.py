@@ -8,7 +8,7 @@ from jwt import PyJWS
 
 from services.auth import metrics
 from services.auth.domain.signing import SigningKey, published, signer
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -40,7 +40,7 @@ class JwtSigner:
         """The token; raises `Away` while there are no keys."""
         key = signer(self._keys, self._now())
         if key is None:
-            raise Away("the signing key")
+            raise UnavailableError("the signing key")
         return self._jws.encode(
             json.dumps(claims, separators=(",", ":")).encode(),
             self._opened[key.kid],
@@ -51,5 +51,5 @@ class JwtSigner:
     def key_set(self) -> dict[str, object]:
         """The public keys, as RFC 7517 has them; raises `Away` while there are none."""
         if not self._keys:
-            raise Away("the signing key")
+            raise UnavailableError("the signing key")
         return {"keys": [dict(key.public) for key in published(self._keys, self._now())]}

@@ -10,7 +10,7 @@ from services.auth.domain.client import Client
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
 from services.auth.domain.site import ApiKeyTaken, Site
-from services.chassis.mongodb.client import Mongo, answering, expire_after
+from services.chassis.mongodb.client import Mongo, ensure_ttl_index, mongo_errors
 
 SITES = "auth_sites"
 CLIENTS = "auth_clients"
@@ -20,9 +20,9 @@ REVOCATIONS = "auth_revocations"
 
 async def create_indexes(mongo: Mongo) -> None:
     """What keeps an API key to one site, and forgets revocations. Harmless when it is there already. Raises `Away`."""
-    with answering("MongoDB"):
+    with mongo_errors("MongoDB"):
         await mongo.collection(SITES).create_index("apiKeys.apiKey", unique=True, sparse=True, name="one_site_per_key")
-    await expire_after(mongo, REVOCATIONS, "until", 0)
+    await ensure_ttl_index(mongo, REVOCATIONS, "until", 0)
 
 
 class MongoClients:
@@ -33,7 +33,7 @@ class MongoClients:
 
     async def find(self, client_id: str) -> Client | None:
         """The client of this id. Raises `Away`."""
-        with answering("MongoDB"):
+        with mongo_errors("MongoDB"):
             document = await self._clients.find_one({"_id": client_id})
         return wire.read_client(document) if document else None
 
@@ -54,7 +54,7 @@ class MongoSites:
 
     async def find(self, site: int) -> Site | None:
         """The site of this number. Raises `Away`."""
-        with answering("MongoDB"):
+        with mongo_errors("MongoDB"):
             document = await self._sites.find_one({"_id": site})
         return wire.read_site(document) if document else None
 
@@ -100,7 +100,7 @@ class MongoRevocations:
         # The greater end is the later revocation, whichever replica is faster.
         not_later = {"_id": document["_id"], "until": {"$lte": document["until"]}}
         try:
-            with answering("MongoDB"):
+            with mongo_errors("MongoDB"):
                 await self._revocations.replace_one(not_later, document, upsert=True)
         except DuplicateKeyError:
             return
@@ -111,7 +111,7 @@ class MongoRevocations:
 
 
 async def _all(collection: Any) -> list[Mapping[str, Any]]:
-    with answering("MongoDB"):
+    with mongo_errors("MongoDB"):
         found: list[Mapping[str, Any]] = await collection.find().sort("_id", 1).to_list(None)
     return found
 
@@ -122,14 +122,14 @@ async def _save(collection: Any, document: wire.Document) -> bool:
     document = {**document, "revision": read + 1}
     if read == 0:
         return await _insert(collection, document)
-    with answering("MongoDB"):
+    with mongo_errors("MongoDB"):
         written = await collection.replace_one({"_id": document["_id"], "revision": read}, document)
     return bool(written.matched_count)
 
 
 async def _insert(collection: Any, document: wire.Document) -> bool:
     try:
-        with answering("MongoDB"):
+        with mongo_errors("MongoDB"):
             await collection.insert_one(document)
     except DuplicateKeyError as error:
         if "_id" not in (error.details or {}).get("keyPattern", {}):

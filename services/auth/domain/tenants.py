@@ -9,7 +9,7 @@ import msgspec
 from services.auth.domain.audience import ADMIN, DEFAULT_SCOPES, SCOPES
 from services.auth.domain.client import Client
 from services.auth.domain.site import ApiKey, Site
-from services.values.identifiers import text_wrong
+from services.values.identifiers import validate_text
 
 LONGEST_NAME = 128
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
@@ -163,7 +163,7 @@ def _no_control_characters(raw: _Site) -> None:
         *(("channel", key.channel) for key in raw.api_keys),
     ]
     for what, text in texts:
-        wrong = text_wrong(text or "", longest=LONGEST_NAME)
+        wrong = validate_text(text or "", max_length=LONGEST_NAME)
         if wrong is not None:
             raise BadDocument(f"site {raw.site}: {what} {wrong.phrase}")
 

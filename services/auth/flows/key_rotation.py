@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.auth import metrics
 from services.auth.domain.signing import SigningKey, is_due, signer, starts_signing
-from services.auth.ports import Audit, Keys, Signer, Vault
+from services.auth.ports import AuditLog, Keys, Signer, Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,7 @@ class KeyWorld:
     keys: Keys
     vault: Vault
     signer: Signer
-    audit: Audit
+    audit: AuditLog
     lifetime_s: int
     ahead_s: float
     algorithm: str
@@ -56,7 +56,9 @@ async def add_key(world: KeyWorld) -> bool:
     )
     added = await world.keys.add(key)
     if added:
-        world.audit.note("signing key added", who=world.who, where=world.where, kid=key.kid, signsFrom=key.signs_from)
+        world.audit.record(
+            "signing key added", actor=world.who, source=world.where, kid=key.kid, signsFrom=key.signs_from
+        )
     return added
 
 

@@ -9,7 +9,7 @@ from services.auth.domain.client import Client, NoSuchClient, NotPossible, Secre
 from services.auth.domain.revocation import Revocation, of_client, of_token_id
 from services.auth.domain.site import Site
 from services.auth.domain.tenants import BadDocument, ClientChange, ClientWanted, Tenants
-from services.auth.ports import Audit, Clients, Hasher, Publisher, Revocations, Sites
+from services.auth.ports import AuditLog, Clients, Hasher, Publisher, Revocations, Sites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Office:
     revocations: Revocations
     hasher: Hasher
     publisher: Publisher
-    audit: Audit
+    audit: AuditLog
     now: Callable[[], float]
     new_id: Callable[[], str]
     new_secret: Callable[[], str]
@@ -49,7 +49,7 @@ async def save_site(wanted: Site, office: Office) -> Site | None:
         if changed == kept:
             return None
         if await office.sites.save(changed):
-            office.audit.note("site saved", who=office.who, where=office.where, site=wanted.site)
+            office.audit.record("site saved", actor=office.who, source=office.where, site=wanted.site)
             return changed
 
 
@@ -62,7 +62,7 @@ async def _save_wanted(wanted: ClientWanted, office: Office) -> bool:
         if changed == kept:
             return False
         if await office.clients.save(changed):
-            office.audit.note("client saved", who=office.who, where=office.where, client=changed.client_id)
+            office.audit.record("client saved", actor=office.who, source=office.where, client=changed.client_id)
             return True
 
 
@@ -99,7 +99,7 @@ async def revoke_client(client_id: str, office: Office) -> None:
     client = await _known(client_id, office)
     revocation = of_client(client.client_id, now=office.now())
     await office.revocations.keep(revocation)
-    office.audit.note("client's tokens revoked", who=office.who, where=office.where, client=client_id)
+    office.audit.record("client's tokens revoked", actor=office.who, source=office.where, client=client_id)
     await office.publisher.publish_revocations([revocation])
     metrics.REVOKED.labels("client").inc()
 
@@ -108,7 +108,7 @@ async def revoke_token(token_id: str, office: Office) -> None:
     """Refuse one token, known by its id. Raises `NotPossible`, `Away`."""
     revocation = of_token_id(token_id, now=office.now())
     await office.revocations.keep(revocation)
-    office.audit.note("token revoked", who=office.who, where=office.where, tokenId=token_id)
+    office.audit.record("token revoked", actor=office.who, source=office.where, tokenId=token_id)
     await office.publisher.publish_revocations([revocation])
     metrics.REVOKED.labels("token").inc()
 
@@ -141,7 +141,7 @@ async def add_client(client: Client, office: Office) -> str:
     plain, secret = await _new_secret(None, office)
     if not await office.clients.save(replace(client, secrets=(secret,), revision=0)):
         raise NotPossible(f"there is a client {client.client_id} already")
-    office.audit.note("client added", who=office.who, where=office.where, client=client.client_id)
+    office.audit.record("client added", actor=office.who, source=office.where, client=client.client_id)
     return plain
 
 
@@ -159,7 +159,7 @@ async def change_client(client_id: str, wanted: ClientChange, office: Office) ->
         )
         await _must_fit(changed, office)
         if await office.clients.save(changed):
-            office.audit.note("client changed", who=office.who, where=office.where, client=client_id)
+            office.audit.record("client changed", actor=office.who, source=office.where, client=client_id)
             return
 
 
@@ -200,4 +200,4 @@ async def _known(client_id: str, office: Office) -> Client:
 
 
 def _note_secret(what: str, client_id: str, secret_id: str, office: Office) -> None:
-    office.audit.note(what, who=office.who, where=office.where, client=client_id, secretId=secret_id)
+    office.audit.record(what, actor=office.who, source=office.where, client=client_id, secretId=secret_id)

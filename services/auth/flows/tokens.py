@@ -10,7 +10,7 @@ from services.auth.domain.credentials import AboutToken, Presented, TokenRequest
 from services.auth.domain.grant import LIFETIME_S, Grant, claims, grant, issued_at
 from services.auth.domain.oauth_error import UNAUTHORIZED_CLIENT, Refusal, invalid_client, too_many_tries
 from services.auth.domain.revocation import Inspected, described, of_token
-from services.auth.ports import Audit, Clients, Hasher, Inspector, Publisher, Revocations, Signer
+from services.auth.ports import AuditLog, Clients, Hasher, Inspector, Publisher, Revocations, Signer
 from services.chassis.http.ratelimit import Decision, RateLimit
 
 FAILED_TRIES = 10
@@ -28,7 +28,7 @@ class World:
     revocations: Revocations
     revoked_before: Callable[[str], float]
     publisher: Publisher
-    audit: Audit
+    audit: AuditLog
     failed_tries: RateLimit
     issuer: str
     allow_query_secrets: bool
@@ -69,7 +69,7 @@ async def revoke(presented: Presented, audience: Audience, *, caller: str, world
         return about
     revocation = of_token(about)
     await world.revocations.keep(revocation)
-    world.audit.note("token revoked", who=about.client_id, where=caller, tokenId=about.token_id)
+    world.audit.record("token revoked", actor=about.client_id, source=caller, tokenId=about.token_id)
     await world.publisher.publish_revocations([revocation])
     metrics.REVOKED.labels("token").inc()
     return None
@@ -106,13 +106,13 @@ async def _authenticated(
 ) -> Client | Refusal:
     """The client whose secret this is. The right secret passes whatever was tried before."""
     key = f"{request.client_id}|{caller}"
-    guessing = not world.failed_tries.take(key, limit=FAILED_TRIES, cost=0).allowed
+    guessing = not world.failed_tries.acquire(key, limit=FAILED_TRIES, cost=0).allowed
     client = await world.clients.find(request.client_id)
     hashes = [kept.hashed for kept in client.active_secrets(world.now())] if client else []
     matched = await world.hasher.match(request.secret, hashes, patient=guessing)
     if client is not None and matched is not None:
         return client
-    refusal = _wrong(client, world.failed_tries.take(key, limit=FAILED_TRIES))
+    refusal = _wrong(client, world.failed_tries.acquire(key, limit=FAILED_TRIES))
     # An id that nobody has is not repeated: people paste secrets into the wrong field.
     who = client.client_id if client else UNKNOWN
     return refused(refusal, audience, caller=caller, world=world, who=who)
@@ -127,7 +127,7 @@ def _wrong(client: Client | None, tried: Decision) -> Refusal:
 def refused(refusal: Refusal, audience: Audience, *, caller: str, world: World, who: str = UNKNOWN) -> Refusal:
     """The refusal, once it is counted and has left an audit line."""
     metrics.REFUSED.labels(audience.name, refusal.reason).inc()
-    world.audit.note("token refused", who=who, where=caller, audience=audience.name, reason=refusal.reason)
+    world.audit.record("token refused", actor=who, source=caller, audience=audience.name, reason=refusal.reason)
     return refusal
 
 
@@ -136,10 +136,10 @@ def _issued(granted: Grant, *, caller: str, world: World) -> Issued:
     said = claims(granted, issuer=world.issuer, issued_at=began, token_id=world.new_id())
     token = world.signer.sign(said)
     metrics.ISSUED.labels(granted.audience.name).inc()
-    world.audit.note(
+    world.audit.record(
         "token issued",
-        who=granted.client.client_id,
-        where=caller,
+        actor=granted.client.client_id,
+        source=caller,
         audience=granted.audience.name,
         scope=said["scope"],
         tokenId=said["jti"],

@@ -20,8 +20,8 @@ from services.auth.flows.tokens import UNKNOWN, World
 from services.auth.http.responses import NEVER_KEPT, body_of, caller_of, served, token_endpoint
 from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.http.server import json_response
-from services.chassis.runtime.errors import Forbidden, Problem, Unauthorized
-from services.chassis.security.tokens import Token, bearer
+from services.chassis.runtime.errors import ForbiddenError, Problem, UnauthorizedError
+from services.chassis.security.tokens import Token, bearer_token
 
 BASE = "/auth-admin/v1"
 
@@ -84,13 +84,15 @@ def _authorized(act: Act, given: Administration) -> Callable[[web.Request], Awai
 async def _admitted(request: web.Request, given: Administration, *, where: str) -> Token:
     """The administrator's token; raises `Unauthorized` or `Forbidden`, which leave an audit line."""
     try:
-        token = await given.verify(bearer(request.headers.get("Authorization")))
-    except Unauthorized:
-        given.office.audit.note("administrator refused", who=UNKNOWN, where=where, reason="unauthorized")
+        token = await given.verify(bearer_token(request.headers.get("Authorization")))
+    except UnauthorizedError:
+        given.office.audit.record("administrator refused", actor=UNKNOWN, source=where, reason="unauthorized")
         raise
     if not set(ADMIN.scopes) <= token.scopes:
-        given.office.audit.note("administrator refused", who=token.client_id, where=where, reason="insufficient_scope")
-        raise Forbidden("The token does not reach the admin API.")
+        given.office.audit.record(
+            "administrator refused", actor=token.client_id, source=where, reason="insufficient_scope"
+        )
+        raise ForbiddenError("The token does not reach the admin API.")
     return token
 
 

@@ -12,7 +12,7 @@ from services.auth.domain.credentials import Presented, secret_in_query
 from services.auth.domain.oauth_error import Refusal, invalid_request
 from services.auth.flows.tokens import Issued, World, issue, refused
 from services.chassis.http.server import json_response
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 
 LARGEST_BODY = 16 * 1024
 BODY_TIMEOUT_S = 10.0
@@ -39,7 +39,7 @@ def client_endpoint(
             return refusal_response(refused(presented, audience, caller=where, world=world))
         try:
             response = await answer(presented, where)
-        except Away as away:
+        except UnavailableError as away:
             response = _away_response(away)
         if secret_in_query(presented):
             response.headers.update(DEPRECATED)
@@ -121,7 +121,7 @@ def _token_response(issued: Issued) -> web.Response:
     return json_response(body, headers=NEVER_KEPT)
 
 
-def _away_response(away: Away) -> web.Response:
+def _away_response(away: UnavailableError) -> web.Response:
     headers = {**NEVER_KEPT, "Retry-After": str(away.retry_after_s)}
     body = {"error": "temporarily_unavailable", "error_description": "Tokens cannot be issued just now; try again."}
     return json_response(body, status=503, headers=headers)

@@ -17,23 +17,23 @@ _PLAIN_ATTRIBUTES = ("size", "logicalType", "precision", "scale")
 _NOT_PARSED = (AvroException, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
-class NoSchema(ValueError):  # noqa: N818 - says what the text is
+class InvalidSchemaError(ValueError):
     """A text is no Avro schema."""
 
 
-class Level(StrEnum):
+class CompatibilityLevel(StrEnum):
     """Which versions must be able to read each other. The names are those of Confluent's registry."""
 
     BACKWARD_TRANSITIVE = "BACKWARD_TRANSITIVE"
     FULL_TRANSITIVE = "FULL_TRANSITIVE"
 
 
-def obstacles(level: Level, new: str, olds: Mapping[int, str]) -> list[str]:
+def incompatibilities(level: CompatibilityLevel, new: str, olds: Mapping[int, str]) -> list[str]:
     """Why a new version may not be, in sentences; none if it may. Texts are JSON; raises `NoSchema`."""
     found = []
     for number, old in olds.items():
         found += [f"it cannot read what version {number} wrote: {why}" for why in _reading(reader=new, writer=old)]
-        if level is Level.FULL_TRANSITIVE:
+        if level is CompatibilityLevel.FULL_TRANSITIVE:
             found += [f"version {number} cannot read what it writes: {why}" for why in _reading(reader=old, writer=new)]
     return found
 
@@ -43,14 +43,14 @@ def _reading(*, reader: str, writer: str) -> Sequence[str]:
         checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call] # avro's own
         result = checker.get_compatibility(parse(reader), parse(writer))
     except _NOT_PARSED as error:
-        raise NoSchema(f"not an Avro schema: {type(error).__name__}") from error
+        raise InvalidSchemaError(f"not an Avro schema: {type(error).__name__}") from error
     if result.compatibility is SchemaCompatibilityType.compatible:
         return []
     places = ", ".join(sorted(place for place in result.locations if place != "/")) or "/"
     return [f"{', '.join(sorted(result.messages)) or 'they differ'} (at {places})"]
 
 
-def form_of(text: str) -> str:
+def canonical_form(text: str) -> str:
     """A text that is the same for schemas that write the same bytes and read them alike, defaults and aliases included.
 
     Sentences, the order of attributes and what languages note for themselves do not count. Raises `NoSchema`.
@@ -59,7 +59,7 @@ def form_of(text: str) -> str:
         parse(text)
         return json.dumps(_form(json.loads(text), ""), sort_keys=True)
     except _NOT_PARSED as error:
-        raise NoSchema(f"not an Avro schema: {type(error).__name__}") from error
+        raise InvalidSchemaError(f"not an Avro schema: {type(error).__name__}") from error
 
 
 def _form(schema: Any, namespace: str) -> Any:

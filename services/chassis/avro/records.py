@@ -9,10 +9,10 @@ from typing import Any
 from fastavro import schemaless_reader, schemaless_writer
 
 from services.chassis.avro import wire_format
-from services.chassis.avro.schemas import Schema, Schemas, Version
+from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
 
 
-class RecordReader:
+class AvroRecordReader:
     """Reads the values of one schema, each as the current version has it."""
 
     def __init__(self, schemas: Schemas, name: str) -> None:
@@ -22,14 +22,14 @@ class RecordReader:
     def read(self, value: bytes | None) -> dict[str, Any]:
         """The record; times are integers, decimals bytes. Raises `ValueError` for what is none of this schema."""
         schema_id, _ = wire_format.unframe(value)
-        version = self._schemas.written_with(schema_id)
+        version = self._schemas.by_id(schema_id)
         if value is None or version is None or version.name != self._schema.name:
             raise ValueError("another schema")
         record: dict[str, Any] = _read(value, wire_format.LENGTH, version, self._schema)
         return record
 
 
-def rewritten(value: bytes, start: int, version: Version, schema: Schema) -> bytes:
+def transcode(value: bytes, start: int, version: SchemaVersion, schema: Schema) -> bytes:
     """The body that begins at `start`, written with `version`, as the current version writes it.
 
     Raises `ValueError` for bytes that are no such record.
@@ -45,7 +45,7 @@ def rewritten(value: bytes, start: int, version: Version, schema: Schema) -> byt
     return out.getvalue()
 
 
-def _read(value: bytes, start: int, version: Version, schema: Schema, **options: Any) -> Any:
+def _read(value: bytes, start: int, version: SchemaVersion, schema: Schema, **options: Any) -> Any:
     body = io.BytesIO(value)
     body.seek(start)
     current = None if version.schema_id == schema.schema_id else schema.plain

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import aiohttp
 
-from services.chassis.avro.schemas import Ids, Schemas
-from services.chassis.runtime.errors import Away
+from services.chassis.avro.schemas import RegistryIds, Schemas
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.chassis.runtime.settings import RegistrySettings
 
@@ -22,7 +22,7 @@ _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 _LOG = logger(__name__)
 
 
-class Registry:
+class SchemaRegistryClient:
     """Asks and tells the registry. Every call raises `Away` while it does not answer."""
 
     def __init__(self, settings: RegistrySettings) -> None:
@@ -51,12 +51,12 @@ class Registry:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def ids_of(self, subject: str, text: str) -> Ids | None:
+    async def lookup_ids(self, subject: str, text: str) -> RegistryIds | None:
         """The ids of a schema under a subject; None if the registry does not have it there."""
         status, body = await self._call("POST", f"/subjects/{quote(subject, safe='')}", text)
         if status != 200:
             return None
-        return Ids(int(body["id"]), UUID(body["guid"]) if body.get("guid") else None)
+        return RegistryIds(int(body["id"]), UUID(body["guid"]) if body.get("guid") else None)
 
     async def register(self, subject: str, text: str) -> int:
         """Put a schema under a subject and return its id. Raises ValueError in the registry's words if it refuses."""
@@ -82,19 +82,19 @@ class Registry:
         try:
             async with self._session.request(method, self._url + path, data=data) as answer:
                 if answer.status >= 500 or answer.status in (401, 403, 429):
-                    raise Away(_WHAT)
+                    raise UnavailableError(_WHAT)
                 body = await answer.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-            raise Away(_WHAT) from error
+            raise UnavailableError(_WHAT) from error
         return answer.status, body if isinstance(body, dict) else {}
 
 
-class Unregistered(ValueError):  # noqa: N818 - says what the schema is
+class UnregisteredSchemaError(ValueError):
     """A schema that is needed is not in the registry."""
 
 
-async def schemas_of(
-    directory: Path, settings: RegistrySettings, subjects: Mapping[str, Sequence[str]], *, patiently: bool = True
+async def load_schemas(
+    directory: Path, settings: RegistrySettings, subjects: Mapping[str, Sequence[str]], *, wait: bool = True
 ) -> Schemas:
     """Our schemas, under the ids that the registry gave them where there is one. `subjects` tells where each is kept.
 
@@ -103,29 +103,31 @@ async def schemas_of(
     schemas = Schemas.load(directory)
     if settings.schema_registry_url is None:
         return schemas
-    async with Registry(settings) as registry:
+    async with SchemaRegistryClient(settings) as registry:
         while True:
             try:
-                return schemas.with_ids(await _ids(registry, schemas, subjects))
-            except (Away, Unregistered) as reason:
-                if not patiently:
+                return schemas.with_registry_ids(await _ids(registry, schemas, subjects))
+            except (UnavailableError, UnregisteredSchemaError) as reason:
+                if not wait:
                     raise
                 _LOG.warning("waiting for schema ids", reason=str(reason))
             await asyncio.sleep(_RETRY_S)
 
 
 async def _ids(
-    registry: Registry, schemas: Schemas, subjects: Mapping[str, Sequence[str]]
-) -> dict[tuple[str, int], Ids]:
-    found: dict[tuple[str, int], Ids] = {}
+    registry: SchemaRegistryClient, schemas: Schemas, subjects: Mapping[str, Sequence[str]]
+) -> dict[tuple[str, int], RegistryIds]:
+    found: dict[tuple[str, int], RegistryIds] = {}
     for name, versions in schemas.versions.items():
         for number, version in versions.items():
-            asked = [await registry.ids_of(subject, version.text) for subject in subjects.get(name, ())]
+            asked = [await registry.lookup_ids(subject, version.text) for subject in subjects.get(name, ())]
             given = {ids for ids in asked if ids is not None}
             if len({ids.schema_id for ids in given}) > 1:
                 raise ValueError(f"the schema registry has several ids for version {number} of {name}")
             if given:
                 found[name, number] = given.pop()
             elif number == max(versions) and name in subjects:
-                raise Unregistered(f"the schema registry lacks {name}: run `python -m services schemas register`")
+                raise UnregisteredSchemaError(
+                    f"the schema registry lacks {name}: run `python -m services schemas register`"
+                )
     return found

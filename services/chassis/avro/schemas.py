@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from fastavro import parse_schema
 
 from services.chassis.avro import wire_format
-from services.chassis.avro.wire_format import Reference
+from services.chassis.avro.wire_format import SchemaReference
 
 RELEASED = "released"
 
@@ -34,7 +34,7 @@ class Schema:
 
 
 @dataclass(frozen=True)
-class Version:
+class SchemaVersion:
     """One version of a schema, current or not."""
 
     name: str
@@ -62,10 +62,10 @@ class Version:
 class Schemas(Mapping[str, Schema]):
     """All schemas by the stem of their file; `versions` lists every version of each by its number."""
 
-    def __init__(self, schemas: Mapping[str, Schema], versions: Mapping[str, Mapping[int, Version]]) -> None:
+    def __init__(self, schemas: Mapping[str, Schema], versions: Mapping[str, Mapping[int, SchemaVersion]]) -> None:
         self._schemas = dict(schemas)
         self.versions = versions
-        self._written: dict[Reference, Version] = {}
+        self._written: dict[SchemaReference, SchemaVersion] = {}
         for numbered in versions.values():
             for version in numbered.values():
                 self._written[version.schema_id] = version
@@ -80,7 +80,7 @@ class Schemas(Mapping[str, Schema]):
     def __len__(self) -> int:
         return len(self._schemas)
 
-    def written_with(self, reference: Reference) -> Version | None:
+    def by_id(self, reference: SchemaReference) -> SchemaVersion | None:
         """The version that a value refers to by its id or its global id; None if there is none."""
         return self._written.get(reference)
 
@@ -97,7 +97,7 @@ class Schemas(Mapping[str, Schema]):
         versions = {name: _versions(name, path, ids[name]) for name, path in files.items()}
         return cls({name: _schema(numbered[max(numbered)]) for name, numbered in versions.items()}, versions)
 
-    def with_ids(self, given: Mapping[tuple[str, int], "Ids"]) -> "Schemas":
+    def with_registry_ids(self, given: Mapping[tuple[str, int], "RegistryIds"]) -> "Schemas":
         """The same schemas under the ids that another registry gave to (name, version); versions without one go."""
         versions = {
             name: {
@@ -115,7 +115,7 @@ class Schemas(Mapping[str, Schema]):
         return Schemas(current, versions)
 
 
-class Ids(NamedTuple):
+class RegistryIds(NamedTuple):
     """What another registry calls a schema; the global id only if it has such ids."""
 
     schema_id: int
@@ -127,11 +127,11 @@ def released_path(directory: Path, name: str, number: int) -> Path:
     return directory / RELEASED / name / f"{number}.avsc"
 
 
-def _versions(name: str, path: Path, ids: Mapping[str, int]) -> dict[int, Version]:
+def _versions(name: str, path: Path, ids: Mapping[str, int]) -> dict[int, SchemaVersion]:
     """Every version; the newest is the file itself, the others are kept as they were released."""
     newest = max(map(int, ids))
     return {
-        number: Version(
+        number: SchemaVersion(
             name,
             number,
             ids[str(number)],
@@ -145,7 +145,7 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _schema(version: Version) -> Schema:
+def _schema(version: SchemaVersion) -> Schema:
     return Schema(
         name=version.name,
         schema_id=version.schema_id,

@@ -12,13 +12,13 @@ LENGTH = _HEAD.size
 
 # A zero byte and the schema's id, or a one byte and its global id (a UUID); then the value is the bare Avro body.
 HEADER = "__value_schema_id"
-_GLOBAL = 1
-_GLOBAL_LENGTH = 17
+GUID_MAGIC = 1
+_GUID_LENGTH = 17
 
-Reference = int | UUID
+SchemaReference = int | UUID
 
 
-class UnknownFraming(ValueError):  # noqa: N818 - reads as what it is
+class UnknownWireFormatError(ValueError):
     """The bytes carry no schema id that can be read."""
 
 
@@ -30,14 +30,14 @@ def prefix(schema_id: int) -> bytes:
 def unframe(value: bytes | None) -> tuple[int, memoryview]:
     """Schema id and body of a framed value; raises `UnknownFraming`."""
     if value is None or len(value) < LENGTH:
-        raise UnknownFraming("no room for a schema id")
+        raise UnknownWireFormatError("no room for a schema id")
     magic, schema_id = _HEAD.unpack_from(value)
     if magic != 0:
-        raise UnknownFraming("the first byte is not zero")
+        raise UnknownWireFormatError("the first byte is not zero")
     return schema_id, memoryview(value)[LENGTH:]
 
 
-def frame_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> tuple[Reference, int]:
+def parse_wire_format(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> tuple[SchemaReference, int]:
     """The schema that a value was written with, and where in the value its body begins; raises `UnknownFraming`.
 
     A header that names the schema goes first, as it does for Confluent's own readers.
@@ -45,15 +45,15 @@ def frame_of(value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -
     for name, content in headers:
         if name == HEADER:
             if value is None:
-                raise UnknownFraming("there is no value")
+                raise UnknownWireFormatError("there is no value")
             return _named(content or b""), 0
     schema_id, _ = unframe(value)
     return schema_id, LENGTH
 
 
-def _named(content: bytes) -> Reference:
+def _named(content: bytes) -> SchemaReference:
     if len(content) == LENGTH and content[0] == 0:
         return int(_HEAD.unpack(content)[1])
-    if len(content) == _GLOBAL_LENGTH and content[0] == _GLOBAL:
+    if len(content) == _GUID_LENGTH and content[0] == GUID_MAGIC:
         return UUID(bytes=content[1:])
-    raise UnknownFraming(f"the header {HEADER} holds no schema id")
+    raise UnknownWireFormatError(f"the header {HEADER} holds no schema id")

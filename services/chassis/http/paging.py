@@ -16,38 +16,38 @@ from services.chassis.runtime.errors import Problem
 
 PAGE_NAMES = ("page", "pageToken", "nextPageToken")
 
-Bound = Sequence[str | int | bool | None]
+TokenScope = Sequence[str | int | bool | None]
 
 
-class SignedPlaces:
+class PageTokenCodec:
     """Makes and reads tokens that hold a place in a list. `salt` keeps the tokens of different APIs apart."""
 
     def __init__(self, secret: str, *, salt: str) -> None:
         self._serializer = URLSafeSerializer(secret, salt=salt, signer_kwargs={"digest_method": hashlib.sha256})
 
-    def made(self, bound: Bound, where: Sequence[Any]) -> str:
+    def encode(self, bound: TokenScope, where: Sequence[Any]) -> str:
         """A token for this place, good for what it is bound to."""
         made: str | bytes = self._serializer.dumps([list(bound), list(where)])
         return made if isinstance(made, str) else made.decode()
 
-    def read(self, bound: Bound, token: str, *, parts: int) -> list[Any]:
+    def decode(self, bound: TokenScope, token: str, *, parts: int) -> list[Any]:
         """The place; raises a 400 on what was not made here for the same purpose."""
         try:
             read: Any = self._serializer.loads(token)
         except BadData:
-            raise bad_token() from None
+            raise invalid_page_token() from None
         if read[0] != list(bound) or len(read[1]) != parts:
-            raise bad_token()
+            raise invalid_page_token()
         where: list[Any] = read[1]
         return where
 
 
-def bad_token() -> Problem:
+def invalid_page_token() -> Problem:
     """400: a token of another call, or none at all."""
     return Problem(400, "INVALID_PAGE_TOKEN", "the page token was not issued for this call")
 
 
-def page_of(query: MultiMapping[str]) -> str | None:
+def page_token_from_query(query: MultiMapping[str]) -> str | None:
     """The page token of a request, by whichever of its names."""
     given = {query[name] for name in PAGE_NAMES if name in query}
     if len(given) > 1:
@@ -55,13 +55,13 @@ def page_of(query: MultiMapping[str]) -> str | None:
     return given.pop() if given else None
 
 
-def rows_of(query: MultiMapping[str], *, default: int, most: int) -> int:
+def rows_from_query(query: MultiMapping[str], *, default: int, maximum: int) -> int:
     """How many rows a page may have."""
     given = query.get("rows")
     if given is None:
         return default
-    if not (given.isascii() and given.isdecimal() and len(given) <= 6 and 1 <= int(given) <= most):
-        raise Problem(400, "INVALID_ROWS", f"rows is a whole number from 1 to {most}")
+    if not (given.isascii() and given.isdecimal() and len(given) <= 6 and 1 <= int(given) <= maximum):
+        raise Problem(400, "INVALID_ROWS", f"rows is a whole number from 1 to {maximum}")
     return int(given)
 
 

@@ -40,14 +40,14 @@ class RateLimit:
     """At most `limit` units in any `window_s` seconds, per key."""
 
     def __init__(
-        self, *, window_s: float = 1.0, clock: Callable[[], float] = monotonic, most_keys: int = 100_000
+        self, *, window_s: float = 1.0, clock: Callable[[], float] = monotonic, max_keys: int = 100_000
     ) -> None:
         self._window_s = window_s
         self._clock = clock
-        self._most_keys = most_keys
+        self._most_keys = max_keys
         self._windows: dict[str, _Window] = {}
 
-    def take(self, key: str, *, limit: int, cost: int = 1) -> Decision:
+    def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
         """Spend `cost` units if the window can pay them; a cost of 0 asks whether anything is left."""
         now = self._clock()
         window = self._window(key, now)
@@ -56,7 +56,7 @@ class RateLimit:
         if allowed and cost:
             window.spent.append((now, cost))
             window.used += cost
-        wait_s = 0.0 if allowed else self._until_payable(window, limit - max(cost, 1), now)
+        wait_s = 0.0 if allowed else self._time_until_available(window, limit - max(cost, 1), now)
         reset_s = window.spent[-1][0] + self._window_s - now if window.spent else 0.0
         return Decision(
             allowed=allowed,
@@ -83,7 +83,7 @@ class RateLimit:
             for key in list(self._windows)[: len(self._windows) // 2 + 1]:
                 del self._windows[key]
 
-    def _until_payable(self, window: _Window, most_used: int, now: float) -> float:
+    def _time_until_available(self, window: _Window, most_used: int, now: float) -> float:
         used = window.used
         for at, cost in window.spent:
             used -= cost

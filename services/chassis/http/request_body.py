@@ -19,7 +19,7 @@ _JSON_LIKE = frozenset(
 )
 
 
-def must_be_json(request: web.Request) -> None:
+def require_json(request: web.Request) -> None:
     """Raise a 415 where the body is said to be something that surely is not JSON."""
     for given in request.headers.getall("Content-Type", ()):
         kind = given.partition(";")[0].strip().lower()
@@ -27,13 +27,13 @@ def must_be_json(request: web.Request) -> None:
             raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "send JSON (Content-Type: application/json)")
 
 
-def must_fit(request: web.Request, *, largest: int, hint: str = "") -> None:
+def require_content_length(request: web.Request, *, max_bytes: int, hint: str = "") -> None:
     """Raise a 413 where the body is said to have more than `largest` bytes; the hint says what to do about it."""
-    if (request.content_length or 0) > largest:
-        raise _too_large(largest, hint)
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes, hint)
 
 
-async def received(request: web.Request, *, largest: int, timeout_s: float, hint: str = "") -> bytes:
+async def read_bounded(request: web.Request, *, max_bytes: int, timeout_s: float, hint: str = "") -> bytes:
     """The bytes as they were sent. Raises a 413 as soon as there are too many, and a 408 when they take too long."""
     parts: list[bytes] = []
     size = 0
@@ -41,8 +41,8 @@ async def received(request: web.Request, *, largest: int, timeout_s: float, hint
         async with asyncio.timeout(timeout_s):
             async for chunk in request.content.iter_any():
                 size += len(chunk)
-                if size > largest:
-                    raise _too_large(largest, hint)
+                if size > max_bytes:
+                    raise _too_large(max_bytes, hint)
                 parts.append(chunk)
     except TimeoutError:
         detail = f"the body was not complete after {timeout_s:g} s"

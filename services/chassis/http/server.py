@@ -18,7 +18,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from services.chassis.runtime import metrics
-from services.chassis.runtime.errors import Away, Problem
+from services.chassis.runtime.errors import Problem, UnavailableError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.logs import bind, logger
 
@@ -35,9 +35,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REQUEST_ID = web.RequestKey("request_id", str)
 PROBLEM_JSON = "application/problem+json"
 # Which of the two was too long can be told only from the limit that aiohttp names.
-LONGEST_LINE = 16 * 1024
-LONGEST_HEADER = 16 * 1024 + 64
-SLOW_CLIENT_S = 10.0
+MAX_REQUEST_LINE_BYTES = 16 * 1024
+MAX_HEADER_BYTES = 16 * 1024 + 64
+REQUEST_HEAD_TIMEOUT_S = 10.0
 _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _SANE_TRACE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _LOG = logger(__name__)
@@ -74,12 +74,12 @@ def problem_response(problem: Problem, *, request_id: str) -> web.Response:
     )
 
 
-def away_problem(away: Away) -> Problem:
+def unavailable_problem(away: UnavailableError) -> Problem:
     """503 with a time to try again."""
     return Problem(
         503,
         "UNAVAILABLE",
-        f"{away.what} does not answer; nothing was lost, try again",
+        f"{away.dependency} does not answer; nothing was lost, try again",
         headers={"Retry-After": str(away.retry_after_s)},
     )
 
@@ -188,8 +188,8 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
         return await handler(request)
     except Problem as problem:
         refusal = problem
-    except Away as away:
-        refusal = away_problem(away)
+    except UnavailableError as away:
+        refusal = unavailable_problem(away)
     except web.HTTPException as error:
         if error.status < 400:
             # Raised, aiohttp would send it as it is, past everything that is the same for all answers.
@@ -208,9 +208,9 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
     return problem_response(refusal, request_id=request_id)
 
 
-def application(routes: Sequence[web.AbstractRouteDef], *, largest_body: int = 1024**2) -> web.Application:
+def build_application(routes: Sequence[web.AbstractRouteDef], *, max_body_bytes: int = 1024**2) -> web.Application:
     """An API of these routes, with everything that is the same for all."""
-    app = web.Application(middlewares=[_around_each_request()], client_max_size=largest_body)
+    app = web.Application(middlewares=[_around_each_request()], client_max_size=max_body_bytes)
     app.add_routes(routes)
     return app
 
@@ -229,26 +229,26 @@ class _Protocol(web.RequestHandler):
         # The kernel gives up on a client that does not take its answer.
         connection = transport.get_extra_info("socket")
         with suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SLOW_CLIENT_S * 1000))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(REQUEST_HEAD_TIMEOUT_S * 1000))
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         # Still waiting for a request: what came is a part of its head. The whole head must come in time.
         if self._waiter is None or self._waiter.done():
-            self._be_patient()
+            self._cancel_head_timeout()
         elif self._impatience is None:
-            self._impatience = self._loop.call_later(SLOW_CLIENT_S, self._give_up)
+            self._impatience = self._loop.call_later(REQUEST_HEAD_TIMEOUT_S, self._on_head_timeout)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._be_patient()
+        self._cancel_head_timeout()
         super().connection_lost(exc)
 
-    def _be_patient(self) -> None:
+    def _cancel_head_timeout(self) -> None:
         if self._impatience is not None:
             self._impatience.cancel()
             self._impatience = None
 
-    def _give_up(self) -> None:
+    def _on_head_timeout(self) -> None:
         self._impatience = None
         if self._waiter is not None and not self._waiter.done():
             self.force_close()
@@ -275,9 +275,9 @@ class _Protocol(web.RequestHandler):
 
 def _parser_problem(status: int, exc: BaseException | None) -> Problem:
     if isinstance(exc, LineTooLong):
-        if exc.args[1] == LONGEST_LINE:
-            return Problem(414, "URI_TOO_LONG", f"at most {LONGEST_LINE} bytes of address are read")
-        return Problem(431, "HEADER_TOO_LARGE", f"header fields of at most {LONGEST_LINE} bytes are read")
+        if exc.args[1] == MAX_REQUEST_LINE_BYTES:
+            return Problem(414, "URI_TOO_LONG", f"at most {MAX_REQUEST_LINE_BYTES} bytes of address are read")
+        return Problem(431, "HEADER_TOO_LARGE", f"header fields of at most {MAX_REQUEST_LINE_BYTES} bytes are read")
     if isinstance(exc, HttpProcessingError) and exc.message == "Too many headers received":
         return Problem(431, "HEADER_TOO_LARGE", "there are too many header fields")
     if status < 500:
@@ -300,7 +300,7 @@ class _Runner(web.AppRunner):
         return _Server(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)  # noqa: SLF001 - aiohttp offers no other seam for parser errors
 
 
-class Listener:
+class HttpServer:
     """An application on a port. Stops accepting first, then lets requests in flight end."""
 
     def __init__(self, app: web.Application, *, host: str, port: int, drain_s: float = 5.0) -> None:
@@ -311,8 +311,8 @@ class Listener:
             access_log=None,
             auto_decompress=False,
             keepalive_timeout=75.0,
-            max_field_size=LONGEST_HEADER,
-            max_line_size=LONGEST_LINE,
+            max_field_size=MAX_HEADER_BYTES,
+            max_line_size=MAX_REQUEST_LINE_BYTES,
             lingering_time=1.0,
             shutdown_timeout=drain_s,
         )
@@ -336,7 +336,7 @@ class Listener:
         await self._runner.cleanup()
 
 
-def operations(health: Health, *, host: str, port: int) -> Listener:
+def operations_server(health: Health, *, host: str, port: int) -> HttpServer:
     """`/live`, `/ready` and `/metrics`, on a port of their own."""
 
     async def live(_request: web.Request) -> web.Response:
@@ -351,7 +351,7 @@ def operations(health: Health, *, host: str, port: int) -> Listener:
 
     app = web.Application(middlewares=[_around_operations])
     app.add_routes([web.get("/live", live), web.get("/ready", ready), web.get("/metrics", exposed)])
-    return Listener(app, host=host, port=port, drain_s=1.0)
+    return HttpServer(app, host=host, port=port, drain_s=1.0)
 
 
 def _verdict(parts: Mapping[str, bool]) -> web.Response:

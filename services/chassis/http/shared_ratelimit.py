@@ -18,9 +18,11 @@ from services.chassis.runtime import metrics
 from services.chassis.runtime.logs import logger
 
 STORE_ERRORS = metrics.counter("ratelimit_store_errors_total", "Times the shared rate limit's store did not answer.")
-STORE_AWAY = metrics.gauge("ratelimit_store_away", "1 while each process limits for itself instead of all together.")
+STORE_UNAVAILABLE = metrics.gauge(
+    "ratelimit_store_away", "1 while each process limits for itself instead of all together."
+)
 
-PATIENCE_S = 0.25
+STORE_TIMEOUT_S = 0.25
 PAUSE_S = 1.0
 _LOG = logger(__name__)
 
@@ -63,8 +65,8 @@ class SharedRateLimit:
     on alone when the store does not answer.
     """
 
-    def __init__(self, own: RateLimit, *, url: str | None, clock: Callable[[], float] = monotonic) -> None:
-        self._own = own
+    def __init__(self, local: RateLimit, *, url: str | None, clock: Callable[[], float] = monotonic) -> None:
+        self._own = local
         self._clock = clock
         self._away_until = -math.inf
         self._storage = None if url is None else _storage(url)
@@ -79,28 +81,28 @@ class SharedRateLimit:
             bridge: Any = self._storage.bridge
             await bridge.get_connection().aclose()
 
-    async def take(self, key: str, *, limit: int, cost: int = 1) -> Decision:
+    async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
         """Spend `cost` units if the last second can pay them; a cost of 0 asks whether anything is left."""
         shared = self._shared
         if shared is None or self._clock() < self._away_until:
-            return self._own.take(key, limit=limit, cost=cost)
-        own = self._own.take(key, limit=limit, cost=0)
+            return self._own.acquire(key, limit=limit, cost=cost)
+        own = self._own.acquire(key, limit=limit, cost=0)
         if own.remaining < max(cost, 1):
-            return self._own.take(key, limit=limit, cost=max(cost, 1))
+            return self._own.acquire(key, limit=limit, cost=max(cost, 1))
         try:
             decision = await _take(shared, key, limit=limit, cost=cost)
         except Exception as error:  # noqa: BLE001 - the store's client raises the event loop's errors, too
-            self._go_alone(error)
-            return self._own.take(key, limit=limit, cost=cost)
-        STORE_AWAY.set(0)
+            self._fall_back(error)
+            return self._own.acquire(key, limit=limit, cost=cost)
+        STORE_UNAVAILABLE.set(0)
         if decision.allowed and cost:
-            self._own.take(key, limit=limit, cost=cost)
+            self._own.acquire(key, limit=limit, cost=cost)
         return decision
 
-    def _go_alone(self, error: Exception) -> None:
+    def _fall_back(self, error: Exception) -> None:
         reason = error.storage_error if isinstance(error, StorageError) else error
         STORE_ERRORS.inc()
-        STORE_AWAY.set(1)
+        STORE_UNAVAILABLE.set(1)
         self._away_until = self._clock() + PAUSE_S
         _LOG.warning("the rate limit's store does not answer", error=type(reason).__name__)
 
@@ -126,8 +128,8 @@ def _storage(url: str) -> RedisStorage:
         wrap_exceptions=True,
         implementation="valkey",
         key_prefix="ratelimit",
-        socket_timeout=PATIENCE_S,
-        socket_connect_timeout=PATIENCE_S,
+        socket_timeout=STORE_TIMEOUT_S,
+        socket_connect_timeout=STORE_TIMEOUT_S,
     )
     storage.bridge.SCRIPT_ACQUIRE_MOVING_WINDOW = _TAKE.encode()
     storage.bridge.SCRIPT_MOVING_WINDOW = _LOOK.encode()

@@ -7,10 +7,10 @@ from contextlib import suppress
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.chassis.kafka.aiokafka_patches import read_any_batch
-from services.chassis.kafka.producer import connection
+from services.chassis.kafka.aiokafka_patches import install
+from services.chassis.kafka.producer import connection_options
 from services.chassis.runtime import metrics
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.chassis.runtime.settings import KafkaSettings
 
@@ -26,7 +26,7 @@ _LOG = logger(__name__)
 Apply = Callable[[bytes, bytes | None], None]
 
 
-class Table:
+class CompactedTable:
     """Feeds every record of a compacted topic, old and new, to `apply(key, value)`; a value of None removes the key.
 
     `ready` turns True once everything is applied that was there when reading began, and stays so: what is held
@@ -67,22 +67,22 @@ class Table:
             async with asyncio.timeout(timeout_s):
                 await self._caught_up.wait()
         except TimeoutError as error:
-            raise Away(f"topic {self._topic}") from error
+            raise UnavailableError(f"topic {self._topic}") from error
 
     async def _run(self) -> None:
         while True:
             try:
-                await self._follow()
+                await self._consume()
             except (KafkaError, OSError) as error:
                 _LOG.warning("table starts over", topic=self._topic, error=type(error).__name__)
             except Exception:  # noqa: BLE001 - a table that ended would stay as it is for ever, unnoticed
                 _LOG.exception("table failed", topic=self._topic)
             await asyncio.sleep(RETRY_S)
 
-    async def _follow(self) -> None:
-        read_any_batch()
+    async def _consume(self) -> None:
+        install()
         kafka = AIOKafkaConsumer(
-            **connection(self._settings),
+            **connection_options(self._settings),
             client_id=self._client_id,
             group_id=None,
             # Where reading left off may be compacted away meanwhile, or be in a topic that was made anew.
@@ -93,13 +93,13 @@ class Table:
         self._kafka = kafka
         try:
             await kafka.start()
-            places = await self._places(kafka)
+            places = await self._partitions(kafka)
             kafka.assign(places)
             for place in places:
                 kafka.seek(place, self._next.get(place, 0))
             ends = await kafka.end_offsets(places)
-            while self._is_whole(kafka, places):
-                self._take(await kafka.getmany(timeout_ms=200, max_records=10_000))
+            while self._partitions_unchanged(kafka, places):
+                self._apply_all(await kafka.getmany(timeout_ms=200, max_records=10_000))
                 if not self._caught_up.is_set() and await self._at(kafka, ends):
                     self._caught_up.set()
         finally:
@@ -108,14 +108,14 @@ class Table:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await kafka.stop()
 
-    async def _places(self, kafka: AIOKafkaConsumer) -> list[TopicPartition]:
+    async def _partitions(self, kafka: AIOKafkaConsumer) -> list[TopicPartition]:
         found: set[int] = set()
         while not found:
             # Waits for the topic to be made, for a while; then it is an error and we start over.
             found = await kafka._client._wait_on_metadata(self._topic)  # noqa: SLF001 - aiokafka offers it to producers only
         return [TopicPartition(self._topic, partition) for partition in sorted(found)]
 
-    def _is_whole(self, kafka: AIOKafkaConsumer, places: list[TopicPartition]) -> bool:
+    def _partitions_unchanged(self, kafka: AIOKafkaConsumer, places: list[TopicPartition]) -> bool:
         """False once the topic has more partitions than are read."""
         return len(kafka.partitions_for_topic(self._topic) or places) <= len(places)
 
@@ -126,7 +126,7 @@ class Table:
                 return False
         return True
 
-    def _take(self, poll: dict[TopicPartition, list[ConsumerRecord]]) -> None:
+    def _apply_all(self, poll: dict[TopicPartition, list[ConsumerRecord]]) -> None:
         for place, records in poll.items():
             self._read.inc(len(records))
             for record in records:

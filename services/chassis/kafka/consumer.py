@@ -11,13 +11,13 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import CommitFailedError, KafkaError, KafkaTimeoutError
 
-from services.chassis.kafka.aiokafka_patches import read_any_batch
+from services.chassis.kafka.aiokafka_patches import install
 from services.chassis.kafka.consumer_shutdown import close
-from services.chassis.kafka.lag import Lag, caught_up
-from services.chassis.kafka.producer import connection
-from services.chassis.kafka.retention_loss import look_for_losses
+from services.chassis.kafka.lag import Lag, is_caught_up
+from services.chassis.kafka.producer import connection_options
+from services.chassis.kafka.retention_loss import detect_retention_loss
 from services.chassis.runtime import metrics
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.chassis.runtime.settings import KafkaSettings
 
@@ -36,7 +36,7 @@ Poll = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 Offsets = Mapping[TopicPartition, int]
 
 STALLED_AFTER_S = 60.0
-LONGEST_BACKOFF_S = 5.0
+MAX_BACKOFF_S = 5.0
 COMMIT_TIMEOUT_S = 3.0
 # Shorter than aiokafka's 40 s: a connection that died silently must not keep records waiting longer than that.
 REQUEST_TIMEOUT_MS = 15_000
@@ -53,7 +53,7 @@ class Handler(Protocol):
         """
         ...
 
-    def revoked(self, partitions: Collection[TopicPartition]) -> None:
+    def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Forget what is held back of these partitions: another member reads them from the committed offset."""
         ...
 
@@ -73,8 +73,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         group: str,
         topics: Sequence[str],
         client_id: str,
-        may_begin: Callable[[], bool] = lambda: True,
-        stopped: Callable[[], Collection[Hashable]] = tuple,
+        start_when: Callable[[], bool] = lambda: True,
+        halted_partitions: Callable[[], Collection[Hashable]] = tuple,
         poll_timeout_ms: int = 100,
         max_poll_records: int = 4_000,
         clock: Callable[[], float] = monotonic,
@@ -85,8 +85,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._group = group
         self._topics = list(topics)
         self._client_id = client_id
-        self._may_begin = may_begin
-        self._stopped = stopped
+        self._may_begin = start_when
+        self._stopped = halted_partitions
         self._poll_timeout_ms = poll_timeout_ms
         self._max_poll_records = max_poll_records
         self._clock = clock
@@ -155,7 +155,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             except Exception:  # noqa: BLE001 - a face's last line of defence
                 # A defect must not stop the others in this process; /live turns red when no progress is made.
                 _LOG.exception("consumer failed", group=self._group)
-                backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
+                backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
             self._turned_at = self._clock()
             if not self._stopping:
                 with self._may_be_interrupted():
@@ -188,9 +188,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             await close(kafka)
 
     def _fresh(self) -> AIOKafkaConsumer:
-        read_any_batch()
+        install()
         return AIOKafkaConsumer(
-            **connection(self._settings),
+            **connection_options(self._settings),
             client_id=self._client_id,
             group_id=self._group,
             enable_auto_commit=False,
@@ -229,7 +229,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                 self._stop_what_is_bad(kafka, poll)
                 if self._clock() - self._committed_at >= 1.0:
                     await self._commit(kafka)
-                    self._lag.measure(kafka)
+                    self._lag.update(kafka)
             self._notice_stall(kafka)
 
     async def _next(self, kafka: AIOKafkaConsumer) -> Poll:
@@ -251,12 +251,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             began = self._clock()
             try:
                 offsets = await self._handler.handle(poll)
-            except Away as away:
+            except UnavailableError as away:
                 RETRIES.labels(self._group).inc()
-                _LOG.warning("waiting for a dependency", group=self._group, what=away.what)
-                self._lag.measure(kafka, _joined(self._begun, poll))
+                _LOG.warning("waiting for a dependency", group=self._group, dependency=away.dependency)
+                self._lag.update(kafka, _joined(self._begun, poll))
                 await self._pause(kafka, backoff_s)
-                backoff_s = min(backoff_s * 2, LONGEST_BACKOFF_S)
+                backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
                 if self._stopping or self._revoking:
                     # Not handled, so not committed: whoever has the partitions next reads the poll again.
                     self._gave_up = True
@@ -272,12 +272,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             place: [one for one in records if one.offset >= offsets.get(place, 0)] for place, records in poll.items()
         }
         if poll:
-            self._lag.read(poll)
+            self._lag.observe(poll)
             for place, records in poll.items():
                 RECORDS.labels(place.topic).inc(len(records))
             POLL_SECONDS.labels(self._group).observe(took_s)
             POLL_RECORDS.labels(self._group).observe(sum(map(len, poll.values())))
-        if poll or caught_up(kafka) or self._stopped():
+        if poll or is_caught_up(kafka) or self._stopped():
             self._progressed_at = self._clock()
 
     def _notice_stall(self, kafka: AIOKafkaConsumer) -> None:
@@ -327,7 +327,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 self._committable.update(await self._handler.handle({}))
-        except (Away, TimeoutError):
+        except (UnavailableError, TimeoutError):
             return
         except Exception:  # noqa: BLE001 - the handler's defect must not keep the rest from being committed
             _LOG.exception("what was begun could not be finished", group=self._group)
@@ -373,13 +373,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         if self._kafka is not None and assigned:
             with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                    await look_for_losses(self._kafka, assigned, group=self._group)
+                    await detect_retention_loss(self._kafka, assigned, group=self._group)
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         if not partitions:
             return
         try:
-            self._handler.revoked(partitions)
+            self._handler.on_revoked(partitions)
         except Exception:  # noqa: BLE001 - the handler's defect must not keep the group waiting
             _LOG.exception("what was held back could not be forgotten", group=self._group)
 

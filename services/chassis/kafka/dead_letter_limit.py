@@ -14,71 +14,71 @@ class _Track:
     dead: deque[int] = field(default_factory=deque)
 
 
-class Brake:
+class DeadLetterLimit:
     """Counts dead letters by partition.
 
     A partition is stopped in front of the record that would make more than `most_in_row` dead letters in a row, or
     more than the `share` of the last `window` records. It stays so until it is released.
     """
 
-    def __init__(self, *, most_in_row: int, window: int, share: float) -> None:
-        self._most_in_row = most_in_row
+    def __init__(self, *, max_consecutive: int, window: int, max_ratio: float) -> None:
+        self._most_in_row = max_consecutive
         self._window = window
-        self._most_in_window = int(window * share)
+        self._most_in_window = int(window * max_ratio)
         self._tracks: dict[Hashable, _Track] = {}
         self._stopped: set[Hashable] = set()
 
     @property
-    def stopped(self) -> Collection[Hashable]:
+    def halted(self) -> Collection[Hashable]:
         """The partitions that must not be read on."""
         return self._stopped
 
-    def admitted(self, place: Hashable, total: int, dead: Sequence[int]) -> int:
+    def allowed(self, partition: Hashable, total: int, dead: Sequence[int]) -> int:
         """How many of the next `total` records may be handled; `dead` are the positions of those that would die.
 
         Asking changes nothing: the same records may come again before they are `handled`.
         """
-        if place in self._stopped:
+        if partition in self._stopped:
             return 0
         if not dead:
             return total
-        track = self._tracks.get(place) or _Track()
+        track = self._tracks.get(partition) or _Track()
         recent = deque(track.dead)
         in_row, behind = track.in_row, 0
         for position in dead:
             in_row = in_row + 1 if position == behind else 1
             behind = position + 1
             recent.append(track.seen + position)
-            self._let_go(recent, track.seen + position)
+            self._drop_older(recent, track.seen + position)
             if in_row > self._most_in_row or len(recent) > self._most_in_window:
                 return position
         return total
 
-    def handled(self, place: Hashable, total: int, dead: Sequence[int]) -> None:
+    def record(self, partition: Hashable, total: int, dead: Sequence[int]) -> None:
         """Take down what became of the next `total` records; stop the partition if not all of them were admitted."""
-        admitted = self.admitted(place, total, dead)
-        track = self._tracks.get(place)
+        admitted = self.allowed(partition, total, dead)
+        track = self._tracks.get(partition)
         if track is None:
             if not dead:
                 return
-            track = self._tracks[place] = _Track()
+            track = self._tracks[partition] = _Track()
         for position in dead:
             if position < admitted:
                 track.dead.append(track.seen + position)
         track.in_row = _in_row(track.in_row, admitted, dead)
         track.seen += admitted
-        self._let_go(track.dead, track.seen)
+        self._drop_older(track.dead, track.seen)
         if admitted < total:
-            self._stopped.add(place)
+            self._stopped.add(partition)
 
-    def release(self, places: Iterable[Hashable]) -> None:
+    def resume(self, partitions: Iterable[Hashable]) -> None:
         """Let these partitions be read on, as when they go to another member or come from one.
 
         What was counted stays: if nothing has changed, the next dead letter stops them again.
         """
-        self._stopped.difference_update(places)
+        self._stopped.difference_update(partitions)
 
-    def _let_go(self, recent: deque[int], at: int) -> None:
+    def _drop_older(self, recent: deque[int], at: int) -> None:
         while recent and recent[0] <= at - self._window:
             recent.popleft()
 

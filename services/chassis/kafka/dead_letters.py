@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.chassis.kafka.producer import LARGEST_BATCH, Headers, Outgoing, Producer, TooLarge
+from services.chassis.kafka.producer import MAX_BATCH_BYTES, Headers, Producer, ProducerRecord, RecordTooLargeError
 from services.chassis.runtime import metrics
 
 DEAD_LETTERS = metrics.counter("dead_letters_total", "Records that could not be processed.", ["topic", "reason"])
@@ -23,18 +23,18 @@ ATTEMPTS = "dlq.attempts"
 TRUNCATED = "dlq.truncated"
 
 # Compression lets a record be far larger than any batch. What is kept of such a one, and of its headers:
-LARGEST = LARGEST_BATCH - 64 * 1024
-KEPT = 1024 * 1024
-KEPT_HEADERS = 64 * 1024
+MAX_DEAD_LETTER_BYTES = MAX_BATCH_BYTES - 64 * 1024
+TRUNCATED_VALUE_BYTES = 1024 * 1024
+TRUNCATED_HEADERS_BYTES = 64 * 1024
 # What a header takes besides its name and its content; compression lets there be millions that have neither.
 _HEADER_OVERHEAD = 8
 # Whatever the topic takes, be it Kafka's default of a megabyte, this fits: a key, a value and headers.
-KEPT_WHOLE = 64 * 1024
+SMALL_LETTER_BYTES = 64 * 1024
 # A producer whose batch was refused by the broker is replaced, and until then all is away.
-REPLACED_WITHIN_S = 5.0
+RECONNECT_TIMEOUT_S = 5.0
 
 
-class Original(Protocol):
+class ConsumedRecord(Protocol):
     """A record as it was read; `timestamp` in milliseconds since 1970."""
 
     @property
@@ -77,7 +77,7 @@ class Original(Protocol):
 class DeadLetter:
     """A record that was given up: `reason` is a stable word, `detail` says it in words without quoting the record."""
 
-    record: Original
+    record: ConsumedRecord
     reason: str
     detail: str
     attempts: int = 1
@@ -98,18 +98,20 @@ class DeadLetters:
         for topic, lot in lots.items():
             try:
                 await self._producer.send_by_key(topic + SUFFIX, map(self._outgoing, lot))
-            except TooLarge:
+            except RecordTooLargeError:
                 # The topic takes less than we thought. Some may be there already; a letter may come twice.
-                await self._producer.wait_ready(REPLACED_WITHIN_S)
+                await self._producer.wait_ready(RECONNECT_TIMEOUT_S)
                 await self._producer.send_by_key(topic + SUFFIX, map(self._outgoing_small, lot))
             # Counted once they are there: after `Away` the same ones come again.
             for letter in lot:
                 DEAD_LETTERS.labels(topic, letter.reason).inc()
 
-    def _outgoing_small(self, letter: DeadLetter) -> Outgoing:
-        return self._outgoing(letter, largest=KEPT_WHOLE, kept=KEPT_WHOLE)
+    def _outgoing_small(self, letter: DeadLetter) -> ProducerRecord:
+        return self._outgoing(letter, largest=SMALL_LETTER_BYTES, kept=SMALL_LETTER_BYTES)
 
-    def _outgoing(self, letter: DeadLetter, *, largest: int = LARGEST, kept: int = KEPT) -> Outgoing:
+    def _outgoing(
+        self, letter: DeadLetter, *, largest: int = MAX_DEAD_LETTER_BYTES, kept: int = TRUNCATED_VALUE_BYTES
+    ) -> ProducerRecord:
         record = letter.record
         size = _size(record)
         provenance = {
@@ -125,23 +127,23 @@ class DeadLetters:
         # Whoever wrote the record may have named headers like ours.
         theirs = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
         if size + _HEADER_OVERHEAD * len(theirs) <= largest:
-            return Outgoing(record.key, record.value, (*theirs, *_encoded(provenance)))
+            return ProducerRecord(record.key, record.value, (*theirs, *_encoded(provenance)))
         added = _encoded({**provenance, TRUNCATED: str(size)})
-        return Outgoing((record.key or b"")[:kept], (record.value or b"")[:kept], (*_first(theirs), *added))
+        return ProducerRecord((record.key or b"")[:kept], (record.value or b"")[:kept], (*_first(theirs), *added))
 
 
 def _encoded(provenance: dict[str, str]) -> Headers:
     return tuple((name, value.encode()) for name, value in provenance.items())
 
 
-def _size(record: Original) -> int:
+def _size(record: ConsumedRecord) -> int:
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def _first(headers: Headers) -> Headers:
     kept: list[tuple[str, bytes | None]] = []
-    room = KEPT_HEADERS
+    room = TRUNCATED_HEADERS_BYTES
     for name, value in headers:
         room -= len(name) + len(value or b"") + _HEADER_OVERHEAD
         if room < 0:
@@ -150,7 +152,7 @@ def _first(headers: Headers) -> Headers:
     return tuple(kept)
 
 
-def _attempts_before(record: Original) -> int:
+def _attempts_before(record: ConsumedRecord) -> int:
     """How often a record that was replayed has died already."""
     given = dict(record.headers).get(ATTEMPTS) or b""
     return int(given) if given.isdigit() and len(given) < 6 else 0

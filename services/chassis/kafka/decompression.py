@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import cramjam
 
 # What clients compress is rarely larger than a batch of 8 MiB to begin with.
-LARGEST = 64 * 1024 * 1024
+MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024
 
 _GZIP_ONLY = 31
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -23,19 +23,19 @@ _FIRST_TRY = 16
 _SMALLEST = 64 * 1024
 
 
-class NotInflated(ValueError):  # noqa: N818 - reads as what it is
+class DecompressionError(ValueError):
     """What is compressed is broken, or larger than the bound."""
 
 
-def inflated(codec: int, data: memoryview, *, most: int = LARGEST) -> bytes | bytearray:
+def decompress(codec: int, data: memoryview, *, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> bytes | bytearray:
     """The contents, by Kafka's number of the codec; raises `NotInflated`."""
     inflate = _CODECS.get(codec)
     if inflate is None:
-        raise NotInflated(f"is compressed by codec {codec}, which is not known")
+        raise DecompressionError(f"is compressed by codec {codec}, which is not known")
     try:
-        return inflate(data, most)
+        return inflate(data, max_bytes)
     except (cramjam.DecompressionError, zlib.error, struct.error) as error:
-        raise NotInflated(f"cannot be inflated, to {most} bytes at most") from error
+        raise DecompressionError(f"cannot be inflated, to {max_bytes} bytes at most") from error
 
 
 def _gzip(data: memoryview, most: int) -> bytes | bytearray:
@@ -44,9 +44,9 @@ def _gzip(data: memoryview, most: int) -> bytes | bytearray:
         stream = zlib.decompressobj(_GZIP_ONLY)
         out += stream.decompress(rest, most - len(out) + 1)
         if len(out) > most:
-            raise NotInflated(f"inflates to more than {most} bytes")
+            raise DecompressionError(f"inflates to more than {most} bytes")
         if not stream.eof:
-            raise NotInflated("ends too soon")
+            raise DecompressionError("ends too soon")
         rest = stream.unused_data
         if not rest.startswith(_GZIP_MAGIC):
             return out
@@ -60,7 +60,7 @@ def _snappy(data: memoryview, most: int) -> bytes | bytearray:
         (length,) = _LENGTH.unpack_from(data, at)
         at += _LENGTH.size
         if length < 0:
-            raise NotInflated("has a block of less than nothing")
+            raise DecompressionError("has a block of less than nothing")
         out += _snappy_block(data[at : at + length], most - len(out))
         at += length
     return out
@@ -68,7 +68,7 @@ def _snappy(data: memoryview, most: int) -> bytes | bytearray:
 
 def _snappy_block(data: memoryview, most: int) -> bytes:
     if cramjam.snappy.decompress_raw_len(data) > most:
-        raise NotInflated("inflates to more than is taken")
+        raise DecompressionError("inflates to more than is taken")
     return bytes(cramjam.snappy.decompress_raw(data))
 
 

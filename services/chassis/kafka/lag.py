@@ -26,14 +26,14 @@ class Lag:
         self._read_up_to: dict[TopicPartition, float] = {}
         SECONDS.labels(group).set(0)
 
-    def read(self, poll: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+    def observe(self, poll: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
         """Remember how old the newest record is that was read of each partition."""
         for place, records in poll.items():
             if records:
                 self._read_up_to[place] = records[-1].timestamp / 1000
 
-    def measure(
-        self, kafka: AIOKafkaConsumer, held_up: Mapping[TopicPartition, Sequence[ConsumerRecord]] = _NOTHING
+    def update(
+        self, kafka: AIOKafkaConsumer, buffered: Mapping[TopicPartition, Sequence[ConsumerRecord]] = _NOTHING
     ) -> None:
         """Tell the metrics; what is `held_up` was read and waits for something that is away."""
         waiting = waiting_records(kafka)
@@ -41,7 +41,7 @@ class Lag:
         # Where nothing waits, what comes later is younger than this moment, however old the record read last is.
         self._read_up_to |= dict.fromkeys((place for place, count in waiting.items() if not count), now)
         since = dict(self._read_up_to)
-        for place, records in held_up.items():
+        for place, records in buffered.items():
             if records:
                 waiting[place] = waiting.get(place, 0) + len(records)
                 since[place] = records[0].timestamp / 1000
@@ -76,7 +76,7 @@ def _position(kafka: AIOKafkaConsumer, place: TopicPartition) -> int | None:
     return state.position if state is not None and state.has_valid_position else None
 
 
-def caught_up(kafka: AIOKafkaConsumer) -> bool:
+def is_caught_up(kafka: AIOKafkaConsumer) -> bool:
     """Whether every assigned partition is known to be read as far as it may be; False where there is none.
 
     That is to its end, unless a transaction is open there.

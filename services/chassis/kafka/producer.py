@@ -13,17 +13,17 @@ from aiokafka.helpers import create_ssl_context
 
 from services.chassis.kafka.partitioner import partition_of
 from services.chassis.runtime import metrics
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.chassis.runtime.settings import KafkaSettings
 
 SENDS = metrics.counter("producer_sends_total", "Batches handed to Kafka.", ["topic", "outcome"])
 RECORDS = metrics.counter("producer_records_total", "Records acknowledged by Kafka.", ["topic"])
 SECONDS = metrics.histogram("producer_send_seconds", "From handing a batch over to its acknowledgement.", ["topic"])
-REBUILDS = metrics.counter("producer_rebuilds_total", "Times the Kafka producer had to be replaced.")
+RECONNECTS = metrics.counter("producer_rebuilds_total", "Times the Kafka producer had to be replaced.")
 
-LARGEST_BATCH = 8 * 1024 * 1024
-_USUAL = LARGEST_BATCH // 8
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+_TARGET_BATCH_BYTES = MAX_BATCH_BYTES // 8
 RETRY_S = 0.3
 _LOG = logger(__name__)
 
@@ -33,11 +33,11 @@ Headers = tuple[tuple[str, bytes | None], ...]
 _Sent = tuple[asyncio.Future[Any], int]
 
 
-class TooLarge(ValueError):  # noqa: N818 - says what the records are
+class RecordTooLargeError(ValueError):
     """The records do not fit into one batch, or the topic takes none of that size: trying again cannot help."""
 
 
-class Outgoing(NamedTuple):
+class ProducerRecord(NamedTuple):
     """One record to be sent; a value of None is a tombstone."""
 
     key: bytes | None
@@ -45,7 +45,7 @@ class Outgoing(NamedTuple):
     headers: Headers = ()
 
 
-def connection(settings: KafkaSettings) -> dict[str, Any]:
+def connection_options(settings: KafkaSettings) -> dict[str, Any]:
     """What every Kafka client is told about reaching the brokers."""
     secured = settings.kafka_security_protocol in ("SSL", "SASL_SSL")
     password = settings.kafka_sasl_password
@@ -65,7 +65,7 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
-class _Lane:
+class _PartitionState:
     """One partition's turn and metric children, looked up once."""
 
     __slots__ = ("acknowledged", "failed", "records", "seconds", "turn")
@@ -94,7 +94,7 @@ class Producer:
         self._current: AIOKafkaProducer | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
-        self._lanes: dict[TopicPartition, _Lane] = {}
+        self._lanes: dict[TopicPartition, _PartitionState] = {}
         self._topics: set[str] = set()
 
     @property
@@ -123,7 +123,7 @@ class Producer:
         if self._connecting is not None and not self.ready:
             await asyncio.wait([self._connecting], timeout=timeout_s)
         if not self.ready:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
 
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has; raises `Away`."""
@@ -136,7 +136,7 @@ class Producer:
                     await current.client.add_topic(topic)
                     found = await current.partitions_for(topic)
             except (KafkaError, TimeoutError) as error:
-                raise Away("Kafka") from error
+                raise UnavailableError("Kafka") from error
             self._topics.add(topic)
         return len(found)
 
@@ -144,19 +144,19 @@ class Producer:
         """The partition that Java's default partitioner picks for the key."""
         return partition_of(key, await self.partitions(topic))
 
-    async def send(self, topic: str, record: Outgoing) -> None:
+    async def send(self, topic: str, record: ProducerRecord) -> None:
         """One record, partitioned by its key, sharing a batch with others that are waiting. Raises `Away`."""
         partition = await self.partition_of(topic, record.key or b"")
         await self._acknowledged(topic, partition, self._one(topic, partition, record))
 
-    async def send_batch(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    async def send_batch(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         """All records, in order, as one record batch: all of them are appended or none. Raises `Away`."""
         await self._acknowledged(topic, partition, self._batch(topic, partition, records))
 
-    async def send_by_key(self, topic: str, records: Iterable[Outgoing]) -> None:
+    async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
         """Records partitioned by their keys, in order within each partition. Raises `Away`."""
         count = await self.partitions(topic)
-        lots: dict[int, list[Outgoing]] = {}
+        lots: dict[int, list[ProducerRecord]] = {}
         for record in records:
             lots.setdefault(partition_of(record.key or b"", count), []).append(record)
         sends = [self.send_to(topic, partition, lot) for partition, lot in lots.items()]
@@ -167,19 +167,23 @@ class Producer:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def send_to(self, topic: str, partition: int, records: Sequence[Outgoing]) -> None:
+    async def send_to(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
         """Records to one partition, in order, in batches of bounded size. Raises `Away`."""
         sent = 0
         while sent < len(records):
-            sent += await self._acknowledged(topic, partition, self._batch(topic, partition, records[sent:], _USUAL))
+            sent += await self._acknowledged(
+                topic, partition, self._batch(topic, partition, records[sent:], _TARGET_BATCH_BYTES)
+            )
 
-    async def _one(self, topic: str, partition: int, record: Outgoing) -> _Sent:
+    async def _one(self, topic: str, partition: int, record: ProducerRecord) -> _Sent:
         sent: asyncio.Future[Any] = await self._producer().send(
             topic, value=record.value, key=record.key, partition=partition, headers=list(record.headers)
         )
         return sent, 1
 
-    async def _batch(self, topic: str, partition: int, records: Sequence[Outgoing], most: int | None = None) -> _Sent:
+    async def _batch(
+        self, topic: str, partition: int, records: Sequence[ProducerRecord], most: int | None = None
+    ) -> _Sent:
         """All records in one batch, or as many of the first ones as take `most` bytes."""
         current = self._producer()
         builder, count = current.create_batch(), 0
@@ -187,23 +191,23 @@ class Producer:
             key, value, headers = record
             size = builder.size()
             # Weighed only where it may matter: nearly all that is heavy is in the value.
-            if most and count and size + len(value or b"") > most // 2 and size + _weight(record) > most:
+            if most and count and size + len(value or b"") > most // 2 and size + _estimated_size(record) > most:
                 break
             added = builder.append(key=key, value=value, timestamp=None, headers=list(headers))
             if most and count and (added is None or builder.size() > most):
                 # Heavy by its key or headers, and what was appended stays: the batch is made anew, without it.
                 return await self._batch(topic, partition, records[:count])
             if added is None:
-                raise TooLarge(f"{len(records)} records do not fit into one batch")
+                raise RecordTooLargeError(f"{len(records)} records do not fit into one batch")
             count += 1
         builder.close()
-        async with self._lane(topic, partition).turn:
+        async with self._partition_state(topic, partition).turn:
             sent: asyncio.Future[Any] = await current.send_batch(builder, topic, partition=partition)
         return sent, count
 
     async def _acknowledged(self, topic: str, partition: int, sending: Awaitable[_Sent]) -> int:
         """How many records that was, once all in-sync replicas have them."""
-        lane, began, current = self._lane(topic, partition), monotonic(), self._current
+        lane, began, current = self._partition_state(topic, partition), monotonic(), self._current
         underway = False
         try:
             async with asyncio.timeout(self._settings.kafka_send_timeout_s):
@@ -217,11 +221,11 @@ class Producer:
             # A batch that failed has used up its sequence numbers: those after it would be refused. One that was never
             # queued has not, as with a topic that is not there.
             if underway or isinstance(error, TimeoutError) or not (error.retriable or too_large):
-                self._replace(current)
+                self._reconnect(current)
             if too_large:
-                raise TooLarge(f"topic {topic} takes no batch of this size") from error
-            raise Away("Kafka") from error
-        except (Away, TooLarge):
+                raise RecordTooLargeError(f"topic {topic} takes no batch of this size") from error
+            raise UnavailableError("Kafka") from error
+        except (UnavailableError, RecordTooLargeError):
             lane.failed.inc()
             raise
         lane.acknowledged.inc()
@@ -229,24 +233,24 @@ class Producer:
         lane.seconds.observe(monotonic() - began)
         return count
 
-    def _lane(self, topic: str, partition: int) -> _Lane:
+    def _partition_state(self, topic: str, partition: int) -> _PartitionState:
         place = TopicPartition(topic, partition)
         lane = self._lanes.get(place)
         if lane is None:
-            lane = self._lanes[place] = _Lane(topic)
+            lane = self._lanes[place] = _PartitionState(topic)
         return lane
 
     def _producer(self) -> AIOKafkaProducer:
         if self._current is None:
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         return self._current
 
-    def _replace(self, stuck: AIOKafkaProducer | None) -> None:
+    def _reconnect(self, stuck: AIOKafkaProducer | None) -> None:
         """Retire a producer whose sequence cannot go on, once, and connect anew."""
         if stuck is None or self._current is not stuck:
             return
         _LOG.warning("the Kafka producer is replaced")
-        REBUILDS.inc()
+        RECONNECTS.inc()
         self._current = None
         # A request found it stuck; what follows is no part of that request, nor are its log lines.
         task = asyncio.create_task(self._close(stuck), context=Context())
@@ -280,13 +284,13 @@ class Producer:
     def _fresh(self) -> AIOKafkaProducer:
         compression = self._settings.kafka_compression
         return AIOKafkaProducer(
-            **connection(self._settings),
+            **connection_options(self._settings),
             client_id=self._client_id,
             enable_idempotence=True,
             acks="all",
             linger_ms=self._linger_ms,
-            max_batch_size=LARGEST_BATCH,
-            max_request_size=LARGEST_BATCH,
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=MAX_BATCH_BYTES,
             compression_type=None if compression == "none" else compression,
             request_timeout_ms=int(self._settings.kafka_send_timeout_s * 1000),
             retry_backoff_ms=100,
@@ -297,10 +301,10 @@ class Producer:
             async with asyncio.timeout(self._settings.kafka_send_timeout_s):
                 await producer.stop()
                 return
-        await _give_up(producer)
+        await _abort(producer)
 
 
-async def _give_up(producer: AIOKafkaProducer) -> None:
+async def _abort(producer: AIOKafkaProducer) -> None:
     """End a producer that cannot flush. Left alone, its sender would try for ever, reconnecting as it goes."""
     # What is still buffered cannot be sent: its callers are told that the outcome is unknown.
     producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - aiokafka has no way to give up
@@ -314,13 +318,13 @@ async def _give_up(producer: AIOKafkaProducer) -> None:
             await producer.client.close()
 
 
-def _weight(record: Outgoing) -> int:
+def _estimated_size(record: ProducerRecord) -> int:
     weight = len(record.value or b"") + len(record.key or b"") + 64
     for name, value in record.headers:
         weight += len(name) + len(value or b"") + 8
     return weight
 
 
-def headers_of(pairs: Mapping[str, str | None]) -> Headers:
+def to_headers(pairs: Mapping[str, str | None]) -> Headers:
     """Kafka headers of the values that are there."""
     return tuple((name, value.encode()) for name, value in pairs.items() if value is not None)

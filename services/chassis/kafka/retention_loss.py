@@ -12,7 +12,7 @@ LOST = metrics.counter("consumer_lost_records_total", "Records that retention to
 _LOG = logger(__name__)
 
 
-async def look_for_losses(kafka: AIOKafkaConsumer, assigned: Collection[TopicPartition], *, group: str) -> None:
+async def detect_retention_loss(kafka: AIOKafkaConsumer, assigned: Collection[TopicPartition], *, group: str) -> None:
     """Count and log what lies between the group's committed offsets and the first that are still there."""
     begins = await kafka.beginning_offsets(list(assigned))
     for place, begin in begins.items():

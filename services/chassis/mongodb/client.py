@@ -24,8 +24,8 @@ from pymongo.errors import (
 )
 
 from services.chassis.runtime import metrics
-from services.chassis.runtime.errors import Away
-from services.chassis.runtime.settings import MongoSettings, unusable
+from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.settings import MongoSettings, exit_with_errors
 
 CONNECTIONS = metrics.gauge(
     "mongodb_pool_connections", "Connections to MongoDB, open ones and those in use.", ["state"]
@@ -45,7 +45,7 @@ _TRANSIENT = frozenset(
 Document = Mapping[str, Any]
 
 
-class _PoolWatch(monitoring.ConnectionPoolListener):
+class PoolMetrics(monitoring.ConnectionPoolListener):
     """Keeps the pool's metrics. Called by the driver, from any thread."""
 
     def __init__(self) -> None:
@@ -120,11 +120,11 @@ class Mongo:
                 connectTimeoutMS=timeout_ms,
                 appname="tillstream",
                 tz_aware=True,
-                event_listeners=[_PoolWatch()],
+                event_listeners=[PoolMetrics()],
             )
         except (ConfigurationError, ValueError, OSError) as error:
             # The driver's words may quote what the address holds.
-            raise unusable(
+            raise exit_with_errors(
                 [f"  MONGODB_URI: has an option, a port, a host or a file that is none ({_kind(error)})"]
             ) from None
         return cls(client, settings.mongodb_database)
@@ -141,7 +141,7 @@ class Mongo:
 
     async def ping(self) -> None:
         """Return if a primary answers; raises `Away`."""
-        with answering():
+        with mongo_errors():
             await self._database.command("ping", read_preference=ReadPreference.PRIMARY)
 
     async def close(self) -> None:
@@ -159,7 +159,7 @@ class Mongo:
 
     async def aggregate(self, collection: Any, pipeline: Sequence[Document], **options: Any) -> list[dict[str, Any]]:
         """All that the pipeline yields; raises `Away`."""
-        with answering():
+        with mongo_errors():
             cursor = collection.aggregate(list(pipeline), **options)
             if not self._is_motor:
                 cursor = await cursor
@@ -169,32 +169,32 @@ class Mongo:
     @asynccontextmanager
     async def watch(
         self, collection: Any, pipeline: Sequence[Document], *, max_await_ms: int
-    ) -> AsyncIterator["Changes"]:
+    ) -> AsyncIterator["ChangeStream"]:
         """The collection's changes from now on, each as the pipeline leaves it; raises `Away`.
 
         They are watched when the block begins. A stream that breaks is not taken up again: that is the caller's.
         """
         stages = [{"$changeStream": {}}, *pipeline]
-        with answering():
+        with mongo_errors():
             if self._is_motor:
                 # Motor can neither open a stream without waiting for its first change nor tell several changes at once.
                 run = asyncio.get_running_loop().run_in_executor
                 open_cursor = partial(collection.delegate.aggregate_raw_batches, stages, maxAwaitTimeMS=max_await_ms)
                 cursor = await run(None, open_cursor)
                 try:
-                    yield Changes(cursor, lambda: run(None, cursor.try_next))
+                    yield ChangeStream(cursor, lambda: run(None, cursor.try_next))
                 finally:
                     await run(None, cursor.close)
             else:
                 async with await collection.aggregate_raw_batches(stages, maxAwaitTimeMS=max_await_ms) as cursor:
-                    yield Changes(cursor, cursor.try_next)
+                    yield ChangeStream(cursor, cursor.try_next)
 
 
 def _kind(error: Exception) -> str:
     return f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else type(error).__name__
 
 
-class Changes:
+class ChangeStream:
     """Changes of a collection, told in batches: hundreds at once cost little more than one."""
 
     def __init__(self, cursor: Any, next_batch: Callable[[], Awaitable[bytes | None]]) -> None:
@@ -206,26 +206,26 @@ class Changes:
 
         Not to be cancelled: with Motor a thread would go on reading from the stream.
         """
-        with answering():
+        with mongo_errors():
             batch = await self._next_batch()
         if batch is None and not self._cursor.alive:
             # As when the collection is dropped: it would answer at once from now on, and with nothing.
-            raise Away("the change stream")
+            raise UnavailableError("the change stream")
         return decode_all(batch or b"")
 
 
 @contextmanager
-def answering(what: str = "MongoDB") -> Iterator[None]:
+def mongo_errors(what: str = "MongoDB") -> Iterator[None]:
     """Raise `Away` where the database does not answer, or does not say whether it did what it was asked."""
     try:
         yield
     except PyMongoError as error:
-        if is_away(error):
-            raise Away(what) from error
+        if is_transient(error):
+            raise UnavailableError(what) from error
         raise
 
 
-def is_away(error: PyMongoError) -> bool:
+def is_transient(error: PyMongoError) -> bool:
     """Whether the same call may succeed later."""
     if isinstance(error, BulkWriteError):
         details = error.details or {}
@@ -236,18 +236,18 @@ def is_away(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure) and error.code in _TRANSIENT
 
 
-def duplicates(error: BulkWriteError) -> list[int]:
+def duplicate_indexes(error: BulkWriteError) -> list[int]:
     """Which of the operations met a key that is there already; raises the error if anything else went wrong."""
     details = error.details or {}
     faults = details.get("writeErrors", [])
-    if is_away(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
+    if is_transient(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
         raise error
     return [fault["index"] for fault in faults]
 
 
-async def expire_after(mongo: Mongo, collection: str, field: str, seconds: int) -> None:
+async def ensure_ttl_index(mongo: Mongo, collection: str, field: str, seconds: int) -> None:
     """Keep the collection's TTL index on this field as it should be; raises `Away`."""
-    with answering():
+    with mongo_errors():
         target = mongo.collection(collection)
         try:
             await target.create_index([(field, 1)], name=f"{field}_1", expireAfterSeconds=seconds)

@@ -14,11 +14,11 @@ from msgspec import Struct
 from pymongo import UpdateOne
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.kafka.producer import Headers, Outgoing, Producer
-from services.chassis.mongodb.client import Mongo, answering
+from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
+from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.chassis.runtime import metrics
-from services.chassis.runtime.ending import end
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.ending import cancel_and_wait
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 
 SENT = metrics.counter("outbox_messages_total", "Messages that left the outbox.", ("channel",))
@@ -27,8 +27,8 @@ WAITING = metrics.gauge("outbox_oldest_seconds", "How long the oldest message ha
 
 FIELD = "outbox"
 MICROS = 1_000_000
-MOST_AT_ONCE = 500
-LONGEST_PAUSE_S = 3_600
+MAX_MESSAGES_PER_RUN = 500
+MAX_BACKOFF_S = 3_600
 _LOG = logger(__name__)
 
 
@@ -45,7 +45,7 @@ class Message(Struct, frozen=True, kw_only=True):
     tries: int = 0
 
 
-def field_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def to_outbox_field(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """The messages as they stand in a new document's `outbox`."""
     return [
         {
@@ -63,12 +63,12 @@ def field_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
     ]
 
 
-def push_of(messages: Sequence[Message]) -> dict[str, Any]:
+def outbox_push(messages: Sequence[Message]) -> dict[str, Any]:
     """The part of an update that adds messages to a document."""
-    return {"$push": {FIELD: {"$each": field_of(messages)}}}
+    return {"$push": {FIELD: {"$each": to_outbox_field(messages)}}}
 
 
-class _Waiting(Struct, frozen=True):
+class _PendingMessage(Struct, frozen=True):
     collection: str
     document: Any
     message: Message
@@ -85,23 +85,23 @@ class Outbox:
         self._shown = {name: mongo.collection(name).with_options(read_concern=majority) for name in collections}
         self.now_us = now_us
 
-    async def prepare(self) -> None:
+    async def create_indexes(self) -> None:
         """Make the indexes; raises `Away`."""
-        with answering():
+        with mongo_errors():
             for name in self._collections:
                 await self._mongo.collection(name).create_index(
                     [(f"{FIELD}.channel", 1), (f"{FIELD}.after", 1)], name=FIELD, sparse=True
                 )
 
-    async def waiting(self, channel: str) -> list[_Waiting]:
+    async def due(self, channel: str) -> list[_PendingMessage]:
         """Messages whose time has come, those of each document in their order; raises `Away`."""
         now_us, found = self.now_us(), []
         due = {FIELD: {"$elemMatch": {"channel": channel, "after": {"$lte": now_us}}}}
-        with answering():
+        with mongo_errors():
             for name, collection in self._shown.items():
-                cursor = collection.find(due, {FIELD: 1}).hint(FIELD).limit(MOST_AT_ONCE)
+                cursor = collection.find(due, {FIELD: 1}).hint(FIELD).limit(MAX_MESSAGES_PER_RUN)
                 found += [
-                    _Waiting(name, document["_id"], _message(entry))
+                    _PendingMessage(name, document["_id"], _message(entry))
                     for document in await cursor.to_list(None)
                     for entry in document[FIELD]
                     if entry["channel"] == channel and entry["after"] <= now_us
@@ -111,29 +111,29 @@ class Outbox:
     async def oldest_us(self, channel: str) -> int | None:
         """Since when the oldest message has been waiting, be it postponed; None if there is none. Raises `Away`."""
         found: list[int] = []
-        with answering():
+        with mongo_errors():
             for collection in self._shown.values():
                 cursor = collection.find({f"{FIELD}.channel": channel}, {FIELD: 1}).hint(FIELD)
                 found += [
                     entry["at"]
-                    for document in await cursor.limit(MOST_AT_ONCE).to_list(None)
+                    for document in await cursor.limit(MAX_MESSAGES_PER_RUN).to_list(None)
                     for entry in document[FIELD]
                     if entry["channel"] == channel
                 ]
         return min(found, default=None)
 
-    async def remove(self, sent: Sequence[_Waiting]) -> None:
+    async def remove(self, sent: Sequence[_PendingMessage]) -> None:
         """These have arrived; raises `Away`."""
         await self._update(
             sent, lambda one: UpdateOne({"_id": one.document}, {"$pull": {FIELD: {"id": one.message.id}}})
         )
 
-    async def postpone(self, failed: Sequence[_Waiting]) -> None:
+    async def reschedule(self, failed: Sequence[_PendingMessage]) -> None:
         """Try these later, the later the more often they failed; raises `Away`."""
         now_us = self.now_us()
 
-        def change(one: _Waiting) -> UpdateOne:
-            pause_s = min(5 * 2**one.message.tries, LONGEST_PAUSE_S)
+        def change(one: _PendingMessage) -> UpdateOne:
+            pause_s = min(5 * 2**one.message.tries, MAX_BACKOFF_S)
             later = {f"{FIELD}.$.after": now_us + pause_s * MICROS}
             return UpdateOne(
                 {"_id": one.document, f"{FIELD}.id": one.message.id}, {"$set": later, "$inc": {f"{FIELD}.$.tries": 1}}
@@ -141,11 +141,11 @@ class Outbox:
 
         await self._update(failed, change)
 
-    async def _update(self, some: Sequence[_Waiting], change: Callable[[_Waiting], UpdateOne]) -> None:
+    async def _update(self, some: Sequence[_PendingMessage], change: Callable[[_PendingMessage], UpdateOne]) -> None:
         for name in self._collections:
             changes = [change(one) for one in some if one.collection == name]
             if changes:
-                with answering():
+                with mongo_errors():
                     await self._mongo.collection(name).bulk_write(changes, ordered=False)
 
 
@@ -164,14 +164,14 @@ class Relay:
         deliver: Deliver,
         *,
         channel: str,
-        every_s: float = 1.0,
-        may_begin: Callable[[], bool] = lambda: True,
+        interval_s: float = 1.0,
+        start_when: Callable[[], bool] = lambda: True,
     ) -> None:
         self._outbox = outbox
         self._deliver = deliver
         self._channel = channel
-        self._every_s = every_s
-        self._may_begin = may_begin
+        self._every_s = interval_s
+        self._may_begin = start_when
         self._nudged = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._turned_at = monotonic()
@@ -181,7 +181,7 @@ class Relay:
         """False once the loop stands still."""
         return monotonic() - self._turned_at < 60.0
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Something was put into the outbox."""
         self._nudged.set()
 
@@ -192,25 +192,25 @@ class Relay:
     async def stop(self) -> None:
         """Stop where it is: what was sent and not removed is sent again."""
         if self._running is not None:
-            await end(self._running)
+            await cancel_and_wait(self._running)
 
-    async def once(self) -> int:
+    async def run_once(self) -> int:
         """Send what is due; returns how many messages arrived. Raises `Away`."""
-        waiting = await self._outbox.waiting(self._channel)
+        waiting = await self._outbox.due(self._channel)
         if not waiting:
-            self._tell_age(await self._outbox.oldest_us(self._channel))
+            self._report_age(await self._outbox.oldest_us(self._channel))
             return 0
-        self._tell_age(min(one.message.at_us for one in waiting))
+        self._report_age(min(one.message.at_us for one in waiting))
         arrived = await self._deliver([one.message for one in waiting])
         sent = [one for one in waiting if one.message.id in arrived]
         failed = [one for one in waiting if one.message.id not in arrived]
         await self._outbox.remove(sent)
-        await self._outbox.postpone(failed)
+        await self._outbox.reschedule(failed)
         SENT.labels(self._channel).inc(len(sent))
         FAILED.labels(self._channel).inc(len(failed))
         return len(sent)
 
-    def _tell_age(self, oldest_us: int | None) -> None:
+    def _report_age(self, oldest_us: int | None) -> None:
         waited_us = 0 if oldest_us is None else max(self._outbox.now_us() - oldest_us, 0)
         WAITING.labels(self._channel).set(waited_us / MICROS)
 
@@ -219,10 +219,10 @@ class Relay:
             self._turned_at = monotonic()
             self._nudged.clear()
             try:
-                if self._may_begin() and await self.once():
+                if self._may_begin() and await self.run_once():
                     continue
-            except Away as away:
-                _LOG.warning("the relay waits", channel=self._channel, what=away.what)
+            except UnavailableError as away:
+                _LOG.warning("the relay waits", channel=self._channel, dependency=away.dependency)
             except Exception:  # noqa: BLE001 - a defect in one message must not end the loop
                 _LOG.exception("the relay failed", channel=self._channel)
                 await asyncio.sleep(self._every_s)
@@ -231,7 +231,7 @@ class Relay:
                     await self._nudged.wait()
 
 
-def to_kafka(producer: Producer) -> Deliver:
+def kafka_delivery(producer: Producer) -> Deliver:
     """Delivers to the topics that the messages name."""
 
     async def deliver(messages: Sequence[Message]) -> Collection[str]:
@@ -239,7 +239,7 @@ def to_kafka(producer: Producer) -> Deliver:
         for message in messages:
             topics.setdefault(message.target, []).append(message)
         for topic, lot in topics.items():
-            await producer.send_by_key(topic, [Outgoing(one.key, one.value, one.headers) for one in lot])
+            await producer.send_by_key(topic, [ProducerRecord(one.key, one.value, one.headers) for one in lot])
         return {message.id for message in messages}
 
     return deliver

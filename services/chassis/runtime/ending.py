@@ -5,7 +5,7 @@ import asyncio
 AGAIN_S = 0.5
 
 
-async def end(task: "asyncio.Task[None]") -> None:
+async def cancel_and_wait(task: "asyncio.Task[None]") -> None:
     """Cancel the task until it has ended; raises what it ended with, if that is something else.
 
     To cancel it once may not do: `asyncio.wait_for` of Python 3.11 swallows a cancellation that comes together with

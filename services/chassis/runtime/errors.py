@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
-class Away(Exception):  # noqa: N818 - it names a state of the world, not a mistake
+class UnavailableError(Exception):
     """A dependency is not reachable, or whether it did what was asked is unknown. Asking again is safe."""
 
-    def __init__(self, what: str, *, retry_after_s: int = 2) -> None:
-        super().__init__(f"{what} is away")
-        self.what = what
+    def __init__(self, dependency: str, *, retry_after_s: int = 2) -> None:
+        super().__init__(f"{dependency} is away")
+        self.dependency = dependency
         self.retry_after_s = retry_after_s
 
 
@@ -56,7 +56,7 @@ class Problem(Exception):  # noqa: N818 - the standard's own word (RFC 9457)
         self.extra = dict(extra or {})
 
 
-class Unauthorized(Problem):
+class UnauthorizedError(Problem):
     """401: no token, or one that proves nothing. `presented` tells whether there was one at all (RFC 6750, 3.1)."""
 
     def __init__(self, detail: str, *, presented: bool = True) -> None:
@@ -64,7 +64,7 @@ class Unauthorized(Problem):
         super().__init__(401, "UNAUTHORIZED", detail, headers={"WWW-Authenticate": challenge})
 
 
-class Forbidden(Problem):
+class ForbiddenError(Problem):
     """403: a good token that does not reach this far."""
 
     def __init__(self, detail: str) -> None:

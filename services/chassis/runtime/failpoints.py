@@ -13,15 +13,15 @@ def failpoint(name: str) -> Callable[[], None]:
     for part in os.environ.get("FAILPOINTS", "").split(","):
         named, _, times = part.partition(":")
         if named == name:
-            return _Death(int(times or 1))
-    return _nothing
+            return _Kill(int(times or 1))
+    return _noop
 
 
-def _nothing() -> None:
+def _noop() -> None:
     """Live on."""
 
 
-class _Death:
+class _Kill:
     """The end, at the n-th call."""
 
     def __init__(self, times: int) -> None:

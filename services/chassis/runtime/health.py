@@ -26,14 +26,14 @@ class Health:
 
     def readiness(self) -> Mapping[str, bool]:
         """Each readiness probe's word; `serving`, which says no while draining, is one of them."""
-        return {"serving": not self.draining, **_answers(self._ready)}
+        return {"serving": not self.draining, **_evaluate(self._ready)}
 
     def liveness(self) -> Mapping[str, bool]:
         """Each liveness probe's word."""
-        return _answers(self._live)
+        return _evaluate(self._live)
 
 
-def _answers(probes: Mapping[str, Probe]) -> dict[str, bool]:
+def _evaluate(probes: Mapping[str, Probe]) -> dict[str, bool]:
     return {name: _holds(name, probe) for name, probe in probes.items()}
 
 

@@ -15,7 +15,7 @@ import uvloop
 from services.chassis.runtime import metrics
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.logs import configure, logger
-from services.chassis.runtime.settings import ServiceSettings, shown
+from services.chassis.runtime.settings import ServiceSettings, redacted
 
 LOOP_DELAY = metrics.histogram(
     "event_loop_delay_seconds",
@@ -27,13 +27,13 @@ BUILD = metrics.gauge("build_info", "Always 1; the labels tell what runs.", ["se
 VERSION = "0.1.0"
 # New objects until the young are looked at; such looks until the middle-aged are, and then the old.
 _COLLECT_AFTER = (50_000, 20, 50)
-LEAST_DRAIN_S = 0.3
+MIN_DRAIN_S = 0.3
 # glibc's numbers for the two bounds, and the bounds: the first is when an allocation gets pages of its own.
 _MALLOC_BOUNDS = {-3: 8 * 2**20, -1: 16 * 2**20}
 _LOG = logger(__name__)
 
 
-class Part(Protocol):
+class Component(Protocol):
     """Something that lives as long as the process: a server, a consumer, a client."""
 
     async def start(self) -> None:
@@ -51,20 +51,20 @@ class Service:
 
     name: str
     health: Health
-    parts: Sequence[Part]
+    components: Sequence[Component]
     heartbeat_s: float = field(default=0.25)
 
 
 def run(name: str, settings: ServiceSettings, compose: Callable[[], Awaitable[Service]]) -> None:
     """Run until SIGTERM or SIGINT. `compose` builds the service inside the event loop."""
-    keep_freed_memory()
+    tune_malloc()
     configure(name, settings.log_level)
-    _LOG.info("starting", settings=shown(settings), version=VERSION)
+    _LOG.info("starting", settings=redacted(settings), version=VERSION)
     BUILD.labels(name, VERSION, sys.version.split()[0]).set(1)
-    uvloop.run(_live(settings, compose))
+    uvloop.run(_main(settings, compose))
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Keep a few freed megabytes for the next answer that needs them.
 
     Bodies of megabytes come and go; to give their pages back and take new ones each time costs more than to fill them.
@@ -75,7 +75,7 @@ def keep_freed_memory() -> None:
             ctypes.CDLL(None).mallopt(bound, size)
 
 
-def collect_seldom() -> None:
+def tune_gc() -> None:
     """Leave what was built to stay out of every collection of garbage from now on, and collect seldom.
 
     Records come and go by the thousand, and none of them refers to itself: with Python's own thresholds, looking for
@@ -86,12 +86,12 @@ def collect_seldom() -> None:
     gc.set_threshold(*_COLLECT_AFTER)
 
 
-async def _live(settings: ServiceSettings, compose: Callable[[], Awaitable[Service]]) -> None:
+async def _main(settings: ServiceSettings, compose: Callable[[], Awaitable[Service]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    started: list[Part] = []
+    started: list[Component] = []
     try:
         service = await compose()
         try:
@@ -107,13 +107,13 @@ async def _live(settings: ServiceSettings, compose: Callable[[], Awaitable[Servi
         raise SystemExit(1) from error
 
 
-async def _start(service: Service, stop: asyncio.Event, started: list[Part]) -> None:
-    for part in service.parts:
+async def _start(service: Service, stop: asyncio.Event, started: list[Component]) -> None:
+    for part in service.components:
         if stop.is_set():
             return
         started.append(part)
         await part.start()
-    collect_seldom()
+    tune_gc()
 
 
 async def _heartbeat(stop: asyncio.Event, every_s: float) -> None:
@@ -127,13 +127,13 @@ async def _heartbeat(stop: asyncio.Event, every_s: float) -> None:
             LOOP_DELAY.observe(max(loop.time() - due, 0.0))
 
 
-async def _stop(parts: Sequence[Part], within_s: float) -> None:
+async def _stop(parts: Sequence[Component], within_s: float) -> None:
     """In reverse order; who takes too long or fails takes nothing from the others but time."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within_s
     for part in reversed(parts):
         try:
-            async with asyncio.timeout_at(max(deadline, loop.time() + LEAST_DRAIN_S)):
+            async with asyncio.timeout_at(max(deadline, loop.time() + MIN_DRAIN_S)):
                 await part.stop()
         except TimeoutError:
             _LOG.error("a part took too long to stop", part=type(part).__name__)

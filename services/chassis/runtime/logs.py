@@ -7,8 +7,8 @@ from typing import Any, TextIO
 
 import structlog
 
-LONGEST = 200
-MOST_LINES = 60
+MAX_VALUE_LENGTH = 200
+MAX_TRACEBACK_LINES = 60
 
 
 def configure(service: str, level: str, *, stream: TextIO | None = None) -> None:
@@ -62,7 +62,7 @@ def _name(service: str) -> structlog.typing.Processor:
 def _traceback(exc_info: structlog.typing.ExcInfo) -> str:
     """Where it happened. An exception's message may quote what was sent: no line grows long, nor the whole."""
     lines = "".join(traceback.format_exception(*exc_info)).splitlines()
-    return "\n".join(line[:LONGEST] for line in lines[-MOST_LINES:])
+    return "\n".join(line[:MAX_VALUE_LENGTH] for line in lines[-MAX_TRACEBACK_LINES:])
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -76,8 +76,8 @@ def bind(**known: str) -> None:
     structlog.contextvars.bind_contextvars(**known)
 
 
-def visible(text: str) -> str:
+def escape_for_log(text: str) -> str:
     """What a user sent, fit for a log line: escaped, and at most 200 characters of it."""
     # Escaping makes text longer, never shorter: what is cut off here could not have been shown.
-    escaped = text[: LONGEST + 1].encode("unicode_escape").decode("ascii")
-    return escaped if len(escaped) <= LONGEST else escaped[: LONGEST - 3] + "..."
+    escaped = text[: MAX_VALUE_LENGTH + 1].encode("unicode_escape").decode("ascii")
+    return escaped if len(escaped) <= MAX_VALUE_LENGTH else escaped[: MAX_VALUE_LENGTH - 3] + "..."

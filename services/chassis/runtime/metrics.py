@@ -20,7 +20,7 @@ BYTES = (256, 1_024, 4_096, 16_384, 65_536, 102_400, 1_048_576, 8_388_608)
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class MetricDeclaration:
     """One metric, as the documentation lists it."""
 
     name: str
@@ -29,7 +29,7 @@ class Declared:
     labels: tuple[str, ...]
 
 
-DECLARED: dict[str, Declared] = {}
+DECLARED: dict[str, MetricDeclaration] = {}
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")
 _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -61,4 +61,4 @@ def _declare(name: str, kind: str, sentence: str, labels: Sequence[str]) -> None
         raise ValueError(f"metric {name} lacks its sentence")
     if not all(_LABEL.fullmatch(label) for label in labels) or len(set(labels)) < len(labels):
         raise ValueError(f"metric {name} has labels that are none: {labels}")
-    DECLARED[name] = Declared(name, kind, sentence, tuple(labels))
+    DECLARED[name] = MetricDeclaration(name, kind, sentence, tuple(labels))

@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from services.chassis.runtime.ending import end
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.ending import cancel_and_wait
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 
 RETRY_S = 0.3
 _LOG = logger(__name__)
 
 
-class Preparation:
+class StartupTask:
     """Takes each step once, in order, as often as they need to succeed; `is_done` tells when they have."""
 
     def __init__(self, steps: Sequence[Callable[[], Awaitable[None]]], *, retry_s: float = RETRY_S) -> None:
@@ -27,9 +27,9 @@ class Preparation:
     async def stop(self) -> None:
         """Give up."""
         if self._running is not None:
-            await end(self._running)
+            await cancel_and_wait(self._running)
 
-    async def once(self) -> None:
+    async def run_once(self) -> None:
         """Take every step now; raises `Away`."""
         for step in self._steps:
             await step()
@@ -38,9 +38,9 @@ class Preparation:
     async def _run(self) -> None:
         while not self.is_done:
             try:
-                await self.once()
-            except Away as away:
-                _LOG.warning("waiting for a dependency", what=away.what)
+                await self.run_once()
+            except UnavailableError as away:
+                _LOG.warning("waiting for a dependency", dependency=away.dependency)
                 await asyncio.sleep(self._retry_s)
             except Exception:  # noqa: BLE001 - ended by a defect, the service would wait for ever and not say why
                 _LOG.exception("preparation failed")

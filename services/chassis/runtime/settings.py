@@ -29,14 +29,14 @@ _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _ADDRESS = re.compile(r"[^\s:/,]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
 
 
-class _Unreadable:
+class _UnreadableFile:
     """Stands for a file that could not be read, until the field is checked with all the others."""
 
     def __init__(self, why: str) -> None:
         self.why = why
 
 
-class FromFiles(PydanticBaseSettingsSource):
+class FileSecretsSource(PydanticBaseSettingsSource):
     """Values from the files that `<NAME>_FILE` variables name, as container platforms mount secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
@@ -48,9 +48,9 @@ class FromFiles(PydanticBaseSettingsSource):
         try:
             return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
         except OSError as error:
-            return _Unreadable(f"{field_name.upper()}_FILE cannot be read: {error.strerror}"), field_name, False
+            return _UnreadableFile(f"{field_name.upper()}_FILE cannot be read: {error.strerror}"), field_name, False
         except ValueError:
-            return _Unreadable(f"{field_name.upper()}_FILE holds no UTF-8 text"), field_name, False
+            return _UnreadableFile(f"{field_name.upper()}_FILE holds no UTF-8 text"), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """All values that come from files."""
@@ -58,7 +58,7 @@ class FromFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in found.items() if value is not None}
 
 
-class FromEnvironment(BaseSettings):
+class EnvironmentSettings(BaseSettings):
     """What all groups of settings share. Each derives from it: of several parents' configurations the last one wins."""
 
     model_config = SettingsConfigDict(env_prefix="", extra="ignore", frozen=True, env_ignore_empty=True)
@@ -74,7 +74,7 @@ class FromEnvironment(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _is_readable(cls, value: object) -> object:
-        if isinstance(value, _Unreadable):
+        if isinstance(value, _UnreadableFile):
             raise ValueError(value.why)  # noqa: TRY004 - pydantic reports ValueError
         return value
 
@@ -89,10 +89,10 @@ class FromEnvironment(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments (tests), then the environment, then files named by the environment."""
         del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, FromFiles(settings_cls)
+        return init_settings, env_settings, FileSecretsSource(settings_cls)
 
 
-class ServiceSettings(FromEnvironment):
+class ServiceSettings(EnvironmentSettings):
     """What every process can be told."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
@@ -108,14 +108,14 @@ class ServiceSettings(FromEnvironment):
     )
 
 
-class ApiSettings(FromEnvironment):
+class ApiSettings(EnvironmentSettings):
     """Where a service's API listens."""
 
     http_host: str = Field("127.0.0.1", description="Address of the API.")
     http_port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
 
 
-class RegistrySettings(FromEnvironment):
+class RegistrySettings(EnvironmentSettings):
     """Where schema ids come from."""
 
     schema_registry_url: str | None = Field(
@@ -176,7 +176,7 @@ class KafkaSettings(RegistrySettings):
         return value
 
 
-class MongoSettings(FromEnvironment):
+class MongoSettings(EnvironmentSettings):
     """How MongoDB is reached."""
 
     mongodb_uri: SecretStr = Field(
@@ -202,7 +202,7 @@ class MongoSettings(FromEnvironment):
         return value
 
 
-class BrakeSettings(FromEnvironment):
+class DeadLetterLimitSettings(EnvironmentSettings):
     """When a partition is stopped rather than drained into dead letters."""
 
     dead_letters_in_row: int = Field(
@@ -216,7 +216,7 @@ class BrakeSettings(FromEnvironment):
     )
 
 
-class TokenSettings(FromEnvironment):
+class TokenSettings(EnvironmentSettings):
     """How tokens are verified."""
 
     auth_issuer: str = Field(
@@ -251,10 +251,10 @@ def load(declared: type[S]) -> S:
         mistakes = [_mistake(e["loc"], e["msg"]) for e in error.errors(include_input=False, include_context=False)]
     except SettingsError as error:
         mistakes = [f"  {error}"]
-    raise unusable(mistakes)
+    raise exit_with_errors(mistakes)
 
 
-def unusable(mistakes: Sequence[str]) -> SystemExit:
+def exit_with_errors(mistakes: Sequence[str]) -> SystemExit:
     """Tell on standard error which settings cannot be used; raise what this returns."""
     sys.stderr.write("Settings are not usable:\n" + "\n".join(mistakes) + "\n")
     return SystemExit(2)
@@ -264,6 +264,6 @@ def _mistake(place: tuple[int | str, ...], message: str) -> str:
     return f"  {str(place[0]).upper() if place else 'together'}: {message.removeprefix('Value error, ')}"
 
 
-def shown(settings: BaseSettings) -> dict[str, str]:
+def redacted(settings: BaseSettings) -> dict[str, str]:
     """The settings as they may be logged: secrets are masked by their type, credentials in addresses by their place."""
     return {name: _CREDENTIALS.sub("//***@", str(value)) for name, value in sorted(settings.model_dump().items())}

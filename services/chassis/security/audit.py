@@ -14,6 +14,8 @@ class AuditLog:
         # They are written whatever the level of the other logs.
         logging.getLogger("audit").setLevel(logging.INFO)
 
-    def note(self, what: str, *, who: str, where: str, **details: object) -> None:
+    def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
         """Leave a line."""
-        log.info("audit", what=what, who=logs.visible(who), where=logs.visible(where), **details)
+        log.info(
+            "audit", action=action, actor=logs.escape_for_log(actor), source=logs.escape_for_log(source), **details
+        )

@@ -20,16 +20,16 @@ FETCHED_AT = metrics.gauge("jwks_fetched_timestamp_seconds", "When the signing k
 RETRY_S = 1.0
 UNKNOWN_KEY_EVERY_S = 30.0
 FETCH_TIMEOUT_S = 5.0
-LARGEST = 256 * 1024
-LEAST_RSA_BITS = 2048
+MAX_JWKS_BYTES = 256 * 1024
+MIN_RSA_BITS = 2048
 KEY_TYPE = {"RS256": "RSA", "ES256": "EC"}
 
 
-class Unusable(ValueError):  # noqa: N818 - says what the document is
+class InvalidJwksError(ValueError):
     """The issuer answered, but not with keys."""
 
 
-def usable_keys(document: bytes, algorithm: str) -> dict[str, PyJWK]:
+def parse_jwks(document: bytes, algorithm: str) -> dict[str, PyJWK]:
     """The keys of a JWKS document that may verify `algorithm`, by key id; raises `Unusable` when there is none.
 
     Keys of other kinds, for other uses, without an id, too small, or holding private parts are passed over.
@@ -38,10 +38,10 @@ def usable_keys(document: bytes, algorithm: str) -> dict[str, PyJWK]:
         listed = json.loads(document)["keys"]
         found = {key["kid"]: _key(key, algorithm) for key in listed if _suits(key, algorithm)}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise Unusable("not a key set") from None
+        raise InvalidJwksError("not a key set") from None
     kept = {kid: key for kid, key in found.items() if key is not None}
     if not kept:
-        raise Unusable("no usable key")
+        raise InvalidJwksError("no usable key")
     return kept
 
 
@@ -61,7 +61,7 @@ def _key(key: dict[str, object], algorithm: str) -> PyJWK | None:
     except (PyJWKError, PyJWTError, ValueError):
         return None
     bits: int = read.key.key_size
-    return read if algorithm != "RS256" or bits >= LEAST_RSA_BITS else None
+    return read if algorithm != "RS256" or bits >= MIN_RSA_BITS else None
 
 
 class Jwks:
@@ -102,20 +102,20 @@ class Jwks:
         """The key of this id, if it is known."""
         return self._keys.get(kid)
 
-    async def look_for(self, kid: str) -> PyJWK | None:
+    async def fetch_missing_key(self, kid: str) -> PyJWK | None:
         """The key of this id; where it is unknown the issuer is asked again, at most once in 30 s."""
         async with self._looking:
-            if kid not in self._keys and self._may_look():
+            if kid not in self._keys and self._may_fetch():
                 self._looked_at = self._monotonic()
                 await self.refresh()
             return self._keys.get(kid)
 
-    def _may_look(self) -> bool:
+    def _may_fetch(self) -> bool:
         return self._looked_at is None or self._monotonic() - self._looked_at >= UNKNOWN_KEY_EVERY_S
 
     async def start(self) -> None:
         """Begin to fetch; returns at once, `ready` tells when there are keys."""
-        self._follower = asyncio.create_task(self._follow(), name="jwks")
+        self._follower = asyncio.create_task(self._refresh_periodically(), name="jwks")
 
     async def stop(self) -> None:
         """Stop fetching."""
@@ -129,8 +129,8 @@ class Jwks:
     async def refresh(self) -> bool:
         """Fetch once. What was known stays known when the issuer is away or answers nonsense."""
         try:
-            keys = usable_keys(await self._fetch(), self._algorithm)
-        except (aiohttp.ClientError, TimeoutError, OSError, Unusable) as error:
+            keys = parse_jwks(await self._fetch(), self._algorithm)
+        except (aiohttp.ClientError, TimeoutError, OSError, InvalidJwksError) as error:
             FETCHES.labels("failed").inc()
             self._note_failure(type(error).__name__)
             return False
@@ -150,7 +150,7 @@ class Jwks:
             log.warning("signing keys not fetched", url=self._url, reason=reason, known=len(self._keys))
         self._failure = reason
 
-    async def _follow(self) -> None:
+    async def _refresh_periodically(self) -> None:
         while True:
             fetched = await self.refresh()
             await asyncio.sleep(self._refresh_s if fetched else RETRY_S)
@@ -161,10 +161,10 @@ class Jwks:
             self._session = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
         async with self._session.get(self._url, allow_redirects=False) as answer:
             if answer.status != 200:
-                raise Unusable(f"status {answer.status}")
-            document = await answer.content.read(LARGEST + 1)
-            while len(document) <= LARGEST and (more := await answer.content.read(LARGEST + 1)):
+                raise InvalidJwksError(f"status {answer.status}")
+            document = await answer.content.read(MAX_JWKS_BYTES + 1)
+            while len(document) <= MAX_JWKS_BYTES and (more := await answer.content.read(MAX_JWKS_BYTES + 1)):
                 document += more
-        if len(document) > LARGEST:
-            raise Unusable("too long")
+        if len(document) > MAX_JWKS_BYTES:
+            raise InvalidJwksError("too long")
         return document

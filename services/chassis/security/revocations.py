@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from services.chassis.avro.records import RecordReader
+from services.chassis.avro.records import AvroRecordReader
 from services.chassis.avro.schemas import Schemas
 from services.chassis.security.tokens import Token
 
@@ -15,7 +15,7 @@ class Revocations:
     """Revoked tokens, and clients whose earlier tokens are revoked. Give `apply` to the table that reads the topic."""
 
     def __init__(self, schemas: Schemas, *, now: Callable[[], float] = time.time) -> None:
-        self._records = RecordReader(schemas, "revocation")
+        self._records = AvroRecordReader(schemas, "revocation")
         self._now = now
         # Of each: until when it matters, in seconds; of a client also which tokens are meant.
         self._tokens: dict[str, float] = {}

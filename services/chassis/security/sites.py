@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.chassis.avro.records import RecordReader
+from services.chassis.avro.records import AvroRecordReader
 from services.chassis.avro.schemas import Schemas
 
 
@@ -39,7 +39,7 @@ class Sites:
     """Sites by number and by API key. Give `apply` to the table that reads the topic."""
 
     def __init__(self, schemas: Schemas) -> None:
-        self._records = RecordReader(schemas, "site")
+        self._records = AvroRecordReader(schemas, "site")
         self._sites: dict[int, Site] = {}
         self._claims: dict[str, dict[int, Site]] = {}
 
@@ -62,12 +62,12 @@ class Sites:
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Take over one record of the topic; raises `ValueError` and changes nothing when it cannot be read."""
         number = int(key)
-        site = None if value is None else _site(self._records.read(value))
-        self._withdraw(number)
+        site = None if value is None else _parse_site(self._records.read(value))
+        self._remove(number)
         if site is not None:
-            self._enter(site)
+            self._add(site)
 
-    def _withdraw(self, number: int) -> None:
+    def _remove(self, number: int) -> None:
         known = self._sites.pop(number, None)
         # A site may name a key twice.
         for api_key in {key.api_key for key in known.api_keys} if known else ():
@@ -76,13 +76,13 @@ class Sites:
             if not claims:
                 del self._claims[api_key]
 
-    def _enter(self, site: Site) -> None:
+    def _add(self, site: Site) -> None:
         self._sites[site.site] = site
         for key in site.api_keys:
             self._claims.setdefault(key.api_key, {})[site.site] = site
 
 
-def _site(read: Mapping[str, Any]) -> Site:
+def _parse_site(read: Mapping[str, Any]) -> Site:
     return Site(
         site=read["site"],
         name=read["name"],

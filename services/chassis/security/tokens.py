@@ -18,15 +18,15 @@ from jwt import PyJWK, PyJWS
 from jwt.exceptions import PyJWTError
 
 from services.chassis.runtime import metrics
-from services.chassis.runtime.errors import Away, Unauthorized
+from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
 from services.chassis.security.jwks import Jwks
 
 REFUSED = metrics.counter("tokens_refused_total", "Access tokens that were not accepted.", ("reason",))
 
-LONGEST = 4096
+MAX_TOKEN_LENGTH = 4096
 LIFETIME_S = 28_800
 LEEWAY_S = 60
-REMEMBERED = 10_000
+MAX_CACHED_TOKENS = 10_000
 HEADER = frozenset({"alg", "typ", "kid"})
 
 _CREDENTIALS = re.compile(r"bearer[ \t]+(\S.*)", re.IGNORECASE | re.DOTALL)
@@ -49,11 +49,11 @@ class Token:
     token_id: str
 
 
-def bearer(header: str | None) -> str:
+def bearer_token(header: str | None) -> str:
     """The token in an `Authorization` header; raises `Unauthorized`, with a hint where a quote stuck to the token."""
     credentials = (header or "").strip()
     if credentials[:6].lower() != "bearer":
-        raise Unauthorized("A bearer token is required.", presented=False)
+        raise UnauthorizedError("A bearer token is required.", presented=False)
     match = _CREDENTIALS.fullmatch(credentials)
     if match is None:
         raise _refused("malformed", "The Authorization header holds no token after the word Bearer.")
@@ -65,7 +65,7 @@ def bearer(header: str | None) -> str:
     raise _refused("malformed", "The token holds characters that no token has.")
 
 
-class Verifier:
+class TokenVerifier:
     """Verifies the tokens of one audience.
 
     `is_revoked` is asked each time, for remembered tokens too. Until `is_informed` says that all is read by which
@@ -80,7 +80,7 @@ class Verifier:
         audience: str,
         jwks_url: str,
         is_revoked: Callable[[Token], bool],
-        is_informed: Callable[[], bool] = lambda: True,
+        revocations_loaded: Callable[[], bool] = lambda: True,
         algorithm: str = "RS256",
         refresh_s: float = 300.0,
         now: Callable[[], float] = time.time,
@@ -91,12 +91,12 @@ class Verifier:
         self._audience = audience
         self._algorithm = algorithm
         self._is_revoked = is_revoked
-        self._is_informed = is_informed
+        self._is_informed = revocations_loaded
         self._now = now
         self._jws = PyJWS(algorithms=[algorithm])
         self._verified: dict[bytes, tuple[Token, str]] = {}
         self._keys = Jwks(jwks_url, algorithm, refresh_s=refresh_s, fetch=fetch, monotonic=monotonic)
-        self._keys.on_change = self._forget_withdrawn
+        self._keys.on_change = self._evict_rotated
 
     async def start(self) -> None:
         """Begin to fetch the issuer's keys; returns at once."""
@@ -115,7 +115,7 @@ class Verifier:
         """Fetch the issuer's keys now; False when they could not be had."""
         return await self._keys.refresh()
 
-    def remembered(self, token: str) -> Token | None:
+    def cached(self, token: str) -> Token | None:
         """What a token says that was verified before and is still good; None says nothing about it."""
         # One digest and one look-up: this runs on every request.
         try:
@@ -130,11 +130,11 @@ class Verifier:
 
     async def verify(self, token: str) -> Token:
         """What the token says; raises `Unauthorized`, or `Away` while nobody can tell."""
-        known = self.remembered(token)
+        known = self.cached(token)
         if known is not None:
             return known
         kid = _kid(token, self._algorithm)
-        key = self._keys.get(kid) or await self._keys.look_for(kid)
+        key = self._keys.get(kid) or await self._keys.fetch_missing_key(kid)
         if key is None:
             raise self._unknown_key()
         read = _read_claims(
@@ -144,41 +144,41 @@ class Verifier:
             now=self._now(),
         )
         if not self._is_informed():
-            raise Away("Kafka")
+            raise UnavailableError("Kafka")
         if self._is_revoked(read):
             raise _refused("revoked", "The token has been revoked.")
-        self._remember(token, read, kid)
+        self._cache(token, read, kid)
         return read
 
     def _unknown_key(self) -> Exception:
         if not self._keys.ready:
-            return Away("the issuer of tokens")
+            return UnavailableError("the issuer of tokens")
         return _refused("unknown-key", "The token is signed with a key that is not in use.")
 
-    def _remember(self, token: str, read: Token, kid: str) -> None:
+    def _cache(self, token: str, read: Token, kid: str) -> None:
         # The oldest entry goes first: one that is still in use comes back at the price of one verification.
-        while len(self._verified) >= REMEMBERED:
+        while len(self._verified) >= MAX_CACHED_TOKENS:
             del self._verified[next(iter(self._verified))]
         self._verified[sha256(token.encode()).digest()] = (read, kid)
 
-    def _forget_withdrawn(self) -> None:
+    def _evict_rotated(self) -> None:
         """A key that the issuer no longer publishes vouches for nothing, remembered tokens included."""
         self._verified = {digest: known for digest, known in self._verified.items() if self._keys.get(known[1])}
 
 
-def _refused(reason: str, detail: str) -> Unauthorized:
+def _refused(reason: str, detail: str) -> UnauthorizedError:
     REFUSED.labels(reason).inc()
-    return Unauthorized(detail)
+    return UnauthorizedError(detail)
 
 
-def _malformed() -> Unauthorized:
+def _malformed() -> UnauthorizedError:
     return _refused("malformed", "The token is not a well-formed access token.")
 
 
 def _kid(token: str, algorithm: str) -> str:
     """The key id that the header of a token names, once everything else about the header is in order."""
-    if len(token) > LONGEST:
-        raise _refused("too-long", f"The token is longer than {LONGEST} bytes.")
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise _refused("too-long", f"The token is longer than {MAX_TOKEN_LENGTH} bytes.")
     parts = token.split(".")
     if len(parts) != 3:
         raise _malformed()

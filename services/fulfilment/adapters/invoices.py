@@ -7,7 +7,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
-from services.chassis.mongodb.client import Mongo, answering
+from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoicesAsked
 from services.fulfilment.ports import Added
@@ -29,7 +29,7 @@ class MongoInvoices:
 
     async def prepare(self) -> None:
         """Make the indexes; raises `Away`."""
-        with answering():
+        with mongo_errors():
             create = self._invoices.create_index
             await create([("site", 1), ("year", 1), ("number", -1)], name="series", unique=True)
             await create([("purchase_order", 1), ("turn", 1)], name="turn", unique=True)
@@ -37,7 +37,7 @@ class MongoInvoices:
 
     async def last_number(self, site: int, year: int) -> int:
         """The greatest number of the series; 0 if it has none."""
-        with answering():
+        with mongo_errors():
             found = await self._invoices.find_one(
                 {"site": site, "year": year}, {"number": 1}, sort=[("site", 1), ("year", 1), ("number", -1)]
             )
@@ -46,9 +46,9 @@ class MongoInvoices:
     async def add(self, invoice: Invoice) -> Added:
         """Store it, durably, with its event and its mail."""
         document = documents.invoice_document(invoice)
-        document[outbox.FIELD] = outbox.field_of(self._events.issued(invoice))
+        document[outbox.FIELD] = outbox.to_outbox_field(self._events.issued(invoice))
         try:
-            with answering():
+            with mongo_errors():
                 await self._invoices.insert_one(document)
         except DuplicateKeyError as error:
             met = (error.details or {}).get("keyPattern", {})
@@ -58,14 +58,14 @@ class MongoInvoices:
 
     async def of_order(self, order_id: str) -> Sequence[Invoice]:
         """What was issued for a purchase order, in turn."""
-        with answering():
+        with mongo_errors():
             found = await self._invoices.find({"purchase_order": order_id}, _UNSHOWN).sort("turn", 1).to_list(None)
         return [documents.invoice_of(document) for document in found]
 
     async def listed(self, asked: InvoicesAsked) -> Sequence[Invoice]:
         """A page and one more, newest first."""
         newest_first = [("business_date", -1), ("_id", -1)]
-        with answering():
+        with mongo_errors():
             found = (
                 await self._shown.find(_where(asked), _UNSHOWN).sort(newest_first).limit(asked.rows + 1).to_list(None)
             )
@@ -73,7 +73,7 @@ class MongoInvoices:
 
     async def find(self, invoice_id: str) -> Invoice | None:
         """The document."""
-        with answering():
+        with mongo_errors():
             found = await self._shown.find_one({"_id": invoice_id}, _UNSHOWN)
         return None if found is None else documents.invoice_of(found)
 

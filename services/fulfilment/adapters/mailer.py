@@ -9,7 +9,7 @@ import aiosmtplib
 from msgspec import Struct
 
 from services.chassis.mongodb.outbox import Message
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.fulfilment import metrics
 from services.fulfilment.domain.invoice import Invoice, Kind
@@ -74,7 +74,7 @@ class Mailer:
                         sent.add(message.id)
         except (aiosmtplib.SMTPConnectError, aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, OSError):
             if not sent:
-                raise Away("the mail server") from None
+                raise UnavailableError("the mail server") from None
         return sent
 
     def _connected(self) -> aiosmtplib.SMTP:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from services.chassis.mongodb.client import Mongo, answering
+from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.fulfilment.domain.product import Product
 from services.fulfilment.wire import documents
 
@@ -17,19 +17,19 @@ class MongoProducts:
 
     async def find(self, skus: Iterable[str]) -> Mapping[str, Product]:
         """Those of them that there are, withdrawn ones too."""
-        with answering():
+        with mongo_errors():
             found = await self._products.find({"_id": {"$in": list(skus)}}).to_list(None)
         return {document["_id"]: documents.product_of(document) for document in found}
 
     async def all(self) -> Sequence[Product]:
         """Every product, by SKU."""
-        with answering():
+        with mongo_errors():
             found = await self._products.find().sort("_id", 1).to_list(None)
         return [documents.product_of(document) for document in found]
 
     async def put(self, product: Product) -> bool:
         """Add or change a product; returns whether it is new."""
         document = documents.product_document(product)
-        with answering():
+        with mongo_errors():
             done = await self._products.replace_one({"_id": document["_id"]}, document, upsert=True)
         return not done.matched_count

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from services.chassis.mongodb.client import Mongo, answering
+from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
 from services.fulfilment.wire import documents
 
@@ -20,7 +20,7 @@ class MongoPurchaseOrders:
 
     async def prepare(self) -> None:
         """Make the indexes; raises `Away`."""
-        with answering():
+        with mongo_errors():
             await self._orders.create_index([("site", 1), ("business_date", -1), ("_id", 1)])
             await self._orders.create_index([("stage", 1), ("business_date", 1)])
 
@@ -28,7 +28,7 @@ class MongoPurchaseOrders:
         """A place on it, opening it if need be; None if it takes no more."""
         new = {"site": order.site, "business_date": order.business_date, "currency": order.currency}
         is_open, one_more = {"_id": order.id, "stage": Stage.OPEN}, {"$inc": {"places": 1}}
-        with answering():
+        with mongo_errors():
             try:
                 found = await self._orders.find_one_and_update(
                     is_open, one_more | {"$setOnInsert": new}, upsert=True, return_document=ReturnDocument.AFTER
@@ -40,27 +40,27 @@ class MongoPurchaseOrders:
 
     async def find(self, order_id: str) -> PurchaseOrder | None:
         """The purchase order."""
-        with answering():
+        with mongo_errors():
             found = await self._orders.find_one({"_id": order_id})
         return None if found is None else documents.purchase_order_of(found)
 
     async def of_day(self, site: int, day: str) -> Sequence[PurchaseOrder]:
         """The customer's purchase orders of one day."""
-        with answering():
+        with mongo_errors():
             found = await self._orders.find({"site": site, "business_date": day}).sort("_id", 1).to_list(None)
         return [documents.purchase_order_of(document) for document in found]
 
     async def unclosed(self, *, until: str) -> Sequence[PurchaseOrder]:
         """All that are not closed and whose day is not after `until`, oldest first."""
         where = {"stage": {"$in": [Stage.OPEN, Stage.CLOSING]}, "business_date": {"$lte": until}}
-        with answering():
+        with mongo_errors():
             found = await self._orders.find(where).sort([("business_date", 1), ("_id", 1)]).to_list(None)
         return [documents.purchase_order_of(document) for document in found]
 
     async def begin_closing(self, order_id: str) -> PurchaseOrder | None:
         """Let it take no more; the purchase order as it is from now on, None if it is closed already."""
         unclosed = {"_id": order_id, "stage": {"$in": [Stage.OPEN, Stage.CLOSING]}}
-        with answering():
+        with mongo_errors():
             found = await self._orders.find_one_and_update(
                 unclosed, {"$set": {"stage": Stage.CLOSING}}, return_document=ReturnDocument.AFTER
             )
@@ -68,5 +68,5 @@ class MongoPurchaseOrders:
 
     async def finish_closing(self, order_id: str) -> None:
         """It has its invoice, or needs none."""
-        with answering():
+        with mongo_errors():
             await self._orders.update_one({"_id": order_id, "stage": Stage.CLOSING}, {"$set": {"stage": Stage.CLOSED}})

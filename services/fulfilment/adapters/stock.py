@@ -12,7 +12,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, answering, duplicates
+from services.chassis.mongodb.client import Mongo, duplicate_indexes, mongo_errors
 from services.fulfilment.domain.code import Sealed
 from services.fulfilment.domain.slots import Filled, UnitStatus, span
 from services.fulfilment.domain.supply import Taken
@@ -38,7 +38,7 @@ class MongoStock:
 
     async def prepare(self) -> None:
         """Make the indexes; raises `Away`."""
-        with answering():
+        with mongo_errors():
             await self._codes.create_index([("slot", 1)], name="slot", unique=True, sparse=True)
             await self._codes.create_index(
                 [("sku", 1), ("_id", 1)], name="free", partialFilterExpression={"free": True}
@@ -55,7 +55,7 @@ class MongoStock:
 
     async def free(self, sku: str) -> int:
         """How many codes are for sale."""
-        with answering():
+        with mongo_errors():
             return int(await self._codes.count_documents({"sku": sku, "free": True}, hint="free"))
 
     async def take(self, sku: str, slots: Sequence[str], *, now_us: int) -> Taken:
@@ -73,12 +73,12 @@ class MongoStock:
         ]
         if not changes:
             return Taken(0, 0)
-        with answering():
+        with mongo_errors():
             try:
                 done = await self._codes.bulk_write(changes, ordered=False)
                 bound = done.modified_count
             except BulkWriteError as error:
-                duplicates(error)
+                duplicate_indexes(error)
                 bound = (error.details or {}).get("nModified", 0)
         return Taken(len(changes), bound)
 
@@ -87,7 +87,7 @@ class MongoStock:
         start = self._dice.randbytes(32).hex()
         change = {"$set": {"slot": slot, "at": now_us}, "$unset": {"free": ""}}
         try:
-            with answering():
+            with mongo_errors():
                 for here in ({"$gte": start}, {"$lt": start}):
                     where = {"sku": sku, "free": True, "_id": here}
                     if await self._codes.find_one_and_update(where, change, projection=_ID, sort=_ORDER) is not None:
@@ -115,13 +115,13 @@ class MongoStock:
 
     async def filled(self, transaction_id: str, line: int) -> Sequence[Filled]:
         """What fills the places of a line."""
-        with answering():
+        with mongo_errors():
             found = await self._codes.find(_within(transaction_id, line), _FILLED).batch_size(LOT + 1).to_list(None)
         return [wire.filled_of(document) for document in found]
 
     async def units(self, transaction_id: str, line: int | None) -> Sequence[tuple[Filled, Sealed | None]]:
         """What fills the places, in order, as a majority has it."""
-        with answering():
+        with mongo_errors():
             found = (
                 await self._shown.find(_within(transaction_id, line), _SHOWN)
                 .sort("slot", 1)
@@ -132,14 +132,14 @@ class MongoStock:
 
     async def sealed_otherwise(self, key_id: str, *, most: int) -> Sequence[tuple[str, Sealed]]:
         """SKU and code of some that are sealed with another key than this one."""
-        with answering():
+        with mongo_errors():
             found = await self._codes.find({"key_id": {"$exists": True, "$ne": key_id}}).limit(most).to_list(None)
         return [(document["sku"], _must(document)) for document in found]
 
     async def reseal(self, codes: Sequence[tuple[Sealed, Sealed]]) -> None:
         """Replace what was sealed with an old key by what is sealed with a new one."""
         changes = [UpdateOne({"_id": old.digest, "key_id": old.key_id}, {"$set": _sealed(new)}) for old, new in codes]
-        with answering():
+        with mongo_errors():
             await self._codes.bulk_write(changes, ordered=False)
 
     async def _for_sale(self, sku: str, most: int) -> list[str]:
@@ -151,7 +151,7 @@ class MongoStock:
         return found
 
     async def _digests(self, where: dict[str, Any], most: int) -> list[str]:
-        with answering():
+        with mongo_errors():
             found = await self._codes.find(where, _ID).sort(_ORDER).limit(most).to_list(None)
         return [document["_id"] for document in found]
 
@@ -159,11 +159,11 @@ class MongoStock:
         """Insert in no particular order; return the places of those that met a key or a filled place."""
         if not documents:
             return ()
-        with answering():
+        with mongo_errors():
             try:
                 await self._codes.insert_many(documents, ordered=False)
             except BulkWriteError as error:
-                return duplicates(error)
+                return duplicate_indexes(error)
         return ()
 
 

@@ -40,7 +40,7 @@ class Stores:
             invoices=MongoInvoices(mongo, events, announce=announce),
         )
 
-    async def prepare(self) -> None:
+    async def create_indexes(self) -> None:
         """Make the indexes; raises `Away`."""
         for store in (self.stock, self.purchase_orders, self.transactions, self.invoices):
             await store.prepare()

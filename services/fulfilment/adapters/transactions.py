@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
-from services.chassis.mongodb.client import Mongo, answering
+from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.fulfilment.domain.listing import TransactionsAsked
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.sums import Sums
@@ -43,7 +43,7 @@ class MongoTransactions:
     async def prepare(self) -> None:
         """Make the indexes; raises `Away`."""
         is_open, owes = {"open": True}, {"owes": True}
-        with answering():
+        with mongo_errors():
             create = self._transactions.create_index
             await create([("purchase_order", 1), ("place", 1)], name="place", unique=True)
             await create([("claim", 1)], name="claim", unique=True, sparse=True)
@@ -57,9 +57,9 @@ class MongoTransactions:
     async def add(self, transaction: Transaction) -> Added:
         """Store it, durably, with the event that it was placed."""
         document = documents.transaction_document(transaction)
-        document[outbox.FIELD] = outbox.field_of([self._events.placed(transaction)])
+        document[outbox.FIELD] = outbox.to_outbox_field([self._events.placed(transaction)])
         try:
-            with answering():
+            with mongo_errors():
                 await self._transactions.insert_one(document)
         except DuplicateKeyError as error:
             return _taken(error)
@@ -82,8 +82,8 @@ class MongoTransactions:
     async def save(self, transaction: Transaction) -> bool:
         """Store new counts with their event; False if another version than the one before it is stored."""
         guard, update = documents.transaction_change(transaction.version - 1, transaction)
-        update |= outbox.push_of([self._events.counted(transaction, self._now_us())])
-        with answering():
+        update |= outbox.outbox_push([self._events.counted(transaction, self._now_us())])
+        with mongo_errors():
             done = await self._transactions.update_one(guard, update)
         if done.matched_count:
             self._announce()
@@ -91,7 +91,7 @@ class MongoTransactions:
 
     async def postpone(self, transaction: Transaction, *, due_us: int) -> None:
         """Look at it again then."""
-        with answering():
+        with mongo_errors():
             await self._transactions.update_one(
                 {"_id": transaction.id, "open": True}, {"$set": {"due_us": due_us}, "$inc": {"tries": 1}}
             )
@@ -100,7 +100,7 @@ class MongoTransactions:
         """The ids of pending transactions whose time has come; nobody else gets them while the lease lasts."""
         now_us = self._now_us()
         claimed = []
-        with answering():
+        with mongo_errors():
             where = {"open": True, "due_us": {"$lte": now_us}}
             found = await self._transactions.find(where, {"due_us": 1}).sort("due_us", 1).limit(most).to_list(None)
             for one in found:
@@ -112,21 +112,21 @@ class MongoTransactions:
 
     async def wake(self, sku: str) -> None:
         """New stock: those that wait for this product are due, the oldest first."""
-        with answering():
+        with mongo_errors():
             await self._transactions.update_many(
                 {"open": True, "waits": sku}, [{"$set": {"due_us": "$created_us", "tries": 0}}]
             )
 
     async def pending(self) -> tuple[int, int | None]:
         """How many are pending, and since when the oldest is."""
-        with answering():
+        with mongo_errors():
             count = await self._transactions.count_documents({"open": True}, hint="oldest")
             oldest = await self._transactions.find_one({"open": True}, {"created_us": 1}, sort=[("created_us", 1)])
         return count, oldest and oldest["created_us"]
 
     async def waiting(self, sku: str) -> int:
         """How many transactions wait for codes of this product."""
-        with answering():
+        with mongo_errors():
             return int(await self._transactions.count_documents({"open": True, "waits": sku}, hint="waits"))
 
     async def on_order(self, order_id: str) -> Sequence[Transaction]:
@@ -134,7 +134,7 @@ class MongoTransactions:
         where = {"purchase_order": order_id, "site": {"$exists": True}}
         # In lots: who reads a day with very many must let others have their turn.
         lots = self._transactions.find(where, _UNSHOWN).sort("place", 1).batch_size(LOT)
-        with answering():
+        with mongo_errors():
             return [documents.transaction_of(document) async for document in lots]
 
     async def sums(self, order_id: str) -> Sums:
@@ -144,7 +144,7 @@ class MongoTransactions:
 
     async def free_places(self, order: PurchaseOrder) -> Sequence[int]:
         """Places that were given and on which nothing stands."""
-        with answering():
+        with mongo_errors():
             if await self._transactions.count_documents({"purchase_order": order.id}) == order.places:
                 return []
             found = await self._transactions.find({"purchase_order": order.id}, {"_id": 0, "place": 1}).to_list(None)
@@ -155,7 +155,7 @@ class MongoTransactions:
         """Let nothing stand on this place any more, unless something does."""
         blocker = {"_id": f"{order_id}:{place}", "purchase_order": order_id, "place": place}
         try:
-            with answering():
+            with mongo_errors():
                 await self._transactions.insert_one(blocker)
         except DuplicateKeyError:
             return
@@ -173,7 +173,7 @@ class MongoTransactions:
 
     async def settled(self, transaction: Transaction) -> None:
         """Its cancellations, as far as this version knows them, are all accounted for."""
-        with answering():
+        with mongo_errors():
             await self._transactions.update_one(
                 {"_id": transaction.id, "version": transaction.version, "owes": True}, {"$unset": {"owes": ""}}
             )
@@ -181,14 +181,14 @@ class MongoTransactions:
     async def listed(self, asked: TransactionsAsked) -> Sequence[Transaction]:
         """A page and one more, newest first."""
         newest_first = [("created_us", -1), ("_id", -1)]
-        with answering():
+        with mongo_errors():
             found = (
                 await self._shown.find(_where(asked), _UNSHOWN).sort(newest_first).limit(asked.rows + 1).to_list(None)
             )
         return [documents.transaction_of(document) for document in found]
 
     async def _one(self, collection: Any, where: dict[str, Any], **how: Any) -> Transaction | None:
-        with answering():
+        with mongo_errors():
             found = await collection.find_one(where, _UNSHOWN, **how)
         return None if found is None else documents.transaction_of(found)
 

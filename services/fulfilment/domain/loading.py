@@ -11,7 +11,7 @@ from services.fulfilment.domain.product import Product
 from services.values.currencies import read_currency
 from services.values.decimals import read_amount
 from services.values.identifiers import read_identifier, read_text
-from services.values.invalid import Kind, Wrong
+from services.values.invalid import Invalid, InvalidKind
 
 MOST_CODES = 10_000
 LONGEST_CODE = 512
@@ -35,7 +35,7 @@ def read_product(
     if not isinstance(is_withdrawn, bool):
         faults.append(Fault("/withdrawn", "INVALID_TYPE", "withdrawn must be true or false"))
     for pointer, value in read.items():
-        if isinstance(value, Wrong):
+        if isinstance(value, Invalid):
             faults.append(Fault(pointer, value.kind.value, f"{pointer[1:]} {value.phrase}"))
     if faults:
         raise Refused(faults)
@@ -63,39 +63,39 @@ def read_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
     return [one for one in read if isinstance(one, Code)]
 
 
-def _name(value: object) -> str | Wrong:
-    name = read_text(value, longest=256)
-    return Wrong(Kind.VALUE, "must not be empty") if isinstance(name, str) and not name.strip() else name
+def _name(value: object) -> str | Invalid:
+    name = read_text(value, max_length=256)
+    return Invalid(InvalidKind.VALUE, "must not be empty") if isinstance(name, str) and not name.strip() else name
 
 
-def _price(value: object) -> Decimal | Wrong:
+def _price(value: object) -> Decimal | Invalid:
     price = read_amount(value)
     if isinstance(price, Decimal) and price > DEAREST:
-        return Wrong(Kind.VALUE, f"must not be greater than {DEAREST}")
+        return Invalid(InvalidKind.VALUE, f"must not be greater than {DEAREST}")
     return price
 
 
-def _supplier(value: object, known: AbstractSet[str]) -> str | Wrong:
+def _supplier(value: object, known: AbstractSet[str]) -> str | Invalid:
     if not isinstance(value, str):
-        return Wrong(Kind.TYPE, "must be a string")
+        return Invalid(InvalidKind.TYPE, "must be a string")
     # Orders of a product whose supplier nobody knows would wait until they are out of stock.
-    return value if value in known else Wrong(Kind.VALUE, f"must be one of {', '.join(sorted(known))}")
+    return value if value in known else Invalid(InvalidKind.VALUE, f"must be one of {', '.join(sorted(known))}")
 
 
 def _code(entry: object, pointer: str) -> Code | Fault:
     if isinstance(entry, str):
-        code = read_identifier(entry, longest=LONGEST_CODE)
-        return _fault(pointer, "code", code) if isinstance(code, Wrong) else Code(code)
+        code = read_identifier(entry, max_length=LONGEST_CODE)
+        return _fault(pointer, "code", code) if isinstance(code, Invalid) else Code(code)
     if not isinstance(entry, dict):
-        return _fault(pointer, "code", Wrong(Kind.TYPE, "must be a string or an object"))
-    code = read_identifier(entry.get("redeemCode"), longest=LONGEST_CODE)
-    if isinstance(code, Wrong):
+        return _fault(pointer, "code", Invalid(InvalidKind.TYPE, "must be a string or an object"))
+    code = read_identifier(entry.get("redeemCode"), max_length=LONGEST_CODE)
+    if isinstance(code, Invalid):
         return _fault(f"{pointer}/redeemCode", "code", code)
-    pin = None if entry.get("pinCode") is None else read_identifier(entry["pinCode"], longest=LONGEST_CODE)
-    if isinstance(pin, Wrong):
+    pin = None if entry.get("pinCode") is None else read_identifier(entry["pinCode"], max_length=LONGEST_CODE)
+    if isinstance(pin, Invalid):
         return _fault(f"{pointer}/pinCode", "PIN", pin)
     return Code(code, pin)
 
 
-def _fault(pointer: str, what: str, wrong: Wrong) -> Fault:
+def _fault(pointer: str, what: str, wrong: Invalid) -> Fault:
     return Fault(pointer, wrong.kind.value, f"the {what} {wrong.phrase}")

@@ -9,7 +9,7 @@ from msgspec import Struct
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Line, Transaction
 from services.values.identifiers import read_identifier
-from services.values.invalid import Wrong
+from services.values.invalid import Invalid
 
 MOST_LINES = 100
 MOST_UNITS = 1_000
@@ -100,7 +100,7 @@ def _number(value: object, faults: list[Fault]) -> str | None:
     if value is None:
         return None
     read = read_identifier(value)
-    if isinstance(read, Wrong):
+    if isinstance(read, Invalid):
         faults.append(Fault("/clientOrderNumber", read.kind.value, f"clientOrderNumber {read.phrase}"))
         return None
     return read
@@ -142,7 +142,7 @@ def _item(entry: object, pointer: str, faults: list[Fault]) -> Item | None:
         faults.append(Fault(pointer, "INVALID_TYPE", "each product must be an object"))
         return None
     sku = read_identifier(entry.get("sku")) if entry.get("sku") is not None else None
-    if sku is None or isinstance(sku, Wrong):
+    if sku is None or isinstance(sku, Invalid):
         code, phrase = ("MISSING_FIELD", "is required") if sku is None else (sku.kind.value, sku.phrase)
         faults.append(Fault(f"{pointer}/sku", code, f"sku {phrase}"))
         return None

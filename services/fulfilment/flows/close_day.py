@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta, timezone
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.failpoints import failpoint
 from services.fulfilment import metrics
 from services.fulfilment.domain.business_day import business_date, has_ended
@@ -123,7 +123,7 @@ def _collecting(defects: list[Exception]) -> Iterator[None]:
     """Put by what keeps one customer from a document: it must not keep the others from theirs. `Away` is for all."""
     try:
         yield
-    except Away:
+    except UnavailableError:
         raise
     except Exception as defect:  # noqa: BLE001 - raised again once the others have theirs
         defects.append(defect)
@@ -137,7 +137,7 @@ def _is_due(order: PurchaseOrder, world: World) -> bool:
 def _customer(order: PurchaseOrder, world: World) -> Customer:
     customer = world.customers.get(order.site)
     if customer is None:
-        raise Away("the customer's configuration")
+        raise UnavailableError("the customer's configuration")
     return customer
 
 
@@ -149,7 +149,7 @@ async def _final_transactions(order: PurchaseOrder, world: World) -> Sequence[Tr
             return await world.transactions.on_order(order.id)
         for place in free:
             await world.transactions.block(order.id, place)
-    raise Away("the transaction store")
+    raise UnavailableError("the transaction store")
 
 
 async def _issue(draft: Draft, world: World) -> bool:
@@ -166,7 +166,7 @@ async def _issue(draft: Draft, world: World) -> bool:
             if added is Added.ADDED:
                 metrics.INVOICES.labels(draft.kind.value).inc()
             return added is Added.ADDED
-    raise Away("the invoice store")
+    raise UnavailableError("the invoice store")
 
 
 async def _credit(order: PurchaseOrder, world: World) -> int:
@@ -199,4 +199,4 @@ async def _credit_day(
         if draft is None:
             return count
         count += await _issue(draft, world)
-    raise Away("the invoice store")
+    raise UnavailableError("the invoice store")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.failpoints import failpoint
 from services.fulfilment import metrics
 from services.fulfilment.domain.business_day import MICROS, business_date
@@ -103,10 +103,10 @@ async def _ask(transaction: Transaction, line: Line, missing: Sequence[str], wor
     )
     try:
         served = await supplier.serve(demand)
-    except Away as away:
+    except UnavailableError as away:
         # One supplier's trouble must not keep the other lines waiting, nor be waited for at each line of its own.
         silent.add(line.supplier)
-        world.complaints.does_not_answer(line, transaction.id, what=away.what)
+        world.complaints.does_not_answer(line, transaction.id, what=away.dependency)
         return Served()
     if served.refused:
         reason = served.reason or "cancelled by the supplier"
@@ -124,7 +124,7 @@ async def _save(transaction: Transaction, tallies: Mapping[int, Tally], world: W
     for _ in range(MOST_ROUNDS):
         customer = world.customers.get(transaction.site)
         if customer is None:
-            raise Away("the customer's configuration")
+            raise UnavailableError("the customer's configuration")
         on = business_date(world.now_us(), customer.zone).isoformat()
         now = counted(transaction, tallies, on=on)
         if now is transaction:
@@ -136,7 +136,7 @@ async def _save(transaction: Transaction, tallies: Mapping[int, Tally], world: W
         if found is None:
             return now
         transaction = found
-    raise Away("the transaction store")
+    raise UnavailableError("the transaction store")
 
 
 def _count(before: Transaction, now: Transaction, world: World) -> None:

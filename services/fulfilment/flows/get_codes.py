@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.fulfilment.domain.code import Code, Sealed
 from services.fulfilment.domain.slots import Filled, UnitStatus, slots_of, stock_id
@@ -81,7 +81,7 @@ async def _nudge(transaction_id: str, world: World) -> None:
     try:
         async with asyncio.timeout(NUDGE_S):
             await world.nudge(transaction_id)
-    except (TimeoutError, Away):
+    except (TimeoutError, UnavailableError):
         return
     except Exception:  # noqa: BLE001 - a defect in fulfilling, which is still due
         _LOG.exception("a transaction could not be fulfilled")

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from msgspec import Struct
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.failpoints import failpoint
 from services.fulfilment import metrics
 from services.fulfilment.domain.business_day import business_date, next_day
@@ -67,11 +67,11 @@ class OtherContent(Exception):  # noqa: N818 - it says what is wrong
     """The customer's number stands for another order already."""
 
 
-class Unacknowledged(Away):
+class UnacknowledgedError(UnavailableError):
     """The store did not confirm: the transaction is there whole, or not at all."""
 
-    def __init__(self, away: Away, transaction_id: str) -> None:
-        super().__init__(away.what, retry_after_s=away.retry_after_s)
+    def __init__(self, away: UnavailableError, transaction_id: str) -> None:
+        super().__init__(away.dependency, retry_after_s=away.retry_after_s)
         self.transaction_id = transaction_id
 
 
@@ -83,8 +83,8 @@ async def place(order: Order, world: World) -> Placed:
     """
     try:
         return await _place(order, world)
-    except Away as away:
-        raise Unacknowledged(away, order.transaction_id) from away
+    except UnavailableError as away:
+        raise UnacknowledgedError(away, order.transaction_id) from away
 
 
 async def _place(order: Order, world: World) -> Placed:
@@ -97,7 +97,7 @@ async def _place(order: Order, world: World) -> Placed:
         if placed is not None:
             metrics.PLACED.labels("accepted").inc()
             return Placed(placed)
-    raise Away("the transaction store")
+    raise UnavailableError("the transaction store")
 
 
 async def _known(order: Order, world: World) -> Placed | None:
@@ -140,7 +140,7 @@ async def _add(order: Order, basket: Basket, world: World) -> Transaction | None
                 return None
             case _:  # the day was closed between entering and storing
                 day = next_day(purchase_order.day)
-    raise Away("the purchase order store")
+    raise UnavailableError("the purchase order store")
 
 
 async def _enter(order: Order, day: date, currency: str, world: World) -> tuple[PurchaseOrder, int]:
@@ -151,7 +151,7 @@ async def _enter(order: Order, day: date, currency: str, world: World) -> tuple[
         if number is not None:
             return purchase_order, number
         day = next_day(day)
-    raise Away("the purchase order store")
+    raise UnavailableError("the purchase order store")
 
 
 def _transaction(

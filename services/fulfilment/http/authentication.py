@@ -6,8 +6,8 @@ from aiohttp import web
 from msgspec import Struct
 
 from services.chassis.http.ratelimit import Decision, RateLimit
-from services.chassis.runtime.errors import Forbidden, Problem
-from services.chassis.security.tokens import Token, Verifier, bearer
+from services.chassis.runtime.errors import ForbiddenError, Problem
+from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
 from services.fulfilment import metrics
 from services.fulfilment.domain.customer import Customer
 from services.fulfilment.ports import Customers
@@ -36,7 +36,7 @@ class Desk:
     def __init__(
         self,
         *,
-        verifier: Verifier,
+        verifier: TokenVerifier,
         customers: Customers,
         gate: RateLimit,
         reads_per_second: int,
@@ -52,7 +52,7 @@ class Desk:
         """Who wants to read; raises `Problem`."""
         caller = await self.caller(request, scope)
         limit = self._reads_per_second
-        decision = self._gate.take(f"read:{caller.client_id}", limit=limit)
+        decision = self._gate.acquire(f"read:{caller.client_id}", limit=limit)
         if not decision.allowed:
             raise _throttled("reads", decision, f"a client may send {limit} GET requests in any second")
         return caller
@@ -60,19 +60,19 @@ class Desk:
     def spend_order(self, caller: Caller, *, cost: int) -> None:
         """Count an order against the client's limit; a cost of 0 only asks. Raises a 429."""
         limit = self._orders_per_second
-        decision = self._gate.take(f"order:{caller.client_id}", limit=limit, cost=cost)
+        decision = self._gate.acquire(f"order:{caller.client_id}", limit=limit, cost=cost)
         if not decision.allowed:
             raise _throttled("orders", decision, f"a client may send {limit} orders in any second")
 
     async def caller(self, request: web.Request, scope: str) -> Caller:
         """Who asks, if the token has the scope; raises `Problem`."""
-        given = bearer(request.headers.get("Authorization"))
-        token = self._verifier.remembered(given) or await self._verifier.verify(given)
+        given = bearer_token(request.headers.get("Authorization"))
+        token = self._verifier.cached(given) or await self._verifier.verify(given)
         if scope not in token.scopes:
-            raise Forbidden(f"the token lacks the scope {scope}")
+            raise ForbiddenError(f"the token lacks the scope {scope}")
         customer = self._customers.get(token.site)
         if customer is None:
-            raise Forbidden("the token's site is not known")
+            raise ForbiddenError("the token's site is not known")
         return Caller(token, customer)
 
 

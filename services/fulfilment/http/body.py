@@ -4,30 +4,30 @@ from typing import Any
 
 from aiohttp import web
 
-from services.chassis.http.request_body import must_be_json, must_fit, received
+from services.chassis.http.request_body import read_bounded, require_content_length, require_json
 from services.chassis.runtime.errors import BodyFault, Problem
 from services.fulfilment.domain.ordering import Fault
-from services.values.strict_json import Malformed, first_value, parse
+from services.values.strict_json import JsonSyntaxError, parse, split_first_value
 
 LARGEST = 1024 * 1024
 
 
 async def read_body(request: web.Request, *, timeout_s: float) -> bytes:
     """The bytes; raises `Problem` for whatever is wrong with how they were sent."""
-    must_be_json(request)
+    require_json(request)
     if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
         headers = {"Accept-Encoding": "identity"}
         raise Problem(415, "UNSUPPORTED_ENCODING", "send the body as it is, not compressed", headers=headers)
-    must_fit(request, largest=LARGEST)
-    return await received(request, largest=LARGEST, timeout_s=timeout_s)
+    require_content_length(request, max_bytes=LARGEST)
+    return await read_bounded(request, max_bytes=LARGEST, timeout_s=timeout_s)
 
 
 def read_object(body: bytes) -> dict[str, Any]:
     """The JSON object in the bytes; raises `Problem`."""
     try:
-        first_value(body, strict=True)
+        split_first_value(body, strict=True)
         read = parse(body)
-    except Malformed as bad:
+    except JsonSyntaxError as bad:
         raise Problem(400, "MALFORMED_JSON", f"the body is not JSON: {bad.reason} (byte {bad.offset})") from None
     if not isinstance(read, dict):
         raise Problem(400, "INVALID_TYPE", "the body must be a JSON object")

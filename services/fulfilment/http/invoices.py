@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.chassis.http.paging import SignedPlaces
+from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import Problem
 from services.fulfilment.domain.business_day import business_date
@@ -33,7 +33,7 @@ class InvoicesApi:
         transactions: ListedTransactions,
         invoices: ShownInvoices,
         paper: Paper,
-        places: SignedPlaces,
+        places: PageTokenCodec,
         now_us: Callable[[], int],
     ) -> None:
         self._desk = desk

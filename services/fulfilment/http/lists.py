@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from services.chassis.http import paging
-from services.chassis.http.paging import SignedPlaces
+from services.chassis.http.paging import PageTokenCodec
 from services.fulfilment.domain.listing import After, InvoicesAsked, TransactionsAsked
 from services.fulfilment.http import params
 
@@ -22,19 +22,19 @@ async def page_of(
     *,
     listed: Callable[[Asked], Awaitable[Sequence[Item]]],
     place: Callable[[Item], After],
-    places: SignedPlaces,
+    places: PageTokenCodec,
 ) -> tuple[Sequence[Item], Mapping[str, object], Mapping[str, str]]:
     """A page of the list that is asked for, its `pagination`, and the header that leads on.
 
     `listed` gives one more than fits onto the page, if there is one; `place` says where in the list an item stands.
     """
     bound = _bound(asked)
-    given = paging.page_of(request.query)
+    given = paging.page_token_from_query(request.query)
     if given is not None:
-        asked = replace(asked, after=After(*places.read(bound, given, parts=2)))
+        asked = replace(asked, after=After(*places.decode(bound, given, parts=2)))
     found = await listed(asked)
     page = found[: asked.rows]
-    token = places.made(bound, place(page[-1])) if len(found) > asked.rows else None
+    token = places.encode(bound, place(page[-1])) if len(found) > asked.rows else None
     return (
         page,
         paging.pagination(params.rows_of(request.query), len(page), token),
@@ -42,6 +42,6 @@ async def page_of(
     )
 
 
-def _bound(asked: Struct) -> paging.Bound:
+def _bound(asked: Struct) -> paging.TokenScope:
     """What a page token is good for: this list, with any number of rows."""
     return [type(asked).__name__, *(value for name, value in asdict(asked).items() if name not in ("rows", "after"))]

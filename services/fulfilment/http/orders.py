@@ -9,21 +9,21 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
-from services.chassis.http.idempotency import REPLAYED, Idempotency, Reply, Turn, key_in
-from services.chassis.http.paging import SignedPlaces
+from services.chassis.http.idempotency import REPLAYED, IdempotencyKeys, Reservation, StoredResponse, idempotency_key
+from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response, traceparent
-from services.chassis.runtime.errors import Away, Problem
+from services.chassis.runtime.errors import Problem, UnavailableError
 from services.fulfilment import metrics
 from services.fulfilment.domain.listing import TransactionsAsked, after_transaction
 from services.fulfilment.domain.ordering import Refused, read_order
 from services.fulfilment.domain.transaction import Transaction
 from services.fulfilment.flows import get_codes
-from services.fulfilment.flows.place_order import Order, OtherContent, Unacknowledged, World, place
+from services.fulfilment.flows.place_order import Order, OtherContent, UnacknowledgedError, World, place
 from services.fulfilment.http import params, responses
 from services.fulfilment.http.authentication import Caller, Desk
 from services.fulfilment.http.body import read_body, read_object, unprocessable
 from services.fulfilment.http.lists import page_of
-from services.fulfilment.ports import Audit, ListedTransactions
+from services.fulfilment.ports import AuditLog, ListedTransactions
 
 BASE = "/fulfilment/v1"
 ORDERS = BASE + "/orders"
@@ -49,9 +49,9 @@ class OrdersApi:
         placing: World,
         showing: get_codes.World,
         lists: ListedTransactions,
-        idempotency: Idempotency,
-        places: SignedPlaces,
-        audit: Audit,
+        idempotency: IdempotencyKeys,
+        places: PageTokenCodec,
+        audit: AuditLog,
         new_id: Callable[[], str],
         body_timeout_s: float,
         openapi: Path,
@@ -81,34 +81,38 @@ class OrdersApi:
         """Place an order of codes."""
         received_us = self._placing.now_us()
         caller = await self._desk.caller(request, "orders:create")
-        key = key_in(request.headers)
+        key = idempotency_key(request.headers)
         self._desk.spend_order(caller, cost=0)
         body = await read_body(request, timeout_s=self._body_timeout_s)
         received = Received(caller, body, received_us, traceparent(request))
         if key is None:
             self._desk.spend_order(caller, cost=1)
             return _answer(await self._placed(received, self._new_id()))
-        turn = await self._idempotency.begin(caller.client_id, key, body, self._new_id)
-        if isinstance(turn, Reply):
+        turn = await self._idempotency.reserve(caller.client_id, key, body, self._new_id)
+        if isinstance(turn, StoredResponse):
             return _answer(replace(turn, headers={**turn.headers, **REPLAYED}))
         return _answer(await self._once(received, turn))
 
-    async def _once(self, received: Received, turn: Turn) -> Reply:
+    async def _once(self, received: Received, turn: Reservation) -> StoredResponse:
         """Place the order under its idempotency key: the answer is kept, a refusal is not."""
         try:
             self._desk.spend_order(received.caller, cost=1)
             reply = await self._placed(received, turn.resource_id, is_retry=turn.is_retry)
         except Problem as problem:
-            with suppress(Away):
+            with suppress(UnavailableError):
                 # What became of the order is to be told all the same; the key's lease ends by itself.
-                await (self._idempotency.pause(turn) if problem.status >= 500 else self._idempotency.forget(turn))
+                await (
+                    self._idempotency.release_for_retry(turn)
+                    if problem.status >= 500
+                    else self._idempotency.discard(turn)
+                )
             raise
-        with suppress(Away):
+        with suppress(UnavailableError):
             # The order is durable, and a retry will find it by its id: that is what counts.
-            await self._idempotency.finish(turn, reply)
+            await self._idempotency.complete(turn, reply)
         return reply
 
-    async def _placed(self, received: Received, transaction_id: str, *, is_retry: bool = False) -> Reply:
+    async def _placed(self, received: Received, transaction_id: str, *, is_retry: bool = False) -> StoredResponse:
         caller = received.caller
         try:
             order = Order(
@@ -128,7 +132,7 @@ class OrdersApi:
         except OtherContent:
             detail = "this clientOrderNumber stands for another order already"
             raise Problem(409, "DUPLICATE_CLIENT_ORDER", detail) from None
-        except Unacknowledged as unknown:
+        except UnacknowledgedError as unknown:
             raise _unknown(unknown) from unknown
         return _reply(placed.transaction, is_duplicate=placed.is_duplicate)
 
@@ -166,10 +170,10 @@ class OrdersApi:
             raise no_such_transaction()
         if found.disclosed:
             metrics.DISCLOSED.inc(found.disclosed)
-            self._audit.note(
+            self._audit.record(
                 "codes-disclosed",
-                who=caller.client_id,
-                where=request.remote or "unknown",
+                actor=caller.client_id,
+                source=request.remote or "unknown",
                 site=caller.site,
                 transactionId=transaction_id,
                 codes=found.disclosed,
@@ -187,13 +191,13 @@ def no_such_transaction() -> Problem:
     return Problem(404, "TRANSACTION_NOT_FOUND", "there is no such transaction")
 
 
-def _reply(transaction: Transaction, *, is_duplicate: bool) -> Reply:
+def _reply(transaction: Transaction, *, is_duplicate: bool) -> StoredResponse:
     body = responses.accepted(transaction) | ({"duplicate": True} if is_duplicate else {})
     headers = {"Location": f"{ORDERS}/{transaction.id}"}
-    return Reply(200 if is_duplicate else 202, msgspec.json.encode(body), headers)
+    return StoredResponse(200 if is_duplicate else 202, msgspec.json.encode(body), headers)
 
 
-def _answer(reply: Reply) -> web.Response:
+def _answer(reply: StoredResponse) -> web.Response:
     return web.Response(
         status=reply.status,
         body=reply.body,
@@ -203,7 +207,7 @@ def _answer(reply: Reply) -> web.Response:
     )
 
 
-def _unknown(unknown: Unacknowledged) -> Problem:
+def _unknown(unknown: UnacknowledgedError) -> Problem:
     return Problem(
         503,
         "STORE_UNAVAILABLE",

@@ -8,15 +8,15 @@ from services.chassis.http import paging
 from services.chassis.runtime.errors import Problem
 from services.fulfilment.domain.business_day import end_us, start_us
 from services.fulfilment.domain.listing import DEFAULT_ROWS, LONGEST_PAGE, MOST_ROWS
-from services.values.instants import read_instant
-from services.values.invalid import Wrong
+from services.values.instants import parse_instant
+from services.values.invalid import Invalid
 
 Query = MultiMapping[str]
 
 
 def rows_of(query: Query) -> int:
     """How many rows are asked for."""
-    return paging.rows_of(query, default=DEFAULT_ROWS, most=MOST_ROWS)
+    return paging.rows_from_query(query, default=DEFAULT_ROWS, maximum=MOST_ROWS)
 
 
 def page_rows_of(query: Query) -> int:
@@ -60,7 +60,7 @@ def _instant(query: Query, name: str, zone: tzinfo) -> int | None:
     if given is None:
         return None
     # A plus sign that was not percent-encoded has become a space.
-    read = read_instant(given.replace(" ", "+"), zone=zone)
-    if isinstance(read, Wrong):
+    read = parse_instant(given.replace(" ", "+"), zone=zone)
+    if isinstance(read, Invalid):
         raise Problem(400, "INVALID_DATE", f"{name} is a date, or a date and time, in ISO 8601")
     return read.us

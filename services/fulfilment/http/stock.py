@@ -7,14 +7,14 @@ from aiohttp import web
 
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import Problem
-from services.chassis.runtime.logs import visible
+from services.chassis.runtime.logs import escape_for_log
 from services.fulfilment.domain.loading import read_codes, read_product
 from services.fulfilment.domain.ordering import Refused
 from services.fulfilment.flows.load_stock import World, load_codes, put_product
 from services.fulfilment.http import responses
 from services.fulfilment.http.authentication import Desk
 from services.fulfilment.http.body import read_body, read_object, unprocessable
-from services.fulfilment.ports import Audit
+from services.fulfilment.ports import AuditLog
 
 BASE = "/fulfilment/v1"
 SCOPE = "stock:write"
@@ -28,7 +28,7 @@ class StockApi:
         *,
         desk: Desk,
         world: World,
-        audit: Audit,
+        audit: AuditLog,
         currencies: frozenset[str],
         suppliers: AbstractSet[str],
         body_timeout_s: float,
@@ -59,8 +59,8 @@ class StockApi:
         added = await load_codes(sku, codes, self._world)
         if added is None:
             raise Problem(404, "UNKNOWN_SKU", "there is no such product")
-        self._audit.note(
-            "codes-loaded", who=caller.client_id, where=request.remote or "unknown", codes=len(codes), added=added
+        self._audit.record(
+            "codes-loaded", actor=caller.client_id, source=request.remote or "unknown", codes=len(codes), added=added
         )
         return json_response({"sku": sku, "received": len(codes), "added": added, "known": len(codes) - added})
 
@@ -74,5 +74,5 @@ class StockApi:
             raise unprocessable(refused.faults) from None
         is_new = await put_product(product, self._world)
         where = request.remote or "unknown"
-        self._audit.note("product-put", who=caller.client_id, where=where, sku=visible(product.sku))
+        self._audit.record("product-put", actor=caller.client_id, source=where, sku=escape_for_log(product.sku))
         return json_response(responses.product(product), status=201 if is_new else 200)

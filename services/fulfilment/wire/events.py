@@ -8,7 +8,7 @@ from fastavro import schemaless_writer
 from msgspec.structs import replace
 
 from services import topics
-from services.chassis.avro.records import RecordReader
+from services.chassis.avro.records import AvroRecordReader
 from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.mongodb import outbox
 from services.fulfilment.domain.ids import derived
@@ -22,7 +22,7 @@ class Events:
     """Writes the events that go out with every change, and reads the one that fulfilment itself waits for."""
 
     def __init__(self, schemas: Schemas) -> None:
-        self._records = RecordReader(schemas, "fulfilment_transaction")
+        self._records = AvroRecordReader(schemas, "fulfilment_transaction")
         self._placed = schemas["fulfilment_transaction"]
         self._codes = schemas["fulfilment_codes"]
         self._invoice = schemas["fulfilment_invoice"]

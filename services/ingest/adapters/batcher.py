@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from services.chassis.kafka.producer import Outgoing
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.producer import ProducerRecord
+from services.chassis.runtime.errors import UnavailableError
 from services.ingest import metrics
 
 MOST_RECORDS = 500
 MOST_BYTES = 512 * 1024
 
-Carry = Callable[[Sequence[Outgoing]], Awaitable[None]]
+Carry = Callable[[Sequence[ProducerRecord]], Awaitable[None]]
 
 
 class _Load:
@@ -19,11 +19,11 @@ class _Load:
     __slots__ = ("bytes", "journey", "records")
 
     def __init__(self) -> None:
-        self.records: list[Outgoing] = []
+        self.records: list[ProducerRecord] = []
         self.bytes = 0
         self.journey: asyncio.Task[None]
 
-    def add(self, record: Outgoing) -> None:
+    def add(self, record: ProducerRecord) -> None:
         self.records.append(record)
         self.bytes += len(record.value or b"")
 
@@ -40,7 +40,7 @@ class Convoy:
         self._road = asyncio.Lock()
         self._loading: _Load | None = None
 
-    async def travel(self, record: Outgoing) -> None:
+    async def travel(self, record: ProducerRecord) -> None:
         """Return when the record is acknowledged; raises `Away` when it, with all that travelled with it, was not."""
         load = self._loading
         if load is None or load.is_full:
@@ -50,8 +50,8 @@ class Convoy:
         try:
             # One passenger who gives up does not stop the others.
             await asyncio.shield(load.journey)
-        except Away as away:
-            raise Away(away.what, retry_after_s=away.retry_after_s) from away
+        except UnavailableError as away:
+            raise UnavailableError(away.dependency, retry_after_s=away.retry_after_s) from away
 
     async def _go(self, load: _Load) -> None:
         async with self._road:

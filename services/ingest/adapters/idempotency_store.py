@@ -2,40 +2,40 @@
 
 from contextlib import suppress
 
-from services.chassis.http.idempotency import HEADER, Idempotency, Reply, Turn, key_in
-from services.chassis.runtime.errors import Away
+from services.chassis.http.idempotency import HEADER, IdempotencyKeys, Reservation, StoredResponse, idempotency_key
+from services.chassis.runtime.errors import UnavailableError
 from services.ingest.domain.accepted import Submission
 
 
 class MongoReplies:
     """The keys of the import API."""
 
-    def __init__(self, keys: Idempotency) -> None:
+    def __init__(self, keys: IdempotencyKeys) -> None:
         self._keys = keys
         self._is_prepared = False
 
-    async def begin(self, submission: Submission, job_id: str) -> Turn | Reply:
+    async def begin(self, submission: Submission, job_id: str) -> Reservation | StoredResponse:
         """The first answer, or the right to make it; raises `Problem` for an unusable key, `Away` if nobody knows."""
-        key = key_in({HEADER: submission.idempotency_key or ""}) or ""
+        key = idempotency_key({HEADER: submission.idempotency_key or ""}) or ""
         if not self._is_prepared:
-            await self._keys.prepare()
+            await self._keys.create_indexes()
             self._is_prepared = True
-        return await self._keys.begin(submission.client_id, key, _content(submission), lambda: job_id)
+        return await self._keys.reserve(submission.client_id, key, _content(submission), lambda: job_id)
 
-    async def finish(self, turn: Turn, reply: Reply) -> None:
+    async def finish(self, turn: Reservation, reply: StoredResponse) -> None:
         """Keep the answer. If that fails, a retry makes it again, with the same job."""
-        with suppress(Away):
-            await self._keys.finish(turn, reply)
+        with suppress(UnavailableError):
+            await self._keys.complete(turn, reply)
 
-    async def pause(self, turn: Turn) -> None:
+    async def pause(self, turn: Reservation) -> None:
         """Let a retry go on; if that fails, it may once the lease is over."""
-        with suppress(Away):
-            await self._keys.pause(turn)
+        with suppress(UnavailableError):
+            await self._keys.release_for_retry(turn)
 
-    async def forget(self, turn: Turn) -> None:
+    async def forget(self, turn: Reservation) -> None:
         """Free the key; if that fails, it is free once the lease is over."""
-        with suppress(Away):
-            await self._keys.forget(turn)
+        with suppress(UnavailableError):
+            await self._keys.discard(turn)
 
 
 def _content(submission: Submission) -> bytes:

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import count
 
 from services import topics
-from services.chassis.kafka.producer import Headers, Outgoing, Producer, headers_of
+from services.chassis.kafka.producer import Headers, Producer, ProducerRecord, to_headers
 from services.ingest.adapters.batcher import Convoy
 from services.ingest.domain.accepted import Accepted
 from services.ingest.wire import Encoder
@@ -51,19 +51,19 @@ class KafkaPublisher:
         partition = await self._producer.partition_of(topic, accepted.header.job_id.encode())
         await self._producer.send_batch(topic, partition, records)
 
-    async def _carry(self, topic: str, records: Sequence[Outgoing]) -> None:
+    async def _carry(self, topic: str, records: Sequence[ProducerRecord]) -> None:
         """Single records go wherever it is their turn: by their jobs they would not meet in a batch."""
         partition = next(self._turn) % await self._producer.partitions(topic)
         await self._producer.send_batch(topic, partition, records)
 
     async def _open(self, accepted: Accepted) -> None:
-        headers = headers_of({"traceparent": accepted.traceparent})
+        headers = to_headers({"traceparent": accepted.traceparent})
         for key, value in self._encoder.opened(accepted):
-            await self._producer.send(JOBS, Outgoing(key, value, headers))
+            await self._producer.send(JOBS, ProducerRecord(key, value, headers))
 
-    def _records(self, accepted: Accepted) -> Sequence[Outgoing]:
+    def _records(self, accepted: Accepted) -> Sequence[ProducerRecord]:
         header = accepted.header
-        common: Headers = headers_of(
+        common: Headers = to_headers(
             {
                 "site": str(header.site),
                 "jobId": header.job_id,
@@ -72,5 +72,6 @@ class KafkaPublisher:
             }
         )
         return [
-            Outgoing(key, value, (*common, _INDEXES[index])) for index, key, value in self._encoder.records(accepted)
+            ProducerRecord(key, value, (*common, _INDEXES[index]))
+            for index, key, value in self._encoder.records(accepted)
         ]

@@ -5,14 +5,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 
-from services.chassis.http.idempotency import Reply, Turn
+from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.ratelimit import Decision
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import bind, logger
 from services.ingest import metrics
 from services.ingest.domain.accepted import Accepted, Submission
 from services.ingest.flows.offload import LARGE, aside
-from services.ingest.ports import Gate, Publisher, Replies
+from services.ingest.ports import Publisher, RateLimiter, Replies
 from services.jobs.events import JobHeader
 from services.sales.batch import Batch
 from services.sales.import_request import read_batch
@@ -28,7 +28,7 @@ class World:
     """Everything accepting may touch."""
 
     publisher: Publisher
-    gate: Gate
+    gate: RateLimiter
     replies: Replies
     currencies: AbstractSet[str]
     strict_json: bool
@@ -42,14 +42,14 @@ class Taken:
 
     accepted: Accepted
     left: Decision
-    turn: Turn | None
+    turn: Reservation | None
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """The request was answered before, with this."""
 
-    reply: Reply
+    reply: StoredResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,11 @@ class LacksScope:
 Outcome = Taken | Replayed | Throttled | LacksScope
 
 
-class Unacknowledged(Away):
+class UnacknowledgedError(UnavailableError):
     """Kafka did not confirm the job: it is there whole, or in part of its records, or not at all."""
 
-    def __init__(self, away: Away, job_id: str) -> None:
-        super().__init__(away.what, retry_after_s=away.retry_after_s)
+    def __init__(self, away: UnavailableError, job_id: str) -> None:
+        super().__init__(away.dependency, retry_after_s=away.retry_after_s)
         self.job_id = job_id
 
 
@@ -90,7 +90,7 @@ async def accept(submission: Submission, world: World) -> Outcome:
     if scope not in submission.scopes:
         return LacksScope(scope)
     turn = await _begin(submission, world, now_us)
-    if isinstance(turn, Reply):
+    if isinstance(turn, StoredResponse):
         return Replayed(turn)
     left = await charge(submission.site.site, submission.records_per_second, world.gate, cost=batch.total)
     if not left.allowed:
@@ -106,9 +106,9 @@ async def accept(submission: Submission, world: World) -> Outcome:
     return Taken(accepted, left, turn)
 
 
-async def charge(site: int, records_per_second: int, gate: Gate, *, cost: int) -> Decision:
+async def charge(site: int, records_per_second: int, gate: RateLimiter, *, cost: int) -> Decision:
     """Spend `cost` of the site's records; a cost of 0 asks whether anything is left."""
-    return await gate.take(str(site), limit=records_per_second, cost=cost)
+    return await gate.acquire(str(site), limit=records_per_second, cost=cost)
 
 
 async def _read(submission: Submission, world: World, now_us: int) -> Batch:
@@ -124,13 +124,13 @@ async def _read(submission: Submission, world: World, now_us: int) -> Batch:
     return read() if len(submission.body) <= LARGE else await aside(read)
 
 
-async def _begin(submission: Submission, world: World, now_us: int) -> Turn | Reply | None:
+async def _begin(submission: Submission, world: World, now_us: int) -> Reservation | StoredResponse | None:
     if submission.idempotency_key is None:
         return None
     return await world.replies.begin(submission, world.new_job_id(now_us))
 
 
-async def _resume(submission: Submission, batch: Batch, world: World, turn: Turn) -> Accepted:
+async def _resume(submission: Submission, batch: Batch, world: World, turn: Reservation) -> Accepted:
     """The job of this turn. What an earlier attempt may have published is made again to the byte."""
     created_at = made_at_us(turn.resource_id) or world.now_us()
     if turn.is_retry:
@@ -150,14 +150,14 @@ def _accepted(submission: Submission, batch: Batch, job_id: str, created_at: int
     return Accepted(header, batch, submission.traceparent)
 
 
-async def _publish(accepted: Accepted, world: World, turn: Turn | None) -> None:
+async def _publish(accepted: Accepted, world: World, turn: Reservation | None) -> None:
     header = accepted.header
     bind(jobId=header.job_id)
     try:
         await world.publisher.publish(accepted)
         _LOG.debug("job accepted", site=header.site, total=header.total)
-    except Away as away:
-        _LOG.warning("nobody confirmed the job", site=header.site, total=header.total, away=away.what)
+    except UnavailableError as away:
+        _LOG.warning("nobody confirmed the job", site=header.site, total=header.total, away=away.dependency)
         if turn is not None:
             await world.replies.pause(turn)
-        raise Unacknowledged(away, accepted.header.job_id) from away
+        raise UnacknowledgedError(away, accepted.header.job_id) from away

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from services.chassis.http.request_body import must_be_json, must_fit, received
+from services.chassis.http.request_body import read_bounded, require_content_length, require_json
 from services.chassis.runtime.errors import Problem
 from services.ingest import metrics
 from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE, MAGIC, NotGzip, TooLarge, inflate, is_small
@@ -14,7 +14,7 @@ _HINT = "; gzip helps"
 
 async def read_body(request: web.Request, *, timeout_s: float, require_gzip: bool) -> bytes:
     """The inflated body; raises `Problem` for whatever is wrong with how it was sent."""
-    must_be_json(request)
+    require_json(request)
     is_gzip = _is_gzip(request)
     wire = await _wire(request, timeout_s)
     metrics.WIRE_BYTES.observe(len(wire))
@@ -40,11 +40,11 @@ def _is_gzip(request: web.Request) -> bool:
 
 
 async def _wire(request: web.Request, timeout_s: float) -> bytes:
-    must_fit(request, largest=LARGEST_WIRE, hint=_HINT)
+    require_content_length(request, max_bytes=LARGEST_WIRE, hint=_HINT)
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
-    return await received(request, largest=LARGEST_WIRE, timeout_s=timeout_s, hint=_HINT)
+    return await read_bounded(request, max_bytes=LARGEST_WIRE, timeout_s=timeout_s, hint=_HINT)
 
 
 async def _inflated(wire: bytes) -> bytes:

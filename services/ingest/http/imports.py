@@ -12,9 +12,9 @@ from aiohttp import web
 from services.chassis.http import server as http
 from services.chassis.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.chassis.http.ratelimit import Decision
-from services.chassis.runtime.errors import Away, Forbidden, Problem
+from services.chassis.runtime.errors import ForbiddenError, Problem, UnavailableError
 from services.chassis.security.sites import Site, Sites
-from services.chassis.security.tokens import Token, Verifier, bearer
+from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
 from services.ingest import metrics
 from services.ingest.domain.accepted import Submission
 from services.ingest.flows.accept import (
@@ -24,7 +24,7 @@ from services.ingest.flows.accept import (
     Replayed,
     Taken,
     Throttled,
-    Unacknowledged,
+    UnacknowledgedError,
     World,
     accept,
     charge,
@@ -69,7 +69,7 @@ class Caller:
 class ImportApi:
     """Handlers of the import API; `routes` binds them to their addresses."""
 
-    def __init__(self, *, world: World, verifier: Verifier, sites: Sites, manners: Manners, openapi: Path) -> None:
+    def __init__(self, *, world: World, verifier: TokenVerifier, sites: Sites, manners: Manners, openapi: Path) -> None:
         self._world = world
         self._verifier = verifier
         self._sites = sites
@@ -107,8 +107,8 @@ class ImportApi:
             caller = await self._caller(request)
             try:
                 return await self._import(request, kind, user_id, caller)
-            except Away as away:
-                raise await self._with_quota(http.away_problem(away), caller.site) from away
+            except UnavailableError as away:
+                raise await self._with_quota(http.unavailable_problem(away), caller.site) from away
             except Problem as problem:
                 raise await self._with_quota(problem, caller.site) from None
 
@@ -125,7 +125,7 @@ class ImportApi:
             outcome = await accept(submission, self._world)
         except BodyRefused as refused:
             raise await self._at_a_price(caller, unusable(refused)) from None
-        except Unacknowledged as unknown:
+        except UnacknowledgedError as unknown:
             raise unconfirmed(unknown) from unknown
         return await self._answer(outcome, caller, user_id)
 
@@ -147,12 +147,12 @@ class ImportApi:
         return reply
 
     async def _caller(self, request: web.Request) -> Caller:
-        given = bearer(request.headers.get("Authorization"))
-        token = self._verifier.remembered(given) or await self._verifier.verify(given)
+        given = bearer_token(request.headers.get("Authorization"))
+        token = self._verifier.cached(given) or await self._verifier.verify(given)
         api_key = request.match_info["apiKey"]
         site = self._sites.by_api_key(api_key)
         if api_key not in token.api_keys or site is None or site.site != token.site:
-            refusal = Forbidden("the token is not for this apiKey")
+            refusal = ForbiddenError("the token is not for this apiKey")
             own = self._sites.get(token.site)
             raise refusal if own is None else await self._with_quota(refusal, own)
         return Caller(token, site, api_key)

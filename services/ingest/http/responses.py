@@ -6,13 +6,13 @@ from urllib.parse import quote
 from aiohttp import web
 
 from services.chassis.http import server as http
-from services.chassis.http.idempotency import REPLAYED, Reply
+from services.chassis.http.idempotency import REPLAYED, StoredResponse
 from services.chassis.http.ratelimit import Decision
-from services.chassis.runtime.errors import BodyFault, Forbidden, Problem
+from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem
 from services.ingest import metrics
 from services.ingest.domain.accepted import Accepted
 from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE
-from services.ingest.flows.accept import Unacknowledged
+from services.ingest.flows.accept import UnacknowledgedError
 from services.sales.batch import MOST_RECORDS, BodyRefused, Note, NoteCode
 
 BASE = "/omnichannel/api/v1"
@@ -34,13 +34,13 @@ def accepted_response(accepted: Accepted, *, status: int, api_key: str, user_id:
     return http.json_response(body, status=status, headers=headers)
 
 
-def kept_form(reply: web.Response) -> Reply:
+def kept_form(reply: web.Response) -> StoredResponse:
     """An answer as it is kept for whoever sends the same request again."""
     headers = {name: reply.headers[name] for name in ("Location", "Link") if name in reply.headers}
-    return Reply(reply.status, bytes(reply.body or b""), headers)  # type: ignore[arg-type]  # never a stream
+    return StoredResponse(reply.status, bytes(reply.body or b""), headers)  # type: ignore[arg-type]  # never a stream
 
 
-def replay(kept: Reply) -> web.Response:
+def replay(kept: StoredResponse) -> web.Response:
     """The first answer again."""
     metrics.REPLAYED.inc()
     headers = {**kept.headers, **REPLAYED}
@@ -83,7 +83,7 @@ def throttled(refusal: Decision) -> Problem:
 
 def lacks(scope: str) -> Problem:
     """403: the token may not write records of this kind."""
-    return Forbidden(f"the token lacks the scope {scope}")
+    return ForbiddenError(f"the token lacks the scope {scope}")
 
 
 def unusable(refused: BodyRefused) -> Problem:
@@ -92,7 +92,7 @@ def unusable(refused: BodyRefused) -> Problem:
     return Problem(refused.status, refused.code, refused.detail, errors=[where])
 
 
-def unconfirmed(unknown: Unacknowledged) -> Problem:
+def unconfirmed(unknown: UnacknowledgedError) -> Problem:
     """503: Kafka did not say that the job is there."""
     return Problem(
         503,

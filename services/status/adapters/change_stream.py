@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from pymongo.errors import PyMongoError
 
-from services.chassis.mongodb.client import Changes, Mongo
-from services.chassis.runtime.errors import Away
+from services.chassis.mongodb.client import ChangeStream, Mongo
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.status import metrics
 from services.status.adapters.job_store import JOBS
@@ -74,7 +74,7 @@ class ChangeWatch:
                     # What happened while nobody watched is found by looking once.
                     self._bell.ring_all()
                     await self._follow(changes)
-            except (Away, PyMongoError) as error:
+            except (UnavailableError, PyMongoError) as error:
                 _LOG.warning("changes are not watched", error=type(error).__name__)
                 await asyncio.sleep(TURN_MS / 1000)
             finally:
@@ -83,7 +83,7 @@ class ChangeWatch:
             if not self._bell.is_waited_for:
                 return
 
-    async def _follow(self, changes: Changes) -> None:
+    async def _follow(self, changes: ChangeStream) -> None:
         """Ring until nobody has waited for a while."""
         waited_s = self._clock_s()
         while not self._stopping and self._clock_s() - waited_s < IDLE_S:

@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, for_code
 
-from services.chassis.kafka.producer import connection
-from services.chassis.runtime.errors import Away
+from services.chassis.kafka.producer import connection_options
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings
 
 # Nobody waits for the answers, but what hangs is to be noticed.
@@ -53,7 +53,7 @@ class KafkaBacklog:
 
     @asynccontextmanager
     async def _brokers(self) -> AsyncIterator["_Brokers"]:
-        told = {**connection(self._settings), "client_id": self._client_id}
+        told = {**connection_options(self._settings), "client_id": self._client_id}
         admin = AIOKafkaAdminClient(**told)
         kafka = AIOKafkaConsumer(**told, enable_auto_commit=False)
         # To it, a partition ends where the first open transaction begins.
@@ -65,7 +65,7 @@ class KafkaBacklog:
                 await careful.start()
                 yield _Brokers(admin, kafka, careful)
         except (KafkaError, OSError) as error:
-            raise Away("Kafka") from error
+            raise UnavailableError("Kafka") from error
         finally:
             await admin.close()
             await kafka.stop()

@@ -20,7 +20,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, answering, duplicates, expire_after
+from services.chassis.mongodb.client import Mongo, duplicate_indexes, ensure_ttl_index, mongo_errors
 from services.status import wire
 from services.status.domain.block import Block
 from services.status.domain.facts import Header, Key
@@ -64,16 +64,16 @@ class MongoJobs:
 
     async def prepare(self, *, retention_days: int) -> None:
         """Make the indexes, or change the retention of those that are there; raises `Away`."""
-        with answering():
+        with mongo_errors():
             for name, fields in _INDEXES.items():
                 await self._jobs.create_index(fields, name=name)
-        await expire_after(self._mongo, JOBS, "since", retention_days * DAY_S)
+        await ensure_ttl_index(self._mongo, JOBS, "since", retention_days * DAY_S)
         # A job must not outlive its chunks, which were written before it.
-        await expire_after(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
+        await ensure_ttl_index(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
 
     async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
         """The stored ones of these jobs."""
-        with answering():
+        with mongo_errors():
             found = await self._jobs.find(
                 {"_id": {"$in": [wire.job_key(key) for key in keys]}}, _without(NO_TEXTS, _IN_JOBS)
             ).to_list(None)
@@ -95,7 +95,7 @@ class MongoJobs:
 
     async def settle(self) -> None:
         """Return when a majority has in its journals what the primary has by now."""
-        with answering():
+        with mongo_errors():
             # A write that finds nothing to do waits for the last one that did something, by whomever that was. (A read
             # with linearizable concern would wait for the next time that the journal is written, a tenth of a second.)
             await self._jobs.update_one({"_id": ""}, {"$set": {"site": 0}})
@@ -128,7 +128,7 @@ class MongoJobs:
         ids = list(map(wire.job_key, keys))
         # The document with one key is found without a plan.
         where = {"_id": {"$in": ids} if len(ids) > 1 else ids[0]}
-        with answering():
+        with mongo_errors():
             found = await self._shown_jobs.find(where, fields).to_list(None)
         standings = map(wire.standing_of, found) if texts else [Standing(wire.bare_job_of(one), None) for one in found]
         return {standing.job.key: standing for standing in standings}
@@ -139,21 +139,21 @@ class MongoJobs:
 
     async def listed(self, listing: Listing) -> list[Job]:
         """A page of jobs and one more."""
-        with answering():
+        with mongo_errors():
             found = await self._listed_jobs.find(**_wanted(listing)).to_list(None)
         return [wire.bare_job_in(document.raw) for document in found]
 
     async def open_jobs(self) -> dict[State, int]:
         """How many jobs there are in each state that is not final; raises `Away`."""
         sites = await self._sites()
-        with answering():
+        with mongo_errors():
             return {state: await self._jobs.count_documents(_are_in([state], sites), hint="kinds") for state in OPEN}
 
     async def overdue(self, before_us: int, *, most: int) -> list[Header]:
         """Open jobs that were last written before that time, the longest first; raises `Away`."""
         before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
         standing_still = _are_in(OPEN, await self._sites()) | {_WRITTEN: {"$lt": before}}
-        with answering():
+        with mongo_errors():
             found = (
                 await self._shown_jobs.find(standing_still, wire.HEADER_FIELDS, hint="kinds")
                 .sort(_WRITTEN, 1)
@@ -164,7 +164,7 @@ class MongoJobs:
 
     async def _sites(self) -> list[int]:
         """Whose jobs there are; the index tells, and sites are few."""
-        with answering():
+        with mongo_errors():
             sites: list[int] = await self._jobs.distinct("site")
         return sites
 
@@ -172,7 +172,7 @@ class MongoJobs:
         if not numbers:
             return []
         ids = [wire.chunk_key(job.key, number) for number in numbers]
-        with answering():
+        with mongo_errors():
             found = await collection.find({"_id": {"$in": ids}}, _without(texts, _IN_CHUNKS)).to_list(None)
         return [wire.block_from(document, job.profile.total) for document in found]
 
@@ -190,19 +190,19 @@ class MongoJobs:
         """Insert in no particular order; return the places of those whose key is there already."""
         if not documents:
             return ()
-        with answering(), _within_bounds():
+        with mongo_errors(), _within_bounds():
             try:
                 await collection.insert_many(documents, ordered=False)
             except BulkWriteError as error:
                 _refuse_too_big(error)
-                return duplicates(error)
+                return duplicate_indexes(error)
         return ()
 
     async def _update(self, collection: Any, updates: list[wire.Update]) -> bool:
         """Return whether any of them found its state changed."""
         if not updates:
             return False
-        with answering(), _within_bounds():
+        with mongo_errors(), _within_bounds():
             try:
                 done = await collection.bulk_write(list(map(_operation, updates)), ordered=False)
             except BulkWriteError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.chassis.kafka.producer import Outgoing, Producer
+from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.status.avro import EventWriter
 from services.status.domain.facts import Header
 
@@ -17,5 +17,5 @@ class KafkaPublisher:
 
     async def expire(self, jobs: Sequence[Header], *, at_us: int) -> None:
         """Return when all in-sync replicas have the events; raises `Away`."""
-        events = [Outgoing(*self._writer.expired(header, at_us=at_us)) for header in jobs]
+        events = [ProducerRecord(*self._writer.expired(header, at_us=at_us)) for header in jobs]
         await self._producer.send_by_key(self._topic, events)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import TypeVar
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.status import metrics
 from services.status.domain.block import Block, absorb, empty_block
 from services.status.domain.chunks import SIZE, by_chunk, is_large, size_of
@@ -157,7 +157,7 @@ async def _merge(news: Sequence[News], world: World) -> tuple[list[News], int]:
         metrics.MERGES.inc(len(news))
         lost = await _write([advanced(found[item.key], item) for item in news], world)
         news = [item for item in news if item.key in lost]
-    raise Away("the job store")
+    raise UnavailableError("the job store")
 
 
 def _is_guessable(news: News, stored: Standing | None) -> bool:
@@ -175,7 +175,7 @@ async def _record_large(news: News, world: World) -> None:
     if not job.is_large:
         # Another header came first and said that the job is small.
         if (await _merge([news], world))[0]:
-            raise Away("the job store")
+            raise UnavailableError("the job store")
         return
     blocks = await _write_chunks(job, by_chunk(news.runs, job.profile.total), world)
     await _publish(job, list(blocks.values()), world)
@@ -190,7 +190,7 @@ async def _opened(news: News, world: World) -> Job:
         change = published(begun(_profile(news, world)).job, ())
         if change is not None and not await _write([change], world):
             return change.job
-    raise Away("the job store")
+    raise UnavailableError("the job store")
 
 
 async def _write_chunks(job: Job, runs: Mapping[int, Sequence[Dated]], world: World) -> dict[int, Block]:
@@ -209,7 +209,7 @@ async def _write_chunks(job: Job, runs: Mapping[int, Sequence[Dated]], world: Wo
         lost = await world.jobs.write_chunks([change for change in changes.values() if change.added])
         done |= {number: change.block for number, change in changes.items() if number not in lost}
         found = {number: block for number, block in found.items() if number not in lost}
-    raise Away("the job store")
+    raise UnavailableError("the job store")
 
 
 def _chunk_changes(job: Job, found: Mapping[int, Block], runs: Mapping[int, Sequence[Dated]]) -> dict[int, ChunkChange]:
@@ -233,4 +233,4 @@ async def _publish(job: Job, blocks: Sequence[Block], world: World) -> None:
             # Retention took it meanwhile.
             return
         job = stored.job
-    raise Away("the job store")
+    raise UnavailableError("the job store")

@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import ConsumerRecord, TopicPartition
 from msgspec import Struct
 
-from services.chassis.runtime.errors import Away
+from services.chassis.runtime.errors import UnavailableError
 from services.status.domain.facts import JobEvent, Key
 
 
@@ -74,7 +74,7 @@ class Underway:
     def _ended(self, task: asyncio.Task[None]) -> None:
         ready, _ = self._tasks.pop(task)
         # Whoever waits for room has to be told of a cancelled one, too: it is not written.
-        failure = Away("the job store") if task.cancelled() else task.exception()
+        failure = UnavailableError("the job store") if task.cancelled() else task.exception()
         if failure is None:
             self._done(ready)
         else:
@@ -89,4 +89,4 @@ class Underway:
             await asyncio.wait(self._tasks)
         failures, self._failures = self._failures, []
         # A defect says more than that the store is away.
-        raise min(failures, key=lambda failure: isinstance(failure, Away))
+        raise min(failures, key=lambda failure: isinstance(failure, UnavailableError))

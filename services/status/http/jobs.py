@@ -6,12 +6,12 @@ from pathlib import Path
 from aiohttp import web
 from msgspec.structs import replace
 
-from services.chassis.http.paging import next_link, page_of, pagination
+from services.chassis.http.paging import next_link, page_token_from_query, pagination
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.runtime.errors import Forbidden, Problem
+from services.chassis.runtime.errors import ForbiddenError, Problem
 from services.chassis.runtime.logs import bind
 from services.chassis.security.sites import Site, Sites
-from services.chassis.security.tokens import Token, Verifier, bearer
+from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
 from services.status import metrics
 from services.status.domain.cursor import START, Lap
 from services.status.domain.facts import Key
@@ -47,7 +47,7 @@ class StatusApi:
         self,
         *,
         world: World,
-        verifier: Verifier,
+        verifier: TokenVerifier,
         sites: Sites,
         tokens: PageTokens,
         gate: RateLimit,
@@ -116,7 +116,7 @@ class StatusApi:
         """A job's records with one outcome."""
         key = await self._key(request)
         rows, outcome = params.rows_of(request.query), params.outcome_of(request.query)
-        given, bound = page_of(request.query), for_records(key, outcome)
+        given, bound = page_token_from_query(request.query), for_records(key, outcome)
         low = self._tokens.lap(bound, given).low.record if given is not None else 0
         standing = await known(key, self._world, texts=RECORDS)
         if standing is None:
@@ -151,7 +151,7 @@ class StatusApi:
             from_us=params.instant_of(asked, "from"),
             to_us=params.instant_of(asked, "to"),
         )
-        bound, given = for_jobs(listing), page_of(asked)
+        bound, given = for_jobs(listing), page_token_from_query(asked)
         if given is not None:
             listing = replace(listing, after=self._tokens.place(bound, given))
         found = await self._world.jobs.listed(listing)
@@ -167,7 +167,7 @@ class StatusApi:
     def _wish(self, request: web.Request, key: Key) -> Wish:
         asked = request.query
         rows, show_all, descending = params.rows_of(asked), params.show_all_of(asked), params.descending_of(asked)
-        given = page_of(asked)
+        given = page_token_from_query(asked)
         if given is None:
             return Wish(rows, show_all, descending, Lap(START))
         bound = for_events(key, show_all=show_all, descending=descending)
@@ -183,20 +183,20 @@ class StatusApi:
 
     async def _site(self, request: web.Request) -> Site:
         """Whose jobs are asked for, once it is clear that the caller may ask."""
-        given = bearer(request.headers.get("Authorization"))
-        token = self._verifier.remembered(given) or await self._verifier.verify(given)
+        given = bearer_token(request.headers.get("Authorization"))
+        token = self._verifier.cached(given) or await self._verifier.verify(given)
         api_key = request.match_info["apiKey"]
         site = self._sites.by_api_key(api_key)
         if api_key not in token.api_keys or site is None or site.site != token.site:
-            raise Forbidden("the token is not for this apiKey")
+            raise ForbiddenError("the token is not for this apiKey")
         if SCOPE not in token.scopes:
-            raise Forbidden(f"the token lacks the scope {SCOPE}")
+            raise ForbiddenError(f"the token lacks the scope {SCOPE}")
         self._admit(token)
         return site
 
     def _admit(self, token: Token) -> None:
         limit = self._requests_per_second
-        decision = self._gate.take(token.client_id, limit=limit)
+        decision = self._gate.acquire(token.client_id, limit=limit)
         if not decision.allowed:
             metrics.RATE_LIMITED.inc()
             raise Problem(

@@ -14,8 +14,8 @@ from services.status.domain.listing import DEFAULT_ROWS as LISTED_ROWS
 from services.status.domain.listing import MODES, TYPES
 from services.status.domain.records import OUTCOMES
 from services.status.domain.summary import DEFAULT_ROWS
-from services.values.instants import read_instant
-from services.values.invalid import Wrong
+from services.values.instants import parse_instant
+from services.values.invalid import Invalid
 
 Query = MultiMapping[str]
 
@@ -29,12 +29,12 @@ _Choice = TypeVar("_Choice")
 
 def rows_of(query: Query) -> int:
     """How many events or records a page may have."""
-    return paging.rows_of(query, default=DEFAULT_ROWS, most=MOST_ROWS)
+    return paging.rows_from_query(query, default=DEFAULT_ROWS, maximum=MOST_ROWS)
 
 
 def listed_rows_of(query: Query) -> int:
     """How many jobs a page of the list may have."""
-    return paging.rows_of(query, default=LISTED_ROWS, most=MOST_ROWS)
+    return paging.rows_from_query(query, default=LISTED_ROWS, maximum=MOST_ROWS)
 
 
 def show_all_of(query: Query) -> bool:
@@ -81,8 +81,8 @@ def instant_of(query: Query, name: str) -> int | None:
     if given is None:
         return None
     # A plus sign that was not percent-encoded has become a space.
-    read = read_instant(given.replace(" ", "+"), zone=UTC)
-    if isinstance(read, Wrong):
+    read = parse_instant(given.replace(" ", "+"), zone=UTC)
+    if isinstance(read, Invalid):
         raise Problem(400, "INVALID_DATE", f"{name} is a date and time in ISO 8601")
     return read.us
 

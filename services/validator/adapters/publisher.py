@@ -7,7 +7,7 @@ from typing import Protocol
 
 from services import topics
 from services.chassis.kafka.dead_letters import DeadLetter
-from services.chassis.kafka.producer import Outgoing
+from services.chassis.kafka.producer import ProducerRecord
 from services.jobs.events import JobHeader, JobRef
 from services.sales.faults import unprocessable
 from services.sales.records import Seen
@@ -24,7 +24,7 @@ JOBS = topics.JOBS_EVENTS.name
 class Topics(Protocol):
     """Takes records to topics; the chassis' producer is one."""
 
-    async def send_by_key(self, topic: str, records: Iterable[Outgoing]) -> None:
+    async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
         """Return when all are acknowledged; raises `Away`."""
         ...
 
@@ -61,22 +61,22 @@ class KafkaPublisher:
                 raise outcome
         await self._producer.send_by_key(JOBS, self._judged(verdicts, at_us))
 
-    def _lots(self, verdicts: Sequence[Verdict], at_us: int) -> dict[str, list[Outgoing]]:
+    def _lots(self, verdicts: Sequence[Verdict], at_us: int) -> dict[str, list[ProducerRecord]]:
         """What goes to which topic, in order."""
-        lots: dict[str, list[Outgoing]] = {}
+        lots: dict[str, list[ProducerRecord]] = {}
         for item in verdicts:
             match item:
                 case Accepted(submitted, record):
                     value, headers = self._encoder.passed_on(item)
-                    made = Outgoing(submitted.key or record_key(record), value, tuple(headers))
+                    made = ProducerRecord(submitted.key or record_key(record), value, tuple(headers))
                     lots.setdefault(VALIDATED[submitted.kind], []).append(made)
                 case Rejected(submitted, record):
                     key, headers = refusal_key(submitted, record), identity_of(submitted)
-                    made = Outgoing(key, self._encoder.rejected(item, at_us=at_us), tuple(headers))
+                    made = ProducerRecord(key, self._encoder.rejected(item, at_us=at_us), tuple(headers))
                     lots.setdefault(REJECTED, []).append(made)
         return lots
 
-    def _judged(self, verdicts: Sequence[Verdict], at_us: int) -> Iterator[Outgoing]:
+    def _judged(self, verdicts: Sequence[Verdict], at_us: int) -> Iterator[ProducerRecord]:
         """One event for each stretch of a job."""
         told = [(*found, item.submitted) for item in verdicts if (found := _told(item)) is not None]
         for header, stretch in groupby(told, key=lambda one: one[0]):
@@ -84,7 +84,7 @@ class KafkaPublisher:
             # A request's records travel together: they have its trace in common.
             trace = trace_of(same[0][2])
             for run in runs_of_verdicts(header, (one for _, one, _ in same)):
-                yield Outgoing(*self._encoder.judged(header, run, at_us=at_us), trace)
+                yield ProducerRecord(*self._encoder.judged(header, run, at_us=at_us), trace)
 
 
 def _told(verdict: Verdict) -> tuple[JobHeader, Told] | None:

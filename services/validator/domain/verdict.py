@@ -11,7 +11,7 @@ from services.sales.records import Record, Seen
 from services.sales.rules import check, missing_products
 from services.sales.verdicts import misplaced
 from services.validator.domain.submitted import Submitted, Unreadable
-from services.values.instants import EARLIEST_US
+from services.values.instants import MIN_INSTANT_US
 
 
 class Accepted(NamedTuple):
@@ -65,7 +65,7 @@ def is_sure(seen: Seen, *, products: Container[str], kind: str, largest_job: int
     return job is None or (
         job.type == kind
         and 0 <= seen.index < job.total <= largest_job
-        and EARLIEST_US <= job.created_at <= now_us + AHEAD_US
+        and MIN_INSTANT_US <= job.created_at <= now_us + AHEAD_US
     )
 
 
@@ -78,6 +78,6 @@ def ill_placed(job: JobRef | None, *, kind: str, largest_job: int, now_us: int) 
     if why := misplaced(job, largest_total=largest_job):
         return Unreadable("misplaced", why)
     # Whoever reports on jobs sorts them by this time, and ends those that are too old.
-    if not EARLIEST_US <= job.created_at <= now_us + AHEAD_US:
+    if not MIN_INSTANT_US <= job.created_at <= now_us + AHEAD_US:
         return Unreadable("misplaced", "createdAt is out of bounds")
     return None
