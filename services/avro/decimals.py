@@ -3,12 +3,11 @@
 from decimal import Context, Decimal
 from functools import lru_cache
 
-from services.avro.undecodable import Undecodable
-from services.avro.varints import varint
+from services.avro.varints import AvroDecodeError, encode_varint
 from services.values.decimals import FRACTION_DIGITS, INTEGER_DIGITS, canonical
 
 _BOUND = 10 ** (INTEGER_DIGITS + FRACTION_DIGITS)
-_LONGEST = 16
+_MAX_BYTES = 16
 _scaleb = Context(prec=INTEGER_DIGITS + FRACTION_DIGITS).scaleb
 
 
@@ -17,13 +16,13 @@ def write_amount(amount: Decimal) -> str:
     """An amount with its length, one character per byte. Raises `DecimalException` where it has too many digits."""
     unscaled = int(_scaleb(canonical(amount), FRACTION_DIGITS))
     size = unscaled.bit_length() + 8 >> 3
-    return varint(size) + unscaled.to_bytes(size, "big", signed=True).decode("latin-1")
+    return encode_varint(size) + unscaled.to_bytes(size, "big", signed=True).decode("latin-1")
 
 
 @lru_cache(maxsize=16_384)
 def read_amount(data: bytes) -> Decimal:
     """The amount whose bytes these are."""
     unscaled = int.from_bytes(data, "big", signed=True)
-    if not 0 < len(data) <= _LONGEST or abs(unscaled) >= _BOUND:
-        raise Undecodable("an amount has too many digits, or none")
+    if not 0 < len(data) <= _MAX_BYTES or abs(unscaled) >= _BOUND:
+        raise AvroDecodeError("an amount has too many digits, or none")
     return _scaleb(Decimal(unscaled), -FRACTION_DIGITS)

@@ -7,15 +7,28 @@ position only grows, the caller sees either at the end.
 from collections.abc import Iterator
 from itertools import count
 
-from services.avro.schema import Amount, Enum, Int, Items, Kind, Long, Optional, Record, Stamp, Text, Truth, Union
+from services.avro.schema import (
+    Array,
+    AvroType,
+    Boolean,
+    DecimalBytes,
+    Enum,
+    Int,
+    Long,
+    Optional,
+    RecordType,
+    String,
+    TimestampMicros,
+    Union,
+)
 
 
-def reader_name(record: Record) -> str:
+def reader_name(record: RecordType) -> str:
     """What the function is called."""
     return f"read_{record.name}"
 
 
-def reader_source(record: Record) -> str:
+def reader_source(record: RecordType) -> str:
     """A function of (data, text, position): `text` is `data` with one character per byte."""
     body = _Reader().read(record, "value")
     lines = [f"def {reader_name(record)}(data, text, p):", *(f"    {line}" for line in body), "    return value, p", ""]
@@ -28,15 +41,15 @@ class _Reader:
     def __init__(self) -> None:
         self._numbers = count()
 
-    def read(self, kind: Kind, target: str) -> Iterator[str]:
+    def read(self, kind: AvroType, target: str) -> Iterator[str]:
         """Lines that put the next value into `target`."""
         match kind:
-            case Record(name, fields):
+            case RecordType(name, fields):
                 targets = [f"{field.name}_{next(self._numbers)}" for field in fields]
                 for field, part in zip(fields, targets, strict=True):
-                    yield from self.read(field.kind, part)
+                    yield from self.read(field.type, part)
                 yield f"{target} = {name}({', '.join(targets)})"
-            case Items(of):
+            case Array(of):
                 yield from self._items(of, target)
             case Optional(of):
                 yield from ("n = data[p]", "p += 1", "if n == 2:", *_indented(self.read(of, target)))
@@ -50,7 +63,7 @@ class _Reader:
             case _:
                 yield from _simple(kind, target)
 
-    def _items(self, of: Kind, target: str) -> Iterator[str]:
+    def _items(self, of: AvroType, target: str) -> Iterator[str]:
         size, item = f"size_{next(self._numbers)}", f"item_{next(self._numbers)}"
         yield from (f"{target} = []", "while True:", f"    {size} = data[p]", "    p += 1")
         yield from (f"    if {size} & 129:", f"        {size}, p = read_block(data, {size}, p)")
@@ -60,15 +73,15 @@ class _Reader:
         yield f"        {target}.append({item})"
 
 
-def _simple(kind: Kind, target: str) -> Iterator[str]:
-    if isinstance(kind, Stamp):
+def _simple(kind: AvroType, target: str) -> Iterator[str]:
+    if isinstance(kind, TimestampMicros):
         yield from (f"{target} = usual_stamp(data[p : p + 8])", f"if {target} is None:")
         yield f"    {target}, p = read_varint(data, data[p], p + 1)"
         yield from ("else:", "    p += 8")
         return
     yield from ("n = data[p]", "p += 1")
     match kind:
-        case Text():
+        case String():
             # Hashes and ids of users are often longer than one byte of length can tell, rarely than two.
             yield from ("if n & 129:", "    if n & 1 or data[p] > 127:")
             yield from ("        n, p = read_length(data, n, p)", "        q = p + n", "    else:")
@@ -80,10 +93,10 @@ def _simple(kind: Kind, target: str) -> Iterator[str]:
             yield from ("if n > 127:", "    if data[p] > 127:", f"        {target}, p = {read}(data, n, p)")
             yield from ("    else:", f"        {target} = (n >> 1 & 63 | data[p] << 6) ^ -(n & 1)", "        p += 1")
             yield from ("else:", f"    {target} = n >> 1 ^ -(n & 1)")
-        case Amount():
+        case DecimalBytes():
             yield from ("if n & 129:", "    raise Undecodable(no_amount)", "q = p + (n >> 1)")
             yield from (f"{target} = read_amount(data[p:q])", "p = q")
-        case Truth():
+        case Boolean():
             yield from ("if n > 1:", "    raise Undecodable(no_truth)", f"{target} = n == 1")
         case Enum(name):
             yield from (f"{target} = numbered_{name}.get(n)", f"if {target} is None:")

@@ -9,7 +9,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class String:
     """A string."""
 
 
@@ -24,17 +24,17 @@ class Long:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class TimestampMicros:
     """An instant in microseconds, never small."""
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class Boolean:
     """A boolean."""
 
 
 @dataclass(frozen=True, slots=True)
-class Amount:
+class DecimalBytes:
     """A decimal of 18 digits, six of them in the fraction."""
 
 
@@ -47,17 +47,17 @@ class Enum:
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
+class Array:
     """An array."""
 
-    of: "Kind"
+    items: "AvroType"
 
 
 @dataclass(frozen=True, slots=True)
 class Optional:
     """A union of null, first, and one other."""
 
-    of: "Kind"
+    inner: "AvroType"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ class Field:
     """A field; its name in snake case."""
 
     name: str
-    kind: "Kind"
+    type: "AvroType"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordType:
     """A record."""
 
     name: str
@@ -80,30 +80,30 @@ class Record:
 class Union:
     """One of some records."""
 
-    of: tuple[Record, ...]
+    branches: tuple[RecordType, ...]
 
 
-Kind = Text | Int | Long | Stamp | Truth | Amount | Enum | Items | Optional | Record | Union
+AvroType = String | Int | Long | TimestampMicros | Boolean | DecimalBytes | Enum | Array | Optional | RecordType | Union
 
 # The number of each fits into one byte.
-_MOST_SYMBOLS = 64
-_PLAIN: dict[str, Kind] = {"string": Text(), "int": Int(), "long": Long(), "boolean": Truth()}
+_MAX_SYMBOLS = 64
+_PLAIN: dict[str, AvroType] = {"string": String(), "int": Int(), "long": Long(), "boolean": Boolean()}
 
 
-def record_of(definition: Mapping[str, Any]) -> Record:
+def parse_schema(definition: Mapping[str, Any]) -> RecordType:
     """The model of a record's schema. Raises `ValueError` for a schema that uses what ours do not."""
     kind = _kind(definition, {})
-    if not isinstance(kind, Record):
+    if not isinstance(kind, RecordType):
         raise ValueError("not the schema of a record")  # noqa: TRY004 - what is wrong is the schema, not its type
     return kind
 
 
-def snake(name: str) -> str:
+def to_snake_case(name: str) -> str:
     """`utcOffsetMinutes` as `utc_offset_minutes`."""
     return _HUMP.sub(r"_\1", name).lower()
 
 
-def _kind(definition: Any, named: dict[str, Kind]) -> Kind:
+def _kind(definition: Any, named: dict[str, AvroType]) -> AvroType:
     if isinstance(definition, str):
         known = _PLAIN.get(definition) or named.get(definition.rpartition(".")[2])
     elif isinstance(definition, list):
@@ -115,37 +115,37 @@ def _kind(definition: Any, named: dict[str, Kind]) -> Kind:
     return known
 
 
-def _union(branches: list[Any], named: dict[str, Kind]) -> Kind | None:
+def _union(branches: list[Any], named: dict[str, AvroType]) -> AvroType | None:
     if len(branches) == 2 and branches[0] == "null":
         return Optional(_kind(branches[1], named))
     kinds = [_kind(branch, named) for branch in branches]
-    records = tuple(kind for kind in kinds if isinstance(kind, Record))
+    records = tuple(kind for kind in kinds if isinstance(kind, RecordType))
     return Union(records) if len(records) == len(branches) else None
 
 
-def _logical(definition: Mapping[str, Any]) -> Kind | None:
+def _logical(definition: Mapping[str, Any]) -> AvroType | None:
     match definition:
         case {"type": "long", "logicalType": "timestamp-micros"}:
-            return Stamp()
+            return TimestampMicros()
         case {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 6}:
-            return Amount()
+            return DecimalBytes()
     return None
 
 
-def _complex(definition: Mapping[str, Any], named: dict[str, Kind]) -> Kind | None:
+def _complex(definition: Mapping[str, Any], named: dict[str, AvroType]) -> AvroType | None:
     match definition:
         case {"type": "array", "items": items}:
-            return Items(_wide(_kind(items, named)))
-        case {"type": "enum", "name": str(name), "symbols": list(symbols)} if len(symbols) <= _MOST_SYMBOLS:
+            return Array(_wide(_kind(items, named)))
+        case {"type": "enum", "name": str(name), "symbols": list(symbols)} if len(symbols) <= _MAX_SYMBOLS:
             return named.setdefault(name, Enum(name, tuple(symbols)))
         case {"type": "record", "name": str(name), "fields": list(fields)}:
-            parts = tuple(Field(snake(field["name"]), _kind(field["type"], named)) for field in fields)
-            return named.setdefault(name, Record(name, parts))
+            parts = tuple(Field(to_snake_case(field["name"]), _kind(field["type"], named)) for field in fields)
+            return named.setdefault(name, RecordType(name, parts))
     return None
 
 
-def _wide(kind: Kind) -> Kind:
+def _wide(kind: AvroType) -> AvroType:
     # A few bytes could stand for billions of items that take no bytes.
-    if isinstance(kind, Record) and not kind.fields:
+    if isinstance(kind, RecordType) and not kind.fields:
         raise ValueError("items without width")
     return kind

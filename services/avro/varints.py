@@ -2,16 +2,14 @@
 
 from functools import lru_cache
 
-from services.avro.undecodable import Undecodable
-
-SMALLEST_LONG, LARGEST_LONG = -(2**63), 2**63 - 1
+MIN_LONG, MAX_LONG = -(2**63), 2**63 - 1
 _PAIR_BITS = 14
 _PAIR = (1 << _PAIR_BITS) - 1
 
 
-def varint(number: int) -> str:
+def encode_varint(number: int) -> str:
     """A zigzag varint. Raises `ValueError` for what is no long."""
-    if not SMALLEST_LONG <= number <= LARGEST_LONG:
+    if not MIN_LONG <= number <= MAX_LONG:
         raise ValueError("not a 64-bit integer")
     rest = number << 1 ^ number >> 63
     text = ""
@@ -21,18 +19,18 @@ def varint(number: int) -> str:
     return text + _LAST[rest]
 
 
-class Varints(dict[int, str]):
+class VarintCache(dict[int, str]):
     """Varints of small numbers at hand; others are made."""
 
     def __missing__(self, number: int) -> str:
-        return varint(number)
+        return encode_varint(number)
 
 
-class AnyLength:
+class VarintLengths:
     """Stands in for a list of varints, for lengths that the list does not have."""
 
     def __getitem__(self, length: int) -> str:
-        return varint(length)
+        return encode_varint(length)
 
 
 def read_varint(data: bytes, first: int, position: int) -> tuple[int, int]:
@@ -45,14 +43,14 @@ def read_varint(data: bytes, first: int, position: int) -> tuple[int, int]:
         rest |= (first & 127) << shift
         shift += 7
         if shift > 70:
-            raise Undecodable("a number is too long")
+            raise AvroDecodeError("a number is too long")
     if rest >> 64:
-        raise Undecodable("a number is too large")
+        raise AvroDecodeError("a number is too large")
     return rest >> 1 ^ -(rest & 1), position
 
 
 @lru_cache(maxsize=4096)
-def usual_stamp(eight: bytes) -> int | None:
+def read_timestamp_fast(eight: bytes) -> int | None:
     """The number that all of eight bytes stand for, as instants of our time do; None for anything else.
 
     The records of a job share their instants, so the latest are remembered.
@@ -66,7 +64,7 @@ def read_int(data: bytes, first: int, position: int) -> tuple[int, int]:
     """Like `read_varint`, for a 32-bit integer."""
     number, position = read_varint(data, first, position)
     if not -(2**31) <= number < 2**31:
-        raise Undecodable("a number is too large")
+        raise AvroDecodeError("a number is too large")
     return number, position
 
 
@@ -74,7 +72,7 @@ def read_length(data: bytes, first: int, position: int) -> tuple[int, int]:
     """Like `read_varint`, for a length."""
     length, position = read_varint(data, first, position)
     if length < 0:
-        raise Undecodable("a length is negative")
+        raise AvroDecodeError("a length is negative")
     return length, position
 
 
@@ -93,5 +91,13 @@ def _last(number: int) -> str:
 
 _PAIRS = [chr(number & 127 | 128) + chr(number >> 7 | 128) for number in range(_PAIR + 1)]
 _LAST = [_last(number) for number in range(_PAIR + 1)]
-LENGTHS = [varint(length) for length in range(4096)]
-NUMBERS = Varints((number, varint(number)) for number in range(-64, 4096))
+LENGTHS = [encode_varint(length) for length in range(4096)]
+NUMBERS = VarintCache((number, encode_varint(number)) for number in range(-64, 4096))
+
+
+class AvroDecodeError(Exception):
+    """Bytes are not a record of the schema. `reason` quotes nothing of them."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -5,28 +5,28 @@ and one `encode` at the end turns all of it into bytes. Texts that are not ASCII
 """
 
 from services.avro.schema import (
-    Amount,
+    Array,
+    AvroType,
+    Boolean,
+    DecimalBytes,
     Enum,
     Field,
     Int,
-    Items,
-    Kind,
     Long,
     Optional,
-    Record,
-    Stamp,
-    Text,
-    Truth,
+    RecordType,
+    String,
+    TimestampMicros,
     Union,
 )
 
 _SIMPLE: dict[type, str] = {
-    Text: "f'{{lengths[len({0})]}}{{{0}}}'",
+    String: "f'{{lengths[len({0})]}}{{{0}}}'",
     Int: "numbers[{0}]",
     Long: "numbers[{0}]",
-    Stamp: "varint({0})",
-    Amount: "write_amount({0})",
-    Truth: "(true if {0} else none)",
+    TimestampMicros: "varint({0})",
+    DecimalBytes: "write_amount({0})",
+    Boolean: "(true if {0} else none)",
 }
 TEXTS = """
 def write_texts(texts):
@@ -38,12 +38,12 @@ def write_texts(texts):
 """
 
 
-def writer_name(record: Record, *, after: str | None = None) -> str:
+def writer_name(record: RecordType, *, after: str | None = None) -> str:
     """What the function is called."""
     return f"write_{record.name}" if after is None else f"write_{record.name}_after_{after}"
 
 
-def writer_source(record: Record, *, after: str | None = None) -> str:
+def writer_source(record: RecordType, *, after: str | None = None) -> str:
     """The function that writes a record; with `after`, only the fields behind that one."""
     fields = record.fields
     if after is not None:
@@ -51,12 +51,12 @@ def writer_source(record: Record, *, after: str | None = None) -> str:
     lines = [f"def {writer_name(record, after=after)}(record):"]
     lines += [f"    {field.name}_ = record.{field.name}" for field in fields]
     lines += _bytewise([f"{field.name}_" for field in fields if _is_text(field)])
-    lines += [f'    return f"{"".join(_piece(field.kind, f"{field.name}_") for field in fields)}"', ""]
+    lines += [f'    return f"{"".join(_piece(field.type, f"{field.name}_") for field in fields)}"', ""]
     return "\n".join(lines)
 
 
 def _is_text(field: Field) -> bool:
-    return isinstance(field.kind, Text) or (isinstance(field.kind, Optional) and isinstance(field.kind.of, Text))
+    return isinstance(field.type, String) or (isinstance(field.type, Optional) and isinstance(field.type.inner, String))
 
 
 def _bytewise(texts: list[str]) -> list[str]:
@@ -69,27 +69,27 @@ def _bytewise(texts: list[str]) -> list[str]:
     ]
 
 
-def _piece(kind: Kind, value: str) -> str:
+def _piece(kind: AvroType, value: str) -> str:
     """A piece of the f-string."""
-    if isinstance(kind, Text):
+    if isinstance(kind, String):
         return f"{{lengths[len({value})]}}{{{value}}}"
     return f"{{{_expression(kind, value)}}}"
 
 
-def _expression(kind: Kind, value: str) -> str:
+def _expression(kind: AvroType, value: str) -> str:
     match kind:
-        case Record() | Enum() | Union():
+        case RecordType() | Enum() | Union():
             return _named(kind, value)
-        case Items(Text()):
+        case Array(String()):
             return f"write_texts({value})"
-        case Items(Record() as of):
+        case Array(RecordType() as of):
             return f"(lengths[len({value})] + empty.join(map({writer_name(of)}, {value})) + none if {value} else none)"
         case Optional(of):
             return f"(none if {value} is None else some + {_expression(of, value)})"
     return _SIMPLE[type(kind)].format(value)
 
 
-def _named(kind: Record | Enum | Union, value: str) -> str:
-    if isinstance(kind, Record):
+def _named(kind: RecordType | Enum | Union, value: str) -> str:
+    if isinstance(kind, RecordType):
         return f"{writer_name(kind)}({value})"
     return f"symbols_{kind.name}[{value}]" if isinstance(kind, Enum) else f"writers[type({value})]({value})"

@@ -14,7 +14,7 @@ from msgspec import DecodeError, json
 from services import topics
 from services.chassis.avro.schemas import Schema
 from services.chassis.kafka.producer import Producer, ProducerRecord
-from services.sales.keys import key_of
+from services.sales.keys import build_key
 from services.values.identifiers import read_identifier
 from services.values.invalid import Invalid
 
@@ -134,7 +134,7 @@ async def publish(
 
 def outgoing(product: Product, schema: Schema) -> ProducerRecord:
     """A product as the catalogue has it."""
-    key = key_of(product.site, product.product_id)
+    key = build_key(product.site, product.product_id)
     if product.withdrawn:
         return ProducerRecord(key, None)
     body = io.BytesIO()

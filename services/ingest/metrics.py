@@ -2,7 +2,7 @@
 
 from services.chassis.runtime import metrics
 from services.sales.batch import Batch
-from services.sales.faults import Code
+from services.sales.faults import FaultCode
 from services.sales.records import MODES, ORDERS, RETURNS
 
 RECORDS = metrics.counter("ingest_records_total", "Records received.", ["kind", "mode", "outcome"])
@@ -24,7 +24,7 @@ _SIZES = {kind: BATCH_RECORDS.labels(kind) for kind in _KINDS}
 _ACCEPTED = {(kind, mode): RECORDS.labels(kind, mode, "accepted") for kind in _KINDS for mode in MODES}
 _REFUSED = {(kind, mode): RECORDS.labels(kind, mode, "refused") for kind in _KINDS for mode in MODES}
 # There from the first scrape on: a counter that appears with its first event seems not to have grown.
-for _code in Code:
+for _code in FaultCode:
     FAULTS.labels(_code.value)
 
 
@@ -32,8 +32,8 @@ def count(batch: Batch) -> None:
     """Count the records of a request that is on record."""
     what = (batch.kind, batch.mode)
     _SIZES[batch.kind].observe(batch.total)
-    _ACCEPTED[what].inc(len(batch.good))
-    if batch.refused:
-        _REFUSED[what].inc(len(batch.refused))
-        for fault in (fault for refusal in batch.refused for fault in refusal.faults):
+    _ACCEPTED[what].inc(len(batch.accepted))
+    if batch.rejected:
+        _REFUSED[what].inc(len(batch.rejected))
+        for fault in (fault for refusal in batch.rejected for fault in refusal.faults):
             FAULTS.labels(fault.code).inc()

@@ -7,9 +7,9 @@ from services.avro.codec import Codec
 from services.chassis.avro.schemas import Schemas
 from services.ingest.domain.accepted import Accepted
 from services.jobs.events import Opened, event
-from services.sales.keys import key_of
-from services.sales.records import order_id_of
-from services.sales.verdicts import runs_of_refusals
+from services.sales.keys import build_key
+from services.sales.records import get_order_id
+from services.sales.verdicts import build_rejection_runs
 from services.sales.wire import job_event_codec, order_codec, return_codec
 
 
@@ -25,9 +25,9 @@ class Encoder:
     def opened(self, accepted: Accepted) -> Iterator[tuple[bytes, bytes]]:
         """Key and value of each event that opens the job: one, or more where the refused records need the room."""
         header = accepted.header
-        for refused in runs_of_refusals(accepted.batch) or (None,):
+        for refused in build_rejection_runs(accepted.batch) or (None,):
             value = self._events.encode(event(header, Opened(refused), at_us=header.created_at))
-            yield key_of(header.site, header.job_id), value
+            yield build_key(header.site, header.job_id), value
 
     def records(self, accepted: Accepted) -> Iterator[tuple[int, bytes, bytes]]:
         """Index, key and value of each accepted record, in order."""
@@ -35,5 +35,5 @@ class Encoder:
         # A batch holds one kind of record, the job's.
         codec: Codec[Any] = self._orders if header.type == "orders" else self._returns
         encode = codec.encoder_of_job(header)
-        for index, record in accepted.batch.good:
-            yield index, key_of(header.site, record.channel, order_id_of(record)), encode(record, index)
+        for index, record in accepted.batch.accepted:
+            yield index, build_key(header.site, record.channel, get_order_id(record)), encode(record, index)

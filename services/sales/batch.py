@@ -7,9 +7,9 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from services.jobs.events import Fault
-from services.sales.records import Record
+from services.sales.records import SalesRecord
 
-MOST_RECORDS = 100
+MAX_RECORDS = 100
 
 
 class NoteCode(StrEnum):
@@ -29,7 +29,7 @@ class Note(Struct, frozen=True, gc=False):
     detail: str
 
 
-class RequestPath(NamedTuple):
+class ImportTarget(NamedTuple):
     """Where a body was sent.
 
     `user_id` (decoded) stands in the path of a PUT, which takes one record; `mode` is the query's, known and in lower
@@ -41,7 +41,7 @@ class RequestPath(NamedTuple):
     mode: str | None = None
 
 
-class SiteRules(NamedTuple):
+class SiteDefaults(NamedTuple):
     """What the site, and the apiKey in the path, say about records."""
 
     site: int
@@ -49,7 +49,7 @@ class SiteRules(NamedTuple):
     channel: str | None = None
 
 
-class Refusal(Struct, frozen=True, gc=False):
+class RejectedRecord(Struct, frozen=True, gc=False):
     """A record that intake does not accept. Ids are None where they are missing or at fault themselves.
 
     `received` is the record as JSON, without the personal data that it was refused for; None for a very large one.
@@ -61,7 +61,7 @@ class Refusal(Struct, frozen=True, gc=False):
     user_id: str | None
     mode: str
     faults: list[Fault]
-    received: str | None
+    received_json: str | None
 
 
 class Batch(Struct, frozen=True):
@@ -70,12 +70,12 @@ class Batch(Struct, frozen=True):
     kind: str
     mode: str
     total: int
-    good: list[tuple[int, Record]]
-    refused: list[Refusal]
+    accepted: list[tuple[int, SalesRecord]]
+    rejected: list[RejectedRecord]
     notes: list[Note]
 
 
-class BodyRefused(Exception):  # noqa: N818 - a refusal, not a mistake of ours
+class InvalidBodyError(Exception):
     """The body as a whole cannot be imported. `detail` quotes nothing of it; `pointer` is where it is at fault."""
 
     def __init__(self, status: int, code: str, detail: str, *, pointer: str = "") -> None:

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from services.sales.batch import MOST_RECORDS, BodyRefused
+from services.sales.batch import MAX_RECORDS, InvalidBodyError
 from services.values.strict_json import JsonSyntaxError, check_utf8, elements, parse, split_first_value
 
 _SPACE = b" \t\r\n"
 _TYPE = "The body must be an object or an array of objects"
 
 
-def record_texts(body: bytes, *, strict: bool, most: int) -> tuple[list[bytes], bool]:
+def split_records(body: bytes, *, strict: bool, max_records: int) -> tuple[list[bytes], bool]:
     """The JSON text of each record, and whether stray characters after the first value were ignored.
 
     Raises `BodyRefused`, and nothing else. The texts are JSON; their depth is not checked yet.
@@ -19,9 +19,9 @@ def record_texts(body: bytes, *, strict: bool, most: int) -> tuple[list[bytes], 
         value, is_tail_ignored = split_first_value(body, strict=strict)
     except JsonSyntaxError as bad:
         raise malformed(bad) from None
-    texts = _texts(value.strip(_SPACE), most=most)
+    texts = _texts(value.strip(_SPACE), most=max_records)
     if texts is None:
-        raise _refused(parse_at(value, base=0), most=most)
+        raise _refused(parse_at(value, base=0), most=max_records)
     return texts, is_tail_ignored
 
 
@@ -33,28 +33,28 @@ def parse_at(text: bytes, *, base: int) -> Any:
         raise malformed(bad, base=base) from None
 
 
-def malformed(bad: JsonSyntaxError, *, base: int = 0) -> BodyRefused:
+def malformed(bad: JsonSyntaxError, *, base: int = 0) -> InvalidBodyError:
     """The refusal of what is not JSON; `base` is where the text that was looked at begins in the body."""
-    return BodyRefused(400, "MALFORMED_JSON", f"The body is not JSON: {bad.reason} at byte {base + bad.offset}")
+    return InvalidBodyError(400, "MALFORMED_JSON", f"The body is not JSON: {bad.reason} at byte {base + bad.offset}")
 
 
-def _refused(value: object, *, most: int) -> BodyRefused:
+def _refused(value: object, *, most: int) -> InvalidBodyError:
     """Why a body that is JSON cannot be a batch."""
     if not isinstance(value, list):
-        return BodyRefused(400, "INVALID_TYPE", _TYPE)
+        return InvalidBodyError(400, "INVALID_TYPE", _TYPE)
     for position, item in enumerate(value):
         if not isinstance(item, dict):
-            return BodyRefused(400, "INVALID_TYPE", _TYPE, pointer=f"/{position}")
+            return InvalidBodyError(400, "INVALID_TYPE", _TYPE, pointer=f"/{position}")
     if not value:
-        return BodyRefused(400, "EMPTY_BATCH", "The body holds no record")
+        return InvalidBodyError(400, "EMPTY_BATCH", "The body holds no record")
     allowed = "one record" if most == 1 else f"at most {most} records"
     detail = f"The body holds {len(value)} records; {allowed} can be sent in a request"
-    return BodyRefused(413, "TOO_MANY_RECORDS", detail)
+    return InvalidBodyError(413, "TOO_MANY_RECORDS", detail)
 
 
-def most_records(*, is_single: bool) -> int:
+def get_max_records(*, is_single: bool) -> int:
     """How many records a request can hold."""
-    return 1 if is_single else MOST_RECORDS
+    return 1 if is_single else MAX_RECORDS
 
 
 def _texts(value: bytes, *, most: int) -> list[bytes] | None:

@@ -12,11 +12,23 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
-from services.avro.schema import Amount, Enum, Field, Int, Items, Kind, Long, Optional, Record, Stamp, record_of
-from services.avro.varints import read_varint, varint
+from services.avro.schema import (
+    Array,
+    AvroType,
+    DecimalBytes,
+    Enum,
+    Field,
+    Int,
+    Long,
+    Optional,
+    RecordType,
+    TimestampMicros,
+    parse_schema,
+)
+from services.avro.varints import encode_varint, read_varint
 from services.jobs.events import JobHeader, JobRef
 from services.sales import fields
-from services.sales.records import Seen
+from services.sales.records import RecordSummary
 from services.values.identifiers import MAX_ID_LENGTH
 from services.values.instants import MAX_OFFSET_MINUTES
 from services.values.pii import MAX_CARD_DIGITS, MIN_CARD_DIGITS
@@ -48,14 +60,14 @@ def _text(shortest: int, longest: int) -> str:
 
 def _of_length(lengths: Iterable[int], characters: str) -> str:
     """A text behind its length: an alternative for each, since nothing else tells where a text ends."""
-    return "(?:" + "|".join(f"{re.escape(varint(length))}{characters}{{{length}}}" for length in lengths) + ")"
+    return "(?:" + "|".join(f"{re.escape(encode_varint(length))}{characters}{{{length}}}" for length in lengths) + ")"
 
 
 _ID = _text(1, min(_SHORT, MAX_ID_LENGTH))
 # Longer than the number of a card, or shorter.
-_LENGTHS = (*range(MAX_CARD_DIGITS + 1, min(_LONG, fields.LONGEST_HASH) + 1), *range(MIN_CARD_DIGITS))
+_LENGTHS = (*range(MAX_CARD_DIGITS + 1, min(_LONG, fields.MAX_HASH_LENGTH) + 1), *range(MIN_CARD_DIGITS))
 _A_HASH = _of_length(_LENGTHS, _HASH)
-_SEGMENT = _text(0, min(_SHORT, fields.LONGEST_SEGMENT))
+_SEGMENT = _text(0, min(_SHORT, fields.MAX_SEGMENT_LENGTH))
 # Every text, and the number that has a rule to itself.
 _USUAL = {
     "job_id": "H[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}",
@@ -64,17 +76,17 @@ _USUAL = {
     "return_id": _ID,
     "product_id": _ID,
     "sku_id": _ID,
-    "user_id": _text(1, min(_LONG, fields.LONGEST_USER_ID)),
-    "store_id": _text(1, min(_SHORT, fields.LONGEST_STORE_ID)),
-    "channel": _text(0, min(_SHORT, fields.LONGEST_CHANNEL)),
-    "payment_method": _text(0, min(_SHORT, fields.LONGEST_PAYMENT_METHOD)),
+    "user_id": _text(1, min(_LONG, fields.MAX_USER_ID_LENGTH)),
+    "store_id": _text(1, min(_SHORT, fields.MAX_STORE_ID_LENGTH)),
+    "channel": _text(0, min(_SHORT, fields.MAX_CHANNEL_LENGTH)),
+    "payment_method": _text(0, min(_SHORT, fields.MAX_PAYMENT_METHOD_LENGTH)),
     "email_hash": _A_HASH,
     "cc_hash": _A_HASH,
     "segment_ids": _SEGMENT,
     "segment_names": _SEGMENT,
     "currency": "\x06[A-Z]{3}",
-    "coupon_code": _text(0, min(_SHORT, fields.LONGEST_COUPON_CODE)),
-    "credit_type": _text(0, min(_SHORT, fields.LONGEST_CREDIT_TYPE)),
+    "coupon_code": _text(0, min(_SHORT, fields.MAX_COUPON_CODE_LENGTH)),
+    "credit_type": _text(0, min(_SHORT, fields.MAX_CREDIT_TYPE_LENGTH)),
     "quantity": _POSITIVE,
 }
 
@@ -85,27 +97,27 @@ _OF_ALL = ("site", "accepted_at", "channel", "user_id", "date_time", "utc_offset
 _IDS = ("id", "order_id", "return_id")
 _NEEDED = frozenset({*_OF_JOB, *_OF_ALL, *_IDS, "OrderLine_product_id", "ReturnLine_product_id"})
 
-_OFFSETS = frozenset(map(varint, range(-MAX_OFFSET_MINUTES, MAX_OFFSET_MINUTES + 1)))
+_OFFSETS = frozenset(map(encode_varint, range(-MAX_OFFSET_MINUTES, MAX_OFFSET_MINUTES + 1)))
 
 
-class Glance:
+class AvroPattern:
     """Knows the usual records of one schema."""
 
     def __init__(self, definition: Mapping[str, Any]) -> None:
-        *head, lines = record_of(definition).fields
+        *head, lines = parse_schema(definition).fields
         pattern = re.compile(f"{_all_of(head)}([{_EVEN}])", re.DOTALL)
         ids = [name for name in _IDS if name in pattern.groupindex]
         self._match = pattern.match
         self._of_job = [pattern.groupindex[name] for name in _OF_JOB]
         self._of_all = [pattern.groupindex[name] for name in (*_OF_ALL, *ids)]
         # Whatever is no line counts as one without a product: the last byte, and all that is before it, in one.
-        self._products = re.compile(f"{_one(lines.kind, lines.name, '')}|.+(?=.)|.", re.DOTALL).findall
+        self._products = re.compile(f"{_one(lines.type, lines.name, '')}|.+(?=.)|.", re.DOTALL).findall
         symbols = dict(_symbols(head))
         self._modes, self._types = symbols["Mode"], symbols["RecordType"]
         # The records of a job follow each other.
         self._job = lru_cache(maxsize=1024)(self._header)
 
-    def seen(self, data: bytes, start: int, *, now_us: int, currencies: AbstractSet[str]) -> Seen | None:
+    def match(self, data: bytes, start: int, *, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
         """What is told of the record whose bytes begin at `start`, if it surely keeps every rule.
 
         Its job and its products are told as they are: whether those can be is not looked at.
@@ -131,7 +143,7 @@ class Glance:
             return None
         job_id, index, *about = job
         # Texts have their lengths in front: of two bytes where the first says so, which only ids of users need.
-        return Seen(
+        return RecordSummary(
             _number(site),
             None if job_id is None else self._job(site, job_id, *about),
             0 if index is None else _number(index),
@@ -152,18 +164,18 @@ class Glance:
 
 def _all_of(parts: Sequence[Field], of: str = "") -> str:
     """A pattern of all these fields, in their order; the names of its groups begin with `of`."""
-    return "".join(_one(part.kind, part.name, of) for part in parts)
+    return "".join(_one(part.type, part.name, of) for part in parts)
 
 
-def _one(kind: Kind, name: str, of: str) -> str:
+def _one(kind: AvroType, name: str, of: str) -> str:
     match kind:
         case Optional(inner):
             return rf"(?:\x02{_one(inner, name, of)}|\x00)"
-        case Record(record, parts):
+        case RecordType(record, parts):
             return _all_of(parts, f"{record}_")
-        case Items(Record(record, parts)):
+        case Array(RecordType(record, parts)):
             return _all_of(parts, f"{record}_")
-        case Items(inner):
+        case Array(inner):
             item, counts = _one(inner, name, of), range(1, _MOST_ITEMS + 1)
             some = "|".join(rf"\x{2 * count:02x}{item}{{{count}}}\x00" for count in counts)
             return rf"(?:\x00|{some})"
@@ -172,28 +184,28 @@ def _one(kind: Kind, name: str, of: str) -> str:
             return f"(?P<{of}{name}>{usual})" if f"{of}{name}" in _NEEDED else usual
 
 
-def _simple(kind: Kind) -> str:
+def _simple(kind: AvroType) -> str:
     match kind:
         case Int():
             return _INT
         case Long():
             return _LONG_INT
-        case Stamp():
+        case TimestampMicros():
             return _INSTANT
-        case Amount():
+        case DecimalBytes():
             return _AMOUNT
         case Enum(_, symbols):
-            return f"[{''.join(map(re.escape, map(varint, range(len(symbols)))))}]"
+            return f"[{''.join(map(re.escape, map(encode_varint, range(len(symbols)))))}]"
     raise ValueError(f"nothing is known of what is usual for {kind}")
 
 
 def _symbols(parts: Sequence[Field]) -> Iterator[tuple[str, dict[str, str]]]:
     """The symbols of each enumeration, by what they are on the wire."""
     for part in parts:
-        match part.kind:
+        match part.type:
             case Enum(name, symbols):
-                yield name, {varint(number): symbol for number, symbol in enumerate(symbols)}
-            case Optional(Record(_, inner)):
+                yield name, {encode_varint(number): symbol for number, symbol in enumerate(symbols)}
+            case Optional(RecordType(_, inner)):
                 yield from _symbols(inner)
 
 
@@ -207,5 +219,5 @@ def _number(text: str) -> int:
 @lru_cache(maxsize=16)
 def _latest(now_us: int) -> str:
     """The latest instant that may be, backwards: so instants compare as texts, for all take as many bytes."""
-    latest = varint(now_us + fields.AHEAD_US)
+    latest = encode_varint(now_us + fields.MAX_FUTURE_US)
     return latest[::-1] if len(latest) == _INSTANT_SIZE else ""

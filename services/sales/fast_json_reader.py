@@ -10,17 +10,17 @@ from typing import Annotated, Any
 
 from msgspec import DecodeError, Meta, Struct, json
 
-from services.sales.fields import LARGEST_QUANTITY, LONGEST_PAYMENT_METHOD
-from services.sales.intake import Intake
+from services.sales.fields import MAX_PAYMENT_METHOD_LENGTH, MAX_QUANTITY
+from services.sales.intake import ImportContext
 from services.sales.payments import payment_kind
-from services.sales.records import OFFLINE, ORDERS, Order, OrderLine, Record, Return, ReturnLine
-from services.sales.soundness import is_sound
+from services.sales.records import OFFLINE, ORDERS, Order, OrderLine, Return, ReturnLine, SalesRecord
+from services.sales.soundness import passes_fast_check
 from services.values.currencies import DEFAULT_CURRENCY
 from services.values.decimals import canonical
 from services.values.instants import parse_instant_fast
 
 Id = str | int
-Quantity = Annotated[int, Meta(ge=1, le=LARGEST_QUANTITY)]
+Quantity = Annotated[int, Meta(ge=1, le=MAX_QUANTITY)]
 # Read as whatever it is, with the exact decimal of what has a fraction: a typed Decimal would take "1_0" and "NaN".
 Amount = Any
 _LONGEST_USUAL = 24
@@ -114,7 +114,7 @@ _one_return = json.Decoder(_Return, float_hook=_usual_amount).decode
 _returns = json.Decoder(list[_Return], float_hook=_usual_amount).decode
 
 
-def typed_body(body: bytes, *, kind: str) -> Sequence[Typed] | None:
+def parse_typed_body(body: bytes, *, kind: str) -> Sequence[Typed] | None:
     """All records of a body that is JSON and holds usual records only; None otherwise."""
     try:
         if body.startswith(b"{"):
@@ -124,7 +124,7 @@ def typed_body(body: bytes, *, kind: str) -> Sequence[Typed] | None:
         return None
 
 
-def typed_record(text: bytes, *, kind: str) -> Typed | None:
+def parse_typed_record(text: bytes, *, kind: str) -> Typed | None:
     """One usual record; None for anything else."""
     try:
         return _one_order(text) if kind == ORDERS else _one_return(text)
@@ -132,15 +132,15 @@ def typed_record(text: bytes, *, kind: str) -> Typed | None:
         return None
 
 
-def quick(typed: Typed, intake: Intake) -> Record | None:
+def to_record_fast(typed: Typed, intake: ImportContext) -> SalesRecord | None:
     """The canonical record, if it surely keeps every rule and deserves no note."""
     record = _order(typed, intake) if isinstance(typed, _Order) else _return(typed, intake)
-    if record is not None and is_sound(record, now_us=intake.now_us, currencies=intake.currencies):
+    if record is not None and passes_fast_check(record, now_us=intake.now_us, currencies=intake.currencies):
         return record
     return None
 
 
-def _order(typed: _Order, intake: Intake) -> Order | None:
+def _order(typed: _Order, intake: ImportContext) -> Order | None:
     try:
         sale = _sale(typed, intake)
         if sale is None:
@@ -167,7 +167,7 @@ def _order(typed: _Order, intake: Intake) -> Order | None:
         return None
 
 
-def _return(typed: _Return, intake: Intake) -> Return | None:
+def _return(typed: _Return, intake: ImportContext) -> Return | None:
     try:
         sale = _sale(typed, intake)
         if sale is None:
@@ -195,7 +195,7 @@ def _return(typed: _Return, intake: Intake) -> Return | None:
         return None
 
 
-def _sale(typed: _Sale, intake: Intake) -> _SaleValues | None:
+def _sale(typed: _Sale, intake: ImportContext) -> _SaleValues | None:
     instant = parse_instant_fast(typed.date_time)
     user_id = typed.user_id if type(typed.user_id) is str else _user_id(typed, intake)
     mode = intake.mode or OFFLINE if typed.mode is None else _MODES.get(typed.mode)
@@ -217,7 +217,7 @@ def _sale(typed: _Sale, intake: Intake) -> _SaleValues | None:
         *instant,
         mode,
         method,
-        None if method is None else payment_kind(method) if len(method) <= LONGEST_PAYMENT_METHOD else None,
+        None if method is None else payment_kind(method) if len(method) <= MAX_PAYMENT_METHOD_LENGTH else None,
         typed.email_hash,
         typed.cc_hash,
         None if typed.store_id is None else _text(typed.store_id),
@@ -228,7 +228,7 @@ def _sale(typed: _Sale, intake: Intake) -> _SaleValues | None:
     )
 
 
-def _user_id(typed: _Sale, intake: Intake) -> str | None:
+def _user_id(typed: _Sale, intake: ImportContext) -> str | None:
     return intake.user_id if typed.user_id is None else _text(typed.user_id)
 
 

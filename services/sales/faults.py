@@ -10,10 +10,10 @@ from itertools import islice
 from services.jobs.events import ERROR, Fault
 from services.values.invalid import Invalid
 
-MOST_FAULTS = 20
+MAX_FAULTS = 20
 
 
-class Code(StrEnum):
+class FaultCode(StrEnum):
     """Stable codes of faults. A code is never given another meaning."""
 
     MISSING_FIELD = "MISSING_FIELD"
@@ -34,38 +34,38 @@ class Code(StrEnum):
 
 
 # Time may heal these: the same record, sent again, can be accepted.
-_RETRYABLE = frozenset({Code.FUTURE_DATE, Code.PRODUCT_NOT_FOUND})
+_RETRYABLE = frozenset({FaultCode.FUTURE_DATE, FaultCode.PRODUCT_NOT_FOUND})
 
 
-def fault(code: Code, field: str, message: str) -> Fault:
+def make_fault(code: FaultCode, field: str, message: str) -> Fault:
     """A fault of the record itself."""
     return Fault(code.value, field, message, retryable=code in _RETRYABLE)
 
 
-def missing(field: str) -> Fault:
+def missing_field(field: str) -> Fault:
     """A mandatory field is absent or null."""
-    return fault(Code.MISSING_FIELD, field, f"{_name(field)} is required")
+    return make_fault(FaultCode.MISSING_FIELD, field, f"{_name(field)} is required")
 
 
-def ill(field: str, wrong: Invalid) -> Fault:
+def invalid_value(field: str, invalid: Invalid) -> Fault:
     """A field's value does not fit."""
-    return fault(Code(wrong.kind.value), field, f"{_name(field)} {wrong.phrase}")
+    return make_fault(FaultCode(invalid.kind.value), field, f"{_name(field)} {invalid.phrase}")
 
 
 def product_not_found(field: str, product_id: str) -> Fault:
     """The catalogue of the site does not hold a product."""
     message = f"No product is found for product ID {product_id}"
-    return Fault(Code.PRODUCT_NOT_FOUND.value, field, message, product_id=product_id, retryable=True)
+    return Fault(FaultCode.PRODUCT_NOT_FOUND.value, field, message, product_id=product_id, retryable=True)
 
 
 def unprocessable() -> Fault:
     """The system, not the record, is at fault."""
-    return Fault(Code.UNPROCESSABLE.value, "", "The record could not be processed", level=ERROR)
+    return Fault(FaultCode.UNPROCESSABLE.value, "", "The record could not be processed", level=ERROR)
 
 
 def first_faults(faults: Iterable[Fault]) -> list[Fault]:
     """As many faults as are reported of one record."""
-    return list(islice(faults, MOST_FAULTS))
+    return list(islice(faults, MAX_FAULTS))
 
 
 def _name(field: str) -> str:

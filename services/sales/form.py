@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from services.jobs.events import Fault
-from services.sales.faults import ill, missing
+from services.sales.faults import invalid_value, missing_field
 from services.values.invalid import Invalid, InvalidKind
 
 T = TypeVar("T")
@@ -13,7 +13,7 @@ Reader = Callable[[object], T | Invalid]
 _NO_OBJECT = Invalid(InvalidKind.TYPE, "must be an object")
 
 
-class Form:
+class ObjectReader:
     """One object on its way to canonical values; `at` is its JSON pointer. Null is absent.
 
     `faults` grows with everything that is found to be wrong.
@@ -31,26 +31,26 @@ class Form:
             return None
         got = read(value)
         if isinstance(got, Invalid):
-            self.complain(ill(self.pointer(name), got))
+            self.add_fault(invalid_value(self.pointer(name), got))
             return None
         return got
 
     def required(self, name: str, read: Reader[T]) -> T | None:
         """Like `optional`, and notes absence as well."""
         if self._values.get(name) is None:
-            self.complain(missing(self.pointer(name)))
+            self.add_fault(missing_field(self.pointer(name)))
         return self.optional(name, read)
 
-    def required_objects(self, name: str, read: Reader[list[Any]]) -> Iterator["Form"]:
+    def required_objects(self, name: str, read: Reader[list[Any]]) -> Iterator["ObjectReader"]:
         """A form for each object of an array; what is no object is noted and left out."""
         for position, item in enumerate(self.required(name, read) or ()):
             at = f"{self.pointer(name)}/{position}"
             if isinstance(item, dict):
-                yield Form(item, at=at, faults=self.faults)
+                yield ObjectReader(item, at=at, faults=self.faults)
             else:
-                self.complain(ill(at, _NO_OBJECT))
+                self.add_fault(invalid_value(at, _NO_OBJECT))
 
-    def complain(self, fault: Fault) -> None:
+    def add_fault(self, fault: Fault) -> None:
         """Note a fault that is not one field's alone."""
         self.faults.append(fault)
 

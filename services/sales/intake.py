@@ -5,7 +5,7 @@ from datetime import tzinfo
 from typing import NamedTuple
 
 
-class Intake(NamedTuple):
+class ImportContext(NamedTuple):
     """The circumstances of a request: its path, its site, the time, the world's currencies."""
 
     user_id: str | None

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import json
 
 from services.sales import fields
-from services.sales.records import Line, Order, Record, ReturnLine, lines_of
+from services.sales.records import Line, Order, ReturnLine, SalesRecord, get_lines
 from services.values.decimals import plain
 from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US, local_text, utc_text
 from services.values.pii import REMOVED
@@ -15,7 +15,7 @@ from services.values.pii import REMOVED
 _encode = json.Encoder(decimal_format="number").encode
 
 
-def canonical_text(record: Record) -> str:
+def to_json(record: SalesRecord) -> str:
     """The record without what is absent: exact amounts, times as they were stated, refused hashes replaced.
 
     Takes records that no rule has looked at yet.
@@ -45,7 +45,7 @@ def canonical_text(record: Record) -> str:
         values |= {"couponCode": record.coupon_code, "couponValue": _amount(record.coupon_value)}
     else:
         values["returnValue"] = _amount(record.return_value)
-    values["lineItems"] = [_line(line) for line in lines_of(record)]
+    values["lineItems"] = [_line(line) for line in get_lines(record)]
     return _encode(_present(values)).decode()
 
 
@@ -74,7 +74,7 @@ def _amount(amount: Decimal | None) -> Decimal | None:
 
 
 def _hash(value: str | None) -> str | None:
-    return REMOVED if value is not None and fields.hash_wrong(value) else value
+    return REMOVED if value is not None and fields.validate_hash(value) else value
 
 
 def _stated(us: int, offset_minutes: int) -> str | int:

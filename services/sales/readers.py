@@ -15,39 +15,39 @@ _SEGMENTS = Invalid(InvalidKind.TYPE, "must be an array of strings or numbers, o
 
 def channel(value: object) -> str | Invalid:
     """A free text."""
-    return read_text(value, max_length=fields.LONGEST_CHANNEL)
+    return read_text(value, max_length=fields.MAX_CHANNEL_LENGTH)
 
 
 def user_id(value: object) -> str | Invalid:
     """A longer id."""
-    return read_identifier(value, max_length=fields.LONGEST_USER_ID)
+    return read_identifier(value, max_length=fields.MAX_USER_ID_LENGTH)
 
 
 def store_id(value: object) -> str | Invalid:
     """A longer id."""
-    return read_identifier(value, max_length=fields.LONGEST_STORE_ID)
+    return read_identifier(value, max_length=fields.MAX_STORE_ID_LENGTH)
 
 
 def payment_method(value: object) -> str | Invalid:
     """A free text."""
-    return read_text(value, max_length=fields.LONGEST_PAYMENT_METHOD)
+    return read_text(value, max_length=fields.MAX_PAYMENT_METHOD_LENGTH)
 
 
 def coupon_code(value: object) -> str | Invalid:
     """A free text."""
-    return read_text(value, max_length=fields.LONGEST_COUPON_CODE)
+    return read_text(value, max_length=fields.MAX_COUPON_CODE_LENGTH)
 
 
 def credit_type(value: object) -> str | Invalid:
     """A free text."""
-    return read_text(value, max_length=fields.LONGEST_CREDIT_TYPE)
+    return read_text(value, max_length=fields.MAX_CREDIT_TYPE_LENGTH)
 
 
 def hashed(value: object) -> str | Invalid:
     """A hash, and nothing that it should hide."""
     if not isinstance(value, str):
         return Invalid(InvalidKind.TYPE, "must be a string")
-    return fields.hash_wrong(value) or value
+    return fields.validate_hash(value) or value
 
 
 def mode(value: object) -> str | Invalid:
@@ -64,14 +64,14 @@ def region_id(value: object) -> int | Invalid:
         return _REGION
     if not isinstance(value, int) or isinstance(value, bool):
         return Invalid(InvalidKind.TYPE, "must be an integer")
-    if not fields.SMALLEST_REGION <= value <= fields.LARGEST_REGION:
+    if not fields.MIN_REGION_ID <= value <= fields.MAX_REGION_ID:
         return _REGION
     return value
 
 
 def segments(value: object) -> list[str] | Invalid:
     """Texts from an array of strings or numbers, or from one string with commas, whose empty parts do not count."""
-    if isinstance(value, list) and (wrong := fields.too_many_segments(value)):
+    if isinstance(value, list) and (wrong := fields.validate_segment_count(value)):
         return wrong
     if isinstance(value, str):
         texts = [part.strip() for part in value.split(",") if part.strip()]
@@ -81,28 +81,28 @@ def segments(value: object) -> list[str] | Invalid:
         texts = [_segment(item) for item in value]
     else:
         return _SEGMENTS
-    return fields.segments_wrong(texts) or texts
+    return fields.validate_segments(texts) or texts
 
 
 def quantity(value: object) -> int | Invalid:
     """A positive 32-bit integer, as any number that has such a value: 2.0 is 2."""
     if isinstance(value, Decimal):
         # Bounded before it is computed: the exponent is the client's.
-        value = int(value) if 1 <= value <= fields.LARGEST_QUANTITY and value == value.to_integral_value() else None
+        value = int(value) if 1 <= value <= fields.MAX_QUANTITY and value == value.to_integral_value() else None
     if not isinstance(value, int) or isinstance(value, bool):
-        return fields.NO_QUANTITY
-    return fields.quantity_wrong(value) or value
+        return fields.INVALID_QUANTITY
+    return fields.validate_quantity(value) or value
 
 
 def lines(value: object) -> list[Any] | Invalid:
     """An array of lines, not empty and not too long; the lines are not looked at."""
     if not isinstance(value, list):
         return Invalid(InvalidKind.TYPE, "must be an array")
-    return fields.lines_wrong(value) or value
+    return fields.validate_line_count(value) or value
 
 
 def _segment(item: str | int | Decimal | HugeNumber) -> str:
     if isinstance(item, int):
-        text = read_identifier(item, max_length=fields.LONGEST_SEGMENT)
-        return "9" * (fields.LONGEST_SEGMENT + 1) if isinstance(text, Invalid) else text
+        text = read_identifier(item, max_length=fields.MAX_SEGMENT_LENGTH)
+        return "9" * (fields.MAX_SEGMENT_LENGTH + 1) if isinstance(text, Invalid) else text
     return item.literal if isinstance(item, HugeNumber) else str(item)

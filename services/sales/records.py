@@ -88,7 +88,7 @@ class Return(Struct, frozen=True, gc=False):
     line_items: list[ReturnLine]
 
 
-class Seen(Struct, frozen=True, gc=False):
+class RecordSummary(Struct, frozen=True, gc=False):
     """What is told of an order or a return that keeps every rule.
 
     `job` and the record's `index` in it stand for its `JobRef`; `order_id` is an order's own id.
@@ -102,23 +102,23 @@ class Seen(Struct, frozen=True, gc=False):
     return_id: str | None
     user_id: str
     mode: str
-    products: list[str]
+    product_ids: list[str]
 
 
-Record = Order | Return
+SalesRecord = Order | Return
 Line = OrderLine | ReturnLine
 
 
-def lines_of(record: Record) -> Sequence[Line]:
+def get_lines(record: SalesRecord) -> Sequence[Line]:
     """The lines of an order or of a return."""
     return record.line_items
 
 
-def order_id_of(record: Record | Seen) -> str:
+def get_order_id(record: SalesRecord | RecordSummary) -> str:
     """The id of an order; of a return, that of the order that is returned."""
     return record.id if isinstance(record, Order) else record.order_id
 
 
-def return_id_of(record: Record | Seen) -> str | None:
+def get_return_id(record: SalesRecord | RecordSummary) -> str | None:
     """The id of a return; None of an order."""
     return None if isinstance(record, Order) else record.return_id

@@ -5,15 +5,15 @@ from typing import Any
 
 import msgspec
 
-from services.sales.fields import hash_wrong
+from services.sales.fields import validate_hash
 from services.values.decimals import HugeNumber
 from services.values.pii import REMOVED, is_card_number, is_personal_data
 
-LARGEST_KEPT = 512 * 1024
+MAX_RECEIVED_BYTES = 512 * 1024
 HASHES = frozenset({"emailHash", "ccHash"})
 
 
-def received_text(
+def redacted_json(
     record: dict[str, Any], *, known: frozenset[str], known_in_lines: frozenset[str], size: int
 ) -> str | None:
     """The record as JSON text; None for one whose text was so large (`size`, in bytes) that nobody should keep it.
@@ -21,13 +21,13 @@ def received_text(
     A hash that is refused is replaced; so is personal data in whatever no rule looks at: unknown fields, their names,
     and values where they do not belong.
     """
-    if size > LARGEST_KEPT:
+    if size > MAX_RECEIVED_BYTES:
         return None
     clean = {_name(name): _field(name, value, known, known_in_lines) for name, value in record.items()}
     return _encode(clean).decode()
 
 
-def safe_name(name: str) -> str:
+def displayable_name(name: str) -> str:
     """The name of an unknown field as it may be told to its sender: short, visible, not personal."""
     if is_personal_data(name):
         return REMOVED
@@ -36,7 +36,7 @@ def safe_name(name: str) -> str:
 
 def _field(name: str, value: Any, known: frozenset[str], known_in_lines: frozenset[str]) -> Any:
     if name in HASHES and name in known:
-        return value if value is None or (isinstance(value, str) and hash_wrong(value) is None) else REMOVED
+        return value if value is None or (isinstance(value, str) and validate_hash(value) is None) else REMOVED
     if name == "lineItems" and isinstance(value, list):
         return [_line(line, known_in_lines) for line in value]
     if name in known and not isinstance(value, dict | list):

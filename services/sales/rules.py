@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from services.jobs.events import Fault
 from services.sales import fields
-from services.sales.faults import Code, fault, first_faults, ill, product_not_found
-from services.sales.records import MODES, Line, Order, Record, ReturnLine, lines_of
-from services.sales.soundness import is_sound
+from services.sales.faults import FaultCode, first_faults, invalid_value, make_fault, product_not_found
+from services.sales.records import MODES, Line, Order, ReturnLine, SalesRecord, get_lines
+from services.sales.soundness import passes_fast_check
 from services.values.currencies import validate_currency
 from services.values.decimals import validate_amount
 from services.values.identifiers import validate_text
@@ -20,27 +20,27 @@ from services.values.instants import MAX_INSTANT_US, MAX_OFFSET_MINUTES, MIN_INS
 from services.values.invalid import Invalid
 
 
-class Given(NamedTuple):
+class RuleContext(NamedTuple):
     """What the rules compare a record with."""
 
     now_us: int
     currencies: AbstractSet[str]
 
 
-Rule = Callable[[Record, Given], Iterator[Fault]]
+Rule = Callable[[SalesRecord, RuleContext], Iterator[Fault]]
 
 
-def check(record: Record, *, now_us: int, currencies: AbstractSet[str]) -> list[Fault]:
+def check_record(record: SalesRecord, *, now_us: int, currencies: AbstractSet[str]) -> list[Fault]:
     """All faults of a record, in the order of the rules, the first 20; empty where it keeps every rule."""
-    if is_sound(record, now_us=now_us, currencies=currencies):
+    if passes_fast_check(record, now_us=now_us, currencies=currencies):
         return []
-    given = Given(now_us, currencies)
+    given = RuleContext(now_us, currencies)
     return first_faults(found for rule in RULES for found in rule(record, given))
 
 
-def missing_products(record: Record, known: Container[str]) -> list[Fault]:
+def find_unknown_products(record: SalesRecord, known: Container[str]) -> list[Fault]:
     """One fault for each distinct product of the record that is not `known`; the first 20."""
-    lines = lines_of(record)
+    lines = get_lines(record)
     missing = [(line.product_id, position) for position, line in enumerate(lines) if line.product_id not in known]
     if not missing:
         return []
@@ -51,111 +51,111 @@ def missing_products(record: Record, known: Container[str]) -> list[Fault]:
     return first_faults(
         product_not_found(f"/lineItems/{position}/productId", product_id)
         for product_id, position in first.items()
-        if fields.id_wrong(product_id) is None
+        if fields.validate_id(product_id) is None
     )
 
 
 def future_fault(field: str, us: int, *, now_us: int) -> Fault | None:
     """The fault of an instant too far ahead, or None."""
-    if us <= now_us + fields.AHEAD_US:
+    if us <= now_us + fields.MAX_FUTURE_US:
         return None
-    return fault(Code.FUTURE_DATE, field, f"{field[1:]} must not be more than 5 minutes ahead")
+    return make_fault(FaultCode.FUTURE_DATE, field, f"{field[1:]} must not be more than 5 minutes ahead")
 
 
-def identity_is_given(record: Record, _: Given) -> Iterator[Fault]:
+def identity_is_given(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """Ids of the record: see `fields.id_wrong`."""
     if isinstance(record, Order):
-        yield from _ill("/id", fields.id_wrong(record.id))
+        yield from _ill("/id", fields.validate_id(record.id))
     else:
-        yield from _ill("/orderId", fields.id_wrong(record.order_id))
-        yield from _ill("/returnId", fields.id_wrong(record.return_id))
+        yield from _ill("/orderId", fields.validate_id(record.order_id))
+        yield from _ill("/returnId", fields.validate_id(record.return_id))
 
 
-def channel_is_bounded(record: Record, _: Given) -> Iterator[Fault]:
+def channel_is_bounded(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """A channel is a free text."""
-    yield from _text("/channel", record.channel, longest=fields.LONGEST_CHANNEL)
+    yield from _text("/channel", record.channel, longest=fields.MAX_CHANNEL_LENGTH)
 
 
-def user_is_given(record: Record, _: Given) -> Iterator[Fault]:
+def user_is_given(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """Every sale has a shopper."""
-    yield from _ill("/userId", fields.id_wrong(record.user_id, longest=fields.LONGEST_USER_ID))
+    yield from _ill("/userId", fields.validate_id(record.user_id, max_length=fields.MAX_USER_ID_LENGTH))
 
 
-def date_is_past(record: Record, given: Given) -> Iterator[Fault]:
+def date_is_past(record: SalesRecord, given: RuleContext) -> Iterator[Fault]:
     """A sale has happened; its instant is one that every calendar can show, its offset one that clocks can have."""
     if record.date_time < MIN_INSTANT_US:
-        yield fault(Code.INVALID_DATE, "/dateTime", "dateTime is before the year 1")
+        yield make_fault(FaultCode.INVALID_DATE, "/dateTime", "dateTime is before the year 1")
     elif late := future_fault("/dateTime", record.date_time, now_us=given.now_us):
         yield late
     if abs(record.utc_offset_minutes) > MAX_OFFSET_MINUTES:
-        yield fault(Code.INVALID_DATE, "/utcOffsetMinutes", "utcOffsetMinutes must be less than a day")
+        yield make_fault(FaultCode.INVALID_DATE, "/utcOffsetMinutes", "utcOffsetMinutes must be less than a day")
 
 
-def acceptance_is_past(record: Record, given: Given) -> Iterator[Fault]:
+def acceptance_is_past(record: SalesRecord, given: RuleContext) -> Iterator[Fault]:
     """Readers keep the record with the greatest acceptedAt, so one far ahead would never be replaced."""
     if not MIN_INSTANT_US <= record.accepted_at <= MAX_INSTANT_US:
-        yield fault(Code.INVALID_DATE, "/acceptedAt", "acceptedAt must be in the years 1 to 9999")
+        yield make_fault(FaultCode.INVALID_DATE, "/acceptedAt", "acceptedAt must be in the years 1 to 9999")
     elif late := future_fault("/acceptedAt", record.accepted_at, now_us=given.now_us):
         yield late
 
 
-def mode_is_known(record: Record, _: Given) -> Iterator[Fault]:
+def mode_is_known(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """A sale was made offline or online."""
     if record.mode not in MODES:
-        yield fault(Code.INVALID_VALUE, "/mode", "mode must be offline or online")
+        yield make_fault(FaultCode.INVALID_VALUE, "/mode", "mode must be offline or online")
 
 
-def payment_method_is_bounded(record: Record, _: Given) -> Iterator[Fault]:
+def payment_method_is_bounded(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """A payment method is a free text."""
-    yield from _text("/paymentMethod", record.payment_method, longest=fields.LONGEST_PAYMENT_METHOD)
+    yield from _text("/paymentMethod", record.payment_method, longest=fields.MAX_PAYMENT_METHOD_LENGTH)
 
 
-def hashes_hide(record: Record, _: Given) -> Iterator[Fault]:
+def hashes_hide(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """No personal data where a hash belongs."""
     for field, value in (("/emailHash", record.email_hash), ("/ccHash", record.cc_hash)):
         if value is not None:
-            yield from _ill(field, fields.hash_wrong(value))
+            yield from _ill(field, fields.validate_hash(value))
 
 
-def region_fits(record: Record, _: Given) -> Iterator[Fault]:
+def region_fits(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """A region is a signed 64-bit integer."""
     region = record.region_id
-    if region is not None and not fields.SMALLEST_REGION <= region <= fields.LARGEST_REGION:
-        yield fault(Code.INVALID_VALUE, "/regionId", "regionId must be a signed 64-bit integer")
+    if region is not None and not fields.MIN_REGION_ID <= region <= fields.MAX_REGION_ID:
+        yield make_fault(FaultCode.INVALID_VALUE, "/regionId", "regionId must be a signed 64-bit integer")
 
 
-def store_is_an_id(record: Record, _: Given) -> Iterator[Fault]:
+def store_is_an_id(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """A store, where given, is an id."""
     if record.store_id is not None:
-        yield from _ill("/storeId", fields.id_wrong(record.store_id, longest=fields.LONGEST_STORE_ID))
+        yield from _ill("/storeId", fields.validate_id(record.store_id, max_length=fields.MAX_STORE_ID_LENGTH))
 
 
-def segments_are_texts(record: Record, _: Given) -> Iterator[Fault]:
+def segments_are_texts(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """Segments are bounded texts."""
-    yield from _ill("/segmentIds", fields.segments_wrong(record.segment_ids))
-    yield from _ill("/segmentNames", fields.segments_wrong(record.segment_names))
+    yield from _ill("/segmentIds", fields.validate_segments(record.segment_ids))
+    yield from _ill("/segmentNames", fields.validate_segments(record.segment_names))
 
 
-def currency_is_known(record: Record, given: Given) -> Iterator[Fault]:
+def currency_is_known(record: SalesRecord, given: RuleContext) -> Iterator[Fault]:
     """A currency is an ISO 4217 code in upper case."""
     yield from _ill("/currency", validate_currency(record.currency, given.currencies))
 
 
-def values_are_amounts(record: Record, _: Given) -> Iterator[Fault]:
+def values_are_amounts(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """The coupon of an order, the value of a return."""
     if isinstance(record, Order):
-        yield from _text("/couponCode", record.coupon_code, longest=fields.LONGEST_COUPON_CODE)
+        yield from _text("/couponCode", record.coupon_code, longest=fields.MAX_COUPON_CODE_LENGTH)
         yield from _amount("/couponValue", record.coupon_value)
     else:
         yield from _amount("/returnValue", record.return_value)
 
 
-def lines_are_sound(record: Record, _: Given) -> Iterator[Fault]:
+def lines_are_sound(record: SalesRecord, _: RuleContext) -> Iterator[Fault]:
     """Every line names a product, a quantity and a price."""
-    if wrong := fields.lines_wrong(record.line_items):
-        yield ill("/lineItems", wrong)
+    if wrong := fields.validate_line_count(record.line_items):
+        yield invalid_value("/lineItems", wrong)
         return
-    for position, line in enumerate(lines_of(record)):
+    for position, line in enumerate(get_lines(record)):
         yield from _line(f"/lineItems/{position}", line)
 
 
@@ -178,18 +178,18 @@ RULES: tuple[Rule, ...] = (
 
 
 def _line(at: str, line: Line) -> Iterator[Fault]:
-    yield from _ill(f"{at}/productId", fields.id_wrong(line.product_id))
+    yield from _ill(f"{at}/productId", fields.validate_id(line.product_id))
     if line.sku_id is not None:
-        yield from _ill(f"{at}/skuId", fields.id_wrong(line.sku_id))
-    yield from _ill(f"{at}/quantity", fields.quantity_wrong(line.quantity))
+        yield from _ill(f"{at}/skuId", fields.validate_id(line.sku_id))
+    yield from _ill(f"{at}/quantity", fields.validate_quantity(line.quantity))
     yield from _amount(f"{at}/unitPrice", line.unit_price)
     if isinstance(line, ReturnLine):
-        yield from _text(f"{at}/creditType", line.credit_type, longest=fields.LONGEST_CREDIT_TYPE)
+        yield from _text(f"{at}/creditType", line.credit_type, longest=fields.MAX_CREDIT_TYPE_LENGTH)
 
 
 def _ill(field: str, wrong: Invalid | None) -> Iterator[Fault]:
     if wrong is not None:
-        yield ill(field, wrong)
+        yield invalid_value(field, wrong)
 
 
 def _text(field: str, text: str | None, *, longest: int) -> Iterator[Fault]:

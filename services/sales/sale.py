@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from services.sales import fields, readers
-from services.sales.faults import Code, fault, ill
-from services.sales.form import Form
-from services.sales.intake import Intake
+from services.sales.faults import FaultCode, invalid_value, make_fault
+from services.sales.form import ObjectReader
+from services.sales.intake import ImportContext
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE
 from services.sales.rules import future_fault
@@ -13,7 +13,7 @@ from services.values.currencies import DEFAULT_CURRENCY, read_currency
 from services.values.instants import Instant, parse_instant
 from services.values.invalid import Invalid
 
-NOWHEN = Instant(0, 0, is_assumed=False)
+NO_INSTANT = Instant(0, 0, is_assumed=False)
 
 
 class Sale(NamedTuple):
@@ -35,7 +35,7 @@ class Sale(NamedTuple):
     currency: str
 
 
-class SaleRead(NamedTuple):
+class ParsedSale(NamedTuple):
     """A sale, its user and the mode that it states itself, if known, and whether its time zone is the site's."""
 
     sale: Sale
@@ -44,7 +44,7 @@ class SaleRead(NamedTuple):
     is_zone_assumed: bool
 
 
-def read_sale(form: Form, intake: Intake) -> SaleRead:
+def read_sale(form: ObjectReader, intake: ImportContext) -> ParsedSale:
     """Read the common fields; what is wrong with them goes into the form, in this order."""
     channel = form.optional("channel", readers.channel)
     user_id = _user_id(form, intake)
@@ -74,44 +74,48 @@ def read_sale(form: Form, intake: Intake) -> SaleRead:
         segment_names=segment_names or [],
         currency=currency or DEFAULT_CURRENCY,
     )
-    return SaleRead(sale, user_id, mode, instant.is_assumed)
+    return ParsedSale(sale, user_id, mode, instant.is_assumed)
 
 
-def _user_id(form: Form, intake: Intake) -> str | None:
+def _user_id(form: ObjectReader, intake: ImportContext) -> str | None:
     if intake.user_id is None:
         return form.required("userId", readers.user_id)
     stated = form.optional("userId", readers.user_id)
     field = form.pointer("userId")
-    if wrong := fields.id_wrong(intake.user_id, longest=fields.LONGEST_USER_ID):
-        form.complain(ill(field, wrong))
+    if wrong := fields.validate_id(intake.user_id, max_length=fields.MAX_USER_ID_LENGTH):
+        form.add_fault(invalid_value(field, wrong))
         return None
     if stated is not None and stated != intake.user_id:
-        form.complain(fault(Code.USER_ID_MISMATCH, field, "userId differs from the user in the path"))
+        form.add_fault(make_fault(FaultCode.USER_ID_MISMATCH, field, "userId differs from the user in the path"))
     return intake.user_id
 
 
-def _instant(form: Form, intake: Intake) -> Instant:
+def _instant(form: ObjectReader, intake: ImportContext) -> Instant:
     def read(value: object) -> Instant | Invalid:
         return parse_instant(value, zone=intake.zone)
 
     instant = form.required("dateTime", read)
     if instant is None:
-        return NOWHEN
+        return NO_INSTANT
     if late := future_fault(form.pointer("dateTime"), instant.us, now_us=intake.now_us):
-        form.complain(late)
+        form.add_fault(late)
     return instant
 
 
-def _mode(form: Form, intake: Intake) -> str | None:
+def _mode(form: ObjectReader, intake: ImportContext) -> str | None:
     mode = form.optional("mode", readers.mode)
     if mode is not None and intake.mode is not None and mode != intake.mode:
-        form.complain(fault(Code.MODE_CONFLICT, form.pointer("mode"), "mode differs from the mode of the request"))
+        form.add_fault(
+            make_fault(FaultCode.MODE_CONFLICT, form.pointer("mode"), "mode differs from the mode of the request")
+        )
     return mode
 
 
-def _segment_ids(form: Form) -> list[str] | None:
+def _segment_ids(form: ObjectReader) -> list[str] | None:
     ids = form.optional("segmentIds", readers.segments)
     alias = form.optional("segmentId", readers.segments)
     if ids is not None and alias is not None and ids != alias:
-        form.complain(fault(Code.ALIAS_CONFLICT, form.pointer("segmentIds"), "segmentIds and segmentId differ"))
+        form.add_fault(
+            make_fault(FaultCode.ALIAS_CONFLICT, form.pointer("segmentIds"), "segmentIds and segmentId differ")
+        )
     return alias if ids is None else ids

@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from services.sales import fields
-from services.sales.records import MODES, Line, Order, Record, Return
+from services.sales.records import MODES, Line, Order, Return, SalesRecord
 from services.values.decimals import validate_amount
 from services.values.identifiers import MAX_ID_LENGTH
 from services.values.instants import MAX_OFFSET_MINUTES, MIN_INSTANT_US
@@ -18,29 +18,29 @@ from services.values.pii import MAX_CARD_DIGITS
 _join = "".join
 
 
-def is_sound(record: Record, *, now_us: int, currencies: AbstractSet[str]) -> bool:
+def passes_fast_check(record: SalesRecord, *, now_us: int, currencies: AbstractSet[str]) -> bool:
     """Whether the record surely keeps every rule."""
-    latest = now_us + fields.AHEAD_US
+    latest = now_us + fields.MAX_FUTURE_US
     if not (
         MIN_INSTANT_US <= record.date_time <= latest
         and MIN_INSTANT_US <= record.accepted_at <= latest
         and -MAX_OFFSET_MINUTES <= record.utc_offset_minutes <= MAX_OFFSET_MINUTES
         and record.mode in MODES
         and record.currency in currencies
-        and 0 < len(record.user_id) <= fields.LONGEST_USER_ID
-        and (record.channel is None or len(record.channel) <= fields.LONGEST_CHANNEL)
-        and (record.payment_method is None or len(record.payment_method) <= fields.LONGEST_PAYMENT_METHOD)
-        and (record.store_id is None or 0 < len(record.store_id) <= fields.LONGEST_STORE_ID)
-        and (record.region_id is None or fields.SMALLEST_REGION <= record.region_id <= fields.LARGEST_REGION)
+        and 0 < len(record.user_id) <= fields.MAX_USER_ID_LENGTH
+        and (record.channel is None or len(record.channel) <= fields.MAX_CHANNEL_LENGTH)
+        and (record.payment_method is None or len(record.payment_method) <= fields.MAX_PAYMENT_METHOD_LENGTH)
+        and (record.store_id is None or 0 < len(record.store_id) <= fields.MAX_STORE_ID_LENGTH)
+        and (record.region_id is None or fields.MIN_REGION_ID <= record.region_id <= fields.MAX_REGION_ID)
         and (record.email_hash is None or _hides(record.email_hash))
         and (record.cc_hash is None or _hides(record.cc_hash))
     ):
         return False
-    if len(record.segment_ids) > fields.MOST_SEGMENTS or len(record.segment_names) > fields.MOST_SEGMENTS:
+    if len(record.segment_ids) > fields.MAX_SEGMENTS or len(record.segment_names) > fields.MAX_SEGMENTS:
         return False
     segments = f"{_join(record.segment_ids)}{_join(record.segment_names)}"
     # Together no longer than one may be: then each is short enough.
-    if len(segments) > fields.LONGEST_SEGMENT:
+    if len(segments) > fields.MAX_SEGMENT_LENGTH:
         return False
     own = _order_texts(record) if isinstance(record, Order) else _return_texts(record)
     # An absent text reads "None" here, which does no harm: this looks for control characters only.
@@ -53,7 +53,7 @@ def _order_texts(order: Order) -> str | None:
     coupon, value = order.coupon_code, order.coupon_value
     if (
         0 < len(order.id) <= MAX_ID_LENGTH
-        and (coupon is None or len(coupon) <= fields.LONGEST_COUPON_CODE)
+        and (coupon is None or len(coupon) <= fields.MAX_COUPON_CODE_LENGTH)
         and (value is None or _is_amount(value))
         and (lines := _line_texts(order.line_items)) is not None
     ):
@@ -68,7 +68,7 @@ def _return_texts(record: Return) -> str | None:
         0 < len(record.order_id) <= MAX_ID_LENGTH
         and 0 < len(record.return_id) <= MAX_ID_LENGTH
         and (value is None or _is_amount(value))
-        and max(map(len, credit_types), default=0) <= fields.LONGEST_CREDIT_TYPE
+        and max(map(len, credit_types), default=0) <= fields.MAX_CREDIT_TYPE_LENGTH
         and (lines := _line_texts(record.line_items)) is not None
     ):
         return f"{record.order_id}{record.return_id}{_join(credit_types)}{lines}"
@@ -76,7 +76,7 @@ def _return_texts(record: Return) -> str | None:
 
 
 def _line_texts(lines: Sequence[Line]) -> str | None:
-    if not 1 <= len(lines) <= fields.MOST_LINES:
+    if not 1 <= len(lines) <= fields.MAX_LINES:
         return None
     texts = []
     for line in lines:
@@ -84,7 +84,7 @@ def _line_texts(lines: Sequence[Line]) -> str | None:
         if not (
             0 < len(product) <= MAX_ID_LENGTH
             and (sku is None or 0 < len(sku) <= MAX_ID_LENGTH)
-            and 1 <= line.quantity <= fields.LARGEST_QUANTITY
+            and 1 <= line.quantity <= fields.MAX_QUANTITY
             and _is_amount(line.unit_price)
         ):
             return None
@@ -101,6 +101,6 @@ def _is_amount(amount: Decimal) -> bool:
 def _hides(text: str) -> bool:
     # Too long for a card number, unless separators are taken out of it.
     is_plain = "@" not in text and " " not in text and "-" not in text and "\t" not in text and text.isascii()
-    if is_plain and MAX_CARD_DIGITS < len(text) <= fields.LONGEST_HASH:
+    if is_plain and MAX_CARD_DIGITS < len(text) <= fields.MAX_HASH_LENGTH:
         return True
-    return fields.hash_wrong(text) is None
+    return fields.validate_hash(text) is None

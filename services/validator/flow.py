@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from services.chassis.runtime.logs import escape_for_log, logger
-from services.sales.records import Record
+from services.sales.records import SalesRecord
 from services.validator import metrics
 from services.validator.domain.job_headers import job_named_by
 from services.validator.domain.submitted import Submitted, Unreadable
@@ -75,7 +75,7 @@ def _verdict(submitted: Submitted, world: World, at_us: int) -> Verdict:
 
 
 def _unprocessable(
-    submitted: Submitted, why: Unreadable, read: Record | None, world: World, at_us: int
+    submitted: Submitted, why: Unreadable, read: SalesRecord | None, world: World, at_us: int
 ) -> Unprocessable:
     named = job_named_by(submitted, read=read, largest_job=world.largest_job, now_us=at_us)
     if named is None:

@@ -1,7 +1,7 @@
 """What the validator counts."""
 
 from services.chassis.runtime import metrics
-from services.sales.faults import Code
+from services.sales.faults import FaultCode
 from services.sales.records import ORDERS, RETURNS
 
 RECORDS = metrics.counter("validator_records_total", "Records judged.", ["kind", "outcome"])
@@ -12,5 +12,5 @@ PRODUCTS = metrics.gauge("validator_catalogue_products", "Products held in memor
 for _kind in (ORDERS, RETURNS):
     for _outcome in ("accepted", "rejected", "unprocessable"):
         RECORDS.labels(_kind, _outcome)
-for _code in Code:
+for _code in FaultCode:
     FAULTS.labels(_code.value)

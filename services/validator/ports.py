@@ -4,7 +4,7 @@ from collections.abc import Container, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
-from services.sales.records import Record, Seen
+from services.sales.records import RecordSummary, SalesRecord
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.domain.verdict import Verdict
 
@@ -19,11 +19,11 @@ class Reader(Protocol):
         """Learn the schemas that these records name and that are not known yet; raises `Away` if that fails."""
         ...
 
-    def seen(self, submitted: Submitted, *, now_us: int, currencies: AbstractSet[str]) -> Seen | None:
+    def seen(self, submitted: Submitted, *, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
         """What is told of a record that surely can be read and keeps every rule; None where that is not sure."""
         ...
 
-    def read(self, submitted: Submitted) -> Record | Unreadable:
+    def read(self, submitted: Submitted) -> SalesRecord | Unreadable:
         """The record, or why the bytes are none."""
         ...
 

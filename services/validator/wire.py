@@ -8,17 +8,17 @@ from typing import Any, Protocol
 from fastavro import schemaless_writer
 
 from services.avro.codec import Codec
-from services.avro.schema import record_of
-from services.avro.undecodable import Undecodable
+from services.avro.schema import parse_schema
+from services.avro.varints import AvroDecodeError
 from services.chassis.avro.records import transcode
 from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
 from services.chassis.avro.wire_format import HEADER, LENGTH, SchemaReference, UnknownWireFormatError, parse_wire_format
 from services.chassis.avro.wire_format import prefix as prefix_of
 from services.chassis.kafka.dead_letters import PREFIX
 from services.jobs.events import Fault, JobHeader, Judged, Run, event
-from services.sales.fast_avro_check import Glance
-from services.sales.keys import key_of
-from services.sales.records import Record, Seen, order_id_of, return_id_of
+from services.sales.fast_avro_check import AvroPattern
+from services.sales.keys import build_key
+from services.sales.records import RecordSummary, SalesRecord, get_order_id, get_return_id
 from services.sales.wire import job_event_codec, order_codec, return_codec
 from services.validator.domain.submitted import Headers, Submitted, Unreadable
 from services.validator.domain.verdict import Accepted, Rejected
@@ -67,8 +67,8 @@ class WireReader:
             "returns": (returned, return_codec(returned.definition)),
         }
         self._usual = {
-            "orders": (order.prefix, Glance(order.definition)),
-            "returns": (returned.prefix, Glance(returned.definition)),
+            "orders": (order.prefix, AvroPattern(order.definition)),
+            "returns": (returned.prefix, AvroPattern(returned.definition)),
         }
 
     async def prepare(self, submitted: Iterable[Sequence[Submitted]]) -> None:
@@ -84,7 +84,7 @@ class WireReader:
                 if definition is not None:
                     self._learned[reference] = _readable(reference, definition)
 
-    def seen(self, submitted: Submitted, *, now_us: int, currencies: AbstractSet[str]) -> Seen | None:
+    def seen(self, submitted: Submitted, *, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
         """What is told of a record that is usual in every way, and surely keeps every rule; None tells nothing."""
         prefix, glance = self._usual[submitted.kind]
         value = submitted.value
@@ -95,9 +95,9 @@ class WireReader:
             if name not in _INGESTS and (name in _OURS or name.startswith(PREFIX)):
                 return None
             size += len(name) + len(content or b"")
-        return glance.seen(value, LENGTH, now_us=now_us, currencies=currencies) if size <= USUAL else None
+        return glance.match(value, LENGTH, now_us=now_us, currencies=currencies) if size <= USUAL else None
 
-    def read(self, submitted: Submitted) -> Record | Unreadable:
+    def read(self, submitted: Submitted) -> SalesRecord | Unreadable:
         """The record, or why the bytes are none."""
         schema, codec = self._current[submitted.kind]
         value = submitted.value or b""
@@ -111,14 +111,14 @@ class WireReader:
         if size > LARGEST:
             return Unreadable("oversize", f"key, value and headers take more than {LARGEST} bytes")
         try:
-            record: Record | Unreadable = (
+            record: SalesRecord | Unreadable = (
                 codec.decode(value, start=LENGTH) if is_usual else self._unusual(submitted, schema, codec)
             )
-        except Undecodable as error:
+        except AvroDecodeError as error:
             return Unreadable("undecodable", error.reason)
         return record
 
-    def _unusual(self, submitted: Submitted, schema: Schema, codec: Codec[Any]) -> Record | Unreadable:
+    def _unusual(self, submitted: Submitted, schema: Schema, codec: Codec[Any]) -> SalesRecord | Unreadable:
         """A record in another framing, or of another version. Raises `Undecodable`."""
         try:
             reference, start = parse_wire_format(submitted.value, submitted.headers)
@@ -132,8 +132,8 @@ class WireReader:
             try:
                 value, start = transcode(value, start, version, schema), 0
             except ValueError as error:
-                raise Undecodable(str(error)) from error
-        record: Record = codec.decode(value, start=start)
+                raise AvroDecodeError(str(error)) from error
+        record: SalesRecord = codec.decode(value, start=start)
         return record
 
     def _version(self, reference: SchemaReference) -> SchemaVersion | None:
@@ -154,7 +154,7 @@ def _named_by(submitted: Submitted) -> SchemaReference | None:
 def _readable(schema_id: int, definition: Mapping[str, Any]) -> SchemaVersion | None:
     """The version, if it consists of what ours consist of: anything else could not become a record of ours."""
     try:
-        record_of(definition)
+        parse_schema(definition)
     except ValueError:
         return None
     return SchemaVersion("", 0, schema_id, definition)
@@ -171,7 +171,7 @@ class Encoder:
 
     def judged(self, header: JobHeader, run: Run, *, at_us: int) -> tuple[bytes, bytes]:
         """Key and value of what became of a stretch of a job."""
-        return key_of(header.site, header.job_id), self._events.encode(event(header, Judged(run), at_us=at_us))
+        return build_key(header.site, header.job_id), self._events.encode(event(header, Judged(run), at_us=at_us))
 
     def rejected(self, verdict: Rejected, *, at_us: int) -> bytes:
         """The value for `records.rejected.v1`: identifiers and faults, nothing else of the record."""
@@ -185,8 +185,8 @@ class Encoder:
             "originPartition": submitted.partition,
             "originOffset": submitted.offset,
             "channel": _told(record.channel),
-            "orderId": _told(order_id_of(record)) or "",
-            "returnId": _told(return_id_of(record)),
+            "orderId": _told(get_order_id(record)) or "",
+            "returnId": _told(get_return_id(record)),
             "at": at_us,
             "faults": [_fault(fault) for fault in verdict.faults],
         }
@@ -202,7 +202,7 @@ class Encoder:
         """
         submitted = verdict.submitted
         # What is seen at a glance has no such headers.
-        if not isinstance(verdict.record, Seen):
+        if not isinstance(verdict.record, RecordSummary):
             for name, _ in submitted.headers:
                 if name in _OURS or name.startswith(PREFIX):
                     return self._reframed(submitted)
@@ -232,12 +232,12 @@ def trace_of(submitted: Submitted) -> tuple[tuple[str, bytes | None], ...]:
     return tuple([header for header in submitted.headers if header[0] == TRACE])[:1]
 
 
-def record_key(record: Record | Seen) -> bytes:
+def record_key(record: SalesRecord | RecordSummary) -> bytes:
     """The key of a record on every topic."""
-    return key_of(record.site, _told(record.channel), _told(order_id_of(record)))
+    return build_key(record.site, _told(record.channel), _told(get_order_id(record)))
 
 
-def refusal_key(submitted: Submitted, record: Record) -> bytes:
+def refusal_key(submitted: Submitted, record: SalesRecord) -> bytes:
     """The key of a refusal: that of the record, where it has one of bounded size."""
     key = submitted.key
     return key if key and len(key) <= LARGEST_REPEATED else record_key(record)

@@ -18,7 +18,7 @@ from sandbox.probes import http_status
 from services.chassis.avro.schemas import Schemas
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings
 from services.cli.read_topic import scan
-from services.sales.keys import key_of
+from services.sales.keys import build_key
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 SITE = 608
@@ -81,11 +81,11 @@ class Installation:
     def sell(self, *products: str, site: int = SITE) -> None:
         """Put products into the catalogue."""
         prefix = SCHEMAS["product"].prefix
-        self.send([Sent("catalog.products.v1", prefix + b"whatever", key_of(site, product)) for product in products])
+        self.send([Sent("catalog.products.v1", prefix + b"whatever", build_key(site, product)) for product in products])
 
     def withdraw(self, *products: str, site: int = SITE) -> None:
         """Take products out of the catalogue."""
-        self.send([Sent("catalog.products.v1", None, key_of(site, product)) for product in products])
+        self.send([Sent("catalog.products.v1", None, build_key(site, product)) for product in products])
 
     async def records(self, topic: str) -> list[ConsumerRecord]:
         """All records of a topic."""

@@ -82,14 +82,14 @@ async def test_the_trace_of_the_request_goes_on_in_the_job(desk: Desk) -> None:
 
 async def test_the_sites_time_zone_is_assumed(desk: Desk) -> None:
     await desk.send([order(dateTime="2024-05-01T10:00:00")])
-    record = desk.publisher.jobs[0].batch.good[0][1]
+    record = desk.publisher.jobs[0].batch.accepted[0][1]
     assert (record.date_time, record.utc_offset_minutes) == (1_714_525_200_000_000, 540)
 
 
 async def test_a_record_without_channel_has_that_of_the_api_key(desk: Desk) -> None:
     await desk.send([order(), order(id="o2", channel="web")])
     await desk.call("POST", "/omnichannel/api/v1/a%2Fb/orders", data=json.dumps(order()))
-    channels = [record.channel for job in desk.publisher.jobs for _, record in job.batch.good]
+    channels = [record.channel for job in desk.publisher.jobs for _, record in job.batch.accepted]
     assert channels == ["till", "web", None]
 
 
@@ -109,7 +109,7 @@ async def test_returns_among_orders_fail_and_the_job_is_one_of_orders(desk: Desk
     assert "link" not in answer.headers
     assert "notes" not in answer.json
     assert desk.journal[-1] == Published("orders", 1, refused=1)
-    assert [fault.code for fault in desk.publisher.jobs[0].batch.refused[0].faults] == ["AMBIGUOUS_RECORD"]
+    assert [fault.code for fault in desk.publisher.jobs[0].batch.rejected[0].faults] == ["AMBIGUOUS_RECORD"]
 
 
 async def test_where_the_key_in_the_path_is_encoded_so_is_the_location(desk: Desk) -> None:
@@ -123,7 +123,7 @@ async def test_where_the_key_in_the_path_is_encoded_so_is_the_location(desk: Des
 async def test_the_user_in_the_path_is_decoded_once(desk: Desk, user: str) -> None:
     answer = await desk.send(order(userId=...), user=user)
     assert answer.json["message"].endswith("Success = 1. Failed = 0")
-    assert desk.publisher.jobs[0].batch.good[0][1].user_id == user
+    assert desk.publisher.jobs[0].batch.accepted[0][1].user_id == user
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ async def test_the_user_in_the_path_wins(desk: Desk, user: str, said: Any, codes
     answer = await desk.send(order(userId=said), user=user)
     assert answer.status == 202
     assert answer.json["message"] == f"Total records = 1. Success = {1 - len(codes)}. Failed = {len(codes)}"
-    assert [fault.code for refusal in desk.publisher.jobs[0].batch.refused for fault in refusal.faults] == codes
+    assert [fault.code for refusal in desk.publisher.jobs[0].batch.rejected for fault in refusal.faults] == codes
 
 
 @pytest.mark.parametrize(

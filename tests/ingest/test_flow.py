@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from services.chassis.http.idempotency import StoredResponse
 from services.chassis.runtime.errors import Problem, UnavailableError
 from services.ingest.flows.accept import LacksScope, Replayed, Taken, Throttled, UnacknowledgedError, accept
-from services.sales.batch import BodyRefused, RequestPath
+from services.sales.batch import ImportTarget, InvalidBodyError
 from services.values.time_uuids import made_at_us
 from tests.ingest.world import (
     NOW_US,
@@ -51,7 +51,7 @@ async def test_good_and_bad_records_travel_in_one_job(journal: Journal) -> None:
     outcome = await taken([order(), order(id="o2", lineItems=[]), order(id="o3")], journal)
     assert journal == [Charged(3), Published("orders", 2, refused=1)]
     assert outcome.accepted.message == "Total records = 3. Success = 2. Failed = 1"
-    assert [index for index, _ in outcome.accepted.batch.good] == [0, 2]
+    assert [index for index, _ in outcome.accepted.batch.accepted] == [0, 2]
 
 
 async def test_a_batch_of_bad_records_is_a_job_all_the_same(journal: Journal) -> None:
@@ -77,12 +77,12 @@ async def test_the_job_tells_when_it_was_made(journal: Journal) -> None:
 )
 async def test_the_mode_of_a_job(journal: Journal, query: str | None, records: Any, mode: str) -> None:
     """The query's, else the first record's, else offline."""
-    outcome = await taken(records, journal, path=RequestPath("orders", None, query))
+    outcome = await taken(records, journal, path=ImportTarget("orders", None, query))
     assert outcome.accepted.header.mode == mode
 
 
 async def test_a_body_that_cannot_be_read_leaves_nothing(journal: Journal) -> None:
-    with pytest.raises(BodyRefused):
+    with pytest.raises(InvalidBodyError):
         await accept(a_submission(b"[{"), a_world(journal))
     assert journal == []
 
@@ -168,7 +168,7 @@ async def test_nothing_is_kept_of_who_cannot_pay(journal: Journal) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"7"])
 async def test_nothing_is_kept_of_a_body_that_cannot_be_read(journal: Journal, body: bytes) -> None:
-    with pytest.raises(BodyRefused):
+    with pytest.raises(InvalidBodyError):
         await accept(a_submission(body, idempotency_key="k"), a_world(journal))
     assert journal == []
 
@@ -188,8 +188,8 @@ async def test_a_retry_makes_the_very_same_job_again(journal: Journal) -> None:
     assert again.accepted.header.job_id == unknown.value.job_id
     assert again.accepted.header.created_at == NOW_US
     # Twenty seconds later the second record would no longer lie too far ahead.
-    assert [refusal.index for refusal in again.accepted.batch.refused] == [1]
-    assert [record.accepted_at for _, record in again.accepted.batch.good] == [NOW_US]
+    assert [refusal.index for refusal in again.accepted.batch.rejected] == [1]
+    assert [record.accepted_at for _, record in again.accepted.batch.accepted] == [NOW_US]
     assert journal == [
         Kept("begun"),
         Charged(2),

@@ -15,7 +15,7 @@ from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
 from services.ingest.domain.accepted import Accepted, Submission
 from services.ingest.flows.accept import World
-from services.sales.batch import RequestPath, SiteRules
+from services.sales.batch import ImportTarget, SiteDefaults
 from services.values.time_uuids import time_uuid
 
 NOW_US = 1_714_550_400_000_000  # 2024-05-01T08:00:00Z
@@ -65,7 +65,7 @@ class JournalPublisher:
             raise UnavailableError("Kafka")
         self.jobs.append(accepted)
         batch = accepted.batch
-        self.journal.append(Published(accepted.header.type, len(batch.good), len(batch.refused)))
+        self.journal.append(Published(accepted.header.type, len(batch.accepted), len(batch.rejected)))
 
 
 class JournalRateLimiter:
@@ -234,8 +234,8 @@ def a_submission(body: Any, *, kind: str = "orders", **changes: Any) -> Submissi
         **{
             "client_id": "good",
             "scopes": ALL,
-            "path": RequestPath(kind),
-            "site": SiteRules(608),
+            "path": ImportTarget(kind),
+            "site": SiteDefaults(608),
             "records_per_second": 100,
             "body": body if isinstance(body, bytes) else json.dumps(body).encode(),
             **changes,

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sandbox.dashboards import queries, targets
 from services.chassis.runtime import metrics
-from services.sales.faults import Code
+from services.sales.faults import FaultCode
 from tests.observe.declared import OF_ANY_PROCESS, PROMETHEUS, declared
 from tests.observe.promql import selectors
 from tests.observe.rules import rules
@@ -66,7 +66,7 @@ def test_what_may_come_to_be_counted_is_there_before(endpoints: dict[str, Any]) 
     assert judged >= set(product(("orders", "returns"), ("accepted", "rejected", "unprocessable")))
     for service in ("ingest", "validator"):
         faults = families(endpoints, service)[f"{service}_faults"].samples
-        assert {sample.labels["code"] for sample in faults} >= set(Code)
+        assert {sample.labels["code"] for sample in faults} >= set(FaultCode)
     fulfilment = families(endpoints, "fulfilment")
     for name, values in (
         ("transactions", {"accepted", "conflict", "duplicate", "refused"}),

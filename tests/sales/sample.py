@@ -13,9 +13,9 @@ import msgspec
 import yaml
 
 from services.jobs.events import JobEvent, JobHeader, JobRef
-from services.sales.batch import Batch, RequestPath, SiteRules
+from services.sales.batch import Batch, ImportTarget, SiteDefaults
 from services.sales.import_request import read_batch
-from services.sales.records import Order, OrderLine, Record, Return, ReturnLine
+from services.sales.records import Order, OrderLine, Return, ReturnLine, SalesRecord
 from services.sales.wire import job_event_codec, order_codec, return_codec
 
 HERE = Path(__file__).parent
@@ -62,8 +62,8 @@ def read(
     """Read a body as ingest does."""
     return read_batch(
         body,
-        path=RequestPath(kind, user, mode),
-        site=SiteRules(SITE, zone, channel),
+        target=ImportTarget(kind, user, mode),
+        defaults=SiteDefaults(SITE, zone, channel),
         now_us=NOW_US,
         currencies=CURRENCIES,
         strict_json=strict,
@@ -129,7 +129,7 @@ def a_place(**changes: Any) -> JobRef:
     return msgspec.structs.replace(reference, **changes)
 
 
-def by_fastavro(name: str, record: Record | JobEvent) -> bytes:
+def by_fastavro(name: str, record: SalesRecord | JobEvent) -> bytes:
     """The record's bytes as the reference library writes them."""
     out = io.BytesIO()
     fastavro.schemaless_writer(out, PARSED[name], _plain(record), strict=True)

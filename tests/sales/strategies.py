@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from services.jobs.events import Expired, Failure, Fault, JobEvent, JobRef, Judged, Opened, Run
-from services.sales.faults import Code
+from services.sales.faults import FaultCode
 from services.sales.records import Order, OrderLine, Return, ReturnLine
 from tests.sales.sample import NOW_US
 
@@ -52,7 +52,7 @@ RETURNS = st.builds(
 )
 FAULTS = st.builds(
     Fault,
-    st.sampled_from([code.value for code in Code]),
+    st.sampled_from([code.value for code in FaultCode]),
     TEXTS,
     TEXTS,
     st.sampled_from(["WARNING", "ERROR"]),

@@ -30,11 +30,11 @@ def test_refusals_are_told_in_the_order_of_their_records() -> None:
     """Those that only their neighbours show to be wrong stand among the others."""
     orders = ['"id": 1', '"id": 1, "couponValue": 7', '"id": 2, "lineItems": []', '"id": 1, "couponValue": 8']
     batch = read(f"[{','.join(a_record({'order': order}) for order in orders)}]".encode())
-    assert [refusal.index for refusal in batch.refused] == [1, 2, 3]
+    assert [refusal.index for refusal in batch.rejected] == [1, 2, 3]
 
 
 def test_a_refusal_has_the_mode_that_its_record_states() -> None:
-    (refusal,) = read(a_record({"order": '"mode": "online"'}).encode(), mode="offline").refused
+    (refusal,) = read(a_record({"order": '"mode": "online"'}).encode(), mode="offline").rejected
     assert refusal.mode == "online"
 
 
@@ -42,7 +42,7 @@ def test_a_refusal_has_the_mode_that_its_record_states() -> None:
 def test_no_more_than_twenty_faults_of_a_record_are_told(record: dict[str, str]) -> None:
     ((kind, members),) = record.items()
     text = a_record({kind: f'{members}, "lineItems": [{", ".join(["5"] * 30)}]'})
-    (refusal,) = read(f"[{text}]".encode(), kind=f"{kind}s").refused
+    (refusal,) = read(f"[{text}]".encode(), kind=f"{kind}s").rejected
     assert len(refusal.faults) == 20
 
 
@@ -56,13 +56,13 @@ def test_records_are_judged_together_as_the_table_says(case: dict[str, Any]) -> 
         mode=case.get("mode"),
         channel=case.get("channel"),
     )
-    told = {index: "ok" for index, _ in batch.good}
-    told |= {refusal.index: " ".join(fault.code for fault in refusal.faults) for refusal in batch.refused}
+    told = {index: "ok" for index, _ in batch.accepted}
+    told |= {refusal.index: " ".join(fault.code for fault in refusal.faults) for refusal in batch.rejected}
     assert [told[index] for index in range(batch.total)] == case["gives"]
     if "job" in case:
         assert f"{batch.kind} {batch.mode}" == case["job"]
     if "modes" in case:
-        assert [record.mode for _, record in batch.good] == case["modes"]
+        assert [record.mode for _, record in batch.accepted] == case["modes"]
     if "users" in case:
-        assert [record.user_id for _, record in batch.good] == case["users"]
+        assert [record.user_id for _, record in batch.accepted] == case["users"]
     assert [note.code for note in batch.notes] == case.get("notes", [])

@@ -25,8 +25,8 @@ def test_a_printed_payload_is_accepted_whole(
 ) -> None:
     batch = read((EXAMPLES / f"{name}.json").read_bytes(), kind=path, user=user, mode=mode)
     assert (batch.kind, batch.mode, batch.total) == (kind, mode or "offline", total)
-    assert batch.refused == []
-    for _, record in batch.good:
+    assert batch.rejected == []
+    for _, record in batch.accepted:
         if isinstance(record, Order):
             assert ORDERS.encode(record) == by_fastavro("order", record)
         else:
@@ -34,7 +34,7 @@ def test_a_printed_payload_is_accepted_whole(
 
 
 def test_the_first_example_in_full() -> None:
-    (_, order), _ = read((EXAMPLES / "orders-1.json").read_bytes(), mode="offline").good
+    (_, order), _ = read((EXAMPLES / "orders-1.json").read_bytes(), mode="offline").accepted
     assert isinstance(order, Order)
     assert (order.id, order.channel, order.user_id) == ("123", "6a700f55b7059e38", "userA2")
     assert (order.date_time, order.utc_offset_minutes) == (1_650_856_915_000_000, 540)
@@ -54,5 +54,5 @@ def test_the_stray_brace_is_noted_and_the_strict_refuse_it() -> None:
 def test_the_return_on_the_orders_path_is_noted() -> None:
     batch = read((EXAMPLES / "returns-2.json").read_bytes(), user="userC2")
     assert [note.code for note in batch.notes] == ["RETURN_ON_ORDERS_PATH"]
-    assert isinstance(batch.good[0][1], Return)
-    assert batch.good[0][1].user_id == "userC2"
+    assert isinstance(batch.accepted[0][1], Return)
+    assert batch.accepted[0][1].user_id == "userC2"

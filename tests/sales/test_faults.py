@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from services.sales.faults import Code, fault
+from services.sales.faults import FaultCode, make_fault
 from tests.sales.sample import read
 from tests.sales.test_fields import ORDER, RETURN
 
 
-@pytest.mark.parametrize("code", Code)
-def test_time_heals_what_is_early_and_nothing_else(code: Code) -> None:
+@pytest.mark.parametrize("code", FaultCode)
+def test_time_heals_what_is_early_and_nothing_else(code: FaultCode) -> None:
     """Of what the record itself is at fault for; a product may come, too."""
-    is_early = code in (Code.FUTURE_DATE, Code.PRODUCT_NOT_FOUND)
-    assert fault(code, "/x", "…").retryable == is_early
+    is_early = code in (FaultCode.FUTURE_DATE, FaultCode.PRODUCT_NOT_FOUND)
+    assert make_fault(code, "/x", "…").retryable == is_early
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_time_heals_what_is_early_and_nothing_else(code: Code) -> None:
     ],
 )
 def test_a_fault_names_its_field(changes: dict[str, Any], message: str) -> None:
-    (refusal,) = read(json.dumps([ORDER | changes]).encode()).refused
+    (refusal,) = read(json.dumps([ORDER | changes]).encode()).rejected
     assert [one.message for one in refusal.faults] == [message]
 
 
 @pytest.mark.parametrize(("record", "field"), [(ORDER, "/id"), (RETURN, "/returnId")])
 def test_another_version_of_a_record_is_shown_by_its_id(record: dict[str, Any], field: str) -> None:
     body = json.dumps([record, record | {"userId": "another"}]).encode()
-    (refusal,) = read(body, kind="orders" if "id" in record else "returns").refused
+    (refusal,) = read(body, kind="orders" if "id" in record else "returns").rejected
     assert [(one.code, one.field) for one in refusal.faults] == [("DUPLICATE_IN_BATCH", field)]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.sales.records import Record, lines_of
-from services.sales.rules import check
+from services.sales.records import SalesRecord, get_lines
+from services.sales.rules import check_record
 from tests.sales.sample import CURRENCIES, NOW_US, cases, read, title
 
 ORDER = {
@@ -50,26 +50,26 @@ def same(found: Any, wanted: Any) -> bool:
 @pytest.mark.parametrize("case", cases("fields"), ids=title)
 def test_a_field_is_read_as_the_table_says(case: dict[str, Any]) -> None:
     batch = read(f"[{a_record(case)}]".encode(), kind=case.get("kind", "orders"))
-    faults = [f"{fault.code} {fault.field}" for refusal in batch.refused for fault in refusal.faults]
+    faults = [f"{fault.code} {fault.field}" for refusal in batch.rejected for fault in refusal.faults]
     assert faults == case.get("faults", [])
     assert [note.code for note in batch.notes] == case.get("notes", [])
-    assert len(batch.good) + len(batch.refused) == batch.total == 1
-    for _, record in batch.good:
+    assert len(batch.accepted) + len(batch.rejected) == batch.total == 1
+    for _, record in batch.accepted:
         assert_gives(record, case)
 
 
-def assert_gives(record: Record, case: dict[str, Any]) -> None:
+def assert_gives(record: SalesRecord, case: dict[str, Any]) -> None:
     for name, wanted in case.get("gives", {}).items():
         assert same(getattr(record, name), wanted), name
     for name, wanted in case.get("gives_line", {}).items():
-        assert same(getattr(lines_of(record)[0], name), wanted), name
-    assert check(record, now_us=NOW_US, currencies=CURRENCIES) == []
+        assert same(getattr(get_lines(record)[0], name), wanted), name
+    assert check_record(record, now_us=NOW_US, currencies=CURRENCIES) == []
 
 
 @pytest.mark.parametrize("case", cases("fields"), ids=title)
 def test_the_same_record_by_put_has_the_same_faults(case: dict[str, Any]) -> None:
     """Except those of the user, who is in the path."""
     batch = read(a_record(case).encode(), kind=case.get("kind", "orders"), user="userA2")
-    faults = [fault for refusal in batch.refused for fault in refusal.faults if fault.field != "/userId"]
+    faults = [fault for refusal in batch.rejected for fault in refusal.faults if fault.field != "/userId"]
     wanted = [fault for fault in case.get("faults", []) if not fault.endswith("/userId")]
     assert [f"{fault.code} {fault.field}" for fault in faults] == wanted

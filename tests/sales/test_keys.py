@@ -4,8 +4,8 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from services.sales.keys import key_of, record_id
-from services.sales.payments import KINDS, payment_kind
+from services.sales.keys import build_key, derive_record_id
+from services.sales.payments import PAYMENT_KINDS, payment_kind
 from tests.sales.sample import HEADER
 
 
@@ -19,11 +19,11 @@ from tests.sales.sample import HEADER
     ],
 )
 def test_parts_of_a_key_stay_apart(parts: tuple[str | int | None, ...], key: bytes) -> None:
-    assert key_of(*parts) == key
+    assert build_key(*parts) == key
 
 
 def test_a_records_id_derives_from_its_job_and_index() -> None:
-    assert record_id(HEADER.job_id, index=7) == str(uuid5(UUID(HEADER.job_id), "7"))
+    assert derive_record_id(HEADER.job_id, index=7) == str(uuid5(UUID(HEADER.job_id), "7"))
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_a_records_id_derives_from_its_job_and_index() -> None:
 )
 def test_payment_methods_come_down_to_a_few_kinds(method: str, kind: str) -> None:
     assert payment_kind(method) == kind
-    assert kind in KINDS
+    assert kind in PAYMENT_KINDS

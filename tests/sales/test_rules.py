@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.sales.records import OrderLine, Record, ReturnLine
-from services.sales.rules import RULES, Given, check, missing_products
-from services.sales.soundness import is_sound
+from services.sales.records import OrderLine, ReturnLine, SalesRecord
+from services.sales.rules import RULES, RuleContext, check_record, find_unknown_products
+from services.sales.soundness import passes_fast_check
 from services.values.instants import MIN_INSTANT_US
 from tests.sales.sample import CURRENCIES, NOW_US, a_return, an_order
 
@@ -19,8 +19,8 @@ def line(**changes: Any) -> list[OrderLine]:
     return [OrderLine(**values)]
 
 
-def codes(record: Record) -> list[str]:
-    return [f"{fault.code} {fault.field}" for fault in check(record, now_us=NOW_US, currencies=CURRENCIES)]
+def codes(record: SalesRecord) -> list[str]:
+    return [f"{fault.code} {fault.field}" for fault in check_record(record, now_us=NOW_US, currencies=CURRENCIES)]
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_return_breaks_one_rule(changes: dict[str, Any], expected: str) -> Non
         an_order(segment_ids=["1"] * 1000, segment_names=["a"] * 1000),
     ],
 )
-def test_a_record_that_keeps_every_rule_has_no_fault(record: Record) -> None:
+def test_a_record_that_keeps_every_rule_has_no_fault(record: SalesRecord) -> None:
     assert codes(record) == []
-    given = Given(NOW_US, CURRENCIES)
+    given = RuleContext(NOW_US, CURRENCIES)
     assert [fault for rule in RULES for fault in rule(record, given)] == []
 
 
@@ -145,8 +145,8 @@ def test_no_text_holds_a_control_character(changes: dict[str, Any], field: str) 
 
 
 @pytest.mark.parametrize("record", [an_order(), a_return()])
-def test_the_usual_record_is_seen_at_a_glance(record: Record) -> None:
-    assert is_sound(record, now_us=NOW_US, currencies=CURRENCIES)
+def test_the_usual_record_is_seen_at_a_glance(record: SalesRecord) -> None:
+    assert passes_fast_check(record, now_us=NOW_US, currencies=CURRENCIES)
 
 
 def test_only_the_first_twenty_faults_are_told() -> None:
@@ -155,7 +155,7 @@ def test_only_the_first_twenty_faults_are_told() -> None:
 
 def test_each_distinct_unknown_product_is_one_fault() -> None:
     lines = [OrderLine(product, None, 1, Decimal(1)) for product in ("a", "b", "a", "c", "b")]
-    faults = missing_products(an_order(line_items=lines), {"c"})
+    faults = find_unknown_products(an_order(line_items=lines), {"c"})
     assert [(fault.field, fault.product_id, fault.message) for fault in faults] == [
         ("/lineItems/0/productId", "a", "No product is found for product ID a"),
         ("/lineItems/1/productId", "b", "No product is found for product ID b"),
@@ -165,5 +165,5 @@ def test_each_distinct_unknown_product_is_one_fault() -> None:
 
 
 def test_known_products_are_no_fault_and_an_ill_id_is_not_quoted() -> None:
-    assert missing_products(an_order(), {"4556"}) == []
-    assert missing_products(an_order(line_items=line(product_id="a\nb")), set()) == []
+    assert find_unknown_products(an_order(), {"4556"}) == []
+    assert find_unknown_products(an_order(line_items=line(product_id="a\nb")), set()) == []

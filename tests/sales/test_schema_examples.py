@@ -7,7 +7,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from services.sales.rules import check
+from services.sales.rules import check_record
 from tests.sales.sample import CURRENCIES, JOB_EVENTS, NOW_US, ORDERS, RETURNS, SCHEMAS, definition
 
 NAMES = sorted(path.stem for path in SCHEMAS.glob("*.avsc"))
@@ -35,4 +35,4 @@ def test_the_examples_are_read_and_written_by_our_codecs(name: str, codec: Any) 
 
 @pytest.mark.parametrize(("name", "codec"), [("order", ORDERS), ("return", RETURNS)])
 def test_the_examples_keep_every_rule(name: str, codec: Any) -> None:
-    assert check(codec.decode(as_bytes(name)), now_us=NOW_US, currencies=CURRENCIES) == []
+    assert check_record(codec.decode(as_bytes(name)), now_us=NOW_US, currencies=CURRENCIES) == []

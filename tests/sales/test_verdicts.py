@@ -7,9 +7,16 @@ import msgspec
 import pytest
 
 from services.jobs.events import JobHeader, Judged, Opened, event
-from services.sales.faults import Code, fault, product_not_found, unprocessable
-from services.sales.records import Record
-from services.sales.verdicts import Failed, Passed, Verdict, misplaced, runs_of_refusals, runs_of_verdicts
+from services.sales.faults import FaultCode, make_fault, product_not_found, unprocessable
+from services.sales.records import SalesRecord
+from services.sales.verdicts import (
+    RecordFailed,
+    RecordPassed,
+    Verdict,
+    build_rejection_runs,
+    build_verdict_runs,
+    validate_job_ref,
+)
 from tests.sales.sample import HEADER, JOB_EVENTS, a_place, a_return, an_order, by_fastavro, read
 from tests.sales.test_fields import ORDER, RETURN
 
@@ -28,7 +35,7 @@ def test_refusals_make_a_run_that_holds_no_success() -> None:
         ORDER | {"id": 3},
         ORDER | {"id": "", "mode": "online"},
     ]
-    (run,) = runs_of_refusals(read(json.dumps(records).encode()))
+    (run,) = build_rejection_runs(read(json.dumps(records).encode()))
     assert (run.first, run.outcomes) == (1, "F.F")
     assert rows(run.rows) == [["2", "userA2"], None, [None, "userA2", "online"]]
     assert [(failure.index, failure.order_id, failure.mode) for failure in run.failures] == [
@@ -39,23 +46,23 @@ def test_refusals_make_a_run_that_holds_no_success() -> None:
 
 
 def test_a_batch_without_refusals_makes_no_run() -> None:
-    assert runs_of_refusals(read(json.dumps(ORDER).encode())) == []
+    assert build_rejection_runs(read(json.dumps(ORDER).encode())) == []
 
 
 def test_refused_returns_are_told_with_both_ids() -> None:
-    (run,) = runs_of_refusals(read(json.dumps(RETURN | {"lineItems": []}).encode(), kind="returns"))
+    (run,) = build_rejection_runs(read(json.dumps(RETURN | {"lineItems": []}).encode(), kind="returns"))
     assert rows(run.rows) == [["13", "15", "userA2"]]
     assert (run.failures[0].order_id, run.failures[0].return_id) == ("13", "15")
 
 
 def test_verdicts_make_a_run_of_letters_and_rows() -> None:
     verdicts: list[Verdict] = [
-        Passed(4, an_order(id="a")),
-        Failed(5, an_order(id="b", mode="online"), [NOT_FOUND]),
-        Passed(7, an_order(id="c", mode="online")),
-        Failed(8, None, [unprocessable()]),
+        RecordPassed(4, an_order(id="a")),
+        RecordFailed(5, an_order(id="b", mode="online"), [NOT_FOUND]),
+        RecordPassed(7, an_order(id="c", mode="online")),
+        RecordFailed(8, None, [unprocessable()]),
     ]
-    (run,) = runs_of_verdicts(HEADER, verdicts)
+    (run,) = build_verdict_runs(HEADER, verdicts)
     assert (run.first, run.outcomes) == (4, "SF.SF")
     assert rows(run.rows) == [["a", "userA2"], ["b", "userA2", "online"], None, ["c", "userA2", "online"], None]
     assert [failure.index for failure in run.failures] == [5, 8]
@@ -67,7 +74,7 @@ def test_verdicts_make_a_run_of_letters_and_rows() -> None:
 
 def test_verdicts_on_returns() -> None:
     header = msgspec.structs.replace(HEADER, type="returns", mode="online")
-    (run,) = runs_of_verdicts(header, [Passed(0, a_return()), Failed(1, a_return(), [NOT_FOUND])])
+    (run,) = build_verdict_runs(header, [RecordPassed(0, a_return()), RecordFailed(1, a_return(), [NOT_FOUND])])
     assert rows(run.rows) == [["13", "15", "userC2"]] * 2
 
 
@@ -86,7 +93,7 @@ def test_verdicts_on_returns() -> None:
     ],
 )
 def test_a_run_is_a_stretch_of_at_most_a_hundred(positions: list[int], expected: list[tuple[int, int]]) -> None:
-    runs = runs_of_verdicts(HEADER, [Passed(position, an_order()) for position in positions])
+    runs = build_verdict_runs(HEADER, [RecordPassed(position, an_order()) for position in positions])
     assert [(run.first, len(run.outcomes)) for run in runs] == expected
     assert sum(run.outcomes.count("S") for run in runs) == len(positions)
 
@@ -94,8 +101,8 @@ def test_a_run_is_a_stretch_of_at_most_a_hundred(positions: list[int], expected:
 def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out() -> None:
     large = an_order(segment_ids=["é" * 100] * 1000)
     huge = an_order(segment_ids=["é" * 256] * 3000)
-    verdicts = [Failed(index, large, [NOT_FOUND]) for index in range(6)] + [Failed(6, huge, [NOT_FOUND])]
-    runs = runs_of_verdicts(HEADER, verdicts)
+    verdicts = [RecordFailed(index, large, [NOT_FOUND]) for index in range(6)] + [RecordFailed(6, huge, [NOT_FOUND])]
+    runs = build_verdict_runs(HEADER, verdicts)
     assert [(run.first, run.outcomes) for run in runs] == [(0, "FF"), (2, "FF"), (4, "FFF")]
     for run in runs:
         assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
@@ -104,16 +111,16 @@ def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out
 
 def test_what_is_told_of_faults_counts_towards_the_size_of_a_run() -> None:
     faults = [product_not_found(f"/lineItems/{number}/productId", "🛒" * 128) for number in range(20)]
-    runs = runs_of_verdicts(HEADER, [Failed(index, an_order(), faults) for index in range(100)])
+    runs = build_verdict_runs(HEADER, [RecordFailed(index, an_order(), faults) for index in range(100)])
     assert sum(run.outcomes.count("F") for run in runs) == 100
     for run in runs:
         assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
 
 
 def test_what_is_told_of_good_records_counts_as_well() -> None:
-    failed = Failed(0, an_order(segment_ids=["x" * 250] * 2000), [NOT_FOUND])
+    failed = RecordFailed(0, an_order(segment_ids=["x" * 250] * 2000), [NOT_FOUND])
     good = an_order(id="🛒" * 128, user_id="🛒" * 256)
-    runs = runs_of_verdicts(HEADER, [failed, *(Passed(index, good) for index in range(1, 100))])
+    runs = build_verdict_runs(HEADER, [failed, *(RecordPassed(index, good) for index in range(1, 100))])
     assert "".join(run.outcomes for run in runs) == "F" + 99 * "S"
     for run in runs:
         assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
@@ -121,7 +128,7 @@ def test_what_is_told_of_good_records_counts_as_well() -> None:
 
 def test_a_record_is_large_by_its_bytes() -> None:
     large = an_order(segment_ids=["€" * 256] * 1000)
-    (run,) = runs_of_verdicts(HEADER, [Failed(0, large, [NOT_FOUND])])
+    (run,) = build_verdict_runs(HEADER, [RecordFailed(0, large, [NOT_FOUND])])
     assert run.failures[0].record is None
 
 
@@ -135,9 +142,9 @@ def test_a_record_is_large_by_its_bytes() -> None:
         (a_return(user_id=""), "/userId", ["13", "15", None]),
     ],
 )
-def test_an_id_that_is_the_fault_is_not_told(record: Record, pointer: str, row: list[str | None]) -> None:
+def test_an_id_that_is_the_fault_is_not_told(record: SalesRecord, pointer: str, row: list[str | None]) -> None:
     header = msgspec.structs.replace(HEADER, type="orders" if len(row) == 2 else "returns", mode=record.mode)
-    (run,) = runs_of_verdicts(header, [Failed(0, record, [fault(Code.INVALID_VALUE, pointer, "…")])])
+    (run,) = build_verdict_runs(header, [RecordFailed(0, record, [make_fault(FaultCode.INVALID_VALUE, pointer, "…")])])
     (failure,) = run.failures
     assert rows(run.rows) == [row]
     assert [failure.order_id, failure.return_id] == (row[:2] if len(row) == 3 else [row[0], None])
@@ -158,7 +165,7 @@ def test_an_id_that_is_the_fault_is_not_told(record: Record, pointer: str, row: 
     ],
 )
 def test_a_place_in_a_job(changes: dict[str, Any], *, is_sound: bool) -> None:
-    assert (misplaced(a_place(**changes), largest_total=100_000) is None) == is_sound
+    assert (validate_job_ref(a_place(**changes), max_total=100_000) is None) == is_sound
 
 
 def test_an_opened_job_without_refusals() -> None:

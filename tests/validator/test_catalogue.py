@@ -5,7 +5,7 @@ from time import process_time
 
 import pytest
 
-from services.sales.keys import key_of
+from services.sales.keys import build_key
 from services.validator.adapters.catalogue import CatalogueTable
 from services.validator.metrics import PRODUCTS
 
@@ -15,7 +15,7 @@ MEBIBYTE = 1024
 def a_catalogue(*products: tuple[int, str]) -> CatalogueTable:
     table = CatalogueTable()
     for site, product in products:
-        table.apply(key_of(site, product), b"whatever")
+        table.apply(build_key(site, product), b"whatever")
     return table
 
 
@@ -72,7 +72,7 @@ def test_the_metric_tells_how_many_there_are() -> None:
 
 def test_half_a_million_products_take_a_tenth_of_what_five_million_may() -> None:
     """Five million in a gigabyte, and applied in well under a minute."""
-    keys = [key_of(608, f"content__{number:08d}") for number in range(500_000)]
+    keys = [build_key(608, f"content__{number:08d}") for number in range(500_000)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = process_time()
     table = CatalogueTable()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.jobs.events import JobHeader, JobRef
-from services.sales.records import Seen
+from services.sales.records import RecordSummary
 from services.validator.domain.job_headers import job_named_by
 from services.validator.domain.verdict import Accepted, Rejected, ill_placed, is_sure, verdict
 from services.values.instants import MIN_INSTANT_US
@@ -126,9 +126,9 @@ def test_what_is_seen_at_a_glance_must_have_a_possible_place(changes: dict[str, 
         assert is_sure(a_glance_at(job), products=(), kind="orders", largest_job=1000, now_us=NOW_US) == placed
 
 
-def a_glance_at(job: JobRef | None, *products: str) -> Seen:
+def a_glance_at(job: JobRef | None, *products: str) -> RecordSummary:
     header = JobHeader(608, job.job_id, job.total, job.created_at, job.mode, job.type) if job else None
-    return Seen(608, header, job.index if job else 0, None, "1", None, "u", "offline", list(products))
+    return RecordSummary(608, header, job.index if job else 0, None, "1", None, "u", "offline", list(products))
 
 
 def test_what_is_seen_at_a_glance_must_be_of_known_products() -> None:

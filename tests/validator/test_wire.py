@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from services.chassis.avro.schemas import Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
 from services.chassis.runtime.errors import UnavailableError
-from services.sales.records import Order, Return, order_id_of, return_id_of
+from services.sales.records import Order, Return, get_order_id, get_return_id
 from services.validator.domain.submitted import Submitted, Unreadable
 from services.validator.wire import LARGEST, WireReader
 from tests.sales.sample import CURRENCIES
@@ -177,7 +177,7 @@ def test_the_usual_record_is_seen_on_its_own_topic_only(kind: str, other: str) -
     record = an_order() if kind == "orders" else a_return()
     seen = READER.seen(submitted(record, kind=kind), now_us=NOW_US, currencies=CURRENCIES)
     assert seen is not None
-    assert (seen.order_id, seen.return_id) == (order_id_of(record), return_id_of(record))
+    assert (seen.order_id, seen.return_id) == (get_order_id(record), get_return_id(record))
     assert reason(submitted(record, kind=other)) == "unknown-schema"
 
 

@@ -10,12 +10,12 @@ from services.chassis.kafka.producer import Headers, Producer, ProducerRecord, t
 from services.ingest.adapters.batcher import Convoy
 from services.ingest.domain.accepted import Accepted
 from services.ingest.wire import Encoder
-from services.sales.batch import MOST_RECORDS
+from services.sales.batch import MAX_RECORDS
 
 TOPIC_OF = {"orders": topics.ORDERS_SUBMITTED.name, "returns": topics.RETURNS_SUBMITTED.name}
 JOBS = topics.JOBS_EVENTS.name
 
-_INDEXES = [("index", b"%d" % index) for index in range(MOST_RECORDS)]
+_INDEXES = [("index", b"%d" % index) for index in range(MAX_RECORDS)]
 
 
 class KafkaPublisher:
@@ -30,10 +30,10 @@ class KafkaPublisher:
     async def publish(self, accepted: Accepted) -> None:
         """Return when all in-sync replicas have the job and every accepted record; raises `Away` otherwise."""
         opening = self._open(accepted)
-        if accepted.batch.refused or not accepted.batch.good:
+        if accepted.batch.rejected or not accepted.batch.accepted:
             # Nobody else knows of the refused records: the job must have them before anything else happens to it.
             await opening
-            if accepted.batch.good:
+            if accepted.batch.accepted:
                 await self._send_records(accepted)
             return
         # Every verdict repeats the job's header, so status can build the job from whichever comes first.

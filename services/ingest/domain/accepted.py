@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from services.jobs.events import JobHeader
-from services.sales.batch import Batch, RequestPath, SiteRules
+from services.sales.batch import Batch, ImportTarget, SiteDefaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,8 +13,8 @@ class Submission:
 
     client_id: str
     scopes: AbstractSet[str]
-    path: RequestPath
-    site: SiteRules
+    path: ImportTarget
+    site: SiteDefaults
     records_per_second: int
     body: bytes
     idempotency_key: str | None = None
@@ -32,5 +32,5 @@ class Accepted:
     @property
     def message(self) -> str:
         """The counts, as the documents print them."""
-        good, refused = len(self.batch.good), len(self.batch.refused)
+        good, refused = len(self.batch.accepted), len(self.batch.rejected)
         return f"Total records = {self.batch.total}. Success = {good}. Failed = {refused}"

@@ -115,8 +115,8 @@ async def _read(submission: Submission, world: World, now_us: int) -> Batch:
     read = partial(
         read_batch,
         submission.body,
-        path=submission.path,
-        site=submission.site,
+        target=submission.path,
+        defaults=submission.site,
         now_us=now_us,
         currencies=world.currencies,
         strict_json=world.strict_json,

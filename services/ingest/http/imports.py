@@ -42,7 +42,7 @@ from services.ingest.http.responses import (
     unconfirmed,
     unusable,
 )
-from services.sales.batch import BodyRefused, RequestPath, SiteRules
+from services.sales.batch import ImportTarget, InvalidBodyError, SiteDefaults
 from services.sales.records import MODES
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -118,12 +118,12 @@ class ImportApi:
         """One import, checked in the order in which the documents list the checks."""
         if SCOPES[kind] not in caller.token.scopes:
             raise lacks(SCOPES[kind])
-        path = RequestPath(kind, user_id, _mode(request))
+        path = ImportTarget(kind, user_id, _mode(request))
         await self._admit(caller.site)
         submission = await self._submission(request, path, caller)
         try:
             outcome = await accept(submission, self._world)
-        except BodyRefused as refused:
+        except InvalidBodyError as refused:
             raise await self._at_a_price(caller, unusable(refused)) from None
         except UnacknowledgedError as unknown:
             raise unconfirmed(unknown) from unknown
@@ -177,7 +177,7 @@ class ImportApi:
         metrics.REFUSED.labels(problem.code).inc()
         return problem
 
-    async def _submission(self, request: web.Request, path: RequestPath, caller: Caller) -> Submission:
+    async def _submission(self, request: web.Request, path: ImportTarget, caller: Caller) -> Submission:
         manners, site = self._manners, caller.site
         try:
             body = await read_body(request, timeout_s=manners.body_timeout_s, require_gzip=manners.require_gzip)
@@ -187,7 +187,7 @@ class ImportApi:
             client_id=caller.token.client_id,
             scopes=caller.token.scopes,
             path=path,
-            site=SiteRules(site.site, _zone(site.time_zone), site.channel_of(caller.api_key)),
+            site=SiteDefaults(site.site, _zone(site.time_zone), site.channel_of(caller.api_key)),
             records_per_second=site.records_per_second,
             body=body,
             idempotency_key=request.headers.get(IDEMPOTENCY_KEY),

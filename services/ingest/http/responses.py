@@ -13,7 +13,7 @@ from services.ingest import metrics
 from services.ingest.domain.accepted import Accepted
 from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE
 from services.ingest.flows.accept import UnacknowledgedError
-from services.sales.batch import MOST_RECORDS, BodyRefused, Note, NoteCode
+from services.sales.batch import MAX_RECORDS, InvalidBodyError, Note, NoteCode
 
 BASE = "/omnichannel/api/v1"
 
@@ -56,7 +56,7 @@ def limits_body(left: Decision) -> dict[str, int]:
         "remaining": left.remaining,
         "resetAfterSeconds": left.reset_s,
         # More at once would be refused for ever.
-        "recordsPerRequest": min(MOST_RECORDS, left.limit),
+        "recordsPerRequest": min(MAX_RECORDS, left.limit),
         "bytesPerRequest": LARGEST_WIRE,
         "inflatedBytesPerRequest": LARGEST,
     }
@@ -86,7 +86,7 @@ def lacks(scope: str) -> Problem:
     return ForbiddenError(f"the token lacks the scope {scope}")
 
 
-def unusable(refused: BodyRefused) -> Problem:
+def unusable(refused: InvalidBodyError) -> Problem:
     """400 or 413: the body as a whole cannot be imported."""
     where = BodyFault(refused.pointer, refused.code, refused.detail)
     return Problem(refused.status, refused.code, refused.detail, errors=[where])

@@ -10,8 +10,8 @@ from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.kafka.producer import ProducerRecord
 from services.jobs.events import JobHeader, JobRef
 from services.sales.faults import unprocessable
-from services.sales.records import Seen
-from services.sales.verdicts import Failed, Passed, runs_of_verdicts
+from services.sales.records import RecordSummary
+from services.sales.verdicts import RecordFailed, RecordPassed, build_verdict_runs
 from services.sales.verdicts import Verdict as Told
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
 from services.validator.wire import Encoder, identity_of, record_key, refusal_key, trace_of
@@ -83,21 +83,27 @@ class KafkaPublisher:
             same = list(stretch)
             # A request's records travel together: they have its trace in common.
             trace = trace_of(same[0][2])
-            for run in runs_of_verdicts(header, (one for _, one, _ in same)):
+            for run in build_verdict_runs(header, (one for _, one, _ in same)):
                 yield ProducerRecord(*self._encoder.judged(header, run, at_us=at_us), trace)
 
 
 def _told(verdict: Verdict) -> tuple[JobHeader, Told] | None:
     """What a verdict means for its job; None where it has none."""
     if isinstance(verdict, Unprocessable):
-        return None if verdict.header is None else (verdict.header, Failed(verdict.position, None, [unprocessable()]))
+        return (
+            None
+            if verdict.header is None
+            else (verdict.header, RecordFailed(verdict.position, None, [unprocessable()]))
+        )
     record = verdict.record
     if record.job is None:
         return None
-    if isinstance(record, Seen):
-        return record.job, Passed(record.index, record)
+    if isinstance(record, RecordSummary):
+        return record.job, RecordPassed(record.index, record)
     header, index = _header(record.site, record.job), record.job.index
-    return header, Passed(index, record) if isinstance(verdict, Accepted) else Failed(index, record, verdict.faults)
+    return header, RecordPassed(index, record) if isinstance(verdict, Accepted) else RecordFailed(
+        index, record, verdict.faults
+    )
 
 
 def _header(site: int, job: JobRef) -> JobHeader:

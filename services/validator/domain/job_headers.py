@@ -1,8 +1,8 @@
 """The job that a record's headers name, for records that cannot be judged."""
 
 from services.jobs.events import JobHeader
-from services.sales.fields import AHEAD_US
-from services.sales.records import OFFLINE, Record
+from services.sales.fields import MAX_FUTURE_US
+from services.sales.records import OFFLINE, SalesRecord
 from services.validator.domain.submitted import Submitted
 from services.values.time_uuids import is_uuid, made_at_us
 
@@ -10,7 +10,7 @@ _LONGEST_NUMBER = 18
 
 
 def job_named_by(
-    submitted: Submitted, *, read: Record | None = None, largest_job: int, now_us: int
+    submitted: Submitted, *, read: SalesRecord | None = None, largest_job: int, now_us: int
 ) -> tuple[JobHeader, int] | None:
     """The job and the record's index in it; None where the headers do not name one soundly.
 
@@ -31,7 +31,7 @@ def job_named_by(
 def _created_at(job_id: str, submitted: Submitted, now_us: int) -> int:
     """When the job was made: its id usually tells; the record came soon after."""
     made_at = made_at_us(job_id)
-    if made_at is not None and made_at <= now_us + AHEAD_US:
+    if made_at is not None and made_at <= now_us + MAX_FUTURE_US:
         return made_at
     return min(max(submitted.timestamp, 0) * 1000, now_us)
 

@@ -11,24 +11,33 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.avro.codec import Undecodable
-from services.avro.varints import varint
+from services.avro.codec import AvroDecodeError
+from services.avro.varints import encode_varint
 from services.jobs.events import JobHeader
 from services.sales import fields
-from services.sales.fast_avro_check import Glance
-from services.sales.records import Order, OrderLine, Record, ReturnLine, Seen, lines_of, order_id_of, return_id_of
-from services.sales.rules import RULES, Given
+from services.sales.fast_avro_check import AvroPattern
+from services.sales.records import (
+    Order,
+    OrderLine,
+    RecordSummary,
+    ReturnLine,
+    SalesRecord,
+    get_lines,
+    get_order_id,
+    get_return_id,
+)
+from services.sales.rules import RULES, RuleContext
 from services.values.identifiers import MAX_ID_LENGTH
 from services.values.time_uuids import is_uuid
 from tests.sales.sample import CURRENCIES, HEADER, NOW_US, ORDERS, RETURNS, a_place, a_return, an_order, definition
 from tests.sales.strategies import ORDERS as ANY_ORDERS
 from tests.sales.strategies import RETURNS as ANY_RETURNS
 
-GLANCES = {"order": Glance(definition("order")), "return": Glance(definition("return"))}
+PATTERNS = {"order": AvroPattern(definition("order")), "return": AvroPattern(definition("return"))}
 CODECS: dict[str, Any] = {"order": ORDERS, "return": RETURNS}
 FRAME = b"frame"
 HASH = "d12345gf345d12345gf345d12345gf345"
-LATEST_US = NOW_US + fields.AHEAD_US
+LATEST_US = NOW_US + fields.MAX_FUTURE_US
 
 
 def a_line(**changes: Any) -> list[OrderLine]:
@@ -39,43 +48,43 @@ def a_return_line(**changes: Any) -> list[ReturnLine]:
     return [msgspec.structs.replace(ReturnLine("4556", "sku", 2, Decimal("256.678"), "card"), **changes)]
 
 
-def name_of(record: Record) -> str:
+def name_of(record: SalesRecord) -> str:
     return "order" if isinstance(record, Order) else "return"
 
 
-def encoded(record: Record) -> bytes:
+def encoded(record: SalesRecord) -> bytes:
     data: bytes = CODECS[name_of(record)].encode(record)
     return data
 
 
-def seen(name: str, data: bytes) -> Seen | None:
-    return GLANCES[name].seen(FRAME + data, len(FRAME), now_us=NOW_US, currencies=CURRENCIES)
+def match(name: str, data: bytes) -> RecordSummary | None:
+    return PATTERNS[name].match(FRAME + data, len(FRAME), now_us=NOW_US, currencies=CURRENCIES)
 
 
-def told(record: Record) -> Seen:
-    products = [line.product_id for line in lines_of(record)]
-    ids = order_id_of(record), return_id_of(record)
+def summary_of(record: SalesRecord) -> RecordSummary:
+    products = [line.product_id for line in get_lines(record)]
+    ids = get_order_id(record), get_return_id(record)
     job, header = record.job, None
     if job is not None:
         header = JobHeader(record.site, job.job_id, job.total, job.created_at, job.mode, job.type)
     index = job.index if job else 0
-    return Seen(record.site, header, index, record.channel, *ids, record.user_id, record.mode, products)
+    return RecordSummary(record.site, header, index, record.channel, *ids, record.user_id, record.mode, products)
 
 
 def is_told_truly(name: str, data: bytes) -> bool:
     """Whether anything was seen; what was is true."""
-    what = seen(name, data)
+    what = match(name, data)
     if what is None:
         return False
     record = CODECS[name].decode(data)
-    given_now = Given(NOW_US, CURRENCIES)
+    given_now = RuleContext(NOW_US, CURRENCIES)
     assert [fault for rule in RULES for fault in rule(record, given_now)] == []
-    assert what == told(record)
+    assert what == summary_of(record)
     assert what.job is None or is_uuid(what.job.job_id)
     return True
 
 
-USUAL: list[Record] = [
+USUAL: list[SalesRecord] = [
     an_order(),
     a_return(),
     an_order(job=a_place()),
@@ -93,7 +102,7 @@ USUAL: list[Record] = [
 
 
 @pytest.mark.parametrize("record", USUAL, ids=range(len(USUAL)))
-def test_usual_records_are_seen(record: Record) -> None:
+def test_usual_records_are_seen(record: SalesRecord) -> None:
     assert is_told_truly(name_of(record), encoded(record))
 
 
@@ -115,18 +124,18 @@ def test_usual_records_are_seen(record: Record) -> None:
         {"id": ""},
         {"id": "a\nb"},
         {"id": "x" * (MAX_ID_LENGTH + 1)},
-        {"channel": "x" * (fields.LONGEST_CHANNEL + 1)},
+        {"channel": "x" * (fields.MAX_CHANNEL_LENGTH + 1)},
         {"channel": "\x1f"},
-        {"payment_method": "x" * (fields.LONGEST_PAYMENT_METHOD + 1)},
+        {"payment_method": "x" * (fields.MAX_PAYMENT_METHOD_LENGTH + 1)},
         {"email_hash": "a@example.com, whose hash this is"},
         {"email_hash": "4111111111111111"},
         {"cc_hash": "4111 1111 1111 1111 - - - - - -"},
         {"cc_hash": "4111-1111-1111-1111------------"},
-        {"cc_hash": "1" * (fields.LONGEST_HASH + 1)},
+        {"cc_hash": "1" * (fields.MAX_HASH_LENGTH + 1)},
         {"store_id": ""},
-        {"segment_ids": ["x" * (fields.LONGEST_SEGMENT + 1)]},
+        {"segment_ids": ["x" * (fields.MAX_SEGMENT_LENGTH + 1)]},
         {"segment_names": ["\x00"]},
-        {"coupon_code": "x" * (fields.LONGEST_COUPON_CODE + 1)},
+        {"coupon_code": "x" * (fields.MAX_COUPON_CODE_LENGTH + 1)},
         {"coupon_value": Decimal("-0.000001")},
         {"line_items": []},
         {"line_items": a_line(quantity=0)},
@@ -135,16 +144,16 @@ def test_usual_records_are_seen(record: Record) -> None:
         {"line_items": a_line(product_id="p\r")},
         {"line_items": a_line(sku_id="")},
         {"line_items": a_line(unit_price=Decimal(-1))},
-        {"line_items": a_line() * (fields.MOST_LINES + 1)},
+        {"line_items": a_line() * (fields.MAX_LINES + 1)},
     ],
     ids=str,
 )
 def test_what_breaks_a_rule_is_not_seen(changes: dict[str, Any]) -> None:
-    assert seen("order", encoded(an_order(**changes))) is None
+    assert match("order", encoded(an_order(**changes))) is None
 
 
 @pytest.mark.parametrize("record", USUAL[2:4], ids=name_of)
-def test_whatever_becomes_of_one_byte_what_is_seen_is_true(record: Record) -> None:
+def test_whatever_becomes_of_one_byte_what_is_seen_is_true(record: SalesRecord) -> None:
     name, data = name_of(record), encoded(record)
     still = sum(is_told_truly(name, spoilt) for spoilt in _spoilt(data))
     assert still > len(data), "texts may be others"
@@ -169,7 +178,7 @@ def test_what_pretends_to_be_lines_costs_little(hostile: bytes, claimed: int) ->
     took = []
     for _ in range(5):
         began = process_time()
-        assert seen("order", data) is None
+        assert match("order", data) is None
         took.append(process_time() - began)
     assert min(took) < 0.005, "seconds for 64 KiB"
 
@@ -182,7 +191,7 @@ TEXTS = ["id", "channel", "user_id", "payment_method", "email_hash", "cc_hash", 
 def test_texts_of_any_length_are_told_truly(length: int) -> None:
     """Zeros of some lengths are the number of a card."""
     text = "0" * length
-    records: list[Record] = [an_order(**{name: text}) for name in TEXTS]
+    records: list[SalesRecord] = [an_order(**{name: text}) for name in TEXTS]
     records += [an_order(segment_ids=[text]), an_order(segment_names=[text]), an_order(job=a_place(job_id=text))]
     records += [an_order(line_items=a_line(product_id=text)), an_order(line_items=a_line(sku_id=text))]
     records += [a_return(order_id=text), a_return(return_id=text), a_return(line_items=a_return_line(credit_type=text))]
@@ -191,11 +200,11 @@ def test_texts_of_any_length_are_told_truly(length: int) -> None:
 
 
 def as_is(number: int) -> bytes:
-    return varint(number).encode("latin-1")
+    return encode_varint(number).encode("latin-1")
 
 
 LARGEST_AMOUNT = 10**18 - 1
-OTHERWISE: dict[str, tuple[Record, bytes, bytes]] = {
+OTHERWISE: dict[str, tuple[SalesRecord, bytes, bytes]] = {
     "quantity": (an_order(line_items=a_line(quantity=2**31 - 1)), as_is(2**31 - 1), as_is(2**31)),
     "total": (an_order(job=a_place(total=2**31 - 1)), as_is(2**31 - 1), as_is(2**31)),
     "offset": (an_order(utc_offset_minutes=1439), as_is(1439), as_is(2**32 + 1439)),
@@ -216,7 +225,7 @@ def test_what_is_beyond_its_bounds_is_not_seen(name: str) -> None:
     record, was, becomes = OTHERWISE[name]
     data = encoded(record)
     assert data.count(was) == 1
-    assert seen("order", data.replace(was, becomes)) is None
+    assert match("order", data.replace(was, becomes)) is None
 
 
 def test_lines_that_are_not_counted_are_not_seen() -> None:
@@ -224,18 +233,18 @@ def test_lines_that_are_not_counted_are_not_seen() -> None:
     data = encoded(an_order(line_items=a_line(unit_price=Decimal(0)) * 2))
     head = len(encoded(an_order(line_items=[]))) - 1
     assert (data[head], data[-2:]) == (4, b"\0\0")
-    assert seen("order", data[:head] + b"\2" + data[head + 1 : -1]) is None
+    assert match("order", data[:head] + b"\2" + data[head + 1 : -1]) is None
 
 
 @pytest.mark.parametrize("now_us", [0, 2**47, 2**47 + 2**46, -(2**60)])
 def test_by_a_clock_that_is_wrong_nothing_is_past(now_us: int) -> None:
     data = FRAME + encoded(an_order())
-    assert GLANCES["order"].seen(data, len(FRAME), now_us=now_us, currencies=CURRENCIES) is None
+    assert PATTERNS["order"].match(data, len(FRAME), now_us=now_us, currencies=CURRENCIES) is None
 
 
 @given(ANY_ORDERS | ANY_RETURNS)
 @settings(max_examples=200, deadline=None)
-def test_what_is_seen_of_any_record_is_true(record: Record) -> None:
+def test_what_is_seen_of_any_record_is_true(record: SalesRecord) -> None:
     is_told_truly(name_of(record), encoded(record))
 
 
@@ -256,5 +265,5 @@ def test_what_is_seen_of_patched_bytes_is_true(gone: int, patch: bytes, at: int)
     data = encoded(USUAL[2])
     try:
         is_told_truly("order", data[:at] + patch + data[at + gone :])
-    except Undecodable:
+    except AvroDecodeError:
         pytest.fail(f"seen, but undecodable: {gone} bytes at {at} replaced by {patch!r}")

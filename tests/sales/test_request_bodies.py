@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.sales.batch import BodyRefused
+from services.sales.batch import InvalidBodyError
 from tests.sales.sample import cases, read, title
 from tests.sales.test_fields import ORDER
 
@@ -31,11 +31,11 @@ def test_a_body_is_taken_or_refused_as_a_whole(case: dict[str, Any]) -> None:
     given: dict[str, Any] = {"user": case.get("user"), "strict": case.get("strict", False)}
     if "refused" not in case:
         batch = read(body, **given)
-        assert (batch.total, len(batch.good)) == (case["total"], case["total"])
+        assert (batch.total, len(batch.accepted)) == (case["total"], case["total"])
         assert [note.code for note in batch.notes] == case.get("notes", [])
         assert all(note.index is None for note in batch.notes)
         return
-    with pytest.raises(BodyRefused) as refusal:
+    with pytest.raises(InvalidBodyError) as refusal:
         read(body, **given)
     assert f"{refusal.value.status} {refusal.value.code}" == case["refused"]
     assert refusal.value.pointer == case.get("pointer", "")
@@ -61,8 +61,8 @@ def test_a_large_body_has_a_short_answer(name: str) -> None:
     """Whatever is sent, little is kept of it."""
     try:
         batch = read(LARGE[name])
-    except BodyRefused as refusal:
+    except InvalidBodyError as refusal:
         assert len(refusal.detail) < 200
     else:
         assert len(repr(batch)) < 10_000
-        assert batch.refused[0].received is None
+        assert batch.rejected[0].received_json is None

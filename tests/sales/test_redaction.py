@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.sales.json_writer import canonical_text
-from services.sales.rules import check
-from services.sales.verdicts import runs_of_refusals
+from services.sales.json_writer import to_json
+from services.sales.rules import check_record
+from services.sales.verdicts import build_rejection_runs
 from tests.sales.sample import CURRENCIES, NOW_US, an_order, read
 from tests.sales.test_fields import ORDER
 
@@ -20,7 +20,7 @@ DIGITS = 4111111111111111
 def told(body: str) -> str:
     """Everything that leaves intake for a body."""
     batch = read(body.encode())
-    runs = msgspec.json.encode(runs_of_refusals(batch)).decode()
+    runs = msgspec.json.encode(build_rejection_runs(batch)).decode()
     return f"{batch!r}{runs}"
 
 
@@ -33,7 +33,7 @@ def assert_gone(text: str) -> None:
 @pytest.mark.parametrize("value", [ADDRESS, CARD, DIGITS, [ADDRESS], {"plain": ADDRESS}, {ADDRESS: CARD}, "x" * 300])
 def test_a_refused_hash_is_replaced(field: str, value: Any) -> None:
     batch = read(json.dumps([ORDER | {field: value}]).encode())
-    assert json.loads(batch.refused[0].received or "")[field] == "[removed]"
+    assert json.loads(batch.rejected[0].received_json or "")[field] == "[removed]"
     assert_gone(told(json.dumps([ORDER | {field: value}])))
 
 
@@ -72,13 +72,13 @@ def test_a_refused_duplicate_is_kept_without_personal_data() -> None:
 
 def test_the_rest_of_a_refused_record_is_kept_as_received() -> None:
     members = '"id":"","couponValue":1.50,"big":1e99999999999999999999,"n":-0,"t":"\\u00e9","list":[1.0,null,true]'
-    (refusal,) = read(f"{{{members}}}".encode()).refused
-    assert refusal.received == f"{{{members}}}".replace("-0", "0").replace("\\u00e9", "é")
+    (refusal,) = read(f"{{{members}}}".encode()).rejected
+    assert refusal.received_json == f"{{{members}}}".replace("-0", "0").replace("\\u00e9", "é")
 
 
 def test_a_canonical_record_is_told_without_personal_data() -> None:
     """Kafka producers may send anything."""
     order = an_order(email_hash=ADDRESS, cc_hash=CARD)
-    assert [fault.code for fault in check(order, now_us=NOW_US, currencies=CURRENCIES)] == ["PII_NOT_HASHED"] * 2
-    assert_gone(canonical_text(order))
-    assert json.loads(canonical_text(order))["emailHash"] == "[removed]"
+    assert [fault.code for fault in check_record(order, now_us=NOW_US, currencies=CURRENCIES)] == ["PII_NOT_HASHED"] * 2
+    assert_gone(to_json(order))
+    assert json.loads(to_json(order))["emailHash"] == "[removed]"
