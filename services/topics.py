@@ -18,7 +18,7 @@ ORDERS_SUBMITTED = Topic(
     written_by=("ingest", OUTSIDE),
     read_by=("validator",),
     max_message_bytes=LARGE,
-    sentence="Orders that passed intake, one request in one record batch.",
+    description="Orders that passed intake, one request in one record batch.",
 )
 RETURNS_SUBMITTED = Topic(
     name="returns.submitted.v1",
@@ -27,7 +27,7 @@ RETURNS_SUBMITTED = Topic(
     written_by=("ingest", OUTSIDE),
     read_by=("validator",),
     max_message_bytes=LARGE,
-    sentence="Returns that passed intake, one request in one record batch.",
+    description="Returns that passed intake, one request in one record batch.",
 )
 ORDERS_VALIDATED = Topic(
     name="orders.validated.v1",
@@ -37,7 +37,7 @@ ORDERS_VALIDATED = Topic(
     read_by=(OTHER_TEAMS,),
     retention_days=30,
     max_message_bytes=LARGE,
-    sentence="Orders that were accepted: the submitted bytes, unchanged.",
+    description="Orders that were accepted: the submitted bytes, unchanged.",
 )
 RETURNS_VALIDATED = Topic(
     name="returns.validated.v1",
@@ -47,7 +47,7 @@ RETURNS_VALIDATED = Topic(
     read_by=(OTHER_TEAMS,),
     retention_days=30,
     max_message_bytes=LARGE,
-    sentence="Returns that were accepted: the submitted bytes, unchanged.",
+    description="Returns that were accepted: the submitted bytes, unchanged.",
 )
 RECORDS_REJECTED = Topic(
     name="records.rejected.v1",
@@ -56,7 +56,7 @@ RECORDS_REJECTED = Topic(
     written_by=("validator",),
     read_by=(OUTSIDE, OTHER_TEAMS),
     retention_days=30,
-    sentence="Records that were judged and refused, with their faults.",
+    description="Records that were judged and refused, with their faults.",
 )
 JOBS_EVENTS = Topic(
     name="jobs.events.v1",
@@ -65,7 +65,7 @@ JOBS_EVENTS = Topic(
     written_by=("ingest", "validator", "status"),
     read_by=("status",),
     max_message_bytes=LARGE,
-    sentence="What happened to import jobs: opened, judged, expired.",
+    description="What happened to import jobs: opened, judged, expired.",
 )
 CATALOG_PRODUCTS = Topic(
     name="catalog.products.v1",
@@ -75,7 +75,7 @@ CATALOG_PRODUCTS = Topic(
     read_by=("validator",),
     cleanup=Cleanup.COMPACT,
     retention_days=None,
-    sentence="Products by site; a record without value withdraws one.",
+    description="Products by site; a record without value withdraws one.",
 )
 AUTH_SITES = Topic(
     name="auth.sites.v1",
@@ -86,7 +86,7 @@ AUTH_SITES = Topic(
     cleanup=Cleanup.COMPACT,
     retention_days=None,
     partitions=1,
-    sentence="Configuration of every site.",
+    description="Configuration of every site.",
 )
 AUTH_REVOCATIONS = Topic(
     name="auth.revocations.v1",
@@ -97,7 +97,7 @@ AUTH_REVOCATIONS = Topic(
     cleanup=Cleanup.COMPACT_DELETE,
     retention_days=2,
     partitions=1,
-    sentence="Tokens that must be refused before they expire.",
+    description="Tokens that must be refused before they expire.",
 )
 FULFILMENT_TRANSACTIONS = Topic(
     name="fulfilment.transactions.v1",
@@ -106,7 +106,7 @@ FULFILMENT_TRANSACTIONS = Topic(
     written_by=("fulfilment",),
     read_by=("fulfilment", OTHER_TEAMS),
     retention_days=30,
-    sentence="Orders of codes that were placed.",
+    description="Orders of codes that were placed.",
 )
 FULFILMENT_CODES = Topic(
     name="fulfilment.codes.v1",
@@ -115,7 +115,7 @@ FULFILMENT_CODES = Topic(
     written_by=("fulfilment",),
     read_by=(OTHER_TEAMS,),
     retention_days=30,
-    sentence="How many units of a transaction have their codes; no code is in it.",
+    description="How many units of a transaction have their codes; no code is in it.",
 )
 FULFILMENT_INVOICES = Topic(
     name="fulfilment.invoices.v1",
@@ -124,7 +124,7 @@ FULFILMENT_INVOICES = Topic(
     written_by=("fulfilment",),
     read_by=(OTHER_TEAMS,),
     retention_days=None,
-    sentence="Invoices and credit notes that were issued.",
+    description="Invoices and credit notes that were issued.",
 )
 
 
@@ -138,7 +138,7 @@ def dead_letters(topic: Topic, worker: str) -> Topic:
         read_by=(OPERATOR,),
         retention_days=30,
         max_message_bytes=topic.max_message_bytes + MIB,
-        sentence=f"Records of {topic.name} that could not be processed, as they were.",
+        description=f"Records of {topic.name} that could not be processed, as they were.",
     )
 
 

@@ -99,7 +99,7 @@ def _shown(default: object) -> str:
 
 def _metrics(declared: Iterable[metrics.MetricDeclaration]) -> str:
     rows = (
-        (f"`{one.name}`", one.kind, ", ".join(one.labels) or "–", one.sentence)
+        (f"`{one.name}`", one.kind, ", ".join(one.labels) or "–", one.description)
         for one in sorted(declared, key=lambda one: one.name)
     )
     return f"# Metrics\n\n{_WRITTEN}\n\n" + _table(("metric", "kind", "labels", "meaning"), rows)
@@ -115,7 +115,7 @@ def _topics(topics: Iterable[Topic]) -> str:
             "for ever" if topic.retention_days is None else f"{topic.retention_days} d",
             ", ".join(topic.written_by),
             ", ".join(topic.read_by),
-            topic.sentence,
+            topic.description,
         )
         for topic in topics
     )

@@ -98,7 +98,7 @@ async def compose(settings: Settings) -> Service:
     runner = _runner(settings, stores, suppliers, customers)
 
     def may_work() -> bool:
-        return preparation.is_done and access.knows_sites
+        return preparation.is_done and access.sites_loaded
 
     sweeper = Sweeper(stores.transactions, runner.run, most=settings.fulfilment_parallel * 4, now_us=now_us)
     sweeping = PeriodicTask("sweep", sweeper.sweep, interval_s=settings.fulfilment_sweep_every_s, start_when=may_work)
@@ -112,9 +112,9 @@ async def compose(settings: Settings) -> Service:
         start_when=may_work,
     )
     brake = DeadLetterLimit(
-        max_consecutive=settings.dead_letters_in_row,
-        window=settings.dead_letters_window,
-        max_ratio=settings.dead_letters_share,
+        max_consecutive=settings.dead_letter_max_consecutive,
+        window=settings.dead_letter_window,
+        max_ratio=settings.dead_letter_max_ratio,
     )
     consumer = Consumer(
         settings,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.sales.batch import MAX_RECORDS, InvalidBodyError
-from services.values.strict_json import JsonSyntaxError, check_utf8, elements, parse, split_first_value
+from services.values.strict_json import JsonSyntaxError, check_utf8, parse, split_array, split_first_value
 
 _SPACE = b" \t\r\n"
 _TYPE = "The body must be an object or an array of objects"
@@ -63,7 +63,7 @@ def _texts(value: bytes, *, most: int) -> list[bytes] | None:
         return [value]
     if not value.startswith(b"["):
         return None
-    raws = elements(value)
+    raws = split_array(value)
     if not 0 < len(raws) <= most:
         return None
     texts = [bytes(raw) for raw in raws]

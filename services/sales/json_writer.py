@@ -9,7 +9,7 @@ from msgspec import json
 from services.sales import fields
 from services.sales.records import Line, Order, ReturnLine, SalesRecord, get_lines
 from services.values.decimals import plain
-from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US, local_text, utc_text
+from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US, format_local, format_utc
 from services.values.pii import REMOVED
 
 _encode = json.Encoder(decimal_format="number").encode
@@ -79,8 +79,8 @@ def _hash(value: str | None) -> str | None:
 
 def _stated(us: int, offset_minutes: int) -> str | int:
     # Any 64-bit integer can come from Kafka; what no calendar can show stays one.
-    return local_text(us, offset_minutes=offset_minutes) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else us
+    return format_local(us, offset_minutes=offset_minutes) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else us
 
 
 def _utc(us: int) -> str | int:
-    return utc_text(us, digits=6) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else us
+    return format_utc(us, digits=6) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else us

@@ -63,9 +63,9 @@ async def compose(settings: Settings) -> Service:
     watch = ChangeWatch(mongo, bell, clock_s=time.monotonic)
     world = apply_events.World(jobs=jobs, origins=SiteOrigins(access.sites), bell=bell, now_us=now_us)
     brake = DeadLetterLimit(
-        max_consecutive=settings.dead_letters_in_row,
-        window=settings.dead_letters_window,
-        max_ratio=settings.dead_letters_share,
+        max_consecutive=settings.dead_letter_max_consecutive,
+        window=settings.dead_letter_window,
+        max_ratio=settings.dead_letter_max_ratio,
     )
     worker = Worker(
         world,
@@ -83,7 +83,7 @@ async def compose(settings: Settings) -> Service:
         client_id=GROUP,
         halted_partitions=lambda: brake.halted,
         # What a job is shown with is taken from its site at its first write: sites come first.
-        start_when=lambda: access.knows_sites and preparation.is_done,
+        start_when=lambda: access.sites_loaded and preparation.is_done,
         poll_timeout_ms=POLL_TIMEOUT_MS,
     )
     sweeper = Sweeper(

@@ -32,9 +32,9 @@ async def compose(settings: Settings) -> Service:
     # Nothing waits behind a batch that could join it, so lingering would only cost time.
     producer = Producer(settings, client_id="validator", linger_ms=0)
     brake = DeadLetterLimit(
-        max_consecutive=settings.dead_letters_in_row,
-        window=settings.dead_letters_window,
-        max_ratio=settings.dead_letters_share,
+        max_consecutive=settings.dead_letter_max_consecutive,
+        window=settings.dead_letter_window,
+        max_ratio=settings.dead_letter_max_ratio,
     )
     world = World(
         reader=WireReader(schemas, registry),

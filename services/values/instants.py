@@ -86,7 +86,7 @@ def _parse_offset_fast(text: str) -> int | None:
     return None if minutes > MAX_OFFSET_MINUTES else -minutes if text[0] == "-" else minutes
 
 
-def utc_text(us: int, *, digits: int) -> str:
+def format_utc(us: int, *, digits: int) -> str:
     """`us` in UTC with a `Z` and as many fraction digits as asked for (3 to 9)."""
     seconds, fraction = divmod(us, MICROSECONDS)
     return f"{_second_text(seconds)}.{f'{fraction:06d}000'[:digits]}Z"
@@ -98,7 +98,7 @@ def _second_text(seconds: int) -> str:
     return (_NAIVE_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
-def local_text(us: int, *, offset_minutes: int) -> str:
+def format_local(us: int, *, offset_minutes: int) -> str:
     """`us` as it was stated: local time and offset, with as many fraction digits as it needs.
 
     In UTC where the offset is none or would leave the calendar.

@@ -48,7 +48,7 @@ def split_first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
         # Of trailing characters the decoder names the byte after the first.
         end = _offset(error, body) - 1
     except RecursionError:
-        raise too_deep(body) from None
+        raise nesting_error(body) from None
     else:
         return body, False
     tail = _IGNORABLE.match(body, end)
@@ -73,18 +73,18 @@ def parse(text: bytes) -> Any:
     except msgspec.DecodeError as error:
         raise JsonSyntaxError(_reason(error), offset=_offset(error, text)) from None
     except RecursionError:
-        raise too_deep(text) from None
+        raise nesting_error(text) from None
     if _is_deeper(value, MAX_DEPTH):
-        raise too_deep(text)
+        raise nesting_error(text)
     return value
 
 
-def elements(text: bytes) -> list[msgspec.Raw]:
+def split_array(text: bytes) -> list[msgspec.Raw]:
     """The elements of an array that `first_value` has found to be JSON, undecoded."""
     return _elements(text)
 
 
-def too_deep(text: bytes) -> JsonSyntaxError:
+def nesting_error(text: bytes) -> JsonSyntaxError:
     """The complaint about nesting, with the place where it becomes too much."""
     depth = 0
     for token in _TOKENS.finditer(text):
@@ -108,7 +108,7 @@ def _parse_huge(text: bytes) -> Any:
     try:
         return json.loads(text, parse_float=read_number, parse_int=_integer)
     except RecursionError:
-        raise too_deep(text) from None
+        raise nesting_error(text) from None
 
 
 def _is_deeper(value: object, deepest: int) -> bool:

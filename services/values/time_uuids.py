@@ -25,7 +25,7 @@ def is_uuid(text: str) -> bool:
     return _CANONICAL.fullmatch(text) is not None
 
 
-def made_at_us(text: str) -> int | None:
+def timestamp_us(text: str) -> int | None:
     """When a UUID of version 1 was made, in microseconds since 1970; None for anything else."""
     if not is_uuid(text) or text[14] != "1" or text[19] not in "89ab":
         return None

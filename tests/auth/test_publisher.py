@@ -41,7 +41,7 @@ async def test_sites_are_published_and_counted_as_others_read_them() -> None:
     found = sites.by_api_key("12346")
     assert (topic, [record.key for record in records]) == ("auth.sites.v1", [b"608", b"608"])
     assert found is not None
-    assert (found.site, found.invoice_email, found.channel_of("12345")) == (608, SITE.invoice_email, "web")
+    assert (found.site, found.invoice_email, found.default_channel("12345")) == (608, SITE.invoice_email, "web")
     assert metrics.SITES_PUBLISHED._value.get() - before == 2
 
 

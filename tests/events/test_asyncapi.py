@@ -75,7 +75,7 @@ def test_it_has_every_topic_and_no_other() -> None:
 @every_topic
 def test_a_channel_is_described_and_configured_as_the_topic_is(topic: Topic) -> None:
     channel = CHANNELS[topic.name]
-    assert channel["description"] == topic.sentence
+    assert channel["description"] == topic.description
     kafka = channel["bindings"]["kafka"]
     assert kafka["topic"] == topic.name
     configured = kafka["topicConfiguration"]

@@ -163,7 +163,7 @@ async def test_a_topic_full_of_poison_stops_that_partition_and_turns_live_red(
     installation: Installation, start_validator: StartValidator
 ) -> None:
     """Rather than drained into dead letters, the partition stays as it is; the others go on."""
-    validator = start_validator(DEAD_LETTERS_IN_ROW="50")
+    validator = start_validator(DEAD_LETTER_MAX_CONSECUTIVE="50")
     await until(lambda: asyncio.to_thread(validator.is_ready), deadline_s=60)
     assert await asyncio.to_thread(validator.is_live)
     await asyncio.to_thread(

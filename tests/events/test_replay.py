@@ -19,7 +19,7 @@ from services.cli.dead_letters import commands
 from services.cli.settings import OperatorSettings
 from services.cli.setup import catalog
 from services.topics import TOPICS
-from tests.chassis.consumer_side import Stage
+from tests.chassis.kafka.consumer_fixtures import Stage
 from tests.events.installation import Installation
 from tests.validator.records import consumed
 

@@ -11,7 +11,7 @@ from services.chassis.http.idempotency import StoredResponse
 from services.chassis.runtime.errors import Problem, UnavailableError
 from services.ingest.flows.accept import LacksScope, Replayed, Taken, Throttled, UnacknowledgedError, accept
 from services.sales.batch import ImportTarget, InvalidBodyError
-from services.values.time_uuids import made_at_us
+from services.values.time_uuids import timestamp_us
 from tests.ingest.world import (
     NOW_US,
     Charged,
@@ -62,7 +62,7 @@ async def test_a_batch_of_bad_records_is_a_job_all_the_same(journal: Journal) ->
 
 async def test_the_job_tells_when_it_was_made(journal: Journal) -> None:
     header = (await taken([order()], journal)).accepted.header
-    assert (header.created_at, made_at_us(header.job_id)) == (NOW_US, NOW_US)
+    assert (header.created_at, timestamp_us(header.job_id)) == (NOW_US, NOW_US)
     assert (header.site, header.total, header.mode, header.type) == (608, 1, "offline", "orders")
 
 
@@ -98,7 +98,7 @@ async def test_kafka_away_is_an_unknown_outcome_with_the_job(journal: Journal) -
     publisher.away = True
     with pytest.raises(UnacknowledgedError) as unknown:
         await accept(a_submission([order()]), a_world(journal, publisher=publisher))
-    assert made_at_us(unknown.value.job_id) == NOW_US
+    assert timestamp_us(unknown.value.job_id) == NOW_US
     assert unknown.value.retry_after_s >= 1
 
 

@@ -19,7 +19,7 @@ from services.ingest.flows.accept import Taken, UnacknowledgedError, accept
 from services.ingest.wire import Encoder
 from services.jobs.events import Opened
 from services.sales.wire import job_event_codec, order_codec
-from tests.chassis.kafka_side import everything, make_topics, settings
+from tests.chassis.kafka.kafka_fixtures import everything, make_topics, settings
 from tests.ingest.desk import a_desk
 from tests.ingest.log_side import stored_batches
 from tests.ingest.world import a_submission, a_world, order

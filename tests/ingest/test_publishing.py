@@ -35,7 +35,7 @@ class JournalProducer:
     async def partitions(self, topic: str) -> int:
         return 12 if topic else 0
 
-    async def partition_of(self, topic: str, key: bytes) -> int:
+    async def partition_for_key(self, topic: str, key: bytes) -> int:
         return (len(topic) + len(key)) % 12
 
     async def send(self, topic: str, record: ProducerRecord) -> None:

@@ -38,7 +38,7 @@ async def test_settings_that_are_not_usable(
     broken: Installation, customer: Customer, watch: Watch, tmp_path: Path
 ) -> None:
     """The process ends at once and says why; nothing is lost meanwhile."""
-    wrong = {"KAFKA_SESSION_TIMEOUT_MS": "soon", "DEAD_LETTERS_SHARE": "7"}
+    wrong = {"KAFKA_SESSION_TIMEOUT_MS": "soon", "DEAD_LETTER_MAX_RATIO": "7"}
     async with orders_coming_in(customer):
         async with released(broken, "validator", tmp_path / "log", "-m", "services.validator", told=wrong) as other:
             assert await asyncio.to_thread(other.running.wait, 30) == 2

@@ -35,7 +35,7 @@ class Nowhere:
     async def partitions(self, topic: str) -> int:
         return len(topic)
 
-    async def partition_of(self, topic: str, key: bytes) -> int:
+    async def partition_for_key(self, topic: str, key: bytes) -> int:
         return len(topic) + len(key)
 
     async def send(self, topic: str, record: ProducerRecord) -> None:

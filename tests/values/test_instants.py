@@ -9,10 +9,10 @@ from services.values.instants import (
     MAX_INSTANT_US,
     MIN_INSTANT_US,
     Instant,
-    local_text,
+    format_local,
+    format_utc,
     parse_instant,
     parse_instant_fast,
-    utc_text,
 )
 from services.values.invalid import Invalid, InvalidKind
 
@@ -57,7 +57,7 @@ def test_dates_and_times_in_iso_8601(text: str, us: int, offset: int) -> None:
 def test_a_time_without_offset_is_one_of_the_zone(text: str, utc: str, offset: int) -> None:
     instant = parse_instant(text, zone=BERLIN)
     assert isinstance(instant, Instant)
-    assert (utc_text(instant.us, digits=3), instant.offset_minutes, instant.is_assumed) == (utc, offset, True)
+    assert (format_utc(instant.us, digits=3), instant.offset_minutes, instant.is_assumed) == (utc, offset, True)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_anything_else_is_no_date(text: object) -> None:
 def test_what_is_told_is_read_back(moment: datetime) -> None:
     us = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     offset = (moment.utcoffset() or timedelta()) // timedelta(minutes=1)
-    assert parse_instant(local_text(us, offset_minutes=offset), zone=UTC) == Instant(us, offset, is_assumed=False)
-    assert parse_instant(utc_text(us, digits=9), zone=BERLIN) == Instant(us, 0, is_assumed=False)
+    assert parse_instant(format_local(us, offset_minutes=offset), zone=UTC) == Instant(us, offset, is_assumed=False)
+    assert parse_instant(format_utc(us, digits=9), zone=BERLIN) == Instant(us, 0, is_assumed=False)
 
 
 @given(MOMENTS.map(lambda moment: moment.replace(microsecond=0).isoformat()) | st.text(max_size=26))
@@ -129,12 +129,12 @@ def test_the_unusual_is_left_to_the_other(text: str) -> None:
 
 def test_fraction_digits() -> None:
     us = 1_685_724_687_481_010
-    assert utc_text(us, digits=9) == "2023-06-02T16:51:27.481010000Z"
-    assert utc_text(us, digits=3) == "2023-06-02T16:51:27.481Z"
-    assert utc_text(0, digits=3) == "1970-01-01T00:00:00.000Z"
+    assert format_utc(us, digits=9) == "2023-06-02T16:51:27.481010000Z"
+    assert format_utc(us, digits=3) == "2023-06-02T16:51:27.481Z"
+    assert format_utc(0, digits=3) == "1970-01-01T00:00:00.000Z"
 
 
 def test_what_leaves_the_calendar_is_told_in_utc() -> None:
-    assert local_text(MIN_INSTANT_US, offset_minutes=-60) == "0001-01-01T00:00:00+00:00"
-    assert local_text(MAX_INSTANT_US, offset_minutes=60).startswith("9999-12-31T23:59:59.999999")
-    assert local_text(0, offset_minutes=100_000) == "1970-01-01T00:00:00+00:00"
+    assert format_local(MIN_INSTANT_US, offset_minutes=-60) == "0001-01-01T00:00:00+00:00"
+    assert format_local(MAX_INSTANT_US, offset_minutes=60).startswith("9999-12-31T23:59:59.999999")
+    assert format_local(0, offset_minutes=100_000) == "1970-01-01T00:00:00+00:00"

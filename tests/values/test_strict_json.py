@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.values.decimals import HugeNumber
-from services.values.strict_json import MAX_DEPTH, JsonSyntaxError, check_utf8, elements, parse, split_first_value
+from services.values.strict_json import MAX_DEPTH, JsonSyntaxError, check_utf8, parse, split_array, split_first_value
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
@@ -116,4 +116,4 @@ def test_stray_closings_are_ignored_unless_strict(tail: bytes) -> None:
 
 
 def test_elements_are_left_as_they_are() -> None:
-    assert [bytes(raw) for raw in elements(b' [ {"a" : 1.0} , 5 ]')] == [b'{"a" : 1.0}', b"5"]
+    assert [bytes(raw) for raw in split_array(b' [ {"a" : 1.0} , 5 ]')] == [b'{"a" : 1.0}', b"5"]

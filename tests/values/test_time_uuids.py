@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.values.time_uuids import is_uuid, made_at_us, time_uuid
+from services.values.time_uuids import is_uuid, time_uuid, timestamp_us
 
 PRINTED = "f29dd805-0156-11ee-ad68-7d780afc9f2c"
 
@@ -12,7 +12,7 @@ PRINTED = "f29dd805-0156-11ee-ad68-7d780afc9f2c"
 @given(st.integers(0, 2**52), st.integers(0, 2**14 - 1), st.integers(0, 2**48 - 1))
 def test_it_tells_when_it_was_made(us: int, clock_seq: int, node: int) -> None:
     text = time_uuid(us, clock_seq=clock_seq, node=node)
-    assert made_at_us(text) == us
+    assert timestamp_us(text) == us
     parsed = UUID(text)
     assert str(parsed) == text
     assert (parsed.version, parsed.variant, parsed.clock_seq) == (1, RFC_4122, clock_seq)
@@ -20,7 +20,7 @@ def test_it_tells_when_it_was_made(us: int, clock_seq: int, node: int) -> None:
 
 
 def test_the_printed_job_was_made_when_its_reply_says() -> None:
-    us = made_at_us(PRINTED)
+    us = timestamp_us(PRINTED)
     assert us is not None
     assert us // 1_000_000 == 1_685_718_344
 
@@ -39,7 +39,7 @@ def test_the_printed_job_was_made_when_its_reply_says() -> None:
     ],
 )
 def test_anything_else_tells_nothing(text: str) -> None:
-    assert made_at_us(text) is None
+    assert timestamp_us(text) is None
 
 
 def test_a_uuid_of_any_version_is_one_in_lower_case_only() -> None:

@@ -72,25 +72,25 @@ class IdempotencyKeys:
             return await self._known(name, digest, lease)
         return Reservation(name, resource_id, str(lease["holder"]))
 
-    async def complete(self, turn: Reservation, reply: StoredResponse) -> None:
+    async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
         """Keep the answer; raises `Away`."""
-        kept = {"status": reply.status, "body": reply.body, "headers": dict(reply.headers)}
+        kept = {"status": response.status, "body": response.body, "headers": dict(response.headers)}
         with mongo_errors():
-            await self._keys.update_one({"_id": turn.key, "reply": None}, {"$set": {"reply": kept}})
+            await self._keys.update_one({"_id": reservation.key, "reply": None}, {"$set": {"reply": kept}})
 
-    async def release_for_retry(self, turn: Reservation) -> None:
+    async def release_for_retry(self, reservation: Reservation) -> None:
         """The outcome is unknown: let a retry go on at once, with the same id. Raises `Away`."""
         with mongo_errors():
-            await self._keys.update_one(self._held(turn), {"$set": {"until": self._now()}})
+            await self._keys.update_one(self._held(reservation), {"$set": {"until": self._now()}})
 
-    async def discard(self, turn: Reservation) -> None:
+    async def discard(self, reservation: Reservation) -> None:
         """The request was refused, nothing was done: the key is free again. Raises `Away`."""
-        if turn.is_retry:
+        if reservation.is_retry:
             # What an earlier attempt has done under this id must stay findable.
-            await self.release_for_retry(turn)
+            await self.release_for_retry(reservation)
             return
         with mongo_errors():
-            await self._keys.delete_one(self._held(turn))
+            await self._keys.delete_one(self._held(reservation))
 
     async def _known(self, name: str, digest: bytes, lease: Mapping[str, Any]) -> Reservation | StoredResponse:
         with mongo_errors():

@@ -14,7 +14,7 @@ from multidict import MultiMapping
 
 from services.chassis.runtime.errors import Problem
 
-PAGE_NAMES = ("page", "pageToken", "nextPageToken")
+PAGE_PARAMETERS = ("page", "pageToken", "nextPageToken")
 
 TokenScope = Sequence[str | int | bool | None]
 
@@ -25,18 +25,18 @@ class PageTokenCodec:
     def __init__(self, secret: str, *, salt: str) -> None:
         self._serializer = URLSafeSerializer(secret, salt=salt, signer_kwargs={"digest_method": hashlib.sha256})
 
-    def encode(self, bound: TokenScope, where: Sequence[Any]) -> str:
+    def encode(self, scope: TokenScope, position: Sequence[Any]) -> str:
         """A token for this place, good for what it is bound to."""
-        made: str | bytes = self._serializer.dumps([list(bound), list(where)])
+        made: str | bytes = self._serializer.dumps([list(scope), list(position)])
         return made if isinstance(made, str) else made.decode()
 
-    def decode(self, bound: TokenScope, token: str, *, parts: int) -> list[Any]:
+    def decode(self, scope: TokenScope, token: str, *, parts: int) -> list[Any]:
         """The place; raises a 400 on what was not made here for the same purpose."""
         try:
             read: Any = self._serializer.loads(token)
         except BadData:
             raise invalid_page_token() from None
-        if read[0] != list(bound) or len(read[1]) != parts:
+        if read[0] != list(scope) or len(read[1]) != parts:
             raise invalid_page_token()
         where: list[Any] = read[1]
         return where
@@ -49,7 +49,7 @@ def invalid_page_token() -> Problem:
 
 def page_token_from_query(query: MultiMapping[str]) -> str | None:
     """The page token of a request, by whichever of its names."""
-    given = {query[name] for name in PAGE_NAMES if name in query}
+    given = {query[name] for name in PAGE_PARAMETERS if name in query}
     if len(given) > 1:
         raise Problem(400, "INVALID_PAGE_TOKEN", "the page token was sent twice, and not the same")
     return given.pop() if given else None
@@ -74,5 +74,5 @@ def next_link(request: web.Request, token: str | None) -> Mapping[str, str]:
     """Where the next page is, as a header."""
     if token is None:
         return {}
-    kept = [(name, value) for name, value in request.query.items() if name not in PAGE_NAMES]
+    kept = [(name, value) for name, value in request.query.items() if name not in PAGE_PARAMETERS]
     return {"Link": f'<{request.rel_url.raw_path}?{urlencode([*kept, ("page", token)])}>; rel="next"'}

@@ -30,7 +30,7 @@ class _Window:
         self.spent: deque[tuple[float, int]] = deque()
         self.used = 0
 
-    def forget_before(self, instant: float) -> None:
+    def evict_before(self, instant: float) -> None:
         spent = self.spent
         while spent and spent[0][0] <= instant:
             self.used -= spent.popleft()[1]
@@ -51,7 +51,7 @@ class RateLimit:
         """Spend `cost` units if the window can pay them; a cost of 0 asks whether anything is left."""
         now = self._clock()
         window = self._window(key, now)
-        window.forget_before(now - self._window_s)
+        window.evict_before(now - self._window_s)
         allowed = window.used + max(cost, 1) <= limit
         if allowed and cost:
             window.spent.append((now, cost))
@@ -76,7 +76,7 @@ class RateLimit:
 
     def _drop_idle(self, now: float) -> None:
         for window in self._windows.values():
-            window.forget_before(now - self._window_s)
+            window.evict_before(now - self._window_s)
         self._windows = {key: window for key, window in self._windows.items() if window.spent}
         # All of them busy: the oldest half starts anew rather than memory growing without end.
         if len(self._windows) >= self._most_keys:

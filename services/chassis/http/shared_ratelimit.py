@@ -19,7 +19,7 @@ from services.chassis.runtime.logs import logger
 
 STORE_ERRORS = metrics.counter("ratelimit_store_errors_total", "Times the shared rate limit's store did not answer.")
 STORE_UNAVAILABLE = metrics.gauge(
-    "ratelimit_store_away", "1 while each process limits for itself instead of all together."
+    "ratelimit_store_unavailable", "1 while each process limits for itself instead of all together."
 )
 
 STORE_TIMEOUT_S = 0.25

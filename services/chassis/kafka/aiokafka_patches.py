@@ -17,7 +17,7 @@ from services.chassis.kafka.decompression import DecompressionError, decompress
 from services.chassis.runtime.logs import logger
 
 # The header that says of which batch a record stands in place, and why.
-UNREADABLE_BATCH_HEADER = "batch.unread"
+UNREADABLE_BATCH_HEADER = "batch.unreadable"
 # One fetch may bring thousands of batches. What comes behind so many inflated bytes is fetched again.
 MAX_DECOMPRESSED_PER_FETCH = 32 * 1024 * 1024
 

@@ -14,7 +14,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.chassis.runtime.settings import KafkaSettings
 
-READ = metrics.counter("table_records_total", "Records read from a compacted topic.", ["topic"])
+RECORDS = metrics.counter("table_records_total", "Records read from a compacted topic.", ["topic"])
 UNUSABLE = metrics.counter(
     "table_unusable_records_total", "Records of a compacted topic that were passed over.", ["topic"]
 )
@@ -42,7 +42,7 @@ class CompactedTable:
         self._running: asyncio.Task[None] | None = None
         self._kafka: AIOKafkaConsumer | None = None
         self._next: dict[TopicPartition, int] = {}
-        self._read = READ.labels(topic)
+        self._read = RECORDS.labels(topic)
         self._unusable = UNUSABLE.labels(topic)
 
     @property

@@ -26,8 +26,8 @@ POLL_SECONDS = metrics.histogram("consumer_poll_seconds", "Time it took to handl
 POLL_RECORDS = metrics.histogram("consumer_poll_records", "Records one poll brought.", ["group"], buckets=metrics.SIZES)
 REBALANCES = metrics.counter("consumer_rebalances_total", "Times that partitions were assigned anew.", ["group"])
 RETRIES = metrics.counter("consumer_retries_total", "Polls handled again because a dependency was away.", ["group"])
-STOPPED = metrics.gauge(
-    "consumer_stopped_partitions", "Partitions not read on because nearly all their records would die.", ["group"]
+HALTED = metrics.gauge(
+    "consumer_halted_partitions", "Partitions not read on because nearly all their records would die.", ["group"]
 )
 
 _LOG = logger(__name__)
@@ -91,11 +91,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._max_poll_records = max_poll_records
         self._clock = clock
         # A rebalance may take as long as a session, and brings nothing meanwhile.
-        self._patience_s = max(STALLED_AFTER_S, settings.kafka_session_timeout_ms / 1000 + 30)
+        self._stall_timeout_s = max(STALLED_AFTER_S, settings.kafka_session_timeout_ms / 1000 + 30)
         self._kafka: AIOKafkaConsumer | None = None
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
-        self._interruptible = False
+        self._at_safe_point = False
         self._revoking = False
         self._gave_up = False
         self._busy = asyncio.Lock()
@@ -103,8 +103,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         # What the handler has begun of the last poll and not finished.
         self._begun: Poll = {}
         self._committed_at = clock()
-        self._turned_at = clock()
-        self._progressed_at = clock()
+        self._last_loop_at = clock()
+        self._last_progress_at = clock()
         self._assigned_at = clock()
         self._lag = Lag(group, wall_clock)
         # There from the first scrape on: a counter that appears with its first event seems not to have grown.
@@ -126,7 +126,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         """
         if self._stopped():
             return False
-        return self._clock() - min(self._turned_at, self._progressed_at) < self._patience_s
+        return self._clock() - min(self._last_loop_at, self._last_progress_at) < self._stall_timeout_s
 
     async def start(self) -> None:
         """Begin to read, in the background."""
@@ -136,7 +136,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         """Finish the poll at hand, commit, and leave the group."""
         self._stopping = True
         if self._running is not None:
-            if self._interruptible:
+            if self._at_safe_point:
                 self._running.cancel()
             with suppress(asyncio.CancelledError):
                 await self._running
@@ -148,7 +148,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                 if self._may_begin():
                     await self._consume()
                 else:
-                    self._progressed_at = self._clock()
+                    self._last_progress_at = self._clock()
                 backoff_s = 0.2
             except (KafkaError, OSError) as error:
                 _LOG.warning("consumer starts over", group=self._group, error=type(error).__name__)
@@ -156,7 +156,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                 # A defect must not stop the others in this process; /live turns red when no progress is made.
                 _LOG.exception("consumer failed", group=self._group)
                 backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
-            self._turned_at = self._clock()
+            self._last_loop_at = self._clock()
             if not self._stopping:
                 with self._may_be_interrupted():
                     await asyncio.sleep(backoff_s)
@@ -164,11 +164,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     @contextmanager
     def _may_be_interrupted(self) -> Iterator[None]:
         """Nothing is half done here: who stops need not wait."""
-        self._interruptible = True
+        self._at_safe_point = True
         try:
             yield
         finally:
-            self._interruptible = False
+            self._at_safe_point = False
 
     async def _consume(self) -> None:
         kafka = self._fresh()
@@ -214,7 +214,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         try:
             await kafka.start()
         except (KafkaError, OSError):
-            self._progressed_at = self._clock()
+            self._last_progress_at = self._clock()
             raise
         kafka.subscribe(self._topics, listener=self)
         self._kafka = kafka
@@ -223,20 +223,20 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     async def _poll_until_stopped(self, kafka: AIOKafkaConsumer) -> None:
         while not self._stopping:
             poll = await self._next(kafka)
-            self._turned_at = self._clock()
+            self._last_loop_at = self._clock()
             async with self._busy:
                 await self._handle(kafka, poll)
                 self._stop_what_is_bad(kafka, poll)
                 if self._clock() - self._committed_at >= 1.0:
                     await self._commit(kafka)
                     self._lag.update(kafka)
-            self._notice_stall(kafka)
+            self._detect_stall(kafka)
 
     async def _next(self, kafka: AIOKafkaConsumer) -> Poll:
         """The next poll. During a rebalance aiokafka waits for its end, however long that takes."""
         try:
             with self._may_be_interrupted():
-                async with asyncio.timeout(self._patience_s - 10):
+                async with asyncio.timeout(self._stall_timeout_s - 10):
                     poll: Poll = await kafka.getmany(
                         timeout_ms=self._poll_timeout_ms, max_records=self._max_poll_records
                     )
@@ -278,16 +278,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             POLL_SECONDS.labels(self._group).observe(took_s)
             POLL_RECORDS.labels(self._group).observe(sum(map(len, poll.values())))
         if poll or is_caught_up(kafka) or self._stopped():
-            self._progressed_at = self._clock()
+            self._last_progress_at = self._clock()
 
-    def _notice_stall(self, kafka: AIOKafkaConsumer) -> None:
+    def _detect_stall(self, kafka: AIOKafkaConsumer) -> None:
         """A member that stays up and reads nothing, or whose topics are yet to be made, joins anew in good time."""
         # Who has just joined gets as long to read something: else one stall would be followed by the next at once.
-        if self._clock() - max(self._progressed_at, self._assigned_at) < self._patience_s / 2:
+        if self._clock() - max(self._last_progress_at, self._assigned_at) < self._stall_timeout_s / 2:
             return
         if not kafka.assignment():
             # No reason to end the process.
-            self._progressed_at = self._clock()
+            self._last_progress_at = self._clock()
             if any(map(kafka.partitions_for_topic, self._topics)):
                 # More members than partitions. Joining anew would make the whole group stand still, for nothing.
                 return
@@ -296,7 +296,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     def _stop_what_is_bad(self, kafka: AIOKafkaConsumer, poll: Poll) -> None:
         """Leave alone the partitions that the handler gave up; the others go on."""
         stopped = [place for place in kafka.assignment() if place in self._stopped()]
-        STOPPED.labels(self._group).set(len(stopped))
+        HALTED.labels(self._group).set(len(stopped))
         fresh = [place for place in stopped if place not in kafka.paused()]
         if fresh:
             kafka.pause(*fresh)
@@ -315,7 +315,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         while self._clock() < until and not (self._stopping or self._revoking):
             kafka.pause(*kafka.assignment())
             await kafka.getmany(timeout_ms=0)
-            self._turned_at = self._progressed_at = self._clock()
+            self._last_loop_at = self._last_progress_at = self._clock()
             await asyncio.sleep(min(0.05, wait_s))
         kafka.resume(*(place for place in kafka.paused() if place not in self._stopped()))
 

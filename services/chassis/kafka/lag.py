@@ -36,7 +36,7 @@ class Lag:
         self, kafka: AIOKafkaConsumer, buffered: Mapping[TopicPartition, Sequence[ConsumerRecord]] = _NOTHING
     ) -> None:
         """Tell the metrics; what is `held_up` was read and waits for something that is away."""
-        waiting = waiting_records(kafka)
+        waiting = unread_records(kafka)
         now = self._wall_clock()
         # Where nothing waits, what comes later is younger than this moment, however old the record read last is.
         self._read_up_to |= dict.fromkeys((place for place, count in waiting.items() if not count), now)
@@ -60,7 +60,7 @@ class Lag:
         SECONDS.labels(self._group).set(0 if oldest is None else max(now - oldest, 0))
 
 
-def waiting_records(kafka: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+def unread_records(kafka: AIOKafkaConsumer) -> dict[TopicPartition, int]:
     """Records of each assigned partition that are known to be there and were not read."""
     waiting = {}
     for place in kafka.assignment():
@@ -81,7 +81,7 @@ def is_caught_up(kafka: AIOKafkaConsumer) -> bool:
 
     That is to its end, unless a transaction is open there.
     """
-    waiting, assigned = waiting_records(kafka), kafka.assignment()
+    waiting, assigned = unread_records(kafka), kafka.assignment()
     return (
         bool(assigned)
         and len(waiting) == len(assigned)

@@ -28,6 +28,6 @@ def murmur2(key: bytes) -> int:
     return hashed ^ hashed >> 15
 
 
-def partition_of(key: bytes, partitions: int) -> int:
+def partition_for_key(key: bytes, partitions: int) -> int:
     """Which of so many partitions the key belongs to."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

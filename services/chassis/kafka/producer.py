@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
 
-from services.chassis.kafka.partitioner import partition_of
+from services.chassis.kafka.partitioner import partition_for_key
 from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
@@ -20,7 +20,7 @@ from services.chassis.runtime.settings import KafkaSettings
 SENDS = metrics.counter("producer_sends_total", "Batches handed to Kafka.", ["topic", "outcome"])
 RECORDS = metrics.counter("producer_records_total", "Records acknowledged by Kafka.", ["topic"])
 SECONDS = metrics.histogram("producer_send_seconds", "From handing a batch over to its acknowledgement.", ["topic"])
-RECONNECTS = metrics.counter("producer_rebuilds_total", "Times the Kafka producer had to be replaced.")
+RECONNECTS = metrics.counter("producer_reconnects_total", "Times the Kafka producer had to be replaced.")
 
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 _TARGET_BATCH_BYTES = MAX_BATCH_BYTES // 8
@@ -140,13 +140,13 @@ class Producer:
             self._topics.add(topic)
         return len(found)
 
-    async def partition_of(self, topic: str, key: bytes) -> int:
+    async def partition_for_key(self, topic: str, key: bytes) -> int:
         """The partition that Java's default partitioner picks for the key."""
-        return partition_of(key, await self.partitions(topic))
+        return partition_for_key(key, await self.partitions(topic))
 
     async def send(self, topic: str, record: ProducerRecord) -> None:
         """One record, partitioned by its key, sharing a batch with others that are waiting. Raises `Away`."""
-        partition = await self.partition_of(topic, record.key or b"")
+        partition = await self.partition_for_key(topic, record.key or b"")
         await self._acknowledged(topic, partition, self._one(topic, partition, record))
 
     async def send_batch(self, topic: str, partition: int, records: Sequence[ProducerRecord]) -> None:
@@ -158,7 +158,7 @@ class Producer:
         count = await self.partitions(topic)
         lots: dict[int, list[ProducerRecord]] = {}
         for record in records:
-            lots.setdefault(partition_of(record.key or b"", count), []).append(record)
+            lots.setdefault(partition_for_key(record.key or b"", count), []).append(record)
         sends = [self.send_to(topic, partition, lot) for partition, lot in lots.items()]
         if len(sends) == 1:
             await sends[0]

@@ -29,7 +29,7 @@ class Topic:
     retention_days: int | None = 7
     partitions: int | None = None
     max_message_bytes: int = 1_048_588
-    sentence: str = ""
+    description: str = ""
 
     @property
     def config(self) -> dict[str, str]:

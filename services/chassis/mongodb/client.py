@@ -31,7 +31,9 @@ CONNECTIONS = metrics.gauge(
     "mongodb_pool_connections", "Connections to MongoDB, open ones and those in use.", ["state"]
 )
 WAIT_SECONDS = metrics.histogram("mongodb_pool_wait_seconds", "Time until the pool gave a connection.")
-REFUSED = metrics.counter("mongodb_pool_refused_total", "Times the pool had no connection to give.", ["reason"])
+REFUSED = metrics.counter(
+    "mongodb_pool_checkout_failures_total", "Times the pool had no connection to give.", ["reason"]
+)
 
 DURABLE = WriteConcern(w="majority", j=True)
 
@@ -215,13 +217,13 @@ class ChangeStream:
 
 
 @contextmanager
-def mongo_errors(what: str = "MongoDB") -> Iterator[None]:
+def mongo_errors(dependency: str = "MongoDB") -> Iterator[None]:
     """Raise `Away` where the database does not answer, or does not say whether it did what it was asked."""
     try:
         yield
     except PyMongoError as error:
         if is_transient(error):
-            raise UnavailableError(what) from error
+            raise UnavailableError(dependency) from error
         raise
 
 

@@ -23,7 +23,7 @@ from services.chassis.runtime.logs import logger
 
 SENT = metrics.counter("outbox_messages_total", "Messages that left the outbox.", ("channel",))
 FAILED = metrics.counter("outbox_failures_total", "Attempts to send that failed.", ("channel",))
-WAITING = metrics.gauge("outbox_oldest_seconds", "How long the oldest message has been waiting.", ("channel",))
+OLDEST_SECONDS = metrics.gauge("outbox_oldest_seconds", "How long the oldest message has been waiting.", ("channel",))
 
 FIELD = "outbox"
 MICROS = 1_000_000
@@ -42,7 +42,7 @@ class Message(Struct, frozen=True, kw_only=True):
     value: bytes = b""
     headers: Headers = ()
     at_us: int
-    tries: int = 0
+    attempts: int = 0
 
 
 def to_outbox_field(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def to_outbox_field(messages: Sequence[Message]) -> list[dict[str, Any]]:
             "headers": [list(header) for header in message.headers],
             "at": message.at_us,
             "after": message.at_us,
-            "tries": message.tries,
+            "tries": message.attempts,
         }
         for message in messages
     ]
@@ -133,7 +133,7 @@ class Outbox:
         now_us = self.now_us()
 
         def change(one: _PendingMessage) -> UpdateOne:
-            pause_s = min(5 * 2**one.message.tries, MAX_BACKOFF_S)
+            pause_s = min(5 * 2**one.message.attempts, MAX_BACKOFF_S)
             later = {f"{FIELD}.$.after": now_us + pause_s * MICROS}
             return UpdateOne(
                 {"_id": one.document, f"{FIELD}.id": one.message.id}, {"$set": later, "$inc": {f"{FIELD}.$.tries": 1}}
@@ -212,7 +212,7 @@ class Relay:
 
     def _report_age(self, oldest_us: int | None) -> None:
         waited_us = 0 if oldest_us is None else max(self._outbox.now_us() - oldest_us, 0)
-        WAITING.labels(self._channel).set(waited_us / MICROS)
+        OLDEST_SECONDS.labels(self._channel).set(waited_us / MICROS)
 
     async def _run(self) -> None:
         while True:
@@ -255,5 +255,5 @@ def _message(entry: dict[str, Any]) -> Message:
         # Messages of an older release have none.
         headers=tuple((name, bytes(value)) for name, value in entry.get("headers", ())),
         at_us=entry["at"],
-        tries=entry["tries"],
+        attempts=entry["tries"],
     )

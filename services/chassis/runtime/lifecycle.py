@@ -26,10 +26,10 @@ BUILD = metrics.gauge("build_info", "Always 1; the labels tell what runs.", ["se
 
 VERSION = "0.1.0"
 # New objects until the young are looked at; such looks until the middle-aged are, and then the old.
-_COLLECT_AFTER = (50_000, 20, 50)
+_GC_THRESHOLDS = (50_000, 20, 50)
 MIN_DRAIN_S = 0.3
 # glibc's numbers for the two bounds, and the bounds: the first is when an allocation gets pages of its own.
-_MALLOC_BOUNDS = {-3: 8 * 2**20, -1: 16 * 2**20}
+_MALLOC_OPTIONS = {-3: 8 * 2**20, -1: 16 * 2**20}
 _LOG = logger(__name__)
 
 
@@ -71,7 +71,7 @@ def tune_malloc() -> None:
     """
     # Another C library than glibc does as it likes.
     with suppress(OSError, AttributeError):
-        for bound, size in _MALLOC_BOUNDS.items():
+        for bound, size in _MALLOC_OPTIONS.items():
             ctypes.CDLL(None).mallopt(bound, size)
 
 
@@ -83,7 +83,7 @@ def tune_gc() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 async def _main(settings: ServiceSettings, compose: Callable[[], Awaitable[Service]]) -> None:

@@ -25,7 +25,7 @@ class MetricDeclaration:
 
     name: str
     kind: str
-    sentence: str
+    description: str
     labels: tuple[str, ...]
 
 
@@ -34,22 +34,24 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")
 _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def counter(name: str, sentence: str, labels: Sequence[str] = ()) -> Counter:
+def counter(name: str, description: str, labels: Sequence[str] = ()) -> Counter:
     """Declare a count that only grows; `name` ends in `_total`."""
-    _declare(name, "counter", sentence, labels)
-    return Counter(name, sentence, labels, registry=REGISTRY)
+    _declare(name, "counter", description, labels)
+    return Counter(name, description, labels, registry=REGISTRY)
 
 
-def gauge(name: str, sentence: str, labels: Sequence[str] = ()) -> Gauge:
+def gauge(name: str, description: str, labels: Sequence[str] = ()) -> Gauge:
     """Declare a value that goes up and down."""
-    _declare(name, "gauge", sentence, labels)
-    return Gauge(name, sentence, labels, registry=REGISTRY)
+    _declare(name, "gauge", description, labels)
+    return Gauge(name, description, labels, registry=REGISTRY)
 
 
-def histogram(name: str, sentence: str, labels: Sequence[str] = (), *, buckets: Sequence[float] = SECONDS) -> Histogram:
+def histogram(
+    name: str, description: str, labels: Sequence[str] = (), *, buckets: Sequence[float] = SECONDS
+) -> Histogram:
     """Declare a distribution; `name` ends in its unit."""
-    _declare(name, "histogram", sentence, labels)
-    return Histogram(name, sentence, labels, registry=REGISTRY, buckets=buckets)
+    _declare(name, "histogram", description, labels)
+    return Histogram(name, description, labels, registry=REGISTRY, buckets=buckets)
 
 
 def _declare(name: str, kind: str, sentence: str, labels: Sequence[str]) -> None:

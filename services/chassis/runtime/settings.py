@@ -205,13 +205,13 @@ class MongoSettings(EnvironmentSettings):
 class DeadLetterLimitSettings(EnvironmentSettings):
     """When a partition is stopped rather than drained into dead letters."""
 
-    dead_letters_in_row: int = Field(
+    dead_letter_max_consecutive: int = Field(
         1_000, ge=0, description="A partition is stopped in front of the next dead letter after so many in a row."
     )
-    dead_letters_window: int = Field(
+    dead_letter_window: int = Field(
         10_000, ge=1, description="Records of a partition among which the share of dead letters is looked at."
     )
-    dead_letters_share: float = Field(
+    dead_letter_max_ratio: float = Field(
         0.5, gt=0, le=1, description="A partition is stopped when more of the latest records than this share died."
     )
 
@@ -242,10 +242,10 @@ class TokenSettings(EnvironmentSettings):
         return value
 
 
-def load(declared: type[S]) -> S:
+def load(settings_class: type[S]) -> S:
     """The settings from the environment, or all their mistakes on standard error and exit status 2."""
     try:
-        return declared()
+        return settings_class()
     except ValidationError as error:
         # Neither the input nor its context: both may hold a secret.
         mistakes = [_mistake(e["loc"], e["msg"]) for e in error.errors(include_input=False, include_context=False)]

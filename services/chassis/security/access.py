@@ -42,11 +42,11 @@ class RequestSecurity:
             algorithm=tokens.auth_algorithm,
             refresh_s=tokens.auth_jwks_refresh_s,
             is_revoked=revoked.is_revoked,
-            revocations_loaded=lambda: self.knows_sites and self._revocations_table.ready,
+            revocations_loaded=lambda: self.sites_loaded and self._revocations_table.ready,
         )
 
     @property
-    def knows_sites(self) -> bool:
+    def sites_loaded(self) -> bool:
         """Whether every site is known that there was when the service started."""
         return self._sites_table.ready
 
@@ -57,6 +57,6 @@ class RequestSecurity:
 
     def register_health_checks(self, health: Health) -> None:
         """A service is not ready before it can judge its callers."""
-        health.ready_when("sites", lambda: self.knows_sites)
+        health.ready_when("sites", lambda: self.sites_loaded)
         health.ready_when("revocations", lambda: self._revocations_table.ready)
         health.ready_when("keys", lambda: self.verifier.ready)

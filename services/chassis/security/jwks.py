@@ -18,7 +18,7 @@ FETCHES = metrics.counter("jwks_fetches_total", "Fetches of the issuer's signing
 FETCHED_AT = metrics.gauge("jwks_fetched_timestamp_seconds", "When the signing keys were last fetched, Unix time.")
 
 RETRY_S = 1.0
-UNKNOWN_KEY_EVERY_S = 30.0
+MIN_LOOKUP_INTERVAL_S = 30.0
 FETCH_TIMEOUT_S = 5.0
 MAX_JWKS_BYTES = 256 * 1024
 MIN_RSA_BITS = 2048
@@ -111,7 +111,7 @@ class Jwks:
             return self._keys.get(kid)
 
     def _may_fetch(self) -> bool:
-        return self._looked_at is None or self._monotonic() - self._looked_at >= UNKNOWN_KEY_EVERY_S
+        return self._looked_at is None or self._monotonic() - self._looked_at >= MIN_LOOKUP_INTERVAL_S
 
     async def start(self) -> None:
         """Begin to fetch; returns at once, `ready` tells when there are keys."""

@@ -8,7 +8,7 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.security.tokens import Token
 
 MICROS = 1_000_000
-FORGET_EVERY = 1_000
+PURGE_EVERY = 1_000
 
 
 class Revocations:
@@ -56,7 +56,7 @@ class Revocations:
             before = max(read["issuedBefore"] / MICROS, self.issued_before(read["clientId"]))
             self._clients[read["clientId"]] = (before, until)
         self._applied += 1
-        if self._applied % FORGET_EVERY == 0:
+        if self._applied % PURGE_EVERY == 0:
             self._forget()
 
     def _forget(self) -> None:

@@ -30,7 +30,7 @@ class Site:
     records_per_second: int = 100
     invoice_email: str | None = None
 
-    def channel_of(self, api_key: str) -> str | None:
+    def default_channel(self, api_key: str) -> str | None:
         """The channel of records that came with this key and name none themselves."""
         return next((key.channel for key in self.api_keys if key.api_key == api_key), None)
 

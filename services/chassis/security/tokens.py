@@ -94,7 +94,7 @@ class TokenVerifier:
         self._is_informed = revocations_loaded
         self._now = now
         self._jws = PyJWS(algorithms=[algorithm])
-        self._verified: dict[bytes, tuple[Token, str]] = {}
+        self._cached: dict[bytes, tuple[Token, str]] = {}
         self._keys = Jwks(jwks_url, algorithm, refresh_s=refresh_s, fetch=fetch, monotonic=monotonic)
         self._keys.on_change = self._evict_rotated
 
@@ -119,7 +119,7 @@ class TokenVerifier:
         """What a token says that was verified before and is still good; None says nothing about it."""
         # One digest and one look-up: this runs on every request.
         try:
-            known = self._verified.get(sha256(token.encode()).digest())
+            known = self._cached.get(sha256(token.encode()).digest())
         except UnicodeEncodeError:
             return None
         if known is None or known[0].expires_at <= self._now():
@@ -157,13 +157,13 @@ class TokenVerifier:
 
     def _cache(self, token: str, read: Token, kid: str) -> None:
         # The oldest entry goes first: one that is still in use comes back at the price of one verification.
-        while len(self._verified) >= MAX_CACHED_TOKENS:
-            del self._verified[next(iter(self._verified))]
-        self._verified[sha256(token.encode()).digest()] = (read, kid)
+        while len(self._cached) >= MAX_CACHED_TOKENS:
+            del self._cached[next(iter(self._cached))]
+        self._cached[sha256(token.encode()).digest()] = (read, kid)
 
     def _evict_rotated(self) -> None:
         """A key that the issuer no longer publishes vouches for nothing, remembered tokens included."""
-        self._verified = {digest: known for digest, known in self._verified.items() if self._keys.get(known[1])}
+        self._cached = {digest: known for digest, known in self._cached.items() if self._keys.get(known[1])}
 
 
 def _refused(reason: str, detail: str) -> UnauthorizedError:

@@ -48,7 +48,7 @@ class KafkaPublisher:
         if len(records) == 1:
             await self._convoys[topic].travel(records[0])
             return
-        partition = await self._producer.partition_of(topic, accepted.header.job_id.encode())
+        partition = await self._producer.partition_for_key(topic, accepted.header.job_id.encode())
         await self._producer.send_batch(topic, partition, records)
 
     async def _carry(self, topic: str, records: Sequence[ProducerRecord]) -> None:

@@ -16,7 +16,7 @@ from services.ingest.ports import Publisher, RateLimiter, Replies
 from services.jobs.events import JobHeader
 from services.sales.batch import Batch
 from services.sales.import_request import read_batch
-from services.values.time_uuids import made_at_us
+from services.values.time_uuids import timestamp_us
 
 _LOG = logger(__name__)
 
@@ -132,7 +132,7 @@ async def _begin(submission: Submission, world: World, now_us: int) -> Reservati
 
 async def _resume(submission: Submission, batch: Batch, world: World, turn: Reservation) -> Accepted:
     """The job of this turn. What an earlier attempt may have published is made again to the byte."""
-    created_at = made_at_us(turn.resource_id) or world.now_us()
+    created_at = timestamp_us(turn.resource_id) or world.now_us()
     if turn.is_retry:
         batch = await _read(submission, world, created_at)
     return _accepted(submission, batch, turn.resource_id, created_at)

@@ -187,7 +187,7 @@ class ImportApi:
             client_id=caller.token.client_id,
             scopes=caller.token.scopes,
             path=path,
-            site=SiteDefaults(site.site, _zone(site.time_zone), site.channel_of(caller.api_key)),
+            site=SiteDefaults(site.site, _zone(site.time_zone), site.default_channel(caller.api_key)),
             records_per_second=site.records_per_second,
             body=body,
             idempotency_key=request.headers.get(IDEMPOTENCY_KEY),

@@ -6,7 +6,7 @@ import msgspec
 
 from services.status.domain.ids import JobIds
 from services.status.domain.profile import Origin, Profile
-from services.values.instants import utc_text
+from services.values.instants import format_utc
 
 BATCH = 1
 _AFTER_ID = f'","batch":{BATCH},"type":"Application","message":'
@@ -27,7 +27,7 @@ class Frame:
         ids = JobIds(header.key.job_id)
         self.ids = ids.events
         self.head = f'{{"taskId":"{ids.task(BATCH)}","statusId":"{ids.head}'
-        self.end = f'}}{_origin_members(profile.origin)},"timestamp":"{utc_text(at_us, digits=9)}"}}'
+        self.end = f'}}{_origin_members(profile.origin)},"timestamp":"{format_utc(at_us, digits=9)}"}}'
         self.type = header.type
         self.usual_mode = header.mode
         self.usual_attributes = self.first_attributes(header.mode)

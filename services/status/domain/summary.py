@@ -11,7 +11,7 @@ from services.status.domain.frame import json_text
 from services.status.domain.instants import duration
 from services.status.domain.job import Job
 from services.status.domain.profile import Origin
-from services.values.instants import utc_text
+from services.values.instants import format_utc
 
 DEFAULT_ROWS = 5_000
 
@@ -42,7 +42,7 @@ def job_json(job: Job) -> str:
     """
     header, whole = job.profile.header, job.whole
     key, last_us = header.key, job.last_us
-    modified = f'"{utc_text(last_us, digits=3)}"'
+    modified = f'"{format_utc(last_us, digits=3)}"'
     terminal, completed = ("true", modified) if job.is_terminal else ("false", "null")
     unprocessed = f',"unprocessed":{whole.unprocessed}' if whole.unprocessed else ""
     before, after, attributes = _fixed(job.profile.origin, header.mode, header.type)
@@ -50,7 +50,7 @@ def job_json(job: Job) -> str:
         f'{{"owner":{{"ownerType":"SITE","id":{key.site}}},"jobId":"{key.job_id}",{before},"name":"{name_of(job)}",'
         f'{after},"baggage":{{"records":{{"total":{header.total},"failed":{whole.failed},"success":{whole.succeeded}'
         f'{unprocessed}}}}},{attributes},"restarts":0,"status":"{job_status(job)}",'
-        f'"jobCreated":"{utc_text(header.created_us, digits=9)}","lastModified":{modified},'
+        f'"jobCreated":"{format_utc(header.created_us, digits=9)}","lastModified":{modified},'
         # Of what is printed: the two times and their difference must agree.
         f'"duration":"{duration(last_us // 1000 * 1000 - header.created_us)}","state":"{job.state.value}",'
         f'"terminal":{terminal},"completedAt":{completed}}}'

@@ -17,7 +17,7 @@ from services.status.domain.page import (
 )
 from services.status.domain.texts import ALL_EVENTS, EVENTS_ONLY, NO_TEXTS, RECORDS, Texts
 from services.status.ports import Reading
-from services.values.time_uuids import made_at_us
+from services.values.time_uuids import timestamp_us
 
 YOUNG_US = 10_000_000
 PATIENCE_S = 2.0
@@ -81,7 +81,7 @@ async def _awaited(
 
 def is_young(key: Key, world: World) -> bool:
     """Whether the id itself says that it was made just now, by a clock that may differ from ours."""
-    made_us = made_at_us(key.job_id)
+    made_us = timestamp_us(key.job_id)
     return made_us is not None and abs(world.now_us() - made_us) < YOUNG_US
 
 

@@ -49,7 +49,7 @@ def descending_of(query: Query) -> bool:
 
 def is_paged(query: Query) -> bool:
     """Whether the caller speaks of pages."""
-    return any(name in query for name in ("rows", "showAll", *paging.PAGE_NAMES))
+    return any(name in query for name in ("rows", "showAll", *paging.PAGE_PARAMETERS))
 
 
 def outcome_of(query: Query) -> str:

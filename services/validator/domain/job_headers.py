@@ -4,7 +4,7 @@ from services.jobs.events import JobHeader
 from services.sales.fields import MAX_FUTURE_US
 from services.sales.records import OFFLINE, SalesRecord
 from services.validator.domain.submitted import Submitted
-from services.values.time_uuids import is_uuid, made_at_us
+from services.values.time_uuids import is_uuid, timestamp_us
 
 _LONGEST_NUMBER = 18
 
@@ -30,7 +30,7 @@ def job_named_by(
 
 def _created_at(job_id: str, submitted: Submitted, now_us: int) -> int:
     """When the job was made: its id usually tells; the record came soon after."""
-    made_at = made_at_us(job_id)
+    made_at = timestamp_us(job_id)
     if made_at is not None and made_at <= now_us + MAX_FUTURE_US:
         return made_at
     return min(max(submitted.timestamp, 0) * 1000, now_us)

@@ -1,0 +1,91 @@
+"""Records in whichever version of their schema they were written."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastavro import schemaless_writer
+
+from services.chassis.avro.records import AvroRecordReader
+from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
+from services.chassis.security.revocations import Revocations
+from services.chassis.security.sites import Sites
+from tests.support.versions import with_an_older, without_fields
+
+OURS = Schemas.load(Path(__file__).parents[3] / "schemas")
+SITE = {
+    "site": 608,
+    "name": "Demo",
+    "appId": 1078,
+    "rootSource": "omnichannel-api/qa",
+    "datacenter": "qa",
+    "timeZone": "Asia/Tokyo",
+    "apiKeys": [{"apiKey": "12345", "channel": None}],
+    "recordsPerSecond": 7,
+    "invoiceEmail": None,
+}
+
+
+def written(record: Mapping[str, Any], schema: Schema | SchemaVersion) -> bytes:
+    out = io.BytesIO()
+    out.write(b"\0" + schema.schema_id.to_bytes(4, "big"))
+    schemaless_writer(out, schema.plain, record)
+    return out.getvalue()
+
+
+A_REVOCATION = written({"tokenId": "t", "until": 1}, OURS["revocation"])
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> Schemas:
+    """Ours, had sites once had neither a time zone nor a limit."""
+    older = without_fields(OURS["site"].definition, "timeZone", "recordsPerSecond")
+    return with_an_older("site", older, tmp_path)
+
+
+def test_what_an_older_release_has_written_has_the_defaults_of_what_it_did_not_know(newer: Schemas) -> None:
+    reader = AvroRecordReader(newer, "site")
+    assert reader.read(written(SITE, newer["site"])) == SITE
+    older = reader.read(written(SITE, newer.versions["site"][1]))
+    assert older == {**SITE, "timeZone": "UTC", "recordsPerSecond": 100}
+
+
+def test_sites_of_an_older_release_stay_known(newer: Schemas) -> None:
+    """F25: their topic keeps what was written before."""
+    sites = Sites(newer)
+    sites.apply(b"608", written(SITE, newer.versions["site"][1]))
+    found = sites.by_api_key("12345")
+    assert found is not None
+    assert (found.site, found.time_zone, found.records_per_second) == (608, "UTC", 100)
+
+
+def test_revocations_of_an_older_release_stay_known(tmp_path: Path) -> None:
+    """F25: a token must not be good again."""
+    newer = with_an_older("revocation", without_fields(OURS["revocation"].definition, "clientId"), tmp_path)
+    revocations = Revocations(newer, now=lambda: 0)
+    fields = {"tokenId": "t", "issuedBefore": None, "until": 60_000_000}
+    revocations.apply(b"", written(fields, newer.versions["revocation"][1]))
+    assert revocations.has_token("t")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_bytes_that_are_no_such_record_are_refused(newer: Schemas, version: int) -> None:
+    reader = AvroRecordReader(newer, "site")
+    value = written(SITE, newer.versions["site"][version])
+    for end in range(5, len(value)):
+        with pytest.raises(ValueError, match="is no record of its schema"):
+            reader.read(value[:end])
+    with pytest.raises(ValueError, match="left over"):
+        reader.read(value + b"\0")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, b"", b"\0\0\0\0", b"\1\0\0\0\6", written({"tokenId": "t", "until": 1}, OURS["revocation"])],
+    ids=repr,
+)
+def test_values_of_another_schema_are_refused(newer: Schemas, value: bytes | None) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the reasons differ
+        AvroRecordReader(newer, "site").read(value)

@@ -1,0 +1,327 @@
+"""The consumer on a real broker: an offset is committed only after its effect, whatever happens around it."""
+
+import asyncio
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from structlog.testing import capture_logs
+
+from services.chassis.kafka.consumer import HALTED, REBALANCES, RETRIES, STALLED_AFTER_S, Offsets, Poll
+from services.chassis.kafka.lag import RECORDS as LAG
+from services.chassis.kafka.retention_loss import LOST
+from services.chassis.runtime.errors import UnavailableError
+from tests.chassis.eventually import until
+from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
+from tests.chassis.kafka.kafka_fixtures import a_name, make_topics
+
+
+async def test_what_was_handled_is_committed_and_not_read_again(kafka_bootstrap: str) -> None:
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    await stage.produce(range(10))
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 10)
+    assert await stage.committed() == 10
+    await stage.produce(range(10, 15))
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) >= 15)
+    assert effects.handled == list(range(15))
+
+
+async def test_offsets_are_committed_while_it_runs(kafka_bootstrap: str) -> None:
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    await stage.produce(range(3))
+    async with running(stage.consumer(effects)):
+
+        async def is_committed() -> bool:
+            return await stage.committed() == 3
+
+        await until(is_committed)
+
+
+async def test_the_committed_offset_is_never_ahead_of_what_was_handled(kafka_bootstrap: str) -> None:
+    """I7: the handler holds back the last two of each poll until an empty poll, then the process dies."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    place = TopicPartition(stage.topic, 0)
+
+    def hold_two_back(poll: Poll) -> Offsets:
+        return {place: records[-1].offset - 1 for place, records in poll.items()}
+
+    effects.on_poll = hold_two_back
+    await stage.produce(range(10))
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 10)
+    assert await stage.committed() == 8
+    effects.on_poll = lambda poll: {place: 10} if not poll and len(effects.handled) == 12 else {}
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 12)
+        empty = effects.empty
+        await until(lambda: effects.empty > empty + 1)
+    assert effects.handled[10:] == [8, 9]
+    assert await stage.committed() == 10
+
+
+async def test_a_crash_before_the_effect_is_there_loses_nothing(kafka_bootstrap: str) -> None:
+    stage, effects = await a_stage(kafka_bootstrap), Effects(hold=asyncio.Event())
+    await stage.produce(range(5))
+    consumer = stage.consumer(effects, kafka_group_instance_id="crash-1")
+    await consumer.start()
+    await asyncio.wait_for(effects.entered.wait(), 15)
+    assert consumer._running is not None
+    consumer._running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer._running
+    assert await stage.committed() is None
+    again = Effects()
+    async with running(stage.consumer(again, kafka_group_instance_id="crash-1")):
+        await until(lambda: len(again.handled) == 5)
+
+
+async def test_empty_polls_are_delivered(kafka_bootstrap: str) -> None:
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    async with running(stage.consumer(effects)) as consumer:
+        await until(lambda: effects.empty > 3)
+        assert consumer.ready
+
+
+async def test_while_a_dependency_is_away_the_same_poll_comes_again_and_the_membership_stays(
+    kafka_bootstrap: str,
+) -> None:
+    """For longer than the session lasts: the group must not think the member dead."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects(away=5)
+    await stage.produce(range(10))
+    rebalances = REBALANCES.labels(stage.group)
+    async with running(stage.consumer(effects, kafka_session_timeout_ms=1_000)) as consumer:
+        await until(lambda: bool(effects.journal))
+        await stage.produce(range(10, 20))
+        await until(lambda: len(effects.handled) == 20)
+        assert consumer.alive
+        assert rebalances._value.get() == 1
+    assert effects.journal[:5] == ["away 0-9"] * 5
+    assert effects.handled == list(range(20))
+    assert await stage.committed() == 20
+
+
+async def test_who_waits_for_a_dependency_is_alive_and_can_be_stopped(kafka_bootstrap: str) -> None:
+    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(away=1_000_000), Clock()
+    await stage.produce(range(3))
+    async with running(stage.consumer(effects, clock=clock)) as consumer:
+        await until(lambda: len(effects.journal) > 1)
+        tried = len(effects.journal)
+        clock.added_s += 10 * STALLED_AFTER_S
+        await until(lambda: len(effects.journal) > tried)
+        assert consumer.alive
+        empty = effects.empty
+        async with asyncio.timeout(3):
+            await consumer.stop()
+    assert effects.empty == empty, "what is given up is not to be finished either"
+    assert await stage.committed() is None
+
+
+async def test_who_gave_up_a_poll_finishes_those_that_come_after_it(kafka_bootstrap: str) -> None:
+    stage, effects, stopping = await a_stage(kafka_bootstrap), Effects(away=1_000_000), False
+    place = TopicPartition(stage.topic, 0)
+    effects.on_poll = lambda poll: {} if poll or not stopping else {place: 5}
+    await stage.produce(range(3))
+    async with running(stage.consumer(effects)) as consumer:
+        await until(lambda: bool(effects.journal))
+        await consumer.on_partitions_revoked([])
+        effects.away = 0
+        await stage.produce([3, 4])
+        await until(lambda: 4 in effects.handled)
+        stopping = True
+    assert await stage.committed() == 5
+
+
+async def test_a_defect_of_the_handler_is_not_the_end(kafka_bootstrap: str) -> None:
+    stage, effects = await a_stage(kafka_bootstrap), Effects(defects=2)
+    await stage.produce(range(4))
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 4)
+    assert await stage.committed() == 4
+    assert effects.journal.count("revoked") >= 2
+
+
+async def test_what_was_done_before_a_defect_is_committed(kafka_bootstrap: str) -> None:
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    await stage.produce(range(4))
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 4)
+        effects.defects = 1
+        await stage.produce([4])
+        await until(lambda: len(effects.handled) == 5)
+    assert effects.handled == list(range(5))
+
+
+async def test_a_defect_that_stays_turns_the_process_dead(kafka_bootstrap: str) -> None:
+    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(defects=1_000_000), Clock()
+    await stage.produce(range(4))
+    async with running(stage.consumer(effects, clock=clock)) as consumer:
+        await until(lambda: effects.defects < 1_000_000)
+        await until(lambda: consumer.alive)
+        clock.added_s += STALLED_AFTER_S
+        before = effects.defects
+        await until(lambda: effects.defects < before and not consumer.alive)
+        effects.defects = 0
+        await until(lambda: consumer.alive)
+
+
+async def test_a_handler_that_never_returns_turns_the_process_dead(kafka_bootstrap: str) -> None:
+    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(hold=asyncio.Event()), Clock()
+    await stage.produce(range(4))
+    async with running(stage.consumer(effects, clock=clock)) as consumer:
+        await asyncio.wait_for(effects.entered.wait(), 15)
+        await until(lambda: consumer.alive)
+        clock.added_s += STALLED_AFTER_S
+        await until(lambda: not consumer.alive)
+        assert effects.hold is not None
+        effects.hold.set()
+        await until(lambda: consumer.alive)
+
+
+async def test_stopping_finishes_the_poll_at_hand_and_commits_it(kafka_bootstrap: str) -> None:
+    stage, effects = await a_stage(kafka_bootstrap), Effects(hold=asyncio.Event())
+    await stage.produce(range(6))
+    consumer = stage.consumer(effects)
+    await consumer.start()
+    await asyncio.wait_for(effects.entered.wait(), 15)
+    stopping = asyncio.create_task(consumer.stop())
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    assert effects.hold is not None
+    effects.hold.set()
+    await stopping
+    assert effects.handled == list(range(6))
+    assert await stage.committed() == 6
+
+
+async def test_what_a_stopped_partition_holds_back_is_lag(kafka_bootstrap: str) -> None:
+    """It was fetched, and is not handled."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    place = TopicPartition(stage.topic, 0)
+    stopped: set[TopicPartition] = set()
+
+    def stop_in_the_middle(poll: Poll) -> Offsets:
+        if poll:
+            stopped.add(place)
+        return dict.fromkeys(poll, 4)
+
+    effects.on_poll = stop_in_the_middle
+    await stage.produce(range(10))
+    async with running(stage.consumer(effects, halted_partitions=lambda: stopped)) as consumer:
+        await until(lambda: LAG.labels(stage.group, stage.topic, "0")._value.get() == 6)
+        assert not consumer.alive, "somebody has to look at it"
+        assert HALTED.labels(stage.group)._value.get() == 1
+    assert await stage.committed() == 4
+
+
+async def test_what_a_stopped_partition_holds_back_is_lag_once_and_stays_there_while_a_dependency_is_away(
+    kafka_bootstrap: str,
+) -> None:
+    stage, effects = await a_stage(kafka_bootstrap, partitions=2), Effects()
+    bad, stopped = TopicPartition(stage.topic, 0), set[TopicPartition]()
+    is_away = True
+
+    def stop(poll: Poll) -> Offsets:
+        stopped.update(place for place in poll if place == bad)
+        if stopped and is_away and bad not in poll:
+            raise UnavailableError("MongoDB")
+        return {place: 4 if place == bad else records[-1].offset + 1 for place, records in poll.items()}
+
+    effects.on_poll = stop
+    await stage.produce(range(10))
+    retries, lag = RETRIES.labels(stage.group)._value, LAG.labels(stage.group, stage.topic, "0")._value
+    with capture_logs() as lines:
+        async with running(stage.consumer(effects, halted_partitions=lambda: stopped)):
+            await until(lambda: retries.get() > 1)
+            assert lag.get() == 6
+            is_away = False
+            await stage.produce([10], partition=1)
+            await until(lambda: 10 in effects.handled)
+            polls = effects.empty
+            await until(lambda: effects.empty > polls + 5)
+    assert effects.handled == list(range(11))
+    assert [line["partition"] for line in lines if line["event"] == "partition is stopped"] == [0], "told once"
+    assert await stage.committed() == 4
+
+
+async def test_what_the_handler_has_begun_and_cannot_finish_is_lag(kafka_bootstrap: str) -> None:
+    """Though the poll that brought it is over, and nothing comes after it."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    lag = LAG.labels(stage.group, stage.topic, "0")
+    is_away = True
+
+    def begin(poll: Poll) -> Offsets:
+        if poll or not effects.handled:
+            return dict.fromkeys(poll, 4)
+        if is_away:
+            raise UnavailableError("MongoDB")
+        return {TopicPartition(stage.topic, 0): 10}
+
+    effects.on_poll = begin
+    await stage.produce(range(10))
+    async with running(stage.consumer(effects)):
+        await until(lambda: lag._value.get() == 6)
+        is_away = False
+        await until(lambda: lag._value.get() == 0)
+    assert await stage.committed() == 10
+
+
+@pytest.mark.parametrize("codec", [0, 1], ids=["plain", "gzip"])
+async def test_headers_may_have_any_name(kafka_bootstrap: str, codec: int) -> None:
+    """F14: brokers take names that are no UTF-8; the partition must go on, and what is beside them be read once."""
+    stage, effects, names = await a_stage(kafka_bootstrap), Effects(), []
+
+    def note(poll: Poll) -> None:
+        names.extend([record.headers for records in poll.values() for record in records])
+
+    effects.on_poll = note
+    await stage.produce_named(b"a", b"\xff\xfeb", "é".encode(), b"\xc3", codec=codec)
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) >= 4)
+    assert effects.handled == [0, 1, 2, 3]
+    assert names == [((name, b"of the header"),) for name in ("a", "\ufffd\ufffdb", "é", "\ufffd")]
+    assert await stage.committed() == 4
+
+
+async def test_it_waits_until_it_may_begin(kafka_bootstrap: str) -> None:
+    stage, effects, may = await a_stage(kafka_bootstrap), Effects(), False
+    await stage.produce(range(3))
+    async with running(stage.consumer(effects, start_when=lambda: may)) as consumer:
+        turned = consumer._last_loop_at
+        await until(lambda: consumer._last_loop_at > turned)
+        assert not consumer.ready
+        assert consumer.alive
+        may = True
+        await until(lambda: len(effects.handled) == 3)
+
+
+async def test_a_topic_may_come_later(kafka_bootstrap: str) -> None:
+    stage, effects, clock = Stage(kafka_bootstrap, a_name("later"), a_name("group")), Effects(), Clock()
+    async with running(stage.consumer(effects, clock=clock)) as consumer:
+        await until(lambda: consumer._kafka is not None and effects.empty > 0)
+        assert not consumer.ready
+        await make_topics(kafka_bootstrap, {stage.topic: 1})
+        await stage.produce(range(3))
+        clock.added_s += STALLED_AFTER_S  # it joins anew when there was nothing to read from for so long
+        await until(lambda: len(effects.handled) == 3)
+        assert consumer.alive
+
+
+async def test_records_that_retention_took_are_noticed(kafka_bootstrap: str) -> None:
+    """F30: the group was away for longer than records are kept."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    await stage.produce(range(10))
+    async with running(stage.consumer(effects)):
+        await until(lambda: len(effects.handled) == 10)
+    await stage.produce(range(10, 30))
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+    await admin.start()
+    await admin.delete_records({TopicPartition(stage.topic, 0): RecordsToDelete(before_offset=25)})
+    await admin.close()
+    lost = LOST.labels(stage.topic)
+    assert lost._value.get() == 0
+    async with running(stage.consumer(effects)):
+        await until(lambda: 29 in effects.handled)
+        await until(lambda: lost._value.get() == 15)
+    assert effects.handled[10:] == [25, 26, 27, 28, 29]

@@ -1,0 +1,166 @@
+"""Members of a group come, go and share: each record is handled, and nobody waits for who is gone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiokafka import TopicPartition
+from confluent_kafka import Consumer as Reader
+from confluent_kafka.admin import AdminClient
+
+from services.chassis.kafka.consumer import STALLED_AFTER_S
+from tests.chassis.eventually import until
+from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
+from tests.chassis.kafka.kafka_fixtures import a_name, make_topics
+
+
+async def test_what_the_handler_has_begun_is_finished_before_the_partitions_are_given_away(
+    kafka_bootstrap: str,
+) -> None:
+    """It gives the offsets of a poll only with an empty one, and none comes by itself while the poll is at hand."""
+    stage, effects = await a_stage(kafka_bootstrap), Effects(hold=asyncio.Event())
+    effects.on_poll = lambda poll: {} if poll else {TopicPartition(stage.topic, 0): 6}
+    await stage.produce(range(6))
+    consumer = stage.consumer(effects)
+    await consumer.start()
+    await asyncio.wait_for(effects.entered.wait(), 15)
+    empty, stopping = effects.empty, asyncio.create_task(consumer.stop())
+    await asyncio.sleep(0)
+    assert effects.hold is not None
+    effects.hold.set()
+    await stopping
+    assert effects.empty == empty + 1
+    assert await stage.committed() == 6
+
+
+async def test_a_rebalance_commits_first_and_lets_go_of_what_is_held_back(kafka_bootstrap: str) -> None:
+    """F12: a second member joins while records are read; each record is handled, none twice, nothing is held by two."""
+    stage = await a_stage(kafka_bootstrap, partitions=4)
+    one, two = Effects(), Effects()
+    for partition in range(4):
+        await stage.produce(range(partition * 100, partition * 100 + 10), partition=partition)
+    async with running(stage.consumer(one)) as first:
+        await until(lambda: len(one.handled) == 40)
+        async with running(stage.consumer(two)) as second:
+            await until(lambda: first.ready and second.ready and "revoked" in one.journal)
+            assert one.revoked_partitions == {TopicPartition(stage.topic, number) for number in range(4)}
+            assert [await stage.committed(partition) for partition in range(4)] == [10] * 4
+            for partition in range(4):
+                await stage.produce(range(partition * 100 + 10, partition * 100 + 20), partition=partition)
+            await until(lambda: len(one.handled) + len(two.handled) >= 80)
+        await until(lambda: first.ready)
+    both = sorted(one.handled + two.handled)
+    assert both == sorted(number for partition in range(4) for number in range(partition * 100, partition * 100 + 20))
+    assert len(two.handled) == 20
+
+
+async def test_who_joins_takes_his_share_of_each_topic(kafka_bootstrap: str) -> None:
+    """Counted all together, the newcomer's half may be the topic that has no lag."""
+    stage, one, two = await a_stage(kafka_bootstrap, partitions=4), Effects(), Effects()
+    other = Stage(kafka_bootstrap, a_name("stage"), stage.group)
+    await make_topics(kafka_bootstrap, {other.topic: 4})
+    topics = [stage.topic, other.topic]
+    async with running(stage.consumer(one, topics=topics)) as first:
+        await until(lambda: first.ready)
+        async with running(stage.consumer(two, topics=topics)) as second:
+            await until(lambda: first.ready and second.ready and "revoked" in one.journal)
+            for number in range(4):
+                await stage.produce([number], partition=number)
+                await other.produce([number + 4], partition=number)
+            await until(lambda: len(one.handled) + len(two.handled) == 8)
+    assert [len([value for value in each.handled if value < 4]) for each in (one, two)] == [2, 2]
+    assert [len([value for value in each.handled if value >= 4]) for each in (one, two)] == [2, 2]
+
+
+async def test_a_member_too_many_leaves_the_others_alone(kafka_bootstrap: str) -> None:
+    """It has nothing to read, and must not join anew for that: each time the whole group would stand still."""
+    stage, effects, clock = await a_stage(kafka_bootstrap), (Effects(), Effects()), Clock()
+    one, two = (stage.consumer(each, clock=clock) for each in effects)
+    async with running(one):
+        await until(lambda: one.ready)
+        async with running(two):
+            await until(lambda: "revoked" in effects[0].journal)
+            await until_both_polled(effects)
+            assert one.ready != two.ready
+            before = [list(each.journal) for each in effects]
+            clock.added_s += STALLED_AFTER_S
+            await until_both_polled(effects)
+            assert [each.journal for each in effects] == before
+            assert one.alive
+            assert two.alive
+
+
+async def until_both_polled(effects: tuple[Effects, Effects]) -> None:
+    """Several times: nobody polls while the group finds out who has what."""
+    seen = [each.empty for each in effects]
+    await until(lambda: all(each.empty > polls + 5 for each, polls in zip(effects, seen, strict=True)))
+
+
+async def test_a_rebalance_does_not_wait_for_a_dependency(kafka_bootstrap: str) -> None:
+    stage = await a_stage(kafka_bootstrap, partitions=2)
+    one, two = Effects(away=1_000_000), Effects()
+    for partition in range(2):
+        await stage.produce(range(partition * 10, partition * 10 + 5), partition=partition)
+    async with running(stage.consumer(one, kafka_session_timeout_ms=30_000)):
+        await until(lambda: bool(one.journal))
+        async with running(stage.consumer(two, kafka_session_timeout_ms=30_000)):
+            await until(lambda: len(two.handled) == 5)
+            one.away = 0
+            await until(lambda: len(one.handled) == 5)
+    assert sorted(one.handled + two.handled) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+
+
+async def test_a_static_member_comes_back_without_a_rebalance(kafka_bootstrap: str) -> None:
+    stage = await a_stage(kafka_bootstrap, partitions=2)
+    one, two = Effects(), Effects()
+    async with running(stage.consumer(one, kafka_group_instance_id="one")) as first:
+        await until(lambda: first.ready)
+        second = stage.consumer(two, kafka_group_instance_id="two")
+        await second.start()
+        await until(lambda: second.ready and "revoked" in one.journal and first.ready)
+        await second.stop()
+        before = one.journal.count("revoked")
+        await stage.produce(range(5), partition=0)
+        await stage.produce(range(5, 10), partition=1)
+        await until(lambda: len(one.handled) == 5)
+        async with running(stage.consumer(two, kafka_group_instance_id="two")):
+            await until(lambda: len(two.handled) == 5)
+        assert one.journal.count("revoked") == before
+    assert sorted(one.handled + two.handled) == list(range(10))
+
+
+async def test_who_is_stopped_while_it_joins_leaves_nobody_waiting(kafka_bootstrap: str) -> None:
+    """The group waits for a member that is as good as dead; who joins meanwhile and is stopped must not be the next."""
+    stage = await a_stage(kafka_bootstrap)
+    async with a_silent_member(stage):
+        async with running(stage.consumer(Effects())):
+            await until_members(stage, 2)
+        await until_members(stage, 1)
+
+
+@asynccontextmanager
+async def a_silent_member(stage: Stage) -> AsyncIterator[None]:
+    """Inside, the group has a member that does not answer when it is to share anew."""
+    member = Reader({"bootstrap.servers": stage.bootstrap, "group.id": stage.group})
+    # With someone to tell, it lets go of nothing before it polls again.
+    member.subscribe([stage.topic], on_revoke=lambda *_: None)
+
+    def is_there() -> bool:
+        member.poll(0.1)
+        return bool(member.assignment())
+
+    await until(lambda: asyncio.to_thread(is_there))
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(member.close)
+
+
+async def until_members(stage: Stage, number: int) -> None:
+    admin = AdminClient({"bootstrap.servers": stage.bootstrap})
+
+    def are_there() -> bool:
+        (asked,) = admin.describe_consumer_groups([stage.group]).values()
+        return len(asked.result().members) == number
+
+    await until(lambda: asyncio.to_thread(are_there), deadline_s=10)

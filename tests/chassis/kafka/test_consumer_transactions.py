@@ -1,0 +1,87 @@
+"""What other teams write in transactions is read once they say that it holds, and never where they take it back."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+
+from services.chassis.kafka.consumer import STALLED_AFTER_S
+from services.chassis.kafka.lag import RECORDS as LAG
+from tests.chassis.eventually import until
+from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
+
+
+@asynccontextmanager
+async def a_producer(stage: Stage) -> AsyncIterator[AIOKafkaProducer]:
+    """Another team's, which writes in transactions."""
+    async with AIOKafkaProducer(bootstrap_servers=stage.bootstrap, transactional_id=stage.group) as producer:
+        yield producer
+
+
+async def write(producer: AIOKafkaProducer, stage: Stage, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        await producer.send_and_wait(stage.topic, b"%d" % number, partition=0)
+
+
+async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> None:
+    """They have offsets, and nothing in them; they must not count as records that wait."""
+    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(), Clock()
+    async with a_producer(stage) as producer:
+        for values in ([0, 1], [2]):
+            async with producer.transaction():
+                await write(producer, stage, values)
+    lag = LAG.labels(stage.group, stage.topic, "0")._value
+    lag.set(-1)
+    async with running(stage.consumer(effects, clock=clock)) as consumer:
+        await until(lambda: len(effects.handled) == 3)
+        clock.added_s += 1.0
+        await until(lambda: lag.get() == 0)
+        clock.added_s += STALLED_AFTER_S
+        polls = effects.empty
+        await until(lambda: effects.empty > polls + 2 and consumer.alive)
+    assert effects.handled == [0, 1, 2]
+    assert await stage.committed() == 4
+    await stage.produce([3])
+    async with running(stage.consumer(effects)):
+        await until(lambda: 3 in effects.handled)
+    assert effects.handled == [0, 1, 2, 3]
+
+
+async def test_an_aborted_transaction_is_as_if_it_had_not_been(kafka_bootstrap: str) -> None:
+    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(), Clock()
+    await stage.produce([0])
+    async with a_producer(stage) as producer, running(stage.consumer(effects, clock=clock)) as consumer:
+        for numbers in ([1, 2], [3]):
+            await producer.begin_transaction()
+            await write(producer, stage, numbers)
+            await producer.abort_transaction()
+        await until(lambda: effects.handled == [0])
+        polls = effects.empty
+        await until(lambda: effects.empty > polls + 2)
+        clock.added_s += STALLED_AFTER_S
+        polls = effects.empty
+        await until(lambda: effects.empty > polls + 2 and consumer.alive)
+        await stage.produce([4])
+        await until(lambda: effects.handled[-1] == 4)
+    assert effects.handled == [0, 4]
+
+
+async def test_an_open_transaction_holds_up_what_is_behind_it_and_nothing_else(kafka_bootstrap: str) -> None:
+    """Nobody knows yet whether it holds. Starting the process anew would not help, and what waits is lag."""
+    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(), Clock()
+    lag = LAG.labels(stage.group, stage.topic, "0")._value
+    async with a_producer(stage) as producer, running(stage.consumer(effects, clock=clock)) as consumer:
+        await stage.produce([0])
+        await producer.begin_transaction()
+        await write(producer, stage, [1, 2])
+        await stage.produce([3])
+        await until(lambda: effects.handled == [0])
+        clock.added_s += 1.0
+        await until(lambda: lag.get() == 3)
+        clock.added_s += STALLED_AFTER_S
+        polls = effects.empty
+        await until(lambda: effects.empty > polls + 2 and consumer.alive)
+        assert effects.handled == [0]
+        await producer.commit_transaction()
+        await until(lambda: len(effects.handled) == 4)
+    assert effects.handled == [0, 1, 2, 3]

@@ -1,0 +1,178 @@
+"""The issuer's keys: fetched, kept while the issuer is away, passed over, withdrawn."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import ECAlgorithm
+from structlog.testing import capture_logs
+
+from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
+from services.chassis.security import jwks
+from tests.chassis.eventually import until
+from tests.chassis.security.token_fixtures import (
+    CURVE_KEY,
+    KEY,
+    OTHER_KEY,
+    Bench,
+    a_bench,
+    a_token,
+    bench,
+    jwk,
+    key_set,
+)
+
+__all__ = ["bench"]
+
+
+async def test_es256_is_taken_where_it_is_the_one_algorithm() -> None:
+    bench = a_bench("ES256")
+    public = ECAlgorithm.to_jwk(CURVE_KEY.public_key(), as_dict=True)
+    bench.issuer.document = key_set({**public, "kid": "k1"}, jwk(KEY, "k2"))
+    assert await bench.verifier.refresh()
+    assert (await bench.verifier.verify(a_token(key=CURVE_KEY, algorithm="ES256"))).site == 608
+    with pytest.raises(UnauthorizedError):
+        await bench.verifier.verify(a_token(header={"kid": "k2"}))
+
+
+async def test_without_any_key_the_answer_is_unknown_not_no() -> None:
+    bench = a_bench()
+    bench.issuer.document = OSError("refused")
+    assert not bench.verifier.ready
+    with pytest.raises(UnavailableError):
+        await bench.verifier.verify(a_token())
+    assert not bench.verifier.ready
+
+
+async def test_an_unknown_key_is_asked_for_once_in_thirty_seconds(bench: Bench) -> None:
+    bench.issuer.document = key_set(jwk(KEY, "k1"), jwk(OTHER_KEY, "k2"))
+    fresh = a_token(key=OTHER_KEY, header={"kid": "k2"})
+    assert (await bench.verifier.verify(fresh)).site == 608
+    assert bench.issuer.asked == 2
+    for _ in range(3):
+        with pytest.raises(UnauthorizedError):
+            await bench.verifier.verify(a_token(header={"kid": "k9"}))
+    assert bench.issuer.asked == 2
+    bench.clock.at += 30
+    with pytest.raises(UnauthorizedError):
+        await bench.verifier.verify(a_token(header={"kid": "k9"}))
+    assert bench.issuer.asked == 3
+
+
+async def test_who_comes_while_an_unknown_key_is_asked_for_waits_for_the_answer(bench: Bench) -> None:
+    """After a rotation many tokens of the new key come at once: none of them is refused."""
+    answer = key_set(jwk(KEY, "k1"), jwk(OTHER_KEY, "k2"))
+    answered = asyncio.Event()
+
+    async def slow() -> bytes:
+        await answered.wait()
+        return answer
+
+    bench.verifier._keys._fetch = slow
+    tokens = [a_token(key=OTHER_KEY, header={"kid": "k2"}, jti=str(number)) for number in range(3)]
+    verifying = [asyncio.create_task(bench.verifier.verify(token)) for token in tokens]
+    await asyncio.sleep(0)
+    answered.set()
+    assert [token.token_id for token in await asyncio.gather(*verifying)] == ["0", "1", "2"]
+
+
+async def test_keys_that_could_not_be_had_are_asked_for_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jwks, "RETRY_S", 0.01)
+    bench = a_bench()
+    answers: list[bytes | Exception] = [OSError("refused"), TimeoutError(), key_set(jwk(KEY, "k1"))]
+
+    async def fetch() -> bytes:
+        bench.issuer.document = answers.pop(0)
+        return await bench.issuer.fetch()
+
+    bench.verifier._keys._fetch = fetch
+    jwks.FETCHED_AT.set(0)
+    await bench.verifier.start()
+    await until(lambda: bench.verifier.ready)
+    await bench.verifier.stop()
+    assert jwks.FETCHED_AT._value.get() > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "is_taken"), [("/keys", True), ("/moved", False), ("/error", False), ("/page", False), ("/long", False)]
+)
+async def test_the_issuer_is_asked_over_http_and_believed_only_where_it_is(path: str, *, is_taken: bool) -> None:
+    keys = key_set(jwk(KEY, "k1"))
+
+    async def moved(_request: web.Request) -> web.Response:
+        raise web.HTTPFound("/keys")
+
+    async def answer(request: web.Request) -> web.Response:
+        known = {"/keys": (200, keys), "/error": (500, keys), "/page": (200, b"<html>")}
+        status, body = known.get(request.path, (200, keys + b" " * jwks.MAX_JWKS_BYTES))
+        return web.Response(status=status, body=body)
+
+    app = web.Application()
+    app.add_routes([web.get("/moved", moved), web.get("/{any}", answer)])
+    async with TestServer(app) as server:
+        asked = jwks.Jwks(str(server.make_url(path)), "RS256")
+        assert await asked.refresh() is is_taken
+        assert asked.ready is is_taken
+        await asked.stop()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [OSError("refused"), TimeoutError(), b"", b"<html>", b"[]", b'{"keys": 1}', b'{"keys": [1]}', key_set()],
+    ids=["refused", "slow", "empty", "html", "list", "number", "numbers", "no keys"],
+)
+async def test_old_keys_are_kept_while_the_issuer_is_away(bench: Bench, answer: bytes | Exception) -> None:
+    bench.issuer.document = answer
+    assert not await bench.verifier.refresh()
+    assert bench.verifier.ready
+    assert (await bench.verifier.verify(a_token())).site == 608
+
+
+async def test_an_outage_of_the_issuer_is_told_once(bench: Bench) -> None:
+    answers: list[bytes | Exception] = [
+        OSError("refused"),
+        OSError("refused"),
+        TimeoutError(),
+        key_set(jwk(KEY, "k1")),
+        TimeoutError(),
+    ]
+    with capture_logs() as lines:
+        for bench.issuer.document in answers:
+            await bench.verifier.refresh()
+    assert [line["reason"] for line in lines] == ["OSError", "TimeoutError", "TimeoutError"]
+
+
+async def test_a_withdrawn_key_takes_its_remembered_tokens_along(bench: Bench) -> None:
+    token = a_token()
+    await bench.verifier.verify(token)
+    bench.issuer.document = key_set(jwk(OTHER_KEY, "k2"))
+    await bench.verifier.refresh()
+    assert bench.verifier.cached(token) is None
+    with pytest.raises(UnauthorizedError):
+        await bench.verifier.verify(token)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        jwk(KEY, "k1", use="enc"),
+        jwk(KEY, "k1", alg="RS512"),
+        jwk(KEY, "k1", d="AQAB"),
+        jwk(rsa.generate_private_key(public_exponent=65537, key_size=1024), "k1"),  # noqa: S505 - too small on purpose
+        {"kty": "oct", "k": "AAAA", "kid": "k1"},
+        {"kty": "RSA", "kid": "k1"},
+        {name: value for name, value in jwk(KEY, "k1").items() if name != "kid"},
+    ],
+    ids=["for encryption", "other algorithm", "private", "small", "secret", "empty", "nameless"],
+)
+async def test_keys_that_cannot_be_meant_are_passed_over(strange: dict[str, Any]) -> None:
+    bench = a_bench()
+    bench.issuer.document = key_set(strange)
+    assert not await bench.verifier.refresh()
+    bench.issuer.document = key_set(strange, jwk(OTHER_KEY, "k2"))
+    assert await bench.verifier.refresh()
+    with pytest.raises(UnauthorizedError):
+        await bench.verifier.verify(a_token())
