@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from services.auth.app import compose
+from services.auth.app import build
 from services.auth.settings import AuthSettings
 from services.chassis.runtime.lifecycle import run
 from services.chassis.runtime.settings import load
@@ -11,7 +11,7 @@ from services.chassis.runtime.settings import load
 def main() -> None:
     """Run auth until it is told to stop."""
     settings = load(AuthSettings)
-    run("auth", settings, partial(compose, settings))
+    run("auth", settings, partial(build, settings))
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ from zoneinfo import available_timezones
 
 import typer
 
-from services.auth.adapters.stores import MongoKeys, create_indexes
-from services.auth.app import key_world, new_id, office_of
+from services.auth.adapters.stores import MongoKeyStore, create_indexes
+from services.auth.app import build_key_rotation, new_id, build_management
 from services.auth.domain import tenants
-from services.auth.domain.client import NotPossible
+from services.auth.domain.client import RuleViolationError
 from services.auth.domain.signing import SigningKey
-from services.auth.domain.site import ApiKeyTaken
+from services.auth.domain.site import ApiKeyConflictError
 from services.auth.flows import management
 from services.auth.flows.key_rotation import add_key
-from services.auth.flows.management import Office
+from services.auth.flows.management import ManagementDeps
 from services.auth.settings import AuthSettings
 from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.avro.schemas import Schemas
@@ -33,8 +33,8 @@ from services.chassis.runtime.settings import KafkaSettings, MongoSettings, Serv
 T = TypeVar("T")
 S = TypeVar("S", "OperatorSettings", AuthSettings)
 
-BROKERS_WITHIN_S = 15.0
-LONGEST_GRACE_H = 9_999
+BROKER_TIMEOUT_S = 15.0
+MAX_GRACE_H = 9_999
 
 sites = typer.Typer(no_args_is_help=True, help="Sites (tenants): what they are called, their keys and limits.")
 clients = typer.Typer(no_args_is_help=True, help="Clients: who may get tokens, with which secrets.")
@@ -51,54 +51,54 @@ async def load_tenants(document: bytes, *, mongo: Mongo, producer: Producer, sch
     Creates the indexes that this needs. `producer` must be ready if any site changes. Doing it again changes nothing.
     Raises `ValueError` where the document cannot be followed, `Away` where a server does not answer.
     """
-    wanted = tenants.read(document, time_zones=available_timezones())
+    wanted = tenants.parse_tenants(document, time_zones=available_timezones())
     await create_indexes(mongo)
-    return await management.load_tenants(wanted, office_of(mongo, producer, schemas, who=_who(), where=_where()))
+    return await management.load_tenants(wanted, build_management(mongo, producer, schemas, actor=_actor(), source=_source()))
 
 
-def _who() -> str:
+def _actor() -> str:
     return getpass.getuser()
 
 
-def _where() -> str:
+def _source() -> str:
     return f"command line of {socket.gethostname()}"
 
 
 @asynccontextmanager
-async def _open_office() -> AsyncIterator[Office]:
+async def _open_management() -> AsyncIterator[ManagementDeps]:
     settings = load(OperatorSettings)
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id="operator")
     await producer.start()
     try:
         await create_indexes(mongo)
-        await producer.wait_ready(BROKERS_WITHIN_S)
-        yield office_of(mongo, producer, Schemas.load(settings.schemas_dir), who=_who(), where=_where())
+        await producer.wait_ready(BROKER_TIMEOUT_S)
+        yield build_management(mongo, producer, Schemas.load(settings.schemas_dir), actor=_actor(), source=_source())
     finally:
         await producer.stop()
         await mongo.close()
 
 
-def _in_office(work: Callable[[Office], Awaitable[T]]) -> T:
+def _with_deps(work: Callable[[ManagementDeps], Awaitable[T]]) -> T:
     """Run one command on sites and clients."""
 
     async def run() -> T:
-        async with _open_office() as opened:
+        async with _open_management() as opened:
             return await work(opened)
 
-    return _told(run())
+    return _run_command(run())
 
 
-def _told(work: Coroutine[Any, Any, T]) -> T:
+def _run_command(work: Coroutine[Any, Any, T]) -> T:
     """Run one command; what is not possible is told in a line."""
     try:
         return asyncio.run(work)
-    except (NotPossible, tenants.BadDocument, ApiKeyTaken, UnavailableError) as reason:
+    except (RuleViolationError, tenants.InvalidDocumentError, ApiKeyConflictError, UnavailableError) as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from None
 
 
-def _show(what: Any) -> None:
+def _print_json(what: Any) -> None:
     typer.echo(json.dumps(what, indent=2, ensure_ascii=False))
 
 
@@ -111,30 +111,30 @@ def add_sites(
 ) -> None:
     """Add sites, or change those that are there, and publish them."""
 
-    async def work(opened: Office) -> int:
+    async def work(opened: ManagementDeps) -> int:
         try:
-            wanted = tenants.read(file.read_bytes(), time_zones=available_timezones())
-        except tenants.BadDocument as bad:
-            raise tenants.BadDocument(f"{file.name}: {bad}") from None
+            wanted = tenants.parse_tenants(file.read_bytes(), time_zones=available_timezones())
+        except tenants.InvalidDocumentError as bad:
+            raise tenants.InvalidDocumentError(f"{file.name}: {bad}") from None
         return sum([await management.add_site(site, opened) for site in wanted.sites])
 
-    typer.echo(f"{_in_office(work)} sites changed")
+    typer.echo(f"{_with_deps(work)} sites changed")
 
 
 @sites.command("list")
 def list_sites() -> None:
     """List all sites."""
-    _show([site_summary(site) for site in _in_office(lambda opened: opened.sites.all())])
+    _print_json([site_summary(site) for site in _with_deps(lambda opened: opened.sites.all())])
 
 
 @sites.command("show")
-def show_site(site: Annotated[int, typer.Argument(min=0, max=tenants.LARGEST_NUMBER)]) -> None:
+def show_site(site: Annotated[int, typer.Argument(min=0, max=tenants.MAX_NUMBER)]) -> None:
     """Show one site."""
-    found = _in_office(lambda opened: opened.sites.find(site))
+    found = _with_deps(lambda opened: opened.sites.find(site))
     if found is None:
         typer.echo(f"there is no site {site}", err=True)
         raise typer.Exit(1)
-    _show(site_summary(found))
+    _print_json(site_summary(found))
 
 
 @clients.command("add")
@@ -156,27 +156,27 @@ def add_client(
         "scopes": scope or [],
     }
 
-    async def work(opened: Office) -> str:
-        return await management.add_client(tenants.read_client(json.dumps(wanted).encode()), opened)
+    async def work(opened: ManagementDeps) -> str:
+        return await management.add_client(tenants.parse_client(json.dumps(wanted).encode()), opened)
 
-    secret = _in_office(work)
-    _show({"clientId": wanted["clientId"], "secret": secret})
+    secret = _with_deps(work)
+    _print_json({"clientId": wanted["clientId"], "secret": secret})
 
 
 @clients.command("list")
 def list_clients() -> None:
     """List all clients."""
-    _show([client_summary(client) for client in _in_office(lambda opened: opened.clients.all())])
+    _print_json([client_summary(client) for client in _with_deps(lambda opened: opened.clients.all())])
 
 
 @clients.command("show")
 def show_client(client_id: str) -> None:
     """Show one client; its secrets by their ids only."""
-    found = _in_office(lambda opened: opened.clients.find(client_id))
+    found = _with_deps(lambda opened: opened.clients.find(client_id))
     if found is None:
         typer.echo(f"there is no client {client_id}", err=True)
         raise typer.Exit(1)
-    _show(client_summary(found))
+    _print_json(client_summary(found))
 
 
 @clients.command("change")
@@ -194,10 +194,10 @@ def change_client(
         raise typer.BadParameter("say what is to change: --api-key, --scope or --no-scopes")
     wanted = {"apiKeys": api_key or None, "scopes": [] if no_scopes else scope or None}
 
-    async def work(opened: Office) -> None:
-        await management.change_client(client_id, tenants.read_change(json.dumps(wanted).encode()), opened)
+    async def work(opened: ManagementDeps) -> None:
+        await management.change_client(client_id, tenants.parse_client_change(json.dumps(wanted).encode()), opened)
 
-    _in_office(work)
+    _with_deps(work)
 
 
 @clients.command("add-secret")
@@ -206,49 +206,49 @@ def add_secret(
     grace_hours: Annotated[
         float | None,
         typer.Option(
-            min=0, max=LONGEST_GRACE_H, help="End the secrets before it after so many hours; never by default."
+            min=0, max=MAX_GRACE_H, help="End the secrets before it after so many hours; never by default."
         ),
     ] = None,
 ) -> None:
     """Give a client one more secret and show it, once."""
     grace_s = None if grace_hours is None else int(grace_hours * 3600)
-    secret = _in_office(lambda opened: management.add_secret(client_id, opened, grace_s=grace_s))
-    _show({"clientId": client_id, "secret": secret})
+    secret = _with_deps(lambda opened: management.add_secret(client_id, opened, grace_s=grace_s))
+    _print_json({"clientId": client_id, "secret": secret})
 
 
 @clients.command("remove-secret")
 def remove_secret(client_id: str, secret_id: str) -> None:
     """Take a secret from a client, at once. The last one stays."""
-    _in_office(lambda opened: management.remove_secret(client_id, secret_id, opened))
+    _with_deps(lambda opened: management.remove_secret(client_id, secret_id, opened))
 
 
 @clients.command("revoke-tokens")
 def revoke_tokens(client_id: str) -> None:
     """Refuse all tokens that the client was given until now."""
-    _in_office(lambda opened: management.revoke_client(client_id, opened))
+    _with_deps(lambda opened: management.revoke_client(client_id, opened))
 
 
 @clients.command("revoke-token")
 def revoke_token(token_id: str) -> None:
     """Refuse one token, known by its id (`tokenId` in the audit line of its issue, `jti` in the token)."""
-    _in_office(lambda opened: management.revoke_token(token_id, opened))
+    _with_deps(lambda opened: management.revoke_token(token_id, opened))
 
 
 @keys.command("list")
 def list_keys() -> None:
     """List the signing keys."""
-    _show([key_summary(key) for key in _told(_with_mongo(OperatorSettings, lambda _, mongo: MongoKeys(mongo).all()))])
+    _print_json([key_summary(key) for key in _run_command(_with_mongo(OperatorSettings, lambda _, mongo: MongoKeyStore(mongo).all()))])
 
 
 @keys.command("rotate")
 def rotate() -> None:
     """Add the next signing key, and list all. It signs once every verifier has had the time to fetch it."""
-    _show([key_summary(key) for key in _told(_with_mongo(AuthSettings, _rotate))])
+    _print_json([key_summary(key) for key in _run_command(_with_mongo(AuthSettings, _rotate))])
 
 
 async def _rotate(settings: AuthSettings, mongo: Mongo) -> Sequence[SigningKey]:
-    world, _ = key_world(settings, mongo)
-    await add_key(replace(world, who=_who(), where=_where()))
+    world, _ = build_key_rotation(settings, mongo)
+    await add_key(replace(world, who=_actor(), where=_source()))
     return await world.keys.all()
 
 

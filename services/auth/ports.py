@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from services.auth.domain.client import Client
-from services.auth.domain.revocation import Inspected, Revocation
+from services.auth.domain.revocation import ActiveToken, Revocation
 from services.auth.domain.signing import SigningKey
 from services.auth.domain.site import Site
 
 
-class Clients(Protocol):
+class ClientStore(Protocol):
     """Clients, kept."""
 
     async def find(self, client_id: str) -> Client | None:
@@ -28,7 +28,7 @@ class Clients(Protocol):
         ...
 
 
-class Sites(Protocol):
+class SiteStore(Protocol):
     """Sites, kept."""
 
     async def find(self, site: int) -> Site | None:
@@ -47,7 +47,7 @@ class Sites(Protocol):
         ...
 
 
-class Keys(Protocol):
+class KeyStore(Protocol):
     """Signing keys, kept, shared by all replicas."""
 
     async def all(self) -> Sequence[SigningKey]:
@@ -59,10 +59,10 @@ class Keys(Protocol):
         ...
 
 
-class Revocations(Protocol):
+class RevocationStore(Protocol):
     """Revocations, kept until they matter no more."""
 
-    async def keep(self, revocation: Revocation) -> None:
+    async def save(self, revocation: Revocation) -> None:
         """Keep it; of two for one client the later one counts. Raises `Away`."""
         ...
 
@@ -71,18 +71,18 @@ class Revocations(Protocol):
         ...
 
 
-class Inspector(Protocol):
+class Introspector(Protocol):
     """Reads tokens as the services that take them do."""
 
-    async def inspect(self, token: str) -> Inspected | None:
+    async def introspect(self, token: str) -> ActiveToken | None:
         """What the token says, if any service would take it. Raises `Away` while that is unknown."""
         ...
 
 
-class Vault(Protocol):
+class KeyGenerator(Protocol):
     """Makes key pairs, and alone can open them."""
 
-    async def create(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
+    async def generate(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
         """A new key pair, its private half sealed."""
         ...
 
@@ -90,7 +90,7 @@ class Vault(Protocol):
 class Signer(Protocol):
     """Signs tokens with the keys that it is given."""
 
-    def use(self, keys: Sequence[SigningKey]) -> None:
+    def set_keys(self, keys: Sequence[SigningKey]) -> None:
         """Sign with these keys from now on."""
         ...
 
@@ -102,11 +102,11 @@ class Signer(Protocol):
 class Hasher(Protocol):
     """Hashes secrets, at a price that does not stop the loop."""
 
-    async def hash(self, secret: str, *, like: str | None = None) -> str:
+    async def hash(self, secret: str, *, same_salt_as: str | None = None) -> str:
         """The hash to be kept; `like` is another of the same client, so that both can be checked at one price."""
         ...
 
-    async def match(self, secret: str, hashes: Sequence[str], *, patient: bool = False) -> str | None:
+    async def verify(self, secret: str, hashes: Sequence[str], *, low_priority: bool = False) -> str | None:
         """The hash that the secret belongs to. Costs the same whatever the answer, and for no hashes at all.
 
         `patient` calls wait in a line of their own, so that who guesses does not hold up the others. Raises `Away`
@@ -118,7 +118,7 @@ class Hasher(Protocol):
 class Publisher(Protocol):
     """Tells the other services."""
 
-    async def publish(self, sites: Sequence[Site]) -> None:
+    async def publish_sites(self, sites: Sequence[Site]) -> None:
         """Return when all in-sync replicas have the sites. Raises `Away`."""
         ...
 

@@ -5,7 +5,7 @@ import binascii
 
 from pydantic import Field, SecretStr, field_validator
 
-from services.auth.domain.caller import networks
+from services.auth.domain.caller import parse_networks
 from services.chassis.runtime.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
 
 KEY_BYTES = 32
@@ -47,7 +47,7 @@ class AuthSettings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, T
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: str) -> str:
-        networks(value)
+        parse_networks(value)
         return value
 
     @property

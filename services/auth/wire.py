@@ -24,19 +24,19 @@ def site_key(site: int) -> bytes:
     return str(site).encode()
 
 
-def site_record(site: Site, schema: Schema) -> bytes:
+def encode_site(site: Site, schema: Schema) -> bytes:
     """The value of a site's record."""
-    return _record(_site_fields(site), schema)
+    return _encode(_site_fields(site), schema)
 
 
-def _record(fields: Document, schema: Schema) -> bytes:
+def _encode(fields: Document, schema: Schema) -> bytes:
     out = io.BytesIO(schema.prefix)
     out.seek(0, io.SEEK_END)
     schemaless_writer(out, schema.plain, fields, strict=True)
     return out.getvalue()
 
 
-def revocation_record(revocation: Revocation, schema: Schema) -> bytes:
+def encode_revocation(revocation: Revocation, schema: Schema) -> bytes:
     """The value of a revocation's record."""
     before = revocation.issued_before
     fields = {
@@ -45,7 +45,7 @@ def revocation_record(revocation: Revocation, schema: Schema) -> bytes:
         "issuedBefore": None if before is None else round(before * MICROS),
         "until": round(revocation.until * MICROS),
     }
-    return _record(fields, schema)
+    return _encode(fields, schema)
 
 
 def published_site(site: sites.Site) -> Site:
@@ -78,14 +78,14 @@ def _site_fields(site: Site) -> Document:
     }
 
 
-def site_document(site: Site) -> Document:
+def site_to_document(site: Site) -> Document:
     """A site as it is kept."""
     fields = _site_fields(site)
     return {"_id": fields.pop("site"), **fields, "revision": site.revision}
 
 
 # MongoDB gives numbers beyond 32 bits back in a type of its own, which is rendered nowhere: hence `int` below.
-def read_site(document: Mapping[str, Any]) -> Site:
+def site_from_document(document: Mapping[str, Any]) -> Site:
     """A site that was kept."""
     return Site(
         site=int(document["_id"]),
@@ -101,7 +101,7 @@ def read_site(document: Mapping[str, Any]) -> Site:
     )
 
 
-def client_document(client: Client) -> Document:
+def client_to_document(client: Client) -> Document:
     """A client as it is kept."""
     return {
         "_id": client.client_id,
@@ -111,7 +111,7 @@ def client_document(client: Client) -> Document:
         "secrets": [
             {
                 "id": secret.secret_id,
-                "hash": secret.hashed,
+                "hash": secret.hash,
                 "createdAt": secret.created_at,
                 "expiresAt": secret.expires_at,
             }
@@ -121,7 +121,7 @@ def client_document(client: Client) -> Document:
     }
 
 
-def read_client(document: Mapping[str, Any]) -> Client:
+def client_from_document(document: Mapping[str, Any]) -> Client:
     """A client that was kept."""
     return Client(
         client_id=document["_id"],
@@ -131,7 +131,7 @@ def read_client(document: Mapping[str, Any]) -> Client:
         secrets=tuple(
             Secret(
                 secret_id=secret["id"],
-                hashed=secret["hash"],
+                hash=secret["hash"],
                 created_at=int(secret["createdAt"]),
                 expires_at=None if secret["expiresAt"] is None else int(secret["expiresAt"]),
             )
@@ -141,33 +141,33 @@ def read_client(document: Mapping[str, Any]) -> Client:
     )
 
 
-def key_document(key: SigningKey) -> Document:
+def key_to_document(key: SigningKey) -> Document:
     """A signing key as it is kept: the private half sealed."""
     return {
         "_id": key.number,
         "kid": key.kid,
         "algorithm": key.algorithm,
         "public": dict(key.public),
-        "sealed": key.sealed,
+        "sealed": key.wrapped_private_key,
         "createdAt": key.created_at,
         "signsFrom": key.signs_from,
     }
 
 
-def read_key(document: Mapping[str, Any]) -> SigningKey:
+def key_from_document(document: Mapping[str, Any]) -> SigningKey:
     """A signing key that was kept."""
     return SigningKey(
         number=document["_id"],
         kid=document["kid"],
         algorithm=document["algorithm"],
         public=document["public"],
-        sealed=bytes(document["sealed"]),
+        wrapped_private_key=bytes(document["sealed"]),
         created_at=int(document["createdAt"]),
         signs_from=int(document["signsFrom"]),
     )
 
 
-def revocation_document(revocation: Revocation) -> Document:
+def revocation_to_document(revocation: Revocation) -> Document:
     """A revocation as it is kept; the database forgets it after `until`."""
     return {
         "_id": revocation.key,
@@ -178,7 +178,7 @@ def revocation_document(revocation: Revocation) -> Document:
     }
 
 
-def read_revocation(document: Mapping[str, Any]) -> Revocation:
+def revocation_from_document(document: Mapping[str, Any]) -> Revocation:
     """A revocation that was kept."""
     return Revocation(
         token_id=document["tokenId"],
@@ -195,7 +195,7 @@ def site_summary(site: Site) -> Document:
 
 def client_summary(client: Client) -> Document:
     """A client as operators are shown it: without hashes."""
-    document = client_document(client)
+    document = client_to_document(client)
     shown = [{name: value for name, value in secret.items() if name != "hash"} for secret in document["secrets"]]
     return {
         "clientId": client.client_id,

@@ -179,7 +179,7 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
                 part._caught_up.set()
             if isinstance(part, CompactedTable) and part._topic == topics.AUTH_SITES.name:
                 for site in (OWN, FOREIGN):
-                    part._apply(wire.site_key(site), wire.site_record(a_site(site), SCHEMAS["site"]))
+                    part._apply(wire.site_key(site), wire.encode_site(a_site(site), SCHEMAS["site"]))
             if isinstance(part, TokenVerifier):
                 assert await part.refresh()
                 stack.push_async_callback(part.stop)

@@ -6,18 +6,18 @@ from uuid import uuid4
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.auth.adapters.introspector import JwtInspector
-from services.auth.adapters.key_wrapper import KeyVault
+from services.auth.adapters.introspector import JwtIntrospector
+from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.adapters.signer import JwtSigner
 from services.auth.adapters.stores import create_indexes
 from services.auth.domain.audience import SCOPES
-from services.auth.domain.caller import networks
+from services.auth.domain.caller import parse_networks
 from services.auth.domain.client import Client, Secret
 from services.auth.domain.signing import SigningKey
-from services.auth.flows.key_rotation import KeyWorld, tend_keys
-from services.auth.flows.tokens import World
+from services.auth.flows.key_rotation import KeyRotationDeps, ensure_current_key
+from services.auth.flows.tokens import TokenDeps
 from services.auth.http import oauth
-from services.auth.ports import Clients
+from services.auth.ports import ClientStore
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.mongodb.client import Mongo
@@ -26,11 +26,11 @@ from tests.auth.fakes import (
     Clock,
     Counter,
     FakeAuditLog,
-    FakeClients,
+    FakeClientStore,
     FakeHasher,
-    FakeKeys,
+    FakeKeyStore,
     FakePublisher,
-    FakeRevocations,
+    FakeRevocationStore,
 )
 
 ISSUER = "https://test.tillstream.example"
@@ -47,53 +47,53 @@ def a_client(**changes: object) -> Client:
         "site": 608,
         "api_keys": ("12345",),
         "scopes": SCOPES,
-        "secrets": (Secret(secret_id="s1", hashed=f"hash of {SECRET}", created_at=0),),
+        "secrets": (Secret(secret_id="s1", hash=f"hash of {SECRET}", created_at=0),),
         **changes,
     }
     return Client(**fields)  # type: ignore[arg-type]
 
 
-class Auth:
+class AuthFixture:
     """Auth with a virtual clock: real signing, glass hashes, stores in memory."""
 
-    def __init__(self, clients: Clients, *, allow_query_secrets: bool = True) -> None:
+    def __init__(self, clients: ClientStore, *, allow_query_secrets: bool = True) -> None:
         self.clock = Clock()
         self.audit = FakeAuditLog()
         self.hasher = FakeHasher()
         self.clients = clients
-        vault = KeyVault(ENCRYPTION_KEY, "RS256")
-        self.signer = JwtSigner(vault.open, "RS256", now=self.clock)
-        self.keys = KeyWorld(
-            keys=FakeKeys(),
-            vault=vault,
+        vault = KeyWrapper(ENCRYPTION_KEY, "RS256")
+        self.signer = JwtSigner(vault.unwrap, "RS256", now=self.clock)
+        self.key_rotation = KeyRotationDeps(
+            keys=FakeKeyStore(),
+            generator=vault,
             signer=self.signer,
             audit=self.audit,
             lifetime_s=86_400,
-            ahead_s=600,
+            activation_delay_s=600,
             algorithm="RS256",
             now=self.clock,
         )
         self.publisher = FakePublisher()
-        self.revocations = FakeRevocations()
-        self.knows_revocations = True
-        self.inspector = JwtInspector(
+        self.revocations = FakeRevocationStore()
+        self.revocations_loaded = True
+        self.introspector = JwtIntrospector(
             issuer=ISSUER,
             algorithm="RS256",
             key_set=self.signer.key_set,
             is_revoked=lambda token: token.token_id in {one.token_id for one in self.publisher.revocations},
-            knows_revocations=lambda: self.knows_revocations,
+            revocations_loaded=lambda: self.revocations_loaded,
             now=self.clock,
         )
-        self.world = World(
+        self.deps = TokenDeps(
             clients=clients,
             hasher=self.hasher,
             signer=self.signer,
-            inspector=self.inspector,
+            introspector=self.introspector,
             revocations=self.revocations,
             revoked_before=self.publisher.revoked_before,
             publisher=self.publisher,
             audit=self.audit,
-            failed_tries=RateLimit(window_s=60.0, clock=self.clock),
+            failed_attempts=RateLimit(window_s=60.0, clock=self.clock),
             issuer=ISSUER,
             allow_query_secrets=allow_query_secrets,
             now=self.clock,
@@ -102,10 +102,10 @@ class Auth:
 
     @asynccontextmanager
     async def over_http(self) -> AsyncIterator[TestClient]:  # type: ignore[type-arg] # aiohttp's own generic
-        routes = oauth.routes(
-            self.world,
+        routes = oauth.build_routes(
+            self.deps,
             key_set=self.signer.key_set,
-            proxies=networks("127.0.0.0/8"),
+            proxies=parse_networks("127.0.0.0/8"),
             public_url="https://front.example",
             openapi=OPENAPI,
         )
@@ -117,17 +117,17 @@ class Auth:
 async def first_key() -> SigningKey:
     """A real key pair: they take long to make."""
     made_at = int(Clock().at)
-    return await KeyVault(ENCRYPTION_KEY, "RS256").create(number=1, created_at=made_at, signs_from=made_at)
+    return await KeyWrapper(ENCRYPTION_KEY, "RS256").generate(number=1, created_at=made_at, signs_from=made_at)
 
 
 @pytest.fixture
-async def auth(first_key: SigningKey) -> Auth:
+async def auth(first_key: SigningKey) -> AuthFixture:
     """Auth with one client and its keys."""
-    clients = FakeClients()
+    clients = FakeClientStore()
     await clients.save(a_client())
-    made = Auth(clients)
-    await made.keys.keys.add(first_key)
-    await tend_keys(made.keys)
+    made = AuthFixture(clients)
+    await made.key_rotation.keys.add(first_key)
+    await ensure_current_key(made.key_rotation)
     return made
 
 

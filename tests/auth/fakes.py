@@ -7,7 +7,7 @@ from typing import Any
 from services.auth.domain.client import Client
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
-from services.auth.domain.site import ApiKeyTaken, Site
+from services.auth.domain.site import ApiKeyConflictError, Site
 from services.chassis.runtime.errors import UnavailableError
 
 
@@ -30,39 +30,39 @@ class Counter:
         return f"id-{self.last}"
 
 
-class FakeClients:
+class FakeClientStore:
     def __init__(self) -> None:
-        self.kept: dict[str, Client] = {}
-        self.away = False
+        self.documents: dict[str, Client] = {}
+        self.is_unavailable = False
 
     async def find(self, client_id: str) -> Client | None:
-        if self.away:
+        if self.is_unavailable:
             raise UnavailableError("MongoDB")
-        return self.kept.get(client_id)
+        return self.documents.get(client_id)
 
     async def all(self) -> Sequence[Client]:
-        return [self.kept[client_id] for client_id in sorted(self.kept)]
+        return [self.documents[client_id] for client_id in sorted(self.documents)]
 
     async def save(self, client: Client) -> bool:
-        return _save(self.kept, client.client_id, client)
+        return _save(self.documents, client.client_id, client)
 
 
-class FakeSites:
+class FakeSiteStore:
     def __init__(self) -> None:
-        self.kept: dict[int, Site] = {}
+        self.documents: dict[int, Site] = {}
 
     async def find(self, site: int) -> Site | None:
-        return self.kept.get(site)
+        return self.documents.get(site)
 
     async def all(self) -> Sequence[Site]:
-        return [self.kept[site] for site in sorted(self.kept)]
+        return [self.documents[site] for site in sorted(self.documents)]
 
     async def save(self, site: Site) -> bool:
         wanted = {key.api_key for key in site.api_keys}
-        for other in self.kept.values():
+        for other in self.documents.values():
             if other.site != site.site and wanted & {key.api_key for key in other.api_keys}:
-                raise ApiKeyTaken(str(site.site))
-        return _save(self.kept, site.site, site)
+                raise ApiKeyConflictError(str(site.site))
+        return _save(self.documents, site.site, site)
 
 
 def _save(kept: dict[Any, Any], key: object, wanted: Any) -> bool:
@@ -73,63 +73,63 @@ def _save(kept: dict[Any, Any], key: object, wanted: Any) -> bool:
     return True
 
 
-class FakeKeys:
+class FakeKeyStore:
     def __init__(self) -> None:
-        self.kept: dict[int, SigningKey] = {}
+        self.documents: dict[int, SigningKey] = {}
 
     async def all(self) -> Sequence[SigningKey]:
-        return [self.kept[number] for number in sorted(self.kept)]
+        return [self.documents[number] for number in sorted(self.documents)]
 
     async def add(self, key: SigningKey) -> bool:
-        if key.number in self.kept:
+        if key.number in self.documents:
             return False
-        self.kept[key.number] = key
+        self.documents[key.number] = key
         return True
 
 
-class FakeRevocations:
+class FakeRevocationStore:
     def __init__(self) -> None:
-        self.kept: dict[str, Revocation] = {}
+        self.documents: dict[str, Revocation] = {}
 
-    async def keep(self, revocation: Revocation) -> None:
-        known = self.kept.get(revocation.key)
+    async def save(self, revocation: Revocation) -> None:
+        known = self.documents.get(revocation.key)
         if known is None or known.until <= revocation.until:
-            self.kept[revocation.key] = revocation
+            self.documents[revocation.key] = revocation
 
     async def all(self) -> Sequence[Revocation]:
-        return [self.kept[key] for key in sorted(self.kept)]
+        return [self.documents[key] for key in sorted(self.documents)]
 
 
 @dataclass
 class FakeHasher:
     """Hashes that are as clear as glass, and a record of who had to wait."""
 
-    hashed: list[str] = field(default_factory=list)
-    matched: list[bool] = field(default_factory=list)
+    hashed_secrets: list[str] = field(default_factory=list)
+    low_priority_calls: list[bool] = field(default_factory=list)
 
-    async def hash(self, secret: str, *, like: str | None = None) -> str:
-        del like
-        self.hashed.append(secret)
+    async def hash(self, secret: str, *, same_salt_as: str | None = None) -> str:
+        del same_salt_as
+        self.hashed_secrets.append(secret)
         return f"hash of {secret}"
 
-    async def match(self, secret: str, hashes: Sequence[str], *, patient: bool = False) -> str | None:
-        self.matched.append(patient)
+    async def verify(self, secret: str, hashes: Sequence[str], *, low_priority: bool = False) -> str | None:
+        self.low_priority_calls.append(low_priority)
         return next((kept for kept in hashes if kept == f"hash of {secret}"), None)
 
 
 @dataclass
 class FakePublisher:
-    published: list[Site] = field(default_factory=list)
+    sites: list[Site] = field(default_factory=list)
     revocations: list[Revocation] = field(default_factory=list)
-    away: bool = False
+    is_unavailable: bool = False
 
-    async def publish(self, sites: Sequence[Site]) -> None:
-        if self.away and sites:
+    async def publish_sites(self, sites: Sequence[Site]) -> None:
+        if self.is_unavailable and sites:
             raise UnavailableError("Kafka")
-        self.published.extend(sites)
+        self.sites.extend(sites)
 
     async def publish_revocations(self, revocations: Sequence[Revocation]) -> None:
-        if self.away and revocations:
+        if self.is_unavailable and revocations:
             raise UnavailableError("Kafka")
         self.revocations.extend(revocations)
 
@@ -142,7 +142,7 @@ class FakeSigner:
     signed: list[Mapping[str, object]] = field(default_factory=list)
     keys: list[SigningKey] = field(default_factory=list)
 
-    def use(self, keys: Sequence[SigningKey]) -> None:
+    def set_keys(self, keys: Sequence[SigningKey]) -> None:
         assert keys, "the real one takes no empty list"
         self.keys = list(keys)
 
@@ -160,12 +160,12 @@ class FakeAuditLog:
 
 
 @dataclass
-class FakeVault:
+class FakeKeyGenerator:
     """Keys that open to nothing."""
 
     before_adding: Callable[[], None] = lambda: None
 
-    async def create(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
+    async def generate(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
         self.before_adding()
         return a_key(number, created_at=created_at, signs_from=signs_from)
 
@@ -176,7 +176,7 @@ def a_key(number: int, *, signs_from: int, created_at: int = 0) -> SigningKey:
         kid=f"kid-{number}",
         algorithm="RS256",
         public={"kid": f"kid-{number}"},
-        sealed=b"sealed",
+        wrapped_private_key=b"sealed",
         created_at=created_at,
         signs_from=signs_from,
     )

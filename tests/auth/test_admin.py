@@ -10,13 +10,13 @@ import yaml
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.auth.domain.audience import ADMIN
-from services.auth.domain.caller import networks
-from services.auth.flows.management import Office
+from services.auth.domain.caller import parse_networks
+from services.auth.flows.management import ManagementDeps
 from services.auth.http import admin
-from services.auth.http.admin import Administration
+from services.auth.http.admin import AdminDeps
 from services.chassis.http.server import build_application
-from tests.auth.conftest import ISSUER, OPENAPI, SECRET, Auth, a_client
-from tests.auth.fakes import Counter, FakePublisher, FakeSites
+from tests.auth.conftest import ISSUER, OPENAPI, SECRET, AuthFixture, a_client
+from tests.auth.fakes import Counter, FakePublisher, FakeSiteStore
 
 BASE = "/auth-admin/v1"
 INVALID = 'Bearer error="invalid_token"'
@@ -36,24 +36,24 @@ CREDENTIALS = {"grant_type": "client_credentials", "client_id": "admin", "client
 
 
 @dataclass
-class Door:
+class AdminClient:
     """The admin API, opened by its client's token."""
 
     http: TestClient  # type: ignore[type-arg] # aiohttp's own generic
     publisher: FakePublisher
     token: str
 
-    async def ask(self, method: str, path: str, *, json: object = None, token: str | None = None) -> tuple[int, Any]:
+    async def request(self, method: str, path: str, *, json: object = None, token: str | None = None) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
         answer = await self.http.request(method, BASE + path, json=json, headers=headers)
         return answer.status, await answer.json(content_type=None)
 
 
 @pytest.fixture
-async def door(auth: Auth) -> AsyncIterator[Door]:
+async def door(auth: AuthFixture) -> AsyncIterator[AdminClient]:
     await auth.clients.save(a_client(client_id="admin", site=0, api_keys=(), scopes=ADMIN.scopes))
-    office = Office(
-        sites=FakeSites(),
+    office = ManagementDeps(
+        sites=FakeSiteStore(),
         clients=auth.clients,
         revocations=auth.revocations,
         hasher=auth.hasher,
@@ -62,68 +62,68 @@ async def door(auth: Auth) -> AsyncIterator[Door]:
         now=auth.clock,
         new_id=Counter(),
         new_secret=lambda: "canary-new-secret",
-        who="auth",
-        where="auth",
+        actor="auth",
+        source="auth",
     )
-    given = Administration(
-        world=auth.world,
-        office=office,
-        keys=auth.keys,
-        verify=auth.inspector.admitted,
-        proxies=networks("127.0.0.0/8"),
+    given = AdminDeps(
+        tokens=auth.deps,
+        management=office,
+        keys=auth.key_rotation,
+        verify=auth.introspector.verify_admin,
+        proxies=parse_networks("127.0.0.0/8"),
         openapi=OPENAPI.with_name("auth-admin.yaml"),
     )
-    async with TestClient(TestServer(build_application(admin.routes(given)))) as http:
+    async with TestClient(TestServer(build_application(admin.build_routes(given)))) as http:
         answer = await http.post(ADMIN.token_path, data=CREDENTIALS)
-        yield Door(http, auth.publisher, (await answer.json())["access_token"])
+        yield AdminClient(http, auth.publisher, (await answer.json())["access_token"])
 
 
-async def test_a_site_is_added_and_published(door: Door) -> None:
-    assert await door.ask("PUT", "/sites/700", json=SITE) == (200, SITE)
-    assert await door.ask("GET", "/sites/700") == (200, SITE)
-    assert await door.ask("GET", "/sites") == (200, [SITE])
-    assert [site.site for site in door.publisher.published] == [700]
+async def test_a_site_is_added_and_published(door: AdminClient) -> None:
+    assert await door.request("PUT", "/sites/700", json=SITE) == (200, SITE)
+    assert await door.request("GET", "/sites/700") == (200, SITE)
+    assert await door.request("GET", "/sites") == (200, [SITE])
+    assert [site.site for site in door.publisher.sites] == [700]
 
 
-async def test_a_client_and_its_secrets_come_and_go(auth: Auth, door: Door) -> None:
-    await door.ask("PUT", "/sites/700", json=SITE)
+async def test_a_client_and_its_secrets_come_and_go(auth: AuthFixture, door: AdminClient) -> None:
+    await door.request("PUT", "/sites/700", json=SITE)
     wanted = {"clientId": "new", "site": 700, "apiKeys": ["777"]}
-    assert await door.ask("POST", "/clients", json=wanted) == (
+    assert await door.request("POST", "/clients", json=wanted) == (
         201,
         {"clientId": "new", "secret": "canary-new-secret"},
     )
-    assert (await door.ask("POST", "/clients/new/secrets?graceHours=1"))[0] == 201
-    assert (await door.ask("POST", "/clients/new/secrets"))[0] == 409
-    _, shown = await door.ask("GET", "/clients/new")
+    assert (await door.request("POST", "/clients/new/secrets?graceHours=1"))[0] == 201
+    assert (await door.request("POST", "/clients/new/secrets"))[0] == 409
+    _, shown = await door.request("GET", "/clients/new")
     first, second = [secret["id"] for secret in shown["secrets"]]
-    assert (await door.ask("DELETE", f"/clients/new/secrets/{first}"))[0] == 204
-    assert (await door.ask("DELETE", f"/clients/new/secrets/{second}"))[0] == 409
-    assert (await door.ask("POST", "/clients/new/revocations"))[0] == 204
-    assert (await door.ask("POST", "/tokens/0f0f/revocations"))[0] == 204
+    assert (await door.request("DELETE", f"/clients/new/secrets/{first}"))[0] == 204
+    assert (await door.request("DELETE", f"/clients/new/secrets/{second}"))[0] == 409
+    assert (await door.request("POST", "/clients/new/revocations"))[0] == 204
+    assert (await door.request("POST", "/tokens/0f0f/revocations"))[0] == 204
     assert [one.key for one in door.publisher.revocations] == ["new", "0f0f"]
-    status, changed = await door.ask("PATCH", "/clients/new", json={"scopes": ["status:read"]})
+    status, changed = await door.request("PATCH", "/clients/new", json={"scopes": ["status:read"]})
     assert (status, changed["scopes"], changed["apiKeys"]) == (200, ["status:read"], ["777"])
-    assert (await door.ask("PATCH", "/clients/new", json={"apiKeys": ["888"]}))[0] == 400
-    assert (await door.ask("PATCH", "/clients/new", json={"scopes": ["all"]}))[0] == 400
-    assert (await door.ask("PATCH", "/clients/nobody", json={}))[0] == 404
+    assert (await door.request("PATCH", "/clients/new", json={"apiKeys": ["888"]}))[0] == 400
+    assert (await door.request("PATCH", "/clients/new", json={"scopes": ["all"]}))[0] == 400
+    assert (await door.request("PATCH", "/clients/nobody", json={}))[0] == 404
     assert {line["actor"] for line in auth.audit.lines[-5:]} == {"admin"}
     assert "canary" not in str(shown) + str(auth.audit.lines)
 
 
-async def test_the_secrets_before_a_new_one_end_after_so_many_hours(auth: Auth, door: Door) -> None:
-    assert (await door.ask("POST", "/clients/client-1/secrets?graceHours=24"))[0] == 201
-    _, shown = await door.ask("GET", "/clients/client-1")
+async def test_the_secrets_before_a_new_one_end_after_so_many_hours(auth: AuthFixture, door: AdminClient) -> None:
+    assert (await door.request("POST", "/clients/client-1/secrets?graceHours=24"))[0] == 201
+    _, shown = await door.request("GET", "/clients/client-1")
     assert [secret["expiresAt"] for secret in shown["secrets"]] == [int(auth.clock.at) + 24 * 3_600, None]
 
 
-async def test_while_revocations_are_not_known_nobody_administers(auth: Auth, door: Door) -> None:
-    auth.knows_revocations = False
-    assert (await door.ask("GET", "/sites"))[0] == 503
+async def test_while_revocations_are_not_known_nobody_administers(auth: AuthFixture, door: AdminClient) -> None:
+    auth.revocations_loaded = False
+    assert (await door.request("GET", "/sites"))[0] == 503
 
 
-async def test_keys_are_listed_and_rotated(auth: Auth, door: Door) -> None:
-    _, before = await door.ask("GET", "/keys")
-    status, after = await door.ask("POST", "/keys")
+async def test_keys_are_listed_and_rotated(auth: AuthFixture, door: AdminClient) -> None:
+    _, before = await door.request("GET", "/keys")
+    status, after = await door.request("POST", "/keys")
     assert status == 201
     assert [key["number"] for key in after] == [1, 2]
     assert after[:1] == before
@@ -154,13 +154,13 @@ async def test_keys_are_listed_and_rotated(auth: Auth, door: Door) -> None:
         ("DELETE", "/sites/700", None, 405),
     ],
 )
-async def test_what_is_not_possible_is_a_problem(door: Door, method: str, path: str, body: object, status: int) -> None:
-    answered, problem = await door.ask(method, path, json=body)
+async def test_what_is_not_possible_is_a_problem(door: AdminClient, method: str, path: str, body: object, status: int) -> None:
+    answered, problem = await door.request(method, path, json=body)
     assert (answered, problem["status"]) == (status, status)
     assert "canary" not in str(problem)
 
 
-async def test_every_address_refuses_whoever_is_no_administrator(auth: Auth, door: Door) -> None:
+async def test_every_address_refuses_whoever_is_no_administrator(auth: AuthFixture, door: AdminClient) -> None:
     """The addresses are those of the route table; public are the document and, for who has credentials, tokens."""
     application = door.http.app
     assert application is not None
@@ -187,7 +187,7 @@ async def test_every_address_refuses_whoever_is_no_administrator(auth: Auth, doo
     assert refused == [*[("unknown client", "unauthorized")] * 3, ("admin", "insufficient_scope")] * len(guarded)
 
 
-async def test_document_and_routes_are_equal(door: Door) -> None:
+async def test_document_and_routes_are_equal(door: AdminClient) -> None:
     served = await door.http.get("/auth-admin/openapi.yaml")
     document = yaml.safe_load(await served.text())
     assert door.http.app is not None
@@ -198,7 +198,7 @@ async def test_document_and_routes_are_equal(door: Door) -> None:
     assert {(method, path) for method, path in routes if method != "HEAD"} == described
 
 
-async def test_customers_have_no_admin_tokens_and_admins_none_of_theirs(auth: Auth, door: Door) -> None:
+async def test_customers_have_no_admin_tokens_and_admins_none_of_theirs(auth: AuthFixture, door: AdminClient) -> None:
     refused = await door.http.post(ADMIN.token_path, data={**CREDENTIALS, "client_id": "client-1"})
     async with auth.over_http() as http:
         on_the_public_port = await http.post(ADMIN.token_path, data=CREDENTIALS)

@@ -10,38 +10,38 @@ from typing import Any
 import pytest
 
 from services.auth import metrics
-from services.auth.adapters.key_wrapper import KeyVault
-from services.auth.adapters.secret_hasher import ArgonHasher
+from services.auth.adapters.key_wrapper import KeyWrapper
+from services.auth.adapters.secret_hasher import Argon2Hasher
 from services.auth.domain.audience import OMNICHANNEL
 from services.auth.domain.client import Secret
-from services.auth.domain.credentials import FORM, Presented
-from services.auth.flows.tokens import World, issue
-from tests.auth.conftest import ENCRYPTION_KEY, Auth, a_client
+from services.auth.domain.credentials import FORM, TokenEndpointRequest
+from services.auth.flows.tokens import TokenDeps, issue
+from tests.auth.conftest import ENCRYPTION_KEY, AuthFixture, a_client
 
 SECRET = "canary-secret-that-is-hashed-with-argon2"
 LONGEST_TURN_S = 0.020
 
 
 @pytest.fixture
-async def world(auth: Auth) -> World:
+async def world(auth: AuthFixture) -> TokenDeps:
     """Auth's, with the hasher of production and one client."""
-    hasher = ArgonHasher()
-    secret = Secret(secret_id="s", hashed=await hasher.hash(SECRET), created_at=0)
+    hasher = Argon2Hasher()
+    secret = Secret(secret_id="s", hash=await hasher.hash(SECRET), created_at=0)
     await auth.clients.save(a_client(client_id="busy", secrets=(secret,)))
-    return replace(auth.world, hasher=hasher)
+    return replace(auth.deps, hasher=hasher)
 
 
-async def ask(world: World, *, client_id: str = "busy", secret: str = SECRET, caller: str = "203.0.113.9") -> object:
+async def ask(world: TokenDeps, *, client_id: str = "busy", secret: str = SECRET, caller: str = "203.0.113.9") -> object:
     body = f"grant_type=client_credentials&client_id={client_id}&client_secret={secret}"
-    presented = Presented(query="", body=body.encode(), content_type=FORM)
-    return await issue(presented, OMNICHANNEL, caller=caller, world=world)
+    presented = TokenEndpointRequest(query="", body=body.encode(), content_type=FORM)
+    return await issue(presented, OMNICHANNEL, source=caller, deps=world)
 
 
 def hashes() -> float:
     return float(metrics.HASHES._value.get())
 
 
-async def test_a_thousand_requests_of_one_client_cost_one_hash(world: World) -> None:
+async def test_a_thousand_requests_of_one_client_cost_one_hash(world: TokenDeps) -> None:
     before = hashes()
     await asyncio.gather(*(ask(world) for _ in range(500)))
     for _ in range(500):
@@ -49,7 +49,7 @@ async def test_a_thousand_requests_of_one_client_cost_one_hash(world: World) -> 
     assert hashes() - before == 1
 
 
-async def test_wrong_secrets_of_known_and_unknown_clients_take_the_same_time(world: World) -> None:
+async def test_wrong_secrets_of_known_and_unknown_clients_take_the_same_time(world: TokenDeps) -> None:
     """Interleaved, each from an address of its own, so that no limit is in play. In seconds of CPU, all threads'."""
     took_s: dict[str, list[float]] = {"busy": [], "nobody": []}
     for number in range(10):
@@ -83,7 +83,7 @@ async def longest_turn_s(work: Callable[[], Coroutine[Any, Any, object]]) -> flo
     return max(turns)
 
 
-async def test_nothing_holds_up_the_event_loop(world: World, auth: Auth) -> None:
+async def test_nothing_holds_up_the_event_loop(world: TokenDeps, auth: AuthFixture) -> None:
     """Guesses at secrets, a burst of good requests, a new signing key: made, sealed, opened and used."""
     guesses = iter(range(10_000))
 
@@ -91,9 +91,9 @@ async def test_nothing_holds_up_the_event_loop(world: World, auth: Auth) -> None
         await asyncio.gather(*(ask(world, secret=f"wrong-{next(guesses)}", caller=str(each)) for each in range(8)))
 
     async def rotate() -> None:
-        vault = KeyVault(ENCRYPTION_KEY, "RS256")
-        key = await vault.create(number=2, created_at=0, signs_from=0)
-        auth.signer.use([*await auth.keys.keys.all(), key])
+        vault = KeyWrapper(ENCRYPTION_KEY, "RS256")
+        key = await vault.generate(number=2, created_at=0, signs_from=0)
+        auth.signer.set_keys([*await auth.key_rotation.keys.all(), key])
 
     async def burst() -> None:
         await asyncio.gather(*(ask(world) for _ in range(5)))

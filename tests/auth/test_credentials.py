@@ -6,14 +6,14 @@ import pytest
 
 from services.auth.domain.credentials import (
     FORM,
-    AboutToken,
-    Presented,
+    TokenQuery,
+    TokenEndpointRequest,
     TokenRequest,
-    read,
-    read_about,
-    secret_in_query,
+    parse_token_request,
+    parse_token_query,
+    has_secret_in_query,
 )
-from services.auth.domain.oauth_error import Refusal
+from services.auth.domain.oauth_error import OAuthError
 
 GOOD = {"grant_type": "client_credentials", "client_id": "client", "client_secret": "canary-secret"}
 
@@ -28,8 +28,8 @@ def presented(
     *,
     authorization: str | None = None,
     content_type: str = FORM,
-) -> Presented:
-    return Presented(
+) -> TokenEndpointRequest:
+    return TokenEndpointRequest(
         query=query if isinstance(query, str) else urlencode(query),
         body=body if isinstance(body, bytes) else urlencode(body).encode(),
         content_type=content_type,
@@ -42,7 +42,7 @@ def without(*names: str) -> dict[str, str]:
 
 
 GRANT = {"grant_type": "client_credentials"}
-UNDERSTOOD: dict[str, tuple[Presented, TokenRequest]] = {
+UNDERSTOOD: dict[str, tuple[TokenEndpointRequest, TokenRequest]] = {
     "in the query, as printed": (
         presented(GOOD),
         TokenRequest(client_id="client", secret="canary-secret"),
@@ -93,7 +93,7 @@ UNDERSTOOD: dict[str, tuple[Presented, TokenRequest]] = {
         TokenRequest(client_id="client", secret="canary-secret"),
     ),
 }
-REFUSED: dict[str, tuple[Presented, str, int]] = {
+REFUSED: dict[str, tuple[TokenEndpointRequest, str, int]] = {
     "nothing": (presented(), "invalid_request", 400),
     "no grant type": (presented(body=without("grant_type")), "invalid_request", 400),
     "empty grant type": (presented(body={**GOOD, "grant_type": ""}), "invalid_request", 400),
@@ -130,14 +130,14 @@ REFUSED: dict[str, tuple[Presented, str, int]] = {
 
 
 @pytest.mark.parametrize(("came", "means"), UNDERSTOOD.values(), ids=UNDERSTOOD.keys())
-def test_credentials_are_read_wherever_they_are_put(came: Presented, means: TokenRequest) -> None:
-    assert read(came, allow_query_secrets=True) == means
+def test_credentials_are_read_wherever_they_are_put(came: TokenEndpointRequest, means: TokenRequest) -> None:
+    assert parse_token_request(came, allow_query_secrets=True) == means
 
 
 @pytest.mark.parametrize(("came", "error", "status"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_answered_is_named_as_the_standard_names_it(came: Presented, error: str, status: int) -> None:
-    refusal = read(came, allow_query_secrets=True)
-    assert isinstance(refusal, Refusal)
+def test_what_cannot_be_answered_is_named_as_the_standard_names_it(came: TokenEndpointRequest, error: str, status: int) -> None:
+    refusal = parse_token_request(came, allow_query_secrets=True)
+    assert isinstance(refusal, OAuthError)
     assert (refusal.error, refusal.status) == (error, status)
     assert "canary" not in str(refusal)
 
@@ -153,23 +153,23 @@ def test_what_cannot_be_answered_is_named_as_the_standard_names_it(came: Present
     ],
     ids=["no token", "token in the URL", "no credentials", "no id", "unreadable"],
 )
-def test_a_request_about_a_token_needs_the_token_and_credentials(came: Presented, error: str) -> None:
-    refusal = read_about(came, allow_query_secrets=True)
-    assert isinstance(refusal, Refusal)
+def test_a_request_about_a_token_needs_the_token_and_credentials(came: TokenEndpointRequest, error: str) -> None:
+    refusal = parse_token_query(came, allow_query_secrets=True)
+    assert isinstance(refusal, OAuthError)
     assert refusal.error == error
 
 
 def test_a_request_about_a_token_shows_neither_token_nor_secret() -> None:
-    about = read_about(presented(body={**GOOD, "token": "canary-token"}), allow_query_secrets=True)
-    assert about == AboutToken(client_id="client", secret="canary-secret", token="canary-token")
+    about = parse_token_query(presented(body={**GOOD, "token": "canary-token"}), allow_query_secrets=True)
+    assert about == TokenQuery(client_id="client", secret="canary-secret", token="canary-token")
     assert "canary" not in repr(about)
 
 
 def test_secrets_in_the_query_can_be_forbidden() -> None:
-    refusal = read(presented(GOOD), allow_query_secrets=False)
-    assert isinstance(refusal, Refusal)
+    refusal = parse_token_request(presented(GOOD), allow_query_secrets=False)
+    assert isinstance(refusal, OAuthError)
     assert refusal.error == "invalid_request"
-    assert read(presented(without("client_secret"), {"client_secret": "s"}), allow_query_secrets=False) == TokenRequest(
+    assert parse_token_request(presented(without("client_secret"), {"client_secret": "s"}), allow_query_secrets=False) == TokenRequest(
         client_id="client", secret="s"
     )
 
@@ -179,10 +179,10 @@ def test_secrets_in_the_query_can_be_forbidden() -> None:
     [("client_secret=x", True), ("client_secret=", False), ("client_secret=%ff", True), ("client_id=x", False)],
 )
 def test_a_secret_in_the_query_is_noticed_even_in_a_bad_request(query: str, *, found: bool) -> None:
-    assert secret_in_query(presented(query)) is found
+    assert has_secret_in_query(presented(query)) is found
 
 
 def test_no_representation_shows_a_secret() -> None:
     came = presented(GOOD, GOOD, authorization=basic("client", "canary-secret"))
     assert "canary" not in repr(came)
-    assert "canary" not in repr(read(came, allow_query_secrets=True))
+    assert "canary" not in repr(parse_token_request(came, allow_query_secrets=True))

@@ -5,14 +5,14 @@ from zoneinfo import available_timezones
 
 import pytest
 
-from services.auth.app import KEYS_EVERY_S
+from services.auth.app import MAX_KEY_CHECK_INTERVAL_S
 from services.auth.domain.audience import DEFAULT_SCOPES, FULFILMENT, OMNICHANNEL, SCOPES
-from services.auth.domain.caller import caller, networks
-from services.auth.domain.client import Client, NotPossible, Secret, with_secret, without_secret
-from services.auth.domain.grant import Grant, claims, grant, issued_at
-from services.auth.domain.oauth_error import INVALID_SCOPE, UNAUTHORIZED_CLIENT, Refusal
-from services.auth.domain.signing import AFTER_S, SigningKey, is_due, published, signer, starts_signing
-from services.auth.domain.tenants import BadDocument, read
+from services.auth.domain.caller import source_address, parse_networks
+from services.auth.domain.client import Client, RuleViolationError, Secret, with_secret, without_secret
+from services.auth.domain.grant import Grant, build_claims, grant_scopes, issue_time
+from services.auth.domain.oauth_error import INVALID_SCOPE, UNAUTHORIZED_CLIENT, OAuthError
+from services.auth.domain.signing import PUBLISHED_AFTER_S, SigningKey, is_rotation_due, published_keys, active_key, activation_time
+from services.auth.domain.tenants import InvalidDocumentError, parse_tenants
 from tests.auth.fakes import a_key
 
 NOW = 1_700_000_000
@@ -35,9 +35,9 @@ CLIENT = Client(client_id="client", site=608, api_keys=("12345",), scopes=DEFAUL
     ],
 )
 def test_a_client_gets_all_that_it_asks_for_or_nothing(
-    held: tuple[str, ...], asked: tuple[str, ...] | None, gets: tuple[str, ...] | Refusal
+    held: tuple[str, ...], asked: tuple[str, ...] | None, gets: tuple[str, ...] | OAuthError
 ) -> None:
-    granted = grant(replace(CLIENT, scopes=held), OMNICHANNEL, asked)
+    granted = grant_scopes(replace(CLIENT, scopes=held), OMNICHANNEL, asked)
     assert (granted.scopes if isinstance(granted, Grant) else granted) == gets
 
 
@@ -45,15 +45,15 @@ def test_a_client_gets_all_that_it_asks_for_or_nothing(
     ("asked", "narrowed"), [(None, False), (("orders:write",), True), (("returns:write", "orders:write"), False)]
 )
 def test_scopes_are_told_only_when_fewer_were_asked_for(asked: tuple[str, ...] | None, *, narrowed: bool) -> None:
-    granted = grant(CLIENT, OMNICHANNEL, asked)
+    granted = grant_scopes(CLIENT, OMNICHANNEL, asked)
     assert isinstance(granted, Grant)
-    assert granted.narrowed is narrowed
+    assert granted.is_narrowed is narrowed
 
 
 def test_claims_say_who_where_and_for_how_long() -> None:
-    granted = grant(CLIENT, FULFILMENT, None)
+    granted = grant_scopes(CLIENT, FULFILMENT, None)
     assert isinstance(granted, Grant)
-    assert claims(granted, issuer="https://i.example", issued_at=NOW, token_id="t1") == {
+    assert build_claims(granted, issuer="https://i.example", issued_at=NOW, token_id="t1") == {
         "iss": "https://i.example",
         "aud": "fulfilment",
         "sub": "client",
@@ -79,17 +79,17 @@ def test_claims_say_who_where_and_for_how_long() -> None:
 def test_a_token_from_after_a_revocation_does_not_look_like_one_from_before(
     now: float, revoked_before: float, at: int
 ) -> None:
-    assert issued_at(now, revoked_before=revoked_before) == at
+    assert issue_time(now, revoked_before=revoked_before) == at
 
 
 def a_secret(secret_id: str, *, expires_at: int | None = None) -> Secret:
-    return Secret(secret_id=secret_id, hashed=f"hash {secret_id}", created_at=NOW, expires_at=expires_at)
+    return Secret(secret_id=secret_id, hash=f"hash {secret_id}", created_at=NOW, expires_at=expires_at)
 
 
 def test_two_secrets_are_active_at_a_time() -> None:
     client = with_secret(with_secret(CLIENT, a_secret("a"), now=NOW), a_secret("b"), now=NOW)
     assert [secret.secret_id for secret in client.active_secrets(NOW)] == ["a", "b"]
-    with pytest.raises(NotPossible, match="remove one first"):
+    with pytest.raises(RuleViolationError, match="remove one first"):
         with_secret(client, a_secret("c"), now=NOW)
 
 
@@ -108,12 +108,12 @@ def test_grace_prolongs_no_secret() -> None:
 
 def test_the_last_secret_stays() -> None:
     client = with_secret(CLIENT, a_secret("a"), now=NOW)
-    with pytest.raises(NotPossible, match="the last"):
+    with pytest.raises(RuleViolationError, match="the last"):
         without_secret(client, "a", now=NOW)
-    with pytest.raises(NotPossible, match="no such secret"):
+    with pytest.raises(RuleViolationError, match="no such secret"):
         without_secret(client, "b", now=NOW)
     ending = replace(client, secrets=(a_secret("a"), a_secret("b", expires_at=NOW + 60)))
-    with pytest.raises(NotPossible, match="the last"):
+    with pytest.raises(RuleViolationError, match="the last"):
         without_secret(ending, "a", now=NOW)
     assert without_secret(ending, "b", now=NOW).secrets == client.secrets
 
@@ -122,18 +122,18 @@ def test_a_new_key_is_known_before_it_signs_and_the_old_one_until_its_last_token
     first = a_key(1, signs_from=NOW)
     second = a_key(2, signs_from=NOW + 10_000)
     keys = [first, second]
-    assert [signer(keys, at) for at in (NOW, NOW + 9_999, NOW + 10_000)] == [first, first, second]
-    assert published(keys, NOW) == [second, first]
-    assert published(keys, NOW + 10_000 + AFTER_S - 1) == [second, first]
-    assert published(keys, NOW + 10_000 + AFTER_S) == [second]
+    assert [active_key(keys, at) for at in (NOW, NOW + 9_999, NOW + 10_000)] == [first, first, second]
+    assert published_keys(keys, NOW) == [second, first]
+    assert published_keys(keys, NOW + 10_000 + PUBLISHED_AFTER_S - 1) == [second, first]
+    assert published_keys(keys, NOW + 10_000 + PUBLISHED_AFTER_S) == [second]
     last_token_is_taken_until = 28_800 + 60
-    assert last_token_is_taken_until + KEYS_EVERY_S <= AFTER_S, "also one of a replica that is late in changing keys"
+    assert last_token_is_taken_until + MAX_KEY_CHECK_INTERVAL_S <= PUBLISHED_AFTER_S, "also one of a replica that is late in changing keys"
 
 
 def test_a_clock_before_all_keys_uses_the_oldest() -> None:
     keys = [a_key(2, signs_from=NOW + 1), a_key(1, signs_from=NOW)]
-    assert signer(keys, NOW - 10_800) == keys[1]
-    assert signer([], NOW) is None
+    assert active_key(keys, NOW - 10_800) == keys[1]
+    assert active_key([], NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -147,16 +147,16 @@ def test_a_clock_before_all_keys_uses_the_oldest() -> None:
     ],
 )
 def test_a_key_is_due_when_the_newest_gets_old(keys: Sequence[SigningKey], at: int, *, due: bool) -> None:
-    assert is_due(keys, at, lifetime_s=86_400, ahead_s=600) is due
+    assert is_rotation_due(keys, at, lifetime_s=86_400, activation_delay_s=600) is due
 
 
 def test_only_the_first_key_signs_at_once() -> None:
-    assert starts_signing([], NOW, ahead_s=600) == NOW
-    assert starts_signing([a_key(1, signs_from=NOW)], NOW, ahead_s=600) == NOW + 600
-    assert starts_signing([a_key(1, signs_from=NOW)], NOW + 0.9, ahead_s=0.5) == NOW + 2, "never earlier"
+    assert activation_time([], NOW, activation_delay_s=600) == NOW
+    assert activation_time([a_key(1, signs_from=NOW)], NOW, activation_delay_s=600) == NOW + 600
+    assert activation_time([a_key(1, signs_from=NOW)], NOW + 0.9, activation_delay_s=0.5) == NOW + 2, "never earlier"
 
 
-PROXIES = networks("127.0.0.0/8, ::1/128,10.0.0.0/8")
+PROXIES = parse_networks("127.0.0.0/8, ::1/128,10.0.0.0/8")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ PROXIES = networks("127.0.0.0/8, ::1/128,10.0.0.0/8")
     ],
 )
 def test_only_our_own_proxies_are_believed(peer: str, forwarded: list[str], seen: str) -> None:
-    assert caller(peer, forwarded, PROXIES) == seen
+    assert source_address(peer, forwarded, PROXIES) == seen
 
 
 SITE = {"site": 608, "name": "Demo", "appId": 1078, "rootSource": "omnichannel-api/qa", "datacenter": "qa"}
@@ -182,7 +182,7 @@ A_CLIENT = {"clientId": "c", "secret": "canary-0123456789abcdef", "site": 608}
 
 
 def test_a_document_of_tenants_is_read() -> None:
-    tenants = read(
+    tenants = parse_tenants(
         json.dumps(
             {
                 "sites": [{**SITE, "timeZone": "Europe/Berlin", "apiKeys": [{"apiKey": "12345", "channel": "web"}]}],
@@ -224,6 +224,6 @@ def test_a_document_of_tenants_is_read() -> None:
     ],
 )
 def test_a_document_at_fault_is_refused_without_repeating_secrets(document: object) -> None:
-    with pytest.raises(BadDocument) as fault:
-        read(json.dumps(document).encode(), time_zones=["UTC"])
+    with pytest.raises(InvalidDocumentError) as fault:
+        parse_tenants(json.dumps(document).encode(), time_zones=["UTC"])
     assert "canary" not in str(fault.value)

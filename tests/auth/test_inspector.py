@@ -2,47 +2,47 @@
 
 import pytest
 
-from services.auth.adapters.key_wrapper import KeyVault
+from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.domain.audience import ADMIN, OMNICHANNEL
 from services.auth.domain.signing import SigningKey
 from services.chassis.runtime.errors import UnauthorizedError
-from tests.auth.conftest import ENCRYPTION_KEY, ISSUER, Auth
+from tests.auth.conftest import ENCRYPTION_KEY, ISSUER, AuthFixture
 from tests.auth.fakes import Clock
 
 
 @pytest.fixture(scope="session")
 async def next_key() -> SigningKey:
     """A second real key pair, which signs as soon as it is used."""
-    return await KeyVault(ENCRYPTION_KEY, "RS256").create(number=2, created_at=0, signs_from=int(Clock().at))
+    return await KeyWrapper(ENCRYPTION_KEY, "RS256").generate(number=2, created_at=0, signs_from=int(Clock().at))
 
 
-def a_token(auth: Auth, *, audience: str = OMNICHANNEL.name, scope: str = "orders:write") -> str:
+def a_token(auth: AuthFixture, *, audience: str = OMNICHANNEL.name, scope: str = "orders:write") -> str:
     now = int(auth.clock())
     claims = {"iss": ISSUER, "aud": audience, "sub": "client-1", "client_id": "client-1", "site": 0, "api_keys": []}
     return auth.signer.sign({**claims, "scope": scope, "iat": now, "exp": now + 600, "jti": "one"})
 
 
 async def test_a_token_of_a_new_key_is_known_at_once_whatever_was_asked_before(
-    auth: Auth, next_key: SigningKey
+    auth: AuthFixture, next_key: SigningKey
 ) -> None:
     """Otherwise it could not be revoked for half a minute, and its client would be told that it was."""
     first = a_token(auth)
     strange = first.replace(first.partition(".")[0], "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6IngifQ")
-    assert await auth.inspector.inspect(first) is not None
-    assert await auth.inspector.inspect(strange) is None
-    auth.signer.use([*await auth.keys.keys.all(), next_key])
+    assert await auth.introspector.introspect(first) is not None
+    assert await auth.introspector.introspect(strange) is None
+    auth.signer.set_keys([*await auth.key_rotation.keys.all(), next_key])
     second = a_token(auth)
     assert second.partition(".")[0] != first.partition(".")[0], "it is signed with the new key"
-    assert await auth.inspector.inspect(second) is not None
-    assert await auth.inspector.inspect(first) is not None
+    assert await auth.introspector.introspect(second) is not None
+    assert await auth.introspector.introspect(first) is not None
 
 
-async def test_a_token_of_a_key_that_was_taken_away_is_believed_no_more(auth: Auth, next_key: SigningKey) -> None:
+async def test_a_token_of_a_key_that_was_taken_away_is_believed_no_more(auth: AuthFixture, next_key: SigningKey) -> None:
     """As when a key got into wrong hands and its document was deleted."""
     first, admins = a_token(auth), a_token(auth, audience=ADMIN.name, scope="admin")
-    assert await auth.inspector.inspect(first) is not None
-    assert (await auth.inspector.admitted(admins)).client_id == "client-1"
-    auth.signer.use([next_key])
-    assert await auth.inspector.inspect(first) is None
+    assert await auth.introspector.introspect(first) is not None
+    assert (await auth.introspector.verify_admin(admins)).client_id == "client-1"
+    auth.signer.set_keys([next_key])
+    assert await auth.introspector.introspect(first) is None
     with pytest.raises(UnauthorizedError):
-        await auth.inspector.admitted(admins)
+        await auth.introspector.verify_admin(admins)

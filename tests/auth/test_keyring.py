@@ -8,34 +8,34 @@ import pytest
 from pydantic import SecretStr
 
 from services.auth import metrics
-from services.auth.adapters.key_wrapper import KeyVault, WrongSeal
+from services.auth.adapters.key_wrapper import KeyWrapper, KeyDecryptionError
 from services.auth.adapters.signer import JwtSigner
-from services.auth.app import key_world, tended_every_s
+from services.auth.app import build_key_rotation, key_check_interval_s
 from services.auth.domain.audience import OMNICHANNEL
-from services.auth.domain.credentials import FORM, Presented
+from services.auth.domain.credentials import FORM, TokenEndpointRequest
 from services.auth.domain.signing import SigningKey
-from services.auth.flows.key_rotation import KeyWorld, add_key, tend_keys
-from services.auth.flows.tokens import Issued, issue
+from services.auth.flows.key_rotation import KeyRotationDeps, add_key, ensure_current_key
+from services.auth.flows.tokens import IssuedToken, issue
 from services.auth.settings import AuthSettings
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.security.tokens import TokenVerifier
-from tests.auth.conftest import ISSUER, SECRET, Auth
-from tests.auth.fakes import Clock, FakeAuditLog, FakeKeys, FakeSigner, FakeVault, a_key
+from tests.auth.conftest import ISSUER, SECRET, AuthFixture
+from tests.auth.fakes import Clock, FakeAuditLog, FakeKeyStore, FakeSigner, FakeKeyGenerator, a_key
 
 NOW = 1_700_000_000
 BODY = f"grant_type=client_credentials&client_id=client-1&client_secret={SECRET}".encode()
 
 
-def a_world(keys: FakeKeys, vault: FakeVault, *, clock: Clock | None = None) -> tuple[KeyWorld, FakeSigner]:
+def key_rotation_deps(keys: FakeKeyStore, generator: FakeKeyGenerator, *, clock: Clock | None = None) -> tuple[KeyRotationDeps, FakeSigner]:
     signer = FakeSigner()
-    world = KeyWorld(
+    world = KeyRotationDeps(
         keys=keys,
-        vault=vault,
+        generator=generator,
         signer=signer,
         audit=FakeAuditLog(),
         lifetime_s=86_400,
-        ahead_s=600,
+        activation_delay_s=600,
         algorithm="RS256",
         now=clock or Clock(NOW),
     )
@@ -43,20 +43,20 @@ def a_world(keys: FakeKeys, vault: FakeVault, *, clock: Clock | None = None) -> 
 
 
 async def test_the_first_key_is_made_once_and_signs_at_once() -> None:
-    world, signer = a_world(FakeKeys(), FakeVault())
-    await tend_keys(world)
-    await tend_keys(world)
+    world, signer = key_rotation_deps(FakeKeyStore(), FakeKeyGenerator())
+    await ensure_current_key(world)
+    await ensure_current_key(world)
     assert [(key.number, key.signs_from) for key in signer.keys] == [(1, NOW)]
 
 
 async def test_of_two_replicas_at_first_start_one_makes_the_key_and_both_use_it() -> None:
-    keys = FakeKeys()
+    keys = FakeKeyStore()
 
     def other_is_faster() -> None:
-        keys.kept[1] = a_key(1, signs_from=NOW - 1)
+        keys.documents[1] = a_key(1, signs_from=NOW - 1)
 
-    world, signer = a_world(keys, FakeVault(before_adding=other_is_faster))
-    await tend_keys(world)
+    world, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=other_is_faster))
+    await ensure_current_key(world)
     assert signer.keys == [a_key(1, signs_from=NOW - 1)]
     assert isinstance(world.audit, FakeAuditLog)
     assert world.audit.lines == [], "what another did is another's line"
@@ -68,26 +68,26 @@ async def test_where_the_next_key_cannot_be_kept_the_old_one_signs_and_is_known_
     def refused() -> None:
         raise UnavailableError("MongoDB")
 
-    keys = FakeKeys()
-    keys.kept[1] = a_key(1, signs_from=NOW - 90_000)
-    world, signer = a_world(keys, FakeVault(before_adding=refused))
+    keys = FakeKeyStore()
+    keys.documents[1] = a_key(1, signs_from=NOW - 90_000)
+    world, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=refused))
     with pytest.raises(UnavailableError):
-        await tend_keys(world)
-    assert signer.keys == [keys.kept[1]]
+        await ensure_current_key(world)
+    assert signer.keys == [keys.documents[1]]
     assert metrics.SIGNING_KEY_DUE._value.get() == NOW - 90_000 + 86_400
 
 
 async def test_keys_of_another_algorithm_are_left_alone() -> None:
-    keys = FakeKeys()
-    keys.kept[1] = SigningKey(
-        number=1, kid="curve", algorithm="ES256", public={}, sealed=b"", created_at=0, signs_from=NOW - 10
+    keys = FakeKeyStore()
+    keys.documents[1] = SigningKey(
+        number=1, kid="curve", algorithm="ES256", public={}, wrapped_private_key=b"", created_at=0, signs_from=NOW - 10
     )
-    world, signer = a_world(keys, FakeVault())
-    await tend_keys(world)
+    world, signer = key_rotation_deps(keys, FakeKeyGenerator())
+    await ensure_current_key(world)
     assert [(key.number, key.algorithm) for key in signer.keys] == [(2, "RS256")]
 
 
-async def test_rotation_under_traffic_refuses_nobody(auth: Auth) -> None:
+async def test_rotation_under_traffic_refuses_nobody(auth: AuthFixture) -> None:
     """For three days a client uses its newest and its oldest live token, at a verifier whose keys are 299 s old."""
 
     async def fetch() -> bytes:
@@ -104,15 +104,15 @@ async def test_rotation_under_traffic_refuses_nobody(auth: Auth) -> None:
     )
     held: list[tuple[float, str]] = []
     kids = set()
-    presented = Presented(query="", body=BODY, content_type=FORM)
+    presented = TokenEndpointRequest(query="", body=BODY, content_type=FORM)
     start = auth.clock.at
     for elapsed_s in range(0, 3 * 86_400, 1_500):
         auth.clock.at = start + elapsed_s
-        await tend_keys(auth.keys)
+        await ensure_current_key(auth.key_rotation)
         await verifier.refresh()
         auth.clock.at += 299  # what is fetched is at its oldest
-        issued = await issue(presented, OMNICHANNEL, caller="", world=auth.world)
-        assert isinstance(issued, Issued)
+        issued = await issue(presented, OMNICHANNEL, source="", deps=auth.deps)
+        assert isinstance(issued, IssuedToken)
         kids.add(issued.access_token.partition(".")[0])
         held = [(until, token) for until, token in held if until > auth.clock.at]
         held.append((auth.clock.at + 28_800, issued.access_token))
@@ -123,11 +123,11 @@ async def test_rotation_under_traffic_refuses_nobody(auth: Auth) -> None:
 
 
 async def test_a_key_asked_for_by_the_operator_waits_its_time() -> None:
-    keys, clock = FakeKeys(), Clock(NOW)
-    world, _ = a_world(keys, FakeVault(), clock=clock)
-    await tend_keys(world)
+    keys, clock = FakeKeyStore(), Clock(NOW)
+    world, _ = key_rotation_deps(keys, FakeKeyGenerator(), clock=clock)
+    await ensure_current_key(world)
     assert await add_key(world)
-    assert [key.signs_from for key in keys.kept.values()] == [NOW, NOW + 600]
+    assert [key.signs_from for key in keys.documents.values()] == [NOW, NOW + 600]
 
 
 @pytest.mark.parametrize("refresh_s", [1, 300])
@@ -140,46 +140,46 @@ async def test_the_last_replica_publishes_a_key_two_refresh_periods_before_it_si
         mongodb_uri="mongodb://127.0.0.1:1",
     )
     mongo = Mongo.connect(settings)
-    world, _ = key_world(settings, mongo)
-    keys, clock = FakeKeys(), Clock(NOW)
-    world = replace(world, keys=keys, vault=FakeVault(), signer=FakeSigner(), audit=FakeAuditLog(), now=clock)
-    await tend_keys(world)
+    world, _ = build_key_rotation(settings, mongo)
+    keys, clock = FakeKeyStore(), Clock(NOW)
+    world = replace(world, keys=keys, vault=FakeKeyGenerator(), signer=FakeSigner(), audit=FakeAuditLog(), now=clock)
+    await ensure_current_key(world)
     await add_key(world)
-    published_by = clock.at + tended_every_s(settings)
-    assert keys.kept[2].signs_from >= published_by + 2 * refresh_s
+    published_by = clock.at + key_check_interval_s(settings)
+    assert keys.documents[2].signs_from >= published_by + 2 * refresh_s
     await mongo.close()
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
 async def test_a_sealed_key_opens_only_with_its_seal(algorithm: str) -> None:
-    vault = KeyVault(b"k" * 32, algorithm)
-    key = await vault.create(number=1, created_at=NOW, signs_from=NOW)
+    vault = KeyWrapper(b"k" * 32, algorithm)
+    key = await vault.generate(number=1, created_at=NOW, signs_from=NOW)
     assert "d" not in key.public
     assert key.public["alg"] == algorithm
-    vault.open(key)
-    with pytest.raises(WrongSeal, match="AUTH_KEY_ENCRYPTION_KEY"):
-        KeyVault(b"x" * 32, algorithm).open(key)
-    other = await vault.create(number=2, created_at=NOW, signs_from=NOW)
+    vault.unwrap(key)
+    with pytest.raises(KeyDecryptionError, match="AUTH_KEY_ENCRYPTION_KEY"):
+        KeyWrapper(b"x" * 32, algorithm).unwrap(key)
+    other = await vault.generate(number=2, created_at=NOW, signs_from=NOW)
     moved = SigningKey(
         number=1,
         kid=other.kid,
         algorithm=algorithm,
         public=other.public,
-        sealed=key.sealed,
+        wrapped_private_key=key.wrapped_private_key,
         created_at=NOW,
         signs_from=NOW,
     )
-    with pytest.raises(WrongSeal):
-        vault.open(moved)
-    assert b"PRIVATE" not in key.sealed
+    with pytest.raises(KeyDecryptionError):
+        vault.unwrap(moved)
+    assert b"PRIVATE" not in key.wrapped_private_key
     assert "sealed" not in repr(key)
 
 
 async def test_tokens_signed_on_a_curve_verify() -> None:
     clock = Clock(NOW)
-    vault = KeyVault(b"k" * 32, "ES256")
-    signer = JwtSigner(vault.open, "ES256", now=clock)
-    signer.use([await vault.create(number=1, created_at=NOW, signs_from=NOW)])
+    vault = KeyWrapper(b"k" * 32, "ES256")
+    signer = JwtSigner(vault.unwrap, "ES256", now=clock)
+    signer.set_keys([await vault.generate(number=1, created_at=NOW, signs_from=NOW)])
 
     async def fetch() -> bytes:
         return json.dumps(signer.key_set()).encode()
@@ -200,7 +200,7 @@ async def test_tokens_signed_on_a_curve_verify() -> None:
 
 
 def test_a_signer_without_keys_is_away() -> None:
-    signer = JwtSigner(KeyVault(b"k" * 32, "RS256").open, "RS256", now=Clock(NOW))
+    signer = JwtSigner(KeyWrapper(b"k" * 32, "RS256").unwrap, "RS256", now=Clock(NOW))
     assert not signer.ready
     with pytest.raises(UnavailableError):
         signer.sign({})

@@ -2,16 +2,16 @@
 
 from services.auth import metrics
 from services.auth.flows import management
-from services.auth.flows.key_rotation import add_key, tend_keys
+from services.auth.flows.key_rotation import add_key, ensure_current_key
 from services.chassis.runtime.metrics import REGISTRY
-from tests.auth.conftest import Auth, a_client
+from tests.auth.conftest import AuthFixture, a_client
 from tests.auth.test_api import GOOD, IMPORT, about, token_of
-from tests.auth.test_office import Desk, the_document
+from tests.auth.test_office import ManagementFixture, the_document
 
 STATUS = "/common-status/v1/oauth2/token"
 
 
-async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: Auth) -> None:
+async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: AuthFixture) -> None:
     await auth.clients.save(a_client(client_id="status-only", scopes=("status:read",)))
     before = counted()
     async with auth.over_http() as http:
@@ -36,36 +36,36 @@ async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: Auth) -> 
     }
 
 
-async def test_revocations_are_counted_once_others_can_know_of_them(auth: Auth) -> None:
+async def test_revocations_are_counted_once_others_can_know_of_them(auth: AuthFixture) -> None:
     async with auth.over_http() as http:
         token = await token_of(http)
         before = counted()
-        auth.publisher.away = True
+        auth.publisher.is_unavailable = True
         await about(http, "revoke", token)
-        auth.publisher.away = False
+        auth.publisher.is_unavailable = False
         await about(http, "revoke", token)
     assert growth(before) == {("auth_revocations_total", "token"): 1}
 
 
 async def test_an_operators_revocations_are_counted_likewise() -> None:
-    desk = Desk()
-    await management.load_tenants(the_document(), desk.office)
+    desk = ManagementFixture()
+    await management.load_tenants(the_document(), desk.deps)
     before = counted()
-    await management.revoke_client("c", desk.office)
-    await management.revoke_token("0f0f", desk.office)
+    await management.revoke_client("c", desk.deps)
+    await management.revoke_token("0f0f", desk.deps)
     assert growth(before) == {("auth_revocations_total", "client"): 1, ("auth_revocations_total", "token"): 1}
 
 
-async def test_the_age_and_the_end_of_the_key_that_signs_are_told(auth: Auth) -> None:
+async def test_the_age_and_the_end_of_the_key_that_signs_are_told(auth: AuthFixture) -> None:
     """Of the next key they tell once it signs; it is published before."""
     for later, since in ((0, 0), (599, 0), (600, 600)):
         if not later:
-            await add_key(auth.keys)
+            await add_key(auth.key_rotation)
             began = auth.clock.at
         auth.clock.at = began + later
-        await tend_keys(auth.keys)
+        await ensure_current_key(auth.key_rotation)
         assert metrics.SIGNING_KEY_SINCE._value.get() == began + since
-        assert metrics.SIGNING_KEY_DUE._value.get() == began + since + auth.keys.lifetime_s
+        assert metrics.SIGNING_KEY_DUE._value.get() == began + since + auth.key_rotation.lifetime_s
         assert metrics.PUBLISHED_KEYS._value.get() == 2
 
 

@@ -12,51 +12,51 @@ from typer.testing import CliRunner, Result
 
 from services.auth import cli
 from services.auth.domain.client import Client, Secret
-from services.auth.flows.management import Office
-from tests.auth.fakes import FakeAuditLog, FakeKeys, FakeVault
-from tests.auth.test_keyring import a_world
-from tests.auth.test_office import SITE, Desk
+from services.auth.flows.management import ManagementDeps
+from tests.auth.fakes import FakeAuditLog, FakeKeyStore, FakeKeyGenerator
+from tests.auth.test_keyring import key_rotation_deps
+from tests.auth.test_office import SITE, ManagementFixture
 
 CLIENT = Client(
     client_id="c",
     site=608,
     api_keys=("12345",),
     scopes=("orders:write",),
-    secrets=(Secret(secret_id="s-1", hashed="hash of the first", created_at=0),),
+    secrets=(Secret(secret_id="s-1", hash="hash of the first", created_at=0),),
     revision=1,
 )
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(monkeypatch: pytest.MonkeyPatch) -> ManagementFixture:
     """An office with one site and one client, which the commands open."""
-    made = Desk()
-    made.sites.kept[608] = SITE
-    made.clients.kept["c"] = CLIENT
+    made = ManagementFixture()
+    made.sites.documents[608] = SITE
+    made.clients.documents["c"] = CLIENT
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Office]:
-        yield made.office
+    async def opened() -> AsyncIterator[ManagementDeps]:
+        yield made.deps
 
     monkeypatch.setattr(cli, "_open_office", opened)
     return made
 
 
-def told(commands: typer.Typer, *arguments: str) -> Result:
+def run_cli(commands: typer.Typer, *arguments: str) -> Result:
     return CliRunner().invoke(commands, arguments)
 
 
 @pytest.mark.parametrize(("hours", "seconds"), [("24", 86_400), ("0.5", 1_800), ("0", 0)])
-def test_secrets_before_the_new_one_end_after_so_many_hours(desk: Desk, hours: str, seconds: int) -> None:
-    done = told(cli.clients, "add-secret", "c", "--grace-hours", hours)
+def test_secrets_before_the_new_one_end_after_so_many_hours(desk: ManagementFixture, hours: str, seconds: int) -> None:
+    done = run_cli(cli.clients, "add-secret", "c", "--grace-hours", hours)
     assert json.loads(done.stdout) == {"clientId": "c", "secret": "canary-0"}
-    first, second = desk.clients.kept["c"].secrets
+    first, second = desk.clients.documents["c"].secrets
     assert (first.expires_at, second.expires_at) == (int(desk.clock.at) + seconds, None)
 
 
-def test_without_a_grace_the_secrets_before_it_stay(desk: Desk) -> None:
-    assert told(cli.clients, "add-secret", "c").exit_code == 0
-    assert [secret.expires_at for secret in desk.clients.kept["c"].secrets] == [None, None]
+def test_without_a_grace_the_secrets_before_it_stay(desk: ManagementFixture) -> None:
+    assert run_cli(cli.clients, "add-secret", "c").exit_code == 0
+    assert [secret.expires_at for secret in desk.clients.documents["c"].secrets] == [None, None]
 
 
 CHANGES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
@@ -68,10 +68,10 @@ CHANGES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_a_client_is_changed_in_what_is_named_and_in_nothing_else(desk: Desk, what: str) -> None:
+def test_a_client_is_changed_in_what_is_named_and_in_nothing_else(desk: ManagementFixture, what: str) -> None:
     arguments, changed = CHANGES[what]
-    assert told(cli.clients, "change", "c", *arguments).exit_code == 0
-    kept = replace(desk.clients.kept["c"], revision=CLIENT.revision)
+    assert run_cli(cli.clients, "change", "c", *arguments).exit_code == 0
+    kept = replace(desk.clients.documents["c"], revision=CLIENT.revision)
     assert set(kept.scopes) == set(changed.get("scopes", CLIENT.scopes))
     assert replace(kept, scopes=CLIENT.scopes) == CLIENT
 
@@ -90,31 +90,31 @@ REFUSED: dict[str, tuple[typer.Typer, Sequence[str], int, str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_not_possible_is_told_in_a_line_and_changes_nothing(desk: Desk, what: str) -> None:
+def test_what_is_not_possible_is_told_in_a_line_and_changes_nothing(desk: ManagementFixture, what: str) -> None:
     commands, arguments, code, words = REFUSED[what]
-    done = told(commands, *arguments)
+    done = run_cli(commands, *arguments)
     assert (done.exit_code, done.stdout) == (code, "")
     assert words in done.stderr
-    assert desk.clients.kept == {"c": CLIENT}
+    assert desk.clients.documents == {"c": CLIENT}
     assert desk.audit.lines == []
 
 
-def test_a_server_that_is_away_is_told_in_a_line(desk: Desk) -> None:
-    desk.clients.away = True
-    done = told(cli.clients, "show", "c")
+def test_a_server_that_is_away_is_told_in_a_line(desk: ManagementFixture) -> None:
+    desk.clients.is_unavailable = True
+    done = run_cli(cli.clients, "show", "c")
     assert (done.exit_code, done.stdout, done.stderr) == (1, "", "MongoDB is away\n")
 
 
-def test_nothing_that_is_shown_later_has_a_secret_in_it(desk: Desk) -> None:
-    secret = json.loads(told(cli.clients, "add-secret", "c").stdout)["secret"]
-    shown = [told(cli.clients, *arguments).output for arguments in (("show", "c"), ("list",))]
+def test_nothing_that_is_shown_later_has_a_secret_in_it(desk: ManagementFixture) -> None:
+    secret = json.loads(run_cli(cli.clients, "add-secret", "c").stdout)["secret"]
+    shown = [run_cli(cli.clients, *arguments).output for arguments in (("show", "c"), ("list",))]
     assert all('"c"' in each for each in shown)
     assert not [each for each in shown if secret in each or "hash" in each]
     assert desk.audit.lines
 
 
 async def test_a_rotation_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
-    world, _ = a_world(FakeKeys(), FakeVault())
+    world, _ = key_rotation_deps(FakeKeyStore(), FakeKeyGenerator())
     monkeypatch.setattr(cli, "key_world", lambda *_: (world, None))
     monkeypatch.setattr(cli, "_who", lambda: "an operator")
     monkeypatch.setattr(cli, "_where", lambda: "a terminal")

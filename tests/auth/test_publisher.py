@@ -5,7 +5,7 @@ from pathlib import Path
 
 from services.auth import metrics
 from services.auth.adapters.publisher import KafkaPublisher
-from services.auth.domain.revocation import of_client, of_token_id
+from services.auth.domain.revocation import client_revocation, token_id_revocation
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.security.revocations import Revocations
@@ -16,7 +16,7 @@ SCHEMAS = Schemas.load(Path(__file__).parents[2] / "schemas")
 NOW = 1_700_000_000.25
 
 
-class Line:
+class FakeProducer:
     """Takes what is sent."""
 
     def __init__(self) -> None:
@@ -26,14 +26,14 @@ class Line:
         self.sent.append((topic, records))
 
 
-def a_publisher(line: Line) -> KafkaPublisher:
+def a_publisher(line: FakeProducer) -> KafkaPublisher:
     return KafkaPublisher(line, site=SCHEMAS["site"], revocation=SCHEMAS["revocation"])  # type: ignore[arg-type]
 
 
 async def test_sites_are_published_and_counted_as_others_read_them() -> None:
-    line, before = Line(), metrics.SITES_PUBLISHED._value.get()
-    await a_publisher(line).publish([])
-    await a_publisher(line).publish([SITE, SITE])
+    line, before = FakeProducer(), metrics.SITES_PUBLISHED._value.get()
+    await a_publisher(line).publish_sites([])
+    await a_publisher(line).publish_sites([SITE, SITE])
     ((topic, records),) = line.sent
     sites = Sites(SCHEMAS)
     for record in records:
@@ -46,9 +46,9 @@ async def test_sites_are_published_and_counted_as_others_read_them() -> None:
 
 
 async def test_revocations_are_published_as_others_read_them() -> None:
-    line = Line()
+    line = FakeProducer()
     await a_publisher(line).publish_revocations([])
-    await a_publisher(line).publish_revocations([of_client("c|1", now=NOW), of_token_id("t", now=NOW)])
+    await a_publisher(line).publish_revocations([client_revocation("c|1", now=NOW), token_id_revocation("t", now=NOW)])
     ((topic, records),) = line.sent
     revocations = Revocations(SCHEMAS, now=lambda: NOW)
     for record in records:

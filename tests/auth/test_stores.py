@@ -7,22 +7,22 @@ import pytest
 
 from services.auth.adapters.stores import (
     REVOCATIONS,
-    MongoClients,
-    MongoKeys,
-    MongoRevocations,
-    MongoSites,
+    MongoClientStore,
+    MongoKeyStore,
+    MongoRevocationStore,
+    MongoSiteStore,
     create_indexes,
 )
 from services.auth.domain.client import Secret
 from services.auth.domain.revocation import Revocation
-from services.auth.domain.site import ApiKey, ApiKeyTaken, Site
-from services.auth.ports import Clients, Keys, Revocations, Sites
+from services.auth.domain.site import ApiKey, ApiKeyConflictError, Site
+from services.auth.ports import ClientStore, KeyStore, RevocationStore, SiteStore
 from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from tests.auth.conftest import a_client
-from tests.auth.fakes import FakeClients, FakeKeys, FakeRevocations, FakeSites, a_key
+from tests.auth.fakes import FakeClientStore, FakeKeyStore, FakeRevocationStore, FakeSiteStore, a_key
 
 # Far enough ahead that the database does not forget what is revoked until then.
 SOON = 4_000_000_000.0
@@ -38,145 +38,145 @@ SITE = Site(
 
 
 class ClientsSuite:
-    async def test_a_client_is_found_as_it_was_saved(self, clients: Clients) -> None:
-        client = a_client(secrets=(Secret(secret_id="s", hashed="$h", created_at=1, expires_at=2),))
+    async def test_a_client_is_found_as_it_was_saved(self, clients: ClientStore) -> None:
+        client = a_client(secrets=(Secret(secret_id="s", hash="$h", created_at=1, expires_at=2),))
         assert await clients.find("client-1") is None
         assert await clients.save(client)
         assert await clients.find("client-1") == replace(client, revision=1)
 
-    async def test_numbers_of_any_size_can_be_shown(self, clients: Clients) -> None:
+    async def test_numbers_of_any_size_can_be_shown(self, clients: ClientStore) -> None:
         """After 2038, too: MongoDB gives larger numbers back in a type of its own."""
-        secret = Secret(secret_id="s", hashed="$h", created_at=2**31, expires_at=2**31 + 1)
+        secret = Secret(secret_id="s", hash="$h", created_at=2**31, expires_at=2**31 + 1)
         await clients.save(a_client(site=2**31, secrets=(secret,)))
         found = await clients.find("client-1")
         assert found is not None
         assert msgspec.json.encode(client_summary(found))
 
-    async def test_of_two_changes_to_one_revision_the_first_wins(self, clients: Clients) -> None:
+    async def test_of_two_changes_to_one_revision_the_first_wins(self, clients: ClientStore) -> None:
         await clients.save(a_client())
         assert not await clients.save(a_client(site=609))
         assert await clients.save(a_client(site=610, revision=1))
         assert not await clients.save(a_client(site=611, revision=1))
         assert await clients.find("client-1") == a_client(site=610, revision=2)
 
-    async def test_what_was_never_there_cannot_change(self, clients: Clients) -> None:
+    async def test_what_was_never_there_cannot_change(self, clients: ClientStore) -> None:
         assert not await clients.save(a_client(revision=3))
         assert await clients.find("client-1") is None
 
-    async def test_all_come_by_id(self, clients: Clients) -> None:
+    async def test_all_come_by_id(self, clients: ClientStore) -> None:
         for client_id in ("b", "a"):
             await clients.save(a_client(client_id=client_id))
         assert [client.client_id for client in await clients.all()] == ["a", "b"]
 
 
 class SitesSuite:
-    async def test_a_site_is_found_as_it_was_saved(self, sites: Sites) -> None:
+    async def test_a_site_is_found_as_it_was_saved(self, sites: SiteStore) -> None:
         assert await sites.find(608) is None
         assert await sites.save(SITE)
         assert await sites.find(608) == replace(SITE, revision=1)
         assert await sites.all() == [replace(SITE, revision=1)]
 
-    async def test_numbers_of_any_size_can_be_shown(self, sites: Sites) -> None:
+    async def test_numbers_of_any_size_can_be_shown(self, sites: SiteStore) -> None:
         await sites.save(replace(SITE, site=2**31, app_id=2**63 - 1))
         assert msgspec.json.encode([site_summary(site) for site in await sites.all()])
 
-    async def test_of_two_changes_to_one_revision_the_first_wins(self, sites: Sites) -> None:
+    async def test_of_two_changes_to_one_revision_the_first_wins(self, sites: SiteStore) -> None:
         await sites.save(SITE)
         assert not await sites.save(replace(SITE, name="Second"))
         assert await sites.save(replace(SITE, name="Third", revision=1))
         assert not await sites.save(replace(SITE, name="Fourth", revision=1))
 
-    async def test_a_key_belongs_to_one_site(self, sites: Sites) -> None:
+    async def test_a_key_belongs_to_one_site(self, sites: SiteStore) -> None:
         await sites.save(SITE)
         other = replace(SITE, site=609, api_keys=(ApiKey(api_key="99"),))
         await sites.save(other)
-        with pytest.raises(ApiKeyTaken):
+        with pytest.raises(ApiKeyConflictError):
             await sites.save(replace(SITE, site=610))
-        with pytest.raises(ApiKeyTaken):
+        with pytest.raises(ApiKeyConflictError):
             await sites.save(replace(other, api_keys=(ApiKey(api_key="12346"),), revision=1))
         assert await sites.save(replace(SITE, api_keys=(ApiKey(api_key="12345"),), revision=1))
         assert await sites.save(replace(other, api_keys=(ApiKey(api_key="12346"),), revision=1))
 
-    async def test_sites_without_keys_do_not_meet(self, sites: Sites) -> None:
+    async def test_sites_without_keys_do_not_meet(self, sites: SiteStore) -> None:
         assert await sites.save(replace(SITE, api_keys=()))
         assert await sites.save(replace(SITE, site=609, api_keys=()))
 
 
 class KeysSuite:
-    async def test_one_key_takes_a_number(self, keys: Keys) -> None:
+    async def test_one_key_takes_a_number(self, keys: KeyStore) -> None:
         assert await keys.add(a_key(2, signs_from=20))
         assert await keys.add(a_key(1, signs_from=10))
         assert not await keys.add(a_key(2, signs_from=30))
         assert await keys.all() == [a_key(1, signs_from=10), a_key(2, signs_from=20)]
 
-    async def test_numbers_of_any_size_can_be_shown(self, keys: Keys) -> None:
+    async def test_numbers_of_any_size_can_be_shown(self, keys: KeyStore) -> None:
         await keys.add(a_key(1, signs_from=2**31))
         assert msgspec.json.encode([key_summary(key) for key in await keys.all()])
 
 
 class RevocationsSuite:
-    async def test_a_revocation_is_kept_as_it_is(self, revocations: Revocations) -> None:
+    async def test_a_revocation_is_kept_as_it_is(self, revocations: RevocationStore) -> None:
         token = Revocation(token_id="t", until=SOON)
         client = Revocation(client_id="c", issued_before=SOON - 1.5, until=SOON)
-        await revocations.keep(token)
-        await revocations.keep(token)
-        await revocations.keep(client)
+        await revocations.save(token)
+        await revocations.save(token)
+        await revocations.save(client)
         assert await revocations.all() == [client, token]
 
-    async def test_of_two_for_a_client_the_later_counts(self, revocations: Revocations) -> None:
+    async def test_of_two_for_a_client_the_later_counts(self, revocations: RevocationStore) -> None:
         early, late = (Revocation(client_id="c", issued_before=at, until=at + 28_860) for at in (SOON, SOON + 1))
-        await revocations.keep(early)
-        await revocations.keep(late)
-        await revocations.keep(early)
+        await revocations.save(early)
+        await revocations.save(late)
+        await revocations.save(early)
         assert await revocations.all() == [late]
 
 
 class TestFakeRevocations(RevocationsSuite):
     @pytest.fixture
-    def revocations(self) -> FakeRevocations:
-        return FakeRevocations()
+    def revocations(self) -> FakeRevocationStore:
+        return FakeRevocationStore()
 
 
 class TestMongoRevocations(RevocationsSuite):
     @pytest.fixture
-    def revocations(self, mongo: Mongo) -> MongoRevocations:
-        return MongoRevocations(mongo)
+    def revocations(self, mongo: Mongo) -> MongoRevocationStore:
+        return MongoRevocationStore(mongo)
 
 
 class TestFakeClients(ClientsSuite):
     @pytest.fixture
-    def clients(self) -> FakeClients:
-        return FakeClients()
+    def clients(self) -> FakeClientStore:
+        return FakeClientStore()
 
 
 class TestMongoClients(ClientsSuite):
     @pytest.fixture
-    def clients(self, mongo: Mongo) -> MongoClients:
-        return MongoClients(mongo)
+    def clients(self, mongo: Mongo) -> MongoClientStore:
+        return MongoClientStore(mongo)
 
 
 class TestFakeSites(SitesSuite):
     @pytest.fixture
-    def sites(self) -> FakeSites:
-        return FakeSites()
+    def sites(self) -> FakeSiteStore:
+        return FakeSiteStore()
 
 
 class TestMongoSites(SitesSuite):
     @pytest.fixture
-    def sites(self, mongo: Mongo) -> MongoSites:
-        return MongoSites(mongo)
+    def sites(self, mongo: Mongo) -> MongoSiteStore:
+        return MongoSiteStore(mongo)
 
 
 class TestFakeKeys(KeysSuite):
     @pytest.fixture
-    def keys(self) -> FakeKeys:
-        return FakeKeys()
+    def keys(self) -> FakeKeyStore:
+        return FakeKeyStore()
 
 
 class TestMongoKeys(KeysSuite):
     @pytest.fixture
-    def keys(self, mongo: Mongo) -> MongoKeys:
-        return MongoKeys(mongo)
+    def keys(self, mongo: Mongo) -> MongoKeyStore:
+        return MongoKeyStore(mongo)
 
 
 async def test_indexes_are_made_once(mongo: Mongo) -> None:
@@ -195,7 +195,7 @@ async def test_a_store_that_does_not_answer_is_away() -> None:
     )
     mongo = Mongo.connect(nowhere)
     with pytest.raises(UnavailableError):
-        await MongoClients(mongo).find("client-1")
+        await MongoClientStore(mongo).find("client-1")
     with pytest.raises(UnavailableError):
-        await MongoKeys(mongo).add(a_key(1, signs_from=1))
+        await MongoKeyStore(mongo).add(a_key(1, signs_from=1))
     await mongo.close()

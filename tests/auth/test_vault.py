@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt import PyJWK
 
-from services.auth.adapters.key_wrapper import NONCE_BYTES, KeyVault, WrongSeal, _thumbprint
+from services.auth.adapters.key_wrapper import NONCE_BYTES, KeyWrapper, KeyDecryptionError, _thumbprint
 from services.auth.domain.signing import SigningKey
 
 SEALING_KEY = bytes(range(32))
@@ -16,15 +16,15 @@ ALGORITHMS = pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
 
 def a_vault(
     algorithm: str = "ES256", key: bytes = SEALING_KEY, *, random_bytes: Callable[[int], bytes] | None = None
-) -> KeyVault:
-    return KeyVault(key, algorithm, **({} if random_bytes is None else {"random_bytes": random_bytes}))
+) -> KeyWrapper:
+    return KeyWrapper(key, algorithm, **({} if random_bytes is None else {"random_bytes": random_bytes}))
 
 
 @ALGORITHMS
 async def test_what_is_opened_belongs_to_what_is_published(algorithm: str) -> None:
     vault = a_vault(algorithm)
-    key = await vault.create(number=3, created_at=5, signs_from=7)
-    private, published = vault.open(key), PyJWK(dict(key.public)).key
+    key = await vault.generate(number=3, created_at=5, signs_from=7)
+    private, published = vault.unwrap(key), PyJWK(dict(key.public)).key
     assert private.public_key().public_numbers() == published.public_numbers()
     assert (key.number, key.created_at, key.signs_from, key.algorithm) == (3, 5, 7, algorithm)
     assert (key.public["kid"], key.public["use"], key.public["alg"]) == (key.kid, "sig", algorithm)
@@ -33,7 +33,7 @@ async def test_what_is_opened_belongs_to_what_is_published(algorithm: str) -> No
 
 async def test_keys_are_as_strong_as_they_say() -> None:
     rsa_key, curve_key = [
-        a_vault(algorithm).open(await a_vault(algorithm).create(number=1, created_at=0, signs_from=0))
+        a_vault(algorithm).unwrap(await a_vault(algorithm).generate(number=1, created_at=0, signs_from=0))
         for algorithm in ("RS256", "ES256")
     ]
     assert isinstance(rsa_key, rsa.RSAPrivateKey)
@@ -51,31 +51,31 @@ async def test_each_seal_has_a_nonce_of_its_own_drawn_at_random() -> None:
         return bytes([len(drawn)]) * count
 
     vault = a_vault(random_bytes=random_bytes)
-    keys = [await vault.create(number=number, created_at=0, signs_from=0) for number in (1, 2)]
-    assert [key.sealed[:NONCE_BYTES] for key in keys] == [b"\1" * 12, b"\2" * 12]
+    keys = [await vault.generate(number=number, created_at=0, signs_from=0) for number in (1, 2)]
+    assert [key.wrapped_private_key[:NONCE_BYTES] for key in keys] == [b"\1" * 12, b"\2" * 12]
     assert drawn == [NONCE_BYTES] * 2
-    by_chance = [await a_vault().create(number=number, created_at=0, signs_from=0) for number in (1, 2)]
-    assert by_chance[0].sealed[:NONCE_BYTES] != by_chance[1].sealed[:NONCE_BYTES]
+    by_chance = [await a_vault().generate(number=number, created_at=0, signs_from=0) for number in (1, 2)]
+    assert by_chance[0].wrapped_private_key[:NONCE_BYTES] != by_chance[1].wrapped_private_key[:NONCE_BYTES]
 
 
-Opening = Callable[[SigningKey, SigningKey], tuple[KeyVault, SigningKey]]
+Opening = Callable[[SigningKey, SigningKey], tuple[KeyWrapper, SigningKey]]
 NOT_OPENED: dict[str, Opening] = {
     "another sealing key": lambda key, _: (a_vault(key=bytes(32)), key),
-    "the seal of another key": lambda key, other: (a_vault(), replace(key, sealed=other.sealed)),
+    "the seal of another key": lambda key, other: (a_vault(), replace(key, sealed=other.wrapped_private_key)),
     "another id": lambda key, other: (a_vault(), replace(key, kid=other.kid)),
     "a bit that is not as it was": lambda key, _: (
         a_vault(),
-        replace(key, sealed=bytes([*key.sealed[:-1], key.sealed[-1] ^ 1])),
+        replace(key, sealed=bytes([*key.wrapped_private_key[:-1], key.wrapped_private_key[-1] ^ 1])),
     ),
 }
 
 
 @pytest.mark.parametrize("how", NOT_OPENED)
 async def test_a_seal_is_opened_by_its_own_key_for_its_own_id_only(how: str) -> None:
-    key, other = [await a_vault().create(number=number, created_at=0, signs_from=0) for number in (1, 2)]
+    key, other = [await a_vault().generate(number=number, created_at=0, signs_from=0) for number in (1, 2)]
     vault, shown = NOT_OPENED[how](key, other)
-    with pytest.raises(WrongSeal, match="AUTH_KEY_ENCRYPTION_KEY"):
-        vault.open(shown)
+    with pytest.raises(KeyDecryptionError, match="AUTH_KEY_ENCRYPTION_KEY"):
+        vault.unwrap(shown)
 
 
 def test_an_id_is_the_thumbprint_that_anyone_can_compute() -> None:

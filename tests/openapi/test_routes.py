@@ -23,7 +23,7 @@ FOREIGN = ("/registry",)
 INTERNAL = ("/live", "/ready", "/metrics")
 
 COMPOSED: dict[str, tuple[Callable[[Any], Coroutine[Any, Any, Service]], type[Any]]] = {
-    "auth": (auth.compose, AuthSettings),
+    "auth": (auth.build, AuthSettings),
     "omnichannel": (ingest.compose, IngestSettings),
     "common-status": (status.compose, StatusSettings),
 }

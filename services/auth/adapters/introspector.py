@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 
 from services.auth.domain.audience import ADMIN, AUDIENCES
-from services.auth.domain.revocation import Inspected
+from services.auth.domain.revocation import ActiveToken
 from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
 from services.chassis.security.tokens import Token, TokenVerifier
 
 
-class JwtInspector:
+class JwtIntrospector:
     """One verifier for each audience, with the keys that are at hand here.
 
     Nothing can be said of a token before all revocations are known: `knows_revocations`.
@@ -22,7 +22,7 @@ class JwtInspector:
         algorithm: str,
         key_set: Callable[[], dict[str, object]],
         is_revoked: Callable[[Token], bool],
-        knows_revocations: Callable[[], bool],
+        revocations_loaded: Callable[[], bool],
         now: Callable[[], float],
     ) -> None:
         def verifier(audience: str) -> TokenVerifier:
@@ -33,34 +33,34 @@ class JwtInspector:
                 algorithm=algorithm,
                 is_revoked=is_revoked,
                 now=now,
-                fetch=self._own_keys,
+                fetch=self._fetch_own_keys,
             )
 
         self._key_set = key_set
         self._known_keys: dict[str, object] = {}
-        self._knows_revocations = knows_revocations
+        self._revocations_loaded = revocations_loaded
         self._verifiers = {audience.name: verifier(audience.name) for audience in AUDIENCES}
         self._admin = verifier(ADMIN.name)
 
-    async def inspect(self, token: str) -> Inspected | None:
+    async def introspect(self, token: str) -> ActiveToken | None:
         """What the token says, if any of our services would take it. Raises `Away` while that is unknown."""
-        if not self._knows_revocations():
+        if not self._revocations_loaded():
             raise UnavailableError("Kafka")
         for audience, verifier in self._verifiers.items():
             try:
-                read = await self._verified(token, verifier)
+                read = await self._verify(token, verifier)
             except UnauthorizedError:
                 continue
-            return _inspected(read, audience)
+            return _to_active_token(read, audience)
         return None
 
-    async def admitted(self, token: str) -> Token:
+    async def verify_admin(self, token: str) -> Token:
         """What a token for the admin API says; raises `Unauthorized`, or `Away` while that is unknown."""
-        if not self._knows_revocations():
+        if not self._revocations_loaded():
             raise UnavailableError("Kafka")
-        return await self._verified(token, self._admin)
+        return await self._verify(token, self._admin)
 
-    async def _verified(self, token: str, verifier: TokenVerifier) -> Token:
+    async def _verify(self, token: str, verifier: TokenVerifier) -> Token:
         published = self._key_set()
         # Elsewhere a change is learnt of in time; here a key is good, or good no more, from one call to the next.
         if published != self._known_keys:
@@ -69,13 +69,13 @@ class JwtInspector:
                 await each.refresh()
         return await verifier.verify(token)
 
-    async def _own_keys(self) -> bytes:
+    async def _fetch_own_keys(self) -> bytes:
         return json.dumps(self._known_keys).encode()
 
 
-def _inspected(read: Token, audience: str) -> Inspected:
+def _to_active_token(read: Token, audience: str) -> ActiveToken:
     scopes: Sequence[str] = next(each.scopes for each in AUDIENCES if each.name == audience)
-    return Inspected(
+    return ActiveToken(
         token_id=read.token_id,
         client_id=read.client_id,
         audience=audience,

@@ -26,11 +26,11 @@ NONCE_BYTES = 12
 RSA_BITS = 2048
 
 
-class WrongSeal(RuntimeError):  # noqa: N818 - reads as what it is
+class KeyDecryptionError(RuntimeError):  # noqa: N818 - reads as what it is
     """A signing key is kept under another encryption key than the one that was given."""
 
 
-class KeyVault:
+class KeyWrapper:
     """Seals private keys with AES-256-GCM, each bound to its id."""
 
     def __init__(
@@ -44,47 +44,47 @@ class KeyVault:
         self._algorithm = algorithm
         self._random_bytes = random_bytes
 
-    async def create(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
+    async def generate(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
         """A new key pair, its private half sealed."""
-        private = await asyncio.to_thread(_generate, self._algorithm)
-        public = _public(private)
+        private = await asyncio.to_thread(_generate_private_key, self._algorithm)
+        public = _to_public_jwk(private)
         kid = _thumbprint(public)
         return SigningKey(
             number=number,
             kid=kid,
             algorithm=self._algorithm,
             public={**public, "kid": kid, "use": "sig", "alg": self._algorithm},
-            sealed=self._seal(private, kid),
+            wrapped_private_key=self._wrap(private, kid),
             created_at=created_at,
             signs_from=signs_from,
         )
 
-    def open(self, key: SigningKey) -> PrivateKey:
+    def unwrap(self, key: SigningKey) -> PrivateKey:
         """The private half; raises `WrongSeal`."""
-        nonce, sealed = key.sealed[:NONCE_BYTES], key.sealed[NONCE_BYTES:]
+        nonce, sealed = key.wrapped_private_key[:NONCE_BYTES], key.wrapped_private_key[NONCE_BYTES:]
         try:
             der = self._cipher.decrypt(nonce, sealed, key.kid.encode())
         except InvalidTag:
-            raise WrongSeal(f"signing key {key.kid} was sealed with another AUTH_KEY_ENCRYPTION_KEY") from None
+            raise KeyDecryptionError(f"signing key {key.kid} was sealed with another AUTH_KEY_ENCRYPTION_KEY") from None
         # What comes out of the seal is what went in. Checking its primes again would hold up the event loop for 50 ms.
         private = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(private, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-            raise WrongSeal(f"signing key {key.kid} is of another kind")
+            raise KeyDecryptionError(f"signing key {key.kid} is of another kind")
         return private
 
-    def _seal(self, private: PrivateKey, kid: str) -> bytes:
+    def _wrap(self, private: PrivateKey, kid: str) -> bytes:
         der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         nonce = self._random_bytes(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, der, kid.encode())
 
 
-def _generate(algorithm: str) -> PrivateKey:
+def _generate_private_key(algorithm: str) -> PrivateKey:
     if algorithm == "ES256":
         return ec.generate_private_key(ec.SECP256R1())
     return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
 
 
-def _public(private: PrivateKey) -> dict[str, str]:
+def _to_public_jwk(private: PrivateKey) -> dict[str, str]:
     public = private.public_key()
     if isinstance(public, rsa.RSAPublicKey):
         jwk = RSAAlgorithm.to_jwk(public, as_dict=True)

@@ -18,11 +18,11 @@ class KafkaPublisher:
         self._site = site
         self._revocation = revocation
 
-    async def publish(self, sites: Sequence[Site]) -> None:
+    async def publish_sites(self, sites: Sequence[Site]) -> None:
         """Return when all in-sync replicas have the sites. Raises `Away`."""
         if not sites:
             return
-        records = [ProducerRecord(wire.site_key(site.site), wire.site_record(site, self._site)) for site in sites]
+        records = [ProducerRecord(wire.site_key(site.site), wire.encode_site(site, self._site)) for site in sites]
         await self._producer.send_by_key(AUTH_SITES.name, records)
         metrics.SITES_PUBLISHED.inc(len(records))
 
@@ -30,6 +30,6 @@ class KafkaPublisher:
         """Return when all in-sync replicas have the revocations. Raises `Away`."""
         if revocations:
             records = [
-                ProducerRecord(one.key.encode(), wire.revocation_record(one, self._revocation)) for one in revocations
+                ProducerRecord(one.key.encode(), wire.encode_revocation(one, self._revocation)) for one in revocations
             ]
             await self._producer.send_by_key(AUTH_REVOCATIONS.name, records)

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt import PyJWS
 
 from services.auth import metrics
-from services.auth.domain.signing import SigningKey, published, signer
+from services.auth.domain.signing import SigningKey, published_keys, active_key
 from services.chassis.runtime.errors import UnavailableError
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -16,34 +16,34 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 class JwtSigner:
     """Signs with whichever of its keys is due at the time. `unseal` opens the private half of a key."""
 
-    def __init__(self, unseal: Callable[[SigningKey], PrivateKey], algorithm: str, *, now: Callable[[], float]) -> None:
-        self._unseal = unseal
+    def __init__(self, unwrap: Callable[[SigningKey], PrivateKey], algorithm: str, *, now: Callable[[], float]) -> None:
+        self._unwrap = unwrap
         self._algorithm = algorithm
         self._now = now
         self._jws = PyJWS(algorithms=[algorithm])
         self._keys: tuple[SigningKey, ...] = ()
-        self._opened: dict[str, PrivateKey] = {}
+        self._private_keys: dict[str, PrivateKey] = {}
 
     @property
     def ready(self) -> bool:
         """Whether there is a key to sign with."""
         return bool(self._keys)
 
-    def use(self, keys: Sequence[SigningKey]) -> None:
+    def set_keys(self, keys: Sequence[SigningKey]) -> None:
         """Sign with these keys from now on; raises what `unseal` raises, and goes on with the old."""
-        live = published(keys, self._now())
-        self._opened = {key.kid: self._opened.get(key.kid) or self._unseal(key) for key in live}
+        live = published_keys(keys, self._now())
+        self._private_keys = {key.kid: self._private_keys.get(key.kid) or self._unwrap(key) for key in live}
         self._keys = tuple(live)
         metrics.PUBLISHED_KEYS.set(len(live))
 
     def sign(self, claims: Mapping[str, object]) -> str:
         """The token; raises `Away` while there are no keys."""
-        key = signer(self._keys, self._now())
+        key = active_key(self._keys, self._now())
         if key is None:
             raise UnavailableError("the signing key")
         return self._jws.encode(
             json.dumps(claims, separators=(",", ":")).encode(),
-            self._opened[key.kid],
+            self._private_keys[key.kid],
             self._algorithm,
             headers={"kid": key.kid, "typ": "at+jwt"},
         )
@@ -52,4 +52,4 @@ class JwtSigner:
         """The public keys, as RFC 7517 has them; raises `Away` while there are none."""
         if not self._keys:
             raise UnavailableError("the signing key")
-        return {"keys": [dict(key.public) for key in published(self._keys, self._now())]}
+        return {"keys": [dict(key.public) for key in published_keys(self._keys, self._now())]}

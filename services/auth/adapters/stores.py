@@ -9,7 +9,7 @@ from services.auth import wire
 from services.auth.domain.client import Client
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
-from services.auth.domain.site import ApiKeyTaken, Site
+from services.auth.domain.site import ApiKeyConflictError, Site
 from services.chassis.mongodb.client import Mongo, ensure_ttl_index, mongo_errors
 
 SITES = "auth_sites"
@@ -25,7 +25,7 @@ async def create_indexes(mongo: Mongo) -> None:
     await ensure_ttl_index(mongo, REVOCATIONS, "until", 0)
 
 
-class MongoClients:
+class MongoClientStore:
     """Clients by id."""
 
     def __init__(self, mongo: Mongo) -> None:
@@ -35,18 +35,18 @@ class MongoClients:
         """The client of this id. Raises `Away`."""
         with mongo_errors("MongoDB"):
             document = await self._clients.find_one({"_id": client_id})
-        return wire.read_client(document) if document else None
+        return wire.client_from_document(document) if document else None
 
     async def all(self) -> Sequence[Client]:
         """All clients, by id. Raises `Away`."""
-        return [wire.read_client(document) for document in await _all(self._clients)]
+        return [wire.client_from_document(document) for document in await _find_all(self._clients)]
 
     async def save(self, client: Client) -> bool:
         """Keep the client as its next revision, if its revision is the one that is kept. Raises `Away`."""
-        return await _save(self._clients, wire.client_document(client))
+        return await _save(self._clients, wire.client_to_document(client))
 
 
-class MongoSites:
+class MongoSiteStore:
     """Sites by number."""
 
     def __init__(self, mongo: Mongo) -> None:
@@ -56,11 +56,11 @@ class MongoSites:
         """The site of this number. Raises `Away`."""
         with mongo_errors("MongoDB"):
             document = await self._sites.find_one({"_id": site})
-        return wire.read_site(document) if document else None
+        return wire.site_from_document(document) if document else None
 
     async def all(self) -> Sequence[Site]:
         """All sites, by number. Raises `Away`."""
-        return [wire.read_site(document) for document in await _all(self._sites)]
+        return [wire.site_from_document(document) for document in await _find_all(self._sites)]
 
     async def save(self, site: Site) -> bool:
         """Keep the site as its next revision, if its revision is the one that is kept.
@@ -68,12 +68,12 @@ class MongoSites:
         Raises `ApiKeyTaken`, or `Away`.
         """
         try:
-            return await _save(self._sites, wire.site_document(site))
+            return await _save(self._sites, wire.site_to_document(site))
         except DuplicateKeyError:
-            raise ApiKeyTaken(f"site {site.site}: one of its API keys belongs to another site") from None
+            raise ApiKeyConflictError(f"site {site.site}: one of its API keys belongs to another site") from None
 
 
-class MongoKeys:
+class MongoKeyStore:
     """Signing keys by number: the number is the id, so that of two replicas only one can add the next."""
 
     def __init__(self, mongo: Mongo) -> None:
@@ -81,22 +81,22 @@ class MongoKeys:
 
     async def all(self) -> Sequence[SigningKey]:
         """All keys, by number. Raises `Away`."""
-        return [wire.read_key(document) for document in await _all(self._keys)]
+        return [wire.key_from_document(document) for document in await _find_all(self._keys)]
 
     async def add(self, key: SigningKey) -> bool:
         """Keep the key, unless there is one of its number. Raises `Away`."""
-        return await _insert(self._keys, wire.key_document(key))
+        return await _insert(self._keys, wire.key_to_document(key))
 
 
-class MongoRevocations:
+class MongoRevocationStore:
     """Revocations by what they revoke."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._revocations = mongo.collection(REVOCATIONS)
 
-    async def keep(self, revocation: Revocation) -> None:
+    async def save(self, revocation: Revocation) -> None:
         """Keep it; of two for one client the later one counts. Raises `Away`."""
-        document = wire.revocation_document(revocation)
+        document = wire.revocation_to_document(revocation)
         # The greater end is the later revocation, whichever replica is faster.
         not_later = {"_id": document["_id"], "until": {"$lte": document["until"]}}
         try:
@@ -107,10 +107,10 @@ class MongoRevocations:
 
     async def all(self) -> Sequence[Revocation]:
         """All that are kept. Raises `Away`."""
-        return [wire.read_revocation(document) for document in await _all(self._revocations)]
+        return [wire.revocation_from_document(document) for document in await _find_all(self._revocations)]
 
 
-async def _all(collection: Any) -> list[Mapping[str, Any]]:
+async def _find_all(collection: Any) -> list[Mapping[str, Any]]:
     with mongo_errors("MongoDB"):
         found: list[Mapping[str, Any]] = await collection.find().sort("_id", 1).to_list(None)
     return found

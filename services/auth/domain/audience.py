@@ -13,12 +13,12 @@ class Audience:
     name: str
     token_path: str
     default_scopes: tuple[str, ...]
-    special_scopes: tuple[str, ...] = ()
+    restricted_scopes: tuple[str, ...] = ()
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """All that its tokens can carry."""
-        return self.default_scopes + self.special_scopes
+        return self.default_scopes + self.restricted_scopes
 
     @property
     def revocation_path(self) -> str:

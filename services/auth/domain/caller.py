@@ -6,18 +6,18 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
-def networks(listed: str) -> Networks:
+def parse_networks(text: str) -> Networks:
     """Networks from a text like `127.0.0.0/8,::1/128`; raises `ValueError`."""
-    return tuple(ip_network(part.strip()) for part in listed.split(",") if part.strip())
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
-def caller(peer: str, forwarded: Sequence[str], trusted: Networks) -> str:
+def source_address(peer: str, forwarded_for: Sequence[str], trusted: Networks) -> str:
     """The last address that is not one of our proxies'.
 
     `forwarded` are the `X-Forwarded-For` headers. Each proxy appends the address it saw, so they are read from the
     end, and only as far as the proxies can be trusted: what stands before may be invented.
     """
-    hops = [hop.strip() for header in forwarded for hop in header.split(",")]
+    hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
     seen = peer
     while hops and _is_in(seen, trusted):
         hop = hops.pop()

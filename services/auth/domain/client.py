@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-MOST_SECRETS = 2
+MAX_ACTIVE_SECRETS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,7 +10,7 @@ class Secret:
     """The hash of a secret and the time it is good for, in seconds since the epoch."""
 
     secret_id: str
-    hashed: str = field(repr=False)
+    hash: str = field(repr=False)
     created_at: int
     expires_at: int | None = None
 
@@ -35,35 +35,35 @@ class Client:
         return tuple(secret for secret in self.secrets if secret.is_active(now))
 
 
-class NotPossible(ValueError):  # noqa: N818 - reads as what it is
+class RuleViolationError(ValueError):  # noqa: N818 - reads as what it is
     """The change breaks a rule; the text says which, for the operator."""
 
 
-class NoSuchClient(NotPossible):
+class ClientNotFoundError(RuleViolationError):
     """Nobody of this id is known."""
 
 
 def with_secret(client: Client, secret: Secret, *, now: float, grace_s: int | None = None) -> Client:
     """The client with one secret more; with `grace_s` the others end that much later. Two can be active at a time."""
     active = client.active_secrets(now)
-    if len(active) >= MOST_SECRETS:
-        raise NotPossible(f"client {client.client_id} has {MOST_SECRETS} active secrets; remove one first")
+    if len(active) >= MAX_ACTIVE_SECRETS:
+        raise RuleViolationError(f"client {client.client_id} has {MAX_ACTIVE_SECRETS} active secrets; remove one first")
     if grace_s is not None:
-        active = tuple(_ending(kept, at=int(now) + grace_s) for kept in active)
+        active = tuple(_expire_by(kept, at=int(now) + grace_s) for kept in active)
     return replace(client, secrets=(*active, secret))
 
 
-def _ending(secret: Secret, *, at: int) -> Secret:
+def _expire_by(secret: Secret, *, at: int) -> Secret:
     return replace(secret, expires_at=at if secret.expires_at is None else min(at, secret.expires_at))
 
 
 def without_secret(client: Client, secret_id: str, *, now: float) -> Client:
     """The client without this secret; the last active one stays."""
     if all(secret.secret_id != secret_id for secret in client.secrets):
-        raise NotPossible(f"client {client.client_id} has no such secret")
+        raise RuleViolationError(f"client {client.client_id} has no such secret")
     kept = tuple(secret for secret in client.secrets if secret.secret_id != secret_id)
     changed = replace(client, secrets=kept)
     # A secret that ends by itself does not count: it would leave the client with none.
     if not any(secret.expires_at is None for secret in changed.active_secrets(now)):
-        raise NotPossible(f"this secret is the last of client {client.client_id}; add another first")
+        raise RuleViolationError(f"this secret is the last of client {client.client_id}; add another first")
     return changed

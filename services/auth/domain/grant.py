@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from services.auth.domain.audience import Audience
 from services.auth.domain.client import Client
-from services.auth.domain.oauth_error import INVALID_SCOPE, UNAUTHORIZED_CLIENT, Refusal
+from services.auth.domain.oauth_error import INVALID_SCOPE, UNAUTHORIZED_CLIENT, OAuthError
 
-LIFETIME_S = 28_800
+TOKEN_LIFETIME_S = 28_800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,23 +17,23 @@ class Grant:
     client: Client
     audience: Audience
     scopes: tuple[str, ...]
-    narrowed: bool
+    is_narrowed: bool
 
 
-def grant(client: Client, audience: Audience, asked: tuple[str, ...] | None) -> Grant | Refusal:
+def grant_scopes(client: Client, audience: Audience, requested: tuple[str, ...] | None) -> Grant | OAuthError:
     """What the client gets of what it asked for: all of it or nothing; its default when it asked for nothing."""
     possible = tuple(scope for scope in audience.scopes if scope in client.scopes)
     if not possible:
         return UNAUTHORIZED_CLIENT
-    if asked is None:
-        return Grant(client=client, audience=audience, scopes=possible, narrowed=False)
-    if not set(asked) <= set(possible):
+    if requested is None:
+        return Grant(client=client, audience=audience, scopes=possible, is_narrowed=False)
+    if not set(requested) <= set(possible):
         return INVALID_SCOPE
-    scopes = tuple(scope for scope in possible if scope in asked)
-    return Grant(client=client, audience=audience, scopes=scopes, narrowed=scopes != possible)
+    scopes = tuple(scope for scope in possible if scope in requested)
+    return Grant(client=client, audience=audience, scopes=scopes, is_narrowed=scopes != possible)
 
 
-def issued_at(now: float, *, revoked_before: float) -> int:
+def issue_time(now: float, *, revoked_before: float) -> int:
     """The instant, in whole seconds, that a token of now is issued at.
 
     In the second in which the client's earlier tokens were revoked the next one counts: a token that the client gets
@@ -42,17 +42,17 @@ def issued_at(now: float, *, revoked_before: float) -> int:
     return max(int(now), math.ceil(revoked_before))
 
 
-def claims(granted: Grant, *, issuer: str, issued_at: int, token_id: str) -> dict[str, object]:
+def build_claims(grant: Grant, *, issuer: str, issued_at: int, token_id: str) -> dict[str, object]:
     """The claims of the token (RFC 9068, with the site and its keys)."""
     return {
         "iss": issuer,
-        "aud": granted.audience.name,
-        "sub": granted.client.client_id,
-        "client_id": granted.client.client_id,
-        "site": granted.client.site,
-        "api_keys": list(granted.client.api_keys),
-        "scope": " ".join(granted.scopes),
+        "aud": grant.audience.name,
+        "sub": grant.client.client_id,
+        "client_id": grant.client.client_id,
+        "site": grant.client.site,
+        "api_keys": list(grant.client.api_keys),
+        "scope": " ".join(grant.scopes),
         "iat": issued_at,
-        "exp": issued_at + LIFETIME_S,
+        "exp": issued_at + TOKEN_LIFETIME_S,
         "jti": token_id,
     }

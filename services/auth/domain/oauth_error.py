@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class OAuthError:
     """An error answer of a token endpoint. `reason` is finer than `error` and meant for metrics and audit."""
 
     error: str
@@ -14,21 +14,21 @@ class Refusal:
     retry_after_s: int | None = None
 
 
-def invalid_request(description: str, *, reason: str = "invalid_request") -> Refusal:
+def invalid_request(description: str, *, reason: str = "invalid_request") -> OAuthError:
     """The request cannot be understood."""
-    return Refusal(error="invalid_request", description=description, reason=reason)
+    return OAuthError(error="invalid_request", description=description, reason=reason)
 
 
-def invalid_client(*, reason: str = "invalid_client") -> Refusal:
+def invalid_client(*, reason: str = "invalid_client") -> OAuthError:
     """Nobody whom we know; says nothing about which half was wrong."""
-    return Refusal(
+    return OAuthError(
         error="invalid_client", description="The client id or the secret is not right.", reason=reason, status=401
     )
 
 
-def too_many_tries(retry_after_s: int) -> Refusal:
+def too_many_attempts(retry_after_s: int) -> OAuthError:
     """Wrong too often."""
-    return Refusal(
+    return OAuthError(
         error="temporarily_unavailable",
         description="Too many failed tries; wait before the next one.",
         reason="too_many_tries",
@@ -37,15 +37,15 @@ def too_many_tries(retry_after_s: int) -> Refusal:
     )
 
 
-UNSUPPORTED_GRANT_TYPE = Refusal(
+UNSUPPORTED_GRANT_TYPE = OAuthError(
     error="unsupported_grant_type",
     description="The only grant type is client_credentials.",
     reason="unsupported_grant_type",
 )
-UNAUTHORIZED_CLIENT = Refusal(
+UNAUTHORIZED_CLIENT = OAuthError(
     error="unauthorized_client", description="The client may not use this API.", reason="unauthorized_client"
 )
-INVALID_SCOPE = Refusal(
+INVALID_SCOPE = OAuthError(
     error="invalid_scope",
     description="A scope that was asked for does not exist or is not the client's.",
     reason="invalid_scope",

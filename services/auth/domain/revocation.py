@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from services.auth.domain.client import NotPossible
+from services.auth.domain.client import RuleViolationError
 
 LIFETIME_S = 28_800
 # What verifiers grant beyond a token's end.
-LEEWAY_S = 60
+VERIFIER_LEEWAY_S = 60
 _TOKEN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -28,7 +28,7 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inspected:
+class ActiveToken:
     """What a token of ours says that is good now."""
 
     token_id: str
@@ -40,25 +40,25 @@ class Inspected:
     expires_at: int
 
 
-def of_token(token: Inspected) -> Revocation:
+def token_revocation(token: ActiveToken) -> Revocation:
     """From now on this token is refused."""
-    return Revocation(token_id=token.token_id, until=token.expires_at + LEEWAY_S)
+    return Revocation(token_id=token.token_id, until=token.expires_at + VERIFIER_LEEWAY_S)
 
 
-def of_token_id(token_id: str, *, now: float) -> Revocation:
+def token_id_revocation(token_id: str, *, now: float) -> Revocation:
     """From now on the token of this id is refused, whenever it was issued. Raises `NotPossible` for what is no id."""
     if not _TOKEN_ID.fullmatch(token_id):
         # It may be the token itself: it is not repeated.
-        raise NotPossible("this is no token's id: audit lines tell it as `tokenId`, the token itself as `jti`")
-    return Revocation(token_id=token_id, until=now + LIFETIME_S + LEEWAY_S)
+        raise RuleViolationError("this is no token's id: audit lines tell it as `tokenId`, the token itself as `jti`")
+    return Revocation(token_id=token_id, until=now + LIFETIME_S + VERIFIER_LEEWAY_S)
 
 
-def of_client(client_id: str, *, now: float) -> Revocation:
+def client_revocation(client_id: str, *, now: float) -> Revocation:
     """From now on all that the client was given before is refused."""
-    return Revocation(client_id=client_id, issued_before=now, until=now + LIFETIME_S + LEEWAY_S)
+    return Revocation(client_id=client_id, issued_before=now, until=now + LIFETIME_S + VERIFIER_LEEWAY_S)
 
 
-def described(token: Inspected | None, *, issuer: str) -> dict[str, object]:
+def introspection_response(token: ActiveToken | None, *, issuer: str) -> dict[str, object]:
     """The answer of RFC 7662."""
     if token is None:
         return {"active": False}

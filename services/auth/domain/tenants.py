@@ -11,24 +11,24 @@ from services.auth.domain.client import Client
 from services.auth.domain.site import ApiKey, Site
 from services.values.identifiers import validate_text
 
-LONGEST_NAME = 128
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
+MAX_NAME_LENGTH = 128
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 D = TypeVar("D")
 
 # Spelled the same with and without form-encoding: libraries differ in whether they encode for Basic (RFC 6749, 2.3.1).
 # Patterns end in \Z, for $ would let a line break pass behind them.
 ClientId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{1,128}\\Z")]
 PlainSecret = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{16,256}\\Z")]
-LARGEST_NUMBER = 2**63 - 1
-Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_NUMBER)]
+MAX_NUMBER = 2**63 - 1
+Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 
 
-class BadDocument(ValueError):  # noqa: N818 - reads as what it is
+class InvalidDocumentError(ValueError):  # noqa: N818 - reads as what it is
     """The document is at fault; the text says where, and repeats no secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientWanted:
+class DeclaredClient:
     """A client as the document wants it: without revision or hashes, with its secret in the clear."""
 
     client: Client
@@ -48,7 +48,7 @@ class Tenants:
     """All that a document wants."""
 
     sites: tuple[Site, ...] = ()
-    clients: tuple[ClientWanted, ...] = ()
+    clients: tuple[DeclaredClient, ...] = ()
 
 
 class _ApiKey(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -89,57 +89,57 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     clients: list[_Client] = []
 
 
-def read(document: bytes, *, time_zones: Iterable[str]) -> Tenants:
+def parse_tenants(document: bytes, *, time_zones: Iterable[str]) -> Tenants:
     """The tenants in a JSON document; raises `BadDocument`. A client without scopes gets those of all APIs."""
-    raw = _decoded(document, _Document)
-    _no_repeats("site", [site.site for site in raw.sites])
-    _no_repeats("client", [client.client_id for client in raw.clients])
-    _no_repeats("API key", [key.api_key for site in raw.sites for key in site.api_keys])
+    raw = _decode(document, _Document)
+    _require_unique("site", [site.site for site in raw.sites])
+    _require_unique("client", [client.client_id for client in raw.clients])
+    _require_unique("API key", [key.api_key for site in raw.sites for key in site.api_keys])
     known_zones = frozenset(time_zones)
     return Tenants(
         sites=tuple(_site(site, known_zones) for site in raw.sites),
-        clients=tuple(ClientWanted(client=_client(client), secret=client.secret) for client in raw.clients),
+        clients=tuple(DeclaredClient(client=_build_client(client), secret=client.secret) for client in raw.clients),
     )
 
 
-def read_site(document: bytes, *, time_zones: Iterable[str]) -> Site:
+def parse_site(document: bytes, *, time_zones: Iterable[str]) -> Site:
     """One site; raises `BadDocument`."""
-    return _site(_decoded(document, _Site), frozenset(time_zones))
+    return _site(_decode(document, _Site), frozenset(time_zones))
 
 
-def read_client(document: bytes) -> Client:
+def parse_client(document: bytes) -> Client:
     """One client, without secret; raises `BadDocument`. Without scopes it gets those of all APIs."""
-    return _client(_decoded(document, _NewClient))
+    return _build_client(_decode(document, _NewClient))
 
 
-def read_change(document: bytes) -> ClientChange:
+def parse_client_change(document: bytes) -> ClientChange:
     """What is to change about a client; raises `BadDocument`."""
-    raw = _decoded(document, _ClientChange)
-    _must_be_scopes(raw.scopes or [])
+    raw = _decode(document, _ClientChange)
+    _require_known_scopes(raw.scopes or [])
     return ClientChange(
         api_keys=None if raw.api_keys is None else tuple(raw.api_keys),
         scopes=None if raw.scopes is None else tuple(raw.scopes),
     )
 
 
-def _decoded(document: bytes, declared: type[D]) -> D:
+def _decode(document: bytes, declared: type[D]) -> D:
     try:
         return msgspec.json.decode(document, type=declared)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadDocument(str(error)) from None
+        raise InvalidDocumentError(str(error)) from None
 
 
-def _no_repeats(what: str, values: Sequence[object]) -> None:
+def _require_unique(what: str, values: Sequence[object]) -> None:
     for value in values:
         if values.count(value) > 1:
-            raise BadDocument(f"{what} {value} is there twice")
+            raise InvalidDocumentError(f"{what} {value} is there twice")
 
 
 def _site(raw: _Site, known_zones: frozenset[str]) -> Site:
-    _no_repeats("API key", [key.api_key for key in raw.api_keys])
+    _require_unique("API key", [key.api_key for key in raw.api_keys])
     _no_control_characters(raw)
     if raw.time_zone not in known_zones:
-        raise BadDocument(f"site {raw.site}: there is no time zone of this name")
+        raise InvalidDocumentError(f"site {raw.site}: there is no time zone of this name")
     return Site(
         site=raw.site,
         name=raw.name,
@@ -163,13 +163,13 @@ def _no_control_characters(raw: _Site) -> None:
         *(("channel", key.channel) for key in raw.api_keys),
     ]
     for what, text in texts:
-        wrong = validate_text(text or "", max_length=LONGEST_NAME)
+        wrong = validate_text(text or "", max_length=MAX_NAME_LENGTH)
         if wrong is not None:
-            raise BadDocument(f"site {raw.site}: {what} {wrong.phrase}")
+            raise InvalidDocumentError(f"site {raw.site}: {what} {wrong.phrase}")
 
 
-def _client(raw: _NewClient) -> Client:
-    _must_be_scopes(raw.scopes)
+def _build_client(raw: _NewClient) -> Client:
+    _require_known_scopes(raw.scopes)
     return Client(
         client_id=raw.client_id,
         site=raw.site,
@@ -178,7 +178,7 @@ def _client(raw: _NewClient) -> Client:
     )
 
 
-def _must_be_scopes(scopes: Sequence[str]) -> None:
+def _require_known_scopes(scopes: Sequence[str]) -> None:
     unknown = set(scopes) - {*SCOPES, *ADMIN.scopes}
     if unknown:
-        raise BadDocument(f"there is no scope {min(unknown)}")
+        raise InvalidDocumentError(f"there is no scope {min(unknown)}")

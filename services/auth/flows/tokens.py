@@ -6,30 +6,30 @@ from dataclasses import dataclass
 from services.auth import metrics
 from services.auth.domain.audience import Audience
 from services.auth.domain.client import Client
-from services.auth.domain.credentials import AboutToken, Presented, TokenRequest, read, read_about
-from services.auth.domain.grant import LIFETIME_S, Grant, claims, grant, issued_at
-from services.auth.domain.oauth_error import UNAUTHORIZED_CLIENT, Refusal, invalid_client, too_many_tries
-from services.auth.domain.revocation import Inspected, described, of_token
-from services.auth.ports import AuditLog, Clients, Hasher, Inspector, Publisher, Revocations, Signer
+from services.auth.domain.credentials import TokenQuery, TokenEndpointRequest, TokenRequest, parse_token_request, parse_token_query
+from services.auth.domain.grant import TOKEN_LIFETIME_S, Grant, build_claims, grant_scopes, issue_time
+from services.auth.domain.oauth_error import UNAUTHORIZED_CLIENT, OAuthError, invalid_client, too_many_attempts
+from services.auth.domain.revocation import ActiveToken, introspection_response, token_revocation
+from services.auth.ports import AuditLog, ClientStore, Hasher, Introspector, Publisher, RevocationStore, Signer
 from services.chassis.http.ratelimit import Decision, RateLimit
 
-FAILED_TRIES = 10
-UNKNOWN = "unknown client"
+MAX_FAILED_ATTEMPTS = 10
+UNKNOWN_CLIENT = "unknown client"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class TokenDeps:
     """Everything that issuing and revoking a token may touch."""
 
-    clients: Clients
+    clients: ClientStore
     hasher: Hasher
     signer: Signer
-    inspector: Inspector
-    revocations: Revocations
+    introspector: Introspector
+    revocations: RevocationStore
     revoked_before: Callable[[str], float]
     publisher: Publisher
     audit: AuditLog
-    failed_tries: RateLimit
+    failed_attempts: RateLimit
     issuer: str
     allow_query_secrets: bool
     now: Callable[[], float]
@@ -37,7 +37,7 @@ class World:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
+class IssuedToken:
     """A token, and what the client is told about it."""
 
     access_token: str
@@ -45,95 +45,95 @@ class Issued:
     scope: str | None
 
 
-async def issue(presented: Presented, audience: Audience, *, caller: str, world: World) -> Issued | Refusal:
+async def issue(request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps) -> IssuedToken | OAuthError:
     """Answer one token request, and leave an audit line. Raises `Away` when the store does not answer."""
-    request = read(presented, allow_query_secrets=world.allow_query_secrets)
-    if isinstance(request, Refusal):
-        return refused(request, audience, caller=caller, world=world)
-    client = await _authenticated(request, audience, caller=caller, world=world)
-    if isinstance(client, Refusal):
+    request = parse_token_request(request, allow_query_secrets=deps.allow_query_secrets)
+    if isinstance(request, OAuthError):
+        return record_refusal(request, audience, source=source, deps=deps)
+    client = await _authenticated(request, audience, caller=source, world=deps)
+    if isinstance(client, OAuthError):
         return client
-    granted = grant(client, audience, request.scopes)
-    if isinstance(granted, Refusal):
-        return refused(granted, audience, caller=caller, world=world, who=client.client_id)
-    return _issued(granted, caller=caller, world=world)
+    granted = grant_scopes(client, audience, request.scopes)
+    if isinstance(granted, OAuthError):
+        return record_refusal(granted, audience, source=source, deps=deps, actor=client.client_id)
+    return _issued(granted, caller=source, world=deps)
 
 
-async def revoke(presented: Presented, audience: Audience, *, caller: str, world: World) -> Refusal | None:
+async def revoke(request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps) -> OAuthError | None:
     """End a token of the caller's own before its time (RFC 7009); one that is good for nothing is as good as revoked.
 
     Returns once the other services can know of it. Raises `Away` otherwise: then it may be revoked, or will be soon.
     """
-    about = await _own_token(presented, audience, caller=caller, world=world)
-    if about is None or isinstance(about, Refusal):
+    about = await _own_token(request, audience, caller=source, world=deps)
+    if about is None or isinstance(about, OAuthError):
         return about
-    revocation = of_token(about)
-    await world.revocations.keep(revocation)
-    world.audit.record("token revoked", actor=about.client_id, source=caller, tokenId=about.token_id)
-    await world.publisher.publish_revocations([revocation])
+    revocation = token_revocation(about)
+    await deps.revocations.save(revocation)
+    deps.audit.record("token revoked", actor=about.client_id, source=source, tokenId=about.token_id)
+    await deps.publisher.publish_revocations([revocation])
     metrics.REVOKED.labels("token").inc()
     return None
 
 
 async def introspect(
-    presented: Presented, audience: Audience, *, caller: str, world: World
-) -> dict[str, object] | Refusal:
+    request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps
+) -> dict[str, object] | OAuthError:
     """What a token of the caller's own says, if it is good (RFC 7662). Raises `Away`."""
-    about = await _own_token(presented, audience, caller=caller, world=world)
+    about = await _own_token(request, audience, caller=source, world=deps)
     if about is UNAUTHORIZED_CLIENT:
-        return described(None, issuer=world.issuer)
-    return about if isinstance(about, Refusal) else described(about, issuer=world.issuer)
+        return introspection_response(None, issuer=deps.issuer)
+    return about if isinstance(about, OAuthError) else introspection_response(about, issuer=deps.issuer)
 
 
 async def _own_token(
-    presented: Presented, audience: Audience, *, caller: str, world: World
-) -> Inspected | Refusal | None:
+    presented: TokenEndpointRequest, audience: Audience, *, caller: str, world: TokenDeps
+) -> ActiveToken | OAuthError | None:
     """The token that a client asks about: None if it is good for nothing, a refusal if it is not the client's."""
-    request = read_about(presented, allow_query_secrets=world.allow_query_secrets)
-    if isinstance(request, Refusal):
-        return refused(request, audience, caller=caller, world=world)
+    request = parse_token_query(presented, allow_query_secrets=world.allow_query_secrets)
+    if isinstance(request, OAuthError):
+        return record_refusal(request, audience, source=caller, deps=world)
     client = await _authenticated(request, audience, caller=caller, world=world)
-    if isinstance(client, Refusal):
+    if isinstance(client, OAuthError):
         return client
-    token = await world.inspector.inspect(request.token)
+    token = await world.introspector.introspect(request.token)
     if token is not None and token.client_id != client.client_id:
-        return refused(UNAUTHORIZED_CLIENT, audience, caller=caller, world=world, who=client.client_id)
+        return record_refusal(UNAUTHORIZED_CLIENT, audience, source=caller, deps=world, actor=client.client_id)
     return token
 
 
 async def _authenticated(
-    request: TokenRequest | AboutToken, audience: Audience, *, caller: str, world: World
-) -> Client | Refusal:
+    request: TokenRequest | TokenQuery, audience: Audience, *, caller: str, world: TokenDeps
+) -> Client | OAuthError:
     """The client whose secret this is. The right secret passes whatever was tried before."""
     key = f"{request.client_id}|{caller}"
-    guessing = not world.failed_tries.acquire(key, limit=FAILED_TRIES, cost=0).allowed
+    guessing = not world.failed_attempts.acquire(key, limit=MAX_FAILED_ATTEMPTS, cost=0).allowed
     client = await world.clients.find(request.client_id)
-    hashes = [kept.hashed for kept in client.active_secrets(world.now())] if client else []
-    matched = await world.hasher.match(request.secret, hashes, patient=guessing)
+    hashes = [kept.hash for kept in client.active_secrets(world.now())] if client else []
+    matched = await world.hasher.verify(request.secret, hashes, low_priority=guessing)
     if client is not None and matched is not None:
         return client
-    refusal = _wrong(client, world.failed_tries.acquire(key, limit=FAILED_TRIES))
+    refusal = _wrong(client, world.failed_attempts.acquire(key, limit=MAX_FAILED_ATTEMPTS))
     # An id that nobody has is not repeated: people paste secrets into the wrong field.
-    who = client.client_id if client else UNKNOWN
-    return refused(refusal, audience, caller=caller, world=world, who=who)
+    who = client.client_id if client else UNKNOWN_CLIENT
+    return record_refusal(refusal, audience, source=caller, deps=world, actor=who)
 
 
-def _wrong(client: Client | None, tried: Decision) -> Refusal:
+def _wrong(client: Client | None, tried: Decision) -> OAuthError:
     if not tried.allowed:
-        return too_many_tries(tried.retry_after_s)
+        return too_many_attempts(tried.retry_after_s)
     return invalid_client(reason="unknown_client" if client is None else "wrong_secret")
 
 
-def refused(refusal: Refusal, audience: Audience, *, caller: str, world: World, who: str = UNKNOWN) -> Refusal:
+def record_refusal(error: OAuthError, audience: Audience, *, source: str, deps: TokenDeps, actor: str = UNKNOWN_CLIENT) -> OAuthError:
     """The refusal, once it is counted and has left an audit line."""
-    metrics.REFUSED.labels(audience.name, refusal.reason).inc()
-    world.audit.record("token refused", actor=who, source=caller, audience=audience.name, reason=refusal.reason)
-    return refusal
+    metrics.REFUSED.labels(audience.name, error.reason).inc()
+    deps.audit.record("token refused", actor=actor, source=source, audience=audience.name, reason=error.reason)
+    return error
 
 
-def _issued(granted: Grant, *, caller: str, world: World) -> Issued:
-    began = issued_at(world.now(), revoked_before=world.revoked_before(granted.client.client_id))
-    said = claims(granted, issuer=world.issuer, issued_at=began, token_id=world.new_id())
+def _issued(granted: Grant, *, caller: str, world: TokenDeps) -> IssuedToken:
+    began = issue_time(world.now(), revoked_before=world.revoked_before(granted.client.client_id))
+    said = build_claims(granted, issuer=world.issuer, issued_at=began, token_id=world.new_id())
     token = world.signer.sign(said)
     metrics.ISSUED.labels(granted.audience.name).inc()
     world.audit.record(
@@ -144,5 +144,5 @@ def _issued(granted: Grant, *, caller: str, world: World) -> Issued:
         scope=said["scope"],
         tokenId=said["jti"],
     )
-    scope = " ".join(granted.scopes) if granted.narrowed else None
-    return Issued(access_token=token, expires_in=LIFETIME_S, scope=scope)
+    scope = " ".join(granted.scopes) if granted.is_narrowed else None
+    return IssuedToken(access_token=token, expires_in=TOKEN_LIFETIME_S, scope=scope)

@@ -10,14 +10,14 @@ from aiohttp import web
 
 from services.auth.domain.audience import ADMIN
 from services.auth.domain.caller import Networks
-from services.auth.domain.client import NoSuchClient, NotPossible
-from services.auth.domain.site import ApiKeyTaken
-from services.auth.domain.tenants import BadDocument, read_change, read_client, read_site
+from services.auth.domain.client import ClientNotFoundError, RuleViolationError
+from services.auth.domain.site import ApiKeyConflictError
+from services.auth.domain.tenants import InvalidDocumentError, parse_client_change, parse_client, parse_site
 from services.auth.flows import management as desk
-from services.auth.flows.key_rotation import KeyWorld, add_key
-from services.auth.flows.management import Office
-from services.auth.flows.tokens import UNKNOWN, World
-from services.auth.http.responses import NEVER_KEPT, body_of, caller_of, served, token_endpoint
+from services.auth.flows.key_rotation import KeyRotationDeps, add_key
+from services.auth.flows.management import ManagementDeps
+from services.auth.flows.tokens import UNKNOWN_CLIENT, TokenDeps
+from services.auth.http.responses import NO_STORE, read_body, get_source_address, openapi_handler, token_endpoint
 from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import ForbiddenError, Problem, UnauthorizedError
@@ -25,22 +25,22 @@ from services.chassis.security.tokens import Token, bearer_token
 
 BASE = "/auth-admin/v1"
 
-Act = Callable[[web.Request, Office], Awaitable[web.Response]]
+Act = Callable[[web.Request, ManagementDeps], Awaitable[web.Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Administration:
+class AdminDeps:
     """What the admin API stands on. `office` acts in the name of whoever the token names."""
 
-    world: World
-    office: Office
-    keys: KeyWorld
+    tokens: TokenDeps
+    management: ManagementDeps
+    keys: KeyRotationDeps
     verify: Callable[[str], Awaitable[Token]]
     proxies: Networks
     openapi: Path
 
 
-def routes(given: Administration) -> list[web.RouteDef]:
+def build_routes(deps: AdminDeps) -> list[web.RouteDef]:
     """All that the admin API answers."""
     acts: dict[tuple[str, str], Act] = {
         ("GET", "/sites"): _list_sites,
@@ -54,128 +54,128 @@ def routes(given: Administration) -> list[web.RouteDef]:
         ("DELETE", "/clients/{client}/secrets/{secret}"): _remove_secret,
         ("POST", "/clients/{client}/revocations"): _revoke,
         ("POST", "/tokens/{token}/revocations"): _revoke_token,
-        ("GET", "/keys"): _keys(given, _list_keys),
-        ("POST", "/keys"): _keys(given, _add_key),
+        ("GET", "/keys"): _keys(deps, _list_keys),
+        ("POST", "/keys"): _keys(deps, _add_key),
     }
     return [
-        web.get("/auth-admin/openapi.yaml", served(given.openapi)),
-        web.post(ADMIN.token_path, token_endpoint(ADMIN, world=given.world, proxies=given.proxies)),
-        *(web.route(method, BASE + path, _authorized(act, given)) for (method, path), act in acts.items()),
+        web.get("/auth-admin/openapi.yaml", openapi_handler(deps.openapi)),
+        web.post(ADMIN.token_path, token_endpoint(ADMIN, deps=deps.tokens, proxies=deps.proxies)),
+        *(web.route(method, BASE + path, _authorized(act, deps)) for (method, path), act in acts.items()),
     ]
 
 
-def _authorized(act: Act, given: Administration) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _authorized(act: Act, given: AdminDeps) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handler(request: web.Request) -> web.Response:
-        where = caller_of(request, given.proxies)
+        where = get_source_address(request, given.proxies)
         token = await _admitted(request, given, where=where)
-        acting = replace(given.office, who=token.client_id, where=where)
+        acting = replace(given.management, who=token.client_id, where=where)
         try:
             return await act(request, acting)
-        except NoSuchClient:
+        except ClientNotFoundError:
             raise _unknown("client") from None
-        except (NotPossible, ApiKeyTaken) as reason:
+        except (RuleViolationError, ApiKeyConflictError) as reason:
             raise Problem(409, "NOT_POSSIBLE", str(reason)) from None
-        except BadDocument as reason:
+        except InvalidDocumentError as reason:
             raise Problem(400, "INVALID_BODY", str(reason)) from None
 
     return handler
 
 
-async def _admitted(request: web.Request, given: Administration, *, where: str) -> Token:
+async def _admitted(request: web.Request, given: AdminDeps, *, where: str) -> Token:
     """The administrator's token; raises `Unauthorized` or `Forbidden`, which leave an audit line."""
     try:
         token = await given.verify(bearer_token(request.headers.get("Authorization")))
     except UnauthorizedError:
-        given.office.audit.record("administrator refused", actor=UNKNOWN, source=where, reason="unauthorized")
+        given.management.audit.record("administrator refused", actor=UNKNOWN_CLIENT, source=where, reason="unauthorized")
         raise
     if not set(ADMIN.scopes) <= token.scopes:
-        given.office.audit.record(
+        given.management.audit.record(
             "administrator refused", actor=token.client_id, source=where, reason="insufficient_scope"
         )
         raise ForbiddenError("The token does not reach the admin API.")
     return token
 
 
-async def _list_sites(_request: web.Request, office: Office) -> web.Response:
+async def _list_sites(_request: web.Request, office: ManagementDeps) -> web.Response:
     return _json([site_summary(site) for site in await office.sites.all()])
 
 
-async def _show_site(request: web.Request, office: Office) -> web.Response:
+async def _show_site(request: web.Request, office: ManagementDeps) -> web.Response:
     site = await office.sites.find(_number(request))
     if site is None:
         raise _unknown("site")
     return _json(site_summary(site))
 
 
-async def _put_site(request: web.Request, office: Office) -> web.Response:
-    site = read_site(await _body(request), time_zones=available_timezones())
+async def _put_site(request: web.Request, office: ManagementDeps) -> web.Response:
+    site = parse_site(await _body(request), time_zones=available_timezones())
     if site.site != _number(request):
-        raise BadDocument("the site in the body is not that of the address")
+        raise InvalidDocumentError("the site in the body is not that of the address")
     await desk.add_site(site, office)
     return _json(site_summary(site))
 
 
-async def _list_clients(_request: web.Request, office: Office) -> web.Response:
+async def _list_clients(_request: web.Request, office: ManagementDeps) -> web.Response:
     return _json([client_summary(client) for client in await office.clients.all()])
 
 
-async def _show_client(request: web.Request, office: Office) -> web.Response:
+async def _show_client(request: web.Request, office: ManagementDeps) -> web.Response:
     client = await office.clients.find(request.match_info["client"])
     if client is None:
         raise _unknown("client")
     return _json(client_summary(client))
 
 
-async def _add_client(request: web.Request, office: Office) -> web.Response:
-    client = read_client(await _body(request))
+async def _add_client(request: web.Request, office: ManagementDeps) -> web.Response:
+    client = parse_client(await _body(request))
     secret = await desk.add_client(client, office)
     return _json({"clientId": client.client_id, "secret": secret}, status=201)
 
 
-async def _change_client(request: web.Request, office: Office) -> web.Response:
-    await desk.change_client(request.match_info["client"], read_change(await _body(request)), office)
+async def _change_client(request: web.Request, office: ManagementDeps) -> web.Response:
+    await desk.change_client(request.match_info["client"], parse_client_change(await _body(request)), office)
     return await _show_client(request, office)
 
 
-async def _add_secret(request: web.Request, office: Office) -> web.Response:
+async def _add_secret(request: web.Request, office: ManagementDeps) -> web.Response:
     client_id = request.match_info["client"]
     secret = await desk.add_secret(client_id, office, grace_s=_grace(request))
     return _json({"clientId": client_id, "secret": secret}, status=201)
 
 
-async def _remove_secret(request: web.Request, office: Office) -> web.Response:
+async def _remove_secret(request: web.Request, office: ManagementDeps) -> web.Response:
     await desk.remove_secret(request.match_info["client"], request.match_info["secret"], office)
     return web.Response(status=204)
 
 
-async def _revoke(request: web.Request, office: Office) -> web.Response:
+async def _revoke(request: web.Request, office: ManagementDeps) -> web.Response:
     await desk.revoke_client(request.match_info["client"], office)
     return web.Response(status=204)
 
 
-async def _revoke_token(request: web.Request, office: Office) -> web.Response:
+async def _revoke_token(request: web.Request, office: ManagementDeps) -> web.Response:
     await desk.revoke_token(request.match_info["token"], office)
     return web.Response(status=204)
 
 
-def _keys(given: Administration, act: Callable[[KeyWorld], Awaitable[web.Response]]) -> Act:
-    async def handler(_request: web.Request, office: Office) -> web.Response:
-        return await act(replace(given.keys, who=office.who, where=office.where))
+def _keys(given: AdminDeps, act: Callable[[KeyRotationDeps], Awaitable[web.Response]]) -> Act:
+    async def handler(_request: web.Request, office: ManagementDeps) -> web.Response:
+        return await act(replace(given.keys, who=office.actor, where=office.source))
 
     return handler
 
 
-async def _list_keys(world: KeyWorld) -> web.Response:
+async def _list_keys(world: KeyRotationDeps) -> web.Response:
     return _json([key_summary(key) for key in await world.keys.all()])
 
 
-async def _add_key(world: KeyWorld) -> web.Response:
+async def _add_key(world: KeyRotationDeps) -> web.Response:
     await add_key(world)
     return _json([key_summary(key) for key in await world.keys.all()], status=201)
 
 
 async def _body(request: web.Request) -> bytes:
-    body = await body_of(request)
+    body = await read_body(request)
     if body is None:
         raise Problem(413, "PAYLOAD_TOO_LARGE", "The body is too long, or took too long.")
     return body
@@ -203,4 +203,4 @@ def _unknown(what: str) -> Problem:
 
 
 def _json(body: Any, *, status: int = 200) -> web.Response:
-    return json_response(body, status=status, headers=NEVER_KEPT)
+    return json_response(body, status=status, headers=NO_STORE)

@@ -7,52 +7,52 @@ from aiohttp import web
 
 from services.auth.domain.audience import AUDIENCES, SCOPES, Audience
 from services.auth.domain.caller import Networks
-from services.auth.domain.credentials import Presented
-from services.auth.domain.oauth_error import Refusal
-from services.auth.flows.tokens import World, introspect, revoke
-from services.auth.http.responses import NEVER_KEPT, client_endpoint, refusal_response, served, token_endpoint
+from services.auth.domain.credentials import TokenEndpointRequest
+from services.auth.domain.oauth_error import OAuthError
+from services.auth.flows.tokens import TokenDeps, introspect, revoke
+from services.auth.http.responses import NO_STORE, credentials_endpoint, error_response, openapi_handler, token_endpoint
 from services.chassis.http.server import json_response
 
-KEYS_KEPT_S = 60
+KEY_SET_MAX_AGE_S = 60
 AUTH_METHODS = ["client_secret_post", "client_secret_basic"]
 
 
-def routes(
-    world: World, *, key_set: Callable[[], dict[str, object]], proxies: Networks, public_url: str, openapi: Path
+def build_routes(
+    deps: TokenDeps, *, key_set: Callable[[], dict[str, object]], proxies: Networks, public_url: str, openapi: Path
 ) -> list[web.RouteDef]:
     """All that auth answers on its public port."""
-    metadata = _metadata(world.issuer, public_url)
+    metadata = _metadata(deps.issuer, public_url)
 
     async def keys(_request: web.Request) -> web.Response:
-        kept = {"Cache-Control": f"public, max-age={KEYS_KEPT_S}"}
+        kept = {"Cache-Control": f"public, max-age={KEY_SET_MAX_AGE_S}"}
         return json_response(key_set(), headers=kept, content_type="application/jwk-set+json")
 
     async def server(_request: web.Request) -> web.Response:
         return json_response(metadata, headers={"Cache-Control": "public, max-age=3600"})
 
     return [
-        *(route for audience in AUDIENCES for route in _endpoints(audience, world, proxies)),
+        *(route for audience in AUDIENCES for route in _endpoints(audience, deps, proxies)),
         web.get("/.well-known/jwks.json", keys),
         web.get("/.well-known/oauth-authorization-server", server),
-        web.get("/auth/openapi.yaml", served(openapi)),
+        web.get("/auth/openapi.yaml", openapi_handler(openapi)),
     ]
 
 
-def _endpoints(audience: Audience, world: World, proxies: Networks) -> list[web.RouteDef]:
+def _endpoints(audience: Audience, world: TokenDeps, proxies: Networks) -> list[web.RouteDef]:
     """The three endpoints of one API."""
 
-    async def end(presented: Presented, where: str) -> web.Response:
-        refusal = await revoke(presented, audience, caller=where, world=world)
-        return refusal_response(refusal) if refusal else web.Response(headers=NEVER_KEPT)
+    async def end(presented: TokenEndpointRequest, where: str) -> web.Response:
+        refusal = await revoke(presented, audience, source=where, deps=world)
+        return error_response(refusal) if refusal else web.Response(headers=NO_STORE)
 
-    async def about(presented: Presented, where: str) -> web.Response:
-        outcome = await introspect(presented, audience, caller=where, world=world)
-        return refusal_response(outcome) if isinstance(outcome, Refusal) else json_response(outcome, headers=NEVER_KEPT)
+    async def about(presented: TokenEndpointRequest, where: str) -> web.Response:
+        outcome = await introspect(presented, audience, source=where, deps=world)
+        return error_response(outcome) if isinstance(outcome, OAuthError) else json_response(outcome, headers=NO_STORE)
 
     return [
-        web.post(audience.token_path, token_endpoint(audience, world=world, proxies=proxies)),
-        web.post(audience.revocation_path, client_endpoint(end, audience, world=world, proxies=proxies)),
-        web.post(audience.introspection_path, client_endpoint(about, audience, world=world, proxies=proxies)),
+        web.post(audience.token_path, token_endpoint(audience, deps=world, proxies=proxies)),
+        web.post(audience.revocation_path, credentials_endpoint(end, audience, deps=world, proxies=proxies)),
+        web.post(audience.introspection_path, credentials_endpoint(about, audience, deps=world, proxies=proxies)),
     ]
 
 
