@@ -11,10 +11,16 @@ from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.adapters.publisher import KafkaPublisher
 from services.auth.adapters.secret_hasher import Argon2Hasher
 from services.auth.adapters.signer import JwtSigner
-from services.auth.adapters.stores import MongoClientStore, MongoKeyStore, MongoRevocationStore, MongoSiteStore, create_indexes
-from services.auth.domain.caller import parse_networks
+from services.auth.adapters.stores import (
+    MongoClientStore,
+    MongoKeyStore,
+    MongoRevocationStore,
+    MongoSiteStore,
+    create_indexes,
+)
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import Site
+from services.auth.domain.source_address import parse_networks
 from services.auth.flows import management
 from services.auth.flows.key_rotation import KeyRotationDeps, ensure_current_key
 from services.auth.flows.management import ManagementDeps
@@ -97,7 +103,8 @@ def build_key_rotation(settings: AuthSettings, mongo: Mongo) -> tuple[KeyRotatio
         signer=signer,
         audit=AuditLog(),
         lifetime_s=settings.signing_key_lifetime_days * DAY_S,
-        activation_delay_s=REFRESH_PERIODS_BEFORE_SIGNING * settings.auth_jwks_refresh_s + key_check_interval_s(settings),
+        activation_delay_s=REFRESH_PERIODS_BEFORE_SIGNING * settings.auth_jwks_refresh_s
+        + key_check_interval_s(settings),
         algorithm=settings.auth_algorithm,
         now=time.time,
     )
@@ -179,7 +186,9 @@ async def build(settings: AuthSettings) -> Service:
             revocation_table,
             PeriodicTask("indexes", partial(create_indexes, mongo), interval_s=INDEX_CHECK_INTERVAL_S),
             PeriodicTask("signing keys", partial(ensure_current_key, keys), interval_s=key_check_interval_s(settings)),
-            PeriodicTask("sites", partial(_publish_sites, site_table, sites, own_office), interval_s=PUBLISH_INTERVAL_S),
+            PeriodicTask(
+                "sites", partial(_publish_sites, site_table, sites, own_office), interval_s=PUBLISH_INTERVAL_S
+            ),
             PeriodicTask(
                 "revocations",
                 partial(_publish_revocations, revocation_table, revocations, own_office),
@@ -215,7 +224,10 @@ async def _publish_revocations(table: CompactedTable, published: Revocations, ow
     def is_published(revocation: Revocation) -> bool:
         if revocation.token_id is not None:
             return published.has_token(revocation.token_id)
-        return published.issued_before(revocation.client_id or "") >= (revocation.issued_before or 0) - TIMESTAMP_TOLERANCE_S
+        return (
+            published.issued_before(revocation.client_id or "")
+            >= (revocation.issued_before or 0) - TIMESTAMP_TOLERANCE_S
+        )
 
     await management.publish_missing_revocations(is_published, own_office)
 

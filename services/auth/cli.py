@@ -14,7 +14,7 @@ from zoneinfo import available_timezones
 import typer
 
 from services.auth.adapters.stores import MongoKeyStore, create_indexes
-from services.auth.app import build_key_rotation, new_id, build_management
+from services.auth.app import build_key_rotation, build_management, new_id
 from services.auth.domain import tenants
 from services.auth.domain.client import RuleViolationError
 from services.auth.domain.signing import SigningKey
@@ -53,7 +53,9 @@ async def load_tenants(document: bytes, *, mongo: Mongo, producer: Producer, sch
     """
     wanted = tenants.parse_tenants(document, time_zones=available_timezones())
     await create_indexes(mongo)
-    return await management.load_tenants(wanted, build_management(mongo, producer, schemas, actor=_actor(), source=_source()))
+    return await management.load_tenants(
+        wanted, build_management(mongo, producer, schemas, actor=_actor(), source=_source())
+    )
 
 
 def _actor() -> str:
@@ -205,9 +207,7 @@ def add_secret(
     client_id: str,
     grace_hours: Annotated[
         float | None,
-        typer.Option(
-            min=0, max=MAX_GRACE_H, help="End the secrets before it after so many hours; never by default."
-        ),
+        typer.Option(min=0, max=MAX_GRACE_H, help="End the secrets before it after so many hours; never by default."),
     ] = None,
 ) -> None:
     """Give a client one more secret and show it, once."""
@@ -237,7 +237,12 @@ def revoke_token(token_id: str) -> None:
 @keys.command("list")
 def list_keys() -> None:
     """List the signing keys."""
-    _print_json([key_summary(key) for key in _run_command(_with_mongo(OperatorSettings, lambda _, mongo: MongoKeyStore(mongo).all()))])
+    _print_json(
+        [
+            key_summary(key)
+            for key in _run_command(_with_mongo(OperatorSettings, lambda _, mongo: MongoKeyStore(mongo).all()))
+        ]
+    )
 
 
 @keys.command("rotate")
@@ -248,7 +253,7 @@ def rotate() -> None:
 
 async def _rotate(settings: AuthSettings, mongo: Mongo) -> Sequence[SigningKey]:
     world, _ = build_key_rotation(settings, mongo)
-    await add_key(replace(world, who=_actor(), where=_source()))
+    await add_key(replace(world, actor=_actor(), source=_source()))
     return await world.keys.all()
 
 

@@ -5,7 +5,7 @@ import binascii
 
 from pydantic import Field, SecretStr, field_validator
 
-from services.auth.domain.caller import parse_networks
+from services.auth.domain.source_address import parse_networks
 from services.chassis.runtime.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
 
 KEY_BYTES = 32

@@ -11,9 +11,9 @@ from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.adapters.signer import JwtSigner
 from services.auth.adapters.stores import create_indexes
 from services.auth.domain.audience import SCOPES
-from services.auth.domain.caller import parse_networks
 from services.auth.domain.client import Client, Secret
 from services.auth.domain.signing import SigningKey
+from services.auth.domain.source_address import parse_networks
 from services.auth.flows.key_rotation import KeyRotationDeps, ensure_current_key
 from services.auth.flows.tokens import TokenDeps
 from services.auth.http import oauth

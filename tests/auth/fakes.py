@@ -32,37 +32,37 @@ class Counter:
 
 class FakeClientStore:
     def __init__(self) -> None:
-        self.documents: dict[str, Client] = {}
+        self.by_id: dict[str, Client] = {}
         self.is_unavailable = False
 
     async def find(self, client_id: str) -> Client | None:
         if self.is_unavailable:
             raise UnavailableError("MongoDB")
-        return self.documents.get(client_id)
+        return self.by_id.get(client_id)
 
     async def all(self) -> Sequence[Client]:
-        return [self.documents[client_id] for client_id in sorted(self.documents)]
+        return [self.by_id[client_id] for client_id in sorted(self.by_id)]
 
     async def save(self, client: Client) -> bool:
-        return _save(self.documents, client.client_id, client)
+        return _save(self.by_id, client.client_id, client)
 
 
 class FakeSiteStore:
     def __init__(self) -> None:
-        self.documents: dict[int, Site] = {}
+        self.by_id: dict[int, Site] = {}
 
     async def find(self, site: int) -> Site | None:
-        return self.documents.get(site)
+        return self.by_id.get(site)
 
     async def all(self) -> Sequence[Site]:
-        return [self.documents[site] for site in sorted(self.documents)]
+        return [self.by_id[site] for site in sorted(self.by_id)]
 
     async def save(self, site: Site) -> bool:
         wanted = {key.api_key for key in site.api_keys}
-        for other in self.documents.values():
+        for other in self.by_id.values():
             if other.site != site.site and wanted & {key.api_key for key in other.api_keys}:
                 raise ApiKeyConflictError(str(site.site))
-        return _save(self.documents, site.site, site)
+        return _save(self.by_id, site.site, site)
 
 
 def _save(kept: dict[Any, Any], key: object, wanted: Any) -> bool:
@@ -75,29 +75,29 @@ def _save(kept: dict[Any, Any], key: object, wanted: Any) -> bool:
 
 class FakeKeyStore:
     def __init__(self) -> None:
-        self.documents: dict[int, SigningKey] = {}
+        self.by_id: dict[int, SigningKey] = {}
 
     async def all(self) -> Sequence[SigningKey]:
-        return [self.documents[number] for number in sorted(self.documents)]
+        return [self.by_id[number] for number in sorted(self.by_id)]
 
     async def add(self, key: SigningKey) -> bool:
-        if key.number in self.documents:
+        if key.number in self.by_id:
             return False
-        self.documents[key.number] = key
+        self.by_id[key.number] = key
         return True
 
 
 class FakeRevocationStore:
     def __init__(self) -> None:
-        self.documents: dict[str, Revocation] = {}
+        self.by_id: dict[str, Revocation] = {}
 
     async def save(self, revocation: Revocation) -> None:
-        known = self.documents.get(revocation.key)
+        known = self.by_id.get(revocation.key)
         if known is None or known.until <= revocation.until:
-            self.documents[revocation.key] = revocation
+            self.by_id[revocation.key] = revocation
 
     async def all(self) -> Sequence[Revocation]:
-        return [self.documents[key] for key in sorted(self.documents)]
+        return [self.by_id[key] for key in sorted(self.by_id)]
 
 
 @dataclass

@@ -10,7 +10,7 @@ import yaml
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.auth.domain.audience import ADMIN
-from services.auth.domain.caller import parse_networks
+from services.auth.domain.source_address import parse_networks
 from services.auth.flows.management import ManagementDeps
 from services.auth.http import admin
 from services.auth.http.admin import AdminDeps
@@ -43,7 +43,9 @@ class AdminClient:
     publisher: FakePublisher
     token: str
 
-    async def request(self, method: str, path: str, *, json: object = None, token: str | None = None) -> tuple[int, Any]:
+    async def request(
+        self, method: str, path: str, *, json: object = None, token: str | None = None
+    ) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
         answer = await self.http.request(method, BASE + path, json=json, headers=headers)
         return answer.status, await answer.json(content_type=None)
@@ -154,7 +156,9 @@ async def test_keys_are_listed_and_rotated(auth: AuthFixture, door: AdminClient)
         ("DELETE", "/sites/700", None, 405),
     ],
 )
-async def test_what_is_not_possible_is_a_problem(door: AdminClient, method: str, path: str, body: object, status: int) -> None:
+async def test_what_is_not_possible_is_a_problem(
+    door: AdminClient, method: str, path: str, body: object, status: int
+) -> None:
     answered, problem = await door.request(method, path, json=body)
     assert (answered, problem["status"]) == (status, status)
     assert "canary" not in str(problem)

@@ -15,7 +15,7 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
-from tests.auth.test_office import SCHEMAS, SITE, ManagementFixture, feed
+from tests.auth.test_management import SCHEMAS, SITE, ManagementFixture, feed
 
 
 @dataclass

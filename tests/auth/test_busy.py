@@ -31,7 +31,9 @@ async def world(auth: AuthFixture) -> TokenDeps:
     return replace(auth.deps, hasher=hasher)
 
 
-async def ask(world: TokenDeps, *, client_id: str = "busy", secret: str = SECRET, caller: str = "203.0.113.9") -> object:
+async def ask(
+    world: TokenDeps, *, client_id: str = "busy", secret: str = SECRET, caller: str = "203.0.113.9"
+) -> object:
     body = f"grant_type=client_credentials&client_id={client_id}&client_secret={secret}"
     presented = TokenEndpointRequest(query="", body=body.encode(), content_type=FORM)
     return await issue(presented, OMNICHANNEL, source=caller, deps=world)

@@ -6,12 +6,12 @@ import pytest
 
 from services.auth.domain.credentials import (
     FORM,
-    TokenQuery,
     TokenEndpointRequest,
+    TokenQuery,
     TokenRequest,
-    parse_token_request,
-    parse_token_query,
     has_secret_in_query,
+    parse_token_query,
+    parse_token_request,
 )
 from services.auth.domain.oauth_error import OAuthError
 
@@ -135,7 +135,9 @@ def test_credentials_are_read_wherever_they_are_put(came: TokenEndpointRequest, 
 
 
 @pytest.mark.parametrize(("came", "error", "status"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_answered_is_named_as_the_standard_names_it(came: TokenEndpointRequest, error: str, status: int) -> None:
+def test_what_cannot_be_answered_is_named_as_the_standard_names_it(
+    came: TokenEndpointRequest, error: str, status: int
+) -> None:
     refusal = parse_token_request(came, allow_query_secrets=True)
     assert isinstance(refusal, OAuthError)
     assert (refusal.error, refusal.status) == (error, status)
@@ -169,9 +171,9 @@ def test_secrets_in_the_query_can_be_forbidden() -> None:
     refusal = parse_token_request(presented(GOOD), allow_query_secrets=False)
     assert isinstance(refusal, OAuthError)
     assert refusal.error == "invalid_request"
-    assert parse_token_request(presented(without("client_secret"), {"client_secret": "s"}), allow_query_secrets=False) == TokenRequest(
-        client_id="client", secret="s"
-    )
+    assert parse_token_request(
+        presented(without("client_secret"), {"client_secret": "s"}), allow_query_secrets=False
+    ) == TokenRequest(client_id="client", secret="s")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,18 @@ import pytest
 
 from services.auth.app import MAX_KEY_CHECK_INTERVAL_S
 from services.auth.domain.audience import DEFAULT_SCOPES, FULFILMENT, OMNICHANNEL, SCOPES
-from services.auth.domain.caller import source_address, parse_networks
 from services.auth.domain.client import Client, RuleViolationError, Secret, with_secret, without_secret
 from services.auth.domain.grant import Grant, build_claims, grant_scopes, issue_time
 from services.auth.domain.oauth_error import INVALID_SCOPE, UNAUTHORIZED_CLIENT, OAuthError
-from services.auth.domain.signing import PUBLISHED_AFTER_S, SigningKey, is_rotation_due, published_keys, active_key, activation_time
+from services.auth.domain.signing import (
+    PUBLISHED_AFTER_S,
+    SigningKey,
+    activation_time,
+    active_key,
+    is_rotation_due,
+    published_keys,
+)
+from services.auth.domain.source_address import parse_networks, source_address
 from services.auth.domain.tenants import InvalidDocumentError, parse_tenants
 from tests.auth.fakes import a_key
 
@@ -127,7 +134,9 @@ def test_a_new_key_is_known_before_it_signs_and_the_old_one_until_its_last_token
     assert published_keys(keys, NOW + 10_000 + PUBLISHED_AFTER_S - 1) == [second, first]
     assert published_keys(keys, NOW + 10_000 + PUBLISHED_AFTER_S) == [second]
     last_token_is_taken_until = 28_800 + 60
-    assert last_token_is_taken_until + MAX_KEY_CHECK_INTERVAL_S <= PUBLISHED_AFTER_S, "also one of a replica that is late in changing keys"
+    assert last_token_is_taken_until + MAX_KEY_CHECK_INTERVAL_S <= PUBLISHED_AFTER_S, (
+        "also one of a replica that is late in changing keys"
+    )
 
 
 def test_a_clock_before_all_keys_uses_the_oldest() -> None:

@@ -5,8 +5,8 @@ from services.auth.flows import management
 from services.auth.flows.key_rotation import add_key, ensure_current_key
 from services.chassis.runtime.metrics import REGISTRY
 from tests.auth.conftest import AuthFixture, a_client
-from tests.auth.test_api import GOOD, IMPORT, about, token_of
-from tests.auth.test_office import ManagementFixture, the_document
+from tests.auth.test_management import ManagementFixture, the_document
+from tests.auth.test_oauth import GOOD, IMPORT, about, token_of
 
 STATUS = "/common-status/v1/oauth2/token"
 

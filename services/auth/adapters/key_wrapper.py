@@ -26,7 +26,7 @@ NONCE_BYTES = 12
 RSA_BITS = 2048
 
 
-class KeyDecryptionError(RuntimeError):  # noqa: N818 - reads as what it is
+class KeyDecryptionError(RuntimeError):
     """A signing key is kept under another encryption key than the one that was given."""
 
 

@@ -45,7 +45,9 @@ class _Argon2Params:
     salt: bytes
 
     def hash(self, secret: str) -> str:
-        raw = hash_secret_raw(secret.encode(), self.salt, self.time_cost, self.memory_cost_kib, self.parallelism, HASH_BYTES, Type.ID)
+        raw = hash_secret_raw(
+            secret.encode(), self.salt, self.time_cost, self.memory_cost_kib, self.parallelism, HASH_BYTES, Type.ID
+        )
         cost = f"m={self.memory_cost_kib},t={self.time_cost},p={self.parallelism}"
         return f"$argon2id$v=19${cost}${_b64(self.salt)}${_b64(raw)}"
 
@@ -69,7 +71,9 @@ class Argon2Hasher:
         self._verified_cache: dict[str, tuple[bytes, float]] = {}
         # By the line they wait in: who guesses fills the patient one at most.
         self._waiting = {True: 0, False: 0}
-        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_HASHES + 1, thread_name_prefix="hash", initializer=_lower_thread_priority)
+        self._threads = ThreadPoolExecutor(
+            MAX_CONCURRENT_HASHES + 1, thread_name_prefix="hash", initializer=_lower_thread_priority
+        )
         self._inflight_by_secret: WeakValueDictionary[tuple[bytes, bool], asyncio.Lock] = WeakValueDictionary()
 
     async def hash(self, secret: str, *, same_salt_as: str | None = None) -> str:
@@ -145,7 +149,9 @@ def _new_params(salt: bytes) -> _Argon2Params:
 def _parse_params(hashed: str) -> _Argon2Params:
     cost = argon2.extract_parameters(hashed)
     salt = hashed.split("$")[4]
-    return _Argon2Params(cost.memory_cost, cost.time_cost, cost.parallelism, base64.b64decode(salt + "=" * (-len(salt) % 4)))
+    return _Argon2Params(
+        cost.memory_cost, cost.time_cost, cost.parallelism, base64.b64decode(salt + "=" * (-len(salt) % 4))
+    )
 
 
 def _b64(raw: bytes) -> str:

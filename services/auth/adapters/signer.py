@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt import PyJWS
 
 from services.auth import metrics
-from services.auth.domain.signing import SigningKey, published_keys, active_key
+from services.auth.domain.signing import SigningKey, active_key, published_keys
 from services.chassis.runtime.errors import UnavailableError
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey

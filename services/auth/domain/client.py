@@ -35,7 +35,7 @@ class Client:
         return tuple(secret for secret in self.secrets if secret.is_active(now))
 
 
-class RuleViolationError(ValueError):  # noqa: N818 - reads as what it is
+class RuleViolationError(ValueError):
     """The change breaks a rule; the text says which, for the operator."""
 
 

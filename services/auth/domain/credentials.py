@@ -43,7 +43,7 @@ class TokenQuery:
     token: str = field(repr=False)
 
 
-class _MalformedRequestError(ValueError):  # noqa: N818 - says what the request is
+class _MalformedRequestError(ValueError):
     """The request is at fault; the text says how, and repeats nothing of it."""
 
 

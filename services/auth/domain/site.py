@@ -27,5 +27,5 @@ class Site:
     revision: int = 0
 
 
-class ApiKeyConflictError(ValueError):  # noqa: N818 - reads as what it is
+class ApiKeyConflictError(ValueError):
     """One of the site's API keys belongs to another site."""

@@ -23,7 +23,7 @@ MAX_NUMBER = 2**63 - 1
 Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 
 
-class InvalidDocumentError(ValueError):  # noqa: N818 - reads as what it is
+class InvalidDocumentError(ValueError):
     """The document is at fault; the text says where, and repeats no secret."""
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.auth import metrics
-from services.auth.domain.signing import SigningKey, is_rotation_due, active_key, activation_time
-from services.auth.ports import AuditLog, KeyStore, Signer, KeyGenerator
+from services.auth.domain.signing import SigningKey, activation_time, active_key, is_rotation_due
+from services.auth.ports import AuditLog, KeyGenerator, KeyStore, Signer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,17 @@ from dataclasses import dataclass, replace
 
 from services.auth import metrics
 from services.auth.domain.audience import ADMIN
-from services.auth.domain.client import Client, ClientNotFoundError, RuleViolationError, Secret, with_secret, without_secret
+from services.auth.domain.client import (
+    Client,
+    ClientNotFoundError,
+    RuleViolationError,
+    Secret,
+    with_secret,
+    without_secret,
+)
 from services.auth.domain.revocation import Revocation, client_revocation, token_id_revocation
 from services.auth.domain.site import Site
-from services.auth.domain.tenants import InvalidDocumentError, ClientChange, DeclaredClient, Tenants
+from services.auth.domain.tenants import ClientChange, DeclaredClient, InvalidDocumentError, Tenants
 from services.auth.ports import AuditLog, ClientStore, Hasher, Publisher, RevocationStore, SiteStore
 
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from services.auth import metrics
 from services.auth.domain.audience import Audience
 from services.auth.domain.client import Client
-from services.auth.domain.credentials import TokenQuery, TokenEndpointRequest, TokenRequest, parse_token_request, parse_token_query
+from services.auth.domain.credentials import (
+    TokenEndpointRequest,
+    TokenQuery,
+    TokenRequest,
+    parse_token_query,
+    parse_token_request,
+)
 from services.auth.domain.grant import TOKEN_LIFETIME_S, Grant, build_claims, grant_scopes, issue_time
 from services.auth.domain.oauth_error import UNAUTHORIZED_CLIENT, OAuthError, invalid_client, too_many_attempts
 from services.auth.domain.revocation import ActiveToken, introspection_response, token_revocation
@@ -45,21 +51,25 @@ class IssuedToken:
     scope: str | None
 
 
-async def issue(request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps) -> IssuedToken | OAuthError:
+async def issue(
+    request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps
+) -> IssuedToken | OAuthError:
     """Answer one token request, and leave an audit line. Raises `Away` when the store does not answer."""
-    request = parse_token_request(request, allow_query_secrets=deps.allow_query_secrets)
-    if isinstance(request, OAuthError):
-        return record_refusal(request, audience, source=source, deps=deps)
-    client = await _authenticated(request, audience, caller=source, world=deps)
+    parsed = parse_token_request(request, allow_query_secrets=deps.allow_query_secrets)
+    if isinstance(parsed, OAuthError):
+        return record_refusal(parsed, audience, source=source, deps=deps)
+    client = await _authenticated(parsed, audience, caller=source, world=deps)
     if isinstance(client, OAuthError):
         return client
-    granted = grant_scopes(client, audience, request.scopes)
+    granted = grant_scopes(client, audience, parsed.scopes)
     if isinstance(granted, OAuthError):
         return record_refusal(granted, audience, source=source, deps=deps, actor=client.client_id)
     return _issued(granted, caller=source, world=deps)
 
 
-async def revoke(request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps) -> OAuthError | None:
+async def revoke(
+    request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps
+) -> OAuthError | None:
     """End a token of the caller's own before its time (RFC 7009); one that is good for nothing is as good as revoked.
 
     Returns once the other services can know of it. Raises `Away` otherwise: then it may be revoked, or will be soon.
@@ -124,7 +134,9 @@ def _wrong(client: Client | None, tried: Decision) -> OAuthError:
     return invalid_client(reason="unknown_client" if client is None else "wrong_secret")
 
 
-def record_refusal(error: OAuthError, audience: Audience, *, source: str, deps: TokenDeps, actor: str = UNKNOWN_CLIENT) -> OAuthError:
+def record_refusal(
+    error: OAuthError, audience: Audience, *, source: str, deps: TokenDeps, actor: str = UNKNOWN_CLIENT
+) -> OAuthError:
     """The refusal, once it is counted and has left an audit line."""
     metrics.REFUSED.labels(audience.name, error.reason).inc()
     deps.audit.record("token refused", actor=actor, source=source, audience=audience.name, reason=error.reason)

@@ -9,15 +9,15 @@ from zoneinfo import available_timezones
 from aiohttp import web
 
 from services.auth.domain.audience import ADMIN
-from services.auth.domain.caller import Networks
 from services.auth.domain.client import ClientNotFoundError, RuleViolationError
 from services.auth.domain.site import ApiKeyConflictError
-from services.auth.domain.tenants import InvalidDocumentError, parse_client_change, parse_client, parse_site
+from services.auth.domain.source_address import Networks
+from services.auth.domain.tenants import InvalidDocumentError, parse_client, parse_client_change, parse_site
 from services.auth.flows import management as desk
 from services.auth.flows.key_rotation import KeyRotationDeps, add_key
 from services.auth.flows.management import ManagementDeps
 from services.auth.flows.tokens import UNKNOWN_CLIENT, TokenDeps
-from services.auth.http.responses import NO_STORE, read_body, get_source_address, openapi_handler, token_endpoint
+from services.auth.http.responses import NO_STORE, get_source_address, openapi_handler, read_body, token_endpoint
 from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import ForbiddenError, Problem, UnauthorizedError
@@ -68,7 +68,7 @@ def _authorized(act: Act, given: AdminDeps) -> Callable[[web.Request], Awaitable
     async def handler(request: web.Request) -> web.Response:
         where = get_source_address(request, given.proxies)
         token = await _admitted(request, given, where=where)
-        acting = replace(given.management, who=token.client_id, where=where)
+        acting = replace(given.management, actor=token.client_id, source=where)
         try:
             return await act(request, acting)
         except ClientNotFoundError:
@@ -86,7 +86,9 @@ async def _admitted(request: web.Request, given: AdminDeps, *, where: str) -> To
     try:
         token = await given.verify(bearer_token(request.headers.get("Authorization")))
     except UnauthorizedError:
-        given.management.audit.record("administrator refused", actor=UNKNOWN_CLIENT, source=where, reason="unauthorized")
+        given.management.audit.record(
+            "administrator refused", actor=UNKNOWN_CLIENT, source=where, reason="unauthorized"
+        )
         raise
     if not set(ADMIN.scopes) <= token.scopes:
         given.management.audit.record(
@@ -160,7 +162,7 @@ async def _revoke_token(request: web.Request, office: ManagementDeps) -> web.Res
 
 def _keys(given: AdminDeps, act: Callable[[KeyRotationDeps], Awaitable[web.Response]]) -> Act:
     async def handler(_request: web.Request, office: ManagementDeps) -> web.Response:
-        return await act(replace(given.keys, who=office.actor, where=office.source))
+        return await act(replace(given.keys, actor=office.actor, source=office.source))
 
     return handler
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from aiohttp import web
 
 from services.auth.domain.audience import AUDIENCES, SCOPES, Audience
-from services.auth.domain.caller import Networks
 from services.auth.domain.credentials import TokenEndpointRequest
 from services.auth.domain.oauth_error import OAuthError
+from services.auth.domain.source_address import Networks
 from services.auth.flows.tokens import TokenDeps, introspect, revoke
 from services.auth.http.responses import NO_STORE, credentials_endpoint, error_response, openapi_handler, token_endpoint
 from services.chassis.http.server import json_response

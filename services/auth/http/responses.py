@@ -7,9 +7,9 @@ from pathlib import Path
 from aiohttp import web
 
 from services.auth.domain.audience import Audience
-from services.auth.domain.caller import Networks, source_address
 from services.auth.domain.credentials import TokenEndpointRequest, has_secret_in_query
 from services.auth.domain.oauth_error import OAuthError, invalid_request
+from services.auth.domain.source_address import Networks, source_address
 from services.auth.flows.tokens import IssuedToken, TokenDeps, issue, record_refusal
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import UnavailableError

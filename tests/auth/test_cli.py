@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 from services.auth import cli
 from services.auth.domain.client import Client, Secret
 from services.auth.flows.management import ManagementDeps
-from tests.auth.fakes import FakeAuditLog, FakeKeyStore, FakeKeyGenerator
-from tests.auth.test_keyring import key_rotation_deps
-from tests.auth.test_office import SITE, ManagementFixture
+from tests.auth.fakes import FakeAuditLog, FakeKeyGenerator, FakeKeyStore
+from tests.auth.test_key_rotation import key_rotation_deps
+from tests.auth.test_management import SITE, ManagementFixture
 
 CLIENT = Client(
     client_id="c",
@@ -31,14 +31,14 @@ CLIENT = Client(
 def desk(monkeypatch: pytest.MonkeyPatch) -> ManagementFixture:
     """An office with one site and one client, which the commands open."""
     made = ManagementFixture()
-    made.sites.documents[608] = SITE
-    made.clients.documents["c"] = CLIENT
+    made.sites.by_id[608] = SITE
+    made.clients.by_id["c"] = CLIENT
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[ManagementDeps]:
         yield made.deps
 
-    monkeypatch.setattr(cli, "_open_office", opened)
+    monkeypatch.setattr(cli, "_open_management", opened)
     return made
 
 
@@ -50,13 +50,13 @@ def run_cli(commands: typer.Typer, *arguments: str) -> Result:
 def test_secrets_before_the_new_one_end_after_so_many_hours(desk: ManagementFixture, hours: str, seconds: int) -> None:
     done = run_cli(cli.clients, "add-secret", "c", "--grace-hours", hours)
     assert json.loads(done.stdout) == {"clientId": "c", "secret": "canary-0"}
-    first, second = desk.clients.documents["c"].secrets
+    first, second = desk.clients.by_id["c"].secrets
     assert (first.expires_at, second.expires_at) == (int(desk.clock.at) + seconds, None)
 
 
 def test_without_a_grace_the_secrets_before_it_stay(desk: ManagementFixture) -> None:
     assert run_cli(cli.clients, "add-secret", "c").exit_code == 0
-    assert [secret.expires_at for secret in desk.clients.documents["c"].secrets] == [None, None]
+    assert [secret.expires_at for secret in desk.clients.by_id["c"].secrets] == [None, None]
 
 
 CHANGES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
@@ -71,7 +71,7 @@ CHANGES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
 def test_a_client_is_changed_in_what_is_named_and_in_nothing_else(desk: ManagementFixture, what: str) -> None:
     arguments, changed = CHANGES[what]
     assert run_cli(cli.clients, "change", "c", *arguments).exit_code == 0
-    kept = replace(desk.clients.documents["c"], revision=CLIENT.revision)
+    kept = replace(desk.clients.by_id["c"], revision=CLIENT.revision)
     assert set(kept.scopes) == set(changed.get("scopes", CLIENT.scopes))
     assert replace(kept, scopes=CLIENT.scopes) == CLIENT
 
@@ -95,7 +95,7 @@ def test_what_is_not_possible_is_told_in_a_line_and_changes_nothing(desk: Manage
     done = run_cli(commands, *arguments)
     assert (done.exit_code, done.stdout) == (code, "")
     assert words in done.stderr
-    assert desk.clients.documents == {"c": CLIENT}
+    assert desk.clients.by_id == {"c": CLIENT}
     assert desk.audit.lines == []
 
 
@@ -115,9 +115,9 @@ def test_nothing_that_is_shown_later_has_a_secret_in_it(desk: ManagementFixture)
 
 async def test_a_rotation_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     world, _ = key_rotation_deps(FakeKeyStore(), FakeKeyGenerator())
-    monkeypatch.setattr(cli, "key_world", lambda *_: (world, None))
-    monkeypatch.setattr(cli, "_who", lambda: "an operator")
-    monkeypatch.setattr(cli, "_where", lambda: "a terminal")
+    monkeypatch.setattr(cli, "build_key_rotation", lambda *_: (world, None))
+    monkeypatch.setattr(cli, "_actor", lambda: "an operator")
+    monkeypatch.setattr(cli, "_source", lambda: "a terminal")
     nothing: Any = None
     assert [key.number for key in await cli._rotate(nothing, nothing)] == [1]
     assert isinstance(world.audit, FakeAuditLog)

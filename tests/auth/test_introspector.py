@@ -37,7 +37,9 @@ async def test_a_token_of_a_new_key_is_known_at_once_whatever_was_asked_before(
     assert await auth.introspector.introspect(first) is not None
 
 
-async def test_a_token_of_a_key_that_was_taken_away_is_believed_no_more(auth: AuthFixture, next_key: SigningKey) -> None:
+async def test_a_token_of_a_key_that_was_taken_away_is_believed_no_more(
+    auth: AuthFixture, next_key: SigningKey
+) -> None:
     """As when a key got into wrong hands and its document was deleted."""
     first, admins = a_token(auth), a_token(auth, audience=ADMIN.name, scope="admin")
     assert await auth.introspector.introspect(first) is not None

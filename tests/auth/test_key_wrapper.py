@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt import PyJWK
 
-from services.auth.adapters.key_wrapper import NONCE_BYTES, KeyWrapper, KeyDecryptionError, _thumbprint
+from services.auth.adapters.key_wrapper import NONCE_BYTES, KeyDecryptionError, KeyWrapper, _thumbprint
 from services.auth.domain.signing import SigningKey
 
 SEALING_KEY = bytes(range(32))
@@ -61,11 +61,14 @@ async def test_each_seal_has_a_nonce_of_its_own_drawn_at_random() -> None:
 Opening = Callable[[SigningKey, SigningKey], tuple[KeyWrapper, SigningKey]]
 NOT_OPENED: dict[str, Opening] = {
     "another sealing key": lambda key, _: (a_vault(key=bytes(32)), key),
-    "the seal of another key": lambda key, other: (a_vault(), replace(key, sealed=other.wrapped_private_key)),
+    "the seal of another key": lambda key, other: (
+        a_vault(),
+        replace(key, wrapped_private_key=other.wrapped_private_key),
+    ),
     "another id": lambda key, other: (a_vault(), replace(key, kid=other.kid)),
     "a bit that is not as it was": lambda key, _: (
         a_vault(),
-        replace(key, sealed=bytes([*key.wrapped_private_key[:-1], key.wrapped_private_key[-1] ^ 1])),
+        replace(key, wrapped_private_key=bytes([*key.wrapped_private_key[:-1], key.wrapped_private_key[-1] ^ 1])),
     ),
 }
 

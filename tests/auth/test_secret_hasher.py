@@ -16,8 +16,8 @@ from tests.auth.fakes import Clock
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secret_hasher, "MEMORY_KIB", 64)
-    monkeypatch.setattr(secret_hasher, "PASSES", 1)
+    monkeypatch.setattr(secret_hasher, "MEMORY_COST_KIB", 64)
+    monkeypatch.setattr(secret_hasher, "TIME_COST", 1)
 
 
 @pytest.fixture
@@ -120,13 +120,15 @@ async def test_hashing_gives_way_to_the_event_loop(monkeypatch: pytest.MonkeyPat
 
 async def test_a_flood_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes when too many wait in the same line is told to come again; who is remembered passes."""
-    monkeypatch.setattr(secret_hasher, "MOST_WAITING", 3)
+    monkeypatch.setattr(secret_hasher, "MAX_WAITING", 3)
     made = Argon2Hasher()
     kept = await made.hash("secret")
     assert await made.verify("secret", [kept]) == kept
     async with made._low_priority_slots, made._slots, made._slots:
         for patient in (True, False):
-            waiting = [asyncio.create_task(made.verify(f"{patient} {n}", [kept], low_priority=patient)) for n in range(3)]
+            waiting = [
+                asyncio.create_task(made.verify(f"{patient} {n}", [kept], low_priority=patient)) for n in range(3)
+            ]
             await asyncio.sleep(0)
             with pytest.raises(UnavailableError):
                 await made.verify("another", [kept], low_priority=patient)
@@ -136,7 +138,7 @@ async def test_a_flood_does_not_wait_without_end(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_flood_of_guesses_keeps_nobody_else_from_being_checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secret_hasher, "MOST_WAITING", 3)
+    monkeypatch.setattr(secret_hasher, "MAX_WAITING", 3)
     made = Argon2Hasher()
     kept = await made.hash("secret")
     async with made._low_priority_slots:
@@ -147,7 +149,7 @@ async def test_a_flood_of_guesses_keeps_nobody_else_from_being_checked(monkeypat
 
 
 async def test_what_is_remembered_is_bounded_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secret_hasher, "REMEMBERED", 2)
+    monkeypatch.setattr(secret_hasher, "MAX_CACHED_SECRETS", 2)
     made = Argon2Hasher()
     for secret in ("canary-a", "canary-b", "canary-c"):
         await made.verify(secret, [await made.hash(secret)])

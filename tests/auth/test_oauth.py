@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestClient
 from openapi_spec_validator import validate
 
 from services.auth.domain.audience import AUDIENCES
-from services.auth.domain.caller import parse_networks
 from services.auth.domain.credentials import FORM
+from services.auth.domain.source_address import parse_networks
 from services.auth.http import oauth
 from services.auth.http import responses as answers
 from services.chassis.security.tokens import LEEWAY_S
@@ -72,7 +72,9 @@ async def test_fewer_scopes_stand_last_in_the_answer(auth: AuthFixture) -> None:
         ({"scope": "status:read"}, 400, "invalid_scope"),
     ],
 )
-async def test_errors_are_those_of_the_standard(auth: AuthFixture, change: dict[str, str], status: int, error: str) -> None:
+async def test_errors_are_those_of_the_standard(
+    auth: AuthFixture, change: dict[str, str], status: int, error: str
+) -> None:
     async with auth.over_http() as http:
         answer = await http.post(IMPORT, data={**GOOD, **change})
         body = await answer.json()
@@ -236,7 +238,7 @@ async def test_a_revoked_token_is_active_no_more(auth: AuthFixture) -> None:
     assert after == {"active": False}
     taken_until = before["exp"] + LEEWAY_S
     assert [(one.token_id, one.until) for one in auth.publisher.revocations] == [(before["jti"], taken_until)]
-    assert list(auth.revocations.documents) == [before["jti"]]
+    assert list(auth.revocations.by_id) == [before["jti"]]
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "x" * 5_000])
@@ -267,7 +269,7 @@ async def test_a_revocation_that_others_cannot_know_of_is_not_confirmed(auth: Au
     async with auth.over_http() as http:
         answer = await about(http, "revoke", await token_of(http))
     assert answer.status == 503
-    assert len(auth.revocations.documents) == 1, "upkeep will publish it"
+    assert len(auth.revocations.by_id) == 1, "upkeep will publish it"
 
 
 async def test_before_revocations_are_known_nothing_is_said_of_a_token(auth: AuthFixture) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from services.auth import metrics
-from services.auth.adapters.key_wrapper import KeyWrapper, KeyDecryptionError
+from services.auth.adapters.key_wrapper import KeyDecryptionError, KeyWrapper
 from services.auth.adapters.signer import JwtSigner
 from services.auth.app import build_key_rotation, key_check_interval_s
 from services.auth.domain.audience import OMNICHANNEL
@@ -21,13 +21,15 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.security.tokens import TokenVerifier
 from tests.auth.conftest import ISSUER, SECRET, AuthFixture
-from tests.auth.fakes import Clock, FakeAuditLog, FakeKeyStore, FakeSigner, FakeKeyGenerator, a_key
+from tests.auth.fakes import Clock, FakeAuditLog, FakeKeyGenerator, FakeKeyStore, FakeSigner, a_key
 
 NOW = 1_700_000_000
 BODY = f"grant_type=client_credentials&client_id=client-1&client_secret={SECRET}".encode()
 
 
-def key_rotation_deps(keys: FakeKeyStore, generator: FakeKeyGenerator, *, clock: Clock | None = None) -> tuple[KeyRotationDeps, FakeSigner]:
+def key_rotation_deps(
+    keys: FakeKeyStore, generator: FakeKeyGenerator, *, clock: Clock | None = None
+) -> tuple[KeyRotationDeps, FakeSigner]:
     signer = FakeSigner()
     world = KeyRotationDeps(
         keys=keys,
@@ -53,7 +55,7 @@ async def test_of_two_replicas_at_first_start_one_makes_the_key_and_both_use_it(
     keys = FakeKeyStore()
 
     def other_is_faster() -> None:
-        keys.documents[1] = a_key(1, signs_from=NOW - 1)
+        keys.by_id[1] = a_key(1, signs_from=NOW - 1)
 
     world, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=other_is_faster))
     await ensure_current_key(world)
@@ -69,17 +71,17 @@ async def test_where_the_next_key_cannot_be_kept_the_old_one_signs_and_is_known_
         raise UnavailableError("MongoDB")
 
     keys = FakeKeyStore()
-    keys.documents[1] = a_key(1, signs_from=NOW - 90_000)
+    keys.by_id[1] = a_key(1, signs_from=NOW - 90_000)
     world, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=refused))
     with pytest.raises(UnavailableError):
         await ensure_current_key(world)
-    assert signer.keys == [keys.documents[1]]
+    assert signer.keys == [keys.by_id[1]]
     assert metrics.SIGNING_KEY_DUE._value.get() == NOW - 90_000 + 86_400
 
 
 async def test_keys_of_another_algorithm_are_left_alone() -> None:
     keys = FakeKeyStore()
-    keys.documents[1] = SigningKey(
+    keys.by_id[1] = SigningKey(
         number=1, kid="curve", algorithm="ES256", public={}, wrapped_private_key=b"", created_at=0, signs_from=NOW - 10
     )
     world, signer = key_rotation_deps(keys, FakeKeyGenerator())
@@ -127,7 +129,7 @@ async def test_a_key_asked_for_by_the_operator_waits_its_time() -> None:
     world, _ = key_rotation_deps(keys, FakeKeyGenerator(), clock=clock)
     await ensure_current_key(world)
     assert await add_key(world)
-    assert [key.signs_from for key in keys.documents.values()] == [NOW, NOW + 600]
+    assert [key.signs_from for key in keys.by_id.values()] == [NOW, NOW + 600]
 
 
 @pytest.mark.parametrize("refresh_s", [1, 300])
@@ -142,11 +144,13 @@ async def test_the_last_replica_publishes_a_key_two_refresh_periods_before_it_si
     mongo = Mongo.connect(settings)
     world, _ = build_key_rotation(settings, mongo)
     keys, clock = FakeKeyStore(), Clock(NOW)
-    world = replace(world, keys=keys, vault=FakeKeyGenerator(), signer=FakeSigner(), audit=FakeAuditLog(), now=clock)
+    world = replace(
+        world, keys=keys, generator=FakeKeyGenerator(), signer=FakeSigner(), audit=FakeAuditLog(), now=clock
+    )
     await ensure_current_key(world)
     await add_key(world)
     published_by = clock.at + key_check_interval_s(settings)
-    assert keys.documents[2].signs_from >= published_by + 2 * refresh_s
+    assert keys.by_id[2].signs_from >= published_by + 2 * refresh_s
     await mongo.close()
 
 

@@ -12,7 +12,7 @@ from services.auth.domain.audience import DEFAULT_SCOPES
 from services.auth.domain.client import Client, RuleViolationError
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.site import ApiKey, ApiKeyConflictError, Site
-from services.auth.domain.tenants import InvalidDocumentError, ClientChange, Tenants, parse_tenants
+from services.auth.domain.tenants import ClientChange, InvalidDocumentError, Tenants, parse_tenants
 from services.auth.flows import management
 from services.auth.flows.management import ManagementDeps
 from services.chassis.avro.schemas import Schemas
@@ -106,7 +106,7 @@ async def test_only_what_changed_is_published(desk: ManagementFixture) -> None:
 async def test_another_secret_in_the_document_takes_the_place_of_the_old(desk: ManagementFixture) -> None:
     await management.load_tenants(the_document(), desk.deps)
     assert await management.load_tenants(the_document(secret="canary-another-one"), desk.deps) == (0, 1)
-    assert [secret.hash for secret in desk.clients.documents["c"].secrets] == ["hash of canary-another-one"]
+    assert [secret.hash for secret in desk.clients.by_id["c"].secrets] == ["hash of canary-another-one"]
 
 
 async def test_a_secret_of_the_document_that_has_ended_is_given_anew(desk: ManagementFixture) -> None:
@@ -114,7 +114,7 @@ async def test_a_secret_of_the_document_that_has_ended_is_given_anew(desk: Manag
     await management.add_secret("c", desk.deps, grace_s=60)
     desk.clock.at += 60
     assert await management.load_tenants(the_document(), desk.deps) == (0, 1)
-    active = desk.clients.documents["c"].active_secrets(desk.clock.at)
+    active = desk.clients.by_id["c"].active_secrets(desk.clock.at)
     assert [secret.hash for secret in active] == [f"hash of {CANARY}"]
 
 
@@ -122,7 +122,7 @@ async def test_a_second_secret_survives_the_document(desk: ManagementFixture) ->
     await management.load_tenants(the_document(), desk.deps)
     await management.add_secret("c", desk.deps, grace_s=None)
     assert await management.load_tenants(the_document(), desk.deps) == (0, 0)
-    assert len(desk.clients.documents["c"].secrets) == 2
+    assert len(desk.clients.by_id["c"].secrets) == 2
 
 
 async def test_a_client_cannot_have_keys_of_others(desk: ManagementFixture) -> None:
@@ -188,19 +188,19 @@ async def test_a_new_client_gets_a_secret_that_is_shown_once(desk: ManagementFix
     await management.add_site(SITE, desk.deps)
     plain = await management.add_client(Client(client_id="c", site=608, api_keys=("12345",)), desk.deps)
     assert plain == "canary-0"
-    assert desk.clients.documents["c"].secrets[0].hash == "hash of canary-0"
+    assert desk.clients.by_id["c"].secrets[0].hash == "hash of canary-0"
     with pytest.raises(RuleViolationError, match="already"):
         await management.add_client(Client(client_id="c", site=608), desk.deps)
 
 
 async def test_secrets_come_and_go_and_leave_lines(desk: ManagementFixture) -> None:
     await management.load_tenants(the_document(), desk.deps)
-    first = desk.clients.documents["c"].secrets[0].secret_id
+    first = desk.clients.by_id["c"].secrets[0].secret_id
     await management.add_secret("c", desk.deps, grace_s=3_600)
     with pytest.raises(RuleViolationError, match="remove one first"):
         await management.add_secret("c", desk.deps, grace_s=None)
     await management.remove_secret("c", first, desk.deps)
-    remaining = desk.clients.documents["c"].secrets
+    remaining = desk.clients.by_id["c"].secrets
     assert [secret.hash for secret in remaining] == ["hash of canary-1"]
     with pytest.raises(RuleViolationError, match="the last"):
         await management.remove_secret("c", remaining[0].secret_id, desk.deps)
@@ -220,23 +220,27 @@ async def test_secrets_come_and_go_and_leave_lines(desk: ManagementFixture) -> N
     ("change", "line", "scopes", "secrets"),
     [
         (
-            lambda desk: management.change_client("c", ClientChange(scopes=("status:read",)), desk.office),
+            lambda desk: management.change_client("c", ClientChange(scopes=("status:read",)), desk.deps),
             "client changed",
             ("status:read",),
             ["id-1", "id-2"],
         ),
         (
-            lambda desk: management.add_secret("c", desk.office, grace_s=None),
+            lambda desk: management.add_secret("c", desk.deps, grace_s=None),
             "secret added",
             DEFAULT_SCOPES,
             ["id-2", "id-4"],
         ),
-        (lambda desk: management.remove_secret("c", "id-1", desk.office), "secret removed", DEFAULT_SCOPES, ["id-2"]),
+        (lambda desk: management.remove_secret("c", "id-1", desk.deps), "secret removed", DEFAULT_SCOPES, ["id-2"]),
     ],
     ids=["change", "add", "remove"],
 )
 async def test_of_what_two_operators_do_at_once_nothing_is_lost(
-    desk: ManagementFixture, change: Callable[[ManagementFixture], Awaitable[object]], line: str, scopes: Sequence[str], secrets: Sequence[str]
+    desk: ManagementFixture,
+    change: Callable[[ManagementFixture], Awaitable[object]],
+    line: str,
+    scopes: Sequence[str],
+    secrets: Sequence[str],
 ) -> None:
     """The other takes the client's API keys while we read and write it."""
     await management.load_tenants(the_document(), desk.deps)
@@ -247,13 +251,13 @@ async def test_of_what_two_operators_do_at_once_nothing_is_lost(
 
     async def second_to_save(client: Client) -> bool:
         desk.clients.save = save  # type: ignore[method-assign]
-        kept = desk.clients.documents["c"]
+        kept = desk.clients.by_id["c"]
         assert await save(replace(kept, api_keys=()))
         return await save(client)
 
     desk.clients.save = second_to_save  # type: ignore[method-assign]
     await change(desk)
-    client = desk.clients.documents["c"]
+    client = desk.clients.by_id["c"]
     assert (client.api_keys, client.scopes) == ((), scopes)
     assert [secret.secret_id for secret in client.secrets] == secrets
     assert [one["action"] for one in desk.audit.lines] == [line]
@@ -262,7 +266,7 @@ async def test_of_what_two_operators_do_at_once_nothing_is_lost(
 async def test_one_token_can_be_revoked_by_the_id_that_its_audit_line_tells(desk: ManagementFixture) -> None:
     await management.revoke_token("0f" * 16, desk.deps)
     assert desk.publisher.revocations == [Revocation(token_id="0f" * 16, until=desk.clock.at + 28_860)]
-    assert list(desk.revocations.documents) == ["0f" * 16]
+    assert list(desk.revocations.by_id) == ["0f" * 16]
     (line,) = desk.audit.lines
     assert line == {"action": "token revoked", "actor": "an operator", "source": "a terminal", "tokenId": "0f" * 16}
 
@@ -305,7 +309,7 @@ async def test_a_tokens_revocation_is_kept_before_others_are_told(desk: Manageme
     desk.publisher.is_unavailable = True
     with pytest.raises(UnavailableError):
         await management.revoke_token("0f0f", desk.deps)
-    assert list(desk.revocations.documents) == ["0f0f"]
+    assert list(desk.revocations.by_id) == ["0f0f"]
 
 
 async def test_a_revocation_that_was_kept_but_not_published_is_published_later(desk: ManagementFixture) -> None:
