@@ -12,7 +12,7 @@ from services.chassis.runtime.lifecycle import tune_gc, tune_malloc
 from services.chassis.runtime.logs import configure
 from services.chassis.runtime.settings import load
 from services.validator import metrics
-from services.validator.app import compose
+from services.validator.app import build
 from services.validator.settings import Settings
 
 
@@ -29,7 +29,7 @@ async def until(holds: Callable[[], bool]) -> None:
 async def validate(total: int) -> None:
     settings = load(Settings)
     configure("validator", settings.log_level, stream=sys.stderr)
-    service = await compose(settings)
+    service = await build(settings)
     for part in service.components:
         await part.start()
     await until(lambda: all(service.health.readiness().values()))

@@ -16,10 +16,10 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.access import RequestSecurity
-from services.ingest.adapters.idempotency_store import MongoReplies
+from services.ingest.adapters.idempotency_store import MongoIdempotencyStore
 from services.ingest.adapters.publisher import KafkaPublisher
-from services.ingest.flows.accept import World
-from services.ingest.http.imports import ImportApi, Manners
+from services.ingest.flows.accept import Deps
+from services.ingest.http.imports import ImportApi, ImportOptions
 from services.ingest.settings import Settings
 from services.ingest.wire import Encoder
 from services.schema_registry.api import RegistryApi
@@ -29,7 +29,7 @@ from services.values.time_uuids import time_uuid
 AUDIENCE = "omnichannel-api"
 
 
-async def compose(settings: Settings) -> Service:
+async def build(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
     producer = Producer(settings, client_id="ingest")
@@ -43,24 +43,24 @@ async def compose(settings: Settings) -> Service:
         client_id="ingest",
     )
     url = settings.rate_limit_url
-    gate = SharedRateLimit(RateLimit(), url=url.get_secret_value() if url else None)
+    rate_limiter = SharedRateLimit(RateLimit(), url=url.get_secret_value() if url else None)
     mongo = Mongo.connect(settings)
-    world = World(
+    deps = Deps(
         publisher=KafkaPublisher(producer, Encoder(schemas)),
-        gate=gate,
-        replies=MongoReplies(IdempotencyKeys(mongo, scope=AUDIENCE)),
+        rate_limiter=rate_limiter,
+        idempotency=MongoIdempotencyStore(IdempotencyKeys(mongo, scope=AUDIENCE)),
         currencies=frozenset(currency.alpha_3 for currency in pycountry.currencies),
         strict_json=settings.strict_json,
         now_us=lambda: time.time_ns() // 1000,
         new_job_id=new_job_id,
     )
     # A registry elsewhere has the last word; two that differ would help nobody.
-    registry = [] if settings.schema_registry_url else RegistryApi(schemas).routes()
+    registry_routes = [] if settings.schema_registry_url else RegistryApi(schemas).routes()
     api = ImportApi(
-        world=world,
+        deps=deps,
         verifier=access.verifier,
         sites=access.sites,
-        manners=Manners(
+        options=ImportOptions(
             accepted_status=settings.import_accepted_status,
             body_timeout_s=settings.body_timeout_s,
             require_gzip=settings.require_gzip,
@@ -77,9 +77,11 @@ async def compose(settings: Settings) -> Service:
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
             producer,
             *access.components,
-            gate,
+            rate_limiter,
             mongo,
-            HttpServer(build_application([*api.routes(), *registry]), host=settings.http_host, port=settings.http_port),
+            HttpServer(
+                build_application([*api.routes(), *registry_routes]), host=settings.http_host, port=settings.http_port
+            ),
         ),
     )
 

@@ -28,7 +28,7 @@ for _code in FaultCode:
     FAULTS.labels(_code.value)
 
 
-def count(batch: Batch) -> None:
+def count_records(batch: Batch) -> None:
     """Count the records of a request that is on record."""
     what = (batch.kind, batch.mode)
     _SIZES[batch.kind].observe(batch.total)

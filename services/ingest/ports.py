@@ -4,13 +4,13 @@ from typing import Protocol
 
 from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.ratelimit import Decision
-from services.ingest.domain.accepted import Accepted, Submission
+from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 
 
 class Publisher(Protocol):
     """Puts accepted requests on record."""
 
-    async def publish(self, accepted: Accepted) -> None:
+    async def publish(self, job: AcceptedJob) -> None:
         """Return when all in-sync replicas have the job and every accepted record; raise `Away` otherwise."""
         ...
 
@@ -23,24 +23,24 @@ class RateLimiter(Protocol):
         ...
 
 
-class Replies(Protocol):
+class IdempotencyStore(Protocol):
     """Remembers the answers to requests that carry an `Idempotency-Key`."""
 
-    async def begin(self, submission: Submission, job_id: str) -> Reservation | StoredResponse:
+    async def reserve(self, request: ImportRequest, job_id: str) -> Reservation | StoredResponse:
         """The first answer, or the right to make it, with `job_id` or the id that an earlier attempt reserved.
 
         Raises `Problem` for a key that cannot be used (now), `Away` if nobody knows.
         """
         ...
 
-    async def finish(self, turn: Reservation, reply: StoredResponse) -> None:
+    async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
         """Keep the answer, if that can be done."""
         ...
 
-    async def pause(self, turn: Reservation) -> None:
+    async def release_for_retry(self, reservation: Reservation) -> None:
         """The outcome is unknown: a retry may go on at once, with the same job."""
         ...
 
-    async def forget(self, turn: Reservation) -> None:
+    async def discard(self, reservation: Reservation) -> None:
         """The request was refused: the key is free again."""
         ...

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.avro.codec import Codec
 from services.chassis.avro.schemas import Schemas
-from services.ingest.domain.accepted import Accepted
+from services.ingest.domain.import_job import AcceptedJob
 from services.jobs.events import Opened, event
 from services.sales.keys import build_key
 from services.sales.records import get_order_id
@@ -22,14 +22,14 @@ class Encoder:
         self._returns = return_codec(returned.definition, prefix=returned.prefix)
         self._events = job_event_codec(job_event.definition, prefix=job_event.prefix)
 
-    def opened(self, accepted: Accepted) -> Iterator[tuple[bytes, bytes]]:
+    def encode_opened(self, accepted: AcceptedJob) -> Iterator[tuple[bytes, bytes]]:
         """Key and value of each event that opens the job: one, or more where the refused records need the room."""
         header = accepted.header
         for refused in build_rejection_runs(accepted.batch) or (None,):
             value = self._events.encode(event(header, Opened(refused), at_us=header.created_at))
             yield build_key(header.site, header.job_id), value
 
-    def records(self, accepted: Accepted) -> Iterator[tuple[int, bytes, bytes]]:
+    def encode_records(self, accepted: AcceptedJob) -> Iterator[tuple[int, bytes, bytes]]:
         """Index, key and value of each accepted record, in order."""
         header = accepted.header
         # A batch holds one kind of record, the job's.

@@ -20,7 +20,7 @@ from services.subjects import SCHEMA_OF, level_of
 BASE = "/registry"
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 # Ours take less than a sixth of it.
-LONGEST_SCHEMA = 64 * 1024
+MAX_SCHEMA_LENGTH = 64 * 1024
 BODY_TIMEOUT_S = 10.0
 _LATEST = frozenset({"latest", "-1"})
 
@@ -38,8 +38,8 @@ class RegistryApi:
         subject, schema = "/subjects/{subject}", "/schemas/ids/{id}"
         checked = "/compatibility/subjects/{subject}/versions"
         asked: list[tuple[str, http.Handler]] = [
-            ("", self.greeting),
-            ("/", self.greeting),
+            ("", self.root),
+            ("/", self.root),
             ("/subjects", self.subjects),
             (f"{subject}/versions", self.versions),
             (f"{subject}/versions/{{version}}", self.version),
@@ -61,12 +61,12 @@ class RegistryApi:
             (f"{checked}/{{version}}", self.check),
         ]
         return [
-            *(web.get(BASE + path, _in_its_words(handler)) for path, handler in asked),
-            *(web.post(BASE + path, _in_its_words(handler)) for path, handler in told),
-            web.route("*", BASE + "/{rest:.*}", _in_its_words(self.nothing)),
+            *(web.get(BASE + path, _confluent_errors(handler)) for path, handler in asked),
+            *(web.post(BASE + path, _confluent_errors(handler)) for path, handler in told),
+            web.route("*", BASE + "/{rest:.*}", _confluent_errors(self.not_found)),
         ]
 
-    async def greeting(self, _: web.Request) -> web.Response:
+    async def root(self, _: web.Request) -> web.Response:
         """Something to find at the root."""
         return _answer({})
 
@@ -99,7 +99,7 @@ class RegistryApi:
         except ValueError:
             version = None
         if version is None:
-            raise _Refused(404, 40403, "Schema not found")
+            raise RegistryError(404, 40403, "Schema not found")
         return _answer({"schema": version.text, "guid": str(version.global_id)})
 
     async def subjects_of_id(self, request: web.Request) -> web.Response:
@@ -116,17 +116,17 @@ class RegistryApi:
         self._versions(request)
         version = await self._same(request)
         if version is None:
-            raise _Refused(404, 40403, "Schema not found")
+            raise RegistryError(404, 40403, "Schema not found")
         return _answer(_described(version, request.match_info["subject"]))
 
     async def register(self, request: web.Request) -> web.Response:
         """The same for a client that means to register it; a schema that is not ours is refused."""
         subject = request.match_info["subject"]
         if subject not in self._subjects:
-            raise _Refused(422, 42205, f"Subject {subject} is in read-only mode")
+            raise RegistryError(422, 42205, f"Subject {subject} is in read-only mode")
         version = await self._same(request)
         if version is None:
-            raise _Refused(
+            raise RegistryError(
                 422,
                 42205,
                 f"Subject {subject} is in read-only mode, and this schema is none of its versions: "
@@ -147,7 +147,7 @@ class RegistryApi:
                 level_of(name), text, {number: version.text for number, version in versions.items()}
             )
         except InvalidSchemaError as error:
-            raise _Refused(422, 42201, f"Invalid schema: {error}") from None
+            raise RegistryError(422, 42201, f"Invalid schema: {error}") from None
         told = {"messages": found} if request.query.get("verbose", "").lower() == "true" else {}
         return _answer({"is_compatible": not found, **told})
 
@@ -169,16 +169,16 @@ class RegistryApi:
         """The kinds of schemas."""
         return _answer(["AVRO"])
 
-    async def nothing(self, request: web.Request) -> web.Response:
+    async def not_found(self, request: web.Request) -> web.Response:
         """Whatever else a registry may have: new clients look for more, and take a 404 for an answer."""
         if request.method in {"PUT", "DELETE"} and not request.path.startswith(f"{BASE}/associations"):
-            raise _Refused(422, 42205, "The registry is in read-only mode")
-        raise _Refused(404, 404, "HTTP 404 Not Found")
+            raise RegistryError(422, 42205, "The registry is in read-only mode")
+        raise RegistryError(404, 404, "HTTP 404 Not Found")
 
     def _versions(self, request: web.Request) -> Mapping[int, SchemaVersion]:
         subject = request.match_info["subject"]
         if subject not in self._subjects:
-            raise _Refused(404, 40401, f"Subject '{subject}' not found.")
+            raise RegistryError(404, 40401, f"Subject '{subject}' not found.")
         return self._subjects[subject]
 
     def _version(self, request: web.Request) -> SchemaVersion:
@@ -187,16 +187,16 @@ class RegistryApi:
             return versions[max(versions)]
         number = _number(wanted)
         if not number:
-            raise _Refused(422, 42202, "The specified version is not a valid version id")
+            raise RegistryError(422, 42202, "The specified version is not a valid version id")
         if number not in versions:
-            raise _Refused(404, 40402, f"Version {number} not found.")
+            raise RegistryError(404, 40402, f"Version {number} not found.")
         return versions[number]
 
     def _by_id(self, request: web.Request) -> SchemaVersion:
         number = _number(request.match_info["id"])
         version = None if number is None else self._schemas.by_id(number)
         if version is None:
-            raise _Refused(404, 40403, "Schema not found")
+            raise RegistryError(404, 40403, "Schema not found")
         return version
 
     def _subjects_of(self, version: SchemaVersion) -> Iterator[str]:
@@ -208,10 +208,10 @@ class RegistryApi:
         try:
             return forms.get(canonical_form(await _schema_in(request)))
         except InvalidSchemaError as error:
-            raise _Refused(422, 42201, f"Invalid schema: {error}") from None
+            raise RegistryError(422, 42201, f"Invalid schema: {error}") from None
 
 
-class _Refused(Exception):  # noqa: N818 - it is an answer
+class RegistryError(Exception):
     """An error in the registry's own words; its clients expect no others."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
@@ -220,11 +220,11 @@ class _Refused(Exception):  # noqa: N818 - it is an answer
         self.code = code
 
 
-def _in_its_words(handler: http.Handler) -> http.Handler:
+def _confluent_errors(handler: http.Handler) -> http.Handler:
     async def answering(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except _Refused as refused:
+        except RegistryError as refused:
             body = {"error_code": refused.code, "message": str(refused)}
             return http.json_response(body, status=refused.status, content_type=CONTENT_TYPE)
 
@@ -244,14 +244,14 @@ async def _schema_in(request: web.Request) -> str:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             sent = await request.read()
     except TimeoutError:
-        raise _Refused(408, 408, "HTTP 408 Request Timeout") from None
+        raise RegistryError(408, 408, "HTTP 408 Request Timeout") from None
     try:
         body = msgspec.json.decode(sent)
         schema, kind = body["schema"], body.get("schemaType") or "AVRO"
     except (msgspec.DecodeError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _Refused(422, 42201, "Invalid schema: a JSON object with a schema is expected") from None
-    if kind != "AVRO" or not isinstance(schema, str) or len(schema) > LONGEST_SCHEMA or body.get("references"):
-        raise _Refused(422, 42201, "Invalid schema: only Avro schemas without references are kept here")
+        raise RegistryError(422, 42201, "Invalid schema: a JSON object with a schema is expected") from None
+    if kind != "AVRO" or not isinstance(schema, str) or len(schema) > MAX_SCHEMA_LENGTH or body.get("references"):
+        raise RegistryError(422, 42201, "Invalid schema: only Avro schemas without references are kept here")
     return schema
 
 

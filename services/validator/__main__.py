@@ -2,9 +2,9 @@
 
 from services.chassis.runtime import lifecycle
 from services.chassis.runtime.settings import load
-from services.validator.app import compose
+from services.validator.app import build
 from services.validator.settings import Settings
 
 if __name__ == "__main__":
     settings = load(Settings)
-    lifecycle.run("validator", settings, lambda: compose(settings))
+    lifecycle.run("validator", settings, lambda: build(settings))

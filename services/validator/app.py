@@ -17,13 +17,13 @@ from services.chassis.runtime.lifecycle import Service
 from services.subjects import SUBJECTS_OF
 from services.validator.adapters.catalogue import CatalogueTable
 from services.validator.adapters.publisher import KafkaPublisher
-from services.validator.flow import World
+from services.validator.flow import Deps
 from services.validator.settings import Settings
-from services.validator.wire import Encoder, WireReader
+from services.validator.wire import Encoder, SubmittedRecordReader
 from services.validator.worker import KINDS, Worker
 
 
-async def compose(settings: Settings) -> Service:
+async def build(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
     registry = SchemaRegistryClient(settings) if settings.schema_registry_url else None
@@ -36,13 +36,13 @@ async def compose(settings: Settings) -> Service:
         window=settings.dead_letter_window,
         max_ratio=settings.dead_letter_max_ratio,
     )
-    world = World(
-        reader=WireReader(schemas, registry),
+    world = Deps(
+        reader=SubmittedRecordReader(schemas, registry),
         catalogue=catalogue,
         publisher=KafkaPublisher(producer, Encoder(schemas), DeadLetters(producer, group=settings.validator_group)),
-        brake=brake,
+        dead_letter_limit=brake,
         currencies=frozenset(currency.alpha_3 for currency in pycountry.currencies),
-        largest_job=settings.largest_job,
+        max_job_records=settings.max_job_records,
         now_us=lambda: time.time_ns() // 1000,
     )
     consumer = Consumer(

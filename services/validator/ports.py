@@ -5,25 +5,27 @@ from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from services.sales.records import RecordSummary, SalesRecord
-from services.validator.domain.submitted import Submitted, Unreadable
+from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
 from services.validator.domain.verdict import Verdict
 
 # A partition of a topic.
-Place = Hashable
+Partition = Hashable
 
 
-class Reader(Protocol):
+class RecordReader(Protocol):
     """Reads records off the wire."""
 
-    async def prepare(self, submitted: Iterable[Sequence[Submitted]]) -> None:
+    async def prefetch_schemas(self, submitted: Iterable[Sequence[SubmittedRecord]]) -> None:
         """Learn the schemas that these records name and that are not known yet; raises `Away` if that fails."""
         ...
 
-    def seen(self, submitted: Submitted, *, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
+    def match_fast(
+        self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]
+    ) -> RecordSummary | None:
         """What is told of a record that surely can be read and keeps every rule; None where that is not sure."""
         ...
 
-    def read(self, submitted: Submitted) -> SalesRecord | Unreadable:
+    def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
         """The record, or why the bytes are none."""
         ...
 
@@ -31,7 +33,7 @@ class Reader(Protocol):
 class Catalogue(Protocol):
     """Knows the products of every site."""
 
-    def products_of(self, site: int) -> Container[str]:
+    def products(self, site: int) -> Container[str]:
         """The site's product ids; none if the site is unknown."""
         ...
 
@@ -39,11 +41,11 @@ class Catalogue(Protocol):
 class DeadLetterLimit(Protocol):
     """Stops a partition that would be drained into dead letters."""
 
-    def allowed(self, partition: Place, total: int, dead: Sequence[int]) -> int:
+    def allowed(self, partition: Partition, total: int, dead: Sequence[int]) -> int:
         """How many of the next `total` records may be handled; `dead` are the positions of the dead letters."""
         ...
 
-    def record(self, partition: Place, total: int, dead: Sequence[int]) -> None:
+    def record(self, partition: Partition, total: int, dead: Sequence[int]) -> None:
         """Take down what became of them; stop the partition if not all were admitted."""
         ...
 

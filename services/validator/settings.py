@@ -9,6 +9,6 @@ class Settings(ServiceSettings, KafkaSettings, DeadLetterLimitSettings):
     """Settings of the validator."""
 
     validator_group: str = Field("validator", min_length=1, description="Consumer group of the validators.")
-    largest_job: int = Field(
+    max_job_records: int = Field(
         100_000, ge=1, le=100_000, description="Most records that a direct producer's job may have."
     )

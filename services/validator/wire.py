@@ -20,15 +20,15 @@ from services.sales.fast_avro_check import AvroPattern
 from services.sales.keys import build_key
 from services.sales.records import RecordSummary, SalesRecord, get_order_id, get_return_id
 from services.sales.wire import job_event_codec, order_codec, return_codec
-from services.validator.domain.submitted import Headers, Submitted, Unreadable
+from services.validator.domain.submitted_record import DeadLetterReason, Headers, SubmittedRecord
 from services.validator.domain.verdict import Accepted, Rejected
 from services.values.identifiers import MAX_ID_LENGTH
 
 # The largest request makes no record of this size. It must fit into one batch with its headers when it is passed on.
-LARGEST = 6 * 1024 * 1024
+MAX_RECORD_BYTES = 6 * 1024 * 1024
 _HEADER_OVERHEAD = 8
 # By far smaller than what is refused for its size.
-USUAL = 64 * 1024
+FAST_PATH_MAX_BYTES = 64 * 1024
 # What is ours to say of a validated record, whoever has said it before.
 VERDICT = "verdict"
 _ACCEPTED = (VERDICT, b"accepted")
@@ -40,10 +40,10 @@ TRACE = "traceparent"
 _IDENTITY = frozenset({"ce_id", "ce_source", "ce_type", TRACE})
 # Topics of refusals take a megabyte, and a record may have six: beyond so many bytes its key and its headers are not
 # repeated, nor is an id that is longer than any.
-LARGEST_REPEATED = 64 * 1024
+MAX_REPEATED_BYTES = 64 * 1024
 
 
-class Directory(Protocol):
+class SchemaSource(Protocol):
     """Knows schemas that are not ours, or not yet."""
 
     async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
@@ -51,16 +51,16 @@ class Directory(Protocol):
         ...
 
 
-class WireReader:
+class SubmittedRecordReader:
     """Reads submitted records, whoever wrote them.
 
     In the current version, in older ones, and, where there is a directory of schemas, in ones newer than this process.
     """
 
-    def __init__(self, schemas: Schemas, directory: Directory | None = None) -> None:
+    def __init__(self, schemas: Schemas, source: SchemaSource | None = None) -> None:
         order, returned = schemas["order"], schemas["return"]
         self._schemas = schemas
-        self._directory = directory
+        self._directory = source
         self._learned: dict[int, SchemaVersion | None] = {}
         self._current: Mapping[str, tuple[Schema, Codec[Any]]] = {
             "orders": (order, order_codec(order.definition)),
@@ -71,7 +71,7 @@ class WireReader:
             "returns": (returned.prefix, AvroPattern(returned.definition)),
         }
 
-    async def prepare(self, submitted: Iterable[Sequence[Submitted]]) -> None:
+    async def prefetch_schemas(self, submitted: Iterable[Sequence[SubmittedRecord]]) -> None:
         """Look up the schemas that these records name and that are not known yet; raises `Away` if that fails."""
         if self._directory is None:
             return
@@ -84,7 +84,9 @@ class WireReader:
                 if definition is not None:
                     self._learned[reference] = _readable(reference, definition)
 
-    def seen(self, submitted: Submitted, *, now_us: int, currencies: AbstractSet[str]) -> RecordSummary | None:
+    def match_fast(
+        self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]
+    ) -> RecordSummary | None:
         """What is told of a record that is usual in every way, and surely keeps every rule; None tells nothing."""
         prefix, glance = self._usual[submitted.kind]
         value = submitted.value
@@ -95,9 +97,11 @@ class WireReader:
             if name not in _INGESTS and (name in _OURS or name.startswith(PREFIX)):
                 return None
             size += len(name) + len(content or b"")
-        return glance.match(value, LENGTH, now_us=now_us, currencies=currencies) if size <= USUAL else None
+        return (
+            glance.match(value, LENGTH, now_us=now_us, currencies=currencies) if size <= FAST_PATH_MAX_BYTES else None
+        )
 
-    def read(self, submitted: Submitted) -> SalesRecord | Unreadable:
+    def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
         """The record, or why the bytes are none."""
         schema, codec = self._current[submitted.kind]
         value = submitted.value or b""
@@ -108,26 +112,26 @@ class WireReader:
             size += 4 * len(name) + len(content or b"") + _HEADER_OVERHEAD
             if name == HEADER:
                 is_usual = False
-        if size > LARGEST:
-            return Unreadable("oversize", f"key, value and headers take more than {LARGEST} bytes")
+        if size > MAX_RECORD_BYTES:
+            return DeadLetterReason("oversize", f"key, value and headers take more than {MAX_RECORD_BYTES} bytes")
         try:
-            record: SalesRecord | Unreadable = (
+            record: SalesRecord | DeadLetterReason = (
                 codec.decode(value, start=LENGTH) if is_usual else self._unusual(submitted, schema, codec)
             )
         except AvroDecodeError as error:
-            return Unreadable("undecodable", error.reason)
+            return DeadLetterReason("undecodable", error.reason)
         return record
 
-    def _unusual(self, submitted: Submitted, schema: Schema, codec: Codec[Any]) -> SalesRecord | Unreadable:
+    def _unusual(self, submitted: SubmittedRecord, schema: Schema, codec: Codec[Any]) -> SalesRecord | DeadLetterReason:
         """A record in another framing, or of another version. Raises `Undecodable`."""
         try:
             reference, start = parse_wire_format(submitted.value, submitted.headers)
         except UnknownWireFormatError as error:
-            return Unreadable("unknown-framing", str(error))
+            return DeadLetterReason("unknown-framing", str(error))
         value = submitted.value or b""
         version = self._version(reference)
         if version is None or version.definition["name"] != schema.definition["name"]:
-            return Unreadable("unknown-schema", f"schema {reference} is not one of this topic")
+            return DeadLetterReason("unknown-schema", f"schema {reference} is not one of this topic")
         if version.schema_id != schema.schema_id:
             try:
                 value, start = transcode(value, start, version, schema), 0
@@ -143,7 +147,7 @@ class WireReader:
         return version
 
 
-def _named_by(submitted: Submitted) -> SchemaReference | None:
+def _named_by(submitted: SubmittedRecord) -> SchemaReference | None:
     try:
         reference, _ = parse_wire_format(submitted.value, submitted.headers)
     except UnknownWireFormatError:
@@ -169,13 +173,13 @@ class Encoder:
         self._events = job_event_codec(job_event.definition, prefix=job_event.prefix)
         self._rejected: Schema = schemas["record_rejected"]
 
-    def judged(self, header: JobHeader, run: Run, *, at_us: int) -> tuple[bytes, bytes]:
+    def encode_judged(self, header: JobHeader, run: Run, *, at_us: int) -> tuple[bytes, bytes]:
         """Key and value of what became of a stretch of a job."""
         return build_key(header.site, header.job_id), self._events.encode(event(header, Judged(run), at_us=at_us))
 
-    def rejected(self, verdict: Rejected, *, at_us: int) -> bytes:
+    def encode_rejected(self, verdict: Rejected, *, at_us: int) -> bytes:
         """The value for `records.rejected.v1`: identifiers and faults, nothing else of the record."""
-        record, submitted = verdict.record, verdict.submitted
+        record, submitted = verdict.record, verdict.source
         document = {
             "site": record.site,
             "type": submitted.kind,
@@ -195,12 +199,12 @@ class Encoder:
         schemaless_writer(body, self._rejected.plain, document, strict=True)
         return body.getvalue()
 
-    def passed_on(self, verdict: Accepted) -> tuple[bytes | None, Headers]:
+    def to_validated(self, verdict: Accepted) -> tuple[bytes | None, Headers]:
         """Value and headers of a record that was accepted: the submitted bytes, in the framing that all readers know.
 
         Nothing is encoded again; of the headers only those go that are not for others.
         """
-        submitted = verdict.submitted
+        submitted = verdict.source
         # What is seen at a glance has no such headers.
         if not isinstance(verdict.record, RecordSummary):
             for name, _ in submitted.headers:
@@ -208,7 +212,7 @@ class Encoder:
                     return self._reframed(submitted)
         return submitted.value, (*submitted.headers, _ACCEPTED)
 
-    def _reframed(self, submitted: Submitted) -> tuple[bytes | None, Headers]:
+    def _reframed(self, submitted: SubmittedRecord) -> tuple[bytes | None, Headers]:
         value = submitted.value or b""
         reference, start = parse_wire_format(value, submitted.headers)
         if start != LENGTH:
@@ -220,14 +224,14 @@ class Encoder:
         return value, (*((name, content) for name, content in kept if not name.startswith(PREFIX)), _ACCEPTED)
 
 
-def identity_of(submitted: Submitted) -> Headers:
+def identity_headers(submitted: SubmittedRecord) -> Headers:
     """The headers that tell whose record it is."""
     found = tuple([header for header in submitted.headers if header[0] in _IDENTITY])
     size = sum(len(name) + len(content or b"") for name, content in found)
-    return found if size <= LARGEST_REPEATED else ()
+    return found if size <= MAX_REPEATED_BYTES else ()
 
 
-def trace_of(submitted: Submitted) -> tuple[tuple[str, bytes | None], ...]:
+def trace_headers(submitted: SubmittedRecord) -> tuple[tuple[str, bytes | None], ...]:
     """The header that tells of which request this is a consequence, if it has one."""
     return tuple([header for header in submitted.headers if header[0] == TRACE])[:1]
 
@@ -237,10 +241,10 @@ def record_key(record: SalesRecord | RecordSummary) -> bytes:
     return build_key(record.site, _told(record.channel), _told(get_order_id(record)))
 
 
-def refusal_key(submitted: Submitted, record: SalesRecord) -> bytes:
+def rejection_key(submitted: SubmittedRecord, record: SalesRecord) -> bytes:
     """The key of a refusal: that of the record, where it has one of bounded size."""
     key = submitted.key
-    return key if key and len(key) <= LARGEST_REPEATED else record_key(record)
+    return key if key and len(key) <= MAX_REPEATED_BYTES else record_key(record)
 
 
 def _told(text: str | None) -> str | None:

@@ -7,8 +7,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 from services import topics
 from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
-from services.validator.domain.submitted import Submitted
-from services.validator.flow import World, judge
+from services.validator.domain.submitted_record import SubmittedRecord
+from services.validator.flow import Deps, judge
 
 KINDS = {topics.ORDERS_SUBMITTED.name: "orders", topics.RETURNS_SUBMITTED.name: "returns"}
 
@@ -16,25 +16,25 @@ KINDS = {topics.ORDERS_SUBMITTED.name: "orders", topics.RETURNS_SUBMITTED.name: 
 class Worker:
     """Judges what each poll brings."""
 
-    def __init__(self, world: World, brake: DeadLetterLimit) -> None:
-        self._world = world
-        self._brake = brake
+    def __init__(self, deps: Deps, dead_letter_limit: DeadLetterLimit) -> None:
+        self._deps = deps
+        self._dead_letter_limit = dead_letter_limit
 
     async def handle(self, poll: Poll) -> Offsets:
         """Judge the records of the poll; every verdict is acknowledged when this returns. Raises `Away`."""
         submitted = {place: [_submitted(record) for record in records] for place, records in poll.items() if records}
         if not submitted:
             return {}
-        done = await judge(submitted, self._world)
+        done = await judge(submitted, self._deps)
         return {place: poll[place][count - 1].offset + 1 for place, count in done.items() if count}
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Another member reads these partitions; nothing of them is held back between polls."""
-        self._brake.resume(partitions)
+        self._dead_letter_limit.resume(partitions)
 
 
-def _submitted(record: ConsumerRecord) -> Submitted:
-    return Submitted(
+def _submitted(record: ConsumerRecord) -> SubmittedRecord:
+    return SubmittedRecord(
         KINDS[record.topic],
         record.topic,
         record.partition,

@@ -81,7 +81,7 @@ class Api:
 
 
 APIS = {
-    "ingest": Api(name="ingest", audience="omnichannel-api", compose=ingest.compose, settings=IngestSettings),
+    "ingest": Api(name="ingest", audience="omnichannel-api", compose=ingest.build, settings=IngestSettings),
     "status": Api(
         name="status",
         audience="common-status",

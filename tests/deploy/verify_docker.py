@@ -27,8 +27,8 @@ ACCEPTANCE = ("tests/e2e/test_import.py", "tests/e2e/test_client_libraries.py")
 ON_CONTAINERS = (
     "tests/chassis",
     "tests/auth/test_stores.py",
-    "tests/ingest/test_kafka.py",
-    "tests/ingest/test_store.py",
+    "tests/ingest/test_publisher_on_kafka.py",
+    "tests/ingest/test_idempotency_store.py",
     "tests/status/test_store.py",
     "tests/fulfilment/test_races.py",
 )

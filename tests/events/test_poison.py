@@ -14,7 +14,7 @@ from services.sales.wire import job_event_codec
 from tests.chassis.eventually import until
 from tests.events.conftest import StartValidator
 from tests.events.installation import SCHEMAS, Installation, Place, Sent
-from tests.validator.records import a_return, an_order, as_bytes, naming
+from tests.validator.records import a_return, an_order, as_bytes, job_headers
 
 pytestmark = pytest.mark.long
 
@@ -103,13 +103,13 @@ async def test_what_died_of_a_setting_is_replayed_once_when_it_is_mended(
 ) -> None:
     """A job that was too large for the setting: dead letters, a failed outcome by its headers, and a replay."""
     job_id, total = str(uuid1()), 6
-    validator = start_validator(LARGEST_JOB="5")
+    validator = start_validator(MAX_JOB_RECORDS="5")
     records = [
         Sent(
             ORDERS_IN,
             an_order_now(id=f"{job_id}-{index}", job=a_place(job_id, index, total)),
             f"608||{index}".encode(),
-            naming(job_id, total=total, index=index),
+            job_headers(job_id, total=total, index=index),
         )
         for index in range(total)
     ]

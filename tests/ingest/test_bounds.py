@@ -12,9 +12,9 @@ import pytest
 from sandbox.front import Front
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.shared_ratelimit import SharedRateLimit
-from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE, TooLarge, inflate
-from tests.ingest.desk import HERE, a_desk, request_head
-from tests.ingest.world import order
+from services.ingest.domain.inflate import MAX_BODY_BYTES, MAX_INFLATED_BYTES, TooLarge, inflate
+from tests.ingest.client import BASE, import_api, request_head
+from tests.ingest.fakes import order
 
 MIB = 2**20
 
@@ -23,7 +23,7 @@ MIB = 2**20
 def bomb() -> bytes:
     """As much as gzip can press into a legal body: about a thousand times its size."""
     wire = gzip.compress(bytes(100 * MIB), 9)
-    assert 0.9 * LARGEST_WIRE < len(wire) <= LARGEST_WIRE + 2048
+    assert 0.9 * MAX_BODY_BYTES < len(wire) <= MAX_BODY_BYTES + 2048
     return wire
 
 
@@ -32,7 +32,7 @@ def test_a_bomb_costs_little_time(bomb: bytes) -> None:
     took = []
     for _ in range(5):
         began = time.thread_time()
-        assert inflate(bomb) == TooLarge(LARGEST)
+        assert inflate(bomb) == TooLarge(MAX_INFLATED_BYTES)
         took.append(time.thread_time() - began)
     assert min(took) < 0.05
 
@@ -66,8 +66,8 @@ async def _cost_us(gate: SharedRateLimit, limit: int, *, times: int = 5_000) -> 
 
 async def test_behind_the_front_door_a_slow_body_is_408_as_soon_as_ingest_says_so(tmp_path: Path) -> None:
     """The door must not wait for the rest of the body before it passes the answer on."""
-    async with a_desk(body_timeout_s=0.3) as desk:
-        front = Front(tmp_path / "front", upstreams={"ingest": desk.base.removeprefix("http://")})
+    async with import_api(body_timeout_s=0.3) as client:
+        front = Front(tmp_path / "front", upstreams={"ingest": client.base.removeprefix("http://")})
         await asyncio.to_thread(front.start)
         try:
             for lines, some in (
@@ -77,7 +77,7 @@ async def test_behind_the_front_door_a_slow_body_is_408_as_soon_as_ingest_says_s
             ):
                 began = time.monotonic()
                 reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
-                writer.write(request_head("POST", HERE + "/orders", *lines) + some)
+                writer.write(request_head("POST", BASE + "/orders", *lines) + some)
                 async with asyncio.timeout(10):
                     assert b" 408 " in await reader.readline()
                 assert time.monotonic() - began < 5
@@ -87,18 +87,20 @@ async def test_behind_the_front_door_a_slow_body_is_408_as_soon_as_ingest_says_s
 
 
 async def test_two_hundred_who_send_nothing_or_too_much_are_all_answered(bomb: bytes) -> None:
-    async with a_desk(body_timeout_s=1.5, records_per_second=1_000) as desk:
-        slow = request_head("POST", HERE + "/orders", "Content-Length: 1000")
-        large = request_head("POST", HERE + "/orders", "Transfer-Encoding: chunked")
+    async with import_api(body_timeout_s=1.5, records_per_second=1_000) as client:
+        slow = request_head("POST", BASE + "/orders", "Content-Length: 1000")
+        large = request_head("POST", BASE + "/orders", "Transfer-Encoding: chunked")
         chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
-        zipped = request_head("POST", HERE + "/orders", f"Content-Length: {len(bomb[:LARGEST_WIRE])}")
+        zipped = request_head("POST", BASE + "/orders", f"Content-Length: {len(bomb[:MAX_BODY_BYTES])}")
         hostile = [
-            *(asyncio.create_task(desk.raw(slow)) for _ in range(120)),
-            *(asyncio.create_task(desk.raw(large, chunk * 8)) for _ in range(40)),
-            *(asyncio.create_task(desk.raw(zipped, bomb[:LARGEST_WIRE])) for _ in range(40)),
+            *(asyncio.create_task(client.raw(slow)) for _ in range(120)),
+            *(asyncio.create_task(client.raw(large, chunk * 8)) for _ in range(40)),
+            *(asyncio.create_task(client.raw(zipped, bomb[:MAX_BODY_BYTES])) for _ in range(40)),
         ]
         while not all(task.done() for task in hostile):
-            good = await desk.call("POST", "/omnichannel/api/v1/67890/orders", data=json.dumps(order()), who="other")
+            good = await client.call(
+                "POST", "/omnichannel/api/v1/67890/orders", data=json.dumps(order()), token="other"
+            )
             assert good.status == 202
             await asyncio.wait(hostile, timeout=0.02)
         statuses = [int(task.result().split(b" ", 2)[1]) for task in hostile]

@@ -5,14 +5,21 @@ import zlib
 
 import pytest
 
-from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE, NotGzip, TooLarge, inflate, is_small
+from services.ingest.domain.inflate import (
+    MAX_BODY_BYTES,
+    MAX_INFLATED_BYTES,
+    InvalidGzip,
+    TooLarge,
+    declares_at_most,
+    inflate,
+)
 
 BODY = b'[{"id": 1}]'
 ZIPPED = gzip.compress(BODY)
 
 
 def test_the_bounds_are_those_of_the_documents() -> None:
-    assert (LARGEST_WIRE, LARGEST) == (102_400, 4 * 1024 * 1024)
+    assert (MAX_BODY_BYTES, MAX_INFLATED_BYTES) == (102_400, 4 * 1024 * 1024)
 
 
 @pytest.mark.parametrize(
@@ -20,18 +27,18 @@ def test_the_bounds_are_those_of_the_documents() -> None:
     [
         pytest.param(ZIPPED, BODY, id="one member"),
         pytest.param(gzip.compress(b""), b"", id="nothing inside"),
-        pytest.param(ZIPPED[:-1], NotGzip("the gzip data ends too early"), id="last byte of the checksum missing"),
-        pytest.param(ZIPPED[:-8], NotGzip("the gzip data ends too early"), id="trailer missing"),
-        pytest.param(ZIPPED[:12], NotGzip("the gzip data ends too early"), id="cut in the middle"),
-        pytest.param(ZIPPED[:2], NotGzip("the gzip data ends too early"), id="two bytes"),
-        pytest.param(b"", NotGzip("the gzip data ends too early"), id="no byte"),
-        pytest.param(ZIPPED + b"\n", NotGzip("something follows the gzip data"), id="a trailing byte"),
-        pytest.param(ZIPPED + b"\0" * 512, NotGzip("something follows the gzip data"), id="padding"),
-        pytest.param(ZIPPED + ZIPPED, NotGzip("something follows the gzip data"), id="a second member"),
-        pytest.param(BODY, NotGzip("the gzip data is damaged"), id="plain"),
-        pytest.param(zlib.compress(BODY), NotGzip("the gzip data is damaged"), id="zlib"),
-        pytest.param(ZIPPED[:-8] + b"\0" * 8, NotGzip("the gzip data is damaged"), id="wrong checksum"),
-        pytest.param(ZIPPED[:3] + b"\xff" + ZIPPED[4:], NotGzip("the gzip data is damaged"), id="reserved flags"),
+        pytest.param(ZIPPED[:-1], InvalidGzip("the gzip data ends too early"), id="last byte of the checksum missing"),
+        pytest.param(ZIPPED[:-8], InvalidGzip("the gzip data ends too early"), id="trailer missing"),
+        pytest.param(ZIPPED[:12], InvalidGzip("the gzip data ends too early"), id="cut in the middle"),
+        pytest.param(ZIPPED[:2], InvalidGzip("the gzip data ends too early"), id="two bytes"),
+        pytest.param(b"", InvalidGzip("the gzip data ends too early"), id="no byte"),
+        pytest.param(ZIPPED + b"\n", InvalidGzip("something follows the gzip data"), id="a trailing byte"),
+        pytest.param(ZIPPED + b"\0" * 512, InvalidGzip("something follows the gzip data"), id="padding"),
+        pytest.param(ZIPPED + ZIPPED, InvalidGzip("something follows the gzip data"), id="a second member"),
+        pytest.param(BODY, InvalidGzip("the gzip data is damaged"), id="plain"),
+        pytest.param(zlib.compress(BODY), InvalidGzip("the gzip data is damaged"), id="zlib"),
+        pytest.param(ZIPPED[:-8] + b"\0" * 8, InvalidGzip("the gzip data is damaged"), id="wrong checksum"),
+        pytest.param(ZIPPED[:3] + b"\xff" + ZIPPED[4:], InvalidGzip("the gzip data is damaged"), id="reserved flags"),
     ],
 )
 def test_exactly_one_whole_member_is_taken(wire: bytes, outcome: object) -> None:
@@ -41,12 +48,12 @@ def test_exactly_one_whole_member_is_taken(wire: bytes, outcome: object) -> None
 @pytest.mark.parametrize(("size", "is_taken"), [(99, True), (100, True), (101, False), (100_000, False)])
 def test_it_inflates_up_to_the_bound(size: int, is_taken: bool) -> None:  # noqa: FBT001 - a column of the table
     body = b"x" * size
-    assert inflate(gzip.compress(body), bound=100) == (body if is_taken else TooLarge(100))
+    assert inflate(gzip.compress(body), max_bytes=100) == (body if is_taken else TooLarge(100))
 
 
 def test_too_large_comes_before_what_follows() -> None:
     """Inflating stops at the bound: nobody looks at what lies behind it."""
-    assert inflate(gzip.compress(b"x" * 200)[:-1], bound=100) == TooLarge(100)
+    assert inflate(gzip.compress(b"x" * 200)[:-1], max_bytes=100) == TooLarge(100)
 
 
 @pytest.mark.parametrize(
@@ -59,4 +66,4 @@ def test_too_large_comes_before_what_follows() -> None:
     ],
 )
 def test_it_can_be_told_beforehand_what_is_large(wire: bytes, is_told: bool) -> None:  # noqa: FBT001 - a column
-    assert is_small(wire, bound=1_000_000) == is_told
+    assert declares_at_most(wire, max_bytes=1_000_000) == is_told

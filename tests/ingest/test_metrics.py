@@ -8,54 +8,54 @@ from typing import Any
 import pytest
 
 from services.chassis.runtime.metrics import REGISTRY
-from tests.ingest.desk import Desk, a_desk
-from tests.ingest.world import a_return, order
+from tests.ingest.client import ApiClient, import_api
+from tests.ingest.fakes import a_return, order
 
 KEY = {"Idempotency-Key": "k"}
 BODY = json.dumps([order()]).encode()
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    async with a_desk() as made:
+async def client() -> AsyncIterator[ApiClient]:
+    async with import_api() as made:
         yield made
 
 
-async def imported(desk: Desk) -> None:
+async def imported(client: ApiClient) -> None:
     bad = order(id="o3", mode="online", lineItems=[{"productId": "p", "quantity": 0, "unitPrice": -1}])
-    await desk.send([order(mode="online"), order(id="o2", mode="online"), bad, {**bad, "id": "o4"}])
+    await client.send([order(mode="online"), order(id="o2", mode="online"), bad, {**bad, "id": "o4"}])
 
 
-async def of_returns(desk: Desk) -> None:
-    await desk.send([a_return()], kind="returns")
+async def of_returns(client: ApiClient) -> None:
+    await client.send([a_return()], kind="returns")
 
 
-async def unreadable(desk: Desk) -> None:
-    await desk.send(b"[")
+async def unreadable(client: ApiClient) -> None:
+    await client.send(b"[")
 
 
-async def of_a_wrong_type(desk: Desk) -> None:
-    await desk.send(BODY, headers={"Content-Type": "text/xml"})
+async def of_a_wrong_type(client: ApiClient) -> None:
+    await client.send(BODY, headers={"Content-Type": "text/xml"})
 
 
-async def beyond_its_scopes(desk: Desk) -> None:
-    await desk.send([a_return()], who="orders")
+async def beyond_its_scopes(client: ApiClient) -> None:
+    await client.send([a_return()], token="orders")
 
 
-async def sent_again(desk: Desk) -> None:
+async def sent_again(client: ApiClient) -> None:
     for _ in range(3):
-        await desk.send(BODY, headers=KEY)
+        await client.send(BODY, headers=KEY)
 
 
-async def too_many(desk: Desk) -> None:
-    await desk.send([order(id=str(number)) for number in range(100)])
+async def too_many(client: ApiClient) -> None:
+    await client.send([order(id=str(number)) for number in range(100)])
     for _ in range(2):
-        await desk.send(BODY)
+        await client.send(BODY)
 
 
-async def unconfirmed(desk: Desk) -> None:
-    desk.publisher.away = True
-    await desk.send(BODY)
+async def unconfirmed(client: ApiClient) -> None:
+    client.publisher.unavailable = True
+    await client.send(BODY)
 
 
 @pytest.mark.parametrize(
@@ -87,19 +87,19 @@ async def unconfirmed(desk: Desk) -> None:
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 async def test_each_outcome_is_counted_once(
-    desk: Desk, act: Callable[[Desk], Any], counted: dict[tuple[str, ...], float]
+    client: ApiClient, act: Callable[[ApiClient], Any], counted: dict[tuple[str, ...], float]
 ) -> None:
     before = samples("_total")
-    await act(desk)
+    await act(client)
     assert growth(before, samples("_total")) == counted
 
 
-async def test_sizes_are_those_of_requests_and_of_what_was_on_the_wire(desk: Desk) -> None:
+async def test_sizes_are_those_of_requests_and_of_what_was_on_the_wire(client: ApiClient) -> None:
     """A batch counts once it is on record, a body once it was read."""
     before = samples("_sum")
-    await desk.send(gzip.compress(BODY))
-    await desk.send([order(), order(lineItems=[])])
-    await desk.send(b"[")
+    await client.send(gzip.compress(BODY))
+    await client.send([order(), order(lineItems=[])])
+    await client.send(b"[")
     grown = growth(before, samples("_sum"))
     assert grown["ingest_batch_records_sum", "orders"] == 3
     sent = len(gzip.compress(BODY)) + len(json.dumps([order(), order(lineItems=[])])) + 1

@@ -16,20 +16,20 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 ORDERS = "orders.submitted.v1"
 FAILING_INGEST = """
 import runpy
-from services.ingest import flow
+from services.ingest.flows import accept
 
 async def fail(*_):
     raise KeyError("nobody thought of this")
 
-flow._read = fail
+accept._read_batch = fail
 runpy.run_module("services.ingest", run_name="__main__")
 """
 BLIND_VALIDATOR = """
 import runpy
-from services.validator.domain.submitted import Unreadable
-from services.validator.wire import WireReader
+from services.validator.domain.submitted_record import DeadLetterReason
+from services.validator.wire import SubmittedRecordReader
 
-WireReader.read = lambda *_: Unreadable("undecodable", "this release cannot")
+SubmittedRecordReader.decode = lambda *_: DeadLetterReason("undecodable", "this release cannot")
 runpy.run_module("services.validator", run_name="__main__")
 """
 
@@ -38,7 +38,7 @@ async def test_settings_that_are_not_usable(
     broken: Installation, customer: Customer, watch: Watch, tmp_path: Path
 ) -> None:
     """The process ends at once and says why; nothing is lost meanwhile."""
-    wrong = {"KAFKA_SESSION_TIMEOUT_MS": "soon", "DEAD_LETTER_MAX_RATIO": "7"}
+    wrong = {"KAFKA_SESSION_TIMEOUT_MS": "soon", "DEAD_LETTERS_SHARE": "7"}
     async with orders_coming_in(customer):
         async with released(broken, "validator", tmp_path / "log", "-m", "services.validator", told=wrong) as other:
             assert await asyncio.to_thread(other.running.wait, 30) == 2

@@ -20,7 +20,7 @@ from services.chassis.runtime.logs import configure
 from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.adapters.publisher import KafkaPublisher
 from services.ingest.wire import Encoder
-from tests.ingest.desk import Answer, Desk, a_desk
+from tests.ingest.client import ApiClient, ReceivedResponse, import_api
 from tests.openapi.documents import Operation, operations, read, resolved
 from tests.openapi.exploring import all_operations
 from tests.openapi.mutations import Attempt, attempt
@@ -57,7 +57,7 @@ class Described:
                     schema = {**content["schema"], "components": document["components"]}
                     self._known[place, int(status), media] = Draft202012Validator(schema)
 
-    def fault(self, place: Operation, answer: Answer) -> str | None:
+    def fault(self, place: Operation, answer: ReceivedResponse) -> str | None:
         """What is wrong with the answer, or None."""
         media = answer.headers.get("content-type", "").partition(";")[0]
         validator = self._known.get((place, answer.status, media))
@@ -68,7 +68,7 @@ class Described:
         return next((error.message for error in validator.iter_errors(answer.json)), None) or _counts(answer)
 
 
-def _counts(answer: Answer) -> str | None:
+def _counts(answer: ReceivedResponse) -> str | None:
     if answer.status != 202:
         return None
     numbers = [int(word.rstrip(".")) for word in answer.json["message"].split() if word.rstrip(".").isdigit()]
@@ -108,28 +108,28 @@ async def pieces(body: bytes) -> AsyncIterator[bytes]:
         yield body[at : at + 7_000]
 
 
-async def send(desk: Desk, one: Attempt) -> Answer:
+async def send(client: ApiClient, one: Attempt) -> ReceivedResponse:
     """One request, as it is."""
     data = pieces(one.body) if one.is_chunked else one.body
-    return await desk.call(one.method, one.path, data=data, headers=one.headers, who=None)
+    return await client.call(one.method, one.path, data=data, headers=one.headers, token=None)
 
 
 async def campaign(requests: int, start: int, corpus: list[Any]) -> tuple[Counter[int], list[str]]:
     """How often each status came, and every answer that was wrong."""
     described, seen, faults = Described(DOCUMENT), Counter[int](), list[str]()
     numbers = iter(range(start, start + requests))
-    async with a_desk(records_per_second=1_000_000_000) as desk:
-        desk.publisher.publish = KafkaPublisher(Nowhere(), Encoder(Schemas.load(REPOSITORY / "schemas"))).publish  # type: ignore[method-assign,arg-type]
+    async with import_api(records_per_second=1_000_000_000) as client:
+        client.publisher.publish = KafkaPublisher(Nowhere(), Encoder(Schemas.load(REPOSITORY / "schemas"))).publish  # type: ignore[method-assign,arg-type]
 
         async def work() -> None:
             for number in numbers:
                 one = attempt(random.Random(number), corpus)  # noqa: S311 - it has to be repeatable
-                answer = await send(desk, one)
+                answer = await send(client, one)
                 seen[answer.status] += 1
                 fault = described.fault(Operation(one.method, one.template), answer)
                 if fault is not None:
                     faults.append(f"request {number}: {one.method} {one.path}: {fault}: {one.body[:300]!r}")
-                desk.journal.clear()
+                client.journal.clear()
 
         await asyncio.gather(*(work() for _ in range(WORKERS)))
     return seen, faults

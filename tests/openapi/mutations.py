@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from tests.ingest.world import a_return, order
+from tests.ingest.fakes import a_return, order
 
 BASE = "/omnichannel/api/v1"
 NAMES = ("orderId", "returnId", "id", "mode", "segmentId", "segmentIds", "ccHash", "regionId", "couponValue")

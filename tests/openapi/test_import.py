@@ -9,10 +9,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.ingest.desk import DOCUMENT as FILE
-from tests.ingest.desk import HERE, Answer, a_desk
-from tests.ingest.test_checks import TABLE
-from tests.ingest.world import a_return, order
+from tests.ingest.client import BASE, ReceivedResponse, import_api
+from tests.ingest.client import OPENAPI_FILE as FILE
+from tests.ingest.fakes import a_return, order
+from tests.ingest.test_imports import CHECKS
 from tests.openapi.documents import Operation, operations, read, resolved
 from tests.openapi.exploring import explore, how_many
 
@@ -20,7 +20,7 @@ DOCUMENT = read("omnichannel")
 KNOWN = {"apiKey": "12345"}
 
 
-def as_described(answer: Answer, place: Operation) -> None:
+def as_described(answer: ReceivedResponse, place: Operation) -> None:
     """The status, the required headers, the media type and the body are the document's."""
     said = operations(DOCUMENT)[place]["responses"][str(answer.status)]
     response = resolved(DOCUMENT, said)
@@ -37,8 +37,8 @@ def as_described(answer: Answer, place: Operation) -> None:
 
 
 async def test_it_is_served() -> None:
-    async with a_desk() as desk:
-        answer = await desk.call("GET", "/omnichannel/openapi.yaml", who=None)
+    async with import_api() as client:
+        answer = await client.call("GET", "/omnichannel/openapi.yaml", token=None)
         assert answer.headers["content-type"].startswith("application/yaml")
         assert answer.body == FILE.read_bytes()
         assert yaml.safe_load(answer.body) == DOCUMENT
@@ -50,18 +50,18 @@ async def test_its_examples_of_requests_are_accepted_whole(name: str) -> None:
     if "message" in value:
         pytest.skip("an answer")
     kind = "returns" if "eturn" in name else "orders"
-    async with a_desk() as desk:
-        answer = await desk.send(value, kind=kind, user=None if isinstance(value, list) else "userC2")
+    async with import_api() as client:
+        answer = await client.send(value, kind=kind, user=None if isinstance(value, list) else "userC2")
         assert answer.status == 202
         assert answer.json["message"].endswith("Failed = 0")
         assert "notes" not in answer.json
 
 
-@pytest.mark.parametrize("how", [line[1] for line in TABLE if line[2] not in (404, 405)])
+@pytest.mark.parametrize("how", [line[1] for line in CHECKS if line[2] not in (404, 405)])
 async def test_refusals_are_described(how: dict[str, Any]) -> None:
-    async with a_desk() as desk:
-        sent = {"method": "POST", "path": HERE + "/orders", "data": json.dumps([order()]).encode(), **how}
-        answer = await desk.call(**sent)
+    async with import_api() as client:
+        sent = {"method": "POST", "path": BASE + "/orders", "data": json.dumps([order()]).encode(), **how}
+        answer = await client.call(**sent)
     kind = "returns" if "/returns" in sent["path"] else "orders"
     suffix = "/users/{userId}" if "/users/" in sent["path"] else ""
     as_described(answer, Operation(sent["method"], f"/omnichannel/api/v1/{{apiKey}}/{kind}{suffix}"))
@@ -69,23 +69,25 @@ async def test_refusals_are_described(how: dict[str, Any]) -> None:
 
 async def test_the_other_answers_are_described() -> None:
     orders = Operation("POST", "/omnichannel/api/v1/{apiKey}/orders")
-    async with a_desk(body_timeout_s=0.1) as desk:
-        as_described(await desk.send([a_return(dateTime="2024-05-01T10:00:00", gift=1)]), orders)
-        as_described(await desk.call("GET", HERE + "/limits"), Operation("GET", "/omnichannel/api/v1/{apiKey}/limits"))
-        desk.publisher.away = True
-        as_described(await desk.send([order()], headers={"Idempotency-Key": "k"}), orders)
-        desk.replies.paused.clear()
-        as_described(await desk.send([order()], headers={"Idempotency-Key": "k"}), orders)
-        as_described(await desk.send([order(id=2)], headers={"Idempotency-Key": "k"}), orders)
-        as_described(await desk.send([order(id=str(n)) for n in range(100)]), orders)
-        as_described(await desk.send(b"["), orders)
+    async with import_api(body_timeout_s=0.1) as client:
+        as_described(await client.send([a_return(dateTime="2024-05-01T10:00:00", gift=1)]), orders)
+        as_described(
+            await client.call("GET", BASE + "/limits"), Operation("GET", "/omnichannel/api/v1/{apiKey}/limits")
+        )
+        client.publisher.unavailable = True
+        as_described(await client.send([order()], headers={"Idempotency-Key": "k"}), orders)
+        client.idempotency.released.clear()
+        as_described(await client.send([order()], headers={"Idempotency-Key": "k"}), orders)
+        as_described(await client.send([order(id=2)], headers={"Idempotency-Key": "k"}), orders)
+        as_described(await client.send([order(id=str(n)) for n in range(100)]), orders)
+        as_described(await client.send(b"["), orders)
 
 
 async def test_whatever_is_sent_the_answer_is_described() -> None:
     """Schemathesis, bounded; `FUZZ_EXAMPLES` makes it a campaign."""
-    async with a_desk(records_per_second=1_000_000) as desk:
+    async with import_api(records_per_second=1_000_000) as client:
         seen = await asyncio.to_thread(
-            explore, DOCUMENT, desk.base, examples=how_many(16), token="good", known=KNOWN, start=1
+            explore, DOCUMENT, client.base, examples=how_many(16), token="good", known=KNOWN, start=1
         )
     statuses = Counter[int]()
     for (_, status), count in seen.items():

@@ -24,7 +24,7 @@ INTERNAL = ("/live", "/ready", "/metrics")
 
 COMPOSED: dict[str, tuple[Callable[[Any], Coroutine[Any, Any, Service]], type[Any]]] = {
     "auth": (auth.build, AuthSettings),
-    "omnichannel": (ingest.compose, IngestSettings),
+    "omnichannel": (ingest.build, IngestSettings),
     "common-status": (status.compose, StatusSettings),
 }
 

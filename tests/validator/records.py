@@ -12,7 +12,7 @@ from services.chassis.runtime.settings import REPOSITORY
 from services.jobs.events import JobRef
 from services.sales.records import Order, Return
 from services.sales.wire import order_codec, return_codec
-from services.validator.domain.submitted import Headers, Submitted
+from services.validator.domain.submitted_record import Headers, SubmittedRecord
 from tests.sales.sample import NOW_US, a_return, an_order
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -39,7 +39,7 @@ def as_bytes(record: Order | Return) -> bytes:
     return _ORDERS.encode(record) if isinstance(record, Order) else _RETURNS.encode(record)
 
 
-def naming(
+def job_headers(
     job_id: str = JOB_ID, *, site: int | str = 608, total: int | str = 3, index: int | str = 0
 ) -> tuple[tuple[str, bytes], ...]:
     """Headers that name a job, as ingest writes them."""
@@ -54,10 +54,10 @@ def submitted(
     headers: Headers = (),
     key: bytes | None = b"608|web|1",
     timestamp: int = NOW_MS,
-) -> Submitted:
+) -> SubmittedRecord:
     topic = ORDERS_IN if kind == "orders" else RETURNS_IN
     content = value if isinstance(value, bytes | None) else as_bytes(value)
-    return Submitted(kind, topic, 0, next(_OFFSETS), timestamp, key, content, headers)
+    return SubmittedRecord(kind, topic, 0, next(_OFFSETS), timestamp, key, content, headers)
 
 
 def consumed(

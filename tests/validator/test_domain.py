@@ -6,12 +6,22 @@ import pytest
 
 from services.jobs.events import JobHeader, JobRef
 from services.sales.records import RecordSummary
-from services.validator.domain.job_headers import job_named_by
-from services.validator.domain.verdict import Accepted, Rejected, ill_placed, is_sure, verdict
+from services.validator.domain.job_headers import job_from_headers
+from services.validator.domain.verdict import Accepted, Rejected, check_job_ref, judge_record, passes_fast_check
 from services.values.instants import MIN_INSTANT_US
 from services.values.time_uuids import is_uuid, time_uuid
 from tests.sales.sample import CURRENCIES
-from tests.validator.records import JOB_ID, NOW_MS, NOW_US, OTHER_JOB_ID, a_job, a_return, an_order, naming, submitted
+from tests.validator.records import (
+    JOB_ID,
+    NOW_MS,
+    NOW_US,
+    OTHER_JOB_ID,
+    a_job,
+    a_return,
+    an_order,
+    job_headers,
+    submitted,
+)
 
 FIVE_MINUTES = 300_000_000
 RANDOM_ID = "0b0e7d9c-7f5c-4b8a-9a43-5f2d3b9c1a11"
@@ -19,11 +29,11 @@ RANDOM_ID = "0b0e7d9c-7f5c-4b8a-9a43-5f2d3b9c1a11"
 
 def named(headers: Any, **how: Any) -> tuple[JobHeader, int] | None:
     item = submitted(b"poison", headers=headers, timestamp=how.pop("timestamp", NOW_MS))
-    return job_named_by(item, **{"largest_job": 1000, "now_us": NOW_US, **how})
+    return job_from_headers(item, **{"max_job_records": 1000, "now_us": NOW_US, **how})
 
 
 def test_headers_name_the_job_and_the_place_in_it() -> None:
-    found = named(naming(total=7, index=6))
+    found = named(job_headers(total=7, index=6))
     assert found is not None
     header, index = found
     assert (header.site, header.job_id, header.total, header.type, index) == (608, JOB_ID, 7, "orders", 6)
@@ -33,21 +43,21 @@ def test_headers_name_the_job_and_the_place_in_it() -> None:
     "headers",
     [
         (),
-        naming()[1:],
-        naming()[:1] + naming()[2:],
-        naming()[:3],
-        naming(site="-1"),
-        naming(site=""),
-        naming(site="6 08"),
-        naming(site="\u0666"),
-        naming(total=0),
-        naming(total=1001),
-        naming(index=3),
-        naming(index="-1"),
-        naming(index="1" * 19),
-        naming("not a uuid"),
-        naming(JOB_ID.upper()),
-        tuple((name, None) for name, _ in naming()),
+        job_headers()[1:],
+        job_headers()[:1] + job_headers()[2:],
+        job_headers()[:3],
+        job_headers(site="-1"),
+        job_headers(site=""),
+        job_headers(site="6 08"),
+        job_headers(site="\u0666"),
+        job_headers(total=0),
+        job_headers(total=1001),
+        job_headers(index=3),
+        job_headers(index="-1"),
+        job_headers(index="1" * 19),
+        job_headers("not a uuid"),
+        job_headers(JOB_ID.upper()),
+        tuple((name, None) for name, _ in job_headers()),
     ],
 )
 def test_headers_that_name_no_job_soundly_name_none(headers: Any) -> None:
@@ -57,13 +67,13 @@ def test_headers_that_name_no_job_soundly_name_none(headers: Any) -> None:
 @pytest.mark.parametrize("after", [-5, FIVE_MINUTES])
 def test_the_jobs_id_tells_when_it_was_made(after: int) -> None:
     made = time_uuid(NOW_US + after, clock_seq=1, node=1)
-    found = named(naming(made), timestamp=NOW_MS - 60_000)
+    found = named(job_headers(made), timestamp=NOW_MS - 60_000)
     assert found is not None
     assert found[0].created_at == NOW_US + after
 
 
 def test_headers_may_name_the_last_of_the_largest_job() -> None:
-    found = named(naming(total=1000, index=999))
+    found = named(job_headers(total=1000, index=999))
     assert found is not None
     assert (found[0].total, found[1]) == (1000, 999)
 
@@ -73,13 +83,13 @@ def test_headers_may_name_the_last_of_the_largest_job() -> None:
     ("timestamp", "created_at"), [(NOW_MS - 7, NOW_US - 7000), (-1, 0), (2**60, NOW_US), (NOW_MS, NOW_US)]
 )
 def test_an_id_that_does_not_tell_leaves_it_to_the_record(job_id: str, timestamp: int, created_at: int) -> None:
-    found = named(naming(job_id), timestamp=timestamp)
+    found = named(job_headers(job_id), timestamp=timestamp)
     assert found is not None
     assert found[0].created_at == created_at
 
 
 @pytest.mark.parametrize(
-    ("read", "is_named"),
+    ("record", "is_named"),
     [
         (None, True),
         (an_order(job=a_job()), True),
@@ -88,8 +98,8 @@ def test_an_id_that_does_not_tell_leaves_it_to_the_record(job_id: str, timestamp
         (an_order(site=609, job=a_job()), False),
     ],
 )
-def test_a_record_that_can_be_read_speaks_for_itself(read: Any, *, is_named: bool) -> None:
-    assert (named(naming(), read=read) is not None) == is_named
+def test_a_record_that_can_be_read_speaks_for_itself(record: Any, *, is_named: bool) -> None:
+    assert (named(job_headers(), record=record) is not None) == is_named
 
 
 PLACES: list[tuple[dict[str, Any], bool]] = [
@@ -113,17 +123,20 @@ PLACES: list[tuple[dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize(("changes", "placed"), PLACES)
 def test_a_place_in_a_job_must_be_possible(changes: dict[str, Any], *, placed: bool) -> None:
-    wrong = ill_placed(a_job(**changes), kind="orders", largest_job=1000, now_us=NOW_US)
+    wrong = check_job_ref(a_job(**changes), kind="orders", max_job_records=1000, now_us=NOW_US)
     assert (wrong is None) == placed
     if wrong is not None:
-        assert wrong.reason == "misplaced"
+        assert wrong.code == "misplaced"
 
 
 @pytest.mark.parametrize(("changes", "placed"), PLACES)
 def test_what_is_seen_at_a_glance_must_have_a_possible_place(changes: dict[str, Any], *, placed: bool) -> None:
     job = a_job(**changes)
     if is_uuid(job.job_id):
-        assert is_sure(a_glance_at(job), products=(), kind="orders", largest_job=1000, now_us=NOW_US) == placed
+        assert (
+            passes_fast_check(a_glance_at(job), products=(), kind="orders", max_job_records=1000, now_us=NOW_US)
+            == placed
+        )
 
 
 def a_glance_at(job: JobRef | None, *products: str) -> RecordSummary:
@@ -134,15 +147,15 @@ def a_glance_at(job: JobRef | None, *products: str) -> RecordSummary:
 def test_what_is_seen_at_a_glance_must_be_of_known_products() -> None:
     for products, sure in ((["a", "b"], True), (["a"], True), (["a", "c"], False), (["c"], False)):
         seen = a_glance_at(None, *products)
-        assert is_sure(seen, products={"a", "b"}, kind="orders", largest_job=1, now_us=NOW_US) == sure
+        assert passes_fast_check(seen, products={"a", "b"}, kind="orders", max_job_records=1, now_us=NOW_US) == sure
 
 
 def test_no_job_is_no_fault() -> None:
-    assert ill_placed(None, kind="orders", largest_job=1000, now_us=NOW_US) is None
+    assert check_job_ref(None, kind="orders", max_job_records=1000, now_us=NOW_US) is None
 
 
 def judged(record: Any, products: Any = ("4556", "content__662")) -> Accepted | Rejected:
-    return verdict(submitted(record), record, products=frozenset(products), currencies=CURRENCIES, now_us=NOW_US)
+    return judge_record(submitted(record), record, products=frozenset(products), currencies=CURRENCIES, now_us=NOW_US)
 
 
 @pytest.mark.parametrize("record", [an_order(), a_return()])

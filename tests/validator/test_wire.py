@@ -16,33 +16,33 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
 from services.chassis.runtime.errors import UnavailableError
 from services.sales.records import Order, Return, get_order_id, get_return_id
-from services.validator.domain.submitted import Submitted, Unreadable
-from services.validator.wire import LARGEST, WireReader
+from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
+from services.validator.wire import MAX_RECORD_BYTES, SubmittedRecordReader
 from tests.sales.sample import CURRENCIES
 from tests.sales.strategies import ORDERS, RETURNS
 from tests.support.versions import with_an_older, without_fields
-from tests.validator.records import NOW_US, SCHEMAS, a_job, a_return, an_order, as_bytes, naming, submitted
+from tests.validator.records import NOW_US, SCHEMAS, a_job, a_return, an_order, as_bytes, job_headers, submitted
 
-READER = WireReader(SCHEMAS)
+READER = SubmittedRecordReader(SCHEMAS)
 GOOD = as_bytes(an_order(job=a_job()))
 ID = SCHEMAS["order"].schema_id
 
 
-def reason(item: Submitted, reader: WireReader = READER) -> str:
-    assert reader.seen(item, now_us=NOW_US, currencies=CURRENCIES) is None
-    read = reader.read(item)
-    assert isinstance(read, Unreadable), read
-    return read.reason
+def reason(item: SubmittedRecord, reader: SubmittedRecordReader = READER) -> str:
+    assert reader.match_fast(item, now_us=NOW_US, currencies=CURRENCIES) is None
+    read = reader.decode(item)
+    assert isinstance(read, DeadLetterReason), read
+    return read.code
 
 
 @given(ORDERS)
 def test_an_order_is_read_as_it_was_written(order: Order) -> None:
-    assert READER.read(submitted(order)) == order
+    assert READER.decode(submitted(order)) == order
 
 
 @given(RETURNS)
 def test_a_return_is_read_as_it_was_written(record: Return) -> None:
-    assert READER.read(submitted(record, kind="returns")) == record
+    assert READER.decode(submitted(record, kind="returns")) == record
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_return_is_read_as_it_was_written(record: Return) -> None:
         (GOOD + b"\0", "undecodable"),
         (GOOD + GOOD, "undecodable"),
         (GOOD.replace(b"userA2", b"user\xff2"), "undecodable"),
-        (b"\0" * (LARGEST + 1), "oversize"),
+        (b"\0" * (MAX_RECORD_BYTES + 1), "oversize"),
     ],
 )
 def test_what_is_no_record_has_a_reason(value: bytes | None, expected: str) -> None:
@@ -106,36 +106,36 @@ def test_a_text_that_claims_to_be_huge_costs_nothing(length: int) -> None:
 def test_random_bytes_are_refused_or_read_and_nothing_else(body: bytes) -> None:
     for kind in ("orders", "returns"):
         for schema in SCHEMAS.values():
-            READER.read(submitted(schema.prefix + body, kind=kind))
-        READER.read(submitted(body, kind=kind))
+            READER.decode(submitted(schema.prefix + body, kind=kind))
+        READER.decode(submitted(body, kind=kind))
 
 
 @settings(max_examples=300)
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255), st.integers(0, 3))
 @example(4, 2, 0)
 def test_one_changed_byte_is_refused_or_read_and_nothing_else(at: int, byte: int, cut: int) -> None:
-    READER.read(submitted(GOOD[:at] + bytes([byte]) + GOOD[at + 1 + cut :]))
+    READER.decode(submitted(GOOD[:at] + bytes([byte]) + GOOD[at + 1 + cut :]))
 
 
 @given(st.lists(st.tuples(st.sampled_from([HEADER, "site", "jobId"]), st.none() | st.binary(max_size=20)), max_size=3))
 def test_headers_of_any_kind_do_no_harm(headers: Any) -> None:
-    READER.read(submitted(GOOD, headers=headers))
+    READER.decode(submitted(GOOD, headers=headers))
 
 
 def test_headers_count_as_much_as_the_value() -> None:
-    assert reason(submitted(GOOD, headers=(("x", b"x" * LARGEST),))) == "oversize"
+    assert reason(submitted(GOOD, headers=(("x", b"x" * MAX_RECORD_BYTES),))) == "oversize"
 
 
 def test_a_record_of_the_largest_size_is_read_and_one_byte_more_is_not() -> None:
-    room = LARGEST - len(GOOD)
-    assert isinstance(READER.read(submitted(GOOD, key=b"k" * room)), Order)
+    room = MAX_RECORD_BYTES - len(GOOD)
+    assert isinstance(READER.decode(submitted(GOOD, key=b"k" * room)), Order)
     assert reason(submitted(GOOD, key=b"k" * (room + 1))) == "oversize"
 
 
 def test_names_of_headers_count_as_well() -> None:
     """Compressed, millions of them fit into a message; passed on, they must fit into a batch."""
-    assert reason(submitted(GOOD, headers=(("x" * 100, b""),) * (LARGEST // 100))) == "oversize"
-    assert reason(submitted(GOOD, headers=(("", b""),) * (LARGEST // 2))) == "oversize"
+    assert reason(submitted(GOOD, headers=(("x" * 100, b""),) * (MAX_RECORD_BYTES // 100))) == "oversize"
+    assert reason(submitted(GOOD, headers=(("", b""),) * (MAX_RECORD_BYTES // 2))) == "oversize"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_names_of_headers_count_as_well() -> None:
 def test_the_newer_framing_names_the_schema_in_a_header(content: bytes, expected: str | None) -> None:
     item = submitted(GOOD[LENGTH:], headers=((HEADER, content),))
     if expected is None:
-        assert READER.read(item) == an_order(job=a_job())
+        assert READER.decode(item) == an_order(job=a_job())
     else:
         assert reason(item) == expected
 
@@ -160,10 +160,10 @@ def test_the_newer_framing_names_the_schema_in_a_header(content: bytes, expected
 @pytest.mark.parametrize(
     ("key", "headers"),
     [
-        (b"k" * LARGEST, ()),
-        (None, (("x", b"x" * LARGEST),)),
-        (None, (("x" * 1000, b""),) * (LARGEST // 4000)),
-        (None, (("", None),) * (LARGEST // 8)),
+        (b"k" * MAX_RECORD_BYTES, ()),
+        (None, (("x", b"x" * MAX_RECORD_BYTES),)),
+        (None, (("x" * 1000, b""),) * (MAX_RECORD_BYTES // 4000)),
+        (None, (("", None),) * (MAX_RECORD_BYTES // 8)),
     ],
     ids=["key", "contents", "names", "headers without either"],
 )
@@ -175,7 +175,7 @@ def test_what_is_too_large_to_be_read_is_not_seen_either(key: bytes | None, head
 @pytest.mark.parametrize(("kind", "other"), [("orders", "returns"), ("returns", "orders")])
 def test_the_usual_record_is_seen_on_its_own_topic_only(kind: str, other: str) -> None:
     record = an_order() if kind == "orders" else a_return()
-    seen = READER.seen(submitted(record, kind=kind), now_us=NOW_US, currencies=CURRENCIES)
+    seen = READER.match_fast(submitted(record, kind=kind), now_us=NOW_US, currencies=CURRENCIES)
     assert seen is not None
     assert (seen.order_id, seen.return_id) == (get_order_id(record), get_return_id(record))
     assert reason(submitted(record, kind=other)) == "unknown-schema"
@@ -184,9 +184,9 @@ def test_the_usual_record_is_seen_on_its_own_topic_only(kind: str, other: str) -
 @pytest.mark.parametrize("name", [HEADER, "verdict", "dlq.reason", "dlq."])
 def test_what_has_a_header_that_is_ours_to_write_is_read_with_care(name: str) -> None:
     """One may say that the value is in another framing; the others are not passed on."""
-    theirs = (*naming(), ("traceparent", None), ("theirs", b"verdict"))
+    theirs = (*job_headers(), ("traceparent", None), ("theirs", b"verdict"))
     for headers, is_seen in ((theirs, True), ((*theirs, (name, b"x")), False), (((name, None), *theirs), False)):
-        seen = READER.seen(submitted(GOOD, headers=headers), now_us=NOW_US, currencies=CURRENCIES)
+        seen = READER.match_fast(submitted(GOOD, headers=headers), now_us=NOW_US, currencies=CURRENCIES)
         assert (seen is not None) == is_seen
 
 
@@ -231,27 +231,27 @@ def two_versions(tmp_path: Path) -> Schemas:
 def test_an_older_producer_is_read_by_a_newer_validator(two_versions: Schemas) -> None:
     """F25."""
     body = _write(_plain(two_versions.versions["order"][1].definition), MINIMAL)
-    read = WireReader(two_versions).read(submitted(prefix(1) + body))
+    read = SubmittedRecordReader(two_versions).decode(submitted(prefix(1) + body))
     assert isinstance(read, Order)
     assert read.id == "1"
     assert read.segment_ids == []
     assert read.line_items[0].unit_price == 1
     for end in range(len(body)):
-        assert reason(submitted(prefix(1) + body[:end]), WireReader(two_versions)) == "undecodable"
-    assert reason(submitted(prefix(1) + body + b"\0"), WireReader(two_versions)) == "undecodable"
+        assert reason(submitted(prefix(1) + body[:end]), SubmittedRecordReader(two_versions)) == "undecodable"
+    assert reason(submitted(prefix(1) + body + b"\0"), SubmittedRecordReader(two_versions)) == "undecodable"
 
 
-class Shelf:
+class FakeSchemaSource:
     """A directory of schemas that counts how often it was asked."""
 
     def __init__(self, *, away: bool = False, **definitions: Any) -> None:
         self.definitions = {int(name.removeprefix("id")): value for name, value in definitions.items()}
-        self.away = away
-        self.asked: list[int] = []
+        self.unavailable = away
+        self.requested: list[int] = []
 
     async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
-        self.asked.append(schema_id)
-        if self.away:
+        self.requested.append(schema_id)
+        if self.unavailable:
             raise UnavailableError("the schema registry")
         return self.definitions.get(schema_id)
 
@@ -262,37 +262,37 @@ COLOUR = {"name": "colour", "type": ["null", "string"], "default": None, "doc": 
 async def test_a_newer_producer_is_read_where_there_is_a_registry() -> None:
     """F25, and back: the newer schema is looked up once."""
     newer = _with(SCHEMAS["order"].definition, COLOUR)
-    shelf = Shelf(id77=newer)
-    reader = WireReader(SCHEMAS, shelf)
+    shelf = FakeSchemaSource(id77=newer)
+    reader = SubmittedRecordReader(SCHEMAS, shelf)
     body = _write(_plain(newer), {**MINIMAL, "colour": "red"})
     item = submitted(prefix(77) + body)
     assert reason(item, reader) == "unknown-schema"
-    await reader.prepare([[item, submitted(GOOD)], [item]])
-    await reader.prepare([[item]])
-    read = reader.read(item)
+    await reader.prefetch_schemas([[item, submitted(GOOD)], [item]])
+    await reader.prefetch_schemas([[item]])
+    read = reader.decode(item)
     assert isinstance(read, Order)
     assert read.id == "1"
-    assert shelf.asked == [77]
+    assert shelf.requested == [77]
 
 
 async def test_a_schema_that_was_not_there_yet_is_asked_for_again() -> None:
     """Registries answer late; an id that one does not know now may be anybody's tomorrow."""
-    shelf, newer = Shelf(), _with(SCHEMAS["order"].definition, COLOUR)
-    reader = WireReader(SCHEMAS, shelf)
+    shelf, newer = FakeSchemaSource(), _with(SCHEMAS["order"].definition, COLOUR)
+    reader = SubmittedRecordReader(SCHEMAS, shelf)
     item = submitted(prefix(77) + _write(_plain(newer), {**MINIMAL, "colour": "red"}))
-    await reader.prepare([[item, item]])
+    await reader.prefetch_schemas([[item, item]])
     assert reason(item, reader) == "unknown-schema"
     shelf.definitions[77] = newer
-    await reader.prepare([[item]])
-    assert isinstance(reader.read(item), Order)
-    assert shelf.asked == [77, 77]
+    await reader.prefetch_schemas([[item]])
+    assert isinstance(reader.decode(item), Order)
+    assert shelf.requested == [77, 77]
 
 
 async def test_while_the_registry_is_away_nothing_is_judged() -> None:
-    reader = WireReader(SCHEMAS, Shelf(away=True))
+    reader = SubmittedRecordReader(SCHEMAS, FakeSchemaSource(away=True))
     with pytest.raises(UnavailableError):
-        await reader.prepare([[submitted(struct.pack(">bI", 0, 77))]])
-    await reader.prepare([[submitted(GOOD), submitted(b"poison"), submitted(None)]])
+        await reader.prefetch_schemas([[submitted(struct.pack(">bI", 0, 77))]])
+    await reader.prefetch_schemas([[submitted(GOOD), submitted(b"poison"), submitted(None)]])
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ async def test_while_the_registry_is_away_nothing_is_judged() -> None:
     ],
 )
 async def test_what_another_registry_knows_need_not_be_of_use(definition: Any) -> None:
-    reader = WireReader(SCHEMAS, Shelf(id77=definition))
+    reader = SubmittedRecordReader(SCHEMAS, FakeSchemaSource(id77=definition))
     item = submitted(prefix(77) + b"\x02\x02\x02\x02\x00")
-    await reader.prepare([[item]])
+    await reader.prefetch_schemas([[item]])
     assert reason(item, reader) in {"unknown-schema", "undecodable"}

@@ -11,9 +11,9 @@ from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import FAILED, SUCCEEDED, JobEvent, Judged, Run
 from services.sales.wire import job_event_codec
 from services.validator.metrics import FAULTS, RECORDS
-from services.validator.wire import WireReader
+from services.validator.wire import SubmittedRecordReader
 from services.validator.worker import Worker
-from tests.validator.journal import Committed, Journal, Published, Stage, a_stage
+from tests.validator.fakes import Committed, Harness, Journal, Published, a_harness
 from tests.validator.records import (
     JOB_ID,
     NOW_US,
@@ -28,9 +28,9 @@ from tests.validator.records import (
     an_order,
     as_bytes,
     consumed,
-    naming,
+    job_headers,
 )
-from tests.validator.test_wire import Shelf
+from tests.validator.test_wire import FakeSchemaSource
 
 VALIDATED, REJECTED, JOBS = "orders.validated.v1", "records.rejected.v1", "jobs.events.v1"
 TRACE = ("traceparent", b"00-1-2-01")
@@ -43,23 +43,23 @@ def journal() -> Journal:
 
 
 @pytest.fixture
-def stage(journal: Journal) -> Stage:
-    return a_stage(journal)
+def harness(journal: Journal) -> Harness:
+    return a_harness(journal)
 
 
-async def handled(stage: Stage, poll: Poll) -> None:
+async def handled(harness: Harness, poll: Poll) -> None:
     """Hand a poll to the worker, and write down which offsets it gives up."""
-    offsets = await Worker(stage.world, stage.brake).handle(poll)
-    stage.journal += [Committed(place.partition, offset) for place, offset in offsets.items()]
+    offsets = await Worker(harness.deps, harness.dead_letter_limit).handle(poll)
+    harness.journal += [Committed(place.partition, offset) for place, offset in offsets.items()]
 
 
-def judged(stage: Stage) -> list[JobEvent]:
-    return [_EVENTS.decode(sent.value or b"", start=LENGTH) for sent in stage.stored(JOBS)]
+def judged(harness: Harness) -> list[JobEvent]:
+    return [_EVENTS.decode(sent.value or b"", start=LENGTH) for sent in harness.stored(JOBS)]
 
 
-def runs(stage: Stage) -> list[tuple[str, int, str]]:
+def runs(harness: Harness) -> list[tuple[str, int, str]]:
     """Of each judged event: the job, the first index, the outcomes."""
-    return [(event.job_id, run.first, run.outcomes) for event in judged(stage) for run in [_run(event)]]
+    return [(event.job_id, run.first, run.outcomes) for event in judged(harness) for run in [_run(event)]]
 
 
 def _run(event: JobEvent) -> Run:
@@ -67,12 +67,12 @@ def _run(event: JobEvent) -> Run:
     return event.fact.run
 
 
-async def test_nothing_is_committed_before_its_verdict_is_acknowledged(stage: Stage) -> None:
+async def test_nothing_is_committed_before_its_verdict_is_acknowledged(harness: Harness) -> None:
     """I7: the committed offset is never ahead of the durable effect; a job hears last."""
     good = an_order(job=a_job(0))
     bad = an_order(job=a_job(1), line_items=[])
-    await handled(stage, a_poll(good, bad, b"poison"))
-    assert stage.journal == [
+    await handled(harness, a_poll(good, bad, b"poison"))
+    assert harness.journal == [
         Published(VALIDATED, records=1),
         Published(REJECTED, records=1),
         Published("dead letters", records=1),
@@ -82,61 +82,61 @@ async def test_nothing_is_committed_before_its_verdict_is_acknowledged(stage: St
 
 
 @pytest.mark.parametrize("topic", [VALIDATED, REJECTED, JOBS])
-async def test_what_is_not_acknowledged_is_not_committed(stage: Stage, topic: str) -> None:
-    stage.topics.away.add(topic)
+async def test_what_is_not_acknowledged_is_not_committed(harness: Harness, topic: str) -> None:
+    harness.producer.unavailable.add(topic)
     poll = a_poll(an_order(job=a_job(0)), an_order(job=a_job(1), line_items=[]))
     with pytest.raises(UnavailableError):
-        await handled(stage, poll)
-    assert not [entry for entry in stage.journal if isinstance(entry, Committed)]
+        await handled(harness, poll)
+    assert not [entry for entry in harness.journal if isinstance(entry, Committed)]
     if topic != JOBS:
-        assert Published(JOBS, 1) not in stage.journal
-    stage.topics.away.clear()
-    await handled(stage, poll)
-    assert stage.journal[-1] == Committed(0, 2)
+        assert Published(JOBS, 1) not in harness.journal
+    harness.producer.unavailable.clear()
+    await handled(harness, poll)
+    assert harness.journal[-1] == Committed(0, 2)
 
 
-async def test_an_empty_poll_does_nothing(stage: Stage) -> None:
-    await handled(stage, {})
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): []})
-    assert stage.journal == []
+async def test_an_empty_poll_does_nothing(harness: Harness) -> None:
+    await handled(harness, {})
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): []})
+    assert harness.journal == []
 
 
-async def test_partitions_are_committed_each_on_its_own(stage: Stage) -> None:
+async def test_partitions_are_committed_each_on_its_own(harness: Harness) -> None:
     poll = {
         **a_poll(an_order(), an_order(), first=7, partition=0),
         **a_poll(an_order(), first=40, partition=5),
         **a_poll(a_return(line_items=[]), first=3, topic=RETURNS_IN, partition=1),
     }
-    await handled(stage, poll)
-    assert [entry for entry in stage.journal if isinstance(entry, Committed)] == [
+    await handled(harness, poll)
+    assert [entry for entry in harness.journal if isinstance(entry, Committed)] == [
         Committed(0, 9),
         Committed(5, 41),
         Committed(1, 4),
     ]
 
 
-async def test_accepted_records_are_passed_on_as_they_came(stage: Stage) -> None:
-    headers = (*naming(), ("traceparent", b"00-1-2-01"), ("theirs", b"\xff"))
+async def test_accepted_records_are_passed_on_as_they_came(harness: Harness) -> None:
+    headers = (*job_headers(), ("traceparent", b"00-1-2-01"), ("theirs", b"\xff"))
     record = consumed(an_order(job=a_job()), 0, headers=headers, key=b"608|web|4711")
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
-    (sent,) = stage.stored(VALIDATED)
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    (sent,) = harness.stored(VALIDATED)
     assert (sent.key, sent.value) == (record.key, record.value)
     assert sent.headers == (*headers, ("verdict", b"accepted"))
 
 
-async def test_a_record_without_key_gets_one(stage: Stage) -> None:
+async def test_a_record_without_key_gets_one(harness: Harness) -> None:
     record = consumed(an_order(id="a|b%", channel=None), 0, key=None)
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
-    assert stage.stored(VALIDATED)[0].key == b"608||a%7Cb%25"
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    assert harness.stored(VALIDATED)[0].key == b"608||a%7Cb%25"
 
 
 @pytest.mark.parametrize(
     "ours", [(("verdict", b"rejected"),), (("dlq.reason", b"mine"),), (("verdict", None), ("dlq.detail", None))]
 )
-async def test_nobody_else_can_say_the_verdict_or_whence_a_dead_letter_came(stage: Stage, ours: Any) -> None:
+async def test_nobody_else_can_say_the_verdict_or_whence_a_dead_letter_came(harness: Harness, ours: Any) -> None:
     headers = (*ours, ("theirs", b"1"))
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): [consumed(an_order(), 0, headers=headers)]})
-    assert stage.stored(VALIDATED)[0].headers == (("theirs", b"1"), ("verdict", b"accepted"))
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): [consumed(an_order(), 0, headers=headers)]})
+    assert harness.stored(VALIDATED)[0].headers == (("theirs", b"1"), ("verdict", b"accepted"))
 
 
 @pytest.mark.parametrize(
@@ -144,41 +144,43 @@ async def test_nobody_else_can_say_the_verdict_or_whence_a_dead_letter_came(stag
     [SCHEMAS["order"].prefix, b"\x01" + SCHEMAS.versions["order"][1].global_id.bytes],
     ids=["by id", "by global id"],
 )
-async def test_the_newer_framing_is_read_and_what_is_passed_on_has_the_classic_one(stage: Stage, header: bytes) -> None:
+async def test_the_newer_framing_is_read_and_what_is_passed_on_has_the_classic_one(
+    harness: Harness, header: bytes
+) -> None:
     framed = as_bytes(an_order())
     record = consumed(framed[LENGTH:], 0, headers=((HEADER, header), ("theirs", b"1")))
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
-    (sent,) = stage.stored(VALIDATED)
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    (sent,) = harness.stored(VALIDATED)
     assert sent.value == framed
     assert sent.headers == (("theirs", b"1"), ("verdict", b"accepted"))
 
 
-async def test_a_refusal_carries_what_identifies_the_record_and_no_other_header(stage: Stage) -> None:
+async def test_a_refusal_carries_what_identifies_the_record_and_no_other_header(harness: Harness) -> None:
     identity = (("ce_id", b"42"), ("ce_source", b"/till/7"), ("ce_type", b"sale"), ("traceparent", b"00-1-2-01"))
     record = consumed(an_order(line_items=[]), 0, headers=(*identity, ("email", b"a@b.example")))
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
-    assert stage.stored(REJECTED)[0].headers == identity
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    assert harness.stored(REJECTED)[0].headers == identity
 
 
 async def test_returns_that_are_accepted_go_to_their_own_topic(journal: Journal) -> None:
-    stage = a_stage(journal, products=frozenset({"content__662"}))
-    await handled(stage, a_poll(a_return(), topic=RETURNS_IN))
-    assert stage.journal == [Published("returns.validated.v1", 1), Committed(0, 1)]
+    harness = a_harness(journal, products=frozenset({"content__662"}))
+    await handled(harness, a_poll(a_return(), topic=RETURNS_IN))
+    assert harness.journal == [Published("returns.validated.v1", 1), Committed(0, 1)]
 
 
-async def test_what_is_told_of_a_job_carries_the_trace_of_its_request(stage: Stage) -> None:
+async def test_what_is_told_of_a_job_carries_the_trace_of_its_request(harness: Harness) -> None:
     records = [
-        consumed(an_order(job=a_job(0)), 0, headers=(*naming(), TRACE, TRACE)),
-        consumed(b"poison", 1, headers=(*naming(OTHER_JOB_ID), ("traceparent", b"another"))),
+        consumed(an_order(job=a_job(0)), 0, headers=(*job_headers(), TRACE, TRACE)),
+        consumed(b"poison", 1, headers=(*job_headers(OTHER_JOB_ID), ("traceparent", b"another"))),
         consumed(an_order(job=a_job(1)), 2),
     ]
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): records})
-    assert [sent.headers for sent in stage.stored(JOBS)] == [(TRACE,), (("traceparent", b"another"),), ()]
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): records})
+    assert [sent.headers for sent in harness.stored(JOBS)] == [(TRACE,), (("traceparent", b"another"),), ()]
 
 
-async def test_all_faults_of_a_record_are_told_of_its_job(stage: Stage) -> None:
-    await handled(stage, a_poll(an_order(job=a_job(1), currency="usd", id="", line_items=[])))
-    ((failure,),) = [_run(event).failures for event in judged(stage)]
+async def test_all_faults_of_a_record_are_told_of_its_job(harness: Harness) -> None:
+    await handled(harness, a_poll(an_order(job=a_job(1), currency="usd", id="", line_items=[])))
+    ((failure,),) = [_run(event).failures for event in judged(harness)]
     told = [f"{fault.code} {fault.field}" for fault in failure.faults]
     assert told == ["INVALID_VALUE /id", "INVALID_CURRENCY /currency", "INVALID_VALUE /lineItems"]
 
@@ -186,27 +188,27 @@ async def test_all_faults_of_a_record_are_told_of_its_job(stage: Stage) -> None:
 @pytest.mark.parametrize("value", [b"poison", an_order(job=a_job()), an_order(line_items=[])])
 @pytest.mark.parametrize("content", [None, b"", b"\xff\n" * 1000])
 async def test_headers_may_hold_anything_or_nothing(
-    stage: Stage, capsys: pytest.CaptureFixture[str], value: Any, content: bytes | None
+    harness: Harness, capsys: pytest.CaptureFixture[str], value: Any, content: bytes | None
 ) -> None:
     """A handler that raised would be given the same record for ever."""
     headers: Any = [(name, content) for name in ("traceparent", "ce_id", "site", "jobId", "total", "verdict", "theirs")]
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): [consumed(value, 0, headers=headers)]})
-    assert stage.journal[-1] == Committed(0, 1)
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): [consumed(value, 0, headers=headers)]})
+    assert harness.journal[-1] == Committed(0, 1)
     assert len(capsys.readouterr().out) < 1000
 
 
 async def test_what_is_given_up_is_logged_with_its_place_and_reason(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
+    harness: Harness, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = consumed(b"s3cret", 71, partition=5, headers=(*naming(), TRACE))
-    await handled(stage, {TopicPartition(ORDERS_IN, 5): [record]})
+    record = consumed(b"s3cret", 71, partition=5, headers=(*job_headers(), TRACE))
+    await handled(harness, {TopicPartition(ORDERS_IN, 5): [record]})
     line = capsys.readouterr().out
     for said in ("unknown-framing", ORDERS_IN, "71", "partition=5", JOB_ID, "00-1-2-01"):
         assert said in line
     assert "s3cret" not in line
 
 
-async def test_what_became_of_records_is_counted_once_it_is_durable(stage: Stage) -> None:
+async def test_what_became_of_records_is_counted_once_it_is_durable(harness: Harness) -> None:
     def counted() -> dict[str, float]:
         found = {
             f"{kind} {outcome}": RECORDS.labels(kind, outcome)._value.get()
@@ -220,12 +222,12 @@ async def test_what_became_of_records_is_counted_once_it_is_durable(stage: Stage
         **a_poll(an_order(), an_order(), an_order(line_items=[]), b"poison"),
         **a_poll(a_return(), a_return(order_id=""), topic=RETURNS_IN),
     }
-    stage.topics.away.add(JOBS)
+    harness.producer.unavailable.add(JOBS)
     with pytest.raises(UnavailableError):
-        await handled(stage, poll)
+        await handled(harness, poll)
     assert counted() == before
-    stage.topics.away.clear()
-    await handled(stage, poll)
+    harness.producer.unavailable.clear()
+    await handled(harness, poll)
     after = counted()
     assert {name: after[name] - before[name] for name in after} == {
         "orders accepted": 2,
@@ -239,9 +241,9 @@ async def test_what_became_of_records_is_counted_once_it_is_durable(stage: Stage
     }
 
 
-async def test_a_stretch_of_a_job_is_one_event_with_the_jobs_header(stage: Stage) -> None:
-    await handled(stage, a_poll(*(an_order(id=str(index), job=a_job(index)) for index in range(3))))
-    (event,) = judged(stage)
+async def test_a_stretch_of_a_job_is_one_event_with_the_jobs_header(harness: Harness) -> None:
+    await handled(harness, a_poll(*(an_order(id=str(index), job=a_job(index)) for index in range(3))))
+    (event,) = judged(harness)
     assert (event.site, event.job_id, event.total, event.created_at, event.mode, event.type, event.at) == (
         608,
         JOB_ID,
@@ -251,147 +253,147 @@ async def test_a_stretch_of_a_job_is_one_event_with_the_jobs_header(stage: Stage
         "orders",
         NOW_US,
     )
-    assert runs(stage) == [(JOB_ID, 0, 3 * SUCCEEDED)]
-    assert stage.stored(JOBS)[0].key == f"608|{JOB_ID}".encode()
+    assert runs(harness) == [(JOB_ID, 0, 3 * SUCCEEDED)]
+    assert harness.stored(JOBS)[0].key == f"608|{JOB_ID}".encode()
 
 
-async def test_records_of_two_jobs_that_alternate_are_told_in_their_order(stage: Stage) -> None:
+async def test_records_of_two_jobs_that_alternate_are_told_in_their_order(harness: Harness) -> None:
     first = [an_order(job=a_job(index)) for index in range(2)]
     second = an_order(job=a_job(0, job_id=OTHER_JOB_ID))
-    await handled(stage, a_poll(first[0], second, first[1]))
-    assert runs(stage) == [(JOB_ID, 0, "S"), (OTHER_JOB_ID, 0, "S"), (JOB_ID, 1, "S")]
+    await handled(harness, a_poll(first[0], second, first[1]))
+    assert runs(harness) == [(JOB_ID, 0, "S"), (OTHER_JOB_ID, 0, "S"), (JOB_ID, 1, "S")]
 
 
-async def test_a_job_of_another_site_is_another_job(stage: Stage) -> None:
+async def test_a_job_of_another_site_is_another_job(harness: Harness) -> None:
     """Two sites cannot meet in one job: it is (site, jobId)."""
-    await handled(stage, a_poll(an_order(job=a_job(0)), an_order(site=609, job=a_job(1))))
-    assert [(event.site, _run(event).outcomes) for event in judged(stage)] == [(608, "S"), (609, "F")]
-    assert [sent.key for sent in stage.stored(JOBS)] == [f"{site}|{JOB_ID}".encode() for site in (608, 609)]
+    await handled(harness, a_poll(an_order(job=a_job(0)), an_order(site=609, job=a_job(1))))
+    assert [(event.site, _run(event).outcomes) for event in judged(harness)] == [(608, "S"), (609, "F")]
+    assert [sent.key for sent in harness.stored(JOBS)] == [f"{site}|{JOB_ID}".encode() for site in (608, 609)]
 
 
 async def test_a_stretch_is_cut_at_a_hundred_records(journal: Journal) -> None:
-    stage = a_stage(journal)
-    await handled(stage, a_poll(*(an_order(job=a_job(index, 250)) for index in range(250))))
-    assert [(first, len(letters)) for _, first, letters in runs(stage)] == [(0, 100), (100, 100), (200, 50)]
+    harness = a_harness(journal)
+    await handled(harness, a_poll(*(an_order(job=a_job(index, 250)) for index in range(250))))
+    assert [(first, len(letters)) for _, first, letters in runs(harness)] == [(0, 100), (100, 100), (200, 50)]
 
 
-async def test_without_a_job_outcomes_are_on_topics_only(stage: Stage) -> None:
+async def test_without_a_job_outcomes_are_on_topics_only(harness: Harness) -> None:
     """Headers that name a job do not make a readable record one of it."""
-    headers = naming()
+    headers = job_headers()
     records = [
         consumed(an_order(), 0, headers=headers),
         consumed(an_order(line_items=[]), 1, headers=headers),
     ]
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): records})
-    assert stage.journal == [Published(VALIDATED, 1), Published(REJECTED, 1), Committed(0, 2)]
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): records})
+    assert harness.journal == [Published(VALIDATED, 1), Published(REJECTED, 1), Committed(0, 2)]
 
 
-async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(stage: Stage) -> None:
+async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(harness: Harness) -> None:
     records = [
         consumed(an_order(job=a_job(0)), 0),
-        consumed(b"poison", 1, headers=naming(index=1)),
+        consumed(b"poison", 1, headers=job_headers(index=1)),
         consumed(an_order(job=a_job(2)), 2),
     ]
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): records})
-    letters = "".join(letters for _, _, letters in runs(stage))
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): records})
+    letters = "".join(letters for _, _, letters in runs(harness))
     assert letters == SUCCEEDED + FAILED + SUCCEEDED
-    (fault,) = [fault for event in judged(stage) for failure in _run(event).failures for fault in failure.faults]
+    (fault,) = [fault for event in judged(harness) for failure in _run(event).failures for fault in failure.faults]
     assert (fault.code, fault.level, fault.field) == ("UNPROCESSABLE", "ERROR", "")
-    (letter,) = stage.letters.taken
+    (letter,) = harness.dead_letters.sent
     assert (letter.reason, letter.record.offset) == ("unknown-framing", 1)
 
 
 @pytest.mark.parametrize(
     ("job", "headers", "told"),
     [
-        (a_job(index=3), naming(index=2), [(608, 2)]),
-        (a_job(index=-1), naming(index=2), [(608, 2)]),
-        (a_job(total=1001), naming(index=2), [(608, 2)]),
-        (a_job(type="returns"), naming(index=2), [(608, 2)]),
-        (a_job(created_at=2**62), naming(index=2), [(608, 2)]),
-        (a_job(job_id=JOB_ID.upper()), naming(), []),
+        (a_job(index=3), job_headers(index=2), [(608, 2)]),
+        (a_job(index=-1), job_headers(index=2), [(608, 2)]),
+        (a_job(total=1001), job_headers(index=2), [(608, 2)]),
+        (a_job(type="returns"), job_headers(index=2), [(608, 2)]),
+        (a_job(created_at=2**62), job_headers(index=2), [(608, 2)]),
+        (a_job(job_id=JOB_ID.upper()), job_headers(), []),
         (a_job(job_id=f"g{JOB_ID[1:]}"), (), []),
         # Neither sound in itself nor named soundly by its headers.
         (a_job(index=3), (), []),
-        (a_job(index=3), naming(index=3), []),
-        (a_job(index=3), naming(index=1000, total=1001), []),
+        (a_job(index=3), job_headers(index=3), []),
+        (a_job(index=3), job_headers(index=1000, total=1001), []),
         # The headers name a job that the record itself does not name.
-        (a_job(index=3), naming(OTHER_JOB_ID), []),
-        (a_job(index=3), naming(site=609), []),
+        (a_job(index=3), job_headers(OTHER_JOB_ID), []),
+        (a_job(index=3), job_headers(site=609), []),
     ],
 )
 async def test_a_record_that_cannot_be_in_its_job_is_a_dead_letter(
-    stage: Stage, job: Any, headers: Any, told: list[tuple[int, int]]
+    harness: Harness, job: Any, headers: Any, told: list[tuple[int, int]]
 ) -> None:
     record = consumed(an_order(job=job), 0, headers=headers)
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
-    (letter,) = stage.letters.taken
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    (letter,) = harness.dead_letters.sent
     assert letter.reason == "misplaced"
-    assert [(event.site, _run(event).first) for event in judged(stage)] == told
-    assert stage.journal[-1] == Committed(0, 1)
+    assert [(event.site, _run(event).first) for event in judged(harness)] == told
+    assert harness.journal[-1] == Committed(0, 1)
 
 
-async def test_where_headers_and_a_sound_record_disagree_the_record_counts(stage: Stage) -> None:
-    record = consumed(an_order(job=a_job(1)), 0, headers=naming(OTHER_JOB_ID, site=609, index=2))
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): [record]})
-    assert [(event.site, event.job_id, _run(event).first) for event in judged(stage)] == [(608, JOB_ID, 1)]
+async def test_where_headers_and_a_sound_record_disagree_the_record_counts(harness: Harness) -> None:
+    record = consumed(an_order(job=a_job(1)), 0, headers=job_headers(OTHER_JOB_ID, site=609, index=2))
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    assert [(event.site, event.job_id, _run(event).first) for event in judged(harness)] == [(608, JOB_ID, 1)]
 
 
-async def test_a_topic_full_of_poison_stops_the_partition_and_no_other(stage: Stage) -> None:
+async def test_a_topic_full_of_poison_stops_the_partition_and_no_other(harness: Harness) -> None:
     poll = {**a_poll(*[b"poison"] * 10), **a_poll(an_order(), partition=1)}
-    await handled(stage, poll)
-    assert len(stage.letters.taken) == 3
-    assert [entry for entry in stage.journal if isinstance(entry, Committed)] == [Committed(0, 3), Committed(1, 1)]
-    assert set(stage.brake.halted) == {TopicPartition(ORDERS_IN, 0)}
+    await handled(harness, poll)
+    assert len(harness.dead_letters.sent) == 3
+    assert [entry for entry in harness.journal if isinstance(entry, Committed)] == [Committed(0, 3), Committed(1, 1)]
+    assert set(harness.dead_letter_limit.halted) == {TopicPartition(ORDERS_IN, 0)}
 
 
-async def test_nothing_more_is_taken_from_a_stopped_partition(stage: Stage) -> None:
-    worker = Worker(stage.world, stage.brake)
+async def test_nothing_more_is_taken_from_a_stopped_partition(harness: Harness) -> None:
+    worker = Worker(harness.deps, harness.dead_letter_limit)
     await worker.handle(a_poll(*[b"poison"] * 10))
-    before = list(stage.journal)
+    before = list(harness.journal)
     assert await worker.handle(a_poll(an_order(), b"poison", first=10)) == {}
-    assert stage.journal == before
+    assert harness.journal == before
     worker.on_revoked([TopicPartition(ORDERS_IN, 0)])
-    assert list(stage.brake.halted) == []
+    assert list(harness.dead_letter_limit.halted) == []
 
 
-async def test_a_partition_that_goes_leaves_others_stopped(stage: Stage) -> None:
-    worker = Worker(stage.world, stage.brake)
+async def test_a_partition_that_goes_leaves_others_stopped(harness: Harness) -> None:
+    worker = Worker(harness.deps, harness.dead_letter_limit)
     await worker.handle({**a_poll(*[b"poison"] * 5), **a_poll(*[b"poison"] * 5, partition=1)})
     worker.on_revoked([TopicPartition(ORDERS_IN, 0)])
-    assert set(stage.brake.halted) == {TopicPartition(ORDERS_IN, 1)}
+    assert set(harness.dead_letter_limit.halted) == {TopicPartition(ORDERS_IN, 1)}
 
 
-async def test_offsets_need_not_be_consecutive(stage: Stage) -> None:
+async def test_offsets_need_not_be_consecutive(harness: Harness) -> None:
     """Markers of transactions take some."""
     records = [consumed(an_order(), offset) for offset in (3, 7, 20)]
-    await handled(stage, {TopicPartition(ORDERS_IN, 0): records})
-    assert stage.journal[-1] == Committed(0, 21)
+    await handled(harness, {TopicPartition(ORDERS_IN, 0): records})
+    assert harness.journal[-1] == Committed(0, 21)
 
 
-async def test_schemas_that_are_not_known_are_looked_up_before_anything_is_judged(stage: Stage) -> None:
+async def test_schemas_that_are_not_known_are_looked_up_before_anything_is_judged(harness: Harness) -> None:
     """While the registry is away a record must wait, not die."""
-    shelf = Shelf(away=True, id77=SCHEMAS["order"].definition)
-    reader = WireReader(SCHEMAS, shelf)
-    worker = Worker(replace(stage.world, reader=reader), stage.brake)
+    shelf = FakeSchemaSource(away=True, id77=SCHEMAS["order"].definition)
+    reader = SubmittedRecordReader(SCHEMAS, shelf)
+    worker = Worker(replace(harness.deps, reader=reader), harness.dead_letter_limit)
     poll = a_poll(prefix(77) + as_bytes(an_order())[LENGTH:])
     with pytest.raises(UnavailableError):
         await worker.handle(poll)
-    assert stage.journal == []
-    shelf.away = False
+    assert harness.journal == []
+    shelf.unavailable = False
     await worker.handle(poll)
-    assert stage.journal == [Published(VALIDATED, 1)]
+    assert harness.journal == [Published(VALIDATED, 1)]
 
 
-async def test_a_poll_that_comes_again_is_not_counted_twice(stage: Stage) -> None:
-    stage.topics.away.add(VALIDATED)
+async def test_a_poll_that_comes_again_is_not_counted_twice(harness: Harness) -> None:
+    harness.producer.unavailable.add(VALIDATED)
     poll = a_poll(b"poison", b"poison", an_order())
     for _ in range(5):
         with pytest.raises(UnavailableError):
-            await handled(stage, poll)
-    stage.topics.away.clear()
-    await handled(stage, poll)
-    assert list(stage.brake.halted) == []
+            await handled(harness, poll)
+    harness.producer.unavailable.clear()
+    await handled(harness, poll)
+    assert list(harness.dead_letter_limit.halted) == []
 
 
 def test_the_prefix_is_the_one_of_the_framing() -> None:

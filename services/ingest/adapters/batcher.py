@@ -7,8 +7,8 @@ from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
 from services.ingest import metrics
 
-MOST_RECORDS = 500
-MOST_BYTES = 512 * 1024
+MAX_RECORDS = 500
+MAX_BYTES = 512 * 1024
 
 Carry = Callable[[Sequence[ProducerRecord]], Awaitable[None]]
 
@@ -29,18 +29,18 @@ class _Load:
 
     @property
     def is_full(self) -> bool:
-        return len(self.records) >= MOST_RECORDS or self.bytes >= MOST_BYTES
+        return len(self.records) >= MAX_RECORDS or self.bytes >= MAX_BYTES
 
 
-class Convoy:
+class RecordBatcher:
     """Gives waiting records to `carry` together. One batch is under way at a time; nobody waits without need."""
 
     def __init__(self, carry: Carry) -> None:
-        self._carry = carry
+        self._send = carry
         self._road = asyncio.Lock()
         self._loading: _Load | None = None
 
-    async def travel(self, record: ProducerRecord) -> None:
+    async def submit(self, record: ProducerRecord) -> None:
         """Return when the record is acknowledged; raises `Away` when it, with all that travelled with it, was not."""
         load = self._loading
         if load is None or load.is_full:
@@ -58,4 +58,4 @@ class Convoy:
             if self._loading is load:
                 self._loading = None
             metrics.SHARED_BATCH_RECORDS.observe(len(load.records))
-            await self._carry(load.records)
+            await self._send(load.records)

@@ -7,13 +7,13 @@ from itertools import count
 
 from services import topics
 from services.chassis.kafka.producer import Headers, Producer, ProducerRecord, to_headers
-from services.ingest.adapters.batcher import Convoy
-from services.ingest.domain.accepted import Accepted
+from services.ingest.adapters.batcher import RecordBatcher
+from services.ingest.domain.import_job import AcceptedJob
 from services.ingest.wire import Encoder
 from services.sales.batch import MAX_RECORDS
 
-TOPIC_OF = {"orders": topics.ORDERS_SUBMITTED.name, "returns": topics.RETURNS_SUBMITTED.name}
-JOBS = topics.JOBS_EVENTS.name
+TOPICS = {"orders": topics.ORDERS_SUBMITTED.name, "returns": topics.RETURNS_SUBMITTED.name}
+JOB_EVENTS = topics.JOBS_EVENTS.name
 
 _INDEXES = [("index", b"%d" % index) for index in range(MAX_RECORDS)]
 
@@ -25,28 +25,28 @@ class KafkaPublisher:
         self._producer = producer
         self._encoder = encoder
         self._turn = count()
-        self._convoys = {topic: Convoy(partial(self._carry, topic)) for topic in TOPIC_OF.values()}
+        self._convoys = {topic: RecordBatcher(partial(self._carry, topic)) for topic in TOPICS.values()}
 
-    async def publish(self, accepted: Accepted) -> None:
+    async def publish(self, job: AcceptedJob) -> None:
         """Return when all in-sync replicas have the job and every accepted record; raises `Away` otherwise."""
-        opening = self._open(accepted)
-        if accepted.batch.rejected or not accepted.batch.accepted:
+        opening = self._open(job)
+        if job.batch.rejected or not job.batch.accepted:
             # Nobody else knows of the refused records: the job must have them before anything else happens to it.
             await opening
-            if accepted.batch.accepted:
-                await self._send_records(accepted)
+            if job.batch.accepted:
+                await self._send_records(job)
             return
         # Every verdict repeats the job's header, so status can build the job from whichever comes first.
-        outcomes = await asyncio.gather(opening, self._send_records(accepted), return_exceptions=True)
+        outcomes = await asyncio.gather(opening, self._send_records(job), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _send_records(self, accepted: Accepted) -> None:
-        topic = TOPIC_OF[accepted.header.type]
+    async def _send_records(self, accepted: AcceptedJob) -> None:
+        topic = TOPICS[accepted.header.type]
         records = self._records(accepted)
         if len(records) == 1:
-            await self._convoys[topic].travel(records[0])
+            await self._convoys[topic].submit(records[0])
             return
         partition = await self._producer.partition_for_key(topic, accepted.header.job_id.encode())
         await self._producer.send_batch(topic, partition, records)
@@ -56,12 +56,12 @@ class KafkaPublisher:
         partition = next(self._turn) % await self._producer.partitions(topic)
         await self._producer.send_batch(topic, partition, records)
 
-    async def _open(self, accepted: Accepted) -> None:
+    async def _open(self, accepted: AcceptedJob) -> None:
         headers = to_headers({"traceparent": accepted.traceparent})
-        for key, value in self._encoder.opened(accepted):
-            await self._producer.send(JOBS, ProducerRecord(key, value, headers))
+        for key, value in self._encoder.encode_opened(accepted):
+            await self._producer.send(JOB_EVENTS, ProducerRecord(key, value, headers))
 
-    def _records(self, accepted: Accepted) -> Sequence[ProducerRecord]:
+    def _records(self, accepted: AcceptedJob) -> Sequence[ProducerRecord]:
         header = accepted.header
         common: Headers = to_headers(
             {
@@ -73,5 +73,5 @@ class KafkaPublisher:
         )
         return [
             ProducerRecord(key, value, (*common, _INDEXES[index]))
-            for index, key, value in self._encoder.records(accepted)
+            for index, key, value in self._encoder.encode_records(accepted)
         ]

@@ -3,46 +3,46 @@
 import zlib
 from dataclasses import dataclass
 
-MAGIC = b"\x1f\x8b"
-LARGEST_WIRE = 102_400
-LARGEST = 4 * 1024 * 1024
-_GZIP_ONLY = 31
-_MOST_FOR_A_BYTE = 1032
+GZIP_MAGIC = b"\x1f\x8b"
+MAX_BODY_BYTES = 102_400
+MAX_INFLATED_BYTES = 4 * 1024 * 1024
+_GZIP_WBITS = 31
+_MAX_RATIO = 1032
 
 
 @dataclass(frozen=True, slots=True)
-class NotGzip:
+class InvalidGzip:
     """The bytes are not exactly one complete gzip member."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
     """The inflated body exceeds the bound; inflating stopped there."""
 
-    bound: int
+    max_bytes: int
 
 
-def inflate(wire: bytes, *, bound: int = LARGEST) -> bytes | NotGzip | TooLarge:
+def inflate(compressed: bytes, *, max_bytes: int = MAX_INFLATED_BYTES) -> bytes | InvalidGzip | TooLarge:
     """The inflated body, or why there is none. Never holds more than `bound` + 1 bytes of it."""
-    stream = zlib.decompressobj(_GZIP_ONLY)
+    stream = zlib.decompressobj(_GZIP_WBITS)
     try:
-        body = stream.decompress(wire, bound + 1)
+        body = stream.decompress(compressed, max_bytes + 1)
     except zlib.error:
-        return NotGzip("the gzip data is damaged")
-    if len(body) > bound:
-        return TooLarge(bound)
+        return InvalidGzip("the gzip data is damaged")
+    if len(body) > max_bytes:
+        return TooLarge(max_bytes)
     if not stream.eof:
-        return NotGzip("the gzip data ends too early")
+        return InvalidGzip("the gzip data ends too early")
     if stream.unused_data:
-        return NotGzip("something follows the gzip data")
+        return InvalidGzip("something follows the gzip data")
     return body
 
 
-def is_small(wire: bytes, *, bound: int) -> bool:
+def declares_at_most(compressed: bytes, *, max_bytes: int) -> bool:
     """Whether the data says of itself, in its last four bytes, that it inflates to no more than `bound`.
 
     It may lie, and can be a thousand times its own size at most.
     """
-    return len(wire) * _MOST_FOR_A_BYTE <= bound or int.from_bytes(wire[-4:], "little") <= bound
+    return len(compressed) * _MAX_RATIO <= max_bytes or int.from_bytes(compressed[-4:], "little") <= max_bytes

@@ -9,11 +9,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Bodies of a usual request are far smaller and read within a few milliseconds; a thread would cost more than it saves.
-LARGE = 256 * 1024
+OFFLOAD_THRESHOLD_BYTES = 256 * 1024
 
 _THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-bodies")
 
 
-async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """The result of `work`, done in the one thread that there is for it."""
     return await asyncio.get_running_loop().run_in_executor(_THREAD, lambda: work(*args, **kwargs))

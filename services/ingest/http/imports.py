@@ -16,31 +16,31 @@ from services.chassis.runtime.errors import ForbiddenError, Problem, Unavailable
 from services.chassis.security.sites import Site, Sites
 from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
 from services.ingest import metrics
-from services.ingest.domain.accepted import Submission
+from services.ingest.domain.import_job import ImportRequest
 from services.ingest.flows.accept import (
     SCOPES,
-    LacksScope,
+    Deps,
+    JobAccepted,
+    MissingScope,
     Outcome,
-    Replayed,
-    Taken,
-    Throttled,
+    RateLimited,
+    ReplayedResponse,
     UnacknowledgedError,
-    World,
     accept,
     charge,
 )
-from services.ingest.http.body import expect_later, read_body
+from services.ingest.http.body import defer_continue, read_body
 from services.ingest.http.responses import (
     BASE,
     accepted_response,
-    kept_form,
-    lacks,
+    invalid_body,
     limits_body,
+    missing_scope,
     quota_headers,
-    replay,
-    throttled,
+    rate_limited,
+    replayed_response,
+    to_stored_response,
     unconfirmed,
-    unusable,
 )
 from services.sales.batch import ImportTarget, InvalidBodyError, SiteDefaults
 from services.sales.records import MODES
@@ -49,7 +49,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manners:
+class ImportOptions:
     """What the operator decided about answers and bodies."""
 
     accepted_status: int = 202
@@ -69,11 +69,13 @@ class Caller:
 class ImportApi:
     """Handlers of the import API; `routes` binds them to their addresses."""
 
-    def __init__(self, *, world: World, verifier: TokenVerifier, sites: Sites, manners: Manners, openapi: Path) -> None:
-        self._world = world
+    def __init__(
+        self, *, deps: Deps, verifier: TokenVerifier, sites: Sites, options: ImportOptions, openapi: Path
+    ) -> None:
+        self._deps = deps
         self._verifier = verifier
         self._sites = sites
-        self._manners = manners
+        self._options = options
         self._document = openapi.read_bytes()
 
     def routes(self) -> list[web.RouteDef]:
@@ -85,9 +87,9 @@ class ImportApi:
         for kind in SCOPES:
             handler = self._importing(kind)
             made += [
-                web.post(f"{BASE}/{{apiKey}}/{kind}", handler, expect_handler=expect_later),
+                web.post(f"{BASE}/{{apiKey}}/{kind}", handler, expect_handler=defer_continue),
                 # aiohttp's own pattern for a part of a path leaves braces out.
-                web.put(f"{BASE}/{{apiKey}}/{kind}/users/{{userId:[^/]+}}", handler, expect_handler=expect_later),
+                web.put(f"{BASE}/{{apiKey}}/{kind}/users/{{userId:[^/]+}}", handler, expect_handler=defer_continue),
             ]
         return made
 
@@ -117,32 +119,32 @@ class ImportApi:
     async def _import(self, request: web.Request, kind: str, user_id: str | None, caller: Caller) -> web.Response:
         """One import, checked in the order in which the documents list the checks."""
         if SCOPES[kind] not in caller.token.scopes:
-            raise lacks(SCOPES[kind])
+            raise missing_scope(SCOPES[kind])
         path = ImportTarget(kind, user_id, _mode(request))
         await self._admit(caller.site)
         submission = await self._submission(request, path, caller)
         try:
-            outcome = await accept(submission, self._world)
+            outcome = await accept(submission, self._deps)
         except InvalidBodyError as refused:
-            raise await self._at_a_price(caller, unusable(refused)) from None
+            raise await self._at_a_price(caller, invalid_body(refused)) from None
         except UnacknowledgedError as unknown:
             raise unconfirmed(unknown) from unknown
         return await self._answer(outcome, caller, user_id)
 
     async def _answer(self, outcome: Outcome, caller: Caller, user_id: str | None) -> web.Response:
         match outcome:
-            case LacksScope(scope):
-                raise await self._at_a_price(caller, lacks(scope))
-            case Throttled(left):
-                raise throttled(left)
-            case Replayed(kept):
-                reply = replay(kept)
+            case MissingScope(scope):
+                raise await self._at_a_price(caller, missing_scope(scope))
+            case RateLimited(left):
+                raise rate_limited(left)
+            case ReplayedResponse(kept):
+                reply = replayed_response(kept)
                 left = await self._spend(caller.site, cost=0)
-            case Taken(accepted, left, turn):
-                status = self._manners.accepted_status
+            case JobAccepted(accepted, left, turn):
+                status = self._options.accepted_status
                 reply = accepted_response(accepted, status=status, api_key=caller.api_key, user_id=user_id)
                 if turn is not None:
-                    await self._world.replies.finish(turn, kept_form(reply))
+                    await self._deps.idempotency.complete(turn, to_stored_response(reply))
         reply.headers.update(quota_headers(left))
         return reply
 
@@ -160,10 +162,10 @@ class ImportApi:
     async def _admit(self, site: Site) -> None:
         left = await self._spend(site, cost=0)
         if not left.allowed:
-            raise throttled(left)
+            raise rate_limited(left)
 
     async def _spend(self, site: Site, *, cost: int) -> Decision:
-        return await charge(site.site, site.records_per_second, self._world.gate, cost=cost)
+        return await charge(site.site, site.records_per_second, self._deps.rate_limiter, cost=cost)
 
     async def _with_quota(self, problem: Problem, site: Site) -> Problem:
         """The refusal, with what the site may still send; a throttled request has been told already."""
@@ -177,16 +179,16 @@ class ImportApi:
         metrics.REFUSED.labels(problem.code).inc()
         return problem
 
-    async def _submission(self, request: web.Request, path: ImportTarget, caller: Caller) -> Submission:
-        manners, site = self._manners, caller.site
+    async def _submission(self, request: web.Request, path: ImportTarget, caller: Caller) -> ImportRequest:
+        manners, site = self._options, caller.site
         try:
             body = await read_body(request, timeout_s=manners.body_timeout_s, require_gzip=manners.require_gzip)
         except Problem as problem:
             raise await self._at_a_price(caller, problem) from None
-        return Submission(
+        return ImportRequest(
             client_id=caller.token.client_id,
             scopes=caller.token.scopes,
-            path=path,
+            target=path,
             site=SiteDefaults(site.site, _zone(site.time_zone), site.default_channel(caller.api_key)),
             records_per_second=site.records_per_second,
             body=body,

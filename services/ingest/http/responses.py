@@ -10,20 +10,20 @@ from services.chassis.http.idempotency import REPLAYED, StoredResponse
 from services.chassis.http.ratelimit import Decision
 from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem
 from services.ingest import metrics
-from services.ingest.domain.accepted import Accepted
-from services.ingest.domain.inflate import LARGEST, LARGEST_WIRE
+from services.ingest.domain.import_job import AcceptedJob
+from services.ingest.domain.inflate import MAX_BODY_BYTES, MAX_INFLATED_BYTES
 from services.ingest.flows.accept import UnacknowledgedError
 from services.sales.batch import MAX_RECORDS, InvalidBodyError, Note, NoteCode
 
 BASE = "/omnichannel/api/v1"
 
 
-def accepted_response(accepted: Accepted, *, status: int, api_key: str, user_id: str | None) -> web.Response:
+def accepted_response(job: AcceptedJob, *, status: int, api_key: str, user_id: str | None) -> web.Response:
     """The job, with its keys in the documents' order."""
-    header, notes = accepted.header, accepted.batch.notes
+    header, notes = job.header, job.batch.notes
     headers = {"Location": f"/common-status/v1/{quote(api_key, safe='')}/job/{header.job_id}/events"}
     body: dict[str, Any] = {
-        "message": accepted.message,
+        "message": job.summary,
         "time": header.created_at // 1000,
         "jobId": header.job_id,
     }
@@ -34,13 +34,13 @@ def accepted_response(accepted: Accepted, *, status: int, api_key: str, user_id:
     return http.json_response(body, status=status, headers=headers)
 
 
-def kept_form(reply: web.Response) -> StoredResponse:
+def to_stored_response(reply: web.Response) -> StoredResponse:
     """An answer as it is kept for whoever sends the same request again."""
     headers = {name: reply.headers[name] for name in ("Location", "Link") if name in reply.headers}
     return StoredResponse(reply.status, bytes(reply.body or b""), headers)  # type: ignore[arg-type]  # never a stream
 
 
-def replay(kept: StoredResponse) -> web.Response:
+def replayed_response(kept: StoredResponse) -> web.Response:
     """The first answer again."""
     metrics.REPLAYED.inc()
     headers = {**kept.headers, **REPLAYED}
@@ -49,44 +49,44 @@ def replay(kept: StoredResponse) -> web.Response:
     )
 
 
-def limits_body(left: Decision) -> dict[str, int]:
+def limits_body(quota: Decision) -> dict[str, int]:
     """A client's limits and what is left of them."""
     return {
-        "recordsPerSecond": left.limit,
-        "remaining": left.remaining,
-        "resetAfterSeconds": left.reset_s,
+        "recordsPerSecond": quota.limit,
+        "remaining": quota.remaining,
+        "resetAfterSeconds": quota.reset_s,
         # More at once would be refused for ever.
-        "recordsPerRequest": min(MAX_RECORDS, left.limit),
-        "bytesPerRequest": LARGEST_WIRE,
-        "inflatedBytesPerRequest": LARGEST,
+        "recordsPerRequest": min(MAX_RECORDS, quota.limit),
+        "bytesPerRequest": MAX_BODY_BYTES,
+        "inflatedBytesPerRequest": MAX_INFLATED_BYTES,
     }
 
 
-def quota_headers(left: Decision) -> dict[str, str]:
+def quota_headers(quota: Decision) -> dict[str, str]:
     """What the site may send, as the IETF's RateLimit header fields have it (draft 10)."""
     return {
-        "RateLimit-Policy": f'"records";q={left.limit};w=1',
-        "RateLimit": f'"records";r={left.remaining};t={left.reset_s}',
+        "RateLimit-Policy": f'"records";q={quota.limit};w=1',
+        "RateLimit": f'"records";r={quota.remaining};t={quota.reset_s}',
     }
 
 
-def throttled(refusal: Decision) -> Problem:
+def rate_limited(quota: Decision) -> Problem:
     """429: the site's limit cannot pay for the request."""
     metrics.RATE_LIMITED.inc()
     return Problem(
         429,
         "RATE_LIMITED",
-        f"the site may send {refusal.limit} records in any second",
-        headers={"Retry-After": str(max(refusal.retry_after_s, 1)), **quota_headers(refusal)},
+        f"the site may send {quota.limit} records in any second",
+        headers={"Retry-After": str(max(quota.retry_after_s, 1)), **quota_headers(quota)},
     )
 
 
-def lacks(scope: str) -> Problem:
+def missing_scope(scope: str) -> Problem:
     """403: the token may not write records of this kind."""
     return ForbiddenError(f"the token lacks the scope {scope}")
 
 
-def unusable(refused: InvalidBodyError) -> Problem:
+def invalid_body(refused: InvalidBodyError) -> Problem:
     """400 or 413: the body as a whole cannot be imported."""
     where = BodyFault(refused.pointer, refused.code, refused.detail)
     return Problem(refused.status, refused.code, refused.detail, errors=[where])

@@ -19,7 +19,7 @@ class CatalogueTable:
         self._by_text: dict[str, Products] = {}
         metrics.PRODUCTS.set_function(self.count)
 
-    def products_of(self, site: int) -> Collection[str]:
+    def products(self, site: int) -> Collection[str]:
         """The site's product ids; none if the site is unknown."""
         return self._products.get(site, NO_PRODUCTS)
 
@@ -36,14 +36,14 @@ class CatalogueTable:
             product = unquote(product, errors="strict")
         products = self._by_text.get(site_text)
         if products is None:
-            products = self._by_text[site_text] = self._products.setdefault(_site(site_text), {})
+            products = self._by_text[site_text] = self._products.setdefault(_parse_site(site_text), {})
         if value is None:
             products.pop(product, None)
         else:
             products[product] = None
 
 
-def _site(text: str) -> int:
+def _parse_site(text: str) -> int:
     if not text.isdecimal() or not text.isascii():
         raise ValueError("a site is written in decimal")
     return int(text)

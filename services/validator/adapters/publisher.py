@@ -14,14 +14,14 @@ from services.sales.records import RecordSummary
 from services.sales.verdicts import RecordFailed, RecordPassed, build_verdict_runs
 from services.sales.verdicts import Verdict as Told
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
-from services.validator.wire import Encoder, identity_of, record_key, refusal_key, trace_of
+from services.validator.wire import Encoder, identity_headers, record_key, rejection_key, trace_headers
 
 VALIDATED = {"orders": topics.ORDERS_VALIDATED.name, "returns": topics.RETURNS_VALIDATED.name}
 REJECTED = topics.RECORDS_REJECTED.name
-JOBS = topics.JOBS_EVENTS.name
+JOB_EVENTS = topics.JOBS_EVENTS.name
 
 
-class Topics(Protocol):
+class RecordSender(Protocol):
     """Takes records to topics; the chassis' producer is one."""
 
     async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
@@ -29,7 +29,7 @@ class Topics(Protocol):
         ...
 
 
-class DeadLetterBox(Protocol):
+class DeadLetterSender(Protocol):
     """Takes what cannot be processed."""
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
@@ -40,7 +40,7 @@ class DeadLetterBox(Protocol):
 class KafkaPublisher:
     """Publishes through one producer."""
 
-    def __init__(self, producer: Topics, encoder: Encoder, dead_letters: DeadLetterBox) -> None:
+    def __init__(self, producer: RecordSender, encoder: Encoder, dead_letters: DeadLetterSender) -> None:
         self._producer = producer
         self._encoder = encoder
         self._dead_letters = dead_letters
@@ -50,50 +50,50 @@ class KafkaPublisher:
 
         A job hears of its records last, so that a job at its end has all its records where they belong.
         """
-        sends = [self._producer.send_by_key(topic, lot) for topic, lot in self._lots(verdicts, at_us).items()]
+        sends = [self._producer.send_by_key(topic, lot) for topic, lot in self._group_by_topic(verdicts, at_us).items()]
         letters = [
-            DeadLetter(item.submitted, item.reason, item.detail) for item in verdicts if isinstance(item, Unprocessable)
+            DeadLetter(item.source, item.reason, item.detail) for item in verdicts if isinstance(item, Unprocessable)
         ]
         if letters:
             sends.append(self._dead_letters.send(letters))
         for outcome in await asyncio.gather(*sends, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-        await self._producer.send_by_key(JOBS, self._judged(verdicts, at_us))
+        await self._producer.send_by_key(JOB_EVENTS, self._job_events(verdicts, at_us))
 
-    def _lots(self, verdicts: Sequence[Verdict], at_us: int) -> dict[str, list[ProducerRecord]]:
+    def _group_by_topic(self, verdicts: Sequence[Verdict], at_us: int) -> dict[str, list[ProducerRecord]]:
         """What goes to which topic, in order."""
         lots: dict[str, list[ProducerRecord]] = {}
         for item in verdicts:
             match item:
                 case Accepted(submitted, record):
-                    value, headers = self._encoder.passed_on(item)
+                    value, headers = self._encoder.to_validated(item)
                     made = ProducerRecord(submitted.key or record_key(record), value, tuple(headers))
                     lots.setdefault(VALIDATED[submitted.kind], []).append(made)
                 case Rejected(submitted, record):
-                    key, headers = refusal_key(submitted, record), identity_of(submitted)
-                    made = ProducerRecord(key, self._encoder.rejected(item, at_us=at_us), tuple(headers))
+                    key, headers = rejection_key(submitted, record), identity_headers(submitted)
+                    made = ProducerRecord(key, self._encoder.encode_rejected(item, at_us=at_us), tuple(headers))
                     lots.setdefault(REJECTED, []).append(made)
         return lots
 
-    def _judged(self, verdicts: Sequence[Verdict], at_us: int) -> Iterator[ProducerRecord]:
+    def _job_events(self, verdicts: Sequence[Verdict], at_us: int) -> Iterator[ProducerRecord]:
         """One event for each stretch of a job."""
-        told = [(*found, item.submitted) for item in verdicts if (found := _told(item)) is not None]
+        told = [(*found, item.source) for item in verdicts if (found := _job_verdict(item)) is not None]
         for header, stretch in groupby(told, key=lambda one: one[0]):
             same = list(stretch)
             # A request's records travel together: they have its trace in common.
-            trace = trace_of(same[0][2])
+            trace = trace_headers(same[0][2])
             for run in build_verdict_runs(header, (one for _, one, _ in same)):
-                yield ProducerRecord(*self._encoder.judged(header, run, at_us=at_us), trace)
+                yield ProducerRecord(*self._encoder.encode_judged(header, run, at_us=at_us), trace)
 
 
-def _told(verdict: Verdict) -> tuple[JobHeader, Told] | None:
+def _job_verdict(verdict: Verdict) -> tuple[JobHeader, Told] | None:
     """What a verdict means for its job; None where it has none."""
     if isinstance(verdict, Unprocessable):
         return (
             None
             if verdict.header is None
-            else (verdict.header, RecordFailed(verdict.position, None, [unprocessable()]))
+            else (verdict.header, RecordFailed(verdict.job_index, None, [unprocessable()]))
         )
     record = verdict.record
     if record.job is None:

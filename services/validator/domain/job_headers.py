@@ -3,32 +3,32 @@
 from services.jobs.events import JobHeader
 from services.sales.fields import MAX_FUTURE_US
 from services.sales.records import OFFLINE, SalesRecord
-from services.validator.domain.submitted import Submitted
+from services.validator.domain.submitted_record import SubmittedRecord
 from services.values.time_uuids import is_uuid, timestamp_us
 
-_LONGEST_NUMBER = 18
+_MAX_DIGITS = 18
 
 
-def job_named_by(
-    submitted: Submitted, *, read: SalesRecord | None = None, largest_job: int, now_us: int
+def job_from_headers(
+    source: SubmittedRecord, *, record: SalesRecord | None = None, max_job_records: int, now_us: int
 ) -> tuple[JobHeader, int] | None:
     """The job and the record's index in it; None where the headers do not name one soundly.
 
     A record that could be `read` speaks for itself: its headers count only where they name the job that it names.
     """
-    headers = dict(submitted.headers)
+    headers = dict(source.headers)
     job_id = (headers.get("jobId") or b"").decode("ascii", "replace")
-    site, total, index = (_number(headers.get(name)) for name in ("site", "total", "index"))
+    site, total, index = (_parse_number(headers.get(name)) for name in ("site", "total", "index"))
     if site is None or total is None or index is None or not is_uuid(job_id):
         return None
-    if not 0 <= index < total <= largest_job:
+    if not 0 <= index < total <= max_job_records:
         return None
-    if read is not None and (read.job is None or (read.site, read.job.job_id) != (site, job_id)):
+    if record is not None and (record.job is None or (record.site, record.job.job_id) != (site, job_id)):
         return None
-    return JobHeader(site, job_id, total, _created_at(job_id, submitted, now_us), OFFLINE, submitted.kind), index
+    return JobHeader(site, job_id, total, _created_at(job_id, source, now_us), OFFLINE, source.kind), index
 
 
-def _created_at(job_id: str, submitted: Submitted, now_us: int) -> int:
+def _created_at(job_id: str, submitted: SubmittedRecord, now_us: int) -> int:
     """When the job was made: its id usually tells; the record came soon after."""
     made_at = timestamp_us(job_id)
     if made_at is not None and made_at <= now_us + MAX_FUTURE_US:
@@ -36,7 +36,7 @@ def _created_at(job_id: str, submitted: Submitted, now_us: int) -> int:
     return min(max(submitted.timestamp, 0) * 1000, now_us)
 
 
-def _number(text: bytes | None) -> int | None:
-    if text is None or not text.isdigit() or len(text) > _LONGEST_NUMBER:
+def _parse_number(text: bytes | None) -> int | None:
+    if text is None or not text.isdigit() or len(text) > _MAX_DIGITS:
         return None
     return int(text)

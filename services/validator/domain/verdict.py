@@ -10,21 +10,21 @@ from services.sales.fields import MAX_FUTURE_US
 from services.sales.records import RecordSummary, SalesRecord
 from services.sales.rules import check_record, find_unknown_products
 from services.sales.verdicts import validate_job_ref
-from services.validator.domain.submitted import Submitted, Unreadable
+from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
 from services.values.instants import MIN_INSTANT_US
 
 
 class Accepted(NamedTuple):
     """It keeps every rule and its products are known."""
 
-    submitted: Submitted
+    source: SubmittedRecord
     record: SalesRecord | RecordSummary
 
 
 class Rejected(NamedTuple):
     """It is a record, with faults."""
 
-    submitted: Submitted
+    source: SubmittedRecord
     record: SalesRecord
     faults: list[Fault]
 
@@ -32,52 +32,54 @@ class Rejected(NamedTuple):
 class Unprocessable(NamedTuple):
     """It cannot be judged; it becomes a dead letter, and a failed record of its job where that is known."""
 
-    submitted: Submitted
+    source: SubmittedRecord
     reason: str
     detail: str
     header: JobHeader | None = None
-    position: int = 0
+    job_index: int = 0
 
 
 Verdict = Accepted | Rejected | Unprocessable
 
 
-def verdict(
-    submitted: Submitted, record: SalesRecord, *, products: Container[str], currencies: AbstractSet[str], now_us: int
+def judge_record(
+    source: SubmittedRecord, record: SalesRecord, *, products: Container[str], currencies: AbstractSet[str], now_us: int
 ) -> Accepted | Rejected:
     """Judge a record by the rules and the catalogue."""
     faults = check_record(record, now_us=now_us, currencies=currencies)
     unknown = find_unknown_products(record, products)
     if not faults and not unknown:
-        return Accepted(submitted, record)
-    return Rejected(submitted, record, first_faults([*faults, *unknown]))
+        return Accepted(source, record)
+    return Rejected(source, record, first_faults([*faults, *unknown]))
 
 
-def is_sure(seen: RecordSummary, *, products: Container[str], kind: str, largest_job: int, now_us: int) -> bool:
+def passes_fast_check(
+    summary: RecordSummary, *, products: Container[str], kind: str, max_job_records: int, now_us: int
+) -> bool:
     """Whether all products of a record that keeps every rule are known, and nothing is wrong with its place in its job.
 
     A no may be mistaken, a yes is not: the id of a job that was seen is a UUID.
     """
-    for product in seen.product_ids:
+    for product in summary.product_ids:
         if product not in products:
             return False
-    job = seen.job
+    job = summary.job
     return job is None or (
         job.type == kind
-        and 0 <= seen.index < job.total <= largest_job
+        and 0 <= summary.index < job.total <= max_job_records
         and MIN_INSTANT_US <= job.created_at <= now_us + MAX_FUTURE_US
     )
 
 
-def ill_placed(job: JobRef | None, *, kind: str, largest_job: int, now_us: int) -> Unreadable | None:
+def check_job_ref(job: JobRef | None, *, kind: str, max_job_records: int, now_us: int) -> DeadLetterReason | None:
     """Why a record's place in its job cannot be, or None."""
     if job is None:
         return None
     if job.type != kind:
-        return Unreadable("misplaced", "the job's type is not that of the topic")
-    if why := validate_job_ref(job, max_total=largest_job):
-        return Unreadable("misplaced", why)
+        return DeadLetterReason("misplaced", "the job's type is not that of the topic")
+    if why := validate_job_ref(job, max_total=max_job_records):
+        return DeadLetterReason("misplaced", why)
     # Whoever reports on jobs sorts them by this time, and ends those that are too old.
     if not MIN_INSTANT_US <= job.created_at <= now_us + MAX_FUTURE_US:
-        return Unreadable("misplaced", "createdAt is out of bounds")
+        return DeadLetterReason("misplaced", "createdAt is out of bounds")
     return None

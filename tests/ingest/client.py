@@ -13,24 +13,24 @@ from yarl import URL
 
 from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.settings import REPOSITORY
-from services.ingest.http.imports import ImportApi, Manners
-from services.ingest.ports import Replies
-from tests.ingest.world import (
+from services.ingest.http.imports import ImportApi, ImportOptions
+from services.ingest.ports import IdempotencyStore
+from tests.ingest.fakes import (
+    FakeIdempotencyStore,
+    FakePublisher,
+    FakeRateLimiter,
+    FakeSites,
+    FakeVerifier,
     Journal,
-    JournalPublisher,
-    JournalRateLimiter,
-    JournalReplies,
-    Passport,
-    Register,
-    a_world,
+    fake_deps,
 )
 
-DOCUMENT = REPOSITORY / "schemas/openapi/omnichannel.yaml"
-HERE = "/omnichannel/api/v1/12345"
+OPENAPI_FILE = REPOSITORY / "schemas/openapi/omnichannel.yaml"
+BASE = "/omnichannel/api/v1/12345"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReceivedResponse:
     """An answer, read to its end."""
 
     status: int
@@ -48,21 +48,21 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Desk:
+class ApiClient:
     """A caller of the API, and the fakes behind it."""
 
     base: str
     session: aiohttp.ClientSession
     journal: Journal
-    publisher: JournalPublisher
-    gate: JournalRateLimiter
-    replies: JournalReplies
+    publisher: FakePublisher
+    rate_limiter: FakeRateLimiter
+    idempotency: FakeIdempotencyStore
 
     async def call(
-        self, method: str, path: str, *, data: Any = None, headers: Any = None, who: str | None = "good"
-    ) -> Answer:
+        self, method: str, path: str, *, data: Any = None, headers: Any = None, token: str | None = "good"
+    ) -> ReceivedResponse:
         """One request; `path` goes out as it is written."""
-        sent = {"Content-Type": "application/json", **({"Authorization": f"Bearer {who}"} if who else {})}
+        sent = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
         if headers:
             sent |= headers
         sent = {name: value for name, value in sent.items() if value is not None}
@@ -72,13 +72,13 @@ class Desk:
             method, url, data=data, headers=sent, skip_auto_headers=skipped, allow_redirects=False
         ) as answer:
             found = {name.lower(): value for name, value in answer.headers.items()}
-            return Answer(answer.status, found, await answer.read())
+            return ReceivedResponse(answer.status, found, await answer.read())
 
     async def send(
         self, body: Any, *, kind: str = "orders", user: str | None = None, query: str = "", **how: Any
-    ) -> Answer:
+    ) -> ReceivedResponse:
         """An import: POST, or PUT where there is a user."""
-        path = f"{HERE}/{kind}" + (f"/users/{quote(user, safe='')}" if user is not None else "") + query
+        path = f"{BASE}/{kind}" + (f"/users/{quote(user, safe='')}" if user is not None else "") + query
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await self.call("PUT" if user is not None else "POST", path, data=data, **how)
 
@@ -102,24 +102,38 @@ class Desk:
 
 
 @asynccontextmanager
-async def a_desk(
-    *, records_per_second: int = 100, strict_json: bool = False, replies: Replies | None = None, **manners: Any
-) -> AsyncIterator[Desk]:
+async def import_api(
+    *,
+    records_per_second: int = 100,
+    strict_json: bool = False,
+    idempotency: IdempotencyStore | None = None,
+    **options: Any,
+) -> AsyncIterator[ApiClient]:
     """The API with these settings, as long as the context is."""
     journal: Journal = []
-    publisher, gate, remembered = JournalPublisher(journal), JournalRateLimiter(journal), JournalReplies(journal)
+    publisher, rate_limiter, fake_store = (
+        FakePublisher(journal),
+        FakeRateLimiter(journal),
+        FakeIdempotencyStore(journal),
+    )
     api = ImportApi(
-        world=a_world(journal, publisher=publisher, gate=gate, replies=replies or remembered, strict_json=strict_json),
-        verifier=Passport(),  # type: ignore[arg-type]
-        sites=Register(records_per_second=records_per_second),  # type: ignore[arg-type]
-        manners=Manners(**manners),
-        openapi=DOCUMENT,
+        deps=fake_deps(
+            journal,
+            publisher=publisher,
+            rate_limiter=rate_limiter,
+            idempotency=idempotency or fake_store,
+            strict_json=strict_json,
+        ),
+        verifier=FakeVerifier(),  # type: ignore[arg-type]
+        sites=FakeSites(records_per_second=records_per_second),  # type: ignore[arg-type]
+        options=ImportOptions(**options),
+        openapi=OPENAPI_FILE,
     )
     listener = HttpServer(build_application(api.routes()), host="127.0.0.1", port=0)
     await listener.start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield Desk(f"http://{listener.address}", session, journal, publisher, gate, remembered)
+            yield ApiClient(f"http://{listener.address}", session, journal, publisher, rate_limiter, fake_store)
     finally:
         await listener.stop()
 

@@ -10,26 +10,26 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY
-from services.ingest.adapters.batcher import Convoy
-from services.ingest.adapters.publisher import JOBS, KafkaPublisher
-from services.ingest.flows.accept import Taken, accept
+from services.ingest.adapters.batcher import RecordBatcher
+from services.ingest.adapters.publisher import JOB_EVENTS, KafkaPublisher
+from services.ingest.flows.accept import JobAccepted, accept
 from services.ingest.wire import Encoder
 from tests.chassis.eventually import until
-from tests.ingest.world import Charged, Journal, a_return, a_submission, a_world, order
+from tests.ingest.fakes import Charged, Journal, a_return, an_import_request, fake_deps, order
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 ORDERS = "orders.submitted.v1"
 
 
-class JournalProducer:
+class FakeProducer:
     """Kafka, as the publisher sees it: what was handed over, and when it was acknowledged, goes to the journal."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.sent: list[tuple[str, int | None, Sequence[ProducerRecord]]] = []
-        self.held = {JOBS: asyncio.Event(), ORDERS: asyncio.Event()}
-        self.away: set[str] = set()
-        for event in self.held.values():
+        self.gates = {JOB_EVENTS: asyncio.Event(), ORDERS: asyncio.Event()}
+        self.unavailable: set[str] = set()
+        for event in self.gates.values():
             event.set()
 
     async def partitions(self, topic: str) -> int:
@@ -47,9 +47,9 @@ class JournalProducer:
     async def _send(self, topic: str, partition: int | None, records: Sequence[ProducerRecord]) -> None:
         self.journal.append(f"{topic} handed over")
         self.sent.append((topic, partition, list(records)))
-        if topic in self.held:
-            await self.held[topic].wait()
-        if topic in self.away:
+        if topic in self.gates:
+            await self.gates[topic].wait()
+        if topic in self.unavailable:
             raise UnavailableError("Kafka")
         self.journal.append(f"{topic} acknowledged")
 
@@ -60,75 +60,75 @@ def journal() -> Journal:
 
 
 @pytest.fixture
-def producer(journal: Journal) -> JournalProducer:
-    return JournalProducer(journal)
+def producer(journal: Journal) -> FakeProducer:
+    return FakeProducer(journal)
 
 
-async def answered(body: Any, journal: Journal, producer: JournalProducer, **how: Any) -> Taken:
+async def answered(body: Any, journal: Journal, producer: FakeProducer, **how: Any) -> JobAccepted:
     publisher = KafkaPublisher(producer, Encoder(SCHEMAS))  # type: ignore[arg-type]
-    outcome = await accept(a_submission(body, **how), a_world(journal, publisher=publisher))
-    assert isinstance(outcome, Taken)
+    outcome = await accept(an_import_request(body, **how), fake_deps(journal, publisher=publisher))
+    assert isinstance(outcome, JobAccepted)
     journal.append("answered")
     return outcome
 
 
 async def test_what_is_refused_is_on_record_before_anything_else_happens(
-    journal: Journal, producer: JournalProducer
+    journal: Journal, producer: FakeProducer
 ) -> None:
     await answered([order(), order(id="o2", lineItems=[])], journal, producer)
     assert journal == [
         Charged(2),
-        f"{JOBS} handed over",
-        f"{JOBS} acknowledged",
+        f"{JOB_EVENTS} handed over",
+        f"{JOB_EVENTS} acknowledged",
         f"{ORDERS} handed over",
         f"{ORDERS} acknowledged",
         "answered",
     ]
 
 
-@pytest.mark.parametrize("late", [JOBS, ORDERS])
+@pytest.mark.parametrize("late", [JOB_EVENTS, ORDERS])
 @pytest.mark.parametrize("count", [1, 2])
 async def test_nothing_is_answered_before_both_are_acknowledged(
-    journal: Journal, producer: JournalProducer, late: str, count: int
+    journal: Journal, producer: FakeProducer, late: str, count: int
 ) -> None:
-    producer.held[late].clear()
+    producer.gates[late].clear()
     records = [order(id=str(number)) for number in range(count)]
     answering = asyncio.create_task(answered(records, journal, producer))
     await until(lambda: len([entry for entry in journal if "acknowledged" in str(entry)]) == 1)
     assert not answering.done()
-    producer.held[late].set()
+    producer.gates[late].set()
     await answering
     assert journal[-2:] == [f"{late} acknowledged", "answered"]
 
 
-async def test_a_job_of_bad_records_is_its_opening_alone(journal: Journal, producer: JournalProducer) -> None:
+async def test_a_job_of_bad_records_is_its_opening_alone(journal: Journal, producer: FakeProducer) -> None:
     await answered([order(lineItems=[])], journal, producer)
-    assert journal[1:] == [f"{JOBS} handed over", f"{JOBS} acknowledged", "answered"]
+    assert journal[1:] == [f"{JOB_EVENTS} handed over", f"{JOB_EVENTS} acknowledged", "answered"]
 
 
-@pytest.mark.parametrize("away", [JOBS, ORDERS])
+@pytest.mark.parametrize("away", [JOB_EVENTS, ORDERS])
 @pytest.mark.parametrize("records", [[order()], [order(), order(id="o2")], [order(), order(id="o2", lineItems=[])]])
 async def test_either_one_away_is_an_unknown_outcome(
-    journal: Journal, producer: JournalProducer, away: str, records: Any
+    journal: Journal, producer: FakeProducer, away: str, records: Any
 ) -> None:
-    producer.away.add(away)
+    producer.unavailable.add(away)
     with pytest.raises(UnavailableError):
         await answered(records, journal, producer)
     assert "answered" not in journal
 
 
-async def test_without_the_opening_of_refusals_no_record_goes_out(journal: Journal, producer: JournalProducer) -> None:
-    producer.away.add(JOBS)
+async def test_without_the_opening_of_refusals_no_record_goes_out(journal: Journal, producer: FakeProducer) -> None:
+    producer.unavailable.add(JOB_EVENTS)
     with pytest.raises(UnavailableError):
         await answered([order(), order(id="o2", lineItems=[])], journal, producer)
-    assert [topic for topic, _, _ in producer.sent] == [JOBS]
+    assert [topic for topic, _, _ in producer.sent] == [JOB_EVENTS]
 
 
-async def test_a_request_is_one_batch_in_order(journal: Journal, producer: JournalProducer) -> None:
+async def test_a_request_is_one_batch_in_order(journal: Journal, producer: FakeProducer) -> None:
     records = [order(id=f"o|{number}", lineItems=[] if number == 3 else order()["lineItems"]) for number in range(7)]
     outcome = await answered(records, journal, producer, traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01")
     topic, _, batch = producer.sent[-1]
-    job = outcome.accepted.header.job_id.encode()
+    job = outcome.job.header.job_id.encode()
     assert topic == ORDERS
     assert [record.key for record in batch] == [b"608||o%%7C%d" % number for number in (0, 1, 2, 4, 5, 6)]
     assert [dict(record.headers)["index"] for record in batch] == [b"0", b"1", b"2", b"4", b"5", b"6"]
@@ -139,20 +139,20 @@ async def test_a_request_is_one_batch_in_order(journal: Journal, producer: Journ
     assert dict(opening.headers) == {"traceparent": first["traceparent"]}
 
 
-async def test_returns_have_a_topic_of_their_own(journal: Journal, producer: JournalProducer) -> None:
+async def test_returns_have_a_topic_of_their_own(journal: Journal, producer: FakeProducer) -> None:
     await answered([a_return(), a_return(returnId="r2")], journal, producer)
-    assert {topic for topic, _, _ in producer.sent} == {JOBS, "returns.submitted.v1"}
+    assert {topic for topic, _, _ in producer.sent} == {JOB_EVENTS, "returns.submitted.v1"}
 
 
-async def test_single_records_that_wait_share_a_batch(journal: Journal, producer: JournalProducer) -> None:
+async def test_single_records_that_wait_share_a_batch(journal: Journal, producer: FakeProducer) -> None:
     """The first goes at once; those that come while it is under way go together."""
     publisher = KafkaPublisher(producer, Encoder(SCHEMAS))  # type: ignore[arg-type]
-    producer.held[ORDERS].clear()
-    world = a_world(journal, publisher=publisher)
-    puts = [asyncio.create_task(accept(a_submission(order(id=str(number))), world)) for number in range(20)]
-    await until(lambda: journal.count(f"{JOBS} acknowledged") == 20)
-    producer.held[ORDERS].set()
-    assert all(isinstance(outcome, Taken) for outcome in await asyncio.gather(*puts))
+    producer.gates[ORDERS].clear()
+    deps = fake_deps(journal, publisher=publisher)
+    puts = [asyncio.create_task(accept(an_import_request(order(id=str(number))), deps)) for number in range(20)]
+    await until(lambda: journal.count(f"{JOB_EVENTS} acknowledged") == 20)
+    producer.gates[ORDERS].set()
+    assert all(isinstance(outcome, JobAccepted) for outcome in await asyncio.gather(*puts))
     batches = [records for topic, _, records in producer.sent if topic == ORDERS]
     assert sum(map(len, batches)) == 20
     assert len(batches) <= 2
@@ -184,16 +184,16 @@ def a_record(size: int = 1) -> ProducerRecord:
 async def test_a_lone_record_goes_at_once() -> None:
     road = Road()
     road.open.set()
-    await Convoy(road.carry).travel(a_record())
+    await RecordBatcher(road.carry).submit(a_record())
     assert road.loads == [1]
 
 
 async def test_who_comes_later_goes_with_the_next() -> None:
     road = Road()
-    convoy = Convoy(road.carry)
-    first = asyncio.create_task(convoy.travel(a_record()))
+    convoy = RecordBatcher(road.carry)
+    first = asyncio.create_task(convoy.submit(a_record()))
     await until(lambda: road.loads == [1])
-    others = [asyncio.create_task(convoy.travel(a_record())) for _ in range(600)]
+    others = [asyncio.create_task(convoy.submit(a_record())) for _ in range(600)]
     road.open.set()
     await asyncio.gather(first, *others)
     assert road.loads == [1, 500, 100], "a load has its bounds"
@@ -201,9 +201,9 @@ async def test_who_comes_later_goes_with_the_next() -> None:
 
 async def test_large_records_fill_a_load_sooner() -> None:
     road = Road()
-    convoy = Convoy(road.carry)
+    convoy = RecordBatcher(road.carry)
     road.open.set()
-    await asyncio.gather(*(convoy.travel(a_record(300 * 1024)) for _ in range(4)))
+    await asyncio.gather(*(convoy.submit(a_record(300 * 1024)) for _ in range(4)))
     assert road.loads == [2, 2]
 
 
@@ -211,20 +211,20 @@ async def test_what_became_of_a_load_became_of_each_in_it() -> None:
     road = Road()
     road.is_broken = True
     road.open.set()
-    convoy = Convoy(road.carry)
-    outcomes = await asyncio.gather(*(convoy.travel(a_record()) for _ in range(3)), return_exceptions=True)
+    convoy = RecordBatcher(road.carry)
+    outcomes = await asyncio.gather(*(convoy.submit(a_record()) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 3
     assert [outcome.retry_after_s for outcome in outcomes if isinstance(outcome, UnavailableError)] == [7] * 3
     road.is_broken = False
-    await convoy.travel(a_record())
+    await convoy.submit(a_record())
     assert road.loads == [3, 1], "the road is free again"
 
 
 async def test_who_gives_up_does_not_stop_the_others() -> None:
     road = Road()
-    convoy = Convoy(road.carry)
-    impatient = asyncio.create_task(convoy.travel(a_record()))
-    patient = asyncio.create_task(convoy.travel(a_record()))
+    convoy = RecordBatcher(road.carry)
+    impatient = asyncio.create_task(convoy.submit(a_record()))
+    patient = asyncio.create_task(convoy.submit(a_record()))
     await until(lambda: road.loads == [2])
     impatient.cancel()
     await asyncio.wait([impatient])

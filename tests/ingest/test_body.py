@@ -7,16 +7,16 @@ from time import monotonic
 
 import pytest
 
-from tests.ingest.desk import HERE, Desk, a_desk, request_head
-from tests.ingest.world import order
+from tests.ingest.client import BASE, ApiClient, import_api, request_head
+from tests.ingest.fakes import order
 
 LARGEST = 102_400
 GOOD = json.dumps([order()]).encode()
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    async with a_desk(body_timeout_s=0.2) as made:
+async def client() -> AsyncIterator[ApiClient]:
+    async with import_api(body_timeout_s=0.2) as made:
         yield made
 
 
@@ -29,33 +29,33 @@ def status_of(answer: bytes) -> int:
 
 
 @pytest.mark.parametrize(("size", "status"), [(LARGEST - 1, 202), (LARGEST, 202), (LARGEST + 1, 413)])
-async def test_the_declared_size_counts(desk: Desk, size: int, status: int) -> None:
-    assert (await desk.send(padded(size))).status == status
+async def test_the_declared_size_counts(client: ApiClient, size: int, status: int) -> None:
+    assert (await client.send(padded(size))).status == status
 
 
 @pytest.mark.parametrize(("size", "status"), [(LARGEST - 1, 202), (LARGEST, 202), (LARGEST + 1, 413)])
-async def test_without_a_declared_size_bytes_are_counted(desk: Desk, size: int, status: int) -> None:
+async def test_without_a_declared_size_bytes_are_counted(client: ApiClient, size: int, status: int) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         body = padded(size)
         for at in range(0, size, 10_000):
             yield body[at : at + 10_000]
 
-    answer = await desk.call("POST", HERE + "/orders", data=pieces())
+    answer = await client.call("POST", BASE + "/orders", data=pieces())
     assert answer.status == status
 
 
-async def test_too_large_a_declared_size_is_refused_before_a_byte_came(desk: Desk) -> None:
-    head = request_head("POST", HERE + "/orders", f"Content-Length: {LARGEST + 1}")
-    answer = await desk.raw(head)
+async def test_too_large_a_declared_size_is_refused_before_a_byte_came(client: ApiClient) -> None:
+    head = request_head("POST", BASE + "/orders", f"Content-Length: {LARGEST + 1}")
+    answer = await client.raw(head)
     assert status_of(answer) == 413
     assert b"PAYLOAD_TOO_LARGE" in answer
 
 
 @pytest.mark.parametrize("pieces", [[], [b"[{"], [GOOD[:-1]]], ids=["nothing", "a little", "all but a byte"])
-async def test_a_body_that_does_not_come_is_408(desk: Desk, pieces: list[bytes]) -> None:
-    head = request_head("POST", HERE + "/orders", f"Content-Length: {len(GOOD)}")
+async def test_a_body_that_does_not_come_is_408(client: ApiClient, pieces: list[bytes]) -> None:
+    head = request_head("POST", BASE + "/orders", f"Content-Length: {len(GOOD)}")
     began = monotonic()
-    answer = await desk.raw(head, *pieces)
+    answer = await client.raw(head, *pieces)
     assert status_of(answer) == 408
     assert b"BODY_TIMEOUT" in answer
     assert b"ratelimit:" in answer.lower()
@@ -63,11 +63,11 @@ async def test_a_body_that_does_not_come_is_408(desk: Desk, pieces: list[bytes])
     assert 0.2 <= monotonic() - began < 2
 
 
-async def test_a_trickle_does_not_buy_time(desk: Desk) -> None:
+async def test_a_trickle_does_not_buy_time(client: ApiClient) -> None:
     """The whole body has to be there in time, however often a byte of it comes."""
-    host, port = desk.base.removeprefix("http://").split(":")
+    host, port = client.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(request_head("POST", HERE + "/orders", "Content-Length: 1000"))
+    writer.write(request_head("POST", BASE + "/orders", "Content-Length: 1000"))
     reading = asyncio.create_task(reader.readuntil(b"\r\n"))
     async with asyncio.timeout(5):
         while not reading.done():
@@ -77,14 +77,14 @@ async def test_a_trickle_does_not_buy_time(desk: Desk) -> None:
     writer.close()
 
 
-async def test_a_body_cut_off_leaves_nothing(desk: Desk) -> None:
-    host, port = desk.base.removeprefix("http://").split(":")
+async def test_a_body_cut_off_leaves_nothing(client: ApiClient) -> None:
+    host, port = client.base.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
-    writer.write(request_head("POST", HERE + "/orders", "Content-Length: 1000") + GOOD)
+    writer.write(request_head("POST", BASE + "/orders", "Content-Length: 1000") + GOOD)
     await writer.drain()
     writer.close()
-    assert (await desk.send([order()])).status == 202
-    assert len(desk.publisher.jobs) == 1
+    assert (await client.send([order()])).status == 202
+    assert len(client.publisher.jobs) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,18 @@ async def test_a_body_cut_off_leaves_nothing(desk: Desk) -> None:
         (("Transfer-Encoding: chunked, identity",), 400),
     ],
 )
-async def test_a_body_of_two_lengths_is_no_http(desk: Desk, lines: tuple[str, ...], status: int) -> None:
-    assert status_of(await desk.raw(request_head("POST", HERE + "/orders", *lines), b"7\r\n")) == status
+async def test_a_body_of_two_lengths_is_no_http(client: ApiClient, lines: tuple[str, ...], status: int) -> None:
+    assert status_of(await client.raw(request_head("POST", BASE + "/orders", *lines), b"7\r\n")) == status
 
 
-async def test_broken_chunks_are_a_400(desk: Desk) -> None:
-    answer = await desk.raw(request_head("POST", HERE + "/orders", "Transfer-Encoding: chunked"), b"zz\r\n[]\r\n")
+async def test_broken_chunks_are_a_400(client: ApiClient) -> None:
+    answer = await client.raw(request_head("POST", BASE + "/orders", "Transfer-Encoding: chunked"), b"zz\r\n[]\r\n")
     assert status_of(answer) == 400
 
 
-async def test_who_waits_to_be_asked_is_asked(desk: Desk) -> None:
-    head = request_head("POST", HERE + "/orders", f"Content-Length: {len(GOOD)}", "Expect: 100-continue")
-    host, port = desk.base.removeprefix("http://").split(":")
+async def test_who_waits_to_be_asked_is_asked(client: ApiClient) -> None:
+    head = request_head("POST", BASE + "/orders", f"Content-Length: {len(GOOD)}", "Expect: 100-continue")
+    host, port = client.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(head)
     async with asyncio.timeout(5):
@@ -119,13 +119,13 @@ async def test_who_waits_to_be_asked_is_asked(desk: Desk) -> None:
     writer.close()
 
 
-async def test_who_is_refused_is_not(desk: Desk) -> None:
+async def test_who_is_refused_is_not(client: ApiClient) -> None:
     lines = (f"Content-Length: {len(GOOD)}", "Expect: 100-continue", "Content-Type: text/xml")
-    assert status_of(await desk.raw(request_head("POST", HERE + "/orders", *lines))) == 415
+    assert status_of(await client.raw(request_head("POST", BASE + "/orders", *lines))) == 415
 
 
-async def test_the_slow_do_not_hold_up_the_others(desk: Desk) -> None:
-    head = request_head("POST", HERE + "/orders", "Content-Length: 1000")
-    slow = [asyncio.create_task(desk.raw(head)) for _ in range(50)]
-    assert (await desk.send([order()])).status == 202
+async def test_the_slow_do_not_hold_up_the_others(client: ApiClient) -> None:
+    head = request_head("POST", BASE + "/orders", "Content-Length: 1000")
+    slow = [asyncio.create_task(client.raw(head)) for _ in range(50)]
+    assert (await client.send([order()])).status == 202
     assert {status_of(answer) for answer in await asyncio.gather(*slow)} <= {408, 429}

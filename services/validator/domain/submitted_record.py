@@ -6,7 +6,7 @@ from typing import NamedTuple
 Headers = Sequence[tuple[str, bytes | None]]
 
 
-class Submitted(NamedTuple):
+class SubmittedRecord(NamedTuple):
     """One record as it was read: `kind` is that of its topic, orders or returns; `timestamp` is in milliseconds."""
 
     kind: str
@@ -19,8 +19,8 @@ class Submitted(NamedTuple):
     headers: Headers
 
 
-class Unreadable(NamedTuple):
+class DeadLetterReason(NamedTuple):
     """Why a record cannot be judged: `reason` is a stable word, `detail` quotes nothing of the record."""
 
-    reason: str
+    code: str
     detail: str

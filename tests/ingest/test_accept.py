@@ -9,21 +9,28 @@ from structlog.testing import capture_logs
 
 from services.chassis.http.idempotency import StoredResponse
 from services.chassis.runtime.errors import Problem, UnavailableError
-from services.ingest.flows.accept import LacksScope, Replayed, Taken, Throttled, UnacknowledgedError, accept
+from services.ingest.flows.accept import (
+    JobAccepted,
+    MissingScope,
+    RateLimited,
+    ReplayedResponse,
+    UnacknowledgedError,
+    accept,
+)
 from services.sales.batch import ImportTarget, InvalidBodyError
 from services.values.time_uuids import timestamp_us
-from tests.ingest.world import (
+from tests.ingest.fakes import (
     NOW_US,
     Charged,
+    FakeIdempotencyStore,
+    FakePublisher,
+    FakeRateLimiter,
     Journal,
-    JournalPublisher,
-    JournalRateLimiter,
-    JournalReplies,
-    Kept,
+    KeyState,
     Published,
     a_return,
-    a_submission,
-    a_world,
+    an_import_request,
+    fake_deps,
     order,
 )
 
@@ -35,33 +42,33 @@ def journal() -> Journal:
     return []
 
 
-async def taken(body: Any, journal: Journal, **changes: Any) -> Taken:
-    outcome = await accept(a_submission(body, **changes), a_world(journal))
-    assert isinstance(outcome, Taken)
+async def taken(body: Any, journal: Journal, **changes: Any) -> JobAccepted:
+    outcome = await accept(an_import_request(body, **changes), fake_deps(journal))
+    assert isinstance(outcome, JobAccepted)
     return outcome
 
 
 async def test_a_site_pays_before_anything_is_published(journal: Journal) -> None:
     outcome = await taken([order(), order(id="o2")], journal)
     assert journal == [Charged(2), Published("orders", 2)]
-    assert (outcome.left.remaining, outcome.turn) == (98, None)
+    assert (outcome.quota.remaining, outcome.reservation) == (98, None)
 
 
 async def test_good_and_bad_records_travel_in_one_job(journal: Journal) -> None:
     outcome = await taken([order(), order(id="o2", lineItems=[]), order(id="o3")], journal)
     assert journal == [Charged(3), Published("orders", 2, refused=1)]
-    assert outcome.accepted.message == "Total records = 3. Success = 2. Failed = 1"
-    assert [index for index, _ in outcome.accepted.batch.accepted] == [0, 2]
+    assert outcome.job.summary == "Total records = 3. Success = 2. Failed = 1"
+    assert [index for index, _ in outcome.job.batch.accepted] == [0, 2]
 
 
 async def test_a_batch_of_bad_records_is_a_job_all_the_same(journal: Journal) -> None:
     outcome = await taken([order(lineItems=[])], journal)
     assert journal == [Charged(1), Published("orders", 0, refused=1)]
-    assert outcome.accepted.message == "Total records = 1. Success = 0. Failed = 1"
+    assert outcome.job.summary == "Total records = 1. Success = 0. Failed = 1"
 
 
 async def test_the_job_tells_when_it_was_made(journal: Journal) -> None:
-    header = (await taken([order()], journal)).accepted.header
+    header = (await taken([order()], journal)).job.header
     assert (header.created_at, timestamp_us(header.job_id)) == (NOW_US, NOW_US)
     assert (header.site, header.total, header.mode, header.type) == (608, 1, "offline", "orders")
 
@@ -77,27 +84,27 @@ async def test_the_job_tells_when_it_was_made(journal: Journal) -> None:
 )
 async def test_the_mode_of_a_job(journal: Journal, query: str | None, records: Any, mode: str) -> None:
     """The query's, else the first record's, else offline."""
-    outcome = await taken(records, journal, path=ImportTarget("orders", None, query))
-    assert outcome.accepted.header.mode == mode
+    outcome = await taken(records, journal, target=ImportTarget("orders", None, query))
+    assert outcome.job.header.mode == mode
 
 
 async def test_a_body_that_cannot_be_read_leaves_nothing(journal: Journal) -> None:
     with pytest.raises(InvalidBodyError):
-        await accept(a_submission(b"[{"), a_world(journal))
+        await accept(an_import_request(b"[{"), fake_deps(journal))
     assert journal == []
 
 
 async def test_who_cannot_pay_leaves_nothing(journal: Journal) -> None:
-    outcome = await accept(a_submission([order(), order(id="o2")], records_per_second=1), a_world(journal))
-    assert isinstance(outcome, Throttled)
+    outcome = await accept(an_import_request([order(), order(id="o2")], records_per_second=1), fake_deps(journal))
+    assert isinstance(outcome, RateLimited)
     assert journal == [Charged(2, allowed=False)]
 
 
 async def test_kafka_away_is_an_unknown_outcome_with_the_job(journal: Journal) -> None:
-    publisher = JournalPublisher(journal)
-    publisher.away = True
+    publisher = FakePublisher(journal)
+    publisher.unavailable = True
     with pytest.raises(UnacknowledgedError) as unknown:
-        await accept(a_submission([order()]), a_world(journal, publisher=publisher))
+        await accept(an_import_request([order()]), fake_deps(journal, publisher=publisher))
     assert timestamp_us(unknown.value.job_id) == NOW_US
     assert unknown.value.retry_after_s >= 1
 
@@ -108,10 +115,10 @@ async def test_an_unknown_outcome_is_logged_with_its_job_and_says_when_to_come_a
     async def away(_accepted: object) -> None:
         raise UnavailableError("Kafka", retry_after_s=7)
 
-    publisher = JournalPublisher(journal)
+    publisher = FakePublisher(journal)
     monkeypatch.setattr(publisher, "publish", away)
     with capture_logs(processors=[merge_contextvars]) as lines, pytest.raises(UnacknowledgedError) as unknown:
-        await accept(a_submission([order()]), a_world(journal, publisher=publisher))
+        await accept(an_import_request([order()]), fake_deps(journal, publisher=publisher))
     assert unknown.value.retry_after_s == 7
     assert [(line["event"], line["jobId"]) for line in lines] == [("nobody confirmed the job", unknown.value.job_id)]
 
@@ -130,91 +137,97 @@ async def test_an_unknown_outcome_is_logged_with_its_job_and_says_when_to_come_a
 async def test_returns_need_their_own_scope_wherever_they_are_sent(
     journal: Journal, kind: str, records: Any, scopes: set[str], missing: str | None
 ) -> None:
-    outcome = await accept(a_submission(records, kind=kind, scopes=scopes), a_world(journal))
+    outcome = await accept(an_import_request(records, kind=kind, scopes=scopes), fake_deps(journal))
     if missing is None:
-        assert isinstance(outcome, Taken)
+        assert isinstance(outcome, JobAccepted)
     else:
-        assert outcome == LacksScope(missing)
+        assert outcome == MissingScope(missing)
         assert journal == []
 
 
 async def test_with_a_key_the_job_is_reserved_before_it_is_published(journal: Journal) -> None:
     """Idempotency: reserve, pay, publish; who answers keeps the answer."""
     outcome = await taken([order()], journal, idempotency_key="k")
-    assert journal == [Kept("begun"), Charged(1), Published("orders", 1)]
-    assert outcome.turn is not None
-    assert outcome.turn.resource_id == outcome.accepted.header.job_id
+    assert journal == [KeyState("begun"), Charged(1), Published("orders", 1)]
+    assert outcome.reservation is not None
+    assert outcome.reservation.resource_id == outcome.job.header.job_id
 
 
 async def test_a_replay_costs_nothing(journal: Journal) -> None:
-    replies = JournalReplies(journal)
-    world = a_world(journal, replies=replies)
-    first = await accept(a_submission([order()], idempotency_key="k"), world)
-    assert isinstance(first, Taken)
-    assert first.turn is not None
-    await replies.finish(first.turn, FIRST_ANSWER)
+    idempotency = FakeIdempotencyStore(journal)
+    deps = fake_deps(journal, idempotency=idempotency)
+    first = await accept(an_import_request([order()], idempotency_key="k"), deps)
+    assert isinstance(first, JobAccepted)
+    assert first.reservation is not None
+    await idempotency.complete(first.reservation, FIRST_ANSWER)
     journal.clear()
-    again = await accept(a_submission([order()], idempotency_key="k", records_per_second=1), world)
-    assert again == Replayed(FIRST_ANSWER)
-    assert journal == [Kept("replayed")]
+    again = await accept(an_import_request([order()], idempotency_key="k", records_per_second=1), deps)
+    assert again == ReplayedResponse(FIRST_ANSWER)
+    assert journal == [KeyState("replayed")]
 
 
 async def test_nothing_is_kept_of_who_cannot_pay(journal: Journal) -> None:
-    world = a_world(journal)
-    outcome = await accept(a_submission([order()] * 2, idempotency_key="k", records_per_second=1), world)
-    assert isinstance(outcome, Throttled)
-    assert journal == [Kept("begun"), Charged(2, allowed=False), Kept("forgotten")]
+    deps = fake_deps(journal)
+    outcome = await accept(an_import_request([order()] * 2, idempotency_key="k", records_per_second=1), deps)
+    assert isinstance(outcome, RateLimited)
+    assert journal == [KeyState("begun"), Charged(2, allowed=False), KeyState("forgotten")]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"7"])
 async def test_nothing_is_kept_of_a_body_that_cannot_be_read(journal: Journal, body: bytes) -> None:
     with pytest.raises(InvalidBodyError):
-        await accept(a_submission(body, idempotency_key="k"), a_world(journal))
+        await accept(an_import_request(body, idempotency_key="k"), fake_deps(journal))
     assert journal == []
 
 
 async def test_a_retry_makes_the_very_same_job_again(journal: Journal) -> None:
     """What the first attempt may have published is absorbed: the same ids, the same times, the same refusals."""
-    publisher, replies, gate = JournalPublisher(journal), JournalReplies(journal), JournalRateLimiter(journal)
-    parts = {"publisher": publisher, "replies": replies, "gate": gate}
+    publisher, idempotency, rate_limiter = (
+        FakePublisher(journal),
+        FakeIdempotencyStore(journal),
+        FakeRateLimiter(journal),
+    )
+    parts = {"publisher": publisher, "idempotency": idempotency, "rate_limiter": rate_limiter}
     records = [order(), order(id="o2", dateTime="2024-05-01T08:05:01Z")]
-    publisher.away = True
+    publisher.unavailable = True
     with pytest.raises(UnacknowledgedError) as unknown:
-        await accept(a_submission(records, idempotency_key="k"), a_world(journal, **parts))
-    publisher.away = False
-    later = a_world(journal, **parts, now_us=lambda: NOW_US + 20_000_000)
-    again = await accept(a_submission(records, idempotency_key="k"), later)
-    assert isinstance(again, Taken)
-    assert again.accepted.header.job_id == unknown.value.job_id
-    assert again.accepted.header.created_at == NOW_US
+        await accept(an_import_request(records, idempotency_key="k"), fake_deps(journal, **parts))
+    publisher.unavailable = False
+    later = fake_deps(journal, **parts, now_us=lambda: NOW_US + 20_000_000)
+    again = await accept(an_import_request(records, idempotency_key="k"), later)
+    assert isinstance(again, JobAccepted)
+    assert again.job.header.job_id == unknown.value.job_id
+    assert again.job.header.created_at == NOW_US
     # Twenty seconds later the second record would no longer lie too far ahead.
-    assert [refusal.index for refusal in again.accepted.batch.rejected] == [1]
-    assert [record.accepted_at for _, record in again.accepted.batch.accepted] == [NOW_US]
+    assert [refusal.index for refusal in again.job.batch.rejected] == [1]
+    assert [record.accepted_at for _, record in again.job.batch.accepted] == [NOW_US]
     assert journal == [
-        Kept("begun"),
+        KeyState("begun"),
         Charged(2),
-        Kept("paused"),
-        Kept("resumed"),
+        KeyState("paused"),
+        KeyState("resumed"),
         Charged(2),
         Published("orders", 1, refused=1),
     ]
 
 
 async def test_another_body_under_the_same_key_is_a_conflict(journal: Journal) -> None:
-    world = a_world(journal)
-    await accept(a_submission([order()], idempotency_key="k"), world)
+    deps = fake_deps(journal)
+    await accept(an_import_request([order()], idempotency_key="k"), deps)
     with pytest.raises(Problem) as conflict:
-        await accept(a_submission([order(id="o2")], idempotency_key="k"), world)
+        await accept(an_import_request([order(id="o2")], idempotency_key="k"), deps)
     assert (conflict.value.status, conflict.value.code) == (422, "IDEMPOTENCY_CONFLICT")
 
 
 async def test_without_a_key_no_store_is_touched(journal: Journal) -> None:
-    replies = JournalReplies(journal, away=True)
-    assert isinstance(await accept(a_submission([order()]), a_world(journal, replies=replies)), Taken)
+    idempotency = FakeIdempotencyStore(journal, unavailable=True)
+    assert isinstance(
+        await accept(an_import_request([order()]), fake_deps(journal, idempotency=idempotency)), JobAccepted
+    )
     with pytest.raises(UnavailableError):
-        await accept(a_submission([order()], idempotency_key="k"), a_world(journal, replies=replies))
+        await accept(an_import_request([order()], idempotency_key="k"), fake_deps(journal, idempotency=idempotency))
     assert journal == [Charged(1), Published("orders", 1)]
 
 
 def test_the_sample_is_a_sample() -> None:
-    assert json.loads(a_submission([order()]).body)[0]["id"] == "o1"
+    assert json.loads(an_import_request([order()]).body)[0]["id"] == "o1"

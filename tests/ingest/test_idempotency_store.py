@@ -10,10 +10,10 @@ from services.chassis.http.idempotency import COLLECTION, IdempotencyKeys, Reser
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
-from services.ingest.adapters.idempotency_store import MongoReplies
+from services.ingest.adapters.idempotency_store import MongoIdempotencyStore
 from tests.chassis.eventually import until
-from tests.ingest.desk import Desk, a_desk
-from tests.ingest.world import order
+from tests.ingest.client import ApiClient, import_api
+from tests.ingest.fakes import order
 
 BODY = json.dumps([order()]).encode()
 
@@ -27,21 +27,21 @@ async def mongo(mongodb_uri: str) -> AsyncIterator[Mongo]:
 
 
 @pytest.fixture
-async def desk(mongo: Mongo) -> AsyncIterator[Desk]:
-    async with a_desk(replies=MongoReplies(IdempotencyKeys(mongo, scope="omnichannel-api"))) as made:
+async def client(mongo: Mongo) -> AsyncIterator[ApiClient]:
+    async with import_api(idempotency=MongoIdempotencyStore(IdempotencyKeys(mongo, scope="omnichannel-api"))) as made:
         yield made
 
 
-async def test_a_request_sent_again_gets_its_first_answer(desk: Desk) -> None:
+async def test_a_request_sent_again_gets_its_first_answer(client: ApiClient) -> None:
     headers = {"Idempotency-Key": "again"}
-    first = await desk.send([order()], headers=headers)
-    again = await desk.send([order()], headers=headers)
+    first = await client.send([order()], headers=headers)
+    again = await client.send([order()], headers=headers)
     assert (first.status, again.status) == (202, 202)
     assert again.body == first.body
     assert again.headers["location"] == first.headers["location"]
     assert again.headers["idempotent-replayed"] == "true"
-    assert len(desk.publisher.jobs) == 1
-    assert (await desk.send([order()])).json["jobId"] != first.json["jobId"], "without the key it is another job"
+    assert len(client.publisher.jobs) == 1
+    assert (await client.send([order()])).json["jobId"] != first.json["jobId"], "without the key it is another job"
 
 
 @pytest.mark.parametrize(
@@ -51,27 +51,31 @@ async def test_a_request_sent_again_gets_its_first_answer(desk: Desk) -> None:
         ({"query": "?mode=offline"}, 422),
         ({"user": "u1"}, 422),
         ({"kind": "returns"}, 422),
-        ({"who": "orders"}, 202),
+        ({"token": "orders"}, 202),
     ],
 )
-async def test_a_key_stands_for_one_request_of_one_client(desk: Desk, changes: dict[str, str], status: int) -> None:
+async def test_a_key_stands_for_one_request_of_one_client(
+    client: ApiClient, changes: dict[str, str], status: int
+) -> None:
     headers = {"Idempotency-Key": f"one {changes}"}
-    assert (await desk.send([order()], headers=headers)).status == 202
-    answer = await desk.send([order()], headers=headers, **changes)
+    assert (await client.send([order()], headers=headers)).status == 202
+    answer = await client.send([order()], headers=headers, **changes)
     assert answer.status == status
 
 
-async def test_a_key_stands_for_one_address(desk: Desk) -> None:
+async def test_a_key_stands_for_one_address(client: ApiClient) -> None:
     """Two API keys of a site: their records have different channels."""
     answers = [
-        await desk.call("POST", f"/omnichannel/api/v1/{api_key}/orders", data=BODY, headers={"Idempotency-Key": "one"})
+        await client.call(
+            "POST", f"/omnichannel/api/v1/{api_key}/orders", data=BODY, headers={"Idempotency-Key": "one"}
+        )
         for api_key in ("12345", "a%2Fb", "12345")
     ]
     assert [answer.status for answer in answers] == [202, 422, 202]
 
 
-async def test_keys_are_forgotten_after_a_day(desk: Desk, mongo: Mongo) -> None:
-    await desk.send([order()], headers={"Idempotency-Key": "day"})
+async def test_keys_are_forgotten_after_a_day(client: ApiClient, mongo: Mongo) -> None:
+    await client.send([order()], headers={"Idempotency-Key": "day"})
     indexes = await mongo.collection(COLLECTION).index_information()
     assert indexes["reserved_1"]["expireAfterSeconds"] == 86_400
 
@@ -99,53 +103,53 @@ class Fading:
 async def test_the_answer_is_what_became_of_the_request_where_it_cannot_be_kept(
     records: int, status: int, code: str, *, is_away: bool
 ) -> None:
-    replies = MongoReplies(Fading())  # type: ignore[arg-type]
-    async with a_desk(replies=replies, records_per_second=2) as desk:
-        desk.publisher.away = is_away
+    idempotency = MongoIdempotencyStore(Fading())  # type: ignore[arg-type]
+    async with import_api(idempotency=idempotency, records_per_second=2) as client:
+        client.publisher.unavailable = is_away
         body = [order(id=str(number)) for number in range(records)]
-        answer = await desk.send(body, headers={"Idempotency-Key": "k"})
+        answer = await client.send(body, headers={"Idempotency-Key": "k"})
         assert (answer.status, answer.code) == (status, code)
         assert ("jobId" in answer.json) == (status != 429)
 
 
-async def test_an_unknown_outcome_keeps_the_job_for_the_retry(desk: Desk) -> None:
+async def test_an_unknown_outcome_keeps_the_job_for_the_retry(client: ApiClient) -> None:
     headers = {"Idempotency-Key": "unknown"}
-    desk.publisher.away = True
-    unknown = await desk.send([order()], headers=headers)
+    client.publisher.unavailable = True
+    unknown = await client.send([order()], headers=headers)
     assert unknown.status == 503
-    desk.publisher.away = False
-    again = await desk.send([order()], headers=headers)
+    client.publisher.unavailable = False
+    again = await client.send([order()], headers=headers)
     assert (again.status, again.json["jobId"]) == (202, unknown.json["jobId"])
     assert "idempotent-replayed" not in again.headers, "it is the first answer that was given"
 
 
-async def test_who_comes_while_the_first_runs_is_told_to_wait(desk: Desk) -> None:
+async def test_who_comes_while_the_first_runs_is_told_to_wait(client: ApiClient) -> None:
     headers = {"Idempotency-Key": "running"}
-    desk.publisher.held = asyncio.Event()
-    first = asyncio.create_task(desk.send([order()], headers=headers))
-    await until(lambda: any("Charged" in repr(entry) for entry in desk.journal))
-    second = await desk.send([order()], headers=headers)
+    client.publisher.gate = asyncio.Event()
+    first = asyncio.create_task(client.send([order()], headers=headers))
+    await until(lambda: any("Charged" in repr(entry) for entry in client.journal))
+    second = await client.send([order()], headers=headers)
     assert (second.status, second.code) == (409, "IDEMPOTENCY_IN_PROGRESS")
     assert 1 <= int(second.headers["retry-after"]) <= 30
-    desk.publisher.held.set()
+    client.publisher.gate.set()
     assert (await first).status == 202
 
 
-async def test_a_refused_request_leaves_its_key_free(desk: Desk) -> None:
+async def test_a_refused_request_leaves_its_key_free(client: ApiClient) -> None:
     headers = {"Idempotency-Key": "refused"}
-    await desk.send([order(id=str(n)) for n in range(99)])
-    assert (await desk.send([order(), order(id="o2")], headers=headers)).status == 429
-    desk.gate.now += 1
-    assert (await desk.send(b"[", headers=headers)).status == 400
-    assert (await desk.send([order(id="another")], headers=headers)).status == 202
+    await client.send([order(id=str(n)) for n in range(99)])
+    assert (await client.send([order(), order(id="o2")], headers=headers)).status == 429
+    client.rate_limiter.now += 1
+    assert (await client.send(b"[", headers=headers)).status == 400
+    assert (await client.send([order(id="another")], headers=headers)).status == 202
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "ü"])
-async def test_a_key_that_cannot_be_kept_is_refused(desk: Desk, key: str) -> None:
-    answer = await desk.send([order()], headers={"Idempotency-Key": key})
+async def test_a_key_that_cannot_be_kept_is_refused(client: ApiClient, key: str) -> None:
+    answer = await client.send([order()], headers={"Idempotency-Key": key})
     assert (answer.status, answer.code) == (400, "INVALID_IDEMPOTENCY_KEY")
-    assert desk.publisher.jobs == []
+    assert client.publisher.jobs == []
 
 
-async def test_the_longest_key_is_taken(desk: Desk) -> None:
-    assert (await desk.send([order()], headers={"Idempotency-Key": "x" * 255})).status == 202
+async def test_the_longest_key_is_taken(client: ApiClient) -> None:
+    assert (await client.send([order()], headers={"Idempotency-Key": "x" * 255})).status == 202

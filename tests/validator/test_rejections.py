@@ -14,7 +14,7 @@ from services.chassis.avro.wire_format import LENGTH, prefix
 from services.chassis.kafka.producer import ProducerRecord
 from services.sales.records import Order, OrderLine, Return
 from services.validator.worker import Worker
-from tests.validator.journal import a_stage
+from tests.validator.fakes import a_harness
 from tests.validator.records import (
     JOB_ID,
     NOW_US,
@@ -34,11 +34,11 @@ _NOW = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW_US)
 
 async def refused(record: Order | Return, *, offset: int = 41, partition: int = 3, **how: Any) -> ProducerRecord:
     """What goes to the topic of refusals, of one record that is judged."""
-    stage = a_stage([])
+    harness = a_harness([])
     topic = ORDERS_IN if isinstance(record, Order) else RETURNS_IN
     item = consumed(record, offset, topic=topic, partition=partition, **how)
-    await Worker(stage.world, stage.brake).handle({TopicPartition(topic, partition): [item]})
-    (sent,) = stage.stored(topics.RECORDS_REJECTED.name)
+    await Worker(harness.deps, harness.dead_letter_limit).handle({TopicPartition(topic, partition): [item]})
+    (sent,) = harness.stored(topics.RECORDS_REJECTED.name)
     return sent
 
 

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from tests.ingest.desk import HERE, Desk, a_desk
-from tests.ingest.world import NOW_US, Kept, Published, a_return, order
+from tests.ingest.client import BASE, ApiClient, import_api
+from tests.ingest.fakes import NOW_US, KeyState, Published, a_return, order
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    async with a_desk() as made:
+async def client() -> AsyncIterator[ApiClient]:
+    async with import_api() as made:
         yield made
 
 
@@ -23,10 +23,10 @@ def pairs(text: bytes) -> list[tuple[str, Any]]:
     return found
 
 
-async def test_the_body_has_exactly_these_keys_in_this_order(desk: Desk) -> None:
-    answer = await desk.send([order(), order(id="o2")])
+async def test_the_body_has_exactly_these_keys_in_this_order(client: ApiClient) -> None:
+    answer = await client.send([order(), order(id="o2")])
     assert answer.status == 202
-    job = desk.publisher.jobs[0].header.job_id
+    job = client.publisher.jobs[0].header.job_id
     assert pairs(answer.body) == [
         ("message", "Total records = 2. Success = 2. Failed = 0"),
         ("time", NOW_US // 1000),
@@ -42,14 +42,14 @@ async def test_the_body_has_exactly_these_keys_in_this_order(desk: Desk) -> None
 
 
 @pytest.mark.parametrize("given", ["abc-123", "a" * 128, "urn:uuid:5/6+7=8"])
-async def test_a_sane_request_id_comes_back(desk: Desk, given: str) -> None:
-    assert (await desk.send([order()], headers={"X-Request-Id": given})).headers["x-request-id"] == given
-    assert (await desk.send(b"", headers={"X-Request-Id": given})).json["requestId"] == given
+async def test_a_sane_request_id_comes_back(client: ApiClient, given: str) -> None:
+    assert (await client.send([order()], headers={"X-Request-Id": given})).headers["x-request-id"] == given
+    assert (await client.send(b"", headers={"X-Request-Id": given})).json["requestId"] == given
 
 
 @pytest.mark.parametrize("given", ["", "a" * 129, "a b", '"><script>', "ü"])
-async def test_another_one_does_not(desk: Desk, given: str) -> None:
-    assert (await desk.send([order()], headers={"X-Request-Id": given})).headers["x-request-id"] != given
+async def test_another_one_does_not(client: ApiClient, given: str) -> None:
+    assert (await client.send([order()], headers={"X-Request-Id": given})).headers["x-request-id"] != given
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ async def test_another_one_does_not(desk: Desk, given: str) -> None:
     ],
 )
 async def test_notes_come_last_and_only_where_there_is_something_to_say(
-    desk: Desk, body: Any, query: str, notes: list[Any]
+    client: ApiClient, body: Any, query: str, notes: list[Any]
 ) -> None:
-    answer = await desk.send(body, query=query)
+    answer = await client.send(body, query=query)
     assert answer.status == 202
     assert [name for name, _ in pairs(answer.body)] == ["message", "time", "jobId", "notes"]
     told = answer.json["notes"]
@@ -73,23 +73,23 @@ async def test_notes_come_last_and_only_where_there_is_something_to_say(
     assert all(list(note) == (["index", "code", "detail"] if "index" in note else ["code", "detail"]) for note in told)
 
 
-async def test_the_trace_of_the_request_goes_on_in_the_job(desk: Desk) -> None:
+async def test_the_trace_of_the_request_goes_on_in_the_job(client: ApiClient) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     for given in (trace, "no trace", None):
-        await desk.send([order()], headers={"traceparent": given})
-    assert [job.traceparent for job in desk.publisher.jobs] == [trace, None, None]
+        await client.send([order()], headers={"traceparent": given})
+    assert [job.traceparent for job in client.publisher.jobs] == [trace, None, None]
 
 
-async def test_the_sites_time_zone_is_assumed(desk: Desk) -> None:
-    await desk.send([order(dateTime="2024-05-01T10:00:00")])
-    record = desk.publisher.jobs[0].batch.accepted[0][1]
+async def test_the_sites_time_zone_is_assumed(client: ApiClient) -> None:
+    await client.send([order(dateTime="2024-05-01T10:00:00")])
+    record = client.publisher.jobs[0].batch.accepted[0][1]
     assert (record.date_time, record.utc_offset_minutes) == (1_714_525_200_000_000, 540)
 
 
-async def test_a_record_without_channel_has_that_of_the_api_key(desk: Desk) -> None:
-    await desk.send([order(), order(id="o2", channel="web")])
-    await desk.call("POST", "/omnichannel/api/v1/a%2Fb/orders", data=json.dumps(order()))
-    channels = [record.channel for job in desk.publisher.jobs for _, record in job.batch.accepted]
+async def test_a_record_without_channel_has_that_of_the_api_key(client: ApiClient) -> None:
+    await client.send([order(), order(id="o2", channel="web")])
+    await client.call("POST", "/omnichannel/api/v1/a%2Fb/orders", data=json.dumps(order()))
+    channels = [record.channel for job in client.publisher.jobs for _, record in job.batch.accepted]
     assert channels == ["till", "web", None]
 
 
@@ -97,33 +97,35 @@ async def test_a_record_without_channel_has_that_of_the_api_key(desk: Desk) -> N
     ("user", "address"),
     [(None, "/returns"), ("userC2", "/returns/users/userC2"), ("a/b c", "/returns/users/a%2Fb%20c")],
 )
-async def test_a_return_on_an_orders_path_is_told_where_it_belongs(desk: Desk, user: str | None, address: str) -> None:
-    answer = await desk.send(a_return(userId=... if user else "u"), user=user)
-    assert answer.headers["link"] == f'<{HERE}{address}>; rel="canonical"'
-    assert desk.publisher.jobs[0].header.type == "returns"
-    assert desk.journal[-1] == Published("returns", 1)
+async def test_a_return_on_an_orders_path_is_told_where_it_belongs(
+    client: ApiClient, user: str | None, address: str
+) -> None:
+    answer = await client.send(a_return(userId=... if user else "u"), user=user)
+    assert answer.headers["link"] == f'<{BASE}{address}>; rel="canonical"'
+    assert client.publisher.jobs[0].header.type == "returns"
+    assert client.journal[-1] == Published("returns", 1)
 
 
-async def test_returns_among_orders_fail_and_the_job_is_one_of_orders(desk: Desk) -> None:
-    answer = await desk.send([order(), a_return()])
+async def test_returns_among_orders_fail_and_the_job_is_one_of_orders(client: ApiClient) -> None:
+    answer = await client.send([order(), a_return()])
     assert "link" not in answer.headers
     assert "notes" not in answer.json
-    assert desk.journal[-1] == Published("orders", 1, refused=1)
-    assert [fault.code for fault in desk.publisher.jobs[0].batch.rejected[0].faults] == ["AMBIGUOUS_RECORD"]
+    assert client.journal[-1] == Published("orders", 1, refused=1)
+    assert [fault.code for fault in client.publisher.jobs[0].batch.rejected[0].faults] == ["AMBIGUOUS_RECORD"]
 
 
-async def test_where_the_key_in_the_path_is_encoded_so_is_the_location(desk: Desk) -> None:
-    answer = await desk.call("POST", "/omnichannel/api/v1/a%2Fb/orders", data=json.dumps(order()))
+async def test_where_the_key_in_the_path_is_encoded_so_is_the_location(client: ApiClient) -> None:
+    answer = await client.call("POST", "/omnichannel/api/v1/a%2Fb/orders", data=json.dumps(order()))
     assert answer.headers["location"].startswith("/common-status/v1/a%2Fb/job/")
 
 
 @pytest.mark.parametrize(
     "user", ["u", "a/b", "a%b", "a%2Fb", "{curly}", "ünï", "a b", "a+b", "?#&", "..", "x" * 256, "日本", "%", "a;b,c=d"]
 )
-async def test_the_user_in_the_path_is_decoded_once(desk: Desk, user: str) -> None:
-    answer = await desk.send(order(userId=...), user=user)
+async def test_the_user_in_the_path_is_decoded_once(client: ApiClient, user: str) -> None:
+    answer = await client.send(order(userId=...), user=user)
     assert answer.json["message"].endswith("Success = 1. Failed = 0")
-    assert desk.publisher.jobs[0].batch.accepted[0][1].user_id == user
+    assert client.publisher.jobs[0].batch.accepted[0][1].user_id == user
 
 
 @pytest.mark.parametrize(
@@ -137,12 +139,12 @@ async def test_the_user_in_the_path_is_decoded_once(desk: Desk, user: str) -> No
         ("a\nb", ..., ["INVALID_VALUE"]),
     ],
 )
-async def test_the_user_in_the_path_wins(desk: Desk, user: str, said: Any, codes: list[str]) -> None:
+async def test_the_user_in_the_path_wins(client: ApiClient, user: str, said: Any, codes: list[str]) -> None:
     """A faulty record is a job that failed, in a PUT, too."""
-    answer = await desk.send(order(userId=said), user=user)
+    answer = await client.send(order(userId=said), user=user)
     assert answer.status == 202
     assert answer.json["message"] == f"Total records = 1. Success = {1 - len(codes)}. Failed = {len(codes)}"
-    assert [fault.code for refusal in desk.publisher.jobs[0].batch.rejected for fault in refusal.faults] == codes
+    assert [fault.code for refusal in client.publisher.jobs[0].batch.rejected for fault in refusal.faults] == codes
 
 
 @pytest.mark.parametrize(
@@ -158,14 +160,14 @@ async def test_the_user_in_the_path_wins(desk: Desk, user: str, said: Any, codes
         ("?mode=%6Fnline", "online"),
     ],
 )
-async def test_mode_is_taken_in_any_case(desk: Desk, query: str, mode: str) -> None:
-    assert (await desk.send([order()], query=query)).status == 202
-    assert desk.publisher.jobs[0].header.mode == mode
+async def test_mode_is_taken_in_any_case(client: ApiClient, query: str, mode: str) -> None:
+    assert (await client.send([order()], query=query)).status == 202
+    assert client.publisher.jobs[0].header.mode == mode
 
 
 @pytest.mark.parametrize("query", ["?mode=", "?mode=both", "?mode=online&mode=offline", "?mode=online%20", "?mode=1"])
-async def test_no_other_mode_is(desk: Desk, query: str) -> None:
-    assert (await desk.send([order()], query=query)).code == "INVALID_MODE"
+async def test_no_other_mode_is(client: ApiClient, query: str) -> None:
+    assert (await client.send([order()], query=query)).code == "INVALID_MODE"
 
 
 @pytest.mark.parametrize(
@@ -183,66 +185,66 @@ async def test_no_other_mode_is(desk: Desk, query: str) -> None:
         "application/x-www-form-urlencoded",
     ],
 )
-async def test_these_content_types_pass(desk: Desk, kind: str | None) -> None:
-    assert (await desk.send([order()], headers={"Content-Type": kind})).status == 202
+async def test_these_content_types_pass(client: ApiClient, kind: str | None) -> None:
+    assert (await client.send([order()], headers={"Content-Type": kind})).status == 202
 
 
 @pytest.mark.parametrize("kind", ["text/xml", "application/xml", "multipart/form-data", "image/json", "json"])
-async def test_others_do_not(desk: Desk, kind: str) -> None:
-    answer = await desk.send([order()], headers={"Content-Type": kind})
+async def test_others_do_not(client: ApiClient, kind: str) -> None:
+    answer = await client.send([order()], headers={"Content-Type": kind})
     assert (answer.status, answer.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 @pytest.mark.parametrize("coding", [None, "gzip", "GZIP", "identity"])
 @pytest.mark.parametrize("user", [None, "u1"])
-async def test_gzip_is_recognised_declared_or_not(desk: Desk, coding: str | None, user: str | None) -> None:
+async def test_gzip_is_recognised_declared_or_not(client: ApiClient, coding: str | None, user: str | None) -> None:
     body = gzip.compress(json.dumps(order()).encode())
-    assert (await desk.send(body, user=user, headers={"Content-Encoding": coding})).status == 202
+    assert (await client.send(body, user=user, headers={"Content-Encoding": coding})).status == 202
 
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "x-gzip", "gzip, br", "*"])
-async def test_other_codings_are_told_what_is_understood(desk: Desk, coding: str) -> None:
-    answer = await desk.send([order()], headers={"Content-Encoding": coding})
+async def test_other_codings_are_told_what_is_understood(client: ApiClient, coding: str) -> None:
+    answer = await client.send([order()], headers={"Content-Encoding": coding})
     assert (answer.status, answer.code) == (415, "UNSUPPORTED_ENCODING")
     assert answer.headers["accept-encoding"] == "gzip"
 
 
 async def test_gzip_can_be_asked_for() -> None:
-    async with a_desk(require_gzip=True) as desk:
-        plain = await desk.send([order()])
+    async with import_api(require_gzip=True) as client:
+        plain = await client.send([order()])
         assert (plain.status, plain.code, plain.headers["accept-encoding"]) == (415, "GZIP_REQUIRED", "gzip")
-        assert (await desk.send(gzip.compress(json.dumps([order()]).encode()))).status == 202
-        assert (await desk.send(order(), user="u1")).status == 202, "a PUT may come as it is"
+        assert (await client.send(gzip.compress(json.dumps([order()]).encode()))).status == 202
+        assert (await client.send(order(), user="u1")).status == 202, "a PUT may come as it is"
 
 
 async def test_a_stray_bracket_can_be_refused() -> None:
-    async with a_desk(strict_json=True) as desk:
-        answer = await desk.send(json.dumps([order()]).encode() + b" }")
+    async with import_api(strict_json=True) as client:
+        answer = await client.send(json.dumps([order()]).encode() + b" }")
         assert (answer.status, answer.code) == (400, "MALFORMED_JSON")
 
 
 async def test_the_status_can_be_200() -> None:
-    async with a_desk(accepted_status=200) as desk:
-        answer = await desk.send([order()])
+    async with import_api(accepted_status=200) as client:
+        answer = await client.send([order()])
         assert answer.status == 200
         assert answer.headers["location"].endswith("/events")
 
 
 @pytest.mark.parametrize("quote", ["’", "”", "'", '"'])
-async def test_a_quote_behind_the_token_gets_a_hint(desk: Desk, quote: str) -> None:
-    answer = await desk.send([order()], headers={"Authorization": f"Bearer good{quote}"})
+async def test_a_quote_behind_the_token_gets_a_hint(client: ApiClient, quote: str) -> None:
+    answer = await client.send([order()], headers={"Authorization": f"Bearer good{quote}"})
     assert answer.status == 401
     assert "quotation mark" in answer.json["detail"]
     assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
-async def test_without_a_token_the_challenge_names_no_error(desk: Desk) -> None:
-    assert (await desk.send([order()], who=None)).headers["www-authenticate"] == "Bearer"
+async def test_without_a_token_the_challenge_names_no_error(client: ApiClient) -> None:
+    assert (await client.send([order()], token=None)).headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("word", ["Bearer", "bearer", "BEARER"])
-async def test_the_word_bearer_is_taken_in_any_case(desk: Desk, word: str) -> None:
-    assert (await desk.send([order()], headers={"Authorization": f"{word} good"})).status == 202
+async def test_the_word_bearer_is_taken_in_any_case(client: ApiClient, word: str) -> None:
+    assert (await client.send([order()], headers={"Authorization": f"{word} good"})).status == 202
 
 
 @pytest.mark.parametrize(
@@ -256,16 +258,16 @@ async def test_the_word_bearer_is_taken_in_any_case(desk: Desk, word: str) -> No
         ("POST", "/limits", "GET"),
     ],
 )
-async def test_a_wrong_method_is_told_the_right_one(desk: Desk, method: str, path: str, allow: str) -> None:
-    answer = await desk.call(method, HERE + path)
+async def test_a_wrong_method_is_told_the_right_one(client: ApiClient, method: str, path: str, allow: str) -> None:
+    answer = await client.call(method, BASE + path)
     assert (answer.status, answer.headers["allow"]) == (405, allow)
     assert allow in answer.json["detail"]
 
 
-async def test_limits_tell_what_is_left(desk: Desk) -> None:
-    await desk.send([order(), order(id="o2")])
+async def test_limits_tell_what_is_left(client: ApiClient) -> None:
+    await client.send([order(), order(id="o2")])
     for who in ("good", "orders", "neither"):
-        answer = await desk.call("GET", HERE + "/limits", who=who)
+        answer = await client.call("GET", BASE + "/limits", token=who)
         assert answer.status == 200
         assert answer.json == {
             "recordsPerSecond": 100,
@@ -276,36 +278,36 @@ async def test_limits_tell_what_is_left(desk: Desk) -> None:
             "inflatedBytesPerRequest": 4_194_304,
         }
         assert answer.headers["ratelimit"] == '"records";r=98;t=1'
-    assert (await desk.call("GET", HERE + "/limits", who="other")).status == 403
-    assert (await desk.call("GET", HERE + "/limits", who=None)).status == 401
+    assert (await client.call("GET", BASE + "/limits", token="other")).status == 403
+    assert (await client.call("GET", BASE + "/limits", token=None)).status == 401
 
 
-async def test_limits_tell_the_truth_when_nothing_is_left(desk: Desk) -> None:
-    await desk.send([order(id=str(n)) for n in range(100)])
-    answer = await desk.call("GET", HERE + "/limits")
+async def test_limits_tell_the_truth_when_nothing_is_left(client: ApiClient) -> None:
+    await client.send([order(id=str(n)) for n in range(100)])
+    answer = await client.call("GET", BASE + "/limits")
     assert (answer.status, answer.json["remaining"]) == (200, 0)
 
 
 @pytest.mark.parametrize(("limit", "most"), [(30, 30), (100, 100), (250, 100)])
 async def test_limits_tell_how_many_records_can_pass_at_once(limit: int, most: int) -> None:
-    async with a_desk(records_per_second=limit) as desk:
-        assert (await desk.call("GET", HERE + "/limits")).json["recordsPerRequest"] == most
-        assert (await desk.send([order(id=str(n)) for n in range(most)])).status == 202
+    async with import_api(records_per_second=limit) as client:
+        assert (await client.call("GET", BASE + "/limits")).json["recordsPerRequest"] == most
+        assert (await client.send([order(id=str(n)) for n in range(most)])).status == 202
 
 
-async def test_kafka_away_is_503_with_the_job(desk: Desk) -> None:
-    desk.publisher.away = True
-    answer = await desk.send([order()])
+async def test_kafka_away_is_503_with_the_job(client: ApiClient) -> None:
+    client.publisher.unavailable = True
+    answer = await client.send([order()])
     assert (answer.status, answer.code) == (503, "BROKER_UNAVAILABLE")
     assert UUID(answer.json["jobId"]).version == 1
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["ratelimit"] == '"records";r=99;t=1'
 
 
-async def test_the_same_key_gets_the_first_answer_again(desk: Desk) -> None:
+async def test_the_same_key_gets_the_first_answer_again(client: ApiClient) -> None:
     headers = {"Idempotency-Key": "k1"}
-    first = await desk.send(a_return(), headers=headers)
-    again = await desk.send(a_return(), headers=headers)
+    first = await client.send(a_return(), headers=headers)
+    again = await client.send(a_return(), headers=headers)
     assert (again.status, again.body) == (first.status, first.body)
     assert again.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first.headers
@@ -313,50 +315,50 @@ async def test_the_same_key_gets_the_first_answer_again(desk: Desk) -> None:
         name: first.headers[name] for name in ("location", "link", "content-type")
     }
     assert again.headers["ratelimit"] == first.headers["ratelimit"], "a replay costs nothing"
-    assert len(desk.publisher.jobs) == 1
+    assert len(client.publisher.jobs) == 1
 
 
-async def test_the_answer_is_kept_before_it_is_given(desk: Desk) -> None:
-    await desk.send([order()], headers={"Idempotency-Key": "k1"})
-    assert desk.journal[-2:] == [Published("orders", 1), Kept("finished")]
+async def test_the_answer_is_kept_before_it_is_given(client: ApiClient) -> None:
+    await client.send([order()], headers={"Idempotency-Key": "k1"})
+    assert client.journal[-2:] == [Published("orders", 1), KeyState("finished")]
 
 
-async def test_a_conflict_and_a_running_request_are_told_apart(desk: Desk) -> None:
+async def test_a_conflict_and_a_running_request_are_told_apart(client: ApiClient) -> None:
     headers = {"Idempotency-Key": "k1"}
-    desk.publisher.away = True
-    assert (await desk.send([order()], headers=headers)).status == 503
-    desk.replies.paused.clear()
-    running = await desk.send([order()], headers=headers)
+    client.publisher.unavailable = True
+    assert (await client.send([order()], headers=headers)).status == 503
+    client.idempotency.released.clear()
+    running = await client.send([order()], headers=headers)
     assert (running.status, running.code) == (409, "IDEMPOTENCY_IN_PROGRESS")
     assert running.headers["retry-after"] == "30"
-    conflict = await desk.send([order(id="other")], headers=headers)
+    conflict = await client.send([order(id="other")], headers=headers)
     assert (conflict.status, conflict.code) == (422, "IDEMPOTENCY_CONFLICT")
-    assert (await desk.send([order()], headers=headers, who="orders")).status == 503, "keys belong to a client"
+    assert (await client.send([order()], headers=headers, token="orders")).status == 503, "keys belong to a client"
 
 
-async def test_the_store_of_keys_away_is_503_only_for_who_uses_keys(desk: Desk) -> None:
-    desk.replies.away = True
-    answer = await desk.send([order()], headers={"Idempotency-Key": "k1"})
+async def test_the_store_of_keys_away_is_503_only_for_who_uses_keys(client: ApiClient) -> None:
+    client.idempotency.unavailable = True
+    answer = await client.send([order()], headers={"Idempotency-Key": "k1"})
     assert (answer.status, answer.code) == (503, "UNAVAILABLE")
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["ratelimit"] == '"records";r=100;t=0'
-    assert (await desk.send([order()])).status == 202
+    assert (await client.send([order()])).status == 202
 
 
 @pytest.mark.parametrize(
     ("body", "code", "pointer"),
     [(b"[{", "MALFORMED_JSON", ""), (b"[{}, {}, 5]", "INVALID_TYPE", "/2"), (b"[]", "EMPTY_BATCH", "")],
 )
-async def test_a_body_at_fault_is_told_where(desk: Desk, body: bytes, code: str, pointer: str) -> None:
-    problem = (await desk.send(body)).json
+async def test_a_body_at_fault_is_told_where(client: ApiClient, body: bytes, code: str, pointer: str) -> None:
+    problem = (await client.send(body)).json
     assert problem["errors"] == [{"pointer": pointer, "code": code, "detail": problem["detail"]}]
 
 
-async def test_a_defect_is_told_without_a_word_of_it(desk: Desk) -> None:
+async def test_a_defect_is_told_without_a_word_of_it(client: ApiClient) -> None:
     async def fail(*_: object) -> None:
         raise RuntimeError("a secret")
 
-    desk.publisher.publish = fail  # type: ignore[method-assign,assignment]
-    answer = await desk.send([order()])
+    client.publisher.publish = fail  # type: ignore[method-assign,assignment]
+    answer = await client.send([order()])
     assert (answer.status, answer.code) == (500, "INTERNAL_ERROR")
     assert b"secret" not in answer.body

@@ -10,8 +10,8 @@ from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
 from services.validator.adapters.publisher import KafkaPublisher
-from services.validator.flow import World
-from services.validator.wire import Encoder, WireReader
+from services.validator.flow import Deps
+from services.validator.wire import Encoder, SubmittedRecordReader
 from tests.sales.sample import CURRENCIES, NOW_US, SITE
 from tests.validator.records import SCHEMAS
 
@@ -34,16 +34,16 @@ Journal = list[Published | Committed]
 
 
 @dataclass
-class Topics:
+class FakeProducer:
     """Takes records as the producer does; away or slow where told to be."""
 
     journal: Journal
-    away: set[str] = field(default_factory=set)
+    unavailable: set[str] = field(default_factory=set)
     stored: dict[str, list[ProducerRecord]] = field(default_factory=dict)
 
     async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
         lot = list(records)
-        if topic in self.away:
+        if topic in self.unavailable:
             raise UnavailableError("Kafka")
         if lot:
             self.stored.setdefault(topic, []).extend(lot)
@@ -51,54 +51,58 @@ class Topics:
 
 
 @dataclass
-class Letters:
+class FakeDeadLetterSender:
     """Takes dead letters."""
 
     journal: Journal
-    taken: list[DeadLetter] = field(default_factory=list)
+    sent: list[DeadLetter] = field(default_factory=list)
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
         lot = list(letters)
-        self.taken += lot
+        self.sent += lot
         self.journal.append(Published("dead letters", len(lot)))
 
 
-class Products:
+class FakeCatalogue:
     """A catalogue of one site."""
 
     def __init__(self, products: AbstractSet[str], site: int = SITE) -> None:
         self._of: Mapping[int, AbstractSet[str]] = {site: products}
 
-    def products_of(self, site: int) -> AbstractSet[str]:
+    def products(self, site: int) -> AbstractSet[str]:
         return self._of.get(site, frozenset())
 
 
 @dataclass
-class Stage:
+class Harness:
     """A world for judging, whose ends can be looked at."""
 
     journal: Journal
-    topics: Topics
-    letters: Letters
-    brake: DeadLetterLimit
-    world: World
+    producer: FakeProducer
+    dead_letters: FakeDeadLetterSender
+    dead_letter_limit: DeadLetterLimit
+    deps: Deps
 
     def stored(self, topic: str) -> Sequence[ProducerRecord]:
-        return self.topics.stored.get(topic, ())
+        return self.producer.stored.get(topic, ())
 
 
-def a_stage(
-    journal: Journal, *, products: AbstractSet[str] = frozenset({"4556"}), largest_job: int = 1000, most_in_row: int = 3
-) -> Stage:
-    topics, letters = Topics(journal), Letters(journal)
-    brake = DeadLetterLimit(max_consecutive=most_in_row, window=20, max_ratio=0.5)
-    world = World(
-        reader=WireReader(SCHEMAS),
-        catalogue=Products(products),
+def a_harness(
+    journal: Journal,
+    *,
+    products: AbstractSet[str] = frozenset({"4556"}),
+    max_job_records: int = 1000,
+    max_consecutive: int = 3,
+) -> Harness:
+    topics, letters = FakeProducer(journal), FakeDeadLetterSender(journal)
+    brake = DeadLetterLimit(max_consecutive=max_consecutive, window=20, max_ratio=0.5)
+    world = Deps(
+        reader=SubmittedRecordReader(SCHEMAS),
+        catalogue=FakeCatalogue(products),
         publisher=KafkaPublisher(topics, Encoder(SCHEMAS), letters),
-        brake=brake,
+        dead_letter_limit=brake,
         currencies=CURRENCIES,
-        largest_job=largest_job,
+        max_job_records=max_job_records,
         now_us=lambda: NOW_US,
     )
-    return Stage(journal, topics, letters, brake, world)
+    return Harness(journal, topics, letters, brake, world)

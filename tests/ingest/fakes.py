@@ -13,13 +13,13 @@ from services.chassis.http.ratelimit import Decision, RateLimit
 from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
 from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
-from services.ingest.domain.accepted import Accepted, Submission
-from services.ingest.flows.accept import World
+from services.ingest.domain.import_job import AcceptedJob, ImportRequest
+from services.ingest.flows.accept import Deps
 from services.sales.batch import ImportTarget, SiteDefaults
 from services.values.time_uuids import time_uuid
 
 NOW_US = 1_714_550_400_000_000  # 2024-05-01T08:00:00Z
-ALL = frozenset({"orders:write", "returns:write"})
+ALL_SCOPES = frozenset({"orders:write", "returns:write"})
 
 
 @dataclass(frozen=True)
@@ -40,35 +40,35 @@ class Charged:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeyState:
     """What became of an idempotency key."""
 
-    what: str
+    state: str
 
 
 Journal = list[Any]
 
 
-class JournalPublisher:
+class FakePublisher:
     """Takes jobs as Kafka would; `away` makes it unreachable, `held` keeps it from answering until set."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self.jobs: list[Accepted] = []
-        self.away = False
-        self.held: asyncio.Event | None = None
+        self.jobs: list[AcceptedJob] = []
+        self.unavailable = False
+        self.gate: asyncio.Event | None = None
 
-    async def publish(self, accepted: Accepted) -> None:
-        if self.held is not None:
-            await self.held.wait()
-        if self.away:
+    async def publish(self, job: AcceptedJob) -> None:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.unavailable:
             raise UnavailableError("Kafka")
-        self.jobs.append(accepted)
-        batch = accepted.batch
-        self.journal.append(Published(accepted.header.type, len(batch.accepted), len(batch.rejected)))
+        self.jobs.append(job)
+        batch = job.batch
+        self.journal.append(Published(job.header.type, len(batch.accepted), len(batch.rejected)))
 
 
-class JournalRateLimiter:
+class FakeRateLimiter:
     """A limit on a clock that stands still."""
 
     def __init__(self, journal: Journal) -> None:
@@ -84,66 +84,66 @@ class JournalRateLimiter:
 
 
 @dataclass
-class JournalReplies:
+class FakeIdempotencyStore:
     """Idempotency in a dictionary."""
 
     journal: Journal
-    kept: dict[tuple[str, str], tuple[bytes, str, StoredResponse | None]] = field(default_factory=dict)
-    paused: set[tuple[str, str]] = field(default_factory=set)
-    away: bool = False
+    keys: dict[tuple[str, str], tuple[bytes, str, StoredResponse | None]] = field(default_factory=dict)
+    released: set[tuple[str, str]] = field(default_factory=set)
+    unavailable: bool = False
 
-    async def begin(self, submission: Submission, job_id: str) -> Reservation | StoredResponse:
-        if self.away:
+    async def reserve(self, request: ImportRequest, job_id: str) -> Reservation | StoredResponse:
+        if self.unavailable:
             raise UnavailableError("MongoDB")
-        name = (submission.client_id, str(submission.idempotency_key))
-        digest = sha256(repr(submission.path).encode() + submission.body).digest()
-        known = self.kept.get(name)
+        name = (request.client_id, str(request.idempotency_key))
+        digest = sha256(repr(request.target).encode() + request.body).digest()
+        known = self.keys.get(name)
         if known is None:
-            self.kept[name] = (digest, job_id, None)
-            self.journal.append(Kept("begun"))
+            self.keys[name] = (digest, job_id, None)
+            self.journal.append(KeyState("begun"))
             return Reservation("|".join(name), job_id, "me")
         if known[0] != digest:
             raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another request before")
         if known[2] is not None:
-            self.journal.append(Kept("replayed"))
+            self.journal.append(KeyState("replayed"))
             return known[2]
-        if name not in self.paused:
+        if name not in self.released:
             raise Problem(409, "IDEMPOTENCY_IN_PROGRESS", "still running", headers={"Retry-After": "30"})
-        self.paused.discard(name)
-        self.journal.append(Kept("resumed"))
+        self.released.discard(name)
+        self.journal.append(KeyState("resumed"))
         return Reservation("|".join(name), known[1], "me", is_retry=True)
 
     def _name(self, turn: Reservation) -> tuple[str, str]:
         client, _, key = turn.key.partition("|")
         return client, key
 
-    async def finish(self, turn: Reservation, reply: StoredResponse) -> None:
-        name = self._name(turn)
-        self.kept[name] = (*self.kept[name][:2], reply)
-        self.journal.append(Kept("finished"))
+    async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
+        name = self._name(reservation)
+        self.keys[name] = (*self.keys[name][:2], response)
+        self.journal.append(KeyState("finished"))
 
-    async def pause(self, turn: Reservation) -> None:
-        self.paused.add(self._name(turn))
-        self.journal.append(Kept("paused"))
+    async def release_for_retry(self, reservation: Reservation) -> None:
+        self.released.add(self._name(reservation))
+        self.journal.append(KeyState("paused"))
 
-    async def forget(self, turn: Reservation) -> None:
-        del self.kept[self._name(turn)]
-        self.journal.append(Kept("forgotten"))
+    async def discard(self, reservation: Reservation) -> None:
+        del self.keys[self._name(reservation)]
+        self.journal.append(KeyState("forgotten"))
 
 
-class Passport:
+class FakeVerifier:
     """Knows callers by their tokens: `good` may write both, `orders` and `returns` one of them, `other` is 609's.
 
     `moved` is 609's, too, and names a key that has come to 608 since.
     """
 
     scopes: Mapping[str, frozenset[str]] = {
-        "good": ALL,
+        "good": ALL_SCOPES,
         "orders": frozenset({"orders:write"}),
         "returns": frozenset({"returns:write"}),
         "neither": frozenset({"something:else"}),
-        "other": ALL,
-        "moved": ALL,
+        "other": ALL_SCOPES,
+        "moved": ALL_SCOPES,
     }
 
     def cached(self, token: str) -> Token | None:
@@ -165,7 +165,7 @@ class Passport:
         raise UnauthorizedError(f"{len(token)} characters of nothing")
 
 
-class Register:
+class FakeSites:
     """The two demo sites."""
 
     def __init__(self, *, records_per_second: int = 100) -> None:
@@ -195,13 +195,13 @@ def new_job_id(created_at_us: int) -> str:
     return time_uuid(created_at_us, clock_seq=1, node=next(_NODES))
 
 
-def a_world(journal: Journal, **changes: Any) -> World:
-    """A world of fakes."""
-    return World(
+def fake_deps(journal: Journal, **changes: Any) -> Deps:
+    """A deps of fakes."""
+    return Deps(
         **{
-            "publisher": JournalPublisher(journal),
-            "gate": JournalRateLimiter(journal),
-            "replies": JournalReplies(journal),
+            "publisher": FakePublisher(journal),
+            "rate_limiter": FakeRateLimiter(journal),
+            "idempotency": FakeIdempotencyStore(journal),
             "currencies": frozenset({"USD", "EUR"}),
             "strict_json": False,
             "now_us": lambda: NOW_US,
@@ -228,13 +228,13 @@ def a_return(**changes: Any) -> dict[str, Any]:
     return order(id=..., **{"orderId": "o1", "returnId": "r1", **changes})
 
 
-def a_submission(body: Any, *, kind: str = "orders", **changes: Any) -> Submission:
+def an_import_request(body: Any, *, kind: str = "orders", **changes: Any) -> ImportRequest:
     """A request as the flow gets it."""
-    return Submission(
+    return ImportRequest(
         **{
             "client_id": "good",
-            "scopes": ALL,
-            "path": ImportTarget(kind),
+            "scopes": ALL_SCOPES,
+            "target": ImportTarget(kind),
             "site": SiteDefaults(608),
             "records_per_second": 100,
             "body": body if isinstance(body, bytes) else json.dumps(body).encode(),

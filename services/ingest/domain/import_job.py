@@ -8,12 +8,12 @@ from services.sales.batch import Batch, ImportTarget, SiteDefaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class ImportRequest:
     """One import request, once its sender is known and its body was read."""
 
     client_id: str
     scopes: AbstractSet[str]
-    path: ImportTarget
+    target: ImportTarget
     site: SiteDefaults
     records_per_second: int
     body: bytes
@@ -22,7 +22,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedJob:
     """A job and the records that the request gave it, good and refused."""
 
     header: JobHeader
@@ -30,7 +30,7 @@ class Accepted:
     traceparent: str | None = None
 
     @property
-    def message(self) -> str:
+    def summary(self) -> str:
         """The counts, as the documents print them."""
         good, refused = len(self.batch.accepted), len(self.batch.rejected)
         return f"Total records = {self.batch.total}. Success = {good}. Failed = {refused}"

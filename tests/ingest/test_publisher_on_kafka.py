@@ -15,14 +15,14 @@ from services.chassis.kafka.producer import Producer
 from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.adapters import publisher as publishing
 from services.ingest.adapters.publisher import KafkaPublisher
-from services.ingest.flows.accept import Taken, UnacknowledgedError, accept
+from services.ingest.flows.accept import JobAccepted, UnacknowledgedError, accept
 from services.ingest.wire import Encoder
 from services.jobs.events import Opened
 from services.sales.wire import job_event_codec, order_codec
 from tests.chassis.kafka.kafka_fixtures import everything, make_topics, settings
-from tests.ingest.desk import a_desk
-from tests.ingest.log_side import stored_batches
-from tests.ingest.world import a_submission, a_world, order
+from tests.ingest.client import import_api
+from tests.ingest.fakes import an_import_request, fake_deps, order
+from tests.ingest.stored_batches import stored_batches
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 ORDERS, JOBS = "ingest.test.orders", "ingest.test.jobs"
@@ -36,8 +36,8 @@ async def kafka(kafka_bootstrap: str) -> str:
 
 @pytest.fixture
 async def publisher(kafka: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaPublisher]:
-    monkeypatch.setattr(publishing, "JOBS", JOBS)
-    monkeypatch.setattr(publishing, "TOPIC_OF", {"orders": ORDERS, "returns": ORDERS})
+    monkeypatch.setattr(publishing, "JOB_EVENTS", JOBS)
+    monkeypatch.setattr(publishing, "TOPICS", {"orders": ORDERS, "returns": ORDERS})
     producer = Producer(settings(kafka), client_id="ingest")
     await producer.start()
     await producer.wait_ready(15)
@@ -52,9 +52,9 @@ async def of_job(bootstrap: str, topic: str, job_id: str) -> list[ConsumerRecord
 
 
 async def taken(body: Any, publisher: KafkaPublisher) -> str:
-    outcome = await accept(a_submission(body), a_world([], publisher=publisher))
-    assert isinstance(outcome, Taken)
-    return outcome.accepted.header.job_id
+    outcome = await accept(an_import_request(body), fake_deps([], publisher=publisher))
+    assert isinstance(outcome, JobAccepted)
+    return outcome.job.header.job_id
 
 
 async def test_a_request_lies_in_one_batch_of_one_partition_in_order(kafka: str, publisher: KafkaPublisher) -> None:
@@ -103,11 +103,11 @@ def large_requests() -> dict[str, list[dict[str, Any]]]:
 async def test_the_largest_legal_request_fits(kafka: str, publisher: KafkaPublisher, what: str) -> None:
     text = json.dumps(large_requests()[what], separators=(",", ":")).encode()
     assert 0.96 < len(text) / (4 * 1024 * 1024) <= 1
-    async with a_desk() as desk:
-        desk.publisher.publish = publisher.publish  # type: ignore[method-assign]
+    async with import_api() as client:
+        client.publisher.publish = publisher.publish  # type: ignore[method-assign]
         wire = gzip.compress(text, 9)
         assert len(wire) <= 102_400
-        answer = await desk.send(wire)
+        answer = await client.send(wire)
         assert answer.status == 202, answer.body
         assert answer.json["message"] == "Total records = 100. Success = 100. Failed = 0"
     records = await of_job(kafka, ORDERS, answer.json["jobId"])
@@ -134,16 +134,16 @@ async def test_the_largest_job_of_bad_records_fits(kafka: str, publisher: KafkaP
 
 async def test_single_records_meet_in_batches(kafka: str, publisher: KafkaPublisher) -> None:
     before = await stored_batches(kafka, ORDERS, partitions=4)
-    world = a_world([], publisher=publisher)
-    puts = [accept(a_submission(order(id=f"put{n}"), records_per_second=1_000), world) for n in range(60)]
-    assert all(isinstance(outcome, Taken) for outcome in await asyncio.gather(*puts))
+    deps = fake_deps([], publisher=publisher)
+    puts = [accept(an_import_request(order(id=f"put{n}"), records_per_second=1_000), deps) for n in range(60)]
+    assert all(isinstance(outcome, JobAccepted) for outcome in await asyncio.gather(*puts))
     after = await stored_batches(kafka, ORDERS, partitions=4)
     assert sum(map(len, after.values())) - sum(map(len, before.values())) <= 5
     assert len([r for r in await everything(kafka, ORDERS) if b"|put" in (r.key or b"")]) == 60
 
 
 async def test_a_broker_that_is_away_is_an_unknown_outcome(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "JOBS", JOBS)
+    monkeypatch.setattr(publishing, "JOB_EVENTS", JOBS)
     producer = Producer(settings("127.0.0.1:1", kafka_send_timeout_s=0.2), client_id="ingest")
     await producer.start()
     try:
