@@ -15,52 +15,52 @@ import uvloop
 from sandbox.mongo import MongoSet
 from services.fulfilment.flows import get_codes
 from services.fulfilment.http import responses
-from tests.fulfilment.shop import SITE, Shop, a_mongo_shop
+from tests.fulfilment.harness import SITE, Harness, open_mongo_harness
 
 TASKS = 32
 
 
-async def allocate(shop: Shop, *, orders: int, units: int) -> None:
-    await shop.load("CARD", *(f"{units}-{n}" for n in range(orders * units)))
-    ids = [(await shop.place(("CARD", units))).transaction.id for _ in range(orders)]
+async def allocate(harness: Harness, *, orders: int, units: int) -> None:
+    await harness.load("CARD", *(f"{units}-{n}" for n in range(orders * units)))
+    ids = [(await harness.place(("CARD", units))).transaction.id for _ in range(orders)]
     queue = iter(ids)
 
     async def task() -> None:
         for transaction_id in queue:
-            await shop.fulfil(transaction_id)
+            await harness.fulfil(transaction_id)
 
     began, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(task() for _ in range(TASKS)))
     took, busy = time.perf_counter() - began, time.process_time() - cpu
     count = orders * units
-    assert await shop.stock.free("CARD") == 0
+    assert await harness.stock.count_available("CARD") == 0
     rate, each_us = count / took, busy / count * 1e6
     print(f"{TASKS} tasks on one SKU, {units} units an order: {rate:,.0f} allocations/s ({each_us:.0f} us CPU)")
 
 
-async def limit(shop: Shop, *, codes: int) -> None:
+async def limit(harness: Harness, *, codes: int) -> None:
     """The least that can be done: one find-and-update for each code."""
-    await shop.load("PENNY", *(f"limit-{n}" for n in range(codes)))
-    collection = shop.stock._codes  # noqa: SLF001 - beside what the store does
+    await harness.load("PENNY", *(f"limit-{n}" for n in range(codes)))
+    collection = harness.stock._codes  # noqa: SLF001 - beside the store's own operation
     left = iter(range(codes))
 
     async def task() -> None:
         for number in left:
-            change = {"$set": {"slot": f"limit:{number:06d}"}, "$unset": {"free": ""}}
-            await collection.find_one_and_update({"sku": "PENNY", "free": True}, change)
+            change = {"$set": {"slot": f"limit:{number:06d}"}, "$unset": {"available": ""}}
+            await collection.find_one_and_update({"sku": "PENNY", "available": True}, change)
 
     began = time.perf_counter()
     await asyncio.gather(*(task() for _ in range(TASKS)))
     print(f"limit: {codes / (time.perf_counter() - began):,.0f} find-and-updates/s")
 
 
-async def fetch(shop: Shop, *, units: int = 1_000, rounds: int = 60) -> None:
-    transaction = (await shop.place(("DEMO-INSTANT", units))).transaction
-    await shop.fulfil(transaction.id)
+async def fetch(harness: Harness, *, units: int = 1_000, rounds: int = 60) -> None:
+    transaction = (await harness.place(("DEMO-INSTANT", units))).transaction
+    await harness.fulfil(transaction.id)
     took, busy = [], []
     for _ in range(rounds):
         began, cpu = time.perf_counter(), time.process_time()
-        found = await get_codes.get_codes(SITE, transaction.id, None, shop.reading)
+        found = await get_codes.get_codes(SITE, transaction.id, None, harness.get_codes_deps)
         assert found is not None
         assert len(msgspec.json.encode(responses.codes(found, 0))) > units * 100
         took.append(time.perf_counter() - began)
@@ -72,11 +72,11 @@ async def fetch(shop: Shop, *, units: int = 1_000, rounds: int = 60) -> None:
 async def main(uri: str) -> None:
     for driver in ("motor", "pymongo"):
         print(driver)
-        async with a_mongo_shop(uri, driver) as shop:
-            await limit(shop, codes=600)
-            await allocate(shop, orders=600, units=1)
-            await allocate(shop, orders=200, units=10)
-            await fetch(shop)
+        async with open_mongo_harness(uri, driver) as harness:
+            await limit(harness, codes=600)
+            await allocate(harness, orders=600, units=1)
+            await allocate(harness, orders=200, units=10)
+            await fetch(harness)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from services.chassis.runtime import lifecycle
 from services.chassis.runtime.settings import load
-from services.fulfilment.app import compose
+from services.fulfilment.app import build
 from services.fulfilment.settings import Settings
 
 if __name__ == "__main__":
     settings = load(Settings)
-    lifecycle.run("fulfilment", settings, lambda: compose(settings))
+    lifecycle.run("fulfilment", settings, lambda: build(settings))

@@ -27,27 +27,27 @@ from services.chassis.runtime.lifecycle import Service
 from services.chassis.runtime.preparation import StartupTask
 from services.chassis.security.access import RequestSecurity
 from services.chassis.security.audit import AuditLog
-from services.fulfilment.adapters.code_cipher import CodeVault
+from services.fulfilment.adapters.code_cipher import CodeCipher
 from services.fulfilment.adapters.customers import SiteCustomers
-from services.fulfilment.adapters.invoice_renderer import InvoicePaper
+from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer
 from services.fulfilment.adapters.invoices import INVOICES
-from services.fulfilment.adapters.mailer import Mailer, read_smtp_url
+from services.fulfilment.adapters.mailer import Mailer, parse_smtp_url
 from services.fulfilment.adapters.stores import Stores
-from services.fulfilment.adapters.suppliers import suppliers_of
+from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.adapters.transactions import TRANSACTIONS
 from services.fulfilment.background import Sweeper
-from services.fulfilment.domain.business_day import MICROS
+from services.fulfilment.domain.business_day import MICROS_PER_SECOND
 from services.fulfilment.flows import close_day, deliver_codes, get_codes, load_stock, place_order
-from services.fulfilment.flows.single_flight import Runner
-from services.fulfilment.flows.supplier_log import Complaints
-from services.fulfilment.http.authentication import Desk
-from services.fulfilment.http.body import LARGEST
+from services.fulfilment.flows.single_flight import SingleFlight
+from services.fulfilment.flows.supplier_log import SupplierLog
+from services.fulfilment.http.authentication import Authenticator
+from services.fulfilment.http.body import MAX_BODY_BYTES
 from services.fulfilment.http.invoices import InvoicesApi
 from services.fulfilment.http.orders import OrdersApi
 from services.fulfilment.http.stock import StockApi
 from services.fulfilment.ports import Supplier
 from services.fulfilment.settings import Settings
-from services.fulfilment.wire.events import KAFKA, MAIL, Events
+from services.fulfilment.wire.events import KAFKA, MAIL, EventCodec
 from services.fulfilment.worker import Worker
 from services.subjects import SUBJECTS_OF
 
@@ -62,15 +62,15 @@ class Office:
     settings: Settings
     stores: Stores
     idempotency: IdempotencyKeys
-    desk: Desk
-    runner: Runner
-    vault: CodeVault
-    paper: InvoicePaper
+    desk: Authenticator
+    runner: SingleFlight
+    vault: CodeCipher
+    paper: TemplateInvoiceRenderer
     customers: SiteCustomers
     suppliers: Mapping[str, Supplier]
 
 
-async def compose(settings: Settings) -> Service:
+async def build(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
     mongo = Mongo.connect(settings)
@@ -84,31 +84,33 @@ async def compose(settings: Settings) -> Service:
         audience=AUDIENCE,
         client_id=GROUP,
     )
-    customers, events = SiteCustomers(access.sites), Events(schemas)
-    vault = CodeVault(settings.encryption_keys, settings.digest_key)
-    paper = InvoicePaper(issuer=settings.invoice_issuer, font=settings.invoice_font)
+    customers, events = SiteCustomers(access.sites), EventCodec(schemas)
+    vault = CodeCipher(settings.encryption_keys, settings.digest_key)
+    paper = TemplateInvoiceRenderer(issuer=settings.invoice_issuer, font=settings.invoice_font)
     idempotency = IdempotencyKeys(mongo, scope=AUDIENCE)
     waiting = outbox.Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
     relay = outbox.Relay(
         waiting, outbox.kafka_delivery(producer), channel=KAFKA, start_when=lambda: preparation.is_done
     )
-    stores = Stores.on(mongo, events, now_us=now_us, announce=relay.wake)
+    stores = Stores.build(mongo, events, now_us=now_us, on_outbox_write=relay.wake)
     preparation = StartupTask([one.create_indexes for one in (stores, idempotency, waiting)])
-    suppliers = suppliers_of(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
+    suppliers = build_suppliers(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
     runner = _runner(settings, stores, suppliers, customers)
 
     def may_work() -> bool:
         return preparation.is_done and access.sites_loaded
 
-    sweeper = Sweeper(stores.transactions, runner.run, most=settings.fulfilment_parallel * 4, now_us=now_us)
-    sweeping = PeriodicTask("sweep", sweeper.sweep, interval_s=settings.fulfilment_sweep_every_s, start_when=may_work)
+    sweeper = Sweeper(stores.transactions, runner.run, batch_size=settings.fulfilment_concurrency * 4, now_us=now_us)
+    sweeping = PeriodicTask(
+        "sweep", sweeper.sweep, interval_s=settings.fulfilment_sweep_interval_s, start_when=may_work
+    )
     measuring = PeriodicTask(
-        "measure", sweeper.measure, interval_s=settings.fulfilment_sweep_every_s, start_when=may_work
+        "measure", sweeper.update_metrics, interval_s=settings.fulfilment_sweep_interval_s, start_when=may_work
     )
     closing = PeriodicTask(
         "close",
-        partial(close_day.settle, _accounts(settings, stores, customers)),
-        interval_s=settings.closing_every_s,
+        partial(close_day.close_and_credit, _accounts(settings, stores, customers)),
+        interval_s=settings.closing_interval_s,
         start_when=may_work,
     )
     brake = DeadLetterLimit(
@@ -118,7 +120,7 @@ async def compose(settings: Settings) -> Service:
     )
     consumer = Consumer(
         settings,
-        Worker(runner.run, events=events, dead_letters=DeadLetters(producer, group=GROUP), brake=brake),
+        Worker(runner.run, events=events, dead_letters=DeadLetters(producer, group=GROUP), dead_letter_limit=brake),
         group=GROUP,
         topics=[topics.FULFILMENT_TRANSACTIONS.name],
         client_id=GROUP,
@@ -127,10 +129,10 @@ async def compose(settings: Settings) -> Service:
         poll_timeout_ms=25,
         max_poll_records=500,
     )
-    desk = Desk(
+    desk = Authenticator(
         verifier=access.verifier,
         customers=customers,
-        gate=RateLimit(),
+        rate_limit=RateLimit(),
         reads_per_second=settings.fulfilment_reads_per_second,
         orders_per_second=settings.fulfilment_orders_per_second,
     )
@@ -145,7 +147,7 @@ async def compose(settings: Settings) -> Service:
         customers=customers,
         suppliers=suppliers,
     )
-    api = build_application(_routes(office), max_body_bytes=LARGEST)
+    api = build_application(_routes(office), max_body_bytes=MAX_BODY_BYTES)
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
     health.ready_when("mongodb", lambda: preparation.is_done and mongo.ready)
@@ -175,26 +177,28 @@ async def compose(settings: Settings) -> Service:
     )
 
 
-def _runner(settings: Settings, stores: Stores, suppliers: Mapping[str, Supplier], customers: SiteCustomers) -> Runner:
-    world = deliver_codes.World(
+def _runner(
+    settings: Settings, stores: Stores, suppliers: Mapping[str, Supplier], customers: SiteCustomers
+) -> SingleFlight:
+    world = deliver_codes.Deps(
         transactions=stores.transactions,
-        slots=stores.stock,
+        stock=stores.stock,
         suppliers=suppliers,
         customers=customers,
-        complaints=Complaints(now_us),
+        supplier_log=SupplierLog(now_us),
         now_us=now_us,
     )
-    return Runner(partial(deliver_codes.fulfil, world=world), most=settings.fulfilment_parallel)
+    return SingleFlight(partial(deliver_codes.fulfil, deps=world), max_concurrency=settings.fulfilment_concurrency)
 
 
-def _accounts(settings: Settings, stores: Stores, customers: SiteCustomers) -> close_day.World:
-    return close_day.World(
+def _accounts(settings: Settings, stores: Stores, customers: SiteCustomers) -> close_day.Deps:
+    return close_day.Deps(
         purchase_orders=stores.purchase_orders,
         transactions=stores.transactions,
         invoices=stores.invoices,
         customers=customers,
         now_us=now_us,
-        grace_us=int(settings.closing_grace_s * MICROS),
+        grace_us=int(settings.closing_grace_s * MICROS_PER_SECOND),
     )
 
 
@@ -204,32 +208,32 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
     currencies = frozenset(currency.alpha_3 for currency in pycountry.currencies)
     audit = AuditLog()
     orders = OrdersApi(
-        desk=office.desk,
-        placing=place_order.World(
+        authenticator=office.desk,
+        place_order_deps=place_order.Deps(
             products=stores.products,
             purchase_orders=stores.purchase_orders,
             transactions=stores.transactions,
             now_us=now_us,
             deadline=settings.fulfilment_deadline,
         ),
-        showing=get_codes.World(
+        get_codes_deps=get_codes.Deps(
             transactions=stores.transactions,
-            disclosed=stores.stock,
-            nudge=office.runner.run,
+            stock=stores.stock,
+            try_fulfil=office.runner.run,
             open_code=office.vault.open,
         ),
-        lists=stores.transactions,
+        transactions=stores.transactions,
         idempotency=office.idempotency,
-        places=places,
+        page_tokens=places,
         audit=audit,
         new_id=new_id,
         body_timeout_s=settings.body_timeout_s,
         openapi=settings.schemas_dir / "openapi" / "fulfilment.yaml",
     )
     stock = StockApi(
-        desk=office.desk,
-        world=load_stock.World(
-            shelf=stores.products, stock=stores.stock, waiting=stores.transactions, seal=office.vault.seal
+        authenticator=office.desk,
+        deps=load_stock.Deps(
+            products=stores.products, stock=stores.stock, transactions=stores.transactions, seal=office.vault.seal
         ),
         audit=audit,
         currencies=currencies,
@@ -237,12 +241,12 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
         body_timeout_s=settings.body_timeout_s,
     )
     invoices = InvoicesApi(
-        desk=office.desk,
+        authenticator=office.desk,
         purchase_orders=stores.purchase_orders,
         transactions=stores.transactions,
         invoices=stores.invoices,
-        paper=office.paper,
-        places=places,
+        renderer=office.paper,
+        page_tokens=places,
         now_us=now_us,
     )
     return [*orders.routes(), *stock.routes(), *invoices.routes()]
@@ -254,10 +258,10 @@ def _mail(office: Office, waiting: outbox.Outbox, *, may_begin: Callable[[], boo
     if settings.smtp_url is None:
         return ()
     mailer = Mailer(
-        read_smtp_url(settings.smtp_url.get_secret_value()),
+        parse_smtp_url(settings.smtp_url.get_secret_value()),
         sender=settings.mail_from,
         issuer=settings.invoice_issuer,
-        paper=office.paper,
+        renderer=office.paper,
         invoices=stores.invoices,
     )
     return (outbox.Relay(waiting, mailer.deliver, channel=MAIL, interval_s=5.0, start_when=may_begin),)

@@ -21,23 +21,23 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.audit import AuditLog
 from services.chassis.security.sites import Sites
-from services.fulfilment.adapters.code_cipher import CodeVault, WrongKey
+from services.fulfilment.adapters.code_cipher import CodeCipher, WrongKeyError
 from services.fulfilment.adapters.customers import SiteCustomers
 from services.fulfilment.adapters.stores import Stores
-from services.fulfilment.adapters.suppliers import suppliers_of
-from services.fulfilment.domain.loading import MOST_CODES, read_codes, read_product
-from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.adapters.suppliers import build_suppliers
+from services.fulfilment.domain.order_request import InvalidRequestError
+from services.fulfilment.domain.stock_request import MAX_CODES_PER_REQUEST, parse_codes, parse_product
 from services.fulfilment.flows import close_day
 from services.fulfilment.flows import load_stock as loading
 from services.fulfilment.http import responses
-from services.fulfilment.settings import SupplierSettings, VaultSettings
-from services.fulfilment.wire.events import Events
+from services.fulfilment.settings import CodeCipherSettings, SupplierSettings
+from services.fulfilment.wire.events import EventCodec
 from services.subjects import SUBJECTS_OF
 from services.topics import AUTH_SITES
 from services.values.strict_json import JsonSyntaxError, parse
 
-SITES_WITHIN_S = 30.0
-LOT = 1_000
+SITES_TIMEOUT_S = 30.0
+RESEAL_BATCH_SIZE = 1_000
 
 fulfilment = typer.Typer(no_args_is_help=True, help="Products, stock, purchase orders' days, keys of codes.")
 products_app = typer.Typer(no_args_is_help=True, help="Products that can be ordered.")
@@ -46,22 +46,22 @@ fulfilment.add_typer(products_app, name="products")
 fulfilment.add_typer(stock_app, name="stock")
 
 
-class FulfilmentOperator(ServiceSettings, MongoSettings, VaultSettings, SupplierSettings):
+class StockCliSettings(ServiceSettings, MongoSettings, CodeCipherSettings, SupplierSettings):
     """Settings of the commands about products and codes."""
 
 
-class ClosingOperator(ServiceSettings, KafkaSettings, MongoSettings):
+class CloseDayCliSettings(ServiceSettings, KafkaSettings, MongoSettings):
     """Settings of the command that closes a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shelves:
+class CliDeps:
     """What the commands about products and codes use."""
 
     stores: Stores
-    vault: CodeVault
+    vault: CodeCipher
     suppliers: AbstractSet[str]
-    loading: loading.World
+    loading: loading.Deps
 
 
 async def load_document(document: bytes) -> tuple[int, int]:
@@ -72,7 +72,7 @@ async def load_document(document: bytes) -> tuple[int, int]:
     entries = _entries(document)
     added: list[int] = []
 
-    async def work(shelves: Shelves) -> None:
+    async def work(shelves: CliDeps) -> None:
         added.extend([await _load_entry(entry, shelves) for entry in entries])
 
     await _with_shelves(work)
@@ -91,14 +91,14 @@ def _entries(document: bytes) -> list[dict[str, Any]]:
     return entries
 
 
-async def _load_entry(entry: dict[str, Any], shelves: Shelves) -> int:
+async def _load_entry(entry: dict[str, Any], shelves: CliDeps) -> int:
     sku = str(entry.get("sku"))
     try:
-        product = read_product(sku, entry, _currencies(), shelves.suppliers)
+        product = parse_product(sku, entry, _currencies(), shelves.suppliers)
         await loading.put_product(product, shelves.loading)
         codes = entry.get("codes") or []
-        return await loading.load_codes(sku, read_codes(codes), shelves.loading) or 0 if codes else 0
-    except Refused as refused:
+        return await loading.load_codes(sku, parse_codes(codes), shelves.loading) or 0 if codes else 0
+    except InvalidRequestError as refused:
         raise _mistake(sku, refused) from None
 
 
@@ -106,10 +106,10 @@ async def _load_entry(entry: dict[str, Any], shelves: Shelves) -> int:
 def list_products() -> None:
     """List the products: how many of their codes are on sale, where they come from, how many orders wait for one."""
 
-    async def work(shelves: Shelves) -> None:
-        for product in await shelves.stores.products.all():
-            free = await shelves.stores.stock.free(product.sku)
-            waiting = await shelves.stores.transactions.waiting(product.sku)
+    async def work(shelves: CliDeps) -> None:
+        for product in await shelves.stores.products.list_all():
+            free = await shelves.stores.stock.count_available(product.sku)
+            waiting = await shelves.stores.transactions.count_waiting(product.sku)
             shown = responses.product(product)
             price = f"{shown['unitPrice']} {shown['currency']}"
             columns = (shown["sku"], shown["name"], price, f"{free} on sale", shown["supplier"], f"{waiting} waiting")
@@ -141,16 +141,16 @@ def load_codes(
 ) -> None:
     """Put codes of a product on sale. Loading a file again changes nothing."""
 
-    async def work(shelves: Shelves) -> None:
+    async def work(shelves: CliDeps) -> None:
         lines = [
             (number, line.strip()) for number, line in enumerate(_text(file).splitlines(), start=1) if line.strip()
         ]
         entries = [_entry(line) for _, line in lines]
         added = 0
-        for start in range(0, len(entries), MOST_CODES):
+        for start in range(0, len(entries), MAX_CODES_PER_REQUEST):
             try:
-                codes = read_codes(entries[start : start + MOST_CODES])
-            except Refused as refused:
+                codes = parse_codes(entries[start : start + MAX_CODES_PER_REQUEST])
+            except InvalidRequestError as refused:
                 raise _mistaken_lines(file.name, refused, lines[start:]) from None
             new = await loading.load_codes(sku, codes, shelves.loading)
             if new is None:
@@ -174,16 +174,16 @@ def close_ended_days(
 
 
 async def _close_days(day: datetime) -> None:
-    settings = load(ClosingOperator)
+    settings = load(CloseDayCliSettings)
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF, wait=False)
     sites = Sites(schemas)
     table = CompactedTable(settings, AUTH_SITES.name, sites.apply, client_id="operator")
     await table.start()
     try:
-        await table.wait_ready(SITES_WITHIN_S)
+        await table.wait_ready(SITES_TIMEOUT_S)
         async with _connected(settings) as mongo:
-            stores = Stores.on(mongo, Events(schemas), now_us=_now_us)
-            world = close_day.World(
+            stores = Stores.build(mongo, EventCodec(schemas), now_us=_now_us)
+            world = close_day.Deps(
                 purchase_orders=stores.purchase_orders,
                 transactions=stores.transactions,
                 invoices=stores.invoices,
@@ -201,10 +201,10 @@ async def _close_days(day: datetime) -> None:
 def reseal() -> None:
     """Seal every code with the first of CODE_ENCRYPTION_KEYS; then the others are no longer needed."""
 
-    async def work(shelves: Shelves) -> None:
+    async def work(shelves: CliDeps) -> None:
         stock, vault, count = shelves.stores.stock, shelves.vault, 0
-        while found := await stock.sealed_otherwise(vault.key_id, most=LOT):
-            await stock.reseal([(old, vault.resealed(sku, old)) for sku, old in found])
+        while found := await stock.list_sealed_with_other_keys(vault.key_id, limit=RESEAL_BATCH_SIZE):
+            await stock.replace_sealed([(old, vault.reseal(sku, old)) for sku, old in found])
             count += len(found)
         AuditLog().record("codes-resealed", actor="operator", source="command line", codes=count, key=vault.key_id)
         typer.echo(f"{count} codes resealed")
@@ -212,15 +212,17 @@ def reseal() -> None:
     _run(_with_shelves(work))
 
 
-async def _with_shelves(work: Callable[[Shelves], Coroutine[Any, Any, None]]) -> None:
-    settings = load(FulfilmentOperator)
-    vault = CodeVault(settings.encryption_keys, settings.digest_key)
+async def _with_shelves(work: Callable[[CliDeps], Coroutine[Any, Any, None]]) -> None:
+    settings = load(StockCliSettings)
+    vault = CodeCipher(settings.encryption_keys, settings.digest_key)
     async with _connected(settings) as mongo:
-        stores = Stores.on(mongo, Events(Schemas.load(settings.schemas_dir)), now_us=_now_us)
-        await stores.stock.prepare()
-        world = loading.World(shelf=stores.products, stock=stores.stock, waiting=stores.transactions, seal=vault.seal)
-        suppliers = suppliers_of(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
-        await work(Shelves(stores=stores, vault=vault, suppliers=suppliers.keys(), loading=world))
+        stores = Stores.build(mongo, EventCodec(Schemas.load(settings.schemas_dir)), now_us=_now_us)
+        await stores.stock.create_indexes()
+        world = loading.Deps(
+            products=stores.products, stock=stores.stock, transactions=stores.transactions, seal=vault.seal
+        )
+        suppliers = build_suppliers(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
+        await work(CliDeps(stores=stores, vault=vault, suppliers=suppliers.keys(), loading=world))
 
 
 @asynccontextmanager
@@ -244,12 +246,12 @@ def _entry(line: str) -> dict[str, str]:
     return {"redeemCode": code.strip(), **({"pinCode": pin.strip()} if comma else {})}
 
 
-def _mistake(what: str, refused: Refused) -> ValueError:
+def _mistake(what: str, refused: InvalidRequestError) -> ValueError:
     faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in refused.faults[:5])
     return ValueError(f"{what}: {faults}")
 
 
-def _mistaken_lines(name: str, refused: Refused, lines: Sequence[tuple[int, str]]) -> ValueError:
+def _mistaken_lines(name: str, refused: InvalidRequestError, lines: Sequence[tuple[int, str]]) -> ValueError:
     faults = [(lines[int(fault.pointer.split("/")[2])][0], fault.detail) for fault in refused.faults[:5]]
     return ValueError("; ".join(f"{name}, line {number}: {detail}" for number, detail in faults))
 
@@ -266,6 +268,6 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     """Run one command; what is not possible is told in a line."""
     try:
         asyncio.run(work)
-    except (UnavailableError, WrongKey, ValueError, OSError) as reason:
+    except (UnavailableError, WrongKeyError, ValueError, OSError) as reason:
         typer.echo(str(reason), err=True)
         raise typer.Exit(1) from None

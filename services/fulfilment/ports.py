@@ -4,25 +4,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
-from services.fulfilment.domain.code import Code, Sealed
+from services.fulfilment.domain.code import Code, SealedCode
 from services.fulfilment.domain.customer import Customer
 from services.fulfilment.domain.invoice import Invoice
-from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
+from services.fulfilment.domain.listing import InvoiceQuery, TransactionQuery
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder
-from services.fulfilment.domain.slots import Filled, UnitStatus
-from services.fulfilment.domain.sums import Sums
-from services.fulfilment.domain.supply import Demand, Served, Taken
+from services.fulfilment.domain.slots import FilledSlot, UnitStatus
+from services.fulfilment.domain.supply import Allocation, SupplyRequest, SupplyResult
+from services.fulfilment.domain.totals import PurchaseOrderTotals
 from services.fulfilment.domain.transaction import Transaction
 
 
-class Added(Enum):
+class InsertResult(Enum):
     """What came of adding something that must be there once."""
 
-    ADDED = auto()
-    THERE = auto()  # the very same, by its id
+    INSERTED = auto()
+    EXISTS = auto()  # the very same, by its id
     NUMBER_TAKEN = auto()  # another one with this number
-    PLACE_TAKEN = auto()  # the purchase order was closed before it got there
+    SEQUENCE_TAKEN = auto()  # the purchase order was closed before it got there
 
 
 class Customers(Protocol):
@@ -33,7 +33,7 @@ class Customers(Protocol):
         ...
 
 
-class Products(Protocol):
+class ProductStore(Protocol):
     """Keeps products."""
 
     async def find(self, skus: Iterable[str]) -> Mapping[str, Product]:
@@ -41,7 +41,7 @@ class Products(Protocol):
         ...
 
 
-class Shelf(Products, Protocol):
+class Shelf(ProductStore, Protocol):
     """Keeps products, and takes new ones."""
 
     async def put(self, product: Product) -> bool:
@@ -52,7 +52,7 @@ class Shelf(Products, Protocol):
 class Loading(Protocol):
     """Takes codes."""
 
-    async def load(self, sku: str, codes: Sequence[Sealed]) -> int:
+    async def load(self, sku: str, codes: Sequence[SealedCode]) -> int:
         """Put codes on sale; returns how many are new."""
         ...
 
@@ -60,18 +60,18 @@ class Loading(Protocol):
 class Waking(Protocol):
     """Knows who waits."""
 
-    async def wake(self, sku: str) -> None:
+    async def make_due(self, sku: str) -> None:
         """Let those be looked at soon who wait for this product."""
         ...
 
 
-Seal = Callable[[str, Code], Sealed]
+Seal = Callable[[str, Code], SealedCode]
 
 
-class PurchaseOrders(Protocol):
+class PurchaseOrderStore(Protocol):
     """Keeps purchase orders."""
 
-    async def enter(self, order: PurchaseOrder) -> int | None:
+    async def reserve_sequence(self, order: PurchaseOrder) -> int | None:
         """A place on it, opening it if need be; None if it takes no more."""
         ...
 
@@ -95,15 +95,15 @@ class PurchaseOrders(Protocol):
 class ShownTransactions(Protocol):
     """Shows a customer's transactions."""
 
-    async def shown(self, site: int, transaction_id: str) -> Transaction | None:
+    async def find_for_site(self, site: int, transaction_id: str) -> Transaction | None:
         """The customer's transaction, as a majority has it."""
         ...
 
 
-class Transactions(ShownTransactions, Protocol):
+class TransactionStore(ShownTransactions, Protocol):
     """Keeps transactions, each change together with the event that tells of it."""
 
-    async def add(self, transaction: Transaction) -> Added:
+    async def add(self, transaction: Transaction) -> InsertResult:
         """Store it, durably, with the event that it was placed."""
         ...
 
@@ -111,7 +111,7 @@ class Transactions(ShownTransactions, Protocol):
         """The transaction."""
         ...
 
-    async def with_number(self, site: int, number: str) -> Transaction | None:
+    async def find_by_order_number(self, site: int, number: str) -> Transaction | None:
         """The customer's first one with this order number, as a majority has it."""
         ...
 
@@ -119,27 +119,27 @@ class Transactions(ShownTransactions, Protocol):
         """Store new counts with their event; False if another version than the one before it is stored."""
         ...
 
-    async def postpone(self, transaction: Transaction, *, due_us: int) -> None:
+    async def reschedule(self, transaction: Transaction, *, due_us: int) -> None:
         """Look at it again then."""
         ...
 
-    async def on_order(self, order_id: str) -> Sequence[Transaction]:
+    async def list_by_purchase_order(self, order_id: str) -> Sequence[Transaction]:
         """All transactions of a purchase order, by their places."""
         ...
 
-    async def free_places(self, order: PurchaseOrder) -> Sequence[int]:
+    async def unused_sequences(self, order: PurchaseOrder) -> Sequence[int]:
         """Places that were given and on which nothing stands."""
         ...
 
-    async def block(self, order_id: str, place: int) -> None:
+    async def void_sequence(self, order_id: str, sequence: int) -> None:
         """Let nothing stand on this place any more, unless something does."""
         ...
 
-    async def owing(self) -> Mapping[str, Sequence[str]]:
+    async def uncredited(self) -> Mapping[str, Sequence[str]]:
         """Purchase orders with cancellations that are not accounted for, and the days of these."""
         ...
 
-    async def settled(self, transaction: Transaction) -> None:
+    async def mark_credited(self, transaction: Transaction) -> None:
         """Its cancellations, as far as this version knows them, are all accounted for."""
         ...
 
@@ -147,11 +147,11 @@ class Transactions(ShownTransactions, Protocol):
 class Slots(Protocol):
     """Keeps what fills the units' places. A place is filled once."""
 
-    async def filled(self, transaction_id: str, line: int) -> Sequence[Filled]:
+    async def filled_slots(self, transaction_id: str, line: int) -> Sequence[FilledSlot]:
         """What fills the places of a line."""
         ...
 
-    async def refuse(self, slots: Sequence[str], status: UnitStatus, *, reason: str, now_us: int) -> None:
+    async def mark_unfillable(self, slots: Sequence[str], status: UnitStatus, *, reason: str, now_us: int) -> None:
         """Fill those of the places that are free with the reason why no code comes."""
         ...
 
@@ -159,7 +159,7 @@ class Slots(Protocol):
 class Supplier(Protocol):
     """Where codes come from."""
 
-    async def serve(self, demand: Demand) -> Served:
+    async def supply(self, request: SupplyRequest) -> SupplyResult:
         """Fill as many of the units' places as it can, each at most once, durably.
 
         Asking again is safe. Raises `Away` when the supplier does not answer.
@@ -170,11 +170,11 @@ class Supplier(Protocol):
 class OnSale(Protocol):
     """Codes that anybody may take, and the places that they fill."""
 
-    async def take(self, sku: str, slots: Sequence[str], *, now_us: int) -> Taken:
+    async def allocate(self, sku: str, slots: Sequence[str], *, now_us: int) -> Allocation:
         """Let codes that are for sale fill these places, as far as there are any; one each."""
         ...
 
-    async def filled(self, transaction_id: str, line: int) -> Sequence[Filled]:
+    async def filled_slots(self, transaction_id: str, line: int) -> Sequence[FilledSlot]:
         """What fills the places of a line."""
         ...
 
@@ -182,7 +182,7 @@ class OnSale(Protocol):
 class Binding(Protocol):
     """Takes codes that come for certain places."""
 
-    async def bind(self, sku: str, codes: Mapping[str, Sealed], *, now_us: int) -> int:
+    async def fill(self, sku: str, codes: Mapping[str, SealedCode], *, now_us: int) -> int:
         """Let them fill their places where nothing does; returns how many do."""
         ...
 
@@ -198,23 +198,25 @@ class AuditLog(Protocol):
 class Disclosed(Protocol):
     """Reads what fills the places, codes included."""
 
-    async def units(self, transaction_id: str, line: int | None) -> Sequence[tuple[Filled, Sealed | None]]:
+    async def slots_with_codes(
+        self, transaction_id: str, line: int | None
+    ) -> Sequence[tuple[FilledSlot, SealedCode | None]]:
         """What fills the places, in order, as a majority has it."""
         ...
 
 
-class Invoices(Protocol):
+class InvoiceStore(Protocol):
     """Keeps invoices and credit notes, each with its event and its mail."""
 
     async def last_number(self, site: int, year: int) -> int:
         """The greatest number of the series; 0 if it has none."""
         ...
 
-    async def add(self, invoice: Invoice) -> Added:
+    async def add(self, invoice: Invoice) -> InsertResult:
         """Store it, durably."""
         ...
 
-    async def of_order(self, order_id: str) -> Sequence[Invoice]:
+    async def list_by_purchase_order(self, order_id: str) -> Sequence[Invoice]:
         """What was issued for a purchase order, in turn."""
         ...
 
@@ -222,7 +224,7 @@ class Invoices(Protocol):
 class ShownInvoices(Protocol):
     """Shows a customer's invoices and credit notes."""
 
-    async def listed(self, asked: InvoicesAsked) -> Sequence[Invoice]:
+    async def find_page(self, query: InvoiceQuery) -> Sequence[Invoice]:
         """A page and one more, newest first."""
         ...
 
@@ -231,7 +233,7 @@ class ShownInvoices(Protocol):
         ...
 
 
-class Paper(Protocol):
+class InvoiceRenderer(Protocol):
     """Prints invoices and credit notes."""
 
     def html(self, invoice: Invoice) -> str:
@@ -250,11 +252,11 @@ class Paper(Protocol):
 class ListedTransactions(Protocol):
     """Lists transactions, and adds them up."""
 
-    async def listed(self, asked: TransactionsAsked) -> Sequence[Transaction]:
+    async def find_page(self, query: TransactionQuery) -> Sequence[Transaction]:
         """A page and one more, newest first."""
         ...
 
-    async def sums(self, order_id: str) -> Sums:
+    async def totals(self, order_id: str) -> PurchaseOrderTotals:
         """What stands on a purchase order, as a majority has it."""
         ...
 
@@ -266,6 +268,6 @@ class ShownPurchaseOrders(Protocol):
         """The purchase order."""
         ...
 
-    async def of_day(self, site: int, day: str) -> Sequence[PurchaseOrder]:
+    async def list_by_day(self, site: int, day: str) -> Sequence[PurchaseOrder]:
         """The customer's purchase orders of one day."""
         ...

@@ -13,11 +13,11 @@ from services.chassis.runtime.settings import (
     ServiceSettings,
     TokenSettings,
 )
-from services.fulfilment.adapters.code_cipher import KEY_BYTES, read_keys
-from services.fulfilment.adapters.mailer import read_smtp_url
+from services.fulfilment.adapters.code_cipher import KEY_BYTES, parse_keys
+from services.fulfilment.adapters.mailer import parse_smtp_url
 
 
-class VaultSettings(EnvironmentSettings):
+class CodeCipherSettings(EnvironmentSettings):
     """How codes are kept."""
 
     code_encryption_keys: SecretStr = Field(
@@ -30,18 +30,18 @@ class VaultSettings(EnvironmentSettings):
     @field_validator("code_encryption_keys", "code_digest_key")
     @classmethod
     def _are_keys(cls, value: SecretStr) -> SecretStr:
-        read_keys(value.get_secret_value())
+        parse_keys(value.get_secret_value())
         return value
 
     @property
     def encryption_keys(self) -> list[bytes]:
         """The keys that seal and open."""
-        return read_keys(self.code_encryption_keys.get_secret_value())
+        return parse_keys(self.code_encryption_keys.get_secret_value())
 
     @property
     def digest_key(self) -> bytes:
         """The key of the fingerprints."""
-        return read_keys(self.code_digest_key.get_secret_value())[0][:KEY_BYTES]
+        return parse_keys(self.code_digest_key.get_secret_value())[0][:KEY_BYTES]
 
 
 class SupplierSettings(EnvironmentSettings):
@@ -61,7 +61,7 @@ class Settings(
     MongoSettings,
     TokenSettings,
     DeadLetterLimitSettings,
-    VaultSettings,
+    CodeCipherSettings,
     SupplierSettings,
 ):
     """Settings of the fulfilment service."""
@@ -73,13 +73,13 @@ class Settings(
     )
     fulfilment_reads_per_second: int = Field(10, ge=1, description="GET requests a client may send in any second.")
     fulfilment_orders_per_second: int = Field(10, ge=1, description="Orders a client may send in any second.")
-    fulfilment_parallel: int = Field(
+    fulfilment_concurrency: int = Field(
         32, ge=1, le=1_000, description="Transactions that are fulfilled at the same time."
     )
-    fulfilment_sweep_every_s: float = Field(
+    fulfilment_sweep_interval_s: float = Field(
         0.5, gt=0, description="Pause between looks for transactions whose time has come."
     )
-    closing_every_s: float = Field(5.0, gt=0, description="Pause between looks for days that are over.")
+    closing_interval_s: float = Field(5.0, gt=0, description="Pause between looks for days that are over.")
     closing_grace_s: float = Field(
         2.0, ge=0, description="Time after midnight that orders on their way get before their day is closed."
     )
@@ -102,5 +102,5 @@ class Settings(
     @classmethod
     def _is_a_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            read_smtp_url(value.get_secret_value())
+            parse_smtp_url(value.get_secret_value())
         return value

@@ -11,14 +11,14 @@ from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
-from services.fulfilment.wire.events import Events
+from services.fulfilment.wire.events import EventCodec
 
 _LOG = logger(__name__)
 
 Read = Sequence[str | DeadLetter]
 
 
-class DeadLetterBox(Protocol):
+class DeadLetterSender(Protocol):
     """Takes what cannot be read."""
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
@@ -33,14 +33,14 @@ class Worker:
         self,
         fulfil: Callable[[str], Awaitable[object]],
         *,
-        events: Events,
-        dead_letters: DeadLetterBox,
-        brake: DeadLetterLimit,
+        events: EventCodec,
+        dead_letters: DeadLetterSender,
+        dead_letter_limit: DeadLetterLimit,
     ) -> None:
         self._fulfil = fulfil
         self._events = events
         self._dead_letters = dead_letters
-        self._brake = brake
+        self._brake = dead_letter_limit
 
     async def handle(self, poll: Poll) -> Offsets:
         """Return when every transaction of the poll has been looked at. Raises `Away`."""
@@ -61,7 +61,7 @@ class Worker:
 
     def _read(self, record: ConsumerRecord) -> str | DeadLetter:
         try:
-            return self._events.placed_in(record.value)
+            return self._events.decode_placed_id(record.value)
         except ValueError as error:
             return DeadLetter(record, "undecodable", str(error))
 

@@ -92,7 +92,7 @@ APIS = {
     "fulfilment": Api(
         name="fulfilment",
         audience="fulfilment",
-        compose=fulfilment.compose,
+        compose=fulfilment.build,
         settings=FulfilmentSettings,
         told={"page_token_key": SECRET, "code_encryption_keys": SECRET, "code_digest_key": SECRET},
     ),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from services.fulfilment.http.body import LARGEST
+from services.fulfilment.http.body import MAX_BODY_BYTES
 from tests.deploy.declared import NAMES
 from tests.deploy.manifests import (
     OVERLAYS,
@@ -266,7 +266,7 @@ def test_the_ingress_passes_on_what_services_take_and_waits_for_no_body(overlay:
     told = of_kind(overlay, "Ingress")["front"]["metadata"]["annotations"]
     limit = told["nginx.ingress.kubernetes.io/proxy-body-size"]
     assert limit.endswith("m")
-    assert int(limit[:-1]) * 1024**2 > LARGEST
+    assert int(limit[:-1]) * 1024**2 > MAX_BODY_BYTES
     assert told["nginx.ingress.kubernetes.io/proxy-request-buffering"] == "off"
 
 

@@ -138,7 +138,7 @@ async def ready(port: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "failpoint", ["fulfilment.entered", "fulfilment.added", "fulfilment.reserved", "fulfilment.counted"]
+    "failpoint", ["fulfilment.sequence_reserved", "fulfilment.stored", "fulfilment.allocated", "fulfilment.counted"]
 )
 async def test_no_code_is_lost_or_given_twice_though_fulfilment_is_killed(
     reseller: Reseller, installation: Installation, sku: str, failpoint: str

@@ -4,25 +4,25 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.fulfilment.shop import Shop, a_memory_shop, a_mongo_shop
+from tests.fulfilment.harness import Harness, build_memory_harness, open_mongo_harness
 
 
 @pytest.fixture(params=["memory", "motor", "pymongo"])
-async def shop(request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
-    """Each test that asks for a shop runs on all three."""
+async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
+    """Each test that asks for a harness runs on all three."""
     if request.param == "memory":
-        yield a_memory_shop()
+        yield build_memory_harness()
         return
-    async with a_mongo_shop(request.getfixturevalue("mongodb_uri"), request.param) as opened:
+    async with open_mongo_harness(request.getfixturevalue("mongodb_uri"), request.param) as opened:
         yield opened
 
 
 @pytest.fixture
-async def mongo_shop(mongodb_uri: str) -> AsyncIterator[Shop]:
-    async with a_mongo_shop(mongodb_uri, "motor") as opened:
+async def mongo_harness(mongodb_uri: str) -> AsyncIterator[Harness]:
+    async with open_mongo_harness(mongodb_uri, "motor") as opened:
         yield opened
 
 
 @pytest.fixture
-def memory_shop() -> Shop:
-    return a_memory_shop()
+def memory_harness() -> Harness:
+    return build_memory_harness()

@@ -3,7 +3,7 @@
 import pytest
 
 from services.fulfilment import metrics
-from tests.fulfilment.api_side import ORDERS, V1, Caller, caller, problem
+from tests.fulfilment.api_fixtures import ORDERS, V1, ApiClient, assert_problem, caller
 
 __all__ = ["caller"]
 
@@ -22,17 +22,17 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-async def test_each_call_asks_for_a_token_and_its_scope(caller: Caller, method: str, path: str) -> None:
-    await problem(await caller.call(method, path, who="nobody"), 401, "UNAUTHORIZED")
-    await problem(await caller.call(method, path, who="bare"), 403, "FORBIDDEN")
-    await problem(await caller.call(method, path, who="lost"), 403, "FORBIDDEN")
+async def test_each_call_asks_for_a_token_and_its_scope(caller: ApiClient, method: str, path: str) -> None:
+    await assert_problem(await caller.call(method, path, token="nobody"), 401, "UNAUTHORIZED")
+    await assert_problem(await caller.call(method, path, token="bare"), 403, "FORBIDDEN")
+    await assert_problem(await caller.call(method, path, token="lost"), 403, "FORBIDDEN")
 
 
-async def test_what_is_anothers_is_not_there(caller: Caller) -> None:
+async def test_what_is_anothers_is_not_there(caller: ApiClient) -> None:
     placed = await caller.order(("DEMO-INSTANT", 1))
-    await caller.shop.close()
-    caller.shop.clock.pass_(days=1)
-    await caller.shop.close()
+    await caller.harness.close()
+    caller.harness.clock.advance(days=1)
+    await caller.harness.close()
     (invoice,) = (await caller.read(V1 + "/invoices"))["result"]
     paths = [
         (ORDERS + "/{}", placed["transactionId"]),
@@ -42,55 +42,59 @@ async def test_what_is_anothers_is_not_there(caller: Caller) -> None:
     ]
     for path, own in paths:
         assert (await caller.call("GET", path.format(own))).status == 200
-        theirs, nobodys = [await caller.call("GET", path.format(one), who="other") for one in (own, "none")]
+        theirs, nobodys = [await caller.call("GET", path.format(one), token="other") for one in (own, "none")]
         assert theirs.status == nobodys.status == 404
         assert (await theirs.json(content_type=None))["detail"] == (await nobodys.json(content_type=None))["detail"]
-    assert (await (await caller.call("GET", ORDERS, who="other")).json())["result"] == []
-    assert (await (await caller.call("GET", V1 + "/invoices", who="other")).json())["result"] == []
+    assert (await (await caller.call("GET", ORDERS, token="other")).json())["result"] == []
+    assert (await (await caller.call("GET", V1 + "/invoices", token="other")).json())["result"] == []
 
 
-async def test_ten_reads_and_ten_orders_in_any_second(caller: Caller) -> None:
+async def test_ten_reads_and_ten_orders_in_any_second(caller: ApiClient) -> None:
     paths = [ORDERS, V1 + "/invoices", V1 + "/purchase-orders"]
-    statuses = [(await caller.hurry("GET", paths[n % 3])).status for n in range(12)]
+    statuses = [(await caller.call_without_pause("GET", paths[n % 3])).status for n in range(12)]
     assert statuses == [200] * 10 + [429] * 2
     order = {"products": [{"sku": "CARD", "quantity": 1}]}
-    statuses = [(await caller.hurry("POST", ORDERS, order)).status for _ in range(12)]
+    statuses = [(await caller.call_without_pause("POST", ORDERS, order)).status for _ in range(12)]
     assert statuses == [202] * 10 + [429] * 2
-    refused = await caller.hurry("GET", ORDERS)
+    refused = await caller.call_without_pause("GET", ORDERS)
     assert int(refused.headers["Retry-After"]) >= 1
     quota = {name: refused.headers[name] for name in ("RateLimit-Policy", "RateLimit")}
     assert quota == {"RateLimit-Policy": '"reads";q=10;w=1', "RateLimit": '"reads";r=0;t=1'}
     for who in ("colleague", "other"):
-        assert (await caller.hurry("GET", ORDERS, who=who)).status == 200
-        assert (await caller.hurry("POST", ORDERS, order, who=who)).status == 202
+        assert (await caller.call_without_pause("GET", ORDERS, token=who)).status == 200
+        assert (await caller.call_without_pause("POST", ORDERS, order, token=who)).status == 202
     assert (await caller.client.get("/fulfilment/openapi.yaml")).status == 200
     caller.window_s[0] += 1.0
-    assert (await caller.hurry("GET", ORDERS)).status == 200
+    assert (await caller.call_without_pause("GET", ORDERS)).status == 200
 
 
-async def test_unknown_methods(caller: Caller) -> None:
+async def test_unknown_methods(caller: ApiClient) -> None:
     response = await caller.client.delete(ORDERS)
     assert (response.status, response.headers["Allow"]) == (405, "GET, POST")
 
 
-async def test_a_replay_costs_nothing_and_an_order_with_a_key_as_much_as_any(caller: Caller) -> None:
+async def test_a_replay_costs_nothing_and_an_order_with_a_key_as_much_as_any(caller: ApiClient) -> None:
     order = {"products": [{"sku": "CARD", "quantity": 1}]}
     keys = [f"k{number}" for number in range(10)] + ["k0"] * 5
     headers = [{"Idempotency-Key": key} for key in keys]
-    assert {(await caller.hurry("POST", ORDERS, order, headers=one)).status for one in headers[:9]} == {202}
+    assert {(await caller.call_without_pause("POST", ORDERS, order, headers=one)).status for one in headers[:9]} == {
+        202
+    }
     for one in headers[10:]:
-        assert (await caller.hurry("POST", ORDERS, order, headers=one)).headers["Idempotent-Replayed"] == "true"
-    statuses = [(await caller.hurry("POST", ORDERS, order, headers=headers[9])).status for _ in range(2)]
+        assert (await caller.call_without_pause("POST", ORDERS, order, headers=one)).headers[
+            "Idempotent-Replayed"
+        ] == "true"
+    statuses = [(await caller.call_without_pause("POST", ORDERS, order, headers=headers[9])).status for _ in range(2)]
     assert statuses == [202, 429]
     caller.window_s[0] += 1.0
-    assert (await caller.hurry("POST", ORDERS, order, headers={"Idempotency-Key": "k10"})).status == 202
+    assert (await caller.call_without_pause("POST", ORDERS, order, headers={"Idempotency-Key": "k10"})).status == 202
 
 
-async def test_each_refusal_by_a_limit_is_counted(caller: Caller) -> None:
+async def test_each_refusal_by_a_limit_is_counted(caller: ApiClient) -> None:
     before = {bucket: metrics.RATE_LIMITED.labels(bucket)._value.get() for bucket in ("orders", "reads")}
     for _ in range(12):
-        await caller.hurry("GET", ORDERS)
+        await caller.call_without_pause("GET", ORDERS)
     for _ in range(11):
-        await caller.hurry("POST", ORDERS, {"products": [{"sku": "CARD", "quantity": 1}]})
+        await caller.call_without_pause("POST", ORDERS, {"products": [{"sku": "CARD", "quantity": 1}]})
     after = {bucket: metrics.RATE_LIMITED.labels(bucket)._value.get() for bucket in before}
     assert (after["reads"] - before["reads"], after["orders"] - before["orders"]) == (2, 1)

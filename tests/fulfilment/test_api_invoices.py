@@ -4,13 +4,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.fulfilment.api_side import V1, Caller, caller, problem
-from tests.fulfilment.shop import SITE, at
+from tests.fulfilment.api_fixtures import V1, ApiClient, assert_problem, caller
+from tests.fulfilment.harness import SITE, local_time_us
 
 __all__ = ["caller"]
 
 
-async def test_the_days_purchase_order(caller: Caller) -> None:
+async def test_the_days_purchase_order(caller: ApiClient) -> None:
     for _ in range(3):
         await caller.order(("CARD", 2), ("PENNY", 1))
     today = await caller.read(V1 + "/purchase-orders")
@@ -29,7 +29,7 @@ async def test_the_days_purchase_order(caller: Caller) -> None:
     (last,) = (await caller.read(day.headers["Link"].partition(">")[0][1:]))["result"]
     assert last["transactions"] == rest["transactions"]
     assert (await caller.read(V1 + "/purchase-orders", date="2026-03-03"))["result"] == []
-    await problem(await caller.call("GET", V1 + "/purchase-orders", date="20260304"), 400, "INVALID_DATE")
+    await assert_problem(await caller.call("GET", V1 + "/purchase-orders", date="20260304"), 400, "INVALID_DATE")
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,10 @@ async def test_the_days_purchase_order(caller: Caller) -> None:
         ("application/json;q=0, application/*", "application/pdf"),
     ],
 )
-async def test_an_invoice_in_three_forms(caller: Caller, accept: str | None, kind: str) -> None:
+async def test_an_invoice_in_three_forms(caller: ApiClient, accept: str | None, kind: str) -> None:
     placed = await caller.order(("CARD", 1))
-    caller.shop.clock.pass_(days=1)
-    await caller.shop.close()
+    caller.harness.clock.advance(days=1)
+    await caller.harness.close()
     (invoice,) = (await caller.read(V1 + "/invoices"))["result"]
     assert (invoice["number"], invoice["total"]) == ("2026-000001", "9.99")
     assert invoice["purchaseOrderId"] == placed["purchaseOrder"]["id"]
@@ -62,17 +62,17 @@ async def test_an_invoice_in_three_forms(caller: Caller, accept: str | None, kin
     closed = await caller.read(f"{V1}/purchase-orders/{invoice['purchaseOrderId']}")
     assert (closed["state"], closed["invoiceId"]) == ("CLOSED", invoice["id"])
     refused = await caller.call("GET", f"{V1}/invoices/{invoice['id']}", headers={"Accept": "image/png"})
-    await problem(refused, 406, "NOT_ACCEPTABLE")
+    await assert_problem(refused, 406, "NOT_ACCEPTABLE")
 
 
-async def test_a_credit_note_names_its_invoice_and_gives_back_what_was_cancelled(caller: Caller) -> None:
+async def test_a_credit_note_names_its_invoice_and_gives_back_what_was_cancelled(caller: ApiClient) -> None:
     placed = await caller.order(("DEMO-CANCEL", 2), ("CARD", 1))
     for _ in range(2):
-        caller.shop.clock.pass_(days=1)
-        await caller.shop.close()
-        await caller.shop.fulfil(placed["transactionId"])
-    caller.shop.clock.pass_(days=1)
-    await caller.shop.close()
+        caller.harness.clock.advance(days=1)
+        await caller.harness.close()
+        await caller.harness.fulfil(placed["transactionId"])
+    caller.harness.clock.advance(days=1)
+    await caller.harness.close()
     note, invoice = (await caller.read(V1 + "/invoices"))["result"]
     assert (note["kind"], note["creditFor"], note["total"]) == ("CREDIT_NOTE", invoice["id"], "-20.00")
     assert [(line["ordered"], line["cancelled"], line["quantity"]) for line in note["lines"]] == [(2, 2, -2)]
@@ -87,17 +87,17 @@ async def test_a_credit_note_names_its_invoice_and_gives_back_what_was_cancelled
     }
 
 
-async def test_an_order_that_is_closing_names_no_invoice_yet(caller: Caller) -> None:
+async def test_an_order_that_is_closing_names_no_invoice_yet(caller: ApiClient) -> None:
     placed = await caller.order(("CARD", 1))
     path = f"{V1}/purchase-orders/{placed['purchaseOrder']['id']}"
-    await caller.shop.orders.begin_closing(placed["purchaseOrder"]["id"])
+    await caller.harness.purchase_orders.begin_closing(placed["purchaseOrder"]["id"])
     shown = await caller.read(path)
     assert (shown["state"], "invoiceId" in shown) == ("CLOSING", False)
 
 
-async def test_today_is_the_customers_and_each_currency_goes_on_by_itself(caller: Caller) -> None:
-    caller.shop.register.zones[SITE] = ZoneInfo("Asia/Tokyo")
-    caller.shop.clock.now_us = at("2026-03-04T23:00:00")
+async def test_today_is_the_customers_and_each_currency_goes_on_by_itself(caller: ApiClient) -> None:
+    caller.harness.customers.time_zones[SITE] = ZoneInfo("Asia/Tokyo")
+    caller.harness.clock.now_us = local_time_us("2026-03-04T23:00:00")
     for sku in ("CARD", "CARD", "CARD-EUR", "CARD-EUR"):
         await caller.order((sku, 1))
     response = await caller.call("GET", V1 + "/purchase-orders", rows="1")

@@ -4,20 +4,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.fulfilment.domain.listing import LONGEST_PAGE
-from tests.fulfilment.api_side import DOCUMENT, ORDERS, Caller, caller, problem
-from tests.fulfilment.shop import SITE
+from services.fulfilment.domain.listing import MAX_PAGE_ROWS
+from tests.fulfilment.api_fixtures import DOCUMENT, ORDERS, ApiClient, assert_problem, caller
+from tests.fulfilment.harness import SITE
 
 __all__ = ["caller"]
 
 ROWS = DOCUMENT["components"]["parameters"]["Rows"]
 
 
-async def test_lists_are_walked_page_by_page(caller: Caller) -> None:
+async def test_lists_are_walked_page_by_page(caller: ApiClient) -> None:
     ids: list[str] = []
     for number in range(5):
         ids.insert(0, (await caller.order(("CARD", 1), clientOrderNumber=f"n{number}"))["transactionId"])
-        caller.shop.clock.pass_(seconds=1)
+        caller.harness.clock.advance(seconds=1)
     page = await caller.call("GET", ORDERS, rows="2")
     walked = []
     while True:
@@ -30,7 +30,7 @@ async def test_lists_are_walked_page_by_page(caller: Caller) -> None:
     assert walked == ids
     token = (await (await caller.call("GET", ORDERS, rows="2")).json())["pagination"]["nextPageToken"]
     for how in ({"page": token, "clientOrderNumber": "n1"}, {"page": "x"}):
-        await problem(await caller.call("GET", ORDERS, **how), 400, "INVALID_PAGE_TOKEN")
+        await assert_problem(await caller.call("GET", ORDERS, **how), 400, "INVALID_PAGE_TOKEN")
     for how, code in (
         ({"rows": "0"}, "INVALID_ROWS"),
         ({"rows": "10001"}, "INVALID_ROWS"),
@@ -39,32 +39,32 @@ async def test_lists_are_walked_page_by_page(caller: Caller) -> None:
         ({"to": "9999-12-31"}, "INVALID_DATE"),
         ({"to": "2026-02-30"}, "INVALID_DATE"),
     ):
-        await problem(await caller.call("GET", ORDERS, **how), 400, code)
+        await assert_problem(await caller.call("GET", ORDERS, **how), 400, code)
     assert (await caller.read(ORDERS, rows="10000"))["pagination"] == {"rows": 10000, "count": 5, "nextPageToken": None}
     assert [one["transactionId"] for one in (await caller.read(ORDERS, clientOrderNumber="n1"))["result"]] == [ids[3]]
 
 
-async def test_rows_may_change_from_page_to_page(caller: Caller) -> None:
+async def test_rows_may_change_from_page_to_page(caller: ApiClient) -> None:
     ids = [(await caller.order(("CARD", 1)))["transactionId"] for _ in range(5)]
     first = await caller.read(ORDERS, rows="2")
     rest = await caller.read(ORDERS, page=first["pagination"]["nextPageToken"])
     assert sorted(one["transactionId"] for one in first["result"] + rest["result"]) == sorted(ids)
     assert rest["pagination"]["rows"] == ROWS["schema"]["default"]
-    assert f"{LONGEST_PAGE:,} at most" in ROWS["description"]
+    assert f"{MAX_PAGE_ROWS:,} at most" in ROWS["description"]
 
 
-async def test_a_page_token_is_good_for_one_customer(caller: Caller) -> None:
+async def test_a_page_token_is_good_for_one_customer(caller: ApiClient) -> None:
     for _ in range(2):
         await caller.order(("CARD", 1))
     token = (await caller.read(ORDERS, rows="1"))["pagination"]["nextPageToken"]
-    await problem(await caller.call("GET", ORDERS, page=token, who="other"), 400, "INVALID_PAGE_TOKEN")
+    await assert_problem(await caller.call("GET", ORDERS, page=token, token="other"), 400, "INVALID_PAGE_TOKEN")
 
 
-async def test_pages_of_a_span_stay_within_it(caller: Caller) -> None:
+async def test_pages_of_a_span_stay_within_it(caller: ApiClient) -> None:
     ids = []
     for _ in range(4):
         ids.append((await caller.order(("CARD", 1)))["transactionId"])
-        caller.shop.clock.pass_(hours=1)
+        caller.harness.clock.advance(hours=1)
     span = {"from": "2026-03-04T13:00:00Z", "to": "2026-03-04T15:00:00Z", "rows": "1"}
     first = await caller.read(ORDERS, **span)
     last = await caller.read(ORDERS, **span, page=first["pagination"]["nextPageToken"])
@@ -72,8 +72,8 @@ async def test_pages_of_a_span_stay_within_it(caller: Caller) -> None:
     assert last["pagination"]["nextPageToken"] is None
 
 
-async def test_a_page_is_never_longer_than_can_be_held(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.fulfilment.http.params.LONGEST_PAGE", 2)
+async def test_a_page_is_never_longer_than_can_be_held(caller: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.fulfilment.http.params.MAX_PAGE_ROWS", 2)
     for _ in range(3):
         await caller.order(("CARD", 1))
     page = await caller.read(ORDERS, rows="3")
@@ -98,11 +98,11 @@ async def test_a_page_is_never_longer_than_can_be_held(caller: Caller, monkeypat
     ],
 )
 async def test_transactions_between_days_and_times_of_the_customer(
-    caller: Caller, asked: dict[str, str], count: int
+    caller: ApiClient, asked: dict[str, str], count: int
 ) -> None:
     """In Tokyo: one order on the 4th at 21:00, one on the 5th at 01:00."""
-    caller.shop.register.zones[SITE] = ZoneInfo("Asia/Tokyo")
+    caller.harness.customers.time_zones[SITE] = ZoneInfo("Asia/Tokyo")
     await caller.order(("CARD", 1))
-    caller.shop.clock.pass_(hours=4)
+    caller.harness.clock.advance(hours=4)
     await caller.order(("CARD", 1))
     assert len((await caller.read(ORDERS, **asked))["result"]) == count

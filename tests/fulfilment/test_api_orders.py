@@ -9,12 +9,12 @@ import pytest
 
 from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment import metrics
-from tests.fulfilment.api_side import ORDERS, Caller, caller, problem
+from tests.fulfilment.api_fixtures import ORDERS, ApiClient, assert_problem, caller
 
 __all__ = ["caller"]
 
 
-async def test_an_order_is_acknowledged_at_once(caller: Caller) -> None:
+async def test_an_order_is_acknowledged_at_once(caller: ApiClient) -> None:
     response = await caller.call("POST", ORDERS, {"products": [{"sku": "CARD", "quantity": 3}], "clientOrderNumber": 7})
     body = await response.json()
     assert response.status == 202
@@ -26,14 +26,14 @@ async def test_an_order_is_acknowledged_at_once(caller: Caller) -> None:
     assert shown["counts"] == {"ordered": 3, "delivered": 0, "pending": 3, "cancelled": 0}
 
 
-async def test_a_duplicate_is_the_first_answer(caller: Caller) -> None:
+async def test_a_duplicate_is_the_first_answer(caller: ApiClient) -> None:
     first = await caller.order(("DEMO-INSTANT", 1), clientOrderNumber="n")
     await caller.read(f"{ORDERS}/{first['transactionId']}/codes")
     body = {"products": [{"sku": "DEMO-INSTANT", "quantity": 1}], "clientOrderNumber": "n"}
     again = await caller.call("POST", ORDERS, body)
     assert (again.status, await again.json()) == (200, {**first, "duplicate": True})
     body["products"] = [{"sku": "DEMO-INSTANT", "quantity": 2}]
-    await problem(await caller.call("POST", ORDERS, body), 409, "DUPLICATE_CLIENT_ORDER")
+    await assert_problem(await caller.call("POST", ORDERS, body), 409, "DUPLICATE_CLIENT_ORDER")
 
 
 @pytest.mark.parametrize(
@@ -51,21 +51,21 @@ async def test_a_duplicate_is_the_first_answer(caller: Caller) -> None:
     ids=["empty", "broken", "utf8", "array", "nothing", "unknown", "none", "large"],
 )
 async def test_bodies_that_are_refused(
-    caller: Caller, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int, code: str
+    caller: ApiClient, monkeypatch: pytest.MonkeyPatch, body: bytes, status: int, code: str
 ) -> None:
-    monkeypatch.setattr("services.fulfilment.http.body.LARGEST", 2_000)
-    found = await problem(await caller.call("POST", ORDERS, body), status, code)
+    monkeypatch.setattr("services.fulfilment.http.body.MAX_BODY_BYTES", 2_000)
+    found = await assert_problem(await caller.call("POST", ORDERS, body), status, code)
     assert ("errors" in found) is (status == 422)
-    assert caller.shop.transactions.kept == {}
+    assert caller.harness.transactions.by_id == {}
 
 
-async def test_bodies_come_as_json_in_time_and_uncompressed(caller: Caller) -> None:
+async def test_bodies_come_as_json_in_time_and_uncompressed(caller: ApiClient) -> None:
     for headers, code in (
         ({"Content-Type": "text/csv"}, "UNSUPPORTED_MEDIA_TYPE"),
         ({"Content-Encoding": "compress"}, "UNSUPPORTED_ENCODING"),
     ):
         refused = await caller.call("POST", ORDERS, b"{}", headers=headers)
-        await problem(refused, 415, code)
+        await assert_problem(refused, 415, code)
         assert refused.headers.get("Accept-Encoding") == ("identity" if "Content-Encoding" in headers else None)
 
     async def slow() -> AsyncIterator[bytes]:
@@ -74,7 +74,7 @@ async def test_bodies_come_as_json_in_time_and_uncompressed(caller: Caller) -> N
 
     with suppress(ConnectionError):
         response = await caller.client.post(ORDERS, data=slow(), headers={"Authorization": "Bearer good"})
-        await problem(response, 408, "BODY_TIMEOUT")
+        await assert_problem(response, 408, "BODY_TIMEOUT")
         assert response.headers["Connection"] == "close"
 
 
@@ -82,29 +82,29 @@ async def test_bodies_come_as_json_in_time_and_uncompressed(caller: Caller) -> N
     "kind",
     [
         "application/json; charset=utf-8",
-        "application/vnd.shop.order+json",
+        "application/vnd.harness.order+json",
         "text/plain",
         "application/x-www-form-urlencoded",
         "application/octet-stream",
     ],
 )
-async def test_bodies_are_taken_for_json_whatever_senders_usually_call_them(caller: Caller, kind: str) -> None:
+async def test_bodies_are_taken_for_json_whatever_senders_usually_call_them(caller: ApiClient, kind: str) -> None:
     body = {"products": [{"sku": "CARD", "quantity": 1}]}
     assert (await caller.call("POST", ORDERS, body, headers={"Content-Type": kind})).status == 202
 
 
-async def test_a_body_of_unknown_length_is_bounded_too(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.fulfilment.http.body.LARGEST", 2_000)
+async def test_a_body_of_unknown_length_is_bounded_too(caller: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.fulfilment.http.body.MAX_BODY_BYTES", 2_000)
 
     async def parts() -> AsyncIterator[bytes]:
         for _ in range(3):
             yield b" " * 1_000
 
     response = await caller.client.post(ORDERS, data=parts(), headers={"Authorization": "Bearer good"})
-    await problem(response, 413, "PAYLOAD_TOO_LARGE")
+    await assert_problem(response, 413, "PAYLOAD_TOO_LARGE")
 
 
-async def test_idempotency_keys(caller: Caller) -> None:
+async def test_idempotency_keys(caller: ApiClient) -> None:
     body, headers = {"products": [{"sku": "CARD", "quantity": 1}]}, {"Idempotency-Key": "k"}
     first, again = [await caller.call("POST", ORDERS, body, headers=headers) for _ in range(2)]
     assert (first.status, again.status, await first.read()) == (202, 202, await again.read())
@@ -112,57 +112,57 @@ async def test_idempotency_keys(caller: Caller) -> None:
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.headers["Location"] == first.headers["Location"]
     other = await caller.call("POST", ORDERS, {**body, "clientOrderNumber": "n"}, headers=headers)
-    await problem(other, 422, "IDEMPOTENCY_CONFLICT")
+    await assert_problem(other, 422, "IDEMPOTENCY_CONFLICT")
     for who in ("colleague", "other"):
-        theirs = await caller.call("POST", ORDERS, body, headers=headers, who=who)
+        theirs = await caller.call("POST", ORDERS, body, headers=headers, token=who)
         assert (theirs.status, "Idempotent-Replayed" in theirs.headers) == (202, False)
-    await problem(
+    await assert_problem(
         await caller.call("POST", ORDERS, body, headers={"Idempotency-Key": "k" * 256}), 400, "INVALID_IDEMPOTENCY_KEY"
     )
 
 
-async def test_a_refused_order_leaves_its_key_free(caller: Caller) -> None:
+async def test_a_refused_order_leaves_its_key_free(caller: ApiClient) -> None:
     headers = {"Idempotency-Key": "k"}
     bad = await caller.call("POST", ORDERS, {"products": []}, headers=headers)
-    await problem(bad, 422, "EMPTY_ORDER")
+    await assert_problem(bad, 422, "EMPTY_ORDER")
     good = await caller.call("POST", ORDERS, {"products": [{"sku": "CARD", "quantity": 1}]}, headers=headers)
     assert good.status == 202
 
 
 @pytest.mark.parametrize("all_is_away", [False, True], ids=["the answer is lost", "the store is gone"])
-async def test_an_unknown_outcome_names_the_transaction(caller: Caller, *, all_is_away: bool) -> None:
+async def test_an_unknown_outcome_names_the_transaction(caller: ApiClient, *, all_is_away: bool) -> None:
     """Also where the idempotency key, which is kept in the same store, can no longer be told of it."""
-    add = caller.shop.transactions.add
+    add = caller.harness.transactions.add
 
     async def stored_but_unanswered(transaction: Any) -> Any:
         await add(transaction)
         raise UnavailableError("MongoDB", retry_after_s=7)
 
     body, headers = {"products": [{"sku": "CARD", "quantity": 1}]}, {"Idempotency-Key": "k"}
-    caller.shop.transactions.add = stored_but_unanswered
-    caller.keys.are_away = all_is_away
+    caller.harness.transactions.add = stored_but_unanswered
+    caller.keys.is_unavailable = all_is_away
     lost = await caller.call("POST", ORDERS, body, headers=headers)
-    found = await problem(lost, 503, "STORE_UNAVAILABLE")
+    found = await assert_problem(lost, 503, "STORE_UNAVAILABLE")
     assert lost.headers["Retry-After"] == "7"
-    caller.shop.transactions.add = add
-    caller.keys.are_away = False
+    caller.harness.transactions.add = add
+    caller.keys.is_unavailable = False
     again = await caller.call("POST", ORDERS, body, headers=headers)
     assert (again.status, (await again.json())["transactionId"]) == (202, found["transactionId"])
-    assert list(caller.shop.transactions.kept) == [found["transactionId"]]
+    assert list(caller.harness.transactions.by_id) == [found["transactionId"]]
 
 
 @pytest.mark.parametrize(
     ("products", "status"), [([{"sku": "CARD", "quantity": 1}], 202), ([], 422)], ids=["taken", "refused"]
 )
 async def test_what_became_of_an_order_is_told_though_its_key_cannot_be(
-    caller: Caller, products: list[Any], status: int
+    caller: ApiClient, products: list[Any], status: int
 ) -> None:
-    caller.keys.are_away = True
+    caller.keys.is_unavailable = True
     answer = await caller.call("POST", ORDERS, {"products": products}, headers={"Idempotency-Key": "k"})
     assert answer.status == status
 
 
-async def test_what_became_of_requests_is_counted(caller: Caller) -> None:
+async def test_what_became_of_requests_is_counted(caller: ApiClient) -> None:
     outcomes = ("accepted", "duplicate", "conflict", "refused")
     before = [metrics.PLACED.labels(outcome)._value.get() for outcome in outcomes]
     for quantity in (1, 1, 1, 2, 0, 0, 0, 0):
@@ -173,7 +173,7 @@ async def test_what_became_of_requests_is_counted(caller: Caller) -> None:
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 2, 1, 4]
 
 
-async def test_a_transaction_shows_what_it_costs_and_when_it_ends(caller: Caller) -> None:
+async def test_a_transaction_shows_what_it_costs_and_when_it_ends(caller: ApiClient) -> None:
     placed = await caller.order(("CARD", 3), ("PENNY", 1))
     shown = await caller.read(f"{ORDERS}/{placed['transactionId']}")
     assert (shown["total"], shown["createdAt"]) == ("29.970001", "2026-03-04T12:00:00.000000Z")

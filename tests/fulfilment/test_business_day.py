@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.fulfilment.domain.business_day import business_date, end_us, has_ended, next_day
-from tests.fulfilment.shop import at
+from tests.fulfilment.harness import local_time_us
 
 ZONES = sorted(available_timezones())
 HOUR_US = 3_600_000_000
@@ -50,7 +50,7 @@ def test_days_have_their_hours(zone: str, day: str, hours: float) -> None:
     ],
 )
 def test_the_day_it_is(zone: str, utc: str, day: str) -> None:
-    assert business_date(at(utc), ZoneInfo(zone)).isoformat() == day
+    assert business_date(local_time_us(utc), ZoneInfo(zone)).isoformat() == day
 
 
 @given(

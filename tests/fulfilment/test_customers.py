@@ -8,19 +8,19 @@ import pytest
 from services.chassis.security.sites import Site
 from services.fulfilment.adapters.customers import SiteCustomers
 from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.invoice import Party
-from tests.fulfilment.shop import SITE
+from services.fulfilment.domain.invoice import BillingDetails
+from tests.fulfilment.harness import SITE
 
 
 def customers(**more: Any) -> SiteCustomers:
-    site = Site(site=SITE, name="A shop", app_id=1, root_source="web", datacenter="eu", **more)
+    site = Site(site=SITE, name="A harness", app_id=1, root_source="web", datacenter="eu", **more)
     return SiteCustomers({SITE: site})  # type: ignore[arg-type]
 
 
 def test_a_customer_has_the_zone_and_the_address_of_the_site() -> None:
-    found = customers(time_zone="Asia/Tokyo", invoice_email="bills@shop.example").get(SITE)
-    assert found == Customer(ZoneInfo("Asia/Tokyo"), Party(SITE, "A shop", "bills@shop.example"))
-    assert customers().get(SITE) == Customer(ZoneInfo("UTC"), Party(SITE, "A shop", None))
+    found = customers(time_zone="Asia/Tokyo", invoice_email="bills@harness.example").get(SITE)
+    assert found == Customer(ZoneInfo("Asia/Tokyo"), BillingDetails(SITE, "A harness", "bills@harness.example"))
+    assert customers().get(SITE) == Customer(ZoneInfo("UTC"), BillingDetails(SITE, "A harness", None))
 
 
 def test_a_site_that_is_not_there_is_no_customer() -> None:
@@ -32,4 +32,4 @@ def test_where_the_zone_is_unknown_days_are_those_of_utc(zone: str) -> None:
     """Auth takes none of these, but the topic may have other writers; days of other customers must go on."""
     found = customers(time_zone=zone).get(SITE)
     assert found is not None
-    assert found.zone == ZoneInfo("UTC")
+    assert found.time_zone == ZoneInfo("UTC")

@@ -13,12 +13,12 @@ from services.chassis.mongodb.outbox import Message
 from services.chassis.runtime.settings import REPOSITORY
 from services.cli import schema_compatibility
 from services.cli.decode import Decoded, decoded
-from services.fulfilment.domain.listing import InvoicesAsked
-from services.fulfilment.domain.transaction import Tally, counted
-from services.fulfilment.wire.events import MAIL, Events
-from tests.fulfilment.shop import SCHEMAS, SITE, Shop
+from services.fulfilment.domain.listing import InvoiceQuery
+from services.fulfilment.domain.transaction import Tally, apply_tallies
+from services.fulfilment.wire.events import MAIL, EventCodec
+from tests.fulfilment.harness import SCHEMAS, SITE, Harness
 
-EVENTS = Events(SCHEMAS)
+EVENTS = EventCodec(SCHEMAS)
 TRACE = "00-11111111111111111111111111111111-2222222222222222-01"
 
 
@@ -29,11 +29,16 @@ def read(message: Message) -> Any:
     return found.record
 
 
-async def test_each_change_of_counts_is_an_event_of_its_own(memory_shop: Shop) -> None:
-    placed = replace((await memory_shop.place(("CARD", 5))).transaction, traceparent=TRACE)
-    some = counted(placed, {0: Tally(2, 1)}, on="2026-03-04")
-    more = counted(some, {0: Tally(3, 2)}, on="2026-03-04")
-    messages = [EVENTS.placed(placed), EVENTS.counted(some, 1), EVENTS.counted(some, 2), EVENTS.counted(more, 3)]
+async def test_each_change_of_counts_is_an_event_of_its_own(memory_harness: Harness) -> None:
+    placed = replace((await memory_harness.place(("CARD", 5))).transaction, traceparent=TRACE)
+    some = apply_tallies(placed, {0: Tally(2, 1)}, business_date="2026-03-04")
+    more = apply_tallies(some, {0: Tally(3, 2)}, business_date="2026-03-04")
+    messages = [
+        EVENTS.order_placed(placed),
+        EVENTS.availability_changed(some, 1),
+        EVENTS.availability_changed(some, 2),
+        EVENTS.availability_changed(more, 3),
+    ]
     first, again = messages[1:3]
     assert first.id == again.id
     assert len({message.id for message in messages}) == 3
@@ -49,17 +54,17 @@ async def test_each_change_of_counts_is_an_event_of_its_own(memory_shop: Shop) -
     assert [read(message)["status"] for message in messages[1:]] == ["PROCESSING", "PROCESSING", "PARTIALLY_COMPLETED"]
 
 
-async def test_an_invoice_and_its_credit_notes_are_events_of_their_purchase_order(memory_shop: Shop) -> None:
-    memory_shop.register.emails[SITE] = "bills@customer.example"
-    placed = (await memory_shop.place(("DEMO-CANCEL", 2))).transaction
+async def test_an_invoice_and_its_credit_notes_are_events_of_their_purchase_order(memory_harness: Harness) -> None:
+    memory_harness.customers.emails[SITE] = "bills@customer.example"
+    placed = (await memory_harness.place(("DEMO-CANCEL", 2))).transaction
     for _ in range(2):
-        memory_shop.clock.pass_(days=1)
-        await memory_shop.close()
-        await memory_shop.fulfil(placed.id)
-    memory_shop.clock.pass_(days=1)
-    await memory_shop.close()
-    note, invoice = await memory_shop.invoices.listed(InvoicesAsked(site=SITE))
-    messages = [EVENTS.issued(one) for one in (invoice, note)]
+        memory_harness.clock.advance(days=1)
+        await memory_harness.close()
+        await memory_harness.fulfil(placed.id)
+    memory_harness.clock.advance(days=1)
+    await memory_harness.close()
+    note, invoice = await memory_harness.invoices.find_page(InvoiceQuery(site=SITE))
+    messages = [EVENTS.invoice_issued(one) for one in (invoice, note)]
     events = [read(message) for message, _ in messages]
     assert [(event["kind"], event["number"], event["total"]) for event in events] == [
         ("INVOICE", "2026-000001", Decimal(20)),
@@ -70,17 +75,17 @@ async def test_an_invoice_and_its_credit_notes_are_events_of_their_purchase_orde
     assert len({one.id for pair in messages for one in pair}) == 4
 
 
-async def test_what_another_release_has_written_is_read(memory_shop: Shop, tmp_path: Path) -> None:
+async def test_what_another_release_has_written_is_read(memory_harness: Harness, tmp_path: Path) -> None:
     """F25: while releases change, events of both are on the topic."""
-    placed = (await memory_shop.place(("CARD", 1))).transaction
+    placed = (await memory_harness.place(("CARD", 1))).transaction
     directory = tmp_path / "schemas"
     shutil.copytree(REPOSITORY / "schemas", directory)
     schema_compatibility.begin_version(directory, "fulfilment_transaction")
-    newer = Events(Schemas.load(directory))
-    assert newer.placed(placed).value != EVENTS.placed(placed).value
+    newer = EventCodec(Schemas.load(directory))
+    assert newer.order_placed(placed).value != EVENTS.order_placed(placed).value
     for made in (EVENTS, newer):
-        assert newer.placed_in(made.placed(placed).value) == placed.id
+        assert newer.decode_placed_id(made.order_placed(placed).value) == placed.id
     with pytest.raises(ValueError, match="another schema"):
-        newer.placed_in(EVENTS.counted(placed, 0).value)
+        newer.decode_placed_id(EVENTS.availability_changed(placed, 0).value)
     with pytest.raises(ValueError, match="another schema"):
-        EVENTS.placed_in(newer.placed(placed).value)
+        EVENTS.decode_placed_id(newer.order_placed(placed).value)

@@ -12,31 +12,31 @@ from dataclasses import dataclass
 import pytest
 
 from services.chassis.runtime.settings import REPOSITORY
-from services.fulfilment.domain.listing import InvoicesAsked
+from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.domain.purchase_order import PurchaseOrder
-from services.fulfilment.domain.transaction import Status
-from tests.fulfilment.billing_side import check_accounts
-from tests.fulfilment.shop import SITE, Shop
+from services.fulfilment.domain.transaction import TransactionStatus
+from tests.fulfilment.billing_checks import check_accounts
+from tests.fulfilment.harness import SITE, Harness
 
 
 @dataclass
 class Tills:
-    """Starts processes that work on the shop's database."""
+    """Starts processes that work on the harness's database."""
 
-    shop: Shop
+    harness: Harness
     uri: str
 
     async def run(self, work: str, failpoint: str = "") -> int:
-        mongo = self.shop.mongo
+        mongo = self.harness.mongo
         assert mongo is not None
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.fulfilment.till",
+            "tests.fulfilment.worker_process",
             self.uri,
             mongo._database.name,
             work,
-            str(self.shop.clock()),
+            str(self.harness.clock()),
             cwd=REPOSITORY,
             env={**os.environ, "FAILPOINTS": failpoint},
         )
@@ -48,53 +48,58 @@ class Tills:
 
 
 @pytest.fixture
-def tills(mongo_shop: Shop, mongodb_uri: str) -> Tills:
-    return Tills(mongo_shop, mongodb_uri)
+def tills(mongo_harness: Harness, mongodb_uri: str) -> Tills:
+    return Tills(mongo_harness, mongodb_uri)
 
 
-@pytest.mark.parametrize("failpoint", ["fulfilment.entered", "fulfilment.added"])
+@pytest.mark.parametrize("failpoint", ["fulfilment.sequence_reserved", "fulfilment.stored"])
 async def test_killed_while_placing(tills: Tills, failpoint: str) -> None:
     """Between entering the purchase order and storing, and before the answer."""
-    shop = tills.shop
+    harness = tills.harness
     await tills.dies("order:first", failpoint)
-    await shop.place(("CARD", 2), transaction_id="first", is_retry=True)
-    await shop.place(("CARD", 2), transaction_id="second")
-    stored = await shop.transactions.find("first")
-    assert (stored.status, stored.business_date) == (Status.PROCESSING, "2026-03-04")
-    shop.clock.pass_(days=1)
-    await shop.close()
-    (invoice,) = await shop.invoices.listed(InvoicesAsked(site=SITE))
+    await harness.place(("CARD", 2), transaction_id="first", is_retry=True)
+    await harness.place(("CARD", 2), transaction_id="second")
+    stored = await harness.transactions.find("first")
+    assert (stored.status, stored.business_date) == (TransactionStatus.PROCESSING, "2026-03-04")
+    harness.clock.advance(days=1)
+    await harness.close()
+    (invoice,) = await harness.invoices.find_page(InvoiceQuery(site=SITE))
     assert invoice.draft.transactions == 2
-    await check_accounts(shop)
+    await check_accounts(harness)
 
 
-@pytest.mark.parametrize("failpoint", ["fulfilment.reserved", "fulfilment.counted"])
+@pytest.mark.parametrize("failpoint", ["fulfilment.allocated", "fulfilment.counted"])
 async def test_killed_while_fulfilling(tills: Tills, failpoint: str) -> None:
     """After codes were reserved, and after they were counted."""
-    shop = tills.shop
-    await shop.load("CARD", *(f"c{n}" for n in range(4)))
+    harness = tills.harness
+    await harness.load("CARD", *(f"c{n}" for n in range(4)))
     for name in ("first", "second"):
-        await shop.place(("CARD", 2), transaction_id=name)
+        await harness.place(("CARD", 2), transaction_id=name)
     await asyncio.gather(*(tills.dies(f"fulfil:{name}", failpoint) for name in ("first", "second")))
-    await asyncio.gather(*(shop.fulfil(name) for name in ("first", "second", "first")))
-    codes = [await shop.codes(name) for name in ("first", "second")]
+    await asyncio.gather(*(harness.fulfil(name) for name in ("first", "second", "first")))
+    codes = [await harness.codes(name) for name in ("first", "second")]
     assert sorted(code for held in codes for code in held.values()) == ["c0", "c1", "c2", "c3"]
-    done = [await shop.transactions.find(name) for name in ("first", "second")]
-    assert [one.status for one in done] == [Status.COMPLETED] * 2
+    done = [await harness.transactions.find(name) for name in ("first", "second")]
+    assert [one.status for one in done] == [TransactionStatus.COMPLETED] * 2
 
 
 @pytest.mark.parametrize("failpoint", ["fulfilment.closing", "fulfilment.issuing", "fulfilment.issued"])
 async def test_killed_while_closing(tills: Tills, failpoint: str) -> None:
     """After the day was shut, before and after the invoice is stored; one place belongs to an order that died."""
-    shop = tills.shop
-    await shop.place(("CARD", 1))
-    await shop.place(("CARD-EUR", 1))
-    assert await shop.orders.enter(PurchaseOrder(site=SITE, business_date="2026-03-04", currency="USD")) == 2
-    shop.clock.pass_(days=1)
+    harness = tills.harness
+    await harness.place(("CARD", 1))
+    await harness.place(("CARD-EUR", 1))
+    assert (
+        await harness.purchase_orders.reserve_sequence(
+            PurchaseOrder(site=SITE, business_date="2026-03-04", currency="USD")
+        )
+        == 2
+    )
+    harness.clock.advance(days=1)
     await asyncio.gather(*(tills.dies("close", f"{failpoint}:{times}") for times in (1, 2)))
-    late = (await shop.place(("CARD", 1))).transaction
+    late = (await harness.place(("CARD", 1))).transaction
     assert late.business_date == "2026-03-05"
-    await asyncio.gather(shop.close(), shop.close())
-    invoices = await shop.invoices.listed(InvoicesAsked(site=SITE))
+    await asyncio.gather(harness.close(), harness.close())
+    invoices = await harness.invoices.find_page(InvoiceQuery(site=SITE))
     assert sorted(one.label for one in invoices) == ["2026-000001", "2026-000002"]
-    await check_accounts(shop)
+    await check_accounts(harness)

@@ -5,7 +5,7 @@ from aiohttp.test_utils import TestServer
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from tests.fulfilment.api_side import DOCUMENT, Caller, caller
+from tests.fulfilment.api_fixtures import DOCUMENT, ApiClient, caller
 
 __all__ = ["caller"]
 
@@ -14,7 +14,7 @@ def test_the_description_is_valid() -> None:
     validate(DOCUMENT)
 
 
-def test_routes_and_description_are_the_same(caller: Caller) -> None:
+def test_routes_and_description_are_the_same(caller: ApiClient) -> None:
     server = caller.client.server
     assert isinstance(server, TestServer)
     routes = {
@@ -37,7 +37,7 @@ def test_the_examples_fit_their_schemas() -> None:
                     check.validate(example["value"])
 
 
-async def test_it_describes_itself(caller: Caller) -> None:
+async def test_it_describes_itself(caller: ApiClient) -> None:
     response = await caller.client.get("/fulfilment/openapi.yaml")
     assert response.status == 200
     assert yaml.safe_load(await response.text()) == DOCUMENT

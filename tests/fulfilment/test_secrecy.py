@@ -11,16 +11,16 @@ import pytest
 from prometheus_client import generate_latest
 
 from services.chassis.runtime import metrics
-from services.fulfilment.adapters.code_cipher import CodeVault, WrongKey, read_keys
-from services.fulfilment.adapters.invoice_renderer import InvoicePaper
-from services.fulfilment.domain.code import Code, Sealed
-from services.fulfilment.domain.listing import InvoicesAsked
-from services.fulfilment.domain.loading import read_codes
-from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.adapters.code_cipher import CodeCipher, WrongKeyError, parse_keys
+from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer
+from services.fulfilment.domain.code import Code, SealedCode
+from services.fulfilment.domain.listing import InvoiceQuery
+from services.fulfilment.domain.order_request import InvalidRequestError
+from services.fulfilment.domain.stock_request import parse_codes
 from services.fulfilment.flows import get_codes
 from services.fulfilment.http import responses
 from services.fulfilment.settings import Settings
-from tests.fulfilment.shop import SITE, VAULT, Shop
+from tests.fulfilment.harness import CIPHER, SITE, Harness
 
 CANARY, PIN = "CANARY-7f3a-CODE", "CANARY-PIN-55"
 
@@ -32,87 +32,87 @@ def traces(text: bytes) -> list[bytes]:
 
 
 async def test_codes_are_in_clear_nowhere(
-    mongo_shop: Shop, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    mongo_harness: Harness, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shop = mongo_shop
-    shop.register.emails[SITE] = "billing@customer.example"
+    harness = mongo_harness
+    harness.customers.emails[SITE] = "billing@customer.example"
     caplog.set_level(logging.DEBUG)
-    await shop.stock.load("CARD", [VAULT.seal("CARD", Code(CANARY, PIN))])
-    transaction = (await shop.place(("CARD", 2))).transaction
-    found = await get_codes.get_codes(SITE, transaction.id, None, shop.reading)
+    await harness.stock.load("CARD", [CIPHER.seal("CARD", Code(CANARY, PIN))])
+    transaction = (await harness.place(("CARD", 2))).transaction
+    found = await get_codes.get_codes(SITE, transaction.id, None, harness.get_codes_deps)
     assert found is not None
     shown = msgspec.json.encode(responses.codes(found, 0))
     assert len(traces(shown)) == 2
-    shop.clock.pass_(days=8)
-    await shop.fulfil(transaction.id)
-    await shop.close()
-    assert shop.mongo is not None
-    database, kept = shop.mongo._database, b""
+    harness.clock.advance(days=8)
+    await harness.fulfil(transaction.id)
+    await harness.close()
+    assert harness.mongo is not None
+    database, kept = harness.mongo._database, b""
     for name in await database.list_collection_names():
         async for document in database[name].find():
             kept += bson.encode(document)
     assert len(kept) > 2_000
-    (invoice,) = await shop.invoices.listed(InvoicesAsked(site=SITE))
-    paper = InvoicePaper(issuer="Us")
+    (invoice,) = await harness.invoices.find_page(InvoiceQuery(site=SITE))
+    paper = TemplateInvoiceRenderer(issuer="Us")
     printed = paper.html(invoice).encode() + paper.text(invoice).encode() + paper.pdf(invoice)
-    said = caplog.text + "".join(capsys.readouterr()) + repr(found) + repr(shop) + repr(Code(CANARY, PIN))
+    said = caplog.text + "".join(capsys.readouterr()) + repr(found) + repr(harness) + repr(Code(CANARY, PIN))
     for where in (kept, printed, generate_latest(metrics.REGISTRY), said.encode()):
         assert traces(where) == []
 
 
 def test_a_refusal_quotes_no_code() -> None:
-    with pytest.raises(Refused) as refused:
-        read_codes([CANARY, CANARY * 100, {"redeemCode": CANARY, "pinCode": []}, {"pinCode": PIN}])
+    with pytest.raises(InvalidRequestError) as refused:
+        parse_codes([CANARY, CANARY * 100, {"redeemCode": CANARY, "pinCode": []}, {"pinCode": PIN}])
     assert traces(repr(refused.value.faults).encode() + str(refused.value).encode()) == []
     assert len(refused.value.faults) == 3
 
 
 def test_the_vault_opens_what_it_sealed() -> None:
     code = Code("abc", "1")
-    sealed = VAULT.seal("CARD", code)
-    assert VAULT.open("CARD", sealed) == code
-    assert b"abc" not in sealed.sealed
-    assert VAULT.seal("CARD", code).sealed != sealed.sealed
-    assert VAULT.seal("CARD", code).digest == sealed.digest == VAULT.seal("PENNY", Code("abc")).digest
-    assert VAULT.seal("CARD", Code("abd")).digest != sealed.digest
-    assert CodeVault([b"k" * 32], b"e" * 32).seal("CARD", code).digest != sealed.digest
+    sealed = CIPHER.seal("CARD", code)
+    assert CIPHER.open("CARD", sealed) == code
+    assert b"abc" not in sealed.ciphertext
+    assert CIPHER.seal("CARD", code).ciphertext != sealed.ciphertext
+    assert CIPHER.seal("CARD", code).digest == sealed.digest == CIPHER.seal("PENNY", Code("abc")).digest
+    assert CIPHER.seal("CARD", Code("abd")).digest != sealed.digest
+    assert CodeCipher([b"k" * 32], b"e" * 32).seal("CARD", code).digest != sealed.digest
 
 
 def test_a_sealed_code_cannot_be_moved_or_changed() -> None:
-    one, two = (VAULT.seal("CARD", Code(text)) for text in ("one", "two"))
+    one, two = (CIPHER.seal("CARD", Code(text)) for text in ("one", "two"))
     for sku, forged in (
         ("PENNY", one),
-        ("CARD", Sealed(one.digest, one.key_id, two.sealed)),
-        ("CARD", Sealed(one.digest, one.key_id, one.sealed[:-1] + bytes([one.sealed[-1] ^ 1]))),
-        ("CARD", Sealed(one.digest, "another key", one.sealed)),
+        ("CARD", SealedCode(one.digest, one.key_id, two.ciphertext)),
+        ("CARD", SealedCode(one.digest, one.key_id, one.ciphertext[:-1] + bytes([one.ciphertext[-1] ^ 1]))),
+        ("CARD", SealedCode(one.digest, "another key", one.ciphertext)),
     ):
-        with pytest.raises(WrongKey) as error:
-            VAULT.open(sku, forged)
+        with pytest.raises(WrongKeyError) as error:
+            CIPHER.open(sku, forged)
         assert "one" not in str(error.value).replace("none", "")
 
 
-async def test_codes_are_sealed_anew_under_a_new_key(shop: Shop) -> None:
-    if shop.mongo is None:
+async def test_codes_are_sealed_anew_under_a_new_key(harness: Harness) -> None:
+    if harness.mongo is None:
         pytest.skip("memory keeps no keys")
-    await shop.load("CARD", *(f"c{n}" for n in range(5)))
-    transaction = (await shop.place(("CARD", 3))).transaction
-    before = await shop.codes(transaction.id)
-    newer = CodeVault([b"n" * 32, b"k" * 32], b"d" * 32)
+    await harness.load("CARD", *(f"c{n}" for n in range(5)))
+    transaction = (await harness.place(("CARD", 3))).transaction
+    before = await harness.codes(transaction.id)
+    newer = CodeCipher([b"n" * 32, b"k" * 32], b"d" * 32)
     rounds = 0
-    while found := await shop.stock.sealed_otherwise(newer.key_id, most=2):
-        await shop.stock.reseal([(old, newer.resealed(sku, old)) for sku, old in found])
+    while found := await harness.stock.list_sealed_with_other_keys(newer.key_id, limit=2):
+        await harness.stock.replace_sealed([(old, newer.reseal(sku, old)) for sku, old in found])
         rounds += 1
     assert rounds == 3
-    alone = CodeVault([b"n" * 32], b"d" * 32)
-    units = await shop.stock.units(transaction.id, None)
+    alone = CodeCipher([b"n" * 32], b"d" * 32)
+    units = await harness.stock.slots_with_codes(transaction.id, None)
     assert {alone.open("CARD", sealed).redeem_code for _, sealed in units if sealed} == set(before.values())
-    assert await shop.load("CARD", "c1") == 0
+    assert await harness.load("CARD", "c1") == 0
 
 
 @pytest.mark.parametrize("text", ["", "x", base64.b64encode(b"short").decode(), "a,b"])
 def test_keys_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="must"):
-        read_keys(text)
+        parse_keys(text)
 
 
 def test_settings_hide_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:

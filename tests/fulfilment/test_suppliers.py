@@ -12,16 +12,16 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from services.chassis.http.server import HttpServer
 from services.chassis.security.tokens import Token
-from services.fulfilment.adapters.suppliers import suppliers_of
-from services.fulfilment.app import compose
+from services.fulfilment.adapters.suppliers import build_suppliers
+from services.fulfilment.app import build
 from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.invoice import Party
-from services.fulfilment.domain.transaction import Status
+from services.fulfilment.domain.invoice import BillingDetails
+from services.fulfilment.domain.transaction import TransactionStatus
 from services.fulfilment.flows import deliver_codes
-from services.fulfilment.http.authentication import Caller, Desk
+from services.fulfilment.http.authentication import Authenticator, Caller
 from services.fulfilment.settings import Settings
-from tests.fulfilment.api_side import V1, problem
-from tests.fulfilment.shop import SITE, VAULT, Shop
+from tests.fulfilment.api_fixtures import V1, assert_problem
+from tests.fulfilment.harness import CIPHER, SITE, Harness
 
 KEY = base64.b64encode(b"k" * 32).decode()
 Api = TestClient[web.Request, web.Application]
@@ -31,7 +31,7 @@ Api = TestClient[web.Request, web.Application]
 async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     """The composed service's API to somebody who may do everything; what it stands on is not started."""
 
-    async def caller(_desk: Desk, _request: web.Request, scope: str) -> Caller:
+    async def caller(_desk: Authenticator, _request: web.Request, scope: str) -> Caller:
         token = Token(
             client_id="c",
             site=SITE,
@@ -41,9 +41,9 @@ async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
             expires_at=1,
             token_id="t",
         )
-        return Caller(token, Customer(UTC, Party(SITE, "Customer", None)))
+        return Caller(token, Customer(UTC, BillingDetails(SITE, "Customer", None)))
 
-    monkeypatch.setattr(Desk, "caller", caller)
+    monkeypatch.setattr(Authenticator, "authenticate", caller)
     settings = Settings(
         mongodb_uri="mongodb://127.0.0.1:1/",
         kafka_bootstrap_servers="127.0.0.1:1",
@@ -51,7 +51,7 @@ async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         code_digest_key=KEY,
         simulated_supplier=request.param,
     )
-    service = await compose(settings)
+    service = await build(settings)
     app = next(part._runner.app for part in reversed(service.components) if isinstance(part, HttpServer))
     async with TestClient(TestServer(app)) as client:
         yield client
@@ -66,19 +66,22 @@ async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 async def test_the_api_takes_the_suppliers_that_the_settings_say_there_are(api: Api, supplier: str, names: str) -> None:
     product = {"name": "New", "unitPrice": 1, "currency": "EUR", "supplier": supplier}
     async with api.put(V1 + "/products/NEW", json=product) as response:
-        found: Any = await problem(response, 422, "INVALID_VALUE")
+        found: Any = await assert_problem(response, 422, "INVALID_VALUE")
     assert found["errors"] == [
         {"pointer": "/supplier", "code": "INVALID_VALUE", "detail": f"supplier must be one of {names}"}
     ]
 
 
-async def test_orders_from_a_supplier_that_was_taken_away_wait_and_are_served_once_it_is_back(shop: Shop) -> None:
+async def test_orders_from_a_supplier_that_was_taken_away_wait_and_are_served_once_it_is_back(harness: Harness) -> None:
     """Products that were put before keep its name, and so do orders, also new ones."""
-    ids = [(await shop.place(("DEMO-INSTANT", 2), ("CARD", 1))).transaction.id for _ in range(2)]
-    await shop.load("CARD", "one", "two")
-    for is_simulated, expected in ((False, (Status.PROCESSING, [0, 1])), (True, (Status.COMPLETED, [2, 1]))):
-        suppliers = suppliers_of(shop.stock, VAULT.seal, is_simulated=is_simulated)
+    ids = [(await harness.place(("DEMO-INSTANT", 2), ("CARD", 1))).transaction.id for _ in range(2)]
+    await harness.load("CARD", "one", "two")
+    for is_simulated, expected in (
+        (False, (TransactionStatus.PROCESSING, [0, 1])),
+        (True, (TransactionStatus.COMPLETED, [2, 1])),
+    ):
+        suppliers = build_suppliers(harness.stock, CIPHER.seal, is_simulated=is_simulated)
         for transaction_id in ids:
-            found = await deliver_codes.fulfil(transaction_id, replace(shop.fulfilling, suppliers=suppliers))
+            found = await deliver_codes.fulfil(transaction_id, replace(harness.deliver_codes_deps, suppliers=suppliers))
             assert found is not None
             assert (found.status, [line.delivered for line in found.lines]) == expected

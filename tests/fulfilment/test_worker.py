@@ -10,12 +10,12 @@ from aiokafka import ConsumerRecord, TopicPartition
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.runtime.errors import UnavailableError
-from services.fulfilment.domain.transaction import Status
-from services.fulfilment.wire.events import Events
+from services.fulfilment.domain.transaction import TransactionStatus
+from services.fulfilment.wire.events import EventCodec
 from services.fulfilment.worker import Worker
-from tests.fulfilment.shop import SCHEMAS, Shop
+from tests.fulfilment.harness import SCHEMAS, Harness
 
-EVENTS = Events(SCHEMAS)
+EVENTS = EventCodec(SCHEMAS)
 TOPIC = "fulfilment.transactions.v1"
 PLACE, OTHER_PLACE = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
 JUNK = b"a code: SECRET-CODE"
@@ -48,7 +48,7 @@ class Bench:
         self.journal.append("letters sent")
 
     async def handle(self, *values: bytes | None, place: TopicPartition = PLACE, offset: int = 7) -> None:
-        worker = Worker(self.fulfil, events=EVENTS, dead_letters=self, brake=self.brake)
+        worker = Worker(self.fulfil, events=EVENTS, dead_letters=self, dead_letter_limit=self.brake)
         records = [a_record(value, place, offset + n) for n, value in enumerate(values)]
         offsets = await worker.handle({place: records})
         self.journal += [f"committed {offset}" for offset in offsets.values()]
@@ -64,10 +64,10 @@ def bench() -> Bench:
 
 
 @pytest.fixture
-async def events(memory_shop: Shop) -> dict[str, bytes]:
+async def events(memory_harness: Harness) -> dict[str, bytes]:
     """The events of three placed transactions, by their ids."""
-    placed = [(await memory_shop.place(("CARD", 1), transaction_id=name)).transaction for name in ("a", "b", "c")]
-    return {one.id: EVENTS.placed(one).value or b"" for one in placed}
+    placed = [(await memory_harness.place(("CARD", 1), transaction_id=name)).transaction for name in ("a", "b", "c")]
+    return {one.id: EVENTS.order_placed(one).value or b"" for one in placed}
 
 
 async def test_offsets_are_given_up_once_every_transaction_was_looked_at(
@@ -135,13 +135,13 @@ async def test_a_partition_of_junk_is_stopped_and_the_others_go_on(bench: Bench,
 
 async def test_whoever_gets_a_stopped_partition_looks_for_himself(bench: Bench, events: dict[str, bytes]) -> None:
     await bench.handle(*[JUNK] * 5)
-    Worker(bench.fulfil, events=EVENTS, dead_letters=bench, brake=bench.brake).on_revoked([PLACE])
+    Worker(bench.fulfil, events=EVENTS, dead_letters=bench, dead_letter_limit=bench.brake).on_revoked([PLACE])
     await bench.handle(events["a"], offset=12)
     assert bench.journal[-1] == "committed 13"
 
 
-async def test_a_transaction_is_looked_at_as_soon_as_it_is_placed(memory_shop: Shop, bench: Bench) -> None:
-    placed = (await memory_shop.place(("DEMO-INSTANT", 2))).transaction
-    worker = Worker(memory_shop.fulfil, events=EVENTS, dead_letters=bench, brake=bench.brake)
-    await worker.handle({PLACE: [a_record(EVENTS.placed(placed).value, PLACE, 0)]})
-    assert (await memory_shop.transactions.find(placed.id)).status is Status.COMPLETED
+async def test_a_transaction_is_looked_at_as_soon_as_it_is_placed(memory_harness: Harness, bench: Bench) -> None:
+    placed = (await memory_harness.place(("DEMO-INSTANT", 2))).transaction
+    worker = Worker(memory_harness.fulfil, events=EVENTS, dead_letters=bench, dead_letter_limit=bench.brake)
+    await worker.handle({PLACE: [a_record(EVENTS.order_placed(placed).value, PLACE, 0)]})
+    assert (await memory_harness.transactions.find(placed.id)).status is TransactionStatus.COMPLETED

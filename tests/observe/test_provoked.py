@@ -142,7 +142,7 @@ async def test_a_day_without_its_invoices(broken: Installation, customer: Custom
 
 def date_back(database: Database[dict[str, Any]]) -> None:
     """Make the only purchase order one of three days ago, with what stands on it."""
-    (today,) = database["purchase_orders"].find({"stage": "OPEN"})
+    (today,) = database["purchase_orders"].find({"state": "OPEN"})
     day = (datetime.now(UTC) - timedelta(days=3)).date().isoformat()
     then = PurchaseOrder(site=today["site"], business_date=day, currency=today["currency"])
     dated = {"purchase_order": then.id, "business_date": day}

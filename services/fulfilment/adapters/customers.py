@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from services.chassis.runtime.logs import logger
 from services.chassis.security.sites import Site, Sites
 from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.invoice import Party
+from services.fulfilment.domain.invoice import BillingDetails
 
 _LOG = logger(__name__)
 
@@ -19,7 +19,7 @@ class SiteCustomers:
     def get(self, site: int) -> Customer | None:
         """The customer as configured now."""
         found = self._sites.get(site)
-        return None if found is None else Customer(_zone(found), Party(site, found.name, found.invoice_email))
+        return None if found is None else Customer(_zone(found), BillingDetails(site, found.name, found.invoice_email))
 
 
 def _zone(site: Site) -> ZoneInfo:

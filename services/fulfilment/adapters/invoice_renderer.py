@@ -11,20 +11,21 @@ from fpdf.enums import Align, TableBordersLayout, VAlign, XPos, YPos
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Struct
 
-from services.fulfilment.domain.invoice import BilledLine, Invoice, Kind
+from services.fulfilment.domain.invoice import Invoice, InvoiceKind, InvoiceLine
 
 ACCENT, DARK, GREY, PALE = (15, 118, 110), (31, 41, 55), (107, 114, 128), (240, 253, 250)
-_TITLES = {Kind.INVOICE: "Invoice", Kind.CREDIT_NOTE: "Credit note"}
+_TITLES = {InvoiceKind.INVOICE: "Invoice", InvoiceKind.CREDIT_NOTE: "Credit note"}
 _COLUMNS = {
-    Kind.INVOICE: ("Product", "Ordered", "Delivered", "Pending", "Cancelled", "Unit price", "Amount"),
-    Kind.CREDIT_NOTE: ("Product", "Units", "Unit price", "Amount"),
+    InvoiceKind.INVOICE: ("Product", "Ordered", "Delivered", "Pending", "Cancelled", "Unit price", "Amount"),
+    InvoiceKind.CREDIT_NOTE: ("Product", "Units", "Unit price", "Amount"),
 }
-_WIDTHS = {Kind.INVOICE: (62, 17, 19, 17, 20, 24, 27), Kind.CREDIT_NOTE: (96, 22, 32, 36)}
+_WIDTHS = {InvoiceKind.INVOICE: (62, 17, 19, 17, 20, 24, 27), InvoiceKind.CREDIT_NOTE: (96, 22, 32, 36)}
 _NOTES = {
-    Kind.INVOICE: "Pending units are charged. Those that do not come are credited on the day on which that is certain.",
-    Kind.CREDIT_NOTE: "Units of this purchase order that will not be delivered.",
+    InvoiceKind.INVOICE: "Pending units are charged."
+    " Those that do not come are credited on the day on which that is certain.",
+    InvoiceKind.CREDIT_NOTE: "Units of this purchase order that will not be delivered.",
 }
-WESTERN = "windows-1252"
+CORE_FONT_ENCODING = "windows-1252"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,7 +37,7 @@ class Row(Struct, frozen=True):
     cells: Sequence[str]
 
 
-class InvoicePaper:
+class TemplateInvoiceRenderer:
     """Prints invoices in the name of an issuer.
 
     `font` is a TrueType file; without it PDFs know Western Europe's letters only.
@@ -57,12 +58,12 @@ class InvoicePaper:
             title=_TITLES[draft.kind],
             number=invoice.label,
             issuer=self._issuer,
-            customer=draft.party.name,
-            site=draft.party.site,
+            customer=draft.customer.name,
+            site=draft.customer.site,
             facts=_facts(invoice),
             columns=_COLUMNS[draft.kind],
             rows=_rows(invoice),
-            total=money(draft.total),
+            total=format_amount(draft.total),
             currency=draft.currency,
             note=_NOTES[draft.kind],
             purchase_order=draft.purchase_order,
@@ -72,17 +73,17 @@ class InvoicePaper:
     def text(self, invoice: Invoice) -> str:
         """As plain text."""
         draft = invoice.draft
-        lines = [f"{line.charged:>6} x {line.name} ({line.sku}): {money(line.amount)}" for line in draft.lines]
+        lines = [f"{line.charged:>6} x {line.name} ({line.sku}): {format_amount(line.amount)}" for line in draft.lines]
         head = [f"{_TITLES[draft.kind]} {invoice.label}", "", *(f"{name}: {value}" for name, value in _facts(invoice))]
-        return "\n".join([*head, "", *lines, "", f"Total: {money(draft.total)} {draft.currency}", ""])
+        return "\n".join([*head, "", *lines, "", f"Total: {format_amount(draft.total)} {draft.currency}", ""])
 
     def pdf(self, invoice: Invoice) -> bytes:
         """As a PDF document, the same bytes each time."""
-        sheet = _Sheet(invoice, issuer=self._issuer, font=self._font)
+        sheet = _InvoicePdf(invoice, issuer=self._issuer, font=self._font)
         return sheet.printed()
 
 
-class _Sheet(FPDF):
+class _InvoicePdf(FPDF):
     """One document on A4."""
 
     def __init__(self, invoice: Invoice, *, issuer: str, font: str | None) -> None:
@@ -100,7 +101,7 @@ class _Sheet(FPDF):
         self.set_author(issuer)
         self.set_lang("en")
         # What PDF's own fonts can show: Western Europe's letters, and the euro sign.
-        self.core_fonts_encoding = WESTERN
+        self.core_fonts_encoding = CORE_FONT_ENCODING
         self.set_margins(12, 16, 12)
         self.set_auto_page_break(True, margin=22)
         self.alias_nb_pages()
@@ -134,8 +135,8 @@ class _Sheet(FPDF):
     def _parties(self) -> None:
         draft, top = self._invoice.draft, self.get_y()
         self._write("CUSTOMER", size=8, colour=GREY, last=True)
-        self._cell(draft.party.name, size=12, bold=True, width=95)
-        self._write(f"Customer no. {draft.party.site}", size=10, last=True)
+        self._cell(draft.customer.name, size=12, bold=True, width=95)
+        self._write(f"Customer no. {draft.customer.site}", size=10, last=True)
         bottom = self.get_y()
         self.set_y(top)
         for name, value in _facts(self._invoice):
@@ -168,7 +169,7 @@ class _Sheet(FPDF):
         draft = self._invoice.draft
         self.ln(4)
         self._write("Total", size=13, bold=True, width=60)
-        self._write(f"{money(draft.total)} {draft.currency}", size=13, bold=True, align=Align.R, last=True)
+        self._write(f"{format_amount(draft.total)} {draft.currency}", size=13, bold=True, align=Align.R, last=True)
         self.ln(5)
         self._cell(_NOTES[draft.kind], size=8.5, colour=GREY, width=0)
 
@@ -202,7 +203,7 @@ class _Sheet(FPDF):
         if self._letters != "helvetica":
             return text
         try:
-            text.encode(WESTERN)
+            text.encode(CORE_FONT_ENCODING)
         except UnicodeEncodeError:
             return "".join(map(_simplified, text))
         return text
@@ -210,12 +211,12 @@ class _Sheet(FPDF):
 
 def _simplified(letter: str) -> str:
     for form in (letter, unicodedata.normalize("NFKD", letter)):
-        if known := form.encode(WESTERN, "ignore"):
-            return known.decode(WESTERN)
+        if known := form.encode(CORE_FONT_ENCODING, "ignore"):
+            return known.decode(CORE_FONT_ENCODING)
     return "?"
 
 
-def money(value: Decimal) -> str:
+def format_amount(value: Decimal) -> str:
     """An amount with thousands apart, and as many decimals as it has, at least two."""
     text = f"{value.normalize():,f}"
     whole, _, fraction = text.partition(".")
@@ -226,7 +227,7 @@ def _facts(invoice: Invoice) -> list[tuple[str, str]]:
     draft = invoice.draft
     issued = _EPOCH + timedelta(microseconds=draft.issued_us)
     return [
-        *([("Credit for invoice", draft.credits)] if draft.credits else []),
+        *([("Credit for invoice", draft.credited_invoice)] if draft.credited_invoice else []),
         ("Business date", draft.business_date),
         ("Issued", f"{issued:%Y-%m-%d %H:%M} UTC"),
         ("Transactions", f"{draft.transactions:,}"),
@@ -238,9 +239,9 @@ def _rows(invoice: Invoice) -> list[Row]:
     return [Row(line.name, line.sku, _cells(line, invoice.draft.kind)) for line in invoice.draft.lines]
 
 
-def _cells(line: BilledLine, kind: Kind) -> Sequence[str]:
-    prices = (money(line.unit_price), money(line.amount))
-    if kind is Kind.CREDIT_NOTE:
+def _cells(line: InvoiceLine, kind: InvoiceKind) -> Sequence[str]:
+    prices = (format_amount(line.unit_price), format_amount(line.amount))
+    if kind is InvoiceKind.CREDIT_NOTE:
         return (f"{-line.charged:,}", *prices)
     counts = (line.ordered, line.delivered, line.pending, line.cancelled)
     return (*(f"{count:,}" for count in counts), *prices)

@@ -12,15 +12,15 @@ from services.chassis.mongodb.outbox import Message
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.fulfilment import metrics
-from services.fulfilment.domain.invoice import Invoice, Kind
-from services.fulfilment.ports import Paper, ShownInvoices
+from services.fulfilment.domain.invoice import Invoice, InvoiceKind
+from services.fulfilment.ports import InvoiceRenderer, ShownInvoices
 
 TIMEOUT_S = 20.0
 _EXPECTED = "must be smtp://host:port or smtps://host:port, with user and password percent-encoded"
 _LOG = logger(__name__)
 
 
-class Server(Struct, frozen=True):
+class SmtpServer(Struct, frozen=True):
     """A mail server."""
 
     host: str
@@ -34,7 +34,7 @@ class Server(Struct, frozen=True):
         return f"Server({self.host}:{self.port})"
 
 
-def read_smtp_url(url: str) -> Server:
+def parse_smtp_url(url: str) -> SmtpServer:
     """The server that a URL names; raises `ValueError`."""
     try:
         parts = urlsplit(url)
@@ -45,7 +45,7 @@ def read_smtp_url(url: str) -> Server:
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
         raise ValueError(_EXPECTED)
     is_encrypted = parts.scheme == "smtps"
-    return Server(
+    return SmtpServer(
         parts.hostname,
         port or (465 if is_encrypted else 587),
         is_encrypted,
@@ -57,11 +57,13 @@ def read_smtp_url(url: str) -> Server:
 class Mailer:
     """Sends the invoices that messages name. The same invoice always is the same mail, by its Message-ID."""
 
-    def __init__(self, server: Server, *, sender: str, issuer: str, paper: Paper, invoices: ShownInvoices) -> None:
+    def __init__(
+        self, server: SmtpServer, *, sender: str, issuer: str, renderer: InvoiceRenderer, invoices: ShownInvoices
+    ) -> None:
         self._server = server
         self._sender = sender
         self._issuer = issuer
-        self._paper = paper
+        self._paper = renderer
         self._invoices = invoices
 
     async def deliver(self, messages: Sequence[Message]) -> Collection[str]:
@@ -94,10 +96,10 @@ class Mailer:
         if invoice is None:
             # It is there, since its mail is in it, but a majority does not have it yet.
             return False
-        if invoice.draft.party.email is None:
+        if invoice.draft.customer.email is None:
             return True
         try:
-            await smtp.send_message(self._mail(invoice, invoice.draft.party.email, message.id))
+            await smtp.send_message(self._mail(invoice, invoice.draft.customer.email, message.id))
         except aiosmtplib.SMTPServerDisconnected:
             raise
         except (aiosmtplib.SMTPException, ValueError) as error:
@@ -108,7 +110,7 @@ class Mailer:
         return True
 
     def _mail(self, invoice: Invoice, recipient: str, message_id: str) -> EmailMessage:
-        title = "Invoice" if invoice.draft.kind is Kind.INVOICE else "Credit note"
+        title = "Invoice" if invoice.draft.kind is InvoiceKind.INVOICE else "Credit note"
         mail = EmailMessage()
         mail["From"] = self._sender
         mail["To"] = recipient

@@ -9,23 +9,23 @@ from services.fulfilment.wire import documents
 PRODUCTS = "products"
 
 
-class MongoProducts:
+class MongoProductStore:
     """The products' store."""
 
     def __init__(self, mongo: Mongo) -> None:
-        self._products = documents.with_amounts(mongo.collection(PRODUCTS))
+        self._products = documents.with_decimals(mongo.collection(PRODUCTS))
 
     async def find(self, skus: Iterable[str]) -> Mapping[str, Product]:
         """Those of them that there are, withdrawn ones too."""
         with mongo_errors():
             found = await self._products.find({"_id": {"$in": list(skus)}}).to_list(None)
-        return {document["_id"]: documents.product_of(document) for document in found}
+        return {document["_id"]: documents.product_from_document(document) for document in found}
 
-    async def all(self) -> Sequence[Product]:
+    async def list_all(self) -> Sequence[Product]:
         """Every product, by SKU."""
         with mongo_errors():
             found = await self._products.find().sort("_id", 1).to_list(None)
-        return [documents.product_of(document) for document in found]
+        return [documents.product_from_document(document) for document in found]
 
     async def put(self, product: Product) -> bool:
         """Add or change a product; returns whether it is new."""

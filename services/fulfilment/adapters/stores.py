@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from services.chassis.mongodb.client import Mongo
-from services.fulfilment.adapters.invoices import MongoInvoices
-from services.fulfilment.adapters.products import MongoProducts
-from services.fulfilment.adapters.purchase_orders import MongoPurchaseOrders
-from services.fulfilment.adapters.stock import MongoStock
-from services.fulfilment.adapters.transactions import MongoTransactions
-from services.fulfilment.wire.events import Events
+from services.fulfilment.adapters.invoices import MongoInvoiceStore
+from services.fulfilment.adapters.products import MongoProductStore
+from services.fulfilment.adapters.purchase_orders import MongoPurchaseOrderStore
+from services.fulfilment.adapters.stock import MongoStockStore
+from services.fulfilment.adapters.transactions import MongoTransactionStore
+from services.fulfilment.wire.events import EventCodec
 
 
-def nobody() -> None:
+def no_op() -> None:
     """Whoever relays what is in the outbox finds it without being told."""
 
 
@@ -21,26 +21,26 @@ def nobody() -> None:
 class Stores:
     """Everything that is kept."""
 
-    products: MongoProducts
-    stock: MongoStock
-    purchase_orders: MongoPurchaseOrders
-    transactions: MongoTransactions
-    invoices: MongoInvoices
+    products: MongoProductStore
+    stock: MongoStockStore
+    purchase_orders: MongoPurchaseOrderStore
+    transactions: MongoTransactionStore
+    invoices: MongoInvoiceStore
 
     @classmethod
-    def on(
-        cls, mongo: Mongo, events: Events, *, now_us: Callable[[], int], announce: Callable[[], None] = nobody
+    def build(
+        cls, mongo: Mongo, events: EventCodec, *, now_us: Callable[[], int], on_outbox_write: Callable[[], None] = no_op
     ) -> Self:
         """The stores; `announce` is called when there is something in the outbox."""
         return cls(
-            products=MongoProducts(mongo),
-            stock=MongoStock(mongo),
-            purchase_orders=MongoPurchaseOrders(mongo),
-            transactions=MongoTransactions(mongo, events, now_us=now_us, announce=announce),
-            invoices=MongoInvoices(mongo, events, announce=announce),
+            products=MongoProductStore(mongo),
+            stock=MongoStockStore(mongo),
+            purchase_orders=MongoPurchaseOrderStore(mongo),
+            transactions=MongoTransactionStore(mongo, events, now_us=now_us, on_outbox_write=on_outbox_write),
+            invoices=MongoInvoiceStore(mongo, events, on_outbox_write=on_outbox_write),
         )
 
     async def create_indexes(self) -> None:
         """Make the indexes; raises `Away`."""
         for store in (self.stock, self.purchase_orders, self.transactions, self.invoices):
-            await store.prepare()
+            await store.create_indexes()

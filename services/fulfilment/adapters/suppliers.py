@@ -4,50 +4,50 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from services.fulfilment.domain.business_day import MICROS
+from services.fulfilment.domain.business_day import MICROS_PER_SECOND
 from services.fulfilment.domain.code import Code
-from services.fulfilment.domain.slots import Filled, line_of, unfilled
-from services.fulfilment.domain.supply import Demand, Served
+from services.fulfilment.domain.slots import FilledSlot, line_number, unfilled
+from services.fulfilment.domain.supply import SupplyRequest, SupplyResult
 from services.fulfilment.ports import Binding, OnSale, Seal, Supplier
 
 # Each round that finds codes and gets none of them means that others got them.
-MOST_ROUNDS = 30
-CANCELLED_AFTER_US = 3 * MICROS
+MAX_ATTEMPTS = 30
+CANCELLED_AFTER_US = 3 * MICROS_PER_SECOND
 
 
 class Stock(OnSale, Binding, Protocol):
     """Codes on sale, and places for codes that come from elsewhere."""
 
 
-def suppliers_of(stock: Stock, seal: Seal, *, is_simulated: bool) -> Mapping[str, Supplier]:
+def build_suppliers(stock: Stock, seal: Seal, *, is_simulated: bool) -> Mapping[str, Supplier]:
     """Every supplier that an installation has, by the name that products know it by; no product can have another."""
-    suppliers: dict[str, Supplier] = {"stock": LocalStock(stock)}
+    suppliers: dict[str, Supplier] = {"stock": StockSupplier(stock)}
     if is_simulated:
         suppliers["simulated"] = SimulatedSupplier(stock, seal)
     return suppliers
 
 
-class LocalStock:
+class StockSupplier:
     """Delivers what was loaded into the stock."""
 
     def __init__(self, stock: OnSale) -> None:
         self._stock = stock
 
-    async def serve(self, demand: Demand) -> Served:
+    async def supply(self, demand: SupplyRequest) -> SupplyResult:
         """Fill places as long as there are codes for sale."""
         missing, filled = list(demand.slots), 0
-        for _ in range(MOST_ROUNDS):
-            taken = await self._stock.take(demand.sku, missing, now_us=demand.now_us)
-            filled += taken.bound
-            if taken.found < len(missing) or taken.bound == len(missing):
+        for _ in range(MAX_ATTEMPTS):
+            taken = await self._stock.allocate(demand.sku, missing, now_us=demand.now_us)
+            filled += taken.filled
+            if taken.found < len(missing) or taken.filled == len(missing):
                 break
             missing = unfilled(missing, await self._filled(demand, missing))
             if not missing:
                 break
-        return Served(filled=filled)
+        return SupplyResult(filled=filled)
 
-    async def _filled(self, demand: Demand, missing: Sequence[str]) -> Sequence[Filled]:
-        return await self._stock.filled(demand.transaction_id, line_of(missing[0]))
+    async def _filled(self, demand: SupplyRequest, missing: Sequence[str]) -> Sequence[FilledSlot]:
+        return await self._stock.filled_slots(demand.transaction_id, line_number(missing[0]))
 
 
 class SimulatedSupplier:
@@ -60,34 +60,34 @@ class SimulatedSupplier:
         self._stock = stock
         self._seal = seal
 
-    async def serve(self, demand: Demand) -> Served:
+    async def supply(self, demand: SupplyRequest) -> SupplyResult:
         """What the product's way of delivering gives by now."""
         match demand.sku:
             case "DEMO-TRICKLE":
                 return await self._trickle(demand)
             case "DEMO-NEVER":
-                return Served()
+                return SupplyResult()
             case "DEMO-CANCEL":
                 return _cancel(demand)
             case _:
-                return Served(filled=await self._deliver(demand, demand.slots))
+                return SupplyResult(filled=await self._deliver(demand, demand.slots))
 
-    async def _trickle(self, demand: Demand) -> Served:
-        seconds = (demand.now_us - demand.created_us) // MICROS
+    async def _trickle(self, demand: SupplyRequest) -> SupplyResult:
+        seconds = (demand.now_us - demand.created_us) // MICROS_PER_SECOND
         ripe = [slot for slot in demand.slots if _unit(slot) <= seconds]
         filled = await self._deliver(demand, ripe)
-        return Served(filled=filled, retry_at_us=demand.created_us + (seconds + 1) * MICROS)
+        return SupplyResult(filled=filled, retry_at_us=demand.created_us + (seconds + 1) * MICROS_PER_SECOND)
 
-    async def _deliver(self, demand: Demand, slots: Sequence[str]) -> int:
+    async def _deliver(self, demand: SupplyRequest, slots: Sequence[str]) -> int:
         codes = {slot: self._seal(demand.sku, _code(slot)) for slot in slots}
-        return await self._stock.bind(demand.sku, codes, now_us=demand.now_us)
+        return await self._stock.fill(demand.sku, codes, now_us=demand.now_us)
 
 
-def _cancel(demand: Demand) -> Served:
+def _cancel(demand: SupplyRequest) -> SupplyResult:
     at_us = demand.created_us + CANCELLED_AFTER_US
     if demand.now_us < at_us:
-        return Served(retry_at_us=at_us)
-    return Served(refused=demand.slots, reason="the supplier has cancelled it")
+        return SupplyResult(retry_at_us=at_us)
+    return SupplyResult(cancelled=demand.slots, reason="the supplier has cancelled it")
 
 
 def _unit(slot: str) -> int:

@@ -2,9 +2,9 @@
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-MICROS = 1_000_000
+MICROS_PER_SECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ONE = timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def business_date(at_us: int, zone: tzinfo) -> date:
@@ -16,7 +16,7 @@ def start_us(day: date, zone: tzinfo) -> int:
     """The first instant of that day."""
     # A midnight that the clocks skip is read with the offset before the gap: the instant of the gap itself.
     midnight = datetime.combine(day, time(), tzinfo=zone)
-    return (midnight.astimezone(UTC) - _EPOCH) // _ONE
+    return (midnight.astimezone(UTC) - _EPOCH) // _MICROSECOND
 
 
 def end_us(day: date, zone: tzinfo) -> int:

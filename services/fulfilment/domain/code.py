@@ -14,9 +14,9 @@ class Code(Struct, frozen=True):
         return "Code(…)"
 
 
-class Sealed(Struct, frozen=True):
+class SealedCode(Struct, frozen=True):
     """A code that only the vault can read: its fingerprint, the key it is sealed with, the sealed bytes."""
 
     digest: str
     key_id: str
-    sealed: bytes
+    ciphertext: bytes

@@ -4,11 +4,11 @@ from datetime import tzinfo
 
 from msgspec import Struct
 
-from services.fulfilment.domain.invoice import Party
+from services.fulfilment.domain.invoice import BillingDetails
 
 
 class Customer(Struct, frozen=True):
     """A site: in whose time zone its days are, and who gets its invoices."""
 
-    zone: tzinfo
-    party: Party
+    time_zone: tzinfo
+    billing: BillingDetails

@@ -6,7 +6,7 @@ _NAMESPACE = bytes.fromhex("6f0f2c1e4f0e5c579d5e5e0b7a3c8f11")
 _VARIANTS = "89ab89ab89ab89ab"
 
 
-def derived(*parts: str | int) -> str:
+def derive_id(*parts: str | int) -> str:
     """The id of what these parts name: a UUID of version 5."""
     # Python's own is five times slower, and an answer may need a thousand.
     name = "|".join(map(str, parts)).encode()

@@ -6,20 +6,20 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from services.fulfilment.domain.ids import derived
+from services.fulfilment.domain.ids import derive_id
 from services.fulfilment.domain.purchase_order import PurchaseOrder
-from services.fulfilment.domain.sums import merged
+from services.fulfilment.domain.totals import merge_lines
 from services.fulfilment.domain.transaction import Transaction
 
 
-class Kind(StrEnum):
+class InvoiceKind(StrEnum):
     """What sort of document it is."""
 
     INVOICE = "INVOICE"
     CREDIT_NOTE = "CREDIT_NOTE"
 
 
-class Party(Struct, frozen=True):
+class BillingDetails(Struct, frozen=True):
     """Who is to pay, as known when the document was issued."""
 
     site: int
@@ -27,7 +27,7 @@ class Party(Struct, frozen=True):
     email: str | None = None
 
 
-class BilledLine(Struct, frozen=True, kw_only=True):
+class InvoiceLine(Struct, frozen=True, kw_only=True):
     """One line. `amount` is the price of the units in `charged`; both are negative on a credit note."""
 
     sku: str
@@ -41,27 +41,27 @@ class BilledLine(Struct, frozen=True, kw_only=True):
     amount: Decimal
 
 
-class Draft(Struct, frozen=True, kw_only=True):
+class InvoiceDraft(Struct, frozen=True, kw_only=True):
     """A document without its number. `turn` is 0 for the invoice and counts the credit notes that follow it.
 
     `credits` is the number of the invoice that a credit note takes from, as it is printed.
     """
 
-    kind: Kind
+    kind: InvoiceKind
     purchase_order: str
-    turn: int
+    sequence: int
     business_date: str
     currency: str
-    party: Party
-    lines: tuple[BilledLine, ...]
+    customer: BillingDetails
+    lines: tuple[InvoiceLine, ...]
     issued_us: int
     transactions: int = 0
-    credits: str | None = None
+    credited_invoice: str | None = None
 
     @property
     def id(self) -> str:
         """Derived: whoever issues it again, issues the same."""
-        return derived("invoice", self.purchase_order, self.turn)
+        return derive_id("invoice", self.purchase_order, self.sequence)
 
     @property
     def year(self) -> int:
@@ -77,7 +77,7 @@ class Draft(Struct, frozen=True, kw_only=True):
 class Invoice(Struct, frozen=True):
     """An issued document: it never changes."""
 
-    draft: Draft
+    draft: InvoiceDraft
     number: int
 
     @property
@@ -86,10 +86,12 @@ class Invoice(Struct, frozen=True):
         return f"{self.draft.year}-{self.number:06d}"
 
 
-def invoice(order: PurchaseOrder, transactions: Sequence[Transaction], *, party: Party, issued_us: int) -> Draft:
+def draft_invoice(
+    order: PurchaseOrder, transactions: Sequence[Transaction], *, customer: BillingDetails, issued_us: int
+) -> InvoiceDraft:
     """The invoice of a purchase order: its lines as ordered, less what had been cancelled by the end of its day."""
     lines = tuple(
-        BilledLine(
+        InvoiceLine(
             sku=line.sku,
             name=line.name,
             unit_price=line.unit_price,
@@ -100,41 +102,41 @@ def invoice(order: PurchaseOrder, transactions: Sequence[Transaction], *, party:
             charged=line.charged,
             amount=line.amount,
         )
-        for line in merged(transactions, until=order.business_date)
+        for line in merge_lines(transactions, until=order.business_date)
     )
-    return Draft(
-        kind=Kind.INVOICE,
+    return InvoiceDraft(
+        kind=InvoiceKind.INVOICE,
         purchase_order=order.id,
-        turn=0,
+        sequence=0,
         business_date=order.business_date,
         currency=order.currency,
-        party=party,
+        customer=customer,
         lines=lines,
         issued_us=issued_us,
         transactions=len(transactions),
     )
 
 
-def credit_note(
+def draft_credit_note(
     order: PurchaseOrder,
     transactions: Sequence[Transaction],
     issued: Sequence[Invoice],
     *,
-    on: str,
-    party: Party,
+    business_date: str,
+    customer: BillingDetails,
     issued_us: int,
-) -> Draft | None:
+) -> InvoiceDraft | None:
     """What was cancelled up to the end of this day and is in none of the documents `issued` yet; None if nothing is.
 
     It counts from the beginning and takes off what is accounted for, so nothing can be given back twice or forgotten.
     """
-    known = _accounted(issued)
+    known = _credited_units(issued)
     lines = []
-    for line in merged(transactions, until=on):
+    for line in merge_lines(transactions, until=business_date):
         units = line.cancelled - known.get((line.sku, line.unit_price), 0)
         if units > 0:
             lines.append(
-                BilledLine(
+                InvoiceLine(
                     sku=line.sku,
                     name=line.name,
                     unit_price=line.unit_price,
@@ -148,30 +150,30 @@ def credit_note(
             )
     if not lines:
         return None
-    return Draft(
-        kind=Kind.CREDIT_NOTE,
+    return InvoiceDraft(
+        kind=InvoiceKind.CREDIT_NOTE,
         purchase_order=order.id,
-        turn=len(issued),
-        business_date=on,
+        sequence=len(issued),
+        business_date=business_date,
         currency=order.currency,
-        party=party,
+        customer=customer,
         lines=tuple(lines),
         issued_us=issued_us,
         transactions=len(transactions),
-        credits=issued[0].label if issued else None,
+        credited_invoice=issued[0].label if issued else None,
     )
 
 
 def days_with_cancellations(transactions: Iterable[Transaction], *, since: str) -> list[str]:
     """The business days on which units were cancelled, in order; what was before `since` counts to that day."""
-    return sorted({max(one.on, since) for transaction in transactions for one in transaction.cancellations})
+    return sorted({max(one.business_date, since) for transaction in transactions for one in transaction.cancellations})
 
 
-def _accounted(issued: Iterable[Invoice]) -> dict[tuple[str, Decimal], int]:
+def _credited_units(issued: Iterable[Invoice]) -> dict[tuple[str, Decimal], int]:
     known: dict[tuple[str, Decimal], int] = {}
     for draft in (one.draft for one in issued):
         for line in draft.lines:
-            units = line.cancelled if draft.kind is Kind.INVOICE else -line.charged
+            units = line.cancelled if draft.kind is InvoiceKind.INVOICE else -line.charged
             key = (line.sku, line.unit_price)
             known[key] = known.get(key, 0) + units
     return known

@@ -8,19 +8,19 @@ from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.transaction import Transaction
 
 DEFAULT_ROWS = 50
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 # A transaction may have a hundred lines, and so may an invoice.
-LONGEST_PAGE = 1_000
+MAX_PAGE_ROWS = 1_000
 
 
-class After(NamedTuple):
+class PageCursor(NamedTuple):
     """The last one that was shown."""
 
-    sort: int | str
+    sort_key: int | str
     id: str
 
 
-class TransactionsAsked(Struct, frozen=True, kw_only=True):
+class TransactionQuery(Struct, frozen=True, kw_only=True):
     """Which transactions of a customer are wanted; None takes any."""
 
     site: int
@@ -30,24 +30,24 @@ class TransactionsAsked(Struct, frozen=True, kw_only=True):
     purchase_order: str | None = None
     from_us: int | None = None
     to_us: int | None = None
-    after: After | None = None
+    after: PageCursor | None = None
 
 
-class InvoicesAsked(Struct, frozen=True, kw_only=True):
+class InvoiceQuery(Struct, frozen=True, kw_only=True):
     """Which invoices and credit notes of a customer are wanted, by their business date."""
 
     site: int
     rows: int = DEFAULT_ROWS
-    from_on: str | None = None
-    to_on: str | None = None
-    after: After | None = None
+    from_date: str | None = None
+    to_date: str | None = None
+    after: PageCursor | None = None
 
 
-def after_transaction(last: Transaction) -> After:
+def transaction_cursor(last: Transaction) -> PageCursor:
     """Where the list goes on after this one."""
-    return After(last.created_us, last.id)
+    return PageCursor(last.created_us, last.id)
 
 
-def after_invoice(last: Invoice) -> After:
+def invoice_cursor(last: Invoice) -> PageCursor:
     """Where the list goes on after this one."""
-    return After(last.draft.business_date, last.draft.id)
+    return PageCursor(last.draft.business_date, last.draft.id)

@@ -5,10 +5,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from services.fulfilment.domain.ids import derived
+from services.fulfilment.domain.ids import derive_id
 
 
-class Stage(StrEnum):
+class PurchaseOrderState(StrEnum):
     """Whether transactions may still be added. One that is closing takes no more and waits for its invoice."""
 
     OPEN = "OPEN"
@@ -22,13 +22,13 @@ class PurchaseOrder(Struct, frozen=True, kw_only=True):
     site: int
     business_date: str
     currency: str
-    stage: Stage = Stage.OPEN
-    places: int = 0
+    state: PurchaseOrderState = PurchaseOrderState.OPEN
+    last_sequence: int = 0
 
     @property
     def id(self) -> str:
         """Derived: two first orders of a day make one purchase order."""
-        return derived("purchase-order", self.site, self.business_date, self.currency)
+        return derive_id("purchase-order", self.site, self.business_date, self.currency)
 
     @property
     def day(self) -> date:

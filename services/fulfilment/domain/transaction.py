@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 
-class Status(StrEnum):
+class TransactionStatus(StrEnum):
     """How far a transaction has come; all but the first are final."""
 
     PROCESSING = "PROCESSING"
@@ -17,7 +17,7 @@ class Status(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-class Line(Struct, frozen=True, kw_only=True):
+class TransactionLine(Struct, frozen=True, kw_only=True):
     """So many units of one product, with what the product was when it was ordered, and what became of them."""
 
     sku: str
@@ -42,7 +42,7 @@ class Line(Struct, frozen=True, kw_only=True):
 class Cancellation(Struct, frozen=True):
     """So many units of a line were found cancelled on this business day."""
 
-    on: str
+    business_date: str
     line: int
     units: int
 
@@ -65,25 +65,25 @@ class Transaction(Struct, frozen=True, kw_only=True):
     site: int
     client_id: str
     client_order_number: str | None
-    is_checked: bool
+    has_duplicate_check: bool
     currency: str
-    lines: tuple[Line, ...]
+    lines: tuple[TransactionLine, ...]
     purchase_order: str
-    place: int
+    sequence: int
     business_date: str
     created_us: int
     deadline_us: int
     due_us: int
-    status: Status = Status.PROCESSING
+    status: TransactionStatus = TransactionStatus.PROCESSING
     version: int = 0
-    tries: int = 0
+    attempts: int = 0
     cancellations: tuple[Cancellation, ...] = ()
     traceparent: str | None = None
 
     @property
     def is_final(self) -> bool:
         """Whether nothing changes any more."""
-        return self.status is not Status.PROCESSING
+        return self.status is not TransactionStatus.PROCESSING
 
     @property
     def quantities(self) -> Mapping[str, int]:
@@ -96,35 +96,37 @@ class Transaction(Struct, frozen=True, kw_only=True):
         return sum((line.amount for line in self.lines), Decimal(0))
 
 
-def status_of(lines: Sequence[Line]) -> Status:
+def derive_status(lines: Sequence[TransactionLine]) -> TransactionStatus:
     """The status that follows from the counts."""
     if any(line.pending for line in lines):
-        return Status.PROCESSING
+        return TransactionStatus.PROCESSING
     delivered, ordered = sum(line.delivered for line in lines), sum(line.quantity for line in lines)
     if delivered == ordered:
-        return Status.COMPLETED
-    return Status.PARTIALLY_COMPLETED if delivered else Status.CANCELLED
+        return TransactionStatus.COMPLETED
+    return TransactionStatus.PARTIALLY_COMPLETED if delivered else TransactionStatus.CANCELLED
 
 
-def counted(transaction: Transaction, tallies: Mapping[int, Tally], *, on: str) -> Transaction:
+def apply_tallies(transaction: Transaction, tallies: Mapping[int, Tally], *, business_date: str) -> Transaction:
     """The transaction with these counts of its lines, `on` being the customer's day; itself if none is new.
 
     Counts only grow: an older count than the one that is known changes nothing.
     """
     lines = list(transaction.lines)
-    cancellations = {(one.on, one.line): one.units for one in transaction.cancellations}
+    cancellations = {(one.business_date, one.line): one.units for one in transaction.cancellations}
     for number, tally in tallies.items():
         line = lines[number]
         delivered, cancelled = max(tally.delivered, line.delivered), max(tally.cancelled, line.cancelled)
         if cancelled > line.cancelled:
-            cancellations[on, number] = cancellations.get((on, number), 0) + cancelled - line.cancelled
+            cancellations[business_date, number] = (
+                cancellations.get((business_date, number), 0) + cancelled - line.cancelled
+            )
         lines[number] = replace(line, delivered=delivered, cancelled=cancelled)
     if tuple(lines) == transaction.lines:
         return transaction
     return replace(
         transaction,
         lines=tuple(lines),
-        status=status_of(lines),
+        status=derive_status(lines),
         version=transaction.version + 1,
         cancellations=tuple(Cancellation(day, line, units) for (day, line), units in cancellations.items()),
     )

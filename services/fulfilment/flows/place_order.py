@@ -11,27 +11,27 @@ from services.chassis.runtime.failpoints import failpoint
 from services.fulfilment import metrics
 from services.fulfilment.domain.business_day import business_date, next_day
 from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.ordering import Wanted, is_same, priced
+from services.fulfilment.domain.order_request import OrderRequest, is_same_order, price_order
 from services.fulfilment.domain.purchase_order import PurchaseOrder
-from services.fulfilment.domain.transaction import Line, Transaction
-from services.fulfilment.ports import Added, Products, PurchaseOrders, Transactions
+from services.fulfilment.domain.transaction import Transaction, TransactionLine
+from services.fulfilment.ports import InsertResult, ProductStore, PurchaseOrderStore, TransactionStore
 
 # Each round that loses means that somebody else won.
-MOST_ROUNDS = 50
+MAX_ATTEMPTS = 50
 # The event that a transaction was placed starts its fulfilment; this is when somebody looks who missed the event.
-FIRST_LOOK_US = 2_000_000
+FIRST_SWEEP_AFTER_US = 2_000_000
 
-_entered = failpoint("fulfilment.entered")
-_added = failpoint("fulfilment.added")
+_sequence_reserved = failpoint("fulfilment.sequence_reserved")
+_stored = failpoint("fulfilment.stored")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Deps:
     """Everything placing an order may touch."""
 
-    products: Products
-    purchase_orders: PurchaseOrders
-    transactions: Transactions
+    products: ProductStore
+    purchase_orders: PurchaseOrderStore
+    transactions: TransactionStore
     now_us: Callable[[], int]
     deadline: timedelta
 
@@ -43,27 +43,27 @@ class Order(Struct, frozen=True, kw_only=True):
     site: int
     client_id: str
     customer: Customer
-    wanted: Wanted
+    request: OrderRequest
     received_us: int
     is_retry: bool = False
     traceparent: str | None = None
 
 
-class Placed(Struct, frozen=True):
+class PlacedOrder(Struct, frozen=True):
     """The transaction, and whether it was there before under the customer's own number."""
 
     transaction: Transaction
     is_duplicate: bool = False
 
 
-class Basket(Struct, frozen=True):
+class PricedOrder(Struct, frozen=True):
     """What an order comes to: products as they are now, all in one currency."""
 
     currency: str
-    lines: tuple[Line, ...]
+    lines: tuple[TransactionLine, ...]
 
 
-class OtherContent(Exception):  # noqa: N818 - it says what is wrong
+class ConflictingOrderError(Exception):
     """The customer's number stands for another order already."""
 
 
@@ -75,7 +75,7 @@ class UnacknowledgedError(UnavailableError):
         self.transaction_id = transaction_id
 
 
-async def place(order: Order, world: World) -> Placed:
+async def place_order(order: Order, world: Deps) -> PlacedOrder:
     """Look for the same order, price it, give it a place on the day's purchase order, store it with its event.
 
     Returns once that is durable. Raises `Refused` or `OtherContent`, and nothing is stored; or `Unacknowledged` when
@@ -87,8 +87,8 @@ async def place(order: Order, world: World) -> Placed:
         raise UnacknowledgedError(away, order.transaction_id) from away
 
 
-async def _place(order: Order, world: World) -> Placed:
-    for _ in range(MOST_ROUNDS):
+async def _place(order: Order, world: Deps) -> PlacedOrder:
+    for _ in range(MAX_ATTEMPTS):
         known = await _known(order, world)
         if known is not None:
             return known
@@ -96,58 +96,58 @@ async def _place(order: Order, world: World) -> Placed:
         placed = await _add(order, basket, world)
         if placed is not None:
             metrics.PLACED.labels("accepted").inc()
-            return Placed(placed)
+            return PlacedOrder(placed)
     raise UnavailableError("the transaction store")
 
 
-async def _known(order: Order, world: World) -> Placed | None:
+async def _known(order: Order, world: Deps) -> PlacedOrder | None:
     if order.is_retry:
-        own = await world.transactions.shown(order.site, order.transaction_id)
+        own = await world.transactions.find_for_site(order.site, order.transaction_id)
         if own is not None:
-            return Placed(own)
-    number = order.wanted.client_order_number
-    if number is None or not order.wanted.is_checked:
+            return PlacedOrder(own)
+    number = order.request.client_order_number
+    if number is None or not order.request.has_duplicate_check:
         return None
-    first = await world.transactions.with_number(order.site, number)
+    first = await world.transactions.find_by_order_number(order.site, number)
     if first is None:
         return None
-    if not is_same(order.wanted, first):
+    if not is_same_order(order.request, first):
         metrics.PLACED.labels("conflict").inc()
-        raise OtherContent
+        raise ConflictingOrderError
     metrics.PLACED.labels("duplicate").inc()
-    return Placed(first, is_duplicate=True)
+    return PlacedOrder(first, is_duplicate=True)
 
 
-async def _priced(order: Order, world: World) -> Basket:
-    products = await world.products.find([item.sku for item in order.wanted.items])
-    return Basket(*priced(order.wanted, products))
+async def _priced(order: Order, world: Deps) -> PricedOrder:
+    products = await world.products.find([item.sku for item in order.request.items])
+    return PricedOrder(*price_order(order.request, products))
 
 
-async def _add(order: Order, basket: Basket, world: World) -> Transaction | None:
+async def _add(order: Order, basket: PricedOrder, world: Deps) -> Transaction | None:
     """Store it on the first purchase order that takes it; None if what is there already is to be looked for again."""
-    day = business_date(order.received_us, order.customer.zone)
-    for _ in range(MOST_ROUNDS):
+    day = business_date(order.received_us, order.customer.time_zone)
+    for _ in range(MAX_ATTEMPTS):
         purchase_order, number = await _enter(order, day, basket.currency, world)
         transaction = _transaction(order, basket, purchase_order, place=number, world=world)
-        _entered()
+        _sequence_reserved()
         match await world.transactions.add(transaction):
-            case Added.ADDED:
-                _added()
+            case InsertResult.INSERTED:
+                _stored()
                 return transaction
-            case Added.THERE:
-                return await world.transactions.shown(order.site, order.transaction_id)
-            case Added.NUMBER_TAKEN:
+            case InsertResult.EXISTS:
+                return await world.transactions.find_for_site(order.site, order.transaction_id)
+            case InsertResult.NUMBER_TAKEN:
                 return None
             case _:  # the day was closed between entering and storing
                 day = next_day(purchase_order.day)
     raise UnavailableError("the purchase order store")
 
 
-async def _enter(order: Order, day: date, currency: str, world: World) -> tuple[PurchaseOrder, int]:
+async def _enter(order: Order, day: date, currency: str, world: Deps) -> tuple[PurchaseOrder, int]:
     """A place on the day's purchase order, or on that of the first later day that is not closed."""
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ATTEMPTS):
         purchase_order = PurchaseOrder(site=order.site, business_date=day.isoformat(), currency=currency)
-        number = await world.purchase_orders.enter(purchase_order)
+        number = await world.purchase_orders.reserve_sequence(purchase_order)
         if number is not None:
             return purchase_order, number
         day = next_day(day)
@@ -155,21 +155,21 @@ async def _enter(order: Order, day: date, currency: str, world: World) -> tuple[
 
 
 def _transaction(
-    order: Order, basket: Basket, purchase_order: PurchaseOrder, *, place: int, world: World
+    order: Order, basket: PricedOrder, purchase_order: PurchaseOrder, *, place: int, world: Deps
 ) -> Transaction:
     return Transaction(
         id=order.transaction_id,
         site=order.site,
         client_id=order.client_id,
-        client_order_number=order.wanted.client_order_number,
-        is_checked=order.wanted.is_checked,
+        client_order_number=order.request.client_order_number,
+        has_duplicate_check=order.request.has_duplicate_check,
         currency=basket.currency,
         lines=basket.lines,
         purchase_order=purchase_order.id,
-        place=place,
+        sequence=place,
         business_date=purchase_order.business_date,
         created_us=order.received_us,
         deadline_us=order.received_us + world.deadline // timedelta(microseconds=1),
-        due_us=world.now_us() + FIRST_LOOK_US,
+        due_us=world.now_us() + FIRST_SWEEP_AFTER_US,
         traceparent=order.traceparent,
     )

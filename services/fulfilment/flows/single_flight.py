@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 
-class Runner:
+class SingleFlight:
     """Starts `work(transaction id)` unless it runs already; `most` of them run at the same time."""
 
-    def __init__(self, work: Callable[[str], Awaitable[Any]], *, most: int) -> None:
+    def __init__(self, work: Callable[[str], Awaitable[Any]], *, max_concurrency: int) -> None:
         self._work = work
-        self._turns = asyncio.Semaphore(most)
+        self._turns = asyncio.Semaphore(max_concurrency)
         self._running: dict[str, asyncio.Task[Any]] = {}
 
     async def run(self, transaction_id: str) -> None:

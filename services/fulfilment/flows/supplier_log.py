@@ -3,39 +3,39 @@
 from collections.abc import Callable
 
 from services.chassis.runtime.logs import logger
-from services.fulfilment.domain.business_day import MICROS
-from services.fulfilment.domain.transaction import Line
+from services.fulfilment.domain.business_day import MICROS_PER_SECOND
+from services.fulfilment.domain.transaction import TransactionLine
 
-EVERY_US = 60 * MICROS
+LOG_INTERVAL_US = 60 * MICROS_PER_SECOND
 _LOG = logger(__name__)
 
 
-class Complaints:
+class SupplierLog:
     """Each is about one order, as an example of all that wait for the same supplier."""
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self._now_us = now_us
         self._told_us: dict[str, int] = {}
 
-    def does_not_answer(self, line: Line, transaction_id: str, *, what: str) -> None:
+    def log_unavailable(self, line: TransactionLine, transaction_id: str, *, dependency: str) -> None:
         """The supplier was asked in vain; `what` is away."""
         if self._is_due(line.supplier):
             _LOG.warning(
                 "a supplier does not answer",
                 supplier=line.supplier,
-                what=what,
+                what=dependency,
                 sku=line.sku,
                 transactionId=transaction_id,
             )
 
-    def does_not_exist(self, line: Line, transaction_id: str) -> None:
+    def log_unknown(self, line: TransactionLine, transaction_id: str) -> None:
         """Nobody can be asked."""
         if self._is_due(line.supplier):
             _LOG.error("no such supplier", supplier=line.supplier, sku=line.sku, transactionId=transaction_id)
 
     def _is_due(self, supplier: str) -> bool:
         now_us, told_us = self._now_us(), self._told_us.get(supplier)
-        if told_us is not None and 0 <= now_us - told_us < EVERY_US:
+        if told_us is not None and 0 <= now_us - told_us < LOG_INTERVAL_US:
             return False
         self._told_us[supplier] = now_us
         return True

@@ -30,7 +30,7 @@ class Caller(Struct, frozen=True):
         return self.token.client_id
 
 
-class Desk:
+class Authenticator:
     """Lets callers in. All GET requests of a client share one moving window; orders have one of their own."""
 
     def __init__(
@@ -38,33 +38,33 @@ class Desk:
         *,
         verifier: TokenVerifier,
         customers: Customers,
-        gate: RateLimit,
+        rate_limit: RateLimit,
         reads_per_second: int,
         orders_per_second: int,
     ) -> None:
         self._verifier = verifier
         self._customers = customers
-        self._gate = gate
+        self._gate = rate_limit
         self._reads_per_second = reads_per_second
         self._orders_per_second = orders_per_second
 
-    async def reader(self, request: web.Request, scope: str) -> Caller:
+    async def authenticate_reader(self, request: web.Request, scope: str) -> Caller:
         """Who wants to read; raises `Problem`."""
-        caller = await self.caller(request, scope)
+        caller = await self.authenticate(request, scope)
         limit = self._reads_per_second
         decision = self._gate.acquire(f"read:{caller.client_id}", limit=limit)
         if not decision.allowed:
             raise _throttled("reads", decision, f"a client may send {limit} GET requests in any second")
         return caller
 
-    def spend_order(self, caller: Caller, *, cost: int) -> None:
+    def charge_order(self, caller: Caller, *, cost: int) -> None:
         """Count an order against the client's limit; a cost of 0 only asks. Raises a 429."""
         limit = self._orders_per_second
         decision = self._gate.acquire(f"order:{caller.client_id}", limit=limit, cost=cost)
         if not decision.allowed:
             raise _throttled("orders", decision, f"a client may send {limit} orders in any second")
 
-    async def caller(self, request: web.Request, scope: str) -> Caller:
+    async def authenticate(self, request: web.Request, scope: str) -> Caller:
         """Who asks, if the token has the scope; raises `Problem`."""
         given = bearer_token(request.headers.get("Authorization"))
         token = self._verifier.cached(given) or await self._verifier.verify(given)

@@ -6,10 +6,10 @@ from aiohttp import web
 
 from services.chassis.http.request_body import read_bounded, require_content_length, require_json
 from services.chassis.runtime.errors import BodyFault, Problem
-from services.fulfilment.domain.ordering import Fault
+from services.fulfilment.domain.order_request import Fault
 from services.values.strict_json import JsonSyntaxError, parse, split_first_value
 
-LARGEST = 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 
 
 async def read_body(request: web.Request, *, timeout_s: float) -> bytes:
@@ -18,11 +18,11 @@ async def read_body(request: web.Request, *, timeout_s: float) -> bytes:
     if request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
         headers = {"Accept-Encoding": "identity"}
         raise Problem(415, "UNSUPPORTED_ENCODING", "send the body as it is, not compressed", headers=headers)
-    require_content_length(request, max_bytes=LARGEST)
-    return await read_bounded(request, max_bytes=LARGEST, timeout_s=timeout_s)
+    require_content_length(request, max_bytes=MAX_BODY_BYTES)
+    return await read_bounded(request, max_bytes=MAX_BODY_BYTES, timeout_s=timeout_s)
 
 
-def read_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in the bytes; raises `Problem`."""
     try:
         split_first_value(body, strict=True)

@@ -10,12 +10,12 @@ from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import Problem
 from services.fulfilment.domain.business_day import business_date
-from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked, after_invoice, after_transaction
+from services.fulfilment.domain.listing import InvoiceQuery, TransactionQuery, invoice_cursor, transaction_cursor
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.http import params, responses
-from services.fulfilment.http.authentication import Desk
-from services.fulfilment.http.lists import page_of
-from services.fulfilment.ports import ListedTransactions, Paper, ShownInvoices, ShownPurchaseOrders
+from services.fulfilment.http.authentication import Authenticator
+from services.fulfilment.http.lists import paginate
+from services.fulfilment.ports import InvoiceRenderer, ListedTransactions, ShownInvoices, ShownPurchaseOrders
 
 BASE = "/fulfilment/v1"
 SCOPE = "invoices:read"
@@ -28,20 +28,20 @@ class InvoicesApi:
     def __init__(
         self,
         *,
-        desk: Desk,
+        authenticator: Authenticator,
         purchase_orders: ShownPurchaseOrders,
         transactions: ListedTransactions,
         invoices: ShownInvoices,
-        paper: Paper,
-        places: PageTokenCodec,
+        renderer: InvoiceRenderer,
+        page_tokens: PageTokenCodec,
         now_us: Callable[[], int],
     ) -> None:
-        self._desk = desk
+        self._desk = authenticator
         self._purchase_orders = purchase_orders
         self._transactions = transactions
         self._invoices = invoices
-        self._paper = paper
-        self._places = places
+        self._paper = renderer
+        self._places = page_tokens
         self._now_us = now_us
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -55,10 +55,10 @@ class InvoicesApi:
 
     async def day(self, request: web.Request) -> web.Response:
         """The customer's purchase orders of a day: one per currency."""
-        caller = await self._desk.reader(request, SCOPE)
-        today = business_date(self._now_us(), caller.customer.zone).isoformat()
-        day = params.day_of(request.query, "date") or today
-        orders = await self._purchase_orders.of_day(caller.site, day)
+        caller = await self._desk.authenticate_reader(request, SCOPE)
+        today = business_date(self._now_us(), caller.customer.time_zone).isoformat()
+        day = params.date_from_query(request.query, "date") or today
+        orders = await self._purchase_orders.list_by_day(caller.site, day)
         shown = [await self._whole(request, order) for order in orders]
         links = shown[0][1] if len(shown) == 1 else {}
         body = {"businessDate": day, "result": [order for order, _ in shown]}
@@ -66,7 +66,7 @@ class InvoicesApi:
 
     async def purchase_order(self, request: web.Request) -> web.Response:
         """A purchase order: merged lines, totals, and its transactions page by page."""
-        caller = await self._desk.reader(request, SCOPE)
+        caller = await self._desk.authenticate_reader(request, SCOPE)
         order = await self._purchase_orders.find(request.match_info["id"])
         if order is None or order.site != caller.site:
             raise Problem(404, "PURCHASE_ORDER_NOT_FOUND", "there is no such purchase order")
@@ -75,34 +75,36 @@ class InvoicesApi:
 
     async def _whole(self, request: web.Request, order: PurchaseOrder) -> tuple[dict[str, Any], Mapping[str, str]]:
         """The purchase order with a page of its transactions, and the header that leads on."""
-        asked = TransactionsAsked(site=order.site, rows=params.page_rows_of(request.query), purchase_order=order.id)
-        found, page, links = await page_of(
-            request, asked, listed=self._transactions.listed, place=after_transaction, places=self._places
+        asked = TransactionQuery(
+            site=order.site, rows=params.page_rows_from_query(request.query), purchase_order=order.id
         )
-        body = responses.purchase_order(order, await self._transactions.sums(order.id))
-        return {**body, "pagination": page, "transactions": [responses.shown(one) for one in found]}, links
+        found, page, links = await paginate(
+            request, asked, listed=self._transactions.find_page, place=transaction_cursor, places=self._places
+        )
+        body = responses.purchase_order(order, await self._transactions.totals(order.id))
+        return {**body, "pagination": page, "transactions": [responses.transaction_status(one) for one in found]}, links
 
     async def list(self, request: web.Request) -> web.Response:
         """The customer's invoices and credit notes, newest first."""
-        caller = await self._desk.reader(request, SCOPE)
-        asked = InvoicesAsked(
+        caller = await self._desk.authenticate_reader(request, SCOPE)
+        asked = InvoiceQuery(
             site=caller.site,
-            rows=params.page_rows_of(request.query),
-            from_on=params.day_of(request.query, "from"),
-            to_on=params.day_of(request.query, "to"),
+            rows=params.page_rows_from_query(request.query),
+            from_date=params.date_from_query(request.query, "from"),
+            to_date=params.date_from_query(request.query, "to"),
         )
-        found, page, links = await page_of(
-            request, asked, listed=self._invoices.listed, place=after_invoice, places=self._places
+        found, page, links = await paginate(
+            request, asked, listed=self._invoices.find_page, place=invoice_cursor, places=self._places
         )
         body = {"pagination": page, "result": [responses.invoice(one) for one in found]}
         return json_response(body, headers={**responses.PRIVATE, **links})
 
     async def invoice(self, request: web.Request) -> web.Response:
         """An invoice or credit note: JSON, a page, or a PDF document."""
-        caller = await self._desk.reader(request, SCOPE)
+        caller = await self._desk.authenticate_reader(request, SCOPE)
         kind = _wanted(request.headers.get("Accept", ""))
         found = await self._invoices.find(request.match_info["id"])
-        if found is None or found.draft.party.site != caller.site:
+        if found is None or found.draft.customer.site != caller.site:
             raise Problem(404, "INVOICE_NOT_FOUND", "there is no such invoice")
         headers = {**responses.PRIVATE, "Vary": "Accept"}
         if kind == JSON:

@@ -9,19 +9,19 @@ from msgspec.structs import asdict, replace
 
 from services.chassis.http import paging
 from services.chassis.http.paging import PageTokenCodec
-from services.fulfilment.domain.listing import After, InvoicesAsked, TransactionsAsked
+from services.fulfilment.domain.listing import InvoiceQuery, PageCursor, TransactionQuery
 from services.fulfilment.http import params
 
-Asked = TypeVar("Asked", TransactionsAsked, InvoicesAsked)
+Asked = TypeVar("Asked", TransactionQuery, InvoiceQuery)
 Item = TypeVar("Item")
 
 
-async def page_of(
+async def paginate(
     request: web.Request,
     asked: Asked,
     *,
     listed: Callable[[Asked], Awaitable[Sequence[Item]]],
-    place: Callable[[Item], After],
+    place: Callable[[Item], PageCursor],
     places: PageTokenCodec,
 ) -> tuple[Sequence[Item], Mapping[str, object], Mapping[str, str]]:
     """A page of the list that is asked for, its `pagination`, and the header that leads on.
@@ -31,13 +31,13 @@ async def page_of(
     bound = _bound(asked)
     given = paging.page_token_from_query(request.query)
     if given is not None:
-        asked = replace(asked, after=After(*places.decode(bound, given, parts=2)))
+        asked = replace(asked, after=PageCursor(*places.decode(bound, given, parts=2)))
     found = await listed(asked)
     page = found[: asked.rows]
     token = places.encode(bound, place(page[-1])) if len(found) > asked.rows else None
     return (
         page,
-        paging.pagination(params.rows_of(request.query), len(page), token),
+        paging.pagination(params.rows_from_query(request.query), len(page), token),
         paging.next_link(request, token),
     )
 

@@ -14,15 +14,15 @@ from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response, traceparent
 from services.chassis.runtime.errors import Problem, UnavailableError
 from services.fulfilment import metrics
-from services.fulfilment.domain.listing import TransactionsAsked, after_transaction
-from services.fulfilment.domain.ordering import Refused, read_order
+from services.fulfilment.domain.listing import TransactionQuery, transaction_cursor
+from services.fulfilment.domain.order_request import InvalidRequestError, parse_order_request
 from services.fulfilment.domain.transaction import Transaction
 from services.fulfilment.flows import get_codes
-from services.fulfilment.flows.place_order import Order, OtherContent, UnacknowledgedError, World, place
+from services.fulfilment.flows.place_order import ConflictingOrderError, Deps, Order, UnacknowledgedError, place_order
 from services.fulfilment.http import params, responses
-from services.fulfilment.http.authentication import Caller, Desk
-from services.fulfilment.http.body import read_body, read_object, unprocessable
-from services.fulfilment.http.lists import page_of
+from services.fulfilment.http.authentication import Authenticator, Caller
+from services.fulfilment.http.body import parse_object, read_body, unprocessable
+from services.fulfilment.http.lists import paginate
 from services.fulfilment.ports import AuditLog, ListedTransactions
 
 BASE = "/fulfilment/v1"
@@ -45,23 +45,23 @@ class OrdersApi:
     def __init__(
         self,
         *,
-        desk: Desk,
-        placing: World,
-        showing: get_codes.World,
-        lists: ListedTransactions,
+        authenticator: Authenticator,
+        place_order_deps: Deps,
+        get_codes_deps: get_codes.Deps,
+        transactions: ListedTransactions,
         idempotency: IdempotencyKeys,
-        places: PageTokenCodec,
+        page_tokens: PageTokenCodec,
         audit: AuditLog,
         new_id: Callable[[], str],
         body_timeout_s: float,
         openapi: Path,
     ) -> None:
-        self._desk = desk
-        self._placing = placing
-        self._showing = showing
-        self._lists = lists
+        self._desk = authenticator
+        self._placing = place_order_deps
+        self._showing = get_codes_deps
+        self._lists = transactions
         self._idempotency = idempotency
-        self._places = places
+        self._places = page_tokens
         self._audit = audit
         self._new_id = new_id
         self._body_timeout_s = body_timeout_s
@@ -80,13 +80,13 @@ class OrdersApi:
     async def create(self, request: web.Request) -> web.Response:
         """Place an order of codes."""
         received_us = self._placing.now_us()
-        caller = await self._desk.caller(request, "orders:create")
+        caller = await self._desk.authenticate(request, "orders:create")
         key = idempotency_key(request.headers)
-        self._desk.spend_order(caller, cost=0)
+        self._desk.charge_order(caller, cost=0)
         body = await read_body(request, timeout_s=self._body_timeout_s)
         received = Received(caller, body, received_us, traceparent(request))
         if key is None:
-            self._desk.spend_order(caller, cost=1)
+            self._desk.charge_order(caller, cost=1)
             return _answer(await self._placed(received, self._new_id()))
         turn = await self._idempotency.reserve(caller.client_id, key, body, self._new_id)
         if isinstance(turn, StoredResponse):
@@ -96,7 +96,7 @@ class OrdersApi:
     async def _once(self, received: Received, turn: Reservation) -> StoredResponse:
         """Place the order under its idempotency key: the answer is kept, a refusal is not."""
         try:
-            self._desk.spend_order(received.caller, cost=1)
+            self._desk.charge_order(received.caller, cost=1)
             reply = await self._placed(received, turn.resource_id, is_retry=turn.is_retry)
         except Problem as problem:
             with suppress(UnavailableError):
@@ -120,16 +120,16 @@ class OrdersApi:
                 site=caller.site,
                 client_id=caller.client_id,
                 customer=caller.customer,
-                wanted=read_order(read_object(received.body)),
+                request=parse_order_request(parse_object(received.body)),
                 received_us=received.at_us,
                 is_retry=is_retry,
                 traceparent=received.traceparent,
             )
-            placed = await place(order, self._placing)
-        except Refused as refused:
+            placed = await place_order(order, self._placing)
+        except InvalidRequestError as refused:
             metrics.PLACED.labels("refused").inc()
             raise unprocessable(refused.faults) from None
-        except OtherContent:
+        except ConflictingOrderError:
             detail = "this clientOrderNumber stands for another order already"
             raise Problem(409, "DUPLICATE_CLIENT_ORDER", detail) from None
         except UnacknowledgedError as unknown:
@@ -138,45 +138,45 @@ class OrdersApi:
 
     async def show(self, request: web.Request) -> web.Response:
         """A transaction and how far it has come."""
-        caller = await self._desk.reader(request, "orders:read")
-        found = await self._showing.transactions.shown(caller.site, request.match_info["transactionId"])
+        caller = await self._desk.authenticate_reader(request, "orders:read")
+        found = await self._showing.transactions.find_for_site(caller.site, request.match_info["transactionId"])
         if found is None:
             raise no_such_transaction()
-        return json_response(responses.shown(found), headers=responses.PRIVATE)
+        return json_response(responses.transaction_status(found), headers=responses.PRIVATE)
 
     async def list(self, request: web.Request) -> web.Response:
         """The customer's transactions, newest first."""
-        caller = await self._desk.reader(request, "orders:read")
-        asked = TransactionsAsked(
+        caller = await self._desk.authenticate_reader(request, "orders:read")
+        asked = TransactionQuery(
             site=caller.site,
-            rows=params.page_rows_of(request.query),
+            rows=params.page_rows_from_query(request.query),
             client_order_number=request.query.get("clientOrderNumber"),
             transaction_id=request.query.get("transactionId"),
-            from_us=params.from_of(request.query, caller.customer.zone),
-            to_us=params.to_of(request.query, caller.customer.zone),
+            from_us=params.from_instant(request.query, caller.customer.time_zone),
+            to_us=params.to_instant(request.query, caller.customer.time_zone),
         )
-        found, page, links = await page_of(
-            request, asked, listed=self._lists.listed, place=after_transaction, places=self._places
+        found, page, links = await paginate(
+            request, asked, listed=self._lists.find_page, place=transaction_cursor, places=self._places
         )
-        body = {"pagination": page, "result": [responses.shown(one) for one in found]}
+        body = {"pagination": page, "result": [responses.transaction_status(one) for one in found]}
         return json_response(body, headers={**responses.PRIVATE, **links})
 
     async def codes(self, request: web.Request) -> web.Response:
         """The codes that there are, and placeholders for the others."""
-        caller = await self._desk.reader(request, "codes:read")
+        caller = await self._desk.authenticate_reader(request, "codes:read")
         transaction_id = request.match_info["transactionId"]
         found = await get_codes.get_codes(caller.site, transaction_id, request.query.get("sku"), self._showing)
         if found is None:
             raise no_such_transaction()
-        if found.disclosed:
-            metrics.DISCLOSED.inc(found.disclosed)
+        if found.disclosed_count:
+            metrics.DISCLOSED.inc(found.disclosed_count)
             self._audit.record(
                 "codes-disclosed",
                 actor=caller.client_id,
                 source=request.remote or "unknown",
                 site=caller.site,
                 transactionId=transaction_id,
-                codes=found.disclosed,
+                codes=found.disclosed_count,
             )
         return json_response(responses.codes(found, self._placing.now_us()), headers={"Cache-Control": "no-store"})
 
@@ -192,7 +192,7 @@ def no_such_transaction() -> Problem:
 
 
 def _reply(transaction: Transaction, *, is_duplicate: bool) -> StoredResponse:
-    body = responses.accepted(transaction) | ({"duplicate": True} if is_duplicate else {})
+    body = responses.accepted_order(transaction) | ({"duplicate": True} if is_duplicate else {})
     headers = {"Location": f"{ORDERS}/{transaction.id}"}
     return StoredResponse(200 if is_duplicate else 202, msgspec.json.encode(body), headers)
 

@@ -7,36 +7,36 @@ from multidict import MultiMapping
 from services.chassis.http import paging
 from services.chassis.runtime.errors import Problem
 from services.fulfilment.domain.business_day import end_us, start_us
-from services.fulfilment.domain.listing import DEFAULT_ROWS, LONGEST_PAGE, MOST_ROWS
+from services.fulfilment.domain.listing import DEFAULT_ROWS, MAX_PAGE_ROWS, MAX_ROWS
 from services.values.instants import parse_instant
 from services.values.invalid import Invalid
 
 Query = MultiMapping[str]
 
 
-def rows_of(query: Query) -> int:
+def rows_from_query(query: Query) -> int:
     """How many rows are asked for."""
-    return paging.rows_from_query(query, default=DEFAULT_ROWS, maximum=MOST_ROWS)
+    return paging.rows_from_query(query, default=DEFAULT_ROWS, maximum=MAX_ROWS)
 
 
-def page_rows_of(query: Query) -> int:
+def page_rows_from_query(query: Query) -> int:
     """How many rows a page may have: whoever asks for more than that gets more pages."""
-    return min(rows_of(query), LONGEST_PAGE)
+    return min(rows_from_query(query), MAX_PAGE_ROWS)
 
 
-def from_of(query: Query, zone: tzinfo) -> int | None:
+def from_instant(query: Query, zone: tzinfo) -> int | None:
     """The first instant that is wanted: `from`, or the beginning of that day in the zone."""
     day = _day(query.get("from", ""))
     return _instant(query, "from", zone) if day is None else start_us(day, zone)
 
 
-def to_of(query: Query, zone: tzinfo) -> int | None:
+def to_instant(query: Query, zone: tzinfo) -> int | None:
     """The first instant that is wanted no more: `to`, or the end of that day in the zone."""
     day = _day(query.get("to", ""))
     return _instant(query, "to", zone) if day is None else end_us(day, zone)
 
 
-def day_of(query: Query, name: str) -> str | None:
+def date_from_query(query: Query, name: str) -> str | None:
     """A day, as `2026-01-31`."""
     given = query.get(name)
     if given is None:

@@ -5,45 +5,45 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from services.fulfilment.domain.business_day import MICROS
-from services.fulfilment.domain.ids import derived
-from services.fulfilment.domain.invoice import BilledLine, Invoice, Kind
+from services.fulfilment.domain.business_day import MICROS_PER_SECOND
+from services.fulfilment.domain.ids import derive_id
+from services.fulfilment.domain.invoice import Invoice, InvoiceKind, InvoiceLine
 from services.fulfilment.domain.product import Product
-from services.fulfilment.domain.purchase_order import PurchaseOrder, Stage
-from services.fulfilment.domain.sums import Merged, Sums
-from services.fulfilment.domain.transaction import Line, Status, Transaction
-from services.fulfilment.flows.get_codes import Codes
+from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
+from services.fulfilment.domain.totals import OrderLineTotals, PurchaseOrderTotals
+from services.fulfilment.domain.transaction import Transaction, TransactionLine, TransactionStatus
+from services.fulfilment.flows.get_codes import TransactionCodes
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PRIVATE = {"Cache-Control": "private, no-cache"}
-SHORTEST_PAUSE_US, LONGEST_PAUSE_US = MICROS, 60 * MICROS
+MIN_POLL_INTERVAL_US, MAX_POLL_INTERVAL_US = MICROS_PER_SECOND, 60 * MICROS_PER_SECOND
 
 
-def instant(at_us: int) -> str:
+def format_instant(at_us: int) -> str:
     """A time as RFC 3339 has it."""
     return (_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def amount(value: Decimal) -> str:
+def format_amount(value: Decimal) -> str:
     """An amount, in digits, at least two of them after the point."""
     text = f"{value.normalize():f}"
     whole, _, fraction = text.partition(".")
     return f"{whole}.{fraction:0<2}"
 
 
-def accepted(transaction: Transaction) -> dict[str, Any]:
+def accepted_order(transaction: Transaction) -> dict[str, Any]:
     """The answer to an order; the same however far the transaction has come since."""
     return {
         "transactionId": transaction.id,
         "clientOrderNumber": transaction.client_order_number,
         "purchaseOrder": _order_of(transaction),
-        "status": Status.PROCESSING,
+        "status": TransactionStatus.PROCESSING,
         "lines": [_ordered(line) for line in transaction.lines],
-        "createdAt": instant(transaction.created_us),
+        "createdAt": format_instant(transaction.created_us),
     }
 
 
-def shown(transaction: Transaction) -> dict[str, Any]:
+def transaction_status(transaction: Transaction) -> dict[str, Any]:
     """A transaction with its counts."""
     return {
         "transactionId": transaction.id,
@@ -52,13 +52,13 @@ def shown(transaction: Transaction) -> dict[str, Any]:
         "status": transaction.status,
         "lines": [{**_ordered(line), **_counts([line])} for line in transaction.lines],
         "counts": _counts(transaction.lines),
-        "total": amount(transaction.total),
-        "createdAt": instant(transaction.created_us),
-        "deadline": instant(transaction.deadline_us),
+        "total": format_amount(transaction.total),
+        "createdAt": format_instant(transaction.created_us),
+        "deadline": format_instant(transaction.deadline_us),
     }
 
 
-def codes(found: Codes, now_us: int) -> dict[str, Any]:
+def codes(found: TransactionCodes, now_us: int) -> dict[str, Any]:
     """A transaction's codes, and when it makes sense to ask again."""
     transaction = found.transaction
     body: dict[str, Any] = {
@@ -68,23 +68,23 @@ def codes(found: Codes, now_us: int) -> dict[str, Any]:
         "codes": [{"sku": transaction.lines[number].sku, "codes": units} for number, units in found.lines.items()],
     }
     if not transaction.is_final:
-        body["nextPollAfter"] = instant(next_poll_us(transaction, now_us))
+        body["nextPollAfter"] = format_instant(next_poll_us(transaction, now_us))
     return body
 
 
 def next_poll_us(transaction: Transaction, now_us: int) -> int:
     """When the transaction will have been looked at again; never at once, never in hours."""
-    return min(max(transaction.due_us, now_us + SHORTEST_PAUSE_US), now_us + LONGEST_PAUSE_US)
+    return min(max(transaction.due_us, now_us + MIN_POLL_INTERVAL_US), now_us + MAX_POLL_INTERVAL_US)
 
 
-def purchase_order(order: PurchaseOrder, sums: Sums) -> dict[str, Any]:
+def purchase_order(order: PurchaseOrder, sums: PurchaseOrderTotals) -> dict[str, Any]:
     """A day's purchase order: its lines merged by product and price, and what they come to."""
     lines = sums.lines
     body: dict[str, Any] = {
         "id": order.id,
         "businessDate": order.business_date,
         "currency": order.currency,
-        "state": order.stage,
+        "state": order.state,
         "lines": [_merged(line) for line in lines],
         "totals": {
             "transactions": sums.transactions,
@@ -92,11 +92,11 @@ def purchase_order(order: PurchaseOrder, sums: Sums) -> dict[str, Any]:
             "delivered": sum(line.delivered for line in lines),
             "pending": sum(line.pending for line in lines),
             "cancelled": sum(line.cancelled for line in lines),
-            "amount": amount(sum((line.amount for line in lines), Decimal(0))),
+            "amount": format_amount(sum((line.amount for line in lines), Decimal(0))),
         },
     }
-    if order.stage is Stage.CLOSED and sums.transactions:
-        body["invoiceId"] = derived("invoice", order.id, 0)
+    if order.state is PurchaseOrderState.CLOSED and sums.transactions:
+        body["invoiceId"] = derive_id("invoice", order.id, 0)
     return body
 
 
@@ -110,14 +110,14 @@ def invoice(issued: Invoice) -> dict[str, Any]:
         "purchaseOrderId": draft.purchase_order,
         "businessDate": draft.business_date,
         "currency": draft.currency,
-        "customer": {"site": draft.party.site, "name": draft.party.name},
+        "customer": {"site": draft.customer.site, "name": draft.customer.name},
         "transactions": draft.transactions,
         "lines": [_billed(line) for line in draft.lines],
-        "total": amount(draft.total),
-        "issuedAt": instant(draft.issued_us),
+        "total": format_amount(draft.total),
+        "issuedAt": format_instant(draft.issued_us),
     }
-    if draft.kind is Kind.CREDIT_NOTE:
-        body["creditFor"] = derived("invoice", draft.purchase_order, 0)
+    if draft.kind is InvoiceKind.CREDIT_NOTE:
+        body["creditFor"] = derive_id("invoice", draft.purchase_order, 0)
     return body
 
 
@@ -126,7 +126,7 @@ def product(shown_product: Product) -> dict[str, Any]:
     return {
         "sku": shown_product.sku,
         "name": shown_product.name,
-        "unitPrice": amount(shown_product.unit_price),
+        "unitPrice": format_amount(shown_product.unit_price),
         "currency": shown_product.currency,
         "supplier": shown_product.supplier,
         "withdrawn": shown_product.is_withdrawn,
@@ -141,17 +141,17 @@ def _order_of(transaction: Transaction) -> dict[str, Any]:
     }
 
 
-def _ordered(line: Line) -> dict[str, Any]:
+def _ordered(line: TransactionLine) -> dict[str, Any]:
     return {
         "sku": line.sku,
         "name": line.name,
         "quantity": line.quantity,
-        "unitPrice": amount(line.unit_price),
-        "amount": amount(line.amount),
+        "unitPrice": format_amount(line.unit_price),
+        "amount": format_amount(line.amount),
     }
 
 
-def _counts(lines: Sequence[Line]) -> dict[str, int]:
+def _counts(lines: Sequence[TransactionLine]) -> dict[str, int]:
     return {
         "ordered": sum(line.quantity for line in lines),
         "delivered": sum(line.delivered for line in lines),
@@ -160,28 +160,28 @@ def _counts(lines: Sequence[Line]) -> dict[str, int]:
     }
 
 
-def _merged(line: Merged) -> dict[str, Any]:
+def _merged(line: OrderLineTotals) -> dict[str, Any]:
     return {
         "sku": line.sku,
         "name": line.name,
-        "unitPrice": amount(line.unit_price),
+        "unitPrice": format_amount(line.unit_price),
         "ordered": line.ordered,
         "delivered": line.delivered,
         "pending": line.pending,
         "cancelled": line.cancelled,
-        "amount": amount(line.amount),
+        "amount": format_amount(line.amount),
     }
 
 
-def _billed(line: BilledLine) -> dict[str, Any]:
+def _billed(line: InvoiceLine) -> dict[str, Any]:
     return {
         "sku": line.sku,
         "name": line.name,
-        "unitPrice": amount(line.unit_price),
+        "unitPrice": format_amount(line.unit_price),
         "ordered": line.ordered,
         "delivered": line.delivered,
         "pending": line.pending,
         "cancelled": line.cancelled,
         "quantity": line.charged,
-        "amount": amount(line.amount),
+        "amount": format_amount(line.amount),
     }

@@ -8,12 +8,12 @@ from aiohttp import web
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.logs import escape_for_log
-from services.fulfilment.domain.loading import read_codes, read_product
-from services.fulfilment.domain.ordering import Refused
-from services.fulfilment.flows.load_stock import World, load_codes, put_product
+from services.fulfilment.domain.order_request import InvalidRequestError
+from services.fulfilment.domain.stock_request import parse_codes, parse_product
+from services.fulfilment.flows.load_stock import Deps, load_codes, put_product
 from services.fulfilment.http import responses
-from services.fulfilment.http.authentication import Desk
-from services.fulfilment.http.body import read_body, read_object, unprocessable
+from services.fulfilment.http.authentication import Authenticator
+from services.fulfilment.http.body import parse_object, read_body, unprocessable
 from services.fulfilment.ports import AuditLog
 
 BASE = "/fulfilment/v1"
@@ -26,15 +26,15 @@ class StockApi:
     def __init__(
         self,
         *,
-        desk: Desk,
-        world: World,
+        authenticator: Authenticator,
+        deps: Deps,
         audit: AuditLog,
         currencies: frozenset[str],
         suppliers: AbstractSet[str],
         body_timeout_s: float,
     ) -> None:
-        self._desk = desk
-        self._world = world
+        self._desk = authenticator
+        self._world = deps
         self._audit = audit
         self._currencies = currencies
         self._suppliers = suppliers
@@ -49,12 +49,12 @@ class StockApi:
 
     async def load(self, request: web.Request) -> web.Response:
         """Put codes of a product on sale."""
-        caller = await self._desk.caller(request, SCOPE)
+        caller = await self._desk.authenticate(request, SCOPE)
         sku = request.match_info["sku"]
-        body = read_object(await read_body(request, timeout_s=self._body_timeout_s))
+        body = parse_object(await read_body(request, timeout_s=self._body_timeout_s))
         try:
-            codes = read_codes(body.get("codes"))
-        except Refused as refused:
+            codes = parse_codes(body.get("codes"))
+        except InvalidRequestError as refused:
             raise unprocessable(refused.faults) from None
         added = await load_codes(sku, codes, self._world)
         if added is None:
@@ -66,11 +66,11 @@ class StockApi:
 
     async def put(self, request: web.Request) -> web.Response:
         """Add or change a product."""
-        caller = await self._desk.caller(request, SCOPE)
-        body = read_object(await read_body(request, timeout_s=self._body_timeout_s))
+        caller = await self._desk.authenticate(request, SCOPE)
+        body = parse_object(await read_body(request, timeout_s=self._body_timeout_s))
         try:
-            product = read_product(request.match_info["sku"], body, self._currencies, self._suppliers)
-        except Refused as refused:
+            product = parse_product(request.match_info["sku"], body, self._currencies, self._suppliers)
+        except InvalidRequestError as refused:
             raise unprocessable(refused.faults) from None
         is_new = await put_product(product, self._world)
         where = request.remote or "unknown"

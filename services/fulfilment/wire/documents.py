@@ -7,11 +7,11 @@ import msgspec
 from bson import Decimal128
 from bson.codec_options import TypeCodec, TypeRegistry
 
-from services.fulfilment.domain.invoice import Draft, Invoice
+from services.fulfilment.domain.invoice import Invoice, InvoiceDraft
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder
-from services.fulfilment.domain.slots import Filled, UnitStatus
-from services.fulfilment.domain.sums import Merged, Sums
+from services.fulfilment.domain.slots import FilledSlot, UnitStatus
+from services.fulfilment.domain.totals import OrderLineTotals, PurchaseOrderTotals
 from services.fulfilment.domain.transaction import Transaction
 
 Document = dict[str, Any]
@@ -20,7 +20,7 @@ T = TypeVar("T")
 _ATOMS = (Decimal, bytes)
 
 
-class _Amounts(TypeCodec):
+class _DecimalCodec(TypeCodec):
     """Amounts are MongoDB's own decimals there, and Python's here: exact in both."""
 
     python_type = Decimal
@@ -35,9 +35,9 @@ class _Amounts(TypeCodec):
         return value.to_decimal()
 
 
-def with_amounts(collection: Any) -> Any:
+def with_decimals(collection: Any) -> Any:
     """The collection, whose documents may have amounts in them."""
-    options = collection.codec_options.with_options(type_registry=TypeRegistry([_Amounts()]))
+    options = collection.codec_options.with_options(type_registry=TypeRegistry([_DecimalCodec()]))
     return collection.with_options(codec_options=options)
 
 
@@ -57,17 +57,20 @@ def product_document(product: Product) -> Document:
     return {"_id": document.pop("sku"), **document}
 
 
-def product_of(document: Document) -> Product:
+def product_from_document(document: Document) -> Product:
     """The product of a document."""
     return from_bson({"sku": document["_id"], **document}, Product)
 
 
 def transaction_document(transaction: Transaction) -> Document:
-    """A new transaction. `claim` keeps its number from others; `open` and `waits` stand there while it is pending."""
+    """Build a new transaction's document.
+
+    `unique_order_number` reserves its number; `pending` and `waiting_for_skus` are set until it is final.
+    """
     fields: Document = to_bson(transaction)
     document = {"_id": fields.pop("id"), **fields, **_open(transaction)}
-    if transaction.client_order_number is not None and transaction.is_checked:
-        document["claim"] = f"{transaction.site}:{transaction.client_order_number}"
+    if transaction.client_order_number is not None and transaction.has_duplicate_check:
+        document["unique_order_number"] = f"{transaction.site}:{transaction.client_order_number}"
     return document
 
 
@@ -77,28 +80,28 @@ def transaction_change(before: int, now: Transaction) -> tuple[Document, Documen
     changed = {name: fields[name] for name in ("lines", "status", "version", "cancellations")}
     update: Document = {"$set": changed}
     if now.cancellations:
-        changed["owes"] = True
+        changed["has_uncredited"] = True
     if now.is_final:
-        update["$unset"] = {"open": "", "waits": ""}
+        update["$unset"] = {"pending": "", "waiting_for_skus": ""}
     else:
         changed |= _open(now)
     return {"_id": now.id, "version": before}, update
 
 
-def transaction_of(document: Document) -> Transaction:
+def transaction_from_document(document: Document) -> Transaction:
     """The transaction of a document."""
     return from_bson({"id": document["_id"], **document}, Transaction)
 
 
-def purchase_order_of(document: Document) -> PurchaseOrder:
+def purchase_order_from_document(document: Document) -> PurchaseOrder:
     """The purchase order of a document."""
     return from_bson(document, PurchaseOrder)
 
 
-def sums_of(document: Document) -> Sums:
+def totals_from_document(document: Document) -> PurchaseOrderTotals:
     """What the pipeline has added up."""
-    lines = [from_bson({**line, **line["_id"]}, Merged) for line in document["lines"]]
-    return Sums(transactions=sum(one["transactions"] for one in document["counted"]), lines=lines)
+    lines = [from_bson({**line, **line["_id"]}, OrderLineTotals) for line in document["lines"]]
+    return PurchaseOrderTotals(transactions=sum(one["transactions"] for one in document["counted"]), lines=lines)
 
 
 def invoice_document(invoice: Invoice) -> Document:
@@ -106,26 +109,26 @@ def invoice_document(invoice: Invoice) -> Document:
     draft = invoice.draft
     return {
         "_id": draft.id,
-        "site": draft.party.site,
+        "site": draft.customer.site,
         "year": draft.year,
         "number": invoice.number,
         "purchase_order": draft.purchase_order,
-        "turn": draft.turn,
+        "sequence": draft.sequence,
         "business_date": draft.business_date,
         "draft": to_bson(draft),
     }
 
 
-def invoice_of(document: Document) -> Invoice:
+def invoice_from_document(document: Document) -> Invoice:
     """The invoice of a document."""
-    return Invoice(from_bson(document["draft"], Draft), document["number"])
+    return Invoice(from_bson(document["draft"], InvoiceDraft), document["number"])
 
 
-def filled_of(document: Document) -> Filled:
+def filled_slot_from_document(document: Document) -> FilledSlot:
     """What fills a slot."""
     status = document.get("status")
-    return Filled(document["slot"], UnitStatus(status) if status else UnitStatus.COMPLETED, document.get("reason"))
+    return FilledSlot(document["slot"], UnitStatus(status) if status else UnitStatus.COMPLETED, document.get("reason"))
 
 
 def _open(transaction: Transaction) -> Document:
-    return {"open": True, "waits": [line.sku for line in transaction.lines if line.pending]}
+    return {"pending": True, "waiting_for_skus": [line.sku for line in transaction.lines if line.pending]}

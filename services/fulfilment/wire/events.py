@@ -11,14 +11,14 @@ from services import topics
 from services.chassis.avro.records import AvroRecordReader
 from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.mongodb import outbox
-from services.fulfilment.domain.ids import derived
+from services.fulfilment.domain.ids import derive_id
 from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.transaction import Transaction
 
 KAFKA, MAIL = "kafka", "mail"
 
 
-class Events:
+class EventCodec:
     """Writes the events that go out with every change, and reads the one that fulfilment itself waits for."""
 
     def __init__(self, schemas: Schemas) -> None:
@@ -27,10 +27,10 @@ class Events:
         self._codes = schemas["fulfilment_codes"]
         self._invoice = schemas["fulfilment_invoice"]
 
-    def placed(self, transaction: Transaction) -> outbox.Message:
+    def order_placed(self, transaction: Transaction) -> outbox.Message:
         """A transaction was placed."""
         event = {
-            "eventId": derived("placed", transaction.id),
+            "eventId": derive_id("placed", transaction.id),
             "transactionId": transaction.id,
             "site": transaction.site,
             "clientOrderNumber": transaction.client_order_number,
@@ -48,10 +48,10 @@ class Events:
         )
         return _traced(message, transaction)
 
-    def counted(self, transaction: Transaction, at_us: int) -> outbox.Message:
+    def availability_changed(self, transaction: Transaction, at_us: int) -> outbox.Message:
         """The availability of a transaction's codes has changed. No code is in it."""
         event = {
-            "eventId": derived("codes", transaction.id, transaction.version),
+            "eventId": derive_id("codes", transaction.id, transaction.version),
             "transactionId": transaction.id,
             "site": transaction.site,
             "version": transaction.version,
@@ -71,15 +71,15 @@ class Events:
         message = self._message(topics.FULFILMENT_CODES.name, transaction.id, self._codes, event, at_us=at_us)
         return _traced(message, transaction)
 
-    def issued(self, invoice: Invoice) -> list[outbox.Message]:
+    def invoice_issued(self, invoice: Invoice) -> list[outbox.Message]:
         """An invoice or credit note was issued; a mail goes out too if the customer has an address."""
         draft = invoice.draft
         event = {
-            "eventId": derived("issued", draft.id),
+            "eventId": derive_id("issued", draft.id),
             "invoiceId": draft.id,
             "kind": draft.kind.value,
             "number": invoice.label,
-            "site": draft.party.site,
+            "site": draft.customer.site,
             "purchaseOrderId": draft.purchase_order,
             "businessDate": draft.business_date,
             "currency": draft.currency,
@@ -92,12 +92,12 @@ class Events:
                 topics.FULFILMENT_INVOICES.name, draft.purchase_order, self._invoice, event, at_us=draft.issued_us
             )
         ]
-        if draft.party.email is not None:
-            mail_id = derived("mail", draft.id)
+        if draft.customer.email is not None:
+            mail_id = derive_id("mail", draft.id)
             messages.append(outbox.Message(id=mail_id, channel=MAIL, target=draft.id, at_us=draft.issued_us))
         return messages
 
-    def placed_in(self, value: bytes | None) -> str:
+    def decode_placed_id(self, value: bytes | None) -> str:
         """Which transaction was placed; raises `ValueError` for bytes that do not say so."""
         return str(self._records.read(value)["transactionId"])
 

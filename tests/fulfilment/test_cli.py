@@ -14,10 +14,10 @@ from typer.testing import CliRunner, Result
 from services.chassis.runtime.settings import REPOSITORY
 from services.fulfilment import cli
 from services.fulfilment.adapters import stock
-from services.fulfilment.adapters.code_cipher import CodeVault, read_keys
+from services.fulfilment.adapters.code_cipher import CodeCipher, parse_keys
 from services.fulfilment.cli import fulfilment
-from services.fulfilment.domain.code import Code, Sealed
-from tests.fulfilment.api_side import FakeAuditLog
+from services.fulfilment.domain.code import Code, SealedCode
+from tests.fulfilment.api_fixtures import FakeAuditLog
 
 Run = Callable[..., Result]
 OLD, NEW = (base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))
@@ -80,13 +80,13 @@ def test_a_pin_comes_after_a_comma_and_who_loads_codes_is_noted(run: Run, databa
     run("stock", "load", "CARD", file="one , 22 \n")
     assert ledger.lines == [{"action": "codes-loaded", **OPERATOR, "codes": 1, "added": 1}]
     (kept,) = database.codes.find()
-    vault = CodeVault(read_keys(OLD), read_keys(OLD)[0])
-    assert vault.open("CARD", Sealed(kept["_id"], kept["key_id"], kept["sealed"])) == Code("one", "22")
+    vault = CodeCipher(parse_keys(OLD), parse_keys(OLD)[0])
+    assert vault.open("CARD", SealedCode(kept["_id"], kept["key_id"], kept["ciphertext"])) == Code("one", "22")
 
 
 def test_a_file_may_have_more_codes_than_are_taken_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "MOST_CODES", 2)
-    monkeypatch.setattr(stock, "LOT", 2)
+    monkeypatch.setattr(cli, "MAX_CODES_PER_REQUEST", 2)
+    monkeypatch.setattr(stock, "BATCH_SIZE", 2)
     put = run("products", "put", file=products({**CARD, "codes": ["a", "b", "c", "a"]}))
     assert put.output == "1 products and 3 new codes loaded\n"
     assert run("stock", "load", "CARD", file="c\nd\ne\nf\ng\n").output == "4 of 5 codes are new\n"

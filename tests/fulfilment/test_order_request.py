@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.fulfilment.domain.ordering import Refused, priced, read_order
-from tests.fulfilment.shop import PRODUCTS
+from services.fulfilment.domain.order_request import InvalidRequestError, parse_order_request, price_order
+from tests.fulfilment.harness import PRODUCTS
 
 BY_SKU = {product.sku: product for product in PRODUCTS}
 ONE = [{"sku": "CARD", "quantity": 1}]
@@ -14,8 +14,8 @@ MIXED = [*ONE, {"sku": "CARD-EUR", "quantity": 1}]
 
 
 def faults(body: dict[str, Any]) -> list[tuple[str, str]]:
-    with pytest.raises(Refused) as refused:
-        priced(read_order(body), BY_SKU)
+    with pytest.raises(InvalidRequestError) as refused:
+        price_order(parse_order_request(body), BY_SKU)
     return [(fault.pointer, fault.code) for fault in refused.value.faults]
 
 
@@ -51,8 +51,8 @@ def test_what_is_refused(body: dict[str, Any], expected: list[tuple[str, str]]) 
 
 @pytest.mark.parametrize("flag", [None, True, "false", 0, []])
 def test_only_an_explicit_false_lets_a_number_be_used_twice(flag: object) -> None:
-    assert read_order({"products": ONE, "enableClientOrderNumberDupCheck": flag}).is_checked
-    assert not read_order({"products": ONE, "enableClientOrderNumberDupCheck": False}).is_checked
+    assert parse_order_request({"products": ONE, "enableClientOrderNumberDupCheck": flag}).has_duplicate_check
+    assert not parse_order_request({"products": ONE, "enableClientOrderNumberDupCheck": False}).has_duplicate_check
 
 
 @pytest.mark.parametrize("quantity", [0, -1, 1001, 1.5, "1", None, True, [], Decimal("1.5"), Decimal("NaN"), 10**400])
@@ -64,7 +64,7 @@ def test_quantities_that_are_none(quantity: object) -> None:
 
 @pytest.mark.parametrize(("quantity", "read"), [(1, 1), (1000, 1000), (Decimal("2.0"), 2), (Decimal("1e3"), 1000)])
 def test_quantities(quantity: object, read: int) -> None:
-    wanted = read_order({"products": [{"sku": "CARD", "quantity": quantity}]})
+    wanted = parse_order_request({"products": [{"sku": "CARD", "quantity": quantity}]})
     assert [item.quantity for item in wanted.items] == [read]
 
 
@@ -90,7 +90,7 @@ def test_the_same_product_twice_is_one_line() -> None:
     body = {
         "products": [{"sku": "CARD", "quantity": 2}, {"sku": "PENNY", "quantity": 1}, {"sku": "CARD", "quantity": 3}]
     }
-    currency, lines = priced(read_order(body), BY_SKU)
+    currency, lines = price_order(parse_order_request(body), BY_SKU)
     assert currency == "USD"
     assert [(line.sku, line.quantity) for line in lines] == [("CARD", 5), ("PENNY", 1)]
 
@@ -102,14 +102,14 @@ def test_the_sum_of_a_products_units_is_bounded_too() -> None:
 
 def test_a_hundred_products_named_twice_are_a_hundred_lines() -> None:
     lines = [{"sku": f"S{n}", "quantity": 1} for n in range(100)]
-    assert len(read_order({"products": lines * 2}).items) == 100
+    assert len(parse_order_request({"products": lines * 2}).items) == 100
 
 
 def test_defaults() -> None:
-    wanted = read_order({"products": ONE, "unknown": 1, "payWithCurrency": None})
-    assert (wanted.is_checked, wanted.currency, wanted.client_order_number) == (True, None, None)
+    wanted = parse_order_request({"products": ONE, "unknown": 1, "payWithCurrency": None})
+    assert (wanted.has_duplicate_check, wanted.currency, wanted.client_order_number) == (True, None, None)
 
 
 def test_the_line_is_a_copy_of_the_product() -> None:
-    _, (line,) = priced(read_order({"products": ONE, "payWithCurrency": "usd"}), BY_SKU)
+    _, (line,) = price_order(parse_order_request({"products": ONE, "payWithCurrency": "usd"}), BY_SKU)
     assert (line.name, line.unit_price, line.amount) == ("Card", Decimal("9.99"), Decimal("9.99"))

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from services.fulfilment.domain.code import Code
-from services.fulfilment.domain.loading import read_codes, read_product
-from services.fulfilment.domain.ordering import Refused
+from services.fulfilment.domain.order_request import InvalidRequestError
+from services.fulfilment.domain.stock_request import parse_codes, parse_product
 from services.fulfilment.flows import load_stock
-from tests.fulfilment.shop import CURRENCIES, PRODUCTS, VAULT, Shop
+from tests.fulfilment.harness import CIPHER, CURRENCIES, PRODUCTS, Harness
 
 PRODUCT = {"name": "New", "unitPrice": "1", "currency": "EUR"}
 
 
 def product(**changes: Any) -> Any:
-    return read_product("NEW", {**PRODUCT, **changes}, CURRENCIES, {"stock"})
+    return parse_product("NEW", {**PRODUCT, **changes}, CURRENCIES, {"stock"})
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def product(**changes: Any) -> Any:
     ids=["many", "long", "long with a long pin"],
 )
 def test_so_many_and_so_long_codes_are_taken(codes: list[Any]) -> None:
-    assert len(read_codes(codes)) == len(codes)
+    assert len(parse_codes(codes)) == len(codes)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_so_many_and_so_long_codes_are_taken(codes: list[Any]) -> None:
     ids=["too many", "too long", "pin too long", "number", "no code", "none", "text", "many faults"],
 )
 def test_codes_that_are_refused(codes: object, faults: list[tuple[str, str]]) -> None:
-    with pytest.raises(Refused) as refused:
-        read_codes(codes)
+    with pytest.raises(InvalidRequestError) as refused:
+        parse_codes(codes)
     assert [(fault.pointer, fault.code) for fault in refused.value.faults] == faults
 
 
@@ -66,46 +66,48 @@ def test_a_product_may_be_withdrawn_and_cost_so_much() -> None:
     ids=["withdrawn as text", "withdrawn as null", "too dear", "too fine", "long name"],
 )
 def test_products_that_are_refused(changes: dict[str, Any], fault: tuple[str, str]) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(InvalidRequestError) as refused:
         product(**changes)
     assert [(fault.pointer, fault.code) for fault in refused.value.faults] == [fault]
 
 
-def world(shop: Shop) -> load_stock.World:
-    return load_stock.World(shelf=shop.products, stock=shop.stock, waiting=shop.transactions, seal=VAULT.seal)
+def world(harness: Harness) -> load_stock.Deps:
+    return load_stock.Deps(
+        products=harness.products, stock=harness.stock, transactions=harness.transactions, seal=CIPHER.seal
+    )
 
 
-async def test_who_waits_for_a_product_is_woken_by_new_codes_and_by_nothing_else(shop: Shop) -> None:
+async def test_who_waits_for_a_product_is_woken_by_new_codes_and_by_nothing_else(harness: Harness) -> None:
     """An order that has its card and waits for pennies is not woken by cards."""
-    await load_stock.load_codes("CARD", [Code("known")], world(shop))
-    waiting = (await shop.place(("CARD", 1), ("PENNY", 1))).transaction
-    await shop.fulfil(waiting.id)
-    assert await shop.transactions.claim_due(most=10, lease_us=1) == []
+    await load_stock.load_codes("CARD", [Code("known")], world(harness))
+    waiting = (await harness.place(("CARD", 1), ("PENNY", 1))).transaction
+    await harness.fulfil(waiting.id)
+    assert await harness.transactions.claim_due(limit=10, lease_us=1) == []
     for sku, code, woken in (
         ("CARD", "new", []),
         ("PENNY", "known", []),
         ("DEMO-NEVER", "other", []),
         ("PENNY", "fresh", [waiting.id]),
     ):
-        await load_stock.load_codes(sku, [Code(code)], world(shop))
-        assert await shop.transactions.claim_due(most=10, lease_us=1) == woken, (sku, code)
+        await load_stock.load_codes(sku, [Code(code)], world(harness))
+        assert await harness.transactions.claim_due(limit=10, lease_us=1) == woken, (sku, code)
 
 
-async def test_codes_of_a_product_that_is_not_there_are_not_loaded(shop: Shop) -> None:
-    assert await load_stock.load_codes("NONE", [Code("c")], world(shop)) is None
-    assert await load_stock.load_codes("CARD", [Code("c")], world(shop)) == 1
+async def test_codes_of_a_product_that_is_not_there_are_not_loaded(harness: Harness) -> None:
+    assert await load_stock.load_codes("NONE", [Code("c")], world(harness)) is None
+    assert await load_stock.load_codes("CARD", [Code("c")], world(harness)) == 1
 
 
-async def test_a_product_is_new_once(shop: Shop) -> None:
+async def test_a_product_is_new_once(harness: Harness) -> None:
     new = product()
-    assert [await load_stock.put_product(new, world(shop)) for _ in range(2)] == [True, False]
-    assert (await shop.products.find(["NEW", "NONE"])) == {"NEW": new}
-    assert [one.sku for one in await shop.products.all()] == sorted({one.sku for one in PRODUCTS} | {"NEW"})
+    assert [await load_stock.put_product(new, world(harness)) for _ in range(2)] == [True, False]
+    assert (await harness.products.find(["NEW", "NONE"])) == {"NEW": new}
+    assert [one.sku for one in await harness.products.list_all()] == sorted({one.sku for one in PRODUCTS} | {"NEW"})
 
 
-async def test_orders_that_wait_for_a_product_are_counted(mongo_shop: Shop) -> None:
-    await mongo_shop.load("CARD", "only")
+async def test_orders_that_wait_for_a_product_are_counted(mongo_harness: Harness) -> None:
+    await mongo_harness.load("CARD", "only")
     for lines in ([("CARD", 1), ("PENNY", 1)], [("PENNY", 2)], [("DEMO-INSTANT", 1)]):
-        await mongo_shop.fulfil((await mongo_shop.place(*lines)).transaction.id)
-    waiting = {sku: await mongo_shop.transactions.waiting(sku) for sku in ("CARD", "PENNY", "DEMO-INSTANT")}
+        await mongo_harness.fulfil((await mongo_harness.place(*lines)).transaction.id)
+    waiting = {sku: await mongo_harness.transactions.count_waiting(sku) for sku in ("CARD", "PENNY", "DEMO-INSTANT")}
     assert waiting == {"CARD": 0, "PENNY": 2, "DEMO-INSTANT": 0}

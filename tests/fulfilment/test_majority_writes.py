@@ -14,9 +14,9 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from services.fulfilment.adapters.transactions import TRANSACTIONS
-from services.fulfilment.domain.listing import TransactionsAsked
+from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.wire.events import KAFKA
-from tests.fulfilment.shop import PRODUCTS, SITE, Clock, Shop, on_database
+from tests.fulfilment.harness import PRODUCTS, SITE, Clock, Harness, build_mongo_harness
 from tests.status.test_settling import standing_still
 
 pytestmark = pytest.mark.long
@@ -30,26 +30,26 @@ pytestmark = pytest.mark.long
 async def test_an_order_that_finds_itself_waits_until_a_majority_has_it(tmp_path: Path, again: dict[str, Any]) -> None:
     """Breaks: both secondaries stand still once the order has its place. Must hold: no word of success meanwhile."""
     with MongoSet(tmp_path, nodes=3) as three:
-        async with _opened(three) as shop:
-            with _known_to_the_primary_alone(three, shop):
+        async with _opened(three) as harness:
+            with _known_to_the_primary_alone(three, harness):
                 with pytest.raises(UnavailableError):
-                    await shop.place(("CARD", 1), transaction_id="own", clientOrderNumber="n")
+                    await harness.place(("CARD", 1), transaction_id="own", clientOrderNumber="n")
                 with pytest.raises(UnavailableError):
-                    await shop.place(("CARD", 1), **again)
-            placed = await _until_answered(lambda: shop.place(("CARD", 1), **again))
-            assert await shop.transactions.listed(TransactionsAsked(site=SITE)) == [placed.transaction]
+                    await harness.place(("CARD", 1), **again)
+            placed = await _until_answered(lambda: harness.place(("CARD", 1), **again))
+            assert await harness.transactions.find_page(TransactionQuery(site=SITE)) == [placed.transaction]
 
 
 async def test_no_event_of_an_order_leaves_before_a_majority_has_it(tmp_path: Path) -> None:
     """Breaks: likewise. Must hold: nobody hears of an order that a new primary may not know."""
     with MongoSet(tmp_path, nodes=3) as three:
-        async with _opened(three) as shop, _connected(three) as mongo:
-            waiting = outbox.Outbox(mongo, [TRANSACTIONS], now_us=shop.clock)
+        async with _opened(three) as harness, _connected(three) as mongo:
+            waiting = outbox.Outbox(mongo, [TRANSACTIONS], now_us=harness.clock)
             await _until_answered(waiting.create_indexes)
-            with _known_to_the_primary_alone(three, shop):
+            with _known_to_the_primary_alone(three, harness):
                 with pytest.raises(UnavailableError):
-                    await shop.place(("CARD", 1), transaction_id="own")
-                assert await shop.transactions.find("own") is not None, "the primary has it"
+                    await harness.place(("CARD", 1), transaction_id="own")
+                assert await harness.transactions.find("own") is not None, "the primary has it"
                 assert await waiting.due(KAFKA) == []
 
             async def told() -> Any:
@@ -62,19 +62,19 @@ async def test_no_event_of_an_order_leaves_before_a_majority_has_it(tmp_path: Pa
 
 
 @contextmanager
-def _known_to_the_primary_alone(three: MongoSet, shop: Shop) -> Iterator[None]:
+def _known_to_the_primary_alone(three: MongoSet, harness: Harness) -> Iterator[None]:
     """Whatever is placed: the secondaries stand still, and an order's place is taken for given."""
-    enter = shop.orders.enter
+    enter = harness.purchase_orders.reserve_sequence
 
     async def entered(_: object) -> int:
         return 1
 
-    shop.orders.enter = entered
+    harness.purchase_orders.reserve_sequence = entered
     try:
         with standing_still(three):
             yield
     finally:
-        shop.orders.enter = enter
+        harness.purchase_orders.reserve_sequence = enter
 
 
 @asynccontextmanager
@@ -88,14 +88,14 @@ async def _connected(three: MongoSet) -> AsyncIterator[Mongo]:
 
 
 @asynccontextmanager
-async def _opened(three: MongoSet) -> AsyncIterator[Shop]:
-    """A shop that sells."""
+async def _opened(three: MongoSet) -> AsyncIterator[Harness]:
+    """A harness that sells."""
     async with _connected(three) as mongo:
-        shop = on_database(mongo, Clock())
-        await _until_answered(shop.orders.prepare)
-        await _until_answered(shop.transactions.prepare)
-        await _until_answered(lambda: shop.products.put(PRODUCTS[0]))
-        yield shop
+        harness = build_mongo_harness(mongo, Clock())
+        await _until_answered(harness.purchase_orders.create_indexes)
+        await _until_answered(harness.transactions.create_indexes)
+        await _until_answered(lambda: harness.products.put(PRODUCTS[0]))
+        yield harness
 
 
 async def _until_answered(work: Callable[[], Awaitable[Any]]) -> Any:

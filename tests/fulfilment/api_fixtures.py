@@ -1,4 +1,4 @@
-"""The fulfilment API over a shop in memory, and a caller who holds each answer against the API's own description."""
+"""The fulfilment API over a harness in memory, and a caller who holds each answer against the API's own description."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,14 +17,14 @@ from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
 from services.chassis.security.tokens import Token
-from services.fulfilment.adapters.invoice_renderer import InvoicePaper
+from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer
 from services.fulfilment.app import new_id
 from services.fulfilment.flows import load_stock
-from services.fulfilment.http.authentication import Desk
+from services.fulfilment.http.authentication import Authenticator
 from services.fulfilment.http.invoices import InvoicesApi
 from services.fulfilment.http.orders import OrdersApi
 from services.fulfilment.http.stock import StockApi
-from tests.fulfilment.shop import CURRENCIES, OPENAPI, OTHER_SITE, SITE, VAULT, Shop, a_memory_shop
+from tests.fulfilment.harness import CIPHER, CURRENCIES, OPENAPI, OTHER_SITE, SITE, Harness, build_memory_harness
 
 DOCUMENT = yaml.safe_load(OPENAPI.read_text(encoding="utf-8"))
 V1 = "/fulfilment/v1"
@@ -32,7 +32,7 @@ ORDERS = V1 + "/orders"
 ALL = frozenset({"orders:create", "orders:read", "codes:read", "invoices:read", "stock:write"})
 
 
-class Passport:
+class FakeVerifier:
     """Knows callers by their tokens: `bare` has no scope, `other` is another customer's, `lost` is no customer's."""
 
     def cached(self, token: str) -> Token | None:
@@ -64,12 +64,12 @@ class FakeAuditLog:
         self.lines.append({"action": action, "actor": actor, "source": source, **details})
 
 
-class Keys:
+class FakeIdempotencyKeys:
     """Idempotency keys in memory; while they are away, no turn can be ended."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], tuple[bytes, str, StoredResponse | None]] = {}
-        self.are_away = False
+        self.is_unavailable = False
 
     async def reserve(self, client: str, key: str, body: bytes, new: Callable[[], str]) -> Reservation | StoredResponse:
         known = self.known.get((client, key))
@@ -96,36 +96,36 @@ class Keys:
         del self.known[client, key]
 
     def _answer(self) -> None:
-        if self.are_away:
+        if self.is_unavailable:
             raise UnavailableError("MongoDB")
 
 
 @dataclass
-class Caller:
+class ApiClient:
     """A client of the API."""
 
     client: TestClient[Any, Any]
-    shop: Shop
-    ledger: FakeAuditLog
-    keys: Keys
+    harness: Harness
+    audit_log: FakeAuditLog
+    keys: FakeIdempotencyKeys
     window_s: list[float]
     seen: list[tuple[str, str, int]] = field(default_factory=list)
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, who: str = "good", headers: Any = None, **query: Any
+        self, method: str, path: str, body: Any = None, *, token: str = "good", headers: Any = None, **query: Any
     ) -> ClientResponse:
         self.window_s[0] += 1.0  # so that nobody meets a limit by accident
-        return await self.hurry(method, path, body, who=who, headers=headers, **query)
+        return await self.call_without_pause(method, path, body, token=token, headers=headers, **query)
 
-    async def hurry(
-        self, method: str, path: str, body: Any = None, *, who: str = "good", headers: Any = None, **query: Any
+    async def call_without_pause(
+        self, method: str, path: str, body: Any = None, *, token: str = "good", headers: Any = None, **query: Any
     ) -> ClientResponse:
-        sent = {"Authorization": f"Bearer {who}", **(headers or {})}
+        sent = {"Authorization": f"Bearer {token}", **(headers or {})}
         data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
         response = await self.client.request(method, path, data=data, params=query, headers=sent)
-        await fits(response)
+        await assert_matches_openapi(response)
         return response
 
     async def order(self, *lines: tuple[str, int], **more: Any) -> Any:
@@ -140,7 +140,7 @@ class Caller:
         return await response.json()
 
 
-async def fits(response: ClientResponse) -> None:
+async def assert_matches_openapi(response: ClientResponse) -> None:
     """The answer is one that the description has."""
     resource = next((path for path in DOCUMENT["paths"] if _matches(path, response.url.path)), None)
     if resource is None:
@@ -176,51 +176,53 @@ def _resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @pytest.fixture
-async def caller() -> AsyncIterator[Caller]:
-    shop, ledger, keys, window_s = a_memory_shop(), FakeAuditLog(), Keys(), [0.0]
-    desk = Desk(
-        verifier=Passport(),  # type: ignore[arg-type]
-        customers=shop.register,
-        gate=RateLimit(clock=lambda: window_s[0]),
+async def caller() -> AsyncIterator[ApiClient]:
+    harness, ledger, keys, window_s = build_memory_harness(), FakeAuditLog(), FakeIdempotencyKeys(), [0.0]
+    desk = Authenticator(
+        verifier=FakeVerifier(),  # type: ignore[arg-type]
+        customers=harness.customers,
+        rate_limit=RateLimit(clock=lambda: window_s[0]),
         reads_per_second=10,
         orders_per_second=10,
     )
     places = PageTokenCodec("a secret of sixteen", salt="test")
     orders = OrdersApi(
-        desk=desk,
-        placing=shop.placing,
-        showing=shop.reading,
-        lists=shop.transactions,
+        authenticator=desk,
+        place_order_deps=harness.place_order_deps,
+        get_codes_deps=harness.get_codes_deps,
+        transactions=harness.transactions,
         idempotency=keys,  # type: ignore[arg-type]
-        places=places,
+        page_tokens=places,
         audit=ledger,
         new_id=new_id,
         body_timeout_s=0.3,
         openapi=OPENAPI,
     )
     stock = StockApi(
-        desk=desk,
-        world=load_stock.World(shelf=shop.products, stock=shop.stock, waiting=shop.transactions, seal=VAULT.seal),
+        authenticator=desk,
+        deps=load_stock.Deps(
+            products=harness.products, stock=harness.stock, transactions=harness.transactions, seal=CIPHER.seal
+        ),
         audit=ledger,
         currencies=CURRENCIES,
-        suppliers=shop.suppliers.keys(),
+        suppliers=harness.suppliers.keys(),
         body_timeout_s=0.3,
     )
     invoices = InvoicesApi(
-        desk=desk,
-        purchase_orders=shop.orders,
-        transactions=shop.transactions,
-        invoices=shop.invoices,
-        paper=InvoicePaper(issuer="Us"),
-        places=places,
-        now_us=shop.clock,
+        authenticator=desk,
+        purchase_orders=harness.purchase_orders,
+        transactions=harness.transactions,
+        invoices=harness.invoices,
+        renderer=TemplateInvoiceRenderer(issuer="Us"),
+        page_tokens=places,
+        now_us=harness.clock,
     )
     routes = [*orders.routes(), *stock.routes(), *invoices.routes()]
     async with TestClient(TestServer(build_application(routes, max_body_bytes=2**20))) as client:
-        yield Caller(client, shop, ledger, keys, window_s)
+        yield ApiClient(client, harness, ledger, keys, window_s)
 
 
-async def problem(response: ClientResponse, status: int, code: str) -> Any:
+async def assert_problem(response: ClientResponse, status: int, code: str) -> Any:
     body = await response.json(content_type=None)
     assert (response.status, body["code"], response.content_type) == (status, code, "application/problem+json"), body
     return body

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.chassis.runtime.errors import UnavailableError
-from services.fulfilment.flows.single_flight import Runner
+from services.fulfilment.flows.single_flight import SingleFlight
 
 
 class Work:
@@ -41,7 +41,7 @@ async def soon(*awaited: Coroutine[Any, Any, object]) -> list[asyncio.Task[objec
 
 
 async def test_whoever_asks_while_it_runs_waits_for_the_same_run(work: Work) -> None:
-    runner = Runner(work, most=8)
+    runner = SingleFlight(work, max_concurrency=8)
     asked = await soon(*(runner.run("a") for _ in range(50)), runner.run("b"))
     assert work.begun == ["a", "b"]
     work.may_end.set()
@@ -51,7 +51,7 @@ async def test_whoever_asks_while_it_runs_waits_for_the_same_run(work: Work) -> 
 
 
 async def test_no_more_run_at_once_than_may(work: Work) -> None:
-    runner = Runner(work, most=2)
+    runner = SingleFlight(work, max_concurrency=2)
     asked = await soon(*(runner.run(name) for name in "abcd"))
     assert work.begun == ["a", "b"]
     work.may_end.set()
@@ -60,7 +60,7 @@ async def test_no_more_run_at_once_than_may(work: Work) -> None:
 
 
 async def test_giving_up_waiting_stops_nothing(work: Work) -> None:
-    runner = Runner(work, most=2)
+    runner = SingleFlight(work, max_concurrency=2)
     impatient, patient = await soon(runner.run("a"), runner.run("a"))
     impatient.cancel()
     work.may_end.set()
@@ -69,7 +69,7 @@ async def test_giving_up_waiting_stops_nothing(work: Work) -> None:
 
 
 async def test_a_failure_reaches_everybody_who_waits_and_the_next_one_tries_again(work: Work) -> None:
-    runner = Runner(work, most=2)
+    runner = SingleFlight(work, max_concurrency=2)
     work.fails = UnavailableError("MongoDB")
     asked = await soon(runner.run("a"), runner.run("a"))
     work.may_end.set()
@@ -81,7 +81,7 @@ async def test_a_failure_reaches_everybody_who_waits_and_the_next_one_tries_agai
 
 
 async def test_stopping_lets_what_runs_come_to_its_end(work: Work) -> None:
-    runner = Runner(work, most=2)
+    runner = SingleFlight(work, max_concurrency=2)
     (asked,) = await soon(runner.run("a"))
     (stopping,) = await soon(runner.stop())
     assert not stopping.done()

@@ -11,10 +11,10 @@ import pytest
 from pymongo.errors import AutoReconnect
 
 from services.chassis.runtime.errors import UnavailableError
-from services.fulfilment.domain.listing import InvoicesAsked, TransactionsAsked
-from services.fulfilment.domain.transaction import Status
-from tests.fulfilment.billing_side import check_accounts
-from tests.fulfilment.shop import SITE, Shop
+from services.fulfilment.domain.listing import InvoiceQuery, TransactionQuery
+from services.fulfilment.domain.transaction import TransactionStatus
+from tests.fulfilment.billing_checks import check_accounts
+from tests.fulfilment.harness import SITE, Harness
 
 WRITES = frozenset({"insert_one", "insert_many", "update_one", "update_many", "find_one_and_update", "bulk_write"})
 
@@ -42,14 +42,14 @@ class Mumbling:
         return call
 
 
-def mumble(shop: Shop, seed: int) -> Counter[str]:
-    """Let the shop's stores mumble; what was lost."""
-    dice, lost = Random(seed), Counter[str]()  # noqa: S311 - chance that can be repeated
+def mumble(harness: Harness, seed: int) -> Counter[str]:
+    """Let the harness's stores mumble; what was lost."""
+    dice, lost = Random(seed), Counter[str]()  # noqa: S311 - repeatable
     for store, name in (
-        (shop.orders, "_orders"),
-        (shop.transactions, "_transactions"),
-        (shop.stock, "_codes"),
-        (shop.invoices, "_invoices"),
+        (harness.purchase_orders, "_orders"),
+        (harness.transactions, "_transactions"),
+        (harness.stock, "_codes"),
+        (harness.invoices, "_invoices"),
     ):
         setattr(store, name, Mumbling(getattr(store, name), dice, lost))
     return lost
@@ -67,33 +67,35 @@ async def until_told(work: Callable[[], Awaitable[object]]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_everything_is_done_once_though_every_third_answer_is_lost(mongo_shop: Shop, seed: int) -> None:
+async def test_everything_is_done_once_though_every_third_answer_is_lost(mongo_harness: Harness, seed: int) -> None:
     """Orders, workers and closers over several days.
 
     Must hold: each order is one transaction on one purchase order, a code is given once, sums and numbers are right
     (I5, I6). Known by what is stored in the end.
     """
-    shop = mongo_shop
-    await shop.load("CARD", *(f"c{n}" for n in range(10)))
-    lost = mumble(shop, seed)
+    harness = mongo_harness
+    await harness.load("CARD", *(f"c{n}" for n in range(10)))
+    lost = mumble(harness, seed)
     ids = [f"t{n}" for n in range(6)]
     lines = [("CARD", 2), ("DEMO-CANCEL", 1), ("DEMO-INSTANT", 3)]
-    await asyncio.gather(*(until_told(partial(shop.place, *lines, transaction_id=name, is_retry=True)) for name in ids))
+    await asyncio.gather(
+        *(until_told(partial(harness.place, *lines, transaction_id=name, is_retry=True)) for name in ids)
+    )
     for _ in range(2):
-        await asyncio.gather(*(until_told(partial(shop.fulfil, name)) for name in ids for _ in range(2)))
-        shop.clock.pass_(days=1)
-        await asyncio.gather(until_told(shop.close), until_told(shop.close))
-    shop.clock.pass_(days=8)
-    await asyncio.gather(*(until_told(partial(shop.fulfil, name)) for name in ids))
-    shop.clock.pass_(days=1)
-    await asyncio.gather(until_told(shop.close), until_told(shop.close))
+        await asyncio.gather(*(until_told(partial(harness.fulfil, name)) for name in ids for _ in range(2)))
+        harness.clock.advance(days=1)
+        await asyncio.gather(until_told(harness.close), until_told(harness.close))
+    harness.clock.advance(days=8)
+    await asyncio.gather(*(until_told(partial(harness.fulfil, name)) for name in ids))
+    harness.clock.advance(days=1)
+    await asyncio.gather(until_told(harness.close), until_told(harness.close))
     assert lost.total() > 20
-    stored = await shop.transactions.listed(TransactionsAsked(site=SITE))
+    stored = await harness.transactions.find_page(TransactionQuery(site=SITE))
     assert sorted(one.id for one in stored) == ids
-    assert {one.status for one in stored} == {Status.PARTIALLY_COMPLETED}
+    assert {one.status for one in stored} == {TransactionStatus.PARTIALLY_COMPLETED}
     assert sum(line.delivered for one in stored for line in one.lines) == 10 + 18
-    codes = [code for name in ids for code in (await shop.codes(name)).values()]
+    codes = [code for name in ids for code in (await harness.codes(name)).values()]
     assert len(codes) == len(set(codes)) == 28
-    issued = await shop.invoices.listed(InvoicesAsked(site=SITE))
-    assert sum(one.draft.turn == 0 for one in issued) == 1
-    await check_accounts(shop)
+    issued = await harness.invoices.find_page(InvoiceQuery(site=SITE))
+    assert sum(one.draft.sequence == 0 for one in issued) == 1
+    await check_accounts(harness)

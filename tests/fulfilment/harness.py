@@ -1,4 +1,4 @@
-"""A whole shop for tests: customers, products, stores of either kind, and the flows bound to them."""
+"""A whole harness for tests: customers, products, stores of either kind, and the flows bound to them."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -13,34 +13,34 @@ from zoneinfo import ZoneInfo
 from services.chassis.avro.schemas import Schemas
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
-from services.fulfilment.adapters.code_cipher import CodeVault
-from services.fulfilment.adapters.stores import Stores, nobody
-from services.fulfilment.adapters.suppliers import suppliers_of
+from services.fulfilment.adapters.code_cipher import CodeCipher
+from services.fulfilment.adapters.stores import Stores, no_op
+from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.invoice import Party
-from services.fulfilment.domain.ordering import read_order
+from services.fulfilment.domain.invoice import BillingDetails
+from services.fulfilment.domain.order_request import parse_order_request
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction
 from services.fulfilment.flows import close_day, deliver_codes, get_codes, place_order
-from services.fulfilment.flows.place_order import Order, Placed
-from services.fulfilment.flows.supplier_log import Complaints
+from services.fulfilment.flows.place_order import Order, PlacedOrder
+from services.fulfilment.flows.supplier_log import SupplierLog
 from services.fulfilment.ports import Supplier
-from services.fulfilment.wire.events import Events
-from tests.fulfilment.memory import (
-    Chance,
-    MemoryInvoices,
-    MemoryProducts,
-    MemoryPurchaseOrders,
-    MemoryStock,
-    MemoryTransactions,
+from services.fulfilment.wire.events import EventCodec
+from tests.fulfilment.fakes import (
+    FakeInvoiceStore,
+    FakeProductStore,
+    FakePurchaseOrderStore,
+    FakeStockStore,
+    FakeTransactionStore,
+    Interference,
 )
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 OPENAPI = Path(REPOSITORY / "schemas" / "openapi" / "fulfilment.yaml")
 SITE, OTHER_SITE = 608, 609
 CURRENCIES = frozenset({"USD", "EUR"})
-VAULT = CodeVault([b"k" * 32], b"d" * 32)
+CIPHER = CodeCipher([b"k" * 32], b"d" * 32)
 US = 1_000_000
 PRODUCTS = [
     Product(sku="CARD", name="Card", unit_price=Decimal("9.99"), currency="USD"),
@@ -54,7 +54,7 @@ PRODUCTS = [
 ]
 
 
-def at(text: str, zone: str = "UTC") -> int:
+def local_time_us(text: str, zone: str = "UTC") -> int:
     """Microseconds of a local time in a zone."""
     local = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
     return (local.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
@@ -64,46 +64,46 @@ def at(text: str, zone: str = "UTC") -> int:
 class Clock:
     """The time, as a test sets it."""
 
-    now_us: int = field(default_factory=lambda: at("2026-03-04T12:00:00"))
+    now_us: int = field(default_factory=lambda: local_time_us("2026-03-04T12:00:00"))
 
     def __call__(self) -> int:
         return self.now_us
 
-    def pass_(self, **spans: float) -> None:
+    def advance(self, **spans: float) -> None:
         self.now_us += timedelta(**spans) // timedelta(microseconds=1)
 
 
-class Register:
+class FakeCustomers:
     """Customers by number."""
 
     def __init__(self) -> None:
-        self.zones: dict[int, tzinfo] = {SITE: ZoneInfo("UTC"), OTHER_SITE: ZoneInfo("UTC")}
+        self.time_zones: dict[int, tzinfo] = {SITE: ZoneInfo("UTC"), OTHER_SITE: ZoneInfo("UTC")}
         self.emails: dict[int, str] = {}
 
     def get(self, site: int) -> Customer | None:
-        zone = self.zones.get(site)
-        return None if zone is None else Customer(zone, Party(site, f"Customer {site}", self.emails.get(site)))
+        zone = self.time_zones.get(site)
+        return None if zone is None else Customer(zone, BillingDetails(site, f"Customer {site}", self.emails.get(site)))
 
 
 @dataclass
-class Shop:
+class Harness:
     """Stores and flows."""
 
     products: Any
-    orders: Any
+    purchase_orders: Any
     transactions: Any
     stock: Any
     invoices: Any
     clock: Clock
     mongo: Mongo | None = None
-    register: Register = field(default_factory=Register)
+    customers: FakeCustomers = field(default_factory=FakeCustomers)
     deadline: timedelta = timedelta(days=7)
 
     @property
-    def placing(self) -> place_order.World:
-        return place_order.World(
+    def place_order_deps(self) -> place_order.Deps:
+        return place_order.Deps(
             products=self.products,
-            purchase_orders=self.orders,
+            purchase_orders=self.purchase_orders,
             transactions=self.transactions,
             now_us=self.clock,
             deadline=self.deadline,
@@ -111,36 +111,36 @@ class Shop:
 
     @property
     def suppliers(self) -> Mapping[str, Supplier]:
-        return suppliers_of(self.stock, VAULT.seal, is_simulated=True)
+        return build_suppliers(self.stock, CIPHER.seal, is_simulated=True)
 
     @property
-    def fulfilling(self) -> deliver_codes.World:
-        return deliver_codes.World(
+    def deliver_codes_deps(self) -> deliver_codes.Deps:
+        return deliver_codes.Deps(
             transactions=self.transactions,
-            slots=self.stock,
+            stock=self.stock,
             suppliers=self.suppliers,
-            customers=self.register,
-            complaints=Complaints(self.clock),
+            customers=self.customers,
+            supplier_log=SupplierLog(self.clock),
             now_us=self.clock,
         )
 
     @property
-    def billing(self) -> close_day.World:
-        return close_day.World(
-            purchase_orders=self.orders,
+    def close_day_deps(self) -> close_day.Deps:
+        return close_day.Deps(
+            purchase_orders=self.purchase_orders,
             transactions=self.transactions,
             invoices=self.invoices,
-            customers=self.register,
+            customers=self.customers,
             now_us=self.clock,
         )
 
     @property
-    def reading(self) -> get_codes.World:
-        return get_codes.World(
+    def get_codes_deps(self) -> get_codes.Deps:
+        return get_codes.Deps(
             transactions=self.transactions,
-            disclosed=self.stock,
-            nudge=self.fulfil,
-            open_code=VAULT.open,
+            stock=self.stock,
+            try_fulfil=self.fulfil,
+            open_code=CIPHER.open,
         )
 
     async def place(
@@ -150,59 +150,59 @@ class Shop:
         transaction_id: str | None = None,
         is_retry: bool = False,
         **more: Any,
-    ) -> Placed:
+    ) -> PlacedOrder:
         body = {"products": [{"sku": sku, "quantity": quantity} for sku, quantity in lines], **more}
-        customer = self.register.get(site)
+        customer = self.customers.get(site)
         assert customer is not None
-        return await place_order.place(
+        return await place_order.place_order(
             Order(
                 transaction_id=transaction_id or str(uuid4()),
                 site=site,
                 client_id="client",
                 customer=customer,
-                wanted=read_order(body),
+                request=parse_order_request(body),
                 received_us=self.clock(),
                 is_retry=is_retry,
             ),
-            self.placing,
+            self.place_order_deps,
         )
 
     async def fulfil(self, transaction_id: str) -> Transaction | None:
-        return await deliver_codes.fulfil(transaction_id, self.fulfilling)
+        return await deliver_codes.fulfil(transaction_id, self.deliver_codes_deps)
 
     async def load(self, sku: str, *codes: str) -> int:
-        added: int = await self.stock.load(sku, [VAULT.seal(sku, Code(code)) for code in codes])
+        added: int = await self.stock.load(sku, [CIPHER.seal(sku, Code(code)) for code in codes])
         return added
 
     async def codes(self, transaction_id: str, site: int = SITE) -> dict[str, str]:
         """Codes by stock id, as the owner is shown them."""
-        found = await get_codes.get_codes(site, transaction_id, None, self.reading)
+        found = await get_codes.get_codes(site, transaction_id, None, self.get_codes_deps)
         assert found is not None
         return {unit.stock_id: unit.redeem_code for units in found.lines.values() for unit in units if unit.redeem_code}
 
     async def close(self) -> None:
-        await close_day.settle(self.billing)
+        await close_day.close_and_credit(self.close_day_deps)
 
 
-def a_memory_shop(chance: Chance | None = None, **bugs: Any) -> Shop:
-    chance, clock = chance or Chance(), Clock()
-    shop = Shop(
-        products=MemoryProducts(chance),
-        orders=MemoryPurchaseOrders(chance),
-        transactions=MemoryTransactions(chance, clock),
-        stock=MemoryStock(chance, **bugs),
-        invoices=MemoryInvoices(chance),
+def build_memory_harness(interference: Interference | None = None, **bugs: Any) -> Harness:
+    interference, clock = interference or Interference(), Clock()
+    harness = Harness(
+        products=FakeProductStore(interference),
+        purchase_orders=FakePurchaseOrderStore(interference),
+        transactions=FakeTransactionStore(interference, clock),
+        stock=FakeStockStore(interference, **bugs),
+        invoices=FakeInvoiceStore(interference),
         clock=clock,
     )
-    shop.products.products = {product.sku: product for product in PRODUCTS}
-    return shop
+    harness.products.products = {product.sku: product for product in PRODUCTS}
+    return harness
 
 
-def on_database(mongo: Mongo, clock: Clock, announce: Callable[[], None] = nobody) -> Shop:
-    stores = Stores.on(mongo, Events(SCHEMAS), now_us=clock, announce=announce)
-    return Shop(
+def build_mongo_harness(mongo: Mongo, clock: Clock, announce: Callable[[], None] = no_op) -> Harness:
+    stores = Stores.build(mongo, EventCodec(SCHEMAS), now_us=clock, on_outbox_write=announce)
+    return Harness(
         products=stores.products,
-        orders=stores.purchase_orders,
+        purchase_orders=stores.purchase_orders,
         transactions=stores.transactions,
         stock=stores.stock,
         invoices=stores.invoices,
@@ -212,17 +212,17 @@ def on_database(mongo: Mongo, clock: Clock, announce: Callable[[], None] = nobod
 
 
 @asynccontextmanager
-async def a_mongo_shop(uri: str, driver: str, announce: Callable[[], None] = nobody) -> AsyncIterator[Shop]:
+async def open_mongo_harness(uri: str, driver: str, announce: Callable[[], None] = no_op) -> AsyncIterator[Harness]:
     """On a database of its own."""
     settings = MongoSettings(mongodb_uri=uri, mongodb_database=f"t{uuid4().hex[:12]}", mongo_driver=driver)
     mongo, clock = Mongo.connect(settings), Clock()
-    shop = on_database(mongo, clock, announce)
+    harness = build_mongo_harness(mongo, clock, announce)
     try:
-        for store in (shop.orders, shop.transactions, shop.stock, shop.invoices):
-            await store.prepare()
+        for store in (harness.purchase_orders, harness.transactions, harness.stock, harness.invoices):
+            await store.create_indexes()
         for product in PRODUCTS:
-            await shop.products.put(product)
-        yield shop
+            await harness.products.put(product)
+        yield harness
         await mongo.client.drop_database(settings.mongodb_database)
     finally:
         await mongo.close()

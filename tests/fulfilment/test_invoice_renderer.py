@@ -17,20 +17,20 @@ from msgspec.structs import replace
 from services.chassis.mongodb.outbox import Outbox, Relay
 from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment import metrics
-from services.fulfilment.adapters.invoice_renderer import InvoicePaper, money
+from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer, format_amount
 from services.fulfilment.adapters.invoices import INVOICES
-from services.fulfilment.adapters.mailer import Mailer, Server, read_smtp_url
-from services.fulfilment.domain.ids import derived
-from services.fulfilment.domain.invoice import BilledLine, Draft, Invoice, Kind, Party
-from services.fulfilment.domain.listing import InvoicesAsked
+from services.fulfilment.adapters.mailer import Mailer, SmtpServer, parse_smtp_url
+from services.fulfilment.domain.ids import derive_id
+from services.fulfilment.domain.invoice import BillingDetails, Invoice, InvoiceDraft, InvoiceKind, InvoiceLine
+from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.wire.events import MAIL
-from tests.fulfilment.shop import SITE, Shop
+from tests.fulfilment.harness import SITE, Harness
 
-PAPER = InvoicePaper(issuer="Us & Co")
+PAPER = TemplateInvoiceRenderer(issuer="Us & Co")
 
 
-def a_line(name: str = "Card", *, charged: int = 3) -> BilledLine:
-    return BilledLine(
+def a_line(name: str = "Card", *, charged: int = 3) -> InvoiceLine:
+    return InvoiceLine(
         sku="SKU-1",
         name=name,
         unit_price=Decimal("1234.5"),
@@ -43,16 +43,16 @@ def a_line(name: str = "Card", *, charged: int = 3) -> BilledLine:
     )
 
 
-def an_invoice(*lines: BilledLine, kind: Kind = Kind.INVOICE) -> Invoice:
+def an_invoice(*lines: InvoiceLine, kind: InvoiceKind = InvoiceKind.INVOICE) -> Invoice:
     return Invoice(
-        Draft(
-            credits="2026-000006" if kind is Kind.CREDIT_NOTE else None,
+        InvoiceDraft(
+            credited_invoice="2026-000006" if kind is InvoiceKind.CREDIT_NOTE else None,
             kind=kind,
             purchase_order="po",
-            turn=0,
+            sequence=0,
             business_date="2026-03-04",
             currency="USD",
-            party=Party(SITE, "Shop <b>", "a@customer.example"),
+            customer=BillingDetails(SITE, "Shop <b>", "a@customer.example"),
             lines=lines or (a_line(),),
             issued_us=1_772_668_800_000_000,
             transactions=2,
@@ -66,7 +66,7 @@ def an_invoice(*lines: BilledLine, kind: Kind = Kind.INVOICE) -> Invoice:
     [("0", "0.00"), ("1234567.5", "1,234,567.50"), ("0.000001", "0.000001"), ("-3.10", "-3.10"), ("1E+3", "1,000.00")],
 )
 def test_money(value: str, shown: str) -> None:
-    assert money(Decimal(value)) == shown
+    assert format_amount(Decimal(value)) == shown
 
 
 def test_a_page_shows_everything_and_runs_nothing() -> None:
@@ -98,7 +98,7 @@ def test_a_pdf_shows_the_letters_of_western_europe(name: str, printed: bytes) ->
 
 
 def test_a_credit_note_says_so_and_for_which_invoice() -> None:
-    note = an_invoice(a_line(charged=-2), kind=Kind.CREDIT_NOTE)
+    note = an_invoice(a_line(charged=-2), kind=InvoiceKind.CREDIT_NOTE)
     for text in ("Credit note", "2026-000006", "-2,469.00", "USD"):
         assert text in PAPER.html(note)
         assert text in PAPER.text(note)
@@ -129,75 +129,75 @@ class Mailbox:
 
 
 @pytest.fixture
-async def mailbox() -> AsyncIterator[tuple[Mailbox, Server]]:
+async def mailbox() -> AsyncIterator[tuple[Mailbox, SmtpServer]]:
     box = Mailbox()
     server = await asyncio.get_running_loop().create_server(lambda: SMTP(box), "127.0.0.1", 0)
-    yield box, Server("127.0.0.1", server.sockets[0].getsockname()[1], is_encrypted=False)
+    yield box, SmtpServer("127.0.0.1", server.sockets[0].getsockname()[1], is_encrypted=False)
     server.close()
     await server.wait_closed()
 
 
-def a_relay(shop: Shop, server: Server) -> Relay:
-    mongo = shop.mongo
+def a_relay(harness: Harness, server: SmtpServer) -> Relay:
+    mongo = harness.mongo
     assert mongo is not None
-    mailer = Mailer(server, sender="us@us.example", issuer="Us", paper=PAPER, invoices=shop.invoices)
-    return Relay(Outbox(mongo, [INVOICES], now_us=shop.clock), mailer.deliver, channel=MAIL)
+    mailer = Mailer(server, sender="us@us.example", issuer="Us", renderer=PAPER, invoices=harness.invoices)
+    return Relay(Outbox(mongo, [INVOICES], now_us=harness.clock), mailer.deliver, channel=MAIL)
 
 
-async def prepared(shop: Shop) -> None:
-    assert shop.mongo is not None
-    await Outbox(shop.mongo, [INVOICES], now_us=shop.clock).create_indexes()
-    await shop.place(("CARD", 1))
-    shop.clock.pass_(days=1)
-    await shop.close()
+async def prepared(harness: Harness) -> None:
+    assert harness.mongo is not None
+    await Outbox(harness.mongo, [INVOICES], now_us=harness.clock).create_indexes()
+    await harness.place(("CARD", 1))
+    harness.clock.advance(days=1)
+    await harness.close()
 
 
 async def test_a_customer_with_an_address_gets_each_invoice_once(
-    mongo_shop: Shop, mailbox: tuple[Mailbox, Server]
+    mongo_harness: Harness, mailbox: tuple[Mailbox, SmtpServer]
 ) -> None:
     box, server = mailbox
-    await prepared(mongo_shop)
-    relay = a_relay(mongo_shop, server)
+    await prepared(mongo_harness)
+    relay = a_relay(mongo_harness, server)
     assert await relay.run_once() == 0
-    mongo_shop.register.emails[SITE] = "a@customer.example"
-    await prepared(mongo_shop)
+    mongo_harness.customers.emails[SITE] = "a@customer.example"
+    await prepared(mongo_harness)
     assert (await relay.run_once(), await relay.run_once()) == (1, 0)
     (mail,) = box.mails
     assert mail["Subject"] == "Invoice 2026-000002 from Us"
     assert (mail["From"], mail["To"]) == ("us@us.example", "a@customer.example")
-    (_, invoice) = sorted(await mongo_shop.invoices.listed(InvoicesAsked(site=SITE)), key=lambda one: one.number)
-    assert mail["Message-ID"] == f"<{derived('mail', invoice.draft.id)}@us.example>"
+    (_, invoice) = sorted(await mongo_harness.invoices.find_page(InvoiceQuery(site=SITE)), key=lambda one: one.number)
+    assert mail["Message-ID"] == f"<{derive_id('mail', invoice.draft.id)}@us.example>"
     kinds = [part.get_content_type() for part in mail.walk() if not part.is_multipart()]
     assert kinds == ["text/plain", "text/html", "application/pdf"]
 
 
-async def test_without_a_server_mails_wait(mongo_shop: Shop, mailbox: tuple[Mailbox, Server]) -> None:
+async def test_without_a_server_mails_wait(mongo_harness: Harness, mailbox: tuple[Mailbox, SmtpServer]) -> None:
     box, server = mailbox
-    mongo_shop.register.emails[SITE] = "a@customer.example"
-    await prepared(mongo_shop)
-    nowhere = a_relay(mongo_shop, replace(server, port=1))
+    mongo_harness.customers.emails[SITE] = "a@customer.example"
+    await prepared(mongo_harness)
+    nowhere = a_relay(mongo_harness, replace(server, port=1))
     with pytest.raises(UnavailableError):
         await nowhere.run_once()
     box.refuses = {"a@customer.example"}
-    relay = a_relay(mongo_shop, server)
+    relay = a_relay(mongo_harness, server)
     assert await relay.run_once() == 0
     box.refuses = set()
-    mongo_shop.clock.pass_(seconds=6)
+    mongo_harness.clock.advance(seconds=6)
     assert await relay.run_once() == 1
 
 
 async def test_mails_that_arrived_before_the_server_went_are_not_sent_again(
-    mongo_shop: Shop, mailbox: tuple[Mailbox, Server]
+    mongo_harness: Harness, mailbox: tuple[Mailbox, SmtpServer]
 ) -> None:
     box, server = mailbox
-    mongo_shop.register.emails[SITE] = "a@customer.example"
-    await mongo_shop.place(("CARD-EUR", 1))
-    await prepared(mongo_shop)
-    relay, before = a_relay(mongo_shop, server), mails_counted()
+    mongo_harness.customers.emails[SITE] = "a@customer.example"
+    await mongo_harness.place(("CARD-EUR", 1))
+    await prepared(mongo_harness)
+    relay, before = a_relay(mongo_harness, server), mails_counted()
     box.hangs_up_after = 1
     assert await relay.run_once() == 1
     box.hangs_up_after = None
-    mongo_shop.clock.pass_(seconds=6)
+    mongo_harness.clock.advance(seconds=6)
     assert (await relay.run_once(), await relay.run_once()) == (1, 0)
     assert sorted(mail["Subject"] for mail in box.mails) == [
         "Invoice 2026-000001 from Us",
@@ -211,36 +211,36 @@ def mails_counted() -> float:
 
 
 async def test_an_invoice_that_cannot_be_shown_yet_is_mailed_later(
-    mongo_shop: Shop, mailbox: tuple[Mailbox, Server], monkeypatch: pytest.MonkeyPatch
+    mongo_harness: Harness, mailbox: tuple[Mailbox, SmtpServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its mail is found as soon as it is stored; it is shown once a majority has it."""
     box, server = mailbox
-    mongo_shop.register.emails[SITE] = "a@customer.example"
-    await prepared(mongo_shop)
-    relay = a_relay(mongo_shop, server)
+    mongo_harness.customers.emails[SITE] = "a@customer.example"
+    await prepared(mongo_harness)
+    relay = a_relay(mongo_harness, server)
 
     async def unseen(_: str) -> None:
         return None
 
-    monkeypatch.setattr(mongo_shop.invoices, "find", unseen)
+    monkeypatch.setattr(mongo_harness.invoices, "find", unseen)
     assert (await relay.run_once(), len(box.mails)) == (0, 0)
     monkeypatch.undo()
-    mongo_shop.clock.pass_(seconds=6)
+    mongo_harness.clock.advance(seconds=6)
     assert (await relay.run_once(), len(box.mails)) == (1, 1)
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("smtp://localhost", Server("localhost", 587, is_encrypted=False)),
+        ("smtp://localhost", SmtpServer("localhost", 587, is_encrypted=False)),
         (
             "smtps://u%40x:p%3A@mail.example:4650",
-            Server("mail.example", 4650, is_encrypted=True, user="u@x", password="p:"),
+            SmtpServer("mail.example", 4650, is_encrypted=True, user="u@x", password="p:"),
         ),
     ],
 )
-def test_mail_servers(url: str, expected: Server) -> None:
-    assert read_smtp_url(url) == expected
+def test_mail_servers(url: str, expected: SmtpServer) -> None:
+    assert parse_smtp_url(url) == expected
     assert "p:" not in repr(expected)
 
 
@@ -251,5 +251,5 @@ def test_mail_servers(url: str, expected: Server) -> None:
 def test_what_is_no_mail_server_is_told_without_its_password(url: str) -> None:
     """A password may have signs that must be percent-encoded: what stands before them looks like a port."""
     with pytest.raises(ValueError, match="must be smtp://host:port") as told:
-        read_smtp_url(url)
+        parse_smtp_url(url)
     assert "hid" not in str(told.value)

@@ -6,20 +6,20 @@ from decimal import Decimal
 from typing import Any
 
 from services.fulfilment.domain.code import Code
-from services.fulfilment.domain.ordering import Fault, Refused
+from services.fulfilment.domain.order_request import Fault, InvalidRequestError
 from services.fulfilment.domain.product import Product
 from services.values.currencies import read_currency
 from services.values.decimals import read_amount
 from services.values.identifiers import read_identifier, read_text
 from services.values.invalid import Invalid, InvalidKind
 
-MOST_CODES = 10_000
-LONGEST_CODE = 512
+MAX_CODES_PER_REQUEST = 10_000
+MAX_CODE_LENGTH = 512
 # A day's total must fit into twelve digits before the point.
-DEAREST = Decimal(100_000)
+MAX_UNIT_PRICE = Decimal(100_000)
 
 
-def read_product(
+def parse_product(
     sku: str, body: Mapping[str, Any], currencies: AbstractSet[str], suppliers: AbstractSet[str]
 ) -> Product:
     """A product from one of these suppliers; raises `Refused` with all its faults."""
@@ -38,7 +38,7 @@ def read_product(
         if isinstance(value, Invalid):
             faults.append(Fault(pointer, value.kind.value, f"{pointer[1:]} {value.phrase}"))
     if faults:
-        raise Refused(faults)
+        raise InvalidRequestError(faults)
     checked: dict[str, Any] = read
     return Product(
         sku=checked["/sku"],
@@ -50,16 +50,18 @@ def read_product(
     )
 
 
-def read_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
+def parse_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
     """Codes: texts, or objects with `redeemCode` and perhaps `pinCode`; raises `Refused`, which quotes none."""
     if not isinstance(value, list) or not value:
-        raise Refused([Fault(pointer, "MISSING_FIELD", "at least one code is needed")])
-    if len(value) > MOST_CODES:
-        raise Refused([Fault(pointer, "TOO_MANY_CODES", f"at most {MOST_CODES} codes may be sent at once")])
+        raise InvalidRequestError([Fault(pointer, "MISSING_FIELD", "at least one code is needed")])
+    if len(value) > MAX_CODES_PER_REQUEST:
+        raise InvalidRequestError(
+            [Fault(pointer, "TOO_MANY_CODES", f"at most {MAX_CODES_PER_REQUEST} codes may be sent at once")]
+        )
     read = [_code(entry, f"{pointer}/{index}") for index, entry in enumerate(value)]
     faults = [one for one in read if isinstance(one, Fault)]
     if faults:
-        raise Refused(faults[:20])
+        raise InvalidRequestError(faults[:20])
     return [one for one in read if isinstance(one, Code)]
 
 
@@ -70,8 +72,8 @@ def _name(value: object) -> str | Invalid:
 
 def _price(value: object) -> Decimal | Invalid:
     price = read_amount(value)
-    if isinstance(price, Decimal) and price > DEAREST:
-        return Invalid(InvalidKind.VALUE, f"must not be greater than {DEAREST}")
+    if isinstance(price, Decimal) and price > MAX_UNIT_PRICE:
+        return Invalid(InvalidKind.VALUE, f"must not be greater than {MAX_UNIT_PRICE}")
     return price
 
 
@@ -84,14 +86,14 @@ def _supplier(value: object, known: AbstractSet[str]) -> str | Invalid:
 
 def _code(entry: object, pointer: str) -> Code | Fault:
     if isinstance(entry, str):
-        code = read_identifier(entry, max_length=LONGEST_CODE)
+        code = read_identifier(entry, max_length=MAX_CODE_LENGTH)
         return _fault(pointer, "code", code) if isinstance(code, Invalid) else Code(code)
     if not isinstance(entry, dict):
         return _fault(pointer, "code", Invalid(InvalidKind.TYPE, "must be a string or an object"))
-    code = read_identifier(entry.get("redeemCode"), max_length=LONGEST_CODE)
+    code = read_identifier(entry.get("redeemCode"), max_length=MAX_CODE_LENGTH)
     if isinstance(code, Invalid):
         return _fault(f"{pointer}/redeemCode", "code", code)
-    pin = None if entry.get("pinCode") is None else read_identifier(entry["pinCode"], max_length=LONGEST_CODE)
+    pin = None if entry.get("pinCode") is None else read_identifier(entry["pinCode"], max_length=MAX_CODE_LENGTH)
     if isinstance(pin, Invalid):
         return _fault(f"{pointer}/pinCode", "PIN", pin)
     return Code(code, pin)
