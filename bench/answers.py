@@ -17,12 +17,12 @@ from bench.materialise import large as a_large_job
 from bench.raw_http import Line
 from bench.status_replica import API_KEY, TOKEN
 from services.chassis.mongodb.client import ChangeStream, Mongo
-from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobs
-from services.status.adapters.notifier import HandBell
-from services.status.domain.facts import Header, JobEvent, Judged, Key, Opened, Run
-from services.status.domain.listing import Listing
-from services.status.flows.apply_events import World, record
-from services.status.wire import BARE_FIELDS, STATE, chunk_key, job_key, key_of
+from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobStore
+from services.status.adapters.notifier import JobNotifier
+from services.status.domain.facts import JobEvent, JobHeader, JobKey, Judged, Opened, OutcomeRun
+from services.status.domain.listing import JobListQuery
+from services.status.flows.apply_events import Deps, apply_events
+from services.status.wire import STATE, SUMMARY_FIELDS, chunk_document_id, job_document_id, key_from
 
 BASE = f"/common-status/v1/{API_KEY}"
 ROWS, PAGES = 5_000, 4
@@ -43,38 +43,38 @@ Times = dict[str, list[float]]
 Question = Callable[[], Awaitable[Any]]
 
 
-def a_writer(store: MongoJobs) -> World:
+def a_writer(store: MongoJobStore) -> Deps:
     """Another process than those that answer."""
-    return World(jobs=store, origins=Origins(), bell=HandBell(most=0), now_us=lambda: NOW_US)
+    return Deps(jobs=store, site_profiles=Origins(), notifier=JobNotifier(max_waiters=0), now_us=lambda: NOW_US)
 
 
-async def fill(store: MongoJobs, *, large: int, listed: int) -> Key:
+async def fill(store: MongoJobStore, *, large: int, listed: int) -> JobKey:
     """One large job, a fifth of it faulty, and a list of others of every kind; returns the large one's key."""
     worker, writer = a_worker(store), a_writer(store)
     for poll in a_large_job(large).polls:
         await worker.handle(poll)
     await worker.handle({})
-    (job,) = await store.listed(Listing(608))
+    (job,) = await store.list_jobs(JobListQuery(608))
     for first in range(0, listed, 2_000):
-        await record([event for number in range(first, first + 2_000) for event in _listed(number)], writer)
+        await apply_events([event for number in range(first, first + 2_000) for event in _listed(number)], writer)
     return job.key
 
 
 def _listed(number: int) -> Sequence[JobEvent]:
     mode, type_ = "online" if number % 1_000 == 0 else "offline", "returns" if number % 50 == 0 else "orders"
-    header = Header(Key(608, str(uuid4())), 1, NOW_US - number * 1_000, mode, type_)
+    header = JobHeader(JobKey(608, str(uuid4())), 1, NOW_US - number * 1_000, mode, type_)
     return [_opened(header), _judged(header)] if number % 100 else [_opened(header)]
 
 
-def _opened(header: Header) -> JobEvent:
+def _opened(header: JobHeader) -> JobEvent:
     return JobEvent(header, NOW_US, Opened(None))
 
 
-def _judged(header: Header) -> JobEvent:
-    return JobEvent(header, NOW_US, Judged(Run(0, "S")))
+def _judged(header: JobHeader) -> JobEvent:
+    return JobEvent(header, NOW_US, Judged(OutcomeRun(0, "S")))
 
 
-async def questions(line: Line, key: Key) -> Mapping[str, Iterator[bytes]]:
+async def questions(line: Line, key: JobKey) -> Mapping[str, Iterator[bytes]]:
     """The requests of everything that is asked: the same one over and over, or as it says."""
     found = {}
     path = first = f"/job/{key.job_id}/events?rows={ROWS}"
@@ -89,19 +89,19 @@ async def questions(line: Line, key: Key) -> Mapping[str, Iterator[bytes]]:
     return found | {"list of 50 jobs, page after page": cycle([one async for one in _pages(line)])}
 
 
-def bare_reads(mongo: Mongo, key: Key) -> Mapping[str, Question]:
+def bare_reads(mongo: Mongo, key: JobKey) -> Mapping[str, Question]:
     """What the answers are made from, read without a service."""
-    ids = [chunk_key(key, number) for number in range(ROWS // 100 + 2)]
+    ids = [chunk_document_id(key, number) for number in range(ROWS // 100 + 2)]
     unread = {"runs.rows": 0, "runs.details": 0}
 
     async def page() -> None:
         await mongo.collection(CHUNKS).find({"_id": {"$in": ids}}, unread).to_list(None)
 
     async def job() -> None:
-        await mongo.collection(JOBS).find_one({"_id": job_key(key)})
+        await mongo.collection(JOBS).find_one({"_id": job_document_id(key)})
 
     async def jobs() -> None:
-        some = mongo.collection(JOBS).find({"site": 608, f"{STATE}.kind": "COMPLETED/orders/offline"}, BARE_FIELDS)
+        some = mongo.collection(JOBS).find({"site": 608, f"{STATE}.kind": "COMPLETED/orders/offline"}, SUMMARY_FIELDS)
         await some.sort("place", -1).hint("kinds").limit(50).to_list(None)
 
     return {"bare read of a page": page, "bare read of a job": job, "bare read of 50 jobs of a kind": jobs}
@@ -146,7 +146,7 @@ async def ask_all(asked: Mapping[str, Question], *, repeats: int, pause_s: float
     return times
 
 
-async def wake(session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobs, mongo: Mongo) -> Times:
+async def wake(session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobStore, mongo: Mongo) -> Times:
     """From the write that ends a job to the answer of who waits for it; and until a bare watcher hears of it."""
     times: Times = {}
     async with _heard(mongo) as heard:
@@ -167,14 +167,14 @@ async def wake(session: aiohttp.ClientSession, at: Sequence[str], store: MongoJo
 
 
 async def _waited(
-    session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobs, *, every_s: float
-) -> tuple[dict[Key, float], dict[Key, float]]:
+    session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobStore, *, every_s: float
+) -> tuple[dict[JobKey, float], dict[JobKey, float]]:
     """When each of 200 waiters had its answer, and when the write that ended its job began."""
-    writer, answered, ended = a_writer(store), dict[Key, float](), dict[Key, float]()
-    headers = [Header(Key(608, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(WAITERS)]
-    await record(map(_opened, headers), writer)
+    writer, answered, ended = a_writer(store), dict[JobKey, float](), dict[JobKey, float]()
+    headers = [JobHeader(JobKey(608, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(WAITERS)]
+    await apply_events(map(_opened, headers), writer)
 
-    async def one(key: Key, replica: str) -> None:
+    async def one(key: JobKey, replica: str) -> None:
         url = f"{replica}{BASE}/job/{key.job_id}"
         async with session.get(url, headers={**HEADERS, "Prefer": "wait=20"}, raise_for_status=True) as response:
             body = await response.read()
@@ -186,29 +186,29 @@ async def _waited(
     assert not answered
     for batch in [headers] if not every_s else [[header] for header in headers]:
         ended |= dict.fromkeys((header.key for header in batch), perf_counter())
-        await record(map(_judged, batch), writer)
+        await apply_events(map(_judged, batch), writer)
         await asyncio.sleep(every_s)
     await asyncio.gather(*waiting)
     return answered, ended
 
 
-async def _load(store: MongoJobs, is_over: asyncio.Event) -> None:
+async def _load(store: MongoJobStore, is_over: asyncio.Event) -> None:
     writer = a_writer(store)
     while not is_over.is_set():
-        headers = [Header(Key(609, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(LOAD)]
-        await record([event for header in headers for event in (_opened(header), _judged(header))], writer)
+        headers = [JobHeader(JobKey(609, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(LOAD)]
+        await apply_events([event for header in headers for event in (_opened(header), _judged(header))], writer)
         await asyncio.sleep(EVERY_S)
 
 
 @asynccontextmanager
-async def _heard(mongo: Mongo) -> AsyncIterator[dict[Key, float]]:
+async def _heard(mongo: Mongo) -> AsyncIterator[dict[JobKey, float]]:
     """When a bare change stream told of each job last."""
-    heard: dict[Key, float] = {}
+    heard: dict[JobKey, float] = {}
     is_over = asyncio.Event()
 
     async def listen(changes: ChangeStream) -> None:
         while not is_over.is_set():
-            keys = [key_of(change["documentKey"]["_id"]) for change in await changes.next()]
+            keys = [key_from(change["documentKey"]["_id"]) for change in await changes.next()]
             heard.update(dict.fromkeys(keys, perf_counter()))
 
     async with mongo.watch(mongo.collection(JOBS), [{"$project": {"documentKey": 1}}], max_await_ms=200) as changes:

@@ -27,11 +27,11 @@ from services.chassis.kafka.consumer import Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.mongodb.client import CONNECTIONS, Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
-from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobs
-from services.status.adapters.notifier import HandBell
+from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobStore
+from services.status.adapters.notifier import JobNotifier
 from services.status.avro import EventReader
-from services.status.domain.profile import Origin
-from services.status.flows.apply_events import World
+from services.status.domain.profile import SiteProfile
+from services.status.flows.apply_events import Deps
 from services.status.worker import Worker
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -51,10 +51,10 @@ _random = random.Random(0)
 class Origins:
     """Shows all jobs in the same way."""
 
-    def of(self, site: int) -> Origin:
+    def of(self, site: int) -> SiteProfile:
         """Of any site."""
         del site
-        return Origin(1078, "omnichannel-api/qa", "qa")
+        return SiteProfile(1078, "omnichannel-api/qa", "qa")
 
 
 @dataclass(frozen=True)
@@ -224,25 +224,25 @@ async def turn(uri: str, driver: str, workload: Workload) -> Taken:
 
 
 @asynccontextmanager
-async def a_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, MongoJobs, str]]:
+async def a_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, MongoJobStore, str]]:
     """A database of its own with all indexes, and its name."""
     name = f"bench{uuid4().hex[:10]}"
     settings = MongoSettings(mongodb_uri=uri, mongodb_database=name, mongo_driver=driver)
     mongo = Mongo.connect(settings, retry_writes=False)
-    store = MongoJobs(mongo, now=lambda: datetime.now(UTC))
-    await store.prepare(retention_days=30)
+    store = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
+    await store.create_indexes(retention_days=30)
     yield mongo, store, name
     await mongo.client.drop_database(name)
     await mongo.close()
 
 
-def a_worker(store: MongoJobs) -> Worker:
+def a_worker(store: MongoJobStore) -> Worker:
     """Status' own, without Kafka on either side. Its clock jumps: nothing is held back for more than a poll."""
     return Worker(
-        World(jobs=store, origins=Origins(), bell=HandBell(most=1), now_us=lambda: NOW_US),
+        Deps(jobs=store, site_profiles=Origins(), notifier=JobNotifier(max_waiters=1), now_us=lambda: NOW_US),
         reader=EventReader(SCHEMAS),
         dead_letters=NoLetters(),
-        brake=DeadLetterLimit(max_consecutive=1, window=2, max_ratio=1.0),
+        dead_letter_limit=DeadLetterLimit(max_consecutive=1, window=2, max_ratio=1.0),
         linger_s=0.05,
         clock_s=itertools.count().__next__,
     )

@@ -17,10 +17,10 @@ from services.chassis.runtime.health import Health
 from services.chassis.runtime.settings import REPOSITORY, ApiSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
-from services.status.adapters.change_stream import ChangeWatch
-from services.status.adapters.job_loader import Gathering
-from services.status.adapters.job_store import MongoJobs
-from services.status.adapters.notifier import HandBell
+from services.status.adapters.change_stream import ChangeStreamListener
+from services.status.adapters.job_loader import JobLoader
+from services.status.adapters.job_store import MongoJobStore
+from services.status.adapters.notifier import JobNotifier
 from services.status.flows import queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
@@ -75,14 +75,14 @@ class Register:
 async def compose(settings: Settings) -> lifecycle.Service:
     """The parts that answer."""
     mongo = Mongo.connect(settings, retry_writes=False)
-    bell = HandBell(most=1_000)
-    jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
+    bell = JobNotifier(max_waiters=1_000)
+    jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
     api = StatusApi(
-        world=queries.World(jobs=Gathering(jobs), waiting=bell, now_us=lambda: 0, clock_s=time.monotonic),
+        deps=queries.Deps(jobs=JobLoader(jobs), waiters=bell, now_us=lambda: 0, clock_s=time.monotonic),
         verifier=Remembering(),  # type: ignore[arg-type]
         sites=Register(),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of the benchmark"),
-        gate=RateLimit(),
+        rate_limit=RateLimit(),
         requests_per_second=10**9,
         openapi=REPOSITORY / "schemas" / "openapi" / "common-status.yaml",
     )
@@ -91,7 +91,7 @@ async def compose(settings: Settings) -> lifecycle.Service:
         health=Health(),
         components=(
             mongo,
-            ChangeWatch(mongo, bell, clock_s=time.monotonic),
+            ChangeStreamListener(mongo, bell, clock_s=time.monotonic),
             HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
         ),
     )

@@ -18,15 +18,15 @@ from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.runtime.preparation import StartupTask
 from services.chassis.security.access import RequestSecurity
-from services.status.adapters.change_stream import ChangeWatch
-from services.status.adapters.consumer_progress import KafkaBacklog
-from services.status.adapters.job_loader import Gathering
-from services.status.adapters.job_store import MongoJobs
-from services.status.adapters.notifier import HandBell
+from services.status.adapters.change_stream import ChangeStreamListener
+from services.status.adapters.consumer_progress import KafkaConsumerProgress
+from services.status.adapters.job_loader import JobLoader
+from services.status.adapters.job_store import MongoJobStore
+from services.status.adapters.notifier import JobNotifier
 from services.status.adapters.publisher import KafkaPublisher
-from services.status.adapters.site_profiles import SiteOrigins
+from services.status.adapters.site_profiles import CachedSiteProfiles
 from services.status.avro import EventReader, EventWriter
-from services.status.background import Sweeper, take_census
+from services.status.background import Sweeper, update_open_jobs_gauge
 from services.status.flows import apply_events, expire_jobs, queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
@@ -37,18 +37,18 @@ from services.subjects import SUBJECTS_OF
 AUDIENCE = "common-status"
 GROUP = "status"
 POLL_TIMEOUT_MS = 50
-CENSUS_EVERY_S = 5.0
+OPEN_JOBS_INTERVAL_S = 5.0
 # A job whose records still wait there is not overdue, however long it stood still.
-VALIDATED_FIRST = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
+UPSTREAM_TOPICS = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
 
 
-async def compose(settings: Settings) -> Service:
+async def build(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
     # Every write is conditional and repeated by its caller; the driver's own retries would cost twice the time.
     mongo = Mongo.connect(settings, retry_writes=False)
-    jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
-    preparation = StartupTask([partial(jobs.prepare, retention_days=settings.status_retention_days)])
+    jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
+    preparation = StartupTask([partial(jobs.create_indexes, retention_days=settings.status_retention_days)])
     producer = Producer(settings, client_id=GROUP)
     access = RequestSecurity(
         schemas,
@@ -59,9 +59,9 @@ async def compose(settings: Settings) -> Service:
         audience=AUDIENCE,
         client_id=GROUP,
     )
-    bell = HandBell(most=settings.status_most_waiters)
-    watch = ChangeWatch(mongo, bell, clock_s=time.monotonic)
-    world = apply_events.World(jobs=jobs, origins=SiteOrigins(access.sites), bell=bell, now_us=now_us)
+    bell = JobNotifier(max_waiters=settings.status_max_waiters)
+    watch = ChangeStreamListener(mongo, bell, clock_s=time.monotonic)
+    world = apply_events.Deps(jobs=jobs, site_profiles=CachedSiteProfiles(access.sites), notifier=bell, now_us=now_us)
     brake = DeadLetterLimit(
         max_consecutive=settings.dead_letter_max_consecutive,
         window=settings.dead_letter_window,
@@ -71,7 +71,7 @@ async def compose(settings: Settings) -> Service:
         world,
         reader=EventReader(schemas),
         dead_letters=DeadLetters(producer, group=GROUP),
-        brake=brake,
+        dead_letter_limit=brake,
         linger_s=settings.status_linger_ms / 1000,
         clock_s=time.monotonic,
     )
@@ -87,25 +87,25 @@ async def compose(settings: Settings) -> Service:
         poll_timeout_ms=POLL_TIMEOUT_MS,
     )
     sweeper = Sweeper(
-        expire_jobs.World(
+        expire_jobs.Deps(
             jobs=jobs,
-            backlog=KafkaBacklog(
+            progress=KafkaConsumerProgress(
                 settings,
                 own=(GROUP, topics.JOBS_EVENTS.name),
-                before=(settings.validator_group, VALIDATED_FIRST),
+                upstream=(settings.validator_group, UPSTREAM_TOPICS),
                 client_id=GROUP,
             ),
-            ending=KafkaPublisher(producer, EventWriter(schemas), topic=topics.JOBS_EVENTS.name),
+            publisher=KafkaPublisher(producer, EventWriter(schemas), topic=topics.JOBS_EVENTS.name),
             now_us=now_us,
         ),
         deadline_s=settings.job_deadline_s,
     )
     api = StatusApi(
-        world=queries.World(jobs=Gathering(jobs), waiting=bell, now_us=now_us, clock_s=time.monotonic),
+        deps=queries.Deps(jobs=JobLoader(jobs), waiters=bell, now_us=now_us, clock_s=time.monotonic),
         verifier=access.verifier,
         sites=access.sites,
         tokens=PageTokens(settings.page_token_key.get_secret_value()),
-        gate=RateLimit(),
+        rate_limit=RateLimit(),
         requests_per_second=settings.status_requests_per_second,
         openapi=settings.schemas_dir / "openapi" / "common-status.yaml",
     )
@@ -125,8 +125,8 @@ async def compose(settings: Settings) -> Service:
             producer,
             *access.components,
             consumer,
-            PeriodicTask("census", partial(take_census, jobs.open_jobs), interval_s=CENSUS_EVERY_S),
-            PeriodicTask("expiry", sweeper.sweep, interval_s=sweeper.every_s),
+            PeriodicTask("census", partial(update_open_jobs_gauge, jobs.count_open), interval_s=OPEN_JOBS_INTERVAL_S),
+            PeriodicTask("expiry", sweeper.sweep, interval_s=sweeper.interval_s),
             HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
             # Stopped first: who waits is answered while requests in flight may still end.
             bell,

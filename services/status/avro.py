@@ -16,27 +16,27 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.avro.wire_format import LENGTH, UnknownWireFormatError, unframe
 from services.status.avro_failures import MODES, read_failures
 from services.status.avro_values import read_long, read_text
-from services.status.domain.facts import Expired, Failure, Header, JobEvent, Judged, Key, Opened, Run
-from services.status.domain.letters import places
-from services.status.wire import job_id_of
+from services.status.domain.facts import Expired, Failure, JobEvent, JobHeader, JobKey, Judged, Opened, OutcomeRun
+from services.status.domain.letters import find_indexes
+from services.status.wire import parse_job_id
 from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
 
 SCHEMA = "job_event"
-LARGEST_TOTAL = 100_000
+MAX_JOB_RECORDS = 100_000
 # Of 64 bits: ten bytes may hold more, and MongoDB has no room for that.
-LARGEST_SITE = 2**63 - 1
+MAX_SITE = 2**63 - 1
 TYPES = {0: "orders", 2: "returns"}
 
 _NUMBER = rb"[\x80-\xff]{0,9}[\x00-\x7f]"
 _ENUM = rb"[\x00\x02]"
 # Site, id, total, creation, mode and type are the same bytes in every event of a job; its time and its fact follow.
-_HEAD = re.compile(
+_HEADER = re.compile(
     rb"(%b\x48.{36}%b%b%b%b)(%b)([\x00\x02\x04])" % (_NUMBER, _NUMBER, _NUMBER, _ENUM, _ENUM, _NUMBER), re.DOTALL
 )
 _OPENED, _JUDGED = b"\x00", b"\x02"
 
 
-class Malformed(ValueError):  # noqa: N818 - reads as what it is
+class MalformedEventError(ValueError):
     """Bytes that are no job event; `reason` is for the dead letter."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -55,29 +55,29 @@ class EventReader:
     def read(self, value: bytes | None) -> JobEvent:
         """The event, in whichever version it was written; raises `Malformed`."""
         if value is None or not value.startswith(self._prefix):
-            value = self._rewritten(value)
+            value = self._to_current_version(value)
         try:
-            event, at = _event(value, len(self._prefix))
-        except Malformed:
+            event, at = _read_event(value, len(self._prefix))
+        except MalformedEventError:
             raise
         except (LookupError, ValueError) as error:
-            raise Malformed("undecodable", type(error).__name__) from error
+            raise MalformedEventError("undecodable", type(error).__name__) from error
         if at != len(value):
-            raise Malformed("undecodable", "bytes are missing or left over")
+            raise MalformedEventError("undecodable", "bytes are missing or left over")
         return event
 
-    def _rewritten(self, value: bytes | None) -> bytes:
+    def _to_current_version(self, value: bytes | None) -> bytes:
         try:
             schema_id, _ = unframe(value)
         except UnknownWireFormatError as error:
-            raise Malformed("unknown-framing", str(error)) from error
+            raise MalformedEventError("unknown-framing", str(error)) from error
         version = self._schemas.by_id(schema_id)
         if value is None or version is None or version.name != SCHEMA:
-            raise Malformed("unknown-schema", f"schema id {schema_id} is not a job event's")
+            raise MalformedEventError("unknown-schema", f"schema id {schema_id} is not a job event's")
         try:
             return self._prefix + transcode(value, LENGTH, version, self._schemas[SCHEMA])
         except ValueError as error:
-            raise Malformed("undecodable", str(error)) from error
+            raise MalformedEventError("undecodable", str(error)) from error
 
 
 class EventWriter:
@@ -86,13 +86,13 @@ class EventWriter:
     def __init__(self, schemas: Schemas) -> None:
         self._schema = schemas[SCHEMA]
 
-    def expired(self, header: Header, *, at_us: int) -> tuple[bytes, bytes]:
+    def expired(self, header: JobHeader, *, at_us: int) -> tuple[bytes, bytes]:
         """Key and value of the event that ends a job."""
         told = {
             "site": header.key.site,
             "jobId": header.key.job_id,
             "total": header.total,
-            "createdAt": header.created_us,
+            "createdAt": header.created_at,
             "mode": header.mode,
             "type": header.type,
             "at": at_us,
@@ -104,66 +104,66 @@ class EventWriter:
         return f"{header.key.site}|{header.key.job_id}".encode(), self._schema.prefix + body.getvalue()
 
 
-def _event(data: bytes, at: int) -> tuple[JobEvent, int]:
+def _read_event(data: bytes, at: int) -> tuple[JobEvent, int]:
     """The event and where it ends: beyond the end of the data if that broke off in a text."""
-    head = _HEAD.match(data, at)
+    head = _HEADER.match(data, at)
     if head is None:
-        raise _unusual_head(data, at)
-    header, at_us, fact, at = _header(head[1]), _stamp(head[2]), head[3], head.end()
+        raise _header_error(data, at)
+    header, at_us, fact, at = _parse_header(head[1]), _parse_instant(head[2]), head[3], head.end()
     if fact == _JUDGED:
-        run, at = _run(data, at, "SF.")
+        run, at = _read_run(data, at, "SF.")
         return JobEvent(header, at_us, Judged(run)), at
     if fact == _OPENED:
-        refused, at = _refused(data, at)
+        refused, at = _read_refused(data, at)
         return JobEvent(header, at_us, Opened(refused)), at
     return JobEvent(header, at_us, Expired()), at
 
 
-def _unusual_head(data: bytes, at: int) -> Malformed:
+def _header_error(data: bytes, at: int) -> MalformedEventError:
     _, at = read_long(data, at)
     text, at = read_text(data, at)
-    if at <= len(data) and job_id_of(text) is None:
-        return Malformed("unprocessable", "the job id is no UUID")
-    return Malformed("undecodable", "the header is none")
+    if at <= len(data) and parse_job_id(text) is None:
+        return MalformedEventError("unprocessable", "the job id is no UUID")
+    return MalformedEventError("undecodable", "the header is none")
 
 
 @lru_cache(maxsize=4096)
-def _header(data: bytes) -> Header:
+def _parse_header(data: bytes) -> JobHeader:
     site, at = read_long(data, 0)
     text, at = read_text(data, at)
     total, at = read_long(data, at)
     created_us, at = read_long(data, at)
-    job_id = job_id_of(text)
+    job_id = parse_job_id(text)
     if job_id is None:
-        raise Malformed("unprocessable", "the job id is no UUID")
-    if not -LARGEST_SITE - 1 <= site <= LARGEST_SITE:
-        raise Malformed("unprocessable", "the site is out of bounds")
-    if not 0 < total <= LARGEST_TOTAL:
-        raise Malformed("unprocessable", "the total is out of bounds")
-    return Header(Key(site, job_id), total, _within_time(created_us), MODES[data[at]], TYPES[data[at + 1]])
+        raise MalformedEventError("unprocessable", "the job id is no UUID")
+    if not -MAX_SITE - 1 <= site <= MAX_SITE:
+        raise MalformedEventError("unprocessable", "the site is out of bounds")
+    if not 0 < total <= MAX_JOB_RECORDS:
+        raise MalformedEventError("unprocessable", "the total is out of bounds")
+    return JobHeader(JobKey(site, job_id), total, _validate_instant(created_us), MODES[data[at]], TYPES[data[at + 1]])
 
 
 @lru_cache(maxsize=4096)
-def _stamp(data: bytes) -> int:
-    return _within_time(read_long(data, 0)[0])
+def _parse_instant(data: bytes) -> int:
+    return _validate_instant(read_long(data, 0)[0])
 
 
-def _within_time(at_us: int) -> int:
+def _validate_instant(at_us: int) -> int:
     if not MIN_INSTANT_US <= at_us <= MAX_INSTANT_US:
-        raise Malformed("unprocessable", "a time is out of bounds")
+        raise MalformedEventError("unprocessable", "a time is out of bounds")
     return at_us
 
 
-def _refused(data: bytes, at: int) -> tuple[Run | None, int]:
+def _read_refused(data: bytes, at: int) -> tuple[OutcomeRun | None, int]:
     branch = data[at]
     if branch == 0:
         return None, at + 1
     if branch != 2:
         raise ValueError("no such branch")
-    return _run(data, at + 1, "F.")
+    return _read_run(data, at + 1, "F.")
 
 
-def _run(data: bytes, at: int, alphabet: str) -> tuple[Run, int]:
+def _read_run(data: bytes, at: int, alphabet: str) -> tuple[OutcomeRun, int]:
     first, at = read_long(data, at)
     letters, at = read_text(data, at)
     rows, at = read_text(data, at)
@@ -174,10 +174,10 @@ def _run(data: bytes, at: int, alphabet: str) -> tuple[Run, int]:
         # Most runs have none, and then their array is a single zero.
         at += 1
     if first < 0 or not letters or letters.strip(alphabet):
-        raise Malformed("unprocessable", "a run is not made of outcomes")
+        raise MalformedEventError("unprocessable", "a run is not made of outcomes")
     if failures or "F" in letters:
-        if [one.index - first for one in failures] != list(places(letters, "F")):
-            raise Malformed("unprocessable", "failures and outcomes differ")
+        if [one.index - first for one in failures] != list(find_indexes(letters, "F")):
+            raise MalformedEventError("unprocessable", "failures and outcomes differ")
         if not all(one.faults for one in failures):
-            raise Malformed("unprocessable", "a failure names no fault")
-    return Run(first, letters, rows, failures), at
+            raise MalformedEventError("unprocessable", "a failure names no fault")
+    return OutcomeRun(first, letters, rows, failures), at

@@ -5,14 +5,14 @@ where it stands, without a call; all else is left to `avro_values`. And records 
 faults that are, byte by byte, those of the failure before are not read again.
 """
 
-from services.status.avro_values import UNUSUAL, read_count, read_long, read_optional_text, read_text
+from services.status.avro_values import LONG_OR_NEGATIVE, read_count, read_long, read_optional_text, read_text
 from services.status.domain.facts import Failure, Fault
 
 # By the byte that stands for each.
-MODES, LEVELS, TRUTHS = {0: "offline", 2: "online"}, {0: "WARNING", 2: "ERROR"}, {0: False, 1: True}
+MODES, LEVELS, BOOLEANS = {0: "offline", 2: "online"}, {0: "WARNING", 2: "ERROR"}, {0: False, 1: True}
 
 # In front of an optional text: it is there.
-_THERE = 2
+_PRESENT = 2
 
 
 def read_failures(data: bytes, at: int) -> tuple[list[Failure], int]:
@@ -23,14 +23,14 @@ def read_failures(data: bytes, at: int) -> tuple[list[Failure], int]:
     count, at = read_count(data, at)
     while count:
         for _ in range(count):
-            if (number := data[at]) & UNUSUAL:
+            if (number := data[at]) & LONG_OR_NEGATIVE:
                 index, at = read_long(data, at)
             else:
                 index, at = number >> 1, at + 1
             order_id: str | None
             return_id: str | None = None
             record: str | None
-            if data[at] != _THERE or (length := data[at + 1]) & UNUSUAL:
+            if data[at] != _PRESENT or (length := data[at + 1]) & LONG_OR_NEGATIVE:
                 order_id, at = read_optional_text(data, at)
             else:
                 order_id, at = data[at + 2 : (end := at + 2 + (length >> 1))].decode(), end
@@ -43,9 +43,9 @@ def read_failures(data: bytes, at: int) -> tuple[list[Failure], int]:
                 at += len(their_bytes)
             else:
                 start = at
-                faults, at = _faults(data, at)
+                faults, at = _read_faults(data, at)
                 their_bytes = data[start:at]
-            if data[at] != _THERE or (length := data[at + 1]) & UNUSUAL:
+            if data[at] != _PRESENT or (length := data[at + 1]) & LONG_OR_NEGATIVE:
                 record, at = read_optional_text(data, at)
             else:
                 record, at = data[at + 2 : (end := at + 2 + (length >> 1))].decode(), end
@@ -54,33 +54,33 @@ def read_failures(data: bytes, at: int) -> tuple[list[Failure], int]:
     return found, at
 
 
-def _faults(data: bytes, at: int) -> tuple[list[Fault], int]:
+def _read_faults(data: bytes, at: int) -> tuple[list[Fault], int]:
     found: list[Fault] = []
-    if (number := data[at]) & UNUSUAL:
+    if (number := data[at]) & LONG_OR_NEGATIVE:
         count, at = read_count(data, at)
     else:
         count, at = number >> 1, at + 1
     while count:
         for _ in range(count):
-            if (length := data[at]) & UNUSUAL:
+            if (length := data[at]) & LONG_OR_NEGATIVE:
                 code, at = read_text(data, at)
             else:
                 code, at = data[at + 1 : (end := at + 1 + (length >> 1))].decode(), end
-            if (length := data[at]) & UNUSUAL:
+            if (length := data[at]) & LONG_OR_NEGATIVE:
                 field, at = read_text(data, at)
             else:
                 field, at = data[at + 1 : (end := at + 1 + (length >> 1))].decode(), end
-            if (length := data[at]) & UNUSUAL:
+            if (length := data[at]) & LONG_OR_NEGATIVE:
                 message, at = read_text(data, at)
             else:
                 message, at = data[at + 1 : (end := at + 1 + (length >> 1))].decode(), end
             level = LEVELS[data[at]]
             product_id: str | None
-            if data[at + 1] != _THERE or (length := data[at + 2]) & UNUSUAL:
+            if data[at + 1] != _PRESENT or (length := data[at + 2]) & LONG_OR_NEGATIVE:
                 product_id, at = read_optional_text(data, at + 1)
             else:
                 product_id, at = data[at + 3 : (end := at + 3 + (length >> 1))].decode(), end
-            found.append(Fault(code, field, message, level, product_id, TRUTHS[data[at]]))
+            found.append(Fault(code, field, message, level, product_id, BOOLEANS[data[at]]))
             at += 1
         count, at = read_count(data, at) if data[at] else (0, at + 1)
     return found, at

@@ -4,7 +4,7 @@ Raises `IndexError` or `ValueError` where there is none; a text that breaks off 
 """
 
 # Of the first byte of a number or a length: it is negative, or more bytes follow.
-UNUSUAL = 0x81
+LONG_OR_NEGATIVE = 0x81
 
 
 def read_long(data: bytes, at: int) -> tuple[int, int]:
@@ -33,7 +33,7 @@ def read_count(data: bytes, at: int) -> tuple[int, int]:
 def read_text(data: bytes, at: int) -> tuple[str, int]:
     """A text."""
     length = data[at]
-    if length & UNUSUAL:
+    if length & LONG_OR_NEGATIVE:
         length, at = read_long(data, at)
         if length < 0:
             raise ValueError("a length is negative")
@@ -51,7 +51,7 @@ def read_optional_text(data: bytes, at: int) -> tuple[str | None, int]:
     if branch != 2:
         raise ValueError("no such branch")
     length = data[at + 1]
-    if length & UNUSUAL:
+    if length & LONG_OR_NEGATIVE:
         return read_text(data, at + 1)
     end = at + 2 + (length >> 1)
     return data[at + 2 : end].decode(), end

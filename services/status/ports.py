@@ -4,44 +4,44 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.status.domain.block import Block
-from services.status.domain.facts import Header, Key
-from services.status.domain.job import Change, ChunkChange, Job, Standing
-from services.status.domain.listing import Listing
-from services.status.domain.profile import Origin
-from services.status.domain.texts import Texts
+from services.status.domain.facts import JobHeader, JobKey
+from services.status.domain.job import ChunkChange, Job, JobChange, StoredJob
+from services.status.domain.listing import JobListQuery
+from services.status.domain.profile import SiteProfile
+from services.status.domain.texts import Projection
 
 
-class TooBig(Exception):  # noqa: N818 - says what the job is
+class JobTooLargeError(Exception):
     """What is to be written makes a job larger than the store can keep: trying again cannot help."""
 
 
-class Origins(Protocol):
+class SiteProfiles(Protocol):
     """Knows how a site's jobs are to be shown."""
 
-    def of(self, site: int) -> Origin:
+    def get(self, site: int) -> SiteProfile:
         """The site's configuration as it is now."""
         ...
 
 
-class Writing(Protocol):
+class JobWriter(Protocol):
     """Keeps jobs. Every write is conditional on the state it was computed from. Each call raises `Away`.
 
     Writes raise `TooBig`, too; some of them may have been done then.
     """
 
-    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+    async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
         """The stored ones of these jobs, entries without what only readers need."""
         ...
 
-    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+    async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         """Write jobs durably; return those that may not have been written, because their state was another."""
         ...
 
-    async def settle(self) -> None:
+    async def wait_until_durable(self) -> None:
         """Return once all that could be read here by now is durable. Every write waits for that, too."""
         ...
 
-    async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
+    async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
         """The stored ones of these chunks, entries without what only readers need."""
         ...
 
@@ -50,18 +50,18 @@ class Writing(Protocol):
         ...
 
 
-class Reading(Protocol):
+class JobReader(Protocol):
     """Finds jobs for readers. Each call raises `Away`."""
 
-    async def find(self, key: Key, texts: Texts = ...) -> Standing | None:
+    async def find(self, key: JobKey, projection: Projection = ...) -> StoredJob | None:
         """The job; with texts, a small one's block has them. Without, a large one has no tallies of its chunks."""
         ...
 
-    async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
+    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
         """These chunks with these texts; those that are gone are left out."""
         ...
 
-    async def listed(self, listing: Listing) -> list[Job]:
+    async def list_jobs(self, listing: JobListQuery) -> list[Job]:
         """Jobs of one site, newest first, large ones without the tallies of their chunks.
 
         At most one more than a page holds.
@@ -69,37 +69,37 @@ class Reading(Protocol):
         ...
 
 
-class Bell(Protocol):
+class Notifier(Protocol):
     """Wakes those who wait for a job."""
 
-    def ring(self, keys: Sequence[Key]) -> None:
+    def notify(self, keys: Sequence[JobKey]) -> None:
         """These jobs changed."""
         ...
 
 
-class Overdue(Protocol):
+class OverdueJobs(Protocol):
     """Knows the jobs that stand still."""
 
-    async def overdue(self, before_us: int, *, most: int) -> Sequence[Header]:
+    async def find_overdue(self, before_us: int, *, limit: int) -> Sequence[JobHeader]:
         """Jobs that have not ended and were last written before that time, the longest first; raises `Away`."""
         ...
 
 
-class Backlog(Protocol):
+class ConsumerProgress(Protocol):
     """Knows how much of what moves jobs is still to be read, by any replica. Each call raises `Away`."""
 
-    async def mark(self) -> None:
+    async def snapshot_end_offsets(self) -> None:
         """From now on, "read" means: up to where the jobs' events end now."""
         ...
 
-    async def is_read(self, *, up_to_us: int) -> bool:
+    async def is_caught_up(self, *, up_to_us: int) -> bool:
         """Whether status has read up to the mark, and the validator all that was submitted before that time."""
         ...
 
 
-class Ending(Protocol):
+class ExpiryPublisher(Protocol):
     """Tells jobs that they are over."""
 
-    async def expire(self, jobs: Sequence[Header], *, at_us: int) -> None:
+    async def publish_expired(self, jobs: Sequence[JobHeader], *, at_us: int) -> None:
         """Return when all in-sync replicas have the events; raises `Away`."""
         ...

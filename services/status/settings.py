@@ -17,7 +17,7 @@ class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, Token
 
     status_retention_days: int = Field(30, ge=1, description="Days that jobs are kept after they were first seen.")
     status_requests_per_second: int = Field(50, ge=1, description="Status requests a client may send in any second.")
-    status_most_waiters: int = Field(1_000, ge=0, description="Requests that may wait for a job at the same time.")
+    status_max_waiters: int = Field(1_000, ge=0, description="Requests that may wait for a job at the same time.")
     status_linger_ms: int = Field(
         50, ge=0, le=1_000, description="Longest time that an opened job is held back for its first verdicts."
     )

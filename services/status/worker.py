@@ -11,35 +11,35 @@ from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
 from services.status import metrics
-from services.status.avro import EventReader, Malformed
-from services.status.domain.facts import UNDECIDED, Expired, JobEvent, Judged, Key, Opened
-from services.status.flows.apply_events import World, record
-from services.status.flows.inflight_writes import Held, Ready, Underway
-from services.status.ports import TooBig
+from services.status.avro import EventReader, MalformedEventError
+from services.status.domain.facts import UNDECIDED, Expired, JobEvent, JobKey, Judged, Opened
+from services.status.flows.apply_events import Deps, apply_events
+from services.status.flows.inflight_writes import InFlightWrites, PendingEvent, WriteBatch
+from services.status.ports import JobTooLargeError
 
 # So many held events are written at once, however young they are.
-MOST_HELD = 4_000
+MAX_LINGERING_EVENTS = 4_000
 
 # So many events are read at a time; so many such portions are written while the next is being read.
 PORTION, PORTIONS = 300, 6
 
 # After a poll of so many records there are probably more.
-LARGE = 1_000
+LARGE_POLL = 1_000
 
-_COUNTED = {
+_EVENT_COUNTERS = {
     kind: metrics.EVENTS.labels(name) for kind, name in ((Opened, "opened"), (Judged, "judged"), (Expired, "expired"))
 }
 
 
-class DeadLetterBox(Protocol):
+class DeadLetterSender(Protocol):
     """Takes what cannot be read."""
 
-    async def send(self, letters: Iterable[DeadLetter]) -> None:
+    async def send(self, dead_letters: Iterable[DeadLetter]) -> None:
         """Return when all are safe; raises `Away`."""
         ...
 
 
-Waiting = dict[TopicPartition, dict[int, Held]]
+PendingEvents = dict[TopicPartition, dict[int, PendingEvent]]
 
 
 class Worker:
@@ -51,28 +51,28 @@ class Worker:
 
     def __init__(
         self,
-        world: World,
+        deps: Deps,
         *,
         reader: EventReader,
-        dead_letters: DeadLetterBox,
-        brake: DeadLetterLimit,
+        dead_letters: DeadLetterSender,
+        dead_letter_limit: DeadLetterLimit,
         linger_s: float,
         clock_s: Callable[[], float],
     ) -> None:
-        self._world = world
+        self._world = deps
         self._reader = reader
         self._dead_letters = dead_letters
-        self._brake = brake
+        self._brake = dead_letter_limit
         self._linger_s = linger_s
         self._clock_s = clock_s
-        self._underway = Underway(most=PORTIONS, done=self._written, failed=self._unwritten)
+        self._in_flight = InFlightWrites(max_batches=PORTIONS, on_written=self._on_written, on_failed=self._on_failed)
         # What was read and neither written nor given to a writer, and up to where was read.
-        self._waiting: Waiting = {}
-        self._ends: dict[TopicPartition, int] = {}
+        self._pending: PendingEvents = {}
+        self._read_to: dict[TopicPartition, int] = {}
         # What was given to be committed, and up to where a poll was read that is not handled yet.
-        self._given: dict[TopicPartition, int] = {}
-        self._taken: dict[TopicPartition, int] = {}
-        self._guessing = True
+        self._last_committable: dict[TopicPartition, int] = {}
+        self._accepted_to: dict[TopicPartition, int] = {}
+        self._optimistic = True
 
     async def handle(self, poll: Poll) -> Offsets:
         """Record what is ready; every effect of the returned offsets is durable. Raises `Away`.
@@ -80,31 +80,31 @@ class Worker:
         After a large poll the next one is not kept waiting: what is still being written is not among the offsets.
         """
         now_s = self._clock_s()
-        for portion in portions(poll):
-            await self._take(portion, now_s)
-            await self._begin(now_s)
+        for portion in split_poll(poll):
+            await self._read_portion(portion, now_s)
+            await self._submit_ready(now_s)
         # A partition that is stopped now shows as lag, until somebody looks at it, all that is not committed by now.
-        if sum(map(len, poll.values())) < LARGE or any(place in self._brake.halted for place in poll):
-            await self._underway.all_done()
-        self._taken.clear()
+        if sum(map(len, poll.values())) < LARGE_POLL or any(place in self._brake.halted for place in poll):
+            await self._in_flight.drain()
+        self._accepted_to.clear()
         return self._committable()
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Forget what is held back of these partitions."""
         for place in partitions:
-            for known in (self._waiting, self._ends, self._given, self._taken):
+            for known in (self._pending, self._read_to, self._last_committable, self._accepted_to):
                 known.pop(place, None)
-            for ready in self._underway.pieces:
-                ready.firsts.pop(place, None)
+            for ready in self._in_flight.active:
+                ready.first_offsets.pop(place, None)
         self._brake.resume(partitions)
 
-    async def _begin(self, now_s: float) -> None:
+    async def _submit_ready(self, now_s: float) -> None:
         """Let be written what is ready now, in order; the rest stays waiting."""
-        held_back = self._held_back(now_s)
-        events: list[Held] = []
+        held_back = self._lingering_jobs(now_s)
+        events: list[PendingEvent] = []
         firsts: dict[TopicPartition, int] = {}
-        stays: Waiting = {}
-        for place, waiting in self._waiting.items():
+        stays: PendingEvents = {}
+        for place, waiting in self._pending.items():
             ready = [one for one in waiting.values() if one.event.header.key not in held_back]
             if ready:
                 events += ready
@@ -113,43 +113,45 @@ class Worker:
                 stays[place] = {offset: one for offset, one in waiting.items() if one.event.header.key in held_back}
         if not events:
             return
-        piece = Ready(events, firsts)
+        piece = WriteBatch(events, firsts)
         keys = piece.keys
-        await self._underway.room_for(keys)
-        self._waiting = stays
-        await self._underway.begin(piece, keys, self._record(events))
+        await self._in_flight.wait_for_slot(keys)
+        self._pending = stays
+        await self._in_flight.submit(piece, keys, self._apply(events))
 
-    def _written(self, piece: Ready) -> None:
+    def _on_written(self, piece: WriteBatch) -> None:
         for kind, count in Counter(type(one.event.fact) for one in piece.events).items():
-            _COUNTED[kind].inc(count)
+            _EVENT_COUNTERS[kind].inc(count)
 
-    def _unwritten(self, piece: Ready) -> None:
+    def _on_failed(self, piece: WriteBatch) -> None:
         """It waits again, among what has come since."""
         for one in piece.events:
             place = TopicPartition(one.record.topic, one.record.partition)
-            if place in piece.firsts:
-                self._waiting.setdefault(place, {})[one.record.offset] = one
-        self._waiting = {place: dict(sorted(waiting.items())) for place, waiting in self._waiting.items()}
+            if place in piece.first_offsets:
+                self._pending.setdefault(place, {})[one.record.offset] = one
+        self._pending = {place: dict(sorted(waiting.items())) for place, waiting in self._pending.items()}
 
-    async def _record(self, ready: Sequence[Held]) -> None:
+    async def _apply(self, ready: Sequence[PendingEvent]) -> None:
         """Record all at once; if a job cannot be kept, each on its own, and the events of that one are given up."""
         try:
-            self._guessing = await record([one.event for one in ready], self._world, guessing=self._guessing)
-        except TooBig:
-            jobs: dict[Key, list[Held]] = {}
+            self._optimistic = await apply_events(
+                [one.event for one in ready], self._world, optimistic=self._optimistic
+            )
+        except JobTooLargeError:
+            jobs: dict[JobKey, list[PendingEvent]] = {}
             for one in ready:
                 jobs.setdefault(one.event.header.key, []).append(one)
             for events in jobs.values():
-                await self._record_one_job(events)
+                await self._apply_one_by_one(events)
 
-    async def _record_one_job(self, events: Sequence[Held]) -> None:
+    async def _apply_one_by_one(self, events: Sequence[PendingEvent]) -> None:
         for one in events:
             try:
-                await record([one.event], self._world)
-            except TooBig as too_big:
+                await apply_events([one.event], self._world)
+            except JobTooLargeError as too_big:
                 await self._dead_letters.send([DeadLetter(one.record, "too-big", str(too_big))])
 
-    async def _take(self, portion: Poll, now_s: float) -> None:
+    async def _read_portion(self, portion: Poll, now_s: float) -> None:
         """Read the records and put them with those that wait; put those aside that cannot be read.
 
         A partition of which too many cannot be read is left standing in front of the one too many.
@@ -157,7 +159,7 @@ class Worker:
         taken: list[tuple[TopicPartition, Sequence[ConsumerRecord], list[JobEvent | DeadLetter], list[int], int]] = []
         letters: list[DeadLetter] = []
         for place, given in portion.items():
-            records = self._untaken(place, given)
+            records = self._skip_accepted(place, given)
             read = [self._read(one) for one in records]
             dead = [at for at, event in enumerate(read) if isinstance(event, DeadLetter)]
             admitted = self._brake.allowed(place, len(read), dead)
@@ -169,49 +171,53 @@ class Worker:
             self._brake.record(place, len(read), dead)
             if not admitted:
                 continue
-            waiting = self._waiting.setdefault(place, {})
+            waiting = self._pending.setdefault(place, {})
             for one, event in zip(records[:admitted], read, strict=False):
                 if not isinstance(event, DeadLetter):
-                    waiting[one.offset] = Held(now_s, event, one)
-            self._ends[place] = self._taken[place] = records[admitted - 1].offset + 1
+                    waiting[one.offset] = PendingEvent(now_s, event, one)
+            self._read_to[place] = self._accepted_to[place] = records[admitted - 1].offset + 1
 
-    def _untaken(self, place: TopicPartition, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
+    def _skip_accepted(self, place: TopicPartition, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
         """Without those that were taken when the same poll was given up halfway."""
-        taken = self._taken.get(place)
+        taken = self._accepted_to.get(place)
         return records if taken is None else [one for one in records if one.offset >= taken]
 
     def _read(self, one: ConsumerRecord) -> JobEvent | DeadLetter:
         try:
             return self._reader.read(one.value)
-        except Malformed as malformed:
+        except MalformedEventError as malformed:
             return DeadLetter(one, malformed.reason, malformed.detail)
 
-    def _held_back(self, now_s: float) -> AbstractSet[Key]:
+    def _lingering_jobs(self, now_s: float) -> AbstractSet[JobKey]:
         """Jobs that have opened just now, and of which nothing else is known."""
         youngest_s = now_s - self._linger_s
-        if sum(map(len, self._waiting.values())) > MOST_HELD:
+        if sum(map(len, self._pending.values())) > MAX_LINGERING_EVENTS:
             return frozenset()
-        opened: set[Key] = set()
-        others: set[Key] = set()
-        for waiting in self._waiting.values():
+        opened: set[JobKey] = set()
+        others: set[JobKey] = set()
+        for waiting in self._pending.values():
             for one in waiting.values():
-                is_held = isinstance(one.event.fact, Opened) and one.since_s > youngest_s and not _is_whole(one.event)
+                is_held = (
+                    isinstance(one.event.fact, Opened)
+                    and one.read_at_s > youngest_s
+                    and not _is_fully_refused(one.event)
+                )
                 (opened if is_held else others).add(one.event.header.key)
         return opened - others
 
     def _committable(self) -> Offsets:
         """Up to the first event that is not written, after the last one read where all are; only what is new."""
-        ends = dict(self._ends)
-        unwritten = [{place: min(waiting) for place, waiting in self._waiting.items() if waiting}]
-        for firsts in [*unwritten, *(piece.firsts for piece in self._underway.pieces)]:
+        ends = dict(self._read_to)
+        unwritten = [{place: min(waiting) for place, waiting in self._pending.items() if waiting}]
+        for firsts in [*unwritten, *(piece.first_offsets for piece in self._in_flight.active)]:
             for place, first in firsts.items():
                 ends[place] = min(ends[place], first)
-        fresh = {place: end for place, end in ends.items() if self._given.get(place) != end}
-        self._given = ends
+        fresh = {place: end for place, end in ends.items() if self._last_committable.get(place) != end}
+        self._last_committable = ends
         return fresh
 
 
-def portions(poll: Poll) -> Iterator[Poll]:
+def split_poll(poll: Poll) -> Iterator[Poll]:
     """The poll in pieces of bounded size, in order; one that is empty if it is."""
     portion: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
     room = PORTION
@@ -228,10 +234,10 @@ def portions(poll: Poll) -> Iterator[Poll]:
         yield portion
 
 
-def _is_whole(event: JobEvent) -> bool:
+def _is_fully_refused(event: JobEvent) -> bool:
     """Whether intake refused every record, so that no verdicts will come."""
     fact = event.fact
     if not isinstance(fact, Opened) or fact.refused is None:
         return False
-    letters = fact.refused.letters
+    letters = fact.refused.outcomes
     return len(letters) - letters.count(UNDECIDED) >= event.header.total

@@ -85,7 +85,7 @@ APIS = {
     "status": Api(
         name="status",
         audience="common-status",
-        compose=status.compose,
+        compose=status.build,
         settings=StatusSettings,
         told={"page_token_key": SECRET},
     ),

@@ -9,7 +9,7 @@ import yaml
 from sandbox import services as sandbox
 from sandbox.kafka_settings import EVERYWHERE
 from services.cli.settings import OperatorSettings
-from services.status.app import VALIDATED_FIRST
+from services.status.app import UPSTREAM_TOPICS
 from services.status.settings import Settings
 from services.topics import BY_NAME, TOPICS
 from tests.deploy import compose, manifests
@@ -193,7 +193,7 @@ def test_a_services_kafka_user_may_do_what_the_list_of_topics_says_and_no_more(s
         expected = {
             *({"Read"} if service in topic.read_by else ()),
             *({"Write"} if service in topic.written_by else ()),
-            *({"Read"} if service == "status" and topic.name in VALIDATED_FIRST else ()),
+            *({"Read"} if service == "status" and topic.name in UPSTREAM_TOPICS else ()),
         }
         assert may.pop(topic.name, set()) == (expected | {"Describe"} if expected else set())
     assert not may
@@ -206,7 +206,7 @@ def test_status_may_ask_how_far_the_validators_have_read() -> None:
     acls = of_kind("prod", "KafkaUser")["status"]["spec"]["authorization"]["acls"]
     may = {(acl["resource"]["type"], acl["resource"]["name"]): acl["operations"] for acl in acls}
     assert may["group", group] == ["Describe"]
-    assert all(may["topic", name] == ["Describe", "Read"] for name in VALIDATED_FIRST)
+    assert all(may["topic", name] == ["Describe", "Read"] for name in UPSTREAM_TOPICS)
 
 
 @pytest.mark.parametrize("service", [*NAMES, "operator"])

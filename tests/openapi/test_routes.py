@@ -25,7 +25,7 @@ INTERNAL = ("/live", "/ready", "/metrics")
 COMPOSED: dict[str, tuple[Callable[[Any], Coroutine[Any, Any, Service]], type[Any]]] = {
     "auth": (auth.build, AuthSettings),
     "omnichannel": (ingest.build, IngestSettings),
-    "common-status": (status.compose, StatusSettings),
+    "common-status": (status.build, StatusSettings),
 }
 
 

@@ -17,18 +17,18 @@ from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.settings import REPOSITORY
 from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
-from services.status.adapters.notifier import HandBell
-from services.status.domain.facts import JobEvent, Key
+from services.status.adapters.notifier import JobNotifier
+from services.status.domain.facts import JobEvent, JobKey
 from services.status.flows import apply_events, queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
 from tests.status.events import CREATED_US, JOB
-from tests.status.memory import MemoryJobs, MemoryOrigins
+from tests.status.memory import FakeSiteProfiles, MemoryJobStore
 
-HERE = f"/common-status/v1/12345/job/{JOB.job_id}"
+JOB_PATH = f"/common-status/v1/12345/job/{JOB.job_id}"
 
 
-class Passport:
+class FakeVerifier:
     """Knows callers by their tokens; the apiKey of one has been given to another site."""
 
     def cached(self, token: str) -> Token | None:
@@ -53,7 +53,7 @@ class Passport:
         raise UnauthorizedError(f"{len(token)} characters of nothing")
 
 
-class Register:
+class FakeSites:
     def by_api_key(self, api_key: str) -> Site | None:
         numbers = {"12345": 608, "67890": 609}
         if api_key not in numbers:
@@ -69,17 +69,17 @@ class Register:
 
 
 @dataclass
-class Desk:
+class ApiClient:
     """A caller of the API, and the hand that records events behind it."""
 
     client: TestClient[Any, Any]
-    jobs: MemoryJobs
-    writing: apply_events.World
-    bell: HandBell
+    jobs: MemoryJobStore
+    deps: apply_events.Deps
+    notifier: JobNotifier
     now_us: list[int] = field(default_factory=lambda: [CREATED_US + 3_600_000_000])
 
-    async def record(self, *events: JobEvent) -> None:
-        await apply_events.record(events, self.writing)
+    async def apply(self, *events: JobEvent) -> None:
+        await apply_events.apply_events(events, self.deps)
 
     async def get(self, path: str, *, headers: Any = None, who: str = "good", **query: Any) -> ClientResponse:
         return await self.client.get(
@@ -88,32 +88,32 @@ class Desk:
             headers={"Authorization": f"Bearer {who}", **(headers or {})},
         )
 
-    async def read(self, path: str = HERE + "/events", *, headers: Any = None, **query: Any) -> Any:
+    async def read(self, path: str = JOB_PATH + "/events", *, headers: Any = None, **query: Any) -> Any:
         response = await self.get(path, headers=headers, **query)
         assert response.status == 200, await response.text()
         return json.loads(await response.text())
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    jobs, bell = MemoryJobs(), HandBell(most=2)
-    writing = apply_events.World(jobs=jobs, origins=MemoryOrigins(), bell=bell, now_us=lambda: 0)
+async def api() -> AsyncIterator[ApiClient]:
+    jobs, bell = MemoryJobStore(), JobNotifier(max_waiters=2)
+    writing = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=bell, now_us=lambda: 0)
     now_us = [CREATED_US + 3_600_000_000]
     api = StatusApi(
-        world=queries.World(jobs=jobs, waiting=bell, now_us=lambda: now_us[0], clock_s=time.monotonic),
-        verifier=Passport(),  # type: ignore[arg-type]
-        sites=Register(),  # type: ignore[arg-type]
+        deps=queries.Deps(jobs=jobs, waiters=bell, now_us=lambda: now_us[0], clock_s=time.monotonic),
+        verifier=FakeVerifier(),  # type: ignore[arg-type]
+        sites=FakeSites(),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of sixteen"),
-        gate=RateLimit(),
+        rate_limit=RateLimit(),
         requests_per_second=50,
         openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
     )
     async with TestClient(TestServer(build_application(api.routes()))) as client:
-        yield Desk(client, jobs, writing, bell, now_us)
+        yield ApiClient(client, jobs, writing, bell, now_us)
 
 
 EXAMPLES = json.loads((Path(__file__).parent / "printed.json").read_text(encoding="utf-8"))
 
 
-def a_key(job_id: str) -> Key:
-    return Key(608, job_id)
+def a_key(job_id: str) -> JobKey:
+    return JobKey(608, job_id)

@@ -7,21 +7,21 @@ from fastavro import schemaless_writer
 
 from services.chassis.avro.schemas import Schemas
 from services.chassis.runtime.settings import REPOSITORY
-from services.status.domain.facts import Failure, JobEvent, Judged, Opened, Run
+from services.status.domain.facts import Failure, JobEvent, Judged, Opened, OutcomeRun
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 SCHEMA = SCHEMAS["job_event"]
 
 
-def as_bytes(event: JobEvent) -> bytes:
+def encode(event: JobEvent) -> bytes:
     """The event as ingest and validator write it."""
     out = io.BytesIO()
     out.write(SCHEMA.prefix)
-    schemaless_writer(out, SCHEMA.plain, as_told(event))
+    schemaless_writer(out, SCHEMA.plain, to_avro(event))
     return out.getvalue()
 
 
-def as_told(event: JobEvent) -> dict[str, Any]:
+def to_avro(event: JobEvent) -> dict[str, Any]:
     """The event in the words of the schema."""
     header, fact = event.header, event.fact
     told: dict[str, Any] = {}
@@ -33,18 +33,18 @@ def as_told(event: JobEvent) -> dict[str, Any]:
         "site": header.key.site,
         "jobId": header.key.job_id,
         "total": header.total,
-        "createdAt": header.created_us,
+        "createdAt": header.created_at,
         "mode": header.mode,
         "type": header.type,
-        "at": event.at_us,
+        "at": event.at,
         "fact": (f"tillstream.{type(fact).__name__}", told),
     }
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: OutcomeRun) -> dict[str, Any]:
     return {
         "first": run.first,
-        "outcomes": run.letters,
+        "outcomes": run.outcomes,
         "rows": run.rows,
         "failures": [_failure(failure) for failure in run.failures],
     }

@@ -14,20 +14,20 @@ from uuid import uuid4
 
 from services.chassis.runtime.errors import UnavailableError
 from services.status.domain.block import Block
-from services.status.domain.cursor import START, Lap
-from services.status.domain.facts import UNPROCESSED, Expired, Header, JobEvent, Judged, Key, Opened
-from services.status.domain.job import Change, ChunkChange, Job, Standing
-from services.status.domain.page import Wish, chunks_for_events, events_page
-from services.status.domain.summary import summary_of
+from services.status.domain.cursor import FIRST_POSITION, PageRange
+from services.status.domain.facts import UNPROCESSED, Expired, JobEvent, JobHeader, JobKey, Judged, Opened
+from services.status.domain.job import ChunkChange, Job, JobChange, StoredJob
+from services.status.domain.page import EventsRequest, build_events_page, select_event_chunks
+from services.status.domain.summary import build_summary
 from services.status.domain.texts import ALL_EVENTS
-from services.status.flows.apply_events import World, record
-from services.status.http.responses import summary_body
-from services.status.ports import Reading, Writing
-from tests.status.events import a_header, a_run, expired, judged, opened, texts_of
-from tests.status.memory import Belfry, MemoryOrigins
+from services.status.flows.apply_events import Deps, apply_events
+from services.status.http.responses import build_summary_body
+from services.status.ports import JobReader, JobWriter
+from tests.status.events import a_header, a_run, expired, judged, opened, split_page
+from tests.status.memory import FakeNotifier, FakeSiteProfiles
 
 
-class Jobs(Writing, Reading, Protocol):
+class JobStore(JobWriter, JobReader, Protocol):
     """A store of jobs."""
 
 
@@ -38,7 +38,7 @@ class Trial:
     `commits_first` plants a bug: what failed is not done again, because its offsets were committed already.
     """
 
-    jobs: Jobs
+    jobs: JobStore
     looks: int
     commits_first: bool = False
 
@@ -46,30 +46,30 @@ class Trial:
 Failing = Callable[[], str]
 
 
-class Counted:
+class FlakyJobStore:
     """Passes operations on to a store, failing as it is told to; counts what was written."""
 
-    def __init__(self, jobs: Jobs, fails: Failing) -> None:
+    def __init__(self, jobs: JobStore, fails: Failing) -> None:
         self._jobs = jobs
         self._fails = fails
         self.writes = 0
         self.find = jobs.find
-        self.read_chunks = jobs.read_chunks
-        self.listed = jobs.listed
+        self.find_chunks = jobs.find_chunks
+        self.list_jobs = jobs.list_jobs
 
-    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+    async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
         self._fail()
-        return await self._jobs.standings(keys)
+        return await self._jobs.load(keys)
 
-    async def settle(self) -> None:
+    async def wait_until_durable(self) -> None:
         self._fail()
-        await self._jobs.settle()
+        await self._jobs.wait_until_durable()
 
-    async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
+    async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
         self._fail()
-        return await self._jobs.chunks(job, numbers)
+        return await self._jobs.load_chunks(job, numbers)
 
-    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+    async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         failing = self._fail()
         if failing == "between":
             changes = changes[: len(changes) // 2]
@@ -103,13 +103,13 @@ class Model:
         self.letters, self.late = ["."] * total, ["."] * total
         self.claims: list[set[str]] = [set() for _ in range(total)]
 
-    def hear(self, event: JobEvent) -> None:
+    def apply(self, event: JobEvent) -> None:
         match event.fact:
             case Expired():
                 for index in range(len(self.letters)):
                     self._claim(index, UNPROCESSED)
             case Judged(run=run) | Opened(refused=run):
-                for at, letter in enumerate(run.letters if run is not None else ""):
+                for at, letter in enumerate(run.outcomes if run is not None else ""):
                     if run is not None and letter != ".":
                         self._claim(run.first + at, letter)
 
@@ -121,7 +121,7 @@ class Model:
             self.late[index] = letter
 
 
-class History:
+class ReaderView:
     """What a reader saw before must still be so later."""
 
     def __init__(self) -> None:
@@ -131,30 +131,34 @@ class History:
         self.letters = ""
         self.late = ""
 
-    async def look(self, jobs: Jobs, key: Key) -> None:
+    async def look(self, jobs: JobStore, key: JobKey) -> None:
         found = await jobs.find(key, ALL_EVENTS)
         if found is None:
             assert not self.seen, "a job vanished"
             return
         job = found.job
-        blocks = [found.block] if found.block else await jobs.read_chunks(job, range(len(job.chunks)), ALL_EVENTS)
-        texts = texts_of(events_page(job, blocks, Wish(rows=100_000, show_all=True)))
+        blocks = (
+            [found.block] if found.block else await jobs.find_chunks(job, range(len(job.chunk_tallies)), ALL_EVENTS)
+        )
+        texts = split_page(build_events_page(job, blocks, EventsRequest(rows=100_000, show_all=True)))
         assert texts[: len(self.seen)] == self.seen, "what was shown has changed"
-        assert job.whole.decided >= self.decided, "a count went down"
+        assert job.tally.decided_count >= self.decided, "a count went down"
         _counts_agree(job, blocks, texts)
         if self.final is not None:
-            assert summary_body(job, show_all=False, rows=1) == self.final, "an ended job changed"
+            assert build_summary_body(job, show_all=False, rows=1) == self.final, "an ended job changed"
         blocks = sorted(blocks, key=lambda block: block.first)
-        self.letters, self.late = "".join(b.letters for b in blocks), "".join(b.late for b in blocks)
-        self.seen, self.decided = texts, job.whole.decided
-        self.final = summary_body(job, show_all=False, rows=1) if job.is_terminal else None
+        self.letters, self.late = "".join(b.outcomes for b in blocks), "".join(b.late_outcomes for b in blocks)
+        self.seen, self.decided = texts, job.tally.decided_count
+        self.final = build_summary_body(job, show_all=False, rows=1) if job.is_terminal else None
 
 
 def _counts_agree(job: Job, blocks: Sequence[Block], texts: Sequence[str]) -> None:
-    whole = job.whole
-    assert sum(summary_of(job, show_all=True).get(level, 0) for level in LEVELS) == len(texts), "events are miscounted"
+    whole = job.tally
+    assert sum(build_summary(job, show_all=True).get(level, 0) for level in LEVELS) == len(texts), (
+        "events are miscounted"
+    )
     if job.is_terminal:
-        letters = "".join(block.letters for block in sorted(blocks, key=lambda block: block.first))
+        letters = "".join(block.outcomes for block in sorted(blocks, key=lambda block: block.first))
         assert (letters.count("S"), letters.count("F"), letters.count("U")) == (
             whole.succeeded,
             whole.failed,
@@ -165,7 +169,7 @@ def _counts_agree(job: Job, blocks: Sequence[Block], texts: Sequence[str]) -> No
 LEVELS = ("WARNING", "ERROR", "SUMMARY", "DETAIL")
 
 
-def a_stream(chance: random.Random, key: Key) -> tuple[list[JobEvent], str, bool]:
+def a_stream(chance: random.Random, key: JobKey) -> tuple[list[JobEvent], str, bool]:
     """Events of one job in a random order; the verdict on each record; whether all events agree with it."""
     total = chance.choice([1, 2, 3, 7, 20, 100, 101, 600, 1203])
     header = a_header(total, key=key)
@@ -188,7 +192,7 @@ def a_stream(chance: random.Random, key: Key) -> tuple[list[JobEvent], str, bool
     return events, verdicts, agree
 
 
-def _cuts(chance: random.Random, header: Header, verdicts: str) -> list[JobEvent]:
+def _cuts(chance: random.Random, header: JobHeader, verdicts: str) -> list[JobEvent]:
     """The verdicts as runs; some interleaved, as several partitions give them."""
     total = header.total
     lanes = chance.choice([1, 1, 3])
@@ -205,7 +209,7 @@ def _cuts(chance: random.Random, header: Header, verdicts: str) -> list[JobEvent
 
 
 async def consume(
-    events: Sequence[JobEvent], world: World, chance: random.Random, *, commits_first: bool = False
+    events: Sequence[JobEvent], world: Deps, chance: random.Random, *, commits_first: bool = False
 ) -> None:
     """Poll by poll, each repeated until it is durable; now and then the same poll again."""
     at = 0
@@ -214,7 +218,7 @@ async def consume(
         for _ in range(1 + (chance.random() < 0.1)):
             while True:
                 try:
-                    await record(events[at : at + size], world, guessing=chance.random() < 0.7)
+                    await apply_events(events[at : at + size], world, optimistic=chance.random() < 0.7)
                 except UnavailableError:
                     if not commits_first:
                         continue
@@ -226,21 +230,21 @@ async def play(seed: int, trial: Trial) -> None:
     """One job's life. Raises `AssertionError` where a promise is broken."""
     chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
     # Nothing depends on a job's id; a new one lets seeds be played again in one store.
-    key = Key(608, str(uuid4()))
+    key = JobKey(608, str(uuid4()))
     events, verdicts, agree = a_stream(chance, key)
     failing = 0.4 if trial.commits_first else chance.choice([0.0, 0.0, 0.1])
-    jobs = Counted(
+    jobs = FlakyJobStore(
         trial.jobs, lambda: chance.choice(["before", "between", "after"]) if chance.random() < failing else ""
     )
-    world = World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
-    history, model = History(), Model(events[0].header.total)
+    world = Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    history, model = ReaderView(), Model(events[0].header.total)
     for event in events:
-        model.hear(event)
+        model.apply(event)
     alone = chance.random() < 0.3
     cut = len(events) if alone else chance.randrange(len(events) + 1)
     parts = [events[:cut], events[cut:]] + ([events] if not alone and chance.random() < 0.3 else [])
     running = asyncio.gather(*(consume(part, world, chance, commits_first=trial.commits_first) for part in parts))
-    await _watched(running, trial, key, history, chance)
+    await _read_while_running(running, trial, key, history, chance)
     failing = 0.0
     await history.look(trial.jobs, key)
     assert history.final is not None, "the job has not ended"
@@ -255,11 +259,11 @@ async def play(seed: int, trial: Trial) -> None:
     assert history.final == final, "a replay changed the job"
     if agree:
         assert jobs.writes == before, "a replay wrote something"
-    await _walk(trial.jobs, key, history.seen, chance)
+    await _read_pages(trial.jobs, key, history.seen, chance)
 
 
-async def _watched(
-    running: "asyncio.Future[list[None]]", trial: Trial, key: Key, history: History, chance: random.Random
+async def _read_while_running(
+    running: "asyncio.Future[list[None]]", trial: Trial, key: JobKey, history: ReaderView, chance: random.Random
 ) -> None:
     """Look again and again while the consumers work."""
     looks = trial.looks
@@ -277,21 +281,23 @@ async def _watched(
             await running
 
 
-async def _walk(jobs: Jobs, key: Key, whole: Sequence[str], chance: random.Random) -> None:
+async def _read_pages(jobs: JobStore, key: JobKey, whole: Sequence[str], chance: random.Random) -> None:
     """Pages of any size, either way, of all events or only of faults, give every event once."""
     descending, show_all = chance.random() < 0.5, chance.random() < 0.5
     if not show_all:
         whole = [text for text in whole if '"level":"DETAIL"' not in text and '"level":"SUMMARY"' not in text]
-    lap: Lap | None = Lap(START)
+    lap: PageRange | None = PageRange(FIRST_POSITION)
     found: list[str] = []
     standing = await jobs.find(key, ALL_EVENTS)
     assert standing is not None
     job = standing.job
     while lap is not None:
-        wish = Wish(rows=chance.choice([7, 20, 400, 900]), show_all=show_all, descending=descending, lap=lap)
-        needed = chunks_for_events(job, wish)
-        blocks = [standing.block] if standing.block else await jobs.read_chunks(job, needed, ALL_EVENTS)
-        page = events_page(job, blocks, wish)
-        found += texts_of(page)
-        lap = page.rest
+        wish = EventsRequest(
+            rows=chance.choice([7, 20, 400, 900]), show_all=show_all, descending=descending, page_range=lap
+        )
+        needed = select_event_chunks(job, wish)
+        blocks = [standing.block] if standing.block else await jobs.find_chunks(job, needed, ALL_EVENTS)
+        page = build_events_page(job, blocks, wish)
+        found += split_page(page)
+        lap = page.next_range
     assert found == (list(reversed(whole)) if descending else list(whole)), "pages and whole differ"

@@ -8,33 +8,33 @@ from typing import Any
 from services.chassis.runtime.errors import UnavailableError
 from services.status import wire
 from services.status.domain.block import Block
-from services.status.domain.facts import Key
-from services.status.domain.job import Change, ChunkChange, Job, Standing
-from services.status.domain.listing import Listing
-from services.status.domain.profile import Origin
-from services.status.domain.texts import NO_TEXTS, Texts
-from tests.status.events import DEMO
+from services.status.domain.facts import JobKey
+from services.status.domain.job import ChunkChange, Job, JobChange, StoredJob
+from services.status.domain.listing import JobListQuery
+from services.status.domain.profile import SiteProfile
+from services.status.domain.texts import NO_PROJECTION, Projection
+from tests.status.events import DEMO_SITE
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-class MemoryOrigins:
-    def of(self, site: int) -> Origin:
+class FakeSiteProfiles:
+    def get(self, site: int) -> SiteProfile:
         del site
-        return DEMO
+        return DEMO_SITE
 
 
-class Belfry:
+class FakeNotifier:
     """Remembers who was rung for."""
 
     def __init__(self) -> None:
-        self.rung: list[Key] = []
+        self.notified: list[JobKey] = []
 
-    def ring(self, keys: Sequence[Key]) -> None:
-        self.rung += keys
+    def notify(self, keys: Sequence[JobKey]) -> None:
+        self.notified += keys
 
 
-class MemoryJobs:
+class MemoryJobStore:
     """Documents by `_id`, with the same conditions on every write as MongoDB checks them.
 
     `turns` says how often others may go first before an operation; `fails` whether it then fails, and whether only
@@ -48,48 +48,52 @@ class MemoryJobs:
         fails: Callable[[], str] = lambda: "",
         guarded: bool = True,
     ) -> None:
-        self.jobs: dict[str, Any] = {}
-        self.kept: dict[str, Any] = {}
-        self.writes = self.settled = 0
+        self.job_documents: dict[str, Any] = {}
+        self.chunk_documents: dict[str, Any] = {}
+        self.writes = self.durable_waits = 0
         self._turns = turns
         self._fails = fails
         self._guarded = guarded
 
-    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
-        await self._elsewhere()
-        found = [self.jobs[wire.job_key(key)] for key in keys if wire.job_key(key) in self.jobs]
-        return {wire.key_of(document["_id"]): wire.standing_of(document) for document in found}
+    async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
+        await self._yield_to_others()
+        found = [
+            self.job_documents[wire.job_document_id(key)]
+            for key in keys
+            if wire.job_document_id(key) in self.job_documents
+        ]
+        return {wire.key_from(document["_id"]): wire.stored_job_from(document) for document in found}
 
-    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+    async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         lost, lost_updates = set(), False
         for change in changes:
-            failing = await self._elsewhere()
-            if change.expected:
+            failing = await self._yield_to_others()
+            if change.expected_version:
                 lost_updates |= not self._update_job(wire.job_update(change, NOON))
-            elif not self._insert(self.jobs, wire.job_document(change, NOON)):
+            elif not self._insert(self.job_documents, wire.job_document(change, NOON)):
                 lost.add(change.job.key)
             if failing:
                 raise UnavailableError("memory")
         if lost_updates:
-            lost |= {change.job.key for change in changes if change.expected}
+            lost |= {change.job.key for change in changes if change.expected_version}
         return frozenset(lost)
 
-    async def settle(self) -> None:
-        await self._elsewhere()
-        self.settled += 1
+    async def wait_until_durable(self) -> None:
+        await self._yield_to_others()
+        self.durable_waits += 1
 
-    async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
-        await self._elsewhere()
+    async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
+        await self._yield_to_others()
         return {block.number: block for block in self._found(job, numbers)}
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
         lost = set()
         for change in changes:
-            failing = await self._elsewhere()
+            failing = await self._yield_to_others()
             done = (
                 self._update_chunk(wire.chunk_update(change, NOON))
-                if change.expected
-                else self._insert(self.kept, wire.chunk_document(change, NOON))
+                if change.expected_version
+                else self._insert(self.chunk_documents, wire.chunk_document(change, NOON))
             )
             if not done:
                 lost.add(change.block.number)
@@ -97,30 +101,32 @@ class MemoryJobs:
                 raise UnavailableError("memory")
         return frozenset(lost)
 
-    async def find(self, key: Key, texts: Texts = NO_TEXTS) -> Standing | None:
-        await self._elsewhere()
-        found = self.jobs.get(wire.job_key(key))
+    async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:
+        await self._yield_to_others()
+        found = self.job_documents.get(wire.job_document_id(key))
         if found is None:
             return None
-        return wire.standing_of(found) if texts else Standing(wire.bare_job_of(found), None)
+        return wire.stored_job_from(found) if projection else StoredJob(wire.summary_job_from(found), None)
 
-    async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
-        del texts
-        await self._elsewhere()
+    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
+        del projection
+        await self._yield_to_others()
         return self._found(job, numbers)
 
-    async def listed(self, listing: Listing) -> list[Job]:
-        kinds = {wire.kind(*kind) for kind in listing.kinds()}
+    async def list_jobs(self, listing: JobListQuery) -> list[Job]:
+        kinds = {wire.filter_key(*kind) for kind in listing.combinations()}
         found = [
-            wire.bare_job_of(d)
-            for d in sorted(self.jobs.values(), key=_place, reverse=True)
-            if d["site"] == listing.site and d["job"][0]["state"]["kind"] in kinds and _is_wanted(d, listing)
+            wire.summary_job_from(d)
+            for d in sorted(self.job_documents.values(), key=_list_position, reverse=True)
+            if d["site"] == listing.site and d["job"][0]["state"]["kind"] in kinds and _matches(d, listing)
         ]
         return found[: listing.rows + 1]
 
     def _found(self, job: Job, numbers: Sequence[int]) -> list[Block]:
-        keys = [wire.chunk_key(job.key, number) for number in numbers]
-        return [wire.block_from(self.kept[key], job.profile.total) for key in keys if key in self.kept]
+        keys = [wire.chunk_document_id(job.key, number) for number in numbers]
+        return [
+            wire.block_from(self.chunk_documents[key], job.profile.total) for key in keys if key in self.chunk_documents
+        ]
 
     def _insert(self, where: dict[str, Any], document: Any) -> bool:
         if self._guarded and document["_id"] in where:
@@ -130,27 +136,30 @@ class MemoryJobs:
         return True
 
     def _update_chunk(self, update: wire.Update) -> bool:
-        found = self.kept.get(update.where["_id"])
-        if found is None or (self._guarded and any(found.get(name) != value for name, value in update.where.items())):
+        found = self.chunk_documents.get(update.filter["_id"])
+        if found is None or (self._guarded and any(found.get(name) != value for name, value in update.filter.items())):
             return False
-        self.kept[update.where["_id"]] = _changed(found, update.change)
+        self.chunk_documents[update.filter["_id"]] = _changed(found, update.change)
         self.writes += 1
         return True
 
     def _update_job(self, update: wire.Update) -> bool:
         """What a job's document holds is named through the array filter."""
-        found = self.jobs.get(update.where["_id"])
+        found = self.job_documents.get(update.filter["_id"])
         if found is None:
             return False
         (job,) = found["job"]
-        known = {name.removeprefix("known."): value for name, value in (update.known or {}).items()}
+        known = {name.removeprefix("known."): value for name, value in (update.stored or {}).items()}
         if self._guarded and any(_at(job, name) != value for name, value in known.items()):
             return False
-        self.jobs[update.where["_id"]] = {**found, "job": [_changed(job, update.change, named="job.$[known].")]}
+        self.job_documents[update.filter["_id"]] = {
+            **found,
+            "job": [_changed(job, update.change, named="job.$[known].")],
+        }
         self.writes += 1
         return True
 
-    async def _elsewhere(self) -> bool:
+    async def _yield_to_others(self) -> bool:
         """Let others go first; returns whether to fail once the operation is done."""
         for _ in range(self._turns()):
             await asyncio.sleep(0)
@@ -175,17 +184,17 @@ def _at(document: Any, path: str) -> Any:
     return document
 
 
-def _place(document: Any) -> tuple[int, str]:
+def _list_position(document: Any) -> tuple[int, str]:
     return document["job"][0]["profile"]["created"], document["_id"]
 
 
-def _is_wanted(document: Any, listing: Listing) -> bool:
-    created, _ = _place(document)
+def _matches(document: Any, listing: JobListQuery) -> bool:
+    created, _ = _list_position(document)
     if listing.from_us is not None and created < listing.from_us:
         return False
     if listing.to_us is not None and created >= listing.to_us:
         return False
     if listing.after is None:
         return True
-    last = wire.job_key(Key(listing.site, listing.after.job_id))
+    last = wire.job_document_id(JobKey(listing.site, listing.after.job_id))
     return (created, document["_id"]) < (listing.after.created_us, last)

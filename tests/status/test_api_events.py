@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from services.status.domain.facts import JobEvent, Judged, Run
-from tests.status.api_side import EXAMPLES, Desk, a_key, desk
+from services.status.domain.facts import JobEvent, Judged, OutcomeRun
+from tests.status.api_side import EXAMPLES, ApiClient, a_key, api
 from tests.status.events import CREATED_US, a_failure, a_header, a_run, expired, judged, no_product, opened
 
-__all__ = ["desk"]
+__all__ = ["api"]
 
 FREE = {"taskId", "statusId", "timestamp", "jobCreated", "lastModified", "duration"}
 
@@ -27,7 +27,7 @@ def as_printed(printed: Any, actual: Any, name: str = "") -> None:
         assert (printed, type(printed)) == (actual, type(actual)), name
 
 
-async def record_printed(desk: Desk, name: str) -> Any:
+async def record_printed(api: ApiClient, name: str) -> Any:
     """The events that lead to a printed sample; returns the sample."""
     printed = EXAMPLES[name]
     job = printed["summary"]["job"]
@@ -45,28 +45,28 @@ async def record_printed(desk: Desk, name: str) -> Any:
             (at for at, letter in enumerate(letters) if letter == "F"), printed["result"], strict=True
         )
     ]
-    await desk.record(opened(header), judged(a_run(letters, failures=failures), header))
+    await api.apply(opened(header), judged(a_run(letters, failures=failures), header))
     return printed
 
 
 @pytest.mark.parametrize("name", ["PROCESSING", "PROCESSING_WITH_WARNING", "FAILED"])
-async def test_the_printed_samples_key_for_key_in_their_order(desk: Desk, name: str) -> None:
-    printed = await record_printed(desk, name)
+async def test_the_printed_samples_key_for_key_in_their_order(api: ApiClient, name: str) -> None:
+    printed = await record_printed(api, name)
     path = f"/common-status/v1/12345/job/{printed['summary']['job-id']}"
-    actual = await desk.read(path + "/events")
+    actual = await api.read(path + "/events")
     as_printed(printed, actual)
     assert list(actual) == ["summary", "result"]
     assert list(actual["summary"]["job"])[-3:] == ["state", "terminal", "completedAt"]
     assert actual["summary"]["job"]["terminal"] is True
-    alone = await desk.read(path)
+    alone = await api.read(path)
     assert alone == {"summary": actual["summary"]}
-    filtered = await desk.read(path + "/events", showAll=1, rows=7)
-    assert await desk.read(path, showAll=1, rows=7) == {"summary": filtered["summary"]}
+    filtered = await api.read(path + "/events", showAll=1, rows=7)
+    assert await api.read(path, showAll=1, rows=7) == {"summary": filtered["summary"]}
 
 
-async def test_times_have_the_printed_digits(desk: Desk) -> None:
-    await desk.record(opened(), judged(a_run("SF")))
-    body = await desk.read()
+async def test_times_have_the_printed_digits(api: ApiClient) -> None:
+    await api.apply(opened(), judged(a_run("SF")))
+    body = await api.read()
     job = body["summary"]["job"]
     assert job["jobCreated"] == "2023-06-02T17:03:26.298010000Z"
     assert job["lastModified"] == "2023-06-02T17:03:26.313Z"
@@ -75,17 +75,17 @@ async def test_times_have_the_printed_digits(desk: Desk) -> None:
     assert body["result"][0]["timestamp"] == "2023-06-02T17:03:26.313010000Z"
 
 
-async def test_the_printed_times_add_up(desk: Desk) -> None:
+async def test_the_printed_times_add_up(api: ApiClient) -> None:
     """The duration is the difference of what is printed, also where a digit that is not printed would tip it over."""
-    await desk.record(opened(), judged(a_run("S")), JobEvent(a_header(), CREATED_US + 2_000_989, Judged(a_run("F", 1))))
-    job = (await desk.read())["summary"]["job"]
+    await api.apply(opened(), judged(a_run("S")), JobEvent(a_header(), CREATED_US + 2_000_989, Judged(a_run("F", 1))))
+    job = (await api.read())["summary"]["job"]
     assert (job["jobCreated"], job["lastModified"]) == ("2023-06-02T17:03:26.298010000Z", "2023-06-02T17:03:28.298Z")
     assert job["duration"] == "00:00:01"
 
 
-async def test_show_all_adds_details_and_a_summary(desk: Desk) -> None:
-    await desk.record(opened(), judged(a_run("SF")))
-    body = await desk.read(showAll="True")
+async def test_show_all_adds_details_and_a_summary(api: ApiClient) -> None:
+    await api.apply(opened(), judged(a_run("SF")))
+    body = await api.read(showAll="True")
     assert list(body) == ["pagination", "summary", "result"]
     assert body["pagination"] == {"rows": 5000, "count": 3, "nextPageToken": None}
     assert [event["level"] for event in body["result"]] == ["DETAIL", "WARNING", "SUMMARY"]
@@ -97,24 +97,24 @@ async def test_show_all_adds_details_and_a_summary(desk: Desk) -> None:
     assert {tuple(event) for event in body["result"]} == {tuple(body["result"][0])}
 
 
-async def test_a_running_job_says_what_is_known_of_it(desk: Desk) -> None:
+async def test_a_running_job_says_what_is_known_of_it(api: ApiClient) -> None:
     """Its times are those of what has happened so far, and it is not over."""
-    await desk.record(opened(a_header(3)))
-    job = (await desk.read())["summary"]["job"]
+    await api.apply(opened(a_header(3)))
+    job = (await api.read())["summary"]["job"]
     assert (job["terminal"], job["completedAt"], job["duration"]) == (False, None, "00:00:00")
     assert job["lastModified"] == "2023-06-02T17:03:26.298Z"
     assert job["baggage"]["records"] == {"total": 3, "failed": 0, "success": 0}
-    await desk.record(judged(a_run("S"), a_header(3), after_ms=2_000), expired(a_header(3), after_ms=900_500))
-    job = (await desk.read())["summary"]["job"]
+    await api.apply(judged(a_run("S"), a_header(3), after_ms=2_000), expired(a_header(3), after_ms=900_500))
+    job = (await api.read())["summary"]["job"]
     assert (job["terminal"], job["completedAt"], job["duration"]) == (True, job["lastModified"], "00:15:00")
     assert job["baggage"]["records"] == {"total": 3, "failed": 0, "success": 1, "unprocessed": 2}
 
 
-async def test_an_event_has_the_mode_of_its_record(desk: Desk) -> None:
+async def test_an_event_has_the_mode_of_its_record(api: ApiClient) -> None:
     """Which need not be its job's."""
     run = a_run("F", failures=[a_failure(0, mode="online")])
-    await desk.record(judged(run), judged(Run(1, "S", '[["o1", "u1", "online"]]')))
-    assert [event["attributes"].get("mode") for event in (await desk.read(showAll=1))["result"]] == [
+    await api.apply(judged(run), judged(OutcomeRun(1, "S", '[["o1", "u1", "online"]]')))
+    assert [event["attributes"].get("mode") for event in (await api.read(showAll=1))["result"]] == [
         "online",
         "online",
         "offline",

@@ -5,17 +5,17 @@ import json
 import pytest
 from multidict import CIMultiDict
 
-from services.status.domain.facts import Run
-from tests.status.api_side import HERE, Desk, desk
+from services.status.domain.facts import OutcomeRun
+from tests.status.api_side import JOB_PATH, ApiClient, api
 from tests.status.events import a_header, a_run, expired, judged, opened
 
-__all__ = ["desk"]
+__all__ = ["api"]
 
 
-async def test_records_by_outcome(desk: Desk) -> None:
-    await desk.record(opened(), judged(a_run("SF")))
-    (good,) = (await desk.read(HERE + "/records", outcome="succeeded"))["result"]
-    (bad,) = (await desk.read(HERE + "/records", outcome="failed"))["result"]
+async def test_records_by_outcome(api: ApiClient) -> None:
+    await api.apply(opened(), judged(a_run("SF")))
+    (good,) = (await api.read(JOB_PATH + "/records", outcome="succeeded"))["result"]
+    (bad,) = (await api.read(JOB_PATH + "/records", outcome="failed"))["result"]
     assert good == {"index": 0, "id": "o0", "userId": "u0", "outcome": "succeeded", "faults": []}
     assert bad["record"] == {"id": "o1"}
     assert bad["faults"] == [
@@ -26,35 +26,35 @@ async def test_records_by_outcome(desk: Desk) -> None:
             "retryable": False,
         }
     ]
-    assert (await desk.get(HERE + "/records")).status == 400
+    assert (await api.get(JOB_PATH + "/records")).status == 400
 
 
-async def test_records_as_lines(desk: Desk) -> None:
-    await desk.record(opened(a_header(5)), judged(a_run("SFSSF"), a_header(5)))
-    response = await desk.get(
-        HERE + "/records", outcome="succeeded", rows=2, headers={"Accept": "application/x-ndjson"}
+async def test_records_as_lines(api: ApiClient) -> None:
+    await api.apply(opened(a_header(5)), judged(a_run("SFSSF"), a_header(5)))
+    response = await api.get(
+        JOB_PATH + "/records", outcome="succeeded", rows=2, headers={"Accept": "application/x-ndjson"}
     )
     lines = (await response.text()).splitlines()
     assert response.content_type == "application/x-ndjson"
     assert [json.loads(line)["index"] for line in lines] == [0, 2]
-    rest = await desk.client.get(response.headers["Link"].split(">")[0][1:], headers={"Authorization": "Bearer good"})
+    rest = await api.client.get(response.headers["Link"].split(">")[0][1:], headers={"Authorization": "Bearer good"})
     assert [record["index"] for record in (await rest.json())["result"]] == [3]
     assert (await rest.json())["pagination"] == {"rows": 2, "count": 1, "nextPageToken": None}
 
 
 @pytest.mark.parametrize("total", [3, 700])
-async def test_an_expired_job_says_what_was_not_processed_and_what_came_late(desk: Desk, total: int) -> None:
+async def test_an_expired_job_says_what_was_not_processed_and_what_came_late(api: ApiClient, total: int) -> None:
     header = a_header(total)
-    await desk.record(opened(header), judged(a_run("S"), header), expired(header))
-    body = await desk.read(rows=10_000)
+    await api.apply(opened(header), judged(a_run("S"), header), expired(header))
+    body = await api.read(rows=10_000)
     assert body["summary"]["job"]["state"] == "EXPIRED"
     assert body["summary"]["ERROR"] == total - 1 == len(body["result"])
     assert body["summary"]["job"]["name"] == f"Total records = {total}. Success = 1. Failed = 0"
     assert body["summary"]["job-status"] == "PROCESSING_WITH_WARNING"
-    tag = (await desk.get(HERE + "/events")).headers["ETag"]
-    await desk.record(judged(a_run("F", 1), header, after_ms=1_000_000))
-    assert (await desk.get(HERE + "/events")).headers["ETag"] == tag
-    found = (await desk.read(HERE + "/records", outcome="unprocessed"))["result"]
+    tag = (await api.get(JOB_PATH + "/events")).headers["ETag"]
+    await api.apply(judged(a_run("F", 1), header, after_ms=1_000_000))
+    assert (await api.get(JOB_PATH + "/events")).headers["ETag"] == tag
+    found = (await api.read(JOB_PATH + "/records", outcome="unprocessed"))["result"]
     assert [record.get("lateOutcome") for record in found[:2]] == ["failed", None]
     assert (found[0]["id"], found[1]["id"]) == ("o1", None)
     assert found[1]["faults"] == [
@@ -67,44 +67,44 @@ async def test_an_expired_job_says_what_was_not_processed_and_what_came_late(des
     ]
 
 
-async def test_a_return_is_named_by_its_order_and_its_own_id(desk: Desk) -> None:
+async def test_a_return_is_named_by_its_order_and_its_own_id(api: ApiClient) -> None:
     header = a_header(1, type_="returns")
-    await desk.record(judged(Run(0, "S", '[["o1", "r1", "u1"]]'), header))
-    (found,) = (await desk.read(HERE + "/records", outcome="succeeded"))["result"]
+    await api.apply(judged(OutcomeRun(0, "S", '[["o1", "r1", "u1"]]'), header))
+    (found,) = (await api.read(JOB_PATH + "/records", outcome="succeeded"))["result"]
     assert found == {
         "index": 0, "orderId": "o1", "returnId": "r1", "userId": "u1", "outcome": "succeeded", "faults": [],
     }  # fmt: skip
 
 
-async def test_copies_of_records_are_told_apart_by_form_and_by_what_came_late(desk: Desk) -> None:
+async def test_copies_of_records_are_told_apart_by_form_and_by_what_came_late(api: ApiClient) -> None:
     """A late outcome changes no event, but the record that it belongs to."""
-    await desk.record(judged(a_run("S")), expired())
-    path, lines = HERE + "/records?outcome=unprocessed", {"Accept": "application/x-ndjson"}
-    tag, other = [(await desk.get(path, headers=form)).headers["ETag"] for form in ({}, lines)]
+    await api.apply(judged(a_run("S")), expired())
+    path, lines = JOB_PATH + "/records?outcome=unprocessed", {"Accept": "application/x-ndjson"}
+    tag, other = [(await api.get(path, headers=form)).headers["ETag"] for form in ({}, lines)]
     answers = [
-        await desk.get(path, headers={**form, "If-None-Match": told})
+        await api.get(path, headers={**form, "If-None-Match": told})
         for form, told in (({}, tag), (lines, other), ({}, other), (lines, tag))
     ]
     assert [answer.status for answer in answers] == [304, 304, 200, 200]
     assert {answer.headers["Vary"] for answer in answers} == {"Accept"}
-    await desk.record(judged(a_run("F", 1)))
-    assert (await desk.get(path, headers={"If-None-Match": tag})).status == 200
+    await api.apply(judged(a_run("F", 1)))
+    assert (await api.get(path, headers={"If-None-Match": tag})).status == 200
 
 
 @pytest.mark.parametrize("told", [["Application/X-NDJSON"], ["text/html", "application/x-ndjson"]], ids=str)
-async def test_lines_are_asked_for_in_any_of_the_header_fields_and_in_any_case(desk: Desk, told: list[str]) -> None:
-    await desk.record(judged(a_run("SS")))
+async def test_lines_are_asked_for_in_any_of_the_header_fields_and_in_any_case(api: ApiClient, told: list[str]) -> None:
+    await api.apply(judged(a_run("SS")))
     headers = CIMultiDict([("Authorization", "Bearer good"), *(("Accept", one) for one in told)])
-    response = await desk.client.get(HERE + "/records?outcome=succeeded", headers=headers)
+    response = await api.client.get(JOB_PATH + "/records?outcome=succeeded", headers=headers)
     assert response.content_type == "application/x-ndjson"
 
 
-async def test_lines_of_a_running_job_say_where_to_go_on(desk: Desk) -> None:
+async def test_lines_of_a_running_job_say_where_to_go_on(api: ApiClient) -> None:
     """Nothing is shown beyond a record that is undecided: who goes on from there would miss it."""
     header = a_header(3)
-    await desk.record(judged(a_run("F"), header), judged(a_run("F", 2), header))
-    response = await desk.get(HERE + "/records?outcome=failed", headers={"Accept": "application/x-ndjson"})
+    await api.apply(judged(a_run("F"), header), judged(a_run("F", 2), header))
+    response = await api.get(JOB_PATH + "/records?outcome=failed", headers={"Accept": "application/x-ndjson"})
     assert len((await response.text()).splitlines()) == 1
-    await desk.record(judged(a_run("F", 1), header))
-    rest = await desk.client.get(response.headers["Link"].split(">")[0][1:], headers={"Authorization": "Bearer good"})
+    await api.apply(judged(a_run("F", 1), header))
+    rest = await api.client.get(response.headers["Link"].split(">")[0][1:], headers={"Authorization": "Bearer good"})
     assert [record["index"] for record in (await rest.json())["result"]] == [1, 2]

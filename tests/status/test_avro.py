@@ -12,11 +12,11 @@ import pytest
 from fastavro import schemaless_reader, schemaless_writer
 from msgspec.structs import replace
 
-from services.status.avro import EventReader, Malformed
+from services.status.avro import EventReader, MalformedEventError
 from services.status.avro_values import read_long, read_text
-from services.status.domain.facts import Failure, Fault, JobEvent, Key, Opened, Run
+from services.status.domain.facts import Failure, Fault, JobEvent, JobKey, Opened, OutcomeRun
 from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
-from tests.status.encoded import SCHEMA, SCHEMAS, as_bytes, as_told
+from tests.status.encoded import SCHEMA, SCHEMAS, encode, to_avro
 from tests.status.events import a_failure, a_header, a_run, expired, judged, no_product, opened
 from tests.status.fuzzing import a_stream
 from tests.support.versions import with_an_older, without_fields
@@ -43,7 +43,9 @@ def long_and_strange() -> JobEvent:
         a_failure(0, *faults, order_id=None, mode="online"),
         Failure(1, None, "r", "offline", faults[:1], None),
     ]
-    return judged(Run(0, "FF" + "." * 70, "x" * 20_000, failures), a_header(100_000, type_="returns", mode="online"))
+    return judged(
+        OutcomeRun(0, "FF" + "." * 70, "x" * 20_000, failures), a_header(100_000, type_="returns", mode="online")
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,23 +61,23 @@ def long_and_strange() -> JobEvent:
     ids=range(6),
 )
 def test_events_are_read_as_they_were_written(event: JobEvent) -> None:
-    value = as_bytes(event)
-    assert as_bytes(READER.read(value)) == value
+    value = encode(event)
+    assert encode(READER.read(value)) == value
 
 
 def test_any_stream_is_read_as_the_library_reads_it() -> None:
     chance = random.Random(5)  # noqa: S311 - it has to be repeatable
     for _ in range(40):
-        events, *_ = a_stream(chance, Key(608, str(uuid4())))
+        events, *_ = a_stream(chance, JobKey(608, str(uuid4())))
         for event in events:
-            value = as_bytes(event)
-            assert as_bytes(READER.read(value)) == value
+            value = encode(event)
+            assert encode(READER.read(value)) == value
 
 
 def test_broken_bytes_are_refused_or_read_as_the_library_reads_them() -> None:
     """What is cut, filled up or changed at any place never gets through as something else, and breaks nothing."""
     chance = random.Random(6)  # noqa: S311 - it has to be repeatable
-    values = [as_bytes(event) for event in (opened(refused=a_run("F.")), judged(a_run("SFF")), expired())]
+    values = [encode(event) for event in (opened(refused=a_run("F.")), judged(a_run("SFF")), expired())]
     taken = 0
     for _ in range(6_000):
         value = bytearray(chance.choice(values))
@@ -89,10 +91,10 @@ def test_broken_bytes_are_refused_or_read_as_the_library_reads_them() -> None:
                 value[at:at] = chance.randbytes(chance.randrange(1, 4))
         try:
             read = READER.read(bytes(value))
-        except Malformed:
+        except MalformedEventError:
             continue
         taken += 1
-        assert _lowered(as_told(read)) == _lowered(_named(by_the_library(bytes(value))))
+        assert _lowered(to_avro(read)) == _lowered(_named(by_the_library(bytes(value))))
     assert taken > 500
 
 
@@ -110,7 +112,7 @@ def _lowered(told: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_array_may_come_in_blocks_that_tell_their_size() -> None:
     """As other libraries write them; a failure without faults has one byte for them."""
-    one = as_bytes(opened(refused=a_run("F.")))
+    one = encode(opened(refused=a_run("F.")))
     read = READER.read(one)
     assert isinstance(read.fact, Opened)
     # The array of failures: a block of one, then the end. The block is put with its size in bytes.
@@ -118,8 +120,8 @@ def test_an_array_may_come_in_blocks_that_tell_their_size() -> None:
     failure = b"\x00\x02\x04o0" + tail[:-1]
     size = len(failure) << 1
     sized = head + b"\x01" + bytes([size & 127 | 128, size >> 7]) + failure + b"\x00"
-    assert as_told(READER.read(sized)) == as_told(read)
-    assert _named(by_the_library(sized)) == as_told(read)
+    assert to_avro(READER.read(sized)) == to_avro(read)
+    assert _named(by_the_library(sized)) == to_avro(read)
 
 
 def test_faults_that_begin_like_those_before_are_told_apart() -> None:
@@ -127,9 +129,9 @@ def test_faults_that_begin_like_those_before_are_told_apart() -> None:
     one, two = no_product("p1"), no_product("p2")
     faults = [[one], [one], [one, two], [one], [two], [one, two], [one, two], [two, one]]
     failures = [a_failure(at, *some, mode="online" if at == 5 else "offline") for at, some in enumerate(faults)]
-    value = as_bytes(judged(a_run("F" * len(faults), failures=failures)))
-    assert as_bytes(READER.read(value)) == value
-    with pytest.raises(Malformed, match="undecodable"):
+    value = encode(judged(a_run("F" * len(faults), failures=failures)))
+    assert encode(READER.read(value)) == value
+    with pytest.raises(MalformedEventError, match="undecodable"):
         READER.read(value[:-1])
 
 
@@ -142,11 +144,11 @@ def without_faults(index: int) -> Failure:
     [
         opened(a_header(0)),
         opened(a_header(100_001)),
-        opened(replace(a_header(), created_us=MIN_INSTANT_US - 1)),
-        opened(replace(a_header(), created_us=MAX_INSTANT_US + 1)),
-        replace(opened(), at_us=MIN_INSTANT_US - 1),
-        replace(opened(), at_us=MAX_INSTANT_US + 1),
-        opened(a_header(key=Key(608, "nonsense"))),
+        opened(replace(a_header(), created_at=MIN_INSTANT_US - 1)),
+        opened(replace(a_header(), created_at=MAX_INSTANT_US + 1)),
+        replace(opened(), at=MIN_INSTANT_US - 1),
+        replace(opened(), at=MAX_INSTANT_US + 1),
+        opened(a_header(key=JobKey(608, "nonsense"))),
         opened(refused=a_run("S")),
         judged(a_run("")),
         judged(a_run("SUS")),
@@ -161,8 +163,8 @@ def without_faults(index: int) -> Failure:
     ],
 )
 def test_events_that_make_no_sense_are_malformed(event: JobEvent) -> None:
-    with pytest.raises(Malformed, match="unprocessable"):
-        READER.read(as_bytes(event))
+    with pytest.raises(MalformedEventError, match="unprocessable"):
+        READER.read(encode(event))
 
 
 @pytest.mark.parametrize(
@@ -178,14 +180,14 @@ def test_events_of_an_older_release_are_read(event: JobEvent, tmp_path: Path) ->
     newer = with_an_older("job_event", definition, tmp_path)
     older = newer.versions["job_event"][1]
     out = io.BytesIO()
-    schemaless_writer(out, older.plain, as_told(event))
+    schemaless_writer(out, older.plain, to_avro(event))
     value = SCHEMA.prefix + out.getvalue()
     read = EventReader(newer).read(value)
-    assert as_told(read) == _without_news(as_told(event))
+    assert to_avro(read) == _without_news(to_avro(event))
     for end in range(5, len(value)):
-        with pytest.raises(Malformed, match="undecodable"):
+        with pytest.raises(MalformedEventError, match="undecodable"):
             EventReader(newer).read(value[:end])
-    with pytest.raises(Malformed, match="undecodable"):
+    with pytest.raises(MalformedEventError, match="undecodable"):
         EventReader(newer).read(value + b"\0")
 
 
@@ -210,13 +212,13 @@ def _without_news(told: Any) -> Any:
 )
 def test_a_site_that_the_store_has_no_room_for_is_malformed(number: int, *, is_taken: bool) -> None:
     """Ten bytes can hold more than 64 bits. One such event would be tried for ever, in front of all others."""
-    value = as_bytes(opened())
+    value = encode(opened())
     site = len(as_long(608))
     value = SCHEMA.prefix + as_long(number) + value[len(SCHEMA.prefix) + site :]
     if is_taken:
         assert READER.read(value).header.key.site == number
         return
-    with pytest.raises(Malformed, match="unprocessable"):
+    with pytest.raises(MalformedEventError, match="unprocessable"):
         READER.read(value)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from services.chassis.runtime.metrics import REGISTRY
-from services.status.background import take_census
-from services.status.domain.job import State
+from services.status.background import update_open_jobs_gauge
+from services.status.domain.job import JobState
 
 
 def shown() -> list[float | None]:
@@ -13,10 +13,10 @@ def shown() -> list[float | None]:
 
 async def test_what_is_counted_last_is_shown_also_where_it_is_none() -> None:
     """Or a panel would go on to show jobs that have ended."""
-    for counts in ({State.RECEIVED: 3, State.VALIDATING: 1}, {State.RECEIVED: 2, State.VALIDATING: 0}, {}):
+    for counts in ({JobState.RECEIVED: 3, JobState.VALIDATING: 1}, {JobState.RECEIVED: 2, JobState.VALIDATING: 0}, {}):
 
-        async def count(counts: Mapping[State, int] = counts) -> Mapping[State, int]:
+        async def count(counts: Mapping[JobState, int] = counts) -> Mapping[JobState, int]:
             return counts
 
-        await take_census(count)
-        assert shown() == [counts.get(State.RECEIVED, 0), counts.get(State.VALIDATING, 0)]
+        await update_open_jobs_gauge(count)
+        assert shown() == [counts.get(JobState.RECEIVED, 0), counts.get(JobState.VALIDATING, 0)]

@@ -7,20 +7,30 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec.structs import replace
 
-from services.status.domain.block import absorb, block_of, empty_block
-from services.status.domain.chunks import SIZE, Tally, by_chunk, clipped, count_of, is_large, size_of, split, tally
-from services.status.domain.cursor import START, Lap, Position, Span, lap_after
-from services.status.domain.event import told_of
-from services.status.domain.facts import Fault, JobEvent, Key, Run
-from services.status.domain.frame import Frame
-from services.status.domain.instants import duration
-from services.status.domain.job import Job, Standing, State, advanced, begun
-from services.status.domain.letters import claim, claim_late, overlaid, places, prefix
-from services.status.domain.page import Wish, chunks_for_events, events_page
-from services.status.domain.rows import UNKNOWN, OrderRow, ReturnRow, Who, cut_rows, read_rows
-from services.status.domain.summary import job_json, job_status, name_of, summary_of
-from services.status.domain.timeline import events_in
-from services.status.domain.updates import Dated, fold
+from services.status.domain.block import build_block, empty_block, merge_runs
+from services.status.domain.chunks import (
+    CHUNK_SIZE,
+    Tally,
+    build_tally,
+    chunk_count,
+    chunk_size,
+    clip_runs,
+    is_large,
+    split_by_chunk,
+    split_run,
+)
+from services.status.domain.cursor import FIRST_POSITION, PageRange, Position, ResolvedRange, next_page_range
+from services.status.domain.event import render_failures
+from services.status.domain.facts import Fault, JobEvent, JobKey, OutcomeRun
+from services.status.domain.frame import EventTemplate
+from services.status.domain.instants import format_duration
+from services.status.domain.job import Job, JobState, StoredJob, apply_update, new_job
+from services.status.domain.letters import claim, claim_late, decided_prefix, find_indexes, overlay
+from services.status.domain.page import EventsRequest, build_events_page, select_event_chunks
+from services.status.domain.rows import UNKNOWN_IDS, OrderRow, RecordIds, ReturnRow, parse_rows, slice_rows
+from services.status.domain.summary import build_summary, job_name, job_status, render_job
+from services.status.domain.timeline import render_block_events
+from services.status.domain.updates import TimedRun, group_by_job
 from tests.status.events import (
     CREATED_US,
     JOB,
@@ -32,21 +42,21 @@ from tests.status.events import (
     judged,
     no_product,
     opened,
-    texts_of,
+    split_page,
 )
 
 
-def after(*events: JobEvent, total: int = 2) -> Standing:
+def after(*events: JobEvent, total: int = 2) -> StoredJob:
     """A small job after these events, one write each."""
-    standing = begun(a_profile(total))
+    standing = new_job(a_profile(total))
     for event in events:
-        (news,) = fold([event]).values()
-        change = advanced(standing, news)
+        (news,) = group_by_job([event]).values()
+        change = apply_update(standing, news)
         if change is not None:
             assert standing.block is not None
-            entries = (*standing.block.entries, *change.added)
-            block = block_of(0, 0, total, version=change.job.version, entries=entries)
-            standing = Standing(change.job, block)
+            entries = (*standing.block.runs, *change.added_runs)
+            block = build_block(0, 0, total, version=change.job.version, runs=entries)
+            standing = StoredJob(change.job, block)
     return standing
 
 
@@ -79,17 +89,17 @@ def test_an_outcome_is_late_for_a_record_that_was_given_up(letters: str, late: s
 
 
 def test_letters_are_laid_over_each_other() -> None:
-    assert overlaid("S...F", 1, "F.S") == "SF.SF"
-    assert overlaid("S.S.", 0, "...F") == "S.SF"
-    assert [prefix(letters) for letters in ("", ".S", "S.S", "SFU")] == [0, 0, 1, 3]
-    assert list(places("SFSFF", "F")) == [1, 3, 4]
+    assert overlay("S...F", 1, "F.S") == "SF.SF"
+    assert overlay("S.S.", 0, "...F") == "S.SF"
+    assert [decided_prefix(letters) for letters in ("", ".S", "S.S", "SFU")] == [0, 0, 1, 3]
+    assert list(find_indexes("SFSFF", "F")) == [1, 3, 4]
 
 
 def test_a_run_is_cut_at_the_borders_of_chunks() -> None:
     run = a_run("SF" * 300, 450)
-    parts = dict(split(run, SIZE, 1_000))
-    assert {number: (part.first, len(part.letters)) for number, part in parts.items()} == {0: (450, 50), 1: (500, 500)}
-    assert "".join(part.letters for part in parts.values()) == run.letters[:550]
+    parts = dict(split_run(run, CHUNK_SIZE, 1_000))
+    assert {number: (part.first, len(part.outcomes)) for number, part in parts.items()} == {0: (450, 50), 1: (500, 500)}
+    assert "".join(part.outcomes for part in parts.values()) == run.outcomes[:550]
     assert json.loads(parts[1].rows)[0] == ["o500", "u500"]
     assert parts[1].failures[0].index == 501
     assert len(parts[0].failures) + len(parts[1].failures) == 275
@@ -99,14 +109,14 @@ def test_a_run_is_cut_at_the_borders_of_chunks() -> None:
     ("first", "letters", "kept"), [(0, "SSS", "SS"), (1, "FF", "F"), (2, "S", None), (9, "S", None)]
 )
 def test_what_lies_beyond_the_total_is_left_out(first: int, letters: str, kept: str | None) -> None:
-    found = clipped([Dated(0, a_run(letters, first))], 2)
-    assert [dated.run.letters for dated in found] == ([kept] if kept else [])
-    assert by_chunk([Dated(0, a_run("S", 600))], 600) == {}
+    found = clip_runs([TimedRun(0, a_run(letters, first))], 2)
+    assert [dated.run.outcomes for dated in found] == ([kept] if kept else [])
+    assert split_by_chunk([TimedRun(0, a_run("S", 600))], 600) == {}
 
 
 def test_the_total_decides_the_layout() -> None:
     assert [is_large(total) for total in (1, 100, 101)] == [False, False, True]
-    assert [(count_of(total), size_of(count_of(total) - 1, total)) for total in (101, 500, 501)] == [
+    assert [(chunk_count(total), chunk_size(chunk_count(total) - 1, total)) for total in (101, 500, 501)] == [
         (1, 101),
         (1, 500),
         (2, 1),
@@ -116,16 +126,16 @@ def test_the_total_decides_the_layout() -> None:
 @pytest.mark.parametrize(
     ("letters", "state", "printed"),
     [
-        ("...", State.RECEIVED, "PROCESSING"),
-        ("S..", State.VALIDATING, "PROCESSING"),
-        ("F..", State.VALIDATING, "PROCESSING_WITH_WARNING"),
-        ("FF.", State.VALIDATING, "PROCESSING_WITH_WARNING"),
-        ("SSS", State.COMPLETED, "PROCESSING"),
-        ("SSF", State.COMPLETED_WITH_WARNING, "PROCESSING_WITH_WARNING"),
-        ("FFF", State.FAILED, "FAILED"),
+        ("...", JobState.RECEIVED, "PROCESSING"),
+        ("S..", JobState.VALIDATING, "PROCESSING"),
+        ("F..", JobState.VALIDATING, "PROCESSING_WITH_WARNING"),
+        ("FF.", JobState.VALIDATING, "PROCESSING_WITH_WARNING"),
+        ("SSS", JobState.COMPLETED, "PROCESSING"),
+        ("SSF", JobState.COMPLETED_WITH_WARNING, "PROCESSING_WITH_WARNING"),
+        ("FFF", JobState.FAILED, "FAILED"),
     ],
 )
-def test_states_and_printed_statuses(letters: str, state: State, printed: str) -> None:
+def test_states_and_printed_statuses(letters: str, state: JobState, printed: str) -> None:
     job = after(opened(a_header(3)), judged(a_run(letters), a_header(3)), total=3).job
     assert (job.state, job_status(job), job.is_terminal) == (state, printed, "." not in letters)
 
@@ -136,8 +146,8 @@ def test_states_and_printed_statuses(letters: str, state: State, printed: str) -
 def test_an_expired_job_has_ended(letters: str, printed: str) -> None:
     header = a_header(3)
     job = after(judged(a_run(letters), header), expired(header), total=3).job
-    assert (job.state, job.is_terminal, job_status(job)) == (State.EXPIRED, True, printed)
-    assert after(judged(a_run("SSF"), header), expired(header), total=3).job.state == State.COMPLETED_WITH_WARNING
+    assert (job.state, job.is_terminal, job_status(job)) == (JobState.EXPIRED, True, printed)
+    assert after(judged(a_run("SSF"), header), expired(header), total=3).job.state == JobState.COMPLETED_WITH_WARNING
 
 
 def test_a_job_is_the_same_whatever_came_first() -> None:
@@ -146,24 +156,24 @@ def test_a_job_is_the_same_whatever_came_first() -> None:
     assert forwards.job == backwards.job
     assert forwards.block is not None
     assert backwards.block is not None
-    assert forwards.block.letters == backwards.block.letters
+    assert forwards.block.outcomes == backwards.block.outcomes
 
 
 @pytest.mark.parametrize("again", [judged(a_run("SF")), judged(a_run("FS")), judged(a_run("F")), opened(), expired()])
 def test_what_is_known_changes_nothing(again: JobEvent) -> None:
     standing = after(opened(), judged(a_run("SF")))
-    (news,) = fold([again]).values()
-    assert advanced(standing, news) is None
+    (news,) = group_by_job([again]).values()
+    assert apply_update(standing, news) is None
 
 
 def test_what_is_remembered_of_a_summary_holds_no_tallies_of_chunks() -> None:
     """Those of a large job take 40 KB: who follows a few of them to their ends would fill the memory with versions."""
     whole = Tally(0, 900, 0, 0, 900, 900, 0, 0, 0, 9)
-    job = Job(a_profile(1_000, key=Key(608, str(uuid4()))), 2, 2, whole, (Tally(1, 500), Tally(1, 400)))
-    before = job_json.cache_info().currsize
-    assert summary_of(job) == summary_of(replace(job, chunks=()))
-    assert summary_of(replace(job, chunks=job.chunks[::-1])) == summary_of(job)
-    assert job_json.cache_info().currsize == before + 1
+    job = Job(a_profile(1_000, key=JobKey(608, str(uuid4()))), 2, 2, whole, (Tally(1, 500), Tally(1, 400)))
+    before = render_job.cache_info().currsize
+    assert build_summary(job) == build_summary(replace(job, chunk_tallies=()))
+    assert build_summary(replace(job, chunk_tallies=job.chunk_tallies[::-1])) == build_summary(job)
+    assert render_job.cache_info().currsize == before + 1
 
 
 def test_times_come_from_the_outcomes_that_count() -> None:
@@ -172,20 +182,20 @@ def test_times_come_from_the_outcomes_that_count() -> None:
         opened(), judged(a_run("S"), after_ms=20), judged(a_run("SF"), after_ms=10), judged(a_run("FF"), after_ms=50)
     )
     assert standing.job.last_us == CREATED_US + 20_000
-    assert name_of(standing.job) == "Total records = 2. Success = 1. Failed = 1"
+    assert job_name(standing.job) == "Total records = 2. Success = 1. Failed = 1"
 
 
 @pytest.mark.parametrize(
     ("span_us", "text"), [(0, "00:00:00"), (-5, "00:00:00"), (59_999_999, "00:00:59"), (360_000_000_000, "100:00:00")]
 )
 def test_durations(span_us: int, text: str) -> None:
-    assert duration(span_us) == text
+    assert format_duration(span_us) == text
 
 
 def test_ids_are_uuids_and_no_two_are_the_same() -> None:
-    frame = Frame(a_profile(), CREATED_US)
+    frame = EventTemplate(a_profile(), CREATED_US)
     positions = [(index, fault) for index in (0, 1, 99_999, 100_000) for fault in range(20)]
-    events = [json.loads(frame.event(*position, '"message"', "ERROR", "")) for position in positions]
+    events = [json.loads(frame.render(*position, '"message"', "ERROR", "")) for position in positions]
     made = {event[name] for event in events for name in ("taskId", "statusId")} | {JOB.job_id}
     assert len(made) == 82
     assert all(str(UUID(text)) == text and text[:24] == JOB.job_id[:24] for text in made)
@@ -195,10 +205,12 @@ def test_each_distinct_fault_is_an_event_of_its_own_up_to_twenty() -> None:
     faults = [no_product(f"p{number}") for number in range(25)]
     standing = after(judged(a_run("SF", failures=[a_failure(1, *faults)])))
     assert standing.block is not None
-    placed = events_in(standing.block, a_profile(), Span(START, Position(2, 0)), show_all=False)
+    placed = render_block_events(
+        standing.block, a_profile(), ResolvedRange(FIRST_POSITION, Position(2, 0)), show_all=False
+    )
     assert [position for position, _ in placed] == [Position(1, fault) for fault in range(20)]
     assert len({json.loads(text)["statusId"] for _, text in placed}) == 20
-    assert standing.job.whole.warnings == 20
+    assert standing.job.tally.warnings == 20
     assert json.loads(placed[7][1])["message"] == "No product is found for product ID p7"
 
 
@@ -207,8 +219,8 @@ def test_failures_with_the_same_faults_are_told_like_any_other() -> None:
     one, other, two = [no_product("p1")], [no_product("p3")], [no_product("p1"), no_product("p2")]
     faults = [one, one, other, two, two, one, other]
     together = [replace(a_failure(at), faults=some) for at, some in enumerate(faults)]
-    told = told_of(together, CREATED_US, a_profile())
-    alone = [told_of([failure], CREATED_US, a_profile()) for failure in together]
+    told = render_failures(together, CREATED_US, a_profile())
+    alone = [render_failures([failure], CREATED_US, a_profile()) for failure in together]
     assert told.levels == ",".join(each.levels for each in alone)
     assert told.events == ",\n".join(each.events for each in alone)
     assert told.details == "\n".join(each.details for each in alone)
@@ -220,7 +232,7 @@ def test_failures_with_the_same_faults_are_told_like_any_other() -> None:
 
 def test_an_event_has_the_printed_keys_in_their_order() -> None:
     fault = Fault("INVALID_VALUE", "/id", "bad \u2028 id", "WARNING", None, retryable=False)
-    event = json.loads(told_of([a_failure(3, fault, order_id=None)], CREATED_US, a_profile()).events)
+    event = json.loads(render_failures([a_failure(3, fault, order_id=None)], CREATED_US, a_profile()).events)
     assert list(event) == [
         "taskId", "statusId", "batch", "type", "message", "level", "attributes", "source", "datacenter", "timestamp",
     ]  # fmt: skip
@@ -233,55 +245,55 @@ def test_an_event_has_the_printed_keys_in_their_order() -> None:
 @pytest.mark.parametrize("record", ['{"a":\n 1}', '{"a":\r1}', "not json", '{"a":', "[" * 5000, '"\\u0000"'])
 def test_whatever_record_is_told_the_answer_is_json_on_one_line(record: str) -> None:
     failure = type(a_failure(0))(0, "o", None, "offline", [no_product()], record)
-    (block, (entry,)) = absorb(empty_block(0, 0, 1), [Dated(0, Run(0, "F", "", [failure]))], a_profile(1))
+    (block, (entry,)) = merge_runs(empty_block(0, 0, 1), [TimedRun(0, OutcomeRun(0, "F", "", [failure]))], a_profile(1))
     assert len(entry.details.splitlines()) == 1
-    assert block.letters == "F"
+    assert block.outcomes == "F"
     json.loads("{" + entry.details + "}")
 
 
 @pytest.mark.parametrize(
     ("rows", "of", "expected"),
     [
-        ('[["1","u"],null]', "orders", [OrderRow("1", "u"), UNKNOWN]),
-        ('[["1","u","online"]]', "orders", [OrderRow("1", "u", "online"), UNKNOWN]),
+        ('[["1","u"],null]', "orders", [OrderRow("1", "u"), UNKNOWN_IDS]),
+        ('[["1","u","online"]]', "orders", [OrderRow("1", "u", "online"), UNKNOWN_IDS]),
         (
             '[["1","r","u"],["2","s","v","online"]]',
             "returns",
             [ReturnRow("1", "r", "u"), ReturnRow("2", "s", "v", "online")],
         ),
-        ("", "orders", [UNKNOWN, UNKNOWN]),
-        ("[[1]]", "orders", [UNKNOWN, UNKNOWN]),
-        ('[["1","u"],null,["3","w"]]', "orders", [OrderRow("1", "u"), UNKNOWN]),
+        ("", "orders", [UNKNOWN_IDS, UNKNOWN_IDS]),
+        ("[[1]]", "orders", [UNKNOWN_IDS, UNKNOWN_IDS]),
+        ('[["1","u"],null,["3","w"]]', "orders", [OrderRow("1", "u"), UNKNOWN_IDS]),
     ],
 )
-def test_rows_are_read_with_patience(rows: str, of: str, expected: list[Who]) -> None:
-    assert read_rows(rows, 2, of=of) == expected
+def test_rows_are_read_with_patience(rows: str, of: str, expected: list[RecordIds]) -> None:
+    assert parse_rows(rows, 2, job_type=of) == expected
 
 
 @pytest.mark.parametrize("mode", ["online", 'on"line', "\\", "on\nline"])
 def test_whatever_mode_a_row_has_its_event_is_json(mode: str) -> None:
-    run = Run(0, "SS", json.dumps([["1", "u", mode], ["2", "v"]]))
+    run = OutcomeRun(0, "SS", json.dumps([["1", "u", mode], ["2", "v"]]))
     standing = after(judged(run))
     assert standing.block is not None
-    page = events_page(standing.job, [standing.block], Wish(5, show_all=True))
-    assert [json.loads(text)["attributes"]["mode"] for text in texts_of(page)] == [mode, "offline", "offline"]
+    page = build_events_page(standing.job, [standing.block], EventsRequest(5, show_all=True))
+    assert [json.loads(text)["attributes"]["mode"] for text in split_page(page)] == [mode, "offline", "offline"]
 
 
 def test_rows_are_cut() -> None:
-    assert cut_rows('[["1","u"],null,["3","w"]]', 1, 3) == '[null,["3","w"]]'
-    assert cut_rows("nonsense", 0, 1) == cut_rows("", 0, 1) == ""
+    assert slice_rows('[["1","u"],null,["3","w"]]', 1, 3) == '[null,["3","w"]]'
+    assert slice_rows("nonsense", 0, 1) == slice_rows("", 0, 1) == ""
 
 
 def test_a_tally_speaks_of_the_prefix() -> None:
-    block, _ = absorb(empty_block(0, 0, 6), [Dated(5, a_run("SF")), Dated(7, a_run("FS", 3))], a_profile(6))
-    shown = tally(block)
+    block, _ = merge_runs(empty_block(0, 0, 6), [TimedRun(5, a_run("SF")), TimedRun(7, a_run("FS", 3))], a_profile(6))
+    shown = build_tally(block)
     assert (shown.succeeded, shown.failed, shown.prefix, shown.warnings, shown.last_us) == (2, 2, 2, 1, 7)
 
 
-def a_page(standing: Standing, wish: Wish) -> tuple[list[int], Lap | None]:
+def a_page(standing: StoredJob, wish: EventsRequest) -> tuple[list[int], PageRange | None]:
     assert standing.block is not None
-    page = events_page(standing.job, [standing.block], wish)
-    return [json.loads(text)["attributes"].get("index", -1) for text in texts_of(page)], page.rest
+    page = build_events_page(standing.job, [standing.block], wish)
+    return [json.loads(text)["attributes"].get("index", -1) for text in split_page(page)], page.next_range
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 6, 7])
@@ -290,41 +302,47 @@ def test_pages_of_any_size_hold_the_same_events(cuts: list[tuple[str, int]], row
     """Whether a page takes all of a block as it is stored, or a part of it; whether its runs are interleaved or not."""
     runs = [a_run(letters, first) for letters, first in cuts]
     doubled = [a_failure(failure.index, no_product("p1"), no_product("p2")) for failure in runs[0].failures]
-    runs[0] = Run(runs[0].first, runs[0].letters, runs[0].rows, doubled)
+    runs[0] = OutcomeRun(runs[0].first, runs[0].outcomes, runs[0].rows, doubled)
     standing = after(*(judged(run) for run in runs), total=5)
-    found, lap = [], Wish(rows).lap
+    found, lap = [], EventsRequest(rows).page_range
     while True:
-        page, rest = a_page(standing, Wish(rows, lap=lap))
+        page, rest = a_page(standing, EventsRequest(rows, page_range=lap))
         found += page
         if rest is None:
             break
         assert len(page) == rows
         lap = rest
     assert sorted(found) == found
-    assert (set(found), len(found)) == ({0, 2, 3}, standing.job.whole.warnings)
+    assert (set(found), len(found)) == ({0, 2, 3}, standing.job.tally.warnings)
 
 
 def test_reading_backwards_shows_later_what_came_later() -> None:
     """Every event once, the last first, and null only when the job has ended."""
     header = a_header(5)
     early = after(judged(a_run("FFF"), header), total=5)
-    first, rest = a_page(early, Wish(2, descending=True))
-    assert (first, rest) == ([2, 1], Lap(START, Position(0, 1), Position(3, 0)))
+    first, rest = a_page(early, EventsRequest(2, descending=True))
+    assert (first, rest) == ([2, 1], PageRange(FIRST_POSITION, Position(0, 1), Position(3, 0)))
     assert rest is not None
     begun_early = rest
-    second, rest = a_page(early, Wish(2, descending=True, lap=rest))
-    assert (second, rest) == ([0], Lap(Position(3, 0)))
+    second, rest = a_page(early, EventsRequest(2, descending=True, page_range=rest))
+    assert (second, rest) == ([0], PageRange(Position(3, 0)))
     assert rest is not None
     late = after(judged(a_run("FFF"), header), judged(a_run("FF", 3), header), total=5)
-    assert a_page(late, Wish(2, descending=True, lap=begun_early)) == (second, rest), "it ended on the way"
-    third, rest = a_page(late, Wish(2, descending=True, lap=rest))
+    assert a_page(late, EventsRequest(2, descending=True, page_range=begun_early)) == (second, rest), (
+        "it ended on the way"
+    )
+    third, rest = a_page(late, EventsRequest(2, descending=True, page_range=rest))
     assert (third, rest) == ([4, 3], None)
 
 
 def test_a_running_jobs_last_page_goes_on_at_the_end_of_the_prefix() -> None:
     running = after(judged(a_run("SF", 0), a_header(3)), total=3).job
-    assert lap_after(Lap(START), running, next_at=None, descending=False) == Lap(Position(2, 0))
-    assert lap_after(Lap(START), running, next_at=Position(1, 0), descending=False) == Lap(Position(1, 0))
+    assert next_page_range(PageRange(FIRST_POSITION), running, next_position=None, descending=False) == PageRange(
+        Position(2, 0)
+    )
+    assert next_page_range(
+        PageRange(FIRST_POSITION), running, next_position=Position(1, 0), descending=False
+    ) == PageRange(Position(1, 0))
 
 
 def test_a_page_needs_few_chunks_wherever_it_is() -> None:
@@ -332,8 +350,11 @@ def test_a_page_needs_few_chunks_wherever_it_is() -> None:
     total = 100_000
     chunk = Tally(1, 400, 100, 0, 500, 400, 0, 100, 0, 9)
     whole = Tally(0, 80_000, 20_000, 0, total, 80_000, 0, 20_000, 0, 9)
-    job = Job(a_profile(total, key=Key(608, JOB.job_id)), 9, 9, whole, (chunk,) * 200)
+    job = Job(a_profile(total, key=JobKey(608, JOB.job_id)), 9, 9, whole, (chunk,) * 200)
     for index in (0, 40_123, 70_000):
-        assert len(chunks_for_events(job, Wish(5_000, lap=Lap(Position(index, 0))))) == 52
-        assert len(chunks_for_events(job, Wish(5_000, show_all=True, lap=Lap(Position(index, 0))))) == 12
-    assert chunks_for_events(job, Wish(10, descending=True)) == [199, 198]
+        assert len(select_event_chunks(job, EventsRequest(5_000, page_range=PageRange(Position(index, 0))))) == 52
+        assert (
+            len(select_event_chunks(job, EventsRequest(5_000, show_all=True, page_range=PageRange(Position(index, 0)))))
+            == 12
+        )
+    assert select_event_chunks(job, EventsRequest(10, descending=True)) == [199, 198]

@@ -7,23 +7,23 @@ from uuid import uuid4
 import pytest
 
 from services.chassis.runtime.metrics import REGISTRY
-from services.status.domain.facts import Header, Key
-from services.status.domain.job import Change, Job, State
+from services.status.domain.facts import JobHeader, JobKey
+from services.status.domain.job import Job, JobChange, JobState
 from services.status.domain.texts import ALL_EVENTS
-from services.status.flows import apply_events
-from services.status.flows.apply_events import World, record
+from services.status.flows import apply_events as flow
+from services.status.flows.apply_events import Deps, apply_events
 from tests.status.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened
-from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
+from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 from tests.status.worker_side import some_jobs
 
 LATER_US = CREATED_US + 2_500_000
 
 
-def a_world(jobs: MemoryJobs) -> World:
-    return World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: LATER_US)
+def a_world(jobs: MemoryJobStore) -> Deps:
+    return Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: LATER_US)
 
 
-async def found(jobs: MemoryJobs, key: Key = JOB) -> Job:
+async def found(jobs: MemoryJobStore, key: JobKey = JOB) -> Job:
     standing = await jobs.find(key, ALL_EVENTS)
     assert standing is not None
     return standing.job
@@ -33,34 +33,34 @@ async def found(jobs: MemoryJobs, key: Key = JOB) -> Job:
 @pytest.mark.parametrize(("first", "other"), [(4, 700), (700, 4), (4, 9), (9, 4), (600, 1200)])
 async def test_the_first_header_counts_whatever_later_ones_say(first: int, other: int, *, guessing: bool) -> None:
     """The total decides how a job is kept: what speaks of another one belongs to the job that is there."""
-    jobs = MemoryJobs()
+    jobs = MemoryJobStore()
     world = a_world(jobs)
-    await record([opened(a_header(first)), judged(a_run("S"), a_header(first))], world)
+    await apply_events([opened(a_header(first)), judged(a_run("S"), a_header(first))], world)
     for event in (opened(a_header(other)), judged(a_run("FS", 2), a_header(other))):
-        await record([event], world, guessing=guessing)
+        await apply_events([event], world, optimistic=guessing)
     job = await found(jobs)
     assert job.profile.total == first
-    assert (job.whole.succeeded, job.whole.failed) == (2, 1)
-    await record([judged(a_run("S", 1), a_header(other)), expired(a_header(max(first, other)))], world)
-    assert (await found(jobs)).whole.decided == first
+    assert (job.tally.succeeded, job.tally.failed) == (2, 1)
+    await apply_events([judged(a_run("S", 1), a_header(other)), expired(a_header(max(first, other)))], world)
+    assert (await found(jobs)).tally.decided_count == first
 
 
 async def test_jobs_of_which_most_are_known_are_all_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first slice shows that guessing does not pay; what was not tried then is still to be written."""
-    monkeypatch.setattr(apply_events, "SLICE", 2)
-    jobs, headers = MemoryJobs(), some_jobs(12)
-    await record([opened(header) for header in headers[:9]], a_world(jobs))
+    monkeypatch.setattr(flow, "JOBS_PER_WRITE", 2)
+    jobs, headers = MemoryJobStore(), some_jobs(12)
+    await apply_events([opened(header) for header in headers[:9]], a_world(jobs))
     events = [fact for header in headers for fact in (opened(header), judged(a_run("SS"), header))]
-    await record(events, a_world(jobs))
-    assert [(await found(jobs, header.key)).state for header in headers] == [State.COMPLETED] * 12
+    await apply_events(events, a_world(jobs))
+    assert [(await found(jobs, header.key)).state for header in headers] == [JobState.COMPLETED] * 12
 
 
-class CancelledOnce(MemoryJobs):
+class CancelledOnce(MemoryJobStore):
     """As when the connection is closed by somebody else."""
 
     is_cancelled = False
 
-    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+    async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         if not self.is_cancelled:
             self.is_cancelled = True
             raise asyncio.CancelledError
@@ -69,9 +69,9 @@ class CancelledOnce(MemoryJobs):
 
 async def test_what_was_cancelled_is_not_taken_for_done() -> None:
     """I7: also where several writers share the work."""
-    headers = [a_header(700, key=Key(608, str(uuid4()))) for _ in range(4)]
+    headers = [a_header(700, key=JobKey(608, str(uuid4()))) for _ in range(4)]
     with pytest.raises(asyncio.CancelledError):
-        await record([opened(header) for header in headers], a_world(CancelledOnce()))
+        await apply_events([opened(header) for header in headers], a_world(CancelledOnce()))
 
 
 def ended(state: str) -> float:
@@ -87,12 +87,12 @@ def seen() -> list[float]:
 @pytest.mark.parametrize("total", [3, 700])
 async def test_an_end_is_counted_once(total: int) -> None:
     """However often the job is written: by others at the same time, by a replay, and with what came late."""
-    header: Header = a_header(total)
-    jobs = MemoryJobs(turns=lambda: 1)
+    header: JobHeader = a_header(total)
+    jobs = MemoryJobStore(turns=lambda: 1)
     before, (count, total_s) = ended("EXPIRED"), seen()
-    await record([opened(header), judged(a_run("S"), header)], a_world(jobs))
-    await asyncio.gather(*(record([expired(header)], a_world(jobs)) for _ in range(3)))
-    await record([judged(a_run("SFS"), header)], a_world(jobs))
-    await record([opened(header), expired(header)], a_world(jobs))
+    await apply_events([opened(header), judged(a_run("S"), header)], a_world(jobs))
+    await asyncio.gather(*(apply_events([expired(header)], a_world(jobs)) for _ in range(3)))
+    await apply_events([judged(a_run("SFS"), header)], a_world(jobs))
+    await apply_events([opened(header), expired(header)], a_world(jobs))
     assert ended("EXPIRED") == before + 1
     assert seen() == pytest.approx([count + 1, total_s + 2.5])

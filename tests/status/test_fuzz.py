@@ -15,10 +15,10 @@ import pytest
 
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import MongoSettings
-from services.status.adapters.job_store import MongoJobs
+from services.status.adapters.job_store import MongoJobStore
 from services.status.wire import Update
-from tests.status.fuzzing import Jobs, Trial, play
-from tests.status.memory import MemoryJobs
+from tests.status.fuzzing import JobStore, Trial, play
+from tests.status.memory import MemoryJobStore
 
 FIRST = int(os.environ.get("FUZZ_FIRST", "0"))
 SEEDS = int(os.environ.get("FUZZ_SEEDS", "500"))
@@ -39,13 +39,13 @@ def batches(seeds: int) -> list[range]:
 async def mongo(mongodb_uri: str) -> AsyncIterator[Mongo]:
     settings = MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=f"fuzz{uuid4().hex[:12]}")
     made = Mongo.connect(settings, retry_writes=False)
-    await MongoJobs(made, now=lambda: datetime.now(UTC)).prepare(retention_days=30)
+    await MongoJobStore(made, now=lambda: datetime.now(UTC)).create_indexes(retention_days=30)
     yield made
     await made.client.drop_database(settings.mongodb_database)
     await made.close()
 
 
-class UnguardedJobs(MongoJobs):
+class UnguardedJobs(MongoJobStore):
     """A planted bug: writes do not look at what they were computed from."""
 
     async def _insert(self, collection: Any, documents: list[Any]) -> Sequence[int]:
@@ -55,20 +55,20 @@ class UnguardedJobs(MongoJobs):
 
     async def _update(self, collection: Any, updates: list[Update]) -> bool:
         for update in updates:
-            anything = [{"known.state": {"$exists": True}}] if update.known else None
-            await collection.update_one({"_id": update.where["_id"]}, update.change, array_filters=anything)
+            anything = [{"known.state": {"$exists": True}}] if update.stored else None
+            await collection.update_one({"_id": update.filter["_id"]}, update.change, array_filters=anything)
         return False
 
 
 def in_memory(seed: int, *, guarded: bool = True, commits_first: bool = False) -> Trial:
     chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
-    jobs = MemoryJobs(turns=lambda: chance.randrange(3), guarded=guarded)
+    jobs = MemoryJobStore(turns=lambda: chance.randrange(3), guarded=guarded)
     return Trial(jobs, looks=MEMORY_LOOKS, commits_first=commits_first)
 
 
 def on_mongodb(mongo: Mongo, *, guarded: bool = True, commits_first: bool = False) -> Trial:
-    kept: type[MongoJobs] = MongoJobs if guarded else UnguardedJobs
-    jobs: Jobs = kept(mongo, now=lambda: datetime.now(UTC))
+    kept: type[MongoJobStore] = MongoJobStore if guarded else UnguardedJobs
+    jobs: JobStore = kept(mongo, now=lambda: datetime.now(UTC))
     return Trial(jobs, looks=MONGODB_LOOKS, commits_first=commits_first)
 
 

@@ -13,13 +13,13 @@ from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.runtime.errors import UnavailableError
 from services.status import worker
 from services.status.avro import EventReader
-from services.status.domain.facts import UNDECIDED, JobEvent, Judged, Key, Run
+from services.status.domain.facts import UNDECIDED, JobEvent, JobKey, Judged, OutcomeRun
 from services.status.domain.texts import ALL_EVENTS
-from services.status.flows.apply_events import World
+from services.status.flows.apply_events import Deps
 from services.status.worker import Worker
-from tests.status.encoded import SCHEMAS, as_bytes
+from tests.status.encoded import SCHEMAS, encode
 from tests.status.events import a_header, a_run, judged, opened
-from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
+from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 PLACES = [TopicPartition("jobs.events.v1", number) for number in range(3)]
 SEEDS = 90
@@ -49,16 +49,16 @@ class Group:
         self._logs = {place: a_log(chance, place) for place in PLACES}
         self._committed = dict.fromkeys(PLACES, 0)
         self._position = dict(self._committed)
-        self._kept = MemoryJobs()
+        self._kept = MemoryJobStore()
         self._now_s = 0.0
         self._box = Box(chance)
-        failing = MemoryJobs(turns=lambda: chance.choice([0, 1, 7, 40]), fails=self._fails)
-        failing.jobs = self._kept.jobs
+        failing = MemoryJobStore(turns=lambda: chance.choice([0, 1, 7, 40]), fails=self._fails)
+        failing.job_documents = self._kept.job_documents
         self._worker = Worker(
-            World(jobs=failing, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0),
+            Deps(jobs=failing, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0),
             reader=EventReader(SCHEMAS),
             dead_letters=self._box,
-            brake=DeadLetterLimit(max_consecutive=1_000, window=10_000, max_ratio=0.5),
+            dead_letter_limit=DeadLetterLimit(max_consecutive=1_000, window=10_000, max_ratio=0.5),
             linger_s=0.05,
             clock_s=lambda: self._now_s,
         )
@@ -120,7 +120,7 @@ class Group:
         if standing is None or standing.block is None:
             return False
         run = event.fact.run if isinstance(event.fact, Judged) else None
-        return run is None or UNDECIDED not in standing.block.letters[run.first : run.first + len(run.letters)]
+        return run is None or UNDECIDED not in standing.block.outcomes[run.first : run.first + len(run.outcomes)]
 
 
 def a_log(chance: random.Random, place: TopicPartition) -> Log:
@@ -128,7 +128,7 @@ def a_log(chance: random.Random, place: TopicPartition) -> Log:
     events: list[tuple[float, JobEvent | None]] = [(chance.random() * 100, None) for _ in range(chance.randrange(4))]
     for _ in range(chance.randrange(1, 60)):
         at, total = chance.random() * 100, chance.randrange(1, 10)
-        header = a_header(total, key=Key(608, str(UUID(int=chance.getrandbits(128), version=4))))
+        header = a_header(total, key=JobKey(608, str(UUID(int=chance.getrandbits(128), version=4))))
         cut = chance.randrange(total) if chance.random() < 0.3 else 0
         parts = [opened(header), *(judged(run, header) for run in runs(total, cut))]
         events += [(at + chance.random(), part) for part in parts]
@@ -136,19 +136,19 @@ def a_log(chance: random.Random, place: TopicPartition) -> Log:
     return [(a_record(place, offset, event), event) for offset, (_, event) in enumerate(events)]
 
 
-def runs(total: int, cut: int) -> Sequence[Run]:
+def runs(total: int, cut: int) -> Sequence[OutcomeRun]:
     return [a_run("S" * (end - first), first) for first, end in ((0, cut), (cut, total)) if end > first]
 
 
 def a_record(place: TopicPartition, offset: int, event: JobEvent | None) -> ConsumerRecord:
-    value = as_bytes(event) if event else b"rubbish"
+    value = encode(event) if event else b"rubbish"
     return ConsumerRecord(place.topic, place.partition, offset, 0, 0, b"608|x", value, None, 0, 0, ())
 
 
 async def test_what_is_committed_is_durable_and_all_of_it_is_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """I7, whichever polls are large, portions small, stores away, answers lost and partitions taken away."""
     for seed in range(SEEDS):
-        monkeypatch.setattr(worker, "LARGE", (1, 5, 1_000)[seed % 3])
+        monkeypatch.setattr(worker, "LARGE_POLL", (1, 5, 1_000)[seed % 3])
         monkeypatch.setattr(worker, "PORTION", (1, 4, 400)[seed // 3 % 3])
         try:
             await Group(seed).live()

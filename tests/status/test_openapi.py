@@ -9,12 +9,12 @@ import yaml
 from openapi_spec_validator import validate
 
 from services.chassis.runtime.settings import REPOSITORY
-from tests.status.api_side import EXAMPLES, HERE, Desk, desk
+from tests.status.api_side import EXAMPLES, JOB_PATH, ApiClient, api
 from tests.status.events import a_header, a_run, expired, judged, opened
 
 DOCUMENT: Any = yaml.safe_load((REPOSITORY / "schemas/openapi/common-status.yaml").read_text(encoding="utf-8"))
 
-__all__ = ["desk"]
+__all__ = ["api"]
 
 
 def matches(body: Any, name: str) -> None:
@@ -32,28 +32,28 @@ def test_it_describes_the_printed_samples(name: str) -> None:
     matches(sample, "Events")
 
 
-async def test_it_lists_the_routes_that_there_are(desk: Desk) -> None:
+async def test_it_lists_the_routes_that_there_are(api: ApiClient) -> None:
     routes = {
         route.resource.canonical
-        for route in desk.client.server.app.router.routes()  # type: ignore[attr-defined]
+        for route in api.client.server.app.router.routes()  # type: ignore[attr-defined]
         if route.resource is not None
     }
     assert routes == set(DOCUMENT["paths"])
 
 
-async def test_answers_are_as_it_says(desk: Desk) -> None:
+async def test_answers_are_as_it_says(api: ApiClient) -> None:
     header = a_header(4)
-    await desk.record(opened(header), judged(a_run("SF"), header), expired(header))
-    matches(await desk.read(showAll=1), "Events")
+    await api.apply(opened(header), judged(a_run("SF"), header), expired(header))
+    matches(await api.read(showAll=1), "Events")
     for outcome in ("succeeded", "failed", "unprocessed"):
-        for record in (await desk.read(HERE + "/records", outcome=outcome))["result"]:
+        for record in (await api.read(JOB_PATH + "/records", outcome=outcome))["result"]:
             matches(record, "Record")
-    for job in (await desk.read("/common-status/v1/12345/jobs"))["result"]:
+    for job in (await api.read("/common-status/v1/12345/jobs"))["result"]:
         matches(job, "Job")
-    response = await desk.get(HERE + "/events", rows=0)
+    response = await api.get(JOB_PATH + "/events", rows=0)
     matches(await response.json(content_type=None), "Problem")
 
 
-async def test_it_is_served(desk: Desk) -> None:
-    response = await desk.client.get("/common-status/openapi.yaml")
+async def test_it_is_served(api: ApiClient) -> None:
+    response = await api.client.get("/common-status/openapi.yaml")
     assert yaml.safe_load(await response.text()) == DOCUMENT

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import cast
 
 from services.chassis.security.sites import ApiKey, Site, Sites
-from services.status.adapters.site_profiles import NOBODY, SiteOrigins
-from services.status.domain.profile import Origin
+from services.status.adapters.site_profiles import UNKNOWN_SITE, CachedSiteProfiles
+from services.status.domain.profile import SiteProfile
 
 DEMO = Site(
     site=608,
@@ -29,17 +29,17 @@ class Register:
 
 def test_a_job_is_shown_with_what_its_site_is_told_to_be_now() -> None:
     register = Register(DEMO)
-    origins = SiteOrigins(cast("Sites", register))
-    assert origins.of(608) is origins.of(608), "it is made once"
-    assert origins.of(608) == Origin(1078, "omnichannel-api/qa", "qa")
+    origins = CachedSiteProfiles(cast("Sites", register))
+    assert origins.get(608) is origins.get(608), "it is made once"
+    assert origins.get(608) == SiteProfile(1078, "omnichannel-api/qa", "qa")
     register.sites[608] = replace(DEMO, datacenter="eu")
-    assert origins.of(608) == Origin(1078, "omnichannel-api/qa", "eu")
+    assert origins.get(608) == SiteProfile(1078, "omnichannel-api/qa", "eu")
 
 
 def test_a_job_of_a_site_that_is_gone_stops_no_other() -> None:
     register = Register(DEMO)
-    origins = SiteOrigins(cast("Sites", register))
-    assert origins.of(609) is NOBODY
-    origins.of(608)
+    origins = CachedSiteProfiles(cast("Sites", register))
+    assert origins.get(609) is UNKNOWN_SITE
+    origins.get(608)
     register.sites.clear()
-    assert origins.of(608) is NOBODY
+    assert origins.get(608) is UNKNOWN_SITE

@@ -25,7 +25,7 @@ class Topics:
 async def test_every_job_that_is_over_is_told_with_its_key() -> None:
     topics, headers = Topics(), [a_header(), a_header(250, type_="returns"), a_header(mode="online")]
     publisher = KafkaPublisher(topics, EventWriter(SCHEMAS), topic="jobs")  # type: ignore[arg-type]
-    await publisher.expire(headers, at_us=AT_US)
+    await publisher.publish_expired(headers, at_us=AT_US)
     ((topic, told),) = topics.sent
     assert topic == "jobs"
     assert [one.key for one in told] == [f"{h.key.site}|{h.key.job_id}".encode() for h in headers]

@@ -14,18 +14,18 @@ from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
-from services.status.adapters.job_store import MongoJobs
-from services.status.adapters.notifier import HandBell
-from services.status.domain.facts import JobEvent, Key
+from services.status.adapters.job_store import MongoJobStore
+from services.status.adapters.notifier import JobNotifier
+from services.status.domain.facts import JobEvent, JobKey
 from services.status.flows import apply_events, queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
-from tests.status.api_side import Desk, Passport, Register, desk
+from tests.status.api_side import ApiClient, FakeSites, FakeVerifier, api
 from tests.status.events import a_header, a_run, judged, opened
 from tests.status.fuzzing import a_stream
-from tests.status.memory import MemoryOrigins
+from tests.status.memory import FakeSiteProfiles
 
-__all__ = ["desk"]
+__all__ = ["api"]
 
 JOBS = 15
 POLL = 60
@@ -33,24 +33,24 @@ POLL = 60
 Answer = tuple[int, str | None, bytes]
 
 
-class House:
+class StatusHarness:
     """The real API over the real store; `read` puts events in as a consumer does."""
 
-    def __init__(self, client: TestClient[Any, Any], world: apply_events.World) -> None:
+    def __init__(self, client: TestClient[Any, Any], world: apply_events.Deps) -> None:
         self._client = client
         self._world = world
 
     async def read(self, topic: list[JobEvent], *, poll: int = POLL) -> None:
         for at in range(0, len(topic), poll):
-            await apply_events.record(topic[at : at + poll], self._world)
+            await apply_events.apply_events(topic[at : at + poll], self._world)
 
-    async def page(self, key: Key, query: dict[str, str]) -> tuple[int, Any]:
+    async def page(self, key: JobKey, query: dict[str, str]) -> tuple[int, Any]:
         """A page of the job's events."""
         url = f"/common-status/v1/12345/job/{key.job_id}/events"
         response = await self._client.get(url, params=query, headers={"Authorization": "Bearer good"})
         return response.status, await response.json(content_type=None)
 
-    async def answers(self, key: Key) -> dict[str, Answer]:
+    async def answers(self, key: JobKey) -> dict[str, Answer]:
         """Everything that can be asked about a job, every page of it."""
         base = f"/common-status/v1/12345/job/{key.job_id}"
         asked = [base, f"{base}/events", f"{base}/events?showAll=true&order=desc", f"{base}/events?showAll=1&rows=333"]
@@ -66,56 +66,56 @@ class House:
 
 
 @pytest.fixture
-async def house(mongodb_uri: str) -> AsyncIterator[House]:
+async def harness(mongodb_uri: str) -> AsyncIterator[StatusHarness]:
     settings = MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=f"t{uuid4().hex[:12]}")
     mongo = Mongo.connect(settings, retry_writes=False)
-    jobs, bell = MongoJobs(mongo, now=lambda: datetime.now(UTC)), HandBell(most=2)
-    await jobs.prepare(retention_days=30)
+    jobs, bell = MongoJobStore(mongo, now=lambda: datetime.now(UTC)), JobNotifier(max_waiters=2)
+    await jobs.create_indexes(retention_days=30)
     api = StatusApi(
-        world=queries.World(jobs=jobs, waiting=bell, now_us=lambda: 0, clock_s=lambda: 0.0),
-        verifier=Passport(),  # type: ignore[arg-type]
-        sites=Register(),  # type: ignore[arg-type]
+        deps=queries.Deps(jobs=jobs, waiters=bell, now_us=lambda: 0, clock_s=lambda: 0.0),
+        verifier=FakeVerifier(),  # type: ignore[arg-type]
+        sites=FakeSites(),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of sixteen"),
-        gate=RateLimit(),
+        rate_limit=RateLimit(),
         requests_per_second=1_000_000,
         openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
     )
-    world = apply_events.World(jobs=jobs, origins=MemoryOrigins(), bell=bell, now_us=lambda: 0)
+    world = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=bell, now_us=lambda: 0)
     async with TestClient(TestServer(build_application(api.routes()))) as client:
-        yield House(client, world)
+        yield StatusHarness(client, world)
     await mongo.client.drop_database(settings.mongodb_database)
     await mongo.close()
 
 
-async def test_answers_from_mongodb_are_those_from_memory(house: House, desk: Desk) -> None:
+async def test_answers_from_mongodb_are_those_from_memory(harness: StatusHarness, api: ApiClient) -> None:
     """Readers are given only the texts that their answers are made from: none may lack."""
     chance = random.Random(2)  # noqa: S311 - it has to be repeatable
-    there = House(desk.client, desk.writing)
+    there = StatusHarness(api.client, api.deps)
     for total in (3, 700):
-        header = a_header(total, key=Key(608, str(uuid4())))
+        header = a_header(total, key=JobKey(608, str(uuid4())))
         verdicts = "".join(chance.choice("SF") for _ in range(total))
         topic = [opened(header), judged(a_run(verdicts), header)]
-        for one in (house, there):
+        for one in (harness, there):
             await one.read(topic)
-        assert await house.answers(header.key) == await there.answers(header.key)
+        assert await harness.answers(header.key) == await there.answers(header.key)
 
 
-async def test_the_whole_history_read_again_leaves_every_answer_as_it_was(house: House) -> None:
+async def test_the_whole_history_read_again_leaves_every_answer_as_it_was(harness: StatusHarness) -> None:
     """Breaks: all offsets are lost, once in the middle and once at the end; late verdicts and expiry included.
 
     Must hold: every answer and its ETag are the same, byte for byte. Known by comparing all pages of all calls.
     """
     chance = random.Random(1)  # noqa: S311 - it has to be repeatable
-    keys = [Key(608, str(uuid4())) for _ in range(JOBS)]
+    keys = [JobKey(608, str(uuid4())) for _ in range(JOBS)]
     streams = [a_stream(chance, key)[0] for key in keys]
     topic = [event for stream in streams for event in stream]
     # As partitions mix jobs: the events of each stay in order.
     order = chance.sample([number for number, stream in enumerate(streams) for _ in stream], len(topic))
     rests = [iter(stream) for stream in streams]
     topic = [next(rests[number]) for number in order]
-    await house.read(topic[: len(topic) // 2])
-    await house.read(topic)
-    before = [await house.answers(key) for key in keys]
+    await harness.read(topic[: len(topic) // 2])
+    await harness.read(topic)
+    before = [await harness.answers(key) for key in keys]
     assert {answer[0] for answers in before for answer in answers.values()} == {200}
-    await house.read(topic)
-    assert [await house.answers(key) for key in keys] == before
+    await harness.read(topic)
+    assert [await harness.answers(key) for key in keys] == before

@@ -14,10 +14,10 @@ from sandbox.mongo import MongoSet
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
-from services.status.adapters.job_store import MongoJobs
-from services.status.flows.apply_events import World, record
+from services.status.adapters.job_store import MongoJobStore
+from services.status.flows.apply_events import Deps, apply_events
 from tests.status.events import JOB, a_run, judged, opened
-from tests.status.memory import Belfry, MemoryOrigins
+from tests.status.memory import FakeNotifier, FakeSiteProfiles
 from tests.status.test_store import BOTH_DRIVERS
 
 pytestmark = pytest.mark.long
@@ -48,21 +48,21 @@ async def test_a_retry_that_finds_its_own_write_waits_until_a_majority_has_it(
     with MongoSet(tmp_path, nodes=3) as three:
         # A primary that hears of nobody for ten seconds is none.
         mongo = Mongo.connect(MongoSettings(mongodb_uri=three.uri, mongo_driver=driver, mongodb_timeout_ms=1_000))
-        jobs = MongoJobs(mongo, now=lambda: datetime.now(UTC))
-        world = World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
-        await jobs.prepare(retention_days=30)
+        jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
+        world = Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+        await jobs.create_indexes(retention_days=30)
         with standing_still(three):
             for first in (True, guessing):
                 with pytest.raises(UnavailableError):
-                    await record(events, world, guessing=first)
+                    await apply_events(events, world, optimistic=first)
         async with asyncio.timeout(60):
             while await _job_is_missing(jobs):
                 with suppress(UnavailableError):
-                    await record(events, world, guessing=guessing)
+                    await apply_events(events, world, optimistic=guessing)
         await mongo.close()
 
 
-async def _job_is_missing(jobs: MongoJobs) -> bool:
+async def _job_is_missing(jobs: MongoJobStore) -> bool:
     with suppress(UnavailableError):
         return await jobs.find(JOB) is None
     return True

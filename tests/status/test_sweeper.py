@@ -18,17 +18,17 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.metrics import REGISTRY
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings, MongoSettings
-from services.status.adapters.consumer_progress import KafkaBacklog
-from services.status.adapters.job_store import _WRITTEN, MongoJobs, _are_in
+from services.status.adapters.consumer_progress import KafkaConsumerProgress
+from services.status.adapters.job_store import _WRITTEN, MongoJobStore, _in_states
 from services.status.adapters.publisher import KafkaPublisher
 from services.status.avro import EventReader, EventWriter
 from services.status.background import Sweeper
-from services.status.domain.facts import Expired, Header, JobEvent, Key
-from services.status.domain.job import OPEN
+from services.status.domain.facts import Expired, JobEvent, JobHeader, JobKey
+from services.status.domain.job import OPEN_STATES
 from services.status.flows import apply_events
-from services.status.flows.expire_jobs import World
+from services.status.flows.expire_jobs import Deps
 from tests.status.events import a_header, a_run, expired, judged, opened
-from tests.status.memory import Belfry, MemoryOrigins
+from tests.status.memory import FakeNotifier, FakeSiteProfiles
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 DEADLINE_S = 900
@@ -36,79 +36,79 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NOW_US = int(NOW.timestamp() * 1_000_000)
 
 
-class Bench:
+class SweeperHarness:
     """A sweeper whose world writes one journal."""
 
     def __init__(self) -> None:
         self.journal: list[str] = []
-        self.standing: list[Header] = []
+        self.overdue: list[JobHeader] = []
         self.has_read = True
-        self.away = ""
-        world = World(jobs=self, backlog=self, ending=self, now_us=lambda: NOW_US)
+        self.failing = ""
+        world = Deps(jobs=self, progress=self, publisher=self, now_us=lambda: NOW_US)
         self.sweeper = Sweeper(world, deadline_s=DEADLINE_S)
 
-    async def overdue(self, before_us: int, *, most: int) -> Sequence[Header]:
+    async def find_overdue(self, before_us: int, *, limit: int) -> Sequence[JobHeader]:
         assert before_us == NOW_US - DEADLINE_S * 1_000_000
-        return self.standing[:most]
+        return self.overdue[:limit]
 
-    async def mark(self) -> None:
-        self._fail("mark")
+    async def snapshot_end_offsets(self) -> None:
+        self._fail("snapshot_end_offsets")
         self.journal.append("marked")
 
-    async def is_read(self, *, up_to_us: int) -> bool:
-        self._fail("is_read")
+    async def is_caught_up(self, *, up_to_us: int) -> bool:
+        self._fail("is_caught_up")
         assert up_to_us == NOW_US - DEADLINE_S * 1_000_000
         self.journal.append("read" if self.has_read else "not read")
         return self.has_read
 
-    async def expire(self, jobs: Sequence[Header], *, at_us: int) -> None:
+    async def publish_expired(self, jobs: Sequence[JobHeader], *, at_us: int) -> None:
         self._fail("expire")
         assert at_us == NOW_US
         self.journal.append(f"expired {len(jobs)}")
-        self.standing = self.standing[len(jobs) :]
+        self.overdue = self.overdue[len(jobs) :]
 
     def _fail(self, call: str) -> None:
-        if self.away == call:
+        if self.failing == call:
             raise UnavailableError("Kafka")
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> SweeperHarness:
+    return SweeperHarness()
 
 
-async def test_what_stands_still_is_ended_once_all_that_was_there_is_read(bench: Bench) -> None:
-    bench.standing = [a_header()]
+async def test_what_stands_still_is_ended_once_all_that_was_there_is_read(bench: SweeperHarness) -> None:
+    bench.overdue = [a_header()]
     assert await bench.sweeper.sweep() == 1
     assert bench.journal == ["marked", "read", "expired 1", "marked"]
 
 
-async def test_nothing_is_ended_while_something_waits_to_be_read(bench: Bench) -> None:
-    bench.standing, bench.has_read = [a_header()], False
+async def test_nothing_is_ended_while_something_waits_to_be_read(bench: SweeperHarness) -> None:
+    bench.overdue, bench.has_read = [a_header()], False
     assert await bench.sweeper.sweep() == 0
     assert await bench.sweeper.sweep() == 0
     assert bench.journal == ["marked", "not read", "not read"]
 
 
-async def test_kafka_is_not_asked_where_nothing_stands_still(bench: Bench) -> None:
+async def test_kafka_is_not_asked_where_nothing_stands_still(bench: SweeperHarness) -> None:
     assert await bench.sweeper.sweep() == 0
     assert bench.journal == ["marked"]
 
 
-async def test_many_are_ended_batch_by_batch(bench: Bench) -> None:
-    bench.standing = [a_header()] * 2_500
+async def test_many_are_ended_batch_by_batch(bench: SweeperHarness) -> None:
+    bench.overdue = [a_header()] * 2_500
     before = REGISTRY.get_sample_value("status_jobs_expired_total") or 0.0
     assert [await bench.sweeper.sweep() for _ in range(4)] == [1_000, 1_000, 500, 0]
     assert REGISTRY.get_sample_value("status_jobs_expired_total") == before + 2_500
     assert bench.journal.count("marked") == 4
 
 
-@pytest.mark.parametrize("call", ["mark", "is_read", "expire"])
-async def test_while_kafka_is_away_nothing_is_ended_and_later_it_is(bench: Bench, call: str) -> None:
-    bench.standing, bench.away = [a_header()], call
+@pytest.mark.parametrize("call", ["snapshot_end_offsets", "is_caught_up", "expire"])
+async def test_while_kafka_is_away_nothing_is_ended_and_later_it_is(bench: SweeperHarness, call: str) -> None:
+    bench.overdue, bench.failing = [a_header()], call
     with pytest.raises(UnavailableError):
         await bench.sweeper.sweep()
-    bench.away = ""
+    bench.failing = ""
     assert await bench.sweeper.sweep() == 1
     assert [line for line in bench.journal if line.startswith("expired")] == ["expired 1"]
 
@@ -118,23 +118,23 @@ async def test_the_store_knows_who_stands_still(mongodb_uri: str) -> None:
     database = f"t{uuid4().hex[:12]}"
     mongo = Mongo.connect(MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=database), retry_writes=False)
     clock = [NOW]
-    jobs = MongoJobs(mongo, now=lambda: clock[0])
-    world = apply_events.World(jobs=jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
-    old, older, young, done, large = (a_header(n, key=Key(608, str(uuid4()))) for n in (2, 3, 4, 1, 600))
+    jobs = MongoJobStore(mongo, now=lambda: clock[0])
+    world = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    old, older, young, done, large = (a_header(n, key=JobKey(608, str(uuid4()))) for n in (2, 3, 4, 1, 600))
     try:
-        await jobs.prepare(retention_days=20_000)
+        await jobs.create_indexes(retention_days=20_000)
         for header, age_s in ((older, 30), (old, 20), (large, 15), (young, 1)):
             clock[0] = NOW - timedelta(seconds=age_s)
-            await apply_events.record([opened(header), judged(a_run("S"), header)], world)
+            await apply_events.apply_events([opened(header), judged(a_run("S"), header)], world)
         clock[0] = NOW - timedelta(seconds=40)
-        await apply_events.record([opened(done), judged(a_run("S"), done)], world)
+        await apply_events.apply_events([opened(done), judged(a_run("S"), done)], world)
         before_us = NOW_US - 10_000_000
-        assert await jobs.overdue(before_us, most=10) == [older, old, large]
-        assert await jobs.overdue(before_us, most=1) == [older]
+        assert await jobs.find_overdue(before_us, limit=10) == [older, old, large]
+        assert await jobs.find_overdue(before_us, limit=1) == [older]
         clock[0] = NOW
-        await apply_events.record([expired(older), expired(large)], world)
-        assert await jobs.overdue(before_us, most=10) == [old]
-        where = _are_in(OPEN, [608]) | {_WRITTEN: {"$lt": NOW - timedelta(seconds=10)}}
+        await apply_events.apply_events([expired(older), expired(large)], world)
+        assert await jobs.find_overdue(before_us, limit=10) == [old]
+        where = _in_states(OPEN_STATES, [608]) | {_WRITTEN: {"$lt": NOW - timedelta(seconds=10)}}
         plan = await jobs._jobs.find(where).sort(_WRITTEN, 1).explain()
         assert plan["executionStats"]["totalDocsExamined"] == 1, "the others are told apart by the index"
     finally:
@@ -142,12 +142,12 @@ async def test_the_store_knows_who_stands_still(mongodb_uri: str) -> None:
         await mongo.close()
 
 
-async def asked(backlog: KafkaBacklog, up_to_us: int) -> bool:
+async def asked(backlog: KafkaConsumerProgress, up_to_us: int) -> bool:
     """The answer, as soon as the brokers give one: a group's coordinator comes with the first question for it."""
     async with asyncio.timeout(30):
         while True:
             with suppress(UnavailableError):
-                return await backlog.is_read(up_to_us=up_to_us)
+                return await backlog.is_caught_up(up_to_us=up_to_us)
             await asyncio.sleep(0.05)
 
 
@@ -161,15 +161,15 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
     await admin.create_topics([NewTopic(jobs, 2, 1), NewTopic(orders, 2, 1)])
     producer = Producer(settings, client_id="test")
     await producer.start()
-    backlog = KafkaBacklog(settings, own=(group, jobs), before=(before, [orders]), client_id="test")
+    backlog = KafkaConsumerProgress(settings, own=(group, jobs), upstream=(before, [orders]), client_id="test")
     future_us, past_us = NOW_US * 2, (time.time_ns() - 60_000_000_000) // 1_000
     try:
         await producer.wait_ready(30)
         ending = KafkaPublisher(producer, EventWriter(SCHEMAS), topic=jobs)
         header = a_header()
-        await ending.expire([header], at_us=NOW_US)
+        await ending.publish_expired([header], at_us=NOW_US)
         assert not await asked(backlog, past_us), "there is no mark yet"
-        await backlog.mark()
+        await backlog.snapshot_end_offsets()
         assert not await asked(backlog, past_us), "status has read nothing"
         async with AIOKafkaConsumer(
             bootstrap_servers=kafka_bootstrap, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False
@@ -206,20 +206,24 @@ async def test_of_a_topic_that_brokers_do_not_know_nothing_is_said(kafka_bootstr
     await admin.create_topics([NewTopic(f"{name}.jobs", 1, 1)])
     await admin.close()
     settings = KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap)
-    unmarked = KafkaBacklog(settings, own=(name, f"{name}.none"), before=(name, [f"{name}.jobs"]), client_id="test")
+    unmarked = KafkaConsumerProgress(
+        settings, own=(name, f"{name}.none"), upstream=(name, [f"{name}.jobs"]), client_id="test"
+    )
     with pytest.raises(UnavailableError):
-        await unmarked.mark()
-    backlog = KafkaBacklog(settings, own=(name, f"{name}.jobs"), before=(name, [f"{name}.none"]), client_id="test")
-    await backlog.mark()
+        await unmarked.snapshot_end_offsets()
+    backlog = KafkaConsumerProgress(
+        settings, own=(name, f"{name}.jobs"), upstream=(name, [f"{name}.none"]), client_id="test"
+    )
+    await backlog.snapshot_end_offsets()
     async with asyncio.timeout(30):
         while not isinstance(refused := await refusal(backlog), UnknownTopicOrPartitionError):
             assert isinstance(refused, GroupCoordinatorNotAvailableError), "the group is new to the brokers"
             await asyncio.sleep(0.05)
 
 
-async def refusal(backlog: KafkaBacklog) -> BaseException | None:
+async def refusal(backlog: KafkaConsumerProgress) -> BaseException | None:
     with pytest.raises(UnavailableError) as away:
-        await backlog.is_read(up_to_us=NOW_US)
+        await backlog.is_caught_up(up_to_us=NOW_US)
     return away.value.__cause__
 
 
@@ -232,13 +236,13 @@ async def test_the_mark_of_a_transaction_is_nothing_that_waits(kafka_bootstrap: 
     await admin.start()
     await admin.create_topics([NewTopic(jobs, 1, 1), NewTopic(orders, 2, 1)])
     await admin.close()
-    backlog = KafkaBacklog(
+    backlog = KafkaConsumerProgress(
         KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap),
         own=(group, jobs),
-        before=(before, [orders]),
+        upstream=(before, [orders]),
         client_id="test",
     )
-    await backlog.mark()
+    await backlog.snapshot_end_offsets()
     async with (
         AIOKafkaProducer(bootstrap_servers=kafka_bootstrap, transactional_id=name) as producer,
         AIOKafkaConsumer(bootstrap_servers=kafka_bootstrap, group_id=before, enable_auto_commit=False) as kafka,

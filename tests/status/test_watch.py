@@ -10,14 +10,14 @@ import pytest
 
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.metrics import REGISTRY
-from services.status.adapters.change_stream import ChangeWatch
+from services.status.adapters.change_stream import ChangeStreamListener
 from services.status.adapters.job_store import JOBS
-from services.status.adapters.notifier import HandBell
-from services.status.domain.facts import Key
-from services.status.flows.apply_events import World, record
+from services.status.adapters.notifier import JobNotifier
+from services.status.domain.facts import JobKey
+from services.status.flows.apply_events import Deps, apply_events
 from tests.chassis.eventually import until
 from tests.status.events import JOB, a_run, judged, opened
-from tests.status.memory import Belfry, MemoryOrigins
+from tests.status.memory import FakeNotifier, FakeSiteProfiles
 from tests.status.test_store import BOTH_DRIVERS, Database, a_database
 
 
@@ -28,38 +28,38 @@ async def database(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIte
 
 
 async def test_what_another_replica_writes_rings_here(database: Database) -> None:
-    here, there = HandBell(most=10), Belfry()
-    watch = ChangeWatch(database.mongo, here, clock_s=time.monotonic)
-    elsewhere = World(jobs=database.jobs, origins=MemoryOrigins(), bell=there, now_us=lambda: 0)
+    here, there = JobNotifier(max_waiters=10), FakeNotifier()
+    watch = ChangeStreamListener(database.mongo, here, clock_s=time.monotonic)
+    elsewhere = Deps(jobs=database.jobs, site_profiles=FakeSiteProfiles(), notifier=there, now_us=lambda: 0)
     try:
-        async with here.wait_for(JOB) as turn:
+        async with here.register(JOB) as turn:
             assert turn is not None
-            await turn.rung(0.01)
-            await record([opened()], elsewhere)
-            assert await turn.rung(10)
-            await record([judged(a_run("SS"))], elsewhere)
-            assert await turn.rung(10)
-        async with here.wait_for(Key(609, JOB.job_id)) as other:
+            await turn.wait(0.01)
+            await apply_events([opened()], elsewhere)
+            assert await turn.wait(10)
+            await apply_events([judged(a_run("SS"))], elsewhere)
+            assert await turn.wait(10)
+        async with here.register(JobKey(609, JOB.job_id)) as other:
             assert other is not None
-            assert not await other.rung(0.01)
+            assert not await other.wait(0.01)
     finally:
         await watch.stop()
 
 
 async def test_a_stream_that_breaks_is_opened_again_and_nothing_is_missed(database: Database) -> None:
     """Whoever waits looks once more then: the job may have changed while nobody watched."""
-    bell = HandBell(most=10)
-    watch = ChangeWatch(database.mongo, bell, clock_s=time.monotonic)
-    elsewhere = World(jobs=database.jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
-    await record([opened()], elsewhere)
+    bell = JobNotifier(max_waiters=10)
+    watch = ChangeStreamListener(database.mongo, bell, clock_s=time.monotonic)
+    elsewhere = Deps(jobs=database.jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    await apply_events([opened()], elsewhere)
     try:
-        async with bell.wait_for(JOB) as turn:
+        async with bell.register(JOB) as turn:
             assert turn is not None
-            await turn.rung(0.01)
+            await turn.wait(0.01)
             await database.mongo.collection(JOBS).drop()
-            assert await turn.rung(10), "it was opened again"
-            await record([opened()], elsewhere)
-            assert await turn.rung(10), "it tells what others write"
+            assert await turn.wait(10), "it was opened again"
+            await apply_events([opened()], elsewhere)
+            assert await turn.wait(10), "it tells what others write"
     finally:
         await watch.stop()
 
@@ -67,17 +67,17 @@ async def test_a_stream_that_breaks_is_opened_again_and_nothing_is_missed(databa
 async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Database) -> None:
     before = REGISTRY.get_sample_value("status_watches_opened_total") or 0.0
     now_s = [0.0]
-    bell = HandBell(most=10)
-    watch = ChangeWatch(database.mongo, bell, clock_s=lambda: now_s[0])
-    elsewhere = World(jobs=database.jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0)
+    bell = JobNotifier(max_waiters=10)
+    watch = ChangeStreamListener(database.mongo, bell, clock_s=lambda: now_s[0])
+    elsewhere = Deps(jobs=database.jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
     try:
-        async with bell.wait_for(JOB) as turn:
+        async with bell.register(JOB) as turn:
             assert turn is not None
-            await turn.rung(0.01)
+            await turn.wait(0.01)
             for event in (opened(), judged(a_run("S")), judged(a_run("S", 1))):
                 now_s[0] += 60
-                await record([event], elsewhere)
-                assert await turn.rung(10)
+                await apply_events([event], elsewhere)
+                assert await turn.wait(10)
             assert REGISTRY.get_sample_value("status_watches_opened_total") == before + 1, "by one stream"
     finally:
         await watch.stop()
@@ -107,15 +107,15 @@ class SlowDoor:
 
 async def test_who_begins_to_wait_while_a_stream_is_closed_has_another_one() -> None:
     """Or changes of other replicas would be missed for as long as the wait takes."""
-    now_s, door, bell = [0.0], SlowDoor(), HandBell(most=10)
-    watch = ChangeWatch(cast("Mongo", door), bell, clock_s=lambda: now_s[0])
-    async with bell.wait_for(JOB):
+    now_s, door, bell = [0.0], SlowDoor(), JobNotifier(max_waiters=10)
+    watch = ChangeStreamListener(cast("Mongo", door), bell, clock_s=lambda: now_s[0])
+    async with bell.register(JOB):
         pass
     now_s[0] = 60.0
     async with asyncio.timeout(5):
         await door.closing.wait()
         asyncio.get_running_loop().call_later(0.01, door.may_close.set)
-        async with bell.wait_for(JOB):
+        async with bell.register(JOB):
             await until(lambda: door.opened == 2)
             assert watch.is_open
         await watch.stop()
@@ -123,27 +123,27 @@ async def test_who_begins_to_wait_while_a_stream_is_closed_has_another_one() -> 
 
 async def test_nothing_is_watched_while_nobody_waits(database: Database) -> None:
     now_s = [0.0]
-    bell = HandBell(most=10)
-    watch = ChangeWatch(database.mongo, bell, clock_s=lambda: now_s[0])
+    bell = JobNotifier(max_waiters=10)
+    watch = ChangeStreamListener(database.mongo, bell, clock_s=lambda: now_s[0])
     await watch.start()
     await until(lambda: not watch.is_open)
-    async with bell.wait_for(JOB):
+    async with bell.register(JOB):
         assert watch.is_open
     now_s[0] = 60.0
     await until(lambda: not watch.is_open)
-    async with bell.wait_for(JOB):
+    async with bell.register(JOB):
         assert watch.is_open
     async with asyncio.timeout(10):
         await watch.stop()
 
 
 async def test_a_turn_rings_for_its_job_only() -> None:
-    bell = HandBell(most=10)
-    async with bell.wait_for(JOB) as turn:
+    bell = JobNotifier(max_waiters=10)
+    async with bell.register(JOB) as turn:
         assert turn is not None
-        bell.ring([Key(609, JOB.job_id)])
-        assert not await turn.rung(0.01)
-        bell.ring([JOB])
-        assert await turn.rung(1)
-        assert not await turn.rung(0.01)
-    assert not bell.is_waited_for
+        bell.notify([JobKey(609, JOB.job_id)])
+        assert not await turn.wait(0.01)
+        bell.notify([JOB])
+        assert await turn.wait(1)
+        assert not await turn.wait(0.01)
+    assert not bell.has_waiters

@@ -12,56 +12,56 @@ from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.runtime.errors import UnavailableError
 from services.status import metrics
 from services.status.avro import EventReader
-from services.status.domain.facts import Header, JobEvent, Key
-from services.status.domain.job import Change, Standing
-from services.status.flows.apply_events import World
-from services.status.ports import TooBig
+from services.status.domain.facts import JobEvent, JobHeader, JobKey
+from services.status.domain.job import JobChange, StoredJob
+from services.status.flows.apply_events import Deps
+from services.status.ports import JobTooLargeError
 from services.status.worker import Worker
-from tests.status.encoded import SCHEMAS, as_bytes
+from tests.status.encoded import SCHEMAS, encode
 from tests.status.events import JOB, a_header
-from tests.status.memory import Belfry, MemoryJobs, MemoryOrigins
+from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
-PLACE = TopicPartition("jobs.events.v1", 0)
+PARTITION = TopicPartition("jobs.events.v1", 0)
 
 
 def a_record(value: bytes | None, offset: int) -> ConsumerRecord:
-    return ConsumerRecord(PLACE.topic, 0, offset, 0, 0, b"608|x", value, None, 0, 0, ())
+    return ConsumerRecord(PARTITION.topic, 0, offset, 0, 0, b"608|x", value, None, 0, 0, ())
 
 
 def a_poll(*events: JobEvent | bytes, start: int = 0) -> dict[TopicPartition, list[ConsumerRecord]]:
-    values = [event if isinstance(event, bytes) else as_bytes(event) for event in events]
-    return {PLACE: [a_record(value, start + at) for at, value in enumerate(values)]}
+    values = [event if isinstance(event, bytes) else encode(event) for event in events]
+    return {PARTITION: [a_record(value, start + at) for at, value in enumerate(values)]}
 
 
-class JournalledJobs(MemoryJobs):
+class JournalledJobStore(MemoryJobStore):
     """Writes down what it did; away while it is told to be."""
 
     def __init__(self, journal: list[str]) -> None:
         super().__init__(fails=lambda: self.failing)
         self.failing = ""
-        self.too_big: Key | None = None
-        self.away_for: Key | None = None
-        self.cancelled_for: Key | None = None
+        self.too_big: JobKey | None = None
+        self.unavailable_for: JobKey | None = None
+        self.cancelled_for: JobKey | None = None
         self.defect: Exception | None = None
-        self.guesses = self.reads = self.most_at_once = 0
+        self.inserts_tried = self.reads = self.max_concurrent = 0
         self._journal = journal
-        self._underway: list[set[Key]] = []
+        self._in_flight: list[set[JobKey]] = []
 
-    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+    async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
         self.reads += 1
-        return await super().standings(keys)
+        return await super().load(keys)
 
-    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+    async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         keys = {change.job.key for change in changes}
         if self.too_big in keys:
-            raise TooBig("the job would be larger than a document may be")
-        if self.away_for in keys:
+            raise JobTooLargeError("the job would be larger than a document may be")
+        if self.unavailable_for in keys:
             raise UnavailableError("memory")
         if self.cancelled_for in keys:
             raise asyncio.CancelledError
         if self.defect is not None:
             raise self.defect
-        self.guesses += sum(not change.expected for change in changes)
+        self.inserts_tried += sum(not change.expected_version for change in changes)
         with self._alone(keys):
             for _ in range(20):
                 await asyncio.sleep(0)
@@ -70,43 +70,43 @@ class JournalledJobs(MemoryJobs):
         return lost
 
     @contextmanager
-    def _alone(self, keys: set[Key]) -> Iterator[None]:
-        assert all(map(keys.isdisjoint, self._underway)), "two writes on one job at once"
-        self._underway.append(keys)
-        self.most_at_once = max(self.most_at_once, len(self._underway))
+    def _alone(self, keys: set[JobKey]) -> Iterator[None]:
+        assert all(map(keys.isdisjoint, self._in_flight)), "two writes on one job at once"
+        self._in_flight.append(keys)
+        self.max_concurrent = max(self.max_concurrent, len(self._in_flight))
         try:
             yield
         finally:
-            self._underway.remove(keys)
+            self._in_flight.remove(keys)
 
 
-class Box:
+class FakeDeadLetterSender:
     """Writes down whose letters it took."""
 
     def __init__(self, journal: list[str]) -> None:
         self._journal = journal
-        self.away = False
+        self.unavailable = False
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
-        if self.away:
+        if self.unavailable:
             raise UnavailableError("Kafka")
         self._journal += [f"dead {letter.record.offset}: {letter.reason}" for letter in letters]
 
 
-class Bench:
+class WorkerHarness:
     """A worker, and one journal for all that it causes."""
 
     def __init__(self) -> None:
         self.journal: list[str] = []
-        self.jobs = JournalledJobs(self.journal)
-        self.box = Box(self.journal)
-        self.brake = DeadLetterLimit(max_consecutive=6, window=100, max_ratio=0.5)
+        self.jobs = JournalledJobStore(self.journal)
+        self.dead_letters = FakeDeadLetterSender(self.journal)
+        self.dead_letter_limit = DeadLetterLimit(max_consecutive=6, window=100, max_ratio=0.5)
         self.clock_s = 0.0
         self.worker = Worker(
-            World(jobs=self.jobs, origins=MemoryOrigins(), bell=Belfry(), now_us=lambda: 0),
+            Deps(jobs=self.jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0),
             reader=EventReader(SCHEMAS),
-            dead_letters=self.box,
-            brake=self.brake,
+            dead_letters=self.dead_letters,
+            dead_letter_limit=self.dead_letter_limit,
             linger_s=0.05,
             clock_s=lambda: self.clock_s,
         )
@@ -115,14 +115,14 @@ class Bench:
         offsets = await self.worker.handle(poll)
         self.journal += [f"commit {offset}" for offset in offsets.values()]
 
-    async def rest(self) -> None:
+    async def settle_background(self) -> None:
         """What goes on in the background goes on until it has ended."""
         for _ in range(200):
             await asyncio.sleep(0)
 
 
-def some_jobs(count: int, *, total: int = 2) -> list[Header]:
-    return [a_header(total, key=Key(608 + number, JOB.job_id)) for number in range(count)]
+def some_jobs(count: int, *, total: int = 2) -> list[JobHeader]:
+    return [a_header(total, key=JobKey(608 + number, JOB.job_id)) for number in range(count)]
 
 
 def counted(fact: str) -> float:

@@ -14,42 +14,44 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings
 
 # Nobody waits for the answers, but what hangs is to be noticed.
-PATIENCE_S = 15.0
-LOOK_MS = 100
+QUERY_TIMEOUT_S = 15.0
+POLL_TIMEOUT_MS = 100
 
 Offsets = Mapping[TopicPartition, int]
 
 
-class KafkaBacklog:
+class KafkaConsumerProgress:
     """Asks the brokers, over connections that are opened for a question and closed after it: there are few.
 
     The offsets are those of the groups, not of this process, so what other members have yet to read counts too.
     """
 
     def __init__(
-        self, settings: KafkaSettings, *, own: tuple[str, str], before: tuple[str, Sequence[str]], client_id: str
+        self, settings: KafkaSettings, *, own: tuple[str, str], upstream: tuple[str, Sequence[str]], client_id: str
     ) -> None:
         self._settings = settings
         self._own_group, self._own_topic = own
-        self._group_before, self._topics_before = before
+        self._upstream_group, self._upstream_topics = upstream
         self._client_id = client_id
-        self._mark: Offsets | None = None
+        self._end_offsets: Offsets | None = None
 
-    async def mark(self) -> None:
+    async def snapshot_end_offsets(self) -> None:
         """Remember where our own topic ends; raises `Away`."""
         async with self._brokers() as brokers:
-            places = await brokers.places([self._own_topic])
-            self._mark = await brokers.kafka.end_offsets(places)
+            places = await brokers.partitions([self._own_topic])
+            self._end_offsets = await brokers.consumer.end_offsets(places)
 
-    async def is_read(self, *, up_to_us: int) -> bool:
+    async def is_caught_up(self, *, up_to_us: int) -> bool:
         """Whether we have read up to the mark, and those before us all from before that time; raises `Away`."""
-        if self._mark is None:
+        if self._end_offsets is None:
             return False
         async with self._brokers() as brokers:
-            if not await brokers.has_read(self._own_group, self._mark):
+            if not await brokers.has_read(self._own_group, self._end_offsets):
                 return False
-            places = await brokers.places(self._topics_before)
-            return await brokers.has_read(self._group_before, await brokers.ends_before(places, up_to_us // 1000))
+            places = await brokers.partitions(self._upstream_topics)
+            return await brokers.has_read(
+                self._upstream_group, await brokers.end_offsets_before(places, up_to_us // 1000)
+            )
 
     @asynccontextmanager
     async def _brokers(self) -> AsyncIterator["_Brokers"]:
@@ -59,7 +61,7 @@ class KafkaBacklog:
         # To it, a partition ends where the first open transaction begins.
         careful = AIOKafkaConsumer(**told, enable_auto_commit=False, isolation_level="read_committed")
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
                 await admin.start()
                 await kafka.start()
                 await careful.start()
@@ -77,10 +79,10 @@ class _Brokers:
     """Connections for one question. Neither consumer belongs to a group; `careful` reads as groups do."""
 
     admin: AIOKafkaAdminClient
-    kafka: AIOKafkaConsumer
-    careful: AIOKafkaConsumer
+    consumer: AIOKafkaConsumer
+    read_committed_consumer: AIOKafkaConsumer
 
-    async def places(self, topics: Sequence[str]) -> list[TopicPartition]:
+    async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         """Every partition of the topics."""
         described = await self.admin.describe_topics(list(topics))
         for found in described:
@@ -95,37 +97,39 @@ class _Brokers:
 
     async def has_read(self, group: str, needed: Offsets) -> bool:
         """Whether the group has read all records in front of these offsets."""
-        for place, offset in (await self.read_by(group, list(needed))).items():
-            if offset < needed[place] and await self.holds_records(place, offset, needed[place]):
+        for place, offset in (await self.positions(group, list(needed))).items():
+            if offset < needed[place] and await self.may_hold_records(place, offset, needed[place]):
                 return False
         return True
 
-    async def holds_records(self, place: TopicPartition, first: int, end: int) -> bool:
+    async def may_hold_records(self, place: TopicPartition, first: int, end: int) -> bool:
         """Whether there is a record between the offsets, or may be one.
 
         Marks of transactions have offsets, too, which nobody reads, nor commits; nor those of what was taken back.
         """
-        self.careful.assign([place])
-        self.careful.seek(place, first)
-        while (position := await self.careful.position(place)) < end:
-            for found in (await self.careful.getmany(timeout_ms=LOOK_MS, max_records=1)).values():
+        self.read_committed_consumer.assign([place])
+        self.read_committed_consumer.seek(place, first)
+        while (position := await self.read_committed_consumer.position(place)) < end:
+            for found in (
+                await self.read_committed_consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=1)
+            ).values():
                 return bool(found[0].offset < end)
-            if position == self.careful.last_stable_offset(place):
+            if position == self.read_committed_consumer.last_stable_offset(place):
                 # What comes here belongs to a transaction that is open, or stands behind it.
                 return True
         return False
 
-    async def read_by(self, group: str, places: Sequence[TopicPartition]) -> Offsets:
+    async def positions(self, group: str, places: Sequence[TopicPartition]) -> Offsets:
         """Where the group goes on reading; where it never was, at the beginning."""
-        begins: Offsets = await self.kafka.beginning_offsets(list(places))
+        begins: Offsets = await self.consumer.beginning_offsets(list(places))
         committed = await self.admin.list_consumer_group_offsets(group)
         return {
             place: max(begin, committed[place].offset if place in committed else begin)
             for place, begin in begins.items()
         }
 
-    async def ends_before(self, places: Sequence[TopicPartition], before_ms: int) -> Offsets:
+    async def end_offsets_before(self, places: Sequence[TopicPartition], before_ms: int) -> Offsets:
         """Offset of the first record that is not older than that time; the end where all are."""
-        ends: Offsets = await self.kafka.end_offsets(list(places))
-        younger = await self.kafka.offsets_for_times(dict.fromkeys(places, max(before_ms, 0)))
+        ends: Offsets = await self.consumer.end_offsets(list(places))
+        younger = await self.consumer.offsets_for_times(dict.fromkeys(places, max(before_ms, 0)))
         return {place: end if (found := younger.get(place)) is None else found.offset for place, end in ends.items()}

@@ -23,11 +23,11 @@ from pymongo.read_concern import ReadConcern
 from services.chassis.mongodb.client import Mongo, duplicate_indexes, ensure_ttl_index, mongo_errors
 from services.status import wire
 from services.status.domain.block import Block
-from services.status.domain.facts import Header, Key
-from services.status.domain.job import OPEN, Change, ChunkChange, Job, Standing, State
-from services.status.domain.listing import MODES, TYPES, Listing
-from services.status.domain.texts import NO_TEXTS, Texts
-from services.status.ports import TooBig
+from services.status.domain.facts import JobHeader, JobKey
+from services.status.domain.job import OPEN_STATES, ChunkChange, Job, JobChange, JobState, StoredJob
+from services.status.domain.listing import MODES, TYPES, JobListQuery
+from services.status.domain.texts import NO_PROJECTION, Projection
+from services.status.ports import JobTooLargeError
 
 JOBS, CHUNKS = "jobs", "chunks"
 DAY_S = 86_400
@@ -38,7 +38,7 @@ _ORDER = [("place", -1)]
 _INDEXES = {"newest": [("site", 1), *_ORDER], "kinds": [("site", 1), (_KIND, 1), *_ORDER, (_WRITTEN, 1)]}
 
 # Texts of entries, in chunks and in small jobs.
-_FIELDS = {Texts.ROWS: "runs.rows", Texts.EVENTS: "runs.events", Texts.DETAILS: "runs.details"}
+_FIELDS = {Projection.ROWS: "runs.rows", Projection.EVENTS: "runs.events", Projection.DETAILS: "runs.details"}
 _IN_CHUNKS, _IN_JOBS = "", "job."
 # BSONObjectTooLarge, and the code that an update which grows a document too far fails with.
 _TOO_BIG = (10334, 17419)
@@ -46,7 +46,7 @@ _TOO_BIG = (10334, 17419)
 _BAD_VALUE, _TOO_LARGE = 2, "object to insert too large"
 
 
-class MongoJobs:
+class MongoJobStore:
     """The jobs' store. `now` gives the time of writing, from which retention counts."""
 
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime]) -> None:
@@ -56,13 +56,13 @@ class MongoJobs:
         self._chunks = mongo.collection(CHUNKS)
         # Readers must not see what a failing primary may yet take back; writers compare with the primary's own state.
         majority = ReadConcern("majority")
-        self._shown_jobs = self._jobs.with_options(read_concern=majority)
-        self._shown_chunks = self._chunks.with_options(read_concern=majority)
-        self._listed_jobs = self._jobs.with_options(
+        self._majority_jobs = self._jobs.with_options(read_concern=majority)
+        self._majority_chunks = self._chunks.with_options(read_concern=majority)
+        self._raw_jobs = self._jobs.with_options(
             read_concern=majority, codec_options=CodecOptions(document_class=RawBSONDocument)
         )
 
-    async def prepare(self, *, retention_days: int) -> None:
+    async def create_indexes(self, *, retention_days: int) -> None:
         """Make the indexes, or change the retention of those that are there; raises `Away`."""
         with mongo_errors():
             for name, fields in _INDEXES.items():
@@ -71,20 +71,20 @@ class MongoJobs:
         # A job must not outlive its chunks, which were written before it.
         await ensure_ttl_index(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
 
-    async def standings(self, keys: Sequence[Key]) -> dict[Key, Standing]:
+    async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
         """The stored ones of these jobs."""
         with mongo_errors():
             found = await self._jobs.find(
-                {"_id": {"$in": [wire.job_key(key) for key in keys]}}, _without(NO_TEXTS, _IN_JOBS)
+                {"_id": {"$in": [wire.job_document_id(key) for key in keys]}}, _excluded_fields(NO_PROJECTION, _IN_JOBS)
             ).to_list(None)
-        standings = [wire.standing_of(document) for document in found]
+        standings = [wire.stored_job_from(document) for document in found]
         return {standing.job.key: standing for standing in standings}
 
-    async def write(self, changes: Sequence[Change]) -> frozenset[Key]:
+    async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         """Write jobs; return those that may not have been written."""
         written = self._now()
-        new = [change for change in changes if not change.expected]
-        known = [change for change in changes if change.expected]
+        new = [change for change in changes if not change.expected_version]
+        known = [change for change in changes if change.expected_version]
         lost, unmatched = await self._save(
             self._jobs,
             [wire.job_document(change, written) for change in new],
@@ -93,23 +93,23 @@ class MongoJobs:
         again = {new[index].job.key for index in lost}
         return frozenset(again | ({change.job.key for change in known} if unmatched else set()))
 
-    async def settle(self) -> None:
+    async def wait_until_durable(self) -> None:
         """Return when a majority has in its journals what the primary has by now."""
         with mongo_errors():
             # A write that finds nothing to do waits for the last one that did something, by whomever that was. (A read
             # with linearizable concern would wait for the next time that the journal is written, a tenth of a second.)
             await self._jobs.update_one({"_id": ""}, {"$set": {"site": 0}})
 
-    async def chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
+    async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
         """The stored ones of these chunks."""
-        found = await self._find_chunks(self._chunks, job, numbers, NO_TEXTS)
+        found = await self._load_chunks(self._chunks, job, numbers, NO_PROJECTION)
         return {block.number: block for block in found}
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
         """Write chunks of one job; return the numbers of those that may not have been written."""
         written = self._now()
-        new = [change for change in changes if not change.expected]
-        known = [change for change in changes if change.expected]
+        new = [change for change in changes if not change.expected_version]
+        known = [change for change in changes if change.expected_version]
         lost, unmatched = await self._save(
             self._chunks,
             [wire.chunk_document(change, written) for change in new],
@@ -118,49 +118,56 @@ class MongoJobs:
         again = {new[index].block.number for index in lost}
         return frozenset(again | ({change.block.number for change in known} if unmatched else set()))
 
-    async def find(self, key: Key, texts: Texts = NO_TEXTS) -> Standing | None:
+    async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:
         """The job as readers may see it."""
-        return (await self.find_all([key], texts)).get(key)
+        return (await self.find_many([key], projection)).get(key)
 
-    async def find_all(self, keys: Sequence[Key], texts: Texts) -> dict[Key, Standing]:
+    async def find_many(self, keys: Sequence[JobKey], projection: Projection) -> dict[JobKey, StoredJob]:
         """Those of the jobs that are there, as readers may see them."""
-        fields = _without(texts, _IN_JOBS) if texts else wire.BARE_FIELDS
-        ids = list(map(wire.job_key, keys))
+        fields = _excluded_fields(projection, _IN_JOBS) if projection else wire.SUMMARY_FIELDS
+        ids = list(map(wire.job_document_id, keys))
         # The document with one key is found without a plan.
         where = {"_id": {"$in": ids} if len(ids) > 1 else ids[0]}
         with mongo_errors():
-            found = await self._shown_jobs.find(where, fields).to_list(None)
-        standings = map(wire.standing_of, found) if texts else [Standing(wire.bare_job_of(one), None) for one in found]
+            found = await self._majority_jobs.find(where, fields).to_list(None)
+        standings = (
+            map(wire.stored_job_from, found)
+            if projection
+            else [StoredJob(wire.summary_job_from(one), None) for one in found]
+        )
         return {standing.job.key: standing for standing in standings}
 
-    async def read_chunks(self, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
+    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
         """These chunks as readers may see them."""
-        return await self._find_chunks(self._shown_chunks, job, numbers, texts)
+        return await self._load_chunks(self._majority_chunks, job, numbers, projection)
 
-    async def listed(self, listing: Listing) -> list[Job]:
+    async def list_jobs(self, listing: JobListQuery) -> list[Job]:
         """A page of jobs and one more."""
         with mongo_errors():
-            found = await self._listed_jobs.find(**_wanted(listing)).to_list(None)
-        return [wire.bare_job_in(document.raw) for document in found]
+            found = await self._raw_jobs.find(**_find_arguments(listing)).to_list(None)
+        return [wire.summary_job_from_raw(document.raw) for document in found]
 
-    async def open_jobs(self) -> dict[State, int]:
+    async def count_open(self) -> dict[JobState, int]:
         """How many jobs there are in each state that is not final; raises `Away`."""
         sites = await self._sites()
         with mongo_errors():
-            return {state: await self._jobs.count_documents(_are_in([state], sites), hint="kinds") for state in OPEN}
+            return {
+                state: await self._jobs.count_documents(_in_states([state], sites), hint="kinds")
+                for state in OPEN_STATES
+            }
 
-    async def overdue(self, before_us: int, *, most: int) -> list[Header]:
+    async def find_overdue(self, before_us: int, *, limit: int) -> list[JobHeader]:
         """Open jobs that were last written before that time, the longest first; raises `Away`."""
         before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
-        standing_still = _are_in(OPEN, await self._sites()) | {_WRITTEN: {"$lt": before}}
+        standing_still = _in_states(OPEN_STATES, await self._sites()) | {_WRITTEN: {"$lt": before}}
         with mongo_errors():
             found = (
-                await self._shown_jobs.find(standing_still, wire.HEADER_FIELDS, hint="kinds")
+                await self._majority_jobs.find(standing_still, wire.HEADER_FIELDS, hint="kinds")
                 .sort(_WRITTEN, 1)
-                .limit(most)
+                .limit(limit)
                 .to_list(None)
             )
-        return [wire.header_of(document) for document in found]
+        return [wire.header_from(document) for document in found]
 
     async def _sites(self) -> list[int]:
         """Whose jobs there are; the index tells, and sites are few."""
@@ -168,12 +175,12 @@ class MongoJobs:
             sites: list[int] = await self._jobs.distinct("site")
         return sites
 
-    async def _find_chunks(self, collection: Any, job: Job, numbers: Sequence[int], texts: Texts) -> list[Block]:
+    async def _load_chunks(self, collection: Any, job: Job, numbers: Sequence[int], texts: Projection) -> list[Block]:
         if not numbers:
             return []
-        ids = [wire.chunk_key(job.key, number) for number in numbers]
+        ids = [wire.chunk_document_id(job.key, number) for number in numbers]
         with mongo_errors():
-            found = await collection.find({"_id": {"$in": ids}}, _without(texts, _IN_CHUNKS)).to_list(None)
+            found = await collection.find({"_id": {"$in": ids}}, _excluded_fields(texts, _IN_CHUNKS)).to_list(None)
         return [wire.block_from(document, job.profile.total) for document in found]
 
     async def _save(
@@ -190,11 +197,11 @@ class MongoJobs:
         """Insert in no particular order; return the places of those whose key is there already."""
         if not documents:
             return ()
-        with mongo_errors(), _within_bounds():
+        with mongo_errors(), _translate_size_errors():
             try:
                 await collection.insert_many(documents, ordered=False)
             except BulkWriteError as error:
-                _refuse_too_big(error)
+                _raise_if_too_large(error)
                 return duplicate_indexes(error)
         return ()
 
@@ -202,66 +209,66 @@ class MongoJobs:
         """Return whether any of them found its state changed."""
         if not updates:
             return False
-        with mongo_errors(), _within_bounds():
+        with mongo_errors(), _translate_size_errors():
             try:
-                done = await collection.bulk_write(list(map(_operation, updates)), ordered=False)
+                done = await collection.bulk_write(list(map(_to_update_one, updates)), ordered=False)
             except BulkWriteError as error:
-                _refuse_too_big(error)
+                _raise_if_too_large(error)
                 raise
         # Each changes at least the version, of what it finds as it was.
         return bool(done.modified_count < len(updates))
 
 
 @contextmanager
-def _within_bounds() -> Iterator[None]:
+def _translate_size_errors() -> Iterator[None]:
     try:
         yield
     except DocumentTooLarge as error:
-        raise TooBig("the event is larger than a document may be") from error
+        raise JobTooLargeError("the event is larger than a document may be") from error
     except OperationFailure as error:
         if error.code not in _TOO_BIG:
             raise
-        raise TooBig("the job would be larger than a document may be") from error
+        raise JobTooLargeError("the job would be larger than a document may be") from error
 
 
-def _refuse_too_big(error: BulkWriteError) -> None:
+def _raise_if_too_large(error: BulkWriteError) -> None:
     faults = (error.details or {}).get("writeErrors", ())
     if any(
         fault["code"] in _TOO_BIG or (fault["code"] == _BAD_VALUE and _TOO_LARGE in fault["errmsg"]) for fault in faults
     ):
-        raise TooBig("the job would be larger than a document may be") from error
+        raise JobTooLargeError("the job would be larger than a document may be") from error
 
 
-def _operation(update: wire.Update) -> UpdateOne:
-    return UpdateOne(update.where, update.change, array_filters=[update.known] if update.known else None)
+def _to_update_one(update: wire.Update) -> UpdateOne:
+    return UpdateOne(update.filter, update.change, array_filters=[update.stored] if update.stored else None)
 
 
-def _without(texts: Texts, where: str) -> dict[str, int]:
-    return {where + field: 0 for text, field in _FIELDS.items() if text not in texts}
+def _excluded_fields(projection: Projection, where: str) -> dict[str, int]:
+    return {where + field: 0 for text, field in _FIELDS.items() if text not in projection}
 
 
-def _are_in(states: Sequence[State], sites: Sequence[int]) -> dict[str, Any]:
+def _in_states(states: Sequence[JobState], sites: Sequence[int]) -> dict[str, Any]:
     """What the jobs of these sites in these states have in common, in the words of the index."""
-    kinds = [wire.kind(*kind) for kind in product(states, TYPES, MODES)]
+    kinds = [wire.filter_key(*kind) for kind in product(states, TYPES, MODES)]
     return {"site": {"$in": list(sites)}, _KIND: {"$in": kinds}}
 
 
-def _wanted(listing: Listing) -> dict[str, Any]:
+def _find_arguments(listing: JobListQuery) -> dict[str, Any]:
     """A page of jobs and one more, in the words of `find`."""
     where: dict[str, Any] = {"site": listing.site}
     if listing.is_filtered:
-        where[_KIND] = {"$in": [wire.kind(*kind) for kind in listing.kinds()]}
-    before = [wire.place_at(listing.to_us)] if listing.to_us is not None else []
+        where[_KIND] = {"$in": [wire.filter_key(*kind) for kind in listing.combinations()]}
+    before = [wire.list_position_at(listing.to_us)] if listing.to_us is not None else []
     if listing.after is not None:
-        before.append(wire.place(*listing.after))
+        before.append(wire.list_position(*listing.after))
     place = {"$lt": min(before)} if before else {}
     if listing.from_us is not None:
-        place["$gte"] = wire.place_at(listing.from_us)
+        place["$gte"] = wire.list_position_at(listing.from_us)
     if place:
         where["place"] = place
     return {
         "filter": where,
-        "projection": wire.BARE_FIELDS,
+        "projection": wire.SUMMARY_FIELDS,
         "sort": _ORDER,
         "hint": "kinds" if listing.is_filtered else "newest",
         "limit": listing.rows + 1,

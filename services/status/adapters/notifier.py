@@ -5,91 +5,91 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from services.status import metrics
-from services.status.domain.facts import Key
+from services.status.domain.facts import JobKey
 
 
-class Turn:
+class JobWaiter:
     """One request's place at the bell."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
-        self._is_over = False
+        self._event = asyncio.Event()
+        self._is_closed = False
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Something happened to the job."""
-        self._rung.set()
+        self._event.set()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Whatever happens, it will not be told here."""
-        self._is_over = True
-        self._rung.set()
+        self._is_closed = True
+        self._event.set()
 
-    async def rung(self, within_s: float) -> bool:
+    async def wait(self, timeout_s: float) -> bool:
         """True as soon as something has happened since the last time; False if nothing does in time, or at the end."""
         try:
-            async with asyncio.timeout(within_s):
-                await self._rung.wait()
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
         except TimeoutError:
             return False
-        self._rung.clear()
-        return not self._is_over
+        self._event.clear()
+        return not self._is_closed
 
 
-class HandBell:
+class JobNotifier:
     """Rung by this process's own writes, and by whoever watches those of others."""
 
-    def __init__(self, *, most: int) -> None:
-        self._most = most
-        self._turns: dict[Key, set[Turn]] = {}
+    def __init__(self, *, max_waiters: int) -> None:
+        self._max_waiters = max_waiters
+        self._waiters: dict[JobKey, set[JobWaiter]] = {}
         self._count = 0
         # Set by whoever brings news from elsewhere: it must be listening before the job is looked at.
-        self.before_waiting: Callable[[], Awaitable[None]] | None = None
+        self.on_waiter: Callable[[], Awaitable[None]] | None = None
 
     @property
-    def is_waited_for(self) -> bool:
+    def has_waiters(self) -> bool:
         """Whether anybody waits."""
         return self._count > 0
 
-    def ring(self, keys: Sequence[Key]) -> None:
+    def notify(self, keys: Sequence[JobKey]) -> None:
         """These jobs changed."""
-        if self._turns:
+        if self._waiters:
             for key in keys:
-                for turn in self._turns.get(key, ()):
-                    turn.ring()
+                for turn in self._waiters.get(key, ()):
+                    turn.notify()
 
-    def ring_all(self) -> None:
+    def notify_all(self) -> None:
         """Any job may have changed."""
-        self.ring(list(self._turns))
+        self.notify(list(self._waiters))
 
     async def start(self) -> None:
         """Nothing: it is rung by others."""
 
     async def stop(self) -> None:
         """Let nobody wait any longer: a wait may last longer than a process has to stop in."""
-        self._most = 0
-        for turns in self._turns.values():
+        self._max_waiters = 0
+        for turns in self._waiters.values():
             for turn in turns:
-                turn.end()
+                turn.close()
 
     @asynccontextmanager
-    async def wait_for(self, key: Key) -> AsyncIterator[Turn | None]:
+    async def register(self, key: JobKey) -> AsyncIterator[JobWaiter | None]:
         """A turn for this job, or None if too many wait already. Look at the job after this, not before."""
-        if self._count >= self._most:
+        if self._count >= self._max_waiters:
             metrics.WAITS_REFUSED.inc()
             yield None
             return
-        turn = Turn()
-        self._turns.setdefault(key, set()).add(turn)
+        turn = JobWaiter()
+        self._waiters.setdefault(key, set()).add(turn)
         self._count += 1
         metrics.WAITERS.set(self._count)
         try:
-            if self.before_waiting is not None:
-                await self.before_waiting()
+            if self.on_waiter is not None:
+                await self.on_waiter()
             yield turn
         finally:
             self._count -= 1
             metrics.WAITERS.set(self._count)
-            turns = self._turns[key]
+            turns = self._waiters[key]
             turns.discard(turn)
             if not turns:
-                del self._turns[key]
+                del self._waiters[key]

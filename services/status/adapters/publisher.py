@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.status.avro import EventWriter
-from services.status.domain.facts import Header
+from services.status.domain.facts import JobHeader
 
 
 class KafkaPublisher:
@@ -15,7 +15,7 @@ class KafkaPublisher:
         self._writer = writer
         self._topic = topic
 
-    async def expire(self, jobs: Sequence[Header], *, at_us: int) -> None:
+    async def publish_expired(self, jobs: Sequence[JobHeader], *, at_us: int) -> None:
         """Return when all in-sync replicas have the events; raises `Away`."""
         events = [ProducerRecord(*self._writer.expired(header, at_us=at_us)) for header in jobs]
         await self._producer.send_by_key(self._topic, events)

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from services.status.domain.event import told_of
+from services.status.domain.event import render_failures
 from services.status.domain.facts import FAILED, UNDECIDED, UNPROCESSED
-from services.status.domain.letters import claim, claim_late, overlaid, places, says_nothing
-from services.status.domain.profile import Profile
-from services.status.domain.updates import Dated
+from services.status.domain.letters import claim, claim_late, find_indexes, is_empty, overlay
+from services.status.domain.profile import JobProfile
+from services.status.domain.updates import TimedRun
 
 
-class Entry(Struct, frozen=True, gc=False):
+class StoredRun(Struct, frozen=True, gc=False):
     """A run as it is kept: the letters that it won, and what readers will be shown of them.
 
     `rows` is kept as it came. `levels`, `events` and `details` speak of the failures won, in order, one part each.
@@ -23,7 +23,7 @@ class Entry(Struct, frozen=True, gc=False):
     """
 
     first: int
-    letters: str
+    outcomes: str
     at_us: int
     rows: str = ""
     levels: str = ""
@@ -31,11 +31,11 @@ class Entry(Struct, frozen=True, gc=False):
     details: str = ""
     is_late: bool = False
 
-    def failures(self, texts: str, separator: str) -> Iterator[tuple[int, str]]:
+    def failure_parts(self, joined: str, separator: str) -> Iterator[tuple[int, str]]:
         """Index and part of one of the texts, for each failure that was won."""
-        if FAILED not in self.letters:
+        if FAILED not in self.outcomes:
             return
-        for place, part in zip(places(self.letters, FAILED), texts.split(separator), strict=True):
+        for place, part in zip(find_indexes(self.outcomes, FAILED), joined.split(separator), strict=True):
             yield self.first + place, part
 
 
@@ -48,14 +48,14 @@ class Block(Struct, frozen=True, gc=False):
     number: int
     first: int
     version: int
-    letters: str
-    late: str
-    entries: tuple[Entry, ...]
+    outcomes: str
+    late_outcomes: str
+    runs: tuple[StoredRun, ...]
 
     @property
     def last_us(self) -> int:
         """When the latest of its outcomes came to be; 0 if there is none."""
-        return max([entry.at_us for entry in self.entries if not entry.is_late], default=0)
+        return max([entry.at_us for entry in self.runs if not entry.is_late], default=0)
 
 
 def empty_block(number: int, first: int, size: int) -> Block:
@@ -63,43 +63,43 @@ def empty_block(number: int, first: int, size: int) -> Block:
     return Block(number, first, 0, UNDECIDED * size, UNDECIDED * size, ())
 
 
-def block_of(number: int, first: int, size: int, *, version: int, entries: Sequence[Entry]) -> Block:
+def build_block(number: int, first: int, size: int, *, version: int, runs: Sequence[StoredRun]) -> Block:
     """The block that these entries made."""
     letters = late = UNDECIDED * size
-    for entry in entries:
+    for entry in runs:
         if entry.is_late:
-            late = overlaid(late, entry.first - first, entry.letters)
+            late = overlay(late, entry.first - first, entry.outcomes)
         else:
-            letters = overlaid(letters, entry.first - first, entry.letters)
-    return Block(number, first, version, letters, late, tuple(entries))
+            letters = overlay(letters, entry.first - first, entry.outcomes)
+    return Block(number, first, version, letters, late, tuple(runs))
 
 
-def absorb(block: Block, runs: Sequence[Dated], profile: Profile) -> tuple[Block, tuple[Entry, ...]]:
+def merge_runs(block: Block, runs: Sequence[TimedRun], profile: JobProfile) -> tuple[Block, tuple[StoredRun, ...]]:
     """The block after these runs, which must lie within it, and the entries added: none if nothing was new."""
-    letters, late = block.letters, block.late
-    added: list[Entry] = []
+    letters, late = block.outcomes, block.late_outcomes
+    added: list[StoredRun] = []
     for dated in runs:
         run, at = dated.run, dated.run.first - block.first
         if UNPROCESSED in letters:
-            lately = claim_late(letters, late, at, run.letters)
-            if not says_nothing(lately):
-                late = overlaid(late, at, lately)
-                added.append(Entry(run.first, lately, dated.at_us, run.rows, is_late=True))
-        won = claim(letters, at, run.letters)
-        if not says_nothing(won):
-            letters = overlaid(letters, at, won)
-            added.append(_entry(dated, won, profile))
+            lately = claim_late(letters, late, at, run.outcomes)
+            if not is_empty(lately):
+                late = overlay(late, at, lately)
+                added.append(StoredRun(run.first, lately, dated.at_us, run.rows, is_late=True))
+        won = claim(letters, at, run.outcomes)
+        if not is_empty(won):
+            letters = overlay(letters, at, won)
+            added.append(_store_run(dated, won, profile))
     if not added:
         return block, ()
-    entries = (*block.entries, *added)
+    entries = (*block.runs, *added)
     return Block(block.number, block.first, block.version + 1, letters, late, entries), tuple(added)
 
 
-def _entry(dated: Dated, won: str, profile: Profile) -> Entry:
+def _store_run(dated: TimedRun, won: str, profile: JobProfile) -> StoredRun:
     run = dated.run
     if FAILED not in won:
-        return Entry(run.first, won, dated.at_us, run.rows)
+        return StoredRun(run.first, won, dated.at_us, run.rows)
     kept = run.failures
-    if won != run.letters:
+    if won != run.outcomes:
         kept = [failure for failure in kept if won[failure.index - run.first] == FAILED]
-    return Entry(run.first, won, dated.at_us, run.rows, *told_of(kept, dated.at_us, profile))
+    return StoredRun(run.first, won, dated.at_us, run.rows, *render_failures(kept, dated.at_us, profile))

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from services.status.domain.block import Block
-from services.status.domain.event import BETWEEN_LEVELS, ERROR, WARNING
-from services.status.domain.facts import FAILED, Run
-from services.status.domain.letters import counted, prefix
-from services.status.domain.rows import cut_rows
-from services.status.domain.updates import Dated
+from services.status.domain.event import ERROR, LEVELS_SEPARATOR, WARNING
+from services.status.domain.facts import FAILED, OutcomeRun
+from services.status.domain.letters import count_outcomes, decided_prefix
+from services.status.domain.rows import slice_rows
+from services.status.domain.updates import TimedRun
 
-SMALL = 100
-SIZE = 500
+MAX_SMALL_JOB_RECORDS = 100
+CHUNK_SIZE = 500
 
 
 class Tally(Struct, frozen=True, array_like=True, gc=False):
@@ -38,46 +38,46 @@ class Tally(Struct, frozen=True, array_like=True, gc=False):
     last_us: int = 0
 
     @property
-    def decided(self) -> int:
+    def decided_count(self) -> int:
         """How many of the block's records are decided."""
         return self.succeeded + self.failed + self.unprocessed
 
 
-NOTHING = Tally()
+EMPTY_TALLY = Tally()
 
 
 def is_large(total: int) -> bool:
     """Whether a job of so many records is kept in chunks."""
-    return total > SMALL
+    return total > MAX_SMALL_JOB_RECORDS
 
 
-def count_of(total: int) -> int:
+def chunk_count(total: int) -> int:
     """How many chunks a large job has."""
-    return (total + SIZE - 1) // SIZE
+    return (total + CHUNK_SIZE - 1) // CHUNK_SIZE
 
 
-def size_of(number: int, total: int) -> int:
+def chunk_size(number: int, total: int) -> int:
     """How many records a chunk holds."""
-    return min(SIZE, total - number * SIZE)
+    return min(CHUNK_SIZE, total - number * CHUNK_SIZE)
 
 
-def by_chunk(runs: Sequence[Dated], total: int) -> dict[int, list[Dated]]:
+def split_by_chunk(runs: Sequence[TimedRun], total: int) -> dict[int, list[TimedRun]]:
     """The runs cut at the borders of chunks; what lies beyond the total is left out."""
-    found: dict[int, list[Dated]] = {}
+    found: dict[int, list[TimedRun]] = {}
     for dated in runs:
-        for number, run in split(dated.run, SIZE, total):
-            found.setdefault(number, []).append(Dated(dated.at_us, run))
+        for number, run in split_run(dated.run, CHUNK_SIZE, total):
+            found.setdefault(number, []).append(TimedRun(dated.at_us, run))
     return found
 
 
-def clipped(runs: Sequence[Dated], total: int) -> Sequence[Dated]:
+def clip_runs(runs: Sequence[TimedRun], total: int) -> Sequence[TimedRun]:
     """The runs of a small job, without what lies beyond its total."""
     if not [dated for dated in runs if dated.run.end > total]:
         return runs
-    return [Dated(dated.at_us, run) for dated in runs for _, run in split(dated.run, total, total)]
+    return [TimedRun(dated.at_us, run) for dated in runs for _, run in split_run(dated.run, total, total)]
 
 
-def split(run: Run, size: int, total: int) -> Iterator[tuple[int, Run]]:
+def split_run(run: OutcomeRun, size: int, total: int) -> Iterator[tuple[int, OutcomeRun]]:
     """The parts of a run by the number of the block they fall into."""
     end = min(run.end, total)
     if end <= run.first:
@@ -86,25 +86,25 @@ def split(run: Run, size: int, total: int) -> Iterator[tuple[int, Run]]:
         yield run.first // size, run
         return
     for number in range(run.first // size, (end - 1) // size + 1):
-        yield number, _part(run, max(run.first, number * size), min(end, (number + 1) * size))
+        yield number, _slice_run(run, max(run.first, number * size), min(end, (number + 1) * size))
 
 
-def _part(run: Run, start: int, end: int) -> Run:
+def _slice_run(run: OutcomeRun, start: int, end: int) -> OutcomeRun:
     at, until = start - run.first, end - run.first
-    return Run(
+    return OutcomeRun(
         first=start,
-        letters=run.letters[at:until],
-        rows=cut_rows(run.rows, at, until),
+        outcomes=run.outcomes[at:until],
+        rows=slice_rows(run.rows, at, until),
         failures=[failure for failure in run.failures if start <= failure.index < end],
     )
 
 
-def tally(block: Block) -> Tally:
+def build_tally(block: Block) -> Tally:
     """What there is to publish of a block."""
-    letters, decided = block.letters, prefix(block.letters)
-    whole = succeeded, failed, unprocessed = counted(letters)
-    shown_succeeded, _, shown_unprocessed = whole if decided == len(letters) else counted(letters[:decided])
-    levels = levels_within(block, decided)
+    letters, decided = block.outcomes, decided_prefix(block.outcomes)
+    whole = succeeded, failed, unprocessed = count_outcomes(letters)
+    shown_succeeded, _, shown_unprocessed = whole if decided == len(letters) else count_outcomes(letters[:decided])
+    levels = levels_in_prefix(block, decided)
     return Tally(
         block.version,
         succeeded,
@@ -119,13 +119,13 @@ def tally(block: Block) -> Tally:
     )
 
 
-def levels_within(block: Block, decided: int) -> str:
+def levels_in_prefix(block: Block, decided: int) -> str:
     """The levels of all events of failures among the first so many records, in no particular order."""
-    if FAILED not in block.letters:
+    if FAILED not in block.outcomes:
         return ""
-    if decided == len(block.letters):
-        return "".join([entry.levels for entry in block.entries])
+    if decided == len(block.outcomes):
+        return "".join([entry.levels for entry in block.runs])
     end = block.first + decided
     return "".join(
-        levels for e in block.entries for index, levels in e.failures(e.levels, BETWEEN_LEVELS) if index < end
+        levels for e in block.runs for index, levels in e.failure_parts(e.levels, LEVELS_SEPARATOR) if index < end
     )

@@ -9,19 +9,19 @@ from msgspec import Struct
 SUCCEEDED, FAILED, UNPROCESSED, UNDECIDED = "S", "F", "U", "."
 
 
-class Key(NamedTuple):
+class JobKey(NamedTuple):
     """A job is identified by its site and its id: two sites cannot meet in one."""
 
     site: int
     job_id: str
 
 
-class Header(Struct, frozen=True, gc=False):
+class JobHeader(Struct, frozen=True, gc=False):
     """What every event of a job repeats."""
 
-    key: Key
+    key: JobKey
     total: int
-    created_us: int
+    created_at: int
     mode: str
     type: str
 
@@ -48,7 +48,7 @@ class Failure(Struct, frozen=True, gc=False):
     record: str | None
 
 
-class Run(Struct, frozen=True, gc=False):
+class OutcomeRun(Struct, frozen=True, gc=False):
     """What became of a stretch of records: a letter each from index `first` on.
 
     `rows` is a JSON array parallel to the letters, or empty where nothing is known. `failures` has one entry per
@@ -56,26 +56,26 @@ class Run(Struct, frozen=True, gc=False):
     """
 
     first: int
-    letters: str
+    outcomes: str
     rows: str = ""
     failures: Sequence[Failure] = ()
 
     @property
     def end(self) -> int:
         """The index after the last letter."""
-        return self.first + len(self.letters)
+        return self.first + len(self.outcomes)
 
 
 class Opened(Struct, frozen=True, gc=False):
     """The job was taken in; `refused` holds those of its records that intake refused."""
 
-    refused: Run | None
+    refused: OutcomeRun | None
 
 
 class Judged(Struct, frozen=True, gc=False):
     """Records were judged."""
 
-    run: Run
+    run: OutcomeRun
 
 
 class Expired(Struct, frozen=True, gc=False):
@@ -85,6 +85,6 @@ class Expired(Struct, frozen=True, gc=False):
 class JobEvent(Struct, frozen=True, gc=False):
     """One fact, when it happened, and whose it is."""
 
-    header: Header
-    at_us: int
+    header: JobHeader
+    at: int
     fact: Opened | Judged | Expired

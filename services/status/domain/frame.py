@@ -4,55 +4,55 @@ from functools import lru_cache
 
 import msgspec
 
-from services.status.domain.ids import JobIds
-from services.status.domain.profile import Origin, Profile
+from services.status.domain.ids import EventIds
+from services.status.domain.profile import JobProfile, SiteProfile
 from services.values.instants import format_utc
 
-BATCH = 1
-_AFTER_ID = f'","batch":{BATCH},"type":"Application","message":'
+BATCH_NUMBER = 1
+_AFTER_ID = f'","batch":{BATCH_NUMBER},"type":"Application","message":'
 _encode = msgspec.json.Encoder().encode
 
 
-class Frame:
+class EventTemplate:
     """Renders events of one job and one instant. `usual_attributes` are `first_attributes` of the job's own mode.
 
     An event is `head`, its own part of `ids` in hexadecimal, a `middle`, attributes and `end`: code that renders
     thousands joins these itself.
     """
 
-    __slots__ = ("end", "head", "ids", "type", "usual_attributes", "usual_mode")
+    __slots__ = ("default_attributes", "default_mode", "id_base", "id_head", "job_type", "tail")
 
-    def __init__(self, profile: Profile, at_us: int) -> None:
+    def __init__(self, profile: JobProfile, at_us: int) -> None:
         header = profile.header
-        ids = JobIds(header.key.job_id)
-        self.ids = ids.events
-        self.head = f'{{"taskId":"{ids.task(BATCH)}","statusId":"{ids.head}'
-        self.end = f'}}{_origin_members(profile.origin)},"timestamp":"{format_utc(at_us, digits=9)}"}}'
-        self.type = header.type
-        self.usual_mode = header.mode
-        self.usual_attributes = self.first_attributes(header.mode)
+        ids = EventIds(header.key.job_id)
+        self.id_base = ids.event_base
+        self.id_head = f'{{"taskId":"{ids.task_id(BATCH_NUMBER)}","statusId":"{ids.head}'
+        self.tail = f'}}{_site_members(profile.site)},"timestamp":"{format_utc(at_us, digits=9)}"}}'
+        self.job_type = header.type
+        self.default_mode = header.mode
+        self.default_attributes = self.base_attributes(header.mode)
 
-    def event(self, index: int, fault: int, message: str, level: str, attributes: str) -> str:
+    def render(self, index: int, fault: int, message: str, level: str, attributes: str) -> str:
         """One event. The message is a JSON string; `attributes` are members of a JSON object, without its braces."""
         return (
-            f'{self.head}{self.ids ^ (index << 8 | fault):012x}{_AFTER_ID}{message},"level":"{level}",'
-            f'"attributes":{{{attributes}{self.end}'
+            f'{self.id_head}{self.id_base ^ (index << 8 | fault):012x}{_AFTER_ID}{message},"level":"{level}",'
+            f'"attributes":{{{attributes}{self.tail}'
         )
 
     def middle(self, message: str, level: str) -> str:
         """What stands between an event's id and its attributes."""
         return f'{_AFTER_ID}{message},"level":"{level}","attributes":{{'
 
-    def first_attributes(self, mode: str) -> str:
+    def base_attributes(self, mode: str) -> str:
         """What the attributes of every event begin with."""
-        return f'"mode":"{mode}","type":"{self.type}"'
+        return f'"mode":"{mode}","type":"{self.job_type}"'
 
 
 @lru_cache(maxsize=4096)
-def _origin_members(origin: Origin) -> str:
-    return f',"source":{json_text(origin.source)},"datacenter":{json_text(origin.datacenter)}'
+def _site_members(origin: SiteProfile) -> str:
+    return f',"source":{to_json_string(origin.source)},"datacenter":{to_json_string(origin.datacenter)}'
 
 
-def json_text(text: str) -> str:
+def to_json_string(text: str) -> str:
     """The text as a JSON string."""
     return _encode(text).decode()

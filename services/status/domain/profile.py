@@ -2,10 +2,10 @@
 
 from msgspec import Struct
 
-from services.status.domain.facts import Header, Key
+from services.status.domain.facts import JobHeader, JobKey
 
 
-class Origin(Struct, frozen=True, gc=False):
+class SiteProfile(Struct, frozen=True, gc=False):
     """A site's configuration as its jobs show it; captured at a job's first write, so that answers stay the same."""
 
     app_id: int
@@ -18,14 +18,14 @@ class Origin(Struct, frozen=True, gc=False):
         return self.root_source.partition("/")[0]
 
 
-class Profile(Struct, frozen=True, gc=False):
+class JobProfile(Struct, frozen=True, gc=False):
     """A job's header and its site's configuration."""
 
-    header: Header
-    origin: Origin
+    header: JobHeader
+    site: SiteProfile
 
     @property
-    def key(self) -> Key:
+    def key(self) -> JobKey:
         """Whose profile it is."""
         return self.header.key
 

@@ -28,8 +28,8 @@ class ReturnRow(Struct, frozen=True, array_like=True, gc=False):
     mode: str | None = None
 
 
-Who = OrderRow | ReturnRow
-UNKNOWN = OrderRow()
+RecordIds = OrderRow | ReturnRow
+UNKNOWN_IDS = OrderRow()
 
 _RAW_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
 _ORDERS = msgspec.json.Decoder(list[OrderRow | None])
@@ -37,7 +37,7 @@ _RETURNS = msgspec.json.Decoder(list[ReturnRow | None])
 _encode = msgspec.json.Encoder().encode
 
 
-def cut_rows(rows: str, start: int, end: int) -> str:
+def slice_rows(rows: str, start: int, end: int) -> str:
     """The rows from one offset to another; empty if they cannot be read."""
     try:
         return _encode(_RAW_ROWS.decode(rows)[start:end]).decode() if rows else ""
@@ -45,11 +45,11 @@ def cut_rows(rows: str, start: int, end: int) -> str:
         return ""
 
 
-def read_rows(rows: str, count: int, *, of: str) -> list[Who]:
+def parse_rows(rows: str, count: int, *, job_type: str) -> list[RecordIds]:
     """One for each of `count` letters; `of` is the job's type."""
-    read: Sequence[Who | None] = ()
+    read: Sequence[RecordIds | None] = ()
     if rows:
         with suppress(msgspec.MsgspecError, RecursionError):
-            read = _RETURNS.decode(rows) if of == RETURNS else _ORDERS.decode(rows)
-    known = [row or UNKNOWN for row in read[:count]]
-    return [*known, *[UNKNOWN] * (count - len(known))]
+            read = _RETURNS.decode(rows) if job_type == RETURNS else _ORDERS.decode(rows)
+    known = [row or UNKNOWN_IDS for row in read[:count]]
+    return [*known, *[UNKNOWN_IDS] * (count - len(known))]

@@ -7,20 +7,20 @@ import msgspec
 from msgspec.structs import replace
 
 from services.status.domain.event import DETAIL, ERROR, SUMMARY, WARNING
-from services.status.domain.frame import json_text
-from services.status.domain.instants import duration
+from services.status.domain.frame import to_json_string
+from services.status.domain.instants import format_duration
 from services.status.domain.job import Job
-from services.status.domain.profile import Origin
+from services.status.domain.profile import SiteProfile
 from services.values.instants import format_utc
 
 DEFAULT_ROWS = 5_000
 
 
-def summary_of(job: Job, *, show_all: bool = False, rows: int = DEFAULT_ROWS) -> dict[str, Any]:
+def build_summary(job: Job, *, show_all: bool = False, rows: int = DEFAULT_ROWS) -> dict[str, Any]:
     """The `summary` object under a filter."""
-    counts = level_counts(job, show_all=show_all)
+    counts = count_levels(job, show_all=show_all)
     # What is remembered must not hold the tallies of hundreds of chunks.
-    bare = replace(job, chunks=()) if job.chunks else job
+    bare = replace(job, chunk_tallies=()) if job.chunk_tallies else job
     return {
         "owner": _owner(job),
         "job-id": job.key.job_id,
@@ -30,58 +30,58 @@ def summary_of(job: Job, *, show_all: bool = False, rows: int = DEFAULT_ROWS) ->
         "total-events": sum(counts.values()),
         "query-param": f"showAll={'true' if show_all else 'false'}&rows={rows}",
         **{level: count for level, count in counts.items() if count},
-        "job": msgspec.Raw(job_json(bare).encode()),
+        "job": msgspec.Raw(render_job(bare).encode()),
     }
 
 
 @lru_cache(maxsize=16_384)
-def job_json(job: Job) -> str:
+def render_job(job: Job) -> str:
     """The `job` object, as it stands in summaries and lists, as JSON.
 
     A list may have a thousand of them, and who asks for it asks again: most of its jobs have ended and stay the same.
     """
-    header, whole = job.profile.header, job.whole
+    header, whole = job.profile.header, job.tally
     key, last_us = header.key, job.last_us
     modified = f'"{format_utc(last_us, digits=3)}"'
     terminal, completed = ("true", modified) if job.is_terminal else ("false", "null")
     unprocessed = f',"unprocessed":{whole.unprocessed}' if whole.unprocessed else ""
-    before, after, attributes = _fixed(job.profile.origin, header.mode, header.type)
+    before, after, attributes = _shared_members(job.profile.site, header.mode, header.type)
     return (
-        f'{{"owner":{{"ownerType":"SITE","id":{key.site}}},"jobId":"{key.job_id}",{before},"name":"{name_of(job)}",'
+        f'{{"owner":{{"ownerType":"SITE","id":{key.site}}},"jobId":"{key.job_id}",{before},"name":"{job_name(job)}",'
         f'{after},"baggage":{{"records":{{"total":{header.total},"failed":{whole.failed},"success":{whole.succeeded}'
         f'{unprocessed}}}}},{attributes},"restarts":0,"status":"{job_status(job)}",'
-        f'"jobCreated":"{format_utc(header.created_us, digits=9)}","lastModified":{modified},'
+        f'"jobCreated":"{format_utc(header.created_at, digits=9)}","lastModified":{modified},'
         # Of what is printed: the two times and their difference must agree.
-        f'"duration":"{duration(last_us // 1000 * 1000 - header.created_us)}","state":"{job.state.value}",'
+        f'"duration":"{format_duration(last_us // 1000 * 1000 - header.created_at)}","state":"{job.state.value}",'
         f'"terminal":{terminal},"completedAt":{completed}}}'
     )
 
 
 @lru_cache(maxsize=1024)
-def _fixed(origin: Origin, mode: str, type_: str) -> tuple[str, str, str]:
+def _shared_members(origin: SiteProfile, mode: str, type_: str) -> tuple[str, str, str]:
     """What is the same for many jobs: the members in front of `name`, those behind it, and `attributes`."""
     before = f'"appId":{{"appType":"MISC","id":{origin.app_id}}},"batches":1,"tasks":1'
-    source, center = json_text(origin.root_source), json_text(origin.datacenter)
+    source, center = to_json_string(origin.root_source), to_json_string(origin.datacenter)
     after = f'"childJobs":0,"rootSource":{source},"apps":["omnichannel-api"],"datacenters":[{center}]'
-    return before, after, f'"attributes":{{"mode":{json_text(mode)},"type":{json_text(type_)}}}'
+    return before, after, f'"attributes":{{"mode":{to_json_string(mode)},"type":{to_json_string(type_)}}}'
 
 
-def name_of(job: Job) -> str:
+def job_name(job: Job) -> str:
     """The counts so far, in words."""
-    whole = job.whole
+    whole = job.tally
     return f"Total records = {job.profile.total}. Success = {whole.succeeded}. Failed = {whole.failed}"
 
 
 def job_status(job: Job) -> str:
     """One of the three that the documents know: PROCESSING also says that all went well."""
-    if job.is_terminal and not job.whole.succeeded:
+    if job.is_terminal and not job.tally.succeeded:
         return "FAILED"
-    return "PROCESSING_WITH_WARNING" if job.whole.failed or job.whole.unprocessed else "PROCESSING"
+    return "PROCESSING_WITH_WARNING" if job.tally.failed or job.tally.unprocessed else "PROCESSING"
 
 
-def level_counts(job: Job, *, show_all: bool) -> dict[str, int]:
+def count_levels(job: Job, *, show_all: bool) -> dict[str, int]:
     """How many events of each level a reader can see."""
-    whole = job.whole
+    whole = job.tally
     counts = {WARNING: whole.warnings, ERROR: whole.errors}
     if show_all:
         counts |= {SUMMARY: int(job.is_terminal), DETAIL: whole.prefix_succeeded}

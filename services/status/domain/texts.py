@@ -3,7 +3,7 @@
 from enum import Flag, auto
 
 
-class Texts(Flag):
+class Projection(Flag):
     """Texts of entries."""
 
     ROWS = auto()
@@ -11,7 +11,7 @@ class Texts(Flag):
     DETAILS = auto()
 
 
-NO_TEXTS = Texts(0)
-EVENTS_ONLY = Texts.EVENTS
-ALL_EVENTS = Texts.EVENTS | Texts.ROWS
-RECORDS = Texts.ROWS | Texts.DETAILS
+NO_PROJECTION = Projection(0)
+FAULT_EVENTS = Projection.EVENTS
+ALL_EVENTS = Projection.EVENTS | Projection.ROWS
+RECORDS = Projection.ROWS | Projection.DETAILS

@@ -5,87 +5,99 @@ from itertools import compress, pairwise, repeat
 
 from msgspec import Struct
 
-from services.status.domain.block import Block, Entry
-from services.status.domain.cursor import Position, Span
+from services.status.domain.block import Block, StoredRun
+from services.status.domain.cursor import Position, ResolvedRange
 from services.status.domain.detail import detail_events
-from services.status.domain.event import BETWEEN_FAILURES, BETWEEN_FAULTS, BETWEEN_LEVELS, SUMMARY, expired_event
+from services.status.domain.event import (
+    FAILURE_SEPARATOR,
+    FAULT_SEPARATOR,
+    LEVELS_SEPARATOR,
+    SUMMARY,
+    render_expired_event,
+)
 from services.status.domain.facts import FAILED, UNPROCESSED
-from services.status.domain.frame import Frame, json_text
+from services.status.domain.frame import EventTemplate, to_json_string
 from services.status.domain.job import Job
-from services.status.domain.letters import places
-from services.status.domain.profile import Profile
-from services.status.domain.summary import name_of
+from services.status.domain.letters import find_indexes
+from services.status.domain.profile import JobProfile
+from services.status.domain.summary import job_name
 
 # A position and an event's JSON text; the position is a plain tuple, since thousands of them make a page.
-Placed = tuple[tuple[int, int], str]
+PositionedEvent = tuple[tuple[int, int], str]
 
 
-class Whole(Struct, frozen=True, gc=False):
+class StoredBlockEvents(Struct, frozen=True, gc=False):
     """All events of a block as they are stored: in texts of several, joined as the elements of a JSON array."""
 
     count: int
-    texts: list[str]
+    fragments: list[str]
 
 
-def whole_of(block: Block, span: Span) -> Whole | None:
+def stored_block_events(block: Block, resolved: ResolvedRange) -> StoredBlockEvents | None:
     """The events of the block's faults, as stored; None if some lie outside the span or runs are interleaved."""
-    if (block.first, 0) < span.low or span.high < (block.first + len(block.letters), 0) or UNPROCESSED in block.letters:
+    if (
+        (block.first, 0) < resolved.start
+        or resolved.end < (block.first + len(block.outcomes), 0)
+        or UNPROCESSED in block.outcomes
+    ):
         return None
-    failing = sorted([entry for entry in block.entries if entry.levels], key=_first)
-    if any(entry.first + len(entry.letters) > after.first for entry, after in pairwise(failing)):
+    failing = sorted([entry for entry in block.runs if entry.levels], key=_first_index)
+    if any(entry.first + len(entry.outcomes) > after.first for entry, after in pairwise(failing)):
         return None
-    count = sum(len(entry.levels) - entry.levels.count(BETWEEN_LEVELS) for entry in failing)
-    return Whole(count, [entry.events for entry in failing])
+    count = sum(len(entry.levels) - entry.levels.count(LEVELS_SEPARATOR) for entry in failing)
+    return StoredBlockEvents(count, [entry.events for entry in failing])
 
 
-def events_in(block: Block, profile: Profile, span: Span, *, show_all: bool) -> list[Placed]:
+def render_block_events(
+    block: Block, profile: JobProfile, resolved: ResolvedRange, *, show_all: bool
+) -> list[PositionedEvent]:
     """Positions and JSON texts, ascending. The span must not reach beyond what is published."""
-    found: list[Placed] = []
-    for entry in block.entries:
-        if not entry.is_late and _meets(entry, span):
-            found.extend(_faults(entry))
-            if UNPROCESSED in entry.letters:
-                found.extend(_expired(entry, Frame(profile, entry.at_us)))
+    found: list[PositionedEvent] = []
+    for entry in block.runs:
+        if not entry.is_late and _overlaps(entry, resolved):
+            found.extend(_fault_events(entry))
+            if UNPROCESSED in entry.outcomes:
+                found.extend(_expired_events(entry, EventTemplate(profile, entry.at_us)))
             if show_all:
-                found.extend(detail_events(entry, Frame(profile, entry.at_us)))
+                found.extend(detail_events(entry, EventTemplate(profile, entry.at_us)))
     # Runs come in order more often than not, and then this costs next to nothing.
     found.sort()
-    if found and not (span.low <= found[0][0] and found[-1][0] < span.high):
-        found = [placed for placed in found if span.low <= placed[0] < span.high]
+    if found and not (resolved.start <= found[0][0] and found[-1][0] < resolved.end):
+        found = [placed for placed in found if resolved.start <= placed[0] < resolved.end]
     return found
 
 
-def summary_event(job: Job) -> Placed:
+def render_summary_event(job: Job) -> PositionedEvent:
     """The last event of a job that has ended."""
     total = job.profile.total
-    frame = Frame(job.profile, job.last_us)
-    return Position(total, 0), frame.event(total, 0, json_text(name_of(job)), SUMMARY, frame.usual_attributes)
+    frame = EventTemplate(job.profile, job.last_us)
+    return Position(total, 0), frame.render(total, 0, to_json_string(job_name(job)), SUMMARY, frame.default_attributes)
 
 
-def _first(entry: Entry) -> int:
+def _first_index(entry: StoredRun) -> int:
     return entry.first
 
 
-def _meets(entry: Entry, span: Span) -> bool:
-    return entry.first <= span.high.record and entry.first + len(entry.letters) > span.low.record
+def _overlaps(entry: StoredRun, span: ResolvedRange) -> bool:
+    return entry.first <= span.end.record_index and entry.first + len(entry.outcomes) > span.start.record_index
 
 
-def _faults(entry: Entry) -> Iterable[Placed]:
-    if BETWEEN_FAULTS in entry.events:
-        return _several(entry)
-    if FAILED not in entry.letters:
+def _fault_events(entry: StoredRun) -> Iterable[PositionedEvent]:
+    if FAULT_SEPARATOR in entry.events:
+        return _multi_fault_events(entry)
+    if FAILED not in entry.outcomes:
         return ()
-    indexes = compress(range(entry.first, entry.first + len(entry.letters)), map(FAILED.__eq__, entry.letters))
-    return zip(zip(indexes, repeat(0), strict=False), entry.events.split(BETWEEN_FAILURES), strict=True)
+    indexes = compress(range(entry.first, entry.first + len(entry.outcomes)), map(FAILED.__eq__, entry.outcomes))
+    return zip(zip(indexes, repeat(0), strict=False), entry.events.split(FAILURE_SEPARATOR), strict=True)
 
 
-def _several(entry: Entry) -> Iterator[Placed]:
-    for index, texts in entry.failures(entry.events, BETWEEN_FAILURES):
-        for fault, text in enumerate(texts.split(BETWEEN_FAULTS)):
+def _multi_fault_events(entry: StoredRun) -> Iterator[PositionedEvent]:
+    for index, texts in entry.failure_parts(entry.events, FAILURE_SEPARATOR):
+        for fault, text in enumerate(texts.split(FAULT_SEPARATOR)):
             yield (index, fault), text
 
 
-def _expired(entry: Entry, frame: Frame) -> Iterator[Placed]:
-    for place in places(entry.letters, UNPROCESSED):
+def _expired_events(entry: StoredRun, frame: EventTemplate) -> Iterator[PositionedEvent]:
+    for place in find_indexes(entry.outcomes, UNPROCESSED):
         index = entry.first + place
-        yield (index, 0), expired_event(frame, index)
+        yield (index, 0), render_expired_event(frame, index)

@@ -4,54 +4,54 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from services.status.domain.facts import UNPROCESSED, Expired, Header, JobEvent, Judged, Key, Run
+from services.status.domain.facts import UNPROCESSED, Expired, JobEvent, JobHeader, JobKey, Judged, OutcomeRun
 
 
-class Dated(Struct, frozen=True, gc=False):
+class TimedRun(Struct, frozen=True, gc=False):
     """A run and when it came to be."""
 
     at_us: int
-    run: Run
+    run: OutcomeRun
 
 
-class News(Struct, gc=False):
+class JobUpdate(Struct, gc=False):
     """What is new of one job, in the order in which it was read. The first header read is the one that counts."""
 
-    header: Header
-    runs: list[Dated]
+    header: JobHeader
+    runs: list[TimedRun]
     is_opened: bool
 
     @property
-    def key(self) -> Key:
+    def key(self) -> JobKey:
         """Whose news it is."""
         return self.header.key
 
     @property
     def decides(self) -> int:
         """How many records it speaks of, at most."""
-        return sum(len(dated.run.letters) - dated.run.letters.count(".") for dated in self.runs)
+        return sum(len(dated.run.outcomes) - dated.run.outcomes.count(".") for dated in self.runs)
 
 
-def fold(events: Iterable[JobEvent]) -> dict[Key, News]:
+def group_by_job(events: Iterable[JobEvent]) -> dict[JobKey, JobUpdate]:
     """The events by job."""
-    folded: dict[Key, News] = {}
+    folded: dict[JobKey, JobUpdate] = {}
     for event in events:
         header = event.header
         news = folded.get(header.key)
         if news is None:
-            news = folded[header.key] = News(header, [], is_opened=False)
+            news = folded[header.key] = JobUpdate(header, [], is_opened=False)
         _add(news, event)
     return folded
 
 
-def _add(news: News, event: JobEvent) -> None:
+def _add(news: JobUpdate, event: JobEvent) -> None:
     fact = event.fact
     if isinstance(fact, Judged):
-        news.runs.append(Dated(event.at_us, fact.run))
+        news.runs.append(TimedRun(event.at, fact.run))
     elif isinstance(fact, Expired):
         # Expiry is an outcome like any other: it claims whatever nothing else has claimed before.
-        news.runs.append(Dated(event.at_us, Run(0, UNPROCESSED * event.header.total)))
+        news.runs.append(TimedRun(event.at, OutcomeRun(0, UNPROCESSED * event.header.total)))
     else:
         news.is_opened = True
         if fact.refused is not None:
-            news.runs.append(Dated(event.at_us, fact.refused))
+            news.runs.append(TimedRun(event.at, fact.refused))

@@ -8,86 +8,86 @@ from typing import TypeVar
 
 from services.chassis.runtime.errors import UnavailableError
 from services.status import metrics
-from services.status.domain.block import Block, absorb, empty_block
-from services.status.domain.chunks import SIZE, by_chunk, is_large, size_of
-from services.status.domain.facts import JobEvent, Key
+from services.status.domain.block import Block, empty_block, merge_runs
+from services.status.domain.chunks import CHUNK_SIZE, chunk_size, is_large, split_by_chunk
+from services.status.domain.facts import JobEvent, JobKey
 from services.status.domain.job import (
-    OPEN,
-    Change,
+    OPEN_STATES,
     ChunkChange,
     Job,
-    Standing,
-    State,
-    advanced,
-    begun,
-    guessed,
-    published,
+    JobChange,
+    JobState,
+    StoredJob,
+    apply_update,
+    apply_update_blind,
+    new_job,
+    publish_chunks,
 )
-from services.status.domain.profile import Profile
-from services.status.domain.updates import Dated, News, fold
-from services.status.ports import Bell, Origins, Writing
+from services.status.domain.profile import JobProfile
+from services.status.domain.updates import JobUpdate, TimedRun, group_by_job
+from services.status.ports import JobWriter, Notifier, SiteProfiles
 
 # Every round that loses means that another writer won; so many in a row mean that something is wrong.
-MOST_ROUNDS = 50
+MAX_ATTEMPTS = 50
 
 # So many small jobs are written at once, by one of so many writers.
-SLICE, WRITERS = 200, 3
+JOBS_PER_WRITE, CONCURRENT_WRITES = 200, 3
 
 _Work = TypeVar("_Work")
 
-_ENDED = {state: metrics.JOBS_ENDED.labels(state.value) for state in State if state not in OPEN}
+_ENDED = {state: metrics.JOBS_ENDED.labels(state.value) for state in JobState if state not in OPEN_STATES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class Deps:
     """Everything recording may touch."""
 
-    jobs: Writing
-    origins: Origins
-    bell: Bell
+    jobs: JobWriter
+    site_profiles: SiteProfiles
+    notifier: Notifier
     now_us: Callable[[], int]
 
 
-async def record(events: Iterable[JobEvent], world: World, *, guessing: bool = True) -> bool:
+async def apply_events(events: Iterable[JobEvent], deps: Deps, *, optimistic: bool = True) -> bool:
     """Put what these events say into the jobs, whatever was known of them before.
 
     Returns once all of it is durable, so the caller may commit, and whether `guessing` paid or would have paid: whether
     most jobs were as they are when events come for the first time. Raises `Away` when the store does not answer;
     recording the same events again changes nothing (`docs/delivery.md`).
     """
-    news = fold(events)
+    news = group_by_job(events)
     small = [item for item in news.values() if not is_large(item.header.total)]
     large = [item for item in news.values() if is_large(item.header.total)]
-    unsure = await _write_unread(small, world) if guessing else small
-    larger, guessable = await _merge(unsure, world)
+    unsure = await _write_optimistically(small, deps) if optimistic else small
+    larger, guessable = await _merge(unsure, deps)
     large += larger
-    await _by_several(iter(large), lambda item: _record_large(item, world), pieces=len(large))
-    world.bell.ring(list(news))
-    right = len(small) - len(unsure) if guessing else guessable
-    return 2 * right >= len(small) if small else guessing
+    await _run_concurrently(iter(large), lambda item: _apply_to_large(item, deps), pieces=len(large))
+    deps.notifier.notify(list(news))
+    right = len(small) - len(unsure) if optimistic else guessable
+    return 2 * right >= len(small) if small else optimistic
 
 
-async def _write_unread(news: Sequence[News], world: World) -> list[News]:
+async def _write_optimistically(news: Sequence[JobUpdate], world: Deps) -> list[JobUpdate]:
     """Write what is probably right without reading: a job that opens is new, one that does not is just opened.
 
     Returns what was not written.
     """
-    starts = range(0, len(news), SLICE)
-    slices = iter([news[start : start + SLICE] for start in starts])
-    left: list[News] = []
+    starts = range(0, len(news), JOBS_PER_WRITE)
+    slices = iter([news[start : start + JOBS_PER_WRITE] for start in starts])
+    left: list[JobUpdate] = []
 
-    async def write_slice(some: Sequence[News]) -> None:
-        lost = await _write([_unread(item, world) for item in some], world)
+    async def write_slice(some: Sequence[JobUpdate]) -> None:
+        lost = await _write([_optimistic_change(item, world) for item in some], world)
         left.extend(item for item in some if item.key in lost)
         if len(lost) > len(some) // 2:
             # Most of it is known already: events come again, and guessing costs more than reading.
             left.extend(item for rest in slices for item in rest)
 
-    await _by_several(slices, write_slice, pieces=len(starts))
+    await _run_concurrently(slices, write_slice, pieces=len(starts))
     return left
 
 
-async def _by_several(work: Iterator[_Work], do: Callable[[_Work], Awaitable[None]], *, pieces: int) -> None:
+async def _run_concurrently(work: Iterator[_Work], do: Callable[[_Work], Awaitable[None]], *, pieces: int) -> None:
     """Several writers share the work: the store is busy with some of it while another piece is being prepared."""
 
     async def writer() -> None:
@@ -99,7 +99,7 @@ async def _by_several(work: Iterator[_Work], do: Callable[[_Work], Awaitable[Non
         return
     try:
         async with asyncio.TaskGroup() as group:
-            writers = [group.create_task(writer()) for _ in range(min(WRITERS, pieces))]
+            writers = [group.create_task(writer()) for _ in range(min(CONCURRENT_WRITES, pieces))]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     for one in writers:
@@ -107,128 +107,132 @@ async def _by_several(work: Iterator[_Work], do: Callable[[_Work], Awaitable[Non
         one.result()
 
 
-async def _write(changes: Iterable[Change | None], world: World) -> frozenset[Key]:
+async def _write(changes: Iterable[JobChange | None], world: Deps) -> frozenset[JobKey]:
     """Write what there is to write; returns what may not have been written."""
     found = [change for change in changes if change is not None]
     if not found:
         # It is all there already, but who wrote it may not have been told yet that it stays.
-        await world.jobs.settle()
+        await world.jobs.wait_until_durable()
         return frozenset()
     lost = await world.jobs.write(found)
-    _measure(found, lost, world.now_us())
+    _count_ended(found, lost, world.now_us())
     return lost
 
 
-def _measure(changes: Iterable[Change], lost: frozenset[Key], now_us: int) -> None:
+def _count_ended(changes: Iterable[JobChange], lost: frozenset[JobKey], now_us: int) -> None:
     """Count the jobs that these writes have ended."""
-    ended: Counter[State] = Counter()
+    ended: Counter[JobState] = Counter()
     for change in changes:
         job = change.job
-        if job.is_terminal and job.shown == job.version and job.key not in lost:
+        if job.is_terminal and job.shown_version == job.version and job.key not in lost:
             ended[job.state] += 1
-            metrics.END_TO_END.observe(max(now_us - job.profile.header.created_us, 0) / 1_000_000)
+            metrics.END_TO_END.observe(max(now_us - job.profile.header.created_at, 0) / 1_000_000)
     for state, jobs in ended.items():
         _ENDED[state].inc(jobs)
 
 
-def _unread(news: News, world: World) -> Change | None:
-    profile = Profile(news.header, world.origins.of(news.key.site))
-    return advanced(begun(profile), news) if news.is_opened else guessed(profile, news)
+def _optimistic_change(news: JobUpdate, world: Deps) -> JobChange | None:
+    profile = JobProfile(news.header, world.site_profiles.get(news.key.site))
+    return apply_update(new_job(profile), news) if news.is_opened else apply_update_blind(profile, news)
 
 
-async def _merge(news: Sequence[News], world: World) -> tuple[list[News], int]:
+async def _merge(news: Sequence[JobUpdate], world: Deps) -> tuple[list[JobUpdate], int]:
     """Read, merge, write if nobody wrote meanwhile, until nothing is new.
 
     Returns what is of large jobs after all, and of how many jobs the first look found what one would have guessed.
     """
-    larger: list[News] = []
+    larger: list[JobUpdate] = []
     guessable: int | None = None
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ATTEMPTS):
         if not news:
             return larger, guessable or 0
-        stored = await world.jobs.standings([item.key for item in news])
+        stored = await world.jobs.load([item.key for item in news])
         if guessable is None:
-            guessable = sum(_is_guessable(item, stored.get(item.key)) for item in news)
-        found = {item.key: stored.get(item.key) or begun(_profile(item, world)) for item in news}
+            guessable = sum(_would_match(item, stored.get(item.key)) for item in news)
+        found = {item.key: stored.get(item.key) or new_job(_job_profile(item, world)) for item in news}
         larger += [item for item in news if found[item.key].job.is_large]
         news = [item for item in news if not found[item.key].job.is_large]
         if not news:
             return larger, guessable
         metrics.MERGES.inc(len(news))
-        lost = await _write([advanced(found[item.key], item) for item in news], world)
+        lost = await _write([apply_update(found[item.key], item) for item in news], world)
         news = [item for item in news if item.key in lost]
     raise UnavailableError("the job store")
 
 
-def _is_guessable(news: News, stored: Standing | None) -> bool:
+def _would_match(news: JobUpdate, stored: StoredJob | None) -> bool:
     """Whether the job is as `_unread` takes it to be."""
     return stored is None if news.is_opened else stored is not None and stored.job.version == 1
 
 
-def _profile(news: News, world: World) -> Profile:
-    return Profile(news.header, world.origins.of(news.key.site))
+def _job_profile(news: JobUpdate, world: Deps) -> JobProfile:
+    return JobProfile(news.header, world.site_profiles.get(news.key.site))
 
 
-async def _record_large(news: News, world: World) -> None:
+async def _apply_to_large(news: JobUpdate, world: Deps) -> None:
     """Write the chunks first; the job publishes them."""
-    job = await _opened(news, world)
+    job = await _load_or_create(news, world)
     if not job.is_large:
         # Another header came first and said that the job is small.
         if (await _merge([news], world))[0]:
             raise UnavailableError("the job store")
         return
-    blocks = await _write_chunks(job, by_chunk(news.runs, job.profile.total), world)
+    blocks = await _write_chunks(job, split_by_chunk(news.runs, job.profile.total), world)
     await _publish(job, list(blocks.values()), world)
 
 
-async def _opened(news: News, world: World) -> Job:
+async def _load_or_create(news: JobUpdate, world: Deps) -> Job:
     """The job as it is stored, if need be just now: its header must be settled before its chunks are cut."""
-    for _ in range(MOST_ROUNDS):
-        stored = (await world.jobs.standings([news.key])).get(news.key)
+    for _ in range(MAX_ATTEMPTS):
+        stored = (await world.jobs.load([news.key])).get(news.key)
         if stored is not None:
             return stored.job
-        change = published(begun(_profile(news, world)).job, ())
+        change = publish_chunks(new_job(_job_profile(news, world)).job, ())
         if change is not None and not await _write([change], world):
             return change.job
     raise UnavailableError("the job store")
 
 
-async def _write_chunks(job: Job, runs: Mapping[int, Sequence[Dated]], world: World) -> dict[int, Block]:
+async def _write_chunks(job: Job, runs: Mapping[int, Sequence[TimedRun]], world: Deps) -> dict[int, Block]:
     """Bring the runs into their chunks; returns the chunks, all of them stored."""
     done: dict[int, Block] = {}
     # What the job has not published is probably not there.
-    found = {number: _empty(job, number) for number in runs if not job.chunks[number].version}
-    for _ in range(MOST_ROUNDS):
+    found = {number: _empty_chunk(job, number) for number in runs if not job.chunk_tallies[number].version}
+    for _ in range(MAX_ATTEMPTS):
         left = [number for number in runs if number not in done]
         if not left:
             return done
         unread = [number for number in left if number not in found]
         if unread:
-            found |= {number: _empty(job, number) for number in unread} | await world.jobs.chunks(job, unread)
-        changes = _chunk_changes(job, {number: found[number] for number in left}, runs)
-        lost = await world.jobs.write_chunks([change for change in changes.values() if change.added])
+            found |= {number: _empty_chunk(job, number) for number in unread} | await world.jobs.load_chunks(
+                job, unread
+            )
+        changes = _merge_chunks(job, {number: found[number] for number in left}, runs)
+        lost = await world.jobs.write_chunks([change for change in changes.values() if change.added_runs])
         done |= {number: change.block for number, change in changes.items() if number not in lost}
         found = {number: block for number, block in found.items() if number not in lost}
     raise UnavailableError("the job store")
 
 
-def _chunk_changes(job: Job, found: Mapping[int, Block], runs: Mapping[int, Sequence[Dated]]) -> dict[int, ChunkChange]:
+def _merge_chunks(
+    job: Job, found: Mapping[int, Block], runs: Mapping[int, Sequence[TimedRun]]
+) -> dict[int, ChunkChange]:
     changes = {}
     for number, block in found.items():
-        grown, added = absorb(block, runs[number], job.profile)
+        grown, added = merge_runs(block, runs[number], job.profile)
         changes[number] = ChunkChange(job.key, block.version, grown, added)
     return changes
 
 
-def _empty(job: Job, number: int) -> Block:
-    return empty_block(number, number * SIZE, size_of(number, job.profile.total))
+def _empty_chunk(job: Job, number: int) -> Block:
+    return empty_block(number, number * CHUNK_SIZE, chunk_size(number, job.profile.total))
 
 
-async def _publish(job: Job, blocks: Sequence[Block], world: World) -> None:
-    for _ in range(MOST_ROUNDS):
-        if not await _write([published(job, blocks)], world):
+async def _publish(job: Job, blocks: Sequence[Block], world: Deps) -> None:
+    for _ in range(MAX_ATTEMPTS):
+        if not await _write([publish_chunks(job, blocks)], world):
             return
-        stored = (await world.jobs.standings([job.key])).get(job.key)
+        stored = (await world.jobs.load([job.key])).get(job.key)
         if stored is None:
             # Retention took it meanwhile.
             return

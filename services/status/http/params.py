@@ -9,42 +9,42 @@ from multidict import MultiMapping
 
 from services.chassis.http import paging
 from services.chassis.runtime.errors import Problem
-from services.status.domain.job import State
+from services.status.domain.job import JobState
 from services.status.domain.listing import DEFAULT_ROWS as LISTED_ROWS
 from services.status.domain.listing import MODES, TYPES
-from services.status.domain.records import OUTCOMES
+from services.status.domain.records import OUTCOMES_BY_NAME
 from services.status.domain.summary import DEFAULT_ROWS
 from services.values.instants import parse_instant
 from services.values.invalid import Invalid
 
 Query = MultiMapping[str]
 
-MOST_ROWS = 10_000
-LONGEST_WAIT_S = 30
+MAX_ROWS = 10_000
+MAX_WAIT_S = 30
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE)
 _Choice = TypeVar("_Choice")
 
 
-def rows_of(query: Query) -> int:
+def parse_rows(query: Query) -> int:
     """How many events or records a page may have."""
-    return paging.rows_from_query(query, default=DEFAULT_ROWS, maximum=MOST_ROWS)
+    return paging.rows_from_query(query, default=DEFAULT_ROWS, maximum=MAX_ROWS)
 
 
-def listed_rows_of(query: Query) -> int:
+def parse_list_rows(query: Query) -> int:
     """How many jobs a page of the list may have."""
-    return paging.rows_from_query(query, default=LISTED_ROWS, maximum=MOST_ROWS)
+    return paging.rows_from_query(query, default=LISTED_ROWS, maximum=MAX_ROWS)
 
 
-def show_all_of(query: Query) -> bool:
+def parse_show_all(query: Query) -> bool:
     """Whether all events are asked for."""
-    return _choice(query, "showAll", _BOOLEANS, "INVALID_SHOW_ALL") or False
+    return _parse_choice(query, "showAll", _BOOLEANS, "INVALID_SHOW_ALL") or False
 
 
-def descending_of(query: Query) -> bool:
+def parse_descending(query: Query) -> bool:
     """Whether the last comes first."""
-    return _choice(query, "order", {"asc": False, "desc": True}, "INVALID_ORDER") or False
+    return _parse_choice(query, "order", {"asc": False, "desc": True}, "INVALID_ORDER") or False
 
 
 def is_paged(query: Query) -> bool:
@@ -52,30 +52,30 @@ def is_paged(query: Query) -> bool:
     return any(name in query for name in ("rows", "showAll", *paging.PAGE_PARAMETERS))
 
 
-def outcome_of(query: Query) -> str:
+def parse_outcome(query: Query) -> str:
     """Which records are asked for."""
-    chosen = _choice(query, "outcome", {name: name for name in OUTCOMES}, "INVALID_OUTCOME")
+    chosen = _parse_choice(query, "outcome", {name: name for name in OUTCOMES_BY_NAME}, "INVALID_OUTCOME")
     if chosen is None:
-        raise Problem(400, "INVALID_OUTCOME", f"outcome is one of {', '.join(OUTCOMES)}")
+        raise Problem(400, "INVALID_OUTCOME", f"outcome is one of {', '.join(OUTCOMES_BY_NAME)}")
     return chosen
 
 
-def state_of(query: Query) -> State | None:
+def parse_state(query: Query) -> JobState | None:
     """The state that listed jobs must have."""
-    return _choice(query, "state", {state.lower(): state for state in State}, "INVALID_STATE")
+    return _parse_choice(query, "state", {state.lower(): state for state in JobState}, "INVALID_STATE")
 
 
-def type_of(query: Query) -> str | None:
+def parse_type(query: Query) -> str | None:
     """The type that listed jobs must have."""
-    return _choice(query, "type", {name: name for name in TYPES}, "INVALID_TYPE")
+    return _parse_choice(query, "type", {name: name for name in TYPES}, "INVALID_TYPE")
 
 
-def mode_of(query: Query) -> str | None:
+def parse_mode(query: Query) -> str | None:
     """The mode that listed jobs must have."""
-    return _choice(query, "mode", {name: name for name in MODES}, "INVALID_MODE")
+    return _parse_choice(query, "mode", {name: name for name in MODES}, "INVALID_MODE")
 
 
-def instant_of(query: Query, name: str) -> int | None:
+def parse_instant_param(query: Query, name: str) -> int | None:
     """A time, in microseconds; without offset it is UTC."""
     given = query.get(name)
     if given is None:
@@ -87,16 +87,16 @@ def instant_of(query: Query, name: str) -> int | None:
     return read.us
 
 
-def wait_of(headers: MultiMapping[str]) -> float | None:
+def parse_wait(headers: MultiMapping[str]) -> float | None:
     """How long the caller prefers to wait, in seconds (RFC 7240); None if nothing readable is said."""
     for preference in re.split("[,;]", ",".join(headers.getall("Prefer", ()))):
         match = _WAIT.fullmatch(preference)
         if match:
-            return float(min(int(match[1]), LONGEST_WAIT_S))
+            return float(min(int(match[1]), MAX_WAIT_S))
     return None
 
 
-def _choice(query: Query, name: str, choices: Mapping[str, _Choice], code: str) -> _Choice | None:
+def _parse_choice(query: Query, name: str, choices: Mapping[str, _Choice], code: str) -> _Choice | None:
     given = query.get(name)
     if given is None:
         return None

@@ -9,14 +9,14 @@ from aiohttp import web
 from services.chassis.http.paging import pagination
 from services.chassis.runtime.errors import Problem
 from services.status.domain.job import Job
-from services.status.domain.summary import job_json, summary_of
+from services.status.domain.summary import build_summary, render_job
 
 NDJSON = "application/x-ndjson"
 
 _encode = msgspec.json.Encoder().encode
 
 
-def body_of(members: Mapping[str, Any], texts: Sequence[str]) -> bytes:
+def build_body(members: Mapping[str, Any], texts: Sequence[str]) -> bytes:
     """An object of these members and, last, `result` with the texts."""
     head = b"".join(_encode(name) + b":" + _encode(value) + b"," for name, value in members.items())
     parts = [text.encode() for text in texts] or [b""]
@@ -26,50 +26,50 @@ def body_of(members: Mapping[str, Any], texts: Sequence[str]) -> bytes:
     return b",".join(parts)
 
 
-def summary_body(job: Job, *, show_all: bool, rows: int) -> bytes:
+def build_summary_body(job: Job, *, show_all: bool, rows: int) -> bytes:
     """The summary alone."""
-    return _encode({"summary": summary_of(job, show_all=show_all, rows=rows)})
+    return _encode({"summary": build_summary(job, show_all=show_all, rows=rows)})
 
 
-def jobs_body(jobs: Sequence[Job], rows: int, token: str | None) -> bytes:
+def build_jobs_body(jobs: Sequence[Job], rows: int, token: str | None) -> bytes:
     """A page of the list of jobs."""
-    return body_of({"pagination": pagination(rows, len(jobs), token)}, [",".join(map(job_json, jobs))])
+    return build_body({"pagination": pagination(rows, len(jobs), token)}, [",".join(map(render_job, jobs))])
 
 
-def events_tag(job: Job) -> str:
+def events_etag(job: Job) -> str:
     """The entity tag of everything that a job's events show."""
-    return f'"{job.shown}.{job.last_us:x}"'
+    return f'"{job.shown_version}.{job.last_us:x}"'
 
 
-def records_tag(job: Job, *, lines: bool) -> str:
+def records_etag(job: Job, *, lines: bool) -> str:
     """The entity tag of a job's records, which late outcomes still change."""
     return f'"{job.version}.{job.last_us:x}{".lines" if lines else ""}"'
 
 
-def answer(
+def json_response(
     body: bytes,
     *,
-    tag: str | None = None,
+    etag: str | None = None,
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """200 with the body."""
     sent = {"Cache-Control": "private, no-cache", **(headers or {})}
-    if tag is not None:
-        sent["ETag"] = tag
+    if etag is not None:
+        sent["ETag"] = etag
     return web.Response(body=body, headers=sent, content_type=content_type, charset="utf-8")
 
 
-def not_modified(request: web.Request, tag: str, headers: Mapping[str, str] | None = None) -> web.Response | None:
+def not_modified(request: web.Request, etag: str, headers: Mapping[str, str] | None = None) -> web.Response | None:
     """304 if the caller has this version already."""
     told = ",".join(request.headers.getall("If-None-Match", ()))
     given = [one.strip().removeprefix("W/") for one in told.split(",")]
-    if tag not in given and "*" not in given:
+    if etag not in given and "*" not in given:
         return None
-    return web.Response(status=304, headers={"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})})
+    return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache", **(headers or {})})
 
 
-def no_such_job(*, is_young: bool = False) -> Problem:
+def job_not_found(*, is_recent: bool = False) -> Problem:
     """Unknown, malformed, of another site: nobody can tell which."""
-    headers = {"Retry-After": "1"} if is_young else None
+    headers = {"Retry-After": "1"} if is_recent else None
     return Problem(404, "JOB_NOT_FOUND", "there is no such job", headers=headers)
