@@ -1,6 +1,5 @@
-"""The map: auth issues tokens, ingest accepts records, validator judges them, status tells what became of each job.
+"""One package per service: auth issues tokens, ingest accepts records, validator judges them, status shows each job.
 
-Fulfilment sells codes. `topics` lists what travels between services; `chassis` is what every service stands on;
-`values` and `sales` are pure: small things read from JSON, and the language that ingest and validator share. Each
-service has the same rooms.
+Fulfilment sells codes, `schema_registry` serves the Avro schemas and `cli` has the operator's commands. They share
+`topics`, the `chassis`, and the pure packages `values`, `avro`, `sales` (records and rules) and `jobs` (job events).
 """

@@ -1,33 +1,34 @@
-"""Every topic, once: the source for creation, documentation and access rules."""
+"""All Kafka topics with their schema registry subjects; topic creation, docs and access rules are derived from them."""
 
+from services.chassis.avro.compatibility import CompatibilityLevel
 from services.chassis.kafka.topic import Cleanup, Topic
 
-OUTSIDE = "outside producers"
+EXTERNAL_PRODUCERS = "outside producers"
 CATALOGUE_OWNERS = "catalogue owners"
 OTHER_TEAMS = "other teams"
 OPERATOR = "operator"
 
 MIB = 1024 * 1024
-# The largest legal request (100 records of 500 lines with long ids) must fit into one message.
-LARGE = 8 * MIB
+# The largest valid request (100 records of 500 lines with long ids) must fit into one batch.
+MAX_MESSAGE_BYTES = 8 * MIB
 
 ORDERS_SUBMITTED = Topic(
     name="orders.submitted.v1",
     key=("site", "channel", "id"),
     schema="order",
-    written_by=("ingest", OUTSIDE),
+    written_by=("ingest", EXTERNAL_PRODUCERS),
     read_by=("validator",),
-    max_message_bytes=LARGE,
-    description="Orders that passed intake, one request in one record batch.",
+    max_message_bytes=MAX_MESSAGE_BYTES,
+    description="Orders that ingest accepted; a request is one record batch.",
 )
 RETURNS_SUBMITTED = Topic(
     name="returns.submitted.v1",
     key=("site", "channel", "orderId"),
     schema="return",
-    written_by=("ingest", OUTSIDE),
+    written_by=("ingest", EXTERNAL_PRODUCERS),
     read_by=("validator",),
-    max_message_bytes=LARGE,
-    description="Returns that passed intake, one request in one record batch.",
+    max_message_bytes=MAX_MESSAGE_BYTES,
+    description="Returns that ingest accepted; a request is one record batch.",
 )
 ORDERS_VALIDATED = Topic(
     name="orders.validated.v1",
@@ -36,8 +37,8 @@ ORDERS_VALIDATED = Topic(
     written_by=("validator",),
     read_by=(OTHER_TEAMS,),
     retention_days=30,
-    max_message_bytes=LARGE,
-    description="Orders that were accepted: the submitted bytes, unchanged.",
+    max_message_bytes=MAX_MESSAGE_BYTES,
+    description="Valid orders: the submitted bytes, unchanged.",
 )
 RETURNS_VALIDATED = Topic(
     name="returns.validated.v1",
@@ -46,17 +47,17 @@ RETURNS_VALIDATED = Topic(
     written_by=("validator",),
     read_by=(OTHER_TEAMS,),
     retention_days=30,
-    max_message_bytes=LARGE,
-    description="Returns that were accepted: the submitted bytes, unchanged.",
+    max_message_bytes=MAX_MESSAGE_BYTES,
+    description="Valid returns: the submitted bytes, unchanged.",
 )
 RECORDS_REJECTED = Topic(
     name="records.rejected.v1",
     key=("site", "channel", "id"),
     schema="record_rejected",
     written_by=("validator",),
-    read_by=(OUTSIDE, OTHER_TEAMS),
+    read_by=(EXTERNAL_PRODUCERS, OTHER_TEAMS),
     retention_days=30,
-    description="Records that were judged and refused, with their faults.",
+    description="Invalid records, with their faults.",
 )
 JOBS_EVENTS = Topic(
     name="jobs.events.v1",
@@ -64,8 +65,8 @@ JOBS_EVENTS = Topic(
     schema="job_event",
     written_by=("ingest", "validator", "status"),
     read_by=("status",),
-    max_message_bytes=LARGE,
-    description="What happened to import jobs: opened, judged, expired.",
+    max_message_bytes=MAX_MESSAGE_BYTES,
+    description="Events of import jobs: opened, judged, expired.",
 )
 CATALOG_PRODUCTS = Topic(
     name="catalog.products.v1",
@@ -75,7 +76,7 @@ CATALOG_PRODUCTS = Topic(
     read_by=("validator",),
     cleanup=Cleanup.COMPACT,
     retention_days=None,
-    description="Products by site; a record without value withdraws one.",
+    description="Products by site; a tombstone withdraws one.",
 )
 AUTH_SITES = Topic(
     name="auth.sites.v1",
@@ -86,7 +87,7 @@ AUTH_SITES = Topic(
     cleanup=Cleanup.COMPACT,
     retention_days=None,
     partitions=1,
-    description="Configuration of every site.",
+    description="Configuration of each site.",
 )
 AUTH_REVOCATIONS = Topic(
     name="auth.revocations.v1",
@@ -97,7 +98,7 @@ AUTH_REVOCATIONS = Topic(
     cleanup=Cleanup.COMPACT_DELETE,
     retention_days=2,
     partitions=1,
-    description="Tokens that must be refused before they expire.",
+    description="Tokens that are revoked before they expire.",
 )
 FULFILMENT_TRANSACTIONS = Topic(
     name="fulfilment.transactions.v1",
@@ -106,7 +107,7 @@ FULFILMENT_TRANSACTIONS = Topic(
     written_by=("fulfilment",),
     read_by=("fulfilment", OTHER_TEAMS),
     retention_days=30,
-    description="Orders of codes that were placed.",
+    description="Placed orders of codes.",
 )
 FULFILMENT_CODES = Topic(
     name="fulfilment.codes.v1",
@@ -115,7 +116,7 @@ FULFILMENT_CODES = Topic(
     written_by=("fulfilment",),
     read_by=(OTHER_TEAMS,),
     retention_days=30,
-    description="How many units of a transaction have their codes; no code is in it.",
+    description="How many units of a transaction have codes; contains no code.",
 )
 FULFILMENT_INVOICES = Topic(
     name="fulfilment.invoices.v1",
@@ -124,12 +125,12 @@ FULFILMENT_INVOICES = Topic(
     written_by=("fulfilment",),
     read_by=(OTHER_TEAMS,),
     retention_days=None,
-    description="Invoices and credit notes that were issued.",
+    description="Issued invoices and credit notes.",
 )
 
 
-def dead_letters(topic: Topic, worker: str) -> Topic:
-    """The topic for records of `topic` that `worker` gave up."""
+def dead_letter_topic(topic: Topic, worker: str) -> Topic:
+    """Return the dead-letter topic for records of `topic` that `worker` cannot process."""
     return Topic(
         name=f"{topic.name}.dlq",
         key=("original key",),
@@ -138,14 +139,14 @@ def dead_letters(topic: Topic, worker: str) -> Topic:
         read_by=(OPERATOR,),
         retention_days=30,
         max_message_bytes=topic.max_message_bytes + MIB,
-        description=f"Records of {topic.name} that could not be processed, as they were.",
+        description=f"Records of {topic.name} that could not be processed, unchanged.",
     )
 
 
-ORDERS_SUBMITTED_DLQ = dead_letters(ORDERS_SUBMITTED, "validator")
-RETURNS_SUBMITTED_DLQ = dead_letters(RETURNS_SUBMITTED, "validator")
-JOBS_EVENTS_DLQ = dead_letters(JOBS_EVENTS, "status")
-FULFILMENT_TRANSACTIONS_DLQ = dead_letters(FULFILMENT_TRANSACTIONS, "fulfilment")
+ORDERS_SUBMITTED_DLQ = dead_letter_topic(ORDERS_SUBMITTED, "validator")
+RETURNS_SUBMITTED_DLQ = dead_letter_topic(RETURNS_SUBMITTED, "validator")
+JOBS_EVENTS_DLQ = dead_letter_topic(JOBS_EVENTS, "status")
+FULFILMENT_TRANSACTIONS_DLQ = dead_letter_topic(FULFILMENT_TRANSACTIONS, "fulfilment")
 
 TOPICS: tuple[Topic, ...] = (
     ORDERS_SUBMITTED,
@@ -166,3 +167,21 @@ TOPICS: tuple[Topic, ...] = (
     FULFILMENT_TRANSACTIONS_DLQ,
 )
 BY_NAME = {topic.name: topic for topic in TOPICS}
+
+# Schema registry subjects of the topics' values, named by Confluent's TopicNameStrategy.
+SCHEMA_BY_SUBJECT = {f"{topic.name}-value": topic.schema for topic in TOPICS if topic.schema is not None}
+SUBJECTS_BY_SCHEMA = {
+    schema: tuple(subject for subject, other in SCHEMA_BY_SUBJECT.items() if other == schema)
+    for schema in SCHEMA_BY_SUBJECT.values()
+}
+
+
+def compatibility_level(schema: str) -> CompatibilityLevel:
+    """Return how versions of a schema must be compatible.
+
+    A schema that only other systems write must stay readable for this one (backward). All others, including orders and
+    returns, which the validator publishes again, also have readers that cannot be updated at the same time (full).
+    """
+    writers = {writer for topic in TOPICS if topic.schema == schema for writer in topic.written_by}
+    is_input = writers <= {EXTERNAL_PRODUCERS, CATALOGUE_OWNERS, OPERATOR}
+    return CompatibilityLevel.BACKWARD_TRANSITIVE if is_input else CompatibilityLevel.FULL_TRANSITIVE

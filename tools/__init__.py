@@ -1,1 +1,1 @@
-"""What the build needs and the image does not: generated documents and manifests."""
+"""Build tools that are not part of the image: generated documents and manifests, and the prose check."""

@@ -1,4 +1,4 @@
-"""The build's commands: `python -m tools COMMAND`."""
+"""Build commands: `python -m tools COMMAND`."""
 
 import typer
 
@@ -7,7 +7,9 @@ from services.topics import TOPICS
 from tools import generate_docs
 from tools.topic_graph import mermaid
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Generated documents and manifests.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Generated documents and manifests; the prose check."
+)
 
 
 @app.command("write-docs")

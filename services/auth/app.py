@@ -42,8 +42,7 @@ from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.audit import AuditLog
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
-from services.subjects import SUBJECTS_OF
-from services.topics import AUTH_REVOCATIONS, AUTH_SITES
+from services.topics import AUTH_REVOCATIONS, AUTH_SITES, SUBJECTS_BY_SCHEMA
 
 INDEX_CHECK_INTERVAL_S = 3_600.0
 MAX_KEY_CHECK_INTERVAL_S = 30.0
@@ -140,7 +139,7 @@ def build_tokens(
 
 async def build(settings: AuthSettings) -> Service:
     """Auth as a process."""
-    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id="auth")
     sites = Sites(schemas)

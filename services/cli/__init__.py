@@ -1,1 +1,1 @@
-"""What an operator does with a running installation: topics, catalogue, generated documents."""
+"""Operator commands: `topics`, `catalog`, `dead-letters`, `schemas`, `decode` and `init`; one module per group."""

@@ -1,4 +1,4 @@
-"""Products into the catalogue, from CSV (`site,productId,name[,withdrawn]`) or from NDJSON with the same names."""
+"""Reads products from CSV (`site,productId,name[,withdrawn]`) or NDJSON and publishes them to the catalogue."""
 
 import csv
 import io
@@ -19,14 +19,14 @@ from services.values.identifiers import read_identifier
 from services.values.invalid import Invalid
 
 TOPIC = topics.CATALOG_PRODUCTS.name
-_LOT = 10_000
-_NDJSON = frozenset({".ndjson", ".jsonl"})
-_YES = frozenset({"1", "true", "yes"})
-_NUMBER = re.compile("[0-9]{1,19}")
-_LARGEST_SITE = 2**63 - 1
+_BATCH_SIZE = 10_000
+_NDJSON_SUFFIXES = frozenset({".ndjson", ".jsonl"})
+_TRUE_WORDS = frozenset({"1", "true", "yes"})
+_SITE_PATTERN = re.compile("[0-9]{1,19}")
+_MAX_SITE = 2**63 - 1
 
-# Told how many products are sent, and how many bytes of the file are read.
-Progress = Callable[[int, int], None]
+# Called with the number of products sent and of file bytes read.
+OnProgress = Callable[[int, int], None]
 
 
 class Product(NamedTuple):
@@ -35,24 +35,24 @@ class Product(NamedTuple):
     site: int
     product_id: str
     name: str | None
-    withdrawn: bool = False
+    is_withdrawn: bool = False
 
 
 def read_products(file: BinaryIO, *, name: str) -> Generator[Product, None, None]:
-    """The products of an open file; raises ValueError with the line's number for one that cannot be read.
+    """Yield the products of an open file; raises ValueError with the number of an invalid line.
 
-    `name` tells what the file is: NDJSON if it ends in .ndjson or .jsonl, CSV with a header line otherwise.
+    A `name` that ends in .ndjson or .jsonl means NDJSON, any other CSV with a header line.
     """
-    rows = _ndjson_rows(file) if Path(name).suffix in _NDJSON else _csv_rows(file)
+    rows = _ndjson_rows(file) if Path(name).suffix in _NDJSON_SUFFIXES else _csv_rows(file)
     try:
         with closing(rows):
             for number, row in rows:
                 try:
-                    yield _product(row)
+                    yield _parse_product(row)
                 except (KeyError, TypeError, ValueError) as error:
-                    raise ValueError(f"{name}, line {number}: {_why(error)}") from error
+                    raise ValueError(f"{name}, line {number}: {_reason(error)}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{name} is no text: {error}") from error
+        raise ValueError(f"{name} is not valid text: {error}") from error
 
 
 def _csv_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], None, None]:
@@ -76,66 +76,66 @@ def _ndjson_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], Non
             yield number, row if isinstance(row, dict) else {}
 
 
-def _product(row: Mapping[str, Any]) -> Product:
+def _parse_product(row: Mapping[str, Any]) -> Product:
     product_id = read_identifier(row["productId"])
     if isinstance(product_id, Invalid):
-        raise ValueError(f"productId {product_id.phrase}")  # noqa: TRY004 - the line is wrong
+        raise ValueError(f"productId {product_id.phrase}")  # noqa: TRY004 - the line is invalid, not the code
     name = row.get("name") or None
     if name is not None and not isinstance(name, str):
-        raise TypeError("name must be a text")
-    return Product(_site(row["site"]), product_id, name, str(row.get("withdrawn") or "").lower() in _YES)
+        raise TypeError("name must be a string")
+    return Product(_parse_site(row["site"]), product_id, name, str(row.get("withdrawn") or "").lower() in _TRUE_WORDS)
 
 
-def _site(given: object) -> int:
-    is_number = isinstance(given, int) and not isinstance(given, bool)
-    text = str(given).strip() if is_number or isinstance(given, str) else ""
-    if not _NUMBER.fullmatch(text) or int(text) > _LARGEST_SITE:
+def _parse_site(value: object) -> int:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    text = str(value).strip() if is_number or isinstance(value, str) else ""
+    if not _SITE_PATTERN.fullmatch(text) or int(text) > _MAX_SITE:
         raise ValueError("site must be a whole number")
     return int(text)
 
 
-def _why(error: Exception) -> str:
-    return "site,productId,name is expected" if isinstance(error, KeyError) else str(error)
+def _reason(error: Exception) -> str:
+    return "expected site,productId,name" if isinstance(error, KeyError) else str(error)
 
 
-async def load(
-    path: Path, *, producer: Producer, schema: Schema, progress: Progress = lambda _sent, _read: None
+async def load_file(
+    path: Path, *, producer: Producer, schema: Schema, on_progress: OnProgress = lambda _sent, _read: None
 ) -> int:
-    """Publish every product of the file and return how many; raises `Away` or ValueError.
+    """Publish every product of the file and return their number. Raises `UnavailableError` or ValueError.
 
-    `progress` is told how many were sent and how many bytes were read: 0 of a pipe, which does not say.
+    `on_progress` gets 0 bytes read if the file is a pipe.
     """
     with path.open("rb") as file, closing(read_products(file, name=path.name)) as products:
         return await publish(
-            (outgoing(product, schema) for product in products),
+            (to_record(product, schema) for product in products),
             producer=producer,
-            progress=lambda sent: progress(sent, file.tell() if file.seekable() else 0),
+            on_progress=lambda sent: on_progress(sent, file.tell() if file.seekable() else 0),
         )
 
 
 async def publish(
-    records: Iterable[ProducerRecord], *, producer: Producer, progress: Callable[[int], None] = lambda _sent: None
+    records: Iterable[ProducerRecord], *, producer: Producer, on_progress: Callable[[int], None] = lambda _sent: None
 ) -> int:
-    """Send records in lots and return how many; raises `Away`."""
+    """Send records in batches and return their number. Raises `UnavailableError`."""
     count = 0
-    lot: list[ProducerRecord] = []
+    batch: list[ProducerRecord] = []
     for record in records:
-        lot.append(record)
-        if len(lot) >= _LOT:
-            await producer.send_by_key(TOPIC, lot)
-            count += len(lot)
-            progress(count)
-            lot.clear()
-    if lot:
-        await producer.send_by_key(TOPIC, lot)
-        progress(count + len(lot))
-    return count + len(lot)
+        batch.append(record)
+        if len(batch) >= _BATCH_SIZE:
+            await producer.send_by_key(TOPIC, batch)
+            count += len(batch)
+            on_progress(count)
+            batch.clear()
+    if batch:
+        await producer.send_by_key(TOPIC, batch)
+        on_progress(count + len(batch))
+    return count + len(batch)
 
 
-def outgoing(product: Product, schema: Schema) -> ProducerRecord:
-    """A product as the catalogue has it."""
+def to_record(product: Product, schema: Schema) -> ProducerRecord:
+    """Encode a product for the catalogue's topic; a withdrawn one becomes a tombstone."""
     key = build_key(product.site, product.product_id)
-    if product.withdrawn:
+    if product.is_withdrawn:
         return ProducerRecord(key, None)
     body = io.BytesIO()
     body.write(schema.prefix)

@@ -1,4 +1,4 @@
-"""Keeps the catalogue of a file's sites as the file has it: what is new is added, what is gone is withdrawn."""
+"""Brings the catalogue in line with a file: publishes what differs and withdraws what is gone."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from services.chassis.avro.schemas import Schema
 from services.chassis.kafka.producer import Producer, ProducerRecord
-from services.cli.catalog_file import outgoing, publish, read_products
+from services.cli.catalog_file import publish, read_products, to_record
 
 
 class Changes(NamedTuple):
@@ -17,50 +17,50 @@ class Changes(NamedTuple):
     withdrawn: int
 
 
-class Keeper:
-    """Knows what the catalogue holds (`apply` takes the topic's records) and brings a file's sites into line."""
+class CatalogSync:
+    """Compares files with the catalogue, which it follows through `on_record`."""
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        self._held: dict[bytes, bytes] = {}
-        self._sites: set[bytes] = set()
+        self._published: dict[bytes, bytes] = {}
+        self._managed_sites: set[bytes] = set()
 
-    def apply(self, key: bytes, value: bytes | None) -> None:
-        """Take a record of the catalogue's topic."""
+    def on_record(self, key: bytes, value: bytes | None) -> None:
+        """Apply one record of the catalogue's topic."""
         if value is None:
-            self._held.pop(key, None)
+            self._published.pop(key, None)
         else:
-            self._held[key] = value
+            self._published[key] = value
 
-    async def keep(self, path: Path, producer: Producer) -> Changes:
-        """Publish what differs. Sites that the file has named before, but names no more, lose their products.
+    async def apply_file(self, path: Path, producer: Producer) -> Changes:
+        """Publish the differences. A site that an earlier file named and this one does not loses its products.
 
-        Raises `Away`, or ValueError where the file cannot be read; then nothing is changed.
+        Raises `UnavailableError`, or ValueError if the file cannot be read; then nothing is changed.
         """
-        wanted, sites = self._read(path)
-        self._sites |= sites
-        changed = [(key, value) for key, value in wanted.items() if self._held.get(key) != value]
-        gone = [key for key in self._held if key not in wanted and _site(key) in self._sites]
-        await publish(_records(changed, gone), producer=producer)
-        self._held.update(changed)
-        for key in gone:
-            del self._held[key]
-        return Changes(len(changed), len(gone))
+        products, sites = self._read_file(path)
+        self._managed_sites |= sites
+        changed = [(key, value) for key, value in products.items() if self._published.get(key) != value]
+        removed = [key for key in self._published if key not in products and _site(key) in self._managed_sites]
+        await publish(_to_records(changed, removed), producer=producer)
+        self._published.update(changed)
+        for key in removed:
+            del self._published[key]
+        return Changes(len(changed), len(removed))
 
-    def _read(self, path: Path) -> tuple[dict[bytes, bytes], set[bytes]]:
-        """The products that there shall be, and the sites that the file names. Of equal ones the last counts."""
-        named: dict[bytes, bytes | None] = {}
+    def _read_file(self, path: Path) -> tuple[dict[bytes, bytes], set[bytes]]:
+        """Return the file's products by key, the last line of a product winning, and the sites that it names."""
+        values: dict[bytes, bytes | None] = {}
         with path.open("rb") as file, closing(read_products(file, name=path.name)) as products:
-            for made in (outgoing(product, self._schema) for product in products):
-                if made.key is not None:
-                    named[made.key] = made.value
-        return {key: value for key, value in named.items() if value is not None}, set(map(_site, named))
+            for record in (to_record(product, self._schema) for product in products):
+                if record.key is not None:
+                    values[record.key] = record.value
+        return {key: value for key, value in values.items() if value is not None}, set(map(_site, values))
 
 
-def _records(changed: list[tuple[bytes, bytes]], gone: list[bytes]) -> Iterator[ProducerRecord]:
+def _to_records(changed: list[tuple[bytes, bytes]], removed: list[bytes]) -> Iterator[ProducerRecord]:
     for key, value in changed:
         yield ProducerRecord(key, value)
-    for key in gone:
+    for key in removed:
         yield ProducerRecord(key, None)
 
 

@@ -1,9 +1,9 @@
-"""Dead letters: which there are, and sending them back where they came from."""
+"""Finds dead letters and replays them to the topics and partitions they came from."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -11,82 +11,82 @@ from aiokafka import ConsumerRecord, TopicPartition
 from services.chassis.kafka import dead_letters as dlq
 from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
 from services.chassis.runtime.settings import KafkaSettings
-from services.cli.read_topic import scan
+from services.cli.read_topic import read_to_end
 from services.topics import TOPICS
 
-BOXES = tuple(topic.name for topic in TOPICS if topic.name.endswith(dlq.SUFFIX))
+DLQ_TOPICS = tuple(topic.name for topic in TOPICS if topic.name.endswith(dlq.SUFFIX))
 
-# A letter cannot be changed, so that it was replayed is told by a later record of the same partition.
-MARK, MARKED = "dlq.mark", "dlq.marked-offset"
-# What a replayed record carries, so that it can be found where it went.
+# A dead letter cannot be changed: a later record of its partition, a marker, carries its replay state.
+REPLAY_MARKER, MARKED_OFFSET = "dlq.mark", "dlq.marked-offset"
+# Header of a replayed record: the name of its dead letter. Shows after a crash which records were already sent.
 REPLAYED_FROM = "dlq.replayed-from"
-_LOT = 200
-_NUMBER = re.compile("[0-9]{1,9}")
-_OFFSET = re.compile(b"[0-9]{1,19}")
+_BATCH_SIZE = 200
+_PARTITION_PATTERN = re.compile("[0-9]{1,9}")
+_OFFSET_PATTERN = re.compile(b"[0-9]{1,19}")
 
 
-class State(StrEnum):
-    """What became of a letter."""
+class ReplayState(StrEnum):
+    """How far the replay of a dead letter got."""
 
     OPEN = "open"
-    # A replay began; whether the record got through is seen where it was sent.
+    # Started; only the original topic shows whether the record arrived.
     REPLAYING = "replaying"
     REPLAYED = "replayed"
 
 
-_STATES = {state.encode(): state for state in State}
+_STATE_BY_VALUE = {state.encode(): state for state in ReplayState}
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One dead letter; `box`, `partition` and `offset` name it."""
+class DeadLetter:
+    """One dead letter, identified by `topic`, `partition` and `offset`."""
 
-    box: str
+    topic: str
     partition: int
     offset: int
-    died_at_ms: int
+    failed_at_ms: int
     key: bytes | None
     value: bytes | None
     headers: Headers
-    state: State = State.OPEN
-    replay_began_ms: int = 0
+    state: ReplayState = ReplayState.OPEN
+    replay_started_ms: int = 0
 
     @property
     def name(self) -> str:
-        """What `show` and `replay` call it."""
-        return f"{self.box}/{self.partition}/{self.offset}"
+        """Its identifier on the command line."""
+        return f"{self.topic}/{self.partition}/{self.offset}"
 
-    def told(self, header: str) -> str:
-        """What a header of its provenance says."""
-        return (dict(self.headers).get(header) or b"").decode("utf-8", "replace")
-
-    @property
-    def origin(self) -> str:
-        """Where the record was read."""
-        place = (dlq.ORIGINAL_TOPIC, dlq.ORIGINAL_PARTITION, dlq.ORIGINAL_OFFSET)
-        return "/".join(self.told(header) for header in place)
+    def header(self, name: str) -> str:
+        """Return a header as text; empty if it is missing."""
+        return (dict(self.headers).get(name) or b"").decode("utf-8", "replace")
 
     @property
-    def home(self) -> TopicPartition | None:
-        """Where its record goes back to; None if it does not say, as one that is not ours, or names another topic."""
-        topic, partition = self.told(dlq.ORIGINAL_TOPIC), self.told(dlq.ORIGINAL_PARTITION)
-        is_known = topic + dlq.SUFFIX == self.box and _NUMBER.fullmatch(partition)
-        return TopicPartition(topic, int(partition)) if is_known else None
+    def source(self) -> str:
+        """Topic, partition and offset of the original record."""
+        names = (dlq.ORIGINAL_TOPIC, dlq.ORIGINAL_PARTITION, dlq.ORIGINAL_OFFSET)
+        return "/".join(self.header(name) for name in names)
+
+    @property
+    def destination(self) -> TopicPartition | None:
+        """Where a replay sends the record; None if the headers are missing, invalid or name another topic."""
+        topic, partition = self.header(dlq.ORIGINAL_TOPIC), self.header(dlq.ORIGINAL_PARTITION)
+        is_valid = topic + dlq.SUFFIX == self.topic and _PARTITION_PATTERN.fullmatch(partition)
+        return TopicPartition(topic, int(partition)) if is_valid else None
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of the record is in the letter."""
-        return not self.told(dlq.TRUNCATED)
+        """Whether it holds the whole record, not a truncated one."""
+        return not self.header(dlq.TRUNCATED)
 
     @property
-    def may_go(self) -> bool:
-        """Whether its record can be sent back, and was not yet."""
-        return self.is_whole and self.home is not None and self.state is not State.REPLAYED
+    def is_replayable(self) -> bool:
+        """Whether the record can be sent back and has not been yet."""
+        return self.is_whole and self.destination is not None and self.state is not ReplayState.REPLAYED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which letters are meant; what is empty lets all pass."""
+class DeadLetterFilter:
+    """Selects dead letters; an empty criterion matches all."""
 
     reasons: frozenset[str] = frozenset()
     topics: frozenset[str] = frozenset()
@@ -94,129 +94,123 @@ class Filter:
     since_ms: int | None = None
     until_ms: int | None = None
 
-    def lets_pass(self, letter: Letter) -> bool:
-        """Whether the letter is meant."""
+    def matches(self, letter: DeadLetter) -> bool:
+        """Return whether the dead letter meets all criteria."""
         return (
-            (not self.reasons or letter.told(dlq.REASON) in self.reasons)
-            and (not self.topics or letter.told(dlq.ORIGINAL_TOPIC) in self.topics)
+            (not self.reasons or letter.header(dlq.REASON) in self.reasons)
+            and (not self.topics or letter.header(dlq.ORIGINAL_TOPIC) in self.topics)
             and (not self.names or letter.name in self.names)
-            and (self.since_ms is None or letter.died_at_ms >= self.since_ms)
-            and (self.until_ms is None or letter.died_at_ms < self.until_ms)
+            and (self.since_ms is None or letter.failed_at_ms >= self.since_ms)
+            and (self.until_ms is None or letter.failed_at_ms < self.until_ms)
         )
 
 
 @dataclass(slots=True)
-class _Box:
-    """Letters as they are read, with what later marks say of them."""
+class _LetterIndex:
+    """Dead letters by topic, partition and offset, updated by the markers that follow them."""
 
-    letters: dict[tuple[str, int, int], Letter] = field(default_factory=dict)
+    letters: dict[tuple[str, int, int], DeadLetter] = field(default_factory=dict)
 
-    def take(self, record: ConsumerRecord) -> None:
+    def add(self, record: ConsumerRecord) -> None:
         headers = dict(record.headers)
-        if MARK not in headers:
-            letter = Letter(
-                record.topic,
-                record.partition,
-                record.offset,
-                record.timestamp,
-                record.key,
-                record.value,
-                tuple(record.headers),
+        if REPLAY_MARKER not in headers:
+            self.letters[record.topic, record.partition, record.offset] = DeadLetter(
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                failed_at_ms=record.timestamp,
+                key=record.key,
+                value=record.value,
+                headers=tuple(record.headers),
             )
-            self.letters[record.topic, record.partition, record.offset] = letter
             return
-        offset, state = headers.get(MARKED) or b"", headers[MARK] or b""
-        # Whoever else writes there may have named a header like ours.
-        if not (_OFFSET.fullmatch(offset) and state in _STATES):
+        offset, state = headers.get(MARKED_OFFSET) or b"", headers[REPLAY_MARKER] or b""
+        # A foreign record may carry a header of the same name.
+        if not (_OFFSET_PATTERN.fullmatch(offset) and state in _STATE_BY_VALUE):
             return
-        place = (record.topic, record.partition, int(offset))
-        marked = self.letters.get(place)
-        if marked is not None:
-            self.letters[place] = _marked(marked, _STATES[state], record.timestamp)
+        identifier = (record.topic, record.partition, int(offset))
+        letter = self.letters.get(identifier)
+        if letter is not None:
+            started_ms = letter.replay_started_ms or record.timestamp
+            self.letters[identifier] = replace(letter, state=_STATE_BY_VALUE[state], replay_started_ms=started_ms)
 
 
-def _marked(letter: Letter, state: State, at_ms: int) -> Letter:
-    began_ms = letter.replay_began_ms or at_ms
-    return Letter(
-        letter.box,
-        letter.partition,
-        letter.offset,
-        letter.died_at_ms,
-        letter.key,
-        letter.value,
-        letter.headers,
-        state,
-        began_ms,
-    )
-
-
-async def letters(settings: KafkaSettings, wanted: Filter) -> list[Letter]:
-    """The letters that are meant, the oldest first. Raises `Away`."""
-    box = _Box()
-    async with aclosing(scan(settings, BOXES)) as records:
+async def find_dead_letters(settings: KafkaSettings, letter_filter: DeadLetterFilter) -> list[DeadLetter]:
+    """Return the matching dead letters, oldest first. Raises `UnavailableError`."""
+    index = _LetterIndex()
+    async with aclosing(read_to_end(settings, DLQ_TOPICS)) as records:
         async for record in records:
-            box.take(record)
-    return sorted(filter(wanted.lets_pass, box.letters.values()), key=lambda letter: (letter.died_at_ms, letter.name))
+            index.add(record)
+    letters = filter(letter_filter.matches, index.letters.values())
+    return sorted(letters, key=lambda letter: (letter.failed_at_ms, letter.name))
 
 
-async def replay(chosen: Iterable[Letter], *, settings: KafkaSettings, producer: Producer) -> int:
-    """Send letters back to their topics and partitions, each once however often this is done; returns how many.
+async def replay(letters: Iterable[DeadLetter], *, settings: KafkaSettings, producer: Producer) -> int:
+    """Send each replayable record back once and return their number. Raises `UnavailableError`; safe to repeat.
 
-    First it is marked that a replay begins, then the records go, then it is marked that they went. After a crash
-    between the two marks, the records are looked for where they would be. Raises `Away`; doing it again is safe.
+    Each batch is marked as started, sent, and marked as replayed. After a crash between the two marks, the original
+    topics are searched for the records that arrived.
     """
-    waiting = [letter for letter in chosen if letter.may_go]
-    gone = await _gone(settings, [letter for letter in waiting if letter.state is State.REPLAYING])
-    await _mark(producer, State.REPLAYED, [letter for letter in waiting if letter.name in gone])
-    fresh = [letter for letter in waiting if letter.name not in gone]
-    for start in range(0, len(fresh), _LOT):
-        lot = fresh[start : start + _LOT]
-        await _mark(producer, State.REPLAYING, lot)
-        for place, together in _by(lot, _home).items():
-            await producer.send_to(place.topic, place.partition, [_again(letter) for letter in together])
-        await _mark(producer, State.REPLAYED, lot)
-    return len(fresh)
+    replayable = [letter for letter in letters if letter.is_replayable]
+    interrupted = [letter for letter in replayable if letter.state is ReplayState.REPLAYING]
+    already_replayed = await _find_already_replayed(settings, interrupted)
+    await _publish_marks(
+        producer, ReplayState.REPLAYED, [letter for letter in replayable if letter.name in already_replayed]
+    )
+    pending = [letter for letter in replayable if letter.name not in already_replayed]
+    for start in range(0, len(pending), _BATCH_SIZE):
+        batch = pending[start : start + _BATCH_SIZE]
+        await _publish_marks(producer, ReplayState.REPLAYING, batch)
+        for partition, group in _group_by(batch, _require_destination).items():
+            await producer.send_to(partition.topic, partition.partition, [_to_record(letter) for letter in group])
+        await _publish_marks(producer, ReplayState.REPLAYED, batch)
+    return len(pending)
 
 
-async def _gone(settings: KafkaSettings, unsure: Sequence[Letter]) -> set[str]:
-    """The names of those letters that are back in their topics."""
-    if not unsure:
+async def _find_already_replayed(settings: KafkaSettings, interrupted: Sequence[DeadLetter]) -> set[str]:
+    """Return the names of those dead letters whose records are in their original topics again."""
+    if not interrupted:
         return set()
-    wanted, found = {letter.name for letter in unsure}, set()
-    topics = sorted({_home(letter).topic for letter in unsure})
-    since_ms = min(letter.replay_began_ms for letter in unsure)
-    async with aclosing(scan(settings, topics, since_ms=since_ms)) as records:
+    names, found = {letter.name for letter in interrupted}, set()
+    topics = sorted({_require_destination(letter).topic for letter in interrupted})
+    since_ms = min(letter.replay_started_ms for letter in interrupted)
+    async with aclosing(read_to_end(settings, topics, since_ms=since_ms)) as records:
         async for record in records:
             name = (dict(record.headers).get(REPLAYED_FROM) or b"").decode("utf-8", "replace")
-            if name in wanted:
+            if name in names:
                 found.add(name)
     return found
 
 
-async def _mark(producer: Producer, state: State, lot: Sequence[Letter]) -> None:
-    for place, together in _by(lot, lambda letter: TopicPartition(letter.box, letter.partition)).items():
-        marks = [
-            ProducerRecord(letter.key, None, ((MARK, state.encode()), (MARKED, str(letter.offset).encode())))
-            for letter in together
+async def _publish_marks(producer: Producer, state: ReplayState, letters: Sequence[DeadLetter]) -> None:
+    groups = _group_by(letters, lambda letter: TopicPartition(letter.topic, letter.partition))
+    for partition, group in groups.items():
+        markers = [
+            ProducerRecord(
+                letter.key, None, ((REPLAY_MARKER, state.encode()), (MARKED_OFFSET, str(letter.offset).encode()))
+            )
+            for letter in group
         ]
-        await producer.send_to(place.topic, place.partition, marks)
+        await producer.send_to(partition.topic, partition.partition, markers)
 
 
-def _again(letter: Letter) -> ProducerRecord:
-    """The record as it was, with what tells where it comes from now."""
-    kept = [(name, content) for name, content in letter.headers if not name.startswith(dlq.PREFIX)]
-    attempts = (dlq.ATTEMPTS, letter.told(dlq.ATTEMPTS).encode())
-    return ProducerRecord(letter.key, letter.value, (*kept, attempts, (REPLAYED_FROM, letter.name.encode())))
+def _to_record(letter: DeadLetter) -> ProducerRecord:
+    """Return the original record, with headers for its attempts and its dead letter."""
+    original = [(name, content) for name, content in letter.headers if not name.startswith(dlq.PREFIX)]
+    attempts = (dlq.ATTEMPTS, letter.header(dlq.ATTEMPTS).encode())
+    return ProducerRecord(letter.key, letter.value, (*original, attempts, (REPLAYED_FROM, letter.name.encode())))
 
 
-def _home(letter: Letter) -> TopicPartition:
-    if letter.home is None:
-        raise ValueError(f"{letter.name} does not say where its record came from")
-    return letter.home
+def _require_destination(letter: DeadLetter) -> TopicPartition:
+    if letter.destination is None:
+        raise ValueError(f"{letter.name} does not name its original topic and partition")
+    return letter.destination
 
 
-def _by(lot: Iterable[Letter], place_of: Callable[[Letter], TopicPartition]) -> Mapping[TopicPartition, list[Letter]]:
-    lots: dict[TopicPartition, list[Letter]] = {}
-    for letter in lot:
-        lots.setdefault(place_of(letter), []).append(letter)
-    return lots
+def _group_by(
+    letters: Iterable[DeadLetter], get_partition: Callable[[DeadLetter], TopicPartition]
+) -> Mapping[TopicPartition, list[DeadLetter]]:
+    groups: dict[TopicPartition, list[DeadLetter]] = {}
+    for letter in letters:
+        groups.setdefault(get_partition(letter), []).append(letter)
+    return groups

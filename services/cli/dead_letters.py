@@ -1,4 +1,4 @@
-"""The operator's commands about dead letters."""
+"""`dead-letters`: lists, shows and replays records that could not be processed."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -10,171 +10,174 @@ from rich.table import Column, Table
 
 from services.chassis.kafka import dead_letters as dlq
 from services.chassis.runtime.settings import load
-from services.cli.dead_letter_topics import BOXES, Filter, Letter, letters, replay
-from services.cli.decode import Decoded, decoded, visible
-from services.cli.run_command import print_table, producing, schemas, told
-from services.cli.settings import OperatorSettings
+from services.cli.dead_letter_topics import DLQ_TOPICS, DeadLetter, DeadLetterFilter, find_dead_letters, replay
+from services.cli.record_decoder import DecodedRecord, decode_record, escape_bytes
+from services.cli.runtime import fetch_schemas, print_table, ready_producer, run_command
+from services.cli.settings import CliSettings
 
 commands = typer.Typer(
-    no_args_is_help=True, help="Records that could not be processed: which, why, and sending them back."
+    no_args_is_help=True, help="Dead letters, the records that could not be processed: list, show and replay them."
 )
 
 
-def _have_letters(topics: list[str] | None) -> list[str] | None:
-    """A name that is misspelled would look like a topic without letters."""
-    known = [box.removesuffix(dlq.SUFFIX) for box in BOXES]
+def _check_topics(topics: list[str] | None) -> list[str] | None:
+    """Refuse unknown topics: a misspelled one would look like a topic without dead letters."""
+    known = [name.removesuffix(dlq.SUFFIX) for name in DLQ_TOPICS]
     for topic in topics or []:
         if topic not in known:
-            raise typer.BadParameter(f"no letters are kept of {topic}, but of {', '.join(known)}")
+            raise typer.BadParameter(f"{topic} has no dead letters; topics that have: {', '.join(known)}")
     return topics
 
 
-Names = Annotated[list[str] | None, typer.Argument(help="Letters by name, as `list` shows them.")]
-Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only letters with this reason; may be repeated.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Dead letters by name, as `list` shows them.")]
+Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Only this reason; may be repeated.")]
 Topics = Annotated[
     list[str] | None,
-    typer.Option("--topic", callback=_have_letters, help="Only records of this topic; may be repeated."),
+    typer.Option("--topic", callback=_check_topics, help="Only records of this topic; may be repeated."),
 ]
-Since = Annotated[str | None, typer.Option(help="Only letters since then: 2026-01-31T08:00, or 2h, 3d ago.")]
-Until = Annotated[str | None, typer.Option(help="Only letters before then.")]
+Since = Annotated[str | None, typer.Option(help="Only at or after this time: 2026-01-31T08:00, or 2h, 3d ago.")]
+Until = Annotated[str | None, typer.Option(help="Only before this time.")]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @commands.command("list")
-def list_letters(
+def list_dead_letters(
     reason: Reasons = None,
     topic: Topics = None,
     since: Since = None,
     until: Until = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Show which letters there are, the oldest first."""
-    told(_list(_filter(reason, topic, since, until), as_json=as_json))
+    """List dead letters, oldest first."""
+    run_command(_list(_build_filter(reason, topic, since, until), as_json=as_json))
 
 
-async def _list(wanted: Filter, *, as_json: bool) -> None:
-    found = await letters(load(OperatorSettings), wanted)
+async def _list(letter_filter: DeadLetterFilter, *, as_json: bool) -> None:
+    letters = await find_dead_letters(load(CliSettings), letter_filter)
     if as_json:
-        for letter in found:
-            typer.echo(json.dumps(_row(letter)))
+        for letter in letters:
+            typer.echo(json.dumps(_to_row(letter)))
         return
-    # The name is what other commands are told: it stays in one piece, however narrow the screen.
-    table = Table(Column("letter", no_wrap=True), "died", "reason", "detail", "from", "attempts", "state")
-    for letter in found:
-        table.add_row(*(escape(str(cell)) for cell in _row(letter).values()))
+    # Other commands take the name as an argument: keep it in one piece on a narrow screen.
+    table = Table(Column("name", no_wrap=True), "failed at", "reason", "detail", "source", "attempts", "state")
+    for letter in letters:
+        table.add_row(*(escape(str(cell)) for cell in _to_row(letter).values()))
     print_table(table)
-    typer.echo(f"{len(found)} letters")
+    typer.echo(f"{len(letters)} dead letters")
 
 
-def _row(letter: Letter) -> dict[str, Any]:
+def _to_row(letter: DeadLetter) -> dict[str, Any]:
     return {
-        "letter": letter.name,
-        "died": datetime.fromtimestamp(letter.died_at_ms / 1000, UTC).isoformat(timespec="seconds"),
-        "reason": letter.told(dlq.REASON),
-        "detail": letter.told(dlq.DETAIL),
-        "from": letter.origin,
-        "attempts": letter.told(dlq.ATTEMPTS),
+        "name": letter.name,
+        "failedAt": datetime.fromtimestamp(letter.failed_at_ms / 1000, UTC).isoformat(timespec="seconds"),
+        "reason": letter.header(dlq.REASON),
+        "detail": letter.header(dlq.DETAIL),
+        "source": letter.source,
+        "attempts": letter.header(dlq.ATTEMPTS),
         "state": str(letter.state),
     }
 
 
 @commands.command("show")
-def show(name: Annotated[str, typer.Argument(help="The letter's name, as `list` shows it.")]) -> None:
-    """Show one letter whole: where it came from, its headers, and its record, if it can be read by now."""
-    told(_show(name))
+def show(name: Annotated[str, typer.Argument(help="The dead letter's name, as `list` shows it.")]) -> None:
+    """Show one dead letter: its source, its headers and, if it can be decoded, its record."""
+    run_command(_show(name))
 
 
 async def _show(name: str) -> None:
-    settings = load(OperatorSettings)
-    found = await letters(settings, Filter(names=frozenset({name})))
-    if not found:
-        raise ValueError(f"there is no letter {name}")
-    (letter,) = found
-    for title, cell in _row(letter).items():
+    settings = load(CliSettings)
+    letters = await find_dead_letters(settings, DeadLetterFilter(names=frozenset({name})))
+    if not letters:
+        raise ValueError(f"there is no dead letter {name}")
+    (letter,) = letters
+    for title, cell in _to_row(letter).items():
         typer.echo(f"{title + ':':<11}{cell}")
-    typer.echo(f"{'key:':<11}{visible(letter.key)}")
+    typer.echo(f"{'key:':<11}{escape_bytes(letter.key)}")
     for header, content in letter.headers:
         if not header.startswith(dlq.PREFIX):
-            typer.echo(f"{'header:':<11}{visible(header.encode())} = {visible(content)}")
-    record = decoded(letter.value, letter.headers, await schemas(settings))
-    typer.echo(f"{'value:':<11}{_size(letter)}")
-    typer.echo(record.text if isinstance(record, Decoded) else f"{record}\n{visible((letter.value or b'')[:512])}")
+            typer.echo(f"{'header:':<11}{escape_bytes(header.encode())} = {escape_bytes(content)}")
+    record = decode_record(letter.value, letter.headers, await fetch_schemas(settings))
+    typer.echo(f"{'value:':<11}{_describe_size(letter)}")
+    if isinstance(record, DecodedRecord):
+        typer.echo(record.text)
+    else:
+        typer.echo(f"{record}\n{escape_bytes((letter.value or b'')[:512])}")
 
 
-def _size(letter: Letter) -> str:
+def _describe_size(letter: DeadLetter) -> str:
     size = "none" if letter.value is None else f"{len(letter.value)} bytes"
-    return size if letter.is_whole else f"the first {size} of a record of {letter.told(dlq.TRUNCATED)}"
+    return size if letter.is_whole else f"the first {size} of a record of {letter.header(dlq.TRUNCATED)}"
 
 
 @commands.command("replay")
-def replay_letters(
+def replay_dead_letters(
     names: Names = None,
     reason: Reasons = None,
     topic: Topics = None,
     since: Since = None,
     until: Until = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="All letters, where nothing else says which.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would go.")] = False,
+    replay_all: Annotated[bool, typer.Option("--all", help="All dead letters, if nothing else selects any.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many would be replayed.")] = False,
 ) -> None:
-    """Send letters back to where their records came from: each once, however often this is done.
+    """Send records back to the topics they came from: each once, however often this command runs.
 
-    The records are judged again. Outputs come of it, but a job that has ended stays as it ended.
+    The consumers process them again. Their outputs appear, but a job that has ended stays as it ended.
     """
-    wanted = _filter(reason, topic, since, until, names)
-    if wanted == Filter() and not every:
-        typer.echo("say which letters: by name, --reason, --topic, --since, --until, or --all", err=True)
+    letter_filter = _build_filter(reason, topic, since, until, names)
+    if letter_filter == DeadLetterFilter() and not replay_all:
+        typer.echo("select dead letters by name, --reason, --topic, --since or --until, or use --all", err=True)
         raise typer.Exit(2)
-    told(_replay(wanted, dry_run=dry_run))
+    run_command(_replay(letter_filter, dry_run=dry_run))
 
 
-async def _replay(wanted: Filter, *, dry_run: bool) -> None:
-    settings = load(OperatorSettings)
-    found = await letters(settings, wanted)
-    lacking = wanted.names - {letter.name for letter in found}
-    if lacking:
-        raise ValueError(f"there is no letter {', '.join(sorted(lacking))}")
-    cut = sum(not letter.is_whole for letter in found)
-    if cut:
-        typer.echo(f"{cut} letters hold only the beginning of their records and stay", err=True)
-    homeless = sum(letter.home is None for letter in found)
-    if homeless:
-        typer.echo(f"{homeless} letters do not say where their records came from and stay", err=True)
+async def _replay(letter_filter: DeadLetterFilter, *, dry_run: bool) -> None:
+    settings = load(CliSettings)
+    letters = await find_dead_letters(settings, letter_filter)
+    unknown = letter_filter.names - {letter.name for letter in letters}
+    if unknown:
+        raise ValueError(f"there is no dead letter {', '.join(sorted(unknown))}")
+    truncated = sum(not letter.is_whole for letter in letters)
+    if truncated:
+        typer.echo(f"{truncated} dead letters are skipped: they hold only the beginning of their records", err=True)
+    without_source = sum(letter.destination is None for letter in letters)
+    if without_source:
+        typer.echo(f"{without_source} dead letters are skipped: they do not name their original topic", err=True)
     if dry_run:
-        open_ones = sum(letter.may_go for letter in found)
-        typer.echo(f"{open_ones} of {len(found)} letters would be replayed")
+        replayable = sum(letter.is_replayable for letter in letters)
+        typer.echo(f"{replayable} of {len(letters)} dead letters would be replayed")
         return
-    async with producing(settings) as producer:
-        count = await replay(found, settings=settings, producer=producer)
-    typer.echo(f"{count} of {len(found)} letters replayed")
+    async with ready_producer(settings) as producer:
+        count = await replay(letters, settings=settings, producer=producer)
+    typer.echo(f"{count} of {len(letters)} dead letters replayed")
 
 
-def _filter(
+def _build_filter(
     reasons: list[str] | None,
     topics: list[str] | None,
     since: str | None,
     until: str | None,
     names: list[str] | None = None,
-) -> Filter:
+) -> DeadLetterFilter:
     now = datetime.now(UTC)
-    return Filter(
+    return DeadLetterFilter(
         reasons=frozenset(reasons or ()),
         topics=frozenset(topics or ()),
         names=frozenset(names or ()),
-        since_ms=None if since is None else _instant_ms(since, now),
-        until_ms=None if until is None else _instant_ms(until, now),
+        since_ms=None if since is None else _parse_instant_ms(since, now),
+        until_ms=None if until is None else _parse_instant_ms(until, now),
     )
 
 
-def _instant_ms(text: str, now: datetime) -> int:
-    """A time, or how long ago."""
+def _parse_instant_ms(text: str, now: datetime) -> int:
+    """Parse an ISO time (UTC by default) or a duration before `now`."""
     number, unit = text[:-1], text[-1:]
     try:
         if number.isdigit() and unit in _UNITS:
             return int((now - timedelta(**{_UNITS[unit]: int(number)})).timestamp() * 1000)
         instant = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as error:
-        raise typer.BadParameter(f"{text} is neither a time nor a span such as 2h") from error
+        raise typer.BadParameter(f"{text} is neither a time nor a duration such as 2h") from error
     return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -1,79 +1,41 @@
-"""Any record's bytes as something a person can read, or why not."""
+"""`decode`: shows the bytes of any record as JSON."""
 
-import io
-import re
-from base64 import b64decode
-from binascii import Error as NotBase64
-from collections.abc import Iterable
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any
+import sys
+from pathlib import Path
+from typing import Annotated
 
-import msgspec
-from fastavro import parse_schema, schemaless_reader
+import typer
 
-from services.chassis.avro.schemas import Schemas, SchemaVersion
-from services.chassis.avro.wire_format import UnknownWireFormatError, parse_wire_format
-
-_ENCODER = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
-_HEX = re.compile(rb"(?:0x)?(?:[0-9a-fA-F]{2}[\s:]*)+")
+from services.chassis.avro.wire_format import HEADER
+from services.chassis.runtime.settings import load
+from services.cli.record_decoder import DecodedRecord, decode_record, parse_bytes
+from services.cli.runtime import fetch_schemas, run_command
+from services.cli.settings import CliSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A record, and what it was written with."""
-
-    schema: str
-    version: int
-    schema_id: int
-    record: Any
-
-    @property
-    def text(self) -> str:
-        """The record as JSON in several lines: amounts exact, times in UTC."""
-        return msgspec.json.format(_ENCODER.encode(self.record), indent=2).decode()
-
-
-def decoded(value: bytes | None, headers: Iterable[tuple[str, bytes | None]], schemas: Schemas) -> Decoded | str:
-    """The record, or a sentence about why the bytes are none."""
-    try:
-        reference, start = parse_wire_format(value, headers)
-    except UnknownWireFormatError as error:
-        return f"The framing is unknown: {error}."
-    version = schemas.by_id(reference)
-    if version is None:
-        return f"No schema here has the id {reference}."
-    body = (value or b"")[start:]
-    stream = io.BytesIO(body)
-    try:
-        # Where a field may hold several kinds of records, it is said which one it is.
-        record = schemaless_reader(
-            stream, _parsed(version), None, return_record_name=True, return_record_name_override=True
-        )
-    except Exception as error:  # noqa: BLE001 - fastavro raises whatever broken bytes happen to run into
-        return f"The {len(body)} bytes are no {version.name}: {type(error).__name__} at byte {stream.tell()}."
-    if stream.tell() != len(body):
-        return f"After a {version.name} of {stream.tell()} bytes, {len(body) - stream.tell()} are left over."
-    return Decoded(version.name, version.number, version.schema_id, record)
+def decode(
+    value: Annotated[
+        str | None, typer.Argument(help="The bytes, in hexadecimal or base64; - reads them from stdin.")
+    ] = None,
+    *,
+    file: Annotated[Path | None, typer.Option(help="A file with the raw bytes.", exists=True, dir_okay=False)] = None,
+    header: Annotated[
+        str | None, typer.Option(help=f"The record's header {HEADER}, if it has one, in hexadecimal or base64.")
+    ] = None,
+) -> None:
+    """Print a record's bytes as JSON, or the reason why they cannot be decoded."""
+    if (value is None) == (file is None):
+        typer.echo("give either the bytes or a file", err=True)
+        raise typer.Exit(2)
+    run_command(_decode(value, file, header))
 
 
-def _parsed(version: SchemaVersion) -> Any:
-    return parse_schema(deepcopy(dict(version.definition)))
-
-
-def bytes_of(text: bytes) -> bytes:
-    """The bytes that a text tells in hexadecimal or in base64. Raises ValueError where it is neither."""
-    stripped = text.strip()
-    if _HEX.fullmatch(stripped):
-        return bytes.fromhex(re.sub(rb"[\s:]|^0x", b"", stripped).decode())
-    try:
-        return b64decode(b"".join(stripped.split()), validate=True)
-    except NotBase64 as error:
-        raise ValueError("neither hexadecimal nor base64") from error
-
-
-def visible(content: bytes | None) -> str:
-    """Bytes as one line of text, what cannot be printed escaped."""
-    if content is None:
-        return "null"
-    return content.decode("utf-8", "backslashreplace").encode("unicode_escape").decode()
+async def _decode(value: str | None, file: Path | None, header: str | None) -> None:
+    text = sys.stdin.read() if value == "-" else value or ""
+    content = file.read_bytes() if file is not None else parse_bytes(text.encode())  # noqa: ASYNC240 - nothing else runs
+    headers = [] if header is None else [(HEADER, parse_bytes(header.encode()))]
+    result = decode_record(content, headers, await fetch_schemas(load(CliSettings)))
+    if not isinstance(result, DecodedRecord):
+        raise ValueError(result)  # noqa: TRY004 - `run_command` prints it as one line
+    typer.echo(f"{result.schema}, version {result.version}, id {result.schema_id}", err=True)
+    typer.echo(result.text)

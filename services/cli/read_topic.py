@@ -1,4 +1,4 @@
-"""Reads topics from somewhere to the end that they have now."""
+"""Reads topics from a start position to their current end."""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -11,12 +11,15 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings
 
 
-async def scan(
+async def read_to_end(
     settings: KafkaSettings, topics: Sequence[str], *, since_ms: int | None = None
 ) -> AsyncGenerator[ConsumerRecord, None]:
-    """Every record that is there now, those of a partition in order; since a time if one is given. Raises `Away`."""
+    """Yield all records up to the ends at the time of the call, optionally only those since a timestamp.
+
+    Records of one partition come in order. Raises `UnavailableError`.
+    """
     install()
-    # Without a group, naming topics assigns all their partitions to us.
+    # Without a consumer group, naming topics assigns all of their partitions.
     kafka = AIOKafkaConsumer(
         *topics,
         **connection_options(settings),
@@ -27,28 +30,28 @@ async def scan(
     )
     try:
         await kafka.start()
-        left = await _begin(kafka, since_ms)
-        while left:
-            for place, records in (await kafka.getmany(timeout_ms=200)).items():
+        ends = await _seek_to_start(kafka, since_ms)
+        while ends:
+            for partition, records in (await kafka.getmany(timeout_ms=200)).items():
                 for record in records:
-                    if record.offset < left.get(place, 0):
+                    if record.offset < ends.get(partition, 0):
                         yield record
-            left = {place: end for place, end in left.items() if await kafka.position(place) < end}
+            ends = {partition: end for partition, end in ends.items() if await kafka.position(partition) < end}
     except (KafkaError, OSError) as error:
         raise UnavailableError("Kafka") from error
     finally:
         await kafka.stop()
 
 
-async def _begin(kafka: AIOKafkaConsumer, since_ms: int | None) -> dict[TopicPartition, int]:
-    """Go where reading begins; returns the end of each partition that holds anything."""
-    places = list(kafka.assignment())
-    if not places:
+async def _seek_to_start(kafka: AIOKafkaConsumer, since_ms: int | None) -> dict[TopicPartition, int]:
+    """Seek every partition to its start; return the end offsets of those that have records to read."""
+    partitions = list(kafka.assignment())
+    if not partitions:
         return {}
-    begins, ends = await kafka.beginning_offsets(places), await kafka.end_offsets(places)
+    starts, ends = await kafka.beginning_offsets(partitions), await kafka.end_offsets(partitions)
     if since_ms is not None:
-        found = await kafka.offsets_for_times(dict.fromkeys(places, since_ms))
-        begins = {place: ends[place] if found[place] is None else found[place].offset for place in places}
-    for place in places:
-        kafka.seek(place, begins[place])
-    return {place: ends[place] for place in places if begins[place] < ends[place]}
+        found = await kafka.offsets_for_times(dict.fromkeys(partitions, since_ms))
+        starts = {tp: ends[tp] if found[tp] is None else found[tp].offset for tp in partitions}
+    for partition in partitions:
+        kafka.seek(partition, starts[partition])
+    return {partition: ends[partition] for partition in partitions if starts[partition] < ends[partition]}

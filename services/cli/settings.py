@@ -1,15 +1,15 @@
-"""What the operator's commands can be told."""
+"""Settings of the commands in this package."""
 
 from pydantic import Field
 
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings
 
 
-class OperatorSettings(ServiceSettings, KafkaSettings, MongoSettings):
-    """Settings of the operator's other commands."""
+class CliSettings(ServiceSettings, KafkaSettings, MongoSettings):
+    """Settings of the other operator commands."""
 
-    topic_partitions: int = Field(12, ge=1, le=1000, description="Partitions of a topic when it is created.")
-    topic_replication_factor: int = Field(1, ge=1, le=7, description="Replicas of a topic when it is created.")
+    topic_partitions: int = Field(12, ge=1, le=1000, description="Partitions of a newly created topic.")
+    topic_replication_factor: int = Field(1, ge=1, le=7, description="Replicas of a newly created topic.")
     topic_min_insync_replicas: int = Field(
-        1, ge=1, le=7, description="Replicas that must have a record before it counts as written."
+        1, ge=1, le=7, description="Replicas that must have a record before Kafka acknowledges it."
     )

@@ -1,4 +1,4 @@
-"""Creates the topics that are missing; says what is there and what would be done."""
+"""Compares the declared topics with the cluster's and creates missing ones."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,43 +9,49 @@ from aiokafka.errors import KafkaError, for_code
 from services.chassis.kafka.producer import connection_options
 from services.chassis.kafka.topic import Topic
 from services.chassis.runtime.errors import UnavailableError
-from services.cli.settings import OperatorSettings
+from services.cli.settings import CliSettings
 
-_EXISTS = 36
+_TOPIC_ALREADY_EXISTS = 36
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """One topic, with the partitions it has (0: it is missing) and those it would get."""
+class TopicState:
+    """A declared topic, its current number of partitions (0: it does not exist) and the number it would get."""
 
     topic: Topic
-    partitions_now: int
-    partitions_wanted: int
+    current_partitions: int
+    planned_partitions: int
 
 
-async def plan(topics: Iterable[Topic], settings: OperatorSettings) -> list[Planned]:
-    """What is there of the topics; raises `Away`."""
-    wanted = list(topics)
+async def plan(topics: Iterable[Topic], settings: CliSettings) -> list[TopicState]:
+    """Return the state of each topic. Raises `UnavailableError`."""
+    declared = list(topics)
     async with _Admin(settings) as admin:
-        known = await _partitions(admin)
-    return [Planned(topic, known.get(topic.name, 0), topic.partitions or settings.topic_partitions) for topic in wanted]
+        current = await _partition_counts(admin)
+    return [
+        TopicState(topic, current.get(topic.name, 0), topic.partitions or settings.topic_partitions)
+        for topic in declared
+    ]
 
 
-async def create(topics: Iterable[Topic], settings: OperatorSettings) -> list[str]:
-    """Create what is missing, in one call, and return its names; raises `Away`, or what the brokers refuse."""
-    wanted = {topic.name: _new(topic, settings) for topic in topics}
+async def create(topics: Iterable[Topic], settings: CliSettings) -> list[str]:
+    """Create missing topics in one request and return their names.
+
+    Raises `UnavailableError`, or the `KafkaError` with which the brokers refused a topic.
+    """
+    new_topics = [_to_new_topic(topic, settings) for topic in topics]
     async with _Admin(settings) as admin:
-        answer = await admin.create_topics(list(wanted.values()))
+        response = await admin.create_topics(new_topics)
     created = []
-    for name, code, *reason in answer.topic_errors:
+    for name, code, *reason in response.topic_errors:
         if code == 0:
             created.append(name)
-        elif code != _EXISTS:
+        elif code != _TOPIC_ALREADY_EXISTS:
             raise for_code(code)(f"topic {name}: {' '.join(str(part) for part in reason)}")
     return created
 
 
-def _new(topic: Topic, settings: OperatorSettings) -> NewTopic:
+def _to_new_topic(topic: Topic, settings: CliSettings) -> NewTopic:
     config = {**topic.config, "min.insync.replicas": str(settings.topic_min_insync_replicas)}
     return NewTopic(
         topic.name,
@@ -55,15 +61,15 @@ def _new(topic: Topic, settings: OperatorSettings) -> NewTopic:
     )
 
 
-async def _partitions(admin: AIOKafkaAdminClient) -> Mapping[str, int]:
+async def _partition_counts(admin: AIOKafkaAdminClient) -> Mapping[str, int]:
     names = await admin.list_topics()
-    return {found["topic"]: len(found["partitions"]) for found in await admin.describe_topics(list(names))}
+    return {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(list(names))}
 
 
 class _Admin:
-    """An admin client for the length of a `with`; what the brokers do not answer is `Away`."""
+    """An admin client for the duration of a `with` block. Raises `UnavailableError` if it cannot connect."""
 
-    def __init__(self, settings: OperatorSettings) -> None:
+    def __init__(self, settings: CliSettings) -> None:
         self._client = AIOKafkaAdminClient(**connection_options(settings), client_id="operator")
 
     async def __aenter__(self) -> AIOKafkaAdminClient:

@@ -49,7 +49,7 @@ from services.fulfilment.ports import Supplier
 from services.fulfilment.settings import Settings
 from services.fulfilment.wire.events import KAFKA, MAIL, EventCodec
 from services.fulfilment.worker import Worker
-from services.subjects import SUBJECTS_OF
+from services.topics import SUBJECTS_BY_SCHEMA
 
 AUDIENCE = "fulfilment"
 GROUP = "fulfilment"
@@ -72,7 +72,7 @@ class Office:
 
 async def build(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id=GROUP)
     access = RequestSecurity(

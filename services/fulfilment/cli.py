@@ -32,8 +32,7 @@ from services.fulfilment.flows import load_stock as loading
 from services.fulfilment.http import responses
 from services.fulfilment.settings import CodeCipherSettings, SupplierSettings
 from services.fulfilment.wire.events import EventCodec
-from services.subjects import SUBJECTS_OF
-from services.topics import AUTH_SITES
+from services.topics import AUTH_SITES, SUBJECTS_BY_SCHEMA
 from services.values.strict_json import JsonSyntaxError, parse
 
 SITES_TIMEOUT_S = 30.0
@@ -175,7 +174,7 @@ def close_ended_days(
 
 async def _close_days(day: datetime) -> None:
     settings = load(CloseDayCliSettings)
-    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF, wait=False)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA, wait=False)
     sites = Sites(schemas)
     table = CompactedTable(settings, AUTH_SITES.name, sites.apply, client_id="operator")
     await table.start()

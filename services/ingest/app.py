@@ -23,7 +23,7 @@ from services.ingest.http.imports import ImportApi, ImportOptions
 from services.ingest.settings import Settings
 from services.ingest.wire import Encoder
 from services.schema_registry.api import RegistryApi
-from services.subjects import SUBJECTS_OF
+from services.topics import SUBJECTS_BY_SCHEMA
 from services.values.time_uuids import time_uuid
 
 AUDIENCE = "omnichannel-api"
@@ -31,7 +31,7 @@ AUDIENCE = "omnichannel-api"
 
 async def build(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     producer = Producer(settings, client_id="ingest")
     access = RequestSecurity(
         schemas,

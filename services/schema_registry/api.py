@@ -15,7 +15,7 @@ from aiohttp import web
 from services.chassis.avro.compatibility import InvalidSchemaError, canonical_form, incompatibilities
 from services.chassis.avro.schemas import Schemas, SchemaVersion
 from services.chassis.http import server as http
-from services.subjects import SCHEMA_OF, level_of
+from services.topics import SCHEMA_BY_SUBJECT, compatibility_level
 
 BASE = "/registry"
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -30,7 +30,9 @@ class RegistryApi:
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
-        self._subjects = {subject: schemas.versions[name] for subject, name in SCHEMA_OF.items() if name in schemas}
+        self._subjects = {
+            subject: schemas.versions[name] for subject, name in SCHEMA_BY_SUBJECT.items() if name in schemas
+        }
         self._forms = {name: _forms(versions) for name, versions in schemas.versions.items()}
 
     def routes(self) -> list[web.RouteDef]:
@@ -140,11 +142,11 @@ class RegistryApi:
         if "version" in request.match_info:
             version = self._version(request)
             versions = {version.number: version}
-        name = SCHEMA_OF[request.match_info["subject"]]
+        name = SCHEMA_BY_SUBJECT[request.match_info["subject"]]
         text = await _schema_in(request)
         try:
             found = incompatibilities(
-                level_of(name), text, {number: version.text for number, version in versions.items()}
+                compatibility_level(name), text, {number: version.text for number, version in versions.items()}
             )
         except InvalidSchemaError as error:
             raise RegistryError(422, 42201, f"Invalid schema: {error}") from None
@@ -157,7 +159,7 @@ class RegistryApi:
         if subject is None:
             return _answer({"compatibilityLevel": "FULL_TRANSITIVE"})
         self._versions(request)
-        return _answer({"compatibilityLevel": str(level_of(SCHEMA_OF[subject]))})
+        return _answer({"compatibilityLevel": str(compatibility_level(SCHEMA_BY_SUBJECT[subject]))})
 
     async def mode(self, request: web.Request) -> web.Response:
         """Nothing can be written here."""
@@ -200,11 +202,11 @@ class RegistryApi:
         return version
 
     def _subjects_of(self, version: SchemaVersion) -> Iterator[str]:
-        return (subject for subject, name in SCHEMA_OF.items() if name == version.name)
+        return (subject for subject, name in SCHEMA_BY_SUBJECT.items() if name == version.name)
 
     async def _same(self, request: web.Request) -> SchemaVersion | None:
         """The version of the request's subject that is the schema in its body; None if there is none."""
-        forms = self._forms[SCHEMA_OF[request.match_info["subject"]]]
+        forms = self._forms[SCHEMA_BY_SUBJECT[request.match_info["subject"]]]
         try:
             return forms.get(canonical_form(await _schema_in(request)))
         except InvalidSchemaError as error:

@@ -32,7 +32,7 @@ from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
 from services.status.settings import Settings
 from services.status.worker import Worker
-from services.subjects import SUBJECTS_OF
+from services.topics import SUBJECTS_BY_SCHEMA
 
 AUDIENCE = "common-status"
 GROUP = "status"
@@ -44,7 +44,7 @@ UPSTREAM_TOPICS = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
 
 async def build(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     # Every write is conditional and repeated by its caller; the driver's own retries would cost twice the time.
     mongo = Mongo.connect(settings, retry_writes=False)
     jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))

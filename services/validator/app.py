@@ -14,7 +14,7 @@ from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
-from services.subjects import SUBJECTS_OF
+from services.topics import SUBJECTS_BY_SCHEMA
 from services.validator.adapters.catalogue import CatalogueTable
 from services.validator.adapters.publisher import KafkaPublisher
 from services.validator.flow import Deps
@@ -25,7 +25,7 @@ from services.validator.worker import KINDS, Worker
 
 async def build(settings: Settings) -> Service:
     """All parts of the service, not yet started."""
-    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_OF)
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     registry = SchemaRegistryClient(settings) if settings.schema_registry_url else None
     catalogue = CatalogueTable()
     catalogue_table = CompactedTable(settings, topics.CATALOG_PRODUCTS.name, catalogue.apply, client_id="validator")

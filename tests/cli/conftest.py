@@ -2,6 +2,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _log_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator's door sets up the log of its process, which here is that of all other tests, too."""
+def _keep_log_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line configures logging for its whole process, which other tests share."""
     monkeypatch.setattr("services.__main__.configure", lambda *_, **__: None)

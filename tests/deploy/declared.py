@@ -5,7 +5,7 @@ from pydantic_settings import BaseSettings
 
 from sandbox.services import SERVICES
 from services.auth.settings import AuthSettings
-from services.cli.settings import OperatorSettings
+from services.cli.settings import CliSettings
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest.settings import Settings as IngestSettings
 from services.status.settings import Settings as StatusSettings
@@ -30,7 +30,7 @@ def fields(service: str) -> dict[str, FieldInfo]:
 
 def all_variables() -> set[str]:
     """Every variable that any service or the operator's command knows."""
-    known: list[type[BaseSettings]] = [*SETTINGS.values(), OperatorSettings]
+    known: list[type[BaseSettings]] = [*SETTINGS.values(), CliSettings]
     return {name.upper() for settings in known for name in settings.model_fields}
 
 

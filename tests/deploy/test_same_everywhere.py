@@ -8,7 +8,7 @@ import yaml
 
 from sandbox import services as sandbox
 from sandbox.kafka_settings import EVERYWHERE
-from services.cli.settings import OperatorSettings
+from services.cli.settings import CliSettings
 from services.status.app import UPSTREAM_TOPICS
 from services.status.settings import Settings
 from services.topics import BY_NAME, TOPICS
@@ -88,7 +88,7 @@ def test_a_service_in_kubernetes_is_told_what_it_needs(overlay: str, service: st
 def test_there_is_a_place_for_the_operators_commands(overlay: str) -> None:
     environment = manifests.environment(overlay, "operator")
     assert environment["KAFKA_BOOTSTRAP_SERVERS"] == manifests.environment(overlay, "auth")["KAFKA_BOOTSTRAP_SERVERS"]
-    required = {name.upper() for name, field in OperatorSettings.model_fields.items() if field.is_required()}
+    required = {name.upper() for name, field in CliSettings.model_fields.items() if field.is_required()}
     assert required <= told(environment)
 
 

@@ -30,8 +30,8 @@ async def test_a_record_that_cannot_be_read_fails_in_the_job_that_its_headers_na
 
     listed = await asyncio.to_thread(installation.operator, "dead-letters", "list", "--json", "--reason", "undecodable")
     letter = json.loads(listed.stdout.splitlines()[-1])
-    assert letter["from"].startswith("orders.submitted.v1/0/")
-    shown = await asyncio.to_thread(installation.operator, "dead-letters", "show", letter["letter"])
+    assert letter["source"].startswith("orders.submitted.v1/0/")
+    shown = await asyncio.to_thread(installation.operator, "dead-letters", "show", letter["name"])
     assert f"jobId = {job_id}" in shown.stdout
 
 

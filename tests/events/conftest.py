@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.kafka import KafkaCluster
 from services.cli import topic_admin
-from services.cli.settings import OperatorSettings
+from services.cli.settings import CliSettings
 from services.topics import TOPICS
 from tests.events.installation import Installation, ValidatorProcess
 
@@ -23,7 +23,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 async def installation(broker: str) -> Installation:
     """All topics, with four partitions each, and a few products of site 608."""
-    settings = OperatorSettings(kafka_bootstrap_servers=broker, topic_partitions=4)
+    settings = CliSettings(kafka_bootstrap_servers=broker, topic_partitions=4)
     await topic_admin.create(TOPICS, settings)
     made = Installation(broker)
     made.sell("4556", "4557")

@@ -17,7 +17,7 @@ from sandbox.ports import free_port
 from sandbox.probes import http_status
 from services.chassis.avro.schemas import Schemas
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings
-from services.cli.read_topic import scan
+from services.cli.read_topic import read_to_end
 from services.sales.keys import build_key
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -89,7 +89,7 @@ class Installation:
 
     async def records(self, topic: str) -> list[ConsumerRecord]:
         """All records of a topic."""
-        async with aclosing(scan(self.settings, [topic])) as found:
+        async with aclosing(read_to_end(self.settings, [topic])) as found:
             return [record async for record in found]
 
     def unread(self, topic: str, *, partitions: int, group: str = "validator") -> int:

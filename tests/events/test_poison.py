@@ -126,17 +126,17 @@ async def test_what_died_of_a_setting_is_replayed_once_when_it_is_mended(
     await until(all_died, deadline_s=60)
     await asyncio.to_thread(validator.stop)
     start_validator()
-    names = [one["letter"] for one in await letters()]
+    names = [one["name"] for one in await letters()]
     assert len(names) == total
     shown = await asyncio.to_thread(installation.operate, "dead-letters", "show", names[0])
     assert job_id in shown
     assert '"productId": "4556"' in shown
 
     dry = await asyncio.to_thread(installation.operate, "dead-letters", "replay", *names, "--dry-run")
-    assert f"{total} of {total} letters would be replayed" in dry
+    assert f"{total} of {total} dead letters would be replayed" in dry
     for expected in (total, 0):
         told = await asyncio.to_thread(installation.operate, "dead-letters", "replay", *names)
-        assert f"{expected} of {total} letters replayed" in told
+        assert f"{expected} of {total} dead letters replayed" in told
     assert {one["state"] for one in await letters()} == {"replayed"}
 
     async def passed() -> list[Any]:

@@ -14,10 +14,10 @@ from services.chassis.kafka.dead_letters import DeadLetter, DeadLetters
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
 from services.cli import topic_admin
-from services.cli.dead_letter_topics import REPLAYED_FROM, Filter, State, letters, replay
+from services.cli.catalog import commands as catalog
+from services.cli.dead_letter_topics import REPLAYED_FROM, DeadLetterFilter, ReplayState, find_dead_letters, replay
 from services.cli.dead_letters import commands
-from services.cli.settings import OperatorSettings
-from services.cli.setup import catalog
+from services.cli.settings import CliSettings
 from services.topics import TOPICS
 from tests.chassis.kafka.consumer_fixtures import Stage
 from tests.events.installation import Installation
@@ -77,36 +77,44 @@ async def test_a_replay_that_dies_anywhere_is_finished_by_the_next(
     """Three sends: the mark that it begins, the records, the mark that they went."""
     reason = f"died-{lives}-{after}"
     await bury(producer, reason, 5)
-    wanted = Filter(reasons=frozenset({reason}))
+    wanted = DeadLetterFilter(reasons=frozenset({reason}))
     producer.lives, producer.after = lives, after
     with pytest.raises(UnavailableError):
-        await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
+        await replay(
+            await find_dead_letters(installation.settings, wanted), settings=installation.settings, producer=producer
+        )
     producer.lives = None
     for _ in range(2):
-        await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
+        await replay(
+            await find_dead_letters(installation.settings, wanted), settings=installation.settings, producer=producer
+        )
     assert sorted(await back(installation, reason)) == [f"{reason} {n}".encode() for n in range(5)]
-    assert {letter.state for letter in await letters(installation.settings, wanted)} == {State.REPLAYED}
+    assert {letter.state for letter in await find_dead_letters(installation.settings, wanted)} == {ReplayState.REPLAYED}
 
 
 async def test_a_replay_is_finished_whatever_headers_others_write(installation: Installation, producer: Dying) -> None:
     """It looks for what it sent among all that was written since."""
     await bury(producer, "among-others", 2)
-    wanted = Filter(reasons=frozenset({"among-others"}))
+    wanted = DeadLetterFilter(reasons=frozenset({"among-others"}))
     producer.lives = 1
     with pytest.raises(UnavailableError):
-        await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
+        await replay(
+            await find_dead_letters(installation.settings, wanted), settings=installation.settings, producer=producer
+        )
     producer.lives = None
     empty: Any = ((REPLAYED_FROM, None),)
     await producer.send_to(ORDERS_IN, 1, [ProducerRecord(b"k", b"theirs", empty)])
     await Stage(installation.bootstrap, ORDERS_IN, "nobody").produce_named(b"\xff")
-    await replay(await letters(installation.settings, wanted), settings=installation.settings, producer=producer)
+    await replay(
+        await find_dead_letters(installation.settings, wanted), settings=installation.settings, producer=producer
+    )
     assert sorted(await back(installation, "among-others")) == [b"among-others 0", b"among-others 1"]
 
 
 async def test_what_goes_back_is_the_record_as_it_was(installation: Installation, producer: Dying) -> None:
     await bury(producer, "as-it-was", 1)
-    (letter,) = await letters(installation.settings, Filter(reasons=frozenset({"as-it-was"})))
-    assert letter.origin == f"{ORDERS_IN}/1/0"
+    (letter,) = await find_dead_letters(installation.settings, DeadLetterFilter(reasons=frozenset({"as-it-was"})))
+    assert letter.source == f"{ORDERS_IN}/1/0"
     assert await replay([letter], settings=installation.settings, producer=producer) == 1
     (record,) = [one for one in await installation.records(ORDERS_IN) if one.value == b"as-it-was 0"]
     assert record.key == letter.key
@@ -116,9 +124,9 @@ async def test_what_goes_back_is_the_record_as_it_was(installation: Installation
 async def test_a_record_that_dies_again_says_how_often(installation: Installation, producer: Dying) -> None:
     again = consumed(b"x", 0, headers=(("dlq.attempts", b"1"), (REPLAYED_FROM, b"a letter")))
     await DeadLetters(producer, group="test").send([DeadLetter(again, "again", "for a test")])
-    (letter,) = await letters(installation.settings, Filter(reasons=frozenset({"again"})))
-    assert letter.told("dlq.attempts") == "2"
-    assert not letter.told(REPLAYED_FROM)
+    (letter,) = await find_dead_letters(installation.settings, DeadLetterFilter(reasons=frozenset({"again"})))
+    assert letter.header("dlq.attempts") == "2"
+    assert not letter.header(REPLAYED_FROM)
 
 
 async def test_a_record_that_fits_into_no_letter_leaves_its_beginning(
@@ -127,9 +135,9 @@ async def test_a_record_that_fits_into_no_letter_leaves_its_beginning(
     """Compression lets a record be larger than any batch; the partition must go on all the same."""
     huge = consumed(b"\0" * 9_000_000, 7, headers=(("n", b"1"), ("huge", b"x" * 100_000)))
     await DeadLetters(producer, group="test").send([DeadLetter(huge, "huge", "for a test")])
-    (letter,) = await letters(installation.settings, Filter(reasons=frozenset({"huge"})))
+    (letter,) = await find_dead_letters(installation.settings, DeadLetterFilter(reasons=frozenset({"huge"})))
     assert not letter.is_whole
-    assert letter.told("dlq.truncated") == str(9_000_000 + 100_000 + len(b"608|web|1") + len("n1huge"))
+    assert letter.header("dlq.truncated") == str(9_000_000 + 100_000 + len(b"608|web|1") + len("n1huge"))
     assert len(letter.value or b"") == 1024 * 1024
     assert letter.headers[0] == ("n", b"1")
     assert await replay([letter], settings=installation.settings, producer=producer) == 0
@@ -137,16 +145,16 @@ async def test_a_record_that_fits_into_no_letter_leaves_its_beginning(
 
 async def test_letters_are_chosen_by_reason_topic_name_and_time(installation: Installation, producer: Dying) -> None:
     await bury(producer, "chosen", 3)
-    found = await letters(installation.settings, Filter(reasons=frozenset({"chosen"})))
+    found = await find_dead_letters(installation.settings, DeadLetterFilter(reasons=frozenset({"chosen"})))
     first = found[0]
     for wanted, count in (
-        (Filter(reasons=frozenset({"chosen", "other"})), 3),
-        (Filter(reasons=frozenset({"chosen"}), topics=frozenset({"returns.submitted.v1"})), 0),
-        (Filter(names=frozenset({first.name})), 1),
-        (Filter(reasons=frozenset({"chosen"}), since_ms=first.died_at_ms), 3),
-        (Filter(reasons=frozenset({"chosen"}), until_ms=first.died_at_ms), 0),
+        (DeadLetterFilter(reasons=frozenset({"chosen", "other"})), 3),
+        (DeadLetterFilter(reasons=frozenset({"chosen"}), topics=frozenset({"returns.submitted.v1"})), 0),
+        (DeadLetterFilter(names=frozenset({first.name})), 1),
+        (DeadLetterFilter(reasons=frozenset({"chosen"}), since_ms=first.failed_at_ms), 3),
+        (DeadLetterFilter(reasons=frozenset({"chosen"}), until_ms=first.failed_at_ms), 0),
     ):
-        assert len(await letters(installation.settings, wanted)) == count
+        assert len(await find_dead_letters(installation.settings, wanted)) == count
     asked = ("dead-letters", "list", "--reason", "chosen", "--since", "1h")
     listed = await asyncio.to_thread(installation.operate, *asked, COLUMNS="80")
     assert all(letter.name in listed for letter in found), "what other commands are told stays in one piece"
@@ -156,7 +164,7 @@ async def test_the_command_says_how_many_would_go_sends_them_and_says_which_are_
     installation: Installation, producer: Dying
 ) -> None:
     await bury(producer, "asked", 3)
-    first, *_ = await letters(installation.settings, Filter(reasons=frozenset({"asked"})))
+    first, *_ = await find_dead_letters(installation.settings, DeadLetterFilter(reasons=frozenset({"asked"})))
 
     async def told(*arguments: str) -> str:
         where = {"KAFKA_BOOTSTRAP_SERVERS": installation.bootstrap}
@@ -164,19 +172,19 @@ async def test_the_command_says_how_many_would_go_sends_them_and_says_which_are_
         return f"{done.output}{done.exit_code}"
 
     waiting = ("replay", "--reason", "asked", "--dry-run")
-    assert await told(*waiting) == "3 of 3 letters would be replayed\n0"
-    assert await told("replay", first.name) == "1 of 1 letters replayed\n0"
-    assert await told(*waiting) == "2 of 3 letters would be replayed\n0"
+    assert await told(*waiting) == "3 of 3 dead letters would be replayed\n0"
+    assert await told("replay", first.name) == "1 of 1 dead letters replayed\n0"
+    assert await told(*waiting) == "2 of 3 dead letters would be replayed\n0"
     assert len(await back(installation, "asked")) == 1
     shown = await told("show", first.name)
     assert [line.split(":")[0] for line in shown.splitlines()].count("header") == 1, "its own, and none of the letter's"
     nowhere = f"{LETTERS}/1/999999"
     for arguments in (("show", nowhere), ("replay", nowhere, first.name)):
-        assert await told(*arguments) == f"there is no letter {nowhere}\n1"
+        assert await told(*arguments) == f"there is no dead letter {nowhere}\n1"
 
 
 async def test_topics_are_created_once_and_what_brokers_refuse_is_told(installation: Installation) -> None:
-    settings = OperatorSettings(kafka_bootstrap_servers=installation.bootstrap, topic_replication_factor=3)
+    settings = CliSettings(kafka_bootstrap_servers=installation.bootstrap, topic_replication_factor=3)
     fresh = [replace(TOPICS[0], name="created-here.v1")]
     with pytest.raises(InvalidReplicationFactorError, match="created-here"):
         await topic_admin.create(fresh, settings)

@@ -12,7 +12,7 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.mongodb.outbox import Message
 from services.chassis.runtime.settings import REPOSITORY
 from services.cli import schema_compatibility
-from services.cli.decode import Decoded, decoded
+from services.cli.record_decoder import DecodedRecord, decode_record
 from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.domain.transaction import Tally, apply_tallies
 from services.fulfilment.wire.events import MAIL, EventCodec
@@ -23,8 +23,8 @@ TRACE = "00-11111111111111111111111111111111-2222222222222222-01"
 
 
 def read(message: Message) -> Any:
-    found = decoded(message.value, (), SCHEMAS)
-    assert isinstance(found, Decoded), found
+    found = decode_record(message.value, (), SCHEMAS)
+    assert isinstance(found, DecodedRecord), found
     assert found.record["eventId"] == message.id
     return found.record
 
@@ -80,7 +80,7 @@ async def test_what_another_release_has_written_is_read(memory_harness: Harness,
     placed = (await memory_harness.place(("CARD", 1))).transaction
     directory = tmp_path / "schemas"
     shutil.copytree(REPOSITORY / "schemas", directory)
-    schema_compatibility.begin_version(directory, "fulfilment_transaction")
+    schema_compatibility.add_version(directory, "fulfilment_transaction")
     newer = EventCodec(Schemas.load(directory))
     assert newer.order_placed(placed).value != EVENTS.order_placed(placed).value
     for made in (EVENTS, newer):

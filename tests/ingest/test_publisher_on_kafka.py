@@ -30,7 +30,9 @@ ORDERS, JOBS = "ingest.test.orders", "ingest.test.jobs"
 
 @pytest.fixture(scope="module")
 async def kafka(kafka_bootstrap: str) -> str:
-    await make_topics(kafka_bootstrap, {ORDERS: 4, JOBS: 4}, config={"max.message.bytes": str(topics.LARGE)})
+    await make_topics(
+        kafka_bootstrap, {ORDERS: 4, JOBS: 4}, config={"max.message.bytes": str(topics.MAX_MESSAGE_BYTES)}
+    )
     return kafka_bootstrap
 
 

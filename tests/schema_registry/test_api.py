@@ -18,8 +18,7 @@ from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.settings import REPOSITORY
 from services.schema_registry import api
 from services.schema_registry.api import RegistryApi
-from services.subjects import SCHEMA_OF
-from services.topics import TOPICS
+from services.topics import SCHEMA_BY_SUBJECT, TOPICS
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 SUBJECT = "orders.submitted.v1-value"
@@ -81,7 +80,7 @@ async def test_schemas_are_found_by_their_ids(call: Call) -> None:
         assert json.loads(body["schema"]) == schema.definition
         assert await call("GET", f"/schemas/guids/{body['guid']}") == (200, body)
         status, subjects = await call("GET", f"/schemas/ids/{schema.schema_id}/subjects")
-        assert {SCHEMA_OF[subject] for subject in subjects} == {name}
+        assert {SCHEMA_BY_SUBJECT[subject] for subject in subjects} == {name}
 
 
 @pytest.mark.parametrize(

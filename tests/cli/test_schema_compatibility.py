@@ -1,4 +1,4 @@
-"""The gate: a schema change that would break a reader does not pass, and is told why."""
+"""Schema rules: released versions never change, new ones stay compatible."""
 
 import json
 import shutil
@@ -19,22 +19,22 @@ OPTIONAL = {"name": "colour", "type": ["null", "string"], "default": None, "doc"
 
 
 def test_our_own_schemas_break_nobody() -> None:
-    assert schema_compatibility.broken(REPOSITORY / "schemas") == []
+    assert schema_compatibility.violations(REPOSITORY / "schemas") == []
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A copy of our schemas, all of them released."""
+    """A copy of the project's schemas, all released."""
     copy = tmp_path / "schemas"
     shutil.copytree(REPOSITORY / "schemas", copy)
     schema_compatibility.release(copy)
     return copy
 
 
-def change(directory: Path, name: str, how: Change) -> None:
+def change(directory: Path, name: str, apply: Change) -> None:
     path = directory / f"{name}.avsc"
     definition = json.loads(path.read_text())
-    how(definition)
+    apply(definition)
     path.write_text(json.dumps(definition))
 
 
@@ -43,35 +43,35 @@ def add(field: dict[str, Any]) -> Change:
 
 
 def drop(name: str) -> Change:
-    def how(definition: dict[str, Any]) -> None:
+    def apply(definition: dict[str, Any]) -> None:
         definition["fields"] = [field for field in definition["fields"] if field["name"] != name]
 
-    return how
+    return apply
 
 
 def retype(name: str, kind: Any) -> Change:
-    def how(definition: dict[str, Any]) -> None:
+    def apply(definition: dict[str, Any]) -> None:
         for field in definition["fields"]:
             if field["name"] == name:
                 field["type"] = kind
 
-    return how
+    return apply
 
 
-def next_version(directory: Path, name: str, how: Change) -> list[str]:
-    schema_compatibility.begin_version(directory, name)
-    change(directory, name, how)
-    return schema_compatibility.broken(directory)
+def next_version(directory: Path, name: str, apply: Change) -> list[str]:
+    schema_compatibility.add_version(directory, name)
+    change(directory, name, apply)
+    return schema_compatibility.violations(directory)
 
 
 def test_what_is_released_cannot_be_changed(directory: Path) -> None:
     change(directory, "order", drop("currency"))
-    differs, why = schema_compatibility.broken(directory)
-    assert differs.startswith("order.avsc differs from its version 1, which is released")
+    differs, reason = schema_compatibility.violations(directory)
+    assert differs.startswith("order.avsc differs from its released version 1")
     assert "schemas next order" in differs
-    assert why.startswith("Version 2 of order.avsc must be FULL_TRANSITIVE")
-    assert "version 1 cannot read what it writes" in why
-    assert "currency" in why
+    assert reason.startswith("Version 2 of order.avsc must be FULL_TRANSITIVE")
+    assert "version 1 cannot read what it writes" in reason
+    assert "currency" in reason
 
 
 @pytest.mark.parametrize("name", ["order", "return", "record_rejected", "job_event", "product", "site"])
@@ -80,7 +80,7 @@ def test_an_optional_field_breaks_nobody(directory: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "how", "told"),
+    ("name", "apply", "reason"),
     [
         ("order", add({"name": "colour", "type": "string", "doc": "Colour."}), "it cannot read what version 1 wrote"),
         ("order", drop("userId"), "version 1 cannot read what it writes"),
@@ -88,7 +88,7 @@ def test_an_optional_field_breaks_nobody(directory: Path, name: str) -> None:
         ("order", retype("utcOffsetMinutes", "long"), "version 1 cannot read what it writes"),
         ("order", retype("utcOffsetMinutes", "string"), "it cannot read what version 1 wrote"),
         ("return", retype("lineItems", {"type": "array", "items": "string"}), "it cannot read what version 1 wrote"),
-        # What only others write need not be read by what they have; what we write must be.
+        # Only this system reads what others write, so old readers need not understand it.
         ("product", retype("site", "double"), None),
         ("product", drop("productId"), None),
         ("product", add({"name": "colour", "type": "string", "doc": "C."}), "it cannot read what version 1 wrote"),
@@ -96,15 +96,15 @@ def test_an_optional_field_breaks_nobody(directory: Path, name: str) -> None:
     ],
 )
 def test_a_version_that_would_break_a_reader_is_told_with_its_reason(
-    directory: Path, name: str, how: Change, told: str | None
+    directory: Path, name: str, apply: Change, reason: str | None
 ) -> None:
-    sentences = next_version(directory, name, how)
-    assert any(told in sentence for sentence in sentences) if told else sentences == []
+    sentences = next_version(directory, name, apply)
+    assert any(reason in sentence for sentence in sentences) if reason else sentences == []
     assert all(sentence.startswith(f"Version 2 of {name}.avsc must be ") for sentence in sentences)
 
 
 def test_all_versions_count_not_only_the_last(directory: Path) -> None:
-    """A field that is gone may not come back as something else."""
+    """A removed field may not return with another type."""
     assert next_version(directory, "order", drop("couponCode")) == []
     schema_compatibility.release(directory)
     as_number = {"name": "couponCode", "type": ["null", "long"], "default": None, "doc": "A coupon."}
@@ -121,18 +121,18 @@ def test_what_is_released_is_not_released_again(directory: Path) -> None:
 
 def test_a_new_version_has_a_new_id(directory: Path) -> None:
     before = {schema.schema_id for schema in Schemas.load(directory).values()}
-    number, schema_id = schema_compatibility.begin_version(directory, "order")
+    number, schema_id = schema_compatibility.add_version(directory, "order")
     assert number == 2
     assert schema_id not in before
     assert Schemas.load(directory)["order"].schema_id == schema_id
 
 
 def test_a_draft_is_no_reason_for_another_draft(directory: Path) -> None:
-    schema_compatibility.begin_version(directory, "order")
+    schema_compatibility.add_version(directory, "order")
     with pytest.raises(ValueError, match="not released yet"):
-        schema_compatibility.begin_version(directory, "order")
-    with pytest.raises(ValueError, match="no schema"):
-        schema_compatibility.begin_version(directory, "purchase")
+        schema_compatibility.add_version(directory, "order")
+    with pytest.raises(ValueError, match="unknown schema"):
+        schema_compatibility.add_version(directory, "purchase")
 
 
 def test_what_is_broken_is_not_released(directory: Path) -> None:
@@ -143,15 +143,15 @@ def test_what_is_broken_is_not_released(directory: Path) -> None:
 
 def test_schemas_that_cannot_be_read_are_told(directory: Path) -> None:
     (directory / "order.avsc").unlink()
-    (sentence,) = schema_compatibility.broken(directory)
+    (sentence,) = schema_compatibility.violations(directory)
     assert sentence.startswith("The schemas cannot be read")
 
 
 def test_the_command_fails_where_a_schema_would_break_a_reader(directory: Path) -> None:
-    def checked() -> Result:
+    def check() -> Result:
         return CliRunner().invoke(commands, ["check"], env={"SCHEMAS_DIR": str(directory)})
 
-    assert (checked().exit_code, checked().output) == (0, "")
+    assert (check().exit_code, check().output) == (0, "")
     change(directory, "order", drop("currency"))
-    assert checked().exit_code == 1
-    assert "order.avsc differs from its version 1" in checked().output
+    assert check().exit_code == 1
+    assert "order.avsc differs from its released version 1" in check().output

@@ -1,4 +1,4 @@
-"""Which letters an operator means, and what topics are created with."""
+"""Selecting dead letters on the command line."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,10 +7,8 @@ import typer
 from typer.testing import CliRunner
 
 from services.__main__ import app
-from services.cli import dead_letters, topic_admin
-from services.cli.dead_letter_topics import Filter
-from services.cli.settings import OperatorSettings
-from services.topics import TOPICS
+from services.cli import dead_letters
+from services.cli.dead_letter_topics import DeadLetterFilter
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
@@ -30,37 +28,28 @@ NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 )
 def test_a_time_is_a_time_in_utc_or_how_long_ago(monkeypatch: pytest.MonkeyPatch, text: str, ago: timedelta) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    assert dead_letters._instant_ms(text, NOW) == (NOW - ago).timestamp() * 1000
+    assert dead_letters._parse_instant_ms(text, NOW) == (NOW - ago).timestamp() * 1000
 
 
 @pytest.mark.parametrize("text", ["yesterday", "h", "-2h", "2w", "", "²h", "99999999999d"])
 def test_what_is_no_time_is_told(text: str) -> None:
     with pytest.raises(typer.BadParameter):
-        dead_letters._instant_ms(text, NOW)
+        dead_letters._parse_instant_ms(text, NOW)
 
 
 def test_each_option_chooses() -> None:
-    chosen = dead_letters._filter(["r"], ["t"], "2026-03-01", "2026-03-02", ["n"])
-    assert chosen == Filter(
+    letter_filter = dead_letters._build_filter(["r"], ["t"], "2026-03-01", "2026-03-02", ["n"])
+    assert letter_filter == DeadLetterFilter(
         reasons=frozenset({"r"}),
         topics=frozenset({"t"}),
         names=frozenset({"n"}),
         since_ms=1_772_323_200_000,
         until_ms=1_772_409_600_000,
     )
-    assert dead_letters._filter(None, None, None, None) == Filter()
+    assert dead_letters._build_filter(None, None, None, None) == DeadLetterFilter()
 
 
 def test_all_letters_go_only_where_that_is_said() -> None:
-    done = CliRunner().invoke(app, ["dead-letters", "replay", "--dry-run"])
-    assert done.exit_code == 2
-    assert "say which letters" in done.output
-
-
-def test_topics_are_created_as_they_are_planned_and_as_safe_as_is_said() -> None:
-    settings = OperatorSettings(topic_partitions=5, topic_replication_factor=3, topic_min_insync_replicas=2)
-    for topic in TOPICS:
-        made = topic_admin._new(topic, settings)
-        assert (made.name, made.replication_factor) == (topic.name, 3)
-        assert made.num_partitions == (topic.partitions or 5)
-        assert made.topic_configs == {**topic.config, "min.insync.replicas": "2"}
+    result = CliRunner().invoke(app, ["dead-letters", "replay", "--dry-run"])
+    assert result.exit_code == 2
+    assert "select dead letters" in result.output

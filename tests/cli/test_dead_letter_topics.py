@@ -1,4 +1,4 @@
-"""What a dead letter says of itself, whoever put it into its box."""
+"""Dead letters: their headers, their markers and replaying them."""
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
@@ -12,12 +12,12 @@ from typer.testing import CliRunner
 from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
 from services.chassis.runtime.settings import KafkaSettings
 from services.cli import dead_letters
-from services.cli.dead_letter_topics import REPLAYED_FROM, Letter, State, _Box, replay
+from services.cli.dead_letter_topics import REPLAYED_FROM, DeadLetter, ReplayState, _LetterIndex, replay
 from tests.validator.records import consumed
 
 
 @pytest.mark.parametrize(
-    ("headers", "origin"),
+    ("headers", "source"),
     [
         (
             (
@@ -32,13 +32,13 @@ from tests.validator.records import consumed
     ],
     ids=["as it should be", "without content", "without headers"],
 )
-def test_it_tells_where_its_record_was_read_as_far_as_it_says(headers: Headers, origin: str) -> None:
-    letter = Letter("orders.dlq.v1", 0, 0, 0, None, b"", headers)
-    assert letter.origin == origin
+def test_it_tells_where_its_record_was_read_as_far_as_it_says(headers: Headers, source: str) -> None:
+    letter = DeadLetter("orders.dlq.v1", 0, 0, 0, None, b"", headers)
+    assert letter.source == source
 
 
-class Sent:
-    """A producer that keeps what it is given."""
+class FakeProducer:
+    """Records what is sent, by topic and partition."""
 
     def __init__(self) -> None:
         self.records: dict[str, list[bytes | None]] = defaultdict(list)
@@ -50,8 +50,8 @@ class Sent:
 FROM_ORDERS = (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"3"))
 
 
-def a_letter(offset: int, *headers: tuple[str, bytes | None]) -> Letter:
-    return Letter("orders.submitted.v1.dlq", 0, offset, 0, None, b"%d" % offset, headers)
+def a_letter(offset: int, *headers: tuple[str, bytes | None]) -> DeadLetter:
+    return DeadLetter("orders.submitted.v1.dlq", 0, offset, 0, None, b"%d" % offset, headers)
 
 
 @pytest.mark.parametrize(
@@ -67,38 +67,38 @@ def a_letter(offset: int, *headers: tuple[str, bytes | None]) -> Letter:
 )
 async def test_a_letter_that_cannot_say_where_it_came_from_stays_and_keeps_no_other(headers: Headers) -> None:
     good = a_letter(2, *FROM_ORDERS)
-    sent = Sent()
-    chosen = [a_letter(1, *headers), good]
-    assert await replay(chosen, settings=KafkaSettings(), producer=cast("Producer", sent)) == 1
-    assert sent.records == {"orders.submitted.v1/3": [b"2"], "orders.submitted.v1.dlq/0": [None, None]}
+    producer = FakeProducer()
+    letters = [a_letter(1, *headers), good]
+    assert await replay(letters, settings=KafkaSettings(), producer=cast("Producer", producer)) == 1
+    assert producer.records == {"orders.submitted.v1/3": [b"2"], "orders.submitted.v1.dlq/0": [None, None]}
 
 
 async def test_however_many_letters_there_are_each_goes_once() -> None:
-    sent, many = Sent(), [a_letter(number, *FROM_ORDERS) for number in range(450)]
-    assert await replay(many, settings=KafkaSettings(), producer=cast("Producer", sent)) == 450
-    assert sent.records["orders.submitted.v1/3"] == [letter.value for letter in many]
-    assert len(sent.records["orders.submitted.v1.dlq/0"]) == 2 * 450
+    producer, letters = FakeProducer(), [a_letter(number, *FROM_ORDERS) for number in range(450)]
+    assert await replay(letters, settings=KafkaSettings(), producer=cast("Producer", producer)) == 450
+    assert producer.records["orders.submitted.v1/3"] == [letter.value for letter in letters]
+    assert len(producer.records["orders.submitted.v1.dlq/0"]) == 2 * 450
 
 
 async def test_what_may_have_gone_is_looked_for_since_the_first_of_the_replays_began(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looked: list[tuple[Sequence[str], int | None]] = []
+    reads: list[tuple[Sequence[str], int | None]] = []
 
-    async def scan(
+    async def fake_read(
         _: KafkaSettings, topics: Sequence[str], *, since_ms: int | None = None
     ) -> AsyncGenerator[ConsumerRecord, None]:
-        looked.append((topics, since_ms))
-        for letter in unsure:
+        reads.append((topics, since_ms))
+        for letter in interrupted:
             yield consumed(letter.value, 0, headers=((REPLAYED_FROM, letter.name.encode()),))
 
-    monkeypatch.setattr("services.cli.dead_letter_topics.scan", scan)
-    unsure = [
-        replace(a_letter(began_ms, *FROM_ORDERS), state=State.REPLAYING, replay_began_ms=began_ms)
-        for began_ms in (9, 5, 7)
+    monkeypatch.setattr("services.cli.dead_letter_topics.read_to_end", fake_read)
+    interrupted = [
+        replace(a_letter(started_ms, *FROM_ORDERS), state=ReplayState.REPLAYING, replay_started_ms=started_ms)
+        for started_ms in (9, 5, 7)
     ]
-    assert await replay(unsure, settings=KafkaSettings(), producer=cast("Producer", Sent())) == 0
-    assert looked == [(["orders.submitted.v1"], 5)]
+    assert await replay(interrupted, settings=KafkaSettings(), producer=cast("Producer", FakeProducer())) == 0
+    assert reads == [(["orders.submitted.v1"], 5)]
 
 
 @pytest.mark.parametrize(
@@ -114,21 +114,21 @@ async def test_what_may_have_gone_is_looked_for_since_the_first_of_the_replays_b
     ids=["no state", "no such state", "no offset", "no number", "no header", "no such letter"],
 )
 def test_a_mark_that_is_none_changes_nothing(headers: Headers) -> None:
-    box = _Box()
+    index = _LetterIndex()
     for record in (consumed(b"a letter", 0), consumed(b"", 1, headers=headers)):
-        box.take(record)
-    assert [letter.state for letter in box.letters.values()] == [State.OPEN]
+        index.add(record)
+    assert [letter.state for letter in index.letters.values()] == [ReplayState.OPEN]
 
 
 def test_what_a_letter_says_is_shown_as_it_is_and_what_stays_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = (("dlq.detail", b"[bold]no[/bold] markup"), ("dlq.truncated", b"9000000"), *FROM_ORDERS)
+    truncated = (("dlq.detail", b"[bold]no[/bold] markup"), ("dlq.truncated", b"9000000"), *FROM_ORDERS)
 
-    async def found(*_: object) -> list[Letter]:
-        return [a_letter(1, *cut), a_letter(2)]
+    async def fake_find(*_: object) -> list[DeadLetter]:
+        return [a_letter(1, *truncated), a_letter(2)]
 
-    monkeypatch.setattr(dead_letters, "letters", found)
+    monkeypatch.setattr(dead_letters, "find_dead_letters", fake_find)
     assert "[bold]no[/bold] markup" in CliRunner().invoke(dead_letters.commands, ["list"]).output
-    told = CliRunner().invoke(dead_letters.commands, ["replay", "--all", "--dry-run"]).output
-    assert "1 letters hold only the beginning of their records and stay" in told
-    assert "1 letters do not say where their records came from and stay" in told
-    assert "0 of 2 letters would be replayed" in told
+    output = CliRunner().invoke(dead_letters.commands, ["replay", "--all", "--dry-run"]).output
+    assert "1 dead letters are skipped: they hold only the beginning of their records" in output
+    assert "1 dead letters are skipped: they do not name their original topic" in output
+    assert "0 of 2 dead letters would be replayed" in output

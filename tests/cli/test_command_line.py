@@ -1,4 +1,4 @@
-"""What the operator's commands say to arguments that they can do nothing with, before anything is opened."""
+"""Invalid arguments are reported before anything is opened."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from services.__main__ import app
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ("sites show 99999999999999999999", "Invalid value for 'site'"),
         ("clients add-secret shop --grace-hours 10000", "Invalid value for '--grace-hours'"),
@@ -17,8 +17,11 @@ from services.__main__ import app
         ("clients add-secret shop --grace-hours nan", "Invalid value for '--grace-hours'"),
         ("clients change shop", "say what is to change"),
         ("clients change shop --scope status:read --no-scopes", "either --scope or --no-scopes"),
-        ("dead-letters list --topic orders", "no letters are kept of orders, but of orders.submitted.v1, returns"),
-        ("dead-letters replay --topic orders.submitted.v1.dlq", "no letters are kept of orders.submitted.v1.dlq"),
+        (
+            "dead-letters list --topic orders",
+            "orders has no dead letters; topics that have: orders.submitted.v1, returns",
+        ),
+        ("dead-letters replay --topic orders.submitted.v1.dlq", "orders.submitted.v1.dlq has no dead letters"),
         ("sites add DIRECTORY", "is a directory"),
         ("init --tenants DIRECTORY", "is a directory"),
         ("init --catalogue DIRECTORY", "is a directory"),
@@ -30,10 +33,10 @@ from services.__main__ import app
     ],
 )
 def test_what_a_command_cannot_do_with_its_arguments_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, told: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str, message: str
 ) -> None:
     for server in ("MONGODB_URI", "KAFKA_BOOTSTRAP_SERVERS"):
-        monkeypatch.setenv(server, "none is asked")
-    done = CliRunner().invoke(app, command.replace("DIRECTORY", str(tmp_path)).split())
-    assert done.exit_code == 2
-    assert told in " ".join(done.output.replace("│", " ").split())
+        monkeypatch.setenv(server, "unused")
+    result = CliRunner().invoke(app, command.replace("DIRECTORY", str(tmp_path)).split())
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.replace("│", " ").split())
