@@ -4,7 +4,7 @@ import typer
 
 from services.chassis.runtime.settings import REPOSITORY
 from services.topics import TOPICS
-from tools import generate_docs
+from tools import generate_docs, prose
 from tools.topic_graph import mermaid
 
 app = typer.Typer(
@@ -26,6 +26,16 @@ def check_docs() -> None:
     for path in stale:
         typer.echo(f"out of date: {path.relative_to(REPOSITORY)} (run 'make docs')", err=True)
     if stale:
+        raise typer.Exit(1)
+
+
+@app.command("check-prose")
+def check_prose() -> None:
+    """Fail on words and names that the style guide rules out."""
+    findings = prose.check()
+    for finding in findings:
+        typer.echo(finding, err=True)
+    if findings:
         raise typer.Exit(1)
 
 
