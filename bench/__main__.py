@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.load import Client, Tally, as_many_as_go, at_a_rate
+from bench.load import Client, Tally, closed_loop, open_loop
 from bench.tenant import bodies, write_documents
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -66,18 +66,18 @@ def load_tenant(place: Path) -> None:
 
 async def measure(place: Path, seconds: float, rate: int) -> None:
     """Warm up, then throughput, then latency."""
-    base = json.loads((place / "sandbox" / "endpoints.json").read_text())["front_door"]
+    base = json.loads((place / "sandbox" / "endpoints.json").read_text())["gateway"]
     hundreds = bodies(50, size=100, faulty_share=0.02)
     console = Console()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         client = Client(base, session)
         await client.authenticate()
-        await as_many_as_go(client, hundreds, seconds=min(seconds / 2, 10), connections=CONNECTIONS)
+        await closed_loop(client, hundreds, seconds=min(seconds / 2, 10), connections=CONNECTIONS)
         before = cpu_seconds(place)
-        tally, took = await as_many_as_go(client, hundreds, seconds=seconds, connections=CONNECTIONS)
+        tally, took = await closed_loop(client, hundreds, seconds=seconds, connections=CONNECTIONS)
         spent = {name: after - before[name] for name, after in cpu_seconds(place).items()}
         show_throughput(console, tally, took, spent, memory(place))
-        tally = await at_a_rate(client, hundreds, per_second=rate / 100, seconds=seconds)
+        tally = await open_loop(client, hundreds, per_second=rate / 100, seconds=seconds)
         show_latency(console, tally, rate)
 
 

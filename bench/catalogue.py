@@ -14,10 +14,10 @@ from typing import Annotated
 import psutil
 import typer
 
-from sandbox.child import Child, Program
 from sandbox.kafka import KafkaCluster
 from sandbox.ports import free_port
 from sandbox.probes import http_status
+from sandbox.process import ManagedProcess, Program
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SITES = (608, 609)
@@ -57,7 +57,7 @@ def operate(environment: dict[str, str], *arguments: str) -> None:
 def start_validator(environment: dict[str, str], place: Path) -> None:
     """From nothing to /ready, what that costs, and the end of it."""
     operations = free_port()
-    child = Child(
+    child = ManagedProcess(
         Program(
             name="validator",
             command=[sys.executable, "-m", "services.validator"],

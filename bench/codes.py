@@ -12,7 +12,7 @@ from statistics import median
 import msgspec
 import uvloop
 
-from sandbox.mongo import MongoSet
+from sandbox.mongo import ReplicaSet
 from services.fulfilment.flows import get_codes
 from services.fulfilment.http import responses
 from tests.fulfilment.harness import SITE, Harness, open_mongo_harness
@@ -80,5 +80,5 @@ async def main(uri: str) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as directory, MongoSet(Path(directory)) as mongo:
+    with tempfile.TemporaryDirectory() as directory, ReplicaSet(Path(directory)) as mongo:
         uvloop.run(main(mongo.uri))

@@ -18,9 +18,9 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from bench.variety import Visitor
-from sandbox.dashboards import FILLED_IN, Query, queries, targets
-from sandbox.prometheus import Prometheus, Refused
+from bench.mixed_traffic import MixedTraffic
+from sandbox.dashboards import DEFAULT_VARIABLES, Query, queries, scrape_targets
+from sandbox.prometheus import Prometheus, QueryError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAUSE_S = 2.0
@@ -40,14 +40,14 @@ def main(
         run(place, "up", "--port", "0")
         try:
             endpoints = json.loads((place / "sandbox" / "endpoints.json").read_text())
-            prometheus = Prometheus(place / "prometheus", targets=targets(endpoints))
+            prometheus = Prometheus(place / "prometheus", targets=scrape_targets(endpoints))
             prometheus.start()
             try:
-                asyncio.run(load(endpoints["front_door"], endpoints["kafka_bootstrap_servers"], seconds))
+                asyncio.run(load(endpoints["gateway"], endpoints["kafka_bootstrap_servers"], seconds))
                 empty = show(console, prometheus)
                 if stay:
                     console.print(f"Prometheus stays at {prometheus.url} until Ctrl-C")
-                    keep_loading(endpoints["front_door"], endpoints["kafka_bootstrap_servers"])
+                    keep_loading(endpoints["gateway"], endpoints["kafka_bootstrap_servers"])
             finally:
                 prometheus.kill()
         finally:
@@ -71,9 +71,9 @@ async def load(base: str, kafka: str, seconds: float) -> None:
     """A bit of everything, over and over."""
     until = time.monotonic() + seconds
     async with aiohttp.ClientSession() as session:
-        visitor = Visitor(base, session)
+        visitor = MixedTraffic(base, session)
         while time.monotonic() < until:
-            await visitor.all_of_it(kafka)
+            await visitor.run_once(kafka)
             await asyncio.sleep(PAUSE_S)
 
 
@@ -81,7 +81,7 @@ def show(console: Console, prometheus: Prometheus) -> list[Query]:
     """Print each query and what it yields; returns those that yield nothing."""
     table = Table("dashboard", "panel", Column("query", overflow="fold"), "now")
     empty = []
-    for query in queries({**FILLED_IN, "__range": "5m"}):
+    for query in queries({**DEFAULT_VARIABLES, "__range": "5m"}):
         value = answer(prometheus, query)
         if not value:
             empty.append(query)
@@ -95,7 +95,7 @@ def answer(prometheus: Prometheus, query: Query) -> str:
     """The first values, and how many there are; empty if there are none."""
     try:
         series = prometheus.query(query.expression)
-    except Refused as error:
+    except QueryError as error:
         Console(stderr=True).print(f"{query.panel}: {error}")
         return ""
     values = [float(one["value"][1]) for one in series if one["value"][1] != "NaN"]

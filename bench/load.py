@@ -21,7 +21,7 @@ class Tally:
     visible_s: list[float] = field(default_factory=list)
     refused: dict[int, int] = field(default_factory=dict)
 
-    def refuse(self, status: int) -> None:
+    def count_refused(self, status: int) -> None:
         self.refused[status] = self.refused.get(status, 0) + 1
 
 
@@ -51,13 +51,13 @@ class Client:
         async with self._session.post(f"{self._base}{IMPORT}/{API_KEY}/orders", data=body, headers=headers) as answer:
             read = await answer.json(content_type=None)
             if answer.status != 202:
-                tally.refuse(answer.status)
+                tally.count_refused(answer.status)
                 return None
         tally.accepted_s.append(perf_counter() - began)
         tally.jobs.append(read["jobId"])
         return str(read["jobId"])
 
-    async def wait_end(self, job: str) -> dict[str, int]:
+    async def wait_for_job(self, job: str) -> dict[str, int]:
         """The job's counts once it is at its end."""
         headers = {"Authorization": f"Bearer {self._tokens[STATUS]}", "Prefer": "wait=20"}
         while True:
@@ -71,9 +71,7 @@ class Client:
                     return counts
 
 
-async def as_many_as_go(
-    client: Client, bodies: list[bytes], *, seconds: float, connections: int
-) -> tuple[Tally, float]:
+async def closed_loop(client: Client, bodies: list[bytes], *, seconds: float, connections: int) -> tuple[Tally, float]:
     """Closed loop: each connection sends its next request when it has its answer. Returns until the last job's end."""
     tally, source, began = Tally(), cycle(bodies), perf_counter()
 
@@ -83,11 +81,11 @@ async def as_many_as_go(
 
     await asyncio.gather(*(one() for _ in range(connections)))
     # Jobs end about in the order in which they came; the last ones tell when all is done.
-    await asyncio.gather(*(client.wait_end(job) for job in tally.jobs[-connections:]))
+    await asyncio.gather(*(client.wait_for_job(job) for job in tally.jobs[-connections:]))
     return tally, perf_counter() - began
 
 
-async def at_a_rate(client: Client, bodies: list[bytes], *, per_second: float, seconds: float) -> Tally:
+async def open_loop(client: Client, bodies: list[bytes], *, per_second: float, seconds: float) -> Tally:
     """Open loop: requests leave on time, whatever becomes of those before; each job is followed to its end."""
     tally, tasks, began = Tally(), [], perf_counter()
 
@@ -95,7 +93,7 @@ async def at_a_rate(client: Client, bodies: list[bytes], *, per_second: float, s
         job = await client.send(body, tally)
         if job is not None:
             accepted = perf_counter()
-            await client.wait_end(job)
+            await client.wait_for_job(job)
             tally.visible_s.append(perf_counter() - accepted)
 
     source = cycle(bodies)

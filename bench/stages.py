@@ -36,11 +36,11 @@ PARTITIONS = 12
 IMPORT = "/omnichannel/api/v1"
 ORDERS = "orders.submitted.v1"
 POST, PUT, VALIDATE = "POST of 100, gzipped", "PUT of one", "validate"
-Pair = tuple["Taken", "Taken"]
+Pair = tuple["Measurements", "Measurements"]
 
 
 @dataclass
-class Taken:
+class Measurements:
     """What one program took in each of its turns."""
 
     rates: list[float] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Taken:
         self.rates.append(records / wall_s)
         self.cpu_us.append(cpu_s / records * 1e6)
 
-    def forget_first(self) -> None:
+    def drop_warm_up(self) -> None:
         """The first turn warms up."""
         del self.rates[0], self.cpu_us[0]
 
@@ -64,35 +64,35 @@ def main(
     with installation() as place:
         for name in ("validator", "status", "fulfilment"):
             run(place, "stop", name)
-        show(measure(place, rounds, seconds, records))
+        print_table(measure(place, rounds, seconds, records))
 
 
 def measure(place: Path, rounds: int, seconds: float, records: int) -> dict[str, Pair]:
     """Limit and service of each stage."""
     endpoints = json.loads((place / "sandbox" / "endpoints.json").read_text())
     brokers, ingest = endpoints["kafka_bootstrap_servers"], endpoints["services"]["ingest"]["api"]
-    asyncio.run(create(brokers, "limit.ingest", "limit.validate"))
+    asyncio.run(create_topics(brokers, "limit.ingest", "limit.validate"))
     pids = {part["name"]: part["pid"] for part in parts(place)}
-    apart(pids)
-    taken = {name: (Taken(), Taken()) for name in (POST, PUT, VALIDATE)}
-    hundreds, singles = requests(endpoints["front_door"])
-    with limit_of_ingest(brokers) as limit:
+    pin_to_cores(pids)
+    taken = {name: (Measurements(), Measurements()) for name in (POST, PUT, VALIDATE)}
+    hundreds, singles = build_requests(endpoints["gateway"])
+    with ingest_baseline(brokers) as limit:
         both = (limit, (pids["ingest"], int(ingest.rsplit(":", 1)[1])))
         for _ in track(range(rounds + 1), "POST and PUT"):
             for at, (pid, port) in enumerate(both):
-                under_load(taken[POST][at], pid, port, hundreds, connections=16, each=100, seconds=seconds)
-                under_load(taken[PUT][at], pid, port, singles, connections=64, each=1, seconds=seconds)
+                measure_under_load(taken[POST][at], pid, port, hundreds, connections=16, each=100, seconds=seconds)
+                measure_under_load(taken[PUT][at], pid, port, singles, connections=64, each=1, seconds=seconds)
     told = [line.removeprefix("export ").partition("=") for line in run(place, "env", "validator").splitlines()]
     environment = {name: value.strip("'") for name, _, value in told}
-    records = min(records, asyncio.run(written(brokers, ORDERS)))
+    records = min(records, asyncio.run(count_records(brokers, ORDERS)))
     for number in track(range(rounds + 1), "validate"):
         limit, service = taken[VALIDATE]
-        limit.add(*turn("bench.baselines.validate", brokers, ORDERS, "limit.validate", str(records)))
+        limit.add(*run_once("bench.baselines.validate", brokers, ORDERS, "limit.validate", str(records)))
         group = {"VALIDATOR_GROUP": f"bench-{number}", "LOG_LEVEL": "ERROR"}
-        service.add(*turn("bench.validator", str(records), environment=environment | group))
+        service.add(*run_once("bench.validator", str(records), environment=environment | group))
     for pair in taken.values():
         for each in pair:
-            each.forget_first()
+            each.drop_warm_up()
     return taken
 
 
@@ -102,7 +102,7 @@ def cores() -> tuple[int, int]:
     return first, last
 
 
-def apart(pids: Mapping[str, int]) -> None:
+def pin_to_cores(pids: Mapping[str, int]) -> None:
     """The program under test has a core to itself."""
     tested, other = cores()
     for name, pid in pids.items():
@@ -111,7 +111,7 @@ def apart(pids: Mapping[str, int]) -> None:
     os.sched_setaffinity(0, {other})
 
 
-async def create(brokers: str, *names: str) -> None:
+async def create_topics(brokers: str, *names: str) -> None:
     """Topics for the limits."""
     client = AIOKafkaAdminClient(bootstrap_servers=brokers)
     await client.start()
@@ -119,7 +119,7 @@ async def create(brokers: str, *names: str) -> None:
     await client.close()
 
 
-async def written(brokers: str, topic: str) -> int:
+async def count_records(brokers: str, topic: str) -> int:
     """Records on a topic."""
     client = AIOKafkaConsumer(bootstrap_servers=brokers)
     await client.start()
@@ -128,13 +128,11 @@ async def written(brokers: str, topic: str) -> int:
     return sum(ends.values())
 
 
-def requests(front_door: str) -> tuple[list[bytes], list[bytes]]:
+def build_requests(front_door: str) -> tuple[list[bytes], list[bytes]]:
     """Requests of a hundred orders, and of one."""
     form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": SECRET}
-    asked = urllib.request.Request(  # noqa: S310 - the sandbox's own address
-        f"{front_door}{IMPORT}/oauth2/token", urllib.parse.urlencode(form).encode()
-    )
-    with urllib.request.urlopen(asked) as answer:  # noqa: S310 - likewise
+    form_bytes = urllib.parse.urlencode(form).encode()
+    with urllib.request.urlopen(f"{front_door}{IMPORT}/oauth2/token", form_bytes) as answer:  # noqa: S310 - the sandbox's own address
         token = json.loads(answer.read())["access_token"]
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     chance = random.Random(8)
@@ -150,7 +148,7 @@ def requests(front_door: str) -> tuple[list[bytes], list[bytes]]:
 
 
 @contextmanager
-def limit_of_ingest(brokers: str) -> Iterator[tuple[int, int]]:
+def ingest_baseline(brokers: str) -> Iterator[tuple[int, int]]:
     """The limit program's process and port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -165,8 +163,8 @@ def limit_of_ingest(brokers: str) -> Iterator[tuple[int, int]]:
             process.terminate()
 
 
-def under_load(
-    into: Taken, pid: int, port: int, requests: list[bytes], *, connections: int, each: int, seconds: float
+def measure_under_load(
+    into: Measurements, pid: int, port: int, requests: list[bytes], *, connections: int, each: int, seconds: float
 ) -> None:
     """A turn of a program that answers requests."""
     before = psutil.Process(pid).cpu_times()
@@ -177,7 +175,7 @@ def under_load(
     into.add(answers[202] * each, wall_s, sum(after[:2]) - sum(before[:2]))
 
 
-def turn(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, float, float]:
+def run_once(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, float, float]:
     """A turn of a program that reads records and says what it took."""
     ended = subprocess.run(
         pinned(sys.executable, "-m", module, *arguments),
@@ -196,7 +194,7 @@ def pinned(*command: str) -> list[str]:
     return ["taskset", "--cpu-list", str(cores()[0]), *command]
 
 
-def show(taken: Mapping[str, Pair]) -> None:
+def print_table(taken: Mapping[str, Pair]) -> None:
     """Medians; the ratio is that of the rates, pair by pair."""
     table = Table("stage", "limit/s", "CPU µs", "service/s", "CPU µs", "of the limit", "from – to")
     for name, (limit, service) in taken.items():

@@ -21,11 +21,11 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.answers import ask_all, bare_reads, fill, on_a_line, questions, wake
-from bench.materialise import WORKLOADS, Taken, a_store, turn
 from bench.open_loop import Pace, answered
+from bench.projection_throughput import WORKLOADS, Measurement, run_once, temporary_store
+from bench.query_latency import bare_reads, build_queries, fill, measure_latency, measure_wake_up, on_a_line
 from bench.raw_http import Line
-from sandbox.mongo import MongoSet
+from sandbox.mongo import ReplicaSet
 from sandbox.ports import free_ports
 from services.chassis.runtime.lifecycle import tune_gc, tune_malloc
 
@@ -46,7 +46,7 @@ def main(
     tune_malloc()
     tested, other = cores()
     os.sched_setaffinity(0, {other})
-    with tempfile.TemporaryDirectory() as directory, MongoSet(Path(directory)) as mongo:
+    with tempfile.TemporaryDirectory() as directory, ReplicaSet(Path(directory)) as mongo:
         os.sched_setaffinity(0, {tested})
         console.print(uvloop.run(materialise(mongo.uri, rounds=rounds, records=records)))
         os.sched_setaffinity(0, {other})
@@ -64,13 +64,13 @@ async def materialise(uri: str, *, rounds: int, records: int) -> Table:
     """Worker and bare inserts in turn; the first round warms up."""
     # As every service does once it is composed.
     tune_gc()
-    taken: dict[tuple[str, str], list[Taken]] = {}
+    taken: dict[tuple[str, str], list[Measurement]] = {}
     for name, made in WORKLOADS.items():
         # One after the other: a heap full of other events is slower than that of a service.
         workload = made(records)
         for number in range(rounds + 1):
             for driver in DRIVERS:
-                took = await turn(uri, driver, workload)
+                took = await run_once(uri, driver, workload)
                 if number:
                     taken.setdefault((name, driver), []).append(took)
         del workload
@@ -92,18 +92,18 @@ async def materialise(uri: str, *, rounds: int, records: int) -> Table:
 async def answer(uri: str, driver: str, *, core: int, asked: int, listed: int) -> Table:
     """Two replicas answer, and wake who waits."""
     async with (
-        a_store(uri, driver) as (mongo, store, database),
+        temporary_store(uri, driver) as (mongo, store, database),
         replicas(uri, driver, database, core=core) as (ports, processes),
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
         key = await fill(store, large=100_000, listed=listed)
         line = await Line.to("127.0.0.1", ports[0])
-        asked_for = await questions(line, key)
+        asked_for = await build_queries(line, key)
         wanted = {**bare_reads(mongo, key), **on_a_line(line, asked_for)}
-        await ask_all(wanted, repeats=20, pause_s=0)
+        await measure_latency(wanted, repeats=20, pause_s=0)
         # After a pause the caches are cold and the cores asleep, which the bare reads show, too.
-        paused = await ask_all(wanted, repeats=asked, pause_s=PAUSE_S)
-        in_a_row = await ask_all(wanted, repeats=asked, pause_s=0)
+        paused = await measure_latency(wanted, repeats=asked, pause_s=PAUSE_S)
+        in_a_row = await measure_latency(wanted, repeats=asked, pause_s=0)
         halves = {name: Pace(one, 0.5 / statistics.median(in_a_row[name])) for name, one in asked_for.items()}
         at_half_load = await asyncio.to_thread(answered, ports[0], halves, repeats=5 * asked)
         # The other one has been silent for longer than the service has patience.
@@ -111,10 +111,10 @@ async def answer(uri: str, driver: str, *, core: int, asked: int, listed: int) -
         line = await Line.to("127.0.0.1", ports[0])
         first = {name: one for name, one in asked_for.items() if name.startswith("events, page 1")}
         before = sum(processes[0].cpu_times()[:2])
-        await ask_all(on_a_line(line, first), repeats=asked, pause_s=PAUSE_S)
+        await measure_latency(on_a_line(line, first), repeats=asked, pause_s=PAUSE_S)
         cpu_ms = (sum(processes[0].cpu_times()[:2]) - before) / asked * 1000
         line.close()
-        woken = await wake(session, [f"http://127.0.0.1:{port}" for port in ports], store, mongo)
+        woken = await measure_wake_up(session, [f"http://127.0.0.1:{port}" for port in ports], store, mongo)
         memory = max(process.memory_info().rss for process in processes) / 2**20
     table = Table(
         f"answers, {driver}, {listed:,} jobs; p50, p99 in ms",

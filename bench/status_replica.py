@@ -49,13 +49,13 @@ class Settings(ServiceSettings, ApiSettings, MongoSettings):
     """Where to listen, and where the jobs are."""
 
 
-class Remembering:
+class FakeVerifier:
     """As the verifier is once it has seen the token."""
 
     def __init__(self) -> None:
         self._known = {TOKEN.token_id: TOKEN}
 
-    def remembered(self, token: str) -> Token | None:
+    def cached(self, token: str) -> Token | None:
         """Always the same."""
         return self._known.get(token)
 
@@ -64,7 +64,7 @@ class Remembering:
         raise UnauthorizedError(f"{len(token)} characters of nothing")
 
 
-class Register:
+class FakeSites:
     """Knows the one site."""
 
     def by_api_key(self, api_key: str) -> Site | None:
@@ -72,15 +72,15 @@ class Register:
         return SITE if api_key == API_KEY else None
 
 
-async def compose(settings: Settings) -> lifecycle.Service:
+async def build(settings: Settings) -> lifecycle.Service:
     """The parts that answer."""
     mongo = Mongo.connect(settings, retry_writes=False)
     bell = JobNotifier(max_waiters=1_000)
     jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
     api = StatusApi(
         deps=queries.Deps(jobs=JobLoader(jobs), waiters=bell, now_us=lambda: 0, clock_s=time.monotonic),
-        verifier=Remembering(),  # type: ignore[arg-type]
-        sites=Register(),  # type: ignore[arg-type]
+        verifier=FakeVerifier(),  # type: ignore[arg-type]
+        sites=FakeSites(),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of the benchmark"),
         rate_limit=RateLimit(),
         requests_per_second=10**9,
@@ -100,4 +100,4 @@ async def compose(settings: Settings) -> lifecycle.Service:
 if __name__ == "__main__":
     os.sched_setaffinity(0, {int(sys.argv[1])})
     told = load(Settings)
-    lifecycle.run("status", told, lambda: compose(told))
+    lifecycle.run("status", told, lambda: build(told))

@@ -22,7 +22,7 @@ TARGET_US = 2.0
 
 def main() -> None:
     """Print the fastest round of each."""
-    token, verifier = asyncio.run(prepared())
+    token, verifier = asyncio.run(prepare())
     assert verifier.cached(token) is not None
     hit = min(timeit.repeat(lambda: verifier.cached(token), number=CHECKS, repeat=ROUNDS)) / CHECKS
 
@@ -41,7 +41,7 @@ def main() -> None:
     print(f"token check, first time: {miss * 1e6:.0f} us")
 
 
-async def prepared() -> tuple[str, TokenVerifier]:
+async def prepare() -> tuple[str, TokenVerifier]:
     """A token as auth issues it, and a verifier that has seen it, with revocations of others in its table."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     jwk = {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": "k" * 43, "use": "sig", "alg": "RS256"}

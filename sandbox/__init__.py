@@ -1,5 +1,5 @@
-"""Kafka, MongoDB, a front door and the services, on one machine, without containers.
+"""Kafka, MongoDB, the gateway and the services on one machine, without containers.
 
-The parts can be used alone – `sandbox.kafka`, `sandbox.mongo`, `sandbox.front` – by tests and benchmarks;
-`python -m sandbox run` puts them together. Nothing here imports the services: they are driven as processes.
+Tests and benchmarks use `sandbox.kafka`, `sandbox.mongo` and `sandbox.gateway` alone; `python -m sandbox run` starts
+everything. Nothing here imports the services: they run as processes.
 """

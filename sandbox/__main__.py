@@ -1,5 +1,5 @@
-"""`python -m sandbox …`: Kafka, MongoDB, a front door and the services on this machine."""
-# What starts or downloads something is imported by the command that does it: the others answer in half the time.
+"""`python -m sandbox …`: Kafka, MongoDB, a gateway and the services on this machine."""
+# Commands import what starts or downloads something themselves, so that the other commands start in half the time.
 
 import asyncio
 import json
@@ -16,33 +16,29 @@ import typer
 from rich import box
 from rich.table import Table
 
-from sandbox import commands, paths
-from sandbox.child import tail
-from sandbox.commands import Failed
-from sandbox.control import AlreadyRunning, NotRunning
+from sandbox import client, paths
+from sandbox.console import Console
+from sandbox.errors import CommandFailedError, NotRunningError, SandboxError
 from sandbox.layout import Layout
-from sandbox.missing import Missing
-from sandbox.ports import PortTaken
-from sandbox.screen import Screen
-from sandbox.services import BY_NAME, SERVICES, World
-from sandbox.waiting import NeverReady
+from sandbox.process import tail
+from sandbox.services import BY_NAME, SERVICES, Environment
 
-EXPECTED = (AlreadyRunning, Failed, Missing, NeverReady, NotRunning, PortTaken, OSError)
+EXPECTED_ERRORS = (SandboxError, OSError)
 
 application = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-screen = Screen()
+console = Console()
 
-Port = Annotated[int, typer.Option(help="Port of the front door.", envvar="PORT", min=0, max=65535)]
-Name = Annotated[str, typer.Argument(help="A part: kafka, mongodb, front, or a service.")]
+Port = Annotated[int, typer.Option(help="Port of the gateway.", envvar="PORT", min=0, max=65535)]
+Name = Annotated[str, typer.Argument(help="kafka, mongodb, gateway, or a service.")]
 
 
-def _web_address(base: str | None) -> str | None:
-    if base is not None and not _is_front_door(base):
-        raise typer.BadParameter("an address is wanted, such as http://127.0.0.1:8080")
+def _validate_base_url(base: str | None) -> str | None:
+    if base is not None and not _is_base_url(base):
+        raise typer.BadParameter("not a base URL such as http://127.0.0.1:8080")
     return base
 
 
-def _is_front_door(base: str) -> bool:
+def _is_base_url(base: str) -> bool:
     try:
         parts = urlsplit(base)
         has_port = parts.port is None or parts.port > 0
@@ -51,152 +47,155 @@ def _is_front_door(base: str) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.hostname) and has_port and parts.path in {"", "/"}
 
 
-def here() -> Layout:
-    """The sandbox that the commands are about."""
+def current_layout() -> Layout:
+    """The directory of the sandbox that the commands act on."""
     return Layout(paths.home())
 
 
 @application.command()
 def run(port: Port = 8080) -> None:
-    """Start everything, show the demo, stay until Ctrl-C, stop everything."""
-    from sandbox.running import run_sandbox  # noqa: PLC0415 - see the top
+    """Start everything, run the demo, wait for Ctrl-C, stop everything."""
+    from sandbox.session import run_sandbox  # noqa: PLC0415 - see the comment at the top
 
-    raise typer.Exit(run_sandbox(here(), port=port, screen=screen))
+    raise typer.Exit(run_sandbox(current_layout(), port=port, console=console))
 
 
 @application.command()
 def up(port: Port = 8080) -> None:
     """Start everything in the background; return when it is ready."""
-    commands.up(here(), port=port, screen=screen)
+    client.up(current_layout(), port=port, console=console)
 
 
 @application.command()
 def down() -> None:
     """Stop everything."""
-    commands.down(here())
-    screen.line("stopped")
+    client.down(current_layout())
+    console.line("stopped")
 
 
 @application.command()
-def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Every part: process id, state, addresses. Exit code 1 when no sandbox runs here."""
+def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List process id, state and addresses of each component. Exit code 1 when no sandbox is running."""
     try:
-        rows = commands.status(here())
-    except NotRunning:
+        rows = client.status(current_layout())
+    except NotRunningError:
         if as_json:
             print("[]")
         raise
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
-        screen.show(_table(rows))
+        console.print(_table(rows))
 
 
 @application.command()
 def stop(name: Name) -> None:
-    """Stop one part; return when it is gone."""
-    commands.stop(here(), name)
-    screen.line(f"{name} stopped")
+    """Stop one component; return when it has exited."""
+    client.stop(current_layout(), name)
+    console.line(f"{name} stopped")
 
 
 @application.command()
 def start(name: Name) -> None:
-    """Start one part again, at the same address; return when it is ready."""
-    screen.line(f"{name} ready, process {commands.start(here(), name)['pid']}")
+    """Start one component at its previous address; return when it is ready."""
+    console.line(f"{name} ready, pid {client.start(current_layout(), name)['pid']}")
 
 
 @application.command()
 def restart(name: Name) -> None:
-    """Stop one part and start it again."""
+    """Stop one component and start it again."""
     stop(name)
     start(name)
 
 
 @application.command()
 def logs(
-    name: Annotated[str | None, typer.Argument(help="A part; all of them without it.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A component; default: all.")] = None,
     *,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines of each.")] = 50,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Number of lines of each log.")] = 50,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Print new lines until Ctrl-C.")] = False,
 ) -> None:
-    """The ends of the logs."""
-    known: dict[str, str] = _endpoints()["logs"]
-    if name is not None and name not in known:
-        raise Failed(f"there is no {name}; there are: {', '.join(known)}")
-    chosen = {each: Path(path) for each, path in known.items() if name in {None, each}}
-    for each, path in chosen.items():
-        _show_log(each, tail(path, lines), is_only=len(chosen) == 1)
+    """Print the last lines of the logs."""
+    paths_by_name: dict[str, str] = _endpoints()["logs"]
+    if name is not None and name not in paths_by_name:
+        raise CommandFailedError(f"there is no {name}; there are: {', '.join(paths_by_name)}")
+    selected = {each: Path(path) for each, path in paths_by_name.items() if name in {None, each}}
+    for each, path in selected.items():
+        _show_log(each, tail(path, lines), is_only=len(selected) == 1)
     if follow:
-        _follow(chosen)
+        _follow(selected)
 
 
 @application.command()
-def env(name: Annotated[str | None, typer.Argument(help="A service: everything it is told.")] = None) -> None:
-    """Shell lines that let other programs find this sandbox: `eval "$(python -m sandbox env)"`."""
-    known = _endpoints()
-    addresses = known["services"]
-    world = World(
-        kafka_bootstrap_servers=known["kafka_bootstrap_servers"],
-        mongodb_uri=known["mongodb_uri"],
-        ports={each.name: [_port(addresses[each.name][door]) for door in each.doors] for each in SERVICES},
-        front_door=known["front_door"],
-        secrets=here().secrets(),
+def env(name: Annotated[str | None, typer.Argument(help="All variables of this service.")] = None) -> None:
+    """Print shell exports for programs that use this sandbox: `eval "$(python -m sandbox env)"`."""
+    endpoints = _endpoints()
+    addresses = endpoints["services"]
+    environment = Environment(
+        kafka_bootstrap_servers=endpoints["kafka_bootstrap_servers"],
+        mongodb_uri=endpoints["mongodb_uri"],
+        ports={each.name: [_port(addresses[each.name][port]) for port in each.ports] for each in SERVICES},
+        gateway_url=endpoints["gateway"],
+        secrets=current_layout().secrets(),
     )
     if name is not None and name not in BY_NAME:
-        raise Failed(f"there is no service {name}; there are: {', '.join(BY_NAME)}")
-    told = world.operators_environment() if name is None else world.environment(BY_NAME[name])
-    for variable, value in told.items():
+        raise CommandFailedError(f"there is no service {name}; there are: {', '.join(BY_NAME)}")
+    variables = environment.for_cli() if name is None else environment.for_service(BY_NAME[name])
+    for variable, value in variables.items():
         print(f"export {variable}={shlex.quote(value)}")
 
 
 @application.command()
 def demo(
     base: Annotated[
-        str | None, typer.Option(help="Another front door than this sandbox's.", callback=_web_address)
+        str | None, typer.Option(help="Base URL of another installation.", callback=_validate_base_url)
     ] = None,
 ) -> None:
-    """Import every example of the document and show what becomes of it. Exit code 1 if not as printed."""
-    from sandbox.demo import show_demo  # noqa: PLC0415 - see the top
+    """Send the documents' examples and show the results. Exit code 1 if one differs from the documents."""
+    from sandbox.demo import show_demo  # noqa: PLC0415 - see the comment at the top
 
-    raise typer.Exit(not asyncio.run(show_demo(base or _endpoints()["front_door"], screen)))
+    raise typer.Exit(not asyncio.run(show_demo(base or _endpoints()["gateway"], console)))
 
 
 @application.command()
 def setup(
-    *, preload: Annotated[bool, typer.Option(help="Let Kafka start faster from now on; takes ten seconds.")] = True
+    *,
+    preload: Annotated[
+        bool, typer.Option(help="Build Kafka's AOT class cache (ten seconds once), which halves its start time.")
+    ] = True,
 ) -> None:
-    """Fetch and check what the sandbox needs, once."""
-    from sandbox.setting_up import set_up  # noqa: PLC0415 - see the top
+    """Download and check what the sandbox needs, once per machine."""
+    from sandbox.install import install  # noqa: PLC0415 - see the comment at the top
 
-    set_up(screen, preload=preload)
+    install(console, preload=preload)
 
 
 @application.command()
 def lock() -> None:
-    """Resolve Kafka's jars anew and write the lock file."""
-    from sandbox.jars import write_lock  # noqa: PLC0415 - see the top
+    """Resolve Kafka's jars and write the lock file."""
+    from sandbox.jars import write_lock  # noqa: PLC0415 - see the comment at the top
 
-    screen.line(f"{write_lock()} jars locked")
+    console.line(f"{write_lock()} jars locked")
 
 
 @application.command()
 def clean() -> None:
-    """Remove this sandbox's data."""
-    commands.clean(here())
+    """Delete this sandbox's data."""
+    client.clean(current_layout())
 
 
 def _endpoints() -> dict[str, Any]:
-    found = here().endpoints()
-    if found is None:
-        raise NotRunning(f"There has been no sandbox in {here().root}")
-    return found
+    endpoints = current_layout().endpoints()
+    if endpoints is None:
+        raise NotRunningError(f"There has been no sandbox in {current_layout().root}")
+    return endpoints
 
 
 def _port(url: str) -> int:
     return int(url.rsplit(":", 1)[1])
 
 
-def _table(rows: list[commands.Row]) -> Table:
+def _table(rows: list[client.StatusRow]) -> Table:
     table = Table(box=box.ASCII2)
     for column in ("Name", "Process", "State", "Addresses"):
         table.add_column(column, overflow="fold")
@@ -208,7 +207,7 @@ def _table(rows: list[commands.Row]) -> Table:
 
 def _show_log(name: str, text: str, *, is_only: bool) -> None:
     for line in text.splitlines():
-        screen.line(line if is_only else f"{name}: {line}")
+        console.line(line if is_only else f"{name}: {line}")
 
 
 def _follow(logs_by_name: dict[str, Path]) -> None:
@@ -221,7 +220,7 @@ def _follow(logs_by_name: dict[str, Path]) -> None:
         while True:
             for name, file in files.items():
                 _show_log(name, file.read(), is_only=len(files) == 1)
-            time.sleep(0.2)  # between two looks at the files
+            time.sleep(0.2)
     except KeyboardInterrupt:
         pass
     finally:
@@ -230,10 +229,10 @@ def _follow(logs_by_name: dict[str, Path]) -> None:
 
 
 def main(command: Callable[[], None] = application) -> int:
-    """Run a command; what can go wrong in ordinary life is one line, not a trace."""
+    """Run a command; print expected errors in one line, without a traceback."""
     try:
         command()
-    except EXPECTED as error:
+    except EXPECTED_ERRORS as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""A broker's settings: Kafka's own defaults except where a sandbox or a test needs a faster or a stricter one."""
+"""Broker settings: Kafka's defaults, except where a sandbox or test needs a faster or a stricter value."""
 
 import secrets
 from base64 import urlsafe_b64encode
@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LARGEST_MESSAGE = 10 * 1024 * 1024  # topics take messages of 8 MiB, dead letters of 9
+MAX_MESSAGE_BYTES = 10 * 1024 * 1024  # topics accept messages of 8 MiB, dead-letter topics of 9 MiB
 
-EVERYWHERE = {
+COMMON_SETTINGS = {
     "process.roles": "broker,controller",
     "controller.listener.names": "CONTROLLER",
     "auto.create.topics.enable": "false",
     "unclean.leader.election.enable": "false",
-    "message.max.bytes": str(LARGEST_MESSAGE),
-    "replica.fetch.max.bytes": str(LARGEST_MESSAGE),
-    # 50 partitions, the default, make the first group wait for half a minute.
+    "message.max.bytes": str(MAX_MESSAGE_BYTES),
+    "replica.fetch.max.bytes": str(MAX_MESSAGE_BYTES),
+    # With the default of 50 partitions the first consumer group waits for half a minute.
     "offsets.topic.num.partitions": "1",
     "transaction.state.log.num.partitions": "1",
     "share.coordinator.state.topic.num.partitions": "1",
@@ -27,7 +27,7 @@ EVERYWHERE = {
     "num.network.threads": "2",
     "num.io.threads": "4",
 }
-ALONE = {
+SINGLE_NODE_SETTINGS = {
     "broker.heartbeat.interval.ms": "200",
     "broker.session.timeout.ms": "1000",
     "default.replication.factor": "1",
@@ -38,7 +38,7 @@ ALONE = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
 }
-THREE = {
+THREE_NODE_SETTINGS = {
     "broker.heartbeat.interval.ms": "500",
     "broker.session.timeout.ms": "3000",
     "default.replication.factor": "3",
@@ -53,7 +53,7 @@ THREE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """Where one broker listens."""
+    """The id and the ports of one broker."""
 
     id: int
     port: int
@@ -61,26 +61,26 @@ class Node:
 
     @property
     def voter(self) -> str:
-        """How the other controllers find it."""
+        """Its entry in `controller.quorum.voters`."""
         return f"{self.id}@127.0.0.1:{self.controller_port}"
 
 
-def server_properties(node: Node, *, nodes: Sequence[Node], log: Path, changes: Mapping[str, str]) -> str:
-    """The text of `server.properties` for one broker of a cluster."""
+def server_properties(node: Node, *, nodes: Sequence[Node], log: Path, overrides: Mapping[str, str]) -> str:
+    """Return the text of `server.properties` for one broker of a cluster."""
     settings = {
-        **EVERYWHERE,
-        **(ALONE if len(nodes) == 1 else THREE),
+        **COMMON_SETTINGS,
+        **(SINGLE_NODE_SETTINGS if len(nodes) == 1 else THREE_NODE_SETTINGS),
         "node.id": str(node.id),
         "controller.quorum.voters": ",".join(each.voter for each in nodes),
         "listeners": f"PLAINTEXT://127.0.0.1:{node.port},CONTROLLER://127.0.0.1:{node.controller_port}",
         "advertised.listeners": f"PLAINTEXT://127.0.0.1:{node.port}",
         "log.dirs": str(log),
-        **changes,
+        **overrides,
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 def meta_properties(node: Node, *, cluster_id: str) -> str:
-    """The text of `meta.properties`, which makes an empty directory a node's formatted log."""
+    """Return the text of `meta.properties`, the file that marks a log directory as formatted."""
     directory_id = urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
     return f"version=1\ncluster.id={cluster_id}\nnode.id={node.id}\ndirectory.id={directory_id}\n"

@@ -1,4 +1,4 @@
-"""The directory of one sandbox: its data, its ports, its secrets, and where its parts can be reached."""
+"""The directory of one sandbox: data, ports, secrets, endpoints."""
 
 import json
 import os
@@ -16,7 +16,7 @@ SECRETS = ("AUTH_KEY_ENCRYPTION_KEY", "PAGE_TOKEN_KEY", "CODE_ENCRYPTION_KEYS", 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Paths inside the directory. Nothing is created by asking for one."""
+    """Paths inside the directory; reading one creates nothing."""
 
     root: Path
 
@@ -31,79 +31,79 @@ class Layout:
         return self.root / "mongodb"
 
     @property
-    def front(self) -> Path:
-        """The front door's few files."""
-        return self.root / "front"
+    def gateway(self) -> Path:
+        """The gateway's files."""
+        return self.root / "gateway"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that runs this sandbox."""
+        """Lock file of the process that runs this sandbox."""
         return self.root / "lock"
 
     @property
-    def output(self) -> Path:
-        """What a sandbox in the background would have said at a terminal."""
+    def sandbox_log(self) -> Path:
+        """Terminal output of a sandbox in the background."""
         return self.root / "logs" / "sandbox.log"
 
     def log(self, name: str) -> Path:
-        """A service's log."""
+        """The log of one service."""
         return self.root / "logs" / f"{name}.log"
 
     def create(self) -> None:
-        """Make the directory, readable by its owner only: it holds keys."""
+        """Create the directory, accessible by its owner only: it contains secrets."""
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
-        self.output.parent.mkdir(exist_ok=True)
+        self.sandbox_log.parent.mkdir(exist_ok=True)
 
-    def forget_logs(self) -> None:
-        """Begin the services' logs anew: they tell of one run."""
-        for log in self.output.parent.glob("*.log"):
-            if log != self.output:
+    def delete_service_logs(self) -> None:
+        """Delete the services' logs, so that each covers one run."""
+        for log in self.sandbox_log.parent.glob("*.log"):
+            if log != self.sandbox_log:
                 log.unlink()
 
-    def ports(self, wanted: Mapping[str, int]) -> dict[str, list[int]]:
-        """So many ports for each name: the ones of last time where they are still free, else new ones."""
+    def allocate_ports(self, counts: Mapping[str, int]) -> dict[str, list[int]]:
+        """Return `counts[name]` ports for each name: those of the previous run if still free, else new ones."""
         path = self.root / "ports.json"
         known: dict[str, list[int]] = _read(path) or {}
-        taken = {port for ports in known.values() for port in ports}
+        used = {port for ports in known.values() for port in ports}
         chosen: dict[str, list[int]] = {}
-        for name, count in wanted.items():
-            before = known.get(name, [])
-            if len(before) == count and all(is_free(port) for port in before):
-                chosen[name] = before
+        for name, count in counts.items():
+            previous = known.get(name, [])
+            if len(previous) == count and all(is_free(port) for port in previous):
+                chosen[name] = previous
             else:
-                chosen[name] = [_another(taken) for _ in range(count)]
+                chosen[name] = [_unused_port(used) for _ in range(count)]
         _write(path, chosen)
         return chosen
 
     def secrets(self) -> dict[str, str]:
-        """The services' keys, drawn once; the file is its owner's alone."""
+        """Return the services' keys; generated once, in a file that only its owner can read."""
         path = self.root / "secrets.json"
         known: dict[str, str] = _read(path) or {}
         if any(name not in known for name in SECRETS):
-            known = {name: known.get(name) or _fresh_key() for name in SECRETS}
+            known = {name: known.get(name) or _generate_key() for name in SECRETS}
             _write(path, known)
         return known
 
     def write_endpoints(self, endpoints: Mapping[str, Any]) -> None:
-        """Let others know where everything is."""
+        """Write `endpoints.json`."""
         _write(self.root / "endpoints.json", endpoints)
 
     def endpoints(self) -> dict[str, Any] | None:
-        """Where everything is (or was, if the sandbox is not running); None if there never was one."""
+        """Read `endpoints.json`, possibly of a sandbox that has stopped; None if there never was one."""
         found: dict[str, Any] | None = _read(self.root / "endpoints.json")
         return found
 
 
-def _fresh_key() -> str:
+def _generate_key() -> str:
     return b64encode(secrets.token_bytes(32)).decode()
 
 
-def _another(taken: set[int]) -> int:
+def _unused_port(used: set[int]) -> int:
     port = free_port()
-    while port in taken:
+    while port in used:
         port = free_port()
-    taken.add(port)
+    used.add(port)
     return port
 
 
@@ -115,9 +115,9 @@ def _read(path: Path) -> Any:
 
 
 def _write(path: Path, value: Any) -> None:
-    """All or nothing, for the owner's eyes."""
-    draft = path.with_suffix(".draft")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    """Write atomically, readable by the owner only."""
+    temporary = path.with_suffix(".tmp")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         json.dump(value, file, indent=2)
         file.write("\n")
-    draft.replace(path)
+    temporary.replace(path)

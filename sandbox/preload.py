@@ -1,33 +1,33 @@
-"""Kafka starts in half the time when its classes were loaded and linked ahead of time."""
+"""Build the AOT class cache with which Kafka starts in half the time."""
 
 import tempfile
 from pathlib import Path
 
-from sandbox.jars import exclusively
-from sandbox.kafka import START_QUICKLY, KafkaCluster
-from sandbox.kafka_kit import KafkaKit
+from sandbox.jars import file_lock
+from sandbox.kafka import FAST_START_OPTIONS, KafkaCluster
+from sandbox.kafka_distribution import KafkaDistribution
 
-SECONDS_TO_WRITE = 120.0
+AOT_WRITE_TIMEOUT_S = 120.0
 
 
-def preload_classes(kit: KafkaKit) -> bool:
-    """Let a broker start and end once and keep the classes it loaded, if this Java can do that.
+def build_aot_cache(distribution: KafkaDistribution) -> bool:
+    """Start and stop a broker once and store the classes that it loaded, if this Java supports it.
 
-    Takes about ten seconds, once per machine. False when there is nothing to use: brokers then start without.
+    Takes about ten seconds, once per machine. Returns whether the cache exists; brokers start without it, too.
     """
-    if not kit.java.can_load_ahead_of_time:
+    if not distribution.java.supports_aot_cache:
         return False
-    with exclusively(kit.directory / ".lock"):
-        if not kit.preloaded.is_file():
-            _record(kit)
-    return kit.preloaded.is_file()
+    with file_lock(distribution.directory / ".lock"):
+        if not distribution.aot_cache.is_file():
+            _record(distribution)
+    return distribution.aot_cache.is_file()
 
 
-def _record(kit: KafkaKit) -> None:
-    with tempfile.TemporaryDirectory(dir=kit.directory) as scratch:
+def _record(distribution: KafkaDistribution) -> None:
+    with tempfile.TemporaryDirectory(dir=distribution.directory) as scratch:
         recorded = Path(scratch) / "classes.aot"
-        options = ("-Xmx512m", *START_QUICKLY, f"-XX:AOTCacheOutput={recorded}")
-        broker = KafkaCluster(Path(scratch), java_options=options, kit=kit).start().brokers[0]
-        broker.stop(grace_s=SECONDS_TO_WRITE)
+        options = ("-Xmx512m", *FAST_START_OPTIONS, f"-XX:AOTCacheOutput={recorded}")
+        broker = KafkaCluster(Path(scratch), java_options=options, distribution=distribution).start().brokers[0]
+        broker.stop(grace_s=AOT_WRITE_TIMEOUT_S)
         if recorded.is_file():
-            recorded.replace(kit.preloaded)
+            recorded.replace(distribution.aot_cache)

@@ -1,10 +1,10 @@
-"""How a part of the sandbox is."""
+"""The states of a component."""
 
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """How a part is."""
+    """What a component is doing. `DEAD`: it exited without a request, or did not become ready in time."""
 
     STOPPED = "stopped"
     STARTING = "starting"

@@ -1,4 +1,4 @@
-"""Keeps the parts of a sandbox: starts them, notices their end, stops them in order."""
+"""Start the components, report unexpected exits, stop the components in order."""
 
 import asyncio
 import signal
@@ -6,138 +6,135 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from sandbox.parts import Part
-from sandbox.screen import Screen
+from sandbox.components import Component
+from sandbox.console import Console
+from sandbox.errors import NotReadyError, RequestRefusedError
 from sandbox.state import State
-from sandbox.waiting import NeverReady
 
-PAUSE_S = 0.05
-WATCH_EVERY_S = 0.2
-SECONDS_TO_SETTLE = 60.0
-# Services get ten seconds to drain, and a little more before they are killed.
+POLL_INTERVAL_S = 0.05
+WATCH_INTERVAL_S = 0.2
+READY_TIMEOUT_S = 60.0
+# Services get ten seconds to drain, and a margin before they are killed.
 GRACE_S = 12.0
 
 
-class Refused(Exception):  # noqa: N818 - says what happened
-    """An order that cannot be followed now."""
-
-
 class Supervisor:
-    """Everything happens in one thread: the kernel ends the programs with the thread that started them."""
+    """Supervises all components from one thread: the kernel kills processes when the thread that started them ends."""
 
-    def __init__(self, parts: Sequence[Part], screen: Screen) -> None:
-        self.parts: Mapping[str, Part] = {part.name: part for part in parts}
-        self._screen = screen
+    def __init__(self, components: Sequence[Component], console: Console) -> None:
+        self.components: Mapping[str, Component] = {component.name: component for component in components}
+        self._console = console
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start_all(self, names: Sequence[str]) -> None:
-        """Start these at once and return when all are ready. Raises `NeverReady` if one does not get there."""
-        parts = [self.parts[name] for name in names]
-        for part in parts:
-            self._launch(part)
-        with self._screen.waiting(", ".join(names)):
-            settling = [asyncio.create_task(self._settle_aloud(part, parts)) for part in parts]
+        """Start these concurrently and return when all are ready. Raises `NotReadyError` if one fails."""
+        components = [self.components[name] for name in names]
+        for component in components:
+            self._launch(component)
+        with self._console.waiting(", ".join(names)):
+            waiting = [asyncio.create_task(self._wait_and_announce(each, components)) for each in components]
             try:
-                await asyncio.gather(*settling)
+                await asyncio.gather(*waiting)
             finally:
-                for task in settling:
+                for task in waiting:
                     task.cancel()
 
-    def order_start(self, name: str) -> Part:
-        """Start one part; its state tells when it is ready."""
-        part = self._known(name)
-        # Its last end may have been so lately that nobody has looked yet.
-        self._notice_ends()
-        if part.child.is_running:
-            raise Refused(f"{name} is already running")
-        self._launch(part)
-        self._in_background(self._settle_or_report(part))
-        return part
+    def request_start(self, name: str) -> Component:
+        """Launch one component and return; its state shows when it is ready."""
+        component = self._get(name)
+        # It may have exited since the last check.
+        self._detect_exits()
+        if component.process.is_running:
+            raise RequestRefusedError(f"{name} is already running")
+        self._launch(component)
+        self._in_background(self._wait_or_report(component))
+        return component
 
-    def order_stop(self, name: str) -> Part:
-        """Ask one part to end; its state tells when it is gone."""
-        part = self._known(name)
-        # One that was not ready in time counts as dead, and runs.
-        if not part.child.is_running:
-            part.state = State.STOPPED
-        elif part.state is not State.STOPPING:
-            self._in_background(self._stop(part))
-        return part
+    def request_stop(self, name: str) -> Component:
+        """Begin to stop one component and return; its state shows when it has exited."""
+        component = self._get(name)
+        # A component that was not ready in time is dead, and may still be running.
+        if not component.process.is_running:
+            component.state = State.STOPPED
+        elif component.state is not State.STOPPING:
+            self._in_background(self._stop(component))
+        return component
 
-    def rows(self) -> list[dict[str, Any]]:
-        """What `status` tells."""
-        self._notice_ends()
-        return [part.row() for part in self.parts.values()]
+    def status_rows(self) -> list[dict[str, Any]]:
+        """The rows of `status`."""
+        self._detect_exits()
+        return [component.status_row() for component in self.components.values()]
 
     async def watch(self) -> None:
-        """Report, for ever, each part that ends without having been asked to."""
+        """Report unexpected exits until cancelled."""
         while True:
-            self._notice_ends()
-            await asyncio.sleep(WATCH_EVERY_S)
+            self._detect_exits()
+            await asyncio.sleep(WATCH_INTERVAL_S)
 
     async def stop_all(self, stages: Sequence[Sequence[str]]) -> None:
-        """Stop everything, one stage after the other."""
+        """Stop everything, one stage after another."""
         for task in self._tasks:
             task.cancel()
         for stage in stages:
-            await asyncio.gather(*(self._stop(self.parts[name]) for name in stage if name in self.parts))
+            await asyncio.gather(*(self._stop(self.components[name]) for name in stage if name in self.components))
 
     def kill_all(self) -> None:
-        """No more patience."""
-        for part in self.parts.values():
-            part.child.kill()
+        """Kill everything at once."""
+        for component in self.components.values():
+            component.process.kill()
 
-    def _known(self, name: str) -> Part:
+    def _get(self, name: str) -> Component:
         try:
-            return self.parts[name]
+            return self.components[name]
         except KeyError:
-            raise Refused(f"there is no {name}; there are: {', '.join(self.parts)}") from None
+            raise RequestRefusedError(f"there is no {name}; there are: {', '.join(self.components)}") from None
 
-    def _launch(self, part: Part) -> None:
-        part.launch()
-        part.state = State.STARTING
+    def _launch(self, component: Component) -> None:
+        component.launch()
+        component.state = State.STARTING
 
-    async def _settle_aloud(self, part: Part, others: Sequence[Part]) -> None:
-        started = time.monotonic()
-        await self._settle(part)
-        self._screen.line(f"{part.name} ready ({time.monotonic() - started:.1f} s)")
-        self._screen.still_waiting(", ".join(other.name for other in others if other.state is State.STARTING))
+    async def _wait_and_announce(self, component: Component, components: Sequence[Component]) -> None:
+        started_at = time.monotonic()
+        await self._wait_until_ready(component)
+        self._console.line(f"{component.name} ready ({time.monotonic() - started_at:.1f} s)")
+        self._console.update_waiting(", ".join(each.name for each in components if each.state is State.STARTING))
 
-    async def _settle_or_report(self, part: Part) -> None:
+    async def _wait_or_report(self, component: Component) -> None:
         try:
-            await self._settle(part)
-        except NeverReady as error:
-            if part.state is State.STARTING:
-                part.state = State.DEAD
-                self._screen.line(str(error))
+            await self._wait_until_ready(component)
+        except NotReadyError as error:
+            if component.state is State.STARTING:
+                component.state = State.DEAD
+                self._console.line(str(error))
 
-    async def _settle(self, part: Part) -> None:
-        end = time.monotonic() + SECONDS_TO_SETTLE
-        while part.state is State.STARTING and not part.settle():
+    async def _wait_until_ready(self, component: Component) -> None:
+        end = time.monotonic() + READY_TIMEOUT_S
+        while component.state is State.STARTING and not component.is_ready():
             if time.monotonic() > end:
-                said = f"{part.excuse}\n{part.child.tail()}".strip()
-                raise NeverReady(f"{part.name} is not ready after {SECONDS_TO_SETTLE:g} s\n{said}")
-            await asyncio.sleep(PAUSE_S)
-        if part.state is State.STARTING:
-            part.state = State.READY
+                details = f"{component.last_error}\n{component.process.tail()}".strip()
+                raise NotReadyError(f"{component.name} is not ready after {READY_TIMEOUT_S:g} s\n{details}")
+            await asyncio.sleep(POLL_INTERVAL_S)
+        if component.state is State.STARTING:
+            component.state = State.READY
 
-    async def _stop(self, part: Part) -> None:
-        part.state = State.STOPPING
+    async def _stop(self, component: Component) -> None:
+        component.state = State.STOPPING
         end = time.monotonic() + GRACE_S
-        part.child.terminate()
-        while part.child.is_running:
+        component.process.terminate()
+        while component.process.is_running:
             if time.monotonic() > end:
-                self._screen.line(f"{part.name} did not end within {GRACE_S:g} s: killed")
-                part.child.signal(signal.SIGKILL)
+                self._console.line(f"{component.name} did not exit within {GRACE_S:g} s: killed")
+                component.process.signal(signal.SIGKILL)
                 end = time.monotonic() + GRACE_S
-            await asyncio.sleep(PAUSE_S)
-        part.state = State.STOPPED
+            await asyncio.sleep(POLL_INTERVAL_S)
+        component.state = State.STOPPED
 
-    def _notice_ends(self) -> None:
-        for part in self.parts.values():
-            if part.state is State.READY and not part.child.is_running:
-                part.state = State.DEAD
-                self._screen.line(f"{part.name} ended with exit code {part.child.exit_code}\n{part.child.tail()}")
+    def _detect_exits(self) -> None:
+        for component in self.components.values():
+            process = component.process
+            if component.state is State.READY and not process.is_running:
+                component.state = State.DEAD
+                self._console.line(f"{component.name} exited with code {process.exit_code}\n{process.tail()}")
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

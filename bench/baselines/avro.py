@@ -32,7 +32,7 @@ class Order(Struct, gc=False, rename="camel"):
     line_items: list[Line]
 
 
-def varint(number: int) -> bytes:
+def encode_varint(number: int) -> bytes:
     rest = number << 1 ^ number >> 63
     out = bytearray()
     while rest > 127:
@@ -42,19 +42,19 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-_SMALL = [varint(number) for number in range(4096)]
+_SMALL = [encode_varint(number) for number in range(4096)]
 
 
-def text(value: str) -> bytes:
+def encode_text(value: str) -> bytes:
     raw = value.encode()
     return _SMALL[len(raw)] + raw
 
 
-def written(head: bytes, index: int, order: Order) -> bytes:
+def encode(head: bytes, index: int, order: Order) -> bytes:
     """`head` is what all orders of a request begin with."""
     parts = [head, _SMALL[index]]
     parts += map(
-        text,
+        encode_text,
         (
             order.id,
             order.channel,
@@ -68,35 +68,40 @@ def written(head: bytes, index: int, order: Order) -> bytes:
             order.coupon_code,
         ),
     )
-    parts += (varint(order.region_id), _double(order.coupon_value), _SMALL[len(order.segment_ids)])
-    parts += map(text, order.segment_ids)
+    parts += (encode_varint(order.region_id), _double(order.coupon_value), _SMALL[len(order.segment_ids)])
+    parts += map(encode_text, order.segment_ids)
     parts += (b"\0", _SMALL[len(order.line_items)])
     for line in order.line_items:
-        parts += (text(line.product_id), text(line.sku_id), varint(line.quantity), _double(line.unit_price))
+        parts += (
+            encode_text(line.product_id),
+            encode_text(line.sku_id),
+            encode_varint(line.quantity),
+            _double(line.unit_price),
+        )
     parts.append(b"\0")
     return b"".join(parts)
 
 
-def needed(data: bytes) -> tuple[bytes, int, bytes, Sequence[bytes]]:
+def decode_ids(data: bytes) -> tuple[bytes, int, bytes, Sequence[bytes]]:
     """Job id, index, order id and product ids of an order as ingest writes it, framing included."""
-    at = _passed(data, 5)
+    at = _after_varint(data, 5)
     job, index, at = b"", 0, at + 1
     if data[at - 1]:
         size, at = _number(data, at)
         job, at = data[at : at + size], at + size
         index, at = _number(data, at)
-        at = _passed(data, _passed(data, at)) + 2
-    at = _passed(data, at)
+        at = _after_varint(data, _after_varint(data, at)) + 2
+    at = _after_varint(data, at)
     size, at = _number(data, at)
     order_id, at = data[at : at + size], at + size
     at = _after_option(data, at)
     at = _after_text(data, at)
-    at = _passed(data, _passed(data, at)) + 1
+    at = _after_varint(data, _after_varint(data, at)) + 1
     at = _after_option(data, at)
     at += 2 if data[at] else 1
     for _ in range(3):
         at = _after_option(data, at)
-    at = _passed(data, at + 1) if data[at] else at + 1
+    at = _after_varint(data, at + 1) if data[at] else at + 1
     for _ in range(2):
         at = _after_texts(data, at)
     at = _after_text(data, at)
@@ -108,7 +113,7 @@ def needed(data: bytes) -> tuple[bytes, int, bytes, Sequence[bytes]]:
         size, at = _number(data, at)
         products.append(data[at : at + size])
         at = _after_option(data, at + size)
-        at = _after_text(data, _passed(data, at))
+        at = _after_text(data, _after_varint(data, at))
     return job, index, order_id, products
 
 
@@ -126,7 +131,7 @@ def _number(data: bytes, at: int) -> tuple[int, int]:
     return rest >> 1 ^ -(rest & 1), at
 
 
-def _passed(data: bytes, at: int) -> int:
+def _after_varint(data: bytes, at: int) -> int:
     while data[at] > 127:
         at += 1
     return at + 1
@@ -153,7 +158,7 @@ def _after_texts(data: bytes, at: int) -> int:
     return at
 
 
-def told(job: bytes, index: int, order_id: bytes, unknown: bytes | None) -> bytes:
+def encode_verdict(job: bytes, index: int, order_id: bytes, unknown: bytes | None) -> bytes:
     """What a status event would say, at its shortest."""
     message = b"" if unknown is None else b"No product is found for product ID " + unknown
     return b"".join(

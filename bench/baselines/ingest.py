@@ -15,13 +15,13 @@ import uvloop
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
-from bench.baselines.avro import Order, text, varint, written
+from bench.baselines.avro import Order, encode, encode_text, encode_varint
 
 _many = msgspec.json.Decoder(list[Order]).decode
 _one = msgspec.json.Decoder(Order).decode
 
 
-class Bare:
+class Baseline:
     """Both calls of the import API."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int) -> None:
@@ -36,14 +36,14 @@ class Bare:
     async def post(self, request: web.Request) -> web.Response:
         body = zlib.decompressobj(31).decompress(await request.read(), 4 << 20)
         job, head = self._job()
-        values = [written(head, index, order) for index, order in enumerate(_many(body))]
+        values = [encode(head, index, order) for index, order in enumerate(_many(body))]
         await self._send([(job, value) for value in values])
         return self._accepted(job, len(values))
 
     async def put(self, request: web.Request) -> web.Response:
         job, head = self._job()
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append((job, written(head, 0, _one(await request.read())), done))
+        self._waiting.append((job, encode(head, 0, _one(await request.read())), done))
         async with self._road:
             if self._waiting:
                 together, self._waiting = self._waiting, []
@@ -66,7 +66,7 @@ class Bare:
     @staticmethod
     def _job() -> tuple[bytes, bytes]:
         job = str(uuid4())
-        return job.encode(), text(job) + text("6a700f55b7059e38") + varint(int(time() * 1000))
+        return job.encode(), encode_text(job) + encode_text("6a700f55b7059e38") + encode_varint(int(time() * 1000))
 
     @staticmethod
     def _accepted(job: bytes, total: int) -> web.Response:
@@ -79,7 +79,7 @@ async def serve(port: int, brokers: str, topic: str) -> None:
         bootstrap_servers=brokers, enable_idempotence=True, acks="all", linger_ms=0, max_batch_size=1 << 20
     )
     await producer.start()
-    bare = Bare(producer, topic, len(await producer.partitions_for(topic)))
+    bare = Baseline(producer, topic, len(await producer.partitions_for(topic)))
     application = web.Application(client_max_size=1 << 20)
     application.router.add_post("/omnichannel/api/v1/{apiKey}/orders", bare.post)
     application.router.add_put("/omnichannel/api/v1/{apiKey}/orders/users/{userId}", bare.put)

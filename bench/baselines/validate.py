@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from bench.baselines.avro import needed, told
+from bench.baselines.avro import decode_ids, encode_verdict
 from bench.tenant import PRODUCTS
 
 KNOWN = {b"product-%06d" % number for number in range(PRODUCTS) if number % 50}
@@ -41,9 +41,9 @@ async def validate(brokers: str, source: str, target: str, total: int) -> None:
         for place, records in (await consumer.getmany(timeout_ms=1000, max_records=4_000)).items():
             batch = producer.create_batch()
             for record in records:
-                job, index, order_id, products = needed(record.value)
+                job, index, order_id, products = decode_ids(record.value)
                 unknown = next((product for product in products if product not in KNOWN), None)
-                batch.append(key=record.key, value=told(job, index, order_id, unknown), timestamp=None)
+                batch.append(key=record.key, value=encode_verdict(job, index, order_id, unknown), timestamp=None)
             batch.close()
             sent.append(await producer.send_batch(batch, target, partition=place.partition))
             done += len(records)

@@ -1,4 +1,4 @@
-"""What is sent, and what the documents say comes of it."""
+"""The documents' examples: requests, and the documented results."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ CLIENT_SECRET = "2l9dr0jkink11ad49hg93it52d"  # noqa: S105 - printed in the docu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One request, and what must become of it.
+    """One request and its expected result.
 
-    `path` is what follows the API key. `warnings` are the messages of the job's events, in order.
+    `path` follows the API key. `warnings` are the messages of the job's events, in order.
     """
 
     title: str
@@ -32,7 +32,7 @@ class Case:
 
     @property
     def request(self) -> str:
-        """The request line, as the document prints it."""
+        """The request line, as in the document."""
         return f"{self.method} /omnichannel/api/v1/{API_KEY}/{self.path}"
 
     @property
@@ -42,37 +42,39 @@ class Case:
 
     @property
     def message(self) -> str:
-        """The first key of the answer."""
+        """The expected `message` of the response."""
         return f"Total records = {self.total}. Success = {self.total - self.failed}. Failed = {self.failed}"
 
 
-def printed(name: str) -> bytes:
-    """A payload, byte for byte as the document prints it."""
+def load_example(name: str) -> bytes:
+    """Load a payload, byte for byte as in the document."""
     return (EXAMPLES / f"{name}.json").read_bytes()
 
 
 def order(**changes: Any) -> Mapping[str, Any]:
-    """A small order of a known product."""
+    """Build a small order of a known product."""
     line = {"productId": "4556", "quantity": 1, "unitPrice": 9.99}
     return {"id": "demo", "userId": "userA1", "dateTime": "2023-06-02T17:03:26Z", "lineItems": [line], **changes}
 
 
-def of_unknown_product(order_id: int, product: str | int) -> Mapping[str, Any]:
-    """An order that the validator refuses."""
+def order_of_unknown_product(order_id: int, product: str | int) -> Mapping[str, Any]:
+    """Build an order that the validator rejects."""
     return order(id=order_id, lineItems=[{"productId": product, "quantity": 1, "unitPrice": 1}])
 
 
-ONE_OF_TWO = json.dumps([order(), of_unknown_product(1234, "product3")]).encode()
-NONE = json.dumps([of_unknown_product(95189138, 6024383)]).encode()
+ONE_OF_TWO = json.dumps([order(), order_of_unknown_product(1234, "product3")]).encode()
+NONE = json.dumps([order_of_unknown_product(95189138, 6024383)]).encode()
 
 CASES = (
-    Case(title="Orders #1", method="POST", path="orders?mode=offline", body=printed("orders-1"), total=2),
-    Case(title="Orders #2", method="PUT", path="orders/users/userC2?mode=offline", body=printed("orders-2"), total=1),
+    Case(title="Orders #1", method="POST", path="orders?mode=offline", body=load_example("orders-1"), total=2),
+    Case(
+        title="Orders #2", method="PUT", path="orders/users/userC2?mode=offline", body=load_example("orders-2"), total=1
+    ),
     Case(
         title="Orders #3",
         method="PUT",
         path="orders/users/userC2?mode=online",
-        body=printed("orders-3"),
+        body=load_example("orders-3"),
         total=1,
         mode="online",
     ),
@@ -80,16 +82,16 @@ CASES = (
         title="Orders #4",
         method="POST",
         path="orders?mode=online",
-        body=printed("orders-4"),
+        body=load_example("orders-4"),
         total=2,
         mode="online",
     ),
-    Case(title="Returns #1", method="POST", path="returns", body=printed("returns-1"), total=1, type="returns"),
+    Case(title="Returns #1", method="POST", path="returns", body=load_example("returns-1"), total=1, type="returns"),
     Case(
         title="Returns #2 (printed)",
         method="PUT",
         path="orders/users/userC2",
-        body=printed("returns-2"),
+        body=load_example("returns-2"),
         total=1,
         type="returns",
     ),
@@ -97,7 +99,7 @@ CASES = (
         title="Returns #2",
         method="PUT",
         path="returns/users/userC2",
-        body=printed("returns-2"),
+        body=load_example("returns-2"),
         total=1,
         type="returns",
     ),

@@ -1,8 +1,8 @@
-"""What the document about codes promises, tried in the order in which it stands there."""
+"""The documented promises about codes, tried in the order of the document."""
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +10,13 @@ import aiohttp
 from rich import box
 from rich.table import Table
 
+from sandbox.console import Console
 from sandbox.demo.cases import CLIENT_ID, CLIENT_SECRET
-from sandbox.screen import Screen
 
 API = "/fulfilment/v1"
-SECONDS_TO_END = 20.0
-PAUSE_S = 0.3
-TRIES = 20
+CODES_TIMEOUT_S = 20.0
+POLL_INTERVAL_S = 0.3
+MAX_ATTEMPTS = 20
 REQUEST_TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 Body = Mapping[str, Any]
@@ -24,74 +24,76 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One promise, what was asked, what came, and whether that is what was promised."""
+    """One promise, its request and response, and whether the promise held."""
 
     promise: str
     request: str
-    answer: str
-    is_kept: bool
+    response: str
+    is_as_promised: bool
 
 
 @dataclass(slots=True)
-class Shopper:
-    """A customer with the demo tenant's credentials."""
+class Client:
+    """A client of the fulfilment API with the demo tenant's credentials."""
 
     session: aiohttp.ClientSession
     rows: list[Row] = field(default_factory=list)
     token: str = ""
 
-    async def visit(self) -> Sequence[Row]:
-        """Order, order again, fetch codes now and later."""
+    async def run(self) -> Sequence[Row]:
+        """Place two orders, and fetch codes at once and later."""
         form = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-        status, answer = await self.call("POST", "/oauth2/token", data=form)
-        if "access_token" not in answer:
-            raise ValueError(f"{API}/oauth2/token answered {status}, and no token")
-        self.token = answer["access_token"]
+        status, body = await self.call("POST", "/oauth2/token", data=form)
+        if "access_token" not in body:
+            raise ValueError(f"{API}/oauth2/token answered {status} without a token")
+        self.token = body["access_token"]
         first = await self.order("A transaction is acknowledged at once", {"DEMO-INSTANT": 3, "DEMO-TRICKLE": 5})
-        await self.codes("All codes at once or only a portion", first, is_enough=_is_a_portion)
+        await self.codes("All codes at once or only a portion", first, is_enough=_is_portion)
         second = await self.order("The next one of the day is appended", {"DEMO-INSTANT": 2})
-        orders = [one.get("purchaseOrder", {}).get("id") for one in (first, second)]
-        await self.purchase_order(orders)
-        await self.codes("All codes at once", second, is_enough=_has_ended)
-        await self.codes("Asking again brings those in processing", first, is_enough=_has_ended)
+        purchase_orders = [order.get("purchaseOrder", {}).get("id") for order in (first, second)]
+        await self.purchase_order(purchase_orders)
+        await self.codes("All codes at once", second, is_enough=_is_completed)
+        await self.codes("Asking again brings those in processing", first, is_enough=_is_completed)
         return self.rows
 
-    async def order(self, promise: str, wanted: Mapping[str, int]) -> Body:
-        """Order these products; the answer."""
-        products = [{"sku": sku, "quantity": quantity} for sku, quantity in wanted.items()]
+    async def order(self, promise: str, quantities: Mapping[str, int]) -> Body:
+        """Order these products; return the response's body."""
+        products = [{"sku": sku, "quantity": quantity} for sku, quantity in quantities.items()]
         status, body = await self.call("POST", "/orders", json={"products": products})
-        names = ", ".join(f"{quantity} {sku}" for sku, quantity in wanted.items())
-        answer = f"{status} {body.get('status', body.get('code'))}"
+        names = ", ".join(f"{quantity} {sku}" for sku, quantity in quantities.items())
+        response = f"{status} {body.get('status', body.get('code'))}"
         self.rows.append(
-            Row(promise, f"POST …/orders ({names})", answer, (status, body.get("status")) == (202, "PROCESSING"))
+            Row(promise, f"POST …/orders ({names})", response, (status, body.get("status")) == (202, "PROCESSING"))
         )
         return body
 
-    async def purchase_order(self, orders: Sequence[str]) -> None:
-        """Look at the purchase order that both transactions should stand on."""
-        status, body = await self.call("GET", f"/purchase-orders/{orders[0]}")
+    async def purchase_order(self, ids: Sequence[str]) -> None:
+        """Check that all transactions, whose purchase orders' ids are given, share one purchase order."""
+        status, body = await self.call("GET", f"/purchase-orders/{ids[0]}")
         count = body.get("totals", {}).get("transactions", 0)
-        is_kept = status == 200 and orders[0] == orders[1] and count >= len(orders)
-        answer = f"{status} {body.get('state')}, {count} transactions"
-        self.rows.append(Row("One purchase order holds them all", "GET …/purchase-orders/{id}", answer, is_kept))
+        is_as_promised = status == 200 and ids[0] == ids[1] and count >= len(ids)
+        response = f"{status} {body.get('state')}, {count} transactions"
+        self.rows.append(
+            Row("One purchase order holds them all", "GET …/purchase-orders/{id}", response, is_as_promised)
+        )
 
-    async def codes(self, promise: str, order: Body, *, is_enough: Any) -> None:
-        """Get codes until it is enough, or more cannot be expected."""
-        end = time.monotonic() + SECONDS_TO_END
+    async def codes(self, promise: str, order: Body, *, is_enough: Callable[[Body], bool]) -> None:
+        """Fetch codes until `is_enough`, or until no more can be expected."""
+        end = time.monotonic() + CODES_TIMEOUT_S
         while True:
             status, body = await self.call("GET", f"/orders/{order.get('transactionId')}/codes")
             if is_enough(body) or body.get("status") != "PROCESSING" or time.monotonic() > end:
                 break
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
         counts = body.get("counts", {})
-        answer = f"{status} {body.get('status')}, {counts.get('delivered')} of {counts.get('ordered')} codes"
-        self.rows.append(Row(promise, "GET …/orders/{id}/codes", answer, status == 200 and is_enough(body)))
+        response = f"{status} {body.get('status')}, {counts.get('delivered')} of {counts.get('ordered')} codes"
+        self.rows.append(Row(promise, "GET …/orders/{id}/codes", response, status == 200 and is_enough(body)))
 
-    async def call(self, method: str, path: str, **what: Any) -> tuple[int, dict[str, Any]]:
-        """One call; told to come back later, it does."""
+    async def call(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
+        """Send one request; retry a 429 or 503 after its Retry-After."""
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        for _ in range(TRIES):
-            async with self.session.request(method, API + path, headers=headers, **what) as response:
+        for _ in range(MAX_ATTEMPTS):
+            async with self.session.request(method, API + path, headers=headers, **options) as response:
                 body = await response.json(content_type=None)
                 if response.status not in {429, 503}:
                     break
@@ -99,33 +101,33 @@ class Shopper:
         return response.status, body
 
 
-def _has_ended(body: Body) -> bool:
+def _is_completed(body: Body) -> bool:
     return body.get("status") == "COMPLETED"
 
 
-def _is_a_portion(body: Body) -> bool:
+def _is_portion(body: Body) -> bool:
     counts = body.get("counts", {})
     return body.get("status") == "PROCESSING" and 0 < counts["delivered"] < counts["ordered"]
 
 
-async def show_codes(base: str, screen: Screen) -> bool:
-    """Try it against a front door and show what came of it; whether all was as promised."""
+async def show_codes(base: str, console: Console) -> bool:
+    """Order and fetch codes at a base URL and print the results; return whether all are as promised."""
     try:
-        with screen.waiting("orders of codes"):
+        with console.waiting("orders of codes"):
             async with aiohttp.ClientSession(base, timeout=REQUEST_TIMEOUT) as session:
-                rows = await Shopper(session).visit()
+                rows = await Client(session).run()
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-        screen.line(f"The demo of codes could not be run: {error or type(error).__name__}")
+        console.line(f"The demo of codes could not run: {error or type(error).__name__}")
         return False
-    screen.show(_table(rows))
-    return all(row.is_kept for row in rows)
+    console.print(_table(rows))
+    return all(row.is_as_promised for row in rows)
 
 
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=box.ASCII2, title="Orders of codes", caption=f"… is {API}", title_justify="left")
     table.caption_justify = "left"
-    for name in ("The document says", "Request", "Answer", "As promised"):
+    for name in ("The document says", "Request", "Response", "As promised"):
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(row.promise, row.request, row.answer, "yes" if row.is_kept else "no")
+        table.add_row(row.promise, row.request, row.response, "yes" if row.is_as_promised else "no")
     return table

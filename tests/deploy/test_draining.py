@@ -173,8 +173,8 @@ async def test_a_service_that_is_told_to_end_answers_what_it_took_and_ends_in_ti
         await asyncio.to_thread(drained.must, "start", service)
         await requests.came_to_one_each()
     said = (drained.directory / "logs" / "sandbox.log").read_text(encoding="utf-8")
-    assert f"{service} ended with exit code 0" in said
-    assert said.count(f"{service} ended with exit code") == said.count(f"{service} ended with exit code 0")
+    assert f"{service} exited with code 0" in said
+    assert said.count(f"{service} exited with code") == said.count(f"{service} ended with exit code 0")
 
 
 @pytest.mark.parametrize("service", ["ingest", "status", "fulfilment"])

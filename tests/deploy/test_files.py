@@ -7,8 +7,8 @@ from ipaddress import ip_address, ip_network
 import yaml
 
 from tests.deploy.compose import EXAMPLE, FILE, compose, environment
-from tests.deploy.declared import NAMES
 from tests.deploy.manifests import REPOSITORY, program
+from tests.deploy.service_settings import NAMES
 
 DOCKERFILE = REPOSITORY / "Dockerfile"
 

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from services.fulfilment.http.body import MAX_BODY_BYTES
-from tests.deploy.declared import NAMES
 from tests.deploy.manifests import (
     OVERLAYS,
     WORKLOADS,
@@ -21,6 +20,7 @@ from tests.deploy.manifests import (
     program,
     rendered,
 )
+from tests.deploy.service_settings import NAMES
 
 # The oldest release that knows everything used here (a pause before SIGTERM without a shell).
 KUBERNETES = "1.33"

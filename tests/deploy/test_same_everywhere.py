@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 from sandbox import services as sandbox
-from sandbox.kafka_settings import EVERYWHERE
+from sandbox.kafka_settings import COMMON_SETTINGS
 from services.cli.settings import CliSettings
 from services.status.app import UPSTREAM_TOPICS
 from services.status.settings import Settings
 from services.topics import BY_NAME, TOPICS
 from tests.deploy import compose, manifests
-from tests.deploy.declared import NAMES, OF_THE_IMAGE, all_variables, fields, told
 from tests.deploy.manifests import OVERLAYS, REPOSITORY, container_of, of_kind
+from tests.deploy.service_settings import NAMES, OF_THE_IMAGE, all_variables, fields, told
 
 API, OPERATIONS = 8080, 9000
 CADDYFILE = (REPOSITORY / "deploy" / "front" / "Caddyfile").read_text(encoding="utf-8")
@@ -35,18 +35,18 @@ each_service = pytest.mark.parametrize("service", NAMES)
 each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
-def sandbox_world() -> sandbox.World:
-    return sandbox.World(
+def sandbox_world() -> sandbox.Environment:
+    return sandbox.Environment(
         kafka_bootstrap_servers="kafka:9092",
         mongodb_uri="mongodb://mongodb:27017/?replicaSet=rs0",
-        ports={each.name: [1] * len(each.doors) for each in sandbox.SERVICES},
-        front_door="http://127.0.0.1:8080",
+        ports={each.name: [1] * len(each.ports) for each in sandbox.SERVICES},
+        gateway_url="http://127.0.0.1:8080",
         secrets=dict.fromkeys([name for each in sandbox.SERVICES for name in each.secrets], "x"),
     )
 
 
 def sandbox_environment(service: str) -> dict[str, str]:
-    return sandbox_world().environment(sandbox.BY_NAME[service])
+    return sandbox_world().for_service(sandbox.BY_NAME[service])
 
 
 def routes() -> dict[str, str]:
@@ -95,7 +95,7 @@ def test_there_is_a_place_for_the_operators_commands(overlay: str) -> None:
 def test_who_puts_products_is_told_which_suppliers_there_are_as_fulfilment_is() -> None:
     """A product would be refused though its supplier exists, or taken though nobody serves its orders."""
     beside = {
-        "sandbox": (sandbox_environment("fulfilment"), sandbox_world().operators_environment()),
+        "sandbox": (sandbox_environment("fulfilment"), sandbox_world().for_cli()),
         "compose": (compose.environment("fulfilment"), compose.environment("init")),
         **{each: tuple(manifests.environment(each, name) for name in ("fulfilment", "operator")) for each in OVERLAYS},
     }
@@ -256,7 +256,7 @@ def test_keda_shows_kafka_its_own_user() -> None:
 def test_brokers_take_the_largest_message_make_no_topic_and_lose_nothing_by_themselves() -> None:
     strimzi = of_kind("prod", "Kafka")["tillstream"]["spec"]["kafka"]["config"]
     brokers = {
-        "sandbox": EVERYWHERE,
+        "sandbox": COMMON_SETTINGS,
         "strimzi": {name: str(value).lower() for name, value in strimzi.items()},
         "compose": {
             name.removeprefix("KAFKA_").lower().replace("_", "."): value

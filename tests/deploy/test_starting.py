@@ -15,13 +15,13 @@ from uuid import uuid4
 import pytest
 
 from sandbox.kafka import KafkaCluster
-from sandbox.mongo import MongoSet
+from sandbox.mongo import ReplicaSet
+from sandbox.polling import wait_until
 from sandbox.ports import free_ports
-from sandbox.probes import http_answer
-from sandbox.waiting import until
+from sandbox.probes import http_get
 from tests.deploy import compose, manifests
-from tests.deploy.declared import NAMES
 from tests.deploy.manifests import REPOSITORY
+from tests.deploy.service_settings import NAMES
 
 READY_WITHIN_S = 90
 EXIT_WITHIN_S = 10
@@ -126,7 +126,7 @@ class Processes:
         """What it says when asked whether it is ready; None while it does not listen."""
         log = self.logs / f"{name}.log"
         assert self.started[name].poll() is None, f"{name} ended: {log.read_text(encoding='utf-8')[-2000:]}"
-        answer = http_answer(f"http://127.0.0.1:{self.here.ports[name][1]}/ready")
+        answer = http_get(f"http://127.0.0.1:{self.here.ports[name][1]}/ready")
         return None if answer is None else answer[0]
 
     def all_answer(self, status: int) -> bool:
@@ -137,7 +137,11 @@ class Processes:
         for process in self.started.values():
             process.send_signal(signal.SIGTERM)
         running = self.started.values()
-        until(lambda: all(one.poll() is not None for one in running), deadline_s=EXIT_WITHIN_S, what="not all ended")
+        wait_until(
+            lambda: all(one.poll() is not None for one in running),
+            deadline_s=EXIT_WITHIN_S,
+            description="not all ended",
+        )
         return {name: process.returncode for name, process in self.started.items()}
 
 
@@ -158,7 +162,7 @@ def test_every_service_gets_ready_and_ends_when_asked_to(
 ) -> None:
     services = Processes(here, tmp_path, started)
     services.start(where)
-    until(lambda: services.all_answer(200), deadline_s=READY_WITHIN_S, what="not all are ready")
+    wait_until(lambda: services.all_answer(200), deadline_s=READY_WITHIN_S, description="not all are ready")
     assert services.end() == dict.fromkeys(NAMES, 0)
 
 
@@ -168,16 +172,20 @@ def test_whoever_starts_first_waits_for_the_others(
     started: dict[str, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
     """F27. Breaks: nothing is there, then MongoDB, then Kafka. Must hold: ready after, and not before."""
-    kafka, mongodb = KafkaCluster(tmp_path / "kafka"), MongoSet(tmp_path / "mongodb")
+    kafka, mongodb = KafkaCluster(tmp_path / "kafka"), ReplicaSet(tmp_path / "mongodb")
     (tmp_path / "secrets").mkdir()
     here = Here(kafka.bootstrap_servers, mongodb.uri, secrets_in(tmp_path / "secrets", mongodb.uri), free_doors())
     services = Processes(here, tmp_path, started)
     services.start("compose")
-    until(lambda: services.all_answer(503), deadline_s=READY_WITHIN_S, what="not all are there")
+    wait_until(lambda: services.all_answer(503), deadline_s=READY_WITHIN_S, description="not all are there")
     with mongodb:
-        until(lambda: services.answers("auth") == 200, deadline_s=READY_WITHIN_S, what="auth needs MongoDB only")
+        wait_until(
+            lambda: services.answers("auth") == 200, deadline_s=READY_WITHIN_S, description="auth needs MongoDB only"
+        )
         assert not [name for name in NAMES if name != "auth" and services.answers(name) == 200]
         with kafka:
             create_topics(kafka.bootstrap_servers)
-            until(lambda: services.all_answer(200), deadline_s=READY_AFTER_THE_LAST_S, what="not all are ready")
+            wait_until(
+                lambda: services.all_answer(200), deadline_s=READY_AFTER_THE_LAST_S, description="not all are ready"
+            )
             assert services.end() == dict.fromkeys(NAMES, 0)

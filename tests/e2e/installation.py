@@ -73,7 +73,7 @@ class Installation:
     @property
     def base(self) -> str:
         """Where the front door is."""
-        return str(self.endpoints["front_door"])
+        return str(self.endpoints["gateway"])
 
     def parts(self) -> dict[str, Any]:
         """What `status --json` says, by name."""

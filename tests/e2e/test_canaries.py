@@ -131,7 +131,7 @@ class TestNoCanaryIsSeen:
             "ingest.log",
             "status.log",
             "validator.log",
-            "front.log",
+            "gateway.log",
             "kafka.log",
             "mongod.log",
         } <= names

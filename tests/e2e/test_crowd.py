@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.e2e.background_load import Steady
 from tests.e2e.customer import BASES, Customer
 from tests.e2e.installation import Installation
-from tests.e2e.steady import Steady
 
 pytestmark = pytest.mark.long
 

@@ -5,8 +5,8 @@ import json
 from typing import Any
 from uuid import uuid1
 
+from tests.e2e.confluent_producer import Direct, orders_as_bytes, send
 from tests.e2e.customer import Customer
-from tests.e2e.direct import Direct, orders_as_bytes, send
 from tests.e2e.installation import Installation
 
 

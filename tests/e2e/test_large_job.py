@@ -11,8 +11,8 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 
 from tests.e2e.customer import Customer
+from tests.e2e.external_producer import SETTINGS, SUBMITTED, orders, write
 from tests.e2e.installation import Installation
-from tests.e2e.outside_producer import SETTINGS, SUBMITTED, orders, write
 
 pytestmark = pytest.mark.long
 

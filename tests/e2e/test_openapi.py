@@ -4,7 +4,7 @@ import asyncio
 
 from tests.e2e.customer import Customer
 from tests.openapi.documents import read
-from tests.openapi.exploring import explore, how_many
+from tests.openapi.schemathesis_runner import explore, how_many
 
 
 async def test_whatever_is_sent_to_the_import_api_the_answer_is_described(other_customer: Customer) -> None:

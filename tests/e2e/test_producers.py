@@ -14,8 +14,8 @@ import pytest
 
 from sandbox.jars import class_path
 from sandbox.java import find_java
+from tests.e2e.confluent_producer import orders_as_bytes
 from tests.e2e.customer import Customer
-from tests.e2e.direct import orders_as_bytes
 from tests.e2e.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.long

@@ -10,9 +10,9 @@ import aiohttp
 import jwt
 import pytest
 
+from tests.e2e.background_load import Steady
 from tests.e2e.customer import BASES, Customer, Tenant
 from tests.e2e.installation import Installation
-from tests.e2e.steady import Steady
 
 pytestmark = pytest.mark.long
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
-from sandbox.child import Child, Program
 from sandbox.ports import free_port
 from sandbox.probes import http_status
+from sandbox.process import ManagedProcess, Program
 from tests.e2e.customer import Customer
 from tests.e2e.installation import Installation
 from tests.support.valkey import Valkey
@@ -25,7 +25,7 @@ WORKERS = 3
 PHASE_S = 2.5
 
 
-class Replica(Child):
+class Replica(ManagedProcess):
     """One more ingest of the installation, on ports of its own, that limits together with others."""
 
     def __init__(self, installation: Installation, directory: Path, *, number: int, store: str) -> None:

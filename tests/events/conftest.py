@@ -10,7 +10,7 @@ from sandbox.kafka import KafkaCluster
 from services.cli import topic_admin
 from services.cli.settings import CliSettings
 from services.topics import TOPICS
-from tests.events.installation import Installation, ValidatorProcess
+from tests.events.harness import Installation, ValidatorProcess
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from services.chassis.avro.schemas import SchemaVersion
 from services.sales.records import Order, Return
 from services.sales.wire import order_codec, return_codec
-from tests.events.installation import SCHEMAS
+from tests.events.harness import SCHEMAS
 from tests.sales.strategies import ORDERS, RETURNS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

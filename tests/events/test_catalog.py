@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from tests.chassis.eventually import until
-from tests.events.installation import Installation, OperatorProcess
+from tests.events.harness import Installation, OperatorProcess
 
 TOPIC = "catalog.products.v1"
 

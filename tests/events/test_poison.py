@@ -13,7 +13,7 @@ from services.jobs.events import JobRef, Judged
 from services.sales.wire import job_event_codec
 from tests.chassis.eventually import until
 from tests.events.conftest import StartValidator
-from tests.events.installation import SCHEMAS, Installation, Place, Sent
+from tests.events.harness import SCHEMAS, Installation, Place, Sent
 from tests.validator.records import a_return, an_order, as_bytes, job_headers
 
 pytestmark = pytest.mark.long

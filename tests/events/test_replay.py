@@ -20,7 +20,7 @@ from services.cli.dead_letters import commands
 from services.cli.settings import CliSettings
 from services.topics import TOPICS
 from tests.chassis.kafka.consumer_fixtures import Stage
-from tests.events.installation import Installation
+from tests.events.harness import Installation
 from tests.validator.records import consumed
 
 ORDERS_IN = "orders.submitted.v1"

@@ -12,7 +12,7 @@ from services.sales.records import OrderLine
 from services.sales.wire import job_event_codec, order_codec
 from tests.chassis.eventually import until
 from tests.events.conftest import StartValidator
-from tests.events.installation import SCHEMAS, Installation, Sent, ValidatorProcess
+from tests.events.harness import SCHEMAS, Installation, Sent, ValidatorProcess
 from tests.validator.records import an_order, as_bytes, replace
 
 pytestmark = pytest.mark.long

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.mongo import MongoSet
+from sandbox.mongo import ReplicaSet
 from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.long
 )
 async def test_an_order_that_finds_itself_waits_until_a_majority_has_it(tmp_path: Path, again: dict[str, Any]) -> None:
     """Breaks: both secondaries stand still once the order has its place. Must hold: no word of success meanwhile."""
-    with MongoSet(tmp_path, nodes=3) as three:
+    with ReplicaSet(tmp_path, nodes=3) as three:
         async with _opened(three) as harness:
             with _known_to_the_primary_alone(three, harness):
                 with pytest.raises(UnavailableError):
@@ -42,7 +42,7 @@ async def test_an_order_that_finds_itself_waits_until_a_majority_has_it(tmp_path
 
 async def test_no_event_of_an_order_leaves_before_a_majority_has_it(tmp_path: Path) -> None:
     """Breaks: likewise. Must hold: nobody hears of an order that a new primary may not know."""
-    with MongoSet(tmp_path, nodes=3) as three:
+    with ReplicaSet(tmp_path, nodes=3) as three:
         async with _opened(three) as harness, _connected(three) as mongo:
             waiting = outbox.Outbox(mongo, [TRANSACTIONS], now_us=harness.clock)
             await _until_answered(waiting.create_indexes)
@@ -62,7 +62,7 @@ async def test_no_event_of_an_order_leaves_before_a_majority_has_it(tmp_path: Pa
 
 
 @contextmanager
-def _known_to_the_primary_alone(three: MongoSet, harness: Harness) -> Iterator[None]:
+def _known_to_the_primary_alone(three: ReplicaSet, harness: Harness) -> Iterator[None]:
     """Whatever is placed: the secondaries stand still, and an order's place is taken for given."""
     enter = harness.purchase_orders.reserve_sequence
 
@@ -78,7 +78,7 @@ def _known_to_the_primary_alone(three: MongoSet, harness: Harness) -> Iterator[N
 
 
 @asynccontextmanager
-async def _connected(three: MongoSet) -> AsyncIterator[Mongo]:
+async def _connected(three: ReplicaSet) -> AsyncIterator[Mongo]:
     """A primary that hears of nobody for ten seconds is none: it must answer long before."""
     mongo = Mongo.connect(MongoSettings(mongodb_uri=three.uri, mongodb_timeout_ms=500))
     try:
@@ -88,7 +88,7 @@ async def _connected(three: MongoSet) -> AsyncIterator[Mongo]:
 
 
 @asynccontextmanager
-async def _opened(three: MongoSet) -> AsyncIterator[Harness]:
+async def _opened(three: ReplicaSet) -> AsyncIterator[Harness]:
     """A harness that sells."""
     async with _connected(three) as mongo:
         harness = build_mongo_harness(mongo, Clock())

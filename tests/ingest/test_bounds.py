@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.front import Front
+from sandbox.gateway import Gateway
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.shared_ratelimit import SharedRateLimit
 from services.ingest.domain.inflate import MAX_BODY_BYTES, MAX_INFLATED_BYTES, TooLarge, inflate
@@ -67,7 +67,7 @@ async def _cost_us(gate: SharedRateLimit, limit: int, *, times: int = 5_000) -> 
 async def test_behind_the_front_door_a_slow_body_is_408_as_soon_as_ingest_says_so(tmp_path: Path) -> None:
     """The door must not wait for the rest of the body before it passes the answer on."""
     async with import_api(body_timeout_s=0.3) as client:
-        front = Front(tmp_path / "front", upstreams={"ingest": client.base.removeprefix("http://")})
+        front = Gateway(tmp_path / "front", upstreams={"ingest": client.base.removeprefix("http://")})
         await asyncio.to_thread(front.start)
         try:
             for lines, some in (

@@ -12,16 +12,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bench.variety import Visitor
-from sandbox.dashboards import targets
-from sandbox.missing import Missing
+from bench.mixed_traffic import MixedTraffic
+from sandbox.dashboards import scrape_targets
+from sandbox.errors import MissingDependencyError
 from sandbox.mongo import find_mongod
+from sandbox.polling import wait_until
 from sandbox.prometheus import Prometheus
-from sandbox.waiting import until
 from tests.e2e.customer import DEMO, Customer
 from tests.e2e.installation import Installation
-from tests.observe.haste import FASTER, hasty_rules
-from tests.observe.watching import Watch
+from tests.observe.alert_watch import Watch
+from tests.observe.fast_rules import FASTER, hasty_rules
 from tests.support.valkey import Valkey
 
 PAUSE_S = 3.0
@@ -49,8 +49,8 @@ def endpoints(watched: Installation) -> dict[str, Any]:
 def prometheus(endpoints: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that has seen two rounds of everything, and goes on seeing some: a rate looks back one minute."""
     try:
-        made = Prometheus(tmp_path_factory.mktemp("prometheus"), targets=targets(endpoints))
-    except Missing as missing:
+        made = Prometheus(tmp_path_factory.mktemp("prometheus"), targets=scrape_targets(endpoints))
+    except MissingDependencyError as missing:
         pytest.skip(str(missing))
     made.start()
     enough = Event()
@@ -103,13 +103,15 @@ def breakable_mongod(directory: Path) -> None:
 def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that loses patience soon, and has seen all services before anything happens to them."""
     rules = hasty_rules(tmp_path_factory.mktemp("rules"))
-    addresses = targets(broken.endpoints)
+    addresses = scrape_targets(broken.endpoints)
     try:
         made = Prometheus(tmp_path_factory.mktemp("observer"), targets=addresses, rules=rules)
-    except Missing as missing:
+    except MissingDependencyError as missing:
         pytest.skip(str(missing))
     made.start()
-    until(lambda: len(made.query("up == 1")) == len(addresses), deadline_s=30, what="not all of them answer")
+    wait_until(
+        lambda: len(made.query("up == 1")) == len(addresses), deadline_s=30, description="not all of them answer"
+    )
     yield made
     made.kill()
 
@@ -135,6 +137,6 @@ def _until(enough: Event) -> Iterator[None]:
 
 async def _rounds(endpoints: dict[str, Any], rounds: Iterable[object]) -> None:
     async with aiohttp.ClientSession() as session:
-        visitor = Visitor(endpoints["front_door"], session)
+        visitor = MixedTraffic(endpoints["gateway"], session)
         for _ in rounds:
-            await visitor.all_of_it(endpoints["kafka_bootstrap_servers"])
+            await visitor.run_once(endpoints["kafka_bootstrap_servers"])

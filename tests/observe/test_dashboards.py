@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.dashboards import dashboards, queries
-from tests.observe.declared import EVERYWHERE, OF_ANY_PROCESS, declared
+from tests.observe.declared_metrics import EVERYWHERE, OF_ANY_PROCESS, declared
 from tests.observe.promql import labels, selectors
 from tests.observe.rules import RECORDED
 

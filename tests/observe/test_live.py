@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from sandbox.dashboards import FILLED_IN, Query, queries
+from sandbox.dashboards import DEFAULT_VARIABLES, Query, queries
+from sandbox.polling import wait_until
 from sandbox.prometheus import Prometheus
-from sandbox.waiting import until
 from tests.observe.promql import selectors
 from tests.observe.rules import RECORDED, rules
 
 pytestmark = pytest.mark.long
 
-QUERIES = list(queries({**FILLED_IN, "__range": "5m"}))
+QUERIES = list(queries({**DEFAULT_VARIABLES, "__range": "5m"}))
 # What there is only when something is badly wrong. That it would be there then, promtool shows.
 ONLY_IN_NEED = ("consumer_lost_records_total", 'http_request_seconds_count{status=~"5.."}')
 DEADLINE_S = 20
@@ -25,10 +25,10 @@ def shows_something(prometheus: Prometheus, query: Query) -> bool:
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: f"{query.dashboard} – {query.panel}")
 def test_a_panel_has_something_to_show(prometheus: Prometheus, query: Query) -> None:
-    until(
+    wait_until(
         lambda: shows_something(prometheus, query),
         deadline_s=DEADLINE_S,
-        what=f"no data for {query.expression}",
+        description=f"no data for {query.expression}",
     )
 
 
@@ -40,12 +40,12 @@ def test_a_rule_looks_at_something(prometheus: Prometheus, rule: dict[str, Any])
     def all_there() -> bool:
         return all(prometheus.query(selector) for selector in asked)
 
-    until(all_there, deadline_s=DEADLINE_S, what=f"not all of {asked} are there")
+    wait_until(all_there, deadline_s=DEADLINE_S, description=f"not all of {asked} are there")
 
 
 @pytest.mark.parametrize("record", RECORDED)
 def test_what_is_recorded_is_there(prometheus: Prometheus, record: str) -> None:
-    until(lambda: bool(prometheus.query(record)), deadline_s=DEADLINE_S, what=f"no series {record}")
+    wait_until(lambda: bool(prometheus.query(record)), deadline_s=DEADLINE_S, description=f"no series {record}")
 
 
 def test_every_rule_can_be_evaluated(prometheus: Prometheus) -> None:

@@ -8,10 +8,10 @@ from urllib.request import Request, urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sandbox.dashboards import queries, targets
+from sandbox.dashboards import queries, scrape_targets
 from services.chassis.runtime import metrics
 from services.sales.faults import FaultCode
-from tests.observe.declared import OF_ANY_PROCESS, PROMETHEUS, declared
+from tests.observe.declared_metrics import OF_ANY_PROCESS, PROMETHEUS, declared
 from tests.observe.promql import selectors
 from tests.observe.rules import rules
 
@@ -23,7 +23,7 @@ MOST_SERIES = 2_000
 
 
 def scraped(endpoints: dict[str, Any], service: str, accept: str = "text/plain") -> tuple[str, str]:
-    request = Request(f"http://{targets(endpoints)[service]}/metrics", headers={"Accept": accept})
+    request = Request(f"http://{scrape_targets(endpoints)[service]}/metrics", headers={"Accept": accept})
     with urlopen(request, timeout=5) as answer:  # noqa: S310 - likewise
         return answer.headers["Content-Type"], answer.read().decode()
 

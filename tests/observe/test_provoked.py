@@ -10,11 +10,11 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from bench.variety import dead_letters
+from bench.mixed_traffic import produce_dead_letters
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from tests.e2e.customer import Customer
 from tests.e2e.installation import Installation
-from tests.observe.watching import Watch, orders_coming_in
+from tests.observe.alert_watch import Watch, orders_coming_in
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -110,7 +110,7 @@ async def test_jobs_without_a_good_record(customer: Customer, watch: Watch) -> N
 
 
 async def test_records_that_nobody_can_read(broken: Installation, watch: Watch) -> None:
-    await dead_letters(broken.endpoints["kafka_bootstrap_servers"])
+    await produce_dead_letters(broken.endpoints["kafka_bootstrap_servers"])
     for topic in ("orders.submitted.v1", "jobs.events.v1"):
         await watch.sees(f'dead_letters_total{{topic="{topic}"}} > 0')
         await watch.fires("DeadLetters", topic=topic)

@@ -8,8 +8,8 @@ import pytest
 
 from tests.e2e.customer import Customer
 from tests.e2e.installation import Installation
+from tests.observe.alert_watch import Watch, orders_coming_in
 from tests.observe.releases import ready, released
-from tests.observe.watching import Watch, orders_coming_in
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 

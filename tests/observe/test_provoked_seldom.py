@@ -23,8 +23,8 @@ from tests.chassis.eventually import until
 from tests.e2e.customer import BASES, Customer
 from tests.e2e.installation import Installation
 from tests.e2e.test_expiry import submit
-from tests.observe.haste import FASTER
-from tests.observe.watching import Watch, orders_coming_in
+from tests.observe.alert_watch import Watch, orders_coming_in
+from tests.observe.fast_rules import FASTER
 from tests.support.valkey import Valkey
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]

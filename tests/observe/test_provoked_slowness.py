@@ -16,11 +16,11 @@ from confluent_kafka import Producer
 from sandbox.ports import free_port
 from sandbox.probes import http_status
 from tests.chassis.eventually import until
+from tests.e2e.confluent_producer import orders_as_bytes
 from tests.e2e.customer import Customer
-from tests.e2e.direct import orders_as_bytes
 from tests.e2e.installation import Installation
+from tests.observe.alert_watch import Watch, orders_coming_in
 from tests.observe.releases import process, ready
-from tests.observe.watching import Watch, orders_coming_in
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 

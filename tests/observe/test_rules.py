@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from services.topics import TOPICS
-from tests.observe.declared import EVERYWHERE, OF_ANY_PROCESS, declared
+from tests.observe.declared_metrics import EVERYWHERE, OF_ANY_PROCESS, declared
 from tests.observe.promql import labels, selectors
 from tests.observe.rules import ALERTS, DIRECTORY, FILES, RECORDED, REPOSITORY, TESTS, rules
 

@@ -22,8 +22,8 @@ from services.ingest.adapters.publisher import KafkaPublisher
 from services.ingest.wire import Encoder
 from tests.ingest.client import ApiClient, ReceivedResponse, import_api
 from tests.openapi.documents import Operation, operations, read, resolved
-from tests.openapi.exploring import all_operations
 from tests.openapi.mutations import Attempt, attempt
+from tests.openapi.schemathesis_runner import all_operations
 
 DOCUMENT = read("omnichannel")
 WORKERS = 4

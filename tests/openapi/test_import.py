@@ -14,7 +14,7 @@ from tests.ingest.client import OPENAPI_FILE as FILE
 from tests.ingest.fakes import a_return, order
 from tests.ingest.test_imports import CHECKS
 from tests.openapi.documents import Operation, operations, read, resolved
-from tests.openapi.exploring import explore, how_many
+from tests.openapi.schemathesis_runner import explore, how_many
 
 DOCUMENT = read("omnichannel")
 KNOWN = {"apiKey": "12345"}

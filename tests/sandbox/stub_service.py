@@ -1,4 +1,4 @@
-"""Stands in for a service: listens on both ports, is ready at once, answers everything with what it was asked."""
+"""A stub service: listens on both ports, is ready at once, and answers every request with its path."""
 
 import http.server
 import json

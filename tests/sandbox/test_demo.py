@@ -1,4 +1,4 @@
-"""What the demo sends is what the document prints."""
+"""The demo sends what the documents print, and reports each difference."""
 
 import asyncio
 import csv
@@ -9,19 +9,19 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from rich.console import Console
+from rich.console import Console as RichConsole
 from typer.testing import CliRunner
 
 from sandbox import demo, paths
 from sandbox.__main__ import application
-from sandbox.demo import codes, story
-from sandbox.demo.cases import API_KEY, CASES, CLIENT_ID, CLIENT_SECRET, Case, printed
-from sandbox.demo.codes import Row, Shopper
-from sandbox.screen import Screen
+from sandbox.console import Console
+from sandbox.demo import codes, imports
+from sandbox.demo.cases import API_KEY, CASES, CLIENT_ID, CLIENT_SECRET, Case, load_example
+from sandbox.demo.codes import Client, Row
 
 
 def test_the_fourth_example_keeps_its_stray_brace() -> None:
-    text = printed("orders-4").decode()
+    text = load_example("orders-4").decode()
     _, end = json.JSONDecoder().raw_decode(text)
     assert text[end:].split() == ["}"]
 
@@ -47,43 +47,43 @@ def test_the_catalogue_has_the_printed_products_and_not_the_printed_failures() -
         assert products == {"4556", "4557", "4558", "content__662", "content__680", "content__122"}
 
 
-class Shop(Shopper):
-    """A customer whose calls get one answer, whatever they ask."""
+class FakeClient(Client):
+    """A client whose calls all get the same response."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         super().__init__(cast("aiohttp.ClientSession", None))
-        self.answer = status, body
+        self.response = status, body
         self.calls = 0
 
-    async def call(self, method: str, path: str, **what: Any) -> tuple[int, dict[str, Any]]:
-        del method, path, what
+    async def call(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
+        del method, path, options
         self.calls += 1
-        return self.answer
+        return self.response
 
 
-@pytest.mark.parametrize("answer", [(404, {"code": "NOT_FOUND"}), (200, {"status": "FAILED"}), (200, {})])
-async def test_codes_that_cannot_come_any_more_are_not_waited_for(answer: tuple[int, dict[str, Any]]) -> None:
-    shop = Shop(*answer)
-    await shop.codes("All codes at once", {}, is_enough=lambda body: body.get("status") == "COMPLETED")
-    assert shop.calls == 1
-    assert [row.is_kept for row in shop.rows] == [False]
+@pytest.mark.parametrize("response", [(404, {"code": "NOT_FOUND"}), (200, {"status": "FAILED"}), (200, {})])
+async def test_codes_that_cannot_come_any_more_are_not_waited_for(response: tuple[int, dict[str, Any]]) -> None:
+    client = FakeClient(*response)
+    await client.codes("All codes at once", {}, is_enough=lambda body: body.get("status") == "COMPLETED")
+    assert client.calls == 1
+    assert [row.is_as_promised for row in client.rows] == [False]
 
 
 @pytest.mark.parametrize(
-    ("bought", "found", "is_kept"),
+    ("ids", "found", "is_as_promised"),
     [(["a", "a"], 2, True), (["a", "b"], 2, False), (["a", "a"], 1, False)],
     ids=["as promised", "two purchase orders", "one transaction"],
 )
 async def test_both_transactions_must_stand_on_one_purchase_order(
-    bought: list[str], found: int, *, is_kept: bool
+    ids: list[str], found: int, *, is_as_promised: bool
 ) -> None:
-    shop = Shop(200, {"state": "OPEN", "totals": {"transactions": found}})
-    await shop.purchase_order(bought)
-    assert [row.is_kept for row in shop.rows] == [is_kept]
+    client = FakeClient(200, {"state": "OPEN", "totals": {"transactions": found}})
+    await client.purchase_order(ids)
+    assert [row.is_as_promised for row in client.rows] == [is_as_promised]
 
 
-def a_report(case: Case) -> dict[str, Any]:
-    """A job's report as the document prints it for this case."""
+def build_report(case: Case) -> dict[str, Any]:
+    """Build the job's report that the document prints for this case."""
     records = {"total": case.total, "failed": len(case.warnings), "success": case.total - len(case.warnings)}
     job = {"terminal": True, "attributes": {"mode": case.mode, "type": case.type}, "baggage": {"records": records}}
     result = [{"message": warning} for warning in case.warnings]
@@ -92,20 +92,20 @@ def a_report(case: Case) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_each_thing_that_is_not_as_printed_is_told(case: Case) -> None:
-    spoil: dict[str, Callable[[dict[str, Any]], object]] = {
+    changes: dict[str, Callable[[dict[str, Any]], object]] = {
         "": lambda report: report,
         "job-status": lambda report: report["summary"].update({"job-status": "x"}),
         "attributes": lambda report: report["summary"]["job"]["attributes"].clear(),
         "records": lambda report: report["summary"]["job"]["baggage"]["records"].update(total=0),
         "warnings": lambda report: report["result"].append({"message": "x"}),
     }
-    for what, how in spoil.items():
-        report = a_report(case)
-        how(report)
-        outcome = story.Outcome(case)
-        story._note(outcome, report)
-        story._judge(outcome, report)
-        assert [surprise.split(" is ")[0] for surprise in outcome.surprises] == [what] * bool(what)
+    for subject, change in changes.items():
+        report = build_report(case)
+        change(report)
+        outcome = imports.Outcome(case)
+        imports._read_report(outcome, report)
+        imports._compare(outcome, report)
+        assert [difference.split(" is ")[0] for difference in outcome.differences] == [subject] * bool(subject)
 
 
 @pytest.mark.parametrize("imports", [True, False])
@@ -113,10 +113,10 @@ def test_each_thing_that_is_not_as_printed_is_told(case: Case) -> None:
 def test_the_demo_fails_where_either_half_does(
     monkeypatch: pytest.MonkeyPatch, *, imports: bool, of_codes: bool
 ) -> None:
-    for half, came in (("show_imports", imports), ("show_codes", of_codes)):
+    for half, result in (("show_imports", imports), ("show_codes", of_codes)):
 
-        async def show(_base: str, _screen: Screen, came: bool = came) -> bool:  # noqa: FBT001 - what came of it
-            return came
+        async def show(_base: str, _console: Console, result: bool = result) -> bool:  # noqa: FBT001 - bound to the loop's value
+            return result
 
         monkeypatch.setattr(demo, half, show)
     done = CliRunner().invoke(application, ["demo", "--base", "http://127.0.0.1:1"])
@@ -131,26 +131,30 @@ async def test_a_door_that_is_somebody_elses_is_told_in_a_line(body: bytes) -> N
         writer.close()
 
     server = await asyncio.start_server(welcome, "127.0.0.1", 0)
-    said = io.StringIO()
+    output = io.StringIO()
     async with server:
         base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        assert not await demo.show_demo(base, Screen(Console(file=said, width=200)))
-    told = [line for line in said.getvalue().splitlines() if not line.startswith("waiting for")]
-    assert [line.partition(":")[0] for line in told] == [
-        "The demo could not be run",
-        "The demo of codes could not be run",
+        assert not await demo.show_demo(base, Console(RichConsole(file=output, width=200)))
+    lines = [line for line in output.getvalue().splitlines() if not line.startswith("waiting for")]
+    assert [line.partition(":")[0] for line in lines] == [
+        "The demo could not run",
+        "The demo of codes could not run",
     ]
 
 
 @pytest.mark.parametrize("width", [80, 120, 190])
 def test_the_tables_are_shown_whole_however_narrow_the_screen(width: int) -> None:
     outcomes = [
-        story.Outcome(case, "202 Total records = 2. Success = 2. Failed = 0", "PROCESSING_WITH_WARNING", terminal=True)
+        imports.Outcome(
+            case, "202 Total records = 2. Success = 2. Failed = 0", "PROCESSING_WITH_WARNING", terminal=True
+        )
         for case in CASES
     ]
-    row = Row("The next one of the day is appended", "POST …/orders (2 DEMO-INSTANT)", "202 PROCESSING", is_kept=True)
-    for table in (story._table(outcomes), codes._table([row])):
-        shown = io.StringIO()
-        Console(width=width, file=shown, no_color=True).print(table)
-        lines = [line for line in shown.getvalue().splitlines() if line.startswith(("|", "+"))]
+    row = Row(
+        "The next one of the day is appended", "POST …/orders (2 DEMO-INSTANT)", "202 PROCESSING", is_as_promised=True
+    )
+    for table in (imports._table(outcomes), codes._table([row])):
+        output = io.StringIO()
+        RichConsole(width=width, file=output, no_color=True).print(table)
+        lines = [line for line in output.getvalue().splitlines() if line.startswith(("|", "+"))]
         assert all(len(line) <= width and line.endswith(("|", "+")) for line in lines)

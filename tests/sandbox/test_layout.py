@@ -1,4 +1,4 @@
-"""A sandbox's directory: for its owner only, and the same the next time."""
+"""A sandbox's directory: accessible by its owner only, and stable between runs."""
 
 import json
 import socket
@@ -37,11 +37,11 @@ def test_keys_are_drawn_once_and_one_that_came_later_leaves_the_others_as_they_a
 
 def test_ports_are_those_of_last_time_but_for_one_that_somebody_took(layout: Layout) -> None:
     wanted = {"kafka": 2, "mongodb": 1}
-    first = layout.ports(wanted)
+    first = layout.allocate_ports(wanted)
     assert [len(ports) for ports in first.values()] == [2, 1]
-    assert layout.ports(wanted) == first
+    assert layout.allocate_ports(wanted) == first
     with socket.create_server(("127.0.0.1", first["mongodb"][0])):
-        second = layout.ports(wanted)
+        second = layout.allocate_ports(wanted)
     assert second["kafka"] == first["kafka"]
     assert second["mongodb"] != first["mongodb"]
 
@@ -49,12 +49,12 @@ def test_ports_are_those_of_last_time_but_for_one_that_somebody_took(layout: Lay
 def test_no_port_is_given_twice(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter([20_001, 20_001, 20_002, 20_001, 20_003])
     monkeypatch.setattr(layouts, "free_port", lambda: next(drawn))
-    assert layout.ports({"auth": 2, "ingest": 1}) == {"auth": [20_001, 20_002], "ingest": [20_003]}
+    assert layout.allocate_ports({"auth": 2, "ingest": 1}) == {"auth": [20_001, 20_002], "ingest": [20_003]}
 
 
-def test_logs_begin_anew_with_each_run_but_for_what_the_sandbox_says_itself(layout: Layout) -> None:
-    for log in (layout.output, layout.log("auth")):
+def test_each_run_starts_with_empty_logs_but_for_what_the_sandbox_says_itself(layout: Layout) -> None:
+    for log in (layout.sandbox_log, layout.log("auth")):
         log.write_text("before\n")
-    layout.forget_logs()
-    assert layout.output.exists()
+    layout.delete_service_logs()
+    assert layout.sandbox_log.exists()
     assert not layout.log("auth").exists()

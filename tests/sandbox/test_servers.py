@@ -1,4 +1,4 @@
-"""The servers that the whole run shares are real and take writes."""
+"""The servers that a test run shares are real and accept writes."""
 
 import uuid
 from typing import Any

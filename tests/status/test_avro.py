@@ -19,7 +19,7 @@ from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
 from tests.status.encoded import SCHEMA, SCHEMAS, encode, to_avro
 from tests.status.events import a_failure, a_header, a_run, expired, judged, no_product, opened
 from tests.status.fuzzing import a_stream
-from tests.support.versions import with_an_older, without_fields
+from tests.support.schema_versions import with_an_older, without_fields
 
 READER = EventReader(SCHEMAS)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.mongo import MongoSet
+from sandbox.mongo import ReplicaSet
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.long
 
 
 @contextmanager
-def standing_still(members: MongoSet) -> Iterator[None]:
+def standing_still(members: ReplicaSet) -> Iterator[None]:
     """All but the primary."""
     primary = members.primary()
     others = [member.pid for member in members.members if member is not primary and member.pid is not None]
@@ -45,7 +45,7 @@ async def test_a_retry_that_finds_its_own_write_waits_until_a_majority_has_it(
 ) -> None:
     """Breaks: both secondaries stand still. Must hold: no word of success before they go on."""
     events = [opened(), judged(a_run("SS"))]
-    with MongoSet(tmp_path, nodes=3) as three:
+    with ReplicaSet(tmp_path, nodes=3) as three:
         # A primary that hears of nobody for ten seconds is none.
         mongo = Mongo.connect(MongoSettings(mongodb_uri=three.uri, mongo_driver=driver, mongodb_timeout_ms=1_000))
         jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sandbox.kafka import START_QUICKLY
-from sandbox.kafka_settings import ALONE, EVERYWHERE
+from sandbox.kafka import FAST_START_OPTIONS
+from sandbox.kafka_settings import COMMON_SETTINGS, SINGLE_NODE_SETTINGS
 
 KAFKA_IMAGE = "apache/kafka:4.3.1"
 MONGO_IMAGE = "mongo:7"
@@ -20,8 +20,8 @@ ADDRESS_FILE = "/tmp/address.sh"  # noqa: S108 - inside the container
 WAIT_FOR_ADDRESS = f"while [ ! -f {ADDRESS_FILE} ]; do sleep 0.1; done; . {ADDRESS_FILE}; exec /etc/kafka/docker/run"
 KAFKA_SETTINGS = {
     # What tests rely on is the same for every Kafka that they meet.
-    **EVERYWHERE,
-    **ALONE,
+    **COMMON_SETTINGS,
+    **SINGLE_NODE_SETTINGS,
     "node.id": "1",
     "listeners": f"BROKER://:9092,CONTROLLER://:9093,EXTERNAL://:{KAFKA_PORT}",
     "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,EXTERNAL:PLAINTEXT",
@@ -49,7 +49,9 @@ def kafka() -> Iterator[str]:
     from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415 - likewise
 
     container = DockerContainer(KAFKA_IMAGE).with_exposed_ports(KAFKA_PORT).with_command(["sh", "-c", WAIT_FOR_ADDRESS])
-    container.with_env("KAFKA_HEAP_OPTS", "-Xmx512m").with_env("KAFKA_JVM_PERFORMANCE_OPTS", " ".join(START_QUICKLY))
+    container.with_env("KAFKA_HEAP_OPTS", "-Xmx512m").with_env(
+        "KAFKA_JVM_PERFORMANCE_OPTS", " ".join(FAST_START_OPTIONS)
+    )
     for name, value in KAFKA_SETTINGS.items():
         container.with_env(f"KAFKA_{name.replace('.', '_').upper()}", value)
     with container:
@@ -78,13 +80,15 @@ def mongodb() -> Iterator[str]:
 def _make_primary(uri: str) -> None:
     from pymongo import MongoClient  # noqa: PLC0415 - beside the other imports of this path
 
-    from sandbox.waiting import until  # noqa: PLC0415 - likewise
+    from sandbox.polling import wait_until  # noqa: PLC0415 - likewise
 
     members = [{"_id": 0, "host": f"localhost:{MONGO_PORT}"}]
     client: MongoClient[dict[str, Any]]
     with MongoClient(uri, serverSelectionTimeoutMS=10_000) as client:
         client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
-        until(lambda: bool(client.admin.command("hello").get("isWritablePrimary")), deadline_s=30, what="MongoDB")
+        wait_until(
+            lambda: bool(client.admin.command("hello").get("isWritablePrimary")), deadline_s=30, description="MongoDB"
+        )
 
 
 def _archive(path: str, text: str) -> bytes:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sandbox.kafka import KafkaCluster
-from sandbox.mongo import MongoSet
+from sandbox.mongo import ReplicaSet
 from tests.support import containers
 
 
@@ -53,5 +53,5 @@ def mongodb(servers: Servers, directory: Path) -> Iterator[str]:
         with containers.mongodb() as uri:
             yield uri
     else:
-        with MongoSet(directory) as replica_set:
+        with ReplicaSet(directory) as replica_set:
             yield replica_set.uri

@@ -5,8 +5,8 @@ import socket
 from importlib.util import find_spec
 from pathlib import Path
 
-from sandbox.child import Child, Program
 from sandbox.ports import free_port
+from sandbox.process import ManagedProcess, Program
 
 
 def find_valkey() -> Path:
@@ -17,7 +17,7 @@ def find_valkey() -> Path:
     return Path(found.origin).parent / "bin" / "valkey-server"
 
 
-class Valkey(Child):
+class Valkey(ManagedProcess):
     """One server, without persistence."""
 
     def __init__(self, directory: Path) -> None:

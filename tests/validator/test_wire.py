@@ -20,7 +20,7 @@ from services.validator.domain.submitted_record import DeadLetterReason, Submitt
 from services.validator.wire import MAX_RECORD_BYTES, SubmittedRecordReader
 from tests.sales.sample import CURRENCIES
 from tests.sales.strategies import ORDERS, RETURNS
-from tests.support.versions import with_an_older, without_fields
+from tests.support.schema_versions import with_an_older, without_fields
 from tests.validator.records import NOW_US, SCHEMAS, a_job, a_return, an_order, as_bytes, job_headers, submitted
 
 READER = SubmittedRecordReader(SCHEMAS)

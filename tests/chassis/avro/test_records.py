@@ -12,7 +12,7 @@ from services.chassis.avro.records import AvroRecordReader
 from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
-from tests.support.versions import with_an_older, without_fields
+from tests.support.schema_versions import with_an_older, without_fields
 
 OURS = Schemas.load(Path(__file__).parents[3] / "schemas")
 SITE = {

@@ -17,7 +17,7 @@ from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY, RegistrySettings
 from tests.chassis.eventually import until
-from tests.support.versions import with_an_older, without_fields
+from tests.support.schema_versions import with_an_older, without_fields
 
 DIRECTORY = REPOSITORY / "schemas"
 SUBJECTS = {

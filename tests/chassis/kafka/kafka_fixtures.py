@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from sandbox.kafka import Broker, KafkaCluster
-from sandbox.probes import known_brokers
+from sandbox.probes import broker_count
 from services.chassis.runtime.settings import KafkaSettings
 from tests.chassis.eventually import until
 
@@ -121,7 +121,7 @@ async def killed(kafka: KafkaCluster) -> None:
 async def back(kafka: KafkaCluster) -> None:
     """The broker runs again at the same address."""
     kafka.brokers[0].launch()
-    await until(lambda: known_brokers(kafka.brokers[0].node.port) > 0, deadline_s=30)
+    await until(lambda: broker_count(kafka.brokers[0].node.port) > 0, deadline_s=30)
 
 
 @asynccontextmanager

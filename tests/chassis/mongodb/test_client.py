@@ -19,7 +19,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
-from sandbox.mongo import MongoSet
+from sandbox.mongo import ReplicaSet
 from services.chassis.mongodb.client import (
     ChangeStream,
     Mongo,
@@ -159,7 +159,7 @@ def test_other_faults_of_a_bulk_are_not_taken_for_duplicates() -> None:
 
 
 async def test_it_is_ready_while_there_is_a_primary(tmp_path: Path) -> None:
-    with MongoSet(tmp_path) as servers:
+    with ReplicaSet(tmp_path) as servers:
         settings = [MongoSettings(mongodb_uri=servers.uri, mongo_driver=driver) for driver in ("motor", "pymongo")]
         both = [Mongo.connect(each) for each in settings]
         assert not any(mongo.ready for mongo in both)

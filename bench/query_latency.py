@@ -12,8 +12,8 @@ import aiohttp
 import msgspec
 
 from bench.closed_loop import request
-from bench.materialise import NOW_US, Origins, a_worker
-from bench.materialise import large as a_large_job
+from bench.projection_throughput import NOW_US, FakeSiteProfiles, build_worker
+from bench.projection_throughput import large_job as a_large_job
 from bench.raw_http import Line
 from bench.status_replica import API_KEY, TOKEN
 from services.chassis.mongodb.client import ChangeStream, Mongo
@@ -40,17 +40,19 @@ LISTS = {
 HEADERS = {"Authorization": f"Bearer {TOKEN.token_id}"}
 
 Times = dict[str, list[float]]
-Question = Callable[[], Awaitable[Any]]
+Query = Callable[[], Awaitable[Any]]
 
 
-def a_writer(store: MongoJobStore) -> Deps:
+def build_writer(store: MongoJobStore) -> Deps:
     """Another process than those that answer."""
-    return Deps(jobs=store, site_profiles=Origins(), notifier=JobNotifier(max_waiters=0), now_us=lambda: NOW_US)
+    return Deps(
+        jobs=store, site_profiles=FakeSiteProfiles(), notifier=JobNotifier(max_waiters=0), now_us=lambda: NOW_US
+    )
 
 
 async def fill(store: MongoJobStore, *, large: int, listed: int) -> JobKey:
     """One large job, a fifth of it faulty, and a list of others of every kind; returns the large one's key."""
-    worker, writer = a_worker(store), a_writer(store)
+    worker, writer = build_worker(store), build_writer(store)
     for poll in a_large_job(large).polls:
         await worker.handle(poll)
     await worker.handle({})
@@ -74,7 +76,7 @@ def _judged(header: JobHeader) -> JobEvent:
     return JobEvent(header, NOW_US, Judged(OutcomeRun(0, "S")))
 
 
-async def questions(line: Line, key: JobKey) -> Mapping[str, Iterator[bytes]]:
+async def build_queries(line: Line, key: JobKey) -> Mapping[str, Iterator[bytes]]:
     """The requests of everything that is asked: the same one over and over, or as it says."""
     found = {}
     path = first = f"/job/{key.job_id}/events?rows={ROWS}"
@@ -89,7 +91,7 @@ async def questions(line: Line, key: JobKey) -> Mapping[str, Iterator[bytes]]:
     return found | {"list of 50 jobs, page after page": cycle([one async for one in _pages(line)])}
 
 
-def bare_reads(mongo: Mongo, key: JobKey) -> Mapping[str, Question]:
+def bare_reads(mongo: Mongo, key: JobKey) -> Mapping[str, Query]:
     """What the answers are made from, read without a service."""
     ids = [chunk_document_id(key, number) for number in range(ROWS // 100 + 2)]
     unread = {"runs.rows": 0, "runs.details": 0}
@@ -107,10 +109,10 @@ def bare_reads(mongo: Mongo, key: JobKey) -> Mapping[str, Question]:
     return {"bare read of a page": page, "bare read of a job": job, "bare read of 50 jobs of a kind": jobs}
 
 
-def on_a_line(line: Line, asked: Mapping[str, Iterator[bytes]]) -> Mapping[str, Question]:
+def on_a_line(line: Line, asked: Mapping[str, Iterator[bytes]]) -> Mapping[str, Query]:
     """Each as a question, to be asked on this line."""
 
-    def question(requests: Iterator[bytes]) -> Question:
+    def question(requests: Iterator[bytes]) -> Query:
         return lambda: line.ask(next(requests))
 
     return {name: question(requests) for name, requests in asked.items()}
@@ -132,7 +134,7 @@ async def _pages(line: Line) -> AsyncIterator[bytes]:
         path = f"/jobs?page={token}"
 
 
-async def ask_all(asked: Mapping[str, Question], *, repeats: int, pause_s: float) -> Times:
+async def measure_latency(asked: Mapping[str, Query], *, repeats: int, pause_s: float) -> Times:
     """Every question so many times in a row, each after a pause, never two at once: how long each answer took."""
     times: Times = {}
     for name, question in asked.items():
@@ -146,7 +148,9 @@ async def ask_all(asked: Mapping[str, Question], *, repeats: int, pause_s: float
     return times
 
 
-async def wake(session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobStore, mongo: Mongo) -> Times:
+async def measure_wake_up(
+    session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobStore, mongo: Mongo
+) -> Times:
     """From the write that ends a job to the answer of who waits for it; and until a bare watcher hears of it."""
     times: Times = {}
     async with _heard(mongo) as heard:
@@ -170,7 +174,7 @@ async def _waited(
     session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobStore, *, every_s: float
 ) -> tuple[dict[JobKey, float], dict[JobKey, float]]:
     """When each of 200 waiters had its answer, and when the write that ended its job began."""
-    writer, answered, ended = a_writer(store), dict[JobKey, float](), dict[JobKey, float]()
+    writer, answered, ended = build_writer(store), dict[JobKey, float](), dict[JobKey, float]()
     headers = [JobHeader(JobKey(608, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(WAITERS)]
     await apply_events(map(_opened, headers), writer)
 
@@ -193,7 +197,7 @@ async def _waited(
 
 
 async def _load(store: MongoJobStore, is_over: asyncio.Event) -> None:
-    writer = a_writer(store)
+    writer = build_writer(store)
     while not is_over.is_set():
         headers = [JobHeader(JobKey(609, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(LOAD)]
         await apply_events([event for header in headers for event in (_opened(header), _judged(header))], writer)

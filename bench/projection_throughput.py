@@ -35,20 +35,20 @@ from services.status.flows.apply_events import Deps
 from services.status.worker import Worker
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
-PLACE = TopicPartition(topics.JOBS_EVENTS.name, 0)
+PARTITION = TopicPartition(topics.JOBS_EVENTS.name, 0)
 NOW_US = 1_700_000_000_000_000
 POLL = 4_000
 # Connections to MongoDB: six portions are written at a time, some of them by two.
-CONNECTED = 8
+WARM_CONNECTIONS = 8
 
 # One record of so many is faulty, and names one of so many missing products.
-USUAL, MISSING = 50, 3
+DEFAULT_FAULT_INTERVAL, MISSING = 50, 3
 Values = Sequence[bytes]
 
 _random = random.Random(0)
 
 
-class Origins:
+class FakeSiteProfiles:
     """Shows all jobs in the same way."""
 
     def of(self, site: int) -> SiteProfile:
@@ -66,29 +66,29 @@ class Workload:
     repeated: int = 1
 
 
-def together(records: int, *, every: int = USUAL) -> Workload:
+def judged_at_once(records: int, *, every: int = DEFAULT_FAULT_INTERVAL) -> Workload:
     """Jobs of 100: each is judged in the poll in which it opens."""
     return Workload(records, polls(_pairs(*jobs(records // 100, 100, every=every))))
 
 
 def judged_later(records: int) -> Workload:
     """Jobs of 100: all of them are written before the first is judged."""
-    opened, judged = jobs(records // 100, 100, every=USUAL)
+    opened, judged = jobs(records // 100, 100, every=DEFAULT_FAULT_INTERVAL)
     return Workload(records, [*polls(opened), {}, *polls(judged)])
 
 
 def replayed(records: int) -> Workload:
     """Jobs of 100: everything comes twice."""
-    events = _pairs(*jobs(records // 100, 100, every=USUAL))
+    events = _pairs(*jobs(records // 100, 100, every=DEFAULT_FAULT_INTERVAL))
     return Workload(2 * records, polls([*events, *events]), repeated=2)
 
 
-def of_one(records: int) -> Workload:
+def single_record_jobs(records: int) -> Workload:
     """Jobs of one record, a tenth as many."""
-    return Workload(records // 10, polls(_pairs(*jobs(records // 10, 1, every=USUAL))))
+    return Workload(records // 10, polls(_pairs(*jobs(records // 10, 1, every=DEFAULT_FAULT_INTERVAL))))
 
 
-def large(records: int) -> Workload:
+def large_job(records: int) -> Workload:
     """The largest job there may be, unless fewer records are asked for, with many faults."""
     total = min(records, 100_000)
     (opened,), judged = jobs(1, total, every=5)
@@ -97,12 +97,12 @@ def large(records: int) -> Workload:
 
 # One for each target, and one with more faults; 2 % of the records are faulty where nothing is said.
 WORKLOADS: Mapping[str, Callable[[int], Workload]] = {
-    "jobs of 100, together": together,
-    "jobs of 100, together, 5 % faults": partial(together, every=20),
+    "jobs of 100, together": judged_at_once,
+    "jobs of 100, together, 5 % faults": partial(judged_at_once, every=20),
     "jobs of 100, judged later": judged_later,
     "jobs of 100, replayed": replayed,
-    "jobs of one": of_one,
-    "one large job, 20 % faults": large,
+    "jobs of one": single_record_jobs,
+    "one large job, 20 % faults": large_job,
 }
 
 
@@ -163,8 +163,8 @@ def event(job: str, total: int, fact: str, told: Mapping[str, Any]) -> bytes:
 
 def polls(values: Values, *, size: int = POLL) -> list[Poll]:
     """The events as a consumer hands them over."""
-    records = [ConsumerRecord(*PLACE, at, 0, 0, b"", value, None, 0, 0, ()) for at, value in enumerate(values)]
-    return [{PLACE: records[at : at + size]} for at in range(0, len(records), size)]
+    records = [ConsumerRecord(*PARTITION, at, 0, 0, b"", value, None, 0, 0, ()) for at, value in enumerate(values)]
+    return [{PARTITION: records[at : at + size]} for at in range(0, len(records), size)]
 
 
 async def timed(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
@@ -175,7 +175,7 @@ async def timed(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class Taken:
+class Measurement:
     """What one turn took: the worker's time by the clock and of its process, and the time of bare inserts."""
 
     records: int
@@ -205,12 +205,12 @@ class Taken:
         return self.cpu_s / self.records * 1e6
 
 
-async def turn(uri: str, driver: str, workload: Workload) -> Taken:
+async def run_once(uri: str, driver: str, workload: Workload) -> Measurement:
     """The worker, and then bare inserts of the documents that it wrote."""
-    async with a_store(uri, driver) as (mongo, store, _), a_store(uri, driver) as (other, *_):
+    async with temporary_store(uri, driver) as (mongo, store, _), temporary_store(uri, driver) as (other, *_):
         for one in (mongo, other):
             await _connect(one)
-        worker = a_worker(store)
+        worker = build_worker(store)
 
         async def work() -> None:
             for poll in workload.polls:
@@ -219,12 +219,12 @@ async def turn(uri: str, driver: str, workload: Workload) -> Taken:
             await worker.handle({})
 
         wall_s, cpu_s = await timed(work)
-        bare_s, _ = await _bare(mongo, other)
-    return Taken(workload.records, workload.repeated, wall_s, cpu_s, bare_s)
+        bare_s, _ = await _bare_inserts(mongo, other)
+    return Measurement(workload.records, workload.repeated, wall_s, cpu_s, bare_s)
 
 
 @asynccontextmanager
-async def a_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, MongoJobStore, str]]:
+async def temporary_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, MongoJobStore, str]]:
     """A database of its own with all indexes, and its name."""
     name = f"bench{uuid4().hex[:10]}"
     settings = MongoSettings(mongodb_uri=uri, mongodb_database=name, mongo_driver=driver)
@@ -236,12 +236,12 @@ async def a_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, MongoJobS
     await mongo.close()
 
 
-def a_worker(store: MongoJobStore) -> Worker:
+def build_worker(store: MongoJobStore) -> Worker:
     """Status' own, without Kafka on either side. Its clock jumps: nothing is held back for more than a poll."""
     return Worker(
-        Deps(jobs=store, site_profiles=Origins(), notifier=JobNotifier(max_waiters=1), now_us=lambda: NOW_US),
+        Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=JobNotifier(max_waiters=1), now_us=lambda: NOW_US),
         reader=EventReader(SCHEMAS),
-        dead_letters=NoLetters(),
+        dead_letters=FakeDeadLetters(),
         dead_letter_limit=DeadLetterLimit(max_consecutive=1, window=2, max_ratio=1.0),
         linger_s=0.05,
         clock_s=itertools.count().__next__,
@@ -251,11 +251,11 @@ def a_worker(store: MongoJobStore) -> Worker:
 async def _connect(mongo: Mongo) -> None:
     """Open as many connections as one that is at work has by then."""
     pool = CONNECTIONS.labels("open")
-    wanted = _value(pool) + CONNECTED
+    wanted = _value(pool) + WARM_CONNECTIONS
     warm = mongo.collection("warm")
     while _value(pool) < wanted:
         # Each waits for the journal, and so needs a connection to itself.
-        await asyncio.gather(*[warm.insert_one({}) for _ in range(2 * CONNECTED)])
+        await asyncio.gather(*[warm.insert_one({}) for _ in range(2 * WARM_CONNECTIONS)])
 
 
 def _value(gauge: Gauge) -> float:
@@ -263,7 +263,7 @@ def _value(gauge: Gauge) -> float:
     return float(family.samples[0].value)
 
 
-class NoLetters:
+class FakeDeadLetters:
     """Nothing here is malformed."""
 
     async def send(self, letters: object) -> None:
@@ -271,7 +271,7 @@ class NoLetters:
         raise AssertionError(letters)
 
 
-async def _bare(mongo: Mongo, other: Mongo) -> tuple[float, float]:
+async def _bare_inserts(mongo: Mongo, other: Mongo) -> tuple[float, float]:
     """The limit: the documents that status wrote, inserted by the driver alone, with the same indexes, two writers."""
     lots = []
     for name in (JOBS, CHUNKS):

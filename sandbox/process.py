@@ -1,4 +1,4 @@
-"""One program, started, watched and stopped."""
+"""Start, observe and stop one program."""
 
 import ctypes
 import os
@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sandbox.waiting import NeverReady, until
+from sandbox.errors import NotReadyError
+from sandbox.polling import wait_until
 
 PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """What to start. `environment` is added to this process's own; output goes to the end of `log`."""
+    """What to start. `environment` is added to this process's own; output is appended to `log`."""
 
     name: str
     command: Sequence[str]
@@ -26,26 +27,26 @@ class Program:
     directory: Path | None = None
 
 
-class Child:
-    """A running (or ended) program.
+class ManagedProcess:
+    """A running (or exited) program.
 
-    It lives in a session of its own, so that Ctrl-C at the terminal reaches only the one who started it, and dies
-    with that one. Start from the main thread: the kernel ties a child's life to the thread that started it.
+    It has a session of its own, so that Ctrl-C at the terminal reaches only its parent, and it dies with its parent.
+    Start it from the main thread: the kernel ties the child to the thread that started it.
     """
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self._process: subprocess.Popen[bytes] | None = None
-        self._log_began = 0
+        self._log_offset = 0
 
     @property
     def pid(self) -> int | None:
-        """The process id, also after its end; None before the first launch."""
+        """The process id, also after the exit; None before the first launch."""
         return self._process.pid if self._process else None
 
     @property
     def is_running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process exists."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -59,7 +60,7 @@ class Child:
             raise RuntimeError(f"{self.program.name} is already running")
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
         with self.program.log.open("ab") as log:
-            self._log_began = log.tell()
+            self._log_offset = log.tell()
             self._process = subprocess.Popen(
                 list(self.program.command),
                 stdin=subprocess.DEVNULL,
@@ -68,35 +69,36 @@ class Child:
                 env={**os.environ, **self.program.environment},
                 cwd=self.program.directory,
                 start_new_session=True,
-                preexec_fn=_leash(),  # noqa: PLW1509 - it only calls prctl and getppid
+                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - it only calls prctl and getppid
             )
 
-    def must_run(self) -> None:
-        """Raise `NeverReady` with the end of the log if the program is not there."""
+    def assert_running(self) -> None:
+        """Raise `NotReadyError` with the end of the log if the program has exited."""
         if not self.is_running:
-            raise NeverReady(f"{self.program.name} ended with exit code {self.exit_code}\n{self.tail()}".rstrip())
+            raise NotReadyError(f"{self.program.name} exited with code {self.exit_code}\n{self.tail()}".rstrip())
 
     def wait_until(self, condition: Callable[[], bool], *, deadline_s: float) -> None:
-        """Return once the condition holds; raise `NeverReady` if it does not in time, or the program ends."""
+        """Return once the condition holds; raise `NotReadyError` after `deadline_s` or when the program exits."""
 
         def holds() -> bool:
-            self.must_run()
+            self.assert_running()
             return condition()
 
-        until(holds, deadline_s=deadline_s, what=f"{self.program.name} is not ready", evidence=self.tail)
+        description = f"{self.program.name} is not ready"
+        wait_until(holds, deadline_s=deadline_s, description=description, diagnostics=self.tail)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if the program still runs."""
+        """Send a signal if the program is running."""
         if self._process is not None and self.is_running:
             self._process.send_signal(number)
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM) and return at once."""
+        """Send SIGTERM and return at once."""
         self.signal(signal.SIGTERM)
-        self.signal(signal.SIGCONT)  # a frozen program cannot hear SIGTERM
+        self.signal(signal.SIGCONT)  # a stopped process (SIGSTOP) cannot handle SIGTERM
 
     def stop(self, *, grace_s: float = 15.0) -> None:
-        """SIGTERM, and SIGKILL after the grace period. Returns when the program is gone."""
+        """Send SIGTERM, and SIGKILL after the grace period. Returns when the program has exited."""
         if self._process is None:
             return
         self.terminate()
@@ -106,7 +108,7 @@ class Child:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to the program and what it started. Returns when it is gone."""
+        """Send SIGKILL to the program and its children. Returns when it has exited."""
         if self._process is None:
             return
         if self.is_running:
@@ -114,12 +116,12 @@ class Child:
         self._process.wait()
 
     def tail(self, lines: int = 20) -> str:
-        """The end of what it has logged since its launch."""
-        return tail(self.program.log, lines, since=self._log_began)
+        """The last lines that it has logged since its launch."""
+        return tail(self.program.log, lines, since=self._log_offset)
 
 
 def tail(log: Path, lines: int = 20, *, since: int = 0) -> str:
-    """The last lines of a file, from an offset on; empty if it is not there."""
+    """The last lines of a file after an offset; empty if the file does not exist."""
     try:
         with log.open("rb") as file:
             file.seek(since)
@@ -129,19 +131,19 @@ def tail(log: Path, lines: int = 20, *, since: int = 0) -> str:
     return b"".join(last).decode("utf-8", "replace").rstrip("\n")
 
 
-def _leash() -> Callable[[], None] | None:
-    """What runs in the new process before the program: dies when its parent does, however that happens.
+def _die_with_parent() -> Callable[[], None] | None:
+    """A `preexec_fn` that makes the kernel kill the new process when its parent dies, for whatever reason.
 
-    Outside the main thread there is none: the child would end with the thread that started it.
+    None outside the main thread: the child would die with the thread that started it.
     """
     if threading.current_thread() is not threading.main_thread():
         return None
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 
-    def tie() -> None:
+    def set_death_signal() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the leash was on
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(1)
 
-    return tie
+    return set_death_signal

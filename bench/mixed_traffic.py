@@ -17,7 +17,7 @@ WITHIN_S = 30
 _serial = count()
 
 
-class Visitor:
+class MixedTraffic:
     """The demo tenant in a talkative mood."""
 
     def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
@@ -25,13 +25,13 @@ class Visitor:
         self._session = session
         self._tokens: dict[str, str] = {}
 
-    async def all_of_it(self, kafka: str) -> None:
+    async def run_once(self, kafka: str) -> None:
         """One round; returns when the jobs have ended."""
         jobs = await self.imports()
         await self.refusals()
-        await dead_letters(kafka)
+        await produce_dead_letters(kafka)
         await self.codes()
-        await asyncio.gather(*(self.ended(job) for job in jobs))
+        await asyncio.gather(*(self.wait_for_job(job) for job in jobs))
 
     async def imports(self) -> list[str]:
         """Good and bad orders and returns, in batches and alone, in both modes."""
@@ -70,7 +70,7 @@ class Visitor:
                 path = f"{FULFILMENT}/orders/{answer['transactionId']}/codes"
                 await self._call("GET", path, headers=headers)
 
-    async def ended(self, job: str) -> None:
+    async def wait_for_job(self, job: str) -> None:
         """Return when the job has ended."""
         headers = {**await self._json("status"), "Prefer": "wait=5"}
         async with asyncio.timeout(WITHIN_S):
@@ -106,7 +106,7 @@ class Visitor:
         return {"Authorization": f"Bearer {self._tokens[api]}", "Content-Type": "application/json"}
 
 
-async def dead_letters(kafka: str) -> None:
+async def produce_dead_letters(kafka: str) -> None:
     """What no consumer can read."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()

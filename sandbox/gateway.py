@@ -1,4 +1,4 @@
-"""The front door: one address for all services, with the route table that compose uses too."""
+"""The gateway (Caddy): one address for all services, with the same route table as the compose stack."""
 
 import os
 import shutil
@@ -7,28 +7,28 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox import paths
-from sandbox.child import Child, Program
-from sandbox.missing import Missing
+from sandbox.errors import MissingDependencyError
 from sandbox.ports import free_port
 from sandbox.probes import http_status
+from sandbox.process import ManagedProcess, Program
 
-SECONDS_TO_START = 20.0
-# Nobody listens there: the front door answers 503 for a service that is not part of the sandbox.
-NOWHERE = "127.0.0.1:1"
+START_TIMEOUT_S = 20.0
+# Nothing listens there: the gateway answers 503 for a service that is not part of the sandbox.
+UNUSED_ADDRESS = "127.0.0.1:1"
 UPSTREAMS = ("auth", "ingest", "status", "fulfilment")
 
 
 def find_caddy() -> Path:
-    """The `caddy` beside this Python (the sandbox's requirements put it there), else the one on PATH."""
+    """Return the `caddy` beside this Python (where the sandbox's requirements install it), else the one on PATH."""
     beside = str(Path(sys.executable).parent)
     found = shutil.which("caddy", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if found is None:
-        raise Missing("No caddy found: install the sandbox's requirements.")
+        raise MissingDependencyError("No caddy found: install the sandbox's requirements.")
     return Path(found)
 
 
-class Front(Child):
-    """Caddy on one port, in front of the services' addresses (`{"auth": "127.0.0.1:18001"}`)."""
+class Gateway(ManagedProcess):
+    """Caddy on one port in front of the services' addresses (`{"auth": "127.0.0.1:18001"}`)."""
 
     def __init__(self, directory: Path, *, upstreams: Mapping[str, str], port: int | None = None) -> None:
         self.port = port or free_port()
@@ -40,13 +40,14 @@ class Front(Child):
             "XDG_CONFIG_HOME": str(directory),
         }
         for name in UPSTREAMS:
-            environment[f"{name.upper()}_ADDRESS"] = upstreams.get(name, NOWHERE)
+            environment[f"{name.upper()}_ADDRESS"] = upstreams.get(name, UNUSED_ADDRESS)
         command = [str(find_caddy()), "run", "--adapter", "caddyfile", "--config", str(paths.CADDYFILE)]
-        super().__init__(Program(name="front", command=command, log=directory / "front.log", environment=environment))
+        log = directory / "gateway.log"
+        super().__init__(Program(name="gateway", command=command, log=log, environment=environment))
 
     @property
     def url(self) -> str:
-        """Where customers knock."""
+        """The base URL for clients."""
         return f"http://127.0.0.1:{self.port}"
 
     def launch(self) -> None:
@@ -54,12 +55,12 @@ class Front(Child):
         self._directory.mkdir(parents=True, exist_ok=True)
         super().launch()
 
-    def settle(self) -> bool:
-        """Whether it answers. Raises `NeverReady` if it ended."""
-        self.must_run()
+    def is_ready(self) -> bool:
+        """Whether it answers. Raises `NotReadyError` if it has exited."""
+        self.assert_running()
         return http_status(self.url) is not None
 
     def start(self) -> None:
-        """Start it (again) and wait until it answers."""
+        """Start (or restart) it and wait until it answers."""
         self.launch()
-        self.wait_until(self.settle, deadline_s=SECONDS_TO_START)
+        self.wait_until(self.is_ready, deadline_s=START_TIMEOUT_S)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from aiokafka import ConsumerRecord
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from sandbox.child import Child, Program
 from sandbox.ports import free_port
 from sandbox.probes import http_status
+from sandbox.process import ManagedProcess, Program
 from services.chassis.avro.schemas import Schemas
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings
 from services.cli.read_topic import read_to_end
@@ -128,7 +128,7 @@ class ValidatorProcess:
 
     def __init__(self, name: str, bootstrap: str, log: Path, settings: Mapping[str, str]) -> None:
         self._operations = f"http://127.0.0.1:{(port := free_port())}"
-        self.child = Child(
+        self.child = ManagedProcess(
             Program(
                 name=name,
                 command=[sys.executable, "-m", "services.validator"],
@@ -146,7 +146,7 @@ class ValidatorProcess:
         self.child.launch()
 
     def is_ready(self) -> bool:
-        self.child.must_run()
+        self.child.assert_running()
         return http_status(f"{self._operations}/ready") == 200
 
     def is_live(self) -> bool:
@@ -172,7 +172,7 @@ class OperatorProcess:
     """`python -m services …`, going on until it is stopped."""
 
     def __init__(self, bootstrap: str, log: Path, *arguments: str) -> None:
-        self._child = Child(
+        self._child = ManagedProcess(
             Program(
                 name="operator",
                 command=[sys.executable, "-m", "services", *arguments],

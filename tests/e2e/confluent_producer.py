@@ -8,8 +8,8 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
+from tests.e2e.external_producer import SETTINGS, SUBMITTED, orders
 from tests.e2e.installation import Installation
-from tests.e2e.outside_producer import SETTINGS, SUBMITTED, orders
 
 
 class Direct(NamedTuple):

@@ -1,4 +1,4 @@
-"""What is downloaded is named with its sum, and never from where."""
+"""The lock file of the jars: a checksum for each, and no download address."""
 
 import re
 from pathlib import Path
@@ -7,15 +7,15 @@ import pytest
 from jgo.env import LockedDependency
 
 from sandbox import jars, paths
-from sandbox.missing import Missing
+from sandbox.errors import MissingDependencyError
 
 
 def test_every_jar_has_a_sum_and_no_address() -> None:
     text = paths.KAFKA_LOCK.read_text(encoding="utf-8")
     assert "://" not in text
-    assert all(re.fullmatch(r"[0-9a-f]{64}", jar.sha256 or "") for jar in jars.locked())
-    assert len({jars.file_name(jar) for jar in jars.locked()}) == len(jars.locked()) > 40
-    assert any(jar.artifactId == "kafka_2.13" and jar.version == jars.KAFKA_VERSION for jar in jars.locked())
+    assert all(re.fullmatch(r"[0-9a-f]{64}", jar.sha256 or "") for jar in jars.locked_jars())
+    assert len({jars.file_name(jar) for jar in jars.locked_jars()}) == len(jars.locked_jars()) > 40
+    assert any(jar.artifactId == "kafka_2.13" and jar.version == jars.KAFKA_VERSION for jar in jars.locked_jars())
 
 
 def test_an_altered_jar_is_noticed_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +31,7 @@ def test_an_altered_jar_is_noticed_and_replaced(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(jars, "_fetch", fetch)
     jars.class_path()
     assert asked == []
-    altered = tmp_path / "jars" / jars.file_name(jars.locked()[0])
+    altered = tmp_path / "jars" / jars.file_name(jars.locked_jars()[0])
     altered.unlink()
     altered.write_bytes(b"something else")
     jars.class_path()
@@ -48,6 +48,6 @@ def test_a_jar_that_is_fetched_and_is_not_the_one_that_is_named_is_refused(
 
     monkeypatch.setenv("SANDBOX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(jars, "_download", download)
-    with pytest.raises(Missing, match="does not have the SHA-256 sum"):
+    with pytest.raises(MissingDependencyError, match="does not have the SHA-256 sum"):
         jars.class_path()
     assert not list((tmp_path / "cache" / "jars").glob("*.jar"))

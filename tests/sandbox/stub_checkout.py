@@ -1,4 +1,4 @@
-"""A checkout with stub services, and its sandbox command as a person would use it."""
+"""A copy of the sandbox with stub services, driven by its command line."""
 
 import json
 import os
@@ -19,16 +19,16 @@ STUB = Path(__file__).with_name("stub_service.py")
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """`servers`: variables that name Kafka and MongoDB, so that none is started."""
+class StubCheckout:
+    """`servers`: variables that name Kafka and MongoDB, so that the sandbox starts none."""
 
     root: Path
     servers: dict[str, str]
 
     def command(self, *arguments: str, code: int = 0) -> str:
-        """Carry out one command; its output."""
+        """Run one command; return its output."""
         done = subprocess.run(
-            self._line(arguments),
+            self._command_line(arguments),
             cwd=self.root,
             env=self._environment,
             capture_output=True,
@@ -40,9 +40,9 @@ class Machine:
         return done.stdout + done.stderr
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start one command, in a group of its own as a terminal does."""
+        """Start one command in a process group of its own, as a terminal does."""
         return subprocess.Popen(
-            self._line(arguments),
+            self._command_line(arguments),
             cwd=self.root,
             env=self._environment,
             stdout=subprocess.PIPE,
@@ -52,11 +52,11 @@ class Machine:
         )
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """`status --json` by name."""
+        """Return the rows of `status --json` by name."""
         return {row["name"]: row for row in json.loads(self.command("status", "--json"))}
 
     def processes(self) -> list[psutil.Process]:
-        """Everything alive that belongs to this machine."""
+        """Return all running processes whose working directory is in this checkout."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -67,21 +67,21 @@ class Machine:
         return found
 
     def kill_everything(self) -> None:
-        """For the end of a test that failed."""
+        """Clean up after a failed test."""
         for process in self.processes():
             os.kill(process.pid, signal.SIGKILL)
 
     @property
     def _environment(self) -> dict[str, str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("SANDBOX_", "PORT"))}
-        return {**clean, **self.servers, "TERM": "dumb"}
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(("SANDBOX_", "PORT"))}
+        return {**variables, **self.servers, "TERM": "dumb"}
 
-    def _line(self, arguments: tuple[str, ...]) -> list[str]:
+    def _command_line(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-m", "sandbox", *arguments]
 
 
-def a_machine(root: Path, *, kafka: str, mongodb: str) -> Machine:
-    """Copy the sandbox there, beside services that only pretend."""
+def build_stub_checkout(root: Path, *, kafka: str, mongodb: str) -> StubCheckout:
+    """Copy the sandbox to `root`, beside stub services."""
     shutil.copytree(paths.REPOSITORY / "sandbox", root / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(paths.CADDYFILE.parent, root / "deploy" / "front")
     services = root / "services"
@@ -90,4 +90,4 @@ def a_machine(root: Path, *, kafka: str, mongodb: str) -> Machine:
     (services / "__main__.py").write_text("import sys\nprint('loaded', *sys.argv[1:])\n", encoding="utf-8")
     for service in SERVICES:
         shutil.copyfile(STUB, services / f"{service.name}.py")
-    return Machine(root, {"KAFKA_BOOTSTRAP_SERVERS": kafka, "MONGODB_URI": mongodb})
+    return StubCheckout(root, {"KAFKA_BOOTSTRAP_SERVERS": kafka, "MONGODB_URI": mongodb})

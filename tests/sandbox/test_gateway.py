@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from sandbox import paths
-from sandbox.front import Front
+from sandbox.gateway import Gateway
 from tests.chassis.eventually import until
 
 SERVICES = ("auth", "ingest", "status", "fulfilment")
@@ -57,11 +57,11 @@ class Upstream:
 
 
 @pytest.fixture(scope="module")
-async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
+async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     servers = {name: await asyncio.start_server(Upstream(name).serve, "127.0.0.1", 0) for name in SERVICES}
     upstreams = {name: f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for name, server in servers.items()}
     servers["fulfilment"].close()
-    door = Front(tmp_path_factory.mktemp("front"), upstreams=upstreams)
+    door = Gateway(tmp_path_factory.mktemp("front"), upstreams=upstreams)
     door.start()
     yield door
     door.stop()
@@ -70,7 +70,7 @@ async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front
 
 
 @pytest.fixture(scope="module")
-async def customer(front: Front) -> AsyncIterator[aiohttp.ClientSession]:
+async def customer(front: Gateway) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(front.url, timeout=aiohttp.ClientTimeout(total=20)) as session:
         yield session
 
@@ -105,7 +105,7 @@ async def test_a_gzip_body_arrives_untouched(customer: aiohttp.ClientSession) ->
     assert "content-encoding: gzip" in heard["head"].lower()
 
 
-async def test_an_answer_does_not_wait_for_a_slow_body(front: Front) -> None:
+async def test_an_answer_does_not_wait_for_a_slow_body(front: Gateway) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(b"POST /omnichannel/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[")
     async with asyncio.timeout(5):
@@ -114,7 +114,7 @@ async def test_an_answer_does_not_wait_for_a_slow_body(front: Front) -> None:
 
 
 @pytest.mark.parametrize("garbled", [b"zz\r\n[]\r\n", b"2\r\n[]]\r\n"], ids=["no size", "too long"])
-async def test_a_body_that_is_garbled_is_the_clients_mistake(front: Front, garbled: bytes) -> None:
+async def test_a_body_that_is_garbled_is_the_clients_mistake(front: Gateway, garbled: bytes) -> None:
     """And no outage, which would be tried again."""
     reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
     writer.write(b"POST /omnichannel/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + garbled)
@@ -138,7 +138,7 @@ async def test_what_is_left_of_a_body_is_never_read_as_the_next_request(customer
 
 
 async def test_header_fields_that_a_service_refuses_reach_it_and_longer_ones_are_refused_without_echo(
-    front: Front, customer: aiohttp.ClientSession
+    front: Gateway, customer: aiohttp.ClientSession
 ) -> None:
     async with customer.get("/auth/x", headers={"X-Long": "a" * 50_000}) as response:
         assert response.status == 200
@@ -156,7 +156,7 @@ async def test_header_fields_that_a_service_refuses_reach_it_and_longer_ones_are
     [("/fulfilment/v1/orders?client_secret=s3cret", 503, "SERVICE_UNAVAILABLE"), ("/s3cret", 404, "NOT_FOUND")],
 )
 async def test_its_own_errors_are_problems(
-    front: Front, customer: aiohttp.ClientSession, path: str, status: int, code: str
+    front: Gateway, customer: aiohttp.ClientSession, path: str, status: int, code: str
 ) -> None:
     async with customer.get(path) as response:
         text = await response.text()
@@ -209,7 +209,7 @@ async def test_a_service_that_stands_still_is_waited_for_in_vain_no_longer_than_
         writer.close()
 
     silent = await asyncio.start_server(hold_still, "127.0.0.1", 0)
-    door = Front(tmp_path, upstreams={"status": f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"})
+    door = Gateway(tmp_path, upstreams={"status": f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"})
     await asyncio.to_thread(door.start)
     try:
         async with (
@@ -224,7 +224,7 @@ async def test_a_service_that_stands_still_is_waited_for_in_vain_no_longer_than_
 
 
 async def test_what_goes_wrong_behind_the_door_is_logged_without_the_request(
-    front: Front, customer: aiohttp.ClientSession
+    front: Gateway, customer: aiohttp.ClientSession
 ) -> None:
     with pytest.raises(aiohttp.ClientPayloadError):
         async with customer.get("/omnichannel/cut?client_secret=s3cret", headers={"X-Also": "s3cret"}) as response:
@@ -238,6 +238,6 @@ def test_the_door_waits_longer_than_a_jobs_end_may_be_waited_for() -> None:
     assert int(patience) > 30
 
 
-def test_the_table_is_the_one_of_compose(front: Front) -> None:
+def test_the_table_is_the_one_of_compose(front: Gateway) -> None:
     assert "/deploy/front/Caddyfile" in " ".join(map(str, front.program.command))
     assert Path(front.program.log).is_file()

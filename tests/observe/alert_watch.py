@@ -9,8 +9,8 @@ import pytest
 from sandbox.dashboards import dashboards, queries
 from sandbox.prometheus import Prometheus
 from tests.chassis.eventually import until
+from tests.e2e.background_load import Steady
 from tests.e2e.customer import Customer
-from tests.e2e.steady import Steady
 
 WITHIN_S = 90
 ORDERS_A_SECOND = 4
