@@ -21,10 +21,9 @@ from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.background import PeriodicTask
+from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
-from services.chassis.runtime.preparation import StartupTask
 from services.chassis.security.access import RequestSecurity
 from services.chassis.security.audit import AuditLog
 from services.fulfilment.adapters.code_cipher import CodeCipher

@@ -13,10 +13,9 @@ from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.background import PeriodicTask
+from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
-from services.chassis.runtime.preparation import StartupTask
 from services.chassis.security.access import RequestSecurity
 from services.status.adapters.change_stream import ChangeStreamListener
 from services.status.adapters.consumer_progress import KafkaConsumerProgress

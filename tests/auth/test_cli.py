@@ -102,7 +102,7 @@ def test_what_is_not_possible_is_told_in_a_line_and_changes_nothing(desk: Manage
 def test_a_server_that_is_away_is_told_in_a_line(desk: ManagementFixture) -> None:
     desk.clients.is_unavailable = True
     done = run_cli(cli.clients, "show", "c")
-    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "MongoDB is away\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "MongoDB is unavailable\n")
 
 
 def test_nothing_that_is_shown_later_has_a_secret_in_it(desk: ManagementFixture) -> None:

@@ -27,8 +27,8 @@ async def too_many_replicas() -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (refused, "Kafka is away (TopicAuthorizationFailedError)\n"),
-        (unavailable, "Kafka is away\n"),
+        (refused, "Kafka is unavailable (TopicAuthorizationFailedError)\n"),
+        (unavailable, "Kafka is unavailable\n"),
         (too_many_replicas, "[Error 38] InvalidReplicationFactorError: topic orders: only 1 broker is there\n"),
     ],
 )

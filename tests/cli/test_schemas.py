@@ -84,4 +84,4 @@ async def test_one_that_stays_away_is_told(
     monkeypatch.setattr(schemas, "REGISTRY_TIMEOUT_S", 0.0)
     registry.unavailable_calls = 1_000
     result = await register(address)
-    assert (result.exit_code, result.output) == (1, "the schema registry is away\n")
+    assert (result.exit_code, result.output) == (1, "the schema registry is unavailable\n")

@@ -158,10 +158,10 @@ async def test_a_customer_with_an_address_gets_each_invoice_once(
     box, server = mailbox
     await prepared(mongo_harness)
     relay = a_relay(mongo_harness, server)
-    assert await relay.run_once() == 0
+    assert await relay.deliver_due() == 0
     mongo_harness.customers.emails[SITE] = "a@customer.example"
     await prepared(mongo_harness)
-    assert (await relay.run_once(), await relay.run_once()) == (1, 0)
+    assert (await relay.deliver_due(), await relay.deliver_due()) == (1, 0)
     (mail,) = box.mails
     assert mail["Subject"] == "Invoice 2026-000002 from Us"
     assert (mail["From"], mail["To"]) == ("us@us.example", "a@customer.example")
@@ -177,13 +177,13 @@ async def test_without_a_server_mails_wait(mongo_harness: Harness, mailbox: tupl
     await prepared(mongo_harness)
     nowhere = a_relay(mongo_harness, replace(server, port=1))
     with pytest.raises(UnavailableError):
-        await nowhere.run_once()
+        await nowhere.deliver_due()
     box.refuses = {"a@customer.example"}
     relay = a_relay(mongo_harness, server)
-    assert await relay.run_once() == 0
+    assert await relay.deliver_due() == 0
     box.refuses = set()
     mongo_harness.clock.advance(seconds=6)
-    assert await relay.run_once() == 1
+    assert await relay.deliver_due() == 1
 
 
 async def test_mails_that_arrived_before_the_server_went_are_not_sent_again(
@@ -195,10 +195,10 @@ async def test_mails_that_arrived_before_the_server_went_are_not_sent_again(
     await prepared(mongo_harness)
     relay, before = a_relay(mongo_harness, server), mails_counted()
     box.hangs_up_after = 1
-    assert await relay.run_once() == 1
+    assert await relay.deliver_due() == 1
     box.hangs_up_after = None
     mongo_harness.clock.advance(seconds=6)
-    assert (await relay.run_once(), await relay.run_once()) == (1, 0)
+    assert (await relay.deliver_due(), await relay.deliver_due()) == (1, 0)
     assert sorted(mail["Subject"] for mail in box.mails) == [
         "Invoice 2026-000001 from Us",
         "Invoice 2026-000002 from Us",
@@ -223,10 +223,10 @@ async def test_an_invoice_that_cannot_be_shown_yet_is_mailed_later(
         return None
 
     monkeypatch.setattr(mongo_harness.invoices, "find", unseen)
-    assert (await relay.run_once(), len(box.mails)) == (0, 0)
+    assert (await relay.deliver_due(), len(box.mails)) == (0, 0)
     monkeypatch.undo()
     mongo_harness.clock.advance(seconds=6)
-    assert (await relay.run_once(), len(box.mails)) == (1, 1)
+    assert (await relay.deliver_due(), len(box.mails)) == (1, 1)
 
 
 @pytest.mark.parametrize(

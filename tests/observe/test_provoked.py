@@ -131,7 +131,7 @@ async def test_a_day_without_its_invoices(broken: Installation, customer: Custom
             await watch.sees("fulfilment_overdue_purchase_orders > 0")
             await watch.fires("InvoiceRunMissed")
             await watch.shows("business: Purchase orders overdue")
-            assert '"step": "close"' in broken.must("logs", "fulfilment", "-n", "1000")
+            assert '"task": "close"' in broken.must("logs", "fulfilment", "-n", "1000")
             assert not database["invoices"].count_documents({})
         finally:
             database.command("collMod", "invoices", validator={})

@@ -192,7 +192,7 @@ async def test_a_key_that_nobody_replaces(broken: Installation, watch: Watch) ->
             _date_back(stored, "auth_keys", "signsFrom", -200 * DAY_S)
             await watch.fires("KeyRotationOverdue")
             await watch.shows("runtime: Next signing key due in", number=lambda left_s: left_s < -DAY_S)
-            assert "upkeep failed" in broken.must("logs", "auth", "-n", "1000")
+            assert "background task failed" in broken.must("logs", "auth", "-n", "1000")
         finally:
             stored.command("collMod", "auth_keys", validator={})
     await asyncio.to_thread(broken.operator, "keys", "rotate")

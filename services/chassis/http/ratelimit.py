@@ -1,6 +1,6 @@
-"""So much in any second: a moving window with weighted cost, in this process.
+"""Rate limit of this process: a sliding window with weighted cost, and the responses that report it.
 
-Reads a monotonic clock, so that a stepped wall clock neither opens nor shuts the gate.
+It reads a monotonic clock: changes of the wall clock have no effect.
 """
 
 import math
@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from services.chassis.runtime.errors import Problem
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether it may pass, what is left of the window, and when enough of it frees up again."""
+    """Whether the request is allowed, what is left in the window, and when it frees up."""
 
     allowed: bool
     limit: int
@@ -21,19 +23,35 @@ class Decision:
     reset_s: int
 
 
-class _Window:
-    """What one key spent lately, oldest first."""
+def quota_headers(policy: str, decision: Decision) -> dict[str, str]:
+    """Return the IETF's RateLimit header fields (draft 10)."""
+    return {
+        "RateLimit-Policy": f'"{policy}";q={decision.limit};w=1',
+        "RateLimit": f'"{policy}";r={decision.remaining};t={decision.reset_s}',
+    }
 
-    __slots__ = ("spent", "used")
+
+def rate_limited(decision: Decision, detail: str, *, policy: str | None = None) -> Problem:
+    """Return a 429; with a `policy` it carries the quota headers."""
+    headers = {"Retry-After": str(max(decision.retry_after_s, 1))}
+    if policy is not None:
+        headers |= quota_headers(policy, decision)
+    return Problem(429, "RATE_LIMITED", detail, headers=headers)
+
+
+class _Window:
+    """The recent costs of one key, oldest first."""
+
+    __slots__ = ("costs", "used")
 
     def __init__(self) -> None:
-        self.spent: deque[tuple[float, int]] = deque()
+        self.costs: deque[tuple[float, int]] = deque()
         self.used = 0
 
     def evict_before(self, instant: float) -> None:
-        spent = self.spent
-        while spent and spent[0][0] <= instant:
-            self.used -= spent.popleft()[1]
+        costs = self.costs
+        while costs and costs[0][0] <= instant:
+            self.used -= costs.popleft()[1]
 
 
 class RateLimit:
@@ -44,20 +62,20 @@ class RateLimit:
     ) -> None:
         self._window_s = window_s
         self._clock = clock
-        self._most_keys = max_keys
+        self._max_keys = max_keys
         self._windows: dict[str, _Window] = {}
 
     def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
-        """Spend `cost` units if the window can pay them; a cost of 0 asks whether anything is left."""
+        """Spend `cost` units if the window has them; a cost of 0 decides as for one unit and spends nothing."""
         now = self._clock()
         window = self._window(key, now)
         window.evict_before(now - self._window_s)
         allowed = window.used + max(cost, 1) <= limit
         if allowed and cost:
-            window.spent.append((now, cost))
+            window.costs.append((now, cost))
             window.used += cost
         wait_s = 0.0 if allowed else self._time_until_available(window, limit - max(cost, 1), now)
-        reset_s = window.spent[-1][0] + self._window_s - now if window.spent else 0.0
+        reset_s = window.costs[-1][0] + self._window_s - now if window.costs else 0.0
         return Decision(
             allowed=allowed,
             limit=limit,
@@ -66,10 +84,14 @@ class RateLimit:
             reset_s=math.ceil(reset_s),
         )
 
+    def peek(self, key: str, *, limit: int) -> Decision:
+        """Decide as `acquire` would for one unit; spend nothing."""
+        return self.acquire(key, limit=limit, cost=0)
+
     def _window(self, key: str, now: float) -> _Window:
         window = self._windows.get(key)
         if window is None:
-            if len(self._windows) >= self._most_keys:
+            if len(self._windows) >= self._max_keys:
                 self._drop_idle(now)
             window = self._windows[key] = _Window()
         return window
@@ -77,16 +99,16 @@ class RateLimit:
     def _drop_idle(self, now: float) -> None:
         for window in self._windows.values():
             window.evict_before(now - self._window_s)
-        self._windows = {key: window for key, window in self._windows.items() if window.spent}
-        # All of them busy: the oldest half starts anew rather than memory growing without end.
-        if len(self._windows) >= self._most_keys:
+        self._windows = {key: window for key, window in self._windows.items() if window.costs}
+        # If none is idle, the older half is dropped: memory must stay bounded.
+        if len(self._windows) >= self._max_keys:
             for key in list(self._windows)[: len(self._windows) // 2 + 1]:
                 del self._windows[key]
 
-    def _time_until_available(self, window: _Window, most_used: int, now: float) -> float:
+    def _time_until_available(self, window: _Window, max_used: int, now: float) -> float:
         used = window.used
-        for at, cost in window.spent:
+        for at, cost in window.costs:
             used -= cost
-            if used <= most_used:
+            if used <= max_used:
                 return at + self._window_s - now
         return self._window_s

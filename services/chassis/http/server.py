@@ -79,7 +79,7 @@ def unavailable_problem(away: UnavailableError) -> Problem:
     return Problem(
         503,
         "UNAVAILABLE",
-        f"{away.dependency} does not answer; nothing was lost, try again",
+        f"{away}; nothing was lost, try again",
         headers={"Retry-After": str(away.retry_after_s)},
     )
 

@@ -99,6 +99,10 @@ class SharedRateLimit:
             self._own.acquire(key, limit=limit, cost=cost)
         return decision
 
+    async def peek(self, key: str, *, limit: int) -> Decision:
+        """Decide as `acquire` would for one unit; spend nothing."""
+        return await self.acquire(key, limit=limit, cost=0)
+
     def _fall_back(self, error: Exception) -> None:
         reason = error.storage_error if isinstance(error, StorageError) else error
         STORE_ERRORS.inc()

@@ -1,4 +1,4 @@
-"""A compacted topic, held in memory by whoever needs it."""
+"""A compacted topic as a table in memory (Kafka Streams: GlobalKTable)."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,17 +7,16 @@ from contextlib import suppress
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from services.chassis.kafka.aiokafka_patches import install
+from services.chassis.kafka import aiokafka_patches
 from services.chassis.kafka.producer import connection_options
 from services.chassis.runtime import metrics
+from services.chassis.runtime.background import BackgroundTask
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.chassis.runtime.settings import KafkaSettings
 
 RECORDS = metrics.counter("table_records_total", "Records read from a compacted topic.", ["topic"])
-UNUSABLE = metrics.counter(
-    "table_unusable_records_total", "Records of a compacted topic that were passed over.", ["topic"]
-)
+UNUSABLE = metrics.counter("table_unusable_records_total", "Skipped records of a compacted topic.", ["topic"])
 REQUEST_TIMEOUT_MS = 15_000
 CLOSE_TIMEOUT_S = 2.0
 RETRY_S = 0.3
@@ -26,66 +25,52 @@ _LOG = logger(__name__)
 Apply = Callable[[bytes, bytes | None], None]
 
 
-class CompactedTable:
-    """Feeds every record of a compacted topic, old and new, to `apply(key, value)`; a value of None removes the key.
+class CompactedTable(BackgroundTask):
+    """Passes every record of a compacted topic, old and new, to `apply(key, value)`; a value of None removes the key.
 
-    `ready` turns True once everything is applied that was there when reading began, and stays so: what is held
-    remains good while the brokers are away. What `apply` raises is counted against the record, never against the rest.
+    `ready` turns True once everything is applied that was in the topic when reading began, and stays True: the table
+    remains valid while the brokers are unavailable. A record for which `apply` raises is counted and skipped.
     """
 
     def __init__(self, settings: KafkaSettings, topic: str, apply: Apply, *, client_id: str) -> None:
+        super().__init__(f"table {topic}", self._read, retry_after_defect_s=RETRY_S)
         self._settings = settings
         self._topic = topic
         self._apply = apply
         self._client_id = client_id
         self._caught_up = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
         self._kafka: AIOKafkaConsumer | None = None
-        self._next: dict[TopicPartition, int] = {}
-        self._read = RECORDS.labels(topic)
+        self._next_offsets: dict[TopicPartition, int] = {}
+        self._records = RECORDS.labels(topic)
         self._unusable = UNUSABLE.labels(topic)
 
     @property
     def ready(self) -> bool:
-        """Whether the topic was read to the end that was there at first."""
+        """Whether the topic has been read up to the end that it had at first."""
         return self._caught_up.is_set()
 
-    async def start(self) -> None:
-        """Begin to read, in the background."""
-        self._running = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Stop reading; what was read stays."""
-        if self._running is not None:
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
-
     async def wait_ready(self, timeout_s: float) -> None:
-        """Return when `ready`; raises `Away` if it takes longer."""
+        """Return when `ready`; raises `UnavailableError` if that takes longer."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._caught_up.wait()
         except TimeoutError as error:
             raise UnavailableError(f"topic {self._topic}") from error
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._consume()
-            except (KafkaError, OSError) as error:
-                _LOG.warning("table starts over", topic=self._topic, error=type(error).__name__)
-            except Exception:  # noqa: BLE001 - a table that ended would stay as it is for ever, unnoticed
-                _LOG.exception("table failed", topic=self._topic)
-            await asyncio.sleep(RETRY_S)
+    async def _read(self) -> float:
+        try:
+            await self._consume()
+        except (KafkaError, OSError) as error:
+            _LOG.warning("table restarting", topic=self._topic, error=type(error).__name__)
+        return RETRY_S
 
     async def _consume(self) -> None:
-        install()
+        aiokafka_patches.install()
         kafka = AIOKafkaConsumer(
             **connection_options(self._settings),
             client_id=self._client_id,
             group_id=None,
-            # Where reading left off may be compacted away meanwhile, or be in a topic that was made anew.
+            # The last offset may have been compacted away, or the topic recreated.
             auto_offset_reset="earliest",
             fetch_max_wait_ms=200,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
@@ -93,14 +78,14 @@ class CompactedTable:
         self._kafka = kafka
         try:
             await kafka.start()
-            places = await self._partitions(kafka)
-            kafka.assign(places)
-            for place in places:
-                kafka.seek(place, self._next.get(place, 0))
-            ends = await kafka.end_offsets(places)
-            while self._partitions_unchanged(kafka, places):
+            partitions = await self._partitions(kafka)
+            kafka.assign(partitions)
+            for partition in partitions:
+                kafka.seek(partition, self._next_offsets.get(partition, 0))
+            ends = await kafka.end_offsets(partitions)
+            while self._partitions_unchanged(kafka, partitions):
                 self._apply_all(await kafka.getmany(timeout_ms=200, max_records=10_000))
-                if not self._caught_up.is_set() and await self._at(kafka, ends):
+                if not self._caught_up.is_set() and await self._has_reached(kafka, ends):
                     self._caught_up.set()
         finally:
             self._kafka = None
@@ -111,35 +96,35 @@ class CompactedTable:
     async def _partitions(self, kafka: AIOKafkaConsumer) -> list[TopicPartition]:
         found: set[int] = set()
         while not found:
-            # Waits for the topic to be made, for a while; then it is an error and we start over.
+            # Waits a while for the topic to be created, then raises.
             found = await kafka._client._wait_on_metadata(self._topic)  # noqa: SLF001 - aiokafka offers it to producers only
         return [TopicPartition(self._topic, partition) for partition in sorted(found)]
 
-    def _partitions_unchanged(self, kafka: AIOKafkaConsumer, places: list[TopicPartition]) -> bool:
-        """False once the topic has more partitions than are read."""
-        return len(kafka.partitions_for_topic(self._topic) or places) <= len(places)
+    def _partitions_unchanged(self, kafka: AIOKafkaConsumer, partitions: list[TopicPartition]) -> bool:
+        """Return False once the topic has more partitions than are read."""
+        return len(kafka.partitions_for_topic(self._topic) or partitions) <= len(partitions)
 
     @staticmethod
-    async def _at(kafka: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
-        for place, end in ends.items():
-            if await kafka.position(place) < end:
+    async def _has_reached(kafka: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> bool:
+        for partition, end in ends.items():
+            if await kafka.position(partition) < end:
                 return False
         return True
 
     def _apply_all(self, poll: dict[TopicPartition, list[ConsumerRecord]]) -> None:
-        for place, records in poll.items():
-            self._read.inc(len(records))
+        for partition, records in poll.items():
+            self._records.inc(len(records))
             for record in records:
                 try:
                     self._apply(record.key or b"", record.value)
-                except Exception as error:  # noqa: BLE001 - one record must not keep the others from being read
+                except Exception as error:  # noqa: BLE001 - one record must not block the others
                     self._unusable.inc()
                     _LOG.error(
-                        "record is not usable",
+                        "record skipped",
                         topic=self._topic,
                         partition=record.partition,
                         offset=record.offset,
                         error=type(error).__name__,
                     )
             if records:
-                self._next[place] = records[-1].offset + 1
+                self._next_offsets[partition] = records[-1].offset + 1

@@ -1,10 +1,19 @@
-"""What cannot be processed: kept whole, with the reason and where it came from."""
+"""Dead letters: records that cannot be processed, kept whole with the reason and their origin."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.chassis.kafka.producer import MAX_BATCH_BYTES, Headers, Producer, ProducerRecord, RecordTooLargeError
+from aiokafka import ConsumerRecord
+
+from services.chassis.kafka.producer import (
+    MAX_BATCH_BYTES,
+    Headers,
+    Producer,
+    ProducerRecord,
+    RecordTooLargeError,
+    to_headers,
+)
 from services.chassis.runtime import metrics
 
 DEAD_LETTERS = metrics.counter("dead_letters_total", "Records that could not be processed.", ["topic", "reason"])
@@ -19,98 +28,71 @@ ORIGINAL_OFFSET = "dlq.original-offset"
 ORIGINAL_TIMESTAMP = "dlq.original-timestamp"
 CONSUMER_GROUP = "dlq.consumer-group"
 ATTEMPTS = "dlq.attempts"
-# How large the record was, where it did not fit into a letter whole.
+# The size of a record that was too large to be kept whole.
 TRUNCATED = "dlq.truncated"
 
-# Compression lets a record be far larger than any batch. What is kept of such a one, and of its headers:
+# Compression lets a record be far larger than any batch. Of such a record, and of its headers, this much is kept:
 MAX_DEAD_LETTER_BYTES = MAX_BATCH_BYTES - 64 * 1024
 TRUNCATED_VALUE_BYTES = 1024 * 1024
 TRUNCATED_HEADERS_BYTES = 64 * 1024
-# What a header takes besides its name and its content; compression lets there be millions that have neither.
+# Bytes of a header besides name and value: compression allows millions of headers that have neither.
 _HEADER_OVERHEAD = 8
-# Whatever the topic takes, be it Kafka's default of a megabyte, this fits: a key, a value and headers.
+# Bound for key, value and headers each that fits into any topic, one with Kafka's default of a megabyte included.
 SMALL_LETTER_BYTES = 64 * 1024
-# A producer whose batch was refused by the broker is replaced, and until then all is away.
+# A producer whose batch the broker refused reconnects, and is unavailable meanwhile.
 RECONNECT_TIMEOUT_S = 5.0
-
-
-class ConsumedRecord(Protocol):
-    """A record as it was read; `timestamp` in milliseconds since 1970."""
-
-    @property
-    def topic(self) -> str:
-        """Where it was read."""
-        ...
-
-    @property
-    def partition(self) -> int:
-        """Where in the topic."""
-        ...
-
-    @property
-    def offset(self) -> int:
-        """Where in the partition."""
-        ...
-
-    @property
-    def timestamp(self) -> int:
-        """When it was written, as its producer or the broker says."""
-        ...
-
-    @property
-    def key(self) -> bytes | None:
-        """Its key."""
-        ...
-
-    @property
-    def value(self) -> bytes | None:
-        """Its bytes."""
-        ...
-
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes | None]]:
-        """Its headers."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that was given up: `reason` is a stable word, `detail` says it in words without quoting the record."""
+    """A record that was given up. `reason` is a stable word; `detail` explains it without quoting the record."""
 
-    record: ConsumedRecord
+    record: ConsumerRecord
     reason: str
     detail: str
     attempts: int = 1
 
 
+class DeadLetterSender(Protocol):
+    """Sends dead letters; see `DeadLetters`."""
+
+    async def send(self, letters: Iterable[DeadLetter]) -> None:
+        """Return when all are acknowledged; raises `UnavailableError`."""
+        ...
+
+
 class DeadLetters:
-    """Takes dead letters to `<topic>.dlq`."""
+    """Sends each dead letter to `<topic>.dlq`."""
 
     def __init__(self, producer: Producer, *, group: str) -> None:
         self._producer = producer
         self._group = group
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
-        """Return when all are acknowledged; raises `Away`."""
-        lots: dict[str, list[DeadLetter]] = {}
+        """Return when all are acknowledged; raises `UnavailableError`."""
+        by_topic: dict[str, list[DeadLetter]] = {}
         for letter in letters:
-            lots.setdefault(letter.record.topic, []).append(letter)
-        for topic, lot in lots.items():
+            by_topic.setdefault(letter.record.topic, []).append(letter)
+        for topic, batch in by_topic.items():
             try:
-                await self._producer.send_by_key(topic + SUFFIX, map(self._outgoing, lot))
+                await self._producer.send_by_key(topic + SUFFIX, map(self._to_record, batch))
             except RecordTooLargeError:
-                # The topic takes less than we thought. Some may be there already; a letter may come twice.
+                # The topic's limit is lower than assumed. Some letters may have been sent: those appear twice.
                 await self._producer.wait_ready(RECONNECT_TIMEOUT_S)
-                await self._producer.send_by_key(topic + SUFFIX, map(self._outgoing_small, lot))
-            # Counted once they are there: after `Away` the same ones come again.
-            for letter in lot:
+                await self._producer.send_by_key(topic + SUFFIX, map(self._to_small_record, batch))
+            # Counted once acknowledged: after `UnavailableError` the same letters are sent again.
+            for letter in batch:
                 DEAD_LETTERS.labels(topic, letter.reason).inc()
 
-    def _outgoing_small(self, letter: DeadLetter) -> ProducerRecord:
-        return self._outgoing(letter, largest=SMALL_LETTER_BYTES, kept=SMALL_LETTER_BYTES)
+    def _to_small_record(self, letter: DeadLetter) -> ProducerRecord:
+        return self._to_record(letter, max_bytes=SMALL_LETTER_BYTES, truncated_bytes=SMALL_LETTER_BYTES)
 
-    def _outgoing(
-        self, letter: DeadLetter, *, largest: int = MAX_DEAD_LETTER_BYTES, kept: int = TRUNCATED_VALUE_BYTES
+    def _to_record(
+        self,
+        letter: DeadLetter,
+        *,
+        max_bytes: int = MAX_DEAD_LETTER_BYTES,
+        truncated_bytes: int = TRUNCATED_VALUE_BYTES,
     ) -> ProducerRecord:
         record = letter.record
         size = _size(record)
@@ -122,37 +104,35 @@ class DeadLetters:
             ORIGINAL_OFFSET: str(record.offset),
             ORIGINAL_TIMESTAMP: str(record.timestamp),
             CONSUMER_GROUP: self._group,
-            ATTEMPTS: str(letter.attempts + _attempts_before(record)),
+            ATTEMPTS: str(letter.attempts + _previous_attempts(record)),
         }
-        # Whoever wrote the record may have named headers like ours.
-        theirs = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
-        if size + _HEADER_OVERHEAD * len(theirs) <= largest:
-            return ProducerRecord(record.key, record.value, (*theirs, *_encoded(provenance)))
-        added = _encoded({**provenance, TRUNCATED: str(size)})
-        return ProducerRecord((record.key or b"")[:kept], (record.value or b"")[:kept], (*_first(theirs), *added))
+        # The record's producer may have set headers with our prefix.
+        original = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX))
+        if size + _HEADER_OVERHEAD * len(original) <= max_bytes:
+            return ProducerRecord(record.key, record.value, (*original, *to_headers(provenance)))
+        added = to_headers({**provenance, TRUNCATED: str(size)})
+        key, value = (record.key or b"")[:truncated_bytes], (record.value or b"")[:truncated_bytes]
+        return ProducerRecord(key, value, (*_truncate(original), *added))
 
 
-def _encoded(provenance: dict[str, str]) -> Headers:
-    return tuple((name, value.encode()) for name, value in provenance.items())
-
-
-def _size(record: ConsumedRecord) -> int:
+def _size(record: ConsumerRecord) -> int:
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers
 
 
-def _first(headers: Headers) -> Headers:
+def _truncate(headers: Headers) -> Headers:
+    """Return the first headers, up to `TRUNCATED_HEADERS_BYTES`."""
     kept: list[tuple[str, bytes | None]] = []
-    room = TRUNCATED_HEADERS_BYTES
+    remaining = TRUNCATED_HEADERS_BYTES
     for name, value in headers:
-        room -= len(name) + len(value or b"") + _HEADER_OVERHEAD
-        if room < 0:
+        remaining -= len(name) + len(value or b"") + _HEADER_OVERHEAD
+        if remaining < 0:
             break
         kept.append((name, value))
     return tuple(kept)
 
 
-def _attempts_before(record: ConsumedRecord) -> int:
-    """How often a record that was replayed has died already."""
-    given = dict(record.headers).get(ATTEMPTS) or b""
-    return int(given) if given.isdigit() and len(given) < 6 else 0
+def _previous_attempts(record: ConsumerRecord) -> int:
+    """Return how often a replayed record was dead-lettered before."""
+    attempts = dict(record.headers).get(ATTEMPTS) or b""
+    return int(attempts) if attempts.isdigit() and len(attempts) < 6 else 0

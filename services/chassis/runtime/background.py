@@ -1,24 +1,95 @@
-"""What a service does by the clock: one thing, over and over."""
+"""Work beside the requests: periodic tasks, startup steps, and how a task is cancelled."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 
-from services.chassis.runtime.ending import cancel_and_wait
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 
 RETRY_S = 1.0
+STARTUP_RETRY_S = 0.3
 RETRY_AFTER_DEFECT_S = 10.0
-STALLED_AFTER_S = 120.0
+STALL_TIMEOUT_S = 120.0
+CANCEL_RETRY_S = 0.5
 _LOG = logger(__name__)
 
 
-class PeriodicTask:
-    """Does one thing over and over: `every_s` after it succeeded, and soon again while something is away.
+class BackgroundTask:
+    """Runs `step` over and over, from `start()` to `stop()`.
 
-    Until `may_begin` it is not done. A defect in it is logged, and it is tried again later.
+    `step` returns the pause before its next run in seconds, or None when it is done; `wake()` ends a pause early.
+    After `UnavailableError` it runs again in `retry_s`, and the outage is logged once. Any other exception is logged
+    as a defect, and the step runs again in `retry_after_defect_s`.
     """
+
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], Awaitable[float | None]],
+        *,
+        retry_s: float = RETRY_S,
+        retry_after_defect_s: float = RETRY_AFTER_DEFECT_S,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
+        clock_s: Callable[[], float] = monotonic,
+    ) -> None:
+        self._name = name
+        self._step = step
+        self._retry_s = retry_s
+        self._retry_after_defect_s = retry_after_defect_s
+        self._stall_timeout_s = stall_timeout_s
+        self._clock_s = clock_s
+        self._task: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+        self._unavailable: str | None = None
+        self._last_run_at = clock_s()
+
+    @property
+    def alive(self) -> bool:
+        """False once a step hangs."""
+        return self._clock_s() - self._last_run_at < self._stall_timeout_s
+
+    async def start(self) -> None:
+        """Start the loop and return."""
+        self._task = asyncio.create_task(self._run(), name=self._name)
+
+    async def stop(self) -> None:
+        """Cancel the step in progress: each step must be safe to repeat."""
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+
+    def wake(self) -> None:
+        """Run the step again without waiting for the end of the pause."""
+        self._woken.set()
+
+    async def run_once(self) -> float | None:
+        """Run the step now; return the pause before the next run, or None if there is none."""
+        self._last_run_at = self._clock_s()
+        try:
+            pause_s = await self._step()
+        except UnavailableError as error:
+            if error.dependency != self._unavailable:
+                _LOG.warning("waiting for a dependency", task=self._name, dependency=error.dependency)
+            self._unavailable = error.dependency
+            return self._retry_s
+        except Exception:  # noqa: BLE001 - one failed run must not end the task
+            _LOG.exception("background task failed", task=self._name)
+            pause_s = self._retry_after_defect_s
+        self._unavailable = None
+        return pause_s
+
+    async def _run(self) -> None:
+        # Cleared before each run: a call of `wake` during the run is not lost.
+        while (pause_s := await self.run_once()) is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
+            self._woken.clear()
+
+
+class PeriodicTask(BackgroundTask):
+    """Runs `step` again `interval_s` after it succeeded; not before `start_when` returns True."""
 
     def __init__(
         self,
@@ -29,52 +100,39 @@ class PeriodicTask:
         start_when: Callable[[], bool] = lambda: True,
         clock_s: Callable[[], float] = monotonic,
     ) -> None:
-        self._name = name
-        self._step = step
-        self._every_s = interval_s
-        self._may_begin = start_when
-        self._clock_s = clock_s
-        self._running: asyncio.Task[None] | None = None
-        self._waits_for: str | None = None
-        self._turned_at = clock_s()
+        retry_s = min(interval_s, RETRY_S)
 
-    @property
-    def alive(self) -> bool:
-        """False once it stands still: the step hangs."""
-        return self._clock_s() - self._turned_at < STALLED_AFTER_S + self._every_s
+        async def run() -> float:
+            if not start_when():
+                return retry_s
+            await step()
+            return interval_s
 
-    async def start(self) -> None:
-        """Begin, in the background."""
-        self._running = asyncio.create_task(self._run(), name=self._name)
+        super().__init__(name, run, retry_s=retry_s, stall_timeout_s=STALL_TIMEOUT_S + interval_s, clock_s=clock_s)
 
-    async def stop(self) -> None:
-        """Stop where it is: each step can be done again."""
-        if self._running is not None:
-            await cancel_and_wait(self._running)
 
-    async def run_once(self) -> float:
-        """Do it now, if it may begin; returns how long to wait before the next time."""
-        self._turned_at = self._clock_s()
-        if not self._may_begin():
-            return min(self._every_s, RETRY_S)
-        try:
-            await self._step()
-        except UnavailableError as away:
-            self._note_wait(away)
-            return min(self._every_s, RETRY_S)
-        except Exception:  # noqa: BLE001 - a defect in one turn must not end all of them
-            _LOG.exception("upkeep failed", step=self._name)
-            return RETRY_AFTER_DEFECT_S
-        self._waits_for = None
-        return self._every_s
+class StartupTask(BackgroundTask):
+    """Runs the steps once, in order; `is_done` is True once all have succeeded in one go."""
 
-    async def _run(self) -> None:
-        while True:
-            pause_s = await self.run_once()
-            await asyncio.sleep(pause_s)
+    def __init__(self, steps: Sequence[Callable[[], Awaitable[None]]], *, retry_s: float = STARTUP_RETRY_S) -> None:
+        super().__init__("startup", self._run_steps, retry_s=retry_s, retry_after_defect_s=retry_s)
+        self._steps = steps
+        self.is_done = False
 
-    def _note_wait(self, away: UnavailableError) -> None:
-        """An outage is worth a line, not one each second."""
-        if away.dependency != self._waits_for:
-            _LOG.warning("waiting for a dependency", step=self._name, dependency=away.dependency)
-        self._waits_for = away.dependency
+    async def _run_steps(self) -> None:
+        for step in self._steps:
+            await step()
+        self.is_done = True
+
+
+async def cancel_and_wait(task: "asyncio.Task[None]") -> None:
+    """Cancel the task until it has ended; raise what it ended with, unless it was cancelled.
+
+    One cancellation may not suffice: `asyncio.wait_for` of Python 3.11 swallows a cancellation that coincides with
+    the result, and PyMongo sends everything through it.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_RETRY_S)
+    if not task.cancelled():
+        task.result()

@@ -1,10 +1,11 @@
-"""What can go wrong outside the domain.
+"""Errors outside the domain.
 
     Exception
-    ├── Away            what is needed does not answer, or its answer is unknown: try again later
-    └── Problem         the caller is told, once: status, code, detail
-        ├── Unauthorized    401
-        └── Forbidden       403
+    ├── UnavailableError        a dependency does not answer, or its outcome is unknown: retry later
+    │   └── ContentionError     concurrent changes of the same data got in the way: retry later
+    └── Problem                 an error response: status, code, detail
+        ├── UnauthorizedError   401
+        └── ForbiddenError      403
 
 Bad data inside the flows is a value, never one of these.
 """
@@ -14,17 +15,25 @@ from dataclasses import dataclass
 
 
 class UnavailableError(Exception):
-    """A dependency is not reachable, or whether it did what was asked is unknown. Asking again is safe."""
+    """A dependency is not reachable, or whether it did what was asked is unknown. Retrying is safe."""
+
+    state = "unavailable"
 
     def __init__(self, dependency: str, *, retry_after_s: int = 2) -> None:
-        super().__init__(f"{dependency} is away")
+        super().__init__(f"{dependency} is {self.state}")
         self.dependency = dependency
         self.retry_after_s = retry_after_s
 
 
+class ContentionError(UnavailableError):
+    """The dependency answers, but concurrent changes of the same data, or too much load, won every attempt."""
+
+    state = "busy"
+
+
 @dataclass(frozen=True, slots=True)
 class BodyFault:
-    """One fault of a request's body: where (JSON pointer), which (stable code), and why in words."""
+    """One fault of a request body: JSON pointer, stable code and explanation."""
 
     pointer: str
     code: str
@@ -32,9 +41,9 @@ class BodyFault:
 
 
 class Problem(Exception):  # noqa: N818 - the standard's own word (RFC 9457)
-    """A refusal, answered as `application/problem+json`.
+    """An error response, sent as `application/problem+json`.
 
-    `code` is stable and UPPER_SNAKE; `detail` is for a human and never echoes what was sent.
+    `code` is stable and UPPER_SNAKE; `detail` is for people and never echoes what was sent.
     """
 
     def __init__(
@@ -57,7 +66,7 @@ class Problem(Exception):  # noqa: N818 - the standard's own word (RFC 9457)
 
 
 class UnauthorizedError(Problem):
-    """401: no token, or one that proves nothing. `presented` tells whether there was one at all (RFC 6750, 3.1)."""
+    """401: no token, or an invalid one. RFC 6750, 3.1: without a token the challenge names no error."""
 
     def __init__(self, detail: str, *, presented: bool = True) -> None:
         challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
@@ -65,7 +74,7 @@ class UnauthorizedError(Problem):
 
 
 class ForbiddenError(Problem):
-    """403: a good token that does not reach this far."""
+    """403: a valid token without the right that the request needs."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(403, "FORBIDDEN", detail, headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'})

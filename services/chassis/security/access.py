@@ -1,4 +1,4 @@
-"""All that a service needs to judge its callers: the sites, what is revoked, and the issuer's keys."""
+"""What a service needs to authenticate its callers: sites, revocations and the issuer's keys."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,16 @@ from services.chassis.kafka.topic import Topic
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Component
 from services.chassis.runtime.settings import KafkaSettings, TokenSettings
+from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from services.chassis.security.tokens import TokenVerifier
 
 
 class RequestSecurity:
-    """Sites and revocations as their topics tell them, and a verifier of tokens that heeds both.
+    """Sites and revocations from their topics, and a token verifier and request authenticator that use both.
 
-    Add `parts` to the service's, and let its health heed them, too.
+    Add `components` to the service's, and register the health checks.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class RequestSecurity:
         audience: str,
         client_id: str,
     ) -> None:
-        """`sites` and `revocations` are read as `client_id`; `audience` is whom tokens must be for."""
+        """Tokens must be issued for `audience`; the topics are read under `client_id`."""
         self.sites = Sites(schemas)
         revoked = Revocations(schemas)
         self._sites_table = CompactedTable(kafka, sites.name, self.sites.apply, client_id=client_id)
@@ -44,19 +45,20 @@ class RequestSecurity:
             is_revoked=revoked.is_revoked,
             revocations_loaded=lambda: self.sites_loaded and self._revocations_table.ready,
         )
+        self.authenticator = RequestAuthenticator(self.verifier, self.sites)
 
     @property
     def sites_loaded(self) -> bool:
-        """Whether every site is known that there was when the service started."""
+        """Whether all sites are known that existed when the service started."""
         return self._sites_table.ready
 
     @property
     def components(self) -> Sequence[Component]:
-        """What is to be started and stopped with the service."""
+        """Components to start and stop with the service."""
         return self._sites_table, self._revocations_table, self.verifier
 
     def register_health_checks(self, health: Health) -> None:
-        """A service is not ready before it can judge its callers."""
+        """Keep the service unready until it can authenticate its callers."""
         health.ready_when("sites", lambda: self.sites_loaded)
         health.ready_when("revocations", lambda: self._revocations_table.ready)
         health.ready_when("keys", lambda: self.verifier.ready)

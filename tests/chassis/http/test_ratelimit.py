@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.ratelimit import RateLimit, rate_limited
 
 TICK = 1 / 1024  # adds up exactly
 
@@ -159,4 +159,28 @@ def test_refused_requests_take_no_memory() -> None:
     gate = RateLimit(clock=Clock())
     for _ in range(1_000):
         gate.acquire("608", limit=10)
-    assert len(gate._windows["608"].spent) == 10
+    assert len(gate._windows["608"].costs) == 10
+
+
+def test_a_look_spends_nothing_and_decides_as_for_one_unit() -> None:
+    gate = RateLimit(clock=Clock())
+    assert gate.acquire("608", limit=3, cost=2).allowed
+    assert [(gate.peek("608", limit=3).allowed, gate.peek("608", limit=3).remaining) for _ in range(3)] == [
+        (True, 1)
+    ] * 3
+    assert gate.acquire("608", limit=3).allowed
+    assert not gate.peek("608", limit=3).allowed
+
+
+def test_a_429_says_when_to_come_back_and_what_the_limit_is() -> None:
+    gate = RateLimit(clock=Clock())
+    gate.acquire("608", limit=2, cost=2)
+    refusal = gate.acquire("608", limit=2)
+    problem = rate_limited(refusal, "at most 2", policy="orders")
+    assert (problem.status, problem.code, problem.detail) == (429, "RATE_LIMITED", "at most 2")
+    assert problem.headers == {
+        "Retry-After": "1",
+        "RateLimit-Policy": '"orders";q=2;w=1',
+        "RateLimit": '"orders";r=0;t=1',
+    }
+    assert rate_limited(refusal, "at most 2").headers == {"Retry-After": "1"}

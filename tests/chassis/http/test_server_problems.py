@@ -5,6 +5,8 @@ import json
 import aiohttp
 import pytest
 
+from services.chassis.http.server import unavailable_problem
+from services.chassis.runtime.errors import ContentionError
 from tests.chassis.http.server_fixtures import CANARY, a_problem, address, client, exchange
 
 __all__ = ["address", "client"]
@@ -106,3 +108,9 @@ async def test_what_is_not_http_is_refused_without_an_echo(address: str, sent: b
 async def test_a_header_field_of_16_kib_is_read(client: aiohttp.ClientSession) -> None:
     async with client.get("/things/1", headers={"Authorization": "x" * 16_384}) as response:
         assert response.status == 200
+
+
+def test_a_lost_race_is_answered_like_an_outage_and_says_that_the_store_is_busy() -> None:
+    problem = unavailable_problem(ContentionError("the job store", retry_after_s=1))
+    assert (problem.status, problem.code, problem.headers) == (503, "UNAVAILABLE", {"Retry-After": "1"})
+    assert problem.detail == "the job store is busy; nothing was lost, try again"

@@ -16,6 +16,8 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from tests.chassis.eventually import until
 
+WAITING = "waiting for a dependency"
+
 
 class Post:
     """Takes messages, unless it is told not to."""
@@ -88,8 +90,8 @@ async def test_messages_leave_once_in_their_order(mongo: Mongo, box: Outbox) -> 
     await put(mongo, "two", message("c"))
     post = Post()
     relay = Relay(box, post, channel="kafka")
-    assert await relay.run_once() == 3
-    assert await relay.run_once() == 0
+    assert await relay.deliver_due() == 3
+    assert await relay.deliver_due() == 0
     assert (post.arrived, await left(mongo)) == (["a", "b", "c"], [])
 
 
@@ -102,7 +104,7 @@ async def test_a_message_is_found_as_it_was_put(mongo: Mongo, box: Outbox) -> No
 async def test_channels_are_apart(mongo: Mongo, box: Outbox) -> None:
     await put(mongo, "one", message("a"), message("m", channel="mail"))
     post = Post()
-    await Relay(box, post, channel="kafka").run_once()
+    await Relay(box, post, channel="kafka").deliver_due()
     assert (post.arrived, await left(mongo)) == (["a"], ["m"])
 
 
@@ -112,9 +114,9 @@ async def test_what_does_not_arrive_stays(mongo: Mongo, box: Outbox) -> None:
     post.is_away = True
     relay = Relay(box, post, channel="kafka")
     with pytest.raises(UnavailableError):
-        await relay.run_once()
+        await relay.deliver_due()
     post.is_away = False
-    assert await relay.run_once() == 1
+    assert await relay.deliver_due() == 1
 
 
 async def test_one_that_is_refused_holds_nobody_up_and_is_tried_ever_later(
@@ -124,17 +126,17 @@ async def test_one_that_is_refused_holds_nobody_up_and_is_tried_ever_later(
     post = Post()
     post.refused = {"bad"}
     relay = Relay(box, post, channel="kafka")
-    assert await relay.run_once() == 1
+    assert await relay.deliver_due() == 1
     tries = []
     for second in range(60):
         clock.now_us = 1_000_000 * (second + 2)
         before = len(await box.due("kafka"))
-        await relay.run_once()
+        await relay.deliver_due()
         tries += [second] if before else []
     assert tries == [4, 14, 34]
     post.refused = set()
     clock.now_us += 3_600_000_000
-    assert await relay.run_once() == 1
+    assert await relay.deliver_due() == 1
     assert await left(mongo) == []
 
 
@@ -142,7 +144,7 @@ async def test_a_message_added_by_an_update(mongo: Mongo, box: Outbox) -> None:
     await put(mongo, "one", message("a"))
     await mongo.collection("one").update_one({}, outbox.outbox_push([message("b")]))
     post = Post()
-    await Relay(box, post, channel="kafka").run_once()
+    await Relay(box, post, channel="kafka").deliver_due()
     assert post.arrived == ["a", "b"]
 
 
@@ -166,7 +168,7 @@ async def test_neither_an_outage_nor_a_defect_ends_the_relay(mongo: Mongo, box: 
         await relay.start()
         await until(lambda: post.arrived == ["a"])
         await relay.stop()
-    assert [line["event"] for line in lines] == ["the relay waits", "the relay failed", "the relay waits"]
+    assert [line["event"] for line in lines] == [WAITING, "background task failed", WAITING]
 
 
 async def test_nothing_is_sent_before_it_may_begin(mongo: Mongo, box: Outbox) -> None:
@@ -205,10 +207,10 @@ async def test_a_nudge_while_it_looks_is_not_lost(box: Outbox, mongo: Mongo, mon
 
 async def test_the_longest_pause_is_an_hour(mongo: Mongo, box: Outbox, clock: Clock) -> None:
     await put(mongo, "one", message("bad"))
-    await mongo.collection("one").update_one({}, {"$set": {"outbox.0.tries": 40}})
+    await mongo.collection("one").update_one({}, {"$set": {"outbox.0.attempts": 40}})
     post = Post()
     post.refused = {"bad"}
-    await Relay(box, post, channel="kafka").run_once()
+    await Relay(box, post, channel="kafka").deliver_due()
     for later_s, found in ((3_599, 0), (3_600, 1)):
         clock.now_us = (1 + later_s) * 1_000_000
         assert len(await box.due("kafka")) == found
@@ -224,15 +226,15 @@ async def test_it_counts_what_left_what_failed_and_how_long_the_oldest_has_waite
     post = Post()
     post.refused = {"bad"}
     relay = Relay(box, post, channel=channel)
-    await relay.run_once()
+    await relay.deliver_due()
     told = (outbox.SENT, outbox.FAILED, outbox.OLDEST_SECONDS)
     assert [metric.labels(channel)._value.get() for metric in told] == [2, 1, 4.5]
     clock.now_us += 1_000_000
-    assert await relay.run_once() == 0
+    assert await relay.deliver_due() == 0
     assert outbox.OLDEST_SECONDS.labels(channel)._value.get() == 4.5, "what was postponed waits on"
     post.refused = set()
     clock.now_us += 10_000_000
-    assert [await relay.run_once(), await relay.run_once()] == [1, 0]
+    assert [await relay.deliver_due(), await relay.deliver_due()] == [1, 0]
     assert outbox.OLDEST_SECONDS.labels(channel)._value.get() == 0
 
 

@@ -1,0 +1,28 @@
+"""Runs one command of a command line."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import typer
+
+from services.chassis.runtime.errors import UnavailableError
+
+T = TypeVar("T")
+
+
+def run_command(work: Coroutine[Any, Any, T], *expected: type[Exception]) -> T:
+    """Return the result of `work`, run in an event loop of its own.
+
+    `UnavailableError` and the `expected` errors end the process with status 1 and one line on standard error.
+    """
+    errors: tuple[type[Exception], ...] = (UnavailableError, *expected)
+    try:
+        return asyncio.run(work)
+    except errors as error:
+        # The type of the cause distinguishes a network problem from a missing right.
+        cause = error.__cause__ if isinstance(error, UnavailableError) else None
+        typer.echo(f"{error} ({type(cause).__name__})" if cause else str(error), err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

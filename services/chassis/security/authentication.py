@@ -1,0 +1,49 @@
+"""Authenticates requests: the bearer token, and the API key in the path."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from services.chassis.runtime.errors import ForbiddenError
+from services.chassis.security.sites import Site, Sites
+from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller, and the site whose API key is in the path."""
+
+    token: Token
+    site: Site
+    api_key: str
+
+
+class RequestAuthenticator:
+    """Verifies the token of a request, and that its API key belongs to the token and to the token's site."""
+
+    def __init__(self, verifier: TokenVerifier, sites: Sites) -> None:
+        self._verifier = verifier
+        self._sites = sites
+
+    async def token(self, request: web.Request) -> Token:
+        """Return the verified token; raises `UnauthorizedError`, or `UnavailableError` while it cannot be verified."""
+        text = bearer_token(request.headers.get("Authorization"))
+        return self._verifier.cached(text) or await self._verifier.verify(text)
+
+    async def caller(self, request: web.Request) -> Caller:
+        """Return the caller; raises as `token` and `match_api_key` do."""
+        return self.match_api_key(request, await self.token(request))
+
+    def match_api_key(self, request: web.Request, token: Token) -> Caller:
+        """Check the path's `apiKey`; raises `ForbiddenError` unless it belongs to the token and to its site."""
+        api_key = request.match_info["apiKey"]
+        site = self._sites.by_api_key(api_key)
+        if api_key not in token.api_keys or site is None or site.site != token.site:
+            raise ForbiddenError("the token is not for this apiKey")
+        return Caller(token, site, api_key)
+
+
+def require_scope(token: Token, scope: str) -> None:
+    """Raise `ForbiddenError` unless the token has the scope."""
+    if scope not in token.scopes:
+        raise ForbiddenError(f"the token lacks the scope {scope}")
