@@ -1,4 +1,4 @@
-"""Ingest, put together."""
+"""Composition root of ingest."""
 
 import secrets
 import time
@@ -30,7 +30,7 @@ AUDIENCE = "omnichannel-api"
 
 
 async def build(settings: Settings) -> Service:
-    """All parts of the service, not yet started."""
+    """Build the service with all its components, not yet started."""
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     producer = Producer(settings, client_id="ingest")
     access = RequestSecurity(
@@ -54,7 +54,7 @@ async def build(settings: Settings) -> Service:
         now_us=lambda: time.time_ns() // 1000,
         new_job_id=new_job_id,
     )
-    # A registry elsewhere has the last word; two that differ would help nobody.
+    # Where an external schema registry is configured, it is the only one.
     registry_routes = [] if settings.schema_registry_url else RegistryApi(schemas).routes()
     api = ImportApi(
         deps=deps,
@@ -87,5 +87,5 @@ async def build(settings: Settings) -> Service:
 
 
 def new_job_id(created_at_us: int) -> str:
-    """An id that tells when the job was created and that nobody can guess."""
+    """Return an unguessable id that contains the creation time."""
     return time_uuid(created_at_us, clock_seq=secrets.randbits(14), node=secrets.randbits(48))

@@ -1,4 +1,4 @@
-"""What ingest counts."""
+"""Metrics of ingest."""
 
 from services.chassis.runtime import metrics
 from services.sales.batch import Batch
@@ -6,34 +6,33 @@ from services.sales.faults import FaultCode
 from services.sales.records import MODES, ORDERS, RETURNS
 
 RECORDS = metrics.counter("ingest_records_total", "Records received.", ["kind", "mode", "outcome"])
-BATCH_RECORDS = metrics.histogram("ingest_batch_records", "Records in a request.", ["kind"], buckets=metrics.SIZES[:7])
-WIRE_BYTES = metrics.histogram("ingest_wire_bytes", "Size of a body as it was sent.", buckets=metrics.BYTES[:6])
+BATCH_RECORDS = metrics.histogram("ingest_batch_records", "Records per request.", ["kind"], buckets=metrics.SIZES[:7])
+WIRE_BYTES = metrics.histogram("ingest_wire_bytes", "Size of a request body as sent.", buckets=metrics.BYTES[:6])
 RATE_LIMITED = metrics.counter("ingest_rate_limited_total", "Requests refused by the rate limit.")
-REFUSED = metrics.counter("ingest_refused_total", "Requests whose body could not be used.", ["code"])
-
-REPLAYED = metrics.counter("ingest_replayed_total", "Requests answered with a first answer that was kept.")
-FAULTS = metrics.counter("ingest_faults_total", "Faults of records that were refused at intake.", ["code"])
+REFUSED = metrics.counter("ingest_refused_total", "Requests refused because of their body.", ["code"])
+REPLAYED = metrics.counter("ingest_replayed_total", "Responses replayed for an idempotency key.")
+FAULTS = metrics.counter("ingest_faults_total", "Faults of rejected records.", ["code"])
 SHARED_BATCH_RECORDS = metrics.histogram(
     "ingest_shared_batch_records",
-    "Single records of different requests that travelled in one batch.",
+    "Records per batch of single records from different requests.",
     buckets=metrics.SIZES[:9],
 )
 
 _KINDS = (ORDERS, RETURNS)
 _SIZES = {kind: BATCH_RECORDS.labels(kind) for kind in _KINDS}
 _ACCEPTED = {(kind, mode): RECORDS.labels(kind, mode, "accepted") for kind in _KINDS for mode in MODES}
-_REFUSED = {(kind, mode): RECORDS.labels(kind, mode, "refused") for kind in _KINDS for mode in MODES}
-# There from the first scrape on: a counter that appears with its first event seems not to have grown.
+_REJECTED = {(kind, mode): RECORDS.labels(kind, mode, "rejected") for kind in _KINDS for mode in MODES}
+# Exported from the start: `increase()` does not see the first increment of a series that appears with it.
 for _code in FaultCode:
     FAULTS.labels(_code.value)
 
 
 def count_records(batch: Batch) -> None:
-    """Count the records of a request that is on record."""
-    what = (batch.kind, batch.mode)
+    """Count the records of a published job."""
+    labels = (batch.kind, batch.mode)
     _SIZES[batch.kind].observe(batch.total)
-    _ACCEPTED[what].inc(len(batch.accepted))
+    _ACCEPTED[labels].inc(len(batch.accepted))
     if batch.rejected:
-        _REFUSED[what].inc(len(batch.rejected))
-        for fault in (fault for refusal in batch.rejected for fault in refusal.faults):
+        _REJECTED[labels].inc(len(batch.rejected))
+        for fault in (fault for record in batch.rejected for fault in record.faults):
             FAULTS.labels(fault.code).inc()

@@ -1,4 +1,4 @@
-"""What accepting needs from the world."""
+"""Ports of ingest."""
 
 from typing import Protocol
 
@@ -8,39 +8,40 @@ from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 
 
 class Publisher(Protocol):
-    """Puts accepted requests on record."""
+    """Publishes accepted jobs."""
 
     async def publish(self, job: AcceptedJob) -> None:
-        """Return when all in-sync replicas have the job and every accepted record; raise `Away` otherwise."""
+        """Return when all in-sync replicas have the job and its accepted records; raises `UnavailableError`."""
         ...
 
 
 class RateLimiter(Protocol):
-    """Counts records against a site's limit."""
+    """Limits the records per second of each site."""
 
     async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
-        """Spend `cost` records if the last second can pay them; a cost of 0 asks whether anything is left."""
+        """Charge `cost` units if the last second has room for them; a cost of 0 asks whether there is room for one."""
         ...
 
 
 class IdempotencyStore(Protocol):
-    """Remembers the answers to requests that carry an `Idempotency-Key`."""
+    """Stores the responses to requests with an `Idempotency-Key`. Only `reserve` raises `UnavailableError`."""
 
     async def reserve(self, request: ImportRequest, job_id: str) -> Reservation | StoredResponse:
-        """The first answer, or the right to make it, with `job_id` or the id that an earlier attempt reserved.
+        """Reserve the request's key, or return the response stored under it.
 
-        Raises `Problem` for a key that cannot be used (now), `Away` if nobody knows.
+        The reservation carries `job_id`, or the id that an earlier attempt reserved. Raises `Problem` for a key that is
+        invalid, in use by a running request or bound to another request.
         """
         ...
 
     async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
-        """Keep the answer, if that can be done."""
+        """Store the response, if possible."""
         ...
 
     async def release_for_retry(self, reservation: Reservation) -> None:
-        """The outcome is unknown: a retry may go on at once, with the same job."""
+        """Allow a retry with the same job id at once: the outcome of this attempt is unknown."""
         ...
 
     async def discard(self, reservation: Reservation) -> None:
-        """The request was refused: the key is free again."""
+        """Free the key: the request was refused."""
         ...

@@ -1,4 +1,4 @@
-"""Accepted requests as Kafka has them: keys and Avro values."""
+"""Accepted jobs as keys and Avro values of Kafka records."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,26 +14,26 @@ from services.sales.wire import job_event_codec, order_codec, return_codec
 
 
 class Encoder:
-    """Writes what ingest publishes."""
+    """Encodes everything that ingest publishes."""
 
     def __init__(self, schemas: Schemas) -> None:
-        order, returned, job_event = schemas["order"], schemas["return"], schemas["job_event"]
+        order, return_, job_event = schemas["order"], schemas["return"], schemas["job_event"]
         self._orders = order_codec(order.definition, prefix=order.prefix)
-        self._returns = return_codec(returned.definition, prefix=returned.prefix)
+        self._returns = return_codec(return_.definition, prefix=return_.prefix)
         self._events = job_event_codec(job_event.definition, prefix=job_event.prefix)
 
-    def encode_opened(self, accepted: AcceptedJob) -> Iterator[tuple[bytes, bytes]]:
-        """Key and value of each event that opens the job: one, or more where the refused records need the room."""
-        header = accepted.header
-        for refused in build_rejection_runs(accepted.batch) or (None,):
-            value = self._events.encode(event(header, Opened(refused), at_us=header.created_at))
+    def encode_opened(self, job: AcceptedJob) -> Iterator[tuple[bytes, bytes]]:
+        """Yield key and value of the job's opened event; of several where the rejected records do not fit into one."""
+        header = job.header
+        for rejected in build_rejection_runs(job.batch) or (None,):
+            value = self._events.encode(event(header, Opened(rejected), at_us=header.created_at))
             yield build_key(header.site, header.job_id), value
 
-    def encode_records(self, accepted: AcceptedJob) -> Iterator[tuple[int, bytes, bytes]]:
-        """Index, key and value of each accepted record, in order."""
-        header = accepted.header
-        # A batch holds one kind of record, the job's.
+    def encode_records(self, job: AcceptedJob) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield index, key and value of each accepted record, in order."""
+        header = job.header
+        # A batch holds records of one kind, the job's.
         codec: Codec[Any] = self._orders if header.type == "orders" else self._returns
         encode = codec.encoder_of_job(header)
-        for index, record in accepted.batch.accepted:
+        for index, record in job.batch.accepted:
             yield index, build_key(header.site, record.channel, get_order_id(record)), encode(record, index)

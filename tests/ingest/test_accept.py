@@ -120,7 +120,7 @@ async def test_an_unknown_outcome_is_logged_with_its_job_and_says_when_to_come_a
     with capture_logs(processors=[merge_contextvars]) as lines, pytest.raises(UnacknowledgedError) as unknown:
         await accept(an_import_request([order()]), fake_deps(journal, publisher=publisher))
     assert unknown.value.retry_after_s == 7
-    assert [(line["event"], line["jobId"]) for line in lines] == [("nobody confirmed the job", unknown.value.job_id)]
+    assert [(line["event"], line["jobId"]) for line in lines] == [("publish not acknowledged", unknown.value.job_id)]
 
 
 @pytest.mark.parametrize(

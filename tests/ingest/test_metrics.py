@@ -65,7 +65,7 @@ async def unconfirmed(client: ApiClient) -> None:
             imported,
             {
                 ("ingest_records_total", "orders", "online", "accepted"): 2,
-                ("ingest_records_total", "orders", "online", "refused"): 2,
+                ("ingest_records_total", "orders", "online", "rejected"): 2,
                 ("ingest_faults_total", "INVALID_QUANTITY"): 2,
                 ("ingest_faults_total", "INVALID_VALUE"): 2,
             },

@@ -1,4 +1,4 @@
-"""Records of different requests in one batch: who comes while a batch is under way travels with the next one."""
+"""Batches single records of concurrent requests: while one batch is in flight, new records collect for the next."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,18 +10,16 @@ from services.ingest import metrics
 MAX_RECORDS = 500
 MAX_BYTES = 512 * 1024
 
-Carry = Callable[[Sequence[ProducerRecord]], Awaitable[None]]
+Send = Callable[[Sequence[ProducerRecord]], Awaitable[None]]
 
 
-class _Load:
-    """What travels together."""
-
-    __slots__ = ("bytes", "journey", "records")
+class _Batch:
+    __slots__ = ("bytes", "flush_task", "records")
 
     def __init__(self) -> None:
         self.records: list[ProducerRecord] = []
         self.bytes = 0
-        self.journey: asyncio.Task[None]
+        self.flush_task: asyncio.Task[None]
 
     def add(self, record: ProducerRecord) -> None:
         self.records.append(record)
@@ -33,29 +31,30 @@ class _Load:
 
 
 class RecordBatcher:
-    """Gives waiting records to `carry` together. One batch is under way at a time; nobody waits without need."""
+    """Calls `send` with batches of submitted records, one batch at a time and without waiting for more records."""
 
-    def __init__(self, carry: Carry) -> None:
-        self._send = carry
-        self._road = asyncio.Lock()
-        self._loading: _Load | None = None
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._send_lock = asyncio.Lock()
+        self._open_batch: _Batch | None = None
 
     async def submit(self, record: ProducerRecord) -> None:
-        """Return when the record is acknowledged; raises `Away` when it, with all that travelled with it, was not."""
-        load = self._loading
-        if load is None or load.is_full:
-            load = self._loading = _Load()
-            load.journey = asyncio.create_task(self._go(load))
-        load.add(record)
+        """Return once the record's batch is sent; raises `UnavailableError` if sending it failed."""
+        batch = self._open_batch
+        if batch is None or batch.is_full:
+            batch = self._open_batch = _Batch()
+            batch.flush_task = asyncio.create_task(self._flush(batch))
+        batch.add(record)
         try:
-            # One passenger who gives up does not stop the others.
-            await asyncio.shield(load.journey)
-        except UnavailableError as away:
-            raise UnavailableError(away.dependency, retry_after_s=away.retry_after_s) from away
+            # A cancelled request must not cancel the batch that it shares with others.
+            await asyncio.shield(batch.flush_task)
+        except UnavailableError as error:
+            # The task's exception is one object: each request raises its own.
+            raise UnavailableError(error.dependency, retry_after_s=error.retry_after_s) from error
 
-    async def _go(self, load: _Load) -> None:
-        async with self._road:
-            if self._loading is load:
-                self._loading = None
-            metrics.SHARED_BATCH_RECORDS.observe(len(load.records))
-            await self._send(load.records)
+    async def _flush(self, batch: _Batch) -> None:
+        async with self._send_lock:
+            if self._open_batch is batch:
+                self._open_batch = None
+            metrics.SHARED_BATCH_RECORDS.observe(len(batch.records))
+            await self._send(batch.records)

@@ -1,4 +1,4 @@
-"""Answers to requests with an `Idempotency-Key`, kept in MongoDB. Without such a header nothing here is touched."""
+"""Responses to requests with an `Idempotency-Key`, stored in MongoDB. Requests without one never touch it."""
 
 from contextlib import suppress
 
@@ -8,38 +8,41 @@ from services.ingest.domain.import_job import ImportRequest
 
 
 class MongoIdempotencyStore:
-    """The keys of the import API."""
+    """Idempotency keys of the import API."""
 
     def __init__(self, keys: IdempotencyKeys) -> None:
         self._keys = keys
-        self._is_prepared = False
+        self._has_indexes = False
 
     async def reserve(self, request: ImportRequest, job_id: str) -> Reservation | StoredResponse:
-        """The first answer, or the right to make it; raises `Problem` for an unusable key, `Away` if nobody knows."""
+        """Reserve the request's key, or return the response stored under it.
+
+        Raises `Problem` for an invalid, conflicting or reserved key, `UnavailableError` if MongoDB does not respond.
+        """
         key = idempotency_key({HEADER: request.idempotency_key or ""}) or ""
-        if not self._is_prepared:
+        if not self._has_indexes:
             await self._keys.create_indexes()
-            self._is_prepared = True
-        return await self._keys.reserve(request.client_id, key, _content(request), lambda: job_id)
+            self._has_indexes = True
+        return await self._keys.reserve(request.client_id, key, _fingerprint(request), lambda: job_id)
 
     async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
-        """Keep the answer. If that fails, a retry makes it again, with the same job."""
+        """Store the response. If that fails, a retry publishes the same job again and builds the same response."""
         with suppress(UnavailableError):
             await self._keys.complete(reservation, response)
 
     async def release_for_retry(self, reservation: Reservation) -> None:
-        """Let a retry go on; if that fails, it may once the lease is over."""
+        """Allow a retry at once; if that fails, it is allowed when the lease expires."""
         with suppress(UnavailableError):
             await self._keys.release_for_retry(reservation)
 
     async def discard(self, reservation: Reservation) -> None:
-        """Free the key; if that fails, it is free once the lease is over."""
+        """Free the key; if that fails, it is free when the lease expires."""
         with suppress(UnavailableError):
             await self._keys.discard(reservation)
 
 
-def _content(submission: ImportRequest) -> bytes:
-    """All that the answer depends on: one key stands for one request to one address."""
-    path = submission.target
-    address = "\n".join((path.kind, path.user_id or "", path.mode or "", submission.site.channel or ""))
-    return address.encode() + b"\n" + submission.body
+def _fingerprint(request: ImportRequest) -> bytes:
+    """Everything that the response depends on: a key is bound to one body sent to one address."""
+    target = request.target
+    address = "\n".join((target.kind, target.user_id or "", target.mode or "", request.site.channel or ""))
+    return address.encode() + b"\n" + request.body

@@ -1,1 +1,1 @@
-"""What an import request is, apart from HTTP and Kafka."""
+"""Import requests and jobs, independent of HTTP and Kafka."""

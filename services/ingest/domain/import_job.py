@@ -1,4 +1,4 @@
-"""A request that was read, and the job that it became."""
+"""An import request, and the job that it becomes."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from services.sales.batch import Batch, ImportTarget, SiteDefaults
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRequest:
-    """One import request, once its sender is known and its body was read."""
+    """An import request of an authenticated client, its body read and inflated."""
 
     client_id: str
     scopes: AbstractSet[str]
@@ -23,7 +23,7 @@ class ImportRequest:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedJob:
-    """A job and the records that the request gave it, good and refused."""
+    """A job with the request's records, accepted and rejected ones."""
 
     header: JobHeader
     batch: Batch
@@ -31,6 +31,6 @@ class AcceptedJob:
 
     @property
     def summary(self) -> str:
-        """The counts, as the documents print them."""
-        good, refused = len(self.batch.accepted), len(self.batch.rejected)
-        return f"Total records = {self.batch.total}. Success = {good}. Failed = {refused}"
+        """The `message` of the response."""
+        accepted, rejected = len(self.batch.accepted), len(self.batch.rejected)
+        return f"Total records = {self.batch.total}. Success = {accepted}. Failed = {rejected}"

@@ -1,4 +1,4 @@
-"""Gzip with a bound: a small body must not become a large one."""
+"""Bounded gzip decompression: a small body must not inflate to a huge one."""
 
 import zlib
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAX_BODY_BYTES = 102_400
 MAX_INFLATED_BYTES = 4 * 1024 * 1024
 _GZIP_WBITS = 31
+# Deflate cannot expand a byte to more.
 _MAX_RATIO = 1032
 
 
@@ -19,30 +20,30 @@ class InvalidGzip:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """The inflated body exceeds the bound; inflating stopped there."""
+    """The body would inflate to more than `max_bytes`; decompression stopped there."""
 
     max_bytes: int
 
 
 def inflate(compressed: bytes, *, max_bytes: int = MAX_INFLATED_BYTES) -> bytes | InvalidGzip | TooLarge:
-    """The inflated body, or why there is none. Never holds more than `bound` + 1 bytes of it."""
-    stream = zlib.decompressobj(_GZIP_WBITS)
+    """Return the inflated body, or why it is refused. Never holds more than `max_bytes` + 1 bytes of it."""
+    decompressor = zlib.decompressobj(_GZIP_WBITS)
     try:
-        body = stream.decompress(compressed, max_bytes + 1)
+        body = decompressor.decompress(compressed, max_bytes + 1)
     except zlib.error:
-        return InvalidGzip("the gzip data is damaged")
+        return InvalidGzip("the gzip data is corrupt")
     if len(body) > max_bytes:
         return TooLarge(max_bytes)
-    if not stream.eof:
-        return InvalidGzip("the gzip data ends too early")
-    if stream.unused_data:
-        return InvalidGzip("something follows the gzip data")
+    if not decompressor.eof:
+        return InvalidGzip("the gzip data is truncated")
+    if decompressor.unused_data:
+        return InvalidGzip("the gzip data is followed by other data")
     return body
 
 
 def declares_at_most(compressed: bytes, *, max_bytes: int) -> bool:
-    """Whether the data says of itself, in its last four bytes, that it inflates to no more than `bound`.
+    """Whether the body cannot, or by the size in its gzip trailer does not, inflate to more than `max_bytes`.
 
-    It may lie, and can be a thousand times its own size at most.
+    The trailer may lie: use it only to choose how to inflate.
     """
     return len(compressed) * _MAX_RATIO <= max_bytes or int.from_bytes(compressed[-4:], "little") <= max_bytes

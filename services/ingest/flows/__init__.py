@@ -1,1 +1,1 @@
-"""What ingest does: accepts import requests."""
+"""Ingest's one use case: accept an import request."""

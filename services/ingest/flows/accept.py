@@ -1,4 +1,4 @@
-"""From a request's body to a job that nothing can lose."""
+"""Accepts an import request: from its body to a durable job."""
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -25,7 +25,7 @@ SCOPES = {"orders": "orders:write", "returns": "returns:write"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything accepting may touch."""
+    """Everything that accepting a request depends on."""
 
     publisher: Publisher
     rate_limiter: RateLimiter
@@ -38,7 +38,7 @@ class Deps:
 
 @dataclass(frozen=True, slots=True)
 class JobAccepted:
-    """The request is on record; `left` is what the site may still send. With a `turn` the answer is to be kept."""
+    """The job is durable; `quota` is what the site has left. The response must be stored under the `reservation`."""
 
     job: AcceptedJob
     quota: Decision
@@ -47,21 +47,21 @@ class JobAccepted:
 
 @dataclass(frozen=True, slots=True)
 class ReplayedResponse:
-    """The request was answered before, with this."""
+    """The idempotency key has been used for the same request before; `response` is its response."""
 
     response: StoredResponse
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """The site's limit cannot pay for the records."""
+    """The request has more records than the site has left."""
 
     quota: Decision
 
 
 @dataclass(frozen=True, slots=True)
 class MissingScope:
-    """The records are of a kind that the token may not write."""
+    """The token lacks the scope for this kind of record."""
 
     scope: str
 
@@ -70,7 +70,7 @@ Outcome = JobAccepted | ReplayedResponse | RateLimited | MissingScope
 
 
 class UnacknowledgedError(UnavailableError):
-    """Kafka did not confirm the job: it is there whole, or in part of its records, or not at all."""
+    """Kafka did not acknowledge the job: all of it, some of its records, or nothing may have been published."""
 
     def __init__(self, cause: UnavailableError, job_id: str) -> None:
         super().__init__(cause.dependency, retry_after_s=cause.retry_after_s)
@@ -78,11 +78,11 @@ class UnacknowledgedError(UnavailableError):
 
 
 async def accept(request: ImportRequest, deps: Deps) -> Outcome:
-    """Read the body, charge the site, open the job, publish it with its accepted records.
+    """Parse the body, charge the site, publish the job's opened event and the accepted records.
 
-    Returns once all of it is acknowledged by all in-sync replicas, or at once with the reason why nothing was
-    published. Raises `BodyRefused` for a body that cannot be used, `Problem` for an idempotency key that cannot, and
-    `Unacknowledged` when Kafka did not confirm; sending the request again is safe then.
+    Returns once all in-sync replicas have acknowledged everything, or without publishing anything if the request
+    cannot be accepted. Raises `InvalidBodyError` for an invalid body, `Problem` for an unusable idempotency key, and
+    `UnacknowledgedError` if Kafka did not acknowledge; the client can safely send the same request again.
     """
     now_us = deps.now_us()
     batch = await _read_batch(request, deps, now_us)
@@ -98,16 +98,16 @@ async def accept(request: ImportRequest, deps: Deps) -> Outcome:
             await deps.idempotency.discard(reservation)
         return RateLimited(quota)
     if reservation is None:
-        accepted = _build_job(request, batch, deps.new_job_id(now_us), now_us)
+        job = _build_job(request, batch, deps.new_job_id(now_us), now_us)
     else:
-        accepted = await _resume(request, batch, deps, reservation)
-    await _publish(accepted, deps, reservation)
-    metrics.count_records(accepted.batch)
-    return JobAccepted(accepted, quota, reservation)
+        job = await _build_reserved_job(request, batch, deps, reservation)
+    await _publish(job, deps, reservation)
+    metrics.count_records(job.batch)
+    return JobAccepted(job, quota, reservation)
 
 
 async def charge(site: int, records_per_second: int, rate_limiter: RateLimiter, *, cost: int) -> Decision:
-    """Spend `cost` of the site's records; a cost of 0 asks whether anything is left."""
+    """Charge the site for `cost` records; a cost of 0 asks whether the site may send another one."""
     return await rate_limiter.acquire(str(site), limit=records_per_second, cost=cost)
 
 
@@ -124,40 +124,42 @@ async def _read_batch(request: ImportRequest, deps: Deps, now_us: int) -> Batch:
     return read() if len(request.body) <= OFFLOAD_THRESHOLD_BYTES else await run_in_thread(read)
 
 
-async def _reserve(submission: ImportRequest, world: Deps, now_us: int) -> Reservation | StoredResponse | None:
-    if submission.idempotency_key is None:
+async def _reserve(request: ImportRequest, deps: Deps, now_us: int) -> Reservation | StoredResponse | None:
+    if request.idempotency_key is None:
         return None
-    return await world.idempotency.reserve(submission, world.new_job_id(now_us))
+    return await deps.idempotency.reserve(request, deps.new_job_id(now_us))
 
 
-async def _resume(submission: ImportRequest, batch: Batch, world: Deps, turn: Reservation) -> AcceptedJob:
-    """The job of this turn. What an earlier attempt may have published is made again to the byte."""
-    created_at = timestamp_us(turn.resource_id) or world.now_us()
-    if turn.is_retry:
-        batch = await _read_batch(submission, world, created_at)
-    return _build_job(submission, batch, turn.resource_id, created_at)
+async def _build_reserved_job(
+    request: ImportRequest, batch: Batch, deps: Deps, reservation: Reservation
+) -> AcceptedJob:
+    created_at = timestamp_us(reservation.resource_id) or deps.now_us()
+    if reservation.is_retry:
+        # An earlier attempt may have published the job: parsed as of the same time, its bytes are the same.
+        batch = await _read_batch(request, deps, created_at)
+    return _build_job(request, batch, reservation.resource_id, created_at)
 
 
-def _build_job(submission: ImportRequest, batch: Batch, job_id: str, created_at: int) -> AcceptedJob:
+def _build_job(request: ImportRequest, batch: Batch, job_id: str, created_at: int) -> AcceptedJob:
     header = JobHeader(
-        site=submission.site.site,
+        site=request.site.site,
         job_id=job_id,
         total=batch.total,
         created_at=created_at,
         mode=batch.mode,
         type=batch.kind,
     )
-    return AcceptedJob(header, batch, submission.traceparent)
+    return AcceptedJob(header, batch, request.traceparent)
 
 
-async def _publish(accepted: AcceptedJob, world: Deps, turn: Reservation | None) -> None:
-    header = accepted.header
+async def _publish(job: AcceptedJob, deps: Deps, reservation: Reservation | None) -> None:
+    header = job.header
     bind(jobId=header.job_id)
     try:
-        await world.publisher.publish(accepted)
+        await deps.publisher.publish(job)
         _LOG.debug("job accepted", site=header.site, total=header.total)
-    except UnavailableError as away:
-        _LOG.warning("nobody confirmed the job", site=header.site, total=header.total, away=away.dependency)
-        if turn is not None:
-            await world.idempotency.release_for_retry(turn)
-        raise UnacknowledgedError(away, accepted.header.job_id) from away
+    except UnavailableError as error:
+        _LOG.warning("publish not acknowledged", site=header.site, total=header.total, dependency=error.dependency)
+        if reservation is not None:
+            await deps.idempotency.release_for_retry(reservation)
+        raise UnacknowledgedError(error, header.job_id) from error

@@ -1,1 +1,1 @@
-"""The import API."""
+"""The import API over HTTP."""

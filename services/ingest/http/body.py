@@ -1,4 +1,4 @@
-"""A request's body, read within bounds of size and time (`Content-Type` to gzip, in the order of the checks)."""
+"""Reads a request's body within bounds of size and time, and checks how it was sent."""
 
 from aiohttp import web
 
@@ -8,7 +8,6 @@ from services.ingest import metrics
 from services.ingest.domain.inflate import (
     GZIP_MAGIC,
     MAX_BODY_BYTES,
-    MAX_INFLATED_BYTES,
     InvalidGzip,
     TooLarge,
     declares_at_most,
@@ -16,54 +15,66 @@ from services.ingest.domain.inflate import (
 )
 from services.ingest.flows.offload import OFFLOAD_THRESHOLD_BYTES, run_in_thread
 
-ONLY_GZIP = {"Accept-Encoding": "gzip"}
-_HINT = "; gzip helps"
+ACCEPT_GZIP = {"Accept-Encoding": "gzip"}
+_SIZE_HINT = "; gzip helps"
+
+
+class UnreadableBodyError(Exception):
+    """The body was sent in a way that is not accepted; `problem` is the response."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.code)
+        self.problem = problem
 
 
 async def read_body(request: web.Request, *, timeout_s: float, require_gzip: bool) -> bytes:
-    """The inflated body; raises `Problem` for whatever is wrong with how it was sent."""
-    require_json(request)
-    is_gzip = _is_gzip(request)
-    wire = await _wire(request, timeout_s)
-    metrics.WIRE_BYTES.observe(len(wire))
-    if is_gzip or wire[:2] == GZIP_MAGIC:
-        return await _inflated(wire)
-    if require_gzip and request.method == "POST":
-        raise Problem(415, "GZIP_REQUIRED", "send the body gzip-compressed", headers=ONLY_GZIP)
-    return wire
+    """Return the inflated body; raises `UnreadableBodyError`, in the order in which the API documents the checks."""
+    try:
+        return await _read(request, timeout_s, require_gzip=require_gzip)
+    except Problem as problem:
+        raise UnreadableBodyError(problem) from None
 
 
 async def defer_continue(request: web.Request) -> None:
-    """Stands for aiohttp's own answer to `Expect`: who is refused by the first checks need not send the body."""
+    """Replace aiohttp's immediate `100 Continue`: a request refused by the first checks need not send its body."""
     del request
 
 
-def _is_gzip(request: web.Request) -> bool:
-    """Whether the body is declared to be gzip; raises `Problem` where it is declared to be anything unknown."""
-    given = ",".join(request.headers.getall("Content-Encoding", ())).lower()
-    codings = [coding for part in given.split(",") if (coding := part.strip()) not in ("", "identity")]
+async def _read(request: web.Request, timeout_s: float, *, require_gzip: bool) -> bytes:
+    require_json(request)
+    is_gzip = _is_declared_gzip(request)
+    body = await _receive(request, timeout_s)
+    if is_gzip or body[:2] == GZIP_MAGIC:
+        return await _inflate(body)
+    if require_gzip and request.method == "POST":
+        raise Problem(415, "GZIP_REQUIRED", "the body must be gzip-compressed", headers=ACCEPT_GZIP)
+    return body
+
+
+def _is_declared_gzip(request: web.Request) -> bool:
+    header = ",".join(request.headers.getall("Content-Encoding", ())).lower()
+    codings = [coding for part in header.split(",") if (coding := part.strip()) not in ("", "identity")]
     if codings not in ([], ["gzip"]):
-        raise Problem(415, "UNSUPPORTED_ENCODING", "only gzip is understood as a content encoding", headers=ONLY_GZIP)
+        raise Problem(415, "UNSUPPORTED_ENCODING", "the only supported Content-Encoding is gzip", headers=ACCEPT_GZIP)
     return bool(codings)
 
 
-async def _wire(request: web.Request, timeout_s: float) -> bytes:
-    require_content_length(request, max_bytes=MAX_BODY_BYTES, hint=_HINT)
+async def _receive(request: web.Request, timeout_s: float) -> bytes:
+    require_content_length(request, max_bytes=MAX_BODY_BYTES, hint=_SIZE_HINT)
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
-    return await read_bounded(request, max_bytes=MAX_BODY_BYTES, timeout_s=timeout_s, hint=_HINT)
+    body = await read_bounded(request, max_bytes=MAX_BODY_BYTES, timeout_s=timeout_s, hint=_SIZE_HINT)
+    metrics.WIRE_BYTES.observe(len(body))
+    return body
 
 
-async def _inflated(wire: bytes) -> bytes:
-    match (
-        inflate(wire)
-        if declares_at_most(wire, max_bytes=OFFLOAD_THRESHOLD_BYTES)
-        else await run_in_thread(inflate, wire)
-    ):
-        case InvalidGzip(why):
-            raise Problem(400, "INVALID_GZIP", why)
-        case TooLarge():
-            raise Problem(413, "DECOMPRESSED_TOO_LARGE", f"the body inflates to more than {MAX_INFLATED_BYTES} bytes")
+async def _inflate(compressed: bytes) -> bytes:
+    is_small = declares_at_most(compressed, max_bytes=OFFLOAD_THRESHOLD_BYTES)
+    match inflate(compressed) if is_small else await run_in_thread(inflate, compressed):
+        case InvalidGzip(reason):
+            raise Problem(400, "INVALID_GZIP", reason)
+        case TooLarge(max_bytes):
+            raise Problem(413, "DECOMPRESSED_TOO_LARGE", f"the body inflates to more than {max_bytes} bytes")
         case body:
             return body

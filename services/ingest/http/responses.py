@@ -1,4 +1,4 @@
-"""Replies of the import API: what a client is told of its job, its limits, or why there is no job."""
+"""Responses of the import API: the accepted job, the site's quota, and problems."""
 
 from typing import Any
 from urllib.parse import quote
@@ -8,18 +8,19 @@ from aiohttp import web
 from services.chassis.http import server as http
 from services.chassis.http.idempotency import REPLAYED, StoredResponse
 from services.chassis.http.ratelimit import Decision
-from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem
+from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem, UnavailableError
 from services.ingest import metrics
 from services.ingest.domain.import_job import AcceptedJob
 from services.ingest.domain.inflate import MAX_BODY_BYTES, MAX_INFLATED_BYTES
-from services.ingest.flows.accept import UnacknowledgedError
+from services.ingest.flows.accept import MissingScope, UnacknowledgedError
+from services.ingest.http.body import UnreadableBodyError
 from services.sales.batch import MAX_RECORDS, InvalidBodyError, Note, NoteCode
 
 BASE = "/omnichannel/api/v1"
 
 
 def accepted_response(job: AcceptedJob, *, status: int, api_key: str, user_id: str | None) -> web.Response:
-    """The job, with its keys in the documents' order."""
+    """Return the job, its keys in the documented order."""
     header, notes = job.header, job.batch.notes
     headers = {"Location": f"/common-status/v1/{quote(api_key, safe='')}/job/{header.job_id}/events"}
     body: dict[str, Any] = {
@@ -30,32 +31,33 @@ def accepted_response(job: AcceptedJob, *, status: int, api_key: str, user_id: s
     if notes:
         body["notes"] = [_note(note) for note in notes]
         if any(note.code == NoteCode.RETURN_ON_ORDERS_PATH for note in notes):
-            headers["Link"] = _canonical(api_key, user_id)
+            headers["Link"] = _canonical_link(api_key, user_id)
     return http.json_response(body, status=status, headers=headers)
 
 
-def to_stored_response(reply: web.Response) -> StoredResponse:
-    """An answer as it is kept for whoever sends the same request again."""
-    headers = {name: reply.headers[name] for name in ("Location", "Link") if name in reply.headers}
-    return StoredResponse(reply.status, bytes(reply.body or b""), headers)  # type: ignore[arg-type]  # never a stream
+def to_stored_response(response: web.Response) -> StoredResponse:
+    """Convert the response to the form that is stored under its idempotency key."""
+    headers = {name: response.headers[name] for name in ("Location", "Link") if name in response.headers}
+    body = bytes(response.body or b"")  # type: ignore[arg-type]  # never a stream
+    return StoredResponse(response.status, body, headers)
 
 
-def replayed_response(kept: StoredResponse) -> web.Response:
-    """The first answer again."""
+def replayed_response(stored: StoredResponse) -> web.Response:
+    """Return the stored response of the first request with this idempotency key."""
     metrics.REPLAYED.inc()
-    headers = {**kept.headers, **REPLAYED}
+    headers = {**stored.headers, **REPLAYED}
     return web.Response(
-        body=kept.body, status=kept.status, headers=headers, content_type="application/json", charset="utf-8"
+        body=stored.body, status=stored.status, headers=headers, content_type="application/json", charset="utf-8"
     )
 
 
 def limits_body(quota: Decision) -> dict[str, int]:
-    """A client's limits and what is left of them."""
+    """Return the site's limits and its remaining quota."""
     return {
         "recordsPerSecond": quota.limit,
         "remaining": quota.remaining,
         "resetAfterSeconds": quota.reset_s,
-        # More at once would be refused for ever.
+        # A larger request would exceed the limit at any time.
         "recordsPerRequest": min(MAX_RECORDS, quota.limit),
         "bytesPerRequest": MAX_BODY_BYTES,
         "inflatedBytesPerRequest": MAX_INFLATED_BYTES,
@@ -63,7 +65,7 @@ def limits_body(quota: Decision) -> dict[str, int]:
 
 
 def quota_headers(quota: Decision) -> dict[str, str]:
-    """What the site may send, as the IETF's RateLimit header fields have it (draft 10)."""
+    """Return the site's quota as RateLimit header fields (draft-ietf-httpapi-ratelimit-headers-10)."""
     return {
         "RateLimit-Policy": f'"records";q={quota.limit};w=1',
         "RateLimit": f'"records";r={quota.remaining};t={quota.reset_s}',
@@ -71,44 +73,51 @@ def quota_headers(quota: Decision) -> dict[str, str]:
 
 
 def rate_limited(quota: Decision) -> Problem:
-    """429: the site's limit cannot pay for the request."""
+    """429: the site has not enough quota left for the request."""
     metrics.RATE_LIMITED.inc()
     return Problem(
         429,
         "RATE_LIMITED",
-        f"the site may send {quota.limit} records in any second",
-        headers={"Retry-After": str(max(quota.retry_after_s, 1)), **quota_headers(quota)},
+        f"the site may send at most {quota.limit} records in any second",
+        headers={"Retry-After": str(max(quota.retry_after_s, 1))},
     )
 
 
 def missing_scope(scope: str) -> Problem:
-    """403: the token may not write records of this kind."""
+    """403: the token lacks the scope for this kind of record."""
     return ForbiddenError(f"the token lacks the scope {scope}")
 
 
-def invalid_body(refused: InvalidBodyError) -> Problem:
-    """400 or 413: the body as a whole cannot be imported."""
-    where = BodyFault(refused.pointer, refused.code, refused.detail)
-    return Problem(refused.status, refused.code, refused.detail, errors=[where])
+def body_problem(refusal: MissingScope | InvalidBodyError | UnreadableBodyError) -> Problem:
+    """Return the problem of a request that was refused because of its body."""
+    match refusal:
+        case MissingScope(scope):
+            return missing_scope(scope)
+        case UnreadableBodyError():
+            return refusal.problem
+        case InvalidBodyError(status=status, code=code, detail=detail, pointer=pointer):
+            return Problem(status, code, detail, errors=[BodyFault(pointer, code, detail)])
 
 
-def unconfirmed(unknown: UnacknowledgedError) -> Problem:
-    """503: Kafka did not say that the job is there."""
+def unavailable(error: UnavailableError) -> Problem:
+    """503: a dependency is unavailable, or Kafka did not acknowledge the job."""
+    if not isinstance(error, UnacknowledgedError):
+        return http.unavailable_problem(error)
     return Problem(
         503,
         "BROKER_UNAVAILABLE",
-        "the records could not be confirmed; sending them again is safe",
-        headers={"Retry-After": str(unknown.retry_after_s)},
-        extra={"jobId": unknown.job_id},
+        "the records were not acknowledged; the request can safely be sent again",
+        headers={"Retry-After": str(error.retry_after_s)},
+        extra={"jobId": error.job_id},
     )
 
 
 def _note(note: Note) -> dict[str, Any]:
-    place = {} if note.index is None else {"index": note.index}
-    return {**place, "code": note.code, "detail": note.detail}
+    index = {} if note.index is None else {"index": note.index}
+    return {**index, "code": note.code, "detail": note.detail}
 
 
-def _canonical(api_key: str, user_id: str | None) -> str:
-    """Where returns that came over an orders path belong."""
+def _canonical_link(api_key: str, user_id: str | None) -> str:
+    """Link to the path for returns, for a body of returns that was sent to the path for orders."""
     suffix = "" if user_id is None else f"/users/{quote(user_id, safe='')}"
     return f'<{BASE}/{quote(api_key, safe="")}/returns{suffix}>; rel="canonical"'
