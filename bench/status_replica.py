@@ -15,6 +15,7 @@ from services.chassis.runtime import lifecycle
 from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.settings import REPOSITORY, ApiSettings, MongoSettings, ServiceSettings, load
+from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
 from services.status.adapters.change_stream import ChangeStreamListener
@@ -79,8 +80,7 @@ async def build(settings: Settings) -> lifecycle.Service:
     jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
     api = StatusApi(
         deps=queries.Deps(jobs=JobLoader(jobs), waiters=bell, now_us=lambda: 0, clock_s=time.monotonic),
-        verifier=FakeVerifier(),  # type: ignore[arg-type]
-        sites=FakeSites(),  # type: ignore[arg-type]
+        authenticator=RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of the benchmark"),
         rate_limit=RateLimit(),
         requests_per_second=10**9,

@@ -1,14 +1,13 @@
 """Fulfils each transaction that was placed, as soon as its event is read."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
-from services.chassis.kafka.dead_letters import DeadLetter
+from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.fulfilment.wire.events import EventCodec
@@ -16,14 +15,6 @@ from services.fulfilment.wire.events import EventCodec
 _LOG = logger(__name__)
 
 Read = Sequence[str | DeadLetter]
-
-
-class DeadLetterSender(Protocol):
-    """Takes what cannot be read."""
-
-    async def send(self, letters: Iterable[DeadLetter]) -> None:
-        """Return when all are safe; raises `Away`."""
-        ...
 
 
 class Worker:

@@ -101,8 +101,7 @@ async def build(settings: Settings) -> Service:
     )
     api = StatusApi(
         deps=queries.Deps(jobs=JobLoader(jobs), waiters=bell, now_us=now_us, clock_s=time.monotonic),
-        verifier=access.verifier,
-        sites=access.sites,
+        authenticator=access.authenticator,
         tokens=PageTokens(settings.page_token_key.get_secret_value()),
         rate_limit=RateLimit(),
         requests_per_second=settings.status_requests_per_second,

@@ -1,15 +1,14 @@
 """Kafka's face of status: polls in, committable offsets out."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Protocol
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
-from services.chassis.kafka.dead_letters import DeadLetter
+from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
 from services.status import metrics
 from services.status.avro import EventReader, MalformedEventError
 from services.status.domain.facts import UNDECIDED, Expired, JobEvent, JobKey, Judged, Opened
@@ -29,14 +28,6 @@ LARGE_POLL = 1_000
 _EVENT_COUNTERS = {
     kind: metrics.EVENTS.labels(name) for kind, name in ((Opened, "opened"), (Judged, "judged"), (Expired, "expired"))
 }
-
-
-class DeadLetterSender(Protocol):
-    """Takes what cannot be read."""
-
-    async def send(self, dead_letters: Iterable[DeadLetter]) -> None:
-        """Return when all are safe; raises `Away`."""
-        ...
 
 
 PendingEvents = dict[TopicPartition, dict[int, PendingEvent]]

@@ -15,6 +15,7 @@ from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
 from services.status.adapters.notifier import JobNotifier
@@ -101,8 +102,7 @@ async def api() -> AsyncIterator[ApiClient]:
     now_us = [CREATED_US + 3_600_000_000]
     api = StatusApi(
         deps=queries.Deps(jobs=jobs, waiters=bell, now_us=lambda: now_us[0], clock_s=time.monotonic),
-        verifier=FakeVerifier(),  # type: ignore[arg-type]
-        sites=FakeSites(),  # type: ignore[arg-type]
+        authenticator=RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of sixteen"),
         rate_limit=RateLimit(),
         requests_per_second=50,

@@ -14,6 +14,7 @@ from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
+from services.chassis.security.authentication import RequestAuthenticator
 from services.status.adapters.job_store import MongoJobStore
 from services.status.adapters.notifier import JobNotifier
 from services.status.domain.facts import JobEvent, JobKey
@@ -73,8 +74,7 @@ async def harness(mongodb_uri: str) -> AsyncIterator[StatusHarness]:
     await jobs.create_indexes(retention_days=30)
     api = StatusApi(
         deps=queries.Deps(jobs=jobs, waiters=bell, now_us=lambda: 0, clock_s=lambda: 0.0),
-        verifier=FakeVerifier(),  # type: ignore[arg-type]
-        sites=FakeSites(),  # type: ignore[arg-type]
+        authenticator=RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of sixteen"),
         rate_limit=RateLimit(),
         requests_per_second=1_000_000,

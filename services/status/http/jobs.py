@@ -6,12 +6,13 @@ from pathlib import Path
 from aiohttp import web
 from msgspec.structs import replace
 
+from services.chassis.http.openapi import openapi_route
 from services.chassis.http.paging import next_link, page_token_from_query, pagination
-from services.chassis.http.ratelimit import RateLimit
-from services.chassis.runtime.errors import ForbiddenError, Problem
+from services.chassis.http.ratelimit import RateLimit, rate_limited
 from services.chassis.runtime.logs import bind
-from services.chassis.security.sites import Site, Sites
-from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
+from services.chassis.security.authentication import RequestAuthenticator, require_scope
+from services.chassis.security.sites import Site
+from services.chassis.security.tokens import Token
 from services.status import metrics
 from services.status.domain.cursor import FIRST_POSITION, PageRange
 from services.status.domain.facts import JobKey
@@ -55,16 +56,14 @@ class StatusApi:
         self,
         *,
         deps: Deps,
-        verifier: TokenVerifier,
-        sites: Sites,
+        authenticator: RequestAuthenticator,
         tokens: PageTokens,
         rate_limit: RateLimit,
         requests_per_second: int,
         openapi: Path,
     ) -> None:
         self._world = deps
-        self._verifier = verifier
-        self._sites = sites
+        self._authenticator = authenticator
         self._tokens = tokens
         self._gate = rate_limit
         self._requests_per_second = requests_per_second
@@ -73,7 +72,7 @@ class StatusApi:
     def routes(self) -> Sequence[web.RouteDef]:
         """Every address of the API."""
         return [
-            web.get("/common-status/openapi.yaml", self.openapi),
+            openapi_route("/common-status/openapi.yaml", self._openapi),
             web.get(BASE + "/job/{jobId}/events", self.events),
             web.get(BASE + "/job/{jobId}/records", self.records),
             web.get(BASE + "/job/{jobId}", self.summary),
@@ -167,11 +166,6 @@ class StatusApi:
         token = self._tokens.encode_position(bound, list_position(page[-1])) if len(found) > listing.rows else None
         return json_response(build_jobs_body(page, listing.rows, token), headers=next_link(request, token))
 
-    async def openapi(self, request: web.Request) -> web.Response:
-        """The API's own description."""
-        del request
-        return web.Response(body=self._openapi.read_bytes(), content_type="application/yaml", charset="utf-8")
-
     def _parse_events_request(self, request: web.Request, key: JobKey) -> EventsRequest:
         asked = request.query
         rows, show_all, descending = (
@@ -195,28 +189,17 @@ class StatusApi:
 
     async def _authorize(self, request: web.Request) -> Site:
         """Whose jobs are asked for, once it is clear that the caller may ask."""
-        given = bearer_token(request.headers.get("Authorization"))
-        token = self._verifier.cached(given) or await self._verifier.verify(given)
-        api_key = request.match_info["apiKey"]
-        site = self._sites.by_api_key(api_key)
-        if api_key not in token.api_keys or site is None or site.site != token.site:
-            raise ForbiddenError("the token is not for this apiKey")
-        if SCOPE not in token.scopes:
-            raise ForbiddenError(f"the token lacks the scope {SCOPE}")
-        self._check_rate_limit(token)
-        return site
+        caller = await self._authenticator.caller(request)
+        require_scope(caller.token, SCOPE)
+        self._check_rate_limit(caller.token)
+        return caller.site
 
     def _check_rate_limit(self, token: Token) -> None:
         limit = self._requests_per_second
         decision = self._gate.acquire(token.client_id, limit=limit)
         if not decision.allowed:
             metrics.RATE_LIMITED.inc()
-            raise Problem(
-                429,
-                "RATE_LIMITED",
-                f"a client may send {limit} status requests in any second",
-                headers={"Retry-After": str(decision.retry_after_s)},
-            )
+            raise rate_limited(decision, f"a client may send {limit} status requests in any second")
 
 
 def _parse_wait(request: web.Request) -> tuple[float, dict[str, str]]:

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Protocol
 
 from services import topics
-from services.chassis.kafka.dead_letters import DeadLetter
+from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
 from services.chassis.kafka.producer import ProducerRecord
 from services.jobs.events import JobHeader, JobRef
 from services.sales.faults import unprocessable
@@ -26,14 +26,6 @@ class RecordSender(Protocol):
 
     async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
         """Return when all are acknowledged; raises `Away`."""
-        ...
-
-
-class DeadLetterSender(Protocol):
-    """Takes what cannot be processed."""
-
-    async def send(self, letters: Iterable[DeadLetter]) -> None:
-        """Return when all are safe; raises `Away`."""
         ...
 
 
