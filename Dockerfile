@@ -1,5 +1,5 @@
-# One image for every service: the command picks which, as in `docker run IMAGE services.ingest`.
-# It runs as a fixed user without a name, writes nothing, and needs no shell.
+# One image for all services; the command selects one: `docker run IMAGE services.ingest`.
+# It runs as a numeric user, writes no files and needs no shell.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -9,12 +9,12 @@ COPY requirements.lock /tmp/requirements.lock
 RUN ["python", "-m", "pip", "--python", "/opt/tillstream/bin/python", "install", \
      "--require-hashes", "--only-binary=:all:", "-r", "/tmp/requirements.lock"]
 WORKDIR /app
-# What compilers and translators need and no process of ours reads: a tenth of the image.
+# Sources for compilers and translations, which no process reads: a tenth of the image.
 RUN ["find", "/opt/tillstream", "-type", "f", "(", "-path", "*/pycountry/locales/*", \
      "-o", "-name", "*.[ch]", "-o", "-name", "*.py[xi]", "-o", "-name", "*.pxd", ")", "-delete"]
 COPY services services
 COPY schemas schemas
-# Nobody may write there later: what Python would compile at start is compiled now.
+# The file system is read-only later, so compile now.
 RUN ["/opt/tillstream/bin/python", "-m", "compileall", "-q", "services"]
 
 FROM ${PYTHON_IMAGE}
@@ -27,7 +27,7 @@ WORKDIR /app
 ENV PATH=/opt/tillstream/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    # Who the operator's commands say they are; the user has no name.
+    # Actor in the audit log of operator commands: the numeric user has no name.
     USER=tillstream \
     HTTP_HOST=0.0.0.0 \
     HTTP_PORT=8080 \

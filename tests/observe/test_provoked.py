@@ -35,9 +35,9 @@ async def test_a_consumer_that_stands_still(
             await watch.sees(f'up{{job="{service}"}} == 0')
             await watch.fires("ServiceDown", job=service)
             await watch.fires("ConsumerStalled", topic=topic)
-            await watch.shows("overview: Services that answer", number=lambda value: value == 4)
+            await watch.shows("overview: Services up", number=lambda value: value == 4)
             await watch.has_no_line("pipeline: Lag in seconds", group=service)
-            await watch.shows("pipeline: Records written", topic=topic)
+            await watch.shows("pipeline: Records produced", topic=topic)
         finally:
             process.send_signal(signal.SIGCONT)
         await watch.calms_down("ServiceDown", job=service)
@@ -71,8 +71,8 @@ async def test_mongodb_away(broken: Installation, customer: Customer, watch: Wat
             await watch.fires("LagGrowing", group="status")
             await watch.shows("pipeline: Retries", group="status")
             await watch.shows("pipeline: Lag in seconds", group="status")
-            await watch.shows("pipeline: Records read", number=lambda value: value == 0, topic="jobs.events.v1")
-            await watch.shows("overview: Waiting for a dependency", group="status")
+            await watch.shows("pipeline: Records consumed", number=lambda value: value == 0, topic="jobs.events.v1")
+            await watch.shows("overview: Unavailable dependencies", group="status")
             reply = await customer.send_patiently([customer.order()])
         finally:
             await asyncio.to_thread(broken.must, "start", "mongodb")
@@ -93,7 +93,7 @@ async def test_the_broker_away(broken: Installation, customer: Customer, watch: 
             await watch.fires("AvailabilityBurnsFast", job="ingest")
             await watch.fires("AvailabilityBurnsSlowly", job="ingest")
             await watch.shows("overview: Errors", job="ingest")
-            await watch.shows("overview: Waiting for a dependency", job="ingest")
+            await watch.shows("overview: Unavailable dependencies", job="ingest")
         finally:
             await asyncio.to_thread(broken.must, "start", "kafka")
         await watch.calms_down("AvailabilityBurnsFast", job="ingest")
@@ -104,7 +104,7 @@ async def test_jobs_without_a_good_record(customer: Customer, watch: Watch) -> N
     await asyncio.gather(*(customer.send_patiently([customer.order(**UNKNOWN)]) for _ in range(12)))
     await watch.sees('increase(status_jobs_ended_total{state="FAILED"}[1m]) > 5')
     await watch.fires("AllFailedJobs")
-    await watch.shows("business: Rejections by code", code="PRODUCT_NOT_FOUND")
+    await watch.shows("business: Rejections by the validator, by code", code="PRODUCT_NOT_FOUND")
     await watch.shows("runtime: Catalogue")
     await watch.calms_down("AllFailedJobs")
 
@@ -130,7 +130,7 @@ async def test_a_day_without_its_invoices(broken: Installation, customer: Custom
             date_back(database)
             await watch.sees("fulfilment_overdue_purchase_orders > 0")
             await watch.fires("InvoiceRunMissed")
-            await watch.shows("business: Purchase orders overdue")
+            await watch.shows("business: Overdue purchase orders")
             assert '"task": "close"' in broken.must("logs", "fulfilment", "-n", "1000")
             assert not database["invoices"].count_documents({})
         finally:

@@ -55,7 +55,7 @@ async def test_jobs_that_take_too_long(broken: Installation, customer: Customer,
             process.send_signal(signal.SIGCONT)
         await watch.fires("EndToEndBurnsFast")
         await watch.fires("EndToEndBurnsSlowly")
-        await watch.shows("pipeline: From accepted to visible", number=lambda value: value > 5)
+        await watch.shows("pipeline: Time until visible", number=lambda value: value > 5)
         await watch.calms_down("EndToEndBurnsFast")
 
 
@@ -66,7 +66,7 @@ async def test_a_partition_full_of_what_nobody_can_read(broken: Installation, wa
         for number in range(1_500):
             await producer.send("returns.submitted.v1", b"rubbish", key=b"%d" % number, partition=3)
     await watch.fires("PartitionStopped", group="validator")
-    await watch.shows("pipeline: Stopped partitions")
+    await watch.shows("pipeline: Halted partitions")
     await asyncio.to_thread(broken.must, "restart", "validator")
     await watch.calms_down("PartitionStopped", group="validator")
     await watch.sees('sum(consumer_lag_records{group="validator"}) == 0')
@@ -131,7 +131,7 @@ async def test_an_order_of_codes_that_waits_for_a_day(
         assert stored["transactions"].update_one(where, {"$inc": {"created_us": -2 * DAY_S * 1_000_000}}).matched_count
     await watch.fires("OldestPendingCode")
     await watch.shows("business: Oldest pending code", number=lambda age_s: age_s > DAY_S)
-    await watch.shows("business: Transactions that wait for codes")
+    await watch.shows("business: Pending transactions")
     codes = tmp_path / "codes"
     codes.write_text("".join(f"PROVOKED-{number}\n" for number in range(25)), encoding="utf-8")
     load = ("fulfilment", "stock", "load", "DEMO-STOCK", str(codes))
@@ -148,7 +148,7 @@ async def test_a_supplier_that_does_not_answer(broken: Installation, customer: C
         where = {"_id": waiting}
         assert stored["transactions"].update_one(where, {"$inc": {"created_us": -2 * DAY_S * 1_000_000}}).matched_count
         await watch.fires("OldestPendingCode")
-        await watch.shows("business: Transactions that wait for codes")
+        await watch.shows("business: Pending transactions")
 
         async def is_told() -> bool:
             said = await asyncio.to_thread(broken.must, "logs", "fulfilment", "-n", "1000")
@@ -191,7 +191,7 @@ async def test_a_key_that_nobody_replaces(broken: Installation, watch: Watch) ->
         try:
             _date_back(stored, "auth_keys", "signsFrom", -200 * DAY_S)
             await watch.fires("KeyRotationOverdue")
-            await watch.shows("runtime: Next signing key due in", number=lambda left_s: left_s < -DAY_S)
+            await watch.shows("runtime: Next key rotation in", number=lambda left_s: left_s < -DAY_S)
             assert "background task failed" in broken.must("logs", "auth", "-n", "1000")
         finally:
             stored.command("collMod", "auth_keys", validator={})
@@ -211,7 +211,7 @@ async def test_signing_keys_that_cannot_be_fetched(broken: Installation, custome
     try:
         for service in verifying:
             await watch.fires("SigningKeysStale", job=service, within_s=STALE_WITHIN_S)
-            await watch.shows("runtime: Fetches of the key set", job=service, outcome="failed")
+            await watch.shows("runtime: JWKS fetches", job=service, outcome="failed")
             assert "signing keys not fetched" in broken.must("logs", service, "-n", "1000")
         assert (await customer.send_patiently([customer.order()])).status == 202
     finally:
@@ -243,11 +243,11 @@ async def test_the_shared_limit_away(limits: Valkey, customer: Customer, watch: 
     async with orders_coming_in(customer):
         await asyncio.to_thread(limits.kill)
         try:
-            await watch.fires("SharedLimitAway", job="ingest")
+            await watch.fires("SharedRateLimitUnavailable", job="ingest")
             await watch.shows("runtime: Shared rate limit")
         finally:
             limits.start()
-        await watch.calms_down("SharedLimitAway", job="ingest")
+        await watch.calms_down("SharedRateLimitUnavailable", job="ingest")
 
 
 async def test_a_site_that_sends_too_much(broken: Installation, customer: Customer, tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ async def test_a_mongodb_that_takes_its_time(broken: Installation, customer: Cus
     """Status is behind, ready, and takes long for a poll; Kafka answers as always."""
     async with orders_coming_in(customer):
         async with slow(broken.parts()["mongodb"]["pid"], frozen_s=4, running_s=0.2):
-            await watch.shows("pipeline: From accepted to visible", number=lambda s: s > 1)
-            await watch.shows("pipeline: Time per poll, 99th percentile", number=lambda s: s > 1, group="status")
+            await watch.shows("pipeline: Time until visible", number=lambda s: s > 1)
+            await watch.shows("pipeline: Poll duration, 99th percentile", number=lambda s: s > 1, group="status")
             await watch.shows("pipeline: Lag in seconds", number=lambda s: s > 1, group="status")
-            quick = "pipeline: Time to acknowledgement, 99th percentile"
+            quick = "pipeline: Produce latency, 99th percentile"
             await watch.shows(quick, number=lambda s: s < 0.5, topic=ORDERS)
             assert await status_of(broken, "status") == 200
         await watch.sees('max(consumer_lag_seconds{group="status"}) < 1')
@@ -74,10 +74,10 @@ async def test_a_kafka_that_takes_its_time(broken: Installation, customer: Custo
     """Acknowledgements are slow, and with them the validator's polls, which end with one."""
     async with orders_coming_in(customer):
         async with slow(broken.parts()["kafka"]["pid"], frozen_s=0.6, running_s=0.03):
-            await watch.shows("pipeline: From accepted to visible", number=lambda s: s > 1)
-            behind = "pipeline: Time to acknowledgement, 99th percentile"
+            await watch.shows("pipeline: Time until visible", number=lambda s: s > 1)
+            behind = "pipeline: Produce latency, 99th percentile"
             await watch.shows(behind, number=lambda s: s > 0.5, topic="jobs.events.v1")
-            await watch.shows("pipeline: Time per poll, 99th percentile", number=lambda s: s > 0.5, group="validator")
+            await watch.shows("pipeline: Poll duration, 99th percentile", number=lambda s: s > 0.5, group="validator")
             assert await status_of(broken, "ingest") == 200
         await watch.sees("max(consumer_lag_seconds) < 1")
 
