@@ -34,8 +34,8 @@ class Gateway(ManagedProcess):
         self.port = port or free_port()
         self._directory = directory
         environment = {
-            "FRONT_BIND": "127.0.0.1",
-            "FRONT_PORT": str(self.port),
+            "GATEWAY_BIND": "127.0.0.1",
+            "GATEWAY_PORT": str(self.port),
             "XDG_DATA_HOME": str(directory),
             "XDG_CONFIG_HOME": str(directory),
         }

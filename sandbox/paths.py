@@ -5,7 +5,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCHEMAS = REPOSITORY / "schemas"
-CADDYFILE = REPOSITORY / "deploy" / "front" / "Caddyfile"
+CADDYFILE = REPOSITORY / "deploy" / "gateway" / "Caddyfile"
 DEMO = Path(__file__).resolve().parent / "demo"
 KAFKA_LOCK = Path(__file__).resolve().parent / "kafka.lock.toml"
 

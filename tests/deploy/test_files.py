@@ -90,7 +90,7 @@ def test_the_image_holds_what_is_copied_into_it_and_listens_to_others() -> None:
 
 def test_only_the_front_door_and_what_people_look_at_is_reachable_and_from_this_machine_only() -> None:
     open_ones = {name: service["ports"] for name, service in compose()["services"].items() if "ports" in service}
-    assert set(open_ones) == {"front", "kafka", "prometheus", "grafana"}
+    assert set(open_ones) == {"gateway", "kafka", "prometheus", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in open_ones.values() for port in ports)
 
 

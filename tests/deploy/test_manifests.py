@@ -121,7 +121,7 @@ def test_ports_selectors_and_targets_lead_to_pods(overlay: str) -> None:
         for name, one in of_kind(overlay, kind).items():
             assert one["spec"]["scaleTargetRef"]["name"] == name
             assert name in deployments
-    for path in of_kind(overlay, "Ingress")["front"]["spec"]["rules"][0]["http"]["paths"]:
+    for path in of_kind(overlay, "Ingress")["gateway"]["spec"]["rules"][0]["http"]["paths"]:
         backend = path["backend"]["service"]
         ports = of_kind(overlay, "Service")[backend["name"]]["spec"]["ports"]
         assert backend["port"]["name"] in {port["name"] for port in ports}
@@ -222,7 +222,7 @@ def test_everyone_reaches_the_servers_that_he_is_told_of(overlay: str) -> None:
 
 @each_overlay
 def test_customers_and_prometheus_are_let_in_at_their_doors(overlay: str) -> None:
-    (rule,) = of_kind(overlay, "Ingress")["front"]["spec"]["rules"]
+    (rule,) = of_kind(overlay, "Ingress")["gateway"]["spec"]["rules"]
     served = {path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
     for name in NAMES:
         let_in = peers(of_kind(overlay, "NetworkPolicy")[name], "ingress")
@@ -256,14 +256,14 @@ def test_production_takes_no_secrets_in_query_strings_and_makes_no_codes_up() ->
 
 
 def test_production_speaks_tls_with_the_host_that_it_serves() -> None:
-    front = of_kind("prod", "Ingress")["front"]["spec"]
-    assert [host for tls in front["tls"] for host in tls["hosts"]] == [rule["host"] for rule in front["rules"]]
-    assert {tls["secretName"] for tls in front["tls"]} <= MADE_ELSEWHERE
+    gateway = of_kind("prod", "Ingress")["gateway"]["spec"]
+    assert [host for tls in gateway["tls"] for host in tls["hosts"]] == [rule["host"] for rule in gateway["rules"]]
+    assert {tls["secretName"] for tls in gateway["tls"]} <= MADE_ELSEWHERE
 
 
 @each_overlay
 def test_the_ingress_passes_on_what_services_take_and_waits_for_no_body(overlay: str) -> None:
-    told = of_kind(overlay, "Ingress")["front"]["metadata"]["annotations"]
+    told = of_kind(overlay, "Ingress")["gateway"]["metadata"]["annotations"]
     limit = told["nginx.ingress.kubernetes.io/proxy-body-size"]
     assert limit.endswith("m")
     assert int(limit[:-1]) * 1024**2 > MAX_BODY_BYTES

@@ -17,7 +17,7 @@ from tests.deploy.manifests import OVERLAYS, REPOSITORY, container_of, of_kind
 from tests.deploy.service_settings import NAMES, OF_THE_IMAGE, all_variables, fields, told
 
 API, OPERATIONS = 8080, 9000
-CADDYFILE = (REPOSITORY / "deploy" / "front" / "Caddyfile").read_text(encoding="utf-8")
+CADDYFILE = (REPOSITORY / "deploy" / "gateway" / "Caddyfile").read_text(encoding="utf-8")
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
 # What a sandbox says because everything is on one machine, or what is its own business.
 OF_THE_SANDBOX = {
@@ -163,7 +163,7 @@ def test_image_compose_and_kubernetes_have_the_ports_in_common() -> None:
 
 @each_overlay
 def test_the_ingress_has_the_front_doors_table(overlay: str) -> None:
-    (rule,) = of_kind(overlay, "Ingress")["front"]["spec"]["rules"]
+    (rule,) = of_kind(overlay, "Ingress")["gateway"]["spec"]["rules"]
     paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
     # Where Caddy names what lies below a path only, the path alone is a 404 of that service's, which is as good.
     assert paths == {path.rstrip("/"): service for path, service in routes().items()}

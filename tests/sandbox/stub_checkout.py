@@ -83,7 +83,7 @@ class StubCheckout:
 def build_stub_checkout(root: Path, *, kafka: str, mongodb: str) -> StubCheckout:
     """Copy the sandbox to `root`, beside stub services."""
     shutil.copytree(paths.REPOSITORY / "sandbox", root / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(paths.CADDYFILE.parent, root / "deploy" / "front")
+    shutil.copytree(paths.CADDYFILE.parent, root / "deploy" / "gateway")
     services = root / "services"
     services.mkdir()
     (services / "__init__.py").touch()

@@ -201,7 +201,7 @@ async def test_a_service_that_stands_still_is_waited_for_in_vain_no_longer_than_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes the request and never answers. The default is more than the 30 s that a job's end may be waited for."""
-    monkeypatch.setenv("FRONT_PATIENCE", "500ms")
+    monkeypatch.setenv("GATEWAY_RESPONSE_TIMEOUT", "500ms")
     is_over = asyncio.Event()
 
     async def hold_still(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -234,10 +234,10 @@ async def test_what_goes_wrong_behind_the_door_is_logged_without_the_request(
 
 
 def test_the_door_waits_longer_than_a_jobs_end_may_be_waited_for() -> None:
-    (patience,) = re.findall(r"FRONT_PATIENCE:(\d+)s", paths.CADDYFILE.read_text(encoding="utf-8"))
+    (patience,) = re.findall(r"GATEWAY_RESPONSE_TIMEOUT:(\d+)s", paths.CADDYFILE.read_text(encoding="utf-8"))
     assert int(patience) > 30
 
 
 def test_the_table_is_the_one_of_compose(front: Gateway) -> None:
-    assert "/deploy/front/Caddyfile" in " ".join(map(str, front.program.command))
+    assert "/deploy/gateway/Caddyfile" in " ".join(map(str, front.program.command))
     assert Path(front.program.log).is_file()
