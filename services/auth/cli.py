@@ -1,6 +1,5 @@
 """The operator's commands about sites, clients and signing keys, and the loading of a whole document of tenants."""
 
-import asyncio
 import getpass
 import json
 import socket
@@ -27,7 +26,7 @@ from services.auth.wire import client_summary, key_summary, site_summary
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.command import run_command
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 
 T = TypeVar("T")
@@ -69,16 +68,10 @@ def _source() -> str:
 @asynccontextmanager
 async def _open_management() -> AsyncIterator[ManagementDeps]:
     settings = load(OperatorSettings)
-    mongo = Mongo.connect(settings)
-    producer = Producer(settings, client_id="operator")
-    await producer.start()
-    try:
+    async with Mongo.connect(settings) as mongo, Producer(settings, client_id="operator") as producer:
         await create_indexes(mongo)
         await producer.wait_ready(BROKER_TIMEOUT_S)
         yield build_management(mongo, producer, Schemas.load(settings.schemas_dir), actor=_actor(), source=_source())
-    finally:
-        await producer.stop()
-        await mongo.close()
 
 
 def _with_deps(work: Callable[[ManagementDeps], Awaitable[T]]) -> T:
@@ -92,12 +85,7 @@ def _with_deps(work: Callable[[ManagementDeps], Awaitable[T]]) -> T:
 
 
 def _run_command(work: Coroutine[Any, Any, T]) -> T:
-    """Run one command; what is not possible is told in a line."""
-    try:
-        return asyncio.run(work)
-    except (RuleViolationError, tenants.InvalidDocumentError, ApiKeyConflictError, UnavailableError) as reason:
-        typer.echo(str(reason), err=True)
-        raise typer.Exit(1) from None
+    return run_command(work, RuleViolationError, tenants.InvalidDocumentError, ApiKeyConflictError)
 
 
 def _print_json(what: Any) -> None:
@@ -259,8 +247,5 @@ async def _rotate(settings: AuthSettings, mongo: Mongo) -> Sequence[SigningKey]:
 
 async def _with_mongo(declared: type[S], work: Callable[[S, Mongo], Awaitable[T]]) -> T:
     settings = load(declared)
-    mongo = Mongo.connect(settings)
-    try:
+    async with Mongo.connect(settings) as mongo:
         return await work(settings, mongo)
-    finally:
-        await mongo.close()

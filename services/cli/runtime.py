@@ -1,11 +1,9 @@
 """Shared by all commands: the event loop, exit codes, tables, a producer and the schemas."""
 
-import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +11,7 @@ from rich.table import Table
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import Producer
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime import command as command_runner
 from services.cli.settings import CliSettings
 from services.topics import SUBJECTS_BY_SCHEMA
 
@@ -24,15 +22,7 @@ PIPE_WIDTH = 1_000
 
 def run_command(command: Coroutine[Any, Any, None]) -> None:
     """Run one command; print an expected error as one line and exit with 1, or with 130 if interrupted."""
-    try:
-        asyncio.run(command)
-    except (UnavailableError, KafkaError, ValueError, OSError) as error:
-        cause = error.__cause__ if isinstance(error, UnavailableError) else None
-        # The cause's type tells a network problem from a missing permission; its text may quote the broker.
-        typer.echo(f"{error} ({type(cause).__name__})" if cause else str(error), err=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    command_runner.run_command(command, KafkaError, ValueError, OSError)
 
 
 def print_table(table: Table) -> None:
@@ -45,13 +35,9 @@ def print_table(table: Table) -> None:
 @asynccontextmanager
 async def ready_producer(settings: CliSettings) -> AsyncIterator[Producer]:
     """Yield a connected producer. Raises `UnavailableError`."""
-    producer = Producer(settings, client_id="operator")
-    await producer.start()
-    try:
+    async with Producer(settings, client_id="operator") as producer:
         await producer.wait_ready(KAFKA_TIMEOUT_S)
         yield producer
-    finally:
-        await producer.stop()
 
 
 async def fetch_schemas(settings: CliSettings) -> Schemas:

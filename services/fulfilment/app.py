@@ -129,7 +129,7 @@ async def build(settings: Settings) -> Service:
         max_poll_records=500,
     )
     desk = Authenticator(
-        verifier=access.verifier,
+        requests=access.authenticator,
         customers=customers,
         rate_limit=RateLimit(),
         reads_per_second=settings.fulfilment_reads_per_second,

@@ -1,10 +1,8 @@
 """The operator's commands about products, stock, days and keys."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +15,7 @@ from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.command import run_command
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.audit import AuditLog
 from services.chassis.security.sites import Sites
@@ -180,7 +178,7 @@ async def _close_days(day: datetime) -> None:
     await table.start()
     try:
         await table.wait_ready(SITES_TIMEOUT_S)
-        async with _connected(settings) as mongo:
+        async with Mongo.connect(settings) as mongo:
             stores = Stores.build(mongo, EventCodec(schemas), now_us=_now_us)
             world = close_day.Deps(
                 purchase_orders=stores.purchase_orders,
@@ -214,7 +212,7 @@ def reseal() -> None:
 async def _with_shelves(work: Callable[[CliDeps], Coroutine[Any, Any, None]]) -> None:
     settings = load(StockCliSettings)
     vault = CodeCipher(settings.encryption_keys, settings.digest_key)
-    async with _connected(settings) as mongo:
+    async with Mongo.connect(settings) as mongo:
         stores = Stores.build(mongo, EventCodec(Schemas.load(settings.schemas_dir)), now_us=_now_us)
         await stores.stock.create_indexes()
         world = loading.Deps(
@@ -222,15 +220,6 @@ async def _with_shelves(work: Callable[[CliDeps], Coroutine[Any, Any, None]]) ->
         )
         suppliers = build_suppliers(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
         await work(CliDeps(stores=stores, vault=vault, suppliers=suppliers.keys(), loading=world))
-
-
-@asynccontextmanager
-async def _connected(settings: MongoSettings) -> AsyncIterator[Mongo]:
-    mongo = Mongo.connect(settings)
-    try:
-        yield mongo
-    finally:
-        await mongo.close()
 
 
 def _text(file: Path) -> str:
@@ -264,9 +253,4 @@ def _now_us() -> int:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run one command; what is not possible is told in a line."""
-    try:
-        asyncio.run(work)
-    except (UnavailableError, WrongKeyError, ValueError, OSError) as reason:
-        typer.echo(str(reason), err=True)
-        raise typer.Exit(1) from None
+    run_command(work, WrongKeyError, ValueError, OSError)

@@ -58,7 +58,7 @@ async def build(settings: Settings) -> Service:
     registry_routes = [] if settings.schema_registry_url else RegistryApi(schemas).routes()
     api = ImportApi(
         deps=deps,
-        verifier=access.verifier,
+        authenticator=access.authenticator,
         sites=access.sites,
         options=ImportOptions(
             accepted_status=settings.import_accepted_status,

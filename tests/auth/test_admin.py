@@ -1,5 +1,6 @@
 """The admin API over real HTTP."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from services.auth.domain.audience import ADMIN
 from services.auth.domain.source_address import parse_networks
 from services.auth.flows.management import ManagementDeps
-from services.auth.http import admin
+from services.auth.http import admin, responses
 from services.auth.http.admin import AdminDeps
 from services.chassis.http.server import build_application
 from tests.auth.conftest import ISSUER, OPENAPI, SECRET, AuthFixture, a_client
@@ -208,3 +209,18 @@ async def test_customers_have_no_admin_tokens_and_admins_none_of_theirs(auth: Au
         on_the_public_port = await http.post(ADMIN.token_path, data=CREDENTIALS)
         of_an_api = await http.post("/omnichannel/api/v1/oauth2/token", data=CREDENTIALS)
     assert (refused.status, on_the_public_port.status, of_an_api.status) == (400, 404, 400)
+
+
+async def test_a_body_is_read_within_bounds_of_size_and_time(
+    door: AdminClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, problem = await door.request("POST", "/clients", json="x" * 100_000)
+    assert (status, problem["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    monkeypatch.setattr(responses, "BODY_TIMEOUT_S", 0.05)
+    head = (
+        f"POST {BASE}/clients HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {door.token}\r\nContent-Length: 9\r\n\r\n["
+    )
+    reader, writer = await asyncio.open_connection(door.http.host, door.http.port)
+    writer.write(head.encode())
+    assert b" 408 " in await reader.readline()
+    writer.close()

@@ -16,6 +16,8 @@ from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
+from services.chassis.security.authentication import RequestAuthenticator
+from services.chassis.security.sites import Sites
 from services.chassis.security.tokens import Token
 from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer
 from services.fulfilment.app import new_id
@@ -24,7 +26,16 @@ from services.fulfilment.http.authentication import Authenticator
 from services.fulfilment.http.invoices import InvoicesApi
 from services.fulfilment.http.orders import OrdersApi
 from services.fulfilment.http.stock import StockApi
-from tests.fulfilment.harness import CIPHER, CURRENCIES, OPENAPI, OTHER_SITE, SITE, Harness, build_memory_harness
+from tests.fulfilment.harness import (
+    CIPHER,
+    CURRENCIES,
+    OPENAPI,
+    OTHER_SITE,
+    SCHEMAS,
+    SITE,
+    Harness,
+    build_memory_harness,
+)
 
 DOCUMENT = yaml.safe_load(OPENAPI.read_text(encoding="utf-8"))
 V1 = "/fulfilment/v1"
@@ -179,7 +190,7 @@ def _resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
 async def caller() -> AsyncIterator[ApiClient]:
     harness, ledger, keys, window_s = build_memory_harness(), FakeAuditLog(), FakeIdempotencyKeys(), [0.0]
     desk = Authenticator(
-        verifier=FakeVerifier(),  # type: ignore[arg-type]
+        requests=RequestAuthenticator(FakeVerifier(), Sites(SCHEMAS)),  # type: ignore[arg-type]
         customers=harness.customers,
         rate_limit=RateLimit(clock=lambda: window_s[0]),
         reads_per_second=10,

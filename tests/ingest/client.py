@@ -13,6 +13,7 @@ from yarl import URL
 
 from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.authentication import RequestAuthenticator
 from services.ingest.http.imports import ImportApi, ImportOptions
 from services.ingest.ports import IdempotencyStore
 from tests.ingest.fakes import (
@@ -116,6 +117,7 @@ async def import_api(
         FakeRateLimiter(journal),
         FakeIdempotencyStore(journal),
     )
+    sites = FakeSites(records_per_second=records_per_second)
     api = ImportApi(
         deps=fake_deps(
             journal,
@@ -124,8 +126,8 @@ async def import_api(
             idempotency=idempotency or fake_store,
             strict_json=strict_json,
         ),
-        verifier=FakeVerifier(),  # type: ignore[arg-type]
-        sites=FakeSites(records_per_second=records_per_second),  # type: ignore[arg-type]
+        authenticator=RequestAuthenticator(FakeVerifier(), sites),  # type: ignore[arg-type]
+        sites=sites,  # type: ignore[arg-type]
         options=ImportOptions(**options),
         openapi=OPENAPI_FILE,
     )

@@ -17,8 +17,9 @@ from services.auth.flows import management as desk
 from services.auth.flows.key_rotation import KeyRotationDeps, add_key
 from services.auth.flows.management import ManagementDeps
 from services.auth.flows.tokens import UNKNOWN_CLIENT, TokenDeps
-from services.auth.http.responses import NO_STORE, get_source_address, openapi_handler, read_body, token_endpoint
+from services.auth.http.responses import NO_STORE, get_source_address, read_body, token_endpoint
 from services.auth.wire import client_summary, key_summary, site_summary
+from services.chassis.http.openapi import openapi_route
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import ForbiddenError, Problem, UnauthorizedError
 from services.chassis.security.tokens import Token, bearer_token
@@ -58,7 +59,7 @@ def build_routes(deps: AdminDeps) -> list[web.RouteDef]:
         ("POST", "/keys"): _keys(deps, _add_key),
     }
     return [
-        web.get("/auth-admin/openapi.yaml", openapi_handler(deps.openapi)),
+        openapi_route("/auth-admin/openapi.yaml", deps.openapi),
         web.post(ADMIN.token_path, token_endpoint(ADMIN, deps=deps.tokens, proxies=deps.proxies)),
         *(web.route(method, BASE + path, _authorized(act, deps)) for (method, path), act in acts.items()),
     ]
@@ -110,7 +111,7 @@ async def _show_site(request: web.Request, office: ManagementDeps) -> web.Respon
 
 
 async def _put_site(request: web.Request, office: ManagementDeps) -> web.Response:
-    site = parse_site(await _body(request), time_zones=available_timezones())
+    site = parse_site(await read_body(request), time_zones=available_timezones())
     if site.site != _number(request):
         raise InvalidDocumentError("the site in the body is not that of the address")
     await desk.add_site(site, office)
@@ -129,13 +130,13 @@ async def _show_client(request: web.Request, office: ManagementDeps) -> web.Resp
 
 
 async def _add_client(request: web.Request, office: ManagementDeps) -> web.Response:
-    client = parse_client(await _body(request))
+    client = parse_client(await read_body(request))
     secret = await desk.add_client(client, office)
     return _json({"clientId": client.client_id, "secret": secret}, status=201)
 
 
 async def _change_client(request: web.Request, office: ManagementDeps) -> web.Response:
-    await desk.change_client(request.match_info["client"], parse_client_change(await _body(request)), office)
+    await desk.change_client(request.match_info["client"], parse_client_change(await read_body(request)), office)
     return await _show_client(request, office)
 
 
@@ -174,13 +175,6 @@ async def _list_keys(world: KeyRotationDeps) -> web.Response:
 async def _add_key(world: KeyRotationDeps) -> web.Response:
     await add_key(world)
     return _json([key_summary(key) for key in await world.keys.all()], status=201)
-
-
-async def _body(request: web.Request) -> bytes:
-    body = await read_body(request)
-    if body is None:
-        raise Problem(413, "PAYLOAD_TOO_LARGE", "The body is too long, or took too long.")
-    return body
 
 
 def _grace(request: web.Request) -> int | None:

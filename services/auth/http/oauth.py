@@ -10,7 +10,8 @@ from services.auth.domain.credentials import TokenEndpointRequest
 from services.auth.domain.oauth_error import OAuthError
 from services.auth.domain.source_address import Networks
 from services.auth.flows.tokens import TokenDeps, introspect, revoke
-from services.auth.http.responses import NO_STORE, credentials_endpoint, error_response, openapi_handler, token_endpoint
+from services.auth.http.responses import NO_STORE, credentials_endpoint, error_response, token_endpoint
+from services.chassis.http.openapi import openapi_route
 from services.chassis.http.server import json_response
 
 KEY_SET_MAX_AGE_S = 60
@@ -34,7 +35,7 @@ def build_routes(
         *(route for audience in AUDIENCES for route in _endpoints(audience, deps, proxies)),
         web.get("/.well-known/jwks.json", keys),
         web.get("/.well-known/oauth-authorization-server", server),
-        web.get("/auth/openapi.yaml", openapi_handler(openapi)),
+        openapi_route("/auth/openapi.yaml", openapi),
     ]
 
 

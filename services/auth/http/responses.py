@@ -1,8 +1,6 @@
 """How clients with credentials are read and answered: the words of RFC 6749."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from aiohttp import web
 
@@ -11,8 +9,9 @@ from services.auth.domain.credentials import TokenEndpointRequest, has_secret_in
 from services.auth.domain.oauth_error import OAuthError, invalid_request
 from services.auth.domain.source_address import Networks, source_address
 from services.auth.flows.tokens import IssuedToken, TokenDeps, issue, record_refusal
+from services.chassis.http.request_body import read_bounded
 from services.chassis.http.server import json_response
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import Problem, UnavailableError
 
 MAX_BODY_BYTES = 16 * 1024
 BODY_TIMEOUT_S = 10.0
@@ -58,16 +57,6 @@ def token_endpoint(audience: Audience, *, deps: TokenDeps, proxies: Networks) ->
     return credentials_endpoint(token, audience, deps=deps, proxies=proxies)
 
 
-def openapi_handler(document: Path) -> Handler:
-    """A handler that gives an OpenAPI document as it is now."""
-    content = document.read_bytes()
-
-    async def handler(_request: web.Request) -> web.Response:
-        return web.Response(body=content, content_type="application/yaml", charset="utf-8")
-
-    return handler
-
-
 def get_source_address(request: web.Request, proxies: Networks) -> str:
     """The address that a request comes from."""
     return source_address(request.remote or "", request.headers.getall("X-Forwarded-For", []), proxies)
@@ -87,8 +76,9 @@ def error_response(error: OAuthError) -> web.Response:
 async def _read_request(request: web.Request) -> TokenEndpointRequest | OAuthError:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         return invalid_request("The body must not be compressed.")
-    body = await read_body(request)
-    if body is None:
+    try:
+        body = await read_body(request)
+    except Problem:
         return invalid_request("The body is too long, or took too long.")
     return TokenEndpointRequest(
         query=request.rel_url.raw_query_string,
@@ -98,16 +88,9 @@ async def _read_request(request: web.Request) -> TokenEndpointRequest | OAuthErr
     )
 
 
-async def read_body(request: web.Request) -> bytes | None:
-    """The body; None if it is too long or does not come."""
-    body = b""
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while len(body) <= MAX_BODY_BYTES and (more := await request.content.read(MAX_BODY_BYTES + 1)):
-                body += more
-    except TimeoutError:
-        return None
-    return body if len(body) <= MAX_BODY_BYTES else None
+async def read_body(request: web.Request) -> bytes:
+    """Return the body; raises a 413 or a 408."""
+    return await read_bounded(request, max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
 
 
 def _token_response(issued: IssuedToken) -> web.Response:

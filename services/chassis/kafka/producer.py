@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
@@ -117,6 +117,13 @@ class Producer:
             await self._close(current)
         if self._retiring:
             await asyncio.wait(self._retiring)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Return when `ready`; raises `Away` if it takes longer."""

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from bson import decode_all
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -157,6 +157,12 @@ class Mongo:
 
     async def stop(self) -> None:
         """Let go of all connections."""
+        await self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def aggregate(self, collection: Any, pipeline: Sequence[Document], **options: Any) -> list[dict[str, Any]]:

@@ -1,13 +1,12 @@
 """Who asks, and whether they may: token, scope, rate."""
 
-from collections.abc import Mapping
-
 from aiohttp import web
 from msgspec import Struct
 
-from services.chassis.http.ratelimit import Decision, RateLimit
+from services.chassis.http.ratelimit import Decision, RateLimit, rate_limited
 from services.chassis.runtime.errors import ForbiddenError, Problem
-from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
+from services.chassis.security.authentication import RequestAuthenticator, require_scope
+from services.chassis.security.tokens import Token
 from services.fulfilment import metrics
 from services.fulfilment.domain.customer import Customer
 from services.fulfilment.ports import Customers
@@ -36,13 +35,13 @@ class Authenticator:
     def __init__(
         self,
         *,
-        verifier: TokenVerifier,
+        requests: RequestAuthenticator,
         customers: Customers,
         rate_limit: RateLimit,
         reads_per_second: int,
         orders_per_second: int,
     ) -> None:
-        self._verifier = verifier
+        self._requests = requests
         self._customers = customers
         self._gate = rate_limit
         self._reads_per_second = reads_per_second
@@ -54,37 +53,32 @@ class Authenticator:
         limit = self._reads_per_second
         decision = self._gate.acquire(f"read:{caller.client_id}", limit=limit)
         if not decision.allowed:
-            raise _throttled("reads", decision, f"a client may send {limit} GET requests in any second")
+            raise _rate_limited("reads", decision, f"a client may send {limit} GET requests in any second")
         return caller
 
-    def charge_order(self, caller: Caller, *, cost: int) -> None:
-        """Count an order against the client's limit; a cost of 0 only asks. Raises a 429."""
-        limit = self._orders_per_second
-        decision = self._gate.acquire(f"order:{caller.client_id}", limit=limit, cost=cost)
+    def check_order_limit(self, caller: Caller) -> None:
+        """Raise a 429 if the client may not place an order now."""
+        self._allow_order(self._gate.peek(f"order:{caller.client_id}", limit=self._orders_per_second))
+
+    def charge_order(self, caller: Caller) -> None:
+        """Count an order against the client's limit; raises a 429."""
+        self._allow_order(self._gate.acquire(f"order:{caller.client_id}", limit=self._orders_per_second))
+
+    @staticmethod
+    def _allow_order(decision: Decision) -> None:
         if not decision.allowed:
-            raise _throttled("orders", decision, f"a client may send {limit} orders in any second")
+            raise _rate_limited("orders", decision, f"a client may send {decision.limit} orders in any second")
 
     async def authenticate(self, request: web.Request, scope: str) -> Caller:
         """Who asks, if the token has the scope; raises `Problem`."""
-        given = bearer_token(request.headers.get("Authorization"))
-        token = self._verifier.cached(given) or await self._verifier.verify(given)
-        if scope not in token.scopes:
-            raise ForbiddenError(f"the token lacks the scope {scope}")
+        token = await self._requests.token(request)
+        require_scope(token, scope)
         customer = self._customers.get(token.site)
         if customer is None:
             raise ForbiddenError("the token's site is not known")
         return Caller(token, customer)
 
 
-def _throttled(bucket: str, refusal: Decision, detail: str) -> Problem:
-    metrics.RATE_LIMITED.labels(bucket).inc()
-    return Problem(
-        429, "RATE_LIMITED", detail, headers={"Retry-After": str(refusal.retry_after_s), **_quota(bucket, refusal)}
-    )
-
-
-def _quota(bucket: str, left: Decision) -> Mapping[str, str]:
-    return {
-        "RateLimit-Policy": f'"{bucket}";q={left.limit};w=1',
-        "RateLimit": f'"{bucket}";r={left.remaining};t={left.reset_s}',
-    }
+def _rate_limited(policy: str, decision: Decision, detail: str) -> Problem:
+    metrics.RATE_LIMITED.labels(policy).inc()
+    return rate_limited(decision, detail, policy=policy)

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from services.chassis.http.idempotency import REPLAYED, IdempotencyKeys, Reservation, StoredResponse, idempotency_key
+from services.chassis.http.openapi import openapi_route
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response, traceparent
 from services.chassis.runtime.errors import Problem, UnavailableError
@@ -70,7 +71,7 @@ class OrdersApi:
     def routes(self) -> Sequence[web.RouteDef]:
         """Every address about transactions."""
         return [
-            web.get("/fulfilment/openapi.yaml", self.document),
+            openapi_route("/fulfilment/openapi.yaml", self._openapi),
             web.post(ORDERS, self.create),
             web.get(ORDERS, self.list),
             web.get(ORDERS + "/{transactionId}", self.show),
@@ -82,11 +83,11 @@ class OrdersApi:
         received_us = self._placing.now_us()
         caller = await self._desk.authenticate(request, "orders:create")
         key = idempotency_key(request.headers)
-        self._desk.charge_order(caller, cost=0)
+        self._desk.check_order_limit(caller)
         body = await read_body(request, timeout_s=self._body_timeout_s)
         received = Received(caller, body, received_us, traceparent(request))
         if key is None:
-            self._desk.charge_order(caller, cost=1)
+            self._desk.charge_order(caller)
             return _answer(await self._placed(received, self._new_id()))
         turn = await self._idempotency.reserve(caller.client_id, key, body, self._new_id)
         if isinstance(turn, StoredResponse):
@@ -96,7 +97,7 @@ class OrdersApi:
     async def _once(self, received: Received, turn: Reservation) -> StoredResponse:
         """Place the order under its idempotency key: the answer is kept, a refusal is not."""
         try:
-            self._desk.charge_order(received.caller, cost=1)
+            self._desk.charge_order(received.caller)
             reply = await self._placed(received, turn.resource_id, is_retry=turn.is_retry)
         except Problem as problem:
             with suppress(UnavailableError):
@@ -179,11 +180,6 @@ class OrdersApi:
                 codes=found.disclosed_count,
             )
         return json_response(responses.codes(found, self._placing.now_us()), headers={"Cache-Control": "no-store"})
-
-    async def document(self, request: web.Request) -> web.Response:
-        """The API's own description."""
-        del request
-        return web.Response(body=self._openapi.read_bytes(), content_type="application/yaml", charset="utf-8")
 
 
 def no_such_transaction() -> Problem:

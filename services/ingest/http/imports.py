@@ -11,10 +11,11 @@ from aiohttp import web
 
 from services.chassis.http import server as http
 from services.chassis.http.idempotency import HEADER as IDEMPOTENCY_KEY
-from services.chassis.http.ratelimit import Decision
+from services.chassis.http.openapi import openapi_route
+from services.chassis.http.ratelimit import Decision, quota_headers
 from services.chassis.runtime.errors import ForbiddenError, Problem, UnavailableError
+from services.chassis.security.authentication import Caller, RequestAuthenticator
 from services.chassis.security.sites import Site, Sites
-from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
 from services.ingest import metrics
 from services.ingest.domain.import_job import ImportRequest
 from services.ingest.flows.accept import (
@@ -31,11 +32,11 @@ from services.ingest.flows.accept import (
 from services.ingest.http.body import UnreadableBodyError, defer_continue, read_body
 from services.ingest.http.responses import (
     BASE,
+    QUOTA,
     accepted_response,
     body_problem,
     limits_body,
     missing_scope,
-    quota_headers,
     rate_limited,
     replayed_response,
     to_stored_response,
@@ -56,31 +57,22 @@ class ImportOptions:
     require_gzip: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """An authenticated client, and the site that it imports for."""
-
-    token: Token
-    site: Site
-    api_key: str
-
-
 class ImportApi:
     """Handlers of the import API."""
 
     def __init__(
-        self, *, deps: Deps, verifier: TokenVerifier, sites: Sites, options: ImportOptions, openapi: Path
+        self, *, deps: Deps, authenticator: RequestAuthenticator, sites: Sites, options: ImportOptions, openapi: Path
     ) -> None:
         self._deps = deps
-        self._verifier = verifier
+        self._authenticator = authenticator
         self._sites = sites
         self._options = options
-        self._openapi = openapi.read_bytes()
+        self._openapi = openapi
 
     def routes(self) -> list[web.RouteDef]:
         """All routes of the API."""
         routes = [
-            web.get("/omnichannel/openapi.yaml", self.openapi),
+            openapi_route("/omnichannel/openapi.yaml", self._openapi),
             web.get(BASE + "/{apiKey}/limits", self.limits),
         ]
         for kind in SCOPES:
@@ -92,14 +84,10 @@ class ImportApi:
             ]
         return routes
 
-    async def openapi(self, _: web.Request) -> web.Response:
-        """Return the OpenAPI document."""
-        return web.Response(body=self._openapi, content_type="application/yaml", charset="utf-8")
-
     async def limits(self, request: web.Request) -> web.Response:
         """Return the site's limits and its remaining quota."""
         quota = await self._charge((await self._authenticate(request)).site, cost=0)
-        return http.json_response(limits_body(quota), headers=quota_headers(quota))
+        return http.json_response(limits_body(quota), headers=quota_headers(QUOTA, quota))
 
     def _import_handler(self, kind: str) -> Handler:
         async def handler(request: web.Request) -> web.Response:
@@ -132,7 +120,7 @@ class ImportApi:
                     response = refuse(unavailable(outcome))
                 case Problem():
                     response = refuse(outcome)
-            response.headers.update(quota_headers(quota or await self._charge(caller.site, cost=0)))
+            response.headers.update(quota_headers(QUOTA, quota or await self._charge(caller.site, cost=0)))
             return response
 
         return handler
@@ -160,17 +148,14 @@ class ImportApi:
         return await accept(import_request, self._deps)
 
     async def _authenticate(self, request: web.Request) -> Caller:
-        encoded = bearer_token(request.headers.get("Authorization"))
-        token = self._verifier.cached(encoded) or await self._verifier.verify(encoded)
-        api_key = request.match_info["apiKey"]
-        site = self._sites.by_api_key(api_key)
-        if api_key not in token.api_keys or site is None or site.site != token.site:
-            problem = ForbiddenError("the token is not for this apiKey")
+        token = await self._authenticator.token(request)
+        try:
+            return self._authenticator.match_api_key(request, token)
+        except ForbiddenError as problem:
             own_site = self._sites.get(token.site)
             if own_site is not None:
-                problem.headers.update(quota_headers(await self._charge(own_site, cost=0)))
-            raise problem
-        return Caller(token, site, api_key)
+                problem.headers.update(quota_headers(QUOTA, await self._charge(own_site, cost=0)))
+            raise
 
     async def _charge(self, site: Site, *, cost: int) -> Decision:
         return await charge(site.site, site.records_per_second, self._deps.rate_limiter, cost=cost)

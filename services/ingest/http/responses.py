@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from services.chassis.http import ratelimit
 from services.chassis.http import server as http
 from services.chassis.http.idempotency import REPLAYED, StoredResponse
 from services.chassis.http.ratelimit import Decision
@@ -17,6 +18,8 @@ from services.ingest.http.body import UnreadableBodyError
 from services.sales.batch import MAX_RECORDS, InvalidBodyError, Note, NoteCode
 
 BASE = "/omnichannel/api/v1"
+# Name of the policy in the RateLimit header fields.
+QUOTA = "records"
 
 
 def accepted_response(job: AcceptedJob, *, status: int, api_key: str, user_id: str | None) -> web.Response:
@@ -64,23 +67,10 @@ def limits_body(quota: Decision) -> dict[str, int]:
     }
 
 
-def quota_headers(quota: Decision) -> dict[str, str]:
-    """Return the site's quota as RateLimit header fields (draft-ietf-httpapi-ratelimit-headers-10)."""
-    return {
-        "RateLimit-Policy": f'"records";q={quota.limit};w=1',
-        "RateLimit": f'"records";r={quota.remaining};t={quota.reset_s}',
-    }
-
-
 def rate_limited(quota: Decision) -> Problem:
     """429: the site has not enough quota left for the request."""
     metrics.RATE_LIMITED.inc()
-    return Problem(
-        429,
-        "RATE_LIMITED",
-        f"the site may send at most {quota.limit} records in any second",
-        headers={"Retry-After": str(max(quota.retry_after_s, 1))},
-    )
+    return ratelimit.rate_limited(quota, f"the site may send at most {quota.limit} records in any second")
 
 
 def missing_scope(scope: str) -> Problem:
