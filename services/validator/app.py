@@ -1,4 +1,4 @@
-"""The validator, put together."""
+"""Composition root of the validator."""
 
 import time
 
@@ -17,41 +17,42 @@ from services.chassis.runtime.lifecycle import Service
 from services.topics import SUBJECTS_BY_SCHEMA
 from services.validator.adapters.catalogue import CatalogueTable
 from services.validator.adapters.publisher import KafkaPublisher
+from services.validator.adapters.record_reader import SubmittedRecordReader
 from services.validator.flow import Deps
 from services.validator.settings import Settings
-from services.validator.wire import Encoder, SubmittedRecordReader
+from services.validator.wire import Encoder
 from services.validator.worker import KINDS, Worker
 
 
 async def build(settings: Settings) -> Service:
-    """All parts of the service, not yet started."""
+    """Build the service with all its components, not yet started."""
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     registry = SchemaRegistryClient(settings) if settings.schema_registry_url else None
     catalogue = CatalogueTable()
     catalogue_table = CompactedTable(settings, topics.CATALOG_PRODUCTS.name, catalogue.apply, client_id="validator")
-    # Nothing waits behind a batch that could join it, so lingering would only cost time.
+    # The worker awaits every send before it sends more, so lingering would only add latency.
     producer = Producer(settings, client_id="validator", linger_ms=0)
-    brake = DeadLetterLimit(
+    dead_letter_limit = DeadLetterLimit(
         max_consecutive=settings.dead_letter_max_consecutive,
         window=settings.dead_letter_window,
         max_ratio=settings.dead_letter_max_ratio,
     )
-    world = Deps(
+    deps = Deps(
         reader=SubmittedRecordReader(schemas, registry),
         catalogue=catalogue,
         publisher=KafkaPublisher(producer, Encoder(schemas), DeadLetters(producer, group=settings.validator_group)),
-        dead_letter_limit=brake,
+        dead_letter_limit=dead_letter_limit,
         currencies=frozenset(currency.alpha_3 for currency in pycountry.currencies),
         max_job_records=settings.max_job_records,
         now_us=lambda: time.time_ns() // 1000,
     )
     consumer = Consumer(
         settings,
-        Worker(world, brake),
+        Worker(deps, dead_letter_limit),
         group=settings.validator_group,
         topics=list(KINDS),
         client_id="validator",
-        halted_partitions=lambda: brake.halted,
+        halted_partitions=lambda: dead_letter_limit.halted,
         # Without the catalogue every record would be rejected.
         start_when=lambda: catalogue_table.ready and producer.ready,
     )

@@ -1,4 +1,4 @@
-"""From submitted records to verdicts that others can rely on."""
+"""Judges submitted records and publishes the verdicts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -22,12 +22,10 @@ from services.validator.ports import Catalogue, DeadLetterLimit, Partition, Publ
 
 _LOG = logger(__name__)
 
-Counts = dict[tuple[str, str], int]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything judging may touch."""
+    """Everything that judging depends on."""
 
     reader: RecordReader
     catalogue: Catalogue
@@ -38,87 +36,71 @@ class Deps:
     now_us: Callable[[], int]
 
 
-async def judge(partitions: Mapping[Partition, Sequence[SubmittedRecord]], deps: Deps) -> Mapping[Partition, int]:
-    """Judge the records of each partition, in their order, and publish what came of them.
+async def judge(submitted: Mapping[Partition, Sequence[SubmittedRecord]], deps: Deps) -> Mapping[Partition, int]:
+    """Judge the records of each partition in order, and publish the verdicts.
 
-    Returns how many of each partition's records are done with: all, unless the brake stopped it. Every verdict is
-    acknowledged then, so the caller may commit. Raises `Away` when Kafka did not take them, or when what is needed to
-    read them is away; judging the same records again is harmless (`docs/delivery.md`).
+    Returns how many of each partition's records are done: all, unless the dead-letter limit halted the partition. Every
+    verdict on those is acknowledged, so the caller may commit. Raises `UnavailableError` if Kafka did not acknowledge
+    the verdicts, or a schema could not be looked up; judging the same records again is harmless (`docs/delivery.md`).
     """
     at_us = deps.now_us()
-    await deps.reader.prefetch_schemas(partitions.values())
-    judged = {place: [_judge_one(item, deps, at_us) for item in items] for place, items in partitions.items()}
-    dead = {place: _dead_positions(items) for place, items in judged.items()}
-    admitted = {
-        place: deps.dead_letter_limit.allowed(place, len(items), dead[place]) for place, items in judged.items()
+    await deps.reader.prefetch_schemas(submitted.values())
+    judged = {
+        partition: [_judge_one(record, deps, at_us) for record in records] for partition, records in submitted.items()
     }
-    verdicts = [item for place, items in judged.items() for item in items[: admitted[place]]]
-    await deps.publisher.publish(verdicts, at_us=at_us)
-    for place, items in judged.items():
-        deps.dead_letter_limit.record(place, len(items), dead[place])
-    _count(verdicts)
-    return admitted
+    dead = {partition: _dead_positions(verdicts) for partition, verdicts in judged.items()}
+    allowed = {
+        partition: deps.dead_letter_limit.allowed(partition, len(verdicts), dead[partition])
+        for partition, verdicts in judged.items()
+    }
+    published = [verdict for partition, verdicts in judged.items() for verdict in verdicts[: allowed[partition]]]
+    await deps.publisher.publish(published, at_us=at_us)
+    for partition, verdicts in judged.items():
+        deps.dead_letter_limit.record(partition, len(verdicts), dead[partition])
+    _count(published)
+    return allowed
 
 
-def _judge_one(submitted: SubmittedRecord, world: Deps, at_us: int) -> Verdict:
-    seen = world.reader.match_fast(submitted, now_us=at_us, currencies=world.currencies)
-    if seen is not None and passes_fast_check(
-        seen,
-        products=world.catalogue.products(seen.site),
+def _judge_one(submitted: SubmittedRecord, deps: Deps, at_us: int) -> Verdict:
+    summary = deps.reader.match_fast(submitted, now_us=at_us, currencies=deps.currencies)
+    if summary is not None and passes_fast_check(
+        summary,
+        products=deps.catalogue.products(summary.site),
         kind=submitted.kind,
-        max_job_records=world.max_job_records,
+        max_job_records=deps.max_job_records,
         now_us=at_us,
     ):
-        return Accepted(submitted, seen)
-    record = world.reader.decode(submitted)
+        return Accepted(submitted, summary)
+    record = deps.reader.decode(submitted)
     if isinstance(record, DeadLetterReason):
-        return _unprocessable(submitted, record, None, world, at_us)
-    if wrong := check_job_ref(record.job, kind=submitted.kind, max_job_records=world.max_job_records, now_us=at_us):
-        return _unprocessable(submitted, wrong, record, world, at_us)
+        return _unprocessable(submitted, record, None, deps, at_us)
+    if reason := check_job_ref(record.job, kind=submitted.kind, max_job_records=deps.max_job_records, now_us=at_us):
+        return _unprocessable(submitted, reason, record, deps, at_us)
     return judge_record(
         submitted,
         record,
-        products=world.catalogue.products(record.site),
-        currencies=world.currencies,
+        products=deps.catalogue.products(record.site),
+        currencies=deps.currencies,
         now_us=at_us,
     )
 
 
 def _unprocessable(
-    submitted: SubmittedRecord, why: DeadLetterReason, read: SalesRecord | None, world: Deps, at_us: int
+    submitted: SubmittedRecord, reason: DeadLetterReason, record: SalesRecord | None, deps: Deps, at_us: int
 ) -> Unprocessable:
-    named = job_from_headers(submitted, record=read, max_job_records=world.max_job_records, now_us=at_us)
-    if named is None:
-        return Unprocessable(submitted, why.code, why.detail)
-    header, index = named
-    return Unprocessable(submitted, why.code, why.detail, header, index)
+    job = job_from_headers(submitted, record=record, max_job_records=deps.max_job_records, now_us=at_us)
+    header, index = job or (None, 0)
+    return Unprocessable(submitted, reason.code, reason.detail, header, index)
 
 
 def _dead_positions(verdicts: Sequence[Verdict]) -> list[int]:
-    return [position for position, item in enumerate(verdicts) if type(item) is Unprocessable]
-
-
-def _log_dead_letter(given_up: Unprocessable) -> None:
-    submitted, header = given_up.source, given_up.header
-    _LOG.warning(
-        "a record was given up",
-        topic=submitted.topic,
-        partition=submitted.partition,
-        offset=submitted.offset,
-        reason=given_up.reason,
-        **({"jobId": header.job_id} if header else {}),
-        **{
-            name: escape_for_log((value or b"").decode("latin-1"))
-            for name, value in submitted.headers
-            if name == "traceparent"
-        },
-    )
+    return [position for position, verdict in enumerate(verdicts) if type(verdict) is Unprocessable]
 
 
 def _count(verdicts: Sequence[Verdict]) -> None:
-    counts: Counts = {}
-    for item in verdicts:
-        match item:
+    counts: dict[tuple[str, str], int] = {}
+    for verdict in verdicts:
+        match verdict:
             case Accepted():
                 outcome = "accepted"
             case Rejected(faults=faults):
@@ -127,8 +109,25 @@ def _count(verdicts: Sequence[Verdict]) -> None:
                     metrics.FAULTS.labels(fault.code).inc()
             case Unprocessable():
                 outcome = "unprocessable"
-                _log_dead_letter(item)
-        place = (item.source.kind, outcome)
-        counts[place] = counts.get(place, 0) + 1
+                _log_dead_letter(verdict)
+        labels = (verdict.source.kind, outcome)
+        counts[labels] = counts.get(labels, 0) + 1
     for (kind, outcome), count in counts.items():
         metrics.RECORDS.labels(kind, outcome).inc(count)
+
+
+def _log_dead_letter(verdict: Unprocessable) -> None:
+    submitted, header = verdict.source, verdict.header
+    _LOG.warning(
+        "record dead-lettered",
+        topic=submitted.topic,
+        partition=submitted.partition,
+        offset=submitted.offset,
+        reason=verdict.reason,
+        **({"jobId": header.job_id} if header else {}),
+        **{
+            name: escape_for_log((value or b"").decode("latin-1"))
+            for name, value in submitted.headers
+            if name == "traceparent"
+        },
+    )

@@ -1,4 +1,4 @@
-"""What judging needs from the world."""
+"""Ports of the validator."""
 
 from collections.abc import Container, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -13,46 +13,46 @@ Partition = Hashable
 
 
 class RecordReader(Protocol):
-    """Reads records off the wire."""
+    """Reads submitted records."""
 
-    async def prefetch_schemas(self, submitted: Iterable[Sequence[SubmittedRecord]]) -> None:
-        """Learn the schemas that these records name and that are not known yet; raises `Away` if that fails."""
+    async def prefetch_schemas(self, records: Iterable[Sequence[SubmittedRecord]]) -> None:
+        """Look up the unknown schemas that these records refer to; raises `UnavailableError`."""
         ...
 
     def match_fast(
         self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]
     ) -> RecordSummary | None:
-        """What is told of a record that surely can be read and keeps every rule; None where that is not sure."""
+        """Return the summary of a usual record that keeps every rule; None if the record must be decoded."""
         ...
 
     def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
-        """The record, or why the bytes are none."""
+        """Return the decoded record, or why it cannot be decoded."""
         ...
 
 
 class Catalogue(Protocol):
-    """Knows the products of every site."""
+    """Holds the products of all sites."""
 
     def products(self, site: int) -> Container[str]:
-        """The site's product ids; none if the site is unknown."""
+        """Return the site's product ids; empty for an unknown site."""
         ...
 
 
 class DeadLetterLimit(Protocol):
-    """Stops a partition that would be drained into dead letters."""
+    """Halts a partition whose records would all become dead letters."""
 
     def allowed(self, partition: Partition, total: int, dead: Sequence[int]) -> int:
-        """How many of the next `total` records may be handled; `dead` are the positions of the dead letters."""
+        """Return how many of the next `total` records may be processed; `dead` are the positions of dead letters."""
         ...
 
     def record(self, partition: Partition, total: int, dead: Sequence[int]) -> None:
-        """Take down what became of them; stop the partition if not all were admitted."""
+        """Count the processed records; halt the partition if not all of them were allowed."""
         ...
 
 
 class Publisher(Protocol):
-    """Takes verdicts to Kafka."""
+    """Publishes verdicts."""
 
     async def publish(self, verdicts: Sequence[Verdict], *, at_us: int) -> None:
-        """Return when all in-sync replicas have the verdicts and what they mean for jobs; raise `Away` otherwise."""
+        """Return when all in-sync replicas have the verdicts and their job events; raises `UnavailableError`."""
         ...

@@ -1,4 +1,4 @@
-"""What the validator can be told."""
+"""Settings of the validator."""
 
 from pydantic import Field
 
@@ -10,5 +10,5 @@ class Settings(ServiceSettings, KafkaSettings, DeadLetterLimitSettings):
 
     validator_group: str = Field("validator", min_length=1, description="Consumer group of the validators.")
     max_job_records: int = Field(
-        100_000, ge=1, le=100_000, description="Most records that a direct producer's job may have."
+        100_000, ge=1, le=100_000, description="Maximum number of records in a job of a direct producer."
     )

@@ -1,4 +1,4 @@
-"""Kafka's face of the validator: polls in, committable offsets out."""
+"""Kafka consumer of the validator: polled records in, committable offsets out."""
 
 from collections.abc import Collection
 
@@ -14,26 +14,29 @@ KINDS = {topics.ORDERS_SUBMITTED.name: "orders", topics.RETURNS_SUBMITTED.name: 
 
 
 class Worker:
-    """Judges what each poll brings."""
+    """Judges the records of each poll."""
 
     def __init__(self, deps: Deps, dead_letter_limit: DeadLetterLimit) -> None:
         self._deps = deps
         self._dead_letter_limit = dead_letter_limit
 
     async def handle(self, poll: Poll) -> Offsets:
-        """Judge the records of the poll; every verdict is acknowledged when this returns. Raises `Away`."""
-        submitted = {place: [_submitted(record) for record in records] for place, records in poll.items() if records}
+        """Judge the polled records and return the offsets behind them, every verdict acknowledged.
+
+        Raises `UnavailableError`.
+        """
+        submitted = {tp: [_to_submitted(record) for record in records] for tp, records in poll.items() if records}
         if not submitted:
             return {}
         done = await judge(submitted, self._deps)
-        return {place: poll[place][count - 1].offset + 1 for place, count in done.items() if count}
+        return {tp: poll[tp][count - 1].offset + 1 for tp, count in done.items() if count}
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Another member reads these partitions; nothing of them is held back between polls."""
+        """Resume the halted ones among these partitions: another member may try them."""
         self._dead_letter_limit.resume(partitions)
 
 
-def _submitted(record: ConsumerRecord) -> SubmittedRecord:
+def _to_submitted(record: ConsumerRecord) -> SubmittedRecord:
     return SubmittedRecord(
         KINDS[record.topic],
         record.topic,

@@ -52,7 +52,7 @@ POISON: dict[str, tuple[str, bytes | None, tuple[tuple[str, bytes], ...]]] = {
     "a huge array": ("undecodable", GOOD[:-40] + b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f", ()),
     "random": ("undecodable", ORDER + bytes(range(256)), ()),
     "oversize": ("oversize", b"\0" * 6_500_000, ()),
-    "a place that cannot be": ("misplaced", an_order_now(job=a_place(str(uuid1()), 5, 5)), ()),
+    "a place that cannot be": ("invalid-job", an_order_now(job=a_place(str(uuid1()), 5, 5)), ()),
 }
 
 
@@ -119,7 +119,7 @@ async def test_what_died_of_a_setting_is_replayed_once_when_it_is_mended(
         return sum(job_id.encode() in (one.value or b"") for one in await installation.records(LETTERS)) == total
 
     async def letters() -> list[dict[str, Any]]:
-        out = await asyncio.to_thread(installation.operate, "dead-letters", "list", "--json", "--reason", "misplaced")
+        out = await asyncio.to_thread(installation.operate, "dead-letters", "list", "--json", "--reason", "invalid-job")
         found = [json.loads(line) for line in out.splitlines()]
         return [one for one in found if one["detail"] == "total is out of bounds"]
 

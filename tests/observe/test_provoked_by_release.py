@@ -27,7 +27,7 @@ runpy.run_module("services.ingest", run_name="__main__")
 BLIND_VALIDATOR = """
 import runpy
 from services.validator.domain.submitted_record import DeadLetterReason
-from services.validator.wire import SubmittedRecordReader
+from services.validator.adapters.record_reader import SubmittedRecordReader
 
 SubmittedRecordReader.decode = lambda *_: DeadLetterReason("undecodable", "this release cannot")
 runpy.run_module("services.validator", run_name="__main__")

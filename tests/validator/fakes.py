@@ -10,8 +10,9 @@ from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
 from services.validator.adapters.publisher import KafkaPublisher
+from services.validator.adapters.record_reader import SubmittedRecordReader
 from services.validator.flow import Deps
-from services.validator.wire import Encoder, SubmittedRecordReader
+from services.validator.wire import Encoder
 from tests.sales.sample import CURRENCIES, NOW_US, SITE
 from tests.validator.records import SCHEMAS
 

@@ -126,7 +126,7 @@ def test_a_place_in_a_job_must_be_possible(changes: dict[str, Any], *, placed: b
     wrong = check_job_ref(a_job(**changes), kind="orders", max_job_records=1000, now_us=NOW_US)
     assert (wrong is None) == placed
     if wrong is not None:
-        assert wrong.code == "misplaced"
+        assert wrong.code == "invalid-job"
 
 
 @pytest.mark.parametrize(("changes", "placed"), PLACES)

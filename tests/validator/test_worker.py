@@ -10,8 +10,8 @@ from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
 from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import FAILED, SUCCEEDED, JobEvent, Judged, Run
 from services.sales.wire import job_event_codec
+from services.validator.adapters.record_reader import SubmittedRecordReader
 from services.validator.metrics import FAULTS, RECORDS
-from services.validator.wire import SubmittedRecordReader
 from services.validator.worker import Worker
 from tests.validator.fakes import Committed, Harness, Journal, Published, a_harness
 from tests.validator.records import (
@@ -30,7 +30,7 @@ from tests.validator.records import (
     consumed,
     job_headers,
 )
-from tests.validator.test_wire import FakeSchemaSource
+from tests.validator.test_record_reader import FakeSchemaSource
 
 VALIDATED, REJECTED, JOBS = "orders.validated.v1", "records.rejected.v1", "jobs.events.v1"
 TRACE = ("traceparent", b"00-1-2-01")
@@ -328,7 +328,7 @@ async def test_a_record_that_cannot_be_in_its_job_is_a_dead_letter(
     record = consumed(an_order(job=job), 0, headers=headers)
     await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
     (letter,) = harness.dead_letters.sent
-    assert letter.reason == "misplaced"
+    assert letter.reason == "invalid-job"
     assert [(event.site, _run(event).first) for event in judged(harness)] == told
     assert harness.journal[-1] == Committed(0, 1)
 

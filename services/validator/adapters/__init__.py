@@ -1,1 +1,1 @@
-"""Implementations of the validator's ports, over Kafka."""
+"""Implementations of the validator's ports, with Kafka and Avro."""

@@ -1,4 +1,4 @@
-"""Verdicts to Kafka: what they say of the records first, what they mean for the jobs then."""
+"""Publishes verdicts to Kafka: validated and rejected records and dead letters first, then the jobs' events."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,6 @@ from services.jobs.events import JobHeader, JobRef
 from services.sales.faults import unprocessable
 from services.sales.records import RecordSummary
 from services.sales.verdicts import RecordFailed, RecordPassed, build_verdict_runs
-from services.sales.verdicts import Verdict as Told
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
 from services.validator.wire import Encoder, identity_headers, record_key, rejection_key, trace_headers
 
@@ -22,10 +21,10 @@ JOB_EVENTS = topics.JOBS_EVENTS.name
 
 
 class RecordSender(Protocol):
-    """Takes records to topics; the chassis' producer is one."""
+    """Sends records to topics; see the chassis' `Producer`."""
 
     async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
-        """Return when all are acknowledged; raises `Away`."""
+        """Return when all are acknowledged; raises `UnavailableError`."""
         ...
 
 
@@ -38,64 +37,63 @@ class KafkaPublisher:
         self._dead_letters = dead_letters
 
     async def publish(self, verdicts: Sequence[Verdict], *, at_us: int) -> None:
-        """Return when all in-sync replicas have the verdicts and what they mean for jobs; raises `Away` otherwise.
+        """Return when all in-sync replicas have the verdicts and their job events; raises `UnavailableError`.
 
-        A job hears of its records last, so that a job at its end has all its records where they belong.
+        Job events go last: when a job is complete, all its records are on their topics.
         """
-        sends = [self._producer.send_by_key(topic, lot) for topic, lot in self._group_by_topic(verdicts, at_us).items()]
-        letters = [
-            DeadLetter(item.source, item.reason, item.detail) for item in verdicts if isinstance(item, Unprocessable)
+        by_topic = self._group_by_topic(verdicts, at_us)
+        sends = [self._producer.send_by_key(topic, records) for topic, records in by_topic.items()]
+        dead_letters = [
+            DeadLetter(verdict.source, verdict.reason, verdict.detail)
+            for verdict in verdicts
+            if isinstance(verdict, Unprocessable)
         ]
-        if letters:
-            sends.append(self._dead_letters.send(letters))
-        for outcome in await asyncio.gather(*sends, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        if dead_letters:
+            sends.append(self._dead_letters.send(dead_letters))
+        for result in await asyncio.gather(*sends, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
         await self._producer.send_by_key(JOB_EVENTS, self._job_events(verdicts, at_us))
 
     def _group_by_topic(self, verdicts: Sequence[Verdict], at_us: int) -> dict[str, list[ProducerRecord]]:
-        """What goes to which topic, in order."""
-        lots: dict[str, list[ProducerRecord]] = {}
-        for item in verdicts:
-            match item:
-                case Accepted(submitted, record):
-                    value, headers = self._encoder.to_validated(item)
-                    made = ProducerRecord(submitted.key or record_key(record), value, tuple(headers))
-                    lots.setdefault(VALIDATED[submitted.kind], []).append(made)
-                case Rejected(submitted, record):
-                    key, headers = rejection_key(submitted, record), identity_headers(submitted)
-                    made = ProducerRecord(key, self._encoder.encode_rejected(item, at_us=at_us), tuple(headers))
-                    lots.setdefault(REJECTED, []).append(made)
-        return lots
+        by_topic: dict[str, list[ProducerRecord]] = {}
+        for verdict in verdicts:
+            match verdict:
+                case Accepted(source, record):
+                    value, headers = self._encoder.to_validated(verdict)
+                    validated = ProducerRecord(source.key or record_key(record), value, tuple(headers))
+                    by_topic.setdefault(VALIDATED[source.kind], []).append(validated)
+                case Rejected(source, record):
+                    key, headers = rejection_key(source, record), identity_headers(source)
+                    rejected = ProducerRecord(key, self._encoder.encode_rejected(verdict, at_us=at_us), tuple(headers))
+                    by_topic.setdefault(REJECTED, []).append(rejected)
+        return by_topic
 
     def _job_events(self, verdicts: Sequence[Verdict], at_us: int) -> Iterator[ProducerRecord]:
-        """One event for each stretch of a job."""
-        told = [(*found, item.source) for item in verdicts if (found := _job_verdict(item)) is not None]
-        for header, stretch in groupby(told, key=lambda one: one[0]):
-            same = list(stretch)
-            # A request's records travel together: they have its trace in common.
-            trace = trace_headers(same[0][2])
-            for run in build_verdict_runs(header, (one for _, one, _ in same)):
-                yield ProducerRecord(*self._encoder.encode_judged(header, run, at_us=at_us), trace)
+        """Yield an event for each run of records of one job."""
+        of_jobs = [(*found, verdict.source) for verdict in verdicts if (found := _job_verdict(verdict)) is not None]
+        for header, group in groupby(of_jobs, key=lambda item: item[0]):
+            items = list(group)
+            # The records of one request have the same trace.
+            headers = trace_headers(items[0][2])
+            for run in build_verdict_runs(header, (job_verdict for _, job_verdict, _ in items)):
+                yield ProducerRecord(*self._encoder.encode_judged(header, run, at_us=at_us), headers)
 
 
-def _job_verdict(verdict: Verdict) -> tuple[JobHeader, Told] | None:
-    """What a verdict means for its job; None where it has none."""
+def _job_verdict(verdict: Verdict) -> tuple[JobHeader, RecordPassed | RecordFailed] | None:
+    """Return the verdict's job, and the outcome of the record in it; None if the record has no job."""
     if isinstance(verdict, Unprocessable):
-        return (
-            None
-            if verdict.header is None
-            else (verdict.header, RecordFailed(verdict.job_index, None, [unprocessable()]))
-        )
+        header = verdict.header
+        return None if header is None else (header, RecordFailed(verdict.job_index, None, [unprocessable()]))
     record = verdict.record
     if record.job is None:
         return None
     if isinstance(record, RecordSummary):
         return record.job, RecordPassed(record.index, record)
     header, index = _header(record.site, record.job), record.job.index
-    return header, RecordPassed(index, record) if isinstance(verdict, Accepted) else RecordFailed(
-        index, record, verdict.faults
-    )
+    if isinstance(verdict, Accepted):
+        return header, RecordPassed(index, record)
+    return header, RecordFailed(index, record, verdict.faults)
 
 
 def _header(site: int, job: JobRef) -> JobHeader:

@@ -1,1 +1,1 @@
-"""What judging a record means."""
+"""Judging a record: pure, without Kafka or Avro."""

@@ -12,9 +12,9 @@ _MAX_DIGITS = 18
 def job_from_headers(
     source: SubmittedRecord, *, record: SalesRecord | None = None, max_job_records: int, now_us: int
 ) -> tuple[JobHeader, int] | None:
-    """The job and the record's index in it; None where the headers do not name one soundly.
+    """Return the job and the record's index in it; None unless the headers name both validly.
 
-    A record that could be `read` speaks for itself: its headers count only where they name the job that it names.
+    If the `record` could be decoded, its headers count only where they name the job that it names itself.
     """
     headers = dict(source.headers)
     job_id = (headers.get("jobId") or b"").decode("ascii", "replace")
@@ -28,12 +28,12 @@ def job_from_headers(
     return JobHeader(site, job_id, total, _created_at(job_id, source, now_us), OFFLINE, source.kind), index
 
 
-def _created_at(job_id: str, submitted: SubmittedRecord, now_us: int) -> int:
-    """When the job was made: its id usually tells; the record came soon after."""
-    made_at = timestamp_us(job_id)
-    if made_at is not None and made_at <= now_us + MAX_FUTURE_US:
-        return made_at
-    return min(max(submitted.timestamp, 0) * 1000, now_us)
+def _created_at(job_id: str, source: SubmittedRecord, now_us: int) -> int:
+    """Return the time in the job's id; if there is none that can be, that of the record, which follows soon after."""
+    created_at = timestamp_us(job_id)
+    if created_at is not None and created_at <= now_us + MAX_FUTURE_US:
+        return created_at
+    return min(max(source.timestamp, 0) * 1000, now_us)
 
 
 def _parse_number(text: bytes | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Records as they were submitted: from Kafka, by ingest or by anyone."""
+"""Submitted records, as read from Kafka."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 class SubmittedRecord(NamedTuple):
-    """One record as it was read: `kind` is that of its topic, orders or returns; `timestamp` is in milliseconds."""
+    """A record by ingest or any other producer: `kind` is orders or returns, `timestamp` is in milliseconds."""
 
     kind: str
     topic: str
@@ -20,7 +20,7 @@ class SubmittedRecord(NamedTuple):
 
 
 class DeadLetterReason(NamedTuple):
-    """Why a record cannot be judged: `reason` is a stable word, `detail` quotes nothing of the record."""
+    """Why a record cannot be judged: a stable `code`, and a `detail` that quotes nothing of the record."""
 
     code: str
     detail: str

@@ -1,4 +1,4 @@
-"""The verdict on one record: accepted, rejected for its faults, or not to be processed at all."""
+"""The verdict on a record: accepted, rejected for its faults, or unprocessable."""
 
 from collections.abc import Container
 from collections.abc import Set as AbstractSet
@@ -15,14 +15,14 @@ from services.values.instants import MIN_INSTANT_US
 
 
 class Accepted(NamedTuple):
-    """It keeps every rule and its products are known."""
+    """The record keeps every rule, and its products are in the catalogue."""
 
     source: SubmittedRecord
     record: SalesRecord | RecordSummary
 
 
 class Rejected(NamedTuple):
-    """It is a record, with faults."""
+    """The record can be decoded and has faults."""
 
     source: SubmittedRecord
     record: SalesRecord
@@ -30,7 +30,7 @@ class Rejected(NamedTuple):
 
 
 class Unprocessable(NamedTuple):
-    """It cannot be judged; it becomes a dead letter, and a failed record of its job where that is known."""
+    """The record cannot be judged: it becomes a dead letter, and a failed record of its job if that is known."""
 
     source: SubmittedRecord
     reason: str
@@ -47,21 +47,21 @@ def judge_record(
 ) -> Accepted | Rejected:
     """Judge a record by the rules and the catalogue."""
     faults = check_record(record, now_us=now_us, currencies=currencies)
-    unknown = find_unknown_products(record, products)
-    if not faults and not unknown:
+    unknown_products = find_unknown_products(record, products)
+    if not faults and not unknown_products:
         return Accepted(source, record)
-    return Rejected(source, record, first_faults([*faults, *unknown]))
+    return Rejected(source, record, first_faults([*faults, *unknown_products]))
 
 
 def passes_fast_check(
     summary: RecordSummary, *, products: Container[str], kind: str, max_job_records: int, now_us: int
 ) -> bool:
-    """Whether all products of a record that keeps every rule are known, and nothing is wrong with its place in its job.
+    """Whether a record that keeps every rule has only known products and a valid job reference.
 
-    A no may be mistaken, a yes is not: the id of a job that was seen is a UUID.
+    A False proves nothing. The job's id need not be checked: only UUIDs make it into a summary.
     """
-    for product in summary.product_ids:
-        if product not in products:
+    for product_id in summary.product_ids:
+        if product_id not in products:
             return False
     job = summary.job
     return job is None or (
@@ -72,14 +72,14 @@ def passes_fast_check(
 
 
 def check_job_ref(job: JobRef | None, *, kind: str, max_job_records: int, now_us: int) -> DeadLetterReason | None:
-    """Why a record's place in its job cannot be, or None."""
+    """Return why the record cannot belong to the job that it names; None if it can, or names none."""
     if job is None:
         return None
     if job.type != kind:
-        return DeadLetterReason("misplaced", "the job's type is not that of the topic")
-    if why := validate_job_ref(job, max_total=max_job_records):
-        return DeadLetterReason("misplaced", why)
-    # Whoever reports on jobs sorts them by this time, and ends those that are too old.
+        return DeadLetterReason("invalid-job", "the job's type is not that of the topic")
+    if detail := validate_job_ref(job, max_total=max_job_records):
+        return DeadLetterReason("invalid-job", detail)
+    # Status sorts jobs by this time, and expires those that are too old.
     if not MIN_INSTANT_US <= job.created_at <= now_us + MAX_FUTURE_US:
-        return DeadLetterReason("misplaced", "createdAt is out of bounds")
+        return DeadLetterReason("invalid-job", "createdAt is out of bounds")
     return None

@@ -16,8 +16,8 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
 from services.chassis.runtime.errors import UnavailableError
 from services.sales.records import Order, Return, get_order_id, get_return_id
+from services.validator.adapters.record_reader import MAX_RECORD_BYTES, SubmittedRecordReader
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
-from services.validator.wire import MAX_RECORD_BYTES, SubmittedRecordReader
 from tests.sales.sample import CURRENCIES
 from tests.sales.strategies import ORDERS, RETURNS
 from tests.support.schema_versions import with_an_older, without_fields

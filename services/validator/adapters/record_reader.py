@@ -1,0 +1,147 @@
+"""Reads submitted records: matches the usual ones without decoding them, and decodes all others."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Protocol
+
+from services.avro.codec import Codec
+from services.avro.schema import parse_schema
+from services.avro.varints import AvroDecodeError
+from services.chassis.avro.records import transcode
+from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
+from services.chassis.avro.wire_format import HEADER, LENGTH, SchemaReference, UnknownWireFormatError, parse_wire_format
+from services.sales.fast_avro_check import AvroPattern
+from services.sales.records import RecordSummary, SalesRecord
+from services.sales.wire import order_codec, return_codec
+from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
+from services.validator.wire import is_reserved_header
+
+# More than any import request can produce, and little enough for one batch, headers included, when it is passed on.
+MAX_RECORD_BYTES = 6 * 1024 * 1024
+# Far below MAX_RECORD_BYTES, so that the fast path can measure headers roughly.
+FAST_PATH_MAX_BYTES = 64 * 1024
+_HEADER_OVERHEAD = 8
+# Nearly every record has these headers, and none of them is reserved.
+_INGEST_HEADERS = frozenset({"site", "jobId", "total", "index", "traceparent"})
+
+
+class SchemaSource(Protocol):
+    """Looks up schemas that this process does not ship with."""
+
+    async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
+        """Return the schema's definition; None if there is no such schema. Raises `UnavailableError`."""
+        ...
+
+
+class SubmittedRecordReader:
+    """Reads records of any producer, written with the current version of the schema or an older one.
+
+    With a `source` of schemas it also reads records written with a version that is newer than this process.
+    """
+
+    def __init__(self, schemas: Schemas, source: SchemaSource | None = None) -> None:
+        order, return_ = schemas["order"], schemas["return"]
+        self._schemas = schemas
+        self._source = source
+        self._fetched: dict[int, SchemaVersion | None] = {}
+        self._codecs: Mapping[str, tuple[Schema, Codec[Any]]] = {
+            "orders": (order, order_codec(order.definition)),
+            "returns": (return_, return_codec(return_.definition)),
+        }
+        self._patterns = {
+            "orders": (order.prefix, AvroPattern(order.definition)),
+            "returns": (return_.prefix, AvroPattern(return_.definition)),
+        }
+
+    async def prefetch_schemas(self, records: Iterable[Sequence[SubmittedRecord]]) -> None:
+        """Look up the unknown schemas that these records refer to; raises `UnavailableError`."""
+        if self._source is None:
+            return
+        references = {_schema_reference(record) for batch in records for record in batch} - self._fetched.keys()
+        for reference in references:
+            # A GUID is of no use: a validated record must carry an id that its readers can look up.
+            if isinstance(reference, int) and self._schemas.by_id(reference) is None:
+                definition = await self._source.definition(reference)
+                # A missing schema may be registered later. Caching misses would also let senders fill the memory.
+                if definition is not None:
+                    self._fetched[reference] = _supported_version(reference, definition)
+
+    def match_fast(
+        self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]
+    ) -> RecordSummary | None:
+        """Return the summary of a usual record that keeps every rule; None if the record must be decoded."""
+        prefix, pattern = self._patterns[submitted.kind]
+        value = submitted.value
+        if value is None or not value.startswith(prefix):
+            return None
+        size = len(value) + len(submitted.key or b"") + _HEADER_OVERHEAD * len(submitted.headers)
+        for name, content in submitted.headers:
+            if name not in _INGEST_HEADERS and is_reserved_header(name):
+                return None
+            size += len(name) + len(content or b"")
+        if size > FAST_PATH_MAX_BYTES:
+            return None
+        return pattern.match(value, LENGTH, now_us=now_us, currencies=currencies)
+
+    def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
+        """Return the decoded record, or why it cannot be decoded."""
+        schema, codec = self._codecs[submitted.kind]
+        value = submitted.value or b""
+        size = len(value) + len(submitted.key or b"")
+        is_current = value.startswith(schema.prefix)
+        for name, content in submitted.headers:
+            # Compressed, a record can have millions of header names. A character has up to four bytes.
+            size += 4 * len(name) + len(content or b"") + _HEADER_OVERHEAD
+            if name == HEADER:
+                is_current = False
+        if size > MAX_RECORD_BYTES:
+            return DeadLetterReason("oversize", f"key, value and headers exceed {MAX_RECORD_BYTES} bytes")
+        try:
+            record: SalesRecord | DeadLetterReason = (
+                codec.decode(value, start=LENGTH) if is_current else self._decode_other_version(submitted)
+            )
+        except AvroDecodeError as error:
+            return DeadLetterReason("undecodable", error.reason)
+        return record
+
+    def _decode_other_version(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
+        """Decode a record of another wire format or schema version; raises `AvroDecodeError`."""
+        schema, codec = self._codecs[submitted.kind]
+        try:
+            reference, start = parse_wire_format(submitted.value, submitted.headers)
+        except UnknownWireFormatError as error:
+            return DeadLetterReason("unknown-framing", str(error))
+        value = submitted.value or b""
+        version = self._version(reference)
+        if version is None or version.definition["name"] != schema.definition["name"]:
+            return DeadLetterReason("unknown-schema", f"schema {reference} is not a version of this topic's schema")
+        if version.schema_id != schema.schema_id:
+            try:
+                value, start = transcode(value, start, version, schema), 0
+            except ValueError as error:
+                raise AvroDecodeError(str(error)) from error
+        record: SalesRecord = codec.decode(value, start=start)
+        return record
+
+    def _version(self, reference: SchemaReference) -> SchemaVersion | None:
+        version = self._schemas.by_id(reference)
+        if version is None and isinstance(reference, int):
+            return self._fetched.get(reference)
+        return version
+
+
+def _schema_reference(submitted: SubmittedRecord) -> SchemaReference | None:
+    try:
+        reference, _ = parse_wire_format(submitted.value, submitted.headers)
+    except UnknownWireFormatError:
+        return None
+    return reference
+
+
+def _supported_version(schema_id: int, definition: Mapping[str, Any]) -> SchemaVersion | None:
+    """Return the version unless it uses Avro types that ours do not: then it cannot be converted to ours."""
+    try:
+        parse_schema(definition)
+    except ValueError:
+        return None
+    return SchemaVersion("", 0, schema_id, definition)
