@@ -14,7 +14,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::?([-?])([^}]*))?\}")
 
 
 @cache
-def example() -> dict[str, str]:
+def example_values() -> dict[str, str]:
     """What `.env.example` sets."""
     lines = (line.partition("=") for line in EXAMPLE.read_text(encoding="utf-8").splitlines())
     return {name: value for name, _, value in lines if value and not name.startswith("#")}
@@ -23,14 +23,14 @@ def example() -> dict[str, str]:
 @cache
 def compose() -> dict[str, Any]:
     """The file with anchors merged and the example's variables filled in."""
-    read: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(_filled_in, FILE.read_text(encoding="utf-8")))
+    read: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(_substitute, FILE.read_text(encoding="utf-8")))
     return read
 
 
-def _filled_in(found: re.Match[str]) -> str:
+def _substitute(found: re.Match[str]) -> str:
     name, how, otherwise = found.groups()
-    if name in example():
-        return example()[name]
+    if name in example_values():
+        return example_values()[name]
     assert how == "-", f"{name} is neither in .env.example nor has it a default"
     return str(otherwise)
 

@@ -20,10 +20,10 @@ SETTINGS: dict[str, type[BaseSettings]] = {
 }
 NAMES = tuple(service.name for service in SERVICES)
 # What the image itself says, for every service.
-OF_THE_IMAGE = {"HTTP_HOST", "HTTP_PORT", "OPERATIONS_HOST", "OPERATIONS_PORT"}
+IMAGE_VARIABLES = {"HTTP_HOST", "HTTP_PORT", "OPERATIONS_HOST", "OPERATIONS_PORT"}
 
 
-def fields(service: str) -> dict[str, FieldInfo]:
+def settings_fields(service: str) -> dict[str, FieldInfo]:
     """Its settings, by the variable's name."""
     return {name.upper(): field for name, field in SETTINGS[service].model_fields.items()}
 
@@ -34,6 +34,6 @@ def all_variables() -> set[str]:
     return {name.upper() for settings in known for name in settings.model_fields}
 
 
-def told(environment: dict[str, str]) -> set[str]:
+def setting_names(environment: dict[str, str]) -> set[str]:
     """The settings that an environment sets, as values or as files."""
     return {name.removesuffix("_FILE") for name in environment}

@@ -17,20 +17,20 @@ from tests.chassis.eventually import until
 from tests.e2e.customer import BASES, DEMO, Customer
 from tests.e2e.installation import Installation
 
-AT_ONCE = 4
-BEFORE = 15
-EXIT_WITHIN_S = 10
+CONCURRENCY = 4
+WARM_UP_RESPONSES = 15
+EXIT_TIMEOUT_S = 10
 # Those that were taken last: the signal came while they were on their way.
-LATEST = 10
+CHECKED_LAST = 10
 MANY = pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(1200)])
 
 
 @pytest.fixture(scope="module")
 def drained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     made = Installation(tmp_path_factory.mktemp("drained"))
-    made.must("up", "--port", "0", within_s=180)
+    made.run("up", "--port", "0", within_s=180)
     yield made
-    made.must("down")
+    made.run("down")
 
 
 @pytest.fixture
@@ -47,36 +47,36 @@ class Load:
 
     request: Callable[[], Awaitable[int]]
     answers: Counter[int] = field(default_factory=Counter)
-    shut_out: int = 0
+    connection_errors: int = 0
     is_over: bool = False
 
-    async def one(self) -> None:
+    async def run(self) -> None:
         while not self.is_over:
             try:
                 self.answers[await self.request()] += 1
             except aiohttp.ClientError:
-                self.shut_out += 1
+                self.connection_errors += 1
                 await asyncio.sleep(0.02)
 
 
-def is_gone(process: psutil.Process) -> bool:
+def has_exited(process: psutil.Process) -> bool:
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
 
-async def ended_under(load: Load, installation: Installation, service: str) -> float:
+async def terminate_under_load(load: Load, installation: Installation, service: str) -> float:
     """Send SIGTERM once the load is rolling; how long the process took to end."""
-    pid = installation.parts()[service]["pid"]
+    pid = installation.status()[service]["pid"]
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(load.one())
-        await until(lambda: load.answers.total() >= BEFORE, deadline_s=30)
+        for _ in range(CONCURRENCY):
+            group.create_task(load.run())
+        await until(lambda: load.answers.total() >= WARM_UP_RESPONSES, deadline_s=30)
         process, began = psutil.Process(pid), monotonic()
         process.send_signal(signal.SIGTERM)
         try:
-            await until(lambda: is_gone(process), deadline_s=EXIT_WITHIN_S + 5)
+            await until(lambda: has_exited(process), deadline_s=EXIT_TIMEOUT_S + 5)
         finally:
             load.is_over = True
     return monotonic() - began
@@ -92,7 +92,7 @@ class Requests:
         self._base = endpoints["services"][self._door]["api"]
         self._customer = customer
         self._bearer: dict[str, str] = {}
-        self.taken: list[str] = []
+        self.accepted: list[str] = []
 
     async def load(self) -> Load:
         """Its load, with a token at hand."""
@@ -117,7 +117,7 @@ class Requests:
         async with self._customer.session.post(self._base + path, data=data, headers=self._bearer) as answer:
             read = await answer.json(content_type=None)
             if answer.status == 202:
-                self.taken.append(read[taken])
+                self.accepted.append(read[taken])
             return answer.status
 
     async def _token(self) -> int:
@@ -132,13 +132,13 @@ class Requests:
         async with self._customer.session.get(url, headers=self._bearer) as answer:
             return answer.status
 
-    async def came_to_one_each(self) -> None:
+    async def assert_each_ended_once(self) -> None:
         """What was taken last has reached its end, and is there once."""
-        for number in self.taken[-LATEST:]:
+        for number in self.accepted[-CHECKED_LAST:]:
             await (self._bought_one(number) if self._door == "fulfilment" else self._imported_one(number))
 
     async def _imported_one(self, job: str) -> None:
-        final = await self._customer.settled(job, within_s=30)
+        final = await self._customer.wait_for_job(job, within_s=30)
         assert final["summary"]["job"]["baggage"]["records"] == {"total": 1, "failed": 0, "success": 1}
 
     async def _bought_one(self, transaction: str) -> None:
@@ -167,11 +167,11 @@ async def test_a_service_that_is_told_to_end_answers_what_it_took_and_ends_in_ti
     requests = Requests(service, customer, drained)
     for _ in range(rounds):
         load = await requests.load()
-        took_s = await ended_under(load, drained, service)
-        assert took_s <= EXIT_WITHIN_S
+        took_s = await terminate_under_load(load, drained, service)
+        assert took_s <= EXIT_TIMEOUT_S
         assert not [status for status in load.answers if status >= 500], load.answers
-        await asyncio.to_thread(drained.must, "start", service)
-        await requests.came_to_one_each()
+        await asyncio.to_thread(drained.run, "start", service)
+        await requests.assert_each_ended_once()
     said = (drained.directory / "logs" / "sandbox.log").read_text(encoding="utf-8")
     assert f"{service} exited with code 0" in said
     assert said.count(f"{service} exited with code") == said.count(f"{service} ended with exit code 0")
@@ -184,13 +184,13 @@ async def test_a_service_that_has_just_begun_refuses_no_good_token(
     """Breaks: SIGKILL, and a start under load. Must hold: no 401 or 403 before sites and revocations are read."""
     load = await Requests(service, customer, drained).load()
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(load.one())
+        for _ in range(CONCURRENCY):
+            group.create_task(load.run())
         try:
             for _ in range(3):
-                await until(lambda: load.answers.total() >= BEFORE, deadline_s=30)
+                await until(lambda: load.answers.total() >= WARM_UP_RESPONSES, deadline_s=30)
                 drained.kill(service)
-                await asyncio.to_thread(drained.must, "start", service)
+                await asyncio.to_thread(drained.run, "start", service)
         finally:
             load.is_over = True
     assert not {401, 403} & load.answers.keys(), load.answers

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 import yaml
 
 from tests.deploy.compose import EXAMPLE, FILE, compose, environment
-from tests.deploy.manifests import REPOSITORY, program
+from tests.deploy.manifests import REPOSITORY, find_program
 from tests.deploy.service_settings import NAMES
 
 DOCKERFILE = REPOSITORY / "Dockerfile"
@@ -15,7 +15,7 @@ DOCKERFILE = REPOSITORY / "Dockerfile"
 
 def test_hadolint_finds_nothing() -> None:
     done = subprocess.run(
-        [program("hadolint"), str(DOCKERFILE)], capture_output=True, text=True, check=False, timeout=60
+        [find_program("hadolint"), str(DOCKERFILE)], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -12,13 +12,13 @@ from tests.deploy.manifests import (
     OVERLAYS,
     WORKLOADS,
     Object,
-    container_of,
+    by_kind,
+    container_spec,
     environment,
+    find_program,
     objects,
-    of_kind,
-    pod_of,
-    program,
-    rendered,
+    pod_spec,
+    render,
 )
 from tests.deploy.service_settings import NAMES
 
@@ -36,7 +36,7 @@ each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
 def workloads(overlay: str) -> list[Object]:
-    return list(of_kind(overlay, *WORKLOADS).values())
+    return list(by_kind(overlay, *WORKLOADS).values())
 
 
 @each_overlay
@@ -45,7 +45,7 @@ def test_kubernetes_would_take_it(overlay: str, tmp_path: Path) -> None:
     path = tmp_path / f"{overlay}.yaml"
     path.write_text(yaml.safe_dump_all(known), encoding="utf-8")
     done = subprocess.run(
-        [program("kubernetes-validate"), "-k", KUBERNETES, "--strict", str(path)],
+        [find_program("kubernetes-validate"), "-k", KUBERNETES, "--strict", str(path)],
         capture_output=True,
         text=True,
         check=False,
@@ -57,16 +57,16 @@ def test_kubernetes_would_take_it(overlay: str, tmp_path: Path) -> None:
 
 @each_overlay
 def test_everything_has_the_overlays_namespace(overlay: str) -> None:
-    (namespace,) = of_kind(overlay, "Namespace")
+    (namespace,) = by_kind(overlay, "Namespace")
     assert {one["metadata"].get("namespace", namespace) for one in objects(overlay)} == {namespace}
 
 
 @each_overlay
 def test_the_namespace_takes_restricted_pods_only_and_ours_are(overlay: str) -> None:
-    (namespace,) = of_kind(overlay, "Namespace").values()
+    (namespace,) = by_kind(overlay, "Namespace").values()
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     for workload in workloads(overlay):
-        pod, container = pod_of(workload), container_of(workload)
+        pod, container = pod_spec(workload), container_spec(workload)
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -80,12 +80,12 @@ def test_the_namespace_takes_restricted_pods_only_and_ours_are(overlay: str) -> 
 
 @each_overlay
 def test_config_maps_and_secrets_are_there_with_their_keys(overlay: str) -> None:
-    config_maps, secrets = of_kind(overlay, "ConfigMap"), of_kind(overlay, "Secret")
-    users = set(of_kind(overlay, "KafkaUser"))
+    config_maps, secrets = by_kind(overlay, "ConfigMap"), by_kind(overlay, "Secret")
+    users = set(by_kind(overlay, "KafkaUser"))
     for workload in workloads(overlay):
-        for source in container_of(workload).get("envFrom", ()):
+        for source in container_spec(workload).get("envFrom", ()):
             assert source["configMapRef"]["name"] in config_maps
-        for volume in pod_of(workload).get("volumes", ()):
+        for volume in pod_spec(workload).get("volumes", ()):
             secret = volume["secret"]
             if secret["secretName"] in secrets:
                 made = secrets[secret["secretName"]]
@@ -98,10 +98,10 @@ def test_config_maps_and_secrets_are_there_with_their_keys(overlay: str) -> None
 @each_overlay
 def test_each_file_that_a_variable_names_is_mounted(overlay: str) -> None:
     for name in (*NAMES, "operator"):
-        deployment = of_kind(overlay, "Deployment")[name]
-        volumes = {volume["name"]: volume["secret"] for volume in pod_of(deployment).get("volumes", ())}
+        deployment = by_kind(overlay, "Deployment")[name]
+        volumes = {volume["name"]: volume["secret"] for volume in pod_spec(deployment).get("volumes", ())}
         mounted = {
-            mount["mountPath"]: volumes[mount["name"]] for mount in container_of(deployment).get("volumeMounts", ())
+            mount["mountPath"]: volumes[mount["name"]] for mount in container_spec(deployment).get("volumeMounts", ())
         }
         files = [value for value in environment(overlay, name).values() if value.startswith("/secrets/")]
         for file in map(Path, files):
@@ -111,19 +111,19 @@ def test_each_file_that_a_variable_names_is_mounted(overlay: str) -> None:
 
 @each_overlay
 def test_ports_selectors_and_targets_lead_to_pods(overlay: str) -> None:
-    deployments = of_kind(overlay, "Deployment")
-    for name, service in of_kind(overlay, "Service").items():
+    deployments = by_kind(overlay, "Deployment")
+    for name, service in by_kind(overlay, "Service").items():
         labels = deployments[name]["spec"]["template"]["metadata"]["labels"]
-        ports = {port["name"] for port in container_of(deployments[name])["ports"]}
+        ports = {port["name"] for port in container_spec(deployments[name])["ports"]}
         assert service["spec"]["selector"].items() <= labels.items()
         assert all(port["targetPort"] == port["name"] in ports for port in service["spec"]["ports"])
     for kind in ("HorizontalPodAutoscaler", "ScaledObject"):
-        for name, one in of_kind(overlay, kind).items():
+        for name, one in by_kind(overlay, kind).items():
             assert one["spec"]["scaleTargetRef"]["name"] == name
             assert name in deployments
-    for path in of_kind(overlay, "Ingress")["gateway"]["spec"]["rules"][0]["http"]["paths"]:
+    for path in by_kind(overlay, "Ingress")["gateway"]["spec"]["rules"][0]["http"]["paths"]:
         backend = path["backend"]["service"]
-        ports = of_kind(overlay, "Service")[backend["name"]]["spec"]["ports"]
+        ports = by_kind(overlay, "Service")[backend["name"]]["spec"]["ports"]
         assert backend["port"]["name"] in {port["name"] for port in ports}
 
 
@@ -131,34 +131,34 @@ def test_ports_selectors_and_targets_lead_to_pods(overlay: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_has_all_that_belongs_to_one(overlay: str, name: str) -> None:
     for kind in ("Deployment", "Service", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"):
-        assert name in of_kind(overlay, kind), kind
-    deployment = of_kind(overlay, "Deployment")[name]
-    container = container_of(deployment)
+        assert name in by_kind(overlay, kind), kind
+    deployment = by_kind(overlay, "Deployment")[name]
+    container = container_spec(deployment)
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
     assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "operations"}
     assert container["livenessProbe"]["httpGet"] == {"path": "/live", "port": "operations"}
     assert container["resources"]["requests"].keys() == {"cpu", "memory"}
     assert "memory" in container["resources"]["limits"]
-    assert pod_of(deployment)["terminationGracePeriodSeconds"] > DRAIN_S + PAUSE_S
-    assert len(pod_of(deployment)["topologySpreadConstraints"]) == 2
+    assert pod_spec(deployment)["terminationGracePeriodSeconds"] > DRAIN_S + PAUSE_S
+    assert len(pod_spec(deployment)["topologySpreadConstraints"]) == 2
 
 
 @each_overlay
 def test_what_is_named_after_a_workload_is_about_its_pods(overlay: str) -> None:
-    for name, workload in of_kind(overlay, *WORKLOADS).items():
+    for name, workload in by_kind(overlay, *WORKLOADS).items():
         own = {"matchLabels": {"app.kubernetes.io/name": name}}
         assert own["matchLabels"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
-        assert of_kind(overlay, "NetworkPolicy")[name]["spec"]["podSelector"] == own
-        budget = of_kind(overlay, "PodDisruptionBudget").get(name)
+        assert by_kind(overlay, "NetworkPolicy")[name]["spec"]["podSelector"] == own
+        budget = by_kind(overlay, "PodDisruptionBudget").get(name)
         assert budget is None or budget["spec"]["selector"] == own
-        for spread in pod_of(workload).get("topologySpreadConstraints", ()):
+        for spread in pod_spec(workload).get("topologySpreadConstraints", ()):
             assert spread["labelSelector"] == own
 
 
 @each_overlay
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_has_time_to_begin_to_stand_still_for_a_moment_and_to_leave(overlay: str, name: str) -> None:
-    container = container_of(of_kind(overlay, "Deployment")[name])
+    container = container_spec(by_kind(overlay, "Deployment")[name])
     lasts = {kind: container[kind]["periodSeconds"] * container[kind]["failureThreshold"] for kind in PATIENT}
     assert container["startupProbe"]["httpGet"] == container["livenessProbe"]["httpGet"]
     assert lasts["startupProbe"] >= BEGINS_WITHIN_S
@@ -168,14 +168,14 @@ def test_a_service_has_time_to_begin_to_stand_still_for_a_moment_and_to_leave(ov
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_is_scaled_by_one_thing_at_most(name: str) -> None:
-    by_cpu, by_lag = of_kind("prod", "HorizontalPodAutoscaler"), of_kind("prod", "ScaledObject")
+    by_cpu, by_lag = by_kind("prod", "HorizontalPodAutoscaler"), by_kind("prod", "ScaledObject")
     assert (name in by_cpu) != (name in by_lag)
-    assert "replicas" not in of_kind("prod", "Deployment")[name]["spec"]
+    assert "replicas" not in by_kind("prod", "Deployment")[name]["spec"]
 
 
 @each_overlay
 def test_nothing_flows_that_no_policy_names(overlay: str) -> None:
-    policies = of_kind(overlay, "NetworkPolicy")
+    policies = by_kind(overlay, "NetworkPolicy")
     nothing = policies["nothing"]["spec"]
     assert nothing["policyTypes"] == ["Ingress", "Egress"]
     assert "ingress" not in nothing
@@ -201,7 +201,7 @@ def peers(policy: Object, way: str) -> set[tuple[str, str | int]]:
 
 @each_overlay
 def test_who_may_talk_to_whom_is_said_on_both_sides(overlay: str) -> None:
-    policies = of_kind(overlay, "NetworkPolicy")
+    policies = by_kind(overlay, "NetworkPolicy")
     told = {(one, *peer) for one in policies for peer in peers(policies[one], "egress") if peer[0] in policies}
     heard = {(who, one, at) for one in policies for who, at in peers(policies[one], "ingress") if who in policies}
     assert told == heard
@@ -213,7 +213,7 @@ def test_who_may_talk_to_whom_is_said_on_both_sides(overlay: str) -> None:
 def test_everyone_reaches_the_servers_that_he_is_told_of(overlay: str) -> None:
     for name in (*NAMES, "operator"):
         told = environment(overlay, name)
-        allowed = peers(of_kind(overlay, "NetworkPolicy")[name], "egress")
+        allowed = peers(by_kind(overlay, "NetworkPolicy")[name], "egress")
         port = int(told["KAFKA_BOOTSTRAP_SERVERS"].rpartition(":")[2])
         # Pods of one's own Kafka, or Strimzi's.
         assert {("kafka", port), ("tillstream", port)} <= allowed
@@ -222,19 +222,19 @@ def test_everyone_reaches_the_servers_that_he_is_told_of(overlay: str) -> None:
 
 @each_overlay
 def test_customers_and_prometheus_are_let_in_at_their_doors(overlay: str) -> None:
-    (rule,) = of_kind(overlay, "Ingress")["gateway"]["spec"]["rules"]
+    (rule,) = by_kind(overlay, "Ingress")["gateway"]["spec"]["rules"]
     served = {path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
     for name in NAMES:
-        let_in = peers(of_kind(overlay, "NetworkPolicy")[name], "ingress")
+        let_in = peers(by_kind(overlay, "NetworkPolicy")[name], "ingress")
         assert ("monitoring", "operations") in let_in
         assert (("ingress-nginx", "api") in let_in) == (name in served)
 
 
 def test_prometheus_finds_every_service_under_the_name_that_rules_and_dashboards_use() -> None:
-    (monitor,) = of_kind("prod", "ServiceMonitor").values()
+    (monitor,) = by_kind("prod", "ServiceMonitor").values()
     assert [(one["port"], one["path"]) for one in monitor["spec"]["endpoints"]] == [("operations", "/metrics")]
     for name in NAMES:
-        service = of_kind("prod", "Service")[name]
+        service = by_kind("prod", "Service")[name]
         assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
         assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == name
         assert "operations" in {port["name"] for port in service["spec"]["ports"]}
@@ -243,7 +243,7 @@ def test_prometheus_finds_every_service_under_the_name_that_rules_and_dashboards
 @each_overlay
 def test_no_image_is_the_latest(overlay: str) -> None:
     for workload in workloads(overlay):
-        name, _, tag = container_of(workload)["image"].partition(":")
+        name, _, tag = container_spec(workload)["image"].partition(":")
         assert name in {"tillstream", "valkey/valkey"}
         assert tag not in {"", "latest"}
 
@@ -256,14 +256,14 @@ def test_production_takes_no_secrets_in_query_strings_and_makes_no_codes_up() ->
 
 
 def test_production_speaks_tls_with_the_host_that_it_serves() -> None:
-    gateway = of_kind("prod", "Ingress")["gateway"]["spec"]
+    gateway = by_kind("prod", "Ingress")["gateway"]["spec"]
     assert [host for tls in gateway["tls"] for host in tls["hosts"]] == [rule["host"] for rule in gateway["rules"]]
     assert {tls["secretName"] for tls in gateway["tls"]} <= MADE_ELSEWHERE
 
 
 @each_overlay
 def test_the_ingress_passes_on_what_services_take_and_waits_for_no_body(overlay: str) -> None:
-    told = of_kind(overlay, "Ingress")["gateway"]["metadata"]["annotations"]
+    told = by_kind(overlay, "Ingress")["gateway"]["metadata"]["annotations"]
     limit = told["nginx.ingress.kubernetes.io/proxy-body-size"]
     assert limit.endswith("m")
     assert int(limit[:-1]) * 1024**2 > MAX_BODY_BYTES
@@ -271,5 +271,5 @@ def test_the_ingress_passes_on_what_services_take_and_waits_for_no_body(overlay:
 
 
 def test_production_holds_no_secret_in_plain_sight() -> None:
-    assert not of_kind("prod", "Secret")
-    assert "-----BEGIN" not in rendered("prod")
+    assert not by_kind("prod", "Secret")
+    assert "-----BEGIN" not in render("prod")

@@ -13,14 +13,14 @@ from services.status.app import UPSTREAM_TOPICS
 from services.status.settings import Settings
 from services.topics import BY_NAME, TOPICS
 from tests.deploy import compose, manifests
-from tests.deploy.manifests import OVERLAYS, REPOSITORY, container_of, of_kind
-from tests.deploy.service_settings import NAMES, OF_THE_IMAGE, all_variables, fields, told
+from tests.deploy.manifests import OVERLAYS, REPOSITORY, by_kind, container_spec
+from tests.deploy.service_settings import IMAGE_VARIABLES, NAMES, all_variables, setting_names, settings_fields
 
 API, OPERATIONS = 8080, 9000
 CADDYFILE = (REPOSITORY / "deploy" / "gateway" / "Caddyfile").read_text(encoding="utf-8")
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
 # What a sandbox says because everything is on one machine, or what is its own business.
-OF_THE_SANDBOX = {
+SANDBOX_VARIABLES = {
     "SCHEMAS_DIR",
     "HTTP_HOST",
     "HTTP_PORT",
@@ -35,7 +35,7 @@ each_service = pytest.mark.parametrize("service", NAMES)
 each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
-def sandbox_world() -> sandbox.Environment:
+def shared_environment() -> sandbox.Environment:
     return sandbox.Environment(
         kafka_bootstrap_servers="kafka:9092",
         mongodb_uri="mongodb://mongodb:27017/?replicaSet=rs0",
@@ -46,7 +46,7 @@ def sandbox_world() -> sandbox.Environment:
 
 
 def sandbox_environment(service: str) -> dict[str, str]:
-    return sandbox_world().for_service(sandbox.BY_NAME[service])
+    return shared_environment().for_service(sandbox.BY_NAME[service])
 
 
 def routes() -> dict[str, str]:
@@ -61,7 +61,7 @@ def routes() -> dict[str, str]:
 
 @each_service
 def test_compose_tells_a_service_what_the_sandbox_tells_it(service: str) -> None:
-    here, there = set(sandbox_environment(service)) - OF_THE_SANDBOX, told(compose.environment(service))
+    here, there = set(sandbox_environment(service)) - SANDBOX_VARIABLES, setting_names(compose.environment(service))
     assert not here - there
     more = {"LOG_LEVEL", "SCHEMA_REGISTRY_URL", "TRUSTED_PROXIES", "RATE_LIMIT_URL"}
     assert there - here <= more
@@ -78,9 +78,9 @@ def test_compose_and_sandbox_have_the_issuer_and_the_database_in_common(service:
 @each_overlay
 def test_a_service_in_kubernetes_is_told_what_it_needs(overlay: str, service: str) -> None:
     environment = manifests.environment(overlay, service)
-    required = {name for name, field in fields(service).items() if field.is_required()}
+    required = {name for name, field in settings_fields(service).items() if field.is_required()}
     secrets = set(sandbox.BY_NAME[service].secrets)
-    assert not (required | secrets) - told(environment)
+    assert not (required | secrets) - setting_names(environment)
     assert not {name for name in environment if name in secrets}, "secrets come as files"
 
 
@@ -89,13 +89,13 @@ def test_there_is_a_place_for_the_operators_commands(overlay: str) -> None:
     environment = manifests.environment(overlay, "operator")
     assert environment["KAFKA_BOOTSTRAP_SERVERS"] == manifests.environment(overlay, "auth")["KAFKA_BOOTSTRAP_SERVERS"]
     required = {name.upper() for name, field in CliSettings.model_fields.items() if field.is_required()}
-    assert required <= told(environment)
+    assert required <= setting_names(environment)
 
 
 def test_who_puts_products_is_told_which_suppliers_there_are_as_fulfilment_is() -> None:
     """A product would be refused though its supplier exists, or taken though nobody serves its orders."""
     beside = {
-        "sandbox": (sandbox_environment("fulfilment"), sandbox_world().for_cli()),
+        "sandbox": (sandbox_environment("fulfilment"), shared_environment().for_cli()),
         "compose": (compose.environment("fulfilment"), compose.environment("init")),
         **{each: tuple(manifests.environment(each, name) for name in ("fulfilment", "operator")) for each in OVERLAYS},
     }
@@ -106,16 +106,16 @@ def test_who_puts_products_is_told_which_suppliers_there_are_as_fulfilment_is() 
 @each_service
 def test_nobody_is_told_what_nobody_knows(service: str) -> None:
     known = all_variables()
-    assert told(compose.environment(service)) <= known
+    assert setting_names(compose.environment(service)) <= known
     for overlay in OVERLAYS:
-        assert told(manifests.environment(overlay, service)) <= known
+        assert setting_names(manifests.environment(overlay, service)) <= known
 
 
 @each_service
 def test_only_what_a_service_knows_is_told_to_it_alone(service: str) -> None:
     for overlay in OVERLAYS:
-        own = container_of(of_kind(overlay, "Deployment")[service]).get("env", [])
-        assert told({variable["name"]: "" for variable in own}) <= set(fields(service))
+        own = container_spec(by_kind(overlay, "Deployment")[service]).get("env", [])
+        assert setting_names({variable["name"]: "" for variable in own}) <= set(settings_fields(service))
 
 
 def test_compose_starts_every_service_and_nothing_else_of_ours() -> None:
@@ -129,10 +129,10 @@ def test_compose_starts_every_service_and_nothing_else_of_ours() -> None:
 
 @each_overlay
 def test_kubernetes_starts_every_service(overlay: str) -> None:
-    deployments = of_kind(overlay, "Deployment")
+    deployments = by_kind(overlay, "Deployment")
     assert set(deployments) == {*NAMES, "operator", "valkey"}
     for name in NAMES:
-        assert container_of(deployments[name])["args"] == [f"services.{name}"]
+        assert container_spec(deployments[name])["args"] == [f"services.{name}"]
 
 
 def test_the_demo_is_the_sandboxs_own() -> None:
@@ -146,7 +146,7 @@ def test_the_demo_is_the_sandboxs_own() -> None:
 def test_image_compose_and_kubernetes_have_the_ports_in_common() -> None:
     for name, value in (("HTTP_PORT", API), ("OPERATIONS_PORT", OPERATIONS)):
         assert re.search(rf"\b{name}={value}\b", DOCKERFILE)
-    assert all(re.search(rf"\b{name}=", DOCKERFILE) for name in OF_THE_IMAGE)
+    assert all(re.search(rf"\b{name}=", DOCKERFILE) for name in IMAGE_VARIABLES)
     prometheus = yaml.safe_load((REPOSITORY / "deploy" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
     assert {job["job_name"]: job["static_configs"][0]["targets"] for job in prometheus["scrape_configs"]} == {
         name: [f"{name}:{OPERATIONS}"] for name in NAMES
@@ -155,7 +155,7 @@ def test_image_compose_and_kubernetes_have_the_ports_in_common() -> None:
         for name in NAMES:
             ports = {
                 port["name"]: port["containerPort"]
-                for port in container_of(of_kind(overlay, "Deployment")[name])["ports"]
+                for port in container_spec(by_kind(overlay, "Deployment")[name])["ports"]
             }
             assert ports["operations"] == OPERATIONS
             assert ports.get("api", API) == API
@@ -163,7 +163,7 @@ def test_image_compose_and_kubernetes_have_the_ports_in_common() -> None:
 
 @each_overlay
 def test_the_ingress_has_the_front_doors_table(overlay: str) -> None:
-    (rule,) = of_kind(overlay, "Ingress")["gateway"]["spec"]["rules"]
+    (rule,) = by_kind(overlay, "Ingress")["gateway"]["spec"]["rules"]
     paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
     # Where Caddy names what lies below a path only, the path alone is a 404 of that service's, which is as good.
     assert paths == {path.rstrip("/"): service for path, service in routes().items()}
@@ -176,7 +176,7 @@ def test_the_front_doors_table_names_services_that_exist() -> None:
 
 
 def test_strimzi_has_every_topic_and_no_other() -> None:
-    made = {topic["spec"]["topicName"]: topic["spec"] for topic in of_kind("prod", "KafkaTopic").values()}
+    made = {topic["spec"]["topicName"]: topic["spec"] for topic in by_kind("prod", "KafkaTopic").values()}
     assert set(made) == set(BY_NAME)
     for topic in TOPICS:
         config = {name: str(value) for name, value in made[topic.name]["config"].items()}
@@ -185,7 +185,7 @@ def test_strimzi_has_every_topic_and_no_other() -> None:
 
 @each_service
 def test_a_services_kafka_user_may_do_what_the_list_of_topics_says_and_no_more(service: str) -> None:
-    acls = of_kind("prod", "KafkaUser")[service]["spec"]["authorization"]["acls"]
+    acls = by_kind("prod", "KafkaUser")[service]["spec"]["authorization"]["acls"]
     may: dict[str, set[str]] = {
         acl["resource"]["name"]: set(acl["operations"]) for acl in acls if acl["resource"]["type"] == "topic"
     }
@@ -203,7 +203,7 @@ def test_a_services_kafka_user_may_do_what_the_list_of_topics_says_and_no_more(s
 def test_status_may_ask_how_far_the_validators_have_read() -> None:
     """Or no job ever expires: nobody could say that nothing waits to be judged."""
     group = Settings.model_fields["validator_group"].default
-    acls = of_kind("prod", "KafkaUser")["status"]["spec"]["authorization"]["acls"]
+    acls = by_kind("prod", "KafkaUser")["status"]["spec"]["authorization"]["acls"]
     may = {(acl["resource"]["type"], acl["resource"]["name"]): acl["operations"] for acl in acls}
     assert may["group", group] == ["Describe"]
     assert all(may["topic", name] == ["Describe", "Read"] for name in UPSTREAM_TOPICS)
@@ -214,22 +214,22 @@ def test_a_workload_shows_kafka_its_own_user(service: str) -> None:
     environment = manifests.environment("prod", service)
     assert environment["KAFKA_SASL_USERNAME"] == service
     assert environment["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
-    listener = of_kind("prod", "Kafka")["tillstream"]["spec"]["kafka"]["listeners"][0]
+    listener = by_kind("prod", "Kafka")["tillstream"]["spec"]["kafka"]["listeners"][0]
     assert environment["KAFKA_BOOTSTRAP_SERVERS"] == f"tillstream-kafka-bootstrap:{listener['port']}"
 
 
 def test_there_are_never_more_consumers_than_partitions() -> None:
-    topics = {topic["spec"]["topicName"]: topic["spec"] for topic in of_kind("prod", "KafkaTopic").values()}
-    for scaled in of_kind("prod", "ScaledObject").values():
+    topics = {topic["spec"]["topicName"]: topic["spec"] for topic in by_kind("prod", "KafkaTopic").values()}
+    for scaled in by_kind("prod", "ScaledObject").values():
         read = [trigger["metadata"]["topic"] for trigger in scaled["spec"]["triggers"] if trigger["type"] == "kafka"]
         assert read
         assert scaled["spec"]["maxReplicaCount"] <= min(topics[topic]["partitions"] for topic in read)
 
 
 def test_keda_looks_at_the_groups_that_there_are() -> None:
-    may = of_kind("prod", "KafkaUser")["keda"]["spec"]["authorization"]["acls"]
+    may = by_kind("prod", "KafkaUser")["keda"]["spec"]["authorization"]["acls"]
     seen = {(acl["resource"]["type"], acl["resource"]["name"]) for acl in may}
-    for name, scaled in of_kind("prod", "ScaledObject").items():
+    for name, scaled in by_kind("prod", "ScaledObject").items():
         assert scaled["spec"]["minReplicaCount"] >= 2
         for trigger in scaled["spec"]["triggers"]:
             metadata: dict[str, Any] = trigger["metadata"]
@@ -238,23 +238,23 @@ def test_keda_looks_at_the_groups_that_there_are() -> None:
                 assert metadata["consumerGroup"] == name
                 told = manifests.environment("prod", name)["KAFKA_BOOTSTRAP_SERVERS"]
                 assert metadata["bootstrapServers"] == told
-                assert trigger["authenticationRef"]["name"] in of_kind("prod", "TriggerAuthentication")
+                assert trigger["authenticationRef"]["name"] in by_kind("prod", "TriggerAuthentication")
                 assert {("group", name), ("topic", metadata["topic"])} <= seen
                 assert name in BY_NAME[metadata["topic"]].read_by
 
 
 def test_keda_shows_kafka_its_own_user() -> None:
-    (shown,) = of_kind("prod", "TriggerAuthentication").values()
+    (shown,) = by_kind("prod", "TriggerAuthentication").values()
     sources = [*shown["spec"]["configMapTargetRef"], *shown["spec"]["secretTargetRef"]]
     where = {source["parameter"]: (source["name"], source["key"]) for source in sources}
     config_map, key = where.pop("username")
-    assert of_kind("prod", "ConfigMap")[config_map]["data"][key] == "keda"
-    assert "keda" in of_kind("prod", "KafkaUser")
+    assert by_kind("prod", "ConfigMap")[config_map]["data"][key] == "keda"
+    assert "keda" in by_kind("prod", "KafkaUser")
     assert where == {"password": ("keda", "password"), "ca": ("tillstream-cluster-ca-cert", "ca.crt")}
 
 
 def test_brokers_take_the_largest_message_make_no_topic_and_lose_nothing_by_themselves() -> None:
-    strimzi = of_kind("prod", "Kafka")["tillstream"]["spec"]["kafka"]["config"]
+    strimzi = by_kind("prod", "Kafka")["tillstream"]["spec"]["kafka"]["config"]
     brokers = {
         "sandbox": COMMON_SETTINGS,
         "strimzi": {name: str(value).lower() for name, value in strimzi.items()},
@@ -272,4 +272,4 @@ def test_brokers_take_the_largest_message_make_no_topic_and_lose_nothing_by_them
 
 def test_each_file_of_the_demo_keys_is_the_example() -> None:
     keys = (REPOSITORY / "deploy" / "k8s" / "overlays" / "dev" / "example-keys.env").read_text(encoding="utf-8")
-    assert dict(line.split("=", 1) for line in keys.splitlines()) == compose.example()
+    assert dict(line.split("=", 1) for line in keys.splitlines()) == compose.example_values()

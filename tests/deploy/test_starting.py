@@ -23,15 +23,15 @@ from tests.deploy import compose, manifests
 from tests.deploy.manifests import REPOSITORY
 from tests.deploy.service_settings import NAMES
 
-READY_WITHIN_S = 90
-EXIT_WITHIN_S = 10
-READY_AFTER_THE_LAST_S = 30
+READY_TIMEOUT_S = 90
+EXIT_TIMEOUT_S = 10
+READY_AFTER_LAST_S = 30
 # There is no registry here, and no broker that speaks TLS.
-LEFT_OUT = {"SCHEMA_REGISTRY_URL", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SSL_CAFILE"}
+OMITTED = {"SCHEMA_REGISTRY_URL", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SSL_CAFILE"}
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class LocalServers:
     """What stands for the other containers."""
 
     kafka: str
@@ -64,12 +64,12 @@ class Here:
             "VALIDATOR_GROUP": f"validator-{uuid4().hex[:8]}",
             "PATH": os.environ["PATH"],
         }
-        return {name: value for name, value in made.items() if name not in LEFT_OUT} | own
+        return {name: value for name, value in made.items() if name not in OMITTED} | own
 
 
-def secrets_in(directory: Path, mongodb_uri: str) -> Path:
+def write_secrets(directory: Path, mongodb_uri: str) -> Path:
     """The secrets as files, as a platform would mount them."""
-    texts = {f"keys/{name}": f"{value}\n" for name, value in compose.example().items()}
+    texts = {f"keys/{name}": f"{value}\n" for name, value in compose.example_values().items()}
     for name, text in {**texts, "mongodb/uri": mongodb_uri, "kafka/password": "not asked for"}.items():
         path = directory / name
         path.parent.mkdir(exist_ok=True)
@@ -77,7 +77,7 @@ def secrets_in(directory: Path, mongodb_uri: str) -> Path:
     return directory
 
 
-def free_doors() -> dict[str, tuple[int, int]]:
+def free_service_ports() -> dict[str, tuple[int, int]]:
     ports = iter(free_ports(2 * len(NAMES)))
     return {name: (next(ports), next(ports)) for name in NAMES}
 
@@ -94,18 +94,18 @@ def create_topics(bootstrap: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def here(kafka_bootstrap: str, mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Here:
+def here(kafka_bootstrap: str, mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory) -> LocalServers:
     """Servers with every topic."""
     create_topics(kafka_bootstrap)
-    secrets = secrets_in(tmp_path_factory.mktemp("secrets"), mongodb_uri)
-    return Here(kafka_bootstrap, mongodb_uri, secrets, free_doors())
+    secrets = write_secrets(tmp_path_factory.mktemp("secrets"), mongodb_uri)
+    return LocalServers(kafka_bootstrap, mongodb_uri, secrets, free_service_ports())
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
     """The services as processes, and what they say."""
 
-    here: Here
+    here: LocalServers
     logs: Path
     started: dict[str, "subprocess.Popen[bytes]"]
 
@@ -122,24 +122,24 @@ class Processes:
                     stderr=log,
                 )
 
-    def answers(self, name: str) -> int | None:
+    def readiness(self, name: str) -> int | None:
         """What it says when asked whether it is ready; None while it does not listen."""
         log = self.logs / f"{name}.log"
         assert self.started[name].poll() is None, f"{name} ended: {log.read_text(encoding='utf-8')[-2000:]}"
         answer = http_get(f"http://127.0.0.1:{self.here.ports[name][1]}/ready")
         return None if answer is None else answer[0]
 
-    def all_answer(self, status: int) -> bool:
-        return all(self.answers(name) == status for name in NAMES)
+    def all_have_readiness(self, status: int) -> bool:
+        return all(self.readiness(name) == status for name in NAMES)
 
-    def end(self) -> dict[str, int | None]:
+    def terminate(self) -> dict[str, int | None]:
         """Ask them to; their exit codes."""
         for process in self.started.values():
             process.send_signal(signal.SIGTERM)
         running = self.started.values()
         wait_until(
             lambda: all(one.poll() is not None for one in running),
-            deadline_s=EXIT_WITHIN_S,
+            deadline_s=EXIT_TIMEOUT_S,
             description="not all ended",
         )
         return {name: process.returncode for name, process in self.started.items()}
@@ -155,37 +155,39 @@ def started() -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
         process.wait()
 
 
-@pytest.mark.timeout(2 * READY_WITHIN_S)
+@pytest.mark.timeout(2 * READY_TIMEOUT_S)
 @pytest.mark.parametrize("where", ["compose", "dev", "prod"])
 def test_every_service_gets_ready_and_ends_when_asked_to(
-    here: Here, where: str, started: dict[str, "subprocess.Popen[bytes]"], tmp_path: Path
+    here: LocalServers, where: str, started: dict[str, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
     services = Processes(here, tmp_path, started)
     services.start(where)
-    wait_until(lambda: services.all_answer(200), deadline_s=READY_WITHIN_S, description="not all are ready")
-    assert services.end() == dict.fromkeys(NAMES, 0)
+    wait_until(lambda: services.all_have_readiness(200), deadline_s=READY_TIMEOUT_S, description="not all are ready")
+    assert services.terminate() == dict.fromkeys(NAMES, 0)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(4 * READY_WITHIN_S)
+@pytest.mark.timeout(4 * READY_TIMEOUT_S)
 def test_whoever_starts_first_waits_for_the_others(
     started: dict[str, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
     """F27. Breaks: nothing is there, then MongoDB, then Kafka. Must hold: ready after, and not before."""
     kafka, mongodb = KafkaCluster(tmp_path / "kafka"), ReplicaSet(tmp_path / "mongodb")
     (tmp_path / "secrets").mkdir()
-    here = Here(kafka.bootstrap_servers, mongodb.uri, secrets_in(tmp_path / "secrets", mongodb.uri), free_doors())
+    here = LocalServers(
+        kafka.bootstrap_servers, mongodb.uri, write_secrets(tmp_path / "secrets", mongodb.uri), free_service_ports()
+    )
     services = Processes(here, tmp_path, started)
     services.start("compose")
-    wait_until(lambda: services.all_answer(503), deadline_s=READY_WITHIN_S, description="not all are there")
+    wait_until(lambda: services.all_have_readiness(503), deadline_s=READY_TIMEOUT_S, description="not all are there")
     with mongodb:
         wait_until(
-            lambda: services.answers("auth") == 200, deadline_s=READY_WITHIN_S, description="auth needs MongoDB only"
+            lambda: services.readiness("auth") == 200, deadline_s=READY_TIMEOUT_S, description="auth needs MongoDB only"
         )
-        assert not [name for name in NAMES if name != "auth" and services.answers(name) == 200]
+        assert not [name for name in NAMES if name != "auth" and services.readiness(name) == 200]
         with kafka:
             create_topics(kafka.bootstrap_servers)
             wait_until(
-                lambda: services.all_answer(200), deadline_s=READY_AFTER_THE_LAST_S, description="not all are ready"
+                lambda: services.all_have_readiness(200), deadline_s=READY_AFTER_LAST_S, description="not all are ready"
             )
-            assert services.end() == dict.fromkeys(NAMES, 0)
+            assert services.terminate() == dict.fromkeys(NAMES, 0)

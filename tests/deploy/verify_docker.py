@@ -34,7 +34,7 @@ ON_CONTAINERS = (
 )
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """Why nothing can be verified here; None if it can."""
     if shutil.which("docker") is None:
         return "there is no docker"
@@ -50,54 +50,54 @@ def step(what: str, command: Sequence[str], **environment: str) -> None:
     subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, check=True)
 
 
-def asked(*command: str) -> str:
+def output_of(*command: str) -> str:
     """What a command says."""
     return subprocess.run(
         command, cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=60
     ).stdout.strip()
 
 
-def complaints(logs: str) -> str:
+def error_lines(logs: str) -> str:
     """The latest lines that tell of a defect, and the latest of all."""
     lines = logs.splitlines()
     return "\n".join([*[line for line in lines if '"level": "error"' in line][-10:], *lines[-30:]])
 
 
-def image_is_as_promised(image: str, base: str) -> None:
+def check_image(image: str, base: str) -> None:
     """Small, of a user that is not root, and content with a file system that it cannot write to."""
-    size, user = asked("docker", "image", "inspect", "--format", "{{.Size}} {{.Config.User}}", image).split()
-    ours = int(size) - int(asked("docker", "image", "inspect", "--format", "{{.Size}}", base))
+    size, user = output_of("docker", "image", "inspect", "--format", "{{.Size}} {{.Config.User}}", image).split()
+    ours = int(size) - int(output_of("docker", "image", "inspect", "--format", "{{.Size}}", base))
     print(f"   {int(size) / 1024**2:.0f} MiB, {ours / 1024**2:.0f} of them ours, as user {user}")  # noqa: T201 - for whoever called
     assert user == "10001:10001"
     assert min(int(size), ours + PUBLISHED_BASE) <= LARGEST_IMAGE
     locked_in = ("--rm", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges:true")
-    assert "who may get tokens" in asked("docker", "run", *locked_in, image, "services", "--help")
+    assert "who may get tokens" in output_of("docker", "run", *locked_in, image, "services", "--help")
 
 
-async def through_a_crash(base: str, crash: "asyncio.Future[None]") -> int:
+async def import_during_crash(base: str, crash: "asyncio.Future[None]") -> int:
     """Import while the broker dies and comes back: all that was accepted ends, with its one record."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as session:
         customer = Customer(base, session, DEMO)
         jobs: list[str] = []
         while not crash.done() or len(jobs) < AT_LEAST:
-            reply = await customer.send_patiently([customer.order()], within_s=120)
+            reply = await customer.send_with_retry([customer.order()], within_s=120)
             assert reply.status == 202, reply
             jobs.append(reply.json["jobId"])
         await crash
         for job in jobs:
-            final = await customer.settled(job, within_s=60)
+            final = await customer.wait_for_job(job, within_s=60)
             assert final["summary"]["job"]["baggage"]["records"] == {"total": 1, "failed": 0, "success": 1}
     return len(jobs)
 
 
-async def broker_dies(base: str, compose: Sequence[str]) -> None:
+async def check_broker_crash(base: str, compose: Sequence[str]) -> None:
     """Kill the broker's container under load, bring it back, and count."""
 
     def crash() -> None:
         step("the broker dies", [*compose, "kill", "kafka"])
         step("the broker comes back", [*compose, "up", "--detach", "--wait"])
 
-    kept = await through_a_crash(base, asyncio.ensure_future(asyncio.to_thread(crash)))
+    kept = await import_during_crash(base, asyncio.ensure_future(asyncio.to_thread(crash)))
     print(f"   {kept} jobs were accepted meanwhile, and all of them have ended as they should")  # noqa: T201 - for whoever called
 
 
@@ -108,14 +108,14 @@ def verify(settings: Path, port: int) -> None:
     demo = [sys.executable, "-m", "sandbox", "demo", "--base", base]
     try:
         step("build", [*compose, "build"])
-        image_is_as_promised("tillstream:local", os.environ.get("PYTHON_IMAGE", "python:3.11-slim-bookworm"))
+        check_image("tillstream:local", os.environ.get("PYTHON_IMAGE", "python:3.11-slim-bookworm"))
         step("up", [*compose, "up", "--detach", "--wait"])
         step("the demo", demo)
         step("acceptance", [sys.executable, "-m", "pytest", "-q", *ACCEPTANCE], E2E_BASE=base)
-        asyncio.run(broker_dies(base, compose))
+        asyncio.run(check_broker_crash(base, compose))
         step("the demo once more", demo)
     except BaseException:
-        print(complaints(asked(*compose, "logs", "--no-color")))  # noqa: T201 - for whoever called
+        print(error_lines(output_of(*compose, "logs", "--no-color")))  # noqa: T201 - for whoever called
         raise
     finally:
         step("down", [*compose, "down", "--volumes", "--timeout", "20"])
@@ -124,7 +124,7 @@ def verify(settings: Path, port: int) -> None:
 
 def main() -> int:
     """Skip with a reason, or verify."""
-    reason = why_not()
+    reason = unavailable_reason()
     if reason is not None:
         print(f"skipped: {reason}")  # noqa: T201 - for whoever called
         return 0

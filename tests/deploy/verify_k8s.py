@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.manifests import OVERLAYS, WORKLOADS, of_kind, program, rendered
+from tests.deploy.manifests import OVERLAYS, WORKLOADS, by_kind, find_program, render
 
 NEEDED = ("kafkatopics.kafka.strimzi.io", "scaledobjects.keda.sh", "prometheusrules.monitoring.coreos.com")
 DRY_RUN = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
@@ -14,11 +14,11 @@ DRY_RUN = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "-
 
 def kubectl(*arguments: str, sent: str = "") -> subprocess.CompletedProcess[str]:
     """Run kubectl with whatever cluster is the current one."""
-    command = [program("kubectl"), "--request-timeout=20s", *arguments]
+    command = [find_program("kubectl"), "--request-timeout=20s", *arguments]
     return subprocess.run(command, input=sent, capture_output=True, text=True, check=False, timeout=300)
 
 
-def why_not() -> str | None:
+def unavailable_reason() -> str | None:
     """Why nothing can be verified here; None if it can."""
     if kubectl("version").returncode != 0:
         return "no API server answers: set KUBECONFIG"
@@ -29,7 +29,7 @@ def why_not() -> str | None:
 def pods(overlay: str, namespace: str) -> str:
     """A pod from each workload's template: pods are what the namespace's security level judges."""
     made: list[dict[str, Any]] = []
-    for name, workload in of_kind(overlay, *WORKLOADS).items():
+    for name, workload in by_kind(overlay, *WORKLOADS).items():
         template = workload["spec"]["template"]
         pod = {
             "metadata": {"name": name, "namespace": namespace, **template["metadata"]},
@@ -41,14 +41,14 @@ def pods(overlay: str, namespace: str) -> str:
     return yaml.safe_dump_all(made)
 
 
-def verified(overlay: str) -> bool:
+def verify(overlay: str) -> bool:
     """Whether the server takes everything of an overlay."""
-    ((namespace, made),) = of_kind(overlay, "Namespace").items()
+    ((namespace, made),) = by_kind(overlay, "Namespace").items()
     # Pods are refused without this account; a cluster makes it by itself, but a moment after the namespace.
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
     kubectl("apply", "--server-side", "-f", "-", sent=yaml.safe_dump_all([made, account]))
     good = True
-    for what, sent in (("objects", rendered(overlay)), ("pods", pods(overlay, namespace))):
+    for what, sent in (("objects", render(overlay)), ("pods", pods(overlay, namespace))):
         done = kubectl(*DRY_RUN, sent=sent)
         wrong = done.stderr.strip().splitlines()
         good = good and done.returncode == 0 and not any("would violate PodSecurity" in line for line in wrong)
@@ -58,12 +58,12 @@ def verified(overlay: str) -> bool:
 
 def main() -> int:
     """All overlays."""
-    reason = why_not()
+    reason = unavailable_reason()
     if reason is not None:
         print(f"skipped: {reason}")  # noqa: T201 - for whoever called
         return 0
     # Each of them, also after one that failed.
-    outcomes = [verified(overlay) for overlay in OVERLAYS]
+    outcomes = [verify(overlay) for overlay in OVERLAYS]
     return 0 if all(outcomes) else 1
 
 

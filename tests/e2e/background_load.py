@@ -12,10 +12,10 @@ import aiohttp
 from tests.e2e.customer import BASES, Customer
 
 PAUSE_S = 0.005
-LONGEST_S = 40
+REQUEST_TIMEOUT_S = 40
 
 
-class Steady:
+class BackgroundLoad:
     """So many imports a second whether the answers come or not (open loop), each with the next of `tokens`.
 
     `answers` counts what came back: a status, or the kind of failure; `failures` tells when and how each of the latter
@@ -33,7 +33,7 @@ class Steady:
         self._customer = customer
         self._rate = rate
         self._url = f"{customer.base}{BASES['import']}/{customer.tenant.api_key}/orders"
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LONGEST_S))
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S))
         self._stopping = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
 

@@ -12,14 +12,14 @@ from tests.e2e.external_producer import SETTINGS, SUBMITTED, orders
 from tests.e2e.installation import Installation
 
 
-class Direct(NamedTuple):
+class RawRecord(NamedTuple):
     """One record as it goes to the topic of submitted orders."""
 
     value: bytes
     headers: Mapping[str, str] = {}
 
 
-def orders_as_bytes(installation: Installation, job_id: str, changes: Sequence[Mapping[str, Any]]) -> list[bytes]:
+def serialize_orders(installation: Installation, job_id: str, changes: Sequence[Mapping[str, Any]]) -> list[bytes]:
     """The orders of a job, one for each set of changes, as Confluent's serializer writes them."""
     with SchemaRegistryClient({"url": installation.endpoints["registry_url"]}) as client:
         serializer = AvroSerializer(client, conf=SETTINGS["latest"])
@@ -30,7 +30,7 @@ def orders_as_bytes(installation: Installation, job_id: str, changes: Sequence[M
         ]
 
 
-def send(installation: Installation, records: Iterable[Direct]) -> None:
+def produce(installation: Installation, records: Iterable[RawRecord]) -> None:
     """Send them to one partition, so that they are read in this order; return once they are acknowledged."""
     failures: list[Any] = []
     producer = Producer({"bootstrap.servers": installation.endpoints["kafka_bootstrap_servers"]})

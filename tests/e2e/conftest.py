@@ -16,10 +16,10 @@ from tests.e2e.installation import Installation
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     # Signing keys are told every second instead of every five minutes, so that a rotation can be watched.
-    made = Installation(tmp_path_factory.mktemp("sandbox"), told={"AUTH_JWKS_REFRESH_S": "1"})
-    made.must("up", "--port", "0", within_s=180)
+    made = Installation(tmp_path_factory.mktemp("sandbox"), settings={"AUTH_JWKS_REFRESH_S": "1"})
+    made.run("up", "--port", "0", within_s=180)
     yield made
-    made.must("down")
+    made.run("down")
 
 
 @pytest.fixture(scope="session")

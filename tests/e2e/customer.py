@@ -94,7 +94,7 @@ class Customer:
         params = {"mode": mode} if mode else {}
         return await self.call("PUT" if user else "POST", path, data=data, headers=sent, params=params)
 
-    async def send_patiently(self, body: Any, *, within_s: float = 30, **how: Any) -> Reply:
+    async def send_with_retry(self, body: Any, *, within_s: float = 30, **how: Any) -> Reply:
         """Send until it is taken, waiting as long as 429 and 503 ask for."""
         until = monotonic() + within_s
         while True:
@@ -103,7 +103,7 @@ class Customer:
                 return reply
             await asyncio.sleep(min(float(reply.headers.get("retry-after", "1")), 0.99))
 
-    async def buy(self, sku: str, *, headers: dict[str, str] | None = None) -> Reply:
+    async def order_code(self, sku: str, *, headers: dict[str, str] | None = None) -> Reply:
         """Order one code."""
         sent = {"Authorization": f"Bearer {await self.token('fulfilment')}", **(headers or {})}
         body = {"products": [{"sku": sku, "quantity": 1}]}
@@ -120,7 +120,7 @@ class Customer:
         path = f"{BASES['status']}/{self.tenant.api_key}/{rest}"
         return await self.call("GET", path, headers=sent, params=params)
 
-    async def settled(self, job: str, *, within_s: float = 30, **params: Any) -> Any:
+    async def wait_for_job(self, job: str, *, within_s: float = 30, **params: Any) -> Any:
         """The job's events once it has reached its end."""
         until = monotonic() + within_s
         while True:

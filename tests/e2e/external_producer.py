@@ -19,12 +19,12 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 SUBMITTED, VALIDATED = "orders.submitted.v1", "orders.validated.v1"
-WITHIN_S = 60.0
-ADVISED = {"auto.register.schemas": False, "use.latest.version": True}
+TIMEOUT_S = 60.0
+RECOMMENDED = {"auto.register.schemas": False, "use.latest.version": True}
 SETTINGS: dict[str, dict[str, Any]] = {
     "registering": {},
-    "latest": ADVISED,
-    "headers": {**ADVISED, "schema.id.serializer": header_schema_id_serializer},
+    "latest": RECOMMENDED,
+    "headers": {**RECOMMENDED, "schema.id.serializer": header_schema_id_serializer},
 }
 
 
@@ -59,12 +59,12 @@ def orders(job_id: str, total: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def main(bootstrap: str, registry: str, job_id: str, count: str, manner: str) -> None:
+def main(bootstrap: str, registry: str, job_id: str, count: str, mode: str) -> None:
     """Write, read back, compare."""
     total = int(count)
     with SchemaRegistryClient({"url": registry}) as client:
         text = client.get_latest_version(f"{SUBMITTED}-value").schema.schema_str
-        serializer = AvroSerializer(client, text, conf=SETTINGS[manner])
+        serializer = AvroSerializer(client, text, conf=SETTINGS[mode])
         deserializer = AvroDeserializer(client)
         written = write(bootstrap, serializer, orders(job_id, total))
         read(bootstrap, deserializer, written)
@@ -87,7 +87,7 @@ def write(bootstrap: str, serializer: AvroSerializer, made: Iterator[dict[str, A
         producer.produce(SUBMITTED, key=key, value=value, headers=context.headers, on_delivery=delivered)
         producer.poll(0)
         written[order["id"]] = order
-    assert producer.flush(WITHIN_S) == 0, "not all was delivered"
+    assert producer.flush(TIMEOUT_S) == 0, "not all was delivered"
     assert not failures, failures[:3]
     return written
 
@@ -96,7 +96,7 @@ def read(bootstrap: str, deserializer: AvroDeserializer, written: dict[str, dict
     job_id = next(iter(written.values()))["job"]["jobId"]
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": job_id, "auto.offset.reset": "earliest"})
     consumer.subscribe([VALIDATED])
-    waiting, deadline = set(written), monotonic() + WITHIN_S
+    waiting, deadline = set(written), monotonic() + TIMEOUT_S
     while waiting:
         assert monotonic() < deadline, f"{len(waiting)} orders did not come back"
         for message in consumer.consume(1000, 0.2):

@@ -30,7 +30,7 @@ class Forger:
     audience: str
 
     @classmethod
-    def of(cls, installation: Installation, audience: str) -> "Forger":
+    def with_current_key(cls, installation: Installation, audience: str) -> "Forger":
         """With the key that signs in this installation now."""
         secrets = json.loads((installation.directory / "secrets.json").read_text())
         with MongoClient[dict[str, Any]](installation.endpoints["mongodb_uri"]) as mongo:
@@ -78,7 +78,7 @@ class Forger:
         """`alg: none`, and nothing where the signature would be."""
         return f"{self._signing_input('none')}."
 
-    def keyed_with_the_public_key(self) -> str:
+    def hs256_with_public_key(self) -> str:
         """HS256 with the one key that everybody knows."""
         public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         signing_input = self._signing_input("HS256")
@@ -104,7 +104,7 @@ def _own_jwk() -> dict[str, object]:
 
 ATTACKS: dict[str, Callable[[Forger], str]] = {
     "alg none": Forger.unsigned,
-    "HS256 keyed with the public key": Forger.keyed_with_the_public_key,
+    "HS256 keyed with the public key": Forger.hs256_with_public_key,
     "wrong kid": lambda forger: forger.token(header={"kid": "nobody-knows-it"}),
     "another key under the right kid": lambda forger: forger.token(key=OTHER_KEY),
     "header jku": lambda forger: forger.token(header={"jku": "http://127.0.0.1:1/keys"}, key=OTHER_KEY),

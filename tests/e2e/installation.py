@@ -19,50 +19,50 @@ class Installation:
     """A sandbox in a directory of its own. `told` are settings for its services beside what a sandbox tells them."""
 
     directory: Path
-    told: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
-    def command(self, *arguments: str, within_s: float = 120) -> subprocess.CompletedProcess[str]:
+    def try_run(self, *arguments: str, within_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `python -m sandbox …`."""
         return subprocess.run(
             [sys.executable, "-m", "sandbox", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, **self.told, "SANDBOX_DIR": str(self.directory)},
+            env={**os.environ, **self.settings, "SANDBOX_DIR": str(self.directory)},
             capture_output=True,
             text=True,
             timeout=within_s,
             check=False,
         )
 
-    def must(self, *arguments: str, within_s: float = 120) -> str:
+    def run(self, *arguments: str, within_s: float = 120) -> str:
         """Run a command that has to succeed; its output."""
-        done = self.command(*arguments, within_s=within_s)
+        done = self.try_run(*arguments, within_s=within_s)
         assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 
-    def operator(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def run_cli(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
         """Run `python -m services …`, which has to succeed."""
-        done = self.tries(*arguments, within_s=within_s)
+        done = self.try_cli(*arguments, within_s=within_s)
         assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
-    def tries(
-        self, *arguments: str, told: Mapping[str, str] | None = None, within_s: float = 60
+    def try_cli(
+        self, *arguments: str, settings: Mapping[str, str] | None = None, within_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run `python -m services …`, whatever comes of it. `told` are settings of this run alone."""
         return subprocess.run(
             [sys.executable, "-m", "services", *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, **self.told_to("auth"), **(told or {})},
+            env={**os.environ, **self.environment_of("auth"), **(settings or {})},
             capture_output=True,
             text=True,
             timeout=within_s,
             check=False,
         )
 
-    def told_to(self, name: str) -> dict[str, str]:
+    def environment_of(self, name: str) -> dict[str, str]:
         """The settings of a service."""
-        lines = [line.removeprefix("export ").partition("=") for line in self.must("env", name).splitlines()]
-        return {**self.told, **{variable: "".join(shlex.split(value)) for variable, _, value in lines}}
+        lines = [line.removeprefix("export ").partition("=") for line in self.run("env", name).splitlines()]
+        return {**self.settings, **{variable: "".join(shlex.split(value)) for variable, _, value in lines}}
 
     @property
     def endpoints(self) -> dict[str, Any]:
@@ -75,10 +75,10 @@ class Installation:
         """Where the front door is."""
         return str(self.endpoints["gateway"])
 
-    def parts(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """What `status --json` says, by name."""
-        return {part["name"]: part for part in json.loads(self.must("status", "--json"))}
+        return {part["name"]: part for part in json.loads(self.run("status", "--json"))}
 
     def kill(self, name: str) -> None:
         """End a part as a crash would."""
-        os.kill(self.parts()[name]["pid"], signal.SIGKILL)
+        os.kill(self.status()[name]["pid"], signal.SIGKILL)

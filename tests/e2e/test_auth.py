@@ -31,7 +31,7 @@ async def client_id(installation: Installation, tmp_path_factory: pytest.TempPat
 
 async def command(installation: Installation, *arguments: str) -> tuple[str, str]:
     """An operator's command: what it says, and what it logs."""
-    done = await asyncio.to_thread(installation.operator, *arguments)
+    done = await asyncio.to_thread(installation.run_cli, *arguments)
     return done.stdout, done.stderr
 
 
@@ -55,7 +55,7 @@ async def test_a_client_comes_changes_its_secret_and_loses_the_old_one(
     assert "client added" in log, "what was done is told, and not where the secret is"
     assert first not in log
     corner = Customer(installation.base, session, Tenant(client_id=client_id, secret=first, api_key="corner-1"))
-    assert (await corner.send_patiently([corner.order()])).status == 202
+    assert (await corner.send_with_retry([corner.order()])).status == 202
     second = (await shown(installation, "clients", "add-secret", client_id, "--grace-hours", "24"))["secret"]
     assert [(await token(customer, client_id, secret)).status for secret in (first, second)] == [200, 200]
     kept = (await shown(installation, "clients", "show", client_id))["secrets"]

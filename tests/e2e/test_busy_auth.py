@@ -34,7 +34,7 @@ async def metrics(
 
 
 @dataclass(slots=True)
-class Beats:
+class LoopTicks:
     """How many beats of a service's event loop there were, and how many of them came later than 20 ms."""
 
     service: str
@@ -51,18 +51,18 @@ class Beats:
         self.late = self.all - (after[LATE] - self.before[LATE])
 
 
-async def ask(customer: Customer, secret: str) -> int:
+async def request_token(customer: Customer, secret: str) -> int:
     form = {"grant_type": "client_credentials", "client_id": customer.tenant.client_id, "client_secret": secret}
     return (await customer.call("POST", f"{BASES['import']}/oauth2/token", data=form)).status
 
 
-async def asked(customer: Customer, *, requests: int, secret: Callable[[int], str]) -> Counter[int]:
+async def count_statuses(customer: Customer, *, requests: int, secret: Callable[[int], str]) -> Counter[int]:
     """What so many requests were answered, `AT_ONCE` of them at the same time."""
     numbers, answers = iter(range(requests)), Counter[int]()
 
     async def one_after_the_other() -> None:
         for number in numbers:
-            answers[await ask(customer, secret(number))] += 1
+            answers[await request_token(customer, secret(number))] += 1
 
     await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
     return answers
@@ -72,7 +72,7 @@ async def test_a_thousand_requests_of_one_client_cost_one_hash(
     customer: Customer, installation: Installation, session: aiohttp.ClientSession
 ) -> None:
     before = await metrics(installation, session)
-    answers = await asked(customer, requests=REQUESTS, secret=lambda _: customer.tenant.secret)
+    answers = await count_statuses(customer, requests=REQUESTS, secret=lambda _: customer.tenant.secret)
     after = await metrics(installation, session)
     assert answers == {200: REQUESTS}
     assert after["auth_secret_hashes_total"] - before["auth_secret_hashes_total"] <= 1
@@ -90,12 +90,12 @@ async def test_checking_secrets_does_not_hold_up_the_event_loop(
     def either(number: int) -> str:
         return f"wrong-{next(wrong)}" if number % 2 else customer.tenant.secret
 
-    rounds: list[tuple[Beats, Beats]] = []
+    rounds: list[tuple[LoopTicks, LoopTicks]] = []
     while len(rounds) < ROUNDS and not any(auth.late <= idle.late for auth, idle in rounds):
-        pair = Beats("auth"), Beats(IDLE)
+        pair = LoopTicks("auth"), LoopTicks(IDLE)
         for beats in pair:
             await beats.begin(installation, session)
-        answers = await asked(customer, requests=REQUESTS, secret=either)
+        answers = await count_statuses(customer, requests=REQUESTS, secret=either)
         for beats in pair:
             await beats.end(installation, session)
         rounds.append(pair)

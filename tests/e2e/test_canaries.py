@@ -26,7 +26,7 @@ CLIENT = "canaries"
 
 
 @dataclass
-class Aviary:
+class Canaries:
     """What must be seen nowhere, and what was answered to whoever sent it."""
 
     secret: str
@@ -35,7 +35,7 @@ class Aviary:
     answers: list[str] = field(default_factory=list)
 
     @property
-    def birds(self) -> list[bytes]:
+    def needles(self) -> list[bytes]:
         """In the clear, as Basic spells them, and the part of each token that only auth could have written."""
         secrets = (self.secret, self.wrong)
         spelled = [base64.b64encode(f"{CLIENT}:{secret}".encode()).decode().rstrip("=")[:-1] for secret in secrets]
@@ -43,21 +43,21 @@ class Aviary:
         return [bird.encode() for bird in (*secrets, *spelled, *signatures)]
 
     def seen_in(self, text: bytes) -> bool:
-        return any(bird in text for bird in self.birds)
+        return any(bird in text for bird in self.needles)
 
 
 @pytest.fixture(scope="module")
-def aviary(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Aviary:
+def canaries(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Canaries:
     """A client with a secret that we would recognise."""
-    made = Aviary(secret=f"canary{uuid4().hex}")
+    made = Canaries(secret=f"canary{uuid4().hex}")
     client = {"clientId": CLIENT, "secret": made.secret, "site": 608, "apiKeys": ["12345"]}
     file = tmp_path_factory.mktemp("tenants") / "tenants.json"
     file.write_text(json.dumps({"clients": [client]}))
-    made.answers.append(str(installation.operator("init", "--tenants", str(file))))
+    made.answers.append(str(installation.run_cli("init", "--tenants", str(file))))
     return made
 
 
-async def plant(customer: Customer, aviary: Aviary, secret: str) -> None:
+async def plant(customer: Customer, canaries: Canaries, secret: str) -> None:
     """Send a secret in every place, rightly and wrongly."""
     given = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": secret}
     basic = {"Authorization": "Basic " + base64.b64encode(f"{CLIENT}:{secret}".encode()).decode()}
@@ -79,49 +79,53 @@ async def plant(customer: Customer, aviary: Aviary, secret: str) -> None:
             {"data": secret * 300, "headers": FORM},
             {"data": f"client_secret={secret}%ff%", "headers": FORM},
         ):
-            keep(aviary, await customer.call("POST", path, **how))
-        keep(aviary, await customer.call("GET", path, params=given))
-        keep(aviary, await customer.call("POST", f"{base}/oauth2/revoke", data={**given, "token": secret}))
-        keep(aviary, await customer.call("POST", f"{base}/oauth2/introspect", data={**given, "token": secret}))
-        keep(aviary, await customer.call("GET", f"{base}/12345/{secret}", params=given, headers=as_token))
-        keep(aviary, await customer.call("POST", f"{base}/12345/orders", data="[]", params=given, headers=as_token))
-        keep(aviary, await customer.call("GET", f"{base}/12345/jobs", params=given, headers=as_token))
-    keep(aviary, await customer.call("GET", f"/{secret}", params=given))
+            keep_answer(canaries, await customer.call("POST", path, **how))
+        keep_answer(canaries, await customer.call("GET", path, params=given))
+        keep_answer(canaries, await customer.call("POST", f"{base}/oauth2/revoke", data={**given, "token": secret}))
+        keep_answer(canaries, await customer.call("POST", f"{base}/oauth2/introspect", data={**given, "token": secret}))
+        keep_answer(canaries, await customer.call("GET", f"{base}/12345/{secret}", params=given, headers=as_token))
+        keep_answer(
+            canaries, await customer.call("POST", f"{base}/12345/orders", data="[]", params=given, headers=as_token)
+        )
+        keep_answer(canaries, await customer.call("GET", f"{base}/12345/jobs", params=given, headers=as_token))
+    keep_answer(canaries, await customer.call("GET", f"/{secret}", params=given))
 
 
-def keep(aviary: Aviary, reply: Reply) -> None:
+def keep_answer(canaries: Canaries, reply: Reply) -> None:
     """An answer, but for the token in it, which is for its client to see."""
     if reply.status == 200 and b"access_token" in reply.body:
-        aviary.tokens.append(reply.json["access_token"])
+        canaries.tokens.append(reply.json["access_token"])
         reply = Reply(reply.status, reply.headers, b"")
-    aviary.answers.append(str(reply))
+    canaries.answers.append(str(reply))
 
 
 @pytest.fixture(scope="module")
-async def _planted(installation: Installation, session: aiohttp.ClientSession, aviary: Aviary) -> None:
+async def _planted(installation: Installation, session: aiohttp.ClientSession, canaries: Canaries) -> None:
     customer = Customer(installation.base, session)
-    await plant(customer, aviary, aviary.secret)
-    await plant(customer, aviary, aviary.wrong)
-    for token in aviary.tokens[:3]:
+    await plant(customer, canaries, canaries.secret)
+    await plant(customer, canaries, canaries.wrong)
+    for token in canaries.tokens[:3]:
         bearer = {"Authorization": f"Bearer {token}"}
-        keep(aviary, await customer.call("GET", "/common-status/v1/12345/jobs", params={"t": token}, headers=bearer))
-        keep(aviary, await customer.call("GET", "/omnichannel/api/v1/12345/limits", headers=bearer))
-    await asyncio.to_thread(installation.must, "stop", "auth")
+        keep_answer(
+            canaries, await customer.call("GET", "/common-status/v1/12345/jobs", params={"t": token}, headers=bearer)
+        )
+        keep_answer(canaries, await customer.call("GET", "/omnichannel/api/v1/12345/limits", headers=bearer))
+    await asyncio.to_thread(installation.run, "stop", "auth")
     try:
-        await plant(customer, aviary, aviary.secret)
+        await plant(customer, canaries, canaries.secret)
     finally:
-        await asyncio.to_thread(installation.must, "start", "auth")
-    assert len(aviary.tokens) >= 9
-    await customer.settled((await customer.send_patiently([customer.order()])).json["jobId"])
+        await asyncio.to_thread(installation.run, "start", "auth")
+    assert len(canaries.tokens) >= 9
+    await customer.wait_for_job((await customer.send_with_retry([customer.order()])).json["jobId"])
 
 
 @pytest.mark.usefixtures("_planted")
 class TestNoCanaryIsSeen:
-    async def test_in_any_answer(self, aviary: Aviary) -> None:
-        assert len(aviary.answers) > 150
-        assert [answer for answer in aviary.answers if aviary.seen_in(answer.encode())] == []
+    async def test_in_any_answer(self, canaries: Canaries) -> None:
+        assert len(canaries.answers) > 150
+        assert [answer for answer in canaries.answers if canaries.seen_in(answer.encode())] == []
 
-    async def test_in_any_log(self, installation: Installation, aviary: Aviary) -> None:
+    async def test_in_any_log(self, installation: Installation, canaries: Canaries) -> None:
         """Logs of all services, the front door's, Kafka's and MongoDB's, and Kafka's segments as they lie on disk."""
         files = [path for path in installation.directory.rglob("*.log") if path.is_file()]
         files += installation.directory.glob("*.json")
@@ -136,29 +140,29 @@ class TestNoCanaryIsSeen:
             "mongod.log",
         } <= names
         assert "token issued" in (installation.directory / "logs" / "auth.log").read_text()
-        assert [path for path in files if aviary.seen_in(content(path))] == []
+        assert [path for path in files if canaries.seen_in(content(path))] == []
 
     async def test_in_any_metric(
-        self, installation: Installation, session: aiohttp.ClientSession, aviary: Aviary
+        self, installation: Installation, session: aiohttp.ClientSession, canaries: Canaries
     ) -> None:
         for name, addresses in installation.endpoints["services"].items():
             async with session.get(f"{addresses['operations']}/metrics") as answer:
                 told = await answer.read()
             assert b"build_info" in told
-            assert not aviary.seen_in(told), name
+            assert not canaries.seen_in(told), name
 
-    async def test_on_any_topic(self, installation: Installation, aviary: Aviary) -> None:
+    async def test_on_any_topic(self, installation: Installation, canaries: Canaries) -> None:
         topics = set()
         async for topic, record in records(installation.endpoints["kafka_bootstrap_servers"]):
             topics.add(topic)
-            assert not aviary.seen_in(record), topic
+            assert not canaries.seen_in(record), topic
         assert {"auth.sites.v1", "orders.submitted.v1", "jobs.events.v1"} <= topics
 
-    async def test_in_any_document(self, installation: Installation, aviary: Aviary) -> None:
+    async def test_in_any_document(self, installation: Installation, canaries: Canaries) -> None:
         collections = set()
         for name, document in documents(installation.endpoints["mongodb_uri"]):
             collections.add(name)
-            assert not aviary.seen_in(str(document).encode()), name
+            assert not canaries.seen_in(str(document).encode()), name
         assert {"auth_clients", "auth_keys"} <= collections
 
 

@@ -22,7 +22,7 @@ from tests.e2e.installation import REPOSITORY, Installation
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 V1 = BASES["fulfilment"]
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Reseller:
         assert reply.status == 202, reply
         return reply.json
 
-    async def tries(self, key: str, *lines: tuple[str, int]) -> None:
+    async def try_order(self, key: str, *lines: tuple[str, int]) -> None:
         """Send an order once, whatever comes of it."""
         body = {"clientOrderNumber": key, "products": [{"sku": sku, "quantity": count} for sku, count in lines]}
         reply = await self._call("POST", "/orders", data=json.dumps(body), headers={"Idempotency-Key": key})
@@ -50,14 +50,14 @@ class Reseller:
 
     async def codes(self, transaction_id: str) -> list[str]:
         """The codes of a transaction once it is complete."""
-        until = monotonic() + PATIENCE_S
+        until = monotonic() + TIMEOUT_S
         while (found := await self.read(f"/orders/{transaction_id}/codes"))["status"] != "COMPLETED":
             assert monotonic() < until, found
             await asyncio.sleep(0.2)
         return [unit["redeemCode"] for line in found["codes"] for unit in line["codes"]]
 
     async def _patiently(self, method: str, path: str, **how: Any) -> Reply:
-        until = monotonic() + PATIENCE_S
+        until = monotonic() + TIMEOUT_S
         while True:
             reply = await self._call(method, path, **how)
             in_progress = reply.status == 409 and reply.code == "IDEMPOTENCY_IN_PROGRESS"
@@ -75,10 +75,10 @@ def numbers(issued: Any) -> list[str]:
     return [str(one["number"]) for one in issued]
 
 
-def operate(installation: Installation, *arguments: str, **told: str) -> int:
+def run_fulfilment_cli(installation: Installation, *arguments: str, **told: str) -> int:
     """Run `python -m services fulfilment …`; its exit code."""
-    settings = {**installation.told_to("fulfilment"), **told}
-    return installation.tries("fulfilment", *arguments, told=settings).returncode
+    settings = {**installation.environment_of("fulfilment"), **told}
+    return installation.try_cli("fulfilment", *arguments, settings=settings).returncode
 
 
 @pytest.fixture
@@ -93,15 +93,15 @@ def sku(installation: Installation, tmp_path: Path) -> str:
     product = {"sku": name, "name": "Card", "unitPrice": "1.25", "currency": "USD"}
     file = tmp_path / "products.json"
     file.write_text(json.dumps({"products": [{**product, "codes": [f"{name}-{letter}" for letter in "ABCD"]}]}))
-    assert operate(installation, "products", "put", str(file)) == 0
+    assert run_fulfilment_cli(installation, "products", "put", str(file)) == 0
     return name
 
 
 @asynccontextmanager
-async def mortal(installation: Installation, failpoint: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def dying_fulfilment(installation: Installation, failpoint: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Fulfilment that will die at a place, instead of the sandbox's own, which goes on afterwards."""
-    await asyncio.to_thread(installation.must, "stop", "fulfilment")
-    environment = {**os.environ, **installation.told_to("fulfilment"), "FAILPOINTS": failpoint}
+    await asyncio.to_thread(installation.run, "stop", "fulfilment")
+    environment = {**os.environ, **installation.environment_of("fulfilment"), "FAILPOINTS": failpoint}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -120,7 +120,7 @@ async def mortal(installation: Installation, failpoint: str) -> AsyncIterator[as
         if process.returncode is None:
             os.kill(process.pid, signal.SIGKILL)
             await process.wait()
-        await asyncio.to_thread(installation.must, "start", "fulfilment")
+        await asyncio.to_thread(installation.run, "start", "fulfilment")
 
 
 async def ready(port: str) -> None:
@@ -150,9 +150,9 @@ async def test_no_code_is_lost_or_given_twice_though_fulfilment_is_killed(
     """
     keys = [f"{sku}-{number}" for number in (1, 2)]
     await reseller.customer.token("fulfilment")
-    async with mortal(installation, failpoint):
+    async with dying_fulfilment(installation, failpoint):
         for key in keys:
-            await reseller.tries(key, (sku, 2))
+            await reseller.try_order(key, (sku, 2))
     placed = [await reseller.order(key, (sku, 2)) for key in keys]
     for key, one in zip(keys, placed, strict=True):
         (listed,) = (await reseller.read("/orders", clientOrderNumber=key))["result"]
@@ -173,11 +173,11 @@ async def test_a_day_has_its_invoices_though_the_closer_is_killed(
     placed = [await reseller.order(f"{sku}-{number}", (name, 1)) for number, name in enumerate((sku, "DEMO-EUR"))]
     days = {one["purchaseOrder"]["businessDate"] for one in placed}
     close = ("close-day", "--date")
-    died = await asyncio.to_thread(operate, installation, *close, max(days), FAILPOINTS=failpoint)
+    died = await asyncio.to_thread(run_fulfilment_cli, installation, *close, max(days), FAILPOINTS=failpoint)
     assert died == -signal.SIGKILL
     between = await reseller.order(f"{sku}-between", (sku, 1))
     for day in sorted({*days, between["purchaseOrder"]["businessDate"]}):
-        closers = [asyncio.to_thread(operate, installation, *close, day) for _ in range(2)]
+        closers = [asyncio.to_thread(run_fulfilment_cli, installation, *close, day) for _ in range(2)]
         assert await asyncio.gather(*closers) == [0, 0]
     issued = (await reseller.read("/invoices", rows="1000"))["result"]
     for year in {number[:4] for number in numbers(issued)}:

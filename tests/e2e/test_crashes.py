@@ -35,13 +35,13 @@ async def test_a_thousand_orders_reach_their_end_though_validator_and_status_are
             installation.kill("validator")
         if number == 6:
             installation.kill("status")
-        reply = await customer.send_patiently(a_batch(customer), zipped=True)
+        reply = await customer.send_with_retry(a_batch(customer), zipped=True)
         assert reply.status == 202, reply
         assert reply.json["message"] == "Total records = 100. Success = 98. Failed = 2"
         jobs.append(reply.json["jobId"])
-    await asyncio.to_thread(installation.must, "start", "validator")
-    await asyncio.to_thread(installation.must, "start", "status")
-    finals = await asyncio.gather(*(customer.settled(job, within_s=60) for job in jobs))
+    await asyncio.to_thread(installation.run, "start", "validator")
+    await asyncio.to_thread(installation.run, "start", "status")
+    finals = await asyncio.gather(*(customer.wait_for_job(job, within_s=60) for job in jobs))
     for final in finals:
         assert final["summary"]["job"]["baggage"]["records"] == {"total": 100, "failed": 5, "success": 95}
         assert [event["attributes"]["index"] for event in final["result"]] == [50, 51, 52, 53, 54]
@@ -57,7 +57,7 @@ async def test_without_the_broker_the_answer_is_503_and_the_same_request_succeed
     """
     batch = [customer.order(), customer.order()]
     await customer.token("import")
-    await asyncio.to_thread(installation.must, "stop", "kafka")
+    await asyncio.to_thread(installation.run, "stop", "kafka")
     try:
         reply = await customer.send(batch)
         assert reply.status == 503, reply
@@ -65,16 +65,16 @@ async def test_without_the_broker_the_answer_is_503_and_the_same_request_succeed
         assert int(reply.headers["retry-after"]) >= 1
         assert reply.json.get("jobId"), "an unknown outcome names the job it may have become"
     finally:
-        await asyncio.to_thread(installation.must, "start", "kafka")
-    accepted = await customer.send_patiently(batch, within_s=60)
+        await asyncio.to_thread(installation.run, "start", "kafka")
+    accepted = await customer.send_with_retry(batch, within_s=60)
     assert accepted.status == 202, accepted
-    final = await customer.settled(accepted.json["jobId"], within_s=60)
+    final = await customer.wait_for_job(accepted.json["jobId"], within_s=60)
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 2, "failed": 0, "success": 2}
 
 
 async def test_a_job_is_known_at_once_and_its_counts_never_shrink(customer: Customer) -> None:
     """A job's id is good the moment it is given, and what is said of it only grows."""
-    reply = await customer.send_patiently(a_batch(customer), zipped=True)
+    reply = await customer.send_with_retry(a_batch(customer), zipped=True)
     decided, until = -1, monotonic() + 30
     while True:
         told = (await customer.events(reply.json["jobId"])).json["summary"]["job"]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.background_load import Steady
+from tests.e2e.background_load import BackgroundLoad
 from tests.e2e.customer import BASES, Customer
 from tests.e2e.installation import Installation
 
@@ -20,17 +20,17 @@ pytestmark = pytest.mark.long
 
 MIB = 2**20
 BOMB = gzip.compress(bytes(99 * MIB), 9)
-LARGEST_WIRE = 102_400
+MAX_BODY_BYTES = 102_400
 CHUNK = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
 # What the documents promise: a body that is not complete after ten seconds has its answer two seconds later.
 BODY_S, ANSWERED_S = 10.0, 12.0
-MOST_MEMORY = 300_000_000
+MAX_MEMORY_BYTES = 300_000_000
 OTHERS_RATE = 20
 # A tenth of it on a machine of its own; here the crowd, the brokers and the services share two cores.
-OTHERS_WAIT_S = 1.0
+OTHERS_MAX_LATENCY_S = 1.0
 
 
-class Answered(NamedTuple):
+class HostileResult(NamedTuple):
     """What a hostile client got, and after how long. Without a status its connection was cut."""
 
     status: int | None
@@ -52,7 +52,7 @@ async def nothing() -> AsyncIterator[bytes]:
 
 async def too_much() -> AsyncIterator[bytes]:
     """Twice as much as may be sent."""
-    yield CHUNK * (2 * LARGEST_WIRE // 0x4000)
+    yield CHUNK * (2 * MAX_BODY_BYTES // 0x4000)
 
 
 async def endless() -> AsyncIterator[bytes]:
@@ -79,7 +79,7 @@ CROWD: list[tuple[int, str, Body, set[int | None]]] = [
 ]
 
 
-async def visit(customer: Customer, token: str, said: str, body: Body) -> Answered:
+async def send_hostile_request(customer: Customer, token: str, said: str, body: Body) -> HostileResult:
     """One hostile request: sends until it is answered."""
     address = urlsplit(customer.base)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -90,9 +90,9 @@ async def visit(customer: Customer, token: str, said: str, body: Body) -> Answer
     try:
         async with asyncio.timeout(3 * BODY_S):
             line = await reader.readline()
-        return Answered(int(line.split(b" ")[1]), monotonic() - began)
+        return HostileResult(int(line.split(b" ")[1]), monotonic() - began)
     except ConnectionError:
-        return Answered(None, monotonic() - began)
+        return HostileResult(None, monotonic() - began)
     finally:
         sending.cancel()
         writer.close()
@@ -105,7 +105,7 @@ async def send(writer: asyncio.StreamWriter, body: AsyncIterator[bytes]) -> None
             await writer.drain()
 
 
-async def whole_limit(customer: Customer, token: str) -> None:
+async def wait_for_full_quota(customer: Customer, token: str) -> None:
     """Return once nothing of the site's limit is spent: whoever is throttled is let off too easily."""
     path = f"{BASES['import']}/{customer.tenant.api_key}/limits"
     async with asyncio.timeout(10):
@@ -115,9 +115,9 @@ async def whole_limit(customer: Customer, token: str) -> None:
                 return
 
 
-def most_memory(installation: Installation, name: str) -> int:
+def peak_memory(installation: Installation, name: str) -> int:
     """The most that a part ever held, in bytes."""
-    status = Path(f"/proc/{installation.parts()[name]['pid']}/status").read_text()
+    status = Path(f"/proc/{installation.status()[name]['pid']}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024
 
@@ -134,21 +134,21 @@ async def test_others_are_served_as_ever_while_two_hundred_are_slow_or_send_too_
     accepted, each within two seconds; ingest never holds more than 300 MB. Known by all the answers and by the kernel's
     own account.
     """
-    assert len(BOMB) <= LARGEST_WIRE
+    assert len(BOMB) <= MAX_BODY_BYTES
     token = await customer.token("import")
-    await whole_limit(customer, token)
-    load = Steady(other_customer, rate=OTHERS_RATE)
+    await wait_for_full_quota(customer, token)
+    load = BackgroundLoad(other_customer, rate=OTHERS_RATE)
     load.tokens.append(await other_customer.token("import"))
     async with load, asyncio.TaskGroup() as crowd:
         visits = [
-            [crowd.create_task(visit(customer, token, said, body)) for _ in range(count)]
+            [crowd.create_task(send_hostile_request(customer, token, said, body)) for _ in range(count)]
             for count, said, body, _ in CROWD
         ]
     for (_, _, body, statuses), made in zip(CROWD, visits, strict=True):
         answers = Counter(task.result().status for task in made)
         assert set(answers) <= statuses, (body.__name__, answers)
     slow = [task.result().after_s for made in visits[:2] for task in made]
-    held = most_memory(installation, "ingest")
+    held = peak_memory(installation, "ingest")
     record_property("slowest_answer_s", max(slow))
     record_property("others_slowest_s", load.slowest_s)
     record_property("ingest_most_memory_mib", held // MIB)
@@ -156,5 +156,5 @@ async def test_others_are_served_as_ever_while_two_hundred_are_slow_or_send_too_
     assert max(slow) <= ANSWERED_S + load.stalled_s
     assert set(load.answers) == {"202"}
     assert load.answers["202"] > BODY_S * OTHERS_RATE / 2
-    assert load.slowest_s <= OTHERS_WAIT_S + load.stalled_s
-    assert held <= MOST_MEMORY
+    assert load.slowest_s <= OTHERS_MAX_LATENCY_S + load.stalled_s
+    assert held <= MAX_MEMORY_BYTES

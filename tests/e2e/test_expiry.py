@@ -22,10 +22,10 @@ DEADLINE_S = 3
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A sandbox whose jobs expire within seconds."""
-    made = Installation(tmp_path_factory.mktemp("hasty"), told={"JOB_DEADLINE_S": str(DEADLINE_S)})
-    made.must("up", "--port", "0", within_s=180)
+    made = Installation(tmp_path_factory.mktemp("hasty"), settings={"JOB_DEADLINE_S": str(DEADLINE_S)})
+    made.run("up", "--port", "0", within_s=180)
     yield made
-    made.must("down")
+    made.run("down")
 
 
 @pytest.mark.timeout(300)
@@ -40,7 +40,7 @@ async def test_a_job_that_stands_still_expires_and_one_that_waits_for_the_valida
     customer = Customer(hasty.base, session, DEMO)
     late = str(uuid1())
     await asyncio.to_thread(submit, hasty, late, 0)
-    ended = await customer.settled(late, within_s=60)
+    ended = await customer.wait_for_job(late, within_s=60)
     job = ended["summary"]["job"]
     assert (job["state"], job["baggage"]["records"]) == (
         "EXPIRED",
@@ -50,13 +50,13 @@ async def test_a_job_that_stands_still_expires_and_one_that_waits_for_the_valida
     tag = (await customer.events(late)).headers["etag"]
 
     hasty.kill("validator")
-    waiting = (await customer.send_patiently([customer.order()])).json["jobId"]
+    waiting = (await customer.send_with_retry([customer.order()])).json["jobId"]
     until = monotonic() + 3 * DEADLINE_S
     while monotonic() < until:
         told = (await customer.events(waiting, headers={"Prefer": "wait=1"})).json["summary"]["job"]
         assert (told["state"], told["terminal"]) == ("RECEIVED", False)
-    await asyncio.to_thread(hasty.must, "start", "validator")
-    assert (await customer.settled(waiting, within_s=60))["summary"]["job"]["state"] == "COMPLETED"
+    await asyncio.to_thread(hasty.run, "start", "validator")
+    assert (await customer.wait_for_job(waiting, within_s=60))["summary"]["job"]["state"] == "COMPLETED"
 
     await asyncio.to_thread(submit, hasty, late, 1)
     until = monotonic() + 30

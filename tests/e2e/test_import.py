@@ -33,11 +33,11 @@ async def test_a_printed_example_is_accepted_and_succeeds(
     job_type: str,
     job_mode: str,
 ) -> None:
-    reply = await customer.send_patiently((EXAMPLES / f"{name}.json").read_bytes(), kind=kind, user=user, mode=mode)
+    reply = await customer.send_with_retry((EXAMPLES / f"{name}.json").read_bytes(), kind=kind, user=user, mode=mode)
     assert reply.status == 202, reply
     assert list(reply.json)[:3] == ["message", "time", "jobId"]
     assert reply.json["message"] == f"Total records = {total}. Success = {total}. Failed = 0"
-    final = await customer.settled(reply.json["jobId"])
+    final = await customer.wait_for_job(reply.json["jobId"])
     assert final["summary"]["job-status"] == "PROCESSING"
     assert final["summary"]["job"]["state"] == "COMPLETED"
     assert final["summary"]["job"]["attributes"] == {"mode": job_mode, "type": job_type}
@@ -47,8 +47,8 @@ async def test_a_printed_example_is_accepted_and_succeeds(
 
 async def test_a_batch_with_an_unknown_product_ends_with_a_warning(customer: Customer) -> None:
     bad = customer.order(lineItems=[{"productId": "product3", "quantity": 1, "unitPrice": 1}])
-    reply = await customer.send_patiently([customer.order(), bad], mode="online")
-    final = await customer.settled(reply.json["jobId"])
+    reply = await customer.send_with_retry([customer.order(), bad], mode="online")
+    final = await customer.wait_for_job(reply.json["jobId"])
     assert final["summary"]["job-status"] == "PROCESSING_WITH_WARNING"
     assert final["summary"]["WARNING"] == 1
     assert [(event["message"], event["attributes"]["orderId"]) for event in final["result"]] == [
@@ -58,8 +58,8 @@ async def test_a_batch_with_an_unknown_product_ends_with_a_warning(customer: Cus
 
 async def test_an_order_with_only_an_unknown_product_fails(customer: Customer) -> None:
     bad = customer.order(id=95189138, lineItems=[{"productId": 6024383, "quantity": 1, "unitPrice": 1}])
-    reply = await customer.send_patiently([bad])
-    final = await customer.settled(reply.json["jobId"])
+    reply = await customer.send_with_retry([bad])
+    final = await customer.wait_for_job(reply.json["jobId"])
     assert final["summary"]["job-status"] == "FAILED"
     assert final["result"][0]["message"] == "No product is found for product ID 6024383"
     assert final["result"][0]["attributes"]["orderId"] == "95189138"
@@ -68,17 +68,17 @@ async def test_an_order_with_only_an_unknown_product_fails(customer: Customer) -
 async def test_a_record_refused_at_intake_is_told_beside_one_that_the_catalogue_refuses(customer: Customer) -> None:
     lineless = customer.order(lineItems=[])
     unknown = customer.order(lineItems=[{"productId": "product3", "quantity": 1, "unitPrice": 1}])
-    reply = await customer.send_patiently([lineless, customer.order(), unknown])
+    reply = await customer.send_with_retry([lineless, customer.order(), unknown])
     assert reply.json["message"] == "Total records = 3. Success = 2. Failed = 1"
-    final = await customer.settled(reply.json["jobId"])
+    final = await customer.wait_for_job(reply.json["jobId"])
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 3, "failed": 2, "success": 1}
     told = {event["attributes"]["orderId"]: event["attributes"]["code"] for event in final["result"]}
     assert told == {lineless["id"]: "INVALID_VALUE", unknown["id"]: "PRODUCT_NOT_FOUND"}
 
 
 async def test_a_job_of_another_tenant_looks_like_no_job(customer: Customer, other_customer: Customer) -> None:
-    reply = await customer.send_patiently([customer.order()])
-    await customer.settled(reply.json["jobId"])
+    reply = await customer.send_with_retry([customer.order()])
+    await customer.wait_for_job(reply.json["jobId"])
     foreign = await other_customer.events(reply.json["jobId"])
     unknown = await other_customer.events("63d13c0d-0167-11ee-b91c-b9178e343914")
     assert foreign.status == unknown.status == 404

@@ -43,41 +43,41 @@ async def test_a_hundred_thousand_records_a_fifth_of_them_faulty(
     """Must hold: counts, every page of events and of records, and memory that does not depend on what was read."""
     job_id = str(uuid1())
     await asyncio.to_thread(submit, installation, job_id)
-    final = await customer.settled(job_id, within_s=180, rows="1")
+    final = await customer.wait_for_job(job_id, within_s=180, rows="1")
     summary = final["summary"]
     assert summary["job"]["state"] == "COMPLETED_WITH_WARNING"
     assert summary["job"]["baggage"]["records"] == {"total": TOTAL, "failed": 20_000, "success": 80_000}
     assert (summary["total-events"], summary["WARNING"]) == (20_000, 20_000)
 
-    status = psutil.Process(installation.parts()["status"]["pid"])
+    status = psutil.Process(installation.status()["status"]["pid"])
     resident = []
     for _ in range(WALKS):
-        await walk_all(customer, job_id)
+        await read_everything(customer, job_id)
         resident.append(status.memory_info().rss / MIB)
     # The first walks still widen the allocator's reserves.
     assert max(resident) < 300, resident
     assert resident[-1] - resident[WALKS // 2 - 1] < 20, resident
 
 
-async def walk_all(customer: Customer, job_id: str) -> None:
+async def read_everything(customer: Customer, job_id: str) -> None:
     """Everything that can be read of the job."""
-    faults = await pages(customer.events, job_id, rows="5000")
+    faults = await read_pages(customer.events, job_id, rows="5000")
     assert [event["attributes"]["index"] for event in faults] == FAULTY
     assert len({event["statusId"] for event in faults}) == len(FAULTY)
-    whole = await pages(customer.events, job_id, rows="10000", showAll="true")
+    whole = await read_pages(customer.events, job_id, rows="10000", showAll="true")
     assert [event["attributes"].get("index", TOTAL) for event in whole] == [*range(TOTAL), TOTAL]
     assert [event["level"] for event in whole[:6]] == ["WARNING", "DETAIL", "DETAIL", "DETAIL", "DETAIL", "WARNING"]
     assert whole[-1]["level"] == "SUMMARY"
-    failed = await pages(customer.records, job_id, rows="10000", outcome="failed")
+    failed = await read_pages(customer.records, job_id, rows="10000", outcome="failed")
     assert [record["index"] for record in failed] == FAULTY
     assert {record["faults"][0]["code"] for record in failed} == {"PRODUCT_NOT_FOUND"}
     assert all(record["record"]["lineItems"][0]["productId"] == "missing" for record in failed)
-    good = await pages(customer.records, job_id, rows="10000", outcome="succeeded")
+    good = await read_pages(customer.records, job_id, rows="10000", outcome="succeeded")
     assert [record["index"] for record in good] == [index for index in range(TOTAL) if index % EVERY]
-    assert await pages(customer.records, job_id, rows="10000", outcome="unprocessed") == []
+    assert await read_pages(customer.records, job_id, rows="10000", outcome="unprocessed") == []
 
 
-async def pages(read: Any, job_id: str, **params: str) -> list[Any]:
+async def read_pages(read: Any, job_id: str, **params: str) -> list[Any]:
     """All pages, one after another."""
     found: list[Any] = []
     asked = dict(params)

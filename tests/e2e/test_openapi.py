@@ -3,18 +3,18 @@
 import asyncio
 
 from tests.e2e.customer import Customer
-from tests.openapi.documents import read
-from tests.openapi.schemathesis_runner import explore, how_many
+from tests.openapi.documents import load_document
+from tests.openapi.schemathesis_runner import example_count, explore
 
 
 async def test_whatever_is_sent_to_the_import_api_the_answer_is_described(other_customer: Customer) -> None:
     """`FUZZ_EXAMPLES` makes it a campaign."""
     seen = await asyncio.to_thread(
         explore,
-        read("omnichannel"),
+        load_document("omnichannel"),
         other_customer.base,
-        examples=how_many(8),
+        examples=example_count(8),
         token=await other_customer.token("import"),
-        known={"apiKey": other_customer.tenant.api_key},
+        path_parameters={"apiKey": other_customer.tenant.api_key},
     )
     assert {200, 202, 400, 401} <= {status for _, status in seen}

@@ -14,7 +14,7 @@ from tests.e2e.installation import Installation
 from tests.e2e.test_canaries import content, documents, records
 
 
-def a_card(chance: random.Random) -> str:
+def card_number(chance: random.Random) -> str:
     """Sixteen digits that pass Luhn's check."""
     digits = [4, *(chance.randrange(10) for _ in range(14))]
     doubled = (2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[0::2])
@@ -22,11 +22,11 @@ def a_card(chance: random.Random) -> str:
 
 
 @dataclass
-class Planted:
+class PlantedData:
     """What must be seen nowhere, and what was answered to whoever sent it."""
 
     mail: str = field(default_factory=lambda: f"canary.{uuid4().hex}@example.com")
-    card: str = field(default_factory=lambda: a_card(random.SystemRandom()))
+    card: str = field(default_factory=lambda: card_number(random.SystemRandom()))
     answers: list[bytes] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
 
@@ -64,46 +64,46 @@ def records_with(customer: Customer, bird: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-async def planted(installation: Installation, session: aiohttp.ClientSession) -> Planted:
-    customer, made = Customer(installation.base, session), Planted()
+async def planted(installation: Installation, session: aiohttp.ClientSession) -> PlantedData:
+    customer, made = Customer(installation.base, session), PlantedData()
     for bird in (made.mail, made.card, made.spaced, made.spaced.replace(" ", "-"), int(made.card)):
         bodies = records_with(customer, bird)
-        made.keep(await customer.send_patiently(bodies, headers={"Idempotency-Key": uuid4().hex}))
+        made.keep(await customer.send_with_retry(bodies, headers={"Idempotency-Key": uuid4().hex}))
         made.keep(
-            await customer.send_patiently(
+            await customer.send_with_retry(
                 [customer.order(id=..., orderId="o", returnId="r", ccHash=bird)], kind="returns"
             )
         )
         for body in bodies[:4]:
-            made.keep(await customer.send_patiently(body, user="u1"))
-        made.keep(await customer.send_patiently(json.dumps(bodies).encode()[:-1]))
-        made.keep(await customer.send_patiently(json.dumps([bird]).encode()))
-        made.keep(await customer.send_patiently(bodies, mode=str(bird)))
+            made.keep(await customer.send_with_retry(body, user="u1"))
+        made.keep(await customer.send_with_retry(json.dumps(bodies).encode()[:-1]))
+        made.keep(await customer.send_with_retry(json.dumps([bird]).encode()))
+        made.keep(await customer.send_with_retry(bodies, mode=str(bird)))
     for job in made.jobs:
-        await customer.settled(job)
+        await customer.wait_for_job(job)
         made.keep(await customer.events(job, showAll="true"))
         for outcome in ("succeeded", "failed"):
             made.keep(await customer.records(job, outcome=outcome))
     return made
 
 
-async def test_records_with_it_are_refused(planted: Planted) -> None:
+async def test_records_with_it_are_refused(planted: PlantedData) -> None:
     told = b"".join(planted.answers)
     assert len(planted.jobs) >= 25
     assert told.count(b"PII_NOT_HASHED") > 20
     assert b"[removed]" in told
 
 
-async def test_it_is_in_no_answer(planted: Planted) -> None:
+async def test_it_is_in_no_answer(planted: PlantedData) -> None:
     assert [answer for answer in planted.answers if planted.seen_in(answer)] == []
 
 
-async def test_it_is_in_no_log_and_no_other_file(installation: Installation, planted: Planted) -> None:
+async def test_it_is_in_no_log_and_no_other_file(installation: Installation, planted: PlantedData) -> None:
     files = [path for path in installation.directory.rglob("*") if path.is_file()]
     assert [path for path in files if planted.seen_in(content(path))] == []
 
 
-async def test_it_is_in_no_topic(installation: Installation, planted: Planted) -> None:
+async def test_it_is_in_no_topic(installation: Installation, planted: PlantedData) -> None:
     topics = set()
     async for topic, record in records(installation.endpoints["kafka_bootstrap_servers"]):
         topics.add(topic)
@@ -111,12 +111,14 @@ async def test_it_is_in_no_topic(installation: Installation, planted: Planted) -
     assert {"orders.submitted.v1", "jobs.events.v1"} <= topics
 
 
-async def test_it_is_in_no_document(installation: Installation, planted: Planted) -> None:
+async def test_it_is_in_no_document(installation: Installation, planted: PlantedData) -> None:
     for name, document in documents(installation.endpoints["mongodb_uri"]):
         assert not planted.seen_in(str(document).encode()), name
 
 
-async def test_it_is_in_no_metric(installation: Installation, session: aiohttp.ClientSession, planted: Planted) -> None:
+async def test_it_is_in_no_metric(
+    installation: Installation, session: aiohttp.ClientSession, planted: PlantedData
+) -> None:
     for name, addresses in installation.endpoints["services"].items():
         async with session.get(f"{addresses['operations']}/metrics") as answer:
             assert not planted.seen_in(await answer.read()), name

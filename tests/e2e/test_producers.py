@@ -14,7 +14,7 @@ import pytest
 
 from sandbox.jars import class_path
 from sandbox.java import find_java
-from tests.e2e.confluent_producer import orders_as_bytes
+from tests.e2e.confluent_producer import serialize_orders
 from tests.e2e.customer import Customer
 from tests.e2e.installation import REPOSITORY, Installation
 
@@ -26,7 +26,7 @@ EXAMPLES = REPOSITORY / "docs" / "examples"
 ORDERS = 10_000
 
 
-async def output(command: Sequence[str], directory: Path = REPOSITORY, **told: str) -> str:
+async def run_program(command: Sequence[str], directory: Path = REPOSITORY, **told: str) -> str:
     """What a program says; it has to succeed."""
     done = await asyncio.to_thread(
         subprocess.run,
@@ -51,13 +51,13 @@ async def test_orders_of_confluents_client_are_judged_come_back_and_show_in_stat
     job_id = str(uuid1())
     there = installation.endpoints
     arguments = [there["kafka_bootstrap_servers"], there["registry_url"], job_id, str(ORDERS), manner]
-    await output([sys.executable, str(PROGRAM), *arguments])
-    final = await customer.settled(job_id, within_s=60, rows="1")
+    await run_program([sys.executable, str(PROGRAM), *arguments])
+    final = await customer.wait_for_job(job_id, within_s=60, rows="1")
     assert final["summary"]["job"]["baggage"]["records"] == {"total": ORDERS, "failed": 0, "success": ORDERS}
     assert final["summary"]["job"]["state"] == "COMPLETED"
 
 
-def quoted(title: str) -> list[str]:
+def commands_under(title: str) -> list[str]:
     """The blocks of commands under a title of the document."""
     (part,) = re.findall(
         rf"^## {title}\n(.*?)(?=^## |\Z)", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
@@ -66,7 +66,7 @@ def quoted(title: str) -> list[str]:
     return [commands for language, commands in blocks if not language]
 
 
-async def follow(commands: str, installation: Installation, directory: Path, **paths: Path) -> str:
+async def run_commands(commands: str, installation: Installation, directory: Path, **paths: Path) -> str:
     """Carry out commands as they stand in the document, with this machine's addresses and files in place of its own."""
     there = installation.endpoints
     at_home = {
@@ -78,15 +78,15 @@ async def follow(commands: str, installation: Installation, directory: Path, **p
     for theirs, ours in at_home.items():
         commands = commands.replace(theirs, ours)
     path = os.pathsep.join([str(Path(sys.executable).parent), str(find_java().program.parent), os.environ["PATH"]])
-    return await output(["sh", "-euc", commands], directory, PATH=path, PYTHONPATH=str(REPOSITORY))
+    return await run_program(["sh", "-euc", commands], directory, PATH=path, PYTHONPATH=str(REPOSITORY))
 
 
 async def test_the_documents_python_example_does_what_it_says(
     installation: Installation, customer: Customer, tmp_path: Path
 ) -> None:
-    (commands,) = quoted("Python")
-    job_id = await follow(commands, installation, tmp_path)
-    final = await customer.settled(job_id)
+    (commands,) = commands_under("Python")
+    job_id = await run_commands(commands, installation, tmp_path)
+    final = await customer.wait_for_job(job_id)
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 2, "failed": 0, "success": 2}
 
 
@@ -95,14 +95,14 @@ async def test_the_documents_java_example_does_what_it_says(
     installation: Installation, customer: Customer, tmp_path: Path
 ) -> None:
     """A program of forty lines of Avro and Kafka's own client."""
-    (commands,) = quoted("Java")
-    jars = {name: jar for jar in class_path() for name in ("kafka_clients", "slf4j_api") if is_called(jar, name)}
-    job_id = (await follow(commands, installation, tmp_path, **jars)).splitlines()[-1]
-    final = await customer.settled(job_id)
+    (commands,) = commands_under("Java")
+    jars = {name: jar for jar in class_path() for name in ("kafka_clients", "slf4j_api") if is_jar_of(jar, name)}
+    job_id = (await run_commands(commands, installation, tmp_path, **jars)).splitlines()[-1]
+    final = await customer.wait_for_job(job_id)
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 3, "failed": 0, "success": 3}
 
 
-def is_called(jar: Path, name: str) -> bool:
+def is_jar_of(jar: Path, name: str) -> bool:
     return re.fullmatch(rf"{name.replace('_', '-')}-[0-9.]+\.jar", jar.name) is not None
 
 
@@ -111,15 +111,15 @@ async def test_the_documents_kcat_examples_do_what_they_say(
     installation: Installation, customer: Customer, tmp_path: Path
 ) -> None:
     """A job of two orders, one of them to be refused."""
-    send, look = quoted("kcat")
+    send, look = commands_under("kcat")
     job_id = str(uuid1())
-    values = await asyncio.to_thread(orders_as_bytes, installation, job_id, [{}, {"currency": "usd"}])
+    values = await asyncio.to_thread(serialize_orders, installation, job_id, [{}, {"currency": "usd"}])
     for index, value in enumerate(values):
         (tmp_path / "order.bin").write_bytes(value)
-        await follow(send.replace("till 7|1", f"{job_id}|{index}"), installation, tmp_path)
-    final = await customer.settled(job_id)
+        await run_commands(send.replace("till 7|1", f"{job_id}|{index}"), installation, tmp_path)
+    final = await customer.wait_for_job(job_id)
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 2, "failed": 1, "success": 1}
-    said = await follow(look, installation, tmp_path)
+    said = await run_commands(look, installation, tmp_path)
     (accepted,) = [line for line in said.splitlines() if line.startswith(f"608|{job_id}|")]
     assert accepted == f"608|{job_id}|0 verdict=accepted"
     assert '"faults": [' in said

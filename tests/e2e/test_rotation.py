@@ -10,7 +10,7 @@ import aiohttp
 import jwt
 import pytest
 
-from tests.e2e.background_load import Steady
+from tests.e2e.background_load import BackgroundLoad
 from tests.e2e.customer import BASES, Customer, Tenant
 from tests.e2e.installation import Installation
 
@@ -38,7 +38,7 @@ def _tenants(installation: Installation, tmp_path_factory: pytest.TempPathFactor
     }
     file = tmp_path_factory.mktemp("tenants") / "tenants.json"
     file.write_text(json.dumps(document))
-    installation.operator("init", "--tenants", str(file))
+    installation.run_cli("init", "--tenants", str(file))
 
 
 @pytest.mark.timeout(240 + AWAY_S)
@@ -52,25 +52,25 @@ async def test_rotation_restart_and_absence_of_auth_refuse_nobody_but_the_revoke
     before or during auth's absence is refused by every API within five seconds. Known by all the answers.
     """
     busy, leaving, lost = (Customer(installation.base, session, tenant) for tenant in (BUSY, LEAVING, LOST))
-    await eventually(lambda: is_admitted(busy), within_s=10)
-    assert all([await is_admitted(leaving), await is_admitted(lost)])
+    await wait_until(lambda: is_accepted(busy), within_s=10)
+    assert all([await is_accepted(leaving), await is_accepted(lost)])
     began = monotonic()
-    load = Steady(busy, rate=RATE)
+    load = BackgroundLoad(busy, rate=RATE)
     load.tokens.append(await busy.token("import"))
     async with load:
         for _ in range(2):
-            await asyncio.to_thread(installation.operator, "keys", "rotate")
+            await asyncio.to_thread(installation.run_cli, "keys", "rotate")
             load.tokens.append(await token_of_a_new_key(busy, load.tokens))
-        await asyncio.to_thread(installation.must, "restart", "auth")
+        await asyncio.to_thread(installation.run, "restart", "auth")
         record_property("revoked_by_its_client_s", await revoked_by_its_client(leaving))
-        await asyncio.to_thread(installation.must, "stop", "auth")
+        await asyncio.to_thread(installation.run, "stop", "auth")
         gone_at = monotonic()
         record_property("revoked_by_an_operator_s", await revoked_by_an_operator(lost, installation))
         await asyncio.sleep(max(gone_at + AWAY_S - monotonic(), 0))
-        await asyncio.to_thread(installation.must, "start", "auth")
+        await asyncio.to_thread(installation.run, "start", "auth")
         record_property("auth_away_s", monotonic() - gone_at)
         busy.tokens.clear()
-        assert await is_admitted(busy)
+        assert await is_accepted(busy)
     record_property("answers", dict(load.answers))
     record_property("slowest_s", load.slowest_s)
     record_property("stalled_s", load.stalled_s)
@@ -87,7 +87,7 @@ async def token_of_a_new_key(customer: Customer, before: list[str]) -> str:
         customer.tokens.clear()
         return kid(await customer.token("import")) not in known
 
-    await eventually(signs, within_s=15)
+    await wait_until(signs, within_s=15)
     return await customer.token("import")
 
 
@@ -106,13 +106,13 @@ async def revoked_by_its_client(customer: Customer) -> float:
             assert status in {200, 503}
             return status == 200
 
-        await eventually(is_heard, within_s=10)
+        await wait_until(is_heard, within_s=10)
     return await refused_everywhere(customer)
 
 
 async def revoked_by_an_operator(customer: Customer, installation: Installation) -> float:
     """The operator ends all tokens of a client, which needs no auth; how long they were still taken."""
-    await asyncio.to_thread(installation.operator, "clients", "revoke-tokens", customer.tenant.client_id)
+    await asyncio.to_thread(installation.run_cli, "clients", "revoke-tokens", customer.tenant.client_id)
     return await refused_everywhere(customer)
 
 
@@ -122,11 +122,11 @@ async def refused_everywhere(customer: Customer) -> float:
     async def is_refused() -> bool:
         return set(await statuses(customer)) == {401}
 
-    await eventually(is_refused, within_s=REVOKED_WITHIN_S)
+    await wait_until(is_refused, within_s=REVOKED_WITHIN_S)
     return monotonic() - began
 
 
-async def is_admitted(customer: Customer) -> bool:
+async def is_accepted(customer: Customer) -> bool:
     return set(await statuses(customer)) == {200}
 
 
@@ -145,7 +145,7 @@ async def statuses(customer: Customer) -> list[int]:
     return answered
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], *, within_s: float) -> None:
+async def wait_until(holds: Callable[[], Awaitable[bool]], *, within_s: float) -> None:
     until = monotonic() + within_s
     while not await holds():
         assert monotonic() < until, f"not within {within_s} s"

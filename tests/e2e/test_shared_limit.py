@@ -31,7 +31,7 @@ class Replica(ManagedProcess):
     def __init__(self, installation: Installation, directory: Path, *, number: int, store: str) -> None:
         self.port, self._operations = free_port(), free_port()
         environment = {
-            **installation.told_to("ingest"),
+            **installation.environment_of("ingest"),
             "HTTP_PORT": str(self.port),
             "OPERATIONS_PORT": str(self._operations),
             "RATE_LIMIT_URL": store,
@@ -50,7 +50,7 @@ class Replica(ManagedProcess):
         self.wait_until(lambda: http_status(f"http://127.0.0.1:{self._operations}/ready") == 200, deadline_s=60)
 
 
-class Taken(NamedTuple):
+class AcceptedBatch(NamedTuple):
     """Records that were accepted at some instant between these two."""
 
     asked_at: float
@@ -71,7 +71,7 @@ def replicas(installation: Installation, tmp_path: Path) -> Iterator[list[Replic
     store.kill()
 
 
-async def send_on(customer: Customer, taken: list[Taken], *, is_over: Callable[[], bool]) -> None:
+async def send_until_over(customer: Customer, taken: list[AcceptedBatch], *, is_over: Callable[[], bool]) -> None:
     """Batches, one after the other, until it is over or nobody is there."""
     while not is_over():
         asked_at = monotonic()
@@ -81,10 +81,10 @@ async def send_on(customer: Customer, taken: list[Taken], *, is_over: Callable[[
             return
         assert reply.status in {202, 429}, reply
         if reply.status == 202:
-            taken.append(Taken(asked_at, monotonic(), BATCH))
+            taken.append(AcceptedBatch(asked_at, monotonic(), BATCH))
 
 
-def most_in_a_second(taken: Sequence[Taken]) -> int:
+def max_in_one_second(taken: Sequence[AcceptedBatch]) -> int:
     """The most records that surely were accepted within one second."""
     return max(
         sum(other.records for other in taken if first.asked_at <= other.asked_at and other.told_at < first.asked_at + 1)
@@ -102,15 +102,15 @@ async def test_two_processes_take_no_more_than_one_and_one_alone_takes_no_less(
     """
     token = await Customer(installation.base, session).token("import")
     customers = [Customer(each.base, session, tokens={"import": token}) for each in replicas]
-    taken: list[list[Taken]] = [[], []]
+    taken: list[list[AcceptedBatch]] = [[], []]
     killed_at = monotonic() + PHASE_S
     async with asyncio.TaskGroup() as flood:
         for customer, own in zip(customers, taken, strict=True):
             for _ in range(WORKERS):
-                flood.create_task(send_on(customer, own, is_over=lambda: monotonic() > killed_at + PHASE_S))
+                flood.create_task(send_until_over(customer, own, is_over=lambda: monotonic() > killed_at + PHASE_S))
         await asyncio.sleep(PHASE_S)
         replicas[0].kill()
     assert min(map(len, taken)) > 0, "both took something"
-    assert most_in_a_second([*taken[0], *taken[1]]) <= LIMIT
+    assert max_in_one_second([*taken[0], *taken[1]]) <= LIMIT
     alone = sum(each.records for each in taken[1] if each.asked_at > killed_at)
     assert alone >= LIMIT * (PHASE_S - 1)

@@ -21,23 +21,23 @@ from tests.e2e.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.long
 
-WAITERS, WATCHED_S, SOON_S = 200, 3.0, 1.0
+WAITERS, WATCHED_S, MAX_LATENCY_S = 200, 3.0, 1.0
 
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A sandbox that lets one client ask as often as two hundred would."""
     told = {"STATUS_REQUESTS_PER_SECOND": "10000"}
-    made = Installation(tmp_path_factory.mktemp("patient"), told=told)
-    made.must("up", "--port", "0", within_s=180)
+    made = Installation(tmp_path_factory.mktemp("patient"), settings=told)
+    made.run("up", "--port", "0", within_s=180)
     yield made
-    made.must("down")
+    made.run("down")
 
 
 @pytest.fixture(scope="module")
 def environment(patient: Installation) -> dict[str, str]:
     """What the sandbox tells its status service."""
-    told = [line.removeprefix("export ").partition("=") for line in patient.must("env", "status").splitlines()]
+    told = [line.removeprefix("export ").partition("=") for line in patient.run("env", "status").splitlines()]
     return {name: "".join(shlex.split(value)) for name, _, value in told}
 
 
@@ -49,7 +49,7 @@ def second(patient: Installation, environment: dict[str, str]) -> Iterator[tuple
     process = subprocess.Popen(
         [sys.executable, "-m", "services.status"],
         cwd=REPOSITORY,
-        env={**os.environ, **patient.told, **environment, **ports},
+        env={**os.environ, **patient.settings, **environment, **ports},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -71,19 +71,19 @@ async def test_two_hundred_wait_at_two_replicas_and_are_told_at_once_without_any
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
         customer = Customer(patient.base, session, DEMO)
-        validator = patient.parts()["validator"]["pid"]
+        validator = patient.status()["validator"]["pid"]
         os.kill(validator, signal.SIGSTOP)
         with MongoClient[dict[str, Any]](environment["MONGODB_URI"], tz_aware=True) as mongo:
-            jobs = [(await customer.send_patiently([customer.order()])).json["jobId"] for _ in range(WAITERS)]
+            jobs = [(await customer.send_with_retry([customer.order()])).json["jobId"] for _ in range(WAITERS)]
             headers = {"Authorization": f"Bearer {await customer.token('status')}", "Prefer": "wait=30"}
-            await _all_open(session, headers, replicas, jobs)
-            idle = await _questions(mongo)
+            await _wait_until_all_open(session, headers, replicas, jobs)
+            idle = await _count_queries(mongo)
             waiting = [
-                asyncio.create_task(_ended_at(session, headers, replicas[number % 2], job))
+                asyncio.create_task(_wait_for_end(session, headers, replicas[number % 2], job))
                 for number, job in enumerate(jobs)
             ]
-            await _all_wait(session, metrics)
-            asked = await _questions(mongo)
+            await _wait_until_all_wait(session, metrics)
+            asked = await _count_queries(mongo)
             assert not any(task.done() for task in waiting)
             assert asked <= idle + WAITERS // 10
             os.kill(validator, signal.SIGCONT)
@@ -96,10 +96,10 @@ async def test_two_hundred_wait_at_two_replicas_and_are_told_at_once_without_any
                 for document in found
             }
     late = {job: answered[job] - ended[job] for job in jobs}
-    assert max(late.values()) < SOON_S, sorted(late.values())[-10:]
+    assert max(late.values()) < MAX_LATENCY_S, sorted(late.values())[-10:]
 
 
-async def _all_open(
+async def _wait_until_all_open(
     session: aiohttp.ClientSession, headers: dict[str, str], replicas: Sequence[str], jobs: list[str]
 ) -> None:
     """Both replicas know all jobs, and none has ended."""
@@ -118,7 +118,7 @@ async def _all_open(
                 await asyncio.sleep(0.05)
 
 
-async def _all_wait(session: aiohttp.ClientSession, metrics: Sequence[str]) -> None:
+async def _wait_until_all_wait(session: aiohttp.ClientSession, metrics: Sequence[str]) -> None:
     """By the word of both replicas, all requests have been read and wait."""
     until, waiting = monotonic() + 60, 0.0
     while waiting < WAITERS:
@@ -131,14 +131,16 @@ async def _all_wait(session: aiohttp.ClientSession, metrics: Sequence[str]) -> N
             waiting += float(found[1]) if found else 0.0
 
 
-async def _questions(mongo: MongoClient[dict[str, Any]]) -> int:
+async def _count_queries(mongo: MongoClient[dict[str, Any]]) -> int:
     """How many queries the database answers in a while."""
     before = mongo.admin.command("serverStatus")["opcounters"]["query"]
     await asyncio.sleep(WATCHED_S)
     return int(mongo.admin.command("serverStatus")["opcounters"]["query"] - before)
 
 
-async def _ended_at(session: aiohttp.ClientSession, headers: dict[str, str], base: str, job: str) -> tuple[str, float]:
+async def _wait_for_end(
+    session: aiohttp.ClientSession, headers: dict[str, str], base: str, job: str
+) -> tuple[str, float]:
     async with session.get(_url(base, job), headers=headers) as response:
         body = await response.json()
     assert body["summary"]["job"]["terminal"], body

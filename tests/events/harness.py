@@ -1,4 +1,4 @@
-"""The other side of our topics: producers and readers that know the wire, and validators as processes."""
+"""External producers and consumers of the topics, and validators as processes."""
 
 import os
 import signal
@@ -24,8 +24,8 @@ SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 SITE = 608
 
 
-class Sent(NamedTuple):
-    """A record on its way; `partition` None leaves the choice to the client."""
+class OutgoingRecord(NamedTuple):
+    """A record to produce; with `partition` None the client chooses."""
 
     topic: str
     value: bytes | None
@@ -34,82 +34,84 @@ class Sent(NamedTuple):
     partition: int | None = None
 
 
-class Place(NamedTuple):
-    """Where a record went."""
+class RecordPosition(NamedTuple):
+    """Topic, partition and offset of a produced record."""
 
     topic: str
     partition: int
     offset: int
 
 
-class Installation:
-    """A Kafka with our topics."""
+class KafkaHarness:
+    """A Kafka with the product's topics."""
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
         self.settings = KafkaSettings(kafka_bootstrap_servers=bootstrap)
         self._producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 8_000_000, "linger.ms": 1})
 
-    def send(self, records: Sequence[Sent]) -> list[Place]:
-        """Write records as an outside producer does; returns where they went, once they are acknowledged."""
-        places: dict[int, Place] = {}
+    def send(self, records: Sequence[OutgoingRecord]) -> list[RecordPosition]:
+        """Produce records as an external producer does; returns their positions once they are acknowledged."""
+        positions: dict[int, RecordPosition] = {}
         failures: list[Any] = []
 
-        def noting(number: int) -> Callable[[Any, Any], None]:
+        def on_delivery(number: int) -> Callable[[Any, Any], None]:
             def delivered(error: Any, message: Any) -> None:
                 if error:
                     failures.append(error)
                 else:
-                    places[number] = Place(message.topic(), message.partition(), message.offset())
+                    positions[number] = RecordPosition(message.topic(), message.partition(), message.offset())
 
             return delivered
 
-        for number, one in enumerate(records):
+        for number, record in enumerate(records):
             self._producer.produce(
-                one.topic,
-                value=one.value,
-                partition=-1 if one.partition is None else one.partition,
-                key=one.key,
-                headers=list(one.headers),
-                on_delivery=noting(number),
+                record.topic,
+                value=record.value,
+                partition=-1 if record.partition is None else record.partition,
+                key=record.key,
+                headers=list(record.headers),
+                on_delivery=on_delivery(number),
             )
             self._producer.poll(0)
         assert self._producer.flush(30) == 0
         assert not failures, failures
-        return [places[number] for number in range(len(records))]
+        return [positions[number] for number in range(len(records))]
 
-    def sell(self, *products: str, site: int = SITE) -> None:
-        """Put products into the catalogue."""
+    def add_products(self, *products: str, site: int = SITE) -> None:
+        """Add products to the catalogue."""
         prefix = SCHEMAS["product"].prefix
-        self.send([Sent("catalog.products.v1", prefix + b"whatever", build_key(site, product)) for product in products])
+        self.send(
+            [OutgoingRecord("catalog.products.v1", prefix + b"any", build_key(site, product)) for product in products]
+        )
 
-    def withdraw(self, *products: str, site: int = SITE) -> None:
-        """Take products out of the catalogue."""
-        self.send([Sent("catalog.products.v1", None, build_key(site, product)) for product in products])
+    def remove_products(self, *products: str, site: int = SITE) -> None:
+        """Remove products from the catalogue."""
+        self.send([OutgoingRecord("catalog.products.v1", None, build_key(site, product)) for product in products])
 
     async def records(self, topic: str) -> list[ConsumerRecord]:
-        """All records of a topic."""
+        """Read all records of a topic."""
         async with aclosing(read_to_end(self.settings, [topic])) as found:
             return [record async for record in found]
 
-    def unread(self, topic: str, *, partitions: int, group: str = "validator") -> int:
-        """How many records of a topic a group has not committed yet."""
+    def uncommitted(self, topic: str, *, partitions: int, group: str = "validator") -> int:
+        """Return how many records of a topic a group has not committed."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group})
         try:
-            waiting = 0
-            for place in consumer.committed(
+            count = 0
+            for partition in consumer.committed(
                 [TopicPartition(topic, number) for number in range(partitions)], timeout=10
             ):
-                low, high = consumer.get_watermark_offsets(place, timeout=10)
-                # A group that has never committed there begins at the first record.
-                waiting += high - max(place.offset, low)
-            return waiting
+                low, high = consumer.get_watermark_offsets(partition, timeout=10)
+                # Without a committed offset the group starts at the first record.
+                count += high - max(partition.offset, low)
+            return count
         finally:
             consumer.close()
 
-    def operate(self, *arguments: str, **told: str) -> str:
-        """Run `python -m services …`; its output."""
-        environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap, **told}
+    def run_cli(self, *arguments: str, **settings: str) -> str:
+        """Run `python -m services …`; return its output."""
+        environment = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap, **settings}
         done = subprocess.run(
             [sys.executable, "-m", "services", *arguments],
             cwd=REPOSITORY,
@@ -124,11 +126,11 @@ class Installation:
 
 
 class ValidatorProcess:
-    """`python -m services.validator`, started."""
+    """A running `python -m services.validator`."""
 
     def __init__(self, name: str, bootstrap: str, log: Path, settings: Mapping[str, str]) -> None:
         self._operations = f"http://127.0.0.1:{(port := free_port())}"
-        self.child = ManagedProcess(
+        self.process = ManagedProcess(
             Program(
                 name=name,
                 command=[sys.executable, "-m", "services.validator"],
@@ -143,45 +145,45 @@ class ValidatorProcess:
                 directory=REPOSITORY,
             )
         )
-        self.child.launch()
+        self.process.launch()
 
     def is_ready(self) -> bool:
-        self.child.assert_running()
+        self.process.assert_running()
         return http_status(f"{self._operations}/ready") == 200
 
     def is_live(self) -> bool:
         return http_status(f"{self._operations}/live") == 200
 
     def stop(self) -> None:
-        self.child.stop()
+        self.process.stop()
 
     def kill(self) -> None:
-        """End it as a crash would."""
-        self.child.kill()
+        """Kill it, as a crash would."""
+        self.process.kill()
 
     def freeze(self) -> None:
-        """Let it stand still, as a machine that is out of memory would."""
-        self.child.signal(signal.SIGSTOP)
+        """Stop it with SIGSTOP, as a machine that is out of memory would."""
+        self.process.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on, unaware of the time that passed."""
-        self.child.signal(signal.SIGCONT)
+        """Continue it, unaware of the time that passed."""
+        self.process.signal(signal.SIGCONT)
 
 
-class OperatorProcess:
-    """`python -m services …`, going on until it is stopped."""
+class CliProcess:
+    """A `python -m services …` that runs until it is stopped."""
 
     def __init__(self, bootstrap: str, log: Path, *arguments: str) -> None:
-        self._child = ManagedProcess(
+        self._process = ManagedProcess(
             Program(
-                name="operator",
+                name="cli",
                 command=[sys.executable, "-m", "services", *arguments],
                 log=log,
                 environment={"KAFKA_BOOTSTRAP_SERVERS": bootstrap},
                 directory=REPOSITORY,
             )
         )
-        self._child.launch()
+        self._process.launch()
 
     def stop(self) -> None:
-        self._child.stop()
+        self._process.stop()

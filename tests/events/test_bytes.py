@@ -25,8 +25,8 @@ ORDER_CODEC = order_codec(SCHEMAS["order"].definition, prefix=SCHEMAS["order"].p
 RETURN_CODEC = return_codec(SCHEMAS["return"].definition, prefix=SCHEMAS["return"].prefix)
 
 
-class Shelf(SchemaRegistryClient):
-    """The client, without a registry behind it."""
+class FakeRegistryClient(SchemaRegistryClient):
+    """Confluent's client, with one schema and without a registry."""
 
     def __init__(self, version: SchemaVersion) -> None:
         super().__init__({"url": "http://127.0.0.1:1"})
@@ -50,12 +50,12 @@ class Shelf(SchemaRegistryClient):
         return []
 
 
-def as_told(value: Any, name: str = "") -> Any:
-    """A record as a Python producer would have it."""
+def to_python(value: Any, name: str = "") -> Any:
+    """Convert a record to what a Python producer would pass to the serializer."""
     if isinstance(value, msgspec.Struct):
-        return {_camel(own): as_told(getattr(value, own), _camel(own)) for own in value.__struct_fields__}
+        return {_camel(own): to_python(getattr(value, own), _camel(own)) for own in value.__struct_fields__}
     if isinstance(value, list):
-        return [as_told(item) for item in value]
+        return [to_python(item) for item in value]
     return _EPOCH + timedelta(microseconds=value) if name in _TIMES else value
 
 
@@ -65,7 +65,7 @@ def _camel(name: str) -> str:
 
 
 class Serdes(NamedTuple):
-    """Confluent's two ways, of one topic."""
+    """Confluent's serializer and deserializer of one topic."""
 
     topic: str
     write: AvroSerializer
@@ -78,24 +78,24 @@ def serdes() -> Iterator[dict[str, Serdes]]:
     with ExitStack() as stack:
         for name, topic in (("order", "orders.submitted.v1"), ("return", "returns.submitted.v1")):
             version = SCHEMAS.versions[name][1]
-            client = stack.enter_context(Shelf(version))
+            client = stack.enter_context(FakeRegistryClient(version))
             conf = {"auto.register.schemas": False, "use.latest.version": True}
             made[name] = Serdes(topic, AvroSerializer(client, version.text, conf=conf), AvroDeserializer(client))
         yield made
 
 
 def check(record: Order | Return, serdes: Serdes, written: bytes) -> None:
-    context, told = SerializationContext(serdes.topic, MessageField.VALUE), as_told(record)
-    assert serdes.write(told, context) == written
-    assert _rounded(serdes.read(written, context)) == _rounded(told)
+    context, value = SerializationContext(serdes.topic, MessageField.VALUE), to_python(record)
+    assert serdes.write(value, context) == written
+    assert _normalize(serdes.read(written, context)) == _normalize(value)
 
 
-def _rounded(value: Any) -> Any:
-    """Amounts compare by value anyway; this only makes lists of tuples and dicts alike."""
+def _normalize(value: Any) -> Any:
+    """Make tuples and lists equal; decimals compare by value anyway."""
     if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
+        return {name: _normalize(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [_normalize(item) for item in value]
     return value.normalize() if isinstance(value, Decimal) else value
 
 

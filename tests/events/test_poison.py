@@ -1,4 +1,4 @@
-"""Poison in the submitted topics, written by Confluent's client, and a real validator that meets it (F14)."""
+"""Poison records in the submitted topics, written by Confluent's client, and a real validator (F14)."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from services.jobs.events import JobRef, Judged
 from services.sales.wire import job_event_codec
 from tests.chassis.eventually import until
 from tests.events.conftest import StartValidator
-from tests.events.harness import SCHEMAS, Installation, Place, Sent
+from tests.events.harness import SCHEMAS, KafkaHarness, OutgoingRecord, RecordPosition
 from tests.validator.records import a_return, an_order, as_bytes, job_headers
 
 pytestmark = pytest.mark.long
@@ -29,7 +29,7 @@ def an_order_now(**changes: Any) -> bytes:
     return as_bytes(an_order(**{"accepted_at": now, "date_time": now, **changes}))
 
 
-def a_place(job_id: str, index: int, total: int) -> JobRef:
+def job_ref(job_id: str, index: int, total: int) -> JobRef:
     return JobRef(job_id, index, total, time_ns() // 1000 - 1_000_000, "offline", "orders")
 
 
@@ -52,44 +52,49 @@ POISON: dict[str, tuple[str, bytes | None, tuple[tuple[str, bytes], ...]]] = {
     "a huge array": ("undecodable", GOOD[:-40] + b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f", ()),
     "random": ("undecodable", ORDER + bytes(range(256)), ()),
     "oversize": ("oversize", b"\0" * 6_500_000, ()),
-    "a place that cannot be": ("invalid-job", an_order_now(job=a_place(str(uuid1()), 5, 5)), ()),
+    "a place that cannot be": ("invalid-job", an_order_now(job=job_ref(str(uuid1()), 5, 5)), ()),
 }
 
 
-def provenance(record: Any) -> dict[str, str]:
+def dead_letter_headers(record: Any) -> dict[str, str]:
     return {name: content.decode() for name, content in record.headers if name.startswith("dlq.")}
 
 
 @pytest.mark.timeout(180)
 async def test_each_poison_is_one_dead_letter_and_the_records_around_it_pass(
-    installation: Installation, start_validator: StartValidator
+    harness: KafkaHarness, start_validator: StartValidator
 ) -> None:
-    """Every kind of poison in one partition, a good record after each: none lost, none doubled, none held up."""
+    """Every kind of poison in one partition, each followed by a valid record: none lost, duplicated or delayed."""
     start_validator()
-    sent: list[Sent] = []
+    sent: list[OutgoingRecord] = []
     for number, (_, value, headers) in enumerate(POISON.values()):
-        sent.append(Sent(ORDERS_IN, value, b"poison|%d" % number, (*headers, ("theirs", b"\xff")), partition=2))
-        sent.append(Sent(ORDERS_IN, an_order_now(id=f"good-{number}"), b"608|web|g%d" % number, partition=2))
-    places = await asyncio.to_thread(installation.send, sent)
+        sent.append(
+            OutgoingRecord(ORDERS_IN, value, b"poison|%d" % number, (*headers, ("theirs", b"\xff")), partition=2)
+        )
+        sent.append(OutgoingRecord(ORDERS_IN, an_order_now(id=f"good-{number}"), b"608|web|g%d" % number, partition=2))
+    places = await asyncio.to_thread(harness.send, sent)
 
     async def all_judged() -> bool:
-        return len(await installation.records(VALIDATED)) >= len(POISON)
+        return len(await harness.records(VALIDATED)) >= len(POISON)
 
     await until(all_judged, deadline_s=60)
-    passed = await installation.records(VALIDATED)
+    passed = await harness.records(VALIDATED)
     assert sorted(record.key for record in passed) == sorted(b"608|web|g%d" % n for n in range(len(POISON)))
 
-    letters = {int(provenance(one)["dlq.original-offset"]): one for one in await installation.records(LETTERS)}
+    letters = {int(dead_letter_headers(one)["dlq.original-offset"]): one for one in await harness.records(LETTERS)}
     assert len(letters) == len(POISON)
     for (kind, (reason, value, headers)), place, record in zip(POISON.items(), places[::2], sent[::2], strict=True):
         letter = letters[place.offset]
-        told = provenance(letter)
-        assert told["dlq.reason"] == reason, kind
-        assert told["dlq.detail"]
-        assert Place(told["dlq.original-topic"], int(told["dlq.original-partition"]), place.offset) == place
-        assert told["dlq.consumer-group"] == "validator"
-        assert told["dlq.attempts"] == "1"
-        assert int(told["dlq.original-timestamp"]) > 0
+        provenance = dead_letter_headers(letter)
+        assert provenance["dlq.reason"] == reason, kind
+        assert provenance["dlq.detail"]
+        assert (
+            RecordPosition(provenance["dlq.original-topic"], int(provenance["dlq.original-partition"]), place.offset)
+            == place
+        )
+        assert provenance["dlq.consumer-group"] == "validator"
+        assert provenance["dlq.attempts"] == "1"
+        assert int(provenance["dlq.original-timestamp"]) > 0
         assert (letter.key, letter.value) == (record.key, value), kind
         assert [header for header in letter.headers if not header[0].startswith("dlq.")] == [
             *headers,
@@ -99,27 +104,27 @@ async def test_each_poison_is_one_dead_letter_and_the_records_around_it_pass(
 
 @pytest.mark.timeout(180)
 async def test_what_died_of_a_setting_is_replayed_once_when_it_is_mended(
-    installation: Installation, start_validator: StartValidator
+    harness: KafkaHarness, start_validator: StartValidator
 ) -> None:
-    """A job that was too large for the setting: dead letters, a failed outcome by its headers, and a replay."""
+    """A job above the configured maximum: dead letters, failed outcomes by its headers, then a replay."""
     job_id, total = str(uuid1()), 6
     validator = start_validator(MAX_JOB_RECORDS="5")
     records = [
-        Sent(
+        OutgoingRecord(
             ORDERS_IN,
-            an_order_now(id=f"{job_id}-{index}", job=a_place(job_id, index, total)),
+            an_order_now(id=f"{job_id}-{index}", job=job_ref(job_id, index, total)),
             f"608||{index}".encode(),
             job_headers(job_id, total=total, index=index),
         )
         for index in range(total)
     ]
-    await asyncio.to_thread(installation.send, records)
+    await asyncio.to_thread(harness.send, records)
 
     async def all_died() -> bool:
-        return sum(job_id.encode() in (one.value or b"") for one in await installation.records(LETTERS)) == total
+        return sum(job_id.encode() in (one.value or b"") for one in await harness.records(LETTERS)) == total
 
     async def letters() -> list[dict[str, Any]]:
-        out = await asyncio.to_thread(installation.operate, "dead-letters", "list", "--json", "--reason", "invalid-job")
+        out = await asyncio.to_thread(harness.run_cli, "dead-letters", "list", "--json", "--reason", "invalid-job")
         found = [json.loads(line) for line in out.splitlines()]
         return [one for one in found if one["detail"] == "total is out of bounds"]
 
@@ -128,19 +133,19 @@ async def test_what_died_of_a_setting_is_replayed_once_when_it_is_mended(
     start_validator()
     names = [one["name"] for one in await letters()]
     assert len(names) == total
-    shown = await asyncio.to_thread(installation.operate, "dead-letters", "show", names[0])
+    shown = await asyncio.to_thread(harness.run_cli, "dead-letters", "show", names[0])
     assert job_id in shown
     assert '"productId": "4556"' in shown
 
-    dry = await asyncio.to_thread(installation.operate, "dead-letters", "replay", *names, "--dry-run")
+    dry = await asyncio.to_thread(harness.run_cli, "dead-letters", "replay", *names, "--dry-run")
     assert f"{total} of {total} dead letters would be replayed" in dry
     for expected in (total, 0):
-        told = await asyncio.to_thread(installation.operate, "dead-letters", "replay", *names)
-        assert f"{expected} of {total} dead letters replayed" in told
+        output = await asyncio.to_thread(harness.run_cli, "dead-letters", "replay", *names)
+        assert f"{expected} of {total} dead letters replayed" in output
     assert {one["state"] for one in await letters()} == {"replayed"}
 
     async def passed() -> list[Any]:
-        return [one for one in await installation.records(VALIDATED) if job_id.encode() in one.value]
+        return [one for one in await harness.records(VALIDATED) if job_id.encode() in one.value]
 
     async def all_passed() -> bool:
         return len(await passed()) >= total
@@ -148,26 +153,26 @@ async def test_what_died_of_a_setting_is_replayed_once_when_it_is_mended(
     await until(all_passed, deadline_s=30)
     delivered = await passed()
     assert sorted((one.key, one.value) for one in delivered) == sorted((one.key, one.value) for one in records)
-    assert all(not provenance(one) for one in delivered)
-    told_of_job = [
+    assert all(not dead_letter_headers(one) for one in delivered)
+    job_events = [
         _EVENTS.decode(one.value, start=LENGTH)
-        for one in await installation.records("jobs.events.v1")
+        for one in await harness.records("jobs.events.v1")
         if job_id.encode() in one.value
     ]
-    runs = [event.fact.run for event in told_of_job if isinstance(event.fact, Judged)]
+    runs = [event.fact.run for event in job_events if isinstance(event.fact, Judged)]
     assert "".join(run.outcomes for run in runs).count("S") == total
 
 
 @pytest.mark.timeout(180)
 async def test_a_topic_full_of_poison_stops_that_partition_and_turns_live_red(
-    installation: Installation, start_validator: StartValidator
+    harness: KafkaHarness, start_validator: StartValidator
 ) -> None:
-    """Rather than drained into dead letters, the partition stays as it is; the others go on."""
+    """The partition is halted instead of drained into dead letters; the others continue."""
     validator = start_validator(DEAD_LETTER_MAX_CONSECUTIVE="50")
     await until(lambda: asyncio.to_thread(validator.is_ready), deadline_s=60)
     assert await asyncio.to_thread(validator.is_live)
     await asyncio.to_thread(
-        installation.send, [Sent(RETURNS_IN, b"poison %d" % number, partition=1) for number in range(400)]
+        harness.send, [OutgoingRecord(RETURNS_IN, b"poison %d" % number, partition=1) for number in range(400)]
     )
 
     async def is_red() -> bool:
@@ -176,16 +181,16 @@ async def test_a_topic_full_of_poison_stops_that_partition_and_turns_live_red(
     await until(is_red, deadline_s=30)
     marker = f"after the stop {uuid1()}"
     await asyncio.to_thread(
-        installation.send,
+        harness.send,
         [
-            Sent(RETURNS_IN, b"more poison", partition=1),
-            *(Sent(ORDERS_IN, an_order_now(id=marker), b"608||x", partition=number) for number in range(4)),
+            OutgoingRecord(RETURNS_IN, b"more poison", partition=1),
+            *(OutgoingRecord(ORDERS_IN, an_order_now(id=marker), b"608||x", partition=number) for number in range(4)),
         ],
     )
 
     async def others_went_on() -> bool:
-        return sum(marker.encode() in one.value for one in await installation.records(VALIDATED)) == 4
+        return sum(marker.encode() in one.value for one in await harness.records(VALIDATED)) == 4
 
     await until(others_went_on, deadline_s=30)
-    assert len(await installation.records(RETURN_LETTERS)) == 50
+    assert len(await harness.records(RETURN_LETTERS)) == 50
     assert await asyncio.to_thread(validator.is_ready)

@@ -20,8 +20,8 @@ from sandbox.polling import wait_until
 from sandbox.prometheus import Prometheus
 from tests.e2e.customer import DEMO, Customer
 from tests.e2e.installation import Installation
-from tests.observe.alert_watch import Watch
-from tests.observe.fast_rules import FASTER, hasty_rules
+from tests.observe.alert_watch import AlertWatch
+from tests.observe.fast_rules import SPEED_UP, write_fast_rules
 from tests.support.valkey import Valkey
 
 PAUSE_S = 3.0
@@ -32,10 +32,10 @@ REFRESH_S = 300
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A sandbox that logs all there is to log."""
-    made = Installation(tmp_path_factory.mktemp("watched"), told={"LOG_LEVEL": "DEBUG"})
-    made.must("up", "--port", "0", within_s=180)
+    made = Installation(tmp_path_factory.mktemp("watched"), settings={"LOG_LEVEL": "DEBUG"})
+    made.run("up", "--port", "0", within_s=180)
     yield made
-    made.must("down")
+    made.run("down")
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +56,8 @@ def prometheus(endpoints: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
     enough = Event()
     with ThreadPoolExecutor(1) as beside:
         try:
-            asyncio.run(_rounds(endpoints, range(2)))
-            going_on = beside.submit(lambda: asyncio.run(_rounds(endpoints, _until(enough))))
+            asyncio.run(_run_rounds(endpoints, range(2)))
+            going_on = beside.submit(lambda: asyncio.run(_run_rounds(endpoints, _until_set(enough))))
             yield made
             enough.set()
             going_on.result()
@@ -67,7 +67,7 @@ def prometheus(endpoints: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
-def limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+def rate_limit_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """The store of the shared rate limit of what is broken."""
     made = Valkey(tmp_path_factory.mktemp("limits"))
     made.start()
@@ -76,23 +76,23 @@ def limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 
 @pytest.fixture(scope="session")
-def broken(limits: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def broken(rate_limit_store: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A sandbox that these tests may break; in as much of a hurry as the rules."""
     programs = tmp_path_factory.mktemp("programs")
-    breakable_mongod(programs)
+    write_breakable_mongod(programs)
     told = {
         "PATH": f"{programs}:{os.environ['PATH']}",
-        "RATE_LIMIT_URL": limits.url,
+        "RATE_LIMIT_URL": rate_limit_store.url,
         "JOB_DEADLINE_S": "30",
-        "AUTH_JWKS_REFRESH_S": str(REFRESH_S / FASTER),
+        "AUTH_JWKS_REFRESH_S": str(REFRESH_S / SPEED_UP),
     }
-    made = Installation(tmp_path_factory.mktemp("broken"), told=told)
-    made.must("up", "--port", "0", within_s=180)
+    made = Installation(tmp_path_factory.mktemp("broken"), settings=told)
+    made.run("up", "--port", "0", within_s=180)
     yield made
-    made.must("down")
+    made.run("down")
 
 
-def breakable_mongod(directory: Path) -> None:
+def write_breakable_mongod(directory: Path) -> None:
     """A `mongod` there that can be told to fail single commands."""
     program = directory / "mongod"
     program.write_text(f'#!/bin/sh\nexec "{find_mongod()}" "$@" --setParameter enableTestCommands=1\n')
@@ -102,7 +102,7 @@ def breakable_mongod(directory: Path) -> None:
 @pytest.fixture(scope="session")
 def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that loses patience soon, and has seen all services before anything happens to them."""
-    rules = hasty_rules(tmp_path_factory.mktemp("rules"))
+    rules = write_fast_rules(tmp_path_factory.mktemp("rules"))
     addresses = scrape_targets(broken.endpoints)
     try:
         made = Prometheus(tmp_path_factory.mktemp("observer"), targets=addresses, rules=rules)
@@ -126,16 +126,16 @@ async def customer(broken: Installation) -> AsyncIterator[Customer]:
 
 
 @pytest.fixture
-def watch(observer: Prometheus) -> Watch:
-    return Watch(observer)
+def watch(observer: Prometheus) -> AlertWatch:
+    return AlertWatch(observer)
 
 
-def _until(enough: Event) -> Iterator[None]:
+def _until_set(enough: Event) -> Iterator[None]:
     while not enough.wait(PAUSE_S):
         yield
 
 
-async def _rounds(endpoints: dict[str, Any], rounds: Iterable[object]) -> None:
+async def _run_rounds(endpoints: dict[str, Any], rounds: Iterable[object]) -> None:
     async with aiohttp.ClientSession() as session:
         visitor = MixedTraffic(endpoints["gateway"], session)
         for _ in rounds:

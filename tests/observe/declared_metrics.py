@@ -7,17 +7,17 @@ import services
 from services.chassis.runtime import metrics
 
 # What Prometheus itself knows, and what its Python client tells of any process.
-PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertstate"}}
-OF_ANY_PROCESS = ("process_", "python_")
-EVERYWHERE = {"job", "instance", "le"}
+PROMETHEUS_SERIES = {"up": {"job", "instance"}, "ALERTS": {"alertstate"}}
+PROCESS_PREFIXES = ("process_", "python_")
+COMMON_LABELS = {"job", "instance", "le"}
 
 
-def declared() -> dict[str, set[str]]:
+def declared_series() -> dict[str, set[str]]:
     """Every series that may be asked for, with its labels."""
     for module in pkgutil.walk_packages(services.__path__, "services."):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
-    found = {name: set(known) for name, known in PROMETHEUS.items()}
+    found = {name: set(known) for name, known in PROMETHEUS_SERIES.items()}
     for one in metrics.DECLARED.values():
         names = [one.name]
         if one.kind == "histogram":

@@ -9,25 +9,25 @@ from pathlib import Path
 
 from tests.observe.rules import FILES
 
-FASTER = 30
+SPEED_UP = 30
 _MILLISECONDS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PATIENCE = re.compile(r"\bfor: \S+")
 _AGE = re.compile(r"(?<=time\(\) - \(jwks_fetched_timestamp_seconds > 0\)\) > )\d+")
 _WINDOW = re.compile(r"(?<![\w.])(\d+)([smhd])\b")
 
 
-def hasty_rules(directory: Path) -> Path:
+def write_fast_rules(directory: Path) -> Path:
     """A directory with them."""
     for path in FILES:
-        (directory / path.name).write_text(in_haste(path.read_text(encoding="utf-8")), encoding="utf-8")
+        (directory / path.name).write_text(speed_up(path.read_text(encoding="utf-8")), encoding="utf-8")
     return directory
 
 
-def in_haste(rules: str) -> str:
+def speed_up(rules: str) -> str:
     """The text of a rules file, made impatient."""
-    younger = _AGE.sub(lambda age: str(int(age[0]) // FASTER), rules)
-    return _WINDOW.sub(_shortened, _PATIENCE.sub("for: 0s", younger))
+    younger = _AGE.sub(lambda age: str(int(age[0]) // SPEED_UP), rules)
+    return _WINDOW.sub(_shorten, _PATIENCE.sub("for: 0s", younger))
 
 
-def _shortened(window: re.Match[str]) -> str:
-    return f"{int(window[1]) * _MILLISECONDS[window[2]] // FASTER}ms"
+def _shorten(window: re.Match[str]) -> str:
+    return f"{int(window[1]) * _MILLISECONDS[window[2]] // SPEED_UP}ms"

@@ -13,7 +13,7 @@ from sandbox.probes import http_status
 from tests.chassis.eventually import until
 from tests.e2e.installation import REPOSITORY, Installation
 
-READY_WITHIN_S = 60
+READY_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Process:
 
 
 @contextmanager
-def process(told: Mapping[str, str], log: Path, *arguments: str) -> Iterator[Process]:
+def python_process(told: Mapping[str, str], log: Path, *arguments: str) -> Iterator[Process]:
     """Python with these arguments and settings, as long as we are inside."""
     with log.open("wb") as file:
         running = subprocess.Popen(
@@ -51,23 +51,23 @@ def process(told: Mapping[str, str], log: Path, *arguments: str) -> Iterator[Pro
 
 
 @asynccontextmanager
-async def released(
+async def replaced_service(
     broken: Installation, name: str, log: Path, *arguments: str, told: Mapping[str, str] | None = None
 ) -> AsyncIterator[Process]:
     """Inside, this stands in the place of the service; afterwards the service is back: that is the rollback."""
-    settings = {**broken.told_to(name), **(told or {})}
-    await asyncio.to_thread(broken.must, "stop", name)
+    settings = {**broken.environment_of(name), **(told or {})}
+    await asyncio.to_thread(broken.run, "stop", name)
     try:
-        with process(settings, log, *arguments) as other:
+        with python_process(settings, log, *arguments) as other:
             yield other
     finally:
-        await asyncio.to_thread(broken.must, "start", name)
+        await asyncio.to_thread(broken.run, "start", name)
 
 
-async def ready(address: str) -> None:
+async def wait_ready(address: str) -> None:
     """Return when what answers there is ready."""
 
     async def is_ready() -> bool:
         return await asyncio.to_thread(http_status, f"{address}/ready") == 200
 
-    await until(is_ready, deadline_s=READY_WITHIN_S)
+    await until(is_ready, deadline_s=READY_TIMEOUT_S)

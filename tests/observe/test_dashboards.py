@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.dashboards import dashboards, queries
-from tests.observe.declared_metrics import EVERYWHERE, OF_ANY_PROCESS, declared
+from tests.observe.declared_metrics import COMMON_LABELS, PROCESS_PREFIXES, declared_series
 from tests.observe.promql import labels, selectors
 from tests.observe.rules import RECORDED
 
@@ -61,11 +61,11 @@ def test_its_panels_lie_side_by_side(board: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("query", list(queries()), ids=lambda query: f"{query.dashboard} – {query.panel}")
 def test_it_asks_for_what_is_declared(query: Any) -> None:
-    known = declared()
+    known = declared_series()
     asked = [name for name, _ in selectors(query.expression) if name not in RECORDED]
-    ours = [name for name in asked if not name.startswith(OF_ANY_PROCESS)]
+    ours = [name for name in asked if not name.startswith(PROCESS_PREFIXES)]
     assert not [name for name in ours if name not in known]
     assert all(set(names.split("|")) == SERVICES for names in re.findall(r'job=~"([^"]+)"', query.expression))
-    allowed = EVERYWHERE.union(*(known[name] for name in ours))
+    allowed = COMMON_LABELS.union(*(known[name] for name in ours))
     if len(ours) == len(asked) and ours:
         assert labels(query.expression) <= allowed

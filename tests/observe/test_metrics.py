@@ -11,38 +11,38 @@ from prometheus_client.parser import text_string_to_metric_families
 from sandbox.dashboards import queries, scrape_targets
 from services.chassis.runtime import metrics
 from services.sales.faults import FaultCode
-from tests.observe.declared_metrics import OF_ANY_PROCESS, PROMETHEUS, declared
+from tests.observe.declared_metrics import PROCESS_PREFIXES, PROMETHEUS_SERIES, declared_series
 from tests.observe.promql import selectors
 from tests.observe.rules import rules
 
 SERVICES = ("auth", "ingest", "validator", "status", "fulfilment")
-EVERYWHERE = {"build_info", "event_loop_delay_seconds"}
+COMMON_METRICS = {"build_info", "event_loop_delay_seconds"}
 AN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}|[0-9a-f]{16}|\d{4,}")
 NAMED = re.compile(r'(\w+)="([^"]*)"')
-MOST_SERIES = 2_000
+MAX_SERIES = 2_000
 
 
-def scraped(endpoints: dict[str, Any], service: str, accept: str = "text/plain") -> tuple[str, str]:
+def scrape(endpoints: dict[str, Any], service: str, accept: str = "text/plain") -> tuple[str, str]:
     request = Request(f"http://{scrape_targets(endpoints)[service]}/metrics", headers={"Accept": accept})
     with urlopen(request, timeout=5) as answer:  # noqa: S310 - likewise
         return answer.headers["Content-Type"], answer.read().decode()
 
 
 def families(endpoints: dict[str, Any], service: str) -> dict[str, Any]:
-    return {family.name: family for family in text_string_to_metric_families(scraped(endpoints, service)[1])}
+    return {family.name: family for family in text_string_to_metric_families(scrape(endpoints, service)[1])}
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_it_exposes_what_is_declared_and_nothing_else(endpoints: dict[str, Any], service: str) -> None:
-    declared()
+    declared_series()
     names = {name.removesuffix("_total") for name in metrics.DECLARED}
     shown = set(families(endpoints, service))
-    assert not [name for name in shown - names if not name.startswith(OF_ANY_PROCESS)]
-    assert shown >= EVERYWHERE
+    assert not [name for name in shown - names if not name.startswith(PROCESS_PREFIXES)]
+    assert shown >= COMMON_METRICS
 
 
 def test_between_them_they_expose_all_that_is_declared(endpoints: dict[str, Any]) -> None:
-    declared()
+    declared_series()
     shown = set[str]().union(*(families(endpoints, service) for service in SERVICES))
     assert not {name.removesuffix("_total") for name in metrics.DECLARED} - shown
 
@@ -50,12 +50,12 @@ def test_between_them_they_expose_all_that_is_declared(endpoints: dict[str, Any]
 @pytest.mark.parametrize("service", SERVICES)
 def test_labels_name_kinds_and_never_one_of_many(endpoints: dict[str, Any], service: str) -> None:
     samples = [sample for family in families(endpoints, service).values() for sample in family.samples]
-    assert len(samples) < MOST_SERIES
+    assert len(samples) < MAX_SERIES
     values = {
         (label, value)
         for sample in samples
         for label, value in sample.labels.items()
-        if not sample.name.startswith(OF_ANY_PROCESS) and label not in {"le", "version", "python"}
+        if not sample.name.startswith(PROCESS_PREFIXES) and label not in {"le", "version", "python"}
     }
     assert not [pair for pair in values if AN_ID.search(pair[1])]
 
@@ -87,7 +87,7 @@ def test_a_value_that_a_panel_or_a_rule_names_is_one_that_there_is(endpoints: di
     ]
     expressions = [query.expression for query in queries()] + [rule["expr"] for rule in rules()]
     asked = {selector for expression in expressions for selector in selectors(expression)}
-    named = [(metric, dict(NAMED.findall(matchers))) for metric, matchers in asked if metric not in PROMETHEUS]
+    named = [(metric, dict(NAMED.findall(matchers))) for metric, matchers in asked if metric not in PROMETHEUS_SERIES]
     assert not [
         (metric, values)
         for metric, values in named
@@ -97,7 +97,7 @@ def test_a_value_that_a_panel_or_a_rule_names_is_one_that_there_is(endpoints: di
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_it_speaks_openmetrics_to_who_asks(endpoints: dict[str, Any], service: str) -> None:
-    kind, text = scraped(endpoints, service, "application/openmetrics-text; version=1.0.0")
+    kind, text = scrape(endpoints, service, "application/openmetrics-text; version=1.0.0")
     assert kind.startswith("application/openmetrics-text")
     assert text.endswith("# EOF\n")
 

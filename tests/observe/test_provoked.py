@@ -14,7 +14,7 @@ from bench.mixed_traffic import produce_dead_letters
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from tests.e2e.customer import Customer
 from tests.e2e.installation import Installation
-from tests.observe.alert_watch import Watch, orders_coming_in
+from tests.observe.alert_watch import AlertWatch, background_orders
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -23,120 +23,124 @@ UNKNOWN = {"lineItems": [{"productId": "product3", "quantity": 1, "unitPrice": 1
 
 @pytest.mark.parametrize("service", ["validator", "status"])
 async def test_a_consumer_that_stands_still(
-    broken: Installation, customer: Customer, watch: Watch, service: str
+    broken: Installation, customer: Customer, watch: AlertWatch, service: str
 ) -> None:
     """The process is there and does nothing (SIGSTOP); then it goes on."""
     topic = {"validator": "orders.submitted.v1", "status": "jobs.events.v1"}[service]
-    process = psutil.Process(broken.parts()[service]["pid"])
-    async with orders_coming_in(customer):
-        await watch.sees(f'rate(consumer_records_total{{topic="{topic}"}}[10s]) > 0')
+    process = psutil.Process(broken.status()[service]["pid"])
+    async with background_orders(customer):
+        await watch.wait_for(f'rate(consumer_records_total{{topic="{topic}"}}[10s]) > 0')
         process.send_signal(signal.SIGSTOP)
         try:
-            await watch.sees(f'up{{job="{service}"}} == 0')
-            await watch.fires("ServiceDown", job=service)
-            await watch.fires("ConsumerStalled", topic=topic)
-            await watch.shows("overview: Services up", number=lambda value: value == 4)
-            await watch.has_no_line("pipeline: Lag in seconds", group=service)
-            await watch.shows("pipeline: Records produced", topic=topic)
+            await watch.wait_for(f'up{{job="{service}"}} == 0')
+            await watch.wait_for_alert("ServiceDown", job=service)
+            await watch.wait_for_alert("ConsumerStalled", topic=topic)
+            await watch.wait_for_panel("overview: Services up", predicate=lambda value: value == 4)
+            await watch.wait_for_empty_panel("pipeline: Lag in seconds", group=service)
+            await watch.wait_for_panel("pipeline: Records produced", topic=topic)
         finally:
             process.send_signal(signal.SIGCONT)
-        await watch.calms_down("ServiceDown", job=service)
-        await watch.calms_down("ConsumerStalled", topic=topic)
+        await watch.wait_for_resolved("ServiceDown", job=service)
+        await watch.wait_for_resolved("ConsumerStalled", topic=topic)
 
 
-async def test_a_process_that_is_killed_again_and_again(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_a_process_that_is_killed_again_and_again(
+    broken: Installation, customer: Customer, watch: AlertWatch
+) -> None:
     """It answers between two ends, so nothing is down for long; still somebody hears of it. Nothing is lost."""
     jobs = []
     for _ in range(3):
-        jobs.append((await customer.send_patiently([customer.order()])).json["jobId"])
+        jobs.append((await customer.send_with_retry([customer.order()])).json["jobId"])
         await asyncio.to_thread(broken.kill, "validator")
-        await watch.sees('up{job="validator"} == 0')
-        await asyncio.to_thread(broken.must, "start", "validator")
-        await watch.sees('up{job="validator"} == 1')
-    await watch.fires("ServiceRestarting", job="validator")
-    await watch.shows("runtime: Restarts", number=lambda value: value >= 3)
+        await watch.wait_for('up{job="validator"} == 0')
+        await asyncio.to_thread(broken.run, "start", "validator")
+        await watch.wait_for('up{job="validator"} == 1')
+    await watch.wait_for_alert("ServiceRestarting", job="validator")
+    await watch.wait_for_panel("runtime: Restarts", predicate=lambda value: value >= 3)
     for job in jobs:
-        assert (await customer.settled(job))["summary"]["job"]["state"] == "COMPLETED"
-    await watch.calms_down("ServiceRestarting", job="validator")
+        assert (await customer.wait_for_job(job))["summary"]["job"]["state"] == "COMPLETED"
+    await watch.wait_for_resolved("ServiceRestarting", job="validator")
 
 
-async def test_mongodb_away(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_mongodb_away(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
     """What status cannot record waits for it; nothing is lost, and the lag is gone soon after it is back."""
-    async with orders_coming_in(customer):
-        await asyncio.to_thread(broken.must, "stop", "mongodb")
+    async with background_orders(customer):
+        await asyncio.to_thread(broken.run, "stop", "mongodb")
         try:
-            await watch.sees('increase(consumer_retries_total{group="status"}[30s]) > 0')
-            await watch.sees('max(consumer_lag_seconds{group="status"}) > 5')
-            await watch.fires("ConsumerStalled", topic="jobs.events.v1")
-            await watch.fires("LagGrowing", group="status")
-            await watch.shows("pipeline: Retries", group="status")
-            await watch.shows("pipeline: Lag in seconds", group="status")
-            await watch.shows("pipeline: Records consumed", number=lambda value: value == 0, topic="jobs.events.v1")
-            await watch.shows("overview: Unavailable dependencies", group="status")
-            reply = await customer.send_patiently([customer.order()])
+            await watch.wait_for('increase(consumer_retries_total{group="status"}[30s]) > 0')
+            await watch.wait_for('max(consumer_lag_seconds{group="status"}) > 5')
+            await watch.wait_for_alert("ConsumerStalled", topic="jobs.events.v1")
+            await watch.wait_for_alert("LagGrowing", group="status")
+            await watch.wait_for_panel("pipeline: Retries", group="status")
+            await watch.wait_for_panel("pipeline: Lag in seconds", group="status")
+            await watch.wait_for_panel(
+                "pipeline: Records consumed", predicate=lambda value: value == 0, topic="jobs.events.v1"
+            )
+            await watch.wait_for_panel("overview: Unavailable dependencies", group="status")
+            reply = await customer.send_with_retry([customer.order()])
         finally:
-            await asyncio.to_thread(broken.must, "start", "mongodb")
-        await watch.calms_down("ConsumerStalled", topic="jobs.events.v1")
-        await watch.calms_down("LagGrowing", group="status")
-    await watch.sees('max(consumer_lag_seconds{group="status"}) == 0')
-    final = await customer.settled(reply.json["jobId"])
+            await asyncio.to_thread(broken.run, "start", "mongodb")
+        await watch.wait_for_resolved("ConsumerStalled", topic="jobs.events.v1")
+        await watch.wait_for_resolved("LagGrowing", group="status")
+    await watch.wait_for('max(consumer_lag_seconds{group="status"}) == 0')
+    final = await customer.wait_for_job(reply.json["jobId"])
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 1, "failed": 0, "success": 1}
 
 
-async def test_the_broker_away(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_the_broker_away(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
     """Imports are answered 503: that is what customers notice, and what burns the error budget."""
-    async with orders_coming_in(customer):
-        await asyncio.to_thread(broken.must, "stop", "kafka")
+    async with background_orders(customer):
+        await asyncio.to_thread(broken.run, "stop", "kafka")
         try:
-            await watch.sees('increase(producer_sends_total{job="ingest", outcome="failed"}[30s]) > 0')
-            await watch.sees('rate(http_request_seconds_count{job="ingest", status="503"}[10s]) > 0')
-            await watch.fires("AvailabilityBurnsFast", job="ingest")
-            await watch.fires("AvailabilityBurnsSlowly", job="ingest")
-            await watch.shows("overview: Errors", job="ingest")
-            await watch.shows("overview: Unavailable dependencies", job="ingest")
+            await watch.wait_for('increase(producer_sends_total{job="ingest", outcome="failed"}[30s]) > 0')
+            await watch.wait_for('rate(http_request_seconds_count{job="ingest", status="503"}[10s]) > 0')
+            await watch.wait_for_alert("AvailabilityBurnsFast", job="ingest")
+            await watch.wait_for_alert("AvailabilityBurnsSlowly", job="ingest")
+            await watch.wait_for_panel("overview: Errors", job="ingest")
+            await watch.wait_for_panel("overview: Unavailable dependencies", job="ingest")
         finally:
-            await asyncio.to_thread(broken.must, "start", "kafka")
-        await watch.calms_down("AvailabilityBurnsFast", job="ingest")
-        await watch.sees("max(consumer_lag_seconds) < 5")
+            await asyncio.to_thread(broken.run, "start", "kafka")
+        await watch.wait_for_resolved("AvailabilityBurnsFast", job="ingest")
+        await watch.wait_for("max(consumer_lag_seconds) < 5")
 
 
-async def test_jobs_without_a_good_record(customer: Customer, watch: Watch) -> None:
-    await asyncio.gather(*(customer.send_patiently([customer.order(**UNKNOWN)]) for _ in range(12)))
-    await watch.sees('increase(status_jobs_ended_total{state="FAILED"}[1m]) > 5')
-    await watch.fires("AllFailedJobs")
-    await watch.shows("business: Rejections by the validator, by code", code="PRODUCT_NOT_FOUND")
-    await watch.shows("runtime: Catalogue")
-    await watch.calms_down("AllFailedJobs")
+async def test_jobs_without_a_good_record(customer: Customer, watch: AlertWatch) -> None:
+    await asyncio.gather(*(customer.send_with_retry([customer.order(**UNKNOWN)]) for _ in range(12)))
+    await watch.wait_for('increase(status_jobs_ended_total{state="FAILED"}[1m]) > 5')
+    await watch.wait_for_alert("AllFailedJobs")
+    await watch.wait_for_panel("business: Rejections by the validator, by code", code="PRODUCT_NOT_FOUND")
+    await watch.wait_for_panel("runtime: Catalogue")
+    await watch.wait_for_resolved("AllFailedJobs")
 
 
-async def test_records_that_nobody_can_read(broken: Installation, watch: Watch) -> None:
+async def test_records_that_nobody_can_read(broken: Installation, watch: AlertWatch) -> None:
     await produce_dead_letters(broken.endpoints["kafka_bootstrap_servers"])
     for topic in ("orders.submitted.v1", "jobs.events.v1"):
-        await watch.sees(f'dead_letters_total{{topic="{topic}"}} > 0')
-        await watch.fires("DeadLetters", topic=topic)
-        await watch.shows("pipeline: Dead letters", topic=topic)
+        await watch.wait_for(f'dead_letters_total{{topic="{topic}"}} > 0')
+        await watch.wait_for_alert("DeadLetters", topic=topic)
+        await watch.wait_for_panel("pipeline: Dead letters", topic=topic)
     for topic in ("orders.submitted.v1", "jobs.events.v1"):
-        await watch.calms_down("DeadLetters", topic=topic)
+        await watch.wait_for_resolved("DeadLetters", topic=topic)
 
 
-async def test_a_day_without_its_invoices(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_a_day_without_its_invoices(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
     """A purchase order's day is over, and its invoice cannot be stored; once it can, it is, and once only."""
     client: MongoClient[dict[str, Any]]
     with MongoClient(broken.endpoints["mongodb_uri"]) as client:
         database: Database[dict[str, Any]] = client.get_database("tillstream")
         database.command("collMod", "invoices", validator={"never": {"$exists": True}})
         try:
-            assert (await customer.buy("DEMO-INSTANT")).status == 202
+            assert (await customer.order_code("DEMO-INSTANT")).status == 202
             date_back(database)
-            await watch.sees("fulfilment_overdue_purchase_orders > 0")
-            await watch.fires("InvoiceRunMissed")
-            await watch.shows("business: Overdue purchase orders")
-            assert '"task": "close"' in broken.must("logs", "fulfilment", "-n", "1000")
+            await watch.wait_for("fulfilment_overdue_purchase_orders > 0")
+            await watch.wait_for_alert("InvoiceRunMissed")
+            await watch.wait_for_panel("business: Overdue purchase orders")
+            assert '"task": "close"' in broken.run("logs", "fulfilment", "-n", "1000")
             assert not database["invoices"].count_documents({})
         finally:
             database.command("collMod", "invoices", validator={})
-        await watch.calms_down("InvoiceRunMissed")
-        await watch.sees('fulfilment_invoices_total{kind="INVOICE"} == 1')
+        await watch.wait_for_resolved("InvoiceRunMissed")
+        await watch.wait_for('fulfilment_invoices_total{kind="INVOICE"} == 1')
         assert database["invoices"].count_documents({}) == 1
 
 

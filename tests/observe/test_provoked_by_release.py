@@ -8,8 +8,8 @@ import pytest
 
 from tests.e2e.customer import Customer
 from tests.e2e.installation import Installation
-from tests.observe.alert_watch import Watch, orders_coming_in
-from tests.observe.releases import ready, released
+from tests.observe.alert_watch import AlertWatch, background_orders
+from tests.observe.releases import replaced_service, wait_ready
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -35,57 +35,59 @@ runpy.run_module("services.validator", run_name="__main__")
 
 
 async def test_settings_that_are_not_usable(
-    broken: Installation, customer: Customer, watch: Watch, tmp_path: Path
+    broken: Installation, customer: Customer, watch: AlertWatch, tmp_path: Path
 ) -> None:
     """The process ends at once and says why; nothing is lost meanwhile."""
     wrong = {"KAFKA_SESSION_TIMEOUT_MS": "soon", "DEAD_LETTERS_SHARE": "7"}
-    async with orders_coming_in(customer):
-        async with released(broken, "validator", tmp_path / "log", "-m", "services.validator", told=wrong) as other:
+    async with background_orders(customer):
+        async with replaced_service(
+            broken, "validator", tmp_path / "log", "-m", "services.validator", told=wrong
+        ) as other:
             assert await asyncio.to_thread(other.running.wait, 30) == 2
             assert all(other.lines(name) for name in wrong)
-            await watch.fires("ServiceDown", job="validator")
-            await watch.fires("ConsumerStalled", topic=ORDERS)
-            reply = await customer.send_patiently([customer.order()])
-        await watch.calms_down("ServiceDown", job="validator")
-        await watch.calms_down("ConsumerStalled", topic=ORDERS)
-    assert (await customer.settled(reply.json["jobId"]))["summary"]["job"]["state"] == "COMPLETED"
+            await watch.wait_for_alert("ServiceDown", job="validator")
+            await watch.wait_for_alert("ConsumerStalled", topic=ORDERS)
+            reply = await customer.send_with_retry([customer.order()])
+        await watch.wait_for_resolved("ServiceDown", job="validator")
+        await watch.wait_for_resolved("ConsumerStalled", topic=ORDERS)
+    assert (await customer.wait_for_job(reply.json["jobId"]))["summary"]["job"]["state"] == "COMPLETED"
 
 
-async def test_requests_that_fail(broken: Installation, customer: Customer, watch: Watch, tmp_path: Path) -> None:
+async def test_requests_that_fail(broken: Installation, customer: Customer, watch: AlertWatch, tmp_path: Path) -> None:
     """It is up and ready, and answers 500: the caller's request id leads to the traceback."""
-    async with orders_coming_in(customer):
-        async with released(broken, "ingest", tmp_path / "log", "-c", FAILING_INGEST) as other:
-            await ready(broken.endpoints["services"]["ingest"]["operations"])
-            await watch.fires("AvailabilityBurnsFast", job="ingest")
-            await watch.shows("overview: Errors", job="ingest")
+    async with background_orders(customer):
+        async with replaced_service(broken, "ingest", tmp_path / "log", "-c", FAILING_INGEST) as other:
+            await wait_ready(broken.endpoints["services"]["ingest"]["operations"])
+            await watch.wait_for_alert("AvailabilityBurnsFast", job="ingest")
+            await watch.wait_for_panel("overview: Errors", job="ingest")
             reply = await customer.send([customer.order()])
             assert reply.status == 500
             (line,) = other.lines(reply.json["requestId"])
             assert json.loads(line)["message"] == "request failed"
             assert "nobody thought of this" in json.loads(line)["exception"]
-        assert (await customer.send_patiently([customer.order()])).status == 202
-        await watch.calms_down("AvailabilityBurnsFast", job="ingest")
+        assert (await customer.send_with_retry([customer.order()])).status == 202
+        await watch.wait_for_resolved("AvailabilityBurnsFast", job="ingest")
 
 
 async def test_records_that_a_release_cannot_read(
-    broken: Installation, customer: Customer, watch: Watch, tmp_path: Path
+    broken: Installation, customer: Customer, watch: AlertWatch, tmp_path: Path
 ) -> None:
     """They are dead letters and their jobs fail, with nothing among the rejections; gone back, they are replayed."""
     async with (
-        released(broken, "validator", tmp_path / "log", "-c", BLIND_VALIDATOR),
-        orders_coming_in(customer),
+        replaced_service(broken, "validator", tmp_path / "log", "-c", BLIND_VALIDATOR),
+        background_orders(customer),
     ):
-        await watch.fires("DeadLetters", topic=ORDERS)
-        await watch.fires("AllFailedJobs")
-        await watch.shows("business: Verdicts", outcome="unprocessable")
-        await watch.shows("pipeline: Dead letters", topic=ORDERS)
-        reply = await customer.send_patiently([customer.order()])
-        assert (await customer.settled(reply.json["jobId"]))["summary"]["job"]["state"] == "FAILED"
+        await watch.wait_for_alert("DeadLetters", topic=ORDERS)
+        await watch.wait_for_alert("AllFailedJobs")
+        await watch.wait_for_panel("business: Verdicts", outcome="unprocessable")
+        await watch.wait_for_panel("pipeline: Dead letters", topic=ORDERS)
+        reply = await customer.send_with_retry([customer.order()])
+        assert (await customer.wait_for_job(reply.json["jobId"]))["summary"]["job"]["state"] == "FAILED"
     replay = ("dead-letters", "replay", "--topic", ORDERS, "--reason", "undecodable", "--since", "10m")
-    done = [(await asyncio.to_thread(broken.operator, *replay)).stdout.split() for _ in range(2)]
+    done = [(await asyncio.to_thread(broken.run_cli, *replay)).stdout.split() for _ in range(2)]
     assert int(done[0][0]) > 1, done
     assert done[1][0] == "0", done
-    await watch.shows("business: Verdicts", outcome="accepted")
-    await watch.sees('sum(consumer_lag_records{group="validator"}) == 0')
+    await watch.wait_for_panel("business: Verdicts", outcome="accepted")
+    await watch.wait_for('sum(consumer_lag_records{group="validator"}) == 0')
     # What came late came, but a job that has ended stays as it ended.
-    assert (await customer.settled(reply.json["jobId"]))["summary"]["job"]["state"] == "FAILED"
+    assert (await customer.wait_for_job(reply.json["jobId"]))["summary"]["job"]["state"] == "FAILED"

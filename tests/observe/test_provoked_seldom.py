@@ -23,18 +23,18 @@ from tests.chassis.eventually import until
 from tests.e2e.customer import BASES, Customer
 from tests.e2e.installation import Installation
 from tests.e2e.test_expiry import submit
-from tests.observe.alert_watch import Watch, orders_coming_in
-from tests.observe.fast_rules import FASTER
+from tests.observe.alert_watch import AlertWatch, background_orders
+from tests.observe.fast_rules import SPEED_UP
 from tests.support.valkey import Valkey
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 DAY_S = 86_400
 # As old as an hour is among impatient rules, and some more.
-STALE_WITHIN_S = 3_600 / FASTER + 30
+STALE_TIMEOUT_S = 3_600 / SPEED_UP + 30
 ORDERS, PARTITIONS = "orders.submitted.v1", 12
 # MongoDB's word for a call that it did not get done in time.
-TOO_LATE = 262
+EXCEEDED_TIME_LIMIT = 262
 
 
 @contextmanager
@@ -44,57 +44,59 @@ def database(broken: Installation) -> Iterator[Database[dict[str, Any]]]:
         yield client.get_database("tillstream")
 
 
-async def test_jobs_that_take_too_long(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_jobs_that_take_too_long(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
     """The validator does nothing for a while: all jobs of that time were slow."""
-    process = psutil.Process(broken.parts()["validator"]["pid"])
-    async with orders_coming_in(customer):
+    process = psutil.Process(broken.status()["validator"]["pid"])
+    async with background_orders(customer):
         process.send_signal(signal.SIGSTOP)
         try:
-            await watch.sees('max_over_time(up{job="validator"}[20s]) == 0')
+            await watch.wait_for('max_over_time(up{job="validator"}[20s]) == 0')
         finally:
             process.send_signal(signal.SIGCONT)
-        await watch.fires("EndToEndBurnsFast")
-        await watch.fires("EndToEndBurnsSlowly")
-        await watch.shows("pipeline: Time until visible", number=lambda value: value > 5)
-        await watch.calms_down("EndToEndBurnsFast")
+        await watch.wait_for_alert("EndToEndBurnsFast")
+        await watch.wait_for_alert("EndToEndBurnsSlowly")
+        await watch.wait_for_panel("pipeline: Time until visible", predicate=lambda value: value > 5)
+        await watch.wait_for_resolved("EndToEndBurnsFast")
 
 
-async def test_a_partition_full_of_what_nobody_can_read(broken: Installation, watch: Watch) -> None:
+async def test_a_partition_full_of_what_nobody_can_read(broken: Installation, watch: AlertWatch) -> None:
     """After a thousand it is left alone; started anew, the validator counts anew."""
     producer = AIOKafkaProducer(bootstrap_servers=broken.endpoints["kafka_bootstrap_servers"])
     async with producer:
         for number in range(1_500):
             await producer.send("returns.submitted.v1", b"rubbish", key=b"%d" % number, partition=3)
-    await watch.fires("PartitionStopped", group="validator")
-    await watch.shows("pipeline: Halted partitions")
-    await asyncio.to_thread(broken.must, "restart", "validator")
-    await watch.calms_down("PartitionStopped", group="validator")
-    await watch.sees('sum(consumer_lag_records{group="validator"}) == 0')
+    await watch.wait_for_alert("PartitionStopped", group="validator")
+    await watch.wait_for_panel("pipeline: Halted partitions")
+    await asyncio.to_thread(broken.run, "restart", "validator")
+    await watch.wait_for_resolved("PartitionStopped", group="validator")
+    await watch.wait_for('sum(consumer_lag_records{group="validator"}) == 0')
 
 
-async def test_records_that_went_before_they_were_read(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_records_that_went_before_they_were_read(
+    broken: Installation, customer: Customer, watch: AlertWatch
+) -> None:
     """What retention does to a topic, done at once; the log says where and how many."""
-    await _filled(customer)
-    await watch.sees('sum(consumer_lag_records{group="validator"}) == 0')
-    await asyncio.to_thread(broken.must, "stop", "validator")
+    await _fill_partitions(customer)
+    await watch.wait_for('sum(consumer_lag_records{group="validator"}) == 0')
+    await asyncio.to_thread(broken.run, "stop", "validator")
     try:
-        await _filled(customer)
-        await asyncio.to_thread(_forgotten, broken.endpoints["kafka_bootstrap_servers"])
+        await _fill_partitions(customer)
+        await asyncio.to_thread(_delete_records, broken.endpoints["kafka_bootstrap_servers"])
     finally:
-        await asyncio.to_thread(broken.must, "start", "validator")
-    await watch.fires("RecordsLost", topic=ORDERS)
-    await watch.shows("pipeline: Lost to retention")
-    assert "records are lost" in broken.must("logs", "validator", "-n", "1000")
-    await watch.fires("ExpiredJobs")
+        await asyncio.to_thread(broken.run, "start", "validator")
+    await watch.wait_for_alert("RecordsLost", topic=ORDERS)
+    await watch.wait_for_panel("pipeline: Lost to retention")
+    assert "records are lost" in broken.run("logs", "validator", "-n", "1000")
+    await watch.wait_for_alert("ExpiredJobs")
 
 
-async def _filled(customer: Customer) -> None:
+async def _fill_partitions(customer: Customer) -> None:
     """Something in most partitions."""
-    replies = await asyncio.gather(*(customer.send_patiently([customer.order()]) for _ in range(40)))
+    replies = await asyncio.gather(*(customer.send_with_retry([customer.order()]) for _ in range(40)))
     assert {reply.status for reply in replies} == {202}
 
 
-def _forgotten(servers: str) -> None:
+def _delete_records(servers: str) -> None:
     reader = Reader({"bootstrap.servers": servers, "group.id": "none"})
     places = [TopicPartition(ORDERS, number) for number in range(PARTITIONS)]
     ends = [
@@ -106,16 +108,16 @@ def _forgotten(servers: str) -> None:
         done.result(30)
 
 
-async def test_a_job_that_is_never_whole(broken: Installation, watch: Watch) -> None:
-    await watch.calms_down("ExpiredJobs")
+async def test_a_job_that_is_never_whole(broken: Installation, watch: AlertWatch) -> None:
+    await watch.wait_for_resolved("ExpiredJobs")
     await asyncio.to_thread(submit, broken, str(uuid1()), 0)
-    await watch.fires("ExpiredJobs")
-    await watch.shows("business: Expired jobs")
-    await watch.calms_down("ExpiredJobs")
+    await watch.wait_for_alert("ExpiredJobs")
+    await watch.wait_for_panel("business: Expired jobs")
+    await watch.wait_for_resolved("ExpiredJobs")
 
 
 async def test_an_order_of_codes_that_waits_for_a_day(
-    broken: Installation, customer: Customer, watch: Watch, tmp_path: Path
+    broken: Installation, customer: Customer, watch: AlertWatch, tmp_path: Path
 ) -> None:
     """Codes that are loaded serve it."""
     token = await customer.token("fulfilment")
@@ -129,41 +131,41 @@ async def test_an_order_of_codes_that_waits_for_a_day(
     with database(broken) as stored:
         where = {"_id": reply.json["transactionId"]}
         assert stored["transactions"].update_one(where, {"$inc": {"created_us": -2 * DAY_S * 1_000_000}}).matched_count
-    await watch.fires("OldestPendingCode")
-    await watch.shows("business: Oldest pending code", number=lambda age_s: age_s > DAY_S)
-    await watch.shows("business: Pending transactions")
+    await watch.wait_for_alert("OldestPendingCode")
+    await watch.wait_for_panel("business: Oldest pending code", predicate=lambda age_s: age_s > DAY_S)
+    await watch.wait_for_panel("business: Pending transactions")
     codes = tmp_path / "codes"
     codes.write_text("".join(f"PROVOKED-{number}\n" for number in range(25)), encoding="utf-8")
     load = ("fulfilment", "stock", "load", "DEMO-STOCK", str(codes))
-    done = await asyncio.to_thread(broken.tries, *load, told=broken.told_to("fulfilment"))
+    done = await asyncio.to_thread(broken.try_cli, *load, settings=broken.environment_of("fulfilment"))
     assert done.returncode == 0, done.stderr
-    await watch.calms_down("OldestPendingCode")
+    await watch.wait_for_resolved("OldestPendingCode")
 
 
-async def test_a_supplier_that_does_not_answer(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_a_supplier_that_does_not_answer(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
     """Its orders wait, and are seen to; others are served. Once it answers, who asks for his codes has them."""
-    with database(broken) as stored, silent_stock(stored):
-        waiting, other = [await bought(customer, sku) for sku in ("DEMO-STOCK", "DEMO-INSTANT")]
+    with database(broken) as stored, unavailable_stock(stored):
+        waiting, other = [await order_codes(customer, sku) for sku in ("DEMO-STOCK", "DEMO-INSTANT")]
         await until(lambda: has_codes(customer, other), deadline_s=20)
         where = {"_id": waiting}
         assert stored["transactions"].update_one(where, {"$inc": {"created_us": -2 * DAY_S * 1_000_000}}).matched_count
-        await watch.fires("OldestPendingCode")
-        await watch.shows("business: Pending transactions")
+        await watch.wait_for_alert("OldestPendingCode")
+        await watch.wait_for_panel("business: Pending transactions")
 
         async def is_told() -> bool:
-            said = await asyncio.to_thread(broken.must, "logs", "fulfilment", "-n", "1000")
+            said = await asyncio.to_thread(broken.run, "logs", "fulfilment", "-n", "1000")
             return "a supplier does not answer" in said
 
         await until(is_told, deadline_s=30)
         assert not await has_codes(customer, waiting)
     await until(lambda: has_codes(customer, waiting), deadline_s=10)
-    await watch.calms_down("OldestPendingCode")
+    await watch.wait_for_resolved("OldestPendingCode")
 
 
 @contextmanager
-def silent_stock(stored: Database[dict[str, Any]]) -> Iterator[None]:
+def unavailable_stock(stored: Database[dict[str, Any]]) -> Iterator[None]:
     """Inside, nobody gets a code from the stock; whatever else the database is asked, it does."""
-    failing = {"failCommands": ["findAndModify"], "namespace": f"{stored.name}.codes", "errorCode": TOO_LATE}
+    failing = {"failCommands": ["findAndModify"], "namespace": f"{stored.name}.codes", "errorCode": EXCEEDED_TIME_LIMIT}
     admin = stored.client.admin
     admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": failing})
     try:
@@ -172,8 +174,8 @@ def silent_stock(stored: Database[dict[str, Any]]) -> Iterator[None]:
         admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
-async def bought(customer: Customer, sku: str) -> str:
-    reply = await customer.buy(sku)
+async def order_codes(customer: Customer, sku: str) -> str:
+    reply = await customer.order_code(sku)
     assert reply.status == 202, reply
     return str(reply.json["transactionId"])
 
@@ -184,19 +186,19 @@ async def has_codes(customer: Customer, transaction_id: str) -> bool:
     return reply.status == 200 and bool(reply.json["status"] == "COMPLETED")
 
 
-async def test_a_key_that_nobody_replaces(broken: Installation, watch: Watch) -> None:
+async def test_a_key_that_nobody_replaces(broken: Installation, watch: AlertWatch) -> None:
     """Auth cannot store the next one, and says so; once it can, it does, and so does the operator."""
     with database(broken) as stored:
         stored.command("collMod", "auth_keys", validator={"never": {"$exists": True}})
         try:
             _date_back(stored, "auth_keys", "signsFrom", -200 * DAY_S)
-            await watch.fires("KeyRotationOverdue")
-            await watch.shows("runtime: Next key rotation in", number=lambda left_s: left_s < -DAY_S)
-            assert "background task failed" in broken.must("logs", "auth", "-n", "1000")
+            await watch.wait_for_alert("KeyRotationOverdue")
+            await watch.wait_for_panel("runtime: Next key rotation in", predicate=lambda left_s: left_s < -DAY_S)
+            assert "background task failed" in broken.run("logs", "auth", "-n", "1000")
         finally:
             stored.command("collMod", "auth_keys", validator={})
-    await asyncio.to_thread(broken.operator, "keys", "rotate")
-    await watch.calms_down("KeyRotationOverdue")
+    await asyncio.to_thread(broken.run_cli, "keys", "rotate")
+    await watch.wait_for_resolved("KeyRotationOverdue")
 
 
 def _date_back(stored: Database[dict[str, Any]], name: str, field: str, by: int) -> None:
@@ -204,60 +206,60 @@ def _date_back(stored: Database[dict[str, Any]], name: str, field: str, by: int)
     stored[name].update_many({}, pipeline, bypass_document_validation=True)
 
 
-async def test_signing_keys_that_cannot_be_fetched(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_signing_keys_that_cannot_be_fetched(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
     """Auth is away; all others go on with the keys they have, say so, and fetch them as soon as it is back."""
     verifying = ("ingest", "status", "fulfilment")
-    await asyncio.to_thread(broken.must, "stop", "auth")
+    await asyncio.to_thread(broken.run, "stop", "auth")
     try:
         for service in verifying:
-            await watch.fires("SigningKeysStale", job=service, within_s=STALE_WITHIN_S)
-            await watch.shows("runtime: JWKS fetches", job=service, outcome="failed")
-            assert "signing keys not fetched" in broken.must("logs", service, "-n", "1000")
-        assert (await customer.send_patiently([customer.order()])).status == 202
+            await watch.wait_for_alert("SigningKeysStale", job=service, within_s=STALE_TIMEOUT_S)
+            await watch.wait_for_panel("runtime: JWKS fetches", job=service, outcome="failed")
+            assert "signing keys not fetched" in broken.run("logs", service, "-n", "1000")
+        assert (await customer.send_with_retry([customer.order()])).status == 202
     finally:
-        await asyncio.to_thread(broken.must, "start", "auth")
+        await asyncio.to_thread(broken.run, "start", "auth")
     for service in verifying:
-        await watch.calms_down("SigningKeysStale", job=service)
+        await watch.wait_for_resolved("SigningKeysStale", job=service)
 
 
 async def test_a_service_that_starts_without_signing_keys(
-    broken: Installation, customer: Customer, watch: Watch
+    broken: Installation, customer: Customer, watch: AlertWatch
 ) -> None:
     """Auth is away while ingest is started: it is there and not ready, and takes requests once it has keys."""
     await customer.token("import")
-    await asyncio.to_thread(broken.must, "stop", "auth")
+    await asyncio.to_thread(broken.run, "stop", "auth")
     await asyncio.to_thread(broken.kill, "ingest")
-    starting = asyncio.create_task(asyncio.to_thread(broken.command, "start", "ingest"))
+    starting = asyncio.create_task(asyncio.to_thread(broken.try_run, "start", "ingest"))
     try:
-        await watch.fires("SigningKeysMissing", job="ingest")
-        await watch.sees('up{job="ingest"} == 1')
+        await watch.wait_for_alert("SigningKeysMissing", job="ingest")
+        await watch.wait_for('up{job="ingest"} == 1')
         assert (await customer.send([customer.order()])).status == 503
     finally:
-        await asyncio.to_thread(broken.must, "start", "auth")
+        await asyncio.to_thread(broken.run, "start", "auth")
     assert (await starting).returncode == 0
-    await watch.calms_down("SigningKeysMissing", job="ingest")
+    await watch.wait_for_resolved("SigningKeysMissing", job="ingest")
     assert (await customer.send([customer.order()])).status == 202
 
 
-async def test_the_shared_limit_away(limits: Valkey, customer: Customer, watch: Watch) -> None:
-    async with orders_coming_in(customer):
-        await asyncio.to_thread(limits.kill)
+async def test_the_shared_limit_away(rate_limit_store: Valkey, customer: Customer, watch: AlertWatch) -> None:
+    async with background_orders(customer):
+        await asyncio.to_thread(rate_limit_store.kill)
         try:
-            await watch.fires("SharedRateLimitUnavailable", job="ingest")
-            await watch.shows("runtime: Shared rate limit")
+            await watch.wait_for_alert("SharedRateLimitUnavailable", job="ingest")
+            await watch.wait_for_panel("runtime: Shared rate limit")
         finally:
-            limits.start()
-        await watch.calms_down("SharedRateLimitUnavailable", job="ingest")
+            rate_limit_store.start()
+        await watch.wait_for_resolved("SharedRateLimitUnavailable", job="ingest")
 
 
 async def test_a_site_that_sends_too_much(broken: Installation, customer: Customer, tmp_path: Path) -> None:
     """Shown, written to a file with another limit, added: in force within seconds, and as quickly taken back."""
-    before = json.loads((await asyncio.to_thread(broken.operator, "sites", "show", "608")).stdout)
+    before = json.loads((await asyncio.to_thread(broken.run_cli, "sites", "show", "608")).stdout)
     batch = [customer.order() for _ in range(10)]
     for limit, expected in ((5, 429), (before["recordsPerSecond"], 202)):
         file = tmp_path / "sites.json"
         file.write_text(json.dumps({"sites": [{**before, "recordsPerSecond": limit}]}), encoding="utf-8")
-        await asyncio.to_thread(broken.operator, "sites", "add", str(file))
+        await asyncio.to_thread(broken.run_cli, "sites", "add", str(file))
         added = time()
 
         async def is_in_force(status: int = expected) -> bool:

@@ -16,20 +16,20 @@ from confluent_kafka import Producer
 from sandbox.ports import free_port
 from sandbox.probes import http_status
 from tests.chassis.eventually import until
-from tests.e2e.confluent_producer import orders_as_bytes
+from tests.e2e.confluent_producer import serialize_orders
 from tests.e2e.customer import Customer
 from tests.e2e.installation import Installation
-from tests.observe.alert_watch import Watch, orders_coming_in
-from tests.observe.releases import process, ready
+from tests.observe.alert_watch import AlertWatch, background_orders
+from tests.observe.releases import python_process, wait_ready
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 ORDERS, PARTITIONS = "orders.submitted.v1", 12
-WAITING = 200_000
+BACKLOG = 200_000
 
 
 @asynccontextmanager
-async def slow(pid: int, *, frozen_s: float, running_s: float) -> AsyncIterator[None]:
+async def slowed_down(pid: int, *, frozen_s: float, running_s: float) -> AsyncIterator[None]:
     """Inside, the process stands still most of the time, as one does that has no CPU or waits for its disk."""
     process = psutil.Process(pid)
 
@@ -57,59 +57,63 @@ async def status_of(broken: Installation, name: str) -> int | None:
     return await asyncio.to_thread(http_status, broken.endpoints["services"][name]["operations"] + "/ready")
 
 
-async def test_a_mongodb_that_takes_its_time(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_a_mongodb_that_takes_its_time(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
     """Status is behind, ready, and takes long for a poll; Kafka answers as always."""
-    async with orders_coming_in(customer):
-        async with slow(broken.parts()["mongodb"]["pid"], frozen_s=4, running_s=0.2):
-            await watch.shows("pipeline: Time until visible", number=lambda s: s > 1)
-            await watch.shows("pipeline: Poll duration, 99th percentile", number=lambda s: s > 1, group="status")
-            await watch.shows("pipeline: Lag in seconds", number=lambda s: s > 1, group="status")
+    async with background_orders(customer):
+        async with slowed_down(broken.status()["mongodb"]["pid"], frozen_s=4, running_s=0.2):
+            await watch.wait_for_panel("pipeline: Time until visible", predicate=lambda s: s > 1)
+            await watch.wait_for_panel(
+                "pipeline: Poll duration, 99th percentile", predicate=lambda s: s > 1, group="status"
+            )
+            await watch.wait_for_panel("pipeline: Lag in seconds", predicate=lambda s: s > 1, group="status")
             quick = "pipeline: Produce latency, 99th percentile"
-            await watch.shows(quick, number=lambda s: s < 0.5, topic=ORDERS)
+            await watch.wait_for_panel(quick, predicate=lambda s: s < 0.5, topic=ORDERS)
             assert await status_of(broken, "status") == 200
-        await watch.sees('max(consumer_lag_seconds{group="status"}) < 1')
+        await watch.wait_for('max(consumer_lag_seconds{group="status"}) < 1')
 
 
-async def test_a_kafka_that_takes_its_time(broken: Installation, customer: Customer, watch: Watch) -> None:
+async def test_a_kafka_that_takes_its_time(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
     """Acknowledgements are slow, and with them the validator's polls, which end with one."""
-    async with orders_coming_in(customer):
-        async with slow(broken.parts()["kafka"]["pid"], frozen_s=0.6, running_s=0.03):
-            await watch.shows("pipeline: Time until visible", number=lambda s: s > 1)
+    async with background_orders(customer):
+        async with slowed_down(broken.status()["kafka"]["pid"], frozen_s=0.6, running_s=0.03):
+            await watch.wait_for_panel("pipeline: Time until visible", predicate=lambda s: s > 1)
             behind = "pipeline: Produce latency, 99th percentile"
-            await watch.shows(behind, number=lambda s: s > 0.5, topic="jobs.events.v1")
-            await watch.shows("pipeline: Poll duration, 99th percentile", number=lambda s: s > 0.5, group="validator")
+            await watch.wait_for_panel(behind, predicate=lambda s: s > 0.5, topic="jobs.events.v1")
+            await watch.wait_for_panel(
+                "pipeline: Poll duration, 99th percentile", predicate=lambda s: s > 0.5, group="validator"
+            )
             assert await status_of(broken, "ingest") == 200
-        await watch.sees("max(consumer_lag_seconds) < 1")
+        await watch.wait_for("max(consumer_lag_seconds) < 1")
 
 
-async def test_another_replica(broken: Installation, watch: Watch, tmp_path: Path) -> None:
+async def test_another_replica(broken: Installation, watch: AlertWatch, tmp_path: Path) -> None:
     """Both short of CPU: the second takes half of the partitions and with them half of the work."""
-    told, port = broken.told_to("validator"), free_port()
+    told, port = broken.environment_of("validator"), free_port()
     del told["KAFKA_GROUP_INSTANCE_ID"]
     told |= {"OPERATIONS_PORT": str(port), "HTTP_PORT": str(free_port())}
-    await asyncio.to_thread(broken.must, "stop", "validator")
-    await asyncio.to_thread(let_wait, broken)
-    await asyncio.to_thread(broken.must, "start", "validator")
+    await asyncio.to_thread(broken.run, "stop", "validator")
+    await asyncio.to_thread(produce_backlog, broken)
+    await asyncio.to_thread(broken.run, "start", "validator")
     first = broken.endpoints["services"]["validator"]["operations"]
-    async with slow(broken.parts()["validator"]["pid"], frozen_s=0.09, running_s=0.01):
-        await watch.shows("pipeline: Lag in seconds", number=lambda s: s > 5, group="validator")
-        with process(told, tmp_path / "log", "-m", "services.validator") as second:
-            await ready(f"http://127.0.0.1:{port}")
-            async with slow(second.running.pid, frozen_s=0.09, running_s=0.01):
+    async with slowed_down(broken.status()["validator"]["pid"], frozen_s=0.09, running_s=0.01):
+        await watch.wait_for_panel("pipeline: Lag in seconds", predicate=lambda s: s > 5, group="validator")
+        with python_process(told, tmp_path / "log", "-m", "services.validator") as second:
+            await wait_ready(f"http://127.0.0.1:{port}")
+            async with slowed_down(second.running.pid, frozen_s=0.09, running_s=0.01):
                 beside = f"http://127.0.0.1:{port}"
-                await until(lambda: have(6, first, beside), deadline_s=60)
-                await until(lambda: has_handled(beside), deadline_s=60)
+                await until(lambda: have_partitions(6, first, beside), deadline_s=60)
+                await until(lambda: has_processed(beside), deadline_s=60)
         # Gone in good order, it gives its partitions back at once.
-        await until(lambda: have(12, first), deadline_s=30)
-    await watch.sees('sum(consumer_lag_records{group="validator"}) == 0')
+        await until(lambda: have_partitions(12, first), deadline_s=30)
+    await watch.wait_for('sum(consumer_lag_records{group="validator"}) == 0')
 
 
-def let_wait(installation: Installation) -> None:
+def produce_backlog(installation: Installation) -> None:
     """Orders without a job, the same few over and over, in all partitions."""
     failures: Counter[str] = Counter()
     producer = Producer({"bootstrap.servers": installation.endpoints["kafka_bootstrap_servers"], "linger.ms": 20})
-    values = orders_as_bytes(installation, str(uuid1()), [{"job": None}] * 100)
-    for number in range(WAITING):
+    values = serialize_orders(installation, str(uuid1()), [{"job": None}] * 100)
+    for number in range(BACKLOG):
         producer.produce(
             ORDERS,
             value=values[number % len(values)],
@@ -122,16 +126,16 @@ def let_wait(installation: Installation) -> None:
     assert not failures
 
 
-async def have(count: int, *validators: str) -> bool:
+async def have_partitions(count: int, *validators: str) -> bool:
     """Whether each has so many partitions of orders."""
-    return all([len(await of_orders(each, "consumer_lag_records")) == count for each in validators])
+    return all([len(await metric_values(each, "consumer_lag_records")) == count for each in validators])
 
 
-async def has_handled(validator: str) -> bool:
-    return sum(await of_orders(validator, "consumer_records_total")) > 0
+async def has_processed(validator: str) -> bool:
+    return sum(await metric_values(validator, "consumer_records_total")) > 0
 
 
-async def of_orders(operations: str, metric: str) -> list[float]:
+async def metric_values(operations: str, metric: str) -> list[float]:
     """The values that a process itself tells of a metric, for the topic of orders."""
 
     def read() -> list[float]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from services.topics import TOPICS
-from tests.observe.declared_metrics import EVERYWHERE, OF_ANY_PROCESS, declared
+from tests.observe.declared_metrics import COMMON_LABELS, PROCESS_PREFIXES, declared_series
 from tests.observe.promql import labels, selectors
 from tests.observe.rules import ALERTS, DIRECTORY, FILES, RECORDED, REPOSITORY, TESTS, rules
 
@@ -36,11 +36,11 @@ def promtool(*arguments: str | Path) -> None:
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_it_asks_for_what_is_declared(rule: dict[str, Any]) -> None:
-    known = declared()
+    known = declared_series()
     asked = [name for name, _ in selectors(rule["expr"]) if name not in RECORDED]
-    ours = [name for name in asked if not name.startswith(OF_ANY_PROCESS)]
+    ours = [name for name in asked if not name.startswith(PROCESS_PREFIXES)]
     assert not [name for name in ours if name not in known]
-    assert labels(rule["expr"]) <= EVERYWHERE.union(*(known[name] for name in ours))
+    assert labels(rule["expr"]) <= COMMON_LABELS.union(*(known[name] for name in ours))
 
 
 @pytest.mark.parametrize("name", ALERTS)

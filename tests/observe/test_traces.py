@@ -15,7 +15,7 @@ from tests.e2e.installation import Installation
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SENT = {"traceparent": TRACE, "X-Request-Id": "trace-test-1"}
 PARTITIONS = 12
-FOLLOWING = [
+EXPECTED_RECORDS = [
     ("orders.submitted.v1", 2),
     ("orders.validated.v1", 1),
     ("records.rejected.v1", 1),
@@ -34,14 +34,14 @@ async def reply(watched: Installation) -> AsyncIterator[Reply]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as session:
         customer = Customer(watched.base, session, DEMO)
         unknown = {"lineItems": [{"productId": "product3", "quantity": 1, "unitPrice": 1}]}
-        sent = await customer.send_patiently([customer.order(), customer.order(**unknown)], headers=dict(SENT))
-        await customer.settled(sent.json["jobId"])
-        bought = await customer.buy("DEMO-INSTANT", headers=SENT)
+        sent = await customer.send_with_retry([customer.order(), customer.order(**unknown)], headers=dict(SENT))
+        await customer.wait_for_job(sent.json["jobId"])
+        bought = await customer.order_code("DEMO-INSTANT", headers=SENT)
         assert bought.status == 202, bought
         yield sent
 
 
-async def traced(bootstrap: str, topic: str) -> int:
+async def count_traced(bootstrap: str, topic: str) -> int:
     """How many records of the topic belong to the trace."""
     kafka = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
     await kafka.start()
@@ -58,7 +58,7 @@ async def traced(bootstrap: str, topic: str) -> int:
     return found
 
 
-def lines(watched: Installation, service: str) -> list[dict[str, Any]]:
+def log_lines(watched: Installation, service: str) -> list[dict[str, Any]]:
     """A service's log, each line read as the JSON object that it has to be."""
     text = (watched.directory / "logs" / f"{service}.log").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
@@ -69,14 +69,14 @@ def test_the_answer_carries_the_callers_request_id(reply: Reply) -> None:
     assert reply.headers["x-request-id"] == SENT["X-Request-Id"]
 
 
-@pytest.mark.parametrize(("topic", "least"), FOLLOWING)
+@pytest.mark.parametrize(("topic", "least"), EXPECTED_RECORDS)
 async def test_each_record_that_follows_carries_the_trace(
     endpoints: dict[str, Any], reply: Reply, topic: str, least: int
 ) -> None:
     assert reply.status == 202
 
     async def all_are_there() -> bool:
-        return await traced(endpoints["kafka_bootstrap_servers"], topic) >= least
+        return await count_traced(endpoints["kafka_bootstrap_servers"], topic) >= least
 
     await until(all_are_there)
 
@@ -85,14 +85,16 @@ async def test_the_log_tells_request_job_and_trace(watched: Installation, reply:
     job = reply.json["jobId"]
 
     def line_is_there() -> bool:
-        return any(line.get("jobId") == job and line["message"] == "job accepted" for line in lines(watched, "ingest"))
+        return any(
+            line.get("jobId") == job and line["message"] == "job accepted" for line in log_lines(watched, "ingest")
+        )
 
     await until(line_is_there)
-    (line,) = [line for line in lines(watched, "ingest") if line.get("jobId") == job]
+    (line,) = [line for line in log_lines(watched, "ingest") if line.get("jobId") == job]
     assert line["requestId"] == SENT["X-Request-Id"]
     assert line["traceparent"] == TRACE
 
 
 @pytest.mark.parametrize("service", ["auth", "ingest", "validator", "status", "fulfilment"])
 def test_every_line_of_every_log_is_json_and_names_its_service(watched: Installation, service: str) -> None:
-    assert {line["service"] for line in lines(watched, service)} == {service}
+    assert {line["service"] for line in log_lines(watched, service)} == {service}

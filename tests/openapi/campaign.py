@@ -1,4 +1,4 @@
-"""`python -m tests.openapi.campaign`: very many wrong requests to the import API; every answer must be described."""
+"""`python -m tests.openapi.campaign`: fuzzes the import API; its document must describe every response."""
 
 import argparse
 import asyncio
@@ -21,16 +21,16 @@ from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.adapters.publisher import KafkaPublisher
 from services.ingest.wire import Encoder
 from tests.ingest.client import ApiClient, ReceivedResponse, import_api
-from tests.openapi.documents import Operation, operations, read, resolved
-from tests.openapi.mutations import Attempt, attempt
+from tests.openapi.documents import Operation, load_document, operations, resolve
+from tests.openapi.mutations import MutatedRequest, random_request
 from tests.openapi.schemathesis_runner import all_operations
 
-DOCUMENT = read("omnichannel")
+DOCUMENT = load_document("omnichannel")
 WORKERS = 4
 
 
-class Nowhere:
-    """Takes all records, keeps none."""
+class DiscardingProducer:
+    """A producer that acknowledges and discards all records."""
 
     async def partitions(self, topic: str) -> int:
         return len(topic)
@@ -46,39 +46,40 @@ class Nowhere:
         assert all(isinstance(record.value, bytes) for record in records)
 
 
-class Described:
-    """What the document says of an answer, made ready once."""
+class ResponseChecker:
+    """Validators of all documented responses, compiled once."""
 
     def __init__(self, document: Any) -> None:
-        self._known: dict[tuple[Operation, int, str], Draft202012Validator] = {}
-        for place, said in operations(document).items():
-            for status, answer in said["responses"].items():
-                for media, content in resolved(document, answer).get("content", {}).items():
+        self._validators: dict[tuple[Operation, int, str], Draft202012Validator] = {}
+        for operation, definition in operations(document).items():
+            for status, response in definition["responses"].items():
+                for media, content in resolve(document, response).get("content", {}).items():
                     schema = {**content["schema"], "components": document["components"]}
-                    self._known[place, int(status), media] = Draft202012Validator(schema)
+                    self._validators[operation, int(status), media] = Draft202012Validator(schema)
 
-    def fault(self, place: Operation, answer: ReceivedResponse) -> str | None:
-        """What is wrong with the answer, or None."""
-        media = answer.headers.get("content-type", "").partition(";")[0]
-        validator = self._known.get((place, answer.status, media))
+    def find_fault(self, operation: Operation, response: ReceivedResponse) -> str | None:
+        """Return what is wrong with the response, or None."""
+        media = response.headers.get("content-type", "").partition(";")[0]
+        validator = self._validators.get((operation, response.status, media))
         if validator is None:
-            return f"{answer.status} {media} is not described"
-        if answer.status >= 500:
-            return f"{answer.status}"
-        return next((error.message for error in validator.iter_errors(answer.json)), None) or _counts(answer)
+            return f"{response.status} {media} is not described"
+        if response.status >= 500:
+            return f"{response.status}"
+        return next((error.message for error in validator.iter_errors(response.json)), None) or _count_fault(response)
 
 
-def _counts(answer: ReceivedResponse) -> str | None:
-    if answer.status != 202:
+def _count_fault(response: ReceivedResponse) -> str | None:
+    """Return the message of an accepted import whose counts do not add up."""
+    if response.status != 202:
         return None
-    numbers = [int(word.rstrip(".")) for word in answer.json["message"].split() if word.rstrip(".").isdigit()]
+    numbers = [int(word.rstrip(".")) for word in response.json["message"].split() if word.rstrip(".").isdigit()]
     total, success, failed = numbers
-    return None if total == success + failed and 1 <= total <= 100 else answer.json["message"]
+    return None if total == success + failed and 1 <= total <= 100 else response.json["message"]
 
 
-def made_up_bodies(count: int, start: int) -> list[Any]:
-    """Bodies that Schemathesis makes from the document: good ones and bad ones."""
-    found: list[Any] = []
+def generate_bodies(count: int, start: int) -> list[Any]:
+    """Let Schemathesis generate valid and invalid bodies from the document."""
+    bodies: list[Any] = []
     schema = schemathesis.openapi.from_dict(DOCUMENT)
     for operation in all_operations(schema):
         if operation.method.upper() not in ("POST", "PUT"):
@@ -94,41 +95,42 @@ def made_up_bodies(count: int, start: int) -> list[Any]:
                 suppress_health_check=list(HealthCheck),
             )
             @given(case=operation.as_strategy(generation_mode=mode))
-            def one(case: Any) -> None:
+            def collect(case: Any) -> None:
                 if isinstance(case.body, dict | list):
-                    found.append(case.body)
+                    bodies.append(case.body)
 
-            one()
-    return found
+            collect()
+    return bodies
 
 
-async def pieces(body: bytes) -> AsyncIterator[bytes]:
-    """A body whose length nobody says."""
+async def chunks(body: bytes) -> AsyncIterator[bytes]:
+    """Yield a body without a Content-Length."""
     for at in range(0, len(body), 7_000):
         yield body[at : at + 7_000]
 
 
-async def send(client: ApiClient, one: Attempt) -> ReceivedResponse:
-    """One request, as it is."""
-    data = pieces(one.body) if one.is_chunked else one.body
-    return await client.call(one.method, one.path, data=data, headers=one.headers, token=None)
+async def send(client: ApiClient, request: MutatedRequest) -> ReceivedResponse:
+    """Send a request with exactly its headers."""
+    data = chunks(request.body) if request.is_chunked else request.body
+    return await client.call(request.method, request.path, data=data, headers=request.headers, token=None)
 
 
 async def campaign(requests: int, start: int, corpus: list[Any]) -> tuple[Counter[int], list[str]]:
-    """How often each status came, and every answer that was wrong."""
-    described, seen, faults = Described(DOCUMENT), Counter[int](), list[str]()
+    """Send the requests; return the count of each status, and every wrong response."""
+    checker, seen, faults = ResponseChecker(DOCUMENT), Counter[int](), list[str]()
     numbers = iter(range(start, start + requests))
     async with import_api(records_per_second=1_000_000_000) as client:
-        client.publisher.publish = KafkaPublisher(Nowhere(), Encoder(Schemas.load(REPOSITORY / "schemas"))).publish  # type: ignore[method-assign,arg-type]
+        encoder = Encoder(Schemas.load(REPOSITORY / "schemas"))
+        client.publisher.publish = KafkaPublisher(DiscardingProducer(), encoder).publish  # type: ignore[method-assign,arg-type]
 
         async def work() -> None:
             for number in numbers:
-                one = attempt(random.Random(number), corpus)  # noqa: S311 - it has to be repeatable
-                answer = await send(client, one)
-                seen[answer.status] += 1
-                fault = described.fault(Operation(one.method, one.template), answer)
+                request = random_request(random.Random(number), corpus)  # noqa: S311 - reproducible
+                response = await send(client, request)
+                seen[response.status] += 1
+                fault = checker.find_fault(Operation(request.method, request.template), response)
                 if fault is not None:
-                    faults.append(f"request {number}: {one.method} {one.path}: {fault}: {one.body[:300]!r}")
+                    faults.append(f"request {number}: {request.method} {request.path}: {fault}: {request.body[:300]!r}")
                 client.journal.clear()
 
         await asyncio.gather(*(work() for _ in range(WORKERS)))
@@ -136,21 +138,21 @@ async def campaign(requests: int, start: int, corpus: list[Any]) -> tuple[Counte
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it and say what came."""
+    """Run the campaign and print a summary; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--made-up", type=int, default=40, help="bodies of each sort that Schemathesis makes")
+    parser.add_argument("--generated", type=int, default=40, help="bodies from Schemathesis per operation and mode")
     parser.add_argument("--seed", type=int, default=0)
-    given_ = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     configure("campaign", "ERROR")
     began = time.monotonic()
-    corpus = made_up_bodies(given_.made_up, given_.seed)
-    seen, faults = asyncio.run(campaign(given_.requests, given_.seed, corpus))
+    corpus = generate_bodies(options.generated, options.seed)
+    seen, faults = asyncio.run(campaign(options.requests, options.seed, corpus))
     took = time.monotonic() - began
     sys.stdout.write(f"{sum(seen.values())} requests in {took:.0f} s, {len(corpus)} bodies from Schemathesis\n")
     sys.stdout.write(json.dumps(dict(sorted(seen.items()))) + "\n")
     sys.stdout.writelines(f"{fault}\n" for fault in faults[:50])
-    sys.stdout.write(f"{len(faults)} wrong answers\n")
+    sys.stdout.write(f"{len(faults)} wrong responses\n")
     return 1 if faults else 0
 
 

@@ -1,4 +1,4 @@
-"""The hand-written OpenAPI documents, and what each says."""
+"""Load and read the hand-written OpenAPI documents."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,19 +12,19 @@ NAMES = sorted(path.stem for path in DIRECTORY.glob("*.yaml"))
 
 
 class Operation(NamedTuple):
-    """One method at one address."""
+    """A method of a path."""
 
     method: str
     path: str
 
 
-def read(name: str) -> Any:
-    """A document, by the stem of its file."""
+def load_document(name: str) -> Any:
+    """Load a document by the stem of its file."""
     return yaml.safe_load((DIRECTORY / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def operations(document: Any) -> dict[Operation, Any]:
-    """All operations of a document."""
+    """Return all operations of a document."""
     return {
         Operation(method.upper(), path): item[method]
         for path, item in document["paths"].items()
@@ -33,8 +33,8 @@ def operations(document: Any) -> dict[Operation, Any]:
     }
 
 
-def resolved(document: Any, node: Any) -> Any:
-    """What a reference stands for; anything else is itself."""
+def resolve(document: Any, node: Any) -> Any:
+    """Follow references; return anything else unchanged."""
     while isinstance(node, dict) and "$ref" in node:
         target = document
         for part in node["$ref"].removeprefix("#/").split("/"):
@@ -44,20 +44,20 @@ def resolved(document: Any, node: Any) -> Any:
 
 
 def contents(document: Any) -> Iterator[tuple[str, Any]]:
-    """Every body that any operation takes or gives: where, and its media type object."""
-    for operation, said in operations(document).items():
+    """Yield the media type object of every request and response body, with its location."""
+    for operation, definition in operations(document).items():
         where = f"{operation.method} {operation.path}"
-        bodies = {"request": resolved(document, said.get("requestBody", {}))}
-        bodies |= {status: resolved(document, answer) for status, answer in said["responses"].items()}
-        for place, body in bodies.items():
+        bodies = {"request": resolve(document, definition.get("requestBody", {}))}
+        bodies |= {status: resolve(document, response) for status, response in definition["responses"].items()}
+        for name, body in bodies.items():
             for media in body.get("content", {}).values():
-                yield f"{where} {place}", media
+                yield f"{where} {name}", media
 
 
 def examples(document: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Every example of a body: where, its schema, its value."""
+    """Yield every example of a body: location, schema, value."""
     for where, media in contents(document):
         if "example" in media:
             yield where, media.get("schema", {}), media["example"]
         for name, example in media.get("examples", {}).items():
-            yield f"{where} {name}", media.get("schema", {}), resolved(document, example)["value"]
+            yield f"{where} {name}", media.get("schema", {}), resolve(document, example)["value"]

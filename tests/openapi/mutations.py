@@ -1,4 +1,4 @@
-"""Requests to the import API that are a little, or entirely, wrong: made from right ones by repeatable chance."""
+"""Slightly or entirely invalid requests to the import API: valid ones, mutated with a seeded generator."""
 
 import gzip
 import json
@@ -13,8 +13,8 @@ from tests.ingest.fakes import a_return, order
 BASE = "/omnichannel/api/v1"
 NAMES = ("orderId", "returnId", "id", "mode", "segmentId", "segmentIds", "ccHash", "regionId", "couponValue")
 KINDS = ("orders", "returns")
-# Values that programs trip over.
-ODD: tuple[Any, ...] = (
+# Values that break parsers.
+ODD_VALUES: tuple[Any, ...] = (
     None,
     True,
     False,
@@ -68,7 +68,7 @@ ODD: tuple[Any, ...] = (
     "20240501T100000Z",
     "USD",
     "usd",
-    "XXX",  # the currency of what has none (ISO 4217)
+    "XXX",  # ISO 4217: no currency
     "online",
     "OFFLINE",
     "both",
@@ -79,8 +79,8 @@ ODD: tuple[Any, ...] = (
     [1, "2"],
     {"a": {}},
 )
-# JSON that no encoder writes.
-TEXTS = (
+# JSON that no encoder produces.
+RAW_JSON_TEXTS = (
     b"1e400",
     b"-1e-400",
     b"1E+99999999999",
@@ -130,8 +130,8 @@ TOKENS = ("orders", "returns", "neither", "other", "bad", "a b", "good”", "")
 
 
 @dataclass(slots=True)
-class Attempt:
-    """A request, and the operation that it is meant for."""
+class MutatedRequest:
+    """A request, and the path template of its operation."""
 
     method: str
     path: str
@@ -141,20 +141,19 @@ class Attempt:
     is_chunked: bool = False
 
 
-def attempt(chance: random.Random, corpus: list[Any]) -> Attempt:
-    """The next request."""
+def random_request(chance: random.Random, corpus: list[Any]) -> MutatedRequest:
+    """Generate a request."""
     kind, single = chance.choice(KINDS), chance.random() < 0.4
     api_key = "12345" if chance.random() < 0.95 else chance.choice(["67890", "a%2Fb", "nobody", "%ff", "%00"])
     path, template = f"{BASE}/{api_key}/{kind}", f"{BASE}/{{apiKey}}/{kind}"
     if single:
         path, template = f"{path}/users/{quote(chance.choice(USERS), safe='')}", f"{template}/users/{{userId}}"
-    body, coding = _wire(chance, _text(chance, _value(chance, corpus, kind)))
-    odd = chance.random
+    body, coding = _encode(chance, _text(chance, _value(chance, corpus, kind)))
     headers = {
-        "Authorization": f"Bearer {chance.choice(TOKENS) if odd() < 0.05 else 'good'}",
-        "Content-Type": chance.choice(TYPES) if odd() < 0.1 else "application/json",
+        "Authorization": f"Bearer {chance.choice(TOKENS) if chance.random() < 0.05 else 'good'}",
+        "Content-Type": chance.choice(TYPES) if chance.random() < 0.1 else "application/json",
     }
-    declared = coding or (chance.choice(CODINGS) if odd() < 0.1 else None)
+    declared = coding or (chance.choice(CODINGS) if chance.random() < 0.1 else None)
     if declared is not None:
         headers["Content-Encoding"] = declared
     if chance.random() < 0.1:
@@ -163,9 +162,9 @@ def attempt(chance: random.Random, corpus: list[Any]) -> Attempt:
         headers["X-Request-Id"] = chance.choice(["r", "r" * 129, "<", "é"])
     if chance.random() < 0.1:
         headers["traceparent"] = chance.choice(["00-" + "1" * 32 + "-" + "2" * 16 + "-01", "x"])
-    return Attempt(
+    return MutatedRequest(
         "PUT" if single else "POST",
-        path + (chance.choice(MODES) if odd() < 0.3 else ""),
+        path + (chance.choice(MODES) if chance.random() < 0.3 else ""),
         template,
         body,
         headers,
@@ -183,56 +182,56 @@ def _value(chance: random.Random, corpus: list[Any], kind: str) -> Any:
         if count == 1 and chance.random() < 0.5:
             value = value[0]
     for _ in range(chance.choice([0, 1, 1, 2, 4])):
-        value = _changed(chance, value)
+        value = _mutate(chance, value)
     return value
 
 
-def _changed(chance: random.Random, value: Any) -> Any:
-    """The value with one node of it exchanged, taken away, doubled, or given a neighbour."""
+def _mutate(chance: random.Random, value: Any) -> Any:
+    """Return the value with one node replaced, removed, duplicated, or given a sibling."""
     if isinstance(value, list) and value and chance.random() < 0.9:
-        return _changed_list(chance, list(value))
+        return _mutate_list(chance, list(value))
     if isinstance(value, dict) and value and chance.random() < 0.95:
-        return _changed_object(chance, dict(value))
-    return chance.choice(ODD)
+        return _mutate_object(chance, dict(value))
+    return chance.choice(ODD_VALUES)
 
 
-def _changed_list(chance: random.Random, value: list[Any]) -> list[Any]:
+def _mutate_list(chance: random.Random, value: list[Any]) -> list[Any]:
     at = chance.randrange(len(value))
     if chance.random() < 0.05:
         value.insert(at, deepcopy(value[at]))
     elif chance.random() < 0.05:
         del value[at]
     else:
-        value[at] = _changed(chance, value[at])
+        value[at] = _mutate(chance, value[at])
     return value
 
 
-def _changed_object(chance: random.Random, value: dict[str, Any]) -> dict[str, Any]:
+def _mutate_object(chance: random.Random, value: dict[str, Any]) -> dict[str, Any]:
     name = chance.choice(sorted(value))
     match chance.randrange(10):
         case 0:
             del value[name]
         case 1:
-            value[_name(chance)] = chance.choice(ODD)
+            value[_name(chance)] = chance.choice(ODD_VALUES)
         case 2:
-            value[chance.choice(NAMES)] = chance.choice(ODD)
+            value[chance.choice(NAMES)] = chance.choice(ODD_VALUES)
         case _:
-            value[name] = _changed(chance, value[name])
+            value[name] = _mutate(chance, value[name])
     return value
 
 
 def _name(chance: random.Random) -> str:
-    odd = chance.choice(ODD)
+    odd = chance.choice(ODD_VALUES)
     return odd[:300] if isinstance(odd, str) else "gift"
 
 
 def _text(chance: random.Random, value: Any) -> bytes:
     text = json.dumps(value, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")
     if chance.random() < 0.15:
-        # Between two tokens, so that most of the result is still JSON.
+        # At a token boundary, so that most results are still JSON.
         at = text.find(b":", chance.randrange(len(text)))
         end = min((found for found in (text.find(b",", at), text.find(b"}", at)) if found > 0), default=len(text))
-        text = text[: at + 1] + chance.choice(TEXTS) + text[end:]
+        text = text[: at + 1] + chance.choice(RAW_JSON_TEXTS) + text[end:]
     if chance.random() < 0.1:
         at = chance.randrange(len(text) + 1)
         text = chance.choice(
@@ -241,7 +240,7 @@ def _text(chance: random.Random, value: Any) -> bytes:
     return text + chance.choice(TAILS) if chance.random() < 0.2 else text
 
 
-def _wire(chance: random.Random, text: bytes) -> tuple[bytes, str | None]:
+def _encode(chance: random.Random, text: bytes) -> tuple[bytes, str | None]:
     if chance.random() < 0.6:
         return text, None
     wire = gzip.compress(text, 1, mtime=0)

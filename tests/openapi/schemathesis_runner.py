@@ -1,4 +1,4 @@
-"""Schemathesis against a running API: whatever it makes up, no answer is a server error or one nobody described."""
+"""Run Schemathesis against a running API: no response may be a server error or undocumented."""
 
 import os
 from collections import Counter
@@ -28,16 +28,16 @@ CHECKS = [
     response_schema_conformance,
 ]
 
-# What an answer's operation and status were, and how often.
+# How often each operation answered with each status.
 Seen = Counter[tuple[str, int]]
 
 
 def explore(
-    document: Any, base_url: str, *, examples: int, token: str, known: Mapping[str, str], start: int = 0
+    document: Any, base_url: str, *, examples: int, token: str, path_parameters: Mapping[str, str], start: int = 0
 ) -> Seen:
-    """Send `examples` requests to each operation, good ones and bad ones; raises on the first wrong answer.
+    """Send `examples` requests to each operation, valid and invalid ones; raises on the first wrong response.
 
-    `known` are path parameters that lead somewhere; they take the place of made-up ones in most requests.
+    `path_parameters` are valid values, which replace generated ones in most requests.
     """
     seen: Seen = Counter()
     schema = schemathesis.openapi.from_dict(document)
@@ -45,7 +45,7 @@ def explore(
         for operation in all_operations(schema):
             for mode in GenerationMode:
                 strategy = operation.as_strategy(generation_mode=mode)
-                _explore(strategy, session, base_url, max(examples // 2, 1), token, known, seen, start)
+                _explore(strategy, session, base_url, max(examples // 2, 1), token, path_parameters, seen, start)
     return seen
 
 
@@ -55,7 +55,7 @@ def _explore(
     base_url: str,
     examples: int,
     token: str,
-    known: Mapping[str, str],
+    path_parameters: Mapping[str, str],
     seen: Seen,
     start: int,
 ) -> None:
@@ -68,24 +68,26 @@ def _explore(
         suppress_health_check=list(HealthCheck),
     )
     @given(case=strategy, chance=st.integers(0, 9))
-    def one(case: Case[Any], chance: int) -> None:
+    def send(case: Case[Any], chance: int) -> None:
         if chance:
-            case.path_parameters.update({name: value for name, value in known.items() if name in case.path_parameters})
+            case.path_parameters.update(
+                {name: value for name, value in path_parameters.items() if name in case.path_parameters}
+            )
         headers = {"Authorization": f"Bearer {token}"} if chance > 1 else {}
         response = case.call(base_url=base_url, session=session, headers=headers, timeout=60)
         seen[f"{case.method} {case.path}", response.status_code] += 1
         case.validate_response(response, checks=CHECKS)
 
-    # Of an operation without parameters there is nothing to get wrong.
+    # An operation without parameters has no invalid requests.
     with suppress(Unsatisfiable):
-        one()
+        send()
 
 
 def all_operations(schema: Any) -> list[Any]:
-    """The operations that Schemathesis found; raises on what it cannot read."""
+    """Return the operations that Schemathesis found; raises on one that it cannot read."""
     return [result.ok() for result in schema.get_all_operations()]
 
 
-def how_many(bounded: int) -> int:
-    """Requests per operation: few in a test run, as many as `FUZZ_EXAMPLES` says in a campaign."""
+def example_count(bounded: int) -> int:
+    """Return the number of requests per operation: `FUZZ_EXAMPLES` in a campaign, else `bounded`."""
     return int(os.environ.get("FUZZ_EXAMPLES", bounded))

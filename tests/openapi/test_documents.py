@@ -1,4 +1,4 @@
-"""Each document by itself: well-formed, its examples true, its problems alike."""
+"""Each document by itself: valid OpenAPI, valid examples, uniform problems."""
 
 from collections import Counter
 from typing import Any
@@ -7,12 +7,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from tests.openapi.documents import NAMES, contents, examples, operations, read, resolved
+from tests.openapi.documents import NAMES, contents, examples, load_document, operations, resolve
 
 
 @pytest.fixture(params=NAMES)
 def document(request: pytest.FixtureRequest) -> Any:
-    return read(request.param)
+    return load_document(request.param)
 
 
 def test_there_is_one_for_each_api() -> None:
@@ -43,7 +43,7 @@ def test_every_reference_leads_somewhere_and_nothing_is_left_over(document: Any)
         if isinstance(node, dict):
             if isinstance(node.get("$ref"), str):
                 used.add(node["$ref"])
-                resolved(document, node)
+                resolve(document, node)
             for child in node.values():
                 walk(child)
         elif isinstance(node, list):
@@ -63,7 +63,7 @@ def test_every_reference_leads_somewhere_and_nothing_is_left_over(document: Any)
 def test_every_problem_has_the_members_that_all_problems_have(document: Any) -> None:
     problems = [where for where, _ in contents(document)]
     for where, media in contents(document):
-        schema = resolved(document, media.get("schema", {}))
+        schema = resolve(document, media.get("schema", {}))
         if "code" in schema.get("properties", {}):
             assert {"type", "title", "status", "code", "requestId"} <= set(schema["required"]), where
     assert problems

@@ -1,4 +1,4 @@
-"""The import API's answers are those that its document describes."""
+"""The import API's responses match its document."""
 
 import asyncio
 import json
@@ -13,19 +13,19 @@ from tests.ingest.client import BASE, ReceivedResponse, import_api
 from tests.ingest.client import OPENAPI_FILE as FILE
 from tests.ingest.fakes import a_return, order
 from tests.ingest.test_imports import CHECKS
-from tests.openapi.documents import Operation, operations, read, resolved
-from tests.openapi.schemathesis_runner import explore, how_many
+from tests.openapi.documents import Operation, load_document, operations, resolve
+from tests.openapi.schemathesis_runner import example_count, explore
 
-DOCUMENT = read("omnichannel")
-KNOWN = {"apiKey": "12345"}
+DOCUMENT = load_document("omnichannel")
+PATH_PARAMETERS = {"apiKey": "12345"}
 
 
-def as_described(answer: ReceivedResponse, place: Operation) -> None:
-    """The status, the required headers, the media type and the body are the document's."""
+def assert_described(answer: ReceivedResponse, place: Operation) -> None:
+    """Assert that status, required headers, media type and body match the document."""
     said = operations(DOCUMENT)[place]["responses"][str(answer.status)]
-    response = resolved(DOCUMENT, said)
+    response = resolve(DOCUMENT, said)
     for name, header in response.get("headers", {}).items():
-        one = resolved(DOCUMENT, header)
+        one = resolve(DOCUMENT, header)
         value = answer.headers.get(name.lower())
         assert value is not None or not one.get("required"), name
         if value is not None:
@@ -64,30 +64,36 @@ async def test_refusals_are_described(how: dict[str, Any]) -> None:
         answer = await client.call(**sent)
     kind = "returns" if "/returns" in sent["path"] else "orders"
     suffix = "/users/{userId}" if "/users/" in sent["path"] else ""
-    as_described(answer, Operation(sent["method"], f"/omnichannel/api/v1/{{apiKey}}/{kind}{suffix}"))
+    assert_described(answer, Operation(sent["method"], f"/omnichannel/api/v1/{{apiKey}}/{kind}{suffix}"))
 
 
 async def test_the_other_answers_are_described() -> None:
     orders = Operation("POST", "/omnichannel/api/v1/{apiKey}/orders")
     async with import_api(body_timeout_s=0.1) as client:
-        as_described(await client.send([a_return(dateTime="2024-05-01T10:00:00", gift=1)]), orders)
-        as_described(
+        assert_described(await client.send([a_return(dateTime="2024-05-01T10:00:00", gift=1)]), orders)
+        assert_described(
             await client.call("GET", BASE + "/limits"), Operation("GET", "/omnichannel/api/v1/{apiKey}/limits")
         )
         client.publisher.unavailable = True
-        as_described(await client.send([order()], headers={"Idempotency-Key": "k"}), orders)
+        assert_described(await client.send([order()], headers={"Idempotency-Key": "k"}), orders)
         client.idempotency.released.clear()
-        as_described(await client.send([order()], headers={"Idempotency-Key": "k"}), orders)
-        as_described(await client.send([order(id=2)], headers={"Idempotency-Key": "k"}), orders)
-        as_described(await client.send([order(id=str(n)) for n in range(100)]), orders)
-        as_described(await client.send(b"["), orders)
+        assert_described(await client.send([order()], headers={"Idempotency-Key": "k"}), orders)
+        assert_described(await client.send([order(id=2)], headers={"Idempotency-Key": "k"}), orders)
+        assert_described(await client.send([order(id=str(n)) for n in range(100)]), orders)
+        assert_described(await client.send(b"["), orders)
 
 
 async def test_whatever_is_sent_the_answer_is_described() -> None:
     """Schemathesis, bounded; `FUZZ_EXAMPLES` makes it a campaign."""
     async with import_api(records_per_second=1_000_000) as client:
         seen = await asyncio.to_thread(
-            explore, DOCUMENT, client.base, examples=how_many(16), token="good", known=KNOWN, start=1
+            explore,
+            DOCUMENT,
+            client.base,
+            examples=example_count(16),
+            token="good",
+            path_parameters=PATH_PARAMETERS,
+            start=1,
         )
     statuses = Counter[int]()
     for (_, status), count in seen.items():

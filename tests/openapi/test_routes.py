@@ -1,4 +1,4 @@
-"""The routes that services have, and those that the documents describe, are the same; each belongs to one service."""
+"""The services' routes and the documented operations are the same, and each belongs to one service."""
 
 from base64 import b64encode
 from collections.abc import Callable, Coroutine
@@ -15,11 +15,11 @@ from services.ingest import app as ingest
 from services.ingest.settings import Settings as IngestSettings
 from services.status import app as status
 from services.status.settings import Settings as StatusSettings
-from tests.openapi.documents import Operation, operations, read
+from tests.openapi.documents import Operation, load_document, operations
 
-# The registry's protocol is Confluent's, and described by them.
-FOREIGN = ("/registry",)
-# The operations port's.
+# Confluent defines and documents the registry's protocol.
+UNDOCUMENTED = ("/registry",)
+# Routes of the operations port.
 INTERNAL = ("/live", "/ready", "/metrics")
 
 COMPOSED: dict[str, tuple[Callable[[Any], Coroutine[Any, Any, Service]], type[Any]]] = {
@@ -29,23 +29,23 @@ COMPOSED: dict[str, tuple[Callable[[Any], Coroutine[Any, Any, Service]], type[An
 }
 
 
-def routes_of(service: Service) -> set[Operation]:
-    """What the service's listeners answer."""
+def service_routes(service: Service) -> set[Operation]:
+    """Return the routes of the service's HTTP servers."""
     found = set()
-    for part in service.components:
-        if isinstance(part, HttpServer):
-            for route in part._runner.app.router.routes():
+    for component in service.components:
+        if isinstance(component, HttpServer):
+            for route in component._runner.app.router.routes():
                 path = route.resource.canonical if route.resource is not None else ""
-                if route.method != "HEAD" and not path.startswith(FOREIGN + INTERNAL):
+                if route.method != "HEAD" and not path.startswith(UNDOCUMENTED + INTERNAL):
                     found.add(Operation(route.method, path))
     return found
 
 
 @pytest.mark.parametrize("name", sorted(COMPOSED))
 async def test_routes_and_document_are_the_same(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is started: what a service would answer is known once it is put together."""
+    """Building a service is enough to know its routes; nothing is started."""
     monkeypatch.setenv("PAGE_TOKEN_KEY", "a secret of at least thirty-two characters")
     monkeypatch.setenv("AUTH_KEY_ENCRYPTION_KEY", b64encode(bytes(32)).decode())
     monkeypatch.chdir(tmp_path)
     compose, settings = COMPOSED[name]
-    assert routes_of(await compose(settings())) == set(operations(read(name)))
+    assert service_routes(await compose(settings())) == set(operations(load_document(name)))

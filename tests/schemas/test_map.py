@@ -1,4 +1,4 @@
-"""What each service says of itself is what the list of topics says of it."""
+"""Each service's package docstring (Reads, Writes) matches the list of topics."""
 
 import importlib
 import re
@@ -11,8 +11,8 @@ from services.topics import TOPICS
 SERVICES = sorted(path.parent.name for path in (REPOSITORY / "services").glob("*/__main__.py"))
 
 
-def said(service: str, what: str) -> set[str]:
-    """The topics after a word of the service's first lines."""
+def declared_topics(service: str, what: str) -> set[str]:
+    """Return the topics that the service's docstring lists after `what`."""
     module = importlib.import_module(f"services.{service}")
     (listed,) = re.findall(rf"^{what}: +(.+(?:\n +.+)*)$", module.__doc__ or "", re.MULTILINE)
     return set(re.split(r",\s+", listed))
@@ -20,8 +20,8 @@ def said(service: str, what: str) -> set[str]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_reads_and_writes_what_the_list_of_topics_says(service: str) -> None:
-    assert said(service, "Reads") == {topic.name for topic in TOPICS if service in topic.read_by}
-    assert said(service, "Writes") == {topic.name for topic in TOPICS if service in topic.written_by}
+    assert declared_topics(service, "Reads") == {topic.name for topic in TOPICS if service in topic.read_by}
+    assert declared_topics(service, "Writes") == {topic.name for topic in TOPICS if service in topic.written_by}
 
 
 def test_every_service_that_the_list_names_is_there() -> None:

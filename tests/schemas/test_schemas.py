@@ -1,4 +1,4 @@
-"""The contracts: what every schema must be so that other teams can rely on it for years."""
+"""The contracts: rules for every schema, so that other teams can rely on it for years."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def definition(path: Path) -> Any:
 
 
 def nodes(schema: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a schema: types and fields."""
+    """Yield every object in a schema: types and fields."""
     if isinstance(schema, dict):
         yield schema
         for value in schema.values():
@@ -100,7 +100,7 @@ def test_money_is_a_decimal_of_18_6_and_time_is_in_microseconds(path: Path) -> N
 
 @every_schema
 def test_no_floats_and_no_items_without_bytes(path: Path) -> None:
-    """Floats lose money; an array of items that take no bytes lets five bytes ask for a billion items."""
+    """Floats lose money; with items of zero bytes, five bytes could encode an array of a billion items."""
     schema = definition(path)
     types = [node["type"] for node in nodes(schema) if isinstance(node.get("type"), str)]
     assert not {"float", "double"} & set(types)
@@ -143,7 +143,7 @@ def test_each_topic_is_listed_once() -> None:
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
 def test_a_topic_says_what_it_is(topic: Any) -> None:
     assert re.fullmatch(r"[a-z]+(\.[a-z0-9]+)+", topic.name)
-    assert topic.sentence.endswith(".")
+    assert topic.description.endswith(".")
     assert topic.key
     assert topic.written_by
     assert topic.read_by
@@ -158,5 +158,5 @@ def test_only_dead_letters_have_no_schema_and_they_have_room_for_the_reason(topi
 
 @every_schema
 def test_its_first_version_is_released_and_stays(path: Path) -> None:
-    """Without that, a change that breaks readers would pass."""
+    """Otherwise a breaking change would pass."""
     assert released_path(DIRECTORY, path.stem, 1).is_file()

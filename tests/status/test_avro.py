@@ -19,7 +19,7 @@ from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
 from tests.status.encoded import SCHEMA, SCHEMAS, encode, to_avro
 from tests.status.events import a_failure, a_header, a_run, expired, judged, no_product, opened
 from tests.status.fuzzing import a_stream
-from tests.support.schema_versions import with_an_older, without_fields
+from tests.support.schema_versions import schemas_with_older_version, without_fields
 
 READER = EventReader(SCHEMAS)
 
@@ -177,7 +177,7 @@ def test_events_of_an_older_release_are_read(event: JobEvent, tmp_path: Path) ->
     text = json.dumps(SCHEMA.definition)
     definition = json.loads(text, object_hook=lambda part: _older_fault(part) if part.get("name") == "Fault" else part)
     assert json.dumps(definition) != text
-    newer = with_an_older("job_event", definition, tmp_path)
+    newer = schemas_with_older_version("job_event", definition, tmp_path)
     older = newer.versions["job_event"][1]
     out = io.BytesIO()
     schemaless_writer(out, older.plain, to_avro(event))

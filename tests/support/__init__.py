@@ -1,1 +1,1 @@
-"""What several test packages stand on."""
+"""Helpers of several test packages."""

@@ -15,11 +15,11 @@ KAFKA_IMAGE = "apache/kafka:4.3.1"
 MONGO_IMAGE = "mongo:7"
 KAFKA_PORT = 9094
 MONGO_PORT = 27017
-# The broker must announce the port that Docker chose, which is known only once the container runs.
+# The broker must advertise the port that Docker chose, which is known only once the container runs.
 ADDRESS_FILE = "/tmp/address.sh"  # noqa: S108 - inside the container
 WAIT_FOR_ADDRESS = f"while [ ! -f {ADDRESS_FILE} ]; do sleep 0.1; done; . {ADDRESS_FILE}; exec /etc/kafka/docker/run"
 KAFKA_SETTINGS = {
-    # What tests rely on is the same for every Kafka that they meet.
+    # The same settings as an embedded broker.
     **COMMON_SETTINGS,
     **SINGLE_NODE_SETTINGS,
     "node.id": "1",
@@ -30,23 +30,23 @@ KAFKA_SETTINGS = {
 }
 
 
-def are_possible() -> bool:
+def are_available() -> bool:
     """Whether Docker answers and has both images."""
     program = shutil.which("docker")
     if program is None:
         return False
-    look = [program, "image", "inspect", "--format", "{{.Id}}", KAFKA_IMAGE, MONGO_IMAGE]
+    command = [program, "image", "inspect", "--format", "{{.Id}}", KAFKA_IMAGE, MONGO_IMAGE]
     try:
-        return subprocess.run(look, capture_output=True, check=False, timeout=5).returncode == 0
+        return subprocess.run(command, capture_output=True, check=False, timeout=5).returncode == 0
     except subprocess.TimeoutExpired:
         return False
 
 
 @contextmanager
 def kafka() -> Iterator[str]:
-    """A broker's address."""
+    """Run a broker; yield its address."""
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - only where Docker is
-    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415 - likewise
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415 - only where Docker is
 
     container = DockerContainer(KAFKA_IMAGE).with_exposed_ports(KAFKA_PORT).with_command(["sh", "-c", WAIT_FOR_ADDRESS])
     container.with_env("KAFKA_HEAP_OPTS", "-Xmx512m").with_env(
@@ -56,17 +56,17 @@ def kafka() -> Iterator[str]:
         container.with_env(f"KAFKA_{name.replace('.', '_').upper()}", value)
     with container:
         address = f"{container.get_container_host_ip()}:{container.get_exposed_port(KAFKA_PORT)}"
-        announced = f"export KAFKA_ADVERTISED_LISTENERS=BROKER://localhost:9092,EXTERNAL://{address}\n"
-        container.get_wrapped_container().put_archive("/", _archive(ADDRESS_FILE, announced))
+        advertised = f"export KAFKA_ADVERTISED_LISTENERS=BROKER://localhost:9092,EXTERNAL://{address}\n"
+        container.get_wrapped_container().put_archive("/", _archive(ADDRESS_FILE, advertised))
         LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(60).wait_until_ready(container)
         yield address
 
 
 @contextmanager
 def mongodb() -> Iterator[str]:
-    """The URI of a replica set of one."""
+    """Run a replica set of one member; yield its URI."""
     from testcontainers.core.container import DockerContainer  # noqa: PLC0415 - only where Docker is
-    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415 - likewise
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: PLC0415 - only where Docker is
 
     container = DockerContainer(MONGO_IMAGE).with_exposed_ports(MONGO_PORT)
     with container.with_command(["--replSet", "rs0", "--bind_ip_all"]):
@@ -80,7 +80,7 @@ def mongodb() -> Iterator[str]:
 def _make_primary(uri: str) -> None:
     from pymongo import MongoClient  # noqa: PLC0415 - beside the other imports of this path
 
-    from sandbox.polling import wait_until  # noqa: PLC0415 - likewise
+    from sandbox.polling import wait_until  # noqa: PLC0415 - only where Docker is
 
     members = [{"_id": 0, "host": f"localhost:{MONGO_PORT}"}]
     client: MongoClient[dict[str, Any]]

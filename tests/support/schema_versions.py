@@ -1,4 +1,4 @@
-"""Schemas with a past that they do not have."""
+"""The product's schemas with an invented version history."""
 
 import json
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from services.chassis.runtime.settings import REPOSITORY
 NEWER_ID = 900
 
 
-def with_an_older(name: str, older: Mapping[str, Any], at: Path) -> Schemas:
-    """Our schemas, as they would be had this one been as `older` says in its first version, which has the id it has."""
+def schemas_with_older_version(name: str, older: Mapping[str, Any], at: Path) -> Schemas:
+    """Return the schemas with `older` as version 1 of `name` (and its id), and today's definition as version 2."""
     ours = Schemas.load(REPOSITORY / "schemas")
     ids: dict[str, dict[str, int]] = json.loads((REPOSITORY / "schemas" / "ids.json").read_text())
     ids[name] = {**ids[name], "2": NEWER_ID}
@@ -26,5 +26,5 @@ def with_an_older(name: str, older: Mapping[str, Any], at: Path) -> Schemas:
 
 
 def without_fields(definition: Mapping[str, Any], *fields: str) -> dict[str, Any]:
-    """The same record with fewer fields."""
+    """Return the record definition without these fields."""
     return {**definition, "fields": [field for field in definition["fields"] if field["name"] not in fields]}

@@ -1,4 +1,4 @@
-"""Kafka and MongoDB for tests: embedded, in containers, or somebody else's.
+"""Kafka and MongoDB for tests: embedded, in containers, or external.
 
 `TEST_SERVERS=embedded|containers|external`; without it containers if Docker answers and has the images, else embedded.
 External ones are named by `KAFKA_BOOTSTRAP_SERVERS` and `MONGODB_URI`.
@@ -16,24 +16,24 @@ from tests.support import containers
 
 
 class Servers(StrEnum):
-    """Where tests take their servers from."""
+    """Where the tests' servers come from."""
 
     EMBEDDED = "embedded"
     CONTAINERS = "containers"
     EXTERNAL = "external"
 
 
-def chosen_servers() -> Servers:
-    """What `TEST_SERVERS` says, or what this machine can do."""
-    named = os.environ.get("TEST_SERVERS")
-    if named:
-        return Servers(named)
-    return Servers.CONTAINERS if containers.are_possible() else Servers.EMBEDDED
+def select_servers() -> Servers:
+    """Return the choice of `TEST_SERVERS`, else containers if Docker is usable, else embedded."""
+    choice = os.environ.get("TEST_SERVERS")
+    if choice:
+        return Servers(choice)
+    return Servers.CONTAINERS if containers.are_available() else Servers.EMBEDDED
 
 
 @contextmanager
 def kafka(servers: Servers, directory: Path) -> Iterator[str]:
-    """Bootstrap addresses of a Kafka that is there as long as the context is."""
+    """Provide a Kafka; yield its bootstrap servers."""
     if servers is Servers.EXTERNAL:
         yield os.environ["KAFKA_BOOTSTRAP_SERVERS"]
     elif servers is Servers.CONTAINERS:
@@ -46,7 +46,7 @@ def kafka(servers: Servers, directory: Path) -> Iterator[str]:
 
 @contextmanager
 def mongodb(servers: Servers, directory: Path) -> Iterator[str]:
-    """The URI of a MongoDB replica set that is there as long as the context is."""
+    """Provide a MongoDB replica set; yield its URI."""
     if servers is Servers.EXTERNAL:
         yield os.environ["MONGODB_URI"]
     elif servers is Servers.CONTAINERS:

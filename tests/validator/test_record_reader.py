@@ -20,7 +20,7 @@ from services.validator.adapters.record_reader import MAX_RECORD_BYTES, Submitte
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
 from tests.sales.sample import CURRENCIES
 from tests.sales.strategies import ORDERS, RETURNS
-from tests.support.schema_versions import with_an_older, without_fields
+from tests.support.schema_versions import schemas_with_older_version, without_fields
 from tests.validator.records import NOW_US, SCHEMAS, a_job, a_return, an_order, as_bytes, job_headers, submitted
 
 READER = SubmittedRecordReader(SCHEMAS)
@@ -225,7 +225,9 @@ def _plain(definition: Any) -> Any:
 @pytest.fixture
 def two_versions(tmp_path: Path) -> Schemas:
     """Our schemas, as they would be had an order once had no segments."""
-    return with_an_older("order", without_fields(SCHEMAS["order"].definition, "segmentIds", "segmentNames"), tmp_path)
+    return schemas_with_older_version(
+        "order", without_fields(SCHEMAS["order"].definition, "segmentIds", "segmentNames"), tmp_path
+    )
 
 
 def test_an_older_producer_is_read_by_a_newer_validator(two_versions: Schemas) -> None:

@@ -12,7 +12,7 @@ from services.chassis.avro.records import AvroRecordReader
 from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
-from tests.support.schema_versions import with_an_older, without_fields
+from tests.support.schema_versions import schemas_with_older_version, without_fields
 
 OURS = Schemas.load(Path(__file__).parents[3] / "schemas")
 SITE = {
@@ -42,7 +42,7 @@ A_REVOCATION = written({"tokenId": "t", "until": 1}, OURS["revocation"])
 def newer(tmp_path: Path) -> Schemas:
     """Ours, had sites once had neither a time zone nor a limit."""
     older = without_fields(OURS["site"].definition, "timeZone", "recordsPerSecond")
-    return with_an_older("site", older, tmp_path)
+    return schemas_with_older_version("site", older, tmp_path)
 
 
 def test_what_an_older_release_has_written_has_the_defaults_of_what_it_did_not_know(newer: Schemas) -> None:
@@ -63,7 +63,9 @@ def test_sites_of_an_older_release_stay_known(newer: Schemas) -> None:
 
 def test_revocations_of_an_older_release_stay_known(tmp_path: Path) -> None:
     """F25: a token must not be good again."""
-    newer = with_an_older("revocation", without_fields(OURS["revocation"].definition, "clientId"), tmp_path)
+    newer = schemas_with_older_version(
+        "revocation", without_fields(OURS["revocation"].definition, "clientId"), tmp_path
+    )
     revocations = Revocations(newer, now=lambda: 0)
     fields = {"tokenId": "t", "issuedBefore": None, "until": 60_000_000}
     revocations.apply(b"", written(fields, newer.versions["revocation"][1]))

@@ -17,7 +17,7 @@ from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import REPOSITORY, RegistrySettings
 from tests.chassis.eventually import until
-from tests.support.schema_versions import with_an_older, without_fields
+from tests.support.schema_versions import schemas_with_older_version, without_fields
 
 DIRECTORY = REPOSITORY / "schemas"
 SUBJECTS = {
@@ -231,7 +231,7 @@ async def test_of_earlier_versions_it_needs_to_know_none(
     settings: RegistrySettings, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
     ours = Schemas.load(DIRECTORY)
-    newer = with_an_older("product", without_fields(ours["product"].definition, "name"), tmp_path)
+    newer = schemas_with_older_version("product", without_fields(ours["product"].definition, "name"), tmp_path)
     async with SchemaRegistryClient(settings) as registry:
         await registry.register("catalog.products.v1-value", newer.versions["product"][2].text)
     schemas = await load_schemas(tmp_path, settings, {"product": SUBJECTS["product"]}, wait=False)
