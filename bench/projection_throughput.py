@@ -29,9 +29,9 @@ from services.chassis.mongodb.client import CONNECTIONS, Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
 from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobStore
 from services.status.adapters.notifier import JobNotifier
-from services.status.avro import EventReader
 from services.status.domain.profile import SiteProfile
 from services.status.flows.apply_events import Deps
+from services.status.wire import EventCodec
 from services.status.worker import Worker
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -240,7 +240,7 @@ def build_worker(store: MongoJobStore) -> Worker:
     """Status' own, without Kafka on either side. Its clock jumps: nothing is held back for more than a poll."""
     return Worker(
         Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=JobNotifier(max_waiters=1), now_us=lambda: NOW_US),
-        reader=EventReader(SCHEMAS),
+        codec=EventCodec(SCHEMAS),
         dead_letters=FakeDeadLetters(),
         dead_letter_limit=DeadLetterLimit(max_consecutive=1, window=2, max_ratio=1.0),
         linger_s=0.05,

@@ -17,12 +17,12 @@ from bench.projection_throughput import large_job as a_large_job
 from bench.raw_http import Line
 from bench.status_replica import API_KEY, TOKEN
 from services.chassis.mongodb.client import ChangeStream, Mongo
+from services.jobs.events import JobEvent, JobHeader, JobKey, Judged, Opened, OutcomeRun
+from services.status.adapters.job_documents import STATE, SUMMARY_FIELDS, chunk_document_id, job_document_id, key_from
 from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobStore
 from services.status.adapters.notifier import JobNotifier
-from services.status.domain.facts import JobEvent, JobHeader, JobKey, Judged, Opened, OutcomeRun
 from services.status.domain.listing import JobListQuery
 from services.status.flows.apply_events import Deps, apply_events
-from services.status.wire import STATE, SUMMARY_FIELDS, chunk_document_id, job_document_id, key_from
 
 BASE = f"/common-status/v1/{API_KEY}"
 ROWS, PAGES = 5_000, 4

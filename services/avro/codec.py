@@ -3,7 +3,7 @@
 What it writes equals, byte for byte, what any Avro library writes; the tests hold it to that.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import DecimalException
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +23,6 @@ from services.avro.varints import (
     read_varint,
 )
 from services.avro.writer_codegen import TEXTS, writer_name, writer_source
-from services.jobs.events import JobHeader, of_job
 
 __all__ = ["AvroDecodeError", "Codec"]
 
@@ -32,10 +31,22 @@ JOB = "job"
 
 
 class Codec(Generic[T]):
-    """Reads and writes the records of one schema. `prefix` (a framing) goes before everything that is written."""
+    """Reads and writes the records of one schema. `prefix` (a framing) goes before everything that is written.
 
-    def __init__(self, definition: Mapping[str, Any], types: Mapping[str, type], *, prefix: bytes = b"") -> None:
+    With `fields`, which must be adjacent, it reads and writes only these of the record.
+    """
+
+    def __init__(
+        self,
+        definition: Mapping[str, Any],
+        types: Mapping[str, type],
+        *,
+        prefix: bytes = b"",
+        fields: Collection[str] | None = None,
+    ) -> None:
         record = parse_schema(definition)
+        if fields is not None:
+            record = RecordType(record.name, tuple(field for field in record.fields if field.name in fields))
         _check(record, types)
         self._prefix = prefix.decode("latin-1")
         self._fast = _compiled(record, types, LENGTHS)
@@ -55,14 +66,15 @@ class Codec(Generic[T]):
         except (KeyError, DecimalException) as wrong:
             raise ValueError("not a record of the schema") from wrong
 
-    def encoder_of_job(self, header: JobHeader) -> Callable[[T, int], bytes]:
-        """Writes records as those of a job, each with its index, whatever their own `site` and `job` are.
+    def job_record_encoder(self, site: int, job: Any) -> Callable[[T, int], bytes]:
+        """Return a function that encodes records as those of a job, whatever their own `site` and `job` are.
 
-        For orders and returns. What all records of a job begin with is made once.
+        For orders and returns. `job` is the reference that the record of index 0 carries; what all records of the job
+        begin with is encoded once.
         """
-        reference = self._general["write_JobRef"](of_job(header, index=0))
-        head = f"{encode_varint(len(header.job_id))}{header.job_id}"
-        before = f"{self._prefix}{encode_varint(header.site)}\2{head}"
+        reference = self._general["write_JobRef"](job)
+        head = f"{encode_varint(len(job.job_id))}{job.job_id}"
+        before = f"{self._prefix}{encode_varint(site)}\2{head}"
         behind = reference[len(head) + 1 :]
         rest, long_rest = self._fast[self._rest], self._general[self._rest]
 

@@ -1,24 +1,26 @@
-"""What happens to import jobs, as events for whoever reports on them; the names and the order are the schema's."""
+"""What happens to an import job, as events. Names and their order are those of the schema `job_event`."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
+from services.values.time_uuids import is_uuid
+
 WARNING, ERROR = "WARNING", "ERROR"
-SUCCEEDED, FAILED, SILENT = "S", "F", "."
+# Outcomes of records, one character each.
+SUCCEEDED, FAILED, UNDECIDED = "S", "F", "."
 
 
-class JobHeader(Struct, frozen=True, gc=False):
-    """What every record and every event of an import job repeats of it. A job is identified by (site, job_id)."""
+class JobKey(NamedTuple):
+    """Identifies a job; the site is part of it, so that sites cannot see or change each other's jobs."""
 
     site: int
     job_id: str
-    total: int
-    created_at: int
-    mode: str
-    type: str
 
 
 class JobRef(Struct, frozen=True, gc=False):
-    """The import job that a record belongs to, and its place in it."""
+    """The import job that a record belongs to, and the record's position in it."""
 
     job_id: str
     index: int
@@ -28,9 +30,28 @@ class JobRef(Struct, frozen=True, gc=False):
     type: str
 
 
-def of_job(header: JobHeader, *, index: int) -> JobRef:
-    """The place of record `index` in a job."""
-    return JobRef(header.job_id, index, header.total, header.created_at, header.mode, header.type)
+class JobHeader(Struct, frozen=True, gc=False):
+    """What every event of an import job repeats. `created_at` is in microseconds."""
+
+    key: JobKey
+    total: int
+    created_at: int
+    mode: str
+    type: str
+
+    @property
+    def site(self) -> int:
+        """The number of the site that sent the job."""
+        return self.key.site
+
+    @property
+    def job_id(self) -> str:
+        """The job's id alone."""
+        return self.key.job_id
+
+    def ref(self, index: int) -> JobRef:
+        """The reference that record `index` of the job carries."""
+        return JobRef(self.key.job_id, index, self.total, self.created_at, self.mode, self.type)
 
 
 class Fault(Struct, frozen=True, gc=False):
@@ -51,48 +72,56 @@ class Failure(Struct, frozen=True, gc=False):
     order_id: str | None
     return_id: str | None
     mode: str
-    faults: list[Fault]
+    faults: Sequence[Fault]
     record: str | None
 
 
-class Run(Struct, frozen=True, gc=False):
-    """What became of a stretch of a job's records."""
+class OutcomeRun(Struct, frozen=True, gc=False):
+    """The outcomes of consecutive records of a job, from index `first` on.
+
+    `rows` is a JSON array with the ids of each record, or empty where they are unknown. `failures` has an entry for
+    each F among the outcomes, ascending by index.
+    """
 
     first: int
     outcomes: str
-    rows: str
-    failures: list[Failure]
+    rows: str = ""
+    failures: Sequence[Failure] = ()
+
+    @property
+    def end(self) -> int:
+        """The index after the last outcome."""
+        return self.first + len(self.outcomes)
 
 
 class Opened(Struct, frozen=True, gc=False):
-    """Intake acknowledged the job; these of its records it refused."""
+    """Ingest accepted the job; `refused` holds the records that it rejected itself."""
 
-    refused: Run | None
+    refused: OutcomeRun | None
 
 
 class Judged(Struct, frozen=True, gc=False):
-    """Records were judged."""
+    """The validator judged some of the job's records."""
 
-    run: Run
+    run: OutcomeRun
 
 
 class Expired(Struct, frozen=True, gc=False):
-    """The job's deadline passed."""
+    """The job's deadline passed: its undecided records stay unprocessed."""
+
+
+Fact = Opened | Judged | Expired
 
 
 class JobEvent(Struct, frozen=True, gc=False):
-    """Something that happened to an import job."""
+    """A fact about a job, and when it happened, in microseconds."""
 
-    site: int
-    job_id: str
-    total: int
-    created_at: int
-    mode: str
-    type: str
+    header: JobHeader
     at: int
-    fact: Opened | Judged | Expired
+    fact: Fact
 
 
-def event(header: JobHeader, fact: Opened | Judged | Expired, *, at_us: int) -> JobEvent:
-    """A fact about a job, with what every event repeats of it."""
-    return JobEvent(header.site, header.job_id, header.total, header.created_at, header.mode, header.type, at_us, fact)
+def parse_job_id(text: str) -> str | None:
+    """The job id in its stored form, lower case; None if the text is not a UUID."""
+    lowered = text.lower()
+    return lowered if is_uuid(lowered) else None

@@ -26,7 +26,7 @@ from services.avro.schema import (
     parse_schema,
 )
 from services.avro.varints import encode_varint, read_varint
-from services.jobs.events import JobHeader, JobRef
+from services.jobs.events import JobHeader, JobKey, JobRef
 from services.sales import fields
 from services.sales.records import RecordSummary
 from services.values.identifiers import MAX_ID_LENGTH
@@ -158,7 +158,11 @@ class AvroPattern:
     def _header(self, site: str, job_id: str, *about: str) -> JobHeader:
         total, created_at, mode, type_ = about
         return JobHeader(
-            _number(site), job_id[1:], _number(total), _number(created_at), self._modes[mode], self._types[type_]
+            JobKey(_number(site), job_id[1:]),
+            _number(total),
+            _number(created_at),
+            self._modes[mode],
+            self._types[type_],
         )
 
 

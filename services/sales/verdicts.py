@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from msgspec import json
 
-from services.jobs.events import FAILED, SILENT, SUCCEEDED, Failure, Fault, JobHeader, JobRef, Run
+from services.jobs.events import FAILED, SUCCEEDED, UNDECIDED, Failure, Fault, JobHeader, JobRef, OutcomeRun
 from services.sales.batch import Batch, RejectedRecord
 from services.sales.json_writer import to_json
 from services.sales.records import RETURNS, RecordSummary, SalesRecord, get_order_id, get_return_id
@@ -45,12 +45,12 @@ class _RunItem(NamedTuple):
     size: int
 
 
-def build_rejection_runs(batch: Batch) -> list[Run]:
+def build_rejection_runs(batch: Batch) -> list[OutcomeRun]:
     """The records that intake refused, in runs that hold no success; empty if there are none."""
     return _runs(_refused(refusal, batch.kind, batch.mode) for refusal in batch.rejected)
 
 
-def build_verdict_runs(header: JobHeader, verdicts: Iterable[Verdict]) -> list[Run]:
+def build_verdict_runs(header: JobHeader, verdicts: Iterable[Verdict]) -> list[OutcomeRun]:
     """What became of records of one job, in the order of the verdicts.
 
     A run ends where the next record is not behind the last, where it would grow over 100 letters, or too large.
@@ -128,8 +128,8 @@ def _failure_size(failure: Failure) -> int:
     return _FAILURE_OVERHEAD + faults + len((failure.record or "").encode())
 
 
-def _runs(told: Iterable[_RunItem]) -> list[Run]:
-    runs: list[Run] = []
+def _runs(told: Iterable[_RunItem]) -> list[OutcomeRun]:
+    runs: list[OutcomeRun] = []
     stretch: list[_RunItem] = []
     first, last, size = 0, 0, 0
     for one in told:
@@ -146,10 +146,10 @@ def _runs(told: Iterable[_RunItem]) -> list[Run]:
     return runs
 
 
-def _run(stretch: Sequence[_RunItem]) -> Run:
+def _run(stretch: Sequence[_RunItem]) -> OutcomeRun:
     first = stretch[0].position
     length = stretch[-1].position - first + 1
-    letters = [SILENT] * length
+    letters = [UNDECIDED] * length
     rows: list[Row] = [None] * length
     failures = []
     for position, row, failure, _ in stretch:
@@ -157,4 +157,4 @@ def _run(stretch: Sequence[_RunItem]) -> Run:
         rows[position - first] = row
         if failure is not None:
             failures.append(failure)
-    return Run(first, "".join(letters), json.encode(rows).decode(), failures)
+    return OutcomeRun(first, "".join(letters), json.encode(rows).decode(), failures)

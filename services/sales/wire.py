@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.avro.codec import Codec
-from services.jobs.events import Expired, Failure, Fault, JobEvent, JobRef, Judged, Opened, Run
+from services.jobs.events import JobRef
 from services.sales.records import Order, OrderLine, Return, ReturnLine
 
 
@@ -16,11 +16,6 @@ def order_codec(definition: Mapping[str, Any], *, prefix: bytes = b"") -> Codec[
 def return_codec(definition: Mapping[str, Any], *, prefix: bytes = b"") -> Codec[Return]:
     """Reads and writes returns."""
     return Codec(definition, _types(Return, ReturnLine, JobRef), prefix=prefix)
-
-
-def job_event_codec(definition: Mapping[str, Any], *, prefix: bytes = b"") -> Codec[JobEvent]:
-    """Reads and writes events of jobs."""
-    return Codec(definition, _types(JobEvent, Opened, Judged, Expired, Run, Failure, Fault), prefix=prefix)
 
 
 def _types(*types: type) -> dict[str, type]:

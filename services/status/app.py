@@ -24,12 +24,12 @@ from services.status.adapters.job_store import MongoJobStore
 from services.status.adapters.notifier import JobNotifier
 from services.status.adapters.publisher import KafkaPublisher
 from services.status.adapters.site_profiles import CachedSiteProfiles
-from services.status.avro import EventReader, EventWriter
 from services.status.background import Sweeper, update_open_jobs_gauge
 from services.status.flows import apply_events, expire_jobs, queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
 from services.status.settings import Settings
+from services.status.wire import EventCodec
 from services.status.worker import Worker
 from services.topics import SUBJECTS_BY_SCHEMA
 
@@ -66,9 +66,10 @@ async def build(settings: Settings) -> Service:
         window=settings.dead_letter_window,
         max_ratio=settings.dead_letter_max_ratio,
     )
+    codec = EventCodec(schemas)
     worker = Worker(
         world,
-        reader=EventReader(schemas),
+        codec=codec,
         dead_letters=DeadLetters(producer, group=GROUP),
         dead_letter_limit=brake,
         linger_s=settings.status_linger_ms / 1000,
@@ -94,7 +95,7 @@ async def build(settings: Settings) -> Service:
                 upstream=(settings.validator_group, UPSTREAM_TOPICS),
                 client_id=GROUP,
             ),
-            publisher=KafkaPublisher(producer, EventWriter(schemas), topic=topics.JOBS_EVENTS.name),
+            publisher=KafkaPublisher(producer, codec, topic=topics.JOBS_EVENTS.name),
             now_us=now_us,
         ),
         deadline_s=settings.job_deadline_s,

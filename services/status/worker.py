@@ -9,12 +9,13 @@ from aiokafka import ConsumerRecord, TopicPartition
 from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
+from services.jobs.codec import MalformedEventError
+from services.jobs.events import UNDECIDED, Expired, JobEvent, JobKey, Judged, Opened
 from services.status import metrics
-from services.status.avro import EventReader, MalformedEventError
-from services.status.domain.facts import UNDECIDED, Expired, JobEvent, JobKey, Judged, Opened
 from services.status.flows.apply_events import Deps, apply_events
 from services.status.flows.inflight_writes import InFlightWrites, PendingEvent, WriteBatch
 from services.status.ports import JobTooLargeError
+from services.status.wire import EventCodec
 
 # So many held events are written at once, however young they are.
 MAX_LINGERING_EVENTS = 4_000
@@ -44,14 +45,14 @@ class Worker:
         self,
         deps: Deps,
         *,
-        reader: EventReader,
+        codec: EventCodec,
         dead_letters: DeadLetterSender,
         dead_letter_limit: DeadLetterLimit,
         linger_s: float,
         clock_s: Callable[[], float],
     ) -> None:
         self._world = deps
-        self._reader = reader
+        self._codec = codec
         self._dead_letters = dead_letters
         self._brake = dead_letter_limit
         self._linger_s = linger_s
@@ -175,7 +176,7 @@ class Worker:
 
     def _read(self, one: ConsumerRecord) -> JobEvent | DeadLetter:
         try:
-            return self._reader.read(one.value)
+            return self._codec.decode(one.value)
         except MalformedEventError as malformed:
             return DeadLetter(one, malformed.reason, malformed.detail)
 

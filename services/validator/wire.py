@@ -9,10 +9,10 @@ from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, parse_wire_format
 from services.chassis.avro.wire_format import prefix as wire_prefix
 from services.chassis.kafka.dead_letters import PREFIX
-from services.jobs.events import Fault, JobHeader, Judged, Run, event
+from services.jobs.codec import JobEventCodec
+from services.jobs.events import Fault, JobEvent, JobHeader, Judged, OutcomeRun
 from services.sales.keys import build_key
 from services.sales.records import RecordSummary, SalesRecord, get_order_id, get_return_id
-from services.sales.wire import job_event_codec
 from services.validator.domain.submitted_record import Headers, SubmittedRecord
 from services.validator.domain.verdict import Accepted, Rejected
 from services.values.identifiers import MAX_ID_LENGTH
@@ -35,12 +35,12 @@ class Encoder:
     def __init__(self, schemas: Schemas) -> None:
         job_event = schemas["job_event"]
         self._schemas = schemas
-        self._events = job_event_codec(job_event.definition, prefix=job_event.prefix)
+        self._events = JobEventCodec(job_event.definition, prefix=job_event.prefix)
         self._rejected: Schema = schemas["record_rejected"]
 
-    def encode_judged(self, header: JobHeader, run: Run, *, at_us: int) -> tuple[bytes, bytes]:
+    def encode_judged(self, header: JobHeader, run: OutcomeRun, *, at_us: int) -> tuple[bytes, bytes]:
         """Return key and value of the event about a run of judged records."""
-        return build_key(header.site, header.job_id), self._events.encode(event(header, Judged(run), at_us=at_us))
+        return build_key(header.site, header.job_id), self._events.encode(JobEvent(header, at_us, Judged(run)))
 
     def encode_rejected(self, verdict: Rejected, *, at_us: int) -> bytes:
         """Return the value for `records.rejected.v1`: the record's identifiers and faults, nothing else of it."""

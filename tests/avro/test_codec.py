@@ -15,8 +15,8 @@ from services.avro.schema import parse_schema
 from services.sales.records import Order, OrderLine
 from services.sales.wire import order_codec
 from tests.sales.sample import (
+    FLAT_JOB_EVENTS,
     HEADER,
-    JOB_EVENTS,
     ORDERS,
     PARSED,
     RETURNS,
@@ -33,9 +33,9 @@ from tests.sales.strategies import RETURNS as ANY_RETURNS
 ANY_RECORD = st.one_of(
     ANY_ORDERS.map(lambda record: ("order", ORDERS, record)),
     ANY_RETURNS.map(lambda record: ("return", RETURNS, record)),
-    EVENTS.map(lambda record: ("job_event", JOB_EVENTS, record)),
+    EVENTS.map(lambda record: ("job_event", FLAT_JOB_EVENTS, record)),
 )
-CODECS: list[Codec[Any]] = [ORDERS, RETURNS, JOB_EVENTS]
+CODECS: list[Codec[Any]] = [ORDERS, RETURNS, FLAT_JOB_EVENTS]
 
 
 @given(ANY_RECORD)
@@ -108,16 +108,26 @@ def test_as_many_lines_as_there_may_be_and_more() -> None:
 @pytest.mark.parametrize("index", [0, 5, 99])
 def test_a_record_is_written_as_one_of_a_job(index: int) -> None:
     place = a_place(index=index)
-    assert ORDERS.encoder_of_job(HEADER)(an_order(), index) == by_fastavro("order", an_order(job=place))
-    assert RETURNS.encoder_of_job(HEADER)(a_return(), index) == by_fastavro("return", a_return(job=place))
+    assert ORDERS.job_record_encoder(HEADER.site, HEADER.ref(0))(an_order(), index) == by_fastavro(
+        "order", an_order(job=place)
+    )
+    assert RETURNS.job_record_encoder(HEADER.site, HEADER.ref(0))(a_return(), index) == by_fastavro(
+        "return", a_return(job=place)
+    )
 
 
 def test_the_prefix_goes_first() -> None:
     framed = order_codec(definition("order"), prefix=b"\0\0\0\0\xff")
     assert framed.encode(an_order()) == b"\0\0\0\0\xff" + ORDERS.encode(an_order())
-    assert framed.encoder_of_job(HEADER)(an_order(), 3) == framed.encode(an_order(job=a_place()))
+    assert framed.job_record_encoder(HEADER.site, HEADER.ref(0))(an_order(), 3) == framed.encode(
+        an_order(job=a_place())
+    )
     long = an_order(id="x" * 5000, job=a_place())
-    assert framed.encode(long) == b"\0\0\0\0\xff" + ORDERS.encode(long) == framed.encoder_of_job(HEADER)(long, 3)
+    assert (
+        framed.encode(long)
+        == b"\0\0\0\0\xff" + ORDERS.encode(long)
+        == framed.job_record_encoder(HEADER.site, HEADER.ref(0))(long, 3)
+    )
 
 
 def test_blocks_with_their_size_are_read() -> None:

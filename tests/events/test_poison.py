@@ -9,8 +9,8 @@ from uuid import uuid1
 import pytest
 
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
+from services.jobs.codec import JobEventCodec
 from services.jobs.events import JobRef, Judged
-from services.sales.wire import job_event_codec
 from tests.chassis.eventually import until
 from tests.events.conftest import StartValidator
 from tests.events.harness import SCHEMAS, KafkaHarness, OutgoingRecord, RecordPosition
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.long
 ORDERS_IN, RETURNS_IN = "orders.submitted.v1", "returns.submitted.v1"
 VALIDATED = "orders.validated.v1"
 LETTERS, RETURN_LETTERS = f"{ORDERS_IN}.dlq", f"{RETURNS_IN}.dlq"
-_EVENTS = job_event_codec(SCHEMAS["job_event"].definition)
+_EVENTS = JobEventCodec(SCHEMAS["job_event"].definition)
 
 
 def an_order_now(**changes: Any) -> bytes:

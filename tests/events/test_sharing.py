@@ -7,9 +7,10 @@ from uuid import uuid1
 import pytest
 
 from services.chassis.avro.wire_format import LENGTH
+from services.jobs.codec import JobEventCodec
 from services.jobs.events import JobRef, Judged
 from services.sales.records import OrderLine
-from services.sales.wire import job_event_codec, order_codec
+from services.sales.wire import order_codec
 from tests.chassis.eventually import until
 from tests.events.conftest import StartValidator
 from tests.events.harness import SCHEMAS, KafkaHarness, OutgoingRecord, ValidatorProcess
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.long
 
 ORDERS_IN, JOBS = "orders.submitted.v1", "jobs.events.v1"
 PARTITIONS = 4
-_EVENTS = job_event_codec(SCHEMAS["job_event"].definition)
+_EVENTS = JobEventCodec(SCHEMAS["job_event"].definition)
 ORDER_CODEC = order_codec(SCHEMAS["order"].definition)
 
 
@@ -99,10 +100,10 @@ class Jobs:
         succeeded: dict[str, set[int]] = {job_id: set() for job_id in self.sent}
         for record in await self._installation.records(JOBS):
             event = _EVENTS.decode(record.value, start=LENGTH)
-            if event.job_id in succeeded and isinstance(event.fact, Judged):
+            if event.header.job_id in succeeded and isinstance(event.fact, Judged):
                 run = event.fact.run
                 assert set(run.outcomes) == {"S"}
-                succeeded[event.job_id].update(range(run.first, run.first + len(run.outcomes)))
+                succeeded[event.header.job_id].update(range(run.first, run.first + len(run.outcomes)))
         return all(len(indexes) == self.size for indexes in succeeded.values())
 
     async def are_all_committed(self) -> bool:

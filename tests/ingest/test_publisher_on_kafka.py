@@ -17,8 +17,9 @@ from services.ingest.adapters import publisher as publishing
 from services.ingest.adapters.publisher import KafkaPublisher
 from services.ingest.flows.accept import JobAccepted, UnacknowledgedError, accept
 from services.ingest.wire import Encoder
+from services.jobs.codec import JobEventCodec
 from services.jobs.events import Opened
-from services.sales.wire import job_event_codec, order_codec
+from services.sales.wire import order_codec
 from tests.chassis.kafka.kafka_fixtures import everything, make_topics, settings
 from tests.ingest.client import import_api
 from tests.ingest.fakes import an_import_request, fake_deps, order
@@ -81,10 +82,10 @@ async def test_a_request_lies_in_one_batch_of_one_partition_in_order(kafka: str,
 async def test_the_opening_holds_what_was_refused(kafka: str, publisher: KafkaPublisher) -> None:
     job = await taken([order(), order(id="bad", lineItems=[])], publisher)
     (opening,) = await of_job(kafka, JOBS, job)
-    events = job_event_codec(SCHEMAS["job_event"].definition, prefix=SCHEMAS["job_event"].prefix)
+    events = JobEventCodec(SCHEMAS["job_event"].definition, prefix=SCHEMAS["job_event"].prefix)
     event = events.decode(opening.value, start=5)
     assert opening.key == f"608|{job}".encode()
-    assert (event.job_id, event.total, event.type) == (job, 2, "orders")
+    assert (event.header.job_id, event.header.total, event.header.type) == (job, 2, "orders")
     assert isinstance(event.fact, Opened)
     assert event.fact.refused is not None
     assert (event.fact.refused.first, event.fact.refused.outcomes) == (1, "F")
@@ -125,7 +126,7 @@ async def test_the_largest_job_of_bad_records_fits(kafka: str, publisher: KafkaP
     job = await taken(bad, publisher)
     openings = await of_job(kafka, JOBS, job)
     assert len(openings) > 1
-    events = job_event_codec(SCHEMAS["job_event"].definition, prefix=SCHEMAS["job_event"].prefix)
+    events = JobEventCodec(SCHEMAS["job_event"].definition, prefix=SCHEMAS["job_event"].prefix)
     letters = "".join(
         event.fact.refused.outcomes
         for opening in openings

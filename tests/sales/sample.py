@@ -12,18 +12,32 @@ import fastavro
 import msgspec
 import yaml
 
-from services.jobs.events import JobEvent, JobHeader, JobRef
+from services.avro.codec import Codec
+from services.jobs.codec import JobEventCodec
+from services.jobs.events import (
+    Expired,
+    Fact,
+    Failure,
+    Fault,
+    JobEvent,
+    JobHeader,
+    JobKey,
+    JobRef,
+    Judged,
+    Opened,
+    OutcomeRun,
+)
 from services.sales.batch import Batch, ImportTarget, SiteDefaults
 from services.sales.import_request import read_batch
 from services.sales.records import Order, OrderLine, Return, ReturnLine, SalesRecord
-from services.sales.wire import job_event_codec, order_codec, return_codec
+from services.sales.wire import order_codec, return_codec
 
 HERE = Path(__file__).parent
 SCHEMAS = HERE.parents[1] / "schemas"
 NOW_US = 1_750_000_000_000_000
 CURRENCIES = frozenset({"USD", "EUR", "JPY"})
 SITE = 608
-HEADER = JobHeader(SITE, "f29dd805-0156-11ee-ad68-7d780afc9f2c", 100, NOW_US, "offline", "orders")
+HEADER = JobHeader(JobKey(SITE, "f29dd805-0156-11ee-ad68-7d780afc9f2c"), 100, NOW_US, "offline", "orders")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES = frozenset({"accepted_at", "created_at", "date_time", "at"})
@@ -35,7 +49,7 @@ def definition(name: str) -> dict[str, Any]:
 
 
 ORDERS, RETURNS = order_codec(definition("order")), return_codec(definition("return"))
-JOB_EVENTS = job_event_codec(definition("job_event"))
+JOB_EVENTS = JobEventCodec(definition("job_event"))
 PARSED = {name: fastavro.parse_schema(definition(name)) for name in ("order", "return", "job_event")}
 
 
@@ -129,8 +143,33 @@ def a_place(**changes: Any) -> JobRef:
     return msgspec.structs.replace(reference, **changes)
 
 
-def by_fastavro(name: str, record: SalesRecord | JobEvent) -> bytes:
+class FlatJobEvent(msgspec.Struct, frozen=True):
+    """A job event with the schema's own fields, for the codec that is generated from the whole schema."""
+
+    site: int
+    job_id: str
+    total: int
+    created_at: int
+    mode: str
+    type: str
+    at: int
+    fact: Fact
+
+
+FLAT_JOB_EVENTS: Codec[FlatJobEvent] = Codec(
+    definition("job_event"),
+    {"JobEvent": FlatJobEvent, "Run": OutcomeRun}
+    | {kind.__name__: kind for kind in (Opened, Judged, Expired, Failure, Fault)},
+)
+
+
+def by_fastavro(name: str, record: SalesRecord | JobEvent | FlatJobEvent) -> bytes:
     """The record's bytes as the reference library writes them."""
+    if isinstance(record, JobEvent):
+        header = record.header
+        record = FlatJobEvent(
+            *header.key, header.total, header.created_at, header.mode, header.type, record.at, record.fact
+        )
     out = io.BytesIO()
     fastavro.schemaless_writer(out, PARSED[name], _plain(record), strict=True)
     return out.getvalue()
@@ -140,7 +179,7 @@ def _plain(value: Any, name: str = "") -> Any:
     if isinstance(value, msgspec.Struct):
         fields = {_camel(field): _plain(getattr(value, field), field) for field in value.__struct_fields__}
         return (f"tillstream.{type(value).__name__}", fields) if name == "fact" else fields
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return _EPOCH + timedelta(microseconds=value) if name in _TIMES else value
 

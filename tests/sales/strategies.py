@@ -5,10 +5,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from services.jobs.events import Expired, Failure, Fault, JobEvent, JobRef, Judged, Opened, Run
+from services.jobs.events import Expired, Failure, Fault, JobRef, Judged, Opened, OutcomeRun
 from services.sales.faults import FaultCode
 from services.sales.records import Order, OrderLine, Return, ReturnLine
-from tests.sales.sample import NOW_US
+from tests.sales.sample import NOW_US, FlatJobEvent
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 INTS = st.integers(-(2**31), 2**31 - 1)
@@ -60,9 +60,9 @@ FAULTS = st.builds(
     st.booleans(),
 )
 FAILURES = st.builds(Failure, INTS, _maybe(TEXTS), _maybe(TEXTS), MODES, st.lists(FAULTS, max_size=3), _maybe(TEXTS))
-RUNS = st.builds(Run, INTS, TEXTS, TEXTS, st.lists(FAILURES, max_size=3))
+RUNS = st.builds(OutcomeRun, INTS, TEXTS, TEXTS, st.lists(FAILURES, max_size=3))
 EVENTS = st.builds(
-    JobEvent,
+    FlatJobEvent,
     LONGS,
     TEXTS,
     INTS,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.avro.codec import AvroDecodeError
 from services.avro.varints import encode_varint
-from services.jobs.events import JobHeader
+from services.jobs.events import JobHeader, JobKey
 from services.sales import fields
 from services.sales.fast_avro_check import AvroPattern
 from services.sales.records import (
@@ -66,7 +66,7 @@ def summary_of(record: SalesRecord) -> RecordSummary:
     ids = get_order_id(record), get_return_id(record)
     job, header = record.job, None
     if job is not None:
-        header = JobHeader(record.site, job.job_id, job.total, job.created_at, job.mode, job.type)
+        header = JobHeader(JobKey(record.site, job.job_id), job.total, job.created_at, job.mode, job.type)
     index = job.index if job else 0
     return RecordSummary(record.site, header, index, record.channel, *ids, record.user_id, record.mode, products)
 

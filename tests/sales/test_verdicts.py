@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.jobs.events import JobHeader, Judged, Opened, event
+from services.jobs.events import JobEvent, JobHeader, JobKey, Judged, Opened
 from services.sales.faults import FaultCode, make_fault, product_not_found, unprocessable
 from services.sales.records import SalesRecord
 from services.sales.verdicts import (
@@ -68,7 +68,7 @@ def test_verdicts_make_a_run_of_letters_and_rows() -> None:
     assert [failure.index for failure in run.failures] == [5, 8]
     assert json.loads(run.failures[0].record or "")["id"] == "b"
     assert (run.failures[1].record, run.failures[1].mode) == (None, "offline")
-    told = event(HEADER, Judged(run), at_us=HEADER.created_at)
+    told = JobEvent(HEADER, HEADER.created_at, Judged(run))
     assert JOB_EVENTS.encode(told) == by_fastavro("job_event", told)
 
 
@@ -105,7 +105,7 @@ def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out
     runs = build_verdict_runs(HEADER, verdicts)
     assert [(run.first, run.outcomes) for run in runs] == [(0, "FF"), (2, "FF"), (4, "FFF")]
     for run in runs:
-        assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
+        assert len(JOB_EVENTS.encode(JobEvent(HEADER, 0, Judged(run)))) <= 520 * 1024
     assert runs[-1].failures[-1].record is None
 
 
@@ -114,7 +114,7 @@ def test_what_is_told_of_faults_counts_towards_the_size_of_a_run() -> None:
     runs = build_verdict_runs(HEADER, [RecordFailed(index, an_order(), faults) for index in range(100)])
     assert sum(run.outcomes.count("F") for run in runs) == 100
     for run in runs:
-        assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
+        assert len(JOB_EVENTS.encode(JobEvent(HEADER, 0, Judged(run)))) <= 520 * 1024
 
 
 def test_what_is_told_of_good_records_counts_as_well() -> None:
@@ -123,7 +123,7 @@ def test_what_is_told_of_good_records_counts_as_well() -> None:
     runs = build_verdict_runs(HEADER, [failed, *(RecordPassed(index, good) for index in range(1, 100))])
     assert "".join(run.outcomes for run in runs) == "F" + 99 * "S"
     for run in runs:
-        assert len(JOB_EVENTS.encode(event(HEADER, Judged(run), at_us=0))) <= 520 * 1024
+        assert len(JOB_EVENTS.encode(JobEvent(HEADER, 0, Judged(run)))) <= 520 * 1024
 
 
 def test_a_record_is_large_by_its_bytes() -> None:
@@ -169,6 +169,6 @@ def test_a_place_in_a_job(changes: dict[str, Any], *, is_sound: bool) -> None:
 
 
 def test_an_opened_job_without_refusals() -> None:
-    header = JobHeader(608, HEADER.job_id, 1, 1_000_000, "online", "returns")
-    told = event(header, Opened(None), at_us=2_000_000)
+    header = JobHeader(JobKey(608, HEADER.job_id), 1, 1_000_000, "online", "returns")
+    told = JobEvent(header, 2_000_000, Opened(None))
     assert JOB_EVENTS.encode(told) == by_fastavro("job_event", told)

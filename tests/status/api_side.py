@@ -18,12 +18,12 @@ from services.chassis.runtime.settings import REPOSITORY
 from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
+from services.jobs.events import JobEvent, JobKey
 from services.status.adapters.notifier import JobNotifier
-from services.status.domain.facts import JobEvent, JobKey
 from services.status.flows import apply_events, queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
-from tests.status.events import CREATED_US, JOB
+from tests.jobs.events import CREATED_US, JOB
 from tests.status.memory import FakeSiteProfiles, MemoryJobStore
 
 JOB_PATH = f"/common-status/v1/12345/job/{JOB.job_id}"

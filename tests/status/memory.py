@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.chassis.runtime.errors import UnavailableError
-from services.status import wire
+from services.jobs.events import JobKey
+from services.status.adapters import job_documents
 from services.status.domain.block import Block
-from services.status.domain.facts import JobKey
 from services.status.domain.job import ChunkChange, Job, JobChange, StoredJob
 from services.status.domain.listing import JobListQuery
 from services.status.domain.profile import SiteProfile
 from services.status.domain.texts import NO_PROJECTION, Projection
-from tests.status.events import DEMO_SITE
+from tests.status.builders import DEMO_SITE
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -58,19 +58,19 @@ class MemoryJobStore:
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
         await self._yield_to_others()
         found = [
-            self.job_documents[wire.job_document_id(key)]
+            self.job_documents[job_documents.job_document_id(key)]
             for key in keys
-            if wire.job_document_id(key) in self.job_documents
+            if job_documents.job_document_id(key) in self.job_documents
         ]
-        return {wire.key_from(document["_id"]): wire.stored_job_from(document) for document in found}
+        return {job_documents.key_from(document["_id"]): job_documents.stored_job_from(document) for document in found}
 
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         lost, lost_updates = set(), False
         for change in changes:
             failing = await self._yield_to_others()
             if change.expected_version:
-                lost_updates |= not self._update_job(wire.job_update(change, NOON))
-            elif not self._insert(self.job_documents, wire.job_document(change, NOON)):
+                lost_updates |= not self._update_job(job_documents.job_update(change, NOON))
+            elif not self._insert(self.job_documents, job_documents.job_document(change, NOON)):
                 lost.add(change.job.key)
             if failing:
                 raise UnavailableError("memory")
@@ -91,9 +91,9 @@ class MemoryJobStore:
         for change in changes:
             failing = await self._yield_to_others()
             done = (
-                self._update_chunk(wire.chunk_update(change, NOON))
+                self._update_chunk(job_documents.chunk_update(change, NOON))
                 if change.expected_version
-                else self._insert(self.chunk_documents, wire.chunk_document(change, NOON))
+                else self._insert(self.chunk_documents, job_documents.chunk_document(change, NOON))
             )
             if not done:
                 lost.add(change.block.number)
@@ -103,10 +103,14 @@ class MemoryJobStore:
 
     async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:
         await self._yield_to_others()
-        found = self.job_documents.get(wire.job_document_id(key))
+        found = self.job_documents.get(job_documents.job_document_id(key))
         if found is None:
             return None
-        return wire.stored_job_from(found) if projection else StoredJob(wire.summary_job_from(found), None)
+        return (
+            job_documents.stored_job_from(found)
+            if projection
+            else StoredJob(job_documents.summary_job_from(found), None)
+        )
 
     async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
         del projection
@@ -114,18 +118,20 @@ class MemoryJobStore:
         return self._found(job, numbers)
 
     async def list_jobs(self, listing: JobListQuery) -> list[Job]:
-        kinds = {wire.filter_key(*kind) for kind in listing.combinations()}
+        kinds = {job_documents.filter_key(*kind) for kind in listing.combinations()}
         found = [
-            wire.summary_job_from(d)
+            job_documents.summary_job_from(d)
             for d in sorted(self.job_documents.values(), key=_list_position, reverse=True)
             if d["site"] == listing.site and d["job"][0]["state"]["kind"] in kinds and _matches(d, listing)
         ]
         return found[: listing.rows + 1]
 
     def _found(self, job: Job, numbers: Sequence[int]) -> list[Block]:
-        keys = [wire.chunk_document_id(job.key, number) for number in numbers]
+        keys = [job_documents.chunk_document_id(job.key, number) for number in numbers]
         return [
-            wire.block_from(self.chunk_documents[key], job.profile.total) for key in keys if key in self.chunk_documents
+            job_documents.block_from(self.chunk_documents[key], job.profile.total)
+            for key in keys
+            if key in self.chunk_documents
         ]
 
     def _insert(self, where: dict[str, Any], document: Any) -> bool:
@@ -135,7 +141,7 @@ class MemoryJobStore:
         self.writes += 1
         return True
 
-    def _update_chunk(self, update: wire.Update) -> bool:
+    def _update_chunk(self, update: job_documents.Update) -> bool:
         found = self.chunk_documents.get(update.filter["_id"])
         if found is None or (self._guarded and any(found.get(name) != value for name, value in update.filter.items())):
             return False
@@ -143,7 +149,7 @@ class MemoryJobStore:
         self.writes += 1
         return True
 
-    def _update_job(self, update: wire.Update) -> bool:
+    def _update_job(self, update: job_documents.Update) -> bool:
         """What a job's document holds is named through the array filter."""
         found = self.job_documents.get(update.filter["_id"])
         if found is None:
@@ -196,5 +202,5 @@ def _matches(document: Any, listing: JobListQuery) -> bool:
         return False
     if listing.after is None:
         return True
-    last = wire.job_document_id(JobKey(listing.site, listing.after.job_id))
+    last = job_documents.job_document_id(JobKey(listing.site, listing.after.job_id))
     return (created, document["_id"]) < (listing.after.created_us, last)

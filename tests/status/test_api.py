@@ -4,9 +4,9 @@ from uuid import uuid4
 
 from multidict import CIMultiDict
 
-from services.status.domain.facts import JobKey
+from services.jobs.events import JobKey
+from tests.jobs.events import JOB, a_header, a_run, judged, opened
 from tests.status.api_side import JOB_PATH, ApiClient, api
-from tests.status.events import JOB, a_header, a_run, judged, opened
 
 __all__ = ["api"]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.status.domain.facts import JobEvent, Judged, OutcomeRun
+from services.jobs.events import JobEvent, Judged, OutcomeRun
+from tests.jobs.events import CREATED_US, a_failure, a_header, a_run, expired, judged, no_product, opened
 from tests.status.api_side import EXAMPLES, ApiClient, a_key, api
-from tests.status.events import CREATED_US, a_failure, a_header, a_run, expired, judged, no_product, opened
 
 __all__ = ["api"]
 

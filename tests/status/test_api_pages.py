@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from services.status.domain.facts import JobHeader
+from services.jobs.events import JobHeader
+from tests.jobs.events import CREATED_US, a_header, a_run, judged, opened
 from tests.status.api_side import JOB_PATH, ApiClient, a_key, api
-from tests.status.events import CREATED_US, a_header, a_run, judged, opened
 
 __all__ = ["api"]
 

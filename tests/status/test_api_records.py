@@ -5,9 +5,9 @@ import json
 import pytest
 from multidict import CIMultiDict
 
-from services.status.domain.facts import OutcomeRun
+from services.jobs.events import OutcomeRun
+from tests.jobs.events import a_header, a_run, expired, judged, opened
 from tests.status.api_side import JOB_PATH, ApiClient, api
-from tests.status.events import a_header, a_run, expired, judged, opened
 
 __all__ = ["api"]
 

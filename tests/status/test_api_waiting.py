@@ -13,8 +13,8 @@ from services.status.flows import queries
 from services.status.http import params
 from services.values.time_uuids import time_uuid
 from tests.chassis.eventually import until
+from tests.jobs.events import a_header, a_run, judged, opened
 from tests.status.api_side import JOB_PATH, ApiClient, a_key, api
-from tests.status.events import a_header, a_run, judged, opened
 
 __all__ = ["api"]
 

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec.structs import replace
 
+from services.jobs.events import Fault, JobEvent, JobKey, OutcomeRun
 from services.status.domain.block import build_block, empty_block, merge_runs
 from services.status.domain.chunks import (
     CHUNK_SIZE,
@@ -21,7 +22,6 @@ from services.status.domain.chunks import (
 )
 from services.status.domain.cursor import FIRST_POSITION, PageRange, Position, ResolvedRange, next_page_range
 from services.status.domain.event import render_failures
-from services.status.domain.facts import Fault, JobEvent, JobKey, OutcomeRun
 from services.status.domain.frame import EventTemplate
 from services.status.domain.instants import format_duration
 from services.status.domain.job import Job, JobState, StoredJob, apply_update, new_job
@@ -31,19 +31,8 @@ from services.status.domain.rows import UNKNOWN_IDS, OrderRow, RecordIds, Return
 from services.status.domain.summary import build_summary, job_name, job_status, render_job
 from services.status.domain.timeline import render_block_events
 from services.status.domain.updates import TimedRun, group_by_job
-from tests.status.events import (
-    CREATED_US,
-    JOB,
-    a_failure,
-    a_header,
-    a_profile,
-    a_run,
-    expired,
-    judged,
-    no_product,
-    opened,
-    split_page,
-)
+from tests.jobs.events import CREATED_US, JOB, a_failure, a_header, a_run, expired, judged, no_product, opened
+from tests.status.builders import a_profile, split_page
 
 
 def after(*events: JobEvent, total: int = 2) -> StoredJob:

@@ -7,12 +7,12 @@ from uuid import uuid4
 import pytest
 
 from services.chassis.runtime.metrics import REGISTRY
-from services.status.domain.facts import JobHeader, JobKey
+from services.jobs.events import JobHeader, JobKey
 from services.status.domain.job import Job, JobChange, JobState
 from services.status.domain.texts import ALL_EVENTS
 from services.status.flows import apply_events as flow
 from services.status.flows.apply_events import Deps, apply_events
-from tests.status.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened
+from tests.jobs.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened
 from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 from tests.status.worker_side import some_jobs
 

@@ -15,8 +15,8 @@ import pytest
 
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import MongoSettings
+from services.status.adapters.job_documents import Update
 from services.status.adapters.job_store import MongoJobStore
-from services.status.wire import Update
 from tests.status.fuzzing import JobStore, Trial, play
 from tests.status.memory import MemoryJobStore
 

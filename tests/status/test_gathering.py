@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import pytest
 
 from services.chassis.runtime.errors import UnavailableError
+from services.jobs.events import JobKey
 from services.status.adapters.job_loader import MAX_JOBS_PER_QUERY, JobLoader
-from services.status.domain.facts import JobKey
 from services.status.domain.job import StoredJob
 from services.status.domain.texts import FAULT_EVENTS, Projection
 from services.status.flows import apply_events
 from tests.chassis.eventually import until
-from tests.status.events import JOB, a_header, a_run, judged, opened
+from tests.jobs.events import JOB, a_header, a_run, judged, opened
 from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 OTHER = JobKey(609, JOB.job_id)

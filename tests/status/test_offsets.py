@@ -11,14 +11,14 @@ from services.chassis.kafka.consumer import Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.runtime.errors import UnavailableError
+from services.jobs.events import UNDECIDED, JobEvent, JobKey, Judged, OutcomeRun
 from services.status import worker
-from services.status.avro import EventReader
-from services.status.domain.facts import UNDECIDED, JobEvent, JobKey, Judged, OutcomeRun
 from services.status.domain.texts import ALL_EVENTS
 from services.status.flows.apply_events import Deps
+from services.status.wire import EventCodec
 from services.status.worker import Worker
-from tests.status.encoded import SCHEMAS, encode
-from tests.status.events import a_header, a_run, judged, opened
+from tests.jobs.encoded import SCHEMAS, encode
+from tests.jobs.events import a_header, a_run, judged, opened
 from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 PLACES = [TopicPartition("jobs.events.v1", number) for number in range(3)]
@@ -56,7 +56,7 @@ class Group:
         failing.job_documents = self._kept.job_documents
         self._worker = Worker(
             Deps(jobs=failing, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0),
-            reader=EventReader(SCHEMAS),
+            codec=EventCodec(SCHEMAS),
             dead_letters=self._box,
             dead_letter_limit=DeadLetterLimit(max_consecutive=1_000, window=10_000, max_ratio=0.5),
             linger_s=0.05,

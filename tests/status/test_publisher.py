@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from services.chassis.kafka.producer import ProducerRecord
+from services.jobs.events import Expired, JobEvent
 from services.status.adapters.publisher import KafkaPublisher
-from services.status.avro import EventReader, EventWriter
-from services.status.domain.facts import Expired, JobEvent
-from tests.status.encoded import SCHEMAS
-from tests.status.events import a_header
+from services.status.wire import EventCodec
+from tests.jobs.encoded import SCHEMAS
+from tests.jobs.events import a_header
 
 AT_US = 1_750_000_000_000_000
 
@@ -24,9 +24,9 @@ class Topics:
 
 async def test_every_job_that_is_over_is_told_with_its_key() -> None:
     topics, headers = Topics(), [a_header(), a_header(250, type_="returns"), a_header(mode="online")]
-    publisher = KafkaPublisher(topics, EventWriter(SCHEMAS), topic="jobs")  # type: ignore[arg-type]
+    publisher = KafkaPublisher(topics, EventCodec(SCHEMAS), topic="jobs")  # type: ignore[arg-type]
     await publisher.publish_expired(headers, at_us=AT_US)
     ((topic, told),) = topics.sent
     assert topic == "jobs"
     assert [one.key for one in told] == [f"{h.key.site}|{h.key.job_id}".encode() for h in headers]
-    assert [EventReader(SCHEMAS).read(one.value) for one in told] == [JobEvent(h, AT_US, Expired()) for h in headers]
+    assert [EventCodec(SCHEMAS).decode(one.value) for one in told] == [JobEvent(h, AT_US, Expired()) for h in headers]

@@ -15,14 +15,14 @@ from services.chassis.http.server import build_application
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
 from services.chassis.security.authentication import RequestAuthenticator
+from services.jobs.events import JobEvent, JobKey
 from services.status.adapters.job_store import MongoJobStore
 from services.status.adapters.notifier import JobNotifier
-from services.status.domain.facts import JobEvent, JobKey
 from services.status.flows import apply_events, queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
+from tests.jobs.events import a_header, a_run, judged, opened
 from tests.status.api_side import ApiClient, FakeSites, FakeVerifier, api
-from tests.status.events import a_header, a_run, judged, opened
 from tests.status.fuzzing import a_stream
 from tests.status.memory import FakeSiteProfiles
 

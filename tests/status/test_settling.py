@@ -16,7 +16,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from services.status.adapters.job_store import MongoJobStore
 from services.status.flows.apply_events import Deps, apply_events
-from tests.status.events import JOB, a_run, judged, opened
+from tests.jobs.events import JOB, a_run, judged, opened
 from tests.status.memory import FakeNotifier, FakeSiteProfiles
 from tests.status.test_store import BOTH_DRIVERS
 

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import MongoSettings
+from services.jobs.events import JobEvent, JobHeader, JobKey, OutcomeRun
 from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobStore, _find_arguments
-from services.status.domain.facts import JobEvent, JobHeader, JobKey, OutcomeRun
 from services.status.domain.job import (
     Job,
     JobChange,
@@ -29,7 +29,8 @@ from services.status.domain.updates import group_by_job
 from services.status.flows.apply_events import Deps, apply_events
 from services.status.ports import JobTooLargeError
 from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
-from tests.status.events import CREATED_US, DEMO_SITE, JOB, a_header, a_profile, a_run, expired, judged, opened
+from tests.jobs.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened
+from tests.status.builders import DEMO_SITE, a_profile
 from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 Jobs = MongoJobStore | MemoryJobStore

@@ -18,16 +18,16 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.metrics import REGISTRY
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings, MongoSettings
+from services.jobs.events import Expired, JobEvent, JobHeader, JobKey
 from services.status.adapters.consumer_progress import KafkaConsumerProgress
 from services.status.adapters.job_store import _WRITTEN, MongoJobStore, _in_states
 from services.status.adapters.publisher import KafkaPublisher
-from services.status.avro import EventReader, EventWriter
 from services.status.background import Sweeper
-from services.status.domain.facts import Expired, JobEvent, JobHeader, JobKey
 from services.status.domain.job import OPEN_STATES
 from services.status.flows import apply_events
 from services.status.flows.expire_jobs import Deps
-from tests.status.events import a_header, a_run, expired, judged, opened
+from services.status.wire import EventCodec
+from tests.jobs.events import a_header, a_run, expired, judged, opened
 from tests.status.memory import FakeNotifier, FakeSiteProfiles
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -165,7 +165,7 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
     future_us, past_us = NOW_US * 2, (time.time_ns() - 60_000_000_000) // 1_000
     try:
         await producer.wait_ready(30)
-        ending = KafkaPublisher(producer, EventWriter(SCHEMAS), topic=jobs)
+        ending = KafkaPublisher(producer, EventCodec(SCHEMAS), topic=jobs)
         header = a_header()
         await ending.publish_expired([header], at_us=NOW_US)
         assert not await asked(backlog, past_us), "there is no mark yet"
@@ -177,7 +177,7 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
             kafka.subscribe([jobs])
             record = await kafka.getone()
             assert record.key == f"608|{header.key.job_id}".encode()
-            assert EventReader(SCHEMAS).read(record.value) == JobEvent(header, NOW_US, Expired())
+            assert EventCodec(SCHEMAS).decode(record.value) == JobEvent(header, NOW_US, Expired())
             await kafka.commit({TopicPartition(jobs, record.partition): record.offset + 1})
         assert await asked(backlog, future_us), "all is read, and nothing was ever submitted"
         await producer.send_batch(orders, 1, [ProducerRecord(b"k", b"v")])

@@ -3,10 +3,10 @@
 import pytest
 
 from services.chassis.runtime.errors import UnavailableError
+from services.jobs.events import JobEvent, JobHeader
 from services.status import worker
-from services.status.domain.facts import JobEvent, JobHeader
 from services.status.domain.job import JobState
-from tests.status.events import a_header, a_run, judged, opened
+from tests.jobs.events import a_header, a_run, judged, opened
 from tests.status.worker_side import PARTITION, WorkerHarness, a_poll, counted, some_jobs
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from uuid import uuid4
 
-from services.status.domain.facts import JobEvent, JobKey
-from tests.status.events import a_header, a_run, judged, opened
+from services.jobs.events import JobEvent, JobKey
+from tests.jobs.events import a_header, a_run, judged, opened
 from tests.status.test_replay import StatusHarness, harness
 
 __all__ = ["harness"]

@@ -10,13 +10,13 @@ import pytest
 
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.metrics import REGISTRY
+from services.jobs.events import JobKey
 from services.status.adapters.change_stream import ChangeStreamListener
 from services.status.adapters.job_store import JOBS
 from services.status.adapters.notifier import JobNotifier
-from services.status.domain.facts import JobKey
 from services.status.flows.apply_events import Deps, apply_events
 from tests.chassis.eventually import until
-from tests.status.events import JOB, a_run, judged, opened
+from tests.jobs.events import JOB, a_run, judged, opened
 from tests.status.memory import FakeNotifier, FakeSiteProfiles
 from tests.status.test_store import BOTH_DRIVERS, Database, a_database
 

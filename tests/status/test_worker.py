@@ -3,11 +3,11 @@
 import pytest
 
 from services.chassis.runtime.errors import UnavailableError
+from services.jobs.events import JobKey
 from services.status import worker
-from services.status.domain.facts import JobKey
 from services.status.domain.job import JobState
-from tests.status.encoded import encode
-from tests.status.events import JOB, a_header, a_run, judged, opened
+from tests.jobs.encoded import encode
+from tests.jobs.events import JOB, a_header, a_run, judged, opened
 from tests.status.worker_side import PARTITION, WorkerHarness, a_poll, counted, some_jobs
 
 

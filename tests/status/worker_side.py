@@ -10,15 +10,15 @@ from aiokafka import ConsumerRecord, TopicPartition
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.runtime.errors import UnavailableError
+from services.jobs.events import JobEvent, JobHeader, JobKey
 from services.status import metrics
-from services.status.avro import EventReader
-from services.status.domain.facts import JobEvent, JobHeader, JobKey
 from services.status.domain.job import JobChange, StoredJob
 from services.status.flows.apply_events import Deps
 from services.status.ports import JobTooLargeError
+from services.status.wire import EventCodec
 from services.status.worker import Worker
-from tests.status.encoded import SCHEMAS, encode
-from tests.status.events import JOB, a_header
+from tests.jobs.encoded import SCHEMAS, encode
+from tests.jobs.events import JOB, a_header
 from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 PARTITION = TopicPartition("jobs.events.v1", 0)
@@ -104,7 +104,7 @@ class WorkerHarness:
         self.clock_s = 0.0
         self.worker = Worker(
             Deps(jobs=self.jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0),
-            reader=EventReader(SCHEMAS),
+            codec=EventCodec(SCHEMAS),
             dead_letters=self.dead_letters,
             dead_letter_limit=self.dead_letter_limit,
             linger_s=0.05,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.jobs.events import JobHeader, JobRef
+from services.jobs.events import JobHeader, JobKey, JobRef
 from services.sales.records import RecordSummary
 from services.validator.domain.job_headers import job_from_headers
 from services.validator.domain.verdict import Accepted, Rejected, check_job_ref, judge_record, passes_fast_check
@@ -140,7 +140,7 @@ def test_what_is_seen_at_a_glance_must_have_a_possible_place(changes: dict[str, 
 
 
 def a_glance_at(job: JobRef | None, *products: str) -> RecordSummary:
-    header = JobHeader(608, job.job_id, job.total, job.created_at, job.mode, job.type) if job else None
+    header = JobHeader(JobKey(608, job.job_id), job.total, job.created_at, job.mode, job.type) if job else None
     return RecordSummary(608, header, job.index if job else 0, None, "1", None, "u", "offline", list(products))
 
 

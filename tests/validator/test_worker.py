@@ -8,8 +8,8 @@ from aiokafka import TopicPartition
 
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
 from services.chassis.runtime.errors import UnavailableError
-from services.jobs.events import FAILED, SUCCEEDED, JobEvent, Judged, Run
-from services.sales.wire import job_event_codec
+from services.jobs.codec import JobEventCodec
+from services.jobs.events import FAILED, SUCCEEDED, JobEvent, Judged, OutcomeRun
 from services.validator.adapters.record_reader import SubmittedRecordReader
 from services.validator.metrics import FAULTS, RECORDS
 from services.validator.worker import Worker
@@ -34,7 +34,7 @@ from tests.validator.test_record_reader import FakeSchemaSource
 
 VALIDATED, REJECTED, JOBS = "orders.validated.v1", "records.rejected.v1", "jobs.events.v1"
 TRACE = ("traceparent", b"00-1-2-01")
-_EVENTS = job_event_codec(SCHEMAS["job_event"].definition)
+_EVENTS = JobEventCodec(SCHEMAS["job_event"].definition)
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def judged(harness: Harness) -> list[JobEvent]:
 
 def runs(harness: Harness) -> list[tuple[str, int, str]]:
     """Of each judged event: the job, the first index, the outcomes."""
-    return [(event.job_id, run.first, run.outcomes) for event in judged(harness) for run in [_run(event)]]
+    return [(event.header.job_id, run.first, run.outcomes) for event in judged(harness) for run in [_run(event)]]
 
 
-def _run(event: JobEvent) -> Run:
+def _run(event: JobEvent) -> OutcomeRun:
     assert isinstance(event.fact, Judged)
     return event.fact.run
 
@@ -244,7 +244,15 @@ async def test_what_became_of_records_is_counted_once_it_is_durable(harness: Har
 async def test_a_stretch_of_a_job_is_one_event_with_the_jobs_header(harness: Harness) -> None:
     await handled(harness, a_poll(*(an_order(id=str(index), job=a_job(index)) for index in range(3))))
     (event,) = judged(harness)
-    assert (event.site, event.job_id, event.total, event.created_at, event.mode, event.type, event.at) == (
+    assert (
+        event.header.site,
+        event.header.job_id,
+        event.header.total,
+        event.header.created_at,
+        event.header.mode,
+        event.header.type,
+        event.at,
+    ) == (
         608,
         JOB_ID,
         3,
@@ -267,7 +275,7 @@ async def test_records_of_two_jobs_that_alternate_are_told_in_their_order(harnes
 async def test_a_job_of_another_site_is_another_job(harness: Harness) -> None:
     """Two sites cannot meet in one job: it is (site, jobId)."""
     await handled(harness, a_poll(an_order(job=a_job(0)), an_order(site=609, job=a_job(1))))
-    assert [(event.site, _run(event).outcomes) for event in judged(harness)] == [(608, "S"), (609, "F")]
+    assert [(event.header.site, _run(event).outcomes) for event in judged(harness)] == [(608, "S"), (609, "F")]
     assert [sent.key for sent in harness.stored(JOBS)] == [f"{site}|{JOB_ID}".encode() for site in (608, 609)]
 
 
@@ -329,14 +337,16 @@ async def test_a_record_that_cannot_be_in_its_job_is_a_dead_letter(
     await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
     (letter,) = harness.dead_letters.sent
     assert letter.reason == "invalid-job"
-    assert [(event.site, _run(event).first) for event in judged(harness)] == told
+    assert [(event.header.site, _run(event).first) for event in judged(harness)] == told
     assert harness.journal[-1] == Committed(0, 1)
 
 
 async def test_where_headers_and_a_sound_record_disagree_the_record_counts(harness: Harness) -> None:
     record = consumed(an_order(job=a_job(1)), 0, headers=job_headers(OTHER_JOB_ID, site=609, index=2))
     await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
-    assert [(event.site, event.job_id, _run(event).first) for event in judged(harness)] == [(608, JOB_ID, 1)]
+    assert [(event.header.site, event.header.job_id, _run(event).first) for event in judged(harness)] == [
+        (608, JOB_ID, 1)
+    ]
 
 
 async def test_a_topic_full_of_poison_stops_the_partition_and_no_other(harness: Harness) -> None:

@@ -13,7 +13,7 @@ from services.ingest import metrics
 from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 from services.ingest.flows.offload import OFFLOAD_THRESHOLD_BYTES, run_in_thread
 from services.ingest.ports import IdempotencyStore, Publisher, RateLimiter
-from services.jobs.events import JobHeader
+from services.jobs.events import JobHeader, JobKey
 from services.sales.batch import Batch
 from services.sales.import_request import read_batch
 from services.values.time_uuids import timestamp_us
@@ -142,8 +142,7 @@ async def _build_reserved_job(
 
 def _build_job(request: ImportRequest, batch: Batch, job_id: str, created_at: int) -> AcceptedJob:
     header = JobHeader(
-        site=request.site.site,
-        job_id=job_id,
+        JobKey(request.site.site, job_id),
         total=batch.total,
         created_at=created_at,
         mode=batch.mode,

@@ -10,9 +10,9 @@ from services.chassis.mongodb.client import ChangeStream, Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.status import metrics
+from services.status.adapters.job_documents import key_from
 from services.status.adapters.job_store import JOBS
 from services.status.adapters.notifier import JobNotifier
-from services.status.wire import key_from
 
 # Long enough to see that nobody waits any more, short enough to stop quickly.
 MAX_AWAIT_MS = 500

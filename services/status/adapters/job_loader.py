@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from services.jobs.events import JobKey
 from services.status.domain.block import Block
-from services.status.domain.facts import JobKey
 from services.status.domain.job import Job, StoredJob
 from services.status.domain.listing import JobListQuery
 from services.status.domain.texts import NO_PROJECTION, Projection

@@ -21,9 +21,9 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb.client import Mongo, duplicate_indexes, ensure_ttl_index, mongo_errors
-from services.status import wire
+from services.jobs.events import JobHeader, JobKey
+from services.status.adapters import job_documents
 from services.status.domain.block import Block
-from services.status.domain.facts import JobHeader, JobKey
 from services.status.domain.job import OPEN_STATES, ChunkChange, Job, JobChange, JobState, StoredJob
 from services.status.domain.listing import MODES, TYPES, JobListQuery
 from services.status.domain.texts import NO_PROJECTION, Projection
@@ -32,7 +32,7 @@ from services.status.ports import JobTooLargeError
 JOBS, CHUNKS = "jobs", "chunks"
 DAY_S = 86_400
 
-_KIND, _WRITTEN = f"{wire.STATE}.kind", f"{wire.STATE}.written"
+_KIND, _WRITTEN = f"{job_documents.STATE}.kind", f"{job_documents.STATE}.written"
 _ORDER = [("place", -1)]
 # `written` is not for order: what stands still is found without a look at the jobs themselves.
 _INDEXES = {"newest": [("site", 1), *_ORDER], "kinds": [("site", 1), (_KIND, 1), *_ORDER, (_WRITTEN, 1)]}
@@ -75,9 +75,10 @@ class MongoJobStore:
         """The stored ones of these jobs."""
         with mongo_errors():
             found = await self._jobs.find(
-                {"_id": {"$in": [wire.job_document_id(key) for key in keys]}}, _excluded_fields(NO_PROJECTION, _IN_JOBS)
+                {"_id": {"$in": [job_documents.job_document_id(key) for key in keys]}},
+                _excluded_fields(NO_PROJECTION, _IN_JOBS),
             ).to_list(None)
-        standings = [wire.stored_job_from(document) for document in found]
+        standings = [job_documents.stored_job_from(document) for document in found]
         return {standing.job.key: standing for standing in standings}
 
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
@@ -87,8 +88,8 @@ class MongoJobStore:
         known = [change for change in changes if change.expected_version]
         lost, unmatched = await self._save(
             self._jobs,
-            [wire.job_document(change, written) for change in new],
-            [wire.job_update(change, written) for change in known],
+            [job_documents.job_document(change, written) for change in new],
+            [job_documents.job_update(change, written) for change in known],
         )
         again = {new[index].job.key for index in lost}
         return frozenset(again | ({change.job.key for change in known} if unmatched else set()))
@@ -112,8 +113,8 @@ class MongoJobStore:
         known = [change for change in changes if change.expected_version]
         lost, unmatched = await self._save(
             self._chunks,
-            [wire.chunk_document(change, written) for change in new],
-            [wire.chunk_update(change, written) for change in known],
+            [job_documents.chunk_document(change, written) for change in new],
+            [job_documents.chunk_update(change, written) for change in known],
         )
         again = {new[index].block.number for index in lost}
         return frozenset(again | ({change.block.number for change in known} if unmatched else set()))
@@ -124,16 +125,16 @@ class MongoJobStore:
 
     async def find_many(self, keys: Sequence[JobKey], projection: Projection) -> dict[JobKey, StoredJob]:
         """Those of the jobs that are there, as readers may see them."""
-        fields = _excluded_fields(projection, _IN_JOBS) if projection else wire.SUMMARY_FIELDS
-        ids = list(map(wire.job_document_id, keys))
+        fields = _excluded_fields(projection, _IN_JOBS) if projection else job_documents.SUMMARY_FIELDS
+        ids = list(map(job_documents.job_document_id, keys))
         # The document with one key is found without a plan.
         where = {"_id": {"$in": ids} if len(ids) > 1 else ids[0]}
         with mongo_errors():
             found = await self._majority_jobs.find(where, fields).to_list(None)
         standings = (
-            map(wire.stored_job_from, found)
+            map(job_documents.stored_job_from, found)
             if projection
-            else [StoredJob(wire.summary_job_from(one), None) for one in found]
+            else [StoredJob(job_documents.summary_job_from(one), None) for one in found]
         )
         return {standing.job.key: standing for standing in standings}
 
@@ -145,7 +146,7 @@ class MongoJobStore:
         """A page of jobs and one more."""
         with mongo_errors():
             found = await self._raw_jobs.find(**_find_arguments(listing)).to_list(None)
-        return [wire.summary_job_from_raw(document.raw) for document in found]
+        return [job_documents.summary_job_from_raw(document.raw) for document in found]
 
     async def count_open(self) -> dict[JobState, int]:
         """How many jobs there are in each state that is not final; raises `Away`."""
@@ -162,12 +163,12 @@ class MongoJobStore:
         standing_still = _in_states(OPEN_STATES, await self._sites()) | {_WRITTEN: {"$lt": before}}
         with mongo_errors():
             found = (
-                await self._majority_jobs.find(standing_still, wire.HEADER_FIELDS, hint="kinds")
+                await self._majority_jobs.find(standing_still, job_documents.HEADER_FIELDS, hint="kinds")
                 .sort(_WRITTEN, 1)
                 .limit(limit)
                 .to_list(None)
             )
-        return [wire.header_from(document) for document in found]
+        return [job_documents.header_from(document) for document in found]
 
     async def _sites(self) -> list[int]:
         """Whose jobs there are; the index tells, and sites are few."""
@@ -178,13 +179,13 @@ class MongoJobStore:
     async def _load_chunks(self, collection: Any, job: Job, numbers: Sequence[int], texts: Projection) -> list[Block]:
         if not numbers:
             return []
-        ids = [wire.chunk_document_id(job.key, number) for number in numbers]
+        ids = [job_documents.chunk_document_id(job.key, number) for number in numbers]
         with mongo_errors():
             found = await collection.find({"_id": {"$in": ids}}, _excluded_fields(texts, _IN_CHUNKS)).to_list(None)
-        return [wire.block_from(document, job.profile.total) for document in found]
+        return [job_documents.block_from(document, job.profile.total) for document in found]
 
     async def _save(
-        self, collection: Any, documents: list[wire.Document], updates: list[wire.Update]
+        self, collection: Any, documents: list[job_documents.Document], updates: list[job_documents.Update]
     ) -> tuple[Sequence[int], bool]:
         """Insert and update; return the places of documents that are there already, and whether an update failed."""
         if not updates:
@@ -193,7 +194,7 @@ class MongoJobStore:
             return (), await self._update(collection, updates)
         return await asyncio.gather(self._insert(collection, documents), self._update(collection, updates))
 
-    async def _insert(self, collection: Any, documents: list[wire.Document]) -> Sequence[int]:
+    async def _insert(self, collection: Any, documents: list[job_documents.Document]) -> Sequence[int]:
         """Insert in no particular order; return the places of those whose key is there already."""
         if not documents:
             return ()
@@ -205,7 +206,7 @@ class MongoJobStore:
                 return duplicate_indexes(error)
         return ()
 
-    async def _update(self, collection: Any, updates: list[wire.Update]) -> bool:
+    async def _update(self, collection: Any, updates: list[job_documents.Update]) -> bool:
         """Return whether any of them found its state changed."""
         if not updates:
             return False
@@ -239,7 +240,7 @@ def _raise_if_too_large(error: BulkWriteError) -> None:
         raise JobTooLargeError("the job would be larger than a document may be") from error
 
 
-def _to_update_one(update: wire.Update) -> UpdateOne:
+def _to_update_one(update: job_documents.Update) -> UpdateOne:
     return UpdateOne(update.filter, update.change, array_filters=[update.stored] if update.stored else None)
 
 
@@ -249,7 +250,7 @@ def _excluded_fields(projection: Projection, where: str) -> dict[str, int]:
 
 def _in_states(states: Sequence[JobState], sites: Sequence[int]) -> dict[str, Any]:
     """What the jobs of these sites in these states have in common, in the words of the index."""
-    kinds = [wire.filter_key(*kind) for kind in product(states, TYPES, MODES)]
+    kinds = [job_documents.filter_key(*kind) for kind in product(states, TYPES, MODES)]
     return {"site": {"$in": list(sites)}, _KIND: {"$in": kinds}}
 
 
@@ -257,18 +258,18 @@ def _find_arguments(listing: JobListQuery) -> dict[str, Any]:
     """A page of jobs and one more, in the words of `find`."""
     where: dict[str, Any] = {"site": listing.site}
     if listing.is_filtered:
-        where[_KIND] = {"$in": [wire.filter_key(*kind) for kind in listing.combinations()]}
-    before = [wire.list_position_at(listing.to_us)] if listing.to_us is not None else []
+        where[_KIND] = {"$in": [job_documents.filter_key(*kind) for kind in listing.combinations()]}
+    before = [job_documents.list_position_at(listing.to_us)] if listing.to_us is not None else []
     if listing.after is not None:
-        before.append(wire.list_position(*listing.after))
+        before.append(job_documents.list_position(*listing.after))
     place = {"$lt": min(before)} if before else {}
     if listing.from_us is not None:
-        place["$gte"] = wire.list_position_at(listing.from_us)
+        place["$gte"] = job_documents.list_position_at(listing.from_us)
     if place:
         where["place"] = place
     return {
         "filter": where,
-        "projection": wire.SUMMARY_FIELDS,
+        "projection": job_documents.SUMMARY_FIELDS,
         "sort": _ORDER,
         "hint": "kinds" if listing.is_filtered else "newest",
         "limit": listing.rows + 1,

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from services.jobs.events import JobKey
 from services.status import metrics
-from services.status.domain.facts import JobKey
 
 
 class JobWaiter:

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 from services.chassis.kafka.producer import Producer, ProducerRecord
-from services.status.avro import EventWriter
-from services.status.domain.facts import JobHeader
+from services.jobs.events import JobHeader
+from services.status.wire import EventCodec
 
 
 class KafkaPublisher:
     """Publishes to the topic that status itself reads: what it does to jobs has its place among all that happens."""
 
-    def __init__(self, producer: Producer, writer: EventWriter, *, topic: str) -> None:
+    def __init__(self, producer: Producer, codec: EventCodec, *, topic: str) -> None:
         self._producer = producer
-        self._writer = writer
+        self._codec = codec
         self._topic = topic
 
     async def publish_expired(self, jobs: Sequence[JobHeader], *, at_us: int) -> None:
         """Return when all in-sync replicas have the events; raises `Away`."""
-        events = [ProducerRecord(*self._writer.expired(header, at_us=at_us)) for header in jobs]
+        events = [ProducerRecord(*self._codec.encode_expired(header, at_us=at_us)) for header in jobs]
         await self._producer.send_by_key(self._topic, events)

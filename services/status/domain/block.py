@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from services.jobs.events import FAILED, UNDECIDED
 from services.status.domain.event import render_failures
-from services.status.domain.facts import FAILED, UNDECIDED, UNPROCESSED
-from services.status.domain.letters import claim, claim_late, find_indexes, is_empty, overlay
+from services.status.domain.letters import UNPROCESSED, claim, claim_late, find_indexes, is_empty, overlay
 from services.status.domain.profile import JobProfile
 from services.status.domain.updates import TimedRun
 

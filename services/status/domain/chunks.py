@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from services.jobs.events import FAILED, OutcomeRun
 from services.status.domain.block import Block
 from services.status.domain.event import ERROR, LEVELS_SEPARATOR, WARNING
-from services.status.domain.facts import FAILED, OutcomeRun
 from services.status.domain.letters import count_outcomes, decided_prefix
 from services.status.domain.rows import slice_rows
 from services.status.domain.updates import TimedRun

@@ -1,8 +1,8 @@
 """DETAIL events: one per good record, made from its row when someone asks for all events."""
 
+from services.jobs.events import SUCCEEDED
 from services.status.domain.block import StoredRun
 from services.status.domain.event import DETAIL
-from services.status.domain.facts import SUCCEEDED
 from services.status.domain.frame import EventTemplate, to_json_string
 from services.status.domain.letters import find_indexes
 from services.status.domain.rows import RecordIds, parse_rows

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from services.status.domain.facts import Failure, Fault
+from services.jobs.events import Failure, Fault
 from services.status.domain.frame import EventTemplate, to_json_string
 from services.status.domain.profile import JobProfile
 
@@ -68,7 +68,7 @@ def render_failures(failures: Sequence[Failure], at_us: int, profile: JobProfile
             named += f',"orderId":{to_json_string(order_id)}'
         if return_id is not None:
             named += f',"returnId":{to_json_string(return_id)}'
-        if failure.faults is not faults:
+        if failure.faults != faults:
             # Most failures of a run have the faults of the one before: whoever read them made the same list of them.
             faults = failure.faults
             cause = _render_faults(faults, frame)

@@ -6,9 +6,9 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from services.jobs.events import JobKey
 from services.status.domain.block import Block, StoredRun, empty_block, merge_runs
 from services.status.domain.chunks import CHUNK_SIZE, EMPTY_TALLY, Tally, build_tally, chunk_count, clip_runs, is_large
-from services.status.domain.facts import JobKey
 from services.status.domain.profile import JobProfile
 from services.status.domain.updates import JobUpdate
 

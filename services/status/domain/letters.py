@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 
-from services.status.domain.facts import FAILED, SUCCEEDED, UNDECIDED, UNPROCESSED
+from services.jobs.events import FAILED, SUCCEEDED, UNDECIDED
+
+# Given to the undecided records of an expired job; never in an event.
+UNPROCESSED = "U"
 
 
 def claim(outcomes: str, at: int, new: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from services.jobs.events import FAILED, SUCCEEDED
 from services.status.domain.block import Block
 from services.status.domain.chunks import CHUNK_SIZE, Tally
 from services.status.domain.cursor import (
@@ -14,8 +15,8 @@ from services.status.domain.cursor import (
     next_page_range,
     resolve_range,
 )
-from services.status.domain.facts import FAILED, SUCCEEDED, UNPROCESSED
 from services.status.domain.job import Job
+from services.status.domain.letters import UNPROCESSED
 from services.status.domain.records import render_records
 from services.status.domain.timeline import (
     PositionedEvent,

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from services.status.domain.facts import JobHeader, JobKey
+from services.jobs.events import JobHeader, JobKey
 
 
 class SiteProfile(Struct, frozen=True, gc=False):

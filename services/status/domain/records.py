@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from services.jobs.events import FAILED, SUCCEEDED
 from services.status.domain.block import Block, StoredRun
 from services.status.domain.event import DETAILS_SEPARATOR, EXPIRED, EXPIRED_MESSAGE
-from services.status.domain.facts import FAILED, SUCCEEDED, UNPROCESSED
-from services.status.domain.letters import find_indexes
+from services.status.domain.letters import UNPROCESSED, find_indexes
 from services.status.domain.rows import RETURNS, UNKNOWN_IDS, RecordIds, parse_rows
 
 OUTCOMES_BY_NAME = {"succeeded": SUCCEEDED, "failed": FAILED, "unprocessed": UNPROCESSED}

@@ -5,6 +5,7 @@ from itertools import compress, pairwise, repeat
 
 from msgspec import Struct
 
+from services.jobs.events import FAILED
 from services.status.domain.block import Block, StoredRun
 from services.status.domain.cursor import Position, ResolvedRange
 from services.status.domain.detail import detail_events
@@ -15,10 +16,9 @@ from services.status.domain.event import (
     SUMMARY,
     render_expired_event,
 )
-from services.status.domain.facts import FAILED, UNPROCESSED
 from services.status.domain.frame import EventTemplate, to_json_string
 from services.status.domain.job import Job
-from services.status.domain.letters import find_indexes
+from services.status.domain.letters import UNPROCESSED, find_indexes
 from services.status.domain.profile import JobProfile
 from services.status.domain.summary import job_name
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from services.status.domain.facts import UNPROCESSED, Expired, JobEvent, JobHeader, JobKey, Judged, OutcomeRun
+from services.jobs.events import Expired, JobEvent, JobHeader, JobKey, Judged, OutcomeRun
+from services.status.domain.letters import UNPROCESSED
 
 
 class TimedRun(Struct, frozen=True, gc=False):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from services.chassis.runtime.errors import UnavailableError
+from services.jobs.events import JobEvent, JobKey
 from services.status import metrics
 from services.status.domain.block import Block, empty_block, merge_runs
 from services.status.domain.chunks import CHUNK_SIZE, chunk_size, is_large, split_by_chunk
-from services.status.domain.facts import JobEvent, JobKey
 from services.status.domain.job import (
     OPEN_STATES,
     ChunkChange,

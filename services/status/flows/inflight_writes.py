@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 from msgspec import Struct
 
 from services.chassis.runtime.errors import UnavailableError
-from services.status.domain.facts import JobEvent, JobKey
+from services.jobs.events import JobEvent, JobKey
 
 
 class PendingEvent(Struct, frozen=True, gc=False):

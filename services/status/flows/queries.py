@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.status.domain.facts import JobKey
+from services.jobs.events import JobKey
 from services.status.domain.job import Job, StoredJob
 from services.status.domain.page import (
     EventsRequest,

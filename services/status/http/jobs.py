@@ -13,9 +13,9 @@ from services.chassis.runtime.logs import bind
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
 from services.chassis.security.sites import Site
 from services.chassis.security.tokens import Token
+from services.jobs.events import JobKey, parse_job_id
 from services.status import metrics
 from services.status.domain.cursor import FIRST_POSITION, PageRange
-from services.status.domain.facts import JobKey
 from services.status.domain.listing import JobListQuery, list_position
 from services.status.domain.page import EventsRequest, count_records
 from services.status.domain.records import OUTCOMES_BY_NAME
@@ -43,7 +43,6 @@ from services.status.http.responses import (
     not_modified,
     records_etag,
 )
-from services.status.wire import parse_job_id
 
 BASE = "/common-status/v1/{apiKey}"
 SCOPE = "status:read"

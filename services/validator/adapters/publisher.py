@@ -8,7 +8,7 @@ from typing import Protocol
 from services import topics
 from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
 from services.chassis.kafka.producer import ProducerRecord
-from services.jobs.events import JobHeader, JobRef
+from services.jobs.events import JobHeader, JobKey, JobRef
 from services.sales.faults import unprocessable
 from services.sales.records import RecordSummary
 from services.sales.verdicts import RecordFailed, RecordPassed, build_verdict_runs
@@ -97,4 +97,4 @@ def _job_verdict(verdict: Verdict) -> tuple[JobHeader, RecordPassed | RecordFail
 
 
 def _header(site: int, job: JobRef) -> JobHeader:
-    return JobHeader(site, job.job_id, job.total, job.created_at, job.mode, job.type)
+    return JobHeader(JobKey(site, job.job_id), job.total, job.created_at, job.mode, job.type)

@@ -1,6 +1,6 @@
 """The job that a record's headers name, for records that cannot be judged."""
 
-from services.jobs.events import JobHeader
+from services.jobs.events import JobHeader, JobKey
 from services.sales.fields import MAX_FUTURE_US
 from services.sales.records import OFFLINE, SalesRecord
 from services.validator.domain.submitted_record import SubmittedRecord
@@ -25,7 +25,7 @@ def job_from_headers(
         return None
     if record is not None and (record.job is None or (record.site, record.job.job_id) != (site, job_id)):
         return None
-    return JobHeader(site, job_id, total, _created_at(job_id, source, now_us), OFFLINE, source.kind), index
+    return JobHeader(JobKey(site, job_id), total, _created_at(job_id, source, now_us), OFFLINE, source.kind), index
 
 
 def _created_at(job_id: str, source: SubmittedRecord, now_us: int) -> int:

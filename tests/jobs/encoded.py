@@ -1,4 +1,4 @@
-"""Job events as bytes, by an Avro library."""
+"""Job events as bytes, encoded by an Avro library."""
 
 import io
 from typing import Any
@@ -7,14 +7,14 @@ from fastavro import schemaless_writer
 
 from services.chassis.avro.schemas import Schemas
 from services.chassis.runtime.settings import REPOSITORY
-from services.status.domain.facts import Failure, JobEvent, Judged, Opened, OutcomeRun
+from services.jobs.events import Failure, JobEvent, Judged, Opened, OutcomeRun
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 SCHEMA = SCHEMAS["job_event"]
 
 
 def encode(event: JobEvent) -> bytes:
-    """The event as ingest and validator write it."""
+    """The event as ingest and the validator publish it."""
     out = io.BytesIO()
     out.write(SCHEMA.prefix)
     schemaless_writer(out, SCHEMA.plain, to_avro(event))
@@ -22,22 +22,22 @@ def encode(event: JobEvent) -> bytes:
 
 
 def to_avro(event: JobEvent) -> dict[str, Any]:
-    """The event in the words of the schema."""
+    """The event as the library's plain values, by the schema's names."""
     header, fact = event.header, event.fact
-    told: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     if isinstance(fact, Opened):
-        told = {"refused": None if fact.refused is None else _run(fact.refused)}
+        content = {"refused": None if fact.refused is None else _run(fact.refused)}
     elif isinstance(fact, Judged):
-        told = {"run": _run(fact.run)}
+        content = {"run": _run(fact.run)}
     return {
-        "site": header.key.site,
-        "jobId": header.key.job_id,
+        "site": header.site,
+        "jobId": header.job_id,
         "total": header.total,
         "createdAt": header.created_at,
         "mode": header.mode,
         "type": header.type,
         "at": event.at,
-        "fact": (f"tillstream.{type(fact).__name__}", told),
+        "fact": (f"tillstream.{type(fact).__name__}", content),
     }
 
 
