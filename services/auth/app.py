@@ -35,7 +35,7 @@ from services.chassis.http.ratelimit import RateLimit
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.background import PeriodicTask
+from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
@@ -44,7 +44,6 @@ from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES, SUBJECTS_BY_SCHEMA
 
-INDEX_CHECK_INTERVAL_S = 3_600.0
 MAX_KEY_CHECK_INTERVAL_S = 30.0
 # A new key signs this many refresh periods of the verifiers after all replicas of auth publish it.
 REFRESH_PERIODS_BEFORE_SIGNING = 2
@@ -183,7 +182,7 @@ async def build(settings: AuthSettings) -> Service:
             producer,
             site_table,
             revocation_table,
-            PeriodicTask("indexes", partial(create_indexes, mongo), interval_s=INDEX_CHECK_INTERVAL_S),
+            StartupTask([partial(create_indexes, mongo)]),
             PeriodicTask("signing keys", partial(ensure_current_key, keys), interval_s=key_check_interval_s(settings)),
             PeriodicTask(
                 "sites", partial(_publish_sites, site_table, sites, own_office), interval_s=PUBLISH_INTERVAL_S

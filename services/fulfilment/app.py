@@ -1,12 +1,10 @@
 """Fulfilment, put together."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
-import pycountry
 from aiohttp import web
 
 from services import topics
@@ -22,6 +20,8 @@ from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import PeriodicTask, StartupTask
+from services.chassis.runtime.clock import now_us
+from services.chassis.runtime.currencies import load_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.access import RequestSecurity
@@ -112,11 +112,7 @@ async def build(settings: Settings) -> Service:
         interval_s=settings.closing_interval_s,
         start_when=may_work,
     )
-    brake = DeadLetterLimit(
-        max_consecutive=settings.dead_letter_max_consecutive,
-        window=settings.dead_letter_window,
-        max_ratio=settings.dead_letter_max_ratio,
-    )
+    brake = DeadLetterLimit.from_settings(settings)
     consumer = Consumer(
         settings,
         Worker(runner.run, events=events, dead_letters=DeadLetters(producer, group=GROUP), dead_letter_limit=brake),
@@ -204,7 +200,7 @@ def _accounts(settings: Settings, stores: Stores, customers: SiteCustomers) -> c
 def _routes(office: Office) -> Sequence[web.RouteDef]:
     settings, stores = office.settings, office.stores
     places = PageTokenCodec(settings.page_token_key.get_secret_value(), salt="fulfilment.page")
-    currencies = frozenset(currency.alpha_3 for currency in pycountry.currencies)
+    currencies = load_currencies()
     audit = AuditLog()
     orders = OrdersApi(
         authenticator=office.desk,
@@ -264,11 +260,6 @@ def _mail(office: Office, waiting: outbox.Outbox, *, may_begin: Callable[[], boo
         invoices=stores.invoices,
     )
     return (outbox.Relay(waiting, mailer.deliver, channel=MAIL, interval_s=5.0, start_when=may_begin),)
-
-
-def now_us() -> int:
-    """The time of day."""
-    return time.time_ns() // 1000
 
 
 def new_id() -> str:

@@ -1,6 +1,5 @@
 """The operator's commands about products, stock, days and keys."""
 
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -8,14 +7,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import pycountry
 import typer
 
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.command import run_command
+from services.chassis.runtime.currencies import load_currencies
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.audit import AuditLog
 from services.chassis.security.sites import Sites
@@ -91,7 +91,7 @@ def _entries(document: bytes) -> list[dict[str, Any]]:
 async def _load_entry(entry: dict[str, Any], shelves: CliDeps) -> int:
     sku = str(entry.get("sku"))
     try:
-        product = parse_product(sku, entry, _currencies(), shelves.suppliers)
+        product = parse_product(sku, entry, load_currencies(), shelves.suppliers)
         await loading.put_product(product, shelves.loading)
         codes = entry.get("codes") or []
         return await loading.load_codes(sku, parse_codes(codes), shelves.loading) or 0 if codes else 0
@@ -179,13 +179,13 @@ async def _close_days(day: datetime) -> None:
     try:
         await table.wait_ready(SITES_TIMEOUT_S)
         async with Mongo.connect(settings) as mongo:
-            stores = Stores.build(mongo, EventCodec(schemas), now_us=_now_us)
+            stores = Stores.build(mongo, EventCodec(schemas), now_us=now_us)
             world = close_day.Deps(
                 purchase_orders=stores.purchase_orders,
                 transactions=stores.transactions,
                 invoices=stores.invoices,
                 customers=SiteCustomers(sites),
-                now_us=_now_us,
+                now_us=now_us,
             )
             closed = await close_day.close_day(day.date(), world)
             credited = await close_day.issue_credit_notes(world)
@@ -213,7 +213,7 @@ async def _with_shelves(work: Callable[[CliDeps], Coroutine[Any, Any, None]]) ->
     settings = load(StockCliSettings)
     vault = CodeCipher(settings.encryption_keys, settings.digest_key)
     async with Mongo.connect(settings) as mongo:
-        stores = Stores.build(mongo, EventCodec(Schemas.load(settings.schemas_dir)), now_us=_now_us)
+        stores = Stores.build(mongo, EventCodec(Schemas.load(settings.schemas_dir)), now_us=now_us)
         await stores.stock.create_indexes()
         world = loading.Deps(
             products=stores.products, stock=stores.stock, transactions=stores.transactions, seal=vault.seal
@@ -242,14 +242,6 @@ def _mistake(what: str, refused: InvalidRequestError) -> ValueError:
 def _mistaken_lines(name: str, refused: InvalidRequestError, lines: Sequence[tuple[int, str]]) -> ValueError:
     faults = [(lines[int(fault.pointer.split("/")[2])][0], fault.detail) for fault in refused.faults[:5]]
     return ValueError("; ".join(f"{name}, line {number}: {detail}" for number, detail in faults))
-
-
-def _currencies() -> frozenset[str]:
-    return frozenset(currency.alpha_3 for currency in pycountry.currencies)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

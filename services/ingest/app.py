@@ -1,9 +1,6 @@
 """Composition root of ingest."""
 
 import secrets
-import time
-
-import pycountry
 
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
@@ -13,6 +10,9 @@ from services.chassis.http.server import HttpServer, build_application, operatio
 from services.chassis.http.shared_ratelimit import SharedRateLimit
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.background import StartupTask
+from services.chassis.runtime.clock import now_us
+from services.chassis.runtime.currencies import load_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.access import RequestSecurity
@@ -45,13 +45,14 @@ async def build(settings: Settings) -> Service:
     url = settings.rate_limit_url
     rate_limiter = SharedRateLimit(RateLimit(), url=url.get_secret_value() if url else None)
     mongo = Mongo.connect(settings)
+    idempotency_keys = IdempotencyKeys(mongo, scope=AUDIENCE)
     deps = Deps(
         publisher=KafkaPublisher(producer, Encoder(schemas)),
         rate_limiter=rate_limiter,
-        idempotency=MongoIdempotencyStore(IdempotencyKeys(mongo, scope=AUDIENCE)),
-        currencies=frozenset(currency.alpha_3 for currency in pycountry.currencies),
+        idempotency=MongoIdempotencyStore(idempotency_keys),
+        currencies=load_currencies(),
         strict_json=settings.strict_json,
-        now_us=lambda: time.time_ns() // 1000,
+        now_us=now_us,
         new_job_id=new_job_id,
     )
     # Where an external schema registry is configured, it is the only one.
@@ -79,6 +80,7 @@ async def build(settings: Settings) -> Service:
             *access.components,
             rate_limiter,
             mongo,
+            StartupTask([idempotency_keys.create_indexes]),
             HttpServer(
                 build_application([*api.routes(), *registry_routes]), host=settings.http_host, port=settings.http_port
             ),

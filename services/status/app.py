@@ -14,6 +14,7 @@ from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import PeriodicTask, StartupTask
+from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.access import RequestSecurity
@@ -61,11 +62,7 @@ async def build(settings: Settings) -> Service:
     bell = JobNotifier(max_waiters=settings.status_max_waiters)
     watch = ChangeStreamListener(mongo, bell, clock_s=time.monotonic)
     world = apply_events.Deps(jobs=jobs, site_profiles=CachedSiteProfiles(access.sites), notifier=bell, now_us=now_us)
-    brake = DeadLetterLimit(
-        max_consecutive=settings.dead_letter_max_consecutive,
-        window=settings.dead_letter_window,
-        max_ratio=settings.dead_letter_max_ratio,
-    )
+    brake = DeadLetterLimit.from_settings(settings)
     codec = EventCodec(schemas)
     worker = Worker(
         world,
@@ -131,8 +128,3 @@ async def build(settings: Settings) -> Service:
             bell,
         ),
     )
-
-
-def now_us() -> int:
-    """The time of day."""
-    return time.time_ns() // 1000

@@ -1,9 +1,5 @@
 """Composition root of the validator."""
 
-import time
-
-import pycountry
-
 from services import topics
 from services.chassis.avro.registry_client import SchemaRegistryClient, load_schemas
 from services.chassis.http.server import operations_server
@@ -12,6 +8,8 @@ from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
+from services.chassis.runtime.clock import now_us
+from services.chassis.runtime.currencies import load_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.topics import SUBJECTS_BY_SCHEMA
@@ -32,19 +30,15 @@ async def build(settings: Settings) -> Service:
     catalogue_table = CompactedTable(settings, topics.CATALOG_PRODUCTS.name, catalogue.apply, client_id="validator")
     # The worker awaits every send before it sends more, so lingering would only add latency.
     producer = Producer(settings, client_id="validator", linger_ms=0)
-    dead_letter_limit = DeadLetterLimit(
-        max_consecutive=settings.dead_letter_max_consecutive,
-        window=settings.dead_letter_window,
-        max_ratio=settings.dead_letter_max_ratio,
-    )
+    dead_letter_limit = DeadLetterLimit.from_settings(settings)
     deps = Deps(
         reader=SubmittedRecordReader(schemas, registry),
         catalogue=catalogue,
         publisher=KafkaPublisher(producer, Encoder(schemas), DeadLetters(producer, group=settings.validator_group)),
         dead_letter_limit=dead_letter_limit,
-        currencies=frozenset(currency.alpha_3 for currency in pycountry.currencies),
+        currencies=load_currencies(),
         max_job_records=settings.max_job_records,
-        now_us=lambda: time.time_ns() // 1000,
+        now_us=now_us,
     )
     consumer = Consumer(
         settings,

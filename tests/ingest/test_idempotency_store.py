@@ -5,24 +5,29 @@ import json
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from pydantic import SecretStr
 
 from services.chassis.http.idempotency import COLLECTION, IdempotencyKeys, Reservation
 from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from services.ingest.adapters.idempotency_store import MongoIdempotencyStore
+from services.ingest.app import build
+from services.ingest.settings import Settings
 from tests.chassis.eventually import until
 from tests.ingest.client import ApiClient, import_api
 from tests.ingest.fakes import order
 
+DATABASE = "ingest_keys"
 BODY = json.dumps([order()]).encode()
 
 
 @pytest.fixture
 async def mongo(mongodb_uri: str) -> AsyncIterator[Mongo]:
-    mongo = Mongo.connect(MongoSettings(mongodb_uri=mongodb_uri, mongodb_database="ingest_keys"))
+    mongo = Mongo.connect(MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=DATABASE))
     yield mongo
-    await mongo.client.drop_database("ingest_keys")
+    await mongo.client.drop_database(DATABASE)
     await mongo.close()
 
 
@@ -74,17 +79,22 @@ async def test_a_key_stands_for_one_address(client: ApiClient) -> None:
     assert [answer.status for answer in answers] == [202, 422, 202]
 
 
-async def test_keys_are_forgotten_after_a_day(client: ApiClient, mongo: Mongo) -> None:
-    await client.send([order()], headers={"Idempotency-Key": "day"})
+async def test_keys_are_forgotten_after_a_day(mongo: Mongo, mongodb_uri: str) -> None:
+    """The service creates the index when it starts."""
+    settings = Settings(mongodb_uri=SecretStr(mongodb_uri), mongodb_database=DATABASE)
+    components = (await build(settings)).components
+    (startup,) = (component for component in components if isinstance(component, StartupTask))
+    await startup.start()
+    await until(lambda: startup.is_done)
+    for component in components:
+        if isinstance(component, Mongo | StartupTask):
+            await component.stop()
     indexes = await mongo.collection(COLLECTION).index_information()
     assert indexes["reserved_1"]["expireAfterSeconds"] == 86_400
 
 
 class Fading:
     """A store that reserves a key and is away when it is told what became of it."""
-
-    async def create_indexes(self) -> None:
-        pass
 
     async def reserve(self, _client: str, key: str, _body: bytes, new_id: Callable[[], str]) -> Reservation:
         return Reservation(key, new_id(), "me")

@@ -1,92 +1,107 @@
-"""Stops a partition that would be drained into dead letters: what is wrong then is not the records."""
+"""Dead-letter limit: halts a partition whose records would nearly all be dead-lettered.
+
+Then the fault is not in the records, and draining the partition would only move them.
+"""
 
 from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from services.chassis.runtime.settings import DeadLetterLimitSettings
+
 
 @dataclass(slots=True)
-class _Track:
-    """What was seen of a partition: how many records, how many dead ones in a row at the end, where the dead were."""
+class _History:
+    """A partition's record count, the dead letters at its end, and the positions of the dead letters in the window."""
 
-    seen: int = 0
-    in_row: int = 0
+    records: int = 0
+    consecutive: int = 0
     dead: deque[int] = field(default_factory=deque)
 
 
 class DeadLetterLimit:
     """Counts dead letters by partition.
 
-    A partition is stopped in front of the record that would make more than `most_in_row` dead letters in a row, or
-    more than the `share` of the last `window` records. It stays so until it is released.
+    A partition is halted before the record that would become more than `max_consecutive` dead letters in a row, or
+    more than `max_ratio` of the last `window` records. It stays halted until `resume`.
     """
 
     def __init__(self, *, max_consecutive: int, window: int, max_ratio: float) -> None:
-        self._most_in_row = max_consecutive
+        self._max_consecutive = max_consecutive
         self._window = window
-        self._most_in_window = int(window * max_ratio)
-        self._tracks: dict[Hashable, _Track] = {}
-        self._stopped: set[Hashable] = set()
+        self._max_in_window = int(window * max_ratio)
+        self._histories: dict[Hashable, _History] = {}
+        self._halted: set[Hashable] = set()
+
+    @classmethod
+    def from_settings(cls, settings: DeadLetterLimitSettings) -> "DeadLetterLimit":
+        """Return the configured limit."""
+        return cls(
+            max_consecutive=settings.dead_letter_max_consecutive,
+            window=settings.dead_letter_window,
+            max_ratio=settings.dead_letter_max_ratio,
+        )
 
     @property
     def halted(self) -> Collection[Hashable]:
-        """The partitions that must not be read on."""
-        return self._stopped
+        """The partitions that must not be consumed."""
+        return self._halted
 
     def allowed(self, partition: Hashable, total: int, dead: Sequence[int]) -> int:
-        """How many of the next `total` records may be handled; `dead` are the positions of those that would die.
+        """Return how many of the next `total` records may be processed.
 
-        Asking changes nothing: the same records may come again before they are `handled`.
+        `dead` lists the positions of those that would be dead-lettered. Nothing is recorded: the same records may be
+        asked about again before `record`.
         """
-        if partition in self._stopped:
+        if partition in self._halted:
             return 0
         if not dead:
             return total
-        track = self._tracks.get(partition) or _Track()
-        recent = deque(track.dead)
-        in_row, behind = track.in_row, 0
+        history = self._histories.get(partition) or _History()
+        recent = deque(history.dead)
+        consecutive, expected = history.consecutive, 0
         for position in dead:
-            in_row = in_row + 1 if position == behind else 1
-            behind = position + 1
-            recent.append(track.seen + position)
-            self._drop_older(recent, track.seen + position)
-            if in_row > self._most_in_row or len(recent) > self._most_in_window:
+            consecutive = consecutive + 1 if position == expected else 1
+            expected = position + 1
+            recent.append(history.records + position)
+            self._drop_older(recent, history.records + position)
+            if consecutive > self._max_consecutive or len(recent) > self._max_in_window:
                 return position
         return total
 
     def record(self, partition: Hashable, total: int, dead: Sequence[int]) -> None:
-        """Take down what became of the next `total` records; stop the partition if not all of them were admitted."""
-        admitted = self.allowed(partition, total, dead)
-        track = self._tracks.get(partition)
-        if track is None:
+        """Record the outcome of the next `total` records; halt the partition if not all of them were allowed."""
+        allowed = self.allowed(partition, total, dead)
+        history = self._histories.get(partition)
+        if history is None:
             if not dead:
                 return
-            track = self._tracks[partition] = _Track()
+            history = self._histories[partition] = _History()
         for position in dead:
-            if position < admitted:
-                track.dead.append(track.seen + position)
-        track.in_row = _in_row(track.in_row, admitted, dead)
-        track.seen += admitted
-        self._drop_older(track.dead, track.seen)
-        if admitted < total:
-            self._stopped.add(partition)
+            if position < allowed:
+                history.dead.append(history.records + position)
+        history.consecutive = _consecutive_at_end(history.consecutive, allowed, dead)
+        history.records += allowed
+        self._drop_older(history.dead, history.records)
+        if allowed < total:
+            self._halted.add(partition)
 
     def resume(self, partitions: Iterable[Hashable]) -> None:
-        """Let these partitions be read on, as when they go to another member or come from one.
+        """Let these partitions be consumed again, as after a rebalance.
 
-        What was counted stays: if nothing has changed, the next dead letter stops them again.
+        The counts remain: if nothing has changed, the next dead letter halts the partition again.
         """
-        self._stopped.difference_update(partitions)
+        self._halted.difference_update(partitions)
 
-    def _drop_older(self, recent: deque[int], at: int) -> None:
-        while recent and recent[0] <= at - self._window:
+    def _drop_older(self, recent: deque[int], end: int) -> None:
+        while recent and recent[0] <= end - self._window:
             recent.popleft()
 
 
-def _in_row(before: int, total: int, dead: Sequence[int]) -> int:
-    """How many dead ones the first `total` records end with."""
-    dying = set(dead)
-    in_row = 0
-    while in_row < total and total - 1 - in_row in dying:
-        in_row += 1
-    return before + in_row if in_row == total else in_row
+def _consecutive_at_end(before: int, total: int, dead: Sequence[int]) -> int:
+    """Return how many dead letters the first `total` records end with; `before` preceded them."""
+    positions = set(dead)
+    count = 0
+    while count < total and total - 1 - count in positions:
+        count += 1
+    return before + count if count == total else count

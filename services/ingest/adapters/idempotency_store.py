@@ -12,7 +12,6 @@ class MongoIdempotencyStore:
 
     def __init__(self, keys: IdempotencyKeys) -> None:
         self._keys = keys
-        self._has_indexes = False
 
     async def reserve(self, request: ImportRequest, job_id: str) -> Reservation | StoredResponse:
         """Reserve the request's key, or return the response stored under it.
@@ -20,9 +19,6 @@ class MongoIdempotencyStore:
         Raises `Problem` for an invalid, conflicting or reserved key, `UnavailableError` if MongoDB does not respond.
         """
         key = idempotency_key({HEADER: request.idempotency_key or ""}) or ""
-        if not self._has_indexes:
-            await self._keys.create_indexes()
-            self._has_indexes = True
         return await self._keys.reserve(request.client_id, key, _fingerprint(request), lambda: job_id)
 
     async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
