@@ -1,263 +1,200 @@
-"""The schemas, as Confluent's registry serves them: enough for its clients to read and write our topics.
+"""Confluent's schema registry API, read-only: what its clients need to read and write our topics.
 
-Nothing can be registered here. A client that registers a schema before it writes (the default) is given the id of ours
-if its schema is ours, sentences and order of attributes aside, and is refused otherwise.
+Clients that register schemas before they write (the default) are given the id of our schema if theirs has the same
+canonical form, and an error otherwise.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
-from services.chassis.avro.compatibility import InvalidSchemaError, canonical_form, incompatibilities
+from services.chassis.avro.compatibility import InvalidSchemaError, incompatibilities
 from services.chassis.avro.schemas import Schemas, SchemaVersion
 from services.chassis.http import server as http
+from services.schema_registry.subjects import RegistryError, Subjects, require_schema, subjects_of
 from services.topics import SCHEMA_BY_SUBJECT, compatibility_level
 
 BASE = "/registry"
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
-# Ours take less than a sixth of it.
+# More than six times the longest of our schemas.
 MAX_SCHEMA_LENGTH = 64 * 1024
 BODY_TIMEOUT_S = 10.0
-_LATEST = frozenset({"latest", "-1"})
+
+# Returns the body of the response; raises `RegistryError`.
+Handler = Callable[["RegistryApi", web.Request], Awaitable[object]]
 
 
 class RegistryApi:
-    """Handlers of the registry; `routes` binds them to their addresses."""
+    """Handlers of the registry."""
 
     def __init__(self, schemas: Schemas) -> None:
-        self._schemas = schemas
-        self._subjects = {
-            subject: schemas.versions[name] for subject, name in SCHEMA_BY_SUBJECT.items() if name in schemas
-        }
-        self._forms = {name: _forms(versions) for name, versions in schemas.versions.items()}
+        self._subjects = Subjects(schemas)
 
     def routes(self) -> list[web.RouteDef]:
-        """Every address of the registry."""
-        subject, schema = "/subjects/{subject}", "/schemas/ids/{id}"
-        checked = "/compatibility/subjects/{subject}/versions"
-        asked: list[tuple[str, http.Handler]] = [
-            ("", self.root),
-            ("/", self.root),
-            ("/subjects", self.subjects),
-            (f"{subject}/versions", self.versions),
-            (f"{subject}/versions/{{version}}", self.version),
-            (f"{subject}/versions/{{version}}/schema", self.version_text),
-            ("/schemas/types", self.types),
-            (schema, self.by_id),
-            (f"{schema}/subjects", self.subjects_of_id),
-            (f"{schema}/versions", self.versions_of_id),
-            ("/schemas/guids/{guid}", self.by_global_id),
-            ("/config", self.config),
-            ("/config/{subject}", self.config),
-            ("/mode", self.mode),
-            ("/mode/{subject}", self.mode),
-        ]
-        told: list[tuple[str, http.Handler]] = [
-            (subject, self.look_up),
-            (f"{subject}/versions", self.register),
-            (checked, self.check),
-            (f"{checked}/{{version}}", self.check),
-        ]
+        """All routes of the registry."""
         return [
-            *(web.get(BASE + path, _confluent_errors(handler)) for path, handler in asked),
-            *(web.post(BASE + path, _confluent_errors(handler)) for path, handler in told),
-            web.route("*", BASE + "/{rest:.*}", _confluent_errors(self.not_found)),
+            *(web.get(BASE + path, partial(self._respond, handler)) for path, handler in GET_ROUTES.items()),
+            *(web.post(BASE + path, partial(self._respond, handler)) for path, handler in POST_ROUTES.items()),
+            web.route("*", BASE + "/{rest:.*}", partial(self._respond, RegistryApi.other_route)),
         ]
 
-    async def root(self, _: web.Request) -> web.Response:
-        """Something to find at the root."""
-        return _answer({})
+    async def root(self, _: web.Request) -> object:
+        """Return an empty object: clients use it as a health check."""
+        return {}
 
-    async def subjects(self, request: web.Request) -> web.Response:
-        """All names, or those with a prefix."""
-        prefix = request.query.get("subjectPrefix", "")
-        return _answer(sorted(subject for subject in self._subjects if subject.startswith(prefix)))
+    async def subjects(self, request: web.Request) -> object:
+        """Return all subjects, or those with a prefix."""
+        return self._subjects.names(prefix=request.query.get("subjectPrefix", ""))
 
-    async def versions(self, request: web.Request) -> web.Response:
-        """The numbers of a subject's versions."""
-        return _answer(list(self._versions(request)))
+    async def versions(self, request: web.Request) -> object:
+        """Return the numbers of a subject's versions."""
+        return list(self._subjects.versions(request.match_info["subject"]))
 
-    async def version(self, request: web.Request) -> web.Response:
-        """One version, or the latest."""
-        return _answer(_described(self._version(request), request.match_info["subject"]))
+    async def version(self, request: web.Request) -> object:
+        """Return one version, or the latest."""
+        return _describe(self._version(request), request.match_info["subject"])
 
-    async def version_text(self, request: web.Request) -> web.Response:
-        """The schema alone."""
-        return _answer(self._version(request).definition)
+    async def version_schema(self, request: web.Request) -> object:
+        """Return the schema of one version alone."""
+        return self._version(request).definition
 
-    async def by_id(self, request: web.Request) -> web.Response:
-        """The schema that a value names in its first bytes."""
-        version = self._by_id(request)
-        return _answer({"schema": version.text, "guid": str(version.global_id)})
+    async def schema_types(self, _: web.Request) -> object:
+        """Return the supported schema languages."""
+        return ["AVRO"]
 
-    async def by_global_id(self, request: web.Request) -> web.Response:
-        """The schema that a value names in a header."""
-        try:
-            version = self._schemas.by_id(UUID(request.match_info["guid"]))
-        except ValueError:
-            version = None
-        if version is None:
-            raise RegistryError(404, 40403, "Schema not found")
-        return _answer({"schema": version.text, "guid": str(version.global_id)})
+    async def schema_by_id(self, request: web.Request) -> object:
+        """Return the schema with an id."""
+        return _schema_and_guid(self._subjects.by_id(request.match_info["id"]))
 
-    async def subjects_of_id(self, request: web.Request) -> web.Response:
-        """The names under which a schema is kept."""
-        return _answer(list(self._subjects_of(self._by_id(request))))
+    async def schema_by_guid(self, request: web.Request) -> object:
+        """Return the schema with a GUID."""
+        return _schema_and_guid(self._subjects.by_guid(request.match_info["guid"]))
 
-    async def versions_of_id(self, request: web.Request) -> web.Response:
-        """Likewise, with the version's number under each."""
-        version = self._by_id(request)
-        return _answer([{"subject": name, "version": version.number} for name in self._subjects_of(version)])
+    async def subjects_by_id(self, request: web.Request) -> object:
+        """Return the subjects of a schema."""
+        return subjects_of(self._subjects.by_id(request.match_info["id"]))
 
-    async def look_up(self, request: web.Request) -> web.Response:
-        """The version of a subject that a schema is."""
-        self._versions(request)
-        version = await self._same(request)
-        if version is None:
-            raise RegistryError(404, 40403, "Schema not found")
-        return _answer(_described(version, request.match_info["subject"]))
+    async def versions_by_id(self, request: web.Request) -> object:
+        """Return the subjects of a schema, with its version number in each."""
+        version = self._subjects.by_id(request.match_info["id"])
+        return [{"subject": subject, "version": version.number} for subject in subjects_of(version)]
 
-    async def register(self, request: web.Request) -> web.Response:
-        """The same for a client that means to register it; a schema that is not ours is refused."""
+    async def config(self, request: web.Request) -> object:
+        """Return the default compatibility level, or that of a subject."""
+        subject = request.match_info.get("subject")
+        if subject is None:
+            return {"compatibilityLevel": "FULL_TRANSITIVE"}
+        self._subjects.versions(subject)
+        return {"compatibilityLevel": str(compatibility_level(SCHEMA_BY_SUBJECT[subject]))}
+
+    async def mode(self, request: web.Request) -> object:
+        """Return that the registry, or a subject, is read-only."""
+        if "subject" in request.match_info:
+            self._subjects.versions(request.match_info["subject"])
+        return {"mode": "READONLY"}
+
+    async def look_up(self, request: web.Request) -> object:
+        """Return the version of a subject that has the schema in the body."""
         subject = request.match_info["subject"]
-        if subject not in self._subjects:
-            raise RegistryError(422, 42205, f"Subject {subject} is in read-only mode")
-        version = await self._same(request)
-        if version is None:
-            raise RegistryError(
-                422,
-                42205,
-                f"Subject {subject} is in read-only mode, and this schema is none of its versions: "
-                "set auto.register.schemas=false and use.latest.version=true",
-            )
-        return _answer(_described(version, subject))
+        self._subjects.versions(subject)
+        return _describe(require_schema(self._subjects.find(subject, await _read_schema(request))), subject)
 
-    async def check(self, request: web.Request) -> web.Response:
-        """Whether a schema might become the next version."""
-        versions = self._versions(request)
+    async def register(self, request: web.Request) -> object:
+        """Return the version of a subject that has the schema in the body; a new schema cannot be registered."""
+        subject = request.match_info["subject"]
+        read_only = f"Subject {subject} is in read-only mode"
+        if subject not in self._subjects:
+            raise RegistryError(422, 42205, read_only)
+        version = self._subjects.find(subject, await _read_schema(request))
+        if version is None:
+            hint = "set auto.register.schemas=false and use.latest.version=true"
+            raise RegistryError(422, 42205, f"{read_only}, and this schema is not one of its versions: {hint}")
+        return _describe(version, subject)
+
+    async def check_compatibility(self, request: web.Request) -> object:
+        """Return whether the schema in the body could become the next version of a subject."""
+        subject = request.match_info["subject"]
+        versions = self._subjects.versions(subject)
         if "version" in request.match_info:
             version = self._version(request)
             versions = {version.number: version}
-        name = SCHEMA_BY_SUBJECT[request.match_info["subject"]]
-        text = await _schema_in(request)
+        schema = await _read_schema(request)
+        level = compatibility_level(SCHEMA_BY_SUBJECT[subject])
         try:
-            found = incompatibilities(
-                compatibility_level(name), text, {number: version.text for number, version in versions.items()}
-            )
+            messages = incompatibilities(level, schema, {number: old.text for number, old in versions.items()})
         except InvalidSchemaError as error:
             raise RegistryError(422, 42201, f"Invalid schema: {error}") from None
-        told = {"messages": found} if request.query.get("verbose", "").lower() == "true" else {}
-        return _answer({"is_compatible": not found, **told})
+        is_verbose = request.query.get("verbose", "").lower() == "true"
+        return {"is_compatible": not messages, **({"messages": messages} if is_verbose else {})}
 
-    async def config(self, request: web.Request) -> web.Response:
-        """How versions must agree, in general or of one subject."""
-        subject = request.match_info.get("subject")
-        if subject is None:
-            return _answer({"compatibilityLevel": "FULL_TRANSITIVE"})
-        self._versions(request)
-        return _answer({"compatibilityLevel": str(compatibility_level(SCHEMA_BY_SUBJECT[subject]))})
-
-    async def mode(self, request: web.Request) -> web.Response:
-        """Nothing can be written here."""
-        if "subject" in request.match_info:
-            self._versions(request)
-        return _answer({"mode": "READONLY"})
-
-    async def types(self, _: web.Request) -> web.Response:
-        """The kinds of schemas."""
-        return _answer(["AVRO"])
-
-    async def not_found(self, request: web.Request) -> web.Response:
-        """Whatever else a registry may have: new clients look for more, and take a 404 for an answer."""
+    async def other_route(self, request: web.Request) -> object:
+        """Refuse every other request. New clients probe for more routes, and accept a 404."""
         if request.method in {"PUT", "DELETE"} and not request.path.startswith(f"{BASE}/associations"):
             raise RegistryError(422, 42205, "The registry is in read-only mode")
         raise RegistryError(404, 404, "HTTP 404 Not Found")
 
-    def _versions(self, request: web.Request) -> Mapping[int, SchemaVersion]:
-        subject = request.match_info["subject"]
-        if subject not in self._subjects:
-            raise RegistryError(404, 40401, f"Subject '{subject}' not found.")
-        return self._subjects[subject]
-
     def _version(self, request: web.Request) -> SchemaVersion:
-        versions, wanted = self._versions(request), request.match_info["version"]
-        if wanted in _LATEST:
-            return versions[max(versions)]
-        number = _number(wanted)
-        if not number:
-            raise RegistryError(422, 42202, "The specified version is not a valid version id")
-        if number not in versions:
-            raise RegistryError(404, 40402, f"Version {number} not found.")
-        return versions[number]
+        return self._subjects.version(request.match_info["subject"], request.match_info["version"])
 
-    def _by_id(self, request: web.Request) -> SchemaVersion:
-        number = _number(request.match_info["id"])
-        version = None if number is None else self._schemas.by_id(number)
-        if version is None:
-            raise RegistryError(404, 40403, "Schema not found")
-        return version
-
-    def _subjects_of(self, version: SchemaVersion) -> Iterator[str]:
-        return (subject for subject, name in SCHEMA_BY_SUBJECT.items() if name == version.name)
-
-    async def _same(self, request: web.Request) -> SchemaVersion | None:
-        """The version of the request's subject that is the schema in its body; None if there is none."""
-        forms = self._forms[SCHEMA_BY_SUBJECT[request.match_info["subject"]]]
+    async def _respond(self, handler: Handler, request: web.Request) -> web.Response:
         try:
-            return forms.get(canonical_form(await _schema_in(request)))
-        except InvalidSchemaError as error:
-            raise RegistryError(422, 42201, f"Invalid schema: {error}") from None
+            return http.json_response(await handler(self, request), content_type=CONTENT_TYPE)
+        except RegistryError as error:
+            body = {"error_code": error.code, "message": str(error)}
+            return http.json_response(body, status=error.status, content_type=CONTENT_TYPE)
 
 
-class RegistryError(Exception):
-    """An error in the registry's own words; its clients expect no others."""
-
-    def __init__(self, status: int, code: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
-def _confluent_errors(handler: http.Handler) -> http.Handler:
-    async def answering(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except RegistryError as refused:
-            body = {"error_code": refused.code, "message": str(refused)}
-            return http.json_response(body, status=refused.status, content_type=CONTENT_TYPE)
-
-    return answering
-
-
-def _forms(versions: Mapping[int, SchemaVersion]) -> dict[str, SchemaVersion]:
-    return {canonical_form(version.text): version for version in versions.values()}
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else None
+GET_ROUTES: Mapping[str, Handler] = {
+    "": RegistryApi.root,
+    "/": RegistryApi.root,
+    "/subjects": RegistryApi.subjects,
+    "/subjects/{subject}/versions": RegistryApi.versions,
+    "/subjects/{subject}/versions/{version}": RegistryApi.version,
+    "/subjects/{subject}/versions/{version}/schema": RegistryApi.version_schema,
+    "/schemas/types": RegistryApi.schema_types,
+    "/schemas/ids/{id}": RegistryApi.schema_by_id,
+    "/schemas/ids/{id}/subjects": RegistryApi.subjects_by_id,
+    "/schemas/ids/{id}/versions": RegistryApi.versions_by_id,
+    "/schemas/guids/{guid}": RegistryApi.schema_by_guid,
+    "/config": RegistryApi.config,
+    "/config/{subject}": RegistryApi.config,
+    "/mode": RegistryApi.mode,
+    "/mode/{subject}": RegistryApi.mode,
+}
+POST_ROUTES: Mapping[str, Handler] = {
+    "/subjects/{subject}": RegistryApi.look_up,
+    "/subjects/{subject}/versions": RegistryApi.register,
+    "/compatibility/subjects/{subject}/versions": RegistryApi.check_compatibility,
+    "/compatibility/subjects/{subject}/versions/{version}": RegistryApi.check_compatibility,
+}
 
 
-async def _schema_in(request: web.Request) -> str:
+async def _read_schema(request: web.Request) -> str:
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            sent = await request.read()
+            data = await request.read()
     except TimeoutError:
         raise RegistryError(408, 408, "HTTP 408 Request Timeout") from None
     try:
-        body = msgspec.json.decode(sent)
-        schema, kind = body["schema"], body.get("schemaType") or "AVRO"
+        body = msgspec.json.decode(data)
+        schema, schema_type = body["schema"], body.get("schemaType") or "AVRO"
     except (msgspec.DecodeError, TypeError, KeyError, AttributeError, RecursionError):
-        raise RegistryError(422, 42201, "Invalid schema: a JSON object with a schema is expected") from None
-    if kind != "AVRO" or not isinstance(schema, str) or len(schema) > MAX_SCHEMA_LENGTH or body.get("references"):
-        raise RegistryError(422, 42201, "Invalid schema: only Avro schemas without references are kept here")
+        raise RegistryError(422, 42201, "Invalid schema: the body must be a JSON object with a schema") from None
+    if (
+        schema_type != "AVRO"
+        or not isinstance(schema, str)
+        or len(schema) > MAX_SCHEMA_LENGTH
+        or body.get("references")
+    ):
+        raise RegistryError(422, 42201, "Invalid schema: only Avro schemas without references are supported")
     return schema
 
 
-def _described(version: SchemaVersion, subject: str) -> dict[str, Any]:
+def _describe(version: SchemaVersion, subject: str) -> dict[str, Any]:
     return {
         "subject": subject,
         "version": version.number,
@@ -268,5 +205,5 @@ def _described(version: SchemaVersion, subject: str) -> dict[str, Any]:
     }
 
 
-def _answer(body: object) -> web.Response:
-    return http.json_response(body, content_type=CONTENT_TYPE)
+def _schema_and_guid(version: SchemaVersion) -> dict[str, str]:
+    return {"schema": version.text, "guid": str(version.global_id)}
