@@ -44,9 +44,11 @@ PENDING: tuple[str, ...] = (
     "tests/sales",
     "tests/status",
     "tests/support",
-    "docs",
-    "deploy/README.md",
-    "CHANGELOG.md",
+    "docs/configuration.md",
+    "docs/metrics.md",
+    "docs/auth.md",
+    "docs/fulfilment.md",
+    "docs/performance.md",
     "README.md",
 )
 MAX_SILENCED_ERROR_NAMES = 2
