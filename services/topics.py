@@ -3,7 +3,7 @@
 from services.chassis.avro.compatibility import CompatibilityLevel
 from services.chassis.kafka.topic import Cleanup, Topic
 
-EXTERNAL_PRODUCERS = "outside producers"
+EXTERNAL_PRODUCERS = "external producers"
 CATALOGUE_OWNERS = "catalogue owners"
 OTHER_TEAMS = "other teams"
 OPERATOR = "operator"
