@@ -16,7 +16,6 @@ from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.settings import REPOSITORY, ApiSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.authentication import RequestAuthenticator
-from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
 from services.status.adapters.change_stream import ChangeStreamListener
 from services.status.adapters.job_loader import JobLoader
@@ -25,6 +24,7 @@ from services.status.adapters.notifier import JobNotifier
 from services.status.flows import queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
+from services.values.sites import ApiKey, Site
 
 API_KEY = "12345"
 TOKEN = Token(

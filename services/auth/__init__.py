@@ -1,4 +1,4 @@
-"""Tokens for clients, and the sites they belong to.
+"""Issues tokens to clients, and manages the sites that they belong to.
 
 Reads:  auth.sites.v1, auth.revocations.v1
 Writes: auth.sites.v1, auth.revocations.v1

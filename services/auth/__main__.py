@@ -9,7 +9,7 @@ from services.chassis.runtime.settings import load
 
 
 def main() -> None:
-    """Run auth until it is told to stop."""
+    """Run auth until it is stopped."""
     settings = load(AuthSettings)
     run("auth", settings, partial(build, settings))
 

@@ -1,11 +1,11 @@
-"""Composition of auth: the only place where settings, flows and adapters meet."""
+"""Composition root of auth: builds the service from its settings, flows and adapters."""
 
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
-from services.auth import wire
 from services.auth.adapters.introspector import JwtIntrospector
 from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.adapters.publisher import KafkaPublisher
@@ -19,7 +19,6 @@ from services.auth.adapters.stores import (
     create_indexes,
 )
 from services.auth.domain.revocation import Revocation
-from services.auth.domain.site import Site
 from services.auth.domain.source_address import parse_networks
 from services.auth.flows import management
 from services.auth.flows.key_rotation import KeyRotationDeps, ensure_current_key
@@ -30,13 +29,12 @@ from services.auth.http.admin import AdminDeps
 from services.auth.settings import AuthSettings
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
-from services.chassis.http import server
 from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import PeriodicTask, StartupTask
-from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.audit import AuditLog
@@ -48,65 +46,102 @@ MAX_KEY_CHECK_INTERVAL_S = 30.0
 # A new key signs this many refresh periods of the verifiers after all replicas of auth publish it.
 REFRESH_PERIODS_BEFORE_SIGNING = 2
 PUBLISH_INTERVAL_S = 60.0
-# Topics have microseconds, the store floating seconds.
+# Timestamps are microseconds in topics, and floating seconds in the store.
 TIMESTAMP_TOLERANCE_S = 0.000_01
 ATTEMPT_WINDOW_S = 60.0
 DAY_S = 86_400
 
 
-def new_id() -> str:
-    """An id that nobody can guess."""
-    return secrets.token_hex(16)
+@dataclass(frozen=True, slots=True)
+class PublishedState:
+    """Contents of auth's own topics, and the tables that read them."""
+
+    sites: Sites
+    sites_table: CompactedTable
+    revocations: Revocations
+    revocations_table: CompactedTable
 
 
-def new_secret() -> str:
-    """256 random bits, in letters that need no escaping anywhere."""
-    return secrets.token_urlsafe(32)
-
-
-def build_publisher(producer: Producer, schemas: Schemas) -> KafkaPublisher:
-    """Sites and revocations to Kafka."""
-    return KafkaPublisher(producer, site=schemas["site"], revocation=schemas["revocation"])
-
-
-def build_management(mongo: Mongo, producer: Producer, schemas: Schemas, *, actor: str, source: str) -> ManagementDeps:
-    """What managing sites and clients takes, in the name of `who`."""
-    return ManagementDeps(
-        sites=MongoSiteStore(mongo),
-        clients=MongoClientStore(mongo),
-        revocations=MongoRevocationStore(mongo),
-        hasher=Argon2Hasher(),
-        publisher=build_publisher(producer, schemas),
-        audit=AuditLog(),
-        now=time.time,
-        new_id=new_id,
-        new_secret=new_secret,
-        actor=actor,
-        source=source,
+async def build(settings: AuthSettings) -> Service:
+    """Build the service; it is not started."""
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
+    mongo = Mongo.connect(settings)
+    producer = Producer(settings, client_id="auth")
+    published = build_published_state(settings, schemas)
+    keys, signer = build_key_rotation(settings, mongo)
+    introspector = build_introspector(settings, signer, published)
+    tokens = build_tokens(
+        settings,
+        mongo,
+        build_publisher(producer, schemas),
+        signer=signer,
+        introspector=introspector,
+        revoked_before=published.revocations.issued_before,
+    )
+    own_management = build_management(mongo, producer, schemas, actor="auth", source="auth")
+    health = Health()
+    health.ready_when("signing key", lambda: signer.ready)
+    return Service(
+        name="auth",
+        health=health,
+        components=[
+            operations_server(health, host=settings.operations_host, port=settings.operations_port),
+            mongo,
+            producer,
+            published.sites_table,
+            published.revocations_table,
+            StartupTask([partial(create_indexes, mongo)]),
+            PeriodicTask("signing keys", partial(ensure_current_key, keys), interval_s=key_check_interval_s(settings)),
+            *build_republishing(published, own_management),
+            *build_http(settings, tokens, own_management, keys, signer=signer, introspector=introspector),
+        ],
     )
 
 
-def key_check_interval_s(settings: AuthSettings) -> float:
-    """How often each replica looks at the keys: how late it may be to publish one that another has added."""
-    return min(MAX_KEY_CHECK_INTERVAL_S, settings.auth_jwks_refresh_s / 2)
+def build_published_state(settings: AuthSettings, schemas: Schemas) -> PublishedState:
+    """Build the tables of auth's own topics."""
+    sites, revocations = Sites(schemas), Revocations(schemas)
+    return PublishedState(
+        sites,
+        CompactedTable(settings, AUTH_SITES.name, sites.apply, client_id="auth"),
+        revocations,
+        CompactedTable(settings, AUTH_REVOCATIONS.name, revocations.apply, client_id="auth"),
+    )
 
 
 def build_key_rotation(settings: AuthSettings, mongo: Mongo) -> tuple[KeyRotationDeps, JwtSigner]:
-    """What tending the signing keys takes, and the signer that uses them."""
-    vault = KeyWrapper(settings.encryption_key, settings.auth_algorithm)
-    signer = JwtSigner(vault.unwrap, settings.auth_algorithm, now=time.time)
-    world = KeyRotationDeps(
+    """Build key rotation, and the signer that it gives the keys to."""
+    wrapper = KeyWrapper(settings.encryption_key, settings.auth_algorithm)
+    signer = JwtSigner(wrapper.unwrap, settings.auth_algorithm, now=time.time)
+    verifier_refresh_s = REFRESH_PERIODS_BEFORE_SIGNING * settings.auth_jwks_refresh_s
+    deps = KeyRotationDeps(
         keys=MongoKeyStore(mongo),
-        generator=vault,
+        generator=wrapper,
         signer=signer,
         audit=AuditLog(),
         lifetime_s=settings.signing_key_lifetime_days * DAY_S,
-        activation_delay_s=REFRESH_PERIODS_BEFORE_SIGNING * settings.auth_jwks_refresh_s
-        + key_check_interval_s(settings),
+        activation_delay_s=verifier_refresh_s + key_check_interval_s(settings),
         algorithm=settings.auth_algorithm,
         now=time.time,
     )
-    return world, signer
+    return deps, signer
+
+
+def key_check_interval_s(settings: AuthSettings) -> float:
+    """Return how often a replica loads the keys: a replica publishes a key of another one at most this much later."""
+    return min(MAX_KEY_CHECK_INTERVAL_S, settings.auth_jwks_refresh_s / 2)
+
+
+def build_introspector(settings: AuthSettings, signer: JwtSigner, published: PublishedState) -> JwtIntrospector:
+    """Build the verifier of auth's own tokens."""
+    return JwtIntrospector(
+        issuer=settings.auth_issuer,
+        algorithm=settings.auth_algorithm,
+        key_set=signer.key_set,
+        is_revoked=published.revocations.is_revoked,
+        revocations_loaded=lambda: published.revocations_table.ready,
+        now=time.time,
+    )
 
 
 def build_tokens(
@@ -118,7 +153,7 @@ def build_tokens(
     introspector: JwtIntrospector,
     revoked_before: Callable[[str], float],
 ) -> TokenDeps:
-    """What issuing and revoking tokens takes."""
+    """Build the dependencies of the OAuth endpoints."""
     return TokenDeps(
         clients=MongoClientStore(mongo),
         hasher=Argon2Hasher(),
@@ -136,106 +171,92 @@ def build_tokens(
     )
 
 
-async def build(settings: AuthSettings) -> Service:
-    """Auth as a process."""
-    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
-    mongo = Mongo.connect(settings)
-    producer = Producer(settings, client_id="auth")
-    sites = Sites(schemas)
-    site_table = CompactedTable(settings, AUTH_SITES.name, sites.apply, client_id="auth")
-    revocations = Revocations(schemas)
-    revocation_table = CompactedTable(settings, AUTH_REVOCATIONS.name, revocations.apply, client_id="auth")
-    keys, signer = build_key_rotation(settings, mongo)
-    inspector = JwtIntrospector(
-        issuer=settings.auth_issuer,
-        algorithm=settings.auth_algorithm,
-        key_set=signer.key_set,
-        is_revoked=revocations.is_revoked,
-        revocations_loaded=lambda: revocation_table.ready,
+def build_management(mongo: Mongo, producer: Producer, schemas: Schemas, *, actor: str, source: str) -> ManagementDeps:
+    """Build the dependencies of managing sites and clients, in the name of `actor`."""
+    return ManagementDeps(
+        sites=MongoSiteStore(mongo),
+        clients=MongoClientStore(mongo),
+        revocations=MongoRevocationStore(mongo),
+        hasher=Argon2Hasher(),
+        publisher=build_publisher(producer, schemas),
+        audit=AuditLog(),
         now=time.time,
-    )
-    world = build_tokens(
-        settings,
-        mongo,
-        build_publisher(producer, schemas),
-        signer=signer,
-        introspector=inspector,
-        revoked_before=revocations.issued_before,
-    )
-    own_office = build_management(mongo, producer, schemas, actor="auth", source="auth")
-    administration = AdminDeps(
-        tokens=world,
-        management=own_office,
-        keys=keys,
-        verify=inspector.verify_admin,
-        proxies=parse_networks(settings.trusted_proxies),
-        openapi=settings.schemas_dir / "openapi" / "auth-admin.yaml",
-    )
-    health = Health()
-    health.ready_when("signing key", lambda: signer.ready)
-    return Service(
-        name="auth",
-        health=health,
-        components=[
-            server.operations_server(health, host=settings.operations_host, port=settings.operations_port),
-            mongo,
-            producer,
-            site_table,
-            revocation_table,
-            StartupTask([partial(create_indexes, mongo)]),
-            PeriodicTask("signing keys", partial(ensure_current_key, keys), interval_s=key_check_interval_s(settings)),
-            PeriodicTask(
-                "sites", partial(_publish_sites, site_table, sites, own_office), interval_s=PUBLISH_INTERVAL_S
-            ),
-            PeriodicTask(
-                "revocations",
-                partial(_publish_revocations, revocation_table, revocations, own_office),
-                interval_s=PUBLISH_INTERVAL_S,
-            ),
-            *_build_http(settings, world, signer, administration),
-        ],
+        new_id=new_id,
+        new_secret=new_secret,
+        actor=actor,
+        source=source,
     )
 
 
-def _build_http(
-    settings: AuthSettings, world: TokenDeps, signer: JwtSigner, administration: AdminDeps
-) -> list[server.HttpServer]:
-    """The public port, and the internal one if there is to be one."""
-    public = oauth.build_routes(
-        world,
-        key_set=signer.key_set,
-        proxies=parse_networks(settings.trusted_proxies),
-        public_url=settings.auth_public_url or settings.auth_issuer,
-        openapi=settings.schemas_dir / "openapi" / "auth.yaml",
-    )
-    listeners = [server.HttpServer(server.build_application(public), host=settings.http_host, port=settings.http_port)]
-    if settings.admin_port is not None:
-        internal = server.build_application(admin.build_routes(administration))
-        listeners.append(server.HttpServer(internal, host=settings.admin_host, port=settings.admin_port))
-    return listeners
+def build_publisher(producer: Producer, schemas: Schemas) -> KafkaPublisher:
+    """Build the publisher of sites and revocations."""
+    return KafkaPublisher(producer, site=schemas["site"], revocation=schemas["revocation"])
 
 
-async def _publish_revocations(table: CompactedTable, published: Revocations, own_office: ManagementDeps) -> None:
-    if not table.ready:
-        raise UnavailableError("Kafka")
+def new_id() -> str:
+    """Return 128 random bits in hexadecimal."""
+    return secrets.token_hex(16)
+
+
+def new_secret() -> str:
+    """Return 256 random bits in characters that need no escaping."""
+    return secrets.token_urlsafe(32)
+
+
+def build_republishing(published: PublishedState, deps: ManagementDeps) -> list[PeriodicTask]:
+    """Build the tasks that publish stored sites and revocations that the topics lack."""
 
     def is_published(revocation: Revocation) -> bool:
         if revocation.token_id is not None:
-            return published.has_token(revocation.token_id)
-        return (
-            published.issued_before(revocation.client_id or "")
-            >= (revocation.issued_before or 0) - TIMESTAMP_TOLERANCE_S
+            return published.revocations.has_token(revocation.token_id)
+        issued_before = published.revocations.issued_before(revocation.client_id or "")
+        return issued_before >= (revocation.issued_before or 0) - TIMESTAMP_TOLERANCE_S
+
+    return [
+        PeriodicTask(
+            "sites",
+            partial(management.publish_missing_sites, published.sites.get, deps),
+            interval_s=PUBLISH_INTERVAL_S,
+            start_when=lambda: published.sites_table.ready,
+        ),
+        PeriodicTask(
+            "revocations",
+            partial(management.publish_missing_revocations, is_published, deps),
+            interval_s=PUBLISH_INTERVAL_S,
+            start_when=lambda: published.revocations_table.ready,
+        ),
+    ]
+
+
+def build_http(
+    settings: AuthSettings,
+    tokens: TokenDeps,
+    own_management: ManagementDeps,
+    keys: KeyRotationDeps,
+    *,
+    signer: JwtSigner,
+    introspector: JwtIntrospector,
+) -> list[HttpServer]:
+    """Build the public server, and the admin server if it has a port."""
+    proxies = parse_networks(settings.trusted_proxies)
+    openapi = settings.schemas_dir / "openapi"
+    public = oauth.build_routes(
+        tokens,
+        key_set=signer.key_set,
+        proxies=proxies,
+        public_url=settings.auth_public_url or settings.auth_issuer,
+        openapi=openapi / "auth.yaml",
+    )
+    servers = [HttpServer(build_application(public), host=settings.http_host, port=settings.http_port)]
+    if settings.admin_port is not None:
+        deps = AdminDeps(
+            tokens=tokens,
+            management=own_management,
+            keys=keys,
+            verify=introspector.verify_admin,
+            proxies=proxies,
+            openapi=openapi / "auth-admin.yaml",
         )
-
-    await management.publish_missing_revocations(is_published, own_office)
-
-
-async def _publish_sites(table: CompactedTable, published: Sites, own_office: ManagementDeps) -> None:
-    if not table.ready:
-        raise UnavailableError("Kafka")
-
-    def known(number: int) -> Site | None:
-        site = published.get(number)
-        return wire.published_site(site) if site else None
-
-    await management.publish_missing_sites(known, own_office)
+        application = build_application(admin.build_routes(deps))
+        servers.append(HttpServer(application, host=settings.admin_host, port=settings.admin_port))
+    return servers

@@ -1,4 +1,4 @@
-"""What auth needs from the world."""
+"""Stores and other dependencies of auth's flows. All methods that do I/O raise `UnavailableError`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -6,130 +6,131 @@ from typing import Protocol
 from services.auth.domain.client import Client
 from services.auth.domain.revocation import ActiveToken, Revocation
 from services.auth.domain.signing import SigningKey
-from services.auth.domain.site import Site
+from services.auth.domain.site import StoredSite
+from services.values.sites import Site
 
 
 class ClientStore(Protocol):
-    """Clients, kept."""
+    """Stored clients."""
 
     async def find(self, client_id: str) -> Client | None:
-        """The client of this id. Raises `Away`."""
+        """Return the client with this id."""
         ...
 
     async def all(self) -> Sequence[Client]:
-        """All clients, by id. Raises `Away`."""
+        """Return all clients, by id."""
         ...
 
     async def save(self, client: Client) -> bool:
-        """Keep the client as its next revision, if its revision is the one that is kept; otherwise change nothing.
+        """Store the client as its next revision if its revision is the stored one (0: not stored yet).
 
-        Returns whether it was kept. Raises `Away`.
+        Returns whether it was stored; otherwise nothing changed.
         """
         ...
 
 
 class SiteStore(Protocol):
-    """Sites, kept."""
+    """Stored sites."""
 
-    async def find(self, site: int) -> Site | None:
-        """The site of this number. Raises `Away`."""
+    async def find(self, site: int) -> StoredSite | None:
+        """Return the site with this number."""
         ...
 
     async def all(self) -> Sequence[Site]:
-        """All sites, by number. Raises `Away`."""
+        """Return all sites, by number."""
         ...
 
-    async def save(self, site: Site) -> bool:
-        """Keep the site as its next revision, if its revision is the one that is kept; otherwise change nothing.
+    async def save(self, site: Site, *, expected_revision: int) -> bool:
+        """Store the site as the next revision if `expected_revision` is the stored one (0: not stored yet).
 
-        Returns whether it was kept. Raises `ApiKeyTaken`, or `Away`.
+        Returns whether it was stored; otherwise nothing changed. Raises `ApiKeyConflictError`.
         """
         ...
 
 
 class KeyStore(Protocol):
-    """Signing keys, kept, shared by all replicas."""
+    """Stored signing keys, shared by all replicas."""
 
     async def all(self) -> Sequence[SigningKey]:
-        """All keys, by number. Raises `Away`."""
+        """Return all keys, by number."""
         ...
 
     async def add(self, key: SigningKey) -> bool:
-        """Keep the key; False, and nothing changed, if there is one of its number. Raises `Away`."""
+        """Store the key; False, and nothing changed, if its number is taken."""
         ...
 
 
 class RevocationStore(Protocol):
-    """Revocations, kept until they matter no more."""
+    """Stored revocations, deleted after their `until`."""
 
     async def save(self, revocation: Revocation) -> None:
-        """Keep it; of two for one client the later one counts. Raises `Away`."""
+        """Store the revocation; of two for one client the later one wins."""
         ...
 
     async def all(self) -> Sequence[Revocation]:
-        """All that are kept. Raises `Away`."""
+        """Return all stored revocations."""
         ...
 
 
 class Introspector(Protocol):
-    """Reads tokens as the services that take them do."""
+    """Verifies tokens the way the other services do."""
 
     async def introspect(self, token: str) -> ActiveToken | None:
-        """What the token says, if any service would take it. Raises `Away` while that is unknown."""
+        """Return the claims if any service would accept the token. Raises `UnavailableError` while that is unknown."""
         ...
 
 
 class KeyGenerator(Protocol):
-    """Makes key pairs, and alone can open them."""
+    """Generates signing keys."""
 
     async def generate(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
-        """A new key pair, its private half sealed."""
+        """Generate a key pair and encrypt its private key."""
         ...
 
 
 class Signer(Protocol):
-    """Signs tokens with the keys that it is given."""
+    """Signs tokens."""
 
     def set_keys(self, keys: Sequence[SigningKey]) -> None:
         """Sign with these keys from now on."""
         ...
 
     def sign(self, claims: Mapping[str, object]) -> str:
-        """The token. Raises `Away` while there are no keys."""
+        """Return the signed token. Raises `UnavailableError` while there are no keys."""
         ...
 
 
 class Hasher(Protocol):
-    """Hashes secrets, at a price that does not stop the loop."""
+    """Hashes and verifies secrets without blocking the event loop."""
 
     async def hash(self, secret: str, *, same_salt_as: str | None = None) -> str:
-        """The hash to be kept; `like` is another of the same client, so that both can be checked at one price."""
+        """Hash a secret; with the salt of another hash of the same client, both can be verified at the cost of one."""
         ...
 
     async def verify(self, secret: str, hashes: Sequence[str], *, low_priority: bool = False) -> str | None:
-        """The hash that the secret belongs to. Costs the same whatever the answer, and for no hashes at all.
+        """Return the hash that matches the secret. Takes the same time for any outcome, also without hashes.
 
-        `patient` calls wait in a line of their own, so that who guesses does not hold up the others. Raises `Away`
-        while too many wait in the same line.
+        `low_priority` calls have a queue of their own, so that guesses do not delay other calls. Raises
+        `ContentionError` when the queue is full.
         """
         ...
 
 
 class Publisher(Protocol):
-    """Tells the other services."""
+    """Publishes to the other services."""
 
     async def publish_sites(self, sites: Sequence[Site]) -> None:
-        """Return when all in-sync replicas have the sites. Raises `Away`."""
+        """Publish sites; returns when all in-sync replicas have them."""
         ...
 
     async def publish_revocations(self, revocations: Sequence[Revocation]) -> None:
-        """Return when all in-sync replicas have the revocations. Raises `Away`."""
+        """Publish revocations; returns when all in-sync replicas have them."""
         ...
 
 
 class AuditLog(Protocol):
-    """Remembers who did what, when, from where."""
+    """Records who did what, when, from where."""
 
     def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
-        """Leave a line; it must hold no secret."""
+        """Write an audit line; the details must hold no secret."""
         ...

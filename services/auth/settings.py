@@ -1,4 +1,4 @@
-"""What auth can be told."""
+"""Settings of auth."""
 
 import base64
 import binascii
@@ -15,42 +15,40 @@ class AuthSettings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, T
     """Settings of auth."""
 
     auth_key_encryption_key: SecretStr = Field(
-        description="Key that the signing keys are kept under: 32 random bytes in Base64, the same for all replicas."
+        description="Key that encrypts the stored signing keys: 32 random bytes in Base64, the same for all replicas."
     )
-    auth_public_url: str = Field(
-        "", description="Address of the front door in the published metadata; the issuer where it is empty."
-    )
+    auth_public_url: str = Field("", description="Public base URL in the published metadata; empty: the issuer.")
     allow_query_secrets: bool = Field(
         True,  # noqa: FBT003 - a default
-        description="Whether client secrets may stand in a query string; answered with a `Deprecation` header.",
+        description="Whether client secrets are accepted in query strings; answered with a `Deprecation` header.",
     )
     trusted_proxies: str = Field(
-        "127.0.0.0/8,::1/128", description="Networks of the proxies whose `X-Forwarded-For` is believed."
+        "127.0.0.0/8,::1/128", description="Networks of the proxies whose `X-Forwarded-For` header is trusted."
     )
-    admin_host: str = Field("127.0.0.1", description="Address of the admin API; never one that customers reach.")
+    admin_host: str = Field("127.0.0.1", description="Address of the admin API; must not be reachable by customers.")
     admin_port: int | None = Field(
-        None, ge=0, le=65535, description="Port of the admin API; without it there is none, 0 picks a free one."
+        None, ge=0, le=65535, description="Port of the admin API; empty disables it, 0 picks a free port."
     )
-    signing_key_lifetime_days: int = Field(90, ge=1, description="How long a signing key signs before the next does.")
+    signing_key_lifetime_days: int = Field(90, ge=1, description="Days that a signing key signs before the next one.")
 
     @field_validator("auth_key_encryption_key")
     @classmethod
-    def _is_a_key(cls, value: SecretStr) -> SecretStr:
+    def _validate_key(cls, value: SecretStr) -> SecretStr:
         try:
-            fits = len(base64.b64decode(value.get_secret_value(), validate=True)) == KEY_BYTES
+            is_key = len(base64.b64decode(value.get_secret_value(), validate=True)) == KEY_BYTES
         except binascii.Error:
-            fits = False
-        if not fits:
+            is_key = False
+        if not is_key:
             raise ValueError(f"must be {KEY_BYTES} bytes in Base64")
         return value
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _are_networks(cls, value: str) -> str:
+    def _validate_networks(cls, value: str) -> str:
         parse_networks(value)
         return value
 
     @property
     def encryption_key(self) -> bytes:
-        """The key that signing keys are kept under."""
+        """The key that encrypts the stored signing keys."""
         return base64.b64decode(self.auth_key_encryption_key.get_secret_value())

@@ -1,4 +1,4 @@
-"""Sites, clients and keys as they stand in MongoDB and on topics."""
+"""Sites, clients, keys and revocations as MongoDB documents, Avro records and JSON."""
 
 import io
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from fastavro import schemaless_writer
 from services.auth.domain.client import Client, Secret
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
-from services.auth.domain.site import ApiKey, Site
+from services.auth.domain.site import StoredSite
 from services.chassis.avro.schemas import Schema
-from services.chassis.security import sites
+from services.values.sites import Site
 
 Document = dict[str, Any]
 
@@ -20,24 +20,17 @@ MICROS = 1_000_000
 
 
 def site_key(site: int) -> bytes:
-    """The key of a site's record."""
+    """Return the key of a site's Kafka record."""
     return str(site).encode()
 
 
 def encode_site(site: Site, schema: Schema) -> bytes:
-    """The value of a site's record."""
-    return _encode(_site_fields(site), schema)
-
-
-def _encode(fields: Document, schema: Schema) -> bytes:
-    out = io.BytesIO(schema.prefix)
-    out.seek(0, io.SEEK_END)
-    schemaless_writer(out, schema.plain, fields, strict=True)
-    return out.getvalue()
+    """Return the value of a site's Kafka record."""
+    return _encode(site.to_fields(), schema)
 
 
 def encode_revocation(revocation: Revocation, schema: Schema) -> bytes:
-    """The value of a revocation's record."""
+    """Return the value of a revocation's Kafka record."""
     before = revocation.issued_before
     fields = {
         "tokenId": revocation.token_id,
@@ -48,81 +41,39 @@ def encode_revocation(revocation: Revocation, schema: Schema) -> bytes:
     return _encode(fields, schema)
 
 
-def published_site(site: sites.Site) -> Site:
-    """A site as the topic has it, in our terms."""
-    keys = tuple(ApiKey(api_key=key.api_key, channel=key.channel) for key in site.api_keys)
-    return Site(
-        site=site.site,
-        name=site.name,
-        app_id=site.app_id,
-        root_source=site.root_source,
-        datacenter=site.datacenter,
-        time_zone=site.time_zone,
-        api_keys=keys,
-        records_per_second=site.records_per_second,
-        invoice_email=site.invoice_email,
-    )
+def _encode(fields: Document, schema: Schema) -> bytes:
+    out = io.BytesIO(schema.prefix)
+    out.seek(0, io.SEEK_END)
+    schemaless_writer(out, schema.plain, fields, strict=True)
+    return out.getvalue()
 
 
-def _site_fields(site: Site) -> Document:
-    return {
-        "site": site.site,
-        "name": site.name,
-        "appId": site.app_id,
-        "rootSource": site.root_source,
-        "datacenter": site.datacenter,
-        "timeZone": site.time_zone,
-        "apiKeys": [{"apiKey": key.api_key, "channel": key.channel} for key in site.api_keys],
-        "recordsPerSecond": site.records_per_second,
-        "invoiceEmail": site.invoice_email,
-    }
+def site_to_document(site: Site, revision: int) -> Document:
+    """Return the MongoDB document of a site."""
+    fields = site.to_fields()
+    return {"_id": fields.pop("site"), **fields, "revision": revision}
 
 
-def site_to_document(site: Site) -> Document:
-    """A site as it is kept."""
-    fields = _site_fields(site)
-    return {"_id": fields.pop("site"), **fields, "revision": site.revision}
+def site_from_document(document: Mapping[str, Any]) -> StoredSite:
+    """Read the MongoDB document of a site."""
+    return StoredSite(Site.from_fields({**document, "site": document["_id"]}), document["revision"])
 
 
-# MongoDB gives numbers beyond 32 bits back in a type of its own, which is rendered nowhere: hence `int` below.
-def site_from_document(document: Mapping[str, Any]) -> Site:
-    """A site that was kept."""
-    return Site(
-        site=int(document["_id"]),
-        name=document["name"],
-        app_id=int(document["appId"]),
-        root_source=document["rootSource"],
-        datacenter=document["datacenter"],
-        time_zone=document["timeZone"],
-        api_keys=tuple(ApiKey(api_key=key["apiKey"], channel=key["channel"]) for key in document["apiKeys"]),
-        records_per_second=document["recordsPerSecond"],
-        invoice_email=document["invoiceEmail"],
-        revision=document["revision"],
-    )
-
-
+# MongoDB's driver returns 64-bit integers as a subclass that JSON encoders refuse: hence `int` below.
 def client_to_document(client: Client) -> Document:
-    """A client as it is kept."""
+    """Return the MongoDB document of a client."""
     return {
         "_id": client.client_id,
         "site": client.site,
         "apiKeys": list(client.api_keys),
         "scopes": list(client.scopes),
-        "secrets": [
-            {
-                "id": secret.secret_id,
-                "hash": secret.hash,
-                "createdAt": secret.created_at,
-                "expiresAt": secret.expires_at,
-            }
-            for secret in client.secrets
-        ],
+        "secrets": [{**_secret_to_json(secret), "hash": secret.hash} for secret in client.secrets],
         "revision": client.revision,
     }
 
 
 def client_from_document(document: Mapping[str, Any]) -> Client:
-    """A client that was kept."""
+    """Read the MongoDB document of a client."""
     return Client(
         client_id=document["_id"],
         site=int(document["site"]),
@@ -141,34 +92,54 @@ def client_from_document(document: Mapping[str, Any]) -> Client:
     )
 
 
+def client_to_json(client: Client) -> Document:
+    """Return a client as operators see it: without the hashes of its secrets."""
+    return {
+        "clientId": client.client_id,
+        "site": client.site,
+        "apiKeys": client.api_keys,
+        "scopes": client.scopes,
+        "secrets": [_secret_to_json(secret) for secret in client.secrets],
+    }
+
+
+def _secret_to_json(secret: Secret) -> Document:
+    return {"id": secret.secret_id, "createdAt": secret.created_at, "expiresAt": secret.expires_at}
+
+
 def key_to_document(key: SigningKey) -> Document:
-    """A signing key as it is kept: the private half sealed."""
+    """Return the MongoDB document of a signing key; its private key is wrapped."""
     return {
         "_id": key.number,
         "kid": key.kid,
         "algorithm": key.algorithm,
         "public": dict(key.public),
-        "sealed": key.wrapped_private_key,
+        "wrappedPrivateKey": key.wrapped_private_key,
         "createdAt": key.created_at,
         "signsFrom": key.signs_from,
     }
 
 
 def key_from_document(document: Mapping[str, Any]) -> SigningKey:
-    """A signing key that was kept."""
+    """Read the MongoDB document of a signing key."""
     return SigningKey(
         number=document["_id"],
         kid=document["kid"],
         algorithm=document["algorithm"],
         public=document["public"],
-        wrapped_private_key=bytes(document["sealed"]),
+        wrapped_private_key=bytes(document["wrappedPrivateKey"]),
         created_at=int(document["createdAt"]),
         signs_from=int(document["signsFrom"]),
     )
 
 
+def key_to_json(key: SigningKey) -> Document:
+    """Return a signing key as operators see it: without its private key."""
+    return {"number": key.number, "kid": key.kid, "algorithm": key.algorithm, "signsFrom": key.signs_from}
+
+
 def revocation_to_document(revocation: Revocation) -> Document:
-    """A revocation as it is kept; the database forgets it after `until`."""
+    """Return the MongoDB document of a revocation; MongoDB deletes it after `until`."""
     return {
         "_id": revocation.key,
         "tokenId": revocation.token_id,
@@ -179,33 +150,10 @@ def revocation_to_document(revocation: Revocation) -> Document:
 
 
 def revocation_from_document(document: Mapping[str, Any]) -> Revocation:
-    """A revocation that was kept."""
+    """Read the MongoDB document of a revocation."""
     return Revocation(
         token_id=document["tokenId"],
         client_id=document["clientId"],
         issued_before=document["issuedBefore"],
         until=document["until"].timestamp(),
     )
-
-
-def site_summary(site: Site) -> Document:
-    """A site as operators are shown it."""
-    return _site_fields(site)
-
-
-def client_summary(client: Client) -> Document:
-    """A client as operators are shown it: without hashes."""
-    document = client_to_document(client)
-    shown = [{name: value for name, value in secret.items() if name != "hash"} for secret in document["secrets"]]
-    return {
-        "clientId": client.client_id,
-        "site": client.site,
-        "apiKeys": document["apiKeys"],
-        "scopes": document["scopes"],
-        "secrets": shown,
-    }
-
-
-def key_summary(key: SigningKey) -> Document:
-    """A signing key as operators are shown it: without its private half."""
-    return {"number": key.number, "kid": key.kid, "algorithm": key.algorithm, "signsFrom": key.signs_from}

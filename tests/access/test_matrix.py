@@ -22,7 +22,6 @@ from jwt.algorithms import RSAAlgorithm
 from services import topics
 from services.auth import wire
 from services.auth.domain.audience import AUDIENCES
-from services.auth.domain.site import ApiKey, Site
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.server import HttpServer
 from services.chassis.kafka.compacted_table import CompactedTable
@@ -35,6 +34,7 @@ from services.ingest import app as ingest
 from services.ingest.settings import Settings as IngestSettings
 from services.status import app as status
 from services.status.settings import Settings as StatusSettings
+from services.values.sites import ApiKey, Site
 
 ISSUER = "https://matrix.tillstream.example"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -1,14 +1,14 @@
-"""Hand-written stand-ins for what auth needs from the world. Those of stores pass the same suite as MongoDB's."""
+"""In-memory implementations of auth's ports. Those of stores pass the same suite as MongoDB's."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from services.auth.domain.client import Client
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
-from services.auth.domain.site import ApiKeyConflictError, Site
+from services.auth.domain.site import ApiKeyConflictError, StoredSite
 from services.chassis.runtime.errors import UnavailableError
+from services.values.sites import Site
 
 
 @dataclass
@@ -20,8 +20,8 @@ class Clock:
 
 
 @dataclass
-class Counter:
-    """Ids in their order."""
+class IdSequence:
+    """Returns `id-1`, `id-2` and so on."""
 
     last: int = 0
 
@@ -44,65 +44,65 @@ class FakeClientStore:
         return [self.by_id[client_id] for client_id in sorted(self.by_id)]
 
     async def save(self, client: Client) -> bool:
-        return _save(self.by_id, client.client_id, client)
+        stored = self.by_id.get(client.client_id)
+        if client.revision != (stored.revision if stored else 0):
+            return False
+        self.by_id[client.client_id] = replace(client, revision=client.revision + 1)
+        return True
 
 
 class FakeSiteStore:
     def __init__(self) -> None:
-        self.by_id: dict[int, Site] = {}
+        self.by_number: dict[int, StoredSite] = {}
 
-    async def find(self, site: int) -> Site | None:
-        return self.by_id.get(site)
+    async def find(self, site: int) -> StoredSite | None:
+        return self.by_number.get(site)
 
     async def all(self) -> Sequence[Site]:
-        return [self.by_id[site] for site in sorted(self.by_id)]
+        return [self.by_number[site].site for site in sorted(self.by_number)]
 
-    async def save(self, site: Site) -> bool:
-        wanted = {key.api_key for key in site.api_keys}
-        for other in self.by_id.values():
-            if other.site != site.site and wanted & {key.api_key for key in other.api_keys}:
+    async def save(self, site: Site, *, expected_revision: int) -> bool:
+        api_keys = {key.api_key for key in site.api_keys}
+        for stored in self.by_number.values():
+            if stored.site.site != site.site and api_keys & {key.api_key for key in stored.site.api_keys}:
                 raise ApiKeyConflictError(str(site.site))
-        return _save(self.by_id, site.site, site)
-
-
-def _save(kept: dict[Any, Any], key: object, wanted: Any) -> bool:
-    known = kept.get(key)
-    if wanted.revision != (known.revision if known else 0):
-        return False
-    kept[key] = replace(wanted, revision=wanted.revision + 1)
-    return True
+        previous = self.by_number.get(site.site)
+        if expected_revision != (previous.revision if previous else 0):
+            return False
+        self.by_number[site.site] = StoredSite(site, expected_revision + 1)
+        return True
 
 
 class FakeKeyStore:
     def __init__(self) -> None:
-        self.by_id: dict[int, SigningKey] = {}
+        self.by_number: dict[int, SigningKey] = {}
 
     async def all(self) -> Sequence[SigningKey]:
-        return [self.by_id[number] for number in sorted(self.by_id)]
+        return [self.by_number[number] for number in sorted(self.by_number)]
 
     async def add(self, key: SigningKey) -> bool:
-        if key.number in self.by_id:
+        if key.number in self.by_number:
             return False
-        self.by_id[key.number] = key
+        self.by_number[key.number] = key
         return True
 
 
 class FakeRevocationStore:
     def __init__(self) -> None:
-        self.by_id: dict[str, Revocation] = {}
+        self.by_key: dict[str, Revocation] = {}
 
     async def save(self, revocation: Revocation) -> None:
-        known = self.by_id.get(revocation.key)
-        if known is None or known.until <= revocation.until:
-            self.by_id[revocation.key] = revocation
+        stored = self.by_key.get(revocation.key)
+        if stored is None or stored.until <= revocation.until:
+            self.by_key[revocation.key] = revocation
 
     async def all(self) -> Sequence[Revocation]:
-        return [self.by_id[key] for key in sorted(self.by_id)]
+        return [self.by_key[key] for key in sorted(self.by_key)]
 
 
 @dataclass
 class FakeHasher:
-    """Hashes that are as clear as glass, and a record of who had to wait."""
+    """Readable hashes; records which calls had low priority."""
 
     hashed_secrets: list[str] = field(default_factory=list)
     low_priority_calls: list[bool] = field(default_factory=list)
@@ -114,7 +114,7 @@ class FakeHasher:
 
     async def verify(self, secret: str, hashes: Sequence[str], *, low_priority: bool = False) -> str | None:
         self.low_priority_calls.append(low_priority)
-        return next((kept for kept in hashes if kept == f"hash of {secret}"), None)
+        return next((stored for stored in hashes if stored == f"hash of {secret}"), None)
 
 
 @dataclass
@@ -134,7 +134,7 @@ class FakePublisher:
         self.revocations.extend(revocations)
 
     def revoked_before(self, client_id: str) -> float:
-        return max((one.issued_before or 0 for one in self.revocations if one.client_id == client_id), default=0)
+        return max((each.issued_before or 0 for each in self.revocations if each.client_id == client_id), default=0)
 
 
 @dataclass
@@ -143,7 +143,7 @@ class FakeSigner:
     keys: list[SigningKey] = field(default_factory=list)
 
     def set_keys(self, keys: Sequence[SigningKey]) -> None:
-        assert keys, "the real one takes no empty list"
+        assert keys, "the real signer takes no empty list"
         self.keys = list(keys)
 
     def sign(self, claims: Mapping[str, object]) -> str:
@@ -161,7 +161,7 @@ class FakeAuditLog:
 
 @dataclass
 class FakeKeyGenerator:
-    """Keys that open to nothing."""
+    """Generates keys without a private key."""
 
     before_adding: Callable[[], None] = lambda: None
 
@@ -176,7 +176,7 @@ def a_key(number: int, *, signs_from: int, created_at: int = 0) -> SigningKey:
         kid=f"kid-{number}",
         algorithm="RS256",
         public={"kid": f"kid-{number}"},
-        wrapped_private_key=b"sealed",
+        wrapped_private_key=b"wrapped",
         created_at=created_at,
         signs_from=signs_from,
     )

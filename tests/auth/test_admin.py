@@ -13,11 +13,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from services.auth.domain.audience import ADMIN
 from services.auth.domain.source_address import parse_networks
 from services.auth.flows.management import ManagementDeps
-from services.auth.http import admin, responses
+from services.auth.http import admin, oauth
 from services.auth.http.admin import AdminDeps
 from services.chassis.http.server import build_application
-from tests.auth.conftest import ISSUER, OPENAPI, SECRET, AuthFixture, a_client
-from tests.auth.fakes import Counter, FakePublisher, FakeSiteStore
+from tests.auth.fakes import FakePublisher, FakeSiteStore, IdSequence
+from tests.auth.harness import ISSUER, OPENAPI, SECRET, AuthHarness, a_client
 
 BASE = "/auth-admin/v1"
 INVALID = 'Bearer error="invalid_token"'
@@ -53,7 +53,7 @@ class AdminClient:
 
 
 @pytest.fixture
-async def door(auth: AuthFixture) -> AsyncIterator[AdminClient]:
+async def api(auth: AuthHarness) -> AsyncIterator[AdminClient]:
     await auth.clients.save(a_client(client_id="admin", site=0, api_keys=(), scopes=ADMIN.scopes))
     office = ManagementDeps(
         sites=FakeSiteStore(),
@@ -63,7 +63,7 @@ async def door(auth: AuthFixture) -> AsyncIterator[AdminClient]:
         publisher=auth.publisher,
         audit=auth.audit,
         now=auth.clock,
-        new_id=Counter(),
+        new_id=IdSequence(),
         new_secret=lambda: "canary-new-secret",
         actor="auth",
         source="auth",
@@ -81,57 +81,57 @@ async def door(auth: AuthFixture) -> AsyncIterator[AdminClient]:
         yield AdminClient(http, auth.publisher, (await answer.json())["access_token"])
 
 
-async def test_a_site_is_added_and_published(door: AdminClient) -> None:
-    assert await door.request("PUT", "/sites/700", json=SITE) == (200, SITE)
-    assert await door.request("GET", "/sites/700") == (200, SITE)
-    assert await door.request("GET", "/sites") == (200, [SITE])
-    assert [site.site for site in door.publisher.sites] == [700]
+async def test_a_site_is_added_and_published(api: AdminClient) -> None:
+    assert await api.request("PUT", "/sites/700", json=SITE) == (200, SITE)
+    assert await api.request("GET", "/sites/700") == (200, SITE)
+    assert await api.request("GET", "/sites") == (200, [SITE])
+    assert [site.site for site in api.publisher.sites] == [700]
 
 
-async def test_a_client_and_its_secrets_come_and_go(auth: AuthFixture, door: AdminClient) -> None:
-    await door.request("PUT", "/sites/700", json=SITE)
+async def test_a_client_and_its_secrets_come_and_go(auth: AuthHarness, api: AdminClient) -> None:
+    await api.request("PUT", "/sites/700", json=SITE)
     wanted = {"clientId": "new", "site": 700, "apiKeys": ["777"]}
-    assert await door.request("POST", "/clients", json=wanted) == (
+    assert await api.request("POST", "/clients", json=wanted) == (
         201,
         {"clientId": "new", "secret": "canary-new-secret"},
     )
-    assert (await door.request("POST", "/clients/new/secrets?graceHours=1"))[0] == 201
-    assert (await door.request("POST", "/clients/new/secrets"))[0] == 409
-    _, shown = await door.request("GET", "/clients/new")
+    assert (await api.request("POST", "/clients/new/secrets?graceHours=1"))[0] == 201
+    assert (await api.request("POST", "/clients/new/secrets"))[0] == 409
+    _, shown = await api.request("GET", "/clients/new")
     first, second = [secret["id"] for secret in shown["secrets"]]
-    assert (await door.request("DELETE", f"/clients/new/secrets/{first}"))[0] == 204
-    assert (await door.request("DELETE", f"/clients/new/secrets/{second}"))[0] == 409
-    assert (await door.request("POST", "/clients/new/revocations"))[0] == 204
-    assert (await door.request("POST", "/tokens/0f0f/revocations"))[0] == 204
-    assert [one.key for one in door.publisher.revocations] == ["new", "0f0f"]
-    status, changed = await door.request("PATCH", "/clients/new", json={"scopes": ["status:read"]})
+    assert (await api.request("DELETE", f"/clients/new/secrets/{first}"))[0] == 204
+    assert (await api.request("DELETE", f"/clients/new/secrets/{second}"))[0] == 409
+    assert (await api.request("POST", "/clients/new/revocations"))[0] == 204
+    assert (await api.request("POST", "/tokens/0f0f/revocations"))[0] == 204
+    assert [one.key for one in api.publisher.revocations] == ["new", "0f0f"]
+    status, changed = await api.request("PATCH", "/clients/new", json={"scopes": ["status:read"]})
     assert (status, changed["scopes"], changed["apiKeys"]) == (200, ["status:read"], ["777"])
-    assert (await door.request("PATCH", "/clients/new", json={"apiKeys": ["888"]}))[0] == 400
-    assert (await door.request("PATCH", "/clients/new", json={"scopes": ["all"]}))[0] == 400
-    assert (await door.request("PATCH", "/clients/nobody", json={}))[0] == 404
+    assert (await api.request("PATCH", "/clients/new", json={"apiKeys": ["888"]}))[0] == 400
+    assert (await api.request("PATCH", "/clients/new", json={"scopes": ["all"]}))[0] == 400
+    assert (await api.request("PATCH", "/clients/nobody", json={}))[0] == 404
     assert {line["actor"] for line in auth.audit.lines[-5:]} == {"admin"}
     assert "canary" not in str(shown) + str(auth.audit.lines)
 
 
-async def test_the_secrets_before_a_new_one_end_after_so_many_hours(auth: AuthFixture, door: AdminClient) -> None:
-    assert (await door.request("POST", "/clients/client-1/secrets?graceHours=24"))[0] == 201
-    _, shown = await door.request("GET", "/clients/client-1")
+async def test_the_secrets_before_a_new_one_end_after_so_many_hours(auth: AuthHarness, api: AdminClient) -> None:
+    assert (await api.request("POST", "/clients/client-1/secrets?graceHours=24"))[0] == 201
+    _, shown = await api.request("GET", "/clients/client-1")
     assert [secret["expiresAt"] for secret in shown["secrets"]] == [int(auth.clock.at) + 24 * 3_600, None]
 
 
-async def test_while_revocations_are_not_known_nobody_administers(auth: AuthFixture, door: AdminClient) -> None:
+async def test_while_revocations_are_not_known_nobody_administers(auth: AuthHarness, api: AdminClient) -> None:
     auth.revocations_loaded = False
-    assert (await door.request("GET", "/sites"))[0] == 503
+    assert (await api.request("GET", "/sites"))[0] == 503
 
 
-async def test_keys_are_listed_and_rotated(auth: AuthFixture, door: AdminClient) -> None:
-    _, before = await door.request("GET", "/keys")
-    status, after = await door.request("POST", "/keys")
+async def test_keys_are_listed_and_rotated(auth: AuthHarness, api: AdminClient) -> None:
+    _, before = await api.request("GET", "/keys")
+    status, after = await api.request("POST", "/keys")
     assert status == 201
     assert [key["number"] for key in after] == [1, 2]
     assert after[:1] == before
     assert after[1]["signsFrom"] - after[0]["signsFrom"] == 600
-    assert all("sealed" not in key for key in after)
+    assert all(key.keys() == {"number", "kid", "algorithm", "signsFrom"} for key in after)
     assert (auth.audit.lines[-1]["action"], auth.audit.lines[-1]["actor"]) == ("signing key added", "admin")
 
 
@@ -158,16 +158,16 @@ async def test_keys_are_listed_and_rotated(auth: AuthFixture, door: AdminClient)
     ],
 )
 async def test_what_is_not_possible_is_a_problem(
-    door: AdminClient, method: str, path: str, body: object, status: int
+    api: AdminClient, method: str, path: str, body: object, status: int
 ) -> None:
-    answered, problem = await door.request(method, path, json=body)
+    answered, problem = await api.request(method, path, json=body)
     assert (answered, problem["status"]) == (status, status)
     assert "canary" not in str(problem)
 
 
-async def test_every_address_refuses_whoever_is_no_administrator(auth: AuthFixture, door: AdminClient) -> None:
+async def test_every_address_refuses_whoever_is_no_administrator(auth: AuthHarness, api: AdminClient) -> None:
     """The addresses are those of the route table; public are the document and, for who has credentials, tokens."""
-    application = door.http.app
+    application = api.http.app
     assert application is not None
     routes = {(route.method, route.resource.canonical) for route in application.router.routes() if route.resource}
     guarded = {(method, path) for method, path in routes if path.startswith(BASE) and path != ADMIN.token_path}
@@ -183,7 +183,7 @@ async def test_every_address_refuses_whoever_is_no_administrator(auth: AuthFixtu
     for method, path in guarded:
         for token, wanted in tokens.items():
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            answer = await door.http.request(method, re.sub("{.*?}", "1", path), headers=headers)
+            answer = await api.http.request(method, re.sub("{.*?}", "1", path), headers=headers)
             assert (answer.status, answer.headers["WWW-Authenticate"]) == wanted, (method, path)
     assert len(guarded) >= 12
     refused = [
@@ -192,35 +192,31 @@ async def test_every_address_refuses_whoever_is_no_administrator(auth: AuthFixtu
     assert refused == [*[("unknown client", "unauthorized")] * 3, ("admin", "insufficient_scope")] * len(guarded)
 
 
-async def test_document_and_routes_are_equal(door: AdminClient) -> None:
-    served = await door.http.get("/auth-admin/openapi.yaml")
+async def test_document_and_routes_are_equal(api: AdminClient) -> None:
+    served = await api.http.get("/auth-admin/openapi.yaml")
     document = yaml.safe_load(await served.text())
-    assert door.http.app is not None
-    routes = {(route.method, route.resource.canonical) for route in door.http.app.router.routes() if route.resource}
+    assert api.http.app is not None
+    routes = {(route.method, route.resource.canonical) for route in api.http.app.router.routes() if route.resource}
     described = {
         (method.upper(), path) for path, item in document["paths"].items() for method in item if method != "parameters"
     }
     assert {(method, path) for method, path in routes if method != "HEAD"} == described
 
 
-async def test_customers_have_no_admin_tokens_and_admins_none_of_theirs(auth: AuthFixture, door: AdminClient) -> None:
-    refused = await door.http.post(ADMIN.token_path, data={**CREDENTIALS, "client_id": "client-1"})
+async def test_customers_have_no_admin_tokens_and_admins_none_of_theirs(auth: AuthHarness, api: AdminClient) -> None:
+    refused = await api.http.post(ADMIN.token_path, data={**CREDENTIALS, "client_id": "client-1"})
     async with auth.over_http() as http:
         on_the_public_port = await http.post(ADMIN.token_path, data=CREDENTIALS)
         of_an_api = await http.post("/omnichannel/api/v1/oauth2/token", data=CREDENTIALS)
     assert (refused.status, on_the_public_port.status, of_an_api.status) == (400, 404, 400)
 
 
-async def test_a_body_is_read_within_bounds_of_size_and_time(
-    door: AdminClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    status, problem = await door.request("POST", "/clients", json="x" * 100_000)
+async def test_a_body_is_read_within_bounds_of_size_and_time(api: AdminClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, problem = await api.request("POST", "/clients", json="x" * 100_000)
     assert (status, problem["code"]) == (413, "PAYLOAD_TOO_LARGE")
-    monkeypatch.setattr(responses, "BODY_TIMEOUT_S", 0.05)
-    head = (
-        f"POST {BASE}/clients HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {door.token}\r\nContent-Length: 9\r\n\r\n["
-    )
-    reader, writer = await asyncio.open_connection(door.http.host, door.http.port)
+    monkeypatch.setattr(oauth, "BODY_TIMEOUT_S", 0.05)
+    head = f"POST {BASE}/clients HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {api.token}\r\nContent-Length: 9\r\n\r\n["
+    reader, writer = await asyncio.open_connection(api.http.host, api.http.port)
     writer.write(head.encode())
     assert b" 408 " in await reader.readline()
     writer.close()

@@ -1,9 +1,10 @@
-"""What auth does by the clock – the topics are told what the store has and they have not – and what it is made of."""
+"""The composition root: periodic publishing of what the topics lack, and the settings of rate limits."""
 
 import base64
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec import structs
 from pydantic import SecretStr
 
 from services.auth import app, wire
@@ -12,63 +13,90 @@ from services.auth.flows import management
 from services.auth.settings import AuthSettings
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.background import PeriodicTask
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
-from tests.auth.test_management import SCHEMAS, SITE, ManagementFixture, feed
+from tests.auth.harness import SCHEMAS, SITE, ManagementHarness, apply_sites
 
 
 @dataclass
-class Topic:
-    """A table, as far as it is asked whether it has read all."""
+class FakeTable:
+    """A compacted table: only whether it has read its topic."""
 
     ready: bool = False
 
 
-async def test_revocations_that_the_topic_lacks_are_published_once_it_was_read(desk: ManagementFixture) -> None:
+class Republishing:
+    """The periodic tasks, with topics that hold what the test applies to them."""
+
+    def __init__(self, harness: ManagementHarness) -> None:
+        self.sites, self.sites_table = Sites(SCHEMAS), FakeTable()
+        self.revocations, self.revocations_table = Revocations(SCHEMAS, now=harness.clock), FakeTable()
+        published = app.PublishedState(
+            self.sites,
+            self.sites_table,  # type: ignore[arg-type]
+            self.revocations,
+            self.revocations_table,  # type: ignore[arg-type]
+        )
+        self.sites_task, self.revocations_task = app.build_republishing(published, harness.deps)
+
+
+@pytest.fixture
+def republishing(harness: ManagementHarness) -> Republishing:
+    return Republishing(harness)
+
+
+async def run(task: PeriodicTask) -> None:
+    """Run the task once; it must succeed or wait for its table."""
+    assert await task.run_once() in {1.0, app.PUBLISH_INTERVAL_S}
+
+
+async def test_revocations_that_the_topic_lacks_are_published_once_it_was_read(
+    harness: ManagementHarness, republishing: Republishing
+) -> None:
     """Also a later one of the same client. Fractions of microseconds make no difference."""
-    desk.clock.at += 0.123_456_3
-    topic, known = Topic(), Revocations(SCHEMAS, now=desk.clock)
+    harness.clock.at += 0.123_456_3
 
     async def published() -> list[str]:
-        before = len(desk.publisher.revocations)
-        await app._publish_revocations(topic, known, desk.deps)  # type: ignore[arg-type]
-        fresh = desk.publisher.revocations[before:]
-        for one in fresh:
-            known.apply(one.key.encode(), wire.encode_revocation(one, SCHEMAS["revocation"]))
-        return [one.key for one in fresh]
+        before = len(harness.publisher.revocations)
+        await run(republishing.revocations_task)
+        fresh = harness.publisher.revocations[before:]
+        for revocation in fresh:
+            value = wire.encode_revocation(revocation, SCHEMAS["revocation"])
+            republishing.revocations.apply(revocation.key.encode(), value)
+        return [revocation.key for revocation in fresh]
 
-    for one in (client_revocation("c", now=desk.clock.at), token_id_revocation("t", now=desk.clock.at)):
-        await desk.revocations.save(one)
-    with pytest.raises(UnavailableError):
-        await published()
-    topic.ready = True
+    now = harness.clock.at
+    for revocation in (client_revocation("c", now=now), token_id_revocation("t", now=now)):
+        await harness.revocations.save(revocation)
+    assert await published() == []
+    republishing.revocations_table.ready = True
     assert await published() == ["c", "t"]
     assert await published() == []
-    desk.clock.at += 1
-    await desk.revocations.save(client_revocation("c", now=desk.clock.at))
+    harness.clock.at += 1
+    await harness.revocations.save(client_revocation("c", now=harness.clock.at))
     assert await published() == ["c"]
 
 
-async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(desk: ManagementFixture) -> None:
-    """Whatever can be told of a site: what has arrived is not published over and over."""
-    site = replace(SITE, time_zone="Europe/Paris", records_per_second=7, invoice_email="books@shop.example")
-    topic, known = Topic(), Sites(SCHEMAS)
+async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(
+    harness: ManagementHarness, republishing: Republishing
+) -> None:
+    """Every field takes part in the comparison: a site that has arrived is not published over and over."""
+    site = structs.replace(SITE, time_zone="Europe/Paris", records_per_second=7, invoice_email="books@shop.example")
 
     async def published() -> list[str]:
-        before = len(desk.publisher.sites)
-        await app._publish_sites(topic, known, desk.deps)  # type: ignore[arg-type]
-        fresh = desk.publisher.sites[before:]
-        feed(known, fresh)
-        return [site.name for site in fresh]
+        before = len(harness.publisher.sites)
+        await run(republishing.sites_task)
+        fresh = harness.publisher.sites[before:]
+        apply_sites(republishing.sites, fresh)
+        return [each.name for each in fresh]
 
-    await management.save_site(site, desk.deps)
-    with pytest.raises(UnavailableError):
-        await published()
-    topic.ready = True
+    await management.save_site(site, harness.deps)
+    assert await published() == []
+    republishing.sites_table.ready = True
     assert await published() == ["Demo"]
     assert await published() == []
-    await management.save_site(replace(site, name="Renamed"), desk.deps)
+    await management.save_site(structs.replace(site, name="Renamed"), harness.deps)
     assert await published() == ["Renamed"]
 
 
@@ -76,20 +104,15 @@ async def test_failed_tries_are_counted_for_a_minute() -> None:
     settings = AuthSettings(auth_key_encryption_key=SecretStr(base64.b64encode(bytes(32)).decode()))
     mongo = Mongo.connect(settings)
     _, signer = app.build_key_rotation(settings, mongo)
-    world = app.build_tokens(
+    deps = app.build_tokens(
         settings,
         mongo,
         app.build_publisher(Producer(settings, client_id="test"), SCHEMAS),
         signer=signer,
-        introspector=None,  # type: ignore[arg-type] # not asked
+        introspector=None,  # type: ignore[arg-type] # not used
         revoked_before=lambda _client: 0.0,
     )
-    tries = [world.failed_attempts.acquire("client|address", limit=10) for _ in range(11)]
-    assert [tried.allowed for tried in tries] == [True] * 10 + [False]
-    assert 55 <= tries[-1].retry_after_s <= 60
+    attempts = [deps.failed_attempts.acquire("client|address", limit=10) for _ in range(11)]
+    assert [attempt.allowed for attempt in attempts] == [True] * 10 + [False]
+    assert 55 <= attempts[-1].retry_after_s <= 60
     await mongo.close()
-
-
-@pytest.fixture
-def desk() -> ManagementFixture:
-    return ManagementFixture()

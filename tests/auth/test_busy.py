@@ -16,14 +16,14 @@ from services.auth.domain.audience import OMNICHANNEL
 from services.auth.domain.client import Secret
 from services.auth.domain.credentials import FORM, TokenEndpointRequest
 from services.auth.flows.tokens import TokenDeps, issue
-from tests.auth.conftest import ENCRYPTION_KEY, AuthFixture, a_client
+from tests.auth.harness import ENCRYPTION_KEY, AuthHarness, a_client
 
 SECRET = "canary-secret-that-is-hashed-with-argon2"
 LONGEST_TURN_S = 0.020
 
 
 @pytest.fixture
-async def world(auth: AuthFixture) -> TokenDeps:
+async def world(auth: AuthHarness) -> TokenDeps:
     """Auth's, with the hasher of production and one client."""
     hasher = Argon2Hasher()
     secret = Secret(secret_id="s", hash=await hasher.hash(SECRET), created_at=0)
@@ -85,7 +85,7 @@ async def longest_turn_s(work: Callable[[], Coroutine[Any, Any, object]]) -> flo
     return max(turns)
 
 
-async def test_nothing_holds_up_the_event_loop(world: TokenDeps, auth: AuthFixture) -> None:
+async def test_nothing_holds_up_the_event_loop(world: TokenDeps, auth: AuthHarness) -> None:
     """Guesses at secrets, a burst of good requests, a new signing key: made, sealed, opened and used."""
     guesses = iter(range(10_000))
 

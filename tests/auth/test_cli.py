@@ -12,10 +12,11 @@ from typer.testing import CliRunner, Result
 
 from services.auth import cli
 from services.auth.domain.client import Client, Secret
+from services.auth.domain.site import StoredSite
 from services.auth.flows.management import ManagementDeps
 from tests.auth.fakes import FakeAuditLog, FakeKeyGenerator, FakeKeyStore
+from tests.auth.harness import SITE, ManagementHarness
 from tests.auth.test_key_rotation import key_rotation_deps
-from tests.auth.test_management import SITE, ManagementFixture
 
 CLIENT = Client(
     client_id="c",
@@ -28,10 +29,10 @@ CLIENT = Client(
 
 
 @pytest.fixture
-def desk(monkeypatch: pytest.MonkeyPatch) -> ManagementFixture:
+def harness(monkeypatch: pytest.MonkeyPatch) -> ManagementHarness:
     """An office with one site and one client, which the commands open."""
-    made = ManagementFixture()
-    made.sites.by_id[608] = SITE
+    made = ManagementHarness()
+    made.sites.by_number[608] = StoredSite(SITE, revision=1)
     made.clients.by_id["c"] = CLIENT
 
     @asynccontextmanager
@@ -47,16 +48,18 @@ def run_cli(commands: typer.Typer, *arguments: str) -> Result:
 
 
 @pytest.mark.parametrize(("hours", "seconds"), [("24", 86_400), ("0.5", 1_800), ("0", 0)])
-def test_secrets_before_the_new_one_end_after_so_many_hours(desk: ManagementFixture, hours: str, seconds: int) -> None:
+def test_secrets_before_the_new_one_end_after_so_many_hours(
+    harness: ManagementHarness, hours: str, seconds: int
+) -> None:
     done = run_cli(cli.clients, "add-secret", "c", "--grace-hours", hours)
     assert json.loads(done.stdout) == {"clientId": "c", "secret": "canary-0"}
-    first, second = desk.clients.by_id["c"].secrets
-    assert (first.expires_at, second.expires_at) == (int(desk.clock.at) + seconds, None)
+    first, second = harness.clients.by_id["c"].secrets
+    assert (first.expires_at, second.expires_at) == (int(harness.clock.at) + seconds, None)
 
 
-def test_without_a_grace_the_secrets_before_it_stay(desk: ManagementFixture) -> None:
+def test_without_a_grace_the_secrets_before_it_stay(harness: ManagementHarness) -> None:
     assert run_cli(cli.clients, "add-secret", "c").exit_code == 0
-    assert [secret.expires_at for secret in desk.clients.by_id["c"].secrets] == [None, None]
+    assert [secret.expires_at for secret in harness.clients.by_id["c"].secrets] == [None, None]
 
 
 CHANGES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
@@ -68,10 +71,10 @@ CHANGES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_a_client_is_changed_in_what_is_named_and_in_nothing_else(desk: ManagementFixture, what: str) -> None:
+def test_a_client_is_changed_in_what_is_named_and_in_nothing_else(harness: ManagementHarness, what: str) -> None:
     arguments, changed = CHANGES[what]
     assert run_cli(cli.clients, "change", "c", *arguments).exit_code == 0
-    kept = replace(desk.clients.by_id["c"], revision=CLIENT.revision)
+    kept = replace(harness.clients.by_id["c"], revision=CLIENT.revision)
     assert set(kept.scopes) == set(changed.get("scopes", CLIENT.scopes))
     assert replace(kept, scopes=CLIENT.scopes) == CLIENT
 
@@ -82,7 +85,7 @@ REFUSED: dict[str, tuple[typer.Typer, Sequence[str], int, str]] = {
     "a secret for nobody": (cli.clients, ("add-secret", "nobody"), 1, "there is no such client"),
     "a client that is there": (cli.clients, ("add", "--site", "608", "--client-id", "c"), 1, "already"),
     "the last secret": (cli.clients, ("remove-secret", "c", "s-1"), 1, "secret"),
-    "nothing to change": (cli.clients, ("change", "c"), 2, "say what is to change"),
+    "nothing to change": (cli.clients, ("change", "c"), 2, "give at least one"),
     "scopes and none": (cli.clients, ("change", "c", "--scope", "status:read", "--no-scopes"), 2, "either"),
     "a grace before now": (cli.clients, ("add-secret", "c", "--grace-hours", "-1"), 2, "--grace-hours"),
     "a grace that is no number": (cli.clients, ("add-secret", "c", "--grace-hours", "nan"), 2, "--grace-hours"),
@@ -90,27 +93,27 @@ REFUSED: dict[str, tuple[typer.Typer, Sequence[str], int, str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_not_possible_is_told_in_a_line_and_changes_nothing(desk: ManagementFixture, what: str) -> None:
+def test_what_is_not_possible_is_told_in_a_line_and_changes_nothing(harness: ManagementHarness, what: str) -> None:
     commands, arguments, code, words = REFUSED[what]
     done = run_cli(commands, *arguments)
     assert (done.exit_code, done.stdout) == (code, "")
     assert words in done.stderr
-    assert desk.clients.by_id == {"c": CLIENT}
-    assert desk.audit.lines == []
+    assert harness.clients.by_id == {"c": CLIENT}
+    assert harness.audit.lines == []
 
 
-def test_a_server_that_is_away_is_told_in_a_line(desk: ManagementFixture) -> None:
-    desk.clients.is_unavailable = True
+def test_a_server_that_is_away_is_told_in_a_line(harness: ManagementHarness) -> None:
+    harness.clients.is_unavailable = True
     done = run_cli(cli.clients, "show", "c")
     assert (done.exit_code, done.stdout, done.stderr) == (1, "", "MongoDB is unavailable\n")
 
 
-def test_nothing_that_is_shown_later_has_a_secret_in_it(desk: ManagementFixture) -> None:
+def test_nothing_that_is_shown_later_has_a_secret_in_it(harness: ManagementHarness) -> None:
     secret = json.loads(run_cli(cli.clients, "add-secret", "c").stdout)["secret"]
     shown = [run_cli(cli.clients, *arguments).output for arguments in (("show", "c"), ("list",))]
     assert all('"c"' in each for each in shown)
     assert not [each for each in shown if secret in each or "hash" in each]
-    assert desk.audit.lines
+    assert harness.audit.lines
 
 
 async def test_a_rotation_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:

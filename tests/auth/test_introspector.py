@@ -6,8 +6,8 @@ from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.domain.audience import ADMIN, OMNICHANNEL
 from services.auth.domain.signing import SigningKey
 from services.chassis.runtime.errors import UnauthorizedError
-from tests.auth.conftest import ENCRYPTION_KEY, ISSUER, AuthFixture
 from tests.auth.fakes import Clock
+from tests.auth.harness import ENCRYPTION_KEY, ISSUER, AuthHarness
 
 
 @pytest.fixture(scope="session")
@@ -16,14 +16,14 @@ async def next_key() -> SigningKey:
     return await KeyWrapper(ENCRYPTION_KEY, "RS256").generate(number=2, created_at=0, signs_from=int(Clock().at))
 
 
-def a_token(auth: AuthFixture, *, audience: str = OMNICHANNEL.name, scope: str = "orders:write") -> str:
+def a_token(auth: AuthHarness, *, audience: str = OMNICHANNEL.name, scope: str = "orders:write") -> str:
     now = int(auth.clock())
     claims = {"iss": ISSUER, "aud": audience, "sub": "client-1", "client_id": "client-1", "site": 0, "api_keys": []}
     return auth.signer.sign({**claims, "scope": scope, "iat": now, "exp": now + 600, "jti": "one"})
 
 
 async def test_a_token_of_a_new_key_is_known_at_once_whatever_was_asked_before(
-    auth: AuthFixture, next_key: SigningKey
+    auth: AuthHarness, next_key: SigningKey
 ) -> None:
     """Otherwise it could not be revoked for half a minute, and its client would be told that it was."""
     first = a_token(auth)
@@ -38,7 +38,7 @@ async def test_a_token_of_a_new_key_is_known_at_once_whatever_was_asked_before(
 
 
 async def test_a_token_of_a_key_that_was_taken_away_is_believed_no_more(
-    auth: AuthFixture, next_key: SigningKey
+    auth: AuthHarness, next_key: SigningKey
 ) -> None:
     """As when a key got into wrong hands and its document was deleted."""
     first, admins = a_token(auth), a_token(auth, audience=ADMIN.name, scope="admin")

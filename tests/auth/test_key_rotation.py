@@ -20,8 +20,8 @@ from services.auth.settings import AuthSettings
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.security.tokens import TokenVerifier
-from tests.auth.conftest import ISSUER, SECRET, AuthFixture
 from tests.auth.fakes import Clock, FakeAuditLog, FakeKeyGenerator, FakeKeyStore, FakeSigner, a_key
+from tests.auth.harness import ISSUER, SECRET, AuthHarness
 
 NOW = 1_700_000_000
 BODY = f"grant_type=client_credentials&client_id=client-1&client_secret={SECRET}".encode()
@@ -55,7 +55,7 @@ async def test_of_two_replicas_at_first_start_one_makes_the_key_and_both_use_it(
     keys = FakeKeyStore()
 
     def other_is_faster() -> None:
-        keys.by_id[1] = a_key(1, signs_from=NOW - 1)
+        keys.by_number[1] = a_key(1, signs_from=NOW - 1)
 
     world, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=other_is_faster))
     await ensure_current_key(world)
@@ -71,17 +71,17 @@ async def test_where_the_next_key_cannot_be_kept_the_old_one_signs_and_is_known_
         raise UnavailableError("MongoDB")
 
     keys = FakeKeyStore()
-    keys.by_id[1] = a_key(1, signs_from=NOW - 90_000)
+    keys.by_number[1] = a_key(1, signs_from=NOW - 90_000)
     world, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=refused))
     with pytest.raises(UnavailableError):
         await ensure_current_key(world)
-    assert signer.keys == [keys.by_id[1]]
+    assert signer.keys == [keys.by_number[1]]
     assert metrics.SIGNING_KEY_DUE._value.get() == NOW - 90_000 + 86_400
 
 
 async def test_keys_of_another_algorithm_are_left_alone() -> None:
     keys = FakeKeyStore()
-    keys.by_id[1] = SigningKey(
+    keys.by_number[1] = SigningKey(
         number=1, kid="curve", algorithm="ES256", public={}, wrapped_private_key=b"", created_at=0, signs_from=NOW - 10
     )
     world, signer = key_rotation_deps(keys, FakeKeyGenerator())
@@ -89,7 +89,7 @@ async def test_keys_of_another_algorithm_are_left_alone() -> None:
     assert [(key.number, key.algorithm) for key in signer.keys] == [(2, "RS256")]
 
 
-async def test_rotation_under_traffic_refuses_nobody(auth: AuthFixture) -> None:
+async def test_rotation_under_traffic_refuses_nobody(auth: AuthHarness) -> None:
     """For three days a client uses its newest and its oldest live token, at a verifier whose keys are 299 s old."""
 
     async def fetch() -> bytes:
@@ -129,7 +129,7 @@ async def test_a_key_asked_for_by_the_operator_waits_its_time() -> None:
     world, _ = key_rotation_deps(keys, FakeKeyGenerator(), clock=clock)
     await ensure_current_key(world)
     assert await add_key(world)
-    assert [key.signs_from for key in keys.by_id.values()] == [NOW, NOW + 600]
+    assert [key.signs_from for key in keys.by_number.values()] == [NOW, NOW + 600]
 
 
 @pytest.mark.parametrize("refresh_s", [1, 300])
@@ -150,7 +150,7 @@ async def test_the_last_replica_publishes_a_key_two_refresh_periods_before_it_si
     await ensure_current_key(world)
     await add_key(world)
     published_by = clock.at + key_check_interval_s(settings)
-    assert keys.by_id[2].signs_from >= published_by + 2 * refresh_s
+    assert keys.by_number[2].signs_from >= published_by + 2 * refresh_s
     await mongo.close()
 
 
@@ -176,7 +176,7 @@ async def test_a_sealed_key_opens_only_with_its_seal(algorithm: str) -> None:
     with pytest.raises(KeyDecryptionError):
         vault.unwrap(moved)
     assert b"PRIVATE" not in key.wrapped_private_key
-    assert "sealed" not in repr(key)
+    assert "wrapped_private_key" not in repr(key)
 
 
 async def test_tokens_signed_on_a_curve_verify() -> None:

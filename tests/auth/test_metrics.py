@@ -1,17 +1,17 @@
-"""What auth counts, over HTTP and at the office."""
+"""Metrics of auth, over HTTP and of management."""
 
 from services.auth import metrics
 from services.auth.flows import management
 from services.auth.flows.key_rotation import add_key, ensure_current_key
 from services.chassis.runtime.metrics import REGISTRY
-from tests.auth.conftest import AuthFixture, a_client
-from tests.auth.test_management import ManagementFixture, the_document
+from tests.auth.harness import AuthHarness, ManagementHarness, a_client
+from tests.auth.test_management import the_document
 from tests.auth.test_oauth import GOOD, IMPORT, about, token_of
 
 STATUS = "/common-status/v1/oauth2/token"
 
 
-async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: AuthFixture) -> None:
+async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: AuthHarness) -> None:
     await auth.clients.save(a_client(client_id="status-only", scopes=("status:read",)))
     before = counted()
     async with auth.over_http() as http:
@@ -32,11 +32,11 @@ async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: AuthFixtu
         ("auth_tokens_refused_total", "common-status", "no_credentials"): 1,
         # One of the ten tries in a minute went to another endpoint.
         ("auth_tokens_refused_total", "common-status", "wrong_secret"): 9,
-        ("auth_tokens_refused_total", "common-status", "too_many_tries"): 1,
+        ("auth_tokens_refused_total", "common-status", "too_many_attempts"): 1,
     }
 
 
-async def test_revocations_are_counted_once_others_can_know_of_them(auth: AuthFixture) -> None:
+async def test_revocations_are_counted_once_others_can_know_of_them(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         token = await token_of(http)
         before = counted()
@@ -47,17 +47,16 @@ async def test_revocations_are_counted_once_others_can_know_of_them(auth: AuthFi
     assert growth(before) == {("auth_revocations_total", "token"): 1}
 
 
-async def test_an_operators_revocations_are_counted_likewise() -> None:
-    desk = ManagementFixture()
-    await management.load_tenants(the_document(), desk.deps)
+async def test_an_operators_revocations_are_counted(harness: ManagementHarness) -> None:
+    await management.load_tenants(the_document(), harness.deps)
     before = counted()
-    await management.revoke_client("c", desk.deps)
-    await management.revoke_token("0f0f", desk.deps)
+    await management.revoke_client("c", harness.deps)
+    await management.revoke_token("0f0f", harness.deps)
     assert growth(before) == {("auth_revocations_total", "client"): 1, ("auth_revocations_total", "token"): 1}
 
 
-async def test_the_age_and_the_end_of_the_key_that_signs_are_told(auth: AuthFixture) -> None:
-    """Of the next key they tell once it signs; it is published before."""
+async def test_the_age_and_the_end_of_the_key_that_signs_are_told(auth: AuthHarness) -> None:
+    """They show the next key once it signs; it is published before."""
     for later, since in ((0, 0), (599, 0), (600, 600)):
         if not later:
             await add_key(auth.key_rotation)
@@ -70,7 +69,7 @@ async def test_the_age_and_the_end_of_the_key_that_signs_are_told(auth: AuthFixt
 
 
 def counted() -> dict[tuple[str, ...], float]:
-    """Auth's own, by name and labels; checks of secrets are told elsewhere."""
+    """Auth's counters by name and labels, except for hashes."""
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in REGISTRY.collect()

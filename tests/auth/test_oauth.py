@@ -17,10 +17,9 @@ from services.auth.domain.audience import AUDIENCES
 from services.auth.domain.credentials import FORM
 from services.auth.domain.source_address import parse_networks
 from services.auth.http import oauth
-from services.auth.http import responses as answers
 from services.chassis.security.tokens import LEEWAY_S
-from tests.auth.conftest import OPENAPI, SECRET, AuthFixture, a_client
 from tests.auth.fakes import FakeClientStore
+from tests.auth.harness import OPENAPI, SECRET, AuthHarness, a_client
 
 GOOD = {"grant_type": "client_credentials", "client_id": "client-1", "client_secret": SECRET}
 IMPORT = "/omnichannel/api/v1/oauth2/token"
@@ -32,7 +31,7 @@ async def pairs(answer: ClientResponse) -> list[tuple[str, object]]:
 
 
 @pytest.mark.parametrize("path", [audience.token_path for audience in AUDIENCES])
-async def test_a_token_as_the_document_prints_it(auth: AuthFixture, path: str) -> None:
+async def test_a_token_as_the_document_prints_it(auth: AuthHarness, path: str) -> None:
     async with auth.over_http() as http:
         answer = await http.post(f"{path}?{urlencode(GOOD)}")
         assert answer.status == 200
@@ -45,7 +44,7 @@ async def test_a_token_as_the_document_prints_it(auth: AuthFixture, path: str) -
     assert "X-Request-Id" in answer.headers
 
 
-async def test_a_token_by_form_and_by_basic(auth: AuthFixture) -> None:
+async def test_a_token_by_form_and_by_basic(auth: AuthHarness) -> None:
     basic = base64.b64encode(f"client-1:{SECRET}".encode()).decode()
     async with auth.over_http() as http:
         by_form = await http.post(IMPORT, data=GOOD)
@@ -56,7 +55,7 @@ async def test_a_token_by_form_and_by_basic(auth: AuthFixture) -> None:
     assert "Deprecation" not in by_form.headers
 
 
-async def test_fewer_scopes_stand_last_in_the_answer(auth: AuthFixture) -> None:
+async def test_fewer_scopes_stand_last_in_the_answer(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         answer = await http.post(IMPORT, data={**GOOD, "scope": "returns:write"})
         assert (await pairs(answer))[-1] == ("scope", "returns:write")
@@ -73,7 +72,7 @@ async def test_fewer_scopes_stand_last_in_the_answer(auth: AuthFixture) -> None:
     ],
 )
 async def test_errors_are_those_of_the_standard(
-    auth: AuthFixture, change: dict[str, str], status: int, error: str
+    auth: AuthHarness, change: dict[str, str], status: int, error: str
 ) -> None:
     async with auth.over_http() as http:
         answer = await http.post(IMPORT, data={**GOOD, **change})
@@ -85,14 +84,14 @@ async def test_errors_are_those_of_the_standard(
     assert answer.headers.get("WWW-Authenticate", "").startswith("Basic") is (status == 401)
 
 
-async def test_a_known_and_an_unknown_client_are_refused_in_the_same_words(auth: AuthFixture) -> None:
+async def test_a_known_and_an_unknown_client_are_refused_in_the_same_words(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         known = await http.post(IMPORT, data={**GOOD, "client_secret": "wrong"})
         unknown = await http.post(IMPORT, data={**GOOD, "client_id": "nobody"})
         assert await known.read() == await unknown.read()
 
 
-async def test_the_same_parameter_with_two_values_is_a_bad_request(auth: AuthFixture) -> None:
+async def test_the_same_parameter_with_two_values_is_a_bad_request(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         differing = await http.post(f"{IMPORT}?client_secret=other", data=GOOD)
         agreeing = await http.post(f"{IMPORT}?{urlencode(GOOD)}", data=GOOD)
@@ -104,14 +103,14 @@ async def test_the_same_parameter_with_two_values_is_a_bad_request(auth: AuthFix
 async def test_secrets_in_the_query_can_be_switched_off() -> None:
     clients = FakeClientStore()
     await clients.save(a_client())
-    strict = AuthFixture(clients, allow_query_secrets=False)
+    strict = AuthHarness(clients, allow_query_secrets=False)
     async with strict.over_http() as http:
         answer = await http.post(f"{IMPORT}?{urlencode(GOOD)}")
         assert (await answer.json())["error"] == "invalid_request"
     assert answer.status == 400
 
 
-async def test_guessing_ends_in_429_and_tells_when_to_go_on(auth: AuthFixture) -> None:
+async def test_guessing_ends_in_429_and_tells_when_to_go_on(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         answers = [await http.post(IMPORT, data={**GOOD, "client_secret": "wrong"}) for _ in range(11)]
         right = await http.post(IMPORT, data=GOOD)
@@ -123,7 +122,7 @@ async def test_guessing_ends_in_429_and_tells_when_to_go_on(auth: AuthFixture) -
     assert (right.status, elsewhere.status) == (200, 401)
 
 
-async def test_a_store_that_is_away_is_a_503(auth: AuthFixture) -> None:
+async def test_a_store_that_is_away_is_a_503(auth: AuthHarness) -> None:
     assert isinstance(auth.clients, FakeClientStore)
     auth.clients.is_unavailable = True
     async with auth.over_http() as http:
@@ -133,7 +132,7 @@ async def test_a_store_that_is_away_is_a_503(auth: AuthFixture) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-async def test_a_body_is_not_read_without_end(auth: AuthFixture) -> None:
+async def test_a_body_is_not_read_without_end(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         answer = await http.post(
             IMPORT, data=b"a" * 100_000, headers={"Content-Type": "application/x-www-form-urlencoded"}
@@ -144,9 +143,9 @@ async def test_a_body_is_not_read_without_end(auth: AuthFixture) -> None:
     assert refused == ["invalid_request", "invalid_request"]
 
 
-async def test_a_body_that_does_not_come_is_given_up(auth: AuthFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_come_is_given_up(auth: AuthHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where what has come would do: the rest might have said otherwise."""
-    monkeypatch.setattr(answers, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(oauth, "BODY_TIMEOUT_S", 0.05)
     body = urlencode(GOOD)
     head = f"POST {IMPORT} HTTP/1.1\r\nHost: a\r\nContent-Type: {FORM}\r\nContent-Length: {len(body) + 1}\r\n\r\n"
     async with auth.over_http() as http:
@@ -156,7 +155,7 @@ async def test_a_body_that_does_not_come_is_given_up(auth: AuthFixture, monkeypa
         writer.close()
 
 
-async def test_only_post_gets_tokens(auth: AuthFixture) -> None:
+async def test_only_post_gets_tokens(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         answer = await http.get(f"{IMPORT}?{urlencode(GOOD)}")
         assert "canary" not in await answer.text()
@@ -164,7 +163,7 @@ async def test_only_post_gets_tokens(auth: AuthFixture) -> None:
     assert answer.content_type == "application/problem+json"
 
 
-async def test_the_keys_are_published(auth: AuthFixture) -> None:
+async def test_the_keys_are_published(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         answer = await http.get("/.well-known/jwks.json")
         keys = (await answer.json(content_type=None))["keys"]
@@ -172,7 +171,7 @@ async def test_the_keys_are_published(auth: AuthFixture) -> None:
     assert re.fullmatch(r"public, max-age=\d+", answer.headers["Cache-Control"])
 
 
-async def test_the_server_describes_itself(auth: AuthFixture) -> None:
+async def test_the_server_describes_itself(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         told = await (await http.get("/.well-known/oauth-authorization-server")).json()
         document = await (await http.get("/auth/openapi.yaml")).text()
@@ -187,7 +186,7 @@ async def test_the_server_describes_itself(auth: AuthFixture) -> None:
         assert told[f"{endpoint}_endpoint_auth_methods_supported"] == ["client_secret_post", "client_secret_basic"]
 
 
-async def test_no_secret_reaches_any_line(auth: AuthFixture, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_no_secret_reaches_any_line(auth: AuthHarness, capsys: pytest.CaptureFixture[str]) -> None:
     """Canaries in every place where a secret can be put, rightly or wrongly."""
     capsys.readouterr()
     answers = []
@@ -218,7 +217,7 @@ async def about(http: TestClient, what: str, token: str, **change: str) -> Clien
     return await http.post(f"/common-status/v1/oauth2/{what}", data={**GOOD, "token": token, **change})
 
 
-async def test_a_revoked_token_is_active_no_more(auth: AuthFixture) -> None:
+async def test_a_revoked_token_is_active_no_more(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
         token = await token_of(http)
         told = await about(http, "introspect", token)
@@ -238,11 +237,11 @@ async def test_a_revoked_token_is_active_no_more(auth: AuthFixture) -> None:
     assert after == {"active": False}
     taken_until = before["exp"] + LEEWAY_S
     assert [(one.token_id, one.until) for one in auth.publisher.revocations] == [(before["jti"], taken_until)]
-    assert list(auth.revocations.by_id) == [before["jti"]]
+    assert list(auth.revocations.by_key) == [before["jti"]]
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "x" * 5_000])
-async def test_what_is_no_token_needs_no_revoking(auth: AuthFixture, token: str) -> None:
+async def test_what_is_no_token_needs_no_revoking(auth: AuthHarness, token: str) -> None:
     async with auth.over_http() as http:
         answer = await about(http, "revoke", token)
         told = await (await about(http, "introspect", token)).json()
@@ -250,7 +249,7 @@ async def test_what_is_no_token_needs_no_revoking(auth: AuthFixture, token: str)
     assert auth.publisher.revocations == []
 
 
-async def test_nobody_ends_or_reads_the_tokens_of_others(auth: AuthFixture) -> None:
+async def test_nobody_ends_or_reads_the_tokens_of_others(auth: AuthHarness) -> None:
     await auth.clients.save(a_client(client_id="other"))
     async with auth.over_http() as http:
         token = await token_of(http)
@@ -264,22 +263,22 @@ async def test_nobody_ends_or_reads_the_tokens_of_others(auth: AuthFixture) -> N
     assert auth.publisher.revocations == []
 
 
-async def test_a_revocation_that_others_cannot_know_of_is_not_confirmed(auth: AuthFixture) -> None:
+async def test_a_revocation_that_others_cannot_know_of_is_not_confirmed(auth: AuthHarness) -> None:
     auth.publisher.is_unavailable = True
     async with auth.over_http() as http:
         answer = await about(http, "revoke", await token_of(http))
     assert answer.status == 503
-    assert len(auth.revocations.by_id) == 1, "upkeep will publish it"
+    assert len(auth.revocations.by_key) == 1, "upkeep will publish it"
 
 
-async def test_before_revocations_are_known_nothing_is_said_of_a_token(auth: AuthFixture) -> None:
+async def test_before_revocations_are_known_nothing_is_said_of_a_token(auth: AuthHarness) -> None:
     auth.revocations_loaded = False
     async with auth.over_http() as http:
         answer = await about(http, "introspect", await token_of(http))
     assert answer.status == 503
 
 
-def test_document_and_routes_are_equal(auth: AuthFixture) -> None:
+def test_document_and_routes_are_equal(auth: AuthHarness) -> None:
     document = yaml.safe_load(OPENAPI.read_text())
     validate(document)
     routes = oauth.build_routes(
@@ -289,7 +288,7 @@ def test_document_and_routes_are_equal(auth: AuthFixture) -> None:
     assert {(route.path, route.method) for route in routes} == described
 
 
-async def test_examples_of_the_document_are_answers(auth: AuthFixture) -> None:
+async def test_examples_of_the_document_are_answers(auth: AuthHarness) -> None:
     responses = yaml.safe_load(OPENAPI.read_text())["components"]["responses"]
     printed = {
         name: response["content"]["application/json"]["example"]

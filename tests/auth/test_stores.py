@@ -1,9 +1,10 @@
-"""Stores: those of the tests and MongoDB's do the same."""
+"""One suite for the stores of MongoDB and the fakes."""
 
-from dataclasses import replace
+import dataclasses
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from services.auth.adapters.stores import (
     REVOCATIONS,
@@ -15,16 +16,17 @@ from services.auth.adapters.stores import (
 )
 from services.auth.domain.client import Secret
 from services.auth.domain.revocation import Revocation
-from services.auth.domain.site import ApiKey, ApiKeyConflictError, Site
+from services.auth.domain.site import ApiKeyConflictError, StoredSite
 from services.auth.ports import ClientStore, KeyStore, RevocationStore, SiteStore
-from services.auth.wire import client_summary, key_summary, site_summary
+from services.auth.wire import client_to_json, key_to_json
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
-from tests.auth.conftest import a_client
+from services.values.sites import ApiKey, Site
 from tests.auth.fakes import FakeClientStore, FakeKeyStore, FakeRevocationStore, FakeSiteStore, a_key
+from tests.auth.harness import a_client
 
-# Far enough ahead that the database does not forget what is revoked until then.
+# Far enough ahead that MongoDB does not delete the revocations during the test.
 SOON = 4_000_000_000.0
 SITE = Site(
     site=608,
@@ -42,7 +44,7 @@ class ClientsSuite:
         client = a_client(secrets=(Secret(secret_id="s", hash="$h", created_at=1, expires_at=2),))
         assert await clients.find("client-1") is None
         assert await clients.save(client)
-        assert await clients.find("client-1") == replace(client, revision=1)
+        assert await clients.find("client-1") == dataclasses.replace(client, revision=1)
 
     async def test_numbers_of_any_size_can_be_shown(self, clients: ClientStore) -> None:
         """After 2038, too: MongoDB gives larger numbers back in a type of its own."""
@@ -50,7 +52,7 @@ class ClientsSuite:
         await clients.save(a_client(site=2**31, secrets=(secret,)))
         found = await clients.find("client-1")
         assert found is not None
-        assert msgspec.json.encode(client_summary(found))
+        assert msgspec.json.encode(client_to_json(found))
 
     async def test_of_two_changes_to_one_revision_the_first_wins(self, clients: ClientStore) -> None:
         await clients.save(a_client())
@@ -72,34 +74,36 @@ class ClientsSuite:
 class SitesSuite:
     async def test_a_site_is_found_as_it_was_saved(self, sites: SiteStore) -> None:
         assert await sites.find(608) is None
-        assert await sites.save(SITE)
-        assert await sites.find(608) == replace(SITE, revision=1)
-        assert await sites.all() == [replace(SITE, revision=1)]
+        assert await sites.save(SITE, expected_revision=0)
+        assert await sites.find(608) == StoredSite(SITE, revision=1)
+        assert await sites.all() == [SITE]
 
     async def test_numbers_of_any_size_can_be_shown(self, sites: SiteStore) -> None:
-        await sites.save(replace(SITE, site=2**31, app_id=2**63 - 1))
-        assert msgspec.json.encode([site_summary(site) for site in await sites.all()])
+        await sites.save(replace(SITE, site=2**31, app_id=2**63 - 1), expected_revision=0)
+        assert msgspec.json.encode([site.to_fields() for site in await sites.all()])
 
     async def test_of_two_changes_to_one_revision_the_first_wins(self, sites: SiteStore) -> None:
-        await sites.save(SITE)
-        assert not await sites.save(replace(SITE, name="Second"))
-        assert await sites.save(replace(SITE, name="Third", revision=1))
-        assert not await sites.save(replace(SITE, name="Fourth", revision=1))
+        await sites.save(SITE, expected_revision=0)
+        assert not await sites.save(replace(SITE, name="Second"), expected_revision=0)
+        assert await sites.save(replace(SITE, name="Third"), expected_revision=1)
+        assert not await sites.save(replace(SITE, name="Fourth"), expected_revision=1)
+        assert await sites.find(608) == StoredSite(replace(SITE, name="Third"), revision=2)
 
     async def test_a_key_belongs_to_one_site(self, sites: SiteStore) -> None:
-        await sites.save(SITE)
+        await sites.save(SITE, expected_revision=0)
         other = replace(SITE, site=609, api_keys=(ApiKey(api_key="99"),))
-        await sites.save(other)
+        with_key = replace(other, api_keys=(ApiKey(api_key="12346"),))
+        await sites.save(other, expected_revision=0)
         with pytest.raises(ApiKeyConflictError):
-            await sites.save(replace(SITE, site=610))
+            await sites.save(replace(SITE, site=610), expected_revision=0)
         with pytest.raises(ApiKeyConflictError):
-            await sites.save(replace(other, api_keys=(ApiKey(api_key="12346"),), revision=1))
-        assert await sites.save(replace(SITE, api_keys=(ApiKey(api_key="12345"),), revision=1))
-        assert await sites.save(replace(other, api_keys=(ApiKey(api_key="12346"),), revision=1))
+            await sites.save(with_key, expected_revision=1)
+        assert await sites.save(replace(SITE, api_keys=(ApiKey(api_key="12345"),)), expected_revision=1)
+        assert await sites.save(with_key, expected_revision=1)
 
     async def test_sites_without_keys_do_not_meet(self, sites: SiteStore) -> None:
-        assert await sites.save(replace(SITE, api_keys=()))
-        assert await sites.save(replace(SITE, site=609, api_keys=()))
+        assert await sites.save(replace(SITE, api_keys=()), expected_revision=0)
+        assert await sites.save(replace(SITE, site=609, api_keys=()), expected_revision=0)
 
 
 class KeysSuite:
@@ -111,7 +115,7 @@ class KeysSuite:
 
     async def test_numbers_of_any_size_can_be_shown(self, keys: KeyStore) -> None:
         await keys.add(a_key(1, signs_from=2**31))
-        assert msgspec.json.encode([key_summary(key) for key in await keys.all()])
+        assert msgspec.json.encode([key_to_json(key) for key in await keys.all()])
 
 
 class RevocationsSuite:

@@ -8,12 +8,12 @@ from services.auth.domain.revocation import client_revocation
 from services.auth.flows.tokens import IssuedToken, issue
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.security.tokens import Token, TokenVerifier
-from tests.auth.conftest import ISSUER, SECRET, AuthFixture, a_client
 from tests.auth.fakes import FakeClientStore
+from tests.auth.harness import ISSUER, SECRET, AuthHarness, a_client
 
 
 async def ask(
-    auth: AuthFixture,
+    auth: AuthHarness,
     *,
     secret: str = SECRET,
     client_id: str = "client-1",
@@ -26,13 +26,13 @@ async def ask(
     return await issue(presented, audience, source=caller, deps=auth.deps)
 
 
-async def refused(auth: AuthFixture, **how: str) -> tuple[str, int]:
+async def refused(auth: AuthHarness, **how: str) -> tuple[str, int]:
     outcome = await ask(auth, **how)  # type: ignore[arg-type] # only texts are passed
     assert isinstance(outcome, OAuthError)
     return outcome.reason, outcome.status
 
 
-def a_verifier(auth: AuthFixture, audience: Audience) -> TokenVerifier:
+def a_verifier(auth: AuthHarness, audience: Audience) -> TokenVerifier:
     async def fetch() -> bytes:
         import json  # noqa: PLC0415 - only here
 
@@ -50,7 +50,7 @@ def a_verifier(auth: AuthFixture, audience: Audience) -> TokenVerifier:
 
 
 @pytest.mark.parametrize("audience", AUDIENCES, ids=lambda audience: audience.name)
-async def test_what_is_issued_verifies_for_its_api_and_no_other(auth: AuthFixture, audience: Audience) -> None:
+async def test_what_is_issued_verifies_for_its_api_and_no_other(auth: AuthHarness, audience: Audience) -> None:
     issued = await ask(auth, audience=audience)
     assert isinstance(issued, IssuedToken)
     verifiers = {each.name: a_verifier(auth, each) for each in AUDIENCES}
@@ -71,7 +71,7 @@ async def test_what_is_issued_verifies_for_its_api_and_no_other(auth: AuthFixtur
                 await verifier.verify(issued.access_token)
 
 
-async def test_a_token_from_after_a_revocation_of_its_client_is_good(auth: AuthFixture) -> None:
+async def test_a_token_from_after_a_revocation_of_its_client_is_good(auth: AuthHarness) -> None:
     """Also within the same second: tokens tell whole seconds."""
     auth.clock.at += 0.5
     revocation = client_revocation("client-1", now=auth.clock.at)
@@ -83,24 +83,24 @@ async def test_a_token_from_after_a_revocation_of_its_client_is_good(auth: AuthF
     assert (await verifier.verify(issued.access_token)).issued_at > (revocation.issued_before or 0)
 
 
-async def test_fewer_scopes_are_told(auth: AuthFixture) -> None:
+async def test_fewer_scopes_are_told(auth: AuthHarness) -> None:
     issued = await ask(auth, more="&scope=orders:write")
     assert isinstance(issued, IssuedToken)
     assert issued.scope == "orders:write"
 
 
-async def test_a_client_of_another_api_is_told_so(auth: AuthFixture) -> None:
+async def test_a_client_of_another_api_is_told_so(auth: AuthHarness) -> None:
     await auth.clients.save(a_client(client_id="status-only", scopes=COMMON_STATUS.scopes))
     assert await refused(auth, client_id="status-only") == ("unauthorized_client", 400)
 
 
-async def test_an_unknown_client_costs_what_a_known_one_does(auth: AuthFixture) -> None:
+async def test_an_unknown_client_costs_what_a_known_one_does(auth: AuthHarness) -> None:
     assert await refused(auth, secret="wrong") == ("wrong_secret", 401)
     assert await refused(auth, client_id="nobody") == ("unknown_client", 401)
     assert auth.hasher.low_priority_calls == [False, False]
 
 
-async def test_a_secret_that_ended_proves_nothing(auth: AuthFixture) -> None:
+async def test_a_secret_that_ended_proves_nothing(auth: AuthHarness) -> None:
     ended = Secret(secret_id="s", hash="hash of old", created_at=0, expires_at=int(auth.clock.at))
     await auth.clients.save(a_client(client_id="other", secrets=(ended,)))
     assert await refused(auth, client_id="other", secret="old") == ("wrong_secret", 401)
@@ -108,9 +108,9 @@ async def test_a_secret_that_ended_proves_nothing(auth: AuthFixture) -> None:
     assert isinstance(await ask(auth, client_id="other", secret="old"), IssuedToken)
 
 
-async def test_after_ten_failed_tries_a_minute_guessing_waits_but_the_right_secret_passes(auth: AuthFixture) -> None:
+async def test_after_ten_failed_tries_a_minute_guessing_waits_but_the_right_secret_passes(auth: AuthHarness) -> None:
     assert {await refused(auth, secret="wrong") for _ in range(10)} == {("wrong_secret", 401)}
-    assert await refused(auth, secret="wrong") == ("too_many_tries", 429)
+    assert await refused(auth, secret="wrong") == ("too_many_attempts", 429)
     assert isinstance(await ask(auth), IssuedToken)
     assert auth.hasher.low_priority_calls[-2:] == [True, True], "who guesses waits in a line of their own"
     assert await refused(auth, secret="wrong", caller="198.51.100.1") == ("wrong_secret", 401)
@@ -119,19 +119,19 @@ async def test_after_ten_failed_tries_a_minute_guessing_waits_but_the_right_secr
     assert await refused(auth, secret="wrong") == ("wrong_secret", 401)
 
 
-async def test_a_client_that_never_was_is_slowed_down_likewise(auth: AuthFixture) -> None:
+async def test_a_client_that_never_was_is_slowed_down_likewise(auth: AuthHarness) -> None:
     assert {await refused(auth, client_id="nobody") for _ in range(10)} == {("unknown_client", 401)}
-    assert await refused(auth, client_id="nobody") == ("too_many_tries", 429)
+    assert await refused(auth, client_id="nobody") == ("too_many_attempts", 429)
 
 
-async def test_when_the_store_is_away_nobody_is_told_that_the_secret_was_wrong(auth: AuthFixture) -> None:
+async def test_when_the_store_is_away_nobody_is_told_that_the_secret_was_wrong(auth: AuthHarness) -> None:
     assert isinstance(auth.clients, FakeClientStore)
     auth.clients.is_unavailable = True
     with pytest.raises(UnavailableError):
         await ask(auth)
 
 
-async def test_each_grant_and_refusal_leaves_a_line_without_secrets(auth: AuthFixture) -> None:
+async def test_each_grant_and_refusal_leaves_a_line_without_secrets(auth: AuthHarness) -> None:
     """A known client is named even if its secret was wrong; what nobody knows as an id may be a secret."""
     auth.audit.lines.clear()
     await ask(auth)

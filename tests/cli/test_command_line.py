@@ -15,7 +15,7 @@ from services.__main__ import app
         ("clients add-secret shop --grace-hours 10000", "Invalid value for '--grace-hours'"),
         ("clients add-secret shop --grace-hours inf", "Invalid value for '--grace-hours'"),
         ("clients add-secret shop --grace-hours nan", "Invalid value for '--grace-hours'"),
-        ("clients change shop", "say what is to change"),
+        ("clients change shop", "give at least one of"),
         ("clients change shop --scope status:read --no-scopes", "either --scope or --no-scopes"),
         (
             "dead-letters list --topic orders",

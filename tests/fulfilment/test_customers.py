@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.chassis.security.sites import Site
 from services.fulfilment.adapters.customers import SiteCustomers
 from services.fulfilment.domain.customer import Customer
 from services.fulfilment.domain.invoice import BillingDetails
+from services.values.sites import Site
 from tests.fulfilment.harness import SITE
 
 

@@ -11,11 +11,11 @@ from typing import Any
 from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.ratelimit import Decision, RateLimit
 from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
-from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
 from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 from services.ingest.flows.accept import Deps
 from services.sales.batch import ImportTarget, SiteDefaults
+from services.values.sites import ApiKey, Site
 from services.values.time_uuids import time_uuid
 
 NOW_US = 1_714_550_400_000_000  # 2024-05-01T08:00:00Z

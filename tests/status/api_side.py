@@ -16,13 +16,13 @@ from services.chassis.http.server import build_application
 from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.settings import REPOSITORY
 from services.chassis.security.authentication import RequestAuthenticator
-from services.chassis.security.sites import ApiKey, Site
 from services.chassis.security.tokens import Token
 from services.jobs.events import JobEvent, JobKey
 from services.status.adapters.notifier import JobNotifier
 from services.status.flows import apply_events, queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
+from services.values.sites import ApiKey, Site
 from tests.jobs.events import CREATED_US, JOB
 from tests.status.memory import FakeSiteProfiles, MemoryJobStore
 

@@ -1,11 +1,13 @@
 """How jobs are to be shown, by the word of the sites' table."""
 
-from dataclasses import replace
 from typing import cast
 
-from services.chassis.security.sites import ApiKey, Site, Sites
+from msgspec import structs
+
+from services.chassis.security.sites import Sites
 from services.status.adapters.site_profiles import UNKNOWN_SITE, CachedSiteProfiles
 from services.status.domain.profile import SiteProfile
+from services.values.sites import ApiKey, Site
 
 DEMO = Site(
     site=608,
@@ -32,7 +34,7 @@ def test_a_job_is_shown_with_what_its_site_is_told_to_be_now() -> None:
     origins = CachedSiteProfiles(cast("Sites", register))
     assert origins.get(608) is origins.get(608), "it is made once"
     assert origins.get(608) == SiteProfile(1078, "omnichannel-api/qa", "qa")
-    register.sites[608] = replace(DEMO, datacenter="eu")
+    register.sites[608] = structs.replace(DEMO, datacenter="eu")
     assert origins.get(608) == SiteProfile(1078, "omnichannel-api/qa", "eu")
 
 

@@ -27,5 +27,5 @@ def test_settings_stand_under_one_heading_for_each_service_and_can_be_copied() -
     text = generate_docs.documents()[generate_docs.DOCS / "configuration.md"]
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert len(headings) == len(set(headings))
-    assert text.index("Settings of auth.") < text.index("Settings of the commands about sites and clients")
+    assert text.index("Settings of auth.") < text.index("Settings of the commands that manage sites and clients")
     assert "| `FULFILMENT_DEADLINE` | `P7D` |" in text

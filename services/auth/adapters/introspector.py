@@ -1,4 +1,4 @@
-"""Tokens of ours, read as the services that take them read them."""
+"""Verifies auth's own tokens as the other services do, for introspection, revocation and the admin API."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,9 +10,9 @@ from services.chassis.security.tokens import Token, TokenVerifier
 
 
 class JwtIntrospector:
-    """One verifier for each audience, with the keys that are at hand here.
+    """One token verifier per audience, with the keys of this process.
 
-    Nothing can be said of a token before all revocations are known: `knows_revocations`.
+    No token can be verified before all revocations are loaded: `revocations_loaded`.
     """
 
     def __init__(
@@ -25,7 +25,7 @@ class JwtIntrospector:
         revocations_loaded: Callable[[], bool],
         now: Callable[[], float],
     ) -> None:
-        def verifier(audience: str) -> TokenVerifier:
+        def build_verifier(audience: str) -> TokenVerifier:
             return TokenVerifier(
                 issuer=issuer,
                 audience=audience,
@@ -39,33 +39,34 @@ class JwtIntrospector:
         self._key_set = key_set
         self._known_keys: dict[str, object] = {}
         self._revocations_loaded = revocations_loaded
-        self._verifiers = {audience.name: verifier(audience.name) for audience in AUDIENCES}
-        self._admin = verifier(ADMIN.name)
+        self._verifiers = {audience.name: build_verifier(audience.name) for audience in AUDIENCES}
+        self._admin_verifier = build_verifier(ADMIN.name)
 
     async def introspect(self, token: str) -> ActiveToken | None:
-        """What the token says, if any of our services would take it. Raises `Away` while that is unknown."""
-        if not self._revocations_loaded():
-            raise UnavailableError("Kafka")
+        """Return the claims if any service would accept the token. Raises `UnavailableError` while that is unknown."""
         for audience, verifier in self._verifiers.items():
             try:
-                read = await self._verify(token, verifier)
+                verified = await self._verify(token, verifier)
             except UnauthorizedError:
                 continue
-            return _to_active_token(read, audience)
+            return _to_active_token(verified, audience)
         return None
 
     async def verify_admin(self, token: str) -> Token:
-        """What a token for the admin API says; raises `Unauthorized`, or `Away` while that is unknown."""
-        if not self._revocations_loaded():
-            raise UnavailableError("Kafka")
-        return await self._verify(token, self._admin)
+        """Return the claims of a token for the admin API.
+
+        Raises `UnauthorizedError`, and `UnavailableError` while the revocations are not loaded.
+        """
+        return await self._verify(token, self._admin_verifier)
 
     async def _verify(self, token: str, verifier: TokenVerifier) -> Token:
+        if not self._revocations_loaded():
+            raise UnavailableError("Kafka")
         published = self._key_set()
-        # Elsewhere a change is learnt of in time; here a key is good, or good no more, from one call to the next.
+        # Other services poll for new keys; here the key set can change between two calls, so compare it each time.
         if published != self._known_keys:
             self._known_keys = published
-            for each in (*self._verifiers.values(), self._admin):
+            for each in (*self._verifiers.values(), self._admin_verifier):
                 await each.refresh()
         return await verifier.verify(token)
 
@@ -73,14 +74,14 @@ class JwtIntrospector:
         return json.dumps(self._known_keys).encode()
 
 
-def _to_active_token(read: Token, audience: str) -> ActiveToken:
-    scopes: Sequence[str] = next(each.scopes for each in AUDIENCES if each.name == audience)
+def _to_active_token(token: Token, audience: str) -> ActiveToken:
+    ordered: Sequence[str] = next(each.scopes for each in AUDIENCES if each.name == audience)
     return ActiveToken(
-        token_id=read.token_id,
-        client_id=read.client_id,
+        token_id=token.token_id,
+        client_id=token.client_id,
         audience=audience,
-        site=read.site,
-        scopes=tuple(scope for scope in scopes if scope in read.scopes),
-        issued_at=int(read.issued_at),
-        expires_at=int(read.expires_at),
+        site=token.site,
+        scopes=tuple(scope for scope in ordered if scope in token.scopes),
+        issued_at=int(token.issued_at),
+        expires_at=int(token.expires_at),
     )

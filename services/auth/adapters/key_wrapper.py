@@ -1,4 +1,4 @@
-"""Key pairs for signing: made here, sealed for the store, opened to sign."""
+"""Generates signing keys and encrypts ("wraps") their private keys for the store."""
 
 import asyncio
 import base64
@@ -27,11 +27,11 @@ RSA_BITS = 2048
 
 
 class KeyDecryptionError(RuntimeError):
-    """A signing key is kept under another encryption key than the one that was given."""
+    """A signing key cannot be decrypted with the configured encryption key."""
 
 
 class KeyWrapper:
-    """Seals private keys with AES-256-GCM, each bound to its id."""
+    """Wraps private keys with AES-256-GCM; the key id is the associated data."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class KeyWrapper:
         self._random_bytes = random_bytes
 
     async def generate(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
-        """A new key pair, its private half sealed."""
+        """Generate a key pair and wrap its private key."""
         private = await asyncio.to_thread(_generate_private_key, self._algorithm)
         public = _to_public_jwk(private)
         kid = _thumbprint(public)
@@ -60,16 +60,18 @@ class KeyWrapper:
         )
 
     def unwrap(self, key: SigningKey) -> PrivateKey:
-        """The private half; raises `WrongSeal`."""
-        nonce, sealed = key.wrapped_private_key[:NONCE_BYTES], key.wrapped_private_key[NONCE_BYTES:]
+        """Return the private key. Raises `KeyDecryptionError`."""
+        nonce, ciphertext = key.wrapped_private_key[:NONCE_BYTES], key.wrapped_private_key[NONCE_BYTES:]
         try:
-            der = self._cipher.decrypt(nonce, sealed, key.kid.encode())
+            der = self._cipher.decrypt(nonce, ciphertext, key.kid.encode())
         except InvalidTag:
-            raise KeyDecryptionError(f"signing key {key.kid} was sealed with another AUTH_KEY_ENCRYPTION_KEY") from None
-        # What comes out of the seal is what went in. Checking its primes again would hold up the event loop for 50 ms.
+            raise KeyDecryptionError(
+                f"signing key {key.kid} was encrypted with another AUTH_KEY_ENCRYPTION_KEY"
+            ) from None
+        # AES-GCM has authenticated the bytes. Validating the primes again would block the event loop for 50 ms.
         private = load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(private, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
-            raise KeyDecryptionError(f"signing key {key.kid} is of another kind")
+            raise KeyDecryptionError(f"signing key {key.kid} is neither an RSA nor an EC key")
         return private
 
     def _wrap(self, private: PrivateKey, kid: str) -> bytes:
@@ -94,6 +96,6 @@ def _to_public_jwk(private: PrivateKey) -> dict[str, str]:
 
 
 def _thumbprint(public: dict[str, str]) -> str:
-    """The key's id is derived from the key (RFC 7638): two keys cannot share one."""
+    """JWK thumbprint (RFC 7638), the key's id: derived from the key, so that no two keys share one."""
     canonical = json.dumps(public, sort_keys=True, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(sha256(canonical).digest()).rstrip(b"=").decode()

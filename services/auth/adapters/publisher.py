@@ -1,13 +1,13 @@
-"""Sites and revocations to Kafka."""
+"""Publishes sites and revocations to Kafka."""
 
 from collections.abc import Sequence
 
 from services.auth import metrics, wire
 from services.auth.domain.revocation import Revocation
-from services.auth.domain.site import Site
 from services.chassis.avro.schemas import Schema
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES
+from services.values.sites import Site
 
 
 class KafkaPublisher:
@@ -19,7 +19,7 @@ class KafkaPublisher:
         self._revocation = revocation
 
     async def publish_sites(self, sites: Sequence[Site]) -> None:
-        """Return when all in-sync replicas have the sites. Raises `Away`."""
+        """Publish sites; returns when all in-sync replicas have them. Raises `UnavailableError`."""
         if not sites:
             return
         records = [ProducerRecord(wire.site_key(site.site), wire.encode_site(site, self._site)) for site in sites]
@@ -27,9 +27,11 @@ class KafkaPublisher:
         metrics.SITES_PUBLISHED.inc(len(records))
 
     async def publish_revocations(self, revocations: Sequence[Revocation]) -> None:
-        """Return when all in-sync replicas have the revocations. Raises `Away`."""
-        if revocations:
-            records = [
-                ProducerRecord(one.key.encode(), wire.encode_revocation(one, self._revocation)) for one in revocations
-            ]
-            await self._producer.send_by_key(AUTH_REVOCATIONS.name, records)
+        """Publish revocations; returns when all in-sync replicas have them. Raises `UnavailableError`."""
+        if not revocations:
+            return
+        records = [
+            ProducerRecord(revocation.key.encode(), wire.encode_revocation(revocation, self._revocation))
+            for revocation in revocations
+        ]
+        await self._producer.send_by_key(AUTH_REVOCATIONS.name, records)

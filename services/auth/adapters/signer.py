@@ -1,20 +1,18 @@
-"""Tokens signed with PyJWT, and the key set that verifies them."""
+"""Signs tokens with PyJWT and publishes the key set that verifies them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt import PyJWS
 
 from services.auth import metrics
+from services.auth.adapters.key_wrapper import PrivateKey
 from services.auth.domain.signing import SigningKey, active_key, published_keys
 from services.chassis.runtime.errors import UnavailableError
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-
 
 class JwtSigner:
-    """Signs with whichever of its keys is due at the time. `unseal` opens the private half of a key."""
+    """Signs with the key that is active at the time. `unwrap` decrypts the private key of a signing key."""
 
     def __init__(self, unwrap: Callable[[SigningKey], PrivateKey], algorithm: str, *, now: Callable[[], float]) -> None:
         self._unwrap = unwrap
@@ -30,14 +28,14 @@ class JwtSigner:
         return bool(self._keys)
 
     def set_keys(self, keys: Sequence[SigningKey]) -> None:
-        """Sign with these keys from now on; raises what `unseal` raises, and goes on with the old."""
-        live = published_keys(keys, self._now())
-        self._private_keys = {key.kid: self._private_keys.get(key.kid) or self._unwrap(key) for key in live}
-        self._keys = tuple(live)
-        metrics.PUBLISHED_KEYS.set(len(live))
+        """Sign with these keys from now on. Raises what `unwrap` raises, and then keeps the previous keys."""
+        published = published_keys(keys, self._now())
+        self._private_keys = {key.kid: self._private_keys.get(key.kid) or self._unwrap(key) for key in published}
+        self._keys = tuple(published)
+        metrics.PUBLISHED_KEYS.set(len(published))
 
     def sign(self, claims: Mapping[str, object]) -> str:
-        """The token; raises `Away` while there are no keys."""
+        """Return the signed token. Raises `UnavailableError` while there are no keys."""
         key = active_key(self._keys, self._now())
         if key is None:
             raise UnavailableError("the signing key")
@@ -49,7 +47,7 @@ class JwtSigner:
         )
 
     def key_set(self) -> dict[str, object]:
-        """The public keys, as RFC 7517 has them; raises `Away` while there are none."""
+        """Return the public keys (RFC 7517). Raises `UnavailableError` while there are none."""
         if not self._keys:
             raise UnavailableError("the signing key")
         return {"keys": [dict(key.public) for key in published_keys(self._keys, self._now())]}

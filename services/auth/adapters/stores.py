@@ -1,4 +1,4 @@
-"""Sites, clients, signing keys and revocations in MongoDB."""
+"""Stores of sites, clients, signing keys and revocations in MongoDB. All methods raise `UnavailableError`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,8 +9,9 @@ from services.auth import wire
 from services.auth.domain.client import Client
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
-from services.auth.domain.site import ApiKeyConflictError, Site
+from services.auth.domain.site import ApiKeyConflictError, StoredSite
 from services.chassis.mongodb.client import Mongo, ensure_ttl_index, mongo_errors
+from services.values.sites import Site
 
 SITES = "auth_sites"
 CLIENTS = "auth_clients"
@@ -19,7 +20,7 @@ REVOCATIONS = "auth_revocations"
 
 
 async def create_indexes(mongo: Mongo) -> None:
-    """What keeps an API key to one site, and forgets revocations. Harmless when it is there already. Raises `Away`."""
+    """Create the indexes that give an API key to one site and expire revocations. Idempotent."""
     with mongo_errors("MongoDB"):
         await mongo.collection(SITES).create_index("apiKeys.apiKey", unique=True, sparse=True, name="one_site_per_key")
     await ensure_ttl_index(mongo, REVOCATIONS, "until", 0)
@@ -32,18 +33,17 @@ class MongoClientStore:
         self._clients = mongo.collection(CLIENTS)
 
     async def find(self, client_id: str) -> Client | None:
-        """The client of this id. Raises `Away`."""
-        with mongo_errors("MongoDB"):
-            document = await self._clients.find_one({"_id": client_id})
+        """Return the client with this id."""
+        document = await _find(self._clients, client_id)
         return wire.client_from_document(document) if document else None
 
     async def all(self) -> Sequence[Client]:
-        """All clients, by id. Raises `Away`."""
+        """Return all clients, by id."""
         return [wire.client_from_document(document) for document in await _find_all(self._clients)]
 
     async def save(self, client: Client) -> bool:
-        """Keep the client as its next revision, if its revision is the one that is kept. Raises `Away`."""
-        return await _save(self._clients, wire.client_to_document(client))
+        """Store the client as its next revision if its revision is the stored one; return whether it was stored."""
+        return await _compare_and_set(self._clients, wire.client_to_document(client))
 
 
 class MongoSiteStore:
@@ -52,52 +52,51 @@ class MongoSiteStore:
     def __init__(self, mongo: Mongo) -> None:
         self._sites = mongo.collection(SITES)
 
-    async def find(self, site: int) -> Site | None:
-        """The site of this number. Raises `Away`."""
-        with mongo_errors("MongoDB"):
-            document = await self._sites.find_one({"_id": site})
+    async def find(self, site: int) -> StoredSite | None:
+        """Return the site with this number."""
+        document = await _find(self._sites, site)
         return wire.site_from_document(document) if document else None
 
     async def all(self) -> Sequence[Site]:
-        """All sites, by number. Raises `Away`."""
-        return [wire.site_from_document(document) for document in await _find_all(self._sites)]
+        """Return all sites, by number."""
+        return [wire.site_from_document(document).site for document in await _find_all(self._sites)]
 
-    async def save(self, site: Site) -> bool:
-        """Keep the site as its next revision, if its revision is the one that is kept.
+    async def save(self, site: Site, *, expected_revision: int) -> bool:
+        """Store the site as the next revision if `expected_revision` is the stored one.
 
-        Raises `ApiKeyTaken`, or `Away`.
+        Returns whether it was stored. Raises `ApiKeyConflictError`.
         """
         try:
-            return await _save(self._sites, wire.site_to_document(site))
+            return await _compare_and_set(self._sites, wire.site_to_document(site, expected_revision))
         except DuplicateKeyError:
             raise ApiKeyConflictError(f"site {site.site}: one of its API keys belongs to another site") from None
 
 
 class MongoKeyStore:
-    """Signing keys by number: the number is the id, so that of two replicas only one can add the next."""
+    """Signing keys by number: it is the document's id, so that only one of two replicas can add the next key."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._keys = mongo.collection(KEYS)
 
     async def all(self) -> Sequence[SigningKey]:
-        """All keys, by number. Raises `Away`."""
+        """Return all keys, by number."""
         return [wire.key_from_document(document) for document in await _find_all(self._keys)]
 
     async def add(self, key: SigningKey) -> bool:
-        """Keep the key, unless there is one of its number. Raises `Away`."""
+        """Store the key, unless its number is taken; return whether it was stored."""
         return await _insert(self._keys, wire.key_to_document(key))
 
 
 class MongoRevocationStore:
-    """Revocations by what they revoke."""
+    """Revocations by the token or client that they revoke."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._revocations = mongo.collection(REVOCATIONS)
 
     async def save(self, revocation: Revocation) -> None:
-        """Keep it; of two for one client the later one counts. Raises `Away`."""
+        """Store the revocation; of two for one client the later one wins."""
         document = wire.revocation_to_document(revocation)
-        # The greater end is the later revocation, whichever replica is faster.
+        # The later revocation has the later `until`, in whichever order replicas store them.
         not_later = {"_id": document["_id"], "until": {"$lte": document["until"]}}
         try:
             with mongo_errors("MongoDB"):
@@ -106,25 +105,31 @@ class MongoRevocationStore:
             return
 
     async def all(self) -> Sequence[Revocation]:
-        """All that are kept. Raises `Away`."""
+        """Return all stored revocations."""
         return [wire.revocation_from_document(document) for document in await _find_all(self._revocations)]
+
+
+async def _find(collection: Any, document_id: object) -> Mapping[str, Any] | None:
+    with mongo_errors("MongoDB"):
+        document: Mapping[str, Any] | None = await collection.find_one({"_id": document_id})
+    return document
 
 
 async def _find_all(collection: Any) -> list[Mapping[str, Any]]:
     with mongo_errors("MongoDB"):
-        found: list[Mapping[str, Any]] = await collection.find().sort("_id", 1).to_list(None)
-    return found
+        documents: list[Mapping[str, Any]] = await collection.find().sort("_id", 1).to_list(None)
+    return documents
 
 
-async def _save(collection: Any, document: wire.Document) -> bool:
-    """Compare and set: `revision` is what the caller read."""
-    read = document["revision"]
-    document = {**document, "revision": read + 1}
-    if read == 0:
+async def _compare_and_set(collection: Any, document: wire.Document) -> bool:
+    """Store the document if its `revision` is the stored one, and increment it."""
+    expected = document["revision"]
+    document = {**document, "revision": expected + 1}
+    if expected == 0:
         return await _insert(collection, document)
     with mongo_errors("MongoDB"):
-        written = await collection.replace_one({"_id": document["_id"], "revision": read}, document)
-    return bool(written.matched_count)
+        result = await collection.replace_one({"_id": document["_id"], "revision": expected}, document)
+    return bool(result.matched_count)
 
 
 async def _insert(collection: Any, document: wire.Document) -> bool:

@@ -1,1 +1,1 @@
-"""Who may have which token: pure."""
+"""Decides which client may have which token. Pure."""

@@ -1,13 +1,13 @@
-"""The APIs that tokens are for."""
+"""The APIs that tokens are issued for."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """One API: its name in tokens, where its tokens are had, and its scopes.
+    """One API: its name in tokens, the path of its token endpoint, and its scopes.
 
-    A client has the scopes called default unless the operator says otherwise, and the special ones only if he does.
+    A new client gets the default scopes unless the operator lists others; restricted scopes must be listed.
     """
 
     name: str
@@ -17,17 +17,17 @@ class Audience:
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """All that its tokens can carry."""
+        """All scopes that a token can carry."""
         return self.default_scopes + self.restricted_scopes
 
     @property
     def revocation_path(self) -> str:
-        """Where its tokens are revoked."""
+        """The path of the revocation endpoint (RFC 7009)."""
         return self.token_path.removesuffix("token") + "revoke"
 
     @property
     def introspection_path(self) -> str:
-        """Where its tokens are asked about."""
+        """The path of the introspection endpoint (RFC 7662)."""
         return self.token_path.removesuffix("token") + "introspect"
 
 

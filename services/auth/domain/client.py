@@ -1,13 +1,14 @@
-"""A client: whose it is, what it may do, and the secrets that prove it."""
+"""OAuth clients and their secrets."""
 
 from dataclasses import dataclass, field, replace
 
 MAX_ACTIVE_SECRETS = 2
+MAX_GRACE_H = 9_999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secret:
-    """The hash of a secret and the time it is good for, in seconds since the epoch."""
+    """The hash of a secret and its lifetime, in seconds since the epoch."""
 
     secret_id: str
     hash: str = field(repr=False)
@@ -15,13 +16,13 @@ class Secret:
     expires_at: int | None = None
 
     def is_active(self, now: float) -> bool:
-        """Whether the secret still proves anything."""
+        """Whether the secret has not expired."""
         return self.expires_at is None or now < self.expires_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """Someone who can get tokens. `revision` counts stored changes; 0 was never stored."""
+    """An OAuth client: its site, API keys, scopes and secrets. `revision` counts stored changes; 0 was never stored."""
 
     client_id: str
     site: int
@@ -31,7 +32,7 @@ class Client:
     revision: int = 0
 
     def active_secrets(self, now: float) -> tuple[Secret, ...]:
-        """The secrets that prove something now."""
+        """The secrets that have not expired."""
         return tuple(secret for secret in self.secrets if secret.is_active(now))
 
 
@@ -40,16 +41,21 @@ class RuleViolationError(ValueError):
 
 
 class ClientNotFoundError(RuleViolationError):
-    """Nobody of this id is known."""
+    """There is no client with this id."""
 
 
 def with_secret(client: Client, secret: Secret, *, now: float, grace_s: int | None = None) -> Client:
-    """The client with one secret more; with `grace_s` the others end that much later. Two can be active at a time."""
+    """Return the client with one more secret; with `grace_s` the others expire after it.
+
+    Raises `RuleViolationError` when two secrets are active.
+    """
     active = client.active_secrets(now)
     if len(active) >= MAX_ACTIVE_SECRETS:
-        raise RuleViolationError(f"client {client.client_id} has {MAX_ACTIVE_SECRETS} active secrets; remove one first")
+        raise RuleViolationError(
+            f"client {client.client_id} has {MAX_ACTIVE_SECRETS} active secrets, the maximum: remove one first"
+        )
     if grace_s is not None:
-        active = tuple(_expire_by(kept, at=int(now) + grace_s) for kept in active)
+        active = tuple(_expire_by(other, at=int(now) + grace_s) for other in active)
     return replace(client, secrets=(*active, secret))
 
 
@@ -58,12 +64,11 @@ def _expire_by(secret: Secret, *, at: int) -> Secret:
 
 
 def without_secret(client: Client, secret_id: str, *, now: float) -> Client:
-    """The client without this secret; the last active one stays."""
+    """Return the client without this secret. Raises `RuleViolationError` for the last one that does not expire."""
     if all(secret.secret_id != secret_id for secret in client.secrets):
         raise RuleViolationError(f"client {client.client_id} has no such secret")
-    kept = tuple(secret for secret in client.secrets if secret.secret_id != secret_id)
-    changed = replace(client, secrets=kept)
-    # A secret that ends by itself does not count: it would leave the client with none.
+    changed = replace(client, secrets=tuple(secret for secret in client.secrets if secret.secret_id != secret_id))
+    # A secret that expires does not count: it would leave the client without any.
     if not any(secret.expires_at is None for secret in changed.active_secrets(now)):
-        raise RuleViolationError(f"this secret is the last of client {client.client_id}; add another first")
+        raise RuleViolationError(f"this secret is the last of client {client.client_id}: add another first")
     return changed

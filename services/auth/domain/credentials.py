@@ -1,8 +1,8 @@
-"""What a client sent to a token endpoint, wherever it put it: form, Basic or query string."""
+"""Parses requests to the OAuth endpoints: credentials in the form, in HTTP Basic or in the query string."""
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -12,12 +12,10 @@ FORM = "application/x-www-form-urlencoded"
 MAX_PARAMETERS = 50
 MAX_CREDENTIAL_LENGTH = 256
 
-Pairs = tuple[tuple[str, str], ...]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenEndpointRequest:
-    """A token request as it came. Holds secrets: its representation shows none of it."""
+    """The unparsed parts of a request. Its representation shows no secret."""
 
     query: str = field(repr=False)
     body: bytes = field(repr=False)
@@ -27,7 +25,7 @@ class TokenEndpointRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRequest:
-    """A token request that can be answered once the secret has been checked."""
+    """A parsed token request; its secret is not verified yet."""
 
     client_id: str
     secret: str = field(repr=False)
@@ -36,7 +34,7 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenQuery:
-    """A request about a token (RFC 7009, RFC 7662) that can be answered once the secret has been checked."""
+    """A parsed revocation or introspection request (RFC 7009, RFC 7662); its secret is not verified yet."""
 
     client_id: str
     secret: str = field(repr=False)
@@ -44,11 +42,11 @@ class TokenQuery:
 
 
 class _MalformedRequestError(ValueError):
-    """The request is at fault; the text says how, and repeats nothing of it."""
+    """The request is malformed; the text says how, and quotes nothing of it."""
 
 
 def has_secret_in_query(request: TokenEndpointRequest) -> bool:
-    """Whether the query string carries a secret, be the rest as it may."""
+    """Whether the query string carries a secret, even if the request is malformed."""
     try:
         return any(name == "client_secret" and value for name, value in _decode_pairs(request.query))
     except _MalformedRequestError:
@@ -56,59 +54,59 @@ def has_secret_in_query(request: TokenEndpointRequest) -> bool:
 
 
 def parse_token_request(request: TokenEndpointRequest, *, allow_query_secrets: bool) -> TokenRequest | OAuthError:
-    """The token request, or why it cannot be one.
+    """Parse a token request.
 
-    A parameter may stand in two places if both say the same; without a value it counts as absent.
+    A parameter may be given in several places if the values agree; one without a value counts as absent.
     """
-    values = _parse_parameters(request, allow_query_secrets=allow_query_secrets)
-    if isinstance(values, OAuthError):
-        return values
-    if "grant_type" not in values:
+    parameters = _parse_parameters(request, allow_query_secrets=allow_query_secrets)
+    if isinstance(parameters, OAuthError):
+        return parameters
+    if "grant_type" not in parameters:
         return invalid_request("The parameter grant_type is missing.")
-    if values["grant_type"] != "client_credentials":
+    if parameters["grant_type"] != "client_credentials":
         return UNSUPPORTED_GRANT_TYPE
-    fault = _check_credentials(values)
-    if fault is not None:
-        return fault
-    scope = values.get("scope")
+    error = _check_credentials(parameters)
+    if error is not None:
+        return error
+    scope = parameters.get("scope")
     return TokenRequest(
-        client_id=values["client_id"],
-        secret=values["client_secret"],
+        client_id=parameters["client_id"],
+        secret=parameters["client_secret"],
         scopes=None if scope is None else tuple(dict.fromkeys(scope.split(" "))),
     )
 
 
 def parse_token_query(request: TokenEndpointRequest, *, allow_query_secrets: bool) -> TokenQuery | OAuthError:
-    """The request about a token, or why it cannot be one. The token itself must stand in the body."""
-    values = _parse_parameters(request, allow_query_secrets=allow_query_secrets)
-    if isinstance(values, OAuthError):
-        return values
+    """Parse a revocation or introspection request. The token must be in the body."""
+    parameters = _parse_parameters(request, allow_query_secrets=allow_query_secrets)
+    if isinstance(parameters, OAuthError):
+        return parameters
     if any(name == "token" for name, _ in _decode_pairs(request.query)):
         return invalid_request("Send the token in the body, not in the URL.")
-    if "token" not in values:
+    if "token" not in parameters:
         return invalid_request("The parameter token is missing.")
-    fault = _check_credentials(values)
-    if fault is not None:
-        return fault
-    return TokenQuery(client_id=values["client_id"], secret=values["client_secret"], token=values["token"])
+    error = _check_credentials(parameters)
+    if error is not None:
+        return error
+    return TokenQuery(client_id=parameters["client_id"], secret=parameters["client_secret"], token=parameters["token"])
 
 
 def _parse_parameters(request: TokenEndpointRequest, *, allow_query_secrets: bool) -> dict[str, str] | OAuthError:
-    """All parameters that have a value, wherever they stand."""
+    """All parameters that have a value, from the query string, the form and the Authorization header."""
     try:
         query = _require_unique(_decode_pairs(request.query))
-        values = _merge([query, _require_unique(_parse_form(request)), _parse_basic(request.authorization)])
-    except _MalformedRequestError as fault:
-        return invalid_request(str(fault))
+        parameters = _merge([query, _require_unique(_parse_form(request)), _parse_basic(request.authorization)])
+    except _MalformedRequestError as error:
+        return invalid_request(str(error))
     except binascii.Error:
         return invalid_client(reason="malformed_basic")
     if "client_secret" in query and not allow_query_secrets:
         return invalid_request("Send the secret in the body or with Basic, not in the URL.", reason="secret_in_query")
-    return values
+    return parameters
 
 
-def _check_credentials(values: dict[str, str]) -> OAuthError | None:
-    client_id, secret = values.get("client_id", ""), values.get("client_secret", "")
+def _check_credentials(parameters: dict[str, str]) -> OAuthError | None:
+    client_id, secret = parameters.get("client_id", ""), parameters.get("client_secret", "")
     if not client_id or not secret:
         return invalid_client(reason="no_credentials")
     if len(client_id) > MAX_CREDENTIAL_LENGTH or len(secret) > MAX_CREDENTIAL_LENGTH:
@@ -116,9 +114,9 @@ def _check_credentials(values: dict[str, str]) -> OAuthError | None:
     return None
 
 
-def _merge(places: list[dict[str, str]]) -> dict[str, str]:
+def _merge(sources: Sequence[dict[str, str]]) -> dict[str, str]:
     merged: dict[str, str] = {}
-    for name, value in (pair for place in places for pair in place.items()):
+    for name, value in (pair for source in sources for pair in source.items()):
         if merged.setdefault(name, value) != value:
             raise _MalformedRequestError("A parameter is given in two places with different values.")
     return merged
@@ -153,15 +151,15 @@ def _decode_pairs(encoded: str) -> Iterator[tuple[str, str]]:
 
 
 def _parse_basic(header: str | None) -> dict[str, str]:
-    """Credentials of HTTP Basic, each half form-encoded as RFC 6749, 2.3.1 wants it; other schemes are passed over."""
+    """Credentials of HTTP Basic, both parts form-encoded (RFC 6749, 2.3.1); other schemes are ignored."""
     scheme, _, encoded = (header or "").strip().partition(" ")
     if scheme.lower() != "basic":
         return {}
     try:
         client_id, colon, secret = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
-        halves = unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+        parts = unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
     except ValueError:
         raise binascii.Error from None
     if not colon:
         raise binascii.Error
-    return {name: half for name, half in zip(("client_id", "client_secret"), halves, strict=True) if half}
+    return {name: part for name, part in zip(("client_id", "client_secret"), parts, strict=True) if part}

@@ -1,4 +1,4 @@
-"""What a token is going to say."""
+"""Scopes and claims of a new token."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ TOKEN_LIFETIME_S = 28_800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Scopes that a client gets; `narrowed` when it asked for fewer than it could have had."""
+    """The scopes that a client gets; `is_narrowed` when it requested fewer than it has."""
 
     client: Client
     audience: Audience
@@ -21,29 +21,29 @@ class Grant:
 
 
 def grant_scopes(client: Client, audience: Audience, requested: tuple[str, ...] | None) -> Grant | OAuthError:
-    """What the client gets of what it asked for: all of it or nothing; its default when it asked for nothing."""
-    possible = tuple(scope for scope in audience.scopes if scope in client.scopes)
-    if not possible:
+    """Grant all requested scopes or none; without a request, all scopes that the client has for the API."""
+    available = tuple(scope for scope in audience.scopes if scope in client.scopes)
+    if not available:
         return UNAUTHORIZED_CLIENT
     if requested is None:
-        return Grant(client=client, audience=audience, scopes=possible, is_narrowed=False)
-    if not set(requested) <= set(possible):
+        return Grant(client=client, audience=audience, scopes=available, is_narrowed=False)
+    if not set(requested) <= set(available):
         return INVALID_SCOPE
-    scopes = tuple(scope for scope in possible if scope in requested)
-    return Grant(client=client, audience=audience, scopes=scopes, is_narrowed=scopes != possible)
+    scopes = tuple(scope for scope in available if scope in requested)
+    return Grant(client=client, audience=audience, scopes=scopes, is_narrowed=scopes != available)
 
 
 def issue_time(now: float, *, revoked_before: float) -> int:
-    """The instant, in whole seconds, that a token of now is issued at.
+    """Return the `iat` claim, in whole seconds, of a token that is issued now.
 
-    In the second in which the client's earlier tokens were revoked the next one counts: a token that the client gets
-    afterwards must not look like one from before.
+    In the second in which the client's tokens were revoked it is the next second: a token issued after the
+    revocation must not look older than it.
     """
     return max(int(now), math.ceil(revoked_before))
 
 
 def build_claims(grant: Grant, *, issuer: str, issued_at: int, token_id: str) -> dict[str, object]:
-    """The claims of the token (RFC 9068, with the site and its keys)."""
+    """Build the claims of the token (RFC 9068, plus the site and its API keys)."""
     return {
         "iss": issuer,
         "aud": grant.audience.name,

@@ -1,11 +1,11 @@
-"""Why a client gets no token, in the words of RFC 6749."""
+"""Error responses of the OAuth endpoints (RFC 6749, 5.2)."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuthError:
-    """An error answer of a token endpoint. `reason` is finer than `error` and meant for metrics and audit."""
+    """An error response. `reason` is more specific than `error`, for metrics and the audit log only."""
 
     error: str
     description: str
@@ -15,23 +15,23 @@ class OAuthError:
 
 
 def invalid_request(description: str, *, reason: str = "invalid_request") -> OAuthError:
-    """The request cannot be understood."""
+    """Return the error for a malformed request."""
     return OAuthError(error="invalid_request", description=description, reason=reason)
 
 
 def invalid_client(*, reason: str = "invalid_client") -> OAuthError:
-    """Nobody whom we know; says nothing about which half was wrong."""
+    """Return the error for an unknown client or a wrong secret; the response does not say which."""
     return OAuthError(
         error="invalid_client", description="The client id or the secret is not right.", reason=reason, status=401
     )
 
 
 def too_many_attempts(retry_after_s: int) -> OAuthError:
-    """Wrong too often."""
+    """Return the error for too many failed attempts."""
     return OAuthError(
         error="temporarily_unavailable",
         description="Too many failed tries; wait before the next one.",
-        reason="too_many_tries",
+        reason="too_many_attempts",
         status=429,
         retry_after_s=retry_after_s,
     )

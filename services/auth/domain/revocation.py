@@ -1,20 +1,23 @@
-"""Tokens that are refused before they expire."""
+"""Revocations: tokens that are refused before they expire."""
 
 import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from services.auth.domain.client import RuleViolationError
+from services.auth.domain.grant import TOKEN_LIFETIME_S
 
-LIFETIME_S = 28_800
-# What verifiers grant beyond a token's end.
+# Verifiers accept a token for this long after its expiry.
 VERIFIER_LEEWAY_S = 60
 _TOKEN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revocation:
-    """One token, or all tokens of a client issued before an instant. Times are seconds since the epoch."""
+    """One token, or all tokens of a client issued before an instant. Times are seconds since the epoch.
+
+    After `until` the revocation has no effect, because the tokens have expired.
+    """
 
     token_id: str | None = None
     client_id: str | None = None
@@ -23,13 +26,13 @@ class Revocation:
 
     @property
     def key(self) -> str:
-        """What is revoked, as the topic's key and the store's id."""
+        """The token or client as the Kafka key and the store's id."""
         return quote(self.token_id or self.client_id or "", safe="!#$&'()*+,/:;=?@[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveToken:
-    """What a token of ours says that is good now."""
+    """The claims of a token that a service would accept now."""
 
     token_id: str
     client_id: str
@@ -41,25 +44,25 @@ class ActiveToken:
 
 
 def token_revocation(token: ActiveToken) -> Revocation:
-    """From now on this token is refused."""
+    """Revoke this token."""
     return Revocation(token_id=token.token_id, until=token.expires_at + VERIFIER_LEEWAY_S)
 
 
 def token_id_revocation(token_id: str, *, now: float) -> Revocation:
-    """From now on the token of this id is refused, whenever it was issued. Raises `NotPossible` for what is no id."""
+    """Revoke the token with this id, whenever it was issued. Raises `RuleViolationError` for a malformed id."""
     if not _TOKEN_ID.fullmatch(token_id):
-        # It may be the token itself: it is not repeated.
-        raise RuleViolationError("this is no token's id: audit lines tell it as `tokenId`, the token itself as `jti`")
-    return Revocation(token_id=token_id, until=now + LIFETIME_S + VERIFIER_LEEWAY_S)
+        # Not quoted: it may be the token itself.
+        raise RuleViolationError("not a token id: send `tokenId` of the audit line or the token's `jti` claim")
+    return Revocation(token_id=token_id, until=now + TOKEN_LIFETIME_S + VERIFIER_LEEWAY_S)
 
 
 def client_revocation(client_id: str, *, now: float) -> Revocation:
-    """From now on all that the client was given before is refused."""
-    return Revocation(client_id=client_id, issued_before=now, until=now + LIFETIME_S + VERIFIER_LEEWAY_S)
+    """Revoke all tokens that were issued to the client before now."""
+    return Revocation(client_id=client_id, issued_before=now, until=now + TOKEN_LIFETIME_S + VERIFIER_LEEWAY_S)
 
 
 def introspection_response(token: ActiveToken | None, *, issuer: str) -> dict[str, object]:
-    """The answer of RFC 7662."""
+    """Build the introspection response (RFC 7662) of an active token, or of an inactive one."""
     if token is None:
         return {"active": False}
     return {

@@ -1,4 +1,4 @@
-"""Where a request comes from, seen through our own proxies."""
+"""The address that a request comes from, behind trusted proxies."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -7,24 +7,24 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 def parse_networks(text: str) -> Networks:
-    """Networks from a text like `127.0.0.0/8,::1/128`; raises `ValueError`."""
+    """Parse a list like `127.0.0.0/8,::1/128`. Raises `ValueError`."""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def source_address(peer: str, forwarded_for: Sequence[str], trusted: Networks) -> str:
-    """The last address that is not one of our proxies'.
+    """Return the last address that is not a trusted proxy's.
 
-    `forwarded` are the `X-Forwarded-For` headers. Each proxy appends the address it saw, so they are read from the
-    end, and only as far as the proxies can be trusted: what stands before may be invented.
+    `forwarded_for` are the `X-Forwarded-For` headers. Each proxy appends the address it saw, so they are read from
+    the end, and only while the proxies are trusted: a client can forge everything before that.
     """
     hops = [hop.strip() for header in forwarded_for for hop in header.split(",")]
-    seen = peer
-    while hops and _is_in(seen, trusted):
+    source = peer
+    while hops and _is_in(source, trusted):
         hop = hops.pop()
         if not _is_address(hop):
             break
-        seen = hop
-    return seen
+        source = hop
+    return source
 
 
 def _is_in(address: str, trusted: Networks) -> bool:

@@ -1,1 +1,1 @@
-"""What auth does: issues and revokes tokens, manages sites and clients, rotates signing keys."""
+"""Use cases of auth: issuing and revoking tokens, managing sites and clients, rotating signing keys."""

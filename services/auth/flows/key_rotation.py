@@ -1,6 +1,6 @@
-"""The signing keys' life: made, published, signing, retired."""
+"""Rotates the signing keys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.auth import metrics
@@ -10,7 +10,7 @@ from services.auth.ports import AuditLog, KeyGenerator, KeyStore, Signer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRotationDeps:
-    """Everything that tending the signing keys may touch."""
+    """Dependencies and settings of key rotation. `actor` and `source` go into the audit lines."""
 
     keys: KeyStore
     generator: KeyGenerator
@@ -25,12 +25,13 @@ class KeyRotationDeps:
 
 
 async def ensure_current_key(deps: KeyRotationDeps) -> None:
-    """Take up the signing keys that are kept; add one first if it is time. Replicas may do so at once.
+    """Activate the stored signing keys; add the next one if it is due. Safe to run on several replicas at once.
 
-    Raises `Away` when the store does not answer; what was in use stays in use.
+    Raises `UnavailableError`; the signer then keeps its keys.
     """
     keys = await _load_keys(deps)
-    # First, so that the old key signs, and that it should not is told, where the next one cannot be added.
+    # Activate the stored keys first: if adding the next key fails, the old one keeps signing and its metric shows that
+    # it is overdue.
     if keys:
         _activate(keys, deps)
     if is_rotation_due(keys, deps.now(), lifetime_s=deps.lifetime_s, activation_delay_s=deps.activation_delay_s):
@@ -38,21 +39,14 @@ async def ensure_current_key(deps: KeyRotationDeps) -> None:
         _activate(await _load_keys(deps), deps)
 
 
-def _activate(keys: list[SigningKey], world: KeyRotationDeps) -> None:
-    world.signer.set_keys(keys)
-    current = active_key(keys, world.now())
-    metrics.SIGNING_KEY_SINCE.set(current.signs_from if current else 0)
-    metrics.SIGNING_KEY_DUE.set(current.signs_from + world.lifetime_s if current else 0)
-
-
 async def add_key(deps: KeyRotationDeps) -> bool:
-    """Add the next key; False if another replica was faster, which is as good."""
-    everything = await deps.keys.all()
-    same = [key for key in everything if key.algorithm == deps.algorithm]
+    """Add the next key; False if another replica added it first. Raises `UnavailableError`."""
+    keys = await deps.keys.all()
+    same_algorithm = [key for key in keys if key.algorithm == deps.algorithm]
     key = await deps.generator.generate(
-        number=max((key.number for key in everything), default=0) + 1,
+        number=max((key.number for key in keys), default=0) + 1,
         created_at=int(deps.now()),
-        signs_from=activation_time(same, deps.now(), activation_delay_s=deps.activation_delay_s),
+        signs_from=activation_time(same_algorithm, deps.now(), activation_delay_s=deps.activation_delay_s),
     )
     added = await deps.keys.add(key)
     if added:
@@ -62,5 +56,12 @@ async def add_key(deps: KeyRotationDeps) -> bool:
     return added
 
 
-async def _load_keys(world: KeyRotationDeps) -> list[SigningKey]:
-    return [key for key in await world.keys.all() if key.algorithm == world.algorithm]
+def _activate(keys: Sequence[SigningKey], deps: KeyRotationDeps) -> None:
+    deps.signer.set_keys(keys)
+    active = active_key(keys, deps.now())
+    metrics.SIGNING_KEY_SINCE.set(active.signs_from if active else 0)
+    metrics.SIGNING_KEY_DUE.set(active.signs_from + deps.lifetime_s if active else 0)
+
+
+async def _load_keys(deps: KeyRotationDeps) -> list[SigningKey]:
+    return [key for key in await deps.keys.all() if key.algorithm == deps.algorithm]

@@ -1,4 +1,4 @@
-"""From a client's credentials to its token, and to the end of a token."""
+"""Issues, revokes and introspects tokens for authenticated clients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from services.auth.domain.grant import TOKEN_LIFETIME_S, Grant, build_claims, gr
 from services.auth.domain.oauth_error import UNAUTHORIZED_CLIENT, OAuthError, invalid_client, too_many_attempts
 from services.auth.domain.revocation import ActiveToken, introspection_response, token_revocation
 from services.auth.ports import AuditLog, ClientStore, Hasher, Introspector, Publisher, RevocationStore, Signer
-from services.chassis.http.ratelimit import Decision, RateLimit
+from services.chassis.http.ratelimit import RateLimit
 
 MAX_FAILED_ATTEMPTS = 10
 UNKNOWN_CLIENT = "unknown client"
@@ -25,7 +25,7 @@ UNKNOWN_CLIENT = "unknown client"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenDeps:
-    """Everything that issuing and revoking a token may touch."""
+    """Dependencies and settings of the OAuth endpoints."""
 
     clients: ClientStore
     hasher: Hasher
@@ -44,7 +44,7 @@ class TokenDeps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedToken:
-    """A token, and what the client is told about it."""
+    """A successful token response; `scope` only if the client requested fewer scopes than it has."""
 
     access_token: str
     expires_in: int
@@ -54,32 +54,32 @@ class IssuedToken:
 async def issue(
     request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps
 ) -> IssuedToken | OAuthError:
-    """Answer one token request, and leave an audit line. Raises `Away` when the store does not answer."""
+    """Answer one token request and write an audit line. Raises `UnavailableError`."""
     parsed = parse_token_request(request, allow_query_secrets=deps.allow_query_secrets)
     if isinstance(parsed, OAuthError):
         return record_refusal(parsed, audience, source=source, deps=deps)
-    client = await _authenticated(parsed, audience, caller=source, world=deps)
+    client = await _authenticate(parsed, audience, source=source, deps=deps)
     if isinstance(client, OAuthError):
         return client
-    granted = grant_scopes(client, audience, parsed.scopes)
-    if isinstance(granted, OAuthError):
-        return record_refusal(granted, audience, source=source, deps=deps, actor=client.client_id)
-    return _issued(granted, caller=source, world=deps)
+    grant = grant_scopes(client, audience, parsed.scopes)
+    if isinstance(grant, OAuthError):
+        return record_refusal(grant, audience, source=source, deps=deps, actor=client.client_id)
+    return _issue_token(grant, source=source, deps=deps)
 
 
 async def revoke(
     request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps
 ) -> OAuthError | None:
-    """End a token of the caller's own before its time (RFC 7009); one that is good for nothing is as good as revoked.
+    """Revoke one of the client's own tokens (RFC 7009); an inactive token counts as revoked.
 
-    Returns once the other services can know of it. Raises `Away` otherwise: then it may be revoked, or will be soon.
+    Returns once the revocation is published. Raises `UnavailableError`: the token may be revoked then, or will be soon.
     """
-    about = await _own_token(request, audience, caller=source, world=deps)
-    if about is None or isinstance(about, OAuthError):
-        return about
-    revocation = token_revocation(about)
+    token = await _load_own_token(request, audience, source=source, deps=deps)
+    if token is None or isinstance(token, OAuthError):
+        return token
+    revocation = token_revocation(token)
     await deps.revocations.save(revocation)
-    deps.audit.record("token revoked", actor=about.client_id, source=source, tokenId=about.token_id)
+    deps.audit.record("token revoked", actor=token.client_id, source=source, tokenId=token.token_id)
     await deps.publisher.publish_revocations([revocation])
     metrics.REVOKED.labels("token").inc()
     return None
@@ -88,73 +88,71 @@ async def revoke(
 async def introspect(
     request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps
 ) -> dict[str, object] | OAuthError:
-    """What a token of the caller's own says, if it is good (RFC 7662). Raises `Away`."""
-    about = await _own_token(request, audience, caller=source, world=deps)
-    if about is UNAUTHORIZED_CLIENT:
+    """Introspect one of the client's own tokens (RFC 7662). Raises `UnavailableError`."""
+    token = await _load_own_token(request, audience, source=source, deps=deps)
+    if token is UNAUTHORIZED_CLIENT:
         return introspection_response(None, issuer=deps.issuer)
-    return about if isinstance(about, OAuthError) else introspection_response(about, issuer=deps.issuer)
+    return token if isinstance(token, OAuthError) else introspection_response(token, issuer=deps.issuer)
 
 
-async def _own_token(
-    presented: TokenEndpointRequest, audience: Audience, *, caller: str, world: TokenDeps
+async def _load_own_token(
+    request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps
 ) -> ActiveToken | OAuthError | None:
-    """The token that a client asks about: None if it is good for nothing, a refusal if it is not the client's."""
-    request = parse_token_query(presented, allow_query_secrets=world.allow_query_secrets)
-    if isinstance(request, OAuthError):
-        return record_refusal(request, audience, source=caller, deps=world)
-    client = await _authenticated(request, audience, caller=caller, world=world)
+    """Authenticate the client and verify its token: None for an inactive token, an error for another client's."""
+    parsed = parse_token_query(request, allow_query_secrets=deps.allow_query_secrets)
+    if isinstance(parsed, OAuthError):
+        return record_refusal(parsed, audience, source=source, deps=deps)
+    client = await _authenticate(parsed, audience, source=source, deps=deps)
     if isinstance(client, OAuthError):
         return client
-    token = await world.introspector.introspect(request.token)
+    token = await deps.introspector.introspect(parsed.token)
     if token is not None and token.client_id != client.client_id:
-        return record_refusal(UNAUTHORIZED_CLIENT, audience, source=caller, deps=world, actor=client.client_id)
+        return record_refusal(UNAUTHORIZED_CLIENT, audience, source=source, deps=deps, actor=client.client_id)
     return token
 
 
-async def _authenticated(
-    request: TokenRequest | TokenQuery, audience: Audience, *, caller: str, world: TokenDeps
+async def _authenticate(
+    request: TokenRequest | TokenQuery, audience: Audience, *, source: str, deps: TokenDeps
 ) -> Client | OAuthError:
-    """The client whose secret this is. The right secret passes whatever was tried before."""
-    key = f"{request.client_id}|{caller}"
-    guessing = not world.failed_attempts.acquire(key, limit=MAX_FAILED_ATTEMPTS, cost=0).allowed
-    client = await world.clients.find(request.client_id)
-    hashes = [kept.hash for kept in client.active_secrets(world.now())] if client else []
-    matched = await world.hasher.verify(request.secret, hashes, low_priority=guessing)
-    if client is not None and matched is not None:
+    """Return the client if its secret is right, whatever failed before; each failure counts as an attempt."""
+    key = f"{request.client_id}|{source}"
+    is_guessing = not deps.failed_attempts.peek(key, limit=MAX_FAILED_ATTEMPTS).allowed
+    client = await deps.clients.find(request.client_id)
+    hashes = [secret.hash for secret in client.active_secrets(deps.now())] if client else []
+    match = await deps.hasher.verify(request.secret, hashes, low_priority=is_guessing)
+    if client is not None and match is not None:
         return client
-    refusal = _wrong(client, world.failed_attempts.acquire(key, limit=MAX_FAILED_ATTEMPTS))
-    # An id that nobody has is not repeated: people paste secrets into the wrong field.
-    who = client.client_id if client else UNKNOWN_CLIENT
-    return record_refusal(refusal, audience, source=caller, deps=world, actor=who)
-
-
-def _wrong(client: Client | None, tried: Decision) -> OAuthError:
-    if not tried.allowed:
-        return too_many_attempts(tried.retry_after_s)
-    return invalid_client(reason="unknown_client" if client is None else "wrong_secret")
+    attempt = deps.failed_attempts.acquire(key, limit=MAX_FAILED_ATTEMPTS)
+    if not attempt.allowed:
+        error = too_many_attempts(attempt.retry_after_s)
+    else:
+        error = invalid_client(reason="unknown_client" if client is None else "wrong_secret")
+    # An unknown id is not logged: people paste secrets into the wrong field.
+    actor = client.client_id if client else UNKNOWN_CLIENT
+    return record_refusal(error, audience, source=source, deps=deps, actor=actor)
 
 
 def record_refusal(
     error: OAuthError, audience: Audience, *, source: str, deps: TokenDeps, actor: str = UNKNOWN_CLIENT
 ) -> OAuthError:
-    """The refusal, once it is counted and has left an audit line."""
+    """Count the error, write an audit line, and return the error."""
     metrics.REFUSED.labels(audience.name, error.reason).inc()
     deps.audit.record("token refused", actor=actor, source=source, audience=audience.name, reason=error.reason)
     return error
 
 
-def _issued(granted: Grant, *, caller: str, world: TokenDeps) -> IssuedToken:
-    began = issue_time(world.now(), revoked_before=world.revoked_before(granted.client.client_id))
-    said = build_claims(granted, issuer=world.issuer, issued_at=began, token_id=world.new_id())
-    token = world.signer.sign(said)
-    metrics.ISSUED.labels(granted.audience.name).inc()
-    world.audit.record(
+def _issue_token(grant: Grant, *, source: str, deps: TokenDeps) -> IssuedToken:
+    issued_at = issue_time(deps.now(), revoked_before=deps.revoked_before(grant.client.client_id))
+    claims = build_claims(grant, issuer=deps.issuer, issued_at=issued_at, token_id=deps.new_id())
+    token = deps.signer.sign(claims)
+    metrics.ISSUED.labels(grant.audience.name).inc()
+    deps.audit.record(
         "token issued",
-        actor=granted.client.client_id,
-        source=caller,
-        audience=granted.audience.name,
-        scope=said["scope"],
-        tokenId=said["jti"],
+        actor=grant.client.client_id,
+        source=source,
+        audience=grant.audience.name,
+        scope=claims["scope"],
+        tokenId=claims["jti"],
     )
-    scope = " ".join(granted.scopes) if granted.is_narrowed else None
+    scope = " ".join(grant.scopes) if grant.is_narrowed else None
     return IssuedToken(access_token=token, expires_in=TOKEN_LIFETIME_S, scope=scope)

@@ -1,1 +1,1 @@
-"""Auth over HTTP: the OAuth endpoints and the admin API."""
+"""HTTP APIs of auth: the OAuth endpoints and the admin API."""

@@ -1,64 +1,159 @@
-"""Token endpoints and published keys over HTTP."""
+"""OAuth endpoints (RFC 6749, 7009, 7662), the key set and the server's metadata over HTTP."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
 
 from services.auth.domain.audience import AUDIENCES, SCOPES, Audience
-from services.auth.domain.credentials import TokenEndpointRequest
-from services.auth.domain.oauth_error import OAuthError
-from services.auth.domain.source_address import Networks
-from services.auth.flows.tokens import TokenDeps, introspect, revoke
-from services.auth.http.responses import NO_STORE, credentials_endpoint, error_response, token_endpoint
+from services.auth.domain.credentials import TokenEndpointRequest, has_secret_in_query
+from services.auth.domain.oauth_error import OAuthError, invalid_request
+from services.auth.domain.source_address import Networks, source_address
+from services.auth.flows.tokens import IssuedToken, TokenDeps, introspect, issue, record_refusal, revoke
 from services.chassis.http.openapi import openapi_route
+from services.chassis.http.request_body import read_bounded
 from services.chassis.http.server import json_response
+from services.chassis.runtime.errors import Problem, UnavailableError
 
+MAX_BODY_BYTES = 16 * 1024
+BODY_TIMEOUT_S = 10.0
 KEY_SET_MAX_AGE_S = 60
+METADATA_MAX_AGE_S = 3_600
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+# RFC 9745 `Deprecation` date of secrets in query strings: 2025-01-01.
+DEPRECATION = {"Deprecation": "@1735689600"}
 AUTH_METHODS = ["client_secret_post", "client_secret_basic"]
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Answers a request of the given source address.
+Endpoint = Callable[[TokenEndpointRequest, str], Awaitable[web.Response]]
 
 
 def build_routes(
     deps: TokenDeps, *, key_set: Callable[[], dict[str, object]], proxies: Networks, public_url: str, openapi: Path
 ) -> list[web.RouteDef]:
-    """All that auth answers on its public port."""
-    metadata = _metadata(deps.issuer, public_url)
+    """Build the routes of the public port."""
+    metadata = _build_metadata(deps.issuer, public_url)
 
-    async def keys(_request: web.Request) -> web.Response:
-        kept = {"Cache-Control": f"public, max-age={KEY_SET_MAX_AGE_S}"}
-        return json_response(key_set(), headers=kept, content_type="application/jwk-set+json")
+    async def get_key_set(_request: web.Request) -> web.Response:
+        cacheable = {"Cache-Control": f"public, max-age={KEY_SET_MAX_AGE_S}"}
+        return json_response(key_set(), headers=cacheable, content_type="application/jwk-set+json")
 
-    async def server(_request: web.Request) -> web.Response:
-        return json_response(metadata, headers={"Cache-Control": "public, max-age=3600"})
+    async def get_metadata(_request: web.Request) -> web.Response:
+        return json_response(metadata, headers={"Cache-Control": f"public, max-age={METADATA_MAX_AGE_S}"})
 
     return [
-        *(route for audience in AUDIENCES for route in _endpoints(audience, deps, proxies)),
-        web.get("/.well-known/jwks.json", keys),
-        web.get("/.well-known/oauth-authorization-server", server),
+        *(route for audience in AUDIENCES for route in _build_endpoints(audience, deps, proxies)),
+        web.get("/.well-known/jwks.json", get_key_set),
+        web.get("/.well-known/oauth-authorization-server", get_metadata),
         openapi_route("/auth/openapi.yaml", openapi),
     ]
 
 
-def _endpoints(audience: Audience, world: TokenDeps, proxies: Networks) -> list[web.RouteDef]:
-    """The three endpoints of one API."""
+def _build_endpoints(audience: Audience, deps: TokenDeps, proxies: Networks) -> list[web.RouteDef]:
+    """Build the three endpoints of one API."""
 
-    async def end(presented: TokenEndpointRequest, where: str) -> web.Response:
-        refusal = await revoke(presented, audience, source=where, deps=world)
-        return error_response(refusal) if refusal else web.Response(headers=NO_STORE)
+    async def revoke_token(request: TokenEndpointRequest, source: str) -> web.Response:
+        error = await revoke(request, audience, source=source, deps=deps)
+        return error_response(error) if error else web.Response(headers=NO_STORE)
 
-    async def about(presented: TokenEndpointRequest, where: str) -> web.Response:
-        outcome = await introspect(presented, audience, source=where, deps=world)
+    async def introspect_token(request: TokenEndpointRequest, source: str) -> web.Response:
+        outcome = await introspect(request, audience, source=source, deps=deps)
         return error_response(outcome) if isinstance(outcome, OAuthError) else json_response(outcome, headers=NO_STORE)
 
     return [
-        web.post(audience.token_path, token_endpoint(audience, deps=world, proxies=proxies)),
-        web.post(audience.revocation_path, credentials_endpoint(end, audience, deps=world, proxies=proxies)),
-        web.post(audience.introspection_path, credentials_endpoint(about, audience, deps=world, proxies=proxies)),
+        web.post(audience.token_path, token_endpoint(audience, deps=deps, proxies=proxies)),
+        web.post(audience.revocation_path, _credentials_endpoint(revoke_token, audience, deps=deps, proxies=proxies)),
+        web.post(
+            audience.introspection_path, _credentials_endpoint(introspect_token, audience, deps=deps, proxies=proxies)
+        ),
     ]
 
 
-def _metadata(issuer: str, public_url: str) -> dict[str, object]:
-    """RFC 8414 knows one token endpoint; the others are told beside it."""
+def token_endpoint(audience: Audience, *, deps: TokenDeps, proxies: Networks) -> Handler:
+    """Build the token endpoint of one API."""
+
+    async def issue_token(request: TokenEndpointRequest, source: str) -> web.Response:
+        outcome = await issue(request, audience, source=source, deps=deps)
+        return error_response(outcome) if isinstance(outcome, OAuthError) else _token_response(outcome)
+
+    return _credentials_endpoint(issue_token, audience, deps=deps, proxies=proxies)
+
+
+def _credentials_endpoint(endpoint: Endpoint, audience: Audience, *, deps: TokenDeps, proxies: Networks) -> Handler:
+    """Wrap an endpoint that authenticates clients: read the request, and answer its failures as RFC 6749 does."""
+
+    async def handler(request: web.Request) -> web.Response:
+        source = get_source_address(request, proxies)
+        token_request = await _read_request(request)
+        if isinstance(token_request, OAuthError):
+            return error_response(record_refusal(token_request, audience, source=source, deps=deps))
+        try:
+            response = await endpoint(token_request, source)
+        except UnavailableError as error:
+            response = _unavailable_response(error)
+        if has_secret_in_query(token_request):
+            response.headers.update(DEPRECATION)
+        return response
+
+    return handler
+
+
+async def _read_request(request: web.Request) -> TokenEndpointRequest | OAuthError:
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        return invalid_request("The body must not be compressed.")
+    try:
+        body = await read_body(request)
+    except Problem:
+        return invalid_request("The body is too long, or took too long.")
+    return TokenEndpointRequest(
+        query=request.rel_url.raw_query_string,
+        body=body,
+        content_type=request.headers.get("Content-Type", ""),
+        authorization=request.headers.get("Authorization"),
+    )
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Read the body of at most `MAX_BODY_BYTES`. Raises a 413, or a 408 after `BODY_TIMEOUT_S`."""
+    return await read_bounded(request, max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
+
+
+def get_source_address(request: web.Request, proxies: Networks) -> str:
+    """Return the address that a request comes from, for rate limits and audit lines."""
+    return source_address(request.remote or "", request.headers.getall("X-Forwarded-For", []), proxies)
+
+
+def error_response(error: OAuthError) -> web.Response:
+    """Build an error response (RFC 6749, 5.2)."""
+    headers = dict(NO_STORE)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="tillstream"'
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    body = {"error": error.error, "error_description": error.description}
+    return json_response(body, status=error.status, headers=headers)
+
+
+def _unavailable_response(error: UnavailableError) -> web.Response:
+    headers = {**NO_STORE, "Retry-After": str(error.retry_after_s)}
+    body = {"error": "temporarily_unavailable", "error_description": "Tokens cannot be issued just now; try again."}
+    return json_response(body, status=503, headers=headers)
+
+
+def _token_response(token: IssuedToken) -> web.Response:
+    body: dict[str, object] = {
+        "token_type": "bearer",
+        "access_token": token.access_token,
+        "expires_in": token.expires_in,
+    }
+    if token.scope is not None:
+        body["scope"] = token.scope
+    return json_response(body, headers=NO_STORE)
+
+
+def _build_metadata(issuer: str, public_url: str) -> dict[str, object]:
+    """RFC 8414 allows one token endpoint; `token_endpoints` is an extension for the others."""
     return {
         "issuer": issuer,
         "token_endpoint": public_url + AUDIENCES[0].token_path,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from services.chassis.runtime.errors import ForbiddenError
-from services.chassis.security.sites import Site, Sites
+from services.chassis.security.sites import Sites
 from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
+from services.values.sites import Site
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,38 +1,10 @@
 """The configuration of all sites, in memory, fed from its compacted topic."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 from services.chassis.avro.records import AvroRecordReader
 from services.chassis.avro.schemas import Schemas
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
-    """A key that stands in request paths, and the channel of records that name none."""
-
-    api_key: str
-    channel: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """One site (tenant), as its services need to know it."""
-
-    site: int
-    name: str
-    app_id: int
-    root_source: str
-    datacenter: str
-    time_zone: str = "UTC"
-    api_keys: tuple[ApiKey, ...] = ()
-    records_per_second: int = 100
-    invoice_email: str | None = None
-
-    def default_channel(self, api_key: str) -> str | None:
-        """The channel of records that came with this key and name none themselves."""
-        return next((key.channel for key in self.api_keys if key.api_key == api_key), None)
+from services.values.sites import Site
 
 
 class Sites:
@@ -62,7 +34,7 @@ class Sites:
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Take over one record of the topic; raises `ValueError` and changes nothing when it cannot be read."""
         number = int(key)
-        site = None if value is None else _parse_site(self._records.read(value))
+        site = None if value is None else Site.from_fields(self._records.read(value))
         self._remove(number)
         if site is not None:
             self._add(site)
@@ -80,17 +52,3 @@ class Sites:
         self._sites[site.site] = site
         for key in site.api_keys:
             self._claims.setdefault(key.api_key, {})[site.site] = site
-
-
-def _parse_site(read: Mapping[str, Any]) -> Site:
-    return Site(
-        site=read["site"],
-        name=read["name"],
-        app_id=read["appId"],
-        root_source=read["rootSource"],
-        datacenter=read["datacenter"],
-        time_zone=read["timeZone"],
-        api_keys=tuple(ApiKey(api_key=key["apiKey"], channel=key["channel"]) for key in read["apiKeys"]),
-        records_per_second=read["recordsPerSecond"],
-        invoice_email=read["invoiceEmail"],
-    )

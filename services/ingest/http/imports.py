@@ -15,7 +15,7 @@ from services.chassis.http.openapi import openapi_route
 from services.chassis.http.ratelimit import Decision, quota_headers
 from services.chassis.runtime.errors import ForbiddenError, Problem, UnavailableError
 from services.chassis.security.authentication import Caller, RequestAuthenticator
-from services.chassis.security.sites import Site, Sites
+from services.chassis.security.sites import Sites
 from services.ingest import metrics
 from services.ingest.domain.import_job import ImportRequest
 from services.ingest.flows.accept import (
@@ -44,6 +44,7 @@ from services.ingest.http.responses import (
 )
 from services.sales.batch import ImportTarget, InvalidBodyError, SiteDefaults
 from services.sales.records import MODES
+from services.values.sites import Site
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -11,7 +11,6 @@ from services.chassis.http.paging import next_link, page_token_from_query, pagin
 from services.chassis.http.ratelimit import RateLimit, rate_limited
 from services.chassis.runtime.logs import bind
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
-from services.chassis.security.sites import Site
 from services.chassis.security.tokens import Token
 from services.jobs.events import JobKey, parse_job_id
 from services.status import metrics
@@ -43,6 +42,7 @@ from services.status.http.responses import (
     not_modified,
     records_etag,
 )
+from services.values.sites import Site
 
 BASE = "/common-status/v1/{apiKey}"
 SCOPE = "status:read"

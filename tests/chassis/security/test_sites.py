@@ -6,7 +6,8 @@ import pytest
 from fastavro import schemaless_writer
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.security.sites import ApiKey, Site, Sites
+from services.chassis.security.sites import Sites
+from services.values.sites import ApiKey, Site
 
 SCHEMAS = Schemas.load(Path(__file__).parents[3] / "schemas")
 SCHEMA = SCHEMAS["site"]
