@@ -86,7 +86,7 @@ async def test_records_that_went_before_they_were_read(
         await asyncio.to_thread(broken.run, "start", "validator")
     await watch.wait_for_alert("RecordsLost", topic=ORDERS)
     await watch.wait_for_panel("pipeline: Lost to retention")
-    assert "records are lost" in broken.run("logs", "validator", "-n", "1000")
+    assert "records lost to retention" in broken.run("logs", "validator", "-n", "1000")
     await watch.wait_for_alert("ExpiredJobs")
 
 

@@ -1,23 +1,26 @@
-"""How far a member of a consumer group is behind."""
+"""How far a member of a consumer group is behind, and what retention deleted before it was read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from prometheus_client import Gauge
 
 from services.chassis.runtime import metrics
+from services.chassis.runtime.logs import logger
 
-RECORDS = metrics.gauge("consumer_lag_records", "Records not yet handled.", ["group", "topic", "partition"])
+RECORDS = metrics.gauge("consumer_lag_records", "Records not yet processed.", ["group", "topic", "partition"])
 SECONDS = metrics.gauge(
-    "consumer_lag_seconds", "Greatest age that a record that waits can have, 0 when caught up.", ["group"]
+    "consumer_lag_seconds", "Maximum age that an unprocessed record can have, 0 when caught up.", ["group"]
 )
-
-_NOTHING: Mapping[TopicPartition, Sequence[ConsumerRecord]] = {}
+LOST = metrics.counter(
+    "consumer_lost_records_total", "Records that retention deleted before they were read.", ["topic"]
+)
+_LOG = logger(__name__)
 
 
 class Lag:
-    """How far behind a member is, for the metrics."""
+    """Reports the lag of one member as metrics."""
 
     def __init__(self, group: str, wall_clock: Callable[[], float]) -> None:
         self._group = group
@@ -27,65 +30,81 @@ class Lag:
         SECONDS.labels(group).set(0)
 
     def observe(self, poll: Mapping[TopicPartition, Sequence[ConsumerRecord]]) -> None:
-        """Remember how old the newest record is that was read of each partition."""
-        for place, records in poll.items():
+        """Remember the timestamp of the newest record read from each partition."""
+        for partition, records in poll.items():
             if records:
-                self._read_up_to[place] = records[-1].timestamp / 1000
+                self._read_up_to[partition] = records[-1].timestamp / 1000
 
     def update(
-        self, kafka: AIOKafkaConsumer, buffered: Mapping[TopicPartition, Sequence[ConsumerRecord]] = _NOTHING
+        self, kafka: AIOKafkaConsumer, buffered: Mapping[TopicPartition, Sequence[ConsumerRecord]] | None = None
     ) -> None:
-        """Tell the metrics; what is `held_up` was read and waits for something that is away."""
-        waiting = unread_records(kafka)
+        """Update the metrics; `buffered` records were read and wait for an unavailable dependency."""
+        unread = unread_records(kafka)
         now = self._wall_clock()
-        # Where nothing waits, what comes later is younger than this moment, however old the record read last is.
-        self._read_up_to |= dict.fromkeys((place for place, count in waiting.items() if not count), now)
+        # Where nothing is unread, later records are younger than now, however old the last one is.
+        self._read_up_to |= dict.fromkeys((partition for partition, count in unread.items() if not count), now)
         since = dict(self._read_up_to)
-        for place, records in buffered.items():
+        for partition, records in (buffered or {}).items():
             if records:
-                waiting[place] = waiting.get(place, 0) + len(records)
-                since[place] = records[0].timestamp / 1000
-        for gone in self._gauges.keys() - waiting.keys():
-            del self._gauges[gone]
-            self._read_up_to.pop(gone, None)
+                unread[partition] = unread.get(partition, 0) + len(records)
+                since[partition] = records[0].timestamp / 1000
+        for revoked in self._gauges.keys() - unread.keys():
+            del self._gauges[revoked]
+            self._read_up_to.pop(revoked, None)
             with suppress(KeyError):
-                RECORDS.remove(self._group, gone.topic, str(gone.partition))
-        for place, count in waiting.items():
-            gauge = self._gauges.get(place)
+                RECORDS.remove(self._group, revoked.topic, str(revoked.partition))
+        for partition, count in unread.items():
+            gauge = self._gauges.get(partition)
             if gauge is None:
-                gauge = self._gauges[place] = RECORDS.labels(self._group, place.topic, str(place.partition))
+                labels = (self._group, partition.topic, str(partition.partition))
+                gauge = self._gauges[partition] = RECORDS.labels(*labels)
             gauge.set(count)
-        # What waits is younger than what was read last, and than the last moment in which nothing waited.
-        oldest = min((since[place] for place in waiting if waiting[place] and place in since), default=None)
+        # Unread records are younger than the last one read, and than the last moment without unread records.
+        oldest = min(
+            (since[partition] for partition in unread if unread[partition] and partition in since), default=None
+        )
         SECONDS.labels(self._group).set(0 if oldest is None else max(now - oldest, 0))
 
 
 def unread_records(kafka: AIOKafkaConsumer) -> dict[TopicPartition, int]:
-    """Records of each assigned partition that are known to be there and were not read."""
-    waiting = {}
-    for place in kafka.assignment():
-        end, position = kafka.highwater(place), _position(kafka, place)
+    """Return how many records of each assigned partition are known to exist and were not read."""
+    unread = {}
+    for partition in kafka.assignment():
+        end, position = kafka.highwater(partition), _position(kafka, partition)
         if end is not None and position is not None:
-            waiting[place] = max(end - position, 0)
-    return waiting
+            unread[partition] = max(end - position, 0)
+    return unread
 
 
-def _position(kafka: AIOKafkaConsumer, place: TopicPartition) -> int | None:
+def _position(kafka: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
     subscription = kafka._subscription.subscription  # noqa: SLF001 - position() may block
-    state = subscription.assignment.state_value(place) if subscription and subscription.assignment else None
+    state = subscription.assignment.state_value(partition) if subscription and subscription.assignment else None
     return state.position if state is not None and state.has_valid_position else None
 
 
 def is_caught_up(kafka: AIOKafkaConsumer) -> bool:
-    """Whether every assigned partition is known to be read as far as it may be; False where there is none.
-
-    That is to its end, unless a transaction is open there.
-    """
-    waiting, assigned = unread_records(kafka), kafka.assignment()
+    """Whether partitions are assigned and each is read to its end, or up to an open transaction."""
+    unread, assigned = unread_records(kafka), kafka.assignment()
     return (
         bool(assigned)
-        and len(waiting) == len(assigned)
+        and len(unread) == len(assigned)
         and all(
-            not count or _position(kafka, place) == kafka.last_stable_offset(place) for place, count in waiting.items()
+            not count or _position(kafka, partition) == kafka.last_stable_offset(partition)
+            for partition, count in unread.items()
         )
     )
+
+
+async def detect_retention_loss(kafka: AIOKafkaConsumer, assigned: Collection[TopicPartition], *, group: str) -> None:
+    """Count and log the records between the group's committed offsets and the earliest existing ones."""
+    for partition, beginning in (await kafka.beginning_offsets(list(assigned))).items():
+        committed = await kafka.committed(partition)
+        if committed is not None and committed < beginning:
+            LOST.labels(partition.topic).inc(beginning - committed)
+            _LOG.error(
+                "records lost to retention",
+                group=group,
+                topic=partition.topic,
+                partition=partition.partition,
+                records=beginning - committed,
+            )

@@ -7,9 +7,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from structlog.testing import capture_logs
 
-from services.chassis.kafka.consumer import HALTED, REBALANCES, RETRIES, STALLED_AFTER_S, Offsets, Poll
+from services.chassis.kafka.consumer import HALTED, REBALANCES, RETRIES, Offsets, Poll
+from services.chassis.kafka.lag import LOST
 from services.chassis.kafka.lag import RECORDS as LAG
-from services.chassis.kafka.retention_loss import LOST
+from services.chassis.kafka.stall_detector import STALL_TIMEOUT_S
 from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.eventually import until
 from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
@@ -67,10 +68,10 @@ async def test_a_crash_before_the_effect_is_there_loses_nothing(kafka_bootstrap:
     consumer = stage.consumer(effects, kafka_group_instance_id="crash-1")
     await consumer.start()
     await asyncio.wait_for(effects.entered.wait(), 15)
-    assert consumer._running is not None
-    consumer._running.cancel()
+    assert consumer._task is not None
+    consumer._task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await consumer._running
+        await consumer._task
     assert await stage.committed() is None
     again = Effects()
     async with running(stage.consumer(again, kafka_group_instance_id="crash-1")):
@@ -108,7 +109,7 @@ async def test_who_waits_for_a_dependency_is_alive_and_can_be_stopped(kafka_boot
     async with running(stage.consumer(effects, clock=clock)) as consumer:
         await until(lambda: len(effects.journal) > 1)
         tried = len(effects.journal)
-        clock.added_s += 10 * STALLED_AFTER_S
+        clock.added_s += 10 * STALL_TIMEOUT_S
         await until(lambda: len(effects.journal) > tried)
         assert consumer.alive
         empty = effects.empty
@@ -159,7 +160,7 @@ async def test_a_defect_that_stays_turns_the_process_dead(kafka_bootstrap: str) 
     async with running(stage.consumer(effects, clock=clock)) as consumer:
         await until(lambda: effects.defects < 1_000_000)
         await until(lambda: consumer.alive)
-        clock.added_s += STALLED_AFTER_S
+        clock.added_s += STALL_TIMEOUT_S
         before = effects.defects
         await until(lambda: effects.defects < before and not consumer.alive)
         effects.defects = 0
@@ -172,7 +173,7 @@ async def test_a_handler_that_never_returns_turns_the_process_dead(kafka_bootstr
     async with running(stage.consumer(effects, clock=clock)) as consumer:
         await asyncio.wait_for(effects.entered.wait(), 15)
         await until(lambda: consumer.alive)
-        clock.added_s += STALLED_AFTER_S
+        clock.added_s += STALL_TIMEOUT_S
         await until(lambda: not consumer.alive)
         assert effects.hold is not None
         effects.hold.set()
@@ -241,7 +242,7 @@ async def test_what_a_stopped_partition_holds_back_is_lag_once_and_stays_there_w
             polls = effects.empty
             await until(lambda: effects.empty > polls + 5)
     assert effects.handled == list(range(11))
-    assert [line["partition"] for line in lines if line["event"] == "partition is stopped"] == [0], "told once"
+    assert [line["partition"] for line in lines if line["event"] == "partition halted"] == [0], "told once"
     assert await stage.committed() == 4
 
 
@@ -288,8 +289,8 @@ async def test_it_waits_until_it_may_begin(kafka_bootstrap: str) -> None:
     stage, effects, may = await a_stage(kafka_bootstrap), Effects(), False
     await stage.produce(range(3))
     async with running(stage.consumer(effects, start_when=lambda: may)) as consumer:
-        turned = consumer._last_loop_at
-        await until(lambda: consumer._last_loop_at > turned)
+        turned = consumer._stalls.last_loop_at
+        await until(lambda: consumer._stalls.last_loop_at > turned)
         assert not consumer.ready
         assert consumer.alive
         may = True
@@ -303,7 +304,7 @@ async def test_a_topic_may_come_later(kafka_bootstrap: str) -> None:
         assert not consumer.ready
         await make_topics(kafka_bootstrap, {stage.topic: 1})
         await stage.produce(range(3))
-        clock.added_s += STALLED_AFTER_S  # it joins anew when there was nothing to read from for so long
+        clock.added_s += STALL_TIMEOUT_S  # it joins anew when there was nothing to read from for so long
         await until(lambda: len(effects.handled) == 3)
         assert consumer.alive
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.kafka.consumer import STALLED_AFTER_S
+from services.chassis.kafka.stall_detector import STALL_TIMEOUT_S
 from tests.chassis.eventually import until
 from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
 from tests.chassis.kafka.kafka_fixtures import back, frozen, killed
@@ -14,7 +14,7 @@ async def test_without_a_broker_it_starts_is_alive_and_stops(kafka_bootstrap: st
     clock = Clock()
     stage = Stage("127.0.0.1:1", "any", "any")
     async with running(stage.consumer(Effects(), clock=clock)) as consumer:
-        clock.added_s += 10 * STALLED_AFTER_S
+        clock.added_s += 10 * STALL_TIMEOUT_S
         await until(lambda: consumer.alive)
         assert not consumer.ready
         async with asyncio.timeout(3):
@@ -28,8 +28,8 @@ async def test_it_starts_before_the_broker_does(own_kafka: KafkaCluster) -> None
     await killed(own_kafka)
     try:
         async with running(stage.consumer(effects)) as consumer:
-            turned = consumer._last_loop_at
-            await until(lambda: consumer._last_loop_at > turned)
+            turned = consumer._stalls.last_loop_at
+            await until(lambda: consumer._stalls.last_loop_at > turned)
             assert not consumer.ready
             await back(own_kafka)
             await until(lambda: consumer.ready and len(effects.handled) == 10, deadline_s=30)

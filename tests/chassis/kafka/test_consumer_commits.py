@@ -108,7 +108,7 @@ async def test_a_defect_while_a_poll_is_finished_keeps_nothing_else_from_being_c
 
 async def test_a_defect_while_the_handler_forgets_keeps_nobody_from_leaving(kafka_bootstrap: str) -> None:
     class Clumsy(Effects):
-        def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
             super().on_revoked(partitions)
             raise KeyError("a defect")
 

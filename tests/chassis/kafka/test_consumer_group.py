@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from confluent_kafka import Consumer as Reader
 from confluent_kafka.admin import AdminClient
 
-from services.chassis.kafka.consumer import STALLED_AFTER_S
+from services.chassis.kafka.stall_detector import STALL_TIMEOUT_S
 from tests.chassis.eventually import until
 from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
 from tests.chassis.kafka.kafka_fixtures import a_name, make_topics
@@ -83,7 +83,7 @@ async def test_a_member_too_many_leaves_the_others_alone(kafka_bootstrap: str) -
             await until_both_polled(effects)
             assert one.ready != two.ready
             before = [list(each.journal) for each in effects]
-            clock.added_s += STALLED_AFTER_S
+            clock.added_s += STALL_TIMEOUT_S
             await until_both_polled(effects)
             assert [each.journal for each in effects] == before
             assert one.alive

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
 
-from services.chassis.kafka.consumer import STALLED_AFTER_S
 from services.chassis.kafka.lag import RECORDS as LAG
+from services.chassis.kafka.stall_detector import STALL_TIMEOUT_S
 from tests.chassis.eventually import until
 from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
 
@@ -36,7 +36,7 @@ async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> 
         await until(lambda: len(effects.handled) == 3)
         clock.added_s += 1.0
         await until(lambda: lag.get() == 0)
-        clock.added_s += STALLED_AFTER_S
+        clock.added_s += STALL_TIMEOUT_S
         polls = effects.empty
         await until(lambda: effects.empty > polls + 2 and consumer.alive)
     assert effects.handled == [0, 1, 2]
@@ -58,7 +58,7 @@ async def test_an_aborted_transaction_is_as_if_it_had_not_been(kafka_bootstrap: 
         await until(lambda: effects.handled == [0])
         polls = effects.empty
         await until(lambda: effects.empty > polls + 2)
-        clock.added_s += STALLED_AFTER_S
+        clock.added_s += STALL_TIMEOUT_S
         polls = effects.empty
         await until(lambda: effects.empty > polls + 2 and consumer.alive)
         await stage.produce([4])
@@ -78,7 +78,7 @@ async def test_an_open_transaction_holds_up_what_is_behind_it_and_nothing_else(k
         await until(lambda: effects.handled == [0])
         clock.added_s += 1.0
         await until(lambda: lag.get() == 3)
-        clock.added_s += STALLED_AFTER_S
+        clock.added_s += STALL_TIMEOUT_S
         polls = effects.empty
         await until(lambda: effects.empty > polls + 2 and consumer.alive)
         assert effects.handled == [0]
