@@ -13,7 +13,7 @@ from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
 from services.chassis.runtime.settings import KafkaSettings
 from services.cli import dead_letters
 from services.cli.dead_letter_topics import REPLAYED_FROM, DeadLetter, ReplayState, _LetterIndex, replay
-from tests.validator.records import consumed
+from tests.validator.records import a_consumer_record
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ async def test_what_may_have_gone_is_looked_for_since_the_first_of_the_replays_b
     ) -> AsyncGenerator[ConsumerRecord, None]:
         reads.append((topics, since_ms))
         for letter in interrupted:
-            yield consumed(letter.value, 0, headers=((REPLAYED_FROM, letter.name.encode()),))
+            yield a_consumer_record(letter.value, 0, headers=((REPLAYED_FROM, letter.name.encode()),))
 
     monkeypatch.setattr("services.cli.dead_letter_topics.read_to_end", fake_read)
     interrupted = [
@@ -115,7 +115,7 @@ async def test_what_may_have_gone_is_looked_for_since_the_first_of_the_replays_b
 )
 def test_a_mark_that_is_none_changes_nothing(headers: Headers) -> None:
     index = _LetterIndex()
-    for record in (consumed(b"a letter", 0), consumed(b"", 1, headers=headers)):
+    for record in (a_consumer_record(b"a letter", 0), a_consumer_record(b"", 1, headers=headers)):
         index.add(record)
     assert [letter.state for letter in index.letters.values()] == [ReplayState.OPEN]
 

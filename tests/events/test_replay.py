@@ -21,7 +21,7 @@ from services.cli.settings import CliSettings
 from services.topics import TOPICS
 from tests.chassis.kafka.consumer_fixtures import Stage
 from tests.events.harness import KafkaHarness
-from tests.validator.records import consumed
+from tests.validator.records import a_consumer_record
 
 ORDERS_IN = "orders.submitted.v1"
 LETTERS = f"{ORDERS_IN}.dlq"
@@ -57,7 +57,8 @@ async def send_dead_letters(producer: Producer, reason: str, count: int) -> None
     """Send dead letters of one partition, with a reason of this test's own."""
     group = DeadLetters(producer, group="test")
     records = [
-        consumed(f"{reason} {n}".encode(), n, partition=1, headers=(("n", str(n).encode()),)) for n in range(count)
+        a_consumer_record(f"{reason} {n}".encode(), n, partition=1, headers=(("n", str(n).encode()),))
+        for n in range(count)
     ]
     await group.send(DeadLetter(record, reason, "for a test") for record in records)
 
@@ -116,7 +117,7 @@ async def test_what_goes_back_is_the_record_as_it_was(harness: KafkaHarness, pro
 
 
 async def test_a_record_that_dies_again_says_how_often(harness: KafkaHarness, producer: DyingProducer) -> None:
-    again = consumed(b"x", 0, headers=(("dlq.attempts", b"1"), (REPLAYED_FROM, b"a letter")))
+    again = a_consumer_record(b"x", 0, headers=(("dlq.attempts", b"1"), (REPLAYED_FROM, b"a letter")))
     await DeadLetters(producer, group="test").send([DeadLetter(again, "again", "for a test")])
     (letter,) = await find_dead_letters(harness.settings, DeadLetterFilter(reasons=frozenset({"again"})))
     assert letter.header("dlq.attempts") == "2"
@@ -127,7 +128,7 @@ async def test_a_record_that_fits_into_no_letter_leaves_its_beginning(
     harness: KafkaHarness, producer: DyingProducer
 ) -> None:
     """A compressed record can be larger than any batch; the partition must continue nevertheless."""
-    huge = consumed(b"\0" * 9_000_000, 7, headers=(("n", b"1"), ("huge", b"x" * 100_000)))
+    huge = a_consumer_record(b"\0" * 9_000_000, 7, headers=(("n", b"1"), ("huge", b"x" * 100_000)))
     await DeadLetters(producer, group="test").send([DeadLetter(huge, "huge", "for a test")])
     (letter,) = await find_dead_letters(harness.settings, DeadLetterFilter(reasons=frozenset({"huge"})))
     assert not letter.is_whole

@@ -1,4 +1,4 @@
-"""The import API on a port of its own, over fakes; requests as aiohttp or as bare bytes."""
+"""Serves the import API on a free port over fakes, and sends requests by aiohttp or as raw bytes."""
 
 import asyncio
 import json
@@ -31,8 +31,8 @@ BASE = "/omnichannel/api/v1/12345"
 
 
 @dataclass(frozen=True, slots=True)
-class ReceivedResponse:
-    """An answer, read to its end."""
+class Response:
+    """A response, read to its end."""
 
     status: int
     headers: dict[str, str]
@@ -50,9 +50,9 @@ class ReceivedResponse:
 
 @dataclass(slots=True)
 class ApiClient:
-    """A caller of the API, and the fakes behind it."""
+    """A client of the API, with access to the fakes behind it."""
 
-    base: str
+    base_url: str
     session: aiohttp.ClientSession
     journal: Journal
     publisher: FakePublisher
@@ -61,31 +61,30 @@ class ApiClient:
 
     async def call(
         self, method: str, path: str, *, data: Any = None, headers: Any = None, token: str | None = "good"
-    ) -> ReceivedResponse:
-        """One request; `path` goes out as it is written."""
-        sent = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-        if headers:
-            sent |= headers
-        sent = {name: value for name, value in sent.items() if value is not None}
-        skipped = {"Content-Type"} if sent.get("Content-Type") is None else set()
-        url = URL(self.base + path, encoded=True)
+    ) -> Response:
+        """Send one request; `path` is sent unchanged."""
+        authorization = {"Authorization": f"Bearer {token}"} if token else {}
+        all_headers = {"Content-Type": "application/json", **authorization, **(headers or {})}
+        sent = {name: value for name, value in all_headers.items() if value is not None}
+        skipped = set() if "Content-Type" in sent else {"Content-Type"}
+        url = URL(self.base_url + path, encoded=True)
         async with self.session.request(
             method, url, data=data, headers=sent, skip_auto_headers=skipped, allow_redirects=False
-        ) as answer:
-            found = {name.lower(): value for name, value in answer.headers.items()}
-            return ReceivedResponse(answer.status, found, await answer.read())
+        ) as response:
+            received = {name.lower(): value for name, value in response.headers.items()}
+            return Response(response.status, received, await response.read())
 
     async def send(
-        self, body: Any, *, kind: str = "orders", user: str | None = None, query: str = "", **how: Any
-    ) -> ReceivedResponse:
-        """An import: POST, or PUT where there is a user."""
+        self, body: Any, *, kind: str = "orders", user: str | None = None, query: str = "", **options: Any
+    ) -> Response:
+        """Send an import request: PUT for a user, POST otherwise."""
         path = f"{BASE}/{kind}" + (f"/users/{quote(user, safe='')}" if user is not None else "") + query
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.call("PUT" if user is not None else "POST", path, data=data, **how)
+        return await self.call("PUT" if user is not None else "POST", path, data=data, **options)
 
-    async def raw(self, *pieces: bytes, half_close: bool = False) -> bytes:
-        """Bytes as they are; everything that comes back until the server closes or a whole answer is there."""
-        url = URL(self.base)
+    async def send_raw(self, *pieces: bytes, half_close: bool = False) -> bytes:
+        """Send raw bytes and return the whole response."""
+        url = URL(self.base_url)
         reader, writer = await asyncio.open_connection(url.host, url.port)
         try:
             for piece in pieces:
@@ -110,13 +109,10 @@ async def import_api(
     idempotency: IdempotencyStore | None = None,
     **options: Any,
 ) -> AsyncIterator[ApiClient]:
-    """The API with these settings, as long as the context is."""
+    """Serve the API with these settings."""
     journal: Journal = []
-    publisher, rate_limiter, fake_store = (
-        FakePublisher(journal),
-        FakeRateLimiter(journal),
-        FakeIdempotencyStore(journal),
-    )
+    publisher, rate_limiter = FakePublisher(journal), FakeRateLimiter(journal)
+    fake_store = FakeIdempotencyStore(journal)
     sites = FakeSites(records_per_second=records_per_second)
     api = ImportApi(
         deps=fake_deps(
@@ -131,15 +127,15 @@ async def import_api(
         options=ImportOptions(**options),
         openapi=OPENAPI_FILE,
     )
-    listener = HttpServer(build_application(api.routes()), host="127.0.0.1", port=0)
-    await listener.start()
+    server = HttpServer(build_application(api.routes()), host="127.0.0.1", port=0)
+    await server.start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield ApiClient(f"http://{listener.address}", session, journal, publisher, rate_limiter, fake_store)
+            yield ApiClient(f"http://{server.address}", session, journal, publisher, rate_limiter, fake_store)
     finally:
-        await listener.stop()
+        await server.stop()
 
 
 def request_head(method: str, path: str, *lines: str) -> bytes:
-    """The head of a request, as bytes."""
+    """Return the request line and headers as bytes."""
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: h", "Authorization: Bearer good", *lines, "", ""]).encode()

@@ -1,4 +1,4 @@
-"""Hand-written fakes around ingest. All write to one journal, so that a test can assert the order of effects."""
+"""Fakes of ingest's ports. All write to one journal, so that tests can assert the order of effects."""
 
 import asyncio
 import json
@@ -24,16 +24,16 @@ ALL_SCOPES = frozenset({"orders:write", "returns:write"})
 
 @dataclass(frozen=True)
 class Published:
-    """What went out with a job; `topic` is `jobs` for the opening."""
+    """A job was published, with this many accepted and rejected records; `topic` is its kind."""
 
     topic: str
     records: int
-    refused: int = 0
+    rejected: int = 0
 
 
 @dataclass(frozen=True)
 class Charged:
-    """Records were paid for, or could not be."""
+    """The site was charged for records, or had not enough quota."""
 
     records: int
     allowed: bool = True
@@ -41,7 +41,7 @@ class Charged:
 
 @dataclass(frozen=True)
 class KeyState:
-    """What became of an idempotency key."""
+    """The state of an idempotency key changed."""
 
     state: str
 
@@ -50,18 +50,18 @@ Journal = list[Any]
 
 
 class FakePublisher:
-    """Takes jobs as Kafka would; `away` makes it unreachable, `held` keeps it from answering until set."""
+    """Keeps jobs instead of publishing them; with a `gate`, `publish` blocks until it is set."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.jobs: list[AcceptedJob] = []
-        self.unavailable = False
+        self.is_unavailable = False
         self.gate: asyncio.Event | None = None
 
     async def publish(self, job: AcceptedJob) -> None:
         if self.gate is not None:
             await self.gate.wait()
-        if self.unavailable:
+        if self.is_unavailable:
             raise UnavailableError("Kafka")
         self.jobs.append(job)
         batch = job.batch
@@ -69,15 +69,15 @@ class FakePublisher:
 
 
 class FakeRateLimiter:
-    """A limit on a clock that stands still."""
+    """The real rate limit, with a clock that only tests advance."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self.now = 0.0
-        self._limit = RateLimit(clock=lambda: self.now)
+        self._rate_limit = RateLimit(clock=lambda: self.now)
 
     async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
-        decision = self._limit.acquire(key, limit=limit, cost=cost)
+        decision = self._rate_limit.acquire(key, limit=limit, cost=cost)
         if cost:
             self.journal.append(Charged(cost, decision.allowed))
         return decision
@@ -85,22 +85,22 @@ class FakeRateLimiter:
 
 @dataclass
 class FakeIdempotencyStore:
-    """Idempotency in a dictionary."""
+    """Keeps idempotency keys in a dictionary."""
 
     journal: Journal
     keys: dict[tuple[str, str], tuple[bytes, str, StoredResponse | None]] = field(default_factory=dict)
     released: set[tuple[str, str]] = field(default_factory=set)
-    unavailable: bool = False
+    is_unavailable: bool = False
 
     async def reserve(self, request: ImportRequest, job_id: str) -> Reservation | StoredResponse:
-        if self.unavailable:
+        if self.is_unavailable:
             raise UnavailableError("MongoDB")
         name = (request.client_id, str(request.idempotency_key))
         digest = sha256(repr(request.target).encode() + request.body).digest()
         known = self.keys.get(name)
         if known is None:
             self.keys[name] = (digest, job_id, None)
-            self.journal.append(KeyState("begun"))
+            self.journal.append(KeyState("reserved"))
             return Reservation("|".join(name), job_id, "me")
         if known[0] != digest:
             raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another request before")
@@ -113,28 +113,28 @@ class FakeIdempotencyStore:
         self.journal.append(KeyState("resumed"))
         return Reservation("|".join(name), known[1], "me", is_retry=True)
 
-    def _name(self, turn: Reservation) -> tuple[str, str]:
-        client, _, key = turn.key.partition("|")
+    def _name(self, reservation: Reservation) -> tuple[str, str]:
+        client, _, key = reservation.key.partition("|")
         return client, key
 
     async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
         name = self._name(reservation)
         self.keys[name] = (*self.keys[name][:2], response)
-        self.journal.append(KeyState("finished"))
+        self.journal.append(KeyState("completed"))
 
     async def release_for_retry(self, reservation: Reservation) -> None:
         self.released.add(self._name(reservation))
-        self.journal.append(KeyState("paused"))
+        self.journal.append(KeyState("released"))
 
     async def discard(self, reservation: Reservation) -> None:
         del self.keys[self._name(reservation)]
-        self.journal.append(KeyState("forgotten"))
+        self.journal.append(KeyState("discarded"))
 
 
 class FakeVerifier:
-    """Knows callers by their tokens: `good` may write both, `orders` and `returns` one of them, `other` is 609's.
+    """Accepts these tokens, each with its scopes. `other` and `moved` belong to site 609, the rest to 608.
 
-    `moved` is 609's, too, and names a key that has come to 608 since.
+    `moved` has an API key that has been reassigned to 608.
     """
 
     scopes: Mapping[str, frozenset[str]] = {
@@ -162,11 +162,11 @@ class FakeVerifier:
         )
 
     async def verify(self, token: str) -> Token:
-        raise UnauthorizedError(f"{len(token)} characters of nothing")
+        raise UnauthorizedError(f"unknown token of {len(token)} characters")
 
 
 class FakeSites:
-    """The two demo sites."""
+    """The demo sites 608 and 609."""
 
     def __init__(self, *, records_per_second: int = 100) -> None:
         self.records_per_second = records_per_second
@@ -196,7 +196,7 @@ def new_job_id(created_at_us: int) -> str:
 
 
 def fake_deps(journal: Journal, **changes: Any) -> Deps:
-    """A deps of fakes."""
+    """Return dependencies that are fakes, with these changes."""
     return Deps(
         **{
             "publisher": FakePublisher(journal),
@@ -212,7 +212,7 @@ def fake_deps(journal: Journal, **changes: Any) -> Deps:
 
 
 def order(**changes: Any) -> dict[str, Any]:
-    """A plain order; `...` takes a field away."""
+    """Return a valid order with these changes; `...` removes a field."""
     record = {
         "id": "o1",
         "userId": "u1",
@@ -224,12 +224,12 @@ def order(**changes: Any) -> dict[str, Any]:
 
 
 def a_return(**changes: Any) -> dict[str, Any]:
-    """A plain return."""
+    """Return a valid return with these changes."""
     return order(id=..., **{"orderId": "o1", "returnId": "r1", **changes})
 
 
 def an_import_request(body: Any, *, kind: str = "orders", **changes: Any) -> ImportRequest:
-    """A request as the flow gets it."""
+    """Return a request with this body, and these changes."""
     return ImportRequest(
         **{
             "client_id": "good",

@@ -1,4 +1,4 @@
-"""Record batches as they lie in a partition, fetched without a consumer, which would take them apart."""
+"""Fetches record batches as stored in a partition; a consumer would return single records."""
 
 import struct
 from typing import NamedTuple
@@ -7,50 +7,50 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.fetch import FetchRequest
 
-EVERYTHING = 64 * 1024 * 1024
+MAX_FETCH_BYTES = 64 * 1024 * 1024
 
 
 class StoredBatch(NamedTuple):
-    """Where a batch begins, and how many records it holds."""
+    """A batch's first offset and number of records."""
 
     base_offset: int
     records: int
 
 
-async def stored_batches(bootstrap: str, topic: str, *, partitions: int) -> dict[int, list[StoredBatch]]:
-    """The batches of each partition."""
+async def fetch_stored_batches(bootstrap: str, topic: str, *, partitions: int) -> dict[int, list[StoredBatch]]:
+    """Fetch the batches of each partition."""
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
     try:
         await client.add_topic(topic)
-        return {partition: await _fetched(client, topic, partition) for partition in range(partitions)}
+        return {partition: await _fetch(client, topic, partition) for partition in range(partitions)}
     finally:
         await client.close()
 
 
-async def _fetched(client: AIOKafkaClient, topic: str, partition: int) -> list[StoredBatch]:
-    found: list[StoredBatch] = []
+async def _fetch(client: AIOKafkaClient, topic: str, partition: int) -> list[StoredBatch]:
+    stored: list[StoredBatch] = []
     leader = client.cluster.leader_for_partition(TopicPartition(topic, partition))
     offset = 0
     while True:
-        wanted = [(topic, [(partition, offset, EVERYTHING)])]
-        response = await client.send(leader, FetchRequest(100, 1, EVERYTHING, 0, wanted))
+        topics = [(topic, [(partition, offset, MAX_FETCH_BYTES)])]
+        response = await client.send(leader, FetchRequest(100, 1, MAX_FETCH_BYTES, 0, topics))
         ((_, ((_, error, *_, data),)),) = response.topics
         assert error == 0
-        batches = _split(data or b"")
+        batches = _parse_batches(data or b"")
         if not batches:
-            return found
-        found += batches
+            return stored
+        stored += batches
         offset = batches[-1].base_offset + batches[-1].records
 
 
-def _split(data: bytes) -> list[StoredBatch]:
-    at, found = 0, []
-    while at + 61 <= len(data):
-        base_offset, length = struct.unpack_from(">qi", data, at)
-        if at + 12 + length > len(data):
+def _parse_batches(data: bytes) -> list[StoredBatch]:
+    position, batches = 0, []
+    while position + 61 <= len(data):
+        base_offset, length = struct.unpack_from(">qi", data, position)
+        if position + 12 + length > len(data):
             break
-        (records,) = struct.unpack_from(">i", data, at + 57)
-        found.append(StoredBatch(base_offset, records))
-        at += 12 + length
-    return found
+        (records,) = struct.unpack_from(">i", data, position + 57)
+        batches.append(StoredBatch(base_offset, records))
+        position += 12 + length
+    return batches

@@ -34,7 +34,7 @@ from tests.ingest.fakes import (
     order,
 )
 
-FIRST_ANSWER = StoredResponse(202, b"{}", {"Location": "/there"})
+STORED_RESPONSE = StoredResponse(202, b"{}", {"Location": "/there"})
 
 
 @pytest.fixture
@@ -42,33 +42,33 @@ def journal() -> Journal:
     return []
 
 
-async def taken(body: Any, journal: Journal, **changes: Any) -> JobAccepted:
+async def accept_job(body: Any, journal: Journal, **changes: Any) -> JobAccepted:
     outcome = await accept(an_import_request(body, **changes), fake_deps(journal))
     assert isinstance(outcome, JobAccepted)
     return outcome
 
 
 async def test_a_site_pays_before_anything_is_published(journal: Journal) -> None:
-    outcome = await taken([order(), order(id="o2")], journal)
+    outcome = await accept_job([order(), order(id="o2")], journal)
     assert journal == [Charged(2), Published("orders", 2)]
     assert (outcome.quota.remaining, outcome.reservation) == (98, None)
 
 
 async def test_good_and_bad_records_travel_in_one_job(journal: Journal) -> None:
-    outcome = await taken([order(), order(id="o2", lineItems=[]), order(id="o3")], journal)
-    assert journal == [Charged(3), Published("orders", 2, refused=1)]
+    outcome = await accept_job([order(), order(id="o2", lineItems=[]), order(id="o3")], journal)
+    assert journal == [Charged(3), Published("orders", 2, rejected=1)]
     assert outcome.job.summary == "Total records = 3. Success = 2. Failed = 1"
     assert [index for index, _ in outcome.job.batch.accepted] == [0, 2]
 
 
 async def test_a_batch_of_bad_records_is_a_job_all_the_same(journal: Journal) -> None:
-    outcome = await taken([order(lineItems=[])], journal)
-    assert journal == [Charged(1), Published("orders", 0, refused=1)]
+    outcome = await accept_job([order(lineItems=[])], journal)
+    assert journal == [Charged(1), Published("orders", 0, rejected=1)]
     assert outcome.job.summary == "Total records = 1. Success = 0. Failed = 1"
 
 
 async def test_the_job_tells_when_it_was_made(journal: Journal) -> None:
-    header = (await taken([order()], journal)).job.header
+    header = (await accept_job([order()], journal)).job.header
     assert (header.created_at, timestamp_us(header.job_id)) == (NOW_US, NOW_US)
     assert (header.site, header.total, header.mode, header.type) == (608, 1, "offline", "orders")
 
@@ -84,7 +84,7 @@ async def test_the_job_tells_when_it_was_made(journal: Journal) -> None:
 )
 async def test_the_mode_of_a_job(journal: Journal, query: str | None, records: Any, mode: str) -> None:
     """The query's, else the first record's, else offline."""
-    outcome = await taken(records, journal, target=ImportTarget("orders", None, query))
+    outcome = await accept_job(records, journal, target=ImportTarget("orders", None, query))
     assert outcome.job.header.mode == mode
 
 
@@ -102,7 +102,7 @@ async def test_who_cannot_pay_leaves_nothing(journal: Journal) -> None:
 
 async def test_kafka_away_is_an_unknown_outcome_with_the_job(journal: Journal) -> None:
     publisher = FakePublisher(journal)
-    publisher.unavailable = True
+    publisher.is_unavailable = True
     with pytest.raises(UnacknowledgedError) as unknown:
         await accept(an_import_request([order()]), fake_deps(journal, publisher=publisher))
     assert timestamp_us(unknown.value.job_id) == NOW_US
@@ -147,8 +147,8 @@ async def test_returns_need_their_own_scope_wherever_they_are_sent(
 
 async def test_with_a_key_the_job_is_reserved_before_it_is_published(journal: Journal) -> None:
     """Idempotency: reserve, pay, publish; who answers keeps the answer."""
-    outcome = await taken([order()], journal, idempotency_key="k")
-    assert journal == [KeyState("begun"), Charged(1), Published("orders", 1)]
+    outcome = await accept_job([order()], journal, idempotency_key="k")
+    assert journal == [KeyState("reserved"), Charged(1), Published("orders", 1)]
     assert outcome.reservation is not None
     assert outcome.reservation.resource_id == outcome.job.header.job_id
 
@@ -159,10 +159,10 @@ async def test_a_replay_costs_nothing(journal: Journal) -> None:
     first = await accept(an_import_request([order()], idempotency_key="k"), deps)
     assert isinstance(first, JobAccepted)
     assert first.reservation is not None
-    await idempotency.complete(first.reservation, FIRST_ANSWER)
+    await idempotency.complete(first.reservation, STORED_RESPONSE)
     journal.clear()
     again = await accept(an_import_request([order()], idempotency_key="k", records_per_second=1), deps)
-    assert again == ReplayedResponse(FIRST_ANSWER)
+    assert again == ReplayedResponse(STORED_RESPONSE)
     assert journal == [KeyState("replayed")]
 
 
@@ -170,7 +170,7 @@ async def test_nothing_is_kept_of_who_cannot_pay(journal: Journal) -> None:
     deps = fake_deps(journal)
     outcome = await accept(an_import_request([order()] * 2, idempotency_key="k", records_per_second=1), deps)
     assert isinstance(outcome, RateLimited)
-    assert journal == [KeyState("begun"), Charged(2, allowed=False), KeyState("forgotten")]
+    assert journal == [KeyState("reserved"), Charged(2, allowed=False), KeyState("discarded")]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"7"])
@@ -189,10 +189,10 @@ async def test_a_retry_makes_the_very_same_job_again(journal: Journal) -> None:
     )
     parts = {"publisher": publisher, "idempotency": idempotency, "rate_limiter": rate_limiter}
     records = [order(), order(id="o2", dateTime="2024-05-01T08:05:01Z")]
-    publisher.unavailable = True
+    publisher.is_unavailable = True
     with pytest.raises(UnacknowledgedError) as unknown:
         await accept(an_import_request(records, idempotency_key="k"), fake_deps(journal, **parts))
-    publisher.unavailable = False
+    publisher.is_unavailable = False
     later = fake_deps(journal, **parts, now_us=lambda: NOW_US + 20_000_000)
     again = await accept(an_import_request(records, idempotency_key="k"), later)
     assert isinstance(again, JobAccepted)
@@ -202,12 +202,12 @@ async def test_a_retry_makes_the_very_same_job_again(journal: Journal) -> None:
     assert [refusal.index for refusal in again.job.batch.rejected] == [1]
     assert [record.accepted_at for _, record in again.job.batch.accepted] == [NOW_US]
     assert journal == [
-        KeyState("begun"),
+        KeyState("reserved"),
         Charged(2),
-        KeyState("paused"),
+        KeyState("released"),
         KeyState("resumed"),
         Charged(2),
-        Published("orders", 1, refused=1),
+        Published("orders", 1, rejected=1),
     ]
 
 
@@ -220,7 +220,7 @@ async def test_another_body_under_the_same_key_is_a_conflict(journal: Journal) -
 
 
 async def test_without_a_key_no_store_is_touched(journal: Journal) -> None:
-    idempotency = FakeIdempotencyStore(journal, unavailable=True)
+    idempotency = FakeIdempotencyStore(journal, is_unavailable=True)
     assert isinstance(
         await accept(an_import_request([order()]), fake_deps(journal, idempotency=idempotency)), JobAccepted
     )

@@ -10,7 +10,7 @@ import pytest
 from tests.ingest.client import BASE, ApiClient, import_api, request_head
 from tests.ingest.fakes import order
 
-LARGEST = 102_400
+MAX_BODY_BYTES = 102_400
 GOOD = json.dumps([order()]).encode()
 
 
@@ -20,7 +20,7 @@ async def client() -> AsyncIterator[ApiClient]:
         yield made
 
 
-def padded(size: int) -> bytes:
+def pad(size: int) -> bytes:
     return GOOD + b" " * (size - len(GOOD))
 
 
@@ -28,15 +28,19 @@ def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
 
-@pytest.mark.parametrize(("size", "status"), [(LARGEST - 1, 202), (LARGEST, 202), (LARGEST + 1, 413)])
+@pytest.mark.parametrize(
+    ("size", "status"), [(MAX_BODY_BYTES - 1, 202), (MAX_BODY_BYTES, 202), (MAX_BODY_BYTES + 1, 413)]
+)
 async def test_the_declared_size_counts(client: ApiClient, size: int, status: int) -> None:
-    assert (await client.send(padded(size))).status == status
+    assert (await client.send(pad(size))).status == status
 
 
-@pytest.mark.parametrize(("size", "status"), [(LARGEST - 1, 202), (LARGEST, 202), (LARGEST + 1, 413)])
+@pytest.mark.parametrize(
+    ("size", "status"), [(MAX_BODY_BYTES - 1, 202), (MAX_BODY_BYTES, 202), (MAX_BODY_BYTES + 1, 413)]
+)
 async def test_without_a_declared_size_bytes_are_counted(client: ApiClient, size: int, status: int) -> None:
     async def pieces() -> AsyncIterator[bytes]:
-        body = padded(size)
+        body = pad(size)
         for at in range(0, size, 10_000):
             yield body[at : at + 10_000]
 
@@ -45,8 +49,8 @@ async def test_without_a_declared_size_bytes_are_counted(client: ApiClient, size
 
 
 async def test_too_large_a_declared_size_is_refused_before_a_byte_came(client: ApiClient) -> None:
-    head = request_head("POST", BASE + "/orders", f"Content-Length: {LARGEST + 1}")
-    answer = await client.raw(head)
+    head = request_head("POST", BASE + "/orders", f"Content-Length: {MAX_BODY_BYTES + 1}")
+    answer = await client.send_raw(head)
     assert status_of(answer) == 413
     assert b"PAYLOAD_TOO_LARGE" in answer
 
@@ -55,7 +59,7 @@ async def test_too_large_a_declared_size_is_refused_before_a_byte_came(client: A
 async def test_a_body_that_does_not_come_is_408(client: ApiClient, pieces: list[bytes]) -> None:
     head = request_head("POST", BASE + "/orders", f"Content-Length: {len(GOOD)}")
     began = monotonic()
-    answer = await client.raw(head, *pieces)
+    answer = await client.send_raw(head, *pieces)
     assert status_of(answer) == 408
     assert b"BODY_TIMEOUT" in answer
     assert b"ratelimit:" in answer.lower()
@@ -65,7 +69,7 @@ async def test_a_body_that_does_not_come_is_408(client: ApiClient, pieces: list[
 
 async def test_a_trickle_does_not_buy_time(client: ApiClient) -> None:
     """The whole body has to be there in time, however often a byte of it comes."""
-    host, port = client.base.removeprefix("http://").split(":")
+    host, port = client.base_url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(request_head("POST", BASE + "/orders", "Content-Length: 1000"))
     reading = asyncio.create_task(reader.readuntil(b"\r\n"))
@@ -78,7 +82,7 @@ async def test_a_trickle_does_not_buy_time(client: ApiClient) -> None:
 
 
 async def test_a_body_cut_off_leaves_nothing(client: ApiClient) -> None:
-    host, port = client.base.removeprefix("http://").split(":")
+    host, port = client.base_url.removeprefix("http://").split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(request_head("POST", BASE + "/orders", "Content-Length: 1000") + GOOD)
     await writer.drain()
@@ -99,17 +103,19 @@ async def test_a_body_cut_off_leaves_nothing(client: ApiClient) -> None:
     ],
 )
 async def test_a_body_of_two_lengths_is_no_http(client: ApiClient, lines: tuple[str, ...], status: int) -> None:
-    assert status_of(await client.raw(request_head("POST", BASE + "/orders", *lines), b"7\r\n")) == status
+    assert status_of(await client.send_raw(request_head("POST", BASE + "/orders", *lines), b"7\r\n")) == status
 
 
 async def test_broken_chunks_are_a_400(client: ApiClient) -> None:
-    answer = await client.raw(request_head("POST", BASE + "/orders", "Transfer-Encoding: chunked"), b"zz\r\n[]\r\n")
+    answer = await client.send_raw(
+        request_head("POST", BASE + "/orders", "Transfer-Encoding: chunked"), b"zz\r\n[]\r\n"
+    )
     assert status_of(answer) == 400
 
 
 async def test_who_waits_to_be_asked_is_asked(client: ApiClient) -> None:
     head = request_head("POST", BASE + "/orders", f"Content-Length: {len(GOOD)}", "Expect: 100-continue")
-    host, port = client.base.removeprefix("http://").split(":")
+    host, port = client.base_url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(head)
     async with asyncio.timeout(5):
@@ -121,11 +127,11 @@ async def test_who_waits_to_be_asked_is_asked(client: ApiClient) -> None:
 
 async def test_who_is_refused_is_not(client: ApiClient) -> None:
     lines = (f"Content-Length: {len(GOOD)}", "Expect: 100-continue", "Content-Type: text/xml")
-    assert status_of(await client.raw(request_head("POST", BASE + "/orders", *lines))) == 415
+    assert status_of(await client.send_raw(request_head("POST", BASE + "/orders", *lines))) == 415
 
 
 async def test_the_slow_do_not_hold_up_the_others(client: ApiClient) -> None:
     head = request_head("POST", BASE + "/orders", "Content-Length: 1000")
-    slow = [asyncio.create_task(client.raw(head)) for _ in range(50)]
+    slow = [asyncio.create_task(client.send_raw(head)) for _ in range(50)]
     assert (await client.send([order()])).status == 202
     assert {status_of(answer) for answer in await asyncio.gather(*slow)} <= {408, 429}

@@ -67,7 +67,7 @@ async def _cost_us(gate: SharedRateLimit, limit: int, *, times: int = 5_000) -> 
 async def test_behind_the_front_door_a_slow_body_is_408_as_soon_as_ingest_says_so(tmp_path: Path) -> None:
     """The door must not wait for the rest of the body before it passes the answer on."""
     async with import_api(body_timeout_s=0.3) as client:
-        front = Gateway(tmp_path / "front", upstreams={"ingest": client.base.removeprefix("http://")})
+        front = Gateway(tmp_path / "front", upstreams={"ingest": client.base_url.removeprefix("http://")})
         await asyncio.to_thread(front.start)
         try:
             for lines, some in (
@@ -93,9 +93,9 @@ async def test_two_hundred_who_send_nothing_or_too_much_are_all_answered(bomb: b
         chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
         zipped = request_head("POST", BASE + "/orders", f"Content-Length: {len(bomb[:MAX_BODY_BYTES])}")
         hostile = [
-            *(asyncio.create_task(client.raw(slow)) for _ in range(120)),
-            *(asyncio.create_task(client.raw(large, chunk * 8)) for _ in range(40)),
-            *(asyncio.create_task(client.raw(zipped, bomb[:MAX_BODY_BYTES])) for _ in range(40)),
+            *(asyncio.create_task(client.send_raw(slow)) for _ in range(120)),
+            *(asyncio.create_task(client.send_raw(large, chunk * 8)) for _ in range(40)),
+            *(asyncio.create_task(client.send_raw(zipped, bomb[:MAX_BODY_BYTES])) for _ in range(40)),
         ]
         while not all(task.done() for task in hostile):
             good = await client.call(

@@ -93,16 +93,16 @@ async def test_keys_are_forgotten_after_a_day(mongo: Mongo, mongodb_uri: str) ->
     assert indexes["reserved_1"]["expireAfterSeconds"] == 86_400
 
 
-class Fading:
+class FailingKeys:
     """A store that reserves a key and is away when it is told what became of it."""
 
     async def reserve(self, _client: str, key: str, _body: bytes, new_id: Callable[[], str]) -> Reservation:
         return Reservation(key, new_id(), "me")
 
-    async def gone(self, *_: object) -> None:
+    async def fail(self, *_: object) -> None:
         raise UnavailableError("MongoDB")
 
-    complete = release_for_retry = discard = gone
+    complete = release_for_retry = discard = fail
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ class Fading:
 async def test_the_answer_is_what_became_of_the_request_where_it_cannot_be_kept(
     records: int, status: int, code: str, *, is_away: bool
 ) -> None:
-    idempotency = MongoIdempotencyStore(Fading())  # type: ignore[arg-type]
+    idempotency = MongoIdempotencyStore(FailingKeys())  # type: ignore[arg-type]
     async with import_api(idempotency=idempotency, records_per_second=2) as client:
-        client.publisher.unavailable = is_away
+        client.publisher.is_unavailable = is_away
         body = [order(id=str(number)) for number in range(records)]
         answer = await client.send(body, headers={"Idempotency-Key": "k"})
         assert (answer.status, answer.code) == (status, code)
@@ -124,10 +124,10 @@ async def test_the_answer_is_what_became_of_the_request_where_it_cannot_be_kept(
 
 async def test_an_unknown_outcome_keeps_the_job_for_the_retry(client: ApiClient) -> None:
     headers = {"Idempotency-Key": "unknown"}
-    client.publisher.unavailable = True
+    client.publisher.is_unavailable = True
     unknown = await client.send([order()], headers=headers)
     assert unknown.status == 503
-    client.publisher.unavailable = False
+    client.publisher.is_unavailable = False
     again = await client.send([order()], headers=headers)
     assert (again.status, again.json["jobId"]) == (202, unknown.json["jobId"])
     assert "idempotent-replayed" not in again.headers, "it is the first answer that was given"

@@ -166,7 +166,7 @@ async def test_an_empty_bucket_comes_before_everything_about_the_body(client: Ap
     answer = await client.call("POST", BASE + "/orders?mode=x", data=GOOD)
     assert answer.code == "INVALID_MODE", "the mode is looked at before the bucket"
     head = request_head("POST", BASE + "/orders", "Content-Length: 1000", "Content-Type: application/json")
-    assert b" 429 " in await client.raw(head), "not a byte of the body was sent"
+    assert b" 429 " in await client.send_raw(head), "not a byte of the body was sent"
 
 
 async def test_a_bucket_that_cannot_pay_is_the_last_check(client: ApiClient) -> None:

@@ -21,40 +21,40 @@ async def client() -> AsyncIterator[ApiClient]:
         yield made
 
 
-async def imported(client: ApiClient) -> None:
+async def import_orders(client: ApiClient) -> None:
     bad = order(id="o3", mode="online", lineItems=[{"productId": "p", "quantity": 0, "unitPrice": -1}])
     await client.send([order(mode="online"), order(id="o2", mode="online"), bad, {**bad, "id": "o4"}])
 
 
-async def of_returns(client: ApiClient) -> None:
+async def import_returns(client: ApiClient) -> None:
     await client.send([a_return()], kind="returns")
 
 
-async def unreadable(client: ApiClient) -> None:
+async def send_malformed_json(client: ApiClient) -> None:
     await client.send(b"[")
 
 
-async def of_a_wrong_type(client: ApiClient) -> None:
+async def send_wrong_media_type(client: ApiClient) -> None:
     await client.send(BODY, headers={"Content-Type": "text/xml"})
 
 
-async def beyond_its_scopes(client: ApiClient) -> None:
+async def send_beyond_scopes(client: ApiClient) -> None:
     await client.send([a_return()], token="orders")
 
 
-async def sent_again(client: ApiClient) -> None:
+async def send_again(client: ApiClient) -> None:
     for _ in range(3):
         await client.send(BODY, headers=KEY)
 
 
-async def too_many(client: ApiClient) -> None:
+async def send_too_many(client: ApiClient) -> None:
     await client.send([order(id=str(number)) for number in range(100)])
     for _ in range(2):
         await client.send(BODY)
 
 
-async def unconfirmed(client: ApiClient) -> None:
-    client.publisher.unavailable = True
+async def send_without_broker(client: ApiClient) -> None:
+    client.publisher.is_unavailable = True
     await client.send(BODY)
 
 
@@ -62,7 +62,7 @@ async def unconfirmed(client: ApiClient) -> None:
     ("act", "counted"),
     [
         (
-            imported,
+            import_orders,
             {
                 ("ingest_records_total", "orders", "online", "accepted"): 2,
                 ("ingest_records_total", "orders", "online", "rejected"): 2,
@@ -70,19 +70,19 @@ async def unconfirmed(client: ApiClient) -> None:
                 ("ingest_faults_total", "INVALID_VALUE"): 2,
             },
         ),
-        (of_returns, {("ingest_records_total", "returns", "offline", "accepted"): 1}),
-        (unreadable, {("ingest_refused_total", "MALFORMED_JSON"): 1}),
-        (of_a_wrong_type, {("ingest_refused_total", "UNSUPPORTED_MEDIA_TYPE"): 1}),
-        (beyond_its_scopes, {("ingest_refused_total", "FORBIDDEN"): 1}),
+        (import_returns, {("ingest_records_total", "returns", "offline", "accepted"): 1}),
+        (send_malformed_json, {("ingest_refused_total", "MALFORMED_JSON"): 1}),
+        (send_wrong_media_type, {("ingest_refused_total", "UNSUPPORTED_MEDIA_TYPE"): 1}),
+        (send_beyond_scopes, {("ingest_refused_total", "FORBIDDEN"): 1}),
         (
-            sent_again,
+            send_again,
             {("ingest_records_total", "orders", "offline", "accepted"): 1, ("ingest_replayed_total",): 2},
         ),
         (
-            too_many,
+            send_too_many,
             {("ingest_records_total", "orders", "offline", "accepted"): 100, ("ingest_rate_limited_total",): 2},
         ),
-        (unconfirmed, {}),
+        (send_without_broker, {}),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

@@ -64,7 +64,7 @@ def producer(journal: Journal) -> FakeProducer:
     return FakeProducer(journal)
 
 
-async def answered(body: Any, journal: Journal, producer: FakeProducer, **how: Any) -> JobAccepted:
+async def respond(body: Any, journal: Journal, producer: FakeProducer, **how: Any) -> JobAccepted:
     publisher = KafkaPublisher(producer, Encoder(SCHEMAS))  # type: ignore[arg-type]
     outcome = await accept(an_import_request(body, **how), fake_deps(journal, publisher=publisher))
     assert isinstance(outcome, JobAccepted)
@@ -75,7 +75,7 @@ async def answered(body: Any, journal: Journal, producer: FakeProducer, **how: A
 async def test_what_is_refused_is_on_record_before_anything_else_happens(
     journal: Journal, producer: FakeProducer
 ) -> None:
-    await answered([order(), order(id="o2", lineItems=[])], journal, producer)
+    await respond([order(), order(id="o2", lineItems=[])], journal, producer)
     assert journal == [
         Charged(2),
         f"{JOB_EVENTS} handed over",
@@ -93,7 +93,7 @@ async def test_nothing_is_answered_before_both_are_acknowledged(
 ) -> None:
     producer.gates[late].clear()
     records = [order(id=str(number)) for number in range(count)]
-    answering = asyncio.create_task(answered(records, journal, producer))
+    answering = asyncio.create_task(respond(records, journal, producer))
     await until(lambda: len([entry for entry in journal if "acknowledged" in str(entry)]) == 1)
     assert not answering.done()
     producer.gates[late].set()
@@ -102,7 +102,7 @@ async def test_nothing_is_answered_before_both_are_acknowledged(
 
 
 async def test_a_job_of_bad_records_is_its_opening_alone(journal: Journal, producer: FakeProducer) -> None:
-    await answered([order(lineItems=[])], journal, producer)
+    await respond([order(lineItems=[])], journal, producer)
     assert journal[1:] == [f"{JOB_EVENTS} handed over", f"{JOB_EVENTS} acknowledged", "answered"]
 
 
@@ -113,20 +113,20 @@ async def test_either_one_away_is_an_unknown_outcome(
 ) -> None:
     producer.unavailable.add(away)
     with pytest.raises(UnavailableError):
-        await answered(records, journal, producer)
+        await respond(records, journal, producer)
     assert "answered" not in journal
 
 
 async def test_without_the_opening_of_refusals_no_record_goes_out(journal: Journal, producer: FakeProducer) -> None:
     producer.unavailable.add(JOB_EVENTS)
     with pytest.raises(UnavailableError):
-        await answered([order(), order(id="o2", lineItems=[])], journal, producer)
+        await respond([order(), order(id="o2", lineItems=[])], journal, producer)
     assert [topic for topic, _, _ in producer.sent] == [JOB_EVENTS]
 
 
 async def test_a_request_is_one_batch_in_order(journal: Journal, producer: FakeProducer) -> None:
     records = [order(id=f"o|{number}", lineItems=[] if number == 3 else order()["lineItems"]) for number in range(7)]
-    outcome = await answered(records, journal, producer, traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+    outcome = await respond(records, journal, producer, traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01")
     topic, _, batch = producer.sent[-1]
     job = outcome.job.header.job_id.encode()
     assert topic == ORDERS
@@ -140,7 +140,7 @@ async def test_a_request_is_one_batch_in_order(journal: Journal, producer: FakeP
 
 
 async def test_returns_have_a_topic_of_their_own(journal: Journal, producer: FakeProducer) -> None:
-    await answered([a_return(), a_return(returnId="r2")], journal, producer)
+    await respond([a_return(), a_return(returnId="r2")], journal, producer)
     assert {topic for topic, _, _ in producer.sent} == {JOB_EVENTS, "returns.submitted.v1"}
 
 
@@ -162,18 +162,18 @@ async def test_single_records_that_wait_share_a_batch(journal: Journal, producer
 # --- the convoy by itself
 
 
-class Road:
+class FakeSend:
     """Carries what it is given, when it is let."""
 
     def __init__(self) -> None:
-        self.loads: list[int] = []
-        self.open = asyncio.Event()
-        self.is_broken = False
+        self.batch_sizes: list[int] = []
+        self.gate = asyncio.Event()
+        self.is_unavailable = False
 
-    async def carry(self, records: Sequence[ProducerRecord]) -> None:
-        self.loads.append(len(records))
-        await self.open.wait()
-        if self.is_broken:
+    async def send(self, records: Sequence[ProducerRecord]) -> None:
+        self.batch_sizes.append(len(records))
+        await self.gate.wait()
+        if self.is_unavailable:
             raise UnavailableError("Kafka", retry_after_s=7)
 
 
@@ -182,52 +182,52 @@ def a_record(size: int = 1) -> ProducerRecord:
 
 
 async def test_a_lone_record_goes_at_once() -> None:
-    road = Road()
-    road.open.set()
-    await RecordBatcher(road.carry).submit(a_record())
-    assert road.loads == [1]
+    road = FakeSend()
+    road.gate.set()
+    await RecordBatcher(road.send).submit(a_record())
+    assert road.batch_sizes == [1]
 
 
 async def test_who_comes_later_goes_with_the_next() -> None:
-    road = Road()
-    convoy = RecordBatcher(road.carry)
+    road = FakeSend()
+    convoy = RecordBatcher(road.send)
     first = asyncio.create_task(convoy.submit(a_record()))
-    await until(lambda: road.loads == [1])
+    await until(lambda: road.batch_sizes == [1])
     others = [asyncio.create_task(convoy.submit(a_record())) for _ in range(600)]
-    road.open.set()
+    road.gate.set()
     await asyncio.gather(first, *others)
-    assert road.loads == [1, 500, 100], "a load has its bounds"
+    assert road.batch_sizes == [1, 500, 100], "a load has its bounds"
 
 
 async def test_large_records_fill_a_load_sooner() -> None:
-    road = Road()
-    convoy = RecordBatcher(road.carry)
-    road.open.set()
+    road = FakeSend()
+    convoy = RecordBatcher(road.send)
+    road.gate.set()
     await asyncio.gather(*(convoy.submit(a_record(300 * 1024)) for _ in range(4)))
-    assert road.loads == [2, 2]
+    assert road.batch_sizes == [2, 2]
 
 
 async def test_what_became_of_a_load_became_of_each_in_it() -> None:
-    road = Road()
-    road.is_broken = True
-    road.open.set()
-    convoy = RecordBatcher(road.carry)
+    road = FakeSend()
+    road.is_unavailable = True
+    road.gate.set()
+    convoy = RecordBatcher(road.send)
     outcomes = await asyncio.gather(*(convoy.submit(a_record()) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 3
     assert [outcome.retry_after_s for outcome in outcomes if isinstance(outcome, UnavailableError)] == [7] * 3
-    road.is_broken = False
+    road.is_unavailable = False
     await convoy.submit(a_record())
-    assert road.loads == [3, 1], "the road is free again"
+    assert road.batch_sizes == [3, 1], "the road is free again"
 
 
 async def test_who_gives_up_does_not_stop_the_others() -> None:
-    road = Road()
-    convoy = RecordBatcher(road.carry)
+    road = FakeSend()
+    convoy = RecordBatcher(road.send)
     impatient = asyncio.create_task(convoy.submit(a_record()))
     patient = asyncio.create_task(convoy.submit(a_record()))
-    await until(lambda: road.loads == [2])
+    await until(lambda: road.batch_sizes == [2])
     impatient.cancel()
     await asyncio.wait([impatient])
-    road.open.set()
+    road.gate.set()
     await patient
     assert impatient.cancelled()

@@ -23,7 +23,7 @@ from services.sales.wire import order_codec
 from tests.chassis.kafka.kafka_fixtures import everything, make_topics, settings
 from tests.ingest.client import import_api
 from tests.ingest.fakes import an_import_request, fake_deps, order
-from tests.ingest.stored_batches import stored_batches
+from tests.ingest.stored_batches import fetch_stored_batches
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 ORDERS, JOBS = "ingest.test.orders", "ingest.test.jobs"
@@ -48,13 +48,13 @@ async def publisher(kafka: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     await producer.stop()
 
 
-async def of_job(bootstrap: str, topic: str, job_id: str) -> list[ConsumerRecord]:
+async def read_records_of(bootstrap: str, topic: str, job_id: str) -> list[ConsumerRecord]:
     """The job's records, in the order of their partition."""
     found = await everything(bootstrap, topic)
     return [record for record in found if job_id.encode() in (record.value or b"")]
 
 
-async def taken(body: Any, publisher: KafkaPublisher) -> str:
+async def accept_job(body: Any, publisher: KafkaPublisher) -> str:
     outcome = await accept(an_import_request(body), fake_deps([], publisher=publisher))
     assert isinstance(outcome, JobAccepted)
     return outcome.job.header.job_id
@@ -62,8 +62,8 @@ async def taken(body: Any, publisher: KafkaPublisher) -> str:
 
 async def test_a_request_lies_in_one_batch_of_one_partition_in_order(kafka: str, publisher: KafkaPublisher) -> None:
     bodies = [order(id=f"o{number}", lineItems=[] if number == 5 else order()["lineItems"]) for number in range(50)]
-    job = await taken(bodies, publisher)
-    records = await of_job(kafka, ORDERS, job)
+    job = await accept_job(bodies, publisher)
+    records = await read_records_of(kafka, ORDERS, job)
     assert len({record.partition for record in records}) == 1
     indexes = [index for index in range(50) if index != 5]
     assert [int(dict(record.headers)["index"]) for record in records] == indexes
@@ -74,14 +74,14 @@ async def test_a_request_lies_in_one_batch_of_one_partition_in_order(kafka: str,
     read = [orders.decode(record.value, start=5) for record in records]
     assert [one.id for one in read] == [f"o{index}" for index in indexes]
     assert [one.job.index for one in read if one.job] == indexes
-    batches = await stored_batches(kafka, ORDERS, partitions=4)
+    batches = await fetch_stored_batches(kafka, ORDERS, partitions=4)
     ours = [batch for batch in batches[records[0].partition] if batch.base_offset == records[0].offset]
     assert [batch.records for batch in ours] == [49]
 
 
 async def test_the_opening_holds_what_was_refused(kafka: str, publisher: KafkaPublisher) -> None:
-    job = await taken([order(), order(id="bad", lineItems=[])], publisher)
-    (opening,) = await of_job(kafka, JOBS, job)
+    job = await accept_job([order(), order(id="bad", lineItems=[])], publisher)
+    (opening,) = await read_records_of(kafka, JOBS, job)
     events = JobEventCodec(SCHEMAS["job_event"].definition, prefix=SCHEMAS["job_event"].prefix)
     event = events.decode(opening.value, start=5)
     assert opening.key == f"608|{job}".encode()
@@ -113,9 +113,9 @@ async def test_the_largest_legal_request_fits(kafka: str, publisher: KafkaPublis
         answer = await client.send(wire)
         assert answer.status == 202, answer.body
         assert answer.json["message"] == "Total records = 100. Success = 100. Failed = 0"
-    records = await of_job(kafka, ORDERS, answer.json["jobId"])
+    records = await read_records_of(kafka, ORDERS, answer.json["jobId"])
     assert len(records) == 100
-    batches = await stored_batches(kafka, ORDERS, partitions=4)
+    batches = await fetch_stored_batches(kafka, ORDERS, partitions=4)
     assert any(batch == (records[0].offset, 100) for batch in batches[records[0].partition])
 
 
@@ -123,8 +123,8 @@ async def test_the_largest_job_of_bad_records_fits(kafka: str, publisher: KafkaP
     """Its records travel in the opening, cut into events of bounded size."""
     line = {"productId": "p" * 38, "quantity": 0, "unitPrice": 1}
     bad = [order(id=f"{n:0128d}", lineItems=[line] * 500) for n in range(100)]
-    job = await taken(bad, publisher)
-    openings = await of_job(kafka, JOBS, job)
+    job = await accept_job(bad, publisher)
+    openings = await read_records_of(kafka, JOBS, job)
     assert len(openings) > 1
     events = JobEventCodec(SCHEMAS["job_event"].definition, prefix=SCHEMAS["job_event"].prefix)
     letters = "".join(
@@ -136,11 +136,11 @@ async def test_the_largest_job_of_bad_records_fits(kafka: str, publisher: KafkaP
 
 
 async def test_single_records_meet_in_batches(kafka: str, publisher: KafkaPublisher) -> None:
-    before = await stored_batches(kafka, ORDERS, partitions=4)
+    before = await fetch_stored_batches(kafka, ORDERS, partitions=4)
     deps = fake_deps([], publisher=publisher)
     puts = [accept(an_import_request(order(id=f"put{n}"), records_per_second=1_000), deps) for n in range(60)]
     assert all(isinstance(outcome, JobAccepted) for outcome in await asyncio.gather(*puts))
-    after = await stored_batches(kafka, ORDERS, partitions=4)
+    after = await fetch_stored_batches(kafka, ORDERS, partitions=4)
     assert sum(map(len, after.values())) - sum(map(len, before.values())) <= 5
     assert len([r for r in await everything(kafka, ORDERS) if b"|put" in (r.key or b"")]) == 60
 
@@ -151,7 +151,7 @@ async def test_a_broker_that_is_away_is_an_unknown_outcome(kafka: str, monkeypat
     await producer.start()
     try:
         with pytest.raises(UnacknowledgedError) as unknown:
-            await taken([order()], KafkaPublisher(producer, Encoder(SCHEMAS)))
+            await accept_job([order()], KafkaPublisher(producer, Encoder(SCHEMAS)))
         assert unknown.value.job_id
     finally:
         await producer.stop()

@@ -110,7 +110,7 @@ async def test_returns_among_orders_fail_and_the_job_is_one_of_orders(client: Ap
     answer = await client.send([order(), a_return()])
     assert "link" not in answer.headers
     assert "notes" not in answer.json
-    assert client.journal[-1] == Published("orders", 1, refused=1)
+    assert client.journal[-1] == Published("orders", 1, rejected=1)
     assert [fault.code for fault in client.publisher.jobs[0].batch.rejected[0].faults] == ["AMBIGUOUS_RECORD"]
 
 
@@ -296,7 +296,7 @@ async def test_limits_tell_how_many_records_can_pass_at_once(limit: int, most: i
 
 
 async def test_kafka_away_is_503_with_the_job(client: ApiClient) -> None:
-    client.publisher.unavailable = True
+    client.publisher.is_unavailable = True
     answer = await client.send([order()])
     assert (answer.status, answer.code) == (503, "BROKER_UNAVAILABLE")
     assert UUID(answer.json["jobId"]).version == 1
@@ -320,12 +320,12 @@ async def test_the_same_key_gets_the_first_answer_again(client: ApiClient) -> No
 
 async def test_the_answer_is_kept_before_it_is_given(client: ApiClient) -> None:
     await client.send([order()], headers={"Idempotency-Key": "k1"})
-    assert client.journal[-2:] == [Published("orders", 1), KeyState("finished")]
+    assert client.journal[-2:] == [Published("orders", 1), KeyState("completed")]
 
 
 async def test_a_conflict_and_a_running_request_are_told_apart(client: ApiClient) -> None:
     headers = {"Idempotency-Key": "k1"}
-    client.publisher.unavailable = True
+    client.publisher.is_unavailable = True
     assert (await client.send([order()], headers=headers)).status == 503
     client.idempotency.released.clear()
     running = await client.send([order()], headers=headers)
@@ -337,7 +337,7 @@ async def test_a_conflict_and_a_running_request_are_told_apart(client: ApiClient
 
 
 async def test_the_store_of_keys_away_is_503_only_for_who_uses_keys(client: ApiClient) -> None:
-    client.idempotency.unavailable = True
+    client.idempotency.is_unavailable = True
     answer = await client.send([order()], headers={"Idempotency-Key": "k1"})
     assert (answer.status, answer.code) == (503, "UNAVAILABLE")
     assert int(answer.headers["retry-after"]) >= 1

@@ -20,7 +20,7 @@ from services.chassis.runtime.logs import configure
 from services.chassis.runtime.settings import REPOSITORY
 from services.ingest.adapters.publisher import KafkaPublisher
 from services.ingest.wire import Encoder
-from tests.ingest.client import ApiClient, ReceivedResponse, import_api
+from tests.ingest.client import ApiClient, Response, import_api
 from tests.openapi.documents import Operation, load_document, operations, resolve
 from tests.openapi.mutations import MutatedRequest, random_request
 from tests.openapi.schemathesis_runner import all_operations
@@ -57,7 +57,7 @@ class ResponseChecker:
                     schema = {**content["schema"], "components": document["components"]}
                     self._validators[operation, int(status), media] = Draft202012Validator(schema)
 
-    def find_fault(self, operation: Operation, response: ReceivedResponse) -> str | None:
+    def find_fault(self, operation: Operation, response: Response) -> str | None:
         """Return what is wrong with the response, or None."""
         media = response.headers.get("content-type", "").partition(";")[0]
         validator = self._validators.get((operation, response.status, media))
@@ -68,7 +68,7 @@ class ResponseChecker:
         return next((error.message for error in validator.iter_errors(response.json)), None) or _count_fault(response)
 
 
-def _count_fault(response: ReceivedResponse) -> str | None:
+def _count_fault(response: Response) -> str | None:
     """Return the message of an accepted import whose counts do not add up."""
     if response.status != 202:
         return None
@@ -109,7 +109,7 @@ async def chunks(body: bytes) -> AsyncIterator[bytes]:
         yield body[at : at + 7_000]
 
 
-async def send(client: ApiClient, request: MutatedRequest) -> ReceivedResponse:
+async def send(client: ApiClient, request: MutatedRequest) -> Response:
     """Send a request with exactly its headers."""
     data = chunks(request.body) if request.is_chunked else request.body
     return await client.call(request.method, request.path, data=data, headers=request.headers, token=None)

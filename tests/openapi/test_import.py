@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from tests.ingest.client import BASE, ReceivedResponse, import_api
+from tests.ingest.client import BASE, Response, import_api
 from tests.ingest.client import OPENAPI_FILE as FILE
 from tests.ingest.fakes import a_return, order
 from tests.ingest.test_imports import CHECKS
@@ -20,7 +20,7 @@ DOCUMENT = load_document("omnichannel")
 PATH_PARAMETERS = {"apiKey": "12345"}
 
 
-def assert_described(answer: ReceivedResponse, place: Operation) -> None:
+def assert_described(answer: Response, place: Operation) -> None:
     """Assert that status, required headers, media type and body match the document."""
     said = operations(DOCUMENT)[place]["responses"][str(answer.status)]
     response = resolve(DOCUMENT, said)
@@ -74,7 +74,7 @@ async def test_the_other_answers_are_described() -> None:
         assert_described(
             await client.call("GET", BASE + "/limits"), Operation("GET", "/omnichannel/api/v1/{apiKey}/limits")
         )
-        client.publisher.unavailable = True
+        client.publisher.is_unavailable = True
         assert_described(await client.send([order()], headers={"Idempotency-Key": "k"}), orders)
         client.idempotency.released.clear()
         assert_described(await client.send([order()], headers={"Idempotency-Key": "k"}), orders)
@@ -89,7 +89,7 @@ async def test_whatever_is_sent_the_answer_is_described() -> None:
         seen = await asyncio.to_thread(
             explore,
             DOCUMENT,
-            client.base,
+            client.base_url,
             examples=example_count(16),
             token="good",
             path_parameters=PATH_PARAMETERS,

@@ -126,17 +126,17 @@ async def test_levels_mode_and_types_are_told(call: Call) -> None:
     assert await call("GET", "/schemas/types") == (200, ["AVRO"])
 
 
-def told_otherwise(definition: Any) -> Any:
+def reworded(definition: Any) -> Any:
     """The same schema as another language would tell it: no sentences, strings with a note, other order."""
     if isinstance(definition, dict):
-        return {key: told_otherwise(value) for key, value in reversed(definition.items()) if key != "doc"}
+        return {key: reworded(value) for key, value in reversed(definition.items()) if key != "doc"}
     if isinstance(definition, list):
-        return [told_otherwise(item) for item in definition]
+        return [reworded(item) for item in definition]
     return {"type": "string", "avro.java.string": "String"} if definition == "string" else definition
 
 
 @pytest.mark.parametrize("path", [f"/subjects/{SUBJECT}", f"/subjects/{SUBJECT}/versions?normalize=True"])
-@pytest.mark.parametrize("definition", [ORDER.definition, told_otherwise(ORDER.definition)], ids=["same", "otherwise"])
+@pytest.mark.parametrize("definition", [ORDER.definition, reworded(ORDER.definition)], ids=["same", "otherwise"])
 async def test_our_own_schema_may_be_registered_as_often_as_anyone_likes(
     call: Call, path: str, definition: Any
 ) -> None:
@@ -144,7 +144,7 @@ async def test_our_own_schema_may_be_registered_as_often_as_anyone_likes(
     assert (status, body["id"], body["version"]) == (200, SCHEMAS["order"].schema_id, 1)
 
 
-def changed(**changes: Any) -> dict[str, Any]:
+def order_schema_with(**changes: Any) -> dict[str, Any]:
     fields = [{**field, **changes} if field["name"] == "currency" else field for field in ORDER.definition["fields"]]
     return {**ORDER.definition, "fields": fields}
 
@@ -152,10 +152,10 @@ def changed(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("definition", "look_up", "register"),
     [
-        (changed(name="money"), (404, 40403), (422, 42205)),
-        (changed(default="USD"), (404, 40403), (422, 42205)),
-        (changed(aliases=["money"]), (404, 40403), (422, 42205)),
-        (changed(type="bytes"), (404, 40403), (422, 42205)),
+        (order_schema_with(name="money"), (404, 40403), (422, 42205)),
+        (order_schema_with(default="USD"), (404, 40403), (422, 42205)),
+        (order_schema_with(aliases=["money"]), (404, 40403), (422, 42205)),
+        (order_schema_with(type="bytes"), (404, 40403), (422, 42205)),
         ({**ORDER.definition, "name": "Purchase"}, (404, 40403), (422, 42205)),
         ({**ORDER.definition, "namespace": "elsewhere"}, (404, 40403), (422, 42205)),
         ({"type": "nonsense"}, (422, 42201), (422, 42201)),
@@ -215,7 +215,7 @@ async def test_a_next_version_can_be_tried(call: Call, version: str, definition:
 
 # --- Confluent's own client
 
-TODAY: dict[str, Any] = {
+ORDER_FIELDS: dict[str, Any] = {
     "site": 608,
     "acceptedAt": 1_749_999_999_000_000,
     "id": "1",
@@ -259,7 +259,7 @@ async def test_the_serializer_works_as_it_comes_and_as_advised(
     context = SerializationContext("orders.submitted.v1", MessageField.VALUE)
 
     def round_trip() -> tuple[bytes, Any]:
-        value = AvroSerializer(client, ORDER.text, conf=settings)(TODAY, context)
+        value = AvroSerializer(client, ORDER.text, conf=settings)(ORDER_FIELDS, context)
         assert value is not None
         return value, AvroDeserializer(client)(value, context)
 

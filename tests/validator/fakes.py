@@ -40,15 +40,15 @@ class FakeProducer:
 
     journal: Journal
     unavailable: set[str] = field(default_factory=set)
-    stored: dict[str, list[ProducerRecord]] = field(default_factory=dict)
+    records: dict[str, list[ProducerRecord]] = field(default_factory=dict)
 
     async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
-        lot = list(records)
+        batch = list(records)
         if topic in self.unavailable:
             raise UnavailableError("Kafka")
-        if lot:
-            self.stored.setdefault(topic, []).extend(lot)
-            self.journal.append(Published(topic, len(lot)))
+        if batch:
+            self.records.setdefault(topic, []).extend(batch)
+            self.journal.append(Published(topic, len(batch)))
 
 
 @dataclass
@@ -59,9 +59,9 @@ class FakeDeadLetterSender:
     sent: list[DeadLetter] = field(default_factory=list)
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
-        lot = list(letters)
-        self.sent += lot
-        self.journal.append(Published("dead letters", len(lot)))
+        batch = list(letters)
+        self.sent += batch
+        self.journal.append(Published("dead letters", len(batch)))
 
 
 class FakeCatalogue:
@@ -84,8 +84,8 @@ class Harness:
     dead_letter_limit: DeadLetterLimit
     deps: Deps
 
-    def stored(self, topic: str) -> Sequence[ProducerRecord]:
-        return self.producer.stored.get(topic, ())
+    def published(self, topic: str) -> Sequence[ProducerRecord]:
+        return self.producer.records.get(topic, ())
 
 
 def a_harness(

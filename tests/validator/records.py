@@ -47,7 +47,7 @@ def job_headers(
     return tuple((name, str(value).encode()) for name, value in named.items())
 
 
-def submitted(
+def a_submitted_record(
     value: bytes | Order | Return | None,
     *,
     kind: str = "orders",
@@ -60,7 +60,7 @@ def submitted(
     return SubmittedRecord(kind, topic, 0, next(_OFFSETS), timestamp, key, content, headers)
 
 
-def consumed(
+def a_consumer_record(
     value: bytes | Order | Return | None,
     offset: int,
     *,
@@ -76,6 +76,7 @@ def consumed(
 def a_poll(*values: bytes | Order | Return | None, first: int = 0, partition: int = 0, topic: str = ORDERS_IN) -> Poll:
     """Records of one partition, at consecutive offsets."""
     records = [
-        consumed(value, first + position, partition=partition, topic=topic) for position, value in enumerate(values)
+        a_consumer_record(value, first + position, partition=partition, topic=topic)
+        for position, value in enumerate(values)
     ]
     return {TopicPartition(topic, partition): records}

@@ -20,20 +20,20 @@ from tests.validator.records import (
     a_return,
     an_order,
     job_headers,
-    submitted,
+    a_submitted_record,
 )
 
 FIVE_MINUTES = 300_000_000
 RANDOM_ID = "0b0e7d9c-7f5c-4b8a-9a43-5f2d3b9c1a11"
 
 
-def named(headers: Any, **how: Any) -> tuple[JobHeader, int] | None:
-    item = submitted(b"poison", headers=headers, timestamp=how.pop("timestamp", NOW_MS))
+def job_named_by(headers: Any, **how: Any) -> tuple[JobHeader, int] | None:
+    item = a_submitted_record(b"poison", headers=headers, timestamp=how.pop("timestamp", NOW_MS))
     return job_from_headers(item, **{"max_job_records": 1000, "now_us": NOW_US, **how})
 
 
 def test_headers_name_the_job_and_the_place_in_it() -> None:
-    found = named(job_headers(total=7, index=6))
+    found = job_named_by(job_headers(total=7, index=6))
     assert found is not None
     header, index = found
     assert (header.site, header.job_id, header.total, header.type, index) == (608, JOB_ID, 7, "orders", 6)
@@ -61,19 +61,19 @@ def test_headers_name_the_job_and_the_place_in_it() -> None:
     ],
 )
 def test_headers_that_name_no_job_soundly_name_none(headers: Any) -> None:
-    assert named(headers) is None
+    assert job_named_by(headers) is None
 
 
 @pytest.mark.parametrize("after", [-5, FIVE_MINUTES])
 def test_the_jobs_id_tells_when_it_was_made(after: int) -> None:
     made = time_uuid(NOW_US + after, clock_seq=1, node=1)
-    found = named(job_headers(made), timestamp=NOW_MS - 60_000)
+    found = job_named_by(job_headers(made), timestamp=NOW_MS - 60_000)
     assert found is not None
     assert found[0].created_at == NOW_US + after
 
 
 def test_headers_may_name_the_last_of_the_largest_job() -> None:
-    found = named(job_headers(total=1000, index=999))
+    found = job_named_by(job_headers(total=1000, index=999))
     assert found is not None
     assert (found[0].total, found[1]) == (1000, 999)
 
@@ -83,7 +83,7 @@ def test_headers_may_name_the_last_of_the_largest_job() -> None:
     ("timestamp", "created_at"), [(NOW_MS - 7, NOW_US - 7000), (-1, 0), (2**60, NOW_US), (NOW_MS, NOW_US)]
 )
 def test_an_id_that_does_not_tell_leaves_it_to_the_record(job_id: str, timestamp: int, created_at: int) -> None:
-    found = named(job_headers(job_id), timestamp=timestamp)
+    found = job_named_by(job_headers(job_id), timestamp=timestamp)
     assert found is not None
     assert found[0].created_at == created_at
 
@@ -99,10 +99,10 @@ def test_an_id_that_does_not_tell_leaves_it_to_the_record(job_id: str, timestamp
     ],
 )
 def test_a_record_that_can_be_read_speaks_for_itself(record: Any, *, is_named: bool) -> None:
-    assert (named(job_headers(), record=record) is not None) == is_named
+    assert (job_named_by(job_headers(), record=record) is not None) == is_named
 
 
-PLACES: list[tuple[dict[str, Any], bool]] = [
+JOB_REFS: list[tuple[dict[str, Any], bool]] = [
     ({}, True),
     ({"index": 999, "total": 1000}, True),
     ({"created_at": NOW_US + FIVE_MINUTES}, True),
@@ -121,7 +121,7 @@ PLACES: list[tuple[dict[str, Any], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "placed"), PLACES)
+@pytest.mark.parametrize(("changes", "placed"), JOB_REFS)
 def test_a_place_in_a_job_must_be_possible(changes: dict[str, Any], *, placed: bool) -> None:
     wrong = check_job_ref(a_job(**changes), kind="orders", max_job_records=1000, now_us=NOW_US)
     assert (wrong is None) == placed
@@ -129,24 +129,23 @@ def test_a_place_in_a_job_must_be_possible(changes: dict[str, Any], *, placed: b
         assert wrong.code == "invalid-job"
 
 
-@pytest.mark.parametrize(("changes", "placed"), PLACES)
+@pytest.mark.parametrize(("changes", "placed"), JOB_REFS)
 def test_what_is_seen_at_a_glance_must_have_a_possible_place(changes: dict[str, Any], *, placed: bool) -> None:
     job = a_job(**changes)
     if is_uuid(job.job_id):
         assert (
-            passes_fast_check(a_glance_at(job), products=(), kind="orders", max_job_records=1000, now_us=NOW_US)
-            == placed
+            passes_fast_check(a_summary(job), products=(), kind="orders", max_job_records=1000, now_us=NOW_US) == placed
         )
 
 
-def a_glance_at(job: JobRef | None, *products: str) -> RecordSummary:
+def a_summary(job: JobRef | None, *products: str) -> RecordSummary:
     header = JobHeader(JobKey(608, job.job_id), job.total, job.created_at, job.mode, job.type) if job else None
     return RecordSummary(608, header, job.index if job else 0, None, "1", None, "u", "offline", list(products))
 
 
 def test_what_is_seen_at_a_glance_must_be_of_known_products() -> None:
     for products, sure in ((["a", "b"], True), (["a"], True), (["a", "c"], False), (["c"], False)):
-        seen = a_glance_at(None, *products)
+        seen = a_summary(None, *products)
         assert passes_fast_check(seen, products={"a", "b"}, kind="orders", max_job_records=1, now_us=NOW_US) == sure
 
 
@@ -154,22 +153,24 @@ def test_no_job_is_no_fault() -> None:
     assert check_job_ref(None, kind="orders", max_job_records=1000, now_us=NOW_US) is None
 
 
-def judged(record: Any, products: Any = ("4556", "content__662")) -> Accepted | Rejected:
-    return judge_record(submitted(record), record, products=frozenset(products), currencies=CURRENCIES, now_us=NOW_US)
+def judge(record: Any, products: Any = ("4556", "content__662")) -> Accepted | Rejected:
+    return judge_record(
+        a_submitted_record(record), record, products=frozenset(products), currencies=CURRENCIES, now_us=NOW_US
+    )
 
 
 @pytest.mark.parametrize("record", [an_order(), a_return()])
 def test_what_keeps_every_rule_and_is_in_the_catalogue_is_accepted(record: Any) -> None:
-    assert isinstance(judged(record), Accepted)
+    assert isinstance(judge(record), Accepted)
 
 
 def test_a_site_without_products_has_no_good_orders() -> None:
-    result = judged(an_order(), products=())
+    result = judge(an_order(), products=())
     assert isinstance(result, Rejected)
     assert [fault.code for fault in result.faults] == ["PRODUCT_NOT_FOUND"]
 
 
 def test_faults_of_the_record_come_before_those_of_the_catalogue() -> None:
-    result = judged(an_order(currency="usd"), products=())
+    result = judge(an_order(currency="usd"), products=())
     assert isinstance(result, Rejected)
     assert [fault.code for fault in result.faults] == ["INVALID_CURRENCY", "PRODUCT_NOT_FOUND"]

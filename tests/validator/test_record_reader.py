@@ -21,14 +21,23 @@ from services.validator.domain.submitted_record import DeadLetterReason, Submitt
 from tests.sales.sample import CURRENCIES
 from tests.sales.strategies import ORDERS, RETURNS
 from tests.support.schema_versions import schemas_with_older_version, without_fields
-from tests.validator.records import NOW_US, SCHEMAS, a_job, a_return, an_order, as_bytes, job_headers, submitted
+from tests.validator.records import (
+    NOW_US,
+    SCHEMAS,
+    a_job,
+    a_return,
+    an_order,
+    as_bytes,
+    job_headers,
+    a_submitted_record,
+)
 
 READER = SubmittedRecordReader(SCHEMAS)
 GOOD = as_bytes(an_order(job=a_job()))
 ID = SCHEMAS["order"].schema_id
 
 
-def reason(item: SubmittedRecord, reader: SubmittedRecordReader = READER) -> str:
+def dead_letter_code(item: SubmittedRecord, reader: SubmittedRecordReader = READER) -> str:
     assert reader.match_fast(item, now_us=NOW_US, currencies=CURRENCIES) is None
     read = reader.decode(item)
     assert isinstance(read, DeadLetterReason), read
@@ -37,12 +46,12 @@ def reason(item: SubmittedRecord, reader: SubmittedRecordReader = READER) -> str
 
 @given(ORDERS)
 def test_an_order_is_read_as_it_was_written(order: Order) -> None:
-    assert READER.decode(submitted(order)) == order
+    assert READER.decode(a_submitted_record(order)) == order
 
 
 @given(RETURNS)
 def test_a_return_is_read_as_it_was_written(record: Return) -> None:
-    assert READER.decode(submitted(record, kind="returns")) == record
+    assert READER.decode(a_submitted_record(record, kind="returns")) == record
 
 
 @pytest.mark.parametrize(
@@ -68,11 +77,11 @@ def test_a_return_is_read_as_it_was_written(record: Return) -> None:
     ],
 )
 def test_what_is_no_record_has_a_reason(value: bytes | None, expected: str) -> None:
-    assert reason(submitted(value)) == expected
+    assert dead_letter_code(a_submitted_record(value)) == expected
 
 
 def test_every_beginning_of_a_record_is_undecodable() -> None:
-    assert {reason(submitted(GOOD[:end])) for end in range(LENGTH, len(GOOD))} == {"undecodable"}
+    assert {dead_letter_code(a_submitted_record(GOOD[:end])) for end in range(LENGTH, len(GOOD))} == {"undecodable"}
 
 
 def _varint(number: int) -> bytes:
@@ -93,49 +102,52 @@ def test_an_array_that_claims_to_be_huge_costs_nothing(count: int, where: str) -
     at = plain.index(sound) if where == "segmentIds" else len(plain) - 1
     size = b"" if count > 0 else _varint(1)
     hostile = plain[:at] + _varint(count) + size + plain[at + len(sound) :]
-    assert reason(submitted(hostile)) == "undecodable"
+    assert dead_letter_code(a_submitted_record(hostile)) == "undecodable"
 
 
 @pytest.mark.parametrize("length", [2**31, 2**62, -1, -(2**40)])
 def test_a_text_that_claims_to_be_huge_costs_nothing(length: int) -> None:
     hostile = prefix(ID) + _varint(608) + b"\0" + _varint(0) + _varint(length) + b"x"
-    assert reason(submitted(hostile)) == "undecodable"
+    assert dead_letter_code(a_submitted_record(hostile)) == "undecodable"
 
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused_or_read_and_nothing_else(body: bytes) -> None:
     for kind in ("orders", "returns"):
         for schema in SCHEMAS.values():
-            READER.decode(submitted(schema.prefix + body, kind=kind))
-        READER.decode(submitted(body, kind=kind))
+            READER.decode(a_submitted_record(schema.prefix + body, kind=kind))
+        READER.decode(a_submitted_record(body, kind=kind))
 
 
 @settings(max_examples=300)
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255), st.integers(0, 3))
 @example(4, 2, 0)
 def test_one_changed_byte_is_refused_or_read_and_nothing_else(at: int, byte: int, cut: int) -> None:
-    READER.decode(submitted(GOOD[:at] + bytes([byte]) + GOOD[at + 1 + cut :]))
+    READER.decode(a_submitted_record(GOOD[:at] + bytes([byte]) + GOOD[at + 1 + cut :]))
 
 
 @given(st.lists(st.tuples(st.sampled_from([HEADER, "site", "jobId"]), st.none() | st.binary(max_size=20)), max_size=3))
 def test_headers_of_any_kind_do_no_harm(headers: Any) -> None:
-    READER.decode(submitted(GOOD, headers=headers))
+    READER.decode(a_submitted_record(GOOD, headers=headers))
 
 
 def test_headers_count_as_much_as_the_value() -> None:
-    assert reason(submitted(GOOD, headers=(("x", b"x" * MAX_RECORD_BYTES),))) == "oversize"
+    assert dead_letter_code(a_submitted_record(GOOD, headers=(("x", b"x" * MAX_RECORD_BYTES),))) == "oversize"
 
 
 def test_a_record_of_the_largest_size_is_read_and_one_byte_more_is_not() -> None:
     room = MAX_RECORD_BYTES - len(GOOD)
-    assert isinstance(READER.decode(submitted(GOOD, key=b"k" * room)), Order)
-    assert reason(submitted(GOOD, key=b"k" * (room + 1))) == "oversize"
+    assert isinstance(READER.decode(a_submitted_record(GOOD, key=b"k" * room)), Order)
+    assert dead_letter_code(a_submitted_record(GOOD, key=b"k" * (room + 1))) == "oversize"
 
 
 def test_names_of_headers_count_as_well() -> None:
     """Compressed, millions of them fit into a message; passed on, they must fit into a batch."""
-    assert reason(submitted(GOOD, headers=(("x" * 100, b""),) * (MAX_RECORD_BYTES // 100))) == "oversize"
-    assert reason(submitted(GOOD, headers=(("", b""),) * (MAX_RECORD_BYTES // 2))) == "oversize"
+    assert (
+        dead_letter_code(a_submitted_record(GOOD, headers=(("x" * 100, b""),) * (MAX_RECORD_BYTES // 100)))
+        == "oversize"
+    )
+    assert dead_letter_code(a_submitted_record(GOOD, headers=(("", b""),) * (MAX_RECORD_BYTES // 2))) == "oversize"
 
 
 @pytest.mark.parametrize(
@@ -150,11 +162,11 @@ def test_names_of_headers_count_as_well() -> None:
     ],
 )
 def test_the_newer_framing_names_the_schema_in_a_header(content: bytes, expected: str | None) -> None:
-    item = submitted(GOOD[LENGTH:], headers=((HEADER, content),))
+    item = a_submitted_record(GOOD[LENGTH:], headers=((HEADER, content),))
     if expected is None:
         assert READER.decode(item) == an_order(job=a_job())
     else:
-        assert reason(item) == expected
+        assert dead_letter_code(item) == expected
 
 
 @pytest.mark.parametrize(
@@ -169,16 +181,16 @@ def test_the_newer_framing_names_the_schema_in_a_header(content: bytes, expected
 )
 def test_what_is_too_large_to_be_read_is_not_seen_either(key: bytes | None, headers: Any) -> None:
     """Passed on, it would fit into no batch, and its partition would stop."""
-    assert reason(submitted(GOOD, key=key, headers=headers)) == "oversize"
+    assert dead_letter_code(a_submitted_record(GOOD, key=key, headers=headers)) == "oversize"
 
 
 @pytest.mark.parametrize(("kind", "other"), [("orders", "returns"), ("returns", "orders")])
 def test_the_usual_record_is_seen_on_its_own_topic_only(kind: str, other: str) -> None:
     record = an_order() if kind == "orders" else a_return()
-    seen = READER.match_fast(submitted(record, kind=kind), now_us=NOW_US, currencies=CURRENCIES)
+    seen = READER.match_fast(a_submitted_record(record, kind=kind), now_us=NOW_US, currencies=CURRENCIES)
     assert seen is not None
     assert (seen.order_id, seen.return_id) == (get_order_id(record), get_return_id(record))
-    assert reason(submitted(record, kind=other)) == "unknown-schema"
+    assert dead_letter_code(a_submitted_record(record, kind=other)) == "unknown-schema"
 
 
 @pytest.mark.parametrize("name", [HEADER, "verdict", "dlq.reason", "dlq."])
@@ -186,7 +198,7 @@ def test_what_has_a_header_that_is_ours_to_write_is_read_with_care(name: str) ->
     """One may say that the value is in another framing; the others are not passed on."""
     theirs = (*job_headers(), ("traceparent", None), ("theirs", b"verdict"))
     for headers, is_seen in ((theirs, True), ((*theirs, (name, b"x")), False), (((name, None), *theirs), False)):
-        seen = READER.match_fast(submitted(GOOD, headers=headers), now_us=NOW_US, currencies=CURRENCIES)
+        seen = READER.match_fast(a_submitted_record(GOOD, headers=headers), now_us=NOW_US, currencies=CURRENCIES)
         assert (seen is not None) == is_seen
 
 
@@ -233,14 +245,20 @@ def two_versions(tmp_path: Path) -> Schemas:
 def test_an_older_producer_is_read_by_a_newer_validator(two_versions: Schemas) -> None:
     """F25."""
     body = _write(_plain(two_versions.versions["order"][1].definition), MINIMAL)
-    read = SubmittedRecordReader(two_versions).decode(submitted(prefix(1) + body))
+    read = SubmittedRecordReader(two_versions).decode(a_submitted_record(prefix(1) + body))
     assert isinstance(read, Order)
     assert read.id == "1"
     assert read.segment_ids == []
     assert read.line_items[0].unit_price == 1
     for end in range(len(body)):
-        assert reason(submitted(prefix(1) + body[:end]), SubmittedRecordReader(two_versions)) == "undecodable"
-    assert reason(submitted(prefix(1) + body + b"\0"), SubmittedRecordReader(two_versions)) == "undecodable"
+        assert (
+            dead_letter_code(a_submitted_record(prefix(1) + body[:end]), SubmittedRecordReader(two_versions))
+            == "undecodable"
+        )
+    assert (
+        dead_letter_code(a_submitted_record(prefix(1) + body + b"\0"), SubmittedRecordReader(two_versions))
+        == "undecodable"
+    )
 
 
 class FakeSchemaSource:
@@ -267,9 +285,9 @@ async def test_a_newer_producer_is_read_where_there_is_a_registry() -> None:
     shelf = FakeSchemaSource(id77=newer)
     reader = SubmittedRecordReader(SCHEMAS, shelf)
     body = _write(_plain(newer), {**MINIMAL, "colour": "red"})
-    item = submitted(prefix(77) + body)
-    assert reason(item, reader) == "unknown-schema"
-    await reader.prefetch_schemas([[item, submitted(GOOD)], [item]])
+    item = a_submitted_record(prefix(77) + body)
+    assert dead_letter_code(item, reader) == "unknown-schema"
+    await reader.prefetch_schemas([[item, a_submitted_record(GOOD)], [item]])
     await reader.prefetch_schemas([[item]])
     read = reader.decode(item)
     assert isinstance(read, Order)
@@ -281,9 +299,9 @@ async def test_a_schema_that_was_not_there_yet_is_asked_for_again() -> None:
     """Registries answer late; an id that one does not know now may be anybody's tomorrow."""
     shelf, newer = FakeSchemaSource(), _with(SCHEMAS["order"].definition, COLOUR)
     reader = SubmittedRecordReader(SCHEMAS, shelf)
-    item = submitted(prefix(77) + _write(_plain(newer), {**MINIMAL, "colour": "red"}))
+    item = a_submitted_record(prefix(77) + _write(_plain(newer), {**MINIMAL, "colour": "red"}))
     await reader.prefetch_schemas([[item, item]])
-    assert reason(item, reader) == "unknown-schema"
+    assert dead_letter_code(item, reader) == "unknown-schema"
     shelf.definitions[77] = newer
     await reader.prefetch_schemas([[item]])
     assert isinstance(reader.decode(item), Order)
@@ -293,8 +311,8 @@ async def test_a_schema_that_was_not_there_yet_is_asked_for_again() -> None:
 async def test_while_the_registry_is_away_nothing_is_judged() -> None:
     reader = SubmittedRecordReader(SCHEMAS, FakeSchemaSource(away=True))
     with pytest.raises(UnavailableError):
-        await reader.prefetch_schemas([[submitted(struct.pack(">bI", 0, 77))]])
-    await reader.prefetch_schemas([[submitted(GOOD), submitted(b"poison"), submitted(None)]])
+        await reader.prefetch_schemas([[a_submitted_record(struct.pack(">bI", 0, 77))]])
+    await reader.prefetch_schemas([[a_submitted_record(GOOD), a_submitted_record(b"poison"), a_submitted_record(None)]])
 
 
 @pytest.mark.parametrize(
@@ -308,6 +326,6 @@ async def test_while_the_registry_is_away_nothing_is_judged() -> None:
 )
 async def test_what_another_registry_knows_need_not_be_of_use(definition: Any) -> None:
     reader = SubmittedRecordReader(SCHEMAS, FakeSchemaSource(id77=definition))
-    item = submitted(prefix(77) + b"\x02\x02\x02\x02\x00")
+    item = a_submitted_record(prefix(77) + b"\x02\x02\x02\x02\x00")
     await reader.prefetch_schemas([[item]])
-    assert reason(item, reader) in {"unknown-schema", "undecodable"}
+    assert dead_letter_code(item, reader) in {"unknown-schema", "undecodable"}

@@ -24,7 +24,7 @@ from tests.validator.records import (
     a_job,
     a_return,
     an_order,
-    consumed,
+    a_consumer_record,
 )
 
 _SCHEMA = SCHEMAS["record_rejected"]
@@ -32,17 +32,17 @@ _MANY = "x" * 3_000_000
 _NOW = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW_US)
 
 
-async def refused(record: Order | Return, *, offset: int = 41, partition: int = 3, **how: Any) -> ProducerRecord:
+async def reject(record: Order | Return, *, offset: int = 41, partition: int = 3, **how: Any) -> ProducerRecord:
     """What goes to the topic of refusals, of one record that is judged."""
     harness = a_harness([])
     topic = ORDERS_IN if isinstance(record, Order) else RETURNS_IN
-    item = consumed(record, offset, topic=topic, partition=partition, **how)
+    item = a_consumer_record(record, offset, topic=topic, partition=partition, **how)
     await Worker(harness.deps, harness.dead_letter_limit).handle({TopicPartition(topic, partition): [item]})
-    (sent,) = harness.stored(topics.RECORDS_REJECTED.name)
+    (sent,) = harness.published(topics.RECORDS_REJECTED.name)
     return sent
 
 
-def read(sent: ProducerRecord) -> Any:
+def decode(sent: ProducerRecord) -> Any:
     value = sent.value or b""
     assert value.startswith(prefix(_SCHEMA.schema_id))
     return schemaless_reader(io.BytesIO(value[LENGTH:]), parse_schema(dict(_SCHEMA.definition)), None)
@@ -62,9 +62,9 @@ def not_found(position: int, product_id: str) -> dict[str, Any]:
 async def test_a_refused_order_is_told_with_its_place_its_origin_and_all_its_faults() -> None:
     lines = [OrderLine(product, None, 1, Decimal(1)) for product in ("4556", "6024383", "product3", "6024383")]
     order = an_order(job=a_job(2, 7), accepted_at=NOW_US - 5, currency="usd", line_items=lines)
-    sent = await refused(order, key=b"their key")
+    sent = await reject(order, key=b"their key")
     assert sent.key == b"their key"
-    assert read(sent) == {
+    assert decode(sent) == {
         "site": 608,
         "type": "orders",
         "jobId": JOB_ID,
@@ -92,7 +92,7 @@ async def test_a_refused_order_is_told_with_its_place_its_origin_and_all_its_fau
 
 
 async def test_a_refused_return_without_a_job_is_told_with_both_ids() -> None:
-    told = read(await refused(a_return()))
+    told = decode(await reject(a_return()))
     assert (told["type"], told["originTopic"]) == ("returns", RETURNS_IN)
     assert (told["orderId"], told["returnId"], told["jobId"], told["index"]) == ("13", "15", None, None)
     assert told["faults"] == [not_found(0, "content__662")]
@@ -100,7 +100,7 @@ async def test_a_refused_return_without_a_job_is_told_with_both_ids() -> None:
 
 async def test_no_more_than_twenty_faults_are_told() -> None:
     lines = [OrderLine(f"unknown {number}", None, 0, Decimal(1)) for number in range(15)]
-    codes = [fault["code"] for fault in read(await refused(an_order(line_items=lines)))["faults"]]
+    codes = [fault["code"] for fault in decode(await reject(an_order(line_items=lines)))["faults"]]
     assert codes == ["INVALID_QUANTITY"] * 15 + ["PRODUCT_NOT_FOUND"] * 5
 
 
@@ -131,11 +131,11 @@ async def test_no_more_than_twenty_faults_are_told() -> None:
 )
 async def test_a_refusal_fits_into_its_topic_whatever_was_sent(record: Any, how: dict[str, Any]) -> None:
     """A record that can be neither passed on nor refused would stop its partition for ever."""
-    sent = await refused(record, **how)
+    sent = await reject(record, **how)
     headers = sum(len(name) + len(value or b"") for name, value in sent.headers)
     size = len(sent.key or b"") + len(sent.value or b"") + headers
     assert size < topics.RECORDS_REJECTED.max_message_bytes - 64 * 1024
     assert sent.key
-    told = read(sent)
+    told = decode(sent)
     assert (told["originPartition"], told["originOffset"]) == (3, 41)
     assert told["faults"]

@@ -27,7 +27,7 @@ from tests.validator.records import (
     a_return,
     an_order,
     as_bytes,
-    consumed,
+    a_consumer_record,
     job_headers,
 )
 from tests.validator.test_record_reader import FakeSchemaSource
@@ -47,22 +47,24 @@ def harness(journal: Journal) -> Harness:
     return a_harness(journal)
 
 
-async def handled(harness: Harness, poll: Poll) -> None:
+async def handle(harness: Harness, poll: Poll) -> None:
     """Hand a poll to the worker, and write down which offsets it gives up."""
     offsets = await Worker(harness.deps, harness.dead_letter_limit).handle(poll)
     harness.journal += [Committed(place.partition, offset) for place, offset in offsets.items()]
 
 
-def judged(harness: Harness) -> list[JobEvent]:
-    return [_EVENTS.decode(sent.value or b"", start=LENGTH) for sent in harness.stored(JOBS)]
+def judged_events(harness: Harness) -> list[JobEvent]:
+    return [_EVENTS.decode(sent.value or b"", start=LENGTH) for sent in harness.published(JOBS)]
 
 
-def runs(harness: Harness) -> list[tuple[str, int, str]]:
+def judged_runs(harness: Harness) -> list[tuple[str, int, str]]:
     """Of each judged event: the job, the first index, the outcomes."""
-    return [(event.header.job_id, run.first, run.outcomes) for event in judged(harness) for run in [_run(event)]]
+    return [
+        (event.header.job_id, run.first, run.outcomes) for event in judged_events(harness) for run in [_run_of(event)]
+    ]
 
 
-def _run(event: JobEvent) -> OutcomeRun:
+def _run_of(event: JobEvent) -> OutcomeRun:
     assert isinstance(event.fact, Judged)
     return event.fact.run
 
@@ -71,7 +73,7 @@ async def test_nothing_is_committed_before_its_verdict_is_acknowledged(harness: 
     """I7: the committed offset is never ahead of the durable effect; a job hears last."""
     good = an_order(job=a_job(0))
     bad = an_order(job=a_job(1), line_items=[])
-    await handled(harness, a_poll(good, bad, b"poison"))
+    await handle(harness, a_poll(good, bad, b"poison"))
     assert harness.journal == [
         Published(VALIDATED, records=1),
         Published(REJECTED, records=1),
@@ -86,18 +88,18 @@ async def test_what_is_not_acknowledged_is_not_committed(harness: Harness, topic
     harness.producer.unavailable.add(topic)
     poll = a_poll(an_order(job=a_job(0)), an_order(job=a_job(1), line_items=[]))
     with pytest.raises(UnavailableError):
-        await handled(harness, poll)
+        await handle(harness, poll)
     assert not [entry for entry in harness.journal if isinstance(entry, Committed)]
     if topic != JOBS:
         assert Published(JOBS, 1) not in harness.journal
     harness.producer.unavailable.clear()
-    await handled(harness, poll)
+    await handle(harness, poll)
     assert harness.journal[-1] == Committed(0, 2)
 
 
 async def test_an_empty_poll_does_nothing(harness: Harness) -> None:
-    await handled(harness, {})
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): []})
+    await handle(harness, {})
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): []})
     assert harness.journal == []
 
 
@@ -107,7 +109,7 @@ async def test_partitions_are_committed_each_on_its_own(harness: Harness) -> Non
         **a_poll(an_order(), first=40, partition=5),
         **a_poll(a_return(line_items=[]), first=3, topic=RETURNS_IN, partition=1),
     }
-    await handled(harness, poll)
+    await handle(harness, poll)
     assert [entry for entry in harness.journal if isinstance(entry, Committed)] == [
         Committed(0, 9),
         Committed(5, 41),
@@ -117,17 +119,17 @@ async def test_partitions_are_committed_each_on_its_own(harness: Harness) -> Non
 
 async def test_accepted_records_are_passed_on_as_they_came(harness: Harness) -> None:
     headers = (*job_headers(), ("traceparent", b"00-1-2-01"), ("theirs", b"\xff"))
-    record = consumed(an_order(job=a_job()), 0, headers=headers, key=b"608|web|4711")
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
-    (sent,) = harness.stored(VALIDATED)
+    record = a_consumer_record(an_order(job=a_job()), 0, headers=headers, key=b"608|web|4711")
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    (sent,) = harness.published(VALIDATED)
     assert (sent.key, sent.value) == (record.key, record.value)
     assert sent.headers == (*headers, ("verdict", b"accepted"))
 
 
 async def test_a_record_without_key_gets_one(harness: Harness) -> None:
-    record = consumed(an_order(id="a|b%", channel=None), 0, key=None)
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
-    assert harness.stored(VALIDATED)[0].key == b"608||a%7Cb%25"
+    record = a_consumer_record(an_order(id="a|b%", channel=None), 0, key=None)
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    assert harness.published(VALIDATED)[0].key == b"608||a%7Cb%25"
 
 
 @pytest.mark.parametrize(
@@ -135,8 +137,8 @@ async def test_a_record_without_key_gets_one(harness: Harness) -> None:
 )
 async def test_nobody_else_can_say_the_verdict_or_whence_a_dead_letter_came(harness: Harness, ours: Any) -> None:
     headers = (*ours, ("theirs", b"1"))
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): [consumed(an_order(), 0, headers=headers)]})
-    assert harness.stored(VALIDATED)[0].headers == (("theirs", b"1"), ("verdict", b"accepted"))
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): [a_consumer_record(an_order(), 0, headers=headers)]})
+    assert harness.published(VALIDATED)[0].headers == (("theirs", b"1"), ("verdict", b"accepted"))
 
 
 @pytest.mark.parametrize(
@@ -148,39 +150,39 @@ async def test_the_newer_framing_is_read_and_what_is_passed_on_has_the_classic_o
     harness: Harness, header: bytes
 ) -> None:
     framed = as_bytes(an_order())
-    record = consumed(framed[LENGTH:], 0, headers=((HEADER, header), ("theirs", b"1")))
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
-    (sent,) = harness.stored(VALIDATED)
+    record = a_consumer_record(framed[LENGTH:], 0, headers=((HEADER, header), ("theirs", b"1")))
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    (sent,) = harness.published(VALIDATED)
     assert sent.value == framed
     assert sent.headers == (("theirs", b"1"), ("verdict", b"accepted"))
 
 
 async def test_a_refusal_carries_what_identifies_the_record_and_no_other_header(harness: Harness) -> None:
     identity = (("ce_id", b"42"), ("ce_source", b"/till/7"), ("ce_type", b"sale"), ("traceparent", b"00-1-2-01"))
-    record = consumed(an_order(line_items=[]), 0, headers=(*identity, ("email", b"a@b.example")))
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
-    assert harness.stored(REJECTED)[0].headers == identity
+    record = a_consumer_record(an_order(line_items=[]), 0, headers=(*identity, ("email", b"a@b.example")))
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    assert harness.published(REJECTED)[0].headers == identity
 
 
 async def test_returns_that_are_accepted_go_to_their_own_topic(journal: Journal) -> None:
     harness = a_harness(journal, products=frozenset({"content__662"}))
-    await handled(harness, a_poll(a_return(), topic=RETURNS_IN))
+    await handle(harness, a_poll(a_return(), topic=RETURNS_IN))
     assert harness.journal == [Published("returns.validated.v1", 1), Committed(0, 1)]
 
 
 async def test_what_is_told_of_a_job_carries_the_trace_of_its_request(harness: Harness) -> None:
     records = [
-        consumed(an_order(job=a_job(0)), 0, headers=(*job_headers(), TRACE, TRACE)),
-        consumed(b"poison", 1, headers=(*job_headers(OTHER_JOB_ID), ("traceparent", b"another"))),
-        consumed(an_order(job=a_job(1)), 2),
+        a_consumer_record(an_order(job=a_job(0)), 0, headers=(*job_headers(), TRACE, TRACE)),
+        a_consumer_record(b"poison", 1, headers=(*job_headers(OTHER_JOB_ID), ("traceparent", b"another"))),
+        a_consumer_record(an_order(job=a_job(1)), 2),
     ]
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): records})
-    assert [sent.headers for sent in harness.stored(JOBS)] == [(TRACE,), (("traceparent", b"another"),), ()]
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): records})
+    assert [sent.headers for sent in harness.published(JOBS)] == [(TRACE,), (("traceparent", b"another"),), ()]
 
 
 async def test_all_faults_of_a_record_are_told_of_its_job(harness: Harness) -> None:
-    await handled(harness, a_poll(an_order(job=a_job(1), currency="usd", id="", line_items=[])))
-    ((failure,),) = [_run(event).failures for event in judged(harness)]
+    await handle(harness, a_poll(an_order(job=a_job(1), currency="usd", id="", line_items=[])))
+    ((failure,),) = [_run_of(event).failures for event in judged_events(harness)]
     told = [f"{fault.code} {fault.field}" for fault in failure.faults]
     assert told == ["INVALID_VALUE /id", "INVALID_CURRENCY /currency", "INVALID_VALUE /lineItems"]
 
@@ -192,7 +194,7 @@ async def test_headers_may_hold_anything_or_nothing(
 ) -> None:
     """A handler that raised would be given the same record for ever."""
     headers: Any = [(name, content) for name in ("traceparent", "ce_id", "site", "jobId", "total", "verdict", "theirs")]
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): [consumed(value, 0, headers=headers)]})
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): [a_consumer_record(value, 0, headers=headers)]})
     assert harness.journal[-1] == Committed(0, 1)
     assert len(capsys.readouterr().out) < 1000
 
@@ -200,8 +202,8 @@ async def test_headers_may_hold_anything_or_nothing(
 async def test_what_is_given_up_is_logged_with_its_place_and_reason(
     harness: Harness, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = consumed(b"s3cret", 71, partition=5, headers=(*job_headers(), TRACE))
-    await handled(harness, {TopicPartition(ORDERS_IN, 5): [record]})
+    record = a_consumer_record(b"s3cret", 71, partition=5, headers=(*job_headers(), TRACE))
+    await handle(harness, {TopicPartition(ORDERS_IN, 5): [record]})
     line = capsys.readouterr().out
     for said in ("unknown-framing", ORDERS_IN, "71", "partition=5", JOB_ID, "00-1-2-01"):
         assert said in line
@@ -224,10 +226,10 @@ async def test_what_became_of_records_is_counted_once_it_is_durable(harness: Har
     }
     harness.producer.unavailable.add(JOBS)
     with pytest.raises(UnavailableError):
-        await handled(harness, poll)
+        await handle(harness, poll)
     assert counted() == before
     harness.producer.unavailable.clear()
-    await handled(harness, poll)
+    await handle(harness, poll)
     after = counted()
     assert {name: after[name] - before[name] for name in after} == {
         "orders accepted": 2,
@@ -242,8 +244,8 @@ async def test_what_became_of_records_is_counted_once_it_is_durable(harness: Har
 
 
 async def test_a_stretch_of_a_job_is_one_event_with_the_jobs_header(harness: Harness) -> None:
-    await handled(harness, a_poll(*(an_order(id=str(index), job=a_job(index)) for index in range(3))))
-    (event,) = judged(harness)
+    await handle(harness, a_poll(*(an_order(id=str(index), job=a_job(index)) for index in range(3))))
+    (event,) = judged_events(harness)
     assert (
         event.header.site,
         event.header.job_id,
@@ -261,51 +263,56 @@ async def test_a_stretch_of_a_job_is_one_event_with_the_jobs_header(harness: Har
         "orders",
         NOW_US,
     )
-    assert runs(harness) == [(JOB_ID, 0, 3 * SUCCEEDED)]
-    assert harness.stored(JOBS)[0].key == f"608|{JOB_ID}".encode()
+    assert judged_runs(harness) == [(JOB_ID, 0, 3 * SUCCEEDED)]
+    assert harness.published(JOBS)[0].key == f"608|{JOB_ID}".encode()
 
 
 async def test_records_of_two_jobs_that_alternate_are_told_in_their_order(harness: Harness) -> None:
     first = [an_order(job=a_job(index)) for index in range(2)]
     second = an_order(job=a_job(0, job_id=OTHER_JOB_ID))
-    await handled(harness, a_poll(first[0], second, first[1]))
-    assert runs(harness) == [(JOB_ID, 0, "S"), (OTHER_JOB_ID, 0, "S"), (JOB_ID, 1, "S")]
+    await handle(harness, a_poll(first[0], second, first[1]))
+    assert judged_runs(harness) == [(JOB_ID, 0, "S"), (OTHER_JOB_ID, 0, "S"), (JOB_ID, 1, "S")]
 
 
 async def test_a_job_of_another_site_is_another_job(harness: Harness) -> None:
     """Two sites cannot meet in one job: it is (site, jobId)."""
-    await handled(harness, a_poll(an_order(job=a_job(0)), an_order(site=609, job=a_job(1))))
-    assert [(event.header.site, _run(event).outcomes) for event in judged(harness)] == [(608, "S"), (609, "F")]
-    assert [sent.key for sent in harness.stored(JOBS)] == [f"{site}|{JOB_ID}".encode() for site in (608, 609)]
+    await handle(harness, a_poll(an_order(job=a_job(0)), an_order(site=609, job=a_job(1))))
+    assert [(event.header.site, _run_of(event).outcomes) for event in judged_events(harness)] == [
+        (608, "S"),
+        (609, "F"),
+    ]
+    assert [sent.key for sent in harness.published(JOBS)] == [f"{site}|{JOB_ID}".encode() for site in (608, 609)]
 
 
 async def test_a_stretch_is_cut_at_a_hundred_records(journal: Journal) -> None:
     harness = a_harness(journal)
-    await handled(harness, a_poll(*(an_order(job=a_job(index, 250)) for index in range(250))))
-    assert [(first, len(letters)) for _, first, letters in runs(harness)] == [(0, 100), (100, 100), (200, 50)]
+    await handle(harness, a_poll(*(an_order(job=a_job(index, 250)) for index in range(250))))
+    assert [(first, len(letters)) for _, first, letters in judged_runs(harness)] == [(0, 100), (100, 100), (200, 50)]
 
 
 async def test_without_a_job_outcomes_are_on_topics_only(harness: Harness) -> None:
     """Headers that name a job do not make a readable record one of it."""
     headers = job_headers()
     records = [
-        consumed(an_order(), 0, headers=headers),
-        consumed(an_order(line_items=[]), 1, headers=headers),
+        a_consumer_record(an_order(), 0, headers=headers),
+        a_consumer_record(an_order(line_items=[]), 1, headers=headers),
     ]
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): records})
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): records})
     assert harness.journal == [Published(VALIDATED, 1), Published(REJECTED, 1), Committed(0, 2)]
 
 
 async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(harness: Harness) -> None:
     records = [
-        consumed(an_order(job=a_job(0)), 0),
-        consumed(b"poison", 1, headers=job_headers(index=1)),
-        consumed(an_order(job=a_job(2)), 2),
+        a_consumer_record(an_order(job=a_job(0)), 0),
+        a_consumer_record(b"poison", 1, headers=job_headers(index=1)),
+        a_consumer_record(an_order(job=a_job(2)), 2),
     ]
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): records})
-    letters = "".join(letters for _, _, letters in runs(harness))
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): records})
+    letters = "".join(letters for _, _, letters in judged_runs(harness))
     assert letters == SUCCEEDED + FAILED + SUCCEEDED
-    (fault,) = [fault for event in judged(harness) for failure in _run(event).failures for fault in failure.faults]
+    (fault,) = [
+        fault for event in judged_events(harness) for failure in _run_of(event).failures for fault in failure.faults
+    ]
     assert (fault.code, fault.level, fault.field) == ("UNPROCESSABLE", "ERROR", "")
     (letter,) = harness.dead_letters.sent
     assert (letter.reason, letter.record.offset) == ("unknown-framing", 1)
@@ -333,25 +340,25 @@ async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(harnes
 async def test_a_record_that_cannot_be_in_its_job_is_a_dead_letter(
     harness: Harness, job: Any, headers: Any, told: list[tuple[int, int]]
 ) -> None:
-    record = consumed(an_order(job=job), 0, headers=headers)
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    record = a_consumer_record(an_order(job=job), 0, headers=headers)
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): [record]})
     (letter,) = harness.dead_letters.sent
     assert letter.reason == "invalid-job"
-    assert [(event.header.site, _run(event).first) for event in judged(harness)] == told
+    assert [(event.header.site, _run_of(event).first) for event in judged_events(harness)] == told
     assert harness.journal[-1] == Committed(0, 1)
 
 
 async def test_where_headers_and_a_sound_record_disagree_the_record_counts(harness: Harness) -> None:
-    record = consumed(an_order(job=a_job(1)), 0, headers=job_headers(OTHER_JOB_ID, site=609, index=2))
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): [record]})
-    assert [(event.header.site, event.header.job_id, _run(event).first) for event in judged(harness)] == [
+    record = a_consumer_record(an_order(job=a_job(1)), 0, headers=job_headers(OTHER_JOB_ID, site=609, index=2))
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): [record]})
+    assert [(event.header.site, event.header.job_id, _run_of(event).first) for event in judged_events(harness)] == [
         (608, JOB_ID, 1)
     ]
 
 
 async def test_a_topic_full_of_poison_stops_the_partition_and_no_other(harness: Harness) -> None:
     poll = {**a_poll(*[b"poison"] * 10), **a_poll(an_order(), partition=1)}
-    await handled(harness, poll)
+    await handle(harness, poll)
     assert len(harness.dead_letters.sent) == 3
     assert [entry for entry in harness.journal if isinstance(entry, Committed)] == [Committed(0, 3), Committed(1, 1)]
     assert set(harness.dead_letter_limit.halted) == {TopicPartition(ORDERS_IN, 0)}
@@ -376,8 +383,8 @@ async def test_a_partition_that_goes_leaves_others_stopped(harness: Harness) -> 
 
 async def test_offsets_need_not_be_consecutive(harness: Harness) -> None:
     """Markers of transactions take some."""
-    records = [consumed(an_order(), offset) for offset in (3, 7, 20)]
-    await handled(harness, {TopicPartition(ORDERS_IN, 0): records})
+    records = [a_consumer_record(an_order(), offset) for offset in (3, 7, 20)]
+    await handle(harness, {TopicPartition(ORDERS_IN, 0): records})
     assert harness.journal[-1] == Committed(0, 21)
 
 
@@ -400,9 +407,9 @@ async def test_a_poll_that_comes_again_is_not_counted_twice(harness: Harness) ->
     poll = a_poll(b"poison", b"poison", an_order())
     for _ in range(5):
         with pytest.raises(UnavailableError):
-            await handled(harness, poll)
+            await handle(harness, poll)
     harness.producer.unavailable.clear()
-    await handled(harness, poll)
+    await handle(harness, poll)
     assert list(harness.dead_letter_limit.halted) == []
 
 
