@@ -1,4 +1,4 @@
-"""Accepting: what is published, charged and kept, and in which order."""
+"""Accepting import requests: what is published, charged and stored, in which order."""
 
 import json
 from typing import Any
@@ -112,11 +112,11 @@ async def test_kafka_away_is_an_unknown_outcome_with_the_job(journal: Journal) -
 async def test_an_unknown_outcome_is_logged_with_its_job_and_says_when_to_come_again(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(_accepted: object) -> None:
+    async def fail(_job: object) -> None:
         raise UnavailableError("Kafka", retry_after_s=7)
 
     publisher = FakePublisher(journal)
-    monkeypatch.setattr(publisher, "publish", away)
+    monkeypatch.setattr(publisher, "publish", fail)
     with capture_logs(processors=[merge_contextvars]) as lines, pytest.raises(UnacknowledgedError) as unknown:
         await accept(an_import_request([order()]), fake_deps(journal, publisher=publisher))
     assert unknown.value.retry_after_s == 7
@@ -146,7 +146,7 @@ async def test_returns_need_their_own_scope_wherever_they_are_sent(
 
 
 async def test_with_a_key_the_job_is_reserved_before_it_is_published(journal: Journal) -> None:
-    """Idempotency: reserve, pay, publish; who answers keeps the answer."""
+    """Idempotency: reserve, charge, publish; the API stores the response."""
     outcome = await accept_job([order()], journal, idempotency_key="k")
     assert journal == [KeyState("reserved"), Charged(1), Published("orders", 1)]
     assert outcome.reservation is not None
@@ -198,7 +198,7 @@ async def test_a_retry_makes_the_very_same_job_again(journal: Journal) -> None:
     assert isinstance(again, JobAccepted)
     assert again.job.header.job_id == unknown.value.job_id
     assert again.job.header.created_at == NOW_US
-    # Twenty seconds later the second record would no longer lie too far ahead.
+    # As of twenty seconds later, the second record would no longer be too far in the future.
     assert [refusal.index for refusal in again.job.batch.rejected] == [1]
     assert [record.accepted_at for _, record in again.job.batch.accepted] == [NOW_US]
     assert journal == [

@@ -1,4 +1,4 @@
-"""Bodies on the wire: declared and counted sizes, slow ones, ones that stop, and who is asked to send one at all."""
+"""Reading bodies: declared and counted sizes, timeouts, broken framing, and `Expect: 100-continue`."""
 
 import asyncio
 import json
@@ -16,16 +16,16 @@ GOOD = json.dumps([order()]).encode()
 
 @pytest.fixture
 async def client() -> AsyncIterator[ApiClient]:
-    async with import_api(body_timeout_s=0.2) as made:
-        yield made
+    async with import_api(body_timeout_s=0.2) as client:
+        yield client
 
 
 def pad(size: int) -> bytes:
     return GOOD + b" " * (size - len(GOOD))
 
 
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
+def status_of(response: bytes) -> int:
+    return int(response.split(b" ", 2)[1])
 
 
 @pytest.mark.parametrize(
@@ -44,26 +44,26 @@ async def test_without_a_declared_size_bytes_are_counted(client: ApiClient, size
         for at in range(0, size, 10_000):
             yield body[at : at + 10_000]
 
-    answer = await client.call("POST", BASE + "/orders", data=pieces())
-    assert answer.status == status
+    response = await client.call("POST", BASE + "/orders", data=pieces())
+    assert response.status == status
 
 
 async def test_too_large_a_declared_size_is_refused_before_a_byte_came(client: ApiClient) -> None:
     head = request_head("POST", BASE + "/orders", f"Content-Length: {MAX_BODY_BYTES + 1}")
-    answer = await client.send_raw(head)
-    assert status_of(answer) == 413
-    assert b"PAYLOAD_TOO_LARGE" in answer
+    response = await client.send_raw(head)
+    assert status_of(response) == 413
+    assert b"PAYLOAD_TOO_LARGE" in response
 
 
 @pytest.mark.parametrize("pieces", [[], [b"[{"], [GOOD[:-1]]], ids=["nothing", "a little", "all but a byte"])
 async def test_a_body_that_does_not_come_is_408(client: ApiClient, pieces: list[bytes]) -> None:
     head = request_head("POST", BASE + "/orders", f"Content-Length: {len(GOOD)}")
     began = monotonic()
-    answer = await client.send_raw(head, *pieces)
-    assert status_of(answer) == 408
-    assert b"BODY_TIMEOUT" in answer
-    assert b"ratelimit:" in answer.lower()
-    assert b"connection: close" in answer.lower()
+    response = await client.send_raw(head, *pieces)
+    assert status_of(response) == 408
+    assert b"BODY_TIMEOUT" in response
+    assert b"ratelimit:" in response.lower()
+    assert b"connection: close" in response.lower()
     assert 0.2 <= monotonic() - began < 2
 
 
@@ -107,10 +107,10 @@ async def test_a_body_of_two_lengths_is_no_http(client: ApiClient, lines: tuple[
 
 
 async def test_broken_chunks_are_a_400(client: ApiClient) -> None:
-    answer = await client.send_raw(
+    response = await client.send_raw(
         request_head("POST", BASE + "/orders", "Transfer-Encoding: chunked"), b"zz\r\n[]\r\n"
     )
-    assert status_of(answer) == 400
+    assert status_of(response) == 400
 
 
 async def test_who_waits_to_be_asked_is_asked(client: ApiClient) -> None:
@@ -134,4 +134,4 @@ async def test_the_slow_do_not_hold_up_the_others(client: ApiClient) -> None:
     head = request_head("POST", BASE + "/orders", "Content-Length: 1000")
     slow = [asyncio.create_task(client.send_raw(head)) for _ in range(50)]
     assert (await client.send([order()])).status == 202
-    assert {status_of(answer) for answer in await asyncio.gather(*slow)} <= {408, 429}
+    assert {status_of(response) for response in await asyncio.gather(*slow)} <= {408, 429}

@@ -1,4 +1,4 @@
-"""What must stay small: a bomb's cost, a refusal's cost, and the wait for a slow body behind the front door."""
+"""Bounded costs: of a gzip bomb, of a refusal, and of a slow body behind the proxy."""
 
 import asyncio
 import gzip
@@ -21,7 +21,7 @@ MIB = 2**20
 
 @pytest.fixture(scope="module")
 def bomb() -> bytes:
-    """As much as gzip can press into a legal body: about a thousand times its size."""
+    """Return the largest gzip bomb that fits into a body: it inflates a thousandfold."""
     wire = gzip.compress(bytes(100 * MIB), 9)
     assert 0.9 * MAX_BODY_BYTES < len(wire) <= MAX_BODY_BYTES + 2048
     return wire
@@ -48,7 +48,7 @@ def test_a_bomb_costs_little_memory(bomb: bytes) -> None:
 
 
 async def test_a_refusal_of_the_limiter_costs_microseconds() -> None:
-    """A 429 costs less than 5 µs in the limiter, and so does whatever passes."""
+    """A refused request costs the limiter less than 5 µs, and so does an accepted one."""
     for limit in (100, 10**9):
         own = RateLimit()
         gate = SharedRateLimit(own, url=None)
@@ -65,19 +65,19 @@ async def _cost_us(gate: SharedRateLimit, limit: int, *, times: int = 5_000) -> 
 
 
 async def test_behind_the_front_door_a_slow_body_is_408_as_soon_as_ingest_says_so(tmp_path: Path) -> None:
-    """The door must not wait for the rest of the body before it passes the answer on."""
+    """The proxy must not wait for the rest of the body before it forwards the response."""
     async with import_api(body_timeout_s=0.3) as client:
         front = Gateway(tmp_path / "front", upstreams={"ingest": client.base_url.removeprefix("http://")})
         await asyncio.to_thread(front.start)
         try:
-            for lines, some in (
+            for lines, body_start in (
                 (("Content-Length: 1000",), b""),
                 (("Content-Length: 1000",), b"[{"),
                 (("Transfer-Encoding: chunked",), b"2\r\n[{\r\n"),
             ):
                 began = time.monotonic()
                 reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
-                writer.write(request_head("POST", BASE + "/orders", *lines) + some)
+                writer.write(request_head("POST", BASE + "/orders", *lines) + body_start)
                 async with asyncio.timeout(10):
                     assert b" 408 " in await reader.readline()
                 assert time.monotonic() - began < 5

@@ -33,8 +33,8 @@ async def mongo(mongodb_uri: str) -> AsyncIterator[Mongo]:
 
 @pytest.fixture
 async def client(mongo: Mongo) -> AsyncIterator[ApiClient]:
-    async with import_api(idempotency=MongoIdempotencyStore(IdempotencyKeys(mongo, scope="omnichannel-api"))) as made:
-        yield made
+    async with import_api(idempotency=MongoIdempotencyStore(IdempotencyKeys(mongo, scope="omnichannel-api"))) as client:
+        yield client
 
 
 async def test_a_request_sent_again_gets_its_first_answer(client: ApiClient) -> None:
@@ -64,19 +64,19 @@ async def test_a_key_stands_for_one_request_of_one_client(
 ) -> None:
     headers = {"Idempotency-Key": f"one {changes}"}
     assert (await client.send([order()], headers=headers)).status == 202
-    answer = await client.send([order()], headers=headers, **changes)
-    assert answer.status == status
+    response = await client.send([order()], headers=headers, **changes)
+    assert response.status == status
 
 
 async def test_a_key_stands_for_one_address(client: ApiClient) -> None:
     """Two API keys of a site: their records have different channels."""
-    answers = [
+    responses = [
         await client.call(
             "POST", f"/omnichannel/api/v1/{api_key}/orders", data=BODY, headers={"Idempotency-Key": "one"}
         )
         for api_key in ("12345", "a%2Fb", "12345")
     ]
-    assert [answer.status for answer in answers] == [202, 422, 202]
+    assert [response.status for response in responses] == [202, 422, 202]
 
 
 async def test_keys_are_forgotten_after_a_day(mongo: Mongo, mongodb_uri: str) -> None:
@@ -94,7 +94,7 @@ async def test_keys_are_forgotten_after_a_day(mongo: Mongo, mongodb_uri: str) ->
 
 
 class FailingKeys:
-    """A store that reserves a key and is away when it is told what became of it."""
+    """Reserves a key, and is unavailable afterwards."""
 
     async def reserve(self, _client: str, key: str, _body: bytes, new_id: Callable[[], str]) -> Reservation:
         return Reservation(key, new_id(), "me")
@@ -106,20 +106,20 @@ class FailingKeys:
 
 
 @pytest.mark.parametrize(
-    ("records", "is_away", "status", "code"),
+    ("records", "is_unavailable", "status", "code"),
     [(1, False, 202, ""), (1, True, 503, "BROKER_UNAVAILABLE"), (3, False, 429, "RATE_LIMITED")],
     ids=["done", "unknown", "refused"],
 )
 async def test_the_answer_is_what_became_of_the_request_where_it_cannot_be_kept(
-    records: int, status: int, code: str, *, is_away: bool
+    records: int, status: int, code: str, *, is_unavailable: bool
 ) -> None:
     idempotency = MongoIdempotencyStore(FailingKeys())  # type: ignore[arg-type]
     async with import_api(idempotency=idempotency, records_per_second=2) as client:
-        client.publisher.is_unavailable = is_away
+        client.publisher.is_unavailable = is_unavailable
         body = [order(id=str(number)) for number in range(records)]
-        answer = await client.send(body, headers={"Idempotency-Key": "k"})
-        assert (answer.status, answer.code) == (status, code)
-        assert ("jobId" in answer.json) == (status != 429)
+        response = await client.send(body, headers={"Idempotency-Key": "k"})
+        assert (response.status, response.code) == (status, code)
+        assert ("jobId" in response.json) == (status != 429)
 
 
 async def test_an_unknown_outcome_keeps_the_job_for_the_retry(client: ApiClient) -> None:
@@ -130,7 +130,7 @@ async def test_an_unknown_outcome_keeps_the_job_for_the_retry(client: ApiClient)
     client.publisher.is_unavailable = False
     again = await client.send([order()], headers=headers)
     assert (again.status, again.json["jobId"]) == (202, unknown.json["jobId"])
-    assert "idempotent-replayed" not in again.headers, "it is the first answer that was given"
+    assert "idempotent-replayed" not in again.headers, "it is the first response"
 
 
 async def test_who_comes_while_the_first_runs_is_told_to_wait(client: ApiClient) -> None:
@@ -156,8 +156,8 @@ async def test_a_refused_request_leaves_its_key_free(client: ApiClient) -> None:
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "ü"])
 async def test_a_key_that_cannot_be_kept_is_refused(client: ApiClient, key: str) -> None:
-    answer = await client.send([order()], headers={"Idempotency-Key": key})
-    assert (answer.status, answer.code) == (400, "INVALID_IDEMPOTENCY_KEY")
+    response = await client.send([order()], headers={"Idempotency-Key": key})
+    assert (response.status, response.code) == (400, "INVALID_IDEMPOTENCY_KEY")
     assert client.publisher.jobs == []
 
 

@@ -1,4 +1,4 @@
-"""The order of checks: each request is wrong in two ways, and the earlier check answers."""
+"""The order of checks: each request has two errors, and the earlier check decides the response."""
 
 import gzip
 import json
@@ -16,11 +16,11 @@ ZIP = {"Content-Encoding": "gzip"}
 
 @pytest.fixture
 async def client() -> Any:
-    async with import_api() as made:
-        yield made
+    async with import_api() as client:
+        yield client
 
 
-# Each line: what is wrong twice, the request, and the answer of the earlier check.
+# Each line: two errors, the request, and the response to the first of them.
 CHECKS: list[tuple[str, dict[str, Any], int, str]] = [
     # 1. route, method
     ("no such route, and no token", {"path": "/omnichannel/api/v1/12345/order", "token": None}, 404, "NOT_FOUND"),
@@ -122,38 +122,38 @@ CHECKS: list[tuple[str, dict[str, Any], int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("how", "status", "code"), [line[1:] for line in CHECKS], ids=[line[0] for line in CHECKS])
+@pytest.mark.parametrize(("options", "status", "code"), [line[1:] for line in CHECKS], ids=[line[0] for line in CHECKS])
 async def test_the_first_check_that_fails_answers(
-    client: ApiClient, how: dict[str, Any], status: int, code: str
+    client: ApiClient, options: dict[str, Any], status: int, code: str
 ) -> None:
-    answer = await client.call(**{"method": "POST", "path": BASE + "/orders", "data": GOOD, **how})
-    assert (answer.status, answer.code) == (status, code), answer.body
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json
+    response = await client.call(**{"method": "POST", "path": BASE + "/orders", "data": GOOD, **options})
+    assert (response.status, response.code) == (status, code), response.body
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json
     assert problem["status"] == status
-    assert problem["requestId"] == answer.headers["x-request-id"]
+    assert problem["requestId"] == response.headers["x-request-id"]
     assert all(problem[name] for name in ("type", "title", "detail", "instance"))
-    assert not any(isinstance(entry, Published) for entry in client.journal), "4xx leave nothing"
+    assert not any(isinstance(entry, Published) for entry in client.journal), "a 4xx publishes nothing"
 
 
-@pytest.mark.parametrize(("how", "status", "code"), [line[1:] for line in CHECKS], ids=[line[0] for line in CHECKS])
+@pytest.mark.parametrize(("options", "status", "code"), [line[1:] for line in CHECKS], ids=[line[0] for line in CHECKS])
 async def test_what_is_refused_for_its_body_costs_one_record(
-    client: ApiClient, how: dict[str, Any], status: int, code: str
+    client: ApiClient, options: dict[str, Any], status: int, code: str
 ) -> None:
-    await client.call(**{"method": "POST", "path": BASE + "/orders", "data": GOOD, **how})
+    await client.call(**{"method": "POST", "path": BASE + "/orders", "data": GOOD, **options})
     costs = status in (413, 415) or (status == 400 and code != "INVALID_MODE")
     assert client.journal == ([Charged(1)] if costs else [])
 
 
 @pytest.mark.parametrize(
-    ("how", "is_told"),
+    ("options", "has_quota"),
     [(line[1], line[2] not in (401, 404, 405)) for line in CHECKS],
     ids=[line[0] for line in CHECKS],
 )
-async def test_who_is_known_is_told_what_is_left(client: ApiClient, how: dict[str, Any], is_told: bool) -> None:  # noqa: FBT001 - a column of the table
-    answer = await client.call(**{"method": "POST", "path": BASE + "/orders", "data": GOOD, **how})
-    assert ("ratelimit" in answer.headers) == is_told
-    assert ("ratelimit-policy" in answer.headers) == is_told
+async def test_who_is_known_is_told_what_is_left(client: ApiClient, options: dict[str, Any], has_quota: bool) -> None:  # noqa: FBT001 - a column of the table
+    response = await client.call(**{"method": "POST", "path": BASE + "/orders", "data": GOOD, **options})
+    assert ("ratelimit" in response.headers) == has_quota
+    assert ("ratelimit-policy" in response.headers) == has_quota
 
 
 async def test_an_empty_bucket_comes_before_everything_about_the_body(client: ApiClient) -> None:
@@ -161,10 +161,10 @@ async def test_an_empty_bucket_comes_before_everything_about_the_body(client: Ap
     await client.send([order(id=str(n)) for n in range(100)])
     wrongs: tuple[dict[str, Any], ...] = ({"headers": {"Content-Type": "text/xml"}}, {"data": LARGE}, {"data": b"["})
     for wrong in wrongs:
-        answer = await client.call(**{"method": "POST", "path": BASE + "/orders", "data": GOOD, **wrong})
-        assert (answer.status, answer.code) == (429, "RATE_LIMITED")
-    answer = await client.call("POST", BASE + "/orders?mode=x", data=GOOD)
-    assert answer.code == "INVALID_MODE", "the mode is looked at before the bucket"
+        response = await client.call(**{"method": "POST", "path": BASE + "/orders", "data": GOOD, **wrong})
+        assert (response.status, response.code) == (429, "RATE_LIMITED")
+    response = await client.call("POST", BASE + "/orders?mode=x", data=GOOD)
+    assert response.code == "INVALID_MODE", "the mode is checked before the quota"
     head = request_head("POST", BASE + "/orders", "Content-Length: 1000", "Content-Type: application/json")
     assert b" 429 " in await client.send_raw(head), "not a byte of the body was sent"
 
@@ -183,8 +183,8 @@ async def test_a_bucket_that_cannot_pay_is_the_last_check(client: ApiClient) -> 
 
 async def test_orders_and_returns_share_the_bucket(client: ApiClient) -> None:
     await client.send([order(id=str(n)) for n in range(60)])
-    answer = await client.send([a_return(returnId=str(n)) for n in range(41)], kind="returns")
-    assert answer.status == 429
+    response = await client.send([a_return(returnId=str(n)) for n in range(41)], kind="returns")
+    assert response.status == 429
     assert (await client.send([a_return(returnId=str(n)) for n in range(40)], kind="returns")).status == 202
 
 
@@ -201,9 +201,9 @@ async def test_a_put_costs_one_and_a_bad_record_as_much_as_a_good_one(client: Ap
 
 
 async def test_returns_on_an_orders_path_need_their_own_scope(client: ApiClient) -> None:
-    answer = await client.send([a_return()], token="orders")
-    assert (answer.status, answer.code) == (403, "FORBIDDEN")
-    assert answer.headers["www-authenticate"] == 'Bearer error="insufficient_scope"'
+    response = await client.send([a_return()], token="orders")
+    assert (response.status, response.code) == (403, "FORBIDDEN")
+    assert response.headers["www-authenticate"] == 'Bearer error="insufficient_scope"'
     assert client.journal == [Charged(1)], "the body had to be read"
     assert (await client.send([order()], token="orders")).status == 202
 

@@ -1,4 +1,4 @@
-"""Gzip with a bound."""
+"""Bounded gzip decompression."""
 
 import gzip
 import zlib
@@ -23,7 +23,7 @@ def test_the_bounds_are_those_of_the_documents() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wire", "outcome"),
+    ("compressed", "outcome"),
     [
         pytest.param(ZIPPED, BODY, id="one member"),
         pytest.param(gzip.compress(b""), b"", id="nothing inside"),
@@ -41,23 +41,23 @@ def test_the_bounds_are_those_of_the_documents() -> None:
         pytest.param(ZIPPED[:3] + b"\xff" + ZIPPED[4:], InvalidGzip("the gzip data is corrupt"), id="reserved flags"),
     ],
 )
-def test_exactly_one_whole_member_is_taken(wire: bytes, outcome: object) -> None:
-    assert inflate(wire) == outcome
+def test_exactly_one_whole_member_is_taken(compressed: bytes, outcome: object) -> None:
+    assert inflate(compressed) == outcome
 
 
-@pytest.mark.parametrize(("size", "is_taken"), [(99, True), (100, True), (101, False), (100_000, False)])
-def test_it_inflates_up_to_the_bound(size: int, is_taken: bool) -> None:  # noqa: FBT001 - a column of the table
+@pytest.mark.parametrize(("size", "is_accepted"), [(99, True), (100, True), (101, False), (100_000, False)])
+def test_it_inflates_up_to_the_bound(size: int, is_accepted: bool) -> None:  # noqa: FBT001 - a column of the table
     body = b"x" * size
-    assert inflate(gzip.compress(body), max_bytes=100) == (body if is_taken else TooLarge(100))
+    assert inflate(gzip.compress(body), max_bytes=100) == (body if is_accepted else TooLarge(100))
 
 
 def test_too_large_comes_before_what_follows() -> None:
-    """Inflating stops at the bound: nobody looks at what lies behind it."""
+    """Decompression stops at the bound: what follows is never checked."""
     assert inflate(gzip.compress(b"x" * 200)[:-1], max_bytes=100) == TooLarge(100)
 
 
 @pytest.mark.parametrize(
-    ("wire", "is_told"),
+    ("compressed", "is_small"),
     [
         (gzip.compress(b"x" * 1_000_000), True),
         (gzip.compress(b"x" * 1_000_001), False),
@@ -65,5 +65,5 @@ def test_too_large_comes_before_what_follows() -> None:
         (b"x" * 900, True),
     ],
 )
-def test_it_can_be_told_beforehand_what_is_large(wire: bytes, is_told: bool) -> None:  # noqa: FBT001 - a column
-    assert declares_at_most(wire, max_bytes=1_000_000) == is_told
+def test_it_can_be_told_beforehand_what_is_large(compressed: bytes, is_small: bool) -> None:  # noqa: FBT001 - a column
+    assert declares_at_most(compressed, max_bytes=1_000_000) == is_small

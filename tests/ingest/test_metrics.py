@@ -1,4 +1,4 @@
-"""What ingest counts of each request, over HTTP."""
+"""Metrics of each request, over HTTP."""
 
 import gzip
 import json
@@ -17,8 +17,8 @@ BODY = json.dumps([order()]).encode()
 
 @pytest.fixture
 async def client() -> AsyncIterator[ApiClient]:
-    async with import_api() as made:
-        yield made
+    async with import_api() as client:
+        yield client
 
 
 async def import_orders(client: ApiClient) -> None:
@@ -59,7 +59,7 @@ async def send_without_broker(client: ApiClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "counted"),
+    ("act", "increments"),
     [
         (
             import_orders,
@@ -87,27 +87,27 @@ async def send_without_broker(client: ApiClient) -> None:
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 async def test_each_outcome_is_counted_once(
-    client: ApiClient, act: Callable[[ApiClient], Any], counted: dict[tuple[str, ...], float]
+    client: ApiClient, act: Callable[[ApiClient], Any], increments: dict[tuple[str, ...], float]
 ) -> None:
     before = samples("_total")
     await act(client)
-    assert growth(before, samples("_total")) == counted
+    assert increase(before, samples("_total")) == increments
 
 
 async def test_sizes_are_those_of_requests_and_of_what_was_on_the_wire(client: ApiClient) -> None:
-    """A batch counts once it is on record, a body once it was read."""
+    """A batch counts once it is published, a body once it is read."""
     before = samples("_sum")
     await client.send(gzip.compress(BODY))
     await client.send([order(), order(lineItems=[])])
     await client.send(b"[")
-    grown = growth(before, samples("_sum"))
-    assert grown["ingest_batch_records_sum", "orders"] == 3
+    increased = increase(before, samples("_sum"))
+    assert increased["ingest_batch_records_sum", "orders"] == 3
     sent = len(gzip.compress(BODY)) + len(json.dumps([order(), order(lineItems=[])])) + 1
-    assert grown["ingest_wire_bytes_sum",] == sent
+    assert increased["ingest_wire_bytes_sum",] == sent
 
 
 def samples(suffix: str) -> dict[tuple[str, ...], float]:
-    """Ingest's own, by name and labels."""
+    """Return the samples of ingest's metrics by name and labels."""
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in REGISTRY.collect()
@@ -117,5 +117,5 @@ def samples(suffix: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def growth(before: dict[tuple[str, ...], float], after: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+def increase(before: dict[tuple[str, ...], float], after: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
     return {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}

@@ -1,4 +1,4 @@
-"""The publisher on a real Kafka: what lies in the topics, and what is said when nobody knows."""
+"""The publisher on a real Kafka: the stored batches, and what happens without an acknowledgement."""
 
 import asyncio
 import gzip
@@ -49,9 +49,8 @@ async def publisher(kafka: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 
 async def read_records_of(bootstrap: str, topic: str, job_id: str) -> list[ConsumerRecord]:
-    """The job's records, in the order of their partition."""
-    found = await everything(bootstrap, topic)
-    return [record for record in found if job_id.encode() in (record.value or b"")]
+    """Read the job's records, in the order of their partition."""
+    return [record for record in await everything(bootstrap, topic) if job_id.encode() in (record.value or b"")]
 
 
 async def accept_job(body: Any, publisher: KafkaPublisher) -> str:
@@ -71,12 +70,12 @@ async def test_a_request_lies_in_one_batch_of_one_partition_in_order(kafka: str,
         headers = dict(record.headers)
         assert (headers["site"], headers["jobId"], headers["total"]) == (b"608", job.encode(), b"50")
     orders = order_codec(SCHEMAS["order"].definition, prefix=SCHEMAS["order"].prefix)
-    read = [orders.decode(record.value, start=5) for record in records]
-    assert [one.id for one in read] == [f"o{index}" for index in indexes]
-    assert [one.job.index for one in read if one.job] == indexes
+    decoded = [orders.decode(record.value, start=5) for record in records]
+    assert [record.id for record in decoded] == [f"o{index}" for index in indexes]
+    assert [record.job.index for record in decoded if record.job] == indexes
     batches = await fetch_stored_batches(kafka, ORDERS, partitions=4)
-    ours = [batch for batch in batches[records[0].partition] if batch.base_offset == records[0].offset]
-    assert [batch.records for batch in ours] == [49]
+    own_batches = [batch for batch in batches[records[0].partition] if batch.base_offset == records[0].offset]
+    assert [batch.records for batch in own_batches] == [49]
 
 
 async def test_the_opening_holds_what_was_refused(kafka: str, publisher: KafkaPublisher) -> None:
@@ -92,7 +91,7 @@ async def test_the_opening_holds_what_was_refused(kafka: str, publisher: KafkaPu
 
 
 def large_requests() -> dict[str, list[dict[str, Any]]]:
-    """What fills 4 MiB: all records with all lines there may be, and ids as long as they may be."""
+    """Return requests of 4 MiB: with as many lines, or as long ids, as allowed."""
     many = {"productId": "p" * 38, "quantity": 1, "unitPrice": 1}
     long = {"productId": "p" * 128, "skuId": "s" * 128, "quantity": 2**31 - 1, "unitPrice": "123456789012.123456"}
     ids = {"userId": "u" * 256, "storeId": "s" * 256, "channel": "c" * 128}
@@ -110,29 +109,29 @@ async def test_the_largest_legal_request_fits(kafka: str, publisher: KafkaPublis
         client.publisher.publish = publisher.publish  # type: ignore[method-assign]
         wire = gzip.compress(text, 9)
         assert len(wire) <= 102_400
-        answer = await client.send(wire)
-        assert answer.status == 202, answer.body
-        assert answer.json["message"] == "Total records = 100. Success = 100. Failed = 0"
-    records = await read_records_of(kafka, ORDERS, answer.json["jobId"])
+        response = await client.send(wire)
+        assert response.status == 202, response.body
+        assert response.json["message"] == "Total records = 100. Success = 100. Failed = 0"
+    records = await read_records_of(kafka, ORDERS, response.json["jobId"])
     assert len(records) == 100
     batches = await fetch_stored_batches(kafka, ORDERS, partitions=4)
     assert any(batch == (records[0].offset, 100) for batch in batches[records[0].partition])
 
 
 async def test_the_largest_job_of_bad_records_fits(kafka: str, publisher: KafkaPublisher) -> None:
-    """Its records travel in the opening, cut into events of bounded size."""
+    """The opened events carry the rejected records, split into events of bounded size."""
     line = {"productId": "p" * 38, "quantity": 0, "unitPrice": 1}
     bad = [order(id=f"{n:0128d}", lineItems=[line] * 500) for n in range(100)]
     job = await accept_job(bad, publisher)
     openings = await read_records_of(kafka, JOBS, job)
     assert len(openings) > 1
     events = JobEventCodec(SCHEMAS["job_event"].definition, prefix=SCHEMAS["job_event"].prefix)
-    letters = "".join(
+    outcomes = "".join(
         event.fact.refused.outcomes
         for opening in openings
         if isinstance((event := events.decode(opening.value, start=5)).fact, Opened) and event.fact.refused
     )
-    assert letters == "F" * 100
+    assert outcomes == "F" * 100
 
 
 async def test_single_records_meet_in_batches(kafka: str, publisher: KafkaPublisher) -> None:

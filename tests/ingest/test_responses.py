@@ -1,4 +1,4 @@
-"""What an accepted request is told: body, headers, notes; and the settings that change it."""
+"""Responses to import requests: body, headers and notes, and the settings that change them."""
 
 import gzip
 import json
@@ -14,31 +14,31 @@ from tests.ingest.fakes import NOW_US, KeyState, Published, a_return, order
 
 @pytest.fixture
 async def client() -> AsyncIterator[ApiClient]:
-    async with import_api() as made:
-        yield made
+    async with import_api() as client:
+        yield client
 
 
 def pairs(text: bytes) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=list)
-    return found
+    parsed: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=list)
+    return parsed
 
 
 async def test_the_body_has_exactly_these_keys_in_this_order(client: ApiClient) -> None:
-    answer = await client.send([order(), order(id="o2")])
-    assert answer.status == 202
+    response = await client.send([order(), order(id="o2")])
+    assert response.status == 202
     job = client.publisher.jobs[0].header.job_id
-    assert pairs(answer.body) == [
+    assert pairs(response.body) == [
         ("message", "Total records = 2. Success = 2. Failed = 0"),
         ("time", NOW_US // 1000),
         ("jobId", job),
     ]
     assert UUID(job).version == 1
-    assert answer.headers["content-type"] == "application/json; charset=utf-8"
-    assert answer.headers["location"] == f"/common-status/v1/12345/job/{job}/events"
-    assert answer.headers["ratelimit-policy"] == '"records";q=100;w=1'
-    assert answer.headers["ratelimit"] == '"records";r=98;t=1'
-    assert answer.headers["x-request-id"]
-    assert "link" not in answer.headers
+    assert response.headers["content-type"] == "application/json; charset=utf-8"
+    assert response.headers["location"] == f"/common-status/v1/12345/job/{job}/events"
+    assert response.headers["ratelimit-policy"] == '"records";q=100;w=1'
+    assert response.headers["ratelimit"] == '"records";r=98;t=1'
+    assert response.headers["x-request-id"]
+    assert "link" not in response.headers
 
 
 @pytest.mark.parametrize("given", ["abc-123", "a" * 128, "urn:uuid:5/6+7=8"])
@@ -65,12 +65,14 @@ async def test_another_one_does_not(client: ApiClient, given: str) -> None:
 async def test_notes_come_last_and_only_where_there_is_something_to_say(
     client: ApiClient, body: Any, query: str, notes: list[Any]
 ) -> None:
-    answer = await client.send(body, query=query)
-    assert answer.status == 202
-    assert [name for name, _ in pairs(answer.body)] == ["message", "time", "jobId", "notes"]
-    told = answer.json["notes"]
-    assert [(note.get("index"), note["code"]) for note in told] == notes
-    assert all(list(note) == (["index", "code", "detail"] if "index" in note else ["code", "detail"]) for note in told)
+    response = await client.send(body, query=query)
+    assert response.status == 202
+    assert [name for name, _ in pairs(response.body)] == ["message", "time", "jobId", "notes"]
+    received = response.json["notes"]
+    assert [(note.get("index"), note["code"]) for note in received] == notes
+    assert all(
+        list(note) == (["index", "code", "detail"] if "index" in note else ["code", "detail"]) for note in received
+    )
 
 
 async def test_the_trace_of_the_request_goes_on_in_the_job(client: ApiClient) -> None:
@@ -100,36 +102,36 @@ async def test_a_record_without_channel_has_that_of_the_api_key(client: ApiClien
 async def test_a_return_on_an_orders_path_is_told_where_it_belongs(
     client: ApiClient, user: str | None, address: str
 ) -> None:
-    answer = await client.send(a_return(userId=... if user else "u"), user=user)
-    assert answer.headers["link"] == f'<{BASE}{address}>; rel="canonical"'
+    response = await client.send(a_return(userId=... if user else "u"), user=user)
+    assert response.headers["link"] == f'<{BASE}{address}>; rel="canonical"'
     assert client.publisher.jobs[0].header.type == "returns"
     assert client.journal[-1] == Published("returns", 1)
 
 
 async def test_returns_among_orders_fail_and_the_job_is_one_of_orders(client: ApiClient) -> None:
-    answer = await client.send([order(), a_return()])
-    assert "link" not in answer.headers
-    assert "notes" not in answer.json
+    response = await client.send([order(), a_return()])
+    assert "link" not in response.headers
+    assert "notes" not in response.json
     assert client.journal[-1] == Published("orders", 1, rejected=1)
     assert [fault.code for fault in client.publisher.jobs[0].batch.rejected[0].faults] == ["AMBIGUOUS_RECORD"]
 
 
 async def test_where_the_key_in_the_path_is_encoded_so_is_the_location(client: ApiClient) -> None:
-    answer = await client.call("POST", "/omnichannel/api/v1/a%2Fb/orders", data=json.dumps(order()))
-    assert answer.headers["location"].startswith("/common-status/v1/a%2Fb/job/")
+    response = await client.call("POST", "/omnichannel/api/v1/a%2Fb/orders", data=json.dumps(order()))
+    assert response.headers["location"].startswith("/common-status/v1/a%2Fb/job/")
 
 
 @pytest.mark.parametrize(
     "user", ["u", "a/b", "a%b", "a%2Fb", "{curly}", "ünï", "a b", "a+b", "?#&", "..", "x" * 256, "日本", "%", "a;b,c=d"]
 )
 async def test_the_user_in_the_path_is_decoded_once(client: ApiClient, user: str) -> None:
-    answer = await client.send(order(userId=...), user=user)
-    assert answer.json["message"].endswith("Success = 1. Failed = 0")
+    response = await client.send(order(userId=...), user=user)
+    assert response.json["message"].endswith("Success = 1. Failed = 0")
     assert client.publisher.jobs[0].batch.accepted[0][1].user_id == user
 
 
 @pytest.mark.parametrize(
-    ("user", "said", "codes"),
+    ("user", "user_id", "codes"),
     [
         ("u", "u", []),
         ("u", ..., []),
@@ -139,11 +141,11 @@ async def test_the_user_in_the_path_is_decoded_once(client: ApiClient, user: str
         ("a\nb", ..., ["INVALID_VALUE"]),
     ],
 )
-async def test_the_user_in_the_path_wins(client: ApiClient, user: str, said: Any, codes: list[str]) -> None:
-    """A faulty record is a job that failed, in a PUT, too."""
-    answer = await client.send(order(userId=said), user=user)
-    assert answer.status == 202
-    assert answer.json["message"] == f"Total records = 1. Success = {1 - len(codes)}. Failed = {len(codes)}"
+async def test_the_user_in_the_path_wins(client: ApiClient, user: str, user_id: Any, codes: list[str]) -> None:
+    """A faulty record makes a failed job, in a PUT, too."""
+    response = await client.send(order(userId=user_id), user=user)
+    assert response.status == 202
+    assert response.json["message"] == f"Total records = 1. Success = {1 - len(codes)}. Failed = {len(codes)}"
     assert [fault.code for refusal in client.publisher.jobs[0].batch.rejected for fault in refusal.faults] == codes
 
 
@@ -191,8 +193,8 @@ async def test_these_content_types_pass(client: ApiClient, kind: str | None) -> 
 
 @pytest.mark.parametrize("kind", ["text/xml", "application/xml", "multipart/form-data", "image/json", "json"])
 async def test_others_do_not(client: ApiClient, kind: str) -> None:
-    answer = await client.send([order()], headers={"Content-Type": kind})
-    assert (answer.status, answer.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    response = await client.send([order()], headers={"Content-Type": kind})
+    assert (response.status, response.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 @pytest.mark.parametrize("coding", [None, "gzip", "GZIP", "identity"])
@@ -204,9 +206,9 @@ async def test_gzip_is_recognised_declared_or_not(client: ApiClient, coding: str
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "x-gzip", "gzip, br", "*"])
 async def test_other_codings_are_told_what_is_understood(client: ApiClient, coding: str) -> None:
-    answer = await client.send([order()], headers={"Content-Encoding": coding})
-    assert (answer.status, answer.code) == (415, "UNSUPPORTED_ENCODING")
-    assert answer.headers["accept-encoding"] == "gzip"
+    response = await client.send([order()], headers={"Content-Encoding": coding})
+    assert (response.status, response.code) == (415, "UNSUPPORTED_ENCODING")
+    assert response.headers["accept-encoding"] == "gzip"
 
 
 async def test_gzip_can_be_asked_for() -> None:
@@ -219,23 +221,23 @@ async def test_gzip_can_be_asked_for() -> None:
 
 async def test_a_stray_bracket_can_be_refused() -> None:
     async with import_api(strict_json=True) as client:
-        answer = await client.send(json.dumps([order()]).encode() + b" }")
-        assert (answer.status, answer.code) == (400, "MALFORMED_JSON")
+        response = await client.send(json.dumps([order()]).encode() + b" }")
+        assert (response.status, response.code) == (400, "MALFORMED_JSON")
 
 
 async def test_the_status_can_be_200() -> None:
     async with import_api(accepted_status=200) as client:
-        answer = await client.send([order()])
-        assert answer.status == 200
-        assert answer.headers["location"].endswith("/events")
+        response = await client.send([order()])
+        assert response.status == 200
+        assert response.headers["location"].endswith("/events")
 
 
 @pytest.mark.parametrize("quote", ["’", "”", "'", '"'])
 async def test_a_quote_behind_the_token_gets_a_hint(client: ApiClient, quote: str) -> None:
-    answer = await client.send([order()], headers={"Authorization": f"Bearer good{quote}"})
-    assert answer.status == 401
-    assert "quotation mark" in answer.json["detail"]
-    assert answer.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    response = await client.send([order()], headers={"Authorization": f"Bearer good{quote}"})
+    assert response.status == 401
+    assert "quotation mark" in response.json["detail"]
+    assert response.headers["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
 async def test_without_a_token_the_challenge_names_no_error(client: ApiClient) -> None:
@@ -259,17 +261,17 @@ async def test_the_word_bearer_is_taken_in_any_case(client: ApiClient, word: str
     ],
 )
 async def test_a_wrong_method_is_told_the_right_one(client: ApiClient, method: str, path: str, allow: str) -> None:
-    answer = await client.call(method, BASE + path)
-    assert (answer.status, answer.headers["allow"]) == (405, allow)
-    assert allow in answer.json["detail"]
+    response = await client.call(method, BASE + path)
+    assert (response.status, response.headers["allow"]) == (405, allow)
+    assert allow in response.json["detail"]
 
 
 async def test_limits_tell_what_is_left(client: ApiClient) -> None:
     await client.send([order(), order(id="o2")])
-    for who in ("good", "orders", "neither"):
-        answer = await client.call("GET", BASE + "/limits", token=who)
-        assert answer.status == 200
-        assert answer.json == {
+    for token in ("good", "orders", "neither"):
+        response = await client.call("GET", BASE + "/limits", token=token)
+        assert response.status == 200
+        assert response.json == {
             "recordsPerSecond": 100,
             "remaining": 98,
             "resetAfterSeconds": 1,
@@ -277,31 +279,31 @@ async def test_limits_tell_what_is_left(client: ApiClient) -> None:
             "bytesPerRequest": 102_400,
             "inflatedBytesPerRequest": 4_194_304,
         }
-        assert answer.headers["ratelimit"] == '"records";r=98;t=1'
+        assert response.headers["ratelimit"] == '"records";r=98;t=1'
     assert (await client.call("GET", BASE + "/limits", token="other")).status == 403
     assert (await client.call("GET", BASE + "/limits", token=None)).status == 401
 
 
 async def test_limits_tell_the_truth_when_nothing_is_left(client: ApiClient) -> None:
     await client.send([order(id=str(n)) for n in range(100)])
-    answer = await client.call("GET", BASE + "/limits")
-    assert (answer.status, answer.json["remaining"]) == (200, 0)
+    response = await client.call("GET", BASE + "/limits")
+    assert (response.status, response.json["remaining"]) == (200, 0)
 
 
-@pytest.mark.parametrize(("limit", "most"), [(30, 30), (100, 100), (250, 100)])
-async def test_limits_tell_how_many_records_can_pass_at_once(limit: int, most: int) -> None:
+@pytest.mark.parametrize(("limit", "maximum"), [(30, 30), (100, 100), (250, 100)])
+async def test_limits_tell_how_many_records_can_pass_at_once(limit: int, maximum: int) -> None:
     async with import_api(records_per_second=limit) as client:
-        assert (await client.call("GET", BASE + "/limits")).json["recordsPerRequest"] == most
-        assert (await client.send([order(id=str(n)) for n in range(most)])).status == 202
+        assert (await client.call("GET", BASE + "/limits")).json["recordsPerRequest"] == maximum
+        assert (await client.send([order(id=str(n)) for n in range(maximum)])).status == 202
 
 
 async def test_kafka_away_is_503_with_the_job(client: ApiClient) -> None:
     client.publisher.is_unavailable = True
-    answer = await client.send([order()])
-    assert (answer.status, answer.code) == (503, "BROKER_UNAVAILABLE")
-    assert UUID(answer.json["jobId"]).version == 1
-    assert int(answer.headers["retry-after"]) >= 1
-    assert answer.headers["ratelimit"] == '"records";r=99;t=1'
+    response = await client.send([order()])
+    assert (response.status, response.code) == (503, "BROKER_UNAVAILABLE")
+    assert UUID(response.json["jobId"]).version == 1
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.headers["ratelimit"] == '"records";r=99;t=1'
 
 
 async def test_the_same_key_gets_the_first_answer_again(client: ApiClient) -> None:
@@ -338,10 +340,10 @@ async def test_a_conflict_and_a_running_request_are_told_apart(client: ApiClient
 
 async def test_the_store_of_keys_away_is_503_only_for_who_uses_keys(client: ApiClient) -> None:
     client.idempotency.is_unavailable = True
-    answer = await client.send([order()], headers={"Idempotency-Key": "k1"})
-    assert (answer.status, answer.code) == (503, "UNAVAILABLE")
-    assert int(answer.headers["retry-after"]) >= 1
-    assert answer.headers["ratelimit"] == '"records";r=100;t=0'
+    response = await client.send([order()], headers={"Idempotency-Key": "k1"})
+    assert (response.status, response.code) == (503, "UNAVAILABLE")
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.headers["ratelimit"] == '"records";r=100;t=0'
     assert (await client.send([order()])).status == 202
 
 
@@ -359,6 +361,6 @@ async def test_a_defect_is_told_without_a_word_of_it(client: ApiClient) -> None:
         raise RuntimeError("a secret")
 
     client.publisher.publish = fail  # type: ignore[method-assign,assignment]
-    answer = await client.send([order()])
-    assert (answer.status, answer.code) == (500, "INTERNAL_ERROR")
-    assert b"secret" not in answer.body
+    response = await client.send([order()])
+    assert (response.status, response.code) == (500, "INTERNAL_ERROR")
+    assert b"secret" not in response.body

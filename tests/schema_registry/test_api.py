@@ -1,4 +1,4 @@
-"""The registry that needs no registry: what Confluent's own client makes of it, and every answer by itself."""
+"""The schema registry: with the client of Confluent, and response by response."""
 
 import asyncio
 import json
@@ -27,16 +27,16 @@ ORDER = SCHEMAS.versions["order"][1]
 
 @pytest.fixture(scope="module")
 async def base() -> AsyncIterator[str]:
-    listener = HttpServer(build_application(RegistryApi(SCHEMAS).routes()), host="127.0.0.1", port=0)
-    await listener.start()
-    yield f"http://{listener.address}/registry"
-    await listener.stop()
+    server = HttpServer(build_application(RegistryApi(SCHEMAS).routes()), host="127.0.0.1", port=0)
+    await server.start()
+    yield f"http://{server.address}/registry"
+    await server.stop()
 
 
 @pytest.fixture(scope="module")
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
+    async with aiohttp.ClientSession() as session:
+        yield session
 
 
 Call = Callable[..., Any]
@@ -44,13 +44,13 @@ Call = Callable[..., Any]
 
 @pytest.fixture
 def call(base: str, session: aiohttp.ClientSession) -> Call:
-    async def calling(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    async def send(method: str, path: str, body: Any = None) -> tuple[int, Any]:
         data = json.dumps(body) if body is not None else None
-        async with session.request(method, base + path, data=data) as answer:
-            assert answer.content_type == "application/vnd.schemaregistry.v1+json"
-            return answer.status, await answer.json(content_type=None)
+        async with session.request(method, base + path, data=data) as response:
+            assert response.content_type == "application/vnd.schemaregistry.v1+json"
+            return response.status, await response.json(content_type=None)
 
-    return calling
+    return send
 
 
 async def test_every_topic_with_a_schema_is_a_subject(call: Call) -> None:
@@ -111,8 +111,8 @@ async def test_schemas_are_found_by_their_ids(call: Call) -> None:
 async def test_what_is_not_there_or_not_allowed_has_the_registrys_own_error(
     call: Call, method: str, path: str, status: int, code: int
 ) -> None:
-    answered, body = await call(method, path)
-    assert (answered, body["error_code"]) == (status, code)
+    received, body = await call(method, path)
+    assert (received, body["error_code"]) == (status, code)
     assert body["message"]
 
 
@@ -127,7 +127,7 @@ async def test_levels_mode_and_types_are_told(call: Call) -> None:
 
 
 def reworded(definition: Any) -> Any:
-    """The same schema as another language would tell it: no sentences, strings with a note, other order."""
+    """Return the schema as another language writes it: without docs, with a string annotation, in another order."""
     if isinstance(definition, dict):
         return {key: reworded(value) for key, value in reversed(definition.items()) if key != "doc"}
     if isinstance(definition, list):
@@ -167,8 +167,8 @@ async def test_another_schema_is_refused(
 ) -> None:
     body = {"schema": definition if isinstance(definition, str) else json.dumps(definition)}
     for path, expected in ((f"/subjects/{SUBJECT}", look_up), (f"/subjects/{SUBJECT}/versions", register)):
-        status, answer = await call("POST", path, body)
-        assert (status, answer["error_code"]) == expected
+        status, response = await call("POST", path, body)
+        assert (status, response["error_code"]) == expected
 
 
 async def test_a_schema_of_another_subject_is_not_this_ones(call: Call) -> None:
@@ -190,8 +190,8 @@ async def test_a_schema_of_another_subject_is_not_this_ones(call: Call) -> None:
 )
 async def test_a_body_that_holds_no_schema_is_refused(call: Call, body: Any) -> None:
     for path in (f"/subjects/{SUBJECT}/versions", f"/compatibility/subjects/{SUBJECT}/versions"):
-        status, answer = await call("POST", path, body)
-        assert (status, answer["error_code"]) == (422, 42201)
+        status, response = await call("POST", path, body)
+        assert (status, response["error_code"]) == (422, 42201)
 
 
 WITH_COLOUR = {
@@ -232,12 +232,12 @@ ORDER_FIELDS: dict[str, Any] = {
 
 @pytest.fixture
 def client(base: str) -> Iterator[SchemaRegistryClient]:
-    with SchemaRegistryClient({"url": base}) as opened:
-        yield opened
+    with SchemaRegistryClient({"url": base}) as session:
+        yield session
 
 
 async def test_the_client_registers_looks_up_and_fetches(client: SchemaRegistryClient) -> None:
-    def all_of_it() -> None:
+    def use_client() -> None:
         ours = Schema(ORDER.text, "AVRO")
         assert client.get_subjects()
         assert client.register_schema(SUBJECT, ours) == SCHEMAS["order"].schema_id
@@ -249,7 +249,7 @@ async def test_the_client_registers_looks_up_and_fetches(client: SchemaRegistryC
             client.register_schema(SUBJECT, Schema('"string"', "AVRO"))
         assert refused.value.error_code == 42205
 
-    await asyncio.to_thread(all_of_it)
+    await asyncio.to_thread(use_client)
 
 
 @pytest.mark.parametrize("settings", [{}, {"auto.register.schemas": False, "use.latest.version": True}])

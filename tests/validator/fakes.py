@@ -1,4 +1,4 @@
-"""Hand-written fakes that write what they do into one journal."""
+"""Fakes of the validator's ports. All write to one journal, so that tests can assert the order of effects."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -25,7 +25,7 @@ class Published(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """An offset that the worker gave up for committing."""
+    """An offset that the worker returned for committing."""
 
     partition: int
     offset: int
@@ -36,7 +36,7 @@ Journal = list[Published | Committed]
 
 @dataclass
 class FakeProducer:
-    """Takes records as the producer does; away or slow where told to be."""
+    """Keeps records; raises for the topics in `unavailable`."""
 
     journal: Journal
     unavailable: set[str] = field(default_factory=set)
@@ -53,7 +53,7 @@ class FakeProducer:
 
 @dataclass
 class FakeDeadLetterSender:
-    """Takes dead letters."""
+    """Keeps dead letters."""
 
     journal: Journal
     sent: list[DeadLetter] = field(default_factory=list)
@@ -65,18 +65,18 @@ class FakeDeadLetterSender:
 
 
 class FakeCatalogue:
-    """A catalogue of one site."""
+    """The products of one site."""
 
     def __init__(self, products: AbstractSet[str], site: int = SITE) -> None:
-        self._of: Mapping[int, AbstractSet[str]] = {site: products}
+        self._by_site: Mapping[int, AbstractSet[str]] = {site: products}
 
     def products(self, site: int) -> AbstractSet[str]:
-        return self._of.get(site, frozenset())
+        return self._by_site.get(site, frozenset())
 
 
 @dataclass
 class Harness:
-    """A world for judging, whose ends can be looked at."""
+    """Dependencies for judging, and access to what they recorded."""
 
     journal: Journal
     producer: FakeProducer
@@ -95,15 +95,15 @@ def a_harness(
     max_job_records: int = 1000,
     max_consecutive: int = 3,
 ) -> Harness:
-    topics, letters = FakeProducer(journal), FakeDeadLetterSender(journal)
-    brake = DeadLetterLimit(max_consecutive=max_consecutive, window=20, max_ratio=0.5)
-    world = Deps(
+    producer, dead_letters = FakeProducer(journal), FakeDeadLetterSender(journal)
+    dead_letter_limit = DeadLetterLimit(max_consecutive=max_consecutive, window=20, max_ratio=0.5)
+    deps = Deps(
         reader=SubmittedRecordReader(SCHEMAS),
         catalogue=FakeCatalogue(products),
-        publisher=KafkaPublisher(topics, Encoder(SCHEMAS), letters),
-        dead_letter_limit=brake,
+        publisher=KafkaPublisher(producer, Encoder(SCHEMAS), dead_letters),
+        dead_letter_limit=dead_letter_limit,
         currencies=CURRENCIES,
         max_job_records=max_job_records,
         now_us=lambda: NOW_US,
     )
-    return Harness(journal, topics, letters, brake, world)
+    return Harness(journal, producer, dead_letters, dead_letter_limit, deps)

@@ -1,4 +1,4 @@
-"""Submitted records, as ingest, honest producers and others write them."""
+"""Submitted records, as written by ingest, by other producers, and by broken or hostile ones."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -42,9 +42,9 @@ def as_bytes(record: Order | Return) -> bytes:
 def job_headers(
     job_id: str = JOB_ID, *, site: int | str = 608, total: int | str = 3, index: int | str = 0
 ) -> tuple[tuple[str, bytes], ...]:
-    """Headers that name a job, as ingest writes them."""
-    named = {"site": site, "jobId": job_id, "total": total, "index": index}
-    return tuple((name, str(value).encode()) for name, value in named.items())
+    """Return headers that name a job, as ingest writes them."""
+    headers = {"site": site, "jobId": job_id, "total": total, "index": index}
+    return tuple((name, str(value).encode()) for name, value in headers.items())
 
 
 def a_submitted_record(
@@ -74,7 +74,7 @@ def a_consumer_record(
 
 
 def a_poll(*values: bytes | Order | Return | None, first: int = 0, partition: int = 0, topic: str = ORDERS_IN) -> Poll:
-    """Records of one partition, at consecutive offsets."""
+    """Return a poll of one partition, with consecutive offsets."""
     records = [
         a_consumer_record(value, first + position, partition=partition, topic=topic)
         for position, value in enumerate(values)

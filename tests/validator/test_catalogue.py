@@ -66,8 +66,8 @@ def test_a_key_that_is_none_is_refused_and_changes_nothing(key: bytes) -> None:
 
 
 def test_the_metric_tells_how_many_there_are() -> None:
-    a_table = a_catalogue((608, "4556"), (609, "4557"))
-    assert next(iter(PRODUCTS.collect())).samples[0].value == a_table.count() == 2
+    table = a_catalogue((608, "4556"), (609, "4557"))
+    assert next(iter(PRODUCTS.collect())).samples[0].value == table.count() == 2
 
 
 def test_half_a_million_products_take_a_tenth_of_what_five_million_may() -> None:

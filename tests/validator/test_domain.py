@@ -1,4 +1,4 @@
-"""What judging means, without any I/O."""
+"""Judging a record, without I/O."""
 
 from typing import Any
 
@@ -18,24 +18,24 @@ from tests.validator.records import (
     OTHER_JOB_ID,
     a_job,
     a_return,
+    a_submitted_record,
     an_order,
     job_headers,
-    a_submitted_record,
 )
 
 FIVE_MINUTES = 300_000_000
 RANDOM_ID = "0b0e7d9c-7f5c-4b8a-9a43-5f2d3b9c1a11"
 
 
-def job_named_by(headers: Any, **how: Any) -> tuple[JobHeader, int] | None:
-    item = a_submitted_record(b"poison", headers=headers, timestamp=how.pop("timestamp", NOW_MS))
-    return job_from_headers(item, **{"max_job_records": 1000, "now_us": NOW_US, **how})
+def job_named_by(headers: Any, **options: Any) -> tuple[JobHeader, int] | None:
+    item = a_submitted_record(b"poison", headers=headers, timestamp=options.pop("timestamp", NOW_MS))
+    return job_from_headers(item, **{"max_job_records": 1000, "now_us": NOW_US, **options})
 
 
 def test_headers_name_the_job_and_the_place_in_it() -> None:
-    found = job_named_by(job_headers(total=7, index=6))
-    assert found is not None
-    header, index = found
+    job = job_named_by(job_headers(total=7, index=6))
+    assert job is not None
+    header, index = job
     assert (header.site, header.job_id, header.total, header.type, index) == (608, JOB_ID, 7, "orders", 6)
 
 
@@ -66,16 +66,16 @@ def test_headers_that_name_no_job_soundly_name_none(headers: Any) -> None:
 
 @pytest.mark.parametrize("after", [-5, FIVE_MINUTES])
 def test_the_jobs_id_tells_when_it_was_made(after: int) -> None:
-    made = time_uuid(NOW_US + after, clock_seq=1, node=1)
-    found = job_named_by(job_headers(made), timestamp=NOW_MS - 60_000)
-    assert found is not None
-    assert found[0].created_at == NOW_US + after
+    job_id = time_uuid(NOW_US + after, clock_seq=1, node=1)
+    job = job_named_by(job_headers(job_id), timestamp=NOW_MS - 60_000)
+    assert job is not None
+    assert job[0].created_at == NOW_US + after
 
 
 def test_headers_may_name_the_last_of_the_largest_job() -> None:
-    found = job_named_by(job_headers(total=1000, index=999))
-    assert found is not None
-    assert (found[0].total, found[1]) == (1000, 999)
+    job = job_named_by(job_headers(total=1000, index=999))
+    assert job is not None
+    assert (job[0].total, job[1]) == (1000, 999)
 
 
 @pytest.mark.parametrize("job_id", [RANDOM_ID, time_uuid(NOW_US + 2 * FIVE_MINUTES, clock_seq=1, node=1)])
@@ -83,9 +83,9 @@ def test_headers_may_name_the_last_of_the_largest_job() -> None:
     ("timestamp", "created_at"), [(NOW_MS - 7, NOW_US - 7000), (-1, 0), (2**60, NOW_US), (NOW_MS, NOW_US)]
 )
 def test_an_id_that_does_not_tell_leaves_it_to_the_record(job_id: str, timestamp: int, created_at: int) -> None:
-    found = job_named_by(job_headers(job_id), timestamp=timestamp)
-    assert found is not None
-    assert found[0].created_at == created_at
+    job = job_named_by(job_headers(job_id), timestamp=timestamp)
+    assert job is not None
+    assert job[0].created_at == created_at
 
 
 @pytest.mark.parametrize(
@@ -121,20 +121,21 @@ JOB_REFS: list[tuple[dict[str, Any], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "placed"), JOB_REFS)
-def test_a_place_in_a_job_must_be_possible(changes: dict[str, Any], *, placed: bool) -> None:
-    wrong = check_job_ref(a_job(**changes), kind="orders", max_job_records=1000, now_us=NOW_US)
-    assert (wrong is None) == placed
-    if wrong is not None:
-        assert wrong.code == "invalid-job"
+@pytest.mark.parametrize(("changes", "is_valid"), JOB_REFS)
+def test_a_job_reference_must_be_valid(changes: dict[str, Any], *, is_valid: bool) -> None:
+    reason = check_job_ref(a_job(**changes), kind="orders", max_job_records=1000, now_us=NOW_US)
+    assert (reason is None) == is_valid
+    if reason is not None:
+        assert reason.code == "invalid-job"
 
 
-@pytest.mark.parametrize(("changes", "placed"), JOB_REFS)
-def test_what_is_seen_at_a_glance_must_have_a_possible_place(changes: dict[str, Any], *, placed: bool) -> None:
+@pytest.mark.parametrize(("changes", "is_valid"), JOB_REFS)
+def test_what_passes_the_fast_check_must_have_a_valid_job_reference(changes: dict[str, Any], *, is_valid: bool) -> None:
     job = a_job(**changes)
     if is_uuid(job.job_id):
         assert (
-            passes_fast_check(a_summary(job), products=(), kind="orders", max_job_records=1000, now_us=NOW_US) == placed
+            passes_fast_check(a_summary(job), products=(), kind="orders", max_job_records=1000, now_us=NOW_US)
+            == is_valid
         )
 
 
@@ -143,10 +144,12 @@ def a_summary(job: JobRef | None, *products: str) -> RecordSummary:
     return RecordSummary(608, header, job.index if job else 0, None, "1", None, "u", "offline", list(products))
 
 
-def test_what_is_seen_at_a_glance_must_be_of_known_products() -> None:
-    for products, sure in ((["a", "b"], True), (["a"], True), (["a", "c"], False), (["c"], False)):
-        seen = a_summary(None, *products)
-        assert passes_fast_check(seen, products={"a", "b"}, kind="orders", max_job_records=1, now_us=NOW_US) == sure
+def test_what_passes_the_fast_check_must_be_of_known_products() -> None:
+    for products, is_known in ((["a", "b"], True), (["a"], True), (["a", "c"], False), (["c"], False)):
+        summary = a_summary(None, *products)
+        assert (
+            passes_fast_check(summary, products={"a", "b"}, kind="orders", max_job_records=1, now_us=NOW_US) == is_known
+        )
 
 
 def test_no_job_is_no_fault() -> None:

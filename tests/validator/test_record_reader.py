@@ -1,4 +1,4 @@
-"""Records off the wire: whatever the bytes are, there is a record or a reason, and nothing else happens."""
+"""Reading records: any bytes give a record or a dead-letter reason, and nothing else."""
 
 import json
 import struct
@@ -26,10 +26,10 @@ from tests.validator.records import (
     SCHEMAS,
     a_job,
     a_return,
+    a_submitted_record,
     an_order,
     as_bytes,
     job_headers,
-    a_submitted_record,
 )
 
 READER = SubmittedRecordReader(SCHEMAS)
@@ -39,9 +39,9 @@ ID = SCHEMAS["order"].schema_id
 
 def dead_letter_code(item: SubmittedRecord, reader: SubmittedRecordReader = READER) -> str:
     assert reader.match_fast(item, now_us=NOW_US, currencies=CURRENCIES) is None
-    read = reader.decode(item)
-    assert isinstance(read, DeadLetterReason), read
-    return read.code
+    reason = reader.decode(item)
+    assert isinstance(reason, DeadLetterReason), reason
+    return reason.code
 
 
 @given(ORDERS)
@@ -142,7 +142,7 @@ def test_a_record_of_the_largest_size_is_read_and_one_byte_more_is_not() -> None
 
 
 def test_names_of_headers_count_as_well() -> None:
-    """Compressed, millions of them fit into a message; passed on, they must fit into a batch."""
+    """Compressed, millions of them fit into a message; uncompressed, they must fit into a batch."""
     assert (
         dead_letter_code(a_submitted_record(GOOD, headers=(("x" * 100, b""),) * (MAX_RECORD_BYTES // 100)))
         == "oversize"
@@ -180,26 +180,26 @@ def test_the_newer_framing_names_the_schema_in_a_header(content: bytes, expected
     ids=["key", "contents", "names", "headers without either"],
 )
 def test_what_is_too_large_to_be_read_is_not_seen_either(key: bytes | None, headers: Any) -> None:
-    """Passed on, it would fit into no batch, and its partition would stop."""
+    """Published again, it would fit into no batch, and block its partition."""
     assert dead_letter_code(a_submitted_record(GOOD, key=key, headers=headers)) == "oversize"
 
 
 @pytest.mark.parametrize(("kind", "other"), [("orders", "returns"), ("returns", "orders")])
 def test_the_usual_record_is_seen_on_its_own_topic_only(kind: str, other: str) -> None:
     record = an_order() if kind == "orders" else a_return()
-    seen = READER.match_fast(a_submitted_record(record, kind=kind), now_us=NOW_US, currencies=CURRENCIES)
-    assert seen is not None
-    assert (seen.order_id, seen.return_id) == (get_order_id(record), get_return_id(record))
+    summary = READER.match_fast(a_submitted_record(record, kind=kind), now_us=NOW_US, currencies=CURRENCIES)
+    assert summary is not None
+    assert (summary.order_id, summary.return_id) == (get_order_id(record), get_return_id(record))
     assert dead_letter_code(a_submitted_record(record, kind=other)) == "unknown-schema"
 
 
 @pytest.mark.parametrize("name", [HEADER, "verdict", "dlq.reason", "dlq."])
 def test_what_has_a_header_that_is_ours_to_write_is_read_with_care(name: str) -> None:
-    """One may say that the value is in another framing; the others are not passed on."""
+    """One may mean that the value has another wire format; the others are dropped."""
     theirs = (*job_headers(), ("traceparent", None), ("theirs", b"verdict"))
-    for headers, is_seen in ((theirs, True), ((*theirs, (name, b"x")), False), (((name, None), *theirs), False)):
-        seen = READER.match_fast(a_submitted_record(GOOD, headers=headers), now_us=NOW_US, currencies=CURRENCIES)
-        assert (seen is not None) == is_seen
+    for headers, is_matched in ((theirs, True), ((*theirs, (name, b"x")), False), (((name, None), *theirs), False)):
+        summary = READER.match_fast(a_submitted_record(GOOD, headers=headers), now_us=NOW_US, currencies=CURRENCIES)
+        assert (summary is not None) == is_matched
 
 
 # --- versions
@@ -236,7 +236,7 @@ def _plain(definition: Any) -> Any:
 
 @pytest.fixture
 def two_versions(tmp_path: Path) -> Schemas:
-    """Our schemas, as they would be had an order once had no segments."""
+    """Return our schemas with an older version of orders that has no segments."""
     return schemas_with_older_version(
         "order", without_fields(SCHEMAS["order"].definition, "segmentIds", "segmentNames"), tmp_path
     )
@@ -262,16 +262,16 @@ def test_an_older_producer_is_read_by_a_newer_validator(two_versions: Schemas) -
 
 
 class FakeSchemaSource:
-    """A directory of schemas that counts how often it was asked."""
+    """Records which schemas were requested."""
 
-    def __init__(self, *, away: bool = False, **definitions: Any) -> None:
+    def __init__(self, *, is_unavailable: bool = False, **definitions: Any) -> None:
         self.definitions = {int(name.removeprefix("id")): value for name, value in definitions.items()}
-        self.unavailable = away
+        self.is_unavailable = is_unavailable
         self.requested: list[int] = []
 
     async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
         self.requested.append(schema_id)
-        if self.unavailable:
+        if self.is_unavailable:
             raise UnavailableError("the schema registry")
         return self.definitions.get(schema_id)
 
@@ -280,10 +280,10 @@ COLOUR = {"name": "colour", "type": ["null", "string"], "default": None, "doc": 
 
 
 async def test_a_newer_producer_is_read_where_there_is_a_registry() -> None:
-    """F25, and back: the newer schema is looked up once."""
+    """F25, reversed: the newer schema is looked up once."""
     newer = _with(SCHEMAS["order"].definition, COLOUR)
-    shelf = FakeSchemaSource(id77=newer)
-    reader = SubmittedRecordReader(SCHEMAS, shelf)
+    source = FakeSchemaSource(id77=newer)
+    reader = SubmittedRecordReader(SCHEMAS, source)
     body = _write(_plain(newer), {**MINIMAL, "colour": "red"})
     item = a_submitted_record(prefix(77) + body)
     assert dead_letter_code(item, reader) == "unknown-schema"
@@ -292,24 +292,24 @@ async def test_a_newer_producer_is_read_where_there_is_a_registry() -> None:
     read = reader.decode(item)
     assert isinstance(read, Order)
     assert read.id == "1"
-    assert shelf.requested == [77]
+    assert source.requested == [77]
 
 
 async def test_a_schema_that_was_not_there_yet_is_asked_for_again() -> None:
-    """Registries answer late; an id that one does not know now may be anybody's tomorrow."""
-    shelf, newer = FakeSchemaSource(), _with(SCHEMAS["order"].definition, COLOUR)
-    reader = SubmittedRecordReader(SCHEMAS, shelf)
+    """A schema that is missing now may be registered later."""
+    source, newer = FakeSchemaSource(), _with(SCHEMAS["order"].definition, COLOUR)
+    reader = SubmittedRecordReader(SCHEMAS, source)
     item = a_submitted_record(prefix(77) + _write(_plain(newer), {**MINIMAL, "colour": "red"}))
     await reader.prefetch_schemas([[item, item]])
     assert dead_letter_code(item, reader) == "unknown-schema"
-    shelf.definitions[77] = newer
+    source.definitions[77] = newer
     await reader.prefetch_schemas([[item]])
     assert isinstance(reader.decode(item), Order)
-    assert shelf.requested == [77, 77]
+    assert source.requested == [77, 77]
 
 
 async def test_while_the_registry_is_away_nothing_is_judged() -> None:
-    reader = SubmittedRecordReader(SCHEMAS, FakeSchemaSource(away=True))
+    reader = SubmittedRecordReader(SCHEMAS, FakeSchemaSource(is_unavailable=True))
     with pytest.raises(UnavailableError):
         await reader.prefetch_schemas([[a_submitted_record(struct.pack(">bI", 0, 77))]])
     await reader.prefetch_schemas([[a_submitted_record(GOOD), a_submitted_record(b"poison"), a_submitted_record(None)]])

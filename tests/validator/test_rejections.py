@@ -1,4 +1,4 @@
-"""What is told of a record that was refused, and that telling it is always possible."""
+"""Rejections: what they contain, and that every record can be rejected."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -21,10 +21,10 @@ from tests.validator.records import (
     ORDERS_IN,
     RETURNS_IN,
     SCHEMAS,
+    a_consumer_record,
     a_job,
     a_return,
     an_order,
-    a_consumer_record,
 )
 
 _SCHEMA = SCHEMAS["record_rejected"]
@@ -32,11 +32,11 @@ _MANY = "x" * 3_000_000
 _NOW = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW_US)
 
 
-async def reject(record: Order | Return, *, offset: int = 41, partition: int = 3, **how: Any) -> ProducerRecord:
-    """What goes to the topic of refusals, of one record that is judged."""
+async def reject(record: Order | Return, *, offset: int = 41, partition: int = 3, **options: Any) -> ProducerRecord:
+    """Judge one record, and return its rejection."""
     harness = a_harness([])
     topic = ORDERS_IN if isinstance(record, Order) else RETURNS_IN
-    item = a_consumer_record(record, offset, topic=topic, partition=partition, **how)
+    item = a_consumer_record(record, offset, topic=topic, partition=partition, **options)
     await Worker(harness.deps, harness.dead_letter_limit).handle({TopicPartition(topic, partition): [item]})
     (sent,) = harness.published(topics.RECORDS_REJECTED.name)
     return sent
@@ -92,10 +92,15 @@ async def test_a_refused_order_is_told_with_its_place_its_origin_and_all_its_fau
 
 
 async def test_a_refused_return_without_a_job_is_told_with_both_ids() -> None:
-    told = decode(await reject(a_return()))
-    assert (told["type"], told["originTopic"]) == ("returns", RETURNS_IN)
-    assert (told["orderId"], told["returnId"], told["jobId"], told["index"]) == ("13", "15", None, None)
-    assert told["faults"] == [not_found(0, "content__662")]
+    rejection = decode(await reject(a_return()))
+    assert (rejection["type"], rejection["originTopic"]) == ("returns", RETURNS_IN)
+    assert (rejection["orderId"], rejection["returnId"], rejection["jobId"], rejection["index"]) == (
+        "13",
+        "15",
+        None,
+        None,
+    )
+    assert rejection["faults"] == [not_found(0, "content__662")]
 
 
 async def test_no_more_than_twenty_faults_are_told() -> None:
@@ -105,7 +110,7 @@ async def test_no_more_than_twenty_faults_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "how"),
+    ("record", "options"),
     [
         (an_order(id=_MANY), {}),
         (an_order(id=_MANY), {"key": None}),
@@ -129,13 +134,13 @@ async def test_no_more_than_twenty_faults_are_told() -> None:
         "long segment",
     ],
 )
-async def test_a_refusal_fits_into_its_topic_whatever_was_sent(record: Any, how: dict[str, Any]) -> None:
-    """A record that can be neither passed on nor refused would stop its partition for ever."""
-    sent = await reject(record, **how)
+async def test_a_refusal_fits_into_its_topic_whatever_was_sent(record: Any, options: dict[str, Any]) -> None:
+    """A record that can be neither validated nor rejected would block its partition for ever."""
+    sent = await reject(record, **options)
     headers = sum(len(name) + len(value or b"") for name, value in sent.headers)
     size = len(sent.key or b"") + len(sent.value or b"") + headers
     assert size < topics.RECORDS_REJECTED.max_message_bytes - 64 * 1024
     assert sent.key
-    told = decode(sent)
-    assert (told["originPartition"], told["originOffset"]) == (3, 41)
-    assert told["faults"]
+    rejection = decode(sent)
+    assert (rejection["originPartition"], rejection["originOffset"]) == (3, 41)
+    assert rejection["faults"]

@@ -1,4 +1,4 @@
-"""Polls in, committable offsets out: what is promised of the order of effects."""
+"""The worker: polls in, committable offsets out, and the order of effects in between."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,12 +22,12 @@ from tests.validator.records import (
     RETURNS_IN,
     SCHEMAS,
     Poll,
+    a_consumer_record,
     a_job,
     a_poll,
     a_return,
     an_order,
     as_bytes,
-    a_consumer_record,
     job_headers,
 )
 from tests.validator.test_record_reader import FakeSchemaSource
@@ -48,9 +48,9 @@ def harness(journal: Journal) -> Harness:
 
 
 async def handle(harness: Harness, poll: Poll) -> None:
-    """Hand a poll to the worker, and write down which offsets it gives up."""
+    """Let the worker handle a poll, and journal the offsets that it returns."""
     offsets = await Worker(harness.deps, harness.dead_letter_limit).handle(poll)
-    harness.journal += [Committed(place.partition, offset) for place, offset in offsets.items()]
+    harness.journal += [Committed(tp.partition, offset) for tp, offset in offsets.items()]
 
 
 def judged_events(harness: Harness) -> list[JobEvent]:
@@ -58,7 +58,7 @@ def judged_events(harness: Harness) -> list[JobEvent]:
 
 
 def judged_runs(harness: Harness) -> list[tuple[str, int, str]]:
-    """Of each judged event: the job, the first index, the outcomes."""
+    """Return job, first index and outcomes of each judged event."""
     return [
         (event.header.job_id, run.first, run.outcomes) for event in judged_events(harness) for run in [_run_of(event)]
     ]
@@ -70,7 +70,7 @@ def _run_of(event: JobEvent) -> OutcomeRun:
 
 
 async def test_nothing_is_committed_before_its_verdict_is_acknowledged(harness: Harness) -> None:
-    """I7: the committed offset is never ahead of the durable effect; a job hears last."""
+    """I7: the committed offset is never ahead of the durable effect; job events come last."""
     good = an_order(job=a_job(0))
     bad = an_order(job=a_job(1), line_items=[])
     await handle(harness, a_poll(good, bad, b"poison"))
@@ -183,8 +183,8 @@ async def test_what_is_told_of_a_job_carries_the_trace_of_its_request(harness: H
 async def test_all_faults_of_a_record_are_told_of_its_job(harness: Harness) -> None:
     await handle(harness, a_poll(an_order(job=a_job(1), currency="usd", id="", line_items=[])))
     ((failure,),) = [_run_of(event).failures for event in judged_events(harness)]
-    told = [f"{fault.code} {fault.field}" for fault in failure.faults]
-    assert told == ["INVALID_VALUE /id", "INVALID_CURRENCY /currency", "INVALID_VALUE /lineItems"]
+    faults = [f"{fault.code} {fault.field}" for fault in failure.faults]
+    assert faults == ["INVALID_VALUE /id", "INVALID_CURRENCY /currency", "INVALID_VALUE /lineItems"]
 
 
 @pytest.mark.parametrize("value", [b"poison", an_order(job=a_job()), an_order(line_items=[])])
@@ -192,7 +192,7 @@ async def test_all_faults_of_a_record_are_told_of_its_job(harness: Harness) -> N
 async def test_headers_may_hold_anything_or_nothing(
     harness: Harness, capsys: pytest.CaptureFixture[str], value: Any, content: bytes | None
 ) -> None:
-    """A handler that raised would be given the same record for ever."""
+    """A handler that raises gets the same record again, for ever."""
     headers: Any = [(name, content) for name in ("traceparent", "ce_id", "site", "jobId", "total", "verdict", "theirs")]
     await handle(harness, {TopicPartition(ORDERS_IN, 0): [a_consumer_record(value, 0, headers=headers)]})
     assert harness.journal[-1] == Committed(0, 1)
@@ -205,19 +205,19 @@ async def test_what_is_given_up_is_logged_with_its_place_and_reason(
     record = a_consumer_record(b"s3cret", 71, partition=5, headers=(*job_headers(), TRACE))
     await handle(harness, {TopicPartition(ORDERS_IN, 5): [record]})
     line = capsys.readouterr().out
-    for said in ("unknown-framing", ORDERS_IN, "71", "partition=5", JOB_ID, "00-1-2-01"):
-        assert said in line
+    for part in ("unknown-framing", ORDERS_IN, "71", "partition=5", JOB_ID, "00-1-2-01"):
+        assert part in line
     assert "s3cret" not in line
 
 
 async def test_what_became_of_records_is_counted_once_it_is_durable(harness: Harness) -> None:
     def counted() -> dict[str, float]:
-        found = {
+        outcomes = {
             f"{kind} {outcome}": RECORDS.labels(kind, outcome)._value.get()
             for kind in ("orders", "returns")
             for outcome in ("accepted", "rejected", "unprocessable")
         }
-        return found | {code: FAULTS.labels(code)._value.get() for code in ("INVALID_VALUE", "PRODUCT_NOT_FOUND")}
+        return outcomes | {code: FAULTS.labels(code)._value.get() for code in ("INVALID_VALUE", "PRODUCT_NOT_FOUND")}
 
     before = counted()
     poll = {
@@ -275,7 +275,7 @@ async def test_records_of_two_jobs_that_alternate_are_told_in_their_order(harnes
 
 
 async def test_a_job_of_another_site_is_another_job(harness: Harness) -> None:
-    """Two sites cannot meet in one job: it is (site, jobId)."""
+    """A job is identified by (site, jobId)."""
     await handle(harness, a_poll(an_order(job=a_job(0)), an_order(site=609, job=a_job(1))))
     assert [(event.header.site, _run_of(event).outcomes) for event in judged_events(harness)] == [
         (608, "S"),
@@ -287,11 +287,11 @@ async def test_a_job_of_another_site_is_another_job(harness: Harness) -> None:
 async def test_a_stretch_is_cut_at_a_hundred_records(journal: Journal) -> None:
     harness = a_harness(journal)
     await handle(harness, a_poll(*(an_order(job=a_job(index, 250)) for index in range(250))))
-    assert [(first, len(letters)) for _, first, letters in judged_runs(harness)] == [(0, 100), (100, 100), (200, 50)]
+    assert [(first, len(outcomes)) for _, first, outcomes in judged_runs(harness)] == [(0, 100), (100, 100), (200, 50)]
 
 
 async def test_without_a_job_outcomes_are_on_topics_only(harness: Harness) -> None:
-    """Headers that name a job do not make a readable record one of it."""
+    """Headers that name a job do not add a decodable record to it."""
     headers = job_headers()
     records = [
         a_consumer_record(an_order(), 0, headers=headers),
@@ -308,18 +308,18 @@ async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(harnes
         a_consumer_record(an_order(job=a_job(2)), 2),
     ]
     await handle(harness, {TopicPartition(ORDERS_IN, 0): records})
-    letters = "".join(letters for _, _, letters in judged_runs(harness))
-    assert letters == SUCCEEDED + FAILED + SUCCEEDED
+    outcomes = "".join(outcomes for _, _, outcomes in judged_runs(harness))
+    assert outcomes == SUCCEEDED + FAILED + SUCCEEDED
     (fault,) = [
         fault for event in judged_events(harness) for failure in _run_of(event).failures for fault in failure.faults
     ]
     assert (fault.code, fault.level, fault.field) == ("UNPROCESSABLE", "ERROR", "")
-    (letter,) = harness.dead_letters.sent
-    assert (letter.reason, letter.record.offset) == ("unknown-framing", 1)
+    (dead_letter,) = harness.dead_letters.sent
+    assert (dead_letter.reason, dead_letter.record.offset) == ("unknown-framing", 1)
 
 
 @pytest.mark.parametrize(
-    ("job", "headers", "told"),
+    ("job", "headers", "runs"),
     [
         (a_job(index=3), job_headers(index=2), [(608, 2)]),
         (a_job(index=-1), job_headers(index=2), [(608, 2)]),
@@ -328,7 +328,7 @@ async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(harnes
         (a_job(created_at=2**62), job_headers(index=2), [(608, 2)]),
         (a_job(job_id=JOB_ID.upper()), job_headers(), []),
         (a_job(job_id=f"g{JOB_ID[1:]}"), (), []),
-        # Neither sound in itself nor named soundly by its headers.
+        # Valid neither in the record nor in its headers.
         (a_job(index=3), (), []),
         (a_job(index=3), job_headers(index=3), []),
         (a_job(index=3), job_headers(index=1000, total=1001), []),
@@ -338,13 +338,13 @@ async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(harnes
     ],
 )
 async def test_a_record_that_cannot_be_in_its_job_is_a_dead_letter(
-    harness: Harness, job: Any, headers: Any, told: list[tuple[int, int]]
+    harness: Harness, job: Any, headers: Any, runs: list[tuple[int, int]]
 ) -> None:
     record = a_consumer_record(an_order(job=job), 0, headers=headers)
     await handle(harness, {TopicPartition(ORDERS_IN, 0): [record]})
-    (letter,) = harness.dead_letters.sent
-    assert letter.reason == "invalid-job"
-    assert [(event.header.site, _run_of(event).first) for event in judged_events(harness)] == told
+    (dead_letter,) = harness.dead_letters.sent
+    assert dead_letter.reason == "invalid-job"
+    assert [(event.header.site, _run_of(event).first) for event in judged_events(harness)] == runs
     assert harness.journal[-1] == Committed(0, 1)
 
 
@@ -382,22 +382,22 @@ async def test_a_partition_that_goes_leaves_others_stopped(harness: Harness) -> 
 
 
 async def test_offsets_need_not_be_consecutive(harness: Harness) -> None:
-    """Markers of transactions take some."""
+    """Transaction markers occupy offsets, too."""
     records = [a_consumer_record(an_order(), offset) for offset in (3, 7, 20)]
     await handle(harness, {TopicPartition(ORDERS_IN, 0): records})
     assert harness.journal[-1] == Committed(0, 21)
 
 
 async def test_schemas_that_are_not_known_are_looked_up_before_anything_is_judged(harness: Harness) -> None:
-    """While the registry is away a record must wait, not die."""
-    shelf = FakeSchemaSource(away=True, id77=SCHEMAS["order"].definition)
-    reader = SubmittedRecordReader(SCHEMAS, shelf)
+    """While the registry is unavailable, records must wait."""
+    source = FakeSchemaSource(is_unavailable=True, id77=SCHEMAS["order"].definition)
+    reader = SubmittedRecordReader(SCHEMAS, source)
     worker = Worker(replace(harness.deps, reader=reader), harness.dead_letter_limit)
     poll = a_poll(prefix(77) + as_bytes(an_order())[LENGTH:])
     with pytest.raises(UnavailableError):
         await worker.handle(poll)
     assert harness.journal == []
-    shelf.unavailable = False
+    source.is_unavailable = False
     await worker.handle(poll)
     assert harness.journal == [Published(VALIDATED, 1)]
 

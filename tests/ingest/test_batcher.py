@@ -1,0 +1,80 @@
+"""Batching single records of concurrent requests."""
+
+import asyncio
+from collections.abc import Sequence
+
+from services.chassis.kafka.producer import ProducerRecord
+from services.chassis.runtime.errors import UnavailableError
+from services.ingest.adapters.batcher import RecordBatcher
+from tests.chassis.eventually import until
+
+
+class FakeSender:
+    """Keeps the sizes of the batches; sends each when the gate is set."""
+
+    def __init__(self) -> None:
+        self.batch_sizes: list[int] = []
+        self.gate = asyncio.Event()
+        self.is_unavailable = False
+
+    async def send(self, records: Sequence[ProducerRecord]) -> None:
+        self.batch_sizes.append(len(records))
+        await self.gate.wait()
+        if self.is_unavailable:
+            raise UnavailableError("Kafka", retry_after_s=7)
+
+
+def a_record(size: int = 1) -> ProducerRecord:
+    return ProducerRecord(b"k", b"v" * size)
+
+
+async def test_a_lone_record_goes_at_once() -> None:
+    sender = FakeSender()
+    sender.gate.set()
+    await RecordBatcher(sender.send).submit(a_record())
+    assert sender.batch_sizes == [1]
+
+
+async def test_records_submitted_later_go_with_the_next_batch() -> None:
+    sender = FakeSender()
+    batcher = RecordBatcher(sender.send)
+    first = asyncio.create_task(batcher.submit(a_record()))
+    await until(lambda: sender.batch_sizes == [1])
+    others = [asyncio.create_task(batcher.submit(a_record())) for _ in range(600)]
+    sender.gate.set()
+    await asyncio.gather(first, *others)
+    assert sender.batch_sizes == [1, 500, 100], "batches are bounded"
+
+
+async def test_large_records_fill_a_batch_sooner() -> None:
+    sender = FakeSender()
+    batcher = RecordBatcher(sender.send)
+    sender.gate.set()
+    await asyncio.gather(*(batcher.submit(a_record(300 * 1024)) for _ in range(4)))
+    assert sender.batch_sizes == [2, 2]
+
+
+async def test_what_became_of_a_batch_became_of_each_record_in_it() -> None:
+    sender = FakeSender()
+    sender.is_unavailable = True
+    sender.gate.set()
+    batcher = RecordBatcher(sender.send)
+    outcomes = await asyncio.gather(*(batcher.submit(a_record()) for _ in range(3)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [UnavailableError] * 3
+    assert [outcome.retry_after_s for outcome in outcomes if isinstance(outcome, UnavailableError)] == [7] * 3
+    sender.is_unavailable = False
+    await batcher.submit(a_record())
+    assert sender.batch_sizes == [3, 1], "the lock is released"
+
+
+async def test_who_gives_up_does_not_stop_the_others() -> None:
+    sender = FakeSender()
+    batcher = RecordBatcher(sender.send)
+    impatient = asyncio.create_task(batcher.submit(a_record()))
+    patient = asyncio.create_task(batcher.submit(a_record()))
+    await until(lambda: sender.batch_sizes == [2])
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    sender.gate.set()
+    await patient
+    assert impatient.cancelled()
