@@ -16,6 +16,8 @@ PAGES = (
     "tests/**/*.md",
     "Makefile",
     "deploy/**/*.y*ml",
+    "schemas/**/*.yaml",
+    "docker-compose.yml",
 )
 # The rules below quote what they rule out.
 EXEMPT = frozenset({"tools/prose.py", "tests/tools/test_prose.py"})
