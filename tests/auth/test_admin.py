@@ -38,7 +38,7 @@ CREDENTIALS = {"grant_type": "client_credentials", "client_id": "admin", "client
 
 @dataclass
 class AdminClient:
-    """The admin API, opened by its client's token."""
+    """Calls the admin API with an administrator's token."""
 
     http: TestClient  # type: ignore[type-arg] # aiohttp's own generic
     publisher: FakePublisher
@@ -55,7 +55,7 @@ class AdminClient:
 @pytest.fixture
 async def api(auth: AuthHarness) -> AsyncIterator[AdminClient]:
     await auth.clients.save(a_client(client_id="admin", site=0, api_keys=(), scopes=ADMIN.scopes))
-    office = ManagementDeps(
+    management = ManagementDeps(
         sites=FakeSiteStore(),
         clients=auth.clients,
         revocations=auth.revocations,
@@ -68,15 +68,15 @@ async def api(auth: AuthHarness) -> AsyncIterator[AdminClient]:
         actor="auth",
         source="auth",
     )
-    given = AdminDeps(
+    deps = AdminDeps(
         tokens=auth.deps,
-        management=office,
+        management=management,
         keys=auth.key_rotation,
         verify=auth.introspector.verify_admin,
         proxies=parse_networks("127.0.0.0/8"),
         openapi=OPENAPI.with_name("auth-admin.yaml"),
     )
-    async with TestClient(TestServer(build_application(admin.build_routes(given)))) as http:
+    async with TestClient(TestServer(build_application(admin.build_routes(deps)))) as http:
         answer = await http.post(ADMIN.token_path, data=CREDENTIALS)
         yield AdminClient(http, auth.publisher, (await answer.json())["access_token"])
 
@@ -90,33 +90,33 @@ async def test_a_site_is_added_and_published(api: AdminClient) -> None:
 
 async def test_a_client_and_its_secrets_come_and_go(auth: AuthHarness, api: AdminClient) -> None:
     await api.request("PUT", "/sites/700", json=SITE)
-    wanted = {"clientId": "new", "site": 700, "apiKeys": ["777"]}
-    assert await api.request("POST", "/clients", json=wanted) == (
+    document = {"clientId": "new", "site": 700, "apiKeys": ["777"]}
+    assert await api.request("POST", "/clients", json=document) == (
         201,
         {"clientId": "new", "secret": "canary-new-secret"},
     )
     assert (await api.request("POST", "/clients/new/secrets?graceHours=1"))[0] == 201
     assert (await api.request("POST", "/clients/new/secrets"))[0] == 409
-    _, shown = await api.request("GET", "/clients/new")
-    first, second = [secret["id"] for secret in shown["secrets"]]
+    _, client = await api.request("GET", "/clients/new")
+    first, second = [secret["id"] for secret in client["secrets"]]
     assert (await api.request("DELETE", f"/clients/new/secrets/{first}"))[0] == 204
     assert (await api.request("DELETE", f"/clients/new/secrets/{second}"))[0] == 409
     assert (await api.request("POST", "/clients/new/revocations"))[0] == 204
     assert (await api.request("POST", "/tokens/0f0f/revocations"))[0] == 204
-    assert [one.key for one in api.publisher.revocations] == ["new", "0f0f"]
+    assert [revocation.key for revocation in api.publisher.revocations] == ["new", "0f0f"]
     status, changed = await api.request("PATCH", "/clients/new", json={"scopes": ["status:read"]})
     assert (status, changed["scopes"], changed["apiKeys"]) == (200, ["status:read"], ["777"])
     assert (await api.request("PATCH", "/clients/new", json={"apiKeys": ["888"]}))[0] == 400
     assert (await api.request("PATCH", "/clients/new", json={"scopes": ["all"]}))[0] == 400
     assert (await api.request("PATCH", "/clients/nobody", json={}))[0] == 404
     assert {line["actor"] for line in auth.audit.lines[-5:]} == {"admin"}
-    assert "canary" not in str(shown) + str(auth.audit.lines)
+    assert "canary" not in str(client) + str(auth.audit.lines)
 
 
 async def test_the_secrets_before_a_new_one_end_after_so_many_hours(auth: AuthHarness, api: AdminClient) -> None:
     assert (await api.request("POST", "/clients/client-1/secrets?graceHours=24"))[0] == 201
-    _, shown = await api.request("GET", "/clients/client-1")
-    assert [secret["expiresAt"] for secret in shown["secrets"]] == [int(auth.clock.at) + 24 * 3_600, None]
+    _, client = await api.request("GET", "/clients/client-1")
+    assert [secret["expiresAt"] for secret in client["secrets"]] == [int(auth.clock.at) + 24 * 3_600, None]
 
 
 async def test_while_revocations_are_not_known_nobody_administers(auth: AuthHarness, api: AdminClient) -> None:
@@ -165,8 +165,8 @@ async def test_what_is_not_possible_is_a_problem(
     assert "canary" not in str(problem)
 
 
-async def test_every_address_refuses_whoever_is_no_administrator(auth: AuthHarness, api: AdminClient) -> None:
-    """The addresses are those of the route table; public are the document and, for who has credentials, tokens."""
+async def test_every_route_refuses_all_but_administrators(auth: AuthHarness, api: AdminClient) -> None:
+    """All routes of the table; public are only the document and the token endpoint."""
     application = api.http.app
     assert application is not None
     routes = {(route.method, route.resource.canonical) for route in application.router.routes() if route.resource}
@@ -181,10 +181,10 @@ async def test_every_address_refuses_whoever_is_no_administrator(auth: AuthHarne
         auth.signer.sign({**claims, "aud": "auth-admin", "scope": "orders:write"}): (403, INSUFFICIENT),
     }
     for method, path in guarded:
-        for token, wanted in tokens.items():
+        for token, expected in tokens.items():
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             answer = await api.http.request(method, re.sub("{.*?}", "1", path), headers=headers)
-            assert (answer.status, answer.headers["WWW-Authenticate"]) == wanted, (method, path)
+            assert (answer.status, answer.headers["WWW-Authenticate"]) == expected, (method, path)
     assert len(guarded) >= 12
     refused = [
         (line["actor"], line["reason"]) for line in auth.audit.lines if line["action"] == "administrator refused"

@@ -1,4 +1,4 @@
-"""The operator's commands: what they ask of the office, what they print, and how they end."""
+"""The operator's commands: their effect, output and exit status."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -30,17 +30,17 @@ CLIENT = Client(
 
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> ManagementHarness:
-    """An office with one site and one client, which the commands open."""
-    made = ManagementHarness()
-    made.sites.by_number[608] = StoredSite(SITE, revision=1)
-    made.clients.by_id["c"] = CLIENT
+    """Management with one site and one client, used by the commands."""
+    harness = ManagementHarness()
+    harness.sites.by_number[608] = StoredSite(SITE, revision=1)
+    harness.clients.by_id["c"] = CLIENT
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[ManagementDeps]:
-        yield made.deps
+    async def open_management() -> AsyncIterator[ManagementDeps]:
+        yield harness.deps
 
-    monkeypatch.setattr(cli, "_open_management", opened)
-    return made
+    monkeypatch.setattr(cli, "_open_management", open_management)
+    return harness
 
 
 def run_cli(commands: typer.Typer, *arguments: str) -> Result:
@@ -51,8 +51,8 @@ def run_cli(commands: typer.Typer, *arguments: str) -> Result:
 def test_secrets_before_the_new_one_end_after_so_many_hours(
     harness: ManagementHarness, hours: str, seconds: int
 ) -> None:
-    done = run_cli(cli.clients, "add-secret", "c", "--grace-hours", hours)
-    assert json.loads(done.stdout) == {"clientId": "c", "secret": "canary-0"}
+    result = run_cli(cli.clients, "add-secret", "c", "--grace-hours", hours)
+    assert json.loads(result.stdout) == {"clientId": "c", "secret": "canary-0"}
     first, second = harness.clients.by_id["c"].secrets
     assert (first.expires_at, second.expires_at) == (int(harness.clock.at) + seconds, None)
 
@@ -74,9 +74,9 @@ CHANGES: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
 def test_a_client_is_changed_in_what_is_named_and_in_nothing_else(harness: ManagementHarness, what: str) -> None:
     arguments, changed = CHANGES[what]
     assert run_cli(cli.clients, "change", "c", *arguments).exit_code == 0
-    kept = replace(harness.clients.by_id["c"], revision=CLIENT.revision)
-    assert set(kept.scopes) == set(changed.get("scopes", CLIENT.scopes))
-    assert replace(kept, scopes=CLIENT.scopes) == CLIENT
+    client = replace(harness.clients.by_id["c"], revision=CLIENT.revision)
+    assert set(client.scopes) == set(changed.get("scopes", CLIENT.scopes))
+    assert replace(client, scopes=CLIENT.scopes) == CLIENT
 
 
 REFUSED: dict[str, tuple[typer.Typer, Sequence[str], int, str]] = {
@@ -93,19 +93,19 @@ REFUSED: dict[str, tuple[typer.Typer, Sequence[str], int, str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_not_possible_is_told_in_a_line_and_changes_nothing(harness: ManagementHarness, what: str) -> None:
+def test_what_is_not_possible_is_printed_in_a_line_and_changes_nothing(harness: ManagementHarness, what: str) -> None:
     commands, arguments, code, words = REFUSED[what]
-    done = run_cli(commands, *arguments)
-    assert (done.exit_code, done.stdout) == (code, "")
-    assert words in done.stderr
+    result = run_cli(commands, *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert words in result.stderr
     assert harness.clients.by_id == {"c": CLIENT}
     assert harness.audit.lines == []
 
 
 def test_a_server_that_is_away_is_told_in_a_line(harness: ManagementHarness) -> None:
     harness.clients.is_unavailable = True
-    done = run_cli(cli.clients, "show", "c")
-    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "MongoDB is unavailable\n")
+    result = run_cli(cli.clients, "show", "c")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "MongoDB is unavailable\n")
 
 
 def test_nothing_that_is_shown_later_has_a_secret_in_it(harness: ManagementHarness) -> None:

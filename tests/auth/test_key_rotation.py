@@ -1,4 +1,4 @@
-"""The signing keys' life, on a virtual clock."""
+"""Rotation of the signing keys, on a virtual clock."""
 
 import base64
 import json
@@ -31,7 +31,7 @@ def key_rotation_deps(
     keys: FakeKeyStore, generator: FakeKeyGenerator, *, clock: Clock | None = None
 ) -> tuple[KeyRotationDeps, FakeSigner]:
     signer = FakeSigner()
-    world = KeyRotationDeps(
+    deps = KeyRotationDeps(
         keys=keys,
         generator=generator,
         signer=signer,
@@ -41,13 +41,13 @@ def key_rotation_deps(
         algorithm="RS256",
         now=clock or Clock(NOW),
     )
-    return world, signer
+    return deps, signer
 
 
 async def test_the_first_key_is_made_once_and_signs_at_once() -> None:
-    world, signer = key_rotation_deps(FakeKeyStore(), FakeKeyGenerator())
-    await ensure_current_key(world)
-    await ensure_current_key(world)
+    deps, signer = key_rotation_deps(FakeKeyStore(), FakeKeyGenerator())
+    await ensure_current_key(deps)
+    await ensure_current_key(deps)
     assert [(key.number, key.signs_from) for key in signer.keys] == [(1, NOW)]
 
 
@@ -57,11 +57,11 @@ async def test_of_two_replicas_at_first_start_one_makes_the_key_and_both_use_it(
     def other_is_faster() -> None:
         keys.by_number[1] = a_key(1, signs_from=NOW - 1)
 
-    world, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=other_is_faster))
-    await ensure_current_key(world)
+    deps, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=other_is_faster))
+    await ensure_current_key(deps)
     assert signer.keys == [a_key(1, signs_from=NOW - 1)]
-    assert isinstance(world.audit, FakeAuditLog)
-    assert world.audit.lines == [], "what another did is another's line"
+    assert isinstance(deps.audit, FakeAuditLog)
+    assert deps.audit.lines == [], "the other replica writes the line"
 
 
 async def test_where_the_next_key_cannot_be_kept_the_old_one_signs_and_is_known_to_be_overdue() -> None:
@@ -72,9 +72,9 @@ async def test_where_the_next_key_cannot_be_kept_the_old_one_signs_and_is_known_
 
     keys = FakeKeyStore()
     keys.by_number[1] = a_key(1, signs_from=NOW - 90_000)
-    world, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=refused))
+    deps, signer = key_rotation_deps(keys, FakeKeyGenerator(before_adding=refused))
     with pytest.raises(UnavailableError):
-        await ensure_current_key(world)
+        await ensure_current_key(deps)
     assert signer.keys == [keys.by_number[1]]
     assert metrics.SIGNING_KEY_DUE._value.get() == NOW - 90_000 + 86_400
 
@@ -84,8 +84,8 @@ async def test_keys_of_another_algorithm_are_left_alone() -> None:
     keys.by_number[1] = SigningKey(
         number=1, kid="curve", algorithm="ES256", public={}, wrapped_private_key=b"", created_at=0, signs_from=NOW - 10
     )
-    world, signer = key_rotation_deps(keys, FakeKeyGenerator())
-    await ensure_current_key(world)
+    deps, signer = key_rotation_deps(keys, FakeKeyGenerator())
+    await ensure_current_key(deps)
     assert [(key.number, key.algorithm) for key in signer.keys] == [(2, "RS256")]
 
 
@@ -104,21 +104,21 @@ async def test_rotation_under_traffic_refuses_nobody(auth: AuthHarness) -> None:
         monotonic=lambda: 0.0,
         fetch=fetch,
     )
-    held: list[tuple[float, str]] = []
+    live: list[tuple[float, str]] = []
     kids = set()
-    presented = TokenEndpointRequest(query="", body=BODY, content_type=FORM)
+    request = TokenEndpointRequest(query="", body=BODY, content_type=FORM)
     start = auth.clock.at
     for elapsed_s in range(0, 3 * 86_400, 1_500):
         auth.clock.at = start + elapsed_s
         await ensure_current_key(auth.key_rotation)
         await verifier.refresh()
-        auth.clock.at += 299  # what is fetched is at its oldest
-        issued = await issue(presented, OMNICHANNEL, source="", deps=auth.deps)
+        auth.clock.at += 299  # the fetched keys are at their oldest
+        issued = await issue(request, OMNICHANNEL, source="", deps=auth.deps)
         assert isinstance(issued, IssuedToken)
         kids.add(issued.access_token.partition(".")[0])
-        held = [(until, token) for until, token in held if until > auth.clock.at]
-        held.append((auth.clock.at + 28_800, issued.access_token))
-        for _, token in held[:: max(len(held) - 1, 1)]:
+        live = [(until, token) for until, token in live if until > auth.clock.at]
+        live.append((auth.clock.at + 28_800, issued.access_token))
+        for _, token in live[:: max(len(live) - 1, 1)]:
             verifier._cached.clear()
             await verifier.verify(token)
     assert len(kids) == 3
@@ -126,9 +126,9 @@ async def test_rotation_under_traffic_refuses_nobody(auth: AuthHarness) -> None:
 
 async def test_a_key_asked_for_by_the_operator_waits_its_time() -> None:
     keys, clock = FakeKeyStore(), Clock(NOW)
-    world, _ = key_rotation_deps(keys, FakeKeyGenerator(), clock=clock)
-    await ensure_current_key(world)
-    assert await add_key(world)
+    deps, _ = key_rotation_deps(keys, FakeKeyGenerator(), clock=clock)
+    await ensure_current_key(deps)
+    assert await add_key(deps)
     assert [key.signs_from for key in keys.by_number.values()] == [NOW, NOW + 600]
 
 
@@ -142,13 +142,11 @@ async def test_the_last_replica_publishes_a_key_two_refresh_periods_before_it_si
         mongodb_uri="mongodb://127.0.0.1:1",
     )
     mongo = Mongo.connect(settings)
-    world, _ = build_key_rotation(settings, mongo)
+    deps, _ = build_key_rotation(settings, mongo)
     keys, clock = FakeKeyStore(), Clock(NOW)
-    world = replace(
-        world, keys=keys, generator=FakeKeyGenerator(), signer=FakeSigner(), audit=FakeAuditLog(), now=clock
-    )
-    await ensure_current_key(world)
-    await add_key(world)
+    deps = replace(deps, keys=keys, generator=FakeKeyGenerator(), signer=FakeSigner(), audit=FakeAuditLog(), now=clock)
+    await ensure_current_key(deps)
+    await add_key(deps)
     published_by = clock.at + key_check_interval_s(settings)
     assert keys.by_number[2].signs_from >= published_by + 2 * refresh_s
     await mongo.close()
@@ -156,14 +154,14 @@ async def test_the_last_replica_publishes_a_key_two_refresh_periods_before_it_si
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
 async def test_a_sealed_key_opens_only_with_its_seal(algorithm: str) -> None:
-    vault = KeyWrapper(b"k" * 32, algorithm)
-    key = await vault.generate(number=1, created_at=NOW, signs_from=NOW)
+    wrapper = KeyWrapper(b"k" * 32, algorithm)
+    key = await wrapper.generate(number=1, created_at=NOW, signs_from=NOW)
     assert "d" not in key.public
     assert key.public["alg"] == algorithm
-    vault.unwrap(key)
+    wrapper.unwrap(key)
     with pytest.raises(KeyDecryptionError, match="AUTH_KEY_ENCRYPTION_KEY"):
         KeyWrapper(b"x" * 32, algorithm).unwrap(key)
-    other = await vault.generate(number=2, created_at=NOW, signs_from=NOW)
+    other = await wrapper.generate(number=2, created_at=NOW, signs_from=NOW)
     moved = SigningKey(
         number=1,
         kid=other.kid,
@@ -174,16 +172,16 @@ async def test_a_sealed_key_opens_only_with_its_seal(algorithm: str) -> None:
         signs_from=NOW,
     )
     with pytest.raises(KeyDecryptionError):
-        vault.unwrap(moved)
+        wrapper.unwrap(moved)
     assert b"PRIVATE" not in key.wrapped_private_key
     assert "wrapped_private_key" not in repr(key)
 
 
 async def test_tokens_signed_on_a_curve_verify() -> None:
     clock = Clock(NOW)
-    vault = KeyWrapper(b"k" * 32, "ES256")
-    signer = JwtSigner(vault.unwrap, "ES256", now=clock)
-    signer.set_keys([await vault.generate(number=1, created_at=NOW, signs_from=NOW)])
+    wrapper = KeyWrapper(b"k" * 32, "ES256")
+    signer = JwtSigner(wrapper.unwrap, "ES256", now=clock)
+    signer.set_keys([await wrapper.generate(number=1, created_at=NOW, signs_from=NOW)])
 
     async def fetch() -> bytes:
         return json.dumps(signer.key_set()).encode()
@@ -203,7 +201,7 @@ async def test_tokens_signed_on_a_curve_verify() -> None:
     assert (await verifier.verify(token)).client_id == "c"
 
 
-def test_a_signer_without_keys_is_away() -> None:
+def test_a_signer_without_keys_is_unavailable() -> None:
     signer = JwtSigner(KeyWrapper(b"k" * 32, "RS256").unwrap, "RS256", now=Clock(NOW))
     assert not signer.ready
     with pytest.raises(UnavailableError):

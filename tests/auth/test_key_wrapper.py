@@ -1,4 +1,4 @@
-"""Private keys are sealed, each with a nonce of its own and for its own id only."""
+"""Private keys are encrypted, each with its own nonce and bound to its own id."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,21 +10,21 @@ from jwt import PyJWK
 from services.auth.adapters.key_wrapper import NONCE_BYTES, KeyDecryptionError, KeyWrapper, _thumbprint
 from services.auth.domain.signing import SigningKey
 
-SEALING_KEY = bytes(range(32))
+ENCRYPTION_KEY = bytes(range(32))
 ALGORITHMS = pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
 
 
-def a_vault(
-    algorithm: str = "ES256", key: bytes = SEALING_KEY, *, random_bytes: Callable[[int], bytes] | None = None
+def a_wrapper(
+    algorithm: str = "ES256", key: bytes = ENCRYPTION_KEY, *, random_bytes: Callable[[int], bytes] | None = None
 ) -> KeyWrapper:
     return KeyWrapper(key, algorithm, **({} if random_bytes is None else {"random_bytes": random_bytes}))
 
 
 @ALGORITHMS
 async def test_what_is_opened_belongs_to_what_is_published(algorithm: str) -> None:
-    vault = a_vault(algorithm)
-    key = await vault.generate(number=3, created_at=5, signs_from=7)
-    private, published = vault.unwrap(key), PyJWK(dict(key.public)).key
+    wrapper = a_wrapper(algorithm)
+    key = await wrapper.generate(number=3, created_at=5, signs_from=7)
+    private, published = wrapper.unwrap(key), PyJWK(dict(key.public)).key
     assert private.public_key().public_numbers() == published.public_numbers()
     assert (key.number, key.created_at, key.signs_from, key.algorithm) == (3, 5, 7, algorithm)
     assert (key.public["kid"], key.public["use"], key.public["alg"]) == (key.kid, "sig", algorithm)
@@ -33,7 +33,7 @@ async def test_what_is_opened_belongs_to_what_is_published(algorithm: str) -> No
 
 async def test_keys_are_as_strong_as_they_say() -> None:
     rsa_key, curve_key = [
-        a_vault(algorithm).unwrap(await a_vault(algorithm).generate(number=1, created_at=0, signs_from=0))
+        a_wrapper(algorithm).unwrap(await a_wrapper(algorithm).generate(number=1, created_at=0, signs_from=0))
         for algorithm in ("RS256", "ES256")
     ]
     assert isinstance(rsa_key, rsa.RSAPrivateKey)
@@ -43,42 +43,42 @@ async def test_keys_are_as_strong_as_they_say() -> None:
 
 
 async def test_each_seal_has_a_nonce_of_its_own_drawn_at_random() -> None:
-    """Two keys under one nonce give away both, and the key that seals them."""
-    drawn: list[int] = []
+    """Reusing a nonce reveals both plaintexts and the authentication key."""
+    requested: list[int] = []
 
     def random_bytes(count: int) -> bytes:
-        drawn.append(count)
-        return bytes([len(drawn)]) * count
+        requested.append(count)
+        return bytes([len(requested)]) * count
 
-    vault = a_vault(random_bytes=random_bytes)
-    keys = [await vault.generate(number=number, created_at=0, signs_from=0) for number in (1, 2)]
+    wrapper = a_wrapper(random_bytes=random_bytes)
+    keys = [await wrapper.generate(number=number, created_at=0, signs_from=0) for number in (1, 2)]
     assert [key.wrapped_private_key[:NONCE_BYTES] for key in keys] == [b"\1" * 12, b"\2" * 12]
-    assert drawn == [NONCE_BYTES] * 2
-    by_chance = [await a_vault().generate(number=number, created_at=0, signs_from=0) for number in (1, 2)]
+    assert requested == [NONCE_BYTES] * 2
+    by_chance = [await a_wrapper().generate(number=number, created_at=0, signs_from=0) for number in (1, 2)]
     assert by_chance[0].wrapped_private_key[:NONCE_BYTES] != by_chance[1].wrapped_private_key[:NONCE_BYTES]
 
 
-Opening = Callable[[SigningKey, SigningKey], tuple[KeyWrapper, SigningKey]]
-NOT_OPENED: dict[str, Opening] = {
-    "another sealing key": lambda key, _: (a_vault(key=bytes(32)), key),
-    "the seal of another key": lambda key, other: (
-        a_vault(),
+Tampering = Callable[[SigningKey, SigningKey], tuple[KeyWrapper, SigningKey]]
+TAMPERED: dict[str, Tampering] = {
+    "another encryption key": lambda key, _: (a_wrapper(key=bytes(32)), key),
+    "the ciphertext of another key": lambda key, other: (
+        a_wrapper(),
         replace(key, wrapped_private_key=other.wrapped_private_key),
     ),
-    "another id": lambda key, other: (a_vault(), replace(key, kid=other.kid)),
-    "a bit that is not as it was": lambda key, _: (
-        a_vault(),
+    "another id": lambda key, other: (a_wrapper(), replace(key, kid=other.kid)),
+    "a flipped bit": lambda key, _: (
+        a_wrapper(),
         replace(key, wrapped_private_key=bytes([*key.wrapped_private_key[:-1], key.wrapped_private_key[-1] ^ 1])),
     ),
 }
 
 
-@pytest.mark.parametrize("how", NOT_OPENED)
+@pytest.mark.parametrize("how", TAMPERED)
 async def test_a_seal_is_opened_by_its_own_key_for_its_own_id_only(how: str) -> None:
-    key, other = [await a_vault().generate(number=number, created_at=0, signs_from=0) for number in (1, 2)]
-    vault, shown = NOT_OPENED[how](key, other)
+    key, other = [await a_wrapper().generate(number=number, created_at=0, signs_from=0) for number in (1, 2)]
+    wrapper, tampered = TAMPERED[how](key, other)
     with pytest.raises(KeyDecryptionError, match="AUTH_KEY_ENCRYPTION_KEY"):
-        vault.unwrap(shown)
+        wrapper.unwrap(tampered)
 
 
 def test_an_id_is_the_thumbprint_that_anyone_can_compute() -> None:

@@ -54,7 +54,7 @@ async def test_another_secret_in_the_document_takes_the_place_of_the_old(harness
     assert [secret.hash for secret in harness.clients.by_id["c"].secrets] == ["hash of canary-another-one"]
 
 
-async def test_a_secret_of_the_document_that_has_ended_is_given_anew(harness: ManagementHarness) -> None:
+async def test_a_secret_of_the_document_that_has_expired_is_stored_again(harness: ManagementHarness) -> None:
     await management.load_tenants(the_document(), harness.deps)
     await management.add_secret("c", harness.deps, grace_s=60)
     harness.clock.at += 60

@@ -6,14 +6,14 @@ from services.auth.flows.key_rotation import add_key, ensure_current_key
 from services.chassis.runtime.metrics import REGISTRY
 from tests.auth.harness import AuthHarness, ManagementHarness, a_client
 from tests.auth.test_management import the_document
-from tests.auth.test_oauth import GOOD, IMPORT, about, token_of
+from tests.auth.test_oauth import GOOD, IMPORT, get_token, send_token
 
 STATUS = "/common-status/v1/oauth2/token"
 
 
 async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: AuthHarness) -> None:
     await auth.clients.save(a_client(client_id="status-only", scopes=("status:read",)))
-    before = counted()
+    before = read_counters()
     async with auth.over_http() as http:
         for path in (IMPORT, IMPORT, STATUS):
             await http.post(path, data=GOOD)
@@ -22,7 +22,7 @@ async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: AuthHarne
         await http.post(STATUS, data={**GOOD, "client_secret": ""})
         for _ in range(10):
             await http.post(STATUS, data={**GOOD, "client_secret": "w"})
-    assert growth(before) == {
+    assert increases(before) == {
         ("auth_tokens_issued_total", "omnichannel-api"): 2,
         ("auth_tokens_issued_total", "common-status"): 1,
         ("auth_tokens_refused_total", "omnichannel-api", "wrong_secret"): 1,
@@ -38,21 +38,21 @@ async def test_grants_and_refusals_are_counted_by_api_and_reason(auth: AuthHarne
 
 async def test_revocations_are_counted_once_others_can_know_of_them(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
-        token = await token_of(http)
-        before = counted()
+        token = await get_token(http)
+        before = read_counters()
         auth.publisher.is_unavailable = True
-        await about(http, "revoke", token)
+        await send_token(http, "revoke", token)
         auth.publisher.is_unavailable = False
-        await about(http, "revoke", token)
-    assert growth(before) == {("auth_revocations_total", "token"): 1}
+        await send_token(http, "revoke", token)
+    assert increases(before) == {("auth_revocations_total", "token"): 1}
 
 
 async def test_an_operators_revocations_are_counted(harness: ManagementHarness) -> None:
     await management.load_tenants(the_document(), harness.deps)
-    before = counted()
+    before = read_counters()
     await management.revoke_client("c", harness.deps)
     await management.revoke_token("0f0f", harness.deps)
-    assert growth(before) == {("auth_revocations_total", "client"): 1, ("auth_revocations_total", "token"): 1}
+    assert increases(before) == {("auth_revocations_total", "client"): 1, ("auth_revocations_total", "token"): 1}
 
 
 async def test_the_age_and_the_end_of_the_key_that_signs_are_told(auth: AuthHarness) -> None:
@@ -60,15 +60,15 @@ async def test_the_age_and_the_end_of_the_key_that_signs_are_told(auth: AuthHarn
     for later, since in ((0, 0), (599, 0), (600, 600)):
         if not later:
             await add_key(auth.key_rotation)
-            began = auth.clock.at
-        auth.clock.at = began + later
+            activated_at = auth.clock.at
+        auth.clock.at = activated_at + later
         await ensure_current_key(auth.key_rotation)
-        assert metrics.SIGNING_KEY_SINCE._value.get() == began + since
-        assert metrics.SIGNING_KEY_DUE._value.get() == began + since + auth.key_rotation.lifetime_s
+        assert metrics.SIGNING_KEY_SINCE._value.get() == activated_at + since
+        assert metrics.SIGNING_KEY_DUE._value.get() == activated_at + since + auth.key_rotation.lifetime_s
         assert metrics.PUBLISHED_KEYS._value.get() == 2
 
 
-def counted() -> dict[tuple[str, ...], float]:
+def read_counters() -> dict[tuple[str, ...], float]:
     """Auth's counters by name and labels, except for hashes."""
     return {
         (sample.name, *sample.labels.values()): sample.value
@@ -79,5 +79,7 @@ def counted() -> dict[tuple[str, ...], float]:
     }
 
 
-def growth(before: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
-    return {name: value - before.get(name, 0) for name, value in counted().items() if value != before.get(name, 0)}
+def increases(before: dict[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+    return {
+        name: value - before.get(name, 0) for name, value in read_counters().items() if value != before.get(name, 0)
+    }

@@ -1,4 +1,4 @@
-"""The endpoints over real HTTP."""
+"""The OAuth endpoints over real HTTP."""
 
 import asyncio
 import base64
@@ -144,7 +144,7 @@ async def test_a_body_is_not_read_without_end(auth: AuthHarness) -> None:
 
 
 async def test_a_body_that_does_not_come_is_given_up(auth: AuthHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where what has come would do: the rest might have said otherwise."""
+    """Even if the received part is a valid request: the rest could contradict it."""
     monkeypatch.setattr(oauth, "BODY_TIMEOUT_S", 0.05)
     body = urlencode(GOOD)
     head = f"POST {IMPORT} HTTP/1.1\r\nHost: a\r\nContent-Type: {FORM}\r\nContent-Length: {len(body) + 1}\r\n\r\n"
@@ -173,34 +173,34 @@ async def test_the_keys_are_published(auth: AuthHarness) -> None:
 
 async def test_the_server_describes_itself(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
-        told = await (await http.get("/.well-known/oauth-authorization-server")).json()
+        metadata = await (await http.get("/.well-known/oauth-authorization-server")).json()
         document = await (await http.get("/auth/openapi.yaml")).text()
-    assert told["issuer"] == "https://test.tillstream.example"
-    assert told["jwks_uri"] == "https://front.example/.well-known/jwks.json"
-    assert told["grant_types_supported"] == ["client_credentials"]
+    assert metadata["issuer"] == "https://test.tillstream.example"
+    assert metadata["jwks_uri"] == "https://front.example/.well-known/jwks.json"
+    assert metadata["grant_types_supported"] == ["client_credentials"]
     assert document == OPENAPI.read_text()
     described = yaml.safe_load(document)["components"]["schemas"]["Metadata"]
-    assert told.keys() == described["properties"].keys()
+    assert metadata.keys() == described["properties"].keys()
     for endpoint, name in (("token", "token"), ("revocation", "revoke"), ("introspection", "introspect")):
-        assert told[f"{endpoint}_endpoint"] == f"https://front.example/omnichannel/api/v1/oauth2/{name}"
-        assert told[f"{endpoint}_endpoint_auth_methods_supported"] == ["client_secret_post", "client_secret_basic"]
+        assert metadata[f"{endpoint}_endpoint"] == f"https://front.example/omnichannel/api/v1/oauth2/{name}"
+        assert metadata[f"{endpoint}_endpoint_auth_methods_supported"] == ["client_secret_post", "client_secret_basic"]
 
 
 async def test_no_secret_reaches_any_line(auth: AuthHarness, capsys: pytest.CaptureFixture[str]) -> None:
-    """Canaries in every place where a secret can be put, rightly or wrongly."""
+    """Canaries in every place where a client can put a secret, by design or by mistake."""
     capsys.readouterr()
     answers = []
     async with auth.over_http() as http:
         for change in ({}, {"client_secret": "canary-wrong"}, {"client_id": "canary-id"}, {"scope": "canary"}):
-            wanted = {**GOOD, **change}
-            answers += [await http.post(f"{IMPORT}?{urlencode(wanted)}"), await http.post(IMPORT, data=wanted)]
+            parameters = {**GOOD, **change}
+            answers += [await http.post(f"{IMPORT}?{urlencode(parameters)}"), await http.post(IMPORT, data=parameters)]
         answers.append(await http.post(IMPORT, data=GOOD, headers={"Authorization": "Basic canary!"}))
         answers.append(await http.post(f"{IMPORT}?canary={SECRET}%ff"))
         answers.append(await http.get(f"/canary?client_secret={SECRET}"))
         texts = [await answer.text() for answer in answers]
     token = json.loads(texts[0])["access_token"]
-    said = capsys.readouterr()
-    logged = said.out + said.err + str(auth.audit.lines)
+    captured = capsys.readouterr()
+    logged = captured.out + captured.err + str(auth.audit.lines)
     assert "canary" not in logged
     assert token not in logged
     assert all(
@@ -209,23 +209,23 @@ async def test_no_secret_reaches_any_line(auth: AuthHarness, capsys: pytest.Capt
     )
 
 
-async def token_of(http: TestClient, path: str = IMPORT) -> str:  # type: ignore[type-arg] # aiohttp's own generic
+async def get_token(http: TestClient, path: str = IMPORT) -> str:  # type: ignore[type-arg] # aiohttp's own generic
     return str((await (await http.post(path, data=GOOD)).json())["access_token"])
 
 
-async def about(http: TestClient, what: str, token: str, **change: str) -> ClientResponse:  # type: ignore[type-arg] # likewise
-    return await http.post(f"/common-status/v1/oauth2/{what}", data={**GOOD, "token": token, **change})
+async def send_token(http: TestClient, endpoint: str, token: str, **change: str) -> ClientResponse:  # type: ignore[type-arg] # aiohttp's own generic
+    return await http.post(f"/common-status/v1/oauth2/{endpoint}", data={**GOOD, "token": token, **change})
 
 
 async def test_a_revoked_token_is_active_no_more(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
-        token = await token_of(http)
-        told = await about(http, "introspect", token)
-        before = await told.json()
-        answer = await about(http, "revoke", token)
+        token = await get_token(http)
+        introspected = await send_token(http, "introspect", token)
+        before = await introspected.json()
+        answer = await send_token(http, "revoke", token)
         assert await answer.read() == b""
-        again = await about(http, "revoke", token)
-        after = await (await about(http, "introspect", token)).json()
+        again = await send_token(http, "revoke", token)
+        after = await (await send_token(http, "introspect", token)).json()
     assert before["active"] is True
     assert (before["client_id"], before["aud"], before["scope"]) == (
         "client-1",
@@ -233,32 +233,32 @@ async def test_a_revoked_token_is_active_no_more(auth: AuthHarness) -> None:
         "orders:write returns:write",
     )
     assert (answer.status, again.status) == (200, 200)
-    assert {one.headers["Cache-Control"] for one in (told, answer)} == {"no-store"}
+    assert {each.headers["Cache-Control"] for each in (introspected, answer)} == {"no-store"}
     assert after == {"active": False}
-    taken_until = before["exp"] + LEEWAY_S
-    assert [(one.token_id, one.until) for one in auth.publisher.revocations] == [(before["jti"], taken_until)]
+    accepted_until = before["exp"] + LEEWAY_S
+    assert [(each.token_id, each.until) for each in auth.publisher.revocations] == [(before["jti"], accepted_until)]
     assert list(auth.revocations.by_key) == [before["jti"]]
 
 
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "x" * 5_000])
 async def test_what_is_no_token_needs_no_revoking(auth: AuthHarness, token: str) -> None:
     async with auth.over_http() as http:
-        answer = await about(http, "revoke", token)
-        told = await (await about(http, "introspect", token)).json()
-    assert (answer.status, told) == (200, {"active": False})
+        answer = await send_token(http, "revoke", token)
+        introspected = await (await send_token(http, "introspect", token)).json()
+    assert (answer.status, introspected) == (200, {"active": False})
     assert auth.publisher.revocations == []
 
 
 async def test_nobody_ends_or_reads_the_tokens_of_others(auth: AuthHarness) -> None:
     await auth.clients.save(a_client(client_id="other"))
     async with auth.over_http() as http:
-        token = await token_of(http)
-        answer = await about(http, "revoke", token, client_id="other")
+        token = await get_token(http)
+        answer = await send_token(http, "revoke", token, client_id="other")
         error = (await answer.json())["error"]
-        told = await (await about(http, "introspect", token, client_id="other")).json()
-        stranger = await about(http, "revoke", token, client_secret="wrong")
+        introspected = await (await send_token(http, "introspect", token, client_id="other")).json()
+        stranger = await send_token(http, "revoke", token, client_secret="wrong")
     assert (answer.status, error) == (400, "unauthorized_client")
-    assert told == {"active": False}
+    assert introspected == {"active": False}
     assert stranger.status == 401
     assert auth.publisher.revocations == []
 
@@ -266,15 +266,15 @@ async def test_nobody_ends_or_reads_the_tokens_of_others(auth: AuthHarness) -> N
 async def test_a_revocation_that_others_cannot_know_of_is_not_confirmed(auth: AuthHarness) -> None:
     auth.publisher.is_unavailable = True
     async with auth.over_http() as http:
-        answer = await about(http, "revoke", await token_of(http))
+        answer = await send_token(http, "revoke", await get_token(http))
     assert answer.status == 503
-    assert len(auth.revocations.by_key) == 1, "upkeep will publish it"
+    assert len(auth.revocations.by_key) == 1, "the periodic task will publish it"
 
 
 async def test_before_revocations_are_known_nothing_is_said_of_a_token(auth: AuthHarness) -> None:
     auth.revocations_loaded = False
     async with auth.over_http() as http:
-        answer = await about(http, "introspect", await token_of(http))
+        answer = await send_token(http, "introspect", await get_token(http))
     assert answer.status == 503
 
 
@@ -301,10 +301,10 @@ async def test_examples_of_the_document_are_answers(auth: AuthHarness) -> None:
         assert list(await body_of(http)) == list(printed["Token"])
         for _ in range(10):
             last = await body_of(http, client_secret="wrong")
-        assert last == printed["TooManyTries"]
+        assert last == printed["TooManyAttempts"]
         assert isinstance(auth.clients, FakeClientStore)
         auth.clients.is_unavailable = True
-        assert await body_of(http) == printed["Away"]
+        assert await body_of(http) == printed["TemporarilyUnavailable"]
 
 
 async def body_of(http: TestClient, **change: str) -> dict[str, object]:  # type: ignore[type-arg] # aiohttp's own generic

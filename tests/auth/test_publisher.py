@@ -1,4 +1,4 @@
-"""Sites and revocations on their way to Kafka."""
+"""Publishing sites and revocations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ NOW = 1_700_000_000.25
 
 
 class FakeProducer:
-    """Takes what is sent."""
+    """Records what is sent."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, Sequence[ProducerRecord]]] = []
@@ -26,15 +26,15 @@ class FakeProducer:
         self.sent.append((topic, records))
 
 
-def a_publisher(line: FakeProducer) -> KafkaPublisher:
-    return KafkaPublisher(line, site=SCHEMAS["site"], revocation=SCHEMAS["revocation"])  # type: ignore[arg-type]
+def a_publisher(producer: FakeProducer) -> KafkaPublisher:
+    return KafkaPublisher(producer, site=SCHEMAS["site"], revocation=SCHEMAS["revocation"])  # type: ignore[arg-type]
 
 
 async def test_sites_are_published_and_counted_as_others_read_them() -> None:
-    line, before = FakeProducer(), metrics.SITES_PUBLISHED._value.get()
-    await a_publisher(line).publish_sites([])
-    await a_publisher(line).publish_sites([SITE, SITE])
-    ((topic, records),) = line.sent
+    producer, before = FakeProducer(), metrics.SITES_PUBLISHED._value.get()
+    await a_publisher(producer).publish_sites([])
+    await a_publisher(producer).publish_sites([SITE, SITE])
+    ((topic, records),) = producer.sent
     sites = Sites(SCHEMAS)
     for record in records:
         sites.apply(record.key or b"", record.value)
@@ -46,10 +46,12 @@ async def test_sites_are_published_and_counted_as_others_read_them() -> None:
 
 
 async def test_revocations_are_published_as_others_read_them() -> None:
-    line = FakeProducer()
-    await a_publisher(line).publish_revocations([])
-    await a_publisher(line).publish_revocations([client_revocation("c|1", now=NOW), token_id_revocation("t", now=NOW)])
-    ((topic, records),) = line.sent
+    producer = FakeProducer()
+    await a_publisher(producer).publish_revocations([])
+    await a_publisher(producer).publish_revocations(
+        [client_revocation("c|1", now=NOW), token_id_revocation("t", now=NOW)]
+    )
+    ((topic, records),) = producer.sent
     revocations = Revocations(SCHEMAS, now=lambda: NOW)
     for record in records:
         revocations.apply(record.key or b"", record.value)

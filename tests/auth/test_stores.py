@@ -187,12 +187,12 @@ async def test_indexes_are_made_once(mongo: Mongo) -> None:
     await create_indexes(mongo)
 
 
-async def test_the_database_forgets_a_revocation_when_it_matters_no_more(mongo: Mongo) -> None:
+async def test_the_database_deletes_a_revocation_that_has_expired(mongo: Mongo) -> None:
     indexes = await mongo.collection(REVOCATIONS).index_information()
     assert indexes["until_1"]["expireAfterSeconds"] == 0
 
 
-async def test_a_store_that_does_not_answer_is_away() -> None:
+async def test_a_store_that_does_not_answer_is_unavailable() -> None:
     nowhere = MongoSettings(
         mongodb_uri="mongodb://127.0.0.1:9/?directConnection=true",
         mongodb_timeout_ms=100,

@@ -1,3 +1,7 @@
+"""Issuing tokens: credentials, scopes, failed attempts and audit lines."""
+
+import json
+
 import pytest
 
 from services.auth.domain.audience import AUDIENCES, COMMON_STATUS, OMNICHANNEL, Audience
@@ -17,13 +21,13 @@ async def ask(
     *,
     secret: str = SECRET,
     client_id: str = "client-1",
-    caller: str = "203.0.113.9",
+    source: str = "203.0.113.9",
     audience: Audience = OMNICHANNEL,
     more: str = "",
 ) -> IssuedToken | OAuthError:
     body = f"grant_type=client_credentials&client_id={client_id}&client_secret={secret}{more}"
     presented = TokenEndpointRequest(query="", body=body.encode(), content_type=FORM)
-    return await issue(presented, audience, source=caller, deps=auth.deps)
+    return await issue(presented, audience, source=source, deps=auth.deps)
 
 
 async def refused(auth: AuthHarness, **how: str) -> tuple[str, int]:
@@ -34,8 +38,6 @@ async def refused(auth: AuthHarness, **how: str) -> tuple[str, int]:
 
 def a_verifier(auth: AuthHarness, audience: Audience) -> TokenVerifier:
     async def fetch() -> bytes:
-        import json  # noqa: PLC0415 - only here
-
         return json.dumps(auth.signer.key_set()).encode()
 
     return TokenVerifier(
@@ -72,7 +74,7 @@ async def test_what_is_issued_verifies_for_its_api_and_no_other(auth: AuthHarnes
 
 
 async def test_a_token_from_after_a_revocation_of_its_client_is_good(auth: AuthHarness) -> None:
-    """Also within the same second: tokens tell whole seconds."""
+    """Also within the same second: `iat` has whole seconds."""
     auth.clock.at += 0.5
     revocation = client_revocation("client-1", now=auth.clock.at)
     await auth.publisher.publish_revocations([revocation])
@@ -83,7 +85,7 @@ async def test_a_token_from_after_a_revocation_of_its_client_is_good(auth: AuthH
     assert (await verifier.verify(issued.access_token)).issued_at > (revocation.issued_before or 0)
 
 
-async def test_fewer_scopes_are_told(auth: AuthHarness) -> None:
+async def test_fewer_scopes_are_returned(auth: AuthHarness) -> None:
     issued = await ask(auth, more="&scope=orders:write")
     assert isinstance(issued, IssuedToken)
     assert issued.scope == "orders:write"
@@ -112,19 +114,19 @@ async def test_after_ten_failed_tries_a_minute_guessing_waits_but_the_right_secr
     assert {await refused(auth, secret="wrong") for _ in range(10)} == {("wrong_secret", 401)}
     assert await refused(auth, secret="wrong") == ("too_many_attempts", 429)
     assert isinstance(await ask(auth), IssuedToken)
-    assert auth.hasher.low_priority_calls[-2:] == [True, True], "who guesses waits in a line of their own"
-    assert await refused(auth, secret="wrong", caller="198.51.100.1") == ("wrong_secret", 401)
+    assert auth.hasher.low_priority_calls[-2:] == [True, True], "guesses have a queue of their own"
+    assert await refused(auth, secret="wrong", source="198.51.100.1") == ("wrong_secret", 401)
     assert await refused(auth, client_id="nobody") == ("unknown_client", 401)
     auth.clock.at += 61
     assert await refused(auth, secret="wrong") == ("wrong_secret", 401)
 
 
-async def test_a_client_that_never_was_is_slowed_down_likewise(auth: AuthHarness) -> None:
+async def test_a_client_that_never_was_is_slowed_down_too(auth: AuthHarness) -> None:
     assert {await refused(auth, client_id="nobody") for _ in range(10)} == {("unknown_client", 401)}
     assert await refused(auth, client_id="nobody") == ("too_many_attempts", 429)
 
 
-async def test_when_the_store_is_away_nobody_is_told_that_the_secret_was_wrong(auth: AuthHarness) -> None:
+async def test_when_the_store_is_unavailable_no_secret_is_called_wrong(auth: AuthHarness) -> None:
     assert isinstance(auth.clients, FakeClientStore)
     auth.clients.is_unavailable = True
     with pytest.raises(UnavailableError):
@@ -132,7 +134,7 @@ async def test_when_the_store_is_away_nobody_is_told_that_the_secret_was_wrong(a
 
 
 async def test_each_grant_and_refusal_leaves_a_line_without_secrets(auth: AuthHarness) -> None:
-    """A known client is named even if its secret was wrong; what nobody knows as an id may be a secret."""
+    """A known client is named even if its secret was wrong; an unknown id may be a pasted secret."""
     auth.audit.lines.clear()
     await ask(auth)
     await ask(auth, secret="canary-wrong")
