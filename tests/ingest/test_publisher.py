@@ -1,4 +1,4 @@
-"""I1: opened published → records published → responded, each after the one before is acknowledged."""
+"""I1: a job is published in order, and nothing is responded before all of it is acknowledged."""
 
 import asyncio
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ from services.chassis.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.ratelimit import Decision, quota_headers
 from services.chassis.runtime.errors import ForbiddenError, Problem, UnavailableError
-from services.chassis.security.authentication import Caller, RequestAuthenticator
+from services.chassis.security.authentication import Caller, RequestAuthenticator, require_scope
 from services.chassis.security.sites import Sites
 from services.ingest import metrics
 from services.ingest.domain.import_job import ImportRequest
@@ -36,7 +36,6 @@ from services.ingest.http.responses import (
     accepted_response,
     body_problem,
     limits_body,
-    missing_scope,
     rate_limited,
     replayed_response,
     to_stored_response,
@@ -129,8 +128,7 @@ class ImportApi:
     async def _import(self, request: web.Request, kind: str, user_id: str | None, caller: Caller) -> Outcome:
         """Accept one import request; the checks run in the order in which the API documents them."""
         token, site, options = caller.token, caller.site, self._options
-        if SCOPES[kind] not in token.scopes:
-            raise missing_scope(SCOPES[kind])
+        require_scope(token, SCOPES[kind])
         target = ImportTarget(kind, user_id, _mode(request))
         quota = await self._charge(site, cost=0)
         if not quota.allowed:

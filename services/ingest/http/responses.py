@@ -73,16 +73,11 @@ def rate_limited(quota: Decision) -> Problem:
     return ratelimit.rate_limited(quota, f"the site may send at most {quota.limit} records in any second")
 
 
-def missing_scope(scope: str) -> Problem:
-    """403: the token lacks the scope for this kind of record."""
-    return ForbiddenError(f"the token lacks the scope {scope}")
-
-
 def body_problem(refusal: MissingScope | InvalidBodyError | UnreadableBodyError) -> Problem:
     """Return the problem of a request that was refused because of its body."""
     match refusal:
         case MissingScope(scope):
-            return missing_scope(scope)
+            return ForbiddenError(f"the token lacks the scope {scope}")
         case UnreadableBodyError():
             return refusal.problem
         case InvalidBodyError(status=status, code=code, detail=detail, pointer=pointer):
