@@ -56,7 +56,8 @@ PENDING: tuple[str, ...] = (
 )
 MAX_SILENCED_ERROR_NAMES = 2
 
-WORDS = re.compile(r"\b(?:(?i:whoever|anew|likewise|so many)|is none)\b")
+# "There is none" is fine, "a port that is none" is not.
+WORDS = re.compile(r"\b(?:(?i:whoever|anew|likewise|so many)|(?<!here )is none)\b")
 SUPERLATIVE = re.compile(r"_?(?:MOST|LONGEST|LARGEST|SHORTEST|LEAST)_[A-Z0-9_]+")
 VAGUE_CLASSES = frozenset({"World", "Away"})
 SILENCED_ERROR_NAME = re.compile(r"noqa:.*\bN818\b")

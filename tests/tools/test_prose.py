@@ -48,8 +48,9 @@ def test_a_habit_is_found_with_its_line(tmp_path: Path, name: str, text: str, fi
         "def test_whoever_comes() -> None:\n    pass\n",
         "MAX_ROWS = 1\nMOST = 2\nclass Worlds:\n    pass\n",
         "# Many words; a renewed effort.\n",
+        '"""Return the row; None if there is none."""\n',
     ],
-    ids=["None", "a test's name", "names", "parts of words"],
+    ids=["None", "a test's name", "names", "parts of words", "there is none"],
 )
 def test_other_code_passes(tmp_path: Path, text: str) -> None:
     write(tmp_path, "services/a.py", text)
