@@ -45,7 +45,7 @@ def published_keys(keys: Sequence[SigningKey], now: float) -> list[SigningKey]:
 
 
 def is_rotation_due(keys: Sequence[SigningKey], now: float, *, lifetime_s: int, activation_delay_s: float) -> bool:
-    """Whether to add a key: there is none, or one added now would activate `lifetime_s` after the newest or later."""
+    """Whether to add a key: none exists, or one added now would sign at or after the newest key's `lifetime_s`."""
     newest = max(keys, key=lambda key: key.number, default=None)
     return newest is None or now >= newest.signs_from + lifetime_s - activation_delay_s
 
