@@ -1,1 +1,1 @@
-"""Load on a whole sandbox, and a report. Figures are for this machine; ratios travel better."""
+"""Load generators, baselines, reports. Figures hold for one machine; ratios to a baseline are comparable."""

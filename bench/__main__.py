@@ -1,15 +1,7 @@
-"""`python -m bench`: a sandbox of its own, load on it, and what was measured."""
+"""`python -m bench`: throughput and latency of a whole sandbox."""
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import aiohttp
 import psutil
@@ -17,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bench.environment import BenchSandbox, quantile, running_sandbox
 from bench.load import Client, Tally, closed_loop, open_loop
-from bench.tenant import bodies, write_documents
+from bench.tenant import bodies
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 CONNECTIONS = 16
 
 
@@ -29,108 +21,64 @@ def main(
     rate: Annotated[int, typer.Option(help="Orders per second when latency is measured.")] = 1_000,
 ) -> None:
     """Measure a whole sandbox on this machine: load, broker, database and all services share its cores."""
-    with installation() as place:
-        asyncio.run(measure(place, seconds, rate))
+    with running_sandbox() as sandbox:
+        asyncio.run(measure(sandbox, seconds, rate))
 
 
-@contextmanager
-def installation() -> Iterator[Path]:
-    """The directory of a sandbox that runs meanwhile and has the benchmark's tenant."""
-    with tempfile.TemporaryDirectory() as directory:
-        place = Path(directory)
-        run(place, "up", "--port", "0")
-        try:
-            load_tenant(place)
-            yield place
-        finally:
-            run(place, "down")
-
-
-def run(place: Path, *arguments: str) -> str:
-    """A command of the sandbox."""
-    environment = {**os.environ, "SANDBOX_DIR": str(place / "sandbox")}
-    command = [sys.executable, "-m", "sandbox", *arguments]
-    return subprocess.run(
-        command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-
-
-def load_tenant(place: Path) -> None:
-    """Add the benchmark's tenant to the running sandbox."""
-    tenants, catalogue = write_documents(place)
-    told = [line.removeprefix("export ").partition("=") for line in run(place, "env").splitlines()]
-    environment = {**os.environ, **{name: value.strip("'") for name, _, value in told}}
-    command = [sys.executable, "-m", "services", "init", "--tenants", str(tenants), "--catalogue", str(catalogue)]
-    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.DEVNULL)
-
-
-async def measure(place: Path, seconds: float, rate: int) -> None:
-    """Warm up, then throughput, then latency."""
-    base = json.loads((place / "sandbox" / "endpoints.json").read_text())["gateway"]
+async def measure(sandbox: BenchSandbox, seconds: float, rate: int) -> None:
+    """Warm up, then measure throughput, then latency."""
     hundreds = bodies(50, size=100, faulty_share=0.02)
     console = Console()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        client = Client(base, session)
+        client = Client(sandbox.endpoints["gateway"], session)
         await client.authenticate()
         await closed_loop(client, hundreds, seconds=min(seconds / 2, 10), connections=CONNECTIONS)
-        before = cpu_seconds(place)
-        tally, took = await closed_loop(client, hundreds, seconds=seconds, connections=CONNECTIONS)
-        spent = {name: after - before[name] for name, after in cpu_seconds(place).items()}
-        show_throughput(console, tally, took, spent, memory(place))
+        before = cpu_seconds(sandbox)
+        tally, took_s = await closed_loop(client, hundreds, seconds=seconds, connections=CONNECTIONS)
+        spent_s = {name: after - before[name] for name, after in cpu_seconds(sandbox).items()}
+        print_throughput(console, tally, took_s, spent_s, resident_mib(sandbox))
         tally = await open_loop(client, hundreds, per_second=rate / 100, seconds=seconds)
-        show_latency(console, tally, rate)
+        print_latency(console, tally, rate)
 
 
-def parts(place: Path) -> list[dict[str, Any]]:
-    """The sandbox's processes."""
-    found: list[dict[str, Any]] = json.loads(run(place, "status", "--json"))
-    return [part for part in found if part.get("pid")]
+def cpu_seconds(sandbox: BenchSandbox) -> dict[str, float]:
+    """Return the CPU time so far of each component and of the load generator."""
+    spent_s = {name: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in sandbox.processes().items()}
+    return {**spent_s, "load": sum(psutil.Process().cpu_times()[:2])}
 
 
-def cpu_seconds(place: Path) -> dict[str, float]:
-    """CPU time of each part so far, and of the load itself."""
-    spent = {part["name"]: sum(psutil.Process(part["pid"]).cpu_times()[:2]) for part in parts(place)}
-    return {**spent, "load": sum(psutil.Process().cpu_times()[:2])}
+def resident_mib(sandbox: BenchSandbox) -> dict[str, float]:
+    """Return the resident memory of each component."""
+    return {name: psutil.Process(pid).memory_info().rss / 2**20 for name, pid in sandbox.processes().items()}
 
 
-def memory(place: Path) -> dict[str, float]:
-    """Resident MiB of each part."""
-    return {part["name"]: psutil.Process(part["pid"]).memory_info().rss / 2**20 for part in parts(place)}
-
-
-def show_throughput(
-    console: Console, tally: Tally, took: float, spent: dict[str, float], resident: dict[str, float]
+def print_throughput(
+    console: Console, tally: Tally, took_s: float, spent_s: dict[str, float], resident: dict[str, float]
 ) -> None:
-    """Orders per second from the first request to the last job's end, and what each part spent on an order."""
+    """Print orders per second until the last job's end, and the CPU time per order of each component."""
     orders = len(tally.jobs) * 100
-    slow, slowest = (1000 * quantile(tally.accepted_s, share) for share in (0.5, 0.99))
+    p50, p99 = (1000 * quantile(tally.accepted_s, share) for share in (0.5, 0.99))
     console.print(
-        f"\nPOST of 100 gzipped orders, {CONNECTIONS} connections: {orders} orders in {took:.1f} s, "
-        f"{orders / took:,.0f} orders/s to the end of the last job; answer p50 {slow:.0f} ms, p99 {slowest:.0f} ms; "
+        f"\nPOST of 100 gzipped orders, {CONNECTIONS} connections: {orders} orders in {took_s:.1f} s, "
+        f"{orders / took_s:,.0f} orders/s until the last job's end; response p50 {p50:.0f} ms, p99 {p99:.0f} ms; "
         f"refused: {tally.refused or 'none'}"
     )
-    table = Table("part", "CPU µs per order", "resident MiB")
-    for name, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
-        table.add_row(
-            name, f"{seconds / max(orders, 1) * 1e6:.1f}", f"{resident[name]:.0f}" if name in resident else "–"
-        )
-    table.add_row("all", f"{sum(spent.values()) / max(orders, 1) * 1e6:.1f}", "")
+    table = Table("component", "CPU µs per order", "resident MiB")
+    for name, seconds in sorted(spent_s.items(), key=lambda pair: -pair[1]):
+        memory = f"{resident[name]:.0f}" if name in resident else "–"
+        table.add_row(name, f"{seconds / max(orders, 1) * 1e6:.1f}", memory)
+    table.add_row("all", f"{sum(spent_s.values()) / max(orders, 1) * 1e6:.1f}", "")
     console.print(table)
 
 
-def show_latency(console: Console, tally: Tally, rate: int) -> None:
-    """From the request to its 202, and from the 202 to the job's end in status, at a rate below the limit."""
+def print_latency(console: Console, tally: Tally, rate: int) -> None:
+    """Print the time until the 202, and from there until status shows the job's end, at a rate below capacity."""
     table = Table(f"at {rate} orders/s", "p50 ms", "p99 ms", "max ms", "requests")
     for name, times in (("request to 202", tally.accepted_s), ("202 to visible in status", tally.visible_s)):
         figures = (quantile(times, 0.5), quantile(times, 0.99), max(times, default=0.0))
         table.add_row(name, *(f"{figure * 1000:.1f}" for figure in figures), str(len(times)))
     console.print(table)
     console.print(f"refused: {tally.refused or 'none'}")
-
-
-def quantile(times: Sequence[float], share: float) -> float:
-    """The value below which `share` of the times are."""
-    return sorted(times)[min(int(len(times) * share), len(times) - 1)] if times else 0.0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""How fast codes are allocated and fetched, on a MongoDB of its own: `python -m bench.codes`.
+"""`python -m bench.codes`: throughput of allocating and fetching codes, on a MongoDB of its own.
 
-Every order is fulfilled whole: read, codes taken by one conditional update each, counted, stored with its event.
+Each order is fulfilled completely: read, each code allocated by one conditional update, counted, stored with its event.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.fulfilment.harness import SITE, Harness, open_mongo_harness
 TASKS = 32
 
 
-async def allocate(harness: Harness, *, orders: int, units: int) -> None:
+async def measure_allocation(harness: Harness, *, orders: int, units: int) -> None:
     await harness.load("CARD", *(f"{units}-{n}" for n in range(orders * units)))
     ids = [(await harness.place(("CARD", units))).transaction.id for _ in range(orders)]
     queue = iter(ids)
@@ -35,26 +35,26 @@ async def allocate(harness: Harness, *, orders: int, units: int) -> None:
     count = orders * units
     assert await harness.stock.count_available("CARD") == 0
     rate, each_us = count / took, busy / count * 1e6
-    print(f"{TASKS} tasks on one SKU, {units} units an order: {rate:,.0f} allocations/s ({each_us:.0f} us CPU)")
+    print(f"{TASKS} tasks on one SKU, {units} units per order: {rate:,.0f} allocations/s ({each_us:.0f} us CPU)")
 
 
-async def limit(harness: Harness, *, codes: int) -> None:
-    """The least that can be done: one find-and-update for each code."""
-    await harness.load("PENNY", *(f"limit-{n}" for n in range(codes)))
+async def measure_baseline(harness: Harness, *, codes: int) -> None:
+    """Measure the baseline: one find-and-update per code."""
+    await harness.load("PENNY", *(f"baseline-{n}" for n in range(codes)))
     collection = harness.stock._codes  # noqa: SLF001 - beside the store's own operation
-    left = iter(range(codes))
+    numbers = iter(range(codes))
 
     async def task() -> None:
-        for number in left:
-            change = {"$set": {"slot": f"limit:{number:06d}"}, "$unset": {"available": ""}}
+        for number in numbers:
+            change = {"$set": {"slot": f"baseline:{number:06d}"}, "$unset": {"available": ""}}
             await collection.find_one_and_update({"sku": "PENNY", "available": True}, change)
 
     began = time.perf_counter()
     await asyncio.gather(*(task() for _ in range(TASKS)))
-    print(f"limit: {codes / (time.perf_counter() - began):,.0f} find-and-updates/s")
+    print(f"baseline: {codes / (time.perf_counter() - began):,.0f} find-and-updates/s")
 
 
-async def fetch(harness: Harness, *, units: int = 1_000, rounds: int = 60) -> None:
+async def measure_fetch(harness: Harness, *, units: int = 1_000, rounds: int = 60) -> None:
     transaction = (await harness.place(("DEMO-INSTANT", units))).transaction
     await harness.fulfil(transaction.id)
     took, busy = [], []
@@ -73,10 +73,10 @@ async def main(uri: str) -> None:
     for driver in ("motor", "pymongo"):
         print(driver)
         async with open_mongo_harness(uri, driver) as harness:
-            await limit(harness, codes=600)
-            await allocate(harness, orders=600, units=1)
-            await allocate(harness, orders=200, units=10)
-            await fetch(harness)
+            await measure_baseline(harness, codes=600)
+            await measure_allocation(harness, orders=600, units=1)
+            await measure_allocation(harness, orders=200, units=10)
+            await measure_fetch(harness)
 
 
 if __name__ == "__main__":

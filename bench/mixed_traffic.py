@@ -1,4 +1,4 @@
-"""A bit of everything that customers and producers do, right and wrong, so that every metric has something to tell."""
+"""Valid and invalid requests and records of all kinds, so that every metric has a value."""
 
 import asyncio
 import gzip
@@ -13,12 +13,12 @@ from aiokafka import AIOKafkaProducer
 IMPORT, STATUS, FULFILMENT = "/omnichannel/api/v1", "/common-status/v1", "/fulfilment/v1"
 CLIENT, SECRET = "5934de97c95e1ced", "2l9dr0jkink11ad49hg93it52d"  # the demo tenant, which exists in sandboxes only
 API_KEY = "12345"
-WITHIN_S = 30
+JOB_TIMEOUT_S = 30
 _serial = count()
 
 
 class MixedTraffic:
-    """The demo tenant in a talkative mood."""
+    """Traffic of the demo tenant."""
 
     def __init__(self, base: str, session: aiohttp.ClientSession) -> None:
         self._base = base
@@ -26,7 +26,7 @@ class MixedTraffic:
         self._tokens: dict[str, str] = {}
 
     async def run_once(self, kafka: str) -> None:
-        """One round; returns when the jobs have ended."""
+        """Send one round of everything; return when its jobs have ended."""
         jobs = await self.imports()
         await self.refusals()
         await produce_dead_letters(kafka)
@@ -34,49 +34,49 @@ class MixedTraffic:
         await asyncio.gather(*(self.wait_for_job(job) for job in jobs))
 
     async def imports(self) -> list[str]:
-        """Good and bad orders and returns, in batches and alone, in both modes."""
-        made = [
-            await self.post("orders", [order(), order(unknown=True), order(lines=False)]),
-            await self.post("orders", [order() for _ in range(10)], mode="online"),
-            await self.post("orders", [order(unknown=True)]),
-            await self.post("returns", [a_return(), a_return()]),
-            await self.put("orders", order()),
-            await self.put("orders", order()),
+        """Send valid and invalid orders and returns, in batches and alone, in both modes; return the jobs' ids."""
+        jobs = [
+            await self.post("orders", [build_order(), build_order(unknown=True), build_order(lines=False)]),
+            await self.post("orders", [build_order() for _ in range(10)], mode="online"),
+            await self.post("orders", [build_order(unknown=True)]),
+            await self.post("returns", [build_return(), build_return()]),
+            await self.put("orders", build_order()),
+            await self.put("orders", build_order()),
         ]
-        return [job for job in made if job]
+        return [job for job in jobs if job]
 
     async def refusals(self) -> None:
-        """Everything that is answered with a 4xx."""
+        """Provoke 4xx responses of all kinds."""
         await self._call("POST", f"{IMPORT}/{API_KEY}/orders", data=b"{", headers=await self._json("import"))
         await self._call("POST", f"{IMPORT}/{API_KEY}/orders", data=b"[]", headers={"Authorization": "Bearer nonsense"})
         await self._call("GET", "/common-status/v1/12345/job/none", headers=await self._json("status"))
         form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": "wrong"}
         await self._call("POST", f"{IMPORT}/oauth2/token", data=form)
-        too_many = gzip.compress(json.dumps([order() for _ in range(100)]).encode(), mtime=0)
+        too_many = gzip.compress(json.dumps([build_order() for _ in range(100)]).encode(), mtime=0)
         headers = {**await self._json("import"), "Content-Encoding": "gzip"}
-        answers = [self._call("POST", f"{IMPORT}/{API_KEY}/orders", data=too_many, headers=headers) for _ in range(3)]
-        await asyncio.gather(*answers)
+        requests = [self._call("POST", f"{IMPORT}/{API_KEY}/orders", data=too_many, headers=headers) for _ in range(3)]
+        await asyncio.gather(*requests)
 
     async def codes(self) -> None:
-        """Codes that come at once, codes that never do; nothing where there is no fulfilment."""
+        """Order codes that are available at once and codes that never are; do nothing without fulfilment."""
         try:
             headers = await self._json("fulfilment")
         except aiohttp.ClientError:
             return
         for sku in ("DEMO-INSTANT", "DEMO-NEVER", "DEMO-CANCEL", "NOT-A-SKU"):
             body = json.dumps({"products": [{"sku": sku, "quantity": 2}]})
-            answer = await self._call("POST", f"{FULFILMENT}/orders", data=body, headers=headers)
-            if "transactionId" in answer:
-                path = f"{FULFILMENT}/orders/{answer['transactionId']}/codes"
+            placed = await self._call("POST", f"{FULFILMENT}/orders", data=body, headers=headers)
+            if "transactionId" in placed:
+                path = f"{FULFILMENT}/orders/{placed['transactionId']}/codes"
                 await self._call("GET", path, headers=headers)
 
     async def wait_for_job(self, job: str) -> None:
-        """Return when the job has ended."""
+        """Wait for the job's end."""
         headers = {**await self._json("status"), "Prefer": "wait=5"}
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(JOB_TIMEOUT_S):
             while True:
-                read = await self._call("GET", f"{STATUS}/{API_KEY}/job/{job}", headers=headers)
-                if read.get("summary", {}).get("job", {}).get("terminal"):
+                report = await self._call("GET", f"{STATUS}/{API_KEY}/job/{job}", headers=headers)
+                if report.get("summary", {}).get("job", {}).get("terminal"):
                     return
                 await asyncio.sleep(0.1)
 
@@ -88,26 +88,26 @@ class MixedTraffic:
         path, body = f"{IMPORT}/{API_KEY}/{kind}/users/u1", json.dumps(record)
         return (await self._call("PUT", path, data=body, headers=await self._json("import"))).get("jobId")
 
-    async def _call(self, method: str, path: str, **how: Any) -> dict[str, Any]:
-        async with self._session.request(method, self._base + path, **how) as answer:
+    async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        async with self._session.request(method, self._base + path, **options) as response:
             try:
-                read = await answer.json(content_type=None)
+                body = await response.json(content_type=None)
             except ValueError:
                 return {}
-        return read if isinstance(read, dict) else {}
+        return body if isinstance(body, dict) else {}
 
     async def _json(self, api: str) -> dict[str, str]:
         base = {"import": IMPORT, "status": STATUS, "fulfilment": FULFILMENT}[api]
         if api not in self._tokens:
             form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": SECRET}
-            async with self._session.post(f"{self._base}{base}/oauth2/token", data=form) as answer:
-                answer.raise_for_status()
-                self._tokens[api] = (await answer.json())["access_token"]
+            async with self._session.post(f"{self._base}{base}/oauth2/token", data=form) as response:
+                response.raise_for_status()
+                self._tokens[api] = (await response.json())["access_token"]
         return {"Authorization": f"Bearer {self._tokens[api]}", "Content-Type": "application/json"}
 
 
 async def produce_dead_letters(kafka: str) -> None:
-    """What no consumer can read."""
+    """Produce records that no consumer can decode."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()
     try:
@@ -117,7 +117,7 @@ async def produce_dead_letters(kafka: str) -> None:
         await producer.stop()
 
 
-def order(*, unknown: bool = False, lines: bool = True) -> dict[str, Any]:
+def build_order(*, unknown: bool = False, lines: bool = True) -> dict[str, Any]:
     product = "product3" if unknown else "4556"
     return {
         "id": f"v-{uuid4().hex[:8]}-{next(_serial)}",
@@ -127,7 +127,7 @@ def order(*, unknown: bool = False, lines: bool = True) -> dict[str, Any]:
     }
 
 
-def a_return() -> dict[str, Any]:
+def build_return() -> dict[str, Any]:
     return {
         "orderId": f"v-{uuid4().hex[:8]}",
         "returnId": f"r-{next(_serial)}",

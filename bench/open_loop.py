@@ -1,90 +1,63 @@
-"""Open loop: questions leave at random at a rate, whatever becomes of those before.
+"""Open loop: requests are sent at random times at a fixed rate, whether or not earlier ones are answered.
 
-Who asks only after the last answer never asks while the service is busy, and so never learns what waiting costs.
+A client that waits for each response never sends while the service is busy, and so never measures queueing.
 """
 
 import select
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from random import Random
 from time import perf_counter
 from typing import NamedTuple
 
-from bench.raw_http import Answer
+from bench.raw_http import BlockingConnection
 
-LINES = 16
-# A timer is late by as much: the rest is waited for awake.
-LATE_S = 0.0003
-_RECEIVED = 2**20
+CONNECTIONS = 16
+# Timers are late by up to this much: wait the rest in a busy loop.
+TIMER_SLACK_S = 0.0003
 
 
-class Pace(NamedTuple):
-    """A question's requests, and how many of them leave in a second."""
+class Rate(NamedTuple):
+    """The requests of a query, and how many of them are sent per second."""
 
     requests: Iterator[bytes]
     per_second: float
 
 
-def answered(port: int, asked: Mapping[str, Pace], *, repeats: int) -> dict[str, Sequence[float]]:
-    """Ask every question so many times; how long each answer took from when its question was due, in seconds.
+def open_loop(port: int, rates: Mapping[str, Rate], *, repeats: int) -> dict[str, Sequence[float]]:
+    """Send each query `repeats` times; return the seconds from when each request was due to its response.
 
     Blocks: call it in a thread that has nothing else to do.
     """
-    lines = [_Line(port) for _ in range(LINES)]
-    times = {name: _at_a_rate(lines, pace, repeats) for name, pace in asked.items()}
-    for line in lines:
-        line.close()
-    return times
+    connections = [BlockingConnection(port) for _ in range(CONNECTIONS)]
+    try:
+        return {name: _measure(connections, rate, repeats) for name, rate in rates.items()}
+    finally:
+        for connection in connections:
+            connection.close()
 
 
-class _Line:
-    """A connection without an event loop, which would take longer than some of the answers."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def ask(self, request: bytes, *, due: float) -> None:
-        self.due, self._answer = due, Answer()
-        self._socket.sendall(request)
-
-    def hears_the_end(self) -> bool:
-        """Read what has come; whether that was the last of the answer."""
-        received = self._socket.recv(_RECEIVED)
-        if not received:
-            raise ConnectionResetError("the server hung up")
-        return self._answer.is_whole_with(received)
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def _at_a_rate(lines: Sequence[_Line], pace: Pace, count: int) -> Sequence[float]:
-    chance = Random(count)
-    gaps = (chance.expovariate(pace.per_second) for _ in range(count))
+def _measure(connections: Sequence[BlockingConnection], rate: Rate, count: int) -> Sequence[float]:
+    generator = Random(count)
+    gaps = (generator.expovariate(rate.per_second) for _ in range(count))
     dues = accumulate(gaps, initial=perf_counter())
-    free, busy, times = list(lines), set[_Line](), list[float]()
+    free, busy, times = list(connections), dict[BlockingConnection, float](), list[float]()
     due = next(dues)
     while len(times) < count:
         while free and due <= perf_counter() and len(times) + len(busy) < count:
-            line = free.pop()
-            line.ask(next(pace.requests), due=due)
-            busy.add(line)
+            connection = free.pop()
+            connection.send(next(rate.requests))
+            busy[connection] = due
             due = next(dues)
-        for line in _answering(busy, due if free else None):
-            if line.hears_the_end():
-                times.append(perf_counter() - line.due)
-                busy.remove(line)
-                free.append(line)
+        for connection in _readable(busy, due if free else None):
+            if connection.receive():
+                times.append(perf_counter() - busy.pop(connection))
+                free.append(connection)
     return times
 
 
-def _answering(busy: set[_Line], until: float | None) -> Sequence[_Line]:
-    """Those on which something has come, which is waited for until then at the longest."""
-    within_s = None if until is None else max(until - LATE_S - perf_counter(), 0)
-    # Other ways of waiting know whole milliseconds only.
-    return select.select(busy, (), (), within_s)[0]
+def _readable(busy: Mapping[BlockingConnection, float], until: float | None) -> Sequence[BlockingConnection]:
+    """Return the connections with received data, waiting for some until then at most."""
+    timeout_s = None if until is None else max(until - TIMER_SLACK_S - perf_counter(), 0)
+    # Unlike poll and epoll, select waits with a resolution below a millisecond.
+    return select.select(list(busy), (), (), timeout_s)[0]

@@ -1,6 +1,6 @@
-"""How fast a worker of status turns job events into jobs, beside the bare insertion of the same documents.
+"""Throughput of status' worker from job events to stored jobs, compared with bare inserts of the same documents.
 
-From the bytes that Kafka gave to the acknowledgement of MongoDB: only the fetching is left out.
+It covers everything from a polled record's bytes to MongoDB's acknowledgement; only fetching from Kafka is left out.
 """
 
 import asyncio
@@ -37,68 +37,68 @@ from services.status.worker import Worker
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 PARTITION = TopicPartition(topics.JOBS_EVENTS.name, 0)
 NOW_US = 1_700_000_000_000_000
-POLL = 4_000
-# Connections to MongoDB: six portions are written at a time, some of them by two.
+POLL_RECORDS = 4_000
+# Open connections to MongoDB before a run: six writes are in flight at a time, some on two connections.
 WARM_CONNECTIONS = 8
 
-# One record of so many is faulty, and names one of so many missing products.
-DEFAULT_FAULT_INTERVAL, MISSING = 50, 3
+# One record in 50 is faulty and names one of 3 missing products.
+DEFAULT_FAULT_INTERVAL, MISSING_PRODUCTS = 50, 3
 Values = Sequence[bytes]
 
 _random = random.Random(0)
 
 
 class FakeSiteProfiles:
-    """Shows all jobs in the same way."""
+    """One profile for all sites."""
 
-    def of(self, site: int) -> SiteProfile:
-        """Of any site."""
+    def get(self, site: int) -> SiteProfile:
+        """Return the profile of any site."""
         del site
         return SiteProfile(1078, "omnichannel-api/qa", "qa")
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Events to read, and of how many records they speak; all of it `repeated` times."""
+    """Polled events about `records` records; each event occurs `repeated` times."""
 
     records: int
     polls: Sequence[Poll]
     repeated: int = 1
 
 
-def judged_at_once(records: int, *, every: int = DEFAULT_FAULT_INTERVAL) -> Workload:
-    """Jobs of 100: each is judged in the poll in which it opens."""
-    return Workload(records, polls(_pairs(*jobs(records // 100, 100, every=every))))
+def judged_at_once(records: int, *, fault_interval: int = DEFAULT_FAULT_INTERVAL) -> Workload:
+    """Jobs of 100 records, each judged in the poll that opens it."""
+    return Workload(records, polls(_pairs(*jobs(records // 100, 100, fault_interval=fault_interval))))
 
 
 def judged_later(records: int) -> Workload:
-    """Jobs of 100: all of them are written before the first is judged."""
-    opened, judged = jobs(records // 100, 100, every=DEFAULT_FAULT_INTERVAL)
+    """Jobs of 100 records, all stored before the first is judged."""
+    opened, judged = jobs(records // 100, 100, fault_interval=DEFAULT_FAULT_INTERVAL)
     return Workload(records, [*polls(opened), {}, *polls(judged)])
 
 
 def replayed(records: int) -> Workload:
-    """Jobs of 100: everything comes twice."""
-    events = _pairs(*jobs(records // 100, 100, every=DEFAULT_FAULT_INTERVAL))
+    """Jobs of 100 records, each event twice."""
+    events = _pairs(*jobs(records // 100, 100, fault_interval=DEFAULT_FAULT_INTERVAL))
     return Workload(2 * records, polls([*events, *events]), repeated=2)
 
 
 def single_record_jobs(records: int) -> Workload:
-    """Jobs of one record, a tenth as many."""
-    return Workload(records // 10, polls(_pairs(*jobs(records // 10, 1, every=DEFAULT_FAULT_INTERVAL))))
+    """Jobs of one record, a tenth of the records."""
+    return Workload(records // 10, polls(_pairs(*jobs(records // 10, 1, fault_interval=DEFAULT_FAULT_INTERVAL))))
 
 
 def large_job(records: int) -> Workload:
-    """The largest job there may be, unless fewer records are asked for, with many faults."""
+    """One job of the maximum size, unless fewer records are given, with many faults."""
     total = min(records, 100_000)
-    (opened,), judged = jobs(1, total, every=5)
+    (opened,), judged = jobs(1, total, fault_interval=5)
     return Workload(total, polls([opened, *judged], size=100))
 
 
-# One for each target, and one with more faults; 2 % of the records are faulty where nothing is said.
+# Two percent of the records are faulty unless the name says otherwise.
 WORKLOADS: Mapping[str, Callable[[int], Workload]] = {
     "jobs of 100, together": judged_at_once,
-    "jobs of 100, together, 5 % faults": partial(judged_at_once, every=20),
+    "jobs of 100, together, 5 % faults": partial(judged_at_once, fault_interval=20),
     "jobs of 100, judged later": judged_later,
     "jobs of 100, replayed": replayed,
     "jobs of one": single_record_jobs,
@@ -110,36 +110,36 @@ def _pairs(opened: Values, judged: Values) -> Values:
     return [event for pair in zip(opened, judged, strict=True) for event in pair]
 
 
-def jobs(count: int, total: int, *, every: int) -> tuple[list[bytes], list[bytes]]:
-    """So many `opened` events, and what was judged, 100 records an event; one record of `every` is faulty."""
+def jobs(count: int, total: int, *, fault_interval: int) -> tuple[list[bytes], list[bytes]]:
+    """Return the events of `count` jobs: opened, and judged in runs of up to 100; 1 in `fault_interval` is faulty."""
     opened, judged = [], []
     for _ in range(count):
         job = str(uuid4())
         opened.append(event(job, total, "Opened", {"refused": None}))
         for first in range(0, total, 100):
-            told = run(first, min(100, total - first), every=every)
-            judged.append(event(job, total, "Judged", {"run": told}))
+            judged_run = run(first, min(100, total - first), fault_interval=fault_interval)
+            judged.append(event(job, total, "Judged", {"run": judged_run}))
     return opened, judged
 
 
-def run(first: int, count: int, *, every: int) -> dict[str, Any]:
-    """A stretch of records in the words of the schema."""
+def run(first: int, count: int, *, fault_interval: int) -> dict[str, Any]:
+    """Return a run of outcomes as in the schema."""
     indexes = range(first, first + count)
     return {
         "first": first,
-        "outcomes": "".join("F" if at % every == every - 1 else "S" for at in indexes),
+        "outcomes": "".join("F" if at % fault_interval == fault_interval - 1 else "S" for at in indexes),
         "rows": json.dumps([[f"order-{at:07d}", f"user-{at % 997}"] for at in indexes], separators=(",", ":")),
         "failures": [
             {"index": at, "orderId": f"order-{at:07d}", "mode": "offline", "faults": [fault()], "record": '{"id":"o"}'}
             for at in indexes
-            if at % every == every - 1
+            if at % fault_interval == fault_interval - 1
         ],
     }
 
 
 def fault() -> dict[str, Any]:
-    """Why a record was not accepted, in the words of the schema."""
-    product = f"product-{_random.randrange(MISSING):06d}"
+    """Return a fault as in the schema."""
+    product = f"product-{_random.randrange(MISSING_PRODUCTS):06d}"
     return {
         "code": "PRODUCT_NOT_FOUND",
         "field": "/lineItems/0/productId",
@@ -150,25 +150,25 @@ def fault() -> dict[str, Any]:
     }
 
 
-def event(job: str, total: int, fact: str, told: Mapping[str, Any]) -> bytes:
-    """An event as it lies in Kafka."""
+def event(job: str, total: int, fact: str, values: Mapping[str, Any]) -> bytes:
+    """Encode an event as in Kafka."""
     header = {"site": 608, "jobId": job, "total": total, "createdAt": NOW_US, "mode": "offline", "type": "orders"}
     body = io.BytesIO(SCHEMAS["job_event"].prefix)
     body.seek(0, io.SEEK_END)
     schemaless_writer(
-        body, SCHEMAS["job_event"].plain, {**header, "at": NOW_US + 1, "fact": (f"tillstream.{fact}", told)}
+        body, SCHEMAS["job_event"].plain, {**header, "at": NOW_US + 1, "fact": (f"tillstream.{fact}", values)}
     )
     return body.getvalue()
 
 
-def polls(values: Values, *, size: int = POLL) -> list[Poll]:
-    """The events as a consumer hands them over."""
+def polls(values: Values, *, size: int = POLL_RECORDS) -> list[Poll]:
+    """Return the events as a consumer's polls."""
     records = [ConsumerRecord(*PARTITION, at, 0, 0, b"", value, None, 0, 0, ()) for at, value in enumerate(values)]
     return [{PARTITION: records[at : at + size]} for at in range(0, len(records), size)]
 
 
 async def timed(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
-    """Seconds by the clock and of this process."""
+    """Return wall-clock and CPU seconds of some work."""
     wall, cpu = time.perf_counter(), time.process_time()
     await work()
     return time.perf_counter() - wall, time.process_time() - cpu
@@ -176,7 +176,7 @@ async def timed(work: Callable[[], Awaitable[object]]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one turn took: the worker's time by the clock and of its process, and the time of bare inserts."""
+    """One run: wall-clock and CPU time of the worker, and wall-clock time of the bare inserts."""
 
     records: int
     repeated: int
@@ -186,36 +186,36 @@ class Measurement:
 
     @property
     def rate(self) -> float:
-        """Records a second."""
+        """Records per second."""
         return self.records / self.wall_s
 
     @property
     def bare_rate(self) -> float:
-        """Records a second of those that are stored in the end."""
+        """Records per second of the bare inserts."""
         return self.records / self.repeated / self.bare_s
 
     @property
     def ratio(self) -> float:
-        """How near the worker comes to the limit."""
+        """The worker's rate relative to the bare inserts."""
         return self.rate / self.bare_rate
 
     @property
     def cpu_us(self) -> float:
-        """Microseconds of this process for a record."""
+        """CPU microseconds per record."""
         return self.cpu_s / self.records * 1e6
 
 
 async def run_once(uri: str, driver: str, workload: Workload) -> Measurement:
-    """The worker, and then bare inserts of the documents that it wrote."""
+    """Run the worker, then bare inserts of the documents that it wrote."""
     async with temporary_store(uri, driver) as (mongo, store, _), temporary_store(uri, driver) as (other, *_):
-        for one in (mongo, other):
-            await _connect(one)
+        for each in (mongo, other):
+            await _connect(each)
         worker = build_worker(store)
 
         async def work() -> None:
             for poll in workload.polls:
                 await worker.handle(poll)
-            # Until all of it is written, and not only taken.
+            # An empty poll waits for the pending writes.
             await worker.handle({})
 
         wall_s, cpu_s = await timed(work)
@@ -225,7 +225,7 @@ async def run_once(uri: str, driver: str, workload: Workload) -> Measurement:
 
 @asynccontextmanager
 async def temporary_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, MongoJobStore, str]]:
-    """A database of its own with all indexes, and its name."""
+    """Provide a store with all indexes in a new database, and the database's name."""
     name = f"bench{uuid4().hex[:10]}"
     settings = MongoSettings(mongodb_uri=uri, mongodb_database=name, mongo_driver=driver)
     mongo = Mongo.connect(settings, retry_writes=False)
@@ -237,7 +237,7 @@ async def temporary_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, M
 
 
 def build_worker(store: MongoJobStore) -> Worker:
-    """Status' own, without Kafka on either side. Its clock jumps: nothing is held back for more than a poll."""
+    """Build status' worker without Kafka on either side. Its clock jumps, so that it delays nothing beyond a poll."""
     return Worker(
         Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=JobNotifier(max_waiters=1), now_us=lambda: NOW_US),
         codec=EventCodec(SCHEMAS),
@@ -249,12 +249,12 @@ def build_worker(store: MongoJobStore) -> Worker:
 
 
 async def _connect(mongo: Mongo) -> None:
-    """Open as many connections as one that is at work has by then."""
+    """Open as many connections as a worker uses under load."""
     pool = CONNECTIONS.labels("open")
-    wanted = _value(pool) + WARM_CONNECTIONS
+    target = _value(pool) + WARM_CONNECTIONS
     warm = mongo.collection("warm")
-    while _value(pool) < wanted:
-        # Each waits for the journal, and so needs a connection to itself.
+    while _value(pool) < target:
+        # Each write waits for the journal and occupies a connection meanwhile.
         await asyncio.gather(*[warm.insert_one({}) for _ in range(2 * WARM_CONNECTIONS)])
 
 
@@ -264,22 +264,22 @@ def _value(gauge: Gauge) -> float:
 
 
 class FakeDeadLetters:
-    """Nothing here is malformed."""
+    """Fails: the workloads contain no undecodable record."""
 
     async def send(self, letters: object) -> None:
-        """Never."""
+        """Raise."""
         raise AssertionError(letters)
 
 
 async def _bare_inserts(mongo: Mongo, other: Mongo) -> tuple[float, float]:
-    """The limit: the documents that status wrote, inserted by the driver alone, with the same indexes, two writers."""
-    lots = []
+    """Insert the documents that status wrote with the bare driver, the same indexes and two concurrent writers."""
+    batches = []
     for name in (JOBS, CHUNKS):
         found = await mongo.collection(name).find().to_list(None)
-        lots += [(other.collection(name), found[at : at + 1_000]) for at in range(0, len(found), 1_000)]
+        batches += [(other.collection(name), found[at : at + 1_000]) for at in range(0, len(found), 1_000)]
 
-    async def insert(mine: Sequence[tuple[Any, list[Any]]]) -> None:
-        for into, documents in mine:
+    async def insert(own: Sequence[tuple[Any, list[Any]]]) -> None:
+        for into, documents in own:
             await into.insert_many(documents, ordered=False)
 
-    return await timed(lambda: asyncio.gather(insert(lots[::2]), insert(lots[1::2])))
+    return await timed(lambda: asyncio.gather(insert(batches[::2]), insert(batches[1::2])))

@@ -1,4 +1,4 @@
-"""How fast status answers, and how fast it wakes who waits: two replicas over one MongoDB, beside the bare driver."""
+"""Latency of status' queries and wake-ups: two replicas over one MongoDB, compared with the bare driver."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -11,10 +11,9 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
-from bench.closed_loop import request
 from bench.projection_throughput import NOW_US, FakeSiteProfiles, build_worker
-from bench.projection_throughput import large_job as a_large_job
-from bench.raw_http import Line
+from bench.projection_throughput import large_job as large_job_workload
+from bench.raw_http import Connection, build_request
 from bench.status_replica import API_KEY, TOKEN
 from services.chassis.mongodb.client import ChangeStream, Mongo
 from services.jobs.events import JobEvent, JobHeader, JobKey, Judged, Opened, OutcomeRun
@@ -26,10 +25,10 @@ from services.status.flows.apply_events import Deps, apply_events
 
 BASE = f"/common-status/v1/{API_KEY}"
 ROWS, PAGES = 5_000, 4
-UNSEEN = 500
+MAX_LIST_PAGES = 500
 WAITERS = 200
-EVERY_S = 0.01
-# Jobs of one record that others end meanwhile, every so often.
+INTERVAL_S = 0.01
+# Jobs of one record that the background load opens and ends per interval.
 LOAD = 20
 LISTS = {
     "any": "",
@@ -44,16 +43,16 @@ Query = Callable[[], Awaitable[Any]]
 
 
 def build_writer(store: MongoJobStore) -> Deps:
-    """Another process than those that answer."""
+    """Build the dependencies of a worker in another process than the replicas."""
     return Deps(
         jobs=store, site_profiles=FakeSiteProfiles(), notifier=JobNotifier(max_waiters=0), now_us=lambda: NOW_US
     )
 
 
 async def fill(store: MongoJobStore, *, large: int, listed: int) -> JobKey:
-    """One large job, a fifth of it faulty, and a list of others of every kind; returns the large one's key."""
+    """Store one large job, a fifth of it faulty, and many others of all kinds; return the large one's key."""
     worker, writer = build_worker(store), build_writer(store)
-    for poll in a_large_job(large).polls:
+    for poll in large_job_workload(large).polls:
         await worker.handle(poll)
     await worker.handle({})
     (job,) = await store.list_jobs(JobListQuery(608))
@@ -76,122 +75,124 @@ def _judged(header: JobHeader) -> JobEvent:
     return JobEvent(header, NOW_US, Judged(OutcomeRun(0, "S")))
 
 
-async def build_queries(line: Line, key: JobKey) -> Mapping[str, Iterator[bytes]]:
-    """The requests of everything that is asked: the same one over and over, or as it says."""
+async def build_queries(connection: Connection, key: JobKey) -> Mapping[str, Iterator[bytes]]:
+    """Return the requests of each query: the same one repeated, or successive pages."""
     found = {}
     path = first = f"/job/{key.job_id}/events?rows={ROWS}"
     for number in range(1, PAGES + 1):
-        asked = _request(path)
-        found[f"events, page {number} of {ROWS:,}"] = repeat(asked)
-        page = msgspec.json.decode(await line.ask(asked))["pagination"]
+        request = _request(path)
+        found[f"events, page {number} of {ROWS:,}"] = repeat(request)
+        page = msgspec.json.decode(await connection.get(request))["pagination"]
         assert page["count"] == ROWS
         path = f"{first}&page={page['nextPageToken']}"
     found["summary"] = repeat(_request(f"/job/{key.job_id}"))
     found |= {f"list of 50 jobs, {name}": repeat(_request(f"/jobs{query}")) for name, query in LISTS.items()}
-    return found | {"list of 50 jobs, page after page": cycle([one async for one in _pages(line)])}
+    return found | {"list of 50 jobs, page after page": cycle([request async for request in _pages(connection)])}
 
 
 def bare_reads(mongo: Mongo, key: JobKey) -> Mapping[str, Query]:
-    """What the answers are made from, read without a service."""
+    """Return the reads behind the responses, without a service."""
     ids = [chunk_document_id(key, number) for number in range(ROWS // 100 + 2)]
-    unread = {"runs.rows": 0, "runs.details": 0}
+    excluded = {"runs.rows": 0, "runs.details": 0}
 
     async def page() -> None:
-        await mongo.collection(CHUNKS).find({"_id": {"$in": ids}}, unread).to_list(None)
+        await mongo.collection(CHUNKS).find({"_id": {"$in": ids}}, excluded).to_list(None)
 
     async def job() -> None:
         await mongo.collection(JOBS).find_one({"_id": job_document_id(key)})
 
     async def jobs() -> None:
-        some = mongo.collection(JOBS).find({"site": 608, f"{STATE}.kind": "COMPLETED/orders/offline"}, SUMMARY_FIELDS)
-        await some.sort("place", -1).hint("kinds").limit(50).to_list(None)
+        cursor = mongo.collection(JOBS).find({"site": 608, f"{STATE}.kind": "COMPLETED/orders/offline"}, SUMMARY_FIELDS)
+        await cursor.sort("place", -1).hint("kinds").limit(50).to_list(None)
 
     return {"bare read of a page": page, "bare read of a job": job, "bare read of 50 jobs of a kind": jobs}
 
 
-def on_a_line(line: Line, asked: Mapping[str, Iterator[bytes]]) -> Mapping[str, Query]:
-    """Each as a question, to be asked on this line."""
+def over_connection(connection: Connection, requests: Mapping[str, Iterator[bytes]]) -> Mapping[str, Query]:
+    """Return each query as a coroutine function that sends its next request on this connection."""
 
-    def question(requests: Iterator[bytes]) -> Query:
-        return lambda: line.ask(next(requests))
+    def query(source: Iterator[bytes]) -> Query:
+        return lambda: connection.get(next(source))
 
-    return {name: question(requests) for name, requests in asked.items()}
+    return {name: query(source) for name, source in requests.items()}
 
 
 def _request(path: str) -> bytes:
-    return request("GET", f"{BASE}{path}", b"", HEADERS)
+    return build_request("GET", f"{BASE}{path}", b"", HEADERS)
 
 
-async def _pages(line: Line) -> AsyncIterator[bytes]:
-    """More jobs than status remembers, as long as there are as many."""
+async def _pages(connection: Connection) -> AsyncIterator[bytes]:
+    """Yield requests for successive pages of jobs: more jobs than status caches."""
     path = "/jobs"
-    for _ in range(UNSEEN):
-        asked = _request(path)
-        yield asked
-        token = msgspec.json.decode(await line.ask(asked))["pagination"]["nextPageToken"]
+    for _ in range(MAX_LIST_PAGES):
+        request = _request(path)
+        yield request
+        token = msgspec.json.decode(await connection.get(request))["pagination"]["nextPageToken"]
         if token is None:
             return
         path = f"/jobs?page={token}"
 
 
-async def measure_latency(asked: Mapping[str, Query], *, repeats: int, pause_s: float) -> Times:
-    """Every question so many times in a row, each after a pause, never two at once: how long each answer took."""
+async def measure_latency(queries: Mapping[str, Query], *, repeats: int, pause_s: float) -> Times:
+    """Run each query `repeats` times, one after another, each after a pause; return the seconds of each."""
     times: Times = {}
-    for name, question in asked.items():
-        took = times[name] = []
+    for name, query in queries.items():
+        durations = times[name] = []
         for _ in range(repeats):
             if pause_s:
                 await asyncio.sleep(pause_s)
             began = perf_counter()
-            await question()
-            took.append(perf_counter() - began)
+            await query()
+            durations.append(perf_counter() - began)
     return times
 
 
 async def measure_wake_up(
-    session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobStore, mongo: Mongo
+    session: aiohttp.ClientSession, replicas: Sequence[str], store: MongoJobStore, mongo: Mongo
 ) -> Times:
-    """From the write that ends a job to the answer of who waits for it; and until a bare watcher hears of it."""
+    """Measure from the write that ends a job to the waiting client's response, and to a bare change stream's event."""
     times: Times = {}
-    async with _heard(mongo) as heard:
-        for name, every_s, is_loaded in (
-            ("one after another", EVERY_S, False),
-            ("one after another, under load", EVERY_S, True),
+    async with _change_times(mongo) as changed:
+        for name, interval_s, is_loaded in (
+            ("one after another", INTERVAL_S, False),
+            ("one after another, under load", INTERVAL_S, True),
             ("all at once", 0.0, False),
         ):
             is_over = asyncio.Event()
             load = asyncio.create_task(_load(store, is_over)) if is_loaded else None
-            answered, ended = await _waited(session, at, store, every_s=every_s)
+            answered, ended = await _wait_and_end(session, replicas, store, interval_s=interval_s)
             is_over.set()
             if load is not None:
                 await load
             times[f"waiter woken, {name}"] = [answered[key] - ended[key] for key in ended]
-            times[f"bare watcher, {name}"] = [heard[key] - ended[key] for key in ended if key in heard]
+            times[f"bare change stream, {name}"] = [changed[key] - ended[key] for key in ended if key in changed]
     return times
 
 
-async def _waited(
-    session: aiohttp.ClientSession, at: Sequence[str], store: MongoJobStore, *, every_s: float
+async def _wait_and_end(
+    session: aiohttp.ClientSession, replicas: Sequence[str], store: MongoJobStore, *, interval_s: float
 ) -> tuple[dict[JobKey, float], dict[JobKey, float]]:
-    """When each of 200 waiters had its answer, and when the write that ended its job began."""
+    """Let 200 clients wait; return when each had its response, and when the write that ended its job began."""
     writer, answered, ended = build_writer(store), dict[JobKey, float](), dict[JobKey, float]()
     headers = [JobHeader(JobKey(608, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(WAITERS)]
     await apply_events(map(_opened, headers), writer)
 
-    async def one(key: JobKey, replica: str) -> None:
+    async def wait(key: JobKey, replica: str) -> None:
         url = f"{replica}{BASE}/job/{key.job_id}"
         async with session.get(url, headers={**HEADERS, "Prefer": "wait=20"}, raise_for_status=True) as response:
             body = await response.read()
         answered[key] = perf_counter()
         assert b'"terminal":true' in body
 
-    waiting = [asyncio.create_task(one(header.key, at[number % len(at)])) for number, header in enumerate(headers)]
-    await asyncio.sleep(1)  # all of them are asleep by then; who was not would be told at once, and seen below
+    waiting = [
+        asyncio.create_task(wait(header.key, replicas[number % len(replicas)])) for number, header in enumerate(headers)
+    ]
+    await asyncio.sleep(1)  # until all are waiting; one that is not would be answered at once
     assert not answered
-    for batch in [headers] if not every_s else [[header] for header in headers]:
+    for batch in [headers] if not interval_s else [[header] for header in headers]:
         ended |= dict.fromkeys((header.key for header in batch), perf_counter())
         await apply_events(map(_judged, batch), writer)
-        await asyncio.sleep(every_s)
+        await asyncio.sleep(interval_s)
     await asyncio.gather(*waiting)
     return answered, ended
 
@@ -201,24 +202,24 @@ async def _load(store: MongoJobStore, is_over: asyncio.Event) -> None:
     while not is_over.is_set():
         headers = [JobHeader(JobKey(609, str(uuid4())), 1, NOW_US, "offline", "orders") for _ in range(LOAD)]
         await apply_events([event for header in headers for event in (_opened(header), _judged(header))], writer)
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(INTERVAL_S)
 
 
 @asynccontextmanager
-async def _heard(mongo: Mongo) -> AsyncIterator[dict[JobKey, float]]:
-    """When a bare change stream told of each job last."""
-    heard: dict[JobKey, float] = {}
+async def _change_times(mongo: Mongo) -> AsyncIterator[dict[JobKey, float]]:
+    """While inside, record when a bare change stream last reported each job."""
+    changed: dict[JobKey, float] = {}
     is_over = asyncio.Event()
 
     async def listen(changes: ChangeStream) -> None:
         while not is_over.is_set():
             keys = [key_from(change["documentKey"]["_id"]) for change in await changes.next()]
-            heard.update(dict.fromkeys(keys, perf_counter()))
+            changed.update(dict.fromkeys(keys, perf_counter()))
 
     async with mongo.watch(mongo.collection(JOBS), [{"$project": {"documentKey": 1}}], max_await_ms=200) as changes:
         listening = asyncio.create_task(listen(changes))
         try:
-            yield heard
+            yield changed
         finally:
             is_over.set()
             await listening

@@ -1,6 +1,6 @@
-"""A replica of status for `bench.status`: the API over the store, without Kafka and without an issuer of tokens.
+"""A replica of status' API for `bench.status`, without Kafka and auth; only database changes wake waiting clients.
 
-It is woken by changes in the database only. `python -m bench.status_replica CORE`; the rest comes from the environment.
+`python -m bench.status_replica CORE`; settings come from the environment.
 """
 
 import os
@@ -47,39 +47,39 @@ SITE = Site(
 
 
 class Settings(ServiceSettings, ApiSettings, MongoSettings):
-    """Where to listen, and where the jobs are."""
+    """Settings of HTTP and MongoDB."""
 
 
 class FakeVerifier:
-    """As the verifier is once it has seen the token."""
+    """A verifier that has the benchmark's token in its cache."""
 
     def __init__(self) -> None:
-        self._known = {TOKEN.token_id: TOKEN}
+        self._tokens = {TOKEN.token_id: TOKEN}
 
     def cached(self, token: str) -> Token | None:
-        """Always the same."""
-        return self._known.get(token)
+        """Return the token."""
+        return self._tokens.get(token)
 
     async def verify(self, token: str) -> Token:
-        """Never: all callers come with the token that is remembered."""
-        raise UnauthorizedError(f"{len(token)} characters of nothing")
+        """Raise: all requests have the cached token."""
+        raise UnauthorizedError(f"unknown token of {len(token)} characters")
 
 
 class FakeSites:
-    """Knows the one site."""
+    """Contains the one site."""
 
     def by_api_key(self, api_key: str) -> Site | None:
-        """The site, if it is its key."""
+        """Return the site for its key."""
         return SITE if api_key == API_KEY else None
 
 
 async def build(settings: Settings) -> lifecycle.Service:
-    """The parts that answer."""
+    """Build the API with the change stream that wakes waiting clients."""
     mongo = Mongo.connect(settings, retry_writes=False)
-    bell = JobNotifier(max_waiters=1_000)
+    notifier = JobNotifier(max_waiters=1_000)
     jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
     api = StatusApi(
-        deps=queries.Deps(jobs=JobLoader(jobs), waiters=bell, now_us=lambda: 0, clock_s=time.monotonic),
+        deps=queries.Deps(jobs=JobLoader(jobs), waiters=notifier, now_us=lambda: 0, clock_s=time.monotonic),
         authenticator=RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
         tokens=PageTokens("a secret of the benchmark"),
         rate_limit=RateLimit(),
@@ -91,7 +91,7 @@ async def build(settings: Settings) -> lifecycle.Service:
         health=Health(),
         components=(
             mongo,
-            ChangeStreamListener(mongo, bell, clock_s=time.monotonic),
+            ChangeStreamListener(mongo, notifier, clock_s=time.monotonic),
             HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
         ),
     )
@@ -99,5 +99,5 @@ async def build(settings: Settings) -> lifecycle.Service:
 
 if __name__ == "__main__":
     os.sched_setaffinity(0, {int(sys.argv[1])})
-    told = load(Settings)
-    lifecycle.run("status", told, lambda: build(told))
+    settings = load(Settings)
+    lifecycle.run("status", settings, lambda: build(settings))

@@ -1,4 +1,4 @@
-"""A tenant that may send as fast as it can, and its orders."""
+"""The benchmark's tenant without an effective rate limit, and its orders."""
 
 import gzip
 import json
@@ -13,7 +13,7 @@ PRODUCTS = 10_000
 
 
 def write_documents(directory: Path) -> tuple[Path, Path]:
-    """The tenants document and the catalogue; one product in fifty is missing from it."""
+    """Write the tenants document and the catalogue, in which one product in fifty is missing."""
     tenants = directory / "tenants.json"
     tenants.write_text(
         json.dumps(
@@ -48,9 +48,9 @@ def write_documents(directory: Path) -> tuple[Path, Path]:
     return tenants, catalogue
 
 
-def order(number: int, chance: random.Random, *, faulty: bool = False) -> dict[str, object]:
-    """A user's five-line order: about 900 bytes of JSON."""
-    products = [chance.randrange(PRODUCTS) // 50 * 50 + chance.randrange(1, 50) for _ in range(5)]
+def order(number: int, generator: random.Random, *, faulty: bool = False) -> dict[str, object]:
+    """Build an order of five lines, about 900 bytes of JSON."""
+    products = [generator.randrange(PRODUCTS) // 50 * 50 + generator.randrange(1, 50) for _ in range(5)]
     if faulty:
         products[-1] = products[-1] // 50 * 50
     return {
@@ -59,8 +59,8 @@ def order(number: int, chance: random.Random, *, faulty: bool = False) -> dict[s
         "userId": f"87d5f6ead7723d4703bce2a34d72e4a697dec82b5fbbcda755dde4a1e16b{number % 10_000:04d}",
         "dateTime": f"2022-04-25T12:{number // 60 % 60:02d}:{number % 60:02d}+09:00",
         "paymentMethod": "Credit card",
-        "emailHash": f"{chance.getrandbits(256):064x}",
-        "ccHash": f"{chance.getrandbits(256):064x}",
+        "emailHash": f"{generator.getrandbits(256):064x}",
+        "ccHash": f"{generator.getrandbits(256):064x}",
         "storeId": "Store123",
         "regionId": -1,
         "segmentIds": ["44", "55", "3"],
@@ -75,12 +75,12 @@ def order(number: int, chance: random.Random, *, faulty: bool = False) -> dict[s
 
 
 def bodies(count: int, *, size: int, faulty_share: float = 0.0) -> list[bytes]:
-    """Gzipped requests of `size` orders each."""
-    chance = random.Random(7)
+    """Build gzipped request bodies of `size` orders each."""
+    generator = random.Random(7)
     return [
         gzip.compress(
             json.dumps(
-                [order(at * size + n, chance, faulty=chance.random() < faulty_share) for n in range(size)]
+                [order(at * size + n, generator, faulty=generator.random() < faulty_share) for n in range(size)]
             ).encode(),
             6,
             mtime=0,

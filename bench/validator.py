@@ -1,4 +1,4 @@
-"""The real validator, until it has judged so many records (the argument). Prints a line of JSON."""
+"""Runs the real validator until it has judged N records (the argument). Prints one line of JSON."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from services.validator.app import build
 from services.validator.settings import Settings
 
 
-def judged() -> int:
-    """Records judged so far."""
+def judged_records() -> int:
+    """Return the number of judged records."""
     return int(sum(sample.value for metric in metrics.RECORDS.collect() for sample in metric.samples))
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    while not holds():  # noqa: ASYNC110 - looks in from outside
+async def wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the service has no event to wait for
         await asyncio.sleep(0.005)
 
 
@@ -30,15 +30,15 @@ async def validate(total: int) -> None:
     settings = load(Settings)
     configure("validator", settings.log_level, stream=sys.stderr)
     service = await build(settings)
-    for part in service.components:
-        await part.start()
-    await until(lambda: all(service.health.readiness().values()))
+    for component in service.components:
+        await component.start()
+    await wait_until(lambda: all(service.health.readiness().values()))
     tune_gc()
-    wall, cpu, before = time.perf_counter(), time.process_time(), judged()
-    await until(lambda: judged() >= total)
-    wall, cpu, done = time.perf_counter() - wall, time.process_time() - cpu, judged() - before
-    for part in reversed(service.components):
-        await part.stop()
+    wall, cpu, before = time.perf_counter(), time.process_time(), judged_records()
+    await wait_until(lambda: judged_records() >= total)
+    wall, cpu, done = time.perf_counter() - wall, time.process_time() - cpu, judged_records() - before
+    for component in reversed(service.components):
+        await component.stop()
     print(json.dumps({"records": done, "wall_s": wall, "cpu_s": cpu}), flush=True)
 
 

@@ -1,1 +1,1 @@
-"""The leanest programs that do each stage's bare work, without rules or logs: what the services are held against."""
+"""Minimal programs that do the unavoidable work of each stage; the services are compared with them."""

@@ -1,4 +1,4 @@
-"""Avro by hand: one writer and one reader for one shape of order, and nothing else."""
+"""A hand-written Avro encoder and decoder for one shape of order."""
 
 from collections.abc import Sequence
 from struct import Struct as Packed
@@ -51,7 +51,7 @@ def encode_text(value: str) -> bytes:
 
 
 def encode(head: bytes, index: int, order: Order) -> bytes:
-    """`head` is what all orders of a request begin with."""
+    """Encode an order; `head` is the common beginning of all orders of a request."""
     parts = [head, _SMALL[index]]
     parts += map(
         encode_text,
@@ -83,7 +83,7 @@ def encode(head: bytes, index: int, order: Order) -> bytes:
 
 
 def decode_ids(data: bytes) -> tuple[bytes, int, bytes, Sequence[bytes]]:
-    """Job id, index, order id and product ids of an order as ingest writes it, framing included."""
+    """Return job id, index, order id and product ids of an order as ingest writes it, framing included."""
     at = _after_varint(data, 5)
     job, index, at = b"", 0, at + 1
     if data[at - 1]:
@@ -159,7 +159,7 @@ def _after_texts(data: bytes, at: int) -> int:
 
 
 def encode_verdict(job: bytes, index: int, order_id: bytes, unknown: bytes | None) -> bytes:
-    """What a status event would say, at its shortest."""
+    """Encode the minimal content of a verdict."""
     message = b"" if unknown is None else b"No product is found for product ID " + unknown
     return b"".join(
         (_SMALL[len(job)], job, _SMALL[index], _SMALL[len(order_id)], order_id, _SMALL[len(message)], message)

@@ -1,6 +1,6 @@
-"""Ingest's bare work: inflate, decode, Avro by hand, one batch, acknowledgement, 202. Arguments: port, brokers, topic.
+"""Baseline of ingest: inflate, decode, hand-written Avro, one batch, acknowledgement, 202.
 
-No token, limit, rule, note, metric or log; a PUT shares its batch with whoever waits beside it.
+Arguments: port, brokers, topic. No token, rate limit, rule, note, metric or log; concurrent PUTs share a batch.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ _one = msgspec.json.Decoder(Order).decode
 
 
 class Baseline:
-    """Both calls of the import API."""
+    """The two operations of the import API."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, partitions: int) -> None:
         self._producer = producer
         self._topic = topic
-        # aiokafka's wait for room is not fair among many waiters.
-        self._turns = [asyncio.Lock() for _ in range(partitions)]
-        self._next = cycle(range(partitions))
-        self._waiting: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
-        self._road = asyncio.Lock()
+        # aiokafka's wait for a free batch is unfair among many waiters.
+        self._partition_locks = [asyncio.Lock() for _ in range(partitions)]
+        self._partitions = cycle(range(partitions))
+        self._pending: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
+        self._send_lock = asyncio.Lock()
 
     async def post(self, request: web.Request) -> web.Response:
         body = zlib.decompressobj(31).decompress(await request.read(), 4 << 20)
@@ -43,12 +43,12 @@ class Baseline:
     async def put(self, request: web.Request) -> web.Response:
         job, head = self._job()
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append((job, encode(head, 0, _one(await request.read())), done))
-        async with self._road:
-            if self._waiting:
-                together, self._waiting = self._waiting, []
-                await self._send([(key, value) for key, value, _ in together])
-                for _, _, future in together:
+        self._pending.append((job, encode(head, 0, _one(await request.read())), done))
+        async with self._send_lock:
+            if self._pending:
+                batch, self._pending = self._pending, []
+                await self._send([(key, value) for key, value, _ in batch])
+                for _, _, future in batch:
                     future.set_result(None)
         await done
         return self._accepted(job, 1)
@@ -58,8 +58,8 @@ class Baseline:
         for key, value in records:
             batch.append(key=key, value=value, timestamp=None)
         batch.close()
-        partition = next(self._next)
-        async with self._turns[partition]:
+        partition = next(self._partitions)
+        async with self._partition_locks[partition]:
             sent = await self._producer.send_batch(batch, self._topic, partition=partition)
         await sent
 
@@ -79,10 +79,10 @@ async def serve(port: int, brokers: str, topic: str) -> None:
         bootstrap_servers=brokers, enable_idempotence=True, acks="all", linger_ms=0, max_batch_size=1 << 20
     )
     await producer.start()
-    bare = Baseline(producer, topic, len(await producer.partitions_for(topic)))
+    baseline = Baseline(producer, topic, len(await producer.partitions_for(topic)))
     application = web.Application(client_max_size=1 << 20)
-    application.router.add_post("/omnichannel/api/v1/{apiKey}/orders", bare.post)
-    application.router.add_put("/omnichannel/api/v1/{apiKey}/orders/users/{userId}", bare.put)
+    application.router.add_post("/omnichannel/api/v1/{apiKey}/orders", baseline.post)
+    application.router.add_put("/omnichannel/api/v1/{apiKey}/orders/users/{userId}", baseline.put)
     runner = web.AppRunner(application, access_log=None, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()

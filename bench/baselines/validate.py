@@ -1,7 +1,7 @@
-"""The validator's bare work: poll, pick out what the catalogue needs, look, one batch a partition, commit.
+"""Baseline of the validator: poll, decode the product ids, look them up, one batch per partition, commit.
 
-Arguments: brokers, topic to read, topic to write, records. Prints a line of JSON. No rule but the catalogue's, nothing
-passed on, no job.
+Arguments: brokers, topic to read, topic to write, records. Prints one line of JSON. No rule but the catalogue's, no
+forwarded records, no job events.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ async def validate(brokers: str, source: str, target: str, total: int) -> None:
     consumer = AIOKafkaConsumer(
         source,
         bootstrap_servers=brokers,
-        group_id=f"limit-{uuid4().hex[:8]}",
+        group_id=f"baseline-{uuid4().hex[:8]}",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 << 20,
@@ -38,14 +38,14 @@ async def validate(brokers: str, source: str, target: str, total: int) -> None:
     wall, cpu, done = time.perf_counter(), time.process_time(), 0
     while done < total:
         sent = []
-        for place, records in (await consumer.getmany(timeout_ms=1000, max_records=4_000)).items():
+        for partition, records in (await consumer.getmany(timeout_ms=1000, max_records=4_000)).items():
             batch = producer.create_batch()
             for record in records:
                 job, index, order_id, products = decode_ids(record.value)
                 unknown = next((product for product in products if product not in KNOWN), None)
                 batch.append(key=record.key, value=encode_verdict(job, index, order_id, unknown), timestamp=None)
             batch.close()
-            sent.append(await producer.send_batch(batch, target, partition=place.partition))
+            sent.append(await producer.send_batch(batch, target, partition=partition.partition))
             done += len(records)
         if sent:
             await asyncio.gather(*sent)
