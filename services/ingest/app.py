@@ -22,7 +22,7 @@ from services.ingest.flows.accept import Deps
 from services.ingest.http.imports import ImportApi, ImportOptions
 from services.ingest.settings import Settings
 from services.ingest.wire import Encoder
-from services.schema_registry.api import RegistryApi
+from services.schema_registry.api import registry_routes
 from services.topics import SUBJECTS_BY_SCHEMA
 from services.values.time_uuids import time_uuid
 
@@ -56,7 +56,7 @@ async def build(settings: Settings) -> Service:
         new_job_id=new_job_id,
     )
     # Where an external schema registry is configured, it is the only one.
-    registry_routes = [] if settings.schema_registry_url else RegistryApi(schemas).routes()
+    own_registry = [] if settings.schema_registry_url else registry_routes(schemas)
     api = ImportApi(
         deps=deps,
         authenticator=access.authenticator,
@@ -82,7 +82,7 @@ async def build(settings: Settings) -> Service:
             mongo,
             StartupTask([idempotency_keys.create_indexes]),
             HttpServer(
-                build_application([*api.routes(), *registry_routes]), host=settings.http_host, port=settings.http_port
+                build_application([*api.routes(), *own_registry]), host=settings.http_host, port=settings.http_port
             ),
         ),
     )

@@ -25,151 +25,148 @@ MAX_SCHEMA_LENGTH = 64 * 1024
 BODY_TIMEOUT_S = 10.0
 
 # Returns the body of the response; raises `RegistryError`.
-Handler = Callable[["RegistryApi", web.Request], Awaitable[object]]
+Handler = Callable[[Subjects, web.Request], Awaitable[object]]
 
 
-class RegistryApi:
-    """Handlers of the registry."""
+def registry_routes(schemas: Schemas) -> list[web.RouteDef]:
+    """Return the routes that serve these schemas."""
+    subjects = Subjects(schemas)
+    return [
+        *(web.get(BASE + path, partial(_respond, handler, subjects)) for path, handler in GET_ROUTES.items()),
+        *(web.post(BASE + path, partial(_respond, handler, subjects)) for path, handler in POST_ROUTES.items()),
+        web.route("*", BASE + "/{rest:.*}", partial(_respond, _refuse, subjects)),
+    ]
 
-    def __init__(self, schemas: Schemas) -> None:
-        self._subjects = Subjects(schemas)
 
-    def routes(self) -> list[web.RouteDef]:
-        """All routes of the registry."""
-        return [
-            *(web.get(BASE + path, partial(self._respond, handler)) for path, handler in GET_ROUTES.items()),
-            *(web.post(BASE + path, partial(self._respond, handler)) for path, handler in POST_ROUTES.items()),
-            web.route("*", BASE + "/{rest:.*}", partial(self._respond, RegistryApi.other_route)),
-        ]
+async def _respond(handler: Handler, subjects: Subjects, request: web.Request) -> web.Response:
+    try:
+        return http.json_response(await handler(subjects, request), content_type=CONTENT_TYPE)
+    except RegistryError as error:
+        body = {"error_code": error.code, "message": str(error)}
+        return http.json_response(body, status=error.status, content_type=CONTENT_TYPE)
 
-    async def root(self, _: web.Request) -> object:
-        """Return an empty object: clients use it as a health check."""
-        return {}
 
-    async def subjects(self, request: web.Request) -> object:
-        """Return all subjects, or those with a prefix."""
-        return self._subjects.names(prefix=request.query.get("subjectPrefix", ""))
+async def _get_root(_subjects: Subjects, _request: web.Request) -> object:
+    return {}
 
-    async def versions(self, request: web.Request) -> object:
-        """Return the numbers of a subject's versions."""
-        return list(self._subjects.versions(request.match_info["subject"]))
 
-    async def version(self, request: web.Request) -> object:
-        """Return one version, or the latest."""
-        return _describe(self._version(request), request.match_info["subject"])
+async def _get_subjects(subjects: Subjects, request: web.Request) -> object:
+    return subjects.names(prefix=request.query.get("subjectPrefix", ""))
 
-    async def version_schema(self, request: web.Request) -> object:
-        """Return the schema of one version alone."""
-        return self._version(request).definition
 
-    async def schema_types(self, _: web.Request) -> object:
-        """Return the supported schema languages."""
-        return ["AVRO"]
+async def _get_versions(subjects: Subjects, request: web.Request) -> object:
+    return list(subjects.versions(request.match_info["subject"]))
 
-    async def schema_by_id(self, request: web.Request) -> object:
-        """Return the schema with an id."""
-        return _schema_and_guid(self._subjects.by_id(request.match_info["id"]))
 
-    async def schema_by_guid(self, request: web.Request) -> object:
-        """Return the schema with a GUID."""
-        return _schema_and_guid(self._subjects.by_guid(request.match_info["guid"]))
+async def _get_version(subjects: Subjects, request: web.Request) -> object:
+    subject, number = request.match_info["subject"], request.match_info["version"]
+    return _describe(subjects.version(subject, number), subject)
 
-    async def subjects_by_id(self, request: web.Request) -> object:
-        """Return the subjects of a schema."""
-        return subjects_of(self._subjects.by_id(request.match_info["id"]))
 
-    async def versions_by_id(self, request: web.Request) -> object:
-        """Return the subjects of a schema, with its version number in each."""
-        version = self._subjects.by_id(request.match_info["id"])
-        return [{"subject": subject, "version": version.number} for subject in subjects_of(version)]
+async def _get_version_schema(subjects: Subjects, request: web.Request) -> object:
+    return subjects.version(request.match_info["subject"], request.match_info["version"]).definition
 
-    async def config(self, request: web.Request) -> object:
-        """Return the default compatibility level, or that of a subject."""
-        subject = request.match_info.get("subject")
-        if subject is None:
-            return {"compatibilityLevel": "FULL_TRANSITIVE"}
-        self._subjects.versions(subject)
-        return {"compatibilityLevel": str(compatibility_level(SCHEMA_BY_SUBJECT[subject]))}
 
-    async def mode(self, request: web.Request) -> object:
-        """Return that the registry, or a subject, is read-only."""
-        if "subject" in request.match_info:
-            self._subjects.versions(request.match_info["subject"])
-        return {"mode": "READONLY"}
+async def _get_schema_types(_subjects: Subjects, _request: web.Request) -> object:
+    return ["AVRO"]
 
-    async def look_up(self, request: web.Request) -> object:
-        """Return the version of a subject that has the schema in the body."""
-        subject = request.match_info["subject"]
-        self._subjects.versions(subject)
-        return _describe(require_schema(self._subjects.find(subject, await _read_schema(request))), subject)
 
-    async def register(self, request: web.Request) -> object:
-        """Return the version of a subject that has the schema in the body; a new schema cannot be registered."""
-        subject = request.match_info["subject"]
-        read_only = f"Subject {subject} is in read-only mode"
-        if subject not in self._subjects:
-            raise RegistryError(422, 42205, read_only)
-        version = self._subjects.find(subject, await _read_schema(request))
-        if version is None:
-            hint = "set auto.register.schemas=false and use.latest.version=true"
-            raise RegistryError(422, 42205, f"{read_only}, and this schema is not one of its versions: {hint}")
-        return _describe(version, subject)
+async def _get_schema_by_id(subjects: Subjects, request: web.Request) -> object:
+    return _schema_and_guid(subjects.by_id(request.match_info["id"]))
 
-    async def check_compatibility(self, request: web.Request) -> object:
-        """Return whether the schema in the body could become the next version of a subject."""
-        subject = request.match_info["subject"]
-        versions = self._subjects.versions(subject)
-        if "version" in request.match_info:
-            version = self._version(request)
-            versions = {version.number: version}
-        schema = await _read_schema(request)
-        level = compatibility_level(SCHEMA_BY_SUBJECT[subject])
-        try:
-            messages = incompatibilities(level, schema, {number: old.text for number, old in versions.items()})
-        except InvalidSchemaError as error:
-            raise RegistryError(422, 42201, f"Invalid schema: {error}") from None
-        is_verbose = request.query.get("verbose", "").lower() == "true"
-        return {"is_compatible": not messages, **({"messages": messages} if is_verbose else {})}
 
-    async def other_route(self, request: web.Request) -> object:
-        """Refuse every other request. New clients probe for more routes, and accept a 404."""
-        if request.method in {"PUT", "DELETE"} and not request.path.startswith(f"{BASE}/associations"):
-            raise RegistryError(422, 42205, "The registry is in read-only mode")
-        raise RegistryError(404, 404, "HTTP 404 Not Found")
+async def _get_schema_by_guid(subjects: Subjects, request: web.Request) -> object:
+    return _schema_and_guid(subjects.by_guid(request.match_info["guid"]))
 
-    def _version(self, request: web.Request) -> SchemaVersion:
-        return self._subjects.version(request.match_info["subject"], request.match_info["version"])
 
-    async def _respond(self, handler: Handler, request: web.Request) -> web.Response:
-        try:
-            return http.json_response(await handler(self, request), content_type=CONTENT_TYPE)
-        except RegistryError as error:
-            body = {"error_code": error.code, "message": str(error)}
-            return http.json_response(body, status=error.status, content_type=CONTENT_TYPE)
+async def _get_subjects_of_schema(subjects: Subjects, request: web.Request) -> object:
+    return subjects_of(subjects.by_id(request.match_info["id"]))
+
+
+async def _get_versions_of_schema(subjects: Subjects, request: web.Request) -> object:
+    version = subjects.by_id(request.match_info["id"])
+    return [{"subject": subject, "version": version.number} for subject in subjects_of(version)]
+
+
+async def _get_config(_subjects: Subjects, _request: web.Request) -> object:
+    return {"compatibilityLevel": "FULL_TRANSITIVE"}
+
+
+async def _get_subject_config(subjects: Subjects, request: web.Request) -> object:
+    subject = request.match_info["subject"]
+    subjects.versions(subject)
+    return {"compatibilityLevel": str(compatibility_level(SCHEMA_BY_SUBJECT[subject]))}
+
+
+async def _get_mode(subjects: Subjects, request: web.Request) -> object:
+    if "subject" in request.match_info:
+        subjects.versions(request.match_info["subject"])
+    return {"mode": "READONLY"}
+
+
+async def _look_up(subjects: Subjects, request: web.Request) -> object:
+    subject = request.match_info["subject"]
+    subjects.versions(subject)
+    return _describe(require_schema(subjects.find(subject, await _read_schema(request))), subject)
+
+
+async def _register(subjects: Subjects, request: web.Request) -> object:
+    subject = request.match_info["subject"]
+    read_only = f"Subject {subject} is in read-only mode"
+    if subject not in subjects:
+        raise RegistryError(422, 42205, read_only)
+    version = subjects.find(subject, await _read_schema(request))
+    if version is None:
+        hint = "set auto.register.schemas=false and use.latest.version=true"
+        raise RegistryError(422, 42205, f"{read_only}, and this schema is not one of its versions: {hint}")
+    return _describe(version, subject)
+
+
+async def _check_compatibility(subjects: Subjects, request: web.Request) -> object:
+    subject = request.match_info["subject"]
+    versions = subjects.versions(subject)
+    if "version" in request.match_info:
+        version = subjects.version(subject, request.match_info["version"])
+        versions = {version.number: version}
+    schema = await _read_schema(request)
+    level = compatibility_level(SCHEMA_BY_SUBJECT[subject])
+    try:
+        messages = incompatibilities(level, schema, {number: old.text for number, old in versions.items()})
+    except InvalidSchemaError as error:
+        raise RegistryError(422, 42201, f"Invalid schema: {error}") from None
+    is_verbose = request.query.get("verbose", "").lower() == "true"
+    return {"is_compatible": not messages, **({"messages": messages} if is_verbose else {})}
+
+
+async def _refuse(_subjects: Subjects, request: web.Request) -> object:
+    # New clients probe for more routes, and accept a 404.
+    if request.method in {"PUT", "DELETE"} and not request.path.startswith(f"{BASE}/associations"):
+        raise RegistryError(422, 42205, "The registry is in read-only mode")
+    raise RegistryError(404, 404, "HTTP 404 Not Found")
 
 
 GET_ROUTES: Mapping[str, Handler] = {
-    "": RegistryApi.root,
-    "/": RegistryApi.root,
-    "/subjects": RegistryApi.subjects,
-    "/subjects/{subject}/versions": RegistryApi.versions,
-    "/subjects/{subject}/versions/{version}": RegistryApi.version,
-    "/subjects/{subject}/versions/{version}/schema": RegistryApi.version_schema,
-    "/schemas/types": RegistryApi.schema_types,
-    "/schemas/ids/{id}": RegistryApi.schema_by_id,
-    "/schemas/ids/{id}/subjects": RegistryApi.subjects_by_id,
-    "/schemas/ids/{id}/versions": RegistryApi.versions_by_id,
-    "/schemas/guids/{guid}": RegistryApi.schema_by_guid,
-    "/config": RegistryApi.config,
-    "/config/{subject}": RegistryApi.config,
-    "/mode": RegistryApi.mode,
-    "/mode/{subject}": RegistryApi.mode,
+    "": _get_root,
+    "/": _get_root,
+    "/subjects": _get_subjects,
+    "/subjects/{subject}/versions": _get_versions,
+    "/subjects/{subject}/versions/{version}": _get_version,
+    "/subjects/{subject}/versions/{version}/schema": _get_version_schema,
+    "/schemas/types": _get_schema_types,
+    "/schemas/ids/{id}": _get_schema_by_id,
+    "/schemas/ids/{id}/subjects": _get_subjects_of_schema,
+    "/schemas/ids/{id}/versions": _get_versions_of_schema,
+    "/schemas/guids/{guid}": _get_schema_by_guid,
+    "/config": _get_config,
+    "/config/{subject}": _get_subject_config,
+    "/mode": _get_mode,
+    "/mode/{subject}": _get_mode,
 }
 POST_ROUTES: Mapping[str, Handler] = {
-    "/subjects/{subject}": RegistryApi.look_up,
-    "/subjects/{subject}/versions": RegistryApi.register,
-    "/compatibility/subjects/{subject}/versions": RegistryApi.check_compatibility,
-    "/compatibility/subjects/{subject}/versions/{version}": RegistryApi.check_compatibility,
+    "/subjects/{subject}": _look_up,
+    "/subjects/{subject}/versions": _register,
+    "/compatibility/subjects/{subject}/versions": _check_compatibility,
+    "/compatibility/subjects/{subject}/versions/{version}": _check_compatibility,
 }
 
 

@@ -17,7 +17,7 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.settings import REPOSITORY
 from services.schema_registry import api
-from services.schema_registry.api import RegistryApi
+from services.schema_registry.api import registry_routes
 from services.topics import SCHEMA_BY_SUBJECT, TOPICS
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -27,7 +27,7 @@ ORDER = SCHEMAS.versions["order"][1]
 
 @pytest.fixture(scope="module")
 async def base() -> AsyncIterator[str]:
-    server = HttpServer(build_application(RegistryApi(SCHEMAS).routes()), host="127.0.0.1", port=0)
+    server = HttpServer(build_application(registry_routes(SCHEMAS)), host="127.0.0.1", port=0)
     await server.start()
     yield f"http://{server.address}/registry"
     await server.stop()

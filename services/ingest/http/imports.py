@@ -1,6 +1,5 @@
 """Routes of the import API: authenticate, check, accept, respond."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -29,23 +28,12 @@ from services.ingest.flows.accept import (
     accept,
     charge,
 )
+from services.ingest.http import responses
 from services.ingest.http.body import UnreadableBodyError, defer_continue, read_body
-from services.ingest.http.responses import (
-    BASE,
-    QUOTA,
-    accepted_response,
-    body_problem,
-    limits_body,
-    rate_limited,
-    replayed_response,
-    to_stored_response,
-    unavailable,
-)
+from services.ingest.http.responses import BASE, QUOTA
 from services.sales.batch import ImportTarget, InvalidBodyError, SiteDefaults
 from services.sales.records import MODES
 from services.values.sites import Site
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +64,7 @@ class ImportApi:
             web.get(BASE + "/{apiKey}/limits", self.limits),
         ]
         for kind in SCOPES:
-            handler = self._import_handler(kind)
+            handler = partial(self._handle_import, kind)
             routes += [
                 web.post(f"{BASE}/{{apiKey}}/{kind}", handler, expect_handler=defer_continue),
                 # aiohttp's default pattern for a path segment excludes braces.
@@ -87,43 +75,40 @@ class ImportApi:
     async def limits(self, request: web.Request) -> web.Response:
         """Return the site's limits and its remaining quota."""
         quota = await self._charge((await self._authenticate(request)).site, cost=0)
-        return http.json_response(limits_body(quota), headers=quota_headers(QUOTA, quota))
+        return http.json_response(responses.limits_body(quota), headers=quota_headers(QUOTA, quota))
 
-    def _import_handler(self, kind: str) -> Handler:
-        async def handler(request: web.Request) -> web.Response:
-            user_id = _user_id(request)
-            caller = await self._authenticate(request)
-            outcome: Outcome | Problem | InvalidBodyError | UnreadableBodyError | UnavailableError
-            try:
-                outcome = await self._import(request, kind, user_id, caller)
-            except (Problem, InvalidBodyError, UnreadableBodyError, UnavailableError) as error:
-                outcome = error
-            refuse = partial(http.problem_response, request_id=request[http.REQUEST_ID])
-            quota: Decision | None = None
-            match outcome:
-                case JobAccepted(job, quota, reservation):
-                    status = self._options.accepted_status
-                    response = accepted_response(job, status=status, api_key=caller.api_key, user_id=user_id)
-                    if reservation is not None:
-                        await self._deps.idempotency.complete(reservation, to_stored_response(response))
-                case ReplayedResponse(stored):
-                    response = replayed_response(stored)
-                case RateLimited(quota):
-                    response = refuse(rate_limited(quota))
-                case MissingScope() | InvalidBodyError() | UnreadableBodyError():
-                    problem = body_problem(outcome)
-                    # The body had to be read: that costs as much as a record.
-                    await self._charge(caller.site, cost=1)
-                    metrics.REFUSED.labels(problem.code).inc()
-                    response = refuse(problem)
-                case UnavailableError():
-                    response = refuse(unavailable(outcome))
-                case Problem():
-                    response = refuse(outcome)
-            response.headers.update(quota_headers(QUOTA, quota or await self._charge(caller.site, cost=0)))
-            return response
-
-        return handler
+    async def _handle_import(self, kind: str, request: web.Request) -> web.Response:
+        user_id = _user_id(request)
+        caller = await self._authenticate(request)
+        outcome: Outcome | Problem | InvalidBodyError | UnreadableBodyError | UnavailableError
+        try:
+            outcome = await self._import(request, kind, user_id, caller)
+        except (Problem, InvalidBodyError, UnreadableBodyError, UnavailableError) as error:
+            outcome = error
+        refuse = partial(http.problem_response, request_id=request[http.REQUEST_ID])
+        quota: Decision | None = None
+        match outcome:
+            case JobAccepted(job, quota, reservation):
+                status = self._options.accepted_status
+                response = responses.accepted_response(job, status=status, api_key=caller.api_key, user_id=user_id)
+                if reservation is not None:
+                    await self._deps.idempotency.complete(reservation, responses.to_stored_response(response))
+            case ReplayedResponse(stored):
+                response = responses.replayed_response(stored)
+            case RateLimited(quota):
+                response = refuse(responses.rate_limited(quota))
+            case MissingScope() | InvalidBodyError() | UnreadableBodyError():
+                problem = responses.body_problem(outcome)
+                # The body had to be read: that costs as much as a record.
+                await self._charge(caller.site, cost=1)
+                metrics.REFUSED.labels(problem.code).inc()
+                response = refuse(problem)
+            case UnavailableError():
+                response = refuse(responses.unavailable(outcome))
+            case Problem():
+                response = refuse(outcome)
+        response.headers.update(quota_headers(QUOTA, quota or await self._charge(caller.site, cost=0)))
+        return response
 
     async def _import(self, request: web.Request, kind: str, user_id: str | None, caller: Caller) -> Outcome:
         """Accept one import request; the checks run in the order in which the API documents them."""
