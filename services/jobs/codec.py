@@ -7,7 +7,6 @@ and written by code that is generated from the schema (ADR 10 has the figures).
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from itertools import compress
 from typing import Any
 
 from msgspec import Struct
@@ -96,13 +95,14 @@ class JobEventCodec:
             body = self._bodies.decode(data, start=found.end())
         except AvroDecodeError as error:
             raise MalformedEventError("undecodable", error.reason) from error
-        _validate_instant(body.at)
-        fact = body.fact
+        at, fact = body.at, body.fact
+        if not MIN_INSTANT_US <= at <= MAX_INSTANT_US:
+            raise MalformedEventError("unprocessable", "the time is out of bounds")
         if isinstance(fact, Judged):
             _validate_run(fact.run, "SF.")
         elif isinstance(fact, Opened) and fact.refused is not None:
             _validate_run(fact.refused, "F.")
-        return JobEvent(header, body.at, fact)
+        return JobEvent(header, at, fact)
 
     def _decode_header(self, data: bytes) -> JobHeader:
         try:
@@ -115,7 +115,8 @@ class JobEventCodec:
             raise MalformedEventError("unprocessable", "the job id is not a UUID")
         if not 0 < fields.total <= MAX_JOB_RECORDS:
             raise MalformedEventError("unprocessable", "the total is out of bounds")
-        _validate_instant(fields.created_at)
+        if not MIN_INSTANT_US <= fields.created_at <= MAX_INSTANT_US:
+            raise MalformedEventError("unprocessable", "the creation time is out of bounds")
         return JobHeader(JobKey(fields.site, job_id), fields.total, fields.created_at, fields.mode, fields.type)
 
 
@@ -132,18 +133,16 @@ def _header_error(data: bytes, at: int) -> MalformedEventError:
     return MalformedEventError("undecodable", "the header is invalid")
 
 
-def _validate_instant(at_us: int) -> None:
-    if not MIN_INSTANT_US <= at_us <= MAX_INSTANT_US:
-        raise MalformedEventError("unprocessable", "a time is out of bounds")
-
-
 def _validate_run(run: OutcomeRun, alphabet: str) -> None:
     first, outcomes, failures = run.first, run.outcomes, run.failures
     if first < 0 or not outcomes or outcomes.strip(alphabet):
         raise MalformedEventError("unprocessable", "a run has invalid outcomes")
-    if failures or FAILED in outcomes:
-        failed = compress(range(first, run.end), map(FAILED.__eq__, outcomes))
-        if [failure.index for failure in failures] != list(failed):
+    index = outcomes.find(FAILED)
+    for failure in failures:
+        if index < 0 or failure.index != first + index:
             raise MalformedEventError("unprocessable", "failures and outcomes differ")
-        if not all(failure.faults for failure in failures):
+        if not failure.faults:
             raise MalformedEventError("unprocessable", "a failure has no fault")
+        index = outcomes.find(FAILED, index + 1)
+    if index >= 0:
+        raise MalformedEventError("unprocessable", "failures and outcomes differ")

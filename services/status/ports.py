@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.jobs.events import JobHeader, JobKey
-from services.status.domain.block import Block
+from services.status.domain.block import Block, Projection
 from services.status.domain.job import ChunkChange, Job, JobChange, StoredJob
 from services.status.domain.listing import JobListQuery
 from services.status.domain.profile import SiteProfile
-from services.status.domain.texts import Projection
 
 
 class JobTooLargeError(Exception):

@@ -14,13 +14,12 @@ from uuid import uuid4
 
 from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import Expired, JobEvent, JobHeader, JobKey, Judged, Opened
-from services.status.domain.block import Block
-from services.status.domain.cursor import FIRST_POSITION, PageRange
+from services.status.domain.block import ALL_EVENTS, Block
 from services.status.domain.job import ChunkChange, Job, JobChange, StoredJob
-from services.status.domain.letters import UNPROCESSED
 from services.status.domain.page import EventsRequest, build_events_page, select_event_chunks
+from services.status.domain.page_range import FIRST_POSITION, PageRange
 from services.status.domain.summary import build_summary
-from services.status.domain.texts import ALL_EVENTS
+from services.status.domain.updates import UNPROCESSED
 from services.status.flows.apply_events import Deps, apply_events
 from services.status.http.responses import build_summary_body
 from services.status.ports import JobReader, JobWriter

@@ -8,11 +8,10 @@ from typing import Any
 from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import JobKey
 from services.status.adapters import job_documents
-from services.status.domain.block import Block
+from services.status.domain.block import NO_PROJECTION, Block, Projection
 from services.status.domain.job import ChunkChange, Job, JobChange, StoredJob
 from services.status.domain.listing import JobListQuery
 from services.status.domain.profile import SiteProfile
-from services.status.domain.texts import NO_PROJECTION, Projection
 from tests.status.builders import DEMO_SITE
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -8,7 +8,16 @@ import pytest
 from msgspec.structs import replace
 
 from services.jobs.events import Fault, JobEvent, JobKey, OutcomeRun
-from services.status.domain.block import build_block, empty_block, merge_runs
+from services.status.domain.block import (
+    build_block,
+    claim,
+    claim_late,
+    decided_prefix,
+    empty_block,
+    find_indexes,
+    merge_runs,
+    overlay,
+)
 from services.status.domain.chunks import (
     CHUNK_SIZE,
     Tally,
@@ -20,15 +29,12 @@ from services.status.domain.chunks import (
     split_by_chunk,
     split_run,
 )
-from services.status.domain.cursor import FIRST_POSITION, PageRange, Position, ResolvedRange, next_page_range
-from services.status.domain.event import render_failures
-from services.status.domain.frame import EventTemplate
-from services.status.domain.instants import format_duration
+from services.status.domain.event import EventTemplate, render_failures
 from services.status.domain.job import Job, JobState, StoredJob, apply_update, new_job
-from services.status.domain.letters import claim, claim_late, decided_prefix, find_indexes, overlay
 from services.status.domain.page import EventsRequest, build_events_page, select_event_chunks
+from services.status.domain.page_range import FIRST_POSITION, PageRange, Position, ResolvedRange, next_page_range
 from services.status.domain.rows import UNKNOWN_IDS, OrderRow, RecordIds, ReturnRow, parse_rows, slice_rows
-from services.status.domain.summary import build_summary, job_name, job_status, render_job
+from services.status.domain.summary import build_summary, format_duration, job_name, job_status, render_job
 from services.status.domain.timeline import render_block_events
 from services.status.domain.updates import TimedRun, group_by_job
 from tests.jobs.events import CREATED_US, JOB, a_failure, a_header, a_run, expired, judged, no_product, opened

@@ -8,8 +8,8 @@ import pytest
 
 from services.chassis.runtime.metrics import REGISTRY
 from services.jobs.events import JobHeader, JobKey
+from services.status.domain.block import ALL_EVENTS
 from services.status.domain.job import Job, JobChange, JobState
-from services.status.domain.texts import ALL_EVENTS
 from services.status.flows import apply_events as flow
 from services.status.flows.apply_events import Deps, apply_events
 from tests.jobs.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened

@@ -8,8 +8,8 @@ import pytest
 from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import JobKey
 from services.status.adapters.job_loader import MAX_JOBS_PER_QUERY, JobLoader
+from services.status.domain.block import FAULT_EVENTS, Projection
 from services.status.domain.job import StoredJob
-from services.status.domain.texts import FAULT_EVENTS, Projection
 from services.status.flows import apply_events
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_header, a_run, judged, opened

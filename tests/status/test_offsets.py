@@ -13,7 +13,7 @@ from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import UNDECIDED, JobEvent, JobKey, Judged, OutcomeRun
 from services.status import worker
-from services.status.domain.texts import ALL_EVENTS
+from services.status.domain.block import ALL_EVENTS
 from services.status.flows.apply_events import Deps
 from services.status.wire import EventCodec
 from services.status.worker import Worker

@@ -13,6 +13,7 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import MongoSettings
 from services.jobs.events import JobEvent, JobHeader, JobKey, OutcomeRun
 from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobStore, _find_arguments
+from services.status.domain.block import ALL_EVENTS, FAULT_EVENTS, RECORDS
 from services.status.domain.job import (
     Job,
     JobChange,
@@ -24,7 +25,6 @@ from services.status.domain.job import (
 )
 from services.status.domain.listing import JobListQuery, ListPosition, list_position
 from services.status.domain.profile import JobProfile, SiteProfile
-from services.status.domain.texts import ALL_EVENTS, FAULT_EVENTS, RECORDS
 from services.status.domain.updates import group_by_job
 from services.status.flows.apply_events import Deps, apply_events
 from services.status.ports import JobTooLargeError

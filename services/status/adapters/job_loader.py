@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.jobs.events import JobKey
-from services.status.domain.block import Block
+from services.status.domain.block import NO_PROJECTION, Block, Projection
 from services.status.domain.job import Job, StoredJob
 from services.status.domain.listing import JobListQuery
-from services.status.domain.texts import NO_PROJECTION, Projection
 
 # A query has so many jobs at most: small ones come with all their records.
 MAX_JOBS_PER_QUERY = 100

@@ -23,10 +23,9 @@ from pymongo.read_concern import ReadConcern
 from services.chassis.mongodb.client import Mongo, duplicate_indexes, ensure_ttl_index, mongo_errors
 from services.jobs.events import JobHeader, JobKey
 from services.status.adapters import job_documents
-from services.status.domain.block import Block
+from services.status.domain.block import NO_PROJECTION, Block, Projection
 from services.status.domain.job import OPEN_STATES, ChunkChange, Job, JobChange, JobState, StoredJob
 from services.status.domain.listing import MODES, TYPES, JobListQuery
-from services.status.domain.texts import NO_PROJECTION, Projection
 from services.status.ports import JobTooLargeError
 
 JOBS, CHUNKS = "jobs", "chunks"

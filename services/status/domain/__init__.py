@@ -1,1 +1,1 @@
-"""The job model, pure: facts, letters, blocks, jobs, and what a reader is shown of them."""
+"""The job model, pure: outcomes in blocks, jobs, and what readers are shown of them."""

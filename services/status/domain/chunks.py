@@ -1,17 +1,16 @@
-"""Large jobs are kept in chunks; the job itself then holds one tally per chunk.
+"""Large jobs are stored in chunks; the job itself then holds one tally per chunk.
 
-A chunk is written first. Its tally, in the job, publishes it: readers are shown published prefixes only, and those
-never change.
+A chunk is written first; its tally in the job publishes it. Readers are shown published prefixes only, and those never
+change.
 """
 
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from services.jobs.events import FAILED, OutcomeRun
-from services.status.domain.block import Block
-from services.status.domain.event import ERROR, LEVELS_SEPARATOR, WARNING
-from services.status.domain.letters import count_outcomes, decided_prefix
+from services.jobs.events import ERROR, FAILED, WARNING, OutcomeRun
+from services.status.domain.block import Block, count_outcomes, decided_prefix
+from services.status.domain.event import LEVELS_SEPARATOR
 from services.status.domain.rows import slice_rows
 from services.status.domain.updates import TimedRun
 
@@ -20,10 +19,10 @@ CHUNK_SIZE = 500
 
 
 class Tally(Struct, frozen=True, array_like=True, gc=False):
-    """What is published of a block.
+    """The published counts of a block.
 
-    The first four speak of the whole block, the others of its decided prefix: `warnings` and `errors` count the events
-    of failures in it.
+    The first four count the whole block, the others its decided prefix. `warnings` and `errors` count the events of
+    the failures in it.
     """
 
     version: int = 0
@@ -47,7 +46,7 @@ EMPTY_TALLY = Tally()
 
 
 def is_large(total: int) -> bool:
-    """Whether a job of so many records is kept in chunks."""
+    """Whether a job with `total` records is stored in chunks."""
     return total > MAX_SMALL_JOB_RECORDS
 
 
@@ -62,23 +61,23 @@ def chunk_size(number: int, total: int) -> int:
 
 
 def split_by_chunk(runs: Sequence[TimedRun], total: int) -> dict[int, list[TimedRun]]:
-    """The runs cut at the borders of chunks; what lies beyond the total is left out."""
-    found: dict[int, list[TimedRun]] = {}
-    for dated in runs:
-        for number, run in split_run(dated.run, CHUNK_SIZE, total):
-            found.setdefault(number, []).append(TimedRun(dated.at_us, run))
-    return found
+    """Cut the runs at chunk boundaries, and drop what lies beyond the job's total."""
+    chunks: dict[int, list[TimedRun]] = {}
+    for timed in runs:
+        for number, run in split_run(timed.run, CHUNK_SIZE, total):
+            chunks.setdefault(number, []).append(TimedRun(timed.at_us, run))
+    return chunks
 
 
 def clip_runs(runs: Sequence[TimedRun], total: int) -> Sequence[TimedRun]:
-    """The runs of a small job, without what lies beyond its total."""
-    if not [dated for dated in runs if dated.run.end > total]:
+    """The runs of a small job without what lies beyond its total."""
+    if not [timed for timed in runs if timed.run.end > total]:
         return runs
-    return [TimedRun(dated.at_us, run) for dated in runs for _, run in split_run(dated.run, total, total)]
+    return [TimedRun(timed.at_us, run) for timed in runs for _, run in split_run(timed.run, total, total)]
 
 
 def split_run(run: OutcomeRun, size: int, total: int) -> Iterator[tuple[int, OutcomeRun]]:
-    """The parts of a run by the number of the block they fall into."""
+    """Cut a run into the parts that fall into blocks of `size`; yields each part with its block's number."""
     end = min(run.end, total)
     if end <= run.first:
         return
@@ -90,42 +89,43 @@ def split_run(run: OutcomeRun, size: int, total: int) -> Iterator[tuple[int, Out
 
 
 def _slice_run(run: OutcomeRun, start: int, end: int) -> OutcomeRun:
-    at, until = start - run.first, end - run.first
+    low, high = start - run.first, end - run.first
     return OutcomeRun(
         first=start,
-        outcomes=run.outcomes[at:until],
-        rows=slice_rows(run.rows, at, until),
+        outcomes=run.outcomes[low:high],
+        rows=slice_rows(run.rows, low, high),
         failures=[failure for failure in run.failures if start <= failure.index < end],
     )
 
 
 def build_tally(block: Block) -> Tally:
-    """What there is to publish of a block."""
-    letters, decided = block.outcomes, decided_prefix(block.outcomes)
-    whole = succeeded, failed, unprocessed = count_outcomes(letters)
-    shown_succeeded, _, shown_unprocessed = whole if decided == len(letters) else count_outcomes(letters[:decided])
-    levels = levels_in_prefix(block, decided)
+    """Count what a block has to publish."""
+    outcomes, prefix = block.outcomes, decided_prefix(block.outcomes)
+    counts = succeeded, failed, unprocessed = count_outcomes(outcomes)
+    in_prefix = counts if prefix == len(outcomes) else count_outcomes(outcomes[:prefix])
+    prefix_succeeded, _, prefix_unprocessed = in_prefix
+    levels = levels_in_prefix(block, prefix)
     return Tally(
         block.version,
         succeeded,
         failed,
         unprocessed,
-        decided,
-        shown_succeeded,
-        shown_unprocessed,
+        prefix,
+        prefix_succeeded,
+        prefix_unprocessed,
         levels.count(WARNING[0]),
-        levels.count(ERROR[0]) + shown_unprocessed,
+        levels.count(ERROR[0]) + prefix_unprocessed,
         block.last_us,
     )
 
 
-def levels_in_prefix(block: Block, decided: int) -> str:
-    """The levels of all events of failures among the first so many records, in no particular order."""
+def levels_in_prefix(block: Block, prefix: int) -> str:
+    """The levels of all fault events among the first `prefix` records, in no particular order."""
     if FAILED not in block.outcomes:
         return ""
-    if decided == len(block.outcomes):
-        return "".join([entry.levels for entry in block.runs])
-    end = block.first + decided
+    if prefix == len(block.outcomes):
+        return "".join([run.levels for run in block.runs])
+    end = block.first + prefix
     return "".join(
-        levels for e in block.runs for index, levels in e.failure_parts(e.levels, LEVELS_SEPARATOR) if index < end
+        levels for run in block.runs for index, levels in run.failure_parts(run.levels, LEVELS_SEPARATOR) if index < end
     )

@@ -1,4 +1,4 @@
-"""A job: its profile, how far it is, and the version that every write is conditional on."""
+"""A job: its profile, its progress, and the version that every write is conditional on."""
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -14,7 +14,7 @@ from services.status.domain.updates import JobUpdate
 
 
 class JobState(StrEnum):
-    """How far a job is; the last four are final."""
+    """A job's progress; the last four states are final."""
 
     RECEIVED = "RECEIVED"
     VALIDATING = "VALIDATING"
@@ -28,10 +28,11 @@ OPEN_STATES = (JobState.RECEIVED, JobState.VALIDATING)
 
 
 class Job(Struct, frozen=True, gc=False):
-    """A job without its entries.
+    """A job without its runs.
 
-    `version` grows with every write, `shown` is the version of the last write that the events show. `whole` tallies
-    the job as one; `chunks` has a tally per chunk of a large job, and is empty for a small one and where nobody asks.
+    `version` grows with every write; `shown_version` is that of the last write that changed what the events show.
+    `tally` counts the whole job. `chunk_tallies` has a tally for each chunk of a large job; it is empty for a small
+    one, and where a query did not load them.
     """
 
     profile: JobProfile
@@ -42,49 +43,49 @@ class Job(Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> JobKey:
-        """Which job it is."""
+        """The job's key."""
         return self.profile.key
 
     @property
     def is_large(self) -> bool:
-        """Whether its records are kept in chunks."""
+        """Whether its records are stored in chunks."""
         return bool(self.chunk_tallies)
 
     @property
     def state(self) -> JobState:
-        """What the counts say."""
-        whole, decided = self.tally, self.tally.decided_count
+        """The state that follows from the counts."""
+        tally, decided = self.tally, self.tally.decided_count
         if decided < self.profile.header.total:
             return JobState.VALIDATING if decided else JobState.RECEIVED
-        if whole.unprocessed:
+        if tally.unprocessed:
             return JobState.EXPIRED
-        if not whole.succeeded:
+        if not tally.succeeded:
             return JobState.FAILED
-        return JobState.COMPLETED_WITH_WARNING if whole.failed else JobState.COMPLETED
+        return JobState.COMPLETED_WITH_WARNING if tally.failed else JobState.COMPLETED
 
     @property
     def is_terminal(self) -> bool:
-        """Whether nothing that the events show will change."""
+        """Whether all records are decided: what the events show changes no more."""
         return self.tally.decided_count == self.profile.header.total
 
     @property
     def last_us(self) -> int:
-        """When its latest outcome came to be, by the word of the events; its creation if there is none."""
+        """When its latest outcome happened, according to the events; its creation if there is none."""
         return max(self.tally.last_us, self.profile.header.created_at)
 
 
 class StoredJob(Struct, frozen=True, gc=False):
-    """A job as it is stored; of a small one, its block too. `version` 0 of the job means that nothing is stored."""
+    """A job as it is stored; a small one with its block. The job's `version` is 0 until it is stored."""
 
     job: Job
     block: Block | None
 
 
 class JobChange(Struct, frozen=True, gc=False):
-    """A write: valid only if the stored version is `expected` (0: nothing stored yet). `added` are new entries.
+    """A conditional write of a job: valid only while the stored version is `expected_version` (0: none is stored).
 
-    A blind one was computed without reading: it is valid only if the job was opened with this very profile and
-    nothing else has happened to it.
+    A blind one was computed without reading: it is valid only if the job was opened with this very profile and has not
+    changed since.
     """
 
     expected_version: int
@@ -94,7 +95,7 @@ class JobChange(Struct, frozen=True, gc=False):
 
 
 class ChunkChange(Struct, frozen=True, gc=False):
-    """A write of one chunk, on the same terms."""
+    """A conditional write of one chunk: valid only while its stored version is `expected_version`."""
 
     key: JobKey
     expected_version: int
@@ -103,50 +104,48 @@ class ChunkChange(Struct, frozen=True, gc=False):
 
 
 def new_job(profile: JobProfile) -> StoredJob:
-    """A job of which nothing but its profile is known, and nothing is stored."""
+    """A job without outcomes that is not stored yet."""
     if is_large(profile.total):
         return StoredJob(Job(profile, 0, 0, EMPTY_TALLY, (EMPTY_TALLY,) * chunk_count(profile.total)), None)
     return StoredJob(Job(profile, 0, 0, EMPTY_TALLY), empty_block(0, 0, profile.total))
 
 
 def apply_update(stored: StoredJob, update: JobUpdate) -> JobChange | None:
-    """The write that brings the news into a small job; None if it has them already."""
+    """The change that applies the update to a small job; None if the job contains it already."""
     job, block = stored.job, stored.block
     if block is None:
-        raise ValueError("a large job advances chunk by chunk")
-    grown, added = merge_runs(block, clip_runs(update.runs, job.profile.total), job.profile)
+        raise ValueError("a large job is updated chunk by chunk")
+    merged, added = merge_runs(block, clip_runs(update.runs, job.profile.total), job.profile)
     if not added and job.version:
         return None
-    return JobChange(job.version, _next_version(job, build_tally(grown), ()), added)
+    return JobChange(job.version, _next_version(job, build_tally(merged), ()), added)
 
 
 def apply_update_blind(profile: JobProfile, update: JobUpdate) -> JobChange | None:
-    """The write that brings the news into a small job if it was just opened, which was not looked up."""
-    opened = new_job(profile).job
-    untouched = Job(profile, 1, 1, opened.tally)
-    change = apply_update(StoredJob(untouched, empty_block(0, 0, profile.total)), update)
+    """The change for a small job that was not read, on the assumption that it has only been opened."""
+    opened = Job(profile, 1, 1, new_job(profile).job.tally)
+    change = apply_update(StoredJob(opened, empty_block(0, 0, profile.total)), update)
     return None if change is None else replace(change, is_blind=True)
 
 
 def publish_chunks(job: Job, blocks: Sequence[Block]) -> JobChange | None:
-    """The write that publishes chunks, which must be stored; None if the job has them already."""
-    newer = {
-        block.number: build_tally(block) for block in blocks if block.version > job.chunk_tallies[block.number].version
-    }
+    """The change that publishes stored chunks in their job; None if the job contains them already."""
+    tallies = job.chunk_tallies
+    newer = {block.number: build_tally(block) for block in blocks if block.version > tallies[block.number].version}
     if not newer and job.version:
         return None
-    chunks = tuple(newer.get(number, before) for number, before in enumerate(job.chunk_tallies))
-    return JobChange(job.version, _next_version(job, _sum_tallies(chunks), chunks))
+    merged = tuple(newer.get(number, tally) for number, tally in enumerate(tallies))
+    return JobChange(job.version, _next_version(job, _sum_tallies(merged), merged))
 
 
-def _next_version(job: Job, whole: Tally, chunks: tuple[Tally, ...]) -> Job:
+def _next_version(job: Job, tally: Tally, chunk_tallies: tuple[Tally, ...]) -> Job:
     version = job.version + 1
-    is_seen = not job.version or replace(whole, version=0) != replace(job.tally, version=0)
-    return Job(job.profile, version, version if is_seen else job.shown_version, whole, chunks)
+    is_visible = not job.version or replace(tally, version=0) != replace(job.tally, version=0)
+    return Job(job.profile, version, version if is_visible else job.shown_version, tally, chunk_tallies)
 
 
 def _sum_tallies(chunks: Sequence[Tally]) -> Tally:
-    """The tally of a job from those of its chunks: its prefix ends in the first chunk that is not complete."""
+    """The tally of a job from those of its chunks; its prefix ends in the first incomplete chunk."""
     shown = list(_leading_chunks(chunks))
     return Tally(
         succeeded=sum(chunk.succeeded for chunk in chunks),
@@ -162,7 +161,7 @@ def _sum_tallies(chunks: Sequence[Tally]) -> Tally:
 
 
 def _leading_chunks(chunks: Sequence[Tally]) -> Iterator[Tally]:
-    """The chunks from the first on, up to and with the first that may not be complete."""
+    """The chunks up to, and with, the first that may be incomplete."""
     for chunk in chunks:
         yield chunk
         if chunk.prefix < CHUNK_SIZE:

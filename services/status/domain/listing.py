@@ -14,14 +14,14 @@ DEFAULT_ROWS = 50
 
 
 class ListPosition(NamedTuple):
-    """A job's place in the list of its site."""
+    """A job's position in its site's list."""
 
     created_us: int
     job_id: str
 
 
 class JobListQuery(Struct, frozen=True, gc=False):
-    """Which jobs of a site are wanted; None takes any. `after` is the last one that was shown."""
+    """Selects jobs of a site; None matches any value. `after` is the last job of the page before."""
 
     site: int
     rows: int = DEFAULT_ROWS
@@ -34,11 +34,11 @@ class JobListQuery(Struct, frozen=True, gc=False):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether only some kinds are wanted."""
+        """Whether state, type or mode is given."""
         return any((self.state, self.type, self.mode))
 
     def combinations(self) -> list[tuple[JobState, str, str]]:
-        """Every combination of state, type and mode that is wanted: few enough to be looked up one by one."""
+        """Every matching combination of state, type and mode: few enough to be looked up one by one."""
         states: Sequence[JobState] = [self.state] if self.state else list(JobState)
         types = [self.type] if self.type else TYPES
         modes = [self.mode] if self.mode else MODES
@@ -46,5 +46,5 @@ class JobListQuery(Struct, frozen=True, gc=False):
 
 
 def list_position(job: Job) -> ListPosition:
-    """Where the job stands in the list."""
+    """The job's position in the list."""
     return ListPosition(job.profile.header.created_at, job.key.job_id)

@@ -1,4 +1,4 @@
-"""What is fixed about a job from its first write on."""
+"""The part of a job that never changes after its first write."""
 
 from msgspec import Struct
 
@@ -6,7 +6,7 @@ from services.jobs.events import JobHeader, JobKey
 
 
 class SiteProfile(Struct, frozen=True, gc=False):
-    """A site's configuration as its jobs show it; captured at a job's first write, so that answers stay the same."""
+    """The configuration of a site that its jobs show; copied at a job's first write, so that answers do not change."""
 
     app_id: int
     root_source: str
@@ -26,7 +26,7 @@ class JobProfile(Struct, frozen=True, gc=False):
 
     @property
     def key(self) -> JobKey:
-        """Whose profile it is."""
+        """The job's key."""
         return self.header.key
 
     @property

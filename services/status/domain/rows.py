@@ -1,4 +1,4 @@
-"""Rows: who the records of a run are. They are stored as they came and looked into only when someone reads them."""
+"""Rows: the ids of a run's records. They are stored as they came and parsed only when they are shown."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ RETURNS = "returns"
 
 
 class OrderRow(Struct, frozen=True, array_like=True, gc=False):
-    """An order's ids, as far as they are known, and its mode where it is not the job's."""
+    """The known ids of an order, and its mode where it differs from the job's."""
 
     order_id: str | None = None
     user_id: str | None = None
@@ -20,7 +20,7 @@ class OrderRow(Struct, frozen=True, array_like=True, gc=False):
 
 
 class ReturnRow(Struct, frozen=True, array_like=True, gc=False):
-    """Likewise of a return."""
+    """The known ids of a return, and its mode where it differs from the job's."""
 
     order_id: str | None = None
     return_id: str | None = None
@@ -38,7 +38,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def slice_rows(rows: str, start: int, end: int) -> str:
-    """The rows from one offset to another; empty if they cannot be read."""
+    """The rows from `start` to `end`; empty if they cannot be parsed."""
     try:
         return _encode(_RAW_ROWS.decode(rows)[start:end]).decode() if rows else ""
     except (msgspec.MsgspecError, RecursionError):
@@ -46,10 +46,10 @@ def slice_rows(rows: str, start: int, end: int) -> str:
 
 
 def parse_rows(rows: str, count: int, *, job_type: str) -> list[RecordIds]:
-    """One for each of `count` letters; `of` is the job's type."""
-    read: Sequence[RecordIds | None] = ()
+    """Parse the ids of `count` records; unknown ones where rows are missing or invalid."""
+    parsed: Sequence[RecordIds | None] = ()
     if rows:
         with suppress(msgspec.MsgspecError, RecursionError):
-            read = _RETURNS.decode(rows) if job_type == RETURNS else _ORDERS.decode(rows)
-    known = [row or UNKNOWN_IDS for row in read[:count]]
+            parsed = _RETURNS.decode(rows) if job_type == RETURNS else _ORDERS.decode(rows)
+    known = [row or UNKNOWN_IDS for row in parsed[:count]]
     return [*known, *[UNKNOWN_IDS] * (count - len(known))]

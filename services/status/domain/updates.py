@@ -1,22 +1,24 @@
-"""All that a batch of events says of each job, put together."""
+"""The events of a batch, grouped by job."""
 
 from collections.abc import Iterable
 
 from msgspec import Struct
 
 from services.jobs.events import Expired, JobEvent, JobHeader, JobKey, Judged, OutcomeRun
-from services.status.domain.letters import UNPROCESSED
+
+# The outcome of an expired job's undecided records; it is stored, and in no event.
+UNPROCESSED = "U"
 
 
 class TimedRun(Struct, frozen=True, gc=False):
-    """A run and when it came to be."""
+    """A run and when it happened."""
 
     at_us: int
     run: OutcomeRun
 
 
 class JobUpdate(Struct, gc=False):
-    """What is new of one job, in the order in which it was read. The first header read is the one that counts."""
+    """What a batch of events says about one job, in their order. The first header counts."""
 
     header: JobHeader
     runs: list[TimedRun]
@@ -24,35 +26,30 @@ class JobUpdate(Struct, gc=False):
 
     @property
     def key(self) -> JobKey:
-        """Whose news it is."""
+        """The job's key."""
         return self.header.key
-
-    @property
-    def decides(self) -> int:
-        """How many records it speaks of, at most."""
-        return sum(len(dated.run.outcomes) - dated.run.outcomes.count(".") for dated in self.runs)
 
 
 def group_by_job(events: Iterable[JobEvent]) -> dict[JobKey, JobUpdate]:
-    """The events by job."""
-    folded: dict[JobKey, JobUpdate] = {}
+    """Collect the events of each job into one update."""
+    updates: dict[JobKey, JobUpdate] = {}
     for event in events:
         header = event.header
-        news = folded.get(header.key)
-        if news is None:
-            news = folded[header.key] = JobUpdate(header, [], is_opened=False)
-        _add(news, event)
-    return folded
+        update = updates.get(header.key)
+        if update is None:
+            update = updates[header.key] = JobUpdate(header, [], is_opened=False)
+        _add(update, event)
+    return updates
 
 
-def _add(news: JobUpdate, event: JobEvent) -> None:
+def _add(update: JobUpdate, event: JobEvent) -> None:
     fact = event.fact
     if isinstance(fact, Judged):
-        news.runs.append(TimedRun(event.at, fact.run))
+        update.runs.append(TimedRun(event.at, fact.run))
     elif isinstance(fact, Expired):
-        # Expiry is an outcome like any other: it claims whatever nothing else has claimed before.
-        news.runs.append(TimedRun(event.at, OutcomeRun(0, UNPROCESSED * event.header.total)))
+        # Expiry is an outcome like the others: it claims the records that are still undecided.
+        update.runs.append(TimedRun(event.at, OutcomeRun(0, UNPROCESSED * event.header.total)))
     else:
-        news.is_opened = True
+        update.is_opened = True
         if fact.refused is not None:
-            news.runs.append(TimedRun(event.at, fact.refused))
+            update.runs.append(TimedRun(event.at, fact.refused))

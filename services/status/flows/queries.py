@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.jobs.events import JobKey
+from services.status.domain.block import ALL_EVENTS, FAULT_EVENTS, NO_PROJECTION, RECORDS, Projection
 from services.status.domain.job import Job, StoredJob
 from services.status.domain.page import (
     EventsRequest,
@@ -15,7 +16,6 @@ from services.status.domain.page import (
     select_event_chunks,
     select_record_chunks,
 )
-from services.status.domain.texts import ALL_EVENTS, FAULT_EVENTS, NO_PROJECTION, RECORDS, Projection
 from services.status.ports import JobReader
 from services.values.time_uuids import timestamp_us
 

@@ -14,12 +14,12 @@ from services.chassis.security.authentication import RequestAuthenticator, requi
 from services.chassis.security.tokens import Token
 from services.jobs.events import JobKey, parse_job_id
 from services.status import metrics
-from services.status.domain.cursor import FIRST_POSITION, PageRange
+from services.status.domain.block import RECORDS
 from services.status.domain.listing import JobListQuery, list_position
 from services.status.domain.page import EventsRequest, count_records
+from services.status.domain.page_range import FIRST_POSITION, PageRange
 from services.status.domain.records import OUTCOMES_BY_NAME
 from services.status.domain.summary import build_summary, count_levels
-from services.status.domain.texts import RECORDS
 from services.status.flows.queries import (
     Deps,
     find_ended_job,
@@ -135,7 +135,7 @@ class StatusApi:
         page = await get_records(standing, OUTCOMES_BY_NAME[outcome], self._world, first=low, rows=rows)
         token = self._tokens.encode_range(bound, page.next_range) if page.next_range is not None else None
         headers = {"Vary": "Accept"}
-        is_paged = params.is_paged(request.query) or count_records(standing.job, OUTCOMES_BY_NAME[outcome]) > rows
+        is_paged = params.is_paged(request.query) or count_records(standing.job.tally, OUTCOMES_BY_NAME[outcome]) > rows
         if is_paged or lines:
             headers |= next_link(request, token)
         if lines:

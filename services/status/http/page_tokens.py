@@ -4,8 +4,8 @@ from typing import Any
 
 from services.chassis.http.paging import PageTokenCodec, TokenScope, invalid_page_token
 from services.jobs.events import JobKey
-from services.status.domain.cursor import PageRange, Position
 from services.status.domain.listing import JobListQuery, ListPosition
+from services.status.domain.page_range import PageRange, Position
 
 
 class PageTokens:
