@@ -1,4 +1,5 @@
-"""Small pure things that several services read from JSON: identifiers, instants, amounts, currencies, strict JSON.
+"""Small values that several services read from JSON: identifiers, instants, amounts, currencies, sites. Pure.
 
-Every reader takes a decoded JSON value and returns the canonical value or a `Wrong`; none of them raises.
+Each reader takes a decoded JSON value and returns the canonical value or an `Invalid`; none raises. `sites` is a record
+that msgspec decodes.
 """
