@@ -1,14 +1,13 @@
-"""Fulfilment, put together."""
+"""Composition root of fulfilment."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
-from aiohttp import web
-
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
+from services.chassis.avro.schemas import Schemas
 from services.chassis.http.idempotency import IdempotencyKeys
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.ratelimit import RateLimit
@@ -17,8 +16,8 @@ from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
-from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import Mongo
+from services.chassis.mongodb.outbox import Outbox, Relay, kafka_delivery
 from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.currencies import load_currencies
@@ -52,29 +51,76 @@ from services.topics import SUBJECTS_BY_SCHEMA
 
 AUDIENCE = "fulfilment"
 GROUP = "fulfilment"
+MAIL_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Office:
-    """What the API's faces share."""
+class Deps:
+    """Components that several parts of the service share."""
 
     settings: Settings
-    stores: Stores
-    idempotency: IdempotencyKeys
-    desk: Authenticator
-    runner: SingleFlight
-    vault: CodeCipher
-    paper: TemplateInvoiceRenderer
+    mongo: Mongo
+    producer: Producer
+    security: RequestSecurity
+    codec: EventCodec
     customers: SiteCustomers
+    cipher: CodeCipher
+    renderer: TemplateInvoiceRenderer
+    idempotency: IdempotencyKeys
+    outbox: Outbox
+    event_relay: Relay
+    stores: Stores
     suppliers: Mapping[str, Supplier]
+    startup: StartupTask
+    fulfilment: SingleFlight
+
+    def is_prepared(self) -> bool:
+        """Whether all indexes exist."""
+        return self.startup.is_done
+
+    def can_fulfil(self) -> bool:
+        """Whether transactions can be processed, which needs their customers."""
+        return self.startup.is_done and self.security.sites_loaded
 
 
 async def build(settings: Settings) -> Service:
-    """All parts of the service, not yet started."""
-    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
-    mongo = Mongo.connect(settings)
-    producer = Producer(settings, client_id=GROUP)
-    access = RequestSecurity(
+    """Build the service with all its components, not yet started."""
+    deps = build_deps(settings, await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA))
+    consumer = build_workers(deps)
+    sweep, measure, close = build_background(deps)
+    health = Health()
+    health.ready_when("kafka", lambda: deps.producer.ready)
+    health.ready_when("mongodb", lambda: deps.is_prepared() and deps.mongo.ready)
+    deps.security.register_health_checks(health)
+    health.live_while("consumer", lambda: consumer.alive)
+    health.live_while("relay", lambda: deps.event_relay.alive)
+    health.live_while("sweeper", lambda: sweep.alive)
+    health.live_while("closing", lambda: close.alive)
+    return Service(
+        name="fulfilment",
+        health=health,
+        components=(
+            operations_server(health, host=settings.operations_host, port=settings.operations_port),
+            deps.mongo,
+            deps.startup,
+            deps.producer,
+            *deps.security.components,
+            deps.event_relay,
+            *build_mail_relays(deps),
+            deps.fulfilment,
+            sweep,
+            measure,
+            close,
+            consumer,
+            build_http(deps),
+        ),
+    )
+
+
+def build_deps(settings: Settings, schemas: Schemas) -> Deps:
+    """Build the shared components."""
+    mongo, producer, codec = Mongo.connect(settings), Producer(settings, client_id=GROUP), EventCodec(schemas)
+    security = RequestSecurity(
         schemas,
         kafka=settings,
         tokens=settings,
@@ -83,99 +129,16 @@ async def build(settings: Settings) -> Service:
         audience=AUDIENCE,
         client_id=GROUP,
     )
-    customers, events = SiteCustomers(access.sites), EventCodec(schemas)
-    vault = CodeCipher(settings.encryption_keys, settings.digest_key)
-    paper = TemplateInvoiceRenderer(issuer=settings.invoice_issuer, font=settings.invoice_font)
+    messages = Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
+    delivery = kafka_delivery(producer)
+    event_relay = Relay(messages, delivery, channel=KAFKA, start_when=lambda: startup.is_done)
+    stores = Stores.build(mongo, codec, now_us=now_us, on_outbox_write=event_relay.wake)
     idempotency = IdempotencyKeys(mongo, scope=AUDIENCE)
-    waiting = outbox.Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
-    relay = outbox.Relay(
-        waiting, outbox.kafka_delivery(producer), channel=KAFKA, start_when=lambda: preparation.is_done
-    )
-    stores = Stores.build(mongo, events, now_us=now_us, on_outbox_write=relay.wake)
-    preparation = StartupTask([one.create_indexes for one in (stores, idempotency, waiting)])
-    suppliers = build_suppliers(stores.stock, vault.seal, is_simulated=settings.simulated_supplier)
-    runner = _runner(settings, stores, suppliers, customers)
-
-    def may_work() -> bool:
-        return preparation.is_done and access.sites_loaded
-
-    sweeper = Sweeper(stores.transactions, runner.run, batch_size=settings.fulfilment_concurrency * 4, now_us=now_us)
-    sweeping = PeriodicTask(
-        "sweep", sweeper.sweep, interval_s=settings.fulfilment_sweep_interval_s, start_when=may_work
-    )
-    measuring = PeriodicTask(
-        "measure", sweeper.update_metrics, interval_s=settings.fulfilment_sweep_interval_s, start_when=may_work
-    )
-    closing = PeriodicTask(
-        "close",
-        partial(close_day.close_and_credit, _accounts(settings, stores, customers)),
-        interval_s=settings.closing_interval_s,
-        start_when=may_work,
-    )
-    brake = DeadLetterLimit.from_settings(settings)
-    consumer = Consumer(
-        settings,
-        Worker(runner.run, events=events, dead_letters=DeadLetters(producer, group=GROUP), dead_letter_limit=brake),
-        group=GROUP,
-        topics=[topics.FULFILMENT_TRANSACTIONS.name],
-        client_id=GROUP,
-        start_when=may_work,
-        halted_partitions=lambda: brake.halted,
-        poll_timeout_ms=25,
-        max_poll_records=500,
-    )
-    desk = Authenticator(
-        requests=access.authenticator,
-        customers=customers,
-        rate_limit=RateLimit(),
-        reads_per_second=settings.fulfilment_reads_per_second,
-        orders_per_second=settings.fulfilment_orders_per_second,
-    )
-    office = Office(
-        settings=settings,
-        stores=stores,
-        idempotency=idempotency,
-        desk=desk,
-        runner=runner,
-        vault=vault,
-        paper=paper,
-        customers=customers,
-        suppliers=suppliers,
-    )
-    api = build_application(_routes(office), max_body_bytes=MAX_BODY_BYTES)
-    health = Health()
-    health.ready_when("kafka", lambda: producer.ready)
-    health.ready_when("mongodb", lambda: preparation.is_done and mongo.ready)
-    access.register_health_checks(health)
-    health.live_while("consumer", lambda: consumer.alive)
-    health.live_while("relay", lambda: relay.alive)
-    health.live_while("sweeper", lambda: sweeping.alive)
-    health.live_while("closing", lambda: closing.alive)
-    return Service(
-        name="fulfilment",
-        health=health,
-        components=(
-            operations_server(health, host=settings.operations_host, port=settings.operations_port),
-            mongo,
-            preparation,
-            producer,
-            *access.components,
-            relay,
-            *_mail(office, waiting, may_begin=lambda: preparation.is_done),
-            runner,
-            sweeping,
-            measuring,
-            closing,
-            consumer,
-            HttpServer(api, host=settings.http_host, port=settings.http_port),
-        ),
-    )
-
-
-def _runner(
-    settings: Settings, stores: Stores, suppliers: Mapping[str, Supplier], customers: SiteCustomers
-) -> SingleFlight:
-    world = deliver_codes.Deps(
+    startup = StartupTask([stores.create_indexes, idempotency.create_indexes, messages.create_indexes])
+    cipher = CodeCipher(settings.encryption_keys, settings.digest_key)
+    suppliers = build_suppliers(stores.stock, cipher.seal, is_simulated=settings.simulated_supplier)
+    customers = SiteCustomers(security.sites)
+    deliver_codes_deps = deliver_codes.Deps(
         transactions=stores.transactions,
         stock=stores.stock,
         suppliers=suppliers,
@@ -183,27 +146,122 @@ def _runner(
         supplier_log=SupplierLog(now_us),
         now_us=now_us,
     )
-    return SingleFlight(partial(deliver_codes.fulfil, deps=world), max_concurrency=settings.fulfilment_concurrency)
-
-
-def _accounts(settings: Settings, stores: Stores, customers: SiteCustomers) -> close_day.Deps:
-    return close_day.Deps(
-        purchase_orders=stores.purchase_orders,
-        transactions=stores.transactions,
-        invoices=stores.invoices,
+    fulfil = partial(deliver_codes.fulfil, deps=deliver_codes_deps)
+    return Deps(
+        settings=settings,
+        mongo=mongo,
+        producer=producer,
+        security=security,
+        codec=codec,
         customers=customers,
-        now_us=now_us,
-        grace_us=int(settings.closing_grace_s * MICROS_PER_SECOND),
+        cipher=cipher,
+        renderer=TemplateInvoiceRenderer(issuer=settings.invoice_issuer, font=settings.invoice_font),
+        idempotency=idempotency,
+        outbox=messages,
+        event_relay=event_relay,
+        stores=stores,
+        suppliers=suppliers,
+        startup=startup,
+        fulfilment=SingleFlight(fulfil, max_concurrency=settings.fulfilment_concurrency),
     )
 
 
-def _routes(office: Office) -> Sequence[web.RouteDef]:
-    settings, stores = office.settings, office.stores
-    places = PageTokenCodec(settings.page_token_key.get_secret_value(), salt="fulfilment.page")
-    currencies = load_currencies()
+def build_workers(deps: Deps) -> Consumer:
+    """Build the consumer that fulfils placed transactions."""
+    settings = deps.settings
+    dead_letter_limit = DeadLetterLimit.from_settings(settings)
+    worker = Worker(
+        deps.fulfilment.run,
+        codec=deps.codec,
+        dead_letters=DeadLetters(deps.producer, group=GROUP),
+        dead_letter_limit=dead_letter_limit,
+    )
+    return Consumer(
+        settings,
+        worker,
+        group=GROUP,
+        topics=[topics.FULFILMENT_TRANSACTIONS.name],
+        client_id=GROUP,
+        start_when=deps.can_fulfil,
+        halted_partitions=lambda: dead_letter_limit.halted,
+        poll_timeout_ms=25,
+        max_poll_records=500,
+    )
+
+
+def build_background(deps: Deps) -> tuple[PeriodicTask, PeriodicTask, PeriodicTask]:
+    """Build the tasks that fulfil due transactions, report pending ones, and close ended days."""
+    settings, stores = deps.settings, deps.stores
+    sweeper = Sweeper(
+        stores.transactions, deps.fulfilment.run, batch_size=settings.fulfilment_concurrency * 4, now_us=now_us
+    )
+    grace_us = int(settings.closing_grace_s * MICROS_PER_SECOND)
+    close = partial(close_day.close_and_credit, build_close_day_deps(stores, deps.customers, grace_us=grace_us))
+    interval_s = settings.fulfilment_sweep_interval_s
+    return (
+        PeriodicTask("sweep", sweeper.sweep, interval_s=interval_s, start_when=deps.can_fulfil),
+        PeriodicTask("measure", sweeper.update_metrics, interval_s=interval_s, start_when=deps.can_fulfil),
+        PeriodicTask("close", close, interval_s=settings.closing_interval_s, start_when=deps.can_fulfil),
+    )
+
+
+def build_mail_relays(deps: Deps) -> Sequence[Relay]:
+    """Build the relay that mails invoices; none without a mail server, and mails stay in the outbox."""
+    settings = deps.settings
+    if settings.smtp_url is None:
+        return ()
+    mailer = Mailer(
+        parse_smtp_url(settings.smtp_url.get_secret_value()),
+        sender=settings.mail_from,
+        issuer=settings.invoice_issuer,
+        renderer=deps.renderer,
+        invoices=deps.stores.invoices,
+    )
+    relay = Relay(deps.outbox, mailer.deliver, channel=MAIL, interval_s=MAIL_INTERVAL_S, start_when=deps.is_prepared)
+    return (relay,)
+
+
+def build_http(deps: Deps) -> HttpServer:
+    """Build the server of the API."""
+    settings, stores = deps.settings, deps.stores
+    page_tokens = PageTokenCodec(settings.page_token_key.get_secret_value(), salt="fulfilment.page")
     audit = AuditLog()
-    orders = OrdersApi(
-        authenticator=office.desk,
+    authenticator = Authenticator(
+        requests=deps.security.authenticator,
+        customers=deps.customers,
+        rate_limit=RateLimit(),
+        reads_per_second=settings.fulfilment_reads_per_second,
+        orders_per_second=settings.fulfilment_orders_per_second,
+    )
+    stock = StockApi(
+        authenticator=authenticator,
+        deps=build_load_stock_deps(stores, deps.cipher),
+        audit=audit,
+        currencies=load_currencies(),
+        suppliers=deps.suppliers.keys(),
+        body_timeout_s=settings.body_timeout_s,
+    )
+    invoices = InvoicesApi(
+        authenticator=authenticator,
+        purchase_orders=stores.purchase_orders,
+        transactions=stores.transactions,
+        invoices=stores.invoices,
+        renderer=deps.renderer,
+        page_tokens=page_tokens,
+        now_us=now_us,
+    )
+    orders = build_orders_api(deps, authenticator, page_tokens, audit)
+    app = build_application([*orders.routes(), *stock.routes(), *invoices.routes()], max_body_bytes=MAX_BODY_BYTES)
+    return HttpServer(app, host=settings.http_host, port=settings.http_port)
+
+
+def build_orders_api(
+    deps: Deps, authenticator: Authenticator, page_tokens: PageTokenCodec, audit: AuditLog
+) -> OrdersApi:
+    """Build the handlers of orders and codes."""
+    settings, stores = deps.settings, deps.stores
+    return OrdersApi(
+        authenticator=authenticator,
         place_order_deps=place_order.Deps(
             products=stores.products,
             purchase_orders=stores.purchase_orders,
@@ -214,54 +272,38 @@ def _routes(office: Office) -> Sequence[web.RouteDef]:
         get_codes_deps=get_codes.Deps(
             transactions=stores.transactions,
             stock=stores.stock,
-            try_fulfil=office.runner.run,
-            open_code=office.vault.open,
+            try_fulfil=deps.fulfilment.run,
+            open_code=deps.cipher.open,
         ),
         transactions=stores.transactions,
-        idempotency=office.idempotency,
-        page_tokens=places,
+        idempotency=deps.idempotency,
+        page_tokens=page_tokens,
         audit=audit,
         new_id=new_id,
         body_timeout_s=settings.body_timeout_s,
         openapi=settings.schemas_dir / "openapi" / "fulfilment.yaml",
     )
-    stock = StockApi(
-        authenticator=office.desk,
-        deps=load_stock.Deps(
-            products=stores.products, stock=stores.stock, transactions=stores.transactions, seal=office.vault.seal
-        ),
-        audit=audit,
-        currencies=currencies,
-        suppliers=office.suppliers.keys(),
-        body_timeout_s=settings.body_timeout_s,
-    )
-    invoices = InvoicesApi(
-        authenticator=office.desk,
+
+
+def build_close_day_deps(stores: Stores, customers: SiteCustomers, *, grace_us: int = 0) -> close_day.Deps:
+    """Build the dependencies of closing days."""
+    return close_day.Deps(
         purchase_orders=stores.purchase_orders,
         transactions=stores.transactions,
         invoices=stores.invoices,
-        renderer=office.paper,
-        page_tokens=places,
+        customers=customers,
         now_us=now_us,
+        grace_us=grace_us,
     )
-    return [*orders.routes(), *stock.routes(), *invoices.routes()]
 
 
-def _mail(office: Office, waiting: outbox.Outbox, *, may_begin: Callable[[], bool]) -> Sequence[outbox.Relay]:
-    """The relay that mails invoices. Without a mail server there is none, and mails wait."""
-    settings, stores = office.settings, office.stores
-    if settings.smtp_url is None:
-        return ()
-    mailer = Mailer(
-        parse_smtp_url(settings.smtp_url.get_secret_value()),
-        sender=settings.mail_from,
-        issuer=settings.invoice_issuer,
-        renderer=office.paper,
-        invoices=stores.invoices,
+def build_load_stock_deps(stores: Stores, cipher: CodeCipher) -> load_stock.Deps:
+    """Build the dependencies of loading products and codes."""
+    return load_stock.Deps(
+        products=stores.products, stock=stores.stock, transactions=stores.transactions, seal=cipher.seal
     )
-    return (outbox.Relay(waiting, mailer.deliver, channel=MAIL, interval_s=5.0, start_when=may_begin),)
 
 
 def new_id() -> str:
-    """A transaction's id, which nobody can guess."""
+    """Return an unguessable transaction id."""
     return str(uuid4())

@@ -1,4 +1,4 @@
-"""What fulfilment can be told."""
+"""Settings of the fulfilment service and of its commands."""
 
 from datetime import timedelta
 
@@ -18,13 +18,13 @@ from services.fulfilment.adapters.mailer import parse_smtp_url
 
 
 class CodeCipherSettings(EnvironmentSettings):
-    """How codes are kept."""
+    """Keys of the stored codes."""
 
     code_encryption_keys: SecretStr = Field(
-        description="Keys that seal codes, 32 bytes each in base64, with commas between; the first seals, all open."
+        description="Keys that encrypt codes, 32 bytes each in base64, comma-separated; the first one encrypts."
     )
     code_digest_key: SecretStr = Field(
-        description="Key by which equal codes are recognised, 32 bytes in base64; never changes."
+        description="Key of the fingerprints by which equal codes are recognised, 32 bytes in base64; never changes."
     )
 
     @field_validator("code_encryption_keys", "code_digest_key")
@@ -35,7 +35,7 @@ class CodeCipherSettings(EnvironmentSettings):
 
     @property
     def encryption_keys(self) -> list[bytes]:
-        """The keys that seal and open."""
+        """The encryption keys."""
         return parse_keys(self.code_encryption_keys.get_secret_value())
 
     @property
@@ -45,12 +45,12 @@ class CodeCipherSettings(EnvironmentSettings):
 
 
 class SupplierSettings(EnvironmentSettings):
-    """Which suppliers there are."""
+    """Available suppliers."""
 
     simulated_supplier: bool = Field(
         default=False,
-        description="Whether products may come from the simulated supplier, which makes codes up;"
-        " the same for the service and for the commands that put products.",
+        description="Whether products may have the simulated supplier, which invents codes;"
+        " must be the same for the service and for the commands that put products.",
     )
 
 
@@ -69,34 +69,34 @@ class Settings(
     fulfilment_deadline: timedelta = Field(
         timedelta(days=7),
         gt=timedelta(0),
-        description="Longest time that a unit waits for its code (ISO 8601 or seconds).",
+        description="Maximum time that a unit waits for its code (ISO 8601 or seconds).",
     )
     fulfilment_reads_per_second: int = Field(10, ge=1, description="GET requests a client may send in any second.")
     fulfilment_orders_per_second: int = Field(10, ge=1, description="Orders a client may send in any second.")
     fulfilment_concurrency: int = Field(
-        32, ge=1, le=1_000, description="Transactions that are fulfilled at the same time."
+        32, ge=1, le=1_000, description="Maximum number of transactions fulfilled at the same time."
     )
-    fulfilment_sweep_interval_s: float = Field(
-        0.5, gt=0, description="Pause between looks for transactions whose time has come."
-    )
-    closing_interval_s: float = Field(5.0, gt=0, description="Pause between looks for days that are over.")
+    fulfilment_sweep_interval_s: float = Field(0.5, gt=0, description="Pause between searches for due transactions.")
+    closing_interval_s: float = Field(5.0, gt=0, description="Pause between searches for ended days.")
     closing_grace_s: float = Field(
-        2.0, ge=0, description="Time after midnight that orders on their way get before their day is closed."
+        2.0, ge=0, description="Time after midnight in which orders in progress can still join their day."
     )
-    body_timeout_s: float = Field(10.0, gt=0, description="Longest time a client may take to send a body.")
+    body_timeout_s: float = Field(10.0, gt=0, description="Maximum time a client may take to send a body.")
     page_token_key: SecretStr = Field(
         SecretStr("tillstream-page-tokens"),
         min_length=16,
         description="Signs page tokens; the same in all replicas. Tokens hold positions, never rights.",
     )
-    invoice_issuer: str = Field("Tillstream", min_length=1, description="Who issues invoices, as printed on them.")
+    invoice_issuer: str = Field("Tillstream", min_length=1, description="Issuer of invoices, as printed on them.")
     invoice_font: str | None = Field(
-        None, description="TrueType font for PDF invoices; without it letters beyond Western Europe's are simplified."
+        None,
+        description="TrueType font of PDF invoices; without it, characters beyond Western Europe's are transliterated.",
     )
     smtp_url: SecretStr | None = Field(
-        None, description="Mail server, `smtp://user:password@host:port` or `smtps://…`; without it mails wait."
+        None,
+        description="Mail server, `smtp://user:password@host:port` or `smtps://…`; without it, mails are kept.",
     )
-    mail_from: str = Field("invoices@tillstream.example", description="Sender of invoices by mail.")
+    mail_from: str = Field("invoices@tillstream.example", description="Sender address of invoice mails.")
 
     @field_validator("smtp_url")
     @classmethod

@@ -1,7 +1,7 @@
-"""Fulfils each transaction that was placed, as soon as its event is read."""
+"""Kafka consumer handler: fulfils each transaction when its event arrives."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -14,56 +14,56 @@ from services.fulfilment.wire.events import EventCodec
 
 _LOG = logger(__name__)
 
-Read = Sequence[str | DeadLetter]
-
 
 class Worker:
-    """Hands every placed transaction to `fulfil`. What a transaction still waits for then is the sweeper's business."""
+    """Calls `fulfil` once for every placed transaction; the sweeper takes care of those that stay pending."""
 
     def __init__(
         self,
         fulfil: Callable[[str], Awaitable[object]],
         *,
-        events: EventCodec,
+        codec: EventCodec,
         dead_letters: DeadLetterSender,
         dead_letter_limit: DeadLetterLimit,
     ) -> None:
         self._fulfil = fulfil
-        self._events = events
+        self._codec = codec
         self._dead_letters = dead_letters
-        self._brake = dead_letter_limit
+        self._dead_letter_limit = dead_letter_limit
 
     async def handle(self, poll: Poll) -> Offsets:
-        """Return when every transaction of the poll has been looked at. Raises `Away`."""
-        read = {place: [self._read(record) for record in records] for place, records in poll.items() if records}
-        admitted = {place: self._brake.allowed(place, len(items), _dead(items)) for place, items in read.items()}
-        items = [item for place in read for item in read[place][: admitted[place]]]
-        letters = [item for item in items if isinstance(item, DeadLetter)]
+        """Process the poll and return the offsets to commit; raises `UnavailableError`."""
+        decoded = {tp: [self._decode(record) for record in records] for tp, records in poll.items() if records}
+        allowed = {
+            tp: self._dead_letter_limit.allowed(tp, len(items), _dead_positions(items)) for tp, items in decoded.items()
+        }
+        accepted = [item for tp, items in decoded.items() for item in items[: allowed[tp]]]
+        letters = [item for item in accepted if isinstance(item, DeadLetter)]
         if letters:
             await self._dead_letters.send(letters)
-        await self._look_at(dict.fromkeys(item for item in items if isinstance(item, str)))
-        for place, found in read.items():
-            self._brake.record(place, len(found), _dead(found))
-        return {place: poll[place][count - 1].offset + 1 for place, count in admitted.items() if count}
+        await self._fulfil_all(dict.fromkeys(item for item in accepted if isinstance(item, str)))
+        for tp, items in decoded.items():
+            self._dead_letter_limit.record(tp, len(items), _dead_positions(items))
+        return {tp: poll[tp][count - 1].offset + 1 for tp, count in allowed.items() if count}
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Another member reads these partitions; nothing of them is held back between polls."""
-        self._brake.resume(partitions)
+        """Forget that the partitions were halted; nothing of them is buffered between polls."""
+        self._dead_letter_limit.resume(partitions)
 
-    def _read(self, record: ConsumerRecord) -> str | DeadLetter:
+    def _decode(self, record: ConsumerRecord) -> str | DeadLetter:
         try:
-            return self._events.decode_placed_id(record.value)
+            return self._codec.decode_placed_id(record.value)
         except ValueError as error:
             return DeadLetter(record, "undecodable", str(error))
 
-    async def _look_at(self, placed: Mapping[str, object]) -> None:
-        for outcome in await asyncio.gather(*map(self._fulfil, placed), return_exceptions=True):
+    async def _fulfil_all(self, transaction_ids: Iterable[str]) -> None:
+        for outcome in await asyncio.gather(*map(self._fulfil, transaction_ids), return_exceptions=True):
             if isinstance(outcome, Exception) and not isinstance(outcome, UnavailableError):
-                # A defect in one must not hold up the others: it is still due, and the sweeper tries it again.
-                _LOG.error("a transaction could not be fulfilled", exc_info=outcome)
+                # A defect in one must not block the others: it stays due, and the sweeper retries it.
+                _LOG.error("transaction not fulfilled", exc_info=outcome)
             elif isinstance(outcome, BaseException):
                 raise outcome
 
 
-def _dead(read: Read) -> list[int]:
-    return [position for position, item in enumerate(read) if isinstance(item, DeadLetter)]
+def _dead_positions(decoded: Sequence[str | DeadLetter]) -> list[int]:
+    return [position for position, item in enumerate(decoded) if isinstance(item, DeadLetter)]

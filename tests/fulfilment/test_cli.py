@@ -176,7 +176,7 @@ def test_a_code_whose_key_is_not_there_stays_as_it_is(run: Run, database: Any, m
     monkeypatch.setenv("CODE_ENCRYPTION_KEYS", NEW)
     done = run("reseal")
     assert done.exit_code == 1
-    assert "which is not among CODE_ENCRYPTION_KEYS" in done.output
+    assert "which CODE_ENCRYPTION_KEYS lacks" in done.output
     assert list(database.codes.find()) == before
 
 
@@ -202,4 +202,4 @@ def test_a_file_of_codes_that_is_no_text_is_told(run: Run, tmp_path: Path) -> No
     (tmp_path / "codes").write_bytes(b"\xff\xfeA")
     run("products", "put", file=products(CARD))
     done = run("stock", "load", "CARD", str(tmp_path / "codes"))
-    assert (done.exit_code, done.output) == (1, "codes is no text in UTF-8\n")
+    assert (done.exit_code, done.output) == (1, "codes is not valid UTF-8\n")

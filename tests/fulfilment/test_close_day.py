@@ -229,11 +229,11 @@ async def test_one_that_cannot_be_closed_holds_up_nobody_else(
         int(stuck != SITE),
         int(stuck == SITE),
     ]
-    assert metrics.UNCLOSED._value.get() == 1
+    assert metrics.OVERDUE._value.get() == 1
     monkeypatch.undo()
     assert await close_day.close_ended_days(harness.close_day_deps) == 1
     assert len(await issued_documents(harness, stuck)) == 1
-    assert metrics.UNCLOSED._value.get() == 0
+    assert metrics.OVERDUE._value.get() == 0
 
 
 @pytest.mark.parametrize("stuck", [SITE, OTHER_SITE])
@@ -324,7 +324,7 @@ async def test_while_the_store_is_away_what_is_overdue_shows(memory_harness: Har
     harness.invoices.add = away
     with pytest.raises(UnavailableError):
         await close_day.close_and_credit(harness.close_day_deps)
-    assert metrics.UNCLOSED._value.get() == 2
+    assert metrics.OVERDUE._value.get() == 2
 
 
 async def test_invoices_are_listed_newest_first(harness: Harness) -> None:

@@ -287,12 +287,12 @@ async def test_codes_that_others_have_taken_meanwhile_are_not_taken_again(
     """Both find the same codes on sale, then one is faster."""
     harness = mongo_harness
     await harness.load("CARD", "c1", "c2")
-    on_sale = await harness.stock._for_sale("CARD", 2)
+    on_sale = await harness.stock._available_digests("CARD", 2)
 
     async def found(*_: object) -> list[str]:
         return list(on_sale)
 
-    monkeypatch.setattr(harness.stock, "_for_sale", found)
+    monkeypatch.setattr(harness.stock, "_available_digests", found)
     fast, slow = [await placed(harness, ("CARD", 2)) for _ in range(2)]
     took = [await harness.stock.allocate("CARD", list(slot_keys(one.id, 0, 2)), now_us=0) for one in (fast, slow)]
     assert took == [Allocation(2, 2), Allocation(2, 0)]

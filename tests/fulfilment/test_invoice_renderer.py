@@ -21,29 +21,28 @@ from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRendere
 from services.fulfilment.adapters.invoices import INVOICES
 from services.fulfilment.adapters.mailer import Mailer, SmtpServer, parse_smtp_url
 from services.fulfilment.domain.ids import derive_id
-from services.fulfilment.domain.invoice import BillingDetails, Invoice, InvoiceDraft, InvoiceKind, InvoiceLine
+from services.fulfilment.domain.invoice import BillingDetails, Invoice, InvoiceDraft, InvoiceKind
 from services.fulfilment.domain.listing import InvoiceQuery
+from services.fulfilment.domain.totals import LineTotals
 from services.fulfilment.wire.events import MAIL
 from tests.fulfilment.harness import SITE, Harness
 
 PAPER = TemplateInvoiceRenderer(issuer="Us & Co")
 
 
-def a_line(name: str = "Card", *, charged: int = 3) -> InvoiceLine:
-    return InvoiceLine(
+def a_line(name: str = "Card", *, charged: int = 3) -> LineTotals:
+    return LineTotals(
         sku="SKU-1",
         name=name,
         unit_price=Decimal("1234.5"),
         ordered=4,
         delivered=2,
-        pending=1,
         cancelled=1,
         charged=charged,
-        amount=Decimal("1234.5") * charged,
     )
 
 
-def an_invoice(*lines: InvoiceLine, kind: InvoiceKind = InvoiceKind.INVOICE) -> Invoice:
+def an_invoice(*lines: LineTotals, kind: InvoiceKind = InvoiceKind.INVOICE) -> Invoice:
     return Invoice(
         InvoiceDraft(
             credited_invoice="2026-000006" if kind is InvoiceKind.CREDIT_NOTE else None,

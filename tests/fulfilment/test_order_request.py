@@ -64,8 +64,8 @@ def test_quantities_that_are_none(quantity: object) -> None:
 
 @pytest.mark.parametrize(("quantity", "read"), [(1, 1), (1000, 1000), (Decimal("2.0"), 2), (Decimal("1e3"), 1000)])
 def test_quantities(quantity: object, read: int) -> None:
-    wanted = parse_order_request({"products": [{"sku": "CARD", "quantity": quantity}]})
-    assert [item.quantity for item in wanted.items] == [read]
+    request = parse_order_request({"products": [{"sku": "CARD", "quantity": quantity}]})
+    assert [item.quantity for item in request.items] == [read]
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -90,9 +90,9 @@ def test_the_same_product_twice_is_one_line() -> None:
     body = {
         "products": [{"sku": "CARD", "quantity": 2}, {"sku": "PENNY", "quantity": 1}, {"sku": "CARD", "quantity": 3}]
     }
-    currency, lines = price_order(parse_order_request(body), BY_SKU)
-    assert currency == "USD"
-    assert [(line.sku, line.quantity) for line in lines] == [("CARD", 5), ("PENNY", 1)]
+    priced = price_order(parse_order_request(body), BY_SKU)
+    assert priced.currency == "USD"
+    assert [(line.sku, line.quantity) for line in priced.lines] == [("CARD", 5), ("PENNY", 1)]
 
 
 def test_the_sum_of_a_products_units_is_bounded_too() -> None:
@@ -106,10 +106,10 @@ def test_a_hundred_products_named_twice_are_a_hundred_lines() -> None:
 
 
 def test_defaults() -> None:
-    wanted = parse_order_request({"products": ONE, "unknown": 1, "payWithCurrency": None})
-    assert (wanted.has_duplicate_check, wanted.currency, wanted.client_order_number) == (True, None, None)
+    request = parse_order_request({"products": ONE, "unknown": 1, "payWithCurrency": None})
+    assert (request.has_duplicate_check, request.currency, request.client_order_number) == (True, None, None)
 
 
 def test_the_line_is_a_copy_of_the_product() -> None:
-    _, (line,) = price_order(parse_order_request({"products": ONE, "payWithCurrency": "usd"}), BY_SKU)
+    (line,) = price_order(parse_order_request({"products": ONE, "payWithCurrency": "usd"}), BY_SKU).lines
     assert (line.name, line.unit_price, line.amount) == ("Card", Decimal("9.99"), Decimal("9.99"))

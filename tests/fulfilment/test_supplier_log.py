@@ -60,7 +60,7 @@ async def bought(harness: Harness, supplier: str, *, units: int = 1) -> str:
 @pytest.mark.parametrize(
     ("supplier", "message", "details"),
     [
-        ("silent", "a supplier does not answer", {"what": "the harness of FROM-silent"}),
+        ("silent", "supplier unavailable", {"dependency": "the harness of FROM-silent"}),
         ("nobody", "no such supplier", {}),
     ],
 )
@@ -102,7 +102,7 @@ async def test_each_supplier_is_told_of(memory_harness: Harness, log: Log) -> No
     ids = [await bought(memory_harness, supplier) for supplier in ("silent", "nobody", "noone")]
     await looked_at(memory_harness, ids, SupplierLog(memory_harness.clock), times=2)
     assert [(message, details["supplier"]) for message, details in log.lines] == [
-        ("a supplier does not answer", "silent"),
+        ("supplier unavailable", "silent"),
         ("no such supplier", "nobody"),
         ("no such supplier", "noone"),
     ]

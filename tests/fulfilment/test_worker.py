@@ -48,7 +48,7 @@ class Bench:
         self.journal.append("letters sent")
 
     async def handle(self, *values: bytes | None, place: TopicPartition = PLACE, offset: int = 7) -> None:
-        worker = Worker(self.fulfil, events=EVENTS, dead_letters=self, dead_letter_limit=self.brake)
+        worker = Worker(self.fulfil, codec=EVENTS, dead_letters=self, dead_letter_limit=self.brake)
         records = [a_record(value, place, offset + n) for n, value in enumerate(values)]
         offsets = await worker.handle({place: records})
         self.journal += [f"committed {offset}" for offset in offsets.values()]
@@ -135,13 +135,13 @@ async def test_a_partition_of_junk_is_stopped_and_the_others_go_on(bench: Bench,
 
 async def test_whoever_gets_a_stopped_partition_looks_for_himself(bench: Bench, events: dict[str, bytes]) -> None:
     await bench.handle(*[JUNK] * 5)
-    Worker(bench.fulfil, events=EVENTS, dead_letters=bench, dead_letter_limit=bench.brake).on_revoked([PLACE])
+    Worker(bench.fulfil, codec=EVENTS, dead_letters=bench, dead_letter_limit=bench.brake).on_revoked([PLACE])
     await bench.handle(events["a"], offset=12)
     assert bench.journal[-1] == "committed 13"
 
 
 async def test_a_transaction_is_looked_at_as_soon_as_it_is_placed(memory_harness: Harness, bench: Bench) -> None:
     placed = (await memory_harness.place(("DEMO-INSTANT", 2))).transaction
-    worker = Worker(memory_harness.fulfil, events=EVENTS, dead_letters=bench, dead_letter_limit=bench.brake)
+    worker = Worker(memory_harness.fulfil, codec=EVENTS, dead_letters=bench, dead_letter_limit=bench.brake)
     await worker.handle({PLACE: [a_record(EVENTS.order_placed(placed).value, PLACE, 0)]})
     assert (await memory_harness.transactions.find(placed.id)).status is TransactionStatus.COMPLETED

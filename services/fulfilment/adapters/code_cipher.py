@@ -1,4 +1,4 @@
-"""Seals codes with AES-256-GCM and tells whether two are the same without knowing either."""
+"""Encrypts codes with AES-256-GCM, and fingerprints them so that equal codes are recognised without decryption."""
 
 import base64
 import binascii
@@ -21,13 +21,13 @@ _decode = msgspec.json.Decoder(Code).decode
 
 
 class WrongKeyError(RuntimeError):
-    """A code is sealed with a key that was not given, or is not what was sealed."""
+    """The key of a sealed code is not configured, or the code was not sealed with it."""
 
 
 class CodeCipher:
     """Seals with the first of its keys and opens with any. A key's id is derived from the key.
 
-    Every sealed code is bound to its SKU and fingerprint: moved elsewhere, it cannot be opened.
+    A sealed code is bound to its SKU and fingerprint: stored under others, it cannot be opened.
     """
 
     def __init__(
@@ -39,37 +39,35 @@ class CodeCipher:
         self._random_bytes = random_bytes
 
     def seal(self, sku: str, code: Code) -> SealedCode:
-        """The code as it may be stored."""
-        # The PIN belongs to the code and does not make it another one.
+        """Encrypt a code."""
+        # The PIN is not part of the fingerprint: the same code with another PIN is the same code.
         digest = hmac.new(self._digest_key, code.redeem_code.encode(), hashlib.sha256).hexdigest()
         nonce = self._random_bytes(NONCE_BYTES)
-        sealed = nonce + self._ciphers[self.key_id].encrypt(nonce, _encode(code), _bound(sku, digest))
-        return SealedCode(digest, self.key_id, sealed)
+        encrypted = self._ciphers[self.key_id].encrypt(nonce, _encode(code), _associated_data(sku, digest))
+        return SealedCode(digest, self.key_id, nonce + encrypted)
 
     def open(self, sku: str, sealed: SealedCode) -> Code:
-        """The code; raises `WrongKey`."""
+        """Decrypt a code; raises `WrongKeyError`."""
         cipher = self._ciphers.get(sealed.key_id)
         if cipher is None:
-            raise WrongKeyError(
-                f"a code is sealed with the key {sealed.key_id}, which is not among CODE_ENCRYPTION_KEYS"
-            )
-        nonce, text = sealed.ciphertext[:NONCE_BYTES], sealed.ciphertext[NONCE_BYTES:]
+            raise WrongKeyError(f"a code is sealed with the key {sealed.key_id}, which CODE_ENCRYPTION_KEYS lacks")
+        nonce, encrypted = sealed.ciphertext[:NONCE_BYTES], sealed.ciphertext[NONCE_BYTES:]
         try:
-            return _decode(cipher.decrypt(nonce, text, _bound(sku, sealed.digest)))
+            return _decode(cipher.decrypt(nonce, encrypted, _associated_data(sku, sealed.digest)))
         except InvalidTag:
-            raise WrongKeyError(f"a code is not what was sealed with the key {sealed.key_id}") from None
+            raise WrongKeyError(f"a code cannot be opened with its key {sealed.key_id}") from None
 
     def reseal(self, sku: str, sealed: SealedCode) -> SealedCode:
-        """The same code under the first key; raises `WrongKey`, too, if its fingerprint was made with another key."""
-        fresh = self.seal(sku, self.open(sku, sealed))
-        if fresh.digest != sealed.digest:
-            # It is kept by its fingerprint and bound to it: nobody could open it there any more.
+        """Encrypt a sealed code with the first key; raises `WrongKeyError`, also for another CODE_DIGEST_KEY."""
+        resealed = self.seal(sku, self.open(sku, sealed))
+        if resealed.digest != sealed.digest:
+            # The code is stored under its old fingerprint, where it could no longer be opened.
             raise WrongKeyError("CODE_DIGEST_KEY is not the key with which the codes were loaded")
-        return fresh
+        return resealed
 
 
 def parse_keys(text: str) -> list[bytes]:
-    """Keys of 32 bytes each in base64, with commas between; raises `ValueError`."""
+    """Parse comma-separated base64 keys of 32 bytes; raises `ValueError`."""
     try:
         keys = [base64.b64decode(part.strip(), validate=True) for part in text.split(",")]
     except binascii.Error:
@@ -83,5 +81,5 @@ def _key_id(key: bytes) -> str:
     return hashlib.sha256(b"key id:" + key).hexdigest()[:12]
 
 
-def _bound(sku: str, digest: str) -> bytes:
+def _associated_data(sku: str, digest: str) -> bytes:
     return f"{digest}:{sku}".encode()

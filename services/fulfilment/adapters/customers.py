@@ -1,4 +1,4 @@
-"""Customers, from the sites' configuration."""
+"""Customers, from the configuration of sites."""
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,20 +12,22 @@ _LOG = logger(__name__)
 
 
 class SiteCustomers:
-    """A customer is a site."""
+    """Maps each site to a customer."""
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
 
     def get(self, site: int) -> Customer | None:
-        """The customer as configured now."""
+        """Return the customer as configured now; None if the site is unknown."""
         found = self._sites.get(site)
-        return None if found is None else Customer(_zone(found), BillingDetails(site, found.name, found.invoice_email))
+        if found is None:
+            return None
+        return Customer(_time_zone(found), BillingDetails(site, found.name, found.invoice_email))
 
 
-def _zone(site: Site) -> ZoneInfo:
+def _time_zone(site: Site) -> ZoneInfo:
     try:
         return ZoneInfo(site.time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones is no zone
-        _LOG.error("the site's time zone is not known; UTC is used", site=site.site)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a directory of zones
+        _LOG.error("unknown time zone, using UTC", site=site.site)
         return ZoneInfo("UTC")

@@ -1,4 +1,4 @@
-"""Invoices and credit notes in MongoDB. They are written once and never changed."""
+"""Invoices and credit notes in MongoDB, written once and never changed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,28 +15,28 @@ from services.fulfilment.wire import documents
 from services.fulfilment.wire.events import EventCodec
 
 INVOICES = "invoices"
-_UNSHOWN = {outbox.FIELD: 0}
+_WITHOUT_OUTBOX = {outbox.FIELD: 0}
 
 
 class MongoInvoiceStore:
-    """The invoices' store. `announce` is called when there is something in the outbox."""
+    """Stores invoices with their events. `on_outbox_write` is called after each write to the outbox."""
 
-    def __init__(self, mongo: Mongo, events: EventCodec, *, on_outbox_write: Callable[[], None]) -> None:
+    def __init__(self, mongo: Mongo, codec: EventCodec, *, on_outbox_write: Callable[[], None]) -> None:
         self._invoices = documents.with_decimals(mongo.collection(INVOICES))
-        self._shown = self._invoices.with_options(read_concern=ReadConcern("majority"))
-        self._events = events
-        self._announce = on_outbox_write
+        self._majority = self._invoices.with_options(read_concern=ReadConcern("majority"))
+        self._codec = codec
+        self._on_outbox_write = on_outbox_write
 
     async def create_indexes(self) -> None:
-        """Make the indexes; raises `Away`."""
+        """Create the indexes; raises `UnavailableError`."""
         with mongo_errors():
             create = self._invoices.create_index
-            await create([("site", 1), ("year", 1), ("number", -1)], name="series", unique=True)
+            await create([("site", 1), ("year", 1), ("number", -1)], name="number", unique=True)
             await create([("purchase_order", 1), ("sequence", 1)], name="sequence", unique=True)
-            await create([("site", 1), ("business_date", -1), ("_id", -1)], name="listed")
+            await create([("site", 1), ("business_date", -1), ("_id", -1)], name="newest")
 
     async def last_number(self, site: int, year: int) -> int:
-        """The greatest number of the series; 0 if it has none."""
+        """Return the highest number of the series; 0 if it is empty."""
         with mongo_errors():
             found = await self._invoices.find_one(
                 {"site": site, "year": year}, {"number": 1}, sort=[("site", 1), ("year", 1), ("number", -1)]
@@ -44,53 +44,53 @@ class MongoInvoiceStore:
         return int(found["number"]) if found else 0
 
     async def add(self, invoice: Invoice) -> InsertResult:
-        """Store it, durably, with its event and its mail."""
+        """Store it durably, with its event and its mail."""
         document = documents.invoice_document(invoice)
-        document[outbox.FIELD] = outbox.to_outbox_field(self._events.invoice_issued(invoice))
+        document[outbox.FIELD] = outbox.to_outbox_field(self._codec.invoice_issued(invoice))
         try:
             with mongo_errors():
                 await self._invoices.insert_one(document)
         except DuplicateKeyError as error:
-            met = (error.details or {}).get("keyPattern", {})
-            return InsertResult.NUMBER_TAKEN if "number" in met else InsertResult.EXISTS
-        self._announce()
+            key = (error.details or {}).get("keyPattern", {})
+            return InsertResult.NUMBER_TAKEN if "number" in key else InsertResult.EXISTS
+        self._on_outbox_write()
         return InsertResult.INSERTED
 
     async def list_by_purchase_order(self, order_id: str) -> Sequence[Invoice]:
-        """What was issued for a purchase order, in turn."""
+        """Return a purchase order's documents by sequence."""
         with mongo_errors():
-            found = await self._invoices.find({"purchase_order": order_id}, _UNSHOWN).sort("sequence", 1).to_list(None)
+            cursor = self._invoices.find({"purchase_order": order_id}, _WITHOUT_OUTBOX).sort("sequence", 1)
+            found = await cursor.to_list(None)
         return [documents.invoice_from_document(document) for document in found]
 
     async def find_page(self, query: InvoiceQuery) -> Sequence[Invoice]:
-        """A page and one more, newest first."""
+        """Return a page and one more row, newest first."""
         newest_first = [("business_date", -1), ("_id", -1)]
         with mongo_errors():
-            found = (
-                await self._shown.find(_where(query), _UNSHOWN).sort(newest_first).limit(query.rows + 1).to_list(None)
-            )
+            cursor = self._majority.find(_filter(query), _WITHOUT_OUTBOX).sort(newest_first).limit(query.rows + 1)
+            found = await cursor.to_list(None)
         return [documents.invoice_from_document(document) for document in found]
 
     async def find(self, invoice_id: str) -> Invoice | None:
-        """The document."""
+        """Return the document."""
         with mongo_errors():
-            found = await self._shown.find_one({"_id": invoice_id}, _UNSHOWN)
+            found = await self._majority.find_one({"_id": invoice_id}, _WITHOUT_OUTBOX)
         return None if found is None else documents.invoice_from_document(found)
 
 
-def _where(asked: InvoiceQuery) -> dict[str, Any]:
-    where: dict[str, Any] = {"site": asked.site}
-    day: dict[str, str] = {}
-    if asked.from_date is not None:
-        day["$gte"] = asked.from_date
-    if asked.to_date is not None:
-        day["$lte"] = asked.to_date
-    if day:
-        where["business_date"] = day
-    if asked.after is not None:
-        shown = str(asked.after.sort_key)
-        where["$or"] = [
-            {"business_date": {"$lt": shown}},
-            {"business_date": shown, "_id": {"$lt": asked.after.id}},
+def _filter(query: InvoiceQuery) -> dict[str, Any]:
+    conditions: dict[str, Any] = {"site": query.site}
+    date_range: dict[str, str] = {}
+    if query.from_date is not None:
+        date_range["$gte"] = query.from_date
+    if query.to_date is not None:
+        date_range["$lte"] = query.to_date
+    if date_range:
+        conditions["business_date"] = date_range
+    if query.after is not None:
+        last_date = str(query.after.sort_key)
+        conditions["$or"] = [
+            {"business_date": {"$lt": last_date}},
+            {"business_date": last_date, "_id": {"$lt": query.after.id}},
         ]
-    return where
+    return conditions

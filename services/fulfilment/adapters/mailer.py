@@ -1,4 +1,4 @@
-"""Invoices by mail."""
+"""Sends invoices by SMTP."""
 
 import ssl
 from collections.abc import Collection, Sequence
@@ -13,7 +13,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.fulfilment import metrics
 from services.fulfilment.domain.invoice import Invoice, InvoiceKind
-from services.fulfilment.ports import InvoiceRenderer, ShownInvoices
+from services.fulfilment.ports import InvoiceRenderer, InvoiceStore
 
 TIMEOUT_S = 20.0
 _EXPECTED = "must be smtp://host:port or smtps://host:port, with user and password percent-encoded"
@@ -21,7 +21,7 @@ _LOG = logger(__name__)
 
 
 class SmtpServer(Struct, frozen=True):
-    """A mail server."""
+    """Address and credentials of a mail server."""
 
     host: str
     port: int
@@ -30,17 +30,17 @@ class SmtpServer(Struct, frozen=True):
     password: str | None = None
 
     def __repr__(self) -> str:
-        """Without its password."""
-        return f"Server({self.host}:{self.port})"
+        """Hide the password."""
+        return f"SmtpServer({self.host}:{self.port})"
 
 
 def parse_smtp_url(url: str) -> SmtpServer:
-    """The server that a URL names; raises `ValueError`."""
+    """Parse the URL of a mail server; raises `ValueError`."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        # Python's own words quote what may be a part of the password.
+        # Python's own message may quote a part of the password.
         raise ValueError(_EXPECTED) from None
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
         raise ValueError(_EXPECTED)
@@ -55,22 +55,22 @@ def parse_smtp_url(url: str) -> SmtpServer:
 
 
 class Mailer:
-    """Sends the invoices that messages name. The same invoice always is the same mail, by its Message-ID."""
+    """Delivers the outbox's mails, which name invoices. An invoice's mail always has the same Message-ID."""
 
     def __init__(
-        self, server: SmtpServer, *, sender: str, issuer: str, renderer: InvoiceRenderer, invoices: ShownInvoices
+        self, server: SmtpServer, *, sender: str, issuer: str, renderer: InvoiceRenderer, invoices: InvoiceStore
     ) -> None:
         self._server = server
         self._sender = sender
         self._issuer = issuer
-        self._paper = renderer
+        self._renderer = renderer
         self._invoices = invoices
 
     async def deliver(self, messages: Sequence[Message]) -> Collection[str]:
-        """The ids of those that the server took; raises `Away` if there is no server to talk to."""
+        """Return the ids of the accepted messages; raises `UnavailableError` if the server is not reachable."""
         sent: set[str] = set()
         try:
-            async with self._connected() as smtp:
+            async with self._connect() as smtp:
                 for message in messages:
                     if await self._send(smtp, message):
                         sent.add(message.id)
@@ -79,7 +79,7 @@ class Mailer:
                 raise UnavailableError("the mail server") from None
         return sent
 
-    def _connected(self) -> aiosmtplib.SMTP:
+    def _connect(self) -> aiosmtplib.SMTP:
         server = self._server
         return aiosmtplib.SMTP(
             hostname=server.host,
@@ -94,30 +94,30 @@ class Mailer:
     async def _send(self, smtp: aiosmtplib.SMTP, message: Message) -> bool:
         invoice = await self._invoices.find(message.target)
         if invoice is None:
-            # It is there, since its mail is in it, but a majority does not have it yet.
+            # The mail is stored in the invoice, so it exists, but a majority does not have it yet.
             return False
         if invoice.draft.customer.email is None:
             return True
         try:
-            await smtp.send_message(self._mail(invoice, invoice.draft.customer.email, message.id))
+            await smtp.send_message(self._compose(invoice, invoice.draft.customer.email, message.id))
         except aiosmtplib.SMTPServerDisconnected:
             raise
         except (aiosmtplib.SMTPException, ValueError) as error:
             metrics.MAILS.labels("refused").inc()
-            _LOG.error("an invoice could not be mailed", invoiceId=invoice.draft.id, error=type(error).__name__)
+            _LOG.error("invoice mail refused", invoiceId=invoice.draft.id, error=type(error).__name__)
             return False
         metrics.MAILS.labels("sent").inc()
         return True
 
-    def _mail(self, invoice: Invoice, recipient: str, message_id: str) -> EmailMessage:
+    def _compose(self, invoice: Invoice, recipient: str, message_id: str) -> EmailMessage:
         title = "Invoice" if invoice.draft.kind is InvoiceKind.INVOICE else "Credit note"
         mail = EmailMessage()
         mail["From"] = self._sender
         mail["To"] = recipient
         mail["Subject"] = f"{title} {invoice.label} from {self._issuer}"
         mail["Message-ID"] = f"<{message_id}@{self._sender.rpartition('@')[2]}>"
-        mail.set_content(self._paper.text(invoice))
-        mail.add_alternative(self._paper.html(invoice), subtype="html")
+        mail.set_content(self._renderer.text(invoice))
+        mail.add_alternative(self._renderer.html(invoice), subtype="html")
         name = f"{invoice.draft.kind.lower()}-{invoice.label}.pdf"
-        mail.add_attachment(self._paper.pdf(invoice), maintype="application", subtype="pdf", filename=name)
+        mail.add_attachment(self._renderer.pdf(invoice), maintype="application", subtype="pdf", filename=name)
         return mail

@@ -10,26 +10,26 @@ PRODUCTS = "products"
 
 
 class MongoProductStore:
-    """The products' store."""
+    """Stores products by SKU."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._products = documents.with_decimals(mongo.collection(PRODUCTS))
 
     async def find(self, skus: Iterable[str]) -> Mapping[str, Product]:
-        """Those of them that there are, withdrawn ones too."""
+        """Return the known ones of the products, withdrawn ones included."""
         with mongo_errors():
             found = await self._products.find({"_id": {"$in": list(skus)}}).to_list(None)
         return {document["_id"]: documents.product_from_document(document) for document in found}
 
     async def list_all(self) -> Sequence[Product]:
-        """Every product, by SKU."""
+        """Return every product by SKU."""
         with mongo_errors():
             found = await self._products.find().sort("_id", 1).to_list(None)
         return [documents.product_from_document(document) for document in found]
 
     async def put(self, product: Product) -> bool:
-        """Add or change a product; returns whether it is new."""
+        """Add or replace a product; returns whether it is new."""
         document = documents.product_document(product)
         with mongo_errors():
-            done = await self._products.replace_one({"_id": document["_id"]}, document, upsert=True)
-        return not done.matched_count
+            result = await self._products.replace_one({"_id": document["_id"]}, document, upsert=True)
+        return not result.matched_count

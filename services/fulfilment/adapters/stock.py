@@ -1,7 +1,7 @@
-"""Codes in MongoDB, and the places of units that they fill.
+"""Codes and slots in MongoDB.
 
-One collection holds the codes that are for sale, those that fill a place, and the reasons that fill the place of a unit
-for which no code comes. A unique index on the place makes sure that each is filled once, whoever races for it.
+One collection holds available codes, codes that fill a slot, and the reasons that fill the slots of units without a
+code. A unique index on the slot guarantees that concurrent writers fill each slot once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,99 +16,94 @@ from services.chassis.mongodb.client import Mongo, duplicate_indexes, mongo_erro
 from services.fulfilment.domain.code import SealedCode
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_range
 from services.fulfilment.domain.supply import Allocation
-from services.fulfilment.wire import documents as wire
+from services.fulfilment.wire import documents
 
 CODES = "codes"
 BATCH_SIZE = 1_000
-_SHOWN = {"sku": 0, "filled_us": 0}
-_ID = {"_id": 1}
-_ORDER = [("sku", 1), ("_id", 1)]
-_FILLED = {"_id": 0, "slot": 1, "status": 1, "reason": 1}
+_BY_DIGEST = [("sku", 1), ("_id", 1)]
+_ID_ONLY = {"_id": 1}
+_SLOT_FIELDS = {"_id": 0, "slot": 1, "status": 1, "reason": 1}
+_SLOT_AND_CODE_FIELDS = {"sku": 0, "filled_us": 0}
 
 
 class MongoStockStore:
-    """The codes' store."""
+    """Stores codes and filled slots."""
 
     def __init__(self, mongo: Mongo, *, random: Random | None = None) -> None:
-        # Asking the system for each number would cost more than the rest of the way to the database.
-        self._dice = random or Random()  # noqa: S311 - spreads concurrent readers over the stock
+        # The system's random numbers would cost more than a round trip to the database.
+        self._random = random or Random()  # noqa: S311 - it only keeps concurrent allocations apart
         self._codes = mongo.collection(CODES)
-        # A code that is shown must not be taken back by a failing primary.
-        self._shown = self._codes.with_options(read_concern=ReadConcern("majority"))
+        # A failing primary may roll back what only it has: such a code must not be disclosed.
+        self._majority = self._codes.with_options(read_concern=ReadConcern("majority"))
 
     async def create_indexes(self) -> None:
-        """Make the indexes; raises `Away`."""
+        """Create the indexes; raises `UnavailableError`."""
         with mongo_errors():
             await self._codes.create_index([("slot", 1)], name="slot", unique=True, sparse=True)
-            await self._codes.create_index(
-                [("sku", 1), ("_id", 1)], name="available", partialFilterExpression={"available": True}
-            )
+            await self._codes.create_index(_BY_DIGEST, name="available", partialFilterExpression={"available": True})
 
     async def load(self, sku: str, codes: Sequence[SealedCode]) -> int:
-        """Put codes on sale; returns how many are new. Loading them again changes nothing."""
-        documents = [{"_id": code.digest, "sku": sku, "available": True, **_sealed(code)} for code in codes]
+        """Make codes available; returns how many are new. Loading them again changes nothing."""
+        new = [{"_id": code.digest, "sku": sku, "available": True, **_code_fields(code)} for code in codes]
         added = 0
-        for start in range(0, len(documents), BATCH_SIZE):
-            lot = documents[start : start + BATCH_SIZE]
-            added += len(lot) - len(await self._insert(lot))
+        for start in range(0, len(new), BATCH_SIZE):
+            batch = new[start : start + BATCH_SIZE]
+            added += len(batch) - len(await self._insert(batch))
         return added
 
     async def count_available(self, sku: str) -> int:
-        """How many codes are for sale."""
+        """Return the number of available codes."""
         with mongo_errors():
             return int(await self._codes.count_documents({"sku": sku, "available": True}, hint="available"))
 
     async def allocate(self, sku: str, slots: Sequence[str], *, now_us: int) -> Allocation:
-        """Let codes that are for sale fill these places, as far as there are any.
+        """Fill the slots with available codes, one each, as far as there are any.
 
-        One conditional update per code. A place that somebody else has filled meanwhile costs nothing: its code stays
-        for sale.
+        One conditional update per code: if another writer has filled the slot, the code stays available.
         """
         if len(slots) == 1:
-            return await self._take_one(sku, slots[0], now_us)
-        digests = await self._for_sale(sku, len(slots))
-        changes = [
-            UpdateOne(
-                {"_id": digest, "available": True},
-                {"$set": {"slot": slot, "filled_us": now_us}, "$unset": {"available": ""}},
-            )
+            return await self._allocate_one(sku, slots[0], now_us)
+        digests = await self._available_digests(sku, len(slots))
+        updates = [
+            UpdateOne({"_id": digest, "available": True}, _fill(slot, now_us))
             for digest, slot in zip(digests, slots, strict=False)
         ]
-        if not changes:
+        if not updates:
             return Allocation(0, 0)
         with mongo_errors():
             try:
-                done = await self._codes.bulk_write(changes, ordered=False)
-                bound = done.modified_count
+                filled = (await self._codes.bulk_write(updates, ordered=False)).modified_count
             except BulkWriteError as error:
                 duplicate_indexes(error)
-                bound = (error.details or {}).get("nModified", 0)
-        return Allocation(len(changes), bound)
+                filled = (error.details or {}).get("nModified", 0)
+        return Allocation(len(updates), filled)
 
-    async def _take_one(self, sku: str, slot: str, now_us: int) -> Allocation:
-        """The same for a single place, in one call: found and taken at once."""
-        start = self._dice.randbytes(32).hex()
-        change = {"$set": {"slot": slot, "filled_us": now_us}, "$unset": {"available": ""}}
+    async def _allocate_one(self, sku: str, slot: str, now_us: int) -> Allocation:
+        """Fill a single slot in one round trip: find and update at once."""
+        start = self._random_digest()
         try:
             with mongo_errors():
-                for here in ({"$gte": start}, {"$lt": start}):
-                    where = {"sku": sku, "available": True, "_id": here}
-                    if await self._codes.find_one_and_update(where, change, projection=_ID, sort=_ORDER) is not None:
+                for part in ({"$gte": start}, {"$lt": start}):
+                    conditions = {"sku": sku, "available": True, "_id": part}
+                    found = await self._codes.find_one_and_update(
+                        conditions, _fill(slot, now_us), projection=_ID_ONLY, sort=_BY_DIGEST
+                    )
+                    if found is not None:
                         return Allocation(1, 1)
         except DuplicateKeyError:
             return Allocation(1, 0)
         return Allocation(0, 0)
 
     async def fill(self, sku: str, codes: Mapping[str, SealedCode], *, now_us: int) -> int:
-        """Let codes that have just come fill the places they came for; returns how many places they filled."""
-        documents = [
-            {"_id": code.digest, "sku": sku, "slot": slot, "filled_us": now_us, **_sealed(code)}
+        """Fill empty slots with the codes supplied for them; returns how many were filled."""
+        filled = [
+            {"_id": code.digest, "sku": sku, "slot": slot, "filled_us": now_us, **_code_fields(code)}
             for slot, code in codes.items()
         ]
-        return len(documents) - len(await self._insert(documents))
+        return len(filled) - len(await self._insert(filled))
 
     async def mark_unfillable(self, slots: Sequence[str], status: UnitStatus, *, reason: str, now_us: int) -> None:
-        """Fill those of the places that are free with the reason why no code comes."""
+        """Fill empty slots with the reason why no code comes."""
         await self._insert(
             [
                 {"_id": f"none:{slot}", "slot": slot, "status": status.value, "reason": reason, "filled_us": now_us}
@@ -117,75 +112,82 @@ class MongoStockStore:
         )
 
     async def filled_slots(self, transaction_id: str, line: int) -> Sequence[FilledSlot]:
-        """What fills the places of a line."""
+        """Return the filled slots of a line."""
         with mongo_errors():
-            found = (
-                await self._codes.find(_within(transaction_id, line), _FILLED).batch_size(BATCH_SIZE + 1).to_list(None)
-            )
-        return [wire.filled_slot_from_document(document) for document in found]
+            cursor = self._codes.find(_in_line(transaction_id, line), _SLOT_FIELDS).batch_size(BATCH_SIZE + 1)
+            found = await cursor.to_list(None)
+        return [documents.filled_slot_from_document(document) for document in found]
 
     async def slots_with_codes(
         self, transaction_id: str, line: int | None
     ) -> Sequence[tuple[FilledSlot, SealedCode | None]]:
-        """What fills the places, in order, as a majority has it."""
+        """Return the filled slots in order, with their codes, as a majority of the replica set has them."""
         with mongo_errors():
-            found = (
-                await self._shown.find(_within(transaction_id, line), _SHOWN)
-                .sort("slot", 1)
-                .batch_size(BATCH_SIZE + 1)
-                .to_list(None)
+            cursor = self._majority.find(_in_line(transaction_id, line), _SLOT_AND_CODE_FIELDS).sort("slot", 1)
+            found = await cursor.batch_size(BATCH_SIZE + 1).to_list(None)
+        return [
+            (
+                documents.filled_slot_from_document(document),
+                _sealed_code(document) if "ciphertext" in document else None,
             )
-        return [(wire.filled_slot_from_document(document), _unsealed(document)) for document in found]
+            for document in found
+        ]
 
     async def list_sealed_with_other_keys(self, key_id: str, *, limit: int) -> Sequence[tuple[str, SealedCode]]:
-        """SKU and code of some that are sealed with another key than this one."""
+        """Return SKU and code of up to `limit` codes that are not sealed with this key."""
         with mongo_errors():
             found = await self._codes.find({"key_id": {"$exists": True, "$ne": key_id}}).limit(limit).to_list(None)
-        return [(document["sku"], _must(document)) for document in found]
+        return [(document["sku"], _sealed_code(document)) for document in found]
 
     async def replace_sealed(self, codes: Sequence[tuple[SealedCode, SealedCode]]) -> None:
-        """Replace what was sealed with an old key by what is sealed with a new one."""
-        changes = [UpdateOne({"_id": old.digest, "key_id": old.key_id}, {"$set": _sealed(new)}) for old, new in codes]
+        """Replace each old ciphertext by the new one."""
+        updates = [
+            UpdateOne({"_id": old.digest, "key_id": old.key_id}, {"$set": _code_fields(new)}) for old, new in codes
+        ]
         with mongo_errors():
-            await self._codes.bulk_write(changes, ordered=False)
+            await self._codes.bulk_write(updates, ordered=False)
 
-    async def _for_sale(self, sku: str, most: int) -> list[str]:
-        """So many digests, from anywhere on: those who take codes at the same time seldom meet."""
-        start = self._dice.randbytes(32).hex()
-        found = await self._digests({"sku": sku, "available": True, "_id": {"$gte": start}}, most)
-        if len(found) < most:
-            found += await self._digests({"sku": sku, "available": True, "_id": {"$lt": start}}, most - len(found))
+    async def _available_digests(self, sku: str, limit: int) -> list[str]:
+        """Return up to `limit` digests, from a random one on: concurrent allocations seldom get the same ones."""
+        start = self._random_digest()
+        found = await self._find_digests({"sku": sku, "available": True, "_id": {"$gte": start}}, limit)
+        if len(found) < limit:
+            rest = {"sku": sku, "available": True, "_id": {"$lt": start}}
+            found += await self._find_digests(rest, limit - len(found))
         return found
 
-    async def _digests(self, where: dict[str, Any], most: int) -> list[str]:
+    async def _find_digests(self, conditions: dict[str, Any], limit: int) -> list[str]:
         with mongo_errors():
-            found = await self._codes.find(where, _ID).sort(_ORDER).limit(most).to_list(None)
+            found = await self._codes.find(conditions, _ID_ONLY).sort(_BY_DIGEST).limit(limit).to_list(None)
         return [document["_id"] for document in found]
 
-    async def _insert(self, documents: list[dict[str, Any]]) -> Sequence[int]:
-        """Insert in no particular order; return the places of those that met a key or a filled place."""
-        if not documents:
+    async def _insert(self, new: list[dict[str, Any]]) -> Sequence[int]:
+        """Insert in no particular order; returns the indexes of documents whose id or slot exists already."""
+        if not new:
             return ()
         with mongo_errors():
             try:
-                await self._codes.insert_many(documents, ordered=False)
+                await self._codes.insert_many(new, ordered=False)
             except BulkWriteError as error:
                 return duplicate_indexes(error)
         return ()
 
+    def _random_digest(self) -> str:
+        return self._random.randbytes(32).hex()
 
-def _within(transaction_id: str, line: int | None) -> dict[str, Any]:
+
+def _fill(slot: str, now_us: int) -> dict[str, Any]:
+    return {"$set": {"slot": slot, "filled_us": now_us}, "$unset": {"available": ""}}
+
+
+def _in_line(transaction_id: str, line: int | None) -> dict[str, Any]:
     low, high = slot_range(transaction_id, line)
     return {"slot": {"$gte": low, "$lt": high}}
 
 
-def _sealed(code: SealedCode) -> dict[str, Any]:
+def _code_fields(code: SealedCode) -> dict[str, Any]:
     return {"key_id": code.key_id, "ciphertext": code.ciphertext}
 
 
-def _unsealed(document: dict[str, Any]) -> SealedCode | None:
-    return _must(document) if "ciphertext" in document else None
-
-
-def _must(document: dict[str, Any]) -> SealedCode:
+def _sealed_code(document: dict[str, Any]) -> SealedCode:
     return SealedCode(document["_id"], document["key_id"], bytes(document["ciphertext"]))

@@ -1,4 +1,4 @@
-"""All of fulfilment's stores, on one database."""
+"""Fulfilment's stores on one MongoDB database."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from services.fulfilment.wire.events import EventCodec
 
 
 def no_op() -> None:
-    """Whoever relays what is in the outbox finds it without being told."""
+    """Do nothing: the relay of another process finds the messages by polling."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Everything that is kept."""
+    """All stores."""
 
     products: MongoProductStore
     stock: MongoStockStore
@@ -29,18 +29,18 @@ class Stores:
 
     @classmethod
     def build(
-        cls, mongo: Mongo, events: EventCodec, *, now_us: Callable[[], int], on_outbox_write: Callable[[], None] = no_op
+        cls, mongo: Mongo, codec: EventCodec, *, now_us: Callable[[], int], on_outbox_write: Callable[[], None] = no_op
     ) -> Self:
-        """The stores; `announce` is called when there is something in the outbox."""
+        """Build the stores; `on_outbox_write` is called after each write to the outbox."""
         return cls(
             products=MongoProductStore(mongo),
             stock=MongoStockStore(mongo),
             purchase_orders=MongoPurchaseOrderStore(mongo),
-            transactions=MongoTransactionStore(mongo, events, now_us=now_us, on_outbox_write=on_outbox_write),
-            invoices=MongoInvoiceStore(mongo, events, on_outbox_write=on_outbox_write),
+            transactions=MongoTransactionStore(mongo, codec, now_us=now_us, on_outbox_write=on_outbox_write),
+            invoices=MongoInvoiceStore(mongo, codec, on_outbox_write=on_outbox_write),
         )
 
     async def create_indexes(self) -> None:
-        """Make the indexes; raises `Away`."""
+        """Create the indexes; raises `UnavailableError`."""
         for store in (self.stock, self.purchase_orders, self.transactions, self.invoices):
             await store.create_indexes()

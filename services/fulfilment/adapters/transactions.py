@@ -1,8 +1,9 @@
 """Transactions in MongoDB.
 
-A transaction stands on a place of its purchase order: the purchase order's one document gives places while it is open,
-a unique index keeps each place for one. So closing needs no lock and no multi-document transaction: a closed purchase
-order gives no places, and a place that was given and not taken is blocked by a document without customer.
+A transaction is stored under a sequence number of its purchase order, which hands out numbers while it is open; a
+unique index admits one transaction per number. So closing needs no lock and no multi-document transaction: a closed
+purchase order hands out no numbers, and a reserved but unused number is voided by a document without a customer
+(ADR 8).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,224 +24,217 @@ from services.fulfilment.wire.events import EventCodec
 
 TRANSACTIONS = "transactions"
 BATCH_SIZE = 200
-_UNSHOWN = {outbox.FIELD: 0}
-_COUNTED = (("ordered", "quantity"), ("delivered", "delivered"), ("cancelled", "cancelled"))
+_PENDING = {"pending": True}
+_NOT_VOID = {"site": {"$exists": True}}
+_WITHOUT_OUTBOX = {outbox.FIELD: 0}
+_INSERT_RESULTS = {
+    "_id": InsertResult.EXISTS,
+    "unique_order_number": InsertResult.NUMBER_TAKEN,
+    "purchase_order": InsertResult.SEQUENCE_TAKEN,
+}
 
 
 class MongoTransactionStore:
-    """The transactions' store. `announce` is called when a change has put its event into the outbox."""
+    """Stores transactions with their events. `on_outbox_write` is called after each write to the outbox."""
 
     def __init__(
-        self, mongo: Mongo, events: EventCodec, *, now_us: Callable[[], int], on_outbox_write: Callable[[], None]
+        self, mongo: Mongo, codec: EventCodec, *, now_us: Callable[[], int], on_outbox_write: Callable[[], None]
     ) -> None:
         self._mongo = mongo
         self._transactions = documents.with_decimals(mongo.collection(TRANSACTIONS))
-        self._shown = self._transactions.with_options(read_concern=ReadConcern("majority"))
-        self._events = events
+        self._majority = self._transactions.with_options(read_concern=ReadConcern("majority"))
+        self._codec = codec
         self._now_us = now_us
-        self._announce = on_outbox_write
+        self._on_outbox_write = on_outbox_write
 
     async def create_indexes(self) -> None:
-        """Make the indexes; raises `Away`."""
-        is_pending, owes = {"pending": True}, {"has_uncredited": True}
+        """Create the indexes; raises `UnavailableError`."""
         with mongo_errors():
             create = self._transactions.create_index
+            newest_first = [("created_us", -1), ("_id", -1)]
             await create([("purchase_order", 1), ("sequence", 1)], name="sequence", unique=True)
             await create([("unique_order_number", 1)], name="unique_order_number", unique=True, sparse=True)
-            await create([("site", 1), ("created_us", -1), ("_id", -1)], name="listed")
-            await create([("site", 1), ("client_order_number", 1), ("created_us", -1), ("_id", -1)], name="numbered")
-            await create([("due_us", 1)], name="due", partialFilterExpression=is_pending)
-            await create([("waiting_for_skus", 1)], name="waiting_for_skus", partialFilterExpression=is_pending)
-            await create([("created_us", 1)], name="oldest", partialFilterExpression=is_pending)
-            await create([("purchase_order", 1)], name="uncredited", partialFilterExpression=owes)
+            await create([("site", 1), *newest_first], name="newest")
+            await create([("site", 1), ("client_order_number", 1), *newest_first], name="order_number")
+            await create([("due_us", 1)], name="due", partialFilterExpression=_PENDING)
+            await create([("waiting_for_skus", 1)], name="waiting", partialFilterExpression=_PENDING)
+            await create([("created_us", 1)], name="oldest", partialFilterExpression=_PENDING)
+            await create([("purchase_order", 1)], name="uncredited", partialFilterExpression={"has_uncredited": True})
 
     async def add(self, transaction: Transaction) -> InsertResult:
-        """Store it, durably, with the event that it was placed."""
+        """Store a new transaction durably, with the event that it was placed."""
         document = documents.transaction_document(transaction)
-        document[outbox.FIELD] = outbox.to_outbox_field([self._events.order_placed(transaction)])
+        document[outbox.FIELD] = outbox.to_outbox_field([self._codec.order_placed(transaction)])
         try:
             with mongo_errors():
                 await self._transactions.insert_one(document)
         except DuplicateKeyError as error:
-            return _taken(error)
-        self._announce()
+            (first_field, *_) = (error.details or {}).get("keyPattern", {"_id": 1})
+            return _INSERT_RESULTS[first_field]
+        self._on_outbox_write()
         return InsertResult.INSERTED
 
     async def find(self, transaction_id: str) -> Transaction | None:
-        """The transaction."""
-        return await self._one(self._transactions, {"_id": transaction_id, "site": {"$exists": True}})
+        """Return the transaction."""
+        return await self._find_one(self._transactions, {"_id": transaction_id, **_NOT_VOID})
 
     async def find_for_site(self, site: int, transaction_id: str) -> Transaction | None:
-        """The customer's transaction, as a majority has it."""
-        return await self._one(self._shown, {"_id": transaction_id, "site": site})
+        """Return the customer's transaction, as a majority of the replica set has it."""
+        return await self._find_one(self._majority, {"_id": transaction_id, "site": site})
 
     async def find_by_order_number(self, site: int, number: str) -> Transaction | None:
-        """The customer's first one with this order number, as a majority has it."""
-        where = {"site": site, "client_order_number": number}
-        return await self._one(self._shown, where, sort=[("created_us", 1), ("_id", 1)])
+        """Return the customer's first transaction with this number, as a majority of the replica set has it."""
+        conditions = {"site": site, "client_order_number": number}
+        return await self._find_one(self._majority, conditions, sort=[("created_us", 1), ("_id", 1)])
 
     async def save(self, transaction: Transaction) -> bool:
-        """Store new counts with their event; False if another version than the one before it is stored."""
-        guard, update = documents.transaction_change(transaction.version - 1, transaction)
-        update |= outbox.outbox_push([self._events.availability_changed(transaction, self._now_us())])
+        """Store new counts with their event; False unless the stored version is the one before."""
+        conditions, update = documents.transaction_update(transaction.version - 1, transaction)
+        update |= outbox.outbox_push([self._codec.availability_changed(transaction, self._now_us())])
         with mongo_errors():
-            done = await self._transactions.update_one(guard, update)
-        if done.matched_count:
-            self._announce()
-        return bool(done.matched_count)
+            result = await self._transactions.update_one(conditions, update)
+        if result.matched_count:
+            self._on_outbox_write()
+        return bool(result.matched_count)
 
     async def reschedule(self, transaction: Transaction, *, due_us: int) -> None:
-        """Look at it again then."""
+        """Set when a pending transaction is due again."""
         with mongo_errors():
             await self._transactions.update_one(
-                {"_id": transaction.id, "pending": True}, {"$set": {"due_us": due_us}, "$inc": {"attempts": 1}}
+                {"_id": transaction.id, **_PENDING}, {"$set": {"due_us": due_us}, "$inc": {"attempts": 1}}
             )
 
     async def claim_due(self, *, limit: int, lease_us: int) -> Sequence[str]:
-        """The ids of pending transactions whose time has come; nobody else gets them while the lease lasts."""
+        """Return the ids of due transactions; no other claim returns them until the lease expires."""
         now_us = self._now_us()
         claimed = []
         with mongo_errors():
-            where = {"pending": True, "due_us": {"$lte": now_us}}
-            found = await self._transactions.find(where, {"due_us": 1}).sort("due_us", 1).limit(limit).to_list(None)
-            for one in found:
-                guard = {"_id": one["_id"], "pending": True, "due_us": one["due_us"]}
-                done = await self._transactions.update_one(guard, {"$set": {"due_us": now_us + lease_us}})
-                if done.matched_count:
-                    claimed.append(str(one["_id"]))
+            due = {**_PENDING, "due_us": {"$lte": now_us}}
+            found = await self._transactions.find(due, {"due_us": 1}).sort("due_us", 1).limit(limit).to_list(None)
+            for document in found:
+                unclaimed = {"_id": document["_id"], **_PENDING, "due_us": document["due_us"]}
+                result = await self._transactions.update_one(unclaimed, {"$set": {"due_us": now_us + lease_us}})
+                if result.matched_count:
+                    claimed.append(str(document["_id"]))
         return claimed
 
     async def make_due(self, sku: str) -> None:
-        """New stock: those that wait for this product are due, the oldest first."""
+        """Make the transactions due that wait for this product, the oldest first."""
         with mongo_errors():
             await self._transactions.update_many(
-                {"pending": True, "waiting_for_skus": sku}, [{"$set": {"due_us": "$created_us", "attempts": 0}}]
+                {**_PENDING, "waiting_for_skus": sku}, [{"$set": {"due_us": "$created_us", "attempts": 0}}]
             )
 
     async def count_pending(self) -> tuple[int, int | None]:
-        """How many are pending, and since when the oldest is."""
+        """Return the number of pending transactions, and when the oldest was created."""
         with mongo_errors():
-            count = await self._transactions.count_documents({"pending": True}, hint="oldest")
-            oldest = await self._transactions.find_one({"pending": True}, {"created_us": 1}, sort=[("created_us", 1)])
+            count = await self._transactions.count_documents(_PENDING, hint="oldest")
+            oldest = await self._transactions.find_one(_PENDING, {"created_us": 1}, sort=[("created_us", 1)])
         return count, oldest and oldest["created_us"]
 
     async def count_waiting(self, sku: str) -> int:
-        """How many transactions wait for codes of this product."""
+        """Return the number of transactions that wait for codes of this product."""
         with mongo_errors():
-            return int(
-                await self._transactions.count_documents(
-                    {"pending": True, "waiting_for_skus": sku}, hint="waiting_for_skus"
-                )
-            )
+            waiting = {**_PENDING, "waiting_for_skus": sku}
+            return int(await self._transactions.count_documents(waiting, hint="waiting"))
 
     async def list_by_purchase_order(self, order_id: str) -> Sequence[Transaction]:
-        """All transactions of a purchase order, by their places."""
-        where = {"purchase_order": order_id, "site": {"$exists": True}}
-        # In lots: who reads a day with very many must let others have their turn.
-        lots = self._transactions.find(where, _UNSHOWN).sort("sequence", 1).batch_size(BATCH_SIZE)
+        """Return all transactions of a purchase order by sequence."""
+        conditions = {"purchase_order": order_id, **_NOT_VOID}
+        # In small batches: decoding a day with very many transactions must not block the event loop.
+        cursor = self._transactions.find(conditions, _WITHOUT_OUTBOX).sort("sequence", 1).batch_size(BATCH_SIZE)
         with mongo_errors():
-            return [documents.transaction_from_document(document) async for document in lots]
+            return [documents.transaction_from_document(document) async for document in cursor]
 
     async def totals(self, order_id: str) -> PurchaseOrderTotals:
-        """What stands on a purchase order, added up where it is kept: a day may have more than fits into memory."""
-        (found,) = await self._mongo.aggregate(self._shown, _adding_up(order_id))
+        """Return the totals of a purchase order, aggregated by MongoDB: a day may be too large to load."""
+        (found,) = await self._mongo.aggregate(self._majority, _totals_pipeline(order_id))
         return documents.totals_from_document(found)
 
     async def unused_sequences(self, order: PurchaseOrder) -> Sequence[int]:
-        """Places that were given and on which nothing stands."""
+        """Return reserved sequence numbers under which nothing is stored."""
         with mongo_errors():
-            if await self._transactions.count_documents({"purchase_order": order.id}) == order.last_sequence:
+            conditions = {"purchase_order": order.id}
+            if await self._transactions.count_documents(conditions) == order.last_sequence:
                 return []
-            found = await self._transactions.find({"purchase_order": order.id}, {"_id": 0, "sequence": 1}).to_list(None)
-        taken = {document["sequence"] for document in found}
-        return [place for place in range(1, order.last_sequence + 1) if place not in taken]
+            found = await self._transactions.find(conditions, {"_id": 0, "sequence": 1}).to_list(None)
+        used = {document["sequence"] for document in found}
+        return [sequence for sequence in range(1, order.last_sequence + 1) if sequence not in used]
 
     async def void_sequence(self, order_id: str, sequence: int) -> None:
-        """Let nothing stand on this place any more, unless something does."""
-        blocker = {"_id": f"{order_id}:{sequence}", "purchase_order": order_id, "sequence": sequence}
+        """Prevent any transaction from being stored under the sequence number, unless one is."""
+        void = {"_id": f"{order_id}:{sequence}", "purchase_order": order_id, "sequence": sequence}
         try:
             with mongo_errors():
-                await self._transactions.insert_one(blocker)
+                await self._transactions.insert_one(void)
         except DuplicateKeyError:
             return
 
     async def uncredited(self) -> Mapping[str, Sequence[str]]:
-        """Purchase orders with cancellations that are not accounted for, and the days of these."""
+        """Return the ids of purchase orders with uncredited cancellations, and the days of these."""
         days = {"$addToSet": "$cancellations.business_date"}
-        steps: list[dict[str, Any]] = [
+        pipeline: list[dict[str, Any]] = [
             {"$match": {"has_uncredited": True}},
             {"$unwind": "$cancellations"},
             {"$group": {"_id": "$purchase_order", "days": days}},
         ]
-        found = await self._mongo.aggregate(self._transactions, steps, hint="uncredited")
-        return {one["_id"]: sorted(one["days"]) for one in found}
+        found = await self._mongo.aggregate(self._transactions, pipeline, hint="uncredited")
+        return {document["_id"]: sorted(document["days"]) for document in found}
 
     async def mark_credited(self, transaction: Transaction) -> None:
-        """Its cancellations, as far as this version knows them, are all accounted for."""
+        """Mark the cancellations as credited, unless the stored version is a later one."""
+        conditions = {"_id": transaction.id, "version": transaction.version, "has_uncredited": True}
         with mongo_errors():
-            await self._transactions.update_one(
-                {"_id": transaction.id, "version": transaction.version, "has_uncredited": True},
-                {"$unset": {"has_uncredited": ""}},
-            )
+            await self._transactions.update_one(conditions, {"$unset": {"has_uncredited": ""}})
 
     async def find_page(self, query: TransactionQuery) -> Sequence[Transaction]:
-        """A page and one more, newest first."""
+        """Return a page and one more row, newest first."""
         newest_first = [("created_us", -1), ("_id", -1)]
         with mongo_errors():
-            found = (
-                await self._shown.find(_where(query), _UNSHOWN).sort(newest_first).limit(query.rows + 1).to_list(None)
-            )
+            cursor = self._majority.find(_filter(query), _WITHOUT_OUTBOX).sort(newest_first).limit(query.rows + 1)
+            found = await cursor.to_list(None)
         return [documents.transaction_from_document(document) for document in found]
 
-    async def _one(self, collection: Any, where: dict[str, Any], **how: Any) -> Transaction | None:
+    async def _find_one(self, collection: Any, conditions: dict[str, Any], **options: Any) -> Transaction | None:
         with mongo_errors():
-            found = await collection.find_one(where, _UNSHOWN, **how)
+            found = await collection.find_one(conditions, _WITHOUT_OUTBOX, **options)
         return None if found is None else documents.transaction_from_document(found)
 
 
-def _taken(error: DuplicateKeyError) -> InsertResult:
-    """Which of the unique indexes refused it."""
-    (first, *_) = (error.details or {}).get("keyPattern", {"_id": 1})
-    return {
-        "_id": InsertResult.EXISTS,
-        "unique_order_number": InsertResult.NUMBER_TAKEN,
-        "purchase_order": InsertResult.SEQUENCE_TAKEN,
-    }[first]
-
-
-def _adding_up(order_id: str) -> list[dict[str, Any]]:
-    """Adds up what stands on a purchase order as `domain.sums.merged` does."""
-    counts = {name: {"$sum": f"$lines.{field}"} for name, field in _COUNTED}
-    first = {"name": {"$first": "$lines.name"}, "sequence": {"$first": "$sequence"}, "number": {"$first": "$number"}}
+def _totals_pipeline(order_id: str) -> list[dict[str, Any]]:
+    """Merge the lines as `domain.totals.merge_lines` does."""
+    fields = {"ordered": "quantity", "delivered": "delivered", "cancelled": "cancelled"}
+    counts = {name: {"$sum": f"$lines.{field}"} for name, field in fields.items()}
+    first = {"name": {"$first": "$lines.name"}, "sequence": {"$first": "$sequence"}, "line": {"$first": "$line"}}
     lines: list[dict[str, Any]] = [
-        {"$unwind": {"path": "$lines", "includeArrayIndex": "number"}},
+        {"$unwind": {"path": "$lines", "includeArrayIndex": "line"}},
         {"$group": {"_id": {"sku": "$lines.sku", "unit_price": "$lines.unit_price"}, **first, **counts}},
-        {"$sort": {"sequence": 1, "number": 1}},
+        {"$sort": {"sequence": 1, "line": 1}},
     ]
     return [
-        {"$match": {"purchase_order": order_id, "site": {"$exists": True}}},
+        {"$match": {"purchase_order": order_id, **_NOT_VOID}},
         {"$sort": {"sequence": 1}},
-        {"$facet": {"lines": lines, "counted": [{"$count": "transactions"}]}},
+        {"$facet": {"lines": lines, "counts": [{"$count": "transactions"}]}},
     ]
 
 
-def _where(asked: TransactionQuery) -> dict[str, Any]:
-    where: dict[str, Any] = {"site": asked.site}
-    if asked.transaction_id is not None:
-        where["_id"] = asked.transaction_id
-    if asked.client_order_number is not None:
-        where["client_order_number"] = asked.client_order_number
-    if asked.purchase_order is not None:
-        where["purchase_order"] = asked.purchase_order
+def _filter(query: TransactionQuery) -> dict[str, Any]:
+    conditions: dict[str, Any] = {"site": query.site}
+    if query.transaction_id is not None:
+        conditions["_id"] = query.transaction_id
+    if query.client_order_number is not None:
+        conditions["client_order_number"] = query.client_order_number
+    if query.purchase_order is not None:
+        conditions["purchase_order"] = query.purchase_order
     created: dict[str, int] = {}
-    if asked.from_us is not None:
-        created["$gte"] = asked.from_us
-    if asked.to_us is not None:
-        created["$lt"] = asked.to_us
-    if asked.after is not None:
-        at_us = int(asked.after.sort_key)
-        created["$lte"] = min(at_us, created.pop("$lt", at_us + 1) - 1)
-        where["$or"] = [{"created_us": {"$lt": at_us}}, {"_id": {"$lt": asked.after.id}}]
+    if query.from_us is not None:
+        created["$gte"] = query.from_us
+    if query.to_us is not None:
+        created["$lt"] = query.to_us
+    if query.after is not None:
+        last_us = int(query.after.sort_key)
+        created["$lte"] = min(last_us, created.pop("$lt", last_us + 1) - 1)
+        conditions["$or"] = [{"created_us": {"$lt": last_us}}, {"_id": {"$lt": query.after.id}}]
     if created:
-        where["created_us"] = created
-    return where
+        conditions["created_us"] = created
+    return conditions

@@ -1,1 +1,1 @@
-"""What a customer, a purchase order and an invoice are. Pure."""
+"""Fulfilment's types and rules. Pure."""

@@ -1,4 +1,4 @@
-"""A customer's days: from midnight to midnight in the customer's time zone, however long that is."""
+"""A customer's business day: from midnight to midnight in the customer's time zone, whatever its length."""
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
@@ -8,19 +8,19 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def business_date(at_us: int, zone: tzinfo) -> date:
-    """The day that it is in the zone."""
+    """Return the date of an instant in the zone."""
     return (_EPOCH + timedelta(microseconds=at_us)).astimezone(zone).date()
 
 
 def start_us(day: date, zone: tzinfo) -> int:
-    """The first instant of that day."""
+    """Return the first instant of the day."""
     # A midnight that the clocks skip is read with the offset before the gap: the instant of the gap itself.
     midnight = datetime.combine(day, time(), tzinfo=zone)
     return (midnight.astimezone(UTC) - _EPOCH) // _MICROSECOND
 
 
 def end_us(day: date, zone: tzinfo) -> int:
-    """The first instant that is no longer that day."""
+    """Return the first instant after the day."""
     return start_us(next_day(day), zone)
 
 
@@ -30,5 +30,5 @@ def has_ended(day: date, at_us: int, zone: tzinfo) -> bool:
 
 
 def next_day(day: date) -> date:
-    """The day after."""
+    """Return the following date."""
     return day + timedelta(days=1)

@@ -1,21 +1,21 @@
-"""A redeemable code. Its text is nobody's business but its owner's."""
+"""A redeemable code, in clear and encrypted. Only its owner may see it in clear."""
 
 from msgspec import Struct
 
 
 class Code(Struct, frozen=True):
-    """What redeems one unit."""
+    """The code that redeems one unit."""
 
     redeem_code: str
     pin_code: str | None = None
 
     def __repr__(self) -> str:
-        """Not the code."""
+        """Hide the code."""
         return "Code(…)"
 
 
 class SealedCode(Struct, frozen=True):
-    """A code that only the vault can read: its fingerprint, the key it is sealed with, the sealed bytes."""
+    """An encrypted code; `digest` is its fingerprint, by which equal codes are recognised."""
 
     digest: str
     key_id: str

@@ -1,4 +1,4 @@
-"""A customer, as far as a purchase of codes needs to know one."""
+"""A customer of the code shop."""
 
 from datetime import tzinfo
 
@@ -8,7 +8,7 @@ from services.fulfilment.domain.invoice import BillingDetails
 
 
 class Customer(Struct, frozen=True):
-    """A site: in whose time zone its days are, and who gets its invoices."""
+    """A site: the time zone of its business days, and its billing details."""
 
     time_zone: tzinfo
     billing: BillingDetails

@@ -1,4 +1,4 @@
-"""Ids that are derived from what they name, so that whoever makes them twice makes the same."""
+"""Ids derived from the name of a thing: deriving one twice gives the same id."""
 
 from hashlib import sha1
 
@@ -7,8 +7,8 @@ _VARIANTS = "89ab89ab89ab89ab"
 
 
 def derive_id(*parts: str | int) -> str:
-    """The id of what these parts name: a UUID of version 5."""
-    # Python's own is five times slower, and an answer may need a thousand.
+    """Return the UUID, version 5, of a name made of these parts."""
+    # `uuid.uuid5` is five times slower, and one response may need a thousand ids.
     name = "|".join(map(str, parts)).encode()
     text = sha1(_NAMESPACE + name, usedforsecurity=False).hexdigest()
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANTS[int(text[16], 16)]}{text[17:20]}-{text[20:32]}"

@@ -1,50 +1,38 @@
-"""Invoices and credit notes: what a closed purchase order costs, and what was cancelled later."""
+"""Invoices for closed purchase orders, and credit notes for units cancelled later."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.fulfilment.domain.ids import derive_id
 from services.fulfilment.domain.purchase_order import PurchaseOrder
-from services.fulfilment.domain.totals import merge_lines
+from services.fulfilment.domain.totals import LineTotals, merge_lines
 from services.fulfilment.domain.transaction import Transaction
 
 
 class InvoiceKind(StrEnum):
-    """What sort of document it is."""
+    """Kind of document."""
 
     INVOICE = "INVOICE"
     CREDIT_NOTE = "CREDIT_NOTE"
 
 
 class BillingDetails(Struct, frozen=True):
-    """Who is to pay, as known when the document was issued."""
+    """The customer to bill, as known when the document was issued."""
 
     site: int
     name: str
     email: str | None = None
 
 
-class InvoiceLine(Struct, frozen=True, kw_only=True):
-    """One line. `amount` is the price of the units in `charged`; both are negative on a credit note."""
-
-    sku: str
-    name: str
-    unit_price: Decimal
-    ordered: int
-    delivered: int
-    pending: int
-    cancelled: int
-    charged: int
-    amount: Decimal
-
-
 class InvoiceDraft(Struct, frozen=True, kw_only=True):
-    """A document without its number. `turn` is 0 for the invoice and counts the credit notes that follow it.
+    """A document without its number.
 
-    `credits` is the number of the invoice that a credit note takes from, as it is printed.
+    `sequence` is 0 for the invoice and counts the credit notes that follow it. `credited_invoice` is the printed number
+    of the invoice that a credit note refers to.
     """
 
     kind: InvoiceKind
@@ -53,57 +41,48 @@ class InvoiceDraft(Struct, frozen=True, kw_only=True):
     business_date: str
     currency: str
     customer: BillingDetails
-    lines: tuple[InvoiceLine, ...]
+    lines: tuple[LineTotals, ...]
     issued_us: int
     transactions: int = 0
     credited_invoice: str | None = None
 
     @property
     def id(self) -> str:
-        """Derived: whoever issues it again, issues the same."""
-        return derive_id("invoice", self.purchase_order, self.sequence)
+        """Derived, so that issuing the document again gives the same id."""
+        return invoice_id(self.purchase_order, self.sequence)
 
     @property
     def year(self) -> int:
-        """The year in whose series it is numbered."""
+        """Year of the number series."""
         return int(self.business_date[:4])
 
     @property
     def total(self) -> Decimal:
-        """What is to be paid; negative where it is given back."""
+        """Amount to pay; negative on a credit note."""
         return sum((line.amount for line in self.lines), Decimal(0))
 
 
 class Invoice(Struct, frozen=True):
-    """An issued document: it never changes."""
+    """An issued document, which never changes."""
 
     draft: InvoiceDraft
     number: int
 
     @property
     def label(self) -> str:
-        """The number as it is printed."""
+        """The number as printed."""
         return f"{self.draft.year}-{self.number:06d}"
+
+
+def invoice_id(purchase_order_id: str, sequence: int = 0) -> str:
+    """Return the id of a purchase order's invoice, or of one of its credit notes."""
+    return derive_id("invoice", purchase_order_id, sequence)
 
 
 def draft_invoice(
     order: PurchaseOrder, transactions: Sequence[Transaction], *, customer: BillingDetails, issued_us: int
 ) -> InvoiceDraft:
-    """The invoice of a purchase order: its lines as ordered, less what had been cancelled by the end of its day."""
-    lines = tuple(
-        InvoiceLine(
-            sku=line.sku,
-            name=line.name,
-            unit_price=line.unit_price,
-            ordered=line.ordered,
-            delivered=line.delivered,
-            pending=line.pending,
-            cancelled=line.cancelled,
-            charged=line.charged,
-            amount=line.amount,
-        )
-        for line in merge_lines(transactions, until=order.business_date)
-    )
+    """Draft the invoice of a purchase order: its lines as ordered, less units cancelled by the end of its day."""
     return InvoiceDraft(
         kind=InvoiceKind.INVOICE,
         purchase_order=order.id,
@@ -111,7 +90,7 @@ def draft_invoice(
         business_date=order.business_date,
         currency=order.currency,
         customer=customer,
-        lines=lines,
+        lines=tuple(merge_lines(transactions, until=order.business_date)),
         issued_us=issued_us,
         transactions=len(transactions),
     )
@@ -126,28 +105,17 @@ def draft_credit_note(
     customer: BillingDetails,
     issued_us: int,
 ) -> InvoiceDraft | None:
-    """What was cancelled up to the end of this day and is in none of the documents `issued` yet; None if nothing is.
+    """Draft a credit note for units cancelled by the end of the day and in none of the `issued` documents.
 
-    It counts from the beginning and takes off what is accounted for, so nothing can be given back twice or forgotten.
+    Returns None if there are none. All cancellations are counted and the credited ones subtracted, so that none is
+    credited twice or forgotten.
     """
-    known = _credited_units(issued)
+    credited = _credited_units(issued)
     lines = []
     for line in merge_lines(transactions, until=business_date):
-        units = line.cancelled - known.get((line.sku, line.unit_price), 0)
+        units = line.cancelled - credited.get((line.sku, line.unit_price), 0)
         if units > 0:
-            lines.append(
-                InvoiceLine(
-                    sku=line.sku,
-                    name=line.name,
-                    unit_price=line.unit_price,
-                    ordered=line.ordered,
-                    delivered=line.delivered,
-                    pending=line.pending,
-                    cancelled=line.cancelled,
-                    charged=-units,
-                    amount=-(line.unit_price * units),
-                )
-            )
+            lines.append(replace(line, charged=-units))
     if not lines:
         return None
     return InvoiceDraft(
@@ -165,15 +133,21 @@ def draft_credit_note(
 
 
 def days_with_cancellations(transactions: Iterable[Transaction], *, since: str) -> list[str]:
-    """The business days on which units were cancelled, in order; what was before `since` counts to that day."""
-    return sorted({max(one.business_date, since) for transaction in transactions for one in transaction.cancellations})
+    """Return the business days with cancellations, in order; days before `since` count as `since`."""
+    return sorted(
+        {
+            max(cancellation.business_date, since)
+            for transaction in transactions
+            for cancellation in transaction.cancellations
+        }
+    )
 
 
 def _credited_units(issued: Iterable[Invoice]) -> dict[tuple[str, Decimal], int]:
-    known: dict[tuple[str, Decimal], int] = {}
-    for draft in (one.draft for one in issued):
+    credited: dict[tuple[str, Decimal], int] = {}
+    for draft in (invoice.draft for invoice in issued):
         for line in draft.lines:
             units = line.cancelled if draft.kind is InvoiceKind.INVOICE else -line.charged
             key = (line.sku, line.unit_price)
-            known[key] = known.get(key, 0) + units
-    return known
+            credited[key] = credited.get(key, 0) + units
+    return credited

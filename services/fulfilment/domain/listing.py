@@ -1,4 +1,4 @@
-"""Pages of what a customer has, newest first."""
+"""Queries for pages of a customer's transactions and invoices, newest first."""
 
 from typing import NamedTuple
 
@@ -9,19 +9,19 @@ from services.fulfilment.domain.transaction import Transaction
 
 DEFAULT_ROWS = 50
 MAX_ROWS = 10_000
-# A transaction may have a hundred lines, and so may an invoice.
+# A row may have a hundred lines, so a page holds fewer rows than a client may ask for.
 MAX_PAGE_ROWS = 1_000
 
 
 class PageCursor(NamedTuple):
-    """The last one that was shown."""
+    """Position of a page's last row."""
 
     sort_key: int | str
     id: str
 
 
 class TransactionQuery(Struct, frozen=True, kw_only=True):
-    """Which transactions of a customer are wanted; None takes any."""
+    """Filter for a customer's transactions; None matches any. `from_us` is inclusive, `to_us` exclusive."""
 
     site: int
     rows: int = DEFAULT_ROWS
@@ -34,7 +34,7 @@ class TransactionQuery(Struct, frozen=True, kw_only=True):
 
 
 class InvoiceQuery(Struct, frozen=True, kw_only=True):
-    """Which invoices and credit notes of a customer are wanted, by their business date."""
+    """Filter for a customer's invoices and credit notes, by business date; both bounds are inclusive."""
 
     site: int
     rows: int = DEFAULT_ROWS
@@ -44,10 +44,10 @@ class InvoiceQuery(Struct, frozen=True, kw_only=True):
 
 
 def transaction_cursor(last: Transaction) -> PageCursor:
-    """Where the list goes on after this one."""
+    """Return the cursor of the page that follows this transaction."""
     return PageCursor(last.created_us, last.id)
 
 
 def invoice_cursor(last: Invoice) -> PageCursor:
-    """Where the list goes on after this one."""
+    """Return the cursor of the page that follows this document."""
     return PageCursor(last.draft.business_date, last.draft.id)

@@ -1,4 +1,4 @@
-"""A request for codes: read, and checked against the products that there are."""
+"""A request to order codes: parsed, and priced against the known products."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -17,7 +17,7 @@ MAX_FAULTS = 100
 
 
 class Fault(NamedTuple):
-    """What is wrong with a request: where (JSON pointer), which (stable code), in words that echo nothing."""
+    """One fault of a request: JSON pointer, stable code, and a detail that quotes nothing of the request."""
 
     pointer: str
     code: str
@@ -25,7 +25,7 @@ class Fault(NamedTuple):
 
 
 class OrderItem(Struct, frozen=True):
-    """One product of a request; `pointer` is where it first stands."""
+    """One product of a request; `pointer` is its first occurrence."""
 
     sku: str
     quantity: int
@@ -33,7 +33,7 @@ class OrderItem(Struct, frozen=True):
 
 
 class OrderRequest(Struct, frozen=True, kw_only=True):
-    """A request that can be read. One product is one item, however often it stood in the request."""
+    """A parsed request. Items with the same SKU are merged."""
 
     items: tuple[OrderItem, ...]
     client_order_number: str | None = None
@@ -41,8 +41,15 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     currency: str | None = None
 
 
+class PricedOrder(Struct, frozen=True):
+    """The lines of an order at the products' current prices, all in one currency."""
+
+    currency: str
+    lines: tuple[TransactionLine, ...]
+
+
 class InvalidRequestError(Exception):
-    """The request cannot become a transaction; nothing is stored of it."""
+    """The request has faults; nothing of it was stored."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(", ".join(fault.code for fault in faults))
@@ -50,47 +57,49 @@ class InvalidRequestError(Exception):
 
 
 def parse_order_request(body: Mapping[str, Any]) -> OrderRequest:
-    """The request; raises `Refused` with its faults, the first hundred of them where there are more."""
+    """Parse a request; raises `InvalidRequestError` with at most `MAX_FAULTS` faults."""
     faults: list[Fault] = []
-    number = _number(body.get("clientOrderNumber"), faults)
-    is_checked = body.get("enableClientOrderNumberDupCheck") is not False
-    currency = _currency(body.get("payWithCurrency"), faults)
-    items = _items(body.get("products"), faults)
+    number = _parse_order_number(body.get("clientOrderNumber"), faults)
+    has_duplicate_check = body.get("enableClientOrderNumberDupCheck") is not False
+    currency = _parse_currency(body.get("payWithCurrency"), faults)
+    items = _parse_items(body.get("products"), faults)
     if faults:
         raise InvalidRequestError(faults[:MAX_FAULTS])
-    return OrderRequest(items=items, client_order_number=number, has_duplicate_check=is_checked, currency=currency)
+    return OrderRequest(
+        items=items, client_order_number=number, has_duplicate_check=has_duplicate_check, currency=currency
+    )
 
 
-def is_same_order(wanted: OrderRequest, known: Transaction) -> bool:
-    """Whether the request asks for what the transaction is."""
-    quantities = {item.sku: item.quantity for item in wanted.items}
-    return quantities == known.quantities and wanted.currency in (None, known.currency)
+def is_same_order(request: OrderRequest, transaction: Transaction) -> bool:
+    """Whether the request orders the same units in the same currency as the transaction."""
+    quantities = {item.sku: item.quantity for item in request.items}
+    return quantities == transaction.quantities and request.currency in (None, transaction.currency)
 
 
-def price_order(wanted: OrderRequest, products: Mapping[str, Product]) -> tuple[str, tuple[TransactionLine, ...]]:
-    """Currency and lines, with a copy of what each product is now; raises `Refused`."""
-    unknown = [item for item in wanted.items if _is_unknown(products.get(item.sku))]
+def price_order(request: OrderRequest, products: Mapping[str, Product]) -> PricedOrder:
+    """Price a request with a copy of each product as it is now; raises `InvalidRequestError`."""
+    unknown = [item for item in request.items if not _is_orderable(products.get(item.sku))]
     if unknown:
         raise InvalidRequestError(
             [Fault(f"{item.pointer}/sku", "UNKNOWN_SKU", "there is no such product") for item in unknown]
         )
-    currency = products[wanted.items[0].sku].currency if wanted.currency is None else wanted.currency
-    mixed = [item for item in wanted.items if products[item.sku].currency != currency]
-    if len(mixed) == len(wanted.items):
+    currency = products[request.items[0].sku].currency if request.currency is None else request.currency
+    mixed = [item for item in request.items if products[item.sku].currency != currency]
+    if len(mixed) == len(request.items):
         raise InvalidRequestError(
             [Fault("/payWithCurrency", "MIXED_CURRENCY", "none of the products is sold in this currency")]
         )
     if mixed:
         detail = "this product is sold in another currency than the others"
         raise InvalidRequestError([Fault(f"{item.pointer}/sku", "MIXED_CURRENCY", detail) for item in mixed])
-    return currency, tuple(_line(item, products[item.sku]) for item in wanted.items)
+    return PricedOrder(currency, tuple(_price_item(item, products[item.sku]) for item in request.items))
 
 
-def _is_unknown(product: Product | None) -> bool:
-    return product is None or product.is_withdrawn
+def _is_orderable(product: Product | None) -> bool:
+    return product is not None and not product.is_withdrawn
 
 
-def _line(item: OrderItem, product: Product) -> TransactionLine:
+def _price_item(item: OrderItem, product: Product) -> TransactionLine:
     return TransactionLine(
         sku=item.sku,
         name=product.name,
@@ -100,48 +109,48 @@ def _line(item: OrderItem, product: Product) -> TransactionLine:
     )
 
 
-def _number(value: object, faults: list[Fault]) -> str | None:
+def _parse_order_number(value: object, faults: list[Fault]) -> str | None:
     if value is None:
         return None
-    read = read_identifier(value)
-    if isinstance(read, Invalid):
-        faults.append(Fault("/clientOrderNumber", read.kind.value, f"clientOrderNumber {read.phrase}"))
+    number = read_identifier(value)
+    if isinstance(number, Invalid):
+        faults.append(Fault("/clientOrderNumber", number.kind.value, f"clientOrderNumber {number.phrase}"))
         return None
-    return read
+    return number
 
 
-def _currency(value: object, faults: list[Fault]) -> str | None:
+def _parse_currency(value: object, faults: list[Fault]) -> str | None:
     if value is None or isinstance(value, str):
         return value and value.upper()
     faults.append(Fault("/payWithCurrency", "INVALID_TYPE", "payWithCurrency must be a string"))
     return None
 
 
-def _items(value: object, faults: list[Fault]) -> tuple[OrderItem, ...]:
+def _parse_items(value: object, faults: list[Fault]) -> tuple[OrderItem, ...]:
     if value is None or value == []:
         faults.append(Fault("/products", "EMPTY_ORDER", "an order has at least one product"))
         return ()
     if not isinstance(value, list):
         faults.append(Fault("/products", "INVALID_TYPE", "products must be an array"))
         return ()
-    found: dict[str, OrderItem] = {}
+    items: dict[str, OrderItem] = {}
     for index, entry in enumerate(value):
         if len(faults) >= MAX_FAULTS:
             break
-        item = _item(entry, f"/products/{index}", faults)
+        item = _parse_item(entry, f"/products/{index}", faults)
         if item is None:
             continue
-        first = found.get(item.sku)
+        first = items.get(item.sku)
         quantity = item.quantity + (first.quantity if first else 0)
         if quantity > MAX_UNITS_PER_LINE:
-            faults.append(_bad_quantity(item.pointer))
-        found[item.sku] = OrderItem(item.sku, quantity, first.pointer if first else item.pointer)
-    if len(found) > MAX_LINES:
+            faults.append(_invalid_quantity(item.pointer))
+        items[item.sku] = OrderItem(item.sku, quantity, first.pointer if first else item.pointer)
+    if len(items) > MAX_LINES:
         faults.append(Fault("/products", "TOO_MANY_LINES", f"an order has at most {MAX_LINES} different products"))
-    return tuple(found.values())
+    return tuple(items.values())
 
 
-def _item(entry: object, pointer: str, faults: list[Fault]) -> OrderItem | None:
+def _parse_item(entry: object, pointer: str, faults: list[Fault]) -> OrderItem | None:
     if not isinstance(entry, dict):
         faults.append(Fault(pointer, "INVALID_TYPE", "each product must be an object"))
         return None
@@ -150,14 +159,14 @@ def _item(entry: object, pointer: str, faults: list[Fault]) -> OrderItem | None:
         code, phrase = ("MISSING_FIELD", "is required") if sku is None else (sku.kind.value, sku.phrase)
         faults.append(Fault(f"{pointer}/sku", code, f"sku {phrase}"))
         return None
-    quantity = _quantity(entry.get("quantity"))
+    quantity = _parse_quantity(entry.get("quantity"))
     if quantity is None:
-        faults.append(_bad_quantity(pointer))
+        faults.append(_invalid_quantity(pointer))
         return None
     return OrderItem(sku, quantity, pointer)
 
 
-def _quantity(value: object) -> int | None:
+def _parse_quantity(value: object) -> int | None:
     if (
         isinstance(value, Decimal)
         and value.is_finite()
@@ -170,6 +179,6 @@ def _quantity(value: object) -> int | None:
     return value
 
 
-def _bad_quantity(pointer: str) -> Fault:
+def _invalid_quantity(pointer: str) -> Fault:
     detail = f"the quantity of a product is a whole number from 1 to {MAX_UNITS_PER_LINE}"
     return Fault(f"{pointer}/quantity", "INVALID_QUANTITY", detail)

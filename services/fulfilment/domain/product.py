@@ -1,4 +1,4 @@
-"""What can be ordered."""
+"""A product whose codes are sold."""
 
 from decimal import Decimal
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Product(Struct, frozen=True, kw_only=True):
-    """One product. `supplier` names where its codes come from; one that is withdrawn can be ordered no more."""
+    """One product. `supplier` names the source of its codes; a withdrawn product cannot be ordered."""
 
     sku: str
     name: str

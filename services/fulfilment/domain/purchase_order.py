@@ -1,4 +1,4 @@
-"""All transactions of one customer on one day and in one currency."""
+"""A purchase order: all transactions of one customer, one business day and one currency."""
 
 from datetime import date
 from enum import StrEnum
@@ -9,7 +9,7 @@ from services.fulfilment.domain.ids import derive_id
 
 
 class PurchaseOrderState(StrEnum):
-    """Whether transactions may still be added. One that is closing takes no more and waits for its invoice."""
+    """Only an open purchase order accepts transactions; a closing one awaits its invoice."""
 
     OPEN = "OPEN"
     CLOSING = "CLOSING"
@@ -17,7 +17,7 @@ class PurchaseOrderState(StrEnum):
 
 
 class PurchaseOrder(Struct, frozen=True, kw_only=True):
-    """A day's purchase order. `places` counts the transactions that were given a place on it."""
+    """A day's purchase order. `last_sequence` is the last sequence number reserved for a transaction."""
 
     site: int
     business_date: str
@@ -27,7 +27,7 @@ class PurchaseOrder(Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """Derived: two first orders of a day make one purchase order."""
+        """Derived, so that two concurrent first orders of a day share one purchase order."""
         return derive_id("purchase-order", self.site, self.business_date, self.currency)
 
     @property

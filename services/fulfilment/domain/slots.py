@@ -1,7 +1,7 @@
-"""The units of a transaction, each with a place of its own that holds one code, or the reason why none comes.
+"""Slots: one per unit of a transaction, filled once, by a code or by the reason why no code comes.
 
-A slot's key sorts by transaction, line and unit. Keys are formatted, so every unit has its place and its stock id
-before anything is stored of it.
+A slot's key sorts by transaction, line and unit. It is formatted from these, so that every unit has its slot and its
+stock id before anything of it is stored.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,12 +11,12 @@ from msgspec import Struct
 
 from services.fulfilment.domain.ids import derive_id
 
-# After ':' in ASCII: the end of all keys that begin with the same words.
-_AFTER = ";"
+# Follows ':' in ASCII: the exclusive upper bound of all keys with a common prefix.
+_AFTER_COLON = ";"
 
 
 class UnitStatus(StrEnum):
-    """What has become of one unit."""
+    """State of one unit."""
 
     PROCESSING = "PROCESSING"
     COMPLETED = "COMPLETED"
@@ -25,7 +25,7 @@ class UnitStatus(StrEnum):
 
 
 class FilledSlot(Struct, frozen=True):
-    """A slot that is filled for good: by a code, or by a reason."""
+    """A slot that is filled for good, by a code or by a reason."""
 
     slot: str
     status: UnitStatus
@@ -33,33 +33,33 @@ class FilledSlot(Struct, frozen=True):
 
 
 def slot_key(transaction_id: str, line: int, unit: int) -> str:
-    """The key of this unit's place."""
+    """Return the slot of one unit."""
     return f"{transaction_id}:{line:03d}:{unit:04d}"
 
 
 def slot_keys(transaction_id: str, line: int, quantity: int) -> Iterator[str]:
-    """The keys of a line's units, in order."""
+    """Return the slots of a line's units, in order."""
     prefix = f"{transaction_id}:{line:03d}:"
     return (f"{prefix}{unit:04d}" for unit in range(quantity))
 
 
 def line_number(slot: str) -> int:
-    """Which line the unit belongs to."""
+    """Return the line of a slot's unit."""
     return int(slot.split(":")[1])
 
 
 def stock_id(slot: str) -> str:
-    """The unit's name for the outside."""
+    """Return the public id of a slot's unit."""
     return derive_id("unit", slot)
 
 
 def slot_range(transaction_id: str, line: int | None = None) -> tuple[str, str]:
-    """From which key on, and before which, all slots of a transaction or of one of its lines lie."""
+    """Return the inclusive lower and exclusive upper bound of a transaction's slots, or of one line's."""
     prefix = transaction_id if line is None else f"{transaction_id}:{line:03d}"
-    return f"{prefix}:", f"{prefix}{_AFTER}"
+    return f"{prefix}:", f"{prefix}{_AFTER_COLON}"
 
 
-def unfilled(wanted: Iterable[str], filled: Iterable[FilledSlot]) -> list[str]:
-    """Those of the slots that nothing has filled yet."""
-    gone = {one.slot for one in filled}
-    return [slot for slot in wanted if slot not in gone]
+def unfilled(slots: Iterable[str], filled: Iterable[FilledSlot]) -> list[str]:
+    """Return the slots that are not among the filled ones."""
+    filled_keys = {filled_slot.slot for filled_slot in filled}
+    return [slot for slot in slots if slot not in filled_keys]

@@ -1,4 +1,4 @@
-"""Products and codes as an operator or a client with the right to do so brings them."""
+"""Products and codes to load: parsed from JSON, for the API and the command line."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,76 +15,78 @@ from services.values.invalid import Invalid, InvalidKind
 
 MAX_CODES_PER_REQUEST = 10_000
 MAX_CODE_LENGTH = 512
-# A day's total must fit into twelve digits before the point.
+MAX_CODE_FAULTS = 20
+# A day's total must fit into twelve digits before the decimal point.
 MAX_UNIT_PRICE = Decimal(100_000)
 
 
 def parse_product(
     sku: str, body: Mapping[str, Any], currencies: AbstractSet[str], suppliers: AbstractSet[str]
 ) -> Product:
-    """A product from one of these suppliers; raises `Refused` with all its faults."""
+    """Parse a product from one of the suppliers; raises `InvalidRequestError` with all its faults."""
     faults: list[Fault] = []
-    read = {
+    fields: dict[str, Any] = {
         "/sku": read_identifier(sku),
-        "/name": _name(body.get("name")),
-        "/unitPrice": _price(body.get("unitPrice")),
+        "/name": _parse_name(body.get("name")),
+        "/unitPrice": _parse_price(body.get("unitPrice")),
         "/currency": read_currency(body.get("currency"), currencies),
-        "/supplier": _supplier(body.get("supplier", "stock"), suppliers),
+        "/supplier": _parse_supplier(body.get("supplier", "stock"), suppliers),
     }
     is_withdrawn = body.get("withdrawn", False)
     if not isinstance(is_withdrawn, bool):
         faults.append(Fault("/withdrawn", "INVALID_TYPE", "withdrawn must be true or false"))
-    for pointer, value in read.items():
+    for pointer, value in fields.items():
         if isinstance(value, Invalid):
             faults.append(Fault(pointer, value.kind.value, f"{pointer[1:]} {value.phrase}"))
     if faults:
         raise InvalidRequestError(faults)
-    checked: dict[str, Any] = read
     return Product(
-        sku=checked["/sku"],
-        name=checked["/name"],
-        unit_price=checked["/unitPrice"],
-        currency=checked["/currency"],
-        supplier=checked["/supplier"],
+        sku=fields["/sku"],
+        name=fields["/name"],
+        unit_price=fields["/unitPrice"],
+        currency=fields["/currency"],
+        supplier=fields["/supplier"],
         is_withdrawn=is_withdrawn,
     )
 
 
 def parse_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
-    """Codes: texts, or objects with `redeemCode` and perhaps `pinCode`; raises `Refused`, which quotes none."""
+    """Parse codes, strings or objects with `redeemCode` and optionally `pinCode`.
+
+    Raises `InvalidRequestError` with at most `MAX_CODE_FAULTS` faults, which quote no code.
+    """
     if not isinstance(value, list) or not value:
         raise InvalidRequestError([Fault(pointer, "MISSING_FIELD", "at least one code is needed")])
     if len(value) > MAX_CODES_PER_REQUEST:
-        raise InvalidRequestError(
-            [Fault(pointer, "TOO_MANY_CODES", f"at most {MAX_CODES_PER_REQUEST} codes may be sent at once")]
-        )
-    read = [_code(entry, f"{pointer}/{index}") for index, entry in enumerate(value)]
-    faults = [one for one in read if isinstance(one, Fault)]
+        detail = f"at most {MAX_CODES_PER_REQUEST} codes may be sent at once"
+        raise InvalidRequestError([Fault(pointer, "TOO_MANY_CODES", detail)])
+    parsed = [_parse_code(entry, f"{pointer}/{index}") for index, entry in enumerate(value)]
+    faults = [item for item in parsed if isinstance(item, Fault)]
     if faults:
-        raise InvalidRequestError(faults[:20])
-    return [one for one in read if isinstance(one, Code)]
+        raise InvalidRequestError(faults[:MAX_CODE_FAULTS])
+    return [item for item in parsed if isinstance(item, Code)]
 
 
-def _name(value: object) -> str | Invalid:
+def _parse_name(value: object) -> str | Invalid:
     name = read_text(value, max_length=256)
     return Invalid(InvalidKind.VALUE, "must not be empty") if isinstance(name, str) and not name.strip() else name
 
 
-def _price(value: object) -> Decimal | Invalid:
+def _parse_price(value: object) -> Decimal | Invalid:
     price = read_amount(value)
     if isinstance(price, Decimal) and price > MAX_UNIT_PRICE:
         return Invalid(InvalidKind.VALUE, f"must not be greater than {MAX_UNIT_PRICE}")
     return price
 
 
-def _supplier(value: object, known: AbstractSet[str]) -> str | Invalid:
+def _parse_supplier(value: object, suppliers: AbstractSet[str]) -> str | Invalid:
     if not isinstance(value, str):
         return Invalid(InvalidKind.TYPE, "must be a string")
-    # Orders of a product whose supplier nobody knows would wait until they are out of stock.
-    return value if value in known else Invalid(InvalidKind.VALUE, f"must be one of {', '.join(sorted(known))}")
+    # Orders of a product with an unknown supplier would stay pending until their deadline.
+    return value if value in suppliers else Invalid(InvalidKind.VALUE, f"must be one of {', '.join(sorted(suppliers))}")
 
 
-def _code(entry: object, pointer: str) -> Code | Fault:
+def _parse_code(entry: object, pointer: str) -> Code | Fault:
     if isinstance(entry, str):
         code = read_identifier(entry, max_length=MAX_CODE_LENGTH)
         return _fault(pointer, "code", code) if isinstance(code, Invalid) else Code(code)
@@ -99,5 +101,5 @@ def _code(entry: object, pointer: str) -> Code | Fault:
     return Code(code, pin)
 
 
-def _fault(pointer: str, what: str, wrong: Invalid) -> Fault:
-    return Fault(pointer, wrong.kind.value, f"the {what} {wrong.phrase}")
+def _fault(pointer: str, field: str, invalid: Invalid) -> Fault:
+    return Fault(pointer, invalid.kind.value, f"the {field} {invalid.phrase}")

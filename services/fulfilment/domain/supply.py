@@ -1,4 +1,4 @@
-"""What is asked of a supplier, and what comes of asking."""
+"""Requests to suppliers and their results."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from msgspec import Struct
 
 
 class SupplyRequest(Struct, frozen=True, kw_only=True):
-    """One line's units that have no code yet. `tries` counts how often they have been asked for."""
+    """The unfilled slots of one line. `attempts` counts the requests before this one."""
 
     transaction_id: str
     sku: str
@@ -18,9 +18,9 @@ class SupplyRequest(Struct, frozen=True, kw_only=True):
 
 
 class SupplyResult(Struct, frozen=True, kw_only=True):
-    """What came of it: `filled` units have their codes now, those in `refused` never will, the others may later.
+    """`filled` counts the slots filled now; `cancelled` slots never get a code; the others may later.
 
-    `retry_at_us` is when asking again makes sense; None leaves that to whoever asks.
+    `retry_at_us` is when the supplier expects the next request; None leaves that to the caller.
     """
 
     filled: int = 0
@@ -30,7 +30,7 @@ class SupplyResult(Struct, frozen=True, kw_only=True):
 
 
 class Allocation(NamedTuple):
-    """How many codes were found on sale, and how many of them now fill one of the places."""
+    """Number of available codes that were found, and of slots that they filled."""
 
     found: int
     filled: int

@@ -1,4 +1,4 @@
-"""Transactions' lines merged by product and price, and their sums: exact to the last decimal."""
+"""Totals of a purchase order: its transactions' lines merged by product and price, exact to the last decimal."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -8,58 +8,70 @@ from msgspec import Struct
 from services.fulfilment.domain.transaction import Transaction, TransactionLine
 
 
-class OrderLineTotals(Struct, kw_only=True):
-    """What a purchase order has of one product at one price, while it is being counted."""
+class LineTotals(Struct, frozen=True, kw_only=True):
+    """Units of one product at one price. `charged` counts the units to pay; it is negative on a credit note."""
 
     sku: str
     name: str
     unit_price: Decimal
-    ordered: int = 0
-    delivered: int = 0
-    cancelled: int = 0
+    ordered: int
+    delivered: int
+    cancelled: int
+    charged: int
 
     @property
     def pending(self) -> int:
-        """Units of which nothing can be said yet."""
+        """Units that are neither delivered nor cancelled."""
         return self.ordered - self.delivered - self.cancelled
 
     @property
-    def charged(self) -> int:
-        """Units that are paid for: those that came or may still come."""
-        return self.ordered - self.cancelled
-
-    @property
     def amount(self) -> Decimal:
-        """What they cost."""
-        return self.unit_price * self.charged
+        """Price of the charged units."""
+        # Adding 0 turns a negative zero, of free units on a credit note, into zero.
+        return self.unit_price * self.charged + 0
 
 
 class PurchaseOrderTotals(Struct, frozen=True, kw_only=True):
-    """What stands on a purchase order: how many transactions, and their lines merged."""
+    """Number of transactions on a purchase order, and their merged lines."""
 
     transactions: int
-    lines: Sequence[OrderLineTotals]
+    lines: Sequence[LineTotals]
 
 
-def merge_lines(transactions: Iterable[Transaction], *, until: str | None = None) -> list[OrderLineTotals]:
-    """The lines of all transactions, in order of their first appearance.
+def merge_lines(transactions: Iterable[Transaction], *, until: str | None = None) -> list[LineTotals]:
+    """Merge the lines of all transactions, in order of first appearance. Units not cancelled are charged.
 
-    With `until`, only what was cancelled up to the end of that business day counts as cancelled.
+    With `until`, only units cancelled up to the end of that business day count as cancelled.
     """
-    found: dict[tuple[str, Decimal], OrderLineTotals] = {}
+    names: dict[tuple[str, Decimal], str] = {}
+    counts: dict[tuple[str, Decimal], list[int]] = {}
     for transaction in transactions:
         for number, line in enumerate(transaction.lines):
             key = (line.sku, line.unit_price)
-            sum_ = found.get(key)
-            if sum_ is None:
-                sum_ = found[key] = OrderLineTotals(sku=line.sku, name=line.name, unit_price=line.unit_price)
-            sum_.ordered += line.quantity
-            sum_.delivered += line.delivered
-            sum_.cancelled += _cancelled(transaction, number, line, until)
-    return list(found.values())
+            names.setdefault(key, line.name)
+            count = counts.setdefault(key, [0, 0, 0])
+            count[0] += line.quantity
+            count[1] += line.delivered
+            count[2] += _cancelled_units(transaction, number, line, until)
+    return [
+        LineTotals(
+            sku=key[0],
+            name=names[key],
+            unit_price=key[1],
+            ordered=ordered,
+            delivered=delivered,
+            cancelled=cancelled,
+            charged=ordered - cancelled,
+        )
+        for key, (ordered, delivered, cancelled) in counts.items()
+    ]
 
 
-def _cancelled(transaction: Transaction, number: int, line: TransactionLine, until: str | None) -> int:
+def _cancelled_units(transaction: Transaction, number: int, line: TransactionLine, until: str | None) -> int:
     if until is None:
         return line.cancelled
-    return sum(one.units for one in transaction.cancellations if one.line == number and one.business_date <= until)
+    return sum(
+        cancellation.units
+        for cancellation in transaction.cancellations
+        if cancellation.line == number and cancellation.business_date <= until
+    )

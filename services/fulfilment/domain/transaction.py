@@ -1,4 +1,4 @@
-"""A transaction: one request for codes, whole, and how far it has come."""
+"""A transaction: one accepted order of codes, and its delivery so far."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 
 class TransactionStatus(StrEnum):
-    """How far a transaction has come; all but the first are final."""
+    """State of a transaction; all but the first are final."""
 
     PROCESSING = "PROCESSING"
     PARTIALLY_COMPLETED = "PARTIALLY_COMPLETED"
@@ -18,7 +18,7 @@ class TransactionStatus(StrEnum):
 
 
 class TransactionLine(Struct, frozen=True, kw_only=True):
-    """So many units of one product, with what the product was when it was ordered, and what became of them."""
+    """Units of one product, with a copy of the product as ordered, and how many were delivered and cancelled."""
 
     sku: str
     name: str
@@ -30,17 +30,17 @@ class TransactionLine(Struct, frozen=True, kw_only=True):
 
     @property
     def pending(self) -> int:
-        """Units of which nothing can be said yet."""
+        """Units that are neither delivered nor cancelled."""
         return self.quantity - self.delivered - self.cancelled
 
     @property
     def amount(self) -> Decimal:
-        """What the line costs as it was ordered."""
+        """Price of the line as ordered."""
         return self.unit_price * self.quantity
 
 
 class Cancellation(Struct, frozen=True):
-    """So many units of a line were found cancelled on this business day."""
+    """Units of a line that were found cancelled on a business day."""
 
     business_date: str
     line: int
@@ -48,17 +48,16 @@ class Cancellation(Struct, frozen=True):
 
 
 class Tally(Struct, frozen=True):
-    """How many of a line's units are filled, by a code or by a reason."""
+    """Number of a line's slots that are filled by a code, and by a reason."""
 
     delivered: int
     cancelled: int
 
 
 class Transaction(Struct, frozen=True, kw_only=True):
-    """One accepted order of codes. Times are microseconds since 1970; `version` counts what readers can see change.
+    """One accepted order of codes. Times are microseconds since 1970; `version` counts the changes of its counts.
 
-    `purchase_order` and `place` say where it stands: no two share a place. `traceparent` is of the request that placed
-    it.
+    `sequence` is its unique number on `purchase_order`; `traceparent` belongs to the request that placed the order.
     """
 
     id: str
@@ -82,22 +81,22 @@ class Transaction(Struct, frozen=True, kw_only=True):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing changes any more."""
+        """Whether the transaction no longer changes."""
         return self.status is not TransactionStatus.PROCESSING
 
     @property
     def quantities(self) -> Mapping[str, int]:
-        """How many units of which product."""
+        """Ordered units by SKU."""
         return {line.sku: line.quantity for line in self.lines}
 
     @property
     def total(self) -> Decimal:
-        """What it costs as it was ordered."""
+        """Price of the transaction as ordered."""
         return sum((line.amount for line in self.lines), Decimal(0))
 
 
 def derive_status(lines: Sequence[TransactionLine]) -> TransactionStatus:
-    """The status that follows from the counts."""
+    """Return the status that follows from the counts."""
     if any(line.pending for line in lines):
         return TransactionStatus.PROCESSING
     delivered, ordered = sum(line.delivered for line in lines), sum(line.quantity for line in lines)
@@ -107,19 +106,18 @@ def derive_status(lines: Sequence[TransactionLine]) -> TransactionStatus:
 
 
 def apply_tallies(transaction: Transaction, tallies: Mapping[int, Tally], *, business_date: str) -> Transaction:
-    """The transaction with these counts of its lines, `on` being the customer's day; itself if none is new.
+    """Return the transaction with the new counts of its lines; the same object if no count is new.
 
-    Counts only grow: an older count than the one that is known changes nothing.
+    Counts only grow: one lower than the stored one is ignored. New cancellations belong to `business_date`.
     """
     lines = list(transaction.lines)
-    cancellations = {(one.business_date, one.line): one.units for one in transaction.cancellations}
+    cancelled_units = {(entry.business_date, entry.line): entry.units for entry in transaction.cancellations}
     for number, tally in tallies.items():
         line = lines[number]
         delivered, cancelled = max(tally.delivered, line.delivered), max(tally.cancelled, line.cancelled)
         if cancelled > line.cancelled:
-            cancellations[business_date, number] = (
-                cancellations.get((business_date, number), 0) + cancelled - line.cancelled
-            )
+            key = (business_date, number)
+            cancelled_units[key] = cancelled_units.get(key, 0) + cancelled - line.cancelled
         lines[number] = replace(line, delivered=delivered, cancelled=cancelled)
     if tuple(lines) == transaction.lines:
         return transaction
@@ -128,5 +126,5 @@ def apply_tallies(transaction: Transaction, tallies: Mapping[int, Tally], *, bus
         lines=tuple(lines),
         status=derive_status(lines),
         version=transaction.version + 1,
-        cancellations=tuple(Cancellation(day, line, units) for (day, line), units in cancellations.items()),
+        cancellations=tuple(Cancellation(day, line, units) for (day, line), units in cancelled_units.items()),
     )

@@ -1,1 +1,1 @@
-"""What fulfilment does: takes orders, delivers codes, closes days, loads stock."""
+"""Fulfilment's use cases: place an order, deliver codes, get codes, close a day, load stock."""

@@ -1,4 +1,4 @@
-"""What customers are shown of their transactions and codes."""
+"""Discloses the codes of a transaction to its customer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,19 +11,19 @@ from services.chassis.runtime.logs import logger
 from services.fulfilment.domain.code import Code, SealedCode
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_keys, stock_id
 from services.fulfilment.domain.transaction import Tally, Transaction, apply_tallies
-from services.fulfilment.ports import Disclosed, ShownTransactions
+from services.fulfilment.ports import StockStore, TransactionReader
 
-# So long an answer is held back for codes that may come just now.
+# How long a response waits for codes that may arrive now.
 FULFIL_TIMEOUT_S = 0.5
 _LOG = logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything showing codes may touch. `nudge` fulfils a transaction as far as can be."""
+    """Dependencies of this flow. `try_fulfil` delivers a transaction's codes as far as possible."""
 
-    transactions: ShownTransactions
-    stock: Disclosed
+    transactions: TransactionReader
+    stock: StockStore
     try_fulfil: Callable[[str], Awaitable[object]]
     open_code: Callable[[str, SealedCode], Code]
 
@@ -38,74 +38,79 @@ class Unit(Struct, frozen=True, omit_defaults=True, rename="camel"):
     reason: str | None = None
 
     def __repr__(self) -> str:
-        """Without its code."""
+        """Hide the code."""
         return f"Unit({self.stock_id}, {self.status})"
 
 
 class TransactionCodes(Struct, frozen=True):
-    """A transaction as it is now, and its units by line."""
+    """A transaction and its units by line."""
 
     transaction: Transaction
     lines: Mapping[int, Sequence[Unit]]
 
     @property
     def disclosed_count(self) -> int:
-        """How many codes are shown."""
+        """Number of codes among the units."""
         return sum(unit.redeem_code is not None for units in self.lines.values() for unit in units)
 
 
-async def get_codes(site: int, transaction_id: str, sku: str | None, world: Deps) -> TransactionCodes | None:
-    """Nudge the transaction if it is pending; then all its units: codes, reasons, placeholders.
+async def get_codes(site: int, transaction_id: str, sku: str | None, deps: Deps) -> TransactionCodes | None:
+    """Try to fulfil a pending transaction, then return all its units: codes, reasons and placeholders.
 
-    None if it is not the customer's. Whatever was shown once is shown again. Raises `Away`.
+    None if the transaction is not the customer's. A code that was returned once is always returned. Raises
+    `UnavailableError`.
     """
-    transaction = await world.transactions.find_for_site(site, transaction_id)
+    transaction = await deps.transactions.find_for_site(site, transaction_id)
     if transaction is None:
         return None
     if not transaction.is_final:
-        await _nudge(transaction_id, world)
-        transaction = await world.transactions.find_for_site(site, transaction_id) or transaction
-    wanted = [number for number, line in enumerate(transaction.lines) if sku in (None, line.sku)]
-    found = await world.stock.slots_with_codes(transaction_id, None if sku is None else wanted[0]) if wanted else ()
-    filled = {one.slot: (one, sealed) for one, sealed in found}
+        await _try_fulfil(transaction_id, deps)
+        transaction = await deps.transactions.find_for_site(site, transaction_id) or transaction
+    numbers = [number for number, line in enumerate(transaction.lines) if sku in (None, line.sku)]
+    if numbers:
+        found = await deps.stock.slots_with_codes(transaction_id, None if sku is None else numbers[0])
+    else:
+        found = ()
+    filled = {slot.slot: (slot, sealed) for slot, sealed in found}
     lines: dict[int, Sequence[Unit]] = {}
-    for line in wanted:
-        lines[line] = _units(transaction, line, filled, world)
-        # A line may have a thousand units, and an order a hundred lines: others must have their turn.
+    for number in numbers:
+        lines[number] = _build_units(transaction, number, filled, deps)
+        # An order may have a hundred lines of a thousand units: let other tasks run in between.
         await asyncio.sleep(0)
-    return TransactionCodes(_brought_forward(transaction, lines), lines)
+    return TransactionCodes(_with_current_counts(transaction, lines), lines)
 
 
-async def _nudge(transaction_id: str, world: Deps) -> None:
-    # Who asks for codes gets those that are there, whatever becomes of the rest.
+async def _try_fulfil(transaction_id: str, deps: Deps) -> None:
+    # Available codes are returned even if delivering the others fails.
     try:
         async with asyncio.timeout(FULFIL_TIMEOUT_S):
-            await world.try_fulfil(transaction_id)
+            await deps.try_fulfil(transaction_id)
     except (TimeoutError, UnavailableError):
         return
-    except Exception:  # noqa: BLE001 - a defect in fulfilling, which stays due
-        _LOG.exception("a transaction could not be fulfilled")
+    except Exception:  # noqa: BLE001 - a defect in delivering, which stays due
+        _LOG.exception("transaction not fulfilled", transactionId=transaction_id)
 
 
-def _units(
-    transaction: Transaction, number: int, filled: Mapping[str, tuple[FilledSlot, SealedCode | None]], world: Deps
+def _build_units(
+    transaction: Transaction, number: int, filled: Mapping[str, tuple[FilledSlot, SealedCode | None]], deps: Deps
 ) -> list[Unit]:
     line = transaction.lines[number]
-    return [_unit(slot, filled.get(slot), line.sku, world) for slot in slot_keys(transaction.id, number, line.quantity)]
+    slots = slot_keys(transaction.id, number, line.quantity)
+    return [_build_unit(slot, filled.get(slot), line.sku, deps) for slot in slots]
 
 
-def _unit(slot: str, found: tuple[FilledSlot, SealedCode | None] | None, sku: str, world: Deps) -> Unit:
+def _build_unit(slot: str, found: tuple[FilledSlot, SealedCode | None] | None, sku: str, deps: Deps) -> Unit:
     if found is None:
         return Unit(stock_id(slot), UnitStatus.PROCESSING)
     filled, sealed = found
     if sealed is None:
         return Unit(stock_id(slot), filled.status, reason=filled.reason)
-    code = world.open_code(sku, sealed)
+    code = deps.open_code(sku, sealed)
     return Unit(stock_id(slot), filled.status, code.redeem_code, code.pin_code)
 
 
-def _brought_forward(transaction: Transaction, lines: Mapping[int, Sequence[Unit]]) -> Transaction:
-    """The transaction with the counts of the units that are shown: its own may lag behind by an instant."""
+def _with_current_counts(transaction: Transaction, lines: Mapping[int, Sequence[Unit]]) -> Transaction:
+    """Return the transaction with the counts of these units: the stored ones may lag behind."""
     tallies = {number: _tally(units) for number, units in lines.items()}
     return apply_tallies(transaction, tallies, business_date=transaction.business_date)
 

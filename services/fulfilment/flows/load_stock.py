@@ -1,36 +1,40 @@
-"""From products and codes that somebody brings to what can be ordered."""
+"""Loads products and codes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.product import Product
-from services.fulfilment.ports import Loading, Seal, Shelf, Waking
+from services.fulfilment.ports import ProductStore, SealCode, StockStore, TransactionStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything loading may touch."""
+    """Dependencies of this flow."""
 
-    products: Shelf
-    stock: Loading
-    transactions: Waking
-    seal: Seal
+    products: ProductStore
+    stock: StockStore
+    transactions: TransactionStore
+    seal: SealCode
 
 
-async def load_codes(sku: str, codes: Sequence[Code], world: Deps) -> int | None:
-    """Put codes on sale and wake those who wait for them; how many are new, None if there is no such product.
+async def load_codes(sku: str, codes: Sequence[Code], deps: Deps) -> int | None:
+    """Make codes available and the transactions due that wait for them.
 
-    Loading them again changes nothing. Raises `Away`.
+    Returns how many codes are new, None if there is no such product. Loading them again changes nothing. Raises
+    `UnavailableError`.
     """
-    if not await world.products.find([sku]):
+    if not await deps.products.find([sku]):
         return None
-    added = await world.stock.load(sku, [world.seal(sku, code) for code in codes])
+    added = await deps.stock.load(sku, [deps.seal(sku, code) for code in codes])
     if added:
-        await world.transactions.make_due(sku)
+        await deps.transactions.make_due(sku)
     return added
 
 
-async def put_product(product: Product, world: Deps) -> bool:
-    """Add or change a product; whether it is new. Orders that are placed already keep what it was. Raises `Away`."""
-    return await world.products.put(product)
+async def put_product(product: Product, deps: Deps) -> bool:
+    """Add or replace a product and return whether it is new; raises `UnavailableError`.
+
+    Existing orders keep the product as it was ordered.
+    """
+    return await deps.products.put(product)

@@ -1,4 +1,4 @@
-"""From a request for codes to a transaction that nothing can lose."""
+"""Places an order: from a request to a durable transaction on the day's purchase order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from datetime import date, timedelta
 
 from msgspec import Struct
 
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import ContentionError, UnavailableError
 from services.chassis.runtime.failpoints import failpoint
 from services.fulfilment import metrics
 from services.fulfilment.domain.business_day import business_date, next_day
 from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.order_request import OrderRequest, is_same_order, price_order
+from services.fulfilment.domain.order_request import OrderRequest, PricedOrder, is_same_order, price_order
 from services.fulfilment.domain.purchase_order import PurchaseOrder
-from services.fulfilment.domain.transaction import Transaction, TransactionLine
+from services.fulfilment.domain.transaction import Transaction
 from services.fulfilment.ports import InsertResult, ProductStore, PurchaseOrderStore, TransactionStore
 
-# Each round that loses means that somebody else won.
+# A failed attempt means that a concurrent one succeeded.
 MAX_ATTEMPTS = 50
-# The event that a transaction was placed starts its fulfilment; this is when somebody looks who missed the event.
+# The event of the new transaction starts its fulfilment; the sweeper starts it if the event was lost.
 FIRST_SWEEP_AFTER_US = 2_000_000
 
 _sequence_reserved = failpoint("fulfilment.sequence_reserved")
@@ -27,7 +27,7 @@ _stored = failpoint("fulfilment.stored")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything placing an order may touch."""
+    """Dependencies of this flow."""
 
     products: ProductStore
     purchase_orders: PurchaseOrderStore
@@ -37,7 +37,7 @@ class Deps:
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """Who wants what, since when, and what the transaction will be called. A retry is given the same name again."""
+    """A request, its sender, and the id of the transaction to create. A retry has the same id."""
 
     transaction_id: str
     site: int
@@ -50,65 +50,53 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class PlacedOrder(Struct, frozen=True):
-    """The transaction, and whether it was there before under the customer's own number."""
+    """The transaction; `is_duplicate` if it existed under the customer's order number."""
 
     transaction: Transaction
     is_duplicate: bool = False
 
 
-class PricedOrder(Struct, frozen=True):
-    """What an order comes to: products as they are now, all in one currency."""
-
-    currency: str
-    lines: tuple[TransactionLine, ...]
-
-
 class ConflictingOrderError(Exception):
-    """The customer's number stands for another order already."""
+    """The customer has used the order number for a different order."""
 
 
 class UnacknowledgedError(UnavailableError):
-    """The store did not confirm: the transaction is there whole, or not at all."""
+    """The store did not acknowledge: the transaction is stored completely or not at all."""
 
-    def __init__(self, away: UnavailableError, transaction_id: str) -> None:
-        super().__init__(away.dependency, retry_after_s=away.retry_after_s)
+    def __init__(self, error: UnavailableError, transaction_id: str) -> None:
+        super().__init__(error.dependency, retry_after_s=error.retry_after_s)
         self.transaction_id = transaction_id
 
 
-async def place_order(order: Order, world: Deps) -> PlacedOrder:
-    """Look for the same order, price it, give it a place on the day's purchase order, store it with its event.
+async def place_order(order: Order, deps: Deps) -> PlacedOrder:
+    """Look for the same order, price it, reserve its sequence number, store it with its event.
 
-    Returns once that is durable. Raises `Refused` or `OtherContent`, and nothing is stored; or `Unacknowledged` when
-    the store did not confirm, and placing it again under the same id is safe.
+    Returns once that is durable. Raises `InvalidRequestError` or `ConflictingOrderError`, and nothing is stored; or
+    `UnacknowledgedError`, and placing it again under the same id is safe.
     """
     try:
-        return await _place(order, world)
-    except UnavailableError as away:
-        raise UnacknowledgedError(away, order.transaction_id) from away
+        for _ in range(MAX_ATTEMPTS):
+            existing = await _find_existing(order, deps)
+            if existing is not None:
+                return existing
+            stored = await _store(order, await _price(order, deps), deps)
+            if stored is not None:
+                metrics.PLACED.labels("accepted").inc()
+                return PlacedOrder(stored)
+        raise ContentionError("the transaction store")
+    except UnavailableError as error:
+        raise UnacknowledgedError(error, order.transaction_id) from error
 
 
-async def _place(order: Order, world: Deps) -> PlacedOrder:
-    for _ in range(MAX_ATTEMPTS):
-        known = await _known(order, world)
-        if known is not None:
-            return known
-        basket = await _priced(order, world)
-        placed = await _add(order, basket, world)
-        if placed is not None:
-            metrics.PLACED.labels("accepted").inc()
-            return PlacedOrder(placed)
-    raise UnavailableError("the transaction store")
-
-
-async def _known(order: Order, world: Deps) -> PlacedOrder | None:
+async def _find_existing(order: Order, deps: Deps) -> PlacedOrder | None:
     if order.is_retry:
-        own = await world.transactions.find_for_site(order.site, order.transaction_id)
+        own = await deps.transactions.find_for_site(order.site, order.transaction_id)
         if own is not None:
             return PlacedOrder(own)
     number = order.request.client_order_number
     if number is None or not order.request.has_duplicate_check:
         return None
-    first = await world.transactions.find_by_order_number(order.site, number)
+    first = await deps.transactions.find_by_order_number(order.site, number)
     if first is None:
         return None
     if not is_same_order(order.request, first):
@@ -118,44 +106,44 @@ async def _known(order: Order, world: Deps) -> PlacedOrder | None:
     return PlacedOrder(first, is_duplicate=True)
 
 
-async def _priced(order: Order, world: Deps) -> PricedOrder:
-    products = await world.products.find([item.sku for item in order.request.items])
-    return PricedOrder(*price_order(order.request, products))
+async def _price(order: Order, deps: Deps) -> PricedOrder:
+    products = await deps.products.find([item.sku for item in order.request.items])
+    return price_order(order.request, products)
 
 
-async def _add(order: Order, basket: PricedOrder, world: Deps) -> Transaction | None:
-    """Store it on the first purchase order that takes it; None if what is there already is to be looked for again."""
+async def _store(order: Order, priced: PricedOrder, deps: Deps) -> Transaction | None:
+    """Store it on the first purchase order that accepts it; None if an existing order must be looked for again."""
     day = business_date(order.received_us, order.customer.time_zone)
     for _ in range(MAX_ATTEMPTS):
-        purchase_order, number = await _enter(order, day, basket.currency, world)
-        transaction = _transaction(order, basket, purchase_order, place=number, world=world)
+        purchase_order, sequence = await _reserve_sequence(order, day, priced.currency, deps)
+        transaction = _build_transaction(order, priced, purchase_order, sequence, deps)
         _sequence_reserved()
-        match await world.transactions.add(transaction):
+        match await deps.transactions.add(transaction):
             case InsertResult.INSERTED:
                 _stored()
                 return transaction
             case InsertResult.EXISTS:
-                return await world.transactions.find_for_site(order.site, order.transaction_id)
+                return await deps.transactions.find_for_site(order.site, order.transaction_id)
             case InsertResult.NUMBER_TAKEN:
                 return None
-            case _:  # the day was closed between entering and storing
+            case _:  # the day was closed after the sequence number was reserved
                 day = next_day(purchase_order.day)
-    raise UnavailableError("the purchase order store")
+    raise ContentionError("the purchase order store")
 
 
-async def _enter(order: Order, day: date, currency: str, world: Deps) -> tuple[PurchaseOrder, int]:
-    """A place on the day's purchase order, or on that of the first later day that is not closed."""
+async def _reserve_sequence(order: Order, day: date, currency: str, deps: Deps) -> tuple[PurchaseOrder, int]:
+    """Reserve a sequence number on the day's purchase order, or on the first later one that is open."""
     for _ in range(MAX_ATTEMPTS):
         purchase_order = PurchaseOrder(site=order.site, business_date=day.isoformat(), currency=currency)
-        number = await world.purchase_orders.reserve_sequence(purchase_order)
-        if number is not None:
-            return purchase_order, number
+        sequence = await deps.purchase_orders.reserve_sequence(purchase_order)
+        if sequence is not None:
+            return purchase_order, sequence
         day = next_day(day)
-    raise UnavailableError("the purchase order store")
+    raise ContentionError("the purchase order store")
 
 
-def _transaction(
-    order: Order, basket: PricedOrder, purchase_order: PurchaseOrder, *, place: int, world: Deps
+def _build_transaction(
+    order: Order, priced: PricedOrder, purchase_order: PurchaseOrder, sequence: int, deps: Deps
 ) -> Transaction:
     return Transaction(
         id=order.transaction_id,
@@ -163,13 +151,13 @@ def _transaction(
         client_id=order.client_id,
         client_order_number=order.request.client_order_number,
         has_duplicate_check=order.request.has_duplicate_check,
-        currency=basket.currency,
-        lines=basket.lines,
+        currency=priced.currency,
+        lines=priced.lines,
         purchase_order=purchase_order.id,
-        sequence=place,
+        sequence=sequence,
         business_date=purchase_order.business_date,
         created_us=order.received_us,
-        deadline_us=order.received_us + world.deadline // timedelta(microseconds=1),
-        due_us=world.now_us() + FIRST_SWEEP_AFTER_US,
+        deadline_us=order.received_us + deps.deadline // timedelta(microseconds=1),
+        due_us=deps.now_us() + FIRST_SWEEP_AFTER_US,
         traceparent=order.traceparent,
     )

@@ -1,4 +1,4 @@
-"""Runs fulfilments: one at a time for each transaction, whoever asks for it."""
+"""Deduplicates concurrent work on the same transaction."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,34 +6,37 @@ from typing import Any
 
 
 class SingleFlight:
-    """Starts `work(transaction id)` unless it runs already; `most` of them run at the same time."""
+    """Runs `work(transaction_id)` at most once at a time per transaction, and at most `max_concurrency` times at once.
+
+    Callers that arrive while the transaction is being worked on share that run and its outcome.
+    """
 
     def __init__(self, work: Callable[[str], Awaitable[Any]], *, max_concurrency: int) -> None:
         self._work = work
-        self._turns = asyncio.Semaphore(max_concurrency)
-        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._semaphore = asyncio.Semaphore(max_concurrency)
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
 
     async def run(self, transaction_id: str) -> None:
-        """Return when it is done; raises what the work raises. Giving up waiting does not stop it."""
-        task = self._running.get(transaction_id)
+        """Return when the work is done; raises its exceptions. Cancelling a caller does not cancel the work."""
+        task = self._tasks.get(transaction_id)
         if task is None:
-            task = self._running[transaction_id] = asyncio.create_task(self._turn(transaction_id))
-            task.add_done_callback(lambda done: self._over(transaction_id, done))
+            task = self._tasks[transaction_id] = asyncio.create_task(self._run(transaction_id))
+            task.add_done_callback(lambda done: self._on_done(transaction_id, done))
         await asyncio.shield(task)
 
     async def start(self) -> None:
-        """Nothing: it begins when it is asked."""
+        """Do nothing: work starts on demand."""
 
     async def stop(self) -> None:
-        """Let what runs come to its end."""
-        if self._running:
-            await asyncio.gather(*self._running.values(), return_exceptions=True)
+        """Wait for the work in progress."""
+        if self._tasks:
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    def _over(self, transaction_id: str, done: asyncio.Task[Any]) -> None:
-        self._running.pop(transaction_id, None)
+    def _on_done(self, transaction_id: str, done: asyncio.Task[Any]) -> None:
+        self._tasks.pop(transaction_id, None)
         if not done.cancelled():
-            done.exception()  # looked at, even if everybody has given up waiting
+            done.exception()  # retrieved, in case every caller was cancelled
 
-    async def _turn(self, transaction_id: str) -> None:
-        async with self._turns:
+    async def _run(self, transaction_id: str) -> None:
+        async with self._semaphore:
             await self._work(transaction_id)

@@ -1,4 +1,4 @@
-"""Says which supplier is of no use, once a minute, however many orders find it out."""
+"""Logs failing suppliers, at most once a minute each."""
 
 from collections.abc import Callable
 
@@ -11,31 +11,31 @@ _LOG = logger(__name__)
 
 
 class SupplierLog:
-    """Each is about one order, as an example of all that wait for the same supplier."""
+    """Each entry names one order, as an example of all that wait for the same supplier."""
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self._now_us = now_us
-        self._told_us: dict[str, int] = {}
+        self._logged_us: dict[str, int] = {}
 
     def log_unavailable(self, line: TransactionLine, transaction_id: str, *, dependency: str) -> None:
-        """The supplier was asked in vain; `what` is away."""
+        """Log that the supplier could not be reached because `dependency` is unavailable."""
         if self._is_due(line.supplier):
             _LOG.warning(
-                "a supplier does not answer",
+                "supplier unavailable",
                 supplier=line.supplier,
-                what=dependency,
+                dependency=dependency,
                 sku=line.sku,
                 transactionId=transaction_id,
             )
 
     def log_unknown(self, line: TransactionLine, transaction_id: str) -> None:
-        """Nobody can be asked."""
+        """Log that the installation has no such supplier."""
         if self._is_due(line.supplier):
             _LOG.error("no such supplier", supplier=line.supplier, sku=line.sku, transactionId=transaction_id)
 
     def _is_due(self, supplier: str) -> bool:
-        now_us, told_us = self._now_us(), self._told_us.get(supplier)
-        if told_us is not None and 0 <= now_us - told_us < LOG_INTERVAL_US:
+        now_us, logged_us = self._now_us(), self._logged_us.get(supplier)
+        if logged_us is not None and 0 <= now_us - logged_us < LOG_INTERVAL_US:
             return False
-        self._told_us[supplier] = now_us
+        self._logged_us[supplier] = now_us
         return True

@@ -1,10 +1,10 @@
-"""Who asks, and whether they may: token, scope, rate."""
+"""Authenticates and authorizes requests, and limits their rate."""
 
 from aiohttp import web
 from msgspec import Struct
 
 from services.chassis.http.ratelimit import Decision, RateLimit, rate_limited
-from services.chassis.runtime.errors import ForbiddenError, Problem
+from services.chassis.runtime.errors import ForbiddenError
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
 from services.chassis.security.tokens import Token
 from services.fulfilment import metrics
@@ -13,7 +13,7 @@ from services.fulfilment.ports import Customers
 
 
 class Caller(Struct, frozen=True):
-    """A client, and the customer it belongs to."""
+    """An authenticated client, and its customer."""
 
     token: Token
     customer: Customer
@@ -25,12 +25,12 @@ class Caller(Struct, frozen=True):
 
     @property
     def client_id(self) -> str:
-        """The client."""
+        """The client's id."""
         return self.token.client_id
 
 
 class Authenticator:
-    """Lets callers in. All GET requests of a client share one moving window; orders have one of their own."""
+    """Authenticates callers. All GET requests of a client share one rate limit; its orders have another."""
 
     def __init__(
         self,
@@ -43,34 +43,12 @@ class Authenticator:
     ) -> None:
         self._requests = requests
         self._customers = customers
-        self._gate = rate_limit
+        self._rate_limit = rate_limit
         self._reads_per_second = reads_per_second
         self._orders_per_second = orders_per_second
 
-    async def authenticate_reader(self, request: web.Request, scope: str) -> Caller:
-        """Who wants to read; raises `Problem`."""
-        caller = await self.authenticate(request, scope)
-        limit = self._reads_per_second
-        decision = self._gate.acquire(f"read:{caller.client_id}", limit=limit)
-        if not decision.allowed:
-            raise _rate_limited("reads", decision, f"a client may send {limit} GET requests in any second")
-        return caller
-
-    def check_order_limit(self, caller: Caller) -> None:
-        """Raise a 429 if the client may not place an order now."""
-        self._allow_order(self._gate.peek(f"order:{caller.client_id}", limit=self._orders_per_second))
-
-    def charge_order(self, caller: Caller) -> None:
-        """Count an order against the client's limit; raises a 429."""
-        self._allow_order(self._gate.acquire(f"order:{caller.client_id}", limit=self._orders_per_second))
-
-    @staticmethod
-    def _allow_order(decision: Decision) -> None:
-        if not decision.allowed:
-            raise _rate_limited("orders", decision, f"a client may send {decision.limit} orders in any second")
-
     async def authenticate(self, request: web.Request, scope: str) -> Caller:
-        """Who asks, if the token has the scope; raises `Problem`."""
+        """Return the caller if its token has the scope; raises a 401 or 403, or `UnavailableError`."""
         token = await self._requests.token(request)
         require_scope(token, scope)
         customer = self._customers.get(token.site)
@@ -78,7 +56,26 @@ class Authenticator:
             raise ForbiddenError("the token's site is not known")
         return Caller(token, customer)
 
+    async def authenticate_reader(self, request: web.Request, scope: str) -> Caller:
+        """Authenticate a GET request and count it; raises a 429, too."""
+        caller = await self.authenticate(request, scope)
+        key = f"read:{caller.client_id}"
+        _require("reads", "GET requests", self._rate_limit.acquire(key, limit=self._reads_per_second))
+        return caller
 
-def _rate_limited(policy: str, decision: Decision, detail: str) -> Problem:
-    metrics.RATE_LIMITED.labels(policy).inc()
-    return rate_limited(decision, detail, policy=policy)
+    def check_order_limit(self, caller: Caller) -> None:
+        """Raise a 429 if the client may not place an order now."""
+        key = f"order:{caller.client_id}"
+        _require("orders", "orders", self._rate_limit.peek(key, limit=self._orders_per_second))
+
+    def charge_order(self, caller: Caller) -> None:
+        """Count an order; raises a 429."""
+        key = f"order:{caller.client_id}"
+        _require("orders", "orders", self._rate_limit.acquire(key, limit=self._orders_per_second))
+
+
+def _require(bucket: str, requests: str, decision: Decision) -> None:
+    if not decision.allowed:
+        metrics.RATE_LIMITED.labels(bucket).inc()
+        detail = f"a client may send {decision.limit} {requests} in any second"
+        raise rate_limited(decision, detail, policy=bucket)

@@ -1,4 +1,4 @@
-"""The fulfilment API: placing orders, and following them to their codes."""
+"""HTTP handlers for placing orders, following them and getting their codes."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,21 +18,20 @@ from services.fulfilment import metrics
 from services.fulfilment.domain.listing import TransactionQuery, transaction_cursor
 from services.fulfilment.domain.order_request import InvalidRequestError, parse_order_request
 from services.fulfilment.domain.transaction import Transaction
-from services.fulfilment.flows import get_codes
-from services.fulfilment.flows.place_order import ConflictingOrderError, Deps, Order, UnacknowledgedError, place_order
+from services.fulfilment.flows import get_codes, place_order
+from services.fulfilment.flows.place_order import ConflictingOrderError, Order, UnacknowledgedError
 from services.fulfilment.http import params, responses
 from services.fulfilment.http.authentication import Authenticator, Caller
 from services.fulfilment.http.body import parse_object, read_body, unprocessable
-from services.fulfilment.http.lists import paginate
-from services.fulfilment.ports import AuditLog, ListedTransactions
+from services.fulfilment.ports import AuditLog, TransactionReader
 
 BASE = "/fulfilment/v1"
 ORDERS = BASE + "/orders"
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """What came, from whom, when, and as a part of which trace."""
+class ReceivedOrder:
+    """The body of a request with its caller, time and trace."""
 
     caller: Caller
     body: bytes
@@ -41,15 +40,15 @@ class Received:
 
 
 class OrdersApi:
-    """Handlers about transactions; `routes` binds them to their addresses."""
+    """Handlers for transactions and their codes."""
 
     def __init__(
         self,
         *,
         authenticator: Authenticator,
-        place_order_deps: Deps,
+        place_order_deps: place_order.Deps,
         get_codes_deps: get_codes.Deps,
-        transactions: ListedTransactions,
+        transactions: TransactionReader,
         idempotency: IdempotencyKeys,
         page_tokens: PageTokenCodec,
         audit: AuditLog,
@@ -57,63 +56,62 @@ class OrdersApi:
         body_timeout_s: float,
         openapi: Path,
     ) -> None:
-        self._desk = authenticator
-        self._placing = place_order_deps
-        self._showing = get_codes_deps
-        self._lists = transactions
+        self._authenticator = authenticator
+        self._place_order_deps = place_order_deps
+        self._get_codes_deps = get_codes_deps
+        self._transactions = transactions
         self._idempotency = idempotency
-        self._places = page_tokens
+        self._page_tokens = page_tokens
         self._audit = audit
         self._new_id = new_id
         self._body_timeout_s = body_timeout_s
         self._openapi = openapi
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """Every address about transactions."""
+        """Return the routes of the handlers."""
         return [
             openapi_route("/fulfilment/openapi.yaml", self._openapi),
             web.post(ORDERS, self.create),
             web.get(ORDERS, self.list),
-            web.get(ORDERS + "/{transactionId}", self.show),
-            web.get(ORDERS + "/{transactionId}/codes", self.codes),
+            web.get(ORDERS + "/{transactionId}", self.get),
+            web.get(ORDERS + "/{transactionId}/codes", self.get_codes),
         ]
 
     async def create(self, request: web.Request) -> web.Response:
         """Place an order of codes."""
-        received_us = self._placing.now_us()
-        caller = await self._desk.authenticate(request, "orders:create")
+        received_us = self._place_order_deps.now_us()
+        caller = await self._authenticator.authenticate(request, "orders:create")
         key = idempotency_key(request.headers)
-        self._desk.check_order_limit(caller)
+        self._authenticator.check_order_limit(caller)
         body = await read_body(request, timeout_s=self._body_timeout_s)
-        received = Received(caller, body, received_us, traceparent(request))
+        received = ReceivedOrder(caller, body, received_us, traceparent(request))
         if key is None:
-            self._desk.charge_order(caller)
-            return _answer(await self._placed(received, self._new_id()))
-        turn = await self._idempotency.reserve(caller.client_id, key, body, self._new_id)
-        if isinstance(turn, StoredResponse):
-            return _answer(replace(turn, headers={**turn.headers, **REPLAYED}))
-        return _answer(await self._once(received, turn))
+            self._authenticator.charge_order(caller)
+            return _to_response(await self._place(received, self._new_id()))
+        reserved = await self._idempotency.reserve(caller.client_id, key, body, self._new_id)
+        if isinstance(reserved, StoredResponse):
+            return _to_response(replace(reserved, headers={**reserved.headers, **REPLAYED}))
+        return _to_response(await self._place_once(received, reserved))
 
-    async def _once(self, received: Received, turn: Reservation) -> StoredResponse:
-        """Place the order under its idempotency key: the answer is kept, a refusal is not."""
+    async def _place_once(self, received: ReceivedOrder, reservation: Reservation) -> StoredResponse:
+        """Place the order under its idempotency key, which stores the response unless it is an error."""
         try:
-            self._desk.charge_order(received.caller)
-            reply = await self._placed(received, turn.resource_id, is_retry=turn.is_retry)
+            self._authenticator.charge_order(received.caller)
+            response = await self._place(received, reservation.resource_id, is_retry=reservation.is_retry)
         except Problem as problem:
+            # The problem is the response in any case; if the key cannot be released, its lease expires.
             with suppress(UnavailableError):
-                # What became of the order is to be told all the same; the key's lease ends by itself.
-                await (
-                    self._idempotency.release_for_retry(turn)
-                    if problem.status >= 500
-                    else self._idempotency.discard(turn)
-                )
+                if problem.status >= 500:
+                    await self._idempotency.release_for_retry(reservation)
+                else:
+                    await self._idempotency.discard(reservation)
             raise
+        # The order is durable, and a retry finds it by its id, even if the response cannot be stored.
         with suppress(UnavailableError):
-            # The order is durable, and a retry will find it by its id: that is what counts.
-            await self._idempotency.complete(turn, reply)
-        return reply
+            await self._idempotency.complete(reservation, response)
+        return response
 
-    async def _placed(self, received: Received, transaction_id: str, *, is_retry: bool = False) -> StoredResponse:
+    async def _place(self, received: ReceivedOrder, transaction_id: str, *, is_retry: bool = False) -> StoredResponse:
         caller = received.caller
         try:
             order = Order(
@@ -126,49 +124,56 @@ class OrdersApi:
                 is_retry=is_retry,
                 traceparent=received.traceparent,
             )
-            placed = await place_order(order, self._placing)
-        except InvalidRequestError as refused:
+            placed = await place_order.place_order(order, self._place_order_deps)
+        except InvalidRequestError as error:
             metrics.PLACED.labels("refused").inc()
-            raise unprocessable(refused.faults) from None
+            raise unprocessable(error) from None
         except ConflictingOrderError:
-            detail = "this clientOrderNumber stands for another order already"
+            detail = "this clientOrderNumber was used for a different order"
             raise Problem(409, "DUPLICATE_CLIENT_ORDER", detail) from None
-        except UnacknowledgedError as unknown:
-            raise _unknown(unknown) from unknown
-        return _reply(placed.transaction, is_duplicate=placed.is_duplicate)
+        except UnacknowledgedError as error:
+            raise _unacknowledged(error) from error
+        return _to_stored_response(placed.transaction, is_duplicate=placed.is_duplicate)
 
-    async def show(self, request: web.Request) -> web.Response:
-        """A transaction and how far it has come."""
-        caller = await self._desk.authenticate_reader(request, "orders:read")
-        found = await self._showing.transactions.find_for_site(caller.site, request.match_info["transactionId"])
-        if found is None:
-            raise no_such_transaction()
-        return json_response(responses.transaction_status(found), headers=responses.PRIVATE)
+    async def get(self, request: web.Request) -> web.Response:
+        """Return a transaction with its counts."""
+        caller = await self._authenticator.authenticate_reader(request, "orders:read")
+        transaction = await self._transactions.find_for_site(caller.site, request.match_info["transactionId"])
+        if transaction is None:
+            raise _transaction_not_found()
+        return json_response(responses.transaction_status(transaction), headers=responses.PRIVATE)
 
     async def list(self, request: web.Request) -> web.Response:
-        """The customer's transactions, newest first."""
-        caller = await self._desk.authenticate_reader(request, "orders:read")
-        asked = TransactionQuery(
+        """Return the customer's transactions, newest first."""
+        caller = await self._authenticator.authenticate_reader(request, "orders:read")
+        query = TransactionQuery(
             site=caller.site,
-            rows=params.page_rows_from_query(request.query),
+            rows=params.parse_page_rows(request.query),
             client_order_number=request.query.get("clientOrderNumber"),
             transaction_id=request.query.get("transactionId"),
-            from_us=params.from_instant(request.query, caller.customer.time_zone),
-            to_us=params.to_instant(request.query, caller.customer.time_zone),
+            from_us=params.parse_from_us(request.query, caller.customer.time_zone),
+            to_us=params.parse_to_us(request.query, caller.customer.time_zone),
         )
-        found, page, links = await paginate(
-            request, asked, listed=self._lists.find_page, place=transaction_cursor, places=self._places
+        page, pagination, links = await params.paginate(
+            request,
+            query,
+            find_page=self._transactions.find_page,
+            cursor=transaction_cursor,
+            page_tokens=self._page_tokens,
         )
-        body = {"pagination": page, "result": [responses.transaction_status(one) for one in found]}
+        body = {
+            "pagination": pagination,
+            "result": [responses.transaction_status(transaction) for transaction in page],
+        }
         return json_response(body, headers={**responses.PRIVATE, **links})
 
-    async def codes(self, request: web.Request) -> web.Response:
-        """The codes that there are, and placeholders for the others."""
-        caller = await self._desk.authenticate_reader(request, "codes:read")
-        transaction_id = request.match_info["transactionId"]
-        found = await get_codes.get_codes(caller.site, transaction_id, request.query.get("sku"), self._showing)
+    async def get_codes(self, request: web.Request) -> web.Response:
+        """Return the delivered codes, and placeholders for the others."""
+        caller = await self._authenticator.authenticate_reader(request, "codes:read")
+        transaction_id, sku = request.match_info["transactionId"], request.query.get("sku")
+        found = await get_codes.get_codes(caller.site, transaction_id, sku, self._get_codes_deps)
         if found is None:
-            raise no_such_transaction()
+            raise _transaction_not_found()
         if found.disclosed_count:
             metrics.DISCLOSED.inc(found.disclosed_count)
             self._audit.record(
@@ -179,35 +184,36 @@ class OrdersApi:
                 transactionId=transaction_id,
                 codes=found.disclosed_count,
             )
-        return json_response(responses.codes(found, self._placing.now_us()), headers={"Cache-Control": "no-store"})
+        body = responses.codes(found, self._place_order_deps.now_us())
+        return json_response(body, headers={"Cache-Control": "no-store"})
 
 
-def no_such_transaction() -> Problem:
-    """Unknown, or another customer's: nobody can tell which."""
+def _transaction_not_found() -> Problem:
+    """Return the 404 for an unknown transaction, and for another customer's: they cannot be distinguished."""
     return Problem(404, "TRANSACTION_NOT_FOUND", "there is no such transaction")
 
 
-def _reply(transaction: Transaction, *, is_duplicate: bool) -> StoredResponse:
+def _to_stored_response(transaction: Transaction, *, is_duplicate: bool) -> StoredResponse:
     body = responses.accepted_order(transaction) | ({"duplicate": True} if is_duplicate else {})
     headers = {"Location": f"{ORDERS}/{transaction.id}"}
     return StoredResponse(200 if is_duplicate else 202, msgspec.json.encode(body), headers)
 
 
-def _answer(reply: StoredResponse) -> web.Response:
+def _to_response(stored: StoredResponse) -> web.Response:
     return web.Response(
-        status=reply.status,
-        body=reply.body,
-        headers=dict(reply.headers),
+        status=stored.status,
+        body=stored.body,
+        headers=dict(stored.headers),
         content_type="application/json",
         charset="utf-8",
     )
 
 
-def _unknown(unknown: UnacknowledgedError) -> Problem:
+def _unacknowledged(error: UnacknowledgedError) -> Problem:
     return Problem(
         503,
         "STORE_UNAVAILABLE",
         "the order could not be confirmed: look for its transactionId, or send it again with its clientOrderNumber",
-        headers={"Retry-After": str(unknown.retry_after_s)},
-        extra={"transactionId": unknown.transaction_id},
+        headers={"Retry-After": str(error.retry_after_s)},
+        extra={"transactionId": error.transaction_id},
     )

@@ -1,66 +1,110 @@
-"""What a list is asked for, read from the query; what cannot be read is a 400."""
+"""Query parameters of lists, and their pages. Invalid parameters raise a 400."""
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, tzinfo
+from typing import TypeVar
 
+from aiohttp import web
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 from multidict import MultiMapping
 
 from services.chassis.http import paging
+from services.chassis.http.paging import PageTokenCodec
 from services.chassis.runtime.errors import Problem
 from services.fulfilment.domain.business_day import end_us, start_us
-from services.fulfilment.domain.listing import DEFAULT_ROWS, MAX_PAGE_ROWS, MAX_ROWS
+from services.fulfilment.domain.listing import (
+    DEFAULT_ROWS,
+    MAX_PAGE_ROWS,
+    MAX_ROWS,
+    InvoiceQuery,
+    PageCursor,
+    TransactionQuery,
+)
 from services.values.instants import parse_instant
 from services.values.invalid import Invalid
 
-Query = MultiMapping[str]
+Params = MultiMapping[str]
+ListQuery = TypeVar("ListQuery", TransactionQuery, InvoiceQuery)
+Row = TypeVar("Row")
 
 
-def rows_from_query(query: Query) -> int:
-    """How many rows are asked for."""
-    return paging.rows_from_query(query, default=DEFAULT_ROWS, maximum=MAX_ROWS)
+async def paginate(
+    request: web.Request,
+    query: ListQuery,
+    *,
+    find_page: Callable[[ListQuery], Awaitable[Sequence[Row]]],
+    cursor: Callable[[Row], PageCursor],
+    page_tokens: PageTokenCodec,
+) -> tuple[Sequence[Row], Mapping[str, object], Mapping[str, str]]:
+    """Return the requested page, its `pagination` member, and the header that links to the next page.
+
+    `find_page` returns one row more than the page has if there is a next page; `cursor` gives a row's position.
+    """
+    scope = _token_scope(query)
+    token = paging.page_token_from_query(request.query)
+    if token is not None:
+        query = replace(query, after=PageCursor(*page_tokens.decode(scope, token, parts=2)))
+    found = await find_page(query)
+    page = found[: query.rows]
+    next_token = page_tokens.encode(scope, cursor(page[-1])) if len(found) > query.rows else None
+    return (
+        page,
+        paging.pagination(parse_rows(request.query), len(page), next_token),
+        paging.next_link(request, next_token),
+    )
 
 
-def page_rows_from_query(query: Query) -> int:
-    """How many rows a page may have: whoever asks for more than that gets more pages."""
-    return min(rows_from_query(query), MAX_PAGE_ROWS)
+def parse_rows(params: Params) -> int:
+    """Return the requested number of rows."""
+    return paging.rows_from_query(params, default=DEFAULT_ROWS, maximum=MAX_ROWS)
 
 
-def from_instant(query: Query, zone: tzinfo) -> int | None:
-    """The first instant that is wanted: `from`, or the beginning of that day in the zone."""
-    day = _day(query.get("from", ""))
-    return _instant(query, "from", zone) if day is None else start_us(day, zone)
+def parse_page_rows(params: Params) -> int:
+    """Return the number of rows of a page: those beyond its maximum are on the next pages."""
+    return min(parse_rows(params), MAX_PAGE_ROWS)
 
 
-def to_instant(query: Query, zone: tzinfo) -> int | None:
-    """The first instant that is wanted no more: `to`, or the end of that day in the zone."""
-    day = _day(query.get("to", ""))
-    return _instant(query, "to", zone) if day is None else end_us(day, zone)
+def parse_from_us(params: Params, zone: tzinfo) -> int | None:
+    """Return the first included instant: `from`, or the start of that day in the zone."""
+    day = _parse_day(params.get("from", ""))
+    return _parse_instant_us(params, "from", zone) if day is None else start_us(day, zone)
 
 
-def date_from_query(query: Query, name: str) -> str | None:
-    """A day, as `2026-01-31`."""
-    given = query.get(name)
-    if given is None:
-        return None
-    if _day(given) is None:
+def parse_to_us(params: Params, zone: tzinfo) -> int | None:
+    """Return the first excluded instant: `to`, or the end of that day in the zone."""
+    day = _parse_day(params.get("to", ""))
+    return _parse_instant_us(params, "to", zone) if day is None else end_us(day, zone)
+
+
+def parse_date(params: Params, name: str) -> str | None:
+    """Return a date such as `2026-01-31`."""
+    text = params.get(name)
+    if text is not None and _parse_day(text) is None:
         raise Problem(400, "INVALID_DATE", f"{name} is a date such as 2026-01-31")
-    return given
+    return text
 
 
-def _day(given: str) -> date | None:
+def _token_scope(query: Struct) -> paging.TokenScope:
+    """Return the scope of page tokens: this list, with any number of rows."""
+    return [type(query).__name__, *(value for name, value in asdict(query).items() if name not in ("rows", "after"))]
+
+
+def _parse_day(text: str) -> date | None:
     try:
-        read = date.fromisoformat(given)
+        day = date.fromisoformat(text)
     except ValueError:
         return None
-    # In years beyond these a midnight may lie outside of what can be reckoned with.
-    return read if read.isoformat() == given and 1 < read.year < 9999 else None
+    # A midnight of the first or last year may be out of datetime's range in UTC.
+    return day if day.isoformat() == text and 1 < day.year < 9999 else None
 
 
-def _instant(query: Query, name: str, zone: tzinfo) -> int | None:
-    given = query.get(name)
-    if given is None:
+def _parse_instant_us(params: Params, name: str, zone: tzinfo) -> int | None:
+    text = params.get(name)
+    if text is None:
         return None
-    # A plus sign that was not percent-encoded has become a space.
-    read = parse_instant(given.replace(" ", "+"), zone=zone)
-    if isinstance(read, Invalid):
+    # A plus sign that was not percent-encoded is decoded to a space.
+    instant = parse_instant(text.replace(" ", "+"), zone=zone)
+    if isinstance(instant, Invalid):
         raise Problem(400, "INVALID_DATE", f"{name} is a date, or a date and time, in ISO 8601")
-    return read.us
+    return instant.us

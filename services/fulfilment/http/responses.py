@@ -1,4 +1,4 @@
-"""How transactions, purchase orders, codes and invoices are shown. Amounts are strings: no reader rounds them."""
+"""Response bodies. Amounts are strings, so that no JSON reader rounds them."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,11 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from services.fulfilment.domain.business_day import MICROS_PER_SECOND
-from services.fulfilment.domain.ids import derive_id
-from services.fulfilment.domain.invoice import Invoice, InvoiceKind, InvoiceLine
+from services.fulfilment.domain.invoice import Invoice, InvoiceKind, invoice_id
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
-from services.fulfilment.domain.totals import OrderLineTotals, PurchaseOrderTotals
+from services.fulfilment.domain.totals import LineTotals, PurchaseOrderTotals
 from services.fulfilment.domain.transaction import Transaction, TransactionLine, TransactionStatus
 from services.fulfilment.flows.get_codes import TransactionCodes
 
@@ -20,37 +19,37 @@ MIN_POLL_INTERVAL_US, MAX_POLL_INTERVAL_US = MICROS_PER_SECOND, 60 * MICROS_PER_
 
 
 def format_instant(at_us: int) -> str:
-    """A time as RFC 3339 has it."""
+    """Format an instant by RFC 3339."""
     return (_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def format_amount(value: Decimal) -> str:
-    """An amount, in digits, at least two of them after the point."""
+    """Format an amount without exponent, with at least two decimals."""
     text = f"{value.normalize():f}"
     whole, _, fraction = text.partition(".")
     return f"{whole}.{fraction:0<2}"
 
 
 def accepted_order(transaction: Transaction) -> dict[str, Any]:
-    """The answer to an order; the same however far the transaction has come since."""
+    """Return the response to an order; it is the same whatever was delivered since."""
     return {
         "transactionId": transaction.id,
         "clientOrderNumber": transaction.client_order_number,
-        "purchaseOrder": _order_of(transaction),
+        "purchaseOrder": _purchase_order_reference(transaction),
         "status": TransactionStatus.PROCESSING,
-        "lines": [_ordered(line) for line in transaction.lines],
+        "lines": [_ordered_line(line) for line in transaction.lines],
         "createdAt": format_instant(transaction.created_us),
     }
 
 
 def transaction_status(transaction: Transaction) -> dict[str, Any]:
-    """A transaction with its counts."""
+    """Return a transaction with its counts."""
     return {
         "transactionId": transaction.id,
         "clientOrderNumber": transaction.client_order_number,
-        "purchaseOrder": _order_of(transaction),
+        "purchaseOrder": _purchase_order_reference(transaction),
         "status": transaction.status,
-        "lines": [{**_ordered(line), **_counts([line])} for line in transaction.lines],
+        "lines": [{**_ordered_line(line), **_counts([line])} for line in transaction.lines],
         "counts": _counts(transaction.lines),
         "total": format_amount(transaction.total),
         "createdAt": format_instant(transaction.created_us),
@@ -59,7 +58,7 @@ def transaction_status(transaction: Transaction) -> dict[str, Any]:
 
 
 def codes(found: TransactionCodes, now_us: int) -> dict[str, Any]:
-    """A transaction's codes, and when it makes sense to ask again."""
+    """Return a transaction's codes, and when to ask again."""
     transaction = found.transaction
     body: dict[str, Any] = {
         "transactionId": transaction.id,
@@ -73,21 +72,21 @@ def codes(found: TransactionCodes, now_us: int) -> dict[str, Any]:
 
 
 def next_poll_us(transaction: Transaction, now_us: int) -> int:
-    """When the transaction will have been looked at again; never at once, never in hours."""
+    """Return when the transaction is due, within the bounds of the poll interval."""
     return min(max(transaction.due_us, now_us + MIN_POLL_INTERVAL_US), now_us + MAX_POLL_INTERVAL_US)
 
 
-def purchase_order(order: PurchaseOrder, sums: PurchaseOrderTotals) -> dict[str, Any]:
-    """A day's purchase order: its lines merged by product and price, and what they come to."""
-    lines = sums.lines
+def purchase_order(order: PurchaseOrder, totals: PurchaseOrderTotals) -> dict[str, Any]:
+    """Return a purchase order with its merged lines and totals."""
+    lines = totals.lines
     body: dict[str, Any] = {
         "id": order.id,
         "businessDate": order.business_date,
         "currency": order.currency,
         "state": order.state,
-        "lines": [_merged(line) for line in lines],
+        "lines": [_line_totals(line) for line in lines],
         "totals": {
-            "transactions": sums.transactions,
+            "transactions": totals.transactions,
             "ordered": sum(line.ordered for line in lines),
             "delivered": sum(line.delivered for line in lines),
             "pending": sum(line.pending for line in lines),
@@ -95,13 +94,13 @@ def purchase_order(order: PurchaseOrder, sums: PurchaseOrderTotals) -> dict[str,
             "amount": format_amount(sum((line.amount for line in lines), Decimal(0))),
         },
     }
-    if order.state is PurchaseOrderState.CLOSED and sums.transactions:
-        body["invoiceId"] = derive_id("invoice", order.id, 0)
+    if order.state is PurchaseOrderState.CLOSED and totals.transactions:
+        body["invoiceId"] = invoice_id(order.id)
     return body
 
 
 def invoice(issued: Invoice) -> dict[str, Any]:
-    """An invoice or credit note."""
+    """Return an invoice or credit note."""
     draft = issued.draft
     body: dict[str, Any] = {
         "id": draft.id,
@@ -112,28 +111,28 @@ def invoice(issued: Invoice) -> dict[str, Any]:
         "currency": draft.currency,
         "customer": {"site": draft.customer.site, "name": draft.customer.name},
         "transactions": draft.transactions,
-        "lines": [_billed(line) for line in draft.lines],
+        "lines": [{**_line_totals(line), "quantity": line.charged} for line in draft.lines],
         "total": format_amount(draft.total),
         "issuedAt": format_instant(draft.issued_us),
     }
     if draft.kind is InvoiceKind.CREDIT_NOTE:
-        body["creditFor"] = derive_id("invoice", draft.purchase_order, 0)
+        body["creditFor"] = invoice_id(draft.purchase_order)
     return body
 
 
-def product(shown_product: Product) -> dict[str, Any]:
-    """A product."""
+def product(stored: Product) -> dict[str, Any]:
+    """Return a product."""
     return {
-        "sku": shown_product.sku,
-        "name": shown_product.name,
-        "unitPrice": format_amount(shown_product.unit_price),
-        "currency": shown_product.currency,
-        "supplier": shown_product.supplier,
-        "withdrawn": shown_product.is_withdrawn,
+        "sku": stored.sku,
+        "name": stored.name,
+        "unitPrice": format_amount(stored.unit_price),
+        "currency": stored.currency,
+        "supplier": stored.supplier,
+        "withdrawn": stored.is_withdrawn,
     }
 
 
-def _order_of(transaction: Transaction) -> dict[str, Any]:
+def _purchase_order_reference(transaction: Transaction) -> dict[str, Any]:
     return {
         "id": transaction.purchase_order,
         "businessDate": transaction.business_date,
@@ -141,7 +140,7 @@ def _order_of(transaction: Transaction) -> dict[str, Any]:
     }
 
 
-def _ordered(line: TransactionLine) -> dict[str, Any]:
+def _ordered_line(line: TransactionLine) -> dict[str, Any]:
     return {
         "sku": line.sku,
         "name": line.name,
@@ -160,7 +159,7 @@ def _counts(lines: Sequence[TransactionLine]) -> dict[str, int]:
     }
 
 
-def _merged(line: OrderLineTotals) -> dict[str, Any]:
+def _line_totals(line: LineTotals) -> dict[str, Any]:
     return {
         "sku": line.sku,
         "name": line.name,
@@ -169,19 +168,5 @@ def _merged(line: OrderLineTotals) -> dict[str, Any]:
         "delivered": line.delivered,
         "pending": line.pending,
         "cancelled": line.cancelled,
-        "amount": format_amount(line.amount),
-    }
-
-
-def _billed(line: InvoiceLine) -> dict[str, Any]:
-    return {
-        "sku": line.sku,
-        "name": line.name,
-        "unitPrice": format_amount(line.unit_price),
-        "ordered": line.ordered,
-        "delivered": line.delivered,
-        "pending": line.pending,
-        "cancelled": line.cancelled,
-        "quantity": line.charged,
         "amount": format_amount(line.amount),
     }

@@ -1,4 +1,4 @@
-"""HTTP's way of bringing products and codes."""
+"""HTTP handlers for products and stock."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -21,7 +21,7 @@ SCOPE = "stock:write"
 
 
 class StockApi:
-    """Handlers about products and stock."""
+    """Handlers for products and stock."""
 
     def __init__(
         self,
@@ -33,30 +33,30 @@ class StockApi:
         suppliers: AbstractSet[str],
         body_timeout_s: float,
     ) -> None:
-        self._desk = authenticator
-        self._world = deps
+        self._authenticator = authenticator
+        self._deps = deps
         self._audit = audit
         self._currencies = currencies
         self._suppliers = suppliers
         self._body_timeout_s = body_timeout_s
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """Every address about products and stock."""
+        """Return the routes of the handlers."""
         return [
-            web.post(BASE + "/stock/{sku}/codes", self.load),
-            web.put(BASE + "/products/{sku}", self.put),
+            web.post(BASE + "/stock/{sku}/codes", self.load_codes),
+            web.put(BASE + "/products/{sku}", self.put_product),
         ]
 
-    async def load(self, request: web.Request) -> web.Response:
-        """Put codes of a product on sale."""
-        caller = await self._desk.authenticate(request, SCOPE)
+    async def load_codes(self, request: web.Request) -> web.Response:
+        """Make codes of a product available."""
+        caller = await self._authenticator.authenticate(request, SCOPE)
         sku = request.match_info["sku"]
         body = parse_object(await read_body(request, timeout_s=self._body_timeout_s))
         try:
             codes = parse_codes(body.get("codes"))
-        except InvalidRequestError as refused:
-            raise unprocessable(refused.faults) from None
-        added = await load_codes(sku, codes, self._world)
+        except InvalidRequestError as error:
+            raise unprocessable(error) from None
+        added = await load_codes(sku, codes, self._deps)
         if added is None:
             raise Problem(404, "UNKNOWN_SKU", "there is no such product")
         self._audit.record(
@@ -64,15 +64,15 @@ class StockApi:
         )
         return json_response({"sku": sku, "received": len(codes), "added": added, "known": len(codes) - added})
 
-    async def put(self, request: web.Request) -> web.Response:
-        """Add or change a product."""
-        caller = await self._desk.authenticate(request, SCOPE)
+    async def put_product(self, request: web.Request) -> web.Response:
+        """Add or replace a product."""
+        caller = await self._authenticator.authenticate(request, SCOPE)
         body = parse_object(await read_body(request, timeout_s=self._body_timeout_s))
         try:
             product = parse_product(request.match_info["sku"], body, self._currencies, self._suppliers)
-        except InvalidRequestError as refused:
-            raise unprocessable(refused.faults) from None
-        is_new = await put_product(product, self._world)
-        where = request.remote or "unknown"
-        self._audit.record("product-put", actor=caller.client_id, source=where, sku=escape_for_log(product.sku))
+        except InvalidRequestError as error:
+            raise unprocessable(error) from None
+        is_new = await put_product(product, self._deps)
+        source = request.remote or "unknown"
+        self._audit.record("product-put", actor=caller.client_id, source=source, sku=escape_for_log(product.sku))
         return json_response(responses.product(product), status=201 if is_new else 200)

@@ -1,4 +1,4 @@
-"""Fulfilment's things as they stand in MongoDB."""
+"""Domain types to and from MongoDB documents."""
 
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -11,101 +11,102 @@ from services.fulfilment.domain.invoice import Invoice, InvoiceDraft
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus
-from services.fulfilment.domain.totals import OrderLineTotals, PurchaseOrderTotals
+from services.fulfilment.domain.totals import LineTotals, PurchaseOrderTotals
 from services.fulfilment.domain.transaction import Transaction
 
 Document = dict[str, Any]
 T = TypeVar("T")
 
-_ATOMS = (Decimal, bytes)
+_BUILTIN_TYPES = (Decimal, bytes)
 
 
 class _DecimalCodec(TypeCodec):
-    """Amounts are MongoDB's own decimals there, and Python's here: exact in both."""
+    """Amounts are Decimal128 in MongoDB and Decimal in Python: exact in both."""
 
     python_type = Decimal
     bson_type = Decimal128
 
     def transform_python(self, value: Decimal) -> Decimal128:
-        """As it is kept."""
         return Decimal128(value)
 
     def transform_bson(self, value: Decimal128) -> Decimal:
-        """As it is reckoned with."""
         return value.to_decimal()
 
 
 def with_decimals(collection: Any) -> Any:
-    """The collection, whose documents may have amounts in them."""
+    """Return the collection with a codec for amounts."""
     options = collection.codec_options.with_options(type_registry=TypeRegistry([_DecimalCodec()]))
     return collection.with_options(codec_options=options)
 
 
 def to_bson(value: Any) -> Any:
-    """Names and values as MongoDB keeps them."""
-    return msgspec.to_builtins(value, builtin_types=_ATOMS)
+    """Return the value as MongoDB stores it."""
+    return msgspec.to_builtins(value, builtin_types=_BUILTIN_TYPES)
 
 
 def from_bson(document: Any, kind: type[T]) -> T:
-    """The thing that a document holds; what it holds besides is left out."""
-    return msgspec.convert(document, kind, builtin_types=_ATOMS)
+    """Return the document as a `kind`; other fields are ignored."""
+    return msgspec.convert(document, kind, builtin_types=_BUILTIN_TYPES)
 
 
 def product_document(product: Product) -> Document:
-    """A product, by its SKU."""
+    """Build a product's document."""
     document: Document = to_bson(product)
     return {"_id": document.pop("sku"), **document}
 
 
 def product_from_document(document: Document) -> Product:
-    """The product of a document."""
+    """Parse a product."""
     return from_bson({"sku": document["_id"], **document}, Product)
 
 
 def transaction_document(transaction: Transaction) -> Document:
     """Build a new transaction's document.
 
-    `unique_order_number` reserves its number; `pending` and `waiting_for_skus` are set until it is final.
+    `unique_order_number` reserves its number; `pending` and `waiting_for_skus` are set until the transaction is final.
     """
     fields: Document = to_bson(transaction)
-    document = {"_id": fields.pop("id"), **fields, **_open(transaction)}
+    document = {"_id": fields.pop("id"), **fields, **_pending_fields(transaction)}
     if transaction.client_order_number is not None and transaction.has_duplicate_check:
         document["unique_order_number"] = f"{transaction.site}:{transaction.client_order_number}"
     return document
 
 
-def transaction_change(before: int, now: Transaction) -> tuple[Document, Document]:
-    """Guard and update that bring new counts into the transaction of the version before."""
-    fields: Document = to_bson(now)
+def transaction_update(previous_version: int, transaction: Transaction) -> tuple[Document, Document]:
+    """Build filter and update that store the new counts of a transaction unless its version has changed."""
+    fields: Document = to_bson(transaction)
     changed = {name: fields[name] for name in ("lines", "status", "version", "cancellations")}
     update: Document = {"$set": changed}
-    if now.cancellations:
+    if transaction.cancellations:
         changed["has_uncredited"] = True
-    if now.is_final:
+    if transaction.is_final:
         update["$unset"] = {"pending": "", "waiting_for_skus": ""}
     else:
-        changed |= _open(now)
-    return {"_id": now.id, "version": before}, update
+        changed |= _pending_fields(transaction)
+    return {"_id": transaction.id, "version": previous_version}, update
 
 
 def transaction_from_document(document: Document) -> Transaction:
-    """The transaction of a document."""
+    """Parse a transaction."""
     return from_bson({"id": document["_id"], **document}, Transaction)
 
 
 def purchase_order_from_document(document: Document) -> PurchaseOrder:
-    """The purchase order of a document."""
+    """Parse a purchase order."""
     return from_bson(document, PurchaseOrder)
 
 
 def totals_from_document(document: Document) -> PurchaseOrderTotals:
-    """What the pipeline has added up."""
-    lines = [from_bson({**line, **line["_id"]}, OrderLineTotals) for line in document["lines"]]
-    return PurchaseOrderTotals(transactions=sum(one["transactions"] for one in document["counted"]), lines=lines)
+    """Parse the result of the aggregation of a purchase order."""
+    lines = [
+        from_bson({**line, **line["_id"], "charged": line["ordered"] - line["cancelled"]}, LineTotals)
+        for line in document["lines"]
+    ]
+    return PurchaseOrderTotals(transactions=sum(count["transactions"] for count in document["counts"]), lines=lines)
 
 
 def invoice_document(invoice: Invoice) -> Document:
-    """An issued document, with what it is found by beside it."""
+    """Build an issued document's document; its indexed fields are copied beside the draft."""
     draft = invoice.draft
     return {
         "_id": draft.id,
@@ -120,15 +121,15 @@ def invoice_document(invoice: Invoice) -> Document:
 
 
 def invoice_from_document(document: Document) -> Invoice:
-    """The invoice of a document."""
+    """Parse an invoice or credit note."""
     return Invoice(from_bson(document["draft"], InvoiceDraft), document["number"])
 
 
 def filled_slot_from_document(document: Document) -> FilledSlot:
-    """What fills a slot."""
+    """Parse a filled slot."""
     status = document.get("status")
     return FilledSlot(document["slot"], UnitStatus(status) if status else UnitStatus.COMPLETED, document.get("reason"))
 
 
-def _open(transaction: Transaction) -> Document:
+def _pending_fields(transaction: Transaction) -> Document:
     return {"pending": True, "waiting_for_skus": [line.sku for line in transaction.lines if line.pending]}

@@ -1,4 +1,4 @@
-"""The events that fulfilment writes and reads, and the mails it asks for: all leave by the outbox."""
+"""Fulfilment's events and mails, as messages of the outbox."""
 
 import io
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ KAFKA, MAIL = "kafka", "mail"
 
 
 class EventCodec:
-    """Writes the events that go out with every change, and reads the one that fulfilment itself waits for."""
+    """Encodes the events of every change, and decodes the one that fulfilment consumes itself."""
 
     def __init__(self, schemas: Schemas) -> None:
-        self._records = AvroRecordReader(schemas, "fulfilment_transaction")
-        self._placed = schemas["fulfilment_transaction"]
+        self._reader = AvroRecordReader(schemas, "fulfilment_transaction")
+        self._transaction = schemas["fulfilment_transaction"]
         self._codes = schemas["fulfilment_codes"]
         self._invoice = schemas["fulfilment_invoice"]
 
     def order_placed(self, transaction: Transaction) -> outbox.Message:
-        """A transaction was placed."""
+        """Encode that a transaction was placed."""
         event = {
             "eventId": derive_id("placed", transaction.id),
             "transactionId": transaction.id,
@@ -43,13 +43,12 @@ class EventCodec:
                 for line in transaction.lines
             ],
         }
-        message = self._message(
-            topics.FULFILMENT_TRANSACTIONS.name, transaction.id, self._placed, event, at_us=transaction.created_us
-        )
-        return _traced(message, transaction)
+        topic = topics.FULFILMENT_TRANSACTIONS.name
+        message = _encode(topic, transaction.id, self._transaction, event, at_us=transaction.created_us)
+        return _with_traceparent(message, transaction)
 
     def availability_changed(self, transaction: Transaction, at_us: int) -> outbox.Message:
-        """The availability of a transaction's codes has changed. No code is in it."""
+        """Encode the new counts of a transaction. The event holds no code."""
         event = {
             "eventId": derive_id("codes", transaction.id, transaction.version),
             "transactionId": transaction.id,
@@ -68,11 +67,11 @@ class EventCodec:
                 for line in transaction.lines
             ],
         }
-        message = self._message(topics.FULFILMENT_CODES.name, transaction.id, self._codes, event, at_us=at_us)
-        return _traced(message, transaction)
+        message = _encode(topics.FULFILMENT_CODES.name, transaction.id, self._codes, event, at_us=at_us)
+        return _with_traceparent(message, transaction)
 
     def invoice_issued(self, invoice: Invoice) -> list[outbox.Message]:
-        """An invoice or credit note was issued; a mail goes out too if the customer has an address."""
+        """Encode that an invoice or credit note was issued; a customer with an address gets a mail, too."""
         draft = invoice.draft
         event = {
             "eventId": derive_id("issued", draft.id),
@@ -87,37 +86,29 @@ class EventCodec:
             "transactions": draft.transactions,
             "issuedAt": draft.issued_us,
         }
-        messages = [
-            self._message(
-                topics.FULFILMENT_INVOICES.name, draft.purchase_order, self._invoice, event, at_us=draft.issued_us
-            )
-        ]
+        topic = topics.FULFILMENT_INVOICES.name
+        messages = [_encode(topic, draft.purchase_order, self._invoice, event, at_us=draft.issued_us)]
         if draft.customer.email is not None:
             mail_id = derive_id("mail", draft.id)
             messages.append(outbox.Message(id=mail_id, channel=MAIL, target=draft.id, at_us=draft.issued_us))
         return messages
 
     def decode_placed_id(self, value: bytes | None) -> str:
-        """Which transaction was placed; raises `ValueError` for bytes that do not say so."""
-        return str(self._records.read(value)["transactionId"])
-
-    @staticmethod
-    def _message(topic: str, key: str, schema: Schema, event: Mapping[str, Any], *, at_us: int) -> outbox.Message:
-        stream = io.BytesIO()
-        stream.write(schema.prefix)
-        schemaless_writer(stream, schema.parsed, event, strict=True)
-        return outbox.Message(
-            id=event["eventId"],
-            channel=KAFKA,
-            target=topic,
-            key=key.encode(),
-            value=stream.getvalue(),
-            at_us=at_us,
-        )
+        """Return the id of the placed transaction; raises `ValueError` if the bytes are not such an event."""
+        return str(self._reader.read(value)["transactionId"])
 
 
-def _traced(message: outbox.Message, transaction: Transaction) -> outbox.Message:
-    """What follows from a request belongs to its trace."""
+def _encode(topic: str, key: str, schema: Schema, event: Mapping[str, Any], *, at_us: int) -> outbox.Message:
+    stream = io.BytesIO()
+    stream.write(schema.prefix)
+    schemaless_writer(stream, schema.parsed, event, strict=True)
+    return outbox.Message(
+        id=event["eventId"], channel=KAFKA, target=topic, key=key.encode(), value=stream.getvalue(), at_us=at_us
+    )
+
+
+def _with_traceparent(message: outbox.Message, transaction: Transaction) -> outbox.Message:
+    """Continue the trace of the request that placed the transaction."""
     if transaction.traceparent is None:
         return message
     return replace(message, headers=(("traceparent", transaction.traceparent.encode()),))
