@@ -65,9 +65,9 @@ class Encoder:
         return body.getvalue()
 
     def to_validated(self, verdict: Accepted) -> tuple[bytes | None, Headers]:
-        """Return value and headers of the validated record: the submitted bytes, with the schema id in front.
+        """Return value and headers of the validated record: the submitted bytes, without encoding them again.
 
-        Nothing is encoded again, and all headers but the reserved ones are kept.
+        Reserved headers are dropped; a schema reference among them moves into the value's prefix.
         """
         submitted = verdict.source
         # Records with reserved headers are never matched by the fast path.

@@ -29,7 +29,7 @@ def job_from_headers(
 
 
 def _created_at(job_id: str, source: SubmittedRecord, now_us: int) -> int:
-    """Return the time in the job's id; if there is none that can be, that of the record, which follows soon after."""
+    """Return the time in the job's id; if it has none, or one in the future, the timestamp of the record."""
     created_at = timestamp_us(job_id)
     if created_at is not None and created_at <= now_us + MAX_FUTURE_US:
         return created_at
