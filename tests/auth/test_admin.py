@@ -48,8 +48,8 @@ class AdminClient:
         self, method: str, path: str, *, json: object = None, token: str | None = None
     ) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
-        answer = await self.http.request(method, BASE + path, json=json, headers=headers)
-        return answer.status, await answer.json(content_type=None)
+        response = await self.http.request(method, BASE + path, json=json, headers=headers)
+        return response.status, await response.json(content_type=None)
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ async def api(auth: AuthHarness) -> AsyncIterator[AdminClient]:
         openapi=OPENAPI.with_name("auth-admin.yaml"),
     )
     async with TestClient(TestServer(build_application(admin.build_routes(deps)))) as http:
-        answer = await http.post(ADMIN.token_path, data=CREDENTIALS)
-        yield AdminClient(http, auth.publisher, (await answer.json())["access_token"])
+        response = await http.post(ADMIN.token_path, data=CREDENTIALS)
+        yield AdminClient(http, auth.publisher, (await response.json())["access_token"])
 
 
 async def test_a_site_is_added_and_published(api: AdminClient) -> None:
@@ -160,8 +160,8 @@ async def test_keys_are_listed_and_rotated(auth: AuthHarness, api: AdminClient) 
 async def test_what_is_not_possible_is_a_problem(
     api: AdminClient, method: str, path: str, body: object, status: int
 ) -> None:
-    answered, problem = await api.request(method, path, json=body)
-    assert (answered, problem["status"]) == (status, status)
+    status_code, problem = await api.request(method, path, json=body)
+    assert (status_code, problem["status"]) == (status, status)
     assert "canary" not in str(problem)
 
 
@@ -183,8 +183,8 @@ async def test_every_route_refuses_all_but_administrators(auth: AuthHarness, api
     for method, path in guarded:
         for token, expected in tokens.items():
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            answer = await api.http.request(method, re.sub("{.*?}", "1", path), headers=headers)
-            assert (answer.status, answer.headers["WWW-Authenticate"]) == expected, (method, path)
+            response = await api.http.request(method, re.sub("{.*?}", "1", path), headers=headers)
+            assert (response.status, response.headers["WWW-Authenticate"]) == expected, (method, path)
     assert len(guarded) >= 12
     refused = [
         (line["actor"], line["reason"]) for line in auth.audit.lines if line["action"] == "administrator refused"

@@ -25,23 +25,23 @@ GOOD = {"grant_type": "client_credentials", "client_id": "client-1", "client_sec
 IMPORT = "/omnichannel/api/v1/oauth2/token"
 
 
-async def pairs(answer: ClientResponse) -> list[tuple[str, object]]:
-    read: list[tuple[str, object]] = json.loads(await answer.text(), object_pairs_hook=list)
+async def pairs(response: ClientResponse) -> list[tuple[str, object]]:
+    read: list[tuple[str, object]] = json.loads(await response.text(), object_pairs_hook=list)
     return read
 
 
 @pytest.mark.parametrize("path", [audience.token_path for audience in AUDIENCES])
 async def test_a_token_as_the_document_prints_it(auth: AuthHarness, path: str) -> None:
     async with auth.over_http() as http:
-        answer = await http.post(f"{path}?{urlencode(GOOD)}")
-        assert answer.status == 200
-        assert [name for name, _ in await pairs(answer)] == ["token_type", "access_token", "expires_in"]
-        body = await answer.json()
+        response = await http.post(f"{path}?{urlencode(GOOD)}")
+        assert response.status == 200
+        assert [name for name, _ in await pairs(response)] == ["token_type", "access_token", "expires_in"]
+        body = await response.json()
     assert (body["token_type"], body["expires_in"]) == ("bearer", 28_800)
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.content_type == "application/json"
-    assert re.fullmatch("@[0-9]+", answer.headers["Deprecation"])
-    assert "X-Request-Id" in answer.headers
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.content_type == "application/json"
+    assert re.fullmatch("@[0-9]+", response.headers["Deprecation"])
+    assert "X-Request-Id" in response.headers
 
 
 async def test_a_token_by_form_and_by_basic(auth: AuthHarness) -> None:
@@ -57,8 +57,8 @@ async def test_a_token_by_form_and_by_basic(auth: AuthHarness) -> None:
 
 async def test_fewer_scopes_stand_last_in_the_answer(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
-        answer = await http.post(IMPORT, data={**GOOD, "scope": "returns:write"})
-        assert (await pairs(answer))[-1] == ("scope", "returns:write")
+        response = await http.post(IMPORT, data={**GOOD, "scope": "returns:write"})
+        assert (await pairs(response))[-1] == ("scope", "returns:write")
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ async def test_errors_are_those_of_the_standard(
     auth: AuthHarness, change: dict[str, str], status: int, error: str
 ) -> None:
     async with auth.over_http() as http:
-        answer = await http.post(IMPORT, data={**GOOD, **change})
-        body = await answer.json()
-    assert (answer.status, body["error"]) == (status, error)
+        response = await http.post(IMPORT, data={**GOOD, **change})
+        body = await response.json()
+    assert (response.status, body["error"]) == (status, error)
     assert set(body) == {"error", "error_description"}
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.content_type == "application/json"
-    assert answer.headers.get("WWW-Authenticate", "").startswith("Basic") is (status == 401)
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.content_type == "application/json"
+    assert response.headers.get("WWW-Authenticate", "").startswith("Basic") is (status == 401)
 
 
 async def test_a_known_and_an_unknown_client_are_refused_in_the_same_words(auth: AuthHarness) -> None:
@@ -105,20 +105,20 @@ async def test_secrets_in_the_query_can_be_switched_off() -> None:
     await clients.save(a_client())
     strict = AuthHarness(clients, allow_query_secrets=False)
     async with strict.over_http() as http:
-        answer = await http.post(f"{IMPORT}?{urlencode(GOOD)}")
-        assert (await answer.json())["error"] == "invalid_request"
-    assert answer.status == 400
+        response = await http.post(f"{IMPORT}?{urlencode(GOOD)}")
+        assert (await response.json())["error"] == "invalid_request"
+    assert response.status == 400
 
 
 async def test_guessing_ends_in_429_and_tells_when_to_go_on(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
-        answers = [await http.post(IMPORT, data={**GOOD, "client_secret": "wrong"}) for _ in range(11)]
+        responses = [await http.post(IMPORT, data={**GOOD, "client_secret": "wrong"}) for _ in range(11)]
         right = await http.post(IMPORT, data=GOOD)
         elsewhere = await http.post(
             IMPORT, data={**GOOD, "client_secret": "wrong"}, headers={"X-Forwarded-For": "198.51.100.1"}
         )
-    assert [answer.status for answer in answers] == [401] * 10 + [429]
-    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert [response.status for response in responses] == [401] * 10 + [429]
+    assert 1 <= int(responses[-1].headers["Retry-After"]) <= 60
     assert (right.status, elsewhere.status) == (200, 401)
 
 
@@ -126,19 +126,19 @@ async def test_a_store_that_is_away_is_a_503(auth: AuthHarness) -> None:
     assert isinstance(auth.clients, FakeClientStore)
     auth.clients.is_unavailable = True
     async with auth.over_http() as http:
-        answer = await http.post(IMPORT, data=GOOD)
-        assert (await answer.json())["error"] == "temporarily_unavailable"
-    assert answer.status == 503
-    assert int(answer.headers["Retry-After"]) >= 1
+        response = await http.post(IMPORT, data=GOOD)
+        assert (await response.json())["error"] == "temporarily_unavailable"
+    assert response.status == 503
+    assert int(response.headers["Retry-After"]) >= 1
 
 
 async def test_a_body_is_not_read_without_end(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
-        answer = await http.post(
+        response = await http.post(
             IMPORT, data=b"a" * 100_000, headers={"Content-Type": "application/x-www-form-urlencoded"}
         )
         zipped = await http.post(IMPORT, data=b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
-    assert (answer.status, zipped.status) == (400, 400)
+    assert (response.status, zipped.status) == (400, 400)
     refused = [line["reason"] for line in auth.audit.lines if line["action"] == "token refused"]
     assert refused == ["invalid_request", "invalid_request"]
 
@@ -157,18 +157,18 @@ async def test_a_body_that_does_not_come_is_given_up(auth: AuthHarness, monkeypa
 
 async def test_only_post_gets_tokens(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
-        answer = await http.get(f"{IMPORT}?{urlencode(GOOD)}")
-        assert "canary" not in await answer.text()
-    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
-    assert answer.content_type == "application/problem+json"
+        response = await http.get(f"{IMPORT}?{urlencode(GOOD)}")
+        assert "canary" not in await response.text()
+    assert (response.status, response.headers["Allow"]) == (405, "POST")
+    assert response.content_type == "application/problem+json"
 
 
 async def test_the_keys_are_published(auth: AuthHarness) -> None:
     async with auth.over_http() as http:
-        answer = await http.get("/.well-known/jwks.json")
-        keys = (await answer.json(content_type=None))["keys"]
+        response = await http.get("/.well-known/jwks.json")
+        keys = (await response.json(content_type=None))["keys"]
     assert [set(key) for key in keys] == [{"kty", "kid", "use", "alg", "n", "e"}]
-    assert re.fullmatch(r"public, max-age=\d+", answer.headers["Cache-Control"])
+    assert re.fullmatch(r"public, max-age=\d+", response.headers["Cache-Control"])
 
 
 async def test_the_server_describes_itself(auth: AuthHarness) -> None:
@@ -189,23 +189,26 @@ async def test_the_server_describes_itself(auth: AuthHarness) -> None:
 async def test_no_secret_reaches_any_line(auth: AuthHarness, capsys: pytest.CaptureFixture[str]) -> None:
     """Canaries in every place where a client can put a secret, by design or by mistake."""
     capsys.readouterr()
-    answers = []
+    responses = []
     async with auth.over_http() as http:
         for change in ({}, {"client_secret": "canary-wrong"}, {"client_id": "canary-id"}, {"scope": "canary"}):
             parameters = {**GOOD, **change}
-            answers += [await http.post(f"{IMPORT}?{urlencode(parameters)}"), await http.post(IMPORT, data=parameters)]
-        answers.append(await http.post(IMPORT, data=GOOD, headers={"Authorization": "Basic canary!"}))
-        answers.append(await http.post(f"{IMPORT}?canary={SECRET}%ff"))
-        answers.append(await http.get(f"/canary?client_secret={SECRET}"))
-        texts = [await answer.text() for answer in answers]
+            responses += [
+                await http.post(f"{IMPORT}?{urlencode(parameters)}"),
+                await http.post(IMPORT, data=parameters),
+            ]
+        responses.append(await http.post(IMPORT, data=GOOD, headers={"Authorization": "Basic canary!"}))
+        responses.append(await http.post(f"{IMPORT}?canary={SECRET}%ff"))
+        responses.append(await http.get(f"/canary?client_secret={SECRET}"))
+        texts = [await response.text() for response in responses]
     token = json.loads(texts[0])["access_token"]
     captured = capsys.readouterr()
     logged = captured.out + captured.err + str(auth.audit.lines)
     assert "canary" not in logged
     assert token not in logged
     assert all(
-        "canary" not in text and "canary" not in str(answer.headers)
-        for text, answer in zip(texts, answers, strict=True)
+        "canary" not in text and "canary" not in str(response.headers)
+        for text, response in zip(texts, responses, strict=True)
     )
 
 
@@ -222,8 +225,8 @@ async def test_a_revoked_token_is_active_no_more(auth: AuthHarness) -> None:
         token = await get_token(http)
         introspected = await send_token(http, "introspect", token)
         before = await introspected.json()
-        answer = await send_token(http, "revoke", token)
-        assert await answer.read() == b""
+        response = await send_token(http, "revoke", token)
+        assert await response.read() == b""
         again = await send_token(http, "revoke", token)
         after = await (await send_token(http, "introspect", token)).json()
     assert before["active"] is True
@@ -232,8 +235,8 @@ async def test_a_revoked_token_is_active_no_more(auth: AuthHarness) -> None:
         "omnichannel-api",
         "orders:write returns:write",
     )
-    assert (answer.status, again.status) == (200, 200)
-    assert {each.headers["Cache-Control"] for each in (introspected, answer)} == {"no-store"}
+    assert (response.status, again.status) == (200, 200)
+    assert {each.headers["Cache-Control"] for each in (introspected, response)} == {"no-store"}
     assert after == {"active": False}
     accepted_until = before["exp"] + LEEWAY_S
     assert [(each.token_id, each.until) for each in auth.publisher.revocations] == [(before["jti"], accepted_until)]
@@ -243,9 +246,9 @@ async def test_a_revoked_token_is_active_no_more(auth: AuthHarness) -> None:
 @pytest.mark.parametrize("token", ["nonsense", "a.b.c", "x" * 5_000])
 async def test_what_is_no_token_needs_no_revoking(auth: AuthHarness, token: str) -> None:
     async with auth.over_http() as http:
-        answer = await send_token(http, "revoke", token)
+        response = await send_token(http, "revoke", token)
         introspected = await (await send_token(http, "introspect", token)).json()
-    assert (answer.status, introspected) == (200, {"active": False})
+    assert (response.status, introspected) == (200, {"active": False})
     assert auth.publisher.revocations == []
 
 
@@ -253,11 +256,11 @@ async def test_nobody_ends_or_reads_the_tokens_of_others(auth: AuthHarness) -> N
     await auth.clients.save(a_client(client_id="other"))
     async with auth.over_http() as http:
         token = await get_token(http)
-        answer = await send_token(http, "revoke", token, client_id="other")
-        error = (await answer.json())["error"]
+        response = await send_token(http, "revoke", token, client_id="other")
+        error = (await response.json())["error"]
         introspected = await (await send_token(http, "introspect", token, client_id="other")).json()
         stranger = await send_token(http, "revoke", token, client_secret="wrong")
-    assert (answer.status, error) == (400, "unauthorized_client")
+    assert (response.status, error) == (400, "unauthorized_client")
     assert introspected == {"active": False}
     assert stranger.status == 401
     assert auth.publisher.revocations == []
@@ -266,16 +269,16 @@ async def test_nobody_ends_or_reads_the_tokens_of_others(auth: AuthHarness) -> N
 async def test_a_revocation_that_others_cannot_know_of_is_not_confirmed(auth: AuthHarness) -> None:
     auth.publisher.is_unavailable = True
     async with auth.over_http() as http:
-        answer = await send_token(http, "revoke", await get_token(http))
-    assert answer.status == 503
+        response = await send_token(http, "revoke", await get_token(http))
+    assert response.status == 503
     assert len(auth.revocations.by_key) == 1, "the periodic task will publish it"
 
 
 async def test_before_revocations_are_known_nothing_is_said_of_a_token(auth: AuthHarness) -> None:
     auth.revocations_loaded = False
     async with auth.over_http() as http:
-        answer = await send_token(http, "introspect", await get_token(http))
-    assert answer.status == 503
+        response = await send_token(http, "introspect", await get_token(http))
+    assert response.status == 503
 
 
 def test_document_and_routes_are_equal(auth: AuthHarness) -> None:
@@ -308,6 +311,6 @@ async def test_examples_of_the_document_are_answers(auth: AuthHarness) -> None:
 
 
 async def body_of(http: TestClient, **change: str) -> dict[str, object]:  # type: ignore[type-arg] # aiohttp's own generic
-    answer = await http.post(IMPORT, data={**GOOD, **change})
-    read: dict[str, object] = await answer.json()
+    response = await http.post(IMPORT, data={**GOOD, **change})
+    read: dict[str, object] = await response.json()
     return read

@@ -161,17 +161,17 @@ async def test_the_cache_is_bounded_and_holds_no_secret(monkeypatch: pytest.Monk
 async def test_the_time_of_a_check_is_observed_by_its_outcome() -> None:
     hasher = Argon2Hasher()
     stored = await hasher.hash("secret")
-    before = checks()
+    before = count_checks()
     for secret in ("secret", "secret", "wrong", "wrong"):
         await hasher.verify(secret, [stored])
     # The second right one is cached.
-    assert [now - then for now, then in zip(checks(), before, strict=True)] == [1, 2]
+    assert [now - then for now, then in zip(count_checks(), before, strict=True)] == [1, 2]
 
 
-def checks() -> list[float]:
+def count_checks() -> list[float]:
     counted = {
         sample.labels["outcome"]: sample.value
-        for family in metrics.HASH_SECONDS.collect()
+        for family in metrics.SECRET_CHECK_SECONDS.collect()
         for sample in family.samples
         if sample.name.endswith("_count")
     }

@@ -16,7 +16,7 @@ from tests.auth.fakes import FakeClientStore
 from tests.auth.harness import ISSUER, SECRET, AuthHarness, a_client
 
 
-async def ask(
+async def request_token(
     auth: AuthHarness,
     *,
     secret: str = SECRET,
@@ -30,8 +30,8 @@ async def ask(
     return await issue(presented, audience, source=source, deps=auth.deps)
 
 
-async def refused(auth: AuthHarness, **how: str) -> tuple[str, int]:
-    outcome = await ask(auth, **how)  # type: ignore[arg-type] # only texts are passed
+async def get_refusal(auth: AuthHarness, **how: str) -> tuple[str, int]:
+    outcome = await request_token(auth, **how)  # type: ignore[arg-type] # only texts are passed
     assert isinstance(outcome, OAuthError)
     return outcome.reason, outcome.status
 
@@ -53,7 +53,7 @@ def a_verifier(auth: AuthHarness, audience: Audience) -> TokenVerifier:
 
 @pytest.mark.parametrize("audience", AUDIENCES, ids=lambda audience: audience.name)
 async def test_what_is_issued_verifies_for_its_api_and_no_other(auth: AuthHarness, audience: Audience) -> None:
-    issued = await ask(auth, audience=audience)
+    issued = await request_token(auth, audience=audience)
     assert isinstance(issued, IssuedToken)
     verifiers = {each.name: a_verifier(auth, each) for each in AUDIENCES}
     for verifier in verifiers.values():
@@ -78,7 +78,7 @@ async def test_a_token_from_after_a_revocation_of_its_client_is_good(auth: AuthH
     auth.clock.at += 0.5
     revocation = client_revocation("client-1", now=auth.clock.at)
     await auth.publisher.publish_revocations([revocation])
-    issued = await ask(auth)
+    issued = await request_token(auth)
     assert isinstance(issued, IssuedToken)
     verifier = a_verifier(auth, OMNICHANNEL)
     await verifier.refresh()
@@ -86,61 +86,61 @@ async def test_a_token_from_after_a_revocation_of_its_client_is_good(auth: AuthH
 
 
 async def test_fewer_scopes_are_returned(auth: AuthHarness) -> None:
-    issued = await ask(auth, more="&scope=orders:write")
+    issued = await request_token(auth, more="&scope=orders:write")
     assert isinstance(issued, IssuedToken)
     assert issued.scope == "orders:write"
 
 
 async def test_a_client_of_another_api_is_told_so(auth: AuthHarness) -> None:
     await auth.clients.save(a_client(client_id="status-only", scopes=COMMON_STATUS.scopes))
-    assert await refused(auth, client_id="status-only") == ("unauthorized_client", 400)
+    assert await get_refusal(auth, client_id="status-only") == ("unauthorized_client", 400)
 
 
 async def test_an_unknown_client_costs_what_a_known_one_does(auth: AuthHarness) -> None:
-    assert await refused(auth, secret="wrong") == ("wrong_secret", 401)
-    assert await refused(auth, client_id="nobody") == ("unknown_client", 401)
+    assert await get_refusal(auth, secret="wrong") == ("wrong_secret", 401)
+    assert await get_refusal(auth, client_id="nobody") == ("unknown_client", 401)
     assert auth.hasher.low_priority_calls == [False, False]
 
 
 async def test_a_secret_that_ended_proves_nothing(auth: AuthHarness) -> None:
     ended = Secret(secret_id="s", hash="hash of old", created_at=0, expires_at=int(auth.clock.at))
     await auth.clients.save(a_client(client_id="other", secrets=(ended,)))
-    assert await refused(auth, client_id="other", secret="old") == ("wrong_secret", 401)
+    assert await get_refusal(auth, client_id="other", secret="old") == ("wrong_secret", 401)
     auth.clock.at -= 1
-    assert isinstance(await ask(auth, client_id="other", secret="old"), IssuedToken)
+    assert isinstance(await request_token(auth, client_id="other", secret="old"), IssuedToken)
 
 
 async def test_after_ten_failed_tries_a_minute_guessing_waits_but_the_right_secret_passes(auth: AuthHarness) -> None:
-    assert {await refused(auth, secret="wrong") for _ in range(10)} == {("wrong_secret", 401)}
-    assert await refused(auth, secret="wrong") == ("too_many_attempts", 429)
-    assert isinstance(await ask(auth), IssuedToken)
+    assert {await get_refusal(auth, secret="wrong") for _ in range(10)} == {("wrong_secret", 401)}
+    assert await get_refusal(auth, secret="wrong") == ("too_many_attempts", 429)
+    assert isinstance(await request_token(auth), IssuedToken)
     assert auth.hasher.low_priority_calls[-2:] == [True, True], "guesses have a queue of their own"
-    assert await refused(auth, secret="wrong", source="198.51.100.1") == ("wrong_secret", 401)
-    assert await refused(auth, client_id="nobody") == ("unknown_client", 401)
+    assert await get_refusal(auth, secret="wrong", source="198.51.100.1") == ("wrong_secret", 401)
+    assert await get_refusal(auth, client_id="nobody") == ("unknown_client", 401)
     auth.clock.at += 61
-    assert await refused(auth, secret="wrong") == ("wrong_secret", 401)
+    assert await get_refusal(auth, secret="wrong") == ("wrong_secret", 401)
 
 
 async def test_a_client_that_never_was_is_slowed_down_too(auth: AuthHarness) -> None:
-    assert {await refused(auth, client_id="nobody") for _ in range(10)} == {("unknown_client", 401)}
-    assert await refused(auth, client_id="nobody") == ("too_many_attempts", 429)
+    assert {await get_refusal(auth, client_id="nobody") for _ in range(10)} == {("unknown_client", 401)}
+    assert await get_refusal(auth, client_id="nobody") == ("too_many_attempts", 429)
 
 
 async def test_when_the_store_is_unavailable_no_secret_is_called_wrong(auth: AuthHarness) -> None:
     assert isinstance(auth.clients, FakeClientStore)
     auth.clients.is_unavailable = True
     with pytest.raises(UnavailableError):
-        await ask(auth)
+        await request_token(auth)
 
 
 async def test_each_grant_and_refusal_leaves_a_line_without_secrets(auth: AuthHarness) -> None:
     """A known client is named even if its secret was wrong; an unknown id may be a pasted secret."""
     auth.audit.lines.clear()
-    await ask(auth)
-    await ask(auth, secret="canary-wrong")
-    await ask(auth, client_id="canary-pasted-into-the-wrong-field")
-    await ask(auth, more="&scope=canary")
-    await ask(auth, more="&grant_type=canary")
+    await request_token(auth)
+    await request_token(auth, secret="canary-wrong")
+    await request_token(auth, client_id="canary-pasted-into-the-wrong-field")
+    await request_token(auth, more="&scope=canary")
+    await request_token(auth, more="&grant_type=canary")
     assert [(line["action"], line["actor"], line["source"], line.get("reason")) for line in auth.audit.lines] == [
         ("token issued", "client-1", "203.0.113.9", None),
         ("token refused", "client-1", "203.0.113.9", "wrong_secret"),

@@ -96,7 +96,7 @@ class Argon2Hasher:
             match = await self._verify_uncached(secret, hashes, low_priority=low_priority)
         finally:
             self._waiting[low_priority] -= 1
-        metrics.HASH_SECONDS.labels("right" if match else "wrong").observe(self._clock() - started_at)
+        metrics.SECRET_CHECK_SECONDS.labels("right" if match else "wrong").observe(self._clock() - started_at)
         return match
 
     async def _verify_uncached(self, secret: str, hashes: Sequence[str], *, low_priority: bool) -> str | None:
@@ -115,7 +115,7 @@ class Argon2Hasher:
         # Without hashes a dummy is computed, so that the time does not reveal which clients exist.
         params = {_parse_params(stored) for stored in hashes} or {self._dummy_params}
         computed = [each.hash(secret) for each in params]
-        metrics.HASHES.inc(len(computed))
+        metrics.SECRET_HASHES.inc(len(computed))
         return next((stored for stored in hashes for each in computed if hmac.compare_digest(stored, each)), None)
 
     def _cached_match(self, secret: str, hashes: Sequence[str]) -> str | None:

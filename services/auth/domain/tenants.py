@@ -106,7 +106,7 @@ def _decode(document: bytes, declared: type[D]) -> D:
     try:
         return msgspec.json.decode(document, type=declared)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidDocumentError(str(error)) from None
+        raise InvalidDocumentError(f"invalid document: {error}") from None
 
 
 def _require_unique(noun: str, values: Sequence[object]) -> None:

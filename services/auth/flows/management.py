@@ -144,7 +144,7 @@ async def revoke_client(client_id: str, deps: ManagementDeps) -> None:
     await deps.revocations.save(revocation)
     deps.record("client's tokens revoked", client=client_id)
     await deps.publisher.publish_revocations([revocation])
-    metrics.REVOKED.labels("client").inc()
+    metrics.REVOCATIONS.labels("client").inc()
 
 
 async def revoke_token(token_id: str, deps: ManagementDeps) -> None:
@@ -153,7 +153,7 @@ async def revoke_token(token_id: str, deps: ManagementDeps) -> None:
     await deps.revocations.save(revocation)
     deps.record("token revoked", tokenId=token_id)
     await deps.publisher.publish_revocations([revocation])
-    metrics.REVOKED.labels("token").inc()
+    metrics.REVOCATIONS.labels("token").inc()
 
 
 async def publish_missing_revocations(is_published: Callable[[Revocation], bool], deps: ManagementDeps) -> int:

@@ -81,7 +81,7 @@ async def revoke(
     await deps.revocations.save(revocation)
     deps.audit.record("token revoked", actor=token.client_id, source=source, tokenId=token.token_id)
     await deps.publisher.publish_revocations([revocation])
-    metrics.REVOKED.labels("token").inc()
+    metrics.REVOCATIONS.labels("token").inc()
     return None
 
 
@@ -136,7 +136,7 @@ def record_refusal(
     error: OAuthError, audience: Audience, *, source: str, deps: TokenDeps, actor: str = UNKNOWN_CLIENT
 ) -> OAuthError:
     """Count the error, write an audit line, and return the error."""
-    metrics.REFUSED.labels(audience.name, error.reason).inc()
+    metrics.TOKENS_REFUSED.labels(audience.name, error.reason).inc()
     deps.audit.record("token refused", actor=actor, source=source, audience=audience.name, reason=error.reason)
     return error
 
@@ -145,7 +145,7 @@ def _issue_token(grant: Grant, *, source: str, deps: TokenDeps) -> IssuedToken:
     issued_at = issue_time(deps.now(), revoked_before=deps.revoked_before(grant.client.client_id))
     claims = build_claims(grant, issuer=deps.issuer, issued_at=issued_at, token_id=deps.new_id())
     token = deps.signer.sign(claims)
-    metrics.ISSUED.labels(grant.audience.name).inc()
+    metrics.TOKENS_ISSUED.labels(grant.audience.name).inc()
     deps.audit.record(
         "token issued",
         actor=grant.client.client_id,
