@@ -90,7 +90,7 @@ async def test_keys_are_forgotten_after_a_day(mongo: Mongo, mongodb_uri: str) ->
         if isinstance(component, Mongo | StartupTask):
             await component.stop()
     indexes = await mongo.collection(COLLECTION).index_information()
-    assert indexes["reserved_1"]["expireAfterSeconds"] == 86_400
+    assert indexes["reserved_at_1"]["expireAfterSeconds"] == 86_400
 
 
 class FailingKeys:

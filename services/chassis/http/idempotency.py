@@ -1,7 +1,7 @@
-"""`Idempotency-Key`: a request that is sent again gets the answer of the first one.
+"""`Idempotency-Key`: a request that is sent again gets the response to the first one.
 
-Reserved in MongoDB before the work begins, under a lease: who comes while it runs waits, who comes after a crash goes
-on with the id that was reserved, so that nothing is done twice.
+A key is reserved in MongoDB under a lease before the work begins. Meanwhile, requests with the same key are refused;
+after a crash the next one continues under the id that was reserved, so that nothing is done twice.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ LEASE_S = 30
 
 
 class StoredResponse(Struct, frozen=True):
-    """An answer, as far as it is kept."""
+    """The stored part of a response."""
 
     status: int
     body: bytes
@@ -33,7 +33,7 @@ class StoredResponse(Struct, frozen=True):
 
 
 class Reservation(Struct, frozen=True):
-    """The right to do the work, under this id. `is_retry`: it may have been done in part, or whole, before."""
+    """The right to process the request under this id. A retry may find it processed before, in part or completely."""
 
     key: str
     resource_id: str
@@ -42,7 +42,7 @@ class Reservation(Struct, frozen=True):
 
 
 class IdempotencyKeys:
-    """Keys of one API. `scope` keeps those of different APIs apart."""
+    """The keys of one API; `scope` separates those of different APIs."""
 
     def __init__(self, mongo: Mongo, *, scope: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._mongo = mongo
@@ -51,81 +51,91 @@ class IdempotencyKeys:
         self._keys = mongo.collection(COLLECTION)
 
     async def create_indexes(self) -> None:
-        """Make the index by which keys are forgotten after a day; raises `Away`."""
-        await ensure_ttl_index(self._mongo, COLLECTION, "reserved", RETENTION_S)
+        """Create the index that expires keys after a day; raises `UnavailableError`."""
+        await ensure_ttl_index(self._mongo, COLLECTION, "reserved_at", RETENTION_S)
 
     async def reserve(
         self, client: str, key: str, body: bytes, new_id: Callable[[], str]
     ) -> Reservation | StoredResponse:
-        """The first answer if there is one, else the right to make it.
+        """Reserve the key, or return the response stored under it.
 
-        Raises `Problem`: 409 while somebody makes it, 422 if the key came with another body; `Away` if nobody knows.
+        Raises a 409 while another request holds the key, a 422 if the key came with another body, and
+        `UnavailableError`.
         """
-        name, digest, now = self._name(client, key), sha256(body).digest(), self._now()
-        lease = {"holder": uuid4().hex, "until": now + timedelta(seconds=LEASE_S)}
-        resource_id = new_id()
-        fresh = {"_id": name, "body": digest, "resource": resource_id, "reserved": now, **lease}
+        key_hash, body_hash, now = self._hash(client, key), sha256(body).digest(), self._now()
+        owner, resource_id = uuid4().hex, new_id()
+        lease = {"owner": owner, "lease_until": now + timedelta(seconds=LEASE_S)}
+        document = {
+            "_id": key_hash,
+            "body_hash": body_hash,
+            "resource_id": resource_id,
+            "reserved_at": now,
+            "response": None,
+            **lease,
+        }
         try:
             with mongo_errors():
-                await self._keys.insert_one(fresh)
+                await self._keys.insert_one(document)
         except DuplicateKeyError:
-            return await self._known(name, digest, lease)
-        return Reservation(name, resource_id, str(lease["holder"]))
+            return await self._existing(key_hash, body_hash, lease)
+        return Reservation(key_hash, resource_id, owner)
 
     async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
-        """Keep the answer; raises `Away`."""
-        kept = {"status": response.status, "body": response.body, "headers": dict(response.headers)}
+        """Store the response; raises `UnavailableError`."""
+        stored = {"status": response.status, "body": response.body, "headers": dict(response.headers)}
         with mongo_errors():
-            await self._keys.update_one({"_id": reservation.key, "reply": None}, {"$set": {"reply": kept}})
+            await self._keys.update_one({"_id": reservation.key, "response": None}, {"$set": {"response": stored}})
 
     async def release_for_retry(self, reservation: Reservation) -> None:
-        """The outcome is unknown: let a retry go on at once, with the same id. Raises `Away`."""
+        """End the lease: a retry continues under the same id. For unknown outcomes; raises `UnavailableError`."""
         with mongo_errors():
-            await self._keys.update_one(self._held(reservation), {"$set": {"until": self._now()}})
+            await self._keys.update_one(_owned(reservation), {"$set": {"lease_until": self._now()}})
 
     async def discard(self, reservation: Reservation) -> None:
-        """The request was refused, nothing was done: the key is free again. Raises `Away`."""
+        """Free the key of a refused request; raises `UnavailableError`."""
         if reservation.is_retry:
-            # What an earlier attempt has done under this id must stay findable.
+            # What an earlier attempt did under this id must remain reachable.
             await self.release_for_retry(reservation)
             return
         with mongo_errors():
-            await self._keys.delete_one(self._held(reservation))
+            await self._keys.delete_one(_owned(reservation))
 
-    async def _known(self, name: str, digest: bytes, lease: Mapping[str, Any]) -> Reservation | StoredResponse:
+    async def _existing(
+        self, key_hash: str, body_hash: bytes, lease: Mapping[str, Any]
+    ) -> Reservation | StoredResponse:
         with mongo_errors():
-            known = await self._keys.find_one({"_id": name})
-        if known is None:
-            # Forgotten between two looks: whoever asks again finds the key free.
+            existing = await self._keys.find_one({"_id": key_hash})
+        if existing is None:
+            # It was discarded between insert and find: a retry finds the key free.
             raise _in_progress(1)
-        if bytes(known["body"]) != digest:
+        if bytes(existing["body_hash"]) != body_hash:
             raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another request before")
-        reply = known.get("reply")
-        if reply is not None:
-            return StoredResponse(reply["status"], bytes(reply["body"]), reply["headers"])
-        left_s = (known["until"] - self._now()).total_seconds()
-        if left_s > 0:
-            raise _in_progress(min(int(left_s) + 1, LEASE_S))
-        return await self._take_over(known, lease)
+        response = existing["response"]
+        if response is not None:
+            return StoredResponse(response["status"], bytes(response["body"]), response["headers"])
+        remaining_s = (existing["lease_until"] - self._now()).total_seconds()
+        if remaining_s > 0:
+            raise _in_progress(min(int(remaining_s) + 1, LEASE_S))
+        return await self._take_over(existing, lease)
 
-    async def _take_over(self, known: Mapping[str, Any], lease: Mapping[str, Any]) -> Reservation:
-        guard = {"_id": known["_id"], "holder": known["holder"], "until": known["until"], "reply": None}
+    async def _take_over(self, existing: Mapping[str, Any], lease: Mapping[str, Any]) -> Reservation:
+        guard = {name: existing[name] for name in ("_id", "owner", "lease_until", "response")}
         with mongo_errors():
-            taken = await self._keys.update_one(guard, {"$set": dict(lease)})
-        if not taken.matched_count:
+            result = await self._keys.update_one(guard, {"$set": dict(lease)})
+        if not result.matched_count:
             raise _in_progress(1)
-        return Reservation(known["_id"], known["resource"], lease["holder"], is_retry=True)
+        return Reservation(existing["_id"], existing["resource_id"], lease["owner"], is_retry=True)
 
-    def _name(self, client: str, key: str) -> str:
+    def _hash(self, client: str, key: str) -> str:
         return sha256(f"{self._scope}\n{client}\n{key}".encode()).hexdigest()
 
-    @staticmethod
-    def _held(turn: Reservation) -> dict[str, Any]:
-        return {"_id": turn.key, "holder": turn.owner, "reply": None}
+
+def _owned(reservation: Reservation) -> dict[str, Any]:
+    return {"_id": reservation.key, "owner": reservation.owner, "response": None}
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """The request's key; raises a 400 for one that cannot be kept."""
+    """Return the request's key; raises a 400 for an invalid one."""
     key = headers.get(HEADER)
     if key is None:
         return None
@@ -135,6 +145,6 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     return key
 
 
-def _in_progress(seconds: int) -> Problem:
-    detail = "the first request with this Idempotency-Key is still being answered"
-    return Problem(409, "IDEMPOTENCY_IN_PROGRESS", detail, headers={"Retry-After": str(seconds)})
+def _in_progress(retry_after_s: int) -> Problem:
+    detail = "the first request with this Idempotency-Key is still in progress"
+    return Problem(409, "IDEMPOTENCY_IN_PROGRESS", detail, headers={"Retry-After": str(retry_after_s)})

@@ -1,6 +1,6 @@
-"""Page tokens: opaque and signed, good for one purpose only, and how pages are spoken of.
+"""Pages of a list: the query parameters, opaque signed page tokens, and the `Link` header.
 
-They hold positions, never rights: whoever shows one still needs a token of their own.
+A page token holds a position, never a permission: the request still needs an access token.
 """
 
 import hashlib
@@ -20,59 +20,59 @@ TokenScope = Sequence[str | int | bool | None]
 
 
 class PageTokenCodec:
-    """Makes and reads tokens that hold a place in a list. `salt` keeps the tokens of different APIs apart."""
+    """Encodes and decodes page tokens. `salt` separates the tokens of different APIs."""
 
     def __init__(self, secret: str, *, salt: str) -> None:
         self._serializer = URLSafeSerializer(secret, salt=salt, signer_kwargs={"digest_method": hashlib.sha256})
 
     def encode(self, scope: TokenScope, position: Sequence[Any]) -> str:
-        """A token for this place, good for what it is bound to."""
-        made: str | bytes = self._serializer.dumps([list(scope), list(position)])
-        return made if isinstance(made, str) else made.decode()
+        """Return a token for this position, valid in this scope only."""
+        token: str | bytes = self._serializer.dumps([list(scope), list(position)])
+        return token if isinstance(token, str) else token.decode()
 
     def decode(self, scope: TokenScope, token: str, *, parts: int) -> list[Any]:
-        """The place; raises a 400 on what was not made here for the same purpose."""
+        """Return the position; raises a 400 for a token of another scope or origin."""
         try:
-            read: Any = self._serializer.loads(token)
+            decoded: Any = self._serializer.loads(token)
         except BadData:
             raise invalid_page_token() from None
-        if read[0] != list(scope) or len(read[1]) != parts:
+        if decoded[0] != list(scope) or len(decoded[1]) != parts:
             raise invalid_page_token()
-        where: list[Any] = read[1]
-        return where
+        position: list[Any] = decoded[1]
+        return position
 
 
 def invalid_page_token() -> Problem:
-    """400: a token of another call, or none at all."""
+    """Return the 400 for a token of another list, or an invalid one."""
     return Problem(400, "INVALID_PAGE_TOKEN", "the page token was not issued for this call")
 
 
 def page_token_from_query(query: MultiMapping[str]) -> str | None:
-    """The page token of a request, by whichever of its names."""
-    given = {query[name] for name in PAGE_PARAMETERS if name in query}
-    if len(given) > 1:
-        raise Problem(400, "INVALID_PAGE_TOKEN", "the page token was sent twice, and not the same")
-    return given.pop() if given else None
+    """Return the page token, under any of its parameter names."""
+    tokens = {query[name] for name in PAGE_PARAMETERS if name in query}
+    if len(tokens) > 1:
+        raise Problem(400, "INVALID_PAGE_TOKEN", "the request has two different page tokens")
+    return tokens.pop() if tokens else None
 
 
 def rows_from_query(query: MultiMapping[str], *, default: int, maximum: int) -> int:
-    """How many rows a page may have."""
-    given = query.get("rows")
-    if given is None:
+    """Return the page size."""
+    rows = query.get("rows")
+    if rows is None:
         return default
-    if not (given.isascii() and given.isdecimal() and len(given) <= 6 and 1 <= int(given) <= maximum):
-        raise Problem(400, "INVALID_ROWS", f"rows is a whole number from 1 to {maximum}")
-    return int(given)
+    if not (rows.isascii() and rows.isdecimal() and len(rows) <= 6 and 1 <= int(rows) <= maximum):
+        raise Problem(400, "INVALID_ROWS", f"rows must be an integer from 1 to {maximum}")
+    return int(rows)
 
 
 def pagination(rows: int, count: int, token: str | None) -> dict[str, Any]:
-    """The `pagination` object of a page."""
+    """Return the `pagination` object of a page."""
     return {"rows": rows, "count": count, "nextPageToken": token}
 
 
 def next_link(request: web.Request, token: str | None) -> Mapping[str, str]:
-    """Where the next page is, as a header."""
+    """Return the `Link` header to the next page, if there is one."""
     if token is None:
         return {}
-    kept = [(name, value) for name, value in request.query.items() if name not in PAGE_PARAMETERS]
-    return {"Link": f'<{request.rel_url.raw_path}?{urlencode([*kept, ("page", token)])}>; rel="next"'}
+    parameters = [(name, value) for name, value in request.query.items() if name not in PAGE_PARAMETERS]
+    return {"Link": f'<{request.rel_url.raw_path}?{urlencode([*parameters, ("page", token)])}>; rel="next"'}

@@ -1,6 +1,6 @@
-"""One rate limit for several processes: the window lies in a Valkey or Redis that all of them reach.
+"""Rate limit shared by several processes, through a window in Valkey or Redis.
 
-Without a store, or while it is away, each process counts for itself.
+Without a store, or while it is unavailable, each process limits on its own.
 """
 
 import math
@@ -17,22 +17,22 @@ from services.chassis.http.ratelimit import Decision, RateLimit
 from services.chassis.runtime import metrics
 from services.chassis.runtime.logs import logger
 
-STORE_ERRORS = metrics.counter("ratelimit_store_errors_total", "Times the shared rate limit's store did not answer.")
+STORE_ERRORS = metrics.counter("ratelimit_store_errors_total", "Failed calls of the shared rate limit's store.")
 STORE_UNAVAILABLE = metrics.gauge(
-    "ratelimit_store_unavailable", "1 while each process limits for itself instead of all together."
+    "ratelimit_store_unavailable", "1 while each process limits on its own instead of all together."
 )
 
 STORE_TIMEOUT_S = 0.25
-PAUSE_S = 1.0
+FALLBACK_S = 1.0
 _LOG = logger(__name__)
 
-# The library's own scripts believe the clocks of the machines that ask: one that is wrong would shut a site out, or
-# let it through twice. These do the same with the store's clock.
+# The library's own scripts trust the clients' clocks: a wrong one would lock a key out, or double its limit. These
+# scripts do the same with the store's clock.
 _NOW = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 """
-_TAKE = (
+_ACQUIRE = (
     _NOW
     + """
 local limit, expiry, amount = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -45,7 +45,7 @@ redis.call('PEXPIRE', KEYS[1], expiry * 1000 + 1)
 return true
 """
 )
-_LOOK = (
+_PEEK = (
     _NOW
     + """
 local low, high = 0, redis.call('LLEN', KEYS[1])
@@ -59,44 +59,43 @@ return {string.format('%.6f', now), math.min(low, tonumber(ARGV[2]))}
 
 
 class SharedRateLimit:
-    """At most `limit` units in any second, per key, over all processes that name the same store.
+    """At most `limit` units in any second, per key, over all processes that use the same store.
 
-    The process's own window is kept beside the shared one: what it refuses needs no store to be refused, and it goes
-    on alone when the store does not answer.
+    The local window is maintained as well: what it refuses needs no call of the store, and it takes over when the
+    store does not answer.
     """
 
     def __init__(self, local: RateLimit, *, url: str | None, clock: Callable[[], float] = monotonic) -> None:
-        self._own = local
+        self._local = local
         self._clock = clock
-        self._away_until = -math.inf
-        self._storage = None if url is None else _storage(url)
+        self._fallback_until = -math.inf
+        self._storage = None if url is None else _open_storage(url)
         self._shared = None if self._storage is None else MovingWindowRateLimiter(self._storage)
 
     async def start(self) -> None:
-        """Nothing to wait for: the first question connects."""
+        """Do nothing: the first call connects."""
 
     async def stop(self) -> None:
-        """Let go of the store."""
+        """Close the connection to the store."""
         if self._storage is not None:
             bridge: Any = self._storage.bridge
             await bridge.get_connection().aclose()
 
     async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
-        """Spend `cost` units if the last second can pay them; a cost of 0 asks whether anything is left."""
+        """Spend `cost` units if the last second has them; a cost of 0 decides as for one unit and spends nothing."""
         shared = self._shared
-        if shared is None or self._clock() < self._away_until:
-            return self._own.acquire(key, limit=limit, cost=cost)
-        own = self._own.acquire(key, limit=limit, cost=0)
-        if own.remaining < max(cost, 1):
-            return self._own.acquire(key, limit=limit, cost=max(cost, 1))
+        if shared is None or self._clock() < self._fallback_until:
+            return self._local.acquire(key, limit=limit, cost=cost)
+        if self._local.peek(key, limit=limit).remaining < max(cost, 1):
+            return self._local.acquire(key, limit=limit, cost=max(cost, 1))
         try:
-            decision = await _take(shared, key, limit=limit, cost=cost)
-        except Exception as error:  # noqa: BLE001 - the store's client raises the event loop's errors, too
+            decision = await _acquire(shared, key, limit=limit, cost=cost)
+        except Exception as error:  # noqa: BLE001 - the store's client also raises errors of the event loop
             self._fall_back(error)
-            return self._own.acquire(key, limit=limit, cost=cost)
+            return self._local.acquire(key, limit=limit, cost=cost)
         STORE_UNAVAILABLE.set(0)
         if decision.allowed and cost:
-            self._own.acquire(key, limit=limit, cost=cost)
+            self._local.acquire(key, limit=limit, cost=cost)
         return decision
 
     async def peek(self, key: str, *, limit: int) -> Decision:
@@ -104,29 +103,29 @@ class SharedRateLimit:
         return await self.acquire(key, limit=limit, cost=0)
 
     def _fall_back(self, error: Exception) -> None:
-        reason = error.storage_error if isinstance(error, StorageError) else error
+        cause = error.storage_error if isinstance(error, StorageError) else error
         STORE_ERRORS.inc()
         STORE_UNAVAILABLE.set(1)
-        self._away_until = self._clock() + PAUSE_S
-        _LOG.warning("the rate limit's store does not answer", error=type(reason).__name__)
+        self._fallback_until = self._clock() + FALLBACK_S
+        _LOG.warning("rate limit store unavailable, limiting locally", error=type(cause).__name__)
 
 
-async def _take(shared: MovingWindowRateLimiter, key: str, *, limit: int, cost: int) -> Decision:
+async def _acquire(shared: MovingWindowRateLimiter, key: str, *, limit: int, cost: int) -> Decision:
     item = RateLimitItemPerSecond(limit, namespace="tillstream")
     allowed = await shared.hit(item, key, cost=cost) if cost else True
-    left = max((await shared.get_window_stats(item, key)).remaining, 0)
-    allowed = allowed and (bool(cost) or left > 0)
+    remaining = max((await shared.get_window_stats(item, key)).remaining, 0)
+    allowed = allowed and (bool(cost) or remaining > 0)
     return Decision(
         allowed=allowed,
         limit=limit,
-        remaining=left,
-        # The window is a second long: whatever it holds is gone by then.
+        remaining=remaining,
+        # The window is one second long: by then it is empty.
         retry_after_s=0 if allowed else 1,
-        reset_s=1 if left < limit else 0,
+        reset_s=1 if remaining < limit else 0,
     )
 
 
-def _storage(url: str) -> RedisStorage:
+def _open_storage(url: str) -> RedisStorage:
     storage = RedisStorage(
         url,
         wrap_exceptions=True,
@@ -135,7 +134,7 @@ def _storage(url: str) -> RedisStorage:
         socket_timeout=STORE_TIMEOUT_S,
         socket_connect_timeout=STORE_TIMEOUT_S,
     )
-    storage.bridge.SCRIPT_ACQUIRE_MOVING_WINDOW = _TAKE.encode()
-    storage.bridge.SCRIPT_MOVING_WINDOW = _LOOK.encode()
+    storage.bridge.SCRIPT_ACQUIRE_MOVING_WINDOW = _ACQUIRE.encode()
+    storage.bridge.SCRIPT_MOVING_WINDOW = _PEEK.encode()
     storage.bridge.register_scripts()
     return storage

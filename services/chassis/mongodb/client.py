@@ -1,8 +1,8 @@
-"""MongoDB behind one seam: Motor or PyMongo's own async client, and their differences hidden.
+"""MongoDB through Motor or PyMongo's own async client; hides their differences.
 
-A collection taken from here acknowledges a write when a majority has it in its journal. What both drivers spell the
-same (`find`, `insert_many`, `bulk_write`, `update_one`, …) is called on the collection itself; cursors of `find` are
-read with `async for` or `to_list(None)`.
+Collections acknowledge a write when a majority of the members has it in its journal. Methods that both drivers share
+(`find`, `insert_many`, `bulk_write`, `update_one`, …) are called on the collection itself; cursors of `find` are read
+with `async for` or `to_list(None)`.
 """
 
 import asyncio
@@ -27,19 +27,17 @@ from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings, exit_with_errors
 
-CONNECTIONS = metrics.gauge(
-    "mongodb_pool_connections", "Connections to MongoDB, open ones and those in use.", ["state"]
-)
-WAIT_SECONDS = metrics.histogram("mongodb_pool_wait_seconds", "Time until the pool gave a connection.")
-REFUSED = metrics.counter(
-    "mongodb_pool_checkout_failures_total", "Times the pool had no connection to give.", ["reason"]
+CONNECTIONS = metrics.gauge("mongodb_pool_connections", "Connections to MongoDB, open and in use.", ["state"])
+WAIT_SECONDS = metrics.histogram("mongodb_pool_wait_seconds", "Time to check out a connection.")
+CHECKOUT_FAILURES = metrics.counter(
+    "mongodb_pool_checkout_failures_total", "Failed checkouts of a connection.", ["reason"]
 )
 
 DURABLE = WriteConcern(w="majority", j=True)
 
 DUPLICATE_KEY = 11000
 _INDEX_CONFLICTS = (85, 86)
-# Interrupted, stepping down, shutting down, out of disk, out of time: the server's words for "not now".
+# Interrupted, stepping down, shutting down, out of disk, out of time: retrying may succeed.
 _TRANSIENT = frozenset(
     {6, 7, 50, 64, 79, 89, 91, 100, 112, 189, 237, 251, 262, 9001, 10107, 11600, 11602, 13435, 13436, 14031}
 )
@@ -47,58 +45,51 @@ _TRANSIENT = frozenset(
 Document = Mapping[str, Any]
 
 
-class PoolMetrics(monitoring.ConnectionPoolListener):
-    """Keeps the pool's metrics. Called by the driver, from any thread."""
+class _IgnoredPoolEvents(monitoring.ConnectionPoolListener):
+    """Events that change no metric."""
+
+    def _ignore(self, event: Any) -> None:
+        """Do nothing."""
+
+    # A connection counts as open before it is ready; the connections of a cleared pool are closed one by one.
+    connection_check_out_started = connection_ready = _ignore
+    pool_created = pool_ready = pool_cleared = pool_closed = _ignore
+
+
+class PoolMetrics(_IgnoredPoolEvents):
+    """Maintains the pool's metrics; called by the driver from any thread."""
 
     def __init__(self) -> None:
         self._open = CONNECTIONS.labels("open")
         self._in_use = CONNECTIONS.labels("in_use")
 
     def connection_created(self, event: monitoring.ConnectionCreatedEvent) -> None:
-        """One more, not yet connected."""
+        """Count a connection, which is not yet connected."""
         del event
         self._open.inc()
 
     def connection_closed(self, event: monitoring.ConnectionClosedEvent) -> None:
-        """One less."""
+        """Count a closed connection."""
         del event
         self._open.dec()
 
     def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
-        """Somebody got one."""
+        """Count a connection in use."""
         self._in_use.inc()
         WAIT_SECONDS.observe(event.duration or 0.0)
 
     def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
-        """It came back."""
+        """Count a returned connection."""
         del event
         self._in_use.dec()
 
     def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
-        """Somebody got none."""
-        REFUSED.labels(event.reason).inc()
-
-    def connection_check_out_started(self, event: monitoring.ConnectionCheckOutStartedEvent) -> None:
-        """Nothing to tell yet."""
-
-    def connection_ready(self, event: monitoring.ConnectionReadyEvent) -> None:
-        """Nothing to tell: it counts as open already."""
-
-    def pool_created(self, event: monitoring.PoolCreatedEvent) -> None:
-        """Nothing to tell."""
-
-    def pool_ready(self, event: monitoring.PoolReadyEvent) -> None:
-        """Nothing to tell."""
-
-    def pool_cleared(self, event: monitoring.PoolClearedEvent) -> None:
-        """Nothing to tell: its connections are closed one by one."""
-
-    def pool_closed(self, event: monitoring.PoolClosedEvent) -> None:
-        """Nothing to tell, likewise."""
+        """Count a failed checkout."""
+        CHECKOUT_FAILURES.labels(event.reason).inc()
 
 
 class Mongo:
-    """A client and its database. Belongs to the event loop in which it was made."""
+    """A client and its database. Belongs to the event loop in which it was created."""
 
     def __init__(self, client: Any, database: str) -> None:
         self.client = client
@@ -107,9 +98,9 @@ class Mongo:
 
     @classmethod
     def connect(cls, settings: MongoSettings, *, retry_writes: bool = True) -> "Mongo":
-        """A client that connects on first use. Without `retry_writes` the caller repeats what failed.
+        """Return a client that connects on first use. Without `retry_writes` the caller retries failed writes.
 
-        An address that the driver cannot use ends the process, as any setting that cannot be used.
+        A URI that the driver rejects ends the process, as any other invalid setting does.
         """
         driver: Any = AsyncIOMotorClient if settings.mongo_driver == "motor" else AsyncMongoClient
         timeout_ms = settings.mongodb_timeout_ms
@@ -125,38 +116,36 @@ class Mongo:
                 event_listeners=[PoolMetrics()],
             )
         except (ConfigurationError, ValueError, OSError) as error:
-            # The driver's words may quote what the address holds.
-            raise exit_with_errors(
-                [f"  MONGODB_URI: has an option, a port, a host or a file that is none ({_kind(error)})"]
-            ) from None
+            # The driver's message may quote credentials.
+            raise exit_with_errors([f"  MONGODB_URI: is not a usable MongoDB URI ({_describe(error)})"]) from None
         return cls(client, settings.mongodb_database)
 
     @property
     def ready(self) -> bool:
-        """Whether the driver knows of a primary: it notices at once when that goes, in ten seconds when one comes."""
+        """Whether the driver knows a primary: it notices a lost one at once, a new one within ten seconds."""
         driver = self.client.delegate if self._is_motor else self.client
         return bool(driver.topology_description.has_writable_server())
 
     def collection(self, name: str) -> Any:
-        """The collection, with durable writes."""
+        """Return the collection, with durable writes."""
         return self._database[name]
 
     async def ping(self) -> None:
-        """Return if a primary answers; raises `Away`."""
+        """Return if a primary answers; raises `UnavailableError`."""
         with mongo_errors():
             await self._database.command("ping", read_preference=ReadPreference.PRIMARY)
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         closing = self.client.close()
         if closing is not None:
             await closing
 
     async def start(self) -> None:
-        """Nothing: it connects on first use."""
+        """Do nothing: the client connects on first use."""
 
     async def stop(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         await self.close()
 
     async def __aenter__(self) -> Self:
@@ -166,7 +155,7 @@ class Mongo:
         await self.close()
 
     async def aggregate(self, collection: Any, pipeline: Sequence[Document], **options: Any) -> list[dict[str, Any]]:
-        """All that the pipeline yields; raises `Away`."""
+        """Return all results of the pipeline; raises `UnavailableError`."""
         with mongo_errors():
             cursor = collection.aggregate(list(pipeline), **options)
             if not self._is_motor:
@@ -178,14 +167,14 @@ class Mongo:
     async def watch(
         self, collection: Any, pipeline: Sequence[Document], *, max_await_ms: int
     ) -> AsyncIterator["ChangeStream"]:
-        """The collection's changes from now on, each as the pipeline leaves it; raises `Away`.
+        """Watch the collection's changes, processed by the pipeline, from the beginning of the block.
 
-        They are watched when the block begins. A stream that breaks is not taken up again: that is the caller's.
+        Raises `UnavailableError`; a broken stream is not resumed.
         """
         stages = [{"$changeStream": {}}, *pipeline]
         with mongo_errors():
             if self._is_motor:
-                # Motor can neither open a stream without waiting for its first change nor tell several changes at once.
+                # Motor can neither open a stream without waiting for its first change nor return changes in batches.
                 run = asyncio.get_running_loop().run_in_executor
                 open_cursor = partial(collection.delegate.aggregate_raw_batches, stages, maxAwaitTimeMS=max_await_ms)
                 cursor = await run(None, open_cursor)
@@ -198,33 +187,33 @@ class Mongo:
                     yield ChangeStream(cursor, cursor.try_next)
 
 
-def _kind(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else type(error).__name__
 
 
 class ChangeStream:
-    """Changes of a collection, told in batches: hundreds at once cost little more than one."""
+    """Changes of a collection, in batches: hundreds at once cost little more than one."""
 
     def __init__(self, cursor: Any, next_batch: Callable[[], Awaitable[bytes | None]]) -> None:
         self._cursor = cursor
         self._next_batch = next_batch
 
     async def next(self) -> list[dict[str, Any]]:
-        """What has changed since the last call; empty if nothing did for `max_await_ms`. Raises `Away`.
+        """Return the changes since the last call; empty after `max_await_ms` without any. Raises `UnavailableError`.
 
-        Not to be cancelled: with Motor a thread would go on reading from the stream.
+        Must not be cancelled: with Motor a thread would go on reading from the stream.
         """
         with mongo_errors():
             batch = await self._next_batch()
         if batch is None and not self._cursor.alive:
-            # As when the collection is dropped: it would answer at once from now on, and with nothing.
+            # For example, the collection was dropped: from now on every call would return nothing at once.
             raise UnavailableError("the change stream")
         return decode_all(batch or b"")
 
 
 @contextmanager
 def mongo_errors(dependency: str = "MongoDB") -> Iterator[None]:
-    """Raise `Away` where the database does not answer, or does not say whether it did what it was asked."""
+    """Raise `UnavailableError` if the database does not answer, or leaves the outcome unknown."""
     try:
         yield
     except PyMongoError as error:
@@ -237,7 +226,7 @@ def is_transient(error: PyMongoError) -> bool:
     """Whether the same call may succeed later."""
     if isinstance(error, BulkWriteError):
         details = error.details or {}
-        codes = {fault.get("code") for fault in details.get("writeErrors", ())}
+        codes = {each.get("code") for each in details.get("writeErrors", ())}
         return bool(details.get("writeConcernErrors")) or bool(codes & _TRANSIENT)
     if isinstance(error, (ConnectionFailure, WTimeoutError)) or error.timeout:
         return True
@@ -245,16 +234,16 @@ def is_transient(error: PyMongoError) -> bool:
 
 
 def duplicate_indexes(error: BulkWriteError) -> list[int]:
-    """Which of the operations met a key that is there already; raises the error if anything else went wrong."""
+    """Return the indexes of the operations whose key already exists; raises the error if there were others."""
     details = error.details or {}
-    faults = details.get("writeErrors", [])
-    if is_transient(error) or any(fault["code"] != DUPLICATE_KEY for fault in faults):
+    write_errors = details.get("writeErrors", [])
+    if is_transient(error) or any(each["code"] != DUPLICATE_KEY for each in write_errors):
         raise error
-    return [fault["index"] for fault in faults]
+    return [each["index"] for each in write_errors]
 
 
 async def ensure_ttl_index(mongo: Mongo, collection: str, field: str, seconds: int) -> None:
-    """Keep the collection's TTL index on this field as it should be; raises `Away`."""
+    """Create the TTL index on this field, or change its expiry; raises `UnavailableError`."""
     with mongo_errors():
         target = mongo.collection(collection)
         try:

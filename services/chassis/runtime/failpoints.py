@@ -1,6 +1,6 @@
-"""Places at which a process can be told to die, so that tests see what survives.
+"""Failpoints: named places where tests kill the process, to see what survives.
 
-`FAILPOINTS=name,other:3` kills the process the first time it reaches `name`, and the third time it reaches `other`.
+`FAILPOINTS=name,other:3` kills the process when it reaches `name` for the first time, or `other` for the third time.
 """
 
 import os
@@ -9,25 +9,25 @@ from collections.abc import Callable
 
 
 def failpoint(name: str) -> Callable[[], None]:
-    """What to call at the place of this name. It does nothing unless the environment names the place at import."""
-    for part in os.environ.get("FAILPOINTS", "").split(","):
-        named, _, times = part.partition(":")
-        if named == name:
-            return _Kill(int(times or 1))
+    """Return the function to call at this place. It does nothing unless the environment names the place at import."""
+    for entry in os.environ.get("FAILPOINTS", "").split(","):
+        entry_name, _, count = entry.partition(":")
+        if entry_name == name:
+            return _Kill(int(count or 1))
     return _noop
 
 
 def _noop() -> None:
-    """Live on."""
+    """Do nothing."""
 
 
 class _Kill:
-    """The end, at the n-th call."""
+    """Kills the process at the n-th call."""
 
-    def __init__(self, times: int) -> None:
-        self._left = times
+    def __init__(self, count: int) -> None:
+        self._remaining = count
 
     def __call__(self) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self._remaining -= 1
+        if self._remaining == 0:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Is the process alive, and is it ready? Answered from what its parts say of themselves."""
+"""Liveness and readiness of a process, from the probes of its components."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,7 +9,7 @@ _LOG = logger(__name__)
 
 
 class Health:
-    """Probes by name. Ready: every readiness probe holds and nothing drains. Live: every liveness probe holds."""
+    """Named probes. Ready: all readiness probes are True and the process is not draining. Live: all liveness probes."""
 
     def __init__(self) -> None:
         self._ready: dict[str, Probe] = {}
@@ -17,29 +17,29 @@ class Health:
         self.draining = False
 
     def ready_when(self, name: str, probe: Probe) -> None:
-        """The process is not ready while `probe` returns False."""
+        """Add a readiness probe."""
         self._ready[name] = probe
 
     def live_while(self, name: str, probe: Probe) -> None:
-        """The process is not live once `probe` returns False."""
+        """Add a liveness probe."""
         self._live[name] = probe
 
     def readiness(self) -> Mapping[str, bool]:
-        """Each readiness probe's word; `serving`, which says no while draining, is one of them."""
+        """Return each readiness probe's result; `serving` is False while the process drains."""
         return {"serving": not self.draining, **_evaluate(self._ready)}
 
     def liveness(self) -> Mapping[str, bool]:
-        """Each liveness probe's word."""
+        """Return each liveness probe's result."""
         return _evaluate(self._live)
 
 
 def _evaluate(probes: Mapping[str, Probe]) -> dict[str, bool]:
-    return {name: _holds(name, probe) for name, probe in probes.items()}
+    return {name: _run_probe(name, probe) for name, probe in probes.items()}
 
 
-def _holds(name: str, probe: Probe) -> bool:
+def _run_probe(name: str, probe: Probe) -> bool:
     try:
         return bool(probe())
-    except Exception:  # noqa: BLE001 - a probe that cannot tell must not hide what the others say
-        _LOG.exception("a probe failed", probe=name)
+    except Exception:  # noqa: BLE001 - a failing probe must not hide the others' results
+        _LOG.exception("probe failed", probe=name)
         return False

@@ -1,4 +1,4 @@
-"""A process's life: parts start in order, work until a signal, drain in reverse order, exit 0."""
+"""A process's lifecycle: components start in order, run until a signal, stop in reverse order."""
 
 import asyncio
 import ctypes
@@ -19,35 +19,35 @@ from services.chassis.runtime.settings import ServiceSettings, redacted
 
 LOOP_DELAY = metrics.histogram(
     "event_loop_delay_seconds",
-    "How late the event loop runs what is due.",
+    "Delay of the event loop's timers.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
-BUILD = metrics.gauge("build_info", "Always 1; the labels tell what runs.", ["service", "version", "python"])
+BUILD = metrics.gauge("build_info", "Always 1; the labels name the running build.", ["service", "version", "python"])
 
 VERSION = "0.1.0"
-# New objects until the young are looked at; such looks until the middle-aged are, and then the old.
+# Allocations before generation 0 is collected; collections of it before generation 1 is, and of that before 2 is.
 _GC_THRESHOLDS = (50_000, 20, 50)
 MIN_DRAIN_S = 0.3
-# glibc's numbers for the two bounds, and the bounds: the first is when an allocation gets pages of its own.
+# glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
 _MALLOC_OPTIONS = {-3: 8 * 2**20, -1: 16 * 2**20}
 _LOG = logger(__name__)
 
 
 class Component(Protocol):
-    """Something that lives as long as the process: a server, a consumer, a client."""
+    """A part of the process with a lifecycle: a server, a consumer, a client."""
 
     async def start(self) -> None:
-        """Begin; must not wait for other processes."""
+        """Start; must not wait for other processes."""
         ...
 
     async def stop(self) -> None:
-        """Finish what is in flight and let go."""
+        """Finish work in progress and release all resources."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A composed process: its parts in the order in which they start."""
+    """A built process: its components in the order in which they start."""
 
     name: str
     health: Health
@@ -65,21 +65,21 @@ def run(name: str, settings: ServiceSettings, compose: Callable[[], Awaitable[Se
 
 
 def tune_malloc() -> None:
-    """Keep a few freed megabytes for the next answer that needs them.
+    """Let the allocator keep a few freed megabytes.
 
-    Bodies of megabytes come and go; to give their pages back and take new ones each time costs more than to fill them.
+    For request bodies of megabytes, returning the pages and requesting new ones costs more than filling them.
     """
-    # Another C library than glibc does as it likes.
+    # C libraries other than glibc lack this function.
     with suppress(OSError, AttributeError):
-        for bound, size in _MALLOC_OPTIONS.items():
-            ctypes.CDLL(None).mallopt(bound, size)
+        for option, value in _MALLOC_OPTIONS.items():
+            ctypes.CDLL(None).mallopt(option, value)
 
 
 def tune_gc() -> None:
-    """Leave what was built to stay out of every collection of garbage from now on, and collect seldom.
+    """Exempt existing objects from garbage collection, and collect less often.
 
-    Records come and go by the thousand, and none of them refers to itself: with Python's own thresholds, looking for
-    those that do takes a sixth of the validator's time.
+    Thousands of records per second are allocated and none is part of a reference cycle: with Python's default
+    thresholds, searching for cycles takes a sixth of the validator's time.
     """
     gc.collect()
     gc.freeze()
@@ -103,23 +103,23 @@ async def _main(settings: ServiceSettings, compose: Callable[[], Awaitable[Servi
             await _stop(started, settings.drain_timeout_s)
             _LOG.info("stopped")
     except Exception as error:
-        _LOG.exception("the process cannot go on")
+        _LOG.exception("process failed")
         raise SystemExit(1) from error
 
 
 async def _start(service: Service, stop: asyncio.Event, started: list[Component]) -> None:
-    for part in service.components:
+    for component in service.components:
         if stop.is_set():
             return
-        started.append(part)
-        await part.start()
+        started.append(component)
+        await component.start()
     tune_gc()
 
 
-async def _heartbeat(stop: asyncio.Event, every_s: float) -> None:
+async def _heartbeat(stop: asyncio.Event, interval_s: float) -> None:
     loop = asyncio.get_running_loop()
     while not stop.is_set():
-        due = loop.time() + every_s
+        due = loop.time() + interval_s
         try:
             async with asyncio.timeout_at(due):
                 await stop.wait()
@@ -127,15 +127,15 @@ async def _heartbeat(stop: asyncio.Event, every_s: float) -> None:
             LOOP_DELAY.observe(max(loop.time() - due, 0.0))
 
 
-async def _stop(parts: Sequence[Component], within_s: float) -> None:
-    """In reverse order; who takes too long or fails takes nothing from the others but time."""
+async def _stop(components: Sequence[Component], timeout_s: float) -> None:
+    """Stop in reverse order; a component that fails or times out costs the others nothing but time."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + within_s
-    for part in reversed(parts):
+    deadline = loop.time() + timeout_s
+    for component in reversed(components):
         try:
             async with asyncio.timeout_at(max(deadline, loop.time() + MIN_DRAIN_S)):
-                await part.stop()
+                await component.stop()
         except TimeoutError:
-            _LOG.error("a part took too long to stop", part=type(part).__name__)
-        except Exception:  # noqa: BLE001 - the other parts must still stop
-            _LOG.exception("a part did not stop cleanly", part=type(part).__name__)
+            _LOG.error("component took too long to stop", component=type(component).__name__)
+        except Exception:  # noqa: BLE001 - the other components must still stop
+            _LOG.exception("component failed to stop", component=type(component).__name__)

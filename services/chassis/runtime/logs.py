@@ -1,4 +1,4 @@
-"""JSON lines, with what is known of the request bound to each."""
+"""Structured logs: JSON lines with the context of the request or task."""
 
 import logging
 import sys
@@ -12,14 +12,14 @@ MAX_TRACEBACK_LINES = 60
 
 
 def configure(service: str, level: str, *, stream: TextIO | None = None) -> None:
-    """Send everything that is logged, third parties' words included, as one JSON object a line to `stream` (stdout)."""
+    """Write all logs, those of libraries included, to `stream` (default: stdout), one JSON object a line."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.EventRenamer("message"),
-        _name(service),
+        _add_service(service),
     ]
     structlog.configure(
         processors=[
@@ -46,12 +46,12 @@ def configure(service: str, level: str, *, stream: TextIO | None = None) -> None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Group joins and topic look-ups at start log harmless errors; our own metrics and health tell what matters.
+    # Group joins and metadata requests at start log harmless errors; metrics and health cover the real ones.
     logging.getLogger("aiokafka").setLevel(max(logging.CRITICAL, root.level))
     logging.getLogger("pymongo").setLevel(max(logging.WARNING, root.level))
 
 
-def _name(service: str) -> structlog.typing.Processor:
+def _add_service(service: str) -> structlog.typing.Processor:
     def add(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         event["service"] = service
         return event
@@ -60,24 +60,24 @@ def _name(service: str) -> structlog.typing.Processor:
 
 
 def _traceback(exc_info: structlog.typing.ExcInfo) -> str:
-    """Where it happened. An exception's message may quote what was sent: no line grows long, nor the whole."""
+    """Format a traceback. Messages may quote user input, so lines and their number are limited."""
     lines = "".join(traceback.format_exception(*exc_info)).splitlines()
     return "\n".join(line[:MAX_VALUE_LENGTH] for line in lines[-MAX_TRACEBACK_LINES:])
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger of a module."""
-    found: structlog.stdlib.BoundLogger = structlog.get_logger(name)
-    return found
+    """Return a module's logger."""
+    bound: structlog.stdlib.BoundLogger = structlog.get_logger(name)
+    return bound
 
 
-def bind(**known: str) -> None:
-    """Let every line of this request or task, from here on, carry what has become known (`jobId`, …)."""
-    structlog.contextvars.bind_contextvars(**known)
+def bind(**context: str) -> None:
+    """Add these fields (`jobId`, …) to every further log line of this request or task."""
+    structlog.contextvars.bind_contextvars(**context)
 
 
 def escape_for_log(text: str) -> str:
-    """What a user sent, fit for a log line: escaped, and at most 200 characters of it."""
-    # Escaping makes text longer, never shorter: what is cut off here could not have been shown.
+    """Escape user input and truncate it to 200 characters."""
+    # Escaping never shortens text: what is cut off here would not have fit.
     escaped = text[: MAX_VALUE_LENGTH + 1].encode("unicode_escape").decode("ascii")
     return escaped if len(escaped) <= MAX_VALUE_LENGTH else escaped[: MAX_VALUE_LENGTH - 3] + "..."

@@ -1,4 +1,4 @@
-"""Metrics: declared once with a sentence, exposed at `/metrics`, listed in the documentation."""
+"""Metrics: declared once with a description, exposed at `/metrics`, listed in the documentation."""
 
 import re
 from collections.abc import Sequence
@@ -35,13 +35,13 @@ _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def counter(name: str, description: str, labels: Sequence[str] = ()) -> Counter:
-    """Declare a count that only grows; `name` ends in `_total`."""
+    """Declare a counter; `name` ends in `_total`."""
     _declare(name, "counter", description, labels)
     return Counter(name, description, labels, registry=REGISTRY)
 
 
 def gauge(name: str, description: str, labels: Sequence[str] = ()) -> Gauge:
-    """Declare a value that goes up and down."""
+    """Declare a gauge."""
     _declare(name, "gauge", description, labels)
     return Gauge(name, description, labels, registry=REGISTRY)
 
@@ -49,7 +49,7 @@ def gauge(name: str, description: str, labels: Sequence[str] = ()) -> Gauge:
 def histogram(
     name: str, description: str, labels: Sequence[str] = (), *, buckets: Sequence[float] = SECONDS
 ) -> Histogram:
-    """Declare a distribution; `name` ends in its unit."""
+    """Declare a histogram; `name` ends in its unit."""
     _declare(name, "histogram", description, labels)
     return Histogram(name, description, labels, registry=REGISTRY, buckets=buckets)
 
@@ -58,9 +58,9 @@ def _declare(name: str, kind: str, sentence: str, labels: Sequence[str]) -> None
     if name in DECLARED:
         raise ValueError(f"metric {name} is declared twice")
     if not _NAME.fullmatch(name) or (kind == "counter") != name.endswith("_total"):
-        raise ValueError(f"{name} is no name for a {kind}")
+        raise ValueError(f"{name} is not a valid name for a {kind}")
     if not sentence.endswith("."):
-        raise ValueError(f"metric {name} lacks its sentence")
+        raise ValueError(f"metric {name} has no description that ends in a full stop")
     if not all(_LABEL.fullmatch(label) for label in labels) or len(set(labels)) < len(labels):
-        raise ValueError(f"metric {name} has labels that are none: {labels}")
+        raise ValueError(f"metric {name} has invalid labels: {labels}")
     DECLARED[name] = MetricDeclaration(name, kind, sentence, tuple(labels))

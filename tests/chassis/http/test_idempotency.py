@@ -154,7 +154,7 @@ async def test_clients_and_keys_are_apart(keys: IdempotencyKeys) -> None:
 
 async def test_keys_are_forgotten_after_a_day(keys: IdempotencyKeys) -> None:
     indexes = await keys._mongo.collection(COLLECTION).index_information()
-    assert indexes["reserved_1"]["expireAfterSeconds"] == RETENTION_S
+    assert indexes["reserved_at_1"]["expireAfterSeconds"] == RETENTION_S
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "ü", "a\tb", "\x7f"])

@@ -42,7 +42,7 @@ async def test_a_larger_body_is_refused_whether_its_length_is_declared_or_not(ad
         for body in (b"x" * (MAX_BYTES + 1), chunks()):
             problem = await a_problem(await client.post("/body", data=body))
             assert (problem["status"], problem["code"]) == (413, "PAYLOAD_TOO_LARGE")
-            assert problem["detail"] == "at most 100 bytes may be sent; gzip helps"
+            assert problem["detail"] == "the body may have at most 100 bytes; gzip helps"
 
 
 async def test_a_body_that_does_not_come_is_answered_in_time_and_the_connection_closed(address: str) -> None:

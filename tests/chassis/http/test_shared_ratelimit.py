@@ -11,7 +11,7 @@ import pytest
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.shared_ratelimit import PAUSE_S, STORE_ERRORS, STORE_UNAVAILABLE, SharedRateLimit
+from services.chassis.http.shared_ratelimit import FALLBACK_S, STORE_ERRORS, STORE_UNAVAILABLE, SharedRateLimit
 from tests.chassis.eventually import until
 from tests.support.valkey import Valkey
 
@@ -164,7 +164,7 @@ async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, 
             valkey.start()
         else:
             valkey.signal(signal.SIGCONT)
-    clock.now += PAUSE_S
+    clock.now += FALLBACK_S
     assert (await gates[0].acquire(how + " later", limit=10, cost=6)).allowed
     assert STORE_UNAVAILABLE._value.get() == 0
     assert not (await gates[1].acquire(how + " later", limit=10, cost=6)).allowed, "together again"

@@ -193,6 +193,6 @@ async def test_an_address_that_the_driver_cannot_use_is_told_as_any_setting(
         Mongo.connect(settings)
     assert ended.value.code == 2
     printed = capsys.readouterr().err
-    assert printed.startswith("Settings are not usable:\n  MONGODB_URI: ")
+    assert printed.startswith("Invalid settings:\n  MONGODB_URI: ")
     assert told in printed
     assert "CANARY" not in printed

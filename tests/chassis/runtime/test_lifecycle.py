@@ -44,7 +44,7 @@ class Process:
         return self.child.wait(15)
 
     def said(self, message: str) -> list[Any]:
-        return [line.get("what", line.get("part")) for line in self.logged if line["message"] == message]
+        return [line.get("what", line.get("component")) for line in self.logged if line["message"] == message]
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def test_a_part_that_fails_to_stop_blocks_no_other() -> None:
         process.child.send_signal(signal.SIGTERM)
         assert process.end() == 0
     assert process.said("stopping") == ["third", "second", "first"]
-    assert process.said("a part did not stop cleanly") == ["Noted"]
+    assert process.said("component failed to stop") == ["Noted"]
 
 
 def test_a_part_that_never_stops_blocks_no_other() -> None:
@@ -137,7 +137,7 @@ def test_a_part_that_never_stops_blocks_no_other() -> None:
         assert process.end() == 0
         assert monotonic() - began < 5
     assert process.said("stopping") == ["third", "second", "first"]
-    assert process.said("a part took too long to stop") == ["Noted"]
+    assert process.said("component took too long to stop") == ["Noted"]
 
 
 @pytest.mark.parametrize(("behaviour", "stopped"), [("start-fails", ["second", "first"]), ("compose-fails", [])])
@@ -145,7 +145,7 @@ def test_what_cannot_start_says_so_and_ends_with_status_one(behaviour: str, stop
     with tiny(behaviour) as process:
         assert process.end() == 1
     assert process.said("stopping") == stopped
-    assert process.logged[-1]["message"] == "the process cannot go on"
+    assert process.logged[-1]["message"] == "process failed"
     assert "Error" in process.logged[-1]["exception"]
 
 

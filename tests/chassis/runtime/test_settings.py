@@ -182,7 +182,7 @@ def test_a_file_without_text_is_a_mistake(
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     environment(MONGODB_URI_FILE=tmp_path / "binary", HTTP_PORT="x")
     told = mistakes(capsys)
-    assert "MONGODB_URI: MONGODB_URI_FILE holds no UTF-8 text" in told
+    assert "MONGODB_URI: MONGODB_URI_FILE is not valid UTF-8" in told
     assert "HTTP_PORT" in told
 
 
@@ -230,7 +230,7 @@ def test_settings_do_not_change(environment: Environment) -> None:
 
 @pytest.mark.parametrize("sentence", [None, "", "no full stop"])
 def test_a_setting_without_its_sentence_cannot_be_declared(sentence: str | None) -> None:
-    with pytest.raises(TypeError, match="setting NAMELESS lacks its sentence"):
+    with pytest.raises(TypeError, match="setting NAMELESS has no description"):
 
         class Undocumented(EnvironmentSettings):
             nameless: int = Field(1, description=sentence)
