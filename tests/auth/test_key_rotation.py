@@ -8,8 +8,6 @@ import pytest
 from pydantic import SecretStr
 
 from services.auth import metrics
-from services.auth.adapters.key_wrapper import KeyDecryptionError, KeyWrapper
-from services.auth.adapters.signer import JwtSigner
 from services.auth.app import build_key_rotation, key_check_interval_s
 from services.auth.domain.audience import OMNICHANNEL
 from services.auth.domain.credentials import FORM, TokenEndpointRequest
@@ -150,61 +148,3 @@ async def test_the_last_replica_publishes_a_key_two_refresh_periods_before_it_si
     published_by = clock.at + key_check_interval_s(settings)
     assert keys.by_number[2].signs_from >= published_by + 2 * refresh_s
     await mongo.close()
-
-
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
-async def test_a_sealed_key_opens_only_with_its_seal(algorithm: str) -> None:
-    wrapper = KeyWrapper(b"k" * 32, algorithm)
-    key = await wrapper.generate(number=1, created_at=NOW, signs_from=NOW)
-    assert "d" not in key.public
-    assert key.public["alg"] == algorithm
-    wrapper.unwrap(key)
-    with pytest.raises(KeyDecryptionError, match="AUTH_KEY_ENCRYPTION_KEY"):
-        KeyWrapper(b"x" * 32, algorithm).unwrap(key)
-    other = await wrapper.generate(number=2, created_at=NOW, signs_from=NOW)
-    moved = SigningKey(
-        number=1,
-        kid=other.kid,
-        algorithm=algorithm,
-        public=other.public,
-        wrapped_private_key=key.wrapped_private_key,
-        created_at=NOW,
-        signs_from=NOW,
-    )
-    with pytest.raises(KeyDecryptionError):
-        wrapper.unwrap(moved)
-    assert b"PRIVATE" not in key.wrapped_private_key
-    assert "wrapped_private_key" not in repr(key)
-
-
-async def test_tokens_signed_on_a_curve_verify() -> None:
-    clock = Clock(NOW)
-    wrapper = KeyWrapper(b"k" * 32, "ES256")
-    signer = JwtSigner(wrapper.unwrap, "ES256", now=clock)
-    signer.set_keys([await wrapper.generate(number=1, created_at=NOW, signs_from=NOW)])
-
-    async def fetch() -> bytes:
-        return json.dumps(signer.key_set()).encode()
-
-    verifier = TokenVerifier(
-        issuer=ISSUER,
-        audience="a",
-        jwks_url="",
-        is_revoked=lambda _token: False,
-        algorithm="ES256",
-        now=clock,
-        fetch=fetch,
-    )
-    await verifier.refresh()
-    claims = {"iss": ISSUER, "aud": "a", "sub": "c", "site": 1, "api_keys": [], "scope": "s", "jti": "j"}
-    token = signer.sign({**claims, "iat": NOW, "exp": NOW + 10})
-    assert (await verifier.verify(token)).client_id == "c"
-
-
-def test_a_signer_without_keys_is_unavailable() -> None:
-    signer = JwtSigner(KeyWrapper(b"k" * 32, "RS256").unwrap, "RS256", now=Clock(NOW))
-    assert not signer.ready
-    with pytest.raises(UnavailableError):
-        signer.sign({})
-    with pytest.raises(UnavailableError):
-        signer.key_set()

@@ -81,6 +81,31 @@ async def test_a_seal_is_opened_by_its_own_key_for_its_own_id_only(how: str) -> 
         wrapper.unwrap(tampered)
 
 
+@ALGORITHMS
+async def test_a_sealed_key_opens_only_with_its_seal(algorithm: str) -> None:
+    wrapper = KeyWrapper(b"k" * 32, algorithm)
+    key = await wrapper.generate(number=1, created_at=0, signs_from=0)
+    assert "d" not in key.public
+    assert key.public["alg"] == algorithm
+    wrapper.unwrap(key)
+    with pytest.raises(KeyDecryptionError, match="AUTH_KEY_ENCRYPTION_KEY"):
+        KeyWrapper(b"x" * 32, algorithm).unwrap(key)
+    other = await wrapper.generate(number=2, created_at=0, signs_from=0)
+    moved = SigningKey(
+        number=1,
+        kid=other.kid,
+        algorithm=algorithm,
+        public=other.public,
+        wrapped_private_key=key.wrapped_private_key,
+        created_at=0,
+        signs_from=0,
+    )
+    with pytest.raises(KeyDecryptionError):
+        wrapper.unwrap(moved)
+    assert b"PRIVATE" not in key.wrapped_private_key
+    assert "wrapped_private_key" not in repr(key)
+
+
 def test_an_id_is_the_thumbprint_that_anyone_can_compute() -> None:
     """The example of RFC 7638."""
     n = (
