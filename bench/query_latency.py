@@ -102,8 +102,10 @@ def bare_reads(mongo: Mongo, key: JobKey) -> Mapping[str, Query]:
         await mongo.collection(JOBS).find_one({"_id": job_document_id(key)})
 
     async def jobs() -> None:
-        cursor = mongo.collection(JOBS).find({"site": 608, f"{STATE}.kind": "COMPLETED/orders/offline"}, SUMMARY_FIELDS)
-        await cursor.sort("place", -1).hint("kinds").limit(50).to_list(None)
+        cursor = mongo.collection(JOBS).find(
+            {"site": 608, f"{STATE}.filter": "COMPLETED/orders/offline"}, SUMMARY_FIELDS
+        )
+        await cursor.sort("position", -1).hint("filtered").limit(50).to_list(None)
 
     return {"bare read of a page": page, "bare read of a job": job, "bare read of 50 jobs of a kind": jobs}
 

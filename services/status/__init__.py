@@ -1,4 +1,4 @@
-"""What became of each job, materialised from its events and told to whoever sent it.
+"""Projects job events into jobs, and serves their status.
 
 Reads:  jobs.events.v1, auth.sites.v1, auth.revocations.v1
 Writes: jobs.events.v1, jobs.events.v1.dlq

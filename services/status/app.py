@@ -1,8 +1,10 @@
-"""Status, put together."""
+"""Composition root of status."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
@@ -18,6 +20,7 @@ from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.access import RequestSecurity
+from services.chassis.security.authentication import RequestAuthenticator
 from services.status.adapters.change_stream import ChangeStreamListener
 from services.status.adapters.consumer_progress import KafkaConsumerProgress
 from services.status.adapters.job_loader import JobLoader
@@ -29,6 +32,7 @@ from services.status.background import Sweeper, update_open_jobs_gauge
 from services.status.flows import apply_events, expire_jobs, queries
 from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
+from services.status.ports import JobReader
 from services.status.settings import Settings
 from services.status.wire import EventCodec
 from services.status.worker import Worker
@@ -38,19 +42,19 @@ AUDIENCE = "common-status"
 GROUP = "status"
 POLL_TIMEOUT_MS = 50
 OPEN_JOBS_INTERVAL_S = 5.0
-# A job whose records still wait there is not overdue, however long it stood still.
+# A job whose records still wait in these topics is not overdue.
 UPSTREAM_TOPICS = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
 
 
 async def build(settings: Settings) -> Service:
-    """All parts of the service, not yet started."""
+    """Build the service with all its components, not yet started."""
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
-    # Every write is conditional and repeated by its caller; the driver's own retries would cost twice the time.
+    # Every write is conditional and retried by its caller; the driver's own retries would cost twice the time.
     mongo = Mongo.connect(settings, retry_writes=False)
     jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
-    preparation = StartupTask([partial(jobs.create_indexes, retention_days=settings.status_retention_days)])
+    create_indexes = StartupTask([partial(jobs.create_indexes, retention_days=settings.status_retention_days)])
     producer = Producer(settings, client_id=GROUP)
-    access = RequestSecurity(
+    security = RequestSecurity(
         schemas,
         kafka=settings,
         tokens=settings,
@@ -59,16 +63,16 @@ async def build(settings: Settings) -> Service:
         audience=AUDIENCE,
         client_id=GROUP,
     )
-    bell = JobNotifier(max_waiters=settings.status_max_waiters)
-    watch = ChangeStreamListener(mongo, bell, clock_s=time.monotonic)
-    world = apply_events.Deps(jobs=jobs, site_profiles=CachedSiteProfiles(access.sites), notifier=bell, now_us=now_us)
-    brake = DeadLetterLimit.from_settings(settings)
+    notifier = JobNotifier(max_waiters=settings.status_max_waiters)
     codec = EventCodec(schemas)
+    dead_letter_limit = DeadLetterLimit.from_settings(settings)
     worker = Worker(
-        world,
+        apply_events.Deps(
+            jobs=jobs, site_profiles=CachedSiteProfiles(security.sites), notifier=notifier, now_us=now_us
+        ),
         codec=codec,
         dead_letters=DeadLetters(producer, group=GROUP),
-        dead_letter_limit=brake,
+        dead_letter_limit=dead_letter_limit,
         linger_s=settings.status_linger_ms / 1000,
         clock_s=time.monotonic,
     )
@@ -78,37 +82,34 @@ async def build(settings: Settings) -> Service:
         group=GROUP,
         topics=[topics.JOBS_EVENTS.name],
         client_id=GROUP,
-        halted_partitions=lambda: brake.halted,
-        # What a job is shown with is taken from its site at its first write: sites come first.
-        start_when=lambda: access.sites_loaded and preparation.is_done,
+        halted_partitions=lambda: dead_letter_limit.halted,
+        # A job copies its site's configuration at its first write, so the sites must be loaded.
+        start_when=lambda: security.sites_loaded and create_indexes.is_done,
         poll_timeout_ms=POLL_TIMEOUT_MS,
     )
+    progress = KafkaConsumerProgress(
+        settings,
+        own=(GROUP, topics.JOBS_EVENTS.name),
+        upstream=(settings.validator_group, UPSTREAM_TOPICS),
+        client_id=GROUP,
+    )
+    publisher = KafkaPublisher(producer, codec, topic=topics.JOBS_EVENTS.name)
     sweeper = Sweeper(
-        expire_jobs.Deps(
-            jobs=jobs,
-            progress=KafkaConsumerProgress(
-                settings,
-                own=(GROUP, topics.JOBS_EVENTS.name),
-                upstream=(settings.validator_group, UPSTREAM_TOPICS),
-                client_id=GROUP,
-            ),
-            publisher=KafkaPublisher(producer, codec, topic=topics.JOBS_EVENTS.name),
-            now_us=now_us,
-        ),
+        expire_jobs.Deps(jobs=jobs, progress=progress, publisher=publisher, now_us=now_us),
         deadline_s=settings.job_deadline_s,
     )
-    api = StatusApi(
-        deps=queries.Deps(jobs=JobLoader(jobs), waiters=bell, now_us=now_us, clock_s=time.monotonic),
-        authenticator=access.authenticator,
-        tokens=PageTokens(settings.page_token_key.get_secret_value()),
-        rate_limit=RateLimit(),
+    api = build_api(
+        JobLoader(jobs),
+        notifier,
+        security.authenticator,
+        page_token_key=settings.page_token_key.get_secret_value(),
         requests_per_second=settings.status_requests_per_second,
-        openapi=settings.schemas_dir / "openapi" / "common-status.yaml",
+        schemas_dir=settings.schemas_dir,
     )
     health = Health()
     health.ready_when("kafka", lambda: producer.ready)
-    health.ready_when("mongodb", lambda: preparation.is_done and mongo.ready)
-    access.register_health_checks(health)
+    health.ready_when("mongodb", lambda: create_indexes.is_done and mongo.ready)
+    security.register_health_checks(health)
     health.live_while("consumer", lambda: consumer.alive)
     return Service(
         name="status",
@@ -116,15 +117,39 @@ async def build(settings: Settings) -> Service:
         components=(
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
             mongo,
-            preparation,
-            watch,
+            create_indexes,
+            ChangeStreamListener(mongo, notifier, clock_s=time.monotonic),
             producer,
-            *access.components,
+            *security.components,
             consumer,
-            PeriodicTask("census", partial(update_open_jobs_gauge, jobs.count_open), interval_s=OPEN_JOBS_INTERVAL_S),
+            PeriodicTask(
+                "open-jobs", partial(update_open_jobs_gauge, jobs.count_open), interval_s=OPEN_JOBS_INTERVAL_S
+            ),
             PeriodicTask("expiry", sweeper.sweep, interval_s=sweeper.interval_s),
             HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
-            # Stopped first: who waits is answered while requests in flight may still end.
-            bell,
+            # Stopped first: waiting requests are answered while the server still lets requests finish.
+            notifier,
         ),
+    )
+
+
+def build_api(
+    jobs: JobReader,
+    notifier: JobNotifier,
+    authenticator: RequestAuthenticator,
+    *,
+    page_token_key: str,
+    requests_per_second: int,
+    schemas_dir: Path,
+    now_us: Callable[[], int] = now_us,
+    clock_s: Callable[[], float] = time.monotonic,
+) -> StatusApi:
+    """Build the HTTP API alone."""
+    return StatusApi(
+        deps=queries.Deps(jobs=jobs, waiters=notifier, now_us=now_us, clock_s=clock_s),
+        authenticator=authenticator,
+        tokens=PageTokens(page_token_key),
+        rate_limit=RateLimit(),
+        requests_per_second=requests_per_second,
+        openapi=schemas_dir / "openapi" / "common-status.yaml",
     )

@@ -1,4 +1,4 @@
-"""The clock's face of status: now and then, jobs whose deadline has passed are ended."""
+"""Periodic tasks of status: expire overdue jobs, count open ones."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -13,28 +13,28 @@ _LOG = logger(__name__)
 
 
 class Sweeper:
-    """Expires jobs, one batch at a time, each `every_s`. Any number of replicas may do so."""
+    """Expires overdue jobs, one batch every `interval_s`. Several replicas may do so at once."""
 
     def __init__(self, deps: Deps, *, deadline_s: float) -> None:
-        self._world = deps
+        self._deps = deps
         self._deadline_us = int(deadline_s * 1_000_000)
-        self._is_marked = False
+        self._has_snapshot = False
         self.interval_s = min(max(deadline_s / 20, MIN_INTERVAL_S), MAX_INTERVAL_S)
 
     async def sweep(self) -> int:
-        """End a batch of what is overdue; returns how many. Raises `Away`: then it can be done again."""
-        if not self._is_marked:
-            # What was there when we started may hold the progress of any job.
-            await self._world.progress.snapshot_end_offsets()
-            self._is_marked = True
-        ended = await expire_jobs(self._world, deadline_us=self._deadline_us, limit=MAX_JOBS_PER_SWEEP)
-        if ended:
-            _LOG.warning("jobs expired", jobs=ended)
-        return ended
+        """Expire a batch of overdue jobs; returns how many. Raises `UnavailableError`; it may then be repeated."""
+        if not self._has_snapshot:
+            # Events that were in the topic when the process started may be progress of any job.
+            await self._deps.progress.snapshot_end_offsets()
+            self._has_snapshot = True
+        expired = await expire_jobs(self._deps, deadline_us=self._deadline_us, limit=MAX_JOBS_PER_SWEEP)
+        if expired:
+            _LOG.warning("jobs expired", jobs=expired)
+        return expired
 
 
 async def update_open_jobs_gauge(count: Callable[[], Awaitable[Mapping[JobState, int]]]) -> None:
-    """Tell the metrics how many jobs are open, by state; raises `Away`, and what was counted last stays."""
+    """Set the gauge of open jobs by state. Raises `UnavailableError`; the gauge then keeps its values."""
     counts = await count()
     for state in OPEN_STATES:
         metrics.JOBS_OPEN.labels(state.value).set(counts.get(state, 0))

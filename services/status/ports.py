@@ -1,4 +1,4 @@
-"""What the flows need from the world."""
+"""Ports of the flows. Unless stated otherwise, every call raises `UnavailableError`."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,94 +11,91 @@ from services.status.domain.profile import SiteProfile
 
 
 class JobTooLargeError(Exception):
-    """What is to be written makes a job larger than the store can keep: trying again cannot help."""
+    """A write would make a job larger than the store allows; a retry cannot succeed."""
 
 
 class SiteProfiles(Protocol):
-    """Knows how a site's jobs are to be shown."""
+    """Looks up the configuration that a site's jobs show."""
 
     def get(self, site: int) -> SiteProfile:
-        """The site's configuration as it is now."""
+        """The site's current configuration; raises nothing."""
         ...
 
 
 class JobWriter(Protocol):
-    """Keeps jobs. Every write is conditional on the state it was computed from. Each call raises `Away`.
+    """Stores jobs. Every write is conditional on the version that it was computed from.
 
-    Writes raise `TooBig`, too; some of them may have been done then.
+    Writes raise `JobTooLargeError`, too; some of the changes may be stored then.
     """
 
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
-        """The stored ones of these jobs, entries without what only readers need."""
+        """Those of the jobs that exist, without the fields of runs that only readers need."""
         ...
 
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
-        """Write jobs durably; return those that may not have been written, because their state was another."""
+        """Write jobs durably; returns the keys of those that may not have been written: their version had changed."""
         ...
 
     async def wait_until_durable(self) -> None:
-        """Return once all that could be read here by now is durable. Every write waits for that, too."""
+        """Return once everything that can be read here is durable. Every write waits for that, too."""
         ...
 
     async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
-        """The stored ones of these chunks, entries without what only readers need."""
+        """Those of the chunks that exist, without the fields of runs that only readers need."""
         ...
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
-        """Write chunks of one job on the same terms; return the numbers of those that may not have been written."""
+        """Write chunks of one job durably; returns the numbers of those that may not have been written."""
         ...
 
 
 class JobReader(Protocol):
-    """Finds jobs for readers. Each call raises `Away`."""
+    """Finds jobs for readers."""
 
     async def find(self, key: JobKey, projection: Projection = ...) -> StoredJob | None:
-        """The job; with texts, a small one's block has them. Without, a large one has no tallies of its chunks."""
+        """The job. With a projection, a small one has its block; without, a large one has no tallies of its chunks."""
         ...
 
     async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
-        """These chunks with these texts; those that are gone are left out."""
+        """Those of the chunks that exist, with the projected fields."""
         ...
 
-    async def list_jobs(self, listing: JobListQuery) -> list[Job]:
-        """Jobs of one site, newest first, large ones without the tallies of their chunks.
-
-        At most one more than a page holds.
-        """
+    async def list_jobs(self, query: JobListQuery) -> list[Job]:
+        """Jobs of one site, newest first, at most one more than a page holds; without tallies of their chunks."""
         ...
 
 
 class Notifier(Protocol):
-    """Wakes those who wait for a job."""
+    """Wakes requests that wait for a job."""
 
     def notify(self, keys: Sequence[JobKey]) -> None:
-        """These jobs changed."""
+        """These jobs changed; raises nothing."""
         ...
 
 
 class OverdueJobs(Protocol):
-    """Knows the jobs that stand still."""
+    """Finds jobs that make no progress."""
 
     async def find_overdue(self, before_us: int, *, limit: int) -> Sequence[JobHeader]:
-        """Jobs that have not ended and were last written before that time, the longest first; raises `Away`."""
+        """Jobs that have not ended and were last written before that time, the oldest write first."""
         ...
 
 
 class ConsumerProgress(Protocol):
-    """Knows how much of what moves jobs is still to be read, by any replica. Each call raises `Away`."""
+    """Knows what is still to be consumed, by any replica, that could change a job."""
 
     async def snapshot_end_offsets(self) -> None:
-        """From now on, "read" means: up to where the jobs' events end now."""
+        """From now on, "caught up" means: up to the present end of the topic of job events."""
         ...
 
     async def is_caught_up(self, *, up_to_us: int) -> bool:
-        """Whether status has read up to the mark, and the validator all that was submitted before that time."""
+        """Whether status has consumed up to the snapshot, and the validator all records older than that time."""
         ...
 
 
 class ExpiryPublisher(Protocol):
-    """Tells jobs that they are over."""
+    """Publishes the expiry of jobs."""
 
     async def publish_expired(self, jobs: Sequence[JobHeader], *, at_us: int) -> None:
-        """Return when all in-sync replicas have the events; raises `Away`."""
+        """Return when all in-sync replicas have the events."""
         ...

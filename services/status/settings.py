@@ -1,4 +1,4 @@
-"""What status can be told."""
+"""Settings of status."""
 
 from pydantic import Field, SecretStr
 
@@ -15,11 +15,11 @@ from services.chassis.runtime.settings import (
 class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, DeadLetterLimitSettings):
     """Settings of the status service."""
 
-    status_retention_days: int = Field(30, ge=1, description="Days that jobs are kept after they were first seen.")
+    status_retention_days: int = Field(30, ge=1, description="Days from a job's first event until it is deleted.")
     status_requests_per_second: int = Field(50, ge=1, description="Status requests a client may send in any second.")
     status_max_waiters: int = Field(1_000, ge=0, description="Requests that may wait for a job at the same time.")
     status_linger_ms: int = Field(
-        50, ge=0, le=1_000, description="Longest time that an opened job is held back for its first verdicts."
+        50, ge=0, le=1_000, description="Maximum time that an opened job waits for its first verdicts to be written."
     )
     page_token_key: SecretStr = Field(
         SecretStr("tillstream-page-tokens"),

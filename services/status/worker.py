@@ -1,8 +1,9 @@
-"""Kafka's face of status: polls in, committable offsets out."""
+"""Kafka in: apply the events of each poll, return the offsets that may be committed."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -17,13 +18,13 @@ from services.status.flows.inflight_writes import InFlightWrites, PendingEvent, 
 from services.status.ports import JobTooLargeError
 from services.status.wire import EventCodec
 
-# So many held events are written at once, however young they are.
+# More pending events than this are written at once, however recent they are.
 MAX_LINGERING_EVENTS = 4_000
 
-# So many events are read at a time; so many such portions are written while the next is being read.
+# Events that are decoded at a time, and portions that are written concurrently.
 PORTION, PORTIONS = 300, 6
 
-# After a poll of so many records there are probably more.
+# A poll of that many records is probably followed by more.
 LARGE_POLL = 1_000
 
 _EVENT_COUNTERS = {
@@ -34,11 +35,22 @@ _EVENT_COUNTERS = {
 PendingEvents = dict[TopicPartition, dict[int, PendingEvent]]
 
 
-class Worker:
-    """Records what each poll brings, portion by portion: the store is busy with some while the next is being read.
+@dataclass(frozen=True, slots=True)
+class _PartitionPortion:
+    """Decoded records of a partition: `dead` are the positions of malformed ones, the first `allowed` are accepted."""
 
-    A job that opens usually gets its verdicts within milliseconds. Held back that long, both become one insert
-    instead of an insert and an update; the offsets from the held event on are not given up meanwhile.
+    partition: TopicPartition
+    records: Sequence[ConsumerRecord]
+    events: Sequence[JobEvent | DeadLetter]
+    dead: Sequence[int]
+    allowed: int
+
+
+class Worker:
+    """Applies the events of each poll, portion by portion: some are written while the next is decoded.
+
+    A job usually gets its verdicts within milliseconds after it was opened. An opened event lingers that long, so that
+    both become one insert instead of an insert and an update; the offsets from it on are not returned meanwhile.
     """
 
     def __init__(
@@ -51,174 +63,181 @@ class Worker:
         linger_s: float,
         clock_s: Callable[[], float],
     ) -> None:
-        self._world = deps
+        self._deps = deps
         self._codec = codec
         self._dead_letters = dead_letters
-        self._brake = dead_letter_limit
+        self._dead_letter_limit = dead_letter_limit
         self._linger_s = linger_s
         self._clock_s = clock_s
         self._in_flight = InFlightWrites(max_batches=PORTIONS, on_written=self._on_written, on_failed=self._on_failed)
-        # What was read and neither written nor given to a writer, and up to where was read.
+        # Events that are neither written nor being written, and the offset up to which each partition was read.
         self._pending: PendingEvents = {}
         self._read_to: dict[TopicPartition, int] = {}
-        # What was given to be committed, and up to where a poll was read that is not handled yet.
+        # The offsets returned last, and those up to which an unfinished poll was accepted.
         self._last_committable: dict[TopicPartition, int] = {}
         self._accepted_to: dict[TopicPartition, int] = {}
         self._optimistic = True
 
     async def handle(self, poll: Poll) -> Offsets:
-        """Record what is ready; every effect of the returned offsets is durable. Raises `Away`.
+        """Apply the events that are ready; every effect before the returned offsets is durable.
 
-        After a large poll the next one is not kept waiting: what is still being written is not among the offsets.
+        After a large poll the next one does not wait: events that are still being written are not among the offsets.
+        Raises `UnavailableError`.
         """
         now_s = self._clock_s()
         for portion in split_poll(poll):
             await self._read_portion(portion, now_s)
             await self._submit_ready(now_s)
-        # A partition that is stopped now shows as lag, until somebody looks at it, all that is not committed by now.
-        if sum(map(len, poll.values())) < LARGE_POLL or any(place in self._brake.halted for place in poll):
+        # Uncommitted events of a halted partition would look like lag until somebody looks at it.
+        if sum(map(len, poll.values())) < LARGE_POLL or any(
+            partition in self._dead_letter_limit.halted for partition in poll
+        ):
             await self._in_flight.drain()
         self._accepted_to.clear()
         return self._committable()
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Forget what is held back of these partitions."""
-        for place in partitions:
-            for known in (self._pending, self._read_to, self._last_committable, self._accepted_to):
-                known.pop(place, None)
-            for ready in self._in_flight.active:
-                ready.first_offsets.pop(place, None)
-        self._brake.resume(partitions)
+        """Forget the pending events and offsets of these partitions."""
+        for partition in partitions:
+            for offsets in (self._pending, self._read_to, self._last_committable, self._accepted_to):
+                offsets.pop(partition, None)
+            for batch in self._in_flight.active:
+                batch.first_offsets.pop(partition, None)
+        self._dead_letter_limit.resume(partitions)
 
     async def _submit_ready(self, now_s: float) -> None:
-        """Let be written what is ready now, in order; the rest stays waiting."""
-        held_back = self._lingering_jobs(now_s)
+        """Start writing the pending events that do not linger, in order."""
+        lingering = self._lingering_jobs(now_s)
         events: list[PendingEvent] = []
-        firsts: dict[TopicPartition, int] = {}
-        stays: PendingEvents = {}
-        for place, waiting in self._pending.items():
-            ready = [one for one in waiting.values() if one.event.header.key not in held_back]
+        first_offsets: dict[TopicPartition, int] = {}
+        rest: PendingEvents = {}
+        for partition, pending in self._pending.items():
+            ready = [one for one in pending.values() if one.event.header.key not in lingering]
             if ready:
                 events += ready
-                firsts[place] = ready[0].record.offset
-            if len(ready) < len(waiting):
-                stays[place] = {offset: one for offset, one in waiting.items() if one.event.header.key in held_back}
+                first_offsets[partition] = ready[0].record.offset
+            if len(ready) < len(pending):
+                rest[partition] = {offset: one for offset, one in pending.items() if one.event.header.key in lingering}
         if not events:
             return
-        piece = WriteBatch(events, firsts)
-        keys = piece.keys
+        batch = WriteBatch(events, first_offsets)
+        keys = batch.keys
         await self._in_flight.wait_for_slot(keys)
-        self._pending = stays
-        await self._in_flight.submit(piece, keys, self._apply(events))
+        self._pending = rest
+        await self._in_flight.submit(batch, keys, self._apply(events))
 
-    def _on_written(self, piece: WriteBatch) -> None:
-        for kind, count in Counter(type(one.event.fact) for one in piece.events).items():
+    def _on_written(self, batch: WriteBatch) -> None:
+        for kind, count in Counter(type(pending.event.fact) for pending in batch.events).items():
             _EVENT_COUNTERS[kind].inc(count)
 
-    def _on_failed(self, piece: WriteBatch) -> None:
-        """It waits again, among what has come since."""
-        for one in piece.events:
-            place = TopicPartition(one.record.topic, one.record.partition)
-            if place in piece.first_offsets:
-                self._pending.setdefault(place, {})[one.record.offset] = one
-        self._pending = {place: dict(sorted(waiting.items())) for place, waiting in self._pending.items()}
+    def _on_failed(self, batch: WriteBatch) -> None:
+        """Put the events back among those that have come since."""
+        for pending in batch.events:
+            partition = TopicPartition(pending.record.topic, pending.record.partition)
+            if partition in batch.first_offsets:
+                self._pending.setdefault(partition, {})[pending.record.offset] = pending
+        self._pending = {partition: dict(sorted(events.items())) for partition, events in self._pending.items()}
 
-    async def _apply(self, ready: Sequence[PendingEvent]) -> None:
-        """Record all at once; if a job cannot be kept, each on its own, and the events of that one are given up."""
+    async def _apply(self, events: Sequence[PendingEvent]) -> None:
+        """Apply all events together; if a job becomes too large, one by one, and dead-letter those that do not fit."""
         try:
             self._optimistic = await apply_events(
-                [one.event for one in ready], self._world, optimistic=self._optimistic
+                [pending.event for pending in events], self._deps, optimistic=self._optimistic
             )
         except JobTooLargeError:
-            jobs: dict[JobKey, list[PendingEvent]] = {}
-            for one in ready:
-                jobs.setdefault(one.event.header.key, []).append(one)
-            for events in jobs.values():
-                await self._apply_one_by_one(events)
+            by_job: dict[JobKey, list[PendingEvent]] = {}
+            for pending in events:
+                by_job.setdefault(pending.event.header.key, []).append(pending)
+            for of_job in by_job.values():
+                await self._apply_one_by_one(of_job)
 
     async def _apply_one_by_one(self, events: Sequence[PendingEvent]) -> None:
-        for one in events:
+        for pending in events:
             try:
-                await apply_events([one.event], self._world)
-            except JobTooLargeError as too_big:
-                await self._dead_letters.send([DeadLetter(one.record, "too-big", str(too_big))])
+                await apply_events([pending.event], self._deps)
+            except JobTooLargeError as error:
+                await self._dead_letters.send([DeadLetter(pending.record, "too-big", str(error))])
 
     async def _read_portion(self, portion: Poll, now_s: float) -> None:
-        """Read the records and put them with those that wait; put those aside that cannot be read.
+        """Decode the records, add them to the pending ones, and dead-letter those that are malformed.
 
-        A partition of which too many cannot be read is left standing in front of the one too many.
+        A partition with too many malformed records is read up to the one too many.
         """
-        taken: list[tuple[TopicPartition, Sequence[ConsumerRecord], list[JobEvent | DeadLetter], list[int], int]] = []
-        letters: list[DeadLetter] = []
-        for place, given in portion.items():
-            records = self._skip_accepted(place, given)
-            read = [self._read(one) for one in records]
-            dead = [at for at, event in enumerate(read) if isinstance(event, DeadLetter)]
-            admitted = self._brake.allowed(place, len(read), dead)
-            letters += [event for event in read[:admitted] if isinstance(event, DeadLetter)]
-            taken.append((place, records, read, dead, admitted))
-        if letters:
-            await self._dead_letters.send(letters)
-        for place, records, read, dead, admitted in taken:
-            self._brake.record(place, len(read), dead)
-            if not admitted:
+        parts = [self._decode_all(partition, records) for partition, records in portion.items()]
+        dead_letters = [
+            event for part in parts for event in part.events[: part.allowed] if isinstance(event, DeadLetter)
+        ]
+        if dead_letters:
+            await self._dead_letters.send(dead_letters)
+        for part in parts:
+            self._dead_letter_limit.record(part.partition, len(part.events), part.dead)
+            if not part.allowed:
                 continue
-            waiting = self._pending.setdefault(place, {})
-            for one, event in zip(records[:admitted], read, strict=False):
+            pending = self._pending.setdefault(part.partition, {})
+            for record, event in zip(part.records[: part.allowed], part.events, strict=False):
                 if not isinstance(event, DeadLetter):
-                    waiting[one.offset] = PendingEvent(now_s, event, one)
-            self._read_to[place] = self._accepted_to[place] = records[admitted - 1].offset + 1
+                    pending[record.offset] = PendingEvent(now_s, event, record)
+            end = part.records[part.allowed - 1].offset + 1
+            self._read_to[part.partition] = self._accepted_to[part.partition] = end
 
-    def _skip_accepted(self, place: TopicPartition, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
-        """Without those that were taken when the same poll was given up halfway."""
-        taken = self._accepted_to.get(place)
-        return records if taken is None else [one for one in records if one.offset >= taken]
+    def _decode_all(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> _PartitionPortion:
+        records = self._skip_accepted(partition, records)
+        events = [self._decode(record) for record in records]
+        dead = [position for position, event in enumerate(events) if isinstance(event, DeadLetter)]
+        allowed = self._dead_letter_limit.allowed(partition, len(events), dead)
+        return _PartitionPortion(partition, records, events, dead, allowed)
 
-    def _read(self, one: ConsumerRecord) -> JobEvent | DeadLetter:
+    def _skip_accepted(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> Sequence[ConsumerRecord]:
+        """Without the records that were accepted before the same poll failed halfway."""
+        accepted_to = self._accepted_to.get(partition)
+        return records if accepted_to is None else [record for record in records if record.offset >= accepted_to]
+
+    def _decode(self, record: ConsumerRecord) -> JobEvent | DeadLetter:
         try:
-            return self._codec.decode(one.value)
-        except MalformedEventError as malformed:
-            return DeadLetter(one, malformed.reason, malformed.detail)
+            return self._codec.decode(record.value)
+        except MalformedEventError as error:
+            return DeadLetter(record, error.reason, error.detail)
 
     def _lingering_jobs(self, now_s: float) -> AbstractSet[JobKey]:
-        """Jobs that have opened just now, and of which nothing else is known."""
-        youngest_s = now_s - self._linger_s
+        """Jobs that have just been opened and have no other pending event."""
+        lingers_since_s = now_s - self._linger_s
         if sum(map(len, self._pending.values())) > MAX_LINGERING_EVENTS:
             return frozenset()
         opened: set[JobKey] = set()
         others: set[JobKey] = set()
-        for waiting in self._pending.values():
-            for one in waiting.values():
-                is_held = (
-                    isinstance(one.event.fact, Opened)
-                    and one.read_at_s > youngest_s
-                    and not _is_fully_refused(one.event)
+        for events in self._pending.values():
+            for pending in events.values():
+                event = pending.event
+                lingers = (
+                    isinstance(event.fact, Opened)
+                    and pending.read_at_s > lingers_since_s
+                    and not _is_fully_refused(event)
                 )
-                (opened if is_held else others).add(one.event.header.key)
+                (opened if lingers else others).add(event.header.key)
         return opened - others
 
     def _committable(self) -> Offsets:
-        """Up to the first event that is not written, after the last one read where all are; only what is new."""
+        """The offset of each partition's first unwritten event, or its end if all are written; only changed ones."""
         ends = dict(self._read_to)
-        unwritten = [{place: min(waiting) for place, waiting in self._pending.items() if waiting}]
-        for firsts in [*unwritten, *(piece.first_offsets for piece in self._in_flight.active)]:
-            for place, first in firsts.items():
-                ends[place] = min(ends[place], first)
-        fresh = {place: end for place, end in ends.items() if self._last_committable.get(place) != end}
+        pending = {partition: min(events) for partition, events in self._pending.items() if events}
+        for first_offsets in [pending, *(batch.first_offsets for batch in self._in_flight.active)]:
+            for partition, first in first_offsets.items():
+                ends[partition] = min(ends[partition], first)
+        changed = {partition: end for partition, end in ends.items() if self._last_committable.get(partition) != end}
         self._last_committable = ends
-        return fresh
+        return changed
 
 
 def split_poll(poll: Poll) -> Iterator[Poll]:
-    """The poll in pieces of bounded size, in order; one that is empty if it is."""
+    """Split the poll into portions of bounded size, in order; an empty poll gives one empty portion."""
     portion: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
     room = PORTION
-    for place, records in poll.items():
+    for partition, records in poll.items():
         at = 0
         while at < len(records):
-            portion[place] = records[at : at + room]
-            at += len(portion[place])
-            room -= len(portion[place])
+            portion[partition] = records[at : at + room]
+            at += len(portion[partition])
+            room -= len(portion[partition])
             if not room:
                 yield portion
                 portion, room = {}, PORTION
@@ -227,9 +246,9 @@ def split_poll(poll: Poll) -> Iterator[Poll]:
 
 
 def _is_fully_refused(event: JobEvent) -> bool:
-    """Whether intake refused every record, so that no verdicts will come."""
+    """Whether ingest refused every record, so that no verdicts will come."""
     fact = event.fact
     if not isinstance(fact, Opened) or fact.refused is None:
         return False
-    letters = fact.refused.outcomes
-    return len(letters) - letters.count(UNDECIDED) >= event.header.total
+    outcomes = fact.refused.outcomes
+    return len(outcomes) - outcomes.count(UNDECIDED) >= event.header.total

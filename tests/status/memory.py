@@ -121,7 +121,7 @@ class MemoryJobStore:
         found = [
             job_documents.summary_job_from(d)
             for d in sorted(self.job_documents.values(), key=_list_position, reverse=True)
-            if d["site"] == listing.site and d["job"][0]["state"]["kind"] in kinds and _matches(d, listing)
+            if d["site"] == listing.site and d["job"][0]["state"]["filter"] in kinds and _matches(d, listing)
         ]
         return found[: listing.rows + 1]
 
@@ -154,12 +154,12 @@ class MemoryJobStore:
         if found is None:
             return False
         (job,) = found["job"]
-        known = {name.removeprefix("known."): value for name, value in (update.stored or {}).items()}
+        known = {name.removeprefix("stored."): value for name, value in (update.stored or {}).items()}
         if self._guarded and any(_at(job, name) != value for name, value in known.items()):
             return False
         self.job_documents[update.filter["_id"]] = {
             **found,
-            "job": [_changed(job, update.change, named="job.$[known].")],
+            "job": [_changed(job, update.change, named="job.$[stored].")],
         }
         self.writes += 1
         return True

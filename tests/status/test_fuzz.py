@@ -55,7 +55,7 @@ class UnguardedJobs(MongoJobStore):
 
     async def _update(self, collection: Any, updates: list[Update]) -> bool:
         for update in updates:
-            anything = [{"known.state": {"$exists": True}}] if update.stored else None
+            anything = [{"stored.state": {"$exists": True}}] if update.stored else None
             await collection.update_one({"_id": update.filter["_id"]}, update.change, array_filters=anything)
         return False
 

@@ -331,7 +331,7 @@ async def test_retention_can_be_changed(mongodb_uri: str) -> None:
         await database.jobs.create_indexes(retention_days=7)
         indexes = await database.mongo.collection(JOBS).index_information()
         chunks = await database.mongo.collection(CHUNKS).index_information()
-        assert indexes["since_1"]["expireAfterSeconds"] == 7 * 86_400
+        assert indexes["inserted_1"]["expireAfterSeconds"] == 7 * 86_400
         assert chunks["written_1"]["expireAfterSeconds"] == 8 * 86_400, "no job outlives its chunks"
 
 

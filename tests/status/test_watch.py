@@ -65,7 +65,7 @@ async def test_a_stream_that_breaks_is_opened_again_and_nothing_is_missed(databa
 
 
 async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Database) -> None:
-    before = REGISTRY.get_sample_value("status_watches_opened_total") or 0.0
+    before = REGISTRY.get_sample_value("status_change_streams_opened_total") or 0.0
     now_s = [0.0]
     bell = JobNotifier(max_waiters=10)
     watch = ChangeStreamListener(database.mongo, bell, clock_s=lambda: now_s[0])
@@ -78,7 +78,7 @@ async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Datab
                 now_s[0] += 60
                 await apply_events([event], elsewhere)
                 assert await turn.wait(10)
-            assert REGISTRY.get_sample_value("status_watches_opened_total") == before + 1, "by one stream"
+            assert REGISTRY.get_sample_value("status_change_streams_opened_total") == before + 1, "by one stream"
     finally:
         await watch.stop()
 

@@ -1,4 +1,4 @@
-"""Rings for what other replicas write: one change stream, open only while somebody waits."""
+"""Notifies waiting requests of other replicas' writes: one change stream, open only while a request waits."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from services.status.adapters.job_documents import key_from
 from services.status.adapters.job_store import JOBS
 from services.status.adapters.notifier import JobNotifier
 
-# Long enough to see that nobody waits any more, short enough to stop quickly.
+# Long enough not to poll busily, short enough to notice soon that no request waits or that the process stops.
 MAX_AWAIT_MS = 500
-# Opening a stream takes a few milliseconds; a pause between two waits is not worth it.
+# Opening a stream takes a few milliseconds, so it stays open between two waits.
 IDLE_TIMEOUT_S = 5.0
-# A wait need not fail because changes of others cannot be watched: our own are rung for anyway.
+# A wait need not fail if the stream cannot be opened: this process's own writes are notified anyway.
 OPEN_TIMEOUT_S = 1.0
 
 _WRITES = {"$match": {"operationType": {"$in": ["insert", "update", "replace"]}}}
@@ -27,7 +27,7 @@ _LOG = logger(__name__)
 
 
 class ChangeStreamListener:
-    """Watches the jobs' collection on behalf of a bell."""
+    """Listens to changes of the jobs' collection on behalf of a notifier."""
 
     def __init__(self, mongo: Mongo, notifier: JobNotifier, *, clock_s: Callable[[], float]) -> None:
         self._mongo = mongo
@@ -40,11 +40,11 @@ class ChangeStreamListener:
 
     @property
     def is_open(self) -> bool:
-        """Whether changes are watched."""
+        """Whether the change stream is open."""
         return self._open.is_set()
 
     async def start(self) -> None:
-        """Nothing: it begins with the first who waits."""
+        """Do nothing: the first waiting request opens the stream."""
 
     async def stop(self) -> None:
         """Close the stream."""
@@ -54,7 +54,7 @@ class ChangeStreamListener:
             await self._task
 
     async def wait_until_open(self) -> None:
-        """Return once changes are watched, or if that takes too long: then only our own are noticed."""
+        """Return once the stream is open, or after a timeout: then only this process's own writes are notified."""
         if self._open.is_set():
             return
         if self._task is None or self._task.done():
@@ -70,23 +70,22 @@ class ChangeStreamListener:
                     self._mongo.collection(JOBS), [_WRITES, _KEYS], max_await_ms=MAX_AWAIT_MS
                 ) as changes:
                     self._open.set()
-                    metrics.WATCHES_OPENED.inc()
-                    # What happened while nobody watched is found by looking once.
+                    metrics.CHANGE_STREAMS_OPENED.inc()
+                    # Changes from before the stream was open are found by reading once.
                     self._notifier.notify_all()
                     await self._notify_until_idle(changes)
             except (UnavailableError, PyMongoError) as error:
-                _LOG.warning("changes are not watched", error=type(error).__name__)
+                _LOG.warning("change stream failed, will reopen", error=type(error).__name__)
                 await asyncio.sleep(MAX_AWAIT_MS / 1000)
             finally:
                 self._open.clear()
-            # Closing takes a while: who has begun to wait meanwhile has another one.
+            # Closing takes a while; a request that began to wait meanwhile needs a new stream.
             if not self._notifier.has_waiters:
                 return
 
     async def _notify_until_idle(self, changes: ChangeStream) -> None:
-        """Ring until nobody has waited for a while."""
-        waited_s = self._clock_s()
-        while not self._stopping and self._clock_s() - waited_s < IDLE_TIMEOUT_S:
+        last_waiter_s = self._clock_s()
+        while not self._stopping and self._clock_s() - last_waiter_s < IDLE_TIMEOUT_S:
             self._notifier.notify([key_from(change["documentKey"]["_id"]) for change in await changes.next()])
             if self._notifier.has_waiters:
-                waited_s = self._clock_s()
+                last_waiter_s = self._clock_s()

@@ -1,4 +1,4 @@
-"""How far status and the validator have read, by the word of their groups' committed offsets."""
+"""How far status and the validator have consumed, from the committed offsets of their consumer groups."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from services.chassis.kafka.producer import connection_options
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings
 
-# Nobody waits for the answers, but what hangs is to be noticed.
+# No request waits for the result, but a hanging query must be noticed.
 QUERY_TIMEOUT_S = 15.0
 POLL_TIMEOUT_MS = 100
 
@@ -21,9 +21,10 @@ Offsets = Mapping[TopicPartition, int]
 
 
 class KafkaConsumerProgress:
-    """Asks the brokers, over connections that are opened for a question and closed after it: there are few.
+    """Queries the brokers; queries are rare, so each opens its own connections.
 
-    The offsets are those of the groups, not of this process, so what other members have yet to read counts too.
+    The offsets are those of the groups, not of this process, so what other members have yet to consume counts, too.
+    `own` is status' group and topic, `upstream` the validator's group and topics.
     """
 
     def __init__(
@@ -36,100 +37,104 @@ class KafkaConsumerProgress:
         self._end_offsets: Offsets | None = None
 
     async def snapshot_end_offsets(self) -> None:
-        """Remember where our own topic ends; raises `Away`."""
+        """Remember the present end of status' topic; raises `UnavailableError`."""
         async with self._brokers() as brokers:
-            places = await brokers.partitions([self._own_topic])
-            self._end_offsets = await brokers.consumer.end_offsets(places)
+            partitions = await brokers.partitions([self._own_topic])
+            self._end_offsets = await brokers.consumer.end_offsets(partitions)
 
     async def is_caught_up(self, *, up_to_us: int) -> bool:
-        """Whether we have read up to the mark, and those before us all from before that time; raises `Away`."""
+        """Whether status has consumed up to the snapshot, and the validator all records older than that time.
+
+        Raises `UnavailableError`.
+        """
         if self._end_offsets is None:
             return False
         async with self._brokers() as brokers:
-            if not await brokers.has_read(self._own_group, self._end_offsets):
+            if not await brokers.has_consumed(self._own_group, self._end_offsets):
                 return False
-            places = await brokers.partitions(self._upstream_topics)
-            return await brokers.has_read(
-                self._upstream_group, await brokers.end_offsets_before(places, up_to_us // 1000)
-            )
+            partitions = await brokers.partitions(self._upstream_topics)
+            ends = await brokers.end_offsets_before(partitions, up_to_us // 1000)
+            return await brokers.has_consumed(self._upstream_group, ends)
 
     @asynccontextmanager
     async def _brokers(self) -> AsyncIterator["_Brokers"]:
-        told = {**connection_options(self._settings), "client_id": self._client_id}
-        admin = AIOKafkaAdminClient(**told)
-        kafka = AIOKafkaConsumer(**told, enable_auto_commit=False)
-        # To it, a partition ends where the first open transaction begins.
-        careful = AIOKafkaConsumer(**told, enable_auto_commit=False, isolation_level="read_committed")
+        options = {**connection_options(self._settings), "client_id": self._client_id}
+        admin = AIOKafkaAdminClient(**options)
+        consumer = AIOKafkaConsumer(**options, enable_auto_commit=False)
+        # For this one, a partition ends where the first open transaction begins.
+        committed = AIOKafkaConsumer(**options, enable_auto_commit=False, isolation_level="read_committed")
         try:
             async with asyncio.timeout(QUERY_TIMEOUT_S):
                 await admin.start()
-                await kafka.start()
-                await careful.start()
-                yield _Brokers(admin, kafka, careful)
+                await consumer.start()
+                await committed.start()
+                yield _Brokers(admin, consumer, committed)
         except (KafkaError, OSError) as error:
             raise UnavailableError("Kafka") from error
         finally:
             await admin.close()
-            await kafka.stop()
-            await careful.stop()
+            await consumer.stop()
+            await committed.stop()
 
 
 @dataclass(frozen=True, slots=True)
 class _Brokers:
-    """Connections for one question. Neither consumer belongs to a group; `careful` reads as groups do."""
+    """Connections of one query. Neither consumer belongs to a group."""
 
     admin: AIOKafkaAdminClient
     consumer: AIOKafkaConsumer
     read_committed_consumer: AIOKafkaConsumer
 
     async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        """Every partition of the topics."""
+        """All partitions of the topics."""
         described = await self.admin.describe_topics(list(topics))
-        for found in described:
-            if found["error_code"]:
-                # It seems to have no partitions then, and whatever waits in it not to be there.
-                raise for_code(found["error_code"])(found["topic"])
+        for topic in described:
+            if topic["error_code"]:
+                # It would seem to have no partitions, and so nothing to consume.
+                raise for_code(topic["error_code"])(topic["topic"])
         return [
-            TopicPartition(found["topic"], partition["partition"])
-            for found in described
-            for partition in found["partitions"]
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in described
+            for partition in topic["partitions"]
         ]
 
-    async def has_read(self, group: str, needed: Offsets) -> bool:
-        """Whether the group has read all records in front of these offsets."""
-        for place, offset in (await self.positions(group, list(needed))).items():
-            if offset < needed[place] and await self.may_hold_records(place, offset, needed[place]):
+    async def has_consumed(self, group: str, needed: Offsets) -> bool:
+        """Whether the group has consumed all records before these offsets."""
+        for partition, offset in (await self.positions(group, list(needed))).items():
+            if offset < needed[partition] and await self.may_hold_records(partition, offset, needed[partition]):
                 return False
         return True
 
-    async def may_hold_records(self, place: TopicPartition, first: int, end: int) -> bool:
-        """Whether there is a record between the offsets, or may be one.
+    async def may_hold_records(self, partition: TopicPartition, first: int, end: int) -> bool:
+        """Whether there may be a record between the offsets.
 
-        Marks of transactions have offsets, too, which nobody reads, nor commits; nor those of what was taken back.
+        Transaction markers and aborted records have offsets, too, which no consumer reads or commits.
         """
-        self.read_committed_consumer.assign([place])
-        self.read_committed_consumer.seek(place, first)
-        while (position := await self.read_committed_consumer.position(place)) < end:
-            for found in (
-                await self.read_committed_consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=1)
-            ).values():
-                return bool(found[0].offset < end)
-            if position == self.read_committed_consumer.last_stable_offset(place):
-                # What comes here belongs to a transaction that is open, or stands behind it.
+        consumer = self.read_committed_consumer
+        consumer.assign([partition])
+        consumer.seek(partition, first)
+        while (position := await consumer.position(partition)) < end:
+            for records in (await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=1)).values():
+                return bool(records[0].offset < end)
+            if position == consumer.last_stable_offset(partition):
+                # The next record belongs to an open transaction, or follows one.
                 return True
         return False
 
-    async def positions(self, group: str, places: Sequence[TopicPartition]) -> Offsets:
-        """Where the group goes on reading; where it never was, at the beginning."""
-        begins: Offsets = await self.consumer.beginning_offsets(list(places))
+    async def positions(self, group: str, partitions: Sequence[TopicPartition]) -> Offsets:
+        """The group's committed offsets; the beginning of partitions without one."""
+        begins: Offsets = await self.consumer.beginning_offsets(list(partitions))
         committed = await self.admin.list_consumer_group_offsets(group)
         return {
-            place: max(begin, committed[place].offset if place in committed else begin)
-            for place, begin in begins.items()
+            partition: max(begin, committed[partition].offset if partition in committed else begin)
+            for partition, begin in begins.items()
         }
 
-    async def end_offsets_before(self, places: Sequence[TopicPartition], before_ms: int) -> Offsets:
-        """Offset of the first record that is not older than that time; the end where all are."""
-        ends: Offsets = await self.consumer.end_offsets(list(places))
-        younger = await self.consumer.offsets_for_times(dict.fromkeys(places, max(before_ms, 0)))
-        return {place: end if (found := younger.get(place)) is None else found.offset for place, end in ends.items()}
+    async def end_offsets_before(self, partitions: Sequence[TopicPartition], before_ms: int) -> Offsets:
+        """Offset of the first record that is not older than that time; the end if all are older."""
+        ends: Offsets = await self.consumer.end_offsets(list(partitions))
+        found = await self.consumer.offsets_for_times(dict.fromkeys(partitions, max(before_ms, 0)))
+        return {
+            partition: end if (first := found.get(partition)) is None else first.offset
+            for partition, end in ends.items()
+        }

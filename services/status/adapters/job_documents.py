@@ -1,8 +1,8 @@
-"""Jobs and chunks as MongoDB's documents.
+"""Jobs and chunks as MongoDB documents.
 
-All that is known of a job is an array of one. So an update can be conditional on what it was computed from, by an array
-filter, while it names its document by `_id` alone: MongoDB plans every other filter anew, for a quarter of the time
-that an update takes. (Indexes name the job by its number: `job.0…`.)
+The state of a job is the only element of an array. So an update can be conditional on the state that it was computed
+from, by an array filter, while it finds its document by `_id` alone: MongoDB plans every other filter again, which
+takes a quarter of an update's time. (Indexes address the element by its number: `job.0…`.)
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ Document = dict[str, Any]
 
 
 class Update(NamedTuple):
-    """Which document is changed, and how; of a job, `known` is what it must hold for that."""
+    """An update of the document that matches `filter`; of a job, whose state must also match `stored`."""
 
     filter: Document
     change: Document
@@ -34,8 +34,8 @@ STATE = "job.0.state"
 HEADER_FIELDS = {"job.profile": 1}
 SUMMARY_FIELDS = HEADER_FIELDS | dict.fromkeys(("job.state.version", "job.state.shown", "job.state.tally"), 1)
 
-# Times may lie before 1970, and bytes have no sign.
-_BEFORE_ALL_US = 2**63
+# Times may be before 1970, and bytes are ordered without a sign.
+_TIME_OFFSET_US = 2**63
 _FIRST_ID = "0" * 32
 
 
@@ -45,76 +45,72 @@ def job_document_id(key: JobKey) -> str:
 
 
 def chunk_document_id(key: JobKey, number: int) -> str:
-    """The `_id` of a chunk: in the order of the records."""
+    """The `_id` of a chunk; those of a job are in the order of its records."""
     return f"{key.site}:{key.job_id}:{number:05d}"
 
 
 def list_position(created_us: int, job_id: str) -> bytes:
-    """Where a job stands in the list of its site, as one value that MongoDB orders: by time, then by id."""
-    return (created_us + _BEFORE_ALL_US).to_bytes(8, "big") + bytes.fromhex(job_id.replace("-", ""))
+    """A job's position in its site's list as one value that MongoDB orders: by time, then by id."""
+    return (created_us + _TIME_OFFSET_US).to_bytes(8, "big") + bytes.fromhex(job_id.replace("-", ""))
 
 
 def list_position_at(created_us: int) -> bytes:
-    """In front of all jobs that were made at that time or later."""
+    """The position before all jobs that were created at that time or later."""
     return list_position(created_us, _FIRST_ID)
 
 
-def _filter_key(job: Job) -> str:
-    """What lists are filtered by, as one value."""
-    return filter_key(job.state, job.profile.header.type, job.profile.header.mode)
-
-
 def filter_key(state: str, type_: str, mode: str) -> str:
-    """State, type and mode as one value."""
+    """State, type and mode, by which lists are filtered, as one value."""
     return f"{state}/{type_}/{mode}"
 
 
 def job_document(change: JobChange, written: datetime) -> Document:
-    """A job that is stored for the first time."""
+    """The document of a job that is stored for the first time."""
     job = change.job
-    known: Document = {"profile": _profile_document(job.profile), "state": _state(job, written)}
+    element: Document = {"profile": _profile_document(job.profile), "state": _state_document(job, written)}
     if job.is_large:
-        known["chunks"] = _tally_documents(job)
+        element["chunks"] = _tally_documents(job)
     else:
-        known["runs"] = [_run_document(entry) for entry in change.added_runs]
+        element["runs"] = [_run_document(run) for run in change.added_runs]
     key, created_us = job.key, job.profile.header.created_at
-    shown = {"site": key.site, "place": list_position(created_us, key.job_id)}
-    return {"_id": job_document_id(key), **shown, "since": written, "job": [known]}
+    indexed = {"site": key.site, "position": list_position(created_us, key.job_id)}
+    return {"_id": job_document_id(key), **indexed, "inserted": written, "job": [element]}
 
 
 def job_update(change: JobChange, written: datetime) -> Update:
-    """The change of a job that is stored already, if it still is as it was when the change was computed."""
+    """The update of a stored job, conditional on the state that the change was computed from."""
     job = change.job
-    known: Document = {"known.state.version": change.expected_version}
+    stored: Document = {"stored.state.version": change.expected_version}
     if change.is_blind:
         header = job.profile.header
-        known["known.state.kind"] = filter_key("RECEIVED", header.type, header.mode)
-        known["known.profile"] = _profile_document(job.profile)
-    changed: Document = {"job.$[known].state": _state(job, written)}
+        stored["stored.state.filter"] = filter_key("RECEIVED", header.type, header.mode)
+        stored["stored.profile"] = _profile_document(job.profile)
+    changed: Document = {"job.$[stored].state": _state_document(job, written)}
     if job.is_large:
-        changed["job.$[known].chunks"] = _tally_documents(job)
+        changed["job.$[stored].chunks"] = _tally_documents(job)
     update: Document = {"$set": changed}
     if change.added_runs:
-        update["$push"] = {"job.$[known].runs": {"$each": [_run_document(entry) for entry in change.added_runs]}}
-    return Update({"_id": job_document_id(job.key)}, update, known)
+        update["$push"] = {"job.$[stored].runs": {"$each": [_run_document(run) for run in change.added_runs]}}
+    return Update({"_id": job_document_id(job.key)}, update, stored)
 
 
 def _profile_document(profile: JobProfile) -> Document:
-    header, origin = profile.header, profile.site
+    header, site = profile.header, profile.site
     return {
         "total": header.total,
         "created": header.created_at,
         "mode": header.mode,
         "type": header.type,
-        "app": origin.app_id,
-        "source": origin.root_source,
-        "datacenter": origin.datacenter,
+        "app": site.app_id,
+        "source": site.root_source,
+        "datacenter": site.datacenter,
     }
 
 
-def _state(job: Job, written: datetime) -> Document:
+def _state_document(job: Job, written: datetime) -> Document:
+    header = job.profile.header
     return {
-        "kind": _filter_key(job),
+        "filter": filter_key(job.state, header.type, header.mode),
         "version": job.version,
         "shown": job.shown_version,
         "tally": astuple(job.tally),
@@ -123,34 +119,34 @@ def _state(job: Job, written: datetime) -> Document:
 
 
 def _tally_documents(job: Job) -> list[tuple[Any, ...]]:
-    return [astuple(chunk) for chunk in job.chunk_tallies]
+    return [astuple(tally) for tally in job.chunk_tallies]
 
 
 def chunk_document(change: ChunkChange, written: datetime) -> Document:
-    """A chunk that is stored for the first time."""
+    """The document of a chunk that is stored for the first time."""
     return {
         "_id": chunk_document_id(change.key, change.block.number),
         "version": change.block.version,
         "size": len(change.block.outcomes),
-        "runs": [_run_document(entry) for entry in change.added_runs],
+        "runs": [_run_document(run) for run in change.added_runs],
         "written": written,
     }
 
 
 def chunk_update(change: ChunkChange, written: datetime) -> Update:
-    """Likewise of a chunk: there are far fewer, so the condition stands where one looks for it."""
-    where = {"_id": chunk_document_id(change.key, change.block.number), "version": change.expected_version}
-    added = {"runs": {"$each": [_run_document(entry) for entry in change.added_runs]}}
-    return Update(where, {"$set": {"version": change.block.version, "written": written}, "$push": added})
+    """The update of a stored chunk. There are far fewer than jobs, so its condition is in the plain filter."""
+    filter_ = {"_id": chunk_document_id(change.key, change.block.number), "version": change.expected_version}
+    added = {"runs": {"$each": [_run_document(run) for run in change.added_runs]}}
+    return Update(filter_, {"$set": {"version": change.block.version, "written": written}, "$push": added})
 
 
-def _run_document(entry: StoredRun) -> Document:
-    document: Document = {"first": entry.first, "outcomes": entry.outcomes, "at": entry.at_us}
-    if entry.rows:
-        document["rows"] = entry.rows
-    if entry.levels:
-        document |= {"levels": entry.levels, "events": entry.events, "details": entry.details}
-    if entry.is_late:
+def _run_document(run: StoredRun) -> Document:
+    document: Document = {"first": run.first, "outcomes": run.outcomes, "at": run.at_us}
+    if run.rows:
+        document["rows"] = run.rows
+    if run.levels:
+        document |= {"levels": run.levels, "events": run.events, "details": run.details}
+    if run.is_late:
         document["late"] = True
     return document
 
@@ -169,62 +165,61 @@ def _run_from(document: Mapping[str, Any]) -> StoredRun:
 
 
 def stored_job_from(document: Mapping[str, Any]) -> StoredJob:
-    """A stored job; its block too, if it is small and its runs were read."""
-    job, (known,) = job_from(document), document["job"]
-    if job.is_large or "runs" not in known:
-        return StoredJob(job, None)
-    entries = [_run_from(run) for run in known["runs"]]
-    return StoredJob(job, build_block(0, 0, job.profile.total, version=job.version, runs=entries))
-
-
-def job_from(document: Mapping[str, Any]) -> Job:
-    """A stored job without its entries."""
-    (known,) = document["job"]
-    chunks = tuple(Tally(*chunk) for chunk in known.get("chunks", ()))
-    total = known["profile"]["total"]
-    if is_large(total) and len(chunks) != chunk_count(total):
+    """A stored job; with its block if it is small and its runs were loaded."""
+    (element,) = document["job"]
+    tallies = tuple(Tally(*tally) for tally in element.get("chunks", ()))
+    total = element["profile"]["total"]
+    if is_large(total) and len(tallies) != chunk_count(total):
         raise ValueError(f"job {document['_id']} lacks tallies of chunks")
-    return _job_from(document, chunks)
+    job = _job_from(document, tallies)
+    if job.is_large or "runs" not in element:
+        return StoredJob(job, None)
+    runs = [_run_from(run) for run in element["runs"]]
+    return StoredJob(job, build_block(0, 0, job.profile.total, version=job.version, runs=runs))
 
 
 def summary_job_from(document: Mapping[str, Any]) -> Job:
-    """A job as summaries and lists need it, read with `BARE_FIELDS`: of a large one, without its chunks' tallies."""
+    """A job that was loaded with `SUMMARY_FIELDS`; a large one without the tallies of its chunks."""
     return _job_from(document, ())
 
 
 @lru_cache(maxsize=16_384)
 def summary_job_from_raw(document: bytes) -> Job:
-    """Such a job, from the document as it came: who asks for a list asks again, and most of its jobs are the same.
+    """The same from raw BSON: a list is asked for repeatedly, and most of its jobs are unchanged.
 
-    More are kept than the longest list has, since one that does not fit would find none of its own again.
+    The cache holds more than the longest list has jobs; a longer list would evict its own entries.
     """
     return summary_job_from(bson.decode(document))
 
 
-def _job_from(document: Mapping[str, Any], chunks: tuple[Tally, ...]) -> Job:
-    (known,) = document["job"]
-    profile, state = known["profile"], known["state"]
-    origin = SiteProfile(profile["app"], profile["source"], profile["datacenter"])
+def _job_from(document: Mapping[str, Any], chunk_tallies: tuple[Tally, ...]) -> Job:
+    (element,) = document["job"]
+    profile, state = element["profile"], element["state"]
+    site = SiteProfile(profile["app"], profile["source"], profile["datacenter"])
     return Job(
-        JobProfile(header_from(document), origin), state["version"], state["shown"], Tally(*state["tally"]), chunks
+        JobProfile(header_from(document), site),
+        state["version"],
+        state["shown"],
+        Tally(*state["tally"]),
+        chunk_tallies,
     )
 
 
 def header_from(document: Mapping[str, Any]) -> JobHeader:
-    """The header of a stored job, which was read with `HEADER_FIELDS` at least."""
+    """The header of a stored job that was loaded with `HEADER_FIELDS` at least."""
     profile = document["job"][0]["profile"]
     return JobHeader(key_from(document["_id"]), profile["total"], profile["created"], profile["mode"], profile["type"])
 
 
-def key_from(stored: str) -> JobKey:
-    """The job that an `_id` names."""
-    site, job_id = stored.split(":", 2)[:2]
+def key_from(document_id: str) -> JobKey:
+    """The key of the job that a job's or chunk's `_id` names."""
+    site, job_id = document_id.split(":", 2)[:2]
     return JobKey(int(site), job_id)
 
 
 def block_from(document: Mapping[str, Any], total: int) -> Block:
-    """A stored chunk of a job of so many records."""
+    """A stored chunk of a job with `total` records."""
     number = int(document["_id"].rpartition(":")[2])
-    entries = [_run_from(run) for run in document["runs"]]
+    runs = [_run_from(run) for run in document["runs"]]
     size = chunk_size(number, total)
-    return build_block(number, number * CHUNK_SIZE, size, version=document["version"], runs=entries)
+    return build_block(number, number * CHUNK_SIZE, size, version=document["version"], runs=runs)

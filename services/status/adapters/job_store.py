@@ -1,10 +1,10 @@
 """Jobs in MongoDB.
 
-Two collections: `jobs` (small ones whole, large ones without their entries) and `chunks`. Every index slows writes
-down, so `jobs` has two: one for lists that are not filtered, and one for every filter and for what is open, of which a
-query names all wanted kinds and MongoDB merges their sorted runs. Queries say which they mean: where MongoDB has a
-choice it plans for longer, and keeps to what suited another list. Retention counts from the first write: a later one
-need not move the job in that index.
+Two collections: `jobs` (small ones whole, large ones without their runs) and `chunks`. Every index slows writes down,
+so `jobs` has two: one for unfiltered lists, and one for every filter and for open jobs, of which a query names all
+matching keys and MongoDB merges their sorted results. Queries name their index: with a choice, MongoDB plans for
+longer and keeps a plan that suited another list. Retention counts from the first write: later ones need not move the
+job in that index.
 """
 
 import asyncio
@@ -31,29 +31,29 @@ from services.status.ports import JobTooLargeError
 JOBS, CHUNKS = "jobs", "chunks"
 DAY_S = 86_400
 
-_KIND, _WRITTEN = f"{job_documents.STATE}.kind", f"{job_documents.STATE}.written"
-_ORDER = [("place", -1)]
-# `written` is not for order: what stands still is found without a look at the jobs themselves.
-_INDEXES = {"newest": [("site", 1), *_ORDER], "kinds": [("site", 1), (_KIND, 1), *_ORDER, (_WRITTEN, 1)]}
+_FILTER, _WRITTEN = f"{job_documents.STATE}.filter", f"{job_documents.STATE}.written"
+_ORDER = [("position", -1)]
+# `written` is there for overdue jobs, which are found without loading the jobs themselves.
+_INDEXES = {"newest": [("site", 1), *_ORDER], "filtered": [("site", 1), (_FILTER, 1), *_ORDER, (_WRITTEN, 1)]}
 
-# Texts of entries, in chunks and in small jobs.
+# Optional fields of runs, in chunks and in small jobs.
 _FIELDS = {Projection.ROWS: "runs.rows", Projection.EVENTS: "runs.events", Projection.DETAILS: "runs.details"}
 _IN_CHUNKS, _IN_JOBS = "", "job."
-# BSONObjectTooLarge, and the code that an update which grows a document too far fails with.
-_TOO_BIG = (10334, 17419)
-# BadValue: an insertion that is too large by less than what a driver leaves room for has no code of its own.
-_BAD_VALUE, _TOO_LARGE = 2, "object to insert too large"
+# BSONObjectTooLarge, and the code of an update that makes a document too large.
+_TOO_LARGE_CODES = (10334, 17419)
+# BadValue: an insert that exceeds the limit by less than the drivers' margin has no code of its own.
+_BAD_VALUE, _INSERT_TOO_LARGE = 2, "object to insert too large"
 
 
 class MongoJobStore:
-    """The jobs' store. `now` gives the time of writing, from which retention counts."""
+    """Stores jobs in MongoDB. Retention counts from `now` at the first write. Every call raises `UnavailableError`."""
 
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime]) -> None:
         self._mongo = mongo
         self._now = now
         self._jobs = mongo.collection(JOBS)
         self._chunks = mongo.collection(CHUNKS)
-        # Readers must not see what a failing primary may yet take back; writers compare with the primary's own state.
+        # Readers must not see writes that a failing primary may roll back; writers compare with its newest state.
         majority = ReadConcern("majority")
         self._majority_jobs = self._jobs.with_options(read_concern=majority)
         self._majority_chunks = self._chunks.with_options(read_concern=majority)
@@ -62,131 +62,134 @@ class MongoJobStore:
         )
 
     async def create_indexes(self, *, retention_days: int) -> None:
-        """Make the indexes, or change the retention of those that are there; raises `Away`."""
+        """Create the indexes, or change the retention of existing ones."""
         with mongo_errors():
             for name, fields in _INDEXES.items():
                 await self._jobs.create_index(fields, name=name)
-        await ensure_ttl_index(self._mongo, JOBS, "since", retention_days * DAY_S)
+        await ensure_ttl_index(self._mongo, JOBS, "inserted", retention_days * DAY_S)
         # A job must not outlive its chunks, which were written before it.
         await ensure_ttl_index(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
 
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
-        """The stored ones of these jobs."""
+        """Those of the jobs that exist, for a writer."""
+        ids = [job_documents.job_document_id(key) for key in keys]
         with mongo_errors():
-            found = await self._jobs.find(
-                {"_id": {"$in": [job_documents.job_document_id(key) for key in keys]}},
-                _excluded_fields(NO_PROJECTION, _IN_JOBS),
-            ).to_list(None)
-        standings = [job_documents.stored_job_from(document) for document in found]
-        return {standing.job.key: standing for standing in standings}
+            documents = await self._jobs.find({"_id": {"$in": ids}}, _excluded_fields(NO_PROJECTION, _IN_JOBS)).to_list(
+                None
+            )
+        jobs = [job_documents.stored_job_from(document) for document in documents]
+        return {stored.job.key: stored for stored in jobs}
 
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
-        """Write jobs; return those that may not have been written."""
+        """Write jobs; returns the keys of those that may not have been written."""
         written = self._now()
         new = [change for change in changes if not change.expected_version]
         known = [change for change in changes if change.expected_version]
-        lost, unmatched = await self._save(
+        duplicates, has_unmatched = await self._save(
             self._jobs,
             [job_documents.job_document(change, written) for change in new],
             [job_documents.job_update(change, written) for change in known],
         )
-        again = {new[index].job.key for index in lost}
-        return frozenset(again | ({change.job.key for change in known} if unmatched else set()))
+        lost = {new[index].job.key for index in duplicates}
+        return frozenset(lost | ({change.job.key for change in known} if has_unmatched else set()))
 
     async def wait_until_durable(self) -> None:
-        """Return when a majority has in its journals what the primary has by now."""
+        """Return when a majority has journaled what the primary has by now."""
         with mongo_errors():
-            # A write that finds nothing to do waits for the last one that did something, by whomever that was. (A read
-            # with linearizable concern would wait for the next time that the journal is written, a tenth of a second.)
+            # An update that matches nothing waits for the last write of any client. (A read with linearizable concern
+            # would wait for the next write of the journal, a tenth of a second.)
             await self._jobs.update_one({"_id": ""}, {"$set": {"site": 0}})
 
     async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
-        """The stored ones of these chunks."""
-        found = await self._load_chunks(self._chunks, job, numbers, NO_PROJECTION)
-        return {block.number: block for block in found}
+        """Those of the chunks that exist, for a writer."""
+        blocks = await self._load_chunks(self._chunks, job, numbers, NO_PROJECTION)
+        return {block.number: block for block in blocks}
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
-        """Write chunks of one job; return the numbers of those that may not have been written."""
+        """Write chunks of one job; returns the numbers of those that may not have been written."""
         written = self._now()
         new = [change for change in changes if not change.expected_version]
         known = [change for change in changes if change.expected_version]
-        lost, unmatched = await self._save(
+        duplicates, has_unmatched = await self._save(
             self._chunks,
             [job_documents.chunk_document(change, written) for change in new],
             [job_documents.chunk_update(change, written) for change in known],
         )
-        again = {new[index].block.number for index in lost}
-        return frozenset(again | ({change.block.number for change in known} if unmatched else set()))
+        lost = {new[index].block.number for index in duplicates}
+        return frozenset(lost | ({change.block.number for change in known} if has_unmatched else set()))
 
     async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:
         """The job as readers may see it."""
         return (await self.find_many([key], projection)).get(key)
 
     async def find_many(self, keys: Sequence[JobKey], projection: Projection) -> dict[JobKey, StoredJob]:
-        """Those of the jobs that are there, as readers may see them."""
+        """Those of the jobs that exist, as readers may see them."""
         fields = _excluded_fields(projection, _IN_JOBS) if projection else job_documents.SUMMARY_FIELDS
         ids = list(map(job_documents.job_document_id, keys))
-        # The document with one key is found without a plan.
+        # A single `_id` is found without a plan.
         where = {"_id": {"$in": ids} if len(ids) > 1 else ids[0]}
         with mongo_errors():
-            found = await self._majority_jobs.find(where, fields).to_list(None)
-        standings = (
-            map(job_documents.stored_job_from, found)
-            if projection
-            else [StoredJob(job_documents.summary_job_from(one), None) for one in found]
-        )
-        return {standing.job.key: standing for standing in standings}
+            documents = await self._majority_jobs.find(where, fields).to_list(None)
+        if projection:
+            jobs = [job_documents.stored_job_from(document) for document in documents]
+        else:
+            jobs = [StoredJob(job_documents.summary_job_from(document), None) for document in documents]
+        return {stored.job.key: stored for stored in jobs}
 
     async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
-        """These chunks as readers may see them."""
+        """Those of the chunks that exist, as readers may see them."""
         return await self._load_chunks(self._majority_chunks, job, numbers, projection)
 
-    async def list_jobs(self, listing: JobListQuery) -> list[Job]:
+    async def list_jobs(self, query: JobListQuery) -> list[Job]:
         """A page of jobs and one more."""
         with mongo_errors():
-            found = await self._raw_jobs.find(**_find_arguments(listing)).to_list(None)
-        return [job_documents.summary_job_from_raw(document.raw) for document in found]
+            documents = await self._raw_jobs.find(**_find_arguments(query)).to_list(None)
+        return [job_documents.summary_job_from_raw(document.raw) for document in documents]
 
     async def count_open(self) -> dict[JobState, int]:
-        """How many jobs there are in each state that is not final; raises `Away`."""
+        """How many jobs there are in each state that is not final."""
         sites = await self._sites()
         with mongo_errors():
             return {
-                state: await self._jobs.count_documents(_in_states([state], sites), hint="kinds")
+                state: await self._jobs.count_documents(_in_states([state], sites), hint="filtered")
                 for state in OPEN_STATES
             }
 
     async def find_overdue(self, before_us: int, *, limit: int) -> list[JobHeader]:
-        """Open jobs that were last written before that time, the longest first; raises `Away`."""
+        """Open jobs that were last written before that time, the oldest write first."""
         before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
-        standing_still = _in_states(OPEN_STATES, await self._sites()) | {_WRITTEN: {"$lt": before}}
+        overdue = _in_states(OPEN_STATES, await self._sites()) | {_WRITTEN: {"$lt": before}}
         with mongo_errors():
-            found = (
-                await self._majority_jobs.find(standing_still, job_documents.HEADER_FIELDS, hint="kinds")
+            documents = (
+                await self._majority_jobs.find(overdue, job_documents.HEADER_FIELDS, hint="filtered")
                 .sort(_WRITTEN, 1)
                 .limit(limit)
                 .to_list(None)
             )
-        return [job_documents.header_from(document) for document in found]
+        return [job_documents.header_from(document) for document in documents]
 
     async def _sites(self) -> list[int]:
-        """Whose jobs there are; the index tells, and sites are few."""
+        """All sites with jobs; the index knows them, and they are few."""
         with mongo_errors():
             sites: list[int] = await self._jobs.distinct("site")
         return sites
 
-    async def _load_chunks(self, collection: Any, job: Job, numbers: Sequence[int], texts: Projection) -> list[Block]:
+    async def _load_chunks(
+        self, collection: Any, job: Job, numbers: Sequence[int], projection: Projection
+    ) -> list[Block]:
         if not numbers:
             return []
         ids = [job_documents.chunk_document_id(job.key, number) for number in numbers]
         with mongo_errors():
-            found = await collection.find({"_id": {"$in": ids}}, _excluded_fields(texts, _IN_CHUNKS)).to_list(None)
-        return [job_documents.block_from(document, job.profile.total) for document in found]
+            documents = await collection.find({"_id": {"$in": ids}}, _excluded_fields(projection, _IN_CHUNKS)).to_list(
+                None
+            )
+        return [job_documents.block_from(document, job.profile.total) for document in documents]
 
     async def _save(
         self, collection: Any, documents: list[job_documents.Document], updates: list[job_documents.Update]
     ) -> tuple[Sequence[int], bool]:
-        """Insert and update; return the places of documents that are there already, and whether an update failed."""
+        """Insert and update; returns the indexes of documents that exist already, and whether an update failed."""
         if not updates:
             return await self._insert(collection, documents), False
         if not documents:
@@ -194,7 +197,7 @@ class MongoJobStore:
         return await asyncio.gather(self._insert(collection, documents), self._update(collection, updates))
 
     async def _insert(self, collection: Any, documents: list[job_documents.Document]) -> Sequence[int]:
-        """Insert in no particular order; return the places of those whose key is there already."""
+        """Insert in any order; returns the indexes of documents that exist already."""
         if not documents:
             return ()
         with mongo_errors(), _translate_size_errors():
@@ -206,17 +209,17 @@ class MongoJobStore:
         return ()
 
     async def _update(self, collection: Any, updates: list[job_documents.Update]) -> bool:
-        """Return whether any of them found its state changed."""
+        """Update in any order; returns whether any of them did not match."""
         if not updates:
             return False
         with mongo_errors(), _translate_size_errors():
             try:
-                done = await collection.bulk_write(list(map(_to_update_one, updates)), ordered=False)
+                result = await collection.bulk_write(list(map(_to_update_one, updates)), ordered=False)
             except BulkWriteError as error:
                 _raise_if_too_large(error)
                 raise
-        # Each changes at least the version, of what it finds as it was.
-        return bool(done.modified_count < len(updates))
+        # Each that matches modifies the version at least.
+        return bool(result.modified_count < len(updates))
 
 
 @contextmanager
@@ -226,15 +229,16 @@ def _translate_size_errors() -> Iterator[None]:
     except DocumentTooLarge as error:
         raise JobTooLargeError("the event is larger than a document may be") from error
     except OperationFailure as error:
-        if error.code not in _TOO_BIG:
+        if error.code not in _TOO_LARGE_CODES:
             raise
         raise JobTooLargeError("the job would be larger than a document may be") from error
 
 
 def _raise_if_too_large(error: BulkWriteError) -> None:
-    faults = (error.details or {}).get("writeErrors", ())
+    write_errors = (error.details or {}).get("writeErrors", ())
     if any(
-        fault["code"] in _TOO_BIG or (fault["code"] == _BAD_VALUE and _TOO_LARGE in fault["errmsg"]) for fault in faults
+        one["code"] in _TOO_LARGE_CODES or (one["code"] == _BAD_VALUE and _INSERT_TOO_LARGE in one["errmsg"])
+        for one in write_errors
     ):
         raise JobTooLargeError("the job would be larger than a document may be") from error
 
@@ -243,35 +247,35 @@ def _to_update_one(update: job_documents.Update) -> UpdateOne:
     return UpdateOne(update.filter, update.change, array_filters=[update.stored] if update.stored else None)
 
 
-def _excluded_fields(projection: Projection, where: str) -> dict[str, int]:
-    return {where + field: 0 for text, field in _FIELDS.items() if text not in projection}
+def _excluded_fields(projection: Projection, prefix: str) -> dict[str, int]:
+    return {prefix + field: 0 for flag, field in _FIELDS.items() if flag not in projection}
 
 
 def _in_states(states: Sequence[JobState], sites: Sequence[int]) -> dict[str, Any]:
-    """What the jobs of these sites in these states have in common, in the words of the index."""
-    kinds = [job_documents.filter_key(*kind) for kind in product(states, TYPES, MODES)]
-    return {"site": {"$in": list(sites)}, _KIND: {"$in": kinds}}
+    """A filter for the jobs of these sites in these states that uses the index."""
+    keys = [job_documents.filter_key(*combination) for combination in product(states, TYPES, MODES)]
+    return {"site": {"$in": list(sites)}, _FILTER: {"$in": keys}}
 
 
-def _find_arguments(listing: JobListQuery) -> dict[str, Any]:
-    """A page of jobs and one more, in the words of `find`."""
-    where: dict[str, Any] = {"site": listing.site}
-    if listing.is_filtered:
-        where[_KIND] = {"$in": [job_documents.filter_key(*kind) for kind in listing.combinations()]}
-    before = [job_documents.list_position_at(listing.to_us)] if listing.to_us is not None else []
-    if listing.after is not None:
-        before.append(job_documents.list_position(*listing.after))
-    place = {"$lt": min(before)} if before else {}
-    if listing.from_us is not None:
-        place["$gte"] = job_documents.list_position_at(listing.from_us)
-    if place:
-        where["place"] = place
+def _find_arguments(query: JobListQuery) -> dict[str, Any]:
+    """The arguments of `find` for a page of jobs and one more."""
+    where: dict[str, Any] = {"site": query.site}
+    if query.is_filtered:
+        where[_FILTER] = {"$in": [job_documents.filter_key(*combination) for combination in query.combinations()]}
+    before = [job_documents.list_position_at(query.to_us)] if query.to_us is not None else []
+    if query.after is not None:
+        before.append(job_documents.list_position(*query.after))
+    position = {"$lt": min(before)} if before else {}
+    if query.from_us is not None:
+        position["$gte"] = job_documents.list_position_at(query.from_us)
+    if position:
+        where["position"] = position
     return {
         "filter": where,
         "projection": job_documents.SUMMARY_FIELDS,
         "sort": _ORDER,
-        "hint": "kinds" if listing.is_filtered else "newest",
-        "limit": listing.rows + 1,
-        # One batch: the server's first would end after a hundred.
-        "batch_size": listing.rows + 1,
+        "hint": "filtered" if query.is_filtered else "newest",
+        "limit": query.rows + 1,
+        # One batch: by default, the first would end after a hundred.
+        "batch_size": query.rows + 1,
     }

@@ -1,4 +1,4 @@
-"""Wakes requests that wait for a job, as soon as it is written."""
+"""Wakes requests that wait for a job as soon as it is written."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -9,23 +9,23 @@ from services.status import metrics
 
 
 class JobWaiter:
-    """One request's place at the bell."""
+    """One request that waits for a job."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self._is_closed = False
 
     def notify(self) -> None:
-        """Something happened to the job."""
+        """The job changed."""
         self._event.set()
 
     def close(self) -> None:
-        """Whatever happens, it will not be told here."""
+        """End the wait: no change will be notified any more."""
         self._is_closed = True
         self._event.set()
 
     async def wait(self, timeout_s: float) -> bool:
-        """True as soon as something has happened since the last time; False if nothing does in time, or at the end."""
+        """Return True once the job has changed since the last call; False after the timeout or when closed."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._event.wait()
@@ -36,60 +36,60 @@ class JobWaiter:
 
 
 class JobNotifier:
-    """Rung by this process's own writes, and by whoever watches those of others."""
+    """Notified by this process's own writes, and by the change stream of other replicas' writes."""
 
     def __init__(self, *, max_waiters: int) -> None:
         self._max_waiters = max_waiters
         self._waiters: dict[JobKey, set[JobWaiter]] = {}
         self._count = 0
-        # Set by whoever brings news from elsewhere: it must be listening before the job is looked at.
+        # Set by the change stream: it must be open before a waiting request reads the job.
         self.on_waiter: Callable[[], Awaitable[None]] | None = None
 
     @property
     def has_waiters(self) -> bool:
-        """Whether anybody waits."""
+        """Whether any request waits."""
         return self._count > 0
 
     def notify(self, keys: Sequence[JobKey]) -> None:
-        """These jobs changed."""
+        """Wake the requests that wait for these jobs."""
         if self._waiters:
             for key in keys:
-                for turn in self._waiters.get(key, ()):
-                    turn.notify()
+                for waiter in self._waiters.get(key, ()):
+                    waiter.notify()
 
     def notify_all(self) -> None:
-        """Any job may have changed."""
+        """Wake all waiting requests."""
         self.notify(list(self._waiters))
 
     async def start(self) -> None:
-        """Nothing: it is rung by others."""
+        """Do nothing."""
 
     async def stop(self) -> None:
-        """Let nobody wait any longer: a wait may last longer than a process has to stop in."""
+        """End all waits: they may last longer than a process has time to stop."""
         self._max_waiters = 0
-        for turns in self._waiters.values():
-            for turn in turns:
-                turn.close()
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.close()
 
     @asynccontextmanager
     async def register(self, key: JobKey) -> AsyncIterator[JobWaiter | None]:
-        """A turn for this job, or None if too many wait already. Look at the job after this, not before."""
+        """A waiter for this job, or None if too many wait already. Read the job after this call, not before."""
         if self._count >= self._max_waiters:
             metrics.WAITS_REFUSED.inc()
             yield None
             return
-        turn = JobWaiter()
-        self._waiters.setdefault(key, set()).add(turn)
+        waiter = JobWaiter()
+        self._waiters.setdefault(key, set()).add(waiter)
         self._count += 1
         metrics.WAITERS.set(self._count)
         try:
             if self.on_waiter is not None:
                 await self.on_waiter()
-            yield turn
+            yield waiter
         finally:
             self._count -= 1
             metrics.WAITERS.set(self._count)
-            turns = self._waiters[key]
-            turns.discard(turn)
-            if not turns:
+            waiters = self._waiters[key]
+            waiters.discard(waiter)
+            if not waiters:
                 del self._waiters[key]

@@ -1,4 +1,4 @@
-"""Events of status' own to Kafka: jobs that are over."""
+"""Publishes the events that status itself writes."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from services.status.wire import EventCodec
 
 
 class KafkaPublisher:
-    """Publishes to the topic that status itself reads: what it does to jobs has its place among all that happens."""
+    """Publishes to the topic that status itself consumes, so that expiry has its place among the other events."""
 
     def __init__(self, producer: Producer, codec: EventCodec, *, topic: str) -> None:
         self._producer = producer
@@ -16,6 +16,6 @@ class KafkaPublisher:
         self._topic = topic
 
     async def publish_expired(self, jobs: Sequence[JobHeader], *, at_us: int) -> None:
-        """Return when all in-sync replicas have the events; raises `Away`."""
+        """Return when all in-sync replicas have the events; raises `UnavailableError`."""
         events = [ProducerRecord(*self._codec.encode_expired(header, at_us=at_us)) for header in jobs]
         await self._producer.send_by_key(self._topic, events)

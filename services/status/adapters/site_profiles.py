@@ -1,25 +1,26 @@
-"""How a site's jobs are to be shown, by the word of the sites' table."""
+"""The configuration that a site's jobs show, from the table of sites."""
 
 from services.chassis.security.sites import Sites
 from services.status.domain.profile import SiteProfile
 
-# A job of a site that is gone cannot be read by anybody, yet its events must not stop the others.
+# Nobody can read the jobs of a deleted site, but their events must not block the others.
 UNKNOWN_SITE = SiteProfile(0, "omnichannel-api", "")
 
 
 class CachedSiteProfiles:
-    """Looks sites up in memory."""
+    """Looks sites up in memory; a site's jobs share one profile object."""
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
         self._cached: dict[int, tuple[object, SiteProfile]] = {}
 
     def get(self, site: int) -> SiteProfile:
-        """The site's configuration as it is now."""
+        """The site's current configuration."""
         found = self._sites.get(site)
         if found is None:
             return UNKNOWN_SITE
-        known = self._cached.get(site)
-        if known is None or known[0] is not found:
-            known = self._cached[site] = (found, SiteProfile(found.app_id, found.root_source, found.datacenter))
-        return known[1]
+        cached = self._cached.get(site)
+        if cached is None or cached[0] is not found:
+            profile = SiteProfile(found.app_id, found.root_source, found.datacenter)
+            cached = self._cached[site] = (found, profile)
+        return cached[1]

@@ -1,4 +1,4 @@
-"""From events of jobs to what readers are shown."""
+"""Apply job events to the stored jobs."""
 
 import asyncio
 from collections import Counter
@@ -27,10 +27,10 @@ from services.status.domain.profile import JobProfile
 from services.status.domain.updates import JobUpdate, TimedRun, group_by_job
 from services.status.ports import JobWriter, Notifier, SiteProfiles
 
-# Every round that loses means that another writer won; so many in a row mean that something is wrong.
+# An attempt fails when another writer was faster; that many in a row mean that something is wrong.
 MAX_ATTEMPTS = 50
 
-# So many small jobs are written at once, by one of so many writers.
+# Small jobs in one write, and concurrent writes.
 JOBS_PER_WRITE, CONCURRENT_WRITES = 200, 3
 
 _Work = TypeVar("_Work")
@@ -40,7 +40,7 @@ _ENDED = {state: metrics.JOBS_ENDED.labels(state.value) for state in JobState if
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything recording may touch."""
+    """Everything that applying events may touch."""
 
     jobs: JobWriter
     site_profiles: SiteProfiles
@@ -48,79 +48,86 @@ class Deps:
     now_us: Callable[[], int]
 
 
+@dataclass(frozen=True, slots=True)
+class MergeResult:
+    """The updates whose stored job turned out to be large, and how many optimistic writes would have succeeded."""
+
+    became_large: Sequence[JobUpdate]
+    would_have_matched: int
+
+
 async def apply_events(events: Iterable[JobEvent], deps: Deps, *, optimistic: bool = True) -> bool:
-    """Put what these events say into the jobs, whatever was known of them before.
+    """Apply the events to their jobs, whatever is stored of them already.
 
-    Returns once all of it is durable, so the caller may commit, and whether `guessing` paid or would have paid: whether
-    most jobs were as they are when events come for the first time. Raises `Away` when the store does not answer;
-    recording the same events again changes nothing (`docs/delivery.md`).
+    Returns once everything is durable: the caller may commit. The result says whether the next call should be
+    `optimistic`, that is, whether most jobs were in the state that first deliveries find. Raises `UnavailableError`
+    when the store does not respond; applying the same events again changes nothing (`docs/delivery.md`).
     """
-    news = group_by_job(events)
-    small = [item for item in news.values() if not is_large(item.header.total)]
-    large = [item for item in news.values() if is_large(item.header.total)]
-    unsure = await _write_optimistically(small, deps) if optimistic else small
-    larger, guessable = await _merge(unsure, deps)
-    large += larger
-    await _run_concurrently(iter(large), lambda item: _apply_to_large(item, deps), pieces=len(large))
-    deps.notifier.notify(list(news))
-    right = len(small) - len(unsure) if optimistic else guessable
-    return 2 * right >= len(small) if small else optimistic
+    updates = group_by_job(events)
+    small = [update for update in updates.values() if not is_large(update.header.total)]
+    large = [update for update in updates.values() if is_large(update.header.total)]
+    conflicts = await _write_optimistically(small, deps) if optimistic else small
+    merged = await _merge(conflicts, deps)
+    large += merged.became_large
+    await _run_concurrently(iter(large), lambda update: _apply_to_large(update, deps), count=len(large))
+    deps.notifier.notify(list(updates))
+    matched = len(small) - len(conflicts) if optimistic else merged.would_have_matched
+    return 2 * matched >= len(small) if small else optimistic
 
 
-async def _write_optimistically(news: Sequence[JobUpdate], world: Deps) -> list[JobUpdate]:
-    """Write what is probably right without reading: a job that opens is new, one that does not is just opened.
+async def _write_optimistically(updates: Sequence[JobUpdate], deps: Deps) -> list[JobUpdate]:
+    """Write without reading first: an update with an opened event creates the job, any other finds it just opened.
 
-    Returns what was not written.
+    Returns the updates that were not written.
     """
-    starts = range(0, len(news), JOBS_PER_WRITE)
-    slices = iter([news[start : start + JOBS_PER_WRITE] for start in starts])
-    left: list[JobUpdate] = []
+    starts = range(0, len(updates), JOBS_PER_WRITE)
+    slices = iter([updates[start : start + JOBS_PER_WRITE] for start in starts])
+    conflicts: list[JobUpdate] = []
 
-    async def write_slice(some: Sequence[JobUpdate]) -> None:
-        lost = await _write([_optimistic_change(item, world) for item in some], world)
-        left.extend(item for item in some if item.key in lost)
-        if len(lost) > len(some) // 2:
-            # Most of it is known already: events come again, and guessing costs more than reading.
-            left.extend(item for rest in slices for item in rest)
+    async def write_slice(part: Sequence[JobUpdate]) -> None:
+        lost = await _write([_optimistic_change(update, deps) for update in part], deps)
+        conflicts.extend(update for update in part if update.key in lost)
+        if len(lost) > len(part) // 2:
+            # Most of it is stored already: the events are redelivered, and reading first is cheaper.
+            conflicts.extend(update for rest in slices for update in rest)
 
-    await _run_concurrently(slices, write_slice, pieces=len(starts))
-    return left
+    await _run_concurrently(slices, write_slice, count=len(starts))
+    return conflicts
 
 
-async def _run_concurrently(work: Iterator[_Work], do: Callable[[_Work], Awaitable[None]], *, pieces: int) -> None:
-    """Several writers share the work: the store is busy with some of it while another piece is being prepared."""
+async def _run_concurrently(work: Iterator[_Work], run: Callable[[_Work], Awaitable[None]], *, count: int) -> None:
+    """Share the work among several tasks: the store is busy with one item while another is prepared."""
 
-    async def writer() -> None:
-        for piece in work:
-            await do(piece)
+    async def run_all() -> None:
+        for item in work:
+            await run(item)
 
-    if pieces <= 1:
-        await writer()
+    if count <= 1:
+        await run_all()
         return
     try:
         async with asyncio.TaskGroup() as group:
-            writers = [group.create_task(writer()) for _ in range(min(CONCURRENT_WRITES, pieces))]
+            tasks = [group.create_task(run_all()) for _ in range(min(CONCURRENT_WRITES, count))]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    for one in writers:
-        # A group does not mind one that was cancelled; but its piece is not done.
-        one.result()
+    for task in tasks:
+        # A task group ignores a cancelled task, but its item is not done.
+        task.result()
 
 
-async def _write(changes: Iterable[JobChange | None], world: Deps) -> frozenset[JobKey]:
-    """Write what there is to write; returns what may not have been written."""
-    found = [change for change in changes if change is not None]
-    if not found:
-        # It is all there already, but who wrote it may not have been told yet that it stays.
-        await world.jobs.wait_until_durable()
+async def _write(changes: Iterable[JobChange | None], deps: Deps) -> frozenset[JobKey]:
+    """Write the changes; returns the keys of those that may not have been written."""
+    present = [change for change in changes if change is not None]
+    if not present:
+        # Everything is stored already, but its writer may not have waited until it was durable.
+        await deps.jobs.wait_until_durable()
         return frozenset()
-    lost = await world.jobs.write(found)
-    _count_ended(found, lost, world.now_us())
+    lost = await deps.jobs.write(present)
+    _count_ended(present, lost, deps.now_us())
     return lost
 
 
 def _count_ended(changes: Iterable[JobChange], lost: frozenset[JobKey], now_us: int) -> None:
-    """Count the jobs that these writes have ended."""
     ended: Counter[JobState] = Counter()
     for change in changes:
         job = change.job
@@ -131,96 +138,91 @@ def _count_ended(changes: Iterable[JobChange], lost: frozenset[JobKey], now_us: 
         _ENDED[state].inc(jobs)
 
 
-def _optimistic_change(news: JobUpdate, world: Deps) -> JobChange | None:
-    profile = JobProfile(news.header, world.site_profiles.get(news.key.site))
-    return apply_update(new_job(profile), news) if news.is_opened else apply_update_blind(profile, news)
+def _optimistic_change(update: JobUpdate, deps: Deps) -> JobChange | None:
+    profile = _job_profile(update, deps)
+    return apply_update(new_job(profile), update) if update.is_opened else apply_update_blind(profile, update)
 
 
-async def _merge(news: Sequence[JobUpdate], world: Deps) -> tuple[list[JobUpdate], int]:
-    """Read, merge, write if nobody wrote meanwhile, until nothing is new.
-
-    Returns what is of large jobs after all, and of how many jobs the first look found what one would have guessed.
-    """
-    larger: list[JobUpdate] = []
-    guessable: int | None = None
+async def _merge(updates: Sequence[JobUpdate], deps: Deps) -> MergeResult:
+    """Read the jobs, merge the updates, write them unless another writer was faster; repeat for those."""
+    became_large: list[JobUpdate] = []
+    would_have_matched: int | None = None
     for _ in range(MAX_ATTEMPTS):
-        if not news:
-            return larger, guessable or 0
-        stored = await world.jobs.load([item.key for item in news])
-        if guessable is None:
-            guessable = sum(_would_match(item, stored.get(item.key)) for item in news)
-        found = {item.key: stored.get(item.key) or new_job(_job_profile(item, world)) for item in news}
-        larger += [item for item in news if found[item.key].job.is_large]
-        news = [item for item in news if not found[item.key].job.is_large]
-        if not news:
-            return larger, guessable
-        metrics.MERGES.inc(len(news))
-        lost = await _write([apply_update(found[item.key], item) for item in news], world)
-        news = [item for item in news if item.key in lost]
+        if not updates:
+            return MergeResult(became_large, would_have_matched or 0)
+        stored = await deps.jobs.load([update.key for update in updates])
+        if would_have_matched is None:
+            would_have_matched = sum(_would_match(update, stored.get(update.key)) for update in updates)
+        jobs = {update.key: stored.get(update.key) or new_job(_job_profile(update, deps)) for update in updates}
+        became_large += [update for update in updates if jobs[update.key].job.is_large]
+        updates = [update for update in updates if not jobs[update.key].job.is_large]
+        if not updates:
+            return MergeResult(became_large, would_have_matched)
+        metrics.MERGES.inc(len(updates))
+        lost = await _write([apply_update(jobs[update.key], update) for update in updates], deps)
+        updates = [update for update in updates if update.key in lost]
     raise UnavailableError("the job store")
 
 
-def _would_match(news: JobUpdate, stored: StoredJob | None) -> bool:
-    """Whether the job is as `_unread` takes it to be."""
-    return stored is None if news.is_opened else stored is not None and stored.job.version == 1
+def _would_match(update: JobUpdate, stored: StoredJob | None) -> bool:
+    """Whether the job is in the state that `_optimistic_change` expects."""
+    return stored is None if update.is_opened else stored is not None and stored.job.version == 1
 
 
-def _job_profile(news: JobUpdate, world: Deps) -> JobProfile:
-    return JobProfile(news.header, world.site_profiles.get(news.key.site))
+def _job_profile(update: JobUpdate, deps: Deps) -> JobProfile:
+    return JobProfile(update.header, deps.site_profiles.get(update.key.site))
 
 
-async def _apply_to_large(news: JobUpdate, world: Deps) -> None:
-    """Write the chunks first; the job publishes them."""
-    job = await _load_or_create(news, world)
+async def _apply_to_large(update: JobUpdate, deps: Deps) -> None:
+    """Write the chunks first, then publish them in the job."""
+    job = await _load_or_create(update, deps)
     if not job.is_large:
-        # Another header came first and said that the job is small.
-        if (await _merge([news], world))[0]:
+        # An event with another header came first, and says that the job is small.
+        if (await _merge([update], deps)).became_large:
             raise UnavailableError("the job store")
         return
-    blocks = await _write_chunks(job, split_by_chunk(news.runs, job.profile.total), world)
-    await _publish(job, list(blocks.values()), world)
+    blocks = await _write_chunks(job, split_by_chunk(update.runs, job.profile.total), deps)
+    await _publish(job, list(blocks.values()), deps)
 
 
-async def _load_or_create(news: JobUpdate, world: Deps) -> Job:
-    """The job as it is stored, if need be just now: its header must be settled before its chunks are cut."""
+async def _load_or_create(update: JobUpdate, deps: Deps) -> Job:
+    """The stored job, created if necessary: its header must be fixed before its chunks are cut."""
     for _ in range(MAX_ATTEMPTS):
-        stored = (await world.jobs.load([news.key])).get(news.key)
+        stored = (await deps.jobs.load([update.key])).get(update.key)
         if stored is not None:
             return stored.job
-        change = publish_chunks(new_job(_job_profile(news, world)).job, ())
-        if change is not None and not await _write([change], world):
+        change = publish_chunks(new_job(_job_profile(update, deps)).job, ())
+        if change is not None and not await _write([change], deps):
             return change.job
     raise UnavailableError("the job store")
 
 
-async def _write_chunks(job: Job, runs: Mapping[int, Sequence[TimedRun]], world: Deps) -> dict[int, Block]:
-    """Bring the runs into their chunks; returns the chunks, all of them stored."""
-    done: dict[int, Block] = {}
-    # What the job has not published is probably not there.
-    found = {number: _empty_chunk(job, number) for number in runs if not job.chunk_tallies[number].version}
+async def _write_chunks(job: Job, runs: Mapping[int, Sequence[TimedRun]], deps: Deps) -> dict[int, Block]:
+    """Merge the runs into their chunks; returns the chunks, all of them stored."""
+    written: dict[int, Block] = {}
+    # A chunk that the job has not published probably does not exist.
+    known = {number: _empty_chunk(job, number) for number in runs if not job.chunk_tallies[number].version}
     for _ in range(MAX_ATTEMPTS):
-        left = [number for number in runs if number not in done]
+        left = [number for number in runs if number not in written]
         if not left:
-            return done
-        unread = [number for number in left if number not in found]
+            return written
+        unread = [number for number in left if number not in known]
         if unread:
-            found |= {number: _empty_chunk(job, number) for number in unread} | await world.jobs.load_chunks(
-                job, unread
-            )
-        changes = _merge_chunks(job, {number: found[number] for number in left}, runs)
-        lost = await world.jobs.write_chunks([change for change in changes.values() if change.added_runs])
-        done |= {number: change.block for number, change in changes.items() if number not in lost}
-        found = {number: block for number, block in found.items() if number not in lost}
+            known |= {number: _empty_chunk(job, number) for number in unread} | await deps.jobs.load_chunks(job, unread)
+        changes = _merge_chunks(job, {number: known[number] for number in left}, runs)
+        lost = await deps.jobs.write_chunks([change for change in changes.values() if change.added_runs])
+        written |= {number: change.block for number, change in changes.items() if number not in lost}
+        known = {number: block for number, block in known.items() if number not in lost}
     raise UnavailableError("the job store")
 
 
 def _merge_chunks(
-    job: Job, found: Mapping[int, Block], runs: Mapping[int, Sequence[TimedRun]]
+    job: Job, blocks: Mapping[int, Block], runs: Mapping[int, Sequence[TimedRun]]
 ) -> dict[int, ChunkChange]:
     changes = {}
-    for number, block in found.items():
-        grown, added = merge_runs(block, runs[number], job.profile)
-        changes[number] = ChunkChange(job.key, block.version, grown, added)
+    for number, block in blocks.items():
+        merged, added = merge_runs(block, runs[number], job.profile)
+        changes[number] = ChunkChange(job.key, block.version, merged, added)
     return changes
 
 
@@ -228,13 +230,13 @@ def _empty_chunk(job: Job, number: int) -> Block:
     return empty_block(number, number * CHUNK_SIZE, chunk_size(number, job.profile.total))
 
 
-async def _publish(job: Job, blocks: Sequence[Block], world: Deps) -> None:
+async def _publish(job: Job, blocks: Sequence[Block], deps: Deps) -> None:
     for _ in range(MAX_ATTEMPTS):
-        if not await _write([publish_chunks(job, blocks)], world):
+        if not await _write([publish_chunks(job, blocks)], deps):
             return
-        stored = (await world.jobs.load([job.key])).get(job.key)
+        stored = (await deps.jobs.load([job.key])).get(job.key)
         if stored is None:
-            # Retention took it meanwhile.
+            # The job has been deleted by retention meanwhile.
             return
         job = stored.job
     raise UnavailableError("the job store")

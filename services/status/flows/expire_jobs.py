@@ -1,4 +1,4 @@
-"""From jobs that stand still to the events that end them."""
+"""Publish the expiry of jobs that make no progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from services.status.ports import ConsumerProgress, ExpiryPublisher, OverdueJobs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything expiring may touch."""
+    """Everything that expiring jobs may touch."""
 
     jobs: OverdueJobs
     progress: ConsumerProgress
@@ -18,19 +18,19 @@ class Deps:
 
 
 async def expire_jobs(deps: Deps, *, deadline_us: int, limit: int) -> int:
-    """End the jobs that made no progress for so long, at most so many; returns how many.
+    """Expire at most `limit` jobs that made no progress for `deadline_us`; returns how many.
 
-    They are told to end by events like any other, so a replay finds them in the same order. Nothing is ended while
-    what could still move a job waits to be read. Two who do this at once do no harm: the second event finds nothing
-    undecided. Raises `Away` when Kafka or the store does not answer.
+    Expiry is an event like any other, so a replay finds all events in the same order. Nothing expires while a record
+    or event that could still change a job waits to be consumed. Two replicas may do this at once: the second event
+    finds nothing undecided. Raises `UnavailableError` when Kafka or the store does not respond.
     """
     now_us = deps.now_us()
     overdue = await deps.jobs.find_overdue(now_us - deadline_us, limit=limit)
-    # Kafka is asked only where there is a reason to.
+    # Kafka is asked only if there is a reason to.
     if not overdue or not await deps.progress.is_caught_up(up_to_us=now_us - deadline_us):
         return 0
     await deps.publisher.publish_expired(overdue, at_us=now_us)
     metrics.EXPIRED.inc(len(overdue))
-    # Nobody is told twice: before these events are read, the same jobs would seem overdue again.
+    # Until these events are consumed, the same jobs would seem overdue again.
     await deps.progress.snapshot_end_offsets()
     return len(overdue)

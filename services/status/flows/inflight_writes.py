@@ -1,4 +1,4 @@
-"""Writes that go on while more is being read."""
+"""Writes that run while more events are being decoded."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -13,7 +13,7 @@ from services.jobs.events import JobEvent, JobKey
 
 
 class PendingEvent(Struct, frozen=True, gc=False):
-    """An event that was read and is not written yet, and since when."""
+    """An event that is not written yet, when it was read, and the record that it came in."""
 
     read_at_s: float
     event: JobEvent
@@ -28,67 +28,69 @@ class WriteBatch(Struct, frozen=True, gc=False):
 
     @property
     def keys(self) -> AbstractSet[JobKey]:
-        """The jobs they speak of."""
-        return {one.event.header.key for one in self.events}
+        """The jobs that the events are about."""
+        return {pending.event.header.key for pending in self.events}
 
 
 class InFlightWrites:
-    """Writes that go on beside what follows: so many at once, and never two that speak of one job.
+    """Runs up to `max_batches` writes concurrently, never two for the same job.
 
-    What went well is given to `done`, what did not to `failed`. The next call that waits raises the reason.
+    A finished batch is passed to `on_written` or `on_failed`; the next call that waits raises the reason of a failure.
     """
 
     def __init__(
         self, *, max_batches: int, on_written: Callable[[WriteBatch], None], on_failed: Callable[[WriteBatch], None]
     ) -> None:
-        self._most = max_batches
-        self._done = on_written
-        self._failed = on_failed
+        self._max_batches = max_batches
+        self._on_written = on_written
+        self._on_failed = on_failed
         self._tasks: dict[asyncio.Task[None], tuple[WriteBatch, AbstractSet[JobKey]]] = {}
         self._failures: list[BaseException] = []
 
     @property
     def active(self) -> Iterable[WriteBatch]:
-        """What is being written."""
-        return [ready for ready, _ in self._tasks.values()]
+        """The batches that are being written."""
+        return [batch for batch, _ in self._tasks.values()]
 
     async def wait_for_slot(self, keys: AbstractSet[JobKey]) -> None:
-        """Return once something about these jobs may begin."""
+        """Return once a write to these jobs may start."""
         await self._raise_failures()
-        while len(self._tasks) >= self._most or not all(keys.isdisjoint(taken) for _, taken in self._tasks.values()):
+        while len(self._tasks) >= self._max_batches or not all(
+            keys.isdisjoint(active) for _, active in self._tasks.values()
+        ):
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             await self._raise_failures()
 
-    async def submit(self, ready: WriteBatch, keys: AbstractSet[JobKey], work: Coroutine[Any, Any, None]) -> None:
-        """Let the work go on by itself."""
-        task = asyncio.create_task(work)
-        self._tasks[task] = ready, keys
+    async def submit(self, batch: WriteBatch, keys: AbstractSet[JobKey], write: Coroutine[Any, Any, None]) -> None:
+        """Start the write in the background."""
+        task = asyncio.create_task(write)
+        self._tasks[task] = batch, keys
         task.add_done_callback(self._on_done)
-        # Lets those begin and go on that have something to do.
+        # Let the tasks run that can.
         await asyncio.sleep(0)
 
     async def drain(self) -> None:
-        """Return when nothing is underway."""
+        """Return when no write is in flight."""
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._raise_failures()
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        ready, _ = self._tasks.pop(task)
-        # Whoever waits for room has to be told of a cancelled one, too: it is not written.
+        batch, _ = self._tasks.pop(task)
+        # A cancelled write is a failed one: it must be reported, too.
         failure = UnavailableError("the job store") if task.cancelled() else task.exception()
         if failure is None:
-            self._done(ready)
+            self._on_written(batch)
         else:
             self._failures.append(failure)
-            self._failed(ready)
+            self._on_failed(batch)
 
     async def _raise_failures(self) -> None:
         if not self._failures:
             return
         if self._tasks:
-            # Whoever is told has nothing underway any more.
+            # The caller can rely on nothing being in flight when this raises.
             await asyncio.wait(self._tasks)
         failures, self._failures = self._failures, []
-        # A defect says more than that the store is away.
+        # A defect is more important than an unavailable store.
         raise min(failures, key=lambda failure: isinstance(failure, UnavailableError))

@@ -1,4 +1,4 @@
-"""What readers are told of a job, at once or as soon as there is something to tell."""
+"""Read jobs, waiting for them where a caller wants to."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -24,24 +24,24 @@ NEW_JOB_TIMEOUT_S = 2.0
 
 
 class Waiter(Protocol):
-    """A place among those who wait for a job."""
+    """A request that waits for changes of a job."""
 
-    async def wait(self, within_s: float) -> bool:
-        """Whether the job changed in time; False, too, when nobody may wait any longer."""
+    async def wait(self, timeout_s: float) -> bool:
+        """Whether the job changed in time; False, too, when the process is stopping."""
         ...
 
 
 class JobWaiters(Protocol):
-    """Lets requests wait for a job."""
+    """Registers requests that wait for a job."""
 
     def register(self, key: JobKey) -> AbstractAsyncContextManager[Waiter | None]:
-        """A turn, or None if too many wait already. Look at the job after this, not before."""
+        """A waiter, or None if too many wait already. Read the job after this call, not before."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
-    """Everything reading may touch. `now_us` tells the time of day, `clock_s` measures."""
+    """Everything that queries may touch. `now_us` is the time of day, `clock_s` a monotonic clock."""
 
     jobs: JobReader
     waiters: JobWaiters
@@ -49,64 +49,64 @@ class Deps:
     clock_s: Callable[[], float]
 
 
-async def find_job(key: JobKey, world: Deps, *, projection: Projection = NO_PROJECTION) -> StoredJob | None:
-    """The job; one that was issued just now is waited for, since its events may still be on their way."""
-    found = await world.jobs.find(key, projection)
-    if found is not None or not is_recent(key, world):
-        return found
-    return await _wait_until(key, world, lambda job: job is not None, texts=projection, within_s=NEW_JOB_TIMEOUT_S)
+async def find_job(key: JobKey, deps: Deps, *, projection: Projection = NO_PROJECTION) -> StoredJob | None:
+    """The job, or None; waits shortly for a job whose id is recent, since its events may not be consumed yet."""
+    stored = await deps.jobs.find(key, projection)
+    if stored is not None or not is_recent(key, deps):
+        return stored
+    return await _wait_until(key, deps, lambda job: job is not None, projection=projection, timeout_s=NEW_JOB_TIMEOUT_S)
 
 
 async def find_ended_job(
-    key: JobKey, world: Deps, *, projection: Projection = NO_PROJECTION, timeout_s: float
+    key: JobKey, deps: Deps, *, projection: Projection = NO_PROJECTION, timeout_s: float
 ) -> StoredJob | None:
-    """The job as soon as it has ended; as it is then if that takes too long."""
-    found = await find_job(key, world, projection=projection)
-    if found is None or found.job.is_terminal or timeout_s <= 0:
-        return found
+    """The job as soon as it has ended, or in its present state after `timeout_s`."""
+    stored = await find_job(key, deps, projection=projection)
+    if stored is None or stored.job.is_terminal or timeout_s <= 0:
+        return stored
     return await _wait_until(
-        key, world, lambda job: job is None or job.is_terminal, texts=projection, within_s=timeout_s
+        key, deps, lambda job: job is None or job.is_terminal, projection=projection, timeout_s=timeout_s
     )
 
 
 async def _wait_until(
-    key: JobKey, world: Deps, suits: Callable[[Job | None], bool], *, texts: Projection, within_s: float
+    key: JobKey, deps: Deps, condition: Callable[[Job | None], bool], *, projection: Projection, timeout_s: float
 ) -> StoredJob | None:
-    until = world.clock_s() + within_s
-    async with world.waiters.register(key) as turn:
-        may_wait = turn is not None
+    deadline_s = deps.clock_s() + timeout_s
+    async with deps.waiters.register(key) as waiter:
+        may_wait = waiter is not None
         while True:
-            found = await world.jobs.find(key, texts)
-            left_s = until - world.clock_s()
-            if turn is None or not may_wait or left_s <= 0 or suits(found.job if found else None):
-                return found
-            may_wait = await turn.wait(left_s)
+            stored = await deps.jobs.find(key, projection)
+            left_s = deadline_s - deps.clock_s()
+            if waiter is None or not may_wait or left_s <= 0 or condition(stored.job if stored else None):
+                return stored
+            may_wait = await waiter.wait(left_s)
 
 
-def is_recent(key: JobKey, world: Deps) -> bool:
-    """Whether the id itself says that it was made just now, by a clock that may differ from ours."""
+def is_recent(key: JobKey, deps: Deps) -> bool:
+    """Whether the job id was made within the last seconds, allowing for a difference between clocks."""
     made_us = timestamp_us(key.job_id)
-    return made_us is not None and abs(world.now_us() - made_us) < RECENT_US
+    return made_us is not None and abs(deps.now_us() - made_us) < RECENT_US
 
 
-def projection_for(wish: EventsRequest) -> Projection:
-    """What a page of events is made from."""
-    return ALL_EVENTS if wish.show_all else FAULT_EVENTS
+def projection_for(request: EventsRequest) -> Projection:
+    """The fields that a page of events is built from."""
+    return ALL_EVENTS if request.show_all else FAULT_EVENTS
 
 
-async def get_events(standing: StoredJob, wish: EventsRequest, world: Deps) -> Page:
+async def get_events(stored: StoredJob, request: EventsRequest, deps: Deps) -> Page:
     """A page of a job's events."""
-    job, block = standing.job, standing.block
+    job, block = stored.job, stored.block
     if block is not None:
-        return build_events_page(job, [block], wish)
-    blocks = await world.jobs.find_chunks(job, select_event_chunks(job, wish), projection_for(wish))
-    return build_events_page(job, blocks, wish)
+        return build_events_page(job, [block], request)
+    blocks = await deps.jobs.find_chunks(job, select_event_chunks(job, request), projection_for(request))
+    return build_events_page(job, blocks, request)
 
 
-async def get_records(standing: StoredJob, outcome: str, world: Deps, *, first: int, rows: int) -> Page:
+async def get_records(stored: StoredJob, outcome: str, deps: Deps, *, first: int, rows: int) -> Page:
     """A page of a job's records with one outcome."""
-    job, block = standing.job, standing.block
+    job, block = stored.job, stored.block
     if block is not None:
         return build_records_page(job, [block], outcome, first=first, rows=rows)
     numbers = select_record_chunks(job, outcome, first=first, rows=rows)
-    return build_records_page(job, await world.jobs.find_chunks(job, numbers, RECORDS), outcome, first=first, rows=rows)
+    return build_records_page(job, await deps.jobs.find_chunks(job, numbers, RECORDS), outcome, first=first, rows=rows)

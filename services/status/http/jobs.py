@@ -1,4 +1,4 @@
-"""HTTP's face of status: who asks, for what, and how the answer is put."""
+"""Handlers of the status API: authenticate, parse, query, respond."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,8 @@ from services.chassis.security.authentication import RequestAuthenticator, requi
 from services.chassis.security.tokens import Token
 from services.jobs.events import JobKey, parse_job_id
 from services.status import metrics
-from services.status.domain.block import RECORDS
+from services.status.domain.block import NO_PROJECTION, RECORDS, Projection
+from services.status.domain.job import StoredJob
 from services.status.domain.listing import JobListQuery, list_position
 from services.status.domain.page import EventsRequest, count_records
 from services.status.domain.page_range import FIRST_POSITION, PageRange
@@ -49,7 +50,7 @@ SCOPE = "status:read"
 
 
 class StatusApi:
-    """Handlers of the status API; `routes` binds them to their addresses."""
+    """Handlers of the status API; `routes` binds them to their paths."""
 
     def __init__(
         self,
@@ -61,15 +62,15 @@ class StatusApi:
         requests_per_second: int,
         openapi: Path,
     ) -> None:
-        self._world = deps
+        self._deps = deps
         self._authenticator = authenticator
         self._tokens = tokens
-        self._gate = rate_limit
+        self._rate_limit = rate_limit
         self._requests_per_second = requests_per_second
         self._openapi = openapi
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """Every address of the API."""
+        """All routes of the API."""
         return [
             openapi_route("/common-status/openapi.yaml", self._openapi),
             web.get(BASE + "/job/{jobId}/events", self.events),
@@ -81,104 +82,104 @@ class StatusApi:
     async def events(self, request: web.Request) -> web.Response:
         """A job's summary and its events."""
         key = await self._authorize_job(request)
-        wish = self._parse_events_request(request, key)
-        wait_s, applied = _parse_wait(request)
-        standing = await find_ended_job(key, self._world, projection=projection_for(wish), timeout_s=wait_s)
-        if standing is None:
-            raise job_not_found(is_recent=is_recent(key, self._world))
-        job = standing.job
-        tag = events_etag(job)
-        unchanged = not_modified(request, tag, applied)
+        asked = self._parse_events_request(request, key)
+        wait_s, headers = _parse_wait(request)
+        stored = await self._find_ended(key, wait_s, projection_for(asked))
+        job = stored.job
+        etag = events_etag(job)
+        unchanged = not_modified(request, etag, headers)
         if unchanged is not None:
             return unchanged
-        page = await get_events(standing, wish, self._world)
+        page = await get_events(stored, asked, self._deps)
         token = None
         if page.next_range is not None:
-            bound = events_scope(key, show_all=wish.show_all, descending=wish.descending)
-            token = self._tokens.encode_range(bound, page.next_range)
+            scope = events_scope(key, show_all=asked.show_all, descending=asked.descending)
+            token = self._tokens.encode_range(scope, page.next_range)
         members: dict[str, object] = {}
-        headers = dict(applied)
-        if params.is_paged(request.query) or sum(count_levels(job, show_all=wish.show_all).values()) > wish.rows:
-            members["pagination"] = pagination(wish.rows, page.count, token)
+        if params.is_paged(request.query) or sum(count_levels(job, show_all=asked.show_all).values()) > asked.rows:
+            members["pagination"] = pagination(asked.rows, page.count, token)
             headers |= next_link(request, token)
-        members["summary"] = build_summary(job, show_all=wish.show_all, rows=wish.rows)
-        return json_response(build_body(members, page.fragments), etag=tag, headers=headers)
+        members["summary"] = build_summary(job, show_all=asked.show_all, rows=asked.rows)
+        return json_response(build_body(members, page.fragments), etag=etag, headers=headers)
 
     async def summary(self, request: web.Request) -> web.Response:
         """A job's summary alone."""
         key = await self._authorize_job(request)
         show_all, rows = params.parse_show_all(request.query), params.parse_rows(request.query)
-        wait_s, applied = _parse_wait(request)
-        standing = await find_ended_job(key, self._world, timeout_s=wait_s)
-        if standing is None:
-            raise job_not_found(is_recent=is_recent(key, self._world))
-        tag = events_etag(standing.job)
-        unchanged = not_modified(request, tag, applied)
+        wait_s, headers = _parse_wait(request)
+        job = (await self._find_ended(key, wait_s)).job
+        etag = events_etag(job)
+        unchanged = not_modified(request, etag, headers)
         if unchanged is not None:
             return unchanged
-        return json_response(build_summary_body(standing.job, show_all=show_all, rows=rows), etag=tag, headers=applied)
+        return json_response(build_summary_body(job, show_all=show_all, rows=rows), etag=etag, headers=headers)
 
     async def records(self, request: web.Request) -> web.Response:
         """A job's records with one outcome."""
         key = await self._authorize_job(request)
-        rows, outcome = params.parse_rows(request.query), params.parse_outcome(request.query)
-        given, bound = page_token_from_query(request.query), records_scope(key, outcome)
-        low = self._tokens.decode_range(bound, given).start.record_index if given is not None else 0
-        standing = await find_job(key, self._world, projection=RECORDS)
-        if standing is None:
-            raise job_not_found(is_recent=is_recent(key, self._world))
+        rows, name = params.parse_rows(request.query), params.parse_outcome(request.query)
+        outcome, scope = OUTCOMES_BY_NAME[name], records_scope(key, name)
+        page_token = page_token_from_query(request.query)
+        first = 0 if page_token is None else self._tokens.decode_range(scope, page_token).start.record_index
+        stored = await find_job(key, self._deps, projection=RECORDS)
+        if stored is None:
+            raise job_not_found(is_recent=is_recent(key, self._deps))
         lines = NDJSON in ",".join(request.headers.getall("Accept", ())).lower()
-        tag = records_etag(standing.job, lines=lines)
-        unchanged = not_modified(request, tag, {"Vary": "Accept"})
+        etag = records_etag(stored.job, lines=lines)
+        headers = {"Vary": "Accept"}
+        unchanged = not_modified(request, etag, headers)
         if unchanged is not None:
             return unchanged
-        page = await get_records(standing, OUTCOMES_BY_NAME[outcome], self._world, first=low, rows=rows)
-        token = self._tokens.encode_range(bound, page.next_range) if page.next_range is not None else None
-        headers = {"Vary": "Accept"}
-        is_paged = params.is_paged(request.query) or count_records(standing.job.tally, OUTCOMES_BY_NAME[outcome]) > rows
+        page = await get_records(stored, outcome, self._deps, first=first, rows=rows)
+        token = None if page.next_range is None else self._tokens.encode_range(scope, page.next_range)
+        is_paged = params.is_paged(request.query) or count_records(stored.job.tally, outcome) > rows
         if is_paged or lines:
             headers |= next_link(request, token)
         if lines:
             body = "".join(f"{text}\n" for text in page.fragments).encode()
-            return json_response(body, etag=tag, content_type=NDJSON, headers=headers)
+            return json_response(body, etag=etag, content_type=NDJSON, headers=headers)
         members = {"pagination": pagination(rows, page.count, token)} if is_paged else {}
-        return json_response(build_body(members, page.fragments), etag=tag, headers=headers)
+        return json_response(build_body(members, page.fragments), etag=etag, headers=headers)
 
     async def jobs(self, request: web.Request) -> web.Response:
         """A site's jobs, newest first."""
         site = await self._authorize(request)
-        asked = request.query
-        listing = JobListQuery(
+        query = JobListQuery(
             site=site.site,
-            rows=params.parse_list_rows(asked),
-            state=params.parse_state(asked),
-            type=params.parse_type(asked),
-            mode=params.parse_mode(asked),
-            from_us=params.parse_instant_param(asked, "from"),
-            to_us=params.parse_instant_param(asked, "to"),
+            rows=params.parse_list_rows(request.query),
+            state=params.parse_state(request.query),
+            type=params.parse_type(request.query),
+            mode=params.parse_mode(request.query),
+            from_us=params.parse_instant_param(request.query, "from"),
+            to_us=params.parse_instant_param(request.query, "to"),
         )
-        bound, given = jobs_scope(listing), page_token_from_query(asked)
-        if given is not None:
-            listing = replace(listing, after=self._tokens.decode_position(bound, given))
-        found = await self._world.jobs.list_jobs(listing)
-        page = found[: listing.rows]
-        token = self._tokens.encode_position(bound, list_position(page[-1])) if len(found) > listing.rows else None
-        return json_response(build_jobs_body(page, listing.rows, token), headers=next_link(request, token))
+        scope, page_token = jobs_scope(query), page_token_from_query(request.query)
+        if page_token is not None:
+            query = replace(query, after=self._tokens.decode_position(scope, page_token))
+        found = await self._deps.jobs.list_jobs(query)
+        page = found[: query.rows]
+        token = self._tokens.encode_position(scope, list_position(page[-1])) if len(found) > query.rows else None
+        return json_response(build_jobs_body(page, query.rows, token), headers=next_link(request, token))
 
     def _parse_events_request(self, request: web.Request, key: JobKey) -> EventsRequest:
-        asked = request.query
-        rows, show_all, descending = (
-            params.parse_rows(asked),
-            params.parse_show_all(asked),
-            params.parse_descending(asked),
-        )
-        given = page_token_from_query(asked)
-        if given is None:
-            return EventsRequest(rows, show_all, descending, PageRange(FIRST_POSITION))
-        bound = events_scope(key, show_all=show_all, descending=descending)
-        return EventsRequest(rows, show_all, descending, self._tokens.decode_range(bound, given))
+        query = request.query
+        rows, show_all = params.parse_rows(query), params.parse_show_all(query)
+        descending = params.parse_descending(query)
+        page_token = page_token_from_query(query)
+        page_range = PageRange(FIRST_POSITION)
+        if page_token is not None:
+            scope = events_scope(key, show_all=show_all, descending=descending)
+            page_range = self._tokens.decode_range(scope, page_token)
+        return EventsRequest(rows, show_all, descending, page_range)
+
+    async def _find_ended(self, key: JobKey, wait_s: float, projection: Projection = NO_PROJECTION) -> StoredJob:
+        stored = await find_ended_job(key, self._deps, projection=projection, timeout_s=wait_s)
+        if stored is None:
+            raise job_not_found(is_recent=is_recent(key, self._deps))
+        return stored
 
     async def _authorize_job(self, request: web.Request) -> JobKey:
+        """The key of the job in the path, once the caller may read it."""
         site = await self._authorize(request)
         job_id = parse_job_id(request.match_info["jobId"])
         if job_id is None:
@@ -187,7 +188,7 @@ class StatusApi:
         return JobKey(site.site, job_id)
 
     async def _authorize(self, request: web.Request) -> Site:
-        """Whose jobs are asked for, once it is clear that the caller may ask."""
+        """The site whose jobs the caller may read."""
         caller = await self._authenticator.caller(request)
         require_scope(caller.token, SCOPE)
         self._check_rate_limit(caller.token)
@@ -195,13 +196,13 @@ class StatusApi:
 
     def _check_rate_limit(self, token: Token) -> None:
         limit = self._requests_per_second
-        decision = self._gate.acquire(token.client_id, limit=limit)
+        decision = self._rate_limit.acquire(token.client_id, limit=limit)
         if not decision.allowed:
             metrics.RATE_LIMITED.inc()
             raise rate_limited(decision, f"a client may send {limit} status requests in any second")
 
 
 def _parse_wait(request: web.Request) -> tuple[float, dict[str, str]]:
-    """How long to wait for the job's end, and the header that says that the wish was heard."""
+    """How long to wait for the job's end, and the header that confirms the preference."""
     wait_s = params.parse_wait(request.headers)
     return (0.0, {}) if wait_s is None else (wait_s, {"Preference-Applied": "wait"})

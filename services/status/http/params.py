@@ -1,4 +1,4 @@
-"""What a request asks for, read from its query and headers; what cannot be read is a 400."""
+"""Parameters from a request's query and headers; an invalid one is a 400."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from multidict import MultiMapping
 from services.chassis.http import paging
 from services.chassis.runtime.errors import Problem
 from services.status.domain.job import JobState
-from services.status.domain.listing import DEFAULT_ROWS as LISTED_ROWS
+from services.status.domain.listing import DEFAULT_ROWS as DEFAULT_LIST_ROWS
 from services.status.domain.listing import MODES, TYPES
 from services.status.domain.records import OUTCOMES_BY_NAME
 from services.status.domain.summary import DEFAULT_ROWS
@@ -28,67 +28,67 @@ _Choice = TypeVar("_Choice")
 
 
 def parse_rows(query: Query) -> int:
-    """How many events or records a page may have."""
+    """The maximum number of events or records on a page."""
     return paging.rows_from_query(query, default=DEFAULT_ROWS, maximum=MAX_ROWS)
 
 
 def parse_list_rows(query: Query) -> int:
-    """How many jobs a page of the list may have."""
-    return paging.rows_from_query(query, default=LISTED_ROWS, maximum=MAX_ROWS)
+    """The maximum number of jobs on a page of the list."""
+    return paging.rows_from_query(query, default=DEFAULT_LIST_ROWS, maximum=MAX_ROWS)
 
 
 def parse_show_all(query: Query) -> bool:
-    """Whether all events are asked for."""
+    """Whether to return all events, not only faults."""
     return _parse_choice(query, "showAll", _BOOLEANS, "INVALID_SHOW_ALL") or False
 
 
 def parse_descending(query: Query) -> bool:
-    """Whether the last comes first."""
+    """Whether to return the last event first."""
     return _parse_choice(query, "order", {"asc": False, "desc": True}, "INVALID_ORDER") or False
 
 
 def is_paged(query: Query) -> bool:
-    """Whether the caller speaks of pages."""
+    """Whether the request has any paging parameter."""
     return any(name in query for name in ("rows", "showAll", *paging.PAGE_PARAMETERS))
 
 
 def parse_outcome(query: Query) -> str:
-    """Which records are asked for."""
-    chosen = _parse_choice(query, "outcome", {name: name for name in OUTCOMES_BY_NAME}, "INVALID_OUTCOME")
-    if chosen is None:
+    """The outcome of the requested records; required."""
+    outcome = _parse_choice(query, "outcome", {name: name for name in OUTCOMES_BY_NAME}, "INVALID_OUTCOME")
+    if outcome is None:
         raise Problem(400, "INVALID_OUTCOME", f"outcome is one of {', '.join(OUTCOMES_BY_NAME)}")
-    return chosen
+    return outcome
 
 
 def parse_state(query: Query) -> JobState | None:
-    """The state that listed jobs must have."""
+    """The state of listed jobs."""
     return _parse_choice(query, "state", {state.lower(): state for state in JobState}, "INVALID_STATE")
 
 
 def parse_type(query: Query) -> str | None:
-    """The type that listed jobs must have."""
+    """The type of listed jobs."""
     return _parse_choice(query, "type", {name: name for name in TYPES}, "INVALID_TYPE")
 
 
 def parse_mode(query: Query) -> str | None:
-    """The mode that listed jobs must have."""
+    """The mode of listed jobs."""
     return _parse_choice(query, "mode", {name: name for name in MODES}, "INVALID_MODE")
 
 
 def parse_instant_param(query: Query, name: str) -> int | None:
-    """A time, in microseconds; without offset it is UTC."""
-    given = query.get(name)
-    if given is None:
+    """A time in microseconds; one without an offset is UTC."""
+    text = query.get(name)
+    if text is None:
         return None
     # A plus sign that was not percent-encoded has become a space.
-    read = parse_instant(given.replace(" ", "+"), zone=UTC)
-    if isinstance(read, Invalid):
+    instant = parse_instant(text.replace(" ", "+"), zone=UTC)
+    if isinstance(instant, Invalid):
         raise Problem(400, "INVALID_DATE", f"{name} is a date and time in ISO 8601")
-    return read.us
+    return instant.us
 
 
 def parse_wait(headers: MultiMapping[str]) -> float | None:
-    """How long the caller prefers to wait, in seconds (RFC 7240); None if nothing readable is said."""
+    """The seconds that the client prefers to wait (RFC 7240); None without a valid preference."""
     for preference in re.split("[,;]", ",".join(headers.getall("Prefer", ()))):
         match = _WAIT.fullmatch(preference)
         if match:
@@ -97,10 +97,10 @@ def parse_wait(headers: MultiMapping[str]) -> float | None:
 
 
 def _parse_choice(query: Query, name: str, choices: Mapping[str, _Choice], code: str) -> _Choice | None:
-    given = query.get(name)
-    if given is None:
+    text = query.get(name)
+    if text is None:
         return None
     try:
-        return choices[given.lower()]
+        return choices[text.lower()]
     except KeyError:
         raise Problem(400, code, f"{name} is one of {', '.join(choices)}") from None

@@ -1,4 +1,4 @@
-"""Replies: bodies put together from texts that are JSON already, entity tags, links."""
+"""Responses: bodies assembled from texts that are JSON already, and entity tags."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,10 +16,10 @@ NDJSON = "application/x-ndjson"
 _encode = msgspec.json.Encoder().encode
 
 
-def build_body(members: Mapping[str, Any], texts: Sequence[str]) -> bytes:
-    """An object of these members and, last, `result` with the texts."""
+def build_body(members: Mapping[str, Any], fragments: Sequence[str]) -> bytes:
+    """A JSON object of these members and, last, `result` with the fragments as its elements."""
     head = b"".join(_encode(name) + b":" + _encode(value) + b"," for name, value in members.items())
-    parts = [text.encode() for text in texts] or [b""]
+    parts = [fragment.encode() for fragment in fragments] or [b""]
     # A page may have megabytes: they are copied once.
     parts[0] = b"".join((b"{", head, b'"result":[', parts[0]))
     parts[-1] += b"]}"
@@ -37,7 +37,7 @@ def build_jobs_body(jobs: Sequence[Job], rows: int, token: str | None) -> bytes:
 
 
 def events_etag(job: Job) -> str:
-    """The entity tag of everything that a job's events show."""
+    """The entity tag of a job's summary and events."""
     return f'"{job.shown_version}.{job.last_us:x}"'
 
 
@@ -54,22 +54,22 @@ def json_response(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """200 with the body."""
-    sent = {"Cache-Control": "private, no-cache", **(headers or {})}
+    all_headers = {"Cache-Control": "private, no-cache", **(headers or {})}
     if etag is not None:
-        sent["ETag"] = etag
-    return web.Response(body=body, headers=sent, content_type=content_type, charset="utf-8")
+        all_headers["ETag"] = etag
+    return web.Response(body=body, headers=all_headers, content_type=content_type, charset="utf-8")
 
 
 def not_modified(request: web.Request, etag: str, headers: Mapping[str, str] | None = None) -> web.Response | None:
-    """304 if the caller has this version already."""
-    told = ",".join(request.headers.getall("If-None-Match", ()))
-    given = [one.strip().removeprefix("W/") for one in told.split(",")]
-    if etag not in given and "*" not in given:
+    """304 if the client has this version already, otherwise None."""
+    header = ",".join(request.headers.getall("If-None-Match", ()))
+    known = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    if etag not in known and "*" not in known:
         return None
     return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache", **(headers or {})})
 
 
 def job_not_found(*, is_recent: bool = False) -> Problem:
-    """Unknown, malformed, of another site: nobody can tell which."""
+    """404 for a job id that is unknown, malformed or another site's: they cannot be told apart."""
     headers = {"Retry-After": "1"} if is_recent else None
     return Problem(404, "JOB_NOT_FOUND", "there is no such job", headers=headers)
