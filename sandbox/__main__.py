@@ -118,7 +118,7 @@ def logs(
     """Print the last lines of the logs."""
     paths_by_name: dict[str, str] = _endpoints()["logs"]
     if name is not None and name not in paths_by_name:
-        raise CommandFailedError(f"there is no {name}; there are: {', '.join(paths_by_name)}")
+        raise CommandFailedError(f"no log of {name} (logs: {', '.join(paths_by_name)})")
     selected = {each: Path(path) for each, path in paths_by_name.items() if name in {None, each}}
     for each, path in selected.items():
         _show_log(each, tail(path, lines), is_only=len(selected) == 1)
@@ -139,7 +139,7 @@ def env(name: Annotated[str | None, typer.Argument(help="All variables of this s
         secrets=current_layout().secrets(),
     )
     if name is not None and name not in BY_NAME:
-        raise CommandFailedError(f"there is no service {name}; there are: {', '.join(BY_NAME)}")
+        raise CommandFailedError(f"no such service: {name} (services: {', '.join(BY_NAME)})")
     variables = environment.for_cli() if name is None else environment.for_service(BY_NAME[name])
     for variable, value in variables.items():
         print(f"export {variable}={shlex.quote(value)}")

@@ -87,7 +87,7 @@ class Supervisor:
         try:
             return self.components[name]
         except KeyError:
-            raise RequestRefusedError(f"there is no {name}; there are: {', '.join(self.components)}") from None
+            raise RequestRefusedError(f"no such component: {name} (components: {', '.join(self.components)})") from None
 
     def _launch(self, component: Component) -> None:
         component.launch()

@@ -1,4 +1,4 @@
-"""Imports at a steady rate, with the tokens at hand, until told to stop."""
+"""Imports at a steady rate in the background."""
 
 import asyncio
 import json
@@ -16,11 +16,11 @@ REQUEST_TIMEOUT_S = 40
 
 
 class BackgroundLoad:
-    """So many imports a second whether the answers come or not (open loop), each with the next of `tokens`.
+    """Sends `rate` imports per second in an open loop, each with the next of `tokens`.
 
-    `answers` counts what came back: a status, or the kind of failure; `failures` tells when and how each of the latter
-    was. `stalled_s` is how long this process itself stood still at worst: what is slow meanwhile says nothing about
-    others. Its connections are its own: who asks something else meanwhile does not wait behind it.
+    `answers` counts the responses by status or kind of failure; `failures` describes each failure. `stalled_s` is the
+    longest time for which this process itself was not scheduled: latency of that time says nothing about the services.
+    It uses connections of its own, so that other requests of a test do not queue behind it.
     """
 
     def __init__(self, customer: Customer, *, rate: int) -> None:
@@ -65,9 +65,9 @@ class BackgroundLoad:
         body = json.dumps([self._customer.order()]).encode()
         began = monotonic()
         try:
-            async with self._session.post(self._url, data=body, headers=headers) as answer:
-                await answer.read()
-                self.answers[str(answer.status)] += 1
+            async with self._session.post(self._url, data=body, headers=headers) as response:
+                await response.read()
+                self.answers[str(response.status)] += 1
         except (aiohttp.ClientError, TimeoutError) as error:
             self.answers[type(error).__name__] += 1
             self.failures.append(f"{began - self._began:.3f} s, after {monotonic() - began:.3f} s: {error!r}")

@@ -1,4 +1,4 @@
-"""A team with Confluent's client, inside the test's own process: any bytes, to any partition, with any headers."""
+"""Confluent's client in the test's process: arbitrary bytes and headers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,14 +13,14 @@ from tests.e2e.installation import Installation
 
 
 class RawRecord(NamedTuple):
-    """One record as it goes to the topic of submitted orders."""
+    """Value and headers of a record for the topic of submitted orders."""
 
     value: bytes
     headers: Mapping[str, str] = {}
 
 
 def serialize_orders(installation: Installation, job_id: str, changes: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    """The orders of a job, one for each set of changes, as Confluent's serializer writes them."""
+    """Serialize the orders of a job with Confluent's serializer, one for each set of changes."""
     with SchemaRegistryClient({"url": installation.endpoints["registry_url"]}) as client:
         serializer = AvroSerializer(client, conf=SETTINGS["latest"])
         context = SerializationContext(SUBMITTED, MessageField.VALUE)
@@ -31,7 +31,7 @@ def serialize_orders(installation: Installation, job_id: str, changes: Sequence[
 
 
 def produce(installation: Installation, records: Iterable[RawRecord]) -> None:
-    """Send them to one partition, so that they are read in this order; return once they are acknowledged."""
+    """Produce records to one partition, in order; return once they are acknowledged."""
     failures: list[Any] = []
     producer = Producer({"bootstrap.servers": installation.endpoints["kafka_bootstrap_servers"]})
     for value, headers in records:

@@ -1,6 +1,6 @@
 """One sandbox for all of these tests, on ports of its own.
 
-Tests that ask for a customer only can be shown any installation with the demo tenants: `E2E_BASE` names its front door.
+Tests that use only `customer` can run against any installation with the demo tenants: set `E2E_BASE` to its base URL.
 """
 
 import os
@@ -15,7 +15,7 @@ from tests.e2e.installation import Installation
 
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    # Signing keys are told every second instead of every five minutes, so that a rotation can be watched.
+    # Services refresh signing keys every second instead of every five minutes, so that a rotation takes effect soon.
     made = Installation(tmp_path_factory.mktemp("sandbox"), settings={"AUTH_JWKS_REFRESH_S": "1"})
     made.run("up", "--port", "0", within_s=180)
     yield made

@@ -1,4 +1,4 @@
-"""A customer of a running installation: knows an address and credentials, and nothing of what is inside."""
+"""A customer of a running installation: knows its base URL and credentials, and nothing of its inside."""
 
 import asyncio
 import gzip
@@ -16,7 +16,7 @@ BASES = {"import": "/omnichannel/api/v1", "status": "/common-status/v1", "fulfil
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """What a customer was given."""
+    """A customer's credentials."""
 
     client_id: str
     secret: str
@@ -29,7 +29,7 @@ SECOND = Tenant(client_id="7a81c2f04be96d35", secret="k3v09qmdw7pz1r5x8tj2bn6hcf
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, read to its end."""
+    """A response with its complete body."""
 
     status: int
     headers: dict[str, str]
@@ -41,13 +41,13 @@ class Reply:
 
     @property
     def code(self) -> str:
-        """The problem's code."""
+        """The problem's `code`."""
         return str(self.json["code"])
 
 
 @dataclass(slots=True)
 class Customer:
-    """Speaks HTTP with the front door."""
+    """An HTTP client of the gateway."""
 
     base: str
     session: aiohttp.ClientSession
@@ -56,10 +56,10 @@ class Customer:
     serial: Any = field(default_factory=count)
     run: str = field(default_factory=lambda: uuid4().hex[:8])
 
-    async def call(self, method: str, path: str, **how: Any) -> Reply:
-        async with self.session.request(method, self.base + path, **how) as answer:
-            headers = {name.lower(): value for name, value in answer.headers.items()}
-            return Reply(answer.status, headers, await answer.read())
+    async def call(self, method: str, path: str, **options: Any) -> Reply:
+        async with self.session.request(method, self.base + path, **options) as response:
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Reply(response.status, headers, await response.read())
 
     async def token(self, api: str) -> str:
         if api not in self.tokens:
@@ -83,7 +83,7 @@ class Customer:
         headers: dict[str, str] | None = None,
         zipped: bool = False,
     ) -> Reply:
-        """One import request; anything but bytes is sent as JSON."""
+        """Send one import request; anything but bytes is encoded as JSON."""
         path = f"{BASES['import']}/{self.tenant.api_key}/{kind}" + (f"/users/{user}" if user else "")
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})}
@@ -94,11 +94,11 @@ class Customer:
         params = {"mode": mode} if mode else {}
         return await self.call("PUT" if user else "POST", path, data=data, headers=sent, params=params)
 
-    async def send_with_retry(self, body: Any, *, within_s: float = 30, **how: Any) -> Reply:
-        """Send until it is taken, waiting as long as 429 and 503 ask for."""
+    async def send_with_retry(self, body: Any, *, within_s: float = 30, **options: Any) -> Reply:
+        """Send, and retry 429, 502 and 503 after their Retry-After, until `within_s` has passed."""
         until = monotonic() + within_s
         while True:
-            reply = await self.send(body, **how)
+            reply = await self.send(body, **options)
             if reply.status not in {429, 502, 503} or monotonic() > until:
                 return reply
             await asyncio.sleep(min(float(reply.headers.get("retry-after", "1")), 0.99))
@@ -121,27 +121,27 @@ class Customer:
         return await self.call("GET", path, headers=sent, params=params)
 
     async def wait_for_job(self, job: str, *, within_s: float = 30, **params: Any) -> Any:
-        """The job's events once it has reached its end."""
+        """Return the job's events once it has ended."""
         until = monotonic() + within_s
         while True:
             wait = max(min(until - monotonic(), 20), 1)
             try:
                 reply = await self.events(job, headers={"Prefer": f"wait={wait:.0f}"}, **params)
             except aiohttp.ClientError as error:
-                assert monotonic() < until, f"no answer about job {job}: {error!r}"
+                assert monotonic() < until, f"no response about job {job}: {error!r}"
                 continue
             if reply.status == 200 and reply.json["summary"]["job"]["terminal"]:
                 return reply.json
-            assert monotonic() < until, f"job {job} is not at its end after {within_s} s: {reply}"
+            assert monotonic() < until, f"job {job} has not ended after {within_s} s: {reply}"
             await asyncio.sleep(0.05)
 
     def order(self, **changes: Any) -> dict[str, Any]:
-        """A good order; a change to `...` leaves the field out."""
-        made = {
+        """Build a valid order; a change to `...` removes the field."""
+        fields = {
             "id": f"o-{self.run}-{next(self.serial)}",
             "userId": "u1",
             "dateTime": "2024-05-01T10:00:00+02:00",
             "lineItems": [{"productId": "4556", "quantity": 1, "unitPrice": 9.99}],
             **changes,
         }
-        return {name: value for name, value in made.items() if value is not ...}
+        return {name: value for name, value in fields.items() if value is not ...}

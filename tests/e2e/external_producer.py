@@ -1,8 +1,8 @@
-"""A team that writes and reads our topics with Confluent's client and nothing of ours: a process of its own.
+"""A producer and consumer in a process of its own that uses Confluent's client and nothing of this project.
 
-Arguments: bootstrap servers, registry, job id, number of orders, and `registering` (the serializer as it comes),
-`latest` (as the documents advise) or `headers` (the schema's id beside the value, as newer clients can have it). It
-writes a job of orders, reads what was validated until all of them are back, and fails if one is missing, doubled or
+Arguments: bootstrap servers, registry, job id, number of orders, and `registering` (the serializer's defaults),
+`latest` (as the documents recommend) or `headers` (the schema's id in a header, as newer clients support). It produces
+a job of orders, consumes the validated topic until all orders are back, and fails if one is missing, duplicated or
 changed.
 """
 
@@ -60,7 +60,7 @@ def orders(job_id: str, total: int) -> Iterator[dict[str, Any]]:
 
 
 def main(bootstrap: str, registry: str, job_id: str, count: str, mode: str) -> None:
-    """Write, read back, compare."""
+    """Produce, consume, compare."""
     total = int(count)
     with SchemaRegistryClient({"url": registry}) as client:
         text = client.get_latest_version(f"{SUBMITTED}-value").schema.schema_str
@@ -68,7 +68,7 @@ def main(bootstrap: str, registry: str, job_id: str, count: str, mode: str) -> N
         deserializer = AvroDeserializer(client)
         written = write(bootstrap, serializer, orders(job_id, total))
         read(bootstrap, deserializer, written)
-    sys.stdout.write(f"{len(written)} orders came back as they were\n")
+    sys.stdout.write(f"{len(written)} orders came back unchanged\n")
 
 
 def write(bootstrap: str, serializer: AvroSerializer, made: Iterator[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -96,18 +96,18 @@ def read(bootstrap: str, deserializer: AvroDeserializer, written: dict[str, dict
     job_id = next(iter(written.values()))["job"]["jobId"]
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": job_id, "auto.offset.reset": "earliest"})
     consumer.subscribe([VALIDATED])
-    waiting, deadline = set(written), monotonic() + TIMEOUT_S
-    while waiting:
-        assert monotonic() < deadline, f"{len(waiting)} orders did not come back"
+    missing, deadline = set(written), monotonic() + TIMEOUT_S
+    while missing:
+        assert monotonic() < deadline, f"{len(missing)} orders did not come back"
         for message in consumer.consume(1000, 0.2):
             assert message.error() is None, message.error()
             order: Any = deserializer(message.value(), SerializationContext(VALIDATED, MessageField.VALUE))
             if order["job"] is None or order["job"]["jobId"] != job_id:
                 continue
-            assert order["id"] in waiting, "an order came twice"
+            assert order["id"] in missing, "an order came twice"
             assert order == written[order["id"]], order
             assert ("verdict", b"accepted") in list(message.headers() or ())
-            waiting.discard(order["id"])
+            missing.discard(order["id"])
     consumer.close()
 
 

@@ -1,4 +1,4 @@
-"""Somebody who has broken into the safe and signs what he likes with the key that signs."""
+"""An attacker who has the current signing key and signs arbitrary tokens."""
 
 import base64
 import hmac
@@ -23,7 +23,7 @@ OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 @dataclass(frozen=True, slots=True)
 class Forger:
-    """Knows the signing key, its id, and for which API tokens are wanted."""
+    """Has the signing key and its id; `audience` is the API under attack."""
 
     key: rsa.RSAPrivateKey
     kid: str
@@ -31,11 +31,11 @@ class Forger:
 
     @classmethod
     def with_current_key(cls, installation: Installation, audience: str) -> "Forger":
-        """With the key that signs in this installation now."""
+        """Read the current signing key from this installation's database."""
         secrets = json.loads((installation.directory / "secrets.json").read_text())
         with MongoClient[dict[str, Any]](installation.endpoints["mongodb_uri"]) as mongo:
-            kept = mongo["tillstream"]["auth_keys"].find({"signsFrom": {"$lte": time.time()}})
-            newest = max(kept, key=lambda key: key["_id"])
+            keys = mongo["tillstream"]["auth_keys"].find({"signsFrom": {"$lte": time.time()}})
+            newest = max(keys, key=lambda key: key["_id"])
         cipher = AESGCM(base64.b64decode(secrets["AUTH_KEY_ENCRYPTION_KEY"]))
         sealed = newest["sealed"]
         der = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], newest["kid"].encode())
@@ -44,7 +44,7 @@ class Forger:
         return cls(key, newest["kid"], audience)
 
     def claims(self, **changes: object) -> dict[str, object]:
-        """Those of a good token of the demo client; a change to `...` leaves one out."""
+        """Return the claims of a valid token of the demo client; a change to `...` removes a claim."""
         now = int(time.time())
         made = {
             "iss": ISSUER,
@@ -69,23 +69,23 @@ class Forger:
         key: rsa.RSAPrivateKey | None = None,
         **changes: object,
     ) -> str:
-        """A token with these headers and claims, signed as auth signs."""
+        """Return a token with these headers and claims, signed like auth's."""
         headers = {"kid": self.kid, "typ": "at+jwt", **(header or {})}
         body = json.dumps(self.claims(**changes)) if payload is None else payload
         return jwt.api_jws.encode(body.encode(), key or self.key, "RS256", headers=headers)
 
     def unsigned(self) -> str:
-        """`alg: none`, and nothing where the signature would be."""
+        """Return a token with `alg: none` and an empty signature."""
         return f"{self._signing_input('none')}."
 
     def hs256_with_public_key(self) -> str:
-        """HS256 with the one key that everybody knows."""
+        """Return an HS256 token signed with the public key as the secret."""
         public = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         signing_input = self._signing_input("HS256")
         return f"{signing_input}.{_b64(hmac.digest(public, signing_input.encode(), 'sha256'))}"
 
     def with_repeated_claims(self) -> str:
-        """`site` twice: who reads the first sees another tenant than who reads the last."""
+        """Return a token with two `site` claims: parsers differ in which one they use."""
         return self.token(payload=json.dumps(self.claims(site=609))[:-1] + ', "site": 608}')
 
     def _signing_input(self, algorithm: str) -> str:

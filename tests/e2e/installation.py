@@ -1,4 +1,4 @@
-"""A whole sandbox, handled as an operator would: by its commands and by signals."""
+"""A whole sandbox, driven like an operator would: by commands and signals."""
 
 import json
 import os
@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """A sandbox in a directory of its own. `told` are settings for its services beside what a sandbox tells them."""
+    """A sandbox in a directory of its own. `settings` are additional variables of its services."""
 
     directory: Path
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -34,13 +34,13 @@ class Installation:
         )
 
     def run(self, *arguments: str, within_s: float = 120) -> str:
-        """Run a command that has to succeed; its output."""
+        """Run `python -m sandbox …`, which must succeed; return its output."""
         done = self.try_run(*arguments, within_s=within_s)
         assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 
     def run_cli(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run `python -m services …`, which has to succeed."""
+        """Run `python -m services …`, which must succeed."""
         done = self.try_cli(*arguments, within_s=within_s)
         assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
@@ -48,7 +48,7 @@ class Installation:
     def try_cli(
         self, *arguments: str, settings: Mapping[str, str] | None = None, within_s: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Run `python -m services …`, whatever comes of it. `told` are settings of this run alone."""
+        """Run `python -m services …`, whether or not it succeeds. `settings` are variables of this run only."""
         return subprocess.run(
             [sys.executable, "-m", "services", *arguments],
             cwd=REPOSITORY,
@@ -60,25 +60,25 @@ class Installation:
         )
 
     def environment_of(self, name: str) -> dict[str, str]:
-        """The settings of a service."""
+        """Return the environment variables of a service."""
         lines = [line.removeprefix("export ").partition("=") for line in self.run("env", name).splitlines()]
         return {**self.settings, **{variable: "".join(shlex.split(value)) for variable, _, value in lines}}
 
     @property
     def endpoints(self) -> dict[str, Any]:
-        """Where everything is."""
+        """The content of `endpoints.json`."""
         read: dict[str, Any] = json.loads((self.directory / "endpoints.json").read_text())
         return read
 
     @property
     def base(self) -> str:
-        """Where the front door is."""
+        """The gateway's base URL."""
         return str(self.endpoints["gateway"])
 
     def status(self) -> dict[str, Any]:
-        """What `status --json` says, by name."""
-        return {part["name"]: part for part in json.loads(self.run("status", "--json"))}
+        """Return the rows of `status --json` by name."""
+        return {row["name"]: row for row in json.loads(self.run("status", "--json"))}
 
     def kill(self, name: str) -> None:
-        """End a part as a crash would."""
+        """Kill a component, as a crash would."""
         os.kill(self.status()[name]["pid"], signal.SIGKILL)

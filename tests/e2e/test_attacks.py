@@ -1,4 +1,4 @@
-"""Tokens that nobody must believe, through the front door. Most are signed with the very key that auth signs with."""
+"""Forged tokens, through the gateway; most are signed with auth's own signing key."""
 
 import asyncio
 from time import perf_counter
@@ -10,14 +10,14 @@ from tests.e2e.customer import Customer, Reply
 from tests.e2e.forger import ATTACKS, Forger
 from tests.e2e.installation import Installation
 
-# Of a request that takes its time in the service, every one does. On a busy machine a quick one may wait its turn.
+# A slow check makes every request slow; on a busy machine some requests are slow anyway, so the fastest counts.
 TRIES = 100
 MAX_LATENCY_S = 0.005
 APIS = ("omnichannel-api", "common-status")
 
 
 async def use(customer: Customer, audience: str, token: str) -> Reply:
-    """One request that a good token of the audience gets a 2xx for."""
+    """Send a request that a valid token of the audience may make."""
     headers = {"Authorization": f"Bearer {token}"}
     if audience == "common-status":
         return await customer.call("GET", "/common-status/v1/12345/jobs", headers=headers)
@@ -30,7 +30,7 @@ def forger(request: pytest.FixtureRequest, installation: Installation) -> Forger
 
 
 async def test_the_forger_can_make_a_token_that_is_believed(customer: Customer, forger: Forger) -> None:
-    """Otherwise the attacks would show nothing but a wrong signature."""
+    """Otherwise the attacks would only test an invalid signature."""
     assert (await use(customer, forger.audience, forger.token())).status == 200
 
 
@@ -56,12 +56,12 @@ async def test_an_attack_is_refused_at_once_and_leaves_no_trace(
 
 
 def secret_parts(token: str) -> set[str]:
-    """What of a token nobody else could have written."""
+    """Return the payload and the signature of a token."""
     return {part for part in token.split(".")[1:] if part}
 
 
 async def test_a_header_of_a_megabyte_is_refused_without_being_repeated(installation: Installation) -> None:
-    """The front door's own words: it gives up on the header before anything of ours could speak."""
+    """The gateway answers itself: it refuses the header before any service sees the request."""
     address = urlsplit(installation.base)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(b"GET /omnichannel/api/v1/12345/limits HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ")
@@ -82,7 +82,7 @@ async def send(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 @pytest.mark.parametrize("size", [12_000, 17_000, 40_000, 100_000])
 async def test_a_long_header_is_refused_in_words_that_arrive(customer: Customer, size: int) -> None:
-    """Up to 16 KiB are read: a token of that length is no token. What is longer is not read at all."""
+    """Headers up to 16 KiB are read, and a token of that length is invalid; longer headers are refused unread."""
     reply = await use(customer, "omnichannel-api", "x" * size)
     assert reply.status == (401 if size < 16_384 else 431)
     assert reply.json["requestId"] == reply.headers["x-request-id"]

@@ -1,4 +1,4 @@
-"""What operators do about sites, clients, secrets and keys, and what customers notice of it."""
+"""An operator manages sites, clients, secrets and keys; the effects on customers."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.customer import BASES, Customer, Reply, Tenant
 from tests.e2e.installation import REPOSITORY, Installation
 
-# Each of an operator's commands starts a Python of its own; a busy machine takes its time.
+# Each CLI command starts a Python process, which is slow on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 REVOKED_WITHIN_S = 5.0
@@ -22,7 +22,7 @@ SITE = {"site": 701, "name": "Corner", "appId": 1, "rootSource": "r", "datacente
 
 @pytest.fixture(scope="module")
 async def client_id(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A new site and a new client, by the operator's commands."""
+    """Add a new site with the CLI; return the id of a client to add to it."""
     file = tmp_path_factory.mktemp("sites") / "sites.json"
     file.write_text(json.dumps({"sites": [{**SITE, "apiKeys": [{"apiKey": "corner-1"}]}]}))
     await command(installation, "sites", "add", str(file))
@@ -30,13 +30,13 @@ async def client_id(installation: Installation, tmp_path_factory: pytest.TempPat
 
 
 async def command(installation: Installation, *arguments: str) -> tuple[str, str]:
-    """An operator's command: what it says, and what it logs."""
+    """Run a CLI command; return its output and its log."""
     done = await asyncio.to_thread(installation.run_cli, *arguments)
     return done.stdout, done.stderr
 
 
 async def shown(installation: Installation, *arguments: str) -> Any:
-    """A command whose output is JSON and nothing else."""
+    """Run a CLI command; return its JSON output."""
     return json.loads((await command(installation, *arguments))[0])
 
 
@@ -52,7 +52,7 @@ async def test_a_client_comes_changes_its_secret_and_loses_the_old_one(
         installation, "clients", "add", "--client-id", client_id, "--site", "701", "--api-key", "corner-1"
     )
     first = json.loads(out)["secret"]
-    assert "client added" in log, "what was done is told, and not where the secret is"
+    assert "client added" in log, "the audit line is in the log, and the secret is not"
     assert first not in log
     corner = Customer(installation.base, session, Tenant(client_id=client_id, secret=first, api_key="corner-1"))
     assert (await corner.send_with_retry([corner.order()])).status == 202
@@ -68,14 +68,14 @@ async def test_a_client_comes_changes_its_secret_and_loses_the_old_one(
 
 
 async def one_token_is_revoked(customer: Customer, other: str, installation: Installation) -> None:
-    """By the id that its audit line tells; another token of the same client stays good."""
+    """Revoke by the id of the audit line; another token of the same client stays valid."""
     lost = customer.tokens["import"]
     token_id = jwt.decode(lost, options={"verify_signature": False})["jti"]
     assert f'"tokenId": "{token_id}"' in (installation.directory / "logs" / "auth.log").read_text()
     await command(installation, "clients", "revoke-token", token_id)
     until = monotonic() + REVOKED_WITHIN_S
     while await limits(customer, lost) != 401:
-        assert monotonic() < until, "it is still good"
+        assert monotonic() < until, "the token is still accepted"
     assert await limits(customer, other) == 200
 
 
@@ -86,19 +86,19 @@ async def limits(customer: Customer, bearer: str) -> int:
 
 @pytest.fixture
 async def administrator(installation: Installation, session: aiohttp.ClientSession) -> Customer:
-    """Someone with the scope `admin`, at auth's internal port."""
+    """A client with the scope `admin`, at auth's internal port."""
     made = await shown(installation, "clients", "add", "--site", "0", "--scope", "admin")
-    at_the_port = Customer(installation.endpoints["services"]["auth"]["admin"], session)
+    admin_client = Customer(installation.endpoints["services"]["auth"]["admin"], session)
     form = {"grant_type": "client_credentials", "client_id": made["clientId"], "client_secret": made["secret"]}
-    reply = await at_the_port.call("POST", "/auth-admin/v1/oauth2/token", data=form)
-    at_the_port.tokens["admin"] = reply.json["access_token"]
-    return at_the_port
+    reply = await admin_client.call("POST", "/auth-admin/v1/oauth2/token", data=form)
+    admin_client.tokens["admin"] = reply.json["access_token"]
+    return admin_client
 
 
 async def test_an_administrator_does_the_same_over_http(customer: Customer, administrator: Customer) -> None:
-    async def ask(method: str, path: str, **how: Any) -> Reply:
+    async def ask(method: str, path: str, **options: Any) -> Reply:
         headers = {"Authorization": f"Bearer {administrator.tokens['admin']}"}
-        return await administrator.call(method, f"/auth-admin/v1{path}", headers=headers, **how)
+        return await administrator.call(method, f"/auth-admin/v1{path}", headers=headers, **options)
 
     site = {**SITE, "site": 702, "apiKeys": [{"apiKey": "corner-2"}]}
     assert (await ask("PUT", "/sites/702", json=site)).status == 200

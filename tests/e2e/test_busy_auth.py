@@ -1,4 +1,4 @@
-"""Auth while many ask at once, rightly and wrongly: it hashes little for a busy client, and its event loop turns."""
+"""Auth under concurrent valid and invalid requests: few hashes for a busy client, and a responsive event loop."""
 
 import asyncio
 import re
@@ -16,10 +16,10 @@ from tests.e2e.installation import Installation
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 REQUESTS = 1_000
-AT_ONCE = 20
+CONCURRENCY = 20
 LATE = 'event_loop_delay_seconds_bucket{le="0.02"}'
-BEATS = "event_loop_delay_seconds_count"
-# A service that has nothing to do meanwhile: as often as its loop is late, the machine is.
+TICKS = "event_loop_delay_seconds_count"
+# A service without load: ticks that are late in its loop, too, are the machine's fault.
 IDLE = "fulfilment"
 ROUNDS = 4
 
@@ -27,15 +27,15 @@ ROUNDS = 4
 async def metrics(
     installation: Installation, session: aiohttp.ClientSession, service: str = "auth"
 ) -> dict[str, float]:
-    """A service's metrics, by name and labels as they are exposed."""
-    async with session.get(f"{installation.endpoints['services'][service]['operations']}/metrics") as answer:
-        lines = re.findall(r"^([^#\s]\S*) ([0-9.e+-]+)$", await answer.text(), re.MULTILINE)
+    """Return a service's metrics by name and labels as exposed."""
+    async with session.get(f"{installation.endpoints['services'][service]['operations']}/metrics") as response:
+        lines = re.findall(r"^([^#\s]\S*) ([0-9.e+-]+)$", await response.text(), re.MULTILINE)
     return {name: float(value) for name, value in lines}
 
 
 @dataclass(slots=True)
 class LoopTicks:
-    """How many beats of a service's event loop there were, and how many of them came later than 20 ms."""
+    """Ticks of a service's event loop, and how many of them were more than 20 ms late."""
 
     service: str
     before: dict[str, float] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class LoopTicks:
 
     async def end(self, installation: Installation, session: aiohttp.ClientSession) -> None:
         after = await metrics(installation, session, self.service)
-        self.all = after[BEATS] - self.before[BEATS]
+        self.all = after[TICKS] - self.before[TICKS]
         self.late = self.all - (after[LATE] - self.before[LATE])
 
 
@@ -57,14 +57,14 @@ async def request_token(customer: Customer, secret: str) -> int:
 
 
 async def count_statuses(customer: Customer, *, requests: int, secret: Callable[[int], str]) -> Counter[int]:
-    """What so many requests were answered, `AT_ONCE` of them at the same time."""
+    """Send requests, `CONCURRENCY` at a time; return the number of each status."""
     numbers, answers = iter(range(requests)), Counter[int]()
 
     async def one_after_the_other() -> None:
         for number in numbers:
             answers[await request_token(customer, secret(number))] += 1
 
-    await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(one_after_the_other() for _ in range(CONCURRENCY)))
     return answers
 
 
@@ -84,7 +84,7 @@ async def test_checking_secrets_does_not_hold_up_the_event_loop(
     session: aiohttp.ClientSession,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """A thousand requests, every second one with a secret that was never tried before."""
+    """A thousand requests, every second one with a secret that was never sent before."""
     wrong = count()
 
     def either(number: int) -> str:
@@ -93,15 +93,15 @@ async def test_checking_secrets_does_not_hold_up_the_event_loop(
     rounds: list[tuple[LoopTicks, LoopTicks]] = []
     while len(rounds) < ROUNDS and not any(auth.late <= idle.late for auth, idle in rounds):
         pair = LoopTicks("auth"), LoopTicks(IDLE)
-        for beats in pair:
-            await beats.begin(installation, session)
+        for ticks in pair:
+            await ticks.begin(installation, session)
         answers = await count_statuses(customer, requests=REQUESTS, secret=either)
-        for beats in pair:
-            await beats.end(installation, session)
+        for ticks in pair:
+            await ticks.end(installation, session)
         rounds.append(pair)
         assert answers[200] == REQUESTS / 2
         assert answers.keys() <= {200, 401, 429}
         assert pair[0].all >= 20
-    told = [(auth.all, auth.late, idle.all, idle.late) for auth, idle in rounds]
-    record_property("beats_and_late_ones_of_auth_and_of_an_idle_service", told)
-    assert any(auth.late <= idle.late for auth, idle in rounds), told
+    counts = [(auth.all, auth.late, idle.all, idle.late) for auth, idle in rounds]
+    record_property("ticks_and_late_ticks_of_auth_and_of_an_idle_service", counts)
+    assert any(auth.late <= idle.late for auth, idle in rounds), counts

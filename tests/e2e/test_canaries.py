@@ -1,4 +1,4 @@
-"""Secrets and tokens, planted wherever a caller can put them, are nowhere in what the system writes or answers."""
+"""Secrets and tokens, sent in every place that a caller controls, appear nowhere in output or storage."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from pymongo import MongoClient
 from tests.e2e.customer import BASES, Customer, Reply
 from tests.e2e.installation import Installation
 
-# Each of an operator's commands starts a Python of its own; a busy machine takes its time.
+# Each CLI command starts a Python process, which is slow on a busy machine.
 pytestmark = pytest.mark.timeout(300)
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -27,7 +27,7 @@ CLIENT = "canaries"
 
 @dataclass
 class Canaries:
-    """What must be seen nowhere, and what was answered to whoever sent it."""
+    """Values that must appear nowhere, and the responses to the requests that contained them."""
 
     secret: str
     wrong: str = field(default_factory=lambda: f"canary{uuid4().hex}")
@@ -36,19 +36,19 @@ class Canaries:
 
     @property
     def needles(self) -> list[bytes]:
-        """In the clear, as Basic spells them, and the part of each token that only auth could have written."""
+        """The secrets in plain text and in Basic's encoding, and the signature of each token."""
         secrets = (self.secret, self.wrong)
-        spelled = [base64.b64encode(f"{CLIENT}:{secret}".encode()).decode().rstrip("=")[:-1] for secret in secrets]
+        encoded = [base64.b64encode(f"{CLIENT}:{secret}".encode()).decode().rstrip("=")[:-1] for secret in secrets]
         signatures = [token.rpartition(".")[2] for token in self.tokens]
-        return [bird.encode() for bird in (*secrets, *spelled, *signatures)]
+        return [needle.encode() for needle in (*secrets, *encoded, *signatures)]
 
     def seen_in(self, text: bytes) -> bool:
-        return any(bird in text for bird in self.needles)
+        return any(needle in text for needle in self.needles)
 
 
 @pytest.fixture(scope="module")
 def canaries(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Canaries:
-    """A client with a secret that we would recognise."""
+    """A client with a recognisable secret."""
     made = Canaries(secret=f"canary{uuid4().hex}")
     client = {"clientId": CLIENT, "secret": made.secret, "site": 608, "apiKeys": ["12345"]}
     file = tmp_path_factory.mktemp("tenants") / "tenants.json"
@@ -58,41 +58,41 @@ def canaries(installation: Installation, tmp_path_factory: pytest.TempPathFactor
 
 
 async def plant(customer: Customer, canaries: Canaries, secret: str) -> None:
-    """Send a secret in every place, rightly and wrongly."""
-    given = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": secret}
+    """Send a secret in every place, in valid and invalid requests."""
+    form = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": secret}
     basic = {"Authorization": "Basic " + base64.b64encode(f"{CLIENT}:{secret}".encode()).decode()}
     as_token = {"Authorization": f"Bearer {secret}", "Cookie": f"s={secret}", "X-Request-Id": f"{secret}!"}
-    swapped = {**given, "client_id": secret, "client_secret": CLIENT}
+    swapped = {**form, "client_id": secret, "client_secret": CLIENT}
     for base in BASES.values():
         path = f"{base}/oauth2/token"
-        for how in (
-            {"params": given},
-            {"data": given},
+        for options in (
+            {"params": form},
+            {"data": form},
             {"data": {"grant_type": "client_credentials"}, "headers": basic},
             {"data": swapped},
             {"params": swapped},
-            {"data": {**given, "scope": secret}},
-            {"data": {**given, "grant_type": secret}},
-            {"params": given, "data": {"client_secret": "other"}},
-            {"data": json.dumps(given)},
-            {"data": given, "headers": {"Authorization": f"Basic {secret}!"}},
+            {"data": {**form, "scope": secret}},
+            {"data": {**form, "grant_type": secret}},
+            {"params": form, "data": {"client_secret": "other"}},
+            {"data": json.dumps(form)},
+            {"data": form, "headers": {"Authorization": f"Basic {secret}!"}},
             {"data": secret * 300, "headers": FORM},
             {"data": f"client_secret={secret}%ff%", "headers": FORM},
         ):
-            keep_answer(canaries, await customer.call("POST", path, **how))
-        keep_answer(canaries, await customer.call("GET", path, params=given))
-        keep_answer(canaries, await customer.call("POST", f"{base}/oauth2/revoke", data={**given, "token": secret}))
-        keep_answer(canaries, await customer.call("POST", f"{base}/oauth2/introspect", data={**given, "token": secret}))
-        keep_answer(canaries, await customer.call("GET", f"{base}/12345/{secret}", params=given, headers=as_token))
+            keep_answer(canaries, await customer.call("POST", path, **options))
+        keep_answer(canaries, await customer.call("GET", path, params=form))
+        keep_answer(canaries, await customer.call("POST", f"{base}/oauth2/revoke", data={**form, "token": secret}))
+        keep_answer(canaries, await customer.call("POST", f"{base}/oauth2/introspect", data={**form, "token": secret}))
+        keep_answer(canaries, await customer.call("GET", f"{base}/12345/{secret}", params=form, headers=as_token))
         keep_answer(
-            canaries, await customer.call("POST", f"{base}/12345/orders", data="[]", params=given, headers=as_token)
+            canaries, await customer.call("POST", f"{base}/12345/orders", data="[]", params=form, headers=as_token)
         )
-        keep_answer(canaries, await customer.call("GET", f"{base}/12345/jobs", params=given, headers=as_token))
-    keep_answer(canaries, await customer.call("GET", f"/{secret}", params=given))
+        keep_answer(canaries, await customer.call("GET", f"{base}/12345/jobs", params=form, headers=as_token))
+    keep_answer(canaries, await customer.call("GET", f"/{secret}", params=form))
 
 
 def keep_answer(canaries: Canaries, reply: Reply) -> None:
-    """An answer, but for the token in it, which is for its client to see."""
+    """Record a response, without the token that it may contain."""
     if reply.status == 200 and b"access_token" in reply.body:
         canaries.tokens.append(reply.json["access_token"])
         reply = Reply(reply.status, reply.headers, b"")
@@ -126,7 +126,7 @@ class TestNoCanaryIsSeen:
         assert [answer for answer in canaries.answers if canaries.seen_in(answer.encode())] == []
 
     async def test_in_any_log(self, installation: Installation, canaries: Canaries) -> None:
-        """Logs of all services, the front door's, Kafka's and MongoDB's, and Kafka's segments as they lie on disk."""
+        """Logs of the services, the gateway, Kafka and MongoDB, and Kafka's segment files."""
         files = [path for path in installation.directory.rglob("*.log") if path.is_file()]
         files += installation.directory.glob("*.json")
         names = {path.name for path in files}
@@ -146,10 +146,10 @@ class TestNoCanaryIsSeen:
         self, installation: Installation, session: aiohttp.ClientSession, canaries: Canaries
     ) -> None:
         for name, addresses in installation.endpoints["services"].items():
-            async with session.get(f"{addresses['operations']}/metrics") as answer:
-                told = await answer.read()
-            assert b"build_info" in told
-            assert not canaries.seen_in(told), name
+            async with session.get(f"{addresses['operations']}/metrics") as response:
+                exposed = await response.read()
+            assert b"build_info" in exposed
+            assert not canaries.seen_in(exposed), name
 
     async def test_on_any_topic(self, installation: Installation, canaries: Canaries) -> None:
         topics = set()
@@ -167,7 +167,7 @@ class TestNoCanaryIsSeen:
 
 
 def content(path: Path) -> bytes:
-    """What a file holds; nothing, if it was deleted meanwhile."""
+    """Return the content of a file; empty if it was deleted in the meantime."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -175,26 +175,29 @@ def content(path: Path) -> bytes:
 
 
 async def records(bootstrap: str) -> AsyncIterator[tuple[str, bytes]]:
-    """Every record of every topic, key, headers and value in one."""
+    """Yield every record of every topic: key, headers and value joined."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     topics = [topic for topic in await admin.list_topics() if not topic.startswith("__")]
     await admin.close()
-    # Without a group, all partitions are ours from the start.
+    # Without a group, all partitions are assigned at once.
     kafka = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None)
     await kafka.start()
     try:
         ends = await kafka.end_offsets(kafka.assignment())
-        while any([await kafka.position(place) < end for place, end in ends.items()]):
-            for place, polled in (await kafka.getmany(timeout_ms=200)).items():
+        while any([await kafka.position(partition) < end for partition, end in ends.items()]):
+            for partition, polled in (await kafka.getmany(timeout_ms=200)).items():
                 for record in polled:
-                    yield place.topic, b" ".join([record.key or b"", str(record.headers).encode(), record.value or b""])
+                    yield (
+                        partition.topic,
+                        b" ".join([record.key or b"", str(record.headers).encode(), record.value or b""]),
+                    )
     finally:
         await kafka.stop()
 
 
 def documents(uri: str) -> list[tuple[str, Any]]:
-    """Every document of every collection that is ours."""
+    """Return every document of every collection of the product."""
     found = []
     with MongoClient[dict[str, Any]](uri) as mongo:
         for database in set(mongo.list_database_names()) - {"admin", "config"}:

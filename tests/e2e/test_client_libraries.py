@@ -1,4 +1,4 @@
-"""Two client libraries that many use get and use tokens as they come, by form and by Basic."""
+"""Two popular client libraries get and use tokens with their defaults, by form and by Basic."""
 
 import asyncio
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def authlib_by_basic(address: str) -> Any:
 async def test_a_library_gets_and_uses_tokens(
     customer: Customer, monkeypatch: pytest.MonkeyPatch, library: Callable[[str], Any]
 ) -> None:
-    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")  # the sandbox's front door speaks plain HTTP
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")  # the sandbox's gateway speaks plain HTTP
 
     def use() -> tuple[int, int, int]:
         with library(f"{customer.base}{BASES['import']}/oauth2/token") as importing:
@@ -66,4 +66,4 @@ async def test_authlib_revokes_and_introspects(customer: Customer) -> None:
 
     before, status, after = await asyncio.to_thread(use)
     assert (before, status) == (True, 200)
-    assert after in {True, False}, "auth itself hears of it as the others do: soon"
+    assert after in {True, False}, "auth learns of the revocation asynchronously, like the other services"

@@ -1,4 +1,4 @@
-"""Orders of codes though fulfilment dies in the middle of them."""
+"""Orders of codes while fulfilment is killed."""
 
 import asyncio
 import json
@@ -27,58 +27,58 @@ TIMEOUT_S = 60
 
 @dataclass
 class Reseller:
-    """Orders codes and fetches them, and asks again whenever that is how to get an answer."""
+    """Orders and fetches codes, with retries."""
 
     customer: Customer
 
     async def order(self, key: str, *lines: tuple[str, int]) -> Any:
         body = {"clientOrderNumber": key, "products": [{"sku": sku, "quantity": count} for sku, count in lines]}
-        reply = await self._patiently("POST", "/orders", data=json.dumps(body), headers={"Idempotency-Key": key})
+        reply = await self._with_retry("POST", "/orders", data=json.dumps(body), headers={"Idempotency-Key": key})
         assert reply.status == 202, reply
         return reply.json
 
     async def try_order(self, key: str, *lines: tuple[str, int]) -> None:
-        """Send an order once, whatever comes of it."""
+        """Send an order once, whether or not it succeeds."""
         body = {"clientOrderNumber": key, "products": [{"sku": sku, "quantity": count} for sku, count in lines]}
         reply = await self._call("POST", "/orders", data=json.dumps(body), headers={"Idempotency-Key": key})
         assert reply.status in {202, 502, 503}, reply
 
     async def read(self, path: str, **params: str) -> Any:
-        reply = await self._patiently("GET", path, params=params)
+        reply = await self._with_retry("GET", path, params=params)
         assert reply.status == 200, reply
         return reply.json
 
     async def codes(self, transaction_id: str) -> list[str]:
-        """The codes of a transaction once it is complete."""
+        """Return the codes of a transaction once it is complete."""
         until = monotonic() + TIMEOUT_S
         while (found := await self.read(f"/orders/{transaction_id}/codes"))["status"] != "COMPLETED":
             assert monotonic() < until, found
             await asyncio.sleep(0.2)
         return [unit["redeemCode"] for line in found["codes"] for unit in line["codes"]]
 
-    async def _patiently(self, method: str, path: str, **how: Any) -> Reply:
+    async def _with_retry(self, method: str, path: str, **options: Any) -> Reply:
         until = monotonic() + TIMEOUT_S
         while True:
-            reply = await self._call(method, path, **how)
+            reply = await self._call(method, path, **options)
             in_progress = reply.status == 409 and reply.code == "IDEMPOTENCY_IN_PROGRESS"
             if reply.status not in {429, 502, 503} and not in_progress:
                 return reply
             assert monotonic() < until, reply
             await asyncio.sleep(min(float(reply.headers.get("retry-after", "1")), 1))
 
-    async def _call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **how: Any) -> Reply:
+    async def _call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> Reply:
         sent = {"Authorization": f"Bearer {await self.customer.token('fulfilment')}", **(headers or {})}
-        return await self.customer.call(method, V1 + path, headers=sent, **how)
+        return await self.customer.call(method, V1 + path, headers=sent, **options)
 
 
 def numbers(issued: Any) -> list[str]:
     return [str(one["number"]) for one in issued]
 
 
-def run_fulfilment_cli(installation: Installation, *arguments: str, **told: str) -> int:
-    """Run `python -m services fulfilment …`; its exit code."""
-    settings = {**installation.environment_of("fulfilment"), **told}
-    return installation.try_cli("fulfilment", *arguments, settings=settings).returncode
+def run_fulfilment_cli(installation: Installation, *arguments: str, **settings: str) -> int:
+    """Run `python -m services fulfilment …`; return its exit code."""
+    environment = {**installation.environment_of("fulfilment"), **settings}
+    return installation.try_cli("fulfilment", *arguments, settings=environment).returncode
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def reseller(customer: Customer) -> Reseller:
 
 @pytest.fixture
 def sku(installation: Installation, tmp_path: Path) -> str:
-    """A product of which there are four codes, A to D."""
+    """A product with four codes, A to D."""
     name = f"S-{uuid4().hex[:8]}"
     product = {"sku": name, "name": "Card", "unitPrice": "1.25", "currency": "USD"}
     file = tmp_path / "products.json"
@@ -99,7 +99,7 @@ def sku(installation: Installation, tmp_path: Path) -> str:
 
 @asynccontextmanager
 async def dying_fulfilment(installation: Installation, failpoint: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Fulfilment that will die at a place, instead of the sandbox's own, which goes on afterwards."""
+    """Replace the sandbox's fulfilment by one that dies at a failpoint; start the sandbox's own again at the end."""
     await asyncio.to_thread(installation.run, "stop", "fulfilment")
     environment = {**os.environ, **installation.environment_of("fulfilment"), "FAILPOINTS": failpoint}
     process = await asyncio.create_subprocess_exec(
@@ -112,7 +112,7 @@ async def dying_fulfilment(installation: Installation, failpoint: str) -> AsyncI
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        await ready(environment["OPERATIONS_PORT"])
+        await wait_ready(environment["OPERATIONS_PORT"])
         yield process
         async with asyncio.timeout(30):
             assert await process.wait() == -signal.SIGKILL
@@ -123,17 +123,17 @@ async def dying_fulfilment(installation: Installation, failpoint: str) -> AsyncI
         await asyncio.to_thread(installation.run, "start", "fulfilment")
 
 
-async def ready(port: str) -> None:
+async def wait_ready(port: str) -> None:
     until = monotonic() + 30
     async with aiohttp.ClientSession() as session:
         while True:
             try:
-                async with session.get(f"http://127.0.0.1:{port}/ready") as answer:
-                    if answer.status == 200:
+                async with session.get(f"http://127.0.0.1:{port}/ready") as response:
+                    if response.status == 200:
                         return
             except aiohttp.ClientError:
                 pass
-            assert monotonic() < until, "fulfilment does not get ready"
+            assert monotonic() < until, "fulfilment did not become ready"
             await asyncio.sleep(0.1)
 
 
@@ -145,8 +145,8 @@ async def test_no_code_is_lost_or_given_twice_though_fulfilment_is_killed(
 ) -> None:
     """Breaks: the service dies by SIGKILL while it places an order or fulfils it; another process goes on.
 
-    Must hold: each order is one transaction on one purchase order, and has codes of its own. Known by the answers to
-    the same requests sent again, by the list, and by all codes being there once.
+    Must hold: each order is one transaction on one purchase order, and has codes of its own. Known by the responses to
+    the same requests sent again, by the list, and by each code occurring once.
     """
     keys = [f"{sku}-{number}" for number in (1, 2)]
     await reseller.customer.token("fulfilment")
@@ -165,7 +165,7 @@ async def test_no_code_is_lost_or_given_twice_though_fulfilment_is_killed(
 async def test_a_day_has_its_invoices_though_the_closer_is_killed(
     reseller: Reseller, installation: Installation, sku: str, failpoint: str
 ) -> None:
-    """Breaks: whoever closes a day dies by SIGKILL; an order comes, then two others close at once.
+    """Breaks: the process that closes a day dies by SIGKILL; an order arrives, then two others close concurrently.
 
     Must hold: one invoice for each purchase order, each order on one of them, numbers without gaps. Known by what is
     issued.

@@ -1,4 +1,4 @@
-"""What breaks in the middle, and what must hold all the same."""
+"""Crashes during imports, and what must hold nevertheless."""
 
 import asyncio
 from time import monotonic
@@ -11,8 +11,8 @@ UNKNOWN = {"lineItems": [{"productId": "product3", "quantity": 1, "unitPrice": 1
 LINELESS: dict[str, Any] = {"lineItems": []}
 
 
-def a_batch(customer: Customer) -> list[dict[str, Any]]:
-    """A hundred orders: 95 good ones, 3 that the catalogue refuses and 2 that intake refuses."""
+def build_batch(customer: Customer) -> list[dict[str, Any]]:
+    """Build a hundred orders: 95 valid, 3 with unknown products, 2 that ingest rejects."""
     return [
         *(customer.order() for _ in range(50)),
         *(customer.order(**UNKNOWN) for _ in range(3)),
@@ -35,7 +35,7 @@ async def test_a_thousand_orders_reach_their_end_though_validator_and_status_are
             installation.kill("validator")
         if number == 6:
             installation.kill("status")
-        reply = await customer.send_with_retry(a_batch(customer), zipped=True)
+        reply = await customer.send_with_retry(build_batch(customer), zipped=True)
         assert reply.status == 202, reply
         assert reply.json["message"] == "Total records = 100. Success = 98. Failed = 2"
         jobs.append(reply.json["jobId"])
@@ -73,15 +73,15 @@ async def test_without_the_broker_the_answer_is_503_and_the_same_request_succeed
 
 
 async def test_a_job_is_known_at_once_and_its_counts_never_shrink(customer: Customer) -> None:
-    """A job's id is good the moment it is given, and what is said of it only grows."""
-    reply = await customer.send_with_retry(a_batch(customer), zipped=True)
+    """A job can be queried as soon as its id is returned, and its counts never decrease."""
+    reply = await customer.send_with_retry(build_batch(customer), zipped=True)
     decided, until = -1, monotonic() + 30
     while True:
-        told = (await customer.events(reply.json["jobId"])).json["summary"]["job"]
-        counts = told["baggage"]["records"]
+        job = (await customer.events(reply.json["jobId"])).json["summary"]["job"]
+        counts = job["baggage"]["records"]
         assert counts["failed"] + counts["success"] >= decided
         decided = counts["failed"] + counts["success"]
-        if told["terminal"]:
+        if job["terminal"]:
             break
-        assert monotonic() < until, told
+        assert monotonic() < until, job
     assert decided == 100

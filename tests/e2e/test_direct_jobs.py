@@ -1,4 +1,4 @@
-"""Jobs of teams that write the topics themselves, as the status API shows them."""
+"""Jobs of teams that produce to the topics directly, as the status API shows them."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ def counts(report: Any) -> dict[str, int]:
 async def test_a_record_that_cannot_be_read_fails_in_the_job_that_its_headers_name(
     installation: Installation, customer: Customer
 ) -> None:
-    """It is a dead letter, and the job comes to its end all the same."""
+    """It becomes a dead letter, and the job ends nevertheless."""
     job_id = str(uuid1())
     good, broken = await asyncio.to_thread(serialize_orders, installation, job_id, [{}, {}])
     named = {"site": "608", "jobId": job_id, "total": "2", "index": "1"}
@@ -60,7 +60,7 @@ async def test_two_sites_do_not_meet_in_one_job(
 async def test_where_records_disagree_about_their_job_the_first_wins(
     installation: Installation, customer: Customer
 ) -> None:
-    """The first says that the job has two records, the others that it has three: there is no place for the third."""
+    """The first says that the job has two records, the others that it has three: the third is not counted."""
     job_id = str(uuid1())
     first, _ = await asyncio.to_thread(serialize_orders, installation, job_id, [{}, {}])
     _, second, third = await asyncio.to_thread(serialize_orders, installation, job_id, [{}, {}, {}])

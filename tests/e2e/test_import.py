@@ -1,4 +1,4 @@
-"""The printed examples and the documented refusals, through the front door of a whole sandbox."""
+"""The documents' examples and the documented refusals, through the gateway of a whole sandbox."""
 
 import json
 from pathlib import Path
@@ -72,8 +72,8 @@ async def test_a_record_refused_at_intake_is_told_beside_one_that_the_catalogue_
     assert reply.json["message"] == "Total records = 3. Success = 2. Failed = 1"
     final = await customer.wait_for_job(reply.json["jobId"])
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 3, "failed": 2, "success": 1}
-    told = {event["attributes"]["orderId"]: event["attributes"]["code"] for event in final["result"]}
-    assert told == {lineless["id"]: "INVALID_VALUE", unknown["id"]: "PRODUCT_NOT_FOUND"}
+    codes = {event["attributes"]["orderId"]: event["attributes"]["code"] for event in final["result"]}
+    assert codes == {lineless["id"]: "INVALID_VALUE", unknown["id"]: "PRODUCT_NOT_FOUND"}
 
 
 async def test_a_job_of_another_tenant_looks_like_no_job(customer: Customer, other_customer: Customer) -> None:

@@ -1,4 +1,4 @@
-"""The largest job there may be, written by another team, over all partitions of the topic."""
+"""A job of the maximum size, produced directly, over all partitions of the topic."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 
 TOTAL, EVERY = 100_000, 5
 FAULTY = list(range(0, TOTAL, EVERY))
-MIB, WALKS = 2**20, 4
+MIB, ROUNDS = 2**20, 4
 
 
 def some_faulty(job_id: str) -> Iterator[dict[str, Any]]:
@@ -29,18 +29,18 @@ def some_faulty(job_id: str) -> Iterator[dict[str, Any]]:
 
 
 def submit(installation: Installation, job_id: str) -> None:
-    there = installation.endpoints
-    with SchemaRegistryClient({"url": there["registry_url"]}) as client:
+    endpoints = installation.endpoints
+    with SchemaRegistryClient({"url": endpoints["registry_url"]}) as client:
         text = client.get_latest_version(f"{SUBMITTED}-value").schema.schema_str
         serializer = AvroSerializer(client, text, conf=SETTINGS["latest"])
-        write(there["kafka_bootstrap_servers"], serializer, some_faulty(job_id))
+        write(endpoints["kafka_bootstrap_servers"], serializer, some_faulty(job_id))
 
 
 @pytest.mark.timeout(400)
 async def test_a_hundred_thousand_records_a_fifth_of_them_faulty(
     installation: Installation, customer: Customer
 ) -> None:
-    """Must hold: counts, every page of events and of records, and memory that does not depend on what was read."""
+    """Must hold: counts, every page of events and of records, and memory that does not grow with what was read."""
     job_id = str(uuid1())
     await asyncio.to_thread(submit, installation, job_id)
     final = await customer.wait_for_job(job_id, within_s=180, rows="1")
@@ -51,16 +51,16 @@ async def test_a_hundred_thousand_records_a_fifth_of_them_faulty(
 
     status = psutil.Process(installation.status()["status"]["pid"])
     resident = []
-    for _ in range(WALKS):
+    for _ in range(ROUNDS):
         await read_everything(customer, job_id)
         resident.append(status.memory_info().rss / MIB)
-    # The first walks still widen the allocator's reserves.
+    # The first rounds still grow the allocator's reserves.
     assert max(resident) < 300, resident
-    assert resident[-1] - resident[WALKS // 2 - 1] < 20, resident
+    assert resident[-1] - resident[ROUNDS // 2 - 1] < 20, resident
 
 
 async def read_everything(customer: Customer, job_id: str) -> None:
-    """Everything that can be read of the job."""
+    """Read all pages of all views of the job."""
     faults = await read_pages(customer.events, job_id, rows="5000")
     assert [event["attributes"]["index"] for event in faults] == FAULTY
     assert len({event["statusId"] for event in faults}) == len(FAULTY)
@@ -78,14 +78,14 @@ async def read_everything(customer: Customer, job_id: str) -> None:
 
 
 async def read_pages(read: Any, job_id: str, **params: str) -> list[Any]:
-    """All pages, one after another."""
+    """Read all pages, one after another."""
     found: list[Any] = []
-    asked = dict(params)
+    query = dict(params)
     while True:
-        reply = await read(job_id, **asked)
+        reply = await read(job_id, **query)
         assert reply.status == 200, reply
         found += reply.json["result"]
         token = reply.json["pagination"]["nextPageToken"]
         if token is None:
             return found
-        asked["page"] = token
+        query["page"] = token

@@ -1,4 +1,4 @@
-"""Schemathesis through the front door of a whole installation: no answer is a mistake of ours, or undescribed."""
+"""Schemathesis through the gateway of a whole installation: no response is a server error or undocumented."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from tests.openapi.schemathesis_runner import example_count, explore
 
 
 async def test_whatever_is_sent_to_the_import_api_the_answer_is_described(other_customer: Customer) -> None:
-    """`FUZZ_EXAMPLES` makes it a campaign."""
+    """Set `FUZZ_EXAMPLES` for more requests per operation."""
     seen = await asyncio.to_thread(
         explore,
         load_document("omnichannel"),

@@ -1,4 +1,4 @@
-"""An e-mail address or a card number, sent where a hash belongs, is nowhere in what the system keeps or says."""
+"""E-mail addresses and card numbers, sent in place of hashes, appear nowhere in what the system stores or returns."""
 
 import json
 import random
@@ -14,16 +14,16 @@ from tests.e2e.installation import Installation
 from tests.e2e.test_canaries import content, documents, records
 
 
-def card_number(chance: random.Random) -> str:
-    """Sixteen digits that pass Luhn's check."""
-    digits = [4, *(chance.randrange(10) for _ in range(14))]
+def card_number(generator: random.Random) -> str:
+    """Generate sixteen digits that pass the Luhn check."""
+    digits = [4, *(generator.randrange(10) for _ in range(14))]
     doubled = (2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[0::2])
     return "".join(map(str, digits)) + str(-(sum(doubled) + sum(digits[1::2])) % 10)
 
 
 @dataclass
 class PlantedData:
-    """What must be seen nowhere, and what was answered to whoever sent it."""
+    """Values that must appear nowhere, and the responses to the requests that contained them."""
 
     mail: str = field(default_factory=lambda: f"canary.{uuid4().hex}@example.com")
     card: str = field(default_factory=lambda: card_number(random.SystemRandom()))
@@ -36,7 +36,7 @@ class PlantedData:
 
     def seen_in(self, text: bytes) -> bool:
         account = self.mail.partition("@")[0]
-        return any(bird.encode() in text for bird in (account, self.card, self.spaced, self.spaced.replace(" ", "-")))
+        return any(value.encode() in text for value in (account, self.card, self.spaced, self.spaced.replace(" ", "-")))
 
     def keep(self, reply: Reply) -> None:
         self.answers.append(str(reply).encode() + reply.body)
@@ -44,41 +44,41 @@ class PlantedData:
             self.jobs.append(reply.json["jobId"])
 
 
-def records_with(customer: Customer, bird: Any) -> list[dict[str, Any]]:
-    """Orders and others that carry the bird where a hash belongs, or where nothing belongs."""
+def records_with(customer: Customer, value: Any) -> list[dict[str, Any]]:
+    """Build records with the value in place of a hash, or in unknown fields."""
     ids = {"orderId": "o", "returnId": "r"}
     line = {"productId": "4556", "quantity": 1, "unitPrice": 1}
     return [
-        customer.order(emailHash=bird),
-        customer.order(ccHash=bird),
-        customer.order(emailHash=bird, ccHash=bird, lineItems=[], dateTime="never"),
-        customer.order(emailHash=[bird], ccHash={"raw": bird}),
-        customer.order(**ids, emailHash=bird),
-        customer.order(id=..., **ids, ccHash=bird),
-        customer.order(email=bird, nested={"deep": [bird]}, lineItems=[]),
-        customer.order(lineItems=[{**line, "quantity": 0, "ccHash": bird, "note": bird}]),
-        customer.order(**{str(bird): 1}, lineItems=[]),
-        customer.order(lineItems=[{**line, "unitPrice": -1, str(bird): bird}]),
-        customer.order(lineItems=[bird]),
+        customer.order(emailHash=value),
+        customer.order(ccHash=value),
+        customer.order(emailHash=value, ccHash=value, lineItems=[], dateTime="never"),
+        customer.order(emailHash=[value], ccHash={"raw": value}),
+        customer.order(**ids, emailHash=value),
+        customer.order(id=..., **ids, ccHash=value),
+        customer.order(email=value, nested={"deep": [value]}, lineItems=[]),
+        customer.order(lineItems=[{**line, "quantity": 0, "ccHash": value, "note": value}]),
+        customer.order(**{str(value): 1}, lineItems=[]),
+        customer.order(lineItems=[{**line, "unitPrice": -1, str(value): value}]),
+        customer.order(lineItems=[value]),
     ]
 
 
 @pytest.fixture(scope="module")
 async def planted(installation: Installation, session: aiohttp.ClientSession) -> PlantedData:
     customer, made = Customer(installation.base, session), PlantedData()
-    for bird in (made.mail, made.card, made.spaced, made.spaced.replace(" ", "-"), int(made.card)):
-        bodies = records_with(customer, bird)
+    for value in (made.mail, made.card, made.spaced, made.spaced.replace(" ", "-"), int(made.card)):
+        bodies = records_with(customer, value)
         made.keep(await customer.send_with_retry(bodies, headers={"Idempotency-Key": uuid4().hex}))
         made.keep(
             await customer.send_with_retry(
-                [customer.order(id=..., orderId="o", returnId="r", ccHash=bird)], kind="returns"
+                [customer.order(id=..., orderId="o", returnId="r", ccHash=value)], kind="returns"
             )
         )
         for body in bodies[:4]:
             made.keep(await customer.send_with_retry(body, user="u1"))
         made.keep(await customer.send_with_retry(json.dumps(bodies).encode()[:-1]))
-        made.keep(await customer.send_with_retry(json.dumps([bird]).encode()))
-        made.keep(await customer.send_with_retry(bodies, mode=str(bird)))
+        made.keep(await customer.send_with_retry(json.dumps([value]).encode()))
+        made.keep(await customer.send_with_retry(bodies, mode=str(value)))
     for job in made.jobs:
         await customer.wait_for_job(job)
         made.keep(await customer.events(job, showAll="true"))

@@ -1,4 +1,4 @@
-"""Teams that write our topics with clients of their own."""
+"""Producers with other client libraries, and the documents' examples."""
 
 import asyncio
 import os
@@ -26,13 +26,13 @@ EXAMPLES = REPOSITORY / "docs" / "examples"
 ORDERS = 10_000
 
 
-async def run_program(command: Sequence[str], directory: Path = REPOSITORY, **told: str) -> str:
-    """What a program says; it has to succeed."""
+async def run_program(command: Sequence[str], directory: Path = REPOSITORY, **environment: str) -> str:
+    """Run a program, which must succeed; return its output."""
     done = await asyncio.to_thread(
         subprocess.run,
         command,
         cwd=directory,
-        env={**os.environ, **told},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=150,
@@ -43,14 +43,14 @@ async def run_program(command: Sequence[str], directory: Path = REPOSITORY, **to
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("manner", ["registering", "latest", "headers"])
+@pytest.mark.parametrize("mode", ["registering", "latest", "headers"])
 async def test_orders_of_confluents_client_are_judged_come_back_and_show_in_status(
-    installation: Installation, customer: Customer, manner: str
+    installation: Installation, customer: Customer, mode: str
 ) -> None:
-    """10,000 orders from a process that knows nothing of ours, in each way that its serializer has."""
+    """10,000 orders from an independent process, with each configuration of its serializer."""
     job_id = str(uuid1())
-    there = installation.endpoints
-    arguments = [there["kafka_bootstrap_servers"], there["registry_url"], job_id, str(ORDERS), manner]
+    endpoints = installation.endpoints
+    arguments = [endpoints["kafka_bootstrap_servers"], endpoints["registry_url"], job_id, str(ORDERS), mode]
     await run_program([sys.executable, str(PROGRAM), *arguments])
     final = await customer.wait_for_job(job_id, within_s=60, rows="1")
     assert final["summary"]["job"]["baggage"]["records"] == {"total": ORDERS, "failed": 0, "success": ORDERS}
@@ -58,7 +58,7 @@ async def test_orders_of_confluents_client_are_judged_come_back_and_show_in_stat
 
 
 def commands_under(title: str) -> list[str]:
-    """The blocks of commands under a title of the document."""
+    """Return the blocks of commands under a heading of the document."""
     (part,) = re.findall(
         rf"^## {title}\n(.*?)(?=^## |\Z)", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
     )
@@ -67,16 +67,16 @@ def commands_under(title: str) -> list[str]:
 
 
 async def run_commands(commands: str, installation: Installation, directory: Path, **paths: Path) -> str:
-    """Carry out commands as they stand in the document, with this machine's addresses and files in place of its own."""
-    there = installation.endpoints
-    at_home = {
-        "127.0.0.1:…": there["kafka_bootstrap_servers"],
-        "http://127.0.0.1:8080/registry": there["registry_url"],
+    """Run commands of the document with this machine's addresses and files."""
+    endpoints = installation.endpoints
+    replacements = {
+        "127.0.0.1:…": endpoints["kafka_bootstrap_servers"],
+        "http://127.0.0.1:8080/registry": endpoints["registry_url"],
         **{f"{name.replace('_', '-')}.jar": str(path) for name, path in paths.items()},
         "docs/examples/": f"{EXAMPLES}/",
     }
-    for theirs, ours in at_home.items():
-        commands = commands.replace(theirs, ours)
+    for documented, actual in replacements.items():
+        commands = commands.replace(documented, actual)
     path = os.pathsep.join([str(Path(sys.executable).parent), str(find_java().program.parent), os.environ["PATH"]])
     return await run_program(["sh", "-euc", commands], directory, PATH=path, PYTHONPATH=str(REPOSITORY))
 
@@ -90,11 +90,11 @@ async def test_the_documents_python_example_does_what_it_says(
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 2, "failed": 0, "success": 2}
 
 
-@pytest.mark.skipif(shutil.which("javac") is None, reason="there is no javac here")
+@pytest.mark.skipif(shutil.which("javac") is None, reason="javac is not installed")
 async def test_the_documents_java_example_does_what_it_says(
     installation: Installation, customer: Customer, tmp_path: Path
 ) -> None:
-    """A program of forty lines of Avro and Kafka's own client."""
+    """A program of forty lines with Avro and Kafka's own client."""
     (commands,) = commands_under("Java")
     jars = {name: jar for jar in class_path() for name in ("kafka_clients", "slf4j_api") if is_jar_of(jar, name)}
     job_id = (await run_commands(commands, installation, tmp_path, **jars)).splitlines()[-1]
@@ -106,11 +106,11 @@ def is_jar_of(jar: Path, name: str) -> bool:
     return re.fullmatch(rf"{name.replace('_', '-')}-[0-9.]+\.jar", jar.name) is not None
 
 
-@pytest.mark.skipif(shutil.which("kcat") is None, reason="there is no kcat here")
+@pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed")
 async def test_the_documents_kcat_examples_do_what_they_say(
     installation: Installation, customer: Customer, tmp_path: Path
 ) -> None:
-    """A job of two orders, one of them to be refused."""
+    """A job of two orders, one of them invalid."""
     send, look = commands_under("kcat")
     job_id = str(uuid1())
     values = await asyncio.to_thread(serialize_orders, installation, job_id, [{}, {"currency": "usd"}])

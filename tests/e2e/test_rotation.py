@@ -1,4 +1,4 @@
-"""Auth changes its keys, restarts and goes away under steady traffic; whoever holds a good token notices nothing."""
+"""Auth rotates keys, restarts and is stopped under steady traffic; holders of valid tokens notice nothing."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.e2e.installation import Installation
 
 pytestmark = pytest.mark.long
 
-# Who shares the machine with others may ask for less.
+# Lower these on a shared machine.
 RATE = int(os.environ.get("IMPORTS_PER_SECOND", "200"))
 AWAY_S = float(os.environ.get("AUTH_AWAY_S", "60"))
 REVOKED_WITHIN_S = 5.0
@@ -27,7 +27,7 @@ LOST = Tenant(client_id="lost", secret="lost-secret-of-this-test", api_key="busy
 
 @pytest.fixture(scope="module")
 def _tenants(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A site that may send a lot, and its clients, as an operator loads them."""
+    """Load a site with a high rate limit, and its clients."""
     site = {"site": 700, "name": "Busy", "appId": 1, "rootSource": "r", "datacenter": "qa", "recordsPerSecond": 10_000}
     document = {
         "sites": [{**site, "apiKeys": [{"apiKey": "busy-key"}]}],
@@ -46,10 +46,10 @@ def _tenants(installation: Installation, tmp_path_factory: pytest.TempPathFactor
 async def test_rotation_restart_and_absence_of_auth_refuse_nobody_but_the_revoked(
     installation: Installation, session: aiohttp.ClientSession, record_property: Callable[[str, object], None]
 ) -> None:
-    """F5. Breaks: the signing key is rotated twice, auth restarts, then is away, while imports come in steadily.
+    """F5. Breaks: the signing key is rotated twice, auth restarts, then is stopped, while imports arrive steadily.
 
     Must hold: every import with a valid token is accepted, with tokens of all three keys; a token that is revoked
-    before or during auth's absence is refused by every API within five seconds. Known by all the answers.
+    before or during auth's absence is refused by every API within five seconds. Known by all the responses.
     """
     busy, leaving, lost = (Customer(installation.base, session, tenant) for tenant in (BUSY, LEAVING, LOST))
     await wait_until(lambda: is_accepted(busy), within_s=10)
@@ -80,7 +80,7 @@ async def test_rotation_restart_and_absence_of_auth_refuse_nobody_but_the_revoke
 
 
 async def token_of_a_new_key(customer: Customer, before: list[str]) -> str:
-    """A token of the key that was just added, once that one signs."""
+    """Return a token of the key that was just added, once it is in use."""
     known = {kid(token) for token in before}
 
     async def signs() -> bool:
@@ -96,22 +96,22 @@ def kid(token: str) -> str:
 
 
 async def revoked_by_its_client(customer: Customer) -> float:
-    """The client ends its own tokens (RFC 7009); how long they were still taken."""
+    """Revoke tokens as their client (RFC 7009); return how long they were still accepted."""
     for api, token in customer.tokens.items():
         form = {"token": token, "client_id": customer.tenant.client_id, "client_secret": customer.tenant.secret}
 
-        async def is_heard(address: str = f"{BASES[api]}/oauth2/revoke", form: dict[str, str] = form) -> bool:
-            # Auth has only just started, and may not have found Kafka yet.
+        async def is_revoked(address: str = f"{BASES[api]}/oauth2/revoke", form: dict[str, str] = form) -> bool:
+            # Auth has just started and may not be connected to Kafka yet.
             status = (await customer.call("POST", address, data=form)).status
             assert status in {200, 503}
             return status == 200
 
-        await wait_until(is_heard, within_s=10)
+        await wait_until(is_revoked, within_s=10)
     return await refused_everywhere(customer)
 
 
 async def revoked_by_an_operator(customer: Customer, installation: Installation) -> float:
-    """The operator ends all tokens of a client, which needs no auth; how long they were still taken."""
+    """Revoke all tokens of a client with the CLI, without auth; return how long they were still accepted."""
     await asyncio.to_thread(installation.run_cli, "clients", "revoke-tokens", customer.tenant.client_id)
     return await refused_everywhere(customer)
 
@@ -131,22 +131,22 @@ async def is_accepted(customer: Customer) -> bool:
 
 
 async def statuses(customer: Customer) -> list[int]:
-    """What each API says to the customer's token for it."""
+    """Return the status of each API for the customer's token."""
     key = customer.tenant.api_key
-    asked = {
+    paths = {
         "import": f"{BASES['import']}/{key}/limits",
         "status": f"{BASES['status']}/{key}/jobs",
         "fulfilment": f"{BASES['fulfilment']}/orders",
     }
-    answered = []
-    for api, path in asked.items():
+    statuses = []
+    for api, path in paths.items():
         headers = {"Authorization": f"Bearer {await customer.token(api)}"}
-        answered.append((await customer.call("GET", path, headers=headers)).status)
-    return answered
+        statuses.append((await customer.call("GET", path, headers=headers)).status)
+    return statuses
 
 
-async def wait_until(holds: Callable[[], Awaitable[bool]], *, within_s: float) -> None:
+async def wait_until(condition: Callable[[], Awaitable[bool]], *, within_s: float) -> None:
     until = monotonic() + within_s
-    while not await holds():
+    while not await condition():
         assert monotonic() < until, f"not within {within_s} s"
         await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Two ingest processes that name one Valkey have one limit between them, whatever becomes of one of them."""
+"""Two ingest processes with one Valkey share one rate limit, also when one of them is killed."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ PHASE_S = 2.5
 
 
 class Replica(ManagedProcess):
-    """One more ingest of the installation, on ports of its own, that limits together with others."""
+    """Another ingest of the installation, on ports of its own, with the shared rate limit."""
 
     def __init__(self, installation: Installation, directory: Path, *, number: int, store: str) -> None:
         self.port, self._operations = free_port(), free_port()
@@ -51,10 +51,10 @@ class Replica(ManagedProcess):
 
 
 class AcceptedBatch(NamedTuple):
-    """Records that were accepted at some instant between these two."""
+    """A batch that was accepted at some instant between these two."""
 
-    asked_at: float
-    told_at: float
+    sent_at: float
+    answered_at: float
     records: int
 
 
@@ -72,22 +72,24 @@ def replicas(installation: Installation, tmp_path: Path) -> Iterator[list[Replic
 
 
 async def send_until_over(customer: Customer, taken: list[AcceptedBatch], *, is_over: Callable[[], bool]) -> None:
-    """Batches, one after the other, until it is over or nobody is there."""
+    """Send batches one after another until it is over or the process has died."""
     while not is_over():
-        asked_at = monotonic()
+        sent_at = monotonic()
         try:
             reply = await customer.send([customer.order() for _ in range(BATCH)])
         except aiohttp.ClientError:
             return
         assert reply.status in {202, 429}, reply
         if reply.status == 202:
-            taken.append(AcceptedBatch(asked_at, monotonic(), BATCH))
+            taken.append(AcceptedBatch(sent_at, monotonic(), BATCH))
 
 
 def max_in_one_second(taken: Sequence[AcceptedBatch]) -> int:
-    """The most records that surely were accepted within one second."""
+    """Return the maximum number of records that were certainly accepted within one second."""
     return max(
-        sum(other.records for other in taken if first.asked_at <= other.asked_at and other.told_at < first.asked_at + 1)
+        sum(
+            other.records for other in taken if first.sent_at <= other.sent_at and other.answered_at < first.sent_at + 1
+        )
         for first in taken
     )
 
@@ -97,8 +99,8 @@ async def test_two_processes_take_no_more_than_one_and_one_alone_takes_no_less(
 ) -> None:
     """F29. Breaks: two ingest processes are flooded by one site; one of them dies by SIGKILL.
 
-    Must hold: no second sees more than the site's hundred records accepted, by both together; the survivor goes on
-    and has the whole limit. Known by all the answers and the times between which they were given.
+    Must hold: together they never accept more than the site's hundred records within a second; the survivor continues
+    and has the whole limit. Known by all the responses and their times.
     """
     token = await Customer(installation.base, session).token("import")
     customers = [Customer(each.base, session, tokens={"import": token}) for each in replicas]
@@ -110,7 +112,7 @@ async def test_two_processes_take_no_more_than_one_and_one_alone_takes_no_less(
                 flood.create_task(send_until_over(customer, own, is_over=lambda: monotonic() > killed_at + PHASE_S))
         await asyncio.sleep(PHASE_S)
         replicas[0].kill()
-    assert min(map(len, taken)) > 0, "both took something"
+    assert min(map(len, taken)) > 0, "both accepted some"
     assert max_in_one_second([*taken[0], *taken[1]]) <= LIMIT
-    alone = sum(each.records for each in taken[1] if each.asked_at > killed_at)
+    alone = sum(each.records for each in taken[1] if each.sent_at > killed_at)
     assert alone >= LIMIT * (PHASE_S - 1)

@@ -1,4 +1,4 @@
-"""Two hundred clients wait for their jobs, at two replicas of status."""
+"""Two hundred clients wait for their jobs at two replicas of status."""
 
 import asyncio
 import os
@@ -25,31 +25,31 @@ WAITERS, WATCHED_S, MAX_LATENCY_S = 200, 3.0, 1.0
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A sandbox that lets one client ask as often as two hundred would."""
-    told = {"STATUS_REQUESTS_PER_SECOND": "10000"}
-    made = Installation(tmp_path_factory.mktemp("patient"), settings=told)
+def generous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A sandbox whose rate limit lets one client send the requests of two hundred."""
+    settings = {"STATUS_REQUESTS_PER_SECOND": "10000"}
+    made = Installation(tmp_path_factory.mktemp("generous"), settings=settings)
     made.run("up", "--port", "0", within_s=180)
     yield made
     made.run("down")
 
 
 @pytest.fixture(scope="module")
-def environment(patient: Installation) -> dict[str, str]:
-    """What the sandbox tells its status service."""
-    told = [line.removeprefix("export ").partition("=") for line in patient.run("env", "status").splitlines()]
-    return {name: "".join(shlex.split(value)) for name, _, value in told}
+def environment(generous: Installation) -> dict[str, str]:
+    """The environment variables of the sandbox's status service."""
+    lines = [line.removeprefix("export ").partition("=") for line in generous.run("env", "status").splitlines()]
+    return {name: "".join(shlex.split(value)) for name, _, value in lines}
 
 
 @pytest.fixture(scope="module")
-def second(patient: Installation, environment: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Another replica of status: the addresses of its API and of its metrics."""
+def second(generous: Installation, environment: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Run another replica of status; yield the base URLs of its API and operations ports."""
     port, operations = free_ports(2)
     ports = {"HTTP_PORT": str(port), "OPERATIONS_PORT": str(operations)}
     process = subprocess.Popen(
         [sys.executable, "-m", "services.status"],
         cwd=REPOSITORY,
-        env={**os.environ, **patient.settings, **environment, **ports},
+        env={**os.environ, **generous.settings, **environment, **ports},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -59,19 +59,19 @@ def second(patient: Installation, environment: dict[str, str]) -> Iterator[tuple
 
 
 async def test_two_hundred_wait_at_two_replicas_and_are_told_at_once_without_anybody_polling(
-    patient: Installation, environment: dict[str, str], second: tuple[str, str]
+    generous: Installation, environment: dict[str, str], second: tuple[str, str]
 ) -> None:
-    """The validator stands still, so all jobs stay open; then it goes on, and all of them end.
+    """The validator is stopped (SIGSTOP), so all jobs stay open; then it continues, and all of them end.
 
-    Must hold: meanwhile the database is asked no more often than when nobody waits; every answer comes soon after its
-    job's end, whichever replica has written that. Known by the database's own counters and by the time of writing.
+    Must hold: in the meantime the database gets no more queries than without waiting clients; each response arrives
+    soon after its job's end, whichever replica wrote it. Known by the database's counters and the times of the writes.
     """
-    status = patient.endpoints["services"]["status"]
+    status = generous.endpoints["services"]["status"]
     replicas, metrics = (status["api"], second[0]), (status["operations"], second[1])
     timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
-        customer = Customer(patient.base, session, DEMO)
-        validator = patient.status()["validator"]["pid"]
+        customer = Customer(generous.base, session, DEMO)
+        validator = generous.status()["validator"]["pid"]
         os.kill(validator, signal.SIGSTOP)
         with MongoClient[dict[str, Any]](environment["MONGODB_URI"], tz_aware=True) as mongo:
             jobs = [(await customer.send_with_retry([customer.order()])).json["jobId"] for _ in range(WAITERS)]
@@ -102,7 +102,7 @@ async def test_two_hundred_wait_at_two_replicas_and_are_told_at_once_without_any
 async def _wait_until_all_open(
     session: aiohttp.ClientSession, headers: dict[str, str], replicas: Sequence[str], jobs: list[str]
 ) -> None:
-    """Both replicas know all jobs, and none has ended."""
+    """Wait until both replicas know all jobs, none of which has ended."""
     until = monotonic() + 60
     for job in jobs:
         for base in replicas:
@@ -119,7 +119,7 @@ async def _wait_until_all_open(
 
 
 async def _wait_until_all_wait(session: aiohttp.ClientSession, metrics: Sequence[str]) -> None:
-    """By the word of both replicas, all requests have been read and wait."""
+    """Wait until, by the metrics of both replicas, all requests are waiting."""
     until, waiting = monotonic() + 60, 0.0
     while waiting < WAITERS:
         assert monotonic() < until, f"only {waiting:.0f} wait"
@@ -132,7 +132,7 @@ async def _wait_until_all_wait(session: aiohttp.ClientSession, metrics: Sequence
 
 
 async def _count_queries(mongo: MongoClient[dict[str, Any]]) -> int:
-    """How many queries the database answers in a while."""
+    """Return the number of queries that the database answers within `WATCHED_S`."""
     before = mongo.admin.command("serverStatus")["opcounters"]["query"]
     await asyncio.sleep(WATCHED_S)
     return int(mongo.admin.command("serverStatus")["opcounters"]["query"] - before)

@@ -1,4 +1,4 @@
-"""A sandbox with something going on in it, and Prometheus beside it."""
+"""Sandboxes under load, each with a Prometheus."""
 
 import asyncio
 import json
@@ -25,13 +25,13 @@ from tests.observe.fast_rules import SPEED_UP, write_fast_rules
 from tests.support.valkey import Valkey
 
 PAUSE_S = 3.0
-# How often services fetch the signing keys unless they are told otherwise.
+# The default interval at which services fetch the signing keys.
 REFRESH_S = 300
 
 
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A sandbox that logs all there is to log."""
+    """A sandbox with the log level DEBUG."""
     made = Installation(tmp_path_factory.mktemp("watched"), settings={"LOG_LEVEL": "DEBUG"})
     made.run("up", "--port", "0", within_s=180)
     yield made
@@ -40,27 +40,27 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(scope="session")
 def endpoints(watched: Installation) -> dict[str, Any]:
-    """Where everything of it is."""
+    """The content of its `endpoints.json`."""
     found: dict[str, Any] = json.loads((watched.directory / "endpoints.json").read_text())
     return found
 
 
 @pytest.fixture(scope="session")
 def prometheus(endpoints: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that has seen two rounds of everything, and goes on seeing some: a rate looks back one minute."""
+    """A Prometheus after two rounds of mixed traffic, which continues: rates cover the last minute."""
     try:
         made = Prometheus(tmp_path_factory.mktemp("prometheus"), targets=scrape_targets(endpoints))
     except MissingDependencyError as missing:
         pytest.skip(str(missing))
     made.start()
     enough = Event()
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as executor:
         try:
             asyncio.run(_run_rounds(endpoints, range(2)))
-            going_on = beside.submit(lambda: asyncio.run(_run_rounds(endpoints, _until_set(enough))))
+            traffic = executor.submit(lambda: asyncio.run(_run_rounds(endpoints, _until_set(enough))))
             yield made
             enough.set()
-            going_on.result()
+            traffic.result()
         finally:
             enough.set()
             made.kill()
@@ -68,7 +68,7 @@ def prometheus(endpoints: dict[str, Any], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def rate_limit_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    """The store of the shared rate limit of what is broken."""
+    """The store of the shared rate limit of `broken`."""
     made = Valkey(tmp_path_factory.mktemp("limits"))
     made.start()
     yield made
@@ -77,23 +77,23 @@ def rate_limit_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valke
 
 @pytest.fixture(scope="session")
 def broken(rate_limit_store: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A sandbox that these tests may break; in as much of a hurry as the rules."""
+    """A sandbox that these tests may break, with intervals as short as those of the fast rules."""
     programs = tmp_path_factory.mktemp("programs")
     write_breakable_mongod(programs)
-    told = {
+    settings = {
         "PATH": f"{programs}:{os.environ['PATH']}",
         "RATE_LIMIT_URL": rate_limit_store.url,
         "JOB_DEADLINE_S": "30",
         "AUTH_JWKS_REFRESH_S": str(REFRESH_S / SPEED_UP),
     }
-    made = Installation(tmp_path_factory.mktemp("broken"), settings=told)
+    made = Installation(tmp_path_factory.mktemp("broken"), settings=settings)
     made.run("up", "--port", "0", within_s=180)
     yield made
     made.run("down")
 
 
 def write_breakable_mongod(directory: Path) -> None:
-    """A `mongod` there that can be told to fail single commands."""
+    """Write a `mongod` wrapper that allows fail points for single commands."""
     program = directory / "mongod"
     program.write_text(f'#!/bin/sh\nexec "{find_mongod()}" "$@" --setParameter enableTestCommands=1\n')
     program.chmod(0o755)
@@ -101,7 +101,7 @@ def write_breakable_mongod(directory: Path) -> None:
 
 @pytest.fixture(scope="session")
 def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that loses patience soon, and has seen all services before anything happens to them."""
+    """A Prometheus with fast rules that has scraped all services before a test breaks them."""
     rules = write_fast_rules(tmp_path_factory.mktemp("rules"))
     addresses = scrape_targets(broken.endpoints)
     try:
@@ -110,7 +110,7 @@ def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
         pytest.skip(str(missing))
     made.start()
     wait_until(
-        lambda: len(made.query("up == 1")) == len(addresses), deadline_s=30, description="not all of them answer"
+        lambda: len(made.query("up == 1")) == len(addresses), deadline_s=30, description="not all targets are up"
     )
     yield made
     made.kill()
@@ -120,7 +120,7 @@ def observer(broken: Installation, tmp_path_factory: pytest.TempPathFactory) -> 
 async def customer(broken: Installation) -> AsyncIterator[Customer]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
         customer = Customer(broken.base, session, DEMO)
-        # What is broken later does not matter to a token that is there.
+        # Get the token before anything breaks.
         await customer.token("import")
         yield customer
 
@@ -137,6 +137,6 @@ def _until_set(enough: Event) -> Iterator[None]:
 
 async def _run_rounds(endpoints: dict[str, Any], rounds: Iterable[object]) -> None:
     async with aiohttp.ClientSession() as session:
-        visitor = MixedTraffic(endpoints["gateway"], session)
+        traffic = MixedTraffic(endpoints["gateway"], session)
         for _ in rounds:
-            await visitor.run_once(endpoints["kafka_bootstrap_servers"])
+            await traffic.run_once(endpoints["kafka_bootstrap_servers"])

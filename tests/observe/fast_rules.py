@@ -1,7 +1,7 @@
-"""The rules with less patience, so that a test sees in seconds what an operator sees in minutes.
+"""The production rules with shorter times, so that alerts fire within seconds in tests.
 
-Every window of time is a thirtieth, and an alert fires as soon as its condition holds. The conditions stay, but for
-one: the age at which signing keys are stale, an hour, can only be waited for, and is a thirtieth, too.
+Every window is divided by 30, and alerts fire without a `for` duration. The conditions are unchanged, except the age at
+which signing keys are stale, which is divided by 30, too.
 """
 
 import re
@@ -17,14 +17,14 @@ _WINDOW = re.compile(r"(?<![\w.])(\d+)([smhd])\b")
 
 
 def write_fast_rules(directory: Path) -> Path:
-    """A directory with them."""
+    """Write the fast rules to a directory and return it."""
     for path in FILES:
         (directory / path.name).write_text(speed_up(path.read_text(encoding="utf-8")), encoding="utf-8")
     return directory
 
 
 def speed_up(rules: str) -> str:
-    """The text of a rules file, made impatient."""
+    """Return the text of a rules file with shorter times."""
     younger = _AGE.sub(lambda age: str(int(age[0]) // SPEED_UP), rules)
     return _WINDOW.sub(_shorten, _PATIENCE.sub("for: 0s", younger))
 

@@ -1,4 +1,4 @@
-"""What a PromQL expression speaks of, read well enough for the expressions that are ours."""
+"""Metrics and labels of PromQL expressions; a parser that suffices for the expressions in this repository."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def _bare(expression: str) -> str:
 
 
 def selectors(expression: str) -> Iterator[tuple[str, str]]:
-    """Each metric with its matchers, `("up", '{job="auth"}')`; ranges and offsets are left out."""
+    """Yield each metric with its matchers, `("up", '{job="auth"}')`, without ranges and offsets."""
     for found in _SELECTOR.finditer(_bare(expression)):
         name, matchers = found[1], found[2] or ""
         if name not in _WORDS:
@@ -25,7 +25,7 @@ def selectors(expression: str) -> Iterator[tuple[str, str]]:
 
 
 def labels(expression: str) -> set[str]:
-    """Every label that is matched or grouped by."""
+    """Return every label in a matcher or grouping."""
     grouped = {label.strip() for group in _GROUPING.findall(_COMMENT.sub("", expression)) for label in group.split(",")}
     matched = {label for _, matchers in selectors(expression) for label in _MATCHER.findall(_TEXT.sub("", matchers))}
     return (grouped | matched) - {""}

@@ -1,4 +1,4 @@
-"""Something else in the place of a service, as a release puts it there, and a second process beside one."""
+"""Replace a service by another program, as a release does, or run a second process beside it."""
 
 import asyncio
 import os
@@ -18,24 +18,24 @@ READY_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that is no part of the sandbox; its log is `log`."""
+    """A process outside the sandbox."""
 
     running: subprocess.Popen[bytes]
     log: Path
 
     def lines(self, text: str) -> list[str]:
-        """What it has logged so far with this text."""
+        """Return the logged lines that contain this text."""
         return [line for line in self.log.read_text(encoding="utf-8").splitlines() if text in line]
 
 
 @contextmanager
-def python_process(told: Mapping[str, str], log: Path, *arguments: str) -> Iterator[Process]:
-    """Python with these arguments and settings, as long as we are inside."""
+def python_process(settings: Mapping[str, str], log: Path, *arguments: str) -> Iterator[Process]:
+    """While inside, run Python with these arguments and settings."""
     with log.open("wb") as file:
         running = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=REPOSITORY,
-            env={**os.environ, **told},
+            env={**os.environ, **settings},
             stdout=file,
             stderr=subprocess.STDOUT,
         )
@@ -52,20 +52,20 @@ def python_process(told: Mapping[str, str], log: Path, *arguments: str) -> Itera
 
 @asynccontextmanager
 async def replaced_service(
-    broken: Installation, name: str, log: Path, *arguments: str, told: Mapping[str, str] | None = None
+    broken: Installation, name: str, log: Path, *arguments: str, settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[Process]:
-    """Inside, this stands in the place of the service; afterwards the service is back: that is the rollback."""
-    settings = {**broken.environment_of(name), **(told or {})}
+    """While inside, run this instead of the service; start the service again at the end, which is the rollback."""
+    environment = {**broken.environment_of(name), **(settings or {})}
     await asyncio.to_thread(broken.run, "stop", name)
     try:
-        with python_process(settings, log, *arguments) as other:
-            yield other
+        with python_process(environment, log, *arguments) as process:
+            yield process
     finally:
         await asyncio.to_thread(broken.run, "start", name)
 
 
 async def wait_ready(address: str) -> None:
-    """Return when what answers there is ready."""
+    """Wait until `/ready` answers 200."""
 
     async def is_ready() -> bool:
         return await asyncio.to_thread(http_status, f"{address}/ready") == 200

@@ -1,4 +1,4 @@
-"""The rules as files, read."""
+"""The rule files."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ TESTS = sorted((DIRECTORY / "tests").glob("*.yml"))
 
 
 def rules() -> list[dict[str, Any]]:
-    """Every rule of every file."""
+    """Return every rule of every file."""
     read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in FILES]
     return [rule for file in read for group in file["groups"] for rule in group["rules"]]
 

@@ -1,4 +1,4 @@
-"""Dashboards as files: classic JSON that any Grafana takes, about metrics that exist."""
+"""The dashboard files: classic JSON that every Grafana accepts, about declared metrics."""
 
 import re
 from itertools import combinations
@@ -53,19 +53,19 @@ def test_its_panels_say_what_they_show_and_where_from(board: dict[str, Any]) -> 
 
 @each_dashboard
 def test_its_panels_lie_side_by_side(board: dict[str, Any]) -> None:
-    places = [panel["gridPos"] for panel in board["panels"]]
-    assert len({panel["id"] for panel in board["panels"]}) == len(places)
-    assert all(place["x"] + place["w"] <= 24 for place in places)
-    assert not [pair for pair in combinations(places, 2) if overlap(*pair)]
+    positions = [panel["gridPos"] for panel in board["panels"]]
+    assert len({panel["id"] for panel in board["panels"]}) == len(positions)
+    assert all(each["x"] + each["w"] <= 24 for each in positions)
+    assert not [pair for pair in combinations(positions, 2) if overlap(*pair)]
 
 
 @pytest.mark.parametrize("query", list(queries()), ids=lambda query: f"{query.dashboard} – {query.panel}")
 def test_it_asks_for_what_is_declared(query: Any) -> None:
     known = declared_series()
-    asked = [name for name, _ in selectors(query.expression) if name not in RECORDED]
-    ours = [name for name in asked if not name.startswith(PROCESS_PREFIXES)]
+    names = [name for name, _ in selectors(query.expression) if name not in RECORDED]
+    ours = [name for name in names if not name.startswith(PROCESS_PREFIXES)]
     assert not [name for name in ours if name not in known]
-    assert all(set(names.split("|")) == SERVICES for names in re.findall(r'job=~"([^"]+)"', query.expression))
+    assert all(set(jobs.split("|")) == SERVICES for jobs in re.findall(r'job=~"([^"]+)"', query.expression))
     allowed = COMMON_LABELS.union(*(known[name] for name in ours))
-    if len(ours) == len(asked) and ours:
+    if len(ours) == len(names) and ours:
         assert labels(query.expression) <= allowed

@@ -1,4 +1,4 @@
-"""Dashboards and rules on a running sandbox: everything they ask for is there."""
+"""Dashboards and rules on a running sandbox: every query yields data."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from tests.observe.rules import RECORDED, rules
 pytestmark = pytest.mark.long
 
 QUERIES = list(queries({**DEFAULT_VARIABLES, "__range": "5m"}))
-# What there is only when something is badly wrong. That it would be there then, promtool shows.
-ONLY_IN_NEED = ("consumer_lost_records_total", 'http_request_seconds_count{status=~"5.."}')
+# Series that exist only after serious errors; promtool tests cover them.
+ONLY_AFTER_ERRORS = ("consumer_lost_records_total", 'http_request_seconds_count{status=~"5.."}')
 DEADLINE_S = 20
 
 
 def shows_something(prometheus: Prometheus, query: Query) -> bool:
-    """Whether there is a number; the quantile of nothing is none."""
+    """Whether there is a number; a quantile without observations is NaN."""
     return any(series["value"][1] != "NaN" for series in prometheus.query(query.expression))
 
 
@@ -35,12 +35,12 @@ def test_a_panel_has_something_to_show(prometheus: Prometheus, query: Query) -> 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_a_rule_looks_at_something(prometheus: Prometheus, rule: dict[str, Any]) -> None:
     selected = (name + matchers for name, matchers in selectors(rule["expr"]))
-    asked = [selector for selector in selected if not selector.startswith(ONLY_IN_NEED)]
+    expected = [selector for selector in selected if not selector.startswith(ONLY_AFTER_ERRORS)]
 
     def all_there() -> bool:
-        return all(prometheus.query(selector) for selector in asked)
+        return all(prometheus.query(selector) for selector in expected)
 
-    wait_until(all_there, deadline_s=DEADLINE_S, description=f"not all of {asked} are there")
+    wait_until(all_there, deadline_s=DEADLINE_S, description=f"not all of {expected} exist")
 
 
 @pytest.mark.parametrize("record", RECORDED)
@@ -55,7 +55,7 @@ def test_every_rule_can_be_evaluated(prometheus: Prometheus) -> None:
 
 
 def test_nothing_but_the_planted_dead_letters_is_reported(prometheus: Prometheus) -> None:
-    """The visitor's deliberate mistakes are business as usual, but for what he wrote to Kafka."""
+    """The mixed traffic's invalid requests raise no alert, but its undecodable records do."""
     firing = {rule["name"] for rule in prometheus.rules() if rule.get("state") == "firing"}
     assert firing <= {"DeadLetters", "AllFailedJobs"}
     assert "DeadLetters" in firing

@@ -1,4 +1,4 @@
-"""`/metrics` of real processes: all that is declared, nothing that is not, and labels that stay few."""
+"""`/metrics` of real processes: exactly the declared metrics, with bounded labels."""
 
 import re
 from itertools import product
@@ -24,8 +24,8 @@ MAX_SERIES = 2_000
 
 def scrape(endpoints: dict[str, Any], service: str, accept: str = "text/plain") -> tuple[str, str]:
     request = Request(f"http://{scrape_targets(endpoints)[service]}/metrics", headers={"Accept": accept})
-    with urlopen(request, timeout=5) as answer:  # noqa: S310 - likewise
-        return answer.headers["Content-Type"], answer.read().decode()
+    with urlopen(request, timeout=5) as response:  # noqa: S310 - the sandbox's own address
+        return response.headers["Content-Type"], response.read().decode()
 
 
 def families(endpoints: dict[str, Any], service: str) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_labels_name_kinds_and_never_one_of_many(endpoints: dict[str, Any], serv
 
 
 def test_what_may_come_to_be_counted_is_there_before(endpoints: dict[str, Any]) -> None:
-    """A counter that appears with its first event seems not to have grown, and no panel shows that event."""
+    """A counter that appears with its first event shows no increase, so panels would miss that event."""
     judged = {tuple(sample.labels.values()) for sample in families(endpoints, "validator")["validator_records"].samples}
     assert judged >= set(product(("orders", "returns"), ("accepted", "rejected", "unprocessable")))
     for service in ("ingest", "validator"):
@@ -81,7 +81,7 @@ def test_what_may_come_to_be_counted_is_there_before(endpoints: dict[str, Any]) 
 
 
 def test_a_value_that_a_panel_or_a_rule_names_is_one_that_there_is(endpoints: dict[str, Any]) -> None:
-    """A word that nobody counts under selects nothing, and a panel of nothing looks like a quiet day."""
+    """A misspelt label value selects nothing, and an empty panel looks like a quiet day."""
     samples = [
         sample for service in SERVICES for family in families(endpoints, service).values() for sample in family.samples
     ]

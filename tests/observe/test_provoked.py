@@ -1,4 +1,4 @@
-"""What the runbook is about, brought about for real: the metric tells of it, the alert fires, and both end with it."""
+"""The runbook's failures, caused for real: the metric shows them, the alert fires, and both end with the failure."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ UNKNOWN = {"lineItems": [{"productId": "product3", "quantity": 1, "unitPrice": 1
 async def test_a_consumer_that_stands_still(
     broken: Installation, customer: Customer, watch: AlertWatch, service: str
 ) -> None:
-    """The process is there and does nothing (SIGSTOP); then it goes on."""
+    """The process is stopped (SIGSTOP), then continues."""
     topic = {"validator": "orders.submitted.v1", "status": "jobs.events.v1"}[service]
     process = psutil.Process(broken.status()[service]["pid"])
     async with background_orders(customer):
@@ -47,7 +47,7 @@ async def test_a_consumer_that_stands_still(
 async def test_a_process_that_is_killed_again_and_again(
     broken: Installation, customer: Customer, watch: AlertWatch
 ) -> None:
-    """It answers between two ends, so nothing is down for long; still somebody hears of it. Nothing is lost."""
+    """It runs between two kills, so it is never down for long; an alert fires nevertheless, and nothing is lost."""
     jobs = []
     for _ in range(3):
         jobs.append((await customer.send_with_retry([customer.order()])).json["jobId"])
@@ -63,7 +63,7 @@ async def test_a_process_that_is_killed_again_and_again(
 
 
 async def test_mongodb_away(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
-    """What status cannot record waits for it; nothing is lost, and the lag is gone soon after it is back."""
+    """Status catches up after the outage; nothing is lost."""
     async with background_orders(customer):
         await asyncio.to_thread(broken.run, "stop", "mongodb")
         try:
@@ -88,7 +88,7 @@ async def test_mongodb_away(broken: Installation, customer: Customer, watch: Ale
 
 
 async def test_the_broker_away(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
-    """Imports are answered 503: that is what customers notice, and what burns the error budget."""
+    """Imports are answered 503, which customers notice and which burns the error budget."""
     async with background_orders(customer):
         await asyncio.to_thread(broken.run, "stop", "kafka")
         try:
@@ -124,7 +124,7 @@ async def test_records_that_nobody_can_read(broken: Installation, watch: AlertWa
 
 
 async def test_a_day_without_its_invoices(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
-    """A purchase order's day is over, and its invoice cannot be stored; once it can, it is, and once only."""
+    """A purchase order's day is over and its invoice cannot be stored; once it can, it is stored exactly once."""
     client: MongoClient[dict[str, Any]]
     with MongoClient(broken.endpoints["mongodb_uri"]) as client:
         database: Database[dict[str, Any]] = client.get_database("tillstream")
@@ -145,7 +145,7 @@ async def test_a_day_without_its_invoices(broken: Installation, customer: Custom
 
 
 def date_back(database: Database[dict[str, Any]]) -> None:
-    """Make the only purchase order one of three days ago, with what stands on it."""
+    """Move the only purchase order with its transactions to three days ago."""
     (today,) = database["purchase_orders"].find({"state": "OPEN"})
     day = (datetime.now(UTC) - timedelta(days=3)).date().isoformat()
     then = PurchaseOrder(site=today["site"], business_date=day, currency=today["currency"])

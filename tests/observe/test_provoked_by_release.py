@@ -1,4 +1,4 @@
-"""Releases that are broken, each in its way: which alerts tell of it, and that going back mends it, under load."""
+"""Broken releases under load: which alerts fire, and that a rollback fixes them."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ import runpy
 from services.ingest.flows import accept
 
 async def fail(*_):
-    raise KeyError("nobody thought of this")
+    raise KeyError("unexpected")
 
 accept._read_batch = fail
 runpy.run_module("services.ingest", run_name="__main__")
@@ -37,14 +37,14 @@ runpy.run_module("services.validator", run_name="__main__")
 async def test_settings_that_are_not_usable(
     broken: Installation, customer: Customer, watch: AlertWatch, tmp_path: Path
 ) -> None:
-    """The process ends at once and says why; nothing is lost meanwhile."""
-    wrong = {"KAFKA_SESSION_TIMEOUT_MS": "soon", "DEAD_LETTERS_SHARE": "7"}
+    """The process exits at once and logs the reason; nothing is lost in the meantime."""
+    invalid = {"KAFKA_SESSION_TIMEOUT_MS": "soon", "DEAD_LETTERS_SHARE": "7"}
     async with background_orders(customer):
         async with replaced_service(
-            broken, "validator", tmp_path / "log", "-m", "services.validator", told=wrong
-        ) as other:
-            assert await asyncio.to_thread(other.running.wait, 30) == 2
-            assert all(other.lines(name) for name in wrong)
+            broken, "validator", tmp_path / "log", "-m", "services.validator", settings=invalid
+        ) as process:
+            assert await asyncio.to_thread(process.running.wait, 30) == 2
+            assert all(process.lines(name) for name in invalid)
             await watch.wait_for_alert("ServiceDown", job="validator")
             await watch.wait_for_alert("ConsumerStalled", topic=ORDERS)
             reply = await customer.send_with_retry([customer.order()])
@@ -54,17 +54,17 @@ async def test_settings_that_are_not_usable(
 
 
 async def test_requests_that_fail(broken: Installation, customer: Customer, watch: AlertWatch, tmp_path: Path) -> None:
-    """It is up and ready, and answers 500: the caller's request id leads to the traceback."""
+    """It is ready and answers 500; the request id leads to the traceback."""
     async with background_orders(customer):
-        async with replaced_service(broken, "ingest", tmp_path / "log", "-c", FAILING_INGEST) as other:
+        async with replaced_service(broken, "ingest", tmp_path / "log", "-c", FAILING_INGEST) as process:
             await wait_ready(broken.endpoints["services"]["ingest"]["operations"])
             await watch.wait_for_alert("AvailabilityBurnsFast", job="ingest")
             await watch.wait_for_panel("overview: Errors", job="ingest")
             reply = await customer.send([customer.order()])
             assert reply.status == 500
-            (line,) = other.lines(reply.json["requestId"])
+            (line,) = process.lines(reply.json["requestId"])
             assert json.loads(line)["message"] == "request failed"
-            assert "nobody thought of this" in json.loads(line)["exception"]
+            assert "unexpected" in json.loads(line)["exception"]
         assert (await customer.send_with_retry([customer.order()])).status == 202
         await watch.wait_for_resolved("AvailabilityBurnsFast", job="ingest")
 
@@ -72,7 +72,7 @@ async def test_requests_that_fail(broken: Installation, customer: Customer, watc
 async def test_records_that_a_release_cannot_read(
     broken: Installation, customer: Customer, watch: AlertWatch, tmp_path: Path
 ) -> None:
-    """They are dead letters and their jobs fail, with nothing among the rejections; gone back, they are replayed."""
+    """They become dead letters and their jobs fail, without rejections; after the rollback they are replayed."""
     async with (
         replaced_service(broken, "validator", tmp_path / "log", "-c", BLIND_VALIDATOR),
         background_orders(customer),
@@ -89,5 +89,5 @@ async def test_records_that_a_release_cannot_read(
     assert done[1][0] == "0", done
     await watch.wait_for_panel("business: Verdicts", outcome="accepted")
     await watch.wait_for('sum(consumer_lag_records{group="validator"}) == 0')
-    # What came late came, but a job that has ended stays as it ended.
+    # The late records were processed, but a job that has ended does not change.
     assert (await customer.wait_for_job(reply.json["jobId"]))["summary"]["job"]["state"] == "FAILED"

@@ -1,4 +1,4 @@
-"""The rarer alerts of the runbook, brought about for real, and ended by what the runbook says."""
+"""The runbook's rarer alerts, caused for real and resolved as the runbook says."""
 
 import asyncio
 import json
@@ -30,10 +30,10 @@ from tests.support.valkey import Valkey
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 DAY_S = 86_400
-# As old as an hour is among impatient rules, and some more.
+# The fast rules' equivalent of an hour, and a margin.
 STALE_TIMEOUT_S = 3_600 / SPEED_UP + 30
 ORDERS, PARTITIONS = "orders.submitted.v1", 12
-# MongoDB's word for a call that it did not get done in time.
+# MongoDB's error code of a call that timed out.
 EXCEEDED_TIME_LIMIT = 262
 
 
@@ -45,7 +45,7 @@ def database(broken: Installation) -> Iterator[Database[dict[str, Any]]]:
 
 
 async def test_jobs_that_take_too_long(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
-    """The validator does nothing for a while: all jobs of that time were slow."""
+    """The validator is stopped for a while: all jobs of that time are slow."""
     process = psutil.Process(broken.status()["validator"]["pid"])
     async with background_orders(customer):
         process.send_signal(signal.SIGSTOP)
@@ -60,7 +60,7 @@ async def test_jobs_that_take_too_long(broken: Installation, customer: Customer,
 
 
 async def test_a_partition_full_of_what_nobody_can_read(broken: Installation, watch: AlertWatch) -> None:
-    """After a thousand it is left alone; started anew, the validator counts anew."""
+    """After a thousand the partition is halted; a restart resets the count."""
     producer = AIOKafkaProducer(bootstrap_servers=broken.endpoints["kafka_bootstrap_servers"])
     async with producer:
         for number in range(1_500):
@@ -75,7 +75,7 @@ async def test_a_partition_full_of_what_nobody_can_read(broken: Installation, wa
 async def test_records_that_went_before_they_were_read(
     broken: Installation, customer: Customer, watch: AlertWatch
 ) -> None:
-    """What retention does to a topic, done at once; the log says where and how many."""
+    """Delete records as retention would; the log says where and how many."""
     await _fill_partitions(customer)
     await watch.wait_for('sum(consumer_lag_records{group="validator"}) == 0')
     await asyncio.to_thread(broken.run, "stop", "validator")
@@ -91,16 +91,16 @@ async def test_records_that_went_before_they_were_read(
 
 
 async def _fill_partitions(customer: Customer) -> None:
-    """Something in most partitions."""
+    """Send orders to most partitions."""
     replies = await asyncio.gather(*(customer.send_with_retry([customer.order()]) for _ in range(40)))
     assert {reply.status for reply in replies} == {202}
 
 
 def _delete_records(servers: str) -> None:
     reader = Reader({"bootstrap.servers": servers, "group.id": "none"})
-    places = [TopicPartition(ORDERS, number) for number in range(PARTITIONS)]
+    partitions = [TopicPartition(ORDERS, number) for number in range(PARTITIONS)]
     ends = [
-        TopicPartition(ORDERS, place.partition, reader.get_watermark_offsets(place, timeout=10)[1]) for place in places
+        TopicPartition(ORDERS, each.partition, reader.get_watermark_offsets(each, timeout=10)[1]) for each in partitions
     ]
     reader.close()
     admin = AdminClient({"bootstrap.servers": servers})
@@ -119,7 +119,7 @@ async def test_a_job_that_is_never_whole(broken: Installation, watch: AlertWatch
 async def test_an_order_of_codes_that_waits_for_a_day(
     broken: Installation, customer: Customer, watch: AlertWatch, tmp_path: Path
 ) -> None:
-    """Codes that are loaded serve it."""
+    """Loading codes fulfils it."""
     token = await customer.token("fulfilment")
     reply = await customer.call(
         "POST",
@@ -143,7 +143,7 @@ async def test_an_order_of_codes_that_waits_for_a_day(
 
 
 async def test_a_supplier_that_does_not_answer(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
-    """Its orders wait, and are seen to; others are served. Once it answers, who asks for his codes has them."""
+    """Its orders wait, others are fulfilled; once it answers, the next request for codes gets them."""
     with database(broken) as stored, unavailable_stock(stored):
         waiting, other = [await order_codes(customer, sku) for sku in ("DEMO-STOCK", "DEMO-INSTANT")]
         await until(lambda: has_codes(customer, other), deadline_s=20)
@@ -164,7 +164,7 @@ async def test_a_supplier_that_does_not_answer(broken: Installation, customer: C
 
 @contextmanager
 def unavailable_stock(stored: Database[dict[str, Any]]) -> Iterator[None]:
-    """Inside, nobody gets a code from the stock; whatever else the database is asked, it does."""
+    """While inside, the database fails every allocation from the stock, and nothing else."""
     failing = {"failCommands": ["findAndModify"], "namespace": f"{stored.name}.codes", "errorCode": EXCEEDED_TIME_LIMIT}
     admin = stored.client.admin
     admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": failing})
@@ -187,7 +187,7 @@ async def has_codes(customer: Customer, transaction_id: str) -> bool:
 
 
 async def test_a_key_that_nobody_replaces(broken: Installation, watch: AlertWatch) -> None:
-    """Auth cannot store the next one, and says so; once it can, it does, and so does the operator."""
+    """Auth cannot store the next key and logs that; once it can, a rotation succeeds."""
     with database(broken) as stored:
         stored.command("collMod", "auth_keys", validator={"never": {"$exists": True}})
         try:
@@ -207,7 +207,7 @@ def _date_back(stored: Database[dict[str, Any]], name: str, field: str, by: int)
 
 
 async def test_signing_keys_that_cannot_be_fetched(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
-    """Auth is away; all others go on with the keys they have, say so, and fetch them as soon as it is back."""
+    """Auth is stopped; the others keep their keys, log that, and fetch keys as soon as it is back."""
     verifying = ("ingest", "status", "fulfilment")
     await asyncio.to_thread(broken.run, "stop", "auth")
     try:
@@ -225,7 +225,7 @@ async def test_signing_keys_that_cannot_be_fetched(broken: Installation, custome
 async def test_a_service_that_starts_without_signing_keys(
     broken: Installation, customer: Customer, watch: AlertWatch
 ) -> None:
-    """Auth is away while ingest is started: it is there and not ready, and takes requests once it has keys."""
+    """Auth is stopped while ingest starts: ingest is up but not ready, and accepts requests once it has keys."""
     await customer.token("import")
     await asyncio.to_thread(broken.run, "stop", "auth")
     await asyncio.to_thread(broken.kill, "ingest")
@@ -253,7 +253,7 @@ async def test_the_shared_limit_away(rate_limit_store: Valkey, customer: Custome
 
 
 async def test_a_site_that_sends_too_much(broken: Installation, customer: Customer, tmp_path: Path) -> None:
-    """Shown, written to a file with another limit, added: in force within seconds, and as quickly taken back."""
+    """Show the site, change its limit in a file, add the file: in force within seconds, and as quickly reverted."""
     before = json.loads((await asyncio.to_thread(broken.run_cli, "sites", "show", "608")).stdout)
     batch = [customer.order() for _ in range(10)]
     for limit, expected in ((5, 429), (before["recordsPerSecond"], 202)):

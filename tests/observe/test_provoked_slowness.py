@@ -1,4 +1,4 @@
-"""What is slow and not away: where it shows, and what another replica does about it."""
+"""Slow but available dependencies: which panels show them, and the effect of another replica."""
 
 import asyncio
 import signal
@@ -30,10 +30,10 @@ BACKLOG = 200_000
 
 @asynccontextmanager
 async def slowed_down(pid: int, *, frozen_s: float, running_s: float) -> AsyncIterator[None]:
-    """Inside, the process stands still most of the time, as one does that has no CPU or waits for its disk."""
+    """While inside, stop the process most of the time, as if it lacked CPU or waited for its disk."""
     process = psutil.Process(pid)
 
-    async def by_turns() -> None:
+    async def stop_and_continue() -> None:
         with suppress(psutil.NoSuchProcess):
             while True:
                 process.send_signal(signal.SIGSTOP)
@@ -41,24 +41,24 @@ async def slowed_down(pid: int, *, frozen_s: float, running_s: float) -> AsyncIt
                 process.send_signal(signal.SIGCONT)
                 await asyncio.sleep(running_s)
 
-    turns = asyncio.create_task(by_turns())
+    task = asyncio.create_task(stop_and_continue())
     try:
         yield
     finally:
-        turns.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await turns
+            await task
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGCONT)
 
 
 async def status_of(broken: Installation, name: str) -> int | None:
-    """What `/ready` of a service answers."""
+    """Return the status of a service's `/ready`."""
     return await asyncio.to_thread(http_status, broken.endpoints["services"][name]["operations"] + "/ready")
 
 
 async def test_a_mongodb_that_takes_its_time(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
-    """Status is behind, ready, and takes long for a poll; Kafka answers as always."""
+    """Status lags, stays ready, and needs long for a poll; Kafka is as fast as always."""
     async with background_orders(customer):
         async with slowed_down(broken.status()["mongodb"]["pid"], frozen_s=4, running_s=0.2):
             await watch.wait_for_panel("pipeline: Time until visible", predicate=lambda s: s > 1)
@@ -73,7 +73,7 @@ async def test_a_mongodb_that_takes_its_time(broken: Installation, customer: Cus
 
 
 async def test_a_kafka_that_takes_its_time(broken: Installation, customer: Customer, watch: AlertWatch) -> None:
-    """Acknowledgements are slow, and with them the validator's polls, which end with one."""
+    """Acknowledgements are slow, and with them the validator's polls, which wait for one."""
     async with background_orders(customer):
         async with slowed_down(broken.status()["kafka"]["pid"], frozen_s=0.6, running_s=0.03):
             await watch.wait_for_panel("pipeline: Time until visible", predicate=lambda s: s > 1)
@@ -87,29 +87,29 @@ async def test_a_kafka_that_takes_its_time(broken: Installation, customer: Custo
 
 
 async def test_another_replica(broken: Installation, watch: AlertWatch, tmp_path: Path) -> None:
-    """Both short of CPU: the second takes half of the partitions and with them half of the work."""
-    told, port = broken.environment_of("validator"), free_port()
-    del told["KAFKA_GROUP_INSTANCE_ID"]
-    told |= {"OPERATIONS_PORT": str(port), "HTTP_PORT": str(free_port())}
+    """Two replicas short of CPU: the second gets half of the partitions, and half of the work."""
+    environment, port = broken.environment_of("validator"), free_port()
+    del environment["KAFKA_GROUP_INSTANCE_ID"]
+    environment |= {"OPERATIONS_PORT": str(port), "HTTP_PORT": str(free_port())}
     await asyncio.to_thread(broken.run, "stop", "validator")
     await asyncio.to_thread(produce_backlog, broken)
     await asyncio.to_thread(broken.run, "start", "validator")
     first = broken.endpoints["services"]["validator"]["operations"]
     async with slowed_down(broken.status()["validator"]["pid"], frozen_s=0.09, running_s=0.01):
         await watch.wait_for_panel("pipeline: Lag in seconds", predicate=lambda s: s > 5, group="validator")
-        with python_process(told, tmp_path / "log", "-m", "services.validator") as second:
+        with python_process(environment, tmp_path / "log", "-m", "services.validator") as second:
             await wait_ready(f"http://127.0.0.1:{port}")
             async with slowed_down(second.running.pid, frozen_s=0.09, running_s=0.01):
-                beside = f"http://127.0.0.1:{port}"
-                await until(lambda: have_partitions(6, first, beside), deadline_s=60)
-                await until(lambda: has_processed(beside), deadline_s=60)
-        # Gone in good order, it gives its partitions back at once.
+                second_url = f"http://127.0.0.1:{port}"
+                await until(lambda: have_partitions(6, first, second_url), deadline_s=60)
+                await until(lambda: has_processed(second_url), deadline_s=60)
+        # After an orderly shutdown its partitions are reassigned at once.
         await until(lambda: have_partitions(12, first), deadline_s=30)
     await watch.wait_for('sum(consumer_lag_records{group="validator"}) == 0')
 
 
 def produce_backlog(installation: Installation) -> None:
-    """Orders without a job, the same few over and over, in all partitions."""
+    """Produce orders without a job, the same hundred repeatedly, to all partitions."""
     failures: Counter[str] = Counter()
     producer = Producer({"bootstrap.servers": installation.endpoints["kafka_bootstrap_servers"], "linger.ms": 20})
     values = serialize_orders(installation, str(uuid1()), [{"job": None}] * 100)
@@ -127,7 +127,7 @@ def produce_backlog(installation: Installation) -> None:
 
 
 async def have_partitions(count: int, *validators: str) -> bool:
-    """Whether each has so many partitions of orders."""
+    """Whether each validator has `count` partitions of orders."""
     return all([len(await metric_values(each, "consumer_lag_records")) == count for each in validators])
 
 
@@ -136,12 +136,12 @@ async def has_processed(validator: str) -> bool:
 
 
 async def metric_values(operations: str, metric: str) -> list[float]:
-    """The values that a process itself tells of a metric, for the topic of orders."""
+    """Return the values of a process' metric for the topic of orders."""
 
     def read() -> list[float]:
-        with urlopen(f"{operations}/metrics", timeout=10) as answer:  # noqa: S310 - the sandbox's own address
-            lines = answer.read().decode().splitlines()
-        mine = [line for line in lines if line.startswith(metric + "{") and f'topic="{ORDERS}"' in line]
-        return [float(line.rpartition(" ")[2]) for line in mine]
+        with urlopen(f"{operations}/metrics", timeout=10) as response:  # noqa: S310 - the sandbox's own address
+            lines = response.read().decode().splitlines()
+        samples = [line for line in lines if line.startswith(metric + "{") and f'topic="{ORDERS}"' in line]
+        return [float(line.rpartition(" ")[2]) for line in samples]
 
     return await asyncio.to_thread(read)

@@ -1,4 +1,4 @@
-"""Rules as files: about metrics that exist, with a way out for whoever is woken up, and each of them tried."""
+"""The rule files: about declared metrics, each alert with a runbook section and a promtool test."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ BUDGETS = [
     ("Availability", "job:http_requests:error_ratio", "0.001"),
     ("EndToEnd", "status:jobs:slow_ratio", "0.01"),
 ]
-# How many times too fast, over which times: 14.4 times for an hour is 2 % of a month's budget.
+# Burn rate, long and short window: a rate of 14.4 for an hour consumes 2 % of a month's budget.
 BURNING = {
     "BurnsFast": [("14.4", "1h", "5m"), ("6", "6h", "30m")],
     "BurnsSlowly": [("3", "1d", "2h"), ("1", "3d", "6h")],
@@ -61,7 +61,7 @@ def test_the_runbook_has_nothing_that_is_no_alert() -> None:
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_is_shown_to_fire_and_to_stop(name: str) -> None:
-    """The cases are run by promtool below; this is about there being some."""
+    """Promtool runs the cases below; this checks that they exist."""
     read = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in TESTS]
     cases = [case["alert_rule_test"] for file in read for case in file["tests"]]
     shown = [[bool(step["exp_alerts"]) for step in steps if step["alertname"] == name] for steps in cases]
@@ -83,7 +83,7 @@ def test_stalls_are_looked_for_on_every_topic_that_a_worker_of_ours_reads() -> N
 
 @pytest.mark.parametrize("metric", sorted({name.rpartition("_rate")[0] for name in RECORDED}))
 def test_what_is_recorded_looks_back_as_far_as_its_name_says(metric: str) -> None:
-    """And asks for the same, however far it looks back."""
+    """And is the same expression for all windows."""
     windows = {name.rpartition("_rate")[2]: rule["expr"] for name, rule in RECORDED.items() if name.startswith(metric)}
     assert windows.keys() == {"5m", "30m", "1h", "2h", "6h", "1d", "3d"}
     assert len({expression.replace(f"[{window}]", "[…]") for window, expression in windows.items()}) == 1
@@ -94,7 +94,7 @@ def test_what_is_recorded_looks_back_as_far_as_its_name_says(metric: str) -> Non
 def test_a_budget_is_watched_over_a_long_and_a_short_time(
     what: str, metric: str, budget: str, how: str, windows: list[tuple[str, str, str]]
 ) -> None:
-    """Over the long one so that little noise wakes nobody, over the short one so that it ends when the trouble does."""
+    """The long window suppresses noise; the short one ends the alert when the failure ends."""
     wanted = [
         f"({metric}_rate{long} > {factor} * {budget} and {metric}_rate{short} > {factor} * {budget})"
         for factor, long, short in windows

@@ -1,4 +1,4 @@
-"""One request, followed by its trace: over HTTP, through Kafka, and in the logs."""
+"""The trace of one request: over HTTP, through Kafka, and in the logs."""
 
 import json
 from collections.abc import AsyncIterator
@@ -27,9 +27,9 @@ EXPECTED_RECORDS = [
 
 @pytest.fixture(scope="module")
 async def reply(watched: Installation) -> AsyncIterator[Reply]:
-    """The answer to one traced request with a good order and one that the catalogue refuses; its job has ended.
+    """The response to a traced import of a valid order and one with an unknown product, whose job has ended.
 
-    Codes were ordered likewise.
+    An order of codes with the same trace was placed, too.
     """
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as session:
         customer = Customer(watched.base, session, DEMO)
@@ -42,15 +42,15 @@ async def reply(watched: Installation) -> AsyncIterator[Reply]:
 
 
 async def count_traced(bootstrap: str, topic: str) -> int:
-    """How many records of the topic belong to the trace."""
+    """Return the number of records of the topic that belong to the trace."""
     kafka = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
     await kafka.start()
     try:
-        places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        kafka.assign(places)
-        ends = await kafka.end_offsets(places)
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        kafka.assign(partitions)
+        ends = await kafka.end_offsets(partitions)
         found = 0
-        while any([await kafka.position(place) < end for place, end in ends.items()]):
+        while any([await kafka.position(partition) < end for partition, end in ends.items()]):
             for records in (await kafka.getmany(timeout_ms=200)).values():
                 found += sum(("traceparent", TRACE.encode()) in record.headers for record in records)
     finally:
@@ -59,7 +59,7 @@ async def count_traced(bootstrap: str, topic: str) -> int:
 
 
 def log_lines(watched: Installation, service: str) -> list[dict[str, Any]]:
-    """A service's log, each line read as the JSON object that it has to be."""
+    """Parse a service's log, each line of which must be a JSON object."""
     text = (watched.directory / "logs" / f"{service}.log").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
@@ -69,14 +69,14 @@ def test_the_answer_carries_the_callers_request_id(reply: Reply) -> None:
     assert reply.headers["x-request-id"] == SENT["X-Request-Id"]
 
 
-@pytest.mark.parametrize(("topic", "least"), EXPECTED_RECORDS)
+@pytest.mark.parametrize(("topic", "minimum"), EXPECTED_RECORDS)
 async def test_each_record_that_follows_carries_the_trace(
-    endpoints: dict[str, Any], reply: Reply, topic: str, least: int
+    endpoints: dict[str, Any], reply: Reply, topic: str, minimum: int
 ) -> None:
     assert reply.status == 202
 
     async def all_are_there() -> bool:
-        return await count_traced(endpoints["kafka_bootstrap_servers"], topic) >= least
+        return await count_traced(endpoints["kafka_bootstrap_servers"], topic) >= minimum
 
     await until(all_are_there)
 

@@ -57,7 +57,7 @@ def test_up_returns_when_all_is_ready_and_parts_come_and_go_at_their_address(che
     assert {name: row["addresses"] for name, row in after.items()} == {
         name: row["addresses"] for name, row in before.items()
     }
-    assert "there is no nothing" in checkout.command("stop", "nothing", code=1)
+    assert "no such component: nothing" in checkout.command("stop", "nothing", code=1)
 
     assert "Orders #4: HTTP status is 200, should be 202" in checkout.command("demo", code=1)
     assert f"AUTH_PUBLIC_URL=http://127.0.0.1:{port}" in checkout.command("env")

@@ -47,7 +47,7 @@ def respond_with_states(*states: str) -> Callable[[Message], Message]:
 
     def handle(request: Message) -> Message:
         if request["name"] == "nothing":
-            return {"refused": "there is no nothing"}
+            return {"refused": "no such component: nothing"}
         state = left.pop(0) if request["do"] == "status" else "starting"
         return {"components": [{"name": "auth", "state": state, "pid": 1}]}
 
@@ -63,7 +63,7 @@ async def test_an_order_is_carried_out_when_it_returns(layout: Layout) -> None:
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("nothing", "there is no nothing"), ("auth", "auth did not start: see `python -m sandbox logs auth`")],
+    [("nothing", "no such component: nothing"), ("auth", "auth did not start: see `python -m sandbox logs auth`")],
 )
 async def test_an_order_that_is_refused_or_comes_to_nothing_is_told(layout: Layout, name: str, why: str) -> None:
     async with serve_requests(layout, respond_with_states("starting", "dead")):
