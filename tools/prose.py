@@ -31,7 +31,6 @@ PENDING: tuple[str, ...] = (
     "tests/chassis",
     "tests/deploy",
     "tests/e2e",
-    "tests/fulfilment",
     "tests/observe",
     "tests/sales",
     "tests/status",

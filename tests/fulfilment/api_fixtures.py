@@ -1,8 +1,8 @@
-"""The fulfilment API over a harness in memory, and a caller who holds each answer against the API's own description."""
+"""The fulfilment API on fake stores, and a client that checks each response against the OpenAPI document."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,13 +21,11 @@ from services.chassis.security.sites import Sites
 from services.chassis.security.tokens import Token
 from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer
 from services.fulfilment.app import new_id
-from services.fulfilment.flows import load_stock
 from services.fulfilment.http.authentication import Authenticator
 from services.fulfilment.http.invoices import InvoicesApi
 from services.fulfilment.http.orders import OrdersApi
 from services.fulfilment.http.stock import StockApi
 from tests.fulfilment.harness import (
-    CIPHER,
     CURRENCIES,
     OPENAPI,
     OTHER_SITE,
@@ -40,33 +38,32 @@ from tests.fulfilment.harness import (
 DOCUMENT = yaml.safe_load(OPENAPI.read_text(encoding="utf-8"))
 V1 = "/fulfilment/v1"
 ORDERS = V1 + "/orders"
-ALL = frozenset({"orders:create", "orders:read", "codes:read", "invoices:read", "stock:write"})
+ALL_SCOPES = frozenset({"orders:create", "orders:read", "codes:read", "invoices:read", "stock:write"})
 
 
 class FakeVerifier:
-    """Knows callers by their tokens: `bare` has no scope, `other` is another customer's, `lost` is no customer's."""
+    """Knows tokens by name: `bare` has no scope, `other` is another customer's, `lost` belongs to no known site."""
 
     def cached(self, token: str) -> Token | None:
         site = {"good": SITE, "colleague": SITE, "other": OTHER_SITE, "bare": SITE, "lost": 1}.get(token)
         if site is None:
             return None
-        scopes = frozenset[str]() if token == "bare" else ALL
         return Token(
             client_id=token,
             site=site,
             api_keys=frozenset(),
-            scopes=scopes,
+            scopes=frozenset() if token == "bare" else ALL_SCOPES,
             issued_at=0,
             expires_at=2**40,
             token_id="t",
         )
 
     async def verify(self, token: str) -> Token:
-        raise UnauthorizedError(f"{len(token)} characters of nothing")
+        raise UnauthorizedError(f"unknown token of {len(token)} characters")
 
 
 class FakeAuditLog:
-    """Audit lines."""
+    """Collects audit entries."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
@@ -76,37 +73,39 @@ class FakeAuditLog:
 
 
 class FakeIdempotencyKeys:
-    """Idempotency keys in memory; while they are away, no turn can be ended."""
+    """Idempotency keys in memory; while unavailable, no reservation can be ended."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[str, str], tuple[bytes, str, StoredResponse | None]] = {}
+        self.stored: dict[tuple[str, str], tuple[bytes, str, StoredResponse | None]] = {}
         self.is_unavailable = False
 
     async def reserve(self, client: str, key: str, body: bytes, new: Callable[[], str]) -> Reservation | StoredResponse:
-        known = self.known.get((client, key))
-        if known is None:
-            self.known[client, key] = (body, new(), None)
-            return Reservation(f"{client}|{key}", self.known[client, key][1], "me")
-        if known[0] != body:
+        stored = self.stored.get((client, key))
+        if stored is None:
+            resource_id = new()
+            self.stored[client, key] = (body, resource_id, None)
+            return Reservation(f"{client}|{key}", resource_id, "me")
+        stored_body, resource_id, response = stored
+        if stored_body != body:
             raise Problem(422, "IDEMPOTENCY_CONFLICT", "another body")
-        return known[2] or Reservation(f"{client}|{key}", known[1], "me", is_retry=True)
+        return response or Reservation(f"{client}|{key}", resource_id, "me", is_retry=True)
 
-    async def complete(self, turn: Reservation, reply: StoredResponse) -> None:
-        self._answer()
-        client, _, key = turn.key.partition("|")
-        body, resource_id, _ = self.known[client, key]
-        self.known[client, key] = (body, resource_id, reply)
+    async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
+        self._require_available()
+        client, _, key = reservation.key.partition("|")
+        body, resource_id, _ = self.stored[client, key]
+        self.stored[client, key] = (body, resource_id, response)
 
-    async def release_for_retry(self, turn: Reservation) -> None:
-        del turn
-        self._answer()
+    async def release_for_retry(self, reservation: Reservation) -> None:
+        del reservation
+        self._require_available()
 
-    async def discard(self, turn: Reservation) -> None:
-        self._answer()
-        client, _, key = turn.key.partition("|")
-        del self.known[client, key]
+    async def discard(self, reservation: Reservation) -> None:
+        self._require_available()
+        client, _, key = reservation.key.partition("|")
+        del self.stored[client, key]
 
-    def _answer(self) -> None:
+    def _require_available(self) -> None:
         if self.is_unavailable:
             raise UnavailableError("MongoDB")
 
@@ -120,12 +119,11 @@ class ApiClient:
     audit_log: FakeAuditLog
     keys: FakeIdempotencyKeys
     window_s: list[float]
-    seen: list[tuple[str, str, int]] = field(default_factory=list)
 
     async def call(
         self, method: str, path: str, body: Any = None, *, token: str = "good", headers: Any = None, **query: Any
     ) -> ClientResponse:
-        self.window_s[0] += 1.0  # so that nobody meets a limit by accident
+        self.window_s[0] += 1.0  # so that no request meets a rate limit by accident
         return await self.call_without_pause(method, path, body, token=token, headers=headers, **query)
 
     async def call_without_pause(
@@ -139,8 +137,8 @@ class ApiClient:
         await assert_matches_openapi(response)
         return response
 
-    async def order(self, *lines: tuple[str, int], **more: Any) -> Any:
-        body = {"products": [{"sku": sku, "quantity": quantity} for sku, quantity in lines], **more}
+    async def order(self, *lines: tuple[str, int], **fields: Any) -> Any:
+        body = {"products": [{"sku": sku, "quantity": quantity} for sku, quantity in lines], **fields}
         response = await self.call("POST", ORDERS, body)
         assert response.status == 202, await response.text()
         return await response.json()
@@ -152,7 +150,7 @@ class ApiClient:
 
 
 async def assert_matches_openapi(response: ClientResponse) -> None:
-    """The answer is one that the description has."""
+    """The response is one that the OpenAPI document describes."""
     resource = next((path for path in DOCUMENT["paths"] if _matches(path, response.url.path)), None)
     if resource is None:
         return
@@ -162,75 +160,75 @@ async def assert_matches_openapi(response: ClientResponse) -> None:
         return
     described = operation["responses"].get(str(response.status))
     assert described is not None, f"{response.method} {resource} answers {response.status}"
-    described = _resolved(described)
-    kind = response.content_type
-    assert kind in described["content"], kind
-    if kind.endswith("json"):
-        schema = described["content"][kind]["schema"]
+    described = _resolve(described)
+    media_type = response.content_type
+    assert media_type in described["content"], media_type
+    if media_type.endswith("json"):
+        schema = described["content"][media_type]["schema"]
         Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(
             json.loads(await response.text())
         )
 
 
 def _matches(template: str, path: str) -> bool:
-    ours, theirs = template.split("/"), path.split("/")
-    return len(ours) == len(theirs) and all(a == b or a.startswith("{") for a, b in zip(ours, theirs, strict=True))
+    expected, actual = template.split("/"), path.split("/")
+    return len(expected) == len(actual) and all(
+        a == b or a.startswith("{") for a, b in zip(expected, actual, strict=True)
+    )
 
 
-def _resolved(node: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
     if "$ref" not in node:
         return node
     found: Any = DOCUMENT
     for part in node["$ref"].removeprefix("#/").split("/"):
         found = found[part]
-    return _resolved(found)
+    return _resolve(found)
 
 
 @pytest.fixture
 async def caller() -> AsyncIterator[ApiClient]:
-    harness, ledger, keys, window_s = build_memory_harness(), FakeAuditLog(), FakeIdempotencyKeys(), [0.0]
-    desk = Authenticator(
+    harness, audit_log, keys, window_s = build_memory_harness(), FakeAuditLog(), FakeIdempotencyKeys(), [0.0]
+    authenticator = Authenticator(
         requests=RequestAuthenticator(FakeVerifier(), Sites(SCHEMAS)),  # type: ignore[arg-type]
         customers=harness.customers,
         rate_limit=RateLimit(clock=lambda: window_s[0]),
         reads_per_second=10,
         orders_per_second=10,
     )
-    places = PageTokenCodec("a secret of sixteen", salt="test")
+    page_tokens = PageTokenCodec("a secret of sixteen", salt="test")
     orders = OrdersApi(
-        authenticator=desk,
+        authenticator=authenticator,
         place_order_deps=harness.place_order_deps,
         get_codes_deps=harness.get_codes_deps,
         transactions=harness.transactions,
         idempotency=keys,  # type: ignore[arg-type]
-        page_tokens=places,
-        audit=ledger,
+        page_tokens=page_tokens,
+        audit=audit_log,
         new_id=new_id,
         body_timeout_s=0.3,
         openapi=OPENAPI,
     )
     stock = StockApi(
-        authenticator=desk,
-        deps=load_stock.Deps(
-            products=harness.products, stock=harness.stock, transactions=harness.transactions, seal=CIPHER.seal
-        ),
-        audit=ledger,
+        authenticator=authenticator,
+        deps=harness.load_stock_deps,
+        audit=audit_log,
         currencies=CURRENCIES,
         suppliers=harness.suppliers.keys(),
         body_timeout_s=0.3,
     )
     invoices = InvoicesApi(
-        authenticator=desk,
+        authenticator=authenticator,
         purchase_orders=harness.purchase_orders,
         transactions=harness.transactions,
         invoices=harness.invoices,
         renderer=TemplateInvoiceRenderer(issuer="Us"),
-        page_tokens=places,
+        page_tokens=page_tokens,
         now_us=harness.clock,
     )
     routes = [*orders.routes(), *stock.routes(), *invoices.routes()]
     async with TestClient(TestServer(build_application(routes, max_body_bytes=2**20))) as client:
-        yield ApiClient(client, harness, ledger, keys, window_s)
+        yield ApiClient(client, harness, audit_log, keys, window_s)
 
 
 async def assert_problem(response: ClientResponse, status: int, code: str) -> Any:

@@ -1,4 +1,4 @@
-"""What tests of billing look at."""
+"""Checks of invoices and credit notes."""
 
 from decimal import Decimal
 
@@ -9,27 +9,27 @@ from tests.fulfilment.harness import SITE, Harness
 
 
 async def issued_documents(harness: Harness, site: int = SITE) -> list[Invoice]:
-    """All documents, oldest number first."""
+    """Return all documents by number."""
     found = await harness.invoices.find_page(InvoiceQuery(site=site, rows=1_000))
-    return sorted(found, key=lambda one: (one.draft.year, one.number))
+    return sorted(found, key=lambda document: (document.draft.year, document.number))
 
 
-def counted_invoices() -> float:
+def issued_invoice_count() -> float:
     return float(metrics.INVOICES.labels("INVOICE")._value.get())
 
 
 async def check_accounts(harness: Harness) -> None:
-    """Each transaction on one purchase order and one invoice, sums equal, numbers without gaps."""
+    """Each transaction is on one purchase order and one invoice, totals are equal, numbers have no gaps."""
     documents = await issued_documents(harness)
-    for year in {one.draft.year for one in documents}:
-        numbers = [one.number for one in documents if one.draft.year == year]
+    for year in {document.draft.year for document in documents}:
+        numbers = [document.number for document in documents if document.draft.year == year]
         assert numbers == list(range(1, len(numbers) + 1))
-    invoices = [one.draft for one in documents if one.draft.kind is InvoiceKind.INVOICE]
-    assert len({one.purchase_order for one in invoices}) == len(invoices)
+    invoices = [document.draft for document in documents if document.draft.kind is InvoiceKind.INVOICE]
+    assert len({draft.purchase_order for draft in invoices}) == len(invoices)
     total, count = Decimal(0), 0
-    for order in {one.purchase_order for one in invoices}:
+    for order in {draft.purchase_order for draft in invoices}:
         for transaction in await harness.transactions.list_by_purchase_order(order):
             count += 1
             total += sum(line.unit_price * (line.quantity - line.cancelled) for line in transaction.lines)
-    assert sum(one.draft.total for one in documents) == total
-    assert sum(one.transactions for one in invoices) == count
+    assert sum(document.draft.total for document in documents) == total
+    assert sum(draft.transactions for draft in invoices) == count

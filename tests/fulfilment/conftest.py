@@ -1,4 +1,4 @@
-"""Shops: in memory, and on MongoDB with either driver."""
+"""Fixtures: the flows on fake stores, and on MongoDB with either driver."""
 
 from collections.abc import AsyncIterator
 
@@ -9,7 +9,7 @@ from tests.fulfilment.harness import Harness, build_memory_harness, open_mongo_h
 
 @pytest.fixture(params=["memory", "motor", "pymongo"])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
-    """Each test that asks for a harness runs on all three."""
+    """Run the test on all three kinds of stores."""
     if request.param == "memory":
         yield build_memory_harness()
         return

@@ -1,4 +1,4 @@
-"""A whole harness for tests: customers, products, stores of either kind, and the flows bound to them."""
+"""The flows of fulfilment with customers, products, a clock, and fake stores or MongoDB."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ from services.fulfilment.domain.invoice import BillingDetails
 from services.fulfilment.domain.order_request import parse_order_request
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction
-from services.fulfilment.flows import close_day, deliver_codes, get_codes, place_order
+from services.fulfilment.flows import close_day, deliver_codes, get_codes, load_stock, place_order
 from services.fulfilment.flows.place_order import Order, PlacedOrder
 from services.fulfilment.flows.supplier_log import SupplierLog
 from services.fulfilment.ports import Supplier
@@ -41,7 +41,7 @@ OPENAPI = Path(REPOSITORY / "schemas" / "openapi" / "fulfilment.yaml")
 SITE, OTHER_SITE = 608, 609
 CURRENCIES = frozenset({"USD", "EUR"})
 CIPHER = CodeCipher([b"k" * 32], b"d" * 32)
-US = 1_000_000
+SECOND_US = 1_000_000
 PRODUCTS = [
     Product(sku="CARD", name="Card", unit_price=Decimal("9.99"), currency="USD"),
     Product(sku="PENNY", name="Penny", unit_price=Decimal("0.000001"), currency="USD"),
@@ -55,14 +55,14 @@ PRODUCTS = [
 
 
 def local_time_us(text: str, zone: str = "UTC") -> int:
-    """Microseconds of a local time in a zone."""
+    """Return a zone's local time in microseconds since 1970."""
     local = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
     return (local.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 @dataclass
 class Clock:
-    """The time, as a test sets it."""
+    """A clock that tests set."""
 
     now_us: int = field(default_factory=lambda: local_time_us("2026-03-04T12:00:00"))
 
@@ -74,7 +74,7 @@ class Clock:
 
 
 class FakeCustomers:
-    """Customers by number."""
+    """Customers by site, with configurable time zones and mail addresses."""
 
     def __init__(self) -> None:
         self.time_zones: dict[int, tzinfo] = {SITE: ZoneInfo("UTC"), OTHER_SITE: ZoneInfo("UTC")}
@@ -87,7 +87,7 @@ class FakeCustomers:
 
 @dataclass
 class Harness:
-    """Stores and flows."""
+    """Stores, and the flows with them as their dependencies."""
 
     products: Any
     purchase_orders: Any
@@ -137,10 +137,13 @@ class Harness:
     @property
     def get_codes_deps(self) -> get_codes.Deps:
         return get_codes.Deps(
-            transactions=self.transactions,
-            stock=self.stock,
-            try_fulfil=self.fulfil,
-            open_code=CIPHER.open,
+            transactions=self.transactions, stock=self.stock, try_fulfil=self.fulfil, open_code=CIPHER.open
+        )
+
+    @property
+    def load_stock_deps(self) -> load_stock.Deps:
+        return load_stock.Deps(
+            products=self.products, stock=self.stock, transactions=self.transactions, seal=CIPHER.seal
         )
 
     async def place(
@@ -149,9 +152,9 @@ class Harness:
         site: int = SITE,
         transaction_id: str | None = None,
         is_retry: bool = False,
-        **more: Any,
+        **fields: Any,
     ) -> PlacedOrder:
-        body = {"products": [{"sku": sku, "quantity": quantity} for sku, quantity in lines], **more}
+        body = {"products": [{"sku": sku, "quantity": quantity} for sku, quantity in lines], **fields}
         customer = self.customers.get(site)
         assert customer is not None
         return await place_order.place_order(
@@ -174,20 +177,20 @@ class Harness:
         added: int = await self.stock.load(sku, [CIPHER.seal(sku, Code(code)) for code in codes])
         return added
 
-    async def codes(self, transaction_id: str, site: int = SITE) -> dict[str, str]:
-        """Codes by stock id, as the owner is shown them."""
+    async def get_codes(self, transaction_id: str, site: int = SITE) -> dict[str, str]:
+        """Return the disclosed codes by stock id."""
         found = await get_codes.get_codes(site, transaction_id, None, self.get_codes_deps)
         assert found is not None
         return {unit.stock_id: unit.redeem_code for units in found.lines.values() for unit in units if unit.redeem_code}
 
-    async def close(self) -> None:
+    async def close_days(self) -> None:
         await close_day.close_and_credit(self.close_day_deps)
 
 
 def build_memory_harness(interference: Interference | None = None, **bugs: Any) -> Harness:
     interference, clock = interference or Interference(), Clock()
     harness = Harness(
-        products=FakeProductStore(interference),
+        products=FakeProductStore(),
         purchase_orders=FakePurchaseOrderStore(interference),
         transactions=FakeTransactionStore(interference, clock),
         stock=FakeStockStore(interference, **bugs),
@@ -198,8 +201,8 @@ def build_memory_harness(interference: Interference | None = None, **bugs: Any) 
     return harness
 
 
-def build_mongo_harness(mongo: Mongo, clock: Clock, announce: Callable[[], None] = no_op) -> Harness:
-    stores = Stores.build(mongo, EventCodec(SCHEMAS), now_us=clock, on_outbox_write=announce)
+def build_mongo_harness(mongo: Mongo, clock: Clock, on_outbox_write: Callable[[], None] = no_op) -> Harness:
+    stores = Stores.build(mongo, EventCodec(SCHEMAS), now_us=clock, on_outbox_write=on_outbox_write)
     return Harness(
         products=stores.products,
         purchase_orders=stores.purchase_orders,
@@ -212,17 +215,16 @@ def build_mongo_harness(mongo: Mongo, clock: Clock, announce: Callable[[], None]
 
 
 @asynccontextmanager
-async def open_mongo_harness(uri: str, driver: str, announce: Callable[[], None] = no_op) -> AsyncIterator[Harness]:
-    """On a database of its own."""
+async def open_mongo_harness(
+    uri: str, driver: str, on_outbox_write: Callable[[], None] = no_op
+) -> AsyncIterator[Harness]:
+    """Yield a harness on a database of its own."""
     settings = MongoSettings(mongodb_uri=uri, mongodb_database=f"t{uuid4().hex[:12]}", mongo_driver=driver)
-    mongo, clock = Mongo.connect(settings), Clock()
-    harness = build_mongo_harness(mongo, clock, announce)
-    try:
+    async with Mongo.connect(settings) as mongo:
+        harness = build_mongo_harness(mongo, Clock(), on_outbox_write)
         for store in (harness.purchase_orders, harness.transactions, harness.stock, harness.invoices):
             await store.create_indexes()
         for product in PRODUCTS:
             await harness.products.put(product)
         yield harness
         await mongo.client.drop_database(settings.mongodb_database)
-    finally:
-        await mongo.close()

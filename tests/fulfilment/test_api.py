@@ -1,4 +1,4 @@
-"""The fulfilment API as a caller sees it: who may call, how often, and what is whose."""
+"""The fulfilment API: authentication, rate limits, and separation of customers."""
 
 import pytest
 
@@ -30,9 +30,9 @@ async def test_each_call_asks_for_a_token_and_its_scope(caller: ApiClient, metho
 
 async def test_what_is_anothers_is_not_there(caller: ApiClient) -> None:
     placed = await caller.order(("DEMO-INSTANT", 1))
-    await caller.harness.close()
+    await caller.harness.close_days()
     caller.harness.clock.advance(days=1)
-    await caller.harness.close()
+    await caller.harness.close_days()
     (invoice,) = (await caller.read(V1 + "/invoices"))["result"]
     paths = [
         (ORDERS + "/{}", placed["transactionId"]),

@@ -1,4 +1,4 @@
-"""Codes over HTTP: those that are there, placeholders for the rest, and a line for each disclosure."""
+"""Codes over HTTP: delivered ones, placeholders for the others, and an audit entry per disclosure."""
 
 from collections.abc import Mapping
 

@@ -49,7 +49,7 @@ async def test_the_days_purchase_order(caller: ApiClient) -> None:
 async def test_an_invoice_in_three_forms(caller: ApiClient, accept: str | None, kind: str) -> None:
     placed = await caller.order(("CARD", 1))
     caller.harness.clock.advance(days=1)
-    await caller.harness.close()
+    await caller.harness.close_days()
     (invoice,) = (await caller.read(V1 + "/invoices"))["result"]
     assert (invoice["number"], invoice["total"]) == ("2026-000001", "9.99")
     assert invoice["purchaseOrderId"] == placed["purchaseOrder"]["id"]
@@ -69,10 +69,10 @@ async def test_a_credit_note_names_its_invoice_and_gives_back_what_was_cancelled
     placed = await caller.order(("DEMO-CANCEL", 2), ("CARD", 1))
     for _ in range(2):
         caller.harness.clock.advance(days=1)
-        await caller.harness.close()
+        await caller.harness.close_days()
         await caller.harness.fulfil(placed["transactionId"])
     caller.harness.clock.advance(days=1)
-    await caller.harness.close()
+    await caller.harness.close_days()
     note, invoice = (await caller.read(V1 + "/invoices"))["result"]
     assert (note["kind"], note["creditFor"], note["total"]) == ("CREDIT_NOTE", invoice["id"], "-20.00")
     assert [(line["ordered"], line["cancelled"], line["quantity"]) for line in note["lines"]] == [(2, 2, -2)]

@@ -1,4 +1,4 @@
-"""Lists of transactions over HTTP: page by page, and between days of the customer."""
+"""Lists of transactions over HTTP: pages, and date ranges in the customer's time zone."""
 
 from zoneinfo import ZoneInfo
 

@@ -1,4 +1,4 @@
-"""Orders over HTTP: acknowledged, refused, or repeated without being placed twice."""
+"""Orders over HTTP: accepted, refused, or repeated without being placed twice."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -131,7 +131,7 @@ async def test_a_refused_order_leaves_its_key_free(caller: ApiClient) -> None:
 
 @pytest.mark.parametrize("all_is_away", [False, True], ids=["the answer is lost", "the store is gone"])
 async def test_an_unknown_outcome_names_the_transaction(caller: ApiClient, *, all_is_away: bool) -> None:
-    """Also where the idempotency key, which is kept in the same store, can no longer be told of it."""
+    """Also if the idempotency key, which is in the same store, cannot be updated either."""
     add = caller.harness.transactions.add
 
     async def stored_but_unanswered(transaction: Any) -> Any:

@@ -48,7 +48,7 @@ NONE_SUCH = "supplier must be one of simulated, stock"
 async def test_a_product_whose_supplier_does_not_exist_is_refused(
     caller: ApiClient, supplier: Any, code: str, detail: str
 ) -> None:
-    """Its orders would wait for nothing."""
+    """Its orders would stay pending until their deadline."""
     product = {"name": "New", "unitPrice": 1.5, "currency": "EUR", "supplier": supplier}
     for sku in ("NEW", "CARD"):
         found = await assert_problem(await caller.call("PUT", V1 + f"/products/{sku}", product), 422, code)

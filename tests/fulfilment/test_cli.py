@@ -1,4 +1,4 @@
-"""The operator's commands about products, codes and keys, on a real database."""
+"""The operator commands for products, codes and keys, on MongoDB."""
 
 import base64
 import json
@@ -28,8 +28,13 @@ CARD = {"sku": "CARD", "name": "Card", "unitPrice": "9.99", "currency": "USD"}
 @pytest.fixture
 def database(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     name = f"t{uuid4().hex[:12]}"
-    told = {"MONGODB_URI": mongodb_uri, "MONGODB_DATABASE": name, "CODE_ENCRYPTION_KEYS": OLD, "CODE_DIGEST_KEY": OLD}
-    for setting, value in told.items():
+    environment = {
+        "MONGODB_URI": mongodb_uri,
+        "MONGODB_DATABASE": name,
+        "CODE_ENCRYPTION_KEYS": OLD,
+        "CODE_DIGEST_KEY": OLD,
+    }
+    for setting, value in environment.items():
         monkeypatch.setenv(setting, value)
     client: MongoClient[Any] = MongoClient(mongodb_uri)
     yield client[name]
@@ -38,17 +43,17 @@ def database(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def ledger(monkeypatch: pytest.MonkeyPatch) -> FakeAuditLog:
-    """What is noted, instead of the log, which others may have set up for streams of theirs."""
-    made = FakeAuditLog()
-    monkeypatch.setattr(cli, "AuditLog", lambda: made)
-    return made
+def audit_log(monkeypatch: pytest.MonkeyPatch) -> FakeAuditLog:
+    """Collect audit entries here instead of in the log, which other tests may have redirected."""
+    fake = FakeAuditLog()
+    monkeypatch.setattr(cli, "AuditLog", lambda: fake)
+    return fake
 
 
 @pytest.fixture
-def run(database: Any, ledger: FakeAuditLog, tmp_path: Path) -> Run:
-    """Runs a command; a text after its arguments is a file's."""
-    del database, ledger
+def run(database: Any, audit_log: FakeAuditLog, tmp_path: Path) -> Run:
+    """Run a command; `file` is the content of a file whose path is the last argument."""
+    del database, audit_log
 
     def run(*arguments: str, file: str | None = None) -> Result:
         path = tmp_path / "file"
@@ -75,13 +80,15 @@ def test_products_come_with_their_codes_and_can_be_listed(run: Run) -> None:
     ]
 
 
-def test_a_pin_comes_after_a_comma_and_who_loads_codes_is_noted(run: Run, database: Any, ledger: FakeAuditLog) -> None:
+def test_a_pin_comes_after_a_comma_and_who_loads_codes_is_noted(
+    run: Run, database: Any, audit_log: FakeAuditLog
+) -> None:
     run("products", "put", file=products(CARD))
     run("stock", "load", "CARD", file="one , 22 \n")
-    assert ledger.lines == [{"action": "codes-loaded", **OPERATOR, "codes": 1, "added": 1}]
-    (kept,) = database.codes.find()
-    vault = CodeCipher(parse_keys(OLD), parse_keys(OLD)[0])
-    assert vault.open("CARD", SealedCode(kept["_id"], kept["key_id"], kept["ciphertext"])) == Code("one", "22")
+    assert audit_log.lines == [{"action": "codes-loaded", **OPERATOR, "codes": 1, "added": 1}]
+    (stored,) = database.codes.find()
+    cipher = CodeCipher(parse_keys(OLD), parse_keys(OLD)[0])
+    assert cipher.open("CARD", SealedCode(stored["_id"], stored["key_id"], stored["ciphertext"])) == Code("one", "22")
 
 
 def test_a_file_may_have_more_codes_than_are_taken_at_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,12 +109,12 @@ def test_codes_are_loaded_from_lines_once(run: Run) -> None:
     run("products", "put", file=products(CARD))
     assert run("stock", "load", "CARD", file="one\n\n two , 22 \n").output == "2 of 2 codes are new\n"
     assert run("stock", "load", "CARD", file="two\nthree\n").output == "1 of 2 codes are new\n"
-    # Some editors put a mark in front of the first line, which is no part of its code.
+    # Some editors write a byte order mark, which is not part of the first code.
     assert run("stock", "load", "CARD", file="\ufeffone\nfour\n").output == "1 of 2 codes are new\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "file", "told"),
+    ("arguments", "file", "environment"),
     [
         (("stock", "load", "NONE"), "SECRET-CODE\n", "there is no product NONE"),
         (("stock", "load", "CARD"), "ok\n\n" + "SECRET-CODE" * 60, "file, line 3: the code must not be longer"),
@@ -121,12 +128,12 @@ def test_codes_are_loaded_from_lines_once(run: Run) -> None:
     ids=["no product", "long code", "empty pin", "price", "no code", "no json", "array", "texts"],
 )
 def test_what_cannot_be_followed_is_told_without_quoting_a_code(
-    run: Run, arguments: tuple[str, ...], file: str, told: str
+    run: Run, arguments: tuple[str, ...], file: str, environment: str
 ) -> None:
     run("products", "put", file=products(CARD))
     done = run(*arguments, file=file)
     assert done.exit_code == 1
-    assert told in done.output
+    assert environment in done.output
     assert "SECRET-CODE" not in done.output
 
 
@@ -155,7 +162,7 @@ def test_the_demo_is_loaded_where_there_is_a_simulated_supplier(run: Run, monkey
 
 
 def test_every_code_is_sealed_anew_under_the_first_key(
-    run: Run, database: Any, ledger: FakeAuditLog, monkeypatch: pytest.MonkeyPatch
+    run: Run, database: Any, audit_log: FakeAuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("products", "put", file=products({**CARD, "codes": [f"c{n}" for n in range(5)]}))
     old_ids = database.codes.distinct("key_id")
@@ -164,13 +171,13 @@ def test_every_code_is_sealed_anew_under_the_first_key(
     assert run("reseal").output == "0 codes resealed\n"
     (new_id,) = database.codes.distinct("key_id")
     noted = {"action": "codes-resealed", **OPERATOR, "key": new_id}
-    assert ledger.lines == [{**noted, "codes": count} for count in (5, 0)]
+    assert audit_log.lines == [{**noted, "codes": count} for count in (5, 0)]
     assert database.codes.distinct("key_id") != old_ids
     monkeypatch.setenv("CODE_ENCRYPTION_KEYS", NEW)
     assert run("stock", "load", "CARD", file="c1\n").output == "0 of 1 codes are new\n"
 
 
-def test_a_code_whose_key_is_not_there_stays_as_it_is(run: Run, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_whose_key_is_missing_is_not_changed(run: Run, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run("products", "put", file=products({**CARD, "codes": ["c"]}))
     before = list(database.codes.find())
     monkeypatch.setenv("CODE_ENCRYPTION_KEYS", NEW)
@@ -183,7 +190,7 @@ def test_a_code_whose_key_is_not_there_stays_as_it_is(run: Run, database: Any, m
 def test_codes_stay_as_they_are_under_another_digest_key(
     run: Run, database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each code is bound to its fingerprint: sealed with another one, none could be opened again."""
+    """Each code is bound to its fingerprint: sealed with another one, it could not be opened again."""
     run("products", "put", file=products({**CARD, "codes": ["c"]}))
     before = list(database.codes.find())
     monkeypatch.setenv("CODE_ENCRYPTION_KEYS", f"{NEW},{OLD}")
@@ -198,7 +205,7 @@ def test_close_day_wants_a_day(run: Run) -> None:
     assert run("close-day", "--date", "yesterday").exit_code == 2
 
 
-def test_a_file_of_codes_that_is_no_text_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_file_of_codes_that_is_not_utf_8_is_reported(run: Run, tmp_path: Path) -> None:
     (tmp_path / "codes").write_bytes(b"\xff\xfeA")
     run("products", "put", file=products(CARD))
     done = run("stock", "load", "CARD", str(tmp_path / "codes"))

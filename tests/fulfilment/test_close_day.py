@@ -1,4 +1,4 @@
-"""Days that end: invoices, numbers, credit notes; on every kind of store."""
+"""Closing days: invoices, numbers, credit notes; on every kind of store."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -28,11 +28,11 @@ async def test_a_day_that_is_over_has_one_invoice(harness: Harness) -> None:
     await harness.load("CARD", "c1")
     for lines in ([("CARD", 1)], [("CARD", 2), ("PENNY", 3)]):
         await harness.fulfil((await harness.place(*lines)).transaction.id)
-    await harness.close()
+    await harness.close_days()
     assert await issued_documents(harness) == []
     harness.clock.advance(hours=12)
     for _ in range(3):
-        await harness.close()
+        await harness.close_days()
     (invoice,) = await issued_documents(harness)
     assert (invoice.number, invoice.label, invoice.draft.kind) == (1, "2026-000001", InvoiceKind.INVOICE)
     assert invoice.draft.total == Decimal("29.970003")
@@ -47,11 +47,11 @@ async def test_a_day_that_is_over_has_one_invoice(harness: Harness) -> None:
 
 async def test_a_price_that_changed_within_the_day_has_a_line_of_its_own(harness: Harness) -> None:
     await harness.place(("CARD", 1))
-    known = (await harness.products.find(["CARD"]))["CARD"]
-    await harness.products.put(replace(known, unit_price=Decimal("10.01")))
+    stored = (await harness.products.find(["CARD"]))["CARD"]
+    await harness.products.put(replace(stored, unit_price=Decimal("10.01")))
     await harness.place(("CARD", 2))
     harness.clock.advance(days=1)
-    await harness.close()
+    await harness.close_days()
     (invoice,) = await issued_documents(harness)
     assert [(line.unit_price, line.charged) for line in invoice.draft.lines] == [
         (Decimal("9.99"), 1),
@@ -61,7 +61,7 @@ async def test_a_price_that_changed_within_the_day_has_a_line_of_its_own(harness
 
 
 async def test_what_stands_on_a_purchase_order_is_added_up(harness: Harness) -> None:
-    """Where it is kept as here: by product and price, in order of appearance, exact to the last decimal."""
+    """MongoDB merges lines as `merge_lines` does: by product and price, in order of appearance, exactly."""
     card = PRODUCTS[0]
     await harness.load("CARD", "only")
     first = (await harness.place(("PENNY", 7), ("CARD", 2))).transaction
@@ -76,11 +76,11 @@ async def test_what_stands_on_a_purchase_order_is_added_up(harness: Harness) -> 
         PurchaseOrder(site=SITE, business_date=first.business_date, currency="USD")
     )
     await harness.transactions.void_sequence(first.purchase_order, last.sequence + 1)
-    sums = await harness.transactions.totals(first.purchase_order)
-    assert sums == PurchaseOrderTotals(
+    totals = await harness.transactions.totals(first.purchase_order)
+    assert totals == PurchaseOrderTotals(
         transactions=3, lines=merge_lines(await harness.transactions.list_by_purchase_order(first.purchase_order))
     )
-    assert [(line.sku, line.name, line.ordered, line.delivered, line.cancelled) for line in sums.lines] == [
+    assert [(line.sku, line.name, line.ordered, line.delivered, line.cancelled) for line in totals.lines] == [
         ("PENNY", "Penny", 7, 0, 0),
         ("CARD", "Card", 7, 1, 0),
         ("DEMO-CANCEL", "DEMO-CANCEL", 3, 0, 3),
@@ -94,7 +94,7 @@ async def test_what_was_cancelled_within_the_day_is_not_charged(harness: Harness
     harness.clock.advance(seconds=3)
     await harness.fulfil(transaction.id)
     harness.clock.advance(days=1)
-    await harness.close()
+    await harness.close_days()
     (invoice,) = await issued_documents(harness)
     assert invoice.draft.total == Decimal(10)
     assert [(line.cancelled, line.charged) for line in invoice.draft.lines] == [(2, 0), (0, 1)]
@@ -106,13 +106,13 @@ async def test_what_is_cancelled_later_is_credited_at_the_end_of_that_day(harnes
     transaction = (await harness.place(("DEMO-NEVER", 2), ("DEMO-INSTANT", 1))).transaction
     await harness.fulfil(transaction.id)
     harness.clock.advance(days=2)
-    await harness.close()
+    await harness.close_days()
     await harness.fulfil(transaction.id)
-    await harness.close()
+    await harness.close_days()
     assert [one.draft.kind for one in await issued_documents(harness)] == [InvoiceKind.INVOICE]
     harness.clock.advance(hours=12)
     for _ in range(3):
-        await harness.close()
+        await harness.close_days()
     invoice, note = await issued_documents(harness)
     assert (invoice.draft.total, note.draft.total) == (Decimal(30), Decimal(-20))
     assert (note.draft.kind, note.number, note.draft.business_date) == (InvoiceKind.CREDIT_NOTE, 2, "2026-03-06")
@@ -132,7 +132,7 @@ async def test_what_is_cancelled_on_a_day_that_was_closed_by_hand_is_credited_wh
     for one in placed:
         await harness.fulfil(one.id)
     for credited in (0, 1, 2):
-        await harness.close()
+        await harness.close_days()
         notes = [one.draft for one in await issued_documents(harness) if one.draft.kind is InvoiceKind.CREDIT_NOTE]
         assert [note.total for note in notes] == [Decimal(-40), Decimal(-50)][:credited]
         harness.clock.advance(days=1)
@@ -143,11 +143,11 @@ async def test_what_is_cancelled_on_a_day_that_was_closed_by_hand_is_credited_wh
 async def test_a_closer_that_slept_for_days_gives_each_day_its_documents(harness: Harness) -> None:
     transaction = (await harness.place(("CARD", 10))).transaction
     for cancelled in (1, 3, 6):
-        known = await harness.transactions.find(transaction.id)
+        stored = await harness.transactions.find(transaction.id)
         day = (date(2026, 3, 4) + timedelta(days=cancelled)).isoformat()
-        assert await harness.transactions.save(apply_tallies(known, {0: Tally(0, cancelled)}, business_date=day))
+        assert await harness.transactions.save(apply_tallies(stored, {0: Tally(0, cancelled)}, business_date=day))
     harness.clock.advance(days=30)
-    await harness.close()
+    await harness.close_days()
     documents = await issued_documents(harness)
     assert [(one.draft.business_date, one.draft.total) for one in documents] == [
         ("2026-03-04", Decimal("99.90")),
@@ -166,16 +166,16 @@ async def test_numbers_begin_anew_with_each_year_and_customer(harness: Harness) 
     await harness.place(("CARD-EUR", 1))
     await harness.place(("CARD", 1), site=OTHER_SITE)
     harness.clock.advance(hours=2)
-    await harness.close()
+    await harness.close_days()
     await harness.place(("CARD", 1))
     harness.clock.advance(days=1)
-    await harness.close()
+    await harness.close_days()
     assert [one.label for one in await issued_documents(harness)] == ["2026-000001", "2026-000002", "2027-000001"]
     assert [one.label for one in await issued_documents(harness, OTHER_SITE)] == ["2026-000001"]
 
 
 async def test_a_day_without_transactions_has_no_invoice(harness: Harness) -> None:
-    """A place was given, and the process that got it died."""
+    """A sequence number was reserved, and the process that reserved it died."""
     assert (
         await harness.purchase_orders.reserve_sequence(
             PurchaseOrder(site=SITE, business_date="2026-03-04", currency="USD")
@@ -183,7 +183,7 @@ async def test_a_day_without_transactions_has_no_invoice(harness: Harness) -> No
         == 1
     )
     harness.clock.advance(days=1)
-    await harness.close()
+    await harness.close_days()
     assert await issued_documents(harness) == []
     assert await harness.purchase_orders.unclosed(until="2026-03-04") == []
 
@@ -201,7 +201,7 @@ async def test_a_day_that_is_closed_by_hand_has_its_invoice_at_once_and_later_or
     assert (await harness.place(("CARD", 1))).transaction.business_date == "2026-03-05"
 
 
-def take_no_document_of(site: int, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def refuse_documents_of(site: int, harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     add = harness.invoices.add
 
     async def refusing(invoice: Invoice) -> InsertResult:
@@ -222,7 +222,7 @@ async def test_one_that_cannot_be_closed_holds_up_nobody_else(
         await harness.place(("CARD", 1), site=site)
     harness.clock.advance(hours=12)
 
-    take_no_document_of(stuck, harness, monkeypatch)
+    refuse_documents_of(stuck, harness, monkeypatch)
     with pytest.raises(ExceptionGroup, match="cannot be closed"):
         await close_day.close_ended_days(harness.close_day_deps)
     assert [len(await issued_documents(harness, site)) for site in (SITE, OTHER_SITE)] == [
@@ -244,7 +244,7 @@ async def test_a_day_that_is_closed_by_hand_is_closed_for_everybody_else(
     for site in (SITE, OTHER_SITE):
         await harness.place(("CARD", 1), site=site)
 
-    take_no_document_of(stuck, harness, monkeypatch)
+    refuse_documents_of(stuck, harness, monkeypatch)
     with pytest.raises(ExceptionGroup, match="cannot be closed"):
         await close_day.close_day(date(2026, 3, 4), harness.close_day_deps)
     assert [len(await issued_documents(harness, site)) for site in (SITE, OTHER_SITE)] == [
@@ -256,19 +256,19 @@ async def test_a_day_that_is_closed_by_hand_is_closed_for_everybody_else(
 async def test_no_document_that_cannot_be_issued_holds_up_the_credit_notes_of_others(
     memory_harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One day cannot be closed, and one credit note cannot be issued; a third customer is owed one as well."""
+    """One day cannot be closed, and one credit note cannot be issued; a third customer awaits one as well."""
     harness, add = memory_harness, memory_harness.invoices.add
-    sites = {"owed in vain": SITE, "owed": OTHER_SITE, "unclosed": 700}
+    sites = {"refused": SITE, "uncredited": OTHER_SITE, "unclosed": 700}
     harness.customers.time_zones[700] = ZoneInfo("UTC")
     for site in (SITE, OTHER_SITE):
         await harness.place(("DEMO-CANCEL", 1), site=site)
     harness.clock.advance(days=1)
-    await harness.close()
+    await harness.close_days()
     for transaction_id in list(harness.transactions.by_id):
         await harness.fulfil(transaction_id)
     await harness.place(("CARD", 1), site=700)
     harness.clock.advance(days=1)
-    stuck = {sites["owed in vain"], sites["unclosed"]}
+    stuck = {sites["refused"], sites["unclosed"]}
 
     async def refusing(invoice: Invoice) -> InsertResult:
         if invoice.draft.customer.site in stuck:
@@ -280,15 +280,15 @@ async def test_no_document_that_cannot_be_issued_holds_up_the_credit_notes_of_ot
     with pytest.raises(ExceptionGroup):
         await close_day.close_and_credit(harness.close_day_deps)
     assert {name: len(await issued_documents(harness, site)) for name, site in sites.items()} == {
-        "owed in vain": 1,
-        "owed": 2,
+        "refused": 1,
+        "uncredited": 2,
         "unclosed": 0,
     }
     monkeypatch.undo()
     await close_day.close_and_credit(harness.close_day_deps)
     assert {name: len(await issued_documents(harness, site)) for name, site in sites.items()} == {
-        "owed in vain": 2,
-        "owed": 2,
+        "refused": 2,
+        "uncredited": 2,
         "unclosed": 1,
     }
 
@@ -305,23 +305,23 @@ async def test_nothing_is_credited_before_it_is_invoiced(harness: Harness) -> No
 async def test_a_number_is_given_once_and_a_document_issued_once(harness: Harness) -> None:
     await harness.place(("CARD", 1))
     harness.clock.advance(days=1)
-    await harness.close()
+    await harness.close_days()
     ((draft, number),) = [(one.draft, one.number) for one in await issued_documents(harness)]
     assert await harness.invoices.add(Invoice(draft, number + 1)) is InsertResult.EXISTS
     assert await harness.invoices.add(Invoice(replace(draft, sequence=1), number)) is InsertResult.NUMBER_TAKEN
     assert await harness.invoices.add(Invoice(replace(draft, sequence=1), number + 1)) is InsertResult.INSERTED
 
 
-async def test_while_the_store_is_away_what_is_overdue_shows(memory_harness: Harness) -> None:
+async def test_while_the_store_is_unavailable_what_is_overdue_shows(memory_harness: Harness) -> None:
     harness = memory_harness
     for site in (SITE, OTHER_SITE):
         await harness.place(("CARD", 1), site=site)
     harness.clock.advance(hours=12)
 
-    async def away(_: Invoice) -> InsertResult:
+    async def unavailable(_: Invoice) -> InsertResult:
         raise UnavailableError("MongoDB")
 
-    harness.invoices.add = away
+    harness.invoices.add = unavailable
     with pytest.raises(UnavailableError):
         await close_day.close_and_credit(harness.close_day_deps)
     assert metrics.OVERDUE._value.get() == 2
@@ -331,7 +331,7 @@ async def test_invoices_are_listed_newest_first(harness: Harness) -> None:
     for _ in range(5):
         await harness.place(("CARD", 1))
         harness.clock.advance(days=1)
-    await harness.close()
+    await harness.close_days()
     everything = await harness.invoices.find_page(InvoiceQuery(site=SITE))
     days = [one.draft.business_date for one in everything]
     assert days == sorted(days, reverse=True)
@@ -373,17 +373,17 @@ async def test_sums_are_equal_to_the_last_decimal(
         harness.clock.advance(hours=7)
     for which, hours, units in cancelling:
         harness.clock.advance(hours=hours)
-        await harness.close()
-        known = await harness.transactions.find(placed[which % len(placed)])
-        line = known.lines[0]
+        await harness.close_days()
+        stored = await harness.transactions.find(placed[which % len(placed)])
+        line = stored.lines[0]
         cancelled = line.cancelled + min(units, line.pending)
         on = business_date(harness.clock(), ZoneInfo("UTC")).isoformat()
-        now = apply_tallies(known, {0: Tally(line.delivered, cancelled)}, business_date=on)
-        if now is not known:
+        now = apply_tallies(stored, {0: Tally(line.delivered, cancelled)}, business_date=on)
+        if now is not stored:
             await harness.transactions.save(now)
     for _ in range(2):
         harness.clock.advance(days=2)
-        await harness.close()
+        await harness.close_days()
     await check_accounts(harness)
     documents = await issued_documents(harness)
     assert all(one.draft.total == sum(line.amount for line in one.draft.lines) for one in documents)
@@ -391,27 +391,27 @@ async def test_sums_are_equal_to_the_last_decimal(
 
 
 async def test_what_cost_nothing_is_credited_with_nothing(memory_harness: Harness) -> None:
-    """Not with less than nothing, which would be printed so."""
+    """The amount is not -0.00."""
     harness = memory_harness
-    known = harness.products.products["DEMO-CANCEL"]
-    await harness.products.put(replace(known, unit_price=Decimal("0.000000")))
+    stored = harness.products.products["DEMO-CANCEL"]
+    await harness.products.put(replace(stored, unit_price=Decimal("0.000000")))
     placed = (await harness.place(("DEMO-CANCEL", 2))).transaction
     for _ in range(3):
         harness.clock.advance(days=1)
-        await harness.close()
+        await harness.close_days()
         await harness.fulfil(placed.id)
     for draft in [one.draft for one in await issued_documents(harness)]:
         assert [f"{line.amount:f}" for line in draft.lines] == ["0.000000"], draft.kind
     assert len(await issued_documents(harness)) == 2
 
 
-async def test_what_is_cancelled_while_earlier_ones_are_settled_stays_owed(harness: Harness) -> None:
+async def test_what_is_cancelled_while_earlier_ones_are_credited_stays_uncredited(harness: Harness) -> None:
     placed = (await harness.place(("CARD", 2))).transaction
-    known = apply_tallies(placed, {0: Tally(0, 1)}, business_date="2026-03-05")
-    later = apply_tallies(known, {0: Tally(0, 2)}, business_date="2026-03-06")
-    for version in (known, later):
+    stored = apply_tallies(placed, {0: Tally(0, 1)}, business_date="2026-03-05")
+    later = apply_tallies(stored, {0: Tally(0, 2)}, business_date="2026-03-06")
+    for version in (stored, later):
         assert await harness.transactions.save(version)
-    await harness.transactions.mark_credited(known)
+    await harness.transactions.mark_credited(stored)
     assert await harness.transactions.uncredited() == {placed.purchase_order: ["2026-03-05", "2026-03-06"]}
     await harness.transactions.mark_credited(later)
     assert await harness.transactions.uncredited() == {}

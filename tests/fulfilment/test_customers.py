@@ -1,4 +1,4 @@
-"""Customers are sites, as their topic tells of them."""
+"""Customers are sites, as configured by the sites topic."""
 
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,7 +29,7 @@ def test_a_site_that_is_not_there_is_no_customer() -> None:
 
 @pytest.mark.parametrize("zone", ["Nowhere/Land", "", "../etc/passwd", "Europe"])
 def test_where_the_zone_is_unknown_days_are_those_of_utc(zone: str) -> None:
-    """Auth takes none of these, but the topic may have other writers; days of other customers must go on."""
+    """Auth rejects these, but the topic may have other writers; days of other customers must still be closed."""
     found = customers(time_zone=zone).get(SITE)
     assert found is not None
     assert found.time_zone == ZoneInfo("UTC")

@@ -1,4 +1,4 @@
-"""Codes for units: now, later, never, and never twice; on every kind of store."""
+"""Delivering codes: now, later, never, and never twice; on every kind of store."""
 
 import asyncio
 from dataclasses import replace
@@ -16,14 +16,14 @@ from services.fulfilment.domain.transaction import Tally, Transaction, Transacti
 from services.fulfilment.flows import deliver_codes, get_codes
 from services.fulfilment.flows.deliver_codes import DEADLINE_PASSED
 from tests.fulfilment.fakes import Interference
-from tests.fulfilment.harness import OTHER_SITE, SITE, US, Harness, build_memory_harness, local_time_us
+from tests.fulfilment.harness import OTHER_SITE, SECOND_US, SITE, Harness, build_memory_harness, local_time_us
 
 
-async def placed(harness: Harness, *lines: tuple[str, int]) -> Transaction:
+async def place_order(harness: Harness, *lines: tuple[str, int]) -> Transaction:
     return (await harness.place(*lines)).transaction
 
 
-async def units(harness: Harness, transaction_id: str) -> list[get_codes.Unit]:
+async def get_units(harness: Harness, transaction_id: str) -> list[get_codes.Unit]:
     found = await get_codes.get_codes(SITE, transaction_id, None, harness.get_codes_deps)
     assert found is not None
     return [unit for line in found.lines.values() for unit in line]
@@ -31,22 +31,22 @@ async def units(harness: Harness, transaction_id: str) -> list[get_codes.Unit]:
 
 async def test_all_codes_now(harness: Harness) -> None:
     await harness.load("CARD", *(f"c{n}" for n in range(5)))
-    transaction = await placed(harness, ("CARD", 3), ("DEMO-INSTANT", 2))
+    transaction = await place_order(harness, ("CARD", 3), ("DEMO-INSTANT", 2))
     done = await harness.fulfil(transaction.id)
     assert done is not None
     assert (done.status, done.version) == (TransactionStatus.COMPLETED, 1)
-    codes = await harness.codes(transaction.id)
+    codes = await harness.get_codes(transaction.id)
     assert len(set(codes.values())) == 5
-    assert await harness.codes(transaction.id) == codes
+    assert await harness.get_codes(transaction.id) == codes
     assert await harness.stock.count_available("CARD") == 2
 
 
 async def test_some_now_the_rest_later(harness: Harness) -> None:
     await harness.load("CARD", "c1", "c2")
-    transaction = await placed(harness, ("CARD", 3))
-    first = await harness.codes(transaction.id)
+    transaction = await place_order(harness, ("CARD", 3))
+    first = await harness.get_codes(transaction.id)
     assert len(first) == 2
-    assert [unit.status for unit in await units(harness, transaction.id)].count(UnitStatus.PROCESSING) == 1
+    assert [unit.status for unit in await get_units(harness, transaction.id)].count(UnitStatus.PROCESSING) == 1
     await harness.load("CARD", "c3", "c4")
     await harness.transactions.make_due("CARD")
     (due,) = await harness.transactions.claim_due(limit=10, lease_us=10)
@@ -54,29 +54,29 @@ async def test_some_now_the_rest_later(harness: Harness) -> None:
     done = await harness.fulfil(transaction.id)
     assert done is not None
     assert done.status is TransactionStatus.COMPLETED
-    codes = await harness.codes(transaction.id)
+    codes = await harness.get_codes(transaction.id)
     assert codes.items() > first.items()
     assert len(codes) == 3
 
 
 async def test_every_unit_has_its_stock_id_from_the_beginning(harness: Harness) -> None:
-    transaction = await placed(harness, ("DEMO-NEVER", 3))
-    before = [unit.stock_id for unit in await units(harness, transaction.id)]
+    transaction = await place_order(harness, ("DEMO-NEVER", 3))
+    before = [unit.stock_id for unit in await get_units(harness, transaction.id)]
     assert before == [stock_id(slot) for slot in slot_keys(transaction.id, 0, 3)]
     assert len(set(before)) == 3
 
 
 async def test_a_trickle_is_one_a_second(harness: Harness) -> None:
-    transaction = await placed(harness, ("DEMO-TRICKLE", 4))
+    transaction = await place_order(harness, ("DEMO-TRICKLE", 4))
     counts = []
     for _ in range(5):
-        counts.append(len(await harness.codes(transaction.id)))
+        counts.append(len(await harness.get_codes(transaction.id)))
         harness.clock.advance(seconds=1)
     assert counts == [1, 2, 3, 4, 4]
 
 
 async def test_what_the_supplier_cancels(harness: Harness) -> None:
-    transaction = await placed(harness, ("DEMO-CANCEL", 2), ("DEMO-INSTANT", 1))
+    transaction = await place_order(harness, ("DEMO-CANCEL", 2), ("DEMO-INSTANT", 1))
     await harness.fulfil(transaction.id)
     due = await harness.transactions.find(transaction.id)
     assert (due.status, due.due_us - due.created_us) == (TransactionStatus.PROCESSING, 3_000_000)
@@ -84,15 +84,15 @@ async def test_what_the_supplier_cancels(harness: Harness) -> None:
     done = await harness.fulfil(transaction.id)
     assert done is not None
     assert done.status is TransactionStatus.PARTIALLY_COMPLETED
-    gone = [unit for unit in await units(harness, transaction.id) if unit.status is UnitStatus.CANCELLED]
+    gone = [unit for unit in await get_units(harness, transaction.id) if unit.status is UnitStatus.CANCELLED]
     assert [unit.reason for unit in gone] == ["the supplier has cancelled it"] * 2
 
 
 async def test_the_deadline_ends_every_unit(harness: Harness) -> None:
     harness.deadline = timedelta(minutes=10)
     await harness.load("CARD", "c1")
-    some = await placed(harness, ("CARD", 2))
-    none = await placed(harness, ("DEMO-NEVER", 2))
+    some = await place_order(harness, ("CARD", 2))
+    none = await place_order(harness, ("DEMO-NEVER", 2))
     for _ in range(100):
         for due in await harness.transactions.claim_due(limit=10, lease_us=1):
             await harness.fulfil(due)
@@ -102,13 +102,13 @@ async def test_the_deadline_ends_every_unit(harness: Harness) -> None:
         harness.clock.now_us = max(harness.clock.now_us + 1, min(one.due_us for one in pending if not one.is_final))
     assert [one.status for one in pending] == [TransactionStatus.PARTIALLY_COMPLETED, TransactionStatus.CANCELLED]
     assert harness.clock.now_us <= some.deadline_us + 1_000_000
-    late = [unit for unit in await units(harness, none.id) if unit.status is UnitStatus.OUT_OF_STOCK]
+    late = [unit for unit in await get_units(harness, none.id) if unit.status is UnitStatus.OUT_OF_STOCK]
     assert [unit.reason for unit in late] == [DEADLINE_PASSED] * 2
 
 
 async def test_a_unit_that_was_given_up_gets_no_code_any_more(harness: Harness) -> None:
     harness.deadline = timedelta(seconds=1)
-    transaction = await placed(harness, ("CARD", 1))
+    transaction = await place_order(harness, ("CARD", 1))
     harness.clock.advance(seconds=1)
     await harness.fulfil(transaction.id)
     await harness.load("CARD", "c1")
@@ -118,20 +118,20 @@ async def test_a_unit_that_was_given_up_gets_no_code_any_more(harness: Harness) 
 
 
 async def test_another_customer_sees_nothing(harness: Harness) -> None:
-    transaction = await placed(harness, ("DEMO-INSTANT", 1))
+    transaction = await place_order(harness, ("DEMO-INSTANT", 1))
     assert await get_codes.get_codes(OTHER_SITE, transaction.id, None, harness.get_codes_deps) is None
 
 
 @pytest.mark.parametrize(
-    "failure", [UnavailableError("MongoDB"), ZeroDivisionError(), None], ids=["away", "defect", "silent"]
+    "failure", [UnavailableError("MongoDB"), ZeroDivisionError(), None], ids=["unavailable", "defect", "silent"]
 )
 async def test_codes_that_are_there_are_shown_whatever_becomes_of_the_rest(
     memory_harness: Harness, monkeypatch: pytest.MonkeyPatch, failure: Exception | None
 ) -> None:
     monkeypatch.setattr(get_codes, "FULFIL_TIMEOUT_S", 0.01)
     await memory_harness.load("CARD", "one")
-    transaction = await placed(memory_harness, ("CARD", 2))
-    before = await memory_harness.codes(transaction.id)
+    transaction = await place_order(memory_harness, ("CARD", 2))
+    before = await memory_harness.get_codes(transaction.id)
 
     async def failing(_: str) -> None:
         if failure is None:
@@ -148,7 +148,7 @@ async def test_codes_that_are_there_are_shown_whatever_becomes_of_the_rest(
 
 
 async def test_one_product_of_a_transaction(harness: Harness) -> None:
-    transaction = await placed(harness, ("DEMO-INSTANT", 1), ("DEMO-NEVER", 2))
+    transaction = await place_order(harness, ("DEMO-INSTANT", 1), ("DEMO-NEVER", 2))
     found = await get_codes.get_codes(SITE, transaction.id, "DEMO-NEVER", harness.get_codes_deps)
     assert found is not None
     assert {line: len(items) for line, items in found.lines.items()} == {1: 2}
@@ -165,42 +165,42 @@ async def test_the_same_code_is_loaded_once(harness: Harness) -> None:
 
 async def test_two_transactions_and_fifty_readers_race_for_the_last_code(harness: Harness) -> None:
     await harness.load("CARD", "the last")
-    one, two = [await placed(harness, ("CARD", 1)) for _ in range(2)]
-    found = await asyncio.gather(*(harness.codes(who.id) for _ in range(25) for who in (one, two)))
+    one, two = [await place_order(harness, ("CARD", 1)) for _ in range(2)]
+    found = await asyncio.gather(*(harness.get_codes(who.id) for _ in range(25) for who in (one, two)))
     winners = {code for codes in found for code in codes.values()}
     assert winners <= {"the last"}
-    now = [await harness.codes(who.id) for who in (one, two)]
+    now = [await harness.get_codes(who.id) for who in (one, two)]
     assert sorted(map(len, now)) == [0, 1]
-    # Whoever was shown it once is shown it again.
+    # A code that was disclosed once is disclosed again.
     for who, codes in zip([one, two] * 25, found, strict=True):
         assert codes.items() <= now[[one, two].index(who)].items()
 
 
 async def test_many_workers_on_one_transaction_fill_each_place_once(harness: Harness) -> None:
     await harness.load("CARD", *(f"c{n}" for n in range(40)))
-    transaction = await placed(harness, ("CARD", 20), ("DEMO-INSTANT", 5))
+    transaction = await place_order(harness, ("CARD", 20), ("DEMO-INSTANT", 5))
     await asyncio.gather(*(harness.fulfil(transaction.id) for _ in range(10)))
     done = await harness.transactions.find(transaction.id)
     assert (done.status, [line.delivered for line in done.lines]) == (TransactionStatus.COMPLETED, [20, 5])
     assert await harness.stock.count_available("CARD") == 20
-    assert len(set((await harness.codes(transaction.id)).values())) == 25
+    assert len(set((await harness.get_codes(transaction.id)).values())) == 25
 
 
 @pytest.mark.parametrize("bug", ["unique", "guarded"])
 async def test_the_suite_would_notice(bug: str) -> None:
-    """Planted bugs: without the unique place, or without the guard on the code, a code is given twice."""
-    dice = Random(1)  # noqa: S311 - repeatable
-    harness = build_memory_harness(Interference(yields=lambda: dice.randint(0, 5)), **{bug: False})
+    """Planted bugs: without the unique slot, or without the guard on the code, a code is delivered twice."""
+    random = Random(1)  # noqa: S311 - repeatable
+    harness = build_memory_harness(Interference(yields=lambda: random.randint(0, 5)), **{bug: False})
     await harness.load("CARD", *(f"c{n}" for n in range(40)))
-    transactions = [await placed(harness, ("CARD", 10)) for _ in range(2)]
+    transactions = [await place_order(harness, ("CARD", 10)) for _ in range(2)]
     await asyncio.gather(*(harness.fulfil(one.id) for one in transactions for _ in range(5)))
-    filled = [one.slot for one, _ in harness.stock.filling]
-    codes = [sealed.digest for _, sealed in harness.stock.filling if sealed]
+    filled = [one.slot for one, _ in harness.stock.filled]
+    codes = [sealed.digest for _, sealed in harness.stock.filled if sealed]
     assert len(set(filled)) < len(filled) or len(set(codes)) < len(codes)
 
 
 async def test_counts_never_shrink(harness: Harness) -> None:
-    transaction = await placed(harness, ("CARD", 5))
+    transaction = await place_order(harness, ("CARD", 5))
     more = apply_tallies(transaction, {0: Tally(3, 1)}, business_date="2026-03-04")
     assert apply_tallies(more, {0: Tally(2, 0)}, business_date="2026-03-05") is more
     assert await harness.transactions.save(more)
@@ -211,7 +211,7 @@ async def test_counts_never_shrink(harness: Harness) -> None:
 
 async def test_codes_that_are_not_counted_yet_are_counted_where_they_are_shown(harness: Harness) -> None:
     await harness.load("CARD", "one")
-    transaction = await placed(harness, ("CARD", 1))
+    transaction = await place_order(harness, ("CARD", 1))
     await harness.stock.allocate("CARD", list(slot_keys(transaction.id, 0, 1)), now_us=0)
 
     async def idle(_: str) -> None:
@@ -223,13 +223,13 @@ async def test_codes_that_are_not_counted_yet_are_counted_where_they_are_shown(h
 
 
 async def test_the_longer_nothing_comes_the_longer_are_the_pauses(harness: Harness) -> None:
-    transaction = await placed(harness, ("CARD", 1))
+    transaction = await place_order(harness, ("CARD", 1))
 
     async def pauses(count: int) -> list[int]:
         found = []
         for _ in range(count):
             await harness.fulfil(transaction.id)
-            found.append(((await harness.transactions.find(transaction.id)).due_us - harness.clock()) // US)
+            found.append(((await harness.transactions.find(transaction.id)).due_us - harness.clock()) // SECOND_US)
         return found
 
     assert await pauses(8) == [1, 2, 4, 8, 16, 32, 60, 60]
@@ -240,7 +240,7 @@ async def test_the_longer_nothing_comes_the_longer_are_the_pauses(harness: Harne
 async def test_a_unit_is_cancelled_on_the_customers_day(harness: Harness) -> None:
     harness.customers.time_zones[SITE] = ZoneInfo("Asia/Tokyo")
     harness.clock.now_us = local_time_us("2026-03-04T14:59:58")
-    transaction = await placed(harness, ("DEMO-CANCEL", 2))
+    transaction = await place_order(harness, ("DEMO-CANCEL", 2))
     harness.clock.advance(seconds=3)
     done = await harness.fulfil(transaction.id)
     assert done is not None
@@ -250,14 +250,14 @@ async def test_a_unit_is_cancelled_on_the_customers_day(harness: Harness) -> Non
 
 async def test_a_supplier_need_not_say_why_it_cancels(memory_harness: Harness) -> None:
     class Refusing:
-        async def supply(self, demand: SupplyRequest) -> SupplyResult:
-            return SupplyResult(cancelled=demand.slots)
+        async def supply(self, request: SupplyRequest) -> SupplyResult:
+            return SupplyResult(cancelled=request.slots)
 
-    transaction = await placed(memory_harness, ("CARD", 2))
+    transaction = await place_order(memory_harness, ("CARD", 2))
     await deliver_codes.fulfil(
         transaction.id, replace(memory_harness.deliver_codes_deps, suppliers={"stock": Refusing()})
     )
-    gone = await units(memory_harness, transaction.id)
+    gone = await get_units(memory_harness, transaction.id)
     assert [(unit.status, unit.reason) for unit in gone] == [(UnitStatus.CANCELLED, "cancelled by the supplier")] * 2
 
 
@@ -273,7 +273,7 @@ async def test_what_came_to_its_end_is_counted_once(memory_harness: Harness) -> 
         ]
 
     before = counts()
-    transaction = await placed(memory_harness, ("DEMO-TRICKLE", 3), ("DEMO-CANCEL", 5))
+    transaction = await place_order(memory_harness, ("DEMO-TRICKLE", 3), ("DEMO-CANCEL", 5))
     for _ in range(2):
         await memory_harness.fulfil(transaction.id)
     memory_harness.clock.advance(seconds=4)
@@ -284,7 +284,7 @@ async def test_what_came_to_its_end_is_counted_once(memory_harness: Harness) -> 
 async def test_codes_that_others_have_taken_meanwhile_are_not_taken_again(
     mongo_harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both find the same codes on sale, then one is faster."""
+    """Both find the same available codes, then one is faster."""
     harness = mongo_harness
     await harness.load("CARD", "c1", "c2")
     on_sale = await harness.stock._available_digests("CARD", 2)
@@ -293,15 +293,17 @@ async def test_codes_that_others_have_taken_meanwhile_are_not_taken_again(
         return list(on_sale)
 
     monkeypatch.setattr(harness.stock, "_available_digests", found)
-    fast, slow = [await placed(harness, ("CARD", 2)) for _ in range(2)]
-    took = [await harness.stock.allocate("CARD", list(slot_keys(one.id, 0, 2)), now_us=0) for one in (fast, slow)]
-    assert took == [Allocation(2, 2), Allocation(2, 0)]
-    assert [sorted((await harness.codes(one.id)).values()) for one in (fast, slow)] == [["c1", "c2"], []]
+    fast, slow = [await place_order(harness, ("CARD", 2)) for _ in range(2)]
+    allocations = [
+        await harness.stock.allocate("CARD", list(slot_keys(one.id, 0, 2)), now_us=0) for one in (fast, slow)
+    ]
+    assert allocations == [Allocation(2, 2), Allocation(2, 0)]
+    assert [sorted((await harness.get_codes(one.id)).values()) for one in (fast, slow)] == [["c1", "c2"], []]
 
 
 async def test_the_code_for_a_place_that_is_filled_already_stays_on_sale(harness: Harness) -> None:
     await harness.load("CARD", "c1", "c2")
-    transaction = await placed(harness, ("CARD", 2))
+    transaction = await place_order(harness, ("CARD", 2))
     first, second = slot_keys(transaction.id, 0, 2)
     await harness.stock.mark_unfillable([second], UnitStatus.CANCELLED, reason="gone", now_us=0)
     assert await harness.stock.allocate("CARD", [first, second], now_us=0) == Allocation(2, 1)

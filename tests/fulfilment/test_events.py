@@ -1,4 +1,4 @@
-"""The events that other teams read: each has an id of its own, and says what the store says."""
+"""The events that other teams read: each has an id of its own and agrees with the store."""
 
 import shutil
 from decimal import Decimal
@@ -18,11 +18,11 @@ from services.fulfilment.domain.transaction import Tally, apply_tallies
 from services.fulfilment.wire.events import MAIL, EventCodec
 from tests.fulfilment.harness import SCHEMAS, SITE, Harness
 
-EVENTS = EventCodec(SCHEMAS)
+CODEC = EventCodec(SCHEMAS)
 TRACE = "00-11111111111111111111111111111111-2222222222222222-01"
 
 
-def read(message: Message) -> Any:
+def decode_event(message: Message) -> Any:
     found = decode_record(message.value, (), SCHEMAS)
     assert isinstance(found, DecodedRecord), found
     assert found.record["eventId"] == message.id
@@ -34,10 +34,10 @@ async def test_each_change_of_counts_is_an_event_of_its_own(memory_harness: Harn
     some = apply_tallies(placed, {0: Tally(2, 1)}, business_date="2026-03-04")
     more = apply_tallies(some, {0: Tally(3, 2)}, business_date="2026-03-04")
     messages = [
-        EVENTS.order_placed(placed),
-        EVENTS.availability_changed(some, 1),
-        EVENTS.availability_changed(some, 2),
-        EVENTS.availability_changed(more, 3),
+        CODEC.order_placed(placed),
+        CODEC.availability_changed(some, 1),
+        CODEC.availability_changed(some, 2),
+        CODEC.availability_changed(more, 3),
     ]
     first, again = messages[1:3]
     assert first.id == again.id
@@ -45,13 +45,17 @@ async def test_each_change_of_counts_is_an_event_of_its_own(memory_harness: Harn
     assert {(message.key, message.headers) for message in messages} == {
         (placed.id.encode(), (("traceparent", TRACE.encode()),))
     }
-    lines = [read(message)["lines"] for message in messages[1:]]
+    lines = [decode_event(message)["lines"] for message in messages[1:]]
     assert [(line["delivered"], line["pending"], line["cancelled"]) for (line,) in lines] == [
         (2, 2, 1),
         (2, 2, 1),
         (3, 0, 2),
     ]
-    assert [read(message)["status"] for message in messages[1:]] == ["PROCESSING", "PROCESSING", "PARTIALLY_COMPLETED"]
+    assert [decode_event(message)["status"] for message in messages[1:]] == [
+        "PROCESSING",
+        "PROCESSING",
+        "PARTIALLY_COMPLETED",
+    ]
 
 
 async def test_an_invoice_and_its_credit_notes_are_events_of_their_purchase_order(memory_harness: Harness) -> None:
@@ -59,13 +63,13 @@ async def test_an_invoice_and_its_credit_notes_are_events_of_their_purchase_orde
     placed = (await memory_harness.place(("DEMO-CANCEL", 2))).transaction
     for _ in range(2):
         memory_harness.clock.advance(days=1)
-        await memory_harness.close()
+        await memory_harness.close_days()
         await memory_harness.fulfil(placed.id)
     memory_harness.clock.advance(days=1)
-    await memory_harness.close()
+    await memory_harness.close_days()
     note, invoice = await memory_harness.invoices.find_page(InvoiceQuery(site=SITE))
-    messages = [EVENTS.invoice_issued(one) for one in (invoice, note)]
-    events = [read(message) for message, _ in messages]
+    messages = [CODEC.invoice_issued(one) for one in (invoice, note)]
+    events = [decode_event(message) for message, _ in messages]
     assert [(event["kind"], event["number"], event["total"]) for event in events] == [
         ("INVOICE", "2026-000001", Decimal(20)),
         ("CREDIT_NOTE", "2026-000002", Decimal(-20)),
@@ -76,16 +80,16 @@ async def test_an_invoice_and_its_credit_notes_are_events_of_their_purchase_orde
 
 
 async def test_what_another_release_has_written_is_read(memory_harness: Harness, tmp_path: Path) -> None:
-    """F25: while releases change, events of both are on the topic."""
+    """F25: during a rolling update, the topic holds events of both releases."""
     placed = (await memory_harness.place(("CARD", 1))).transaction
     directory = tmp_path / "schemas"
     shutil.copytree(REPOSITORY / "schemas", directory)
     schema_compatibility.add_version(directory, "fulfilment_transaction")
     newer = EventCodec(Schemas.load(directory))
-    assert newer.order_placed(placed).value != EVENTS.order_placed(placed).value
-    for made in (EVENTS, newer):
-        assert newer.decode_placed_id(made.order_placed(placed).value) == placed.id
+    assert newer.order_placed(placed).value != CODEC.order_placed(placed).value
+    for codec in (CODEC, newer):
+        assert newer.decode_placed_id(codec.order_placed(placed).value) == placed.id
     with pytest.raises(ValueError, match="another schema"):
-        newer.decode_placed_id(EVENTS.availability_changed(placed, 0).value)
+        newer.decode_placed_id(CODEC.availability_changed(placed, 0).value)
     with pytest.raises(ValueError, match="another schema"):
-        EVENTS.decode_placed_id(newer.order_placed(placed).value)
+        CODEC.decode_placed_id(newer.order_placed(placed).value)

@@ -1,4 +1,4 @@
-"""Ids that are derived: the same in every release, or what is stored could not be found again."""
+"""Derived ids are the same in every release: otherwise stored data could not be found."""
 
 from uuid import UUID, uuid5
 
@@ -18,7 +18,7 @@ def test_it_is_a_uuid_of_version_5(number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "known"),
+    ("derived", "expected"),
     [
         (ORDER.id, "774a5bcd-e313-5b78-8307-dce6933f2c5c"),
         (derive_id("invoice", ORDER.id, 0), "deca6949-1e7b-56b2-b5d8-fcd97b25cafe"),
@@ -26,10 +26,10 @@ def test_it_is_a_uuid_of_version_5(number: int) -> None:
     ],
     ids=["purchase order", "invoice", "unit"],
 )
-def test_what_was_stored_is_found_again(made: str, known: str) -> None:
-    assert made == known
+def test_what_was_stored_is_found_again(derived: str, expected: str) -> None:
+    assert derived == expected
 
 
 def test_a_units_place_is_the_same_alone_and_among_those_of_its_line() -> None:
-    places = list(slot_keys("t", 99, 1_000))
-    assert places == [slot_key("t", 99, unit) for unit in range(1_000)] == sorted(places)
+    slots = list(slot_keys("t", 99, 1_000))
+    assert slots == [slot_key("t", 99, unit) for unit in range(1_000)] == sorted(slots)

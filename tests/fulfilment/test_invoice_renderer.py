@@ -1,4 +1,4 @@
-"""Invoices on paper and by mail."""
+"""Invoices as HTML, text and PDF, and by mail."""
 
 import asyncio
 import email
@@ -27,7 +27,7 @@ from services.fulfilment.domain.totals import LineTotals
 from services.fulfilment.wire.events import MAIL
 from tests.fulfilment.harness import SITE, Harness
 
-PAPER = TemplateInvoiceRenderer(issuer="Us & Co")
+RENDERER = TemplateInvoiceRenderer(issuer="Us & Co")
 
 
 def a_line(name: str = "Card", *, charged: int = 3) -> LineTotals:
@@ -69,7 +69,7 @@ def test_money(value: str, shown: str) -> None:
 
 
 def test_a_page_shows_everything_and_runs_nothing() -> None:
-    page = PAPER.html(an_invoice(a_line("<script>alert(1)</script>")))
+    page = RENDERER.html(an_invoice(a_line("<script>alert(1)</script>")))
     for text in ("2026-000007", "Us &amp; Co", "Shop &lt;b&gt;", "1,234.50", "3,703.50", "2026-03-05 00:00 UTC"):
         assert text in page
     assert "<script>" not in page
@@ -78,7 +78,7 @@ def test_a_page_shows_everything_and_runs_nothing() -> None:
 
 def test_a_pdf_is_the_same_each_time_and_takes_any_name() -> None:
     lines = [a_line(f"Łódź 卡 {n}") for n in range(90)]
-    one, two = (PAPER.pdf(an_invoice(*lines)) for _ in range(2))
+    one, two = (RENDERER.pdf(an_invoice(*lines)) for _ in range(2))
     assert one == two
     assert one.startswith(b"%PDF-")
     assert one.count(b"/Type /Page\n") >= 3
@@ -88,8 +88,8 @@ def test_a_pdf_is_the_same_each_time_and_takes_any_name() -> None:
     ("name", "printed"),
     [("20 €", b"20 \x80"), ("Müller’s", b"M\xfcller\x92s"), ("Łódź 卡", b"?\xf3dz ?"), ("Ž", b"\x8e")],
 )
-def test_a_pdf_shows_the_letters_of_western_europe(name: str, printed: bytes) -> None:
-    pdf = PAPER.pdf(an_invoice(a_line(name)))
+def test_a_pdf_shows_the_characters_of_western_europe(name: str, printed: bytes) -> None:
+    pdf = RENDERER.pdf(an_invoice(a_line(name)))
     pages = [
         zlib.decompress(packed) for packed in re.findall(rb"FlateDecode.*?stream\n(.*?)\nendstream", pdf, re.DOTALL)
     ]
@@ -99,14 +99,14 @@ def test_a_pdf_shows_the_letters_of_western_europe(name: str, printed: bytes) ->
 def test_a_credit_note_says_so_and_for_which_invoice() -> None:
     note = an_invoice(a_line(charged=-2), kind=InvoiceKind.CREDIT_NOTE)
     for text in ("Credit note", "2026-000006", "-2,469.00", "USD"):
-        assert text in PAPER.html(note)
-        assert text in PAPER.text(note)
-    assert "<td>2</td>" in PAPER.html(note)
-    assert PAPER.pdf(note).startswith(b"%PDF-")
+        assert text in RENDERER.html(note)
+        assert text in RENDERER.text(note)
+    assert "<td>2</td>" in RENDERER.html(note)
+    assert RENDERER.pdf(note).startswith(b"%PDF-")
 
 
 class Mailbox:
-    """A mail server's mind."""
+    """A mail server that may refuse recipients or hang up."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
@@ -139,27 +139,27 @@ async def mailbox() -> AsyncIterator[tuple[Mailbox, SmtpServer]]:
 def a_relay(harness: Harness, server: SmtpServer) -> Relay:
     mongo = harness.mongo
     assert mongo is not None
-    mailer = Mailer(server, sender="us@us.example", issuer="Us", renderer=PAPER, invoices=harness.invoices)
+    mailer = Mailer(server, sender="us@us.example", issuer="Us", renderer=RENDERER, invoices=harness.invoices)
     return Relay(Outbox(mongo, [INVOICES], now_us=harness.clock), mailer.deliver, channel=MAIL)
 
 
-async def prepared(harness: Harness) -> None:
+async def issue_invoice(harness: Harness) -> None:
     assert harness.mongo is not None
     await Outbox(harness.mongo, [INVOICES], now_us=harness.clock).create_indexes()
     await harness.place(("CARD", 1))
     harness.clock.advance(days=1)
-    await harness.close()
+    await harness.close_days()
 
 
 async def test_a_customer_with_an_address_gets_each_invoice_once(
     mongo_harness: Harness, mailbox: tuple[Mailbox, SmtpServer]
 ) -> None:
     box, server = mailbox
-    await prepared(mongo_harness)
+    await issue_invoice(mongo_harness)
     relay = a_relay(mongo_harness, server)
     assert await relay.deliver_due() == 0
     mongo_harness.customers.emails[SITE] = "a@customer.example"
-    await prepared(mongo_harness)
+    await issue_invoice(mongo_harness)
     assert (await relay.deliver_due(), await relay.deliver_due()) == (1, 0)
     (mail,) = box.mails
     assert mail["Subject"] == "Invoice 2026-000002 from Us"
@@ -173,7 +173,7 @@ async def test_a_customer_with_an_address_gets_each_invoice_once(
 async def test_without_a_server_mails_wait(mongo_harness: Harness, mailbox: tuple[Mailbox, SmtpServer]) -> None:
     box, server = mailbox
     mongo_harness.customers.emails[SITE] = "a@customer.example"
-    await prepared(mongo_harness)
+    await issue_invoice(mongo_harness)
     nowhere = a_relay(mongo_harness, replace(server, port=1))
     with pytest.raises(UnavailableError):
         await nowhere.deliver_due()
@@ -191,8 +191,8 @@ async def test_mails_that_arrived_before_the_server_went_are_not_sent_again(
     box, server = mailbox
     mongo_harness.customers.emails[SITE] = "a@customer.example"
     await mongo_harness.place(("CARD-EUR", 1))
-    await prepared(mongo_harness)
-    relay, before = a_relay(mongo_harness, server), mails_counted()
+    await issue_invoice(mongo_harness)
+    relay, before = a_relay(mongo_harness, server), sent_mail_count()
     box.hangs_up_after = 1
     assert await relay.deliver_due() == 1
     box.hangs_up_after = None
@@ -202,20 +202,20 @@ async def test_mails_that_arrived_before_the_server_went_are_not_sent_again(
         "Invoice 2026-000001 from Us",
         "Invoice 2026-000002 from Us",
     ]
-    assert mails_counted() - before == 2
+    assert sent_mail_count() - before == 2
 
 
-def mails_counted() -> float:
+def sent_mail_count() -> float:
     return float(metrics.MAILS.labels("sent")._value.get())
 
 
-async def test_an_invoice_that_cannot_be_shown_yet_is_mailed_later(
+async def test_an_invoice_that_cannot_be_read_yet_is_mailed_later(
     mongo_harness: Harness, mailbox: tuple[Mailbox, SmtpServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its mail is found as soon as it is stored; it is shown once a majority has it."""
+    """The mail is due as soon as it is stored; the invoice can be read once a majority has it."""
     box, server = mailbox
     mongo_harness.customers.emails[SITE] = "a@customer.example"
-    await prepared(mongo_harness)
+    await issue_invoice(mongo_harness)
     relay = a_relay(mongo_harness, server)
 
     async def unseen(_: str) -> None:
@@ -248,7 +248,7 @@ def test_mail_servers(url: str, expected: SmtpServer) -> None:
     ["http://x", "smtp://", "smtp://me:hid/den@host:25", "smtp://me:hid℀den@host", "smtp://host:99999", "smtp://[x"],
 )
 def test_what_is_no_mail_server_is_told_without_its_password(url: str) -> None:
-    """A password may have signs that must be percent-encoded: what stands before them looks like a port."""
-    with pytest.raises(ValueError, match="must be smtp://host:port") as told:
+    """A password may contain unencoded characters: the part before them looks like a port."""
+    with pytest.raises(ValueError, match="must be smtp://host:port") as error:
         parse_smtp_url(url)
-    assert "hid" not in str(told.value)
+    assert "hid" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Products and codes that somebody brings: where what is taken ends, and who is told of new codes."""
+"""Loading products and codes: their bounds, and the transactions that new codes make due."""
 
 from decimal import Decimal
 from typing import Any
@@ -9,7 +9,7 @@ from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.order_request import InvalidRequestError
 from services.fulfilment.domain.stock_request import parse_codes, parse_product
 from services.fulfilment.flows import load_stock
-from tests.fulfilment.harness import CIPHER, CURRENCIES, PRODUCTS, Harness
+from tests.fulfilment.harness import CURRENCIES, PRODUCTS, Harness
 
 PRODUCT = {"name": "New", "unitPrice": "1", "currency": "EUR"}
 
@@ -23,7 +23,7 @@ def product(**changes: Any) -> Any:
     [["c"] * 10_000, ["x" * 512], [{"redeemCode": "x" * 512, "pinCode": "x" * 512}]],
     ids=["many", "long", "long with a long pin"],
 )
-def test_so_many_and_so_long_codes_are_taken(codes: list[Any]) -> None:
+def test_codes_up_to_the_bounds_are_taken(codes: list[Any]) -> None:
     assert len(parse_codes(codes)) == len(codes)
 
 
@@ -47,7 +47,7 @@ def test_codes_that_are_refused(codes: object, faults: list[tuple[str, str]]) ->
     assert [(fault.pointer, fault.code) for fault in refused.value.faults] == faults
 
 
-def test_a_product_may_be_withdrawn_and_cost_so_much() -> None:
+def test_a_product_may_be_withdrawn_and_cost_up_to_the_bound() -> None:
     assert not product().is_withdrawn
     assert product(withdrawn=True).is_withdrawn
     assert product(unitPrice=100_000).unit_price == Decimal(100_000)
@@ -71,36 +71,30 @@ def test_products_that_are_refused(changes: dict[str, Any], fault: tuple[str, st
     assert [(fault.pointer, fault.code) for fault in refused.value.faults] == [fault]
 
 
-def world(harness: Harness) -> load_stock.Deps:
-    return load_stock.Deps(
-        products=harness.products, stock=harness.stock, transactions=harness.transactions, seal=CIPHER.seal
-    )
-
-
-async def test_who_waits_for_a_product_is_woken_by_new_codes_and_by_nothing_else(harness: Harness) -> None:
-    """An order that has its card and waits for pennies is not woken by cards."""
-    await load_stock.load_codes("CARD", [Code("known")], world(harness))
+async def test_an_order_is_due_because_of_new_codes_that_it_waits_for_and_of_nothing_else(harness: Harness) -> None:
+    """An order that has its card and waits for pennies is not due because of new cards."""
+    await load_stock.load_codes("CARD", [Code("known")], harness.load_stock_deps)
     waiting = (await harness.place(("CARD", 1), ("PENNY", 1))).transaction
     await harness.fulfil(waiting.id)
     assert await harness.transactions.claim_due(limit=10, lease_us=1) == []
-    for sku, code, woken in (
+    for sku, code, due in (
         ("CARD", "new", []),
         ("PENNY", "known", []),
         ("DEMO-NEVER", "other", []),
         ("PENNY", "fresh", [waiting.id]),
     ):
-        await load_stock.load_codes(sku, [Code(code)], world(harness))
-        assert await harness.transactions.claim_due(limit=10, lease_us=1) == woken, (sku, code)
+        await load_stock.load_codes(sku, [Code(code)], harness.load_stock_deps)
+        assert await harness.transactions.claim_due(limit=10, lease_us=1) == due, (sku, code)
 
 
 async def test_codes_of_a_product_that_is_not_there_are_not_loaded(harness: Harness) -> None:
-    assert await load_stock.load_codes("NONE", [Code("c")], world(harness)) is None
-    assert await load_stock.load_codes("CARD", [Code("c")], world(harness)) == 1
+    assert await load_stock.load_codes("NONE", [Code("c")], harness.load_stock_deps) is None
+    assert await load_stock.load_codes("CARD", [Code("c")], harness.load_stock_deps) == 1
 
 
 async def test_a_product_is_new_once(harness: Harness) -> None:
     new = product()
-    assert [await load_stock.put_product(new, world(harness)) for _ in range(2)] == [True, False]
+    assert [await load_stock.put_product(new, harness.load_stock_deps) for _ in range(2)] == [True, False]
     assert (await harness.products.find(["NEW", "NONE"])) == {"NEW": new}
     assert [one.sku for one in await harness.products.list_all()] == sorted({one.sku for one in PRODUCTS} | {"NEW"})
 

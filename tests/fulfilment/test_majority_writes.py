@@ -1,4 +1,4 @@
-"""No order is confirmed that a majority of MongoDB's members does not have, however often it is sent."""
+"""An order is confirmed only once a majority of the replica set has it, however often it is sent."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -28,77 +28,74 @@ pytestmark = pytest.mark.long
     ids=["a retry that knows it is one", "a retry", "the same number"],
 )
 async def test_an_order_that_finds_itself_waits_until_a_majority_has_it(tmp_path: Path, again: dict[str, Any]) -> None:
-    """Breaks: both secondaries stand still once the order has its place. Must hold: no word of success meanwhile."""
-    with ReplicaSet(tmp_path, nodes=3) as three:
-        async with _opened(three) as harness:
-            with _known_to_the_primary_alone(three, harness):
+    """Breaks: both secondaries stop once the sequence is reserved. Must hold: no success is reported meanwhile."""
+    with ReplicaSet(tmp_path, nodes=3) as replica_set:
+        async with _open_harness(replica_set) as harness:
+            with _writes_on_primary_only(replica_set, harness):
                 with pytest.raises(UnavailableError):
                     await harness.place(("CARD", 1), transaction_id="own", clientOrderNumber="n")
                 with pytest.raises(UnavailableError):
                     await harness.place(("CARD", 1), **again)
-            placed = await _until_answered(lambda: harness.place(("CARD", 1), **again))
+            placed = await _retry_until_available(lambda: harness.place(("CARD", 1), **again))
             assert await harness.transactions.find_page(TransactionQuery(site=SITE)) == [placed.transaction]
 
 
 async def test_no_event_of_an_order_leaves_before_a_majority_has_it(tmp_path: Path) -> None:
-    """Breaks: likewise. Must hold: nobody hears of an order that a new primary may not know."""
-    with ReplicaSet(tmp_path, nodes=3) as three:
-        async with _opened(three) as harness, _connected(three) as mongo:
-            waiting = outbox.Outbox(mongo, [TRANSACTIONS], now_us=harness.clock)
-            await _until_answered(waiting.create_indexes)
-            with _known_to_the_primary_alone(three, harness):
+    """Breaks: the same. Must hold: no order is announced that a new primary may not have."""
+    with ReplicaSet(tmp_path, nodes=3) as replica_set:
+        async with _open_harness(replica_set) as harness, _connect(replica_set) as mongo:
+            messages = outbox.Outbox(mongo, [TRANSACTIONS], now_us=harness.clock)
+            await _retry_until_available(messages.create_indexes)
+            with _writes_on_primary_only(replica_set, harness):
                 with pytest.raises(UnavailableError):
                     await harness.place(("CARD", 1), transaction_id="own")
                 assert await harness.transactions.find("own") is not None, "the primary has it"
-                assert await waiting.due(KAFKA) == []
+                assert await messages.due(KAFKA) == []
 
-            async def told() -> Any:
-                found = await waiting.due(KAFKA)
+            async def due_messages() -> Any:
+                found = await messages.due(KAFKA)
                 if not found:
                     raise UnavailableError("a majority")
                 return found
 
-            assert len(await _until_answered(told)) == 1
+            assert len(await _retry_until_available(due_messages)) == 1
 
 
 @contextmanager
-def _known_to_the_primary_alone(three: ReplicaSet, harness: Harness) -> Iterator[None]:
-    """Whatever is placed: the secondaries stand still, and an order's place is taken for given."""
-    enter = harness.purchase_orders.reserve_sequence
+def _writes_on_primary_only(replica_set: ReplicaSet, harness: Harness) -> Iterator[None]:
+    """Stop the secondaries, and reserve sequence numbers without MongoDB."""
+    reserve_sequence = harness.purchase_orders.reserve_sequence
 
-    async def entered(_: object) -> int:
+    async def first_sequence(_: object) -> int:
         return 1
 
-    harness.purchase_orders.reserve_sequence = entered
+    harness.purchase_orders.reserve_sequence = first_sequence
     try:
-        with standing_still(three):
+        with standing_still(replica_set):
             yield
     finally:
-        harness.purchase_orders.reserve_sequence = enter
+        harness.purchase_orders.reserve_sequence = reserve_sequence
 
 
 @asynccontextmanager
-async def _connected(three: ReplicaSet) -> AsyncIterator[Mongo]:
-    """A primary that hears of nobody for ten seconds is none: it must answer long before."""
-    mongo = Mongo.connect(MongoSettings(mongodb_uri=three.uri, mongodb_timeout_ms=500))
-    try:
+async def _connect(replica_set: ReplicaSet) -> AsyncIterator[Mongo]:
+    """A primary without secondaries steps down after ten seconds: operations must time out before."""
+    async with Mongo.connect(MongoSettings(mongodb_uri=replica_set.uri, mongodb_timeout_ms=500)) as mongo:
         yield mongo
-    finally:
-        await mongo.close()
 
 
 @asynccontextmanager
-async def _opened(three: ReplicaSet) -> AsyncIterator[Harness]:
-    """A harness that sells."""
-    async with _connected(three) as mongo:
+async def _open_harness(replica_set: ReplicaSet) -> AsyncIterator[Harness]:
+    """Yield a harness with one product."""
+    async with _connect(replica_set) as mongo:
         harness = build_mongo_harness(mongo, Clock())
-        await _until_answered(harness.purchase_orders.create_indexes)
-        await _until_answered(harness.transactions.create_indexes)
-        await _until_answered(lambda: harness.products.put(PRODUCTS[0]))
+        await _retry_until_available(harness.purchase_orders.create_indexes)
+        await _retry_until_available(harness.transactions.create_indexes)
+        await _retry_until_available(lambda: harness.products.put(PRODUCTS[0]))
         yield harness
 
 
-async def _until_answered(work: Callable[[], Awaitable[Any]]) -> Any:
+async def _retry_until_available(work: Callable[[], Awaitable[Any]]) -> Any:
     async with asyncio.timeout(60):
         while True:
             with suppress(UnavailableError):

@@ -1,4 +1,4 @@
-"""The API's own description: valid, complete, and served."""
+"""The OpenAPI document is valid, complete and served."""
 
 import yaml
 from aiohttp.test_utils import TestServer

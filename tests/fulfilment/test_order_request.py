@@ -1,4 +1,4 @@
-"""Reading an order: a table of what is refused and how, and what is taken."""
+"""Parsing order requests: a table of refusals, and accepted values."""
 
 from decimal import Decimal
 from typing import Any
@@ -68,7 +68,7 @@ def test_quantities(quantity: object, read: int) -> None:
     assert [item.quantity for item in request.items] == [read]
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     body = {
         "clientOrderNumber": "",
         "products": [{"sku": "CARD", "quantity": 0}, {"sku": "", "quantity": 1}, {"sku": "CARD", "quantity": 2}],
@@ -82,7 +82,7 @@ def test_all_faults_are_told_at_once() -> None:
 
 @pytest.mark.parametrize("entry", [1, {}, {"sku": "CARD", "quantity": 0}], ids=["number", "empty", "no quantity"])
 def test_of_very_many_faults_the_first_hundred_are_told(entry: object) -> None:
-    """A body of one megabyte has room for half a million, and its answer would be a hundred times as large."""
+    """A body of one megabyte has room for half a million faults, and the response would be a hundred times as large."""
     assert len(faults({"products": [entry] * 10_000})) == 100
 
 

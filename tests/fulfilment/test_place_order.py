@@ -1,4 +1,4 @@
-"""Placing an order, on every kind of store."""
+"""Placing orders, on every kind of store."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -13,11 +13,11 @@ from services.fulfilment.domain.order_request import InvalidRequestError
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
 from services.fulfilment.flows.place_order import ConflictingOrderError
-from tests.fulfilment.harness import OTHER_SITE, SITE, US, Harness, local_time_us, open_mongo_harness
+from tests.fulfilment.harness import OTHER_SITE, SECOND_US, SITE, Harness, local_time_us, open_mongo_harness
 
 
-async def listed(harness: Harness, **asked: object) -> list[str]:
-    found = await harness.transactions.find_page(TransactionQuery(site=SITE, **asked))  # type: ignore[arg-type]
+async def list_ids(harness: Harness, **filters: object) -> list[str]:
+    found = await harness.transactions.find_page(TransactionQuery(site=SITE, **filters))  # type: ignore[arg-type]
     return [one.id for one in found]
 
 
@@ -44,7 +44,7 @@ async def test_currencies_customers_and_days_have_purchase_orders_of_their_own(h
 async def test_what_is_refused_leaves_nothing(harness: Harness) -> None:
     with pytest.raises(InvalidRequestError):
         await harness.place(("CARD", 1), ("NONE", 1))
-    assert await listed(harness) == []
+    assert await list_ids(harness) == []
     assert await harness.purchase_orders.list_by_day(SITE, "2026-03-04") == []
 
 
@@ -62,7 +62,7 @@ async def test_the_same_number_is_the_same_order(harness: Harness) -> None:
             await harness.place(*lines, clientOrderNumber="n-1")
     with pytest.raises(ConflictingOrderError):
         await harness.place(("CARD", 1), ("PENNY", 2), clientOrderNumber="n-1", payWithCurrency="EUR")
-    assert await listed(harness) == [first.transaction.id]
+    assert await list_ids(harness) == [first.transaction.id]
 
 
 async def test_a_number_is_its_customers_own(harness: Harness) -> None:
@@ -84,7 +84,7 @@ async def test_an_unchecked_order_is_never_a_duplicate(harness: Harness) -> None
     unchecked: dict[str, Any] = {"clientOrderNumber": "n-1", "enableClientOrderNumberDupCheck": False}
     found = [await harness.place(("CARD", 1), **unchecked) for _ in range(3)]
     assert len({one.transaction.id for one in found}) == 3
-    # Whoever wants the check is told of the first of them.
+    # An order with the check is a duplicate of the first of them.
     harness.clock.advance(seconds=1)
     checked = await harness.place(("CARD", 1), clientOrderNumber="n-1")
     assert checked.is_duplicate
@@ -95,10 +95,10 @@ async def test_a_retry_under_the_same_id_is_the_same_transaction(harness: Harnes
     first = await harness.place(("CARD", 1), transaction_id=own, clientOrderNumber="n-1")
     again = await harness.place(("CARD", 1), transaction_id=own, clientOrderNumber="n-1", is_retry=True)
     assert (again.is_duplicate, again.transaction) == (False, first.transaction)
-    # Even one that does not know of being a retry.
+    # Even one that is not marked as a retry.
     third = await harness.place(("CARD", 1), transaction_id=own)
     assert third.transaction == first.transaction
-    assert await listed(harness) == [own]
+    assert await list_ids(harness) == [own]
 
 
 async def test_an_order_that_meets_a_closed_day_goes_to_the_next(harness: Harness) -> None:
@@ -112,20 +112,20 @@ async def test_an_order_that_meets_a_closed_day_goes_to_the_next(harness: Harnes
     assert await harness.purchase_orders.begin_closing(first.purchase_order) is None
 
 
-async def test_a_blocked_place_sends_the_order_to_the_next_day(harness: Harness) -> None:
+async def test_a_voided_sequence_number_sends_the_order_to_the_next_day(harness: Harness) -> None:
     order = PurchaseOrder(site=SITE, business_date="2026-03-04", currency="USD")
-    enter = harness.purchase_orders.reserve_sequence
+    reserve_sequence = harness.purchase_orders.reserve_sequence
 
-    async def enter_slowly(wanted: PurchaseOrder) -> int | None:
-        """The day is closed between entering and storing."""
-        place: int | None = await enter(wanted)
-        if wanted.id == order.id and place is not None:
+    async def reserve_and_close(requested: PurchaseOrder) -> int | None:
+        """Close the day between reserving and storing."""
+        reserved: int | None = await reserve_sequence(requested)
+        if requested.id == order.id and reserved is not None:
             closing = await harness.purchase_orders.begin_closing(order.id)
-            for free in await harness.transactions.unused_sequences(closing):
-                await harness.transactions.void_sequence(order.id, free)
-        return place
+            for sequence in await harness.transactions.unused_sequences(closing):
+                await harness.transactions.void_sequence(order.id, sequence)
+        return reserved
 
-    harness.purchase_orders.reserve_sequence = enter_slowly
+    harness.purchase_orders.reserve_sequence = reserve_and_close
     placed = (await harness.place(("CARD", 1))).transaction
     assert placed.business_date == "2026-03-05"
     assert await harness.transactions.list_by_purchase_order(order.id) == []
@@ -139,7 +139,7 @@ async def test_transactions_are_listed_newest_first(harness: Harness) -> None:
         placed = await harness.place(("CARD", 1), clientOrderNumber=f"n-{number}")
         ids.insert(0, placed.transaction.id)
         harness.clock.advance(seconds=number % 2)
-    everything = await listed(harness)
+    everything = await list_ids(harness)
     assert sorted(everything) == sorted(ids)
     assert everything[0] == ids[0]
     walked: list[str] = []
@@ -148,10 +148,10 @@ async def test_transactions_are_listed_newest_first(harness: Harness) -> None:
         walked += [one.id for one in page]
         after = PageCursor(page[-1].created_us, page[-1].id)
     assert walked == everything
-    assert await listed(harness, client_order_number="n-3") == [ids[1]]
-    assert await listed(harness, transaction_id=ids[2]) == [ids[2]]
-    assert await listed(harness, from_us=local_time_us("2026-03-04T12:00:02")) == [ids[0]]
-    assert sorted(await listed(harness, to_us=local_time_us("2026-03-04T12:00:01"))) == sorted(ids[3:])
+    assert await list_ids(harness, client_order_number="n-3") == [ids[1]]
+    assert await list_ids(harness, transaction_id=ids[2]) == [ids[2]]
+    assert await list_ids(harness, from_us=local_time_us("2026-03-04T12:00:02")) == [ids[0]]
+    assert sorted(await list_ids(harness, to_us=local_time_us("2026-03-04T12:00:01"))) == sorted(ids[3:])
     assert await harness.transactions.find_for_site(OTHER_SITE, ids[0]) is None
 
 
@@ -167,15 +167,15 @@ async def test_the_same_number_twenty_times_at_once_is_one_transaction(harness: 
     placed = await asyncio.gather(*(harness.place(("CARD", 1), clientOrderNumber="n-1") for _ in range(20)))
     assert len({one.transaction.id for one in placed}) == 1
     assert sum(not one.is_duplicate for one in placed) == 1
-    # Places that were given in vain are found when the day is closed.
+    # Unused sequence numbers are voided when the day is closed.
     harness.clock.advance(days=1)
-    await harness.close()
+    await harness.close_days()
     (invoice,) = await harness.invoices.find_page(InvoiceQuery(site=SITE))
     assert invoice.draft.transactions == 1
 
 
 async def test_an_order_belongs_to_the_instant_at_which_it_came(memory_harness: Harness) -> None:
-    """Its day, its time and its deadline, however long it takes until it is stored."""
+    """Its day, its time and its deadline do not depend on when it is stored."""
     harness, find = memory_harness, memory_harness.products.find
     harness.clock.now_us = came_us = local_time_us("2026-03-04T23:59:59.999999")
 
@@ -187,13 +187,13 @@ async def test_an_order_belongs_to_the_instant_at_which_it_came(memory_harness: 
     harness.products.find = slowly
     placed = (await harness.place(("CARD", 1))).transaction
     assert (placed.business_date, placed.created_us) == ("2026-03-04", came_us)
-    assert placed.deadline_us - came_us == 7 * 86_400 * US
+    assert placed.deadline_us - came_us == 7 * 86_400 * SECOND_US
 
 
-async def test_the_relay_is_told_of_every_event(mongodb_uri: str) -> None:
-    """Placed, counted and invoiced; doing it again tells of nothing."""
-    told: list[None] = []
-    async with open_mongo_harness(mongodb_uri, "motor", announce=lambda: told.append(None)) as harness:
+async def test_the_relay_is_woken_for_every_event(mongodb_uri: str) -> None:
+    """Placed, counted and invoiced; repeating them writes no event."""
+    writes: list[None] = []
+    async with open_mongo_harness(mongodb_uri, "motor", on_outbox_write=lambda: writes.append(None)) as harness:
 
         async def place() -> None:
             await harness.place(("DEMO-INSTANT", 1), transaction_id="own", clientOrderNumber="n")
@@ -202,9 +202,9 @@ async def test_the_relay_is_told_of_every_event(mongodb_uri: str) -> None:
             await harness.fulfil("own")
 
         counts = []
-        for work in (place, place, fulfil, fulfil, harness.close, harness.close):
-            if work == harness.close:
+        for work in (place, place, fulfil, fulfil, harness.close_days, harness.close_days):
+            if work == harness.close_days:
                 harness.clock.advance(days=1)
             await work()
-            counts.append(len(told))
+            counts.append(len(writes))
     assert counts == [1, 1, 2, 2, 3, 3]

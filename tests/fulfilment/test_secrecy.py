@@ -1,4 +1,4 @@
-"""I10: a planted code stands in clear in the answer to its owner, and nowhere else."""
+"""I10: a planted code is in clear in the response to its owner, and nowhere else."""
 
 import base64
 import json
@@ -25,8 +25,8 @@ from tests.fulfilment.harness import CIPHER, SITE, Harness
 CANARY, PIN = "CANARY-7f3a-CODE", "CANARY-PIN-55"
 
 
-def traces(text: bytes) -> list[bytes]:
-    """The canary as it is, or as it would look encoded."""
+def encodings(text: bytes) -> list[bytes]:
+    """Return the canary's plain and encoded forms that the text contains."""
     forms = [CANARY.encode(), PIN.encode(), base64.b64encode(CANARY.encode())[:16], CANARY.encode().hex().encode()]
     return [form for form in forms if form in text]
 
@@ -41,33 +41,33 @@ async def test_codes_are_in_clear_nowhere(
     transaction = (await harness.place(("CARD", 2))).transaction
     found = await get_codes.get_codes(SITE, transaction.id, None, harness.get_codes_deps)
     assert found is not None
-    shown = msgspec.json.encode(responses.codes(found, 0))
-    assert len(traces(shown)) == 2
+    body = msgspec.json.encode(responses.codes(found, 0))
+    assert len(encodings(body)) == 2
     harness.clock.advance(days=8)
     await harness.fulfil(transaction.id)
-    await harness.close()
+    await harness.close_days()
     assert harness.mongo is not None
-    database, kept = harness.mongo._database, b""
+    database, stored = harness.mongo._database, b""
     for name in await database.list_collection_names():
         async for document in database[name].find():
-            kept += bson.encode(document)
-    assert len(kept) > 2_000
+            stored += bson.encode(document)
+    assert len(stored) > 2_000
     (invoice,) = await harness.invoices.find_page(InvoiceQuery(site=SITE))
-    paper = TemplateInvoiceRenderer(issuer="Us")
-    printed = paper.html(invoice).encode() + paper.text(invoice).encode() + paper.pdf(invoice)
+    renderer = TemplateInvoiceRenderer(issuer="Us")
+    printed = renderer.html(invoice).encode() + renderer.text(invoice).encode() + renderer.pdf(invoice)
     said = caplog.text + "".join(capsys.readouterr()) + repr(found) + repr(harness) + repr(Code(CANARY, PIN))
-    for where in (kept, printed, generate_latest(metrics.REGISTRY), said.encode()):
-        assert traces(where) == []
+    for where in (stored, printed, generate_latest(metrics.REGISTRY), said.encode()):
+        assert encodings(where) == []
 
 
 def test_a_refusal_quotes_no_code() -> None:
     with pytest.raises(InvalidRequestError) as refused:
         parse_codes([CANARY, CANARY * 100, {"redeemCode": CANARY, "pinCode": []}, {"pinCode": PIN}])
-    assert traces(repr(refused.value.faults).encode() + str(refused.value).encode()) == []
+    assert encodings(repr(refused.value.faults).encode() + str(refused.value).encode()) == []
     assert len(refused.value.faults) == 3
 
 
-def test_the_vault_opens_what_it_sealed() -> None:
+def test_the_cipher_opens_what_it_sealed() -> None:
     code = Code("abc", "1")
     sealed = CIPHER.seal("CARD", code)
     assert CIPHER.open("CARD", sealed) == code
@@ -91,12 +91,12 @@ def test_a_sealed_code_cannot_be_moved_or_changed() -> None:
         assert "one" not in str(error.value).replace("none", "")
 
 
-async def test_codes_are_sealed_anew_under_a_new_key(harness: Harness) -> None:
+async def test_codes_are_resealed_under_a_new_key(harness: Harness) -> None:
     if harness.mongo is None:
         pytest.skip("memory keeps no keys")
     await harness.load("CARD", *(f"c{n}" for n in range(5)))
     transaction = (await harness.place(("CARD", 3))).transaction
-    before = await harness.codes(transaction.id)
+    before = await harness.get_codes(transaction.id)
     newer = CodeCipher([b"n" * 32, b"k" * 32], b"d" * 32)
     rounds = 0
     while found := await harness.stock.list_sealed_with_other_keys(newer.key_id, limit=2):
@@ -110,7 +110,7 @@ async def test_codes_are_sealed_anew_under_a_new_key(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", base64.b64encode(b"short").decode(), "a,b"])
-def test_keys_that_are_none(text: str) -> None:
+def test_invalid_keys(text: str) -> None:
     with pytest.raises(ValueError, match="must"):
         parse_keys(text)
 
@@ -122,7 +122,7 @@ def test_settings_hide_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMTP_URL", "smtp://me:hidden@localhost:25")
     settings = Settings()
     assert (settings.encryption_keys, settings.digest_key) == ([b"k" * 32] * 2, b"k" * 32)
-    shown = repr(settings) + json.dumps(settings.model_dump(), default=str)
-    assert key not in shown
-    assert "hidden" not in shown
+    printed = repr(settings) + json.dumps(settings.model_dump(), default=str)
+    assert key not in printed
+    assert "hidden" not in printed
     assert Decimal(settings.fulfilment_deadline.days) == 7

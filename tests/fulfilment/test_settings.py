@@ -1,4 +1,4 @@
-"""What holds where nobody says otherwise, and mistakes that are told at the start."""
+"""Defaults of the settings, and invalid settings that are reported at start."""
 
 import base64
 from datetime import timedelta
@@ -45,6 +45,6 @@ def test_mistakes_are_told_and_secrets_are_not(
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit):
         load(Settings)
-    told = capsys.readouterr().err
-    assert name in told
-    assert "c2VjcmV0" not in told
+    reported = capsys.readouterr().err
+    assert name in reported
+    assert "c2VjcmV0" not in reported

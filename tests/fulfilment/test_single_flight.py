@@ -1,4 +1,4 @@
-"""One fulfilment at a time for each transaction, a bounded number in all."""
+"""One fulfilment at a time per transaction, and a bounded number in total."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -10,8 +10,8 @@ from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.flows.single_flight import SingleFlight
 
 
-class Work:
-    """Fulfilments that end when they are let."""
+class ControlledWork:
+    """Fulfilments that end when the test permits."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
@@ -28,64 +28,64 @@ class Work:
 
 
 @pytest.fixture
-def work() -> Work:
-    return Work()
+def work() -> ControlledWork:
+    return ControlledWork()
 
 
-async def soon(*awaited: Coroutine[Any, Any, object]) -> list[asyncio.Task[object]]:
-    """Begin all of them, and let them get as far as they can."""
+async def start_all(*awaited: Coroutine[Any, Any, object]) -> list[asyncio.Task[object]]:
+    """Start all of them, and let them run until they wait."""
     begun = [asyncio.create_task(one) for one in awaited]
     for _ in range(5):
         await asyncio.sleep(0)
     return begun
 
 
-async def test_whoever_asks_while_it_runs_waits_for_the_same_run(work: Work) -> None:
-    runner = SingleFlight(work, max_concurrency=8)
-    asked = await soon(*(runner.run("a") for _ in range(50)), runner.run("b"))
+async def test_whoever_asks_while_it_runs_waits_for_the_same_run(work: ControlledWork) -> None:
+    single_flight = SingleFlight(work, max_concurrency=8)
+    calls = await start_all(*(single_flight.run("a") for _ in range(50)), single_flight.run("b"))
     assert work.begun == ["a", "b"]
     work.may_end.set()
-    await asyncio.gather(*asked)
-    await runner.run("a")
+    await asyncio.gather(*calls)
+    await single_flight.run("a")
     assert work.begun == ["a", "b", "a"]
 
 
-async def test_no_more_run_at_once_than_may(work: Work) -> None:
-    runner = SingleFlight(work, max_concurrency=2)
-    asked = await soon(*(runner.run(name) for name in "abcd"))
+async def test_no_more_run_at_once_than_may(work: ControlledWork) -> None:
+    single_flight = SingleFlight(work, max_concurrency=2)
+    calls = await start_all(*(single_flight.run(name) for name in "abcd"))
     assert work.begun == ["a", "b"]
     work.may_end.set()
-    await asyncio.gather(*asked)
+    await asyncio.gather(*calls)
     assert sorted(work.ended) == ["a", "b", "c", "d"]
 
 
-async def test_giving_up_waiting_stops_nothing(work: Work) -> None:
-    runner = SingleFlight(work, max_concurrency=2)
-    impatient, patient = await soon(runner.run("a"), runner.run("a"))
+async def test_giving_up_waiting_stops_nothing(work: ControlledWork) -> None:
+    single_flight = SingleFlight(work, max_concurrency=2)
+    impatient, patient = await start_all(single_flight.run("a"), single_flight.run("a"))
     impatient.cancel()
     work.may_end.set()
     await patient
     assert (impatient.cancelled(), work.ended) == (True, ["a"])
 
 
-async def test_a_failure_reaches_everybody_who_waits_and_the_next_one_tries_again(work: Work) -> None:
-    runner = SingleFlight(work, max_concurrency=2)
+async def test_a_failure_reaches_everybody_who_waits_and_the_next_one_tries_again(work: ControlledWork) -> None:
+    single_flight = SingleFlight(work, max_concurrency=2)
     work.fails = UnavailableError("MongoDB")
-    asked = await soon(runner.run("a"), runner.run("a"))
+    calls = await start_all(single_flight.run("a"), single_flight.run("a"))
     work.may_end.set()
-    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert outcomes == [work.fails] * 2
     work.fails = None
-    await runner.run("a")
+    await single_flight.run("a")
     assert work.ended == ["a"]
 
 
-async def test_stopping_lets_what_runs_come_to_its_end(work: Work) -> None:
-    runner = SingleFlight(work, max_concurrency=2)
-    (asked,) = await soon(runner.run("a"))
-    (stopping,) = await soon(runner.stop())
+async def test_stopping_lets_what_runs_come_to_its_end(work: ControlledWork) -> None:
+    single_flight = SingleFlight(work, max_concurrency=2)
+    (calls,) = await start_all(single_flight.run("a"))
+    (stopping,) = await start_all(single_flight.stop())
     assert not stopping.done()
     work.may_end.set()
     await stopping
-    await asked
+    await calls
     assert work.ended == ["a"]

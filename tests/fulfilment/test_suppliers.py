@@ -1,4 +1,4 @@
-"""Which suppliers an installation has: what its API takes, and what becomes of orders from one that was taken away."""
+"""Suppliers of an installation: which ones the API accepts, and the orders of one that was removed."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ Api = TestClient[web.Request, web.Application]
 
 @pytest.fixture
 async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    """The composed service's API to somebody who may do everything; what it stands on is not started."""
+    """The built service's API for a caller with all rights; its dependencies are not started."""
 
     async def caller(_desk: Authenticator, _request: web.Request, scope: str) -> Caller:
         token = Token(
@@ -61,7 +61,7 @@ async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     ("api", "supplier", "names"),
     [(False, "simulated", "stock"), (True, "simulatd", "simulated, stock")],
     indirect=["api"],
-    ids=["taken away", "slip"],
+    ids=["removed", "slip"],
 )
 async def test_the_api_takes_the_suppliers_that_the_settings_say_there_are(api: Api, supplier: str, names: str) -> None:
     product = {"name": "New", "unitPrice": 1, "currency": "EUR", "supplier": supplier}
@@ -73,7 +73,7 @@ async def test_the_api_takes_the_suppliers_that_the_settings_say_there_are(api: 
 
 
 async def test_orders_from_a_supplier_that_was_taken_away_wait_and_are_served_once_it_is_back(harness: Harness) -> None:
-    """Products that were put before keep its name, and so do orders, also new ones."""
+    """Existing products keep its name, and so do their orders, new ones included."""
     ids = [(await harness.place(("DEMO-INSTANT", 2), ("CARD", 1))).transaction.id for _ in range(2)]
     await harness.load("CARD", "one", "two")
     for is_simulated, expected in (

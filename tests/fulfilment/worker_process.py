@@ -1,4 +1,4 @@
-"""A process that sells: places and fulfils orders and closes days, until it is done or dies at a failpoint.
+"""A process that places and fulfils orders and closes days, until it is done or killed at a failpoint.
 
 `python -m tests.fulfilment.worker_process URI DATABASE WORK NOW_US`; WORK is `order:<id>`, `fulfil:<id>` or `close`.
 """
@@ -12,17 +12,16 @@ from tests.fulfilment.harness import Clock, build_mongo_harness
 
 
 async def main(uri: str, database: str, work: str, now_us: int) -> None:
-    mongo = Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=database))
-    harness = build_mongo_harness(mongo, Clock(now_us))
-    what, _, transaction_id = work.partition(":")
-    if what == "order":
-        # Whoever sends it again after a crash comes with the id that was reserved for it.
-        await harness.place(("CARD", 2), transaction_id=transaction_id, is_retry=True)
-    elif what == "fulfil":
-        await harness.fulfil(transaction_id)
-    else:
-        await harness.close()
-    await mongo.close()
+    async with Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=database)) as mongo:
+        harness = build_mongo_harness(mongo, Clock(now_us))
+        action, _, transaction_id = work.partition(":")
+        if action == "order":
+            # A request that is repeated after a crash has the id that was reserved for it.
+            await harness.place(("CARD", 2), transaction_id=transaction_id, is_retry=True)
+        elif action == "fulfil":
+            await harness.fulfil(transaction_id)
+        else:
+            await harness.close_days()
 
 
 if __name__ == "__main__":
