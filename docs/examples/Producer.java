@@ -15,7 +15,7 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
-/** Writes orders with nothing but Kafka's own client: arguments are bootstrap servers, registry and how many. */
+/** Produces orders with only Kafka's own client. Arguments: bootstrap servers, registry URL, number of orders. */
 public class Producer {
     private static final String TOPIC = "orders.submitted.v1";
 
@@ -38,19 +38,19 @@ public class Producer {
         System.out.println(jobId);
     }
 
-    /** The id under which the registry keeps the current schema. */
+    /** Returns the id of the subject's latest schema. */
     private static int schemaId(String registry) throws Exception {
         URI address = URI.create(registry + "/subjects/" + TOPIC + "-value/versions/latest");
-        HttpResponse<String> answer =
+        HttpResponse<String> response =
                 HttpClient.newHttpClient().send(HttpRequest.newBuilder(address).build(), HttpResponse.BodyHandlers.ofString());
-        Matcher id = Pattern.compile("\"id\":\\s*(\\d+)").matcher(answer.body());
-        if (answer.statusCode() != 200 || !id.find()) {
-            throw new IllegalStateException(answer.body());
+        Matcher id = Pattern.compile("\"id\":\\s*(\\d+)").matcher(response.body());
+        if (response.statusCode() != 200 || !id.find()) {
+            throw new IllegalStateException(response.body());
         }
         return Integer.parseInt(id.group(1));
     }
 
-    /** Avro by hand, field by field in the order of the schema; a KafkaAvroSerializer writes the same bytes. */
+    /** Encodes Avro by hand, field by field in schema order; KafkaAvroSerializer writes the same bytes. */
     private static byte[] order(int schemaId, String jobId, int index, int total, String id) throws Exception {
         long now = System.currentTimeMillis() * 1000;
         Writer value = new Writer();
@@ -74,7 +74,7 @@ public class Producer {
         return value.bytes();
     }
 
-    /** Avro's binary encoding, as far as an order needs it. */
+    /** The parts of Avro's binary encoding that an order needs. */
     private static final class Writer {
         private final ByteArrayOutputStream out = new ByteArrayOutputStream();
 

@@ -1,4 +1,4 @@
-"""Writes a job of two orders with Confluent's client and says its id; see docs/producers.md."""
+"""Produces a job of two orders with Confluent's client and prints its id; see docs/producers.md."""
 
 import os
 from datetime import UTC, datetime
