@@ -80,3 +80,13 @@ def test_files_that_a_page_names_exist(page: str) -> None:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
     for name in re.findall(rf"`((?:{'|'.join(TOP_LEVEL)})/[\w./-]+\.\w+)`", text):
         assert (REPOSITORY / name).is_file(), name
+
+
+def test_the_index_lists_every_decision_with_its_title() -> None:
+    directory = REPOSITORY / "docs" / "adr"
+    rows = []
+    for path in sorted(directory.glob("0*.md")):
+        number, _, title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ").partition(". ")
+        rows.append(f"| [{number}]({path.name}) | {title} |")
+    listed = (directory / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in listed if line.startswith("| [")] == rows
