@@ -1,1 +1,1 @@
-"""Avro schemas to typed readers and writers, by code generation. Pure: knows no business."""
+"""Codecs between Avro and typed records, generated from schemas. Pure: knows no orders and no jobs."""

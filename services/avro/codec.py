@@ -1,6 +1,6 @@
-"""Records to Avro and back, by code that is made from the schema when a service starts.
+"""Codecs between typed records and Avro bytes, by code that is generated from the schema when a service starts.
 
-What it writes equals, byte for byte, what any Avro library writes; the tests hold it to that.
+They write what any Avro library writes, byte for byte; tests compare both.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -22,18 +22,17 @@ from services.avro.varints import (
     read_timestamp_fast,
     read_varint,
 )
-from services.avro.writer_codegen import TEXTS, writer_name, writer_source
+from services.avro.writer_codegen import WRITE_STRINGS, writer_name, writer_source
 
 __all__ = ["AvroDecodeError", "Codec"]
 
 T = TypeVar("T")
-JOB = "job"
 
 
 class Codec(Generic[T]):
-    """Reads and writes the records of one schema. `prefix` (a framing) goes before everything that is written.
+    """Encodes and decodes the records of one schema. `prefix` (a framing) goes before everything that is encoded.
 
-    With `fields`, which must be adjacent, it reads and writes only these of the record.
+    With `fields`, which must be adjacent, it encodes and decodes only these of the record.
     """
 
     def __init__(
@@ -48,48 +47,47 @@ class Codec(Generic[T]):
         if fields is not None:
             record = RecordType(record.name, tuple(field for field in record.fields if field.name in fields))
         _check(record, types)
-        self._prefix = prefix.decode("latin-1")
-        self._fast = _compiled(record, types, LENGTHS)
-        # Texts and arrays longer than the table of lengths.
-        self._general = _compiled(record, types, VarintLengths())
+        self._record = record
+        self.prefix = prefix.decode("latin-1")
+        self._fast = _compile(record, types, LENGTHS)
+        # For strings and arrays longer than the table of lengths.
+        self._general = _compile(record, types, VarintLengths())
         self._name = writer_name(record)
-        self._rest = writer_name(record, after=JOB)
         self._write = self._fast[self._name]
-        self._read = self._fast[reader_name(record)]
+        self._read = self._fast[reader_name(self._record)]
 
     def encode(self, record: T) -> bytes:
-        """The record as bytes. Raises `ValueError` for one that the schema cannot hold: the rules come first."""
+        """Encode a record. Raises `ValueError` for one that the schema cannot hold: check the rules first."""
         try:
-            return f"{self._prefix}{self._write(record)}".encode("latin-1")
+            return f"{self.prefix}{self._write(record)}".encode("latin-1")
         except IndexError:
-            return f"{self._prefix}{self._general[self._name](record)}".encode("latin-1")
-        except (KeyError, DecimalException) as wrong:
-            raise ValueError("not a record of the schema") from wrong
+            return f"{self.prefix}{self._general[self._name](record)}".encode("latin-1")
+        except (KeyError, DecimalException) as error:
+            raise ValueError("not a record of the schema") from error
 
-    def job_record_encoder(self, site: int, job: Any) -> Callable[[T, int], bytes]:
-        """Return a function that encodes records as those of a job, whatever their own `site` and `job` are.
+    def numbered_encoder(self, before: str, behind: str, *, after: str) -> Callable[[T, int], bytes]:
+        """Return an encoder of a record's fields after the field `after`, which takes the record and a number.
 
-        For orders and returns. `job` is the reference that the record of index 0 carries; what all records of the job
-        begin with is encoded once.
+        `before`, the number and `behind`, as text of one character per byte, replace what goes before these fields.
         """
-        reference = self._general["write_JobRef"](job)
-        head = f"{encode_varint(len(job.job_id))}{job.job_id}"
-        before = f"{self._prefix}{encode_varint(site)}\2{head}"
-        behind = reference[len(head) + 1 :]
-        rest, long_rest = self._fast[self._rest], self._general[self._rest]
+        name = writer_name(self._record, after=after)
+        for names in (self._fast, self._general):
+            if name not in names:
+                exec(writer_source(self._record, after=after), names)  # noqa: S102 - made from our own schemas
+        write, write_general = self._fast[name], self._general[name]
 
-        def encode(record: T, index: int) -> bytes:
+        def encode(record: T, number: int) -> bytes:
             try:
-                return f"{before}{NUMBERS[index]}{behind}{rest(record)}".encode("latin-1")
+                return f"{before}{NUMBERS[number]}{behind}{write(record)}".encode("latin-1")
             except IndexError:
-                return f"{before}{NUMBERS[index]}{behind}{long_rest(record)}".encode("latin-1")
-            except (KeyError, DecimalException) as wrong:
-                raise ValueError("not a record of the schema") from wrong
+                return f"{before}{NUMBERS[number]}{behind}{write_general(record)}".encode("latin-1")
+            except (KeyError, DecimalException) as error:
+                raise ValueError("not a record of the schema") from error
 
         return encode
 
     def decode(self, data: bytes, *, start: int = 0) -> T:
-        """The record whose bytes begin at `start` and end with `data`. Raises `Undecodable`, and nothing else."""
+        """Decode the record that begins at `start` and ends with `data`. Raises `AvroDecodeError`, and nothing else."""
         try:
             record, end = self._read(data, data.decode("latin-1"), start)
         except IndexError:
@@ -101,47 +99,45 @@ class Codec(Generic[T]):
         return record  # type: ignore[no-any-return]  # what generated code returns
 
 
-def _compiled(record: RecordType, types: Mapping[str, type], lengths: list[str] | VarintLengths) -> dict[str, Any]:
-    records = list(_types_of(record, RecordType))
+def _compile(record: RecordType, types: Mapping[str, type], lengths: list[str] | VarintLengths) -> dict[str, Any]:
+    """The functions of a schema, by name, and what they refer to."""
     names: dict[str, Any] = {
         **types,
-        "Undecodable": AvroDecodeError,
-        "bytewise": _as_latin1,
+        "AvroDecodeError": AvroDecodeError,
+        "as_latin1": _as_latin1,
         "empty": "",
+        "encode_varint": encode_varint,
         "lengths": lengths,
-        "none": "\0",
+        "null": "\0",
         "numbers": NUMBERS,
+        "present": "\2",
         "read_amount": read_amount,
         "read_block": read_block,
         "read_int": read_int,
         "read_length": read_length,
+        "read_timestamp_fast": read_timestamp_fast,
         "read_varint": read_varint,
-        "some": "\2",
         "true": "\1",
-        "usual_stamp": read_timestamp_fast,
-        "varint": encode_varint,
         "write_amount": write_amount,
-        "no_amount": "an amount has too many digits, or none",
-        "no_branch": "a union has no such branch",
-        "no_symbol": "an enumeration has no such symbol",
-        "no_truth": "a boolean is neither true nor false",
+        "invalid_amount": "an amount has too many digits, or none",
+        "invalid_boolean": "a boolean is neither true nor false",
+        "invalid_branch": "a union has no such branch",
+        "invalid_symbol": "an enumeration has no such symbol",
     }
     for enum in _types_of(record, Enum):
         names[f"symbols_{enum.name}"] = {symbol: encode_varint(number) for number, symbol in enumerate(enum.symbols)}
         names[f"numbered_{enum.name}"] = {2 * number: symbol for number, symbol in enumerate(enum.symbols)}
-    source = [TEXTS, *(writer_source(part) for part in records), reader_source(record)]
-    if any(field.name == JOB for field in record.fields):
-        source.append(writer_source(record, after=JOB))
+    source = [WRITE_STRINGS, *(writer_source(part) for part in _types_of(record, RecordType)), reader_source(record)]
     exec("\n".join(source), names)  # noqa: S102 - the source is made from our own schemas, at start
     names["writers"] = {
-        types[branch.name]: _branch(encode_varint(number), names[writer_name(branch)])
+        types[branch.name]: _branch_writer(encode_varint(number), names[writer_name(branch)])
         for union in _types_of(record, Union)
         for number, branch in enumerate(union.branches)
     }
     return names
 
 
-def _branch(number: str, write: Callable[[Any], str]) -> Callable[[Any], str]:
+def _branch_writer(number: str, write: Callable[[Any], str]) -> Callable[[Any], str]:
     return lambda record: number + write(record)
 
 
@@ -152,23 +148,23 @@ def _as_latin1(text: str) -> str:
 P = TypeVar("P", RecordType, Enum, Union)
 
 
-def _types_of(kind: AvroType, sort: type[P]) -> Iterator[P]:
-    """All parts of a schema of one sort, the inner ones first; some more than once."""
-    match kind:
+def _types_of(type_: AvroType, cls: type[P]) -> Iterator[P]:
+    """Yield all types of a class within a type, the inner ones first; some more than once."""
+    match type_:
         case RecordType(_, fields):
             for field in fields:
-                yield from _types_of(field.type, sort)
-        case Array(of) | Optional(of):
-            yield from _types_of(of, sort)
-        case Union(of):
-            for record in of:
-                yield from _types_of(record, sort)
-    if isinstance(kind, sort):
-        yield kind
+                yield from _types_of(field.type, cls)
+        case Array(inner) | Optional(inner):
+            yield from _types_of(inner, cls)
+        case Union(branches):
+            for branch in branches:
+                yield from _types_of(branch, cls)
+    if isinstance(type_, cls):
+        yield type_
 
 
 def _check(record: RecordType, types: Mapping[str, type]) -> None:
-    """The structs are the schema's: a difference shows when a service starts, not in a record."""
+    """Raise `ValueError` if a struct's fields are not the schema's: at start, not when the first record comes."""
     for part in _types_of(record, RecordType):
         names = tuple(field.name for field in part.fields)
         if getattr(types[part.name], "__struct_fields__", None) != names:

@@ -1,4 +1,4 @@
-"""Amounts on the wire: `decimal(18,6)` as bytes. Prices repeat, so both ways remember the latest."""
+"""Amounts in Avro: `decimal(18,6)` as bytes. Prices repeat, so the latest are cached in both directions."""
 
 from decimal import Context, Decimal
 from functools import lru_cache
@@ -13,7 +13,7 @@ _scaleb = Context(prec=INTEGER_DIGITS + FRACTION_DIGITS).scaleb
 
 @lru_cache(maxsize=16_384)
 def write_amount(amount: Decimal) -> str:
-    """An amount with its length, one character per byte. Raises `DecimalException` where it has too many digits."""
+    """Encode an amount behind its length, one character per byte. Raises `DecimalException` for too many digits."""
     unscaled = int(_scaleb(canonical(amount), FRACTION_DIGITS))
     size = unscaled.bit_length() + 8 >> 3
     return encode_varint(size) + unscaled.to_bytes(size, "big", signed=True).decode("latin-1")
@@ -21,7 +21,7 @@ def write_amount(amount: Decimal) -> str:
 
 @lru_cache(maxsize=16_384)
 def read_amount(data: bytes) -> Decimal:
-    """The amount whose bytes these are."""
+    """Decode an amount. Raises `AvroDecodeError`."""
     unscaled = int.from_bytes(data, "big", signed=True)
     if not 0 < len(data) <= _MAX_BYTES or abs(unscaled) >= _BOUND:
         raise AvroDecodeError("an amount has too many digits, or none")

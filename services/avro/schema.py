@@ -1,11 +1,11 @@
-"""A parsed Avro schema as what our own schemas consist of; anything else is refused when a service starts."""
+"""Model of an Avro schema, limited to what our own schemas use; anything else is refused when a service starts."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_UPPER_CASE = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class DecimalBytes:
 
 @dataclass(frozen=True, slots=True)
 class Enum:
-    """One of some symbols."""
+    """An enumeration."""
 
     name: str
     symbols: tuple[str, ...]
@@ -55,7 +55,7 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Optional:
-    """A union of null, first, and one other."""
+    """A union of null, first, and one other type."""
 
     inner: "AvroType"
 
@@ -78,52 +78,52 @@ class RecordType:
 
 @dataclass(frozen=True, slots=True)
 class Union:
-    """One of some records."""
+    """A union of records."""
 
     branches: tuple[RecordType, ...]
 
 
 AvroType = String | Int | Long | TimestampMicros | Boolean | DecimalBytes | Enum | Array | Optional | RecordType | Union
 
-# The number of each fits into one byte.
+# Each symbol's number fits into one byte.
 _MAX_SYMBOLS = 64
-_PLAIN: dict[str, AvroType] = {"string": String(), "int": Int(), "long": Long(), "boolean": Boolean()}
+_PRIMITIVES: dict[str, AvroType] = {"string": String(), "int": Int(), "long": Long(), "boolean": Boolean()}
 
 
 def parse_schema(definition: Mapping[str, Any]) -> RecordType:
-    """The model of a record's schema. Raises `ValueError` for a schema that uses what ours do not."""
-    kind = _kind(definition, {})
-    if not isinstance(kind, RecordType):
-        raise ValueError("not the schema of a record")  # noqa: TRY004 - what is wrong is the schema, not its type
-    return kind
+    """Parse a record's schema. Raises `ValueError` for a schema that uses what ours do not."""
+    type_ = _parse(definition, {})
+    if not isinstance(type_, RecordType):
+        raise ValueError("not the schema of a record")  # noqa: TRY004 - the schema is wrong, not its Python type
+    return type_
 
 
 def to_snake_case(name: str) -> str:
-    """`utcOffsetMinutes` as `utc_offset_minutes`."""
-    return _HUMP.sub(r"_\1", name).lower()
+    """Return `utcOffsetMinutes` as `utc_offset_minutes`."""
+    return _UPPER_CASE.sub(r"_\1", name).lower()
 
 
-def _kind(definition: Any, named: dict[str, AvroType]) -> AvroType:
+def _parse(definition: Any, named: dict[str, AvroType]) -> AvroType:
     if isinstance(definition, str):
-        known = _PLAIN.get(definition) or named.get(definition.rpartition(".")[2])
+        type_ = _PRIMITIVES.get(definition) or named.get(definition.rpartition(".")[2])
     elif isinstance(definition, list):
-        known = _union(definition, named)
+        type_ = _parse_union(definition, named)
     else:
-        known = _logical(definition) or _complex(definition, named)
-    if known is None:
+        type_ = _parse_logical(definition) or _parse_complex(definition, named)
+    if type_ is None:
         raise ValueError(f"not a schema of ours: {definition}")
-    return known
+    return type_
 
 
-def _union(branches: list[Any], named: dict[str, AvroType]) -> AvroType | None:
+def _parse_union(branches: list[Any], named: dict[str, AvroType]) -> AvroType | None:
     if len(branches) == 2 and branches[0] == "null":
-        return Optional(_kind(branches[1], named))
-    kinds = [_kind(branch, named) for branch in branches]
-    records = tuple(kind for kind in kinds if isinstance(kind, RecordType))
+        return Optional(_parse(branches[1], named))
+    types = [_parse(branch, named) for branch in branches]
+    records = tuple(type_ for type_ in types if isinstance(type_, RecordType))
     return Union(records) if len(records) == len(branches) else None
 
 
-def _logical(definition: Mapping[str, Any]) -> AvroType | None:
+def _parse_logical(definition: Mapping[str, Any]) -> AvroType | None:
     match definition:
         case {"type": "long", "logicalType": "timestamp-micros"}:
             return TimestampMicros()
@@ -132,20 +132,20 @@ def _logical(definition: Mapping[str, Any]) -> AvroType | None:
     return None
 
 
-def _complex(definition: Mapping[str, Any], named: dict[str, AvroType]) -> AvroType | None:
+def _parse_complex(definition: Mapping[str, Any], named: dict[str, AvroType]) -> AvroType | None:
     match definition:
         case {"type": "array", "items": items}:
-            return Array(_wide(_kind(items, named)))
+            return Array(_require_width(_parse(items, named)))
         case {"type": "enum", "name": str(name), "symbols": list(symbols)} if len(symbols) <= _MAX_SYMBOLS:
             return named.setdefault(name, Enum(name, tuple(symbols)))
         case {"type": "record", "name": str(name), "fields": list(fields)}:
-            parts = tuple(Field(to_snake_case(field["name"]), _kind(field["type"], named)) for field in fields)
+            parts = tuple(Field(to_snake_case(field["name"]), _parse(field["type"], named)) for field in fields)
             return named.setdefault(name, RecordType(name, parts))
     return None
 
 
-def _wide(kind: AvroType) -> AvroType:
-    # A few bytes could stand for billions of items that take no bytes.
-    if isinstance(kind, RecordType) and not kind.fields:
+def _require_width(items: AvroType) -> AvroType:
+    # Items that take no bytes: a block of a few bytes could claim billions of them.
+    if isinstance(items, RecordType) and not items.fields:
         raise ValueError("items without width")
-    return kind
+    return items

@@ -1,4 +1,4 @@
-"""Avro's variable-length integers, as texts of one character per byte: pieces of such texts are joined fastest."""
+"""Avro's variable-length integers, as texts of one character per byte, which can be joined fastest."""
 
 from functools import lru_cache
 
@@ -7,8 +7,16 @@ _PAIR_BITS = 14
 _PAIR = (1 << _PAIR_BITS) - 1
 
 
+class AvroDecodeError(Exception):
+    """Bytes are not a record of the schema. `reason` quotes nothing of them."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 def encode_varint(number: int) -> str:
-    """A zigzag varint. Raises `ValueError` for what is no long."""
+    """Encode a number as a zigzag varint. Raises `ValueError` if it does not fit into 64 bits."""
     if not MIN_LONG <= number <= MAX_LONG:
         raise ValueError("not a 64-bit integer")
     rest = number << 1 ^ number >> 63
@@ -20,21 +28,21 @@ def encode_varint(number: int) -> str:
 
 
 class VarintCache(dict[int, str]):
-    """Varints of small numbers at hand; others are made."""
+    """The varints of small numbers; others are encoded when asked for, and not kept."""
 
     def __missing__(self, number: int) -> str:
         return encode_varint(number)
 
 
 class VarintLengths:
-    """Stands in for a list of varints, for lengths that the list does not have."""
+    """Replaces the list of varints for lengths that it does not hold."""
 
     def __getitem__(self, length: int) -> str:
         return encode_varint(length)
 
 
 def read_varint(data: bytes, first: int, position: int) -> tuple[int, int]:
-    """The number whose first byte has been read already, and the position behind it."""
+    """Return the number whose first byte has already been read, and the position behind it."""
     rest = first & 127
     shift = 7
     while first > 127:
@@ -51,9 +59,9 @@ def read_varint(data: bytes, first: int, position: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def read_timestamp_fast(eight: bytes) -> int | None:
-    """The number that all of eight bytes stand for, as instants of our time do; None for anything else.
+    """Return the number that takes all eight bytes, as instants of our time do; None for anything else.
 
-    The records of a job share their instants, so the latest are remembered.
+    The records of a job share their instants, so the latest are cached.
     """
     if len(eight) < 8 or eight[7] > 127 or not all(byte > 127 for byte in eight[:7]):
         return None
@@ -61,7 +69,7 @@ def read_timestamp_fast(eight: bytes) -> int | None:
 
 
 def read_int(data: bytes, first: int, position: int) -> tuple[int, int]:
-    """Like `read_varint`, for a 32-bit integer."""
+    """Read a 32-bit integer; see `read_varint`."""
     number, position = read_varint(data, first, position)
     if not -(2**31) <= number < 2**31:
         raise AvroDecodeError("a number is too large")
@@ -69,7 +77,7 @@ def read_int(data: bytes, first: int, position: int) -> tuple[int, int]:
 
 
 def read_length(data: bytes, first: int, position: int) -> tuple[int, int]:
-    """Like `read_varint`, for a length."""
+    """Read a length; see `read_varint`."""
     length, position = read_varint(data, first, position)
     if length < 0:
         raise AvroDecodeError("a length is negative")
@@ -77,7 +85,10 @@ def read_length(data: bytes, first: int, position: int) -> tuple[int, int]:
 
 
 def read_block(data: bytes, first: int, position: int) -> tuple[int, int]:
-    """The number of items in a block of an array; where it is negative, the block's size follows and is passed over."""
+    """Return the number of items in a block of an array, and the position of the first.
+
+    After a negative number comes the block's size in bytes, which is skipped.
+    """
     count, position = read_varint(data, first, position)
     if count < 0:
         _, position = read_length(data, data[position], position + 1)
@@ -93,11 +104,3 @@ _PAIRS = [chr(number & 127 | 128) + chr(number >> 7 | 128) for number in range(_
 _LAST = [_last(number) for number in range(_PAIR + 1)]
 LENGTHS = [encode_varint(length) for length in range(4096)]
 NUMBERS = VarintCache((number, encode_varint(number)) for number in range(-64, 4096))
-
-
-class AvroDecodeError(Exception):
-    """Bytes are not a record of the schema. `reason` quotes nothing of them."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason

@@ -14,7 +14,7 @@ from msgspec import DecodeError, json
 from services import topics
 from services.chassis.avro.schemas import Schema
 from services.chassis.kafka.producer import Producer, ProducerRecord
-from services.sales.keys import build_key
+from services.sales.wire import build_key
 from services.values.identifiers import read_identifier
 from services.values.invalid import Invalid
 

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from services.avro.codec import Codec
 from services.chassis.avro.schemas import Schemas
 from services.ingest.domain.import_job import AcceptedJob
 from services.jobs.codec import JobEventCodec
 from services.jobs.events import JobEvent, Opened
-from services.sales.keys import build_key
 from services.sales.records import get_order_id
 from services.sales.verdicts import build_rejection_runs
-from services.sales.wire import order_codec, return_codec
+from services.sales.wire import RecordCodec, build_key, order_codec, return_codec
 
 
 class Encoder:
@@ -34,7 +32,7 @@ class Encoder:
         """Yield index, key and value of each accepted record, in order."""
         header = job.header
         # A batch holds records of one kind, the job's.
-        codec: Codec[Any] = self._orders if header.type == "orders" else self._returns
-        encode = codec.job_record_encoder(header.site, header.ref(0))
+        codec: RecordCodec[Any] = self._orders if header.type == "orders" else self._returns
+        encode = codec.job_encoder(header)
         for index, record in job.batch.accepted:
             yield index, build_key(header.site, record.channel, get_order_id(record)), encode(record, index)

@@ -1,5 +1,5 @@
-"""The language that ingest and validator share: Order, Return, rules, fault codes, JSON in, Avro out. Pure.
+"""Orders and returns, the language of ingest and validator: what a valid record is, JSON in, Avro out. Pure.
 
-`reading` turns a request's body into records and refusals, `rules` judges a record however it came, `codec` puts it
-on the wire and takes it off, `jobs` tells what became of it.
+`fields` is the table of fields; the readers, checks and writers follow it. `import_request` reads a request's body,
+`rules` checks any record, `wire` encodes and decodes it, `verdicts` reports on it to its job.
 """

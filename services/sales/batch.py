@@ -1,4 +1,4 @@
-"""What a request to import becomes: records that are accepted, records that are not, and notes."""
+"""What a request to import records asks for, and what it becomes: accepted and rejected records, and notes."""
 
 from datetime import UTC, tzinfo
 from enum import StrEnum
@@ -7,13 +7,14 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from services.jobs.events import Fault
+from services.sales.field_types import RuleContext
 from services.sales.records import SalesRecord
 
 MAX_RECORDS = 100
 
 
 class NoteCode(StrEnum):
-    """What was normalised or ignored without refusing anything."""
+    """What was normalised or ignored without rejecting anything."""
 
     UNKNOWN_FIELD = "UNKNOWN_FIELD"
     TIMEZONE_ASSUMED = "TIMEZONE_ASSUMED"
@@ -22,7 +23,7 @@ class NoteCode(StrEnum):
 
 
 class Note(Struct, frozen=True, gc=False):
-    """Something the client may want to know; `index` is None where the whole body is meant."""
+    """A note to the client; `index` is None if it is about the whole body."""
 
     index: int | None
     code: str
@@ -30,10 +31,9 @@ class Note(Struct, frozen=True, gc=False):
 
 
 class ImportTarget(NamedTuple):
-    """Where a body was sent.
+    """The path and query of the request.
 
-    `user_id` (decoded) stands in the path of a PUT, which takes one record; `mode` is the query's, known and in lower
-    case.
+    `user_id` (decoded) is in the path of a PUT, which holds one record; `mode` is the query's, valid and in lower case.
     """
 
     kind: str
@@ -42,17 +42,26 @@ class ImportTarget(NamedTuple):
 
 
 class SiteDefaults(NamedTuple):
-    """What the site, and the apiKey in the path, say about records."""
+    """What the site, and the apiKey in the path, determine for its records."""
 
     site: int
     time_zone: tzinfo = UTC
     channel: str | None = None
 
 
-class RejectedRecord(Struct, frozen=True, gc=False):
-    """A record that intake does not accept. Ids are None where they are missing or at fault themselves.
+class ImportContext(NamedTuple):
+    """What the records of a request are read with, besides their JSON."""
 
-    `received` is the record as JSON, without the personal data that it was refused for; None for a very large one.
+    target: ImportTarget
+    defaults: SiteDefaults
+    rules: RuleContext
+
+
+class RejectedRecord(Struct, frozen=True, gc=False):
+    """A record that ingest rejects. Ids are None if they are absent or invalid.
+
+    `received_json` is the record as received, without the personal data that it was rejected for; None for a very
+    large one.
     """
 
     index: int
@@ -65,7 +74,7 @@ class RejectedRecord(Struct, frozen=True, gc=False):
 
 
 class Batch(Struct, frozen=True):
-    """The records of one request, good and bad sorted, each with its index; `kind` and `mode` are the job's."""
+    """The records of one request, accepted and rejected, each with its index; `kind` and `mode` are the job's."""
 
     kind: str
     mode: str
@@ -76,7 +85,7 @@ class Batch(Struct, frozen=True):
 
 
 class InvalidBodyError(Exception):
-    """The body as a whole cannot be imported. `detail` quotes nothing of it; `pointer` is where it is at fault."""
+    """The body as a whole cannot be imported. `detail` quotes nothing of it; `pointer` locates what is wrong."""
 
     def __init__(self, status: int, code: str, detail: str, *, pointer: str = "") -> None:
         super().__init__(code)

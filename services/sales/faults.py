@@ -1,6 +1,6 @@
-"""Why a record is not accepted: a closed set of codes, and how each is put into words.
+"""Faults, the reasons why a record is rejected: a closed set of codes, and the message of each.
 
-Messages name fields and limits. They quote nothing that was sent, except the id of an unknown product.
+Messages name fields and bounds. They quote nothing that was sent, except the id of an unknown product.
 """
 
 from collections.abc import Iterable
@@ -33,42 +33,42 @@ class FaultCode(StrEnum):
     UNPROCESSABLE = "UNPROCESSABLE"
 
 
-# Time may heal these: the same record, sent again, can be accepted.
+# The same record, sent later, can be accepted.
 _RETRYABLE = frozenset({FaultCode.FUTURE_DATE, FaultCode.PRODUCT_NOT_FOUND})
 
 
 def make_fault(code: FaultCode, field: str, message: str) -> Fault:
-    """A fault of the record itself."""
+    """Return a fault of the record itself; `field` is a JSON pointer."""
     return Fault(code.value, field, message, retryable=code in _RETRYABLE)
 
 
 def missing_field(field: str) -> Fault:
-    """A mandatory field is absent or null."""
-    return make_fault(FaultCode.MISSING_FIELD, field, f"{_name(field)} is required")
+    """Return the fault of a required field that is absent or null."""
+    return make_fault(FaultCode.MISSING_FIELD, field, f"{_display_name(field)} is required")
 
 
 def invalid_value(field: str, invalid: Invalid) -> Fault:
-    """A field's value does not fit."""
-    return make_fault(FaultCode(invalid.kind.value), field, f"{_name(field)} {invalid.phrase}")
+    """Return the fault of a field whose value is invalid."""
+    return make_fault(FaultCode(invalid.kind.value), field, f"{_display_name(field)} {invalid.phrase}")
 
 
 def product_not_found(field: str, product_id: str) -> Fault:
-    """The catalogue of the site does not hold a product."""
+    """Return the fault of a product that is not in the site's catalogue."""
     message = f"No product is found for product ID {product_id}"
     return Fault(FaultCode.PRODUCT_NOT_FOUND.value, field, message, product_id=product_id, retryable=True)
 
 
 def unprocessable() -> Fault:
-    """The system, not the record, is at fault."""
+    """Return the fault of a record that cannot be processed for reasons of the system, not of the record."""
     return Fault(FaultCode.UNPROCESSABLE.value, "", "The record could not be processed", level=ERROR)
 
 
 def first_faults(faults: Iterable[Fault]) -> list[Fault]:
-    """As many faults as are reported of one record."""
+    """Return the faults that are reported of one record: the first 20."""
     return list(islice(faults, MAX_FAULTS))
 
 
-def _name(field: str) -> str:
-    """What a message calls the value at a pointer: the last name in it, with a position where it is a list's."""
-    *_, parent, last = ("", *field.split("/"))
+def _display_name(pointer: str) -> str:
+    """The last name in a JSON pointer, with a position where it points into a list."""
+    *_, parent, last = ("", *pointer.split("/"))
     return f"{parent}[{last}]" if last.isdecimal() else last

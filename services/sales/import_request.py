@@ -1,33 +1,35 @@
-"""From a request's body to records: the good and the bad sorted, each on its own."""
+"""Reads the body of a request into records, accepted and rejected, each on its own."""
 
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from services.jobs.events import Fault
-from services.sales.batch import Batch, ImportTarget, InvalidBodyError, Note, NoteCode, RejectedRecord, SiteDefaults
-from services.sales.body import get_max_records, malformed, parse_at, split_records
-from services.sales.duplicates import find_conflicts
+from services.sales.batch import Batch, ImportContext, ImportTarget, Note, NoteCode, SiteDefaults
 from services.sales.fast_json_reader import parse_typed_body, parse_typed_record, to_record_fast
-from services.sales.intake import ImportContext
-from services.sales.json_reader import ParsedRecord, read_ambiguous, read_order, read_return, reject
+from services.sales.faults import FaultCode, make_fault
+from services.sales.field_types import RuleContext
+from services.sales.json_reader import (
+    ParsedRecord,
+    is_ambiguous,
+    is_return,
+    read_ambiguous,
+    read_record,
+    reject,
+)
 from services.sales.records import OFFLINE, ORDERS, RETURNS, Order, SalesRecord
-from services.sales.shape import ORDER, RETURN, is_ambiguous, is_return
+from services.sales.request_body import get_max_records, malformed_json, parse_at, split_records
 from services.values.strict_json import JsonSyntaxError, check_utf8
 
-__all__ = [
-    "Batch",
-    "ImportTarget",
-    "InvalidBodyError",
-    "Note",
-    "NoteCode",
-    "RejectedRecord",
-    "SiteDefaults",
-    "read_batch",
-]
+_NOTE_TRAILING_CHARACTERS = Note(
+    None, NoteCode.TRAILING_CHARACTERS_IGNORED.value, "Characters after the end of the JSON text were ignored"
+)
+_NOTE_RETURNS_ON_ORDERS_PATH = Note(
+    None, NoteCode.RETURN_ON_ORDERS_PATH.value, "Returns on an orders path were taken; send them to the returns path"
+)
 
 
 class ParsedElement(NamedTuple):
-    """One element of the body: read already if it was usual, else as an object."""
+    """One element of the body: a record if the fast reader accepted it, else an object."""
 
     text: bytes
     record: SalesRecord | None
@@ -43,96 +45,104 @@ def read_batch(
     currencies: AbstractSet[str],
     strict_json: bool = False,
 ) -> Batch:
-    """The records of a request, judged by all rules but the catalogue's.
+    """Read the records of a request and check all rules but the catalogue's.
 
-    Raises `BodyRefused` where the body as a whole cannot be read, and nothing else.
+    Raises `InvalidBodyError` if the body as a whole cannot be read, and nothing else.
     """
-    intake = ImportContext(
-        target.user_id, target.mode, defaults.site, defaults.channel, defaults.time_zone, now_us, currencies
-    )
-    most = get_max_records(is_single=target.user_id is not None)
-    return _read_usual(body, target.kind, intake, most=most) or _read_any(
-        body, target.kind, intake, most=most, strict=strict_json
+    context = ImportContext(target, defaults, RuleContext(now_us, currencies, defaults.time_zone))
+    max_records = get_max_records(is_single=target.user_id is not None)
+    return _read_fast(body, context, max_records=max_records) or _read_each(
+        body, context, max_records=max_records, strict=strict_json
     )
 
 
-def _read_usual(body: bytes, kind: str, intake: ImportContext, *, most: int) -> Batch | None:
-    """The batch, if every record of it is usual and faultless; None sends the body the long way."""
-    try:
-        check_utf8(body)
-    except JsonSyntaxError as bad:
-        raise malformed(bad) from None
-    typed = parse_typed_body(body, kind=kind)
-    if typed is None or not 0 < len(typed) <= most:
-        return None
-    good = [(index, record) for index, one in enumerate(typed) if (record := to_record_fast(one, intake)) is not None]
-    if len(good) < len(typed) or find_conflicts(good):
-        return None
-    return Batch(kind, intake.mode or good[0][1].mode, len(good), good, [], [])
-
-
-def _read_any(body: bytes, kind: str, intake: ImportContext, *, most: int, strict: bool) -> Batch:
-    """The batch of any body, record by record."""
-    texts, is_tail_ignored = split_records(body, strict=strict, max_records=most)
-    return assemble_batch(
-        _drafts(body, texts, kind, intake), kind, intake, notes=[_NOTE_TRAILING_CHARACTERS] if is_tail_ignored else []
-    )
-
-
-def assemble_batch(drafts: list[ParsedElement], kind: str, intake: ImportContext, *, notes: list[Note]) -> Batch:
-    """The batch that drafts make: what the job is, and which records are good."""
-    if kind == ORDERS and all(draft.record is None and is_return(draft.values) for draft in drafts):
+def assemble_batch(elements: list[ParsedElement], context: ImportContext, *, notes: list[Note]) -> Batch:
+    """Build the batch: determine the job's kind and mode, and which records are accepted."""
+    kind = context.target.kind
+    if kind == ORDERS and all(element.record is None and is_return(element.values) for element in elements):
         kind = RETURNS
         notes = [*notes, _NOTE_RETURNS_ON_ORDERS_PATH]
-    readings = [_reading(draft, kind, intake, index=index) for index, draft in enumerate(drafts)]
-    good = [(index, reading.record) for index, reading in enumerate(readings) if reading.record is not None]
-    conflicts = find_conflicts(good)
-    refused = [reading.rejected for reading in readings if reading.rejected is not None]
-    refused += [
-        _conflict(drafts[index], record, conflicts[index], index) for index, record in good if index in conflicts
-    ]
+    parsed = [_read_element(element, kind, context, index=index) for index, element in enumerate(elements)]
+    valid = [(index, element.record) for index, element in enumerate(parsed) if element.record is not None]
+    conflicts = _find_conflicts(valid)
+    rejected = [element.rejected for element in parsed if element.rejected is not None]
+    for index, record in valid:
+        if index in conflicts:
+            text = elements[index].text
+            values = parse_at(text, base=0)
+            rejected.append(reject(record, conflicts[index], values, index=index, size=len(text)))
     return Batch(
-        kind,
-        intake.mode or readings[0].stated_mode or OFFLINE,
-        len(drafts),
-        [(index, record) for index, record in good if index not in conflicts],
-        sorted(refused, key=lambda refusal: refusal.index),
-        [*notes, *(note for reading in readings for note in reading.notes)],
+        kind=kind,
+        mode=context.target.mode or parsed[0].stated_mode or OFFLINE,
+        total=len(elements),
+        accepted=[(index, record) for index, record in valid if index not in conflicts],
+        rejected=sorted(rejected, key=lambda record: record.index),
+        notes=[*notes, *(note for element in parsed for note in element.notes)],
     )
 
 
-def _conflict(draft: ParsedElement, record: SalesRecord, reason: Fault, index: int) -> RejectedRecord:
-    shape = ORDER if isinstance(record, Order) else RETURN
-    return reject(record, reason, parse_at(draft.text, base=0), shape=shape, index=index, size=len(draft.text))
+def _read_fast(body: bytes, context: ImportContext, *, max_records: int) -> Batch | None:
+    """The batch if the fast reader accepts every record, else None."""
+    try:
+        check_utf8(body)
+    except JsonSyntaxError as error:
+        raise malformed_json(error) from None
+    kind, mode = context.target.kind, context.target.mode
+    typed = parse_typed_body(body, kind=kind)
+    if typed is None or not 0 < len(typed) <= max_records:
+        return None
+    accepted = [
+        (index, record) for index, one in enumerate(typed) if (record := to_record_fast(one, context)) is not None
+    ]
+    if len(accepted) < len(typed) or _find_conflicts(accepted):
+        return None
+    return Batch(kind, mode or accepted[0][1].mode, len(accepted), accepted, [], [])
 
 
-def _drafts(body: bytes, texts: list[bytes], kind: str, intake: ImportContext) -> list[ParsedElement]:
-    drafts = []
+def _read_each(body: bytes, context: ImportContext, *, max_records: int, strict: bool) -> Batch:
+    """The batch of any body, record by record."""
+    texts, is_tail_ignored = split_records(body, strict=strict, max_records=max_records)
+    notes = [_NOTE_TRAILING_CHARACTERS] if is_tail_ignored else []
+    return assemble_batch(_parse_elements(body, texts, context), context, notes=notes)
+
+
+def _parse_elements(body: bytes, texts: list[bytes], context: ImportContext) -> list[ParsedElement]:
+    elements = []
     end = 0
     for text in texts:
-        typed = parse_typed_record(text, kind=kind)
-        record = None if typed is None else to_record_fast(typed, intake)
-        # Between records there are only spaces and commas, so that this finds the very record.
+        typed = parse_typed_record(text, kind=context.target.kind)
+        record = None if typed is None else to_record_fast(typed, context)
+        # Between records there are only spaces and commas, so this finds the text of this record.
         begin = body.find(text, end)
         end = begin + len(text)
-        drafts.append(ParsedElement(text, record, {} if record is not None else parse_at(text, base=begin)))
-    return drafts
+        elements.append(ParsedElement(text, record, {} if record is not None else parse_at(text, base=begin)))
+    return elements
 
 
-def _reading(draft: ParsedElement, kind: str, intake: ImportContext, *, index: int) -> ParsedRecord:
-    if draft.record is not None:
-        return ParsedRecord(draft.record, None, draft.record.mode, [])
-    size = len(draft.text)
-    if kind == RETURNS:
-        return read_return(draft.values, intake, index=index, size=size)
-    if is_ambiguous(draft.values) or is_return(draft.values):
-        return read_ambiguous(draft.values, intake, index=index, size=size)
-    return read_order(draft.values, intake, index=index, size=size)
+def _read_element(element: ParsedElement, kind: str, context: ImportContext, *, index: int) -> ParsedRecord:
+    if element.record is not None:
+        return ParsedRecord(element.record, None, element.record.mode, [])
+    size = len(element.text)
+    if kind == ORDERS and (is_ambiguous(element.values) or is_return(element.values)):
+        return read_ambiguous(element.values, context, index=index, size=size)
+    return read_record(element.values, kind, context, index=index, size=size)
 
 
-_NOTE_TRAILING_CHARACTERS = Note(
-    None, NoteCode.TRAILING_CHARACTERS_IGNORED.value, "Characters after the end of the JSON text were ignored"
-)
-_NOTE_RETURNS_ON_ORDERS_PATH = Note(
-    None, NoteCode.RETURN_ON_ORDERS_PATH.value, "Returns on an orders path were taken; send them to the returns path"
-)
+def _find_conflicts(valid: list[tuple[int, SalesRecord]]) -> dict[int, Fault]:
+    """The faults, by index, of records that differ from an earlier one of the same identity; identical ones pass."""
+    if len({record.id if isinstance(record, Order) else record.return_id for _, record in valid}) == len(valid):
+        return {}
+    first: dict[tuple[str | None, ...], SalesRecord] = {}
+    faults = {}
+    for index, record in valid:
+        if first.setdefault(_identity(record), record) != record:
+            pointer = "/id" if isinstance(record, Order) else "/returnId"
+            message = "The batch holds another version of this record"
+            faults[index] = make_fault(FaultCode.DUPLICATE_IN_BATCH, pointer, message)
+    return faults
+
+
+def _identity(record: SalesRecord) -> tuple[str | None, ...]:
+    if isinstance(record, Order):
+        return (record.channel, record.id)
+    return (record.channel, record.order_id, record.return_id)

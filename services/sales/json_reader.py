@@ -1,32 +1,44 @@
-"""Reads one record from JSON field by field: finds everything that is wrong with it, and whatever deserves a note.
+"""Reads one record from JSON field by field: finds every fault, and what deserves a note.
 
-`size` is that of the record's text: what is too large is not kept with its refusal.
+`size` is the length of the record's JSON text: a rejection does not keep a very large one.
 """
 
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
+from functools import partial
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from services.jobs.events import Fault
-from services.sales import readers
-from services.sales.batch import Note, NoteCode, RejectedRecord
-from services.sales.faults import FaultCode, first_faults, make_fault
-from services.sales.form import ObjectReader
-from services.sales.intake import ImportContext
-from services.sales.records import Order, OrderLine, Return, ReturnLine, SalesRecord, get_order_id, get_return_id
-from services.sales.redaction import redacted_json
-from services.sales.sale import ParsedSale, read_sale
-from services.sales.shape import ORDER, RETURN, FieldNames, is_present, unknown_fields
-from services.values.decimals import read_amount
-from services.values.identifiers import read_identifier
+from services.sales.batch import ImportContext, Note, NoteCode, RejectedRecord
+from services.sales.faults import FaultCode, first_faults, invalid_value, make_fault, missing_field
+from services.sales.field_types import RuleContext
+from services.sales.fields import LINE_ITEMS, MAX_LINES, ORDER, RETURN, TABLES, Field, FieldTable, Lines, get_table
+from services.sales.payments import payment_kind
+from services.sales.records import OFFLINE, ORDERS, SalesRecord, get_order_id, get_return_id
+from services.sales.redaction import displayable_name, redacted_json
+from services.values.instants import Instant
+from services.values.invalid import Invalid, InvalidKind
 
 MAX_NOTES = 20
 
-_ZERO = Decimal(0)
+_NOT_AN_OBJECT = Invalid(InvalidKind.TYPE, "must be an object")
+
+
+_Read = Callable[["ObjectReader", Field], Any]
+_Step = tuple[Field, Callable[[object, RuleContext], Any], _Read | None]
+
+
+class _Plan(NamedTuple):
+    """What is read of an object, in order."""
+
+    attributes: list[str]
+    steps: list[_Step]
 
 
 class ParsedRecord(NamedTuple):
-    """One record, read: either the record or its refusal; the mode that it states itself, if any; notes."""
+    """The record or its rejection; the mode that it states itself, if any; notes."""
 
     record: SalesRecord | None
     rejected: RejectedRecord | None
@@ -34,92 +46,252 @@ class ParsedRecord(NamedTuple):
     notes: list[Note]
 
 
-def read_order(values: dict[str, Any], intake: ImportContext, *, index: int, size: int) -> ParsedRecord:
-    """An order, from an object that is meant as one."""
-    form = ObjectReader(values, faults=[])
-    order_id = form.required("id", read_identifier)
-    read = read_sale(form, intake)
-    coupon_code = form.optional("couponCode", readers.coupon_code)
-    coupon_value = form.optional("couponValue", read_amount)
-    lines = [OrderLine(*_line(line)) for line in form.required_objects("lineItems", readers.lines)]
-    notes = _notes(values, read, index=index, shape=ORDER)
-    if form.faults:
-        received = redacted_json(values, known=ORDER.fields, known_in_lines=ORDER.line_fields, size=size)
-        faults = first_faults(form.faults)
-        refusal = RejectedRecord(index, order_id, None, read.user_id, read.sale.mode, faults, received)
-        return ParsedRecord(None, refusal, read.stated_mode, notes)
-    order = Order(intake.site, None, intake.now_us, order_id or "", *read.sale, coupon_code, coupon_value, lines)
-    return ParsedRecord(order, None, read.stated_mode, notes)
+class ObjectReader:
+    """Reads the fields of one JSON object, whose JSON pointer is `at`. Null counts as absent.
+
+    `faults` collects what is wrong, in the order in which fields are read. An invalid value is returned as None.
+    """
+
+    def __init__(self, values: dict[str, Any], context: ImportContext, *, faults: list[Fault], at: str = "") -> None:
+        self.context = context
+        self.faults = faults
+        self._values = values
+        self._at = at
+        self._rules = context.rules
+
+    def read_by_attribute(self, plan: _Plan) -> dict[str, Any]:
+        """Return the canonical values of all fields of a plan, by attribute."""
+        return dict(zip(plan.attributes, self.read_all(plan), strict=True))
+
+    def read_all(self, plan: _Plan) -> list[Any]:
+        """Return the canonical values of all fields of a plan, in its order."""
+        canonical = []
+        for field, read_value, read_specially in plan.steps:
+            if read_specially is not None:
+                canonical.append(read_specially(self, field))
+                continue
+            value = self._values.get(field.name)
+            if value is not None:
+                value = read_value(value, self._rules)
+                if type(value) is Invalid:
+                    self._add_invalid(field.name, value)
+                    value = None
+            elif field.is_required:
+                self._add_missing(field.name)
+            canonical.append(value)
+        return canonical
+
+    def read(self, field: Field, name: str | None = None) -> Any:
+        """Return the canonical value of a field that was sent under `name`, by default its own."""
+        name = name or field.name
+        value = self._values.get(name)
+        if value is None:
+            return None
+        canonical = field.type.read(value, self._rules)
+        if isinstance(canonical, Invalid):
+            self._add_invalid(name, canonical)
+            return None
+        return canonical
+
+    def read_required(self, field: Field) -> Any:
+        """Return the canonical value of a required field."""
+        if self._values.get(field.name) is None:
+            self._add_missing(field.name)
+        return self.read(field)
+
+    def pointer(self, name: str) -> str:
+        """Return the JSON pointer of a field of this object."""
+        return f"{self._at}/{name}"
+
+    def _add_invalid(self, name: str, invalid: Invalid) -> None:
+        self.faults.append(invalid_value(self.pointer(name), invalid))
+
+    def _add_missing(self, name: str) -> None:
+        self.faults.append(missing_field(self.pointer(name)))
 
 
-def read_return(values: dict[str, Any], intake: ImportContext, *, index: int, size: int) -> ParsedRecord:
-    """A return, from an object that is meant as one."""
-    form = ObjectReader(values, faults=[])
-    order_id = form.required("orderId", read_identifier)
-    return_id = form.required("returnId", read_identifier)
-    read = read_sale(form, intake)
-    value = form.optional("returnValue", read_amount)
-    lines = [
-        ReturnLine(*_line(line), line.optional("creditType", readers.credit_type))
-        for line in form.required_objects("lineItems", readers.lines)
-    ]
-    notes = _notes(values, read, index=index, shape=RETURN)
-    if form.faults:
-        received = redacted_json(values, known=RETURN.fields, known_in_lines=RETURN.line_fields, size=size)
-        faults = first_faults(form.faults)
-        refusal = RejectedRecord(index, order_id, return_id, read.user_id, read.sale.mode, faults, received)
-        return ParsedRecord(None, refusal, read.stated_mode, notes)
-    record = Return(intake.site, None, intake.now_us, order_id or "", return_id or "", *read.sale, value, lines)
-    return ParsedRecord(record, None, read.stated_mode, notes)
+def read_record(values: dict[str, Any], kind: str, context: ImportContext, *, index: int, size: int) -> ParsedRecord:
+    """Read an object that is meant as an order or as a return."""
+    table = ORDER if kind == ORDERS else RETURN
+    reader = ObjectReader(values, context, faults=[])
+    read = reader.read_by_attribute(_PLANS[table.record_type])
+    notes = _list_notes(values, table, read["date_time"], index=index)
+    stated_mode = read["mode"]
+    if not reader.faults:
+        return ParsedRecord(_build_record(table, read, context), None, stated_mode, notes)
+    read["order_id"] = read.get("id", read.get("order_id"))
+    received = redacted_json(values, table.sent, size=size)
+    return ParsedRecord(None, _reject(reader, read, received, index=index), stated_mode, notes)
 
 
-def read_ambiguous(values: dict[str, Any], intake: ImportContext, *, index: int, size: int) -> ParsedRecord:
-    """The refusal of a record that cannot be told to be an order or a return, or is not what its neighbours are."""
+def read_ambiguous(values: dict[str, Any], context: ImportContext, *, index: int, size: int) -> ParsedRecord:
+    """Reject an object that may be an order or a return, or a return among orders; find what else is wrong with it."""
     reason = "has both id and returnId" if is_present(values, "id") else "is a return among orders"
-    form = ObjectReader(values, faults=[make_fault(FaultCode.AMBIGUOUS_RECORD, "", f"The record {reason}")])
-    order_id = form.optional("id", read_identifier) or form.optional("orderId", read_identifier)
-    return_id = form.optional("returnId", read_identifier)
-    read = read_sale(form, intake)
-    for line in form.required_objects("lineItems", readers.lines):
-        _line(line)
-    received = redacted_json(
-        values, known=ORDER.fields | RETURN.fields, known_in_lines=ORDER.line_fields | RETURN.line_fields, size=size
-    )
-    faults = first_faults(form.faults)
-    refusal = RejectedRecord(index, order_id, return_id, read.user_id, read.sale.mode, faults, received)
-    return ParsedRecord(None, refusal, read.stated_mode, [])
+    reader = ObjectReader(values, context, faults=[make_fault(FaultCode.AMBIGUOUS_RECORD, "", f"The record {reason}")])
+    order_id = reader.read(ORDER.sent["id"]) or reader.read(RETURN.sent["orderId"])
+    return_id = reader.read(RETURN.sent["returnId"])
+    read = reader.read_by_attribute(_COMMON_PLAN) | {"order_id": order_id, "return_id": return_id}
+    received = redacted_json(values, _ALL_SENT, size=size)
+    return ParsedRecord(None, _reject(reader, read, received, index=index), read["mode"], [])
 
 
-def reject(
-    record: SalesRecord, reason: Fault, values: dict[str, Any], *, shape: FieldNames, index: int, size: int
-) -> RejectedRecord:
-    """The refusal of a record that is faultless by itself; `values` is what it was read from."""
-    received = redacted_json(values, known=shape.fields, known_in_lines=shape.line_fields, size=size)
+def reject(record: SalesRecord, fault: Fault, values: dict[str, Any], *, index: int, size: int) -> RejectedRecord:
+    """Reject a record that is valid by itself; `values` is the object that it was read from."""
+    received = redacted_json(values, get_table(record).sent, size=size)
+    order_id, return_id = get_order_id(record), get_return_id(record)
+    return RejectedRecord(index, order_id, return_id, record.user_id, record.mode, [fault], received)
+
+
+def is_present(values: Mapping[str, Any], name: str) -> bool:
+    """Return whether a field is present; null counts as absent."""
+    return values.get(name) is not None
+
+
+def is_return(values: Mapping[str, Any]) -> bool:
+    """Return whether an object on an orders path is a return: it has the ids of one, and no order's id."""
+    return is_present(values, "returnId") and is_present(values, "orderId") and not is_present(values, "id")
+
+
+def is_ambiguous(values: Mapping[str, Any]) -> bool:
+    """Return whether an object has the id of an order and that of a return."""
+    return is_present(values, "id") and is_present(values, "returnId")
+
+
+def _read_aliased(reader: ObjectReader, field: Field) -> Any:
+    value = reader.read(field)
+    if field.alias is None or (other := reader.read(field, field.alias)) is None:
+        return value
+    if value is not None and value != other:
+        message = f"{field.name} and {field.alias} differ"
+        reader.faults.append(make_fault(FaultCode.ALIAS_CONFLICT, reader.pointer(field.name), message))
+    return other if value is None else value
+
+
+def _read_user_id(reader: ObjectReader, field: Field) -> str | None:
+    in_path = reader.context.target.user_id
+    if in_path is None:
+        required: str | None = reader.read_required(field)
+        return required
+    user_id = reader.read(field)
+    pointer = reader.pointer(field.name)
+    if invalid := field.type.validate(in_path, reader.context.rules):
+        reader.faults.append(invalid_value(pointer, invalid))
+        return None
+    if user_id is not None and user_id != in_path:
+        message = "userId differs from the user in the path"
+        reader.faults.append(make_fault(FaultCode.USER_ID_MISMATCH, pointer, message))
+    return in_path
+
+
+def _read_date_time(reader: ObjectReader, field: Field) -> Instant | None:
+    instant: Instant | None = reader.read_required(field)
+    if instant is not None and (invalid := field.type.validate(instant.us, reader.context.rules)):
+        reader.faults.append(invalid_value(reader.pointer(field.name), invalid))
+    return instant
+
+
+def _read_mode(reader: ObjectReader, field: Field) -> str | None:
+    mode: str | None = reader.read(field)
+    if mode is not None and reader.context.target.mode is not None and mode != reader.context.target.mode:
+        message = "mode differs from the mode of the request"
+        reader.faults.append(make_fault(FaultCode.MODE_CONFLICT, reader.pointer(field.name), message))
+    return mode
+
+
+def _read_lines(reader: ObjectReader, field: Field, *, record_type: type[Any]) -> list[Any]:
+    """Read the lines; one that is not an object is a fault and is left out."""
+    plan, pointer = _PLANS[record_type], reader.pointer(field.name)
+    lines = []
+    for position, values in enumerate(reader.read_required(field) or ()):
+        at = f"{pointer}/{position}"
+        if isinstance(values, dict):
+            line = ObjectReader(values, reader.context, faults=reader.faults, at=at)
+            lines.append(record_type(*line.read_all(plan)))
+        else:
+            reader.faults.append(invalid_value(at, _NOT_AN_OBJECT))
+    return lines
+
+
+# Fields whose value depends on the request or on more than their own type.
+_SPECIAL_READERS: dict[str, _Read] = {
+    "userId": _read_user_id,
+    "dateTime": _read_date_time,
+    "mode": _read_mode,
+}
+
+
+def _make_plan(fields: Iterable[Field]) -> _Plan:
+    """Plan to read each field that a client may send, in the order of the table, which is that of lines."""
+    sent = [field for field in fields if field.is_sent]
+    steps: list[_Step] = [(field, field.type.read, _get_special_reader(field)) for field in sent]
+    return _Plan([field.attribute for field in sent], steps)
+
+
+def _get_special_reader(field: Field) -> _Read | None:
+    if isinstance(field.type, Lines):
+        return partial(_read_lines, record_type=field.type.table.record_type)
+    return _SPECIAL_READERS.get(field.name) or (None if field.alias is None else _read_aliased)
+
+
+_PLANS = {table.record_type: _make_plan(table.fields) for table in TABLES}
+_GET_ARGUMENTS = {table.record_type: itemgetter(*table.record_type.__struct_fields__) for table in TABLES}
+# An ambiguous record is read as far as orders and returns agree.
+_COMMON_PLAN = _make_plan(field for field in ORDER.fields if field.name in RETURN.sent)
+_ALL_SENT = {**ORDER.sent, **RETURN.sent}
+
+
+def _build_record(table: FieldTable, values: dict[str, Any], context: ImportContext) -> SalesRecord:
+    """Build a record from valid values, which are completed: defaults, and what ingest sets itself."""
+    instant: Instant = values["date_time"]
+    method = values["payment_method"]
+    values["site"] = context.defaults.site
+    values["job"] = None
+    values["accepted_at"] = context.rules.now_us
+    values["date_time"] = instant.us
+    values["utc_offset_minutes"] = instant.offset_minutes
+    values["payment_kind"] = None if method is None else payment_kind(method)
+    if values["channel"] is None:
+        values["channel"] = context.defaults.channel
+    if values["mode"] is None:
+        values["mode"] = context.target.mode
+    for attribute, default in table.defaults.items():
+        if values[attribute] is None:
+            values[attribute] = copy(default)
+    record: SalesRecord = table.record_type(*_GET_ARGUMENTS[table.record_type](values))
+    return record
+
+
+def _reject(reader: ObjectReader, read: Mapping[str, Any], received_json: str | None, *, index: int) -> RejectedRecord:
     return RejectedRecord(
-        index, get_order_id(record), get_return_id(record), record.user_id, record.mode, [reason], received
+        index=index,
+        order_id=read["order_id"],
+        return_id=read.get("return_id"),
+        user_id=read["user_id"],
+        mode=read["mode"] or reader.context.target.mode or OFFLINE,
+        faults=first_faults(reader.faults),
+        received_json=received_json,
     )
 
 
-def _line(line: ObjectReader) -> tuple[str, str | None, int, Decimal]:
-    """What the lines of orders and of returns have in common, in the order of the schemas."""
-    return (
-        line.required("productId", read_identifier) or "",
-        line.optional("skuId", read_identifier),
-        line.required("quantity", readers.quantity) or 0,
-        line.required("unitPrice", read_amount) or _ZERO,
-    )
-
-
-def _notes(values: dict[str, Any], read: ParsedSale, *, index: int, shape: FieldNames) -> list[Note]:
+def _list_notes(values: Mapping[str, Any], table: FieldTable, instant: Instant | None, *, index: int) -> list[Note]:
     notes = [
         Note(index, NoteCode.UNKNOWN_FIELD.value, f"The field {pointer} is unknown and was ignored")
-        for pointer in islice(unknown_fields(values, shape), MAX_NOTES)
+        for pointer in islice(_unknown_fields(values, table), MAX_NOTES)
     ]
-    if read.is_zone_assumed:
-        notes.insert(0, zone_note(index))
+    if instant is not None and instant.is_assumed:
+        detail = "dateTime has no offset; the site's time zone was assumed"
+        notes.insert(0, Note(index, NoteCode.TIMEZONE_ASSUMED.value, detail))
     return notes
 
 
-def zone_note(index: int) -> Note:
-    """The note on a dateTime that came without an offset."""
-    return Note(index, NoteCode.TIMEZONE_ASSUMED.value, "dateTime has no offset; the site's time zone was assumed")
+def _unknown_fields(values: Mapping[str, Any], table: FieldTable, at: str = "") -> Iterator[str]:
+    """Yield the JSON pointers of fields that are not in the table, fit to be shown to the sender."""
+    for name in values:
+        if name not in table.sent:
+            yield f"{at}/{displayable_name(name).replace('~', '~0').replace('/', '~1')}"
+    lines = values.get(LINE_ITEMS)
+    if table.lines is not None and isinstance(lines, list):
+        known = table.lines.sent.keys()
+        for position, line in enumerate(lines[:MAX_LINES]):
+            if isinstance(line, dict) and not line.keys() <= known:
+                yield from _unknown_fields(line, table.lines, f"/{LINE_ITEMS}/{position}")

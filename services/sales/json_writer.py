@@ -1,86 +1,53 @@
-"""A canonical record as JSON text, with the names of the documents."""
+"""Writes a record as JSON text, for rejected records."""
 
-from contextlib import suppress
-from decimal import Decimal, DecimalException
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import json
 
-from services.sales import fields
-from services.sales.records import Line, Order, ReturnLine, SalesRecord, get_lines
-from services.values.decimals import plain
-from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US, format_local, format_utc
-from services.values.pii import REMOVED
+from services.sales.field_types import FieldType
+from services.sales.fields import TABLES, FieldTable, Lines
+from services.sales.records import SalesRecord
 
+_Convert = Callable[[Any, SalesRecord], Any]
 _encode = json.Encoder(decimal_format="number").encode
 
 
 def to_json(record: SalesRecord) -> str:
-    """The record without what is absent: exact amounts, times as they were stated, refused hashes replaced.
-
-    Takes records that no rule has looked at yet.
-    """
-    values: dict[str, Any] = {}
-    if isinstance(record, Order):
-        values["id"] = record.id
-    else:
-        values |= {"orderId": record.order_id, "returnId": record.return_id}
-    values |= {
-        "channel": record.channel,
-        "userId": record.user_id,
-        "dateTime": _stated(record.date_time, record.utc_offset_minutes),
-        "acceptedAt": _utc(record.accepted_at),
-        "mode": record.mode,
-        "paymentMethod": record.payment_method,
-        "paymentKind": record.payment_kind,
-        "emailHash": _hash(record.email_hash),
-        "ccHash": _hash(record.cc_hash),
-        "storeId": record.store_id,
-        "regionId": record.region_id,
-        "segmentIds": record.segment_ids or None,
-        "segmentNames": record.segment_names or None,
-        "currency": record.currency,
-    }
-    if isinstance(record, Order):
-        values |= {"couponCode": record.coupon_code, "couponValue": _amount(record.coupon_value)}
-    else:
-        values["returnValue"] = _amount(record.return_value)
-    values["lineItems"] = [_line(line) for line in get_lines(record)]
-    return _encode(_present(values)).decode()
+    """Return a record, valid or not, without absent fields: exact amounts, local times, invalid hashes replaced."""
+    return _encode(_to_members(record, record)).decode()
 
 
-def _line(line: Line) -> dict[str, Any]:
-    values = {
-        "productId": line.product_id,
-        "skuId": line.sku_id,
-        "quantity": line.quantity,
-        "unitPrice": _amount(line.unit_price),
-    }
-    if isinstance(line, ReturnLine):
-        values["creditType"] = line.credit_type
-    return _present(values)
+def _to_members(values: Any, record: SalesRecord) -> dict[str, Any]:
+    members = {}
+    for attribute, name, convert in _SHOWN[type(values)]:
+        value = getattr(values, attribute)
+        if value is not None and convert is not None:
+            value = convert(value, record)
+        if value is not None:
+            members[name] = value
+    return members
 
 
-def _present(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def _lines_to_json(lines: list[Any], record: SalesRecord) -> list[dict[str, Any]]:
+    return [_to_members(line, record) for line in lines]
 
 
-def _amount(amount: Decimal | None) -> Decimal | None:
-    if amount is None:
-        return None
-    with suppress(DecimalException):
-        return plain(amount).copy_sign(amount)
-    return amount
+def _get_converter(type_: FieldType) -> _Convert | None:
+    if isinstance(type_, Lines):
+        return _lines_to_json
+    return None if type(type_).to_json is FieldType.to_json else type_.to_json
 
 
-def _hash(value: str | None) -> str | None:
-    return REMOVED if value is not None and fields.validate_hash(value) else value
+def _list_shown(table: FieldTable) -> list[tuple[str, str, _Convert | None]]:
+    """Attribute, name and converter of each field, in the order of the Avro schema, but acceptedAt after dateTime."""
+    order = list(table.record_type.__struct_fields__)
+    if "accepted_at" in order:
+        order.remove("accepted_at")
+        order.insert(order.index("date_time") + 1, "accepted_at")
+    shown = {field.attribute: field for field in table.fields if field.is_shown}
+    fields = [shown[attribute] for attribute in order if attribute in shown]
+    return [(field.attribute, field.name, _get_converter(field.type)) for field in fields]
 
 
-def _stated(us: int, offset_minutes: int) -> str | int:
-    # Any 64-bit integer can come from Kafka; what no calendar can show stays one.
-    return format_local(us, offset_minutes=offset_minutes) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else us
-
-
-def _utc(us: int) -> str | int:
-    return format_utc(us, digits=6) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else us
+_SHOWN = {table.record_type: _list_shown(table) for table in TABLES}

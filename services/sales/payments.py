@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 
 CASH, CREDIT, CHECK, DIGITAL, OTHER = "cash", "credit", "check", "digital", "other"
-PAYMENT_KINDS = frozenset({CASH, CREDIT, CHECK, DIGITAL, OTHER})
+PAYMENT_KINDS = (CASH, CREDIT, CHECK, DIGITAL, OTHER)
 
 _WORDS = {
     "cash": CASH,

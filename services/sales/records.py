@@ -14,7 +14,7 @@ ORDERS = "orders"
 RETURNS = "returns"
 OFFLINE = "offline"
 ONLINE = "online"
-MODES = frozenset({OFFLINE, ONLINE})
+MODES = (OFFLINE, ONLINE)
 
 
 class OrderLine(Struct, frozen=True, gc=False):

@@ -1,63 +1,67 @@
-"""A refused record as it was received, without personal data."""
+"""A rejected record as it was received, without personal data."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from services.sales.fields import validate_hash
+from services.sales.field_types import Hash
+from services.sales.fields import Field, Lines
 from services.values.decimals import HugeNumber
 from services.values.pii import REMOVED, is_card_number, is_personal_data
 
 MAX_RECEIVED_BYTES = 512 * 1024
-HASHES = frozenset({"emailHash", "ccHash"})
+MAX_SHOWN_NAME_LENGTH = 64
+
+_CONTAINERS = (dict, list)
 
 
-def redacted_json(
-    record: dict[str, Any], *, known: frozenset[str], known_in_lines: frozenset[str], size: int
-) -> str | None:
-    """The record as JSON text; None for one whose text was so large (`size`, in bytes) that nobody should keep it.
+def redacted_json(record: Mapping[str, Any], known: Mapping[str, Field], *, size: int) -> str | None:
+    """Return the record as JSON text; None if its original text (`size`, in bytes) is too large to keep.
 
-    A hash that is refused is replaced; so is personal data in whatever no rule looks at: unknown fields, their names,
-    and values where they do not belong.
+    An invalid hash is replaced; so is personal data where no rule looks for it: in unknown fields, their names, and
+    values of the wrong type.
     """
     if size > MAX_RECEIVED_BYTES:
         return None
-    clean = {_name(name): _field(name, value, known, known_in_lines) for name, value in record.items()}
-    return _encode(clean).decode()
+    return _encode(_redact_object(record, known)).decode()
 
 
 def displayable_name(name: str) -> str:
-    """The name of an unknown field as it may be told to its sender: short, visible, not personal."""
+    """Return the name of an unknown field as it may be shown to its sender: short, printable, not personal."""
     if is_personal_data(name):
         return REMOVED
-    return "".join(char if char.isprintable() else "?" for char in name[:64])
+    return "".join(char if char.isprintable() else "?" for char in name[:MAX_SHOWN_NAME_LENGTH])
 
 
-def _field(name: str, value: Any, known: frozenset[str], known_in_lines: frozenset[str]) -> Any:
-    if name in HASHES and name in known:
-        return value if value is None or (isinstance(value, str) and validate_hash(value) is None) else REMOVED
-    if name == "lineItems" and isinstance(value, list):
-        return [_line(line, known_in_lines) for line in value]
-    if name in known and not isinstance(value, dict | list):
-        return value
-    return _anything(value)
+def _redact_object(values: Mapping[str, Any], known: Mapping[str, Field]) -> dict[str, Any]:
+    return {_redact_name(name): _redact(known.get(name), value) for name, value in values.items()}
 
 
-def _line(line: Any, known_in_lines: frozenset[str]) -> Any:
-    if not isinstance(line, dict):
-        return _anything(line)
-    return {_name(name): _field(name, value, known_in_lines, frozenset()) for name, value in line.items()}
+def _redact(field: Field | None, value: Any) -> Any:
+    if field is None:
+        return _redact_unknown(value)
+    if field.is_personal:
+        return value if value is None or _is_valid_hash(field, value) else REMOVED
+    if isinstance(field.type, Lines) and isinstance(value, list):
+        known = field.type.table.sent
+        return [_redact_object(line, known) if isinstance(line, dict) else _redact_unknown(line) for line in value]
+    return _redact_unknown(value) if isinstance(value, _CONTAINERS) else value
 
 
-def _anything(value: Any) -> Any:
+def _is_valid_hash(field: Field, value: object) -> bool:
+    return isinstance(field.type, Hash) and isinstance(value, str) and field.type.validate(value) is None
+
+
+def _redact_unknown(value: Any) -> Any:
     match value:
         case str():
             return REMOVED if is_personal_data(value) else value
         case dict():
-            return {_name(name): _anything(child) for name, child in value.items()}
+            return {_redact_name(name): _redact_unknown(child) for name, child in value.items()}
         case list():
-            return [_anything(child) for child in value]
+            return [_redact_unknown(child) for child in value]
         case bool() | None:
             return value
         case int() | Decimal():
@@ -66,18 +70,18 @@ def _anything(value: Any) -> Any:
 
 
 def _is_card(number: int | Decimal) -> bool:
-    # Bounded first: numbers of any size come here.
+    # Compared first: the number may be of any size.
     return 10**12 <= number < 10**19 and number == int(number) and is_card_number(str(int(number)))
 
 
-def _name(name: str) -> str:
+def _redact_name(name: str) -> str:
     return REMOVED if is_personal_data(name) else name
 
 
-def _literal(value: object) -> msgspec.Raw:
+def _to_raw(value: object) -> msgspec.Raw:
     if isinstance(value, HugeNumber):
         return msgspec.Raw(value.literal.encode())
     raise TypeError("not a value from JSON")
 
 
-_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_literal).encode
+_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_to_raw).encode

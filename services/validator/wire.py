@@ -11,8 +11,8 @@ from services.chassis.avro.wire_format import prefix as wire_prefix
 from services.chassis.kafka.dead_letters import PREFIX
 from services.jobs.codec import JobEventCodec
 from services.jobs.events import Fault, JobEvent, JobHeader, Judged, OutcomeRun
-from services.sales.keys import build_key
 from services.sales.records import RecordSummary, SalesRecord, get_order_id, get_return_id
+from services.sales.wire import build_key
 from services.validator.domain.submitted_record import Headers, SubmittedRecord
 from services.validator.domain.verdict import Accepted, Rejected
 from services.values.identifiers import MAX_ID_LENGTH

@@ -108,26 +108,16 @@ def test_as_many_lines_as_there_may_be_and_more() -> None:
 @pytest.mark.parametrize("index", [0, 5, 99])
 def test_a_record_is_written_as_one_of_a_job(index: int) -> None:
     place = a_place(index=index)
-    assert ORDERS.job_record_encoder(HEADER.site, HEADER.ref(0))(an_order(), index) == by_fastavro(
-        "order", an_order(job=place)
-    )
-    assert RETURNS.job_record_encoder(HEADER.site, HEADER.ref(0))(a_return(), index) == by_fastavro(
-        "return", a_return(job=place)
-    )
+    assert ORDERS.job_encoder(HEADER)(an_order(), index) == by_fastavro("order", an_order(job=place))
+    assert RETURNS.job_encoder(HEADER)(a_return(), index) == by_fastavro("return", a_return(job=place))
 
 
 def test_the_prefix_goes_first() -> None:
     framed = order_codec(definition("order"), prefix=b"\0\0\0\0\xff")
     assert framed.encode(an_order()) == b"\0\0\0\0\xff" + ORDERS.encode(an_order())
-    assert framed.job_record_encoder(HEADER.site, HEADER.ref(0))(an_order(), 3) == framed.encode(
-        an_order(job=a_place())
-    )
+    assert framed.job_encoder(HEADER)(an_order(), 3) == framed.encode(an_order(job=a_place()))
     long = an_order(id="x" * 5000, job=a_place())
-    assert (
-        framed.encode(long)
-        == b"\0\0\0\0\xff" + ORDERS.encode(long)
-        == framed.job_record_encoder(HEADER.site, HEADER.ref(0))(long, 3)
-    )
+    assert framed.encode(long) == b"\0\0\0\0\xff" + ORDERS.encode(long) == framed.job_encoder(HEADER)(long, 3)
 
 
 def test_blocks_with_their_size_are_read() -> None:

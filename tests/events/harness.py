@@ -18,7 +18,7 @@ from sandbox.process import ManagedProcess, Program
 from services.chassis.avro.schemas import Schemas
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings
 from services.cli.read_topic import read_to_end
-from services.sales.keys import build_key
+from services.sales.wire import build_key
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 SITE = 608

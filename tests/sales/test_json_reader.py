@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.sales import import_request
-from services.sales.batch import Batch, InvalidBodyError
-from services.sales.body import parse_at, split_records
-from services.sales.intake import ImportContext
-from services.sales.rules import RULES, RuleContext
-from services.sales.soundness import passes_fast_check
+from services.sales.batch import Batch, ImportContext, ImportTarget, InvalidBodyError, SiteDefaults
+from services.sales.fast_check import passes_fast_check
+from services.sales.field_types import RuleContext
+from services.sales.request_body import parse_at, split_records
+from services.sales.rules import find_faults
 from services.sales.verdicts import build_rejection_runs
 from tests.sales.sample import CURRENCIES, NOW_US, ORDERS, RETURNS, SITE, by_fastavro, read
 from tests.sales.strategies import ANYTHING, JSON_RECORDS
@@ -52,8 +52,7 @@ def assert_consistent(batch: Batch) -> None:
     indexes = [index for index, _ in batch.accepted] + [refusal.index for refusal in batch.rejected]
     assert sorted(indexes) == list(range(batch.total))
     for _, record in batch.accepted:
-        rules = RuleContext(NOW_US, CURRENCIES)
-        assert [fault for rule in RULES for fault in rule(record, rules)] == []
+        assert list(find_faults(record, RuleContext(NOW_US, CURRENCIES))) == []
         codec: Any = ORDERS if batch.kind == "orders" else RETURNS
         data = codec.encode(record)
         assert data == by_fastavro(batch.kind.removesuffix("s"), record)
@@ -75,10 +74,11 @@ def test_the_quick_way_and_the_careful_way_agree(records: list[dict[str, Any]], 
 
 def _carefully(body: bytes, *, kind: str, user: str | None, mode: str | None, strict: bool) -> Batch:
     """Read a body with everything unusual."""
-    intake = ImportContext(user, mode, SITE, None, UTC, NOW_US, CURRENCIES)
+    target, defaults = ImportTarget(kind, user, mode), SiteDefaults(SITE, UTC, None)
+    context = ImportContext(target, defaults, RuleContext(NOW_US, CURRENCIES))
     texts, _ = split_records(body, strict=strict, max_records=100)
-    drafts = [import_request.ParsedElement(text, None, parse_at(text, base=0)) for text in texts]
-    return import_request.assemble_batch(drafts, kind, intake, notes=[])
+    elements = [import_request.ParsedElement(text, None, parse_at(text, base=0)) for text in texts]
+    return import_request.assemble_batch(elements, context, notes=[])
 
 
 @given(st.lists(JSON_RECORDS, max_size=6), st.integers(0, 6))
@@ -95,5 +95,4 @@ def test_a_good_record_is_untouched_by_bad_neighbours(neighbours: list[dict[str,
 @settings(max_examples=100, deadline=None)
 def test_what_looks_sound_keeps_every_rule(record: Any) -> None:
     if passes_fast_check(record, now_us=NOW_US, currencies=CURRENCIES):
-        rules = RuleContext(NOW_US, CURRENCIES)
-        assert [fault for rule in RULES for fault in rule(record, rules)] == []
+        assert list(find_faults(record, RuleContext(NOW_US, CURRENCIES))) == []

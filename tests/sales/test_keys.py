@@ -4,8 +4,8 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from services.sales.keys import build_key, derive_record_id
 from services.sales.payments import PAYMENT_KINDS, payment_kind
+from services.sales.wire import build_key, derive_record_id
 from tests.sales.sample import HEADER
 
 

@@ -5,7 +5,7 @@ from time import process_time
 
 import pytest
 
-from services.sales.keys import build_key
+from services.sales.wire import build_key
 from services.validator.adapters.catalogue import CatalogueTable
 from services.validator.metrics import PRODUCTS
 

@@ -1,7 +1,7 @@
 """The job that a record's headers name, for records that cannot be judged."""
 
 from services.jobs.events import JobHeader, JobKey
-from services.sales.fields import MAX_FUTURE_US
+from services.sales.field_types import MAX_FUTURE_US
 from services.sales.records import OFFLINE, SalesRecord
 from services.validator.domain.submitted_record import SubmittedRecord
 from services.values.time_uuids import is_uuid, timestamp_us

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from services.jobs.events import Fault, JobHeader, JobRef
 from services.sales.faults import first_faults
-from services.sales.fields import MAX_FUTURE_US
+from services.sales.field_types import MAX_FUTURE_US
 from services.sales.records import RecordSummary, SalesRecord
 from services.sales.rules import check_record, find_unknown_products
 from services.sales.verdicts import validate_job_ref

@@ -1,0 +1,399 @@
+"""Types of field values: what each accepts in JSON, its rule, and its part in the fast paths.
+
+`read` and `validate` decide. The fast paths are generated: `from_typed` and `fast_check` are Python expressions over a
+value's name, evaluated with the names of this module. They may accept less than `read` and `validate`, never more.
+"""
+
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from decimal import Decimal, DecimalException
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+from msgspec import Meta
+
+from services.avro import schema as avro
+from services.sales.payments import PAYMENT_KINDS
+from services.sales.records import MODES, SalesRecord
+from services.values.currencies import read_currency, validate_currency
+from services.values.decimals import HugeNumber, canonical, plain, read_amount, validate_amount
+from services.values.identifiers import MAX_ID_LENGTH, read_identifier, read_text, validate_text
+from services.values.instants import (
+    MAX_INSTANT_US,
+    MAX_OFFSET_MINUTES,
+    MIN_INSTANT_US,
+    Instant,
+    format_local,
+    format_utc,
+    parse_instant,
+)
+from services.values.invalid import Invalid, InvalidKind
+from services.values.pii import MAX_CARD_DIGITS, REMOVED, is_personal_data
+
+MAX_FUTURE_US = 5 * 60 * 1_000_000
+
+_NOT_A_STRING = Invalid(InvalidKind.TYPE, "must be a string")
+_NOT_SEGMENTS = Invalid(InvalidKind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
+_FUTURE = Invalid(InvalidKind.FUTURE, "must not be more than 5 minutes ahead")
+_SCALARS = (str, int, Decimal, HugeNumber)
+_PERSONAL = Invalid(InvalidKind.PERSONAL, "must be a hash, not personal data")
+_CACHE_SIZE = 16_384
+
+
+class RuleContext(NamedTuple):
+    """What values are read and checked with: the time, the ISO 4217 codes, the zone of times without an offset."""
+
+    now_us: int
+    currencies: AbstractSet[str]
+    zone: tzinfo = UTC
+
+
+@dataclass(frozen=True)
+class FieldType:
+    """A type without a rule: a value that ingest sets."""
+
+    # What msgspec accepts for it in JSON, and the Avro type.
+    json_type: ClassVar[Any] = str
+    avro_type: ClassVar[avro.AvroType] = avro.String()
+
+    def read(self, value: object, context: RuleContext, /) -> Any:
+        """Return the canonical value of a JSON value, or `Invalid`."""
+        raise NotImplementedError
+
+    def validate(self, value: Any, _: RuleContext, /) -> Invalid | None:
+        """Return what is wrong with a canonical value, or None."""
+
+    def to_json(self, value: Any, _: SalesRecord, /) -> Any:
+        """Return the value as it appears in the JSON of a record; None leaves the field out."""
+        return value
+
+    def from_typed(self, name: str) -> str:
+        """Return an expression: the canonical value of what msgspec read. It raises `ValueError` if it cannot tell."""
+        return name
+
+    def fast_check(self, _: str) -> str | None:
+        """Return an expression that is true only for valid values, control characters aside; None if all are valid."""
+
+    def text(self, _: str) -> str | None:
+        """Return an expression: the text in which to look for control characters, or None."""
+
+
+@dataclass(frozen=True)
+class SiteId(FieldType):
+    """The number of a site."""
+
+    avro_type = avro.Long()
+
+
+@dataclass(frozen=True)
+class Job(FieldType):
+    """The record's position in its import job; the validator checks it."""
+
+
+@dataclass(frozen=True)
+class PaymentKind(FieldType):
+    """The payment method, normalised."""
+
+    avro_type = avro.Enum("PaymentKind", PAYMENT_KINDS)
+
+
+@dataclass(frozen=True)
+class Text(FieldType):
+    """A string without control characters, of bounded length."""
+
+    max_length: int
+    min_length: ClassVar[int] = 0
+
+    def read(self, value: object, _: RuleContext, /) -> str | Invalid:
+        return read_text(value, max_length=self.max_length)
+
+    def validate(self, text: str, _: RuleContext | None = None, /) -> Invalid | None:
+        return validate_text(text, max_length=self.max_length, min_length=self.min_length)
+
+    def fast_check(self, name: str) -> str | None:
+        return f"{self.min_length} <= len({name}) <= {self.max_length}"
+
+    def text(self, name: str) -> str | None:
+        return name
+
+
+@dataclass(frozen=True)
+class Identifier(Text):
+    """A non-empty text; in JSON also an integer."""
+
+    json_type = str | int
+    max_length: int = MAX_ID_LENGTH
+    min_length = 1
+
+    def read(self, value: object, _: RuleContext, /) -> str | Invalid:
+        return read_identifier(value, max_length=self.max_length)
+
+    def from_typed(self, name: str) -> str:
+        return f"({name} if type({name}) is str else str({name}))"
+
+
+@dataclass(frozen=True)
+class Hash(Text):
+    """A text that stands for personal data and is none: no e-mail address, no card number."""
+
+    def read(self, value: object, _: RuleContext, /) -> str | Invalid:
+        return (self.validate(value) or value) if isinstance(value, str) else _NOT_A_STRING
+
+    def validate(self, text: str, _: RuleContext | None = None, /) -> Invalid | None:
+        if is_personal_data(text):
+            return _PERSONAL
+        return validate_text(text, max_length=self.max_length)
+
+    def to_json(self, text: str, _: SalesRecord, /) -> str:
+        return REMOVED if self.validate(text) else text
+
+    def fast_check(self, name: str) -> str | None:
+        return f"len({name}) <= {self.max_length} and (is_plain_hash({name}) or not is_personal_data({name}))"
+
+
+def is_plain_hash(text: str) -> bool:
+    """Return whether a text is surely no personal data: longer than a card number, which separators would shorten."""
+    has_separator = "@" in text or " " in text or "-" in text or "\t" in text
+    return not has_separator and len(text) > MAX_CARD_DIGITS and text.isascii()
+
+
+@dataclass(frozen=True)
+class Segments(FieldType):
+    """Segments of shoppers; in JSON an array of strings or numbers, or one comma-separated string.
+
+    Empty parts of that string do not count.
+    """
+
+    json_type = list[str]
+    avro_type = avro.Array(avro.String())
+    max_items: int
+    max_length: int
+    min_length: ClassVar[int] = 0
+
+    def read(self, value: object, context: RuleContext, /) -> list[str] | Invalid:
+        if isinstance(value, str):
+            texts = [part.strip() for part in value.split(",") if part.strip()]
+        elif not isinstance(value, list):
+            return _NOT_SEGMENTS
+        elif invalid := self._validate_count(value):
+            return invalid
+        elif not all(isinstance(item, _SCALARS) and not isinstance(item, bool) for item in value):
+            return _NOT_SEGMENTS
+        else:
+            texts = [self._to_text(item) for item in value]
+        return self.validate(texts, context) or texts
+
+    def validate(self, texts: list[str], _: RuleContext, /) -> Invalid | None:
+        if invalid := self._validate_count(texts):
+            return invalid
+        for text in texts:
+            if invalid := validate_text(text, max_length=self.max_length):
+                return Invalid(invalid.kind, f"has an element that {invalid.phrase}")
+        return None
+
+    def to_json(self, texts: list[str], _: SalesRecord, /) -> list[str] | None:
+        return texts or None
+
+    def from_typed(self, name: str) -> str:
+        return f"({name} or [])"
+
+    def fast_check(self, name: str) -> str | None:
+        # If they are short enough together, each is.
+        return f"len({name}) <= {self.max_items} and len({name}_text := ''.join({name})) <= {self.max_length}"
+
+    def text(self, name: str) -> str | None:
+        return f"{name}_text"
+
+    def _validate_count(self, items: list[Any]) -> Invalid | None:
+        if len(items) <= self.max_items:
+            return None
+        return Invalid(InvalidKind.VALUE, f"must hold at most {self.max_items} segments")
+
+    def _to_text(self, item: str | int | Decimal | HugeNumber) -> str:
+        if isinstance(item, int):
+            text = read_identifier(item, max_length=self.max_length)
+            return "9" * (self.max_length + 1) if isinstance(text, Invalid) else text
+        return item.literal if isinstance(item, HugeNumber) else str(item)
+
+
+@dataclass(frozen=True)
+class Mode(FieldType):
+    """How the sale was made; in JSON in any case."""
+
+    avro_type = avro.Enum("Mode", MODES)
+
+    def read(self, value: object, context: RuleContext, /) -> str | Invalid:
+        if not isinstance(value, str):
+            return _NOT_A_STRING
+        mode = value.lower() if value.isascii() else value
+        return self.validate(mode, context) or mode
+
+    def validate(self, mode: str, _: RuleContext, /) -> Invalid | None:
+        return None if mode in MODES else Invalid(InvalidKind.VALUE, f"must be {' or '.join(MODES)}")
+
+    def fast_check(self, name: str) -> str | None:
+        return f"{name} in MODES"
+
+
+@dataclass(frozen=True)
+class Currency(FieldType):
+    """An ISO 4217 code in upper case; in JSON in any case."""
+
+    def read(self, value: object, context: RuleContext, /) -> str | Invalid:
+        return read_currency(value, context.currencies)
+
+    def validate(self, code: str, context: RuleContext, /) -> Invalid | None:
+        return validate_currency(code, context.currencies)
+
+    def fast_check(self, name: str) -> str | None:
+        return f"{name} in currencies"
+
+
+@dataclass(frozen=True)
+class Integer64(FieldType):
+    """A signed 64-bit integer; in JSON without fraction or exponent."""
+
+    json_type = int
+    avro_type = avro.Long()
+    min_value: ClassVar[int] = -(2**63)
+    max_value: ClassVar[int] = 2**63 - 1
+
+    def read(self, value: object, context: RuleContext, /) -> int | Invalid:
+        if isinstance(value, HugeNumber) and value.is_integer:
+            return self._out_of_bounds()
+        if not isinstance(value, int) or isinstance(value, bool):
+            return Invalid(InvalidKind.TYPE, "must be an integer")
+        return self.validate(value, context) or value
+
+    def validate(self, number: int, _: RuleContext, /) -> Invalid | None:
+        return None if self.min_value <= number <= self.max_value else self._out_of_bounds()
+
+    def fast_check(self, name: str) -> str | None:
+        return f"{self.min_value} <= {name} <= {self.max_value}"
+
+    def _out_of_bounds(self) -> Invalid:
+        return Invalid(InvalidKind.VALUE, "must be a signed 64-bit integer")
+
+
+@dataclass(frozen=True)
+class Quantity(FieldType):
+    """A positive 32-bit integer; in JSON any number of such a value: 2.0 is 2."""
+
+    min_value: ClassVar[int] = 1
+    max_value: ClassVar[int] = 2**31 - 1
+    json_type = Annotated[int, Meta(ge=min_value, le=max_value)]
+    avro_type = avro.Int()
+
+    def read(self, value: object, context: RuleContext, /) -> int | Invalid:
+        if isinstance(value, Decimal):
+            # Compared before it is converted: the exponent is the client's.
+            is_small = self.min_value <= value <= self.max_value
+            value = int(value) if is_small and value == value.to_integral_value() else 0
+        if not isinstance(value, int) or isinstance(value, bool):
+            value = 0
+        return self.validate(value, context) or value
+
+    def validate(self, quantity: int, _: RuleContext, /) -> Invalid | None:
+        if self.min_value <= quantity <= self.max_value:
+            return None
+        return Invalid(InvalidKind.QUANTITY, f"must be an integer from {self.min_value} to {self.max_value}")
+
+    def fast_check(self, name: str) -> str | None:
+        return f"{self.min_value} <= {name} <= {self.max_value}"
+
+
+@dataclass(frozen=True)
+class Amount(FieldType):
+    """An exact amount of money, not negative; in JSON a number or a numeric string."""
+
+    # A typed Decimal would accept "1_0" and "NaN": numbers with a fraction become Decimal in the decoder's hook.
+    json_type = Any
+    avro_type = avro.DecimalBytes()
+
+    def read(self, value: object, _: RuleContext, /) -> Decimal | Invalid:
+        return read_amount(value)
+
+    def validate(self, amount: Decimal, _: RuleContext, /) -> Invalid | None:
+        return validate_amount(amount)
+
+    def to_json(self, amount: Decimal, _: SalesRecord, /) -> Decimal:
+        with suppress(DecimalException):
+            return plain(amount).copy_sign(amount)
+        return amount
+
+    def from_typed(self, name: str) -> str:
+        return f"({name} if type({name}) is Decimal else amount_from_integer({name}))"
+
+    def fast_check(self, name: str) -> str | None:
+        return f"is_valid_amount({name})"
+
+
+def amount_from_integer(number: object) -> Decimal:
+    """Return the amount of a JSON integer. Raises `ValueError` or `DecimalException` for anything else."""
+    if type(number) is not int:
+        raise ValueError("not an integer")
+    return canonical(Decimal(number))
+
+
+@lru_cache(maxsize=_CACHE_SIZE)
+def is_valid_amount(amount: Decimal) -> bool:
+    """Return whether an amount is valid; prices repeat, so the latest answers are cached."""
+    return validate_amount(amount) is None
+
+
+@dataclass(frozen=True)
+class LocalDateTime(FieldType):
+    """When the sale took place. The record keeps the offset from UTC in which it was stated as `UtcOffset`."""
+
+    avro_type = avro.TimestampMicros()
+
+    def read(self, value: object, context: RuleContext, /) -> Instant | Invalid:
+        return parse_instant(value, zone=context.zone)
+
+    def validate(self, us: int, context: RuleContext, /) -> Invalid | None:
+        if us < MIN_INSTANT_US:
+            return Invalid(InvalidKind.DATE, "is before the year 1")
+        return _FUTURE if us > context.now_us + MAX_FUTURE_US else None
+
+    def to_json(self, us: int, record: SalesRecord, /) -> str | int:
+        # Kafka can deliver any 64-bit integer; one that no calendar shows stays a number.
+        is_date = MIN_INSTANT_US <= us <= MAX_INSTANT_US
+        return format_local(us, offset_minutes=record.utc_offset_minutes) if is_date else us
+
+    def fast_check(self, name: str) -> str | None:
+        return f"MIN_INSTANT_US <= {name} <= latest_us"
+
+
+@dataclass(frozen=True)
+class UtcOffset(FieldType):
+    """An offset from UTC in minutes."""
+
+    avro_type = avro.Int()
+
+    def validate(self, minutes: int, _: RuleContext, /) -> Invalid | None:
+        if -MAX_OFFSET_MINUTES <= minutes <= MAX_OFFSET_MINUTES:
+            return None
+        return Invalid(InvalidKind.DATE, "must be less than a day")
+
+    def fast_check(self, name: str) -> str | None:
+        return f"{-MAX_OFFSET_MINUTES} <= {name} <= {MAX_OFFSET_MINUTES}"
+
+
+@dataclass(frozen=True)
+class AcceptedAt(FieldType):
+    """When ingest accepted the record. Readers keep the greatest, so one far ahead would never be replaced."""
+
+    avro_type = avro.TimestampMicros()
+
+    def validate(self, us: int, context: RuleContext, /) -> Invalid | None:
+        if not MIN_INSTANT_US <= us <= MAX_INSTANT_US:
+            return Invalid(InvalidKind.DATE, "must be in the years 1 to 9999")
+        return _FUTURE if us > context.now_us + MAX_FUTURE_US else None
+
+    def to_json(self, us: int, _: SalesRecord, /) -> str | int:
+        return format_utc(us, digits=6) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else us
+
+    def fast_check(self, name: str) -> str | None:
+        return f"MIN_INSTANT_US <= {name} <= latest_us"
