@@ -1,4 +1,4 @@
-"""`make verify-docker`: builds the image, brings the compose stack up, and shows the demo to it, also after a crash."""
+"""`make verify-docker`: builds the image and tests the compose stack, also after a crash of the broker."""
 
 import asyncio
 import os
@@ -17,13 +17,13 @@ from tests.deploy.manifests import REPOSITORY
 from tests.e2e.customer import DEMO, Customer
 
 PROJECT = "tillstream-verify"
-LARGEST_IMAGE = 300 * 1024**2
-# The published base of the image, in bytes; an own one (`PYTHON_IMAGE`) may be larger, which is not our doing.
+MAX_IMAGE_BYTES = 300 * 1024**2
+# Size of the published base image; a custom one (`PYTHON_IMAGE`) may be larger.
 PUBLISHED_BASE = 130 * 1024**2
-AT_LEAST = 50
-# What a customer can see of an installation, wherever it is.
+MIN_JOBS = 50
+# Tests that need only the URL of an installation.
 ACCEPTANCE = ("tests/e2e/test_import.py", "tests/e2e/test_client_libraries.py")
-# Tests that show that the suite takes its servers from containers as well: those on Kafka or MongoDB itself.
+# Tests on Kafka or MongoDB itself, run with servers in containers.
 ON_CONTAINERS = (
     "tests/chassis",
     "tests/auth/test_stores.py",
@@ -35,51 +35,51 @@ ON_CONTAINERS = (
 
 
 def unavailable_reason() -> str | None:
-    """Why nothing can be verified here; None if it can."""
+    """Return why verification is impossible here; None if it is possible."""
     if shutil.which("docker") is None:
-        return "there is no docker"
-    for what, look in (("engine answers", ["info"]), ("compose plugin is there", ["compose", "version"])):
-        if subprocess.run(["docker", *look], capture_output=True, check=False, timeout=60).returncode != 0:
-            return f"no {what}"
+        return "docker is not installed"
+    for component, command in (("engine answers", ["info"]), ("compose plugin is there", ["compose", "version"])):
+        if subprocess.run(["docker", *command], capture_output=True, check=False, timeout=60).returncode != 0:
+            return f"no {component}"
     return None
 
 
 def step(what: str, command: Sequence[str], **environment: str) -> None:
-    """Do one thing and say so; a failure ends it all."""
-    print(f"== {what}", flush=True)  # noqa: T201 - for whoever called
+    """Print and run one step; raises if it fails."""
+    print(f"== {what}", flush=True)  # noqa: T201 - command output
     subprocess.run(command, cwd=REPOSITORY, env={**os.environ, **environment}, check=True)
 
 
 def output_of(*command: str) -> str:
-    """What a command says."""
+    """Return the output of a command."""
     return subprocess.run(
         command, cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=60
     ).stdout.strip()
 
 
 def error_lines(logs: str) -> str:
-    """The latest lines that tell of a defect, and the latest of all."""
+    """Return the last error lines and the last lines of a log."""
     lines = logs.splitlines()
     return "\n".join([*[line for line in lines if '"level": "error"' in line][-10:], *lines[-30:]])
 
 
 def check_image(image: str, base: str) -> None:
-    """Small, of a user that is not root, and content with a file system that it cannot write to."""
+    """Check that the image is small, runs as a numeric user and needs no writable file system."""
     size, user = output_of("docker", "image", "inspect", "--format", "{{.Size}} {{.Config.User}}", image).split()
     ours = int(size) - int(output_of("docker", "image", "inspect", "--format", "{{.Size}}", base))
-    print(f"   {int(size) / 1024**2:.0f} MiB, {ours / 1024**2:.0f} of them ours, as user {user}")  # noqa: T201 - for whoever called
+    print(f"   {int(size) / 1024**2:.0f} MiB, {ours / 1024**2:.0f} above the base image, as user {user}")  # noqa: T201 - command output
     assert user == "10001:10001"
-    assert min(int(size), ours + PUBLISHED_BASE) <= LARGEST_IMAGE
+    assert min(int(size), ours + PUBLISHED_BASE) <= MAX_IMAGE_BYTES
     locked_in = ("--rm", "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges:true")
-    assert "who may get tokens" in output_of("docker", "run", *locked_in, image, "services", "--help")
+    assert "Operator commands" in output_of("docker", "run", *locked_in, image, "services", "--help")
 
 
 async def import_during_crash(base: str, crash: "asyncio.Future[None]") -> int:
-    """Import while the broker dies and comes back: all that was accepted ends, with its one record."""
+    """Import while the broker crashes and returns; every accepted job must end with its one record."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=40)) as session:
         customer = Customer(base, session, DEMO)
         jobs: list[str] = []
-        while not crash.done() or len(jobs) < AT_LEAST:
+        while not crash.done() or len(jobs) < MIN_JOBS:
             reply = await customer.send_with_retry([customer.order()], within_s=120)
             assert reply.status == 202, reply
             jobs.append(reply.json["jobId"])
@@ -91,18 +91,18 @@ async def import_during_crash(base: str, crash: "asyncio.Future[None]") -> int:
 
 
 async def check_broker_crash(base: str, compose: Sequence[str]) -> None:
-    """Kill the broker's container under load, bring it back, and count."""
+    """Kill the broker's container under load and start it again."""
 
     def crash() -> None:
         step("the broker dies", [*compose, "kill", "kafka"])
         step("the broker comes back", [*compose, "up", "--detach", "--wait"])
 
-    kept = await import_during_crash(base, asyncio.ensure_future(asyncio.to_thread(crash)))
-    print(f"   {kept} jobs were accepted meanwhile, and all of them have ended as they should")  # noqa: T201 - for whoever called
+    accepted = await import_during_crash(base, asyncio.ensure_future(asyncio.to_thread(crash)))
+    print(f"   {accepted} jobs were accepted meanwhile, and all of them have ended")  # noqa: T201 - command output
 
 
 def verify(settings: Path, port: int) -> None:
-    """The stack from its build to its end."""
+    """Build, start, test and remove the stack."""
     compose = ["docker", "compose", "--project-name", PROJECT, "--env-file", str(settings)]
     base = f"http://127.0.0.1:{port}"
     demo = [sys.executable, "-m", "sandbox", "demo", "--base", base]
@@ -115,7 +115,7 @@ def verify(settings: Path, port: int) -> None:
         asyncio.run(check_broker_crash(base, compose))
         step("the demo once more", demo)
     except BaseException:
-        print(error_lines(output_of(*compose, "logs", "--no-color")))  # noqa: T201 - for whoever called
+        print(error_lines(output_of(*compose, "logs", "--no-color")))  # noqa: T201 - command output
         raise
     finally:
         step("down", [*compose, "down", "--volumes", "--timeout", "20"])
@@ -123,10 +123,10 @@ def verify(settings: Path, port: int) -> None:
 
 
 def main() -> int:
-    """Skip with a reason, or verify."""
+    """Verify, or print why that is skipped."""
     reason = unavailable_reason()
     if reason is not None:
-        print(f"skipped: {reason}")  # noqa: T201 - for whoever called
+        print(f"skipped: {reason}")  # noqa: T201 - command output
         return 0
     port, kafka = free_port(), free_port()
     with TemporaryDirectory() as directory:
@@ -136,7 +136,7 @@ def main() -> int:
         try:
             verify(settings, port)
         except subprocess.CalledProcessError as error:
-            print(f"failed: {error}")  # noqa: T201 - for whoever called
+            print(f"failed: {error}")  # noqa: T201 - command output
             return 1
     return 0
 
