@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
 
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 from services.chassis.runtime.logs import logger
 
 RETRY_S = 1.0
@@ -112,17 +112,25 @@ class PeriodicTask(BackgroundTask):
 
 
 class StartupTask(BackgroundTask):
-    """Runs the steps once, in order; `is_done` is True once all have succeeded in one go."""
+    """Runs the steps once, in order; `is_done` is True once all have succeeded in one go.
+
+    A step that raises `ChangedSettingError` is not repeated: it becomes the `failure`, with which the process ends.
+    """
 
     def __init__(self, steps: Sequence[Callable[[], Awaitable[None]]], *, retry_s: float = STARTUP_RETRY_S) -> None:
         super().__init__("startup", self._run_steps, retry_s=retry_s, retry_after_defect_s=retry_s)
         self._steps = steps
         self.is_done = False
+        self.failure: ChangedSettingError | None = None
 
     async def _run_steps(self) -> None:
-        for step in self._steps:
-            await step()
-        self.is_done = True
+        try:
+            for step in self._steps:
+                await step()
+        except ChangedSettingError as error:
+            self.failure = error
+        else:
+            self.is_done = True
 
 
 async def cancel_and_wait(task: "asyncio.Task[None]") -> None:

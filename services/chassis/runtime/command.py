@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 
 T = TypeVar("T")
 
@@ -14,9 +14,10 @@ T = TypeVar("T")
 def run_command(work: Coroutine[Any, Any, T], *expected: type[Exception]) -> T:
     """Return the result of `work`, run in an event loop of its own.
 
-    `UnavailableError` and the `expected` errors end the process with status 1 and one line on standard error.
+    `UnavailableError`, `ChangedSettingError` and the `expected` errors end the process with status 1 and one line on
+    standard error.
     """
-    errors: tuple[type[Exception], ...] = (UnavailableError, *expected)
+    errors: tuple[type[Exception], ...] = (UnavailableError, ChangedSettingError, *expected)
     try:
         return asyncio.run(work)
     except errors as error:

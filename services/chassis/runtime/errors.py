@@ -3,6 +3,7 @@
     Exception
     ├── UnavailableError        a dependency does not answer, or its outcome is unknown: retry later
     │   └── ContentionError     concurrent changes of the same data got in the way: retry later
+    ├── ChangedSettingError     a setting differs from the one that the stored data was written with: do not start
     └── Problem                 an error response: status, code, detail
         ├── UnauthorizedError   401
         └── ForbiddenError      403
@@ -29,6 +30,14 @@ class ContentionError(UnavailableError):
     """The dependency answers, but concurrent changes of the same data, or too much load, won every attempt."""
 
     state = "busy"
+
+
+class ChangedSettingError(Exception):
+    """The value of a setting is not the one that the stored data was written with. Never retry."""
+
+    def __init__(self, setting: str) -> None:
+        super().__init__(f"{setting}: is not the value that the stored data was written with; restore the old value")
+        self.setting = setting
 
 
 @dataclass(frozen=True, slots=True)

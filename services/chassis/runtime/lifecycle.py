@@ -13,9 +13,11 @@ from typing import Protocol
 import uvloop
 
 from services.chassis.runtime import metrics
+from services.chassis.runtime.background import StartupTask
+from services.chassis.runtime.errors import ChangedSettingError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.logs import configure, logger
-from services.chassis.runtime.settings import ServiceSettings, redacted
+from services.chassis.runtime.settings import ServiceSettings, exit_with_errors, redacted
 
 LOOP_DELAY = metrics.histogram(
     "event_loop_delay_seconds",
@@ -56,7 +58,10 @@ class Service:
 
 
 def run(name: str, settings: ServiceSettings, compose: Callable[[], Awaitable[Service]]) -> None:
-    """Run until SIGTERM or SIGINT. `compose` builds the service inside the event loop."""
+    """Run until SIGTERM or SIGINT. `compose` builds the service inside the event loop.
+
+    The process ends with status 2 if a `StartupTask` finds a changed setting, with status 1 after any other failure.
+    """
     tune_malloc()
     configure(name, settings.log_level)
     _LOG.info("starting", settings=redacted(settings), version=VERSION)
@@ -96,12 +101,15 @@ async def _main(settings: ServiceSettings, compose: Callable[[], Awaitable[Servi
         service = await compose()
         try:
             await _start(service, stop, started)
-            await _heartbeat(stop, service.heartbeat_s)
+            await _heartbeat(stop, service)
         finally:
             service.health.draining = True
             _LOG.info("draining")
             await _stop(started, settings.drain_timeout_s)
             _LOG.info("stopped")
+    except ChangedSettingError as error:
+        _LOG.error("setting changed", setting=error.setting)
+        raise exit_with_errors([f"  {error}"]) from None
     except Exception as error:
         _LOG.exception("process failed")
         raise SystemExit(1) from error
@@ -116,15 +124,20 @@ async def _start(service: Service, stop: asyncio.Event, started: list[Component]
     tune_gc()
 
 
-async def _heartbeat(stop: asyncio.Event, interval_s: float) -> None:
+async def _heartbeat(stop: asyncio.Event, service: Service) -> None:
+    """Measure the event loop's delay until `stop` is set; raises the failure of a startup task."""
     loop = asyncio.get_running_loop()
+    startup_tasks = [component for component in service.components if isinstance(component, StartupTask)]
     while not stop.is_set():
-        due = loop.time() + interval_s
+        due = loop.time() + service.heartbeat_s
         try:
             async with asyncio.timeout_at(due):
                 await stop.wait()
         except TimeoutError:
             LOOP_DELAY.observe(max(loop.time() - due, 0.0))
+        for task in startup_tasks:
+            if task.failure is not None:
+                raise task.failure
 
 
 async def _stop(components: Sequence[Component], timeout_s: float) -> None:

@@ -16,7 +16,7 @@ from services.chassis.runtime.background import (
     StartupTask,
     cancel_and_wait,
 )
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 
 
 class Steps:
@@ -155,6 +155,24 @@ async def test_startup_gives_up_when_told() -> None:
     assert not startup.is_done
     assert startup._task is not None
     assert startup._task.done()
+
+
+async def test_a_startup_task_that_finds_a_changed_setting_ends_without_another_try() -> None:
+    runs = 0
+
+    async def find_changed_setting() -> None:
+        nonlocal runs
+        runs += 1
+        raise ChangedSettingError("A_KEY")
+
+    startup = StartupTask([find_changed_setting], retry_s=0)
+    await startup.start()
+    assert startup._task is not None
+    async with asyncio.timeout(5):
+        await startup._task
+    await startup.stop()
+    assert isinstance(startup.failure, ChangedSettingError)
+    assert (runs, startup.is_done) == (1, False)
 
 
 class LosesFirstCancellation:

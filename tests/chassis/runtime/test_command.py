@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from services.chassis.runtime.command import run_command
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 
 
 class BrokerError(Exception):
@@ -22,6 +22,10 @@ async def silent() -> None:
     raise UnavailableError("Kafka")
 
 
+async def replaced() -> None:
+    raise ChangedSettingError("A_KEY")
+
+
 async def mistaken() -> None:
     raise ValueError("line 2: the pin is too long")
 
@@ -31,6 +35,7 @@ async def mistaken() -> None:
     [
         (refused, "Kafka is unavailable (BrokerError)\n"),
         (silent, "Kafka is unavailable\n"),
+        (replaced, "A_KEY: is not the value that the stored data was written with; restore the old value\n"),
         (mistaken, "line 2: the pin is too long\n"),
     ],
 )

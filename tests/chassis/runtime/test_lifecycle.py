@@ -156,6 +156,18 @@ def test_settings_that_are_not_usable_end_it_with_status_two() -> None:
         assert "OPERATIONS_PORT" in process.child.stderr.read()
 
 
+def test_a_changed_setting_ends_it_with_status_two_after_the_parts_have_stopped() -> None:
+    with tiny("setting-changed") as process:
+        assert process.end() == 2
+        assert process.child.stderr is not None
+        assert process.child.stderr.read() == (
+            "Invalid settings:\n"
+            "  CODE_DIGEST_KEY: is not the value that the stored data was written with; restore the old value\n"
+        )
+    assert process.said("stopping") == ["third", "second", "first"]
+    assert (process.logged[-1]["message"], process.logged[-1]["setting"]) == ("setting changed", "CODE_DIGEST_KEY")
+
+
 FILLING = """
 import resource, sys
 from services.chassis.runtime.lifecycle import tune_malloc

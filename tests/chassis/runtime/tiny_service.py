@@ -7,6 +7,8 @@ from aiohttp import web
 
 from services.chassis.http.server import HttpServer, build_application, json_response, operations_server
 from services.chassis.runtime import lifecycle
+from services.chassis.runtime.background import StartupTask
+from services.chassis.runtime.errors import ChangedSettingError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.logs import logger
 from services.chassis.runtime.settings import ServiceSettings, load
@@ -36,6 +38,11 @@ class Noted:
             await asyncio.Event().wait()
 
 
+async def find_changed_setting() -> None:
+    """A step that finds another key than the stored one."""
+    raise ChangedSettingError("CODE_DIGEST_KEY")
+
+
 async def compose(settings: ServiceSettings, behaviour: str) -> lifecycle.Service:
     """The parts, one of which misbehaves."""
     if behaviour == "compose-fails":
@@ -57,6 +64,8 @@ async def compose(settings: ServiceSettings, behaviour: str) -> lifecycle.Servic
     )
     face = operations_server(health, host=settings.operations_host, port=settings.operations_port)
     parts: list[lifecycle.Component] = [face, Noted("first"), Noted("second", behaviour), Noted("third"), api]
+    if behaviour == "setting-changed":
+        parts.insert(1, StartupTask([find_changed_setting]))
     return lifecycle.Service(name="tiny", health=health, components=parts, heartbeat_s=0.02)
 
 
