@@ -1,4 +1,4 @@
-"""The manifests, rendered and read; nothing here talks to a cluster."""
+"""The rendered manifests; nothing here connects to a cluster."""
 
 import shutil
 import subprocess
@@ -18,14 +18,14 @@ Object = dict[str, Any]
 
 
 def find_program(name: str) -> str:
-    """A tool beside this Python, else on PATH."""
-    beside = Path(sys.executable).with_name(name)
-    return str(beside) if beside.exists() else shutil.which(name) or name
+    """Return the path of a tool beside this Python, else on PATH."""
+    installed = Path(sys.executable).with_name(name)
+    return str(installed) if installed.exists() else shutil.which(name) or name
 
 
 @cache
 def render(overlay: str) -> str:
-    """What `kubectl kustomize` makes of an overlay."""
+    """Return the output of `kubectl kustomize` for an overlay."""
     done = subprocess.run(
         [find_program("kubectl"), "kustomize", str(K8S / "overlays" / overlay)],
         capture_output=True,
@@ -39,32 +39,32 @@ def render(overlay: str) -> str:
 
 @cache
 def objects(overlay: str) -> tuple[Object, ...]:
-    """Every object of an overlay."""
+    """Return all objects of an overlay."""
     return tuple(found for found in yaml.safe_load_all(render(overlay)) if found)
 
 
 def by_kind(overlay: str, *kinds: str) -> dict[str, Object]:
-    """The objects of these kinds, by name."""
-    return {one["metadata"]["name"]: one for one in objects(overlay) if one["kind"] in kinds}
+    """Return the objects of these kinds by name."""
+    return {each["metadata"]["name"]: each for each in objects(overlay) if each["kind"] in kinds}
 
 
 def pod_spec(workload: Object) -> Object:
-    """The pod that a workload makes."""
+    """Return the pod spec of a workload."""
     pod: Object = workload["spec"]["template"]["spec"]
     return pod
 
 
 def container_spec(workload: Object) -> Object:
-    """Its only container."""
+    """Return the workload's only container."""
     (container,) = pod_spec(workload)["containers"]
     found: Object = container
     return found
 
 
 def environment(overlay: str, service: str) -> dict[str, str]:
-    """Everything that a service is told: the shared ConfigMap, then its own variables."""
+    """Return the environment of a service: the shared ConfigMap, then its own variables."""
     container = container_spec(by_kind(overlay, "Deployment")[service])
-    told: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for source in container.get("envFrom", ()):
-        told |= by_kind(overlay, "ConfigMap")[source["configMapRef"]["name"]]["data"]
-    return told | {variable["name"]: str(variable["value"]) for variable in container.get("env", ())}
+        variables |= by_kind(overlay, "ConfigMap")[source["configMapRef"]["name"]]["data"]
+    return variables | {variable["name"]: str(variable["value"]) for variable in container.get("env", ())}

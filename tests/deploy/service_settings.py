@@ -1,4 +1,4 @@
-"""What each service can be told."""
+"""The settings of each service."""
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -19,21 +19,21 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "fulfilment": FulfilmentSettings,
 }
 NAMES = tuple(service.name for service in SERVICES)
-# What the image itself says, for every service.
+# Variables that the image sets for every service.
 IMAGE_VARIABLES = {"HTTP_HOST", "HTTP_PORT", "OPERATIONS_HOST", "OPERATIONS_PORT"}
 
 
 def settings_fields(service: str) -> dict[str, FieldInfo]:
-    """Its settings, by the variable's name."""
+    """Return a service's settings by the name of their variable."""
     return {name.upper(): field for name, field in SETTINGS[service].model_fields.items()}
 
 
 def all_variables() -> set[str]:
-    """Every variable that any service or the operator's command knows."""
+    """Return every variable that a service or the CLI reads."""
     known: list[type[BaseSettings]] = [*SETTINGS.values(), CliSettings]
     return {name.upper() for settings in known for name in settings.model_fields}
 
 
 def setting_names(environment: dict[str, str]) -> set[str]:
-    """The settings that an environment sets, as values or as files."""
+    """Return the settings that an environment sets, as values or as files."""
     return {name.removesuffix("_FILE") for name in environment}

@@ -1,4 +1,4 @@
-"""A service's end and its beginning under load: what was taken is answered, and nobody is turned away unheard."""
+"""Stop and start of a service under load: accepted requests complete, and valid tokens are not refused."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from tests.e2e.installation import Installation
 CONCURRENCY = 4
 WARM_UP_RESPONSES = 15
 EXIT_TIMEOUT_S = 10
-# Those that were taken last: the signal came while they were on their way.
+# The last accepted requests: the signal arrived while they were in flight.
 CHECKED_LAST = 10
 MANY = pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(1200)])
 
@@ -35,7 +35,7 @@ def drained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture
 async def customer(drained: Installation) -> AsyncIterator[Customer]:
-    """A customer who knocks at the front door, and opens a connection for each request elsewhere."""
+    """A customer who uses a new connection for each request."""
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=30)) as session:
         yield Customer(drained.base, session, DEMO)
@@ -43,7 +43,7 @@ async def customer(drained: Installation) -> AsyncIterator[Customer]:
 
 @dataclass(slots=True)
 class Load:
-    """Requests straight to a service, several at once, until told to stop. Whom nobody lets in tries again."""
+    """Concurrent requests directly to a service until `is_over`; a refused connection is retried."""
 
     request: Callable[[], Awaitable[int]]
     answers: Counter[int] = field(default_factory=Counter)
@@ -67,7 +67,7 @@ def has_exited(process: psutil.Process) -> bool:
 
 
 async def terminate_under_load(load: Load, installation: Installation, service: str) -> float:
-    """Send SIGTERM once the load is rolling; how long the process took to end."""
+    """Send SIGTERM under load; return the seconds until the process has exited."""
     pid = installation.status()[service]["pid"]
     async with asyncio.TaskGroup() as group:
         for _ in range(CONCURRENCY):
@@ -83,42 +83,42 @@ async def terminate_under_load(load: Load, installation: Installation, service: 
 
 
 class Requests:
-    """What a service is asked under load, and what it took."""
+    """Requests to a service under load, and the ids of those that it accepted."""
 
     def __init__(self, service: str, customer: Customer, installation: Installation) -> None:
-        # The validator has no door of its own: what reaches it came through ingest.
-        self._door = "ingest" if service == "validator" else service
+        # The validator has no API: it gets its load through ingest.
+        self._target = "ingest" if service == "validator" else service
         endpoints: dict[str, Any] = json.loads((installation.directory / "endpoints.json").read_text())
-        self._base = endpoints["services"][self._door]["api"]
+        self._base = endpoints["services"][self._target]["api"]
         self._customer = customer
         self._bearer: dict[str, str] = {}
         self.accepted: list[str] = []
 
     async def load(self) -> Load:
-        """Its load, with a token at hand."""
-        api = {"auth": "import", "ingest": "import"}.get(self._door, self._door)
+        """Get a token and return the load."""
+        api = {"auth": "import", "ingest": "import"}.get(self._target, self._target)
         self._bearer = {
             "Authorization": f"Bearer {await self._customer.token(api)}",
             "Content-Type": "application/json",
         }
-        asked = {"auth": self._token, "ingest": self._import, "status": self._look, "fulfilment": self._order}
-        return Load(asked[self._door])
+        requests = {"auth": self._token, "ingest": self._import, "status": self._list_jobs, "fulfilment": self._order}
+        return Load(requests[self._target])
 
     async def _import(self) -> int:
         path = f"{BASES['import']}/{self._customer.tenant.api_key}/orders"
-        return await self._post(path, [self._customer.order()], taken="jobId")
+        return await self._post(path, [self._customer.order()], id_field="jobId")
 
     async def _order(self) -> int:
         products = [{"sku": "DEMO-INSTANT", "quantity": 1}]
-        return await self._post(f"{BASES['fulfilment']}/orders", {"products": products}, taken="transactionId")
+        return await self._post(f"{BASES['fulfilment']}/orders", {"products": products}, id_field="transactionId")
 
-    async def _post(self, path: str, body: Any, *, taken: str) -> int:
-        data = json.dumps(body)
-        async with self._customer.session.post(self._base + path, data=data, headers=self._bearer) as answer:
-            read = await answer.json(content_type=None)
-            if answer.status == 202:
-                self.accepted.append(read[taken])
-            return answer.status
+    async def _post(self, path: str, payload: Any, *, id_field: str) -> int:
+        data = json.dumps(payload)
+        async with self._customer.session.post(self._base + path, data=data, headers=self._bearer) as response:
+            body = await response.json(content_type=None)
+            if response.status == 202:
+                self.accepted.append(body[id_field])
+            return response.status
 
     async def _token(self) -> int:
         tenant = self._customer.tenant
@@ -127,21 +127,21 @@ class Requests:
         async with self._customer.session.post(url, data=form) as answer:
             return answer.status
 
-    async def _look(self) -> int:
+    async def _list_jobs(self) -> int:
         url = f"{self._base}{BASES['status']}/{self._customer.tenant.api_key}/jobs"
         async with self._customer.session.get(url, headers=self._bearer) as answer:
             return answer.status
 
     async def assert_each_ended_once(self) -> None:
-        """What was taken last has reached its end, and is there once."""
+        """Assert that the last accepted requests have completed exactly once."""
         for number in self.accepted[-CHECKED_LAST:]:
-            await (self._bought_one(number) if self._door == "fulfilment" else self._imported_one(number))
+            await (self._assert_one_code(number) if self._target == "fulfilment" else self._assert_one_record(number))
 
-    async def _imported_one(self, job: str) -> None:
+    async def _assert_one_record(self, job: str) -> None:
         final = await self._customer.wait_for_job(job, within_s=30)
         assert final["summary"]["job"]["baggage"]["records"] == {"total": 1, "failed": 0, "success": 1}
 
-    async def _bought_one(self, transaction: str) -> None:
+    async def _assert_one_code(self, transaction: str) -> None:
         url = f"{self._base}{BASES['fulfilment']}/orders/{transaction}/codes"
         read: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""The Dockerfile and the compose file alone."""
+"""The Dockerfile and the compose file by themselves."""
 
 import re
 import subprocess
@@ -72,7 +72,7 @@ def test_what_is_mounted_is_there_and_grafana_looks_for_it_where_it_is_mounted()
 
 
 def test_auth_believes_the_front_door_in_any_network_that_compose_gives_it() -> None:
-    """Else all customers have one address, and one who guesses at secrets shuts out the others."""
+    """Otherwise all customers share one address, and one who guesses secrets locks out the others."""
     believed = [ip_network(each) for each in environment("auth")["TRUSTED_PROXIES"].split(",")]
     for given in ("172.17.0.2", "172.31.255.2", "192.168.0.2"):
         assert any(ip_address(given) in each for each in believed), given

@@ -1,4 +1,4 @@
-"""The manifests alone: valid, restricted, and every reference leads somewhere."""
+"""The manifests by themselves: valid, restricted, and without dangling references."""
 
 import subprocess
 from pathlib import Path
@@ -22,15 +22,15 @@ from tests.deploy.manifests import (
 )
 from tests.deploy.service_settings import NAMES
 
-# The oldest release that knows everything used here (a pause before SIGTERM without a shell).
+# The oldest release with all features used here (a preStop sleep without a shell).
 KUBERNETES = "1.33"
 DRAIN_S, PAUSE_S = 10, 5
-PATIENT = ("startupProbe", "livenessProbe")
-BEGINS_WITHIN_S, STANDS_STILL_S = 60, 60
-# Kinds that the components bring their own definitions for, so that no offline schema knows them.
+PROBES = ("startupProbe", "livenessProbe")
+MIN_START_S, MIN_STALL_S = 60, 60
+# Kinds with custom definitions, which the offline schemas lack.
 CUSTOM = ("kafka.strimzi.io/", "keda.sh/", "monitoring.coreos.com/")
-# Secrets that somebody or something else makes: the operator (deploy/README.md), Strimzi, cert-manager.
-MADE_ELSEWHERE = {"tillstream-keys", "tillstream-mongodb", "tillstream-cluster-ca-cert", "tillstream-tls"}
+# Secrets that are not in the manifests: created by the operator (deploy/README.md), Strimzi or cert-manager.
+EXTERNAL_SECRETS = {"tillstream-keys", "tillstream-mongodb", "tillstream-cluster-ca-cert", "tillstream-tls"}
 
 each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
@@ -92,7 +92,7 @@ def test_config_maps_and_secrets_are_there_with_their_keys(overlay: str) -> None
                 assert {item["key"] for item in secret.get("items", ())} <= made["data"].keys()
             else:
                 assert overlay == "prod"
-                assert secret["secretName"] in MADE_ELSEWHERE | users
+                assert secret["secretName"] in EXTERNAL_SECRETS | users
 
 
 @each_overlay
@@ -159,10 +159,10 @@ def test_what_is_named_after_a_workload_is_about_its_pods(overlay: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_service_has_time_to_begin_to_stand_still_for_a_moment_and_to_leave(overlay: str, name: str) -> None:
     container = container_spec(by_kind(overlay, "Deployment")[name])
-    lasts = {kind: container[kind]["periodSeconds"] * container[kind]["failureThreshold"] for kind in PATIENT}
+    lasts = {kind: container[kind]["periodSeconds"] * container[kind]["failureThreshold"] for kind in PROBES}
     assert container["startupProbe"]["httpGet"] == container["livenessProbe"]["httpGet"]
-    assert lasts["startupProbe"] >= BEGINS_WITHIN_S
-    assert lasts["livenessProbe"] >= STANDS_STILL_S
+    assert lasts["startupProbe"] >= MIN_START_S
+    assert lasts["livenessProbe"] >= MIN_STALL_S
     assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": PAUSE_S}}}
 
 
@@ -187,7 +187,7 @@ def test_nothing_flows_that_no_policy_names(overlay: str) -> None:
 
 
 def peers(policy: Object, way: str) -> set[tuple[str, str | int]]:
-    """Whom a policy names, by the label that tells who it is, and at which port; `anybody` where it names none."""
+    """Return the peers that a policy names, as label and port; `anybody` if it names none."""
     found: set[tuple[str, str | int]] = set()
     for rule in policy["spec"].get(way) or ():
         names: list[str] = []
@@ -258,7 +258,7 @@ def test_production_takes_no_secrets_in_query_strings_and_makes_no_codes_up() ->
 def test_production_speaks_tls_with_the_host_that_it_serves() -> None:
     gateway = by_kind("prod", "Ingress")["gateway"]["spec"]
     assert [host for tls in gateway["tls"] for host in tls["hosts"]] == [rule["host"] for rule in gateway["rules"]]
-    assert {tls["secretName"] for tls in gateway["tls"]} <= MADE_ELSEWHERE
+    assert {tls["secretName"] for tls in gateway["tls"]} <= EXTERNAL_SECRETS
 
 
 @each_overlay

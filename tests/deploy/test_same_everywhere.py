@@ -1,4 +1,4 @@
-"""Sandbox, compose, Kubernetes, the front door's table and the list of topics agree with each other."""
+"""Sandbox, compose, Kubernetes, the gateway's routes and the list of topics agree with each other."""
 
 import re
 from typing import Any
@@ -19,7 +19,7 @@ from tests.deploy.service_settings import IMAGE_VARIABLES, NAMES, all_variables,
 API, OPERATIONS = 8080, 9000
 CADDYFILE = (REPOSITORY / "deploy" / "gateway" / "Caddyfile").read_text(encoding="utf-8")
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
-# What a sandbox says because everything is on one machine, or what is its own business.
+# Variables that only the sandbox sets, because everything runs on one machine.
 SANDBOX_VARIABLES = {
     "SCHEMAS_DIR",
     "HTTP_HOST",
@@ -50,7 +50,7 @@ def sandbox_environment(service: str) -> dict[str, str]:
 
 
 def routes() -> dict[str, str]:
-    """The Caddyfile's table: path prefix to service."""
+    """Return the Caddyfile's routes: path prefix to service."""
     named = {name: paths.split() for name, paths in re.findall(r"^\t(@\w+) path (.+)$", CADDYFILE, re.MULTILINE)}
     found = {}
     for matcher, service in re.findall(r"handle (\S+) \{\n\t\timport service \{\$(\w+)_ADDRESS", CADDYFILE):
@@ -61,10 +61,11 @@ def routes() -> dict[str, str]:
 
 @each_service
 def test_compose_tells_a_service_what_the_sandbox_tells_it(service: str) -> None:
-    here, there = set(sandbox_environment(service)) - SANDBOX_VARIABLES, setting_names(compose.environment(service))
-    assert not here - there
-    more = {"LOG_LEVEL", "SCHEMA_REGISTRY_URL", "TRUSTED_PROXIES", "RATE_LIMIT_URL"}
-    assert there - here <= more
+    in_sandbox = set(sandbox_environment(service)) - SANDBOX_VARIABLES
+    in_compose = setting_names(compose.environment(service))
+    assert not in_sandbox - in_compose
+    additional = {"LOG_LEVEL", "SCHEMA_REGISTRY_URL", "TRUSTED_PROXIES", "RATE_LIMIT_URL"}
+    assert in_compose - in_sandbox <= additional
 
 
 @each_service
@@ -93,14 +94,16 @@ def test_there_is_a_place_for_the_operators_commands(overlay: str) -> None:
 
 
 def test_who_puts_products_is_told_which_suppliers_there_are_as_fulfilment_is() -> None:
-    """A product would be refused though its supplier exists, or taken though nobody serves its orders."""
-    beside = {
+    """Otherwise products would be refused although their supplier exists, or accepted without a supplier."""
+    environments_by_place = {
         "sandbox": (sandbox_environment("fulfilment"), shared_environment().for_cli()),
         "compose": (compose.environment("fulfilment"), compose.environment("init")),
         **{each: tuple(manifests.environment(each, name) for name in ("fulfilment", "operator")) for each in OVERLAYS},
     }
-    told = {where: {each.get(SUPPLIERS) for each in environments} for where, environments in beside.items()}
-    assert told == {"sandbox": {"true"}, "compose": {"true"}, "dev": {"true"}, "prod": {None}}
+    suppliers = {
+        where: {each.get(SUPPLIERS) for each in environments} for where, environments in environments_by_place.items()
+    }
+    assert suppliers == {"sandbox": {"true"}, "compose": {"true"}, "dev": {"true"}, "prod": {None}}
 
 
 @each_service
@@ -165,7 +168,7 @@ def test_image_compose_and_kubernetes_have_the_ports_in_common() -> None:
 def test_the_ingress_has_the_front_doors_table(overlay: str) -> None:
     (rule,) = by_kind(overlay, "Ingress")["gateway"]["spec"]["rules"]
     paths = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
-    # Where Caddy names what lies below a path only, the path alone is a 404 of that service's, which is as good.
+    # Caddy may route only what is below a path; the Ingress sends the bare path to the same service: 404 in both cases.
     assert paths == {path.rstrip("/"): service for path, service in routes().items()}
 
 
@@ -176,10 +179,10 @@ def test_the_front_doors_table_names_services_that_exist() -> None:
 
 
 def test_strimzi_has_every_topic_and_no_other() -> None:
-    made = {topic["spec"]["topicName"]: topic["spec"] for topic in by_kind("prod", "KafkaTopic").values()}
-    assert set(made) == set(BY_NAME)
+    resources = {topic["spec"]["topicName"]: topic["spec"] for topic in by_kind("prod", "KafkaTopic").values()}
+    assert set(resources) == set(BY_NAME)
     for topic in TOPICS:
-        config = {name: str(value) for name, value in made[topic.name]["config"].items()}
+        config = {name: str(value) for name, value in resources[topic.name]["config"].items()}
         assert config == {**topic.config, "min.insync.replicas": "2"}
 
 
@@ -201,7 +204,7 @@ def test_a_services_kafka_user_may_do_what_the_list_of_topics_says_and_no_more(s
 
 
 def test_status_may_ask_how_far_the_validators_have_read() -> None:
-    """Or no job ever expires: nobody could say that nothing waits to be judged."""
+    """Otherwise no job ever expires: status must know that no record waits for the validator."""
     group = Settings.model_fields["validator_group"].default
     acls = by_kind("prod", "KafkaUser")["status"]["spec"]["authorization"]["acls"]
     may = {(acl["resource"]["type"], acl["resource"]["name"]): acl["operations"] for acl in acls}

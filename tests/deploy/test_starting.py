@@ -1,6 +1,6 @@
-"""Each service starts from the environment that compose and the manifests write down: as a process, on real servers.
+"""Each service starts with the environment of compose and of the manifests: as a process, on real servers.
 
-What names another container is replaced by what stands for it here; the registry and the shared limit have no stand-in.
+Addresses of other containers are replaced by local ones; schema registry and shared rate limit have no replacement.
 """
 
 import os
@@ -26,23 +26,23 @@ from tests.deploy.service_settings import NAMES
 READY_TIMEOUT_S = 90
 EXIT_TIMEOUT_S = 10
 READY_AFTER_LAST_S = 30
-# There is no registry here, and no broker that speaks TLS.
+# There is no schema registry here, and no broker with TLS.
 OMITTED = {"SCHEMA_REGISTRY_URL", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SSL_CAFILE"}
 
 
 @dataclass(frozen=True, slots=True)
 class LocalServers:
-    """What stands for the other containers."""
+    """The local replacements of the other containers."""
 
     kafka: str
     mongodb: str
     secrets: Path
     ports: dict[str, tuple[int, int]]
 
-    def environment(self, told: dict[str, str], service: str) -> dict[str, str]:
-        """What a service is told, with addresses of this machine."""
+    def environment(self, variables: dict[str, str], service: str) -> dict[str, str]:
+        """Return the environment of a service with local addresses."""
         api, operations = self.ports[service]
-        replaced = {
+        replacements = {
             "kafka:9092": self.kafka,
             "tillstream-kafka-bootstrap:9093": self.kafka,
             "mongodb://mongodb:27017/?replicaSet=rs0": self.mongodb,
@@ -50,9 +50,9 @@ class LocalServers:
             "/secrets/": f"{self.secrets}/",
         }
         made = {}
-        for name, value in told.items():
-            for there, here in replaced.items():
-                value = value.replace(there, here)  # noqa: PLW2901 - one after the other
+        for name, value in variables.items():
+            for remote, local in replacements.items():
+                value = value.replace(remote, local)  # noqa: PLW2901 - one after the other
             made[name] = value
         own = {
             "HTTP_HOST": "127.0.0.1",
@@ -60,7 +60,7 @@ class LocalServers:
             "OPERATIONS_HOST": "127.0.0.1",
             "OPERATIONS_PORT": str(operations),
             "MONGODB_DATABASE": f"deploy_{uuid4().hex[:8]}",
-            # Members that are known by name stay in their group for a while after they end.
+            # A static member stays in its group for a while after its exit.
             "VALIDATOR_GROUP": f"validator-{uuid4().hex[:8]}",
             "PATH": os.environ["PATH"],
         }
@@ -68,9 +68,9 @@ class LocalServers:
 
 
 def write_secrets(directory: Path, mongodb_uri: str) -> Path:
-    """The secrets as files, as a platform would mount them."""
+    """Write the secrets as files, like mounted secrets."""
     texts = {f"keys/{name}": f"{value}\n" for name, value in compose.example_values().items()}
-    for name, text in {**texts, "mongodb/uri": mongodb_uri, "kafka/password": "not asked for"}.items():
+    for name, text in {**texts, "mongodb/uri": mongodb_uri, "kafka/password": "unused"}.items():
         path = directory / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -95,7 +95,7 @@ def create_topics(bootstrap: str) -> None:
 
 @pytest.fixture(scope="module")
 def here(kafka_bootstrap: str, mongodb_uri: str, tmp_path_factory: pytest.TempPathFactory) -> LocalServers:
-    """Servers with every topic."""
+    """Servers with all topics."""
     create_topics(kafka_bootstrap)
     secrets = write_secrets(tmp_path_factory.mktemp("secrets"), mongodb_uri)
     return LocalServers(kafka_bootstrap, mongodb_uri, secrets, free_service_ports())
@@ -103,37 +103,37 @@ def here(kafka_bootstrap: str, mongodb_uri: str, tmp_path_factory: pytest.TempPa
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """The services as processes, and what they say."""
+    """The services as processes."""
 
     here: LocalServers
     logs: Path
     started: dict[str, "subprocess.Popen[bytes]"]
 
     def start(self, where: str) -> None:
-        """All of them, with what compose or an overlay tells them."""
+        """Start all services with the environment of compose or of an overlay."""
         for name in NAMES:
-            told = compose.environment(name) if where == "compose" else manifests.environment(where, name)
+            variables = compose.environment(name) if where == "compose" else manifests.environment(where, name)
             with (self.logs / f"{name}.log").open("wb") as log:
                 self.started[name] = subprocess.Popen(
                     [sys.executable, "-m", f"services.{name}"],
                     cwd=REPOSITORY,
-                    env=self.here.environment(told, name),
+                    env=self.here.environment(variables, name),
                     stdout=log,
                     stderr=log,
                 )
 
     def readiness(self, name: str) -> int | None:
-        """What it says when asked whether it is ready; None while it does not listen."""
+        """Return the status of `/ready`; None while the service does not listen."""
         log = self.logs / f"{name}.log"
-        assert self.started[name].poll() is None, f"{name} ended: {log.read_text(encoding='utf-8')[-2000:]}"
-        answer = http_get(f"http://127.0.0.1:{self.here.ports[name][1]}/ready")
-        return None if answer is None else answer[0]
+        assert self.started[name].poll() is None, f"{name} exited: {log.read_text(encoding='utf-8')[-2000:]}"
+        response = http_get(f"http://127.0.0.1:{self.here.ports[name][1]}/ready")
+        return None if response is None else response[0]
 
     def all_have_readiness(self, status: int) -> bool:
         return all(self.readiness(name) == status for name in NAMES)
 
     def terminate(self) -> dict[str, int | None]:
-        """Ask them to; their exit codes."""
+        """Send SIGTERM to all; return their exit codes."""
         for process in self.started.values():
             process.send_signal(signal.SIGTERM)
         running = self.started.values()
@@ -147,7 +147,7 @@ class Processes:
 
 @pytest.fixture
 def started() -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
-    """Processes by service; what a test leaves behind is killed."""
+    """Processes by service; those still running are killed after the test."""
     made: dict[str, subprocess.Popen[bytes]] = {}
     yield made
     for process in made.values():
@@ -171,7 +171,7 @@ def test_every_service_gets_ready_and_ends_when_asked_to(
 def test_whoever_starts_first_waits_for_the_others(
     started: dict[str, "subprocess.Popen[bytes]"], tmp_path: Path
 ) -> None:
-    """F27. Breaks: nothing is there, then MongoDB, then Kafka. Must hold: ready after, and not before."""
+    """F27. Breaks: the services start first, then MongoDB, then Kafka. Must hold: ready after that, and not before."""
     kafka, mongodb = KafkaCluster(tmp_path / "kafka"), ReplicaSet(tmp_path / "mongodb")
     (tmp_path / "secrets").mkdir()
     here = LocalServers(

@@ -37,8 +37,8 @@ class Forger:
             keys = mongo["tillstream"]["auth_keys"].find({"signsFrom": {"$lte": time.time()}})
             newest = max(keys, key=lambda key: key["_id"])
         cipher = AESGCM(base64.b64decode(secrets["AUTH_KEY_ENCRYPTION_KEY"]))
-        sealed = newest["sealed"]
-        der = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], newest["kid"].encode())
+        wrapped = newest["wrappedPrivateKey"]
+        der = cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], newest["kid"].encode())
         key = load_der_private_key(der, None)
         assert isinstance(key, rsa.RSAPrivateKey)
         return cls(key, newest["kid"], audience)
