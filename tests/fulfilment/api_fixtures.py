@@ -187,7 +187,7 @@ def _resolve(node: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @pytest.fixture
-async def caller() -> AsyncIterator[ApiClient]:
+async def api() -> AsyncIterator[ApiClient]:
     harness, audit_log, keys, window_s = build_memory_harness(), FakeAuditLog(), FakeIdempotencyKeys(), [0.0]
     authenticator = Authenticator(
         requests=RequestAuthenticator(FakeVerifier(), Sites(SCHEMAS)),  # type: ignore[arg-type]

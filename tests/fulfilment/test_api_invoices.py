@@ -4,32 +4,32 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.fulfilment.api_fixtures import V1, ApiClient, assert_problem, caller
+from tests.fulfilment.api_fixtures import V1, ApiClient, api, assert_problem
 from tests.fulfilment.harness import SITE, local_time_us
 
-__all__ = ["caller"]
+__all__ = ["api"]
 
 
-async def test_the_days_purchase_order(caller: ApiClient) -> None:
+async def test_the_days_purchase_order(api: ApiClient) -> None:
     for _ in range(3):
-        await caller.order(("CARD", 2), ("PENNY", 1))
-    today = await caller.read(V1 + "/purchase-orders")
+        await api.order(("CARD", 2), ("PENNY", 1))
+    today = await api.read(V1 + "/purchase-orders")
     (order,) = today["result"]
     assert (today["businessDate"], order["state"], order["totals"]["amount"]) == ("2026-03-04", "OPEN", "59.940003")
-    whole = await caller.read(f"{V1}/purchase-orders/{order['id']}")
+    whole = await api.read(f"{V1}/purchase-orders/{order['id']}")
     assert whole == order
     assert len(whole["transactions"]) == 3
-    whole = await caller.read(f"{V1}/purchase-orders/{order['id']}", rows="2")
+    whole = await api.read(f"{V1}/purchase-orders/{order['id']}", rows="2")
     assert [(line["sku"], line["ordered"]) for line in whole["lines"]] == [("CARD", 6), ("PENNY", 3)]
     assert len(whole["transactions"]) == 2
-    rest = await caller.read(f"{V1}/purchase-orders/{order['id']}", rows="2", page=whole["pagination"]["nextPageToken"])
+    rest = await api.read(f"{V1}/purchase-orders/{order['id']}", rows="2", page=whole["pagination"]["nextPageToken"])
     assert len(rest["transactions"]) == 1
-    day = await caller.call("GET", V1 + "/purchase-orders", rows="2")
+    day = await api.call("GET", V1 + "/purchase-orders", rows="2")
     assert (await day.json())["result"] == [whole]
-    (last,) = (await caller.read(day.headers["Link"].partition(">")[0][1:]))["result"]
+    (last,) = (await api.read(day.headers["Link"].partition(">")[0][1:]))["result"]
     assert last["transactions"] == rest["transactions"]
-    assert (await caller.read(V1 + "/purchase-orders", date="2026-03-03"))["result"] == []
-    await assert_problem(await caller.call("GET", V1 + "/purchase-orders", date="20260304"), 400, "INVALID_DATE")
+    assert (await api.read(V1 + "/purchase-orders", date="2026-03-03"))["result"] == []
+    await assert_problem(await api.call("GET", V1 + "/purchase-orders", date="20260304"), 400, "INVALID_DATE")
 
 
 @pytest.mark.parametrize(
@@ -46,39 +46,39 @@ async def test_the_days_purchase_order(caller: ApiClient) -> None:
         ("application/json;q=0, application/*", "application/pdf"),
     ],
 )
-async def test_an_invoice_in_three_forms(caller: ApiClient, accept: str | None, kind: str) -> None:
-    placed = await caller.order(("CARD", 1))
-    caller.harness.clock.advance(days=1)
-    await caller.harness.close_days()
-    (invoice,) = (await caller.read(V1 + "/invoices"))["result"]
+async def test_an_invoice_in_three_forms(api: ApiClient, accept: str | None, kind: str) -> None:
+    placed = await api.order(("CARD", 1))
+    api.harness.clock.advance(days=1)
+    await api.harness.close_days()
+    (invoice,) = (await api.read(V1 + "/invoices"))["result"]
     assert (invoice["number"], invoice["total"]) == ("2026-000001", "9.99")
     assert invoice["purchaseOrderId"] == placed["purchaseOrder"]["id"]
-    shown = await caller.call("GET", f"{V1}/invoices/{invoice['id']}", headers={"Accept": accept} if accept else {})
+    shown = await api.call("GET", f"{V1}/invoices/{invoice['id']}", headers={"Accept": accept} if accept else {})
     assert (shown.status, shown.content_type) == (200, kind)
     assert (shown.headers["Vary"], shown.headers["Cache-Control"]) == ("Accept", "private, no-cache")
     name = 'inline; filename="invoice-2026-000001.pdf"' if kind == "application/pdf" else None
     assert shown.headers.get("Content-Disposition") == name
     assert ("default-src 'none'" in shown.headers.get("Content-Security-Policy", "")) is (kind == "text/html")
-    closed = await caller.read(f"{V1}/purchase-orders/{invoice['purchaseOrderId']}")
+    closed = await api.read(f"{V1}/purchase-orders/{invoice['purchaseOrderId']}")
     assert (closed["state"], closed["invoiceId"]) == ("CLOSED", invoice["id"])
-    refused = await caller.call("GET", f"{V1}/invoices/{invoice['id']}", headers={"Accept": "image/png"})
+    refused = await api.call("GET", f"{V1}/invoices/{invoice['id']}", headers={"Accept": "image/png"})
     await assert_problem(refused, 406, "NOT_ACCEPTABLE")
 
 
-async def test_a_credit_note_names_its_invoice_and_gives_back_what_was_cancelled(caller: ApiClient) -> None:
-    placed = await caller.order(("DEMO-CANCEL", 2), ("CARD", 1))
+async def test_a_credit_note_names_its_invoice_and_gives_back_what_was_cancelled(api: ApiClient) -> None:
+    placed = await api.order(("DEMO-CANCEL", 2), ("CARD", 1))
     for _ in range(2):
-        caller.harness.clock.advance(days=1)
-        await caller.harness.close_days()
-        await caller.harness.fulfil(placed["transactionId"])
-    caller.harness.clock.advance(days=1)
-    await caller.harness.close_days()
-    note, invoice = (await caller.read(V1 + "/invoices"))["result"]
+        api.harness.clock.advance(days=1)
+        await api.harness.close_days()
+        await api.harness.fulfil(placed["transactionId"])
+    api.harness.clock.advance(days=1)
+    await api.harness.close_days()
+    note, invoice = (await api.read(V1 + "/invoices"))["result"]
     assert (note["kind"], note["creditFor"], note["total"]) == ("CREDIT_NOTE", invoice["id"], "-20.00")
     assert [(line["ordered"], line["cancelled"], line["quantity"]) for line in note["lines"]] == [(2, 2, -2)]
     assert [line["quantity"] for line in invoice["lines"]] == [2, 1]
     assert (invoice["businessDate"], invoice["issuedAt"]) == ("2026-03-04", "2026-03-05T12:00:00.000000Z")
-    order = await caller.read(f"{V1}/purchase-orders/{invoice['purchaseOrderId']}")
+    order = await api.read(f"{V1}/purchase-orders/{invoice['purchaseOrderId']}")
     assert {name: order["totals"][name] for name in ("ordered", "delivered", "pending", "cancelled")} == {
         "ordered": 3,
         "delivered": 0,
@@ -87,24 +87,24 @@ async def test_a_credit_note_names_its_invoice_and_gives_back_what_was_cancelled
     }
 
 
-async def test_an_order_that_is_closing_names_no_invoice_yet(caller: ApiClient) -> None:
-    placed = await caller.order(("CARD", 1))
+async def test_an_order_that_is_closing_names_no_invoice_yet(api: ApiClient) -> None:
+    placed = await api.order(("CARD", 1))
     path = f"{V1}/purchase-orders/{placed['purchaseOrder']['id']}"
-    await caller.harness.purchase_orders.begin_closing(placed["purchaseOrder"]["id"])
-    shown = await caller.read(path)
+    await api.harness.purchase_orders.begin_closing(placed["purchaseOrder"]["id"])
+    shown = await api.read(path)
     assert (shown["state"], "invoiceId" in shown) == ("CLOSING", False)
 
 
-async def test_today_is_the_customers_and_each_currency_goes_on_by_itself(caller: ApiClient) -> None:
-    caller.harness.customers.time_zones[SITE] = ZoneInfo("Asia/Tokyo")
-    caller.harness.clock.now_us = local_time_us("2026-03-04T23:00:00")
+async def test_today_is_the_customers_and_each_currency_goes_on_by_itself(api: ApiClient) -> None:
+    api.harness.customers.time_zones[SITE] = ZoneInfo("Asia/Tokyo")
+    api.harness.clock.now_us = local_time_us("2026-03-04T23:00:00")
     for sku in ("CARD", "CARD", "CARD-EUR", "CARD-EUR"):
-        await caller.order((sku, 1))
-    response = await caller.call("GET", V1 + "/purchase-orders", rows="1")
+        await api.order((sku, 1))
+    response = await api.call("GET", V1 + "/purchase-orders", rows="1")
     day = await response.json()
     assert (day["businessDate"], "Link" in response.headers) == ("2026-03-05", False)
     for order in day["result"]:
-        rest = await caller.read(
+        rest = await api.read(
             f"{V1}/purchase-orders/{order['id']}", rows="1", page=order["pagination"]["nextPageToken"]
         )
-        assert len({one["transactionId"] for one in order["transactions"] + rest["transactions"]}) == 2
+        assert len({row["transactionId"] for row in order["transactions"] + rest["transactions"]}) == 2

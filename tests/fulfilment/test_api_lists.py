@@ -5,32 +5,32 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.fulfilment.domain.listing import MAX_PAGE_ROWS
-from tests.fulfilment.api_fixtures import DOCUMENT, ORDERS, ApiClient, assert_problem, caller
+from tests.fulfilment.api_fixtures import DOCUMENT, ORDERS, ApiClient, api, assert_problem
 from tests.fulfilment.harness import SITE
 
-__all__ = ["caller"]
+__all__ = ["api"]
 
 ROWS = DOCUMENT["components"]["parameters"]["Rows"]
 
 
-async def test_lists_are_walked_page_by_page(caller: ApiClient) -> None:
+async def test_lists_are_walked_page_by_page(api: ApiClient) -> None:
     ids: list[str] = []
     for number in range(5):
-        ids.insert(0, (await caller.order(("CARD", 1), clientOrderNumber=f"n{number}"))["transactionId"])
-        caller.harness.clock.advance(seconds=1)
-    page = await caller.call("GET", ORDERS, rows="2")
+        ids.insert(0, (await api.order(("CARD", 1), clientOrderNumber=f"n{number}"))["transactionId"])
+        api.harness.clock.advance(seconds=1)
+    page = await api.call("GET", ORDERS, rows="2")
     walked = []
     while True:
         body = await page.json()
-        walked += [one["transactionId"] for one in body["result"]]
+        walked += [row["transactionId"] for row in body["result"]]
         if body["pagination"]["nextPageToken"] is None:
             break
         link = page.headers["Link"].partition(">")[0][1:]
-        page = await caller.call("GET", link)
+        page = await api.call("GET", link)
     assert walked == ids
-    token = (await (await caller.call("GET", ORDERS, rows="2")).json())["pagination"]["nextPageToken"]
+    token = (await (await api.call("GET", ORDERS, rows="2")).json())["pagination"]["nextPageToken"]
     for how in ({"page": token, "clientOrderNumber": "n1"}, {"page": "x"}):
-        await assert_problem(await caller.call("GET", ORDERS, **how), 400, "INVALID_PAGE_TOKEN")
+        await assert_problem(await api.call("GET", ORDERS, **how), 400, "INVALID_PAGE_TOKEN")
     for how, code in (
         ({"rows": "0"}, "INVALID_ROWS"),
         ({"rows": "10001"}, "INVALID_ROWS"),
@@ -39,46 +39,46 @@ async def test_lists_are_walked_page_by_page(caller: ApiClient) -> None:
         ({"to": "9999-12-31"}, "INVALID_DATE"),
         ({"to": "2026-02-30"}, "INVALID_DATE"),
     ):
-        await assert_problem(await caller.call("GET", ORDERS, **how), 400, code)
-    assert (await caller.read(ORDERS, rows="10000"))["pagination"] == {"rows": 10000, "count": 5, "nextPageToken": None}
-    assert [one["transactionId"] for one in (await caller.read(ORDERS, clientOrderNumber="n1"))["result"]] == [ids[3]]
+        await assert_problem(await api.call("GET", ORDERS, **how), 400, code)
+    assert (await api.read(ORDERS, rows="10000"))["pagination"] == {"rows": 10000, "count": 5, "nextPageToken": None}
+    assert [row["transactionId"] for row in (await api.read(ORDERS, clientOrderNumber="n1"))["result"]] == [ids[3]]
 
 
-async def test_rows_may_change_from_page_to_page(caller: ApiClient) -> None:
-    ids = [(await caller.order(("CARD", 1)))["transactionId"] for _ in range(5)]
-    first = await caller.read(ORDERS, rows="2")
-    rest = await caller.read(ORDERS, page=first["pagination"]["nextPageToken"])
-    assert sorted(one["transactionId"] for one in first["result"] + rest["result"]) == sorted(ids)
+async def test_rows_may_change_from_page_to_page(api: ApiClient) -> None:
+    ids = [(await api.order(("CARD", 1)))["transactionId"] for _ in range(5)]
+    first = await api.read(ORDERS, rows="2")
+    rest = await api.read(ORDERS, page=first["pagination"]["nextPageToken"])
+    assert sorted(row["transactionId"] for row in first["result"] + rest["result"]) == sorted(ids)
     assert rest["pagination"]["rows"] == ROWS["schema"]["default"]
     assert f"{MAX_PAGE_ROWS:,} at most" in ROWS["description"]
 
 
-async def test_a_page_token_is_good_for_one_customer(caller: ApiClient) -> None:
+async def test_a_page_token_is_good_for_one_customer(api: ApiClient) -> None:
     for _ in range(2):
-        await caller.order(("CARD", 1))
-    token = (await caller.read(ORDERS, rows="1"))["pagination"]["nextPageToken"]
-    await assert_problem(await caller.call("GET", ORDERS, page=token, token="other"), 400, "INVALID_PAGE_TOKEN")
+        await api.order(("CARD", 1))
+    token = (await api.read(ORDERS, rows="1"))["pagination"]["nextPageToken"]
+    await assert_problem(await api.call("GET", ORDERS, page=token, token="other"), 400, "INVALID_PAGE_TOKEN")
 
 
-async def test_pages_of_a_span_stay_within_it(caller: ApiClient) -> None:
+async def test_pages_of_a_span_stay_within_it(api: ApiClient) -> None:
     ids = []
     for _ in range(4):
-        ids.append((await caller.order(("CARD", 1)))["transactionId"])
-        caller.harness.clock.advance(hours=1)
+        ids.append((await api.order(("CARD", 1)))["transactionId"])
+        api.harness.clock.advance(hours=1)
     span = {"from": "2026-03-04T13:00:00Z", "to": "2026-03-04T15:00:00Z", "rows": "1"}
-    first = await caller.read(ORDERS, **span)
-    last = await caller.read(ORDERS, **span, page=first["pagination"]["nextPageToken"])
-    assert [one["transactionId"] for one in first["result"] + last["result"]] == [ids[2], ids[1]]
+    first = await api.read(ORDERS, **span)
+    last = await api.read(ORDERS, **span, page=first["pagination"]["nextPageToken"])
+    assert [row["transactionId"] for row in first["result"] + last["result"]] == [ids[2], ids[1]]
     assert last["pagination"]["nextPageToken"] is None
 
 
-async def test_a_page_is_never_longer_than_can_be_held(caller: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_is_never_longer_than_can_be_held(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.fulfilment.http.params.MAX_PAGE_ROWS", 2)
     for _ in range(3):
-        await caller.order(("CARD", 1))
-    page = await caller.read(ORDERS, rows="3")
+        await api.order(("CARD", 1))
+    page = await api.read(ORDERS, rows="3")
     assert (page["pagination"]["rows"], page["pagination"]["count"]) == (3, 2)
-    rest = await caller.read(ORDERS, rows="3", page=page["pagination"]["nextPageToken"])
+    rest = await api.read(ORDERS, rows="3", page=page["pagination"]["nextPageToken"])
     assert (rest["pagination"]["count"], rest["pagination"]["nextPageToken"]) == (1, None)
 
 
@@ -98,11 +98,11 @@ async def test_a_page_is_never_longer_than_can_be_held(caller: ApiClient, monkey
     ],
 )
 async def test_transactions_between_days_and_times_of_the_customer(
-    caller: ApiClient, asked: dict[str, str], count: int
+    api: ApiClient, asked: dict[str, str], count: int
 ) -> None:
     """In Tokyo: one order on the 4th at 21:00, one on the 5th at 01:00."""
-    caller.harness.customers.time_zones[SITE] = ZoneInfo("Asia/Tokyo")
-    await caller.order(("CARD", 1))
-    caller.harness.clock.advance(hours=4)
-    await caller.order(("CARD", 1))
-    assert len((await caller.read(ORDERS, **asked))["result"]) == count
+    api.harness.customers.time_zones[SITE] = ZoneInfo("Asia/Tokyo")
+    await api.order(("CARD", 1))
+    api.harness.clock.advance(hours=4)
+    await api.order(("CARD", 1))
+    assert len((await api.read(ORDERS, **asked))["result"]) == count

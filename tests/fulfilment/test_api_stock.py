@@ -5,27 +5,27 @@ from typing import Any
 
 import pytest
 
-from tests.fulfilment.api_fixtures import V1, ApiClient, assert_problem, caller
+from tests.fulfilment.api_fixtures import V1, ApiClient, api, assert_problem
 
-__all__ = ["caller"]
+__all__ = ["api"]
 
 
-async def test_products_and_stock(caller: ApiClient) -> None:
+async def test_products_and_stock(api: ApiClient) -> None:
     product = {"name": "New", "unitPrice": 1.5, "currency": "eur"}
-    put = [await caller.call("PUT", V1 + "/products/NEW", product) for _ in range(2)]
-    assert [one.status for one in put] == [201, 200]
+    put = [await api.call("PUT", V1 + "/products/NEW", product) for _ in range(2)]
+    assert [response.status for response in put] == [201, 200]
     assert (await put[0].json())["unitPrice"] == "1.50"
-    loaded = await caller.call("POST", V1 + "/stock/NEW/codes", {"codes": ["a", "b", "a"]})
+    loaded = await api.call("POST", V1 + "/stock/NEW/codes", {"codes": ["a", "b", "a"]})
     assert await loaded.json() == {"sku": "NEW", "received": 3, "added": 2, "known": 1}
-    await assert_problem(await caller.call("POST", V1 + "/stock/NONE/codes", {"codes": ["c"]}), 404, "UNKNOWN_SKU")
+    await assert_problem(await api.call("POST", V1 + "/stock/NONE/codes", {"codes": ["c"]}), 404, "UNKNOWN_SKU")
     secret = "a secret " + "x" * 600
-    refused = await caller.call("POST", V1 + "/stock/NEW/codes", {"codes": ["ok", secret]})
+    refused = await api.call("POST", V1 + "/stock/NEW/codes", {"codes": ["ok", secret]})
     assert "secret" not in json.dumps(await assert_problem(refused, 422, "INVALID_VALUE"))
-    nameless = await caller.call("PUT", V1 + "/products/NEW", {**product, "name": " "})
-    assert [one["pointer"] for one in (await assert_problem(nameless, 422, "INVALID_VALUE"))["errors"]] == ["/name"]
-    bad = await caller.call("PUT", V1 + "/products/NEW", {"name": 1, "unitPrice": -1, "currency": "?"})
+    nameless = await api.call("PUT", V1 + "/products/NEW", {**product, "name": " "})
+    assert [fault["pointer"] for fault in (await assert_problem(nameless, 422, "INVALID_VALUE"))["errors"]] == ["/name"]
+    bad = await api.call("PUT", V1 + "/products/NEW", {"name": 1, "unitPrice": -1, "currency": "?"})
     found = await assert_problem(bad, 422, "INVALID_TYPE")
-    assert [one["pointer"] for one in found["errors"]] == ["/name", "/unitPrice", "/currency"]
+    assert [fault["pointer"] for fault in found["errors"]] == ["/name", "/unitPrice", "/currency"]
 
 
 NONE_SUCH = "supplier must be one of simulated, stock"
@@ -46,32 +46,32 @@ NONE_SUCH = "supplier must be one of simulated, stock"
     ids=["slip", "upper case", "space", "empty", "long", "number", "null", "array"],
 )
 async def test_a_product_whose_supplier_does_not_exist_is_refused(
-    caller: ApiClient, supplier: Any, code: str, detail: str
+    api: ApiClient, supplier: Any, code: str, detail: str
 ) -> None:
     """Its orders would stay pending until their deadline."""
     product = {"name": "New", "unitPrice": 1.5, "currency": "EUR", "supplier": supplier}
     for sku in ("NEW", "CARD"):
-        found = await assert_problem(await caller.call("PUT", V1 + f"/products/{sku}", product), 422, code)
+        found = await assert_problem(await api.call("PUT", V1 + f"/products/{sku}", product), 422, code)
         assert found["errors"] == [{"pointer": "/supplier", "code": code, "detail": detail}]
-    assert "NEW" not in caller.harness.products.products
-    assert caller.harness.products.products["CARD"].name == "Card"
-    assert caller.audit_log.lines == []
+    assert "NEW" not in api.harness.products.products
+    assert api.harness.products.products["CARD"].name == "Card"
+    assert api.audit_log.lines == []
 
 
-async def test_every_supplier_that_there_is_may_be_named(caller: ApiClient) -> None:
+async def test_every_supplier_that_there_is_may_be_named(api: ApiClient) -> None:
     product = {"name": "New", "unitPrice": 1.5, "currency": "EUR"}
-    for name in caller.harness.suppliers:
-        put = await caller.call("PUT", V1 + f"/products/FROM-{name}", {**product, "supplier": name})
+    for name in api.harness.suppliers:
+        put = await api.call("PUT", V1 + f"/products/FROM-{name}", {**product, "supplier": name})
         assert (put.status, (await put.json())["supplier"]) == (201, name)
-    put = await caller.call("PUT", V1 + "/products/FROM-NOBODY", product)
+    put = await api.call("PUT", V1 + "/products/FROM-NOBODY", product)
     assert (await put.json())["supplier"] == "stock"
 
 
-async def test_whoever_brings_products_and_codes_is_noted_and_no_code_is(caller: ApiClient) -> None:
-    await caller.call("PUT", V1 + "/products/NEW", {"name": "New", "unitPrice": 1, "currency": "EUR"})
-    await caller.call("POST", V1 + "/stock/NEW/codes", {"codes": ["secret", "secret", "other"]})
+async def test_loading_products_and_codes_is_audited_without_codes(api: ApiClient) -> None:
+    await api.call("PUT", V1 + "/products/NEW", {"name": "New", "unitPrice": 1, "currency": "EUR"})
+    await api.call("POST", V1 + "/stock/NEW/codes", {"codes": ["secret", "secret", "other"]})
     where = {"actor": "good", "source": "127.0.0.1"}
-    assert caller.audit_log.lines == [
+    assert api.audit_log.lines == [
         {"action": "product-put", **where, "sku": "NEW"},
         {"action": "codes-loaded", **where, "codes": 3, "added": 2},
     ]

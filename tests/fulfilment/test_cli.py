@@ -127,7 +127,7 @@ def test_codes_are_loaded_from_lines_once(run: Run) -> None:
     ],
     ids=["no product", "long code", "empty pin", "price", "no code", "no json", "array", "texts"],
 )
-def test_what_cannot_be_followed_is_told_without_quoting_a_code(
+def test_an_invalid_document_is_reported_without_quoting_a_code(
     run: Run, arguments: tuple[str, ...], file: str, environment: str
 ) -> None:
     run("products", "put", file=products(CARD))
@@ -161,7 +161,7 @@ def test_the_demo_is_loaded_where_there_is_a_simulated_supplier(run: Run, monkey
     assert run("products", "put", file=demo).output == "6 products and 20 new codes loaded\n"
 
 
-def test_every_code_is_sealed_anew_under_the_first_key(
+def test_every_code_is_resealed_under_the_first_key(
     run: Run, database: Any, audit_log: FakeAuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("products", "put", file=products({**CARD, "codes": [f"c{n}" for n in range(5)]}))

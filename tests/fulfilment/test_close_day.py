@@ -70,8 +70,8 @@ async def test_what_stands_on_a_purchase_order_is_added_up(harness: Harness) -> 
     await harness.products.put(replace(card, name="As before"))
     last = (await harness.place(("CARD", 5))).transaction
     harness.clock.advance(seconds=4)
-    for one in await harness.transactions.list_by_purchase_order(first.purchase_order):
-        await harness.fulfil(one.id)
+    for transaction in await harness.transactions.list_by_purchase_order(first.purchase_order):
+        await harness.fulfil(transaction.id)
     await harness.purchase_orders.reserve_sequence(
         PurchaseOrder(site=SITE, business_date=first.business_date, currency="USD")
     )
@@ -109,7 +109,7 @@ async def test_what_is_cancelled_later_is_credited_at_the_end_of_that_day(harnes
     await harness.close_days()
     await harness.fulfil(transaction.id)
     await harness.close_days()
-    assert [one.draft.kind for one in await issued_documents(harness)] == [InvoiceKind.INVOICE]
+    assert [document.draft.kind for document in await issued_documents(harness)] == [InvoiceKind.INVOICE]
     harness.clock.advance(hours=12)
     for _ in range(3):
         await harness.close_days()
@@ -127,13 +127,17 @@ async def test_what_is_cancelled_on_a_day_that_was_closed_by_hand_is_credited_wh
     for day in (4, 5):
         placed.append((await harness.place(("DEMO-CANCEL", day))).transaction)
         await close_day.close_day(date(2026, 3, day), harness.close_day_deps)
-    assert [one.business_date for one in placed] == ["2026-03-04", "2026-03-05"]
+    assert [transaction.business_date for transaction in placed] == ["2026-03-04", "2026-03-05"]
     harness.clock.advance(seconds=3)
-    for one in placed:
-        await harness.fulfil(one.id)
+    for transaction in placed:
+        await harness.fulfil(transaction.id)
     for credited in (0, 1, 2):
         await harness.close_days()
-        notes = [one.draft for one in await issued_documents(harness) if one.draft.kind is InvoiceKind.CREDIT_NOTE]
+        notes = [
+            document.draft
+            for document in await issued_documents(harness)
+            if document.draft.kind is InvoiceKind.CREDIT_NOTE
+        ]
         assert [note.total for note in notes] == [Decimal(-40), Decimal(-50)][:credited]
         harness.clock.advance(days=1)
     assert await harness.transactions.uncredited() == {}
@@ -149,18 +153,18 @@ async def test_a_closer_that_slept_for_days_gives_each_day_its_documents(harness
     harness.clock.advance(days=30)
     await harness.close_days()
     documents = await issued_documents(harness)
-    assert [(one.draft.business_date, one.draft.total) for one in documents] == [
+    assert [(document.draft.business_date, document.draft.total) for document in documents] == [
         ("2026-03-04", Decimal("99.90")),
         ("2026-03-05", Decimal("-9.99")),
         ("2026-03-07", Decimal("-19.98")),
         ("2026-03-10", Decimal("-29.97")),
     ]
-    assert [one.number for one in documents] == [1, 2, 3, 4]
-    assert [one.draft.credited_invoice for one in documents] == [None, *["2026-000001"] * 3]
-    assert {one.draft.transactions for one in documents} == {1}
+    assert [document.number for document in documents] == [1, 2, 3, 4]
+    assert [document.draft.credited_invoice for document in documents] == [None, *["2026-000001"] * 3]
+    assert {document.draft.transactions for document in documents} == {1}
 
 
-async def test_numbers_begin_anew_with_each_year_and_customer(harness: Harness) -> None:
+async def test_each_year_and_customer_has_numbers_of_its_own(harness: Harness) -> None:
     harness.clock.now_us = local_time_us("2026-12-31T23:00:00")
     await harness.place(("CARD", 1))
     await harness.place(("CARD-EUR", 1))
@@ -170,8 +174,12 @@ async def test_numbers_begin_anew_with_each_year_and_customer(harness: Harness) 
     await harness.place(("CARD", 1))
     harness.clock.advance(days=1)
     await harness.close_days()
-    assert [one.label for one in await issued_documents(harness)] == ["2026-000001", "2026-000002", "2027-000001"]
-    assert [one.label for one in await issued_documents(harness, OTHER_SITE)] == ["2026-000001"]
+    assert [document.label for document in await issued_documents(harness)] == [
+        "2026-000001",
+        "2026-000002",
+        "2027-000001",
+    ]
+    assert [document.label for document in await issued_documents(harness, OTHER_SITE)] == ["2026-000001"]
 
 
 async def test_a_day_without_transactions_has_no_invoice(harness: Harness) -> None:
@@ -197,7 +205,7 @@ async def test_a_day_that_is_closed_by_hand_has_its_invoice_at_once_and_later_or
     assert await close_day.close_day(tomorrow, harness.close_day_deps) == 0
     assert await close_day.close_day(today, harness.close_day_deps) == 2
     assert await close_day.close_day(today, harness.close_day_deps) == 0
-    assert [one.draft.business_date for one in await issued_documents(harness)] == ["2026-03-04"] * 2
+    assert [document.draft.business_date for document in await issued_documents(harness)] == ["2026-03-04"] * 2
     assert (await harness.place(("CARD", 1))).transaction.business_date == "2026-03-05"
 
 
@@ -306,7 +314,7 @@ async def test_a_number_is_given_once_and_a_document_issued_once(harness: Harnes
     await harness.place(("CARD", 1))
     harness.clock.advance(days=1)
     await harness.close_days()
-    ((draft, number),) = [(one.draft, one.number) for one in await issued_documents(harness)]
+    ((draft, number),) = [(document.draft, document.number) for document in await issued_documents(harness)]
     assert await harness.invoices.add(Invoice(draft, number + 1)) is InsertResult.EXISTS
     assert await harness.invoices.add(Invoice(replace(draft, sequence=1), number)) is InsertResult.NUMBER_TAKEN
     assert await harness.invoices.add(Invoice(replace(draft, sequence=1), number + 1)) is InsertResult.INSERTED
@@ -333,7 +341,7 @@ async def test_invoices_are_listed_newest_first(harness: Harness) -> None:
         harness.clock.advance(days=1)
     await harness.close_days()
     everything = await harness.invoices.find_page(InvoiceQuery(site=SITE))
-    days = [one.draft.business_date for one in everything]
+    days = [document.draft.business_date for document in everything]
     assert days == sorted(days, reverse=True)
     assert len(days) == 5
     walked: list[Invoice] = []
@@ -343,7 +351,7 @@ async def test_invoices_are_listed_newest_first(harness: Harness) -> None:
         after = PageCursor(page[-1].draft.business_date, page[-1].draft.id)
     assert walked == list(everything)
     some = await harness.invoices.find_page(InvoiceQuery(site=SITE, from_date="2026-03-05", to_date="2026-03-06"))
-    assert [one.draft.business_date for one in some] == ["2026-03-06", "2026-03-05"]
+    assert [document.draft.business_date for document in some] == ["2026-03-06", "2026-03-05"]
 
 
 amounts = st.decimals(min_value=0, max_value=100_000, places=6)
@@ -386,7 +394,7 @@ async def test_sums_are_equal_to_the_last_decimal(
         await harness.close_days()
     await check_accounts(harness)
     documents = await issued_documents(harness)
-    assert all(one.draft.total == sum(line.amount for line in one.draft.lines) for one in documents)
+    assert all(document.draft.total == sum(line.amount for line in document.draft.lines) for document in documents)
     assert all(a.draft.issued_us <= b.draft.issued_us for a, b in pairwise(documents))
 
 
@@ -400,7 +408,7 @@ async def test_what_cost_nothing_is_credited_with_nothing(memory_harness: Harnes
         harness.clock.advance(days=1)
         await harness.close_days()
         await harness.fulfil(placed.id)
-    for draft in [one.draft for one in await issued_documents(harness)]:
+    for draft in [document.draft for document in await issued_documents(harness)]:
         assert [f"{line.amount:f}" for line in draft.lines] == ["0.000000"], draft.kind
     assert len(await issued_documents(harness)) == 2
 

@@ -27,7 +27,10 @@ async def test_days_end_when_their_last_orders_have_had_time_to_arrive(harness: 
         await close_day.close_and_credit(deps)
         assert len(await issued_documents(harness)) == before + 1, day
         await harness.fulfil(cancelled.id)
-    assert [one.draft.kind for one in await issued_documents(harness)] == [InvoiceKind.INVOICE, InvoiceKind.CREDIT_NOTE]
+    assert [document.draft.kind for document in await issued_documents(harness)] == [
+        InvoiceKind.INVOICE,
+        InvoiceKind.CREDIT_NOTE,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,8 +81,8 @@ async def test_a_customer_whose_zone_changes(
     harness.clock.advance(days=3)
     await harness.close_days()
     documents = await issued_documents(harness)
-    assert sum(one.draft.transactions for one in documents) == 4
-    assert len({one.draft.purchase_order for one in documents}) == len(documents)
+    assert sum(document.draft.transactions for document in documents) == 4
+    assert len({document.draft.purchase_order for document in documents}) == len(documents)
 
 
 @pytest.mark.parametrize("jumps", [(3, -3, 3), (-3, 3), (3, 3, -6, 3), (-3, -3, 6)])
@@ -95,8 +98,8 @@ async def test_a_clock_that_jumps_over_midnight_and_back(memory_harness: Harness
     await harness.close_days()
     await check_accounts(harness)
     documents = await issued_documents(harness)
-    assert sum(one.draft.transactions for one in documents) == 2 * len(jumps)
-    assert all(one.draft.total == Decimal("9.99") * one.draft.transactions for one in documents)
+    assert sum(document.draft.transactions for document in documents) == 2 * len(jumps)
+    assert all(document.draft.total == Decimal("9.99") * document.draft.transactions for document in documents)
 
 
 async def test_two_closers_and_twenty_orders_at_midnight(harness: Harness) -> None:

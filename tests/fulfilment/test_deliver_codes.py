@@ -96,11 +96,16 @@ async def test_the_deadline_ends_every_unit(harness: Harness) -> None:
     for _ in range(100):
         for due in await harness.transactions.claim_due(limit=10, lease_us=1):
             await harness.fulfil(due)
-        pending = [await harness.transactions.find(one.id) for one in (some, none)]
-        if all(one.is_final for one in pending):
+        pending = [await harness.transactions.find(transaction.id) for transaction in (some, none)]
+        if all(transaction.is_final for transaction in pending):
             break
-        harness.clock.now_us = max(harness.clock.now_us + 1, min(one.due_us for one in pending if not one.is_final))
-    assert [one.status for one in pending] == [TransactionStatus.PARTIALLY_COMPLETED, TransactionStatus.CANCELLED]
+        harness.clock.now_us = max(
+            harness.clock.now_us + 1, min(transaction.due_us for transaction in pending if not transaction.is_final)
+        )
+    assert [transaction.status for transaction in pending] == [
+        TransactionStatus.PARTIALLY_COMPLETED,
+        TransactionStatus.CANCELLED,
+    ]
     assert harness.clock.now_us <= some.deadline_us + 1_000_000
     late = [unit for unit in await get_units(harness, none.id) if unit.status is UnitStatus.OUT_OF_STOCK]
     assert [unit.reason for unit in late] == [DEADLINE_PASSED] * 2
@@ -165,18 +170,20 @@ async def test_the_same_code_is_loaded_once(harness: Harness) -> None:
 
 async def test_two_transactions_and_fifty_readers_race_for_the_last_code(harness: Harness) -> None:
     await harness.load("CARD", "the last")
-    one, two = [await place_order(harness, ("CARD", 1)) for _ in range(2)]
-    found = await asyncio.gather(*(harness.get_codes(who.id) for _ in range(25) for who in (one, two)))
+    first, second = [await place_order(harness, ("CARD", 1)) for _ in range(2)]
+    found = await asyncio.gather(
+        *(harness.get_codes(transaction.id) for _ in range(25) for transaction in (first, second))
+    )
     winners = {code for codes in found for code in codes.values()}
     assert winners <= {"the last"}
-    now = [await harness.get_codes(who.id) for who in (one, two)]
+    now = [await harness.get_codes(transaction.id) for transaction in (first, second)]
     assert sorted(map(len, now)) == [0, 1]
     # A code that was disclosed once is disclosed again.
-    for who, codes in zip([one, two] * 25, found, strict=True):
-        assert codes.items() <= now[[one, two].index(who)].items()
+    for transaction, codes in zip([first, second] * 25, found, strict=True):
+        assert codes.items() <= now[[first, second].index(transaction)].items()
 
 
-async def test_many_workers_on_one_transaction_fill_each_place_once(harness: Harness) -> None:
+async def test_many_workers_on_one_transaction_fill_each_slot_once(harness: Harness) -> None:
     await harness.load("CARD", *(f"c{n}" for n in range(40)))
     transaction = await place_order(harness, ("CARD", 20), ("DEMO-INSTANT", 5))
     await asyncio.gather(*(harness.fulfil(transaction.id) for _ in range(10)))
@@ -193,8 +200,8 @@ async def test_the_suite_would_notice(bug: str) -> None:
     harness = build_memory_harness(Interference(yields=lambda: random.randint(0, 5)), **{bug: False})
     await harness.load("CARD", *(f"c{n}" for n in range(40)))
     transactions = [await place_order(harness, ("CARD", 10)) for _ in range(2)]
-    await asyncio.gather(*(harness.fulfil(one.id) for one in transactions for _ in range(5)))
-    filled = [one.slot for one, _ in harness.stock.filled]
+    await asyncio.gather(*(harness.fulfil(transaction.id) for transaction in transactions for _ in range(5)))
+    filled = [slot.slot for slot, _ in harness.stock.filled]
     codes = [sealed.digest for _, sealed in harness.stock.filled if sealed]
     assert len(set(filled)) < len(filled) or len(set(codes)) < len(codes)
 
@@ -206,7 +213,10 @@ async def test_counts_never_shrink(harness: Harness) -> None:
     assert await harness.transactions.save(more)
     assert not await harness.transactions.save(more)
     later = apply_tallies(more, {0: Tally(3, 2)}, business_date="2026-03-05")
-    assert [(one.business_date, one.units) for one in later.cancellations] == [("2026-03-04", 1), ("2026-03-05", 1)]
+    assert [(cancellation.business_date, cancellation.units) for cancellation in later.cancellations] == [
+        ("2026-03-04", 1),
+        ("2026-03-05", 1),
+    ]
 
 
 async def test_codes_that_are_not_counted_yet_are_counted_where_they_are_shown(harness: Harness) -> None:
@@ -245,7 +255,9 @@ async def test_a_unit_is_cancelled_on_the_customers_day(harness: Harness) -> Non
     done = await harness.fulfil(transaction.id)
     assert done is not None
     assert transaction.business_date == "2026-03-04"
-    assert [(one.business_date, one.units) for one in done.cancellations] == [("2026-03-05", 2)]
+    assert [(cancellation.business_date, cancellation.units) for cancellation in done.cancellations] == [
+        ("2026-03-05", 2)
+    ]
 
 
 async def test_a_supplier_need_not_say_why_it_cancels(memory_harness: Harness) -> None:
@@ -295,13 +307,17 @@ async def test_codes_that_others_have_taken_meanwhile_are_not_taken_again(
     monkeypatch.setattr(harness.stock, "_available_digests", found)
     fast, slow = [await place_order(harness, ("CARD", 2)) for _ in range(2)]
     allocations = [
-        await harness.stock.allocate("CARD", list(slot_keys(one.id, 0, 2)), now_us=0) for one in (fast, slow)
+        await harness.stock.allocate("CARD", list(slot_keys(transaction.id, 0, 2)), now_us=0)
+        for transaction in (fast, slow)
     ]
     assert allocations == [Allocation(2, 2), Allocation(2, 0)]
-    assert [sorted((await harness.get_codes(one.id)).values()) for one in (fast, slow)] == [["c1", "c2"], []]
+    assert [sorted((await harness.get_codes(transaction.id)).values()) for transaction in (fast, slow)] == [
+        ["c1", "c2"],
+        [],
+    ]
 
 
-async def test_the_code_for_a_place_that_is_filled_already_stays_on_sale(harness: Harness) -> None:
+async def test_the_code_for_a_slot_that_is_filled_already_stays_available(harness: Harness) -> None:
     await harness.load("CARD", "c1", "c2")
     transaction = await place_order(harness, ("CARD", 2))
     first, second = slot_keys(transaction.id, 0, 2)

@@ -68,15 +68,17 @@ async def test_an_invoice_and_its_credit_notes_are_events_of_their_purchase_orde
     memory_harness.clock.advance(days=1)
     await memory_harness.close_days()
     note, invoice = await memory_harness.invoices.find_page(InvoiceQuery(site=SITE))
-    messages = [CODEC.invoice_issued(one) for one in (invoice, note)]
+    messages = [CODEC.invoice_issued(document) for document in (invoice, note)]
     events = [decode_event(message) for message, _ in messages]
     assert [(event["kind"], event["number"], event["total"]) for event in events] == [
         ("INVOICE", "2026-000001", Decimal(20)),
         ("CREDIT_NOTE", "2026-000002", Decimal(-20)),
     ]
     assert {message.key for message, _ in messages} == {placed.purchase_order.encode()}
-    assert [(mail.channel, mail.target) for _, mail in messages] == [(MAIL, one.draft.id) for one in (invoice, note)]
-    assert len({one.id for pair in messages for one in pair}) == 4
+    assert [(mail.channel, mail.target) for _, mail in messages] == [
+        (MAIL, document.draft.id) for document in (invoice, note)
+    ]
+    assert len({message.id for pair in messages for message in pair}) == 4
 
 
 async def test_what_another_release_has_written_is_read(memory_harness: Harness, tmp_path: Path) -> None:

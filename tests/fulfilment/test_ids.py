@@ -30,6 +30,6 @@ def test_what_was_stored_is_found_again(derived: str, expected: str) -> None:
     assert derived == expected
 
 
-def test_a_units_place_is_the_same_alone_and_among_those_of_its_line() -> None:
+def test_a_units_slot_is_the_same_alone_and_among_those_of_its_line() -> None:
     slots = list(slot_keys("t", 99, 1_000))
     assert slots == [slot_key("t", 99, unit) for unit in range(1_000)] == sorted(slots)

@@ -78,10 +78,10 @@ def test_a_page_shows_everything_and_runs_nothing() -> None:
 
 def test_a_pdf_is_the_same_each_time_and_takes_any_name() -> None:
     lines = [a_line(f"Łódź 卡 {n}") for n in range(90)]
-    one, two = (RENDERER.pdf(an_invoice(*lines)) for _ in range(2))
-    assert one == two
-    assert one.startswith(b"%PDF-")
-    assert one.count(b"/Type /Page\n") >= 3
+    first, second = (RENDERER.pdf(an_invoice(*lines)) for _ in range(2))
+    assert first == second
+    assert first.startswith(b"%PDF-")
+    assert first.count(b"/Type /Page\n") >= 3
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_mail_servers(url: str, expected: SmtpServer) -> None:
     "url",
     ["http://x", "smtp://", "smtp://me:hid/den@host:25", "smtp://me:hid℀den@host", "smtp://host:99999", "smtp://[x"],
 )
-def test_what_is_no_mail_server_is_told_without_its_password(url: str) -> None:
+def test_an_invalid_mail_server_is_reported_without_its_password(url: str) -> None:
     """A password may contain unencoded characters: the part before them looks like a port."""
     with pytest.raises(ValueError, match="must be smtp://host:port") as error:
         parse_smtp_url(url)

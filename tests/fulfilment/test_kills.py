@@ -80,7 +80,7 @@ async def test_killed_while_fulfilling(processes: WorkerProcesses, failpoint: st
     codes = [await harness.get_codes(name) for name in ("first", "second")]
     assert sorted(code for disclosed in codes for code in disclosed.values()) == ["c0", "c1", "c2", "c3"]
     done = [await harness.transactions.find(name) for name in ("first", "second")]
-    assert [one.status for one in done] == [TransactionStatus.COMPLETED] * 2
+    assert [transaction.status for transaction in done] == [TransactionStatus.COMPLETED] * 2
 
 
 @pytest.mark.parametrize("failpoint", ["fulfilment.closing", "fulfilment.issuing", "fulfilment.issued"])
@@ -101,5 +101,5 @@ async def test_killed_while_closing(processes: WorkerProcesses, failpoint: str) 
     assert late.business_date == "2026-03-05"
     await asyncio.gather(harness.close_days(), harness.close_days())
     invoices = await harness.invoices.find_page(InvoiceQuery(site=SITE))
-    assert sorted(one.label for one in invoices) == ["2026-000001", "2026-000002"]
+    assert sorted(document.label for document in invoices) == ["2026-000001", "2026-000002"]
     await check_accounts(harness)

@@ -96,7 +96,9 @@ async def test_a_product_is_new_once(harness: Harness) -> None:
     new = product()
     assert [await load_stock.put_product(new, harness.load_stock_deps) for _ in range(2)] == [True, False]
     assert (await harness.products.find(["NEW", "NONE"])) == {"NEW": new}
-    assert [one.sku for one in await harness.products.list_all()] == sorted({one.sku for one in PRODUCTS} | {"NEW"})
+    assert [product.sku for product in await harness.products.list_all()] == sorted(
+        {product.sku for product in PRODUCTS} | {"NEW"}
+    )
 
 
 async def test_orders_that_wait_for_a_product_are_counted(mongo_harness: Harness) -> None:

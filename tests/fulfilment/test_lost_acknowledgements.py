@@ -93,11 +93,11 @@ async def test_everything_is_done_once_though_every_third_answer_is_lost(mongo_h
     await asyncio.gather(retry_until_acknowledged(harness.close_days), retry_until_acknowledged(harness.close_days))
     assert lost.total() > 20
     stored = await harness.transactions.find_page(TransactionQuery(site=SITE))
-    assert sorted(one.id for one in stored) == ids
-    assert {one.status for one in stored} == {TransactionStatus.PARTIALLY_COMPLETED}
-    assert sum(line.delivered for one in stored for line in one.lines) == 10 + 18
+    assert sorted(transaction.id for transaction in stored) == ids
+    assert {transaction.status for transaction in stored} == {TransactionStatus.PARTIALLY_COMPLETED}
+    assert sum(line.delivered for transaction in stored for line in transaction.lines) == 10 + 18
     codes = [code for name in ids for code in (await harness.get_codes(name)).values()]
     assert len(codes) == len(set(codes)) == 28
     issued = await harness.invoices.find_page(InvoiceQuery(site=SITE))
-    assert sum(one.draft.sequence == 0 for one in issued) == 1
+    assert sum(document.draft.sequence == 0 for document in issued) == 1
     await check_accounts(harness)

@@ -5,17 +5,17 @@ from aiohttp.test_utils import TestServer
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from tests.fulfilment.api_fixtures import DOCUMENT, ApiClient, caller
+from tests.fulfilment.api_fixtures import DOCUMENT, ApiClient, api
 
-__all__ = ["caller"]
+__all__ = ["api"]
 
 
 def test_the_description_is_valid() -> None:
     validate(DOCUMENT)
 
 
-def test_routes_and_description_are_the_same(caller: ApiClient) -> None:
-    server = caller.client.server
+def test_routes_and_description_are_the_same(api: ApiClient) -> None:
+    server = api.client.server
     assert isinstance(server, TestServer)
     routes = {
         (route.method, route.resource.canonical)
@@ -37,7 +37,7 @@ def test_the_examples_fit_their_schemas() -> None:
                     check.validate(example["value"])
 
 
-async def test_it_describes_itself(caller: ApiClient) -> None:
-    response = await caller.client.get("/fulfilment/openapi.yaml")
+async def test_it_describes_itself(api: ApiClient) -> None:
+    response = await api.client.get("/fulfilment/openapi.yaml")
     assert response.status == 200
     assert yaml.safe_load(await response.text()) == DOCUMENT

@@ -18,15 +18,15 @@ from tests.fulfilment.harness import OTHER_SITE, SECOND_US, SITE, Harness, local
 
 async def list_ids(harness: Harness, **filters: object) -> list[str]:
     found = await harness.transactions.find_page(TransactionQuery(site=SITE, **filters))  # type: ignore[arg-type]
-    return [one.id for one in found]
+    return [transaction.id for transaction in found]
 
 
 async def test_two_orders_of_a_day_share_a_purchase_order(harness: Harness) -> None:
-    one, two = [(await harness.place(("CARD", 1))).transaction for _ in range(2)]
-    assert one.purchase_order == two.purchase_order
-    assert sorted((one.sequence, two.sequence)) == [1, 2]
-    stored = await harness.transactions.find(one.id)
-    assert stored == one
+    first, second = [(await harness.place(("CARD", 1))).transaction for _ in range(2)]
+    assert first.purchase_order == second.purchase_order
+    assert sorted((first.sequence, second.sequence)) == [1, 2]
+    stored = await harness.transactions.find(first.id)
+    assert stored == first
     assert await harness.purchase_orders.list_by_day(SITE, "2026-03-04") == [
         PurchaseOrder(site=SITE, business_date="2026-03-04", currency="USD", last_sequence=2)
     ]
@@ -83,7 +83,7 @@ async def test_a_duplicate_is_found_when_its_product_is_gone(harness: Harness) -
 async def test_an_unchecked_order_is_never_a_duplicate(harness: Harness) -> None:
     unchecked: dict[str, Any] = {"clientOrderNumber": "n-1", "enableClientOrderNumberDupCheck": False}
     found = [await harness.place(("CARD", 1), **unchecked) for _ in range(3)]
-    assert len({one.transaction.id for one in found}) == 3
+    assert len({placed_order.transaction.id for placed_order in found}) == 3
     # An order with the check is a duplicate of the first of them.
     harness.clock.advance(seconds=1)
     checked = await harness.place(("CARD", 1), clientOrderNumber="n-1")
@@ -145,7 +145,7 @@ async def test_transactions_are_listed_newest_first(harness: Harness) -> None:
     walked: list[str] = []
     after = None
     while page := (await harness.transactions.find_page(TransactionQuery(site=SITE, rows=2, after=after)))[:2]:
-        walked += [one.id for one in page]
+        walked += [transaction.id for transaction in page]
         after = PageCursor(page[-1].created_us, page[-1].id)
     assert walked == everything
     assert await list_ids(harness, client_order_number="n-3") == [ids[1]]
@@ -158,15 +158,15 @@ async def test_transactions_are_listed_newest_first(harness: Harness) -> None:
 async def test_fifty_first_orders_at_once_make_one_purchase_order(harness: Harness) -> None:
     placed = await asyncio.gather(*(harness.place(("CARD", 1)) for _ in range(50)))
     (order,) = await harness.purchase_orders.list_by_day(SITE, "2026-03-04")
-    assert {one.transaction.purchase_order for one in placed} == {order.id}
-    assert sorted(one.transaction.sequence for one in placed) == list(range(1, 51))
+    assert {placed_order.transaction.purchase_order for placed_order in placed} == {order.id}
+    assert sorted(placed_order.transaction.sequence for placed_order in placed) == list(range(1, 51))
     assert order.last_sequence == 50
 
 
 async def test_the_same_number_twenty_times_at_once_is_one_transaction(harness: Harness) -> None:
     placed = await asyncio.gather(*(harness.place(("CARD", 1), clientOrderNumber="n-1") for _ in range(20)))
-    assert len({one.transaction.id for one in placed}) == 1
-    assert sum(not one.is_duplicate for one in placed) == 1
+    assert len({placed_order.transaction.id for placed_order in placed}) == 1
+    assert sum(not placed_order.is_duplicate for placed_order in placed) == 1
     # Unused sequence numbers are voided when the day is closed.
     harness.clock.advance(days=1)
     await harness.close_days()

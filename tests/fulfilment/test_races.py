@@ -41,7 +41,7 @@ async def test_fifty_first_orders_of_a_day(harness: Harness, rounds: int) -> Non
     """Fifty first orders of a day at once: one purchase order with fifty transactions (F28, I6)."""
     for _ in range(rounds):
         placed = await asyncio.gather(*(harness.place(("CARD", 1)) for _ in range(50)))
-        (order,) = {one.transaction.purchase_order for one in placed}
+        (order,) = {placed_order.transaction.purchase_order for placed_order in placed}
         assert len(await harness.transactions.list_by_purchase_order(order)) == 50
         harness.clock.advance(days=1)
 
@@ -51,18 +51,18 @@ async def test_the_last_code(harness: Harness, rounds: int) -> None:
     """Two transactions and fifty readers race for the last code: one gets it, for all readers (F28, I5)."""
     for number in range(rounds):
         await harness.load("CARD", f"last-{number}")
-        one, two = [(await harness.place(("CARD", 1))).transaction.id for _ in range(2)]
+        first, second = [(await harness.place(("CARD", 1))).transaction.id for _ in range(2)]
         found = await asyncio.gather(
-            *(harness.get_codes(transaction_id) for _ in range(25) for transaction_id in (one, two))
+            *(harness.get_codes(transaction_id) for _ in range(25) for transaction_id in (first, second))
         )
-        now = [await harness.get_codes(transaction_id) for transaction_id in (one, two)]
+        now = [await harness.get_codes(transaction_id) for transaction_id in (first, second)]
         assert sorted(map(len, now)) == [0, 1]
         assert {code for codes in now for code in codes.values()} == {f"last-{number}"}
-        for transaction_id, codes in zip([one, two] * 25, found, strict=True):
-            assert codes.items() <= now[[one, two].index(transaction_id)].items()
-        # The other one ends at its deadline, so that it does not take the next round's code.
+        for transaction_id, codes in zip([first, second] * 25, found, strict=True):
+            assert codes.items() <= now[[first, second].index(transaction_id)].items()
+        # The pending one ends at its deadline, so that it does not take the next round's code.
         harness.clock.advance(days=8)
-        ended = [await harness.fulfil(transaction_id) for transaction_id in (one, two)]
+        ended = [await harness.fulfil(transaction_id) for transaction_id in (first, second)]
         assert {transaction.status for transaction in ended if transaction} == {
             TransactionStatus.COMPLETED,
             TransactionStatus.CANCELLED,
@@ -97,7 +97,7 @@ async def test_midnight(harness: Harness, rounds: int) -> None:
     everything = await harness.transactions.find_page(TransactionQuery(site=SITE, rows=1_000_000))
     assert len(everything) == rounds * 21
     documents = await harness.invoices.find_page(InvoiceQuery(site=SITE, rows=1_000_000))
-    assert sum(one.draft.transactions for one in documents) == rounds * 21
+    assert sum(document.draft.transactions for document in documents) == rounds * 21
     await check_accounts(harness)
 
 
@@ -177,27 +177,33 @@ async def test_everything_at_once(seed: int) -> None:  # noqa: C901 - one story 
 
 
 async def check_invariants(harness: Harness, disclosed: dict[str, dict[str, str]]) -> None:
-    filled = [one.slot for one, _ in harness.stock.filled]
+    filled = [slot.slot for slot, _ in harness.stock.filled]
     assert len(set(filled)) == len(filled)
     digests = [sealed.digest for _, sealed in harness.stock.filled if sealed]
     assert len(set(digests)) == len(digests)
-    assert all(one.is_final for one in harness.transactions.by_id.values())
+    assert all(transaction.is_final for transaction in harness.transactions.by_id.values())
     for transaction in harness.transactions.by_id.values():
         for number, line in enumerate(transaction.lines):
-            found = [one for one, _ in harness.stock.in_line(transaction.id, number)]
-            delivered = sum(one.status is UnitStatus.COMPLETED for one in found)
+            found = [slot for slot, _ in harness.stock.in_line(transaction.id, number)]
+            delivered = sum(slot.status is UnitStatus.COMPLETED for slot in found)
             assert (len(found), delivered, line.cancelled) == (line.quantity, line.delivered, line.quantity - delivered)
     for transaction_id, codes in disclosed.items():
         for _ in range(20):
             with suppress(UnavailableError):
                 assert (await harness.get_codes(transaction_id)).items() >= codes.items()
                 break
-    sequences = [(one.purchase_order, one.sequence) for one in harness.transactions.by_id.values()]
+    sequences = [
+        (transaction.purchase_order, transaction.sequence) for transaction in harness.transactions.by_id.values()
+    ]
     assert len(set(sequences)) == len(sequences)
-    numbers = [one.client_order_number for one in harness.transactions.by_id.values() if one.client_order_number]
+    numbers = [
+        transaction.client_order_number
+        for transaction in harness.transactions.by_id.values()
+        if transaction.client_order_number
+    ]
     assert len(set(numbers)) == len(numbers)
     for store in (harness.transactions, harness.invoices, harness.purchase_orders):
         store.interference = Interference()
     await check_accounts(harness)
-    invoiced = {one.draft.purchase_order for one in harness.invoices.issued}
-    assert invoiced == {one.purchase_order for one in harness.transactions.by_id.values()}
+    invoiced = {document.draft.purchase_order for document in harness.invoices.issued}
+    assert invoiced == {transaction.purchase_order for transaction in harness.transactions.by_id.values()}

@@ -79,12 +79,12 @@ def test_the_cipher_opens_what_it_sealed() -> None:
 
 
 def test_a_sealed_code_cannot_be_moved_or_changed() -> None:
-    one, two = (CIPHER.seal("CARD", Code(text)) for text in ("one", "two"))
+    first, second = (CIPHER.seal("CARD", Code(text)) for text in ("one", "two"))
     for sku, forged in (
-        ("PENNY", one),
-        ("CARD", SealedCode(one.digest, one.key_id, two.ciphertext)),
-        ("CARD", SealedCode(one.digest, one.key_id, one.ciphertext[:-1] + bytes([one.ciphertext[-1] ^ 1]))),
-        ("CARD", SealedCode(one.digest, "another key", one.ciphertext)),
+        ("PENNY", first),
+        ("CARD", SealedCode(first.digest, first.key_id, second.ciphertext)),
+        ("CARD", SealedCode(first.digest, first.key_id, first.ciphertext[:-1] + bytes([first.ciphertext[-1] ^ 1]))),
+        ("CARD", SealedCode(first.digest, "another key", first.ciphertext)),
     ):
         with pytest.raises(WrongKeyError) as error:
             CIPHER.open(sku, forged)

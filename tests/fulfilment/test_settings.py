@@ -39,7 +39,7 @@ def test_what_the_documents_promise() -> None:
         ("FULFILMENT_READS_PER_SECOND", "0"),
     ],
 )
-def test_mistakes_are_told_and_secrets_are_not(
+def test_mistakes_are_reported_and_secrets_are_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)

@@ -34,13 +34,13 @@ def work() -> ControlledWork:
 
 async def start_all(*awaited: Coroutine[Any, Any, object]) -> list[asyncio.Task[object]]:
     """Start all of them, and let them run until they wait."""
-    begun = [asyncio.create_task(one) for one in awaited]
+    begun = [asyncio.create_task(coroutine) for coroutine in awaited]
     for _ in range(5):
         await asyncio.sleep(0)
     return begun
 
 
-async def test_whoever_asks_while_it_runs_waits_for_the_same_run(work: ControlledWork) -> None:
+async def test_callers_while_it_runs_wait_for_the_same_run(work: ControlledWork) -> None:
     single_flight = SingleFlight(work, max_concurrency=8)
     calls = await start_all(*(single_flight.run("a") for _ in range(50)), single_flight.run("b"))
     assert work.begun == ["a", "b"]

@@ -31,7 +31,7 @@ Api = TestClient[web.Request, web.Application]
 async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
     """The built service's API for a caller with all rights; its dependencies are not started."""
 
-    async def caller(_desk: Authenticator, _request: web.Request, scope: str) -> Caller:
+    async def authenticate(_authenticator: Authenticator, _request: web.Request, scope: str) -> Caller:
         token = Token(
             client_id="c",
             site=SITE,
@@ -43,7 +43,7 @@ async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         )
         return Caller(token, Customer(UTC, BillingDetails(SITE, "Customer", None)))
 
-    monkeypatch.setattr(Authenticator, "authenticate", caller)
+    monkeypatch.setattr(Authenticator, "authenticate", authenticate)
     settings = Settings(
         mongodb_uri="mongodb://127.0.0.1:1/",
         kafka_bootstrap_servers="127.0.0.1:1",
@@ -72,7 +72,7 @@ async def test_the_api_takes_the_suppliers_that_the_settings_say_there_are(api: 
     ]
 
 
-async def test_orders_from_a_supplier_that_was_taken_away_wait_and_are_served_once_it_is_back(harness: Harness) -> None:
+async def test_orders_from_a_supplier_that_was_removed_wait_and_are_served_once_it_is_back(harness: Harness) -> None:
     """Existing products keep its name, and so do their orders, new ones included."""
     ids = [(await harness.place(("DEMO-INSTANT", 2), ("CARD", 1))).transaction.id for _ in range(2)]
     await harness.load("CARD", "one", "two")
