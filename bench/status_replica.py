@@ -8,7 +8,6 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import HttpServer, build_application
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime import lifecycle
@@ -21,9 +20,7 @@ from services.status.adapters.change_stream import ChangeStreamListener
 from services.status.adapters.job_loader import JobLoader
 from services.status.adapters.job_store import MongoJobStore
 from services.status.adapters.notifier import JobNotifier
-from services.status.flows import queries
-from services.status.http.jobs import StatusApi
-from services.status.http.page_tokens import PageTokens
+from services.status.app import build_api
 from services.values.sites import ApiKey, Site
 
 API_KEY = "12345"
@@ -78,13 +75,14 @@ async def build(settings: Settings) -> lifecycle.Service:
     mongo = Mongo.connect(settings, retry_writes=False)
     notifier = JobNotifier(max_waiters=1_000)
     jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
-    api = StatusApi(
-        deps=queries.Deps(jobs=JobLoader(jobs), waiters=notifier, now_us=lambda: 0, clock_s=time.monotonic),
-        authenticator=RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
-        tokens=PageTokens("a secret of the benchmark"),
-        rate_limit=RateLimit(),
+    api = build_api(
+        JobLoader(jobs),
+        notifier,
+        RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
+        page_token_key="a secret of the benchmark",  # noqa: S106 - signs nothing of value
         requests_per_second=10**9,
-        openapi=REPOSITORY / "schemas" / "openapi" / "common-status.yaml",
+        schemas_dir=REPOSITORY / "schemas",
+        now_us=lambda: 0,
     )
     return lifecycle.Service(
         name="status",

@@ -29,7 +29,7 @@ ON_CONTAINERS = (
     "tests/auth/test_stores.py",
     "tests/ingest/test_publisher_on_kafka.py",
     "tests/ingest/test_idempotency_store.py",
-    "tests/status/test_store.py",
+    "tests/status/test_job_store.py",
     "tests/fulfilment/test_races.py",
 )
 

@@ -17,7 +17,7 @@ from services.fulfilment.adapters.transactions import TRANSACTIONS
 from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.wire.events import KAFKA
 from tests.fulfilment.harness import PRODUCTS, SITE, Clock, Harness, build_mongo_harness
-from tests.status.test_settling import standing_still
+from tests.status.test_durability import paused
 
 pytestmark = pytest.mark.long
 
@@ -71,7 +71,7 @@ def _writes_on_primary_only(replica_set: ReplicaSet, harness: Harness) -> Iterat
 
     harness.purchase_orders.reserve_sequence = first_sequence
     try:
-        with standing_still(replica_set):
+        with paused(replica_set):
             yield
     finally:
         harness.purchase_orders.reserve_sequence = reserve_sequence

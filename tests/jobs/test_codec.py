@@ -30,7 +30,7 @@ def by_the_library(value: bytes) -> Any:
 
 
 def long_and_strange() -> JobEvent:
-    """Texts of every length of their length, letters of every width, all that may be absent."""
+    """Texts with lengths of every size, characters of every width, all optional fields absent."""
     faults = [
         Fault("C" * length, "/ä/€/😀", "m" * length, "ERROR", product_id, retryable=length % 2 == 1)
         for length in (0, 1, 63, 64, 8_191, 8_192)
@@ -64,7 +64,7 @@ def test_events_are_read_as_they_were_written(event: JobEvent) -> None:
 
 
 def test_broken_bytes_are_refused_or_read_as_the_library_reads_them() -> None:
-    """What is cut, filled up or changed at any place never gets through as something else, and breaks nothing."""
+    """Bytes that are cut, extended or changed anywhere are refused, or decoded as the library decodes them."""
     chance = random.Random(6)  # noqa: S311 - it has to be repeatable
     values = [encode(event) for event in (opened(refused=a_run("F.")), judged(a_run("SFF")), expired())]
     taken = 0
@@ -88,15 +88,15 @@ def test_broken_bytes_are_refused_or_read_as_the_library_reads_them() -> None:
 
 
 def _named(read: dict[str, Any]) -> dict[str, Any]:
-    """As it is told to the library: a fact is its name and its content, in a job event always a union's branch."""
+    """The event as the library writes it: a fact is a pair of name and content."""
     name, fact = read["fact"]
     if isinstance(fact.get("refused"), tuple):
         fact = {"refused": fact["refused"][1]}
     return {**read, "fact": (name, fact)}
 
 
-def _lowered(told: dict[str, Any]) -> dict[str, Any]:
-    return {**told, "jobId": told["jobId"].lower()}
+def _lowered(value: dict[str, Any]) -> dict[str, Any]:
+    return {**value, "jobId": value["jobId"].lower()}
 
 
 def test_an_array_may_come_in_blocks_that_tell_their_size() -> None:

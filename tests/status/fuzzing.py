@@ -1,7 +1,7 @@
-"""Any stream of events, cut, doubled, reordered, contradicted, read by two at once, failing on the way.
+"""Random streams of events: cut, duplicated, reordered, contradictory, consumed by two at once, with failures.
 
-One seed is one job and all that happens to it. What it must come to is worked out by a model that fits on a page: a
-letter for each record, and the first one wins.
+A seed is one job and everything that happens to it. The expected result comes from a model that fits on a page: an
+outcome for each record, and the first one wins.
 """
 
 import asyncio
@@ -25,22 +25,22 @@ from services.status.http.responses import build_summary_body
 from services.status.ports import JobReader, JobWriter
 from tests.jobs.events import a_header, a_run, expired, judged, opened
 from tests.status.builders import split_page
-from tests.status.memory import FakeNotifier, FakeSiteProfiles
+from tests.status.fakes import FakeNotifier, FakeSiteProfiles
 
 
 class JobStore(JobWriter, JobReader, Protocol):
-    """A store of jobs."""
+    """A store for writers and readers."""
 
 
 @dataclass
 class Trial:
-    """How a seed is played. `fails` says how an operation fails: not, before, in the middle, after.
+    """How a seed is run: on `jobs`, read `reads` times meanwhile.
 
-    `commits_first` plants a bug: what failed is not done again, because its offsets were committed already.
+    `commits_first` plants a bug: a failed poll is not repeated, because its offsets were committed before.
     """
 
     jobs: JobStore
-    looks: int
+    reads: int
     commits_first: bool = False
 
 
@@ -48,7 +48,7 @@ Failing = Callable[[], str]
 
 
 class FlakyJobStore:
-    """Passes operations on to a store, failing as it is told to; counts what was written."""
+    """Delegates to a store, counts its writes; `fails` returns how an operation fails: "", before, between or after."""
 
     def __init__(self, jobs: JobStore, fails: Failing) -> None:
         self._jobs = jobs
@@ -98,41 +98,41 @@ class FlakyJobStore:
 
 
 class Model:
-    """What a job must come to: the first outcome of a record is its outcome, whatever was said in other words."""
+    """The expected result: the first outcome of a record is its outcome, whatever comes later."""
 
     def __init__(self, total: int) -> None:
-        self.letters, self.late = ["."] * total, ["."] * total
+        self.outcomes, self.late = ["."] * total, ["."] * total
         self.claims: list[set[str]] = [set() for _ in range(total)]
 
     def apply(self, event: JobEvent) -> None:
         match event.fact:
             case Expired():
-                for index in range(len(self.letters)):
+                for index in range(len(self.outcomes)):
                     self._claim(index, UNPROCESSED)
             case Judged(run=run) | Opened(refused=run):
-                for at, letter in enumerate(run.outcomes if run is not None else ""):
-                    if run is not None and letter != ".":
-                        self._claim(run.first + at, letter)
+                for at, outcome in enumerate(run.outcomes if run is not None else ""):
+                    if run is not None and outcome != ".":
+                        self._claim(run.first + at, outcome)
 
-    def _claim(self, index: int, letter: str) -> None:
-        self.claims[index].add(letter)
-        if self.letters[index] == ".":
-            self.letters[index] = letter
-        elif self.letters[index] == UNPROCESSED and self.late[index] == "." and letter != UNPROCESSED:
-            self.late[index] = letter
+    def _claim(self, index: int, outcome: str) -> None:
+        self.claims[index].add(outcome)
+        if self.outcomes[index] == ".":
+            self.outcomes[index] = outcome
+        elif self.outcomes[index] == UNPROCESSED and self.late[index] == "." and outcome != UNPROCESSED:
+            self.late[index] = outcome
 
 
 class ReaderView:
-    """What a reader saw before must still be so later."""
+    """Everything that a reader has seen of a job, which must not change later."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.decided = 0
         self.final: bytes | None = None
-        self.letters = ""
+        self.outcomes = ""
         self.late = ""
 
-    async def look(self, jobs: JobStore, key: JobKey) -> None:
+    async def read(self, jobs: JobStore, key: JobKey) -> None:
         found = await jobs.find(key, ALL_EVENTS)
         if found is None:
             assert not self.seen, "a job vanished"
@@ -148,7 +148,7 @@ class ReaderView:
         if self.final is not None:
             assert build_summary_body(job, show_all=False, rows=1) == self.final, "an ended job changed"
         blocks = sorted(blocks, key=lambda block: block.first)
-        self.letters, self.late = "".join(b.outcomes for b in blocks), "".join(b.late_outcomes for b in blocks)
+        self.outcomes, self.late = "".join(b.outcomes for b in blocks), "".join(b.late_outcomes for b in blocks)
         self.seen, self.decided = texts, job.tally.decided_count
         self.final = build_summary_body(job, show_all=False, rows=1) if job.is_terminal else None
 
@@ -159,8 +159,8 @@ def _counts_agree(job: Job, blocks: Sequence[Block], texts: Sequence[str]) -> No
         "events are miscounted"
     )
     if job.is_terminal:
-        letters = "".join(block.outcomes for block in sorted(blocks, key=lambda block: block.first))
-        assert (letters.count("S"), letters.count("F"), letters.count("U")) == (
+        outcomes = "".join(block.outcomes for block in sorted(blocks, key=lambda block: block.first))
+        assert (outcomes.count("S"), outcomes.count("F"), outcomes.count("U")) == (
             whole.succeeded,
             whole.failed,
             whole.unprocessed,
@@ -170,56 +170,54 @@ def _counts_agree(job: Job, blocks: Sequence[Block], texts: Sequence[str]) -> No
 LEVELS = ("WARNING", "ERROR", "SUMMARY", "DETAIL")
 
 
-def a_stream(chance: random.Random, key: JobKey) -> tuple[list[JobEvent], str, bool]:
-    """Events of one job in a random order; the verdict on each record; whether all events agree with it."""
-    total = chance.choice([1, 2, 3, 7, 20, 100, 101, 600, 1203])
+def a_stream(rng: random.Random, key: JobKey) -> tuple[list[JobEvent], str, bool]:
+    """Events of one job in random order, the verdict on each record, and whether all events agree with it."""
+    total = rng.choice([1, 2, 3, 7, 20, 100, 101, 600, 1203])
     header = a_header(total, key=key)
-    verdicts = "".join(chance.choice("SSF") for _ in range(total))
-    refused = {index for index in range(total) if chance.random() < 0.1}
-    verdicts = "".join("F" if index in refused else letter for index, letter in enumerate(verdicts))
+    verdicts = "".join(rng.choice("SSF") for _ in range(total))
+    refused = {index for index in range(total) if rng.random() < 0.1}
+    verdicts = "".join("F" if index in refused else outcome for index, outcome in enumerate(verdicts))
     early = "".join("F" if index in refused else "." for index in range(total))
     events = [opened(header, a_run(early) if refused else None)]
-    events += _cuts(chance, header, verdicts)
-    agree = chance.random() < 0.6
+    events += _cuts(rng, header, verdicts)
+    agree = rng.random() < 0.6
     if not agree:
-        events += _cuts(chance, header, "".join(chance.choice("SF") for _ in range(total)))
-        if chance.random() < 0.5:
+        events += _cuts(rng, header, "".join(rng.choice("SF") for _ in range(total)))
+        if rng.random() < 0.5:
             events.append(expired(header))
-    elif chance.random() < 0.5:
-        events += _cuts(chance, header, verdicts)
-    events += chance.choices(events, k=chance.randrange(len(events) + 1))
-    if chance.random() < 0.7:
-        chance.shuffle(events)
+    elif rng.random() < 0.5:
+        events += _cuts(rng, header, verdicts)
+    events += rng.choices(events, k=rng.randrange(len(events) + 1))
+    if rng.random() < 0.7:
+        rng.shuffle(events)
     return events, verdicts, agree
 
 
-def _cuts(chance: random.Random, header: JobHeader, verdicts: str) -> list[JobEvent]:
-    """The verdicts as runs; some interleaved, as several partitions give them."""
+def _cuts(rng: random.Random, header: JobHeader, verdicts: str) -> list[JobEvent]:
+    """Cut the verdicts into runs; some are interleaved, as those of several partitions are."""
     total = header.total
-    lanes = chance.choice([1, 1, 3])
+    lanes = rng.choice([1, 1, 3])
     runs = []
     for lane in range(lanes):
-        mine = "".join(letter if at % lanes == lane else "." for at, letter in enumerate(verdicts))
+        mine = "".join(outcome if at % lanes == lane else "." for at, outcome in enumerate(verdicts))
         start = 0
         while start < total:
-            end = min(total, start + chance.choice([1, 5, 50, 100, 700] if total < 200 else [100, 173, 700]))
+            end = min(total, start + rng.choice([1, 5, 50, 100, 700] if total < 200 else [100, 173, 700]))
             if mine[start:end].strip("."):
                 runs.append(judged(a_run(mine[start:end], start), header, after_ms=15))
             start = end
     return runs
 
 
-async def consume(
-    events: Sequence[JobEvent], world: Deps, chance: random.Random, *, commits_first: bool = False
-) -> None:
-    """Poll by poll, each repeated until it is durable; now and then the same poll again."""
+async def consume(events: Sequence[JobEvent], deps: Deps, rng: random.Random, *, commits_first: bool = False) -> None:
+    """Apply poll by poll, each repeated until it is durable; sometimes the same poll again."""
     at = 0
     while at < len(events):
-        size = chance.randrange(1, 12)
-        for _ in range(1 + (chance.random() < 0.1)):
+        size = rng.randrange(1, 12)
+        for _ in range(1 + (rng.random() < 0.1)):
             while True:
                 try:
-                    await apply_events(events[at : at + size], world, optimistic=chance.random() < 0.7)
+                    await apply_events(events[at : at + size], deps, optimistic=rng.random() < 0.7)
                 except UnavailableError:
                     if not commits_first:
                         continue
@@ -228,53 +226,53 @@ async def consume(
 
 
 async def play(seed: int, trial: Trial) -> None:
-    """One job's life. Raises `AssertionError` where a promise is broken."""
-    chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
-    # Nothing depends on a job's id; a new one lets seeds be played again in one store.
+    """Run one seed; raises `AssertionError` when a guarantee is broken."""
+    rng = random.Random(seed)  # noqa: S311 - it has to be repeatable
+    # Nothing depends on a job's id; a new one allows the same seed twice in one store.
     key = JobKey(608, str(uuid4()))
-    events, verdicts, agree = a_stream(chance, key)
-    failing = 0.4 if trial.commits_first else chance.choice([0.0, 0.0, 0.1])
+    events, verdicts, agree = a_stream(rng, key)
+    failing = 0.4 if trial.commits_first else rng.choice([0.0, 0.0, 0.1])
     jobs = FlakyJobStore(
-        trial.jobs, lambda: chance.choice(["before", "between", "after"]) if chance.random() < failing else ""
+        trial.jobs, lambda: rng.choice(["before", "between", "after"]) if rng.random() < failing else ""
     )
-    world = Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
-    history, model = ReaderView(), Model(events[0].header.total)
+    deps = Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    view, model = ReaderView(), Model(events[0].header.total)
     for event in events:
         model.apply(event)
-    alone = chance.random() < 0.3
-    cut = len(events) if alone else chance.randrange(len(events) + 1)
-    parts = [events[:cut], events[cut:]] + ([events] if not alone and chance.random() < 0.3 else [])
-    running = asyncio.gather(*(consume(part, world, chance, commits_first=trial.commits_first) for part in parts))
-    await _read_while_running(running, trial, key, history, chance)
+    alone = rng.random() < 0.3
+    cut = len(events) if alone else rng.randrange(len(events) + 1)
+    parts = [events[:cut], events[cut:]] + ([events] if not alone and rng.random() < 0.3 else [])
+    running = asyncio.gather(*(consume(part, deps, rng, commits_first=trial.commits_first) for part in parts))
+    await _read_while_running(running, trial, key, view, rng)
     failing = 0.0
-    await history.look(trial.jobs, key)
-    assert history.final is not None, "the job has not ended"
+    await view.read(trial.jobs, key)
+    assert view.final is not None, "the job has not ended"
     if agree:
-        assert history.letters == verdicts, "an outcome is wrong"
+        assert view.outcomes == verdicts, "an outcome is wrong"
     if alone:
-        assert (history.letters, history.late) == ("".join(model.letters), "".join(model.late)), "the first did not win"
-    assert all(letter in claims for letter, claims in zip(history.letters, model.claims, strict=True)), "made up"
-    before, final = jobs.writes, history.final
-    await consume(chance.sample(events, len(events)) if agree else events, world, chance)
-    await history.look(trial.jobs, key)
-    assert history.final == final, "a replay changed the job"
+        assert (view.outcomes, view.late) == ("".join(model.outcomes), "".join(model.late)), "the first did not win"
+    assert all(outcome in claims for outcome, claims in zip(view.outcomes, model.claims, strict=True)), "made up"
+    before, final = jobs.writes, view.final
+    await consume(rng.sample(events, len(events)) if agree else events, deps, rng)
+    await view.read(trial.jobs, key)
+    assert view.final == final, "a replay changed the job"
     if agree:
         assert jobs.writes == before, "a replay wrote something"
-    await _read_pages(trial.jobs, key, history.seen, chance)
+    await _read_pages(trial.jobs, key, view.seen, rng)
 
 
 async def _read_while_running(
-    running: "asyncio.Future[list[None]]", trial: Trial, key: JobKey, history: ReaderView, chance: random.Random
+    running: "asyncio.Future[list[None]]", trial: Trial, key: JobKey, view: ReaderView, rng: random.Random
 ) -> None:
-    """Look again and again while the consumers work."""
-    looks = trial.looks
+    """Read repeatedly while the consumers run."""
+    looks = trial.reads
     try:
         while looks and not running.done():
             looks -= 1
-            for _ in range(chance.randrange(6)):
+            for _ in range(rng.randrange(6)):
                 await asyncio.sleep(0)
             with suppress(UnavailableError):
-                await history.look(trial.jobs, key)
+                await view.read(trial.jobs, key)
         await running
     finally:
         running.cancel()
@@ -282,23 +280,23 @@ async def _read_while_running(
             await running
 
 
-async def _read_pages(jobs: JobStore, key: JobKey, whole: Sequence[str], chance: random.Random) -> None:
-    """Pages of any size, either way, of all events or only of faults, give every event once."""
-    descending, show_all = chance.random() < 0.5, chance.random() < 0.5
+async def _read_pages(jobs: JobStore, key: JobKey, whole: Sequence[str], rng: random.Random) -> None:
+    """Assert that pages of any size, in either direction, of all events or faults, have every event once."""
+    descending, show_all = rng.random() < 0.5, rng.random() < 0.5
     if not show_all:
         whole = [text for text in whole if '"level":"DETAIL"' not in text and '"level":"SUMMARY"' not in text]
-    lap: PageRange | None = PageRange(FIRST_POSITION)
+    page_range: PageRange | None = PageRange(FIRST_POSITION)
     found: list[str] = []
-    standing = await jobs.find(key, ALL_EVENTS)
-    assert standing is not None
-    job = standing.job
-    while lap is not None:
-        wish = EventsRequest(
-            rows=chance.choice([7, 20, 400, 900]), show_all=show_all, descending=descending, page_range=lap
+    stored = await jobs.find(key, ALL_EVENTS)
+    assert stored is not None
+    job = stored.job
+    while page_range is not None:
+        request = EventsRequest(
+            rows=rng.choice([7, 20, 400, 900]), show_all=show_all, descending=descending, page_range=page_range
         )
-        needed = select_event_chunks(job, wish)
-        blocks = [standing.block] if standing.block else await jobs.find_chunks(job, needed, ALL_EVENTS)
-        page = build_events_page(job, blocks, wish)
+        needed = select_event_chunks(job, request)
+        blocks = [stored.block] if stored.block else await jobs.find_chunks(job, needed, ALL_EVENTS)
+        page = build_events_page(job, blocks, request)
         found += split_page(page)
-        lap = page.next_range
+        page_range = page.next_range
     assert found == (list(reversed(whole)) if descending else list(whole)), "pages and whole differ"

@@ -6,7 +6,7 @@ from multidict import CIMultiDict
 
 from services.jobs.events import JobKey
 from tests.jobs.events import JOB, a_header, a_run, judged, opened
-from tests.status.api_side import JOB_PATH, ApiClient, api
+from tests.status.api_fixtures import JOB_PATH, ApiClient, api
 
 __all__ = ["api"]
 
@@ -46,7 +46,7 @@ async def test_copies_are_the_callers_own_and_asked_about_each_time(api: ApiClie
     await api.apply(opened())
     fresh = await api.get(JOB_PATH)
     tag = fresh.headers["ETag"]
-    known = [await api.get(JOB_PATH, headers={"If-None-Match": told}) for told in (tag, f"W/{tag}", "*")]
+    known = [await api.get(JOB_PATH, headers={"If-None-Match": value}) for value in (tag, f"W/{tag}", "*")]
     assert [answer.status for answer in known] == [304, 304, 304]
     assert {answer.headers["Cache-Control"] for answer in (fresh, *known)} == {"private, no-cache"}
     assert {answer.headers["ETag"] for answer in known} == {tag}

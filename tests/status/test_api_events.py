@@ -6,7 +6,7 @@ import pytest
 
 from services.jobs.events import JobEvent, Judged, OutcomeRun
 from tests.jobs.events import CREATED_US, a_failure, a_header, a_run, expired, judged, no_product, opened
-from tests.status.api_side import EXAMPLES, ApiClient, a_key, api
+from tests.status.api_fixtures import EXAMPLES, ApiClient, a_key, api
 
 __all__ = ["api"]
 
@@ -33,7 +33,7 @@ async def record_printed(api: ApiClient, name: str) -> Any:
     job = printed["summary"]["job"]
     total, key = job["baggage"]["records"]["total"], a_key(job["jobId"])
     header = a_header(total, key=key, mode=job["attributes"]["mode"])
-    letters = "S" * job["baggage"]["records"]["success"] + "F" * job["baggage"]["records"]["failed"]
+    outcomes = "S" * job["baggage"]["records"]["success"] + "F" * job["baggage"]["records"]["failed"]
     failures = [
         a_failure(
             index,
@@ -42,10 +42,10 @@ async def record_printed(api: ApiClient, name: str) -> Any:
             mode=event["attributes"]["mode"],
         )
         for index, event in zip(
-            (at for at, letter in enumerate(letters) if letter == "F"), printed["result"], strict=True
+            (at for at, outcome in enumerate(outcomes) if outcome == "F"), printed["result"], strict=True
         )
     ]
-    await api.apply(opened(header), judged(a_run(letters, failures=failures), header))
+    await api.apply(opened(header), judged(a_run(outcomes, failures=failures), header))
     return printed
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.jobs.events import JobHeader
 from tests.jobs.events import CREATED_US, a_header, a_run, judged, opened
-from tests.status.api_side import JOB_PATH, ApiClient, a_key, api
+from tests.status.api_fixtures import JOB_PATH, ApiClient, a_key, api
 
 __all__ = ["api"]
 

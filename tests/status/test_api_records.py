@@ -7,7 +7,7 @@ from multidict import CIMultiDict
 
 from services.jobs.events import OutcomeRun
 from tests.jobs.events import a_header, a_run, expired, judged, opened
-from tests.status.api_side import JOB_PATH, ApiClient, api
+from tests.status.api_fixtures import JOB_PATH, ApiClient, api
 
 __all__ = ["api"]
 
@@ -82,8 +82,8 @@ async def test_copies_of_records_are_told_apart_by_form_and_by_what_came_late(ap
     path, lines = JOB_PATH + "/records?outcome=unprocessed", {"Accept": "application/x-ndjson"}
     tag, other = [(await api.get(path, headers=form)).headers["ETag"] for form in ({}, lines)]
     answers = [
-        await api.get(path, headers={**form, "If-None-Match": told})
-        for form, told in (({}, tag), (lines, other), ({}, other), (lines, tag))
+        await api.get(path, headers={**form, "If-None-Match": known})
+        for form, known in (({}, tag), (lines, other), ({}, other), (lines, tag))
     ]
     assert [answer.status for answer in answers] == [304, 304, 200, 200]
     assert {answer.headers["Vary"] for answer in answers} == {"Accept"}
@@ -91,10 +91,10 @@ async def test_copies_of_records_are_told_apart_by_form_and_by_what_came_late(ap
     assert (await api.get(path, headers={"If-None-Match": tag})).status == 200
 
 
-@pytest.mark.parametrize("told", [["Application/X-NDJSON"], ["text/html", "application/x-ndjson"]], ids=str)
-async def test_lines_are_asked_for_in_any_of_the_header_fields_and_in_any_case(api: ApiClient, told: list[str]) -> None:
+@pytest.mark.parametrize("sent", [["Application/X-NDJSON"], ["text/html", "application/x-ndjson"]], ids=str)
+async def test_lines_are_asked_for_in_any_of_the_header_fields_and_in_any_case(api: ApiClient, sent: list[str]) -> None:
     await api.apply(judged(a_run("SS")))
-    headers = CIMultiDict([("Authorization", "Bearer good"), *(("Accept", one) for one in told)])
+    headers = CIMultiDict([("Authorization", "Bearer good"), *(("Accept", one) for one in sent)])
     response = await api.client.get(JOB_PATH + "/records?outcome=succeeded", headers=headers)
     assert response.content_type == "application/x-ndjson"
 

@@ -14,7 +14,7 @@ from services.status.http import params
 from services.values.time_uuids import time_uuid
 from tests.chassis.eventually import until
 from tests.jobs.events import a_header, a_run, judged, opened
-from tests.status.api_side import JOB_PATH, ApiClient, a_key, api
+from tests.status.api_fixtures import JOB_PATH, ApiClient, a_key, api
 
 __all__ = ["api"]
 

@@ -1,4 +1,4 @@
-"""The job model: letters, blocks, chunks, states, ids, events."""
+"""The job model: outcomes, blocks, chunks, states, ids, events."""
 
 import json
 import re
@@ -43,20 +43,20 @@ from tests.status.builders import a_profile, split_page
 
 def after(*events: JobEvent, total: int = 2) -> StoredJob:
     """A small job after these events, one write each."""
-    standing = new_job(a_profile(total))
+    stored = new_job(a_profile(total))
     for event in events:
-        (news,) = group_by_job([event]).values()
-        change = apply_update(standing, news)
+        (update,) = group_by_job([event]).values()
+        change = apply_update(stored, update)
         if change is not None:
-            assert standing.block is not None
-            entries = (*standing.block.runs, *change.added_runs)
+            assert stored.block is not None
+            entries = (*stored.block.runs, *change.added_runs)
             block = build_block(0, 0, total, version=change.job.version, runs=entries)
-            standing = StoredJob(change.job, block)
-    return standing
+            stored = StoredJob(change.job, block)
+    return stored
 
 
 @pytest.mark.parametrize(
-    ("letters", "at", "wanted", "won"),
+    ("outcomes", "at", "claimed", "won"),
     [
         ("....", 0, "SF", "SF"),
         ("S...", 0, "FF", ".F"),
@@ -66,12 +66,12 @@ def after(*events: JobEvent, total: int = 2) -> StoredJob:
         ("....", 2, "..", ".."),
     ],
 )
-def test_the_first_outcome_wins(letters: str, at: int, wanted: str, won: str) -> None:
-    assert claim(letters, at, wanted) == won
+def test_the_first_outcome_wins(outcomes: str, at: int, claimed: str, won: str) -> None:
+    assert claim(outcomes, at, claimed) == won
 
 
 @pytest.mark.parametrize(
-    ("letters", "late", "wanted", "won"),
+    ("outcomes", "late", "claimed", "won"),
     [
         ("UUS", "...", "SSS", "SS."),
         ("UU.", "F..", "SSS", ".S."),
@@ -79,14 +79,14 @@ def test_the_first_outcome_wins(letters: str, at: int, wanted: str, won: str) ->
         ("U..", "...", "U..", "..."),
     ],
 )
-def test_an_outcome_is_late_for_a_record_that_was_given_up(letters: str, late: str, wanted: str, won: str) -> None:
-    assert claim_late(letters, late, 0, wanted) == won
+def test_an_outcome_is_late_for_a_record_that_was_given_up(outcomes: str, late: str, claimed: str, won: str) -> None:
+    assert claim_late(outcomes, late, 0, claimed) == won
 
 
 def test_letters_are_laid_over_each_other() -> None:
     assert overlay("S...F", 1, "F.S") == "SF.SF"
     assert overlay("S.S.", 0, "...F") == "S.SF"
-    assert [decided_prefix(letters) for letters in ("", ".S", "S.S", "SFU")] == [0, 0, 1, 3]
+    assert [decided_prefix(outcomes) for outcomes in ("", ".S", "S.S", "SFU")] == [0, 0, 1, 3]
     assert list(find_indexes("SFSFF", "F")) == [1, 3, 4]
 
 
@@ -101,10 +101,10 @@ def test_a_run_is_cut_at_the_borders_of_chunks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "letters", "kept"), [(0, "SSS", "SS"), (1, "FF", "F"), (2, "S", None), (9, "S", None)]
+    ("first", "outcomes", "kept"), [(0, "SSS", "SS"), (1, "FF", "F"), (2, "S", None), (9, "S", None)]
 )
-def test_what_lies_beyond_the_total_is_left_out(first: int, letters: str, kept: str | None) -> None:
-    found = clip_runs([TimedRun(0, a_run(letters, first))], 2)
+def test_what_lies_beyond_the_total_is_left_out(first: int, outcomes: str, kept: str | None) -> None:
+    found = clip_runs([TimedRun(0, a_run(outcomes, first))], 2)
     assert [dated.run.outcomes for dated in found] == ([kept] if kept else [])
     assert split_by_chunk([TimedRun(0, a_run("S", 600))], 600) == {}
 
@@ -119,7 +119,7 @@ def test_the_total_decides_the_layout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("letters", "state", "printed"),
+    ("outcomes", "state", "printed"),
     [
         ("...", JobState.RECEIVED, "PROCESSING"),
         ("S..", JobState.VALIDATING, "PROCESSING"),
@@ -130,17 +130,17 @@ def test_the_total_decides_the_layout() -> None:
         ("FFF", JobState.FAILED, "FAILED"),
     ],
 )
-def test_states_and_printed_statuses(letters: str, state: JobState, printed: str) -> None:
-    job = after(opened(a_header(3)), judged(a_run(letters), a_header(3)), total=3).job
-    assert (job.state, job_status(job), job.is_terminal) == (state, printed, "." not in letters)
+def test_states_and_printed_statuses(outcomes: str, state: JobState, printed: str) -> None:
+    job = after(opened(a_header(3)), judged(a_run(outcomes), a_header(3)), total=3).job
+    assert (job.state, job_status(job), job.is_terminal) == (state, printed, "." not in outcomes)
 
 
 @pytest.mark.parametrize(
-    ("letters", "printed"), [("S..", "PROCESSING_WITH_WARNING"), ("...", "FAILED"), ("F..", "FAILED")]
+    ("outcomes", "printed"), [("S..", "PROCESSING_WITH_WARNING"), ("...", "FAILED"), ("F..", "FAILED")]
 )
-def test_an_expired_job_has_ended(letters: str, printed: str) -> None:
+def test_an_expired_job_has_ended(outcomes: str, printed: str) -> None:
     header = a_header(3)
-    job = after(judged(a_run(letters), header), expired(header), total=3).job
+    job = after(judged(a_run(outcomes), header), expired(header), total=3).job
     assert (job.state, job.is_terminal, job_status(job)) == (JobState.EXPIRED, True, printed)
     assert after(judged(a_run("SSF"), header), expired(header), total=3).job.state == JobState.COMPLETED_WITH_WARNING
 
@@ -156,9 +156,9 @@ def test_a_job_is_the_same_whatever_came_first() -> None:
 
 @pytest.mark.parametrize("again", [judged(a_run("SF")), judged(a_run("FS")), judged(a_run("F")), opened(), expired()])
 def test_what_is_known_changes_nothing(again: JobEvent) -> None:
-    standing = after(opened(), judged(a_run("SF")))
-    (news,) = group_by_job([again]).values()
-    assert apply_update(standing, news) is None
+    stored = after(opened(), judged(a_run("SF")))
+    (update,) = group_by_job([again]).values()
+    assert apply_update(stored, update) is None
 
 
 def test_what_is_remembered_of_a_summary_holds_no_tallies_of_chunks() -> None:
@@ -173,11 +173,11 @@ def test_what_is_remembered_of_a_summary_holds_no_tallies_of_chunks() -> None:
 
 def test_times_come_from_the_outcomes_that_count() -> None:
     assert after(opened(after_ms=99)).job.last_us == CREATED_US
-    standing = after(
+    stored = after(
         opened(), judged(a_run("S"), after_ms=20), judged(a_run("SF"), after_ms=10), judged(a_run("FF"), after_ms=50)
     )
-    assert standing.job.last_us == CREATED_US + 20_000
-    assert job_name(standing.job) == "Total records = 2. Success = 1. Failed = 1"
+    assert stored.job.last_us == CREATED_US + 20_000
+    assert job_name(stored.job) == "Total records = 2. Success = 1. Failed = 1"
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_ids_are_uuids_and_no_two_are_the_same() -> None:
 
 def test_each_distinct_fault_is_an_event_of_its_own_up_to_twenty() -> None:
     faults = [no_product(f"p{number}") for number in range(25)]
-    standing = after(judged(a_run("SF", failures=[a_failure(1, *faults)])))
-    assert standing.block is not None
+    stored = after(judged(a_run("SF", failures=[a_failure(1, *faults)])))
+    assert stored.block is not None
     placed = render_block_events(
-        standing.block, a_profile(), ResolvedRange(FIRST_POSITION, Position(2, 0)), show_all=False
+        stored.block, a_profile(), ResolvedRange(FIRST_POSITION, Position(2, 0)), show_all=False
     )
     assert [position for position, _ in placed] == [Position(1, fault) for fault in range(20)]
     assert len({json.loads(text)["statusId"] for _, text in placed}) == 20
-    assert standing.job.tally.warnings == 20
+    assert stored.job.tally.warnings == 20
     assert json.loads(placed[7][1])["message"] == "No product is found for product ID p7"
 
 
@@ -214,12 +214,12 @@ def test_failures_with_the_same_faults_are_told_like_any_other() -> None:
     one, other, two = [no_product("p1")], [no_product("p3")], [no_product("p1"), no_product("p2")]
     faults = [one, one, other, two, two, one, other]
     together = [replace(a_failure(at), faults=some) for at, some in enumerate(faults)]
-    told = render_failures(together, CREATED_US, a_profile())
+    rendered = render_failures(together, CREATED_US, a_profile())
     alone = [render_failures([failure], CREATED_US, a_profile()) for failure in together]
-    assert told.levels == ",".join(each.levels for each in alone)
-    assert told.events == ",\n".join(each.events for each in alone)
-    assert told.details == "\n".join(each.details for each in alone)
-    events = [json.loads(text)["attributes"] for text in re.split(",[\n\t]", told.events)]
+    assert rendered.levels == ",".join(each.levels for each in alone)
+    assert rendered.events == ",\n".join(each.events for each in alone)
+    assert rendered.details == "\n".join(each.details for each in alone)
+    events = [json.loads(text)["attributes"] for text in re.split(",[\n\t]", rendered.events)]
     assert [f"{event['orderId']} {event['index']} {event['productId']}" for event in events] == [
         "o0 0 p1", "o1 1 p1", "o2 2 p3", "o3 3 p1", "o3 3 p2", "o4 4 p1", "o4 4 p2", "o5 5 p1", "o6 6 p3",
     ]  # fmt: skip
@@ -268,9 +268,9 @@ def test_rows_are_read_with_patience(rows: str, of: str, expected: list[RecordId
 @pytest.mark.parametrize("mode", ["online", 'on"line', "\\", "on\nline"])
 def test_whatever_mode_a_row_has_its_event_is_json(mode: str) -> None:
     run = OutcomeRun(0, "SS", json.dumps([["1", "u", mode], ["2", "v"]]))
-    standing = after(judged(run))
-    assert standing.block is not None
-    page = build_events_page(standing.job, [standing.block], EventsRequest(5, show_all=True))
+    stored = after(judged(run))
+    assert stored.block is not None
+    page = build_events_page(stored.job, [stored.block], EventsRequest(5, show_all=True))
     assert [json.loads(text)["attributes"]["mode"] for text in split_page(page)] == [mode, "offline", "offline"]
 
 
@@ -285,9 +285,9 @@ def test_a_tally_speaks_of_the_prefix() -> None:
     assert (shown.succeeded, shown.failed, shown.prefix, shown.warnings, shown.last_us) == (2, 2, 2, 1, 7)
 
 
-def a_page(standing: StoredJob, wish: EventsRequest) -> tuple[list[int], PageRange | None]:
-    assert standing.block is not None
-    page = build_events_page(standing.job, [standing.block], wish)
+def a_page(stored: StoredJob, request: EventsRequest) -> tuple[list[int], PageRange | None]:
+    assert stored.block is not None
+    page = build_events_page(stored.job, [stored.block], request)
     return [json.loads(text)["attributes"].get("index", -1) for text in split_page(page)], page.next_range
 
 
@@ -295,20 +295,20 @@ def a_page(standing: StoredJob, wish: EventsRequest) -> tuple[list[int], PageRan
 @pytest.mark.parametrize("cuts", [[("FSFFS", 0)], [("FSF", 0), ("FS", 3)], [("F.F..", 0), (".S.FS", 0)]], ids=str)
 def test_pages_of_any_size_hold_the_same_events(cuts: list[tuple[str, int]], rows: int) -> None:
     """Whether a page takes all of a block as it is stored, or a part of it; whether its runs are interleaved or not."""
-    runs = [a_run(letters, first) for letters, first in cuts]
+    runs = [a_run(outcomes, first) for outcomes, first in cuts]
     doubled = [a_failure(failure.index, no_product("p1"), no_product("p2")) for failure in runs[0].failures]
     runs[0] = OutcomeRun(runs[0].first, runs[0].outcomes, runs[0].rows, doubled)
-    standing = after(*(judged(run) for run in runs), total=5)
-    found, lap = [], EventsRequest(rows).page_range
+    stored = after(*(judged(run) for run in runs), total=5)
+    found, page_range = [], EventsRequest(rows).page_range
     while True:
-        page, rest = a_page(standing, EventsRequest(rows, page_range=lap))
+        page, rest = a_page(stored, EventsRequest(rows, page_range=page_range))
         found += page
         if rest is None:
             break
         assert len(page) == rows
-        lap = rest
+        page_range = rest
     assert sorted(found) == found
-    assert (set(found), len(found)) == ({0, 2, 3}, standing.job.tally.warnings)
+    assert (set(found), len(found)) == ({0, 2, 3}, stored.job.tally.warnings)
 
 
 def test_reading_backwards_shows_later_what_came_later() -> None:

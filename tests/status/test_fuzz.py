@@ -17,14 +17,14 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import MongoSettings
 from services.status.adapters.job_documents import Update
 from services.status.adapters.job_store import MongoJobStore
+from tests.status.fakes import MemoryJobStore
 from tests.status.fuzzing import JobStore, Trial, play
-from tests.status.memory import MemoryJobStore
 
 FIRST = int(os.environ.get("FUZZ_FIRST", "0"))
 SEEDS = int(os.environ.get("FUZZ_SEEDS", "500"))
-# Memory is the easier part, and asked to be looked at more often.
+# Reads are cheaper in memory.
 MEMORY_SEEDS = int(os.environ.get("FUZZ_SEEDS", "150"))
-# Played at once, in one database: each has a job of its own.
+# Run concurrently in one database: each has its own job.
 AT_ONCE = 25
 MEMORY_LOOKS, MONGODB_LOOKS = 100, 2
 PATIENCE_S = 60
@@ -46,7 +46,7 @@ async def mongo(mongodb_uri: str) -> AsyncIterator[Mongo]:
 
 
 class UnguardedJobs(MongoJobStore):
-    """A planted bug: writes do not look at what they were computed from."""
+    """A planted bug: writes do not check their conditions."""
 
     async def _insert(self, collection: Any, documents: list[Any]) -> Sequence[int]:
         for document in documents:
@@ -63,17 +63,17 @@ class UnguardedJobs(MongoJobStore):
 def in_memory(seed: int, *, guarded: bool = True, commits_first: bool = False) -> Trial:
     chance = random.Random(seed)  # noqa: S311 - it has to be repeatable
     jobs = MemoryJobStore(turns=lambda: chance.randrange(3), guarded=guarded)
-    return Trial(jobs, looks=MEMORY_LOOKS, commits_first=commits_first)
+    return Trial(jobs, reads=MEMORY_LOOKS, commits_first=commits_first)
 
 
 def on_mongodb(mongo: Mongo, *, guarded: bool = True, commits_first: bool = False) -> Trial:
     kept: type[MongoJobStore] = MongoJobStore if guarded else UnguardedJobs
     jobs: JobStore = kept(mongo, now=lambda: datetime.now(UTC))
-    return Trial(jobs, looks=MONGODB_LOOKS, commits_first=commits_first)
+    return Trial(jobs, reads=MONGODB_LOOKS, commits_first=commits_first)
 
 
 async def failures(seeds: Sequence[int], trial: Callable[[int], Trial]) -> dict[int, str]:
-    """What went wrong, by seed."""
+    """The broken guarantees by seed."""
     places, found = asyncio.Semaphore(AT_ONCE), {}
 
     async def one(seed: int) -> None:
@@ -95,11 +95,11 @@ async def test_whatever_comes_the_first_outcome_wins_and_every_event_is_shown_on
 
 @pytest.mark.parametrize("seeds", batches(SEEDS), ids=lambda seeds: f"from-{seeds.start}")
 async def test_on_mongodb_too(mongo: Mongo, seeds: range) -> None:
-    """The same, with writes that others come in between of for real."""
+    """The same with real concurrency between writes."""
     assert await failures(seeds, lambda _: on_mongodb(mongo)) == {}
 
 
-# What is planted, and the promise by whose name it must be found.
+# The planted bugs, and the guarantee whose message must report each.
 BUGS: dict[str, tuple[dict[str, bool], str]] = {
     "guards-removed": ({"guarded": False}, "what was shown has changed"),
     "offsets-committed-first": ({"commits_first": True}, "the job has not ended"),

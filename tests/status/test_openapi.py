@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 
 from services.chassis.runtime.settings import REPOSITORY
 from tests.jobs.events import a_header, a_run, expired, judged, opened
-from tests.status.api_side import EXAMPLES, JOB_PATH, ApiClient, api
+from tests.status.api_fixtures import EXAMPLES, JOB_PATH, ApiClient, api
 
 DOCUMENT: Any = yaml.safe_load((REPOSITORY / "schemas/openapi/common-status.yaml").read_text(encoding="utf-8"))
 

@@ -12,7 +12,7 @@ from tests.jobs.events import a_header
 AT_US = 1_750_000_000_000_000
 
 
-class Topics:
+class FakeProducer:
     """Keeps what it is given."""
 
     def __init__(self) -> None:
@@ -23,10 +23,12 @@ class Topics:
 
 
 async def test_every_job_that_is_over_is_told_with_its_key() -> None:
-    topics, headers = Topics(), [a_header(), a_header(250, type_="returns"), a_header(mode="online")]
+    topics, headers = FakeProducer(), [a_header(), a_header(250, type_="returns"), a_header(mode="online")]
     publisher = KafkaPublisher(topics, EventCodec(SCHEMAS), topic="jobs")  # type: ignore[arg-type]
     await publisher.publish_expired(headers, at_us=AT_US)
-    ((topic, told),) = topics.sent
+    ((topic, records),) = topics.sent
     assert topic == "jobs"
-    assert [one.key for one in told] == [f"{h.key.site}|{h.key.job_id}".encode() for h in headers]
-    assert [EventCodec(SCHEMAS).decode(one.value) for one in told] == [JobEvent(h, AT_US, Expired()) for h in headers]
+    assert [one.key for one in records] == [f"{h.key.site}|{h.key.job_id}".encode() for h in headers]
+    assert [EventCodec(SCHEMAS).decode(one.value) for one in records] == [
+        JobEvent(h, AT_US, Expired()) for h in headers
+    ]

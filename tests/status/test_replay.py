@@ -10,7 +10,6 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
@@ -18,13 +17,12 @@ from services.chassis.security.authentication import RequestAuthenticator
 from services.jobs.events import JobEvent, JobKey
 from services.status.adapters.job_store import MongoJobStore
 from services.status.adapters.notifier import JobNotifier
-from services.status.flows import apply_events, queries
-from services.status.http.jobs import StatusApi
-from services.status.http.page_tokens import PageTokens
+from services.status.app import build_api
+from services.status.flows import apply_events
 from tests.jobs.events import a_header, a_run, judged, opened
-from tests.status.api_side import ApiClient, FakeSites, FakeVerifier, api
+from tests.status.api_fixtures import ApiClient, FakeSites, FakeVerifier, api
+from tests.status.fakes import FakeSiteProfiles
 from tests.status.fuzzing import a_stream
-from tests.status.memory import FakeSiteProfiles
 
 __all__ = ["api"]
 
@@ -35,15 +33,15 @@ Answer = tuple[int, str | None, bytes]
 
 
 class StatusHarness:
-    """The real API over the real store; `read` puts events in as a consumer does."""
+    """The real API over the real store; `read` applies events as the worker does."""
 
-    def __init__(self, client: TestClient[Any, Any], world: apply_events.Deps) -> None:
+    def __init__(self, client: TestClient[Any, Any], deps: apply_events.Deps) -> None:
         self._client = client
-        self._world = world
+        self._deps = deps
 
     async def read(self, topic: list[JobEvent], *, poll: int = POLL) -> None:
         for at in range(0, len(topic), poll):
-            await apply_events.apply_events(topic[at : at + poll], self._world)
+            await apply_events.apply_events(topic[at : at + poll], self._deps)
 
     async def page(self, key: JobKey, query: dict[str, str]) -> tuple[int, Any]:
         """A page of the job's events."""
@@ -52,7 +50,7 @@ class StatusHarness:
         return response.status, await response.json(content_type=None)
 
     async def answers(self, key: JobKey) -> dict[str, Answer]:
-        """Everything that can be asked about a job, every page of it."""
+        """Every response about a job, with all its pages."""
         base = f"/common-status/v1/12345/job/{key.job_id}"
         asked = [base, f"{base}/events", f"{base}/events?showAll=true&order=desc", f"{base}/events?showAll=1&rows=333"]
         asked += [f"{base}/records?outcome={outcome}" for outcome in ("succeeded", "failed", "unprocessed")]
@@ -61,7 +59,7 @@ class StatusHarness:
             url = asked.pop()
             response = await self._client.get(url, headers={"Authorization": "Bearer good"})
             found[url] = response.status, response.headers.get("ETag"), await response.read()
-            # The link has the place in it, and with the same places come the same links.
+            # A link contains the position, so equal positions give equal links.
             asked += [str(URL(str(link["url"])).relative()) for name, link in response.links.items() if name == "next"]
         return found
 
@@ -70,25 +68,27 @@ class StatusHarness:
 async def harness(mongodb_uri: str) -> AsyncIterator[StatusHarness]:
     settings = MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=f"t{uuid4().hex[:12]}")
     mongo = Mongo.connect(settings, retry_writes=False)
-    jobs, bell = MongoJobStore(mongo, now=lambda: datetime.now(UTC)), JobNotifier(max_waiters=2)
+    jobs, notifier = MongoJobStore(mongo, now=lambda: datetime.now(UTC)), JobNotifier(max_waiters=2)
     await jobs.create_indexes(retention_days=30)
-    api = StatusApi(
-        deps=queries.Deps(jobs=jobs, waiters=bell, now_us=lambda: 0, clock_s=lambda: 0.0),
-        authenticator=RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
-        tokens=PageTokens("a secret of sixteen"),
-        rate_limit=RateLimit(),
+    api = build_api(
+        jobs,
+        notifier,
+        RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
+        page_token_key="a secret of sixteen",
         requests_per_second=1_000_000,
-        openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
+        schemas_dir=REPOSITORY / "schemas",
+        now_us=lambda: 0,
+        clock_s=lambda: 0.0,
     )
-    world = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=bell, now_us=lambda: 0)
+    deps = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=notifier, now_us=lambda: 0)
     async with TestClient(TestServer(build_application(api.routes()))) as client:
-        yield StatusHarness(client, world)
+        yield StatusHarness(client, deps)
     await mongo.client.drop_database(settings.mongodb_database)
     await mongo.close()
 
 
 async def test_answers_from_mongodb_are_those_from_memory(harness: StatusHarness, api: ApiClient) -> None:
-    """Readers are given only the texts that their answers are made from: none may lack."""
+    """Queries load only the fields that the response needs: none may be missing."""
     chance = random.Random(2)  # noqa: S311 - it has to be repeatable
     there = StatusHarness(api.client, api.deps)
     for total in (3, 700):

@@ -1,4 +1,4 @@
-"""Jobs that stand still are ended, and no others."""
+"""Jobs without progress expire, and no others."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ from services.status.flows import apply_events
 from services.status.flows.expire_jobs import Deps
 from services.status.wire import EventCodec
 from tests.jobs.events import a_header, a_run, expired, judged, opened
-from tests.status.memory import FakeNotifier, FakeSiteProfiles
+from tests.status.fakes import FakeNotifier, FakeSiteProfiles
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 DEADLINE_S = 900
@@ -37,15 +37,15 @@ NOW_US = int(NOW.timestamp() * 1_000_000)
 
 
 class SweeperHarness:
-    """A sweeper whose world writes one journal."""
+    """A sweeper whose ports write to one journal."""
 
     def __init__(self) -> None:
         self.journal: list[str] = []
         self.overdue: list[JobHeader] = []
         self.has_read = True
         self.failing = ""
-        world = Deps(jobs=self, progress=self, publisher=self, now_us=lambda: NOW_US)
-        self.sweeper = Sweeper(world, deadline_s=DEADLINE_S)
+        deps = Deps(jobs=self, progress=self, publisher=self, now_us=lambda: NOW_US)
+        self.sweeper = Sweeper(deps, deadline_s=DEADLINE_S)
 
     async def find_overdue(self, before_us: int, *, limit: int) -> Sequence[JobHeader]:
         assert before_us == NOW_US - DEADLINE_S * 1_000_000
@@ -73,66 +73,66 @@ class SweeperHarness:
 
 
 @pytest.fixture
-def bench() -> SweeperHarness:
+def harness() -> SweeperHarness:
     return SweeperHarness()
 
 
-async def test_what_stands_still_is_ended_once_all_that_was_there_is_read(bench: SweeperHarness) -> None:
-    bench.overdue = [a_header()]
-    assert await bench.sweeper.sweep() == 1
-    assert bench.journal == ["marked", "read", "expired 1", "marked"]
+async def test_what_stands_still_is_ended_once_all_that_was_there_is_read(harness: SweeperHarness) -> None:
+    harness.overdue = [a_header()]
+    assert await harness.sweeper.sweep() == 1
+    assert harness.journal == ["marked", "read", "expired 1", "marked"]
 
 
-async def test_nothing_is_ended_while_something_waits_to_be_read(bench: SweeperHarness) -> None:
-    bench.overdue, bench.has_read = [a_header()], False
-    assert await bench.sweeper.sweep() == 0
-    assert await bench.sweeper.sweep() == 0
-    assert bench.journal == ["marked", "not read", "not read"]
+async def test_nothing_is_ended_while_something_waits_to_be_read(harness: SweeperHarness) -> None:
+    harness.overdue, harness.has_read = [a_header()], False
+    assert await harness.sweeper.sweep() == 0
+    assert await harness.sweeper.sweep() == 0
+    assert harness.journal == ["marked", "not read", "not read"]
 
 
-async def test_kafka_is_not_asked_where_nothing_stands_still(bench: SweeperHarness) -> None:
-    assert await bench.sweeper.sweep() == 0
-    assert bench.journal == ["marked"]
+async def test_kafka_is_not_asked_where_nothing_stands_still(harness: SweeperHarness) -> None:
+    assert await harness.sweeper.sweep() == 0
+    assert harness.journal == ["marked"]
 
 
-async def test_many_are_ended_batch_by_batch(bench: SweeperHarness) -> None:
-    bench.overdue = [a_header()] * 2_500
+async def test_many_are_ended_batch_by_batch(harness: SweeperHarness) -> None:
+    harness.overdue = [a_header()] * 2_500
     before = REGISTRY.get_sample_value("status_jobs_expired_total") or 0.0
-    assert [await bench.sweeper.sweep() for _ in range(4)] == [1_000, 1_000, 500, 0]
+    assert [await harness.sweeper.sweep() for _ in range(4)] == [1_000, 1_000, 500, 0]
     assert REGISTRY.get_sample_value("status_jobs_expired_total") == before + 2_500
-    assert bench.journal.count("marked") == 4
+    assert harness.journal.count("marked") == 4
 
 
 @pytest.mark.parametrize("call", ["snapshot_end_offsets", "is_caught_up", "expire"])
-async def test_while_kafka_is_away_nothing_is_ended_and_later_it_is(bench: SweeperHarness, call: str) -> None:
-    bench.overdue, bench.failing = [a_header()], call
+async def test_while_kafka_is_away_nothing_is_ended_and_later_it_is(harness: SweeperHarness, call: str) -> None:
+    harness.overdue, harness.failing = [a_header()], call
     with pytest.raises(UnavailableError):
-        await bench.sweeper.sweep()
-    bench.failing = ""
-    assert await bench.sweeper.sweep() == 1
-    assert [line for line in bench.journal if line.startswith("expired")] == ["expired 1"]
+        await harness.sweeper.sweep()
+    harness.failing = ""
+    assert await harness.sweeper.sweep() == 1
+    assert [line for line in harness.journal if line.startswith("expired")] == ["expired 1"]
 
 
 async def test_the_store_knows_who_stands_still(mongodb_uri: str) -> None:
-    """Only open jobs that were last written before that time, the longest first."""
+    """Only open jobs that were last written before that time, the oldest write first."""
     database = f"t{uuid4().hex[:12]}"
     mongo = Mongo.connect(MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=database), retry_writes=False)
     clock = [NOW]
     jobs = MongoJobStore(mongo, now=lambda: clock[0])
-    world = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    deps = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
     old, older, young, done, large = (a_header(n, key=JobKey(608, str(uuid4()))) for n in (2, 3, 4, 1, 600))
     try:
         await jobs.create_indexes(retention_days=20_000)
         for header, age_s in ((older, 30), (old, 20), (large, 15), (young, 1)):
             clock[0] = NOW - timedelta(seconds=age_s)
-            await apply_events.apply_events([opened(header), judged(a_run("S"), header)], world)
+            await apply_events.apply_events([opened(header), judged(a_run("S"), header)], deps)
         clock[0] = NOW - timedelta(seconds=40)
-        await apply_events.apply_events([opened(done), judged(a_run("S"), done)], world)
+        await apply_events.apply_events([opened(done), judged(a_run("S"), done)], deps)
         before_us = NOW_US - 10_000_000
         assert await jobs.find_overdue(before_us, limit=10) == [older, old, large]
         assert await jobs.find_overdue(before_us, limit=1) == [older]
         clock[0] = NOW
-        await apply_events.apply_events([expired(older), expired(large)], world)
+        await apply_events.apply_events([expired(older), expired(large)], deps)
         assert await jobs.find_overdue(before_us, limit=10) == [old]
         where = _in_states(OPEN_STATES, [608]) | {_WRITTEN: {"$lt": NOW - timedelta(seconds=10)}}
         plan = await jobs._jobs.find(where).sort(_WRITTEN, 1).explain()
@@ -143,7 +143,7 @@ async def test_the_store_knows_who_stands_still(mongodb_uri: str) -> None:
 
 
 async def asked(backlog: KafkaConsumerProgress, up_to_us: int) -> bool:
-    """The answer, as soon as the brokers give one: a group's coordinator comes with the first question for it."""
+    """Retry until the brokers answer: a group gets its coordinator with the first query."""
     async with asyncio.timeout(30):
         while True:
             with suppress(UnavailableError):
@@ -199,7 +199,7 @@ async def test_brokers_know_what_is_read(kafka_bootstrap: str) -> None:
 
 
 async def test_of_a_topic_that_brokers_do_not_know_nothing_is_said(kafka_bootstrap: str) -> None:
-    """Whether they have not heard of it yet, or do not tell us: that nothing waits there would end jobs too early."""
+    """A broker that does not know a topic yet: taking it for empty would expire jobs too early."""
     name = uuid4().hex[:8]
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
     await admin.start()
@@ -228,7 +228,7 @@ async def refusal(backlog: KafkaConsumerProgress) -> BaseException | None:
 
 
 async def test_the_mark_of_a_transaction_is_nothing_that_waits(kafka_bootstrap: str) -> None:
-    """Other teams' producers may write in transactions: each ends with an offset that nobody reads or commits."""
+    """Other teams' producers may write in transactions: each ends with an offset that no consumer reads or commits."""
     name = uuid4().hex[:8]
     jobs, orders, group, before = (f"{name}.{part}" for part in ("jobs", "orders", "status", "validator"))
     place = TopicPartition(orders, 1)

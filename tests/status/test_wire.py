@@ -46,7 +46,7 @@ def test_events_of_an_older_release_are_read(event: JobEvent, tmp_path: Path) ->
     schemaless_writer(out, older.plain, to_avro(event))
     value = SCHEMA.prefix + out.getvalue()
     read = EventCodec(newer).decode(value)
-    assert to_avro(read) == _without_news(to_avro(event))
+    assert to_avro(read) == _without_new_fields(to_avro(event))
     for end in range(5, len(value)):
         with pytest.raises(MalformedEventError, match="undecodable"):
             EventCodec(newer).decode(value[:end])
@@ -58,13 +58,13 @@ def _older_fault(fault: dict[str, Any]) -> dict[str, Any]:
     return without_fields(fault, "productId", "retryable")
 
 
-def _without_news(told: Any) -> Any:
+def _without_new_fields(value: Any) -> Any:
     """The event as it is read where it did not say what faults say today."""
-    match told:
+    match value:
         case {"code": _, "retryable": _}:
-            return {**told, "productId": None, "retryable": False}
+            return {**value, "productId": None, "retryable": False}
         case dict():
-            return {name: _without_news(value) for name, value in told.items()}
+            return {name: _without_new_fields(value) for name, value in value.items()}
         case list() | tuple():
-            return type(told)(map(_without_news, told))
-    return told
+            return type(value)(map(_without_new_fields, value))
+    return value

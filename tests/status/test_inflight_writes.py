@@ -7,7 +7,7 @@ from services.jobs.events import JobEvent, JobHeader
 from services.status import worker
 from services.status.domain.job import JobState
 from tests.jobs.events import a_header, a_run, judged, opened
-from tests.status.worker_side import PARTITION, WorkerHarness, a_poll, counted, some_jobs
+from tests.status.worker_fixtures import PARTITION, WorkerHarness, a_poll, counted, some_jobs
 
 
 @pytest.fixture(params=[1, 400], ids="portions of {}".format)

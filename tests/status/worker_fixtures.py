@@ -1,4 +1,4 @@
-"""A worker of status without Kafka, and a journal of what it does."""
+"""A worker of status without Kafka, and a journal of its effects."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from services.status.wire import EventCodec
 from services.status.worker import Worker
 from tests.jobs.encoded import SCHEMAS, encode
 from tests.jobs.events import JOB, a_header
-from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 PARTITION = TopicPartition("jobs.events.v1", 0)
 
@@ -34,7 +34,7 @@ def a_poll(*events: JobEvent | bytes, start: int = 0) -> dict[TopicPartition, li
 
 
 class JournalledJobStore(MemoryJobStore):
-    """Writes down what it did; away while it is told to be."""
+    """Writes to the journal; fails on demand, and asserts that writes to one job never overlap."""
 
     def __init__(self, journal: list[str]) -> None:
         super().__init__(fails=lambda: self.failing)
@@ -81,20 +81,20 @@ class JournalledJobStore(MemoryJobStore):
 
 
 class FakeDeadLetterSender:
-    """Writes down whose letters it took."""
+    """Writes the dead letters to the journal."""
 
     def __init__(self, journal: list[str]) -> None:
         self._journal = journal
         self.unavailable = False
 
-    async def send(self, letters: Iterable[DeadLetter]) -> None:
+    async def send(self, dead_letters: Iterable[DeadLetter]) -> None:
         if self.unavailable:
             raise UnavailableError("Kafka")
-        self._journal += [f"dead {letter.record.offset}: {letter.reason}" for letter in letters]
+        self._journal += [f"dead {dead_letter.record.offset}: {dead_letter.reason}" for dead_letter in dead_letters]
 
 
 class WorkerHarness:
-    """A worker, and one journal for all that it causes."""
+    """A worker, and one journal of all its effects."""
 
     def __init__(self) -> None:
         self.journal: list[str] = []
@@ -116,7 +116,7 @@ class WorkerHarness:
         self.journal += [f"commit {offset}" for offset in offsets.values()]
 
     async def settle_background(self) -> None:
-        """What goes on in the background goes on until it has ended."""
+        """Let background tasks finish."""
         for _ in range(200):
             await asyncio.sleep(0)
 

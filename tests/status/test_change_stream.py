@@ -1,4 +1,4 @@
-"""Waking those who wait, from this process and from others."""
+"""Waiting requests are notified of writes of this process and of others."""
 
 import asyncio
 import time
@@ -17,8 +17,8 @@ from services.status.adapters.notifier import JobNotifier
 from services.status.flows.apply_events import Deps, apply_events
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_run, judged, opened
-from tests.status.memory import FakeNotifier, FakeSiteProfiles
-from tests.status.test_store import BOTH_DRIVERS, Database, a_database
+from tests.status.fakes import FakeNotifier, FakeSiteProfiles
+from tests.status.test_job_store import BOTH_DRIVERS, Database, a_database
 
 
 @pytest.fixture(params=BOTH_DRIVERS)
@@ -47,13 +47,13 @@ async def test_what_another_replica_writes_rings_here(database: Database) -> Non
 
 
 async def test_a_stream_that_breaks_is_opened_again_and_nothing_is_missed(database: Database) -> None:
-    """Whoever waits looks once more then: the job may have changed while nobody watched."""
-    bell = JobNotifier(max_waiters=10)
-    watch = ChangeStreamListener(database.mongo, bell, clock_s=time.monotonic)
+    """A waiting request reads once more then: the job may have changed before the stream was open."""
+    notifier = JobNotifier(max_waiters=10)
+    watch = ChangeStreamListener(database.mongo, notifier, clock_s=time.monotonic)
     elsewhere = Deps(jobs=database.jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
     await apply_events([opened()], elsewhere)
     try:
-        async with bell.register(JOB) as turn:
+        async with notifier.register(JOB) as turn:
             assert turn is not None
             await turn.wait(0.01)
             await database.mongo.collection(JOBS).drop()
@@ -67,11 +67,11 @@ async def test_a_stream_that_breaks_is_opened_again_and_nothing_is_missed(databa
 async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Database) -> None:
     before = REGISTRY.get_sample_value("status_change_streams_opened_total") or 0.0
     now_s = [0.0]
-    bell = JobNotifier(max_waiters=10)
-    watch = ChangeStreamListener(database.mongo, bell, clock_s=lambda: now_s[0])
+    notifier = JobNotifier(max_waiters=10)
+    watch = ChangeStreamListener(database.mongo, notifier, clock_s=lambda: now_s[0])
     elsewhere = Deps(jobs=database.jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
     try:
-        async with bell.register(JOB) as turn:
+        async with notifier.register(JOB) as turn:
             assert turn is not None
             await turn.wait(0.01)
             for event in (opened(), judged(a_run("S")), judged(a_run("S", 1))):
@@ -83,8 +83,8 @@ async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Datab
         await watch.stop()
 
 
-class SlowDoor:
-    """A database with nothing to tell, whose streams are closed only when they may be."""
+class SlowMongo:
+    """A database without changes, whose streams close only when the test allows it."""
 
     def __init__(self) -> None:
         self.opened = 0
@@ -94,7 +94,7 @@ class SlowDoor:
         return name
 
     @asynccontextmanager
-    async def watch(self, *_: object, **__: object) -> AsyncIterator["SlowDoor"]:
+    async def watch(self, *_: object, **__: object) -> AsyncIterator["SlowMongo"]:
         self.opened += 1
         yield self
         self.closing.set()
@@ -107,15 +107,15 @@ class SlowDoor:
 
 async def test_who_begins_to_wait_while_a_stream_is_closed_has_another_one() -> None:
     """Or changes of other replicas would be missed for as long as the wait takes."""
-    now_s, door, bell = [0.0], SlowDoor(), JobNotifier(max_waiters=10)
-    watch = ChangeStreamListener(cast("Mongo", door), bell, clock_s=lambda: now_s[0])
-    async with bell.register(JOB):
+    now_s, door, notifier = [0.0], SlowMongo(), JobNotifier(max_waiters=10)
+    watch = ChangeStreamListener(cast("Mongo", door), notifier, clock_s=lambda: now_s[0])
+    async with notifier.register(JOB):
         pass
     now_s[0] = 60.0
     async with asyncio.timeout(5):
         await door.closing.wait()
         asyncio.get_running_loop().call_later(0.01, door.may_close.set)
-        async with bell.register(JOB):
+        async with notifier.register(JOB):
             await until(lambda: door.opened == 2)
             assert watch.is_open
         await watch.stop()
@@ -123,27 +123,27 @@ async def test_who_begins_to_wait_while_a_stream_is_closed_has_another_one() -> 
 
 async def test_nothing_is_watched_while_nobody_waits(database: Database) -> None:
     now_s = [0.0]
-    bell = JobNotifier(max_waiters=10)
-    watch = ChangeStreamListener(database.mongo, bell, clock_s=lambda: now_s[0])
+    notifier = JobNotifier(max_waiters=10)
+    watch = ChangeStreamListener(database.mongo, notifier, clock_s=lambda: now_s[0])
     await watch.start()
     await until(lambda: not watch.is_open)
-    async with bell.register(JOB):
+    async with notifier.register(JOB):
         assert watch.is_open
     now_s[0] = 60.0
     await until(lambda: not watch.is_open)
-    async with bell.register(JOB):
+    async with notifier.register(JOB):
         assert watch.is_open
     async with asyncio.timeout(10):
         await watch.stop()
 
 
 async def test_a_turn_rings_for_its_job_only() -> None:
-    bell = JobNotifier(max_waiters=10)
-    async with bell.register(JOB) as turn:
+    notifier = JobNotifier(max_waiters=10)
+    async with notifier.register(JOB) as turn:
         assert turn is not None
-        bell.notify([JobKey(609, JOB.job_id)])
+        notifier.notify([JobKey(609, JOB.job_id)])
         assert not await turn.wait(0.01)
-        bell.notify([JOB])
+        notifier.notify([JOB])
         assert await turn.wait(1)
         assert not await turn.wait(0.01)
-    assert not bell.has_waiters
+    assert not notifier.has_waiters

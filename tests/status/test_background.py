@@ -1,4 +1,4 @@
-"""How many jobs are open, for the metrics."""
+"""The gauge of open jobs."""
 
 from collections.abc import Mapping
 

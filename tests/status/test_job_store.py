@@ -31,7 +31,7 @@ from services.status.ports import JobTooLargeError
 from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
 from tests.jobs.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened
 from tests.status.builders import DEMO_SITE, a_profile
-from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 Jobs = MongoJobStore | MemoryJobStore
 
@@ -69,14 +69,14 @@ async def jobs(request: pytest.FixtureRequest) -> AsyncIterator[Jobs]:
         yield database.jobs
 
 
-def a_world(jobs: Jobs) -> Deps:
+def build_deps(jobs: Jobs) -> Deps:
     return Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
 
 
 def the_change(*events: JobEvent, known: Job | None = None) -> JobChange:
-    (news,) = group_by_job(events).values()
-    standing = new_job(a_profile(events[0].header.total))
-    change = apply_update(standing, news) if known is None else apply_update_blind(known.profile, news)
+    (update,) = group_by_job(events).values()
+    stored = new_job(a_profile(events[0].header.total))
+    change = apply_update(stored, update) if known is None else apply_update_blind(known.profile, update)
     assert change is not None
     return change
 
@@ -105,7 +105,7 @@ async def test_a_reader_gets_only_the_texts_it_needs(jobs: Jobs) -> None:
 
 async def test_summaries_and_lists_do_without_the_tallies_of_chunks(jobs: Jobs) -> None:
     """A job of 100,000 records has two thousand numbers there."""
-    await apply_events([judged(a_run("SF" * 50), a_header(1200))], a_world(jobs))
+    await apply_events([judged(a_run("SF" * 50), a_header(1200))], build_deps(jobs))
     whole, bare, (listed,) = (
         await jobs.find(JOB, FAULT_EVENTS),
         await jobs.find(JOB),
@@ -130,7 +130,7 @@ async def test_a_job_is_inserted_once(jobs: Jobs) -> None:
     assert await jobs.write([first]) == frozenset()
     assert await jobs.write([again, fresh]) == {JOB}
     found = await jobs.load([JOB, other])
-    assert {key: standing.job.state for key, standing in found.items()} == {
+    assert {key: stored.job.state for key, stored in found.items()} == {
         JOB: JobState.RECEIVED,
         other: JobState.RECEIVED,
     }
@@ -160,8 +160,8 @@ async def test_a_guess_holds_for_a_job_that_was_just_opened(jobs: Jobs) -> None:
     ids=["refused", "total", "mode", "type", "creation", "app", "source", "datacenter"],
 )
 async def test_a_guess_fails_on_any_other_job(jobs: Jobs, profile: JobProfile, refused: OutcomeRun | None) -> None:
-    (news,) = group_by_job([opened(profile.header, refused)]).values()
-    first = apply_update(new_job(profile), news)
+    (update,) = group_by_job([opened(profile.header, refused)]).values()
+    first = apply_update(new_job(profile), update)
     assert first is not None
     await jobs.write([first])
     guess = the_change(judged(a_run("SF")), known=new_job(a_profile()).job)
@@ -171,9 +171,9 @@ async def test_a_guess_fails_on_any_other_job(jobs: Jobs, profile: JobProfile, r
 
 async def test_a_write_fails_if_another_came_before(jobs: Jobs) -> None:
     await jobs.write([the_change(opened())])
-    standing = (await jobs.load([JOB]))[JOB]
-    (one,), (two,) = (list(group_by_job([judged(a_run(letters))]).values()) for letters in ("S.", ".F"))
-    changes = [apply_update(standing, one), apply_update(standing, two)]
+    stored = (await jobs.load([JOB]))[JOB]
+    (one,), (two,) = (list(group_by_job([judged(a_run(outcomes))]).values()) for outcomes in ("S.", ".F"))
+    changes = [apply_update(stored, one), apply_update(stored, two)]
     assert changes[0] is not None
     assert changes[1] is not None
     assert await jobs.write([changes[0]]) == frozenset()
@@ -185,10 +185,10 @@ async def test_chunks_are_inserted_once_and_changed_on_their_version(jobs: Jobs)
     job = publish_chunks(new_job(a_profile(1200)).job, ())
     assert job is not None
     await jobs.write([job])
-    await apply_events([judged(a_run("S" * 100, 500), a_header(1200))], a_world(jobs))
+    await apply_events([judged(a_run("S" * 100, 500), a_header(1200))], build_deps(jobs))
     found = (await jobs.load_chunks(job.job, [0, 1, 2]))[1]
     assert (found.number, found.first, found.version, found.outcomes.count("S")) == (1, 500, 1, 100)
-    await apply_events([judged(a_run("F" * 100, 550), a_header(1200))], a_world(jobs))
+    await apply_events([judged(a_run("F" * 100, 550), a_header(1200))], build_deps(jobs))
     (now,) = await jobs.find_chunks(job.job, [0, 1, 2], ALL_EVENTS)
     assert (now.version, now.outcomes.count("S"), now.outcomes.count("F")) == (2, 100, 50)
     assert now.runs[1].events.count("\n") == 49
@@ -196,13 +196,13 @@ async def test_chunks_are_inserted_once_and_changed_on_their_version(jobs: Jobs)
 
 async def test_a_large_job_shows_the_prefix_that_is_published(jobs: Jobs) -> None:
     header = a_header(1200)
-    world = a_world(jobs)
+    deps = build_deps(jobs)
     for first in (600, 0, 100, 300, 500, 400, 1100):
-        await apply_events([judged(a_run("SF" * 50, first), header)], world)
+        await apply_events([judged(a_run("SF" * 50, first), header)], deps)
     found = await jobs.find(JOB)
     assert found is not None
     assert (found.job.tally.prefix, found.job.tally.succeeded, found.job.tally.warnings) == (200, 350, 100)
-    await apply_events([judged(a_run("S" * 900, 200), header)], world)
+    await apply_events([judged(a_run("S" * 900, 200), header)], deps)
     found = await jobs.find(JOB)
     assert found is not None
     assert (found.job.state, found.job.tally.prefix) == (JobState.COMPLETED_WITH_WARNING, 1200)
@@ -211,10 +211,10 @@ async def test_a_large_job_shows_the_prefix_that_is_published(jobs: Jobs) -> Non
 async def test_an_ended_job_of_any_size_takes_late_outcomes_without_showing_a_change(jobs: Jobs) -> None:
     for total in (3, 700):
         header = a_header(total, key=JobKey(608, str(uuid4())))
-        world = a_world(jobs)
-        await apply_events([opened(header), judged(a_run("S"), header), expired(header)], world)
+        deps = build_deps(jobs)
+        await apply_events([opened(header), judged(a_run("S"), header), expired(header)], deps)
         before = await jobs.find(header.key)
-        await apply_events([judged(a_run("F" * (total - 1), 1), header)], world)
+        await apply_events([judged(a_run("F" * (total - 1), 1), header)], deps)
         after = await jobs.find(header.key)
         assert before is not None
         assert after is not None
@@ -229,8 +229,8 @@ def a_listed_job(
     key = JobKey(site, f"{number:08d}-0167-11ee-b91c-b9178e343914")
     header = JobHeader(key, 1, CREATED_US + number if created_us is None else created_us, mode, type_)
     events = [opened(header), *([judged(a_run("S"), header)] if number % 3 else [])]
-    (news,) = group_by_job(events).values()
-    change = apply_update(new_job(JobProfile(header, DEMO_SITE)), news)
+    (update,) = group_by_job(events).values()
+    change = apply_update(new_job(JobProfile(header, DEMO_SITE)), update)
     assert change is not None
     return change
 
@@ -339,7 +339,7 @@ async def test_readers_are_shown_what_a_majority_has(mongodb_uri: str) -> None:
     """Or a failing primary would take back what it has shown. By the word of the database's own profile."""
     async with a_database(mongodb_uri, "pymongo") as database:
         jobs, header = database.jobs, a_header(700)
-        await apply_events([judged(a_run("S"), header)], a_world(jobs))
+        await apply_events([judged(a_run("S"), header)], build_deps(jobs))
         await database.mongo.collection(JOBS).database.command("profile", 2)
         found = await jobs.find(JOB, FAULT_EVENTS)
         assert found is not None
@@ -372,9 +372,9 @@ async def test_no_page_of_a_list_reads_more_than_it_shows(
         many = [a_listed_job(number, mode="offline" if number % 50 else "online") for number in range(2_000)]
         elsewhere = [a_listed_job(number, site=609) for number in range(0, 2_000, 4)]
         await database.jobs.write([*many, *elsewhere])
-        place = list_position(many[after].job) if after is not None else None
-        wanted = _find_arguments(JobListQuery(608, rows=19, mode=mode, after=place))
-        plan = await database.mongo.collection(JOBS).find(**wanted).explain()
+        position = list_position(many[after].job) if after is not None else None
+        arguments = _find_arguments(JobListQuery(608, rows=19, mode=mode, after=position))
+        plan = await database.mongo.collection(JOBS).find(**arguments).explain()
     assert plan["executionStats"]["nReturned"] == 20
     assert plan["executionStats"]["totalDocsExamined"] == 20
     assert plan["executionStats"]["totalKeysExamined"] <= most_keys
@@ -390,9 +390,9 @@ async def test_a_job_that_outgrows_a_document_is_refused_whole(jobs: Jobs, size:
     with pytest.raises(JobTooLargeError):
         await jobs.write([the_change(opened(), judged(OutcomeRun(0, "S.", "x" * size)))])
     assert await jobs.write([first]) == frozenset()
-    standing = (await jobs.load([JOB]))[JOB]
-    (news,) = group_by_job([judged(OutcomeRun(1, "S", half))]).values()
-    change = apply_update(standing, news)
+    stored = (await jobs.load([JOB]))[JOB]
+    (update,) = group_by_job([judged(OutcomeRun(1, "S", half))]).values()
+    change = apply_update(stored, update)
     assert change is not None
     with pytest.raises(JobTooLargeError):
         await jobs.write([change])

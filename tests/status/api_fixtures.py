@@ -1,7 +1,6 @@
-"""The status API over jobs in memory, and a caller of it who records events as well."""
+"""The status API over jobs in memory, and a client of it that applies events as well."""
 
 import json
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.settings import REPOSITORY
@@ -19,18 +17,17 @@ from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.tokens import Token
 from services.jobs.events import JobEvent, JobKey
 from services.status.adapters.notifier import JobNotifier
-from services.status.flows import apply_events, queries
-from services.status.http.jobs import StatusApi
-from services.status.http.page_tokens import PageTokens
+from services.status.app import build_api
+from services.status.flows import apply_events
 from services.values.sites import ApiKey, Site
 from tests.jobs.events import CREATED_US, JOB
-from tests.status.memory import FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeSiteProfiles, MemoryJobStore
 
 JOB_PATH = f"/common-status/v1/12345/job/{JOB.job_id}"
 
 
 class FakeVerifier:
-    """Knows callers by their tokens; the apiKey of one has been given to another site."""
+    """Accepts three tokens; the apiKey of one belongs to another site now."""
 
     def cached(self, token: str) -> Token | None:
         known = {
@@ -51,7 +48,7 @@ class FakeVerifier:
         )
 
     async def verify(self, token: str) -> Token:
-        raise UnauthorizedError(f"{len(token)} characters of nothing")
+        raise UnauthorizedError(f"unknown token of {len(token)} characters")
 
 
 class FakeSites:
@@ -71,7 +68,7 @@ class FakeSites:
 
 @dataclass
 class ApiClient:
-    """A caller of the API, and the hand that records events behind it."""
+    """A client of the API that can also apply events to the jobs."""
 
     client: TestClient[Any, Any]
     jobs: MemoryJobStore
@@ -97,19 +94,20 @@ class ApiClient:
 
 @pytest.fixture
 async def api() -> AsyncIterator[ApiClient]:
-    jobs, bell = MemoryJobStore(), JobNotifier(max_waiters=2)
-    writing = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=bell, now_us=lambda: 0)
+    jobs, notifier = MemoryJobStore(), JobNotifier(max_waiters=2)
+    writing = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=notifier, now_us=lambda: 0)
     now_us = [CREATED_US + 3_600_000_000]
-    api = StatusApi(
-        deps=queries.Deps(jobs=jobs, waiters=bell, now_us=lambda: now_us[0], clock_s=time.monotonic),
-        authenticator=RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
-        tokens=PageTokens("a secret of sixteen"),
-        rate_limit=RateLimit(),
+    api = build_api(
+        jobs,
+        notifier,
+        RequestAuthenticator(FakeVerifier(), FakeSites()),  # type: ignore[arg-type]
+        page_token_key="a secret of sixteen",
         requests_per_second=50,
-        openapi=REPOSITORY / "schemas/openapi/common-status.yaml",
+        schemas_dir=REPOSITORY / "schemas",
+        now_us=lambda: now_us[0],
     )
     async with TestClient(TestServer(build_application(api.routes()))) as client:
-        yield ApiClient(client, jobs, writing, bell, now_us)
+        yield ApiClient(client, jobs, writing, notifier, now_us)
 
 
 EXAMPLES = json.loads((Path(__file__).parent / "printed.json").read_text(encoding="utf-8"))

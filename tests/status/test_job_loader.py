@@ -1,4 +1,4 @@
-"""Questions of one moment are asked at once; their answers are never older than the questions."""
+"""Concurrent lookups share a query, and its result is never older than they are."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from services.status.domain.job import StoredJob
 from services.status.flows import apply_events
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_header, a_run, judged, opened
-from tests.status.memory import FakeNotifier, FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 OTHER = JobKey(609, JOB.job_id)
 
 
 class CountingJobStore(MemoryJobStore):
-    """Counts how often it is asked, and for what; may be away."""
+    """Records the size of each query; can be unavailable."""
 
     def __init__(self) -> None:
         super().__init__(turns=lambda: 3)
@@ -31,7 +31,7 @@ class CountingJobStore(MemoryJobStore):
         if self.is_unavailable:
             raise UnavailableError("MongoDB")
         found = [await self.find(key, projection) for key in keys]
-        return {standing.job.key: standing for standing in found if standing is not None}
+        return {stored.job.key: stored for stored in found if stored is not None}
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def store() -> CountingJobStore:
 
 
 async def put(store: CountingJobStore, *keys: JobKey) -> None:
-    world = apply_events.Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
-    await apply_events.apply_events([opened(a_header(key=key)) for key in keys], world)
+    deps = apply_events.Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    await apply_events.apply_events([opened(a_header(key=key)) for key in keys], deps)
 
 
 async def test_who_asks_at_the_same_moment_shares_a_query(store: CountingJobStore) -> None:
@@ -62,8 +62,8 @@ async def test_who_asks_later_gets_a_later_answer(store: CountingJobStore) -> No
     jobs = JobLoader(store)
     early = asyncio.create_task(jobs.find(JOB))
     await until(lambda: store.query_sizes == [1])
-    world = apply_events.Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
-    writing = asyncio.create_task(apply_events.apply_events([judged(a_run("SS"))], world))
+    deps = apply_events.Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    writing = asyncio.create_task(apply_events.apply_events([judged(a_run("SS"))], deps))
     await early
     await writing
     late = await jobs.find(JOB)
@@ -76,7 +76,7 @@ async def test_a_query_has_so_many_jobs_at_most(store: CountingJobStore) -> None
     await put(store, *keys)
     jobs = JobLoader(store)
     found = await asyncio.gather(*map(jobs.find, keys))
-    assert [standing.job.key for standing in found if standing] == keys
+    assert [stored.job.key for stored in found if stored] == keys
     assert store.query_sizes == [MAX_JOBS_PER_QUERY, MAX_JOBS_PER_QUERY, 1]
 
 

@@ -18,7 +18,7 @@ SIZES = (3, 10, 40, 40, 100, 100, 100, 100, 100, 600)
 
 @dataclass
 class PageReader:
-    """A reader's way through one job."""
+    """Reads the pages of one job."""
 
     key: JobKey
     show_all: bool
@@ -27,8 +27,8 @@ class PageReader:
     is_over: bool = False
     pages_of_a_running_job: int = 0
 
-    async def step(self, harness: StatusHarness, rows: int) -> None:
-        """One page more."""
+    async def read_page(self, harness: StatusHarness, rows: int) -> None:
+        """Read the next page."""
         query = {"showAll": str(self.show_all), "rows": str(rows)} | ({"page": self.token} if self.token else {})
         status, body = await harness.page(self.key, query)
         if status == 404:
@@ -40,7 +40,7 @@ class PageReader:
 
 
 def a_job(chance: random.Random, key: JobKey) -> list[JobEvent]:
-    """Its events, in any order, as its records' partitions give them."""
+    """A job's events in random order."""
     total = chance.choice(SIZES)
     header = a_header(total, key=key)
     verdicts = "".join(chance.choice("SFF") for _ in range(total))
@@ -53,28 +53,30 @@ def a_job(chance: random.Random, key: JobKey) -> list[JobEvent]:
 async def test_who_walks_the_pages_while_jobs_are_written_sees_every_event_once_in_order(
     harness: StatusHarness,
 ) -> None:
-    """Hundred jobs are written in small polls; readers walk all of them at the same time, never waiting for an end.
+    """Hundred jobs are written in small polls; readers page through all of them meanwhile, never waiting.
 
-    Must hold: what a walk has seen at its end is what one page shows then. Known by comparing the two.
+    Must hold: what a reader has seen at its end is what one page shows then. Known by comparing the two.
     """
     chance = random.Random(3)  # noqa: S311 - it has to be repeatable
-    walks = [PageReader(JobKey(608, str(uuid4())), show_all=chance.random() < 0.5) for _ in range(JOBS)]
-    topic = [event for walk in walks for event in a_job(chance, walk.key)]
+    readers = [PageReader(JobKey(608, str(uuid4())), show_all=chance.random() < 0.5) for _ in range(JOBS)]
+    topic = [event for reader in readers for event in a_job(chance, reader.key)]
     chance.shuffle(topic)
 
     async def walk_along(mine: list[PageReader]) -> None:
         while mine:
-            for walk in mine:
-                await walk.step(harness, chance.choice([5, 40, 200]))
-            mine = [walk for walk in mine if not walk.is_over]
+            for reader in mine:
+                await reader.read_page(harness, chance.choice([5, 40, 200]))
+            mine = [reader for reader in mine if not reader.is_over]
 
     async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as group:
         group.create_task(harness.read(topic, poll=50))
-        for reader in range(READERS):
-            group.create_task(walk_along(walks[reader::READERS]))
-    for walk in walks:
-        _, whole = await harness.page(walk.key, {"showAll": str(walk.show_all), "rows": "10000"})
-        assert walk.seen == [event["statusId"] for event in whole["result"]]
-        places = [event["attributes"].get("index", 10**6) for event in whole["result"]]
-        assert places == sorted(places)
-    assert sum(walk.pages_of_a_running_job for walk in walks) > JOBS, "the jobs were written too fast to be watched"
+        for start in range(READERS):
+            group.create_task(walk_along(readers[start::READERS]))
+    for reader in readers:
+        _, whole = await harness.page(reader.key, {"showAll": str(reader.show_all), "rows": "10000"})
+        assert reader.seen == [event["statusId"] for event in whole["result"]]
+        indexes = [event["attributes"].get("index", 10**6) for event in whole["result"]]
+        assert indexes == sorted(indexes)
+    assert sum(reader.pages_of_a_running_job for reader in readers) > JOBS, (
+        "the jobs were written too fast to be watched"
+    )

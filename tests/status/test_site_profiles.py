@@ -1,4 +1,4 @@
-"""How jobs are to be shown, by the word of the sites' table."""
+"""The configuration that jobs show, from the table of sites."""
 
 from typing import cast
 
@@ -19,8 +19,8 @@ DEMO = Site(
 )
 
 
-class Register:
-    """Sites by their number."""
+class FakeSites:
+    """Sites by number."""
 
     def __init__(self, *sites: Site) -> None:
         self.sites = {site.site: site for site in sites}
@@ -30,18 +30,18 @@ class Register:
 
 
 def test_a_job_is_shown_with_what_its_site_is_told_to_be_now() -> None:
-    register = Register(DEMO)
-    origins = CachedSiteProfiles(cast("Sites", register))
-    assert origins.get(608) is origins.get(608), "it is made once"
-    assert origins.get(608) == SiteProfile(1078, "omnichannel-api/qa", "qa")
-    register.sites[608] = structs.replace(DEMO, datacenter="eu")
-    assert origins.get(608) == SiteProfile(1078, "omnichannel-api/qa", "eu")
+    sites = FakeSites(DEMO)
+    profiles = CachedSiteProfiles(cast("Sites", sites))
+    assert profiles.get(608) is profiles.get(608), "it is made once"
+    assert profiles.get(608) == SiteProfile(1078, "omnichannel-api/qa", "qa")
+    sites.sites[608] = structs.replace(DEMO, datacenter="eu")
+    assert profiles.get(608) == SiteProfile(1078, "omnichannel-api/qa", "eu")
 
 
 def test_a_job_of_a_site_that_is_gone_stops_no_other() -> None:
-    register = Register(DEMO)
-    origins = CachedSiteProfiles(cast("Sites", register))
-    assert origins.get(609) is UNKNOWN_SITE
-    origins.get(608)
-    register.sites.clear()
-    assert origins.get(608) is UNKNOWN_SITE
+    sites = FakeSites(DEMO)
+    profiles = CachedSiteProfiles(cast("Sites", sites))
+    assert profiles.get(609) is UNKNOWN_SITE
+    profiles.get(608)
+    sites.sites.clear()
+    assert profiles.get(608) is UNKNOWN_SITE

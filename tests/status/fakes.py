@@ -1,4 +1,4 @@
-"""The job store in memory: what `MongoJobs` promises, with turns given away and failures on demand."""
+"""Fakes of status' ports; the job store in memory keeps the guarantees of `MongoJobStore`."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class FakeSiteProfiles:
 
 
 class FakeNotifier:
-    """Remembers who was rung for."""
+    """Records the notified keys."""
 
     def __init__(self) -> None:
         self.notified: list[JobKey] = []
@@ -34,10 +34,10 @@ class FakeNotifier:
 
 
 class MemoryJobStore:
-    """Documents by `_id`, with the same conditions on every write as MongoDB checks them.
+    """Documents by `_id`; writes check the same conditions as MongoDB.
 
-    `turns` says how often others may go first before an operation; `fails` whether it then fails, and whether only
-    after it was done. `guarded=False` plants a bug: writes no longer look at what they were computed from.
+    `turns` returns how often other tasks run before an operation; `fails` how it fails: "", before or after it is done.
+    `guarded=False` plants a bug: writes do not check their conditions.
     """
 
     def __init__(
@@ -116,14 +116,14 @@ class MemoryJobStore:
         await self._yield_to_others()
         return self._found(job, numbers)
 
-    async def list_jobs(self, listing: JobListQuery) -> list[Job]:
-        kinds = {job_documents.filter_key(*kind) for kind in listing.combinations()}
+    async def list_jobs(self, query: JobListQuery) -> list[Job]:
+        kinds = {job_documents.filter_key(*kind) for kind in query.combinations()}
         found = [
             job_documents.summary_job_from(d)
             for d in sorted(self.job_documents.values(), key=_list_position, reverse=True)
-            if d["site"] == listing.site and d["job"][0]["state"]["filter"] in kinds and _matches(d, listing)
+            if d["site"] == query.site and d["job"][0]["state"]["filter"] in kinds and _matches(d, query)
         ]
-        return found[: listing.rows + 1]
+        return found[: query.rows + 1]
 
     def _found(self, job: Job, numbers: Sequence[int]) -> list[Block]:
         keys = [job_documents.chunk_document_id(job.key, number) for number in numbers]
@@ -149,7 +149,7 @@ class MemoryJobStore:
         return True
 
     def _update_job(self, update: job_documents.Update) -> bool:
-        """What a job's document holds is named through the array filter."""
+        """The fields of a job are addressed through the array filter."""
         found = self.job_documents.get(update.filter["_id"])
         if found is None:
             return False
@@ -165,7 +165,7 @@ class MemoryJobStore:
         return True
 
     async def _yield_to_others(self) -> bool:
-        """Let others go first; returns whether to fail once the operation is done."""
+        """Let other tasks run; returns whether to fail after the operation."""
         for _ in range(self._turns()):
             await asyncio.sleep(0)
         failing = self._fails()
@@ -193,13 +193,13 @@ def _list_position(document: Any) -> tuple[int, str]:
     return document["job"][0]["profile"]["created"], document["_id"]
 
 
-def _matches(document: Any, listing: JobListQuery) -> bool:
+def _matches(document: Any, query: JobListQuery) -> bool:
     created, _ = _list_position(document)
-    if listing.from_us is not None and created < listing.from_us:
+    if query.from_us is not None and created < query.from_us:
         return False
-    if listing.to_us is not None and created >= listing.to_us:
+    if query.to_us is not None and created >= query.to_us:
         return False
-    if listing.after is None:
+    if query.after is None:
         return True
-    last = job_documents.job_document_id(JobKey(listing.site, listing.after.job_id))
-    return (created, document["_id"]) < (listing.after.created_us, last)
+    last = job_documents.job_document_id(JobKey(query.site, query.after.job_id))
+    return (created, document["_id"]) < (query.after.created_us, last)
