@@ -1,4 +1,4 @@
-"""Amounts of money: exact, never a float, never rounded."""
+"""Amounts of money: exact decimals, never a float, never rounded."""
 
 import re
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
@@ -9,10 +9,10 @@ FRACTION_DIGITS = 6
 INTEGER_DIGITS = 12
 MICRO = Decimal("0.000001")
 
-# A JSON number, in a string. Longer texts are not read at all, so that reading stays cheap.
+# A JSON number in a string. Longer strings are rejected unread, so that parsing stays cheap.
 _NUMERIC = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _MAX_TEXT_LENGTH = 400
-# Holds exactly the digits that an amount may have: what needs rounding or does not fit, raises.
+# The digits of an amount; raises where rounding would be needed or the number does not fit.
 _EXACT = Context(
     prec=INTEGER_DIGITS + FRACTION_DIGITS, Emax=999_999, Emin=-999_999, traps=[Inexact, InvalidOperation, Overflow]
 )
@@ -28,7 +28,7 @@ _DIGITS = Invalid(
 
 
 class HugeNumber:
-    """A JSON number too large to compute with, as it was written."""
+    """A JSON number that is too large to compute with, as a literal."""
 
     __slots__ = ("literal",)
 
@@ -37,12 +37,12 @@ class HugeNumber:
 
     @property
     def is_integer(self) -> bool:
-        """Whether it has neither fraction nor exponent."""
+        """Whether the literal has neither fraction nor exponent."""
         return self.literal.removeprefix("-").isdecimal()
 
 
 def read_number(literal: str) -> Decimal | HugeNumber:
-    """The exact value of a JSON number that has a fraction or an exponent."""
+    """Return the exact value of a JSON number with a fraction or an exponent."""
     try:
         return Decimal(literal)
     except DecimalException:
@@ -50,46 +50,46 @@ def read_number(literal: str) -> Decimal | HugeNumber:
 
 
 def canonical(amount: Decimal) -> Decimal:
-    """The same amount with exactly six fraction digits; raises `DecimalException` where it has too many digits.
+    """Return the amount with exactly six fraction digits; raises `DecimalException` if it has too many digits.
 
-    Cheap for any exponent: nothing is computed that is longer than an amount may be. A NaN stays one.
+    Cheap for any exponent: no intermediate result is longer than an amount. NaN remains NaN.
     """
     return _quantize(amount, MICRO)
 
 
 def validate_amount(amount: Decimal) -> Invalid | None:
-    """What is wrong with an amount, or None."""
-    wrong = _checked(amount)
-    return wrong if isinstance(wrong, Invalid) else None
+    """Validate an amount."""
+    result = _canonical_amount(amount)
+    return result if isinstance(result, Invalid) else None
 
 
 def read_amount(value: object) -> Decimal | Invalid:
-    """A non-negative amount, canonical, from a JSON number (decoded as int or Decimal) or from a numeric string."""
+    """Return a canonical, non-negative amount from a JSON number (decoded as int or Decimal) or a numeric string."""
     if isinstance(value, Decimal):
-        return _checked(value)
+        return _canonical_amount(value)
     if isinstance(value, str):
         return _from_text(value)
     if isinstance(value, HugeNumber):
         return _DIGITS
     if isinstance(value, int) and not isinstance(value, bool):
-        # An integer of thousands of digits would be slow to convert, and is out of bounds anyway.
-        return _checked(Decimal(value)) if abs(value) < 10**18 else _DIGITS
+        # Integers of thousands of digits are slow to convert, and out of bounds anyway.
+        return _canonical_amount(Decimal(value)) if abs(value) < 10**18 else _DIGITS
     return _TYPE
 
 
 def plain(amount: Decimal) -> Decimal:
-    """The same amount without trailing zeros and written without exponent; for amounts that have nothing wrong."""
+    """Return a valid amount without trailing zeros or exponent."""
     text = f"{canonical(abs(amount)):f}".rstrip("0").rstrip(".")
     return Decimal(text)
 
 
-def _checked(amount: Decimal) -> Decimal | Invalid:
+def _canonical_amount(amount: Decimal) -> Decimal | Invalid:
     if not amount.is_finite():
         return _NUMBER
     if amount < 0:
         return _NEGATIVE
     try:
-        # Minus zero is zero.
+        # Minus zero becomes zero.
         return canonical(amount).copy_abs()
     except DecimalException:
         return _DIGITS
@@ -99,4 +99,4 @@ def _from_text(text: str) -> Decimal | Invalid:
     if len(text) > _MAX_TEXT_LENGTH or not _NUMERIC.fullmatch(text):
         return _NUMBER
     number = read_number(text)
-    return _checked(number) if isinstance(number, Decimal) else _DIGITS
+    return _canonical_amount(number) if isinstance(number, Decimal) else _DIGITS

@@ -1,4 +1,4 @@
-"""Identifiers and free texts: bounded, and without control characters."""
+"""Identifiers and free text: bounded, without control characters."""
 
 import re
 
@@ -8,12 +8,12 @@ from services.values.invalid import Invalid, InvalidKind
 MAX_ID_LENGTH = 128
 _MAX_INTEGER_BITS = 8192
 
-# Unicode category Cc: all there are.
+# Unicode category Cc, complete.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def validate_text(text: str, *, max_length: int, min_length: int = 0) -> Invalid | None:
-    """What is wrong with a text that is already a string, or None."""
+    """Validate a string."""
     if len(text) < min_length:
         return Invalid(InvalidKind.VALUE, "must not be empty")
     if len(text) > max_length:
@@ -24,16 +24,16 @@ def validate_text(text: str, *, max_length: int, min_length: int = 0) -> Invalid
 
 
 def read_text(value: object, *, max_length: int) -> str | Invalid:
-    """A free string of at most `longest` characters."""
+    """Return a string of at most `max_length` characters."""
     if not isinstance(value, str):
         return Invalid(InvalidKind.TYPE, "must be a string")
     return validate_text(value, max_length=max_length) or value
 
 
 def read_identifier(value: object, *, max_length: int = MAX_ID_LENGTH) -> str | Invalid:
-    """A non-empty string, or an integer, which becomes its decimal string with all its digits."""
+    """Return a non-empty string; an integer becomes its decimal string."""
     if isinstance(value, int) and not isinstance(value, bool):
-        # Python refuses to print integers of thousands of digits.
+        # Python refuses to format integers of thousands of digits.
         value = str(value) if value.bit_length() < _MAX_INTEGER_BITS else "9" * (max_length + 1)
     if isinstance(value, HugeNumber) and value.is_integer:
         value = value.literal

@@ -1,4 +1,4 @@
-"""Instants: ISO 8601 texts, microseconds since 1970 and back."""
+"""Instants: parses and formats ISO 8601 as microseconds since 1970."""
 
 import re
 from contextlib import suppress
@@ -17,11 +17,11 @@ _ONE = timedelta(microseconds=1)
 _MINUTE = timedelta(minutes=1)
 _OFFSET = re.compile(r"[+-][0-9]{2}:[0-5][0-9]")
 _parse = datetime.fromisoformat
-# What calendars of other languages can still show: years 1 to 9999 in UTC.
+# Years 1 to 9999 in UTC: what the calendars of other languages support, too.
 MIN_INSTANT_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _ONE
 MAX_INSTANT_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _ONE
 
-# Calendar dates, extended or basic; fractions of a second of any length; the offset is read apart.
+# Calendar dates, extended or basic; fractional seconds of any length; an optional offset.
 _SHAPE = re.compile(
     r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?"
     r"|[0-9]{8}T[0-9]{4}(?:[0-9]{2}(?:[.,][0-9]+)?)?)"
@@ -33,7 +33,7 @@ _INVALID = Invalid(InvalidKind.DATE, "must be an ISO 8601 date and time such as 
 
 
 class Instant(NamedTuple):
-    """A point in time, and the offset from UTC in which it was stated; `is_assumed` if the text had none."""
+    """A point in time with its stated offset from UTC; `is_assumed` if the text had no offset."""
 
     us: int
     offset_minutes: int
@@ -41,9 +41,9 @@ class Instant(NamedTuple):
 
 
 def parse_instant(value: object, *, zone: tzinfo) -> Instant | Invalid:
-    """A date and time in ISO 8601. Without offset it is read in `zone`; digits beyond microseconds are cut off.
+    """Parse a date and time in ISO 8601, in `zone` if it has no offset; digits beyond microseconds are truncated.
 
-    What is the year 10000 in UTC becomes the last instant of 9999.
+    An instant in the year 10000 in UTC becomes the last one of 9999.
     """
     if not isinstance(value, str) or len(value) > _MAX_TEXT_LENGTH or not _SHAPE.fullmatch(value):
         return _INVALID
@@ -52,7 +52,7 @@ def parse_instant(value: object, *, zone: tzinfo) -> Instant | Invalid:
         offset = local.utcoffset()
         is_assumed = offset is None
         if offset is None:
-            # Hours told twice are read as the first, skipped ones with the offset before the gap.
+            # An ambiguous time is the first of the two; a skipped one has the offset before the gap.
             offset = local.replace(tzinfo=zone).utcoffset() or timedelta()
     except (ValueError, OverflowError):
         return _INVALID
@@ -63,8 +63,8 @@ def parse_instant(value: object, *, zone: tzinfo) -> Instant | Invalid:
 
 
 def parse_instant_fast(text: str) -> tuple[int, int] | None:
-    """Microseconds and offset of a text like 2007-04-25T14:30:00+09:00 or …Z; None says: ask `read_instant`."""
-    # Bounded first: what is asked for is remembered.
+    """Return microseconds and offset of a text like 2007-04-25T14:30:00+09:00 or …Z; None: use `parse_instant`."""
+    # The length is checked first: offsets are cached.
     offset = _parse_offset_fast(text[19:]) if len(text) <= _MAX_FAST_LENGTH else None
     if offset is None or text[10] != "T" or text[13] != ":" or text[16] != ":" or text[5] == "W":
         return None
@@ -87,21 +87,21 @@ def _parse_offset_fast(text: str) -> int | None:
 
 
 def format_utc(us: int, *, digits: int) -> str:
-    """`us` in UTC with a `Z` and as many fraction digits as asked for (3 to 9)."""
+    """Format `us` in UTC with a `Z` and 3 to 9 fraction digits."""
     seconds, fraction = divmod(us, MICROSECONDS)
     return f"{_second_text(seconds)}.{f'{fraction:06d}000'[:digits]}Z"
 
 
 @lru_cache(maxsize=4096)
 def _second_text(seconds: int) -> str:
-    """Things happen in the same seconds: the records of a job, the jobs of a list."""
+    """Format a second; cached, since the records of a job, and the jobs of a list, share seconds."""
     return (_NAIVE_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def format_local(us: int, *, offset_minutes: int) -> str:
-    """`us` as it was stated: local time and offset, with as many fraction digits as it needs.
+    """Format `us` as it was stated: local time and offset, with as many fraction digits as needed.
 
-    In UTC where the offset is none or would leave the calendar.
+    The result is in UTC if the offset is invalid, or if the local time is outside the calendar.
     """
     moment = _EPOCH + timedelta(microseconds=us)
     with suppress(ValueError, OverflowError):

@@ -1,11 +1,11 @@
-"""What a reader answers when a value does not fit."""
+"""The result of reading an invalid value."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class InvalidKind(StrEnum):
-    """In which way a value does not fit; spelled as the codes that callers report."""
+    """Why a value is invalid; the values are the codes in error responses."""
 
     TYPE = "INVALID_TYPE"
     VALUE = "INVALID_VALUE"
@@ -17,7 +17,7 @@ class InvalidKind(StrEnum):
 
 
 class Invalid(NamedTuple):
-    """A value that does not fit. `phrase` continues a sentence that starts with the field's name; it echoes nothing."""
+    """An invalid value. `phrase` continues a sentence that begins with the field's name; it never quotes the value."""
 
     kind: InvalidKind
     phrase: str

@@ -1,4 +1,4 @@
-"""Recognises personal data where a hash was asked for."""
+"""Detects personal data (PII) where a hash is required."""
 
 import unicodedata
 
@@ -9,9 +9,9 @@ _SEPARATORS = str.maketrans("", "", " -\t\u00ad\u2010\u2011\u2012\u2013\u2014\u2
 
 
 def is_personal_data(text: str) -> bool:
-    """Whether `text` holds an @, or is the number of a card once spaces and hyphens are taken out.
+    """Whether `text` contains an @, or is a card number without its spaces and hyphens.
 
-    Look-alikes (full-width digits, a small commercial at) count as what they look like.
+    Look-alikes (full-width digits, a small commercial at) count as their ASCII counterparts.
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
@@ -23,7 +23,7 @@ def is_personal_data(text: str) -> bool:
 
 
 def is_card_number(digits: str) -> bool:
-    """Whether `digits` are 13–19 decimal digits that pass Luhn's check."""
+    """Whether `digits` are 13–19 decimal digits with a valid Luhn checksum."""
     return MIN_CARD_DIGITS <= len(digits) <= MAX_CARD_DIGITS and digits.isdecimal() and _passes_luhn(digits)
 
 

@@ -1,4 +1,4 @@
-"""JSON as bytes from strangers: nothing but JSON, in UTF-8, of bounded depth."""
+"""Parses untrusted JSON: strict syntax, UTF-8, bounded depth."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _IGNORABLE = re.compile(rb"(?:[ \t\r\n\]}]|\xc2\xa0)*")
 
 
 class JsonSyntaxError(Exception):
-    """A text is not JSON. `offset` is the byte at which that shows; `reason` echoes nothing."""
+    """A text is not JSON. `offset` is the byte of the error; `reason` never quotes the text."""
 
     def __init__(self, reason: str, *, offset: int) -> None:
         super().__init__(f"{reason} (byte {offset})")
@@ -27,25 +27,25 @@ class JsonSyntaxError(Exception):
 
 
 def check_utf8(body: bytes) -> None:
-    """Raise `Malformed` unless all of `body` is UTF-8. The JSON decoder looks only at what it needs."""
+    """Raise `JsonSyntaxError` unless all of `body` is UTF-8. The JSON decoder checks only what it decodes."""
     if not body.isascii():
         try:
             body.decode()
-        except UnicodeDecodeError as bad:
-            raise JsonSyntaxError("not UTF-8", offset=bad.start) from None
+        except UnicodeDecodeError as error:
+            raise JsonSyntaxError("not UTF-8", offset=error.start) from None
 
 
 def split_first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
-    """The first JSON value in `body`, and whether stray characters after it were ignored.
+    """Return the first JSON value in `body`, and whether trailing characters were ignored.
 
-    Only whitespace, no-break spaces and closing brackets are ignored; with `strict` not even those, except whitespace.
+    Only whitespace, no-break spaces and closing brackets may be ignored; with `strict`, only whitespace.
     """
     try:
         _skip(body)
     except msgspec.DecodeError as error:
         if _TRAILING not in str(error):
             raise JsonSyntaxError(_reason(error), offset=_offset(error, body)) from None
-        # Of trailing characters the decoder names the byte after the first.
+        # The decoder reports the byte after the first trailing character.
         end = _offset(error, body) - 1
     except RecursionError:
         raise nesting_error(body) from None
@@ -59,9 +59,9 @@ def split_first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
 
 
 def parse(text: bytes) -> Any:
-    """Decode one JSON value: fractions and exponents as Decimal, integers of any size, of equal keys the last.
+    """Decode one JSON value: fractions and exponents as Decimal, integers of any size; the last of equal keys wins.
 
-    Raises `Malformed`, and nothing else.
+    Raises nothing but `JsonSyntaxError`.
     """
     try:
         value = _decode(text)
@@ -80,12 +80,12 @@ def parse(text: bytes) -> Any:
 
 
 def split_array(text: bytes) -> list[msgspec.Raw]:
-    """The elements of an array that `first_value` has found to be JSON, undecoded."""
+    """Return the undecoded elements of an array; `split_first_value` must have accepted it."""
     return _elements(text)
 
 
 def nesting_error(text: bytes) -> JsonSyntaxError:
-    """The complaint about nesting, with the place where it becomes too much."""
+    """Return the error about nesting, with the offset where the depth exceeds the maximum."""
     depth = 0
     for token in _TOKENS.finditer(text):
         match text[token.start()]:
@@ -103,7 +103,7 @@ def _integer(literal: str) -> int | HugeNumber:
 
 
 def _parse_huge(text: bytes) -> Any:
-    # The fast decoder refuses integers of thousands of digits, which are JSON all the same.
+    # The fast decoder rejects integers of thousands of digits, which are valid JSON.
     split_first_value(text, strict=True)
     try:
         return json.loads(text, parse_float=read_number, parse_int=_integer)
@@ -111,9 +111,9 @@ def _parse_huge(text: bytes) -> Any:
         raise nesting_error(text) from None
 
 
-def _is_deeper(value: object, deepest: int) -> bool:
+def _is_deeper(value: object, max_depth: int) -> bool:
     level = [value]
-    for _ in range(deepest):
+    for _ in range(max_depth):
         level = [
             child
             for parent in level
@@ -132,7 +132,7 @@ def _offset(error: msgspec.DecodeError, text: bytes) -> int:
 
 
 def _reason(error: msgspec.DecodeError) -> str:
-    # The decoder's own words quote no input: "invalid character", "expected ':'".
+    # The decoder's messages never quote the input: "invalid character", "expected ':'".
     message = _BYTE.sub("", str(error)).removeprefix("JSON is malformed: ").strip()
     return "ends too early" if "truncated" in message else message
 

@@ -1,4 +1,4 @@
-"""Which schemas mean the same, and which can read what was written with another (Apache Avro's own rules)."""
+"""Canonical forms of schemas, and compatibility between versions (by Apache Avro's own rules)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,77 +11,81 @@ from avro.schema import parse
 
 _PRIMITIVE = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 _NAMED = frozenset({"record", "enum", "fixed", "error"})
-# What changes the bytes, or how they are read. Anything else in a schema is for people or for one language.
+# Attributes that affect the bytes or how they are read. All others are for people or for one language.
 _PLAIN_ATTRIBUTES = ("size", "logicalType", "precision", "scale")
-# What parsing any text can end with.
-_NOT_PARSED = (AvroException, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+# All that parsing an arbitrary text can raise.
+_PARSE_ERRORS = (AvroException, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class InvalidSchemaError(ValueError):
-    """A text is no Avro schema."""
+    """A text is not an Avro schema."""
 
 
 class CompatibilityLevel(StrEnum):
-    """Which versions must be able to read each other. The names are those of Confluent's registry."""
+    """Compatibility levels, with the names of Confluent's registry."""
 
     BACKWARD_TRANSITIVE = "BACKWARD_TRANSITIVE"
     FULL_TRANSITIVE = "FULL_TRANSITIVE"
 
 
 def incompatibilities(level: CompatibilityLevel, new: str, olds: Mapping[int, str]) -> list[str]:
-    """Why a new version may not be, in sentences; none if it may. Texts are JSON; raises `NoSchema`."""
-    found = []
+    """Return why the new version is incompatible, in sentences; schemas are JSON texts. Raises `InvalidSchemaError`."""
+    reasons = []
     for number, old in olds.items():
-        found += [f"it cannot read what version {number} wrote: {why}" for why in _reading(reader=new, writer=old)]
+        backward, forward = (
+            f"it cannot read what version {number} wrote",
+            f"version {number} cannot read what it writes",
+        )
+        reasons += [f"{backward}: {reason}" for reason in _incompatibility(reader=new, writer=old)]
         if level is CompatibilityLevel.FULL_TRANSITIVE:
-            found += [f"version {number} cannot read what it writes: {why}" for why in _reading(reader=old, writer=new)]
-    return found
+            reasons += [f"{forward}: {reason}" for reason in _incompatibility(reader=old, writer=new)]
+    return reasons
 
 
-def _reading(*, reader: str, writer: str) -> Sequence[str]:
+def _incompatibility(*, reader: str, writer: str) -> Sequence[str]:
     try:
         checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call] # avro's own
         result = checker.get_compatibility(parse(reader), parse(writer))
-    except _NOT_PARSED as error:
+    except _PARSE_ERRORS as error:
         raise InvalidSchemaError(f"not an Avro schema: {type(error).__name__}") from error
     if result.compatibility is SchemaCompatibilityType.compatible:
         return []
-    places = ", ".join(sorted(place for place in result.locations if place != "/")) or "/"
-    return [f"{', '.join(sorted(result.messages)) or 'they differ'} (at {places})"]
+    locations = ", ".join(sorted(location for location in result.locations if location != "/")) or "/"
+    return [f"{', '.join(sorted(result.messages)) or 'they differ'} (at {locations})"]
 
 
 def canonical_form(text: str) -> str:
-    """A text that is the same for schemas that write the same bytes and read them alike, defaults and aliases included.
+    """Return a text that is equal for schemas that write and read the same bytes, with the same defaults and aliases.
 
-    Sentences, the order of attributes and what languages note for themselves do not count. Raises `NoSchema`.
+    Documentation, the order of attributes and custom properties do not count. Raises `InvalidSchemaError`.
     """
     try:
         parse(text)
-        return json.dumps(_form(json.loads(text), ""), sort_keys=True)
-    except _NOT_PARSED as error:
+        return json.dumps(_canonical(json.loads(text), ""), sort_keys=True)
+    except _PARSE_ERRORS as error:
         raise InvalidSchemaError(f"not an Avro schema: {type(error).__name__}") from error
 
 
-def _form(schema: Any, namespace: str) -> Any:
+def _canonical(schema: Any, namespace: str) -> Any:
     if isinstance(schema, str):
         return schema if schema in _PRIMITIVE else _full_name(schema, namespace)
     if isinstance(schema, list):
-        return [_form(branch, namespace) for branch in schema]
+        return [_canonical(branch, namespace) for branch in schema]
     return _complex(schema, namespace)
 
 
 def _complex(schema: Mapping[str, Any], namespace: str) -> Any:
     kind = schema["type"]
     if isinstance(kind, dict | list):
-        return _form(kind, namespace)
+        return _canonical(kind, namespace)
     form = {name: schema[name] for name in _PLAIN_ATTRIBUTES if name in schema}
     if kind in _NAMED:
         return form | _named(schema, kind, namespace)
     if kind == "array":
-        return {"type": kind, "items": _form(schema["items"], namespace)}
+        return {"type": kind, "items": _canonical(schema["items"], namespace)}
     if kind == "map":
-        return {"type": kind, "values": _form(schema["values"], namespace)}
-    return {"type": kind, **form} if form else _form(kind, namespace)
+        return {"type": kind, "values": _canonical(schema["values"], namespace)}
+    return {"type": kind, **form} if form else _canonical(kind, namespace)
 
 
 def _named(schema: Mapping[str, Any], kind: str, namespace: str) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def _named(schema: Mapping[str, Any], kind: str, namespace: str) -> dict[str, An
 
 
 def _field(field: Mapping[str, Any], namespace: str) -> dict[str, Any]:
-    form = {"name": field["name"], "type": _form(field["type"], namespace)}
+    form = {"name": field["name"], "type": _canonical(field["type"], namespace)}
     return form | {name: field[name] for name in ("default", "aliases") if name in field}
 
 

@@ -1,6 +1,6 @@
-"""Records of a schema as Kafka carries them, in whichever of its versions they were written.
+"""Reads and transcodes records of any version of a schema.
 
-While releases change, and for as long as a topic keeps what was written before, there are several at once.
+During a release, and for as long as a topic retains older records, several versions are in use at once.
 """
 
 import io
@@ -13,14 +13,14 @@ from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
 
 
 class AvroRecordReader:
-    """Reads the values of one schema, each as the current version has it."""
+    """Reads the values of one schema, each as a record of the current version."""
 
     def __init__(self, schemas: Schemas, name: str) -> None:
         self._schemas = schemas
         self._schema = schemas[name]
 
     def read(self, value: bytes | None) -> dict[str, Any]:
-        """The record; times are integers, decimals bytes. Raises `ValueError` for what is none of this schema."""
+        """Return the record; times are integers, decimals are bytes. Raises `ValueError` for any other value."""
         schema_id, _ = wire_format.unframe(value)
         version = self._schemas.by_id(schema_id)
         if value is None or version is None or version.name != self._schema.name:
@@ -30,18 +30,18 @@ class AvroRecordReader:
 
 
 def transcode(value: bytes, start: int, version: SchemaVersion, schema: Schema) -> bytes:
-    """The body that begins at `start`, written with `version`, as the current version writes it.
+    """Return the body that begins at `start`, written with `version`, as the current version writes it.
 
-    Raises `ValueError` for bytes that are no such record.
+    Raises `ValueError` for an invalid body.
     """
     out = io.BytesIO()
-    # Of unions it is told which record there is: two of them may have the same fields.
-    read = _read(value, start, version, schema, return_record_name=True)
+    # The name selects the branch of a union: two records may have the same fields.
+    record = _read(value, start, version, schema, return_record_name=True)
     try:
-        schemaless_writer(out, schema.plain, read, strict=True)
+        schemaless_writer(out, schema.plain, record, strict=True)
     except Exception as error:
-        # fastavro raises whatever it happens to run into.
-        raise ValueError("is no record of its schema") from error
+        # fastavro raises all kinds of exceptions for invalid data.
+        raise ValueError("not a record of its schema") from error
     return out.getvalue()
 
 
@@ -50,10 +50,10 @@ def _read(value: bytes, start: int, version: SchemaVersion, schema: Schema, **op
     body.seek(start)
     current = None if version.schema_id == schema.schema_id else schema.plain
     try:
-        read = schemaless_reader(body, version.plain, current, **options)
+        record = schemaless_reader(body, version.plain, current, **options)
     except Exception as error:
-        # fastavro raises whatever broken bytes happen to run into.
-        raise ValueError("is no record of its schema") from error
+        # fastavro raises all kinds of exceptions for invalid bytes.
+        raise ValueError("not a record of its schema") from error
     if body.tell() != len(value):
         raise ValueError("bytes are left over")
-    return read
+    return record

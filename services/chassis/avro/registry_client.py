@@ -1,4 +1,4 @@
-"""A Confluent-compatible schema registry elsewhere: whatever `SCHEMA_REGISTRY_URL` names."""
+"""Client of the Confluent-compatible schema registry at `SCHEMA_REGISTRY_URL`."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.chassis.runtime.settings import RegistrySettings
 
-_WHAT = "the schema registry"
+_DEPENDENCY = "the schema registry"
 _TIMEOUT_S = 5.0
 _RETRY_S = 1.0
 _CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
@@ -23,11 +23,11 @@ _LOG = logger(__name__)
 
 
 class SchemaRegistryClient:
-    """Asks and tells the registry. Every call raises `Away` while it does not answer."""
+    """Looks up and registers schemas. Every call raises `UnavailableError` if the registry does not answer."""
 
     def __init__(self, settings: RegistrySettings) -> None:
         if settings.schema_registry_url is None:
-            raise ValueError("SCHEMA_REGISTRY_URL names no schema registry")
+            raise ValueError("SCHEMA_REGISTRY_URL is not set")
         self._url = settings.schema_registry_url.rstrip("/")
         password = settings.schema_registry_password
         self._headers = {"Content-Type": _CONTENT_TYPE, "Accept": f"{_CONTENT_TYPE}, application/json"}
@@ -37,10 +37,10 @@ class SchemaRegistryClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        """Nothing is asked yet."""
+        """Do nothing: the first call connects."""
 
     async def stop(self) -> None:
-        """Close what is open."""
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -52,21 +52,21 @@ class SchemaRegistryClient:
         await self.stop()
 
     async def lookup_ids(self, subject: str, text: str) -> RegistryIds | None:
-        """The ids of a schema under a subject; None if the registry does not have it there."""
+        """Return the ids of a schema under a subject, or None if it is not registered there."""
         status, body = await self._call("POST", f"/subjects/{quote(subject, safe='')}", text)
         if status != 200:
             return None
         return RegistryIds(int(body["id"]), UUID(body["guid"]) if body.get("guid") else None)
 
     async def register(self, subject: str, text: str) -> int:
-        """Put a schema under a subject and return its id. Raises ValueError in the registry's words if it refuses."""
+        """Register a schema under a subject and return its id; raises `ValueError` with the registry's message."""
         status, body = await self._call("POST", f"/subjects/{quote(subject, safe='')}/versions", text)
         if status != 200:
-            raise ValueError(f"{subject}: {body.get('message', f'the registry answers {status}')}")
+            raise ValueError(f"{subject}: {body.get('message', f'the registry responded with {status}')}")
         return int(body["id"])
 
     async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
-        """The schema that has an id; None if there is no such schema, or it is none of Avro's records."""
+        """Return the Avro record schema with this id, or None if there is none."""
         status, body = await self._call("GET", f"/schemas/ids/{schema_id}", None)
         if status != 200 or body.get("schemaType", "AVRO") != "AVRO" or body.get("references"):
             return None
@@ -80,25 +80,25 @@ class SchemaRegistryClient:
             )
         data = None if schema is None else json.dumps({"schema": schema})
         try:
-            async with self._session.request(method, self._url + path, data=data) as answer:
-                if answer.status >= 500 or answer.status in (401, 403, 429):
-                    raise UnavailableError(_WHAT)
-                body = await answer.json(content_type=None)
+            async with self._session.request(method, self._url + path, data=data) as response:
+                if response.status >= 500 or response.status in (401, 403, 429):
+                    raise UnavailableError(_DEPENDENCY)
+                body = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-            raise UnavailableError(_WHAT) from error
-        return answer.status, body if isinstance(body, dict) else {}
+            raise UnavailableError(_DEPENDENCY) from error
+        return response.status, body if isinstance(body, dict) else {}
 
 
 class UnregisteredSchemaError(ValueError):
-    """A schema that is needed is not in the registry."""
+    """A required schema is not in the registry."""
 
 
 async def load_schemas(
     directory: Path, settings: RegistrySettings, subjects: Mapping[str, Sequence[str]], *, wait: bool = True
 ) -> Schemas:
-    """Our schemas, under the ids that the registry gave them where there is one. `subjects` tells where each is kept.
+    """Return the schemas, under the registry's ids if one is configured. `subjects` lists each schema's subjects.
 
-    Waits for a registry that is away, or that lacks a schema: in both cases somebody else has to start first.
+    With `wait`, it retries while the registry is unavailable or lacks a schema: another process must start first.
     """
     schemas = Schemas.load(directory)
     if settings.schema_registry_url is None:
@@ -106,28 +106,28 @@ async def load_schemas(
     async with SchemaRegistryClient(settings) as registry:
         while True:
             try:
-                return schemas.with_registry_ids(await _ids(registry, schemas, subjects))
-            except (UnavailableError, UnregisteredSchemaError) as reason:
+                return schemas.with_registry_ids(await _lookup_all(registry, schemas, subjects))
+            except (UnavailableError, UnregisteredSchemaError) as error:
                 if not wait:
                     raise
-                _LOG.warning("waiting for schema ids", reason=str(reason))
+                _LOG.warning("waiting for schema ids", reason=str(error))
             await asyncio.sleep(_RETRY_S)
 
 
-async def _ids(
+async def _lookup_all(
     registry: SchemaRegistryClient, schemas: Schemas, subjects: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, int], RegistryIds]:
-    found: dict[tuple[str, int], RegistryIds] = {}
+    ids_by_version: dict[tuple[str, int], RegistryIds] = {}
     for name, versions in schemas.versions.items():
         for number, version in versions.items():
-            asked = [await registry.lookup_ids(subject, version.text) for subject in subjects.get(name, ())]
-            given = {ids for ids in asked if ids is not None}
-            if len({ids.schema_id for ids in given}) > 1:
+            lookups = [await registry.lookup_ids(subject, version.text) for subject in subjects.get(name, ())]
+            ids = {each for each in lookups if each is not None}
+            if len({each.schema_id for each in ids}) > 1:
                 raise ValueError(f"the schema registry has several ids for version {number} of {name}")
-            if given:
-                found[name, number] = given.pop()
+            if ids:
+                ids_by_version[name, number] = ids.pop()
             elif number == max(versions) and name in subjects:
                 raise UnregisteredSchemaError(
                     f"the schema registry lacks {name}: run `python -m services schemas register`"
                 )
-    return found
+    return ids_by_version

@@ -1,4 +1,4 @@
-"""The Avro schemas, all their versions and their stable ids, as kept in `schemas/`."""
+"""The Avro schemas of the directory `schemas/`: all versions with their stable ids."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,10 +19,10 @@ RELEASED = "released"
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """One schema in its current version.
+    """The current version of a schema.
 
-    `definition` is the document, `parsed` what fastavro takes, `plain` likewise without logical types, so that times
-    stay integers and decimals bytes. `prefix` stands before each body.
+    `definition` is the document, `parsed` fastavro's form of it, and `plain` the same without logical types: times
+    remain integers and decimals bytes. `prefix` precedes each body.
     """
 
     name: str
@@ -35,27 +35,27 @@ class Schema:
 
 @dataclass(frozen=True)
 class SchemaVersion:
-    """One version of a schema, current or not."""
+    """One version of a schema."""
 
     name: str
     number: int
     schema_id: int
     definition: Mapping[str, Any]
-    given_global_id: UUID | None = None
+    registry_global_id: UUID | None = None
 
     @cached_property
     def text(self) -> str:
-        """The document in one line, as registries serve it."""
+        """The document in one line, as registries return it."""
         return json.dumps(self.definition, separators=(",", ":"), ensure_ascii=False)
 
     @cached_property
     def global_id(self) -> UUID:
-        """An id that follows from the document alone, unless another registry has one of its own."""
-        return self.given_global_id or uuid5(NAMESPACE_URL, self.text)
+        """The registry's global id, or one derived from the document."""
+        return self.registry_global_id or uuid5(NAMESPACE_URL, self.text)
 
     @cached_property
     def plain(self) -> Any:
-        """What fastavro takes, without logical types."""
+        """The form that fastavro takes, without logical types."""
         return parse_schema(without_logical_types(self.definition))
 
 
@@ -65,11 +65,11 @@ class Schemas(Mapping[str, Schema]):
     def __init__(self, schemas: Mapping[str, Schema], versions: Mapping[str, Mapping[int, SchemaVersion]]) -> None:
         self._schemas = dict(schemas)
         self.versions = versions
-        self._written: dict[SchemaReference, SchemaVersion] = {}
+        self._by_id: dict[SchemaReference, SchemaVersion] = {}
         for numbered in versions.values():
             for version in numbered.values():
-                self._written[version.schema_id] = version
-                self._written[version.global_id] = version
+                self._by_id[version.schema_id] = version
+                self._by_id[version.global_id] = version
 
     def __getitem__(self, name: str) -> Schema:
         return self._schemas[name]
@@ -81,54 +81,54 @@ class Schemas(Mapping[str, Schema]):
         return len(self._schemas)
 
     def by_id(self, reference: SchemaReference) -> SchemaVersion | None:
-        """The version that a value refers to by its id or its global id; None if there is none."""
-        return self._written.get(reference)
+        """Return the version with this id or global id, if there is one."""
+        return self._by_id.get(reference)
 
     @classmethod
     def load(cls, directory: Path) -> "Schemas":
-        """Read `ids.json`, each `*.avsc` and the released versions; raises if one lacks the other."""
+        """Load `ids.json`, each `*.avsc` and the released versions; raises `ValueError` if they do not match."""
         ids: dict[str, dict[str, int]] = json.loads((directory / "ids.json").read_text(encoding="utf-8"))
         files = {path.stem: path for path in directory.glob("*.avsc")}
         if files.keys() != ids.keys():
             raise ValueError(f"ids.json and the schemas differ: {sorted(files.keys() ^ ids.keys())}")
-        given = [schema_id for versions in ids.values() for schema_id in versions.values()]
-        if len(set(given)) < len(given):
-            raise ValueError("ids.json gives an id twice")
+        all_ids = [schema_id for versions in ids.values() for schema_id in versions.values()]
+        if len(set(all_ids)) < len(all_ids):
+            raise ValueError("ids.json has a duplicate id")
         versions = {name: _versions(name, path, ids[name]) for name, path in files.items()}
         return cls({name: _schema(numbered[max(numbered)]) for name, numbered in versions.items()}, versions)
 
-    def with_registry_ids(self, given: Mapping[tuple[str, int], "RegistryIds"]) -> "Schemas":
-        """The same schemas under the ids that another registry gave to (name, version); versions without one go."""
+    def with_registry_ids(self, registry_ids: Mapping[tuple[str, int], "RegistryIds"]) -> "Schemas":
+        """Return the schemas under the registry's ids of (name, version); versions without an id are dropped."""
         versions = {
             name: {
-                number: replace(version, schema_id=ids.schema_id, given_global_id=ids.global_id)
+                number: replace(version, schema_id=ids.schema_id, registry_global_id=ids.global_id)
                 for number, version in numbered.items()
-                if (ids := given.get((name, number))) is not None
+                if (ids := registry_ids.get((name, number))) is not None
             }
             for name, numbered in self.versions.items()
         }
         current = {
             name: replace(schema, schema_id=ids.schema_id, prefix=wire_format.prefix(ids.schema_id))
             for name, schema in self._schemas.items()
-            if (ids := given.get((name, max(self.versions[name])))) is not None
+            if (ids := registry_ids.get((name, max(self.versions[name])))) is not None
         }
         return Schemas(current, versions)
 
 
 class RegistryIds(NamedTuple):
-    """What another registry calls a schema; the global id only if it has such ids."""
+    """A schema's ids in a registry; not every registry has global ids."""
 
     schema_id: int
     global_id: UUID | None = None
 
 
 def released_path(directory: Path, name: str, number: int) -> Path:
-    """Where a released version is kept."""
+    """Return the path of a released version."""
     return directory / RELEASED / name / f"{number}.avsc"
 
 
 def _versions(name: str, path: Path, ids: Mapping[str, int]) -> dict[int, SchemaVersion]:
-    """Every version; the newest is the file itself, the others are kept as they were released."""
+    """Return all versions: the newest is the file itself, the others are in the directory of released versions."""
     newest = max(map(int, ids))
     return {
         number: SchemaVersion(
@@ -157,12 +157,12 @@ def _schema(version: SchemaVersion) -> Schema:
 
 
 def without_logical_types(definition: Any) -> Any:
-    """The same wire format, read as integers and bytes."""
+    """Return the schema without logical types: the same bytes, read as integers and bytes."""
     if isinstance(definition, dict):
-        kept = {key: without_logical_types(value) for key, value in definition.items() if key != "logicalType"}
-        if kept.get("type") == "bytes" and "name" not in kept:
+        plain = {key: without_logical_types(value) for key, value in definition.items() if key != "logicalType"}
+        if plain.get("type") == "bytes" and "name" not in plain:
             return {"type": "bytes"}
-        return kept
+        return plain
     if isinstance(definition, list):
         return [without_logical_types(item) for item in definition]
     return definition

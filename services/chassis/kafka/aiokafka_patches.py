@@ -1,8 +1,8 @@
-"""Record batches as Java's clients read them, where aiokafka would get no further.
+"""Patches aiokafka to read record batches that would block it forever, as Java's clients do.
 
-Brokers do not look at the names of headers, and librdkafka sends any bytes. aiokafka raises at a name that is not
-UTF-8, each time it comes to it, and so would never get beyond the record. Here it is read with U+FFFD for what is no
-UTF-8. Nor do they look at how much is in a batch: of one that holds too much, or cannot be inflated, one record tells.
+Brokers check neither header names nor the decompressed size of a batch. aiokafka raises at every attempt to read a
+header name that is not UTF-8, which librdkafka may send: here invalid bytes become U+FFFD. A batch that decompresses
+to too much, or not at all, is replaced by one record with the header `batch.unreadable`.
 """
 
 import struct
@@ -16,9 +16,9 @@ from aiokafka.record.memory_records import _MemoryRecordsPy
 from services.chassis.kafka.decompression import DecompressionError, decompress
 from services.chassis.runtime.logs import logger
 
-# The header that says of which batch a record stands in place, and why.
+# Header of a record that replaces an unreadable batch: the offsets of the batch, and the reason.
 UNREADABLE_BATCH_HEADER = "batch.unreadable"
-# One fetch may bring thousands of batches. What comes behind so many inflated bytes is fetched again.
+# One fetch may return thousands of batches. Batches beyond this decompressed size are fetched again.
 MAX_DECOMPRESSED_PER_FETCH = 32 * 1024 * 1024
 
 _MAGIC_AT = 16
@@ -30,18 +30,18 @@ _LOG = logger(__name__)
 
 
 def install() -> None:
-    """From now on, no consumer of this process is kept from going on by what is in a batch."""
-    # aiokafka has no way to be told how to read.
+    """Patch aiokafka for all consumers of this process."""
+    # aiokafka offers no other way to replace the parser.
     fetcher.MemoryRecords = _LenientRecords
 
 
-class _LenientRecords(_MemoryRecordsPy):  # type: ignore[misc] # final, yet there is no other way in
-    """The record batches that one fetch brought of a partition."""
+class _LenientRecords(_MemoryRecordsPy):  # type: ignore[misc] # declared final, but the only way in
+    """The record batches of one partition in a fetch response."""
 
-    inflated = 0
+    decompressed_bytes = 0
 
     def has_next(self) -> bool:
-        return super().has_next() and self.inflated < MAX_DECOMPRESSED_PER_FETCH
+        return super().has_next() and self.decompressed_bytes < MAX_DECOMPRESSED_PER_FETCH
 
     def next_batch(self) -> Any:
         data = self._next_slice
@@ -50,49 +50,49 @@ class _LenientRecords(_MemoryRecordsPy):  # type: ignore[misc] # final, yet ther
 
 
 class _LenientBatch:
-    """A batch that is inflated here, and read again, slowly, where the quick way ends at a name."""
+    """A batch that is decompressed with a bound, and parsed again by the slow parser if a header name is invalid."""
 
-    def __init__(self, quick: Any, data: memoryview, of: _LenientRecords) -> None:
-        self._quick = quick
+    def __init__(self, batch: Any, data: memoryview, records: _LenientRecords) -> None:
+        self._batch = batch
         self._data = data
-        self._of = of
+        self._records = records
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._quick, name)
+        return getattr(self._batch, name)
 
     def __next__(self) -> Any:
-        return next(self._quick)
+        return next(self._batch)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._data[_MAGIC_AT] >= 2 and self._quick.compression_type:
+        if self._data[_MAGIC_AT] >= 2 and self._batch.compression_type:
             try:
-                self._data = _plain(self._data)
-            except DecompressionError as reason:
-                yield self._unreadable(str(reason))
+                self._data = _decompress_batch(self._data)
+            except DecompressionError as error:
+                yield self._unreadable(str(error))
                 return
-            self._quick = DefaultRecordBatch(self._data)
-            self._of.inflated += len(self._data)
+            self._batch = DefaultRecordBatch(self._data)
+            self._records.decompressed_bytes += len(self._data)
         try:
-            yield from self._quick
+            yield from self._batch
         except UnicodeDecodeError:
-            # Those that were read already come again; the fetcher passes over what is behind its position.
+            # Records that were already returned come again; the fetcher skips those before its position.
             slow = _DefaultRecordBatchPy(self._data)
-            slow._buffer = _LenientBuffer(slow._buffer)  # noqa: SLF001 - what it reads from
+            slow._buffer = _LenientBuffer(slow._buffer)  # noqa: SLF001 - the parser has no other seam
             yield from slow
 
     def _unreadable(self, reason: str) -> Any:
-        """One record in place of all: the batch as it came, which is no value of ours, at the last one's offset."""
+        """Return one record that replaces the batch: its value is the compressed data, its offset the last one."""
         first, last = self.base_offset, self.next_offset - 1
-        _LOG.error("a batch is not read", first_offset=first, last_offset=last, reason=reason)
-        told = f"offsets {first} to {last}: {reason}"
+        _LOG.error("record batch skipped", first_offset=first, last_offset=last, reason=reason)
+        header = f"offsets {first} to {last}: {reason}"
         value = bytes(self._data[_HEAD:])
         return _DefaultRecordPy(
-            last, self.max_timestamp, self.timestamp_type, None, value, [(UNREADABLE_BATCH_HEADER, told.encode())]
+            last, self.max_timestamp, self.timestamp_type, None, value, [(UNREADABLE_BATCH_HEADER, header.encode())]
         )
 
 
-def _plain(data: memoryview) -> memoryview:
-    """The batch as it would be without compression. Its checksum was looked at before."""
+def _decompress_batch(data: memoryview) -> memoryview:
+    """Return the batch without compression. Its checksum was verified before."""
     plain = bytearray(data[:_HEAD])
     (attributes,) = _ATTRIBUTES.unpack_from(plain, _ATTRIBUTES_AT)
     _ATTRIBUTES.pack_into(plain, _ATTRIBUTES_AT, attributes & ~_CODEC)
@@ -101,11 +101,11 @@ def _plain(data: memoryview) -> memoryview:
 
 
 class _LenientBuffer(bytearray):
-    """Bytes whose slices are texts, whatever is in them."""
+    """Bytes whose slices decode as UTF-8 whatever they contain."""
 
-    def __getitem__(self, at: Any) -> Any:
-        found = super().__getitem__(at)
-        return _LenientHeaderName(found) if isinstance(at, slice) else found
+    def __getitem__(self, index: Any) -> Any:
+        item = super().__getitem__(index)
+        return _LenientHeaderName(item) if isinstance(index, slice) else item
 
 
 class _LenientHeaderName(bytearray):

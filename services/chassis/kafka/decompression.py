@@ -1,7 +1,7 @@
-"""What a compressed record batch holds, and never more of it than a bound.
+"""Decompresses record batches, up to a bound.
 
-Brokers look at the size of what is compressed only: 30 KB can hold a gigabyte. They read gzip as Java does, which minds
-nothing that comes after its end.
+Brokers check only the compressed size: 30 KB can decompress to a gigabyte. Like Java, they ignore trailing bytes after
+gzip data.
 """
 
 import struct
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import cramjam
 
-# What clients compress is rarely larger than a batch of 8 MiB to begin with.
+# Clients rarely compress more than a batch of 8 MiB.
 MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024
 
 _GZIP_ONLY = 31
@@ -18,77 +18,77 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _XERIAL = b"\x82SNAPPY\0"
 _XERIAL_HEAD = 16
 _LENGTH = struct.Struct(">i")
-# Most of what is compressed fits into so many times its size at the first try.
-_FIRST_TRY = 16
-_SMALLEST = 64 * 1024
+# Most data decompresses to less than this multiple of its size: the first attempt.
+_GROWTH = 16
+_MIN_BUFFER_BYTES = 64 * 1024
 
 
 class DecompressionError(ValueError):
-    """What is compressed is broken, or larger than the bound."""
+    """Compressed data is corrupt, or decompresses to more than the bound."""
 
 
 def decompress(codec: int, data: memoryview, *, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> bytes | bytearray:
-    """The contents, by Kafka's number of the codec; raises `NotInflated`."""
-    inflate = _CODECS.get(codec)
-    if inflate is None:
-        raise DecompressionError(f"is compressed by codec {codec}, which is not known")
+    """Return the decompressed data; `codec` is Kafka's number. Raises `DecompressionError`."""
+    decompress_codec = _CODECS.get(codec)
+    if decompress_codec is None:
+        raise DecompressionError(f"unknown compression codec {codec}")
     try:
-        return inflate(data, max_bytes)
+        return decompress_codec(data, max_bytes)
     except (cramjam.DecompressionError, zlib.error, struct.error) as error:
-        raise DecompressionError(f"cannot be inflated, to {max_bytes} bytes at most") from error
+        raise DecompressionError(f"cannot be decompressed to at most {max_bytes} bytes") from error
 
 
-def _gzip(data: memoryview, most: int) -> bytes | bytearray:
+def _gzip(data: memoryview, max_bytes: int) -> bytes | bytearray:
     out, rest = bytearray(), bytes(data)
     while True:
         stream = zlib.decompressobj(_GZIP_ONLY)
-        out += stream.decompress(rest, most - len(out) + 1)
-        if len(out) > most:
-            raise DecompressionError(f"inflates to more than {most} bytes")
+        out += stream.decompress(rest, max_bytes - len(out) + 1)
+        if len(out) > max_bytes:
+            raise DecompressionError(f"decompresses to more than {max_bytes} bytes")
         if not stream.eof:
-            raise DecompressionError("ends too soon")
+            raise DecompressionError("truncated gzip data")
         rest = stream.unused_data
         if not rest.startswith(_GZIP_MAGIC):
             return out
 
 
-def _snappy(data: memoryview, most: int) -> bytes | bytearray:
+def _snappy(data: memoryview, max_bytes: int) -> bytes | bytearray:
     if data[: len(_XERIAL)] != _XERIAL:
-        return _snappy_block(data, most)
+        return _snappy_block(data, max_bytes)
     out, at = bytearray(), _XERIAL_HEAD
     while at < len(data):
         (length,) = _LENGTH.unpack_from(data, at)
         at += _LENGTH.size
         if length < 0:
-            raise DecompressionError("has a block of less than nothing")
-        out += _snappy_block(data[at : at + length], most - len(out))
+            raise DecompressionError("negative length of a snappy block")
+        out += _snappy_block(data[at : at + length], max_bytes - len(out))
         at += length
     return out
 
 
-def _snappy_block(data: memoryview, most: int) -> bytes:
-    if cramjam.snappy.decompress_raw_len(data) > most:
-        raise DecompressionError("inflates to more than is taken")
+def _snappy_block(data: memoryview, max_bytes: int) -> bytes:
+    if cramjam.snappy.decompress_raw_len(data) > max_bytes:
+        raise DecompressionError("decompresses to more than the bound")
     return bytes(cramjam.snappy.decompress_raw(data))
 
 
-def _by(inflate_into: Callable[[memoryview, bytearray], int]) -> Callable[[memoryview, int], bytearray]:
-    def inflate(data: memoryview, most: int) -> bytearray:
-        room = max(len(data) * _FIRST_TRY, _SMALLEST)
+def _by(decompress_into: Callable[[memoryview, bytearray], int]) -> Callable[[memoryview, int], bytearray]:
+    def decompress_bounded(data: memoryview, max_bytes: int) -> bytearray:
+        size = max(len(data) * _GROWTH, _MIN_BUFFER_BYTES)
         while True:
-            room = min(room, most)
-            out = bytearray(room)
+            size = min(size, max_bytes)
+            out = bytearray(size)
             try:
-                del out[inflate_into(data, out) :]
+                del out[decompress_into(data, out) :]
             except cramjam.DecompressionError:
-                # It does not say whether there was no room, or what is compressed is broken.
-                if room == most:
+                # The error does not distinguish a small buffer from corrupt data.
+                if size == max_bytes:
                     raise
-                room *= _FIRST_TRY
+                size *= _GROWTH
             else:
                 return out
 
-    return inflate
+    return decompress_bounded
 
 
 _CODECS: Mapping[int, Callable[[memoryview, int], bytes | bytearray]] = {

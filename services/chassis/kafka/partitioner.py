@@ -1,7 +1,7 @@
-"""The partition of a key, as Java's default partitioner picks it.
+"""The partition of a key, as Java's default partitioner computes it.
 
-Kafka's clients agree on murmur2 so that records with one key meet in one partition whoever wrote them. aiokafka's own
-function goes byte by byte; this one reads whole words and costs a third.
+Kafka's clients agree on murmur2, so that records with the same key share a partition regardless of their producer.
+aiokafka's own function goes byte by byte; this one reads whole words and takes a third of the time.
 """
 
 import struct
@@ -9,12 +9,12 @@ import struct
 _SEED = 0x9747B28C
 _FACTOR = 0x5BD1E995
 _MASK = 0xFFFFFFFF
-# Unpackers by number of words; keys are short, and longer ones get theirs when they come.
+# Unpackers by number of words; longer keys are rare.
 _WORDS = [struct.Struct(f"<{count}I").unpack_from for count in range(64)]
 
 
 def murmur2(key: bytes) -> int:
-    """The 32-bit hash of a key, unsigned."""
+    """Return the unsigned 32-bit hash of a key."""
     length = len(key)
     count = length >> 2
     words = _WORDS[count](key) if count < len(_WORDS) else struct.unpack_from(f"<{count}I", key)
@@ -29,5 +29,5 @@ def murmur2(key: bytes) -> int:
 
 
 def partition_for_key(key: bytes, partitions: int) -> int:
-    """Which of so many partitions the key belongs to."""
+    """Return the key's partition, from 0 to `partitions` - 1."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -1,11 +1,11 @@
-"""What a Kafka topic is, for whoever creates, documents or guards it."""
+"""Declaration of a Kafka topic, from which it is created, documented and access-controlled."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Cleanup(StrEnum):
-    """What the broker does with old records."""
+    """Cleanup policy of old records."""
 
     DELETE = "delete"
     COMPACT = "compact"
@@ -14,10 +14,10 @@ class Cleanup(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """One topic: its name, contract, retention, and who may touch it.
+    """One topic: its name, schema, retention, producers and consumers.
 
-    `schema` is the stem of a file in `schemas/`; None means the original bytes of other topics (dead letters).
-    `key` names the parts of the key, joined by `|`. `retention_days` None keeps records for ever.
+    `schema` is the stem of a file in `schemas/`; None means the original bytes of another topic (dead letters).
+    `key` names the parts of the key, joined by `|`. With `retention_days` None, records are retained forever.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Topic:
 
     @property
     def config(self) -> dict[str, str]:
-        """The broker's settings for this topic, as `CreateTopics` takes them."""
+        """The topic's configuration, as `CreateTopics` takes it."""
         retention_ms = -1 if self.retention_days is None else self.retention_days * 86_400_000
         return {
             "cleanup.policy": str(self.cleanup),

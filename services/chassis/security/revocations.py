@@ -1,4 +1,4 @@
-"""Tokens that must be refused before they expire, in memory, fed from their compacted topic."""
+"""Revoked tokens, in memory, from their compacted topic."""
 
 import time
 from collections.abc import Callable
@@ -12,38 +12,38 @@ PURGE_EVERY = 1_000
 
 
 class Revocations:
-    """Revoked tokens, and clients whose earlier tokens are revoked. Give `apply` to the table that reads the topic."""
+    """Revoked tokens, and clients whose earlier tokens are revoked. `apply` is for the table that reads the topic."""
 
     def __init__(self, schemas: Schemas, *, now: Callable[[], float] = time.time) -> None:
         self._records = AvroRecordReader(schemas, "revocation")
         self._now = now
-        # Of each: until when it matters, in seconds; of a client also which tokens are meant.
+        # Expiry of each revocation, in seconds; for clients, after the instant before which tokens are revoked.
         self._tokens: dict[str, float] = {}
         self._clients: dict[str, tuple[float, float]] = {}
         self._applied = 0
 
     def is_revoked(self, token: Token) -> bool:
-        """Whether the token must be refused. Fit for every request."""
+        """Whether the token is revoked; cheap enough for every request."""
         if token.token_id in self._tokens:
             return True
         client = self._clients.get(token.client_id)
         return client is not None and token.issued_at < client[0]
 
     def has_token(self, token_id: str) -> bool:
-        """Whether this one token is revoked."""
+        """Whether this token is revoked by its id."""
         return token_id in self._tokens
 
     def issued_before(self, client_id: str) -> float:
-        """Tokens of the client issued before this instant are revoked; 0 means none."""
+        """Return the instant before which the client's tokens were revoked, or 0."""
         return self._clients.get(client_id, (0.0, 0.0))[0]
 
     def __len__(self) -> int:
         return len(self._tokens) + len(self._clients)
 
     def apply(self, key: bytes, value: bytes | None) -> None:
-        """Take over one record of the topic; raises `ValueError` and changes nothing when it cannot be read.
+        """Apply one record of the topic; raises `ValueError` without any change if it is invalid.
 
-        A record without value withdraws nothing: a revocation ends by itself.
+        A tombstone has no effect: revocations expire by themselves.
         """
         del key
         if value is None:
@@ -57,10 +57,10 @@ class Revocations:
             self._clients[read["clientId"]] = (before, until)
         self._applied += 1
         if self._applied % PURGE_EVERY == 0:
-            self._forget()
+            self._purge()
 
-    def _forget(self) -> None:
-        """Drop what concerns only tokens that have expired."""
+    def _purge(self) -> None:
+        """Drop revocations of tokens that have expired."""
         now = self._now()
         self._tokens = {token_id: until for token_id, until in self._tokens.items() if until > now}
-        self._clients = {client_id: known for client_id, known in self._clients.items() if known[1] > now}
+        self._clients = {client_id: entry for client_id, entry in self._clients.items() if entry[1] > now}

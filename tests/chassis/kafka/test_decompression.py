@@ -99,8 +99,8 @@ async def test_a_compressed_record_has_the_brokers_time_where_the_topic_says_so(
 @pytest.mark.parametrize(
     ("codec", "compress", "reason"),
     [
-        (ZSTD, zstd, "cannot be inflated, to 20000 bytes at most"),
-        (GZIP, gzip.compress, "inflates to more than 20000 bytes"),
+        (ZSTD, zstd, "cannot be decompressed to at most 20000 bytes"),
+        (GZIP, gzip.compress, "decompresses to more than 20000 bytes"),
     ],
     ids=["zstd", "gzip"],
 )

@@ -57,5 +57,5 @@ def test_a_counter_that_nobody_could_read_is_refused(name: str, sentence: str, l
 
 
 def test_only_counters_are_called_total() -> None:
-    with pytest.raises(ValueError, match="no name for a gauge"):
+    with pytest.raises(ValueError, match="not a valid name for a gauge"):
         metrics.gauge("test_things_total", "Things.")
