@@ -46,7 +46,7 @@ API_KEYS = {OWN: "own-key", FOREIGN: "foreign-key"}
 PUBLIC = re.compile(r"/(omnichannel|common-status|fulfilment)/openapi\.yaml|/registry(/.*)?")
 IMPORT, STATUS, FULFILMENT = "/omnichannel/api/v1/{apiKey}", "/common-status/v1/{apiKey}", "/fulfilment/v1"
 # The scope that each address wants; None where any token of the API will do: a client's own limits.
-NEEDED = {
+REQUIRED_SCOPES = {
     ("GET", f"{IMPORT}/limits"): None,
     ("POST", f"{IMPORT}/orders"): "orders:write",
     ("PUT", f"{IMPORT}/orders/users/{{userId}}"): "orders:write",
@@ -70,31 +70,31 @@ NEEDED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Api:
+class ApiUnderTest:
     """A service, as it is composed in production."""
 
     name: str
     audience: str
-    compose: Callable[[Any], Awaitable[Service]]
+    build: Callable[[Any], Awaitable[Service]]
     settings: Callable[..., Any]
-    told: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 APIS = {
-    "ingest": Api(name="ingest", audience="omnichannel-api", compose=ingest.build, settings=IngestSettings),
-    "status": Api(
+    "ingest": ApiUnderTest(name="ingest", audience="omnichannel-api", build=ingest.build, settings=IngestSettings),
+    "status": ApiUnderTest(
         name="status",
         audience="common-status",
-        compose=status.build,
+        build=status.build,
         settings=StatusSettings,
-        told={"page_token_key": SECRET},
+        environment={"page_token_key": SECRET},
     ),
-    "fulfilment": Api(
+    "fulfilment": ApiUnderTest(
         name="fulfilment",
         audience="fulfilment",
-        compose=fulfilment.build,
+        build=fulfilment.build,
         settings=FulfilmentSettings,
-        told={"page_token_key": SECRET, "code_encryption_keys": SECRET, "code_digest_key": SECRET},
+        environment={"page_token_key": SECRET, "code_encryption_keys": SECRET, "code_digest_key": SECRET},
     ),
 }
 
@@ -106,15 +106,15 @@ def a_token(audience: str, scope: str, *, site: int = OWN, api_keys: tuple[str, 
     return jwt.api_jws.encode(body.encode(), KEY, "RS256", headers={"kid": "k", "typ": "at+jwt"})
 
 
-def scopes_of(audience: str) -> tuple[str, ...]:
+def all_scopes(audience: str) -> tuple[str, ...]:
     return next(each.scopes for each in AUDIENCES if each.name == audience)
 
 
 @dataclass
-class Door:
+class ApiClient:
     """A composed service's API behind real HTTP."""
 
-    api: Api
+    api: ApiUnderTest
     http: TestClient[web.Request, web.Application]
     app: web.Application
 
@@ -128,11 +128,11 @@ class Door:
         ]
 
     @property
-    def guarded(self) -> list[tuple[str, str]]:
+    def protected_routes(self) -> list[tuple[str, str]]:
         """The addresses that are not everybody's."""
         return [route for route in self.routes if not PUBLIC.fullmatch(route[1])]
 
-    async def ask(self, method: str, template: str, token: str | None) -> tuple[int, str]:
+    async def request(self, method: str, template: str, token: str | None) -> tuple[int, str]:
         """The status and the challenge of a request to an address of the site that is `OWN`."""
         path = re.sub(r"\{[^}]*\}", "x", template.replace("{apiKey}", API_KEYS[OWN]))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -143,7 +143,7 @@ class Door:
             return answer.status, answer.headers.get("WWW-Authenticate", "")
 
 
-async def published_keys() -> TestServer:
+async def publish_keys() -> TestServer:
     """The issuer of the tokens here."""
     jwk = {**RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True), "kid": "k", "use": "sig", "alg": "RS256"}
 
@@ -158,10 +158,10 @@ async def published_keys() -> TestServer:
 
 
 @pytest.fixture(params=APIS, scope="module")
-async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[ApiClient]:
     """The service's API, with two sites and the issuer's keys, and nothing else of what it needs."""
     api = APIS[request.param]
-    keys = await published_keys()
+    keys = await publish_keys()
     settings = api.settings(
         auth_issuer=ISSUER,
         auth_jwks_url=str(keys.make_url("/keys")),
@@ -169,9 +169,9 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
         mongodb_timeout_ms=100,
         kafka_bootstrap_servers="127.0.0.1:1",
         http_port=0,
-        **api.told,
+        **api.environment,
     )
-    service = await api.compose(settings)
+    service = await api.build(settings)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(keys.close)
         for part in service.components:
@@ -186,7 +186,7 @@ async def door(request: pytest.FixtureRequest) -> AsyncIterator[Door]:
         app = next(part._runner.app for part in reversed(service.components) if isinstance(part, HttpServer))
         client = TestClient(TestServer(app))
         await stack.enter_async_context(client)
-        yield Door(api, client, app)
+        yield ApiClient(api, client, app)
 
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -197,10 +197,10 @@ def a_site(number: int) -> Site:
     return Site(site=number, name="n", app_id=1, root_source="r", datacenter="d", api_keys=keys)
 
 
-async def refused(door: Door, method: str, template: str) -> dict[str, tuple[int, str]]:
+async def assert_refused(door: ApiClient, method: str, template: str) -> dict[str, tuple[int, str]]:
     """What each kind of caller who must not get in is told."""
     audience = door.api.audience
-    every = " ".join(scopes_of(audience))
+    every = " ".join(all_scopes(audience))
     others = next(each for each in AUDIENCES if each.name != audience)
     tokens = {
         "nobody": None,
@@ -209,9 +209,9 @@ async def refused(door: Door, method: str, template: str) -> dict[str, tuple[int
         "a token of another API that claims these scopes": a_token(others.name, every),
         "an administrator of auth": a_token("auth-admin", "admin", site=0, api_keys=()),
     }
-    needed = NEEDED[method, template]
+    needed = REQUIRED_SCOPES[method, template]
     if needed is not None:
-        lesser = [scope for scope in scopes_of(audience) if scope != needed]
+        lesser = [scope for scope in all_scopes(audience) if scope != needed]
         tokens["every scope but the one that is needed"] = a_token(audience, " ".join(["something:else", *lesser]))
     if "{apiKey}" in template:
         foreign = API_KEYS[FOREIGN]
@@ -220,7 +220,7 @@ async def refused(door: Door, method: str, template: str) -> dict[str, tuple[int
             audience, every, site=FOREIGN, api_keys=(API_KEYS[OWN],)
         )
         tokens["this tenant without this key"] = a_token(audience, every, api_keys=("another-key",))
-    return {who: await door.ask(method, template, token) for who, token in tokens.items()}
+    return {who: await door.request(method, template, token) for who, token in tokens.items()}
 
 
 INVALID = (401, 'Bearer error="invalid_token"')
@@ -233,31 +233,31 @@ REFUSALS = {
 }
 
 
-async def test_every_address_refuses_whoever_must_not_get_in(door: Door) -> None:
-    for method, template in door.guarded:
-        for who, told in (await refused(door, method, template)).items():
+async def test_every_address_refuses_whoever_must_not_get_in(door: ApiClient) -> None:
+    for method, template in door.protected_routes:
+        for who, told in (await assert_refused(door, method, template)).items():
             wanted = REFUSALS.get(who, (403, 'Bearer error="insufficient_scope"'))
             assert told == wanted, f"{who}: {method} {template}"
 
 
-async def test_the_one_scope_that_is_needed_gets_past_these_checks(door: Door) -> None:
+async def test_the_one_scope_that_is_needed_gets_past_these_checks(door: ApiClient) -> None:
     """Otherwise the refusals would show nothing."""
-    for method, template in door.guarded:
-        token = a_token(door.api.audience, NEEDED[method, template] or "something:else")
-        status, _ = await door.ask(method, template, token)
+    for method, template in door.protected_routes:
+        token = a_token(door.api.audience, REQUIRED_SCOPES[method, template] or "something:else")
+        status, _ = await door.request(method, template, token)
         assert status not in {401, 403}, f"{method} {template}"
 
 
-async def test_public_addresses_are_few_and_need_no_token(door: Door) -> None:
+async def test_public_addresses_are_few_and_need_no_token(door: ApiClient) -> None:
     for method, template in door.routes:
         if PUBLIC.fullmatch(template) and template.endswith("openapi.yaml"):
-            assert (await door.ask(method, template, None))[0] == 200
+            assert (await door.request(method, template, None))[0] == 200
 
 
-async def test_each_address_is_decided_upon(door: Door) -> None:
+async def test_each_address_is_decided_upon(door: ApiClient) -> None:
     """An address that is added has no scope until somebody says which."""
     base = {"ingest": IMPORT, "status": STATUS, "fulfilment": FULFILMENT}[door.api.name]
-    assert sorted(door.guarded) == sorted(route for route in NEEDED if route[1].startswith(base))
+    assert sorted(door.protected_routes) == sorted(route for route in REQUIRED_SCOPES if route[1].startswith(base))
 
 
 def test_every_service_with_an_api_is_here() -> None:

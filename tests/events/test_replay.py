@@ -19,7 +19,7 @@ from services.cli.dead_letter_topics import REPLAYED_FROM, DeadLetterFilter, Rep
 from services.cli.dead_letters import commands
 from services.cli.settings import CliSettings
 from services.topics import TOPICS
-from tests.chassis.kafka.consumer_fixtures import Stage
+from tests.chassis.kafka.consumer_fixtures import ConsumerHarness
 from tests.events.harness import KafkaHarness
 from tests.validator.records import a_consumer_record
 
@@ -101,7 +101,7 @@ async def test_a_replay_is_finished_whatever_headers_others_write(
     producer.sends_before_death = None
     empty: Any = ((REPLAYED_FROM, None),)
     await producer.send_to(ORDERS_IN, 1, [ProducerRecord(b"k", b"theirs", empty)])
-    await Stage(harness.bootstrap, ORDERS_IN, "nobody").produce_named(b"\xff")
+    await ConsumerHarness(harness.bootstrap, ORDERS_IN, "nobody").produce_named(b"\xff")
     await replay(await find_dead_letters(harness.settings, wanted), settings=harness.settings, producer=producer)
     assert sorted(await replayed_values(harness, "among-others")) == [b"among-others 0", b"among-others 1"]
 

@@ -20,7 +20,7 @@ from services.ingest.wire import Encoder
 from services.jobs.codec import JobEventCodec
 from services.jobs.events import Opened
 from services.sales.wire import order_codec
-from tests.chassis.kafka.kafka_fixtures import everything, make_topics, settings
+from tests.chassis.kafka.kafka_fixtures import make_topics, read_all, settings
 from tests.ingest.client import import_api
 from tests.ingest.fakes import an_import_request, fake_deps, order
 from tests.ingest.stored_batches import fetch_stored_batches
@@ -50,7 +50,7 @@ async def publisher(kafka: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
 async def read_records_of(bootstrap: str, topic: str, job_id: str) -> list[ConsumerRecord]:
     """Read the job's records, in the order of their partition."""
-    return [record for record in await everything(bootstrap, topic) if job_id.encode() in (record.value or b"")]
+    return [record for record in await read_all(bootstrap, topic) if job_id.encode() in (record.value or b"")]
 
 
 async def accept_job(body: Any, publisher: KafkaPublisher) -> str:
@@ -141,7 +141,7 @@ async def test_single_records_meet_in_batches(kafka: str, publisher: KafkaPublis
     assert all(isinstance(outcome, JobAccepted) for outcome in await asyncio.gather(*puts))
     after = await fetch_stored_batches(kafka, ORDERS, partitions=4)
     assert sum(map(len, after.values())) - sum(map(len, before.values())) <= 5
-    assert len([r for r in await everything(kafka, ORDERS) if b"|put" in (r.key or b"")]) == 60
+    assert len([r for r in await read_all(kafka, ORDERS) if b"|put" in (r.key or b"")]) == 60
 
 
 async def test_a_broker_that_is_away_is_an_unknown_outcome(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,11 +93,11 @@ def test_brackets_in_texts_are_no_depth() -> None:
 )
 def test_the_place_is_told(text: bytes, offset: int) -> None:
     with pytest.raises(JsonSyntaxError) as bad:
-        checked(text)
+        split_and_parse(text)
     assert bad.value.offset == offset
 
 
-def checked(text: bytes) -> None:
+def split_and_parse(text: bytes) -> None:
     check_utf8(text)
     split_first_value(text, strict=False)
 

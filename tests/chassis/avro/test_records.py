@@ -28,18 +28,18 @@ SITE = {
 }
 
 
-def written(record: Mapping[str, Any], schema: Schema | SchemaVersion) -> bytes:
+def encode(record: Mapping[str, Any], schema: Schema | SchemaVersion) -> bytes:
     out = io.BytesIO()
     out.write(b"\0" + schema.schema_id.to_bytes(4, "big"))
     schemaless_writer(out, schema.plain, record)
     return out.getvalue()
 
 
-A_REVOCATION = written({"tokenId": "t", "until": 1}, OURS["revocation"])
+A_REVOCATION = encode({"tokenId": "t", "until": 1}, OURS["revocation"])
 
 
 @pytest.fixture
-def newer(tmp_path: Path) -> Schemas:
+def newer_schemas(tmp_path: Path) -> Schemas:
     """Ours, had sites once had neither a time zone nor a limit."""
     older = without_fields(OURS["site"].definition, "timeZone", "recordsPerSecond")
     return schemas_with_older_version("site", older, tmp_path)
@@ -47,15 +47,15 @@ def newer(tmp_path: Path) -> Schemas:
 
 def test_what_an_older_release_has_written_has_the_defaults_of_what_it_did_not_know(newer: Schemas) -> None:
     reader = AvroRecordReader(newer, "site")
-    assert reader.read(written(SITE, newer["site"])) == SITE
-    older = reader.read(written(SITE, newer.versions["site"][1]))
+    assert reader.read(encode(SITE, newer["site"])) == SITE
+    older = reader.read(encode(SITE, newer.versions["site"][1]))
     assert older == {**SITE, "timeZone": "UTC", "recordsPerSecond": 100}
 
 
 def test_sites_of_an_older_release_stay_known(newer: Schemas) -> None:
     """F25: their topic keeps what was written before."""
     sites = Sites(newer)
-    sites.apply(b"608", written(SITE, newer.versions["site"][1]))
+    sites.apply(b"608", encode(SITE, newer.versions["site"][1]))
     found = sites.by_api_key("12345")
     assert found is not None
     assert (found.site, found.time_zone, found.records_per_second) == (608, "UTC", 100)
@@ -68,14 +68,14 @@ def test_revocations_of_an_older_release_stay_known(tmp_path: Path) -> None:
     )
     revocations = Revocations(newer, now=lambda: 0)
     fields = {"tokenId": "t", "issuedBefore": None, "until": 60_000_000}
-    revocations.apply(b"", written(fields, newer.versions["revocation"][1]))
+    revocations.apply(b"", encode(fields, newer.versions["revocation"][1]))
     assert revocations.has_token("t")
 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_bytes_that_are_no_such_record_are_refused(newer: Schemas, version: int) -> None:
     reader = AvroRecordReader(newer, "site")
-    value = written(SITE, newer.versions["site"][version])
+    value = encode(SITE, newer.versions["site"][version])
     for end in range(5, len(value)):
         with pytest.raises(ValueError, match="not a record of its schema"):
             reader.read(value[:end])
@@ -85,7 +85,7 @@ def test_bytes_that_are_no_such_record_are_refused(newer: Schemas, version: int)
 
 @pytest.mark.parametrize(
     "value",
-    [None, b"", b"\0\0\0\0", b"\1\0\0\0\6", written({"tokenId": "t", "until": 1}, OURS["revocation"])],
+    [None, b"", b"\0\0\0\0", b"\1\0\0\0\6", encode({"tokenId": "t", "until": 1}, OURS["revocation"])],
     ids=repr,
 )
 def test_values_of_another_schema_are_refused(newer: Schemas, value: bytes | None) -> None:

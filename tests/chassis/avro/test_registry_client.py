@@ -35,7 +35,7 @@ _REFUSALS: dict[int, type[web.HTTPException]] = {
 }
 
 
-class Elsewhere:
+class FakeRegistry:
     """A registry as Confluent's and Karapace are: one id for one text, whatever the subject."""
 
     def __init__(self) -> None:
@@ -89,12 +89,12 @@ class Elsewhere:
 
 
 @pytest.fixture
-def elsewhere() -> Elsewhere:
-    return Elsewhere()
+def registry() -> FakeRegistry:
+    return FakeRegistry()
 
 
 @pytest.fixture
-async def settings(elsewhere: Elsewhere) -> AsyncIterator[RegistrySettings]:
+async def settings(elsewhere: FakeRegistry) -> AsyncIterator[RegistrySettings]:
     listener = HttpServer(build_application(elsewhere.routes()), host="127.0.0.1", port=0)
     await listener.start()
     yield RegistrySettings(
@@ -118,7 +118,7 @@ async def test_without_a_registry_our_own_ids_hold() -> None:
     assert schemas["order"].schema_id == Schemas.load(DIRECTORY)["order"].schema_id
 
 
-async def test_with_one_its_ids_hold(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
+async def test_with_one_its_ids_hold(settings: RegistrySettings, elsewhere: FakeRegistry) -> None:
     await register_all(settings)
     schemas = await load_schemas(DIRECTORY, settings, SUBJECTS)
     assert schemas["order"].schema_id == FIRST_ID
@@ -141,7 +141,7 @@ async def test_a_service_waits_for_what_is_not_registered_yet(settings: Registry
 
 @pytest.mark.parametrize("status", [500, 401, 403, 429])
 async def test_a_registry_that_does_not_answer_is_away(
-    settings: RegistrySettings, elsewhere: Elsewhere, status: int
+    settings: RegistrySettings, elsewhere: FakeRegistry, status: int
 ) -> None:
     elsewhere.status = status
     with pytest.raises(UnavailableError):
@@ -186,7 +186,7 @@ RECORD = '{"type": "record", "name": "Theirs", "fields": []}'
     ids=lambda answer: answer["schema"],
 )
 async def test_what_is_no_record_of_avro_alone_is_no_schema_that_can_be_read(
-    settings: RegistrySettings, elsewhere: Elsewhere, answer: dict[str, Any]
+    settings: RegistrySettings, elsewhere: FakeRegistry, answer: dict[str, Any]
 ) -> None:
     elsewhere.known = {7: answer, 8: {"schema": RECORD, "schemaType": "AVRO", "references": []}}
     async with SchemaRegistryClient(settings) as registry:
@@ -195,7 +195,7 @@ async def test_what_is_no_record_of_avro_alone_is_no_schema_that_can_be_read(
 
 
 async def test_a_registry_that_does_not_answer_in_time_is_away(
-    settings: RegistrySettings, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    settings: RegistrySettings, elsewhere: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry_client, "_TIMEOUT_S", 0.05)
     elsewhere.hold = asyncio.Event()
@@ -205,7 +205,7 @@ async def test_a_registry_that_does_not_answer_in_time_is_away(
     elsewhere.hold.set()
 
 
-async def test_what_answers_but_is_no_registry_is_away(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
+async def test_what_answers_but_is_no_registry_is_away(settings: RegistrySettings, elsewhere: FakeRegistry) -> None:
     """A proxy, for one, that has a page of its own for all that it does not know."""
     elsewhere.found["x-value"] = web.Response(text="<html>", content_type="text/html")
     async with SchemaRegistryClient(settings) as registry:
@@ -213,13 +213,13 @@ async def test_what_answers_but_is_no_registry_is_away(settings: RegistrySetting
             await registry.lookup_ids("x-value", RECORD)
 
 
-async def test_a_registry_without_global_ids_will_do(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
+async def test_a_registry_without_global_ids_will_do(settings: RegistrySettings, elsewhere: FakeRegistry) -> None:
     elsewhere.found["x-value"] = web.json_response({"id": 5, "version": 1})
     async with SchemaRegistryClient(settings) as registry:
         assert await registry.lookup_ids("x-value", RECORD) == RegistryIds(5, None)
 
 
-async def test_a_schema_has_one_id_in_all_its_subjects(settings: RegistrySettings, elsewhere: Elsewhere) -> None:
+async def test_a_schema_has_one_id_in_all_its_subjects(settings: RegistrySettings, elsewhere: FakeRegistry) -> None:
     """Else what one of our services writes could not be read by another."""
     await register_all(settings)
     elsewhere.found["orders.validated.v1-value"] = web.json_response({"id": 5, "version": 1})
@@ -228,7 +228,7 @@ async def test_a_schema_has_one_id_in_all_its_subjects(settings: RegistrySetting
 
 
 async def test_of_earlier_versions_it_needs_to_know_none(
-    settings: RegistrySettings, elsewhere: Elsewhere, tmp_path: Path
+    settings: RegistrySettings, elsewhere: FakeRegistry, tmp_path: Path
 ) -> None:
     ours = Schemas.load(DIRECTORY)
     newer = schemas_with_older_version("product", without_fields(ours["product"].definition, "name"), tmp_path)

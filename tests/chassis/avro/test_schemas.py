@@ -81,7 +81,7 @@ def test_files_and_ids_must_agree(tmp_path: Path, ids: dict[str, dict[str, int]]
 
 def test_an_id_belongs_to_one_schema(tmp_path: Path) -> None:
     other = {"type": "record", "name": "Other", "fields": []}
-    with pytest.raises(ValueError, match="twice"):
+    with pytest.raises(ValueError, match="duplicate id"):
         Schemas.load(a_directory(tmp_path, {"sale": {"1": 1}, "other": {"1": 1}}, sale=DEFINITION, other=other))
 
 

@@ -19,7 +19,7 @@ CANARY = "canary-5d1f"
 
 
 @dataclass
-class Gate:
+class HeldRequest:
     """Holds a request until it is opened."""
 
     entered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -28,12 +28,12 @@ class Gate:
     status: int = 200
 
     @property
-    def is_left(self) -> bool:
+    def is_disconnected(self) -> bool:
         """Whether the server knows that nobody is there any more."""
         return self.request is not None and self.request.transport is None
 
 
-GATES: dict[str, Gate] = {}
+HELD_REQUESTS: dict[str, HeldRequest] = {}
 routes = web.RouteTableDef()
 
 
@@ -49,7 +49,7 @@ async def take(request: web.Request) -> web.Response:
 
 @routes.get("/held/{name}")
 async def held(request: web.Request) -> web.Response:
-    gate = GATES[request.match_info["name"]]
+    gate = HELD_REQUESTS[request.match_info["name"]]
     gate.request = request
     gate.entered.set()
     await gate.opened.wait()
@@ -138,7 +138,7 @@ async def a_problem(response: aiohttp.ClientResponse) -> dict[str, Any]:
     return document
 
 
-def observed(route: str) -> dict[tuple[str, str], float]:
+def request_counts(route: str) -> dict[tuple[str, str], float]:
     """Requests of a route by method and status."""
     return {
         (sample.labels["method"], sample.labels["status"]): sample.value

@@ -20,7 +20,7 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.settings import MongoSettings
 
-REPLY = StoredResponse(202, b'{"id": 1}', {"Location": "/1"})
+RESPONSE = StoredResponse(202, b'{"id": 1}', {"Location": "/1"})
 
 
 class Clock:
@@ -49,7 +49,7 @@ async def keys(request: pytest.FixtureRequest, mongodb_uri: str, clock: Clock) -
     await mongo.close()
 
 
-async def begin(
+async def reserve(
     keys: IdempotencyKeys, body: bytes = b"body", *, client: str = "c", key: str = "k"
 ) -> Reservation | StoredResponse:
     return await keys.reserve(client, key, body, lambda: uuid4().hex)
@@ -57,39 +57,39 @@ async def begin(
 
 async def refusal(keys: IdempotencyKeys, body: bytes = b"body") -> Problem:
     with pytest.raises(Problem) as refused:
-        await begin(keys, body)
+        await reserve(keys, body)
     return refused.value
 
 
-async def turn(keys: IdempotencyKeys, **how: str) -> Reservation:
-    found = await begin(keys, **how)  # type: ignore[arg-type]
+async def reserved(keys: IdempotencyKeys, **how: str) -> Reservation:
+    found = await reserve(keys, **how)  # type: ignore[arg-type]
     assert isinstance(found, Reservation)
     return found
 
 
 async def test_the_first_answer_is_given_again(keys: IdempotencyKeys) -> None:
-    await keys.complete(await turn(keys), REPLY)
-    assert [await begin(keys) for _ in range(2)] == [REPLY, REPLY]
+    await keys.complete(await reserved(keys), RESPONSE)
+    assert [await reserve(keys) for _ in range(2)] == [RESPONSE, RESPONSE]
 
 
 async def test_another_body_is_a_conflict_before_and_after(keys: IdempotencyKeys) -> None:
-    first = await turn(keys)
+    first = await reserved(keys)
     assert (await refusal(keys, b"other")).code == "IDEMPOTENCY_CONFLICT"
-    await keys.complete(first, REPLY)
+    await keys.complete(first, RESPONSE)
     assert (await refusal(keys, b"other")).status == 422
 
 
 async def test_who_comes_meanwhile_waits(keys: IdempotencyKeys, clock: Clock) -> None:
-    await turn(keys)
+    await reserved(keys)
     clock.now += timedelta(seconds=LEASE_S - 5)
     found = await refusal(keys)
     assert (found.status, found.code, found.headers["Retry-After"]) == (409, "IDEMPOTENCY_IN_PROGRESS", "6")
 
 
 async def test_who_comes_after_a_crash_goes_on_with_the_same_id(keys: IdempotencyKeys, clock: Clock) -> None:
-    first = await turn(keys)
+    first = await reserved(keys)
     clock.now += timedelta(seconds=LEASE_S + 1)
-    second = await turn(keys)
+    second = await reserved(keys)
     assert (second.resource_id, second.is_retry, first.is_retry) == (first.resource_id, True, False)
     # Nobody else gets in while the second is at it.
     assert (await refusal(keys)).status == 409
@@ -97,58 +97,58 @@ async def test_who_comes_after_a_crash_goes_on_with_the_same_id(keys: Idempotenc
 
 async def test_of_many_at_once_one_goes_on(keys: IdempotencyKeys, clock: Clock) -> None:
     for _ in range(2):
-        found = await asyncio.gather(*(begin(keys) for _ in range(20)), return_exceptions=True)
+        found = await asyncio.gather(*(reserve(keys) for _ in range(20)), return_exceptions=True)
         assert sum(isinstance(one, Reservation) for one in found) == 1
         assert all(isinstance(one, Reservation) or (isinstance(one, Problem) and one.status == 409) for one in found)
         clock.now += timedelta(seconds=LEASE_S + 1)
 
 
 async def test_an_unknown_outcome_can_be_retried_at_once(keys: IdempotencyKeys, clock: Clock) -> None:
-    first = await turn(keys)
+    first = await reserved(keys)
     await keys.release_for_retry(first)
     clock.now += timedelta(milliseconds=1)
-    assert (await turn(keys)).resource_id == first.resource_id
+    assert (await reserved(keys)).resource_id == first.resource_id
 
 
 async def test_a_refusal_frees_the_key(keys: IdempotencyKeys) -> None:
-    await keys.discard(await turn(keys))
-    assert isinstance(await begin(keys, b"other"), Reservation)
+    await keys.discard(await reserved(keys))
+    assert isinstance(await reserve(keys, b"other"), Reservation)
 
 
 async def test_a_refused_retry_keeps_its_id(keys: IdempotencyKeys, clock: Clock) -> None:
-    first = await turn(keys)
+    first = await reserved(keys)
     clock.now += timedelta(seconds=LEASE_S + 1)
-    await keys.discard(await turn(keys))
+    await keys.discard(await reserved(keys))
     clock.now += timedelta(seconds=1)
-    assert (await turn(keys)).resource_id == first.resource_id
+    assert (await reserved(keys)).resource_id == first.resource_id
 
 
 async def test_who_was_overtaken_changes_nothing_any_more(keys: IdempotencyKeys, clock: Clock) -> None:
     """Neither its refusal nor its doubt frees the key of whoever went on, and of two answers the first is kept."""
-    first = await turn(keys)
+    first = await reserved(keys)
     clock.now += timedelta(seconds=LEASE_S + 1)
-    second = await turn(keys)
+    second = await reserved(keys)
     for late in (keys.release_for_retry, keys.discard):
         await late(first)
         assert (await refusal(keys)).status == 409
-    await keys.complete(second, REPLY)
+    await keys.complete(second, RESPONSE)
     await keys.complete(first, StoredResponse(500, b"", {}))
     await keys.discard(first)
-    assert await begin(keys) == REPLY
+    assert await reserve(keys) == RESPONSE
 
 
 async def test_who_went_on_can_be_followed_at_once_when_its_outcome_is_unknown_too(
     keys: IdempotencyKeys, clock: Clock
 ) -> None:
-    first = await turn(keys)
+    first = await reserved(keys)
     clock.now += timedelta(seconds=LEASE_S + 1)
-    await keys.release_for_retry(await turn(keys))
+    await keys.release_for_retry(await reserved(keys))
     clock.now += timedelta(milliseconds=1)
-    assert (await turn(keys)).resource_id == first.resource_id
+    assert (await reserved(keys)).resource_id == first.resource_id
 
 
 async def test_clients_and_keys_are_apart(keys: IdempotencyKeys) -> None:
-    ids = {(await turn(keys, client=client, key=key)).resource_id for client in "ab" for key in "xy"}
+    ids = {(await reserved(keys, client=client, key=key)).resource_id for client in "ab" for key in "xy"}
     assert len(ids) == 4
 
 

@@ -8,28 +8,28 @@ from yarl import URL
 from services.chassis.http.paging import PageTokenCodec, TokenScope, next_link, page_token_from_query, rows_from_query
 from services.chassis.runtime.errors import Problem
 
-BOUND: TokenScope = ("orders", 608, True, None)
-PLACES = PageTokenCodec("a secret of sixteen", salt="one")
-TOKEN = PLACES.encode(BOUND, [12, "x"])
+SCOPE: TokenScope = ("orders", 608, True, None)
+CODEC = PageTokenCodec("a secret of sixteen", salt="one")
+TOKEN = CODEC.encode(SCOPE, [12, "x"])
 
 
 def test_a_token_holds_its_place() -> None:
-    assert PLACES.decode(BOUND, TOKEN, parts=2) == [12, "x"]
-    assert PageTokenCodec("a secret of sixteen", salt="one").decode(list(BOUND), TOKEN, parts=2) == [12, "x"]
+    assert CODEC.decode(SCOPE, TOKEN, parts=2) == [12, "x"]
+    assert PageTokenCodec("a secret of sixteen", salt="one").decode(list(SCOPE), TOKEN, parts=2) == [12, "x"]
 
 
 @pytest.mark.parametrize(
     ("places", "bound", "token", "parts"),
     [
-        (PageTokenCodec("a secret of sixteen", salt="two"), BOUND, TOKEN, 2),
-        (PageTokenCodec("another of sixteen", salt="one"), BOUND, TOKEN, 2),
-        (PLACES, ("orders", 609, True, None), TOKEN, 2),
-        (PLACES, BOUND[:-1], TOKEN, 2),
-        (PLACES, BOUND, TOKEN, 1),
-        (PLACES, BOUND, TOKEN, 3),
-        (PLACES, BOUND, TOKEN[:-1], 2),
-        (PLACES, BOUND, "", 2),
-        (PLACES, BOUND, "é", 2),
+        (PageTokenCodec("a secret of sixteen", salt="two"), SCOPE, TOKEN, 2),
+        (PageTokenCodec("another of sixteen", salt="one"), SCOPE, TOKEN, 2),
+        (CODEC, ("orders", 609, True, None), TOKEN, 2),
+        (CODEC, SCOPE[:-1], TOKEN, 2),
+        (CODEC, SCOPE, TOKEN, 1),
+        (CODEC, SCOPE, TOKEN, 3),
+        (CODEC, SCOPE, TOKEN[:-1], 2),
+        (CODEC, SCOPE, "", 2),
+        (CODEC, SCOPE, "é", 2),
     ],
     ids=["another API", "another secret", "another site", "fewer", "too few parts", "too many", "cut", "empty", "é"],
 )

@@ -11,7 +11,15 @@ from structlog.testing import LogCapture
 
 from services.chassis.http.server import IN_FLIGHT, RESPONSE_BYTES, SECONDS
 from tests.chassis.eventually import until
-from tests.chassis.http.server_fixtures import CANARY, GATES, Gate, address, client, exchange, observed
+from tests.chassis.http.server_fixtures import (
+    CANARY,
+    HELD_REQUESTS,
+    HeldRequest,
+    address,
+    client,
+    exchange,
+    request_counts,
+)
 
 __all__ = ["address", "client"]
 
@@ -92,15 +100,15 @@ async def test_the_trace_context_is_read_if_it_is_well_formed(
 
 
 async def test_requests_are_measured_by_route_template(client: aiohttp.ClientSession) -> None:
-    before = observed("/things/{id}").get(("GET", "200"), 0)
+    before = request_counts("/things/{id}").get(("GET", "200"), 0)
     for number in range(3):
         async with client.get(f"/things/{number}"):
             pass
-    assert observed("/things/{id}")["GET", "200"] == before + 3
+    assert request_counts("/things/{id}")["GET", "200"] == before + 3
 
 
 async def test_bytes_and_requests_in_flight_are_measured(client: aiohttp.ClientSession) -> None:
-    gate = GATES["measured"] = Gate()
+    gate = HELD_REQUESTS["measured"] = HeldRequest()
     idle, sent = IN_FLIGHT._value.get(), RESPONSE_BYTES.labels("/held/{name}")._value.get()
     asking = asyncio.create_task(client.get("/held/measured"))
     await gate.entered.wait()
@@ -120,7 +128,7 @@ async def test_labels_are_bounded_whatever_is_asked(client: aiohttp.ClientSessio
     after = {sample.labels["route"] for family in SECONDS.collect() for sample in family.samples}
     assert after - before <= {"unmatched"}
     known = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-    assert {method for method, _ in observed("unmatched")} <= known | {"other"}
+    assert {method for method, _ in request_counts("unmatched")} <= known | {"other"}
 
 
 @pytest.mark.parametrize(
@@ -128,26 +136,26 @@ async def test_labels_are_bounded_whatever_is_asked(client: aiohttp.ClientSessio
 )
 async def test_a_client_that_leaves_is_counted_as_gone(address: str, status: int, counted: str) -> None:
     """Unless we failed: it may have left because of that."""
-    gate = GATES["leaving"] = Gate(status=status)
-    before = observed("/held/{name}").get(("GET", counted), 0)
+    gate = HELD_REQUESTS["leaving"] = HeldRequest(status=status)
+    before = request_counts("/held/{name}").get(("GET", counted), 0)
     host, port = address.split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /held/leaving HTTP/1.1\r\nHost: x\r\n\r\n")
     await gate.entered.wait()
     writer.transport.abort()
-    await until(lambda: gate.is_left)
+    await until(lambda: gate.is_disconnected)
     gate.opened.set()
-    await until(lambda: observed("/held/{name}").get(("GET", counted), 0) == before + 1)
+    await until(lambda: request_counts("/held/{name}").get(("GET", counted), 0) == before + 1)
 
 
 async def test_a_client_that_leaves_amid_its_body_is_no_defect(address: str, logged: LogCapture) -> None:
-    before = observed("/things").get(("POST", "499"), 0)
+    before = request_counts("/things").get(("POST", "499"), 0)
     host, port = address.split(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
     idle = IN_FLIGHT._value.get()
     await until(lambda: IN_FLIGHT._value.get() == idle + 1)
     writer.transport.abort()
-    await until(lambda: observed("/things").get(("POST", "499"), 0) == before + 1)
+    await until(lambda: request_counts("/things").get(("POST", "499"), 0) == before + 1)
     await until(lambda: IN_FLIGHT._value.get() == idle)
     assert logged.entries == []

@@ -10,7 +10,7 @@ import pytest
 
 from services.chassis.http import server as chassis_web
 from tests.chassis.eventually import until
-from tests.chassis.http.server_fixtures import GATES, Gate, address, exchange, listening, observed
+from tests.chassis.http.server_fixtures import HELD_REQUESTS, HeldRequest, address, exchange, listening, request_counts
 
 __all__ = ["address"]
 
@@ -24,7 +24,7 @@ async def test_a_connection_serves_many_requests(address: str) -> None:
 
 
 async def test_stopping_lets_requests_in_flight_end_and_takes_no_more() -> None:
-    gate = GATES["draining"] = Gate()
+    gate = HELD_REQUESTS["draining"] = HeldRequest()
     async with listening() as listener, aiohttp.ClientSession(f"http://{listener.address}") as session:
         answer = asyncio.create_task(read(session, "/held/draining"))
         await gate.entered.wait()
@@ -53,7 +53,7 @@ async def read(session: aiohttp.ClientSession, path: str) -> Any:
 
 
 async def test_stopping_waits_no_longer_than_it_may() -> None:
-    gate = GATES["stuck"] = Gate()
+    gate = HELD_REQUESTS["stuck"] = HeldRequest()
     async with listening(drain_s=0.05) as listener, aiohttp.ClientSession(f"http://{listener.address}") as session:
         answer = asyncio.create_task(read(session, "/held/stuck"))
         await gate.entered.wait()
@@ -100,12 +100,12 @@ async def test_a_head_that_dribbles_is_not_waited_for(address: str) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_client_that_takes_no_answer_is_let_go(address: str) -> None:
-    before = observed("/large").get(("GET", "200"), 0)
+    before = request_counts("/large").get(("GET", "200"), 0)
     host, port = address.split(":")
     _, writer = await asyncio.open_connection(host, int(port), limit=1)
     assert serves(port)
     writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-    await until(lambda: observed("/large").get(("GET", "200"), 0) > before)
+    await until(lambda: request_counts("/large").get(("GET", "200"), 0) > before)
     await until(lambda: not serves(port))
     writer.transport.abort()
 

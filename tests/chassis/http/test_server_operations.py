@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY as OTHER_REGISTRY
 from services.chassis.http.server import operations_server
 from services.chassis.runtime import metrics
 from services.chassis.runtime.health import Health
-from tests.chassis.http.server_fixtures import a_problem, observed
+from tests.chassis.http.server_fixtures import a_problem, request_counts
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ async def test_metrics_come_as_text_or_as_openmetrics(operating: Operating, acce
 
 async def test_the_operations_port_speaks_problems_and_is_not_measured(operating: Operating) -> None:
     _, session = operating
-    before = observed("/live")
+    before = request_counts("/live")
     async with session.get("/nowhere", headers={"X-Request-Id": "r-2"}) as response:
         assert response.status == 404
         assert (await a_problem(response))["requestId"] == "r-2"
     async with session.get("/live") as response:
         assert response.headers["X-Request-Id"]
-    assert observed("/live") == before == {}
+    assert request_counts("/live") == before == {}

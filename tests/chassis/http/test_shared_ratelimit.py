@@ -15,7 +15,7 @@ from services.chassis.http.shared_ratelimit import FALLBACK_S, STORE_ERRORS, STO
 from tests.chassis.eventually import until
 from tests.support.valkey import Valkey
 
-ASKING = """
+CLIENT_SCRIPT = """
 import asyncio, sys
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.shared_ratelimit import SharedRateLimit
@@ -53,7 +53,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 
 @pytest.fixture
-async def gates(valkey: Valkey) -> AsyncIterator[list[SharedRateLimit]]:
+async def rate_limits(valkey: Valkey) -> AsyncIterator[list[SharedRateLimit]]:
     made = [SharedRateLimit(RateLimit(), url=valkey.url) for _ in range(2)]
     yield made
     for gate in made:
@@ -112,7 +112,7 @@ async def test_no_window_holds_more_than_the_limit(gates: list[SharedRateLimit])
 
 def test_one_of_two_processes_is_killed(valkey: Valkey) -> None:
     """What the killed one has spent stays spent; the other goes on."""
-    arguments = [sys.executable, "-c", ASKING, valkey.url]
+    arguments = [sys.executable, "-c", CLIENT_SCRIPT, valkey.url]
     asking = [subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     try:
         allowed = 0

@@ -15,30 +15,30 @@ from tests.chassis.kafka.kafka_fixtures import a_name, committed, make_topics, s
 
 
 @dataclass
-class Effects:
+class RecordingHandler:
     """A handler that writes down what happened, in order, and misbehaves when told to."""
 
     handled: list[int] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
-    empty: int = 0
+    empty_polls: int = 0
     revoked_partitions: set[TopicPartition] = field(default_factory=set)
-    away: int = 0
+    outages: int = 0
     defects: int = 0
     hold: asyncio.Event | None = None
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     on_poll: Callable[[Poll], Offsets | None] = lambda _poll: None
-    value_of: Callable[[ConsumerRecord], int] = lambda record: int(record.value or b"-1")
+    get_value: Callable[[ConsumerRecord], int] = lambda record: int(record.value or b"-1")
 
     async def handle(self, poll: Poll) -> Offsets:
         if not poll:
-            self.empty += 1
+            self.empty_polls += 1
             return self.on_poll(poll) or {}
-        values = [self.value_of(record) for records in poll.values() for record in records]
+        values = [self.get_value(record) for records in poll.values() for record in records]
         self.entered.set()
         if self.hold is not None:
             await self.hold.wait()
-        if self.away:
-            self.away -= 1
+        if self.outages:
+            self.outages -= 1
             self.journal.append(f"away {min(values)}-{max(values)}")
             raise UnavailableError("MongoDB")
         if self.defects:
@@ -65,7 +65,7 @@ class Clock:
         return asyncio.get_running_loop().time() + self.added_s
 
 
-class _Name(bytes):
+class _RawHeaderName(bytes):
     """What is written as it is."""
 
     def encode(self, _: str) -> bytes:
@@ -73,7 +73,7 @@ class _Name(bytes):
 
 
 @dataclass(frozen=True)
-class Stage:
+class ConsumerHarness:
     """A topic, a group and the Kafka they are on."""
 
     bootstrap: str
@@ -97,13 +97,13 @@ class Stage:
         # Clients in Python take texts for names; others take any bytes.
         batch._builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, 0, 1_000_000)
         for number, name in enumerate(names):
-            batch._builder.append(number, None, None, b"%0500d" % number, [(_Name(name), b"of the header")])
+            batch._builder.append(number, None, None, b"%0500d" % number, [(_RawHeaderName(name), b"of the header")])
         batch._relative_offset = len(names)
         batch.close()
         await (await producer.send_batch(batch, self.topic, partition=0))
         await producer.stop()
 
-    def consumer(self, effects: Effects, **changes: Any) -> Consumer:
+    def consumer(self, effects: RecordingHandler, **changes: Any) -> Consumer:
         own = {name: changes.pop(name) for name in list(changes) if name.startswith("kafka_")}
         return Consumer(
             settings(self.bootstrap, **own),
@@ -119,8 +119,8 @@ class Stage:
         return await committed(self.bootstrap, self.group, self.topic, partition=partition)
 
 
-async def a_stage(bootstrap: str, *, partitions: int = 1) -> Stage:
-    stage = Stage(bootstrap, a_name("stage"), a_name("group"))
+async def build_harness(bootstrap: str, *, partitions: int = 1) -> ConsumerHarness:
+    stage = ConsumerHarness(bootstrap, a_name("stage"), a_name("group"))
     await make_topics(bootstrap, {stage.topic: partitions})
     return stage
 

@@ -58,7 +58,7 @@ async def make_topics(bootstrap: str, topics: Mapping[str, int], *, config: Mapp
 
 
 @asynccontextmanager
-async def reader(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
+async def open_reader(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
     """A plain consumer at the beginning of all partitions."""
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
@@ -70,9 +70,9 @@ async def reader(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
         await consumer.stop()
 
 
-async def everything(bootstrap: str, topic: str) -> list[ConsumerRecord]:
+async def read_all(bootstrap: str, topic: str) -> list[ConsumerRecord]:
     """All records of a topic up to its present end, by partition and offset."""
-    async with reader(bootstrap, topic) as consumer:
+    async with open_reader(bootstrap, topic) as consumer:
         ends = await consumer.end_offsets(consumer.assignment())
         found: list[ConsumerRecord] = []
         async with asyncio.timeout(15):
@@ -113,19 +113,19 @@ def stored_batches(kafka: KafkaCluster, topic: str, partition: int) -> list[Stor
     return found
 
 
-async def killed(kafka: KafkaCluster) -> None:
+async def kill_broker(kafka: KafkaCluster) -> None:
     """The broker is gone, as with the machine's power."""
     await asyncio.to_thread(kafka.brokers[0].kill)
 
 
-async def back(kafka: KafkaCluster) -> None:
+async def restart_broker(kafka: KafkaCluster) -> None:
     """The broker runs again at the same address."""
     kafka.brokers[0].launch()
     await until(lambda: broker_count(kafka.brokers[0].node.port) > 0, deadline_s=30)
 
 
 @asynccontextmanager
-async def frozen(broker: Broker) -> AsyncIterator[None]:
+async def frozen_broker(broker: Broker) -> AsyncIterator[None]:
     """The broker stands still, its connections open, as long as the context is."""
     broker.signal(signal.SIGSTOP)
     try:

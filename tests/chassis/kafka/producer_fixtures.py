@@ -9,7 +9,7 @@ from tests.chassis.kafka.kafka_fixtures import settings
 
 
 @asynccontextmanager
-async def producing(bootstrap: str, *, wait: bool = True, **changes: Any) -> AsyncIterator[Producer]:
+async def running_producer(bootstrap: str, *, wait: bool = True, **changes: Any) -> AsyncIterator[Producer]:
     producer = Producer(settings(bootstrap, **changes), client_id="test")
     await producer.start()
     try:
@@ -20,5 +20,5 @@ async def producing(bootstrap: str, *, wait: bool = True, **changes: Any) -> Asy
         await producer.stop()
 
 
-def rebuilds() -> float:
+def reconnects() -> float:
     return next(sample.value for family in RECONNECTS.collect() for sample in family.samples)

@@ -12,14 +12,14 @@ from sandbox.kafka import KafkaCluster
 from services.chassis.kafka.compacted_table import RECORDS, UNUSABLE, CompactedTable
 from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.eventually import until
-from tests.chassis.kafka.kafka_fixtures import a_name, back, killed, make_topics, settings
+from tests.chassis.kafka.kafka_fixtures import a_name, kill_broker, make_topics, restart_broker, settings
 
-Held = dict[bytes, bytes]
+TableContent = dict[bytes, bytes]
 COMPACT = {"cleanup.policy": "compact"}
 
 
 @asynccontextmanager
-async def following(bootstrap: str, topic: str, held: Held) -> AsyncIterator[CompactedTable]:
+async def running_table(bootstrap: str, topic: str, held: TableContent) -> AsyncIterator[CompactedTable]:
     def apply(key: bytes, value: bytes | None) -> None:
         if value == b"poison":
             raise KeyError(key)
@@ -51,9 +51,9 @@ async def a_topic(bootstrap: str, *, partitions: int = 1) -> str:
 
 
 async def test_it_is_ready_once_it_holds_all_that_was_there(kafka_bootstrap: str) -> None:
-    topic, held = await a_topic(kafka_bootstrap, partitions=4), Held()
+    topic, held = await a_topic(kafka_bootstrap, partitions=4), TableContent()
     await put(kafka_bootstrap, topic, [(b"%d" % number, b"x" * 100) for number in range(30_000)])
-    async with following(kafka_bootstrap, topic, held) as table:
+    async with running_table(kafka_bootstrap, topic, held) as table:
         sizes = set[int]()
         while not table.ready:
             sizes.add(len(held))
@@ -64,32 +64,32 @@ async def test_it_is_ready_once_it_holds_all_that_was_there(kafka_bootstrap: str
 
 
 async def test_the_last_word_on_a_key_counts_and_none_removes_it(kafka_bootstrap: str) -> None:
-    topic, held = await a_topic(kafka_bootstrap), Held()
+    topic, held = await a_topic(kafka_bootstrap), TableContent()
     await put(kafka_bootstrap, topic, [(b"a", b"1"), (b"b", b"1"), (b"a", b"2"), (b"b", None)])
-    async with following(kafka_bootstrap, topic, held) as table:
+    async with running_table(kafka_bootstrap, topic, held) as table:
         await table.wait_ready(15)
         assert held == {b"a": b"2"}
 
 
 async def test_later_changes_are_followed(kafka_bootstrap: str) -> None:
-    topic, held = await a_topic(kafka_bootstrap), Held()
+    topic, held = await a_topic(kafka_bootstrap), TableContent()
     await put(kafka_bootstrap, topic, [(b"a", b"1")])
-    async with following(kafka_bootstrap, topic, held) as table:
+    async with running_table(kafka_bootstrap, topic, held) as table:
         await table.wait_ready(15)
         await put(kafka_bootstrap, topic, [(b"b", b"2"), (b"a", None)])
         await until(lambda: held == {b"b": b"2"})
 
 
 async def test_an_empty_topic_is_ready_at_once(kafka_bootstrap: str) -> None:
-    topic, held = await a_topic(kafka_bootstrap, partitions=3), Held()
-    async with following(kafka_bootstrap, topic, held) as table:
+    topic, held = await a_topic(kafka_bootstrap, partitions=3), TableContent()
+    async with running_table(kafka_bootstrap, topic, held) as table:
         await table.wait_ready(5)
     assert held == {}
 
 
 async def test_a_missing_topic_is_not_ready_until_it_is_there_and_read(kafka_bootstrap: str) -> None:
-    topic, held = a_name("late-table"), Held()
-    async with following(kafka_bootstrap, topic, held) as table:
+    topic, held = a_name("late-table"), TableContent()
+    async with running_table(kafka_bootstrap, topic, held) as table:
         with pytest.raises(UnavailableError):
             await table.wait_ready(0.5)
         await make_topics(kafka_bootstrap, {topic: 1}, config=COMPACT)
@@ -99,17 +99,17 @@ async def test_a_missing_topic_is_not_ready_until_it_is_there_and_read(kafka_boo
 
 
 async def test_a_record_that_cannot_be_used_is_counted_and_passed_over(kafka_bootstrap: str) -> None:
-    topic, held = await a_topic(kafka_bootstrap), Held()
+    topic, held = await a_topic(kafka_bootstrap), TableContent()
     await put(kafka_bootstrap, topic, [(b"a", b"1"), (b"b", b"poison"), (b"c", b"3")])
-    async with following(kafka_bootstrap, topic, held) as table:
+    async with running_table(kafka_bootstrap, topic, held) as table:
         await table.wait_ready(15)
     assert held == {b"a": b"1", b"c": b"3"}
     assert UNUSABLE.labels(topic)._value.get() == 1
 
 
 async def test_partitions_that_are_added_are_read_too(kafka_bootstrap: str) -> None:
-    topic, held = await a_topic(kafka_bootstrap), Held()
-    async with following(kafka_bootstrap, topic, held) as table:
+    topic, held = await a_topic(kafka_bootstrap), TableContent()
+    async with running_table(kafka_bootstrap, topic, held) as table:
         await table.wait_ready(15)
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
         await admin.start()
@@ -123,21 +123,21 @@ async def test_partitions_that_are_added_are_read_too(kafka_bootstrap: str) -> N
 
 
 async def test_it_stays_ready_while_the_broker_is_away_and_goes_on_where_it_was(own_kafka: KafkaCluster) -> None:
-    topic, held = await a_topic(own_kafka.bootstrap_servers), Held()
+    topic, held = await a_topic(own_kafka.bootstrap_servers), TableContent()
     await put(own_kafka.bootstrap_servers, topic, [(b"a", b"1"), (b"b", b"1")])
-    async with following(own_kafka.bootstrap_servers, topic, held) as table:
+    async with running_table(own_kafka.bootstrap_servers, topic, held) as table:
         await table.wait_ready(15)
-        await killed(own_kafka)
+        await kill_broker(own_kafka)
         assert table.ready
         assert len(held) == 2
-        await back(own_kafka)
+        await restart_broker(own_kafka)
         await put(own_kafka.bootstrap_servers, topic, [(b"a", None), (b"c", b"3")])
         await until(lambda: held == {b"b": b"1", b"c": b"3"}, deadline_s=30)
         assert RECORDS.labels(topic)._value.get() == 4
 
 
 async def test_without_a_broker_it_is_not_ready_and_stops() -> None:
-    async with following("127.0.0.1:1", "any", Held()) as table:
+    async with running_table("127.0.0.1:1", "any", TableContent()) as table:
         with pytest.raises(UnavailableError):
             await table.wait_ready(0.05)
         assert not table.ready

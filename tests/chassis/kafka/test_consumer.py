@@ -13,12 +13,12 @@ from services.chassis.kafka.lag import RECORDS as LAG
 from services.chassis.kafka.stall_detector import STALL_TIMEOUT_S
 from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.eventually import until
-from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
+from tests.chassis.kafka.consumer_fixtures import Clock, ConsumerHarness, RecordingHandler, build_harness, running
 from tests.chassis.kafka.kafka_fixtures import a_name, make_topics
 
 
 async def test_what_was_handled_is_committed_and_not_read_again(kafka_bootstrap: str) -> None:
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     await stage.produce(range(10))
     async with running(stage.consumer(effects)):
         await until(lambda: len(effects.handled) == 10)
@@ -30,7 +30,7 @@ async def test_what_was_handled_is_committed_and_not_read_again(kafka_bootstrap:
 
 
 async def test_offsets_are_committed_while_it_runs(kafka_bootstrap: str) -> None:
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     await stage.produce(range(3))
     async with running(stage.consumer(effects)):
 
@@ -42,7 +42,7 @@ async def test_offsets_are_committed_while_it_runs(kafka_bootstrap: str) -> None
 
 async def test_the_committed_offset_is_never_ahead_of_what_was_handled(kafka_bootstrap: str) -> None:
     """I7: the handler holds back the last two of each poll until an empty poll, then the process dies."""
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     place = TopicPartition(stage.topic, 0)
 
     def hold_two_back(poll: Poll) -> Offsets:
@@ -56,14 +56,14 @@ async def test_the_committed_offset_is_never_ahead_of_what_was_handled(kafka_boo
     effects.on_poll = lambda poll: {place: 10} if not poll and len(effects.handled) == 12 else {}
     async with running(stage.consumer(effects)):
         await until(lambda: len(effects.handled) == 12)
-        empty = effects.empty
-        await until(lambda: effects.empty > empty + 1)
+        empty = effects.empty_polls
+        await until(lambda: effects.empty_polls > empty + 1)
     assert effects.handled[10:] == [8, 9]
     assert await stage.committed() == 10
 
 
 async def test_a_crash_before_the_effect_is_there_loses_nothing(kafka_bootstrap: str) -> None:
-    stage, effects = await a_stage(kafka_bootstrap), Effects(hold=asyncio.Event())
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler(hold=asyncio.Event())
     await stage.produce(range(5))
     consumer = stage.consumer(effects, kafka_group_instance_id="crash-1")
     await consumer.start()
@@ -73,15 +73,15 @@ async def test_a_crash_before_the_effect_is_there_loses_nothing(kafka_bootstrap:
     with pytest.raises(asyncio.CancelledError):
         await consumer._task
     assert await stage.committed() is None
-    again = Effects()
+    again = RecordingHandler()
     async with running(stage.consumer(again, kafka_group_instance_id="crash-1")):
         await until(lambda: len(again.handled) == 5)
 
 
 async def test_empty_polls_are_delivered(kafka_bootstrap: str) -> None:
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     async with running(stage.consumer(effects)) as consumer:
-        await until(lambda: effects.empty > 3)
+        await until(lambda: effects.empty_polls > 3)
         assert consumer.ready
 
 
@@ -89,7 +89,7 @@ async def test_while_a_dependency_is_away_the_same_poll_comes_again_and_the_memb
     kafka_bootstrap: str,
 ) -> None:
     """For longer than the session lasts: the group must not think the member dead."""
-    stage, effects = await a_stage(kafka_bootstrap), Effects(away=5)
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler(outages=5)
     await stage.produce(range(10))
     rebalances = REBALANCES.labels(stage.group)
     async with running(stage.consumer(effects, kafka_session_timeout_ms=1_000)) as consumer:
@@ -104,7 +104,7 @@ async def test_while_a_dependency_is_away_the_same_poll_comes_again_and_the_memb
 
 
 async def test_who_waits_for_a_dependency_is_alive_and_can_be_stopped(kafka_bootstrap: str) -> None:
-    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(away=1_000_000), Clock()
+    stage, effects, clock = await build_harness(kafka_bootstrap), RecordingHandler(outages=1_000_000), Clock()
     await stage.produce(range(3))
     async with running(stage.consumer(effects, clock=clock)) as consumer:
         await until(lambda: len(effects.journal) > 1)
@@ -112,22 +112,22 @@ async def test_who_waits_for_a_dependency_is_alive_and_can_be_stopped(kafka_boot
         clock.added_s += 10 * STALL_TIMEOUT_S
         await until(lambda: len(effects.journal) > tried)
         assert consumer.alive
-        empty = effects.empty
+        empty = effects.empty_polls
         async with asyncio.timeout(3):
             await consumer.stop()
-    assert effects.empty == empty, "what is given up is not to be finished either"
+    assert effects.empty_polls == empty, "what is given up is not to be finished either"
     assert await stage.committed() is None
 
 
 async def test_who_gave_up_a_poll_finishes_those_that_come_after_it(kafka_bootstrap: str) -> None:
-    stage, effects, stopping = await a_stage(kafka_bootstrap), Effects(away=1_000_000), False
+    stage, effects, stopping = await build_harness(kafka_bootstrap), RecordingHandler(outages=1_000_000), False
     place = TopicPartition(stage.topic, 0)
     effects.on_poll = lambda poll: {} if poll or not stopping else {place: 5}
     await stage.produce(range(3))
     async with running(stage.consumer(effects)) as consumer:
         await until(lambda: bool(effects.journal))
         await consumer.on_partitions_revoked([])
-        effects.away = 0
+        effects.outages = 0
         await stage.produce([3, 4])
         await until(lambda: 4 in effects.handled)
         stopping = True
@@ -135,7 +135,7 @@ async def test_who_gave_up_a_poll_finishes_those_that_come_after_it(kafka_bootst
 
 
 async def test_a_defect_of_the_handler_is_not_the_end(kafka_bootstrap: str) -> None:
-    stage, effects = await a_stage(kafka_bootstrap), Effects(defects=2)
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler(defects=2)
     await stage.produce(range(4))
     async with running(stage.consumer(effects)):
         await until(lambda: len(effects.handled) == 4)
@@ -144,7 +144,7 @@ async def test_a_defect_of_the_handler_is_not_the_end(kafka_bootstrap: str) -> N
 
 
 async def test_what_was_done_before_a_defect_is_committed(kafka_bootstrap: str) -> None:
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     await stage.produce(range(4))
     async with running(stage.consumer(effects)):
         await until(lambda: len(effects.handled) == 4)
@@ -155,7 +155,7 @@ async def test_what_was_done_before_a_defect_is_committed(kafka_bootstrap: str) 
 
 
 async def test_a_defect_that_stays_turns_the_process_dead(kafka_bootstrap: str) -> None:
-    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(defects=1_000_000), Clock()
+    stage, effects, clock = await build_harness(kafka_bootstrap), RecordingHandler(defects=1_000_000), Clock()
     await stage.produce(range(4))
     async with running(stage.consumer(effects, clock=clock)) as consumer:
         await until(lambda: effects.defects < 1_000_000)
@@ -168,7 +168,7 @@ async def test_a_defect_that_stays_turns_the_process_dead(kafka_bootstrap: str) 
 
 
 async def test_a_handler_that_never_returns_turns_the_process_dead(kafka_bootstrap: str) -> None:
-    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(hold=asyncio.Event()), Clock()
+    stage, effects, clock = await build_harness(kafka_bootstrap), RecordingHandler(hold=asyncio.Event()), Clock()
     await stage.produce(range(4))
     async with running(stage.consumer(effects, clock=clock)) as consumer:
         await asyncio.wait_for(effects.entered.wait(), 15)
@@ -181,7 +181,7 @@ async def test_a_handler_that_never_returns_turns_the_process_dead(kafka_bootstr
 
 
 async def test_stopping_finishes_the_poll_at_hand_and_commits_it(kafka_bootstrap: str) -> None:
-    stage, effects = await a_stage(kafka_bootstrap), Effects(hold=asyncio.Event())
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler(hold=asyncio.Event())
     await stage.produce(range(6))
     consumer = stage.consumer(effects)
     await consumer.start()
@@ -198,7 +198,7 @@ async def test_stopping_finishes_the_poll_at_hand_and_commits_it(kafka_bootstrap
 
 async def test_what_a_stopped_partition_holds_back_is_lag(kafka_bootstrap: str) -> None:
     """It was fetched, and is not handled."""
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     place = TopicPartition(stage.topic, 0)
     stopped: set[TopicPartition] = set()
 
@@ -219,7 +219,7 @@ async def test_what_a_stopped_partition_holds_back_is_lag(kafka_bootstrap: str) 
 async def test_what_a_stopped_partition_holds_back_is_lag_once_and_stays_there_while_a_dependency_is_away(
     kafka_bootstrap: str,
 ) -> None:
-    stage, effects = await a_stage(kafka_bootstrap, partitions=2), Effects()
+    stage, effects = await build_harness(kafka_bootstrap, partitions=2), RecordingHandler()
     bad, stopped = TopicPartition(stage.topic, 0), set[TopicPartition]()
     is_away = True
 
@@ -239,8 +239,8 @@ async def test_what_a_stopped_partition_holds_back_is_lag_once_and_stays_there_w
             is_away = False
             await stage.produce([10], partition=1)
             await until(lambda: 10 in effects.handled)
-            polls = effects.empty
-            await until(lambda: effects.empty > polls + 5)
+            polls = effects.empty_polls
+            await until(lambda: effects.empty_polls > polls + 5)
     assert effects.handled == list(range(11))
     assert [line["partition"] for line in lines if line["event"] == "partition halted"] == [0], "told once"
     assert await stage.committed() == 4
@@ -248,7 +248,7 @@ async def test_what_a_stopped_partition_holds_back_is_lag_once_and_stays_there_w
 
 async def test_what_the_handler_has_begun_and_cannot_finish_is_lag(kafka_bootstrap: str) -> None:
     """Though the poll that brought it is over, and nothing comes after it."""
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     lag = LAG.labels(stage.group, stage.topic, "0")
     is_away = True
 
@@ -271,7 +271,7 @@ async def test_what_the_handler_has_begun_and_cannot_finish_is_lag(kafka_bootstr
 @pytest.mark.parametrize("codec", [0, 1], ids=["plain", "gzip"])
 async def test_headers_may_have_any_name(kafka_bootstrap: str, codec: int) -> None:
     """F14: brokers take names that are no UTF-8; the partition must go on, and what is beside them be read once."""
-    stage, effects, names = await a_stage(kafka_bootstrap), Effects(), []
+    stage, effects, names = await build_harness(kafka_bootstrap), RecordingHandler(), []
 
     def note(poll: Poll) -> None:
         names.extend([record.headers for records in poll.values() for record in records])
@@ -286,7 +286,7 @@ async def test_headers_may_have_any_name(kafka_bootstrap: str, codec: int) -> No
 
 
 async def test_it_waits_until_it_may_begin(kafka_bootstrap: str) -> None:
-    stage, effects, may = await a_stage(kafka_bootstrap), Effects(), False
+    stage, effects, may = await build_harness(kafka_bootstrap), RecordingHandler(), False
     await stage.produce(range(3))
     async with running(stage.consumer(effects, start_when=lambda: may)) as consumer:
         turned = consumer._stalls.last_loop_at
@@ -298,9 +298,13 @@ async def test_it_waits_until_it_may_begin(kafka_bootstrap: str) -> None:
 
 
 async def test_a_topic_may_come_later(kafka_bootstrap: str) -> None:
-    stage, effects, clock = Stage(kafka_bootstrap, a_name("later"), a_name("group")), Effects(), Clock()
+    stage, effects, clock = (
+        ConsumerHarness(kafka_bootstrap, a_name("later"), a_name("group")),
+        RecordingHandler(),
+        Clock(),
+    )
     async with running(stage.consumer(effects, clock=clock)) as consumer:
-        await until(lambda: consumer._kafka is not None and effects.empty > 0)
+        await until(lambda: consumer._kafka is not None and effects.empty_polls > 0)
         assert not consumer.ready
         await make_topics(kafka_bootstrap, {stage.topic: 1})
         await stage.produce(range(3))
@@ -311,7 +315,7 @@ async def test_a_topic_may_come_later(kafka_bootstrap: str) -> None:
 
 async def test_records_that_retention_took_are_noticed(kafka_bootstrap: str) -> None:
     """F30: the group was away for longer than records are kept."""
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     await stage.produce(range(10))
     async with running(stage.consumer(effects)):
         await until(lambda: len(effects.handled) == 10)

@@ -5,15 +5,15 @@ import asyncio
 from sandbox.kafka import KafkaCluster
 from services.chassis.kafka.stall_detector import STALL_TIMEOUT_S
 from tests.chassis.eventually import until
-from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
-from tests.chassis.kafka.kafka_fixtures import back, frozen, killed
+from tests.chassis.kafka.consumer_fixtures import Clock, ConsumerHarness, RecordingHandler, build_harness, running
+from tests.chassis.kafka.kafka_fixtures import frozen_broker, kill_broker, restart_broker
 
 
 async def test_without_a_broker_it_starts_is_alive_and_stops(kafka_bootstrap: str) -> None:
     del kafka_bootstrap
     clock = Clock()
-    stage = Stage("127.0.0.1:1", "any", "any")
-    async with running(stage.consumer(Effects(), clock=clock)) as consumer:
+    stage = ConsumerHarness("127.0.0.1:1", "any", "any")
+    async with running(stage.consumer(RecordingHandler(), clock=clock)) as consumer:
         clock.added_s += 10 * STALL_TIMEOUT_S
         await until(lambda: consumer.alive)
         assert not consumer.ready
@@ -23,29 +23,29 @@ async def test_without_a_broker_it_starts_is_alive_and_stops(kafka_bootstrap: st
 
 async def test_it_starts_before_the_broker_does(own_kafka: KafkaCluster) -> None:
     """F27: ready once the broker is there, not before."""
-    stage, effects = await a_stage(own_kafka.bootstrap_servers), Effects()
+    stage, effects = await build_harness(own_kafka.bootstrap_servers), RecordingHandler()
     await stage.produce(range(10))
-    await killed(own_kafka)
+    await kill_broker(own_kafka)
     try:
         async with running(stage.consumer(effects)) as consumer:
             turned = consumer._stalls.last_loop_at
             await until(lambda: consumer._stalls.last_loop_at > turned)
             assert not consumer.ready
-            await back(own_kafka)
+            await restart_broker(own_kafka)
             await until(lambda: consumer.ready and len(effects.handled) == 10, deadline_s=30)
     finally:
         if not own_kafka.is_running:
-            await back(own_kafka)
+            await restart_broker(own_kafka)
 
 
 async def test_it_survives_a_killed_broker(own_kafka: KafkaCluster) -> None:
     """F6: what was handled and not yet committed may come again; nothing is skipped."""
-    stage, effects = await a_stage(own_kafka.bootstrap_servers), Effects()
+    stage, effects = await build_harness(own_kafka.bootstrap_servers), RecordingHandler()
     await stage.produce(range(10))
     async with running(stage.consumer(effects)) as consumer:
         await until(lambda: len(effects.handled) == 10)
-        await killed(own_kafka)
-        await back(own_kafka)
+        await kill_broker(own_kafka)
+        await restart_broker(own_kafka)
         await stage.produce(range(10, 20))
         await until(lambda: 19 in effects.handled, deadline_s=30)
         assert consumer.alive
@@ -56,11 +56,11 @@ async def test_it_survives_a_killed_broker(own_kafka: KafkaCluster) -> None:
 async def test_stopping_does_not_wait_for_a_frozen_broker_for_ever(own_kafka: KafkaCluster) -> None:
     """F7, F26: the drain has ten seconds; commit, leaving the group and closing must fit in."""
     before = asyncio.all_tasks()
-    stage, effects = await a_stage(own_kafka.bootstrap_servers), Effects()
+    stage, effects = await build_harness(own_kafka.bootstrap_servers), RecordingHandler()
     await stage.produce(range(10))
     consumer = stage.consumer(effects)
     await consumer.start()
     await until(lambda: len(effects.handled) == 10)
-    async with frozen(own_kafka.brokers[0]), asyncio.timeout(9):
+    async with frozen_broker(own_kafka.brokers[0]), asyncio.timeout(9):
         await consumer.stop()
     await until(lambda: not asyncio.all_tasks() - before)

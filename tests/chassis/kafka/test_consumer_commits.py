@@ -10,7 +10,7 @@ from aiokafka.errors import CommitFailedError, KafkaConnectionError
 from services.chassis.kafka import consumer as consumer_module
 from services.chassis.kafka.consumer import Offsets, Poll
 from tests.chassis.eventually import until
-from tests.chassis.kafka.consumer_fixtures import Clock, Effects, a_stage, running
+from tests.chassis.kafka.consumer_fixtures import Clock, RecordingHandler, build_harness, running
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ async def test_offsets_whose_commit_failed_are_committed_later(
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     """Nothing else comes that could be committed in their place."""
-    stage, effects, failed = await a_stage(kafka_bootstrap), Effects(), list[dict[TopicPartition, int]]()
+    stage, effects, failed = await build_harness(kafka_bootstrap), RecordingHandler(), list[dict[TopicPartition, int]]()
     clock = Clock()
     async with running(stage.consumer(effects, clock=clock)) as consumer:
         await until(lambda: consumer.ready)
@@ -49,7 +49,7 @@ async def test_offsets_that_could_not_be_committed_before_their_partition_was_gi
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has it next reads them again, and may be far beyond them when it comes back."""
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     place = TopicPartition(stage.topic, 0)
     tried: list[dict[TopicPartition, int]] = []
 
@@ -70,7 +70,7 @@ async def test_offsets_that_the_group_does_not_take_are_somebody_elses(
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They would be refused again, and again; and one day be older than what the other has committed."""
-    stage, effects, tried = await a_stage(kafka_bootstrap), Effects(), list[dict[TopicPartition, int]]()
+    stage, effects, tried = await build_harness(kafka_bootstrap), RecordingHandler(), list[dict[TopicPartition, int]]()
 
     async def refuse(offsets: dict[TopicPartition, int]) -> None:
         tried.append(dict(offsets))
@@ -85,13 +85,13 @@ async def test_offsets_that_the_group_does_not_take_are_somebody_elses(
         clock.added_s += 1.0
         await until(lambda: bool(tried))
         clock.added_s += 1.0
-        polls = effects.empty
-        await until(lambda: effects.empty > polls + 2)
+        polls = effects.empty_polls
+        await until(lambda: effects.empty_polls > polls + 2)
     assert tried == [{TopicPartition(stage.topic, 0): 3}]
 
 
 async def test_a_defect_while_a_poll_is_finished_keeps_nothing_else_from_being_committed(kafka_bootstrap: str) -> None:
-    stage, effects, stopping = await a_stage(kafka_bootstrap), Effects(), False
+    stage, effects, stopping = await build_harness(kafka_bootstrap), RecordingHandler(), False
 
     def fail(poll: Poll) -> None:
         if stopping and not poll:
@@ -107,12 +107,12 @@ async def test_a_defect_while_a_poll_is_finished_keeps_nothing_else_from_being_c
 
 
 async def test_a_defect_while_the_handler_forgets_keeps_nobody_from_leaving(kafka_bootstrap: str) -> None:
-    class Clumsy(Effects):
+    class Clumsy(RecordingHandler):
         def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
             super().on_revoked(partitions)
             raise KeyError("a defect")
 
-    stage, effects, before = await a_stage(kafka_bootstrap), Clumsy(), asyncio.all_tasks()
+    stage, effects, before = await build_harness(kafka_bootstrap), Clumsy(), asyncio.all_tasks()
     await stage.produce(range(3))
     async with running(stage.consumer(effects)):
         await until(lambda: len(effects.handled) == 3)
@@ -127,13 +127,13 @@ async def test_a_handler_that_hangs_keeps_nobody_from_leaving(
     """F26: the drain has ten seconds; what was done is committed all the same."""
     monkeypatch.setattr(consumer_module, "COMMIT_TIMEOUT_S", 1.0)
 
-    class Hanging(Effects):
+    class Hanging(RecordingHandler):
         async def handle(self, poll: Poll) -> Offsets:
             if not poll and stopping:
                 await asyncio.Event().wait()
             return await super().handle(poll)
 
-    stage, effects, stopping = await a_stage(kafka_bootstrap), Hanging(), False
+    stage, effects, stopping = await build_harness(kafka_bootstrap), Hanging(), False
     await stage.produce(range(3))
     async with running(stage.consumer(effects, clock=lambda: 0.0)) as consumer:
         await until(lambda: len(effects.handled) == 3)
@@ -145,7 +145,7 @@ async def test_a_handler_that_hangs_keeps_nobody_from_leaving(
 
 
 async def test_offsets_of_what_is_not_ours_keep_nothing_else_from_being_committed(kafka_bootstrap: str) -> None:
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     ours, another = (TopicPartition(stage.topic, number) for number in (0, 7))
     effects.on_poll = lambda poll: {ours: 3, another: 9} if poll else None
     await stage.produce(range(3))

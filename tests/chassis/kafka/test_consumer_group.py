@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from services.chassis.kafka.stall_detector import STALL_TIMEOUT_S
 from tests.chassis.eventually import until
-from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
+from tests.chassis.kafka.consumer_fixtures import Clock, ConsumerHarness, RecordingHandler, build_harness, running
 from tests.chassis.kafka.kafka_fixtures import a_name, make_topics
 
 
@@ -18,25 +18,25 @@ async def test_what_the_handler_has_begun_is_finished_before_the_partitions_are_
     kafka_bootstrap: str,
 ) -> None:
     """It gives the offsets of a poll only with an empty one, and none comes by itself while the poll is at hand."""
-    stage, effects = await a_stage(kafka_bootstrap), Effects(hold=asyncio.Event())
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler(hold=asyncio.Event())
     effects.on_poll = lambda poll: {} if poll else {TopicPartition(stage.topic, 0): 6}
     await stage.produce(range(6))
     consumer = stage.consumer(effects)
     await consumer.start()
     await asyncio.wait_for(effects.entered.wait(), 15)
-    empty, stopping = effects.empty, asyncio.create_task(consumer.stop())
+    empty, stopping = effects.empty_polls, asyncio.create_task(consumer.stop())
     await asyncio.sleep(0)
     assert effects.hold is not None
     effects.hold.set()
     await stopping
-    assert effects.empty == empty + 1
+    assert effects.empty_polls == empty + 1
     assert await stage.committed() == 6
 
 
 async def test_a_rebalance_commits_first_and_lets_go_of_what_is_held_back(kafka_bootstrap: str) -> None:
     """F12: a second member joins while records are read; each record is handled, none twice, nothing is held by two."""
-    stage = await a_stage(kafka_bootstrap, partitions=4)
-    one, two = Effects(), Effects()
+    stage = await build_harness(kafka_bootstrap, partitions=4)
+    one, two = RecordingHandler(), RecordingHandler()
     for partition in range(4):
         await stage.produce(range(partition * 100, partition * 100 + 10), partition=partition)
     async with running(stage.consumer(one)) as first:
@@ -56,8 +56,8 @@ async def test_a_rebalance_commits_first_and_lets_go_of_what_is_held_back(kafka_
 
 async def test_who_joins_takes_his_share_of_each_topic(kafka_bootstrap: str) -> None:
     """Counted all together, the newcomer's half may be the topic that has no lag."""
-    stage, one, two = await a_stage(kafka_bootstrap, partitions=4), Effects(), Effects()
-    other = Stage(kafka_bootstrap, a_name("stage"), stage.group)
+    stage, one, two = await build_harness(kafka_bootstrap, partitions=4), RecordingHandler(), RecordingHandler()
+    other = ConsumerHarness(kafka_bootstrap, a_name("stage"), stage.group)
     await make_topics(kafka_bootstrap, {other.topic: 4})
     topics = [stage.topic, other.topic]
     async with running(stage.consumer(one, topics=topics)) as first:
@@ -74,7 +74,7 @@ async def test_who_joins_takes_his_share_of_each_topic(kafka_bootstrap: str) -> 
 
 async def test_a_member_too_many_leaves_the_others_alone(kafka_bootstrap: str) -> None:
     """It has nothing to read, and must not join anew for that: each time the whole group would stand still."""
-    stage, effects, clock = await a_stage(kafka_bootstrap), (Effects(), Effects()), Clock()
+    stage, effects, clock = await build_harness(kafka_bootstrap), (RecordingHandler(), RecordingHandler()), Clock()
     one, two = (stage.consumer(each, clock=clock) for each in effects)
     async with running(one):
         await until(lambda: one.ready)
@@ -90,29 +90,29 @@ async def test_a_member_too_many_leaves_the_others_alone(kafka_bootstrap: str) -
             assert two.alive
 
 
-async def until_both_polled(effects: tuple[Effects, Effects]) -> None:
+async def until_both_polled(effects: tuple[RecordingHandler, RecordingHandler]) -> None:
     """Several times: nobody polls while the group finds out who has what."""
-    seen = [each.empty for each in effects]
-    await until(lambda: all(each.empty > polls + 5 for each, polls in zip(effects, seen, strict=True)))
+    seen = [each.empty_polls for each in effects]
+    await until(lambda: all(each.empty_polls > polls + 5 for each, polls in zip(effects, seen, strict=True)))
 
 
 async def test_a_rebalance_does_not_wait_for_a_dependency(kafka_bootstrap: str) -> None:
-    stage = await a_stage(kafka_bootstrap, partitions=2)
-    one, two = Effects(away=1_000_000), Effects()
+    stage = await build_harness(kafka_bootstrap, partitions=2)
+    one, two = RecordingHandler(outages=1_000_000), RecordingHandler()
     for partition in range(2):
         await stage.produce(range(partition * 10, partition * 10 + 5), partition=partition)
     async with running(stage.consumer(one, kafka_session_timeout_ms=30_000)):
         await until(lambda: bool(one.journal))
         async with running(stage.consumer(two, kafka_session_timeout_ms=30_000)):
             await until(lambda: len(two.handled) == 5)
-            one.away = 0
+            one.outages = 0
             await until(lambda: len(one.handled) == 5)
     assert sorted(one.handled + two.handled) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
 
 
 async def test_a_static_member_comes_back_without_a_rebalance(kafka_bootstrap: str) -> None:
-    stage = await a_stage(kafka_bootstrap, partitions=2)
-    one, two = Effects(), Effects()
+    stage = await build_harness(kafka_bootstrap, partitions=2)
+    one, two = RecordingHandler(), RecordingHandler()
     async with running(stage.consumer(one, kafka_group_instance_id="one")) as first:
         await until(lambda: first.ready)
         second = stage.consumer(two, kafka_group_instance_id="two")
@@ -131,15 +131,15 @@ async def test_a_static_member_comes_back_without_a_rebalance(kafka_bootstrap: s
 
 async def test_who_is_stopped_while_it_joins_leaves_nobody_waiting(kafka_bootstrap: str) -> None:
     """The group waits for a member that is as good as dead; who joins meanwhile and is stopped must not be the next."""
-    stage = await a_stage(kafka_bootstrap)
+    stage = await build_harness(kafka_bootstrap)
     async with a_silent_member(stage):
-        async with running(stage.consumer(Effects())):
+        async with running(stage.consumer(RecordingHandler())):
             await until_members(stage, 2)
         await until_members(stage, 1)
 
 
 @asynccontextmanager
-async def a_silent_member(stage: Stage) -> AsyncIterator[None]:
+async def a_silent_member(stage: ConsumerHarness) -> AsyncIterator[None]:
     """Inside, the group has a member that does not answer when it is to share anew."""
     member = Reader({"bootstrap.servers": stage.bootstrap, "group.id": stage.group})
     # With someone to tell, it lets go of nothing before it polls again.
@@ -156,7 +156,7 @@ async def a_silent_member(stage: Stage) -> AsyncIterator[None]:
         await asyncio.to_thread(member.close)
 
 
-async def until_members(stage: Stage, number: int) -> None:
+async def until_members(stage: ConsumerHarness, number: int) -> None:
     admin = AdminClient({"bootstrap.servers": stage.bootstrap})
 
     def are_there() -> bool:

@@ -8,24 +8,24 @@ from aiokafka import AIOKafkaProducer
 from services.chassis.kafka.lag import RECORDS as LAG
 from services.chassis.kafka.stall_detector import STALL_TIMEOUT_S
 from tests.chassis.eventually import until
-from tests.chassis.kafka.consumer_fixtures import Clock, Effects, Stage, a_stage, running
+from tests.chassis.kafka.consumer_fixtures import Clock, ConsumerHarness, RecordingHandler, build_harness, running
 
 
 @asynccontextmanager
-async def a_producer(stage: Stage) -> AsyncIterator[AIOKafkaProducer]:
+async def a_producer(stage: ConsumerHarness) -> AsyncIterator[AIOKafkaProducer]:
     """Another team's, which writes in transactions."""
     async with AIOKafkaProducer(bootstrap_servers=stage.bootstrap, transactional_id=stage.group) as producer:
         yield producer
 
 
-async def write(producer: AIOKafkaProducer, stage: Stage, numbers: Iterable[int]) -> None:
+async def write(producer: AIOKafkaProducer, stage: ConsumerHarness, numbers: Iterable[int]) -> None:
     for number in numbers:
         await producer.send_and_wait(stage.topic, b"%d" % number, partition=0)
 
 
 async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> None:
     """They have offsets, and nothing in them; they must not count as records that wait."""
-    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(), Clock()
+    stage, effects, clock = await build_harness(kafka_bootstrap), RecordingHandler(), Clock()
     async with a_producer(stage) as producer:
         for values in ([0, 1], [2]):
             async with producer.transaction():
@@ -37,8 +37,8 @@ async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> 
         clock.added_s += 1.0
         await until(lambda: lag.get() == 0)
         clock.added_s += STALL_TIMEOUT_S
-        polls = effects.empty
-        await until(lambda: effects.empty > polls + 2 and consumer.alive)
+        polls = effects.empty_polls
+        await until(lambda: effects.empty_polls > polls + 2 and consumer.alive)
     assert effects.handled == [0, 1, 2]
     assert await stage.committed() == 4
     await stage.produce([3])
@@ -48,7 +48,7 @@ async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> 
 
 
 async def test_an_aborted_transaction_is_as_if_it_had_not_been(kafka_bootstrap: str) -> None:
-    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(), Clock()
+    stage, effects, clock = await build_harness(kafka_bootstrap), RecordingHandler(), Clock()
     await stage.produce([0])
     async with a_producer(stage) as producer, running(stage.consumer(effects, clock=clock)) as consumer:
         for numbers in ([1, 2], [3]):
@@ -56,11 +56,11 @@ async def test_an_aborted_transaction_is_as_if_it_had_not_been(kafka_bootstrap: 
             await write(producer, stage, numbers)
             await producer.abort_transaction()
         await until(lambda: effects.handled == [0])
-        polls = effects.empty
-        await until(lambda: effects.empty > polls + 2)
+        polls = effects.empty_polls
+        await until(lambda: effects.empty_polls > polls + 2)
         clock.added_s += STALL_TIMEOUT_S
-        polls = effects.empty
-        await until(lambda: effects.empty > polls + 2 and consumer.alive)
+        polls = effects.empty_polls
+        await until(lambda: effects.empty_polls > polls + 2 and consumer.alive)
         await stage.produce([4])
         await until(lambda: effects.handled[-1] == 4)
     assert effects.handled == [0, 4]
@@ -68,7 +68,7 @@ async def test_an_aborted_transaction_is_as_if_it_had_not_been(kafka_bootstrap: 
 
 async def test_an_open_transaction_holds_up_what_is_behind_it_and_nothing_else(kafka_bootstrap: str) -> None:
     """Nobody knows yet whether it holds. Starting the process anew would not help, and what waits is lag."""
-    stage, effects, clock = await a_stage(kafka_bootstrap), Effects(), Clock()
+    stage, effects, clock = await build_harness(kafka_bootstrap), RecordingHandler(), Clock()
     lag = LAG.labels(stage.group, stage.topic, "0")._value
     async with a_producer(stage) as producer, running(stage.consumer(effects, clock=clock)) as consumer:
         await stage.produce([0])
@@ -79,8 +79,8 @@ async def test_an_open_transaction_holds_up_what_is_behind_it_and_nothing_else(k
         clock.added_s += 1.0
         await until(lambda: lag.get() == 3)
         clock.added_s += STALL_TIMEOUT_S
-        polls = effects.empty
-        await until(lambda: effects.empty > polls + 2 and consumer.alive)
+        polls = effects.empty_polls
+        await until(lambda: effects.empty_polls > polls + 2 and consumer.alive)
         assert effects.handled == [0]
         await producer.commit_transaction()
         await until(lambda: len(effects.handled) == 4)

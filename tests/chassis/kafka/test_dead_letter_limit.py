@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 
-PLACE = "orders 0"
+PARTITION = "orders 0"
 
 
-def a_brake(*, most_in_row: int = 3, window: int = 10, share: float = 0.5) -> DeadLetterLimit:
-    return DeadLetterLimit(max_consecutive=most_in_row, window=window, max_ratio=share)
+def a_limit(*, max_consecutive: int = 3, window: int = 10, max_ratio: float = 0.5) -> DeadLetterLimit:
+    return DeadLetterLimit(max_consecutive=max_consecutive, window=window, max_ratio=max_ratio)
 
 
-def feed(brake: DeadLetterLimit, pattern: str, place: str = PLACE) -> int:
+def feed(limit: DeadLetterLimit, pattern: str, partition: str = PARTITION) -> int:
     """Records as letters, `x` for a dead one; returns how many were admitted."""
     dead = [position for position, letter in enumerate(pattern) if letter == "x"]
-    admitted = brake.allowed(place, len(pattern), dead)
-    brake.record(place, len(pattern), dead)
+    admitted = limit.allowed(partition, len(pattern), dead)
+    limit.record(partition, len(pattern), dead)
     return admitted
 
 
@@ -37,57 +37,57 @@ def feed(brake: DeadLetterLimit, pattern: str, place: str = PLACE) -> int:
     ],
 )
 def test_too_many_in_a_row_or_among_the_latest_stop_the_partition(pattern: str, admitted: int) -> None:
-    brake = a_brake()
+    brake = a_limit()
     assert feed(brake, pattern) == admitted
-    assert (PLACE in brake.halted) == (admitted < len(pattern))
+    assert (PARTITION in brake.halted) == (admitted < len(pattern))
 
 
 def test_what_came_before_counts() -> None:
-    brake = a_brake()
+    brake = a_limit()
     assert feed(brake, ".xx") == 3
     assert feed(brake, "xx") == 1
     assert feed(brake, "...") == 0
 
 
 def test_a_good_record_ends_the_row() -> None:
-    brake = a_brake(window=1000)
+    brake = a_limit(window=1000)
     for _ in range(50):
         assert feed(brake, "xxx.") == 4
 
 
 def test_the_latest_records_alone_make_the_share() -> None:
-    brake = a_brake()
+    brake = a_limit()
     assert feed(brake, "x.x.x.x.x.") == 10
     assert feed(brake, "." * 10) == 10
     assert feed(brake, "x.x.x.x.x.") == 10
 
 
 def test_partitions_are_counted_apart() -> None:
-    brake = a_brake()
+    brake = a_limit()
     feed(brake, "xxxx")
     assert feed(brake, "xxx.", "orders 1") == 4
-    assert set(brake.halted) == {PLACE}
+    assert set(brake.halted) == {PARTITION}
 
 
 def test_a_released_partition_goes_on_unless_nothing_has_changed() -> None:
-    brake = a_brake()
+    brake = a_limit()
     feed(brake, "xxxx")
-    brake.resume([PLACE])
+    brake.resume([PARTITION])
     assert feed(brake, "x") == 0
-    brake.resume([PLACE])
+    brake.resume([PARTITION])
     assert feed(brake, "." * 10) == 10
     assert feed(brake, "xxx.") == 4
 
 
 def test_asking_changes_nothing() -> None:
-    brake = a_brake()
+    brake = a_limit()
     for _ in range(5):
-        assert brake.allowed(PLACE, 3, [0, 1, 2]) == 3
+        assert brake.allowed(PARTITION, 3, [0, 1, 2]) == 3
     assert list(brake.halted) == []
 
 
 @dataclass
-class PlainBrake:
+class SimpleLimit:
     """Three in a row, five of ten, by counting all anew for each record."""
 
     admitted: str = ""
@@ -107,19 +107,19 @@ class PlainBrake:
 @given(st.lists(st.text("x.", max_size=12) | st.just("release"), max_size=30))
 def test_it_counts_what_was_admitted_and_nothing_else(steps: list[str]) -> None:
     """Records in front of which it stopped come again once it is released."""
-    brake, plain = a_brake(), PlainBrake()
+    brake, plain = a_limit(), SimpleLimit()
     for step in steps:
         if step == "release":
-            brake.resume([PLACE])
+            brake.resume([PARTITION])
             plain.is_stopped = False
         else:
             assert feed(brake, step) == plain.feed(step)
-            assert (PLACE in brake.halted) == plain.is_stopped
+            assert (PARTITION in brake.halted) == plain.is_stopped
 
 
 @given(st.lists(st.text("x.", max_size=12), max_size=12))
 def test_how_records_are_cut_into_polls_does_not_matter(polls: list[str]) -> None:
-    whole, cut = a_brake(), a_brake()
+    whole, cut = a_limit(), a_limit()
     expected = feed(whole, "".join(polls))
     assert sum(feed(cut, poll) for poll in polls) == expected
     assert set(cut.halted) == set(whole.halted)

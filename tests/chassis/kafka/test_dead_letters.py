@@ -10,11 +10,11 @@ from aiokafka import ConsumerRecord
 from services.chassis.kafka.dead_letters import DEAD_LETTERS, DeadLetter, DeadLetters
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
-from tests.chassis.kafka.kafka_fixtures import a_name, everything, make_topics, settings
+from tests.chassis.kafka.kafka_fixtures import a_name, make_topics, read_all, settings
 
 
 @asynccontextmanager
-async def producing(bootstrap: str, **changes: Any) -> AsyncIterator[Producer]:
+async def running_producer(bootstrap: str, **changes: Any) -> AsyncIterator[Producer]:
     made = Producer(settings(bootstrap, **changes), client_id="test")
     await made.start()
     try:
@@ -26,7 +26,7 @@ async def producing(bootstrap: str, **changes: Any) -> AsyncIterator[Producer]:
 
 @pytest.fixture
 async def producer(kafka_bootstrap: str) -> AsyncIterator[Producer]:
-    async with producing(kafka_bootstrap) as made:
+    async with running_producer(kafka_bootstrap) as made:
         yield made
 
 
@@ -37,11 +37,11 @@ async def test_a_letter_holds_the_original_and_where_it_came_from(kafka_bootstra
     await producer.send_batch(
         topic, 2, [ProducerRecord(b"first", b"ok"), ProducerRecord(b"\x00key", b"\xff\x00", hostile)]
     )
-    (_, record) = await everything(kafka_bootstrap, topic)
+    (_, record) = await read_all(kafka_bootstrap, topic)
     counted = DEAD_LETTERS.labels(topic, "unknown-framing")._value
     before = counted.get()
     await DeadLetters(producer, group="validator").send([DeadLetter(record, "unknown-framing", "no id", attempts=3)])
-    (letter,) = await everything(kafka_bootstrap, f"{topic}.dlq")
+    (letter,) = await read_all(kafka_bootstrap, f"{topic}.dlq")
     assert (letter.key, letter.value) == (b"\x00key", b"\xff\x00")
     assert letter.headers[:2] == (("jobId", b"\xff"), ("jobId", b"again"))
     assert dict(letter.headers[2:]) == {
@@ -71,9 +71,9 @@ async def test_every_kind_of_poison_gets_one_letter(kafka_bootstrap: str, produc
     ]
     await producer.send_batch(topic, 0, poison)
     await producer.send_batch(topic, 0, [ProducerRecord(b"large", b"x" * (8 * 1024 * 1024 - 100_000))])
-    records = await everything(kafka_bootstrap, topic)
+    records = await read_all(kafka_bootstrap, topic)
     await DeadLetters(producer, group="g").send(DeadLetter(record, "undecodable", "") for record in records)
-    letters = await everything(kafka_bootstrap, f"{topic}.dlq")
+    letters = await read_all(kafka_bootstrap, f"{topic}.dlq")
     assert [(letter.key, letter.value) for letter in letters] == [(record.key, record.value) for record in records]
     assert [dict(letter.headers)["dlq.original-offset"] for letter in letters] == [b"0", b"1", b"2", b"3", b"4"]
 
@@ -85,9 +85,9 @@ async def test_a_topic_that_takes_less_than_ours_gets_the_beginnings(kafka_boots
     large, small = b"v" * 2_000_000, b"v" * 60_000
     records = [a_record(topic, key=large, value=large), a_record(topic, value=small), a_record(topic, value=large)]
     counted = DEAD_LETTERS.labels(topic, "undecodable")._value
-    async with producing(kafka_bootstrap, kafka_compression="none") as producer:
+    async with running_producer(kafka_bootstrap, kafka_compression="none") as producer:
         await DeadLetters(producer, group="g").send(DeadLetter(record, "undecodable", "") for record in records)
-    letters = (await everything(kafka_bootstrap, f"{topic}.dlq"))[-3:]
+    letters = (await read_all(kafka_bootstrap, f"{topic}.dlq"))[-3:]
     told = {letter.value: dict(letter.headers).get("dlq.truncated") for letter in letters}
     assert told.pop(small) is None, "what is small is kept whole"
     assert told == {large[: 64 * 1024]: b"%d" % (len(large) + 1)}
@@ -100,7 +100,7 @@ async def test_of_many_large_headers_the_first_are_kept(kafka_bootstrap: str, pr
     await make_topics(kafka_bootstrap, {f"{topic}.dlq": 1}, config={"max.message.bytes": str(9 * 1024 * 1024)})
     headers = (("n", b"1"), ("null", None), ("huge", b"x" * 9_000_000), ("after", b"2"))
     await DeadLetters(producer, group="g").send([DeadLetter(a_record(topic, headers=headers), "undecodable", "")])
-    (letter,) = await everything(kafka_bootstrap, f"{topic}.dlq")
+    (letter,) = await read_all(kafka_bootstrap, f"{topic}.dlq")
     assert [header for header in letter.headers if not header[0].startswith("dlq.")] == [("n", b"1"), ("null", None)]
     assert dict(letter.headers)["dlq.truncated"] == b"9000018"
 
@@ -110,9 +110,9 @@ async def test_headers_that_hold_nothing_have_a_size_as_well(kafka_bootstrap: st
     topic = a_name("poison")
     await make_topics(kafka_bootstrap, {f"{topic}.dlq": 1}, config={"max.message.bytes": "100000"})
     record = a_record(topic, headers=(("", None),) * 60_000)
-    async with producing(kafka_bootstrap, kafka_compression="none") as producer:
+    async with running_producer(kafka_bootstrap, kafka_compression="none") as producer:
         await DeadLetters(producer, group="g").send([DeadLetter(record, "oversize", "")])
-    (letter,) = await everything(kafka_bootstrap, f"{topic}.dlq")
+    (letter,) = await read_all(kafka_bootstrap, f"{topic}.dlq")
     assert (letter.value, dict(letter.headers)["dlq.reason"]) == (b"v", b"oversize")
     assert "dlq.truncated" in dict(letter.headers)
 
@@ -136,7 +136,7 @@ async def test_attempts_count_on_from_what_a_letter_said_and_from_nothing_else(
     await make_topics(kafka_bootstrap, {f"{topic}.dlq": 1})
     records = [a_record(topic, headers=(("dlq.attempts", given),)) for given in ATTEMPTS]
     await DeadLetters(producer, group="g").send(DeadLetter(record, "undecodable", "") for record in records)
-    told = [dict(letter.headers)["dlq.attempts"] for letter in await everything(kafka_bootstrap, f"{topic}.dlq")]
+    told = [dict(letter.headers)["dlq.attempts"] for letter in await read_all(kafka_bootstrap, f"{topic}.dlq")]
     assert dict(zip(ATTEMPTS, told, strict=True)) == ATTEMPTS
 
 
@@ -146,9 +146,7 @@ async def test_letters_of_several_topics_go_to_each_ones_own(kafka_bootstrap: st
     await DeadLetters(producer, group="g").send(
         [DeadLetter(a_record(one), "a", ""), DeadLetter(a_record(two), "b", ""), DeadLetter(a_record(one), "c", "")]
     )
-    reasons = [
-        [dict(r.headers)["dlq.reason"] for r in await everything(kafka_bootstrap, f"{t}.dlq")] for t in (one, two)
-    ]
+    reasons = [[dict(r.headers)["dlq.reason"] for r in await read_all(kafka_bootstrap, f"{t}.dlq")] for t in (one, two)]
     assert reasons == [[b"a", b"c"], [b"b"]]
 
 

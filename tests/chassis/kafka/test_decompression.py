@@ -15,8 +15,8 @@ from services.chassis.kafka.consumer import Poll
 from services.chassis.kafka.decompression import DecompressionError, decompress
 from tests.chassis.eventually import until
 from tests.chassis.kafka.batch_fixtures import GZIP, LZ4, SNAPPY, ZSTD, a_batch, send
-from tests.chassis.kafka.consumer_fixtures import Effects, a_stage, running
-from tests.chassis.kafka.kafka_fixtures import a_name, everything, make_topics
+from tests.chassis.kafka.consumer_fixtures import RecordingHandler, build_harness, running
+from tests.chassis.kafka.kafka_fixtures import a_name, make_topics, read_all
 
 
 def snappy(data: bytes) -> bytes:
@@ -76,7 +76,7 @@ def test_a_codec_that_is_not_known_is_told() -> None:
 @pytest.mark.parametrize("how", COMPRESSED)
 async def test_compressed_records_are_read_once_and_what_is_behind_them_too(kafka_bootstrap: str, how: str) -> None:
     """F14: gzip with something behind it passes the broker, and must not stop the consumer."""
-    stage, effects = await a_stage(kafka_bootstrap), Effects()
+    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     codec, compress = COMPRESSED[how]
     await send(kafka_bootstrap, stage.topic, a_batch([b"0", b"1", b"2"], compress, codec=codec, at_ms=-7))
     await stage.produce([3])
@@ -91,7 +91,7 @@ async def test_a_compressed_record_has_the_brokers_time_where_the_topic_says_so(
     topic = a_name("stamped")
     await make_topics(kafka_bootstrap, {topic: 1}, config={"message.timestamp.type": "LogAppendTime"})
     await send(kafka_bootstrap, topic, a_batch([b"0"]), a_batch([b"1"], zstd, codec=ZSTD))
-    plain, compressed = await everything(kafka_bootstrap, topic)
+    plain, compressed = await read_all(kafka_bootstrap, topic)
     assert (plain.timestamp_type, compressed.timestamp_type) == (1, 1)
     assert 1_000 < plain.timestamp <= compressed.timestamp
 
@@ -109,7 +109,7 @@ async def test_in_place_of_a_batch_that_holds_too_much_comes_one_record_that_say
 ) -> None:
     """F14, I8: a batch of 30 KB may hold a gigabyte. Those before and behind it are read as ever."""
     monkeypatch.setattr(reading, "decompress", lambda codec, data: decompress(codec, data, max_bytes=20_000))
-    stage, effects, read = await a_stage(kafka_bootstrap), Effects(), list[ConsumerRecord]()
+    stage, effects, read = await build_harness(kafka_bootstrap), RecordingHandler(), list[ConsumerRecord]()
 
     def note(poll: Poll) -> None:
         read.extend(record for records in poll.values() for record in records)
@@ -118,7 +118,7 @@ async def test_in_place_of_a_batch_that_holds_too_much_comes_one_record_that_say
     bomb = a_batch([bytes(10_000)] * 2, compress, codec=codec)
     few = a_batch([b"0"], compress, codec=codec)
     await send(kafka_bootstrap, stage.topic, few, bomb, few)
-    effects.value_of = lambda record: record.offset
+    effects.get_value = lambda record: record.offset
     async with running(stage.consumer(effects)):
         await until(lambda: 3 in effects.handled)
     assert effects.handled == [0, 2, 3]
@@ -133,7 +133,7 @@ async def test_of_many_batches_a_poll_brings_what_can_be_held_and_the_rest_comes
 ) -> None:
     """I8: one fetch can bring thousands of batches that are small only while they are compressed."""
     monkeypatch.setattr(reading, "MAX_DECOMPRESSED_PER_FETCH", 2_500)
-    stage, effects, sizes = await a_stage(kafka_bootstrap), Effects(), list[int]()
+    stage, effects, sizes = await build_harness(kafka_bootstrap), RecordingHandler(), list[int]()
 
     def note(poll: Poll) -> None:
         sizes.extend(len(records) for records in poll.values())
@@ -146,4 +146,4 @@ async def test_of_many_batches_a_poll_brings_what_can_be_held_and_the_rest_comes
     assert effects.handled == list(range(10))
     assert sizes == [3, 3, 3, 1]
     assert await stage.committed() == 10
-    assert [record.offset for record in await everything(kafka_bootstrap, stage.topic)] == list(range(10))
+    assert [record.offset for record in await read_all(kafka_bootstrap, stage.topic)] == list(range(10))

@@ -10,25 +10,25 @@ from aiokafka import TopicPartition
 from services.chassis.kafka import lag
 from services.chassis.kafka.lag import Lag
 
-PLACE = TopicPartition("till.topic", 3)
+PARTITION = TopicPartition("till.topic", 3)
 
 
 @dataclass(slots=True)
-class Kafka:
+class FakeKafka:
     """What a consumer knows of one partition."""
 
     end: int = 0
     position: int = 0
 
     def assignment(self) -> set[TopicPartition]:
-        return {PLACE}
+        return {PARTITION}
 
 
 @dataclass(slots=True)
-class Watch:
+class LagHarness:
     """A lag by a clock that stands."""
 
-    kafka: Kafka
+    kafka: FakeKafka
     now: float = 1_000.0
     lag: Any = field(init=False)
 
@@ -36,37 +36,37 @@ class Watch:
         self.lag = Lag("lag-test", lambda: self.now)
 
     def read(self, *, at: float) -> None:
-        self.lag.observe({PLACE: [SimpleNamespace(timestamp=at * 1000)]})
+        self.lag.observe({PARTITION: [SimpleNamespace(timestamp=at * 1000)]})
 
-    def measured(self, held_up: Any = None) -> tuple[float, float]:
+    def measured(self, buffered: Any = None) -> tuple[float, float]:
         """Records and seconds, as the metrics have them."""
-        if held_up is None:
+        if buffered is None:
             self.lag.update(self.kafka)
         else:
-            self.lag.update(self.kafka, held_up)
-        records = lag.RECORDS.labels("lag-test", PLACE.topic, str(PLACE.partition))
+            self.lag.update(self.kafka, buffered)
+        records = lag.RECORDS.labels("lag-test", PARTITION.topic, str(PARTITION.partition))
         return records._value.get(), lag.SECONDS.labels("lag-test")._value.get()
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
-    made = Watch(Kafka())
-    monkeypatch.setattr(lag, "unread_records", lambda kafka: {PLACE: kafka.end - kafka.position})
+def harness(monkeypatch: pytest.MonkeyPatch) -> LagHarness:
+    made = LagHarness(FakeKafka())
+    monkeypatch.setattr(lag, "unread_records", lambda kafka: {PARTITION: kafka.end - kafka.position})
     return made
 
 
-def test_who_has_read_all_is_not_behind(watch: Watch) -> None:
+def test_who_has_read_all_is_not_behind(watch: LagHarness) -> None:
     watch.read(at=10)
     assert watch.measured() == (0, 0)
 
 
-def test_who_reads_old_records_is_as_far_behind_as_they_are_old(watch: Watch) -> None:
+def test_who_reads_old_records_is_as_far_behind_as_they_are_old(watch: LagHarness) -> None:
     watch.kafka.end = 50
     watch.read(at=400)
     assert watch.measured() == (50, 600)
 
 
-def test_a_record_after_a_long_pause_is_as_young_as_the_pause_is_over(watch: Watch) -> None:
+def test_a_record_after_a_long_pause_is_as_young_as_the_pause_is_over(watch: LagHarness) -> None:
     """The record before it may be hours old; that is nobody's fault."""
     watch.read(at=10)
     watch.measured()
@@ -75,8 +75,8 @@ def test_a_record_after_a_long_pause_is_as_young_as_the_pause_is_over(watch: Wat
     assert watch.measured() == (1, 2)
 
 
-def test_what_waits_for_a_dependency_counts_from_its_own_time(watch: Watch) -> None:
-    held_up = {PLACE: [SimpleNamespace(timestamp=970_000), SimpleNamespace(timestamp=990_000)]}
+def test_what_waits_for_a_dependency_counts_from_its_own_time(watch: LagHarness) -> None:
+    held_up = {PARTITION: [SimpleNamespace(timestamp=970_000), SimpleNamespace(timestamp=990_000)]}
     assert watch.measured(held_up) == (2, 30)
     watch.now += 10
     assert watch.measured(held_up) == (2, 40)

@@ -25,15 +25,15 @@ from tests.chassis.eventually import until
 from tests.chassis.kafka.kafka_fixtures import (
     StoredBatch,
     a_name,
-    back,
-    everything,
-    frozen,
-    killed,
+    frozen_broker,
+    kill_broker,
     make_topics,
+    read_all,
+    restart_broker,
     settings,
     stored_batches,
 )
-from tests.chassis.kafka.producer_fixtures import producing, rebuilds
+from tests.chassis.kafka.producer_fixtures import reconnects, running_producer
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ async def test_a_key_goes_where_javas_default_partitioner_puts_it(
 ) -> None:
     topic = a_name("keys")
     await make_topics(kafka_bootstrap, {topic: 7})
-    async with producing(kafka_bootstrap) as producer:
+    async with running_producer(kafka_bootstrap) as producer:
         assert await producer.partitions(topic) == 7
         assert await producer.partition_for_key(topic, key) == (murmur2 & 0x7FFFFFFF) % 7
 
@@ -61,12 +61,12 @@ async def test_records_arrive_with_key_value_and_headers(kafka_bootstrap: str) -
     topic = a_name("parts")
     await make_topics(kafka_bootstrap, {topic: 1})
     headers = to_headers({"jobId": "j é", "total": "3", "absent": None})
-    async with producing(kafka_bootstrap) as producer:
+    async with running_producer(kafka_bootstrap) as producer:
         await producer.send(topic, ProducerRecord(b"k", b"v", headers))
         await producer.send_batch(
             topic, 0, [ProducerRecord(b"k", None), ProducerRecord(None, b""), ProducerRecord(None, None)]
         )
-    found = await everything(kafka_bootstrap, topic)
+    found = await read_all(kafka_bootstrap, topic)
     assert [(record.key, record.value) for record in found] == [(b"k", b"v"), (b"k", None), (None, b""), (None, None)]
     assert found[0].headers == (("jobId", "j é".encode()), ("total", b"3"))
 
@@ -74,13 +74,13 @@ async def test_records_arrive_with_key_value_and_headers(kafka_bootstrap: str) -
 async def test_a_batch_is_one_record_batch_in_one_partition_in_order(own_kafka: KafkaCluster) -> None:
     topic = a_name("batches")
     await make_topics(own_kafka.bootstrap_servers, {topic: 3})
-    async with producing(own_kafka.bootstrap_servers) as producer:
+    async with running_producer(own_kafka.bootstrap_servers) as producer:
         for length in (100, 1, 17):
             await producer.send_batch(
                 topic, 1, [ProducerRecord(b"%d" % number, b"v" * 1_000) for number in range(length)]
             )
     assert stored_batches(own_kafka, topic, 1) == [StoredBatch(0, 100), StoredBatch(100, 1), StoredBatch(101, 17)]
-    found = await everything(own_kafka.bootstrap_servers, topic)
+    found = await read_all(own_kafka.bootstrap_servers, topic)
     assert [(record.partition, record.key) for record in found[:100]] == [(1, b"%d" % number) for number in range(100)]
 
 
@@ -88,7 +88,7 @@ async def test_batches_are_numbered_so_that_the_broker_takes_none_twice(own_kafk
     """F9: one whose acknowledgement was lost is sent again."""
     topic = a_name("numbered")
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
-    async with producing(own_kafka.bootstrap_servers) as producer:
+    async with running_producer(own_kafka.bootstrap_servers) as producer:
         await producer.send(topic, ProducerRecord(b"k", b"v"))
     data = (own_kafka.brokers[0].log_directory / f"{topic}-0" / f"{0:020}.log").read_bytes()
     producer_id, _, first = struct.unpack_from(">qhi", data, 43)
@@ -98,7 +98,7 @@ async def test_batches_are_numbered_so_that_the_broker_takes_none_twice(own_kafk
 async def test_many_batches_at_once_for_one_partition_all_get_through(own_kafka: KafkaCluster) -> None:
     topic, at_once = a_name("crowd"), 400
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
-    async with producing(own_kafka.bootstrap_servers, kafka_send_timeout_s=10.0) as producer:
+    async with running_producer(own_kafka.bootstrap_servers, kafka_send_timeout_s=10.0) as producer:
         batch = [ProducerRecord(None, b"x" * 200)] * 100
         await asyncio.gather(*(producer.send_batch(topic, 0, batch) for _ in range(at_once)))
     assert [stored.records for stored in stored_batches(own_kafka, topic, 0)] == [100] * at_once
@@ -107,13 +107,13 @@ async def test_many_batches_at_once_for_one_partition_all_get_through(own_kafka:
 async def test_single_records_share_batches_and_do_not_disturb_whole_ones(own_kafka: KafkaCluster) -> None:
     topic = a_name("mixed")
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
-    async with producing(own_kafka.bootstrap_servers) as producer:
+    async with running_producer(own_kafka.bootstrap_servers) as producer:
         singles = [producer.send(topic, ProducerRecord(b"k", b"single")) for _ in range(200)]
         wholes = [producer.send_batch(topic, 0, [ProducerRecord(b"k", b"%d" % n)] * 50) for n in range(20)]
         await asyncio.gather(
             *(sending for pair in zip(singles, wholes * 10, strict=False) for sending in pair[:1]), *wholes
         )
-    found = await everything(own_kafka.bootstrap_servers, topic)
+    found = await read_all(own_kafka.bootstrap_servers, topic)
     assert len(found) == 200 + 20 * 50
     stored = stored_batches(own_kafka, topic, 0)
     assert len(stored) < 200
@@ -138,11 +138,11 @@ async def test_records_by_key_keep_their_order_in_each_partition(kafka_bootstrap
     topic = a_name("by-key")
     await make_topics(kafka_bootstrap, {topic: 4})
     sent = [ProducerRecord(b"key-%d" % (n % 10), b"%d" % n) for n in range(300)]
-    async with producing(kafka_bootstrap) as producer:
+    async with running_producer(kafka_bootstrap) as producer:
         await producer.send_by_key(topic, sent)
         await producer.send_by_key(topic, [])
         homes = {record.key: await producer.partition_for_key(topic, record.key or b"") for record in sent}
-    found = await everything(kafka_bootstrap, topic)
+    found = await read_all(kafka_bootstrap, topic)
     for partition in range(4):
         expected = [record.value for record in sent if homes[record.key] == partition]
         assert [record.value for record in found if record.partition == partition] == expected
@@ -151,7 +151,7 @@ async def test_records_by_key_keep_their_order_in_each_partition(kafka_bootstrap
 async def test_what_is_sent_is_counted_by_topic_and_outcome(kafka_bootstrap: str) -> None:
     topic = a_name("counted")
     await make_topics(kafka_bootstrap, {topic: 2}, config={"max.message.bytes": "2000"})
-    async with producing(kafka_bootstrap, kafka_compression="none") as producer:
+    async with running_producer(kafka_bootstrap, kafka_compression="none") as producer:
         await producer.send(topic, ProducerRecord(b"k", b"v"))
         await producer.send_batch(topic, 1, [ProducerRecord(b"k", b"v")] * 7)
         for refused in (b"x" * 3_000, b"x" * 9_000_000):  # by the broker, and before it is sent
@@ -170,12 +170,12 @@ async def test_what_is_sent_is_counted_by_topic_and_outcome(kafka_bootstrap: str
 async def test_a_missing_topic_is_away_without_costing_the_producer(kafka_bootstrap: str) -> None:
     missing, there = a_name("missing"), a_name("there")
     await make_topics(kafka_bootstrap, {there: 1})
-    async with producing(kafka_bootstrap, kafka_send_timeout_s=1.0) as producer:
-        before = rebuilds()
+    async with running_producer(kafka_bootstrap, kafka_send_timeout_s=1.0) as producer:
+        before = reconnects()
         with pytest.raises(UnavailableError):
             await producer.send(missing, ProducerRecord(b"k", b"v"))
         await producer.send(there, ProducerRecord(b"k", b"v"))
-        assert rebuilds() == before
+        assert reconnects() == before
         await make_topics(kafka_bootstrap, {missing: 2})
         await producer.send(missing, ProducerRecord(b"k", b"v"))
         await producer.send(there, ProducerRecord(b"k", b"v"))
@@ -194,11 +194,11 @@ async def test_stopping_sends_what_is_buffered(kafka_bootstrap: str) -> None:
     assert not producer.ready
     with pytest.raises(UnavailableError):
         await producer.send(topic, ProducerRecord(b"k", b"late"))
-    assert len(await everything(kafka_bootstrap, topic)) == 10
+    assert len(await read_all(kafka_bootstrap, topic)) == 10
 
 
 async def test_without_a_broker_it_starts_all_the_same_and_says_so() -> None:
-    async with producing("127.0.0.1:1", wait=False) as producer:
+    async with running_producer("127.0.0.1:1", wait=False) as producer:
         assert not producer.ready
         with pytest.raises(UnavailableError):
             await producer.send_batch("any", 0, [ProducerRecord(b"k", b"v")])
@@ -207,7 +207,7 @@ async def test_without_a_broker_it_starts_all_the_same_and_says_so() -> None:
 
 
 async def test_a_certificate_that_is_not_there_yet_is_waited_for() -> None:
-    async with producing(
+    async with running_producer(
         "127.0.0.1:1", wait=False, kafka_security_protocol="SSL", kafka_ssl_cafile="/nowhere/ca.pem"
     ) as producer:
         with pytest.raises(UnavailableError):
@@ -238,7 +238,7 @@ async def test_a_killed_broker_is_away_and_comes_back_with_nothing_doubled(own_k
     topic, timeout_s = a_name("killed"), 1.0
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
     acknowledged, unknown, slowest = list[bytes](), list[bytes](), 0.0
-    async with producing(own_kafka.bootstrap_servers, kafka_send_timeout_s=timeout_s) as producer:
+    async with running_producer(own_kafka.bootstrap_servers, kafka_send_timeout_s=timeout_s) as producer:
         done = asyncio.Event()
 
         async def load(worker: int) -> None:
@@ -257,16 +257,16 @@ async def test_a_killed_broker_is_away_and_comes_back_with_nothing_doubled(own_k
 
         workers = [asyncio.create_task(load(worker)) for worker in range(4)]
         await until(lambda: len(acknowledged) > 50)
-        await killed(own_kafka)
+        await kill_broker(own_kafka)
         await until(lambda: not producer.ready)
         before = len(acknowledged)
-        await back(own_kafka)
+        await restart_broker(own_kafka)
         await until(lambda: producer.ready and len(acknowledged) > before + 50, deadline_s=20)
         done.set()
         await asyncio.gather(*workers)
     assert unknown
     assert slowest < timeout_s + 1.0
-    values = [record.value for record in await everything(own_kafka.bootstrap_servers, topic)]
+    values = [record.value for record in await read_all(own_kafka.bootstrap_servers, topic)]
     assert values[::2] == values[1::2]
     once = values[::2]
     assert len(once) == len(set(once))
@@ -277,9 +277,9 @@ async def test_a_frozen_broker_is_away_and_works_again_once_it_thaws(own_kafka: 
     """F7: the broker freezes for longer than a send may take, with its connections open."""
     topic = a_name("frozen")
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
-    async with producing(own_kafka.bootstrap_servers, kafka_send_timeout_s=0.5) as producer:
+    async with running_producer(own_kafka.bootstrap_servers, kafka_send_timeout_s=0.5) as producer:
         await producer.send(topic, ProducerRecord(b"k", b"before"))
-        async with frozen(own_kafka.brokers[0]):
+        async with frozen_broker(own_kafka.brokers[0]):
             outcomes = await asyncio.gather(
                 *(producer.send_batch(topic, 0, [ProducerRecord(b"k", b"%d" % n)]) for n in range(20)),
                 return_exceptions=True,
@@ -290,7 +290,7 @@ async def test_a_frozen_broker_is_away_and_works_again_once_it_thaws(own_kafka: 
             await until(lambda: not producer._retiring)
         await producer.wait_ready(20)
         await producer.send(topic, ProducerRecord(b"k", b"after"))
-    values = [record.value for record in await everything(own_kafka.bootstrap_servers, topic)]
+    values = [record.value for record in await read_all(own_kafka.bootstrap_servers, topic)]
     assert len(values) == len(set(values))
     assert {b"before", b"after"} <= set(values)
 
@@ -299,9 +299,9 @@ async def test_stopping_does_not_wait_for_a_frozen_broker_for_ever(own_kafka: Ka
     topic = a_name("frozen-stop")
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
     before = asyncio.all_tasks()
-    async with producing(own_kafka.bootstrap_servers, kafka_send_timeout_s=0.5) as producer:
+    async with running_producer(own_kafka.bootstrap_servers, kafka_send_timeout_s=0.5) as producer:
         await producer.send(topic, ProducerRecord(b"k", b"before"))
-        async with frozen(own_kafka.brokers[0]):
+        async with frozen_broker(own_kafka.brokers[0]):
             with pytest.raises(UnavailableError):
                 await producer.send(topic, ProducerRecord(b"k", b"v"))
             async with asyncio.timeout(5):
@@ -312,7 +312,7 @@ async def test_stopping_does_not_wait_for_a_frozen_broker_for_ever(own_kafka: Ka
 async def test_a_caller_that_gives_up_leaves_the_others_batches_whole(kafka_bootstrap: str) -> None:
     topic = a_name("cancelled")
     await make_topics(kafka_bootstrap, {topic: 1})
-    async with producing(kafka_bootstrap) as producer:
+    async with running_producer(kafka_bootstrap) as producer:
         sends = [
             asyncio.create_task(producer.send_batch(topic, 0, [ProducerRecord(b"k", b"%d" % n)] * 3)) for n in range(50)
         ]
@@ -322,7 +322,7 @@ async def test_a_caller_that_gives_up_leaves_the_others_batches_whole(kafka_boot
         outcomes = await asyncio.gather(*sends, return_exceptions=True)
         assert all(outcome is None for outcome in outcomes[::2])
         await producer.send_batch(topic, 0, [ProducerRecord(b"k", b"last")] * 3)
-    values = [record.value for record in await everything(kafka_bootstrap, topic)]
+    values = [record.value for record in await read_all(kafka_bootstrap, topic)]
     assert values[::3] == values[1::3] == values[2::3]
     assert len(set(values)) == len(values) // 3
 

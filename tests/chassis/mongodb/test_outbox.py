@@ -19,17 +19,17 @@ from tests.chassis.eventually import until
 WAITING = "waiting for a dependency"
 
 
-class Post:
+class FakeDelivery:
     """Takes messages, unless it is told not to."""
 
     def __init__(self) -> None:
         self.arrived: list[str] = []
         self.refused: set[str] = set()
-        self.is_away = False
+        self.is_unavailable = False
         self.troubles: list[Exception] = []
 
     async def __call__(self, messages: Sequence[Message]) -> Collection[str]:
-        if self.is_away:
+        if self.is_unavailable:
             raise UnavailableError("the post")
         if self.troubles:
             raise self.troubles.pop()
@@ -63,7 +63,7 @@ async def mongo(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIterat
 
 
 @pytest.fixture
-async def box(mongo: Mongo, clock: Clock) -> Outbox:
+async def store(mongo: Mongo, clock: Clock) -> Outbox:
     made = Outbox(mongo, ["one", "two"], now_us=clock)
     await made.create_indexes()
     return made
@@ -77,7 +77,7 @@ async def put(mongo: Mongo, where: str, *messages: Message) -> None:
     await mongo.collection(where).insert_one({"outbox": outbox.to_outbox_field(messages)})
 
 
-async def left(mongo: Mongo) -> list[str]:
+async def remaining(mongo: Mongo) -> list[str]:
     found = []
     for name in ("one", "two"):
         async for document in mongo.collection(name).find():
@@ -88,11 +88,11 @@ async def left(mongo: Mongo) -> list[str]:
 async def test_messages_leave_once_in_their_order(mongo: Mongo, box: Outbox) -> None:
     await put(mongo, "one", message("a"), message("b"))
     await put(mongo, "two", message("c"))
-    post = Post()
+    post = FakeDelivery()
     relay = Relay(box, post, channel="kafka")
     assert await relay.deliver_due() == 3
     assert await relay.deliver_due() == 0
-    assert (post.arrived, await left(mongo)) == (["a", "b", "c"], [])
+    assert (post.arrived, await remaining(mongo)) == (["a", "b", "c"], [])
 
 
 async def test_a_message_is_found_as_it_was_put(mongo: Mongo, box: Outbox) -> None:
@@ -103,19 +103,19 @@ async def test_a_message_is_found_as_it_was_put(mongo: Mongo, box: Outbox) -> No
 
 async def test_channels_are_apart(mongo: Mongo, box: Outbox) -> None:
     await put(mongo, "one", message("a"), message("m", channel="mail"))
-    post = Post()
+    post = FakeDelivery()
     await Relay(box, post, channel="kafka").deliver_due()
-    assert (post.arrived, await left(mongo)) == (["a"], ["m"])
+    assert (post.arrived, await remaining(mongo)) == (["a"], ["m"])
 
 
 async def test_what_does_not_arrive_stays(mongo: Mongo, box: Outbox) -> None:
     await put(mongo, "one", message("a"))
-    post = Post()
-    post.is_away = True
+    post = FakeDelivery()
+    post.is_unavailable = True
     relay = Relay(box, post, channel="kafka")
     with pytest.raises(UnavailableError):
         await relay.deliver_due()
-    post.is_away = False
+    post.is_unavailable = False
     assert await relay.deliver_due() == 1
 
 
@@ -123,7 +123,7 @@ async def test_one_that_is_refused_holds_nobody_up_and_is_tried_ever_later(
     mongo: Mongo, box: Outbox, clock: Clock
 ) -> None:
     await put(mongo, "one", message("bad"), message("good"))
-    post = Post()
+    post = FakeDelivery()
     post.refused = {"bad"}
     relay = Relay(box, post, channel="kafka")
     assert await relay.deliver_due() == 1
@@ -137,19 +137,19 @@ async def test_one_that_is_refused_holds_nobody_up_and_is_tried_ever_later(
     post.refused = set()
     clock.now_us += 3_600_000_000
     assert await relay.deliver_due() == 1
-    assert await left(mongo) == []
+    assert await remaining(mongo) == []
 
 
 async def test_a_message_added_by_an_update(mongo: Mongo, box: Outbox) -> None:
     await put(mongo, "one", message("a"))
     await mongo.collection("one").update_one({}, outbox.outbox_push([message("b")]))
-    post = Post()
+    post = FakeDelivery()
     await Relay(box, post, channel="kafka").deliver_due()
     assert post.arrived == ["a", "b"]
 
 
 async def test_the_relay_wakes_when_it_is_nudged(mongo: Mongo, box: Outbox) -> None:
-    post = Post()
+    post = FakeDelivery()
     relay = Relay(box, post, channel="kafka", interval_s=60.0)
     await relay.start()
     await put(mongo, "one", message("a"))
@@ -161,7 +161,7 @@ async def test_the_relay_wakes_when_it_is_nudged(mongo: Mongo, box: Outbox) -> N
 
 async def test_neither_an_outage_nor_a_defect_ends_the_relay(mongo: Mongo, box: Outbox) -> None:
     await put(mongo, "one", message("a"))
-    post = Post()
+    post = FakeDelivery()
     post.troubles = [UnavailableError("the post"), ValueError("a defect"), UnavailableError("the post")]
     relay = Relay(box, post, channel="kafka", interval_s=0.01)
     with capture_logs() as lines:
@@ -173,7 +173,7 @@ async def test_neither_an_outage_nor_a_defect_ends_the_relay(mongo: Mongo, box: 
 
 async def test_nothing_is_sent_before_it_may_begin(mongo: Mongo, box: Outbox) -> None:
     await put(mongo, "one", message("a"))
-    post, asked, allowed = Post(), Counter[bool](), False
+    post, asked, allowed = FakeDelivery(), Counter[bool](), False
 
     def may_begin() -> bool:
         asked[allowed] += 1
@@ -189,12 +189,12 @@ async def test_nothing_is_sent_before_it_may_begin(mongo: Mongo, box: Outbox) ->
 
 
 async def test_a_nudge_while_it_looks_is_not_lost(box: Outbox, mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
-    post, look = Post(), box.due
+    post, look = FakeDelivery(), box.due
     relay = Relay(box, post, channel="kafka", interval_s=60.0)
 
     async def overtaken(channel: str) -> Sequence[Any]:
         found = await look(channel)
-        if not post.arrived and not found and not await left(mongo):
+        if not post.arrived and not found and not await remaining(mongo):
             await put(mongo, "one", message("a"))
             relay.wake()
         return found
@@ -208,7 +208,7 @@ async def test_a_nudge_while_it_looks_is_not_lost(box: Outbox, mongo: Mongo, mon
 async def test_the_longest_pause_is_an_hour(mongo: Mongo, box: Outbox, clock: Clock) -> None:
     await put(mongo, "one", message("bad"))
     await mongo.collection("one").update_one({}, {"$set": {"outbox.0.attempts": 40}})
-    post = Post()
+    post = FakeDelivery()
     post.refused = {"bad"}
     await Relay(box, post, channel="kafka").deliver_due()
     for later_s, found in ((3_599, 0), (3_600, 1)):
@@ -223,7 +223,7 @@ async def test_it_counts_what_left_what_failed_and_how_long_the_oldest_has_waite
     for name, at_us in (("bad", 2_000_000), ("a", 1_000_000), ("b", 3_000_000)):
         await put(mongo, "one", message(name, channel=channel, at_us=at_us))
     clock.now_us = 5_500_000
-    post = Post()
+    post = FakeDelivery()
     post.refused = {"bad"}
     relay = Relay(box, post, channel=channel)
     await relay.deliver_due()
@@ -238,7 +238,7 @@ async def test_it_counts_what_left_what_failed_and_how_long_the_oldest_has_waite
     assert outbox.OLDEST_SECONDS.labels(channel)._value.get() == 0
 
 
-class Line:
+class FakeProducer:
     """Takes records as a producer does."""
 
     def __init__(self) -> None:
@@ -249,7 +249,7 @@ class Line:
 
 
 async def test_messages_to_kafka_go_to_their_topics_whole_and_in_order() -> None:
-    line, trace = Line(), (("traceparent", b"00-1"),)
+    line, trace = FakeProducer(), (("traceparent", b"00-1"),)
     messages = [
         Message(id=name, channel="kafka", target=topic, key=b"k", value=name.encode(), headers=trace, at_us=0)
         for name, topic in (("a", "x"), ("b", "y"), ("c", "x"))

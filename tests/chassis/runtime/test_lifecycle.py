@@ -18,7 +18,7 @@ import pytest
 
 from services.chassis.runtime.settings import REPOSITORY
 
-MIDDLE = "second"
+SECOND = "second"
 
 
 @dataclass
@@ -43,12 +43,12 @@ class Process:
         self.logged += [json.loads(text) for text in self.child.stdout]
         return self.child.wait(15)
 
-    def said(self, message: str) -> list[Any]:
+    def messages(self, message: str) -> list[Any]:
         return [line.get("what", line.get("component")) for line in self.logged if line["message"] == message]
 
 
 @contextmanager
-def tiny(behaviour: str = "", **environment: str) -> Iterator[Process]:
+def tiny_service(behaviour: str = "", **environment: str) -> Iterator[Process]:
     child = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "tests.chassis.runtime.tiny_service", behaviour],
         stdout=subprocess.PIPE,
@@ -71,7 +71,7 @@ def get(address: str, path: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_with_status_zero_and_parts_stop_in_reverse_order(number: signal.Signals) -> None:
-    with tiny() as process:
+    with tiny_service() as process:
         operations = process.until("listening")["address"]
         process.until("listening", times=2)
         assert get(operations, "/ready")[0] == 200
@@ -84,18 +84,18 @@ def test_a_signal_ends_it_with_status_zero_and_parts_stop_in_reverse_order(numbe
     assert 'build_info{python="3' in metrics
     assert 'service="tiny"' in metrics
     assert "event_loop_delay_seconds_count" in metrics
-    assert process.said("started") == ["first", "second", "third"]
-    assert process.said("stopping") == ["third", "second", "first"]
+    assert process.messages("started") == ["first", "second", "third"]
+    assert process.messages("stopping") == ["third", "second", "first"]
     assert [line["message"] for line in process.logged][-1] == "stopped"
 
 
 def test_its_settings_are_logged_at_start() -> None:
-    with tiny(LOG_LEVEL="INFO") as process:
+    with tiny_service(LOG_LEVEL="INFO") as process:
         assert process.until("starting")["settings"]["log_level"] == "INFO"
 
 
 def test_requests_in_flight_end_before_the_process_does() -> None:
-    with tiny() as process, ThreadPoolExecutor() as threads:
+    with tiny_service() as process, ThreadPoolExecutor() as threads:
         process.until("listening")
         api = process.until("listening", times=2)["address"]
         held = threads.submit(get, api, "/hold")
@@ -107,7 +107,7 @@ def test_requests_in_flight_end_before_the_process_does() -> None:
 
 
 def test_while_it_drains_it_is_live_and_not_ready() -> None:
-    with tiny("stop-hangs", DRAIN_TIMEOUT_S="1") as process:
+    with tiny_service("stop-hangs", DRAIN_TIMEOUT_S="1") as process:
         operations = process.until("listening")["address"]
         process.until("listening", times=2)
         process.child.send_signal(signal.SIGTERM)
@@ -121,54 +121,54 @@ def test_while_it_drains_it_is_live_and_not_ready() -> None:
 
 
 def test_a_part_that_fails_to_stop_blocks_no_other() -> None:
-    with tiny("stop-fails") as process:
+    with tiny_service("stop-fails") as process:
         process.until("listening", times=2)
         process.child.send_signal(signal.SIGTERM)
         assert process.end() == 0
-    assert process.said("stopping") == ["third", "second", "first"]
-    assert process.said("component failed to stop") == ["Noted"]
+    assert process.messages("stopping") == ["third", "second", "first"]
+    assert process.messages("component failed to stop") == ["Noted"]
 
 
 def test_a_part_that_never_stops_blocks_no_other() -> None:
-    with tiny("stop-hangs", DRAIN_TIMEOUT_S="0.2") as process:
+    with tiny_service("stop-hangs", DRAIN_TIMEOUT_S="0.2") as process:
         process.until("listening", times=2)
         began = monotonic()
         process.child.send_signal(signal.SIGTERM)
         assert process.end() == 0
         assert monotonic() - began < 5
-    assert process.said("stopping") == ["third", "second", "first"]
-    assert process.said("component took too long to stop") == ["Noted"]
+    assert process.messages("stopping") == ["third", "second", "first"]
+    assert process.messages("component took too long to stop") == ["Noted"]
 
 
 @pytest.mark.parametrize(("behaviour", "stopped"), [("start-fails", ["second", "first"]), ("compose-fails", [])])
 def test_what_cannot_start_says_so_and_ends_with_status_one(behaviour: str, stopped: list[str]) -> None:
-    with tiny(behaviour) as process:
+    with tiny_service(behaviour) as process:
         assert process.end() == 1
-    assert process.said("stopping") == stopped
+    assert process.messages("stopping") == stopped
     assert process.logged[-1]["message"] == "process failed"
     assert "Error" in process.logged[-1]["exception"]
 
 
 def test_settings_that_are_not_usable_end_it_with_status_two() -> None:
-    with tiny(OPERATIONS_PORT="x") as process:
+    with tiny_service(OPERATIONS_PORT="x") as process:
         assert process.end() == 2
         assert process.child.stderr is not None
         assert "OPERATIONS_PORT" in process.child.stderr.read()
 
 
 def test_a_changed_setting_ends_it_with_status_two_after_the_parts_have_stopped() -> None:
-    with tiny("setting-changed") as process:
+    with tiny_service("setting-changed") as process:
         assert process.end() == 2
         assert process.child.stderr is not None
         assert process.child.stderr.read() == (
             "Invalid settings:\n"
             "  CODE_DIGEST_KEY: is not the value that the stored data was written with; restore the old value\n"
         )
-    assert process.said("stopping") == ["third", "second", "first"]
+    assert process.messages("stopping") == ["third", "second", "first"]
     assert (process.logged[-1]["message"], process.logged[-1]["setting"]) == ("setting changed", "CODE_DIGEST_KEY")
 
 
-FILLING = """
+ALLOCATING_SCRIPT = """
 import resource, sys
 from services.chassis.runtime.lifecycle import tune_malloc
 if sys.argv[1] == "kept":
@@ -188,6 +188,7 @@ print(faults() - before)
 def test_the_pages_of_large_answers_are_kept_for_the_next_ones() -> None:
     """Known by how often the process has to be given a new page."""
     taken = [
-        int(subprocess.check_output([sys.executable, "-c", FILLING, how], cwd=REPOSITORY)) for how in ("kept", "given")
+        int(subprocess.check_output([sys.executable, "-c", ALLOCATING_SCRIPT, how], cwd=REPOSITORY))
+        for how in ("kept", "given")
     ]
     assert taken[0] < taken[1] / 5, taken

@@ -43,7 +43,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Environment:
     return put
 
 
-def mistakes(capsys: pytest.CaptureFixture[str]) -> str:
+def errors(capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended:
         load(Settings)
     assert ended.value.code == 2
@@ -89,7 +89,7 @@ def test_all_mistakes_are_reported_together(
         MONGODB_URI_FILE=tmp_path / "nowhere",
         KAFKA_SECURITY_PROTOCOL="SASL_SSL",
     )
-    told = mistakes(capsys)
+    told = errors(capsys)
     for name in (
         "HTTP_PORT",
         "LOG_LEVEL",
@@ -140,7 +140,7 @@ def test_a_value_that_cannot_work_is_refused(
     environment: Environment, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
     environment(**{name: value})
-    assert f"  {name}: " in mistakes(capsys)
+    assert f"  {name}: " in errors(capsys)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_file_without_text_is_a_mistake(
 ) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     environment(MONGODB_URI_FILE=tmp_path / "binary", HTTP_PORT="x")
-    told = mistakes(capsys)
+    told = errors(capsys)
     assert "MONGODB_URI: MONGODB_URI_FILE is not valid UTF-8" in told
     assert "HTTP_PORT" in told
 
@@ -191,7 +191,7 @@ def test_a_mistake_in_a_secret_does_not_print_it(
 ) -> None:
     (tmp_path / "pin").write_text("zq7", encoding="utf-8")
     environment(PIN_FILE=tmp_path / "pin")
-    told = mistakes(capsys)
+    told = errors(capsys)
     assert "PIN" in told
     assert "zq7" not in told
 

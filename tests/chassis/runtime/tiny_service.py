@@ -16,7 +16,7 @@ from services.chassis.runtime.settings import ServiceSettings, load
 _LOG = logger("tiny")
 
 
-class Noted:
+class LoggingComponent:
     """A part that says what is done to it."""
 
     def __init__(self, name: str, behaviour: str = "") -> None:
@@ -63,7 +63,13 @@ async def compose(settings: ServiceSettings, behaviour: str) -> lifecycle.Servic
         build_application([web.get("/hold", hold), web.get("/release", release)]), host="127.0.0.1", port=0, drain_s=5
     )
     face = operations_server(health, host=settings.operations_host, port=settings.operations_port)
-    parts: list[lifecycle.Component] = [face, Noted("first"), Noted("second", behaviour), Noted("third"), api]
+    parts: list[lifecycle.Component] = [
+        face,
+        LoggingComponent("first"),
+        LoggingComponent("second", behaviour),
+        LoggingComponent("third"),
+        api,
+    ]
     if behaviour == "setting-changed":
         parts.insert(1, StartupTask([find_changed_setting]))
     return lifecycle.Service(name="tiny", health=health, components=parts, heartbeat_s=0.02)

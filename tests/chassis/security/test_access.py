@@ -42,7 +42,7 @@ def an_issuer() -> HttpServer:
     return HttpServer(build_application([web.get("/keys", keys)]), host="127.0.0.1", port=0)
 
 
-async def made(bootstrap: str, topic: Topic, records: Sequence[tuple[bytes, bytes]]) -> None:
+async def fill_topic(bootstrap: str, topic: Topic, records: Sequence[tuple[bytes, bytes]]) -> None:
     """The topic, with these records in it."""
     await make_topics(bootstrap, {topic.name: 1}, config={"cleanup.policy": "compact"})
     async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
@@ -84,11 +84,11 @@ async def test_a_token_is_good_once_keys_sites_and_revocations_are_known(
             await until(lambda: lacking() == {"sites", "revocations"})
             with pytest.raises(UnavailableError):
                 await access.verifier.verify(good)
-            await made(kafka_bootstrap, *holding[first])
+            await fill_topic(kafka_bootstrap, *holding[first])
             await until(lambda: lacking() == {second})
             with pytest.raises(UnavailableError):
                 await access.verifier.verify(good)
-            await made(kafka_bootstrap, *holding[second])
+            await fill_topic(kafka_bootstrap, *holding[second])
             await until(lambda: not lacking())
             assert access.sites.get(608) is not None
             assert (await access.verifier.verify(good)).token_id == "good"

@@ -9,13 +9,13 @@ from services.chassis.runtime.errors import ForbiddenError, UnauthorizedError
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
 from services.chassis.security.sites import Sites
 from tests.chassis.security.test_sites import SCHEMAS, record
-from tests.chassis.security.token_fixtures import Bench, a_token, bench
+from tests.chassis.security.token_fixtures import VerifierHarness, a_token, harness
 
-__all__ = ["bench"]
+__all__ = ["harness"]
 
 
 @pytest.fixture
-def authenticator(bench: Bench) -> RequestAuthenticator:
+def authenticator(bench: VerifierHarness) -> RequestAuthenticator:
     sites = Sites(SCHEMAS)
     for number, api_key in ((608, "12345"), (700, "777")):
         sites.apply(*record(number, api_key))
@@ -56,7 +56,7 @@ async def test_the_key_must_belong_to_the_token_and_to_its_site(
         await authenticator.caller(a_request(api_key, authorization=f"Bearer {a_token(**claims)}"))
 
 
-async def test_a_scope_that_the_token_lacks_is_named(bench: Bench) -> None:
+async def test_a_scope_that_the_token_lacks_is_named(bench: VerifierHarness) -> None:
     token = await bench.verifier.verify(a_token())
     require_scope(token, "orders:write")
     with pytest.raises(ForbiddenError, match="lacks the scope status:read"):

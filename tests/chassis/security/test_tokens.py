@@ -7,12 +7,12 @@ import pytest
 
 from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
 from services.chassis.security.tokens import REFUSED, Token
-from tests.chassis.security.token_fixtures import NOW, OTHER_KEY, Bench, a_token, bench
+from tests.chassis.security.token_fixtures import NOW, OTHER_KEY, VerifierHarness, a_token, harness
 
-__all__ = ["bench"]
+__all__ = ["harness"]
 
 
-async def test_a_good_token_says_who_may_do_what(bench: Bench) -> None:
+async def test_a_good_token_says_who_may_do_what(bench: VerifierHarness) -> None:
     assert await bench.verifier.verify(a_token()) == Token(
         client_id="client-1",
         site=608,
@@ -25,7 +25,7 @@ async def test_a_good_token_says_who_may_do_what(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
-async def test_the_type_is_compared_as_media_types_are(bench: Bench, typ: str) -> None:
+async def test_the_type_is_compared_as_media_types_are(bench: VerifierHarness, typ: str) -> None:
     assert (await bench.verifier.verify(a_token(header={"typ": typ}))).client_id == "client-1"
 
 
@@ -34,11 +34,11 @@ async def test_the_type_is_compared_as_media_types_are(bench: Bench, typ: str) -
     [{"iat": NOW + 60, "exp": NOW + 100}, {"iat": NOW - 28_859, "exp": NOW - 59}, {"nbf": NOW + 60}],
     ids=["issued ahead", "just expired", "nbf ahead"],
 )
-async def test_clocks_may_differ_by_a_minute(bench: Bench, claims: dict[str, Any]) -> None:
+async def test_clocks_may_differ_by_a_minute(bench: VerifierHarness, claims: dict[str, Any]) -> None:
     assert (await bench.verifier.verify(a_token(**claims))).client_id == "client-1"
 
 
-async def test_a_verified_token_is_remembered_until_it_expires(bench: Bench) -> None:
+async def test_a_verified_token_is_remembered_until_it_expires(bench: VerifierHarness) -> None:
     token = a_token()
     assert bench.verifier.cached(token) is None
     read = await bench.verifier.verify(token)
@@ -52,7 +52,7 @@ async def test_a_verified_token_is_remembered_until_it_expires(bench: Bench) -> 
         await bench.verifier.verify(token)
 
 
-async def test_what_is_remembered_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_remembered_is_bounded(bench: VerifierHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.chassis.security.tokens.MAX_CACHED_TOKENS", 2)
     tokens = [a_token(jti=f"token-{number}") for number in range(3)]
     for token in tokens:
@@ -60,7 +60,7 @@ async def test_what_is_remembered_is_bounded(bench: Bench, monkeypatch: pytest.M
     assert [bench.verifier.cached(token) is not None for token in tokens] == [False, True, True]
 
 
-async def test_a_revoked_token_is_refused_even_if_remembered(bench: Bench) -> None:
+async def test_a_revoked_token_is_refused_even_if_remembered(bench: VerifierHarness) -> None:
     token = a_token()
     await bench.verifier.verify(token)
     bench.revoked.add("token-1")
@@ -69,17 +69,17 @@ async def test_a_revoked_token_is_refused_even_if_remembered(bench: Bench) -> No
         await bench.verifier.verify(token)
 
 
-async def test_before_revocations_are_known_the_answer_is_unknown_not_yes(bench: Bench) -> None:
+async def test_before_revocations_are_known_the_answer_is_unknown_not_yes(bench: VerifierHarness) -> None:
     bench.revoked.add("token-1")
-    bench.informed[0] = False
+    bench.revocations_loaded[0] = False
     with pytest.raises(UnavailableError):
         await bench.verifier.verify(a_token())
-    bench.informed[0] = True
+    bench.revocations_loaded[0] = True
     with pytest.raises(UnauthorizedError, match="revoked"):
         await bench.verifier.verify(a_token())
 
 
-async def test_a_remembered_token_costs_next_to_nothing(bench: Bench) -> None:
+async def test_a_remembered_token_costs_next_to_nothing(bench: VerifierHarness) -> None:
     """The budget is 2 µs; asserted with room for a busy machine."""
     token = a_token()
     await bench.verifier.verify(token)
@@ -87,7 +87,7 @@ async def test_a_remembered_token_costs_next_to_nothing(bench: Bench) -> None:
     assert best < 10e-6, f"{best * 1e6:.2f} µs"
 
 
-async def test_refusals_are_counted_by_their_reasons(bench: Bench) -> None:
+async def test_refusals_are_counted_by_their_reasons(bench: VerifierHarness) -> None:
     def counted() -> list[float]:
         return [REFUSED.labels(reason)._value.get() for reason in ("expired", "audience", "revoked", "signature")]
 

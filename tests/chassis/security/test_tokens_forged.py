@@ -19,16 +19,16 @@ from tests.chassis.security.token_fixtures import (
     KEY,
     NOW,
     OTHER_KEY,
-    Bench,
+    VerifierHarness,
     a_token,
-    bench,
+    harness,
     jwk,
 )
 
-__all__ = ["bench"]
+__all__ = ["harness"]
 
 
-def by_hand(header: str, payload: str, *, key: rsa.RSAPrivateKey = KEY) -> str:
+def sign_by_hand(header: str, payload: str, *, key: rsa.RSAPrivateKey = KEY) -> str:
     """A token of any two texts, signed properly."""
     signing_input = f"{_b64(header.encode())}.{_b64(payload.encode())}"
     signature = RSAAlgorithm(RSAAlgorithm.SHA256).sign(signing_input.encode(), key)
@@ -89,12 +89,12 @@ ATTACKS: dict[str, Callable[[], str]] = {
     "signed with another key": lambda: a_token(key=OTHER_KEY),
     "unknown kid": lambda: a_token(header={"kid": "k9"}),
     "kid that is a path": lambda: a_token(header={"kid": "../../dev/null"}),
-    "kid that is a number": lambda: by_hand('{"alg":"RS256","typ":"at+jwt","kid":1}', json.dumps(CLAIMS)),
-    "no kid": lambda: by_hand('{"alg":"RS256","typ":"at+jwt"}', json.dumps(CLAIMS)),
+    "kid that is a number": lambda: sign_by_hand('{"alg":"RS256","typ":"at+jwt","kid":1}', json.dumps(CLAIMS)),
+    "no kid": lambda: sign_by_hand('{"alg":"RS256","typ":"at+jwt"}', json.dumps(CLAIMS)),
     "typ JWT": lambda: a_token(header={"typ": "JWT"}),
-    "no typ": lambda: by_hand('{"alg":"RS256","kid":"k1"}', json.dumps(CLAIMS)),
-    "typ that is a list": lambda: by_hand('{"alg":"RS256","typ":["at+jwt"],"kid":"k1"}', json.dumps(CLAIMS)),
-    "alg twice": lambda: by_hand('{"alg":"none","alg":"RS256","typ":"at+jwt","kid":"k1"}', json.dumps(CLAIMS)),
+    "no typ": lambda: sign_by_hand('{"alg":"RS256","kid":"k1"}', json.dumps(CLAIMS)),
+    "typ that is a list": lambda: sign_by_hand('{"alg":"RS256","typ":["at+jwt"],"kid":"k1"}', json.dumps(CLAIMS)),
+    "alg twice": lambda: sign_by_hand('{"alg":"none","alg":"RS256","typ":"at+jwt","kid":"k1"}', json.dumps(CLAIMS)),
     "aud of another API": lambda: a_token(aud="common-status"),
     "aud as a list": lambda: a_token(aud=[AUDIENCE]),
     "aud as a list of two": lambda: a_token(aud=[AUDIENCE, "common-status"]),
@@ -117,14 +117,14 @@ ATTACKS: dict[str, Callable[[], str]] = {
     "scope as a list": lambda: a_token(scope=["orders:write"]),
     "api_keys as a text": lambda: a_token(api_keys="12345"),
     "api_keys of numbers": lambda: a_token(api_keys=[12345]),
-    "claims twice": lambda: by_hand(HEADER, json.dumps(CLAIMS)[:-1] + ', "site": 609}'),
-    "aud twice": lambda: by_hand(HEADER, '{"aud": "common-status", ' + json.dumps(CLAIMS)[1:]),
-    "claims that are a list": lambda: by_hand(HEADER, "[]"),
-    "claims that are no JSON": lambda: by_hand(HEADER, "{"),
-    "claims nested deep": lambda: by_hand(HEADER, "[" * 1500),
-    "claims that are no text": lambda: by_hand(HEADER, "\x00"),
-    "header nested deep": lambda: by_hand("[" * 1500, json.dumps(CLAIMS)),
-    "header that is null": lambda: by_hand("null", json.dumps(CLAIMS)),
+    "claims twice": lambda: sign_by_hand(HEADER, json.dumps(CLAIMS)[:-1] + ', "site": 609}'),
+    "aud twice": lambda: sign_by_hand(HEADER, '{"aud": "common-status", ' + json.dumps(CLAIMS)[1:]),
+    "claims that are a list": lambda: sign_by_hand(HEADER, "[]"),
+    "claims that are no JSON": lambda: sign_by_hand(HEADER, "{"),
+    "claims nested deep": lambda: sign_by_hand(HEADER, "[" * 1500),
+    "claims that are no text": lambda: sign_by_hand(HEADER, "\x00"),
+    "header nested deep": lambda: sign_by_hand("[" * 1500, json.dumps(CLAIMS)),
+    "header that is null": lambda: sign_by_hand("null", json.dumps(CLAIMS)),
     "five kilobytes": lambda: a_token(scope="s" * 4_000),
     "five kilobytes of dots": lambda: "." * 5_000,
     "nothing": lambda: "",
@@ -143,7 +143,7 @@ ATTACKS: dict[str, Callable[[], str]] = {
         if name not in {"crit", "b64"}
     },
     **{
-        f"header {name}": lambda name=name, value=value: by_hand(  # type: ignore[misc]
+        f"header {name}": lambda name=name, value=value: sign_by_hand(  # type: ignore[misc]
             json.dumps({"alg": "RS256", "typ": "at+jwt", "kid": "k1", name: value}), json.dumps(CLAIMS)
         )
         for name, value in STRANGE_HEADERS.items()
@@ -153,7 +153,7 @@ ATTACKS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-async def test_a_token_that_proves_nothing_is_refused(bench: Bench, attack: Callable[[], str]) -> None:
+async def test_a_token_that_proves_nothing_is_refused(bench: VerifierHarness, attack: Callable[[], str]) -> None:
     token = attack()
     with pytest.raises(UnauthorizedError) as refusal:
         await bench.verifier.verify(token)
@@ -163,7 +163,7 @@ async def test_a_token_that_proves_nothing_is_refused(bench: Bench, attack: Call
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-async def test_a_refusal_never_repeats_the_token(bench: Bench, attack: Callable[[], str]) -> None:
+async def test_a_refusal_never_repeats_the_token(bench: VerifierHarness, attack: Callable[[], str]) -> None:
     token = attack()
     with pytest.raises(UnauthorizedError) as refusal:
         await bench.verifier.verify(token)

@@ -17,19 +17,19 @@ from tests.chassis.security.token_fixtures import (
     CURVE_KEY,
     KEY,
     OTHER_KEY,
-    Bench,
-    a_bench,
+    VerifierHarness,
     a_token,
-    bench,
+    build_harness,
+    harness,
     jwk,
     key_set,
 )
 
-__all__ = ["bench"]
+__all__ = ["harness"]
 
 
 async def test_es256_is_taken_where_it_is_the_one_algorithm() -> None:
-    bench = a_bench("ES256")
+    bench = build_harness("ES256")
     public = ECAlgorithm.to_jwk(CURVE_KEY.public_key(), as_dict=True)
     bench.issuer.document = key_set({**public, "kid": "k1"}, jwk(KEY, "k2"))
     assert await bench.verifier.refresh()
@@ -39,7 +39,7 @@ async def test_es256_is_taken_where_it_is_the_one_algorithm() -> None:
 
 
 async def test_without_any_key_the_answer_is_unknown_not_no() -> None:
-    bench = a_bench()
+    bench = build_harness()
     bench.issuer.document = OSError("refused")
     assert not bench.verifier.ready
     with pytest.raises(UnavailableError):
@@ -47,22 +47,22 @@ async def test_without_any_key_the_answer_is_unknown_not_no() -> None:
     assert not bench.verifier.ready
 
 
-async def test_an_unknown_key_is_asked_for_once_in_thirty_seconds(bench: Bench) -> None:
+async def test_an_unknown_key_is_asked_for_once_in_thirty_seconds(bench: VerifierHarness) -> None:
     bench.issuer.document = key_set(jwk(KEY, "k1"), jwk(OTHER_KEY, "k2"))
     fresh = a_token(key=OTHER_KEY, header={"kid": "k2"})
     assert (await bench.verifier.verify(fresh)).site == 608
-    assert bench.issuer.asked == 2
+    assert bench.issuer.fetches == 2
     for _ in range(3):
         with pytest.raises(UnauthorizedError):
             await bench.verifier.verify(a_token(header={"kid": "k9"}))
-    assert bench.issuer.asked == 2
+    assert bench.issuer.fetches == 2
     bench.clock.at += 30
     with pytest.raises(UnauthorizedError):
         await bench.verifier.verify(a_token(header={"kid": "k9"}))
-    assert bench.issuer.asked == 3
+    assert bench.issuer.fetches == 3
 
 
-async def test_who_comes_while_an_unknown_key_is_asked_for_waits_for_the_answer(bench: Bench) -> None:
+async def test_who_comes_while_an_unknown_key_is_asked_for_waits_for_the_answer(bench: VerifierHarness) -> None:
     """After a rotation many tokens of the new key come at once: none of them is refused."""
     answer = key_set(jwk(KEY, "k1"), jwk(OTHER_KEY, "k2"))
     answered = asyncio.Event()
@@ -81,7 +81,7 @@ async def test_who_comes_while_an_unknown_key_is_asked_for_waits_for_the_answer(
 
 async def test_keys_that_could_not_be_had_are_asked_for_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwks, "RETRY_S", 0.01)
-    bench = a_bench()
+    bench = build_harness()
     answers: list[bytes | Exception] = [OSError("refused"), TimeoutError(), key_set(jwk(KEY, "k1"))]
 
     async def fetch() -> bytes:
@@ -124,14 +124,14 @@ async def test_the_issuer_is_asked_over_http_and_believed_only_where_it_is(path:
     [OSError("refused"), TimeoutError(), b"", b"<html>", b"[]", b'{"keys": 1}', b'{"keys": [1]}', key_set()],
     ids=["refused", "slow", "empty", "html", "list", "number", "numbers", "no keys"],
 )
-async def test_old_keys_are_kept_while_the_issuer_is_away(bench: Bench, answer: bytes | Exception) -> None:
+async def test_old_keys_are_kept_while_the_issuer_is_away(bench: VerifierHarness, answer: bytes | Exception) -> None:
     bench.issuer.document = answer
     assert not await bench.verifier.refresh()
     assert bench.verifier.ready
     assert (await bench.verifier.verify(a_token())).site == 608
 
 
-async def test_an_outage_of_the_issuer_is_told_once(bench: Bench) -> None:
+async def test_an_outage_of_the_issuer_is_told_once(bench: VerifierHarness) -> None:
     answers: list[bytes | Exception] = [
         OSError("refused"),
         OSError("refused"),
@@ -145,7 +145,7 @@ async def test_an_outage_of_the_issuer_is_told_once(bench: Bench) -> None:
     assert [line["reason"] for line in lines] == ["OSError", "TimeoutError", "TimeoutError"]
 
 
-async def test_a_withdrawn_key_takes_its_remembered_tokens_along(bench: Bench) -> None:
+async def test_a_withdrawn_key_takes_its_remembered_tokens_along(bench: VerifierHarness) -> None:
     token = a_token()
     await bench.verifier.verify(token)
     bench.issuer.document = key_set(jwk(OTHER_KEY, "k2"))
@@ -169,7 +169,7 @@ async def test_a_withdrawn_key_takes_its_remembered_tokens_along(bench: Bench) -
     ids=["for encryption", "other algorithm", "private", "small", "secret", "empty", "nameless"],
 )
 async def test_keys_that_cannot_be_meant_are_passed_over(strange: dict[str, Any]) -> None:
-    bench = a_bench()
+    bench = build_harness()
     bench.issuer.document = key_set(strange)
     assert not await bench.verifier.refresh()
     bench.issuer.document = key_set(strange, jwk(OTHER_KEY, "k2"))

@@ -40,14 +40,14 @@ def key_set(*keys: Mapping[str, Any]) -> bytes:
 
 
 @dataclass
-class Issuer:
+class FakeIssuer:
     """What the issuer's address answers, and how often it was asked."""
 
     document: bytes | Exception = field(default_factory=lambda: key_set(jwk(KEY, "k1")))
-    asked: int = 0
+    fetches: int = 0
 
     async def fetch(self) -> bytes:
-        self.asked += 1
+        self.fetches += 1
         if isinstance(self.document, Exception):
             raise self.document
         return self.document
@@ -62,16 +62,16 @@ class Clock:
 
 
 @dataclass
-class Bench:
-    issuer: Issuer
+class VerifierHarness:
+    issuer: FakeIssuer
     clock: Clock
     verifier: TokenVerifier
     revoked: set[str]
-    informed: list[bool]
+    revocations_loaded: list[bool]
 
 
-def a_bench(algorithm: str = "RS256") -> Bench:
-    issuer, clock, revoked, informed = Issuer(), Clock(), set[str](), [True]
+def build_harness(algorithm: str = "RS256") -> VerifierHarness:
+    issuer, clock, revoked, informed = FakeIssuer(), Clock(), set[str](), [True]
     verifier = TokenVerifier(
         issuer=ISSUER,
         audience=AUDIENCE,
@@ -83,12 +83,12 @@ def a_bench(algorithm: str = "RS256") -> Bench:
         monotonic=clock,
         fetch=issuer.fetch,
     )
-    return Bench(issuer, clock, verifier, revoked, informed)
+    return VerifierHarness(issuer, clock, verifier, revoked, informed)
 
 
 @pytest.fixture
-async def bench() -> Bench:
-    made = a_bench()
+async def harness() -> VerifierHarness:
+    made = build_harness()
     await made.verifier.refresh()
     return made
 
