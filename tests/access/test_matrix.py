@@ -197,14 +197,14 @@ def a_site(number: int) -> Site:
     return Site(site=number, name="n", app_id=1, root_source="r", datacenter="d", api_keys=keys)
 
 
-async def assert_refused(door: ApiClient, method: str, template: str) -> dict[str, tuple[int, str]]:
+async def assert_refused(client: ApiClient, method: str, template: str) -> dict[str, tuple[int, str]]:
     """What each kind of caller who must not get in is told."""
-    audience = door.api.audience
+    audience = client.api.audience
     every = " ".join(all_scopes(audience))
     others = next(each for each in AUDIENCES if each.name != audience)
     tokens = {
         "nobody": None,
-        "a token that is none": "x.y.z",
+        "an invalid token": "x.y.z",
         "a token of another API": a_token(others.name, " ".join(others.scopes)),
         "a token of another API that claims these scopes": a_token(others.name, every),
         "an administrator of auth": a_token("auth-admin", "admin", site=0, api_keys=()),
@@ -220,44 +220,44 @@ async def assert_refused(door: ApiClient, method: str, template: str) -> dict[st
             audience, every, site=FOREIGN, api_keys=(API_KEYS[OWN],)
         )
         tokens["this tenant without this key"] = a_token(audience, every, api_keys=("another-key",))
-    return {who: await door.request(method, template, token) for who, token in tokens.items()}
+    return {who: await client.request(method, template, token) for who, token in tokens.items()}
 
 
 INVALID = (401, 'Bearer error="invalid_token"')
 REFUSALS = {
     "nobody": (401, "Bearer"),
-    "a token that is none": INVALID,
+    "an invalid token": INVALID,
     "a token of another API": INVALID,
     "a token of another API that claims these scopes": INVALID,
     "an administrator of auth": INVALID,
 }
 
 
-async def test_every_address_refuses_whoever_must_not_get_in(door: ApiClient) -> None:
-    for method, template in door.protected_routes:
-        for who, told in (await assert_refused(door, method, template)).items():
+async def test_every_address_refuses_whoever_must_not_get_in(client: ApiClient) -> None:
+    for method, template in client.protected_routes:
+        for who, told in (await assert_refused(client, method, template)).items():
             wanted = REFUSALS.get(who, (403, 'Bearer error="insufficient_scope"'))
             assert told == wanted, f"{who}: {method} {template}"
 
 
-async def test_the_one_scope_that_is_needed_gets_past_these_checks(door: ApiClient) -> None:
+async def test_the_one_scope_that_is_needed_gets_past_these_checks(client: ApiClient) -> None:
     """Otherwise the refusals would show nothing."""
-    for method, template in door.protected_routes:
-        token = a_token(door.api.audience, REQUIRED_SCOPES[method, template] or "something:else")
-        status, _ = await door.request(method, template, token)
+    for method, template in client.protected_routes:
+        token = a_token(client.api.audience, REQUIRED_SCOPES[method, template] or "something:else")
+        status, _ = await client.request(method, template, token)
         assert status not in {401, 403}, f"{method} {template}"
 
 
-async def test_public_addresses_are_few_and_need_no_token(door: ApiClient) -> None:
-    for method, template in door.routes:
+async def test_public_addresses_are_few_and_need_no_token(client: ApiClient) -> None:
+    for method, template in client.routes:
         if PUBLIC.fullmatch(template) and template.endswith("openapi.yaml"):
-            assert (await door.request(method, template, None))[0] == 200
+            assert (await client.request(method, template, None))[0] == 200
 
 
-async def test_each_address_is_decided_upon(door: ApiClient) -> None:
+async def test_each_address_is_decided_upon(client: ApiClient) -> None:
     """An address that is added has no scope until somebody says which."""
-    base = {"ingest": IMPORT, "status": STATUS, "fulfilment": FULFILMENT}[door.api.name]
-    assert sorted(door.protected_routes) == sorted(route for route in REQUIRED_SCOPES if route[1].startswith(base))
+    base = {"ingest": IMPORT, "status": STATUS, "fulfilment": FULFILMENT}[client.api.name]
+    assert sorted(client.protected_routes) == sorted(route for route in REQUIRED_SCOPES if route[1].startswith(base))
 
 
 def test_every_service_with_an_api_is_here() -> None:

@@ -1,4 +1,4 @@
-"""A broker that these tests may kill and freeze; what all of them do with Kafka."""
+"""A broker that these tests may kill and freeze."""
 
 from collections.abc import Iterator
 
@@ -9,6 +9,6 @@ from sandbox.kafka import KafkaCluster
 
 @pytest.fixture(scope="session")
 def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
-    """A broker of our own. Who kills or freezes it brings it back."""
+    """A broker for these tests only. A test that kills or freezes it restores it."""
     with KafkaCluster(tmp_path_factory.mktemp("own-kafka")) as cluster:
         yield cluster

@@ -66,7 +66,7 @@ class SchemaRegistryClient:
         return int(body["id"])
 
     async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
-        """Return the Avro record schema with this id, or None if there is none."""
+        """Return the Avro record schema with this id, or None if it does not exist."""
         status, body = await self._call("GET", f"/schemas/ids/{schema_id}", None)
         if status != 200 or body.get("schemaType", "AVRO") != "AVRO" or body.get("references"):
             return None

@@ -64,7 +64,7 @@ class BackgroundTask:
         self._woken.set()
 
     async def run_once(self) -> float | None:
-        """Run the step now; return the pause before the next run, or None if there is none."""
+        """Run the step now; return the pause before the next run, or None if the task is done."""
         self._last_run_at = self._clock_s()
         try:
             pause_s = await self._step()

@@ -1,4 +1,4 @@
-"""A schema registry elsewhere: ids are its own, and looked up."""
+"""An external schema registry: its ids are looked up."""
 
 import asyncio
 import json
@@ -89,13 +89,13 @@ class FakeRegistry:
 
 
 @pytest.fixture
-def registry() -> FakeRegistry:
+def fake_registry() -> FakeRegistry:
     return FakeRegistry()
 
 
 @pytest.fixture
-async def settings(elsewhere: FakeRegistry) -> AsyncIterator[RegistrySettings]:
-    listener = HttpServer(build_application(elsewhere.routes()), host="127.0.0.1", port=0)
+async def settings(fake_registry: FakeRegistry) -> AsyncIterator[RegistrySettings]:
+    listener = HttpServer(build_application(fake_registry.routes()), host="127.0.0.1", port=0)
     await listener.start()
     yield RegistrySettings(
         schema_registry_url=f"http://{listener.address}/base/",
@@ -118,7 +118,7 @@ async def test_without_a_registry_our_own_ids_hold() -> None:
     assert schemas["order"].schema_id == Schemas.load(DIRECTORY)["order"].schema_id
 
 
-async def test_with_one_its_ids_hold(settings: RegistrySettings, elsewhere: FakeRegistry) -> None:
+async def test_with_one_its_ids_hold(settings: RegistrySettings, fake_registry: FakeRegistry) -> None:
     await register_all(settings)
     schemas = await load_schemas(DIRECTORY, settings, SUBJECTS)
     assert schemas["order"].schema_id == FIRST_ID
@@ -126,7 +126,7 @@ async def test_with_one_its_ids_hold(settings: RegistrySettings, elsewhere: Fake
     assert schemas.by_id(FIRST_ID) is schemas.versions["order"][1]
     assert schemas.by_id(UUID(int=FIRST_ID)) is schemas.versions["order"][1]
     assert schemas.by_id(Schemas.load(DIRECTORY)["order"].schema_id) is None
-    assert elsewhere.authorization == encode_basic_auth("us", "secret")
+    assert fake_registry.authorization == encode_basic_auth("us", "secret")
 
 
 async def test_a_service_waits_for_what_is_not_registered_yet(settings: RegistrySettings) -> None:
@@ -141,9 +141,9 @@ async def test_a_service_waits_for_what_is_not_registered_yet(settings: Registry
 
 @pytest.mark.parametrize("status", [500, 401, 403, 429])
 async def test_a_registry_that_does_not_answer_is_away(
-    settings: RegistrySettings, elsewhere: FakeRegistry, status: int
+    settings: RegistrySettings, fake_registry: FakeRegistry, status: int
 ) -> None:
-    elsewhere.status = status
+    fake_registry.status = status
     with pytest.raises(UnavailableError):
         await load_schemas(DIRECTORY, settings, SUBJECTS, wait=False)
 
@@ -186,49 +186,49 @@ RECORD = '{"type": "record", "name": "Theirs", "fields": []}'
     ids=lambda answer: answer["schema"],
 )
 async def test_what_is_no_record_of_avro_alone_is_no_schema_that_can_be_read(
-    settings: RegistrySettings, elsewhere: FakeRegistry, answer: dict[str, Any]
+    settings: RegistrySettings, fake_registry: FakeRegistry, answer: dict[str, Any]
 ) -> None:
-    elsewhere.known = {7: answer, 8: {"schema": RECORD, "schemaType": "AVRO", "references": []}}
+    fake_registry.known = {7: answer, 8: {"schema": RECORD, "schemaType": "AVRO", "references": []}}
     async with SchemaRegistryClient(settings) as registry:
         assert await registry.definition(7) is None
         assert await registry.definition(8) == json.loads(RECORD)
 
 
 async def test_a_registry_that_does_not_answer_in_time_is_away(
-    settings: RegistrySettings, elsewhere: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+    settings: RegistrySettings, fake_registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry_client, "_TIMEOUT_S", 0.05)
-    elsewhere.hold = asyncio.Event()
+    fake_registry.hold = asyncio.Event()
     async with SchemaRegistryClient(settings) as registry:
         with pytest.raises(UnavailableError):
             await registry.definition(1)
-    elsewhere.hold.set()
+    fake_registry.hold.set()
 
 
-async def test_what_answers_but_is_no_registry_is_away(settings: RegistrySettings, elsewhere: FakeRegistry) -> None:
+async def test_what_answers_but_is_no_registry_is_away(settings: RegistrySettings, fake_registry: FakeRegistry) -> None:
     """A proxy, for one, that has a page of its own for all that it does not know."""
-    elsewhere.found["x-value"] = web.Response(text="<html>", content_type="text/html")
+    fake_registry.found["x-value"] = web.Response(text="<html>", content_type="text/html")
     async with SchemaRegistryClient(settings) as registry:
         with pytest.raises(UnavailableError):
             await registry.lookup_ids("x-value", RECORD)
 
 
-async def test_a_registry_without_global_ids_will_do(settings: RegistrySettings, elsewhere: FakeRegistry) -> None:
-    elsewhere.found["x-value"] = web.json_response({"id": 5, "version": 1})
+async def test_a_registry_without_global_ids_will_do(settings: RegistrySettings, fake_registry: FakeRegistry) -> None:
+    fake_registry.found["x-value"] = web.json_response({"id": 5, "version": 1})
     async with SchemaRegistryClient(settings) as registry:
         assert await registry.lookup_ids("x-value", RECORD) == RegistryIds(5, None)
 
 
-async def test_a_schema_has_one_id_in_all_its_subjects(settings: RegistrySettings, elsewhere: FakeRegistry) -> None:
+async def test_a_schema_has_one_id_in_all_its_subjects(settings: RegistrySettings, fake_registry: FakeRegistry) -> None:
     """Else what one of our services writes could not be read by another."""
     await register_all(settings)
-    elsewhere.found["orders.validated.v1-value"] = web.json_response({"id": 5, "version": 1})
+    fake_registry.found["orders.validated.v1-value"] = web.json_response({"id": 5, "version": 1})
     with pytest.raises(ValueError, match="several ids for version 1 of order"):
         await load_schemas(DIRECTORY, settings, SUBJECTS)
 
 
 async def test_of_earlier_versions_it_needs_to_know_none(
-    settings: RegistrySettings, elsewhere: FakeRegistry, tmp_path: Path
+    settings: RegistrySettings, fake_registry: FakeRegistry, tmp_path: Path
 ) -> None:
     ours = Schemas.load(DIRECTORY)
     newer = schemas_with_older_version("product", without_fields(ours["product"].definition, "name"), tmp_path)
@@ -236,4 +236,4 @@ async def test_of_earlier_versions_it_needs_to_know_none(
         await registry.register("catalog.products.v1-value", newer.versions["product"][2].text)
     schemas = await load_schemas(tmp_path, settings, {"product": SUBJECTS["product"]}, wait=False)
     assert schemas["product"].schema_id == FIRST_ID
-    assert elsewhere.ids
+    assert fake_registry.ids

@@ -20,7 +20,7 @@ CANARY = "canary-5d1f"
 
 @dataclass
 class HeldRequest:
-    """Holds a request until it is opened."""
+    """Holds a request until `opened` is set."""
 
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
@@ -29,7 +29,7 @@ class HeldRequest:
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether the server knows that nobody is there any more."""
+        """Whether the server knows that the client has disconnected."""
         return self.request is not None and self.request.transport is None
 
 
@@ -113,7 +113,7 @@ async def client(address: str) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def exchange(address: str, sent: bytes) -> tuple[str, dict[str, str], bytes]:
-    """One raw request on a connection of its own: status line, headers and body of what comes back until the end."""
+    """Send one raw request on its own connection; return status line, headers and body of the response."""
     host, port = address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(sent)
@@ -139,7 +139,7 @@ async def a_problem(response: aiohttp.ClientResponse) -> dict[str, Any]:
 
 
 def request_counts(route: str) -> dict[tuple[str, str], float]:
-    """Requests of a route by method and status."""
+    """Return the number of a route's requests by method and status."""
     return {
         (sample.labels["method"], sample.labels["status"]): sample.value
         for family in SECONDS.collect()

@@ -124,7 +124,7 @@ async def test_a_refused_retry_keeps_its_id(keys: IdempotencyKeys, clock: Clock)
 
 
 async def test_who_was_overtaken_changes_nothing_any_more(keys: IdempotencyKeys, clock: Clock) -> None:
-    """Neither its refusal nor its doubt frees the key of whoever went on, and of two answers the first is kept."""
+    """Neither its refusal nor its doubt frees the key of the next request, and of two answers the first is kept."""
     first = await reserved(keys)
     clock.now += timedelta(seconds=LEASE_S + 1)
     second = await reserved(keys)

@@ -19,7 +19,7 @@ def test_a_token_holds_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("places", "bound", "token", "parts"),
+    ("codec", "scope", "token", "parts"),
     [
         (PageTokenCodec("a secret of sixteen", salt="two"), SCOPE, TOKEN, 2),
         (PageTokenCodec("another of sixteen", salt="one"), SCOPE, TOKEN, 2),
@@ -33,9 +33,9 @@ def test_a_token_holds_its_place() -> None:
     ],
     ids=["another API", "another secret", "another site", "fewer", "too few parts", "too many", "cut", "empty", "é"],
 )
-def test_a_token_of_anything_else_is_refused(places: PageTokenCodec, bound: TokenScope, token: str, parts: int) -> None:
+def test_a_token_of_anything_else_is_refused(codec: PageTokenCodec, scope: TokenScope, token: str, parts: int) -> None:
     with pytest.raises(Problem) as refused:
-        places.decode(bound, token, parts=parts)
+        codec.decode(scope, token, parts=parts)
     assert (refused.value.status, refused.value.code) == (400, "INVALID_PAGE_TOKEN")
 
 

@@ -60,19 +60,19 @@ async def rate_limits(valkey: Valkey) -> AsyncIterator[list[SharedRateLimit]]:
         await gate.stop()
 
 
-async def test_two_processes_share_a_bucket(gates: list[SharedRateLimit]) -> None:
-    one, other = gates
+async def test_two_processes_share_a_bucket(rate_limits: list[SharedRateLimit]) -> None:
+    one, other = rate_limits
     assert (await one.acquire("a", limit=100, cost=60)).remaining == 40
     refused = await other.acquire("a", limit=100, cost=41)
     assert (refused.allowed, refused.remaining, refused.retry_after_s) == (False, 40, 1)
     assert (await other.acquire("a", limit=100, cost=40)).allowed
-    for gate in gates:
+    for gate in rate_limits:
         left = await gate.acquire("a", limit=100, cost=0)
         assert (left.allowed, left.remaining, left.reset_s) == (False, 0, 1)
 
 
-async def test_asking_costs_nothing_and_keys_are_apart(gates: list[SharedRateLimit]) -> None:
-    one, other = gates
+async def test_asking_costs_nothing_and_keys_are_apart(rate_limits: list[SharedRateLimit]) -> None:
+    one, other = rate_limits
     assert (await one.acquire("b", limit=5, cost=0)).remaining == 5
     assert (await one.acquire("b", limit=5, cost=5)).allowed
     assert (await other.acquire("c", limit=5, cost=5)).allowed
@@ -80,8 +80,8 @@ async def test_asking_costs_nothing_and_keys_are_apart(gates: list[SharedRateLim
     assert not (await other.acquire("never", limit=5, cost=6)).allowed
 
 
-async def test_a_second_later_all_is_free(gates: list[SharedRateLimit]) -> None:
-    one, other = gates
+async def test_a_second_later_all_is_free(rate_limits: list[SharedRateLimit]) -> None:
+    one, other = rate_limits
     began = monotonic()
     assert (await one.acquire("d", limit=3, cost=3)).allowed
 
@@ -92,7 +92,7 @@ async def test_a_second_later_all_is_free(gates: list[SharedRateLimit]) -> None:
     assert monotonic() - began >= 0.99
 
 
-async def test_no_window_holds_more_than_the_limit(gates: list[SharedRateLimit]) -> None:
+async def test_no_window_holds_more_than_the_limit(rate_limits: list[SharedRateLimit]) -> None:
     passed: list[float] = []
     end = monotonic() + 2.5
 
@@ -103,7 +103,7 @@ async def test_no_window_holds_more_than_the_limit(gates: list[SharedRateLimit])
                 passed.append(before)
             await asyncio.sleep(0.005)
 
-    await asyncio.gather(*(ask(gate) for gate in gates))
+    await asyncio.gather(*(ask(gate) for gate in rate_limits))
     assert len(passed) >= 40
     # Told apart by when they were asked for: a few milliseconds lie between that and the store's word.
     late = 0.1
@@ -138,8 +138,8 @@ def test_one_of_two_processes_is_killed(valkey: Valkey) -> None:
 @pytest.mark.parametrize("how", ["killed", "frozen"])
 async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, how: str) -> None:
     clock = Clock()
-    gates = [SharedRateLimit(RateLimit(clock=clock), url=valkey.url, clock=clock) for _ in range(2)]
-    assert [(await gate.acquire(how, limit=10, cost=4)).allowed for gate in gates] == [True, True]
+    rate_limits = [SharedRateLimit(RateLimit(clock=clock), url=valkey.url, clock=clock) for _ in range(2)]
+    assert [(await gate.acquire(how, limit=10, cost=4)).allowed for gate in rate_limits] == [True, True]
     errors = STORE_ERRORS._value.get()
     if how == "killed":
         valkey.kill()
@@ -147,7 +147,7 @@ async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, 
         valkey.signal(signal.SIGSTOP)
     began = monotonic()
     try:
-        for gate in gates:
+        for gate in rate_limits:
             # What it spent before counts, what others spent does not.
             assert (await gate.acquire(how, limit=10, cost=6)).allowed
             assert not (await gate.acquire(how, limit=10, cost=1)).allowed
@@ -157,7 +157,7 @@ async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, 
         asked = monotonic()
         clock.now += 0.1
         for _ in range(100):
-            await gates[0].acquire("other", limit=1_000)
+            await rate_limits[0].acquire("other", limit=1_000)
         assert monotonic() - asked < 0.2, "it is left alone for a while"
     finally:
         if how == "killed":
@@ -165,10 +165,10 @@ async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, 
         else:
             valkey.signal(signal.SIGCONT)
     clock.now += FALLBACK_S
-    assert (await gates[0].acquire(how + " later", limit=10, cost=6)).allowed
+    assert (await rate_limits[0].acquire(how + " later", limit=10, cost=6)).allowed
     assert STORE_UNAVAILABLE._value.get() == 0
-    assert not (await gates[1].acquire(how + " later", limit=10, cost=6)).allowed, "together again"
-    for gate in gates:
+    assert not (await rate_limits[1].acquire(how + " later", limit=10, cost=6)).allowed, "together again"
+    for gate in rate_limits:
         await gate.stop()
 
 

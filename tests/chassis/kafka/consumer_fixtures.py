@@ -16,7 +16,7 @@ from tests.chassis.kafka.kafka_fixtures import a_name, committed, make_topics, s
 
 @dataclass
 class RecordingHandler:
-    """A handler that writes down what happened, in order, and misbehaves when told to."""
+    """A handler that records what happened, in order, and fails on demand."""
 
     handled: list[int] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ class RecordingHandler:
         chosen = self.on_poll(poll)
         if chosen is not None:
             return chosen
-        return {place: records[-1].offset + 1 for place, records in poll.items()}
+        return {partition: records[-1].offset + 1 for partition, records in poll.items()}
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         self.revoked_partitions |= set(partitions)
@@ -57,7 +57,7 @@ class RecordingHandler:
 
 @dataclass
 class Clock:
-    """Real time, and what is added to it."""
+    """Real time plus an offset."""
 
     added_s: float = 0.0
 
@@ -66,7 +66,7 @@ class Clock:
 
 
 class _RawHeaderName(bytes):
-    """What is written as it is."""
+    """Bytes that aiokafka writes unchanged."""
 
     def encode(self, _: str) -> bytes:
         return self
@@ -74,7 +74,7 @@ class _RawHeaderName(bytes):
 
 @dataclass(frozen=True)
 class ConsumerHarness:
-    """A topic, a group and the Kafka they are on."""
+    """A topic and a consumer group on a Kafka."""
 
     bootstrap: str
     topic: str
@@ -94,7 +94,7 @@ class ConsumerHarness:
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
         await producer.start()
         batch = producer.create_batch()
-        # Clients in Python take texts for names; others take any bytes.
+        # aiokafka encodes header names; other clients send any bytes.
         batch._builder = _DefaultRecordBatchBuilderPy(2, codec, 0, -1, -1, 0, 1_000_000)
         for number, name in enumerate(names):
             batch._builder.append(number, None, None, b"%0500d" % number, [(_RawHeaderName(name), b"of the header")])
@@ -103,11 +103,11 @@ class ConsumerHarness:
         await (await producer.send_batch(batch, self.topic, partition=0))
         await producer.stop()
 
-    def consumer(self, effects: RecordingHandler, **changes: Any) -> Consumer:
+    def consumer(self, handler: RecordingHandler, **changes: Any) -> Consumer:
         own = {name: changes.pop(name) for name in list(changes) if name.startswith("kafka_")}
         return Consumer(
             settings(self.bootstrap, **own),
-            effects,
+            handler,
             group=self.group,
             topics=changes.pop("topics", [self.topic]),
             client_id="test",
@@ -120,9 +120,9 @@ class ConsumerHarness:
 
 
 async def build_harness(bootstrap: str, *, partitions: int = 1) -> ConsumerHarness:
-    stage = ConsumerHarness(bootstrap, a_name("stage"), a_name("group"))
-    await make_topics(bootstrap, {stage.topic: partitions})
-    return stage
+    harness = ConsumerHarness(bootstrap, a_name("harness"), a_name("group"))
+    await make_topics(bootstrap, {harness.topic: partitions})
+    return harness
 
 
 @asynccontextmanager

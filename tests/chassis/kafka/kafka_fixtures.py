@@ -1,4 +1,4 @@
-"""The other side of Kafka: topics, what lies in them, what is committed, and the broker's fate."""
+"""Topics, their content, committed offsets and broker failures."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ _NUMBERS = count(1)
 
 
 def settings(bootstrap: str, **changes: Any) -> KafkaSettings:
-    """Settings that reach this Kafka, with little patience."""
+    """Settings of this Kafka, with short timeouts."""
     return KafkaSettings(
         **{
             "kafka_bootstrap_servers": bootstrap,
@@ -32,17 +32,17 @@ def settings(bootstrap: str, **changes: Any) -> KafkaSettings:
 
 
 def a_name(stem: str) -> str:
-    """A name that nobody else uses on this Kafka."""
+    """A name that is unique on this Kafka."""
     return f"chassis.{stem}.{next(_NUMBERS)}"
 
 
 async def make_topics(bootstrap: str, topics: Mapping[str, int], *, config: Mapping[str, str] | None = None) -> None:
-    """Topics with these numbers of partitions, all in one call; returns once the broker leads them."""
+    """Create topics with these numbers of partitions; return once the broker leads them."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        wanted = [NewTopic(name, number, 1, topic_configs=dict(config or {})) for name, number in topics.items()]
-        response = await admin.create_topics(wanted)
+        new_topics = [NewTopic(name, number, 1, topic_configs=dict(config or {})) for name, number in topics.items()]
+        response = await admin.create_topics(new_topics)
         assert [error for _, error, *_ in response.topic_errors if error] == []
 
         async def led() -> bool:
@@ -59,7 +59,7 @@ async def make_topics(bootstrap: str, topics: Mapping[str, int], *, config: Mapp
 
 @asynccontextmanager
 async def open_reader(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A plain consumer at the beginning of all partitions."""
+    """Open a plain consumer at the beginning of all partitions."""
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
     )
@@ -71,19 +71,19 @@ async def open_reader(bootstrap: str, topic: str) -> AsyncIterator[AIOKafkaConsu
 
 
 async def read_all(bootstrap: str, topic: str) -> list[ConsumerRecord]:
-    """All records of a topic up to its present end, by partition and offset."""
+    """Return all records of a topic, by partition and offset."""
     async with open_reader(bootstrap, topic) as consumer:
         ends = await consumer.end_offsets(consumer.assignment())
         found: list[ConsumerRecord] = []
         async with asyncio.timeout(15):
-            while any([await consumer.position(place) < end for place, end in ends.items()]):
+            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=100)).values():
                     found.extend(records)
     return sorted(found, key=lambda record: (record.partition, record.offset))
 
 
 async def committed(bootstrap: str, group: str, topic: str, *, partition: int = 0) -> int | None:
-    """The group's committed offset."""
+    """Return the group's committed offset."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
@@ -95,14 +95,14 @@ async def committed(bootstrap: str, group: str, topic: str, *, partition: int = 
 
 
 class StoredBatch(NamedTuple):
-    """A record batch as it lies in the log."""
+    """A record batch in the log."""
 
     base_offset: int
     records: int
 
 
 def stored_batches(kafka: KafkaCluster, topic: str, partition: int) -> list[StoredBatch]:
-    """The record batches of a partition, read from the broker's own files."""
+    """Return the record batches of a partition from the broker's files."""
     log = kafka.brokers[0].log_directory / f"{topic}-{partition}" / f"{0:020}.log"
     data, at, found = log.read_bytes(), 0, []
     while at + 61 <= len(data):
@@ -114,19 +114,19 @@ def stored_batches(kafka: KafkaCluster, topic: str, partition: int) -> list[Stor
 
 
 async def kill_broker(kafka: KafkaCluster) -> None:
-    """The broker is gone, as with the machine's power."""
+    """Kill the broker, as a power failure does."""
     await asyncio.to_thread(kafka.brokers[0].kill)
 
 
 async def restart_broker(kafka: KafkaCluster) -> None:
-    """The broker runs again at the same address."""
+    """Start the broker again at the same address."""
     kafka.brokers[0].launch()
     await until(lambda: broker_count(kafka.brokers[0].node.port) > 0, deadline_s=30)
 
 
 @asynccontextmanager
 async def frozen_broker(broker: Broker) -> AsyncIterator[None]:
-    """The broker stands still, its connections open, as long as the context is."""
+    """Freeze the broker, its connections open, inside the context."""
     broker.signal(signal.SIGSTOP)
     try:
         yield

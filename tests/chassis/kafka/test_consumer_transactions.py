@@ -12,76 +12,76 @@ from tests.chassis.kafka.consumer_fixtures import Clock, ConsumerHarness, Record
 
 
 @asynccontextmanager
-async def a_producer(stage: ConsumerHarness) -> AsyncIterator[AIOKafkaProducer]:
+async def a_producer(harness: ConsumerHarness) -> AsyncIterator[AIOKafkaProducer]:
     """Another team's, which writes in transactions."""
-    async with AIOKafkaProducer(bootstrap_servers=stage.bootstrap, transactional_id=stage.group) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=harness.bootstrap, transactional_id=harness.group) as producer:
         yield producer
 
 
-async def write(producer: AIOKafkaProducer, stage: ConsumerHarness, numbers: Iterable[int]) -> None:
+async def write(producer: AIOKafkaProducer, harness: ConsumerHarness, numbers: Iterable[int]) -> None:
     for number in numbers:
-        await producer.send_and_wait(stage.topic, b"%d" % number, partition=0)
+        await producer.send_and_wait(harness.topic, b"%d" % number, partition=0)
 
 
 async def test_markers_of_transactions_are_passed_over(kafka_bootstrap: str) -> None:
     """They have offsets, and nothing in them; they must not count as records that wait."""
-    stage, effects, clock = await build_harness(kafka_bootstrap), RecordingHandler(), Clock()
-    async with a_producer(stage) as producer:
+    harness, handler, clock = await build_harness(kafka_bootstrap), RecordingHandler(), Clock()
+    async with a_producer(harness) as producer:
         for values in ([0, 1], [2]):
             async with producer.transaction():
-                await write(producer, stage, values)
-    lag = LAG.labels(stage.group, stage.topic, "0")._value
+                await write(producer, harness, values)
+    lag = LAG.labels(harness.group, harness.topic, "0")._value
     lag.set(-1)
-    async with running(stage.consumer(effects, clock=clock)) as consumer:
-        await until(lambda: len(effects.handled) == 3)
+    async with running(harness.consumer(handler, clock=clock)) as consumer:
+        await until(lambda: len(handler.handled) == 3)
         clock.added_s += 1.0
         await until(lambda: lag.get() == 0)
         clock.added_s += STALL_TIMEOUT_S
-        polls = effects.empty_polls
-        await until(lambda: effects.empty_polls > polls + 2 and consumer.alive)
-    assert effects.handled == [0, 1, 2]
-    assert await stage.committed() == 4
-    await stage.produce([3])
-    async with running(stage.consumer(effects)):
-        await until(lambda: 3 in effects.handled)
-    assert effects.handled == [0, 1, 2, 3]
+        polls = handler.empty_polls
+        await until(lambda: handler.empty_polls > polls + 2 and consumer.alive)
+    assert handler.handled == [0, 1, 2]
+    assert await harness.committed() == 4
+    await harness.produce([3])
+    async with running(harness.consumer(handler)):
+        await until(lambda: 3 in handler.handled)
+    assert handler.handled == [0, 1, 2, 3]
 
 
 async def test_an_aborted_transaction_is_as_if_it_had_not_been(kafka_bootstrap: str) -> None:
-    stage, effects, clock = await build_harness(kafka_bootstrap), RecordingHandler(), Clock()
-    await stage.produce([0])
-    async with a_producer(stage) as producer, running(stage.consumer(effects, clock=clock)) as consumer:
+    harness, handler, clock = await build_harness(kafka_bootstrap), RecordingHandler(), Clock()
+    await harness.produce([0])
+    async with a_producer(harness) as producer, running(harness.consumer(handler, clock=clock)) as consumer:
         for numbers in ([1, 2], [3]):
             await producer.begin_transaction()
-            await write(producer, stage, numbers)
+            await write(producer, harness, numbers)
             await producer.abort_transaction()
-        await until(lambda: effects.handled == [0])
-        polls = effects.empty_polls
-        await until(lambda: effects.empty_polls > polls + 2)
+        await until(lambda: handler.handled == [0])
+        polls = handler.empty_polls
+        await until(lambda: handler.empty_polls > polls + 2)
         clock.added_s += STALL_TIMEOUT_S
-        polls = effects.empty_polls
-        await until(lambda: effects.empty_polls > polls + 2 and consumer.alive)
-        await stage.produce([4])
-        await until(lambda: effects.handled[-1] == 4)
-    assert effects.handled == [0, 4]
+        polls = handler.empty_polls
+        await until(lambda: handler.empty_polls > polls + 2 and consumer.alive)
+        await harness.produce([4])
+        await until(lambda: handler.handled[-1] == 4)
+    assert handler.handled == [0, 4]
 
 
 async def test_an_open_transaction_holds_up_what_is_behind_it_and_nothing_else(kafka_bootstrap: str) -> None:
-    """Nobody knows yet whether it holds. Starting the process anew would not help, and what waits is lag."""
-    stage, effects, clock = await build_harness(kafka_bootstrap), RecordingHandler(), Clock()
-    lag = LAG.labels(stage.group, stage.topic, "0")._value
-    async with a_producer(stage) as producer, running(stage.consumer(effects, clock=clock)) as consumer:
-        await stage.produce([0])
+    """Nobody knows yet whether it holds. Restarting the process would not help, and what waits is lag."""
+    harness, handler, clock = await build_harness(kafka_bootstrap), RecordingHandler(), Clock()
+    lag = LAG.labels(harness.group, harness.topic, "0")._value
+    async with a_producer(harness) as producer, running(harness.consumer(handler, clock=clock)) as consumer:
+        await harness.produce([0])
         await producer.begin_transaction()
-        await write(producer, stage, [1, 2])
-        await stage.produce([3])
-        await until(lambda: effects.handled == [0])
+        await write(producer, harness, [1, 2])
+        await harness.produce([3])
+        await until(lambda: handler.handled == [0])
         clock.added_s += 1.0
         await until(lambda: lag.get() == 3)
         clock.added_s += STALL_TIMEOUT_S
-        polls = effects.empty_polls
-        await until(lambda: effects.empty_polls > polls + 2 and consumer.alive)
-        assert effects.handled == [0]
+        polls = handler.empty_polls
+        await until(lambda: handler.empty_polls > polls + 2 and consumer.alive)
+        assert handler.handled == [0]
         await producer.commit_transaction()
-        await until(lambda: len(effects.handled) == 4)
-    assert effects.handled == [0, 1, 2, 3]
+        await until(lambda: len(handler.handled) == 4)
+    assert handler.handled == [0, 1, 2, 3]

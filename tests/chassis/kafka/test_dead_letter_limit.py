@@ -1,4 +1,4 @@
-"""The brake: a partition is stopped rather than drained into dead letters."""
+"""The dead-letter limit halts a partition instead of draining it into dead letters."""
 
 from dataclasses import dataclass
 
@@ -88,7 +88,7 @@ def test_asking_changes_nothing() -> None:
 
 @dataclass
 class SimpleLimit:
-    """Three in a row, five of ten, by counting all anew for each record."""
+    """Three in a row, five of ten, by counting all records again for each one."""
 
     admitted: str = ""
     is_stopped: bool = False

@@ -76,14 +76,14 @@ def test_a_codec_that_is_not_known_is_told() -> None:
 @pytest.mark.parametrize("how", COMPRESSED)
 async def test_compressed_records_are_read_once_and_what_is_behind_them_too(kafka_bootstrap: str, how: str) -> None:
     """F14: gzip with something behind it passes the broker, and must not stop the consumer."""
-    stage, effects = await build_harness(kafka_bootstrap), RecordingHandler()
+    harness, effects = await build_harness(kafka_bootstrap), RecordingHandler()
     codec, compress = COMPRESSED[how]
-    await send(kafka_bootstrap, stage.topic, a_batch([b"0", b"1", b"2"], compress, codec=codec, at_ms=-7))
-    await stage.produce([3])
-    async with running(stage.consumer(effects)):
+    await send(kafka_bootstrap, harness.topic, a_batch([b"0", b"1", b"2"], compress, codec=codec, at_ms=-7))
+    await harness.produce([3])
+    async with running(harness.consumer(effects)):
         await until(lambda: 3 in effects.handled)
     assert effects.handled == [0, 1, 2, 3]
-    assert await stage.committed() == 4
+    assert await harness.committed() == 4
 
 
 async def test_a_compressed_record_has_the_brokers_time_where_the_topic_says_so(kafka_bootstrap: str) -> None:
@@ -109,7 +109,7 @@ async def test_in_place_of_a_batch_that_holds_too_much_comes_one_record_that_say
 ) -> None:
     """F14, I8: a batch of 30 KB may hold a gigabyte. Those before and behind it are read as ever."""
     monkeypatch.setattr(reading, "decompress", lambda codec, data: decompress(codec, data, max_bytes=20_000))
-    stage, effects, read = await build_harness(kafka_bootstrap), RecordingHandler(), list[ConsumerRecord]()
+    harness, effects, read = await build_harness(kafka_bootstrap), RecordingHandler(), list[ConsumerRecord]()
 
     def note(poll: Poll) -> None:
         read.extend(record for records in poll.values() for record in records)
@@ -117,15 +117,15 @@ async def test_in_place_of_a_batch_that_holds_too_much_comes_one_record_that_say
     effects.on_poll = note
     bomb = a_batch([bytes(10_000)] * 2, compress, codec=codec)
     few = a_batch([b"0"], compress, codec=codec)
-    await send(kafka_bootstrap, stage.topic, few, bomb, few)
+    await send(kafka_bootstrap, harness.topic, few, bomb, few)
     effects.get_value = lambda record: record.offset
-    async with running(stage.consumer(effects)):
+    async with running(harness.consumer(effects)):
         await until(lambda: 3 in effects.handled)
     assert effects.handled == [0, 2, 3]
     told = read[1]
     assert (told.key, told.value, told.timestamp) == (None, bomb.data[61:], 1_000)
     assert dict(told.headers) == {reading.UNREADABLE_BATCH_HEADER: f"offsets 1 to 2: {reason}".encode()}
-    assert await stage.committed() == 4
+    assert await harness.committed() == 4
 
 
 async def test_of_many_batches_a_poll_brings_what_can_be_held_and_the_rest_comes_later(
@@ -133,17 +133,17 @@ async def test_of_many_batches_a_poll_brings_what_can_be_held_and_the_rest_comes
 ) -> None:
     """I8: one fetch can bring thousands of batches that are small only while they are compressed."""
     monkeypatch.setattr(reading, "MAX_DECOMPRESSED_PER_FETCH", 2_500)
-    stage, effects, sizes = await build_harness(kafka_bootstrap), RecordingHandler(), list[int]()
+    harness, effects, sizes = await build_harness(kafka_bootstrap), RecordingHandler(), list[int]()
 
     def note(poll: Poll) -> None:
         sizes.extend(len(records) for records in poll.values())
 
     effects.on_poll = note
     batches = [a_batch([b"%01000d" % number], zstd, codec=ZSTD) for number in range(10)]
-    await send(kafka_bootstrap, stage.topic, *batches)
-    async with running(stage.consumer(effects)):
+    await send(kafka_bootstrap, harness.topic, *batches)
+    async with running(harness.consumer(effects)):
         await until(lambda: 9 in effects.handled)
     assert effects.handled == list(range(10))
     assert sizes == [3, 3, 3, 1]
-    assert await stage.committed() == 10
-    assert [record.offset for record in await read_all(kafka_bootstrap, stage.topic)] == list(range(10))
+    assert await harness.committed() == 10
+    assert [record.offset for record in await read_all(kafka_bootstrap, harness.topic)] == list(range(10))

@@ -1,4 +1,4 @@
-"""How far behind a consumer says it is."""
+"""The lag that a consumer reports."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ PARTITION = TopicPartition("till.topic", 3)
 
 @dataclass(slots=True)
 class FakeKafka:
-    """What a consumer knows of one partition."""
+    """A client with one partition."""
 
     end: int = 0
     position: int = 0
@@ -26,7 +26,7 @@ class FakeKafka:
 
 @dataclass(slots=True)
 class LagHarness:
-    """A lag by a clock that stands."""
+    """A lag with a fixed clock."""
 
     kafka: FakeKafka
     now: float = 1_000.0
@@ -39,7 +39,7 @@ class LagHarness:
         self.lag.observe({PARTITION: [SimpleNamespace(timestamp=at * 1000)]})
 
     def measured(self, buffered: Any = None) -> tuple[float, float]:
-        """Records and seconds, as the metrics have them."""
+        """Update the metrics; return records and seconds."""
         if buffered is None:
             self.lag.update(self.kafka)
         else:
@@ -55,30 +55,30 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> LagHarness:
     return made
 
 
-def test_who_has_read_all_is_not_behind(watch: LagHarness) -> None:
-    watch.read(at=10)
-    assert watch.measured() == (0, 0)
+def test_who_has_read_all_is_not_behind(harness: LagHarness) -> None:
+    harness.read(at=10)
+    assert harness.measured() == (0, 0)
 
 
-def test_who_reads_old_records_is_as_far_behind_as_they_are_old(watch: LagHarness) -> None:
-    watch.kafka.end = 50
-    watch.read(at=400)
-    assert watch.measured() == (50, 600)
+def test_who_reads_old_records_is_as_far_behind_as_they_are_old(harness: LagHarness) -> None:
+    harness.kafka.end = 50
+    harness.read(at=400)
+    assert harness.measured() == (50, 600)
 
 
-def test_a_record_after_a_long_pause_is_as_young_as_the_pause_is_over(watch: LagHarness) -> None:
+def test_a_record_after_a_long_pause_is_as_young_as_the_pause_is_over(harness: LagHarness) -> None:
     """The record before it may be hours old; that is nobody's fault."""
-    watch.read(at=10)
-    watch.measured()
-    watch.now += 2
-    watch.kafka.end = 1
-    assert watch.measured() == (1, 2)
+    harness.read(at=10)
+    harness.measured()
+    harness.now += 2
+    harness.kafka.end = 1
+    assert harness.measured() == (1, 2)
 
 
-def test_what_waits_for_a_dependency_counts_from_its_own_time(watch: LagHarness) -> None:
+def test_what_waits_for_a_dependency_counts_from_its_own_time(harness: LagHarness) -> None:
     held_up = {PARTITION: [SimpleNamespace(timestamp=970_000), SimpleNamespace(timestamp=990_000)]}
-    assert watch.measured(held_up) == (2, 30)
-    watch.now += 10
-    assert watch.measured(held_up) == (2, 40)
-    watch.read(at=990)
-    assert watch.measured() == (0, 0)
+    assert harness.measured(held_up) == (2, 30)
+    harness.now += 10
+    assert harness.measured(held_up) == (2, 40)
+    harness.read(at=990)
+    assert harness.measured() == (0, 0)

@@ -1,4 +1,4 @@
-"""The producer on a real broker: whole batches, all or nothing, and an honest `Away` when it is not known."""
+"""The producer on a real broker: whole batches, all or nothing, and `UnavailableError` when that is unknown."""
 
 import asyncio
 import struct
@@ -234,7 +234,7 @@ async def test_connecting_anew_is_no_part_of_the_request_that_found_it_stuck(mon
 
 
 async def test_a_killed_broker_is_away_and_comes_back_with_nothing_doubled(own_kafka: KafkaCluster) -> None:
-    """F6: the broker is killed under load. Every send is acknowledged or `Away`, and each record is there once."""
+    """F6: the broker is killed under load. Every send is acknowledged or raises, and each record is there once."""
     topic, timeout_s = a_name("killed"), 1.0
     await make_topics(own_kafka.bootstrap_servers, {topic: 1})
     acknowledged, unknown, slowest = list[bytes](), list[bytes](), 0.0

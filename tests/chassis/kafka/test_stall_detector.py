@@ -1,4 +1,4 @@
-"""A consumer that reads nothing although it should joins its group anew, and then gets time to read."""
+"""A consumer that reads nothing although it should rejoins its group, and then gets time to read."""
 
 import pytest
 from aiokafka import TopicPartition

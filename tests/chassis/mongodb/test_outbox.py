@@ -20,7 +20,7 @@ WAITING = "waiting for a dependency"
 
 
 class FakeDelivery:
-    """Takes messages, unless it is told not to."""
+    """Delivers messages, unless it is set to fail."""
 
     def __init__(self) -> None:
         self.arrived: list[str] = []
@@ -85,34 +85,34 @@ async def remaining(mongo: Mongo) -> list[str]:
     return found
 
 
-async def test_messages_leave_once_in_their_order(mongo: Mongo, box: Outbox) -> None:
+async def test_messages_leave_once_in_their_order(mongo: Mongo, store: Outbox) -> None:
     await put(mongo, "one", message("a"), message("b"))
     await put(mongo, "two", message("c"))
     post = FakeDelivery()
-    relay = Relay(box, post, channel="kafka")
+    relay = Relay(store, post, channel="kafka")
     assert await relay.deliver_due() == 3
     assert await relay.deliver_due() == 0
     assert (post.arrived, await remaining(mongo)) == (["a", "b", "c"], [])
 
 
-async def test_a_message_is_found_as_it_was_put(mongo: Mongo, box: Outbox) -> None:
+async def test_a_message_is_found_as_it_was_put(mongo: Mongo, store: Outbox) -> None:
     traced = Message(id="a", channel="kafka", target="topic", key=b"k", value=b"v", headers=(("h", b"\xff"),), at_us=5)
     await put(mongo, "one", traced)
-    assert [found.message for found in await box.due("kafka")] == [traced]
+    assert [found.message for found in await store.due("kafka")] == [traced]
 
 
-async def test_channels_are_apart(mongo: Mongo, box: Outbox) -> None:
+async def test_channels_are_apart(mongo: Mongo, store: Outbox) -> None:
     await put(mongo, "one", message("a"), message("m", channel="mail"))
     post = FakeDelivery()
-    await Relay(box, post, channel="kafka").deliver_due()
+    await Relay(store, post, channel="kafka").deliver_due()
     assert (post.arrived, await remaining(mongo)) == (["a"], ["m"])
 
 
-async def test_what_does_not_arrive_stays(mongo: Mongo, box: Outbox) -> None:
+async def test_what_does_not_arrive_stays(mongo: Mongo, store: Outbox) -> None:
     await put(mongo, "one", message("a"))
     post = FakeDelivery()
     post.is_unavailable = True
-    relay = Relay(box, post, channel="kafka")
+    relay = Relay(store, post, channel="kafka")
     with pytest.raises(UnavailableError):
         await relay.deliver_due()
     post.is_unavailable = False
@@ -120,17 +120,17 @@ async def test_what_does_not_arrive_stays(mongo: Mongo, box: Outbox) -> None:
 
 
 async def test_one_that_is_refused_holds_nobody_up_and_is_tried_ever_later(
-    mongo: Mongo, box: Outbox, clock: Clock
+    mongo: Mongo, store: Outbox, clock: Clock
 ) -> None:
     await put(mongo, "one", message("bad"), message("good"))
     post = FakeDelivery()
     post.refused = {"bad"}
-    relay = Relay(box, post, channel="kafka")
+    relay = Relay(store, post, channel="kafka")
     assert await relay.deliver_due() == 1
     tries = []
     for second in range(60):
         clock.now_us = 1_000_000 * (second + 2)
-        before = len(await box.due("kafka"))
+        before = len(await store.due("kafka"))
         await relay.deliver_due()
         tries += [second] if before else []
     assert tries == [4, 14, 34]
@@ -140,17 +140,17 @@ async def test_one_that_is_refused_holds_nobody_up_and_is_tried_ever_later(
     assert await remaining(mongo) == []
 
 
-async def test_a_message_added_by_an_update(mongo: Mongo, box: Outbox) -> None:
+async def test_a_message_added_by_an_update(mongo: Mongo, store: Outbox) -> None:
     await put(mongo, "one", message("a"))
     await mongo.collection("one").update_one({}, outbox.outbox_push([message("b")]))
     post = FakeDelivery()
-    await Relay(box, post, channel="kafka").deliver_due()
+    await Relay(store, post, channel="kafka").deliver_due()
     assert post.arrived == ["a", "b"]
 
 
-async def test_the_relay_wakes_when_it_is_nudged(mongo: Mongo, box: Outbox) -> None:
+async def test_the_relay_wakes_when_it_is_nudged(mongo: Mongo, store: Outbox) -> None:
     post = FakeDelivery()
-    relay = Relay(box, post, channel="kafka", interval_s=60.0)
+    relay = Relay(store, post, channel="kafka", interval_s=60.0)
     await relay.start()
     await put(mongo, "one", message("a"))
     relay.wake()
@@ -159,11 +159,11 @@ async def test_the_relay_wakes_when_it_is_nudged(mongo: Mongo, box: Outbox) -> N
     assert relay.alive
 
 
-async def test_neither_an_outage_nor_a_defect_ends_the_relay(mongo: Mongo, box: Outbox) -> None:
+async def test_neither_an_outage_nor_a_defect_ends_the_relay(mongo: Mongo, store: Outbox) -> None:
     await put(mongo, "one", message("a"))
     post = FakeDelivery()
     post.troubles = [UnavailableError("the post"), ValueError("a defect"), UnavailableError("the post")]
-    relay = Relay(box, post, channel="kafka", interval_s=0.01)
+    relay = Relay(store, post, channel="kafka", interval_s=0.01)
     with capture_logs() as lines:
         await relay.start()
         await until(lambda: post.arrived == ["a"])
@@ -171,7 +171,7 @@ async def test_neither_an_outage_nor_a_defect_ends_the_relay(mongo: Mongo, box: 
     assert [line["event"] for line in lines] == [WAITING, "background task failed", WAITING]
 
 
-async def test_nothing_is_sent_before_it_may_begin(mongo: Mongo, box: Outbox) -> None:
+async def test_nothing_is_sent_before_it_may_begin(mongo: Mongo, store: Outbox) -> None:
     await put(mongo, "one", message("a"))
     post, asked, allowed = FakeDelivery(), Counter[bool](), False
 
@@ -179,7 +179,7 @@ async def test_nothing_is_sent_before_it_may_begin(mongo: Mongo, box: Outbox) ->
         asked[allowed] += 1
         return allowed
 
-    relay = Relay(box, post, channel="kafka", interval_s=0.01, start_when=may_begin)
+    relay = Relay(store, post, channel="kafka", interval_s=0.01, start_when=may_begin)
     await relay.start()
     await until(lambda: asked[False] > 3)
     assert post.arrived == []
@@ -188,9 +188,9 @@ async def test_nothing_is_sent_before_it_may_begin(mongo: Mongo, box: Outbox) ->
     await relay.stop()
 
 
-async def test_a_nudge_while_it_looks_is_not_lost(box: Outbox, mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
-    post, look = FakeDelivery(), box.due
-    relay = Relay(box, post, channel="kafka", interval_s=60.0)
+async def test_a_nudge_while_it_looks_is_not_lost(store: Outbox, mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
+    post, look = FakeDelivery(), store.due
+    relay = Relay(store, post, channel="kafka", interval_s=60.0)
 
     async def overtaken(channel: str) -> Sequence[Any]:
         found = await look(channel)
@@ -199,25 +199,25 @@ async def test_a_nudge_while_it_looks_is_not_lost(box: Outbox, mongo: Mongo, mon
             relay.wake()
         return found
 
-    monkeypatch.setattr(box, "due", overtaken)
+    monkeypatch.setattr(store, "due", overtaken)
     await relay.start()
     await until(lambda: post.arrived == ["a"])
     await relay.stop()
 
 
-async def test_the_longest_pause_is_an_hour(mongo: Mongo, box: Outbox, clock: Clock) -> None:
+async def test_the_longest_pause_is_an_hour(mongo: Mongo, store: Outbox, clock: Clock) -> None:
     await put(mongo, "one", message("bad"))
     await mongo.collection("one").update_one({}, {"$set": {"outbox.0.attempts": 40}})
     post = FakeDelivery()
     post.refused = {"bad"}
-    await Relay(box, post, channel="kafka").deliver_due()
+    await Relay(store, post, channel="kafka").deliver_due()
     for later_s, found in ((3_599, 0), (3_600, 1)):
         clock.now_us = (1 + later_s) * 1_000_000
-        assert len(await box.due("kafka")) == found
+        assert len(await store.due("kafka")) == found
 
 
 async def test_it_counts_what_left_what_failed_and_how_long_the_oldest_has_waited(
-    mongo: Mongo, box: Outbox, clock: Clock
+    mongo: Mongo, store: Outbox, clock: Clock
 ) -> None:
     channel = uuid4().hex
     for name, at_us in (("bad", 2_000_000), ("a", 1_000_000), ("b", 3_000_000)):
@@ -225,7 +225,7 @@ async def test_it_counts_what_left_what_failed_and_how_long_the_oldest_has_waite
     clock.now_us = 5_500_000
     post = FakeDelivery()
     post.refused = {"bad"}
-    relay = Relay(box, post, channel=channel)
+    relay = Relay(store, post, channel=channel)
     await relay.deliver_due()
     told = (outbox.SENT, outbox.FAILED, outbox.OLDEST_SECONDS)
     assert [metric.labels(channel)._value.get() for metric in told] == [2, 1, 4.5]
@@ -239,7 +239,7 @@ async def test_it_counts_what_left_what_failed_and_how_long_the_oldest_has_waite
 
 
 class FakeProducer:
-    """Takes records as a producer does."""
+    """Records what is sent."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, list[ProducerRecord]]] = []

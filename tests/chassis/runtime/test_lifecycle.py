@@ -29,7 +29,7 @@ class Process:
     logged: list[dict[str, Any]] = field(default_factory=list)
 
     def until(self, message: str, times: int = 1) -> dict[str, Any]:
-        """Read on until this was logged so many times."""
+        """Read on until this was logged `times` times."""
         assert self.child.stdout is not None
         for text in self.child.stdout:
             self.logged.append(json.loads(text))

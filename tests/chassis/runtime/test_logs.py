@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, whoever speaks; nothing a user sent breaks a line or fills a page."""
+"""Logs: one JSON object a line, from our code and from libraries; user input never breaks a line or fills a page."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Settings: environment only, all mistakes at once, secrets from files, nothing secret shown."""
+"""Settings: environment only, all errors at once, secrets from files, nothing secret shown."""
 
 import json
 from collections.abc import Callable

@@ -15,11 +15,11 @@ __all__ = ["harness"]
 
 
 @pytest.fixture
-def authenticator(bench: VerifierHarness) -> RequestAuthenticator:
+def authenticator(harness: VerifierHarness) -> RequestAuthenticator:
     sites = Sites(SCHEMAS)
     for number, api_key in ((608, "12345"), (700, "777")):
         sites.apply(*record(number, api_key))
-    return RequestAuthenticator(bench.verifier, sites)
+    return RequestAuthenticator(harness.verifier, sites)
 
 
 def a_request(api_key: str, *, authorization: str | None) -> Any:
@@ -56,8 +56,8 @@ async def test_the_key_must_belong_to_the_token_and_to_its_site(
         await authenticator.caller(a_request(api_key, authorization=f"Bearer {a_token(**claims)}"))
 
 
-async def test_a_scope_that_the_token_lacks_is_named(bench: VerifierHarness) -> None:
-    token = await bench.verifier.verify(a_token())
+async def test_a_scope_that_the_token_lacks_is_named(harness: VerifierHarness) -> None:
+    token = await harness.verifier.verify(a_token())
     require_scope(token, "orders:write")
     with pytest.raises(ForbiddenError, match="lacks the scope status:read"):
         require_scope(token, "status:read")

@@ -12,8 +12,8 @@ from tests.chassis.security.token_fixtures import NOW, OTHER_KEY, VerifierHarnes
 __all__ = ["harness"]
 
 
-async def test_a_good_token_says_who_may_do_what(bench: VerifierHarness) -> None:
-    assert await bench.verifier.verify(a_token()) == Token(
+async def test_a_good_token_says_who_may_do_what(harness: VerifierHarness) -> None:
+    assert await harness.verifier.verify(a_token()) == Token(
         client_id="client-1",
         site=608,
         api_keys=frozenset({"12345"}),
@@ -25,8 +25,8 @@ async def test_a_good_token_says_who_may_do_what(bench: VerifierHarness) -> None
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
-async def test_the_type_is_compared_as_media_types_are(bench: VerifierHarness, typ: str) -> None:
-    assert (await bench.verifier.verify(a_token(header={"typ": typ}))).client_id == "client-1"
+async def test_the_type_is_compared_as_media_types_are(harness: VerifierHarness, typ: str) -> None:
+    assert (await harness.verifier.verify(a_token(header={"typ": typ}))).client_id == "client-1"
 
 
 @pytest.mark.parametrize(
@@ -34,67 +34,67 @@ async def test_the_type_is_compared_as_media_types_are(bench: VerifierHarness, t
     [{"iat": NOW + 60, "exp": NOW + 100}, {"iat": NOW - 28_859, "exp": NOW - 59}, {"nbf": NOW + 60}],
     ids=["issued ahead", "just expired", "nbf ahead"],
 )
-async def test_clocks_may_differ_by_a_minute(bench: VerifierHarness, claims: dict[str, Any]) -> None:
-    assert (await bench.verifier.verify(a_token(**claims))).client_id == "client-1"
+async def test_clocks_may_differ_by_a_minute(harness: VerifierHarness, claims: dict[str, Any]) -> None:
+    assert (await harness.verifier.verify(a_token(**claims))).client_id == "client-1"
 
 
-async def test_a_verified_token_is_remembered_until_it_expires(bench: VerifierHarness) -> None:
+async def test_a_verified_token_is_remembered_until_it_expires(harness: VerifierHarness) -> None:
     token = a_token()
-    assert bench.verifier.cached(token) is None
-    read = await bench.verifier.verify(token)
-    assert bench.verifier.cached(token) is read
-    bench.clock.at = NOW + 28_799
-    assert bench.verifier.cached(token) is read
-    bench.clock.at = NOW + 28_800
-    assert bench.verifier.cached(token) is None
-    bench.clock.at = NOW + 28_860
+    assert harness.verifier.cached(token) is None
+    read = await harness.verifier.verify(token)
+    assert harness.verifier.cached(token) is read
+    harness.clock.at = NOW + 28_799
+    assert harness.verifier.cached(token) is read
+    harness.clock.at = NOW + 28_800
+    assert harness.verifier.cached(token) is None
+    harness.clock.at = NOW + 28_860
     with pytest.raises(UnauthorizedError, match="expired"):
-        await bench.verifier.verify(token)
+        await harness.verifier.verify(token)
 
 
-async def test_what_is_remembered_is_bounded(bench: VerifierHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_remembered_is_bounded(harness: VerifierHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.chassis.security.tokens.MAX_CACHED_TOKENS", 2)
     tokens = [a_token(jti=f"token-{number}") for number in range(3)]
     for token in tokens:
-        await bench.verifier.verify(token)
-    assert [bench.verifier.cached(token) is not None for token in tokens] == [False, True, True]
+        await harness.verifier.verify(token)
+    assert [harness.verifier.cached(token) is not None for token in tokens] == [False, True, True]
 
 
-async def test_a_revoked_token_is_refused_even_if_remembered(bench: VerifierHarness) -> None:
+async def test_a_revoked_token_is_refused_even_if_remembered(harness: VerifierHarness) -> None:
     token = a_token()
-    await bench.verifier.verify(token)
-    bench.revoked.add("token-1")
-    assert bench.verifier.cached(token) is None
+    await harness.verifier.verify(token)
+    harness.revoked.add("token-1")
+    assert harness.verifier.cached(token) is None
     with pytest.raises(UnauthorizedError, match="revoked"):
-        await bench.verifier.verify(token)
+        await harness.verifier.verify(token)
 
 
-async def test_before_revocations_are_known_the_answer_is_unknown_not_yes(bench: VerifierHarness) -> None:
-    bench.revoked.add("token-1")
-    bench.revocations_loaded[0] = False
+async def test_before_revocations_are_known_the_answer_is_unknown_not_yes(harness: VerifierHarness) -> None:
+    harness.revoked.add("token-1")
+    harness.revocations_loaded[0] = False
     with pytest.raises(UnavailableError):
-        await bench.verifier.verify(a_token())
-    bench.revocations_loaded[0] = True
+        await harness.verifier.verify(a_token())
+    harness.revocations_loaded[0] = True
     with pytest.raises(UnauthorizedError, match="revoked"):
-        await bench.verifier.verify(a_token())
+        await harness.verifier.verify(a_token())
 
 
-async def test_a_remembered_token_costs_next_to_nothing(bench: VerifierHarness) -> None:
+async def test_a_remembered_token_costs_next_to_nothing(harness: VerifierHarness) -> None:
     """The budget is 2 µs; asserted with room for a busy machine."""
     token = a_token()
-    await bench.verifier.verify(token)
-    best = min(timeit.repeat(lambda: bench.verifier.cached(token), number=2_000, repeat=5)) / 2_000
+    await harness.verifier.verify(token)
+    best = min(timeit.repeat(lambda: harness.verifier.cached(token), number=2_000, repeat=5)) / 2_000
     assert best < 10e-6, f"{best * 1e6:.2f} µs"
 
 
-async def test_refusals_are_counted_by_their_reasons(bench: VerifierHarness) -> None:
+async def test_refusals_are_counted_by_their_reasons(harness: VerifierHarness) -> None:
     def counted() -> list[float]:
         return [REFUSED.labels(reason)._value.get() for reason in ("expired", "audience", "revoked", "signature")]
 
     before = counted()
-    bench.revoked.add("revoked")
+    harness.revoked.add("revoked")
     bad = [a_token(exp=NOW - 60, iat=NOW - 61), a_token(aud="x"), a_token(jti="revoked"), a_token(key=OTHER_KEY)]
     for token in [*bad, bad[0]]:
         with pytest.raises(UnauthorizedError):
-            await bench.verifier.verify(token)
+            await harness.verifier.verify(token)
     assert [now - then for now, then in zip(counted(), before, strict=True)] == [2, 1, 1, 1]

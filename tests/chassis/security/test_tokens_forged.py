@@ -153,19 +153,19 @@ ATTACKS: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-async def test_a_token_that_proves_nothing_is_refused(bench: VerifierHarness, attack: Callable[[], str]) -> None:
+async def test_a_token_that_proves_nothing_is_refused(harness: VerifierHarness, attack: Callable[[], str]) -> None:
     token = attack()
     with pytest.raises(UnauthorizedError) as refusal:
-        await bench.verifier.verify(token)
+        await harness.verifier.verify(token)
     assert refusal.value.status == 401
     assert refusal.value.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
-    assert bench.verifier.cached(token) is None
+    assert harness.verifier.cached(token) is None
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
-async def test_a_refusal_never_repeats_the_token(bench: VerifierHarness, attack: Callable[[], str]) -> None:
+async def test_a_refusal_never_repeats_the_token(harness: VerifierHarness, attack: Callable[[], str]) -> None:
     token = attack()
     with pytest.raises(UnauthorizedError) as refusal:
-        await bench.verifier.verify(token)
+        await harness.verifier.verify(token)
     said = f"{refusal.value} {refusal.value.detail} {refusal.value.headers}"
     assert all(part not in said for part in (token, *token.split(".")) if len(part) > 3)

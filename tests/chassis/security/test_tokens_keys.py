@@ -29,40 +29,40 @@ __all__ = ["harness"]
 
 
 async def test_es256_is_taken_where_it_is_the_one_algorithm() -> None:
-    bench = build_harness("ES256")
+    harness = build_harness("ES256")
     public = ECAlgorithm.to_jwk(CURVE_KEY.public_key(), as_dict=True)
-    bench.issuer.document = key_set({**public, "kid": "k1"}, jwk(KEY, "k2"))
-    assert await bench.verifier.refresh()
-    assert (await bench.verifier.verify(a_token(key=CURVE_KEY, algorithm="ES256"))).site == 608
+    harness.issuer.document = key_set({**public, "kid": "k1"}, jwk(KEY, "k2"))
+    assert await harness.verifier.refresh()
+    assert (await harness.verifier.verify(a_token(key=CURVE_KEY, algorithm="ES256"))).site == 608
     with pytest.raises(UnauthorizedError):
-        await bench.verifier.verify(a_token(header={"kid": "k2"}))
+        await harness.verifier.verify(a_token(header={"kid": "k2"}))
 
 
 async def test_without_any_key_the_answer_is_unknown_not_no() -> None:
-    bench = build_harness()
-    bench.issuer.document = OSError("refused")
-    assert not bench.verifier.ready
+    harness = build_harness()
+    harness.issuer.document = OSError("refused")
+    assert not harness.verifier.ready
     with pytest.raises(UnavailableError):
-        await bench.verifier.verify(a_token())
-    assert not bench.verifier.ready
+        await harness.verifier.verify(a_token())
+    assert not harness.verifier.ready
 
 
-async def test_an_unknown_key_is_asked_for_once_in_thirty_seconds(bench: VerifierHarness) -> None:
-    bench.issuer.document = key_set(jwk(KEY, "k1"), jwk(OTHER_KEY, "k2"))
+async def test_an_unknown_key_is_asked_for_once_in_thirty_seconds(harness: VerifierHarness) -> None:
+    harness.issuer.document = key_set(jwk(KEY, "k1"), jwk(OTHER_KEY, "k2"))
     fresh = a_token(key=OTHER_KEY, header={"kid": "k2"})
-    assert (await bench.verifier.verify(fresh)).site == 608
-    assert bench.issuer.fetches == 2
+    assert (await harness.verifier.verify(fresh)).site == 608
+    assert harness.issuer.fetches == 2
     for _ in range(3):
         with pytest.raises(UnauthorizedError):
-            await bench.verifier.verify(a_token(header={"kid": "k9"}))
-    assert bench.issuer.fetches == 2
-    bench.clock.at += 30
+            await harness.verifier.verify(a_token(header={"kid": "k9"}))
+    assert harness.issuer.fetches == 2
+    harness.clock.at += 30
     with pytest.raises(UnauthorizedError):
-        await bench.verifier.verify(a_token(header={"kid": "k9"}))
-    assert bench.issuer.fetches == 3
+        await harness.verifier.verify(a_token(header={"kid": "k9"}))
+    assert harness.issuer.fetches == 3
 
 
-async def test_who_comes_while_an_unknown_key_is_asked_for_waits_for_the_answer(bench: VerifierHarness) -> None:
+async def test_who_comes_while_an_unknown_key_is_asked_for_waits_for_the_answer(harness: VerifierHarness) -> None:
     """After a rotation many tokens of the new key come at once: none of them is refused."""
     answer = key_set(jwk(KEY, "k1"), jwk(OTHER_KEY, "k2"))
     answered = asyncio.Event()
@@ -71,9 +71,9 @@ async def test_who_comes_while_an_unknown_key_is_asked_for_waits_for_the_answer(
         await answered.wait()
         return answer
 
-    bench.verifier._keys._fetch = slow
+    harness.verifier._keys._fetch = slow
     tokens = [a_token(key=OTHER_KEY, header={"kid": "k2"}, jti=str(number)) for number in range(3)]
-    verifying = [asyncio.create_task(bench.verifier.verify(token)) for token in tokens]
+    verifying = [asyncio.create_task(harness.verifier.verify(token)) for token in tokens]
     await asyncio.sleep(0)
     answered.set()
     assert [token.token_id for token in await asyncio.gather(*verifying)] == ["0", "1", "2"]
@@ -81,18 +81,18 @@ async def test_who_comes_while_an_unknown_key_is_asked_for_waits_for_the_answer(
 
 async def test_keys_that_could_not_be_had_are_asked_for_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwks, "RETRY_S", 0.01)
-    bench = build_harness()
+    harness = build_harness()
     answers: list[bytes | Exception] = [OSError("refused"), TimeoutError(), key_set(jwk(KEY, "k1"))]
 
     async def fetch() -> bytes:
-        bench.issuer.document = answers.pop(0)
-        return await bench.issuer.fetch()
+        harness.issuer.document = answers.pop(0)
+        return await harness.issuer.fetch()
 
-    bench.verifier._keys._fetch = fetch
+    harness.verifier._keys._fetch = fetch
     jwks.FETCHED_AT.set(0)
-    await bench.verifier.start()
-    await until(lambda: bench.verifier.ready)
-    await bench.verifier.stop()
+    await harness.verifier.start()
+    await until(lambda: harness.verifier.ready)
+    await harness.verifier.stop()
     assert jwks.FETCHED_AT._value.get() > 0
 
 
@@ -124,14 +124,14 @@ async def test_the_issuer_is_asked_over_http_and_believed_only_where_it_is(path:
     [OSError("refused"), TimeoutError(), b"", b"<html>", b"[]", b'{"keys": 1}', b'{"keys": [1]}', key_set()],
     ids=["refused", "slow", "empty", "html", "list", "number", "numbers", "no keys"],
 )
-async def test_old_keys_are_kept_while_the_issuer_is_away(bench: VerifierHarness, answer: bytes | Exception) -> None:
-    bench.issuer.document = answer
-    assert not await bench.verifier.refresh()
-    assert bench.verifier.ready
-    assert (await bench.verifier.verify(a_token())).site == 608
+async def test_old_keys_are_kept_while_the_issuer_is_away(harness: VerifierHarness, answer: bytes | Exception) -> None:
+    harness.issuer.document = answer
+    assert not await harness.verifier.refresh()
+    assert harness.verifier.ready
+    assert (await harness.verifier.verify(a_token())).site == 608
 
 
-async def test_an_outage_of_the_issuer_is_told_once(bench: VerifierHarness) -> None:
+async def test_an_outage_of_the_issuer_is_told_once(harness: VerifierHarness) -> None:
     answers: list[bytes | Exception] = [
         OSError("refused"),
         OSError("refused"),
@@ -140,19 +140,19 @@ async def test_an_outage_of_the_issuer_is_told_once(bench: VerifierHarness) -> N
         TimeoutError(),
     ]
     with capture_logs() as lines:
-        for bench.issuer.document in answers:
-            await bench.verifier.refresh()
+        for harness.issuer.document in answers:
+            await harness.verifier.refresh()
     assert [line["reason"] for line in lines] == ["OSError", "TimeoutError", "TimeoutError"]
 
 
-async def test_a_withdrawn_key_takes_its_remembered_tokens_along(bench: VerifierHarness) -> None:
+async def test_a_withdrawn_key_takes_its_remembered_tokens_along(harness: VerifierHarness) -> None:
     token = a_token()
-    await bench.verifier.verify(token)
-    bench.issuer.document = key_set(jwk(OTHER_KEY, "k2"))
-    await bench.verifier.refresh()
-    assert bench.verifier.cached(token) is None
+    await harness.verifier.verify(token)
+    harness.issuer.document = key_set(jwk(OTHER_KEY, "k2"))
+    await harness.verifier.refresh()
+    assert harness.verifier.cached(token) is None
     with pytest.raises(UnauthorizedError):
-        await bench.verifier.verify(token)
+        await harness.verifier.verify(token)
 
 
 @pytest.mark.parametrize(
@@ -169,10 +169,10 @@ async def test_a_withdrawn_key_takes_its_remembered_tokens_along(bench: Verifier
     ids=["for encryption", "other algorithm", "private", "small", "secret", "empty", "nameless"],
 )
 async def test_keys_that_cannot_be_meant_are_passed_over(strange: dict[str, Any]) -> None:
-    bench = build_harness()
-    bench.issuer.document = key_set(strange)
-    assert not await bench.verifier.refresh()
-    bench.issuer.document = key_set(strange, jwk(OTHER_KEY, "k2"))
-    assert await bench.verifier.refresh()
+    harness = build_harness()
+    harness.issuer.document = key_set(strange)
+    assert not await harness.verifier.refresh()
+    harness.issuer.document = key_set(strange, jwk(OTHER_KEY, "k2"))
+    assert await harness.verifier.refresh()
     with pytest.raises(UnauthorizedError):
-        await bench.verifier.verify(a_token())
+        await harness.verifier.verify(a_token())

@@ -41,7 +41,7 @@ def key_set(*keys: Mapping[str, Any]) -> bytes:
 
 @dataclass
 class FakeIssuer:
-    """What the issuer's address answers, and how often it was asked."""
+    """The issuer's document, and how often it was fetched."""
 
     document: bytes | Exception = field(default_factory=lambda: key_set(jwk(KEY, "k1")))
     fetches: int = 0
