@@ -45,17 +45,17 @@ def newer_schemas(tmp_path: Path) -> Schemas:
     return schemas_with_older_version("site", older, tmp_path)
 
 
-def test_what_an_older_release_has_written_has_the_defaults_of_what_it_did_not_know(newer: Schemas) -> None:
-    reader = AvroRecordReader(newer, "site")
-    assert reader.read(encode(SITE, newer["site"])) == SITE
-    older = reader.read(encode(SITE, newer.versions["site"][1]))
+def test_what_an_older_release_has_written_has_the_defaults_of_what_it_did_not_know(newer_schemas: Schemas) -> None:
+    reader = AvroRecordReader(newer_schemas, "site")
+    assert reader.read(encode(SITE, newer_schemas["site"])) == SITE
+    older = reader.read(encode(SITE, newer_schemas.versions["site"][1]))
     assert older == {**SITE, "timeZone": "UTC", "recordsPerSecond": 100}
 
 
-def test_sites_of_an_older_release_stay_known(newer: Schemas) -> None:
+def test_sites_of_an_older_release_stay_known(newer_schemas: Schemas) -> None:
     """F25: their topic keeps what was written before."""
-    sites = Sites(newer)
-    sites.apply(b"608", encode(SITE, newer.versions["site"][1]))
+    sites = Sites(newer_schemas)
+    sites.apply(b"608", encode(SITE, newer_schemas.versions["site"][1]))
     found = sites.by_api_key("12345")
     assert found is not None
     assert (found.site, found.time_zone, found.records_per_second) == (608, "UTC", 100)
@@ -63,19 +63,19 @@ def test_sites_of_an_older_release_stay_known(newer: Schemas) -> None:
 
 def test_revocations_of_an_older_release_stay_known(tmp_path: Path) -> None:
     """F25: a token must not be good again."""
-    newer = schemas_with_older_version(
+    newer_schemas = schemas_with_older_version(
         "revocation", without_fields(OURS["revocation"].definition, "clientId"), tmp_path
     )
-    revocations = Revocations(newer, now=lambda: 0)
+    revocations = Revocations(newer_schemas, now=lambda: 0)
     fields = {"tokenId": "t", "issuedBefore": None, "until": 60_000_000}
-    revocations.apply(b"", encode(fields, newer.versions["revocation"][1]))
+    revocations.apply(b"", encode(fields, newer_schemas.versions["revocation"][1]))
     assert revocations.has_token("t")
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_bytes_that_are_no_such_record_are_refused(newer: Schemas, version: int) -> None:
-    reader = AvroRecordReader(newer, "site")
-    value = encode(SITE, newer.versions["site"][version])
+def test_bytes_that_are_no_such_record_are_refused(newer_schemas: Schemas, version: int) -> None:
+    reader = AvroRecordReader(newer_schemas, "site")
+    value = encode(SITE, newer_schemas.versions["site"][version])
     for end in range(5, len(value)):
         with pytest.raises(ValueError, match="not a record of its schema"):
             reader.read(value[:end])
@@ -88,6 +88,6 @@ def test_bytes_that_are_no_such_record_are_refused(newer: Schemas, version: int)
     [None, b"", b"\0\0\0\0", b"\1\0\0\0\6", encode({"tokenId": "t", "until": 1}, OURS["revocation"])],
     ids=repr,
 )
-def test_values_of_another_schema_are_refused(newer: Schemas, value: bytes | None) -> None:
+def test_values_of_another_schema_are_refused(newer_schemas: Schemas, value: bytes | None) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the reasons differ
-        AvroRecordReader(newer, "site").read(value)
+        AvroRecordReader(newer_schemas, "site").read(value)

@@ -126,7 +126,7 @@ def test_a_part_that_fails_to_stop_blocks_no_other() -> None:
         process.child.send_signal(signal.SIGTERM)
         assert process.end() == 0
     assert process.messages("stopping") == ["third", "second", "first"]
-    assert process.messages("component failed to stop") == ["Noted"]
+    assert process.messages("component failed to stop") == ["LoggingComponent"]
 
 
 def test_a_part_that_never_stops_blocks_no_other() -> None:
@@ -137,7 +137,7 @@ def test_a_part_that_never_stops_blocks_no_other() -> None:
         assert process.end() == 0
         assert monotonic() - began < 5
     assert process.messages("stopping") == ["third", "second", "first"]
-    assert process.messages("component took too long to stop") == ["Noted"]
+    assert process.messages("component took too long to stop") == ["LoggingComponent"]
 
 
 @pytest.mark.parametrize(("behaviour", "stopped"), [("start-fails", ["second", "first"]), ("compose-fails", [])])

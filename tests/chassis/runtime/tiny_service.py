@@ -1,4 +1,4 @@
-"""A service with nothing to do, for the tests of the lifecycle. Its argument says how it behaves."""
+"""A service without a task, for the lifecycle tests; its argument selects how it fails."""
 
 import asyncio
 import sys
@@ -17,7 +17,7 @@ _LOG = logger("tiny")
 
 
 class LoggingComponent:
-    """A part that says what is done to it."""
+    """A component that logs its calls and fails on demand."""
 
     def __init__(self, name: str, behaviour: str = "") -> None:
         self.name = name
@@ -44,7 +44,7 @@ async def find_changed_setting() -> None:
 
 
 async def compose(settings: ServiceSettings, behaviour: str) -> lifecycle.Service:
-    """The parts, one of which misbehaves."""
+    """Build the service; one component fails on demand."""
     if behaviour == "compose-fails":
         raise ValueError("no such thing")
     health, entered, opened = Health(), asyncio.Event(), asyncio.Event()
