@@ -19,7 +19,11 @@ class RateLimiter(Protocol):
     """Limits the records per second of each site."""
 
     async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
-        """Charge `cost` units if the last second has room for them; a cost of 0 asks whether there is room for one."""
+        """Charge `cost` units if the last second has room for them."""
+        ...
+
+    async def peek(self, key: str, *, limit: int) -> Decision:
+        """Decide as `acquire` would for one unit; charge nothing."""
         ...
 
 

@@ -78,9 +78,11 @@ class FakeRateLimiter:
 
     async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
         decision = self._rate_limit.acquire(key, limit=limit, cost=cost)
-        if cost:
-            self.journal.append(Charged(cost, decision.allowed))
+        self.journal.append(Charged(cost, decision.allowed))
         return decision
+
+    async def peek(self, key: str, *, limit: int) -> Decision:
+        return self._rate_limit.peek(key, limit=limit)
 
 
 @dataclass

@@ -66,15 +66,23 @@ class RateLimit:
         self._windows: dict[str, _Window] = {}
 
     def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
-        """Spend `cost` units if the window has them; a cost of 0 decides as for one unit and spends nothing."""
+        """Spend `cost` units if the window has them."""
         now = self._clock()
         window = self._window(key, now)
-        window.evict_before(now - self._window_s)
-        allowed = window.used + max(cost, 1) <= limit
-        if allowed and cost:
+        allowed = window.used + cost <= limit
+        if allowed:
             window.costs.append((now, cost))
             window.used += cost
-        wait_s = 0.0 if allowed else self._time_until_available(window, limit - max(cost, 1), now)
+        return self._decision(window, now, allowed=allowed, limit=limit, cost=cost)
+
+    def peek(self, key: str, *, limit: int) -> Decision:
+        """Decide as `acquire` would for one unit; spend nothing."""
+        now = self._clock()
+        window = self._window(key, now)
+        return self._decision(window, now, allowed=window.used < limit, limit=limit, cost=1)
+
+    def _decision(self, window: _Window, now: float, *, allowed: bool, limit: int, cost: int) -> Decision:
+        wait_s = 0.0 if allowed else self._time_until_available(window, limit - cost, now)
         reset_s = window.costs[-1][0] + self._window_s - now if window.costs else 0.0
         return Decision(
             allowed=allowed,
@@ -84,16 +92,13 @@ class RateLimit:
             reset_s=math.ceil(reset_s),
         )
 
-    def peek(self, key: str, *, limit: int) -> Decision:
-        """Decide as `acquire` would for one unit; spend nothing."""
-        return self.acquire(key, limit=limit, cost=0)
-
     def _window(self, key: str, now: float) -> _Window:
         window = self._windows.get(key)
         if window is None:
             if len(self._windows) >= self._max_keys:
                 self._drop_idle(now)
             window = self._windows[key] = _Window()
+        window.evict_before(now - self._window_s)
         return window
 
     def _drop_idle(self, now: float) -> None:

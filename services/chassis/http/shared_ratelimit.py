@@ -82,25 +82,32 @@ class SharedRateLimit:
             await bridge.get_connection().aclose()
 
     async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
-        """Spend `cost` units if the last second has them; a cost of 0 decides as for one unit and spends nothing."""
-        shared = self._shared
-        if shared is None or self._clock() < self._fallback_until:
+        """Spend `cost` units if the last second has them."""
+        if self._shared is None or self._local.peek(key, limit=limit).remaining < cost:
             return self._local.acquire(key, limit=limit, cost=cost)
-        if self._local.peek(key, limit=limit).remaining < max(cost, 1):
-            return self._local.acquire(key, limit=limit, cost=max(cost, 1))
-        try:
-            decision = await _acquire(shared, key, limit=limit, cost=cost)
-        except Exception as error:  # noqa: BLE001 - the store's client also raises errors of the event loop
-            self._fall_back(error)
-            return self._local.acquire(key, limit=limit, cost=cost)
-        STORE_UNAVAILABLE.set(0)
-        if decision.allowed and cost:
-            self._local.acquire(key, limit=limit, cost=cost)
-        return decision
+        decision = await self._ask_store(key, limit=limit, cost=cost)
+        if decision is not None and not decision.allowed:
+            return decision
+        local = self._local.acquire(key, limit=limit, cost=cost)
+        return decision or local
 
     async def peek(self, key: str, *, limit: int) -> Decision:
         """Decide as `acquire` would for one unit; spend nothing."""
-        return await self.acquire(key, limit=limit, cost=0)
+        local = self._local.peek(key, limit=limit)
+        decision = await self._ask_store(key, limit=limit, cost=0) if local.allowed else None
+        return decision or local
+
+    async def _ask_store(self, key: str, *, limit: int, cost: int) -> Decision | None:
+        """Return the store's decision; None without a store, or while it is unavailable."""
+        if self._shared is None or self._clock() < self._fallback_until:
+            return None
+        try:
+            decision = await _decide(self._shared, key, limit=limit, cost=cost)
+        except Exception as error:  # noqa: BLE001 - the store's client also raises errors of the event loop
+            self._fall_back(error)
+            return None
+        STORE_UNAVAILABLE.set(0)
+        return decision
 
     def _fall_back(self, error: Exception) -> None:
         cause = error.storage_error if isinstance(error, StorageError) else error
@@ -110,7 +117,8 @@ class SharedRateLimit:
         _LOG.warning("rate limit store unavailable, limiting locally", error=type(cause).__name__)
 
 
-async def _acquire(shared: MovingWindowRateLimiter, key: str, *, limit: int, cost: int) -> Decision:
+async def _decide(shared: MovingWindowRateLimiter, key: str, *, limit: int, cost: int) -> Decision:
+    """Spend `cost` units if the shared window has them; a cost of 0 decides as for one unit and spends nothing."""
     item = RateLimitItemPerSecond(limit, namespace="tillstream")
     allowed = await shared.hit(item, key, cost=cost) if cost else True
     remaining = max((await shared.get_window_stats(item, key)).remaining, 0)

@@ -107,7 +107,7 @@ async def accept(request: ImportRequest, deps: Deps) -> Outcome:
 
 
 async def charge(site: int, records_per_second: int, rate_limiter: RateLimiter, *, cost: int) -> Decision:
-    """Charge the site for `cost` records; a cost of 0 asks whether the site may send another one."""
+    """Charge the site for `cost` records."""
     return await rate_limiter.acquire(str(site), limit=records_per_second, cost=cost)
 
 

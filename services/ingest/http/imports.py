@@ -74,7 +74,7 @@ class ImportApi:
 
     async def limits(self, request: web.Request) -> web.Response:
         """Return the site's limits and its remaining quota."""
-        quota = await self._charge((await self._authenticate(request)).site, cost=0)
+        quota = await self._peek((await self._authenticate(request)).site)
         return http.json_response(responses.limits_body(quota), headers=quota_headers(QUOTA, quota))
 
     async def _handle_import(self, kind: str, request: web.Request) -> web.Response:
@@ -100,14 +100,14 @@ class ImportApi:
             case MissingScope() | InvalidBodyError() | UnreadableBodyError():
                 problem = responses.body_problem(outcome)
                 # The body had to be read: that costs as much as a record.
-                await self._charge(caller.site, cost=1)
+                await charge(caller.site.site, caller.site.records_per_second, self._deps.rate_limiter, cost=1)
                 metrics.REFUSED.labels(problem.code).inc()
                 response = refuse(problem)
             case UnavailableError():
                 response = refuse(responses.unavailable(outcome))
             case Problem():
                 response = refuse(outcome)
-        response.headers.update(quota_headers(QUOTA, quota or await self._charge(caller.site, cost=0)))
+        response.headers.update(quota_headers(QUOTA, quota or await self._peek(caller.site)))
         return response
 
     async def _import(self, request: web.Request, kind: str, user_id: str | None, caller: Caller) -> Outcome:
@@ -115,7 +115,7 @@ class ImportApi:
         token, site, options = caller.token, caller.site, self._options
         require_scope(token, SCOPES[kind])
         target = ImportTarget(kind, user_id, _mode(request))
-        quota = await self._charge(site, cost=0)
+        quota = await self._peek(site)
         if not quota.allowed:
             return RateLimited(quota)
         body = await read_body(request, timeout_s=options.body_timeout_s, require_gzip=options.require_gzip)
@@ -138,11 +138,11 @@ class ImportApi:
         except ForbiddenError as problem:
             own_site = self._sites.get(token.site)
             if own_site is not None:
-                problem.headers.update(quota_headers(QUOTA, await self._charge(own_site, cost=0)))
+                problem.headers.update(quota_headers(QUOTA, await self._peek(own_site)))
             raise
 
-    async def _charge(self, site: Site, *, cost: int) -> Decision:
-        return await charge(site.site, site.records_per_second, self._deps.rate_limiter, cost=cost)
+    async def _peek(self, site: Site) -> Decision:
+        return await self._deps.rate_limiter.peek(str(site.site), limit=site.records_per_second)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.http.ratelimit import RateLimit, rate_limited
+from services.chassis.http.ratelimit import Decision, RateLimit, rate_limited
 
 TICK = 1 / 1024  # adds up exactly
 
@@ -19,6 +19,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def decide(gate: RateLimit, *, limit: int, cost: int) -> Decision:
+    """Spend `cost` units; 0 is a look."""
+    return gate.acquire("608", limit=limit, cost=cost) if cost else gate.peek("608", limit=limit)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +46,7 @@ def test_the_window_moves(steps: list[tuple[float, int]], allowed: list[bool]) -
     told = []
     for later, cost in steps:
         clock.now += round(later / TICK) * TICK
-        told.append(gate.acquire("608", limit=100, cost=cost).allowed)
+        told.append(decide(gate, limit=100, cost=cost).allowed)
     assert told == allowed
 
 
@@ -57,9 +62,9 @@ def test_a_decision_says_what_is_left() -> None:
     gate = RateLimit(clock=clock)
     first = gate.acquire("608", limit=100, cost=30)
     assert (first.limit, first.remaining, first.retry_after_s, first.reset_s) == (100, 70, 0, 1)
-    assert gate.acquire("608", limit=100, cost=0).remaining == 70
+    assert gate.peek("608", limit=100).remaining == 70
     clock.now += 1
-    idle = gate.acquire("608", limit=100, cost=0)
+    idle = gate.peek("608", limit=100)
     assert (idle.remaining, idle.reset_s) == (100, 0)
 
 
@@ -91,7 +96,7 @@ def test_retry_after_is_when_it_can_be_paid(
     for later, paid in spent:
         clock.now += later
         assert gate.acquire("608", limit=100, cost=paid).allowed
-    refused = gate.acquire("608", limit=100, cost=cost)
+    refused = decide(gate, limit=100, cost=cost)
     assert (refused.allowed, refused.retry_after_s) == (False, retry_after_s)
 
 
@@ -104,7 +109,7 @@ def test_no_window_ever_holds_more_than_the_limit(steps: list[tuple[int, int]]) 
     gate = RateLimit(clock=clock)
     for ticks, cost in steps:
         clock.now += ticks * TICK
-        if gate.acquire("608", limit=10, cost=cost).allowed:
+        if decide(gate, limit=10, cost=cost).allowed:
             passed.append((clock.now, cost))
     for end, _ in passed:
         assert sum(cost for at, cost in passed if end - 1 < at <= end) <= 10
@@ -117,7 +122,7 @@ def test_nothing_is_refused_that_fits(steps: list[tuple[int, int]]) -> None:
     for ticks, cost in steps:
         clock.now += ticks * TICK
         used = sum(paid for at, paid in passed if clock.now - 1 < at)
-        decision = gate.acquire("608", limit=10, cost=cost)
+        decision = decide(gate, limit=10, cost=cost)
         assert decision.allowed == (used + max(cost, 1) <= 10)
         if decision.allowed:
             passed.append((clock.now, cost))
@@ -130,12 +135,12 @@ def test_who_comes_back_after_retry_after_gets_through(steps: list[tuple[int, in
     gate = RateLimit(clock=clock)
     for ticks, paid in steps:
         clock.now += ticks * TICK
-        gate.acquire("608", limit=10, cost=paid)
-    decision = gate.acquire("608", limit=10, cost=cost)
+        decide(gate, limit=10, cost=paid)
+    decision = decide(gate, limit=10, cost=cost)
     if not decision.allowed:
         assert decision.retry_after_s >= 1
         clock.now += decision.retry_after_s
-        assert gate.acquire("608", limit=10, cost=cost).allowed
+        assert decide(gate, limit=10, cost=cost).allowed
 
 
 def test_idle_keys_are_forgotten() -> None:

@@ -67,13 +67,13 @@ async def test_two_processes_share_a_bucket(rate_limits: list[SharedRateLimit]) 
     assert (refused.allowed, refused.remaining, refused.retry_after_s) == (False, 40, 1)
     assert (await other.acquire("a", limit=100, cost=40)).allowed
     for gate in rate_limits:
-        left = await gate.acquire("a", limit=100, cost=0)
+        left = await gate.peek("a", limit=100)
         assert (left.allowed, left.remaining, left.reset_s) == (False, 0, 1)
 
 
 async def test_asking_costs_nothing_and_keys_are_apart(rate_limits: list[SharedRateLimit]) -> None:
     one, other = rate_limits
-    assert (await one.acquire("b", limit=5, cost=0)).remaining == 5
+    assert (await one.peek("b", limit=5)).remaining == 5
     assert (await one.acquire("b", limit=5, cost=5)).allowed
     assert (await other.acquire("c", limit=5, cost=5)).allowed
     assert not (await other.acquire("b", limit=5, cost=1)).allowed
@@ -190,5 +190,5 @@ async def test_without_a_store_it_is_the_processs_own_limit() -> None:
     gate = SharedRateLimit(RateLimit(clock=Clock()), url=None)
     await gate.start()
     assert (await gate.acquire("a", limit=10, cost=10)).allowed
-    assert not (await gate.acquire("a", limit=10, cost=0)).allowed
+    assert not (await gate.peek("a", limit=10)).allowed
     await gate.stop()
