@@ -6,8 +6,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.main
 
+from sandbox.__main__ import application as sandbox_app
+from services.__main__ import app as services_app
 from services.chassis.runtime.settings import REPOSITORY
+from tools.__main__ import app as tools_app
 
 PAGES = sorted(
     path.relative_to(REPOSITORY).as_posix()
@@ -17,6 +21,7 @@ PAGES = sorted(
 ARCHITECTURE = (REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8")
 FUNCTIONS = sorted(set(re.findall(r"`([\w/]+\.py):([\w.]+)`", ARCHITECTURE)))
 TREE = re.findall(r"^(  )?([\w/.]+)  +\S", ARCHITECTURE.partition("```\n")[2].partition("```")[0], re.MULTILINE)
+APPS = {"services": services_app, "sandbox": sandbox_app, "tools": tools_app}
 TOP_LEVEL = ("bench", "deploy", "docs", "sandbox", "schemas", "services", "tests", "tools")
 
 
@@ -90,3 +95,16 @@ def test_the_index_lists_every_decision_with_its_title() -> None:
         rows.append(f"| [{number}]({path.name}) | {title} |")
     listed = (directory / "README.md").read_text(encoding="utf-8").splitlines()
     assert [line for line in listed if line.startswith("| [")] == rows
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_that_a_page_names_exist(page: str) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    for program, line in re.findall(r"python -m (services|sandbox|tools) ([^`\n]+)", text):
+        command: object = typer.main.get_command(APPS[program])
+        for word in line.split():
+            commands = getattr(command, "commands", None)
+            if not commands:
+                break
+            assert word in commands, f"python -m {program} {line}"
+            command = commands[word]
