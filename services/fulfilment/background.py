@@ -1,17 +1,14 @@
 """Periodic work: fulfils due transactions, and reports how many are pending."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
-from services.chassis.runtime.errors import UnavailableError
-from services.chassis.runtime.logs import logger
 from services.fulfilment import metrics
+from services.fulfilment.flows.single_flight import run_all
 from services.fulfilment.ports import TransactionStore
 
 LEASE_US = 10_000_000
 # A supplier that always answers "not yet" keeps transactions due forever: stop, so that liveness sees progress.
 MAX_SWEEP_US = 10_000_000
-_LOG = logger(__name__)
 
 
 class Sweeper:
@@ -34,11 +31,7 @@ class Sweeper:
         """Fulfil until no transaction is due, at most for `MAX_SWEEP_US`; raises `UnavailableError`."""
         until_us = self._now_us() + MAX_SWEEP_US
         while due := await self._transactions.claim_due(limit=self._batch_size, lease_us=LEASE_US):
-            for outcome in await asyncio.gather(*map(self._fulfil, due), return_exceptions=True):
-                if isinstance(outcome, Exception) and not isinstance(outcome, UnavailableError):
-                    _LOG.error("transaction not fulfilled", exc_info=outcome)
-                elif isinstance(outcome, BaseException):
-                    raise outcome
+            await run_all(self._fulfil, due)
             if self._now_us() >= until_us:
                 return
 

@@ -1,18 +1,14 @@
 """Kafka consumer handler: fulfils each transaction when its event arrives."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
-from services.chassis.runtime.errors import UnavailableError
-from services.chassis.runtime.logs import logger
+from services.fulfilment.flows.single_flight import run_all
 from services.fulfilment.wire.events import EventCodec
-
-_LOG = logger(__name__)
 
 
 class Worker:
@@ -41,7 +37,7 @@ class Worker:
         letters = [item for item in accepted if isinstance(item, DeadLetter)]
         if letters:
             await self._dead_letters.send(letters)
-        await self._fulfil_all(dict.fromkeys(item for item in accepted if isinstance(item, str)))
+        await run_all(self._fulfil, dict.fromkeys(item for item in accepted if isinstance(item, str)))
         for tp, items in decoded.items():
             self._dead_letter_limit.record(tp, len(items), _dead_positions(items))
         return {tp: poll[tp][count - 1].offset + 1 for tp, count in allowed.items() if count}
@@ -55,14 +51,6 @@ class Worker:
             return self._codec.decode_placed_id(record.value)
         except ValueError as error:
             return DeadLetter(record, "undecodable", str(error))
-
-    async def _fulfil_all(self, transaction_ids: Iterable[str]) -> None:
-        for outcome in await asyncio.gather(*map(self._fulfil, transaction_ids), return_exceptions=True):
-            if isinstance(outcome, Exception) and not isinstance(outcome, UnavailableError):
-                # A defect in one must not block the others: it stays due, and the sweeper retries it.
-                _LOG.error("transaction not fulfilled", exc_info=outcome)
-            elif isinstance(outcome, BaseException):
-                raise outcome
 
 
 def _dead_positions(decoded: Sequence[str | DeadLetter]) -> list[int]:

@@ -17,8 +17,7 @@ from services.fulfilment.adapters.code_cipher import CodeCipher
 from services.fulfilment.adapters.stores import Stores, no_op
 from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.domain.code import Code
-from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.invoice import BillingDetails
+from services.fulfilment.domain.customer import BillingDetails, Customer
 from services.fulfilment.domain.order_request import parse_order_request
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction

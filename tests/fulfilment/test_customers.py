@@ -6,8 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.fulfilment.adapters.customers import SiteCustomers
-from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.invoice import BillingDetails
+from services.fulfilment.domain.customer import BillingDetails, Customer
 from services.values.sites import Site
 from tests.fulfilment.harness import SITE
 

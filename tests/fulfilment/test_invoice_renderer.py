@@ -20,8 +20,9 @@ from services.fulfilment import metrics
 from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer, format_amount
 from services.fulfilment.adapters.invoices import INVOICES
 from services.fulfilment.adapters.mailer import Mailer, SmtpServer, parse_smtp_url
+from services.fulfilment.domain.customer import BillingDetails
 from services.fulfilment.domain.ids import derive_id
-from services.fulfilment.domain.invoice import BillingDetails, Invoice, InvoiceDraft, InvoiceKind
+from services.fulfilment.domain.invoice import Invoice, InvoiceDraft, InvoiceKind
 from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.domain.totals import LineTotals
 from services.fulfilment.wire.events import MAIL

@@ -14,8 +14,7 @@ from services.chassis.http.server import HttpServer
 from services.chassis.security.tokens import Token
 from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.app import build
-from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.invoice import BillingDetails
+from services.fulfilment.domain.customer import BillingDetails, Customer
 from services.fulfilment.domain.transaction import TransactionStatus
 from services.fulfilment.flows import deliver_codes
 from services.fulfilment.http.authentication import Authenticator, Caller

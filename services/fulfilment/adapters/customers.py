@@ -4,8 +4,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from services.chassis.runtime.logs import logger
 from services.chassis.security.sites import Sites
-from services.fulfilment.domain.customer import Customer
-from services.fulfilment.domain.invoice import BillingDetails
+from services.fulfilment.domain.customer import BillingDetails, Customer
 from services.values.sites import Site
 
 _LOG = logger(__name__)

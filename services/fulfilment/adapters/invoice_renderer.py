@@ -2,7 +2,6 @@
 
 import unicodedata
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from fpdf.enums import Align, TableBordersLayout, VAlign, XPos, YPos
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Struct
 
+from services.fulfilment.domain.business_day import to_datetime
 from services.fulfilment.domain.invoice import Invoice, InvoiceKind
 from services.fulfilment.domain.totals import LineTotals
 
@@ -29,7 +29,6 @@ _NOTES = {
 # The characters of PDF's built-in fonts: those of Western Europe, and the euro sign.
 CORE_FONT_ENCODING = "windows-1252"
 _CORE_FONT, _CUSTOM_FONT = "helvetica", "custom"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TableRow(Struct, frozen=True):
@@ -98,7 +97,7 @@ class _InvoicePdf(FPDF):
             self._font_family = _CUSTOM_FONT
             self.add_font(_CUSTOM_FONT, fname=font)
             self.add_font(_CUSTOM_FONT, style="B", fname=font)
-        self.set_creation_date(_EPOCH + timedelta(microseconds=invoice.draft.issued_us))
+        self.set_creation_date(to_datetime(invoice.draft.issued_us))
         self.set_title(f"{_TITLES[invoice.draft.kind]} {invoice.label}")
         self.set_author(issuer)
         self.set_lang("en")
@@ -226,11 +225,10 @@ def format_amount(value: Decimal) -> str:
 
 def _header_fields(invoice: Invoice) -> list[tuple[str, str]]:
     draft = invoice.draft
-    issued = _EPOCH + timedelta(microseconds=draft.issued_us)
     return [
         *([("Credit for invoice", draft.credited_invoice)] if draft.credited_invoice else []),
         ("Business date", draft.business_date),
-        ("Issued", f"{issued:%Y-%m-%d %H:%M} UTC"),
+        ("Issued", f"{to_datetime(draft.issued_us):%Y-%m-%d %H:%M} UTC"),
         ("Transactions", f"{draft.transactions:,}"),
         ("Currency", draft.currency),
     ]

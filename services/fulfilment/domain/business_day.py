@@ -7,9 +7,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def to_datetime(at_us: int) -> datetime:
+    """Return an instant as a datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=at_us)
+
+
 def business_date(at_us: int, zone: tzinfo) -> date:
     """Return the date of an instant in the zone."""
-    return (_EPOCH + timedelta(microseconds=at_us)).astimezone(zone).date()
+    return to_datetime(at_us).astimezone(zone).date()
 
 
 def start_us(day: date, zone: tzinfo) -> int:

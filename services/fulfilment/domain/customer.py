@@ -4,7 +4,13 @@ from datetime import tzinfo
 
 from msgspec import Struct
 
-from services.fulfilment.domain.invoice import BillingDetails
+
+class BillingDetails(Struct, frozen=True):
+    """The customer to bill, as known when the document was issued."""
+
+    site: int
+    name: str
+    email: str | None = None
 
 
 class Customer(Struct, frozen=True):

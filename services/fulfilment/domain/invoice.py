@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from services.fulfilment.domain.customer import BillingDetails
 from services.fulfilment.domain.ids import derive_id
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.totals import LineTotals, merge_lines
@@ -18,14 +19,6 @@ class InvoiceKind(StrEnum):
 
     INVOICE = "INVOICE"
     CREDIT_NOTE = "CREDIT_NOTE"
-
-
-class BillingDetails(Struct, frozen=True):
-    """The customer to bill, as known when the document was issued."""
-
-    site: int
-    name: str
-    email: str | None = None
 
 
 class InvoiceDraft(Struct, frozen=True, kw_only=True):

@@ -51,9 +51,9 @@ class PricedOrder(Struct, frozen=True):
 class InvalidRequestError(Exception):
     """The request has faults; nothing of it was stored."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, *faults: Fault) -> None:
         super().__init__(", ".join(fault.code for fault in faults))
-        self.faults = tuple(faults)
+        self.faults = faults
 
 
 def parse_order_request(body: Mapping[str, Any]) -> OrderRequest:
@@ -64,7 +64,7 @@ def parse_order_request(body: Mapping[str, Any]) -> OrderRequest:
     currency = _parse_currency(body.get("payWithCurrency"), faults)
     items = _parse_items(body.get("products"), faults)
     if faults:
-        raise InvalidRequestError(faults[:MAX_FAULTS])
+        raise InvalidRequestError(*faults[:MAX_FAULTS])
     return OrderRequest(
         items=items, client_order_number=number, has_duplicate_check=has_duplicate_check, currency=currency
     )
@@ -80,19 +80,20 @@ def price_order(request: OrderRequest, products: Mapping[str, Product]) -> Price
     """Price a request with a copy of each product as it is now; raises `InvalidRequestError`."""
     unknown = [item for item in request.items if not _is_orderable(products.get(item.sku))]
     if unknown:
-        raise InvalidRequestError(
-            [Fault(f"{item.pointer}/sku", "UNKNOWN_SKU", "there is no such product") for item in unknown]
-        )
+        raise InvalidRequestError(*_sku_faults(unknown, "UNKNOWN_SKU", "there is no such product"))
     currency = products[request.items[0].sku].currency if request.currency is None else request.currency
     mixed = [item for item in request.items if products[item.sku].currency != currency]
     if len(mixed) == len(request.items):
-        raise InvalidRequestError(
-            [Fault("/payWithCurrency", "MIXED_CURRENCY", "none of the products is sold in this currency")]
-        )
+        detail = "none of the products is sold in this currency"
+        raise InvalidRequestError(Fault("/payWithCurrency", "MIXED_CURRENCY", detail))
     if mixed:
         detail = "this product is sold in another currency than the others"
-        raise InvalidRequestError([Fault(f"{item.pointer}/sku", "MIXED_CURRENCY", detail) for item in mixed])
+        raise InvalidRequestError(*_sku_faults(mixed, "MIXED_CURRENCY", detail))
     return PricedOrder(currency, tuple(_price_item(item, products[item.sku]) for item in request.items))
+
+
+def _sku_faults(items: Sequence[OrderItem], code: str, detail: str) -> list[Fault]:
+    return [Fault(f"{item.pointer}/sku", code, detail) for item in items]
 
 
 def _is_orderable(product: Product | None) -> bool:

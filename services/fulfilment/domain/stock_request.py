@@ -39,7 +39,7 @@ def parse_product(
         if isinstance(value, Invalid):
             faults.append(Fault(pointer, value.kind.value, f"{pointer[1:]} {value.phrase}"))
     if faults:
-        raise InvalidRequestError(faults)
+        raise InvalidRequestError(*faults)
     return Product(
         sku=fields["/sku"],
         name=fields["/name"],
@@ -56,14 +56,14 @@ def parse_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
     Raises `InvalidRequestError` with at most `MAX_CODE_FAULTS` faults, which quote no code.
     """
     if not isinstance(value, list) or not value:
-        raise InvalidRequestError([Fault(pointer, "MISSING_FIELD", "at least one code is needed")])
+        raise InvalidRequestError(Fault(pointer, "MISSING_FIELD", "at least one code is needed"))
     if len(value) > MAX_CODES_PER_REQUEST:
         detail = f"at most {MAX_CODES_PER_REQUEST} codes may be sent at once"
-        raise InvalidRequestError([Fault(pointer, "TOO_MANY_CODES", detail)])
+        raise InvalidRequestError(Fault(pointer, "TOO_MANY_CODES", detail))
     parsed = [_parse_code(entry, f"{pointer}/{index}") for index, entry in enumerate(value)]
     faults = [item for item in parsed if isinstance(item, Fault)]
     if faults:
-        raise InvalidRequestError(faults[:MAX_CODE_FAULTS])
+        raise InvalidRequestError(*faults[:MAX_CODE_FAULTS])
     return [item for item in parsed if isinstance(item, Code)]
 
 

@@ -9,8 +9,8 @@ from services.chassis.runtime.errors import ContentionError, UnavailableError
 from services.chassis.runtime.failpoints import failpoint
 from services.fulfilment import metrics
 from services.fulfilment.domain.business_day import business_date, has_ended
+from services.fulfilment.domain.customer import BillingDetails
 from services.fulfilment.domain.invoice import (
-    BillingDetails,
     Invoice,
     InvoiceDraft,
     days_with_cancellations,

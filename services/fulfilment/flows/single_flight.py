@@ -1,8 +1,13 @@
-"""Deduplicates concurrent work on the same transaction."""
+"""Deduplicates concurrent work on the same transaction, and isolates its defects."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+
+from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.logs import logger
+
+_LOG = logger(__name__)
 
 
 class SingleFlight:
@@ -40,3 +45,15 @@ class SingleFlight:
     async def _run(self, transaction_id: str) -> None:
         async with self._semaphore:
             await self._work(transaction_id)
+
+
+async def run_all(work: Callable[[str], Awaitable[object]], transaction_ids: Iterable[str]) -> None:
+    """Run the work on all transactions concurrently, then raise `UnavailableError` if any did.
+
+    A defect in one must not block the others: it is logged, and its transaction stays due.
+    """
+    for outcome in await asyncio.gather(*map(work, transaction_ids), return_exceptions=True):
+        if isinstance(outcome, Exception) and not isinstance(outcome, UnavailableError):
+            _LOG.error("transaction not fulfilled", exc_info=outcome)
+        elif isinstance(outcome, BaseException):
+            raise outcome

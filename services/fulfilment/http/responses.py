@@ -1,7 +1,6 @@
 """Response bodies. Amounts are strings, so that no JSON reader rounds them."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,15 +11,15 @@ from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrd
 from services.fulfilment.domain.totals import LineTotals, PurchaseOrderTotals
 from services.fulfilment.domain.transaction import Transaction, TransactionLine, TransactionStatus
 from services.fulfilment.flows.get_codes import TransactionCodes
+from services.values.instants import format_utc
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PRIVATE = {"Cache-Control": "private, no-cache"}
 MIN_POLL_INTERVAL_US, MAX_POLL_INTERVAL_US = MICROS_PER_SECOND, 60 * MICROS_PER_SECOND
 
 
 def format_instant(at_us: int) -> str:
     """Format an instant by RFC 3339."""
-    return (_EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return format_utc(at_us, digits=6)
 
 
 def format_amount(value: Decimal) -> str:
