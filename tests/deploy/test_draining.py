@@ -172,9 +172,9 @@ async def test_a_service_that_is_told_to_end_answers_what_it_took_and_ends_in_ti
         assert not [status for status in load.answers if status >= 500], load.answers
         await asyncio.to_thread(drained.run, "start", service)
         await requests.assert_each_ended_once()
-    said = (drained.directory / "logs" / "sandbox.log").read_text(encoding="utf-8")
-    assert f"{service} exited with code 0" in said
-    assert said.count(f"{service} exited with code") == said.count(f"{service} exited with code 0")
+    output = (drained.directory / "logs" / "sandbox.log").read_text(encoding="utf-8")
+    assert f"{service} exited with code 0" in output
+    assert output.count(f"{service} exited with code") == output.count(f"{service} exited with code 0")
 
 
 @pytest.mark.parametrize("service", ["ingest", "status", "fulfilment"])

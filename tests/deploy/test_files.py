@@ -55,8 +55,8 @@ def test_who_asks_the_registry_starts_after_our_schemas_are_in_it() -> None:
 
 def test_who_is_told_of_another_container_is_told_of_one_that_there_is() -> None:
     services = compose()["services"]
-    told = {value for name in services for value in environment(name).values()}
-    named = {host for value in told for host in re.findall(r"^(?:[a-z]+://)?([a-z]+):\d+", value)}
+    values = {value for name in services for value in environment(name).values()}
+    named = {host for value in values for host in re.findall(r"^(?:[a-z]+://)?([a-z]+):\d+", value)}
     assert named == {"kafka", "mongodb", "auth", "karapace", "valkey"} <= services.keys()
 
 
@@ -82,8 +82,8 @@ def test_the_image_holds_what_is_copied_into_it_and_listens_to_others() -> None:
     text = DOCKERFILE.read_text(encoding="utf-8")
     copied = re.findall(r"^COPY (\S+) \S+$", text, re.MULTILINE)
     assert copied == ["requirements.lock", "services", "schemas"]
-    kept = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
-    assert {line[1:] for line in kept if line.startswith("!")} == set(copied)
+    patterns = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {line[1:] for line in patterns if line.startswith("!")} == set(copied)
     assert "HTTP_HOST=0.0.0.0" in text
     assert "OPERATIONS_HOST=0.0.0.0" in text
 

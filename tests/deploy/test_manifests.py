@@ -202,22 +202,22 @@ def peers(policy: Object, way: str) -> set[tuple[str, str | int]]:
 @each_overlay
 def test_who_may_talk_to_whom_is_said_on_both_sides(overlay: str) -> None:
     policies = by_kind(overlay, "NetworkPolicy")
-    told = {(one, *peer) for one in policies for peer in peers(policies[one], "egress") if peer[0] in policies}
-    heard = {(who, one, at) for one in policies for who, at in peers(policies[one], "ingress") if who in policies}
-    assert told == heard
+    allowed_out = {(one, *peer) for one in policies for peer in peers(policies[one], "egress") if peer[0] in policies}
+    allowed_in = {(who, one, at) for one in policies for who, at in peers(policies[one], "ingress") if who in policies}
+    assert allowed_out == allowed_in
     asking = {(name, "auth", "api") for name in ("ingest", "status", "fulfilment")}
-    assert told == asking | {("ingest", "valkey", "valkey")}
+    assert allowed_out == asking | {("ingest", "valkey", "valkey")}
 
 
 @each_overlay
 def test_everyone_reaches_the_servers_that_he_is_told_of(overlay: str) -> None:
     for name in (*NAMES, "operator"):
-        told = environment(overlay, name)
+        variables = environment(overlay, name)
         allowed = peers(by_kind(overlay, "NetworkPolicy")[name], "egress")
-        port = int(told["KAFKA_BOOTSTRAP_SERVERS"].rpartition(":")[2])
+        port = int(variables["KAFKA_BOOTSTRAP_SERVERS"].rpartition(":")[2])
         # Pods of one's own Kafka, or Strimzi's.
         assert {("kafka", port), ("tillstream", port)} <= allowed
-        assert (("anybody", 27017) in allowed) == ("MONGODB_URI_FILE" in told)
+        assert (("anybody", 27017) in allowed) == ("MONGODB_URI_FILE" in variables)
 
 
 @each_overlay
@@ -250,9 +250,9 @@ def test_no_image_is_the_latest(overlay: str) -> None:
 
 def test_production_takes_no_secrets_in_query_strings_and_makes_no_codes_up() -> None:
     for name in NAMES:
-        told = environment("prod", name)
-        assert told["ALLOW_QUERY_SECRETS"] == "false"
-        assert told.get("SIMULATED_SUPPLIER", "false") == "false"
+        variables = environment("prod", name)
+        assert variables["ALLOW_QUERY_SECRETS"] == "false"
+        assert variables.get("SIMULATED_SUPPLIER", "false") == "false"
 
 
 def test_production_speaks_tls_with_the_host_that_it_serves() -> None:
@@ -263,11 +263,11 @@ def test_production_speaks_tls_with_the_host_that_it_serves() -> None:
 
 @each_overlay
 def test_the_ingress_passes_on_what_services_take_and_waits_for_no_body(overlay: str) -> None:
-    told = by_kind(overlay, "Ingress")["gateway"]["metadata"]["annotations"]
-    limit = told["nginx.ingress.kubernetes.io/proxy-body-size"]
+    annotations = by_kind(overlay, "Ingress")["gateway"]["metadata"]["annotations"]
+    limit = annotations["nginx.ingress.kubernetes.io/proxy-body-size"]
     assert limit.endswith("m")
     assert int(limit[:-1]) * 1024**2 > MAX_BODY_BYTES
-    assert told["nginx.ingress.kubernetes.io/proxy-request-buffering"] == "off"
+    assert annotations["nginx.ingress.kubernetes.io/proxy-request-buffering"] == "off"
 
 
 def test_production_holds_no_secret_in_plain_sight() -> None:

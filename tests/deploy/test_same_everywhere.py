@@ -239,8 +239,8 @@ def test_keda_looks_at_the_groups_that_there_are() -> None:
             assert all(isinstance(value, str) for value in metadata.values())
             if trigger["type"] == "kafka":
                 assert metadata["consumerGroup"] == name
-                told = manifests.environment("prod", name)["KAFKA_BOOTSTRAP_SERVERS"]
-                assert metadata["bootstrapServers"] == told
+                bootstrap_servers = manifests.environment("prod", name)["KAFKA_BOOTSTRAP_SERVERS"]
+                assert metadata["bootstrapServers"] == bootstrap_servers
                 assert trigger["authenticationRef"]["name"] in by_kind("prod", "TriggerAuthentication")
                 assert {("group", name), ("topic", metadata["topic"])} <= seen
                 assert name in BY_NAME[metadata["topic"]].read_by

@@ -67,12 +67,12 @@ async def test_a_header_of_a_megabyte_is_refused_without_being_repeated(installa
     writer.write(b"GET /omnichannel/api/v1/12345/limits HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ")
     sending = asyncio.create_task(send(writer, b"canary" * 180_000 + b"\r\n\r\n"))
     try:
-        said = await asyncio.wait_for(reader.read(65_536), 10)
+        response = await asyncio.wait_for(reader.read(65_536), 10)
     finally:
         sending.cancel()
         writer.close()
-    assert said.startswith(b"HTTP/1.1 431 ")
-    assert b"canary" not in said
+    assert response.startswith(b"HTTP/1.1 431 ")
+    assert b"canary" not in response
 
 
 async def send(writer: asyncio.StreamWriter, data: bytes) -> None:

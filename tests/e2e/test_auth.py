@@ -58,9 +58,9 @@ async def test_a_client_comes_changes_its_secret_and_loses_the_old_one(
     assert (await corner.send_with_retry([corner.order()])).status == 202
     second = (await shown(installation, "clients", "add-secret", client_id, "--grace-hours", "24"))["secret"]
     assert [(await token(customer, client_id, secret)).status for secret in (first, second)] == [200, 200]
-    kept = (await shown(installation, "clients", "show", client_id))["secrets"]
-    assert [secret["expiresAt"] is None for secret in kept] == [False, True]
-    await command(installation, "clients", "remove-secret", client_id, kept[0]["id"])
+    secrets = (await shown(installation, "clients", "show", client_id))["secrets"]
+    assert [secret["expiresAt"] is None for secret in secrets] == [False, True]
+    await command(installation, "clients", "remove-secret", client_id, secrets[0]["id"])
     assert [(await token(customer, client_id, secret)).status for secret in (first, second)] == [401, 200]
     await one_token_is_revoked(corner, (await token(customer, client_id, second)).json["access_token"], installation)
     await command(installation, "clients", "change", client_id, "--scope", "status:read")

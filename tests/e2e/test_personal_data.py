@@ -88,10 +88,10 @@ async def planted(installation: Installation, session: aiohttp.ClientSession) ->
 
 
 async def test_records_with_it_are_refused(planted: PlantedData) -> None:
-    told = b"".join(planted.answers)
+    answers = b"".join(planted.answers)
     assert len(planted.jobs) >= 25
-    assert told.count(b"PII_NOT_HASHED") > 20
-    assert b"[removed]" in told
+    assert answers.count(b"PII_NOT_HASHED") > 20
+    assert b"[removed]" in answers
 
 
 async def test_it_is_in_no_answer(planted: PlantedData) -> None:

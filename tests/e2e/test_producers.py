@@ -119,10 +119,10 @@ async def test_the_documents_kcat_examples_do_what_they_say(
         await run_commands(send.replace("till 7|1", f"{job_id}|{index}"), installation, tmp_path)
     final = await customer.wait_for_job(job_id)
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 2, "failed": 1, "success": 1}
-    said = await run_commands(look, installation, tmp_path)
-    (accepted,) = [line for line in said.splitlines() if line.startswith(f"608|{job_id}|")]
+    output = await run_commands(look, installation, tmp_path)
+    (accepted,) = [line for line in output.splitlines() if line.startswith(f"608|{job_id}|")]
     assert accepted == f"608|{job_id}|0 verdict=accepted"
-    assert '"faults": [' in said
+    assert '"faults": [' in output
 
 
 def test_what_the_document_quotes_is_in_the_examples() -> None:

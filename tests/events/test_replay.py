@@ -78,15 +78,15 @@ async def test_a_replay_that_dies_anywhere_is_finished_by_the_next(
     """Three sends: the marker of the start, the records, the marker of the end."""
     reason = f"died-{lives}-{after}"
     await send_dead_letters(producer, reason, 5)
-    wanted = DeadLetterFilter(reasons=frozenset({reason}))
+    selection = DeadLetterFilter(reasons=frozenset({reason}))
     producer.sends_before_death, producer.dies_after_send = lives, after
     with pytest.raises(UnavailableError):
-        await replay(await find_dead_letters(harness.settings, wanted), settings=harness.settings, producer=producer)
+        await replay(await find_dead_letters(harness.settings, selection), settings=harness.settings, producer=producer)
     producer.sends_before_death = None
     for _ in range(2):
-        await replay(await find_dead_letters(harness.settings, wanted), settings=harness.settings, producer=producer)
+        await replay(await find_dead_letters(harness.settings, selection), settings=harness.settings, producer=producer)
     assert sorted(await replayed_values(harness, reason)) == [f"{reason} {n}".encode() for n in range(5)]
-    assert {letter.state for letter in await find_dead_letters(harness.settings, wanted)} == {ReplayState.REPLAYED}
+    assert {letter.state for letter in await find_dead_letters(harness.settings, selection)} == {ReplayState.REPLAYED}
 
 
 async def test_a_replay_is_finished_whatever_headers_others_write(
@@ -94,15 +94,15 @@ async def test_a_replay_is_finished_whatever_headers_others_write(
 ) -> None:
     """It searches for its own records among all that were written since."""
     await send_dead_letters(producer, "among-others", 2)
-    wanted = DeadLetterFilter(reasons=frozenset({"among-others"}))
+    selection = DeadLetterFilter(reasons=frozenset({"among-others"}))
     producer.sends_before_death = 1
     with pytest.raises(UnavailableError):
-        await replay(await find_dead_letters(harness.settings, wanted), settings=harness.settings, producer=producer)
+        await replay(await find_dead_letters(harness.settings, selection), settings=harness.settings, producer=producer)
     producer.sends_before_death = None
     empty: Any = ((REPLAYED_FROM, None),)
     await producer.send_to(ORDERS_IN, 1, [ProducerRecord(b"k", b"theirs", empty)])
     await ConsumerHarness(harness.bootstrap, ORDERS_IN, "nobody").produce_named(b"\xff")
-    await replay(await find_dead_letters(harness.settings, wanted), settings=harness.settings, producer=producer)
+    await replay(await find_dead_letters(harness.settings, selection), settings=harness.settings, producer=producer)
     assert sorted(await replayed_values(harness, "among-others")) == [b"among-others 0", b"among-others 1"]
 
 
@@ -142,14 +142,14 @@ async def test_letters_are_chosen_by_reason_topic_name_and_time(harness: KafkaHa
     await send_dead_letters(producer, "chosen", 3)
     found = await find_dead_letters(harness.settings, DeadLetterFilter(reasons=frozenset({"chosen"})))
     first = found[0]
-    for wanted, count in (
+    for selection, count in (
         (DeadLetterFilter(reasons=frozenset({"chosen", "other"})), 3),
         (DeadLetterFilter(reasons=frozenset({"chosen"}), topics=frozenset({"returns.submitted.v1"})), 0),
         (DeadLetterFilter(names=frozenset({first.name})), 1),
         (DeadLetterFilter(reasons=frozenset({"chosen"}), since_ms=first.failed_at_ms), 3),
         (DeadLetterFilter(reasons=frozenset({"chosen"}), until_ms=first.failed_at_ms), 0),
     ):
-        assert len(await find_dead_letters(harness.settings, wanted)) == count
+        assert len(await find_dead_letters(harness.settings, selection)) == count
     asked = ("dead-letters", "list", "--reason", "chosen", "--since", "1h")
     listed = await asyncio.to_thread(harness.run_cli, *asked, COLUMNS="80")
     assert all(letter.name in listed for letter in found), (

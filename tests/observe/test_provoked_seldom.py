@@ -153,8 +153,8 @@ async def test_a_supplier_that_does_not_answer(broken: Installation, customer: C
         await watch.wait_for_panel("business: Pending transactions")
 
         async def is_told() -> bool:
-            said = await asyncio.to_thread(broken.run, "logs", "fulfilment", "-n", "1000")
-            return "supplier unavailable" in said
+            logs = await asyncio.to_thread(broken.run, "logs", "fulfilment", "-n", "1000")
+            return "supplier unavailable" in logs
 
         await until(is_told, deadline_s=30)
         assert not await has_codes(customer, waiting)

@@ -89,17 +89,17 @@ def test_what_is_recorded_looks_back_as_far_as_its_name_says(metric: str) -> Non
     assert len({expression.replace(f"[{window}]", "[…]") for window, expression in windows.items()}) == 1
 
 
-@pytest.mark.parametrize(("what", "metric", "budget"), BUDGETS, ids=[what for what, *_ in BUDGETS])
-@pytest.mark.parametrize(("how", "windows"), BURNING.items(), ids=BURNING)
+@pytest.mark.parametrize(("objective", "metric", "budget"), BUDGETS, ids=[objective for objective, *_ in BUDGETS])
+@pytest.mark.parametrize(("speed", "windows"), BURNING.items(), ids=BURNING)
 def test_a_budget_is_watched_over_a_long_and_a_short_time(
-    what: str, metric: str, budget: str, how: str, windows: list[tuple[str, str, str]]
+    objective: str, metric: str, budget: str, speed: str, windows: list[tuple[str, str, str]]
 ) -> None:
     """The long window suppresses noise; the short one ends the alert when the failure ends."""
-    wanted = [
+    conditions = [
         f"({metric}_rate{long} > {factor} * {budget} and {metric}_rate{short} > {factor} * {budget})"
         for factor, long, short in windows
     ]
-    assert re.split(r"\s+or\s+", ALERTS[what + how]["expr"].strip()) == wanted
+    assert re.split(r"\s+or\s+", ALERTS[objective + speed]["expr"].strip()) == conditions
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def test_its_examples_are_what_its_schemas_say(document: Any) -> None:
 
 
 def test_its_operations_have_names_of_their_own(document: Any) -> None:
-    names = Counter(said["operationId"] for said in operations(document).values())
+    names = Counter(definition["operationId"] for definition in operations(document).values())
     assert [name for name, count in names.items() if count > 1] == []
-    assert all(said.get("summary", "").endswith(".") for said in operations(document).values())
+    assert all(definition.get("summary", "").endswith(".") for definition in operations(document).values())
 
 
 def test_every_reference_leads_somewhere_and_nothing_is_left_over(document: Any) -> None:

@@ -22,8 +22,8 @@ PATH_PARAMETERS = {"apiKey": "12345"}
 
 def assert_described(answer: Response, place: Operation) -> None:
     """Assert that status, required headers, media type and body match the document."""
-    said = operations(DOCUMENT)[place]["responses"][str(answer.status)]
-    response = resolve(DOCUMENT, said)
+    definition = operations(DOCUMENT)[place]["responses"][str(answer.status)]
+    response = resolve(DOCUMENT, definition)
     for name, header in response.get("headers", {}).items():
         one = resolve(DOCUMENT, header)
         value = answer.headers.get(name.lower())

@@ -70,17 +70,17 @@ def test_up_returns_when_all_is_ready_and_parts_come_and_go_at_their_address(che
 
 def test_ctrl_c_to_the_whole_group_stops_everything_and_the_next_run_finds_its_data(checkout: StubCheckout) -> None:
     secrets = checkout.root / ".sandbox" / "secrets.json"
-    kept = []
+    runs = []
     for _ in range(2):
         process = checkout.start("run", "--port", str(free_port()))
         wait_for_ready_line(process)
-        kept.append((secrets.read_bytes(), checkout.status()["auth"]["addresses"]))
+        runs.append((secrets.read_bytes(), checkout.status()["auth"]["addresses"]))
         os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
         assert process.returncode == 0
         assert rest.splitlines()[-1] == "stopped"
         assert checkout.processes() == []
-    assert kept[0] == kept[1]
+    assert runs[0] == runs[1]
     assert secrets.stat().st_mode & 0o777 == 0o600
 
 

@@ -62,11 +62,11 @@ async def test_an_order_is_carried_out_when_it_returns(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "why"),
+    ("name", "reason"),
     [("nothing", "no such component: nothing"), ("auth", "auth did not start: see `python -m sandbox logs auth`")],
 )
-async def test_an_order_that_is_refused_or_comes_to_nothing_is_told(layout: Layout, name: str, why: str) -> None:
+async def test_an_order_that_is_refused_or_comes_to_nothing_is_told(layout: Layout, name: str, reason: str) -> None:
     async with serve_requests(layout, respond_with_states("starting", "dead")):
-        with pytest.raises(CommandFailedError) as told:
+        with pytest.raises(CommandFailedError) as failed:
             await asyncio.to_thread(client.start, layout, name)
-    assert str(told.value) == why
+    assert str(failed.value) == reason

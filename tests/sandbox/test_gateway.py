@@ -1,4 +1,4 @@
-"""The front door passes on what was sent, to whom the table says, and says its own errors as problems."""
+"""The gateway forwards requests unchanged, by its route table, and returns its own errors as problems."""
 
 import asyncio
 import gzip
@@ -21,9 +21,9 @@ SERVICES = ("auth", "ingest", "status", "fulfilment")
 
 
 class Upstream:
-    """Answers with the request as it arrived; a path with `slow` gets 408 at once, its body unread.
+    """Responds with the request as received; a path with `slow` gets 408 at once, without reading the body.
 
-    One with `cut` gets the beginning of an answer.
+    One with `cut` gets the beginning of a response.
     """
 
     def __init__(self, name: str) -> None:
@@ -57,21 +57,21 @@ class Upstream:
 
 
 @pytest.fixture(scope="module")
-async def front(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+async def gateway(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     servers = {name: await asyncio.start_server(Upstream(name).serve, "127.0.0.1", 0) for name in SERVICES}
     upstreams = {name: f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for name, server in servers.items()}
     servers["fulfilment"].close()
-    door = Gateway(tmp_path_factory.mktemp("front"), upstreams=upstreams)
-    door.start()
-    yield door
-    door.stop()
+    running = Gateway(tmp_path_factory.mktemp("gateway"), upstreams=upstreams)
+    running.start()
+    yield running
+    running.stop()
     for server in servers.values():
         server.close()
 
 
 @pytest.fixture(scope="module")
-async def customer(front: Gateway) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(front.url, timeout=aiohttp.ClientTimeout(total=20)) as session:
+async def customer(gateway: Gateway) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(gateway.url, timeout=aiohttp.ClientTimeout(total=20)) as session:
         yield session
 
 
@@ -91,8 +91,8 @@ async def customer(front: Gateway) -> AsyncIterator[aiohttp.ClientSession]:
 )
 async def test_each_path_goes_to_its_service(customer: aiohttp.ClientSession, path: str, service: str) -> None:
     async with customer.get(URL(path, encoded=True), headers={"Host": "shop.example"}) as response:
-        heard = await response.json(content_type=None)
-    assert (heard["service"], heard["target"]) == (service, path)
+        received = await response.json(content_type=None)
+    assert (received["service"], received["target"]) == (service, path)
     assert not {"Server", "Via"} & response.headers.keys()
 
 
@@ -100,13 +100,13 @@ async def test_a_gzip_body_arrives_untouched(customer: aiohttp.ClientSession) ->
     body = gzip.compress(b"[{}]")
     headers = {"Content-Encoding": "gzip"}
     async with customer.post("/omnichannel/api/v1/12345/orders", data=body, headers=headers, compress=None) as response:
-        heard = await response.json(content_type=None)
-    assert heard["body"] == body.hex()
-    assert "content-encoding: gzip" in heard["head"].lower()
+        received = await response.json(content_type=None)
+    assert received["body"] == body.hex()
+    assert "content-encoding: gzip" in received["head"].lower()
 
 
-async def test_an_answer_does_not_wait_for_a_slow_body(front: Gateway) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+async def test_an_answer_does_not_wait_for_a_slow_body(gateway: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"POST /omnichannel/slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[")
     async with asyncio.timeout(5):
         assert (await reader.readline()).startswith(b"HTTP/1.1 408")
@@ -114,9 +114,9 @@ async def test_an_answer_does_not_wait_for_a_slow_body(front: Gateway) -> None:
 
 
 @pytest.mark.parametrize("garbled", [b"zz\r\n[]\r\n", b"2\r\n[]]\r\n"], ids=["no size", "too long"])
-async def test_a_body_that_is_garbled_is_the_clients_mistake(front: Gateway, garbled: bytes) -> None:
-    """And no outage, which would be tried again."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+async def test_a_body_that_is_garbled_is_the_clients_mistake(gateway: Gateway, garbled: bytes) -> None:
+    """Not a 503, which clients would retry."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"POST /omnichannel/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + garbled)
     async with asyncio.timeout(5):
         answer = await reader.read()
@@ -128,7 +128,7 @@ async def test_a_body_that_is_garbled_is_the_clients_mistake(front: Gateway, gar
 
 
 async def test_what_is_left_of_a_body_is_never_read_as_the_next_request(customer: aiohttp.ClientSession) -> None:
-    """The service is away and answers are early; connections are used again and again."""
+    """The service is unavailable and responses are early; clients reuse their connections."""
     for size in [100, 10_000, 100_000] * 10:
         async with customer.post("/fulfilment/v1/orders", data=b"x" * size) as response:
             assert response.status == 503
@@ -138,17 +138,17 @@ async def test_what_is_left_of_a_body_is_never_read_as_the_next_request(customer
 
 
 async def test_header_fields_that_a_service_refuses_reach_it_and_longer_ones_are_refused_without_echo(
-    front: Gateway, customer: aiohttp.ClientSession
+    gateway: Gateway, customer: aiohttp.ClientSession
 ) -> None:
     async with customer.get("/auth/x", headers={"X-Long": "a" * 50_000}) as response:
         assert response.status == 200
-    reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     writer.write(b"GET /auth/x HTTP/1.1\r\nHost: x\r\nX-Long: " + b"secret" * 30_000 + b"\r\n\r\n")
     async with asyncio.timeout(5):
-        said = await reader.read(65_536)
+        data = await reader.read(65_536)
     writer.close()
-    assert said.startswith(b"HTTP/1.1 431 ")
-    assert b"secret" not in said
+    assert data.startswith(b"HTTP/1.1 431 ")
+    assert b"secret" not in data
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ async def test_header_fields_that_a_service_refuses_reach_it_and_longer_ones_are
     [("/fulfilment/v1/orders?client_secret=s3cret", 503, "SERVICE_UNAVAILABLE"), ("/s3cret", 404, "NOT_FOUND")],
 )
 async def test_its_own_errors_are_problems(
-    front: Gateway, customer: aiohttp.ClientSession, path: str, status: int, code: str
+    gateway: Gateway, customer: aiohttp.ClientSession, path: str, status: int, code: str
 ) -> None:
     async with customer.get(path) as response:
         text = await response.text()
@@ -166,7 +166,7 @@ async def test_its_own_errors_are_problems(
         assert problem["code"] == code
         assert problem["requestId"] == response.headers["X-Request-Id"]
         assert ("Retry-After" in response.headers) == (status == 503)
-    assert "s3cret" not in text + front.tail(lines=1000)
+    assert "s3cret" not in text + gateway.tail(lines=1000)
 
 
 @pytest.mark.parametrize(
@@ -193,14 +193,14 @@ async def test_a_method_that_nobody_knows_reaches_the_service_as_one_that_none_t
     customer: aiohttp.ClientSession, method: str
 ) -> None:
     async with customer.request(method, "/omnichannel/api/v1/12345/orders") as response:
-        heard = await response.json(content_type=None)
-    assert heard["head"].startswith("TRACE ")
+        received = await response.json(content_type=None)
+    assert received["head"].startswith("TRACE ")
 
 
 async def test_a_service_that_stands_still_is_waited_for_in_vain_no_longer_than_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes the request and never answers. The default is more than the 30 s that a job's end may be waited for."""
+    """The service accepts the request and never answers. The default timeout exceeds the 30 s of `Prefer: wait`."""
     monkeypatch.setenv("GATEWAY_RESPONSE_TIMEOUT", "500ms")
     is_over = asyncio.Event()
 
@@ -209,28 +209,28 @@ async def test_a_service_that_stands_still_is_waited_for_in_vain_no_longer_than_
         writer.close()
 
     silent = await asyncio.start_server(hold_still, "127.0.0.1", 0)
-    door = Gateway(tmp_path, upstreams={"status": f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"})
-    await asyncio.to_thread(door.start)
+    gateway = Gateway(tmp_path, upstreams={"status": f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"})
+    await asyncio.to_thread(gateway.start)
     try:
         async with (
-            aiohttp.ClientSession(door.url, timeout=aiohttp.ClientTimeout(total=10)) as session,
+            aiohttp.ClientSession(gateway.url, timeout=aiohttp.ClientTimeout(total=10)) as session,
             session.get("/common-status/v1/12345/jobs") as response,
         ):
             assert (response.status, response.headers["Retry-After"]) == (503, "2")
     finally:
         is_over.set()
-        await asyncio.to_thread(door.stop)
+        await asyncio.to_thread(gateway.stop)
         silent.close()
 
 
 async def test_what_goes_wrong_behind_the_door_is_logged_without_the_request(
-    front: Gateway, customer: aiohttp.ClientSession
+    gateway: Gateway, customer: aiohttp.ClientSession
 ) -> None:
     with pytest.raises(aiohttp.ClientPayloadError):
         async with customer.get("/omnichannel/cut?client_secret=s3cret", headers={"X-Also": "s3cret"}) as response:
             await response.read()
-    await until(lambda: "incomplete" in front.tail(lines=1000))
-    assert "s3cret" not in front.tail(lines=1000)
+    await until(lambda: "incomplete" in gateway.tail(lines=1000))
+    assert "s3cret" not in gateway.tail(lines=1000)
 
 
 def test_the_door_waits_longer_than_a_jobs_end_may_be_waited_for() -> None:
@@ -238,6 +238,6 @@ def test_the_door_waits_longer_than_a_jobs_end_may_be_waited_for() -> None:
     assert int(patience) > 30
 
 
-def test_the_table_is_the_one_of_compose(front: Gateway) -> None:
-    assert "/deploy/gateway/Caddyfile" in " ".join(map(str, front.program.command))
-    assert Path(front.program.log).is_file()
+def test_the_table_is_the_one_of_compose(gateway: Gateway) -> None:
+    assert "/deploy/gateway/Caddyfile" in " ".join(map(str, gateway.program.command))
+    assert Path(gateway.program.log).is_file()

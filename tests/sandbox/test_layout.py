@@ -36,12 +36,12 @@ def test_keys_are_drawn_once_and_one_that_came_later_leaves_the_others_as_they_a
 
 
 def test_ports_are_those_of_last_time_but_for_one_that_somebody_took(layout: Layout) -> None:
-    wanted = {"kafka": 2, "mongodb": 1}
-    first = layout.allocate_ports(wanted)
+    counts = {"kafka": 2, "mongodb": 1}
+    first = layout.allocate_ports(counts)
     assert [len(ports) for ports in first.values()] == [2, 1]
-    assert layout.allocate_ports(wanted) == first
+    assert layout.allocate_ports(counts) == first
     with socket.create_server(("127.0.0.1", first["mongodb"][0])):
-        second = layout.allocate_ports(wanted)
+        second = layout.allocate_ports(counts)
     assert second["kafka"] == first["kafka"]
     assert second["mongodb"] != first["mongodb"]
 
