@@ -100,7 +100,7 @@ def test_the_index_lists_every_decision_with_its_title() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_that_a_page_names_exist(page: str) -> None:
     text = (REPOSITORY / page).read_text(encoding="utf-8")
-    for program, line in re.findall(r"python -m (services|sandbox|tools) ([^`\n]+)", text):
+    for program, line in re.findall(r"python -m (services|sandbox|tools) ([^`\n\")]+)", text):
         command: object = typer.main.get_command(APPS[program])
         for word in line.split():
             commands = getattr(command, "commands", None)
