@@ -190,7 +190,7 @@ async def test_a_poll_that_was_given_up_halfway_is_not_committed_by_who_lost_it(
 
 
 async def test_a_partition_that_comes_back_is_committed_again(harness: WorkerHarness) -> None:
-    """Its last commit may have been refused: whoever thinks that it was given leaves lag for ever."""
+    """Its last commit may have been refused; a worker that takes it for committed would leave lag for ever."""
     poll = a_poll(opened(), judged(a_run("SS")))
     await harness.handle(poll)
     harness.worker.on_revoked([PARTITION])
