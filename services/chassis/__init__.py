@@ -1,1 +1,1 @@
-"""What every service stands on. Knows no order, job or code."""
+"""Foundation of every service. Knows no order, job or code."""

@@ -1,1 +1,1 @@
-"""HTTP: server, request bodies, paging, idempotency, rate limits."""
+"""HTTP: server, request bodies, OpenAPI documents, paging, idempotency, rate limits."""

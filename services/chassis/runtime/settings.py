@@ -9,9 +9,9 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import DirectoryPath, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, DirectoryPath, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -28,6 +28,15 @@ _CONNECTION_STRING = re.compile(
 _DATABASE = re.compile(r"""[^/\\. "$*<>:|?\x00]{1,63}""")
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _ADDRESS = re.compile(r"[^\s:/,]+:\d{1,5}|\[[0-9a-fA-F:.]+\]:\d{1,5}")
+
+
+def _check_http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must be an http(s) URL")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_check_http_url)]
 
 
 class _UnreadableFile:
@@ -120,18 +129,11 @@ class ApiSettings(EnvironmentSettings):
 class RegistrySettings(EnvironmentSettings):
     """Source of schema ids."""
 
-    schema_registry_url: str | None = Field(
+    schema_registry_url: HttpUrl | None = Field(
         None, description="Confluent-compatible schema registry; without one the ids of `schemas/ids.json` are used."
     )
     schema_registry_username: str | None = Field(None, description="User at the schema registry.")
     schema_registry_password: SecretStr | None = Field(None, description="Password at the schema registry.")
-
-    @field_validator("schema_registry_url")
-    @classmethod
-    def _validate_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must be an http(s) URL")
-        return value
 
 
 class KafkaSettings(RegistrySettings):
@@ -227,7 +229,9 @@ class TokenSettings(EnvironmentSettings):
     auth_issuer: str = Field(
         "https://tillstream.example", description="Issuer that tokens must name; distinguishes environments."
     )
-    auth_jwks_url: str = Field("http://127.0.0.1:8001/.well-known/jwks.json", description="URL of the signing keys.")
+    auth_jwks_url: HttpUrl = Field(
+        "http://127.0.0.1:8001/.well-known/jwks.json", description="URL of the signing keys."
+    )
     auth_algorithm: Literal["RS256", "ES256"] = Field("RS256", description="Signature algorithm.")
     auth_jwks_refresh_s: float = Field(
         300.0,
@@ -236,13 +240,6 @@ class TokenSettings(EnvironmentSettings):
         description="Interval at which the signing keys are fetched; must be the same in all services, because auth "
         "publishes a new key two intervals before signing with it.",
     )
-
-    @field_validator("auth_jwks_url")
-    @classmethod
-    def _validate_jwks_url(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must be an http(s) URL")
-        return value
 
 
 def load(settings_class: type[SettingsT]) -> SettingsT:
