@@ -148,7 +148,7 @@ async def test_a_message_added_by_an_update(mongo: Mongo, store: Outbox) -> None
     assert post.arrived == ["a", "b"]
 
 
-async def test_the_relay_wakes_when_it_is_nudged(mongo: Mongo, store: Outbox) -> None:
+async def test_the_relay_wakes_when_it_is_woken(mongo: Mongo, store: Outbox) -> None:
     post = FakeDelivery()
     relay = Relay(store, post, channel="kafka", interval_s=60.0)
     await relay.start()
@@ -188,7 +188,9 @@ async def test_nothing_is_sent_before_it_may_begin(mongo: Mongo, store: Outbox) 
     await relay.stop()
 
 
-async def test_a_nudge_while_it_looks_is_not_lost(store: Outbox, mongo: Mongo, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wake_up_while_it_looks_is_not_lost(
+    store: Outbox, mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
     post, look = FakeDelivery(), store.due
     relay = Relay(store, post, channel="kafka", interval_s=60.0)
 
