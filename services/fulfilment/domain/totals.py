@@ -48,8 +48,9 @@ def merge_lines(transactions: Iterable[Transaction], *, until: str | None = None
     for transaction in transactions:
         for number, line in enumerate(transaction.lines):
             key = (line.sku, line.unit_price)
-            names.setdefault(key, line.name)
-            count = counts.setdefault(key, [0, 0, 0])
+            count = counts.get(key)
+            if count is None:
+                names[key], count = line.name, counts.setdefault(key, [0, 0, 0])
             count[0] += line.quantity
             count[1] += line.delivered
             count[2] += _cancelled_units(transaction, number, line, until)
