@@ -168,13 +168,9 @@ def _parse_item(entry: object, pointer: str, faults: list[Fault]) -> OrderItem |
 
 
 def _parse_quantity(value: object) -> int | None:
-    if (
-        isinstance(value, Decimal)
-        and value.is_finite()
-        and value == value.to_integral_value()
-        and value <= MAX_UNITS_PER_LINE
-    ):
-        value = int(value)
+    # Compared before it is converted: an integer such as -1e999999 takes most of a minute.
+    if isinstance(value, Decimal) and value.is_finite() and 1 <= value <= MAX_UNITS_PER_LINE:
+        value = int(value) if value == value.to_integral_value() else None
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_UNITS_PER_LINE:
         return None
     return value
