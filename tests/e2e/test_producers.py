@@ -20,7 +20,7 @@ from tests.e2e.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.long
 
-PROGRAM = Path(__file__).with_name("outside_producer.py")
+PROGRAM = Path(__file__).with_name("external_producer.py")
 DOCUMENT = REPOSITORY / "docs" / "producers.md"
 EXAMPLES = REPOSITORY / "docs" / "examples"
 ORDERS = 10_000
