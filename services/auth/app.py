@@ -31,6 +31,7 @@ from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
@@ -67,6 +68,7 @@ async def build(settings: AuthSettings) -> Service:
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id="auth")
+    broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
     published = build_published_state(settings, schemas)
     keys, signer = build_key_rotation(settings, mongo)
     introspector = build_introspector(settings, signer, published)
@@ -80,6 +82,7 @@ async def build(settings: AuthSettings) -> Service:
     )
     own_management = build_management(mongo, producer, schemas, actor="auth", source="auth")
     health = Health()
+    health.ready_when("clock", lambda: broker_clock.ready)
     health.ready_when("signing key", lambda: signer.ready)
     return Service(
         name="auth",
@@ -88,6 +91,7 @@ async def build(settings: AuthSettings) -> Service:
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
             mongo,
             producer,
+            broker_clock,
             published.sites_table,
             published.revocations_table,
             StartupTask([partial(create_indexes, mongo)]),

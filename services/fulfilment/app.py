@@ -12,6 +12,7 @@ from services.chassis.http.idempotency import IdempotencyKeys
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
@@ -61,6 +62,7 @@ class Deps:
     settings: Settings
     mongo: Mongo
     producer: Producer
+    broker_clock: BrokerClock
     security: RequestSecurity
     codec: EventCodec
     customers: SiteCustomers
@@ -89,6 +91,7 @@ async def build(settings: Settings) -> Service:
     consumer = build_workers(deps)
     sweep, measure, close = build_background(deps)
     health = Health()
+    health.ready_when("clock", lambda: deps.broker_clock.ready)
     health.ready_when("kafka", lambda: deps.producer.ready)
     health.ready_when("mongodb", lambda: deps.is_prepared() and deps.mongo.ready)
     deps.security.register_health_checks(health)
@@ -104,6 +107,7 @@ async def build(settings: Settings) -> Service:
             deps.mongo,
             deps.startup,
             deps.producer,
+            deps.broker_clock,
             *deps.security.components,
             deps.event_relay,
             *build_mail_relays(deps),
@@ -151,6 +155,7 @@ def build_deps(settings: Settings, schemas: Schemas) -> Deps:
         settings=settings,
         mongo=mongo,
         producer=producer,
+        broker_clock=BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s),
         security=security,
         codec=codec,
         customers=customers,

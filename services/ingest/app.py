@@ -8,6 +8,7 @@ from services.chassis.http.idempotency import IdempotencyKeys
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.http.shared_ratelimit import SharedRateLimit
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import StartupTask
@@ -33,6 +34,7 @@ async def build(settings: Settings) -> Service:
     """Build the service with all its components, not yet started."""
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     producer = Producer(settings, client_id="ingest")
+    broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
     access = RequestSecurity(
         schemas,
         kafka=settings,
@@ -69,6 +71,7 @@ async def build(settings: Settings) -> Service:
         openapi=settings.schemas_dir / "openapi" / "omnichannel.yaml",
     )
     health = Health()
+    health.ready_when("clock", lambda: broker_clock.ready)
     health.ready_when("kafka", lambda: producer.ready)
     access.register_health_checks(health)
     return Service(
@@ -77,6 +80,7 @@ async def build(settings: Settings) -> Service:
         components=(
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
             producer,
+            broker_clock,
             *access.components,
             rate_limiter,
             mongo,

@@ -10,6 +10,7 @@ from services import topics
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
@@ -54,6 +55,7 @@ async def build(settings: Settings) -> Service:
     jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
     create_indexes = StartupTask([partial(jobs.create_indexes, retention_days=settings.status_retention_days)])
     producer = Producer(settings, client_id=GROUP)
+    broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
     security = RequestSecurity(
         schemas,
         kafka=settings,
@@ -107,6 +109,7 @@ async def build(settings: Settings) -> Service:
         schemas_dir=settings.schemas_dir,
     )
     health = Health()
+    health.ready_when("clock", lambda: broker_clock.ready)
     health.ready_when("kafka", lambda: producer.ready)
     health.ready_when("mongodb", lambda: create_indexes.is_done and mongo.ready)
     security.register_health_checks(health)
@@ -120,6 +123,7 @@ async def build(settings: Settings) -> Service:
             create_indexes,
             ChangeStreamListener(mongo, notifier, clock_s=time.monotonic),
             producer,
+            broker_clock,
             *security.components,
             consumer,
             PeriodicTask(

@@ -3,6 +3,7 @@
 from services import topics
 from services.chassis.avro.registry_client import SchemaRegistryClient, load_schemas
 from services.chassis.http.server import operations_server
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
@@ -30,6 +31,7 @@ async def build(settings: Settings) -> Service:
     catalogue_table = CompactedTable(settings, topics.CATALOG_PRODUCTS.name, catalogue.apply, client_id="validator")
     # The worker awaits every send before it sends more, so lingering would only add latency.
     producer = Producer(settings, client_id="validator", linger_ms=0)
+    broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
     dead_letter_limit = DeadLetterLimit.from_settings(settings)
     deps = Deps(
         reader=SubmittedRecordReader(schemas, registry),
@@ -51,6 +53,7 @@ async def build(settings: Settings) -> Service:
         start_when=lambda: catalogue_table.ready and producer.ready,
     )
     health = Health()
+    health.ready_when("clock", lambda: broker_clock.ready)
     health.ready_when("kafka", lambda: producer.ready)
     health.ready_when("catalogue", lambda: catalogue_table.ready)
     health.ready_when("group", lambda: consumer.ready)
@@ -62,6 +65,7 @@ async def build(settings: Settings) -> Service:
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
             *([registry] if registry else []),
             producer,
+            broker_clock,
             catalogue_table,
             consumer,
         ),

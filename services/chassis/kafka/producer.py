@@ -8,8 +8,10 @@ from time import monotonic
 from typing import Any, NamedTuple, Self
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
+from aiokafka.client import ConnectionGroup
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, MessageSizeTooLargeError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.api import Request
 
 from services.chassis.kafka.partitioner import partition_for_key
 from services.chassis.runtime import metrics
@@ -150,6 +152,22 @@ class Producer:
     async def partition_for_key(self, topic: str, key: bytes) -> int:
         """Return the key's partition, as Java's default partitioner computes it; raises `UnavailableError`."""
         return partition_for_key(key, await self.partitions(topic))
+
+    async def request(self, request: Request[Any]) -> Any:
+        """Return a broker's response to a request other than a batch.
+
+        Raises `UnavailableError`, and `IncompatibleBrokerVersion` if the brokers do not know the request. It has a
+        connection of its own: on that of the batches it would wait behind them, and they behind it.
+        """
+        client = self._producer().client
+        try:
+            async with asyncio.timeout(self._settings.kafka_send_timeout_s):
+                node = client.get_random_node()
+                return await client.send(node, request, group=ConnectionGroup.COORDINATION)
+        except IncompatibleBrokerVersion:
+            raise
+        except (KafkaError, TimeoutError) as error:
+            raise UnavailableError("Kafka") from error
 
     async def send(self, topic: str, record: ProducerRecord) -> None:
         """Send one record, partitioned by its key, in a batch with other pending ones. Raises `UnavailableError`."""

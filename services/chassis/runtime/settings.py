@@ -167,6 +167,13 @@ class KafkaSettings(RegistrySettings):
         "snappy", description="Compression of produced batches; snappy takes the least CPU, zstd the least space."
     )
 
+    kafka_max_clock_offset_s: float = Field(
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Maximum difference between the local clock and the brokers'; beyond it a service is not ready.",
+    )
+
     @field_validator("kafka_bootstrap_servers")
     @classmethod
     def _validate_addresses(cls, value: str) -> str:

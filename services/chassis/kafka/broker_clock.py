@@ -1,0 +1,99 @@
+"""The brokers' clock, and whether the local clock agrees with it."""
+
+import time
+from collections.abc import Callable
+
+from aiokafka.errors import IncompatibleBrokerVersion
+
+from services.chassis.kafka.describe_quorum import (
+    CLUSTER_AUTHORIZATION_FAILED,
+    DescribeQuorumRequest,
+    error_code,
+    leader_time_s,
+)
+from services.chassis.kafka.producer import Producer
+from services.chassis.runtime import metrics
+from services.chassis.runtime.background import PeriodicTask
+from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.logs import logger
+
+OFFSET = metrics.gauge("clock_offset_seconds", "Local clock minus the brokers' clock; NaN while that is unknown.")
+
+INTERVAL_S = 10.0
+_LOG = logger(__name__)
+
+
+class BrokerClock(PeriodicTask):
+    """Measures the brokers' clock periodically, and extrapolates it with the monotonic clock in between.
+
+    A jump of the local clock therefore shows at once, and while the brokers are unavailable, too.
+    """
+
+    def __init__(
+        self,
+        producer: Producer,
+        *,
+        max_offset_s: float,
+        interval_s: float = INTERVAL_S,
+        clock_s: Callable[[], float] = time.time,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__("broker clock", self._measure, interval_s=interval_s)
+        self._producer = producer
+        self._max_offset_s = max_offset_s
+        self._clock_s = clock_s
+        self._monotonic_s = monotonic_s
+        # The brokers' clock minus the monotonic clock.
+        self._epoch_s: float | None = None
+        self._is_supported = True
+        self._agreed = True
+        OFFSET.set_function(lambda: float("nan") if self.offset_s is None else self.offset_s)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the local clock differs from the brokers' by at most the maximum; False until it is measured.
+
+        Always True if the brokers do not report their time: they are older than Kafka 3.3, or deny DESCRIBE on the
+        cluster.
+        """
+        offset_s = self.offset_s
+        return not self._is_supported if offset_s is None else abs(offset_s) <= self._max_offset_s
+
+    @property
+    def offset_s(self) -> float | None:
+        """The local clock minus the brokers' clock, in seconds; None until it is measured."""
+        return None if self._epoch_s is None else self._clock_s() - self._epoch_s - self._monotonic_s()
+
+    def now_us(self) -> int:
+        """Return the brokers' current time in microseconds since 1970; the local time until it is measured."""
+        seconds = self._clock_s() if self._epoch_s is None else self._epoch_s + self._monotonic_s()
+        return int(seconds * 1_000_000)
+
+    async def _measure(self) -> None:
+        sent_at = self._monotonic_s()
+        try:
+            response = (await self._producer.request(DescribeQuorumRequest())).to_object()
+        except (IncompatibleBrokerVersion, NotImplementedError):
+            self._report_unsupported()
+            return
+        received_at = self._monotonic_s()
+        error = error_code(response)
+        if error == CLUSTER_AUTHORIZATION_FAILED:
+            self._report_unsupported()
+            return
+        if error or received_at - sent_at > self._max_offset_s / 2:
+            raise UnavailableError("Kafka")
+        self._is_supported = True
+        self._epoch_s = leader_time_s(response) - (sent_at + received_at) / 2
+        self._report()
+
+    def _report(self) -> None:
+        if self.ready != self._agreed:
+            self._agreed = self.ready
+            log = _LOG.info if self.ready else _LOG.error
+            log("local clock agrees again" if self.ready else "local clock is wrong", offset_s=self.offset_s)
+
+    def _report_unsupported(self) -> None:
+        if self._is_supported:
+            _LOG.warning("the brokers do not report their time, so the local clock is not checked")
+        self._is_supported = False
