@@ -5,10 +5,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from services.avro import schema as avro
 from services.jobs.events import Expired, Failure, Fault, JobRef, Judged, Opened, OutcomeRun
 from services.sales.faults import FaultCode
 from services.sales.records import Order, OrderLine, Return, ReturnLine
-from tests.sales.sample import NOW_US, FlatJobEvent
+from tests.sales.sample import NOW_US, FlatJobEvent, definition
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 INTS = st.integers(-(2**31), 2**31 - 1)
@@ -24,32 +25,32 @@ def _maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.none() | strategy
 
 
-JOBS = st.builds(JobRef, TEXTS, INTS, INTS, STAMPS, MODES, KINDS)
-PAYMENTS = _maybe(st.sampled_from(["cash", "credit", "check", "digital", "other"]))
-SALE = (
-    _maybe(TEXTS),
-    TEXTS,
-    STAMPS,
-    INTS,
-    MODES,
-    _maybe(TEXTS),
-    PAYMENTS,
-    _maybe(TEXTS),
-    _maybe(TEXTS),
-    _maybe(TEXTS),
-    _maybe(LONGS),
-    st.lists(TEXTS, max_size=3),
-    st.lists(TEXTS, max_size=3),
-    TEXTS,
-)
-ORDER_LINES = st.builds(OrderLine, TEXTS, _maybe(TEXTS), INTS, AMOUNTS)
-RETURN_LINES = st.builds(ReturnLine, TEXTS, _maybe(TEXTS), INTS, AMOUNTS, _maybe(TEXTS))
-ORDERS = st.builds(
-    Order, LONGS, _maybe(JOBS), STAMPS, TEXTS, *SALE, _maybe(TEXTS), _maybe(AMOUNTS), st.lists(ORDER_LINES, max_size=3)
-)
-RETURNS = st.builds(
-    Return, LONGS, _maybe(JOBS), STAMPS, TEXTS, TEXTS, *SALE, _maybe(AMOUNTS), st.lists(RETURN_LINES, max_size=3)
-)
+# Records are built from the Avro schemas: with any value that their types hold, whatever the rules say.
+_PRIMITIVES: dict[avro.AvroType, st.SearchStrategy[Any]] = {
+    avro.String(): TEXTS,
+    avro.Int(): INTS,
+    avro.Long(): LONGS,
+    avro.TimestampMicros(): STAMPS,
+    avro.DecimalBytes(): AMOUNTS,
+}
+_STRUCTS = {struct.__name__: struct for struct in (Order, OrderLine, Return, ReturnLine, JobRef)}
+
+
+def _any_value(type_: avro.AvroType) -> st.SearchStrategy[Any]:
+    match type_:
+        case avro.Enum(_, symbols):
+            return st.sampled_from(symbols)
+        case avro.Optional(inner):
+            return _maybe(_any_value(inner))
+        case avro.Array(items):
+            return st.lists(_any_value(items), max_size=3)
+        case avro.RecordType(name, fields):
+            return st.builds(_STRUCTS[name], **{field.name: _any_value(field.type) for field in fields})
+    return _PRIMITIVES[type_]
+
+
+ORDERS = _any_value(avro.parse_schema(definition("order")))
+RETURNS = _any_value(avro.parse_schema(definition("return")))
 FAULTS = st.builds(
     Fault,
     st.sampled_from([code.value for code in FaultCode]),
