@@ -1,4 +1,4 @@
-"""Payment methods as they are written, and the few kinds they come down to."""
+"""Kinds of payment, and the words in payment methods that name them."""
 
 import re
 from functools import lru_cache
@@ -26,6 +26,6 @@ _WORD = re.compile(r"[a-z]+")
 
 @lru_cache(maxsize=1024)
 def payment_kind(method: str) -> str:
-    """The kind of a payment method: that of the first word that tells one, else other. `Credit card` is credit."""
+    """Return the kind that the first known word of a payment method names, else other. `Credit card` is credit."""
     words = _WORD.findall(method.lower())
     return next((_WORDS[word] for word in words if word in _WORDS), OTHER)

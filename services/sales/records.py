@@ -1,4 +1,4 @@
-"""Orders and returns in their canonical form: what travels in Kafka, with the names and the order of the schemas.
+"""Orders and returns in their canonical form, as Kafka carries them; attributes are in the order of the Avro schemas.
 
 Money is Decimal, times are microseconds since 1970 UTC, enumerations are their symbols.
 """
@@ -89,9 +89,9 @@ class Return(Struct, frozen=True, gc=False):
 
 
 class RecordSummary(Struct, frozen=True, gc=False):
-    """What is told of an order or a return that keeps every rule.
+    """What the validator needs of an order or a return that keeps every rule.
 
-    `job` and the record's `index` in it stand for its `JobRef`; `order_id` is an order's own id.
+    `job` and `index` are the parts of its `JobRef`; `order_id` is an order's own id.
     """
 
     site: int
@@ -110,15 +110,15 @@ Line = OrderLine | ReturnLine
 
 
 def get_lines(record: SalesRecord) -> Sequence[Line]:
-    """The lines of an order or of a return."""
+    """Return the lines of an order or of a return."""
     return record.line_items
 
 
 def get_order_id(record: SalesRecord | RecordSummary) -> str:
-    """The id of an order; of a return, that of the order that is returned."""
+    """Return the id of an order; of a return, the id of the returned order."""
     return record.id if isinstance(record, Order) else record.order_id
 
 
 def get_return_id(record: SalesRecord | RecordSummary) -> str | None:
-    """The id of a return; None of an order."""
+    """Return the id of a return; None for an order."""
     return None if isinstance(record, Order) else record.return_id

@@ -1,4 +1,4 @@
-"""What became of records, told in runs: letters, rows of ids, failures, cut into events of bounded size."""
+"""Outcomes of records as runs for job events: outcome characters, rows of ids, failures, in runs of bounded size."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class RecordPassed(NamedTuple):
 
 
 class RecordFailed(NamedTuple):
-    """One record of a job, and why it failed; `record` is None where its bytes could not be read."""
+    """One record of a job and its faults; `record` is None if its bytes could not be decoded."""
 
     position: int
     record: SalesRecord | None
@@ -37,7 +37,7 @@ Verdict = RecordPassed | RecordFailed
 
 
 class _RunItem(NamedTuple):
-    """One record's share of a run."""
+    """One record's share of a run; `size` is an estimate in bytes."""
 
     position: int
     row: Row
@@ -46,20 +46,20 @@ class _RunItem(NamedTuple):
 
 
 def build_rejection_runs(batch: Batch) -> list[OutcomeRun]:
-    """The records that intake refused, in runs that hold no success; empty if there are none."""
-    return _runs(_refused(refusal, batch.kind, batch.mode) for refusal in batch.rejected)
+    """Return the records that ingest rejected as runs without a success; an empty list if there are none."""
+    return _build_runs(_item_of_rejected(record, batch.kind, batch.mode) for record in batch.rejected)
 
 
 def build_verdict_runs(header: JobHeader, verdicts: Iterable[Verdict]) -> list[OutcomeRun]:
-    """What became of records of one job, in the order of the verdicts.
+    """Return the outcomes of records of one job as runs, in the order of the verdicts.
 
-    A run ends where the next record is not behind the last, where it would grow over 100 letters, or too large.
+    A run ends where the next record's position is not greater, or where it would exceed 100 records or 512 KiB.
     """
-    return _runs(_judged(verdict, header.type, header.mode) for verdict in verdicts)
+    return _build_runs(_item_of_verdict(verdict, header.type, header.mode) for verdict in verdicts)
 
 
 def validate_job_ref(job: JobRef, *, max_total: int) -> str | None:
-    """Why a record cannot belong to the job that it names, or None. Such a record is no record of any job."""
+    """Return why a record cannot belong to the job that it names, or None."""
     if not is_uuid(job.job_id):
         return "jobId is not a UUID in lower case"
     if not 0 < job.total <= max_total:
@@ -69,54 +69,65 @@ def validate_job_ref(job: JobRef, *, max_total: int) -> str | None:
     return None
 
 
-def _refused(refusal: RejectedRecord, kind: str, mode: str) -> _RunItem:
-    row = _row(kind, refusal.order_id, refusal.return_id, refusal.user_id)
+def _item_of_rejected(record: RejectedRecord, kind: str, job_mode: str) -> _RunItem:
     failure = Failure(
-        refusal.index,
-        refusal.order_id,
-        refusal.return_id,
-        refusal.mode,
-        refusal.faults,
-        refusal.received_json and _bounded(refusal.received_json),
+        index=record.index,
+        order_id=record.order_id,
+        return_id=record.return_id,
+        mode=record.mode,
+        faults=record.faults,
+        record=record.received_json and _bounded(record.received_json),
     )
-    return _told(refusal.index, row, failure, own_mode=refusal.mode, job_mode=mode)
+    row = _row(kind, record.order_id, record.return_id, record.user_id)
+    return _failed_item(failure, row, job_mode=job_mode)
 
 
-def _judged(verdict: Verdict, kind: str, mode: str) -> _RunItem:
-    if isinstance(verdict, RecordPassed):
-        # Nearly all are of this sort: no more is done for them than must be.
-        sound = verdict.record
-        ids = [get_order_id(sound), sound.user_id]
-        if kind == RETURNS:
-            ids.insert(1, get_return_id(sound) or "")
-        if sound.mode != mode:
-            ids.append(sound.mode)
-        return _RunItem(verdict.position, ids, None, 4 * len("".join(ids)))
-    record, faults = verdict.record, list(verdict.faults)
+def _item_of_verdict(verdict: Verdict, kind: str, job_mode: str) -> _RunItem:
+    if isinstance(verdict, RecordFailed):
+        return _item_of_failed(verdict, kind, job_mode)
+    # Nearly all verdicts: kept short.
+    record = verdict.record
+    ids = [get_order_id(record), record.user_id]
+    if kind == RETURNS:
+        ids.insert(1, get_return_id(record) or "")
+    if record.mode != job_mode:
+        ids.append(record.mode)
+    return _RunItem(verdict.position, ids, None, 4 * len("".join(ids)))
+
+
+def _item_of_failed(verdict: RecordFailed, kind: str, job_mode: str) -> _RunItem:
+    index, record, faults = verdict
     if record is None:
-        return _told(verdict.position, None, Failure(verdict.position, None, None, mode, faults, None))
-    # An id that is the fault is no id: it is not told.
-    ill = {fault.field for fault in faults if fault.code.startswith("INVALID")}
-    order_id = None if ill & {"/id", "/orderId"} else get_order_id(record)
-    return_id = None if "/returnId" in ill else get_return_id(record)
-    row = _row(kind, order_id, return_id, None if "/userId" in ill else record.user_id)
-    failure = Failure(verdict.position, order_id, return_id, record.mode, faults, _bounded(to_json(record)))
-    return _told(verdict.position, row, failure, own_mode=record.mode, job_mode=mode)
+        return _failed_item(Failure(index, None, None, job_mode, list(faults), None), None, job_mode=job_mode)
+    # An invalid id is not repeated.
+    invalid = {fault.field for fault in faults if fault.code.startswith("INVALID")}
+    order_id = None if invalid & {"/id", "/orderId"} else get_order_id(record)
+    return_id = None if "/returnId" in invalid else get_return_id(record)
+    user_id = None if "/userId" in invalid else record.user_id
+    failure = Failure(
+        index=index,
+        order_id=order_id,
+        return_id=return_id,
+        mode=record.mode,
+        faults=list(faults),
+        record=_bounded(to_json(record)),
+    )
+    return _failed_item(failure, _row(kind, order_id, return_id, user_id), job_mode=job_mode)
+
+
+def _failed_item(failure: Failure, row: Row, *, job_mode: str) -> _RunItem:
+    if row is not None and failure.mode != job_mode:
+        row = [*row, failure.mode]
+    return _RunItem(failure.index, row, failure, _row_size(row) + _failure_size(failure))
 
 
 def _bounded(text: str) -> str | None:
-    # One record alone must not make an event that cannot be sent.
+    # A single record must not make its event too large to send.
     return text if len(text.encode()) <= MAX_RUN_BYTES else None
 
 
 def _row(kind: str, order_id: str | None, return_id: str | None, user_id: str | None) -> list[str | None]:
     return [order_id, return_id, user_id] if kind == RETURNS else [order_id, user_id]
-
-
-def _told(position: int, row: Row, failure: Failure | None, *, own_mode: str = "", job_mode: str = "") -> _RunItem:
-    if row is not None and own_mode != job_mode:
-        row = [*row, own_mode]
-    return _RunItem(position, row, failure, _row_size(row) + (0 if failure is None else _failure_size(failure)))
 
 
 def _row_size(row: Row) -> int:
@@ -128,33 +139,33 @@ def _failure_size(failure: Failure) -> int:
     return _FAILURE_OVERHEAD + faults + len((failure.record or "").encode())
 
 
-def _runs(told: Iterable[_RunItem]) -> list[OutcomeRun]:
+def _build_runs(items: Iterable[_RunItem]) -> list[OutcomeRun]:
     runs: list[OutcomeRun] = []
-    stretch: list[_RunItem] = []
+    current: list[_RunItem] = []
     first, last, size = 0, 0, 0
-    for one in told:
-        position = one.position
-        size += one.size
-        if not stretch or not last < position < first + MAX_RUN_LENGTH or size > MAX_RUN_BYTES:
-            if stretch:
-                runs.append(_run(stretch))
-            stretch, first, size = [], position, one.size
-        stretch.append(one)
+    for item in items:
+        position = item.position
+        size += item.size
+        if not current or not last < position < first + MAX_RUN_LENGTH or size > MAX_RUN_BYTES:
+            if current:
+                runs.append(_build_run(current))
+            current, first, size = [], position, item.size
+        current.append(item)
         last = position
-    if stretch:
-        runs.append(_run(stretch))
+    if current:
+        runs.append(_build_run(current))
     return runs
 
 
-def _run(stretch: Sequence[_RunItem]) -> OutcomeRun:
-    first = stretch[0].position
-    length = stretch[-1].position - first + 1
-    letters = [UNDECIDED] * length
+def _build_run(items: Sequence[_RunItem]) -> OutcomeRun:
+    first = items[0].position
+    length = items[-1].position - first + 1
+    outcomes = [UNDECIDED] * length
     rows: list[Row] = [None] * length
     failures = []
-    for position, row, failure, _ in stretch:
-        letters[position - first] = SUCCEEDED if failure is None else FAILED
+    for position, row, failure, _ in items:
+        outcomes[position - first] = SUCCEEDED if failure is None else FAILED
         rows[position - first] = row
         if failure is not None:
             failures.append(failure)
-    return OutcomeRun(first, "".join(letters), json.encode(rows).decode(), failures)
+    return OutcomeRun(first, "".join(outcomes), json.encode(rows).decode(), failures)
