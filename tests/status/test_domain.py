@@ -83,7 +83,7 @@ def test_an_outcome_is_late_for_a_record_that_was_given_up(outcomes: str, late: 
     assert claim_late(outcomes, late, 0, claimed) == won
 
 
-def test_letters_are_laid_over_each_other() -> None:
+def test_outcomes_are_laid_over_each_other() -> None:
     assert overlay("S...F", 1, "F.S") == "SF.SF"
     assert overlay("S.S.", 0, "...F") == "S.SF"
     assert [decided_prefix(outcomes) for outcomes in ("", ".S", "S.S", "SFU")] == [0, 0, 1, 3]

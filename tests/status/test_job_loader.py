@@ -90,7 +90,9 @@ async def test_who_gives_up_takes_the_answer_from_nobody(store: CountingJobStore
     assert hasty.cancelled()
 
 
-async def test_all_hear_that_the_store_is_away_and_the_next_asks_anew(store: CountingJobStore) -> None:
+async def test_all_learn_that_the_store_is_unavailable_and_the_next_lookup_queries_again(
+    store: CountingJobStore,
+) -> None:
     await put(store, JOB)
     jobs = JobLoader(store)
     store.is_unavailable = True
