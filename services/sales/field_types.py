@@ -136,7 +136,7 @@ class Identifier(Text):
 
 @dataclass(frozen=True)
 class Hash(Text):
-    """A text that stands for personal data and is none: no e-mail address, no card number."""
+    """A hash of personal data: not an e-mail address, not a card number."""
 
     def read(self, value: object, _: RuleContext, /) -> str | Invalid:
         return (self.validate(value) or value) if isinstance(value, str) else _NOT_A_STRING

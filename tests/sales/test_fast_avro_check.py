@@ -203,7 +203,7 @@ def as_is(number: int) -> bytes:
     return encode_varint(number).encode("latin-1")
 
 
-LARGEST_AMOUNT = 10**18 - 1
+MAX_AMOUNT = 10**18 - 1
 OTHERWISE: dict[str, tuple[SalesRecord, bytes, bytes]] = {
     "quantity": (an_order(line_items=a_line(quantity=2**31 - 1)), as_is(2**31 - 1), as_is(2**31)),
     "total": (an_order(job=a_place(total=2**31 - 1)), as_is(2**31 - 1), as_is(2**31)),
@@ -211,9 +211,9 @@ OTHERWISE: dict[str, tuple[SalesRecord, bytes, bytes]] = {
     "site": (an_order(site=2**63 - 1), as_is(2**63 - 1), b"\xfe" + b"\xff" * 8 + b"\x03"),
     "region": (an_order(region_id=2**63 - 1), as_is(2**63 - 1), b"\xfe" + b"\xff" * 8 + b"\x03"),
     "amount": (
-        an_order(coupon_value=Decimal(LARGEST_AMOUNT).scaleb(-6)),
-        LARGEST_AMOUNT.to_bytes(8, "big"),
-        (LARGEST_AMOUNT + 1).to_bytes(8, "big"),
+        an_order(coupon_value=Decimal(MAX_AMOUNT).scaleb(-6)),
+        MAX_AMOUNT.to_bytes(8, "big"),
+        (MAX_AMOUNT + 1).to_bytes(8, "big"),
     ),
     "id of a job": (an_order(job=a_place()), HEADER.job_id.encode(), HEADER.job_id.upper().encode()),
 }

@@ -1,4 +1,4 @@
-"""What a fault says to whoever sent the record."""
+"""The details of faults that senders see."""
 
 import json
 from typing import Any

@@ -9,12 +9,6 @@ from tools import prose
 from tools.__main__ import app
 
 
-@pytest.fixture(autouse=True)
-def _check_everything(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.function is not test_the_tree_is_clean:
-        monkeypatch.setattr(prose, "PENDING", ())
-
-
 def write(root: Path, name: str, text: str) -> None:
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
