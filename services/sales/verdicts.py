@@ -83,7 +83,7 @@ def _item_of_rejected(record: RejectedRecord, kind: str, job_mode: str) -> _RunI
 
 
 def _item_of_verdict(verdict: Verdict, kind: str, job_mode: str) -> _RunItem:
-    if isinstance(verdict, RecordFailed):
+    if not isinstance(verdict, RecordPassed):
         return _item_of_failed(verdict, kind, job_mode)
     # Nearly all verdicts: kept short.
     record = verdict.record

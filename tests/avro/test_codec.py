@@ -14,7 +14,7 @@ from services.avro.codec import AvroDecodeError, Codec
 from services.avro.schema import parse_schema
 from services.sales.records import Order, OrderLine
 from services.sales.wire import order_codec
-from tests.sales.sample import (
+from tests.sales.samples import (
     FLAT_JOB_EVENTS,
     HEADER,
     ORDERS,

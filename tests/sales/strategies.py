@@ -9,7 +9,7 @@ from services.avro import schema as avro
 from services.jobs.events import Expired, Failure, Fault, JobRef, Judged, Opened, OutcomeRun
 from services.sales.faults import FaultCode
 from services.sales.records import Order, OrderLine, Return, ReturnLine
-from tests.sales.sample import NOW_US, FlatJobEvent, definition
+from tests.sales.samples import NOW_US, FlatJobEvent, definition
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 INTS = st.integers(-(2**31), 2**31 - 1)
@@ -91,7 +91,7 @@ SCALARS = (
 ANYTHING = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
 
 
-def _spoilt(usual: dict[str, Any], extra: list[str]) -> st.SearchStrategy[dict[str, Any]]:
+def _damaged(usual: dict[str, Any], extra: list[str]) -> st.SearchStrategy[dict[str, Any]]:
     """A faultless object with a few members changed, added or taken away."""
     changes = st.dictionaries(st.sampled_from([*usual, *extra]), SCALARS | ANYTHING, max_size=3)
     gone = st.sets(st.sampled_from(sorted(usual)), max_size=1)
@@ -101,13 +101,13 @@ def _spoilt(usual: dict[str, Any], extra: list[str]) -> st.SearchStrategy[dict[s
 
 
 _LINE = {"productId": "4556", "quantity": 2, "unitPrice": 256.678}
-JSON_LINES = st.lists(_spoilt(_LINE, ["skuId", "creditType", "colour"]), max_size=3) | st.just([_LINE])
+JSON_LINES = st.lists(_damaged(_LINE, ["skuId", "creditType", "colour"]), max_size=3) | st.just([_LINE])
 _OWN = {"userId": "u1", "dateTime": "2022-04-25T12:21:55+09:00", "lineItems": [_LINE]}
 _SALE = ["channel", "mode", "paymentMethod", "emailHash", "ccHash", "regionId", "storeId", "segmentId", "segmentIds"]
 _MORE = [*_SALE, "segmentNames", "currency", "couponCode", "couponValue", "returnValue", "unknown"]
 JSON_RECORDS = st.builds(
     lambda record, lines: record | {"lineItems": lines} if "lineItems" in record else record,
-    _spoilt({"id": "1"} | _OWN, [*_MORE, "orderId", "returnId"])
-    | _spoilt({"orderId": "1", "returnId": 2} | _OWN, [*_MORE, "id"]),
+    _damaged({"id": "1"} | _OWN, [*_MORE, "orderId", "returnId"])
+    | _damaged({"orderId": "1", "returnId": 2} | _OWN, [*_MORE, "id"]),
     JSON_LINES,
 )

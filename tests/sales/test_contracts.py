@@ -19,7 +19,7 @@ from services.sales.field_types import (
     Text,
 )
 from services.sales.fields import ORDER, ORDER_LINE, RETURN, RETURN_LINE, TABLES, Field, FieldTable, Lines
-from tests.sales.sample import HERE, SCHEMAS, cases, definition
+from tests.sales.samples import HERE, SCHEMAS, cases, definition
 
 ROOT = SCHEMAS.parent
 OPENAPI: dict[str, Any] = yaml.safe_load((SCHEMAS / "openapi" / "omnichannel.yaml").read_text(encoding="utf-8"))

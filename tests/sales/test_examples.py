@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from services.sales.records import Order, Return
-from tests.sales.sample import HERE, ORDERS, RETURNS, by_fastavro, read
+from tests.sales.samples import HERE, ORDERS, RETURNS, by_fastavro, read
 
 EXAMPLES = HERE / "examples"
 PRINTED = [

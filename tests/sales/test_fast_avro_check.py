@@ -1,4 +1,4 @@
-"""What is seen of a record at a glance is what reading it tells, and only of records that keep every rule."""
+"""The byte pattern yields what decoding yields, and matches only records that keep every rule."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -30,7 +30,7 @@ from services.sales.records import (
 from services.sales.rules import find_faults
 from services.values.identifiers import MAX_ID_LENGTH
 from services.values.time_uuids import is_uuid
-from tests.sales.sample import CURRENCIES, HEADER, NOW_US, ORDERS, RETURNS, a_place, a_return, an_order, definition
+from tests.sales.samples import CURRENCIES, HEADER, NOW_US, ORDERS, RETURNS, a_place, a_return, an_order, definition
 from tests.sales.strategies import ORDERS as ANY_ORDERS
 from tests.sales.strategies import RETURNS as ANY_RETURNS
 
@@ -72,15 +72,15 @@ def summary_of(record: SalesRecord) -> RecordSummary:
     return RecordSummary(record.site, header, index, record.channel, *ids, record.user_id, record.mode, products)
 
 
-def is_told_truly(name: str, data: bytes) -> bool:
-    """Whether anything was seen; what was is true."""
-    what = match(name, data)
-    if what is None:
+def matches_truly(name: str, data: bytes) -> bool:
+    """Return whether the pattern matches; if so, check the summary against the decoded record."""
+    summary = match(name, data)
+    if summary is None:
         return False
     record = CODECS[name].decode(data)
     assert list(find_faults(record, RuleContext(NOW_US, CURRENCIES))) == []
-    assert what == summary_of(record)
-    assert what.job is None or is_uuid(what.job.job_id)
+    assert summary == summary_of(record)
+    assert summary.job is None or is_uuid(summary.job.job_id)
     return True
 
 
@@ -103,7 +103,7 @@ USUAL: list[SalesRecord] = [
 
 @pytest.mark.parametrize("record", USUAL, ids=range(len(USUAL)))
 def test_usual_records_are_seen(record: SalesRecord) -> None:
-    assert is_told_truly(name_of(record), encoded(record))
+    assert matches_truly(name_of(record), encoded(record))
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_what_breaks_a_rule_is_not_seen(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("record", USUAL[2:4], ids=name_of)
 def test_whatever_becomes_of_one_byte_what_is_seen_is_true(record: SalesRecord) -> None:
     name, data = name_of(record), encoded(record)
-    still = sum(is_told_truly(name, spoilt) for spoilt in _spoilt(data))
+    still = sum(matches_truly(name, damaged) for damaged in _damaged(data))
     assert still > len(data), "texts may be others"
 
 
-def _spoilt(data: bytes) -> Iterator[bytes]:
+def _damaged(data: bytes) -> Iterator[bytes]:
     """Every byte replaced by every other, taken away, doubled; every end cut off."""
     for at, was in enumerate(data):
         before, behind = data[:at], data[at + 1 :]
@@ -173,7 +173,7 @@ def _spoilt(data: bytes) -> Iterator[bytes]:
     "hostile", [b"\0", b"\2", b"~", b"~" * 64 + b"\2"], ids=["zeros", "twos", "tildes", "products"]
 )
 def test_what_pretends_to_be_lines_costs_little(hostile: bytes, claimed: int) -> None:
-    """A batch that is compressed can hold a thousand of these, and all else waits while they are looked at."""
+    """A compressed batch can hold a thousand of these, and the event loop is blocked while they are matched."""
     data = encoded(an_order(line_items=[]))[:-1] + bytes((2 * claimed,)) + hostile * (65_536 // len(hostile)) + b"\0"
     took = []
     for _ in range(5):
@@ -196,7 +196,7 @@ def test_texts_of_any_length_are_told_truly(length: int) -> None:
     records += [an_order(line_items=a_line(product_id=text)), an_order(line_items=a_line(sku_id=text))]
     records += [a_return(order_id=text), a_return(return_id=text), a_return(line_items=a_return_line(credit_type=text))]
     for record in records:
-        is_told_truly(name_of(record), encoded(record))
+        matches_truly(name_of(record), encoded(record))
 
 
 def as_is(number: int) -> bytes:
@@ -204,7 +204,7 @@ def as_is(number: int) -> bytes:
 
 
 MAX_AMOUNT = 10**18 - 1
-OTHERWISE: dict[str, tuple[SalesRecord, bytes, bytes]] = {
+OUT_OF_BOUNDS: dict[str, tuple[SalesRecord, bytes, bytes]] = {
     "quantity": (an_order(line_items=a_line(quantity=2**31 - 1)), as_is(2**31 - 1), as_is(2**31)),
     "total": (an_order(job=a_place(total=2**31 - 1)), as_is(2**31 - 1), as_is(2**31)),
     "offset": (an_order(utc_offset_minutes=1439), as_is(1439), as_is(2**32 + 1439)),
@@ -219,10 +219,10 @@ OTHERWISE: dict[str, tuple[SalesRecord, bytes, bytes]] = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERWISE)
+@pytest.mark.parametrize("name", OUT_OF_BOUNDS)
 def test_what_is_beyond_its_bounds_is_not_seen(name: str) -> None:
-    """What no record can be written with."""
-    record, was, becomes = OTHERWISE[name]
+    """No encoder writes such numbers."""
+    record, was, becomes = OUT_OF_BOUNDS[name]
     data = encoded(record)
     assert data.count(was) == 1
     assert match("order", data.replace(was, becomes)) is None
@@ -245,7 +245,7 @@ def test_by_a_clock_that_is_wrong_nothing_is_past(now_us: int) -> None:
 @given(ANY_ORDERS | ANY_RETURNS)
 @settings(max_examples=200, deadline=None)
 def test_what_is_seen_of_any_record_is_true(record: SalesRecord) -> None:
-    is_told_truly(name_of(record), encoded(record))
+    matches_truly(name_of(record), encoded(record))
 
 
 NAMES = [name for name in Order.__struct_fields__ if name not in {"job", "line_items"}]
@@ -256,7 +256,7 @@ RARE: dict[str, Any] = {name: ANY_ORDERS.map(attrgetter(name)) for name in NAMES
 @settings(max_examples=300, deadline=None)
 @example({})
 def test_what_is_seen_of_a_nearly_usual_order_is_true(changes: dict[str, Any]) -> None:
-    is_told_truly("order", encoded(an_order(**changes)))
+    matches_truly("order", encoded(an_order(**changes)))
 
 
 @given(st.integers(0, 12), st.binary(max_size=12), st.integers(0, 400))
@@ -264,6 +264,6 @@ def test_what_is_seen_of_a_nearly_usual_order_is_true(changes: dict[str, Any]) -
 def test_what_is_seen_of_patched_bytes_is_true(gone: int, patch: bytes, at: int) -> None:
     data = encoded(USUAL[2])
     try:
-        is_told_truly("order", data[:at] + patch + data[at + gone :])
+        matches_truly("order", data[:at] + patch + data[at + gone :])
     except AvroDecodeError:
-        pytest.fail(f"seen, but undecodable: {gone} bytes at {at} replaced by {patch!r}")
+        pytest.fail(f"matched, but undecodable: {gone} bytes at {at} replaced by {patch!r}")

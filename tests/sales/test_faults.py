@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.sales.faults import FaultCode, make_fault
-from tests.sales.sample import read
+from tests.sales.samples import read
 from tests.sales.test_fields import ORDER, RETURN
 
 
@@ -27,12 +27,12 @@ def test_time_heals_what_is_early_and_nothing_else(code: FaultCode) -> None:
     ],
 )
 def test_a_fault_names_its_field(changes: dict[str, Any], message: str) -> None:
-    (refusal,) = read(json.dumps([ORDER | changes]).encode()).rejected
-    assert [one.message for one in refusal.faults] == [message]
+    (rejected,) = read(json.dumps([ORDER | changes]).encode()).rejected
+    assert [one.message for one in rejected.faults] == [message]
 
 
 @pytest.mark.parametrize(("record", "field"), [(ORDER, "/id"), (RETURN, "/returnId")])
 def test_another_version_of_a_record_is_shown_by_its_id(record: dict[str, Any], field: str) -> None:
     body = json.dumps([record, record | {"userId": "another"}]).encode()
-    (refusal,) = read(body, kind="orders" if "id" in record else "returns").rejected
-    assert [(one.code, one.field) for one in refusal.faults] == [("DUPLICATE_IN_BATCH", field)]
+    (rejected,) = read(body, kind="orders" if "id" in record else "returns").rejected
+    assert [(one.code, one.field) for one in rejected.faults] == [("DUPLICATE_IN_BATCH", field)]

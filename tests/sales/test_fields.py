@@ -9,7 +9,7 @@ import pytest
 
 from services.sales.records import SalesRecord, get_lines
 from services.sales.rules import check_record
-from tests.sales.sample import CURRENCIES, NOW_US, cases, read, title
+from tests.sales.samples import CURRENCIES, NOW_US, cases, read, title
 
 ORDER = {
     "id": "1723ABC",
@@ -50,7 +50,7 @@ def same(found: Any, wanted: Any) -> bool:
 @pytest.mark.parametrize("case", cases("fields"), ids=title)
 def test_a_field_is_read_as_the_table_says(case: dict[str, Any]) -> None:
     batch = read(f"[{a_record(case)}]".encode(), kind=case.get("kind", "orders"))
-    faults = [f"{fault.code} {fault.field}" for refusal in batch.rejected for fault in refusal.faults]
+    faults = [f"{fault.code} {fault.field}" for rejected in batch.rejected for fault in rejected.faults]
     assert faults == case.get("faults", [])
     assert [note.code for note in batch.notes] == case.get("notes", [])
     assert len(batch.accepted) + len(batch.rejected) == batch.total == 1
@@ -70,6 +70,6 @@ def assert_gives(record: SalesRecord, case: dict[str, Any]) -> None:
 def test_the_same_record_by_put_has_the_same_faults(case: dict[str, Any]) -> None:
     """Except those of the user, who is in the path."""
     batch = read(a_record(case).encode(), kind=case.get("kind", "orders"), user="userA2")
-    faults = [fault for refusal in batch.rejected for fault in refusal.faults if fault.field != "/userId"]
+    faults = [fault for rejected in batch.rejected for fault in rejected.faults if fault.field != "/userId"]
     wanted = [fault for fault in case.get("faults", []) if not fault.endswith("/userId")]
     assert [f"{fault.code} {fault.field}" for fault in faults] == wanted

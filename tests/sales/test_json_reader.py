@@ -1,4 +1,4 @@
-"""Whatever is sent: nothing but records, refusals or `BodyRefused` comes of it, and both ways of reading agree."""
+"""Any body yields records, rejections or `InvalidBodyError`, and the fast and the careful reader agree."""
 
 import json
 from datetime import UTC
@@ -14,7 +14,7 @@ from services.sales.field_types import RuleContext
 from services.sales.request_body import parse_at, split_records
 from services.sales.rules import find_faults
 from services.sales.verdicts import build_rejection_runs
-from tests.sales.sample import CURRENCIES, NOW_US, ORDERS, RETURNS, SITE, by_fastavro, read
+from tests.sales.samples import CURRENCIES, NOW_US, ORDERS, RETURNS, SITE, by_fastavro, read
 from tests.sales.strategies import ANYTHING, JSON_RECORDS
 from tests.sales.strategies import ORDERS as ANY_ORDERS
 from tests.sales.strategies import RETURNS as ANY_RETURNS
@@ -41,15 +41,15 @@ BODIES = (
 def test_any_body_is_read_or_refused(body: bytes, request: dict[str, Any]) -> None:
     try:
         batch = read(body, **request)
-    except InvalidBodyError as refusal:
-        assert refusal.status in (400, 413)
+    except InvalidBodyError as rejected:
+        assert rejected.status in (400, 413)
         return
     assert_consistent(batch)
 
 
 def assert_consistent(batch: Batch) -> None:
-    """Each record is judged once, good ones keep the rules and fit the schema, refused ones are told."""
-    indexes = [index for index, _ in batch.accepted] + [refusal.index for refusal in batch.rejected]
+    """Each record is accepted or rejected once; accepted ones keep the rules and fit the schema."""
+    indexes = [index for index, _ in batch.accepted] + [rejected.index for rejected in batch.rejected]
     assert sorted(indexes) == list(range(batch.total))
     for _, record in batch.accepted:
         assert list(find_faults(record, RuleContext(NOW_US, CURRENCIES))) == []
@@ -57,9 +57,9 @@ def assert_consistent(batch: Batch) -> None:
         data = codec.encode(record)
         assert data == by_fastavro(batch.kind.removesuffix("s"), record)
         assert codec.decode(data) == record
-    for refusal in batch.rejected:
-        assert 0 < len(refusal.faults) <= 20
-        json.loads(refusal.received_json or "")
+    for rejected in batch.rejected:
+        assert 0 < len(rejected.faults) <= 20
+        json.loads(rejected.received_json or "")
     build_rejection_runs(batch)
 
 
@@ -73,7 +73,7 @@ def test_the_quick_way_and_the_careful_way_agree(records: list[dict[str, Any]], 
 
 
 def _carefully(body: bytes, *, kind: str, user: str | None, mode: str | None, strict: bool) -> Batch:
-    """Read a body with everything unusual."""
+    """Read a body without the fast reader."""
     target, defaults = ImportTarget(kind, user, mode), SiteDefaults(SITE, UTC, None)
     context = ImportContext(target, defaults, RuleContext(NOW_US, CURRENCIES))
     texts, _ = split_records(body, strict=strict, max_records=100)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.sales.json_writer import to_json
 from services.sales.records import OrderLine, SalesRecord
-from tests.sales.sample import a_return, an_order
+from tests.sales.samples import a_return, an_order
 from tests.sales.strategies import ORDERS, RETURNS
 
 

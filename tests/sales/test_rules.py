@@ -10,7 +10,7 @@ from services.sales.field_types import RuleContext
 from services.sales.records import OrderLine, ReturnLine, SalesRecord
 from services.sales.rules import check_record, find_faults, find_unknown_products
 from services.values.instants import MIN_INSTANT_US
-from tests.sales.sample import CURRENCIES, NOW_US, a_return, an_order
+from tests.sales.samples import CURRENCIES, NOW_US, a_return, an_order
 
 FIVE_MINUTES = 300_000_000
 

@@ -8,7 +8,7 @@ import fastavro
 import pytest
 
 from services.sales.rules import check_record
-from tests.sales.sample import CURRENCIES, JOB_EVENTS, NOW_US, ORDERS, RETURNS, SCHEMAS, definition
+from tests.sales.samples import CURRENCIES, JOB_EVENTS, NOW_US, ORDERS, RETURNS, SCHEMAS, definition
 
 NAMES = sorted(path.stem for path in SCHEMAS.glob("*.avsc"))
 

@@ -1,4 +1,4 @@
-"""What is told of records, in runs."""
+"""Outcomes of records as runs."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from services.sales.verdicts import (
     build_verdict_runs,
     validate_job_ref,
 )
-from tests.sales.sample import HEADER, JOB_EVENTS, a_place, a_return, an_order, by_fastavro, read
+from tests.sales.samples import HEADER, JOB_EVENTS, a_place, a_return, an_order, by_fastavro, read
 from tests.sales.test_fields import ORDER, RETURN
 
 NOT_FOUND = product_not_found("/lineItems/0/productId", "product3")
@@ -68,8 +68,8 @@ def test_verdicts_make_a_run_of_letters_and_rows() -> None:
     assert [failure.index for failure in run.failures] == [5, 8]
     assert json.loads(run.failures[0].record or "")["id"] == "b"
     assert (run.failures[1].record, run.failures[1].mode) == (None, "offline")
-    told = JobEvent(HEADER, HEADER.created_at, Judged(run))
-    assert JOB_EVENTS.encode(told) == by_fastavro("job_event", told)
+    event = JobEvent(HEADER, HEADER.created_at, Judged(run))
+    assert JOB_EVENTS.encode(event) == by_fastavro("job_event", event)
 
 
 def test_verdicts_on_returns() -> None:
@@ -170,5 +170,5 @@ def test_a_place_in_a_job(changes: dict[str, Any], *, is_sound: bool) -> None:
 
 def test_an_opened_job_without_refusals() -> None:
     header = JobHeader(JobKey(608, HEADER.job_id), 1, 1_000_000, "online", "returns")
-    told = JobEvent(header, 2_000_000, Opened(None))
-    assert JOB_EVENTS.encode(told) == by_fastavro("job_event", told)
+    event = JobEvent(header, 2_000_000, Opened(None))
+    assert JOB_EVENTS.encode(event) == by_fastavro("job_event", event)

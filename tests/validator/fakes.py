@@ -13,7 +13,7 @@ from services.validator.adapters.publisher import KafkaPublisher
 from services.validator.adapters.record_reader import SubmittedRecordReader
 from services.validator.flow import Deps
 from services.validator.wire import Encoder
-from tests.sales.sample import CURRENCIES, NOW_US, SITE
+from tests.sales.samples import CURRENCIES, NOW_US, SITE
 from tests.validator.records import SCHEMAS
 
 

@@ -13,7 +13,7 @@ from services.jobs.events import JobRef
 from services.sales.records import Order, Return
 from services.sales.wire import order_codec, return_codec
 from services.validator.domain.submitted_record import Headers, SubmittedRecord
-from tests.sales.sample import NOW_US, a_return, an_order
+from tests.sales.samples import NOW_US, a_return, an_order
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 ORDERS_IN, RETURNS_IN = "orders.submitted.v1", "returns.submitted.v1"

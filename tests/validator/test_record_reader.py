@@ -18,7 +18,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.sales.records import Order, Return, get_order_id, get_return_id
 from services.validator.adapters.record_reader import MAX_RECORD_BYTES, SubmittedRecordReader
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
-from tests.sales.sample import CURRENCIES
+from tests.sales.samples import CURRENCIES
 from tests.sales.strategies import ORDERS, RETURNS
 from tests.support.schema_versions import schemas_with_older_version, without_fields
 from tests.validator.records import (

@@ -9,7 +9,7 @@ from services.sales.records import RecordSummary
 from services.validator.domain.verdict import Accepted, Rejected, check_job_ref, judge_record, passes_fast_check
 from services.values.instants import MIN_INSTANT_US
 from services.values.time_uuids import is_uuid
-from tests.sales.sample import CURRENCIES
+from tests.sales.samples import CURRENCIES
 from tests.validator.records import JOB_ID, NOW_US, a_job, a_return, a_submitted_record, an_order
 
 FIVE_MINUTES = 300_000_000

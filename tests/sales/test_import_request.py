@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.sales.sample import cases, read, title
+from tests.sales.samples import cases, read, title
 from tests.sales.test_fields import ORDER, RETURN
 
 
@@ -30,20 +30,20 @@ def test_refusals_are_told_in_the_order_of_their_records() -> None:
     """Those that only their neighbours show to be wrong stand among the others."""
     orders = ['"id": 1', '"id": 1, "couponValue": 7', '"id": 2, "lineItems": []', '"id": 1, "couponValue": 8']
     batch = read(f"[{','.join(a_record({'order': order}) for order in orders)}]".encode())
-    assert [refusal.index for refusal in batch.rejected] == [1, 2, 3]
+    assert [rejected.index for rejected in batch.rejected] == [1, 2, 3]
 
 
 def test_a_refusal_has_the_mode_that_its_record_states() -> None:
-    (refusal,) = read(a_record({"order": '"mode": "online"'}).encode(), mode="offline").rejected
-    assert refusal.mode == "online"
+    (rejected,) = read(a_record({"order": '"mode": "online"'}).encode(), mode="offline").rejected
+    assert rejected.mode == "online"
 
 
 @pytest.mark.parametrize("record", [{"order": '"id": 1'}, {"return": '"returnId": 1'}, {"order": '"returnId": 1'}])
 def test_no_more_than_twenty_faults_of_a_record_are_told(record: dict[str, str]) -> None:
     ((kind, members),) = record.items()
     text = a_record({kind: f'{members}, "lineItems": [{", ".join(["5"] * 30)}]'})
-    (refusal,) = read(f"[{text}]".encode(), kind=f"{kind}s").rejected
-    assert len(refusal.faults) == 20
+    (rejected,) = read(f"[{text}]".encode(), kind=f"{kind}s").rejected
+    assert len(rejected.faults) == 20
 
 
 @pytest.mark.parametrize("case", cases("batches"), ids=title)
@@ -56,9 +56,9 @@ def test_records_are_judged_together_as_the_table_says(case: dict[str, Any]) -> 
         mode=case.get("mode"),
         channel=case.get("channel"),
     )
-    told = {index: "ok" for index, _ in batch.accepted}
-    told |= {refusal.index: " ".join(fault.code for fault in refusal.faults) for refusal in batch.rejected}
-    assert [told[index] for index in range(batch.total)] == case["gives"]
+    outcomes = {index: "ok" for index, _ in batch.accepted}
+    outcomes |= {rejected.index: " ".join(fault.code for fault in rejected.faults) for rejected in batch.rejected}
+    assert [outcomes[index] for index in range(batch.total)] == case["gives"]
     if "job" in case:
         assert f"{batch.kind} {batch.mode}" == case["job"]
     if "modes" in case:

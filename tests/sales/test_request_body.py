@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.sales.batch import InvalidBodyError
-from tests.sales.sample import cases, read, title
+from tests.sales.samples import cases, read, title
 from tests.sales.test_fields import ORDER
 
 
@@ -35,12 +35,12 @@ def test_a_body_is_taken_or_refused_as_a_whole(case: dict[str, Any]) -> None:
         assert [note.code for note in batch.notes] == case.get("notes", [])
         assert all(note.index is None for note in batch.notes)
         return
-    with pytest.raises(InvalidBodyError) as refusal:
+    with pytest.raises(InvalidBodyError) as rejected:
         read(body, **given)
-    assert f"{refusal.value.status} {refusal.value.code}" == case["refused"]
-    assert refusal.value.pointer == case.get("pointer", "")
+    assert f"{rejected.value.status} {rejected.value.code}" == case["refused"]
+    assert rejected.value.pointer == case.get("pointer", "")
     if "at" in case:
-        assert refusal.value.detail.endswith(f"at byte {case['at']}")
+        assert rejected.value.detail.endswith(f"at byte {case['at']}")
 
 
 MIB = 1024 * 1024
@@ -61,8 +61,8 @@ def test_a_large_body_has_a_short_answer(name: str) -> None:
     """Whatever is sent, little is kept of it."""
     try:
         batch = read(LARGE[name])
-    except InvalidBodyError as refusal:
-        assert len(refusal.detail) < 200
+    except InvalidBodyError as rejected:
+        assert len(rejected.detail) < 200
     else:
         assert len(repr(batch)) < 10_000
         assert batch.rejected[0].received_json is None

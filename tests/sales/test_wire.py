@@ -4,9 +4,8 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from services.sales.payments import PAYMENT_KINDS, payment_kind
 from services.sales.wire import build_key, derive_record_id
-from tests.sales.sample import HEADER
+from tests.sales.samples import HEADER
 
 
 @pytest.mark.parametrize(
@@ -24,24 +23,3 @@ def test_parts_of_a_key_stay_apart(parts: tuple[str | int | None, ...], key: byt
 
 def test_a_records_id_derives_from_its_job_and_index() -> None:
     assert derive_record_id(HEADER.job_id, index=7) == str(uuid5(UUID(HEADER.job_id), "7"))
-
-
-@pytest.mark.parametrize(
-    ("method", "kind"),
-    [
-        ("Credit card", "credit"),
-        ("CREDIT", "credit"),
-        ("cash", "cash"),
-        ("Cash on delivery", "cash"),
-        ("cheque", "check"),
-        ("Check", "check"),
-        ("digital", "digital"),
-        ("PayPal", "digital"),
-        ("other", "other"),
-        ("", "other"),
-        ("Überweisung", "other"),
-    ],
-)
-def test_payment_methods_come_down_to_a_few_kinds(method: str, kind: str) -> None:
-    assert payment_kind(method) == kind
-    assert kind in PAYMENT_KINDS
