@@ -23,7 +23,7 @@ SERVICES = ("auth", "ingest", "status", "fulfilment")
 class Upstream:
     """Responds with the request as received; a path with `slow` gets 408 at once, without reading the body.
 
-    One with `cut` gets the beginning of a response.
+    One with `cut` gets the beginning of a response, one with `torn` the beginning of its head.
     """
 
     def __init__(self, name: str) -> None:
@@ -39,6 +39,13 @@ class Upstream:
             if "cut" in target:
                 writer.write(b"HTTP/1.1 200 x\r\nContent-Length: 1000\r\n\r\nhalf")
                 return
+            if "torn" in target:
+                writer.write(b"HTTP/1.1 200 x\r\nContent-")
+                return
+            if "expect: 100-continue" in head.lower():
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            if "held" in target:
+                await asyncio.sleep(0.2)
             if "transfer-encoding: chunked" in head.lower():
                 await reader.readuntil(b"0\r\n\r\n")
             sizes = [line.split(":")[1] for line in head.splitlines() if line.lower().startswith("content-length:")]
@@ -125,6 +132,65 @@ async def test_a_body_that_is_garbled_is_the_clients_mistake(gateway: Gateway, g
     assert head.startswith(b"HTTP/1.1 400 ")
     assert b"Retry-After" not in head
     assert (json.loads(body)["status"], json.loads(body)["code"]) == (400, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"Content-Length: 50\r\n\r\n[]", b"Transfer-Encoding: chunked\r\n\r\n5\r\n["],
+    ids=["declared length", "chunks"],
+)
+@pytest.mark.parametrize("path", [b"/omnichannel/x", b"/fulfilment/v1/orders"], ids=["service", "no service"])
+async def test_a_body_shorter_than_declared_is_the_clients_mistake(gateway: Gateway, path: bytes, sent: bytes) -> None:
+    """Unless the service is away, too."""
+    head, body = await exchange_half_closed(gateway, b"POST " + path + b" HTTP/1.1\r\nHost: x\r\n" + sent)
+    if path.startswith(b"/omnichannel"):
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"Retry-After" not in head
+        assert json.loads(body)["code"] == "BAD_REQUEST"
+    else:
+        assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 503 "))
+
+
+async def test_an_answer_that_breaks_off_in_its_head_is_an_outage(customer: aiohttp.ClientSession) -> None:
+    async with customer.post("/omnichannel/torn", data=b"[]") as response:
+        assert (response.status, response.headers["Retry-After"]) == (503, "2")
+
+
+async def test_a_client_that_closes_its_sending_side_too_early_is_told_why_it_has_no_answer(gateway: Gateway) -> None:
+    """Caddy cancels the request, and no setting prevents it. The service has the request: the answer is no 503."""
+    sent = b"POST /omnichannel/held HTTP/1.1\r\nHost: x\r\nX-Request-Id: till-7\r\nContent-Length: 2\r\n\r\n[]"
+    head, body = await exchange_half_closed(gateway, sent)
+    problem = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Type: application/problem+json" in head
+    assert (problem["status"], problem["code"], problem["requestId"]) == (400, "BAD_REQUEST", "till-7")
+    assert "may have been carried out" in problem["detail"]
+
+
+async def exchange_half_closed(gateway: Gateway, sent: bytes) -> tuple[bytes, bytes]:
+    """Send, close the sending side, and return head and body of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(sent)
+    writer.write_eof()
+    async with asyncio.timeout(5):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return head, body
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body_is_asked_once(gateway: Gateway) -> None:
+    """The gateway and the service would both do it, and clients take the second time for the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        b"POST /omnichannel/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+        b"Expect: 100-continue\r\nConnection: close\r\n\r\n"
+    )
+    async with asyncio.timeout(5):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"[]")
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_what_is_left_of_a_body_is_never_read_as_the_next_request(customer: aiohttp.ClientSession) -> None:

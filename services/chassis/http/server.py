@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import msgspec
 import structlog
-from aiohttp import http_parser, web
+from aiohttp import StreamReader, http_parser, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from prometheus_client import Counter, Histogram
 from prometheus_client.exposition import choose_encoder
@@ -24,7 +24,7 @@ from services.chassis.runtime.logs import bind, logger
 
 SECONDS = metrics.histogram(
     "http_request_seconds",
-    "Duration of a request; status 499 is a client that disconnected.",
+    "Duration of a request; status 499 is a client that reset the connection.",
     ["method", "route", "status"],
 )
 IN_FLIGHT = metrics.gauge("http_requests_in_flight", "Requests in progress.")
@@ -157,7 +157,7 @@ def _request_middleware() -> Any:
             return response
         finally:
             IN_FLIGHT.dec()
-            # A disconnected client counts as 499. A server error remains one: it may be why the client gave up.
+            # A client that has reset the connection counts as 499. A server error remains one: it may be the reason.
             disconnected = request.transport is None and (response is None or response.status < 500)
             route_metrics.observe(request, None if disconnected else response, monotonic() - started_at)
             # The next request of this connection runs in the same context: remove what handlers have bound.
@@ -217,13 +217,18 @@ def build_application(routes: Sequence[web.AbstractRouteDef], *, max_body_bytes:
 
 
 class _Protocol(web.RequestHandler):
-    """Answers requests that the HTTP parser rejects, without echoing them, and disconnects clients that stall."""
+    """Answers requests that the HTTP parser rejects, without echoing them, and disconnects clients that stall.
 
-    __slots__ = ("_head_timeout",)
+    A client that closes only its sending side still gets the responses to the requests that it has sent.
+    """
+
+    __slots__ = ("_half_closed", "_head_timeout", "_last_body")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timeout: asyncio.TimerHandle | None = None
+        self._last_body: StreamReader | None = None
+        self._half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -234,14 +239,38 @@ class _Protocol(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._messages:
+            self._last_body = self._messages[-1][1]
         # While waiting for a request, data is a part of its head. The whole head must arrive in time.
         if self._waiter is None or self._waiter.done():
             self._cancel_head_timeout()
         elif self._head_timeout is None:
             self._head_timeout = self._loop.call_later(REQUEST_HEAD_TIMEOUT_S, self._on_head_timeout)
 
+    def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's returns None, which closes the connection
+        """Keep the connection while responses are due."""
+        is_idle = self._waiter is not None and not self._waiter.done()
+        if is_idle or self._last_body is None:
+            return False
+        self._half_closed = True
+        if not self._last_body.is_eof():
+            self._last_body.set_exception(web.RequestPayloadError("the body is shorter than declared"))
+            # Nothing is left to discard after the response.
+            self._last_body.feed_eof()
+        return True
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Close the connection after the last response to a client that has closed its sending side."""
+        result = await super().finish_response(request, resp, start_time)
+        if self._half_closed and not self._messages:
+            self.close()
+        return result
+
     def connection_lost(self, exc: BaseException | None) -> None:
         self._cancel_head_timeout()
+        self._last_body = None
         super().connection_lost(exc)
 
     def _cancel_head_timeout(self) -> None:

@@ -3,14 +3,18 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp import web
+from structlog.testing import LogCapture
 
 from services.chassis.http.server import REQUEST_ID, SECONDS, HttpServer, build_application, json_response, traceparent
 from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem, UnauthorizedError, UnavailableError
@@ -112,6 +116,15 @@ async def client(address: str) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
+@pytest.fixture
+def logged() -> Iterator[LogCapture]:
+    capture = LogCapture()
+    kept = structlog.get_config()
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, capture], cache_logger_on_first_use=False)
+    yield capture
+    structlog.configure(**kept)
+
+
 async def exchange(address: str, sent: bytes) -> tuple[str, dict[str, str], bytes]:
     """Send one raw request on its own connection; return status line, headers and body of the response."""
     host, port = address.split(":")
@@ -123,6 +136,12 @@ async def exchange(address: str, sent: bytes) -> tuple[str, dict[str, str], byte
     head, _, body = received.partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
     return status, dict(line.lower().split(": ", 1) for line in lines), body
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Leave so that the server learns of it: a connection that is merely closed could still be read."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def a_problem(response: aiohttp.ClientResponse) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
 
 import aiohttp
 import pytest
-import structlog
 from structlog.testing import LogCapture
 
 from services.chassis.http.server import IN_FLIGHT, RESPONSE_BYTES, SECONDS
@@ -18,21 +16,14 @@ from tests.chassis.http.server_fixtures import (
     address,
     client,
     exchange,
+    logged,
     request_counts,
+    reset,
 )
 
-__all__ = ["address", "client"]
+__all__ = ["address", "client", "logged"]
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@pytest.fixture
-def logged() -> Iterator[LogCapture]:
-    capture = LogCapture()
-    kept = structlog.get_config()
-    structlog.configure(processors=[structlog.contextvars.merge_contextvars, capture], cache_logger_on_first_use=False)
-    yield capture
-    structlog.configure(**kept)
 
 
 async def test_a_redirect_is_an_answer_like_any_other(client: aiohttp.ClientSession) -> None:
@@ -142,7 +133,7 @@ async def test_a_client_that_leaves_is_counted_as_gone(address: str, status: int
     _, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /held/leaving HTTP/1.1\r\nHost: x\r\n\r\n")
     await gate.entered.wait()
-    writer.transport.abort()
+    reset(writer)
     await until(lambda: gate.is_disconnected)
     gate.opened.set()
     await until(lambda: request_counts("/held/{name}").get(("GET", counted), 0) == before + 1)
@@ -155,7 +146,7 @@ async def test_a_client_that_leaves_amid_its_body_is_no_defect(address: str, log
     writer.write(b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
     idle = IN_FLIGHT._value.get()
     await until(lambda: IN_FLIGHT._value.get() == idle + 1)
-    writer.transport.abort()
+    reset(writer)
     await until(lambda: request_counts("/things").get(("POST", "499"), 0) == before + 1)
     await until(lambda: IN_FLIGHT._value.get() == idle)
     assert logged.entries == []

@@ -7,12 +7,21 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import LogCapture
 
 from services.chassis.http import server as chassis_web
 from tests.chassis.eventually import until
-from tests.chassis.http.server_fixtures import HELD_REQUESTS, HeldRequest, address, exchange, listening, request_counts
+from tests.chassis.http.server_fixtures import (
+    HELD_REQUESTS,
+    HeldRequest,
+    address,
+    exchange,
+    listening,
+    logged,
+    request_counts,
+)
 
-__all__ = ["address"]
+__all__ = ["address", "logged"]
 
 
 async def test_a_connection_serves_many_requests(address: str) -> None:
@@ -21,6 +30,79 @@ async def test_a_connection_serves_many_requests(address: str) -> None:
     _, _, rest = await exchange(address, get % 1 + get % 2 + last)
     assert rest.count(b"HTTP/1.1 200 OK") == 2
     assert b'"id":"3"' in rest
+
+
+POST = b"POST /things HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "answers"),
+    [
+        (b"GET /things/1 HTTP/1.1\r\nHost: x\r\n\r\n", 1),
+        (POST % 4 + b"body", 1),
+        (b"POST /things HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", 1),
+        (b"GET /things/1 HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + POST % 4 + b"body", 3),
+    ],
+    ids=["no body", "body", "chunks", "pipelined"],
+)
+async def test_a_client_that_sends_no_more_gets_its_answers(address: str, sent: bytes, answers: int) -> None:
+    """`nc -N` and `socat` close the sending side after the request and read until the end."""
+    received = await exchange_half_closed(address, sent)
+    assert received.count(b"HTTP/1.1 20") == received.count(b"HTTP/1.1 ") == answers
+
+
+async def test_a_client_that_sends_no_more_is_answered_late(address: str) -> None:
+    gate = HELD_REQUESTS["half-closed"] = HeldRequest()
+    answer = asyncio.create_task(exchange_half_closed(address, b"GET /held/half-closed HTTP/1.1\r\nHost: x\r\n\r\n"))
+    await gate.entered.wait()
+    await until(lambda: has_connection(address.split(":")[1], in_state="08"))  # CLOSE_WAIT
+    gate.opened.set()
+    assert b'{"held":true}' in await answer
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        POST % 9 + b"half",
+        POST % 9,
+        b"POST /things HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nha",
+    ],
+    ids=["short", "none", "chunk"],
+)
+async def test_a_body_shorter_than_declared_is_the_clients_mistake(
+    address: str, sent: bytes, logged: LogCapture
+) -> None:
+    received = await exchange_half_closed(address, sent)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"Retry-After" not in received
+    assert [entry for entry in logged.entries if entry["log_level"] in {"error", "critical"}] == []
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /things/1 HTTP/1.1\r\nHos"], ids=["nothing", "half a head"])
+async def test_a_client_that_sends_no_more_before_a_request_is_disconnected(address: str, sent: bytes) -> None:
+    assert await exchange_half_closed(address, sent) == b""
+
+
+async def test_an_idle_connection_ends_with_the_client(address: str) -> None:
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /things/1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"}")
+        writer.write_eof()
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def exchange_half_closed(address: str, sent: bytes) -> bytes:
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    writer.write_eof()
+    async with asyncio.timeout(5):
+        received = await reader.read()
+    writer.close()
+    return received
 
 
 async def test_stopping_lets_requests_in_flight_end_and_takes_no_more() -> None:
@@ -103,14 +185,14 @@ async def test_a_client_that_takes_no_answer_is_let_go(address: str) -> None:
     before = request_counts("/large").get(("GET", "200"), 0)
     host, port = address.split(":")
     _, writer = await asyncio.open_connection(host, int(port), limit=1)
-    assert serves(port)
+    assert has_connection(port, in_state="01")
     writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
     await until(lambda: request_counts("/large").get(("GET", "200"), 0) > before)
-    await until(lambda: not serves(port))
+    await until(lambda: not has_connection(port, in_state="01"))
     writer.transport.abort()
 
 
-def serves(port: str) -> bool:
-    """Whether a connection of this port is established, as the kernel sees it."""
+def has_connection(port: str, *, in_state: str) -> bool:
+    """Whether a connection of this port is in this state, as the kernel sees it; "01" is established."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
-    return any(row[1].endswith(f":{int(port):04X}") and row[3] == "01" for row in rows)
+    return any(row[1].endswith(f":{int(port):04X}") and row[3] == in_state for row in rows)
