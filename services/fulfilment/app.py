@@ -1,7 +1,6 @@
 """Composition root of fulfilment."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from uuid import uuid4
 
@@ -44,7 +43,6 @@ from services.fulfilment.http.body import MAX_BODY_BYTES
 from services.fulfilment.http.invoices import InvoicesApi
 from services.fulfilment.http.orders import OrdersApi
 from services.fulfilment.http.stock import StockApi
-from services.fulfilment.ports import Supplier
 from services.fulfilment.settings import Settings
 from services.fulfilment.wire.events import KAFKA, MAIL, EventCodec
 from services.fulfilment.worker import Worker
@@ -55,48 +53,66 @@ GROUP = "fulfilment"
 MAIL_INTERVAL_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deps:
+class Components:
     """Components that several parts of the service share."""
 
-    settings: Settings
-    mongo: Mongo
-    producer: Producer
-    broker_clock: BrokerClock
-    security: RequestSecurity
-    codec: EventCodec
-    customers: SiteCustomers
-    cipher: CodeCipher
-    renderer: TemplateInvoiceRenderer
-    idempotency: IdempotencyKeys
-    outbox: Outbox
-    event_relay: Relay
-    stores: Stores
-    suppliers: Mapping[str, Supplier]
-    startup: StartupTask
-    fulfilment: SingleFlight
-
-    def is_prepared(self) -> bool:
-        """Whether all indexes exist."""
-        return self.startup.is_done
+    def __init__(self, settings: Settings, schemas: Schemas) -> None:
+        self.settings = settings
+        self.mongo = Mongo.connect(settings)
+        self.producer = Producer(settings, client_id=GROUP)
+        self.broker_clock = BrokerClock(self.producer, max_offset_s=settings.kafka_max_clock_offset_s)
+        self.security = RequestSecurity(
+            schemas,
+            kafka=settings,
+            tokens=settings,
+            sites=topics.AUTH_SITES,
+            revocations=topics.AUTH_REVOCATIONS,
+            audience=AUDIENCE,
+            client_id=GROUP,
+        )
+        self.customers = SiteCustomers(self.security.sites)
+        self.codec = EventCodec(schemas)
+        self.cipher = CodeCipher(settings.encryption_keys, settings.digest_key)
+        self.renderer = TemplateInvoiceRenderer(issuer=settings.invoice_issuer, font=settings.invoice_font)
+        self.outbox = Outbox(self.mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
+        self.event_relay = Relay(
+            self.outbox, kafka_delivery(self.producer), channel=KAFKA, start_when=lambda: self.startup.is_done
+        )
+        self.stores = Stores.build(self.mongo, self.codec, now_us=now_us, on_outbox_write=self.event_relay.wake)
+        self.idempotency = IdempotencyKeys(self.mongo, scope=AUDIENCE)
+        self.startup = StartupTask(
+            [self.stores.create_indexes, self.idempotency.create_indexes, self.outbox.create_indexes]
+        )
+        self.suppliers = build_suppliers(self.stores.stock, self.cipher.seal, is_simulated=settings.simulated_supplier)
+        deliver_codes_deps = deliver_codes.Deps(
+            transactions=self.stores.transactions,
+            stock=self.stores.stock,
+            suppliers=self.suppliers,
+            customers=self.customers,
+            supplier_log=SupplierLog(now_us),
+            now_us=now_us,
+        )
+        self.fulfilment = SingleFlight(
+            partial(deliver_codes.fulfil, deps=deliver_codes_deps), max_concurrency=settings.fulfilment_concurrency
+        )
 
     def can_fulfil(self) -> bool:
-        """Whether transactions can be processed, which needs their customers."""
+        """Whether transactions can be processed, which needs all indexes and their customers."""
         return self.startup.is_done and self.security.sites_loaded
 
 
 async def build(settings: Settings) -> Service:
     """Build the service with all its components, not yet started."""
-    deps = build_deps(settings, await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA))
-    consumer = build_workers(deps)
-    sweep, measure, close = build_background(deps)
+    components = Components(settings, await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA))
+    consumer = build_workers(components)
+    sweep, measure, close = build_background(components)
     health = Health()
-    health.ready_when("clock", lambda: deps.broker_clock.ready)
-    health.ready_when("kafka", lambda: deps.producer.ready)
-    health.ready_when("mongodb", lambda: deps.is_prepared() and deps.mongo.ready)
-    deps.security.register_health_checks(health)
+    health.ready_when("clock", lambda: components.broker_clock.ready)
+    health.ready_when("kafka", lambda: components.producer.ready)
+    health.ready_when("mongodb", lambda: components.startup.is_done and components.mongo.ready)
+    components.security.register_health_checks(health)
     health.live_while("consumer", lambda: consumer.alive)
-    health.live_while("relay", lambda: deps.event_relay.alive)
+    health.live_while("relay", lambda: components.event_relay.alive)
     health.live_while("sweeper", lambda: sweep.alive)
     health.live_while("closing", lambda: close.alive)
     return Service(
@@ -104,81 +120,31 @@ async def build(settings: Settings) -> Service:
         health=health,
         components=(
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
-            deps.mongo,
-            deps.startup,
-            deps.producer,
-            deps.broker_clock,
-            *deps.security.components,
-            deps.event_relay,
-            *build_mail_relays(deps),
-            deps.fulfilment,
+            components.mongo,
+            components.startup,
+            components.producer,
+            components.broker_clock,
+            *components.security.components,
+            components.event_relay,
+            *build_mail_relays(components),
+            components.fulfilment,
             sweep,
             measure,
             close,
             consumer,
-            build_http(deps),
+            build_http(components),
         ),
     )
 
 
-def build_deps(settings: Settings, schemas: Schemas) -> Deps:
-    """Build the shared components."""
-    mongo, producer, codec = Mongo.connect(settings), Producer(settings, client_id=GROUP), EventCodec(schemas)
-    security = RequestSecurity(
-        schemas,
-        kafka=settings,
-        tokens=settings,
-        sites=topics.AUTH_SITES,
-        revocations=topics.AUTH_REVOCATIONS,
-        audience=AUDIENCE,
-        client_id=GROUP,
-    )
-    messages = Outbox(mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
-    delivery = kafka_delivery(producer)
-    event_relay = Relay(messages, delivery, channel=KAFKA, start_when=lambda: startup.is_done)
-    stores = Stores.build(mongo, codec, now_us=now_us, on_outbox_write=event_relay.wake)
-    idempotency = IdempotencyKeys(mongo, scope=AUDIENCE)
-    startup = StartupTask([stores.create_indexes, idempotency.create_indexes, messages.create_indexes])
-    cipher = CodeCipher(settings.encryption_keys, settings.digest_key)
-    suppliers = build_suppliers(stores.stock, cipher.seal, is_simulated=settings.simulated_supplier)
-    customers = SiteCustomers(security.sites)
-    deliver_codes_deps = deliver_codes.Deps(
-        transactions=stores.transactions,
-        stock=stores.stock,
-        suppliers=suppliers,
-        customers=customers,
-        supplier_log=SupplierLog(now_us),
-        now_us=now_us,
-    )
-    fulfil = partial(deliver_codes.fulfil, deps=deliver_codes_deps)
-    return Deps(
-        settings=settings,
-        mongo=mongo,
-        producer=producer,
-        broker_clock=BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s),
-        security=security,
-        codec=codec,
-        customers=customers,
-        cipher=cipher,
-        renderer=TemplateInvoiceRenderer(issuer=settings.invoice_issuer, font=settings.invoice_font),
-        idempotency=idempotency,
-        outbox=messages,
-        event_relay=event_relay,
-        stores=stores,
-        suppliers=suppliers,
-        startup=startup,
-        fulfilment=SingleFlight(fulfil, max_concurrency=settings.fulfilment_concurrency),
-    )
-
-
-def build_workers(deps: Deps) -> Consumer:
+def build_workers(components: Components) -> Consumer:
     """Build the consumer that fulfils placed transactions."""
-    settings = deps.settings
+    settings = components.settings
     dead_letter_limit = DeadLetterLimit.from_settings(settings)
     worker = Worker(
-        deps.fulfilment.run,
-        codec=deps.codec,
-        dead_letters=DeadLetters(deps.producer, group=GROUP),
+        components.fulfilment.run,
+        codec=components.codec,
+        dead_letters=DeadLetters(components.producer, group=GROUP),
         dead_letter_limit=dead_letter_limit,
     )
     return Consumer(
@@ -187,63 +153,69 @@ def build_workers(deps: Deps) -> Consumer:
         group=GROUP,
         topics=[topics.FULFILMENT_TRANSACTIONS.name],
         client_id=GROUP,
-        start_when=deps.can_fulfil,
+        start_when=components.can_fulfil,
         halted_partitions=lambda: dead_letter_limit.halted,
         poll_timeout_ms=25,
         max_poll_records=500,
     )
 
 
-def build_background(deps: Deps) -> tuple[PeriodicTask, PeriodicTask, PeriodicTask]:
+def build_background(components: Components) -> tuple[PeriodicTask, PeriodicTask, PeriodicTask]:
     """Build the tasks that fulfil due transactions, report pending ones, and close ended days."""
-    settings, stores = deps.settings, deps.stores
+    settings, stores = components.settings, components.stores
     sweeper = Sweeper(
-        stores.transactions, deps.fulfilment.run, batch_size=settings.fulfilment_concurrency * 4, now_us=now_us
+        stores.transactions, components.fulfilment.run, batch_size=settings.fulfilment_concurrency * 4, now_us=now_us
     )
     grace_us = int(settings.closing_grace_s * MICROS_PER_SECOND)
-    close = partial(close_day.close_and_credit, build_close_day_deps(stores, deps.customers, grace_us=grace_us))
+    close = partial(close_day.close_and_credit, build_close_day_deps(stores, components.customers, grace_us=grace_us))
     interval_s = settings.fulfilment_sweep_interval_s
     return (
-        PeriodicTask("sweep", sweeper.sweep, interval_s=interval_s, start_when=deps.can_fulfil),
-        PeriodicTask("measure", sweeper.update_metrics, interval_s=interval_s, start_when=deps.can_fulfil),
-        PeriodicTask("close", close, interval_s=settings.closing_interval_s, start_when=deps.can_fulfil),
+        PeriodicTask("sweep", sweeper.sweep, interval_s=interval_s, start_when=components.can_fulfil),
+        PeriodicTask("measure", sweeper.update_metrics, interval_s=interval_s, start_when=components.can_fulfil),
+        PeriodicTask("close", close, interval_s=settings.closing_interval_s, start_when=components.can_fulfil),
     )
 
 
-def build_mail_relays(deps: Deps) -> Sequence[Relay]:
+def build_mail_relays(components: Components) -> Sequence[Relay]:
     """Build the relay that mails invoices; none without a mail server, and mails stay in the outbox."""
-    settings = deps.settings
+    settings = components.settings
     if settings.smtp_url is None:
         return ()
     mailer = Mailer(
         parse_smtp_url(settings.smtp_url.get_secret_value()),
         sender=settings.mail_from,
         issuer=settings.invoice_issuer,
-        renderer=deps.renderer,
-        invoices=deps.stores.invoices,
+        renderer=components.renderer,
+        invoices=components.stores.invoices,
     )
-    relay = Relay(deps.outbox, mailer.deliver, channel=MAIL, interval_s=MAIL_INTERVAL_S, start_when=deps.is_prepared)
+    relay = Relay(
+        components.outbox,
+        mailer.deliver,
+        channel=MAIL,
+        interval_s=MAIL_INTERVAL_S,
+        start_when=lambda: components.startup.is_done,
+    )
     return (relay,)
 
 
-def build_http(deps: Deps) -> HttpServer:
+def build_http(components: Components) -> HttpServer:
     """Build the server of the API."""
-    settings, stores = deps.settings, deps.stores
+    settings, stores = components.settings, components.stores
     page_tokens = PageTokenCodec(settings.page_token_key.get_secret_value(), salt="fulfilment.page")
     audit = AuditLog()
     authenticator = Authenticator(
-        requests=deps.security.authenticator,
-        customers=deps.customers,
+        requests=components.security.authenticator,
+        customers=components.customers,
         rate_limit=RateLimit(),
         reads_per_second=settings.fulfilment_reads_per_second,
         orders_per_second=settings.fulfilment_orders_per_second,
     )
     stock = StockApi(
         authenticator=authenticator,
-        deps=build_load_stock_deps(stores, deps.cipher),
+        deps=build_load_stock_deps(stores, components.cipher),
         audit=audit,
         currencies=load_currencies(),
-        suppliers=deps.suppliers.keys(),
+        suppliers=components.suppliers.keys(),
         body_timeout_s=settings.body_timeout_s,
     )
     invoices = InvoicesApi(
@@ -251,20 +223,20 @@ def build_http(deps: Deps) -> HttpServer:
         purchase_orders=stores.purchase_orders,
         transactions=stores.transactions,
         invoices=stores.invoices,
-        renderer=deps.renderer,
+        renderer=components.renderer,
         page_tokens=page_tokens,
         now_us=now_us,
     )
-    orders = build_orders_api(deps, authenticator, page_tokens, audit)
+    orders = build_orders_api(components, authenticator, page_tokens, audit)
     app = build_application([*orders.routes(), *stock.routes(), *invoices.routes()], max_body_bytes=MAX_BODY_BYTES)
     return HttpServer(app, host=settings.http_host, port=settings.http_port)
 
 
 def build_orders_api(
-    deps: Deps, authenticator: Authenticator, page_tokens: PageTokenCodec, audit: AuditLog
+    components: Components, authenticator: Authenticator, page_tokens: PageTokenCodec, audit: AuditLog
 ) -> OrdersApi:
     """Build the handlers of orders and codes."""
-    settings, stores = deps.settings, deps.stores
+    settings, stores = components.settings, components.stores
     return OrdersApi(
         authenticator=authenticator,
         place_order_deps=place_order.Deps(
@@ -277,11 +249,11 @@ def build_orders_api(
         get_codes_deps=get_codes.Deps(
             transactions=stores.transactions,
             stock=stores.stock,
-            try_fulfil=deps.fulfilment.run,
-            open_code=deps.cipher.open,
+            try_fulfil=components.fulfilment.run,
+            open_code=components.cipher.open,
         ),
         transactions=stores.transactions,
-        idempotency=deps.idempotency,
+        idempotency=components.idempotency,
         page_tokens=page_tokens,
         audit=audit,
         new_id=new_id,

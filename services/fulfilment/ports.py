@@ -42,7 +42,6 @@ class Customers(Protocol):
 
     def get(self, site: int) -> Customer | None:
         """Return the customer; None if it is unknown."""
-        ...
 
 
 def get_customer(customers: Customers, site: int) -> Customer:
@@ -58,11 +57,9 @@ class ProductStore(Protocol):
 
     async def find(self, skus: Iterable[str]) -> Mapping[str, Product]:
         """Return the known ones of the products, withdrawn ones included."""
-        ...
 
     async def put(self, product: Product) -> bool:
         """Add or replace a product; returns whether it is new."""
-        ...
 
 
 class StockStore(Protocol):
@@ -70,29 +67,23 @@ class StockStore(Protocol):
 
     async def load(self, sku: str, codes: Sequence[SealedCode]) -> int:
         """Make codes available; returns how many are new. Loading them again changes nothing."""
-        ...
 
     async def allocate(self, sku: str, slots: Sequence[str], *, now_us: int) -> Allocation:
         """Fill the slots with available codes, one each, as far as there are any."""
-        ...
 
     async def fill(self, sku: str, codes: Mapping[str, SealedCode], *, now_us: int) -> int:
         """Fill empty slots with the codes supplied for them; returns how many were filled."""
-        ...
 
     async def mark_unfillable(self, slots: Sequence[str], status: UnitStatus, *, reason: str, now_us: int) -> None:
         """Fill empty slots with the reason why no code comes."""
-        ...
 
     async def filled_slots(self, transaction_id: str, line: int) -> Sequence[FilledSlot]:
         """Return the filled slots of a line."""
-        ...
 
     async def slots_with_codes(
         self, transaction_id: str, line: int | None
     ) -> Sequence[tuple[FilledSlot, SealedCode | None]]:
         """Return the filled slots in order, with their codes, as a majority of the replica set has them."""
-        ...
 
 
 class PurchaseOrderStore(Protocol):
@@ -100,27 +91,21 @@ class PurchaseOrderStore(Protocol):
 
     async def reserve_sequence(self, order: PurchaseOrder) -> int | None:
         """Reserve the next sequence number, creating the purchase order if needed; None if it is not open."""
-        ...
 
     async def find(self, order_id: str) -> PurchaseOrder | None:
         """Return the purchase order."""
-        ...
 
     async def list_by_day(self, site: int, day: str) -> Sequence[PurchaseOrder]:
         """Return the customer's purchase orders of one day."""
-        ...
 
     async def unclosed(self, *, until: str) -> Sequence[PurchaseOrder]:
         """Return the purchase orders of days up to `until` that are not closed, oldest first."""
-        ...
 
     async def begin_closing(self, order_id: str) -> PurchaseOrder | None:
         """Stop it from accepting transactions and return it; None if it is closed already."""
-        ...
 
     async def finish_closing(self, order_id: str) -> None:
         """Mark it as closed, once it has its invoice or needs none."""
-        ...
 
 
 class TransactionReader(Protocol):
@@ -128,15 +113,12 @@ class TransactionReader(Protocol):
 
     async def find_for_site(self, site: int, transaction_id: str) -> Transaction | None:
         """Return the customer's transaction."""
-        ...
 
     async def find_page(self, query: TransactionQuery) -> Sequence[Transaction]:
         """Return a page and one more row, newest first."""
-        ...
 
     async def totals(self, order_id: str) -> PurchaseOrderTotals:
         """Return the totals of a purchase order."""
-        ...
 
 
 class TransactionStore(TransactionReader, Protocol):
@@ -144,55 +126,42 @@ class TransactionStore(TransactionReader, Protocol):
 
     async def add(self, transaction: Transaction) -> InsertResult:
         """Store a new transaction durably, with the event that it was placed."""
-        ...
 
     async def find(self, transaction_id: str) -> Transaction | None:
         """Return the transaction."""
-        ...
 
     async def find_by_order_number(self, site: int, number: str) -> Transaction | None:
         """Return the customer's first transaction with this number, as a majority of the replica set has it."""
-        ...
 
     async def save(self, transaction: Transaction) -> bool:
         """Store new counts with their event; False unless the stored version is the one before."""
-        ...
 
     async def reschedule(self, transaction: Transaction, *, due_us: int) -> None:
         """Set when a pending transaction is due again."""
-        ...
 
     async def make_due(self, sku: str) -> None:
         """Make the transactions due that wait for this product, the oldest first."""
-        ...
 
     async def claim_due(self, *, limit: int, lease_us: int) -> Sequence[str]:
         """Return the ids of due transactions; no other claim returns them until the lease expires."""
-        ...
 
     async def count_pending(self) -> tuple[int, int | None]:
         """Return the number of pending transactions, and when the oldest was created."""
-        ...
 
     async def list_by_purchase_order(self, order_id: str) -> Sequence[Transaction]:
         """Return all transactions of a purchase order by sequence."""
-        ...
 
     async def unused_sequences(self, order: PurchaseOrder) -> Sequence[int]:
         """Return reserved sequence numbers under which nothing is stored."""
-        ...
 
     async def void_sequence(self, order_id: str, sequence: int) -> None:
         """Prevent any transaction from being stored under the sequence number, unless one is."""
-        ...
 
     async def uncredited(self) -> Mapping[str, Sequence[str]]:
         """Return the ids of purchase orders with uncredited cancellations, and the days of these."""
-        ...
 
     async def mark_credited(self, transaction: Transaction) -> None:
         """Mark the cancellations as credited, unless the stored version is a later one."""
-        ...
 
 
 class InvoiceStore(Protocol):
@@ -200,23 +169,18 @@ class InvoiceStore(Protocol):
 
     async def last_number(self, site: int, year: int) -> int:
         """Return the highest number of the series; 0 if it is empty."""
-        ...
 
     async def add(self, invoice: Invoice) -> InsertResult:
         """Store it durably."""
-        ...
 
     async def list_by_purchase_order(self, order_id: str) -> Sequence[Invoice]:
         """Return a purchase order's documents by sequence."""
-        ...
 
     async def find_page(self, query: InvoiceQuery) -> Sequence[Invoice]:
         """Return a page and one more row, newest first, as a majority of the replica set has them."""
-        ...
 
     async def find(self, invoice_id: str) -> Invoice | None:
         """Return the document, as a majority of the replica set has it."""
-        ...
 
 
 class Supplier(Protocol):
@@ -224,7 +188,6 @@ class Supplier(Protocol):
 
     async def supply(self, request: SupplyRequest) -> SupplyResult:
         """Fill as many of the slots as possible, each at most once, durably. Repeating a request is safe."""
-        ...
 
 
 class InvoiceRenderer(Protocol):
@@ -232,15 +195,12 @@ class InvoiceRenderer(Protocol):
 
     def html(self, invoice: Invoice) -> str:
         """Return an HTML page."""
-        ...
 
     def text(self, invoice: Invoice) -> str:
         """Return plain text."""
-        ...
 
     def pdf(self, invoice: Invoice) -> bytes:
         """Return a PDF document."""
-        ...
 
 
 class AuditLog(Protocol):
@@ -248,4 +208,3 @@ class AuditLog(Protocol):
 
     def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
         """Write an entry. Details must hold no code, secret or personal data."""
-        ...
