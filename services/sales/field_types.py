@@ -252,39 +252,45 @@ class Currency(FieldType):
 
 
 @dataclass(frozen=True)
-class Integer64(FieldType):
-    """A signed 64-bit integer; in JSON without fraction or exponent."""
+class _Integer(FieldType):
+    """An integer within bounds; `invalid` is the answer to others."""
 
     json_type = int
-    avro_type = avro.Long()
-    min_value: ClassVar[int] = -(2**63)
-    max_value: ClassVar[int] = 2**63 - 1
-
-    def read(self, value: object, context: RuleContext, /) -> int | Invalid:
-        if isinstance(value, HugeNumber) and value.is_integer:
-            return self._out_of_bounds()
-        if not isinstance(value, int) or isinstance(value, bool):
-            return Invalid(InvalidKind.TYPE, "must be an integer")
-        return self.validate(value, context) or value
+    min_value: ClassVar[int]
+    max_value: ClassVar[int]
+    invalid: ClassVar[Invalid]
 
     def validate(self, number: int, _: RuleContext, /) -> Invalid | None:
-        return None if self.min_value <= number <= self.max_value else self._out_of_bounds()
+        return None if self.min_value <= number <= self.max_value else self.invalid
 
     def fast_check(self, name: str) -> str | None:
         return f"{self.min_value} <= {name} <= {self.max_value}"
 
-    def _out_of_bounds(self) -> Invalid:
-        return Invalid(InvalidKind.VALUE, "must be a signed 64-bit integer")
+
+@dataclass(frozen=True)
+class Integer64(_Integer):
+    """A signed 64-bit integer; in JSON without fraction or exponent."""
+
+    avro_type = avro.Long()
+    min_value, max_value = -(2**63), 2**63 - 1
+    invalid = Invalid(InvalidKind.VALUE, "must be a signed 64-bit integer")
+
+    def read(self, value: object, context: RuleContext, /) -> int | Invalid:
+        if isinstance(value, HugeNumber) and value.is_integer:
+            return self.invalid
+        if not isinstance(value, int) or isinstance(value, bool):
+            return Invalid(InvalidKind.TYPE, "must be an integer")
+        return self.validate(value, context) or value
 
 
 @dataclass(frozen=True)
-class Quantity(FieldType):
+class Quantity(_Integer):
     """A positive 32-bit integer; in JSON any number of such a value: 2.0 is 2."""
 
-    min_value: ClassVar[int] = 1
-    max_value: ClassVar[int] = 2**31 - 1
-    json_type = Annotated[int, Meta(ge=min_value, le=max_value)]
     avro_type = avro.Int()
+    min_value, max_value = 1, 2**31 - 1
+    json_type = Annotated[int, Meta(ge=min_value, le=max_value)]
+    invalid = Invalid(InvalidKind.QUANTITY, f"must be an integer from {min_value} to {max_value}")
 
     def read(self, value: object, context: RuleContext, /) -> int | Invalid:
         if isinstance(value, Decimal):
@@ -292,16 +298,17 @@ class Quantity(FieldType):
             is_small = self.min_value <= value <= self.max_value
             value = int(value) if is_small and value == value.to_integral_value() else 0
         if not isinstance(value, int) or isinstance(value, bool):
-            value = 0
+            return self.invalid
         return self.validate(value, context) or value
 
-    def validate(self, quantity: int, _: RuleContext, /) -> Invalid | None:
-        if self.min_value <= quantity <= self.max_value:
-            return None
-        return Invalid(InvalidKind.QUANTITY, f"must be an integer from {self.min_value} to {self.max_value}")
 
-    def fast_check(self, name: str) -> str | None:
-        return f"{self.min_value} <= {name} <= {self.max_value}"
+@dataclass(frozen=True)
+class UtcOffset(_Integer):
+    """An offset from UTC in minutes."""
+
+    avro_type = avro.Int()
+    min_value, max_value = -MAX_OFFSET_MINUTES, MAX_OFFSET_MINUTES
+    invalid = Invalid(InvalidKind.DATE, "must be less than a day")
 
 
 @dataclass(frozen=True)
@@ -344,10 +351,18 @@ def is_valid_amount(amount: Decimal) -> bool:
 
 
 @dataclass(frozen=True)
-class LocalDateTime(FieldType):
-    """When the sale took place. The record keeps the offset from UTC in which it was stated as `UtcOffset`."""
+class _Timestamp(FieldType):
+    """An instant in microseconds."""
 
     avro_type = avro.TimestampMicros()
+
+    def fast_check(self, name: str) -> str | None:
+        return f"MIN_INSTANT_US <= {name} <= latest_us"
+
+
+@dataclass(frozen=True)
+class LocalDateTime(_Timestamp):
+    """When the sale took place. The record keeps the offset from UTC in which it was stated as `UtcOffset`."""
 
     def read(self, value: object, context: RuleContext, /) -> Instant | Invalid:
         return parse_instant(value, zone=context.zone)
@@ -362,30 +377,10 @@ class LocalDateTime(FieldType):
         is_date = MIN_INSTANT_US <= us <= MAX_INSTANT_US
         return format_local(us, offset_minutes=record.utc_offset_minutes) if is_date else us
 
-    def fast_check(self, name: str) -> str | None:
-        return f"MIN_INSTANT_US <= {name} <= latest_us"
-
 
 @dataclass(frozen=True)
-class UtcOffset(FieldType):
-    """An offset from UTC in minutes."""
-
-    avro_type = avro.Int()
-
-    def validate(self, minutes: int, _: RuleContext, /) -> Invalid | None:
-        if -MAX_OFFSET_MINUTES <= minutes <= MAX_OFFSET_MINUTES:
-            return None
-        return Invalid(InvalidKind.DATE, "must be less than a day")
-
-    def fast_check(self, name: str) -> str | None:
-        return f"{-MAX_OFFSET_MINUTES} <= {name} <= {MAX_OFFSET_MINUTES}"
-
-
-@dataclass(frozen=True)
-class AcceptedAt(FieldType):
+class AcceptedAt(_Timestamp):
     """When ingest accepted the record. Readers keep the greatest, so one far ahead would never be replaced."""
-
-    avro_type = avro.TimestampMicros()
 
     def validate(self, us: int, context: RuleContext, /) -> Invalid | None:
         if not MIN_INSTANT_US <= us <= MAX_INSTANT_US:
@@ -394,6 +389,3 @@ class AcceptedAt(FieldType):
 
     def to_json(self, us: int, _: SalesRecord, /) -> str | int:
         return format_utc(us, digits=6) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else us
-
-    def fast_check(self, name: str) -> str | None:
-        return f"MIN_INSTANT_US <= {name} <= latest_us"

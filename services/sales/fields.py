@@ -42,9 +42,10 @@ PAYMENT_METHOD = Text(max_length=64)
 class Field:
     """One field. `name` is the name of the JSON member and of the Avro field.
 
-    `default` is the canonical value of an absent field. A field that is `from_request` takes the request's value (of
-    its path, query or site) where it is absent. A value that `is_personal` is kept nowhere if it is invalid. Texts of
-    at most `common_length` are recognised in Avro bytes without being decoded.
+    `default` is the canonical value of an absent field; one that `is_from_request` takes the value of the request (its
+    path, query or site) first. A client may send what `is_sent`, ingest sets the rest; rejected records show what
+    `is_shown`. A value that `is_personal` is kept nowhere if it is invalid. Texts of at most `common_length` are
+    recognised in Avro bytes without being decoded.
     """
 
     name: str
