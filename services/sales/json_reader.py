@@ -3,7 +3,7 @@
 `size` is the length of the record's JSON text: a rejection does not keep a very large one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from functools import partial
 from itertools import islice
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from services.jobs.events import Fault
 from services.sales.batch import ImportContext, Note, NoteCode, RejectedRecord
-from services.sales.faults import FaultCode, first_faults, invalid_value, make_fault, missing_field
-from services.sales.field_types import RuleContext
+from services.sales.faults import FaultCode, first_faults, invalid_value, make_fault
 from services.sales.fields import LINE_ITEMS, MAX_LINES, ORDER, RETURN, TABLES, Field, FieldTable, Lines, get_table
+from services.sales.object_reader import ObjectReader, Plan, ReadField
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE, ORDERS, SalesRecord, get_order_id, get_return_id
 from services.sales.redaction import displayable_name, redacted_json
@@ -26,17 +26,6 @@ MAX_NOTES = 20
 _NOT_AN_OBJECT = Invalid(InvalidKind.TYPE, "must be an object")
 
 
-_Read = Callable[["ObjectReader", Field], Any]
-_Step = tuple[Field, Callable[[object, RuleContext], Any], _Read | None]
-
-
-class _Plan(NamedTuple):
-    """What is read of an object, in order."""
-
-    attributes: list[str]
-    steps: list[_Step]
-
-
 class ParsedRecord(NamedTuple):
     """The record or its rejection; the mode that it states itself, if any; notes."""
 
@@ -44,70 +33,6 @@ class ParsedRecord(NamedTuple):
     rejected: RejectedRecord | None
     stated_mode: str | None
     notes: list[Note]
-
-
-class ObjectReader:
-    """Reads the fields of one JSON object, whose JSON pointer is `at`. Null counts as absent.
-
-    `faults` collects what is wrong, in the order in which fields are read. An invalid value is returned as None.
-    """
-
-    def __init__(self, values: dict[str, Any], context: ImportContext, *, faults: list[Fault], at: str = "") -> None:
-        self.context = context
-        self.faults = faults
-        self._values = values
-        self._at = at
-        self._rules = context.rules
-
-    def read_by_attribute(self, plan: _Plan) -> dict[str, Any]:
-        """Return the canonical values of all fields of a plan, by attribute."""
-        return dict(zip(plan.attributes, self.read_all(plan), strict=True))
-
-    def read_all(self, plan: _Plan) -> list[Any]:
-        """Return the canonical values of all fields of a plan, in its order."""
-        canonical = []
-        for field, read_value, read_specially in plan.steps:
-            if read_specially is not None:
-                canonical.append(read_specially(self, field))
-                continue
-            value = self._values.get(field.name)
-            if value is not None:
-                value = read_value(value, self._rules)
-                if type(value) is Invalid:
-                    self._add_invalid(field.name, value)
-                    value = None
-            elif field.is_required:
-                self._add_missing(field.name)
-            canonical.append(value)
-        return canonical
-
-    def read(self, field: Field, name: str | None = None) -> Any:
-        """Return the canonical value of a field that was sent under `name`, by default its own."""
-        name = name or field.name
-        value = self._values.get(name)
-        if value is None:
-            return None
-        canonical = field.type.read(value, self._rules)
-        if isinstance(canonical, Invalid):
-            self._add_invalid(name, canonical)
-            return None
-        return canonical
-
-    def read_required(self, field: Field) -> Any:
-        """Return the canonical value of a required field."""
-        if self._values.get(field.name) is None:
-            self._add_missing(field.name)
-        return self.read(field)
-
-    def pointer(self, name: str) -> str:
-        """Return the JSON pointer of a field of this object."""
-        return f"{self._at}/{name}"
-
-    def _add_invalid(self, name: str, invalid: Invalid) -> None:
-        self.faults.append(invalid_value(self.pointer(name), invalid))
-
-    def _add_missing(self, name: str) -> None:
-        self.faults.append(missing_field(self.pointer(name)))
 
 
 def read_record(values: dict[str, Any], kind: str, context: ImportContext, *, index: int, size: int) -> ParsedRecord:
@@ -213,21 +138,21 @@ def _read_lines(reader: ObjectReader, field: Field, *, record_type: type[Any]) -
 
 
 # Fields whose value depends on the request or on more than their own type.
-_SPECIAL_READERS: dict[str, _Read] = {
+_SPECIAL_READERS: dict[str, ReadField] = {
     "userId": _read_user_id,
     "dateTime": _read_date_time,
     "mode": _read_mode,
 }
 
 
-def _make_plan(fields: Iterable[Field]) -> _Plan:
+def _make_plan(fields: Iterable[Field]) -> Plan:
     """Plan to read each field that a client may send, in the order of the table, which is that of lines."""
     sent = [field for field in fields if field.is_sent]
-    steps: list[_Step] = [(field, field.type.read, _get_special_reader(field)) for field in sent]
-    return _Plan([field.attribute for field in sent], steps)
+    steps = [(field, field.type.read, _get_special_reader(field)) for field in sent]
+    return Plan([field.attribute for field in sent], steps)
 
 
-def _get_special_reader(field: Field) -> _Read | None:
+def _get_special_reader(field: Field) -> ReadField | None:
     if isinstance(field.type, Lines):
         return partial(_read_lines, record_type=field.type.table.record_type)
     return _SPECIAL_READERS.get(field.name) or (None if field.alias is None else _read_aliased)
