@@ -40,14 +40,15 @@ class ObjectReader:
 
     def read_all(self, plan: Plan) -> list[Any]:
         """Return the canonical values of all fields of a plan, in its order."""
+        values, rules = self._values, self._rules
         canonical = []
         for field, read_value, read_specially in plan.steps:
             if read_specially is not None:
                 canonical.append(read_specially(self, field))
                 continue
-            value = self._values.get(field.name)
+            value = values.get(field.name)
             if value is not None:
-                value = read_value(value, self._rules)
+                value = read_value(value, rules)
                 if type(value) is Invalid:
                     self._add_invalid(field.name, value)
                     value = None
