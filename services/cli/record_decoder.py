@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from fastavro import parse_schema, schemaless_reader
 
-from services.chassis.avro.schemas import Schemas, SchemaVersion
+from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.avro.wire_format import UnknownWireFormatError, parse_wire_format
 
 _ENCODER = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
@@ -59,7 +59,7 @@ def decode_record(
     return DecodedRecord(version.name, version.number, version.schema_id, record)
 
 
-def _parse_definition(version: SchemaVersion) -> Any:
+def _parse_definition(version: Schema) -> Any:
     return parse_schema(deepcopy(dict(version.definition)))
 
 

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from services.chassis.avro.compatibility import InvalidSchemaError, incompatibilities
-from services.chassis.avro.schemas import Schemas, SchemaVersion
+from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.http import server as http
 from services.schema_registry.subjects import RegistryError, Subjects, require_schema, subjects_of
 from services.topics import SCHEMA_BY_SUBJECT, compatibility_level
@@ -191,7 +191,7 @@ async def _read_schema(request: web.Request) -> str:
     return schema
 
 
-def _describe(version: SchemaVersion, subject: str) -> dict[str, Any]:
+def _describe(version: Schema, subject: str) -> dict[str, Any]:
     return {
         "subject": subject,
         "version": version.number,
@@ -202,5 +202,5 @@ def _describe(version: SchemaVersion, subject: str) -> dict[str, Any]:
     }
 
 
-def _schema_and_guid(version: SchemaVersion) -> dict[str, str]:
+def _schema_and_guid(version: Schema) -> dict[str, str]:
     return {"schema": version.text, "guid": str(version.global_id)}

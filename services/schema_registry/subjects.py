@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from services.chassis.avro.compatibility import InvalidSchemaError, canonical_form
-from services.chassis.avro.schemas import Schemas, SchemaVersion
+from services.chassis.avro.schemas import Schema, Schemas
 from services.topics import SCHEMA_BY_SUBJECT, SUBJECTS_BY_SCHEMA
 
 _LATEST = frozenset({"latest", "-1"})
@@ -39,13 +39,13 @@ class Subjects:
         """Return all subjects that start with the prefix, sorted."""
         return sorted(subject for subject in self._versions if subject.startswith(prefix))
 
-    def versions(self, subject: str) -> Mapping[int, SchemaVersion]:
+    def versions(self, subject: str) -> Mapping[int, Schema]:
         """Return all versions of a subject by number."""
         if subject not in self._versions:
             raise RegistryError(404, 40401, f"Subject '{subject}' not found.")
         return self._versions[subject]
 
-    def version(self, subject: str, number: str) -> SchemaVersion:
+    def version(self, subject: str, number: str) -> Schema:
         """Return one version of a subject; `number` may be `latest` or `-1`."""
         versions = self.versions(subject)
         if number in _LATEST:
@@ -57,12 +57,12 @@ class Subjects:
             raise RegistryError(404, 40402, f"Version {parsed} not found.")
         return versions[parsed]
 
-    def by_id(self, schema_id: str) -> SchemaVersion:
+    def by_id(self, schema_id: str) -> Schema:
         """Return the schema with this id, which a value names in its first bytes."""
         number = _parse_number(schema_id)
         return require_schema(None if number is None else self._schemas.by_id(number))
 
-    def by_guid(self, guid: str) -> SchemaVersion:
+    def by_guid(self, guid: str) -> Schema:
         """Return the schema with this GUID, which a value names in a header."""
         try:
             reference = UUID(guid)
@@ -70,7 +70,7 @@ class Subjects:
             reference = None
         return require_schema(None if reference is None else self._schemas.by_id(reference))
 
-    def find(self, subject: str, schema: str) -> SchemaVersion | None:
+    def find(self, subject: str, schema: str) -> Schema | None:
         """Return the version of a subject with the same canonical form as this schema; None if there is none."""
         try:
             return self._by_canonical_form[SCHEMA_BY_SUBJECT[subject]].get(canonical_form(schema))
@@ -78,14 +78,14 @@ class Subjects:
             raise RegistryError(422, 42201, f"Invalid schema: {error}") from None
 
 
-def require_schema(version: SchemaVersion | None) -> SchemaVersion:
+def require_schema(version: Schema | None) -> Schema:
     """Return the version; raises `RegistryError` if there is none."""
     if version is None:
         raise RegistryError(404, 40403, "Schema not found")
     return version
 
 
-def subjects_of(version: SchemaVersion) -> tuple[str, ...]:
+def subjects_of(version: Schema) -> tuple[str, ...]:
     """Return the subjects that have this version."""
     return SUBJECTS_BY_SCHEMA.get(version.name, ())
 

@@ -77,11 +77,7 @@ def _judge_one(submitted: SubmittedRecord, deps: Deps, at_us: int) -> Verdict:
     if reason := check_job_ref(record.job, kind=submitted.kind, max_job_records=deps.max_job_records, now_us=at_us):
         return _unprocessable(submitted, reason, record, deps, at_us)
     return judge_record(
-        submitted,
-        record,
-        products=deps.catalogue.products(record.site),
-        currencies=deps.currencies,
-        now_us=at_us,
+        submitted, record, products=deps.catalogue.products(record.site), currencies=deps.currencies, now_us=at_us
     )
 
 

@@ -17,17 +17,14 @@ class RecordReader(Protocol):
 
     async def prefetch_schemas(self, records: Iterable[Sequence[SubmittedRecord]]) -> None:
         """Look up the unknown schemas that these records refer to; raises `UnavailableError`."""
-        ...
 
     def match_fast(
         self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]
     ) -> RecordSummary | None:
         """Return the summary of a usual record that keeps every rule; None if the record must be decoded."""
-        ...
 
     def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
         """Return the decoded record, or why it cannot be decoded."""
-        ...
 
 
 class Catalogue(Protocol):
@@ -35,7 +32,6 @@ class Catalogue(Protocol):
 
     def products(self, site: int) -> Container[str]:
         """Return the site's product ids; empty for an unknown site."""
-        ...
 
 
 class DeadLetterLimit(Protocol):
@@ -43,11 +39,9 @@ class DeadLetterLimit(Protocol):
 
     def allowed(self, partition: Partition, total: int, dead: Sequence[int]) -> int:
         """Return how many of the next `total` records may be processed; `dead` are the positions of dead letters."""
-        ...
 
     def record(self, partition: Partition, total: int, dead: Sequence[int]) -> None:
         """Count the processed records; halt the partition if not all of them were allowed."""
-        ...
 
 
 class Publisher(Protocol):
@@ -55,4 +49,3 @@ class Publisher(Protocol):
 
     async def publish(self, verdicts: Sequence[Verdict], *, at_us: int) -> None:
         """Return when all in-sync replicas have the verdicts and their job events; raises `UnavailableError`."""
-        ...

@@ -37,13 +37,5 @@ class Worker:
 
 
 def _to_submitted(record: ConsumerRecord) -> SubmittedRecord:
-    return SubmittedRecord(
-        KINDS[record.topic],
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.key,
-        record.value,
-        record.headers,
-    )
+    origin = (record.topic, record.partition, record.offset, record.timestamp)
+    return SubmittedRecord(KINDS[record.topic], *origin, record.key, record.value, record.headers)

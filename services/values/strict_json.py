@@ -79,11 +79,6 @@ def parse(text: bytes) -> Any:
     return value
 
 
-def split_array(text: bytes) -> list[msgspec.Raw]:
-    """Return the undecoded elements of an array; `split_first_value` must have accepted it."""
-    return _elements(text)
-
-
 def nesting_error(text: bytes) -> JsonSyntaxError:
     """Return the error about nesting, with the offset where the depth exceeds the maximum."""
     depth = 0
@@ -138,5 +133,6 @@ def _reason(error: msgspec.DecodeError) -> str:
 
 
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
-_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+# Returns the undecoded elements of an array that `split_first_value` has accepted.
+split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode = msgspec.json.Decoder(float_hook=read_number).decode

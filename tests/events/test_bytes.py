@@ -13,7 +13,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 from hypothesis import HealthCheck, given, settings
 
-from services.chassis.avro.schemas import SchemaVersion
+from services.chassis.avro import schemas
 from services.sales.records import Order, Return
 from services.sales.wire import order_codec, return_codec
 from tests.events.harness import SCHEMAS
@@ -28,7 +28,7 @@ RETURN_CODEC = return_codec(SCHEMAS["return"].definition, prefix=SCHEMAS["return
 class FakeRegistryClient(SchemaRegistryClient):
     """Confluent's client, with one schema and without a registry."""
 
-    def __init__(self, version: SchemaVersion) -> None:
+    def __init__(self, version: schemas.Schema) -> None:
         super().__init__({"url": "http://127.0.0.1:1"})
         self._version = version
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastavro import schemaless_reader, schemaless_writer
 
 from services.chassis.avro import wire_format
-from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
+from services.chassis.avro.schemas import Schema, Schemas
 
 
 class AvroRecordReader:
@@ -29,7 +29,7 @@ class AvroRecordReader:
         return record
 
 
-def transcode(value: bytes, start: int, version: SchemaVersion, schema: Schema) -> bytes:
+def transcode(value: bytes, start: int, version: Schema, schema: Schema) -> bytes:
     """Return the body that begins at `start`, written with `version`, as the current version writes it.
 
     Raises `ValueError` for an invalid body.
@@ -45,7 +45,7 @@ def transcode(value: bytes, start: int, version: SchemaVersion, schema: Schema) 
     return out.getvalue()
 
 
-def _read(value: bytes, start: int, version: SchemaVersion, schema: Schema, **options: Any) -> Any:
+def _read(value: bytes, start: int, version: Schema, schema: Schema, **options: Any) -> Any:
     body = io.BytesIO(value)
     body.seek(start)
     current = None if version.schema_id == schema.schema_id else schema.plain

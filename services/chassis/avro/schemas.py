@@ -17,25 +17,9 @@ from services.chassis.avro.wire_format import SchemaReference
 RELEASED = "released"
 
 
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The current version of a schema.
-
-    `definition` is the document, `parsed` fastavro's form of it, and `plain` the same without logical types: times
-    remain integers and decimals bytes. `prefix` precedes each body.
-    """
-
-    name: str
-    schema_id: int
-    definition: Mapping[str, Any]
-    parsed: Any
-    plain: Any
-    prefix: bytes
-
-
 @dataclass(frozen=True)
-class SchemaVersion:
-    """One version of a schema."""
+class Schema:
+    """One version of a schema; `name` is the stem of its file, `definition` the document."""
 
     name: str
     number: int
@@ -54,39 +38,47 @@ class SchemaVersion:
         return self.registry_global_id or uuid5(NAMESPACE_URL, self.text)
 
     @cached_property
+    def prefix(self) -> bytes:
+        """The bytes that precede each body."""
+        return wire_format.prefix(self.schema_id)
+
+    @cached_property
+    def parsed(self) -> Any:
+        """The form that fastavro takes."""
+        return parse_schema(deepcopy(dict(self.definition)))
+
+    @cached_property
     def plain(self) -> Any:
-        """The form that fastavro takes, without logical types."""
+        """The form that fastavro takes, without logical types: times remain integers and decimals bytes."""
         return parse_schema(without_logical_types(self.definition))
 
 
 class Schemas(Mapping[str, Schema]):
-    """All schemas by the stem of their file; `versions` lists every version of each by its number."""
+    """The current versions by name; `versions` lists every version of each by its number."""
 
-    def __init__(self, schemas: Mapping[str, Schema], versions: Mapping[str, Mapping[int, SchemaVersion]]) -> None:
-        self._schemas = dict(schemas)
+    def __init__(self, current: Mapping[str, Schema], versions: Mapping[str, Mapping[int, Schema]]) -> None:
+        self._current = current
         self.versions = versions
-        self._by_id: dict[SchemaReference, SchemaVersion] = {}
-        for numbered in versions.values():
-            for version in numbered.values():
-                self._by_id[version.schema_id] = version
-                self._by_id[version.global_id] = version
+        all_versions = [version for numbered in versions.values() for version in numbered.values()]
+        self._by_id: dict[SchemaReference, Schema] = {version.schema_id: version for version in all_versions}
+        self._by_id |= {version.global_id: version for version in all_versions}
 
     def __getitem__(self, name: str) -> Schema:
-        return self._schemas[name]
+        return self._current[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._schemas)
+        return iter(self._current)
 
     def __len__(self) -> int:
-        return len(self._schemas)
+        return len(self._current)
 
-    def by_id(self, reference: SchemaReference) -> SchemaVersion | None:
+    def by_id(self, reference: SchemaReference) -> Schema | None:
         """Return the version with this id or global id, if there is one."""
         return self._by_id.get(reference)
 
     @classmethod
     def load(cls, directory: Path) -> "Schemas":
-        """Load `ids.json`, each `*.avsc` and the released versions; raises `ValueError` if they do not match."""
+        """Load `ids.json`, each `*.avsc` and the released versions; raises if they do not match."""
         ids: dict[str, dict[str, int]] = json.loads((directory / "ids.json").read_text(encoding="utf-8"))
         files = {path.stem: path for path in directory.glob("*.avsc")}
         if files.keys() != ids.keys():
@@ -95,7 +87,10 @@ class Schemas(Mapping[str, Schema]):
         if len(set(all_ids)) < len(all_ids):
             raise ValueError("ids.json has a duplicate id")
         versions = {name: _versions(name, path, ids[name]) for name, path in files.items()}
-        return cls({name: _schema(numbered[max(numbered)]) for name, numbered in versions.items()}, versions)
+        current = {name: numbered[max(numbered)] for name, numbered in versions.items()}
+        for schema in current.values():
+            _ = schema.parsed  # raises now for an invalid schema, not at its first use
+        return cls(current, versions)
 
     def with_registry_ids(self, registry_ids: Mapping[tuple[str, int], "RegistryIds"]) -> "Schemas":
         """Return the schemas under the registry's ids of (name, version); versions without an id are dropped."""
@@ -107,11 +102,8 @@ class Schemas(Mapping[str, Schema]):
             }
             for name, numbered in self.versions.items()
         }
-        current = {
-            name: replace(schema, schema_id=ids.schema_id, prefix=wire_format.prefix(ids.schema_id))
-            for name, schema in self._schemas.items()
-            if (ids := registry_ids.get((name, max(self.versions[name])))) is not None
-        }
+        numbers = {name: schema.number for name, schema in self._current.items()}
+        current = {name: versions[name][number] for name, number in numbers.items() if number in versions[name]}
         return Schemas(current, versions)
 
 
@@ -127,33 +119,14 @@ def released_path(directory: Path, name: str, number: int) -> Path:
     return directory / RELEASED / name / f"{number}.avsc"
 
 
-def _versions(name: str, path: Path, ids: Mapping[str, int]) -> dict[int, SchemaVersion]:
+def _versions(name: str, path: Path, ids: Mapping[str, int]) -> dict[int, Schema]:
     """Return all versions: the newest is the file itself, the others are in the directory of released versions."""
-    newest = max(map(int, ids))
+    numbers = sorted(map(int, ids))
+    paths = {number: released_path(path.parent, name, number) for number in numbers} | {numbers[-1]: path}
     return {
-        number: SchemaVersion(
-            name,
-            number,
-            ids[str(number)],
-            _read(path if number == newest else released_path(path.parent, name, number)),
-        )
-        for number in sorted(map(int, ids))
+        number: Schema(name, number, ids[str(number)], json.loads(paths[number].read_text(encoding="utf-8")))
+        for number in numbers
     }
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _schema(version: SchemaVersion) -> Schema:
-    return Schema(
-        name=version.name,
-        schema_id=version.schema_id,
-        definition=version.definition,
-        parsed=parse_schema(deepcopy(dict(version.definition))),
-        plain=version.plain,
-        prefix=wire_format.prefix(version.schema_id),
-    )
 
 
 def without_logical_types(definition: Any) -> Any:

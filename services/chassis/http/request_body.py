@@ -8,14 +8,7 @@ from services.chassis.runtime.errors import Problem
 
 # By default curl declares every body as x-www-form-urlencoded.
 _ACCEPTED_TYPES = frozenset(
-    {
-        "",
-        "application/json",
-        "text/json",
-        "application/octet-stream",
-        "text/plain",
-        "application/x-www-form-urlencoded",
-    }
+    {"", "application/json", "text/json", "application/octet-stream", "text/plain", "application/x-www-form-urlencoded"}
 )
 
 

@@ -67,20 +67,14 @@ def problem_response(problem: Problem, *, request_id: str) -> web.Response:
     if problem.errors:
         document["errors"] = [{"pointer": e.pointer, "code": e.code, "detail": e.detail} for e in problem.errors]
     return web.Response(
-        body=msgspec.json.encode(document),
-        status=problem.status,
-        headers=problem.headers,
-        content_type=PROBLEM_JSON,
+        body=msgspec.json.encode(document), status=problem.status, headers=problem.headers, content_type=PROBLEM_JSON
     )
 
 
 def unavailable_problem(error: UnavailableError) -> Problem:
     """Return a 503 with `Retry-After`."""
     return Problem(
-        503,
-        "UNAVAILABLE",
-        f"{error}; nothing was lost, try again",
-        headers={"Retry-After": str(error.retry_after_s)},
+        503, "UNAVAILABLE", f"{error}; nothing was lost, try again", headers={"Retry-After": str(error.retry_after_s)}
     )
 
 
@@ -284,11 +278,7 @@ class _Protocol(web.RequestHandler):
             self.force_close()
 
     def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         del message
         if request.writer.output_size > 0:

@@ -45,11 +45,9 @@ class Handler(Protocol):
         Empty polls come regularly, and before partitions are revoked, so that buffered work can be finished.
         `UnavailableError` makes the consumer retry the same poll.
         """
-        ...
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Drop what is buffered of these partitions: another member reads it from the committed offset."""
-        ...
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no type hints

@@ -58,7 +58,6 @@ class DeadLetterSender(Protocol):
 
     async def send(self, letters: Iterable[DeadLetter]) -> None:
         """Return when all are acknowledged; raises `UnavailableError`."""
-        ...
 
 
 class DeadLetters:

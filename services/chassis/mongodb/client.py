@@ -45,32 +45,19 @@ _TRANSIENT = frozenset(
 Document = Mapping[str, Any]
 
 
-class _IgnoredPoolEvents(monitoring.ConnectionPoolListener):
-    """Events that change no metric."""
-
-    def _ignore(self, event: Any) -> None:
-        """Do nothing."""
-
-    # A connection counts as open before it is ready; the connections of a cleared pool are closed one by one.
-    connection_check_out_started = connection_ready = _ignore
-    pool_created = pool_ready = pool_cleared = pool_closed = _ignore
-
-
-class PoolMetrics(_IgnoredPoolEvents):
+class PoolMetrics(monitoring.ConnectionPoolListener):
     """Maintains the pool's metrics; called by the driver from any thread."""
 
     def __init__(self) -> None:
         self._open = CONNECTIONS.labels("open")
         self._in_use = CONNECTIONS.labels("in_use")
 
-    def connection_created(self, event: monitoring.ConnectionCreatedEvent) -> None:
+    def connection_created(self, _event: monitoring.ConnectionCreatedEvent) -> None:
         """Count a connection, which is not yet connected."""
-        del event
         self._open.inc()
 
-    def connection_closed(self, event: monitoring.ConnectionClosedEvent) -> None:
+    def connection_closed(self, _event: monitoring.ConnectionClosedEvent) -> None:
         """Count a closed connection."""
-        del event
         self._open.dec()
 
     def connection_checked_out(self, event: monitoring.ConnectionCheckedOutEvent) -> None:
@@ -78,14 +65,20 @@ class PoolMetrics(_IgnoredPoolEvents):
         self._in_use.inc()
         WAIT_SECONDS.observe(event.duration or 0.0)
 
-    def connection_checked_in(self, event: monitoring.ConnectionCheckedInEvent) -> None:
+    def connection_checked_in(self, _event: monitoring.ConnectionCheckedInEvent) -> None:
         """Count a returned connection."""
-        del event
         self._in_use.dec()
 
     def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
         """Count a failed checkout."""
         CHECKOUT_FAILURES.labels(event.reason).inc()
+
+    def _ignore(self, event: Any) -> None:
+        """Do nothing."""
+
+    # A connection counts as open before it is ready; the connections of a cleared pool are closed one by one.
+    connection_check_out_started = connection_ready = _ignore
+    pool_created = pool_ready = pool_cleared = pool_closed = _ignore
 
 
 class Mongo:
@@ -135,18 +128,16 @@ class Mongo:
         with mongo_errors():
             await self._database.command("ping", read_preference=ReadPreference.PRIMARY)
 
+    async def start(self) -> None:
+        """Do nothing: the client connects on first use."""
+
     async def close(self) -> None:
         """Close all connections."""
         closing = self.client.close()
         if closing is not None:
             await closing
 
-    async def start(self) -> None:
-        """Do nothing: the client connects on first use."""
-
-    async def stop(self) -> None:
-        """Close all connections."""
-        await self.close()
+    stop = close
 
     async def __aenter__(self) -> Self:
         return self

@@ -40,11 +40,9 @@ class Component(Protocol):
 
     async def start(self) -> None:
         """Start; must not wait for other processes."""
-        ...
 
     async def stop(self) -> None:
         """Finish work in progress and release all resources."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

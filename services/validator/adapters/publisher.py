@@ -25,7 +25,6 @@ class RecordSender(Protocol):
 
     async def send_by_key(self, topic: str, records: Iterable[ProducerRecord]) -> None:
         """Return when all are acknowledged; raises `UnavailableError`."""
-        ...
 
 
 class KafkaPublisher:

@@ -8,7 +8,7 @@ from services.avro.codec import Codec
 from services.avro.schema import parse_schema
 from services.avro.varints import AvroDecodeError
 from services.chassis.avro.records import transcode
-from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
+from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, SchemaReference, UnknownWireFormatError, parse_wire_format
 from services.sales.fast_avro_check import AvroPattern
 from services.sales.records import RecordSummary, SalesRecord
@@ -30,7 +30,6 @@ class SchemaSource(Protocol):
 
     async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
         """Return the schema's definition; None if there is no such schema. Raises `UnavailableError`."""
-        ...
 
 
 class SubmittedRecordReader:
@@ -43,7 +42,7 @@ class SubmittedRecordReader:
         order, return_ = schemas["order"], schemas["return"]
         self._schemas = schemas
         self._source = source
-        self._fetched: dict[int, SchemaVersion | None] = {}
+        self._fetched: dict[int, Schema | None] = {}
         self._codecs: Mapping[str, tuple[Schema, Codec[Any]]] = {
             "orders": (order, order_codec(order.definition)),
             "returns": (return_, return_codec(return_.definition)),
@@ -123,7 +122,7 @@ class SubmittedRecordReader:
         record: SalesRecord = codec.decode(value, start=start)
         return record
 
-    def _version(self, reference: SchemaReference) -> SchemaVersion | None:
+    def _version(self, reference: SchemaReference) -> Schema | None:
         version = self._schemas.by_id(reference)
         if version is None and isinstance(reference, int):
             return self._fetched.get(reference)
@@ -138,10 +137,10 @@ def _schema_reference(submitted: SubmittedRecord) -> SchemaReference | None:
     return reference
 
 
-def _supported_version(schema_id: int, definition: Mapping[str, Any]) -> SchemaVersion | None:
+def _supported_version(schema_id: int, definition: Mapping[str, Any]) -> Schema | None:
     """Return the version unless it uses Avro types that ours do not: then it cannot be converted to ours."""
     try:
         parse_schema(definition)
     except ValueError:
         return None
-    return SchemaVersion("", 0, schema_id, definition)
+    return Schema("", 0, schema_id, definition)

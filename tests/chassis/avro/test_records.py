@@ -9,7 +9,7 @@ import pytest
 from fastavro import schemaless_writer
 
 from services.chassis.avro.records import AvroRecordReader
-from services.chassis.avro.schemas import Schema, Schemas, SchemaVersion
+from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from tests.support.schema_versions import schemas_with_older_version, without_fields
@@ -28,7 +28,7 @@ SITE = {
 }
 
 
-def encode(record: Mapping[str, Any], schema: Schema | SchemaVersion) -> bytes:
+def encode(record: Mapping[str, Any], schema: Schema) -> bytes:
     out = io.BytesIO()
     out.write(b"\0" + schema.schema_id.to_bytes(4, "big"))
     schemaless_writer(out, schema.plain, record)
