@@ -110,7 +110,7 @@ class FakeIdempotencyStore:
             self.journal.append(KeyState("replayed"))
             return known[2]
         if name not in self.released:
-            raise Problem(409, "IDEMPOTENCY_IN_PROGRESS", "still running", headers={"Retry-After": "30"})
+            raise Problem(409, "IDEMPOTENCY_IN_PROGRESS", "still running", headers={"Retry-After": "1"})
         self.released.discard(name)
         self.journal.append(KeyState("resumed"))
         return Reservation("|".join(name), known[1], "me", is_retry=True)

@@ -107,15 +107,14 @@ class IdempotencyKeys:
             existing = await self._keys.find_one({"_id": key_hash})
         if existing is None:
             # It was discarded between insert and find: a retry finds the key free.
-            raise _in_progress(1)
+            raise _in_progress()
         if bytes(existing["body_hash"]) != body_hash:
             raise Problem(422, "IDEMPOTENCY_CONFLICT", "this Idempotency-Key came with another request before")
         response = existing["response"]
         if response is not None:
             return StoredResponse(response["status"], bytes(response["body"]), response["headers"])
-        remaining_s = (existing["lease_until"] - self._now()).total_seconds()
-        if remaining_s > 0:
-            raise _in_progress(min(int(remaining_s) + 1, LEASE_S))
+        if existing["lease_until"] > self._now():
+            raise _in_progress()
         return await self._take_over(existing, lease)
 
     async def _take_over(self, existing: Mapping[str, Any], lease: Mapping[str, Any]) -> Reservation:
@@ -123,7 +122,7 @@ class IdempotencyKeys:
         with mongo_errors():
             result = await self._keys.update_one(guard, {"$set": dict(lease)})
         if not result.matched_count:
-            raise _in_progress(1)
+            raise _in_progress()
         return Reservation(existing["_id"], existing["resource_id"], lease["owner"], is_retry=True)
 
     def _hash(self, client: str, key: str) -> str:
@@ -145,6 +144,7 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     return key
 
 
-def _in_progress(retry_after_s: int) -> Problem:
+def _in_progress() -> Problem:
+    # Nearly all first requests end within a second; only one that crashed keeps the key until its lease expires.
     detail = "the first request with this Idempotency-Key is still in progress"
-    return Problem(409, "IDEMPOTENCY_IN_PROGRESS", detail, headers={"Retry-After": str(retry_after_s)})
+    return Problem(409, "IDEMPOTENCY_IN_PROGRESS", detail, headers={"Retry-After": "1"})
