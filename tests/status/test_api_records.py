@@ -99,6 +99,14 @@ async def test_lines_are_asked_for_in_any_of_the_header_fields_and_in_any_case(a
     assert response.content_type == "application/x-ndjson"
 
 
+async def test_lines_are_not_sent_to_a_client_that_prefers_one_document(api: ApiClient) -> None:
+    await api.apply(judged(a_run("SS")))
+    headers = {"Accept": "application/x-ndjson;q=0.1, application/json"}
+    response = await api.get(JOB_PATH + "/records?outcome=succeeded", headers=headers)
+    assert response.content_type == "application/json"
+    assert len((await response.json())["result"]) == 2
+
+
 async def test_lines_of_a_running_job_say_where_to_go_on(api: ApiClient) -> None:
     """Nothing is shown beyond a record that is undecided: who goes on from there would miss it."""
     header = a_header(3)

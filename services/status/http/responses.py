@@ -11,6 +11,7 @@ from services.chassis.runtime.errors import Problem
 from services.status.domain.job import Job
 from services.status.domain.summary import build_summary, render_job
 
+JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
 _encode = msgspec.json.Encoder().encode
@@ -50,7 +51,7 @@ def json_response(
     body: bytes,
     *,
     etag: str | None = None,
-    content_type: str = "application/json",
+    content_type: str = JSON,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """200 with the body."""
