@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -84,6 +84,13 @@ def _parse_offset_fast(text: str) -> int | None:
         return None
     minutes = int(text[1:3]) * 60 + int(text[4:6])
     return None if minutes > MAX_OFFSET_MINUTES else -minutes if text[0] == "-" else minutes
+
+
+def start_of_day_us(day: date, zone: tzinfo) -> int:
+    """Return the first instant of a day in the zone."""
+    # A midnight that the clocks skip is read with the offset before the gap: the instant of the gap itself.
+    midnight = datetime.combine(day, time(), tzinfo=zone)
+    return (midnight.astimezone(UTC) - _EPOCH) // _ONE
 
 
 def format_utc(us: int, *, digits: int) -> str:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.fulfilment.domain.listing import MAX_PAGE_ROWS
-from tests.fulfilment.api_fixtures import DOCUMENT, ORDERS, ApiClient, api, assert_problem
+from tests.fulfilment.api_fixtures import DOCUMENT, ORDERS, V1, ApiClient, api, assert_problem
 from tests.fulfilment.harness import SITE
 
 __all__ = ["api"]
@@ -106,3 +106,25 @@ async def test_transactions_between_days_and_times_of_the_customer(
     api.harness.clock.advance(hours=4)
     await api.order(("CARD", 1))
     assert len((await api.read(ORDERS, **asked))["result"]) == count
+
+
+async def test_ids_are_found_in_any_case(api: ApiClient) -> None:
+    placed = await api.order(("CARD", 1))
+    transaction, order = placed["transactionId"].upper(), placed["purchaseOrder"]["id"].upper()
+    assert (await api.read(f"{ORDERS}/{transaction}"))["transactionId"] == placed["transactionId"]
+    assert (await api.read(f"{ORDERS}/{transaction}/codes"))["transactionId"] == placed["transactionId"]
+    (listed,) = (await api.read(ORDERS, transactionId=transaction))["result"]
+    assert listed["transactionId"] == placed["transactionId"]
+    assert (await api.read(f"{V1}/purchase-orders/{order}"))["id"] == placed["purchaseOrder"]["id"]
+    api.harness.clock.advance(days=1)
+    await api.harness.close_days()
+    (invoice,) = (await api.read(V1 + "/invoices"))["result"]
+    assert await api.read(f"{V1}/invoices/{invoice['id'].upper()}") == invoice
+
+
+async def test_a_disclosure_is_audited_under_the_stored_id(api: ApiClient) -> None:
+    await api.harness.load("CARD", "only")
+    placed = await api.order(("CARD", 1))
+    await api.read(f"{ORDERS}/{placed['transactionId'].upper()}/codes")
+    (line,) = api.audit_log.lines
+    assert line["transactionId"] == placed["transactionId"]

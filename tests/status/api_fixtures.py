@@ -27,13 +27,14 @@ JOB_PATH = f"/common-status/v1/12345/job/{JOB.job_id}"
 
 
 class FakeVerifier:
-    """Accepts three tokens; the apiKey of one belongs to another site now."""
+    """Accepts four tokens; the apiKey of `moved` belongs to another site now, and the site of `tokyo` is there."""
 
     def cached(self, token: str) -> Token | None:
         known = {
             "good": (608, "12345", "status:read"),
             "narrow": (608, "12345", "other"),
             "moved": (608, "67890", "status:read"),
+            "tokyo": (610, "tokyo", "status:read"),
         }.get(token)
         if known is None:
             return None
@@ -53,7 +54,7 @@ class FakeVerifier:
 
 class FakeSites:
     def by_api_key(self, api_key: str) -> Site | None:
-        numbers = {"12345": 608, "67890": 609}
+        numbers = {"12345": 608, "67890": 609, "tokyo": 610}
         if api_key not in numbers:
             return None
         return Site(
@@ -62,6 +63,7 @@ class FakeSites:
             app_id=1078,
             root_source="omnichannel-api/qa",
             datacenter="qa",
+            time_zone="Asia/Tokyo" if api_key == "tokyo" else "UTC",
             api_keys=(ApiKey(api_key=api_key),),
         )
 

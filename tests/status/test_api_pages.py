@@ -1,12 +1,13 @@
 """Pages of events and of jobs: each entry once, tokens, and what cannot be asked for."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from services.jobs.events import JobHeader
+from services.jobs.events import JobHeader, JobKey
 from tests.jobs.events import CREATED_US, a_header, a_run, judged, opened
 from tests.status.api_fixtures import JOB_PATH, ApiClient, a_key, api
 
@@ -137,6 +138,26 @@ async def test_jobs_are_listed_and_paged(api: ApiClient) -> None:
     assert (await api.get(jobs, state="DONE")).status == 400
     assert (await api.get(jobs, **{"from": "yesterday"})).status == 400
     assert len((await api.read(jobs + "?from=2023-06-02T19:03:28+02:00"))["result"]) == 3, "a plus not encoded"
+
+
+async def test_days_of_the_list_are_the_sites(api: ApiClient) -> None:
+    """The site's zone is Tokyo: its 3 June begins at 15:00 UTC of the 2nd."""
+    created = datetime(2023, 6, 2, 14, 59, tzinfo=UTC)
+    for minutes in (0, 1, 24 * 60, 24 * 60 + 1):
+        moment = created + timedelta(minutes=minutes)
+        key, created_us = JobKey(610, str(uuid4())), round(moment.timestamp() * 1_000_000)
+        await api.apply(opened(JobHeader(key, 1, created_us, "offline", "orders")))
+    jobs = "/common-status/v1/tokyo/jobs"
+
+    async def listed(**query: str) -> list[str]:
+        response = await api.get(jobs, who="tokyo", **query)
+        assert response.status == 200, await response.text()
+        return [job["jobCreated"][8:16] for job in (await response.json())["result"]]
+
+    assert await listed(**{"from": "2023-06-03"}) == ["03T15:00", "03T14:59", "02T15:00"]
+    assert await listed(**{"from": "2023-06-03", "to": "2023-06-03"}) == ["03T14:59", "02T15:00"]
+    assert await listed(to="2023-06-02") == ["02T14:59"]
+    assert await listed(to="2023-06-03T00:00:00") == ["02T14:59"]
 
 
 @pytest.mark.parametrize(

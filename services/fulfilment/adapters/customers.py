@@ -1,13 +1,8 @@
 """Customers, from the configuration of sites."""
 
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from services.chassis.runtime.logs import logger
+from services.chassis.runtime.time_zones import load_time_zone
 from services.chassis.security.sites import Sites
 from services.fulfilment.domain.customer import BillingDetails, Customer
-from services.values.sites import Site
-
-_LOG = logger(__name__)
 
 
 class SiteCustomers:
@@ -21,12 +16,4 @@ class SiteCustomers:
         found = self._sites.get(site)
         if found is None:
             return None
-        return Customer(_time_zone(found), BillingDetails(site, found.name, found.invoice_email))
-
-
-def _time_zone(site: Site) -> ZoneInfo:
-    try:
-        return ZoneInfo(site.time_zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a directory of zones
-        _LOG.error("unknown time zone, using UTC", site=site.site)
-        return ZoneInfo("UTC")
+        return Customer(load_time_zone(found.time_zone), BillingDetails(site, found.name, found.invoice_email))

@@ -1,10 +1,11 @@
 """A customer's business day: from midnight to midnight in the customer's time zone, whatever its length."""
 
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+
+from services.values.instants import start_of_day_us
 
 MICROS_PER_SECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def to_datetime(at_us: int) -> datetime:
@@ -17,16 +18,9 @@ def business_date(at_us: int, zone: tzinfo) -> date:
     return to_datetime(at_us).astimezone(zone).date()
 
 
-def start_us(day: date, zone: tzinfo) -> int:
-    """Return the first instant of the day."""
-    # A midnight that the clocks skip is read with the offset before the gap: the instant of the gap itself.
-    midnight = datetime.combine(day, time(), tzinfo=zone)
-    return (midnight.astimezone(UTC) - _EPOCH) // _MICROSECOND
-
-
 def end_us(day: date, zone: tzinfo) -> int:
     """Return the first instant after the day."""
-    return start_us(next_day(day), zone)
+    return start_of_day_us(next_day(day), zone)
 
 
 def has_ended(day: date, at_us: int, zone: tzinfo) -> bool:

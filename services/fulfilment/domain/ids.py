@@ -1,9 +1,14 @@
-"""Ids derived from the name of a thing: deriving one twice gives the same id."""
+"""Ids: UUIDs, most of them derived from the name of a thing. Deriving one twice gives the same id."""
 
 from hashlib import sha1
 
 _NAMESPACE = bytes.fromhex("6f0f2c1e4f0e5c579d5e5e0b7a3c8f11")
 _VARIANTS = "89ab89ab89ab89ab"
+
+
+def parse_id(text: str) -> str:
+    """Return an id as it is stored: a client may send a UUID in any case."""
+    return text.lower()
 
 
 def derive_id(*parts: str | int) -> str:

@@ -6,10 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
+from services.chassis.http.negotiation import negotiate
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import Problem
 from services.fulfilment.domain.business_day import business_date
+from services.fulfilment.domain.ids import parse_id
 from services.fulfilment.domain.listing import InvoiceQuery, TransactionQuery, invoice_cursor, transaction_cursor
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.http import params, responses
@@ -66,7 +68,7 @@ class InvoicesApi:
     async def get_purchase_order(self, request: web.Request) -> web.Response:
         """Return a purchase order: merged lines, totals, and a page of its transactions."""
         caller = await self._authenticator.authenticate_reader(request, SCOPE)
-        order = await self._purchase_orders.find(request.match_info["id"])
+        order = await self._purchase_orders.find(parse_id(request.match_info["id"]))
         if order is None or order.site != caller.site:
             raise Problem(404, "PURCHASE_ORDER_NOT_FOUND", "there is no such purchase order")
         body, links = await self._with_transactions(request, order)
@@ -106,8 +108,10 @@ class InvoicesApi:
     async def get_invoice(self, request: web.Request) -> web.Response:
         """Return an invoice or credit note as JSON, HTML or PDF."""
         caller = await self._authenticator.authenticate_reader(request, SCOPE)
-        media_type = _negotiate(request.headers.get("Accept", ""))
-        invoice = await self._invoices.find(request.match_info["id"])
+        media_type = negotiate(request, (JSON, PDF, HTML))
+        if media_type is None:
+            raise Problem(406, "NOT_ACCEPTABLE", f"invoices are available as {JSON}, {PDF} or {HTML}")
+        invoice = await self._invoices.find(parse_id(request.match_info["id"]))
         if invoice is None or invoice.draft.customer.site != caller.site:
             raise Problem(404, "INVOICE_NOT_FOUND", "there is no such invoice")
         headers = {**responses.PRIVATE, "Vary": "Accept"}
@@ -121,29 +125,3 @@ class InvoicesApi:
         headers["Content-Disposition"] = f'inline; filename="{invoice.draft.kind.lower()}-{invoice.label}.pdf"'
         document = await asyncio.to_thread(self._renderer.pdf, invoice)
         return web.Response(body=document, headers=headers, content_type=PDF)
-
-
-def _negotiate(accept: str) -> str:
-    """Return the best available media type, JSON by default; raises a 406."""
-    ranges = [_parse_range(part) for part in accept.split(",") if part.strip()] or [("*/*", 1.0)]
-    best, best_quality = "", 0.0
-    for media_type in (JSON, PDF, HTML):
-        exact = [quality for name, quality in ranges if name == media_type]
-        wildcard = [quality for name, quality in ranges if name in ("*/*", f"{media_type.partition('/')[0]}/*")]
-        quality = max(exact or wildcard, default=0.0)
-        if quality > best_quality:
-            best, best_quality = media_type, quality
-    if not best:
-        raise Problem(406, "NOT_ACCEPTABLE", f"invoices are available as {JSON}, {PDF} or {HTML}")
-    return best
-
-
-def _parse_range(part: str) -> tuple[str, float]:
-    name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return name, float(parameter[2:])
-            except ValueError:
-                return name, 0.0
-    return name, 1.0

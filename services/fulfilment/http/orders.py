@@ -13,8 +13,10 @@ from services.chassis.http.idempotency import REPLAYED, IdempotencyKeys, Reserva
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response, traceparent
+from services.chassis.http.time_range import parse_from_us, parse_to_us
 from services.chassis.runtime.errors import Problem, UnavailableError
 from services.fulfilment import metrics
+from services.fulfilment.domain.ids import parse_id
 from services.fulfilment.domain.listing import TransactionQuery, transaction_cursor
 from services.fulfilment.domain.order_request import InvalidRequestError, parse_order_request
 from services.fulfilment.domain.transaction import Transaction
@@ -138,7 +140,7 @@ class OrdersApi:
     async def get(self, request: web.Request) -> web.Response:
         """Return a transaction with its counts."""
         caller = await self._authenticator.authenticate_reader(request, "orders:read")
-        transaction = await self._transactions.find_for_site(caller.site, request.match_info["transactionId"])
+        transaction = await self._transactions.find_for_site(caller.site, parse_id(request.match_info["transactionId"]))
         if transaction is None:
             raise _transaction_not_found()
         return json_response(responses.transaction_status(transaction), headers=responses.PRIVATE)
@@ -150,9 +152,9 @@ class OrdersApi:
             site=caller.site,
             rows=params.parse_page_rows(request.query),
             client_order_number=request.query.get("clientOrderNumber"),
-            transaction_id=request.query.get("transactionId"),
-            from_us=params.parse_from_us(request.query, caller.customer.time_zone),
-            to_us=params.parse_to_us(request.query, caller.customer.time_zone),
+            transaction_id=params.parse_id_filter(request.query, "transactionId"),
+            from_us=parse_from_us(request.query, caller.customer.time_zone),
+            to_us=parse_to_us(request.query, caller.customer.time_zone),
         )
         page, pagination, links = await params.paginate(
             request,
@@ -170,7 +172,7 @@ class OrdersApi:
     async def get_codes(self, request: web.Request) -> web.Response:
         """Return the delivered codes, and placeholders for the others."""
         caller = await self._authenticator.authenticate_reader(request, "codes:read")
-        transaction_id, sku = request.match_info["transactionId"], request.query.get("sku")
+        transaction_id, sku = parse_id(request.match_info["transactionId"]), request.query.get("sku")
         found = await get_codes.get_codes(caller.site, transaction_id, sku, self._get_codes_deps)
         if found is None:
             raise _transaction_not_found()

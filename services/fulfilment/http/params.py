@@ -1,7 +1,6 @@
 """Query parameters of lists, and their pages. Invalid parameters raise a 400."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import date, tzinfo
 from typing import TypeVar
 
 from aiohttp import web
@@ -11,8 +10,9 @@ from multidict import MultiMapping
 
 from services.chassis.http import paging
 from services.chassis.http.paging import PageTokenCodec
+from services.chassis.http.time_range import parse_day
 from services.chassis.runtime.errors import Problem
-from services.fulfilment.domain.business_day import end_us, start_us
+from services.fulfilment.domain.ids import parse_id
 from services.fulfilment.domain.listing import (
     DEFAULT_ROWS,
     MAX_PAGE_ROWS,
@@ -21,8 +21,6 @@ from services.fulfilment.domain.listing import (
     PageCursor,
     TransactionQuery,
 )
-from services.values.instants import parse_instant
-from services.values.invalid import Invalid
 
 Params = MultiMapping[str]
 ListQuery = TypeVar("ListQuery", TransactionQuery, InvoiceQuery)
@@ -65,22 +63,16 @@ def parse_page_rows(params: Params) -> int:
     return min(parse_rows(params), MAX_PAGE_ROWS)
 
 
-def parse_from_us(params: Params, zone: tzinfo) -> int | None:
-    """Return the first included instant: `from`, or the start of that day in the zone."""
-    day = _parse_day(params.get("from", ""))
-    return _parse_instant_us(params, "from", zone) if day is None else start_us(day, zone)
-
-
-def parse_to_us(params: Params, zone: tzinfo) -> int | None:
-    """Return the first excluded instant: `to`, or the end of that day in the zone."""
-    day = _parse_day(params.get("to", ""))
-    return _parse_instant_us(params, "to", zone) if day is None else end_us(day, zone)
+def parse_id_filter(params: Params, name: str) -> str | None:
+    """Return the id that rows must have."""
+    text = params.get(name)
+    return None if text is None else parse_id(text)
 
 
 def parse_date(params: Params, name: str) -> str | None:
     """Return a date such as `2026-01-31`."""
     text = params.get(name)
-    if text is not None and _parse_day(text) is None:
+    if text is not None and parse_day(text) is None:
         raise Problem(400, "INVALID_DATE", f"{name} is a date such as 2026-01-31")
     return text
 
@@ -88,23 +80,3 @@ def parse_date(params: Params, name: str) -> str | None:
 def _token_scope(query: Struct) -> paging.TokenScope:
     """Return the scope of page tokens: this list, with any number of rows."""
     return [type(query).__name__, *(value for name, value in asdict(query).items() if name not in ("rows", "after"))]
-
-
-def _parse_day(text: str) -> date | None:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        return None
-    # A midnight of the first or last year may be out of datetime's range in UTC.
-    return day if day.isoformat() == text and 1 < day.year < 9999 else None
-
-
-def _parse_instant_us(params: Params, name: str, zone: tzinfo) -> int | None:
-    text = params.get(name)
-    if text is None:
-        return None
-    # A plus sign that was not percent-encoded is decoded to a space.
-    instant = parse_instant(text.replace(" ", "+"), zone=zone)
-    if isinstance(instant, Invalid):
-        raise Problem(400, "INVALID_DATE", f"{name} is a date, or a date and time, in ISO 8601")
-    return instant.us

@@ -6,10 +6,13 @@ from pathlib import Path
 from aiohttp import web
 from msgspec.structs import replace
 
+from services.chassis.http.negotiation import negotiate
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.paging import next_link, page_token_from_query, pagination
 from services.chassis.http.ratelimit import RateLimit, rate_limited
+from services.chassis.http.time_range import parse_from_us, parse_to_us
 from services.chassis.runtime.logs import bind
+from services.chassis.runtime.time_zones import load_time_zone
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
 from services.chassis.security.tokens import Token
 from services.jobs.events import JobKey, parse_job_id
@@ -33,6 +36,7 @@ from services.status.flows.queries import (
 from services.status.http import params
 from services.status.http.page_tokens import PageTokens, events_scope, jobs_scope, records_scope
 from services.status.http.responses import (
+    JSON,
     NDJSON,
     build_body,
     build_jobs_body,
@@ -124,7 +128,7 @@ class StatusApi:
         stored = await find_job(key, self._deps, projection=RECORDS)
         if stored is None:
             raise job_not_found(is_recent=is_recent(key, self._deps))
-        lines = NDJSON in ",".join(request.headers.getall("Accept", ())).lower()
+        lines = negotiate(request, (JSON, NDJSON)) == NDJSON
         etag = records_etag(stored.job, lines=lines)
         headers = {"Vary": "Accept"}
         unchanged = not_modified(request, etag, headers)
@@ -144,14 +148,15 @@ class StatusApi:
     async def jobs(self, request: web.Request) -> web.Response:
         """A site's jobs, newest first."""
         site = await self._authorize(request)
+        zone = load_time_zone(site.time_zone)
         query = JobListQuery(
             site=site.site,
             rows=params.parse_list_rows(request.query),
             state=params.parse_state(request.query),
             type=params.parse_type(request.query),
             mode=params.parse_mode(request.query),
-            from_us=params.parse_instant_param(request.query, "from"),
-            to_us=params.parse_instant_param(request.query, "to"),
+            from_us=parse_from_us(request.query, zone),
+            to_us=parse_to_us(request.query, zone),
         )
         scope, page_token = jobs_scope(query), page_token_from_query(request.query)
         if page_token is not None:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC
 from typing import TypeVar
 
 from multidict import MultiMapping
@@ -14,8 +13,6 @@ from services.status.domain.listing import DEFAULT_ROWS as DEFAULT_LIST_ROWS
 from services.status.domain.listing import MODES, TYPES
 from services.status.domain.records import OUTCOMES_BY_NAME
 from services.status.domain.summary import DEFAULT_ROWS
-from services.values.instants import parse_instant
-from services.values.invalid import Invalid
 
 Query = MultiMapping[str]
 
@@ -73,18 +70,6 @@ def parse_type(query: Query) -> str | None:
 def parse_mode(query: Query) -> str | None:
     """The mode of listed jobs."""
     return _parse_choice(query, "mode", {name: name for name in MODES}, "INVALID_MODE")
-
-
-def parse_instant_param(query: Query, name: str) -> int | None:
-    """A time in microseconds; one without an offset is UTC."""
-    text = query.get(name)
-    if text is None:
-        return None
-    # A plus sign that was not percent-encoded has become a space.
-    instant = parse_instant(text.replace(" ", "+"), zone=UTC)
-    if isinstance(instant, Invalid):
-        raise Problem(400, "INVALID_DATE", f"{name} is a date and time in ISO 8601")
-    return instant.us
 
 
 def parse_wait(headers: MultiMapping[str]) -> float | None:
