@@ -19,7 +19,6 @@ from services.auth.adapters.stores import (
     create_indexes,
 )
 from services.auth.domain.revocation import Revocation
-from services.auth.domain.source_address import parse_networks
 from services.auth.flows import management
 from services.auth.flows.key_rotation import KeyRotationDeps, ensure_current_key
 from services.auth.flows.management import ManagementDeps
@@ -31,6 +30,7 @@ from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
+from services.chassis.http.source_address import parse_networks
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.kafka.producer import Producer

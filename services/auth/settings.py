@@ -5,13 +5,13 @@ import binascii
 
 from pydantic import Field, SecretStr, field_validator
 
-from services.auth.domain.source_address import parse_networks
+from services.chassis.http.source_address import ProxySettings
 from services.chassis.runtime.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
 
 KEY_BYTES = 32
 
 
-class AuthSettings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings):
+class AuthSettings(ServiceSettings, ApiSettings, ProxySettings, KafkaSettings, MongoSettings, TokenSettings):
     """Settings of auth."""
 
     auth_key_encryption_key: SecretStr = Field(
@@ -21,9 +21,6 @@ class AuthSettings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, T
     allow_query_secrets: bool = Field(
         True,  # noqa: FBT003 - a default
         description="Whether client secrets are accepted in query strings; answered with a `Deprecation` header.",
-    )
-    trusted_proxies: str = Field(
-        "127.0.0.0/8,::1/128", description="Networks of the proxies whose `X-Forwarded-For` header is trusted."
     )
     admin_host: str = Field("127.0.0.1", description="Address of the admin API; must not be reachable by customers.")
     admin_port: int | None = Field(
@@ -40,12 +37,6 @@ class AuthSettings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, T
             is_key = False
         if not is_key:
             raise ValueError(f"must be {KEY_BYTES} bytes in Base64")
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _validate_networks(cls, value: str) -> str:
-        parse_networks(value)
         return value
 
     @property

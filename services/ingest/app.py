@@ -8,6 +8,7 @@ from services.chassis.http.idempotency import IdempotencyKeys
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.http.shared_ratelimit import SharedRateLimit
+from services.chassis.http.source_address import parse_networks
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
@@ -58,7 +59,11 @@ async def build(settings: Settings) -> Service:
         new_job_id=new_job_id,
     )
     # Where an external schema registry is configured, it is the only one.
-    own_registry = [] if settings.schema_registry_url else registry_routes(schemas)
+    own_registry = (
+        []
+        if settings.schema_registry_url
+        else registry_routes(schemas, proxies=parse_networks(settings.trusted_proxies))
+    )
     api = ImportApi(
         deps=deps,
         authenticator=access.authenticator,

@@ -4,12 +4,13 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from services.chassis.http.source_address import ProxySettings
 from services.chassis.runtime.settings import ApiSettings, KafkaSettings, MongoSettings, ServiceSettings, TokenSettings
 
 RATE_LIMIT_SCHEMES = ("valkey://", "valkeys://", "redis://", "rediss://", "unix://")
 
 
-class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings):
+class Settings(ServiceSettings, ApiSettings, ProxySettings, KafkaSettings, MongoSettings, TokenSettings):
     """Settings of the ingest service."""
 
     import_accepted_status: Literal[200, 202] = Field(

@@ -4,10 +4,10 @@ Clients that register schemas before they write (the default) are given the id o
 canonical form, and an error otherwise.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -15,35 +15,62 @@ from aiohttp import web
 from services.chassis.avro.compatibility import InvalidSchemaError, incompatibilities
 from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.http import server as http
+from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.request_body import read_bounded
+from services.chassis.http.source_address import Networks, get_source_address
+from services.chassis.runtime.errors import Problem
+from services.schema_registry.comparisons import Comparisons
 from services.schema_registry.subjects import RegistryError, Subjects, require_schema, subjects_of
 from services.topics import SCHEMA_BY_SUBJECT, compatibility_level
 
 BASE = "/registry"
 CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
-# More than six times the longest of our schemas.
-MAX_SCHEMA_LENGTH = 64 * 1024
+# More than three times the longest of our schemas.
+MAX_SCHEMA_LENGTH = 32 * 1024
+# A schema is JSON within a JSON string: its quotation marks are escaped.
+MAX_BODY_BYTES = 4 * MAX_SCHEMA_LENGTH
 BODY_TIMEOUT_S = 10.0
+# Schemas that one client may send: a producer sends each of its schemas once, when it starts.
+MAX_SCHEMAS_PER_WINDOW = 30
+WINDOW_S = 10.0
 
-# Returns the body of the response; raises `RegistryError`.
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What the handlers of requests with a schema use."""
+
+    subjects: Subjects
+    proxies: Networks
+    comparisons: Comparisons = field(default_factory=Comparisons)
+    rate_limit: RateLimit = field(default_factory=lambda: RateLimit(window_s=WINDOW_S))
+
+
+# Both return the body of the response; they raise `RegistryError`.
 Handler = Callable[[Subjects, web.Request], Awaitable[object]]
+SchemaHandler = Callable[[Deps, web.Request], Awaitable[object]]
 
 
-def registry_routes(schemas: Schemas) -> list[web.RouteDef]:
-    """Return the routes that serve these schemas."""
+def registry_routes(schemas: Schemas, *, proxies: Networks) -> list[web.RouteDef]:
+    """Return the routes that serve these schemas. The `proxies` are trusted to name a client's address."""
     subjects = Subjects(schemas)
+    deps = Deps(subjects, proxies)
     return [
         *(web.get(BASE + path, partial(_respond, handler, subjects)) for path, handler in GET_ROUTES.items()),
-        *(web.post(BASE + path, partial(_respond, handler, subjects)) for path, handler in POST_ROUTES.items()),
+        *(web.post(BASE + path, partial(_respond, handler, deps)) for path, handler in POST_ROUTES.items()),
         web.route("*", BASE + "/{rest:.*}", partial(_respond, _refuse, subjects)),
     ]
 
 
-async def _respond(handler: Handler, subjects: Subjects, request: web.Request) -> web.Response:
+async def _respond(
+    handler: Callable[[T, web.Request], Awaitable[object]], deps: T, request: web.Request
+) -> web.Response:
     try:
-        return http.json_response(await handler(subjects, request), content_type=CONTENT_TYPE)
+        return http.json_response(await handler(deps, request), content_type=CONTENT_TYPE)
     except RegistryError as error:
         body = {"error_code": error.code, "message": str(error)}
-        return http.json_response(body, status=error.status, content_type=CONTENT_TYPE)
+        return http.json_response(body, status=error.status, headers=error.headers, content_type=CONTENT_TYPE)
 
 
 async def _get_root(_subjects: Subjects, _request: web.Request) -> object:
@@ -104,34 +131,40 @@ async def _get_mode(subjects: Subjects, request: web.Request) -> object:
     return {"mode": "READONLY"}
 
 
-async def _look_up(subjects: Subjects, request: web.Request) -> object:
+async def _look_up(deps: Deps, request: web.Request) -> object:
     subject = request.match_info["subject"]
-    subjects.versions(subject)
-    return _describe(require_schema(subjects.find(subject, await _read_schema(request))), subject)
+    deps.subjects.versions(subject)
+    return _describe(require_schema(await _find(deps, request, subject)), subject)
 
 
-async def _register(subjects: Subjects, request: web.Request) -> object:
+async def _register(deps: Deps, request: web.Request) -> object:
     subject = request.match_info["subject"]
     read_only = f"Subject {subject} is in read-only mode"
-    if subject not in subjects:
+    if subject not in deps.subjects:
         raise RegistryError(422, 42205, read_only)
-    version = subjects.find(subject, await _read_schema(request))
+    version = await _find(deps, request, subject)
     if version is None:
         hint = "set auto.register.schemas=false and use.latest.version=true"
         raise RegistryError(422, 42205, f"{read_only}, and this schema is not one of its versions: {hint}")
     return _describe(version, subject)
 
 
-async def _check_compatibility(subjects: Subjects, request: web.Request) -> object:
+async def _find(deps: Deps, request: web.Request, subject: str) -> Schema | None:
+    schema = await _read_schema(deps, request)
+    return await deps.comparisons.run(lambda: deps.subjects.find(subject, schema))
+
+
+async def _check_compatibility(deps: Deps, request: web.Request) -> object:
     subject = request.match_info["subject"]
-    versions = subjects.versions(subject)
+    versions = deps.subjects.versions(subject)
     if "version" in request.match_info:
-        version = subjects.version(subject, request.match_info["version"])
+        version = deps.subjects.version(subject, request.match_info["version"])
         versions = {version.number: version}
-    schema = await _read_schema(request)
+    schema = await _read_schema(deps, request)
     level = compatibility_level(SCHEMA_BY_SUBJECT[subject])
+    texts = {number: old.text for number, old in versions.items()}
     try:
-        messages = incompatibilities(level, schema, {number: old.text for number, old in versions.items()})
+        messages = await deps.comparisons.run(lambda: incompatibilities(level, schema, texts))
     except InvalidSchemaError as error:
         raise RegistryError(422, 42201, f"Invalid schema: {error}") from None
     is_verbose = request.query.get("verbose", "").lower() == "true"
@@ -162,7 +195,7 @@ GET_ROUTES: Mapping[str, Handler] = {
     "/mode": _get_mode,
     "/mode/{subject}": _get_mode,
 }
-POST_ROUTES: Mapping[str, Handler] = {
+POST_ROUTES: Mapping[str, SchemaHandler] = {
     "/subjects/{subject}": _look_up,
     "/subjects/{subject}/versions": _register,
     "/compatibility/subjects/{subject}/versions": _check_compatibility,
@@ -170,12 +203,15 @@ POST_ROUTES: Mapping[str, Handler] = {
 }
 
 
-async def _read_schema(request: web.Request) -> str:
+async def _read_schema(deps: Deps, request: web.Request) -> str:
+    decision = deps.rate_limit.acquire(get_source_address(request, deps.proxies), limit=MAX_SCHEMAS_PER_WINDOW)
+    if not decision.allowed:
+        detail = f"a client may send at most {MAX_SCHEMAS_PER_WINDOW} schemas in any {WINDOW_S:g} s"
+        raise RegistryError(429, 429, detail, retry_after_s=decision.retry_after_s)
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            data = await request.read()
-    except TimeoutError:
-        raise RegistryError(408, 408, "HTTP 408 Request Timeout") from None
+        data = await read_bounded(request, max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
+    except Problem as problem:
+        raise RegistryError(problem.status, problem.status, problem.detail) from None
     try:
         body = msgspec.json.decode(data)
         schema, schema_type = body["schema"], body.get("schemaType") or "AVRO"

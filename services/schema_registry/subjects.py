@@ -13,10 +13,11 @@ _LATEST = frozenset({"latest", "-1"})
 class RegistryError(Exception):
     """An error response: `status` is HTTP's; `code` and the message are those that Confluent's clients know."""
 
-    def __init__(self, status: int, code: int, message: str) -> None:
+    def __init__(self, status: int, code: int, message: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
 class Subjects:

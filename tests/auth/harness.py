@@ -13,7 +13,6 @@ from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.adapters.signer import JwtSigner
 from services.auth.domain.audience import SCOPES
 from services.auth.domain.client import Client, Secret
-from services.auth.domain.source_address import parse_networks
 from services.auth.flows.key_rotation import KeyRotationDeps
 from services.auth.flows.management import ManagementDeps
 from services.auth.flows.tokens import TokenDeps
@@ -22,6 +21,7 @@ from services.auth.ports import ClientStore
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.ratelimit import RateLimit
 from services.chassis.http.server import build_application
+from services.chassis.http.source_address import parse_networks
 from services.chassis.security.sites import Sites
 from services.values.sites import ApiKey, Site
 from tests.auth.fakes import (

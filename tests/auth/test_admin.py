@@ -11,11 +11,11 @@ import yaml
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.auth.domain.audience import ADMIN
-from services.auth.domain.source_address import parse_networks
 from services.auth.flows.management import ManagementDeps
 from services.auth.http import admin, oauth
 from services.auth.http.admin import AdminDeps
 from services.chassis.http.server import build_application
+from services.chassis.http.source_address import parse_networks
 from tests.auth.fakes import FakePublisher, FakeSiteStore, IdSequence
 from tests.auth.harness import ISSUER, OPENAPI, SECRET, AuthHarness, a_client
 

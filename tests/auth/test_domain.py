@@ -18,7 +18,6 @@ from services.auth.domain.signing import (
     is_rotation_due,
     published_keys,
 )
-from services.auth.domain.source_address import parse_networks, source_address
 from services.auth.domain.tenants import InvalidDocumentError, parse_tenants
 from tests.auth.fakes import a_key
 
@@ -163,27 +162,6 @@ def test_only_the_first_key_signs_at_once() -> None:
     assert activation_time([], NOW, activation_delay_s=600) == NOW
     assert activation_time([a_key(1, signs_from=NOW)], NOW, activation_delay_s=600) == NOW + 600
     assert activation_time([a_key(1, signs_from=NOW)], NOW + 0.9, activation_delay_s=0.5) == NOW + 2, "never earlier"
-
-
-PROXIES = parse_networks("127.0.0.0/8, ::1/128,10.0.0.0/8")
-
-
-@pytest.mark.parametrize(
-    ("peer", "forwarded", "seen"),
-    [
-        ("203.0.113.9", [], "203.0.113.9"),
-        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
-        ("127.0.0.1", ["198.51.100.1"], "198.51.100.1"),
-        ("127.0.0.1", ["1.2.3.4, 198.51.100.1"], "198.51.100.1"),
-        ("127.0.0.1", ["1.2.3.4", "198.51.100.1, 10.1.1.1"], "198.51.100.1"),
-        ("127.0.0.1", ["10.1.1.1"], "10.1.1.1"),
-        ("127.0.0.1", ["junk"], "127.0.0.1"),
-        ("::1", ["2001:db8::1"], "2001:db8::1"),
-        ("", ["198.51.100.1"], ""),
-    ],
-)
-def test_only_our_own_proxies_are_believed(peer: str, forwarded: list[str], seen: str) -> None:
-    assert source_address(peer, forwarded, PROXIES) == seen
 
 
 SITE = {"site": 608, "name": "Demo", "appId": 1078, "rootSource": "omnichannel-api/qa", "datacenter": "qa"}

@@ -15,8 +15,8 @@ from openapi_spec_validator import validate
 
 from services.auth.domain.audience import AUDIENCES
 from services.auth.domain.credentials import FORM
-from services.auth.domain.source_address import parse_networks
 from services.auth.http import oauth
+from services.chassis.http.source_address import parse_networks
 from services.chassis.security.tokens import LEEWAY_S
 from tests.auth.fakes import FakeClientStore
 from tests.auth.harness import OPENAPI, SECRET, AuthHarness, a_client

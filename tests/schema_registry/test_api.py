@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from ipaddress import ip_address
+from itertools import count
 from typing import Any
 
 import aiohttp
@@ -15,9 +18,11 @@ from yarl import URL
 
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.server import HttpServer, build_application
+from services.chassis.http.source_address import parse_networks
 from services.chassis.runtime.settings import REPOSITORY
 from services.schema_registry import api
 from services.schema_registry.api import registry_routes
+from services.schema_registry.subjects import Subjects
 from services.topics import SCHEMA_BY_SUBJECT, TOPICS
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -27,7 +32,9 @@ ORDER = SCHEMAS.versions["order"][1]
 
 @pytest.fixture(scope="module")
 async def base() -> AsyncIterator[str]:
-    server = HttpServer(build_application(registry_routes(SCHEMAS)), host="127.0.0.1", port=0)
+    server = HttpServer(
+        build_application(registry_routes(SCHEMAS, proxies=parse_networks("127.0.0.0/8"))), host="127.0.0.1", port=0
+    )
     await server.start()
     yield f"http://{server.address}/registry"
     await server.stop()
@@ -42,11 +49,17 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 Call = Callable[..., Any]
 
 
+CLIENT_NUMBERS = count()
+
+
 @pytest.fixture
 def call(base: str, session: aiohttp.ClientSession) -> Call:
+    """Send requests of a client that no other test is."""
+    client = {"X-Forwarded-For": str(ip_address("10.0.0.0") + next(CLIENT_NUMBERS))}
+
     async def send(method: str, path: str, body: Any = None) -> tuple[int, Any]:
         data = json.dumps(body) if body is not None else None
-        async with session.request(method, base + path, data=data) as response:
+        async with session.request(method, base + path, data=data, headers=client) as response:
             assert response.content_type == "application/vnd.schemaregistry.v1+json"
             return response.status, await response.json(content_type=None)
 
@@ -211,6 +224,62 @@ async def test_a_next_version_can_be_tried(call: Call, version: str, definition:
     status, body = await call("POST", path, {"schema": json.dumps(definition)})
     assert (status, body["is_compatible"]) == (200, is_compatible)
     assert (body["messages"] == []) == is_compatible
+
+
+# --- Limits: schemas are taken from anyone
+
+POST_PATHS = (f"/subjects/{SUBJECT}", f"/subjects/{SUBJECT}/versions", f"/compatibility/subjects/{SUBJECT}/versions")
+
+
+@pytest.mark.parametrize("path", POST_PATHS)
+async def test_schemas_are_compared_beside_the_event_loop(
+    call: Call, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Ingest serves the registry: while its event loop compares, no import is accepted."""
+    threads: set[threading.Thread] = set()
+
+    def compare(*_: Any) -> list[str]:
+        threads.add(threading.current_thread())
+        return []
+
+    def find(*_: Any) -> Any:
+        threads.add(threading.current_thread())
+        return ORDER
+
+    monkeypatch.setattr(api, "incompatibilities", compare)
+    monkeypatch.setattr(Subjects, "find", find)
+    await call("POST", path, {"schema": ORDER.text})
+    assert threads
+    assert threading.current_thread() not in threads
+
+
+async def test_a_client_may_send_so_many_schemas_and_another_still_its_own(
+    base: str, session: aiohttp.ClientSession
+) -> None:
+    async def send(client: str, path: str) -> tuple[int, str | None]:
+        async with session.post(base + path, data=b"{}", headers={"X-Forwarded-For": client}) as response:
+            assert response.content_type == "application/vnd.schemaregistry.v1+json"
+            return response.status, response.headers.get("Retry-After")
+
+    sent = [await send("192.0.2.1", POST_PATHS[number % 3]) for number in range(api.MAX_SCHEMAS_PER_WINDOW)]
+    assert set(sent) == {(422, None)}
+    for path in POST_PATHS:
+        status, retry_after = await send("192.0.2.1", path)
+        assert (status, 1 <= int(retry_after or 0) <= 10) == (429, True)
+    assert await send("192.0.2.2", POST_PATHS[0]) == (422, None)
+    async with session.get(base + "/subjects", headers={"X-Forwarded-For": "192.0.2.1"}) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize("path", POST_PATHS)
+async def test_a_schema_that_is_far_longer_than_ours_is_not_compared(call: Call, path: str) -> None:
+    assert (
+        3 * max(len(version.text) for versions in SCHEMAS.versions.values() for version in versions.values())
+        < api.MAX_SCHEMA_LENGTH
+    )
+    documented = {**ORDER.definition, "doc": "x" * api.MAX_SCHEMA_LENGTH}
+    assert (await call("POST", path, {"schema": json.dumps(documented)}))[1]["error_code"] == 42201
+    assert (await call("POST", path, {"schema": "x" * api.MAX_BODY_BYTES}))[0] == 413
 
 
 # --- Confluent's own client

@@ -11,7 +11,6 @@ from aiohttp import web
 from services.auth.domain.audience import ADMIN
 from services.auth.domain.client import MAX_GRACE_H, ClientNotFoundError, RuleViolationError
 from services.auth.domain.site import ApiKeyConflictError
-from services.auth.domain.source_address import Networks
 from services.auth.domain.tenants import InvalidDocumentError, parse_client, parse_client_change, parse_site
 from services.auth.flows import management
 from services.auth.flows.key_rotation import KeyRotationDeps, add_key
@@ -19,13 +18,13 @@ from services.auth.flows.management import ManagementDeps
 from services.auth.flows.tokens import UNKNOWN_CLIENT, TokenDeps
 from services.auth.http.oauth import (
     NO_STORE,
-    get_source_address,
     read_body,
     token_endpoint,
 )
 from services.auth.wire import client_to_json, key_to_json
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.server import json_response
+from services.chassis.http.source_address import Networks, get_source_address
 from services.chassis.runtime.errors import ForbiddenError, Problem, UnauthorizedError
 from services.chassis.security.tokens import Token, bearer_token
 

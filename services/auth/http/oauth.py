@@ -8,11 +8,11 @@ from aiohttp import web
 from services.auth.domain.audience import AUDIENCES, SCOPES, Audience
 from services.auth.domain.credentials import TokenEndpointRequest, has_secret_in_query
 from services.auth.domain.oauth_error import OAuthError, invalid_request
-from services.auth.domain.source_address import Networks, source_address
 from services.auth.flows.tokens import IssuedToken, TokenDeps, introspect, issue, record_refusal, revoke
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.request_body import read_bounded
 from services.chassis.http.server import json_response
+from services.chassis.http.source_address import Networks, get_source_address
 from services.chassis.runtime.errors import Problem, UnavailableError
 
 MAX_BODY_BYTES = 16 * 1024
@@ -117,11 +117,6 @@ async def _read_request(request: web.Request) -> TokenEndpointRequest | OAuthErr
 async def read_body(request: web.Request) -> bytes:
     """Read the body of at most `MAX_BODY_BYTES`. Raises a 413, or a 408 after `BODY_TIMEOUT_S`."""
     return await read_bounded(request, max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
-
-
-def get_source_address(request: web.Request, proxies: Networks) -> str:
-    """Return the address that a request comes from, for rate limits and audit lines."""
-    return source_address(request.remote or "", request.headers.getall("X-Forwarded-For", []), proxies)
 
 
 def error_response(error: OAuthError) -> web.Response:

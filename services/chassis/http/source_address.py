@@ -3,7 +3,31 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from aiohttp import web
+from pydantic import Field, field_validator
+
+from services.chassis.runtime.settings import EnvironmentSettings
+
 Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+class ProxySettings(EnvironmentSettings):
+    """Proxies in front of a service."""
+
+    trusted_proxies: str = Field(
+        "127.0.0.0/8,::1/128", description="Networks of the proxies whose `X-Forwarded-For` header is trusted."
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _validate_networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
+
+
+def get_source_address(request: web.Request, proxies: Networks) -> str:
+    """Return the address that a request comes from, for rate limits and audit lines."""
+    return source_address(request.remote or "", request.headers.getall("X-Forwarded-For", []), proxies)
 
 
 def parse_networks(text: str) -> Networks:
