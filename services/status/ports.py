@@ -19,7 +19,6 @@ class SiteProfiles(Protocol):
 
     def get(self, site: int) -> SiteProfile:
         """The site's current configuration; raises nothing."""
-        ...
 
 
 class JobWriter(Protocol):
@@ -30,23 +29,18 @@ class JobWriter(Protocol):
 
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
         """Those of the jobs that exist, without the fields of runs that only readers need."""
-        ...
 
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         """Write jobs durably; returns the keys of those that may not have been written: their version had changed."""
-        ...
 
     async def wait_until_durable(self) -> None:
         """Return once everything that can be read here is durable. Every write waits for that, too."""
-        ...
 
     async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
         """Those of the chunks that exist, without the fields of runs that only readers need."""
-        ...
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
         """Write chunks of one job durably; returns the numbers of those that may not have been written."""
-        ...
 
 
 class JobReader(Protocol):
@@ -54,15 +48,12 @@ class JobReader(Protocol):
 
     async def find(self, key: JobKey, projection: Projection = ...) -> StoredJob | None:
         """The job. With a projection, a small one has its block; without, a large one has no tallies of its chunks."""
-        ...
 
     async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
         """Those of the chunks that exist, with the projected fields."""
-        ...
 
     async def list_jobs(self, query: JobListQuery) -> list[Job]:
         """Jobs of one site, newest first, at most one more than a page holds; without tallies of their chunks."""
-        ...
 
 
 class Notifier(Protocol):
@@ -70,7 +61,6 @@ class Notifier(Protocol):
 
     def notify(self, keys: Sequence[JobKey]) -> None:
         """These jobs changed; raises nothing."""
-        ...
 
 
 class OverdueJobs(Protocol):
@@ -78,7 +68,6 @@ class OverdueJobs(Protocol):
 
     async def find_overdue(self, before_us: int, *, limit: int) -> Sequence[JobHeader]:
         """Jobs that have not ended and were last written before that time, the oldest write first."""
-        ...
 
 
 class ConsumerProgress(Protocol):
@@ -86,11 +75,9 @@ class ConsumerProgress(Protocol):
 
     async def snapshot_end_offsets(self) -> None:
         """From now on, "caught up" means: up to the present end of the topic of job events."""
-        ...
 
     async def is_caught_up(self, *, up_to_us: int) -> bool:
         """Whether status has consumed up to the snapshot, and the validator all records older than that time."""
-        ...
 
 
 class ExpiryPublisher(Protocol):
@@ -98,4 +85,3 @@ class ExpiryPublisher(Protocol):
 
     async def publish_expired(self, jobs: Sequence[JobHeader], *, at_us: int) -> None:
         """Return when all in-sync replicas have the events."""
-        ...

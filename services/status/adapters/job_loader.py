@@ -5,28 +5,19 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from services.jobs.events import JobKey
-from services.status.domain.block import NO_PROJECTION, Block, Projection
-from services.status.domain.job import Job, StoredJob
-from services.status.domain.listing import JobListQuery
+from services.status.domain.block import NO_PROJECTION, Projection
+from services.status.domain.job import StoredJob
+from services.status.ports import JobReader
 
 # Small jobs come with all their records, so a query is limited.
 MAX_JOBS_PER_QUERY = 100
 
 
-class JobFinder(Protocol):
-    """Finds several jobs at once. Each call raises `UnavailableError`."""
+class JobFinder(JobReader, Protocol):
+    """Finds several jobs at once."""
 
     async def find_many(self, keys: Sequence[JobKey], projection: Projection) -> dict[JobKey, StoredJob]:
-        """Those of the jobs that exist."""
-        ...
-
-    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
-        """Those of the chunks that exist, with the projected fields."""
-        ...
-
-    async def list_jobs(self, query: JobListQuery) -> list[Job]:
-        """Jobs of one site, newest first, at most one more than a page holds."""
-        ...
+        """Those of the jobs that exist; raises `UnavailableError`."""
 
 
 class JobLoader:

@@ -1,12 +1,11 @@
 """Apply job events to the stored jobs."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import ContentionError
 from services.jobs.events import JobEvent, JobKey
 from services.status import metrics
 from services.status.domain.block import Block, empty_block, merge_runs
@@ -48,14 +47,6 @@ class Deps:
     now_us: Callable[[], int]
 
 
-@dataclass(frozen=True, slots=True)
-class MergeResult:
-    """The updates whose stored job turned out to be large, and how many optimistic writes would have succeeded."""
-
-    became_large: Sequence[JobUpdate]
-    would_have_matched: int
-
-
 async def apply_events(events: Iterable[JobEvent], deps: Deps, *, optimistic: bool = True) -> bool:
     """Apply the events to their jobs, whatever is stored of them already.
 
@@ -67,11 +58,11 @@ async def apply_events(events: Iterable[JobEvent], deps: Deps, *, optimistic: bo
     small = [update for update in updates.values() if not is_large(update.header.total)]
     large = [update for update in updates.values() if is_large(update.header.total)]
     conflicts = await _write_optimistically(small, deps) if optimistic else small
-    merged = await _merge(conflicts, deps)
-    large += merged.became_large
+    became_large, would_have_matched = await _merge(conflicts, deps)
+    large += became_large
     await _run_concurrently(iter(large), lambda update: _apply_to_large(update, deps), count=len(large))
     deps.notifier.notify(list(updates))
-    matched = len(small) - len(conflicts) if optimistic else merged.would_have_matched
+    matched = len(small) - len(conflicts) if optimistic else would_have_matched
     return 2 * matched >= len(small) if small else optimistic
 
 
@@ -128,14 +119,10 @@ async def _write(changes: Iterable[JobChange | None], deps: Deps) -> frozenset[J
 
 
 def _count_ended(changes: Iterable[JobChange], lost: frozenset[JobKey], now_us: int) -> None:
-    ended: Counter[JobState] = Counter()
-    for change in changes:
-        job = change.job
+    for job in [change.job for change in changes]:
         if job.is_terminal and job.shown_version == job.version and job.key not in lost:
-            ended[job.state] += 1
+            _ENDED[job.state].inc()
             metrics.END_TO_END.observe(max(now_us - job.profile.header.created_at, 0) / 1_000_000)
-    for state, jobs in ended.items():
-        _ENDED[state].inc(jobs)
 
 
 def _optimistic_change(update: JobUpdate, deps: Deps) -> JobChange | None:
@@ -143,25 +130,26 @@ def _optimistic_change(update: JobUpdate, deps: Deps) -> JobChange | None:
     return apply_update(new_job(profile), update) if update.is_opened else apply_update_blind(profile, update)
 
 
-async def _merge(updates: Sequence[JobUpdate], deps: Deps) -> MergeResult:
-    """Read the jobs, merge the updates, write them unless another writer was faster; repeat for those."""
+async def _merge(updates: Sequence[JobUpdate], deps: Deps) -> tuple[list[JobUpdate], int]:
+    """Read the jobs, merge the updates, write them unless another writer was faster; repeat for those.
+
+    Returns the updates whose stored job turned out to be large, and how many optimistic writes would have succeeded.
+    """
     became_large: list[JobUpdate] = []
-    would_have_matched: int | None = None
-    for _ in range(MAX_ATTEMPTS):
+    would_have_matched = 0
+    for attempt in range(MAX_ATTEMPTS):
         if not updates:
-            return MergeResult(became_large, would_have_matched or 0)
+            return became_large, would_have_matched
         stored = await deps.jobs.load([update.key for update in updates])
-        if would_have_matched is None:
+        if not attempt:
             would_have_matched = sum(_would_match(update, stored.get(update.key)) for update in updates)
         jobs = {update.key: stored.get(update.key) or new_job(_job_profile(update, deps)) for update in updates}
         became_large += [update for update in updates if jobs[update.key].job.is_large]
         updates = [update for update in updates if not jobs[update.key].job.is_large]
-        if not updates:
-            return MergeResult(became_large, would_have_matched)
         metrics.MERGES.inc(len(updates))
-        lost = await _write([apply_update(jobs[update.key], update) for update in updates], deps)
+        lost = await _write([apply_update(jobs[update.key], update) for update in updates], deps) if updates else ()
         updates = [update for update in updates if update.key in lost]
-    raise UnavailableError("the job store")
+    raise ContentionError("the job store")
 
 
 def _would_match(update: JobUpdate, stored: StoredJob | None) -> bool:
@@ -178,8 +166,8 @@ async def _apply_to_large(update: JobUpdate, deps: Deps) -> None:
     job = await _load_or_create(update, deps)
     if not job.is_large:
         # An event with another header came first, and says that the job is small.
-        if (await _merge([update], deps)).became_large:
-            raise UnavailableError("the job store")
+        if (await _merge([update], deps))[0]:
+            raise ContentionError("the job store")
         return
     blocks = await _write_chunks(job, split_by_chunk(update.runs, job.profile.total), deps)
     await _publish(job, list(blocks.values()), deps)
@@ -194,7 +182,7 @@ async def _load_or_create(update: JobUpdate, deps: Deps) -> Job:
         change = publish_chunks(new_job(_job_profile(update, deps)).job, ())
         if change is not None and not await _write([change], deps):
             return change.job
-    raise UnavailableError("the job store")
+    raise ContentionError("the job store")
 
 
 async def _write_chunks(job: Job, runs: Mapping[int, Sequence[TimedRun]], deps: Deps) -> dict[int, Block]:
@@ -213,7 +201,7 @@ async def _write_chunks(job: Job, runs: Mapping[int, Sequence[TimedRun]], deps: 
         lost = await deps.jobs.write_chunks([change for change in changes.values() if change.added_runs])
         written |= {number: change.block for number, change in changes.items() if number not in lost}
         known = {number: block for number, block in known.items() if number not in lost}
-    raise UnavailableError("the job store")
+    raise ContentionError("the job store")
 
 
 def _merge_chunks(
@@ -239,4 +227,4 @@ async def _publish(job: Job, blocks: Sequence[Block], deps: Deps) -> None:
             # The job has been deleted by retention meanwhile.
             return
         job = stored.job
-    raise UnavailableError("the job store")
+    raise ContentionError("the job store")

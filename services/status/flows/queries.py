@@ -28,7 +28,6 @@ class Waiter(Protocol):
 
     async def wait(self, timeout_s: float) -> bool:
         """Whether the job changed in time; False, too, when the process is stopping."""
-        ...
 
 
 class JobWaiters(Protocol):
@@ -36,7 +35,6 @@ class JobWaiters(Protocol):
 
     def register(self, key: JobKey) -> AbstractAsyncContextManager[Waiter | None]:
         """A waiter, or None if too many wait already. Read the job after this call, not before."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,29 +24,9 @@ from services.status.domain.page import EventsRequest, count_records
 from services.status.domain.page_range import FIRST_POSITION, PageRange
 from services.status.domain.records import OUTCOMES_BY_NAME
 from services.status.domain.summary import build_summary, count_levels
-from services.status.flows.queries import (
-    Deps,
-    find_ended_job,
-    find_job,
-    get_events,
-    get_records,
-    is_recent,
-    projection_for,
-)
-from services.status.http import params
+from services.status.flows import queries
+from services.status.http import params, responses
 from services.status.http.page_tokens import PageTokens, events_scope, jobs_scope, records_scope
-from services.status.http.responses import (
-    JSON,
-    NDJSON,
-    build_body,
-    build_jobs_body,
-    build_summary_body,
-    events_etag,
-    job_not_found,
-    json_response,
-    not_modified,
-    records_etag,
-)
 from services.values.sites import Site
 
 BASE = "/common-status/v1/{apiKey}"
@@ -59,7 +39,7 @@ class StatusApi:
     def __init__(
         self,
         *,
-        deps: Deps,
+        deps: queries.Deps,
         authenticator: RequestAuthenticator,
         tokens: PageTokens,
         rate_limit: RateLimit,
@@ -88,13 +68,11 @@ class StatusApi:
         key = await self._authorize_job(request)
         asked = self._parse_events_request(request, key)
         wait_s, headers = _parse_wait(request)
-        stored = await self._find_ended(key, wait_s, projection_for(asked))
+        stored = await self._find_ended(key, wait_s, queries.projection_for(asked))
         job = stored.job
-        etag = events_etag(job)
-        unchanged = not_modified(request, etag, headers)
-        if unchanged is not None:
-            return unchanged
-        page = await get_events(stored, asked, self._deps)
+        etag = responses.events_etag(job)
+        responses.raise_if_not_modified(request, etag, headers)
+        page = await queries.get_events(stored, asked, self._deps)
         token = None
         if page.next_range is not None:
             scope = events_scope(key, show_all=asked.show_all, descending=asked.descending)
@@ -104,7 +82,7 @@ class StatusApi:
             members["pagination"] = pagination(asked.rows, page.count, token)
             headers |= next_link(request, token)
         members["summary"] = build_summary(job, show_all=asked.show_all, rows=asked.rows)
-        return json_response(build_body(members, page.fragments), etag=etag, headers=headers)
+        return responses.json_response(responses.build_body(members, page.fragments), etag=etag, headers=headers)
 
     async def summary(self, request: web.Request) -> web.Response:
         """A job's summary alone."""
@@ -112,11 +90,11 @@ class StatusApi:
         show_all, rows = params.parse_show_all(request.query), params.parse_rows(request.query)
         wait_s, headers = _parse_wait(request)
         job = (await self._find_ended(key, wait_s)).job
-        etag = events_etag(job)
-        unchanged = not_modified(request, etag, headers)
-        if unchanged is not None:
-            return unchanged
-        return json_response(build_summary_body(job, show_all=show_all, rows=rows), etag=etag, headers=headers)
+        etag = responses.events_etag(job)
+        responses.raise_if_not_modified(request, etag, headers)
+        return responses.json_response(
+            responses.build_summary_body(job, show_all=show_all, rows=rows), etag=etag, headers=headers
+        )
 
     async def records(self, request: web.Request) -> web.Response:
         """A job's records with one outcome."""
@@ -125,25 +103,21 @@ class StatusApi:
         outcome, scope = OUTCOMES_BY_NAME[name], records_scope(key, name)
         page_token = page_token_from_query(request.query)
         first = 0 if page_token is None else self._tokens.decode_range(scope, page_token).start.record_index
-        stored = await find_job(key, self._deps, projection=RECORDS)
-        if stored is None:
-            raise job_not_found(is_recent=is_recent(key, self._deps))
-        lines = negotiate(request, (JSON, NDJSON)) == NDJSON
-        etag = records_etag(stored.job, lines=lines)
+        stored = self._require(key, await queries.find_job(key, self._deps, projection=RECORDS))
+        lines = negotiate(request, (responses.JSON, responses.NDJSON)) == responses.NDJSON
+        etag = responses.records_etag(stored.job, lines=lines)
         headers = {"Vary": "Accept"}
-        unchanged = not_modified(request, etag, headers)
-        if unchanged is not None:
-            return unchanged
-        page = await get_records(stored, outcome, self._deps, first=first, rows=rows)
+        responses.raise_if_not_modified(request, etag, headers)
+        page = await queries.get_records(stored, outcome, self._deps, first=first, rows=rows)
         token = None if page.next_range is None else self._tokens.encode_range(scope, page.next_range)
         is_paged = params.is_paged(request.query) or count_records(stored.job.tally, outcome) > rows
         if is_paged or lines:
             headers |= next_link(request, token)
         if lines:
             body = "".join(f"{text}\n" for text in page.fragments).encode()
-            return json_response(body, etag=etag, content_type=NDJSON, headers=headers)
+            return responses.json_response(body, etag=etag, content_type=responses.NDJSON, headers=headers)
         members = {"pagination": pagination(rows, page.count, token)} if is_paged else {}
-        return json_response(build_body(members, page.fragments), etag=etag, headers=headers)
+        return responses.json_response(responses.build_body(members, page.fragments), etag=etag, headers=headers)
 
     async def jobs(self, request: web.Request) -> web.Response:
         """A site's jobs, newest first."""
@@ -164,7 +138,9 @@ class StatusApi:
         found = await self._deps.jobs.list_jobs(query)
         page = found[: query.rows]
         token = self._tokens.encode_position(scope, list_position(page[-1])) if len(found) > query.rows else None
-        return json_response(build_jobs_body(page, query.rows, token), headers=next_link(request, token))
+        return responses.json_response(
+            responses.build_jobs_body(page, query.rows, token), headers=next_link(request, token)
+        )
 
     def _parse_events_request(self, request: web.Request, key: JobKey) -> EventsRequest:
         query = request.query
@@ -178,9 +154,12 @@ class StatusApi:
         return EventsRequest(rows, show_all, descending, page_range)
 
     async def _find_ended(self, key: JobKey, wait_s: float, projection: Projection = NO_PROJECTION) -> StoredJob:
-        stored = await find_ended_job(key, self._deps, projection=projection, timeout_s=wait_s)
+        found = await queries.find_ended_job(key, self._deps, projection=projection, timeout_s=wait_s)
+        return self._require(key, found)
+
+    def _require(self, key: JobKey, stored: StoredJob | None) -> StoredJob:
         if stored is None:
-            raise job_not_found(is_recent=is_recent(key, self._deps))
+            raise responses.job_not_found(is_recent=queries.is_recent(key, self._deps))
         return stored
 
     async def _authorize_job(self, request: web.Request) -> JobKey:
@@ -188,7 +167,7 @@ class StatusApi:
         site = await self._authorize(request)
         job_id = parse_job_id(request.match_info["jobId"])
         if job_id is None:
-            raise job_not_found()
+            raise responses.job_not_found()
         bind(jobId=job_id)
         return JobKey(site.site, job_id)
 

@@ -61,13 +61,12 @@ def json_response(
     return web.Response(body=body, headers=all_headers, content_type=content_type, charset="utf-8")
 
 
-def not_modified(request: web.Request, etag: str, headers: Mapping[str, str] | None = None) -> web.Response | None:
-    """304 if the client has this version already, otherwise None."""
+def raise_if_not_modified(request: web.Request, etag: str, headers: Mapping[str, str]) -> None:
+    """Raise a 304 if the client has this version already."""
     header = ",".join(request.headers.getall("If-None-Match", ()))
     known = [tag.strip().removeprefix("W/") for tag in header.split(",")]
-    if etag not in known and "*" not in known:
-        return None
-    return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache", **(headers or {})})
+    if etag in known or "*" in known:
+        raise web.HTTPNotModified(headers={"ETag": etag, "Cache-Control": "private, no-cache", **headers})
 
 
 def job_not_found(*, is_recent: bool = False) -> Problem:
