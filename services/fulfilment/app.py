@@ -17,6 +17,7 @@ from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
+from services.chassis.mongodb.key_check import verify_key_ids, verify_keys
 from services.chassis.mongodb.outbox import Outbox, Relay, kafka_delivery
 from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.clock import now_us
@@ -51,6 +52,7 @@ from services.topics import SUBJECTS_BY_SCHEMA
 AUDIENCE = "fulfilment"
 GROUP = "fulfilment"
 MAIL_INTERVAL_S = 5.0
+ENCRYPTION_KEYS = "CODE_ENCRYPTION_KEYS"
 
 
 class Components:
@@ -81,7 +83,12 @@ class Components:
         self.stores = Stores.build(self.mongo, self.codec, now_us=now_us, on_outbox_write=self.event_relay.wake)
         self.idempotency = IdempotencyKeys(self.mongo, scope=AUDIENCE)
         self.startup = StartupTask(
-            [self.stores.create_indexes, self.idempotency.create_indexes, self.outbox.create_indexes]
+            [
+                partial(verify_code_keys, self.mongo, self.cipher, settings.digest_key),
+                self.stores.create_indexes,
+                self.idempotency.create_indexes,
+                self.outbox.create_indexes,
+            ]
         )
         self.suppliers = build_suppliers(self.stores.stock, self.cipher.seal, is_simulated=settings.simulated_supplier)
         deliver_codes_deps = deliver_codes.Deps(
@@ -228,7 +235,12 @@ def build_http(components: Components) -> HttpServer:
         now_us=now_us,
     )
     orders = build_orders_api(components, authenticator, page_tokens, audit)
-    app = build_application([*orders.routes(), *stock.routes(), *invoices.routes()], max_body_bytes=MAX_BODY_BYTES)
+    app = build_application(
+        [*orders.routes(), *stock.routes(), *invoices.routes()],
+        max_body_bytes=MAX_BODY_BYTES,
+        # Without its unique indexes, an order or a code would be stored twice.
+        serve_when=lambda: components.startup.is_done,
+    )
     return HttpServer(app, host=settings.http_host, port=settings.http_port)
 
 
@@ -260,6 +272,12 @@ def build_orders_api(
         body_timeout_s=settings.body_timeout_s,
         openapi=settings.schemas_dir / "openapi" / "fulfilment.yaml",
     )
+
+
+async def verify_code_keys(mongo: Mongo, cipher: CodeCipher, digest_key: bytes) -> None:
+    """Raise `ChangedSettingError` if known codes would be taken for new ones, or could not be opened."""
+    await verify_keys(mongo, {"CODE_DIGEST_KEY": digest_key})
+    await verify_key_ids(mongo, ENCRYPTION_KEYS, cipher.key_ids)
 
 
 def build_close_day_deps(stores: Stores, customers: SiteCustomers, *, grace_us: int = 0) -> close_day.Deps:

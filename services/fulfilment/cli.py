@@ -13,6 +13,7 @@ from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.mongodb.client import Mongo
+from services.chassis.mongodb.key_check import retire_key_ids
 from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.command import run_command
 from services.chassis.runtime.currencies import load_currencies
@@ -23,7 +24,7 @@ from services.fulfilment.adapters.code_cipher import CodeCipher, WrongKeyError
 from services.fulfilment.adapters.customers import SiteCustomers
 from services.fulfilment.adapters.stores import Stores
 from services.fulfilment.adapters.suppliers import build_suppliers
-from services.fulfilment.app import build_close_day_deps, build_load_stock_deps
+from services.fulfilment.app import ENCRYPTION_KEYS, build_close_day_deps, build_load_stock_deps, verify_code_keys
 from services.fulfilment.domain.order_request import InvalidRequestError
 from services.fulfilment.domain.stock_request import MAX_CODES_PER_REQUEST, parse_codes, parse_product
 from services.fulfilment.flows import close_day, load_stock
@@ -56,6 +57,7 @@ class CloseDayCliSettings(ServiceSettings, KafkaSettings, MongoSettings):
 class CliDeps:
     """Dependencies of the commands for products and codes."""
 
+    mongo: Mongo
     stores: Stores
     cipher: CodeCipher
     suppliers: AbstractSet[str]
@@ -183,6 +185,7 @@ async def _close_day(day: datetime) -> None:
         await table.wait_ready(SITES_TIMEOUT_S)
         async with Mongo.connect(settings) as mongo:
             stores = Stores.build(mongo, EventCodec(schemas), now_us=now_us)
+            await stores.create_indexes()
             deps = build_close_day_deps(stores, SiteCustomers(sites))
             closed = await close_day.close_day(day.date(), deps)
             credited = await close_day.issue_credit_notes(deps)
@@ -200,20 +203,25 @@ def reseal() -> None:
         while found := await stock.list_sealed_with_other_keys(cipher.key_id, limit=RESEAL_BATCH_SIZE):
             await stock.replace_sealed([(old, cipher.reseal(sku, old)) for sku, old in found])
             count += len(found)
+        await retire_key_ids(deps.mongo, ENCRYPTION_KEYS, kept=[cipher.key_id])
         AuditLog().record("codes-resealed", actor="operator", source="command line", codes=count, key=cipher.key_id)
         typer.echo(f"{count} codes resealed")
 
-    _run(_with_deps(work))
+    # It verifies the keys by each code.
+    _run(_with_deps(work, verify_keys=False))
 
 
-async def _with_deps(work: Callable[[CliDeps], Coroutine[Any, Any, None]]) -> None:
+async def _with_deps(work: Callable[[CliDeps], Coroutine[Any, Any, None]], *, verify_keys: bool = True) -> None:
     settings = load(StockCliSettings)
     cipher = CodeCipher(settings.encryption_keys, settings.digest_key)
     async with Mongo.connect(settings) as mongo:
         stores = Stores.build(mongo, EventCodec(Schemas.load(settings.schemas_dir)), now_us=now_us)
+        if verify_keys:
+            await verify_code_keys(mongo, cipher, settings.digest_key)
         await stores.stock.create_indexes()
         suppliers = build_suppliers(stores.stock, cipher.seal, is_simulated=settings.simulated_supplier)
         deps = CliDeps(
+            mongo=mongo,
             stores=stores,
             cipher=cipher,
             suppliers=suppliers.keys(),

@@ -210,3 +210,24 @@ def test_a_file_of_codes_that_is_not_utf_8_is_reported(run: Run, tmp_path: Path)
     run("products", "put", file=products(CARD))
     done = run("stock", "load", "CARD", str(tmp_path / "codes"))
     assert (done.exit_code, done.output) == (1, "codes is not valid UTF-8\n")
+
+
+def test_no_code_is_loaded_under_another_digest_key(run: Run, database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("products", "put", file=products({**CARD, "codes": ["one"]}))
+    monkeypatch.setenv("CODE_DIGEST_KEY", NEW)
+    refused = run("stock", "load", "CARD", file="one\n")
+    assert (refused.exit_code, refused.output.split(":")[0]) == (1, "CODE_DIGEST_KEY")
+    assert database.codes.count_documents({}) == 1
+
+
+def test_a_key_may_be_removed_once_every_code_is_sealed_with_another(
+    run: Run, database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("products", "put", file=products({**CARD, "codes": ["one"]}))
+    monkeypatch.setenv("CODE_ENCRYPTION_KEYS", NEW)
+    assert run("products", "list").output.split(":")[0] == "CODE_ENCRYPTION_KEYS"
+    monkeypatch.setenv("CODE_ENCRYPTION_KEYS", f"{NEW},{OLD}")
+    assert run("reseal").output == "1 codes resealed\n"
+    monkeypatch.setenv("CODE_ENCRYPTION_KEYS", NEW)
+    assert run("products", "list").exit_code == 0
+    assert database.codes.count_documents({}) == 1

@@ -18,6 +18,7 @@ from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
+    DuplicateKeyError,
     OperationFailure,
     PyMongoError,
     WTimeoutError,
@@ -231,6 +232,23 @@ def duplicate_indexes(error: BulkWriteError) -> list[int]:
     if is_transient(error) or any(each["code"] != DUPLICATE_KEY for each in write_errors):
         raise error
     return [each["index"] for each in write_errors]
+
+
+class DuplicatesError(UnavailableError):
+    """A unique index cannot be built before documents with the same key are removed (see the runbook)."""
+
+    state = "prevented by duplicates"
+
+
+async def create_unique_index(
+    collection: Any, keys: Sequence[tuple[str, int]], *, name: str, sparse: bool = False
+) -> None:
+    """Create the index; raises `DuplicatesError` or another `UnavailableError`."""
+    try:
+        with mongo_errors():
+            await collection.create_index(keys, name=name, unique=True, sparse=sparse)
+    except DuplicateKeyError:
+        raise DuplicatesError(f"the unique index {name} of {collection.name}") from None
 
 
 async def ensure_ttl_index(mongo: Mongo, collection: str, field: str, seconds: int) -> None:

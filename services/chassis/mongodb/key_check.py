@@ -6,7 +6,8 @@ another key would be stored, and sold, a second time.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
@@ -36,16 +37,39 @@ async def verify_keys(mongo: Mongo, keys: Mapping[str, bytes]) -> None:
             raise ChangedSettingError(setting)
 
 
+async def verify_key_ids(mongo: Mongo, setting: str, key_ids: Collection[str]) -> None:
+    """Store which keys of a rotating set may have been used; raises `ChangedSettingError` if the set lacks such a key.
+
+    Raises `UnavailableError`, too. `retire_key_ids` lets keys be removed.
+    """
+    with mongo_errors():
+        await mongo.collection(KEY_CHECKS).update_one(
+            {"_id": setting}, {"$addToSet": {"key_ids": {"$each": list(key_ids)}}}, upsert=True
+        )
+        found = await _majority(mongo).find_one({"_id": setting})
+    if not set(found["key_ids"]) <= set(key_ids):
+        raise ChangedSettingError(setting)
+
+
+async def retire_key_ids(mongo: Mongo, setting: str, *, kept: Collection[str]) -> None:
+    """Store that only these keys are still needed; raises `UnavailableError`."""
+    with mongo_errors():
+        await mongo.collection(KEY_CHECKS).update_one({"_id": setting}, {"$set": {"key_ids": list(kept)}}, upsert=True)
+
+
 def _check_value(setting: str, key: bytes) -> str:
     return hmac.new(key, f"key check of {setting}".encode(), hashlib.sha256).hexdigest()
 
 
 async def _load(mongo: Mongo, setting: str) -> str | None:
     # Only what a majority has: a value that is rolled back later must not decide which key is right.
-    checks = mongo.collection(KEY_CHECKS).with_options(read_concern=ReadConcern("majority"))
     with mongo_errors():
-        document = await checks.find_one({"_id": setting})
+        document = await _majority(mongo).find_one({"_id": setting})
     return None if document is None else str(document["value"])
+
+
+def _majority(mongo: Mongo) -> Any:
+    return mongo.collection(KEY_CHECKS).with_options(read_concern=ReadConcern("majority"))
 
 
 async def _store(mongo: Mongo, setting: str, value: str) -> None:

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -37,6 +37,11 @@ class CodeCipher:
         self.key_id = _key_id(keys[0])
         self._digest_key = digest_key
         self._random_bytes = random_bytes
+
+    @property
+    def key_ids(self) -> Collection[str]:
+        """The ids of all keys."""
+        return self._ciphers.keys()
 
     def seal(self, sku: str, code: Code) -> SealedCode:
         """Encrypt a code."""

@@ -7,7 +7,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
-from services.chassis.mongodb.client import Mongo, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_unique_index, mongo_errors
 from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.ports import InsertResult
@@ -29,11 +29,11 @@ class MongoInvoiceStore:
 
     async def create_indexes(self) -> None:
         """Create the indexes; raises `UnavailableError`."""
+        number = [("site", 1), ("year", 1), ("number", -1)]
+        await create_unique_index(self._invoices, number, name="number")
+        await create_unique_index(self._invoices, [("purchase_order", 1), ("sequence", 1)], name="sequence")
         with mongo_errors():
-            create = self._invoices.create_index
-            await create([("site", 1), ("year", 1), ("number", -1)], name="number", unique=True)
-            await create([("purchase_order", 1), ("sequence", 1)], name="sequence", unique=True)
-            await create([("site", 1), ("business_date", -1), ("_id", -1)], name="newest")
+            await self._invoices.create_index([("site", 1), ("business_date", -1), ("_id", -1)], name="newest")
 
     async def last_number(self, site: int, year: int) -> int:
         """Return the highest number of the series; 0 if it is empty."""

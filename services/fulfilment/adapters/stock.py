@@ -12,7 +12,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, duplicate_indexes, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_unique_index, duplicate_indexes, mongo_errors
 from services.fulfilment.domain.code import SealedCode
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_range
 from services.fulfilment.domain.supply import Allocation
@@ -38,8 +38,8 @@ class MongoStockStore:
 
     async def create_indexes(self) -> None:
         """Create the indexes; raises `UnavailableError`."""
+        await create_unique_index(self._codes, [("slot", 1)], name="slot", sparse=True)
         with mongo_errors():
-            await self._codes.create_index([("slot", 1)], name="slot", unique=True, sparse=True)
             await self._codes.create_index(_BY_DIGEST, name="available", partialFilterExpression={"available": True})
 
     async def load(self, sku: str, codes: Sequence[SealedCode]) -> int:

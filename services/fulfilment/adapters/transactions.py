@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
-from services.chassis.mongodb.client import Mongo, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_unique_index, mongo_errors
 from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.totals import PurchaseOrderTotals
@@ -49,11 +49,12 @@ class MongoTransactionStore:
 
     async def create_indexes(self) -> None:
         """Create the indexes; raises `UnavailableError`."""
+        unique_number = [("unique_order_number", 1)]
+        await create_unique_index(self._transactions, [("purchase_order", 1), ("sequence", 1)], name="sequence")
+        await create_unique_index(self._transactions, unique_number, name="unique_order_number", sparse=True)
         with mongo_errors():
             create = self._transactions.create_index
             newest_first = [("created_us", -1), ("_id", -1)]
-            await create([("purchase_order", 1), ("sequence", 1)], name="sequence", unique=True)
-            await create([("unique_order_number", 1)], name="unique_order_number", unique=True, sparse=True)
             await create([("site", 1), *newest_first], name="newest")
             await create([("site", 1), ("client_order_number", 1), *newest_first], name="order_number")
             await create([("due_us", 1)], name="due", partialFilterExpression=_PENDING)
