@@ -7,20 +7,7 @@ grows, so the caller detects both when the function has returned.
 from collections.abc import Iterator
 from itertools import count
 
-from services.avro.schema import (
-    Array,
-    AvroType,
-    Boolean,
-    DecimalBytes,
-    Enum,
-    Int,
-    Long,
-    Optional,
-    RecordType,
-    String,
-    TimestampMicros,
-    Union,
-)
+from services.avro.schema import Array, AvroType, Enum, Optional, Primitive, RecordType, Union
 
 
 def reader_name(record: RecordType) -> str:
@@ -74,29 +61,29 @@ class _Reader:
 
 
 def _read_primitive(type_: AvroType, target: str) -> Iterator[str]:
-    if isinstance(type_, TimestampMicros):
+    if type_ is Primitive.TIMESTAMP_MICROS:
         yield from (f"{target} = read_timestamp_fast(data[p : p + 8])", f"if {target} is None:")
         yield f"    {target}, p = read_varint(data, data[p], p + 1)"
         yield from ("else:", "    p += 8")
         return
     yield from ("n = data[p]", "p += 1")
     match type_:
-        case String():
+        case Primitive.STRING:
             # Hashes and user ids often have a length of two bytes, rarely of three.
             yield from ("if n & 129:", "    if n & 1 or data[p] > 127:")
             yield from ("        n, p = read_length(data, n, p)", "        q = p + n", "    else:")
             yield from ("        q = p + 1 + (n >> 1 & 63 | data[p] << 6)", "        p += 1")
             yield from ("else:", "    q = p + (n >> 1)", f"{target} = text[p:q]")
             yield from (f"if not {target}.isascii():", f"    {target} = data[p:q].decode()", "p = q")
-        case Int() | Long():
-            read = "read_int" if isinstance(type_, Int) else "read_varint"
+        case Primitive.INT | Primitive.LONG:
+            read = "read_int" if type_ is Primitive.INT else "read_varint"
             yield from ("if n > 127:", "    if data[p] > 127:", f"        {target}, p = {read}(data, n, p)")
             yield from ("    else:", f"        {target} = (n >> 1 & 63 | data[p] << 6) ^ -(n & 1)", "        p += 1")
             yield from ("else:", f"    {target} = n >> 1 ^ -(n & 1)")
-        case DecimalBytes():
+        case Primitive.DECIMAL:
             yield from ("if n & 129:", "    raise AvroDecodeError(invalid_amount)", "q = p + (n >> 1)")
             yield from (f"{target} = read_amount(data[p:q])", "p = q")
-        case Boolean():
+        case Primitive.BOOLEAN:
             yield from ("if n > 1:", "    raise AvroDecodeError(invalid_boolean)", f"{target} = n == 1")
         case Enum(name):
             yield from (f"{target} = numbered_{name}.get(n)", f"if {target} is None:")

@@ -1,5 +1,6 @@
 """Model of an Avro schema, limited to what our own schemas use; anything else is refused when a service starts."""
 
+import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,34 +9,15 @@ from typing import Any
 _UPPER_CASE = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 
-@dataclass(frozen=True, slots=True)
-class String:
-    """A string."""
+class Primitive(enum.Enum):
+    """A type without parts. A long is usually small, an instant never; a decimal has 18 digits, 6 in the fraction."""
 
-
-@dataclass(frozen=True, slots=True)
-class Int:
-    """A 32-bit integer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Long:
-    """A 64-bit integer, usually small."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimestampMicros:
-    """An instant in microseconds, never small."""
-
-
-@dataclass(frozen=True, slots=True)
-class Boolean:
-    """A boolean."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecimalBytes:
-    """A decimal of 18 digits, six of them in the fraction."""
+    STRING = "string"
+    INT = "int"
+    LONG = "long"
+    BOOLEAN = "boolean"
+    TIMESTAMP_MICROS = "timestamp-micros"
+    DECIMAL = "decimal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +65,11 @@ class Union:
     branches: tuple[RecordType, ...]
 
 
-AvroType = String | Int | Long | TimestampMicros | Boolean | DecimalBytes | Enum | Array | Optional | RecordType | Union
+AvroType = Primitive | Enum | Array | Optional | RecordType | Union
 
 # Each symbol's number fits into one byte.
 _MAX_SYMBOLS = 64
-_PRIMITIVES: dict[str, AvroType] = {"string": String(), "int": Int(), "long": Long(), "boolean": Boolean()}
+_PRIMITIVES: dict[str, AvroType] = {name: Primitive(name) for name in ("string", "int", "long", "boolean")}
 
 
 def parse_schema(definition: Mapping[str, Any]) -> RecordType:
@@ -126,9 +108,9 @@ def _parse_union(branches: list[Any], named: dict[str, AvroType]) -> AvroType | 
 def _parse_logical(definition: Mapping[str, Any]) -> AvroType | None:
     match definition:
         case {"type": "long", "logicalType": "timestamp-micros"}:
-            return TimestampMicros()
+            return Primitive.TIMESTAMP_MICROS
         case {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 6}:
-            return DecimalBytes()
+            return Primitive.DECIMAL
     return None
 
 

@@ -4,29 +4,16 @@ A function returns a text of one character per byte. That is faster than joining
 and one `encode` at the end turns all of it into bytes. Strings that are not ASCII are converted to such texts first.
 """
 
-from services.avro.schema import (
-    Array,
-    AvroType,
-    Boolean,
-    DecimalBytes,
-    Enum,
-    Field,
-    Int,
-    Long,
-    Optional,
-    RecordType,
-    String,
-    TimestampMicros,
-    Union,
-)
+from services.avro.schema import Array, AvroType, Enum, Field, Optional, Primitive, RecordType, Union
 
-_EXPRESSIONS: dict[type, str] = {
-    String: "f'{{lengths[len({0})]}}{{{0}}}'",
-    Int: "numbers[{0}]",
-    Long: "numbers[{0}]",
-    TimestampMicros: "encode_varint({0})",
-    DecimalBytes: "write_amount({0})",
-    Boolean: "(true if {0} else null)",
+_EXPRESSIONS: dict[AvroType, str] = {
+    Primitive.STRING: "f'{{lengths[len({0})]}}{{{0}}}'",
+    Primitive.INT: "numbers[{0}]",
+    Primitive.LONG: "numbers[{0}]",
+    Primitive.TIMESTAMP_MICROS: "encode_varint({0})",
+    Primitive.DECIMAL: "write_amount({0})",
+    Array(Primitive.STRING): "write_strings({0})",
+    Primitive.BOOLEAN: "(true if {0} else null)",
 }
 WRITE_STRINGS = """
 def write_strings(strings):
@@ -56,7 +43,7 @@ def writer_source(record: RecordType, *, after: str | None = None) -> str:
 
 
 def _is_string(field: Field) -> bool:
-    return isinstance(field.type, String) or (isinstance(field.type, Optional) and isinstance(field.type.inner, String))
+    return field.type in (Primitive.STRING, Optional(Primitive.STRING))
 
 
 def _conversion_source(strings: list[str]) -> list[str]:
@@ -71,26 +58,22 @@ def _conversion_source(strings: list[str]) -> list[str]:
 
 def _piece(type_: AvroType, value: str) -> str:
     """A piece of the f-string."""
-    if isinstance(type_, String):
+    if type_ is Primitive.STRING:
         return f"{{lengths[len({value})]}}{{{value}}}"
     return f"{{{_expression(type_, value)}}}"
 
 
 def _expression(type_: AvroType, value: str) -> str:
     match type_:
-        case RecordType() | Enum() | Union():
-            return _named_expression(type_, value)
-        case Array(String()):
-            return f"write_strings({value})"
+        case RecordType():
+            return f"{writer_name(type_)}({value})"
+        case Enum(name):
+            return f"symbols_{name}[{value}]"
+        case Union():
+            return f"writers[type({value})]({value})"
         case Array(RecordType() as items):
             write = writer_name(items)
             return f"(lengths[len({value})] + empty.join(map({write}, {value})) + null if {value} else null)"
         case Optional(inner):
             return f"(null if {value} is None else present + {_expression(inner, value)})"
-    return _EXPRESSIONS[type(type_)].format(value)
-
-
-def _named_expression(type_: RecordType | Enum | Union, value: str) -> str:
-    if isinstance(type_, RecordType):
-        return f"{writer_name(type_)}({value})"
-    return f"symbols_{type_.name}[{value}]" if isinstance(type_, Enum) else f"writers[type({value})]({value})"
+    return _EXPRESSIONS[type_].format(value)

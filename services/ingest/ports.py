@@ -12,7 +12,6 @@ class Publisher(Protocol):
 
     async def publish(self, job: AcceptedJob) -> None:
         """Return when all in-sync replicas have the job and its accepted records; raises `UnavailableError`."""
-        ...
 
 
 class RateLimiter(Protocol):
@@ -20,11 +19,9 @@ class RateLimiter(Protocol):
 
     async def acquire(self, key: str, *, limit: int, cost: int = 1) -> Decision:
         """Charge `cost` units if the last second has room for them."""
-        ...
 
     async def peek(self, key: str, *, limit: int) -> Decision:
         """Decide as `acquire` would for one unit; charge nothing."""
-        ...
 
 
 class IdempotencyStore(Protocol):
@@ -36,16 +33,12 @@ class IdempotencyStore(Protocol):
         The reservation carries `job_id`, or the id that an earlier attempt reserved. Raises `Problem` for a key that is
         invalid, in use by a running request or bound to another request.
         """
-        ...
 
     async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
         """Store the response, if possible."""
-        ...
 
     async def release_for_retry(self, reservation: Reservation) -> None:
         """Allow a retry with the same job id at once: the outcome of this attempt is unknown."""
-        ...
 
     async def discard(self, reservation: Reservation) -> None:
         """Free the key: the request was refused."""
-        ...

@@ -7,7 +7,6 @@ from services.chassis.avro.schemas import Schemas
 from services.ingest.domain.import_job import AcceptedJob
 from services.jobs.codec import JobEventCodec
 from services.jobs.events import JobEvent, Opened
-from services.sales.records import get_order_id
 from services.sales.verdicts import build_rejection_runs
 from services.sales.wire import RecordCodec, build_key, order_codec, return_codec
 
@@ -35,4 +34,4 @@ class Encoder:
         codec: RecordCodec[Any] = self._orders if header.type == "orders" else self._returns
         encode = codec.job_encoder(header)
         for index, record in job.batch.accepted:
-            yield index, build_key(header.site, record.channel, get_order_id(record)), encode(record, index)
+            yield index, build_key(header.site, record.channel, record.order_id), encode(record, index)

@@ -12,19 +12,7 @@ from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import Any
 
-from services.avro.schema import (
-    Array,
-    AvroType,
-    DecimalBytes,
-    Enum,
-    Field,
-    Int,
-    Long,
-    Optional,
-    RecordType,
-    TimestampMicros,
-    parse_schema,
-)
+from services.avro.schema import Array, AvroType, Enum, Field, Optional, Primitive, RecordType, parse_schema
 from services.avro.varints import encode_varint, read_varint
 from services.jobs.events import JobHeader, JobKey, JobRef
 from services.sales.field_types import MAX_FUTURE_US, Currency, Hash, Quantity, Segments, Text
@@ -51,6 +39,12 @@ _INSTANT = f"[{_EVEN_CONTINUED}]{_CONTINUED}{{6}}{_LAST}"
 _INSTANT_LENGTH = 8
 # Not negative, and of fewer digits than an amount may have.
 _AMOUNT = "(?:" + "|".join(rf"\x{2 * size:02x}[\x00-\x7f].{{{size - 1}}}" for size in range(1, 8)) + ")"
+_PATTERNS: dict[AvroType, str] = {
+    Primitive.INT: _INT,
+    Primitive.LONG: _LONG,
+    Primitive.TIMESTAMP_MICROS: _INSTANT,
+    Primitive.DECIMAL: _AMOUNT,
+}
 _UUID = f"{encode_varint(36)}[0-9a-f]{{8}}-(?:[0-9a-f]{{4}}-){{3}}[0-9a-f]{{12}}"
 _CURRENCY = f"{encode_varint(3)}[A-Z]{{3}}"
 
@@ -178,18 +172,9 @@ def _text_pattern(lengths: Iterable[int], characters: str = _PRINTABLE) -> str:
 
 
 def _any_pattern(type_: AvroType) -> str:
-    match type_:
-        case Int():
-            return _INT
-        case Long():
-            return _LONG
-        case TimestampMicros():
-            return _INSTANT
-        case DecimalBytes():
-            return _AMOUNT
-        case Enum(_, symbols):
-            return f"[{''.join(map(re.escape, map(encode_varint, range(len(symbols)))))}]"
-    raise ValueError(f"no pattern for {type_}")
+    if isinstance(type_, Enum):
+        return f"[{''.join(map(re.escape, map(encode_varint, range(len(type_.symbols)))))}]"
+    return _PATTERNS[type_]
 
 
 def _symbols_by_bytes(parts: Sequence[Field]) -> Iterator[tuple[str, dict[str, str]]]:

@@ -56,7 +56,7 @@ class FieldType:
 
     # What msgspec accepts for it in JSON, and the Avro type.
     json_type: ClassVar[Any] = str
-    avro_type: ClassVar[avro.AvroType] = avro.String()
+    avro_type: ClassVar[avro.AvroType] = avro.Primitive.STRING
 
     def read(self, value: object, context: RuleContext, /) -> Any:
         """Return the canonical value of a JSON value, or `Invalid`."""
@@ -84,7 +84,7 @@ class FieldType:
 class SiteId(FieldType):
     """The number of a site."""
 
-    avro_type = avro.Long()
+    avro_type = avro.Primitive.LONG
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Segments(FieldType):
     """
 
     json_type = list[str]
-    avro_type = avro.Array(avro.String())
+    avro_type = avro.Array(avro.Primitive.STRING)
     max_items: int
     max_length: int
     min_length: ClassVar[int] = 0
@@ -271,7 +271,7 @@ class _Integer(FieldType):
 class Integer64(_Integer):
     """A signed 64-bit integer; in JSON without fraction or exponent."""
 
-    avro_type = avro.Long()
+    avro_type = avro.Primitive.LONG
     min_value, max_value = -(2**63), 2**63 - 1
     invalid = Invalid(InvalidKind.VALUE, "must be a signed 64-bit integer")
 
@@ -287,7 +287,7 @@ class Integer64(_Integer):
 class Quantity(_Integer):
     """A positive 32-bit integer; in JSON any number of such a value: 2.0 is 2."""
 
-    avro_type = avro.Int()
+    avro_type = avro.Primitive.INT
     min_value, max_value = 1, 2**31 - 1
     json_type = Annotated[int, Meta(ge=min_value, le=max_value)]
     invalid = Invalid(InvalidKind.QUANTITY, f"must be an integer from {min_value} to {max_value}")
@@ -306,7 +306,7 @@ class Quantity(_Integer):
 class UtcOffset(_Integer):
     """An offset from UTC in minutes."""
 
-    avro_type = avro.Int()
+    avro_type = avro.Primitive.INT
     min_value, max_value = -MAX_OFFSET_MINUTES, MAX_OFFSET_MINUTES
     invalid = Invalid(InvalidKind.DATE, "must be less than a day")
 
@@ -317,7 +317,7 @@ class Amount(FieldType):
 
     # A typed Decimal would accept "1_0" and "NaN": numbers with a fraction become Decimal in the decoder's hook.
     json_type = Any
-    avro_type = avro.DecimalBytes()
+    avro_type = avro.Primitive.DECIMAL
 
     def read(self, value: object, _: RuleContext, /) -> Decimal | Invalid:
         return read_amount(value)
@@ -354,7 +354,7 @@ def is_valid_amount(amount: Decimal) -> bool:
 class _Timestamp(FieldType):
     """An instant in microseconds."""
 
-    avro_type = avro.TimestampMicros()
+    avro_type = avro.Primitive.TIMESTAMP_MICROS
 
     def fast_check(self, name: str) -> str | None:
         return f"MIN_INSTANT_US <= {name} <= latest_us"

@@ -130,19 +130,13 @@ def _read_element(element: ParsedElement, kind: str, context: ImportContext, *, 
 
 def _find_conflicts(valid: list[tuple[int, SalesRecord]]) -> dict[int, Fault]:
     """The faults, by index, of records that differ from an earlier one of the same identity; identical ones pass."""
-    if len({record.id if isinstance(record, Order) else record.return_id for _, record in valid}) == len(valid):
+    if len({record.return_id or record.order_id for _, record in valid}) == len(valid):
         return {}
     first: dict[tuple[str | None, ...], SalesRecord] = {}
     faults = {}
     for index, record in valid:
-        if first.setdefault(_identity(record), record) != record:
+        if first.setdefault((record.channel, record.order_id, record.return_id), record) != record:
             pointer = "/id" if isinstance(record, Order) else "/returnId"
             message = "The batch holds another version of this record"
             faults[index] = make_fault(FaultCode.DUPLICATE_IN_BATCH, pointer, message)
     return faults
-
-
-def _identity(record: SalesRecord) -> tuple[str | None, ...]:
-    if isinstance(record, Order):
-        return (record.channel, record.id)
-    return (record.channel, record.order_id, record.return_id)

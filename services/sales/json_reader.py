@@ -16,7 +16,7 @@ from services.sales.faults import FaultCode, first_faults, invalid_value, make_f
 from services.sales.fields import LINE_ITEMS, MAX_LINES, ORDER, RETURN, TABLES, Field, FieldTable, Lines, get_table
 from services.sales.object_reader import ObjectReader, Plan, ReadField
 from services.sales.payments import payment_kind
-from services.sales.records import OFFLINE, ORDERS, SalesRecord, get_order_id, get_return_id
+from services.sales.records import OFFLINE, ORDERS, SalesRecord
 from services.sales.redaction import displayable_name, redacted_json
 from services.values.instants import Instant
 from services.values.invalid import Invalid, InvalidKind
@@ -63,7 +63,7 @@ def read_ambiguous(values: dict[str, Any], context: ImportContext, *, index: int
 def reject(record: SalesRecord, fault: Fault, values: dict[str, Any], *, index: int, size: int) -> RejectedRecord:
     """Reject a record that is valid by itself; `values` is the object that it was read from."""
     received = redacted_json(values, get_table(record).sent, size=size)
-    order_id, return_id = get_order_id(record), get_return_id(record)
+    order_id, return_id = record.order_id, record.return_id
     return RejectedRecord(index, order_id, return_id, record.user_id, record.mode, [fault], received)
 
 

@@ -3,7 +3,6 @@
 Money is Decimal, times are microseconds since 1970 UTC, enumerations are their symbols.
 """
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -26,13 +25,9 @@ class OrderLine(Struct, frozen=True, gc=False):
     unit_price: Decimal
 
 
-class ReturnLine(Struct, frozen=True, gc=False):
+class ReturnLine(OrderLine, frozen=True, gc=False):
     """One product on a return."""
 
-    product_id: str
-    sku_id: str | None
-    quantity: int
-    unit_price: Decimal
     credit_type: str | None
 
 
@@ -60,6 +55,15 @@ class Order(Struct, frozen=True, gc=False):
     coupon_code: str | None
     coupon_value: Decimal | None
     line_items: list[OrderLine]
+
+    @property
+    def order_id(self) -> str:
+        """The order's own id."""
+        return self.id
+
+    @property
+    def return_id(self) -> None:
+        """None: this is no return."""
 
 
 class Return(Struct, frozen=True, gc=False):
@@ -106,19 +110,3 @@ class RecordSummary(Struct, frozen=True, gc=False):
 
 
 SalesRecord = Order | Return
-Line = OrderLine | ReturnLine
-
-
-def get_lines(record: SalesRecord) -> Sequence[Line]:
-    """Return the lines of an order or of a return."""
-    return record.line_items
-
-
-def get_order_id(record: SalesRecord | RecordSummary) -> str:
-    """Return the id of an order; of a return, the id of the returned order."""
-    return record.id if isinstance(record, Order) else record.order_id
-
-
-def get_return_id(record: SalesRecord | RecordSummary) -> str | None:
-    """Return the id of a return; None for an order."""
-    return None if isinstance(record, Order) else record.return_id

@@ -12,7 +12,7 @@ from services.sales.fast_check import passes_fast_check
 from services.sales.faults import first_faults, invalid_value, product_not_found
 from services.sales.field_types import FieldType, RuleContext
 from services.sales.fields import PRODUCT_ID, TABLES, FieldTable, Lines
-from services.sales.records import SalesRecord, get_lines
+from services.sales.records import SalesRecord
 from services.values.invalid import Invalid
 
 
@@ -38,7 +38,7 @@ def find_faults(record: SalesRecord, context: RuleContext) -> Iterator[Fault]:
 def find_unknown_products(record: SalesRecord, known: Container[str]) -> list[Fault]:
     """Return one fault for each distinct product of the record that is not `known`; the first 20."""
     missing = [
-        (line.product_id, position) for position, line in enumerate(get_lines(record)) if line.product_id not in known
+        (line.product_id, position) for position, line in enumerate(record.line_items) if line.product_id not in known
     ]
     if not missing:
         return []

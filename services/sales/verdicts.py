@@ -8,7 +8,7 @@ from msgspec import json
 from services.jobs.events import FAILED, SUCCEEDED, UNDECIDED, Failure, Fault, JobHeader, JobRef, OutcomeRun
 from services.sales.batch import Batch, RejectedRecord
 from services.sales.json_writer import to_json
-from services.sales.records import RETURNS, RecordSummary, SalesRecord, get_order_id, get_return_id
+from services.sales.records import RETURNS, RecordSummary, SalesRecord
 from services.values.time_uuids import is_uuid
 
 MAX_RUN_LENGTH = 100
@@ -87,9 +87,9 @@ def _item_of_verdict(verdict: Verdict, kind: str, job_mode: str) -> _RunItem:
         return _item_of_failed(verdict, kind, job_mode)
     # Nearly all verdicts: kept short.
     record = verdict.record
-    ids = [get_order_id(record), record.user_id]
+    ids = [record.order_id, record.user_id]
     if kind == RETURNS:
-        ids.insert(1, get_return_id(record) or "")
+        ids.insert(1, record.return_id or "")
     if record.mode != job_mode:
         ids.append(record.mode)
     return _RunItem(verdict.position, ids, None, 4 * len("".join(ids)))
@@ -101,8 +101,8 @@ def _item_of_failed(verdict: RecordFailed, kind: str, job_mode: str) -> _RunItem
         return _failed_item(Failure(index, None, None, job_mode, list(faults), None), None, job_mode=job_mode)
     # An invalid id is not repeated.
     invalid = {fault.field for fault in faults if fault.code.startswith("INVALID")}
-    order_id = None if invalid & {"/id", "/orderId"} else get_order_id(record)
-    return_id = None if "/returnId" in invalid else get_return_id(record)
+    order_id = None if invalid & {"/id", "/orderId"} else record.order_id
+    return_id = None if "/returnId" in invalid else record.return_id
     user_id = None if "/userId" in invalid else record.user_id
     failure = Failure(
         index=index,

@@ -11,7 +11,7 @@ from services.chassis.avro.wire_format import prefix as wire_prefix
 from services.chassis.kafka.dead_letters import PREFIX
 from services.jobs.codec import JobEventCodec
 from services.jobs.events import Fault, JobEvent, JobHeader, Judged, OutcomeRun
-from services.sales.records import RecordSummary, SalesRecord, get_order_id, get_return_id
+from services.sales.records import RecordSummary, SalesRecord
 from services.sales.wire import build_key
 from services.validator.domain.submitted_record import Headers, SubmittedRecord
 from services.validator.domain.verdict import Accepted, Rejected
@@ -54,8 +54,8 @@ class Encoder:
             "originPartition": submitted.partition,
             "originOffset": submitted.offset,
             "channel": _bounded(record.channel),
-            "orderId": _bounded(get_order_id(record)) or "",
-            "returnId": _bounded(get_return_id(record)),
+            "orderId": _bounded(record.order_id) or "",
+            "returnId": _bounded(record.return_id),
             "at": at_us,
             "faults": [_fault(fault) for fault in verdict.faults],
         }
@@ -108,7 +108,7 @@ def trace_headers(submitted: SubmittedRecord) -> tuple[tuple[str, bytes | None],
 
 def record_key(record: SalesRecord | RecordSummary) -> bytes:
     """Return the key of the record on any topic."""
-    return build_key(record.site, _bounded(record.channel), _bounded(get_order_id(record)))
+    return build_key(record.site, _bounded(record.channel), _bounded(record.order_id))
 
 
 def rejection_key(submitted: SubmittedRecord, record: SalesRecord) -> bytes:

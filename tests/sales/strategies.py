@@ -27,11 +27,11 @@ def _maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 # Records are built from the Avro schemas: with any value that their types hold, whatever the rules say.
 _PRIMITIVES: dict[avro.AvroType, st.SearchStrategy[Any]] = {
-    avro.String(): TEXTS,
-    avro.Int(): INTS,
-    avro.Long(): LONGS,
-    avro.TimestampMicros(): STAMPS,
-    avro.DecimalBytes(): AMOUNTS,
+    avro.Primitive.STRING: TEXTS,
+    avro.Primitive.INT: INTS,
+    avro.Primitive.LONG: LONGS,
+    avro.Primitive.TIMESTAMP_MICROS: STAMPS,
+    avro.Primitive.DECIMAL: AMOUNTS,
 }
 _STRUCTS = {struct.__name__: struct for struct in (Order, OrderLine, Return, ReturnLine, JobRef)}
 

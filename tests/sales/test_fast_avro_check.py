@@ -23,9 +23,6 @@ from services.sales.records import (
     RecordSummary,
     ReturnLine,
     SalesRecord,
-    get_lines,
-    get_order_id,
-    get_return_id,
 )
 from services.sales.rules import find_faults
 from services.values.identifiers import MAX_ID_LENGTH
@@ -63,8 +60,8 @@ def match(name: str, data: bytes) -> RecordSummary | None:
 
 
 def summary_of(record: SalesRecord) -> RecordSummary:
-    products = [line.product_id for line in get_lines(record)]
-    ids = get_order_id(record), get_return_id(record)
+    products = [line.product_id for line in record.line_items]
+    ids = record.order_id, record.return_id
     job, header = record.job, None
     if job is not None:
         header = JobHeader(JobKey(record.site, job.job_id), job.total, job.created_at, job.mode, job.type)

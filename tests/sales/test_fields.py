@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.sales.records import SalesRecord, get_lines
+from services.sales.records import SalesRecord
 from services.sales.rules import check_record
 from tests.sales.samples import CURRENCIES, NOW_US, cases, read, title
 
@@ -62,7 +62,7 @@ def assert_gives(record: SalesRecord, case: dict[str, Any]) -> None:
     for name, wanted in case.get("gives", {}).items():
         assert same(getattr(record, name), wanted), name
     for name, wanted in case.get("gives_line", {}).items():
-        assert same(getattr(get_lines(record)[0], name), wanted), name
+        assert same(getattr(record.line_items[0], name), wanted), name
     assert check_record(record, now_us=NOW_US, currencies=CURRENCIES) == []
 
 

@@ -92,7 +92,8 @@ async def accept(request: ImportRequest, deps: Deps) -> Outcome:
     reservation = await _reserve(request, deps, now_us)
     if isinstance(reservation, StoredResponse):
         return ReplayedResponse(reservation)
-    quota = await charge(request.site.site, request.records_per_second, deps.rate_limiter, cost=batch.total)
+    site = str(request.site.site)
+    quota = await deps.rate_limiter.acquire(site, limit=request.records_per_second, cost=batch.total)
     if not quota.allowed:
         if reservation is not None:
             await deps.idempotency.discard(reservation)
@@ -104,11 +105,6 @@ async def accept(request: ImportRequest, deps: Deps) -> Outcome:
     await _publish(job, deps, reservation)
     metrics.count_records(job.batch)
     return JobAccepted(job, quota, reservation)
-
-
-async def charge(site: int, records_per_second: int, rate_limiter: RateLimiter, *, cost: int) -> Decision:
-    """Charge the site for `cost` records."""
-    return await rate_limiter.acquire(str(site), limit=records_per_second, cost=cost)
 
 
 async def _read_batch(request: ImportRequest, deps: Deps, now_us: int) -> Batch:

@@ -26,7 +26,6 @@ from services.ingest.flows.accept import (
     RateLimited,
     ReplayedResponse,
     accept,
-    charge,
 )
 from services.ingest.http import responses
 from services.ingest.http.body import UnreadableBodyError, defer_continue, read_body
@@ -100,7 +99,8 @@ class ImportApi:
             case MissingScope() | InvalidBodyError() | UnreadableBodyError():
                 problem = responses.body_problem(outcome)
                 # The body had to be read: that costs as much as a record.
-                await charge(caller.site.site, caller.site.records_per_second, self._deps.rate_limiter, cost=1)
+                site = caller.site
+                await self._deps.rate_limiter.acquire(str(site.site), limit=site.records_per_second)
                 metrics.REFUSED.labels(problem.code).inc()
                 response = refuse(problem)
             case UnavailableError():
