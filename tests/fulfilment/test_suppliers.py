@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.chassis.http.server import HttpServer
+from services.chassis.runtime.background import StartupTask
 from services.chassis.security.tokens import Token
 from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.app import build
@@ -28,7 +29,7 @@ Api = TestClient[web.Request, web.Application]
 
 @pytest.fixture
 async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    """The built service's API for a caller with all rights; its dependencies are not started."""
+    """The built service's API for a caller with all rights, as if its indexes existed; nothing is started."""
 
     async def authenticate(_authenticator: Authenticator, _request: web.Request, scope: str) -> Caller:
         token = Token(
@@ -51,6 +52,7 @@ async def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         simulated_supplier=request.param,
     )
     service = await build(settings)
+    next(part for part in service.components if isinstance(part, StartupTask)).is_done = True
     app = next(part._runner.app for part in reversed(service.components) if isinstance(part, HttpServer))
     async with TestClient(TestServer(app)) as client:
         yield client
