@@ -214,3 +214,18 @@ def test_a_document_at_fault_is_refused_without_repeating_secrets(document: obje
     with pytest.raises(InvalidDocumentError) as fault:
         parse_tenants(json.dumps(document).encode(), time_zones=["UTC"])
     assert "canary" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("document", "detail"),
+    [
+        (b'{"sites": [], "clients": [{"clientId": "caf\xe9"}]}', "not UTF-8 (byte 43)"),
+        (b'{"canary`` - at `": []}', "Object contains unknown field"),
+        (b'{"clients": [{"canary": 1}]}', "Object contains unknown field - at `$.clients[0]`"),
+        (b'{"sites": [canary]}', "JSON is malformed: invalid character (byte 11)"),
+    ],
+)
+def test_a_document_at_fault_is_described_without_quoting_it(document: bytes, detail: str) -> None:
+    with pytest.raises(InvalidDocumentError) as fault:
+        parse_tenants(document, time_zones=["UTC"])
+    assert str(fault.value) == f"invalid document: {detail}"

@@ -1,5 +1,6 @@
 """JSON documents in which an operator declares sites and clients."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
@@ -10,6 +11,7 @@ from services.auth.domain.audience import ADMIN, DEFAULT_SCOPES, SCOPES
 from services.auth.domain.client import Client
 from services.values.identifiers import validate_text
 from services.values.sites import MAX_NAME_LENGTH, Name, Number, Site
+from services.values.strict_json import JsonSyntaxError, check_utf8
 
 D = TypeVar("D")
 
@@ -17,10 +19,12 @@ D = TypeVar("D")
 # The patterns end in \Z: $ would allow a line break after them.
 ClientId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{1,128}\\Z")]
 PlainSecret = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._~-]{16,256}\\Z")]
+# msgspec quotes the name of an unknown field.
+_QUOTED_FIELD = re.compile(r"unknown field `.*`(?= - at `\$)|unknown field `.*`\Z", re.DOTALL)
 
 
 class InvalidDocumentError(ValueError):
-    """The document is invalid; the text says where, and repeats no secret."""
+    """The document is invalid; the text says where, and quotes no value of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +108,12 @@ def parse_client_change(document: bytes) -> ClientChange:
 
 def _decode(document: bytes, declared: type[D]) -> D:
     try:
+        # msgspec's own error would quote a byte of the document.
+        check_utf8(document)
         return msgspec.json.decode(document, type=declared)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidDocumentError(f"invalid document: {error}") from None
+    except (JsonSyntaxError, msgspec.MsgspecError, RecursionError) as error:
+        reason = _QUOTED_FIELD.sub("unknown field", str(error))
+        raise InvalidDocumentError(f"invalid document: {reason}") from None
 
 
 def _require_unique(noun: str, values: Sequence[object]) -> None:
