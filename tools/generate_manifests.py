@@ -65,6 +65,9 @@ def _kafka_user(name: str) -> str:
         f"- resource: {{type: {kind}, name: {resource}, patternType: literal}}\n  operations: [{', '.join(operations)}]"
         for kind, resource, operations in _acls(name)
     ]
+    if name != AUTOSCALER:
+        # Otherwise the brokers do not report their time.
+        acls.append("- resource: {type: cluster}\n  operations: [Describe]")
     lines = ["authentication:", "  type: scram-sha-512", "authorization:", "  type: simple", "  acls:"]
     return _header("KafkaUser", name) + indent("\n".join(lines) + "\n" + indent("\n".join(acls), "    ") + "\n", "  ")
 
