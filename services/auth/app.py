@@ -1,13 +1,12 @@
 """Composition root of auth: builds the service from its settings, flows and adapters."""
 
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from services.auth.adapters.introspector import JwtIntrospector
-from services.auth.adapters.key_wrapper import KeyWrapper
+from services.auth.adapters.key_wrapper import KeyDecryptionError, KeyWrapper
 from services.auth.adapters.publisher import KafkaPublisher
 from services.auth.adapters.secret_hasher import Argon2Hasher
 from services.auth.adapters.signer import JwtSigner
@@ -35,7 +34,9 @@ from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
+from services.chassis.mongodb.key_check import verify_keys
 from services.chassis.runtime.background import PeriodicTask, StartupTask
+from services.chassis.runtime.errors import ChangedSettingError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.audit import AuditLog
@@ -43,6 +44,7 @@ from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES, SUBJECTS_BY_SCHEMA
 
+ENCRYPTION_KEY_SETTING = "AUTH_KEY_ENCRYPTION_KEY"
 MAX_KEY_CHECK_INTERVAL_S = 30.0
 # A new key signs this many refresh periods of the verifiers after all replicas of auth publish it.
 REFRESH_PERIODS_BEFORE_SIGNING = 2
@@ -70,17 +72,22 @@ async def build(settings: AuthSettings) -> Service:
     producer = Producer(settings, client_id="auth")
     broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
     published = build_published_state(settings, schemas)
-    keys, signer = build_key_rotation(settings, mongo)
-    introspector = build_introspector(settings, signer, published)
+    now = broker_clock.now_s
+    keys, signer = build_key_rotation(settings, mongo, now=now)
+    introspector = build_introspector(settings, signer, published, now=now)
+    hasher = Argon2Hasher()
     tokens = build_tokens(
         settings,
         mongo,
+        hasher,
         build_publisher(producer, schemas),
         signer=signer,
         introspector=introspector,
         revoked_before=published.revocations.issued_before,
+        now=now,
     )
-    own_management = build_management(mongo, producer, schemas, actor="auth", source="auth")
+    own_management = build_management(mongo, producer, schemas, hasher, now=now, actor="auth", source="auth")
+    startup = StartupTask([partial(verify_encryption_key, settings, mongo), partial(create_indexes, mongo)])
     health = Health()
     health.ready_when("clock", lambda: broker_clock.ready)
     health.ready_when("signing key", lambda: signer.ready)
@@ -94,8 +101,13 @@ async def build(settings: AuthSettings) -> Service:
             broker_clock,
             published.sites_table,
             published.revocations_table,
-            StartupTask([partial(create_indexes, mongo)]),
-            PeriodicTask("signing keys", partial(ensure_current_key, keys), interval_s=key_check_interval_s(settings)),
+            startup,
+            PeriodicTask(
+                "signing keys",
+                partial(ensure_current_key, keys),
+                interval_s=key_check_interval_s(settings),
+                start_when=lambda: startup.is_done,
+            ),
             *build_republishing(published, own_management),
             *build_http(settings, tokens, own_management, keys, signer=signer, introspector=introspector),
         ],
@@ -113,10 +125,12 @@ def build_published_state(settings: AuthSettings, schemas: Schemas) -> Published
     )
 
 
-def build_key_rotation(settings: AuthSettings, mongo: Mongo) -> tuple[KeyRotationDeps, JwtSigner]:
+def build_key_rotation(
+    settings: AuthSettings, mongo: Mongo, *, now: Callable[[], float]
+) -> tuple[KeyRotationDeps, JwtSigner]:
     """Build key rotation, and the signer that it gives the keys to."""
     wrapper = KeyWrapper(settings.encryption_key, settings.auth_algorithm)
-    signer = JwtSigner(wrapper.unwrap, settings.auth_algorithm, now=time.time)
+    signer = JwtSigner(wrapper.unwrap, settings.auth_algorithm, now=now)
     verifier_refresh_s = REFRESH_PERIODS_BEFORE_SIGNING * settings.auth_jwks_refresh_s
     deps = KeyRotationDeps(
         keys=MongoKeyStore(mongo),
@@ -126,9 +140,23 @@ def build_key_rotation(settings: AuthSettings, mongo: Mongo) -> tuple[KeyRotatio
         lifetime_s=settings.signing_key_lifetime_days * DAY_S,
         activation_delay_s=verifier_refresh_s + key_check_interval_s(settings),
         algorithm=settings.auth_algorithm,
-        now=time.time,
+        now=now,
     )
     return deps, signer
+
+
+async def verify_encryption_key(settings: AuthSettings, mongo: Mongo) -> None:
+    """Check that the stored signing keys were encrypted with the configured key, and the next ones will be.
+
+    Raises `ChangedSettingError`, `UnavailableError`.
+    """
+    wrapper = KeyWrapper(settings.encryption_key, settings.auth_algorithm)
+    try:
+        for key in await MongoKeyStore(mongo).all():
+            wrapper.unwrap(key)
+    except KeyDecryptionError:
+        raise ChangedSettingError(ENCRYPTION_KEY_SETTING) from None
+    await verify_keys(mongo, {ENCRYPTION_KEY_SETTING: settings.encryption_key})
 
 
 def key_check_interval_s(settings: AuthSettings) -> float:
@@ -136,7 +164,9 @@ def key_check_interval_s(settings: AuthSettings) -> float:
     return min(MAX_KEY_CHECK_INTERVAL_S, settings.auth_jwks_refresh_s / 2)
 
 
-def build_introspector(settings: AuthSettings, signer: JwtSigner, published: PublishedState) -> JwtIntrospector:
+def build_introspector(
+    settings: AuthSettings, signer: JwtSigner, published: PublishedState, *, now: Callable[[], float]
+) -> JwtIntrospector:
     """Build the verifier of auth's own tokens."""
     return JwtIntrospector(
         issuer=settings.auth_issuer,
@@ -144,23 +174,25 @@ def build_introspector(settings: AuthSettings, signer: JwtSigner, published: Pub
         key_set=signer.key_set,
         is_revoked=published.revocations.is_revoked,
         revocations_loaded=lambda: published.revocations_table.ready,
-        now=time.time,
+        now=now,
     )
 
 
 def build_tokens(
     settings: AuthSettings,
     mongo: Mongo,
+    hasher: Argon2Hasher,
     publisher: KafkaPublisher,
     *,
     signer: JwtSigner,
     introspector: JwtIntrospector,
     revoked_before: Callable[[str], float],
+    now: Callable[[], float],
 ) -> TokenDeps:
     """Build the dependencies of the OAuth endpoints."""
     return TokenDeps(
         clients=MongoClientStore(mongo),
-        hasher=Argon2Hasher(),
+        hasher=hasher,
         signer=signer,
         introspector=introspector,
         revocations=MongoRevocationStore(mongo),
@@ -170,21 +202,30 @@ def build_tokens(
         failed_attempts=RateLimit(window_s=ATTEMPT_WINDOW_S),
         issuer=settings.auth_issuer,
         allow_query_secrets=settings.allow_query_secrets,
-        now=time.time,
+        now=now,
         new_id=new_id,
     )
 
 
-def build_management(mongo: Mongo, producer: Producer, schemas: Schemas, *, actor: str, source: str) -> ManagementDeps:
+def build_management(
+    mongo: Mongo,
+    producer: Producer,
+    schemas: Schemas,
+    hasher: Argon2Hasher,
+    *,
+    now: Callable[[], float],
+    actor: str,
+    source: str,
+) -> ManagementDeps:
     """Build the dependencies of managing sites and clients, in the name of `actor`."""
     return ManagementDeps(
         sites=MongoSiteStore(mongo),
         clients=MongoClientStore(mongo),
         revocations=MongoRevocationStore(mongo),
-        hasher=Argon2Hasher(),
+        hasher=hasher,
         publisher=build_publisher(producer, schemas),
         audit=AuditLog(),
-        now=time.time,
+        now=now,
         new_id=new_id,
         new_secret=new_secret,
         actor=actor,

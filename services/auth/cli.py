@@ -12,8 +12,9 @@ from zoneinfo import available_timezones
 
 import typer
 
+from services.auth.adapters.secret_hasher import Argon2Hasher
 from services.auth.adapters.stores import MongoKeyStore, create_indexes
-from services.auth.app import build_key_rotation, build_management, new_id
+from services.auth.app import build_key_rotation, build_management, new_id, verify_encryption_key
 from services.auth.domain import tenants
 from services.auth.domain.client import MAX_GRACE_H, RuleViolationError
 from services.auth.domain.signing import SigningKey
@@ -24,15 +25,21 @@ from services.auth.flows.management import ManagementDeps
 from services.auth.settings import AuthSettings
 from services.auth.wire import client_to_json, key_to_json
 from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.command import run_command
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 from services.values.sites import MAX_NUMBER
 
 T = TypeVar("T")
 
 BROKER_TIMEOUT_S = 15.0
+# The brokers' time is known to half of it: less than the tolerance of a revocation.
+MAX_ROUND_TRIP_S = 1.0
+# The first round trip includes connecting.
+MEASUREMENTS = 5
 
 sites = typer.Typer(no_args_is_help=True, help="Sites (tenants): their names, API keys and limits.")
 clients = typer.Typer(no_args_is_help=True, help="Clients: who may get tokens, with which secrets and scopes.")
@@ -51,9 +58,7 @@ async def load_tenants(document: bytes, *, mongo: Mongo, producer: Producer, sch
     """
     declared = tenants.parse_tenants(document, time_zones=available_timezones())
     await create_indexes(mongo)
-    return await management.load_tenants(
-        declared, build_management(mongo, producer, schemas, actor=_actor(), source=_source())
-    )
+    return await management.load_tenants(declared, await _build_management(mongo, producer, schemas))
 
 
 def _actor() -> str:
@@ -70,7 +75,28 @@ async def _open_management() -> AsyncIterator[ManagementDeps]:
     async with Mongo.connect(settings) as mongo, Producer(settings, client_id="operator") as producer:
         await create_indexes(mongo)
         await producer.wait_ready(BROKER_TIMEOUT_S)
-        yield build_management(mongo, producer, Schemas.load(settings.schemas_dir), actor=_actor(), source=_source())
+        yield await _build_management(mongo, producer, Schemas.load(settings.schemas_dir))
+
+
+async def _build_management(mongo: Mongo, producer: Producer, schemas: Schemas) -> ManagementDeps:
+    now = await _measure_broker_clock(producer)
+    return build_management(mongo, producer, schemas, Argon2Hasher(), now=now, actor=_actor(), source=_source())
+
+
+async def _measure_broker_clock(producer: Producer) -> Callable[[], float]:
+    """Return the brokers' clock, by which auth issues tokens: the clock of this machine may be wrong.
+
+    Raises `UnavailableError`.
+    """
+    clock = BrokerClock(producer, max_offset_s=MAX_ROUND_TRIP_S * 2)
+    for attempt in range(1, MEASUREMENTS + 1):
+        try:
+            await clock.measure()
+            break
+        except UnavailableError:
+            if attempt == MEASUREMENTS:
+                raise
+    return clock.now_s
 
 
 def _manage(command: Callable[[ManagementDeps], Awaitable[T]]) -> T:
@@ -241,13 +267,16 @@ def rotate() -> None:
 
     async def command() -> Sequence[SigningKey]:
         settings = load(AuthSettings)
-        async with Mongo.connect(settings) as mongo:
-            return await _rotate(settings, mongo)
+        async with Mongo.connect(settings) as mongo, Producer(settings, client_id="operator") as producer:
+            await producer.wait_ready(BROKER_TIMEOUT_S)
+            return await _rotate(settings, mongo, now=await _measure_broker_clock(producer))
 
     _print_json([key_to_json(key) for key in _run(command())])
 
 
-async def _rotate(settings: AuthSettings, mongo: Mongo) -> Sequence[SigningKey]:
-    deps, _ = build_key_rotation(settings, mongo)
+async def _rotate(settings: AuthSettings, mongo: Mongo, *, now: Callable[[], float]) -> Sequence[SigningKey]:
+    # A signing key that the running replicas cannot decrypt would stop them from loading any.
+    await verify_encryption_key(settings, mongo)
+    deps, _ = build_key_rotation(settings, mongo, now=now)
     await add_key(replace(deps, actor=_actor(), source=_source()))
     return await deps.keys.all()

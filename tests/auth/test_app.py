@@ -2,18 +2,24 @@
 
 import base64
 from dataclasses import dataclass
+from time import time
+from typing import Any
 
 import pytest
 from msgspec import structs
 from pydantic import SecretStr
 
-from services.auth import app, wire
+from services.auth import app, cli, wire
+from services.auth.adapters.key_wrapper import KeyWrapper
+from services.auth.adapters.secret_hasher import Argon2Hasher
+from services.auth.adapters.stores import MongoKeyStore
 from services.auth.domain.revocation import client_revocation, token_id_revocation
 from services.auth.flows import management
 from services.auth.settings import AuthSettings
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.background import PeriodicTask
+from services.chassis.runtime.background import PeriodicTask, StartupTask
+from services.chassis.runtime.errors import ChangedSettingError
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from tests.auth.harness import SCHEMAS, SITE, ManagementHarness, apply_sites
@@ -101,18 +107,81 @@ async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(
 
 
 async def test_failed_tries_are_counted_for_a_minute() -> None:
-    settings = AuthSettings(auth_key_encryption_key=SecretStr(base64.b64encode(bytes(32)).decode()))
+    settings = auth_settings()
     mongo = Mongo.connect(settings)
-    _, signer = app.build_key_rotation(settings, mongo)
+    _, signer = app.build_key_rotation(settings, mongo, now=time)
     deps = app.build_tokens(
         settings,
         mongo,
+        Argon2Hasher(),
         app.build_publisher(Producer(settings, client_id="test"), SCHEMAS),
         signer=signer,
         introspector=None,  # type: ignore[arg-type] # not used
         revoked_before=lambda _client: 0.0,
+        now=time,
     )
     attempts = [deps.failed_attempts.acquire("client|address", limit=10) for _ in range(11)]
     assert [attempt.allowed for attempt in attempts] == [True] * 10 + [False]
     assert 55 <= attempts[-1].retry_after_s <= 60
     await mongo.close()
+
+
+async def test_tokens_and_management_share_one_hasher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the process has twice the concurrency and two caches."""
+    built: list[Argon2Hasher] = []
+
+    def build_hasher() -> Argon2Hasher:
+        built.append(Argon2Hasher())
+        return built[-1]
+
+    monkeypatch.setattr(app, "Argon2Hasher", build_hasher)
+    service = await app.build(auth_settings(admin_port=0))
+    assert len(built) == 1
+    for component in service.components:
+        if isinstance(component, Mongo):
+            await component.stop()
+
+
+def auth_settings(key: bytes = bytes(32), **changes: Any) -> AuthSettings:
+    return AuthSettings(auth_key_encryption_key=SecretStr(base64.b64encode(key).decode()), **changes)
+
+
+async def test_auth_starts_only_with_the_key_that_encrypted_the_signing_keys(mongo: Mongo) -> None:
+    await app.verify_encryption_key(auth_settings(), mongo)
+    with pytest.raises(ChangedSettingError, match="AUTH_KEY_ENCRYPTION_KEY"):
+        await app.verify_encryption_key(auth_settings(b"n" * 32), mongo)
+    await app.verify_encryption_key(auth_settings(), mongo)
+
+
+async def test_signing_keys_that_were_restored_without_a_check_value_are_one_themselves(mongo: Mongo) -> None:
+    """Also those of an algorithm that is no longer used."""
+    key = await KeyWrapper(bytes(32), "ES256").generate(number=1, created_at=0, signs_from=0)
+    assert await MongoKeyStore(mongo).add(key)
+    with pytest.raises(ChangedSettingError):
+        await app.verify_encryption_key(auth_settings(b"n" * 32), mongo)
+    await app.verify_encryption_key(auth_settings(), mongo)
+
+
+async def test_an_operators_rotation_with_another_key_adds_none(mongo: Mongo) -> None:
+    """The running replicas could not decrypt it, and would load no key at all."""
+    await app.verify_encryption_key(auth_settings(), mongo)
+    with pytest.raises(ChangedSettingError):
+        await cli._rotate(auth_settings(b"n" * 32), mongo, now=time)
+    assert await MongoKeyStore(mongo).all() == []
+
+
+async def test_no_signing_key_is_added_before_the_encryption_key_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    rotations: list[object] = []
+
+    async def rotate(deps: object) -> None:
+        rotations.append(deps)
+
+    monkeypatch.setattr(app, "ensure_current_key", rotate)
+    service = await app.build(auth_settings())
+    (task,) = (part for part in service.components if isinstance(part, PeriodicTask) and part._name == "signing keys")
+    (startup,) = (part for part in service.components if isinstance(part, StartupTask))
+    await task.run_once()
+    assert not rotations
+    startup.is_done = True
+    await task.run_once()
+    assert len(rotations) == 1

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import typer
@@ -118,10 +119,11 @@ def test_nothing_that_is_shown_later_has_a_secret_in_it(harness: ManagementHarne
 
 async def test_a_rotation_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     world, _ = key_rotation_deps(FakeKeyStore(), FakeKeyGenerator())
-    monkeypatch.setattr(cli, "build_key_rotation", lambda *_: (world, None))
+    monkeypatch.setattr(cli, "build_key_rotation", lambda *_, now: (replace(world, now=now), None))
+    monkeypatch.setattr(cli, "verify_encryption_key", AsyncMock())
     monkeypatch.setattr(cli, "_actor", lambda: "an operator")
     monkeypatch.setattr(cli, "_source", lambda: "a terminal")
     nothing: Any = None
-    assert [key.number for key in await cli._rotate(nothing, nothing)] == [1]
+    assert [key.number for key in await cli._rotate(nothing, nothing, now=world.now)] == [1]
     assert isinstance(world.audit, FakeAuditLog)
     assert [(line["actor"], line["source"]) for line in world.audit.lines] == [("an operator", "a terminal")]

@@ -140,7 +140,7 @@ async def test_the_last_replica_publishes_a_key_two_refresh_periods_before_it_si
         mongodb_uri="mongodb://127.0.0.1:1",
     )
     mongo = Mongo.connect(settings)
-    deps, _ = build_key_rotation(settings, mongo)
+    deps, _ = build_key_rotation(settings, mongo, now=Clock(NOW))
     keys, clock = FakeKeyStore(), Clock(NOW)
     deps = replace(deps, keys=keys, generator=FakeKeyGenerator(), signer=FakeSigner(), audit=FakeAuditLog(), now=clock)
     await ensure_current_key(deps)

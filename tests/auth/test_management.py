@@ -10,11 +10,11 @@ from msgspec import structs
 from services.auth import wire
 from services.auth.domain.audience import DEFAULT_SCOPES
 from services.auth.domain.client import Client, RuleViolationError
-from services.auth.domain.revocation import Revocation
+from services.auth.domain.revocation import CLOCK_TOLERANCE_S, Revocation
 from services.auth.domain.site import ApiKeyConflictError
 from services.auth.domain.tenants import ClientChange, InvalidDocumentError, Tenants, parse_tenants
 from services.auth.flows import management
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import ContentionError, UnavailableError
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from tests.auth.harness import SCHEMAS, SITE, ManagementHarness, apply_sites
@@ -233,8 +233,8 @@ async def test_each_change_of_a_client_leaves_a_line(harness: ManagementHarness)
 async def test_all_that_a_client_was_given_can_be_revoked(harness: ManagementHarness) -> None:
     await management.load_tenants(the_document(), harness.deps)
     await management.revoke_client("c", harness.deps)
-    now = harness.clock.at
-    revocation = Revocation(client_id="c", issued_before=now, until=now + 28_860)
+    before = harness.clock.at + CLOCK_TOLERANCE_S
+    revocation = Revocation(client_id="c", issued_before=before, until=before + 28_860)
     assert harness.publisher.revocations == [revocation]
     assert harness.audit.lines[-1]["action"] == "client's tokens revoked"
     with pytest.raises(RuleViolationError, match="no such client"):
@@ -266,3 +266,37 @@ async def test_a_revocation_that_was_kept_but_not_published_is_published_later(h
     assert await management.publish_missing_revocations(is_published, harness.deps) == 0
     harness.clock.at += 40_000
     assert await management.publish_missing_revocations(lambda _: False, harness.deps) == 0, "it has expired"
+
+
+ANOTHER_SECRET = the_document(secret="canary-another-one")
+Change = Callable[[ManagementHarness], Awaitable[object]]
+CONTENDED: dict[str, tuple[Change, str]] = {
+    "site": (lambda harness: management.save_site(structs.replace(SITE, name="Renamed"), harness.deps), "site 608"),
+    "document": (
+        lambda harness: management.load_tenants(the_document(secret="canary-another-one"), harness.deps),
+        "client c",
+    ),
+    "change": (lambda harness: management.change_client("c", ClientChange(scopes=()), harness.deps), "client c"),
+    "add secret": (lambda harness: management.add_secret("c", harness.deps, grace_s=None), "client c"),
+    "remove secret": (lambda harness: management.remove_secret("c", "id-1", harness.deps), "client c"),
+}
+
+
+@pytest.mark.parametrize("kind", CONTENDED)
+async def test_a_change_that_others_overtake_every_time_ends_and_says_so(
+    harness: ManagementHarness, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    await management.load_tenants(the_document(), harness.deps)
+    if kind == "remove secret":
+        await management.add_secret("c", harness.deps, grace_s=None)
+    attempts: list[object] = []
+
+    async def lose(changed: object, **_: object) -> bool:
+        attempts.append(changed)
+        return False
+
+    monkeypatch.setattr(harness.sites if kind == "site" else harness.clients, "save", lose)
+    change, subject = CONTENDED[kind]
+    with pytest.raises(ContentionError, match=f"{subject} is busy"):
+        await change(harness)
+    assert len(attempts) == management.MAX_ATTEMPTS

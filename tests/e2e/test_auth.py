@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
 import aiohttp
 import jwt
 import pytest
+from pymongo import MongoClient
 
+from tests.chassis.eventually import until
 from tests.e2e.customer import BASES, Customer, Reply, Tenant
 from tests.e2e.installation import REPOSITORY, Installation
 
@@ -16,6 +19,7 @@ from tests.e2e.installation import REPOSITORY, Installation
 pytestmark = pytest.mark.timeout(300)
 
 REVOKED_WITHIN_S = 5.0
+WRONG_CLOCK = REPOSITORY / "tests" / "support" / "wrong_clock"
 DOCUMENTS = REPOSITORY / "schemas" / "openapi"
 SITE = {"site": 701, "name": "Corner", "appId": 1, "rootSource": "r", "datacenter": "qa", "timeZone": "Europe/Paris"}
 
@@ -127,3 +131,58 @@ async def test_documents_are_served(customer: Customer, administrator: Customer)
     ):
         served = await reader.call("GET", path)
         assert served.body == (DOCUMENTS / name).read_bytes()
+
+
+@pytest.mark.parametrize("offset_s", [-120, 4 * 3_600])
+async def test_a_revocation_takes_effect_whatever_the_clock_of_the_operators_machine(
+    installation: Installation, session: aiohttp.ClientSession, client_id: str, offset_s: int
+) -> None:
+    """F20: tokens issued before the command are refused, tokens issued after it are accepted."""
+    corner = await add_client(installation, session, f"{client_id}-revoked{offset_s}")
+    assert await limits(corner, await corner.token("import")) == 200
+    await command_with_wrong_clock(installation, offset_s, "clients", "revoke-tokens", corner.tenant.client_id)
+    await until(lambda: is_refused(corner), deadline_s=REVOKED_WITHIN_S)
+    corner.tokens.clear()
+    assert await limits(corner, await corner.token("import")) == 200
+
+
+async def test_a_revoked_token_stays_revoked_although_the_operators_clock_is_behind(
+    installation: Installation, session: aiohttp.ClientSession, client_id: str
+) -> None:
+    """F20: nine hours behind, the end of the revocation would be in the past."""
+    corner = await add_client(installation, session, f"{client_id}-token")
+    token_id = jwt.decode(await corner.token("import"), options={"verify_signature": False})["jti"]
+    await command_with_wrong_clock(installation, -9 * 3_600, "clients", "revoke-token", token_id)
+    await until(lambda: is_refused(corner), deadline_s=REVOKED_WITHIN_S)
+    stored = await asyncio.to_thread(stored_revocations, installation)
+    assert [each["until"] > datetime.now(UTC) for each in stored if each["_id"] == token_id] == [True]
+
+
+async def add_client(installation: Installation, session: aiohttp.ClientSession, client_id: str) -> Customer:
+    out, _ = await command(
+        installation, "clients", "add", "--client-id", client_id, "--site", "701", "--api-key", "corner-1"
+    )
+    tenant = Tenant(client_id=client_id, secret=json.loads(out)["secret"], api_key="corner-1")
+    corner = Customer(installation.base, session, tenant)
+    await until(lambda: has_site(corner))
+    return corner
+
+
+async def has_site(customer: Customer) -> bool:
+    """Ingest learns of a new site from its topic."""
+    return await limits(customer, await customer.token("import")) == 200
+
+
+async def is_refused(customer: Customer) -> bool:
+    return await limits(customer, await customer.token("import")) == 401
+
+
+async def command_with_wrong_clock(installation: Installation, offset_s: int, *arguments: str) -> None:
+    settings = {"PYTHONPATH": str(WRONG_CLOCK), "CLOCK_OFFSET_S": str(offset_s)}
+    done = await asyncio.to_thread(installation.try_cli, *arguments, settings=settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def stored_revocations(installation: Installation) -> list[dict[str, Any]]:
+    with MongoClient[dict[str, Any]](installation.endpoints["mongodb_uri"], tz_aware=True) as client:
+        return list(client.get_database("tillstream").get_collection("auth_revocations").find())

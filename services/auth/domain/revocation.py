@@ -9,6 +9,8 @@ from services.auth.domain.grant import TOKEN_LIFETIME_S
 
 # Verifiers accept a token for this long after its expiry.
 VERIFIER_LEEWAY_S = 60
+# Largest difference between what two processes take for the brokers' time: half a round trip for each.
+CLOCK_TOLERANCE_S = 1.0
 _TOKEN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -57,8 +59,16 @@ def token_id_revocation(token_id: str, *, now: float) -> Revocation:
 
 
 def client_revocation(client_id: str, *, now: float) -> Revocation:
-    """Revoke all tokens that were issued to the client before now."""
-    return Revocation(client_id=client_id, issued_before=now, until=now + TOKEN_LIFETIME_S + VERIFIER_LEEWAY_S)
+    """Revoke all tokens that were issued to the client before now, by whichever replica.
+
+    Tokens that are issued later get an issue time after `issued_before` (`issue_time`).
+    """
+    issued_before = now + CLOCK_TOLERANCE_S
+    return Revocation(
+        client_id=client_id,
+        issued_before=issued_before,
+        until=issued_before + TOKEN_LIFETIME_S + VERIFIER_LEEWAY_S,
+    )
 
 
 def introspection_response(token: ActiveToken | None, *, issuer: str) -> dict[str, object]:

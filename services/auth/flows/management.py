@@ -16,7 +16,11 @@ from services.auth.domain.client import (
 from services.auth.domain.revocation import Revocation, client_revocation, token_id_revocation
 from services.auth.domain.tenants import ClientChange, DeclaredClient, InvalidDocumentError, Tenants
 from services.auth.ports import AuditLog, ClientStore, Hasher, Publisher, RevocationStore, SiteStore
+from services.chassis.runtime.errors import ContentionError
 from services.values.sites import Site
+
+# Compare-and-set attempts of one change, each of which another change may win.
+MAX_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +68,18 @@ async def add_site(site: Site, deps: ManagementDeps) -> bool:
 
 
 async def save_site(site: Site, deps: ManagementDeps) -> bool:
-    """Store a site without publishing it; False if it was stored like this already."""
-    while True:
+    """Store a site without publishing it; False if it was stored like this already.
+
+    Raises `ApiKeyConflictError`, `UnavailableError`.
+    """
+    for _ in range(MAX_ATTEMPTS):
         stored = await deps.sites.find(site.site)
         if stored and stored.site == site:
             return False
         if await deps.sites.save(site, expected_revision=stored.revision if stored else 0):
             deps.record("site saved", site=site.site)
             return True
+    raise ContentionError(f"site {site.site}")
 
 
 async def publish_missing_sites(published: Callable[[int], Site | None], deps: ManagementDeps) -> int:
@@ -99,7 +107,7 @@ async def change_client(client_id: str, change: ClientChange, deps: ManagementDe
 
     Raises `InvalidDocumentError`, `RuleViolationError`, `UnavailableError`.
     """
-    while True:
+    for _ in range(MAX_ATTEMPTS):
         client = await _load_client(client_id, deps)
         changed = replace(
             client,
@@ -110,6 +118,7 @@ async def change_client(client_id: str, change: ClientChange, deps: ManagementDe
         if await deps.clients.save(changed):
             deps.record("client changed", client=client_id)
             return
+    raise _contention(client_id)
 
 
 async def add_secret(client_id: str, deps: ManagementDeps, *, grace_s: int | None) -> str:
@@ -117,12 +126,13 @@ async def add_secret(client_id: str, deps: ManagementDeps, *, grace_s: int | Non
 
     Raises `RuleViolationError`, `UnavailableError`.
     """
-    while True:
+    for _ in range(MAX_ATTEMPTS):
         client = await _load_client(client_id, deps)
         plain, secret = await _new_secret(client, deps)
         if await deps.clients.save(with_secret(client, secret, now=deps.now(), grace_s=grace_s)):
             deps.record("secret added", client=client_id, secretId=secret.secret_id)
             return plain
+    raise _contention(client_id)
 
 
 async def remove_secret(client_id: str, secret_id: str, deps: ManagementDeps) -> None:
@@ -130,11 +140,12 @@ async def remove_secret(client_id: str, secret_id: str, deps: ManagementDeps) ->
 
     Raises `RuleViolationError`, `UnavailableError`.
     """
-    while True:
+    for _ in range(MAX_ATTEMPTS):
         client = await _load_client(client_id, deps)
         if await deps.clients.save(without_secret(client, secret_id, now=deps.now())):
             deps.record("secret removed", client=client_id, secretId=secret_id)
             return
+    raise _contention(client_id)
 
 
 async def revoke_client(client_id: str, deps: ManagementDeps) -> None:
@@ -165,7 +176,7 @@ async def publish_missing_revocations(is_published: Callable[[Revocation], bool]
 
 
 async def _save_client(declared: DeclaredClient, deps: ManagementDeps) -> bool:
-    while True:
+    for _ in range(MAX_ATTEMPTS):
         stored = await deps.clients.find(declared.client.client_id)
         await _validate_client(declared.client, deps)
         secrets = await _reconcile_secrets(declared, stored, deps)
@@ -175,6 +186,7 @@ async def _save_client(declared: DeclaredClient, deps: ManagementDeps) -> bool:
         if await deps.clients.save(changed):
             deps.record("client saved", client=changed.client_id)
             return True
+    raise _contention(declared.client.client_id)
 
 
 async def _reconcile_secrets(
@@ -213,3 +225,7 @@ async def _load_client(client_id: str, deps: ManagementDeps) -> Client:
     if client is None:
         raise ClientNotFoundError("there is no such client")
     return client
+
+
+def _contention(client_id: str) -> ContentionError:
+    return ContentionError(f"client {client_id}")

@@ -38,7 +38,7 @@ class BrokerClock(PeriodicTask):
         clock_s: Callable[[], float] = time.time,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__("broker clock", self._measure, interval_s=interval_s)
+        super().__init__("broker clock", self.measure, interval_s=interval_s)
         self._producer = producer
         self._max_offset_s = max_offset_s
         self._clock_s = clock_s
@@ -66,10 +66,14 @@ class BrokerClock(PeriodicTask):
 
     def now_us(self) -> int:
         """Return the brokers' current time in microseconds since 1970; the local time until it is measured."""
-        seconds = self._clock_s() if self._epoch_s is None else self._epoch_s + self._monotonic_s()
-        return int(seconds * 1_000_000)
+        return int(self.now_s() * 1_000_000)
 
-    async def _measure(self) -> None:
+    def now_s(self) -> float:
+        """Return the brokers' current time in seconds since 1970; the local time until it is measured."""
+        return self._clock_s() if self._epoch_s is None else self._epoch_s + self._monotonic_s()
+
+    async def measure(self) -> None:
+        """Measure the brokers' clock now. Raises `UnavailableError`."""
         sent_at = self._monotonic_s()
         try:
             response = (await self._producer.request(DescribeQuorumRequest())).to_object()
