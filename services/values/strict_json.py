@@ -14,6 +14,15 @@ _MAX_INTEGER_DIGITS = 1000
 _BYTE = re.compile(r"\(byte (\d+)\)$")
 _TRAILING = "trailing characters"
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Escapes: runs of those that are no surrogates; pairs; in a group what is left, half a pair.
+_ESCAPES = re.compile(
+    rb"(?:\\(?:[^u]|u(?![dD][89a-fA-F])))+"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
+    re.DOTALL,
+)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _IGNORABLE = re.compile(rb"(?:[ \t\r\n\]}]|\xc2\xa0)*")
 
 
@@ -35,11 +44,20 @@ def check_utf8(body: bytes) -> None:
             raise JsonSyntaxError("not UTF-8", offset=error.start) from None
 
 
+def replace_lone_surrogates(text: bytes) -> bytes:
+    """Replace each escape that is half a surrogate pair, which the decoder rejects, by one of U+FFFD, as long."""
+    if _SURROGATE.search(text) is None:
+        return text
+    return _ESCAPES.sub(lambda escape: escape[0] if escape[1] is None else rb"\ufffd", text)
+
+
 def split_first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
     """Return the first JSON value in `body`, and whether trailing characters were ignored.
 
-    Only whitespace, no-break spaces and closing brackets may be ignored; with `strict`, only whitespace.
+    Only whitespace, no-break spaces and closing brackets may be ignored; with `strict`, only whitespace. A byte order
+    mark in front is blanked.
     """
+    body = _blank_byte_order_mark(body)
     try:
         _skip(body)
     except msgspec.DecodeError as error:
@@ -61,8 +79,9 @@ def split_first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
 def parse(text: bytes) -> Any:
     """Decode one JSON value: fractions and exponents as Decimal, integers of any size; the last of equal keys wins.
 
-    Raises nothing but `JsonSyntaxError`.
+    A byte order mark in front is skipped. Raises nothing but `JsonSyntaxError`.
     """
+    text = _blank_byte_order_mark(text)
     try:
         value = _decode(text)
     except UnicodeDecodeError:
@@ -91,6 +110,11 @@ def nesting_error(text: bytes) -> JsonSyntaxError:
             case 0x5D | 0x7D:
                 depth -= 1
     return JsonSyntaxError("nested too deeply", offset=len(text))
+
+
+def _blank_byte_order_mark(text: bytes) -> bytes:
+    # Blanks keep the offsets of errors.
+    return b"   " + text[3:] if text.startswith(_BYTE_ORDER_MARK) else text
 
 
 def _integer(literal: str) -> int | HugeNumber:

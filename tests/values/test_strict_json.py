@@ -1,4 +1,5 @@
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -7,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.values.decimals import HugeNumber
-from services.values.strict_json import MAX_DEPTH, JsonSyntaxError, check_utf8, parse, split_array, split_first_value
+from services.values.strict_json import (
+    MAX_DEPTH,
+    JsonSyntaxError,
+    check_utf8,
+    parse,
+    replace_lone_surrogates,
+    split_array,
+    split_first_value,
+)
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
@@ -113,6 +124,52 @@ def test_stray_closings_are_ignored_unless_strict(tail: bytes) -> None:
     assert (parse(value), is_tail_ignored) == ([1], True)
     with pytest.raises(JsonSyntaxError, match="after the end"):
         split_first_value(b"[1]" + tail, strict=True)
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert parse(BYTE_ORDER_MARK + b'{"a": 1}') == {"a": 1}
+    value, is_tail_ignored = split_first_value(BYTE_ORDER_MARK + b" [1]", strict=True)
+    assert (parse(value), is_tail_ignored) == ([1], False)
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [(BYTE_ORDER_MARK, 3), (BYTE_ORDER_MARK * 2 + b"[]", 3), (b"[" + BYTE_ORDER_MARK + b"]", 1)],
+)
+def test_only_one_byte_order_mark_in_front_is_skipped(text: bytes, offset: int) -> None:
+    for read in (parse, split_and_parse):
+        with pytest.raises(JsonSyntaxError) as bad:
+            read(text)
+        assert bad.value.offset == offset
+
+
+@pytest.mark.parametrize(
+    ("text", "repaired"),
+    [
+        (r"\ud83d\ude00", r"\ud83d\ude00"),
+        (r"\uD83D\uDE00\u00e9\n", r"\uD83D\uDE00\u00e9\n"),
+        (r"\\ud83d", r"\\ud83d"),
+        (r"\ud83d", r"\ufffd"),
+        (r"\udE00", r"\ufffd"),
+        (r"\ude00\ud83d", r"\ufffd\ufffd"),
+        (r"\ud83d\ud83d\ude00\ude00", r"\ufffd\ud83d\ude00\ufffd"),
+        (r"\ud83d\\ude00", r"\ufffd\\ude00"),
+        (r"\\ud83d\ude00", r"\\ud83d\ufffd"),
+        (r"\ud83dx\n\\\ud83d", r"\ufffdx\n\\\ufffd"),
+    ],
+)
+def test_lone_surrogates_are_replaced_where_they_are(text: str, repaired: str) -> None:
+    assert replace_lone_surrogates(f'["{text}"]'.encode()) == f'["{repaired}"]'.encode()
+    parse(f'["{repaired}"]'.encode())
+
+
+@given(st.lists(st.sampled_from([r"\ud83d", r"\uDe00", r"\\", r"\n", r"\u00e9", "u", "d", "x", " "])))
+def test_a_text_without_lone_surrogates_is_json_to_the_decoder(pieces: list[str]) -> None:
+    text = f'["{"".join(pieces)}"]'.encode()
+    repaired = replace_lone_surrogates(text)
+    parse(repaired)
+    replaced = [json.loads(text)[0], parse(repaired)[0]]
+    assert re.sub("[\ud800-\udfff]", "\ufffd", replaced[0]) == replaced[1]
 
 
 def test_elements_are_left_as_they_are() -> None:
