@@ -8,11 +8,11 @@ from time import monotonic, time
 from typing import Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from services.chassis.kafka.commit_tracker import COMMIT_TIMEOUT_S, CommitTracker
 from services.chassis.kafka.consumer_client import close_client, create_client
-from services.chassis.kafka.lag import Lag, detect_retention_loss, is_caught_up
+from services.chassis.kafka.lag import Lag, is_caught_up, seek_to_earliest
 from services.chassis.kafka.stall_detector import StallDetector
 from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import UnavailableError
@@ -193,12 +193,23 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         try:
             with self._safe_point():
                 async with asyncio.timeout(self._stalls.timeout_s - 10):
-                    poll: Poll = await kafka.getmany(
-                        timeout_ms=self._poll_timeout_ms, max_records=self._max_poll_records
-                    )
-                    return poll
+                    return await self._fetch(kafka, self._poll_timeout_ms)
         except TimeoutError as error:
             raise KafkaTimeoutError("the rebalance does not complete") from error
+
+    async def _fetch(self, kafka: AIOKafkaConsumer, timeout_ms: int) -> Poll:
+        """Return fetched records. Where the position does not exist, reading continues at the earliest record."""
+        try:
+            poll: Poll = await kafka.getmany(timeout_ms=timeout_ms, max_records=self._max_poll_records)
+        except NoOffsetForPartitionError as error:
+            positions = {error.args[0]: None}
+        except OffsetOutOfRangeError as error:
+            # The member was away for longer than the retention time, or waited that long for a dependency.
+            positions = error.args[0]
+        else:
+            return poll
+        self._commits.add(await seek_to_earliest(kafka, positions, group=self._group))
+        return {}
 
     async def _handle(self, kafka: AIOKafkaConsumer, poll: Poll) -> None:
         """Pass the poll to the handler until it succeeds; stay in the group while a dependency is unavailable."""
@@ -253,7 +264,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         until = self._clock() + wait_s
         while self._clock() < until and not (self._stopping or self._revoking):
             kafka.pause(*kafka.assignment())
-            await kafka.getmany(timeout_ms=0)
+            await self._fetch(kafka, 0)
             self._stalls.loop()
             self._stalls.progress()
             await asyncio.sleep(min(0.05, wait_s))
@@ -296,11 +307,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             self._revoking = False
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        """Count the assignment, and report records that retention deleted."""
+        """Count the assignment."""
         REBALANCES.labels(self._group).inc()
         self._stalls.assigned()
         _LOG.info("partitions assigned", group=self._group, partitions=len(assigned))
-        if self._kafka is not None and assigned:
-            with suppress(KafkaError, TimeoutError):
-                async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                    await detect_retention_loss(self._kafka, assigned, group=self._group)

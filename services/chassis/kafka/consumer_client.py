@@ -27,7 +27,8 @@ def create_client(settings: KafkaSettings, *, group: str, client_id: str, poll_t
         client_id=client_id,
         group_id=group,
         enable_auto_commit=False,
-        auto_offset_reset="earliest",
+        # The consumer seeks, and reports the records that retention deleted.
+        auto_offset_reset="none",
         # Other producers may use transactions: aborted records must not be read.
         isolation_level="read_committed",
         # Range gives each member its share of each topic. Sticky counts the partitions of all topics together: a new

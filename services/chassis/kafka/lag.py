@@ -1,6 +1,6 @@
 """How far a member of a consumer group is behind, and what retention deleted before it was read."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -95,16 +95,27 @@ def is_caught_up(kafka: AIOKafkaConsumer) -> bool:
     )
 
 
-async def detect_retention_loss(kafka: AIOKafkaConsumer, assigned: Collection[TopicPartition], *, group: str) -> None:
-    """Count and log the records between the group's committed offsets and the earliest existing ones."""
-    for partition, beginning in (await kafka.beginning_offsets(list(assigned))).items():
-        committed = await kafka.committed(partition)
-        if committed is not None and committed < beginning:
-            LOST.labels(partition.topic).inc(beginning - committed)
-            _LOG.error(
-                "records lost to retention",
-                group=group,
-                topic=partition.topic,
-                partition=partition.partition,
-                records=beginning - committed,
-            )
+async def seek_to_earliest(
+    kafka: AIOKafkaConsumer, positions: Mapping[TopicPartition, int | None], *, group: str
+) -> dict[TopicPartition, int]:
+    """Seek to the earliest record where the position, None if nothing was committed, does not exist.
+
+    The records in between are counted and logged. Returns the new positions that may be committed, so that a loss is
+    reported once: those of partitions where no earlier record is still being processed.
+    """
+    committable = {}
+    for partition, beginning in (await kafka.beginning_offsets(list(positions))).items():
+        position = positions[partition]
+        kafka.seek(partition, beginning)
+        if position is None:
+            continue
+        where = {"group": group, "topic": partition.topic, "partition": partition.partition}
+        if position > beginning:
+            # The brokers lost records that were acknowledged, or the topic was created again.
+            _LOG.error("offset beyond the end of the log", **where, offset=position)
+            continue
+        LOST.labels(partition.topic).inc(beginning - position)
+        _LOG.error("records lost to retention", **where, records=beginning - position)
+        if await kafka.committed(partition) == position:
+            committable[partition] = beginning
+    return committable
