@@ -78,7 +78,7 @@ class StockStore(Protocol):
         """Fill empty slots with the reason why no code comes."""
 
     async def filled_slots(self, transaction_id: str, line: int) -> Sequence[FilledSlot]:
-        """Return the filled slots of a line."""
+        """Return the filled slots of a line, as a majority of the replica set has them."""
 
     async def slots_with_codes(
         self, transaction_id: str, line: int | None
@@ -149,10 +149,10 @@ class TransactionStore(TransactionReader, Protocol):
         """Return the number of pending transactions, and when the oldest was created."""
 
     async def list_by_purchase_order(self, order_id: str) -> Sequence[Transaction]:
-        """Return all transactions of a purchase order by sequence."""
+        """Return all transactions of a purchase order by sequence, as a majority of the replica set has them."""
 
     async def unused_sequences(self, order: PurchaseOrder) -> Sequence[int]:
-        """Return reserved sequence numbers under which nothing is stored."""
+        """Return reserved sequence numbers under which a majority of the replica set has nothing."""
 
     async def void_sequence(self, order_id: str, sequence: int) -> None:
         """Prevent any transaction from being stored under the sequence number, unless one is."""
@@ -165,7 +165,7 @@ class TransactionStore(TransactionReader, Protocol):
 
 
 class InvoiceStore(Protocol):
-    """Invoices and credit notes, each stored with its event and its mail."""
+    """Invoices and credit notes as a majority of the replica set has them; each is stored with its event and mail."""
 
     async def last_number(self, site: int, year: int) -> int:
         """Return the highest number of the series; 0 if it is empty."""
@@ -177,10 +177,10 @@ class InvoiceStore(Protocol):
         """Return a purchase order's documents by sequence."""
 
     async def find_page(self, query: InvoiceQuery) -> Sequence[Invoice]:
-        """Return a page and one more row, newest first, as a majority of the replica set has them."""
+        """Return a page and one more row, newest first."""
 
     async def find(self, invoice_id: str) -> Invoice | None:
-        """Return the document, as a majority of the replica set has it."""
+        """Return the document."""
 
 
 class Supplier(Protocol):

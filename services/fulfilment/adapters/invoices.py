@@ -23,6 +23,7 @@ class MongoInvoiceStore:
 
     def __init__(self, mongo: Mongo, codec: EventCodec, *, on_outbox_write: Callable[[], None]) -> None:
         self._invoices = documents.with_decimals(mongo.collection(INVOICES))
+        # A failing primary may roll back what only it has: it does not count as issued.
         self._majority = self._invoices.with_options(read_concern=ReadConcern("majority"))
         self._codec = codec
         self._on_outbox_write = on_outbox_write
@@ -38,7 +39,7 @@ class MongoInvoiceStore:
     async def last_number(self, site: int, year: int) -> int:
         """Return the highest number of the series; 0 if it is empty."""
         with mongo_errors():
-            found = await self._invoices.find_one(
+            found = await self._majority.find_one(
                 {"site": site, "year": year}, {"number": 1}, sort=[("site", 1), ("year", 1), ("number", -1)]
             )
         return int(found["number"]) if found else 0
@@ -59,7 +60,7 @@ class MongoInvoiceStore:
     async def list_by_purchase_order(self, order_id: str) -> Sequence[Invoice]:
         """Return a purchase order's documents by sequence."""
         with mongo_errors():
-            cursor = self._invoices.find({"purchase_order": order_id}, _WITHOUT_OUTBOX).sort("sequence", 1)
+            cursor = self._majority.find({"purchase_order": order_id}, _WITHOUT_OUTBOX).sort("sequence", 1)
             found = await cursor.to_list(None)
         return [documents.invoice_from_document(document) for document in found]
 

@@ -33,7 +33,7 @@ class MongoStockStore:
         # The system's random numbers would cost more than a round trip to the database.
         self._random = random or Random()  # noqa: S311 - it only keeps concurrent allocations apart
         self._codes = mongo.collection(CODES)
-        # A failing primary may roll back what only it has: such a code must not be disclosed.
+        # A failing primary may roll back what only it has: such a code must be neither disclosed nor counted.
         self._majority = self._codes.with_options(read_concern=ReadConcern("majority"))
 
     async def create_indexes(self) -> None:
@@ -112,9 +112,9 @@ class MongoStockStore:
         )
 
     async def filled_slots(self, transaction_id: str, line: int) -> Sequence[FilledSlot]:
-        """Return the filled slots of a line."""
+        """Return the filled slots of a line, as a majority of the replica set has them."""
         with mongo_errors():
-            cursor = self._codes.find(_in_line(transaction_id, line), _SLOT_FIELDS).batch_size(BATCH_SIZE + 1)
+            cursor = self._majority.find(_in_line(transaction_id, line), _SLOT_FIELDS).batch_size(BATCH_SIZE + 1)
             found = await cursor.to_list(None)
         return [documents.filled_slot_from_document(document) for document in found]
 

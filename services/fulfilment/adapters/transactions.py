@@ -42,6 +42,7 @@ class MongoTransactionStore:
     ) -> None:
         self._mongo = mongo
         self._transactions = documents.with_decimals(mongo.collection(TRANSACTIONS))
+        # A failing primary may roll back what only it has: nothing is invoiced for it.
         self._majority = self._transactions.with_options(read_concern=ReadConcern("majority"))
         self._codec = codec
         self._now_us = now_us
@@ -140,10 +141,10 @@ class MongoTransactionStore:
             return int(await self._transactions.count_documents(waiting, hint="waiting"))
 
     async def list_by_purchase_order(self, order_id: str) -> Sequence[Transaction]:
-        """Return all transactions of a purchase order by sequence."""
+        """Return all transactions of a purchase order by sequence, as a majority of the replica set has them."""
         conditions = {"purchase_order": order_id, **_NOT_VOID}
         # In small batches: decoding a day with very many transactions must not block the event loop.
-        cursor = self._transactions.find(conditions, _WITHOUT_OUTBOX).sort("sequence", 1).batch_size(BATCH_SIZE)
+        cursor = self._majority.find(conditions, _WITHOUT_OUTBOX).sort("sequence", 1).batch_size(BATCH_SIZE)
         with mongo_errors():
             return [documents.transaction_from_document(document) async for document in cursor]
 
@@ -153,12 +154,12 @@ class MongoTransactionStore:
         return documents.totals_from_document(found)
 
     async def unused_sequences(self, order: PurchaseOrder) -> Sequence[int]:
-        """Return reserved sequence numbers under which nothing is stored."""
+        """Return reserved sequence numbers under which a majority of the replica set has nothing."""
         with mongo_errors():
             conditions = {"purchase_order": order.id}
-            if await self._transactions.count_documents(conditions) == order.last_sequence:
+            if await self._majority.count_documents(conditions) == order.last_sequence:
                 return []
-            found = await self._transactions.find(conditions, {"_id": 0, "sequence": 1}).to_list(None)
+            found = await self._majority.find(conditions, {"_id": 0, "sequence": 1}).to_list(None)
         used = {document["sequence"] for document in found}
         return [sequence for sequence in range(1, order.last_sequence + 1) if sequence not in used]
 

@@ -170,6 +170,9 @@ async def _issue(draft: InvoiceDraft, deps: Deps) -> bool:
         result = await deps.invoices.add(Invoice(draft, number))
         if result is not InsertResult.NUMBER_TAKEN:
             _issued()
+            if result is InsertResult.EXISTS and await deps.invoices.find(draft.id) is None:
+                # A failing primary may still roll it back, while the purchase order stays closed.
+                raise UnavailableError("the invoice store")
             if result is InsertResult.INSERTED:
                 metrics.INVOICES.labels(draft.kind.value).inc()
             return result is InsertResult.INSERTED
