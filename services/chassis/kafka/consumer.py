@@ -107,9 +107,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
     def alive(self) -> bool:
         """False once the loop hangs, or no available record is processed, for a minute or more.
 
-        Also False while a partition is halted: someone has to look at its records.
+        A halted partition does not count: after a restart its records would be dead-lettered up to the limit again.
         """
-        return not self._halted_partitions() and not self._stalls.is_stalled
+        return not self._stalls.is_stalled
 
     async def start(self) -> None:
         """Start consuming in the background."""
