@@ -40,7 +40,8 @@ public class Producer {
 
     /** Returns the id of the subject's latest schema. */
     private static int schemaId(String registry) throws Exception {
-        URI address = URI.create(registry + "/subjects/" + TOPIC + "-value/versions/latest");
+        String base = registry.replaceAll("/+$", "");
+        URI address = URI.create(base + "/subjects/" + TOPIC + "-value/versions/latest");
         HttpResponse<String> response =
                 HttpClient.newHttpClient().send(HttpRequest.newBuilder(address).build(), HttpResponse.BodyHandlers.ofString());
         Matcher id = Pattern.compile("\"id\":\\s*(\\d+)").matcher(response.body());

@@ -1,18 +1,14 @@
-"""`python -m services.auth`: settings → app → run."""
+"""`python -m services.auth`."""
 
-from functools import partial
-
-from services.auth.app import build
-from services.auth.settings import AuthSettings
-from services.chassis.runtime.lifecycle import run
-from services.chassis.runtime.settings import load
-
-
-def main() -> None:
-    """Run auth until it is stopped."""
-    settings = load(AuthSettings)
-    run("auth", settings, partial(build, settings))
-
+from services.chassis.runtime.signals import exit_on_signals
 
 if __name__ == "__main__":
-    main()
+    exit_on_signals()  # before the imports below, which take a second
+
+    from services.auth.app import build
+    from services.auth.settings import AuthSettings
+    from services.chassis.runtime import lifecycle
+    from services.chassis.runtime.settings import load
+
+    settings = load(AuthSettings)
+    lifecycle.run("auth", settings, lambda: build(settings))

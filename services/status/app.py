@@ -127,9 +127,14 @@ async def build(settings: Settings) -> Service:
             *security.components,
             consumer,
             PeriodicTask(
-                "open-jobs", partial(update_open_jobs_gauge, jobs.count_open), interval_s=OPEN_JOBS_INTERVAL_S
+                "open-jobs",
+                partial(update_open_jobs_gauge, jobs.count_open),
+                interval_s=OPEN_JOBS_INTERVAL_S,
+                start_when=lambda: create_indexes.is_done,
             ),
-            PeriodicTask("expiry", sweeper.sweep, interval_s=sweeper.interval_s),
+            PeriodicTask(
+                "expiry", sweeper.sweep, interval_s=sweeper.interval_s, start_when=lambda: create_indexes.is_done
+            ),
             HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
             # Stopped first: waiting requests are answered while the server still lets requests finish.
             notifier,

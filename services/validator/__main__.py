@@ -1,10 +1,14 @@
 """`python -m services.validator`."""
 
-from services.chassis.runtime import lifecycle
-from services.chassis.runtime.settings import load
-from services.validator.app import build
-from services.validator.settings import Settings
+from services.chassis.runtime.signals import exit_on_signals
 
 if __name__ == "__main__":
+    exit_on_signals()  # before the imports below, which take a second
+
+    from services.chassis.runtime import lifecycle
+    from services.chassis.runtime.settings import load
+    from services.validator.app import build
+    from services.validator.settings import Settings
+
     settings = load(Settings)
     lifecycle.run("validator", settings, lambda: build(settings))

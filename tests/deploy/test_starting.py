@@ -166,6 +166,20 @@ def test_every_service_gets_ready_and_ends_when_asked_to(
     assert services.terminate() == dict.fromkeys(NAMES, 0)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_service_that_is_stopped_during_its_imports_has_not_failed(name: str) -> None:
+    command = [sys.executable, "-m", f"services.{name}"]
+    with subprocess.Popen(command, cwd=REPOSITORY, env={"PATH": os.environ["PATH"]}) as process:
+        try:
+            maps = Path(f"/proc/{process.pid}/maps")
+            # One of the first of the libraries that all services import.
+            wait_until(lambda: "pydantic_core" in maps.read_text(), deadline_s=30, description="it imports nothing")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(EXIT_TIMEOUT_S) == 0
+        finally:
+            process.kill()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(4 * READY_TIMEOUT_S)
 def test_whoever_starts_first_waits_for_the_others(

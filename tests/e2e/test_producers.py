@@ -66,12 +66,14 @@ def commands_under(title: str) -> list[str]:
     return [commands for language, commands in blocks if not language]
 
 
-async def run_commands(commands: str, installation: Installation, directory: Path, **paths: Path) -> str:
+async def run_commands(
+    commands: str, installation: Installation, directory: Path, *, registry_end: str = "", **paths: Path
+) -> str:
     """Run commands of the document with this machine's addresses and files."""
     endpoints = installation.endpoints
     replacements = {
         "127.0.0.1:…": endpoints["kafka_bootstrap_servers"],
-        "http://127.0.0.1:8080/registry": endpoints["registry_url"],
+        "http://127.0.0.1:8080/registry": endpoints["registry_url"] + registry_end,
         **{f"{name.replace('_', '-')}.jar": str(path) for name, path in paths.items()},
         "docs/examples/": f"{EXAMPLES}/",
     }
@@ -81,23 +83,26 @@ async def run_commands(commands: str, installation: Installation, directory: Pat
     return await run_program(["sh", "-euc", commands], directory, PATH=path, PYTHONPATH=str(REPOSITORY))
 
 
+@pytest.mark.parametrize("registry_end", ["", "/"])
 async def test_the_documents_python_example_does_what_it_says(
-    installation: Installation, customer: Customer, tmp_path: Path
+    installation: Installation, customer: Customer, tmp_path: Path, registry_end: str
 ) -> None:
     (commands,) = commands_under("Python")
-    job_id = await run_commands(commands, installation, tmp_path)
+    job_id = await run_commands(commands, installation, tmp_path, registry_end=registry_end)
     final = await customer.wait_for_job(job_id)
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 2, "failed": 0, "success": 2}
 
 
 @pytest.mark.skipif(shutil.which("javac") is None, reason="javac is not installed")
+@pytest.mark.parametrize("registry_end", ["", "/"])
 async def test_the_documents_java_example_does_what_it_says(
-    installation: Installation, customer: Customer, tmp_path: Path
+    installation: Installation, customer: Customer, tmp_path: Path, registry_end: str
 ) -> None:
     """A program of forty lines with Avro and Kafka's own client."""
     (commands,) = commands_under("Java")
     jars = {name: jar for jar in class_path() for name in ("kafka_clients", "slf4j_api") if is_jar_of(jar, name)}
-    job_id = (await run_commands(commands, installation, tmp_path, **jars)).splitlines()[-1]
+    output = await run_commands(commands, installation, tmp_path, registry_end=registry_end, **jars)
+    job_id = output.splitlines()[-1]
     final = await customer.wait_for_job(job_id)
     assert final["summary"]["job"]["baggage"]["records"] == {"total": 3, "failed": 0, "success": 3}
 

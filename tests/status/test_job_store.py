@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.chassis.mongodb.client import Mongo
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from services.jobs.events import JobEvent, JobHeader, JobKey, OutcomeRun
 from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobStore, _find_arguments
@@ -324,6 +325,20 @@ async def test_every_id_of_an_instant_is_within_it(jobs: Jobs, listing: JobListQ
     whole = new_job(a_profile()).job.tally
     await jobs.write([JobChange(0, Job(a_profile(key=JobKey(608, i)), 1, 1, whole)) for i in (FIRST_ID, LAST_ID)])
     assert [job.key.job_id for job in await jobs.list_jobs(listing)] == expected
+
+
+@pytest.mark.parametrize("driver", BOTH_DRIVERS)
+async def test_while_an_index_is_missing_the_database_is_unavailable(mongodb_uri: str, driver: str) -> None:
+    """As on a new or a restored one, until status has created its indexes."""
+    async with a_database(mongodb_uri, driver) as database:
+        await database.mongo.collection(JOBS).drop_indexes()
+        for call in (
+            database.jobs.count_open(),
+            database.jobs.find_overdue(1, limit=1),
+            database.jobs.list_jobs(JobListQuery(608)),
+        ):
+            with pytest.raises(UnavailableError):
+                await call
 
 
 async def test_retention_can_be_changed(mongodb_uri: str) -> None:

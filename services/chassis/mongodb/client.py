@@ -37,6 +37,7 @@ CHECKOUT_FAILURES = metrics.counter(
 DURABLE = WriteConcern(w="majority", j=True)
 
 DUPLICATE_KEY = 11000
+_BAD_VALUE = 2
 _INDEX_CONFLICTS = (85, 86)
 # Interrupted, stepping down, shutting down, out of disk, out of time: retrying may succeed.
 _TRANSIENT = frozenset(
@@ -222,7 +223,12 @@ def is_transient(error: PyMongoError) -> bool:
         return bool(details.get("writeConcernErrors")) or bool(codes & _TRANSIENT)
     if isinstance(error, (ConnectionFailure, WTimeoutError)) or error.timeout:
         return True
-    return isinstance(error, OperationFailure) and error.code in _TRANSIENT
+    return isinstance(error, OperationFailure) and (error.code in _TRANSIENT or _is_missing_index(error))
+
+
+def _is_missing_index(error: OperationFailure) -> bool:
+    """Whether a hint names an index that does not exist: services create theirs when they start."""
+    return error.code == _BAD_VALUE and "hint" in str(error)
 
 
 def duplicate_indexes(error: BulkWriteError) -> list[int]:

@@ -3,7 +3,6 @@
 import asyncio
 import ctypes
 import gc
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from services.chassis.runtime.errors import ChangedSettingError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.logs import configure, logger
 from services.chassis.runtime.settings import ServiceSettings, exit_with_errors, redacted
+from services.chassis.runtime.signals import HANDLED, ignore_signals
 
 LOOP_DELAY = metrics.histogram(
     "event_loop_delay_seconds",
@@ -64,7 +64,11 @@ def run(name: str, settings: ServiceSettings, compose: Callable[[], Awaitable[Se
     configure(name, settings.log_level)
     _LOG.info("starting", settings=redacted(settings), version=VERSION)
     BUILD.labels(name, VERSION, sys.version.split()[0]).set(1)
-    uvloop.run(_main(settings, compose))
+    try:
+        uvloop.run(_main(settings, compose))
+    finally:
+        # The event loop has restored the default handlers: a second SIGTERM would change the exit status.
+        ignore_signals()
 
 
 def tune_malloc() -> None:
@@ -92,11 +96,14 @@ def tune_gc() -> None:
 async def _main(settings: ServiceSettings, compose: Callable[[], Awaitable[Service]]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in HANDLED:
         loop.add_signal_handler(signum, stop.set)
     started: list[Component] = []
     try:
-        service = await compose()
+        service = await _compose(compose, stop)
+        if service is None:
+            _LOG.info("stopped")
+            return
         try:
             await _start(service, stop, started)
             await _heartbeat(stop, service)
@@ -111,6 +118,19 @@ async def _main(settings: ServiceSettings, compose: Callable[[], Awaitable[Servi
     except Exception as error:
         _LOG.exception("process failed")
         raise SystemExit(1) from error
+
+
+async def _compose(compose: Callable[[], Awaitable[Service]], stop: asyncio.Event) -> Service | None:
+    """Build the service, which may wait for the schema registry; None if a signal arrives meanwhile."""
+    composing = asyncio.ensure_future(compose())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([composing, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not composing.done():
+        composing.cancel()
+        await asyncio.wait([composing])
+        return None
+    return composing.result()
 
 
 async def _start(service: Service, stop: asyncio.Event, started: list[Component]) -> None:

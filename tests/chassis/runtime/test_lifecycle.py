@@ -89,6 +89,23 @@ def test_a_signal_ends_it_with_status_zero_and_parts_stop_in_reverse_order(numbe
     assert [line["message"] for line in process.logged][-1] == "stopped"
 
 
+def test_a_signal_ends_it_while_it_waits_for_what_it_needs_to_be_built() -> None:
+    with tiny_service("compose-hangs") as process:
+        process.until("composing")
+        process.child.send_signal(signal.SIGTERM)
+        assert process.end() == 0
+    assert process.logged[-1]["message"] == "stopped"
+
+
+def test_a_second_signal_changes_nothing() -> None:
+    with tiny_service() as process:
+        process.until("listening", times=2)
+        process.child.send_signal(signal.SIGTERM)
+        process.until("stopped")
+        process.child.send_signal(signal.SIGTERM)
+        assert process.end() == 0
+
+
 def test_its_settings_are_logged_at_start() -> None:
     with tiny_service(LOG_LEVEL="INFO") as process:
         assert process.until("starting")["settings"]["log_level"] == "INFO"

@@ -47,6 +47,9 @@ async def compose(settings: ServiceSettings, behaviour: str) -> lifecycle.Servic
     """Build the service; one component fails on demand."""
     if behaviour == "compose-fails":
         raise ValueError("no such thing")
+    if behaviour == "compose-hangs":
+        _LOG.info("composing")
+        await asyncio.Event().wait()
     health, entered, opened = Health(), asyncio.Event(), asyncio.Event()
 
     async def hold(_request: web.Request) -> web.Response:
