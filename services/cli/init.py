@@ -46,8 +46,7 @@ async def _init(tenants: bytes | None, catalogue: Path | None, stock: bytes | No
             count = await catalog_file.load_file(catalogue, producer=producer, schema=schema)
             typer.echo(f"{count} products loaded")
     if stock is not None:
-        products, codes = await fulfilment.load_document(stock)
-        typer.echo(f"{products} products and {codes} new codes loaded")
+        typer.echo(await fulfilment.load_document(stock))
 
 
 async def _load_tenants(document: bytes, settings: CliSettings, producer: Producer, schemas: Schemas) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -25,8 +26,10 @@ from services.fulfilment.adapters.customers import SiteCustomers
 from services.fulfilment.adapters.stores import Stores
 from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.app import ENCRYPTION_KEYS, build_close_day_deps, build_load_stock_deps, verify_code_keys
+from services.fulfilment.domain.code import Code
+from services.fulfilment.domain.code_file import InvalidCodeFileError, parse_code_file
 from services.fulfilment.domain.order_request import InvalidRequestError
-from services.fulfilment.domain.stock_request import MAX_CODES_PER_REQUEST, parse_codes, parse_product
+from services.fulfilment.domain.stock_request import parse_codes, parse_product
 from services.fulfilment.flows import close_day, load_stock
 from services.fulfilment.http import responses
 from services.fulfilment.settings import CodeCipherSettings, SupplierSettings
@@ -64,20 +67,25 @@ class CliDeps:
     load_stock: load_stock.Deps
 
 
-async def load_document(document: bytes) -> tuple[int, int]:
+async def load_document(document: bytes) -> str:
     """Load the products and codes of a JSON document: `{"products": [{…, "codes": […]}]}`.
 
-    Returns the number of products and of new codes. Idempotent. Raises `ValueError` for an invalid document, and
-    `UnavailableError`.
+    Returns a sentence with their numbers, and a line for each batch of codes. Idempotent. Raises `ValueError` for an
+    invalid document, and `UnavailableError`.
     """
     entries = _parse_entries(document)
-    added: list[int] = []
+    batches: dict[str, load_stock.Batch] = {}
 
     async def work(deps: CliDeps) -> None:
-        added.extend([await _load_entry(entry, deps) for entry in entries])
+        for entry in entries:
+            sku, batch = await _load_entry(entry, deps)
+            if batch is not None:
+                batches[sku] = batch
 
     await _with_deps(work)
-    return len(added), sum(added)
+    added = sum(batch.added for batch in batches.values())
+    lines = [f"{sku}: batch {batch.id}" for sku, batch in batches.items()]
+    return "\n".join([f"{len(entries)} products and {added} new codes loaded", *lines])
 
 
 def _parse_entries(document: bytes) -> list[dict[str, Any]]:
@@ -92,13 +100,13 @@ def _parse_entries(document: bytes) -> list[dict[str, Any]]:
     return entries
 
 
-async def _load_entry(entry: dict[str, Any], deps: CliDeps) -> int:
+async def _load_entry(entry: dict[str, Any], deps: CliDeps) -> tuple[str, load_stock.Batch | None]:
     sku = str(entry.get("sku"))
     try:
         product = parse_product(sku, entry, load_currencies(), deps.suppliers)
         await load_stock.put_product(product, deps.load_stock)
         codes = entry.get("codes") or []
-        return await load_stock.load_codes(sku, parse_codes(codes), deps.load_stock) or 0 if codes else 0
+        return sku, await load_stock.load_codes(sku, parse_codes(codes), deps.load_stock) if codes else None
     except InvalidRequestError as error:
         faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in error.faults[:MAX_REPORTED_FAULTS])
         raise ValueError(f"{sku}: {faults}") from None
@@ -130,8 +138,7 @@ def put_products(
     """Add or replace products, and load their codes."""
 
     async def work() -> None:
-        products, codes = await load_document(file.read_bytes())
-        typer.echo(f"{products} products and {codes} new codes loaded")
+        typer.echo(await load_document(file.read_bytes()))
 
     _run(work())
 
@@ -144,22 +151,37 @@ def load_codes(
     """Put codes of a product on sale. Loading a file again changes nothing."""
 
     async def work(deps: CliDeps) -> None:
-        lines = [
-            (number, line.strip()) for number, line in enumerate(_read_text(file).splitlines(), start=1) if line.strip()
-        ]
-        entries = [_parse_line(line) for _, line in lines]
-        added = 0
-        for start in range(0, len(entries), MAX_CODES_PER_REQUEST):
-            try:
-                codes = parse_codes(entries[start : start + MAX_CODES_PER_REQUEST])
-            except InvalidRequestError as error:
-                raise _invalid_lines(file.name, error, lines[start:]) from None
-            new = await load_stock.load_codes(sku, codes, deps.load_stock)
-            if new is None:
-                raise ValueError(f"there is no product {sku}")
-            added += new
-        AuditLog().record("codes-loaded", actor="operator", source="command line", codes=len(entries), added=added)
-        typer.echo(f"{added} of {len(entries)} codes are new")
+        codes = _read_codes(file)
+        batch = await load_stock.load_codes(sku, codes, deps.load_stock)
+        if batch is None:
+            raise ValueError(f"there is no product {sku}")
+        _audit("codes-loaded", batch=batch.id, codes=len(codes), added=batch.added)
+        typer.echo(f"{batch.added} of {len(codes)} codes are new\nbatch {batch.id}")
+
+    _run(_with_deps(work))
+
+
+@stock_app.command("withdraw")
+def withdraw_codes(
+    sku: str,
+    file: Annotated[Path | None, typer.Argument(help="The codes, as loaded.", exists=True, dir_okay=False)] = None,
+    batch: Annotated[UUID | None, typer.Option(help="The id that loading returned, instead of a file.")] = None,
+) -> None:
+    """Take unsold codes of a product off sale. Sold ones stay with their orders; withdrawn ones can be loaded again."""
+    if (file is None) is (batch is None):
+        raise typer.BadParameter("give either a file or --batch")
+
+    async def work(deps: CliDeps) -> None:
+        if not await deps.stores.products.find([sku]):
+            raise ValueError(f"there is no product {sku}")
+        if file is None:
+            count = await load_stock.withdraw_batch(sku, str(batch), deps.load_stock)
+            typer.echo(f"{count} unsold codes withdrawn")
+        else:
+            codes = _read_codes(file)
+            count = await load_stock.withdraw_codes(sku, codes, deps.load_stock)
+            typer.echo(f"{count} of {len(codes)} codes withdrawn; the others are sold or unknown")
+        _audit("codes-withdrawn", codes=count, **({"batch": str(batch)} if batch else {}))
 
     _run(_with_deps(work))
 
@@ -204,7 +226,7 @@ def reseal() -> None:
             await stock.replace_sealed([(old, cipher.reseal(sku, old)) for sku, old in found])
             count += len(found)
         await retire_key_ids(deps.mongo, ENCRYPTION_KEYS, kept=[cipher.key_id])
-        AuditLog().record("codes-resealed", actor="operator", source="command line", codes=count, key=cipher.key_id)
+        _audit("codes-resealed", codes=count, key=cipher.key_id)
         typer.echo(f"{count} codes resealed")
 
     # It verifies the keys by each code.
@@ -230,24 +252,20 @@ async def _with_deps(work: Callable[[CliDeps], Coroutine[Any, Any, None]], *, ve
         await work(deps)
 
 
-def _read_text(file: Path) -> str:
+def _read_codes(file: Path) -> Sequence[Code]:
+    """Parse a file of codes; the reported faults name their lines."""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return parse_code_file(file.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ValueError(f"{file.name} is not valid UTF-8") from None
+    except InvalidCodeFileError as error:
+        faults = [f"{file.name}, line {number}: {detail}" for number, detail in error.faults[:MAX_REPORTED_FAULTS]]
+        more = len(error.faults) - len(faults)
+        raise ValueError("; ".join([*faults, *([f"{more} more lines"] if more else [])])) from None
 
 
-def _parse_line(line: str) -> dict[str, str]:
-    code, comma, pin = line.partition(",")
-    return {"redeemCode": code.strip(), **({"pinCode": pin.strip()} if comma else {})}
-
-
-def _invalid_lines(name: str, error: InvalidRequestError, lines: Sequence[tuple[int, str]]) -> ValueError:
-    """Report faults by line number; the pointer of a fault is `/codes/<index>`."""
-    faults = [
-        (lines[int(fault.pointer.split("/")[2])][0], fault.detail) for fault in error.faults[:MAX_REPORTED_FAULTS]
-    ]
-    return ValueError("; ".join(f"{name}, line {number}: {detail}" for number, detail in faults))
+def _audit(action: str, **details: object) -> None:
+    AuditLog().record(action, actor="operator", source="command line", **details)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

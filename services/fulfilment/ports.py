@@ -65,8 +65,14 @@ class ProductStore(Protocol):
 class StockStore(Protocol):
     """Available codes, and the slots of units. A slot is filled at most once."""
 
-    async def load(self, sku: str, codes: Sequence[SealedCode]) -> int:
+    async def load(self, sku: str, codes: Sequence[SealedCode], *, batch_id: str) -> int:
         """Make codes available; returns how many are new. Loading them again changes nothing."""
+
+    async def withdraw(self, sku: str, digests: Sequence[str]) -> int:
+        """Remove those of the codes that are available; returns how many."""
+
+    async def withdraw_batch(self, sku: str, batch_id: str) -> int:
+        """Remove the batch's codes that are available; returns how many."""
 
     async def allocate(self, sku: str, slots: Sequence[str], *, now_us: int) -> Allocation:
         """Fill the slots with available codes, one each, as far as there are any."""

@@ -237,15 +237,27 @@ class FakeStockStore:
         self.available: dict[str, tuple[str, SealedCode]] = {}
         self.filled: list[tuple[FilledSlot, SealedCode | None]] = []
         self.known_digests: set[str] = set()
+        self.batches: dict[str, str] = {}
         self._interference = interference
         self._unique = unique
         self._guarded = guarded
 
-    async def load(self, sku: str, codes: Sequence[SealedCode]) -> int:
+    async def load(self, sku: str, codes: Sequence[SealedCode], *, batch_id: str) -> int:
         new = {code.digest: (sku, code) for code in codes if code.digest not in self.known_digests}
         self.available |= new
         self.known_digests |= new.keys()
+        self.batches |= dict.fromkeys(new, batch_id)
         return len(new)
+
+    async def withdraw(self, sku: str, digests: Sequence[str]) -> int:
+        withdrawn = {digest for digest, (code_sku, _) in self.available.items() if code_sku == sku} & set(digests)
+        self.known_digests -= withdrawn
+        for digest in withdrawn:
+            del self.available[digest]
+        return len(withdrawn)
+
+    async def withdraw_batch(self, sku: str, batch_id: str) -> int:
+        return await self.withdraw(sku, [digest for digest, other in self.batches.items() if other == batch_id])
 
     async def count_available(self, sku: str) -> int:
         return sum(code_sku == sku for code_sku, _ in self.available.values())

@@ -173,7 +173,8 @@ class Harness:
         return await deliver_codes.fulfil(transaction_id, self.deliver_codes_deps)
 
     async def load(self, sku: str, *codes: str) -> int:
-        added: int = await self.stock.load(sku, [CIPHER.seal(sku, Code(code)) for code in codes])
+        sealed = [CIPHER.seal(sku, Code(code)) for code in codes]
+        added: int = await self.stock.load(sku, sealed, batch_id="batch")
         return added
 
     async def get_codes(self, transaction_id: str, site: int = SITE) -> dict[str, str]:

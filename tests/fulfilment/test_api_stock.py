@@ -16,7 +16,11 @@ async def test_products_and_stock(api: ApiClient) -> None:
     assert [response.status for response in put] == [201, 200]
     assert (await put[0].json())["unitPrice"] == "1.50"
     loaded = await api.call("POST", V1 + "/stock/NEW/codes", {"codes": ["a", "b", "a"]})
-    assert await loaded.json() == {"sku": "NEW", "received": 3, "added": 2, "known": 1}
+    batch_id = (await loaded.json())["batchId"]
+    assert await loaded.json() == {"sku": "NEW", "received": 3, "added": 2, "known": 1, "batchId": batch_id}
+    again = await api.call("POST", V1 + "/stock/NEW/codes", {"codes": [" b ", "\ta"]})
+    assert await again.json() == {"sku": "NEW", "received": 2, "added": 0, "known": 2, "batchId": batch_id}
+    await assert_problem(await api.call("POST", V1 + "/stock/NEW/codes", {"codes": [" "]}), 422, "INVALID_VALUE")
     await assert_problem(await api.call("POST", V1 + "/stock/NONE/codes", {"codes": ["c"]}), 404, "UNKNOWN_SKU")
     secret = "a secret " + "x" * 600
     refused = await api.call("POST", V1 + "/stock/NEW/codes", {"codes": ["ok", secret]})
@@ -69,9 +73,10 @@ async def test_every_supplier_that_there_is_may_be_named(api: ApiClient) -> None
 
 async def test_loading_products_and_codes_is_audited_without_codes(api: ApiClient) -> None:
     await api.call("PUT", V1 + "/products/NEW", {"name": "New", "unitPrice": 1, "currency": "EUR"})
-    await api.call("POST", V1 + "/stock/NEW/codes", {"codes": ["secret", "secret", "other"]})
+    loaded = await api.call("POST", V1 + "/stock/NEW/codes", {"codes": ["secret", "secret", "other"]})
+    batch = (await loaded.json())["batchId"]
     where = {"actor": "good", "source": "127.0.0.1"}
     assert api.audit_log.lines == [
         {"action": "product-put", **where, "sku": "NEW"},
-        {"action": "codes-loaded", **where, "codes": 3, "added": 2},
+        {"action": "codes-loaded", **where, "batch": batch, "codes": 3, "added": 2},
     ]

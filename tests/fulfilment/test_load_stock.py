@@ -89,7 +89,9 @@ async def test_an_order_is_due_because_of_new_codes_that_it_waits_for_and_of_not
 
 async def test_codes_of_a_product_that_is_not_there_are_not_loaded(harness: Harness) -> None:
     assert await load_stock.load_codes("NONE", [Code("c")], harness.load_stock_deps) is None
-    assert await load_stock.load_codes("CARD", [Code("c")], harness.load_stock_deps) == 1
+    batch = await load_stock.load_codes("CARD", [Code("c")], harness.load_stock_deps)
+    assert batch is not None
+    assert batch.added == 1
 
 
 async def test_a_product_is_new_once(harness: Harness) -> None:
@@ -107,3 +109,20 @@ async def test_orders_that_wait_for_a_product_are_counted(mongo_harness: Harness
         await mongo_harness.fulfil((await mongo_harness.place(*lines)).transaction.id)
     waiting = {sku: await mongo_harness.transactions.count_waiting(sku) for sku in ("CARD", "PENNY", "DEMO-INSTANT")}
     assert waiting == {"CARD": 0, "PENNY": 2, "DEMO-INSTANT": 0}
+
+
+async def test_of_codes_that_are_taken_back_none_is_sold_and_no_sold_one_is_lost(harness: Harness) -> None:
+    deps = harness.load_stock_deps
+    codes = [Code(f"c{number}") for number in range(6)]
+    batch = await load_stock.load_codes("CARD", codes, deps)
+    assert batch is not None
+    sold = await harness.place(("CARD", 2))
+    await harness.fulfil(sold.transaction.id)
+    assert await load_stock.withdraw_codes("OTHER", codes, deps) == 0
+    withdrawn = await load_stock.withdraw_codes("CARD", [*codes[:3], codes[0], Code("unknown")], deps)
+    rest = await load_stock.withdraw_batch("CARD", batch.id, deps)
+    assert withdrawn + rest == 4
+    assert await harness.stock.count_available("CARD") == 0
+    assert len(await harness.get_codes(sold.transaction.id)) == 2
+    again = await load_stock.load_codes("CARD", codes, deps)
+    assert again == load_stock.Batch(batch.id, 4)

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from services.chassis.runtime.errors import UnavailableError
+from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.listing import InvoiceQuery, TransactionQuery
 from services.fulfilment.domain.order_request import InvalidRequestError
 from services.fulfilment.domain.slots import UnitStatus
 from services.fulfilment.domain.transaction import TransactionStatus
+from services.fulfilment.flows import load_stock
 from services.fulfilment.flows.place_order import ConflictingOrderError
 from tests.fulfilment.billing_checks import check_accounts
 from tests.fulfilment.fakes import Interference
@@ -67,6 +69,27 @@ async def test_the_last_code(harness: Harness, rounds: int) -> None:
             TransactionStatus.COMPLETED,
             TransactionStatus.CANCELLED,
         }
+
+
+@repeated
+async def test_a_code_is_taken_back_or_sold(harness: Harness, rounds: int) -> None:
+    """Orders for forty codes while sixty are withdrawn: each code ends in one of the two places."""
+    for number in range(rounds):
+        codes = [Code(f"{number}-{n}") for n in range(60)]
+        batch = await load_stock.load_codes("CARD", codes, harness.load_stock_deps)
+        assert batch is not None
+        ids = [(await harness.place(("CARD", 4))).transaction.id for _ in range(10)]
+        withdrawn, _ = await asyncio.gather(
+            load_stock.withdraw_batch("CARD", batch.id, harness.load_stock_deps),
+            asyncio.gather(*map(harness.fulfil, ids)),
+        )
+        sold = [code for found in [await harness.get_codes(one) for one in ids] for code in found.values()]
+        assert len(set(sold)) == len(sold)
+        assert withdrawn + len(sold) + await harness.stock.count_available("CARD") == 60
+        harness.clock.advance(days=8)
+        for transaction_id in ids:
+            await harness.fulfil(transaction_id)
+        await load_stock.withdraw_batch("CARD", batch.id, harness.load_stock_deps)
 
 
 @repeated

@@ -37,7 +37,7 @@ async def test_codes_are_in_clear_nowhere(
     harness = mongo_harness
     harness.customers.emails[SITE] = "billing@customer.example"
     caplog.set_level(logging.DEBUG)
-    await harness.stock.load("CARD", [CIPHER.seal("CARD", Code(CANARY, PIN))])
+    await harness.stock.load("CARD", [CIPHER.seal("CARD", Code(CANARY, PIN))], batch_id="b")
     transaction = (await harness.place(("CARD", 2))).transaction
     found = await get_codes.get_codes(SITE, transaction.id, None, harness.get_codes_deps)
     assert found is not None

@@ -42,14 +42,34 @@ class MongoStockStore:
         with mongo_errors():
             await self._codes.create_index(_BY_DIGEST, name="available", partialFilterExpression={"available": True})
 
-    async def load(self, sku: str, codes: Sequence[SealedCode]) -> int:
+    async def load(self, sku: str, codes: Sequence[SealedCode], *, batch_id: str) -> int:
         """Make codes available; returns how many are new. Loading them again changes nothing."""
-        new = [{"_id": code.digest, "sku": sku, "available": True, **_code_fields(code)} for code in codes]
+        new = [
+            {"_id": code.digest, "sku": sku, "available": True, "batch": batch_id, **_code_fields(code)}
+            for code in codes
+        ]
         added = 0
         for start in range(0, len(new), BATCH_SIZE):
             batch = new[start : start + BATCH_SIZE]
             added += len(batch) - len(await self._insert(batch))
         return added
+
+    async def withdraw(self, sku: str, digests: Sequence[str]) -> int:
+        """Remove those of the codes that are available; returns how many."""
+        count = 0
+        for start in range(0, len(digests), BATCH_SIZE):
+            count += await self._delete_available(sku, {"_id": {"$in": digests[start : start + BATCH_SIZE]}})
+        return count
+
+    async def withdraw_batch(self, sku: str, batch_id: str) -> int:
+        """Remove the batch's codes that are available; returns how many."""
+        return await self._delete_available(sku, {"batch": batch_id})
+
+    async def _delete_available(self, sku: str, conditions: dict[str, Any]) -> int:
+        # An allocation needs the code to be available, too: one of the two finds it.
+        with mongo_errors():
+            deleted = await self._codes.delete_many({"sku": sku, "available": True, **conditions}, hint="available")
+        return int(deleted.deleted_count)
 
     async def count_available(self, sku: str) -> int:
         """Return the number of available codes."""

@@ -1,5 +1,6 @@
 """Products and codes to load: parsed from JSON, for the API and the command line."""
 
+import re
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
@@ -18,6 +19,10 @@ MAX_CODE_LENGTH = 512
 MAX_CODE_FAULTS = 20
 # A day's total must fit into twelve digits before the decimal point.
 MAX_UNIT_PRICE = Decimal(100_000)
+
+# Spaces, line breaks and invisible characters, which are copied along with codes.
+_BLANKS = " \t\r\n\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{ZERO WIDTH SPACE}\N{ZERO WIDTH NO-BREAK SPACE}"
+_SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?E\+[0-9]{1,3}|[+-]?[0-9]+[.,][0-9]+E-?[0-9]{1,3}", re.IGNORECASE)
 
 
 def parse_product(
@@ -60,11 +65,27 @@ def parse_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
     if len(value) > MAX_CODES_PER_REQUEST:
         detail = f"at most {MAX_CODES_PER_REQUEST} codes may be sent at once"
         raise InvalidRequestError(Fault(pointer, "TOO_MANY_CODES", detail))
-    parsed = [_parse_code(entry, f"{pointer}/{index}") for index, entry in enumerate(value)]
+    parsed = [parse_code(entry, f"{pointer}/{index}") for index, entry in enumerate(value)]
     faults = [item for item in parsed if isinstance(item, Fault)]
     if faults:
         raise InvalidRequestError(*faults[:MAX_CODE_FAULTS])
     return [item for item in parsed if isinstance(item, Code)]
+
+
+def parse_code(entry: object, pointer: str) -> Code | Fault:
+    """Parse one code. Blanks around code and PIN are not part of them."""
+    if isinstance(entry, str):
+        code = _read_code(entry)
+        return _fault(pointer, "code", code) if isinstance(code, Invalid) else Code(code)
+    if not isinstance(entry, dict):
+        return _fault(pointer, "code", Invalid(InvalidKind.TYPE, "must be a string or an object"))
+    code = _read_code(entry.get("redeemCode"))
+    if isinstance(code, Invalid):
+        return _fault(f"{pointer}/redeemCode", "code", code)
+    pin = None if entry.get("pinCode") is None else _read_code(entry["pinCode"])
+    if isinstance(pin, Invalid):
+        return _fault(f"{pointer}/pinCode", "PIN", pin)
+    return Code(code, pin)
 
 
 def _parse_name(value: object) -> str | Invalid:
@@ -86,19 +107,11 @@ def _parse_supplier(value: object, suppliers: AbstractSet[str]) -> str | Invalid
     return value if value in suppliers else Invalid(InvalidKind.VALUE, f"must be one of {', '.join(sorted(suppliers))}")
 
 
-def _parse_code(entry: object, pointer: str) -> Code | Fault:
-    if isinstance(entry, str):
-        code = read_identifier(entry, max_length=MAX_CODE_LENGTH)
-        return _fault(pointer, "code", code) if isinstance(code, Invalid) else Code(code)
-    if not isinstance(entry, dict):
-        return _fault(pointer, "code", Invalid(InvalidKind.TYPE, "must be a string or an object"))
-    code = read_identifier(entry.get("redeemCode"), max_length=MAX_CODE_LENGTH)
-    if isinstance(code, Invalid):
-        return _fault(f"{pointer}/redeemCode", "code", code)
-    pin = None if entry.get("pinCode") is None else read_identifier(entry["pinCode"], max_length=MAX_CODE_LENGTH)
-    if isinstance(pin, Invalid):
-        return _fault(f"{pointer}/pinCode", "PIN", pin)
-    return Code(code, pin)
+def _read_code(value: object) -> str | Invalid:
+    code = read_identifier(value.strip(_BLANKS) if isinstance(value, str) else value, max_length=MAX_CODE_LENGTH)
+    if isinstance(code, str) and _SCIENTIFIC.fullmatch(code):
+        return Invalid(InvalidKind.VALUE, "must not be a number in scientific notation, to which spreadsheets round")
+    return code
 
 
 def _fault(pointer: str, field: str, invalid: Invalid) -> Fault:

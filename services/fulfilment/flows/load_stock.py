@@ -1,9 +1,12 @@
-"""Loads products and codes."""
+"""Loads products and codes, and withdraws codes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from services.fulfilment.domain.code import Code
+from services.fulfilment.domain.ids import derive_id
 from services.fulfilment.domain.product import Product
 from services.fulfilment.ports import ProductStore, SealCode, StockStore, TransactionStore
 
@@ -18,18 +21,40 @@ class Deps:
     seal: SealCode
 
 
-async def load_codes(sku: str, codes: Sequence[Code], deps: Deps) -> int | None:
+class Batch(Struct, frozen=True):
+    """Codes loaded together; `added` is how many of them are new and belong to no earlier batch."""
+
+    id: str
+    added: int
+
+
+async def load_codes(sku: str, codes: Sequence[Code], deps: Deps) -> Batch | None:
     """Make codes available and the transactions due that wait for them.
 
-    Returns how many codes are new, None if there is no such product. Loading them again changes nothing. Raises
-    `UnavailableError`.
+    Returns the batch, None if there is no such product. Loading the codes again changes nothing and returns the same
+    batch. Raises `UnavailableError`.
     """
     if not await deps.products.find([sku]):
         return None
-    added = await deps.stock.load(sku, [deps.seal(sku, code) for code in codes])
+    sealed = [deps.seal(sku, code) for code in codes]
+    batch_id = derive_id("batch", sku, *sorted({code.digest for code in sealed}))
+    added = await deps.stock.load(sku, sealed, batch_id=batch_id)
     if added:
         await deps.transactions.make_due(sku)
-    return added
+    return Batch(batch_id, added)
+
+
+async def withdraw_codes(sku: str, codes: Sequence[Code], deps: Deps) -> int:
+    """Remove those of the codes that are still available; returns how many. Raises `UnavailableError`.
+
+    Codes that fill a slot stay there. Codes that were withdrawn can be loaded again.
+    """
+    return await deps.stock.withdraw(sku, list({deps.seal(sku, code).digest for code in codes}))
+
+
+async def withdraw_batch(sku: str, batch_id: str, deps: Deps) -> int:
+    """Remove the codes that the batch added and that are still available; returns how many. See `withdraw_codes`."""
+    return await deps.stock.withdraw_batch(sku, batch_id)
 
 
 async def put_product(product: Product, deps: Deps) -> bool:

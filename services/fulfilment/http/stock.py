@@ -56,13 +56,21 @@ class StockApi:
             codes = parse_codes(body.get("codes"))
         except InvalidRequestError as error:
             raise unprocessable(error) from None
-        added = await load_codes(sku, codes, self._deps)
-        if added is None:
+        batch = await load_codes(sku, codes, self._deps)
+        if batch is None:
             raise Problem(404, "UNKNOWN_SKU", "there is no such product")
         self._audit.record(
-            "codes-loaded", actor=caller.client_id, source=request.remote or "unknown", codes=len(codes), added=added
+            "codes-loaded",
+            actor=caller.client_id,
+            source=request.remote or "unknown",
+            batch=batch.id,
+            codes=len(codes),
+            added=batch.added,
         )
-        return json_response({"sku": sku, "received": len(codes), "added": added, "known": len(codes) - added})
+        known = len(codes) - batch.added
+        return json_response(
+            {"sku": sku, "received": len(codes), "added": batch.added, "known": known, "batchId": batch.id}
+        )
 
     async def put_product(self, request: web.Request) -> web.Response:
         """Add or replace a product."""
