@@ -1,6 +1,6 @@
 """Composition root of fulfilment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import uuid4
 
@@ -63,6 +63,8 @@ class Components:
         self.mongo = Mongo.connect(settings)
         self.producer = Producer(settings, client_id=GROUP)
         self.broker_clock = BrokerClock(self.producer, max_offset_s=settings.kafka_max_clock_offset_s)
+        # The same in all replicas, and steady when the local clock jumps.
+        self.now_us = self.broker_clock.now_us
         self.security = RequestSecurity(
             schemas,
             kafka=settings,
@@ -76,11 +78,11 @@ class Components:
         self.codec = EventCodec(schemas)
         self.cipher = CodeCipher(settings.encryption_keys, settings.digest_key)
         self.renderer = TemplateInvoiceRenderer(issuer=settings.invoice_issuer, font=settings.invoice_font)
-        self.outbox = Outbox(self.mongo, [TRANSACTIONS, INVOICES], now_us=now_us)
+        self.outbox = Outbox(self.mongo, [TRANSACTIONS, INVOICES], now_us=self.now_us)
         self.event_relay = Relay(
             self.outbox, kafka_delivery(self.producer), channel=KAFKA, start_when=lambda: self.startup.is_done
         )
-        self.stores = Stores.build(self.mongo, self.codec, now_us=now_us, on_outbox_write=self.event_relay.wake)
+        self.stores = Stores.build(self.mongo, self.codec, now_us=self.now_us, on_outbox_write=self.event_relay.wake)
         self.idempotency = IdempotencyKeys(self.mongo, scope=AUDIENCE)
         self.startup = StartupTask(
             [
@@ -96,8 +98,8 @@ class Components:
             stock=self.stores.stock,
             suppliers=self.suppliers,
             customers=self.customers,
-            supplier_log=SupplierLog(now_us),
-            now_us=now_us,
+            supplier_log=SupplierLog(self.now_us),
+            now_us=self.now_us,
         )
         self.fulfilment = SingleFlight(
             partial(deliver_codes.fulfil, deps=deliver_codes_deps), max_concurrency=settings.fulfilment_concurrency
@@ -171,10 +173,14 @@ def build_background(components: Components) -> tuple[PeriodicTask, PeriodicTask
     """Build the tasks that fulfil due transactions, report pending ones, and close ended days."""
     settings, stores = components.settings, components.stores
     sweeper = Sweeper(
-        stores.transactions, components.fulfilment.run, batch_size=settings.fulfilment_concurrency * 4, now_us=now_us
+        stores.transactions,
+        components.fulfilment.run,
+        batch_size=settings.fulfilment_concurrency * 4,
+        now_us=components.now_us,
     )
     grace_us = int(settings.closing_grace_s * MICROS_PER_SECOND)
-    close = partial(close_day.close_and_credit, build_close_day_deps(stores, components.customers, grace_us=grace_us))
+    close_day_deps = build_close_day_deps(stores, components.customers, now_us=components.now_us, grace_us=grace_us)
+    close = partial(close_day.close_and_credit, close_day_deps)
     interval_s = settings.fulfilment_sweep_interval_s
     return (
         PeriodicTask("sweep", sweeper.sweep, interval_s=interval_s, start_when=components.can_fulfil),
@@ -232,7 +238,7 @@ def build_http(components: Components) -> HttpServer:
         invoices=stores.invoices,
         renderer=components.renderer,
         page_tokens=page_tokens,
-        now_us=now_us,
+        now_us=components.now_us,
     )
     orders = build_orders_api(components, authenticator, page_tokens, audit)
     app = build_application(
@@ -255,7 +261,7 @@ def build_orders_api(
             products=stores.products,
             purchase_orders=stores.purchase_orders,
             transactions=stores.transactions,
-            now_us=now_us,
+            now_us=components.now_us,
             deadline=settings.fulfilment_deadline,
         ),
         get_codes_deps=get_codes.Deps(
@@ -280,7 +286,9 @@ async def verify_code_keys(mongo: Mongo, cipher: CodeCipher, digest_key: bytes) 
     await verify_key_ids(mongo, ENCRYPTION_KEYS, cipher.key_ids)
 
 
-def build_close_day_deps(stores: Stores, customers: SiteCustomers, *, grace_us: int = 0) -> close_day.Deps:
+def build_close_day_deps(
+    stores: Stores, customers: SiteCustomers, *, now_us: Callable[[], int] = now_us, grace_us: int = 0
+) -> close_day.Deps:
     """Build the dependencies of closing days."""
     return close_day.Deps(
         purchase_orders=stores.purchase_orders,

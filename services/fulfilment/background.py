@@ -29,10 +29,10 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Fulfil until no transaction is due, at most for `MAX_SWEEP_US`; raises `UnavailableError`."""
-        until_us = self._now_us() + MAX_SWEEP_US
+        started_us = self._now_us()
         while due := await self._transactions.claim_due(limit=self._batch_size, lease_us=LEASE_US):
             await run_all(self._fulfil, due)
-            if self._now_us() >= until_us:
+            if not 0 <= self._now_us() - started_us < MAX_SWEEP_US:
                 return
 
     async def update_metrics(self) -> None:

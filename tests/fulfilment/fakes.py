@@ -16,7 +16,7 @@ from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrd
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_range
 from services.fulfilment.domain.supply import Allocation
 from services.fulfilment.domain.totals import PurchaseOrderTotals, merge_lines
-from services.fulfilment.domain.transaction import Transaction
+from services.fulfilment.domain.transaction import MAX_DUE_AHEAD_US, Transaction
 from services.fulfilment.ports import InsertResult
 
 
@@ -167,7 +167,11 @@ class FakeTransactionStore:
 
     async def claim_due(self, *, limit: int, lease_us: int) -> Sequence[str]:
         now_us = self._now_us()
-        due = sorted((stored.due_us, stored.id) for stored in self._pending() if stored.due_us <= now_us)
+        due = sorted(
+            (stored.due_us, stored.id)
+            for stored in self._pending()
+            if not 0 < stored.due_us - now_us <= MAX_DUE_AHEAD_US
+        )
         for _, due_id in due[:limit]:
             self.by_id[due_id] = replace(self.by_id[due_id], due_us=now_us + lease_us)
         return [due_id for _, due_id in due[:limit]]

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
@@ -148,3 +149,32 @@ async def test_where_nothing_waits_nothing_is_old(harness: Harness) -> None:
     await harness.fulfil("a")
     await RecordingFulfilment(harness).sweeper().update_metrics()
     assert read_gauges() == [0, 0]
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=3), timedelta(days=1)], ids=["three hours", "a day"])
+@pytest.mark.parametrize("when", ["placed", "claimed", "retried"])
+async def test_what_was_due_under_a_clock_that_was_ahead_is_due_when_the_clock_is_right(
+    harness: Harness, back: timedelta, when: str
+) -> None:
+    """F20. Breaks: the clock was ahead while a due time was set. Must hold: the transaction is not left until then."""
+    await place_orders(harness, "a", sku="DEMO-NEVER")
+    harness.clock.advance(seconds=2)
+    if when != "placed":
+        assert await harness.transactions.claim_due(limit=5, lease_us=LEASE_US) == ["a"]
+    if when == "retried":
+        await harness.fulfil("a")
+    harness.clock.now_us -= back // timedelta(microseconds=1)
+    assert await harness.transactions.claim_due(limit=5, lease_us=LEASE_US) == ["a"]
+    assert await harness.transactions.claim_due(limit=5, lease_us=LEASE_US) == []
+
+
+async def test_a_sweep_ends_although_the_clock_goes_back(memory_harness: Harness) -> None:
+    await place_orders(memory_harness, "a", sku="DEMO-NEVER")
+
+    async def fulfil_nothing(_: str) -> None:
+        memory_harness.clock.advance(hours=-3)
+
+    memory_harness.clock.advance(seconds=5)
+    sweeper = Sweeper(memory_harness.transactions, fulfil_nothing, batch_size=5, now_us=memory_harness.clock)
+    async with asyncio.timeout(5):
+        await sweeper.sweep()

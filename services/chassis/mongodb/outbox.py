@@ -51,7 +51,8 @@ def to_outbox_field(messages: Sequence[Message]) -> list[dict[str, Any]]:
             "value": message.value,
             "headers": [list(header) for header in message.headers],
             "created_us": message.at_us,
-            "due_us": message.at_us,
+            # At once, whatever the clock says: only a failed delivery is postponed.
+            "due_us": 0,
             "attempts": message.attempts,
         }
         for message in messages
@@ -91,7 +92,10 @@ class Outbox:
     async def due(self, channel: str) -> list[_PendingMessage]:
         """Return the due messages, those of each document in order; raises `UnavailableError`."""
         now_us, found = self.now_us(), []
-        due = {FIELD: {"$elemMatch": {"channel": channel, "due_us": {"$lte": now_us}}}}
+        # Further ahead than the longest backoff: set by a clock that was wrong.
+        too_far_us = now_us + MAX_BACKOFF_S * MICROS
+        times = [{"due_us": {"$lte": now_us}}, {"due_us": {"$gt": too_far_us}}]
+        due = {FIELD: {"$elemMatch": {"channel": channel, "$or": times}}}
         with mongo_errors():
             for name, collection in self._committed.items():
                 cursor = collection.find(due, {FIELD: 1}).hint(FIELD).limit(MAX_MESSAGES_PER_RUN)
@@ -99,7 +103,7 @@ class Outbox:
                     _PendingMessage(name, document["_id"], _message(entry))
                     for document in await cursor.to_list(None)
                     for entry in document[FIELD]
-                    if entry["channel"] == channel and entry["due_us"] <= now_us
+                    if entry["channel"] == channel and not now_us < entry["due_us"] <= too_far_us
                 ]
         return found
 

@@ -17,7 +17,7 @@ from services.chassis.mongodb.client import Mongo, create_unique_index, mongo_er
 from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.totals import PurchaseOrderTotals
-from services.fulfilment.domain.transaction import Transaction
+from services.fulfilment.domain.transaction import MAX_DUE_AHEAD_US, Transaction
 from services.fulfilment.ports import InsertResult
 from services.fulfilment.wire import documents
 from services.fulfilment.wire.events import EventCodec
@@ -111,8 +111,11 @@ class MongoTransactionStore:
         now_us = self._now_us()
         claimed = []
         with mongo_errors():
-            due = {**_PENDING, "due_us": {"$lte": now_us}}
-            found = await self._transactions.find(due, {"due_us": 1}).sort("due_us", 1).limit(limit).to_list(None)
+            found: list[dict[str, Any]] = []
+            for times in ({"$lte": now_us}, {"$gt": now_us + MAX_DUE_AHEAD_US}):
+                if len(found) < limit:
+                    cursor = self._transactions.find({**_PENDING, "due_us": times}, {"due_us": 1}).sort("due_us", 1)
+                    found += await cursor.limit(limit - len(found)).to_list(None)
             for document in found:
                 unclaimed = {"_id": document["_id"], **_PENDING, "due_us": document["due_us"]}
                 result = await self._transactions.update_one(unclaimed, {"$set": {"due_us": now_us + lease_us}})

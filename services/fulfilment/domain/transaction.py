@@ -7,6 +7,9 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+# Due times are at most a minute ahead. One further ahead was set by a clock that was wrong, and counts as due.
+MAX_DUE_AHEAD_US = 120_000_000
+
 
 class TransactionStatus(StrEnum):
     """State of a transaction; all but the first are final."""

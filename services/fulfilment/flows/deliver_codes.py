@@ -149,5 +149,6 @@ def _update_metrics(before: Transaction, after: Transaction, deps: Deps) -> None
 
 def _due_us(transaction: Transaction, retries_us: Sequence[int], deps: Deps) -> int:
     backoff_s = min(2**transaction.attempts, MAX_RETRY_PAUSE_S)
-    backoff_us = deps.now_us() + backoff_s * MICROS_PER_SECOND
-    return min([transaction.deadline_us, *(retries_us or [backoff_us])])
+    now_us = deps.now_us()
+    latest_us = now_us + MAX_RETRY_PAUSE_S * MICROS_PER_SECOND
+    return min([transaction.deadline_us, latest_us, *(retries_us or [now_us + backoff_s * MICROS_PER_SECOND])])

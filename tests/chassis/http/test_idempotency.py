@@ -169,3 +169,12 @@ def test_keys_that_cannot_be_kept(key: str) -> None:
 def test_keys_that_can() -> None:
     assert idempotency_key({}) is None
     assert idempotency_key({"Idempotency-Key": "k" * 255}) == "k" * 255
+
+
+async def test_a_lease_of_a_clock_that_was_ahead_ends_when_the_clock_is_right(
+    keys: IdempotencyKeys, clock: Clock
+) -> None:
+    first = await reserved(keys)
+    clock.now -= timedelta(hours=3)
+    again = await reserved(keys)
+    assert (again.resource_id, again.is_retry) == (first.resource_id, True)

@@ -11,11 +11,12 @@ from structlog.testing import capture_logs
 from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import Mongo
-from services.chassis.mongodb.outbox import Message, Outbox, Relay
+from services.chassis.mongodb.outbox import MAX_BACKOFF_S, Message, Outbox, Relay
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from tests.chassis.eventually import until
 
+HOUR_US = 3_600_000_000
 WAITING = "waiting for a dependency"
 
 
@@ -261,3 +262,25 @@ async def test_messages_to_kafka_go_to_their_topics_whole_and_in_order() -> None
         ("x", [ProducerRecord(b"k", b"a", trace), ProducerRecord(b"k", b"c", trace)]),
         ("y", [ProducerRecord(b"k", b"b", trace)]),
     ]
+
+
+async def test_a_message_stored_under_a_clock_that_was_ahead_is_delivered_at_once(mongo: Mongo, store: Outbox) -> None:
+    await put(mongo, "one", message("a", at_us=3 * HOUR_US))
+    assert await Relay(store, FakeDelivery(), channel="kafka").deliver_due() == 1
+
+
+@pytest.mark.parametrize("back_us", [HOUR_US // 2, 3 * HOUR_US, 24 * HOUR_US])
+async def test_a_refused_message_waits_no_longer_when_the_clock_goes_back(
+    mongo: Mongo, store: Outbox, clock: Clock, back_us: int
+) -> None:
+    clock.now_us = 48 * HOUR_US
+    await put(mongo, "one", message("a", at_us=clock.now_us))
+    post = FakeDelivery()
+    post.refused = {"a"}
+    relay = Relay(store, post, channel="kafka")
+    await relay.deliver_due()
+    post.refused = set()
+    clock.now_us -= back_us
+    # The longest pause, whatever the clock did.
+    clock.now_us += MAX_BACKOFF_S * 1_000_000
+    assert await relay.deliver_due() == 1
