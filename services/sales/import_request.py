@@ -15,10 +15,11 @@ from services.sales.json_reader import (
     read_ambiguous,
     read_record,
     reject,
+    reject_surrogates,
 )
 from services.sales.records import OFFLINE, ORDERS, RETURNS, Order, SalesRecord
 from services.sales.request_body import get_max_records, malformed_json, parse_at, split_records
-from services.values.strict_json import JsonSyntaxError, check_utf8
+from services.values.strict_json import JsonSyntaxError, check_utf8, replace_lone_surrogates
 
 _NOTE_TRAILING_CHARACTERS = Note(
     None, NoteCode.TRAILING_CHARACTERS_IGNORED.value, "Characters after the end of the JSON text were ignored"
@@ -34,6 +35,7 @@ class ParsedElement(NamedTuple):
     text: bytes
     record: SalesRecord | None
     values: dict[str, Any]
+    has_lone_surrogates: bool = False
 
 
 def read_batch(
@@ -70,7 +72,7 @@ def assemble_batch(elements: list[ParsedElement], context: ImportContext, *, not
         if index in conflicts:
             text = elements[index].text
             values = parse_at(text, base=0)
-            rejected.append(reject(record, conflicts[index], values, index=index, size=len(text)))
+            rejected.append(reject(record, [conflicts[index]], values, index=index, size=len(text)))
     return Batch(
         kind=kind,
         mode=context.target.mode or parsed[0].stated_mode or OFFLINE,
@@ -101,21 +103,25 @@ def _read_fast(body: bytes, context: ImportContext, *, max_records: int) -> Batc
 
 def _read_each(body: bytes, context: ImportContext, *, max_records: int, strict: bool) -> Batch:
     """The batch of any body, record by record."""
-    texts, is_tail_ignored = split_records(body, strict=strict, max_records=max_records)
+    repaired = replace_lone_surrogates(body)
+    texts, is_tail_ignored = split_records(repaired, strict=strict, max_records=max_records)
     notes = [_NOTE_TRAILING_CHARACTERS] if is_tail_ignored else []
-    return assemble_batch(_parse_elements(body, texts, context), context, notes=notes)
+    return assemble_batch(_parse_elements(body, repaired, texts, context), context, notes=notes)
 
 
-def _parse_elements(body: bytes, texts: list[bytes], context: ImportContext) -> list[ParsedElement]:
+def _parse_elements(body: bytes, repaired: bytes, texts: list[bytes], context: ImportContext) -> list[ParsedElement]:
+    """The elements as they were sent; `texts` are those of the body without halves of surrogate pairs."""
     elements = []
     end = 0
-    for text in texts:
+    for repaired_text in texts:
+        # Between records there are only spaces and commas, so this finds the text of this record.
+        begin = repaired.find(repaired_text, end)
+        end = begin + len(repaired_text)
+        text = repaired_text if repaired is body else body[begin:end]
         typed = parse_typed_record(text, kind=context.target.kind)
         record = None if typed is None else to_record_fast(typed, context)
-        # Between records there are only spaces and commas, so this finds the text of this record.
-        begin = body.find(text, end)
-        end = begin + len(text)
-        elements.append(ParsedElement(text, record, {} if record is not None else parse_at(text, base=begin)))
+        values = {} if record is not None else parse_at(text, base=begin)
+        elements.append(ParsedElement(text, record, values, text != repaired_text))
     return elements
 
 
@@ -124,8 +130,10 @@ def _read_element(element: ParsedElement, kind: str, context: ImportContext, *, 
         return ParsedRecord(element.record, None, element.record.mode, [])
     size = len(element.text)
     if kind == ORDERS and (is_ambiguous(element.values) or is_return(element.values)):
-        return read_ambiguous(element.values, context, index=index, size=size)
-    return read_record(element.values, kind, context, index=index, size=size)
+        parsed = read_ambiguous(element.values, context, index=index, size=size)
+    else:
+        parsed = read_record(element.values, kind, context, index=index, size=size)
+    return reject_surrogates(parsed, element.values, index=index, size=size) if element.has_lone_surrogates else parsed
 
 
 def _find_conflicts(valid: list[tuple[int, SalesRecord]]) -> dict[int, Fault]:

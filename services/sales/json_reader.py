@@ -10,14 +10,17 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 from services.jobs.events import Fault
 from services.sales.batch import ImportContext, Note, NoteCode, RejectedRecord
-from services.sales.faults import FaultCode, first_faults, invalid_value, make_fault
+from services.sales.faults import MAX_FAULTS, FaultCode, first_faults, invalid_value, make_fault
 from services.sales.fields import LINE_ITEMS, MAX_LINES, ORDER, RETURN, TABLES, Field, FieldTable, Lines, get_table
 from services.sales.object_reader import ObjectReader, Plan, ReadField
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE, ORDERS, SalesRecord
 from services.sales.redaction import displayable_name, redacted_json
+from services.values.identifiers import LONE_SURROGATE, has_lone_surrogate
 from services.values.instants import Instant
 from services.values.invalid import Invalid, InvalidKind
 
@@ -60,11 +63,30 @@ def read_ambiguous(values: dict[str, Any], context: ImportContext, *, index: int
     return ParsedRecord(None, _reject(reader, read, received, index=index), read["mode"], [])
 
 
-def reject(record: SalesRecord, fault: Fault, values: dict[str, Any], *, index: int, size: int) -> RejectedRecord:
+def reject(
+    record: SalesRecord, faults: list[Fault], values: dict[str, Any], *, index: int, size: int
+) -> RejectedRecord:
     """Reject a record that is valid by itself; `values` is the object that it was read from."""
     received = redacted_json(values, get_table(record).sent, size=size)
     order_id, return_id = record.order_id, record.return_id
-    return RejectedRecord(index, order_id, return_id, record.user_id, record.mode, [fault], received)
+    return RejectedRecord(index, order_id, return_id, record.user_id, record.mode, faults, received)
+
+
+def reject_surrogates(parsed: ParsedRecord, values: dict[str, Any], *, index: int, size: int) -> ParsedRecord:
+    """Reject a record with halves of surrogate pairs, which a rule may have found, or none: in unknown fields."""
+    reported = set() if parsed.rejected is None else {fault.field for fault in parsed.rejected.faults}
+    faults = [
+        invalid_value(pointer, LONE_SURROGATE)
+        for pointer in islice(_find_lone_surrogates(values), MAX_FAULTS)
+        if pointer not in reported
+    ]
+    if parsed.rejected is not None:
+        all_faults = first_faults([*parsed.rejected.faults, *faults])
+        return parsed._replace(rejected=structs.replace(parsed.rejected, faults=all_faults))
+    if parsed.record is None or not faults:
+        return parsed
+    rejected = reject(parsed.record, faults, values, index=index, size=size)
+    return parsed._replace(record=None, rejected=rejected)
 
 
 def is_present(values: Mapping[str, Any], name: str) -> bool:
@@ -213,10 +235,30 @@ def _unknown_fields(values: Mapping[str, Any], table: FieldTable, at: str = "") 
     """Yield the JSON pointers of fields that are not in the table, fit to be shown to the sender."""
     for name in values:
         if name not in table.sent:
-            yield f"{at}/{displayable_name(name).replace('~', '~0').replace('/', '~1')}"
+            yield f"{at}/{_pointer_token(name)}"
     lines = values.get(LINE_ITEMS)
     if table.lines is not None and isinstance(lines, list):
         known = table.lines.sent.keys()
         for position, line in enumerate(lines[:MAX_LINES]):
             if isinstance(line, dict) and not line.keys() <= known:
                 yield from _unknown_fields(line, table.lines, f"/{LINE_ITEMS}/{position}")
+
+
+def _find_lone_surrogates(value: Any, at: str = "") -> Iterator[str]:
+    """Yield the JSON pointers of strings, and of names, that hold half of a surrogate pair."""
+    match value:
+        case str() if has_lone_surrogate(value):
+            yield at
+        case list():
+            for position, item in enumerate(value):
+                yield from _find_lone_surrogates(item, f"{at}/{position}")
+        case dict():
+            for name, child in value.items():
+                pointer = f"{at}/{_pointer_token(name)}"
+                if has_lone_surrogate(name):
+                    yield pointer
+                yield from _find_lone_surrogates(child, pointer)
+
+
+def _pointer_token(name: str) -> str:
+    return displayable_name(name).replace("~", "~0").replace("/", "~1")

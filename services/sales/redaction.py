@@ -25,7 +25,11 @@ def redacted_json(record: Mapping[str, Any], known: Mapping[str, Field], *, size
     """
     if size > MAX_RECEIVED_BYTES:
         return None
-    return _encode(_redact_object(record, known)).decode()
+    redacted = _redact_object(record, known)
+    try:
+        return _encode(redacted).decode()
+    except UnicodeEncodeError:
+        return _encode(_replace_surrogates(redacted)).decode()
 
 
 def displayable_name(name: str) -> str:
@@ -76,6 +80,18 @@ def _is_card(number: int | Decimal) -> bool:
 
 def _redact_name(name: str) -> str:
     return REMOVED if is_personal_data(name) else name
+
+
+def _replace_surrogates(value: Any) -> Any:
+    """Replace halves of surrogate pairs, which cannot be written, by U+FFFD."""
+    match value:
+        case str():
+            return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        case dict():
+            return {_replace_surrogates(name): _replace_surrogates(child) for name, child in value.items()}
+        case list():
+            return [_replace_surrogates(child) for child in value]
+    return value
 
 
 def _to_raw(value: object) -> msgspec.Raw:

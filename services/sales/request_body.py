@@ -26,9 +26,12 @@ def split_records(body: bytes, *, strict: bool, max_records: int) -> tuple[list[
 
 
 def parse_at(text: bytes, *, base: int) -> Any:
-    """Parse a value of the body that begins at byte `base`. Raises `InvalidBodyError` if it nests too deeply."""
+    """Parse a value of the body that begins at byte `base`. Raises `InvalidBodyError` if it nests too deeply.
+
+    Halves of surrogate pairs stay in its strings.
+    """
     try:
-        return parse(text)
+        return parse(text, keep_surrogates=True)
     except JsonSyntaxError as error:
         raise malformed_json(error, base=base) from None
 

@@ -8,8 +8,10 @@ from services.values.invalid import Invalid, InvalidKind
 MAX_ID_LENGTH = 128
 _MAX_INTEGER_BITS = 8192
 
-# Unicode category Cc, complete.
+# Unicode categories Cc and Cs, complete.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+LONE_SURROGATE = Invalid(InvalidKind.VALUE, "must not contain half of a surrogate pair")
 
 
 def validate_text(text: str, *, max_length: int, min_length: int = 0) -> Invalid | None:
@@ -18,9 +20,17 @@ def validate_text(text: str, *, max_length: int, min_length: int = 0) -> Invalid
         return Invalid(InvalidKind.VALUE, "must not be empty")
     if len(text) > max_length:
         return Invalid(InvalidKind.VALUE, f"must not be longer than {max_length} characters")
-    if not text.isprintable() and _CONTROL.search(text):
-        return Invalid(InvalidKind.VALUE, "must not contain control characters")
+    if not text.isprintable():
+        if _CONTROL.search(text):
+            return Invalid(InvalidKind.VALUE, "must not contain control characters")
+        if has_lone_surrogate(text):
+            return LONE_SURROGATE
     return None
+
+
+def has_lone_surrogate(text: str) -> bool:
+    """Return whether the text holds half of a surrogate pair, which no encoding can write."""
+    return _SURROGATE.search(text) is not None
 
 
 def read_text(value: object, *, max_length: int) -> str | Invalid:

@@ -76,10 +76,10 @@ def split_first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
     return body[:end], True
 
 
-def parse(text: bytes) -> Any:
+def parse(text: bytes, *, keep_surrogates: bool = False) -> Any:
     """Decode one JSON value: fractions and exponents as Decimal, integers of any size; the last of equal keys wins.
 
-    A byte order mark in front is skipped. Raises nothing but `JsonSyntaxError`.
+    A byte order mark in front is skipped. Lone surrogates are an error, or kept. Raises nothing but `JsonSyntaxError`.
     """
     text = _blank_byte_order_mark(text)
     try:
@@ -88,8 +88,13 @@ def parse(text: bytes) -> Any:
         check_utf8(text)
         raise
     except msgspec.ValidationError:
-        value = _parse_huge(text)
+        # The fast decoder rejects integers of thousands of digits, which are valid JSON.
+        split_first_value(text, strict=True)
+        value = _parse_slowly(text)
     except msgspec.DecodeError as error:
+        if keep_surrogates and (repaired := replace_lone_surrogates(text)) != text:
+            parse(repaired)
+            return _parse_slowly(text)
         raise JsonSyntaxError(_reason(error), offset=_offset(error, text)) from None
     except RecursionError:
         raise nesting_error(text) from None
@@ -121,9 +126,7 @@ def _integer(literal: str) -> int | HugeNumber:
     return int(literal) if len(literal) <= _MAX_INTEGER_DIGITS else HugeNumber(literal)
 
 
-def _parse_huge(text: bytes) -> Any:
-    # The fast decoder rejects integers of thousands of digits, which are valid JSON.
-    split_first_value(text, strict=True)
+def _parse_slowly(text: bytes) -> Any:
     try:
         return json.loads(text, parse_float=read_number, parse_int=_integer)
     except RecursionError:

@@ -1,6 +1,7 @@
 """Any body yields records, rejections or `InvalidBodyError`, and the fast and the careful reader agree."""
 
 import json
+import re
 from datetime import UTC
 from typing import Any
 
@@ -33,6 +34,8 @@ BODIES = (
     | st.text(st.sampled_from('[]{}":,0123456789.eE+-truefalsn\\u \u00a0é'), max_size=60).map(str.encode)
     | ANYTHING.map(lambda value: json.dumps(value).encode())
     | st.lists(JSON_RECORDS | ANYTHING, max_size=4).map(lambda value: json.dumps(value).encode())
+    # Halves of surrogate pairs in names and values.
+    | st.lists(JSON_RECORDS, max_size=4).map(lambda value: re.sub("[as]", r"\\ud83d", json.dumps(value)).encode())
 )
 
 
