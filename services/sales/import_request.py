@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from services.jobs.events import Fault
-from services.sales.batch import Batch, ImportContext, ImportTarget, Note, NoteCode, SiteDefaults
+from services.sales.batch import MAX_RECORDS, Batch, ImportContext, ImportTarget, Note, NoteCode, SiteDefaults
 from services.sales.fast_json_reader import parse_typed_body, parse_typed_record, to_record_fast
 from services.sales.faults import FaultCode, make_fault
 from services.sales.field_types import RuleContext
@@ -18,7 +18,7 @@ from services.sales.json_reader import (
     reject_surrogates,
 )
 from services.sales.records import OFFLINE, ORDERS, RETURNS, Order, SalesRecord
-from services.sales.request_body import get_max_records, malformed_json, parse_at, split_records
+from services.sales.request_body import malformed_json, parse_at, split_records
 from services.values.strict_json import JsonSyntaxError, check_utf8, replace_lone_surrogates
 
 _NOTE_TRAILING_CHARACTERS = Note(
@@ -45,14 +45,16 @@ def read_batch(
     defaults: SiteDefaults,
     now_us: int,
     currencies: AbstractSet[str],
+    max_records: int = MAX_RECORDS,
     strict_json: bool = False,
 ) -> Batch:
-    """Read the records of a request and check all rules but the catalogue's.
+    """Read the records of a request, a single one in a PUT, and check all rules but the catalogue's.
 
     Raises `InvalidBodyError` if the body as a whole cannot be read, and nothing else.
     """
     context = ImportContext(target, defaults, RuleContext(now_us, currencies, defaults.time_zone))
-    max_records = get_max_records(is_single=target.user_id is not None)
+    if target.user_id is not None:
+        max_records = 1
     return _read_fast(body, context, max_records=max_records) or _read_each(
         body, context, max_records=max_records, strict=strict_json
     )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.sales.batch import MAX_RECORDS, InvalidBodyError
+from services.sales.batch import InvalidBodyError
 from services.values.strict_json import JsonSyntaxError, check_utf8, parse, split_array, split_first_value
 
 _WHITESPACE = b" \t\r\n"
@@ -41,11 +41,6 @@ def malformed_json(error: JsonSyntaxError, *, base: int = 0) -> InvalidBodyError
     return InvalidBodyError(
         400, "MALFORMED_JSON", f"The body is not JSON: {error.reason} at byte {base + error.offset}"
     )
-
-
-def get_max_records(*, is_single: bool) -> int:
-    """Return the number of records that a request may hold."""
-    return 1 if is_single else MAX_RECORDS
 
 
 def _explain(value: object, *, max_records: int) -> InvalidBodyError:

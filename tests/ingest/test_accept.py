@@ -95,9 +95,11 @@ async def test_a_body_that_cannot_be_read_leaves_nothing(journal: Journal) -> No
 
 
 async def test_who_cannot_pay_leaves_nothing(journal: Journal) -> None:
-    outcome = await accept(an_import_request([order(), order(id="o2")], records_per_second=1), fake_deps(journal))
+    deps, request = fake_deps(journal), an_import_request([order(), order(id="o2")], records_per_second=2)
+    await deps.rate_limiter.acquire(str(request.site.site), limit=2)
+    outcome = await accept(request, deps)
     assert isinstance(outcome, RateLimited)
-    assert journal == [Charged(2, allowed=False)]
+    assert journal == [Charged(1), Charged(2, allowed=False)]
 
 
 async def test_kafka_away_is_an_unknown_outcome_with_the_job(journal: Journal) -> None:
@@ -167,10 +169,11 @@ async def test_a_replay_costs_nothing(journal: Journal) -> None:
 
 
 async def test_nothing_is_kept_of_who_cannot_pay(journal: Journal) -> None:
-    deps = fake_deps(journal)
-    outcome = await accept(an_import_request([order()] * 2, idempotency_key="k", records_per_second=1), deps)
+    deps, request = fake_deps(journal), an_import_request([order()] * 2, idempotency_key="k", records_per_second=2)
+    await deps.rate_limiter.acquire(str(request.site.site), limit=2)
+    outcome = await accept(request, deps)
     assert isinstance(outcome, RateLimited)
-    assert journal == [KeyState("reserved"), Charged(2, allowed=False), KeyState("discarded")]
+    assert journal == [Charged(1), KeyState("reserved"), Charged(2, allowed=False), KeyState("discarded")]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"7"])

@@ -107,7 +107,7 @@ class FailingKeys:
 
 @pytest.mark.parametrize(
     ("records", "is_unavailable", "status", "code"),
-    [(1, False, 202, ""), (1, True, 503, "BROKER_UNAVAILABLE"), (3, False, 429, "RATE_LIMITED")],
+    [(1, False, 202, ""), (1, True, 503, "BROKER_UNAVAILABLE"), (2, False, 429, "RATE_LIMITED")],
     ids=["done", "unknown", "refused"],
 )
 async def test_the_answer_is_what_became_of_the_request_where_it_cannot_be_kept(
@@ -115,6 +115,7 @@ async def test_the_answer_is_what_became_of_the_request_where_it_cannot_be_kept(
 ) -> None:
     idempotency = MongoIdempotencyStore(FailingKeys())  # type: ignore[arg-type]
     async with import_api(idempotency=idempotency, records_per_second=2) as client:
+        await client.rate_limiter.acquire("608", limit=2)
         client.publisher.is_unavailable = is_unavailable
         body = [order(id=str(number)) for number in range(records)]
         response = await client.send(body, headers={"Idempotency-Key": "k"})

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from tests.ingest.client import BASE, ApiClient, import_api
-from tests.ingest.fakes import NOW_US, KeyState, Published, a_return, order
+from tests.ingest.fakes import NOW_US, Charged, KeyState, Published, a_return, order
 
 
 @pytest.fixture
@@ -197,14 +197,14 @@ async def test_others_do_not(client: ApiClient, kind: str) -> None:
     assert (response.status, response.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
-@pytest.mark.parametrize("coding", [None, "gzip", "GZIP", "identity"])
+@pytest.mark.parametrize("coding", [None, "gzip", "GZIP", "x-gzip", "identity", "identity, X-Gzip"])
 @pytest.mark.parametrize("user", [None, "u1"])
 async def test_gzip_is_recognised_declared_or_not(client: ApiClient, coding: str | None, user: str | None) -> None:
     body = gzip.compress(json.dumps(order()).encode())
     assert (await client.send(body, user=user, headers={"Content-Encoding": coding})).status == 202
 
 
-@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "x-gzip", "gzip, br", "*"])
+@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, br", "gzip, x-gzip", "*"])
 async def test_other_codings_are_told_what_is_understood(client: ApiClient, coding: str) -> None:
     response = await client.send([order()], headers={"Content-Encoding": coding})
     assert (response.status, response.code) == (415, "UNSUPPORTED_ENCODING")
@@ -295,6 +295,27 @@ async def test_limits_tell_how_many_records_can_pass_at_once(limit: int, maximum
     async with import_api(records_per_second=limit) as client:
         assert (await client.call("GET", BASE + "/limits")).json["recordsPerRequest"] == maximum
         assert (await client.send([order(id=str(n)) for n in range(maximum)])).status == 202
+
+
+async def test_a_batch_that_the_limit_can_never_pay_is_too_large() -> None:
+    """Waiting would not help: no 429."""
+    async with import_api(records_per_second=5) as client:
+        for count, malformed in ((6, False), (100, False), (6, True)):
+            records: list[Any] = [order(id=str(n)) for n in range(count)]
+            refused = await client.send([*records[1:], {"id": ""}] if malformed else records)
+            assert (refused.status, refused.code) == (413, "TOO_MANY_RECORDS")
+            assert (
+                refused.json["detail"] == f"The body holds {count} records; at most 5 records can be sent in a request"
+            )
+            assert "retry-after" not in refused.headers
+        assert client.journal == [Charged(1)] * 3
+    async with import_api(records_per_second=5) as client:
+        assert (await client.send([order(id=str(n)) for n in range(5)])).status == 202
+        assert (await client.send([order(id=str(n)) for n in range(5)])).status == 429, "a batch that can be paid later"
+    async with import_api(records_per_second=1) as client:
+        refused = await client.send([order(), order(id="o2")])
+        assert refused.json["detail"] == "The body holds 2 records; one record can be sent in a request"
+        assert (await client.send(order(), user="u1")).status == 202
 
 
 async def test_kafka_away_is_503_with_the_job(client: ApiClient) -> None:

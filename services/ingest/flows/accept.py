@@ -14,7 +14,7 @@ from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 from services.ingest.flows.offload import OFFLOAD_THRESHOLD_BYTES, run_in_thread
 from services.ingest.ports import IdempotencyStore, Publisher, RateLimiter
 from services.jobs.events import JobHeader, JobKey
-from services.sales.batch import Batch
+from services.sales.batch import MAX_RECORDS, Batch
 from services.sales.import_request import read_batch
 from services.values.time_uuids import timestamp_us
 
@@ -115,6 +115,8 @@ async def _read_batch(request: ImportRequest, deps: Deps, now_us: int) -> Batch:
         defaults=request.site,
         now_us=now_us,
         currencies=deps.currencies,
+        # More would exceed the site's limit at any time.
+        max_records=min(MAX_RECORDS, request.records_per_second),
         strict_json=deps.strict_json,
     )
     return read() if len(request.body) <= OFFLOAD_THRESHOLD_BYTES else await run_in_thread(read)

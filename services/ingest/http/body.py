@@ -54,7 +54,8 @@ async def _read(request: web.Request, timeout_s: float, *, require_gzip: bool) -
 def _is_declared_gzip(request: web.Request) -> bool:
     header = ",".join(request.headers.getall("Content-Encoding", ())).lower()
     codings = [coding for part in header.split(",") if (coding := part.strip()) not in ("", "identity")]
-    if codings not in ([], ["gzip"]):
+    # x-gzip is the old name of gzip (RFC 9110, 8.4.1.3).
+    if codings not in ([], ["gzip"], ["x-gzip"]):
         raise Problem(415, "UNSUPPORTED_ENCODING", "the only supported Content-Encoding is gzip", headers=ACCEPT_GZIP)
     return bool(codings)
 
