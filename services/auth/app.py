@@ -173,7 +173,13 @@ def build_introspector(
         algorithm=settings.auth_algorithm,
         key_set=signer.key_set,
         is_revoked=published.revocations.is_revoked,
-        revocations_loaded=lambda: published.revocations_table.ready,
+        revocations_loaded=lambda: (
+            published.revocations_table.ready
+            and not (
+                settings.auth_refuse_when_stale
+                and published.revocations_table.staleness_s > settings.auth_max_staleness_s
+            )
+        ),
         now=now,
     )
 

@@ -1,7 +1,7 @@
 """The composition root: periodic publishing of what the topics lack, and the settings of rate limits."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time
 from typing import Any
 
@@ -19,7 +19,7 @@ from services.auth.settings import AuthSettings
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import PeriodicTask, StartupTask
-from services.chassis.runtime.errors import ChangedSettingError
+from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from tests.auth.harness import SCHEMAS, SITE, ManagementHarness, apply_sites
@@ -27,9 +27,10 @@ from tests.auth.harness import SCHEMAS, SITE, ManagementHarness, apply_sites
 
 @dataclass
 class FakeTable:
-    """A compacted table: only whether it has read its topic."""
+    """A compacted table: only whether it has read its topic, and when it last did."""
 
     ready: bool = False
+    staleness_s: float = 0.0
 
 
 class Republishing:
@@ -185,3 +186,20 @@ async def test_no_signing_key_is_added_before_the_encryption_key_is_verified(mon
     startup.is_done = True
     await task.run_once()
     assert len(rotations) == 1
+
+
+@pytest.mark.parametrize(
+    ("refuse", "staleness_s", "lacking"),
+    [(True, 31.0, "Kafka"), (True, 29.0, "the signing key"), (False, 31.0, "the signing key")],
+)
+async def test_auth_itself_takes_no_token_that_may_have_been_revoked(
+    mongo: Mongo, *, refuse: bool, staleness_s: float, lacking: str
+) -> None:
+    settings = auth_settings(auth_refuse_when_stale=refuse, auth_max_staleness_s=30.0)
+    _, signer = app.build_key_rotation(settings, mongo, now=time)
+    published = app.build_published_state(settings, SCHEMAS)
+    table: Any = FakeTable(ready=True, staleness_s=staleness_s)
+    introspector = app.build_introspector(settings, signer, replace(published, revocations_table=table), now=time)
+    with pytest.raises(UnavailableError) as unavailable:
+        await introspector.introspect("a.b.c")
+    assert unavailable.value.dependency == lacking

@@ -1,8 +1,10 @@
 """A compacted topic as a table in memory (Kafka Streams: GlobalKTable)."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -17,9 +19,16 @@ from services.chassis.runtime.settings import KafkaSettings
 
 RECORDS = metrics.counter("table_records_total", "Records read from a compacted topic.", ["topic"])
 UNUSABLE = metrics.counter("table_unusable_records_total", "Skipped records of a compacted topic.", ["topic"])
+STALENESS = metrics.gauge(
+    "table_staleness_seconds",
+    "Time since a table of a compacted topic was last known to be complete; +Inf until it has been.",
+    ["topic"],
+)
 REQUEST_TIMEOUT_MS = 15_000
 CLOSE_TIMEOUT_S = 2.0
 RETRY_S = 0.3
+CHECK_INTERVAL_S = 5.0
+CHECK_TIMEOUT_S = 5.0
 _LOG = logger(__name__)
 
 Apply = Callable[[bytes, bytes | None], None]
@@ -28,26 +37,43 @@ Apply = Callable[[bytes, bytes | None], None]
 class CompactedTable(BackgroundTask):
     """Passes every record of a compacted topic, old and new, to `apply(key, value)`; a value of None removes the key.
 
-    `ready` turns True once everything is applied that was in the topic when reading began, and stays True: the table
-    remains valid while the brokers are unavailable. A record for which `apply` raises is counted and skipped.
+    `ready` turns True once everything is applied that was in the topic when reading began, and stays True while the
+    brokers are unavailable; `staleness_s` tells for how long the table may lack changes. A record for which `apply`
+    raises is counted and skipped.
     """
 
-    def __init__(self, settings: KafkaSettings, topic: str, apply: Apply, *, client_id: str) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topic: str,
+        apply: Apply,
+        *,
+        client_id: str,
+        check_interval_s: float = CHECK_INTERVAL_S,
+    ) -> None:
         super().__init__(f"table {topic}", self._read, retry_after_defect_s=RETRY_S)
         self._settings = settings
         self._topic = topic
         self._apply = apply
         self._client_id = client_id
+        self._check_interval_s = check_interval_s
         self._caught_up = asyncio.Event()
+        self._complete_at = -math.inf
         self._kafka: AIOKafkaConsumer | None = None
         self._next_offsets: dict[TopicPartition, int] = {}
         self._records = RECORDS.labels(topic)
         self._unusable = UNUSABLE.labels(topic)
+        STALENESS.labels(topic).set_function(lambda: self.staleness_s)
 
     @property
     def ready(self) -> bool:
         """Whether the topic has been read up to the end that it had at first."""
         return self._caught_up.is_set()
+
+    @property
+    def staleness_s(self) -> float:
+        """Time since the brokers last confirmed that the table has all records of the topic; infinite before."""
+        return monotonic() - self._complete_at
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Return when `ready`; raises `UnavailableError` if that takes longer."""
@@ -82,16 +108,33 @@ class CompactedTable(BackgroundTask):
             kafka.assign(partitions)
             for partition in partitions:
                 kafka.seek(partition, self._next_offsets.get(partition, 0))
-            ends = await kafka.end_offsets(partitions)
+            asked_at = monotonic()
+            ends: dict[TopicPartition, int] | None = await kafka.end_offsets(partitions)
             while self._partitions_unchanged(kafka, partitions):
                 self._apply_all(await kafka.getmany(timeout_ms=200, max_records=10_000))
-                if not self._caught_up.is_set() and await self._has_reached(kafka, ends):
+                if ends is not None and await self._has_reached(kafka, ends):
+                    self._complete_at, ends = asked_at, None
                     self._caught_up.set()
+                if ends is None and monotonic() - asked_at >= self._check_interval_s:
+                    asked_at = monotonic()
+                    ends = await self._end_offsets(kafka, partitions)
         finally:
             self._kafka = None
             with suppress(KafkaError, OSError, TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await kafka.stop()
+
+    @staticmethod
+    async def _end_offsets(
+        kafka: AIOKafkaConsumer, partitions: list[TopicPartition]
+    ) -> dict[TopicPartition, int] | None:
+        """Return the partitions' end offsets; None if the brokers do not answer in time."""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                ends: dict[TopicPartition, int] = await kafka.end_offsets(partitions)
+                return ends
+        except (KafkaError, TimeoutError):
+            return None
 
     async def _partitions(self, kafka: AIOKafkaConsumer) -> list[TopicPartition]:
         found: set[int] = set()

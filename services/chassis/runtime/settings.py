@@ -247,6 +247,18 @@ class TokenSettings(EnvironmentSettings):
         description="Interval at which the signing keys are fetched; must be the same in all services, because auth "
         "publishes a new key two intervals before signing with it.",
     )
+    auth_max_staleness_s: float = Field(
+        30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Maximum time without confirmation by Kafka that all sites and revocations are known; beyond it a "
+        "service is not ready.",
+    )
+    auth_refuse_when_stale: bool = Field(
+        default=False,
+        description="Whether tokens are refused beyond that time, with a 503; otherwise they are accepted, also those "
+        "that were revoked meanwhile.",
+    )
 
 
 def load(settings_class: type[SettingsT]) -> SettingsT:

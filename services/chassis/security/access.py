@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.compacted_table import CompactedTable
+from services.chassis.kafka.compacted_table import CHECK_INTERVAL_S, Apply, CompactedTable
 from services.chassis.kafka.topic import Topic
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Component
@@ -34,8 +34,14 @@ class RequestSecurity:
         """Tokens must be issued for `audience`; the topics are read under `client_id`."""
         self.sites = Sites(schemas)
         revoked = Revocations(schemas)
-        self._sites_table = CompactedTable(kafka, sites.name, self.sites.apply, client_id=client_id)
-        self._revocations_table = CompactedTable(kafka, revocations.name, revoked.apply, client_id=client_id)
+        self._max_staleness_s = tokens.auth_max_staleness_s
+
+        def read_table(topic: Topic, apply: Apply) -> CompactedTable:
+            interval_s = min(CHECK_INTERVAL_S, self._max_staleness_s / 3)
+            return CompactedTable(kafka, topic.name, apply, client_id=client_id, check_interval_s=interval_s)
+
+        self._sites_table = read_table(sites, self.sites.apply)
+        self._revocations_table = read_table(revocations, revoked.apply)
         self.verifier = TokenVerifier(
             issuer=tokens.auth_issuer,
             audience=audience,
@@ -45,7 +51,9 @@ class RequestSecurity:
             is_revoked=revoked.is_revoked,
             revocations_loaded=lambda: self.sites_loaded and self._revocations_table.ready,
         )
-        self.authenticator = RequestAuthenticator(self.verifier, self.sites)
+        self.authenticator = RequestAuthenticator(
+            self.verifier, self.sites, must_refuse=self._is_stale if tokens.auth_refuse_when_stale else None
+        )
 
     @property
     def sites_loaded(self) -> bool:
@@ -58,7 +66,16 @@ class RequestSecurity:
         return self._sites_table, self._revocations_table, self.verifier
 
     def register_health_checks(self, health: Health) -> None:
-        """Keep the service unready until it can authenticate its callers."""
-        health.ready_when("sites", lambda: self.sites_loaded)
-        health.ready_when("revocations", lambda: self._revocations_table.ready)
+        """Keep the service unready until it can authenticate its callers, and while it may lack revocations or sites.
+
+        Cut off from Kafka, it gets no revocations: after `auth_max_staleness_s` it is not ready.
+        """
+        health.ready_when("sites", lambda: self._is_current(self._sites_table))
+        health.ready_when("revocations", lambda: self._is_current(self._revocations_table))
         health.ready_when("keys", lambda: self.verifier.ready)
+
+    def _is_stale(self) -> bool:
+        return not (self._is_current(self._sites_table) and self._is_current(self._revocations_table))
+
+    def _is_current(self, table: CompactedTable) -> bool:
+        return table.ready and table.staleness_s <= self._max_staleness_s

@@ -1,10 +1,11 @@
 """Authenticates requests: the bearer token, and the API key in the path."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from services.chassis.runtime.errors import ForbiddenError
+from services.chassis.runtime.errors import ForbiddenError, UnavailableError
 from services.chassis.security.sites import Sites
 from services.chassis.security.tokens import Token, TokenVerifier, bearer_token
 from services.values.sites import Site
@@ -20,15 +21,21 @@ class Caller:
 
 
 class RequestAuthenticator:
-    """Verifies the token of a request, and that its API key belongs to the token and to the token's site."""
+    """Verifies the token of a request, and that its API key belongs to the token and to the token's site.
 
-    def __init__(self, verifier: TokenVerifier, sites: Sites) -> None:
+    With `must_refuse`, no token is accepted while it returns True.
+    """
+
+    def __init__(self, verifier: TokenVerifier, sites: Sites, *, must_refuse: Callable[[], bool] | None = None) -> None:
         self._verifier = verifier
         self._sites = sites
+        self._must_refuse = must_refuse
 
     async def token(self, request: web.Request) -> Token:
         """Return the verified token; raises `UnauthorizedError`, or `UnavailableError` while it cannot be verified."""
         text = bearer_token(request.headers.get("Authorization"))
+        if self._must_refuse is not None and self._must_refuse():
+            raise UnavailableError("Kafka")
         return self._verifier.cached(text) or await self._verifier.verify(text)
 
     async def caller(self, request: web.Request) -> Caller:

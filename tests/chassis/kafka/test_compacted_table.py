@@ -1,8 +1,9 @@
 """A compacted topic in memory, on a real broker: complete before it is ready, current afterwards."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -10,9 +11,17 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from sandbox.kafka import KafkaCluster
 from services.chassis.kafka.compacted_table import RECORDS, UNUSABLE, CompactedTable
+from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.eventually import until
-from tests.chassis.kafka.kafka_fixtures import a_name, kill_broker, make_topics, restart_broker, settings
+from tests.chassis.kafka.kafka_fixtures import (
+    a_name,
+    frozen_broker,
+    kill_broker,
+    make_topics,
+    restart_broker,
+    settings,
+)
 
 TableContent = dict[bytes, bytes]
 COMPACT = {"cleanup.policy": "compact"}
@@ -134,6 +143,38 @@ async def test_it_stays_ready_while_the_broker_is_away_and_goes_on_where_it_was(
         await put(own_kafka.bootstrap_servers, topic, [(b"a", None), (b"c", b"3")])
         await until(lambda: held == {b"b": b"1", b"c": b"3"}, deadline_s=30)
         assert RECORDS.labels(topic)._value.get() == 4
+
+
+@pytest.mark.parametrize("outage", ["killed", "frozen"])
+async def test_it_reports_for_how_long_it_may_lack_changes(own_kafka: KafkaCluster, outage: str) -> None:
+    """A frozen broker keeps its connections open."""
+    topic = await a_topic(own_kafka.bootstrap_servers, partitions=2)
+    config = settings(own_kafka.bootstrap_servers)
+    table = CompactedTable(config, topic, lambda _key, _value: None, client_id="test", check_interval_s=0.1)
+    assert (table.staleness_s, staleness_metric(topic)) == (math.inf, math.inf)
+    await table.start()
+    try:
+        await table.wait_ready(15)
+        complete_at = table._complete_at
+        await until(lambda: table._complete_at > complete_at)
+        async with AsyncExitStack() as stack:
+            if outage == "frozen":
+                await stack.enter_async_context(frozen_broker(own_kafka.brokers[0]))
+            else:
+                await kill_broker(own_kafka)
+                stack.push_async_callback(restart_broker, own_kafka)
+            await until(lambda: table.staleness_s > 3)
+            assert staleness_metric(topic) > 3
+            assert table.ready
+        await until(lambda: table.staleness_s < 0.5, deadline_s=30)
+    finally:
+        await table.stop()
+
+
+def staleness_metric(topic: str) -> float:
+    value: float | None = metrics.REGISTRY.get_sample_value("table_staleness_seconds", {"topic": topic})
+    assert value is not None
+    return value
 
 
 async def test_without_a_broker_it_is_not_ready_and_stops() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from aiokafka import AIOKafkaProducer
 
+from sandbox.kafka import KafkaCluster
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.server import HttpServer, build_application
 from services.chassis.kafka.topic import Topic
@@ -18,7 +20,7 @@ from services.chassis.runtime.lifecycle import Component
 from services.chassis.runtime.settings import TokenSettings
 from services.chassis.security.access import RequestSecurity
 from tests.chassis.eventually import until
-from tests.chassis.kafka.kafka_fixtures import a_name, make_topics, settings
+from tests.chassis.kafka.kafka_fixtures import a_name, frozen_broker, make_topics, settings
 from tests.chassis.security.test_revocations import record as a_revocation
 from tests.chassis.security.test_sites import record as a_site
 from tests.chassis.security.token_fixtures import AUDIENCE, ISSUER, KEY, a_token, jwk, key_set
@@ -45,6 +47,10 @@ def an_issuer() -> HttpServer:
 async def fill_topic(bootstrap: str, topic: Topic, records: Sequence[tuple[bytes, bytes]]) -> None:
     """The topic, with these records in it."""
     await make_topics(bootstrap, {topic.name: 1}, config={"cleanup.policy": "compact"})
+    await publish(bootstrap, topic, records)
+
+
+async def publish(bootstrap: str, topic: Topic, records: Sequence[tuple[bytes, bytes]]) -> None:
     async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
         for key, value in records:
             await producer.send_and_wait(topic.name, key=key, value=value)
@@ -94,3 +100,61 @@ async def test_a_token_is_good_once_keys_sites_and_revocations_are_known(
             assert (await access.verifier.verify(good)).token_id == "good"
             with pytest.raises(UnauthorizedError):
                 await access.verifier.verify(revoked)
+
+
+@pytest.mark.parametrize("refuse", [False, True])
+async def test_a_service_cut_off_from_kafka_is_not_ready_after_a_bound(
+    own_kafka: KafkaCluster, *, refuse: bool
+) -> None:
+    """Breaks: the broker is frozen. Must hold: not ready after the bound; a setting decides about tokens.
+
+    Afterwards what was revoked meanwhile is known again.
+    """
+    sites, revocations = (
+        Topic(name=a_name(stem), key=(), schema=None, written_by=(), read_by=()) for stem in ("sites", "revocations")
+    )
+    now = int(time.time())
+    token = a_token(iat=now, exp=now + 600, jti="cut-off")
+    request = make_mocked_request("GET", "/", headers={"Authorization": f"Bearer {token}"})
+    bootstrap = own_kafka.bootstrap_servers
+    await fill_topic(bootstrap, sites, [a_site(608, "12345")])
+    await fill_topic(bootstrap, revocations, [])
+    issuer, health = an_issuer(), Health()
+    async with running(issuer):
+        access = RequestSecurity(
+            SCHEMAS,
+            kafka=settings(bootstrap),
+            tokens=TokenSettings(
+                auth_issuer=ISSUER,
+                auth_jwks_url=f"http://{issuer.address}/keys",
+                auth_max_staleness_s=2.0,
+                auth_refuse_when_stale=refuse,
+            ),
+            sites=sites,
+            revocations=revocations,
+            audience=AUDIENCE,
+            client_id="test",
+        )
+        access.register_health_checks(health)
+        async with running(*access.components):
+            await until(lambda: all(health.readiness().values()))
+            assert await access.authenticator.token(request)
+            async with frozen_broker(own_kafka.brokers[0]):
+                await until(lambda: not health.readiness()["sites"] and not health.readiness()["revocations"])
+                if refuse:
+                    with pytest.raises(UnavailableError):
+                        await access.authenticator.token(request)
+                else:
+                    assert await access.authenticator.token(request)
+            await until(lambda: all(health.readiness().values()), deadline_s=30)
+            assert await access.authenticator.token(request)
+            await publish(bootstrap, revocations, [(b"", a_revocation(token="cut-off", until=now + 600))])
+            await until(lambda: is_refused(access, request), deadline_s=5)
+
+
+async def is_refused(access: RequestSecurity, request: web.Request) -> bool:
+    try:
+        await access.authenticator.token(request)
+    except UnauthorizedError:
+        return True
+    return False

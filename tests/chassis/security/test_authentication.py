@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from services.chassis.runtime.errors import ForbiddenError, UnauthorizedError
+from services.chassis.runtime.errors import ForbiddenError, UnauthorizedError, UnavailableError
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
 from services.chassis.security.sites import Sites
 from tests.chassis.security.test_sites import SCHEMAS, record
@@ -61,3 +61,22 @@ async def test_a_scope_that_the_token_lacks_is_named(harness: VerifierHarness) -
     require_scope(token, "orders:write")
     with pytest.raises(ForbiddenError, match="lacks the scope status:read"):
         require_scope(token, "status:read")
+
+
+async def test_no_token_is_accepted_while_it_may_have_been_revoked(
+    harness: VerifierHarness, authenticator: RequestAuthenticator
+) -> None:
+    """Neither a new one nor one that was verified before. Without a token the answer stays a 401."""
+    stale = False
+    strict = RequestAuthenticator(harness.verifier, Sites(SCHEMAS), must_refuse=lambda: stale)
+    known, new = (a_request("12345", authorization=f"Bearer {a_token(jti=token_id)}") for token_id in ("a", "b"))
+    assert (await strict.token(known)).token_id == "a"
+    stale = True
+    for request in (known, new):
+        with pytest.raises(UnavailableError):
+            await strict.token(request)
+        assert await authenticator.token(request), "the default"
+    with pytest.raises(UnauthorizedError):
+        await strict.token(a_request("12345", authorization=None))
+    stale = False
+    assert (await strict.token(new)).token_id == "b"
