@@ -3,8 +3,8 @@
 import asyncio
 import time
 
-from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.shared_ratelimit import SharedRateLimit
+from services.chassis.http.rate_limit import RateLimit
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 
 # Short rounds: some of them are not interrupted by other processes.
 ROUNDS, DECISIONS = 500, 200

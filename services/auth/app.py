@@ -27,7 +27,7 @@ from services.auth.http.admin import AdminDeps
 from services.auth.settings import AuthSettings
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
-from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.http.source_address import parse_networks
 from services.chassis.kafka.broker_clock import BrokerClock

@@ -76,7 +76,7 @@ async def _watch_catalog(file: Path, interval_s: float, *, once: bool) -> None:
     async with ready_producer(settings) as producer:
         applied: tuple[int, ...] | None = None
         while True:
-            if (current := _file_signature(file)) != applied:
+            if (current := _file_version(file)) != applied:
                 applied = current
                 await _apply_file(sync, file, producer, once=once)
             if once:
@@ -84,7 +84,7 @@ async def _watch_catalog(file: Path, interval_s: float, *, once: bool) -> None:
             await asyncio.sleep(interval_s)
 
 
-def _file_signature(file: Path) -> tuple[int, ...]:
+def _file_version(file: Path) -> tuple[int, ...]:
     """Return a value that changes with the file; empty if there is no file."""
     try:
         state = file.stat()

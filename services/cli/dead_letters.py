@@ -10,10 +10,10 @@ from rich.table import Column, Table
 
 from services.chassis.kafka import dead_letters as dlq
 from services.chassis.runtime.settings import load
-from services.cli.dead_letter_topics import DLQ_TOPICS, DeadLetter, DeadLetterFilter, find_dead_letters, replay
 from services.cli.record_decoder import DecodedRecord, decode_record, escape_bytes
 from services.cli.runtime import fetch_schemas, print_table, ready_producer, run_command
 from services.cli.settings import CliSettings
+from services.cli.stored_dead_letters import DLQ_TOPICS, DeadLetterFilter, StoredDeadLetter, find_dead_letters, replay
 
 commands = typer.Typer(
     no_args_is_help=True, help="Dead letters, the records that could not be processed: list, show and replay them."
@@ -68,7 +68,7 @@ async def _list(letter_filter: DeadLetterFilter, *, as_json: bool) -> None:
     typer.echo(f"{len(letters)} dead letters")
 
 
-def _to_row(letter: DeadLetter) -> dict[str, Any]:
+def _to_row(letter: StoredDeadLetter) -> dict[str, Any]:
     return {
         "name": letter.name,
         "failedAt": datetime.fromtimestamp(letter.failed_at_ms / 1000, UTC).isoformat(timespec="seconds"),
@@ -106,7 +106,7 @@ async def _show(name: str) -> None:
         typer.echo(f"{record}\n{escape_bytes((letter.value or b'')[:512])}")
 
 
-def _describe_size(letter: DeadLetter) -> str:
+def _describe_size(letter: StoredDeadLetter) -> str:
     size = "none" if letter.value is None else f"{len(letter.value)} bytes"
     return size if letter.is_whole else f"the first {size} of a record of {letter.header(dlq.TRUNCATED)}"
 

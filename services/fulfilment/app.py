@@ -9,7 +9,7 @@ from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.idempotency import IdempotencyKeys
 from services.chassis.http.paging import PageTokenCodec
-from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.consumer import Consumer
@@ -36,7 +36,7 @@ from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.adapters.transactions import TRANSACTIONS
 from services.fulfilment.background import Sweeper
 from services.fulfilment.domain.business_day import MICROS_PER_SECOND
-from services.fulfilment.flows import close_day, deliver_codes, get_codes, load_stock, place_order
+from services.fulfilment.flows import close_day, fulfil, get_codes, load_stock, place_order
 from services.fulfilment.flows.single_flight import SingleFlight
 from services.fulfilment.flows.supplier_log import SupplierLog
 from services.fulfilment.http.authentication import Authenticator
@@ -93,7 +93,7 @@ class Components:
             ]
         )
         self.suppliers = build_suppliers(self.stores.stock, self.cipher.seal, is_simulated=settings.simulated_supplier)
-        deliver_codes_deps = deliver_codes.Deps(
+        fulfil_deps = fulfil.Deps(
             transactions=self.stores.transactions,
             stock=self.stores.stock,
             suppliers=self.suppliers,
@@ -102,7 +102,7 @@ class Components:
             now_us=self.now_us,
         )
         self.fulfilment = SingleFlight(
-            partial(deliver_codes.fulfil, deps=deliver_codes_deps), max_concurrency=settings.fulfilment_concurrency
+            partial(fulfil.fulfil, deps=fulfil_deps), max_concurrency=settings.fulfilment_concurrency
         )
 
     def can_fulfil(self) -> bool:

@@ -5,9 +5,9 @@ import secrets
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.http.idempotency import IdempotencyKeys
-from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
-from services.chassis.http.shared_ratelimit import SharedRateLimit
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.http.source_address import parse_networks
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.producer import Producer

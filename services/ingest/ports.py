@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from services.chassis.http.idempotency import Reservation, StoredResponse
-from services.chassis.http.ratelimit import Decision
+from services.chassis.http.rate_limit import Decision
 from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 
 

@@ -7,7 +7,7 @@ from services.chassis.avro.schemas import Schemas
 from services.ingest.domain.import_job import AcceptedJob
 from services.jobs.codec import JobEventCodec
 from services.jobs.events import JobEvent, Opened
-from services.sales.verdicts import build_rejection_runs
+from services.sales.outcome_runs import build_rejection_runs
 from services.sales.wire import RecordCodec, build_key, order_codec, return_codec
 
 

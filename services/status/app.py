@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
-from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.consumer import Consumer

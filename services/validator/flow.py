@@ -16,7 +16,7 @@ from services.validator.domain.verdict import (
     Verdict,
     check_job_ref,
     judge_record,
-    passes_fast_check,
+    passes_summary_check,
 )
 from services.validator.ports import Catalogue, DeadLetterLimit, Partition, Publisher, RecordReader
 
@@ -63,7 +63,7 @@ async def judge(submitted: Mapping[Partition, Sequence[SubmittedRecord]], deps: 
 
 def _judge_one(submitted: SubmittedRecord, deps: Deps, at_us: int) -> Verdict:
     summary = deps.reader.match_fast(submitted, now_us=at_us, currencies=deps.currencies)
-    if summary is not None and passes_fast_check(
+    if summary is not None and passes_summary_check(
         summary,
         products=deps.catalogue.products(summary.site),
         kind=submitted.kind,

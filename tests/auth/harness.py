@@ -19,7 +19,7 @@ from services.auth.flows.tokens import TokenDeps
 from services.auth.http import oauth
 from services.auth.ports import ClientStore
 from services.chassis.avro.schemas import Schemas
-from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.http.source_address import parse_networks
 from services.chassis.security.sites import Sites

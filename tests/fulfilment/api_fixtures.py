@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.paging import PageTokenCodec
-from services.chassis.http.ratelimit import RateLimit
+from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
 from services.chassis.security.authentication import RequestAuthenticator

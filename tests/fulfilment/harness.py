@@ -21,7 +21,7 @@ from services.fulfilment.domain.customer import BillingDetails, Customer
 from services.fulfilment.domain.order_request import parse_order_request
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction
-from services.fulfilment.flows import close_day, deliver_codes, get_codes, load_stock, place_order
+from services.fulfilment.flows import close_day, fulfil, get_codes, load_stock, place_order
 from services.fulfilment.flows.place_order import Order, PlacedOrder
 from services.fulfilment.flows.supplier_log import SupplierLog
 from services.fulfilment.ports import Supplier
@@ -113,8 +113,8 @@ class Harness:
         return build_suppliers(self.stock, CIPHER.seal, is_simulated=True)
 
     @property
-    def deliver_codes_deps(self) -> deliver_codes.Deps:
-        return deliver_codes.Deps(
+    def fulfil_deps(self) -> fulfil.Deps:
+        return fulfil.Deps(
             transactions=self.transactions,
             stock=self.stock,
             suppliers=self.suppliers,
@@ -170,7 +170,7 @@ class Harness:
         )
 
     async def fulfil(self, transaction_id: str) -> Transaction | None:
-        return await deliver_codes.fulfil(transaction_id, self.deliver_codes_deps)
+        return await fulfil.fulfil(transaction_id, self.fulfil_deps)
 
     async def load(self, sku: str, *codes: str) -> int:
         sealed = [CIPHER.seal(sku, Code(code)) for code in codes]

@@ -10,7 +10,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.supply import SupplyRequest, SupplyResult
 from services.fulfilment.domain.transaction import TransactionStatus
-from services.fulfilment.flows import deliver_codes, supplier_log
+from services.fulfilment.flows import fulfil, supplier_log
 from services.fulfilment.flows.supplier_log import SupplierLog
 from tests.fulfilment.harness import Harness
 
@@ -45,10 +45,10 @@ async def fulfil_repeatedly(
     harness: Harness, transaction_ids: list[str], shared_log: SupplierLog, *, times: int
 ) -> None:
     """As readers and the sweeper do."""
-    deps = replace(harness.deliver_codes_deps, supplier_log=shared_log, suppliers={"silent": UnavailableSupplier()})
+    deps = replace(harness.fulfil_deps, supplier_log=shared_log, suppliers={"silent": UnavailableSupplier()})
     for _ in range(times):
         for transaction_id in transaction_ids:
-            await deliver_codes.fulfil(transaction_id, deps)
+            await fulfil.fulfil(transaction_id, deps)
 
 
 async def place_order(harness: Harness, supplier: str, *, units: int = 1) -> str:
@@ -91,10 +91,10 @@ async def test_one_that_does_not_answer_is_asked_once_for_an_order_and_the_other
 ) -> None:
     """A failing request may take seconds, and an order may have a hundred lines."""
     silent = UnavailableSupplier()
-    deps = memory_harness.deliver_codes_deps
+    deps = memory_harness.fulfil_deps
     deps = replace(deps, suppliers={**deps.suppliers, "stock": silent})
     transaction = (await memory_harness.place(("CARD", 1), ("PENNY", 2), ("DEMO-INSTANT", 3))).transaction
-    done = await deliver_codes.fulfil(transaction.id, deps)
+    done = await fulfil.fulfil(transaction.id, deps)
     assert silent.requested_skus == ["CARD"]
     assert done is not None
     assert (done.status, [line.delivered for line in done.lines]) == (TransactionStatus.PROCESSING, [0, 0, 3])

@@ -17,7 +17,7 @@ from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.app import build
 from services.fulfilment.domain.customer import BillingDetails, Customer
 from services.fulfilment.domain.transaction import TransactionStatus
-from services.fulfilment.flows import deliver_codes
+from services.fulfilment.flows import fulfil
 from services.fulfilment.http.authentication import Authenticator, Caller
 from services.fulfilment.settings import Settings
 from tests.fulfilment.api_fixtures import V1, assert_problem
@@ -83,6 +83,6 @@ async def test_orders_from_a_supplier_that_was_removed_wait_and_are_served_once_
     ):
         suppliers = build_suppliers(harness.stock, CIPHER.seal, is_simulated=is_simulated)
         for transaction_id in ids:
-            found = await deliver_codes.fulfil(transaction_id, replace(harness.deliver_codes_deps, suppliers=suppliers))
+            found = await fulfil.fulfil(transaction_id, replace(harness.fulfil_deps, suppliers=suppliers))
             assert found is not None
             assert (found.status, [line.delivered for line in found.lines]) == expected

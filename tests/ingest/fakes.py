@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from services.chassis.http.idempotency import Reservation, StoredResponse
-from services.chassis.http.ratelimit import Decision, RateLimit
+from services.chassis.http.rate_limit import Decision, RateLimit
 from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
 from services.chassis.security.tokens import Token
 from services.ingest.domain.import_job import AcceptedJob, ImportRequest

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.gateway import Gateway
-from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.shared_ratelimit import SharedRateLimit
+from services.chassis.http.rate_limit import RateLimit
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.ingest.domain.inflate import MAX_BODY_BYTES, MAX_INFLATED_BYTES, TooLarge, inflate
 from tests.ingest.client import BASE, import_api, request_head
 from tests.ingest.fakes import order

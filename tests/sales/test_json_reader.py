@@ -12,9 +12,9 @@ from services.sales import import_request
 from services.sales.batch import Batch, ImportContext, ImportTarget, InvalidBodyError, SiteDefaults
 from services.sales.fast_check import passes_fast_check
 from services.sales.field_types import RuleContext
+from services.sales.outcome_runs import build_rejection_runs
 from services.sales.request_body import parse_at, split_records
 from services.sales.rules import find_faults
-from services.sales.verdicts import build_rejection_runs
 from tests.sales.samples import CURRENCIES, NOW_US, ORDERS, RETURNS, SITE, by_fastavro, read
 from tests.sales.strategies import ANYTHING, JSON_RECORDS
 from tests.sales.strategies import ORDERS as ANY_ORDERS

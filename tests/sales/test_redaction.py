@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from services.sales.json_writer import to_json
+from services.sales.outcome_runs import build_rejection_runs
 from services.sales.rules import check_record
-from services.sales.verdicts import build_rejection_runs
 from tests.sales.samples import CURRENCIES, NOW_US, an_order, read
 from tests.sales.test_fields import ORDER
 

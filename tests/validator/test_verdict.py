@@ -6,7 +6,7 @@ import pytest
 
 from services.jobs.events import JobHeader, JobKey, JobRef
 from services.sales.records import RecordSummary
-from services.validator.domain.verdict import Accepted, Rejected, check_job_ref, judge_record, passes_fast_check
+from services.validator.domain.verdict import Accepted, Rejected, check_job_ref, judge_record, passes_summary_check
 from services.values.instants import MIN_INSTANT_US
 from services.values.time_uuids import is_uuid
 from tests.sales.samples import CURRENCIES
@@ -45,7 +45,7 @@ def test_what_passes_the_fast_check_must_have_a_valid_job_reference(changes: dic
     job = a_job(**changes)
     if is_uuid(job.job_id):
         assert (
-            passes_fast_check(a_summary(job), products=(), kind="orders", max_job_records=1000, now_us=NOW_US)
+            passes_summary_check(a_summary(job), products=(), kind="orders", max_job_records=1000, now_us=NOW_US)
             == is_valid
         )
 
@@ -59,7 +59,8 @@ def test_what_passes_the_fast_check_must_be_of_known_products() -> None:
     for products, is_known in ((["a", "b"], True), (["a"], True), (["a", "c"], False), (["c"], False)):
         summary = a_summary(None, *products)
         assert (
-            passes_fast_check(summary, products={"a", "b"}, kind="orders", max_job_records=1, now_us=NOW_US) == is_known
+            passes_summary_check(summary, products={"a", "b"}, kind="orders", max_job_records=1, now_us=NOW_US)
+            == is_known
         )
 
 

@@ -231,7 +231,7 @@ def _is_missing_index(error: OperationFailure) -> bool:
     return error.code == _BAD_VALUE and "hint" in str(error)
 
 
-def duplicate_indexes(error: BulkWriteError) -> list[int]:
+def duplicate_positions(error: BulkWriteError) -> list[int]:
     """Return the indexes of the operations whose key already exists; raises the error if there were others."""
     details = error.details or {}
     write_errors = details.get("writeErrors", [])

@@ -12,7 +12,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, create_unique_index, duplicate_indexes, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_unique_index, duplicate_positions, mongo_errors
 from services.fulfilment.domain.code import SealedCode
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_range
 from services.fulfilment.domain.supply import Allocation
@@ -94,7 +94,7 @@ class MongoStockStore:
             try:
                 filled = (await self._codes.bulk_write(updates, ordered=False)).modified_count
             except BulkWriteError as error:
-                duplicate_indexes(error)
+                duplicate_positions(error)
                 filled = (error.details or {}).get("nModified", 0)
         return Allocation(len(updates), filled)
 
@@ -189,7 +189,7 @@ class MongoStockStore:
             try:
                 await self._codes.insert_many(new, ordered=False)
             except BulkWriteError as error:
-                return duplicate_indexes(error)
+                return duplicate_positions(error)
         return ()
 
     def _random_digest(self) -> str:

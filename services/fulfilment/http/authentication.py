@@ -3,7 +3,7 @@
 from aiohttp import web
 from msgspec import Struct
 
-from services.chassis.http.ratelimit import Decision, RateLimit, rate_limited
+from services.chassis.http.rate_limit import Decision, RateLimit, rate_limited
 from services.chassis.runtime.errors import ForbiddenError
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
 from services.chassis.security.tokens import Token

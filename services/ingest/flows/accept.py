@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.chassis.http.idempotency import Reservation, StoredResponse
-from services.chassis.http.ratelimit import Decision
+from services.chassis.http.rate_limit import Decision
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import bind, logger
 from services.ingest import metrics

@@ -11,7 +11,7 @@ from aiohttp import web
 from services.chassis.http import server as http
 from services.chassis.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.chassis.http.openapi import openapi_route
-from services.chassis.http.ratelimit import Decision, quota_headers
+from services.chassis.http.rate_limit import Decision, quota_headers
 from services.chassis.runtime.errors import ForbiddenError, Problem, UnavailableError
 from services.chassis.security.authentication import Caller, RequestAuthenticator, require_scope
 from services.chassis.security.sites import Sites

@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from services.chassis.http import ratelimit
+from services.chassis.http import rate_limit
 from services.chassis.http import server as http
 from services.chassis.http.idempotency import REPLAYED, StoredResponse
-from services.chassis.http.ratelimit import Decision
+from services.chassis.http.rate_limit import Decision
 from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem, UnavailableError
 from services.ingest import metrics
 from services.ingest.domain.import_job import AcceptedJob
@@ -70,7 +70,7 @@ def limits_body(quota: Decision) -> dict[str, int]:
 def rate_limited(quota: Decision) -> Problem:
     """429: the site has not enough quota left for the request."""
     metrics.RATE_LIMITED.inc()
-    return ratelimit.rate_limited(quota, f"the site may send at most {quota.limit} records in any second")
+    return rate_limit.rate_limited(quota, f"the site may send at most {quota.limit} records in any second")
 
 
 def body_problem(refusal: MissingScope | InvalidBodyError | UnreadableBodyError) -> Problem:

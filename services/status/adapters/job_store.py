@@ -20,7 +20,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, duplicate_indexes, ensure_ttl_index, mongo_errors
+from services.chassis.mongodb.client import Mongo, duplicate_positions, ensure_ttl_index, mongo_errors
 from services.jobs.events import JobHeader, JobKey
 from services.status.adapters import job_documents
 from services.status.domain.block import NO_PROJECTION, Block, Projection
@@ -205,7 +205,7 @@ class MongoJobStore:
                 await collection.insert_many(documents, ordered=False)
             except BulkWriteError as error:
                 _raise_if_too_large(error)
-                return duplicate_indexes(error)
+                return duplicate_positions(error)
         return ()
 
     async def _update(self, collection: Any, updates: list[job_documents.Update]) -> bool:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from services.chassis.http.negotiation import negotiate
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.paging import next_link, page_token_from_query, pagination
-from services.chassis.http.ratelimit import RateLimit, rate_limited
+from services.chassis.http.rate_limit import RateLimit, rate_limited
 from services.chassis.http.time_range import parse_from_us, parse_to_us
 from services.chassis.runtime.logs import bind
 from services.chassis.runtime.time_zones import load_time_zone

@@ -10,8 +10,8 @@ from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
 from services.chassis.kafka.producer import ProducerRecord
 from services.jobs.events import JobHeader, JobKey, JobRef
 from services.sales.faults import unprocessable
+from services.sales.outcome_runs import RecordFailed, RecordPassed, build_outcome_runs
 from services.sales.records import RecordSummary
-from services.sales.verdicts import RecordFailed, RecordPassed, build_verdict_runs
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
 from services.validator.wire import Encoder, identity_headers, record_key, rejection_key, trace_headers
 
@@ -70,16 +70,16 @@ class KafkaPublisher:
 
     def _job_events(self, verdicts: Sequence[Verdict], at_us: int) -> Iterator[ProducerRecord]:
         """Yield an event for each run of records of one job."""
-        of_jobs = [(*found, verdict.source) for verdict in verdicts if (found := _job_verdict(verdict)) is not None]
+        of_jobs = [(*found, verdict.source) for verdict in verdicts if (found := _job_outcome(verdict)) is not None]
         for header, group in groupby(of_jobs, key=lambda item: item[0]):
             items = list(group)
             # The records of one request have the same trace.
             headers = trace_headers(items[0][2])
-            for run in build_verdict_runs(header, (job_verdict for _, job_verdict, _ in items)):
+            for run in build_outcome_runs(header, (outcome for _, outcome, _ in items)):
                 yield ProducerRecord(*self._encoder.encode_judged(header, run, at_us=at_us), headers)
 
 
-def _job_verdict(verdict: Verdict) -> tuple[JobHeader, RecordPassed | RecordFailed] | None:
+def _job_outcome(verdict: Verdict) -> tuple[JobHeader, RecordPassed | RecordFailed] | None:
     """Return the verdict's job, and the outcome of the record in it; None if the record has no job."""
     if isinstance(verdict, Unprocessable):
         header = verdict.header

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from services.jobs.events import Fault, JobHeader, JobRef
 from services.sales.faults import first_faults
 from services.sales.field_types import MAX_FUTURE_US
+from services.sales.outcome_runs import validate_job_ref
 from services.sales.records import RecordSummary, SalesRecord
 from services.sales.rules import check_record, find_unknown_products
-from services.sales.verdicts import validate_job_ref
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
 from services.values.instants import MIN_INSTANT_US
 
@@ -53,7 +53,7 @@ def judge_record(
     return Rejected(source, record, first_faults([*faults, *unknown_products]))
 
 
-def passes_fast_check(
+def passes_summary_check(
     summary: RecordSummary, *, products: Container[str], kind: str, max_job_records: int, now_us: int
 ) -> bool:
     """Whether a record that keeps every rule has only known products and a valid job reference.

@@ -23,7 +23,7 @@ from sandbox.mongo import ReplicaSet
 from services.chassis.mongodb.client import (
     ChangeStream,
     Mongo,
-    duplicate_indexes,
+    duplicate_positions,
     ensure_ttl_index,
     is_transient,
     mongo_errors,
@@ -95,7 +95,7 @@ async def test_which_inserts_met_their_like(mongo: Mongo) -> None:
     await things.insert_one({"_id": 1})
     with pytest.raises(BulkWriteError) as caught:
         await things.insert_many([{"_id": number} for number in (0, 1, 2, 1)], ordered=False)
-    assert duplicate_indexes(caught.value) == [1, 3]
+    assert duplicate_positions(caught.value) == [1, 3]
 
 
 async def test_a_time_to_live_can_be_changed(mongo: Mongo) -> None:
@@ -155,7 +155,7 @@ def test_what_would_fail_again_stays_what_it_is(error: PyMongoError) -> None:
 def test_other_faults_of_a_bulk_are_not_taken_for_duplicates() -> None:
     error = BulkWriteError({"writeErrors": [{"code": 11000, "index": 0}, {"code": 2, "index": 1}]})
     with pytest.raises(BulkWriteError):
-        duplicate_indexes(error)
+        duplicate_positions(error)
 
 
 async def test_it_is_ready_while_there_is_a_primary(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from services.chassis.runtime.errors import UnavailableError
 from services.fulfilment.domain.slots import UnitStatus, slot_keys, stock_id
 from services.fulfilment.domain.supply import Allocation, SupplyRequest, SupplyResult
 from services.fulfilment.domain.transaction import Tally, Transaction, TransactionStatus, apply_tallies
-from services.fulfilment.flows import deliver_codes, get_codes
-from services.fulfilment.flows.deliver_codes import DEADLINE_PASSED
+from services.fulfilment.flows import fulfil, get_codes
+from services.fulfilment.flows.fulfil import DEADLINE_PASSED
 from tests.fulfilment.fakes import Interference
 from tests.fulfilment.harness import OTHER_SITE, SECOND_US, SITE, Harness, build_memory_harness, local_time_us
 
@@ -266,9 +266,7 @@ async def test_a_supplier_need_not_say_why_it_cancels(memory_harness: Harness) -
             return SupplyResult(cancelled=request.slots)
 
     transaction = await place_order(memory_harness, ("CARD", 2))
-    await deliver_codes.fulfil(
-        transaction.id, replace(memory_harness.deliver_codes_deps, suppliers={"stock": Refusing()})
-    )
+    await fulfil.fulfil(transaction.id, replace(memory_harness.fulfil_deps, suppliers={"stock": Refusing()}))
     gone = await get_units(memory_harness, transaction.id)
     assert [(unit.status, unit.reason) for unit in gone] == [(UnitStatus.CANCELLED, "cancelled by the supplier")] * 2
 

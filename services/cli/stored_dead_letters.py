@@ -38,7 +38,7 @@ _STATE_BY_VALUE = {state.encode(): state for state in ReplayState}
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
+class StoredDeadLetter:
     """One dead letter, identified by `topic`, `partition` and `offset`."""
 
     topic: str
@@ -94,7 +94,7 @@ class DeadLetterFilter:
     since_ms: int | None = None
     until_ms: int | None = None
 
-    def matches(self, letter: DeadLetter) -> bool:
+    def matches(self, letter: StoredDeadLetter) -> bool:
         """Return whether the dead letter meets all criteria."""
         return (
             (not self.reasons or letter.header(dlq.REASON) in self.reasons)
@@ -109,12 +109,12 @@ class DeadLetterFilter:
 class _LetterIndex:
     """Dead letters by topic, partition and offset, updated by the markers that follow them."""
 
-    letters: dict[tuple[str, int, int], DeadLetter] = field(default_factory=dict)
+    letters: dict[tuple[str, int, int], StoredDeadLetter] = field(default_factory=dict)
 
     def add(self, record: ConsumerRecord) -> None:
         headers = dict(record.headers)
         if REPLAY_MARKER not in headers:
-            self.letters[record.topic, record.partition, record.offset] = DeadLetter(
+            self.letters[record.topic, record.partition, record.offset] = StoredDeadLetter(
                 topic=record.topic,
                 partition=record.partition,
                 offset=record.offset,
@@ -135,7 +135,7 @@ class _LetterIndex:
             self.letters[identifier] = replace(letter, state=_STATE_BY_VALUE[state], replay_started_ms=started_ms)
 
 
-async def find_dead_letters(settings: KafkaSettings, letter_filter: DeadLetterFilter) -> list[DeadLetter]:
+async def find_dead_letters(settings: KafkaSettings, letter_filter: DeadLetterFilter) -> list[StoredDeadLetter]:
     """Return the matching dead letters, oldest first. Raises `UnavailableError`."""
     index = _LetterIndex()
     async with aclosing(read_to_end(settings, DLQ_TOPICS)) as records:
@@ -145,7 +145,7 @@ async def find_dead_letters(settings: KafkaSettings, letter_filter: DeadLetterFi
     return sorted(letters, key=lambda letter: (letter.failed_at_ms, letter.name))
 
 
-async def replay(letters: Iterable[DeadLetter], *, settings: KafkaSettings, producer: Producer) -> int:
+async def replay(letters: Iterable[StoredDeadLetter], *, settings: KafkaSettings, producer: Producer) -> int:
     """Send each replayable record back once and return their number. Raises `UnavailableError`; safe to repeat.
 
     Each batch is marked as started, sent, and marked as replayed. After a crash between the two marks, the original
@@ -167,7 +167,7 @@ async def replay(letters: Iterable[DeadLetter], *, settings: KafkaSettings, prod
     return len(pending)
 
 
-async def _find_already_replayed(settings: KafkaSettings, interrupted: Sequence[DeadLetter]) -> set[str]:
+async def _find_already_replayed(settings: KafkaSettings, interrupted: Sequence[StoredDeadLetter]) -> set[str]:
     """Return the names of those dead letters whose records are in their original topics again."""
     if not interrupted:
         return set()
@@ -182,7 +182,7 @@ async def _find_already_replayed(settings: KafkaSettings, interrupted: Sequence[
     return found
 
 
-async def _publish_marks(producer: Producer, state: ReplayState, letters: Sequence[DeadLetter]) -> None:
+async def _publish_marks(producer: Producer, state: ReplayState, letters: Sequence[StoredDeadLetter]) -> None:
     groups = _group_by(letters, lambda letter: TopicPartition(letter.topic, letter.partition))
     for partition, group in groups.items():
         markers = [
@@ -194,23 +194,23 @@ async def _publish_marks(producer: Producer, state: ReplayState, letters: Sequen
         await producer.send_to(partition.topic, partition.partition, markers)
 
 
-def _to_record(letter: DeadLetter) -> ProducerRecord:
+def _to_record(letter: StoredDeadLetter) -> ProducerRecord:
     """Return the original record, with headers for its attempts and its dead letter."""
     original = [(name, content) for name, content in letter.headers if not name.startswith(dlq.PREFIX)]
     attempts = (dlq.ATTEMPTS, letter.header(dlq.ATTEMPTS).encode())
     return ProducerRecord(letter.key, letter.value, (*original, attempts, (REPLAYED_FROM, letter.name.encode())))
 
 
-def _require_destination(letter: DeadLetter) -> TopicPartition:
+def _require_destination(letter: StoredDeadLetter) -> TopicPartition:
     if letter.destination is None:
         raise ValueError(f"{letter.name} does not name its original topic and partition")
     return letter.destination
 
 
 def _group_by(
-    letters: Iterable[DeadLetter], get_partition: Callable[[DeadLetter], TopicPartition]
-) -> Mapping[TopicPartition, list[DeadLetter]]:
-    groups: dict[TopicPartition, list[DeadLetter]] = {}
+    letters: Iterable[StoredDeadLetter], get_partition: Callable[[StoredDeadLetter], TopicPartition]
+) -> Mapping[TopicPartition, list[StoredDeadLetter]]:
+    groups: dict[TopicPartition, list[StoredDeadLetter]] = {}
     for letter in letters:
         groups.setdefault(get_partition(letter), []).append(letter)
     return groups

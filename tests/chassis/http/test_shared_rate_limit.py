@@ -10,15 +10,15 @@ from time import monotonic
 import pytest
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.shared_ratelimit import FALLBACK_S, STORE_ERRORS, STORE_UNAVAILABLE, SharedRateLimit
+from services.chassis.http.rate_limit import RateLimit
+from services.chassis.http.shared_rate_limit import FALLBACK_S, STORE_ERRORS, STORE_UNAVAILABLE, SharedRateLimit
 from tests.chassis.eventually import until
 from tests.support.valkey import Valkey
 
 CLIENT_SCRIPT = """
 import asyncio, sys
-from services.chassis.http.ratelimit import RateLimit
-from services.chassis.http.shared_ratelimit import SharedRateLimit
+from services.chassis.http.rate_limit import RateLimit
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 
 async def ask() -> None:
     gate = SharedRateLimit(RateLimit(), url=sys.argv[1])

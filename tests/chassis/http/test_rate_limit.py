@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.chassis.http.ratelimit import Decision, RateLimit, rate_limited
+from services.chassis.http.rate_limit import Decision, RateLimit, rate_limited
 
 TICK = 1 / 1024  # adds up exactly
 

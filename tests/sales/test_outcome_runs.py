@@ -8,15 +8,15 @@ import pytest
 
 from services.jobs.events import JobEvent, JobHeader, JobKey, Judged, Opened
 from services.sales.faults import FaultCode, make_fault, product_not_found, unprocessable
-from services.sales.records import SalesRecord
-from services.sales.verdicts import (
+from services.sales.outcome_runs import (
     RecordFailed,
+    RecordOutcome,
     RecordPassed,
-    Verdict,
+    build_outcome_runs,
     build_rejection_runs,
-    build_verdict_runs,
     validate_job_ref,
 )
+from services.sales.records import SalesRecord
 from tests.sales.samples import HEADER, JOB_EVENTS, a_place, a_return, an_order, by_fastavro, read
 from tests.sales.test_fields import ORDER, RETURN
 
@@ -55,14 +55,14 @@ def test_refused_returns_are_told_with_both_ids() -> None:
     assert (run.failures[0].order_id, run.failures[0].return_id) == ("13", "15")
 
 
-def test_verdicts_make_a_run_of_letters_and_rows() -> None:
-    verdicts: list[Verdict] = [
+def test_outcomes_make_a_run_of_letters_and_rows() -> None:
+    outcomes: list[RecordOutcome] = [
         RecordPassed(4, an_order(id="a")),
         RecordFailed(5, an_order(id="b", mode="online"), [NOT_FOUND]),
         RecordPassed(7, an_order(id="c", mode="online")),
         RecordFailed(8, None, [unprocessable()]),
     ]
-    (run,) = build_verdict_runs(HEADER, verdicts)
+    (run,) = build_outcome_runs(HEADER, outcomes)
     assert (run.first, run.outcomes) == (4, "SF.SF")
     assert rows(run.rows) == [["a", "userA2"], ["b", "userA2", "online"], None, ["c", "userA2", "online"], None]
     assert [failure.index for failure in run.failures] == [5, 8]
@@ -72,9 +72,9 @@ def test_verdicts_make_a_run_of_letters_and_rows() -> None:
     assert JOB_EVENTS.encode(event) == by_fastavro("job_event", event)
 
 
-def test_verdicts_on_returns() -> None:
+def test_outcomes_of_returns() -> None:
     header = msgspec.structs.replace(HEADER, type="returns", mode="online")
-    (run,) = build_verdict_runs(header, [RecordPassed(0, a_return()), RecordFailed(1, a_return(), [NOT_FOUND])])
+    (run,) = build_outcome_runs(header, [RecordPassed(0, a_return()), RecordFailed(1, a_return(), [NOT_FOUND])])
     assert rows(run.rows) == [["13", "15", "userC2"]] * 2
 
 
@@ -93,7 +93,7 @@ def test_verdicts_on_returns() -> None:
     ],
 )
 def test_a_run_is_a_stretch_of_at_most_a_hundred(positions: list[int], expected: list[tuple[int, int]]) -> None:
-    runs = build_verdict_runs(HEADER, [RecordPassed(position, an_order()) for position in positions])
+    runs = build_outcome_runs(HEADER, [RecordPassed(position, an_order()) for position in positions])
     assert [(run.first, len(run.outcomes)) for run in runs] == expected
     assert sum(run.outcomes.count("S") for run in runs) == len(positions)
 
@@ -101,8 +101,8 @@ def test_a_run_is_a_stretch_of_at_most_a_hundred(positions: list[int], expected:
 def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out() -> None:
     large = an_order(segment_ids=["é" * 100] * 1000)
     huge = an_order(segment_ids=["é" * 256] * 3000)
-    verdicts = [RecordFailed(index, large, [NOT_FOUND]) for index in range(6)] + [RecordFailed(6, huge, [NOT_FOUND])]
-    runs = build_verdict_runs(HEADER, verdicts)
+    outcomes = [RecordFailed(index, large, [NOT_FOUND]) for index in range(6)] + [RecordFailed(6, huge, [NOT_FOUND])]
+    runs = build_outcome_runs(HEADER, outcomes)
     assert [(run.first, run.outcomes) for run in runs] == [(0, "FF"), (2, "FF"), (4, "FFF")]
     for run in runs:
         assert len(JOB_EVENTS.encode(JobEvent(HEADER, 0, Judged(run)))) <= 520 * 1024
@@ -111,7 +111,7 @@ def test_a_run_stays_below_half_a_mebibyte_and_what_is_larger_itself_is_left_out
 
 def test_what_is_told_of_faults_counts_towards_the_size_of_a_run() -> None:
     faults = [product_not_found(f"/lineItems/{number}/productId", "🛒" * 128) for number in range(20)]
-    runs = build_verdict_runs(HEADER, [RecordFailed(index, an_order(), faults) for index in range(100)])
+    runs = build_outcome_runs(HEADER, [RecordFailed(index, an_order(), faults) for index in range(100)])
     assert sum(run.outcomes.count("F") for run in runs) == 100
     for run in runs:
         assert len(JOB_EVENTS.encode(JobEvent(HEADER, 0, Judged(run)))) <= 520 * 1024
@@ -120,7 +120,7 @@ def test_what_is_told_of_faults_counts_towards_the_size_of_a_run() -> None:
 def test_what_is_told_of_good_records_counts_as_well() -> None:
     failed = RecordFailed(0, an_order(segment_ids=["x" * 250] * 2000), [NOT_FOUND])
     good = an_order(id="🛒" * 128, user_id="🛒" * 256)
-    runs = build_verdict_runs(HEADER, [failed, *(RecordPassed(index, good) for index in range(1, 100))])
+    runs = build_outcome_runs(HEADER, [failed, *(RecordPassed(index, good) for index in range(1, 100))])
     assert "".join(run.outcomes for run in runs) == "F" + 99 * "S"
     for run in runs:
         assert len(JOB_EVENTS.encode(JobEvent(HEADER, 0, Judged(run)))) <= 520 * 1024
@@ -128,7 +128,7 @@ def test_what_is_told_of_good_records_counts_as_well() -> None:
 
 def test_a_record_is_large_by_its_bytes() -> None:
     large = an_order(segment_ids=["€" * 256] * 1000)
-    (run,) = build_verdict_runs(HEADER, [RecordFailed(0, large, [NOT_FOUND])])
+    (run,) = build_outcome_runs(HEADER, [RecordFailed(0, large, [NOT_FOUND])])
     assert run.failures[0].record is None
 
 
@@ -144,7 +144,7 @@ def test_a_record_is_large_by_its_bytes() -> None:
 )
 def test_an_id_that_is_the_fault_is_not_told(record: SalesRecord, pointer: str, row: list[str | None]) -> None:
     header = msgspec.structs.replace(HEADER, type="orders" if len(row) == 2 else "returns", mode=record.mode)
-    (run,) = build_verdict_runs(header, [RecordFailed(0, record, [make_fault(FaultCode.INVALID_VALUE, pointer, "…")])])
+    (run,) = build_outcome_runs(header, [RecordFailed(0, record, [make_fault(FaultCode.INVALID_VALUE, pointer, "…")])])
     (failure,) = run.failures
     assert rows(run.rows) == [row]
     assert [failure.order_id, failure.return_id] == (row[:2] if len(row) == 3 else [row[0], None])

@@ -13,7 +13,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 
-from services.chassis.http.ratelimit import Decision, RateLimit
+from services.chassis.http.rate_limit import Decision, RateLimit
 from services.chassis.runtime import metrics
 from services.chassis.runtime.logs import logger
 

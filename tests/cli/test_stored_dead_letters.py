@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
 from services.chassis.runtime.settings import KafkaSettings
 from services.cli import dead_letters
-from services.cli.dead_letter_topics import REPLAYED_FROM, DeadLetter, ReplayState, _LetterIndex, replay
+from services.cli.stored_dead_letters import REPLAYED_FROM, ReplayState, StoredDeadLetter, _LetterIndex, replay
 from tests.validator.records import a_consumer_record
 
 
@@ -33,7 +33,7 @@ from tests.validator.records import a_consumer_record
     ids=["as it should be", "without content", "without headers"],
 )
 def test_it_tells_where_its_record_was_read_as_far_as_it_says(headers: Headers, source: str) -> None:
-    letter = DeadLetter("orders.dlq.v1", 0, 0, 0, None, b"", headers)
+    letter = StoredDeadLetter("orders.dlq.v1", 0, 0, 0, None, b"", headers)
     assert letter.source == source
 
 
@@ -50,8 +50,8 @@ class FakeProducer:
 FROM_ORDERS = (("dlq.original-topic", b"orders.submitted.v1"), ("dlq.original-partition", b"3"))
 
 
-def a_letter(offset: int, *headers: tuple[str, bytes | None]) -> DeadLetter:
-    return DeadLetter("orders.submitted.v1.dlq", 0, offset, 0, None, b"%d" % offset, headers)
+def a_letter(offset: int, *headers: tuple[str, bytes | None]) -> StoredDeadLetter:
+    return StoredDeadLetter("orders.submitted.v1.dlq", 0, offset, 0, None, b"%d" % offset, headers)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_what_may_have_gone_is_looked_for_since_the_first_of_the_replays_b
         for letter in interrupted:
             yield a_consumer_record(letter.value, 0, headers=((REPLAYED_FROM, letter.name.encode()),))
 
-    monkeypatch.setattr("services.cli.dead_letter_topics.read_to_end", fake_read)
+    monkeypatch.setattr("services.cli.stored_dead_letters.read_to_end", fake_read)
     interrupted = [
         replace(a_letter(started_ms, *FROM_ORDERS), state=ReplayState.REPLAYING, replay_started_ms=started_ms)
         for started_ms in (9, 5, 7)
@@ -123,7 +123,7 @@ def test_a_mark_that_is_none_changes_nothing(headers: Headers) -> None:
 def test_what_a_letter_says_is_shown_as_it_is_and_what_stays_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     truncated = (("dlq.detail", b"[bold]no[/bold] markup"), ("dlq.truncated", b"9000000"), *FROM_ORDERS)
 
-    async def fake_find(*_: object) -> list[DeadLetter]:
+    async def fake_find(*_: object) -> list[StoredDeadLetter]:
         return [a_letter(1, *truncated), a_letter(2)]
 
     monkeypatch.setattr(dead_letters, "find_dead_letters", fake_find)

@@ -33,7 +33,7 @@ class RecordFailed(NamedTuple):
     faults: Sequence[Fault]
 
 
-Verdict = RecordPassed | RecordFailed
+RecordOutcome = RecordPassed | RecordFailed
 
 
 class _RunItem(NamedTuple):
@@ -50,12 +50,12 @@ def build_rejection_runs(batch: Batch) -> list[OutcomeRun]:
     return _build_runs(_item_of_rejected(record, batch.kind, batch.mode) for record in batch.rejected)
 
 
-def build_verdict_runs(header: JobHeader, verdicts: Iterable[Verdict]) -> list[OutcomeRun]:
-    """Return the outcomes of records of one job as runs, in the order of the verdicts.
+def build_outcome_runs(header: JobHeader, outcomes: Iterable[RecordOutcome]) -> list[OutcomeRun]:
+    """Return the outcomes of records of one job as runs, in the given order.
 
     A run ends where the next record's position is not greater, or where it would exceed 100 records or 512 KiB.
     """
-    return _build_runs(_item_of_verdict(verdict, header.type, header.mode) for verdict in verdicts)
+    return _build_runs(_item_of_outcome(outcome, header.type, header.mode) for outcome in outcomes)
 
 
 def validate_job_ref(job: JobRef, *, max_total: int) -> str | None:
@@ -82,21 +82,21 @@ def _item_of_rejected(record: RejectedRecord, kind: str, job_mode: str) -> _RunI
     return _failed_item(failure, row, job_mode=job_mode)
 
 
-def _item_of_verdict(verdict: Verdict, kind: str, job_mode: str) -> _RunItem:
-    if not isinstance(verdict, RecordPassed):
-        return _item_of_failed(verdict, kind, job_mode)
-    # Nearly all verdicts: kept short.
-    record = verdict.record
+def _item_of_outcome(outcome: RecordOutcome, kind: str, job_mode: str) -> _RunItem:
+    if not isinstance(outcome, RecordPassed):
+        return _item_of_failed(outcome, kind, job_mode)
+    # Nearly all outcomes: keep this short.
+    record = outcome.record
     ids = [record.order_id, record.user_id]
     if kind == RETURNS:
         ids.insert(1, record.return_id or "")
     if record.mode != job_mode:
         ids.append(record.mode)
-    return _RunItem(verdict.position, ids, None, 4 * len("".join(ids)))
+    return _RunItem(outcome.position, ids, None, 4 * len("".join(ids)))
 
 
-def _item_of_failed(verdict: RecordFailed, kind: str, job_mode: str) -> _RunItem:
-    index, record, faults = verdict
+def _item_of_failed(outcome: RecordFailed, kind: str, job_mode: str) -> _RunItem:
+    index, record, faults = outcome
     if record is None:
         return _failed_item(Failure(index, None, None, job_mode, list(faults), None), None, job_mode=job_mode)
     # An invalid id is not repeated.
