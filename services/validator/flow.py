@@ -39,14 +39,16 @@ class Deps:
 async def judge(submitted: Mapping[Partition, Sequence[SubmittedRecord]], deps: Deps) -> Mapping[Partition, int]:
     """Judge the records of each partition in order, and publish the verdicts.
 
-    Returns how many of each partition's records are done: all, unless the dead-letter limit halted the partition. Every
-    verdict on those is acknowledged, so the caller may commit. Raises `UnavailableError` if Kafka did not acknowledge
-    the verdicts, or a schema could not be looked up; judging the same records again is harmless (`docs/delivery.md`).
+    Returns how many of each partition's records are done: all, unless the dead-letter limit halted the partition, or
+    the next record's schema could not be looked up. Every verdict on those is acknowledged, so the caller may commit.
+    Raises `UnavailableError` if Kafka did not acknowledge the verdicts; judging the same records again is harmless
+    (`docs/delivery.md`).
     """
     at_us = deps.now_us()
-    await deps.reader.prefetch_schemas(submitted.values())
+    counts = await deps.reader.prefetch_schemas(submitted.values())
     judged = {
-        partition: [_judge_one(record, deps, at_us) for record in records] for partition, records in submitted.items()
+        partition: [_judge_one(record, deps, at_us) for record in records[:count]]
+        for (partition, records), count in zip(submitted.items(), counts, strict=True)
     }
     dead = {partition: _dead_positions(verdicts) for partition, verdicts in judged.items()}
     allowed = {

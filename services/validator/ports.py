@@ -15,8 +15,8 @@ Partition = Hashable
 class RecordReader(Protocol):
     """Reads submitted records."""
 
-    async def prefetch_schemas(self, records: Iterable[Sequence[SubmittedRecord]]) -> None:
-        """Look up the unknown schemas that these records refer to; raises `UnavailableError`."""
+    async def prefetch_schemas(self, batches: Iterable[Sequence[SubmittedRecord]]) -> Sequence[int]:
+        """Look up unknown schemas; return how many records of each batch precede the first whose schema is pending."""
 
     def match_fast(
         self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]

@@ -1,5 +1,6 @@
 """Reading records: any bytes give a record or a dead-letter reason, and nothing else."""
 
+import asyncio
 import json
 import struct
 from collections.abc import Mapping
@@ -17,7 +18,9 @@ from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
 from services.chassis.runtime.errors import UnavailableError
 from services.sales.records import Order, Return
 from services.validator.adapters.record_reader import MAX_RECORD_BYTES, SubmittedRecordReader
+from services.validator.adapters.schema_lookup import MAX_CONCURRENT_LOOKUPS, WAIT_S
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
+from tests.chassis.eventually import until
 from tests.sales.samples import CURRENCIES
 from tests.sales.strategies import ORDERS, RETURNS
 from tests.support.schema_versions import schemas_with_older_version, without_fields
@@ -308,11 +311,64 @@ async def test_a_schema_that_was_not_there_yet_is_asked_for_again() -> None:
     assert source.requested == [77, 77]
 
 
-async def test_while_the_registry_is_away_nothing_is_judged() -> None:
+async def test_while_the_registry_is_away_records_of_unknown_schemas_wait_and_those_in_front_of_them_do_not() -> None:
     reader = SubmittedRecordReader(SCHEMAS, FakeSchemaSource(is_unavailable=True))
-    with pytest.raises(UnavailableError):
-        await reader.prefetch_schemas([[a_submitted_record(struct.pack(">bI", 0, 77))]])
-    await reader.prefetch_schemas([[a_submitted_record(GOOD), a_submitted_record(b"poison"), a_submitted_record(None)]])
+    good, unknown = a_submitted_record(GOOD), a_submitted_record(struct.pack(">bI", 0, 77))
+    batches = [
+        [unknown],
+        [good, unknown, good, unknown],
+        [good, a_submitted_record(b"poison"), a_submitted_record(None)],
+    ]
+    assert await reader.prefetch_schemas(batches) == [0, 1, 3]
+
+
+async def test_a_registry_that_does_not_answer_is_waited_for_once_and_its_late_answer_counts() -> None:
+    """It may hang for seconds; meanwhile nobody else's records wait."""
+    source, answered = FakeSchemaSource(id77=_with(SCHEMAS["order"].definition, COLOUR)), asyncio.Event()
+
+    class SlowSource:
+        async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
+            await answered.wait()
+            return await source.definition(schema_id)
+
+    reader = SubmittedRecordReader(SCHEMAS, SlowSource())
+    unknown, missing = a_submitted_record(struct.pack(">bI", 0, 77)), a_submitted_record(struct.pack(">bI", 0, 78))
+    loop = asyncio.get_running_loop()
+    started_at = loop.time()
+    for _ in range(20):
+        assert await reader.prefetch_schemas([[unknown], [missing]]) == [0, 0]
+    assert loop.time() - started_at < 10 * WAIT_S
+    answered.set()
+    await until(lambda: len(source.requested) == 2)
+    assert await reader.prefetch_schemas([[unknown], [missing]]) == [1, 1]
+    assert sorted(source.requested) == [77, 78]
+    await reader.prefetch_schemas([[missing]])
+    assert sorted(source.requested) == [77, 78, 78], "by now it may be registered"
+
+
+async def test_a_thousand_unknown_schemas_are_looked_up_a_few_at_a_time() -> None:
+    source, most = FakeSchemaSource(), 0
+
+    class CountingSource:
+        in_flight = 0
+
+        async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
+            nonlocal most
+            self.in_flight += 1
+            most = max(most, self.in_flight)
+            await asyncio.sleep(0)
+            self.in_flight -= 1
+            return await source.definition(schema_id)
+
+    reader = SubmittedRecordReader(SCHEMAS, CountingSource())
+    batch = [a_submitted_record(struct.pack(">bI", 0, schema_id)) for schema_id in range(1_000, 2_000)]
+    judged = 0
+    while judged < len(batch):
+        (count,) = await reader.prefetch_schemas([batch[judged:]])
+        assert count > 0
+        judged += count
+    assert most == MAX_CONCURRENT_LOOKUPS
+    assert len(source.requested) == len(set(source.requested)) == 1_000
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from services.chassis.avro.wire_format import HEADER, LENGTH, prefix
+from services.chassis.kafka.consumer import PartitionsUnavailableError
 from services.chassis.runtime.errors import UnavailableError
 from services.jobs.codec import JobEventCodec
 from services.jobs.events import FAILED, SUCCEEDED, JobEvent, Judged, OutcomeRun
@@ -400,6 +401,30 @@ async def test_schemas_that_are_not_known_are_looked_up_before_anything_is_judge
     source.is_unavailable = False
     await worker.handle(poll)
     assert harness.journal == [Published(VALIDATED, 1)]
+
+
+async def test_while_the_registry_is_away_only_partitions_that_need_it_wait(harness: Harness) -> None:
+    """One record that names an unknown schema must not stop all the others."""
+    source = FakeSchemaSource(is_unavailable=True, id77=SCHEMAS["order"].definition)
+    worker = Worker(replace(harness.deps, reader=SubmittedRecordReader(SCHEMAS, source)), harness.dead_letter_limit)
+    unknown = prefix(77) + as_bytes(an_order())[LENGTH:]
+    poll = {**a_poll(an_order(), unknown, an_order(), first=7), **a_poll(an_order(), an_order(), partition=5)}
+    with pytest.raises(PartitionsUnavailableError) as raised:
+        await worker.handle(poll)
+    assert harness.journal == [Published(VALIDATED, records=3)]
+    assert raised.value.offsets == {TopicPartition(ORDERS_IN, 0): 8, TopicPartition(ORDERS_IN, 5): 2}
+    assert list(raised.value.partitions) == [TopicPartition(ORDERS_IN, 0)]
+    source.is_unavailable = False
+    assert await worker.handle(a_poll(unknown, an_order(), first=8)) == {TopicPartition(ORDERS_IN, 0): 10}
+    assert harness.journal[1:] == [Published(VALIDATED, records=2)]
+
+
+async def test_a_halted_partition_does_not_wait_for_a_schema(harness: Harness) -> None:
+    source = FakeSchemaSource(is_unavailable=True)
+    worker = Worker(replace(harness.deps, reader=SubmittedRecordReader(SCHEMAS, source)), harness.dead_letter_limit)
+    poll = a_poll(*[b"poison"] * 4, prefix(77))
+    assert await worker.handle(poll) == {TopicPartition(ORDERS_IN, 0): 3}
+    assert list(harness.dead_letter_limit.halted) == [TopicPartition(ORDERS_IN, 0)]
 
 
 async def test_a_poll_that_comes_again_is_not_counted_twice(harness: Harness) -> None:

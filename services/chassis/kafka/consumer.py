@@ -30,10 +30,21 @@ HALTED = metrics.gauge(
 MIN_BACKOFF_S = 0.2
 MIN_RETRY_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
+PARTITION_RETRY_S = 1.0
 _LOG = logger(__name__)
 
 Poll = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 Offsets = Mapping[TopicPartition, int]
+
+
+class PartitionsUnavailableError(UnavailableError):
+    """A dependency is unavailable that only some partitions of a poll need; the others were processed."""
+
+    def __init__(self, dependency: str, partitions: Collection[TopicPartition], offsets: Offsets) -> None:
+        """`offsets` are the next ones that may be committed; the `partitions` are read again from theirs."""
+        super().__init__(dependency)
+        self.partitions = partitions
+        self.offsets = offsets
 
 
 class Handler(Protocol):
@@ -43,7 +54,8 @@ class Handler(Protocol):
         """Make the poll's effects durable; return the next offsets that may be committed.
 
         Empty polls come regularly, and before partitions are revoked, so that buffered work can be finished.
-        `UnavailableError` makes the consumer retry the same poll.
+        `UnavailableError` makes the consumer retry the same poll; `PartitionsUnavailableError` makes only its
+        partitions wait.
         """
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -92,6 +104,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         self._revoking = False
         self._at_safe_point = False
         self._abandoned = False
+        # When partitions are read again that wait for a dependency of their own.
+        self._retry_at: dict[TopicPartition, float] = {}
         # Held while a poll is processed or partitions are revoked.
         self._lock = asyncio.Lock()
         # Created now: to Prometheus, a counter that appears with its first event has not increased.
@@ -178,6 +192,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
     async def _poll_until_stopped(self, kafka: AIOKafkaConsumer) -> None:
         while not self._stopping:
+            self._resume_waiting(kafka)
             poll = await self._next_poll(kafka)
             self._stalls.loop()
             async with self._lock:
@@ -216,8 +231,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         backoff_s = MIN_RETRY_BACKOFF_S
         while True:
             started_at = self._clock()
+            waiting: Collection[TopicPartition] = ()
             try:
                 offsets = await self._handler.handle(poll)
+            except PartitionsUnavailableError as error:
+                RETRIES.labels(self._group).inc()
+                _LOG.warning("partitions waiting for a dependency", group=self._group, dependency=error.dependency)
+                offsets, waiting = error.offsets, error.partitions
             except UnavailableError as error:
                 RETRIES.labels(self._group).inc()
                 _LOG.warning("waiting for a dependency", group=self._group, dependency=error.dependency)
@@ -228,14 +248,17 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                     # Not processed, so not committed: the partitions' next owner reads the poll again.
                     self._abandoned = True
                     return
-            else:
-                self._abandoned = False
-                self._commits.handled(poll, offsets)
-                if poll:
-                    self._observe(poll, took_s=self._clock() - started_at)
-                if poll or is_caught_up(kafka) or self._halted_partitions():
-                    self._stalls.progress()
-                return
+                continue
+            self._abandoned = False
+            self._commits.handled(poll, offsets)
+            if poll:
+                self._observe(poll, took_s=self._clock() - started_at)
+            if poll or is_caught_up(kafka) or self._halted_partitions():
+                self._stalls.progress()
+            for partition in kafka.assignment().intersection(waiting):
+                self._pause(kafka, partition, poll)
+                self._retry_at[partition] = self._clock() + PARTITION_RETRY_S
+            return
 
     def _observe(self, poll: Poll, *, took_s: float) -> None:
         self._lag.observe(poll)
@@ -248,16 +271,27 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
         """Pause the partitions that the handler halted; the others go on."""
         halted = [partition for partition in kafka.assignment() if partition in self._halted_partitions()]
         HALTED.labels(self._group).set(len(halted))
-        newly_halted = [partition for partition in halted if partition not in kafka.paused()]
-        if newly_halted:
-            kafka.pause(*newly_halted)
-        for partition in newly_halted:
-            # Records that were fetched and not processed count as lag, like those after them.
-            first = poll[partition][0].offset if poll.get(partition) else None
-            offset = self._commits.rewind(partition, first)
-            if offset is not None:
-                kafka.seek(partition, offset)
-            _LOG.error("partition halted", group=self._group, topic=partition.topic, partition=partition.partition)
+        for partition in halted:
+            if partition not in kafka.paused():
+                self._pause(kafka, partition, poll)
+                _LOG.error("partition halted", group=self._group, topic=partition.topic, partition=partition.partition)
+
+    def _pause(self, kafka: AIOKafkaConsumer, partition: TopicPartition, poll: Poll) -> None:
+        """Stop fetching a partition. Its records that were fetched and not processed count as lag."""
+        kafka.pause(partition)
+        records = poll.get(partition) or ()
+        offset = self._commits.rewind(partition, records[0].offset if records else None)
+        if offset is not None:
+            kafka.seek(partition, offset)
+            self._lag.observe({partition: [record for record in records if record.offset <= offset]})
+
+    def _resume_waiting(self, kafka: AIOKafkaConsumer) -> None:
+        """Fetch the partitions again that have waited for a dependency for long enough."""
+        due = [partition for partition, at in self._retry_at.items() if at <= self._clock()]
+        for partition in due:
+            del self._retry_at[partition]
+            if partition in kafka.paused() and partition not in self._halted_partitions():
+                kafka.resume(partition)
 
     async def _back_off(self, kafka: AIOKafkaConsumer, wait_s: float) -> None:
         """Wait without fetching, yet polling, so that the group does not consider the member dead."""
@@ -268,7 +302,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             self._stalls.loop()
             self._stalls.progress()
             await asyncio.sleep(min(0.05, wait_s))
-        kafka.resume(*(partition for partition in kafka.paused() if partition not in self._halted_partitions()))
+        still_paused = {*self._halted_partitions(), *self._retry_at}
+        kafka.resume(*(partition for partition in kafka.paused() if partition not in still_paused))
 
     async def _release(self, kafka: AIOKafkaConsumer | None, revoked: Collection[TopicPartition]) -> None:
         """Finish and commit what the handler has begun, and drop what it buffers of these partitions."""
@@ -277,6 +312,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
             await self._commits.commit(kafka)
         # If the partitions come back, they are read from the committed offsets.
         self._commits.clear()
+        self._retry_at.clear()
         if not revoked:
             return
         try:

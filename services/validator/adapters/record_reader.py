@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol
+from typing import Any
 
 from services.avro.codec import Codec
-from services.avro.schema import parse_schema
 from services.avro.varints import AvroDecodeError
 from services.chassis.avro.records import transcode
 from services.chassis.avro.schemas import Schema, Schemas
@@ -13,6 +12,7 @@ from services.chassis.avro.wire_format import HEADER, LENGTH, SchemaReference, U
 from services.sales.fast_avro_check import AvroPattern
 from services.sales.records import RecordSummary, SalesRecord
 from services.sales.wire import order_codec, return_codec
+from services.validator.adapters.schema_lookup import SchemaLookup, SchemaSource
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
 from services.validator.wire import is_reserved_header
 
@@ -25,13 +25,6 @@ _HEADER_OVERHEAD = 8
 _INGEST_HEADERS = frozenset({"site", "jobId", "total", "index", "traceparent"})
 
 
-class SchemaSource(Protocol):
-    """Looks up schemas that this process does not ship with."""
-
-    async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
-        """Return the schema's definition; None if there is no such schema. Raises `UnavailableError`."""
-
-
 class SubmittedRecordReader:
     """Reads records of any producer, written with the current version of the schema or an older one.
 
@@ -41,8 +34,7 @@ class SubmittedRecordReader:
     def __init__(self, schemas: Schemas, source: SchemaSource | None = None) -> None:
         order, return_ = schemas["order"], schemas["return"]
         self._schemas = schemas
-        self._source = source
-        self._fetched: dict[int, Schema | None] = {}
+        self._lookup = None if source is None else SchemaLookup(source)
         self._codecs: Mapping[str, tuple[Schema, Codec[Any]]] = {
             "orders": (order, order_codec(order.definition)),
             "returns": (return_, return_codec(return_.definition)),
@@ -52,18 +44,27 @@ class SubmittedRecordReader:
             "returns": (return_.prefix, AvroPattern(return_.definition)),
         }
 
-    async def prefetch_schemas(self, records: Iterable[Sequence[SubmittedRecord]]) -> None:
-        """Look up the unknown schemas that these records refer to; raises `UnavailableError`."""
-        if self._source is None:
-            return
-        references = {_schema_reference(record) for batch in records for record in batch} - self._fetched.keys()
-        for reference in references:
-            # A GUID is of no use: a validated record must carry an id that its readers can look up.
-            if isinstance(reference, int) and self._schemas.by_id(reference) is None:
-                definition = await self._source.definition(reference)
-                # A missing schema may be registered later. Caching misses would also let senders fill the memory.
-                if definition is not None:
-                    self._fetched[reference] = _supported_version(reference, definition)
+    async def prefetch_schemas(self, batches: Iterable[Sequence[SubmittedRecord]]) -> list[int]:
+        """Look up unknown schemas; return how many records of each batch precede the first whose schema is pending."""
+        if self._lookup is None:
+            return [len(batch) for batch in batches]
+        unknown = [self._unknown_schemas(batch) for batch in batches]
+        ids = sorted(item for _, by_position in unknown for item in by_position.items())
+        pending = await self._lookup.find_unanswered(schema_id for _, schema_id in ids) if ids else ()
+        return [
+            next((position for position, schema_id in by_position.items() if schema_id in pending), size)
+            for size, by_position in unknown
+        ]
+
+    def _unknown_schemas(self, batch: Sequence[SubmittedRecord]) -> tuple[int, dict[int, int]]:
+        """Return the batch's size, and the unknown schema ids by the records' positions."""
+        references = map(_schema_reference, batch)
+        # A GUID is of no use: a validated record must carry an id that its readers can look up.
+        return len(batch), {
+            position: reference
+            for position, reference in enumerate(references)
+            if isinstance(reference, int) and self._version(reference) is None
+        }
 
     def match_fast(
         self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]
@@ -124,8 +125,8 @@ class SubmittedRecordReader:
 
     def _version(self, reference: SchemaReference) -> Schema | None:
         version = self._schemas.by_id(reference)
-        if version is None and isinstance(reference, int):
-            return self._fetched.get(reference)
+        if version is None and self._lookup is not None and isinstance(reference, int):
+            return self._lookup.get(reference)
         return version
 
 
@@ -135,12 +136,3 @@ def _schema_reference(submitted: SubmittedRecord) -> SchemaReference | None:
     except UnknownWireFormatError:
         return None
     return reference
-
-
-def _supported_version(schema_id: int, definition: Mapping[str, Any]) -> Schema | None:
-    """Return the version unless it uses Avro types that ours do not: then it cannot be converted to ours."""
-    try:
-        parse_schema(definition)
-    except ValueError:
-        return None
-    return Schema("", 0, schema_id, definition)

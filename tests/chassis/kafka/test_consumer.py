@@ -7,9 +7,10 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from structlog.testing import capture_logs
 
-from services.chassis.kafka.consumer import HALTED, REBALANCES, RETRIES, Offsets, Poll
+from services.chassis.kafka.consumer import HALTED, REBALANCES, RETRIES, Offsets, PartitionsUnavailableError, Poll
 from services.chassis.kafka.lag import LOST
 from services.chassis.kafka.lag import RECORDS as LAG
+from services.chassis.kafka.lag import SECONDS as LAG_SECONDS
 from services.chassis.kafka.stall_detector import STALL_TIMEOUT_S
 from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.eventually import until
@@ -244,6 +245,39 @@ async def test_what_a_stopped_partition_holds_back_is_lag_once_and_stays_there_w
     assert handler.handled == list(range(11))
     assert [line["partition"] for line in lines if line["event"] == "partition halted"] == [0], "told once"
     assert await harness.committed() == 4
+
+
+async def test_a_partition_waits_for_a_dependency_of_its_own_and_the_others_go_on(kafka_bootstrap: str) -> None:
+    """What it waits for is lag; the member stays in its group, and reads on where the partition waits."""
+    harness, handler = await build_harness(kafka_bootstrap, partitions=2), RecordingHandler()
+    waiting, is_away, rebalances = TopicPartition(harness.topic, 0), True, REBALANCES.labels(harness.group)._value
+
+    def wait(poll: Poll) -> Offsets:
+        offsets = {partition: records[-1].offset + 1 for partition, records in poll.items()}
+        if waiting in poll and is_away:
+            raise PartitionsUnavailableError("the registry", [waiting], offsets | {waiting: 4})
+        return offsets
+
+    handler.on_poll = wait
+    await harness.produce(range(10))
+    retries, lag = RETRIES.labels(harness.group)._value, LAG.labels(harness.group, harness.topic, "0")._value
+    async with running(harness.consumer(handler)) as consumer:
+        await until(lambda: retries.get() > 0)
+        for value in range(10, 15):
+            await harness.produce([value], partition=1)
+            await until(lambda value=value: value in handler.handled)  # type: ignore[misc]
+        await until(lambda: lag.get() == 6)
+        assert LAG_SECONDS.labels(harness.group)._value.get() > 0
+        assert await harness.committed() == 4
+        assert consumer.alive
+        is_away = False
+        await until(lambda: handler.handled[-1] == 9 and lag.get() == 0)
+        assert rebalances.get() == 1
+    assert await harness.committed() == 10
+    assert await harness.committed(1) == 5
+    others = [value for value in handler.handled if value >= 10]
+    assert others == list(range(10, 15)), "read once"
+    assert handler.handled[-6:] == list(range(4, 10))
 
 
 async def test_what_the_handler_has_begun_and_cannot_finish_is_lag(kafka_bootstrap: str) -> None:
