@@ -14,7 +14,7 @@ from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.clock import now_us
-from services.chassis.runtime.currencies import load_currencies
+from services.chassis.runtime.currencies import load_all_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.access import RequestSecurity
@@ -53,7 +53,7 @@ async def build(settings: Settings) -> Service:
         publisher=KafkaPublisher(producer, Encoder(schemas)),
         rate_limiter=rate_limiter,
         idempotency=MongoIdempotencyStore(idempotency_keys),
-        currencies=load_currencies(),
+        currencies=load_all_currencies(),
         strict_json=settings.strict_json,
         now_us=now_us,
         new_job_id=new_job_id,

@@ -10,7 +10,7 @@ from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
 from services.chassis.runtime.clock import now_us
-from services.chassis.runtime.currencies import load_currencies
+from services.chassis.runtime.currencies import load_all_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.topics import SUBJECTS_BY_SCHEMA
@@ -38,7 +38,7 @@ async def build(settings: Settings) -> Service:
         catalogue=catalogue,
         publisher=KafkaPublisher(producer, Encoder(schemas), DeadLetters(producer, group=settings.validator_group)),
         dead_letter_limit=dead_letter_limit,
-        currencies=load_currencies(),
+        currencies=load_all_currencies(),
         max_job_records=settings.max_job_records,
         now_us=now_us,
     )

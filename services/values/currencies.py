@@ -5,6 +5,16 @@ from collections.abc import Set as AbstractSet
 from services.values.invalid import Invalid, InvalidKind
 
 DEFAULT_CURRENCY = "USD"
+# Codes that were withdrawn: ISO 4217's list three ("historic denominations") and its amendments until 2026. Sales of
+# their day are imported, too. A code that the list of current ones loses comes here.
+_WITHDRAWN = """
+ADP AFA ALK ANG AOK AON AOR ARA ARP ARY ATS AYM AZM BAD BEC BEF BEL BGJ BGK BGL BGN BOP BRB BRC BRE BRN BRR BUK
+BYB BYR CHC CNX CSD CSJ CSK CUC CYP DDM DEM ECS ECV EEK EQE ESA ESB ESP FIM FRF GEK GHC GHP GNE GNS GQE GRD GWE
+GWP HRD HRK IEP ILP ILR ISJ ITL LAJ LSM LTL LTT LUC LUF LUL LVL LVR MAF MGF MLF MRO MTL MTP MVQ MXP MZE MZM NIC
+NLG PEH PEI PES PLZ PTE RHD ROK ROL RUR SDD SDP SIT SKK SLL SRG STD SUR TJR TMM TPE TRL UAK UGS UGW USS UYN UYP
+VEB VEF VNC XEU XFO XFU XRE YDD YUD YUM YUN ZAL ZMK ZRN ZRZ ZWC ZWD ZWL ZWN ZWR
+"""
+WITHDRAWN_CURRENCIES = frozenset(_WITHDRAWN.split())
 
 _UNKNOWN = Invalid(InvalidKind.CURRENCY, "must be an ISO 4217 currency code")
 
