@@ -152,10 +152,10 @@ def _common_pattern(name: str) -> str | None:
     if row is None:
         return _UUID if name == "job_id" else None
     match row.type:
-        case Hash(max_length):
+        case Hash(max_length, min_length=min_length):
             # Longer than a card number, or shorter.
             longer = range(MAX_CARD_DIGITS + 1, min(row.common_length, max_length) + 1)
-            return _text_pattern((*longer, *range(MIN_CARD_DIGITS)), _HASH_CHARACTERS)
+            return _text_pattern((*longer, *range(min_length, MIN_CARD_DIGITS)), _HASH_CHARACTERS)
         case Text() | Segments() as type_:
             return _text_pattern(range(type_.min_length, min(row.common_length, type_.max_length) + 1))
         case Currency():

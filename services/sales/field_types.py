@@ -19,7 +19,7 @@ from services.sales.payments import PAYMENT_KINDS
 from services.sales.records import MODES, SalesRecord
 from services.values.currencies import read_currency, validate_currency
 from services.values.decimals import HugeNumber, canonical, plain, read_amount, validate_amount
-from services.values.identifiers import MAX_ID_LENGTH, read_identifier, read_text, validate_text
+from services.values.identifiers import MAX_ID_LENGTH, read_identifier, validate_text
 from services.values.instants import (
     MAX_INSTANT_US,
     MAX_OFFSET_MINUTES,
@@ -101,13 +101,13 @@ class PaymentKind(FieldType):
 
 @dataclass(frozen=True)
 class Text(FieldType):
-    """A string without control characters, of bounded length."""
+    """A string without control characters, of bounded length, not empty: then the field would be absent."""
 
     max_length: int
-    min_length: ClassVar[int] = 0
+    min_length: ClassVar[int] = 1
 
     def read(self, value: object, _: RuleContext, /) -> str | Invalid:
-        return read_text(value, max_length=self.max_length)
+        return (self.validate(value) or value) if isinstance(value, str) else _NOT_A_STRING
 
     def validate(self, text: str, _: RuleContext | None = None, /) -> Invalid | None:
         return validate_text(text, max_length=self.max_length, min_length=self.min_length)
@@ -121,11 +121,10 @@ class Text(FieldType):
 
 @dataclass(frozen=True)
 class Identifier(Text):
-    """A non-empty text; in JSON also an integer."""
+    """A text; in JSON also an integer."""
 
     json_type = str | int
     max_length: int = MAX_ID_LENGTH
-    min_length = 1
 
     def read(self, value: object, _: RuleContext, /) -> str | Invalid:
         return read_identifier(value, max_length=self.max_length)
@@ -138,19 +137,14 @@ class Identifier(Text):
 class Hash(Text):
     """A hash of personal data: not an e-mail address, not a card number."""
 
-    def read(self, value: object, _: RuleContext, /) -> str | Invalid:
-        return (self.validate(value) or value) if isinstance(value, str) else _NOT_A_STRING
-
     def validate(self, text: str, _: RuleContext | None = None, /) -> Invalid | None:
-        if is_personal_data(text):
-            return _PERSONAL
-        return validate_text(text, max_length=self.max_length)
+        return _PERSONAL if is_personal_data(text) else super().validate(text)
 
     def to_json(self, text: str, _: SalesRecord, /) -> str:
         return REMOVED if self.validate(text) else text
 
     def fast_check(self, name: str) -> str | None:
-        return f"len({name}) <= {self.max_length} and (is_plain_hash({name}) or not is_personal_data({name}))"
+        return f"0 < len({name}) <= {self.max_length} and (is_plain_hash({name}) or not is_personal_data({name}))"
 
 
 def is_plain_hash(text: str) -> bool:

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from operator import itemgetter
@@ -26,6 +27,8 @@ from services.values.invalid import Invalid, InvalidKind
 
 MAX_NOTES = 20
 
+# In a PUT the path has the user.
+_OPTIONAL_USER_ID = replace(ORDER.sent["userId"], is_required=False)
 _NOT_AN_OBJECT = Invalid(InvalidKind.TYPE, "must be an object")
 
 
@@ -90,8 +93,8 @@ def reject_surrogates(parsed: ParsedRecord, values: dict[str, Any], *, index: in
 
 
 def is_present(values: Mapping[str, Any], name: str) -> bool:
-    """Return whether a field is present; null counts as absent."""
-    return values.get(name) is not None
+    """Return whether a field is present; null and the empty string count as absent."""
+    return values.get(name) not in (None, "")
 
 
 def is_return(values: Mapping[str, Any]) -> bool:
@@ -119,7 +122,7 @@ def _read_user_id(reader: ObjectReader, field: Field) -> str | None:
     if in_path is None:
         required: str | None = reader.read_required(field)
         return required
-    user_id = reader.read(field)
+    user_id = reader.read(_OPTIONAL_USER_ID)
     pointer = reader.pointer(field.name)
     if invalid := field.type.validate(in_path, reader.context.rules):
         reader.faults.append(invalid_value(pointer, invalid))

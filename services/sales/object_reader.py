@@ -22,7 +22,9 @@ class Plan(NamedTuple):
 
 
 class ObjectReader:
-    """Reads the fields of one JSON object, whose JSON pointer is `at`. Null counts as absent.
+    """Reads the fields of one JSON object, whose JSON pointer is `at`.
+
+    Null counts as absent; so does an empty string in an optional field, since exporters write it.
 
     `faults` collects what is wrong, in the order in which fields are read. An invalid value is returned as None.
     """
@@ -47,13 +49,15 @@ class ObjectReader:
                 canonical.append(read_specially(self, field))
                 continue
             value = values.get(field.name)
-            if value is not None:
+            if value is not None and (value != "" or field.is_required):
                 value = read_value(value, rules)
                 if type(value) is Invalid:
                     self._add_invalid(field.name, value)
                     value = None
-            elif field.is_required:
-                self._add_missing(field.name)
+            else:
+                value = None
+                if field.is_required:
+                    self._add_missing(field.name)
             canonical.append(value)
         return canonical
 
@@ -61,7 +65,7 @@ class ObjectReader:
         """Return the canonical value of a field that was sent under `name`, by default its own."""
         name = name or field.name
         value = self._values.get(name)
-        if value is None:
+        if value is None or (value == "" and not field.is_required):
             return None
         canonical = field.type.read(value, self._rules)
         if isinstance(canonical, Invalid):
