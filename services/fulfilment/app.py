@@ -9,8 +9,8 @@ from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.idempotency import IdempotencyKeys
 from services.chassis.http.paging import PageTokenCodec
-from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
@@ -74,6 +74,7 @@ class Components:
             audience=AUDIENCE,
             client_id=GROUP,
         )
+        self.rate_limit = SharedRateLimit.from_settings(settings)
         self.customers = SiteCustomers(self.security.sites)
         self.codec = EventCodec(schemas)
         self.cipher = CodeCipher(settings.encryption_keys, settings.digest_key)
@@ -134,6 +135,7 @@ async def build(settings: Settings) -> Service:
             components.producer,
             components.broker_clock,
             *components.security.components,
+            components.rate_limit,
             components.event_relay,
             *build_mail_relays(components),
             components.fulfilment,
@@ -219,7 +221,7 @@ def build_http(components: Components) -> HttpServer:
     authenticator = Authenticator(
         requests=components.security.authenticator,
         customers=components.customers,
-        rate_limit=RateLimit(),
+        rate_limit=components.rate_limit,
         reads_per_second=settings.fulfilment_reads_per_second,
         orders_per_second=settings.fulfilment_orders_per_second,
     )

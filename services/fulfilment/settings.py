@@ -10,6 +10,7 @@ from services.chassis.runtime.settings import (
     EnvironmentSettings,
     KafkaSettings,
     MongoSettings,
+    RateLimitSettings,
     ServiceSettings,
     TokenSettings,
 )
@@ -60,6 +61,7 @@ class Settings(
     KafkaSettings,
     MongoSettings,
     TokenSettings,
+    RateLimitSettings,
     DeadLetterLimitSettings,
     CodeCipherSettings,
     SupplierSettings,

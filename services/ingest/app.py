@@ -5,7 +5,6 @@ import secrets
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.http.idempotency import IdempotencyKeys
-from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.http.source_address import parse_networks
@@ -45,8 +44,7 @@ async def build(settings: Settings) -> Service:
         audience=AUDIENCE,
         client_id="ingest",
     )
-    url = settings.rate_limit_url
-    rate_limiter = SharedRateLimit(RateLimit(), url=url.get_secret_value() if url else None)
+    rate_limiter = SharedRateLimit.from_settings(settings)
     mongo = Mongo.connect(settings)
     idempotency_keys = IdempotencyKeys(mongo, scope=AUDIENCE)
     deps = Deps(

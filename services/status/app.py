@@ -10,6 +10,7 @@ from services import topics
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
@@ -100,11 +101,13 @@ async def build(settings: Settings) -> Service:
         expire_jobs.Deps(jobs=jobs, progress=progress, publisher=publisher, now_us=now_us),
         deadline_s=settings.job_deadline_s,
     )
+    rate_limit = SharedRateLimit.from_settings(settings)
     api = build_api(
         JobLoader(jobs),
         notifier,
         security.authenticator,
         page_token_key=settings.page_token_key.get_secret_value(),
+        rate_limit=rate_limit,
         requests_per_second=settings.status_requests_per_second,
         schemas_dir=settings.schemas_dir,
     )
@@ -125,6 +128,7 @@ async def build(settings: Settings) -> Service:
             producer,
             broker_clock,
             *security.components,
+            rate_limit,
             consumer,
             PeriodicTask(
                 "open-jobs",
@@ -148,6 +152,7 @@ def build_api(
     authenticator: RequestAuthenticator,
     *,
     page_token_key: str,
+    rate_limit: SharedRateLimit | None = None,
     requests_per_second: int,
     schemas_dir: Path,
     now_us: Callable[[], int] = now_us,
@@ -158,7 +163,7 @@ def build_api(
         deps=queries.Deps(jobs=jobs, waiters=notifier, now_us=now_us, clock_s=clock_s),
         authenticator=authenticator,
         tokens=PageTokens(page_token_key),
-        rate_limit=RateLimit(),
+        rate_limit=rate_limit or SharedRateLimit(RateLimit(), url=None),
         requests_per_second=requests_per_second,
         openapi=schemas_dir / "openapi" / "common-status.yaml",
     )

@@ -7,12 +7,21 @@ from services.chassis.runtime.settings import (
     DeadLetterLimitSettings,
     KafkaSettings,
     MongoSettings,
+    RateLimitSettings,
     ServiceSettings,
     TokenSettings,
 )
 
 
-class Settings(ServiceSettings, ApiSettings, KafkaSettings, MongoSettings, TokenSettings, DeadLetterLimitSettings):
+class Settings(
+    ServiceSettings,
+    ApiSettings,
+    KafkaSettings,
+    MongoSettings,
+    TokenSettings,
+    RateLimitSettings,
+    DeadLetterLimitSettings,
+):
     """Settings of the status service."""
 
     status_retention_days: int = Field(30, ge=1, description="Days from a job's first event until it is deleted.")

@@ -15,6 +15,7 @@ from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import build_application
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
 from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.sites import Sites
@@ -192,7 +193,7 @@ async def api() -> AsyncIterator[ApiClient]:
     authenticator = Authenticator(
         requests=RequestAuthenticator(FakeVerifier(), Sites(SCHEMAS)),  # type: ignore[arg-type]
         customers=harness.customers,
-        rate_limit=RateLimit(clock=lambda: window_s[0]),
+        rate_limit=SharedRateLimit(RateLimit(clock=lambda: window_s[0]), url=None),
         reads_per_second=10,
         orders_per_second=10,
     )

@@ -6,7 +6,7 @@ Without a store, or while it is unavailable, each process limits on its own.
 import math
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage
@@ -16,6 +16,7 @@ from limits.errors import StorageError
 from services.chassis.http.rate_limit import Decision, RateLimit
 from services.chassis.runtime import metrics
 from services.chassis.runtime.logs import logger
+from services.chassis.runtime.settings import RateLimitSettings
 
 STORE_ERRORS = metrics.counter("ratelimit_store_errors_total", "Failed calls of the shared rate limit's store.")
 STORE_UNAVAILABLE = metrics.gauge(
@@ -71,6 +72,12 @@ class SharedRateLimit:
         self._fallback_until = -math.inf
         self._storage = None if url is None else _open_storage(url)
         self._shared = None if self._storage is None else MovingWindowRateLimiter(self._storage)
+
+    @classmethod
+    def from_settings(cls, settings: RateLimitSettings) -> Self:
+        """Build it with the store of the settings, if they name one."""
+        url = settings.rate_limit_url
+        return cls(RateLimit(), url=url.get_secret_value() if url else None)
 
     async def start(self) -> None:
         """Do nothing: the first call connects."""

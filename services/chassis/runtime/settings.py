@@ -230,6 +230,26 @@ class DeadLetterLimitSettings(EnvironmentSettings):
     )
 
 
+RATE_LIMIT_SCHEMES = ("valkey://", "valkeys://", "redis://", "rediss://", "unix://")
+
+
+class RateLimitSettings(EnvironmentSettings):
+    """Store of the rate limit."""
+
+    rate_limit_url: SecretStr | None = Field(
+        None,
+        description="Valkey or Redis that stores the rate limit for all replicas, `valkey://host:port/0`; without it "
+        "each replica limits on its own.",
+    )
+
+    @field_validator("rate_limit_url")
+    @classmethod
+    def _validate_scheme(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(RATE_LIMIT_SCHEMES):
+            raise ValueError(f"must start with one of {', '.join(RATE_LIMIT_SCHEMES)}")
+        return value
+
+
 class TokenSettings(EnvironmentSettings):
     """Verification of access tokens."""
 

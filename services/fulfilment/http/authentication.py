@@ -3,7 +3,8 @@
 from aiohttp import web
 from msgspec import Struct
 
-from services.chassis.http.rate_limit import Decision, RateLimit, rate_limited
+from services.chassis.http.rate_limit import Decision, rate_limited
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.runtime.errors import ForbiddenError
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
 from services.chassis.security.tokens import Token
@@ -37,7 +38,7 @@ class Authenticator:
         *,
         requests: RequestAuthenticator,
         customers: Customers,
-        rate_limit: RateLimit,
+        rate_limit: SharedRateLimit,
         reads_per_second: int,
         orders_per_second: int,
     ) -> None:
@@ -59,19 +60,21 @@ class Authenticator:
     async def authenticate_reader(self, request: web.Request, scope: str) -> Caller:
         """Authenticate a GET request and count it; raises a 429, too."""
         caller = await self.authenticate(request, scope)
-        key = f"read:{caller.client_id}"
-        _require("reads", "GET requests", self._rate_limit.acquire(key, limit=self._reads_per_second))
+        key, limit = f"fulfilment:read:{caller.client_id}", self._reads_per_second
+        _require("reads", "GET requests", await self._rate_limit.acquire(key, limit=limit))
         return caller
 
-    def check_order_limit(self, caller: Caller) -> None:
+    async def check_order_limit(self, caller: Caller) -> None:
         """Raise a 429 if the client may not place an order now."""
-        key = f"order:{caller.client_id}"
-        _require("orders", "orders", self._rate_limit.peek(key, limit=self._orders_per_second))
+        _require("orders", "orders", await self._rate_limit.peek(_order_key(caller), limit=self._orders_per_second))
 
-    def charge_order(self, caller: Caller) -> None:
+    async def charge_order(self, caller: Caller) -> None:
         """Count an order; raises a 429."""
-        key = f"order:{caller.client_id}"
-        _require("orders", "orders", self._rate_limit.acquire(key, limit=self._orders_per_second))
+        _require("orders", "orders", await self._rate_limit.acquire(_order_key(caller), limit=self._orders_per_second))
+
+
+def _order_key(caller: Caller) -> str:
+    return f"fulfilment:order:{caller.client_id}"
 
 
 def _require(bucket: str, requests: str, decision: Decision) -> None:

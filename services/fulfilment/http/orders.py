@@ -84,11 +84,11 @@ class OrdersApi:
         received_us = self._place_order_deps.now_us()
         caller = await self._authenticator.authenticate(request, "orders:create")
         key = idempotency_key(request.headers)
-        self._authenticator.check_order_limit(caller)
+        await self._authenticator.check_order_limit(caller)
         body = await read_body(request, timeout_s=self._body_timeout_s)
         received = ReceivedOrder(caller, body, received_us, traceparent(request))
         if key is None:
-            self._authenticator.charge_order(caller)
+            await self._authenticator.charge_order(caller)
             return _to_response(await self._place(received, self._new_id()))
         reserved = await self._idempotency.reserve(caller.client_id, key, body, self._new_id)
         if isinstance(reserved, StoredResponse):
@@ -98,7 +98,7 @@ class OrdersApi:
     async def _place_once(self, received: ReceivedOrder, reservation: Reservation) -> StoredResponse:
         """Place the order under its idempotency key, which stores the response unless it is an error."""
         try:
-            self._authenticator.charge_order(received.caller)
+            await self._authenticator.charge_order(received.caller)
             response = await self._place(received, reservation.resource_id, is_retry=reservation.is_retry)
         except Problem as problem:
             # The problem is the response in any case; if the key cannot be released, its lease expires.

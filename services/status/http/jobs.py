@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from services.chassis.http.negotiation import negotiate
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.paging import next_link, page_token_from_query, pagination
-from services.chassis.http.rate_limit import RateLimit, rate_limited
+from services.chassis.http.rate_limit import rate_limited
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.http.time_range import parse_from_us, parse_to_us
 from services.chassis.runtime.logs import bind
 from services.chassis.runtime.time_zones import load_time_zone
@@ -42,7 +43,7 @@ class StatusApi:
         deps: queries.Deps,
         authenticator: RequestAuthenticator,
         tokens: PageTokens,
-        rate_limit: RateLimit,
+        rate_limit: SharedRateLimit,
         requests_per_second: int,
         openapi: Path,
     ) -> None:
@@ -175,12 +176,12 @@ class StatusApi:
         """The site whose jobs the caller may read."""
         caller = await self._authenticator.caller(request)
         require_scope(caller.token, SCOPE)
-        self._check_rate_limit(caller.token)
+        await self._check_rate_limit(caller.token)
         return caller.site
 
-    def _check_rate_limit(self, token: Token) -> None:
+    async def _check_rate_limit(self, token: Token) -> None:
         limit = self._requests_per_second
-        decision = self._rate_limit.acquire(token.client_id, limit=limit)
+        decision = await self._rate_limit.acquire(f"status:{token.client_id}", limit=limit)
         if not decision.allowed:
             metrics.RATE_LIMITED.inc()
             raise rate_limited(decision, f"a client may send {limit} status requests in any second")
