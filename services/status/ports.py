@@ -24,6 +24,7 @@ class SiteProfiles(Protocol):
 class JobWriter(Protocol):
     """Stores jobs. Every write is conditional on the version that it was computed from.
 
+    Reads return what is durable; they may miss a write that failed, but no longer once a conflict with it was returned.
     Writes raise `JobTooLargeError`, too; some of the changes may be stored then.
     """
 
@@ -33,11 +34,8 @@ class JobWriter(Protocol):
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         """Write jobs durably; returns the keys of those that may not have been written: their version had changed."""
 
-    async def wait_until_durable(self) -> None:
-        """Return once everything that can be read here is durable. Every write waits for that, too."""
-
-    async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
-        """Those of the chunks that exist, without the fields of runs that only readers need."""
+    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection = ...) -> list[Block]:
+        """Those of the chunks that exist, with the projected fields, if any."""
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
         """Write chunks of one job durably; returns the numbers of those that may not have been written."""
@@ -49,7 +47,7 @@ class JobReader(Protocol):
     async def find(self, key: JobKey, projection: Projection = ...) -> StoredJob | None:
         """The job. With a projection, a small one has its block; without, a large one has no tallies of its chunks."""
 
-    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
+    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection = ...) -> list[Block]:
         """Those of the chunks that exist, with the projected fields."""
 
     async def list_jobs(self, query: JobListQuery) -> list[Job]:

@@ -49,7 +49,7 @@ class MemoryJobStore:
     ) -> None:
         self.job_documents: dict[str, Any] = {}
         self.chunk_documents: dict[str, Any] = {}
-        self.writes = self.durable_waits = 0
+        self.writes = 0
         self._turns = turns
         self._fails = fails
         self._guarded = guarded
@@ -77,14 +77,6 @@ class MemoryJobStore:
             lost |= {change.job.key for change in changes if change.expected_version}
         return frozenset(lost)
 
-    async def wait_until_durable(self) -> None:
-        await self._yield_to_others()
-        self.durable_waits += 1
-
-    async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
-        await self._yield_to_others()
-        return {block.number: block for block in self._found(job, numbers)}
-
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
         lost = set()
         for change in changes:
@@ -111,7 +103,9 @@ class MemoryJobStore:
             else StoredJob(job_documents.summary_job_from(found), None)
         )
 
-    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
+    async def find_chunks(
+        self, job: Job, numbers: Sequence[int], projection: Projection = NO_PROJECTION
+    ) -> list[Block]:
         del projection
         await self._yield_to_others()
         return self._found(job, numbers)

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import Expired, JobEvent, JobHeader, JobKey, Judged, Opened
-from services.status.domain.block import ALL_EVENTS, Block
+from services.status.domain.block import ALL_EVENTS, NO_PROJECTION, Block, Projection
 from services.status.domain.job import ChunkChange, Job, JobChange, StoredJob
 from services.status.domain.page import EventsRequest, build_events_page, select_event_chunks
 from services.status.domain.page_range import FIRST_POSITION, PageRange
@@ -55,20 +55,17 @@ class FlakyJobStore:
         self._fails = fails
         self.writes = 0
         self.find = jobs.find
-        self.find_chunks = jobs.find_chunks
         self.list_jobs = jobs.list_jobs
 
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
         self._fail()
         return await self._jobs.load(keys)
 
-    async def wait_until_durable(self) -> None:
+    async def find_chunks(
+        self, job: Job, numbers: Sequence[int], projection: Projection = NO_PROJECTION
+    ) -> list[Block]:
         self._fail()
-        await self._jobs.wait_until_durable()
-
-    async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
-        self._fail()
-        return await self._jobs.load_chunks(job, numbers)
+        return await self._jobs.find_chunks(job, numbers, projection)
 
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         failing = self._fail()

@@ -4,11 +4,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import ClassVar
 from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
+from pymongo import monitoring
 
+from services.chassis.mongodb import client
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
@@ -104,6 +107,43 @@ async def test_a_reader_gets_only_the_texts_it_needs(jobs: Jobs) -> None:
     assert (events.block.runs[0].rows, bool(events.block.runs[0].events)) == ("", True)
 
 
+class ReadConcernRecorder(client.PoolMetrics, monitoring.CommandListener):
+    """Records the read concern of each `find`."""
+
+    levels: ClassVar[list[str]] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if event.command_name == "find":
+            self.levels.append(event.command.get("readConcern", {}).get("level", ""))
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Do nothing."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("driver", BOTH_DRIVERS)
+async def test_what_anything_is_concluded_from_is_read_as_a_majority_has_it(
+    mongodb_uri: str, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others wrote may be rolled back before a majority has it; `test_durability.py` shows what is lost then."""
+    monkeypatch.setattr(client, "PoolMetrics", ReadConcernRecorder)
+    header = a_header(700)
+    async with a_database(mongodb_uri, driver) as database:
+        ReadConcernRecorder.levels.clear()
+        jobs = database.jobs
+        await apply_events([judged(a_run("SS"), header)], build_deps(jobs))
+        await apply_events([judged(a_run("SS"), header)], build_deps(jobs), optimistic=False)
+        stored = await jobs.find(JOB, ALL_EVENTS)
+        assert stored is not None
+        await jobs.find_chunks(stored.job, [0], ALL_EVENTS)
+        await jobs.list_jobs(JobListQuery(608))
+        await jobs.find_overdue(CREATED_US, limit=1)
+        assert len(ReadConcernRecorder.levels) >= 7
+        assert set(ReadConcernRecorder.levels) == {"majority"}
+
+
 async def test_summaries_and_lists_do_without_the_tallies_of_chunks(jobs: Jobs) -> None:
     """A job of 100,000 records has two thousand numbers there."""
     await apply_events([judged(a_run("SF" * 50), a_header(1200))], build_deps(jobs))
@@ -187,7 +227,7 @@ async def test_chunks_are_inserted_once_and_changed_on_their_version(jobs: Jobs)
     assert job is not None
     await jobs.write([job])
     await apply_events([judged(a_run("S" * 100, 500), a_header(1200))], build_deps(jobs))
-    found = (await jobs.load_chunks(job.job, [0, 1, 2]))[1]
+    (found,) = await jobs.find_chunks(job.job, [0, 1, 2])
     assert (found.number, found.first, found.version, found.outcomes.count("S")) == (1, 500, 1, 100)
     await apply_events([judged(a_run("F" * 100, 550), a_header(1200))], build_deps(jobs))
     (now,) = await jobs.find_chunks(job.job, [0, 1, 2], ALL_EVENTS)

@@ -51,15 +51,12 @@ class MongoJobStore:
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime]) -> None:
         self._mongo = mongo
         self._now = now
-        self._jobs = mongo.collection(JOBS)
-        self._chunks = mongo.collection(CHUNKS)
-        # Readers must not see writes that a failing primary may roll back; writers compare with its newest state.
+        # Neither readers nor writers may conclude anything from a write that a failing primary may roll back. A write
+        # that conflicts with one of these fails only after a majority has it: then it can be read, too.
         majority = ReadConcern("majority")
-        self._majority_jobs = self._jobs.with_options(read_concern=majority)
-        self._majority_chunks = self._chunks.with_options(read_concern=majority)
-        self._raw_jobs = self._jobs.with_options(
-            read_concern=majority, codec_options=CodecOptions(document_class=RawBSONDocument)
-        )
+        self._jobs = mongo.collection(JOBS).with_options(read_concern=majority)
+        self._chunks = mongo.collection(CHUNKS).with_options(read_concern=majority)
+        self._raw_jobs = self._jobs.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
 
     async def create_indexes(self, *, retention_days: int) -> None:
         """Create the indexes, or change the retention of existing ones."""
@@ -93,18 +90,6 @@ class MongoJobStore:
         lost = {new[index].job.key for index in duplicates}
         return frozenset(lost | ({change.job.key for change in known} if has_unmatched else set()))
 
-    async def wait_until_durable(self) -> None:
-        """Return when a majority has journaled what the primary has by now."""
-        with mongo_errors():
-            # An update that matches nothing waits for the last write of any client. (A read with linearizable concern
-            # would wait for the next write of the journal, a tenth of a second.)
-            await self._jobs.update_one({"_id": ""}, {"$set": {"site": 0}})
-
-    async def load_chunks(self, job: Job, numbers: Sequence[int]) -> dict[int, Block]:
-        """Those of the chunks that exist, for a writer."""
-        blocks = await self._load_chunks(self._chunks, job, numbers, NO_PROJECTION)
-        return {block.number: block for block in blocks}
-
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
         """Write chunks of one job; returns the numbers of those that may not have been written."""
         written = self._now()
@@ -119,26 +104,35 @@ class MongoJobStore:
         return frozenset(lost | ({change.block.number for change in known} if has_unmatched else set()))
 
     async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:
-        """The job as readers may see it."""
+        """The job, for a reader."""
         return (await self.find_many([key], projection)).get(key)
 
     async def find_many(self, keys: Sequence[JobKey], projection: Projection) -> dict[JobKey, StoredJob]:
-        """Those of the jobs that exist, as readers may see them."""
+        """Those of the jobs that exist, for readers."""
         fields = _excluded_fields(projection, _IN_JOBS) if projection else job_documents.SUMMARY_FIELDS
         ids = list(map(job_documents.job_document_id, keys))
         # A single `_id` is found without a plan.
         where = {"_id": {"$in": ids} if len(ids) > 1 else ids[0]}
         with mongo_errors():
-            documents = await self._majority_jobs.find(where, fields).to_list(None)
+            documents = await self._jobs.find(where, fields).to_list(None)
         if projection:
             jobs = [job_documents.stored_job_from(document) for document in documents]
         else:
             jobs = [StoredJob(job_documents.summary_job_from(document), None) for document in documents]
         return {stored.job.key: stored for stored in jobs}
 
-    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> list[Block]:
-        """Those of the chunks that exist, as readers may see them."""
-        return await self._load_chunks(self._majority_chunks, job, numbers, projection)
+    async def find_chunks(
+        self, job: Job, numbers: Sequence[int], projection: Projection = NO_PROJECTION
+    ) -> list[Block]:
+        """Those of the chunks that exist."""
+        if not numbers:
+            return []
+        ids = [job_documents.chunk_document_id(job.key, number) for number in numbers]
+        with mongo_errors():
+            documents = await self._chunks.find(
+                {"_id": {"$in": ids}}, _excluded_fields(projection, _IN_CHUNKS)
+            ).to_list(None)
+        return [job_documents.block_from(document, job.profile.total) for document in documents]
 
     async def list_jobs(self, query: JobListQuery) -> list[Job]:
         """A page of jobs and one more."""
@@ -161,7 +155,7 @@ class MongoJobStore:
         overdue = _in_states(OPEN_STATES, await self._sites()) | {_WRITTEN: {"$lt": before}}
         with mongo_errors():
             documents = (
-                await self._majority_jobs.find(overdue, job_documents.HEADER_FIELDS, hint="filtered")
+                await self._jobs.find(overdue, job_documents.HEADER_FIELDS, hint="filtered")
                 .sort(_WRITTEN, 1)
                 .limit(limit)
                 .to_list(None)
@@ -173,18 +167,6 @@ class MongoJobStore:
         with mongo_errors():
             sites: list[int] = await self._jobs.distinct("site")
         return sites
-
-    async def _load_chunks(
-        self, collection: Any, job: Job, numbers: Sequence[int], projection: Projection
-    ) -> list[Block]:
-        if not numbers:
-            return []
-        ids = [job_documents.chunk_document_id(job.key, number) for number in numbers]
-        with mongo_errors():
-            documents = await collection.find({"_id": {"$in": ids}}, _excluded_fields(projection, _IN_CHUNKS)).to_list(
-                None
-            )
-        return [job_documents.block_from(document, job.profile.total) for document in documents]
 
     async def _save(
         self, collection: Any, documents: list[job_documents.Document], updates: list[job_documents.Update]

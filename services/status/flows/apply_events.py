@@ -110,8 +110,6 @@ async def _write(changes: Iterable[JobChange | None], deps: Deps) -> frozenset[J
     """Write the changes; returns the keys of those that may not have been written."""
     present = [change for change in changes if change is not None]
     if not present:
-        # Everything is stored already, but its writer may not have waited until it was durable.
-        await deps.jobs.wait_until_durable()
         return frozenset()
     lost = await deps.jobs.write(present)
     _count_ended(present, lost, deps.now_us())
@@ -196,7 +194,8 @@ async def _write_chunks(job: Job, runs: Mapping[int, Sequence[TimedRun]], deps: 
             return written
         unread = [number for number in left if number not in known]
         if unread:
-            known |= {number: _empty_chunk(job, number) for number in unread} | await deps.jobs.load_chunks(job, unread)
+            known |= {number: _empty_chunk(job, number) for number in unread}
+            known |= {block.number: block for block in await deps.jobs.find_chunks(job, unread)}
         changes = _merge_chunks(job, {number: known[number] for number in left}, runs)
         lost = await deps.jobs.write_chunks([change for change in changes.values() if change.added_runs])
         written |= {number: change.block for number, change in changes.items() if number not in lost}
