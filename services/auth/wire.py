@@ -1,16 +1,14 @@
 """Sites, clients, keys and revocations as MongoDB documents, Avro records and JSON."""
 
-import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-
-from fastavro import schemaless_writer
 
 from services.auth.domain.client import Client, Secret
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
 from services.auth.domain.site import StoredSite
+from services.chassis.avro.records import encode_record
 from services.chassis.avro.schemas import Schema
 from services.values.sites import Site
 
@@ -26,7 +24,7 @@ def site_key(site: int) -> bytes:
 
 def encode_site(site: Site, schema: Schema) -> bytes:
     """Return the value of a site's Kafka record."""
-    return _encode(site.to_fields(), schema)
+    return encode_record(site.to_fields(), schema)
 
 
 def encode_revocation(revocation: Revocation, schema: Schema) -> bytes:
@@ -38,14 +36,7 @@ def encode_revocation(revocation: Revocation, schema: Schema) -> bytes:
         "issuedBefore": None if before is None else round(before * MICROS),
         "until": round(revocation.until * MICROS),
     }
-    return _encode(fields, schema)
-
-
-def _encode(fields: Document, schema: Schema) -> bytes:
-    out = io.BytesIO(schema.prefix)
-    out.seek(0, io.SEEK_END)
-    schemaless_writer(out, schema.plain, fields, strict=True)
-    return out.getvalue()
+    return encode_record(fields, schema)
 
 
 def site_to_document(site: Site, revision: int) -> Document:

@@ -13,7 +13,7 @@ from services.chassis.kafka.producer import Producer
 from services.chassis.runtime.settings import load
 from services.cli import catalog_file
 from services.cli.catalog_sync import CatalogSync
-from services.cli.runtime import fetch_schemas, ready_producer, run_command
+from services.cli.runtime import command, fetch_schemas, ready_producer
 from services.cli.settings import CliSettings
 from services.topics import CATALOG_PRODUCTS
 
@@ -33,17 +33,14 @@ CatalogFile = Annotated[
 
 
 @commands.command("load")
-def load_catalog(file: CatalogFile) -> None:
+@command
+async def load_catalog(file: CatalogFile) -> None:
     """Publish the products of a file; lines marked as withdrawn remove theirs."""
-    run_command(_load_catalog(file))
-
-
-async def _load_catalog(file: Path) -> None:
     settings = load(CliSettings)
     schema = (await fetch_schemas(settings))[PRODUCT_SCHEMA]
     async with ready_producer(settings) as producer:
         with Progress(disable=not Console().is_terminal, transient=True) as bar:
-            task = bar.add_task("products", total=file.stat().st_size)  # noqa: ASYNC240 - nothing else runs
+            task = bar.add_task("products", total=file.stat().st_size)
             count = await catalog_file.load_file(
                 file,
                 producer=producer,
@@ -54,17 +51,14 @@ async def _load_catalog(file: Path) -> None:
 
 
 @commands.command("watch")
-def watch_catalog(
+@command
+async def watch_catalog(
     file: CatalogFile,
     interval_s: Annotated[float, typer.Option("--every", min=0.05, help="Seconds between checks of the file.")] = 0.5,
     *,
     once: Annotated[bool, typer.Option("--once", help="Synchronise once and exit.")] = False,
 ) -> None:
     """Keep the catalogue equal to the file, for the sites it names, until interrupted; removed lines are withdrawn."""
-    run_command(_watch_catalog(file, interval_s, once=once))
-
-
-async def _watch_catalog(file: Path, interval_s: float, *, once: bool) -> None:
     settings = load(CliSettings)
     sync = CatalogSync((await fetch_schemas(settings))[PRODUCT_SCHEMA])
     table = CompactedTable(settings, CATALOG_PRODUCTS.name, sync.on_record, client_id="operator")

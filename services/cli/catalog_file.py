@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from fastavro import schemaless_writer
 from msgspec import DecodeError, json
 
 from services import topics
+from services.chassis.avro.records import encode_record
 from services.chassis.avro.schemas import Schema
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.sales.wire import build_key
@@ -137,9 +137,5 @@ def to_record(product: Product, schema: Schema) -> ProducerRecord:
     key = build_key(product.site, product.product_id)
     if product.is_withdrawn:
         return ProducerRecord(key, None)
-    body = io.BytesIO()
-    body.write(schema.prefix)
-    schemaless_writer(
-        body, schema.parsed, {"site": product.site, "productId": product.product_id, "name": product.name}, strict=True
-    )
-    return ProducerRecord(key, body.getvalue())
+    fields = {"site": product.site, "productId": product.product_id, "name": product.name}
+    return ProducerRecord(key, encode_record(fields, schema))

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from services.chassis.kafka import dead_letters as dlq
 from services.chassis.runtime.settings import load
 from services.cli.record_decoder import DecodedRecord, decode_record, escape_bytes
-from services.cli.runtime import fetch_schemas, print_table, ready_producer, run_command
+from services.cli.runtime import command, fetch_schemas, print_table, ready_producer
 from services.cli.settings import CliSettings
 from services.cli.stored_dead_letters import DLQ_TOPICS, DeadLetterFilter, StoredDeadLetter, find_dead_letters, replay
 
@@ -42,7 +42,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @commands.command("list")
-def list_dead_letters(
+@command
+async def list_dead_letters(
     reason: Reasons = None,
     topic: Topics = None,
     since: Since = None,
@@ -51,11 +52,7 @@ def list_dead_letters(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """List dead letters, oldest first."""
-    run_command(_list(_build_filter(reason, topic, since, until), as_json=as_json))
-
-
-async def _list(letter_filter: DeadLetterFilter, *, as_json: bool) -> None:
-    letters = await find_dead_letters(load(CliSettings), letter_filter)
+    letters = await find_dead_letters(load(CliSettings), _build_filter(reason, topic, since, until))
     if as_json:
         for letter in letters:
             typer.echo(json.dumps(_to_row(letter)))
@@ -81,12 +78,9 @@ def _to_row(letter: StoredDeadLetter) -> dict[str, Any]:
 
 
 @commands.command("show")
-def show(name: Annotated[str, typer.Argument(help="The dead letter's name, as `list` shows it.")]) -> None:
+@command
+async def show(name: Annotated[str, typer.Argument(help="The dead letter's name, as `list` shows it.")]) -> None:
     """Show one dead letter: its source, its headers and, if it can be decoded, its record."""
-    run_command(_show(name))
-
-
-async def _show(name: str) -> None:
     settings = load(CliSettings)
     letters = await find_dead_letters(settings, DeadLetterFilter(names=frozenset({name})))
     if not letters:
@@ -112,7 +106,8 @@ def _describe_size(letter: StoredDeadLetter) -> str:
 
 
 @commands.command("replay")
-def replay_dead_letters(
+@command
+async def replay_dead_letters(
     names: Names = None,
     reason: Reasons = None,
     topic: Topics = None,
@@ -130,10 +125,6 @@ def replay_dead_letters(
     if letter_filter == DeadLetterFilter() and not replay_all:
         typer.echo("select dead letters by name, --reason, --topic, --since or --until, or use --all", err=True)
         raise typer.Exit(2)
-    run_command(_replay(letter_filter, dry_run=dry_run))
-
-
-async def _replay(letter_filter: DeadLetterFilter, *, dry_run: bool) -> None:
     settings = load(CliSettings)
     letters = await find_dead_letters(settings, letter_filter)
     unknown = letter_filter.names - {letter.name for letter in letters}

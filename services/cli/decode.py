@@ -9,11 +9,12 @@ import typer
 from services.chassis.avro.wire_format import HEADER
 from services.chassis.runtime.settings import load
 from services.cli.record_decoder import DecodedRecord, decode_record, parse_bytes
-from services.cli.runtime import fetch_schemas, run_command
+from services.cli.runtime import command, fetch_schemas
 from services.cli.settings import CliSettings
 
 
-def decode(
+@command
+async def decode(
     value: Annotated[
         str | None, typer.Argument(help="The bytes, in hexadecimal or base64; - reads them from stdin.")
     ] = None,
@@ -27,15 +28,11 @@ def decode(
     if (value is None) == (file is None):
         typer.echo("give either the bytes or a file", err=True)
         raise typer.Exit(2)
-    run_command(_decode(value, file, header))
-
-
-async def _decode(value: str | None, file: Path | None, header: str | None) -> None:
     text = sys.stdin.read() if value == "-" else value or ""
-    content = file.read_bytes() if file is not None else parse_bytes(text.encode())  # noqa: ASYNC240 - nothing else runs
+    content = file.read_bytes() if file is not None else parse_bytes(text.encode())
     headers = [] if header is None else [(HEADER, parse_bytes(header.encode()))]
     result = decode_record(content, headers, await fetch_schemas(load(CliSettings)))
     if not isinstance(result, DecodedRecord):
-        raise ValueError(result)  # noqa: TRY004 - `run_command` prints it as one line
+        raise ValueError(result)  # noqa: TRY004 - `command` prints it as one line
     typer.echo(f"{result.schema}, version {result.version}, id {result.schema_id}", err=True)
     typer.echo(result.text)

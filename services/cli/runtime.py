@@ -1,8 +1,7 @@
 """Shared by all commands: the event loop, exit codes, tables, a producer and the schemas."""
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiokafka.errors import KafkaError
 from rich.console import Console
@@ -11,7 +10,7 @@ from rich.table import Table
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import Producer
-from services.chassis.runtime import command as command_runner
+from services.chassis.runtime.command import async_command
 from services.cli.settings import CliSettings
 from services.topics import SUBJECTS_BY_SCHEMA
 
@@ -19,10 +18,8 @@ KAFKA_TIMEOUT_S = 30.0
 # Table width when the output is not a terminal: no cell is folded.
 PIPE_WIDTH = 1_000
 
-
-def run_command(command: Coroutine[Any, Any, None]) -> None:
-    """Run one command; print an expected error as one line and exit with 1, or with 130 if interrupted."""
-    command_runner.run_command(command, KafkaError, ValueError, OSError)
+# Makes a coroutine function a command.
+command = async_command(KafkaError, ValueError, OSError)
 
 
 def print_table(table: Table) -> None:

@@ -11,7 +11,7 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import load
 from services.cli import schema_compatibility
-from services.cli.runtime import run_command
+from services.cli.runtime import command
 from services.cli.settings import CliSettings
 from services.topics import SUBJECTS_BY_SCHEMA
 
@@ -33,34 +33,25 @@ def check() -> None:
 
 
 @commands.command("next")
-def next_version(name: Annotated[str, typer.Argument(help="The schema's file name without .avsc.")]) -> None:
+@command
+async def next_version(name: Annotated[str, typer.Argument(help="The schema's file name without .avsc.")]) -> None:
     """Start a new version of a released schema: assign its number and id."""
-    run_command(_next_version(name))
-
-
-async def _next_version(name: str) -> None:
     number, schema_id = schema_compatibility.add_version(load(CliSettings).schemas_dir, name)
     typer.echo(f"{name}.avsc is now version {number} with id {schema_id}")
 
 
 @commands.command("release")
-def release() -> None:
+@command
+async def release() -> None:
     """Freeze the current version of every schema."""
-    run_command(_release())
-
-
-async def _release() -> None:
     released = schema_compatibility.release(load(CliSettings).schemas_dir)
     typer.echo(f"{len(released)} released" + "".join(f"\n  {version}" for version in released))
 
 
 @commands.command("register")
-def register() -> None:
+@command
+async def register() -> None:
     """Register all versions at SCHEMA_REGISTRY_URL, under the subject of every topic that uses them."""
-    run_command(_register())
-
-
-async def _register() -> None:
     settings = load(CliSettings)
     deadline = monotonic() + REGISTRY_TIMEOUT_S
     count = 0

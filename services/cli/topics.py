@@ -5,7 +5,7 @@ from rich.table import Table
 
 from services.chassis.runtime.settings import load
 from services.cli import topic_admin
-from services.cli.runtime import print_table, run_command
+from services.cli.runtime import command, print_table
 from services.cli.settings import CliSettings
 from services.topics import TOPICS
 
@@ -13,28 +13,23 @@ commands = typer.Typer(no_args_is_help=True, help="Kafka topics: compare with th
 
 
 @commands.command("plan")
-def plan() -> None:
+@command
+async def plan() -> None:
     """List the declared topics and whether each exists."""
-    run_command(_plan())
-
-
-async def _plan() -> None:
+    settings = load(CliSettings)
+    existing = await topic_admin.count_partitions(settings)
     table = Table("topic", "partitions", "cleanup", "retention", "state")
-    for topic_state in await topic_admin.plan(TOPICS, load(CliSettings)):
-        topic = topic_state.topic
+    for topic in TOPICS:
+        partitions = existing.get(topic.name) or topic.partitions or settings.topic_partitions
         retention = "unlimited" if topic.retention_days is None else f"{topic.retention_days} d"
-        state = "exists" if topic_state.current_partitions else "missing"
-        partitions = topic_state.current_partitions or topic_state.planned_partitions
+        state = "exists" if topic.name in existing else "missing"
         table.add_row(topic.name, str(partitions), str(topic.cleanup), retention, state)
     print_table(table)
 
 
 @commands.command("create")
-def create() -> None:
+@command
+async def create() -> None:
     """Create the topics that are missing."""
-    run_command(_create())
-
-
-async def _create() -> None:
     created = await topic_admin.create(TOPICS, load(CliSettings))
     typer.echo(f"{len(created)} created" + "".join(f"\n  {name}" for name in created))

@@ -1,10 +1,8 @@
 """Verdicts as Kafka records: keys, headers and Avro values."""
 
-import io
 from typing import Any
 
-from fastavro import schemaless_writer
-
+from services.chassis.avro.records import encode_record
 from services.chassis.avro.schemas import Schema, Schemas
 from services.chassis.avro.wire_format import HEADER, LENGTH, parse_wire_format
 from services.chassis.avro.wire_format import prefix as wire_prefix
@@ -59,10 +57,7 @@ class Encoder:
             "at": at_us,
             "faults": [_fault(fault) for fault in verdict.faults],
         }
-        body = io.BytesIO()
-        body.write(self._rejected.prefix)
-        schemaless_writer(body, self._rejected.plain, document, strict=True)
-        return body.getvalue()
+        return encode_record(document, self._rejected)
 
     def to_validated(self, verdict: Accepted) -> tuple[bytes | None, Headers]:
         """Return value and headers of the validated record: the submitted bytes, without encoding them again.

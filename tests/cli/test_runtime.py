@@ -9,7 +9,7 @@ from aiokafka.errors import InvalidReplicationFactorError, TopicAuthorizationFai
 from rich.table import Table
 
 from services.chassis.runtime.errors import UnavailableError
-from services.cli.runtime import print_table, run_command
+from services.cli.runtime import command, print_table
 
 
 async def refused() -> None:
@@ -25,7 +25,7 @@ async def too_many_replicas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "message"),
+    ("work", "message"),
     [
         (refused, "Kafka is unavailable (TopicAuthorizationFailedError)\n"),
         (unavailable, "Kafka is unavailable\n"),
@@ -33,10 +33,10 @@ async def too_many_replicas() -> None:
     ],
 )
 def test_what_the_brokers_refuse_is_told(
-    command: Callable[[], Coroutine[Any, Any, None]], message: str, capsys: pytest.CaptureFixture[str]
+    work: Callable[[], Coroutine[Any, Any, None]], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as exit_info:
-        run_command(command())
+        command(work)()
     assert exit_info.value.exit_code == 1
     assert capsys.readouterr().err == message
 
@@ -46,7 +46,7 @@ def test_who_interrupts_a_command_is_told_by_its_exit_code() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(typer.Exit) as exit_info:
-        run_command(interrupted())
+        command(interrupted)()
     assert exit_info.value.exit_code == 130
 
 

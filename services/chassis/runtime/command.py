@@ -1,14 +1,16 @@
 """Runs one command of a command line."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
 from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def run_command(work: Coroutine[Any, Any, T], *expected: type[Exception]) -> T:
@@ -27,3 +29,18 @@ def run_command(work: Coroutine[Any, Any, T], *expected: type[Exception]) -> T:
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def async_command(
+    *expected: type[Exception],
+) -> Callable[[Callable[P, Coroutine[Any, Any, None]]], Callable[P, None]]:
+    """Make a coroutine function a command that `run_command` runs."""
+
+    def decorate(work: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+        @wraps(work)
+        def command(*args: P.args, **kwargs: P.kwargs) -> None:
+            run_command(work(*args, **kwargs), *expected)
+
+        return command
+
+    return decorate
