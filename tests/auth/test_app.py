@@ -16,6 +16,7 @@ from services.auth.adapters.stores import MongoKeyStore
 from services.auth.domain.revocation import client_revocation, token_id_revocation
 from services.auth.flows import management
 from services.auth.settings import AuthSettings
+from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import PeriodicTask, StartupTask
@@ -38,7 +39,7 @@ class Republishing:
 
     def __init__(self, harness: ManagementHarness) -> None:
         self.sites, self.sites_table = Sites(SCHEMAS), FakeTable()
-        self.revocations, self.revocations_table = Revocations(SCHEMAS, now=harness.clock), FakeTable()
+        self.revocations, self.revocations_table = Revocations(SCHEMAS), FakeTable()
         published = app.PublishedState(
             self.sites,
             self.sites_table,  # type: ignore[arg-type]
@@ -203,3 +204,24 @@ async def test_auth_itself_takes_no_token_that_may_have_been_revoked(
     with pytest.raises(UnavailableError) as unavailable:
         await introspector.introspect("a.b.c")
     assert unavailable.value.dependency == lacking
+
+
+async def test_every_part_of_auth_reads_the_brokers_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens, revocations, keys and the tokens that auth itself verifies."""
+    clocks: dict[str, object] = {}
+
+    def record_clock(name: str) -> None:
+        original = getattr(app, name)
+
+        def build(*arguments: Any, **options: Any) -> Any:
+            clocks[name] = options["now"].__self__
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(app, name, build)
+
+    for name in ("build_tokens", "build_management", "build_key_rotation", "build_introspector"):
+        record_clock(name)
+    service = await app.build(auth_settings())
+    (broker_clock,) = (part for part in service.components if isinstance(part, BrokerClock))
+    assert clocks == dict.fromkeys(clocks, broker_clock)
+    assert len(clocks) == 4

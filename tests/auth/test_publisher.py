@@ -52,7 +52,7 @@ async def test_revocations_are_published_as_others_read_them() -> None:
         [client_revocation("c|1", now=NOW), token_id_revocation("t", now=NOW)]
     )
     ((topic, records),) = producer.sent
-    revocations = Revocations(SCHEMAS, now=lambda: NOW)
+    revocations = Revocations(SCHEMAS)
     for record in records:
         revocations.apply(record.key or b"", record.value)
     assert (topic, [record.key for record in records]) == ("auth.revocations.v1", [b"c%7C1", b"t"])

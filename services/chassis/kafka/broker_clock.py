@@ -13,17 +13,19 @@ from services.chassis.kafka.describe_quorum import (
 )
 from services.chassis.kafka.producer import Producer
 from services.chassis.runtime import metrics
-from services.chassis.runtime.background import PeriodicTask
+from services.chassis.runtime.background import BackgroundTask
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 
 OFFSET = metrics.gauge("clock_offset_seconds", "Local clock minus the brokers' clock; NaN while that is unknown.")
 
 INTERVAL_S = 10.0
+# Until the first measurement, for which the service waits.
+RETRY_S = 0.3
 _LOG = logger(__name__)
 
 
-class BrokerClock(PeriodicTask):
+class BrokerClock(BackgroundTask):
     """Measures the brokers' clock periodically, and extrapolates it with the monotonic clock in between.
 
     A jump of the local clock therefore shows at once, and while the brokers are unavailable, too.
@@ -38,8 +40,9 @@ class BrokerClock(PeriodicTask):
         clock_s: Callable[[], float] = time.time,
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__("broker clock", self.measure, interval_s=interval_s)
+        super().__init__("broker clock", self._step, retry_s=RETRY_S)
         self._producer = producer
+        self._interval_s = interval_s
         self._max_offset_s = max_offset_s
         self._clock_s = clock_s
         self._monotonic_s = monotonic_s
@@ -90,6 +93,14 @@ class BrokerClock(PeriodicTask):
         self._is_supported = True
         self._epoch_s = leader_time_s(response) - (sent_at + received_at) / 2
         self._report()
+
+    async def _step(self) -> float:
+        try:
+            await self.measure()
+        except UnavailableError:
+            if self._epoch_s is None:
+                raise
+        return self._interval_s
 
     def _report(self) -> None:
         if self.ready != self._agreed:

@@ -1,26 +1,25 @@
 """Revoked tokens, in memory, from their compacted topic."""
 
-import time
-from collections.abc import Callable
-
 from services.chassis.avro.records import AvroRecordReader
 from services.chassis.avro.schemas import Schemas
-from services.chassis.security.tokens import Token
+from services.chassis.security.tokens import LEEWAY_S, LIFETIME_S, Token
 
 MICROS = 1_000_000
 PURGE_EVERY = 1_000
+# A revocation ends at most this long after it was made: with the newest token that it can cover.
+MAX_REVOCATION_S = LIFETIME_S + LEEWAY_S + 1
 
 
 class Revocations:
     """Revoked tokens, and clients whose earlier tokens are revoked. `apply` is for the table that reads the topic."""
 
-    def __init__(self, schemas: Schemas, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, schemas: Schemas) -> None:
         self._records = AvroRecordReader(schemas, "revocation")
-        self._now = now
         # Expiry of each revocation, in seconds; for clients, after the instant before which tokens are revoked.
         self._tokens: dict[str, float] = {}
         self._clients: dict[str, tuple[float, float]] = {}
         self._applied = 0
+        self._newest_until = 0.0
 
     def is_revoked(self, token: Token) -> bool:
         """Whether the token is revoked; cheap enough for every request."""
@@ -55,12 +54,16 @@ class Revocations:
         if read["clientId"] is not None and read["issuedBefore"] is not None:
             before = max(read["issuedBefore"] / MICROS, self.issued_before(read["clientId"]))
             self._clients[read["clientId"]] = (before, until)
+        self._newest_until = max(self._newest_until, until)
         self._applied += 1
         if self._applied % PURGE_EVERY == 0:
             self._purge()
 
     def _purge(self) -> None:
-        """Drop revocations of tokens that have expired."""
-        now = self._now()
+        """Drop revocations of tokens that have expired.
+
+        By the topic's own times: a local clock that is ahead for a while would drop revocations of valid tokens.
+        """
+        now = self._newest_until - MAX_REVOCATION_S
         self._tokens = {token_id: until for token_id, until in self._tokens.items() if until > now}
         self._clients = {client_id: entry for client_id, entry in self._clients.items() if entry[1] > now}

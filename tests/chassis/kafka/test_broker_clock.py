@@ -11,10 +11,9 @@ from aiokafka.errors import IncompatibleBrokerVersion
 from structlog.testing import capture_logs
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.kafka.broker_clock import BrokerClock
+from services.chassis.kafka.broker_clock import INTERVAL_S, RETRY_S, BrokerClock
 from services.chassis.kafka.producer import Producer
 from services.chassis.runtime import metrics
-from services.chassis.runtime.background import RETRY_S
 from services.chassis.runtime.errors import UnavailableError
 from tests.chassis.kafka.kafka_fixtures import a_name, frozen_broker, kill_broker, make_topics, restart_broker, settings
 
@@ -155,7 +154,7 @@ async def test_a_failure_leaves_the_last_measurement(outcome: object) -> None:
     clock = a_clock(producer)
     await clock.run_once()
     producer.outcome = outcome
-    await clock.run_once()
+    assert await clock.run_once() == INTERVAL_S
     assert clock.ready
     assert clock.offset_s == pytest.approx(0, abs=0.5)
 

@@ -1,11 +1,12 @@
 import io
+import time
 from pathlib import Path
 
 import pytest
 from fastavro import schemaless_writer
 
 from services.chassis.avro.schemas import Schemas
-from services.chassis.security.revocations import PURGE_EVERY, Revocations
+from services.chassis.security.revocations import MAX_REVOCATION_S, PURGE_EVERY, Revocations
 from services.chassis.security.tokens import Token
 
 SCHEMAS = Schemas.load(Path(__file__).parents[3] / "schemas")
@@ -41,7 +42,7 @@ def a_token(jti: str = "t", *, client_id: str = "c", issued_at: float = NOW) -> 
 
 @pytest.fixture
 def revocations() -> Revocations:
-    return Revocations(SCHEMAS, now=lambda: NOW)
+    return Revocations(SCHEMAS)
 
 
 def test_one_token_is_revoked_and_no_other(revocations: Revocations) -> None:
@@ -72,11 +73,20 @@ def test_a_tombstone_takes_nothing_back(revocations: Revocations) -> None:
     assert revocations.is_revoked(a_token("t"))
 
 
-def test_what_matters_no_more_is_forgotten(revocations: Revocations) -> None:
+@pytest.mark.parametrize("clock_s", [NOW, NOW + 9 * 3_600, 0], ids=["right", "ahead", "behind"])
+def test_what_matters_no_more_is_forgotten(
+    revocations: Revocations, monkeypatch: pytest.MonkeyPatch, clock_s: float
+) -> None:
+    """Whatever the local clock: what is revoked now is as long as any token that may be valid."""
+    monkeypatch.setattr(time, "time", lambda: clock_s)
     revocations.apply(b"c", record(client="old", before=NOW - 90_000, until=NOW - 1))
-    for number in range(PURGE_EVERY - 1):
-        revocations.apply(b"", record(token=f"t{number}", until=NOW - 1 if number else NOW + 1))
-    assert len(revocations) == 1
+    revocations.apply(b"", record(token="live", until=NOW + 1))
+    for number in range(PURGE_EVERY - 3):
+        revocations.apply(b"", record(token=f"t{number}", until=NOW - 1))
+    revocations.apply(b"", record(client="new", before=NOW, until=NOW + MAX_REVOCATION_S))
+    assert len(revocations) == 2
+    assert revocations.has_token("live")
+    assert revocations.issued_before("new") == NOW
 
 
 @pytest.mark.parametrize(
