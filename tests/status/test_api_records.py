@@ -1,11 +1,14 @@
 """A job's records by their outcome, also those that came late or never."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 from multidict import CIMultiDict
 
-from services.jobs.events import OutcomeRun
+from services.chassis.runtime.errors import UnavailableError
+from services.jobs.events import JobKey, OutcomeRun
+from services.status.domain.job import JobChange
 from tests.jobs.events import a_header, a_run, expired, judged, opened
 from tests.status.api_fixtures import JOB_PATH, ApiClient, api
 
@@ -105,6 +108,55 @@ async def test_lines_are_not_sent_to_a_client_that_prefers_one_document(api: Api
     response = await api.get(JOB_PATH + "/records?outcome=succeeded", headers=headers)
     assert response.content_type == "application/json"
     assert len((await response.json())["result"]) == 2
+
+
+async def test_histories_with_equally_many_writes_have_different_etags(api: ApiClient) -> None:
+    """A job that retention deleted, or a restored database, begins again with the first version."""
+    paths = ["", "/events", "/records?outcome=failed"]
+    tags = []
+    for after_ms in (0, 1):
+        api.jobs.job_documents.clear()
+        await api.apply(judged(a_run("SF"), after_ms=after_ms))
+        tags.append([(await api.get(JOB_PATH + path)).headers["ETag"] for path in paths])
+    assert all(first != second for first, second in zip(*tags, strict=True))
+
+
+UNPUBLISHED = {
+    "running": ([judged(a_run("S" * 100), a_header(700))], judged(a_run("SF" * 100, 100), a_header(700))),
+    "expired": (
+        [judged(a_run("S" * 100), a_header(700)), expired(a_header(700))],
+        judged(a_run("FS" * 100, 100), a_header(700)),
+    ),
+}
+
+
+@pytest.mark.parametrize("stage", UNPUBLISHED)
+async def test_pages_and_their_etags_show_only_what_the_job_has_published(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """A chunk is written before the job: in between, neither the bodies nor the ETags change."""
+    paths = ["/events?showAll=true", *(f"/records?outcome={name}" for name in ("succeeded", "failed", "unprocessed"))]
+
+    async def pages() -> list[tuple[str, str]]:
+        answers = [await api.get(JOB_PATH + path) for path in paths]
+        return [(answer.headers["ETag"], await answer.text()) for answer in answers]
+
+    async def fail(changes: Sequence[JobChange]) -> frozenset[JobKey]:
+        raise UnavailableError(f"memory, for {len(changes)} changes")
+
+    published, added = UNPUBLISHED[stage]
+    await api.apply(opened(a_header(700)), *published)
+    shown, versions = await pages(), api.jobs.writes
+    with monkeypatch.context() as patched:
+        patched.setattr(api.jobs, "write", fail)
+        with pytest.raises(UnavailableError):
+            await api.apply(added)
+    assert api.jobs.writes > versions
+    assert await pages() == shown
+    await api.apply(added)
+    for (old_etag, old_text), (etag, text) in zip(shown, await pages(), strict=True):
+        assert (etag != old_etag) or text == old_text
+    assert [text for _, text in await pages()] != [text for _, text in shown]
 
 
 async def test_lines_of_a_running_job_say_where_to_go_on(api: ApiClient) -> None:

@@ -50,7 +50,7 @@ def after(*events: JobEvent, total: int = 2) -> StoredJob:
         if change is not None:
             assert stored.block is not None
             entries = (*stored.block.runs, *change.added_runs)
-            block = build_block(0, 0, total, version=change.job.version, runs=entries)
+            block = build_block(0, 0, total, entries)
             stored = StoredJob(change.job, block)
     return stored
 

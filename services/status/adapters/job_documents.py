@@ -175,7 +175,7 @@ def stored_job_from(document: Mapping[str, Any]) -> StoredJob:
     if job.is_large or "runs" not in element:
         return StoredJob(job, None)
     runs = [_run_from(run) for run in element["runs"]]
-    return StoredJob(job, build_block(0, 0, job.profile.total, version=job.version, runs=runs))
+    return StoredJob(job, build_block(0, 0, job.profile.total, runs))
 
 
 def summary_job_from(document: Mapping[str, Any]) -> Job:
@@ -221,5 +221,4 @@ def block_from(document: Mapping[str, Any], total: int) -> Block:
     """A stored chunk of a job with `total` records."""
     number = int(document["_id"].rpartition(":")[2])
     runs = [_run_from(run) for run in document["runs"]]
-    size = chunk_size(number, total)
-    return build_block(number, number * CHUNK_SIZE, size, version=document["version"], runs=runs)
+    return build_block(number, number * CHUNK_SIZE, chunk_size(number, total), runs)

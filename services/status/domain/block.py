@@ -54,17 +54,21 @@ class StoredRun(Struct, frozen=True, gc=False):
 
 
 class Block(Struct, frozen=True, gc=False):
-    """The outcomes of the records from `first` on. `version` is 0 until the block is stored.
+    """The outcomes of the records from `first` on.
 
     `late_outcomes` holds the outcomes that came after their record had expired.
     """
 
     number: int
     first: int
-    version: int
     outcomes: str
     late_outcomes: str
     runs: tuple[StoredRun, ...]
+
+    @property
+    def version(self) -> int:
+        """Its number of runs: they are only added, and every write adds some."""
+        return len(self.runs)
 
     @property
     def last_us(self) -> int:
@@ -74,10 +78,10 @@ class Block(Struct, frozen=True, gc=False):
 
 def empty_block(number: int, first: int, size: int) -> Block:
     """A block without outcomes."""
-    return Block(number, first, 0, UNDECIDED * size, UNDECIDED * size, ())
+    return Block(number, first, UNDECIDED * size, UNDECIDED * size, ())
 
 
-def build_block(number: int, first: int, size: int, *, version: int, runs: Sequence[StoredRun]) -> Block:
+def build_block(number: int, first: int, size: int, runs: Sequence[StoredRun]) -> Block:
     """Rebuild a block from its stored runs."""
     outcomes = late = UNDECIDED * size
     for run in runs:
@@ -85,7 +89,7 @@ def build_block(number: int, first: int, size: int, *, version: int, runs: Seque
             late = overlay(late, run.first - first, run.outcomes)
         else:
             outcomes = overlay(outcomes, run.first - first, run.outcomes)
-    return Block(number, first, version, outcomes, late, tuple(runs))
+    return Block(number, first, outcomes, late, tuple(runs))
 
 
 def merge_runs(block: Block, runs: Sequence[TimedRun], profile: JobProfile) -> tuple[Block, tuple[StoredRun, ...]]:
@@ -108,8 +112,7 @@ def merge_runs(block: Block, runs: Sequence[TimedRun], profile: JobProfile) -> t
             added.append(_store_run(timed, won, profile))
     if not added:
         return block, ()
-    stored = (*block.runs, *added)
-    return Block(block.number, block.first, block.version + 1, outcomes, late, stored), tuple(added)
+    return Block(block.number, block.first, outcomes, late, (*block.runs, *added)), tuple(added)
 
 
 def _store_run(timed: TimedRun, won: str, profile: JobProfile) -> StoredRun:

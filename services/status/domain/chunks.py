@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from services.jobs.events import ERROR, FAILED, WARNING, OutcomeRun
-from services.status.domain.block import Block, count_outcomes, decided_prefix
+from services.status.domain.block import Block, build_block, count_outcomes, decided_prefix
 from services.status.domain.event import LEVELS_SEPARATOR
 from services.status.domain.rows import slice_rows
 from services.status.domain.updates import TimedRun
@@ -21,8 +21,8 @@ CHUNK_SIZE = 500
 class Tally(Struct, frozen=True, array_like=True, gc=False):
     """The published counts of a block.
 
-    The first four count the whole block, the others its decided prefix. `warnings` and `errors` count the events of
-    the failures in it.
+    `version` is the block's. The next three count the whole block, the others its decided prefix. `warnings` and
+    `errors` count the events of the failures in it.
     """
 
     version: int = 0
@@ -117,6 +117,13 @@ def build_tally(block: Block) -> Tally:
         levels.count(ERROR[0]) + prefix_unprocessed,
         block.last_us,
     )
+
+
+def published_part(block: Block, tally: Tally) -> Block:
+    """The block as its job has published it: without the runs that were stored later."""
+    if block.version <= tally.version:
+        return block
+    return build_block(block.number, block.first, len(block.outcomes), block.runs[: tally.version])
 
 
 def levels_in_prefix(block: Block, prefix: int) -> str:

@@ -1,12 +1,13 @@
 """Read jobs, waiting for them where a caller wants to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.jobs.events import JobKey
-from services.status.domain.block import ALL_EVENTS, FAULT_EVENTS, NO_PROJECTION, RECORDS, Projection
+from services.status.domain.block import ALL_EVENTS, FAULT_EVENTS, NO_PROJECTION, RECORDS, Block, Projection
+from services.status.domain.chunks import published_part
 from services.status.domain.job import Job, StoredJob
 from services.status.domain.page import (
     EventsRequest,
@@ -97,7 +98,7 @@ async def get_events(stored: StoredJob, request: EventsRequest, deps: Deps) -> P
     job, block = stored.job, stored.block
     if block is not None:
         return build_events_page(job, [block], request)
-    blocks = await deps.jobs.find_chunks(job, select_event_chunks(job, request), projection_for(request))
+    blocks = await _find_published(job, select_event_chunks(job, request), projection_for(request), deps)
     return build_events_page(job, blocks, request)
 
 
@@ -107,4 +108,11 @@ async def get_records(stored: StoredJob, outcome: str, deps: Deps, *, first: int
     if block is not None:
         return build_records_page(job, [block], outcome, first=first, rows=rows)
     numbers = select_record_chunks(job, outcome, first=first, rows=rows)
-    return build_records_page(job, await deps.jobs.find_chunks(job, numbers, RECORDS), outcome, first=first, rows=rows)
+    blocks = await _find_published(job, numbers, RECORDS, deps)
+    return build_records_page(job, blocks, outcome, first=first, rows=rows)
+
+
+async def _find_published(job: Job, numbers: Sequence[int], projection: Projection, deps: Deps) -> list[Block]:
+    """Chunks in the state that the job has published: an entity tag names the job's version."""
+    blocks = await deps.jobs.find_chunks(job, numbers, projection)
+    return [published_part(block, job.chunk_tallies[block.number]) for block in blocks]
