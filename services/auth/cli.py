@@ -3,11 +3,11 @@
 import getpass
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 import typer
@@ -28,12 +28,10 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
-from services.chassis.runtime.command import run_command
+from services.chassis.runtime.command import async_command
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 from services.values.sites import MAX_NUMBER
-
-T = TypeVar("T")
 
 BROKER_TIMEOUT_S = 15.0
 # The brokers' time is known to half of it: less than the tolerance of a revocation.
@@ -44,6 +42,9 @@ MEASUREMENTS = 5
 sites = typer.Typer(no_args_is_help=True, help="Sites (tenants): their names, API keys and limits.")
 clients = typer.Typer(no_args_is_help=True, help="Clients: who may get tokens, with which secrets and scopes.")
 keys = typer.Typer(no_args_is_help=True, help="Keys that sign tokens.")
+
+
+command = async_command(RuleViolationError, tenants.InvalidDocumentError, ApiKeyConflictError)
 
 
 class ManagementSettings(ServiceSettings, KafkaSettings, MongoSettings):
@@ -99,20 +100,6 @@ async def _measure_broker_clock(producer: Producer) -> Callable[[], float]:
     return clock.now_s
 
 
-def _manage(command: Callable[[ManagementDeps], Awaitable[T]]) -> T:
-    """Run one command that manages sites and clients."""
-
-    async def run() -> T:
-        async with _open_management() as deps:
-            return await command(deps)
-
-    return _run(run())
-
-
-def _run(command: Coroutine[Any, Any, T]) -> T:
-    return run_command(command, RuleViolationError, tenants.InvalidDocumentError, ApiKeyConflictError)
-
-
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
@@ -123,41 +110,45 @@ def _exit_not_found(noun: str, identifier: object) -> typer.Exit:
 
 
 @sites.command("add")
-def add_sites(
+@command
+async def add_sites(
     file: Annotated[
         Path,
         typer.Argument(exists=True, dir_okay=False, help='JSON document: {"sites": [...]}, as for `init --tenants`.'),
     ],
 ) -> None:
     """Add or change sites, and publish them."""
-
-    async def command(deps: ManagementDeps) -> int:
+    async with _open_management() as deps:
         try:
             declared = tenants.parse_tenants(file.read_bytes(), time_zones=available_timezones())
         except tenants.InvalidDocumentError as error:
             raise tenants.InvalidDocumentError(f"{file.name}: {error}") from None
-        return sum([await management.add_site(site, deps) for site in declared.sites])
-
-    typer.echo(f"{_manage(command)} sites changed")
+        changed = [await management.add_site(site, deps) for site in declared.sites]
+    typer.echo(f"{sum(changed)} sites changed")
 
 
 @sites.command("list")
-def list_sites() -> None:
+@command
+async def list_sites() -> None:
     """List all sites."""
-    _print_json([site.to_fields() for site in _manage(lambda deps: deps.sites.all())])
+    async with _open_management() as deps:
+        _print_json([site.to_fields() for site in await deps.sites.all()])
 
 
 @sites.command("show")
-def show_site(site: Annotated[int, typer.Argument(min=0, max=MAX_NUMBER)]) -> None:
+@command
+async def show_site(site: Annotated[int, typer.Argument(min=0, max=MAX_NUMBER)]) -> None:
     """Show one site."""
-    stored = _manage(lambda deps: deps.sites.find(site))
+    async with _open_management() as deps:
+        stored = await deps.sites.find(site)
     if stored is None:
         raise _exit_not_found("site", site)
     _print_json(stored.site.to_fields())
 
 
 @clients.command("add")
-def add_client(
+@command
+async def add_client(
     site: Annotated[int, typer.Option(help="The client's site; 0 for a client that only administers.")],
     api_key: Annotated[
         list[str] | None, typer.Option(help="An API key of the site that the client may use; repeatable.")
@@ -168,37 +159,35 @@ def add_client(
     client_id: Annotated[str | None, typer.Option(help="The client's id; random by default.")] = None,
 ) -> None:
     """Add a client and show its secret, once."""
-    document = {
-        "clientId": client_id or new_id()[:16],
-        "site": site,
-        "apiKeys": api_key or [],
-        "scopes": scope or [],
-    }
-
-    async def command(deps: ManagementDeps) -> str:
-        return await management.add_client(tenants.parse_client(json.dumps(document).encode()), deps)
-
-    secret = _manage(command)
-    _print_json({"clientId": document["clientId"], "secret": secret})
+    client_id = client_id or new_id()[:16]
+    document = {"clientId": client_id, "site": site, "apiKeys": api_key or [], "scopes": scope or []}
+    async with _open_management() as deps:
+        secret = await management.add_client(tenants.parse_client(json.dumps(document).encode()), deps)
+    _print_json({"clientId": client_id, "secret": secret})
 
 
 @clients.command("list")
-def list_clients() -> None:
+@command
+async def list_clients() -> None:
     """List all clients."""
-    _print_json([client_to_json(client) for client in _manage(lambda deps: deps.clients.all())])
+    async with _open_management() as deps:
+        _print_json([client_to_json(client) for client in await deps.clients.all()])
 
 
 @clients.command("show")
-def show_client(client_id: str) -> None:
+@command
+async def show_client(client_id: str) -> None:
     """Show one client, with the ids of its secrets only."""
-    client = _manage(lambda deps: deps.clients.find(client_id))
+    async with _open_management() as deps:
+        client = await deps.clients.find(client_id)
     if client is None:
         raise _exit_not_found("client", client_id)
     _print_json(client_to_json(client))
 
 
 @clients.command("change")
-def change_client(
+@command
+async def change_client(
     client_id: str,
     api_key: Annotated[list[str] | None, typer.Option(help="Its new API keys; repeatable.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="Its new scopes; repeatable.")] = None,
@@ -211,15 +200,13 @@ def change_client(
     if not (api_key or scope or no_scopes):
         raise typer.BadParameter("give at least one of --api-key, --scope and --no-scopes")
     document = {"apiKeys": api_key or None, "scopes": [] if no_scopes else scope or None}
-
-    async def command(deps: ManagementDeps) -> None:
+    async with _open_management() as deps:
         await management.change_client(client_id, tenants.parse_client_change(json.dumps(document).encode()), deps)
-
-    _manage(command)
 
 
 @clients.command("add-secret")
-def add_secret(
+@command
+async def add_secret(
     client_id: str,
     grace_hours: Annotated[
         float | None,
@@ -228,50 +215,52 @@ def add_secret(
 ) -> None:
     """Add a secret to a client and show it, once."""
     grace_s = None if grace_hours is None else int(grace_hours * 3600)
-    secret = _manage(lambda deps: management.add_secret(client_id, deps, grace_s=grace_s))
+    async with _open_management() as deps:
+        secret = await management.add_secret(client_id, deps, grace_s=grace_s)
     _print_json({"clientId": client_id, "secret": secret})
 
 
 @clients.command("remove-secret")
-def remove_secret(client_id: str, secret_id: str) -> None:
+@command
+async def remove_secret(client_id: str, secret_id: str) -> None:
     """Remove a secret of a client, at once. The last one cannot be removed."""
-    _manage(lambda deps: management.remove_secret(client_id, secret_id, deps))
+    async with _open_management() as deps:
+        await management.remove_secret(client_id, secret_id, deps)
 
 
 @clients.command("revoke-tokens")
-def revoke_tokens(client_id: str) -> None:
+@command
+async def revoke_tokens(client_id: str) -> None:
     """Revoke all tokens that were issued to the client."""
-    _manage(lambda deps: management.revoke_client(client_id, deps))
+    async with _open_management() as deps:
+        await management.revoke_client(client_id, deps)
 
 
 @clients.command("revoke-token")
-def revoke_token(token_id: str) -> None:
+@command
+async def revoke_token(token_id: str) -> None:
     """Revoke one token by its id (`tokenId` of the audit line, `jti` of the token)."""
-    _manage(lambda deps: management.revoke_token(token_id, deps))
+    async with _open_management() as deps:
+        await management.revoke_token(token_id, deps)
 
 
 @keys.command("list")
-def list_keys() -> None:
+@command
+async def list_keys() -> None:
     """List the signing keys."""
-
-    async def command() -> Sequence[SigningKey]:
-        async with Mongo.connect(load(ManagementSettings)) as mongo:
-            return await MongoKeyStore(mongo).all()
-
-    _print_json([key_to_json(key) for key in _run(command())])
+    async with Mongo.connect(load(ManagementSettings)) as mongo:
+        _print_json([key_to_json(key) for key in await MongoKeyStore(mongo).all()])
 
 
 @keys.command("rotate")
-def rotate() -> None:
+@command
+async def rotate() -> None:
     """Add the next signing key and list all. It signs once every verifier has had the time to fetch it."""
-
-    async def command() -> Sequence[SigningKey]:
-        settings = load(AuthSettings)
-        async with Mongo.connect(settings) as mongo, Producer(settings, client_id="operator") as producer:
-            await producer.wait_ready(BROKER_TIMEOUT_S)
-            return await _rotate(settings, mongo, now=await _measure_broker_clock(producer))
-
-    _print_json([key_to_json(key) for key in _run(command())])
+    settings = load(AuthSettings)
+    async with Mongo.connect(settings) as mongo, Producer(settings, client_id="operator") as producer:
+        await producer.wait_ready(BROKER_TIMEOUT_S)
+        rotated = await _rotate(settings, mongo, now=await _measure_broker_clock(producer))
+    _print_json([key_to_json(key) for key in rotated])
 
 
 async def _rotate(settings: AuthSettings, mongo: Mongo, *, now: Callable[[], float]) -> Sequence[SigningKey]:

@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import argon2
-from argon2.low_level import Type, hash_secret_raw
+from argon2.low_level import Type, hash_secret
 
 from services.auth import metrics
 from services.chassis.runtime.errors import ContentionError
@@ -36,21 +36,16 @@ MAX_CACHED_SECRETS = 10_000
 MAX_WAITING = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Argon2Params:
+class _Argon2Params(NamedTuple):
     """Parameters of a hash."""
 
-    memory_cost_kib: int
-    time_cost: int
-    parallelism: int
     salt: bytes
+    time_cost: int
+    memory_cost_kib: int
+    parallelism: int
 
     def hash(self, secret: str) -> str:
-        raw = hash_secret_raw(
-            secret.encode(), self.salt, self.time_cost, self.memory_cost_kib, self.parallelism, HASH_BYTES, Type.ID
-        )
-        cost = f"m={self.memory_cost_kib},t={self.time_cost},p={self.parallelism}"
-        return f"$argon2id$v=19${cost}${_b64(self.salt)}${_b64(raw)}"
+        return hash_secret(secret.encode(), *self, HASH_BYTES, Type.ID).decode()
 
 
 class Argon2Hasher:
@@ -144,16 +139,10 @@ def _lower_thread_priority() -> None:
 
 
 def _new_params(salt: bytes) -> _Argon2Params:
-    return _Argon2Params(MEMORY_COST_KIB, TIME_COST, PARALLELISM, salt)
+    return _Argon2Params(salt, TIME_COST, MEMORY_COST_KIB, PARALLELISM)
 
 
 def _parse_params(encoded: str) -> _Argon2Params:
     cost = argon2.extract_parameters(encoded)
-    salt = encoded.split("$")[4]
-    return _Argon2Params(
-        cost.memory_cost, cost.time_cost, cost.parallelism, base64.b64decode(salt + "=" * (-len(salt) % 4))
-    )
-
-
-def _b64(raw: bytes) -> str:
-    return base64.b64encode(raw).rstrip(b"=").decode()
+    salt = base64.b64decode(encoded.split("$")[4] + "==")
+    return _Argon2Params(salt, cost.time_cost, cost.memory_cost, cost.parallelism)

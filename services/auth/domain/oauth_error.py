@@ -37,6 +37,17 @@ def too_many_attempts(retry_after_s: int) -> OAuthError:
     )
 
 
+def unavailable(retry_after_s: int) -> OAuthError:
+    """Return the error while a dependency is unavailable."""
+    return OAuthError(
+        error="temporarily_unavailable",
+        description="Tokens cannot be issued just now; try again.",
+        reason="unavailable",
+        status=503,
+        retry_after_s=retry_after_s,
+    )
+
+
 UNSUPPORTED_GRANT_TYPE = OAuthError(
     error="unsupported_grant_type",
     description="The only grant type is client_credentials.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from services.auth import metrics
 from services.auth.domain.audience import Audience
@@ -42,19 +43,10 @@ class TokenDeps:
     new_id: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssuedToken:
-    """A successful token response; `scope` only if the client requested fewer scopes than it has."""
-
-    access_token: str
-    expires_in: int
-    scope: str | None
-
-
 async def issue(
     request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps
-) -> IssuedToken | OAuthError:
-    """Answer one token request and write an audit line. Raises `UnavailableError`."""
+) -> dict[str, Any] | OAuthError:
+    """Return the response to a token request (RFC 6749, 5.1) and write an audit line. Raises `UnavailableError`."""
     parsed = parse_token_request(request, allow_query_secrets=deps.allow_query_secrets)
     if isinstance(parsed, OAuthError):
         return record_refusal(parsed, audience, source=source, deps=deps)
@@ -87,7 +79,7 @@ async def revoke(
 
 async def introspect(
     request: TokenEndpointRequest, audience: Audience, *, source: str, deps: TokenDeps
-) -> dict[str, object] | OAuthError:
+) -> dict[str, Any] | OAuthError:
     """Introspect one of the client's own tokens (RFC 7662). Raises `UnavailableError`."""
     token = await _load_own_token(request, audience, source=source, deps=deps)
     if token is UNAUTHORIZED_CLIENT:
@@ -141,7 +133,7 @@ def record_refusal(
     return error
 
 
-def _issue_token(grant: Grant, *, source: str, deps: TokenDeps) -> IssuedToken:
+def _issue_token(grant: Grant, *, source: str, deps: TokenDeps) -> dict[str, Any]:
     issued_at = issue_time(deps.now(), revoked_before=deps.revoked_before(grant.client.client_id))
     claims = build_claims(grant, issuer=deps.issuer, issued_at=issued_at, token_id=deps.new_id())
     token = deps.signer.sign(claims)
@@ -154,5 +146,5 @@ def _issue_token(grant: Grant, *, source: str, deps: TokenDeps) -> IssuedToken:
         scope=claims["scope"],
         tokenId=claims["jti"],
     )
-    scope = " ".join(grant.scopes) if grant.is_narrowed else None
-    return IssuedToken(access_token=token, expires_in=TOKEN_LIFETIME_S, scope=scope)
+    body = {"token_type": "bearer", "access_token": token, "expires_in": TOKEN_LIFETIME_S}
+    return {**body, "scope": claims["scope"]} if grant.is_narrowed else body

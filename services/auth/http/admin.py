@@ -15,12 +15,8 @@ from services.auth.domain.tenants import InvalidDocumentError, parse_client, par
 from services.auth.flows import management
 from services.auth.flows.key_rotation import KeyRotationDeps, add_key
 from services.auth.flows.management import ManagementDeps
-from services.auth.flows.tokens import UNKNOWN_CLIENT, TokenDeps
-from services.auth.http.oauth import (
-    NO_STORE,
-    read_body,
-    token_endpoint,
-)
+from services.auth.flows.tokens import UNKNOWN_CLIENT, TokenDeps, issue
+from services.auth.http.oauth import NO_STORE, build_endpoint, read_body
 from services.auth.wire import client_to_json, key_to_json
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.server import json_response
@@ -66,7 +62,7 @@ def build_routes(deps: AdminDeps) -> list[web.RouteDef]:
     }
     return [
         openapi_route("/auth-admin/openapi.yaml", deps.openapi),
-        web.post(ADMIN.token_path, token_endpoint(ADMIN, deps=deps.tokens, proxies=deps.proxies)),
+        web.post(ADMIN.token_path, build_endpoint(issue, ADMIN, deps=deps.tokens, proxies=deps.proxies)),
         *(web.route(method, BASE + path, _authorized(action, deps)) for (method, path), action in actions.items()),
     ]
 

@@ -1,14 +1,15 @@
 """OAuth endpoints (RFC 6749, 7009, 7662), the key set and the server's metadata over HTTP."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from services.auth.domain.audience import AUDIENCES, SCOPES, Audience
 from services.auth.domain.credentials import TokenEndpointRequest, has_secret_in_query
-from services.auth.domain.oauth_error import OAuthError, invalid_request
-from services.auth.flows.tokens import IssuedToken, TokenDeps, introspect, issue, record_refusal, revoke
+from services.auth.domain.oauth_error import OAuthError, invalid_request, unavailable
+from services.auth.flows.tokens import TokenDeps, introspect, issue, record_refusal, revoke
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.request_body import read_bounded
 from services.chassis.http.server import json_response
@@ -25,8 +26,8 @@ DEPRECATION = {"Deprecation": "@1735689600"}
 AUTH_METHODS = ["client_secret_post", "client_secret_basic"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-# Answers a request of the given source address.
-Endpoint = Callable[[TokenEndpointRequest, str], Awaitable[web.Response]]
+# Returns the body of the response, an error, or None for an empty response.
+Flow = Callable[..., Awaitable[dict[str, Any] | OAuthError | None]]
 
 
 def build_routes(
@@ -50,48 +51,26 @@ def build_routes(
     ]
 
 
-def _build_endpoints(audience: Audience, deps: TokenDeps, proxies: Networks) -> list[web.RouteDef]:
+def _build_endpoints(audience: Audience, deps: TokenDeps, proxies: Networks) -> Iterator[web.RouteDef]:
     """Build the three endpoints of one API."""
-
-    async def revoke_token(request: TokenEndpointRequest, source: str) -> web.Response:
-        error = await revoke(request, audience, source=source, deps=deps)
-        return error_response(error) if error else web.Response(headers=NO_STORE)
-
-    async def introspect_token(request: TokenEndpointRequest, source: str) -> web.Response:
-        outcome = await introspect(request, audience, source=source, deps=deps)
-        return error_response(outcome) if isinstance(outcome, OAuthError) else json_response(outcome, headers=NO_STORE)
-
-    return [
-        web.post(audience.token_path, token_endpoint(audience, deps=deps, proxies=proxies)),
-        web.post(audience.revocation_path, _credentials_endpoint(revoke_token, audience, deps=deps, proxies=proxies)),
-        web.post(
-            audience.introspection_path, _credentials_endpoint(introspect_token, audience, deps=deps, proxies=proxies)
-        ),
-    ]
+    flows = {audience.token_path: issue, audience.revocation_path: revoke, audience.introspection_path: introspect}
+    for path, flow in flows.items():
+        yield web.post(path, build_endpoint(flow, audience, deps=deps, proxies=proxies))
 
 
-def token_endpoint(audience: Audience, *, deps: TokenDeps, proxies: Networks) -> Handler:
-    """Build the token endpoint of one API."""
-
-    async def issue_token(request: TokenEndpointRequest, source: str) -> web.Response:
-        outcome = await issue(request, audience, source=source, deps=deps)
-        return error_response(outcome) if isinstance(outcome, OAuthError) else _token_response(outcome)
-
-    return _credentials_endpoint(issue_token, audience, deps=deps, proxies=proxies)
-
-
-def _credentials_endpoint(endpoint: Endpoint, audience: Audience, *, deps: TokenDeps, proxies: Networks) -> Handler:
-    """Wrap an endpoint that authenticates clients: read the request, and answer its failures as RFC 6749 does."""
+def build_endpoint(flow: Flow, audience: Audience, *, deps: TokenDeps, proxies: Networks) -> Handler:
+    """Build an endpoint that authenticates clients: read the request, run the flow, and respond as RFC 6749 says."""
 
     async def handler(request: web.Request) -> web.Response:
         source = get_source_address(request, proxies)
         token_request = await _read_request(request)
         if isinstance(token_request, OAuthError):
-            return error_response(record_refusal(token_request, audience, source=source, deps=deps))
+            return _to_response(record_refusal(token_request, audience, source=source, deps=deps))
         try:
-            response = await endpoint(token_request, source)
+            outcome = await flow(token_request, audience, source=source, deps=deps)
         except UnavailableError as error:
-            response = _unavailable_response(error)
+            outcome = unavailable(error.retry_after_s)
+        response = _to_response(outcome)
         if has_secret_in_query(token_request):
             response.headers.update(DEPRECATION)
         return response
@@ -119,32 +98,18 @@ async def read_body(request: web.Request) -> bytes:
     return await read_bounded(request, max_bytes=MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S)
 
 
-def error_response(error: OAuthError) -> web.Response:
-    """Build an error response (RFC 6749, 5.2)."""
+def _to_response(outcome: dict[str, Any] | OAuthError | None) -> web.Response:
+    if outcome is None:
+        return web.Response(headers=NO_STORE)
+    if not isinstance(outcome, OAuthError):
+        return json_response(outcome, headers=NO_STORE)
     headers = dict(NO_STORE)
-    if error.status == 401:
+    if outcome.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="tillstream"'
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(error.retry_after_s)
-    body = {"error": error.error, "error_description": error.description}
-    return json_response(body, status=error.status, headers=headers)
-
-
-def _unavailable_response(error: UnavailableError) -> web.Response:
-    headers = {**NO_STORE, "Retry-After": str(error.retry_after_s)}
-    body = {"error": "temporarily_unavailable", "error_description": "Tokens cannot be issued just now; try again."}
-    return json_response(body, status=503, headers=headers)
-
-
-def _token_response(token: IssuedToken) -> web.Response:
-    body: dict[str, object] = {
-        "token_type": "bearer",
-        "access_token": token.access_token,
-        "expires_in": token.expires_in,
-    }
-    if token.scope is not None:
-        body["scope"] = token.scope
-    return json_response(body, headers=NO_STORE)
+    if outcome.retry_after_s is not None:
+        headers["Retry-After"] = str(outcome.retry_after_s)
+    body = {"error": outcome.error, "error_description": outcome.description}
+    return json_response(body, status=outcome.status, headers=headers)
 
 
 def _build_metadata(issuer: str, public_url: str) -> dict[str, object]:
