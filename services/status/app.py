@@ -53,10 +53,10 @@ async def build(settings: Settings) -> Service:
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
     # Every write is conditional and retried by its caller; the driver's own retries would cost twice the time.
     mongo = Mongo.connect(settings, retry_writes=False)
-    jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
-    create_indexes = StartupTask([partial(jobs.create_indexes, retention_days=settings.status_retention_days)])
     producer = Producer(settings, client_id=GROUP)
     broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
+    jobs = MongoJobStore(mongo, now=lambda: datetime.fromtimestamp(broker_clock.now_s(), UTC))
+    create_indexes = StartupTask([partial(jobs.create_indexes, retention_days=settings.status_retention_days)])
     security = RequestSecurity(
         schemas,
         kafka=settings,
@@ -71,7 +71,7 @@ async def build(settings: Settings) -> Service:
     dead_letter_limit = DeadLetterLimit.from_settings(settings)
     worker = Worker(
         apply_events.Deps(
-            jobs=jobs, site_profiles=CachedSiteProfiles(security.sites), notifier=notifier, now_us=now_us
+            jobs=jobs, site_profiles=CachedSiteProfiles(security.sites), notifier=notifier, now_us=broker_clock.now_us
         ),
         codec=codec,
         dead_letters=DeadLetters(producer, group=GROUP),
@@ -86,8 +86,9 @@ async def build(settings: Settings) -> Service:
         topics=[topics.JOBS_EVENTS.name],
         client_id=GROUP,
         halted_partitions=lambda: dead_letter_limit.halted,
-        # A job copies its site's configuration at its first write, so the sites must be loaded.
-        start_when=lambda: security.sites_loaded and create_indexes.is_done,
+        # A job copies its site's configuration at its first write, so the sites must be loaded. It expires by the time
+        # of its last write, so that must be the brokers'.
+        start_when=lambda: security.sites_loaded and create_indexes.is_done and broker_clock.is_known,
         poll_timeout_ms=POLL_TIMEOUT_MS,
     )
     progress = KafkaConsumerProgress(
@@ -98,7 +99,7 @@ async def build(settings: Settings) -> Service:
     )
     publisher = KafkaPublisher(producer, codec, topic=topics.JOBS_EVENTS.name)
     sweeper = Sweeper(
-        expire_jobs.Deps(jobs=jobs, progress=progress, publisher=publisher, now_us=now_us),
+        expire_jobs.Deps(jobs=jobs, progress=progress, publisher=publisher, now_us=broker_clock.now_us),
         deadline_s=settings.job_deadline_s,
     )
     rate_limit = SharedRateLimit.from_settings(settings)
@@ -110,6 +111,7 @@ async def build(settings: Settings) -> Service:
         rate_limit=rate_limit,
         requests_per_second=settings.status_requests_per_second,
         schemas_dir=settings.schemas_dir,
+        now_us=broker_clock.now_us,
     )
     health = Health()
     health.ready_when("clock", lambda: broker_clock.ready)
@@ -137,7 +139,10 @@ async def build(settings: Settings) -> Service:
                 start_when=lambda: create_indexes.is_done,
             ),
             PeriodicTask(
-                "expiry", sweeper.sweep, interval_s=sweeper.interval_s, start_when=lambda: create_indexes.is_done
+                "expiry",
+                sweeper.sweep,
+                interval_s=sweeper.interval_s,
+                start_when=lambda: create_indexes.is_done and broker_clock.is_known,
             ),
             HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
             # Stopped first: waiting requests are answered while the server still lets requests finish.

@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -19,6 +21,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.metrics import REGISTRY
 from services.chassis.runtime.settings import REPOSITORY, KafkaSettings, MongoSettings
 from services.jobs.events import Expired, JobEvent, JobHeader, JobKey
+from services.status import app
 from services.status.adapters.consumer_progress import KafkaConsumerProgress
 from services.status.adapters.job_store import _WRITTEN, MongoJobStore, _in_states
 from services.status.adapters.publisher import KafkaPublisher
@@ -26,7 +29,9 @@ from services.status.background import Sweeper
 from services.status.domain.job import OPEN_STATES
 from services.status.flows import apply_events
 from services.status.flows.expire_jobs import Deps
+from services.status.settings import Settings
 from services.status.wire import EventCodec
+from tests.chassis.kafka.test_broker_clock import FakeProducer, FakeResponse
 from tests.jobs.events import a_header, a_run, expired, judged, opened
 from tests.status.fakes import FakeNotifier, FakeSiteProfiles
 
@@ -140,6 +145,73 @@ async def test_the_store_knows_who_stands_still(mongodb_uri: str) -> None:
     finally:
         await mongo.client.drop_database(database)
         await mongo.close()
+
+
+class Expiries:
+    """Everything is consumed; records which jobs expire."""
+
+    def __init__(self) -> None:
+        self.expired: list[JobHeader] = []
+
+    async def snapshot_end_offsets(self) -> None:
+        """Do nothing."""
+
+    async def is_caught_up(self, *, up_to_us: int) -> bool:
+        return up_to_us > 0
+
+    async def publish_expired(self, jobs: Sequence[JobHeader], *, at_us: int) -> None:
+        assert at_us > 0
+        self.expired += jobs
+
+
+async def test_jumps_of_the_local_clock_expire_nothing_and_time_that_passes_does(
+    mongodb_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F20: fifty minutes ahead, three hours behind, and right again. The parts are those that the service builds."""
+    built: dict[str, Any] = {}
+    for name in ("BrokerClock", "MongoJobStore", "Sweeper"):
+        monkeypatch.setattr(app, name, _recording(getattr(app, name), built))
+    database = f"t{uuid4().hex[:12]}"
+    settings = Settings(
+        auth_jwks_url="http://127.0.0.1:1/keys", mongodb_uri=mongodb_uri, mongodb_database=database, job_deadline_s=900
+    )
+    service = await app.build(settings)
+    (mongo,) = (part for part in service.components if isinstance(part, Mongo))
+    clock, jobs, sweeper, expiries = built["BrokerClock"], built["MongoJobStore"], built["Sweeper"], Expiries()
+    sweeper._deps = replace(sweeper._deps, progress=expiries, publisher=expiries)
+    start_s = time.time()
+    local_s, monotonic_s = [start_s], [0.0]
+    monkeypatch.setattr(time, "time", lambda: local_s[0])
+    monkeypatch.setattr(time, "time_ns", lambda: int(local_s[0] * 1e9))
+    clock._clock_s, clock._monotonic_s = (lambda: local_s[0]), (lambda: monotonic_s[0])
+    clock._producer = FakeProducer(FakeResponse(leader_time_s=start_s))
+    deps = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    first, second = (a_header(n, key=JobKey(608, str(uuid4()))) for n in (2, 600))
+    try:
+        await jobs.create_indexes(retention_days=20_000)
+        await clock.measure()
+        await apply_events.apply_events([opened(first), judged(a_run("S"), first)], deps)
+        local_s[0] += 50 * 60
+        assert await sweeper.sweep() == 0
+        local_s[0] -= 3 * 3_600
+        await apply_events.apply_events([opened(second), judged(a_run("S"), second)], deps)
+        local_s[0] = start_s + 16
+        monotonic_s[0] = 16.0
+        assert await sweeper.sweep() == 0
+        monotonic_s[0] = 901.0
+        assert await sweeper.sweep() == 2
+        assert set(expiries.expired) == {first, second}
+    finally:
+        await mongo.client.drop_database(database)
+        await mongo.close()
+
+
+def _recording(build: Callable[..., Any], built: dict[str, Any]) -> Callable[..., Any]:
+    def build_and_record(*args: Any, **options: Any) -> Any:
+        made = built[build.__name__] = build(*args, **options)
+        return made
+
+    return build_and_record
 
 
 async def asked(backlog: KafkaConsumerProgress, up_to_us: int) -> bool:

@@ -60,7 +60,12 @@ class BrokerClock(BackgroundTask):
         cluster.
         """
         offset_s = self.offset_s
-        return not self._is_supported if offset_s is None else abs(offset_s) <= self._max_offset_s
+        return self.is_known if offset_s is None else abs(offset_s) <= self._max_offset_s
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the brokers' clock has been measured, or cannot be because they do not report it."""
+        return self._epoch_s is not None or not self._is_supported
 
     @property
     def offset_s(self) -> float | None:
