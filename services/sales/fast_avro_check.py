@@ -15,7 +15,16 @@ from typing import Any
 from services.avro.schema import Array, AvroType, Enum, Field, Optional, Primitive, RecordType, parse_schema
 from services.avro.varints import encode_varint, read_varint
 from services.jobs.events import JobHeader, JobKey, JobRef
-from services.sales.field_types import MAX_FUTURE_US, Currency, Hash, Quantity, Segments, Text
+from services.sales.field_types import (
+    MAX_FUTURE_US,
+    YEAR_1980_US,
+    YEAR_2020_US,
+    Currency,
+    Hash,
+    Quantity,
+    Segments,
+    Text,
+)
 from services.sales.fields import TABLES
 from services.sales.records import RecordSummary
 from services.values.instants import MAX_OFFSET_MINUTES
@@ -37,6 +46,8 @@ _POSITIVE_INT = f"(?:[{_EVEN}]|[{_EVEN_CONTINUED}]{_CONTINUED}{{0,2}}{_LAST})"
 # From the end of 1978 to 3111.
 _INSTANT = f"[{_EVEN_CONTINUED}]{_CONTINUED}{{6}}{_LAST}"
 _INSTANT_LENGTH = 8
+# Instants of equal length compare as texts if their bytes are reversed.
+_REVERSED_YEAR_1980, _REVERSED_YEAR_2020 = encode_varint(YEAR_1980_US)[::-1], encode_varint(YEAR_2020_US)[::-1]
 # Not negative, and of fewer digits than an amount may have.
 _AMOUNT = "(?:" + "|".join(rf"\x{2 * size:02x}[\x00-\x7f].{{{size - 1}}}" for size in range(1, 8)) + ")"
 _PATTERNS: dict[AvroType, str] = {
@@ -92,8 +103,8 @@ class AvroPattern:
             not product_ids
             or product_ids.pop()
             or text[-1] != "\0"
-            or accepted_at[::-1] > latest
-            or date_time[::-1] > latest
+            or not _REVERSED_YEAR_2020 <= accepted_at[::-1] <= latest
+            or not _REVERSED_YEAR_1980 <= date_time[::-1] <= latest
             or offset not in _OFFSETS
             or currency[1:] not in currencies
             or 2 * len(product_ids) != ord(text[found.end() - 1])
@@ -196,6 +207,6 @@ def _to_number(text: str) -> int:
 
 @lru_cache(maxsize=16)
 def _reversed_latest(now_us: int) -> str:
-    """The latest valid instant with its bytes reversed: instants of equal length compare as texts then."""
+    """The latest valid instant with its bytes reversed."""
     latest = encode_varint(now_us + MAX_FUTURE_US)
     return latest[::-1] if len(latest) == _INSTANT_LENGTH else ""

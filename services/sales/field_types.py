@@ -33,9 +33,12 @@ from services.values.invalid import Invalid, InvalidKind
 from services.values.pii import MAX_CARD_DIGITS, REMOVED, is_personal_data
 
 MAX_FUTURE_US = 5 * 60 * 1_000_000
+# Seconds and milliseconds since 1970, taken for microseconds, are before these.
+YEAR_1980_US, YEAR_2020_US = 315_532_800_000_000, 1_577_836_800_000_000
 
 _NOT_A_STRING = Invalid(InvalidKind.TYPE, "must be a string")
 _NOT_SEGMENTS = Invalid(InvalidKind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
+_OTHER_UNIT = "it looks like another unit (seconds, milliseconds) than microseconds"
 _FUTURE = Invalid(InvalidKind.FUTURE, "must not be more than 5 minutes ahead")
 _SCALARS = (str, int, Decimal, HugeNumber)
 _PERSONAL = Invalid(InvalidKind.PERSONAL, "must be a hash, not personal data")
@@ -43,11 +46,15 @@ _CACHE_SIZE = 16_384
 
 
 class RuleContext(NamedTuple):
-    """What values are read and checked with: the time, the ISO 4217 codes, the zone of times without an offset."""
+    """What values are read and checked with: the time, the ISO 4217 codes, the zone of times without an offset.
+
+    A sale before `min_date_time_us` is invalid.
+    """
 
     now_us: int
     currencies: AbstractSet[str]
     zone: tzinfo = UTC
+    min_date_time_us: int = MIN_INSTANT_US
 
 
 @dataclass(frozen=True)
@@ -349,14 +356,17 @@ class _Timestamp(FieldType):
     """An instant in microseconds."""
 
     avro_type = avro.Primitive.TIMESTAMP_MICROS
+    fast_min_us: ClassVar[int]
 
     def fast_check(self, name: str) -> str | None:
-        return f"MIN_INSTANT_US <= {name} <= latest_us"
+        return f"{self.fast_min_us} <= {name} <= latest_us"
 
 
 @dataclass(frozen=True)
 class LocalDateTime(_Timestamp):
     """When the sale took place. The record keeps the offset from UTC in which it was stated as `UtcOffset`."""
+
+    fast_min_us = YEAR_1980_US
 
     def read(self, value: object, context: RuleContext, /) -> Instant | Invalid:
         return parse_instant(value, zone=context.zone)
@@ -364,6 +374,8 @@ class LocalDateTime(_Timestamp):
     def validate(self, us: int, context: RuleContext, /) -> Invalid | None:
         if us < MIN_INSTANT_US:
             return Invalid(InvalidKind.DATE, "is before the year 1")
+        if us < context.min_date_time_us:
+            return Invalid(InvalidKind.DATE, f"is before 1980: {_OTHER_UNIT}")
         return _FUTURE if us > context.now_us + MAX_FUTURE_US else None
 
     def to_json(self, us: int, record: SalesRecord, /) -> str | int:
@@ -376,9 +388,13 @@ class LocalDateTime(_Timestamp):
 class AcceptedAt(_Timestamp):
     """When ingest accepted the record. Readers keep the greatest, so one far ahead would never be replaced."""
 
+    fast_min_us = YEAR_2020_US
+
     def validate(self, us: int, context: RuleContext, /) -> Invalid | None:
-        if not MIN_INSTANT_US <= us <= MAX_INSTANT_US:
-            return Invalid(InvalidKind.DATE, "must be in the years 1 to 9999")
+        if us < YEAR_2020_US:
+            return Invalid(InvalidKind.DATE, f"is before 2020: {_OTHER_UNIT}")
+        if us > MAX_INSTANT_US:
+            return Invalid(InvalidKind.DATE, "must be in the years 2020 to 9999")
         return _FUTURE if us > context.now_us + MAX_FUTURE_US else None
 
     def to_json(self, us: int, _: SalesRecord, /) -> str | int:

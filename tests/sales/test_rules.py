@@ -10,9 +10,12 @@ from services.sales.field_types import RuleContext
 from services.sales.records import OrderLine, ReturnLine, SalesRecord
 from services.sales.rules import check_record, find_faults, find_unknown_products
 from services.values.instants import MIN_INSTANT_US
-from tests.sales.samples import CURRENCIES, NOW_US, a_return, an_order
+from services.values.time_uuids import time_uuid
+from tests.sales.samples import CURRENCIES, NOW_US, a_place, a_return, an_order
 
 FIVE_MINUTES = 300_000_000
+YEAR_1980_US = 315_532_800_000_000
+YEAR_2020_US = 1_577_836_800_000_000
 
 
 def line(**changes: Any) -> list[OrderLine]:
@@ -43,6 +46,12 @@ def codes(record: SalesRecord) -> list[str]:
         ({"accepted_at": NOW_US + FIVE_MINUTES + 1}, "FUTURE_DATE /acceptedAt"),
         ({"accepted_at": 2**63 - 1}, "INVALID_DATE /acceptedAt"),
         ({"accepted_at": MIN_INSTANT_US - 1}, "INVALID_DATE /acceptedAt"),
+        ({"accepted_at": YEAR_2020_US - 1}, "INVALID_DATE /acceptedAt"),
+        ({"accepted_at": NOW_US // 1000}, "INVALID_DATE /acceptedAt"),
+        ({"date_time": YEAR_1980_US - 1}, "INVALID_DATE /dateTime"),
+        ({"date_time": NOW_US // 1000}, "INVALID_DATE /dateTime"),
+        ({"date_time": NOW_US // 1_000_000}, "INVALID_DATE /dateTime"),
+        ({"date_time": 0}, "INVALID_DATE /dateTime"),
         ({"mode": "OFFLINE"}, "INVALID_VALUE /mode"),
         ({"payment_method": "x" * 65}, "INVALID_VALUE /paymentMethod"),
         ({"email_hash": "a@b"}, "PII_NOT_HASHED /emailHash"),
@@ -94,13 +103,39 @@ def test_a_return_breaks_one_rule(changes: dict[str, Any], expected: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"accepted_at": NOW_US // 1000},
+            "acceptedAt is before 2020: it looks like another unit (seconds, milliseconds) than microseconds",
+        ),
+        (
+            {"date_time": NOW_US // 1_000_000},
+            "dateTime is before 1980: it looks like another unit (seconds, milliseconds) than microseconds",
+        ),
+    ],
+)
+def test_a_time_in_another_unit_is_named_as_such(changes: dict[str, Any], message: str) -> None:
+    (fault,) = check_record(an_order(**changes), now_us=NOW_US, currencies=CURRENCIES)
+    assert fault.message == message
+
+
+@pytest.mark.parametrize("date_time", [MIN_INSTANT_US, -1, 0, YEAR_1980_US - 1])
+def test_a_sale_of_any_day_passes_if_ingest_read_it(date_time: int) -> None:
+    """Ingest reads dates, not numbers: none is of another unit. Its job's id was made when it accepted the record."""
+    job_id = time_uuid(NOW_US, clock_seq=1, node=2)
+    assert codes(an_order(job=a_place(job_id=job_id), date_time=date_time)) == []
+    assert codes(an_order(job=a_place(job_id=job_id), date_time=date_time, accepted_at=NOW_US + 1)) != []
+
+
+@pytest.mark.parametrize(
     "record",
     [
         an_order(),
         a_return(),
         an_order(coupon_value=None, coupon_code=None, channel=None, store_id=None, email_hash=None, cc_hash=None),
         an_order(date_time=NOW_US + FIVE_MINUTES, accepted_at=NOW_US + FIVE_MINUTES),
-        an_order(date_time=MIN_INSTANT_US, accepted_at=MIN_INSTANT_US),
+        an_order(date_time=YEAR_1980_US, accepted_at=YEAR_2020_US),
         an_order(cc_hash="credit card hash", email_hash="ZGVhZGJlZWY=", user_id="Zürich"),
         an_order(id="a\u00a0b", segment_ids=["x" * 256, "y" * 256]),
         an_order(line_items=line(quantity=2**31 - 1) * 500),
