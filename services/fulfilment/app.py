@@ -36,6 +36,7 @@ from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.adapters.transactions import TRANSACTIONS
 from services.fulfilment.background import Sweeper
 from services.fulfilment.domain.business_day import MICROS_PER_SECOND
+from services.fulfilment.domain.invoice import Issuer
 from services.fulfilment.flows import close_day, fulfil, get_codes, load_stock, place_order
 from services.fulfilment.flows.single_flight import SingleFlight
 from services.fulfilment.flows.supplier_log import SupplierLog
@@ -78,7 +79,7 @@ class Components:
         self.customers = SiteCustomers(self.security.sites)
         self.codec = EventCodec(schemas)
         self.cipher = CodeCipher(settings.encryption_keys, settings.digest_key)
-        self.renderer = TemplateInvoiceRenderer(issuer=settings.invoice_issuer, font=settings.invoice_font)
+        self.renderer = TemplateInvoiceRenderer(font=settings.invoice_font)
         self.outbox = Outbox(self.mongo, [TRANSACTIONS, INVOICES], now_us=self.now_us)
         self.event_relay = Relay(
             self.outbox, kafka_delivery(self.producer), channel=KAFKA, start_when=lambda: self.startup.is_done
@@ -181,7 +182,9 @@ def build_background(components: Components) -> tuple[PeriodicTask, PeriodicTask
         now_us=components.now_us,
     )
     grace_us = int(settings.closing_grace_s * MICROS_PER_SECOND)
-    close_day_deps = build_close_day_deps(stores, components.customers, now_us=components.now_us, grace_us=grace_us)
+    close_day_deps = build_close_day_deps(
+        stores, components.customers, settings.issuer, now_us=components.now_us, grace_us=grace_us
+    )
     close = partial(close_day.close_and_credit, close_day_deps)
     interval_s = settings.fulfilment_sweep_interval_s
     return (
@@ -199,7 +202,6 @@ def build_mail_relays(components: Components) -> Sequence[Relay]:
     mailer = Mailer(
         parse_smtp_url(settings.smtp_url.get_secret_value()),
         sender=settings.mail_from,
-        issuer=settings.invoice_issuer,
         renderer=components.renderer,
         invoices=components.stores.invoices,
     )
@@ -289,7 +291,12 @@ async def verify_code_keys(mongo: Mongo, cipher: CodeCipher, digest_key: bytes) 
 
 
 def build_close_day_deps(
-    stores: Stores, customers: SiteCustomers, *, now_us: Callable[[], int] = now_us, grace_us: int = 0
+    stores: Stores,
+    customers: SiteCustomers,
+    issuer: Issuer,
+    *,
+    now_us: Callable[[], int] = now_us,
+    grace_us: int = 0,
 ) -> close_day.Deps:
     """Build the dependencies of closing days."""
     return close_day.Deps(
@@ -297,6 +304,7 @@ def build_close_day_deps(
         transactions=stores.transactions,
         invoices=stores.invoices,
         customers=customers,
+        issuer=issuer,
         now_us=now_us,
         grace_us=grace_us,
     )

@@ -32,7 +32,7 @@ from services.fulfilment.domain.order_request import InvalidRequestError
 from services.fulfilment.domain.stock_request import parse_codes, parse_product
 from services.fulfilment.flows import close_day, load_stock
 from services.fulfilment.http import responses
-from services.fulfilment.settings import CodeCipherSettings, SupplierSettings
+from services.fulfilment.settings import CodeCipherSettings, InvoiceSettings, SupplierSettings
 from services.fulfilment.wire.events import EventCodec
 from services.topics import AUTH_SITES, SUBJECTS_BY_SCHEMA
 from services.values.strict_json import JsonSyntaxError, parse
@@ -52,7 +52,7 @@ class StockCliSettings(ServiceSettings, MongoSettings, CodeCipherSettings, Suppl
     """Settings of the commands for products and codes."""
 
 
-class CloseDayCliSettings(ServiceSettings, KafkaSettings, MongoSettings):
+class CloseDayCliSettings(ServiceSettings, KafkaSettings, MongoSettings, InvoiceSettings):
     """Settings of the command that closes a day."""
 
 
@@ -208,7 +208,7 @@ async def _close_day(day: datetime) -> None:
         async with Mongo.connect(settings) as mongo:
             stores = Stores.build(mongo, EventCodec(schemas), now_us=now_us)
             await stores.create_indexes()
-            deps = build_close_day_deps(stores, SiteCustomers(sites))
+            deps = build_close_day_deps(stores, SiteCustomers(sites), settings.issuer)
             closed = await close_day.close_day(day.date(), deps)
             credited = await close_day.issue_credit_notes(deps)
     finally:

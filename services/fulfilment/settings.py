@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from services.chassis.runtime.settings import (
     ApiSettings,
@@ -16,6 +16,11 @@ from services.chassis.runtime.settings import (
 )
 from services.fulfilment.adapters.code_cipher import KEY_BYTES, parse_keys
 from services.fulfilment.adapters.mailer import parse_smtp_url
+from services.fulfilment.domain.invoice import Issuer
+from services.values.identifiers import validate_text
+
+# What an invoice has room for.
+MAX_BLOCK_LENGTH, MAX_BLOCK_LINES = 512, 8
 
 
 class CodeCipherSettings(EnvironmentSettings):
@@ -55,6 +60,56 @@ class SupplierSettings(EnvironmentSettings):
     )
 
 
+class InvoiceSettings(EnvironmentSettings):
+    """The issuer of invoices, as printed on them. A change applies to documents issued from then on."""
+
+    invoice_issuer: str = Field("Tillstream", min_length=1, max_length=128, description="Name of the issuer.")
+    invoice_issuer_address: str | None = Field(
+        None,
+        max_length=MAX_BLOCK_LENGTH,
+        description="Address of the issuer; lines are separated by line breaks or `\\n`.",
+    )
+    invoice_issuer_tax_id: str | None = Field(
+        None, max_length=128, description="Tax id of the issuer, such as a VAT number."
+    )
+    invoice_bank: str | None = Field(
+        None,
+        max_length=MAX_BLOCK_LENGTH,
+        description="Bank details for payments; lines are separated by line breaks or `\\n`.",
+    )
+    invoice_terms: str | None = Field(
+        None, max_length=MAX_BLOCK_LENGTH, description="Terms of payment, such as `Payable within 14 days`."
+    )
+
+    @field_validator(
+        "invoice_issuer", "invoice_issuer_tax_id", "invoice_issuer_address", "invoice_bank", "invoice_terms"
+    )
+    @classmethod
+    def _is_printable(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if info.field_name == "invoice_issuer" and not value.strip():
+            raise ValueError("must not be blank")
+        is_block = info.field_name not in ("invoice_issuer", "invoice_issuer_tax_id")
+        lines = value.replace("\\n", "\n").splitlines() if is_block else [value]
+        if any(validate_text(line, max_length=MAX_BLOCK_LENGTH) for line in lines):
+            raise ValueError("must not contain control characters")
+        if len(lines) > MAX_BLOCK_LINES:
+            raise ValueError(f"must not have more than {MAX_BLOCK_LINES} lines")
+        return "\n".join(line.strip() for line in lines).strip() or None
+
+    @property
+    def issuer(self) -> Issuer:
+        """The issuer as configured now."""
+        return Issuer(
+            name=self.invoice_issuer,
+            address=self.invoice_issuer_address,
+            tax_id=self.invoice_issuer_tax_id,
+            bank=self.invoice_bank,
+            terms=self.invoice_terms,
+        )
+
+
 class Settings(
     ServiceSettings,
     ApiSettings,
@@ -65,6 +120,7 @@ class Settings(
     DeadLetterLimitSettings,
     CodeCipherSettings,
     SupplierSettings,
+    InvoiceSettings,
 ):
     """Settings of the fulfilment service."""
 
@@ -89,7 +145,6 @@ class Settings(
         min_length=16,
         description="Signs page tokens; the same in all replicas. Tokens hold positions, never rights.",
     )
-    invoice_issuer: str = Field("Tillstream", min_length=1, description="Issuer of invoices, as printed on them.")
     invoice_font: str | None = Field(
         None,
         description="TrueType font of PDF invoices; without it, characters beyond Western Europe's are transliterated.",

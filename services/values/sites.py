@@ -6,6 +6,8 @@ from typing import Annotated, Any, Self
 import msgspec
 
 MAX_NAME_LENGTH = 128
+MAX_ADDRESS_LENGTH = 512
+MAX_ADDRESS_LINES = 8
 MAX_NUMBER = 2**63 - 1
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
@@ -32,6 +34,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     api_keys: tuple[ApiKey, ...] = ()
     records_per_second: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 100
     invoice_email: Name | None = None
+    invoice_address: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ADDRESS_LENGTH)] | None = None
+    tax_id: Name | None = None
 
     def default_channel(self, api_key: str) -> str | None:
         """The channel of records that were sent with this key and name none themselves."""
@@ -44,12 +48,17 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """Build a site from its fields by their wire names; other fields are ignored. Raises `KeyError`."""
-        values = {name: fields[wire_name] for name, wire_name in _WIRE_NAMES.items()}
+        """Build a site from its fields by their wire names; other fields are ignored. Raises `KeyError`.
+
+        A document that was stored before an optional field existed lacks it.
+        """
+        values = {
+            field.name: fields[field.encode_name] for field in _FIELDS if field.required or field.encode_name in fields
+        }
         # MongoDB's driver returns 64-bit integers as a subclass that JSON encoders refuse.
         values |= {name: int(value) for name, value in values.items() if isinstance(value, int)}
         keys = tuple(ApiKey(api_key=key["apiKey"], channel=key["channel"]) for key in fields["apiKeys"])
         return cls(**{**values, "api_keys": keys})
 
 
-_WIRE_NAMES = {field.name: field.encode_name for field in msgspec.structs.fields(Site)}
+_FIELDS = msgspec.structs.fields(Site)

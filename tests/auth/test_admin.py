@@ -32,6 +32,8 @@ SITE = {
     "apiKeys": [{"apiKey": "777", "channel": None}],
     "recordsPerSecond": 100,
     "invoiceEmail": None,
+    "invoiceAddress": "1 Main St\nTown",
+    "taxId": None,
 }
 CREDENTIALS = {"grant_type": "client_credentials", "client_id": "admin", "client_secret": SECRET}
 

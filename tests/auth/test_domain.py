@@ -200,6 +200,9 @@ def test_a_document_of_tenants_is_read() -> None:
         {"sites": [{**SITE, "apiKeys": [{"apiKey": "a", "channel": "web\n"}]}]},
         {"sites": [{**SITE, "name": "Demo\0"}]},
         {"sites": [{**SITE, "invoiceEmail": "canary@shop.example\n"}]},
+        {"sites": [{**SITE, "invoiceAddress": "canary\r\nTown"}]},
+        {"sites": [{**SITE, "invoiceAddress": "canary\n" * 8}]},
+        {"sites": [{**SITE, "taxId": "canary\n"}]},
         {"sites": [{**SITE, "recordsPerSecond": 0}]},
         {"clients": [{**A_CLIENT, "secret": "canary"}]},
         {"clients": [{**A_CLIENT, "secret": "canary-0123456789abcdef\n"}]},
@@ -214,6 +217,13 @@ def test_a_document_at_fault_is_refused_without_repeating_secrets(document: obje
     with pytest.raises(InvalidDocumentError) as fault:
         parse_tenants(json.dumps(document).encode(), time_zones=["UTC"])
     assert "canary" not in str(fault.value)
+
+
+def test_an_address_has_up_to_eight_lines() -> None:
+    address = "\n".join("12345678")
+    document = json.dumps({"sites": [{**SITE, "invoiceAddress": address, "taxId": "DE 1"}]}).encode()
+    (site,) = parse_tenants(document, time_zones=["UTC"]).sites
+    assert (site.invoice_address, site.tax_id) == (address, "DE 1")
 
 
 @pytest.mark.parametrize(

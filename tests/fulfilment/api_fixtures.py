@@ -223,7 +223,7 @@ async def api() -> AsyncIterator[ApiClient]:
         purchase_orders=harness.purchase_orders,
         transactions=harness.transactions,
         invoices=harness.invoices,
-        renderer=TemplateInvoiceRenderer(issuer="Us"),
+        renderer=TemplateInvoiceRenderer(),
         page_tokens=page_tokens,
         now_us=harness.clock,
     )

@@ -18,6 +18,7 @@ from services.fulfilment.adapters.stores import Stores, no_op
 from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.customer import BillingDetails, Customer
+from services.fulfilment.domain.invoice import Issuer
 from services.fulfilment.domain.order_request import parse_order_request
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction
@@ -41,6 +42,7 @@ SITE, OTHER_SITE = 608, 609
 CURRENCIES = frozenset({"USD", "EUR"})
 CIPHER = CodeCipher([b"k" * 32], b"d" * 32)
 SECOND_US = 1_000_000
+ISSUER = Issuer(name="Us", address="1 Main St\nTown", tax_id="US-1", bank="IBAN XX12", terms="14 days")
 PRODUCTS = [
     Product(sku="CARD", name="Card", unit_price=Decimal("9.99"), currency="USD"),
     Product(sku="PENNY", name="Penny", unit_price=Decimal("0.000001"), currency="USD"),
@@ -81,7 +83,8 @@ class FakeCustomers:
 
     def get(self, site: int) -> Customer | None:
         zone = self.time_zones.get(site)
-        return None if zone is None else Customer(zone, BillingDetails(site, f"Customer {site}", self.emails.get(site)))
+        billing = BillingDetails(site, f"Customer {site}", self.emails.get(site), "2 Side St\nVillage", "FR 12")
+        return None if zone is None else Customer(zone, billing)
 
 
 @dataclass
@@ -130,6 +133,7 @@ class Harness:
             transactions=self.transactions,
             invoices=self.invoices,
             customers=self.customers,
+            issuer=ISSUER,
             now_us=self.clock,
         )
 

@@ -65,6 +65,25 @@ async def test_an_invoice_in_three_forms(api: ApiClient, accept: str | None, kin
     await assert_problem(refused, 406, "NOT_ACCEPTABLE")
 
 
+async def test_an_invoice_names_its_issuer_and_its_customer(api: ApiClient) -> None:
+    await api.order(("CARD", 1))
+    api.harness.clock.advance(days=1)
+    await api.harness.close_days()
+    (invoice,) = (await api.read(V1 + "/invoices"))["result"]
+    assert invoice["issuer"] == {
+        "name": "Us",
+        "address": "1 Main St\nTown",
+        "taxId": "US-1",
+        "bank": "IBAN XX12",
+        "terms": "14 days",
+    }
+    customer = {"site": SITE, "name": f"Customer {SITE}", "address": "2 Side St\nVillage", "taxId": "FR 12"}
+    assert invoice["customer"] == customer
+    page = await api.call("GET", f"{V1}/invoices/{invoice['id']}", headers={"Accept": "text/html"})
+    for text in ("Us", "1 Main St", "US-1", "IBAN XX12", "14 days", "2 Side St", "FR 12"):
+        assert text in await page.text()
+
+
 async def test_a_credit_note_names_its_invoice_and_gives_back_what_was_cancelled(api: ApiClient) -> None:
     placed = await api.order(("DEMO-CANCEL", 2), ("CARD", 1))
     for _ in range(2):

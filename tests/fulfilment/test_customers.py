@@ -17,8 +17,11 @@ def customers(**more: Any) -> SiteCustomers:
 
 
 def test_a_customer_has_the_zone_and_the_address_of_the_site() -> None:
-    found = customers(time_zone="Asia/Tokyo", invoice_email="bills@harness.example").get(SITE)
-    assert found == Customer(ZoneInfo("Asia/Tokyo"), BillingDetails(SITE, "A harness", "bills@harness.example"))
+    address = {"invoice_address": "1 Main St\nTown", "tax_id": "DE 1"}
+    found = customers(time_zone="Asia/Tokyo", **address, invoice_email="bills@harness.example").get(SITE)
+    assert found == Customer(
+        ZoneInfo("Asia/Tokyo"), BillingDetails(SITE, "A harness", "bills@harness.example", "1 Main St\nTown", "DE 1")
+    )
     assert customers().get(SITE) == Customer(ZoneInfo("UTC"), BillingDetails(SITE, "A harness", None))
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import email
 import email.policy
+import html
 import re
 import zlib
 from collections.abc import AsyncIterator
@@ -22,13 +23,16 @@ from services.fulfilment.adapters.invoices import INVOICES
 from services.fulfilment.adapters.mailer import Mailer, SmtpServer, parse_smtp_url
 from services.fulfilment.domain.customer import BillingDetails
 from services.fulfilment.domain.ids import derive_id
-from services.fulfilment.domain.invoice import Invoice, InvoiceDraft, InvoiceKind
+from services.fulfilment.domain.invoice import Invoice, InvoiceDraft, InvoiceKind, Issuer
 from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.domain.totals import LineTotals
 from services.fulfilment.wire.events import MAIL
 from tests.fulfilment.harness import SITE, Harness
 
-RENDERER = TemplateInvoiceRenderer(issuer="Us & Co")
+RENDERER = TemplateInvoiceRenderer()
+ISSUER = Issuer(
+    name="Us & Co", address="1 Main St\nTown", tax_id="US-1", bank="IBAN XX12 3456\nBIC ABCD", terms="14 days"
+)
 
 
 def a_line(name: str = "Card", *, charged: int = 3) -> LineTotals:
@@ -52,7 +56,8 @@ def an_invoice(*lines: LineTotals, kind: InvoiceKind = InvoiceKind.INVOICE) -> I
             sequence=0,
             business_date="2026-03-04",
             currency="USD",
-            customer=BillingDetails(SITE, "Shop <b>", "a@customer.example"),
+            issuer=ISSUER,
+            customer=BillingDetails(SITE, "Shop <b>", "a@customer.example", "2 Side St\nVillage", "FR 12"),
             lines=lines or (a_line(),),
             issued_us=1_772_668_800_000_000,
             transactions=2,
@@ -90,11 +95,67 @@ def test_a_pdf_is_the_same_each_time_and_takes_any_name() -> None:
     [("20 €", b"20 \x80"), ("Müller’s", b"M\xfcller\x92s"), ("Łódź 卡", b"?\xf3dz ?"), ("Ž", b"\x8e")],
 )
 def test_a_pdf_shows_the_characters_of_western_europe(name: str, printed: bytes) -> None:
-    pdf = RENDERER.pdf(an_invoice(a_line(name)))
-    pages = [
-        zlib.decompress(packed) for packed in re.findall(rb"FlateDecode.*?stream\n(.*?)\nendstream", pdf, re.DOTALL)
-    ]
-    assert printed in b"".join(pages)
+    assert printed in b"".join(printed_pages(RENDERER.pdf(an_invoice(a_line(name)))))
+
+
+def printed_pages(pdf: bytes) -> list[bytes]:
+    packed = re.findall(rb"FlateDecode.*?stream\n(.*?)\nendstream", pdf, re.DOTALL)
+    return [page for page in map(zlib.decompress, packed) if b" Tf" in page or b"BT" in page]
+
+
+PARTIES = ("Us & Co", "1 Main St", "Town", "US-1", "Shop <b>", "2 Side St", "Village", "FR 12", f"Customer no. {SITE}")
+PAYMENT = ("IBAN XX12 3456", "BIC ABCD", "14 days")
+
+
+def test_every_form_names_issuer_and_customer_and_how_to_pay() -> None:
+    invoice = an_invoice()
+    page, text = html.unescape(RENDERER.html(invoice)), RENDERER.text(invoice)
+    (pdf,) = printed_pages(RENDERER.pdf(invoice))
+    for detail in (*PARTIES, *PAYMENT):
+        assert detail in page
+        assert detail in text
+        assert detail.encode() in pdf
+
+
+def test_a_credit_note_is_not_to_be_paid() -> None:
+    note = an_invoice(kind=InvoiceKind.CREDIT_NOTE)
+    (pdf,) = printed_pages(RENDERER.pdf(note))
+    for detail in PAYMENT:
+        assert detail not in RENDERER.html(note)
+        assert detail not in RENDERER.text(note)
+        assert detail.encode() not in pdf
+    assert b"US-1" in pdf
+
+
+def test_without_details_only_the_names_are_printed() -> None:
+    invoice = an_invoice()
+    draft = replace(invoice.draft, issuer=Issuer(name="Us"), customer=BillingDetails(SITE, "Shop"))
+    for document in (RENDERER.html(Invoice(draft, 7)), RENDERER.text(Invoice(draft, 7))):
+        assert "None" not in document
+        assert "Tax ID" not in document
+        assert "Bank" not in document
+
+
+def test_a_pdf_breaks_no_number_and_keeps_the_total_with_its_terms() -> None:
+    dear = replace(a_line("W" * 256, charged=9_999_999), unit_price=Decimal("100000.123456"), ordered=9_999_999)
+    (pdf,) = printed_pages(RENDERER.pdf(an_invoice(dear)))
+    for number in (b"(9,999,999)", b"(100,000.123456)", b"(1,000,001,134,559.876544)"):
+        assert number in pdf
+    for count in range(1, 60):
+        *_, last = printed_pages(RENDERER.pdf(an_invoice(*[a_line(f"Card {n}") for n in range(count)])))
+        assert all(text in last for text in (b"Total", b"14 days", b"BIC ABCD", b"Pending units")), count
+
+
+def test_a_long_name_is_shortened_on_the_following_pages() -> None:
+    name = "Internationale Gutscheinvertriebsgesellschaft " * 2 + "mit beschr\u00e4nkter Haftung"
+    invoice = an_invoice(*[a_line(f"Card {n}") for n in range(300)])
+    pages = printed_pages(RENDERER.pdf(Invoice(replace(invoice.draft, issuer=replace(ISSUER, name=name)), 7)))
+    assert len(pages) >= 3
+    assert all(b"Internationale Gutscheinvertriebsgesellschaft" in page for page in pages)
+    assert all(b"..." in page for page in pages[1:])
+    assert all(b"2026-000007" in page and b"Unit price" in page for page in pages[:-1])
+    printed = b"".join(pages)
+    assert all(f"(Card {n})".encode() in printed for n in range(300))
 
 
 def test_a_credit_note_says_so_and_for_which_invoice() -> None:
@@ -140,7 +201,7 @@ async def mailbox() -> AsyncIterator[tuple[Mailbox, SmtpServer]]:
 def a_relay(harness: Harness, server: SmtpServer) -> Relay:
     mongo = harness.mongo
     assert mongo is not None
-    mailer = Mailer(server, sender="us@us.example", issuer="Us", renderer=RENDERER, invoices=harness.invoices)
+    mailer = Mailer(server, sender="us@us.example", renderer=RENDERER, invoices=harness.invoices)
     return Relay(Outbox(mongo, [INVOICES], now_us=harness.clock), mailer.deliver, channel=MAIL)
 
 

@@ -21,7 +21,7 @@ from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.domain.slots import slot_keys
 from services.fulfilment.flows import close_day
 from services.fulfilment.wire.events import KAFKA
-from tests.fulfilment.harness import PRODUCTS, SITE, Clock, Harness, build_mongo_harness
+from tests.fulfilment.harness import ISSUER, PRODUCTS, SITE, Clock, Harness, build_mongo_harness
 from tests.status.test_durability import paused
 
 
@@ -76,7 +76,8 @@ async def test_nothing_is_concluded_from_what_only_the_primary_has(tmp_path: Pat
             await _retry_until_available(lambda: harness.load("CARD", "one"))
             placed = (await _retry_until_available(lambda: harness.place(("CARD", 1)))).transaction
             closing = await harness.purchase_orders.begin_closing(placed.purchase_order)
-            draft = draft_invoice(closing, [placed], customer=BillingDetails(SITE, "Customer"), issued_us=0)
+            customer = BillingDetails(SITE, "Customer")
+            draft = draft_invoice(closing, [placed], issuer=ISSUER, customer=customer, issued_us=0)
             slots = list(slot_keys(placed.id, 0, 1))
             late = replace(placed, id="late", client_order_number=None, sequence=2)
             with paused(replica_set):

@@ -53,7 +53,7 @@ async def test_codes_are_in_clear_nowhere(
             stored += bson.encode(document)
     assert len(stored) > 2_000
     (invoice,) = await harness.invoices.find_page(InvoiceQuery(site=SITE))
-    renderer = TemplateInvoiceRenderer(issuer="Us")
+    renderer = TemplateInvoiceRenderer()
     printed = renderer.html(invoice).encode() + renderer.text(invoice).encode() + renderer.pdf(invoice)
     said = caplog.text + "".join(capsys.readouterr()) + repr(found) + repr(harness) + repr(Code(CANARY, PIN))
     for where in (stored, printed, generate_latest(metrics.REGISTRY), said.encode()):

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from services.chassis.runtime.settings import load
+from services.fulfilment.domain.invoice import Issuer
 from services.fulfilment.settings import Settings
 
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -29,6 +30,22 @@ def test_what_the_documents_promise() -> None:
     assert {name: getattr(settings, name) for name in PROMISED} == PROMISED
 
 
+def test_texts_of_the_issuer_may_have_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().issuer == Issuer(name="Tillstream")
+    texts = {
+        "INVOICE_ISSUER": "Us & Co",
+        "INVOICE_ISSUER_ADDRESS": "1 Main St\\nTown",
+        "INVOICE_ISSUER_TAX_ID": "DE 1",
+        "INVOICE_BANK": "IBAN 1\r\nBIC 2\n",
+        "INVOICE_TERMS": " ",
+    }
+    for name, value in texts.items():
+        monkeypatch.setenv(name, value)
+    assert Settings().issuer == Issuer(
+        name="Us & Co", address="1 Main St\nTown", tax_id="DE 1", bank="IBAN 1\nBIC 2", terms=None
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -36,6 +53,12 @@ def test_what_the_documents_promise() -> None:
         ("CODE_DIGEST_KEY", "c2VjcmV0"),
         ("SMTP_URL", "http://me:c2VjcmV0@mail.example"),
         ("FULFILMENT_DEADLINE", "PT0S"),
+        ("INVOICE_ISSUER", "Us\nBcc: c2VjcmV0"),
+        ("INVOICE_ISSUER", " "),
+        ("INVOICE_ISSUER_TAX_ID", "1\n2"),
+        ("INVOICE_BANK", "IBAN\x07"),
+        ("INVOICE_TERMS", "1\\n2\\n3\\n4\\n5\\n6\\n7\\n8\\n9"),
+        ("INVOICE_ISSUER_ADDRESS", "a" * 513),
         ("FULFILMENT_READS_PER_SECOND", "0"),
     ],
 )

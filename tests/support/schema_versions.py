@@ -12,10 +12,13 @@ NEWER_ID = 900
 
 
 def schemas_with_older_version(name: str, older: Mapping[str, Any], at: Path) -> Schemas:
-    """Return the schemas with `older` as version 1 of `name` (and its id), and today's definition as version 2."""
+    """Return the schemas with `older` as version 1 of `name` (and its id), and today's definition as version 2.
+
+    Other schemas have one version, today's definition.
+    """
     ours = Schemas.load(REPOSITORY / "schemas")
-    ids: dict[str, dict[str, int]] = json.loads((REPOSITORY / "schemas" / "ids.json").read_text())
-    ids[name] = {**ids[name], "2": NEWER_ID}
+    ids = {each: {"1": schema.schema_id} for each, schema in ours.items()}
+    ids[name] = {"1": ours.versions[name][1].schema_id, "2": NEWER_ID}
     for each, schema in ours.items():
         (at / f"{each}.avsc").write_text(json.dumps(schema.definition))
     path = released_path(at, name, 1)

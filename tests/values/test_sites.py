@@ -22,6 +22,8 @@ FIELDS: dict[str, Any] = {
     "apiKeys": [{"apiKey": "12345", "channel": "web"}, {"apiKey": "12346", "channel": None}],
     "recordsPerSecond": 7,
     "invoiceEmail": "books@shop.example",
+    "invoiceAddress": "1 Market Street\nDemotown",
+    "taxId": "DE123456789",
 }
 
 
@@ -31,6 +33,14 @@ def test_json_and_fields_by_wire_names_give_the_same_site() -> None:
     assert json.loads(msgspec.json.encode(site.to_fields())) == FIELDS
     assert site.api_keys == (ApiKey(api_key="12345", channel="web"), ApiKey(api_key="12346"))
     assert (site.default_channel("12345"), site.default_channel("12346")) == ("web", None)
+
+
+def test_a_site_that_was_stored_before_a_field_existed_can_be_read() -> None:
+    stored = {name: value for name, value in FIELDS.items() if name not in ("invoiceAddress", "taxId")}
+    site = Site.from_fields(stored)
+    assert (site.name, site.invoice_address, site.tax_id) == ("Demo", None, None)
+    with pytest.raises(KeyError):
+        Site.from_fields({name: value for name, value in FIELDS.items() if name != "appId"})
 
 
 def test_numbers_of_mongodb_become_plain_integers() -> None:
@@ -57,6 +67,10 @@ def test_the_fields_are_those_of_the_avro_schema_and_of_the_openapi_document() -
         {"name": ""},
         {"name": "n" * 129},
         {"invoiceEmail": ""},
+        {"invoiceAddress": ""},
+        {"invoiceAddress": "a" * 513},
+        {"taxId": ""},
+        {"taxId": "1" * 129},
         {"recordsPerSecond": 0},
         {"recordsPerSecond": 1_000_001},
         {"apiKeys": [{"apiKey": "a/b"}]},

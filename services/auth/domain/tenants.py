@@ -10,7 +10,7 @@ import msgspec
 from services.auth.domain.audience import ADMIN, DEFAULT_SCOPES, SCOPES
 from services.auth.domain.client import Client
 from services.values.identifiers import validate_text
-from services.values.sites import MAX_NAME_LENGTH, Name, Number, Site
+from services.values.sites import MAX_ADDRESS_LINES, MAX_NAME_LENGTH, Name, Number, Site
 from services.values.strict_json import JsonSyntaxError, check_utf8
 
 D = TypeVar("D")
@@ -127,12 +127,19 @@ def _validate_site(site: Site, known_zones: frozenset[str]) -> None:
     _require_unique("API key", [key.api_key for key in site.api_keys])
     if site.time_zone not in known_zones:
         raise InvalidDocumentError(f"site {site.site}: timeZone is not a known time zone")
+    address_lines = (site.invoice_address or "").split("\n")
+    if len(address_lines) > MAX_ADDRESS_LINES:
+        raise InvalidDocumentError(
+            f"site {site.site}: invoiceAddress must not have more than {MAX_ADDRESS_LINES} lines"
+        )
     # Names and addresses go into mails and headers: no control characters.
     texts = [
         ("name", site.name),
         ("rootSource", site.root_source),
         ("datacenter", site.datacenter),
         ("invoiceEmail", site.invoice_email),
+        ("taxId", site.tax_id),
+        *(("invoiceAddress", line) for line in address_lines),
         *(("channel", key.channel) for key in site.api_keys),
     ]
     for name, text in texts:

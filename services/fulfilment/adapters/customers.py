@@ -16,4 +16,5 @@ class SiteCustomers:
         found = self._sites.get(site)
         if found is None:
             return None
-        return Customer(load_time_zone(found.time_zone), BillingDetails(site, found.name, found.invoice_email))
+        billing = BillingDetails(site, found.name, found.invoice_email, found.invoice_address, found.tax_id)
+        return Customer(load_time_zone(found.time_zone), billing)

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Struct
 
 from services.fulfilment.domain.business_day import to_datetime
-from services.fulfilment.domain.invoice import Invoice, InvoiceKind
+from services.fulfilment.domain.invoice import Invoice, InvoiceDraft, InvoiceKind
 from services.fulfilment.domain.totals import LineTotals
 
 ACCENT, DARK, GREY, PALE = (15, 118, 110), (31, 41, 55), (107, 114, 128), (240, 253, 250)
@@ -20,12 +20,14 @@ _COLUMNS = {
     InvoiceKind.INVOICE: ("Product", "Ordered", "Delivered", "Pending", "Cancelled", "Unit price", "Amount"),
     InvoiceKind.CREDIT_NOTE: ("Product", "Units", "Unit price", "Amount"),
 }
-_COLUMN_WIDTHS = {InvoiceKind.INVOICE: (62, 17, 19, 17, 20, 24, 27), InvoiceKind.CREDIT_NOTE: (96, 22, 32, 36)}
+_MIN_COLUMN_WIDTHS = {InvoiceKind.INVOICE: (17, 19, 17, 20, 24, 27), InvoiceKind.CREDIT_NOTE: (22, 32, 36)}
+CELL_PADDING = 1.2
 _NOTES = {
     InvoiceKind.INVOICE: "Pending units are charged. Units that are cancelled later are credited on the day of their"
     " cancellation.",
     InvoiceKind.CREDIT_NOTE: "Units of this purchase order that will not be delivered.",
 }
+ISSUER_WIDTH, TITLE_WIDTH = 110, 74
 # The characters of PDF's built-in fonts: those of Western Europe, and the euro sign.
 CORE_FONT_ENCODING = "windows-1252"
 _CORE_FONT, _CUSTOM_FONT = "helvetica", "custom"
@@ -40,13 +42,12 @@ class TableRow(Struct, frozen=True):
 
 
 class TemplateInvoiceRenderer:
-    """Renders invoices of an issuer.
+    """Renders invoices.
 
     `font` is a TrueType file; without it, PDFs show the characters of Western Europe only.
     """
 
-    def __init__(self, *, issuer: str, font: str | None = None) -> None:
-        self._issuer = issuer
+    def __init__(self, *, font: str | None = None) -> None:
         self._font = font
         environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
@@ -59,14 +60,16 @@ class TemplateInvoiceRenderer:
         return self._template.render(
             title=_TITLES[draft.kind],
             number=invoice.label,
-            issuer=self._issuer,
+            issuer=draft.issuer.name,
+            issuer_details=_issuer_details(draft),
             customer=draft.customer.name,
-            site=draft.customer.site,
+            customer_details=_customer_details(draft),
             header_fields=_header_fields(invoice),
             columns=_COLUMNS[draft.kind],
             rows=_table_rows(invoice),
             total=format_amount(draft.total),
             currency=draft.currency,
+            payment_fields=_payment_fields(draft),
             note=_NOTES[draft.kind],
             purchase_order=draft.purchase_order,
             document=draft.id,
@@ -78,20 +81,29 @@ class TemplateInvoiceRenderer:
         fields = [f"{name}: {value}" for name, value in _header_fields(invoice)]
         lines = [f"{line.charged:>6} x {line.name} ({line.sku}): {format_amount(line.amount)}" for line in draft.lines]
         total = f"Total: {format_amount(draft.total)} {draft.currency}"
-        return "\n".join([f"{_TITLES[draft.kind]} {invoice.label}", "", *fields, "", *lines, "", total, ""])
+        parts = [
+            f"{_TITLES[draft.kind]} {invoice.label}",
+            "\n".join([draft.issuer.name, *_issuer_details(draft)]),
+            "\n".join(["To:", draft.customer.name, *_customer_details(draft)]),
+            "\n".join(fields),
+            "\n".join(lines),
+            total,
+            *(f"{name}:\n{value}" for name, value in _payment_fields(draft)),
+            _NOTES[draft.kind],
+        ]
+        return "\n\n".join(parts) + "\n"
 
     def pdf(self, invoice: Invoice) -> bytes:
         """Return a PDF document; the same invoice gives the same bytes."""
-        return _InvoicePdf(invoice, issuer=self._issuer, font=self._font).render()
+        return _InvoicePdf(invoice, font=self._font).render()
 
 
 class _InvoicePdf(FPDF):
     """One document on A4 pages."""
 
-    def __init__(self, invoice: Invoice, *, issuer: str, font: str | None) -> None:
+    def __init__(self, invoice: Invoice, *, font: str | None) -> None:
         super().__init__(format="A4")
         self._invoice = invoice
-        self._issuer = issuer
         self._font_family = _CORE_FONT
         if font is not None:
             self._font_family = _CUSTOM_FONT
@@ -99,7 +111,7 @@ class _InvoicePdf(FPDF):
             self.add_font(_CUSTOM_FONT, style="B", fname=font)
         self.set_creation_date(to_datetime(invoice.draft.issued_us))
         self.set_title(f"{_TITLES[invoice.draft.kind]} {invoice.label}")
-        self.set_author(issuer)
+        self.set_author(invoice.draft.issuer.name)
         self.set_lang("en")
         self.core_fonts_encoding = CORE_FONT_ENCODING
         self.set_margins(12, 16, 12)
@@ -110,32 +122,54 @@ class _InvoicePdf(FPDF):
         self.add_page()
         self._write_customer_and_fields()
         self._write_table()
-        self._write_total()
+        with self.offset_rendering() as trial:
+            trial.write_total()
+        if trial.page_break_triggered:
+            # The total and what belongs to it are on one page.
+            self.add_page()
+        self.write_total()
         return bytes(self.output())
 
     def header(self) -> None:
-        """Write issuer and title; called by fpdf2 on every page."""
-        self._write(self._issuer, size=17, colour=ACCENT, bold=True, width=95)
-        title = f"{_TITLES[self._invoice.draft.kind]} {self._invoice.label}"
+        """Write issuer and title; called by fpdf2 on every page. Only the first page has the issuer's details."""
+        draft, top = self._invoice.draft, self.get_y()
+        title = f"{_TITLES[draft.kind]} {self._invoice.label}"
+        self.set_x(self.w - self.r_margin - TITLE_WIDTH)
         self._write(title, size=15, bold=True, align=Align.R, new_line=True)
+        bottom = self.get_y()
+        self.set_y(top)
+        if self.page_no() == 1:
+            self._set_style(size=17, bold=True)
+            is_long = self.get_string_width(self._encodable(draft.issuer.name)) > ISSUER_WIDTH - 2
+            size = 12 if is_long else 17
+            self._write_wrapped(draft.issuer.name, size=size, colour=ACCENT, bold=True, width=ISSUER_WIDTH)
+            for line in _issuer_details(draft):
+                self._write_wrapped(line, size=8.5, colour=GREY, width=ISSUER_WIDTH)
+        else:
+            self._set_style(size=10, bold=True)
+            name = self._shorten(draft.issuer.name, ISSUER_WIDTH)
+            self._write(name, size=10, colour=ACCENT, bold=True, width=ISSUER_WIDTH, new_line=True)
+        y = max(bottom, self.get_y()) + 3
         self.set_draw_color(*ACCENT)
         self.set_line_width(0.7)
-        self.line(self.l_margin, self.get_y() + 3, self.w - self.r_margin, self.get_y() + 3)
-        self.ln(9)
+        self.line(self.l_margin, y, self.w - self.r_margin, y)
+        self.set_y(y + 6)
 
     def footer(self) -> None:
         """Write the ids and the page number; called by fpdf2 on every page."""
         draft = self._invoice.draft
         self.set_y(-17)
         ids = f"Purchase order {draft.purchase_order}  -  Document {draft.id}"
-        self._write(ids, size=7, colour=GREY, width=150)
-        self._write(f"Page {self.page_no()} of {{nb}}", size=8, colour=GREY, align=Align.R, new_line=True)
+        # The number of pages is known in the end: a right-aligned text with it would be off the margin.
+        self._write(f"Page {self.page_no()} of {{nb}}", size=7, colour=GREY, width=30)
+        self._write(ids, size=7, colour=GREY, align=Align.R, new_line=True)
 
     def _write_customer_and_fields(self) -> None:
         draft, top = self._invoice.draft, self.get_y()
         self._write("CUSTOMER", size=8, colour=GREY, new_line=True)
         self._write_wrapped(draft.customer.name, size=12, bold=True, width=95)
-        self._write(f"Customer no. {draft.customer.site}", size=10, new_line=True)
+        for line in _customer_details(draft):
+            self._write_wrapped(line, size=10, width=95)
         bottom = self.get_y()
         self.set_y(top)
         for name, value in _header_fields(self._invoice):
@@ -149,29 +183,51 @@ class _InvoicePdf(FPDF):
         self._set_style(size=8.5, colour=DARK)
         self.set_draw_color(209, 213, 219)
         self.set_line_width(0.2)
-        count = len(_COLUMNS[kind])
+        rows = _table_rows(self._invoice)
         with self.table(
-            col_widths=_COLUMN_WIDTHS[kind],
-            text_align=(Align.L, *(Align.R,) * (count - 1)),
+            col_widths=self._column_widths(rows),
+            text_align=(Align.L, *(Align.R,) * (len(_COLUMNS[kind]) - 1)),
             borders_layout=TableBordersLayout.HORIZONTAL_LINES,
             line_height=4.4,
-            padding=1.2,
+            padding=CELL_PADDING,
             v_align=VAlign.T,
             headings_style=FontFace(emphasis="BOLD", color=ACCENT, fill_color=PALE),
         ) as table:
             table.row([self._encodable(name) for name in _COLUMNS[kind]])
-            for row in _table_rows(self._invoice):
+            for row in rows:
                 name, sku = self._encodable(row.name), self._encodable(row.sku)
                 table.row([name if row.name == row.sku else f"{name}\n{sku}", *row.cells])
 
-    def _write_total(self) -> None:
+    def _column_widths(self, rows: Sequence[TableRow]) -> Sequence[float]:
+        """Return widths in which no number is broken; the products' names get the rest."""
+        numbers: list[float] = list(_MIN_COLUMN_WIDTHS[self._invoice.draft.kind])
+        for row in rows:
+            needed = (self.get_string_width(cell) + 2 * CELL_PADDING + 1 for cell in row.cells)
+            numbers = [max(pair) for pair in zip(numbers, needed, strict=True)]
+        return (self.epw - sum(numbers), *numbers)
+
+    def write_total(self) -> None:
+        """Write the total, how to pay it, and the note."""
         draft = self._invoice.draft
         self.ln(4)
         self._write("Total", size=13, bold=True, width=60)
         total = f"{format_amount(draft.total)} {draft.currency}"
         self._write(total, size=13, bold=True, align=Align.R, new_line=True)
         self.ln(5)
+        for name, value in _payment_fields(draft):
+            self._write(name.upper(), size=8, colour=GREY, new_line=True)
+            self._write_wrapped(value, size=10, width=0)
+            self.ln(3)
         self._write_wrapped(_NOTES[draft.kind], size=8.5, colour=GREY, width=0)
+
+    def _shorten(self, text: str, width: float) -> str:
+        """Return the start of the text that is not wider than `width` in the current font."""
+        text = self._encodable(text)
+        if self.get_string_width(text) <= width:
+            return text
+        while text and self.get_string_width(f"{text}...") > width:
+            text = text[:-1]
+        return f"{text.rstrip()}..."
 
     def _set_style(self, *, size: float, colour: tuple[int, int, int] = DARK, bold: bool = False) -> None:
         self.set_font(self._font_family, style="B" if bold else "", size=size)
@@ -221,6 +277,27 @@ def format_amount(value: Decimal) -> str:
     text = f"{value.normalize():,f}"
     whole, _, fraction = text.partition(".")
     return f"{whole}.{fraction:0<2}"
+
+
+def _issuer_details(draft: InvoiceDraft) -> list[str]:
+    return _party_details(draft.issuer.address, draft.issuer.tax_id)
+
+
+def _customer_details(draft: InvoiceDraft) -> list[str]:
+    return [*_party_details(draft.customer.address, draft.customer.tax_id), f"Customer no. {draft.customer.site}"]
+
+
+def _party_details(address: str | None, tax_id: str | None) -> list[str]:
+    lines = address.split("\n") if address else []
+    return [*lines, *([f"Tax ID {tax_id}"] if tax_id else [])]
+
+
+def _payment_fields(draft: InvoiceDraft) -> list[tuple[str, str]]:
+    """Return how and until when to pay; a credit note is not paid."""
+    if draft.kind is InvoiceKind.CREDIT_NOTE:
+        return []
+    fields = (("Terms of payment", draft.issuer.terms), ("Bank details", draft.issuer.bank))
+    return [(name, value) for name, value in fields if value]
 
 
 def _header_fields(invoice: Invoice) -> list[tuple[str, str]]:

@@ -57,12 +57,9 @@ def parse_smtp_url(url: str) -> SmtpServer:
 class Mailer:
     """Delivers the outbox's mails, which name invoices. An invoice's mail always has the same Message-ID."""
 
-    def __init__(
-        self, server: SmtpServer, *, sender: str, issuer: str, renderer: InvoiceRenderer, invoices: InvoiceStore
-    ) -> None:
+    def __init__(self, server: SmtpServer, *, sender: str, renderer: InvoiceRenderer, invoices: InvoiceStore) -> None:
         self._server = server
         self._sender = sender
-        self._issuer = issuer
         self._renderer = renderer
         self._invoices = invoices
 
@@ -114,7 +111,7 @@ class Mailer:
         mail = EmailMessage()
         mail["From"] = self._sender
         mail["To"] = recipient
-        mail["Subject"] = f"{title} {invoice.label} from {self._issuer}"
+        mail["Subject"] = f"{title} {invoice.label} from {invoice.draft.issuer.name}"
         mail["Message-ID"] = f"<{message_id}@{self._sender.rpartition('@')[2]}>"
         mail.set_content(self._renderer.text(invoice))
         mail.add_alternative(self._renderer.html(invoice), subtype="html")

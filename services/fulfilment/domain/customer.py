@@ -11,6 +11,8 @@ class BillingDetails(Struct, frozen=True):
     site: int
     name: str
     email: str | None = None
+    address: str | None = None
+    tax_id: str | None = None
 
 
 class Customer(Struct, frozen=True):

@@ -21,6 +21,16 @@ class InvoiceKind(StrEnum):
     CREDIT_NOTE = "CREDIT_NOTE"
 
 
+class Issuer(Struct, frozen=True, kw_only=True):
+    """Who issues invoices, as printed on them: where to pay, and until when, included."""
+
+    name: str
+    address: str | None = None
+    tax_id: str | None = None
+    bank: str | None = None
+    terms: str | None = None
+
+
 class InvoiceDraft(Struct, frozen=True, kw_only=True):
     """A document without its number.
 
@@ -33,6 +43,7 @@ class InvoiceDraft(Struct, frozen=True, kw_only=True):
     sequence: int
     business_date: str
     currency: str
+    issuer: Issuer
     customer: BillingDetails
     lines: tuple[LineTotals, ...]
     issued_us: int
@@ -73,7 +84,12 @@ def invoice_id(purchase_order_id: str, sequence: int = 0) -> str:
 
 
 def draft_invoice(
-    order: PurchaseOrder, transactions: Sequence[Transaction], *, customer: BillingDetails, issued_us: int
+    order: PurchaseOrder,
+    transactions: Sequence[Transaction],
+    *,
+    issuer: Issuer,
+    customer: BillingDetails,
+    issued_us: int,
 ) -> InvoiceDraft:
     """Draft the invoice of a purchase order: its lines as ordered, less units cancelled by the end of its day."""
     return InvoiceDraft(
@@ -82,6 +98,7 @@ def draft_invoice(
         sequence=0,
         business_date=order.business_date,
         currency=order.currency,
+        issuer=issuer,
         customer=customer,
         lines=tuple(merge_lines(transactions, until=order.business_date)),
         issued_us=issued_us,
@@ -95,6 +112,7 @@ def draft_credit_note(
     issued: Sequence[Invoice],
     *,
     business_date: str,
+    issuer: Issuer,
     customer: BillingDetails,
     issued_us: int,
 ) -> InvoiceDraft | None:
@@ -117,6 +135,7 @@ def draft_credit_note(
         sequence=len(issued),
         business_date=business_date,
         currency=order.currency,
+        issuer=issuer,
         customer=customer,
         lines=tuple(lines),
         issued_us=issued_us,

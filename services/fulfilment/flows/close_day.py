@@ -13,6 +13,7 @@ from services.fulfilment.domain.customer import BillingDetails
 from services.fulfilment.domain.invoice import (
     Invoice,
     InvoiceDraft,
+    Issuer,
     days_with_cancellations,
     draft_credit_note,
     draft_invoice,
@@ -45,6 +46,7 @@ class Deps:
     transactions: TransactionStore
     invoices: InvoiceStore
     customers: Customers
+    issuer: Issuer
     now_us: Callable[[], int]
     grace_us: int = 0
 
@@ -100,7 +102,10 @@ async def close_purchase_order(order: PurchaseOrder, deps: Deps) -> None:
     _closing()
     transactions = await _final_transactions(closing, deps)
     if transactions:
-        await _issue(draft_invoice(closing, transactions, customer=customer.billing, issued_us=deps.now_us()), deps)
+        draft = draft_invoice(
+            closing, transactions, issuer=deps.issuer, customer=customer.billing, issued_us=deps.now_us()
+        )
+        await _issue(draft, deps)
     await deps.purchase_orders.finish_closing(order.id)
 
 
@@ -208,7 +213,13 @@ async def _credit_day(
     for _ in range(MAX_ATTEMPTS):
         issued = await deps.invoices.list_by_purchase_order(order.id)
         draft = draft_credit_note(
-            order, transactions, issued, business_date=day, customer=customer, issued_us=deps.now_us()
+            order,
+            transactions,
+            issued,
+            business_date=day,
+            issuer=deps.issuer,
+            customer=customer,
+            issued_us=deps.now_us(),
         )
         if draft is None:
             return count

@@ -25,6 +25,8 @@ SITE = {
     "apiKeys": [{"apiKey": "12345", "channel": None}],
     "recordsPerSecond": 7,
     "invoiceEmail": None,
+    "invoiceAddress": None,
+    "taxId": None,
 }
 
 

@@ -24,6 +24,8 @@ def record(site: int, *keys: str, channel: str | None = None, **changes: Any) ->
         "apiKeys": [{"apiKey": key, "channel": channel} for key in keys],
         "recordsPerSecond": 100,
         "invoiceEmail": None,
+        "invoiceAddress": None,
+        "taxId": None,
         **changes,
     }
     body = io.BytesIO()
