@@ -34,10 +34,10 @@ class Forger:
         """Read the current signing key from this installation's database."""
         secrets = json.loads((installation.directory / "secrets.json").read_text())
         with MongoClient[dict[str, Any]](installation.endpoints["mongodb_uri"]) as mongo:
-            keys = mongo["tillstream"]["auth_keys"].find({"signsFrom": {"$lte": time.time()}})
+            keys = mongo["tillstream"]["auth_keys"].find({"signs_from": {"$lte": time.time()}})
             newest = max(keys, key=lambda key: key["_id"])
         cipher = AESGCM(base64.b64decode(secrets["AUTH_KEY_ENCRYPTION_KEY"]))
-        wrapped = newest["wrappedPrivateKey"]
+        wrapped = newest["wrapped_private_key"]
         der = cipher.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], newest["kid"].encode())
         key = load_der_private_key(der, None)
         assert isinstance(key, rsa.RSAPrivateKey)

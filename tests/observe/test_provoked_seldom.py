@@ -191,7 +191,7 @@ async def test_a_key_that_nobody_replaces(broken: Installation, watch: AlertWatc
     with database(broken) as stored:
         stored.command("collMod", "auth_keys", validator={"never": {"$exists": True}})
         try:
-            _date_back(stored, "auth_keys", "signsFrom", -200 * DAY_S)
+            _date_back(stored, "auth_keys", "signs_from", -200 * DAY_S)
             await watch.wait_for_alert("KeyRotationOverdue")
             await watch.wait_for_panel("runtime: Next key rotation in", predicate=lambda left_s: left_s < -DAY_S)
             assert "background task failed" in broken.run("logs", "auth", "-n", "1000")
