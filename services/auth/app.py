@@ -54,6 +54,10 @@ TIMESTAMP_TOLERANCE_S = 0.000_01
 ATTEMPT_WINDOW_S = 60.0
 DAY_S = 86_400
 
+# In characters that need no escaping.
+new_id = partial(secrets.token_hex, 16)
+new_secret = partial(secrets.token_urlsafe, 32)
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedState:
@@ -80,7 +84,7 @@ async def build(settings: AuthSettings) -> Service:
         settings,
         mongo,
         hasher,
-        build_publisher(producer, schemas),
+        KafkaPublisher(producer, schemas),
         signer=signer,
         introspector=introspector,
         revoked_before=published.revocations.issued_before,
@@ -229,7 +233,7 @@ def build_management(
         clients=MongoClientStore(mongo),
         revocations=MongoRevocationStore(mongo),
         hasher=hasher,
-        publisher=build_publisher(producer, schemas),
+        publisher=KafkaPublisher(producer, schemas),
         audit=AuditLog(),
         now=now,
         new_id=new_id,
@@ -237,21 +241,6 @@ def build_management(
         actor=actor,
         source=source,
     )
-
-
-def build_publisher(producer: Producer, schemas: Schemas) -> KafkaPublisher:
-    """Build the publisher of sites and revocations."""
-    return KafkaPublisher(producer, site=schemas["site"], revocation=schemas["revocation"])
-
-
-def new_id() -> str:
-    """Return 128 random bits in hexadecimal."""
-    return secrets.token_hex(16)
-
-
-def new_secret() -> str:
-    """Return 256 random bits in characters that need no escaping."""
-    return secrets.token_urlsafe(32)
 
 
 def build_republishing(published: PublishedState, deps: ManagementDeps) -> list[PeriodicTask]:

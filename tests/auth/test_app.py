@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from services.auth import app, cli, wire
 from services.auth.adapters.key_wrapper import KeyWrapper
+from services.auth.adapters.publisher import KafkaPublisher
 from services.auth.adapters.secret_hasher import Argon2Hasher
 from services.auth.adapters.stores import MongoKeyStore
 from services.auth.domain.revocation import client_revocation, token_id_revocation
@@ -116,7 +117,7 @@ async def test_failed_tries_are_counted_for_a_minute() -> None:
         settings,
         mongo,
         Argon2Hasher(),
-        app.build_publisher(Producer(settings, client_id="test"), SCHEMAS),
+        KafkaPublisher(Producer(settings, client_id="test"), SCHEMAS),
         signer=signer,
         introspector=None,  # type: ignore[arg-type] # not used
         revoked_before=lambda _client: 0.0,

@@ -27,7 +27,7 @@ class FakeProducer:
 
 
 def a_publisher(producer: FakeProducer) -> KafkaPublisher:
-    return KafkaPublisher(producer, site=SCHEMAS["site"], revocation=SCHEMAS["revocation"])  # type: ignore[arg-type]
+    return KafkaPublisher(producer, SCHEMAS)  # type: ignore[arg-type]
 
 
 async def test_sites_are_published_and_counted_as_others_read_them() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.auth import metrics, wire
 from services.auth.domain.revocation import Revocation
-from services.chassis.avro.schemas import Schema
+from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES
 from services.values.sites import Site
@@ -13,10 +13,10 @@ from services.values.sites import Site
 class KafkaPublisher:
     """Publishes sites and revocations on their compacted topics."""
 
-    def __init__(self, producer: Producer, *, site: Schema, revocation: Schema) -> None:
+    def __init__(self, producer: Producer, schemas: Schemas) -> None:
         self._producer = producer
-        self._site = site
-        self._revocation = revocation
+        self._site = schemas["site"]
+        self._revocation = schemas["revocation"]
 
     async def publish_sites(self, sites: Sequence[Site]) -> None:
         """Publish sites; returns when all in-sync replicas have them. Raises `UnavailableError`."""
