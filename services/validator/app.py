@@ -9,7 +9,6 @@ from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
 from services.chassis.kafka.producer import Producer
-from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.currencies import load_all_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
@@ -40,7 +39,7 @@ async def build(settings: Settings) -> Service:
         dead_letter_limit=dead_letter_limit,
         currencies=load_all_currencies(),
         max_job_records=settings.max_job_records,
-        now_us=now_us,
+        now_us=broker_clock.now_us,
     )
     consumer = Consumer(
         settings,
@@ -49,8 +48,8 @@ async def build(settings: Settings) -> Service:
         topics=list(KINDS),
         client_id="validator",
         halted_partitions=lambda: dead_letter_limit.halted,
-        # Without the catalogue every record would be rejected.
-        start_when=lambda: catalogue_table.ready and producer.ready,
+        # Without the catalogue every record would be rejected; without the brokers' time it would be judged at ours.
+        start_when=lambda: catalogue_table.ready and producer.ready and broker_clock.is_settled,
     )
     health = Health()
     health.ready_when("clock", lambda: broker_clock.ready)

@@ -63,7 +63,9 @@ async def judge(submitted: Mapping[Partition, Sequence[SubmittedRecord]], deps: 
     return allowed
 
 
-def _judge_one(submitted: SubmittedRecord, deps: Deps, at_us: int) -> Verdict:
+def _judge_one(submitted: SubmittedRecord, deps: Deps, now_us: int) -> Verdict:
+    # Then the same record gets the same verdict, whenever it is judged.
+    at_us = submitted.timestamp * 1000 if submitted.is_broker_time else now_us
     summary = deps.reader.match_fast(submitted, now_us=at_us, currencies=deps.currencies)
     if summary is not None and passes_summary_check(
         summary,

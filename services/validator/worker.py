@@ -10,6 +10,8 @@ from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.validator.domain.submitted_record import SubmittedRecord
 from services.validator.flow import Deps, judge
 
+# Kafka's number of the timestamp type.
+LOG_APPEND_TIME = 1
 KINDS = {topics.ORDERS_SUBMITTED.name: "orders", topics.RETURNS_SUBMITTED.name: "returns"}
 
 
@@ -43,4 +45,5 @@ class Worker:
 
 def _to_submitted(record: ConsumerRecord) -> SubmittedRecord:
     origin = (record.topic, record.partition, record.offset, record.timestamp)
-    return SubmittedRecord(KINDS[record.topic], *origin, record.key, record.value, record.headers)
+    is_broker_time = record.timestamp_type == LOG_APPEND_TIME
+    return SubmittedRecord(KINDS[record.topic], *origin, record.key, record.value, record.headers, is_broker_time)

@@ -68,9 +68,12 @@ def a_consumer_record(
     partition: int = 0,
     headers: Headers = (),
     key: bytes | None = b"608|web|1",
+    is_broker_time: bool = False,
 ) -> ConsumerRecord:
     content = value if isinstance(value, bytes | None) else as_bytes(value)
-    return ConsumerRecord(topic, partition, offset, NOW_MS, 0, key, content, None, 0, 0, tuple(headers))
+    return ConsumerRecord(
+        topic, partition, offset, NOW_MS, int(is_broker_time), key, content, None, 0, 0, tuple(headers)
+    )
 
 
 def a_poll(*values: bytes | Order | Return | None, first: int = 0, partition: int = 0, topic: str = ORDERS_IN) -> Poll:

@@ -31,6 +31,7 @@ from tests.validator.records import (
     as_bytes,
     job_headers,
 )
+from tests.validator.test_job_headers import RANDOM_ID
 from tests.validator.test_record_reader import FakeSchemaSource
 
 VALIDATED, REJECTED, JOBS = "orders.validated.v1", "records.rejected.v1", "jobs.events.v1"
@@ -401,6 +402,31 @@ async def test_schemas_that_are_not_known_are_looked_up_before_anything_is_judge
     source.is_unavailable = False
     await worker.handle(poll)
     assert harness.journal == [Published(VALIDATED, 1)]
+
+
+@pytest.mark.parametrize("offset_s", [-86_400, -3 * 3_600, -600, 0, 3 * 3_600])
+async def test_a_record_is_judged_at_the_time_of_its_broker(harness: Harness, offset_s: int) -> None:
+    """F20: a clock that is wrong, or a record that waited for a day, changes no verdict."""
+    minutes = 60 * 1_000_000
+    orders: list[Any] = [
+        an_order(job=a_job(0)),
+        an_order(job=a_job(1), date_time=NOW_US + 5 * minutes),
+        an_order(job=a_job(2), date_time=NOW_US + 6 * minutes),
+        an_order(job=a_job(0, created_at=NOW_US + 5 * minutes)),
+        an_order(job=a_job(1, created_at=NOW_US + 6 * minutes)),
+        an_order(accepted_at=NOW_US + 6 * minutes),
+    ]
+    records = [
+        a_consumer_record(value, offset, headers=job_headers(RANDOM_ID), is_broker_time=True)
+        for offset, value in enumerate((*orders, b"poison"))
+    ]
+    deps = replace(harness.deps, now_us=lambda: NOW_US + offset_s * 1_000_000)
+    await Worker(deps, harness.dead_letter_limit).handle({TopicPartition(ORDERS_IN, 0): records})
+    assert [sent.value for sent in harness.published(VALIDATED)] == [as_bytes(orders[at]) for at in (0, 1, 3)]
+    assert len(harness.published(REJECTED)) == 2
+    assert [letter.record.offset for letter in harness.dead_letters.sent] == [4, 6]
+    (poisoned,) = [event.header for event in judged_events(harness) if event.header.job_id == RANDOM_ID]
+    assert poisoned.created_at == NOW_US
 
 
 async def test_while_the_registry_is_away_only_partitions_that_need_it_wait(harness: Harness) -> None:

@@ -68,6 +68,11 @@ class BrokerClock(BackgroundTask):
         return self._epoch_s is not None or not self._is_supported
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the brokers' time is measured, or cannot be: then `now_us` remains the local time."""
+        return self._epoch_s is not None or not self._is_supported
+
+    @property
     def offset_s(self) -> float | None:
         """The local clock minus the brokers' clock, in seconds; None until it is measured."""
         return None if self._epoch_s is None else self._clock_s() - self._epoch_s - self._monotonic_s()

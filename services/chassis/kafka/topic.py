@@ -39,4 +39,6 @@ class Topic:
             "cleanup.policy": str(self.cleanup),
             "retention.ms": str(retention_ms),
             "max.message.bytes": str(self.max_message_bytes),
+            # Records are judged and retained by the brokers' clock, never by that of a producer.
+            "message.timestamp.type": "LogAppendTime",
         }

@@ -7,7 +7,10 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 class SubmittedRecord(NamedTuple):
-    """A record by ingest or any other producer: `kind` is orders or returns, `timestamp` is in milliseconds."""
+    """A record by ingest or any other producer: `kind` is orders or returns, `timestamp` is in milliseconds.
+
+    `is_broker_time` tells whether the timestamp is from the broker that appended the record, or from its producer.
+    """
 
     kind: str
     topic: str
@@ -17,6 +20,7 @@ class SubmittedRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    is_broker_time: bool = False
 
 
 class DeadLetterReason(NamedTuple):
