@@ -1,6 +1,6 @@
 """Interfaces of the stores and peers that the flows need. A method that reaches one raises `UnavailableError`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
@@ -154,8 +154,8 @@ class TransactionStore(TransactionReader, Protocol):
     async def count_pending(self) -> tuple[int, int | None]:
         """Return the number of pending transactions, and when the oldest was created."""
 
-    async def list_by_purchase_order(self, order_id: str) -> Sequence[Transaction]:
-        """Return all transactions of a purchase order by sequence, as a majority of the replica set has them."""
+    def iterate_by_purchase_order(self, order_id: str) -> AsyncIterator[Transaction]:
+        """Yield all transactions of a purchase order by sequence, as a majority of the replica set has them."""
 
     async def unused_sequences(self, order: PurchaseOrder) -> Sequence[int]:
         """Return reserved sequence numbers under which a majority of the replica set has nothing."""
@@ -166,7 +166,7 @@ class TransactionStore(TransactionReader, Protocol):
     async def uncredited(self) -> Mapping[str, Sequence[str]]:
         """Return the ids of purchase orders with uncredited cancellations, and the days of these."""
 
-    async def mark_credited(self, transaction: Transaction) -> None:
+    async def mark_credited(self, transaction_id: str, *, version: int) -> None:
         """Mark the cancellations as credited, unless the stored version is a later one."""
 
 

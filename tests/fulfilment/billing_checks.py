@@ -5,7 +5,7 @@ from decimal import Decimal
 from services.fulfilment import metrics
 from services.fulfilment.domain.invoice import Invoice, InvoiceKind
 from services.fulfilment.domain.listing import InvoiceQuery
-from tests.fulfilment.harness import SITE, Harness
+from tests.fulfilment.harness import SITE, Harness, transactions_of
 
 
 async def issued_documents(harness: Harness, site: int = SITE) -> list[Invoice]:
@@ -28,7 +28,7 @@ async def check_accounts(harness: Harness) -> None:
     assert len({draft.purchase_order for draft in invoices}) == len(invoices)
     total, count = Decimal(0), 0
     for order in {draft.purchase_order for draft in invoices}:
-        for transaction in await harness.transactions.list_by_purchase_order(order):
+        for transaction in await transactions_of(harness, order):
             count += 1
             total += sum(line.unit_price * (line.quantity - line.cancelled) for line in transaction.lines)
     assert sum(document.draft.total for document in documents) == total

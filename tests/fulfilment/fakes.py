@@ -1,7 +1,7 @@
 """Fake stores in memory. They yield to other tasks, and may fail, before and after every operation."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -186,16 +186,17 @@ class FakeTransactionStore:
         return len(pending), min((stored.created_us for stored in pending), default=None)
 
     async def totals(self, order_id: str) -> PurchaseOrderTotals:
-        found = await self.list_by_purchase_order(order_id)
-        return PurchaseOrderTotals(transactions=len(found), lines=merge_lines(found))
+        merged = merge_lines([stored async for stored in self.iterate_by_purchase_order(order_id)])
+        return PurchaseOrderTotals(transactions=merged.transactions, lines=merged.lines())
 
-    async def list_by_purchase_order(self, order_id: str) -> Sequence[Transaction]:
+    async def iterate_by_purchase_order(self, order_id: str) -> AsyncIterator[Transaction]:
         def work() -> list[Transaction]:
             found = [stored for stored in self.by_id.values() if stored.purchase_order == order_id]
             return sorted(found, key=lambda stored: stored.sequence)
 
         found: list[Transaction] = await self.interference.apply(work)
-        return found
+        for transaction in found:
+            yield transaction
 
     async def unused_sequences(self, order: PurchaseOrder) -> Sequence[int]:
         def work() -> list[int]:
@@ -219,9 +220,9 @@ class FakeTransactionStore:
             days.setdefault(stored.purchase_order, set()).update(cancelled_on)
         return {order_id: sorted(found) for order_id, found in days.items()}
 
-    async def mark_credited(self, transaction: Transaction) -> None:
-        if self.by_id[transaction.id].version == transaction.version:
-            self.with_uncredited.discard(transaction.id)
+    async def mark_credited(self, transaction_id: str, *, version: int) -> None:
+        if self.by_id[transaction_id].version == version:
+            self.with_uncredited.discard(transaction_id)
 
     async def find_page(self, query: TransactionQuery) -> Sequence[Transaction]:
         found = [stored for stored in self.by_id.values() if _matches(stored, query)]

@@ -232,3 +232,8 @@ async def open_mongo_harness(
             await harness.products.put(product)
         yield harness
         await mongo.client.drop_database(settings.mongodb_database)
+
+
+async def transactions_of(harness: Harness, order_id: str) -> list[Transaction]:
+    """Return all transactions of a purchase order by sequence."""
+    return [transaction async for transaction in harness.transactions.iterate_by_purchase_order(order_id)]

@@ -21,7 +21,15 @@ from services.fulfilment.domain.transaction import Tally, apply_tallies
 from services.fulfilment.flows import close_day
 from services.fulfilment.ports import InsertResult
 from tests.fulfilment.billing_checks import check_accounts, issued_documents
-from tests.fulfilment.harness import OTHER_SITE, PRODUCTS, SITE, Harness, build_memory_harness, local_time_us
+from tests.fulfilment.harness import (
+    OTHER_SITE,
+    PRODUCTS,
+    SITE,
+    Harness,
+    build_memory_harness,
+    local_time_us,
+    transactions_of,
+)
 
 
 async def test_a_day_that_is_over_has_one_invoice(harness: Harness) -> None:
@@ -70,16 +78,15 @@ async def test_what_stands_on_a_purchase_order_is_added_up(harness: Harness) -> 
     await harness.products.put(replace(card, name="As before"))
     last = (await harness.place(("CARD", 5))).transaction
     harness.clock.advance(seconds=4)
-    for transaction in await harness.transactions.list_by_purchase_order(first.purchase_order):
+    for transaction in await transactions_of(harness, first.purchase_order):
         await harness.fulfil(transaction.id)
     await harness.purchase_orders.reserve_sequence(
         PurchaseOrder(site=SITE, business_date=first.business_date, currency="USD")
     )
     await harness.transactions.void_sequence(first.purchase_order, last.sequence + 1)
     totals = await harness.transactions.totals(first.purchase_order)
-    assert totals == PurchaseOrderTotals(
-        transactions=3, lines=merge_lines(await harness.transactions.list_by_purchase_order(first.purchase_order))
-    )
+    merged = merge_lines(await transactions_of(harness, first.purchase_order))
+    assert totals == PurchaseOrderTotals(transactions=3, lines=merged.lines())
     assert [(line.sku, line.name, line.ordered, line.delivered, line.cancelled) for line in totals.lines] == [
         ("PENNY", "Penny", 7, 0, 0),
         ("CARD", "Card", 7, 1, 0),
@@ -419,7 +426,7 @@ async def test_what_is_cancelled_while_earlier_ones_are_credited_stays_uncredite
     later = apply_tallies(stored, {0: Tally(0, 2)}, business_date="2026-03-06")
     for version in (stored, later):
         assert await harness.transactions.save(version)
-    await harness.transactions.mark_credited(stored)
+    await harness.transactions.mark_credited(stored.id, version=stored.version)
     assert await harness.transactions.uncredited() == {placed.purchase_order: ["2026-03-05", "2026-03-06"]}
-    await harness.transactions.mark_credited(later)
+    await harness.transactions.mark_credited(later.id, version=later.version)
     assert await harness.transactions.uncredited() == {}

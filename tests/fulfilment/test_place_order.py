@@ -13,7 +13,15 @@ from services.fulfilment.domain.order_request import InvalidRequestError
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
 from services.fulfilment.flows.place_order import ConflictingOrderError
-from tests.fulfilment.harness import OTHER_SITE, SECOND_US, SITE, Harness, local_time_us, open_mongo_harness
+from tests.fulfilment.harness import (
+    OTHER_SITE,
+    SECOND_US,
+    SITE,
+    Harness,
+    local_time_us,
+    open_mongo_harness,
+    transactions_of,
+)
 
 
 async def list_ids(harness: Harness, **filters: object) -> list[str]:
@@ -128,7 +136,7 @@ async def test_a_voided_sequence_number_sends_the_order_to_the_next_day(harness:
     harness.purchase_orders.reserve_sequence = reserve_and_close
     placed = (await harness.place(("CARD", 1))).transaction
     assert placed.business_date == "2026-03-05"
-    assert await harness.transactions.list_by_purchase_order(order.id) == []
+    assert await transactions_of(harness, order.id) == []
     found = await harness.purchase_orders.find(order.id)
     assert (found.state, await harness.transactions.unused_sequences(found)) == (PurchaseOrderState.CLOSING, [])
 

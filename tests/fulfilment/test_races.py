@@ -20,7 +20,14 @@ from services.fulfilment.flows import load_stock
 from services.fulfilment.flows.place_order import ConflictingOrderError
 from tests.fulfilment.billing_checks import check_accounts
 from tests.fulfilment.fakes import Interference
-from tests.fulfilment.harness import SITE, Harness, build_memory_harness, local_time_us, open_mongo_harness
+from tests.fulfilment.harness import (
+    SITE,
+    Harness,
+    build_memory_harness,
+    local_time_us,
+    open_mongo_harness,
+    transactions_of,
+)
 
 SHORT_ROUNDS = 8
 LONG_ROUNDS = 1_000
@@ -44,7 +51,7 @@ async def test_fifty_first_orders_of_a_day(harness: Harness, rounds: int) -> Non
     for _ in range(rounds):
         placed = await asyncio.gather(*(harness.place(("CARD", 1)) for _ in range(50)))
         (order,) = {placed_order.transaction.purchase_order for placed_order in placed}
-        assert len(await harness.transactions.list_by_purchase_order(order)) == 50
+        assert len(await transactions_of(harness, order)) == 50
         harness.clock.advance(days=1)
 
 

@@ -6,7 +6,7 @@ purchase order hands out no numbers, and a reserved but unused number is voided 
 (ADR 8).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
@@ -24,6 +24,7 @@ from services.fulfilment.wire.events import EventCodec
 
 TRANSACTIONS = "transactions"
 BATCH_SIZE = 200
+SEQUENCES_BATCH_SIZE = 1_000
 _PENDING = {"pending": True}
 _NOT_VOID = {"site": {"$exists": True}}
 _WITHOUT_OUTBOX = {outbox.FIELD: 0}
@@ -143,13 +144,14 @@ class MongoTransactionStore:
             waiting = {**_PENDING, "waiting_for_skus": sku}
             return int(await self._transactions.count_documents(waiting, hint="waiting"))
 
-    async def list_by_purchase_order(self, order_id: str) -> Sequence[Transaction]:
-        """Return all transactions of a purchase order by sequence, as a majority of the replica set has them."""
+    async def iterate_by_purchase_order(self, order_id: str) -> AsyncIterator[Transaction]:
+        """Yield all transactions of a purchase order by sequence, as a majority of the replica set has them."""
         conditions = {"purchase_order": order_id, **_NOT_VOID}
         # In small batches: decoding a day with very many transactions must not block the event loop.
         cursor = self._majority.find(conditions, _WITHOUT_OUTBOX).sort("sequence", 1).batch_size(BATCH_SIZE)
         with mongo_errors():
-            return [documents.transaction_from_document(document) async for document in cursor]
+            async for document in cursor:
+                yield documents.transaction_from_document(document)
 
     async def totals(self, order_id: str) -> PurchaseOrderTotals:
         """Return the totals of a purchase order, aggregated by MongoDB: a day may be too large to load."""
@@ -158,13 +160,15 @@ class MongoTransactionStore:
 
     async def unused_sequences(self, order: PurchaseOrder) -> Sequence[int]:
         """Return reserved sequence numbers under which a majority of the replica set has nothing."""
+        conditions = {"purchase_order": order.id, "sequence": {"$lte": order.last_sequence}}
+        is_used = bytearray(order.last_sequence + 1)
         with mongo_errors():
-            conditions = {"purchase_order": order.id}
             if await self._majority.count_documents(conditions) == order.last_sequence:
                 return []
-            found = await self._majority.find(conditions, {"_id": 0, "sequence": 1}).to_list(None)
-        used = {document["sequence"] for document in found}
-        return [sequence for sequence in range(1, order.last_sequence + 1) if sequence not in used]
+            cursor = self._majority.find(conditions, {"_id": 0, "sequence": 1}).batch_size(SEQUENCES_BATCH_SIZE)
+            async for document in cursor:
+                is_used[document["sequence"]] = True
+        return [sequence for sequence in range(1, order.last_sequence + 1) if not is_used[sequence]]
 
     async def void_sequence(self, order_id: str, sequence: int) -> None:
         """Prevent any transaction from being stored under the sequence number, unless one is."""
@@ -186,9 +190,9 @@ class MongoTransactionStore:
         found = await self._mongo.aggregate(self._transactions, pipeline, hint="uncredited")
         return {document["_id"]: sorted(document["days"]) for document in found}
 
-    async def mark_credited(self, transaction: Transaction) -> None:
+    async def mark_credited(self, transaction_id: str, *, version: int) -> None:
         """Mark the cancellations as credited, unless the stored version is a later one."""
-        conditions = {"_id": transaction.id, "version": transaction.version, "has_uncredited": True}
+        conditions = {"_id": transaction_id, "version": version, "has_uncredited": True}
         with mongo_errors():
             await self._transactions.update_one(conditions, {"$unset": {"has_uncredited": ""}})
 

@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from services.fulfilment.domain.customer import BillingDetails
 from services.fulfilment.domain.ids import derive_id
 from services.fulfilment.domain.purchase_order import PurchaseOrder
-from services.fulfilment.domain.totals import LineTotals, merge_lines
-from services.fulfilment.domain.transaction import Transaction
+from services.fulfilment.domain.totals import LineMerger, LineTotals
 
 
 class InvoiceKind(StrEnum):
@@ -84,14 +83,9 @@ def invoice_id(purchase_order_id: str, sequence: int = 0) -> str:
 
 
 def draft_invoice(
-    order: PurchaseOrder,
-    transactions: Sequence[Transaction],
-    *,
-    issuer: Issuer,
-    customer: BillingDetails,
-    issued_us: int,
+    order: PurchaseOrder, merged: LineMerger, *, issuer: Issuer, customer: BillingDetails, issued_us: int
 ) -> InvoiceDraft:
-    """Draft the invoice of a purchase order: its lines as ordered, less units cancelled by the end of its day."""
+    """Draft the invoice of a purchase order from its transactions, merged until the end of its day."""
     return InvoiceDraft(
         kind=InvoiceKind.INVOICE,
         purchase_order=order.id,
@@ -100,15 +94,15 @@ def draft_invoice(
         currency=order.currency,
         issuer=issuer,
         customer=customer,
-        lines=tuple(merge_lines(transactions, until=order.business_date)),
+        lines=tuple(merged.lines()),
         issued_us=issued_us,
-        transactions=len(transactions),
+        transactions=merged.transactions,
     )
 
 
 def draft_credit_note(
     order: PurchaseOrder,
-    transactions: Sequence[Transaction],
+    merged: LineMerger,
     issued: Sequence[Invoice],
     *,
     business_date: str,
@@ -118,12 +112,12 @@ def draft_credit_note(
 ) -> InvoiceDraft | None:
     """Draft a credit note for units cancelled by the end of the day and in none of the `issued` documents.
 
-    Returns None if there are none. All cancellations are counted and the credited ones subtracted, so that none is
-    credited twice or forgotten.
+    `merged` are the purchase order's transactions until that day. Returns None if there are none. All cancellations are
+    counted and the credited ones subtracted, so that none is credited twice or forgotten.
     """
     credited = _credited_units(issued)
     lines = []
-    for line in merge_lines(transactions, until=business_date):
+    for line in merged.lines():
         units = line.cancelled - credited.get((line.sku, line.unit_price), 0)
         if units > 0:
             lines.append(replace(line, charged=-units))
@@ -139,19 +133,8 @@ def draft_credit_note(
         customer=customer,
         lines=tuple(lines),
         issued_us=issued_us,
-        transactions=len(transactions),
+        transactions=merged.transactions,
         credited_invoice=issued[0].label if issued else None,
-    )
-
-
-def days_with_cancellations(transactions: Iterable[Transaction], *, since: str) -> list[str]:
-    """Return the business days with cancellations, in order; days before `since` count as `since`."""
-    return sorted(
-        {
-            max(cancellation.business_date, since)
-            for transaction in transactions
-            for cancellation in transaction.cancellations
-        }
     )
 
 

@@ -38,34 +38,52 @@ class PurchaseOrderTotals(Struct, frozen=True, kw_only=True):
     lines: Sequence[LineTotals]
 
 
-def merge_lines(transactions: Iterable[Transaction], *, until: str | None = None) -> list[LineTotals]:
-    """Merge the lines of all transactions, in order of first appearance. Units not cancelled are charged.
+class LineMerger:
+    """Merges the lines of transactions, in order of first appearance. Units not cancelled are charged.
 
     With `until`, only units cancelled up to the end of that business day count as cancelled.
     """
-    names: dict[tuple[str, Decimal], str] = {}
-    counts: dict[tuple[str, Decimal], list[int]] = {}
-    for transaction in transactions:
+
+    def __init__(self, *, until: str | None = None) -> None:
+        self.transactions = 0
+        self._until = until
+        self._names: dict[tuple[str, Decimal], str] = {}
+        self._counts: dict[tuple[str, Decimal], list[int]] = {}
+
+    def add(self, transaction: Transaction) -> None:
+        """Add a transaction."""
+        self.transactions += 1
         for number, line in enumerate(transaction.lines):
             key = (line.sku, line.unit_price)
-            count = counts.get(key)
+            count = self._counts.get(key)
             if count is None:
-                names[key], count = line.name, counts.setdefault(key, [0, 0, 0])
+                self._names[key], count = line.name, self._counts.setdefault(key, [0, 0, 0])
             count[0] += line.quantity
             count[1] += line.delivered
-            count[2] += _cancelled_units(transaction, number, line, until)
-    return [
-        LineTotals(
-            sku=key[0],
-            name=names[key],
-            unit_price=key[1],
-            ordered=ordered,
-            delivered=delivered,
-            cancelled=cancelled,
-            charged=ordered - cancelled,
-        )
-        for key, (ordered, delivered, cancelled) in counts.items()
-    ]
+            count[2] += _cancelled_units(transaction, number, line, self._until)
+
+    def lines(self) -> list[LineTotals]:
+        """Return the merged lines."""
+        return [
+            LineTotals(
+                sku=key[0],
+                name=self._names[key],
+                unit_price=key[1],
+                ordered=ordered,
+                delivered=delivered,
+                cancelled=cancelled,
+                charged=ordered - cancelled,
+            )
+            for key, (ordered, delivered, cancelled) in self._counts.items()
+        ]
+
+
+def merge_lines(transactions: Iterable[Transaction], *, until: str | None = None) -> LineMerger:
+    """Merge the lines of these transactions."""
+    merger = LineMerger(until=until)
+    for transaction in transactions:
+        merger.add(transaction)
+    return merger
 
 
 def _cancelled_units(transaction: Transaction, number: int, line: TransactionLine, until: str | None) -> int:

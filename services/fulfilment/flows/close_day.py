@@ -14,12 +14,11 @@ from services.fulfilment.domain.invoice import (
     Invoice,
     InvoiceDraft,
     Issuer,
-    days_with_cancellations,
     draft_credit_note,
     draft_invoice,
 )
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
-from services.fulfilment.domain.transaction import Transaction
+from services.fulfilment.domain.totals import LineMerger
 from services.fulfilment.ports import (
     Customers,
     InsertResult,
@@ -100,11 +99,12 @@ async def close_purchase_order(order: PurchaseOrder, deps: Deps) -> None:
     if closing is None:
         return
     _closing()
-    transactions = await _final_transactions(closing, deps)
-    if transactions:
-        draft = draft_invoice(
-            closing, transactions, issuer=deps.issuer, customer=customer.billing, issued_us=deps.now_us()
-        )
+    await _void_unused_sequences(closing, deps)
+    merged = LineMerger(until=closing.business_date)
+    async for transaction in deps.transactions.iterate_by_purchase_order(closing.id):
+        merged.add(transaction)
+    if merged.transactions:
+        draft = draft_invoice(closing, merged, issuer=deps.issuer, customer=customer.billing, issued_us=deps.now_us())
         await _issue(draft, deps)
     await deps.purchase_orders.finish_closing(order.id)
 
@@ -121,8 +121,8 @@ async def issue_credit_notes(deps: Deps) -> int:
             order = await deps.purchase_orders.find(order_id)
             # Until then, its invoice will account for the cancellations.
             is_closed = order is not None and order.state is PurchaseOrderState.CLOSED
-            if order is not None and is_closed and _ended_days(days, order, deps):
-                count += await _credit(order, deps)
+            if order is not None and is_closed and (ended := _ended_days(days, order, deps)):
+                count += await _credit(order, ended, deps)
     if errors:
         raise ExceptionGroup("credit notes that cannot be issued", errors)
     return count
@@ -153,12 +153,12 @@ def _is_due(order: PurchaseOrder, deps: Deps) -> bool:
     return customer is not None and has_ended(order.day, deps.now_us() - deps.grace_us, customer.time_zone)
 
 
-async def _final_transactions(order: PurchaseOrder, deps: Deps) -> Sequence[Transaction]:
-    """Void unused sequence numbers until none is left, and return the transactions, to which none can be added."""
+async def _void_unused_sequences(order: PurchaseOrder, deps: Deps) -> None:
+    """Void unused sequence numbers until none is left: from then on, no transaction can be added."""
     for _ in range(MAX_ATTEMPTS):
         unused = await deps.transactions.unused_sequences(order)
         if not unused:
-            return await deps.transactions.list_by_purchase_order(order.id)
+            return
         for sequence in unused:
             await deps.transactions.void_sequence(order.id, sequence)
     raise ContentionError("the transaction store")
@@ -184,37 +184,39 @@ async def _issue(draft: InvoiceDraft, deps: Deps) -> bool:
     raise ContentionError("the invoice store")
 
 
-async def _credit(order: PurchaseOrder, deps: Deps) -> int:
+async def _credit(order: PurchaseOrder, ended: Sequence[str], deps: Deps) -> int:
     customer = get_customer(deps.customers, order.site)
-    transactions = await deps.transactions.list_by_purchase_order(order.id)
-    ended = _ended_days(days_with_cancellations(transactions, since=order.business_date), order, deps)
-    count = 0
-    for day in ended:
-        count += await _credit_day(order, transactions, day, customer.billing, deps)
-    last = max(ended, default="")
-    for transaction in transactions:
+    merged = {day: LineMerger(until=day) for day in ended}
+    credited: list[tuple[str, int]] = []
+    async for transaction in deps.transactions.iterate_by_purchase_order(order.id):
+        for merger in merged.values():
+            merger.add(transaction)
         cancellations = transaction.cancellations
-        if cancellations and all(cancellation.business_date <= last for cancellation in cancellations):
-            await deps.transactions.mark_credited(transaction)
+        if cancellations and all(cancellation.business_date <= ended[-1] for cancellation in cancellations):
+            credited.append((transaction.id, transaction.version))
+    count = 0
+    for day, merger in merged.items():
+        count += await _credit_day(order, merger, day, customer.billing, deps)
+    for transaction_id, version in credited:
+        await deps.transactions.mark_credited(transaction_id, version=version)
     return count
 
 
 def _ended_days(days: Sequence[str], order: PurchaseOrder, deps: Deps) -> Sequence[str]:
-    """Return those of the days that have ended for the customer."""
+    """Return those of the days that have ended for the customer; days before the purchase order's count as its day."""
     zone, at_us = get_customer(deps.customers, order.site).time_zone, deps.now_us() - deps.grace_us
+    days = sorted({max(day, order.business_date) for day in days})
     return [day for day in days if has_ended(date.fromisoformat(day), at_us, zone)]
 
 
-async def _credit_day(
-    order: PurchaseOrder, transactions: Sequence[Transaction], day: str, customer: BillingDetails, deps: Deps
-) -> int:
+async def _credit_day(order: PurchaseOrder, merged: LineMerger, day: str, customer: BillingDetails, deps: Deps) -> int:
     """Issue credit notes until nothing is left to credit: another process may issue one that covers less."""
     count = 0
     for _ in range(MAX_ATTEMPTS):
         issued = await deps.invoices.list_by_purchase_order(order.id)
         draft = draft_credit_note(
             order,
-            transactions,
+            merged,
             issued,
             business_date=day,
             issuer=deps.issuer,
