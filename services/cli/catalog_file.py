@@ -21,6 +21,8 @@ from services.values.invalid import Invalid
 TOPIC = topics.CATALOG_PRODUCTS.name
 _BATCH_SIZE = 10_000
 _NDJSON_SUFFIXES = frozenset({".ndjson", ".jsonl"})
+# Where the text of a line without fields is kept.
+_HEADER = ""
 _TRUE_WORDS = frozenset({"1", "true", "yes"})
 _SITE_PATTERN = re.compile("[0-9]{1,19}")
 _MAX_SITE = 2**63 - 1
@@ -50,7 +52,7 @@ def read_products(file: BinaryIO, *, name: str) -> Generator[Product, None, None
                 try:
                     yield _parse_product(row)
                 except (KeyError, TypeError, ValueError) as error:
-                    raise ValueError(f"{name}, line {number}: {_reason(error)}") from error
+                    raise ValueError(f"{name}, line {number}: {_reason(error, row)}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{name} is not valid text: {error}") from error
 
@@ -60,7 +62,7 @@ def _csv_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], None, 
     try:
         rows = csv.DictReader(text)
         if not {"site", "productId"} <= set(rows.fieldnames or ()):
-            yield 1, {}
+            yield 1, {_HEADER: ",".join(rows.fieldnames or ())}
         yield from enumerate(rows, start=2)
     finally:
         text.detach()
@@ -72,8 +74,8 @@ def _ndjson_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], Non
             try:
                 row = json.decode(line)
             except DecodeError:
-                row = {}
-            yield number, row if isinstance(row, dict) else {}
+                row = None
+            yield number, row if isinstance(row, dict) else {_HEADER: line.decode(errors="replace")}
 
 
 def _parse_product(row: Mapping[str, Any]) -> Product:
@@ -94,8 +96,12 @@ def _parse_site(value: object) -> int:
     return int(text)
 
 
-def _reason(error: Exception) -> str:
-    return "expected site,productId,name" if isinstance(error, KeyError) else str(error)
+def _reason(error: Exception, row: Mapping[str, Any]) -> str:
+    if not isinstance(error, KeyError):
+        return str(error)
+    is_json = str(row.get(_HEADER, "")).lstrip().startswith(("[", "{"))
+    hint = "; write one JSON object a line, in a file that ends in .ndjson or .jsonl" if is_json else ""
+    return f"expected site,productId,name{hint}"
 
 
 async def load_file(

@@ -19,7 +19,7 @@ from services.sales.payments import PAYMENT_KINDS
 from services.sales.records import MODES, SalesRecord
 from services.values.currencies import read_currency, validate_currency
 from services.values.decimals import HugeNumber, canonical, plain, read_amount, validate_amount
-from services.values.identifiers import MAX_ID_LENGTH, read_identifier, validate_text
+from services.values.identifiers import MAX_ID_LENGTH, NOT_A_STRING, read_identifier, validate_text
 from services.values.instants import (
     MAX_INSTANT_US,
     MAX_OFFSET_MINUTES,
@@ -29,14 +29,13 @@ from services.values.instants import (
     format_utc,
     parse_instant,
 )
-from services.values.invalid import Invalid, InvalidKind
+from services.values.invalid import Invalid, InvalidKind, describe_type
 from services.values.pii import MAX_CARD_DIGITS, REMOVED, is_personal_data
 
 MAX_FUTURE_US = 5 * 60 * 1_000_000
 # Seconds and milliseconds since 1970, taken for microseconds, are before these.
 YEAR_1980_US, YEAR_2020_US = 315_532_800_000_000, 1_577_836_800_000_000
 
-_NOT_A_STRING = Invalid(InvalidKind.TYPE, "must be a string")
 _NOT_SEGMENTS = Invalid(InvalidKind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
 _OTHER_UNIT = "it looks like another unit (seconds, milliseconds) than microseconds"
 _FUTURE = Invalid(InvalidKind.FUTURE, "must not be more than 5 minutes ahead")
@@ -114,7 +113,7 @@ class Text(FieldType):
     min_length: ClassVar[int] = 1
 
     def read(self, value: object, _: RuleContext, /) -> str | Invalid:
-        return (self.validate(value) or value) if isinstance(value, str) else _NOT_A_STRING
+        return (self.validate(value) or value) if isinstance(value, str) else NOT_A_STRING.but_found(value)
 
     def validate(self, text: str, _: RuleContext | None = None, /) -> Invalid | None:
         return validate_text(text, max_length=self.max_length, min_length=self.min_length)
@@ -177,11 +176,11 @@ class Segments(FieldType):
         if isinstance(value, str):
             texts = [part.strip() for part in value.split(",") if part.strip()]
         elif not isinstance(value, list):
-            return _NOT_SEGMENTS
+            return _NOT_SEGMENTS.but_found(value)
         elif invalid := self._validate_count(value):
             return invalid
-        elif not all(isinstance(item, _SCALARS) and not isinstance(item, bool) for item in value):
-            return _NOT_SEGMENTS
+        elif others := [item for item in value if not isinstance(item, _SCALARS) or isinstance(item, bool)]:
+            return _NOT_SEGMENTS._replace(phrase=f"{_NOT_SEGMENTS.phrase}; it holds {describe_type(others[0])}")
         else:
             texts = [self._to_text(item) for item in value]
         return self.validate(texts, context) or texts
@@ -210,7 +209,7 @@ class Segments(FieldType):
     def _validate_count(self, items: list[Any]) -> Invalid | None:
         if len(items) <= self.max_items:
             return None
-        return Invalid(InvalidKind.VALUE, f"must hold at most {self.max_items} segments")
+        return Invalid(InvalidKind.VALUE, f"must hold at most {self.max_items} segments, not {len(items)}")
 
     def _to_text(self, item: str | int | Decimal | HugeNumber) -> str:
         if isinstance(item, int):
@@ -227,7 +226,7 @@ class Mode(FieldType):
 
     def read(self, value: object, context: RuleContext, /) -> str | Invalid:
         if not isinstance(value, str):
-            return _NOT_A_STRING
+            return NOT_A_STRING.but_found(value)
         mode = value.lower() if value.isascii() else value
         return self.validate(mode, context) or mode
 
@@ -280,7 +279,7 @@ class Integer64(_Integer):
         if isinstance(value, HugeNumber) and value.is_integer:
             return self.invalid
         if not isinstance(value, int) or isinstance(value, bool):
-            return Invalid(InvalidKind.TYPE, "must be an integer")
+            return Invalid(InvalidKind.TYPE, "must be an integer").but_found(value)
         return self.validate(value, context) or value
 
 
@@ -291,15 +290,17 @@ class Quantity(_Integer):
     avro_type = avro.Primitive.INT
     min_value, max_value = 1, 2**31 - 1
     json_type = Annotated[int, Meta(ge=min_value, le=max_value)]
-    invalid = Invalid(InvalidKind.QUANTITY, f"must be an integer from {min_value} to {max_value}")
+    invalid = Invalid(InvalidKind.QUANTITY, f"must be an integer, a number from {min_value} to {max_value}")
 
     def read(self, value: object, context: RuleContext, /) -> int | Invalid:
         if isinstance(value, Decimal):
             # Compared before it is converted: the exponent is the client's.
             is_small = self.min_value <= value <= self.max_value
             value = int(value) if is_small and value == value.to_integral_value() else 0
-        if not isinstance(value, int) or isinstance(value, bool):
+        if isinstance(value, HugeNumber):
             return self.invalid
+        if not isinstance(value, int) or isinstance(value, bool):
+            return self.invalid.but_found(value)
         return self.validate(value, context) or value
 
 

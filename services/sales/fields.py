@@ -99,13 +99,15 @@ class Lines(FieldType):
     def read(self, value: object, context: RuleContext, /) -> list[Any] | Invalid:
         """Return the JSON values of the lines, unread."""
         if not isinstance(value, list):
-            return Invalid(InvalidKind.TYPE, "must be an array")
+            return Invalid(InvalidKind.TYPE, "must be an array").but_found(value)
         return self.validate(value, context) or value
 
     def validate(self, lines: list[Any], _: RuleContext, /) -> Invalid | None:
         """Check the number of lines."""
         is_valid = 1 <= len(lines) <= self.max_items
-        return None if is_valid else Invalid(InvalidKind.VALUE, f"must hold 1 to {self.max_items} lines")
+        return (
+            None if is_valid else Invalid(InvalidKind.VALUE, f"must hold 1 to {self.max_items} lines, not {len(lines)}")
+        )
 
     def fast_check(self, name: str) -> str | None:
         """Check the number of lines."""

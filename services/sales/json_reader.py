@@ -158,7 +158,7 @@ def _read_lines(reader: ObjectReader, field: Field, *, record_type: type[Any]) -
             line = ObjectReader(values, reader.context, faults=reader.faults, at=at)
             lines.append(record_type(*line.read_all(plan)))
         else:
-            reader.faults.append(invalid_value(at, _NOT_AN_OBJECT))
+            reader.faults.append(invalid_value(at, _NOT_AN_OBJECT.but_found(values)))
     return lines
 
 

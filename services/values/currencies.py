@@ -27,7 +27,7 @@ def validate_currency(code: str, known: AbstractSet[str]) -> Invalid | None:
 def read_currency(value: object, known: AbstractSet[str]) -> str | Invalid:
     """Return the code in upper case; any case is accepted."""
     if not isinstance(value, str):
-        return _UNKNOWN
+        return _UNKNOWN.but_found(value)
     # Only ASCII: `upper()` may turn other letters into a valid code.
     code = value.upper() if value.isascii() else value
     return validate_currency(code, known) or code

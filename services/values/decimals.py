@@ -74,7 +74,7 @@ def read_amount(value: object) -> Decimal | Invalid:
     if isinstance(value, int) and not isinstance(value, bool):
         # Integers of thousands of digits are slow to convert, and out of bounds anyway.
         return _canonical_amount(Decimal(value)) if abs(value) < 10**18 else _DIGITS
-    return _TYPE
+    return _TYPE.but_found(value)
 
 
 def plain(amount: Decimal) -> Decimal:

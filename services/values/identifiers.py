@@ -11,6 +11,7 @@ _MAX_INTEGER_BITS = 8192
 # Unicode categories Cc and Cs, complete.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+NOT_A_STRING = Invalid(InvalidKind.TYPE, "must be a string")
 LONE_SURROGATE = Invalid(InvalidKind.VALUE, "must not contain half of a surrogate pair")
 
 
@@ -19,7 +20,7 @@ def validate_text(text: str, *, max_length: int, min_length: int = 0) -> Invalid
     if len(text) < min_length:
         return Invalid(InvalidKind.VALUE, "must not be empty")
     if len(text) > max_length:
-        return Invalid(InvalidKind.VALUE, f"must not be longer than {max_length} characters")
+        return Invalid(InvalidKind.VALUE, f"must not be longer than {max_length} characters, but has {len(text)}")
     if not text.isprintable():
         if _CONTROL.search(text):
             return Invalid(InvalidKind.VALUE, "must not contain control characters")
@@ -36,7 +37,7 @@ def has_lone_surrogate(text: str) -> bool:
 def read_text(value: object, *, max_length: int) -> str | Invalid:
     """Return a string of at most `max_length` characters."""
     if not isinstance(value, str):
-        return Invalid(InvalidKind.TYPE, "must be a string")
+        return NOT_A_STRING.but_found(value)
     return validate_text(value, max_length=max_length) or value
 
 
@@ -48,5 +49,5 @@ def read_identifier(value: object, *, max_length: int = MAX_ID_LENGTH) -> str | 
     if isinstance(value, HugeNumber) and value.is_integer:
         value = value.literal
     if not isinstance(value, str):
-        return Invalid(InvalidKind.TYPE, "must be a string or an integer")
+        return Invalid(InvalidKind.TYPE, "must be a string or an integer").but_found(value)
     return validate_text(value, max_length=max_length, min_length=1) or value

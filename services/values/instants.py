@@ -45,7 +45,9 @@ def parse_instant(value: object, *, zone: tzinfo) -> Instant | Invalid:
 
     An instant in the year 10000 in UTC becomes the last one of 9999.
     """
-    if not isinstance(value, str) or len(value) > _MAX_TEXT_LENGTH or not _SHAPE.fullmatch(value):
+    if not isinstance(value, str):
+        return _INVALID.but_found(value)
+    if len(value) > _MAX_TEXT_LENGTH or not _SHAPE.fullmatch(value):
         return _INVALID
     try:
         local = datetime.fromisoformat(value)
@@ -58,7 +60,7 @@ def parse_instant(value: object, *, zone: tzinfo) -> Instant | Invalid:
         return _INVALID
     us = (local.replace(tzinfo=UTC) - _EPOCH - offset) // _ONE
     if us < MIN_INSTANT_US:
-        return _INVALID
+        return Invalid(InvalidKind.DATE, "is before the year 1 in UTC")
     return Instant(min(us, MAX_INSTANT_US), offset // _MINUTE, is_assumed)
 
 

@@ -21,3 +21,22 @@ class Invalid(NamedTuple):
 
     kind: InvalidKind
     phrase: str
+
+    def but_found(self, value: object) -> "Invalid":
+        """Add which type of JSON value was sent instead."""
+        return self._replace(phrase=f"{self.phrase}, not {describe_type(value)}")
+
+
+_TYPE_NAMES = {
+    str: "a text",
+    bool: "a boolean",
+    int: "a number",
+    list: "an array",
+    dict: "an object",
+    type(None): "null",
+}
+
+
+def describe_type(value: object) -> str:
+    """Return the type of a value that was decoded from JSON; integers alone are `int`."""
+    return _TYPE_NAMES.get(type(value), "a number with a fraction or an exponent")
