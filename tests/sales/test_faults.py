@@ -10,7 +10,7 @@ from services.sales.faults import FaultCode, make_fault
 from tests.sales.samples import read
 from tests.sales.test_fields import ORDER, RETURN
 
-LINE = ORDER["lineItems"][0]
+LINE: dict[str, Any] = {"productId": "4556", "quantity": 10, "unitPrice": 1}
 DATE = "dateTime must be an ISO 8601 date and time such as 2007-04-25T14:30:00+09:00"
 QUANTITY = "quantity must be an integer, a number from 1 to 2147483647"
 SEGMENTS = "segmentIds must be an array of strings or numbers, or one comma-separated string"
