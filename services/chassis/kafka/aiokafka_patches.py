@@ -1,15 +1,22 @@
-"""Patches aiokafka to read record batches that would block it forever, as Java's clients do.
+"""Patches aiokafka: it reads batches that would block it forever, as Java's clients do, and handles all its errors.
 
 Brokers check neither header names nor the decompressed size of a batch. aiokafka raises at every attempt to read a
 header name that is not UTF-8, which librdkafka may send: here invalid bytes become U+FFFD. A batch that decompresses
 to too much, or not at all, is replaced by one record with the header `batch.unreadable`.
+
+When connections break, aiokafka leaves exceptions in tasks, futures and callbacks, although every caller gets an error
+of its own. The event loop would log them with tracebacks, like defects.
 """
 
+import asyncio
 import struct
 from collections.abc import Iterator
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy, _DefaultRecordPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
@@ -33,6 +40,52 @@ def install() -> None:
     """Patch aiokafka for all consumers of this process."""
     # aiokafka offers no other way to replace the parser.
     fetcher.MemoryRecords = _LenientRecords
+    GroupCoordinator._do_commit_offsets = _commit_in_task  # noqa: SLF001 - as above
+
+
+def patch_producer(producer: AIOKafkaProducer) -> None:
+    """Let an idempotent producer fail without exceptions that only the event loop sees."""
+    MessageBatch.failure = _fail_batch
+    # A batch that fails while it waits for a retry is no longer pending, but aiokafka removes it again.
+    producer._message_accumulator._pending_batches = _PendingBatches()  # noqa: SLF001 - there is no other way
+    # Where a fatal error is reported: aiokafka assumes a transaction.
+    waiter = asyncio.get_running_loop().create_future()
+    waiter.add_done_callback(retrieve_exception)
+    producer._txn_manager._transaction_waiter = waiter  # noqa: SLF001 - as above
+
+
+def retrieve_exception(future: "asyncio.Future[Any]") -> None:
+    """Mark the future's exception as handled: the caller has given up waiting, and reported that."""
+    if not future.cancelled():
+        future.exception()
+
+
+_do_commit_offsets = GroupCoordinator._do_commit_offsets  # noqa: SLF001 - as above
+
+
+def _commit_in_task(coordinator: GroupCoordinator, *arguments: Any) -> "asyncio.Task[None]":
+    """Commit in a task that may outlive its caller, which shields it and has a timeout."""
+    task: asyncio.Task[None] = asyncio.ensure_future(_do_commit_offsets(coordinator, *arguments))
+    task.add_done_callback(retrieve_exception)
+    return task
+
+
+_failure = MessageBatch.failure
+
+
+def _fail_batch(batch: MessageBatch, exception: BaseException) -> None:
+    """Fail all futures of a batch: some callers have given up, and often none waits until it is drained."""
+    _failure(batch, exception)
+    message_futures = [future for future, _ in batch._msg_futures]  # noqa: SLF001 - as above
+    for future in (batch.future, batch._drain_waiter, *message_futures):  # noqa: SLF001 - as above
+        retrieve_exception(future)
+
+
+class _PendingBatches(set[Any]):
+    """A set from which something may be removed twice."""
+
+    def remove(self, element: Any) -> None:
+        self.discard(element)
 
 
 class _LenientRecords(_MemoryRecordsPy):  # type: ignore[misc] # declared final, but the only way in

@@ -13,6 +13,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, MessageSizeTo
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.api import Request
 
+from services.chassis.kafka import aiokafka_patches
 from services.chassis.kafka.partitioner import partition_for_key
 from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import UnavailableError
@@ -242,7 +243,11 @@ class Producer:
                 sent, count = await sending
                 was_queued = True
                 # The batch is sent even if the caller is cancelled; cancelling the future would corrupt it.
-                await asyncio.shield(sent)
+                try:
+                    await asyncio.shield(sent)
+                finally:
+                    if not sent.done():
+                        sent.add_done_callback(aiokafka_patches.retrieve_exception)
         except (KafkaError, TimeoutError) as error:
             state.failed.inc()
             too_large = isinstance(error, MessageSizeTooLargeError)
@@ -311,7 +316,7 @@ class Producer:
 
     def _create(self) -> AIOKafkaProducer:
         compression = self._settings.kafka_compression
-        return AIOKafkaProducer(
+        producer = AIOKafkaProducer(
             **connection_options(self._settings),
             client_id=self._client_id,
             enable_idempotence=True,
@@ -323,6 +328,8 @@ class Producer:
             request_timeout_ms=int(self._settings.kafka_send_timeout_s * 1000),
             retry_backoff_ms=100,
         )
+        aiokafka_patches.patch_producer(producer)
+        return producer
 
     async def _close(self, producer: AIOKafkaProducer) -> None:
         with suppress(KafkaError, TimeoutError):
