@@ -17,6 +17,7 @@ from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.sales.wire import build_key
 from services.values.identifiers import read_identifier
 from services.values.invalid import Invalid
+from services.values.strict_json import blank_byte_order_mark
 
 TOPIC = topics.CATALOG_PRODUCTS.name
 _BATCH_SIZE = 10_000
@@ -72,7 +73,7 @@ def _ndjson_rows(file: BinaryIO) -> Generator[tuple[int, Mapping[str, Any]], Non
     for number, line in enumerate(file, start=1):
         if line.strip():
             try:
-                row = json.decode(line)
+                row = json.decode(blank_byte_order_mark(line))
             except DecodeError:
                 row = None
             yield number, row if isinstance(row, dict) else {_HEADER: line.decode(errors="replace")}

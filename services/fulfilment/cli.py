@@ -18,6 +18,7 @@ from services.chassis.mongodb.key_check import retire_key_ids
 from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.command import run_command
 from services.chassis.runtime.currencies import load_currencies
+from services.chassis.runtime.logs import escape_for_log
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.audit import AuditLog
 from services.chassis.security.sites import Sites
@@ -91,7 +92,7 @@ async def load_document(document: bytes) -> str:
 def _parse_entries(document: bytes) -> list[dict[str, Any]]:
     """Parse the array `products`. Prices may be numbers, whose digits are all kept."""
     try:
-        value = parse(document)
+        value = parse(document, keep_surrogates=True)
     except JsonSyntaxError as error:
         raise ValueError(f"the document is not JSON: {error}") from None
     entries = value.get("products") if isinstance(value, dict) else None
@@ -109,7 +110,7 @@ async def _load_entry(entry: dict[str, Any], deps: CliDeps) -> tuple[str, load_s
         return sku, await load_stock.load_codes(sku, parse_codes(codes), deps.load_stock) if codes else None
     except InvalidRequestError as error:
         faults = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in error.faults[:MAX_REPORTED_FAULTS])
-        raise ValueError(f"{sku}: {faults}") from None
+        raise ValueError(f"{escape_for_log(sku)}: {faults}") from None
 
 
 @products_app.command("list")

@@ -57,7 +57,7 @@ def split_first_value(body: bytes, *, strict: bool) -> tuple[bytes, bool]:
     Only whitespace, no-break spaces and closing brackets may be ignored; with `strict`, only whitespace. A byte order
     mark in front is blanked.
     """
-    body = _blank_byte_order_mark(body)
+    body = blank_byte_order_mark(body)
     try:
         _skip(body)
     except msgspec.DecodeError as error:
@@ -81,7 +81,7 @@ def parse(text: bytes, *, keep_surrogates: bool = False) -> Any:
 
     A byte order mark in front is skipped. Lone surrogates are an error, or kept. Raises nothing but `JsonSyntaxError`.
     """
-    text = _blank_byte_order_mark(text)
+    text = blank_byte_order_mark(text)
     try:
         value = _decode(text)
     except UnicodeDecodeError:
@@ -117,7 +117,8 @@ def nesting_error(text: bytes) -> JsonSyntaxError:
     return JsonSyntaxError("nested too deeply", offset=len(text))
 
 
-def _blank_byte_order_mark(text: bytes) -> bytes:
+def blank_byte_order_mark(text: bytes) -> bytes:
+    """Return the text with blanks for a byte order mark in front, which is not JSON but is written by many editors."""
     # Blanks keep the offsets of errors.
     return b"   " + text[3:] if text.startswith(_BYTE_ORDER_MARK) else text
 

@@ -219,6 +219,12 @@ def test_a_document_at_fault_is_refused_without_repeating_secrets(document: obje
     assert "canary" not in str(fault.value)
 
 
+def test_a_byte_order_mark_is_skipped() -> None:
+    document = b"\xef\xbb\xbf" + json.dumps({"sites": [SITE], "clients": [A_CLIENT]}).encode()
+    declared = parse_tenants(document, time_zones=["UTC"])
+    assert (len(declared.sites), len(declared.clients)) == (1, 1)
+
+
 def test_an_address_has_up_to_eight_lines() -> None:
     address = "\n".join("12345678")
     document = json.dumps({"sites": [{**SITE, "invoiceAddress": address, "taxId": "DE 1"}]}).encode()

@@ -50,7 +50,9 @@ def test_a_mark_in_front_of_the_header_line_is_left_out() -> None:
 def test_ndjson_has_an_object_a_line(name: str) -> None:
     lines = [{"site": 608, "productId": "4556", "name": "Shoe"}, {"site": 608, "productId": 7, "withdrawn": True}]
     text = "\n\n".join(map(json.dumps, lines)) + "\n"
-    assert read(text, name) == [Product(608, "4556", "Shoe"), Product(608, "7", None, is_withdrawn=True)]
+    products = [Product(608, "4556", "Shoe"), Product(608, "7", None, is_withdrawn=True)]
+    assert read(text, name) == products
+    assert read("\ufeff" + text, name) == products
 
 
 @pytest.mark.parametrize(

@@ -176,3 +176,29 @@ async def test_a_transaction_shows_what_it_costs_and_when_it_ends(api: ApiClient
     shown = await api.read(f"{ORDERS}/{placed['transactionId']}")
     assert (shown["total"], shown["createdAt"]) == ("29.970001", "2026-03-04T12:00:00.000000Z")
     assert shown["deadline"] == "2026-03-11T12:00:00.000000Z"
+
+
+async def test_a_byte_order_mark_before_an_order_is_skipped(api: ApiClient) -> None:
+    body = b'\xef\xbb\xbf{"products": [{"sku": "CARD", "quantity": 1}]}'
+    assert (await api.call("POST", ORDERS, body)).status == 202
+    refused = await api.call("POST", ORDERS, b"\xef\xbb\xbf{]")
+    assert "byte 4" in (await assert_problem(refused, 400, "MALFORMED_JSON"))["detail"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        (rb'"clientOrderNumber": "a\ud800b", "products": [{"sku": "CARD", "quantity": 1}]', "/clientOrderNumber"),
+        (rb'"products": [{"sku": "CARD", "quantity": 1}, {"sku": "\udc00", "quantity": 1}]', "/products/1/sku"),
+        (rb'"payWithCurrency": "\ud83d", "products": [{"sku": "CARD", "quantity": 1}]', "/payWithCurrency"),
+    ],
+)
+async def test_half_of_a_surrogate_pair_is_the_fault_of_its_field(api: ApiClient, fields: bytes, pointer: str) -> None:
+    refused = await api.call("POST", ORDERS, b"{" + fields + b"}")
+    assert refused.status == 422
+    assert [fault["pointer"] for fault in (await refused.json(content_type=None))["errors"]] == [pointer]
+
+
+async def test_half_of_a_surrogate_pair_in_an_unknown_field_is_ignored(api: ApiClient) -> None:
+    body = rb'{"note\ud800": "\udc00", "products": [{"sku": "CARD", "quantity": 1}]}'
+    assert (await api.call("POST", ORDERS, body)).status == 202

@@ -80,3 +80,13 @@ async def test_loading_products_and_codes_is_audited_without_codes(api: ApiClien
         {"action": "product-put", **where, "sku": "NEW"},
         {"action": "codes-loaded", **where, "batch": batch, "codes": 3, "added": 2},
     ]
+
+
+async def test_half_of_a_surrogate_pair_is_the_fault_of_its_code(api: ApiClient) -> None:
+    body = rb'{"codes": ["ok-1", "a\ud800b", {"redeemCode": "ok-2", "pinCode": "\udc00"}]}'
+    refused = await api.call("POST", V1 + "/stock/CARD/codes", body)
+    found = await assert_problem(refused, 422, "INVALID_VALUE")
+    assert [fault["pointer"] for fault in found["errors"]] == ["/codes/1", "/codes/2/pinCode"]
+    product = rb'{"name": "\ud800", "unitPrice": 1, "currency": "USD"}'
+    found = await assert_problem(await api.call("PUT", V1 + "/products/NEW", product), 422, "INVALID_VALUE")
+    assert [fault["pointer"] for fault in found["errors"]] == ["/name"]

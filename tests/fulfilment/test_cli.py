@@ -102,6 +102,10 @@ def test_a_file_may_have_more_codes_than_are_taken_at_once(run: Run, monkeypatch
     assert "7 on sale" in run("products", "list").output
 
 
+def test_a_byte_order_mark_before_a_document_is_skipped(run: Run) -> None:
+    assert run("products", "put", file="\ufeff" + products(CARD)).output == "1 products and 0 new codes loaded\n"
+
+
 def test_a_price_may_be_a_number_and_keeps_its_digits(run: Run) -> None:
     run("products", "put", file='{"products": [{"sku": 7, "name": "N", "unitPrice": 9.990001, "currency": "usd"}]}')
     assert run("products", "list").output == "7\tN\t9.990001 USD\t0 on sale\tstock\t0 waiting\n"
@@ -188,10 +192,11 @@ def test_only_a_file_or_a_batch_can_be_taken_back(
         (("products", "put"), products({**CARD, "unitPrice": -1}), "CARD: /unitPrice"),
         (("products", "put"), products({**CARD, "codes": [{"pinCode": "SECRET-CODE"}]}), "CARD: /codes/0"),
         (("products", "put"), "{", "the document is not JSON: ends too early"),
+        (("products", "put"), products({**CARD, "sku": "\ud800"}), "/sku: sku must not contain half of a surrogate"),
         (("products", "put"), "[]", '{"products": [{…}, …]} is expected'),
         (("products", "put"), '{"products": ["SECRET-CODE"]}', '{"products": [{…}, …]} is expected'),
     ],
-    ids=["no product", "long code", "empty pin", "price", "no code", "no json", "array", "texts"],
+    ids=["no product", "long code", "empty pin", "price", "no code", "no json", "surrogate", "array", "texts"],
 )
 def test_an_invalid_document_is_reported_without_quoting_a_code(
     run: Run, arguments: tuple[str, ...], file: str, environment: str

@@ -11,7 +11,7 @@ from services.auth.domain.audience import ADMIN, DEFAULT_SCOPES, SCOPES
 from services.auth.domain.client import Client
 from services.values.identifiers import validate_text
 from services.values.sites import MAX_ADDRESS_LINES, MAX_NAME_LENGTH, Name, Number, Site
-from services.values.strict_json import JsonSyntaxError, check_utf8
+from services.values.strict_json import JsonSyntaxError, blank_byte_order_mark, check_utf8
 
 D = TypeVar("D")
 
@@ -110,7 +110,7 @@ def _decode(document: bytes, declared: type[D]) -> D:
     try:
         # msgspec's own error would quote a byte of the document.
         check_utf8(document)
-        return msgspec.json.decode(document, type=declared)
+        return msgspec.json.decode(blank_byte_order_mark(document), type=declared)
     except (JsonSyntaxError, msgspec.MsgspecError, RecursionError) as error:
         reason = _QUOTED_FIELD.sub("unknown field", str(error))
         raise InvalidDocumentError(f"invalid document: {reason}") from None

@@ -7,7 +7,7 @@ from aiohttp import web
 from services.chassis.http.request_body import read_bounded, require_content_length, require_json
 from services.chassis.runtime.errors import BodyFault, Problem
 from services.fulfilment.domain.order_request import InvalidRequestError
-from services.values.strict_json import JsonSyntaxError, parse, split_first_value
+from services.values.strict_json import JsonSyntaxError, parse
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -23,10 +23,9 @@ async def read_body(request: web.Request, *, timeout_s: float) -> bytes:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Parse a JSON object; raises a 400."""
+    """Parse a JSON object; raises a 400. Lone surrogates stay in its strings, for their fields to be refused."""
     try:
-        split_first_value(body, strict=True)
-        value = parse(body)
+        value = parse(body, keep_surrogates=True)
     except JsonSyntaxError as error:
         raise Problem(400, "MALFORMED_JSON", f"the body is not JSON: {error.reason} (byte {error.offset})") from None
     if not isinstance(value, dict):
