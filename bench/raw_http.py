@@ -145,7 +145,7 @@ class Connection:
 
 
 class BlockingConnection:
-    """The same without an event loop, which would take longer than some responses. Usable with `select`."""
+    """A keep-alive connection without an event loop, which would take longer than some responses. For `select`."""
 
     def __init__(self, port: int) -> None:
         self._port = port

@@ -1,4 +1,4 @@
-"""Probes that tell whether a server answers. Each returns within a second and never raises."""
+"""Checks whether a server answers. Each probe returns within a second and never raises."""
 
 import http.client
 import socket

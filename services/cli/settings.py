@@ -1,4 +1,4 @@
-"""Settings of the commands in this package."""
+"""Settings of the operator's commands."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from services.chassis.runtime.settings import KafkaSettings, MongoSettings, Serv
 
 
 class CliSettings(ServiceSettings, KafkaSettings, MongoSettings):
-    """Settings of the other operator commands."""
+    """Settings of the commands in `services/cli`."""
 
     topic_partitions: int = Field(12, ge=1, le=1000, description="Partitions of a newly created topic.")
     topic_replication_factor: int = Field(1, ge=1, le=7, description="Replicas of a newly created topic.")

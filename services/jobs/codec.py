@@ -80,13 +80,13 @@ class JobEventCodec:
         self._header_from = lru_cache(maxsize=4096)(self._decode_header)
 
     def encode(self, event: JobEvent) -> bytes:
-        """The event as bytes. Raises `ValueError` for one that the schema cannot hold."""
+        """Encode an event. Raises `ValueError` for one that the schema cannot hold."""
         header = event.header
         head = _Header(*header.key, header.total, header.created_at, header.mode, header.type)
         return self._headers.encode(head) + self._bodies.encode(_Body(event.at, event.fact))
 
     def decode(self, data: bytes, *, start: int = 0) -> JobEvent:
-        """The event whose bytes begin at `start`. Raises `MalformedEventError`, and nothing else."""
+        """Decode the event whose bytes begin at `start`. Raises `MalformedEventError`, and nothing else."""
         found = _HEADER.match(data, start)
         if found is None:
             raise _header_error(data, start)
@@ -121,7 +121,7 @@ class JobEventCodec:
 
 
 def _header_error(data: bytes, at: int) -> MalformedEventError:
-    """Tells a job id of another form from bytes that are not a header."""
+    """Return the error for a job id of another form, or for bytes that are not a header."""
     try:
         _, at = read_varint(data, data[at], at + 1)
         length, at = read_length(data, data[at], at + 1)

@@ -42,7 +42,7 @@ class ImportTarget(NamedTuple):
 
 
 class SiteDefaults(NamedTuple):
-    """What the site, and the apiKey in the path, determine for its records."""
+    """Values that the site and the apiKey in the path set in each record."""
 
     site: int
     time_zone: tzinfo = UTC
@@ -50,7 +50,7 @@ class SiteDefaults(NamedTuple):
 
 
 class ImportContext(NamedTuple):
-    """What the records of a request are read with, besides their JSON."""
+    """What reading the records of a request depends on besides their JSON."""
 
     target: ImportTarget
     defaults: SiteDefaults

@@ -107,7 +107,7 @@ class PaymentKind(FieldType):
 
 @dataclass(frozen=True)
 class Text(FieldType):
-    """A string without control characters, of bounded length, not empty: then the field would be absent."""
+    """A string of bounded length without control characters; not empty, because an empty one counts as absent."""
 
     max_length: int
     min_length: ClassVar[int] = 1

@@ -86,7 +86,7 @@ def assemble_batch(elements: list[ParsedElement], context: ImportContext, *, not
 
 
 def _read_fast(body: bytes, context: ImportContext, *, max_records: int) -> Batch | None:
-    """The batch if the fast reader accepts every record, else None."""
+    """Return the batch if the fast reader accepts every record, else None."""
     try:
         check_utf8(body)
     except JsonSyntaxError as error:
@@ -104,7 +104,7 @@ def _read_fast(body: bytes, context: ImportContext, *, max_records: int) -> Batc
 
 
 def _read_each(body: bytes, context: ImportContext, *, max_records: int, strict: bool) -> Batch:
-    """The batch of any body, record by record."""
+    """Return the batch of any body, record by record."""
     repaired = replace_lone_surrogates(body)
     texts, is_tail_ignored = split_records(repaired, strict=strict, max_records=max_records)
     notes = [_NOTE_TRAILING_CHARACTERS] if is_tail_ignored else []
@@ -112,7 +112,7 @@ def _read_each(body: bytes, context: ImportContext, *, max_records: int, strict:
 
 
 def _parse_elements(body: bytes, repaired: bytes, texts: list[bytes], context: ImportContext) -> list[ParsedElement]:
-    """The elements as they were sent; `texts` are those of the body without halves of surrogate pairs."""
+    """Parse the elements as they were sent; `texts` are those of the body with lone surrogates replaced."""
     elements = []
     end = 0
     for repaired_text in texts:

@@ -76,7 +76,7 @@ def reject(
 
 
 def reject_surrogates(parsed: ParsedRecord, values: dict[str, Any], *, index: int, size: int) -> ParsedRecord:
-    """Reject a record with halves of surrogate pairs, which a rule may have found, or none: in unknown fields."""
+    """Reject a record that contains lone surrogates; the rules have missed those in unknown fields."""
     reported = set() if parsed.rejected is None else {fault.field for fault in parsed.rejected.faults}
     faults = [
         invalid_value(pointer, LONE_SURROGATE)
@@ -171,7 +171,7 @@ _SPECIAL_READERS: dict[str, ReadField] = {
 
 
 def _make_plan(fields: Iterable[Field]) -> Plan:
-    """Plan to read each field that a client may send, in the order of the table, which is that of lines."""
+    """Plan to read each field that a client may send, in the order of the table."""
     sent = [field for field in fields if field.is_sent]
     steps = [(field, field.type.read, _get_special_reader(field)) for field in sent]
     return Plan([field.attribute for field in sent], steps)
@@ -248,7 +248,7 @@ def _unknown_fields(values: Mapping[str, Any], table: FieldTable, at: str = "") 
 
 
 def _find_lone_surrogates(value: Any, at: str = "") -> Iterator[str]:
-    """Yield the JSON pointers of strings, and of names, that hold half of a surrogate pair."""
+    """Yield the JSON pointers of strings, and of names, that contain a lone surrogate."""
     match value:
         case str() if has_lone_surrogate(value):
             yield at

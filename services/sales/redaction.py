@@ -83,7 +83,7 @@ def _redact_name(name: str) -> str:
 
 
 def _replace_surrogates(value: Any) -> Any:
-    """Replace halves of surrogate pairs, which cannot be written, by U+FFFD."""
+    """Replace lone surrogates, which cannot be encoded, by U+FFFD."""
     match value:
         case str():
             return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

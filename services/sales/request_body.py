@@ -1,4 +1,4 @@
-"""A request's body: whether it is JSON, and how many records it holds. It is rejected as a whole, or not at all."""
+"""Splits a request's body into records. Rejects a body that is not JSON, or holds too many records, as a whole."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def split_records(body: bytes, *, strict: bool, max_records: int) -> tuple[list[
 def parse_at(text: bytes, *, base: int) -> Any:
     """Parse a value of the body that begins at byte `base`. Raises `InvalidBodyError` if it nests too deeply.
 
-    Halves of surrogate pairs stay in its strings.
+    Lone surrogates stay in its strings.
     """
     try:
         return parse(text, keep_surrogates=True)

@@ -1,4 +1,4 @@
-"""The rules of a valid record, for records of REST clients and Kafka producers alike; those of the table of fields.
+"""The rules of a valid record, as the table of fields states them, for records of REST clients and of Kafka producers.
 
 Nothing is normalised here: a currency in lower case is an unknown currency.
 """

@@ -5,8 +5,8 @@ from collections.abc import Set as AbstractSet
 from services.values.invalid import Invalid, InvalidKind
 
 DEFAULT_CURRENCY = "USD"
-# Codes that were withdrawn: ISO 4217's list three ("historic denominations") and its amendments until 2026. Sales of
-# their day are imported, too. A code that the list of current ones loses comes here.
+# Withdrawn codes: ISO 4217's list three ("historic denominations") and its amendments until 2026, because old sales are
+# imported, too. Add each code that ISO removes from the list of current ones.
 _WITHDRAWN = """
 ADP AFA ALK ANG AOK AON AOR ARA ARP ARY ATS AYM AZM BAD BEC BEF BEL BGJ BGK BGL BGN BOP BRB BRC BRE BRN BRR BUK
 BYB BYR CHC CNX CSD CSJ CSK CUC CYP DDM DEM ECS ECV EEK EQE ESA ESB ESP FIM FRF GEK GHC GHP GNE GNS GQE GRD GWE

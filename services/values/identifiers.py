@@ -30,7 +30,7 @@ def validate_text(text: str, *, max_length: int, min_length: int = 0) -> Invalid
 
 
 def has_lone_surrogate(text: str) -> bool:
-    """Return whether the text holds half of a surrogate pair, which no encoding can write."""
+    """Whether the text contains a lone surrogate, which no encoding can write."""
     return _SURROGATE.search(text) is not None
 
 

@@ -15,7 +15,7 @@ _BYTE = re.compile(r"\(byte (\d+)\)$")
 _TRAILING = "trailing characters"
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Escapes: runs of those that are no surrogates; pairs; in a group what is left, half a pair.
+# Matches runs of escapes that are no surrogates, surrogate pairs, and, as a group, a lone surrogate.
 _ESCAPES = re.compile(
     rb"(?:\\(?:[^u]|u(?![dD][89a-fA-F])))+"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -45,7 +45,7 @@ def check_utf8(body: bytes) -> None:
 
 
 def replace_lone_surrogates(text: bytes) -> bytes:
-    """Replace each escape that is half a surrogate pair, which the decoder rejects, by one of U+FFFD, as long."""
+    """Replace each escaped lone surrogate, which the decoder rejects, by an escape of U+FFFD of the same length."""
     if _SURROGATE.search(text) is None:
         return text
     return _ESCAPES.sub(lambda escape: escape[0] if escape[1] is None else rb"\ufffd", text)

@@ -1,4 +1,4 @@
-"""Query parameters `from` and `to`: an instant or a day, which the caller's time zone begins and ends."""
+"""Query parameters `from` and `to`: an instant, or a day in the caller's time zone."""
 
 from datetime import date, timedelta, tzinfo
 

@@ -1,1 +1,1 @@
-"""Fulfilment's use cases: place an order, deliver codes, get codes, close a day, load stock."""
+"""Fulfilment's use cases: place an order, fulfil it, get codes, close a day, load stock."""

@@ -1,4 +1,4 @@
-"""Delivers codes: those available now, the others later, and a final status for every unit."""
+"""Fulfils transactions: delivers the codes available now, the others later, and a final status for every unit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

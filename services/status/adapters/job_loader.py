@@ -17,7 +17,7 @@ class JobFinder(JobReader, Protocol):
     """Finds several jobs at once."""
 
     async def find_many(self, keys: Sequence[JobKey], projection: Projection) -> dict[JobKey, StoredJob]:
-        """Those of the jobs that exist; raises `UnavailableError`."""
+        """Return the jobs that exist; raises `UnavailableError`."""
 
 
 class JobLoader:
@@ -30,7 +30,7 @@ class JobLoader:
         self.list_jobs = jobs.list_jobs
 
     async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:
-        """The job in its present state; raises `UnavailableError`."""
+        """Return the job in its present state; raises `UnavailableError`."""
         keys, query = self._batches.get(projection) or self._open_batch(projection)
         keys.add(key)
         if len(keys) >= MAX_JOBS_PER_QUERY:
@@ -53,6 +53,6 @@ class JobLoader:
 
 
 def _retrieve_exception(query: "asyncio.Task[dict[JobKey, StoredJob]]") -> None:
-    """All requests may be gone when the query fails; asyncio would complain about the unread exception."""
+    """Keep asyncio from reporting the exception as unread if all requests are gone when the query fails."""
     if not query.cancelled():
         query.exception()

@@ -68,7 +68,7 @@ class MongoJobStore:
         await ensure_ttl_index(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
 
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
-        """Those of the jobs that exist, for a writer."""
+        """Return the jobs that exist, for a writer."""
         ids = [job_documents.job_document_id(key) for key in keys]
         with mongo_errors():
             documents = await self._jobs.find({"_id": {"$in": ids}}, _excluded_fields(NO_PROJECTION, _IN_JOBS)).to_list(
@@ -104,11 +104,11 @@ class MongoJobStore:
         return frozenset(lost | ({change.block.number for change in known} if has_unmatched else set()))
 
     async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:
-        """The job, for a reader."""
+        """Return the job, for a reader."""
         return (await self.find_many([key], projection)).get(key)
 
     async def find_many(self, keys: Sequence[JobKey], projection: Projection) -> dict[JobKey, StoredJob]:
-        """Those of the jobs that exist, for readers."""
+        """Return the jobs that exist, for readers."""
         fields = _excluded_fields(projection, _IN_JOBS) if projection else job_documents.SUMMARY_FIELDS
         ids = list(map(job_documents.job_document_id, keys))
         # A single `_id` is found without a plan.
@@ -124,7 +124,7 @@ class MongoJobStore:
     async def find_chunks(
         self, job: Job, numbers: Sequence[int], projection: Projection = NO_PROJECTION
     ) -> list[Block]:
-        """Those of the chunks that exist."""
+        """Return the chunks that exist."""
         if not numbers:
             return []
         ids = [job_documents.chunk_document_id(job.key, number) for number in numbers]
@@ -135,13 +135,13 @@ class MongoJobStore:
         return [job_documents.block_from(document, job.profile.total) for document in documents]
 
     async def list_jobs(self, query: JobListQuery) -> list[Job]:
-        """A page of jobs and one more."""
+        """Return a page of jobs and one more."""
         with mongo_errors():
             documents = await self._raw_jobs.find(**_find_arguments(query)).to_list(None)
         return [job_documents.summary_job_from_raw(document.raw) for document in documents]
 
     async def count_open(self) -> dict[JobState, int]:
-        """How many jobs there are in each state that is not final."""
+        """Count the jobs in each state that is not final."""
         sites = await self._sites()
         with mongo_errors():
             return {
@@ -150,7 +150,7 @@ class MongoJobStore:
             }
 
     async def find_overdue(self, before_us: int, *, limit: int) -> list[JobHeader]:
-        """Open jobs that were last written before that time, the oldest write first."""
+        """Return open jobs that were last written before that time, the oldest write first."""
         before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
         overdue = _in_states(OPEN_STATES, await self._sites()) | {_WRITTEN: {"$lt": before}}
         with mongo_errors():
@@ -163,7 +163,7 @@ class MongoJobStore:
         return [job_documents.header_from(document) for document in documents]
 
     async def _sites(self) -> list[int]:
-        """All sites with jobs; the index knows them, and they are few."""
+        """Return all sites with jobs; the index knows them, and they are few."""
         with mongo_errors():
             sites: list[int] = await self._jobs.distinct("site")
         return sites

@@ -16,11 +16,11 @@ class JobWaiter:
         self._is_closed = False
 
     def notify(self) -> None:
-        """The job changed."""
+        """Let `wait` return: the job has changed."""
         self._event.set()
 
     def close(self) -> None:
-        """End the wait: no change will be notified any more."""
+        """End the wait: no change follows any more."""
         self._is_closed = True
         self._event.set()
 
@@ -36,7 +36,7 @@ class JobWaiter:
 
 
 class JobNotifier:
-    """Notified by this process's own writes, and by the change stream of other replicas' writes."""
+    """Wakes the waiters of a job. The worker reports this process's writes, the change stream those of others."""
 
     def __init__(self, *, max_waiters: int) -> None:
         self._max_waiters = max_waiters
