@@ -49,7 +49,7 @@ async def build(settings: Settings) -> Service:
         client_id="validator",
         halted_partitions=lambda: dead_letter_limit.halted,
         # Without the catalogue every record would be rejected; without the brokers' time it would be judged at ours.
-        start_when=lambda: catalogue_table.ready and producer.ready and broker_clock.is_settled,
+        start_when=lambda: catalogue_table.ready and producer.ready and broker_clock.is_known,
     )
     health = Health()
     health.ready_when("clock", lambda: broker_clock.ready)

@@ -59,16 +59,16 @@ class BrokerClock(BackgroundTask):
         Always True if the brokers do not report their time: they are older than Kafka 3.3, or deny DESCRIBE on the
         cluster.
         """
+        return self.is_known and not self.is_wrong
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the local clock is known to differ from the brokers' by more than the maximum."""
         offset_s = self.offset_s
-        return self.is_known if offset_s is None else abs(offset_s) <= self._max_offset_s
+        return offset_s is not None and abs(offset_s) > self._max_offset_s
 
     @property
     def is_known(self) -> bool:
-        """Whether the brokers' clock has been measured, or cannot be because they do not report it."""
-        return self._epoch_s is not None or not self._is_supported
-
-    @property
-    def is_settled(self) -> bool:
         """Whether the brokers' time is measured, or cannot be: then `now_us` remains the local time."""
         return self._epoch_s is not None or not self._is_supported
 

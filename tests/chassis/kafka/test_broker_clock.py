@@ -80,7 +80,7 @@ async def test_a_clock_within_the_maximum_is_ready_and_its_offset_is_measured(
     producer: Producer, offset_s: float
 ) -> None:
     clock = a_clock(producer, clock_s=AdjustableClock(offset_s))
-    assert (clock.ready, clock.offset_s) == (False, None)
+    assert (clock.ready, clock.is_wrong, clock.offset_s) == (False, False, None)
     assert math.isnan(offset_metric())
     await clock.run_once()
     assert clock.ready
@@ -94,7 +94,7 @@ async def test_a_clock_beyond_the_maximum_is_not_ready_and_logged_once(producer:
     with capture_logs() as lines:
         for _ in range(2):
             await clock.run_once()
-    assert not clock.ready
+    assert (clock.ready, clock.is_wrong) == (False, True)
     assert [(line["event"], round(line["offset_s"])) for line in lines] == [("local clock is wrong", offset_s)]
     assert clock.now_us() / 1e6 == pytest.approx(time.time(), abs=0.5)
 
