@@ -1,7 +1,7 @@
 # All commands of the project; `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(shell tools/find-python)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := services sandbox tools tests bench
@@ -13,7 +13,7 @@ help: ## list the targets
 
 .venv/created:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
-	@echo "creating .venv with $$($(PYTHON) --version)"
+	@echo "creating .venv with $$(tools/find-python --describe $(PYTHON))"
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
