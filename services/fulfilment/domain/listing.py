@@ -1,6 +1,6 @@
 """Queries for pages of a customer's transactions and invoices, newest first."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
 
@@ -11,6 +11,8 @@ DEFAULT_ROWS = 50
 MAX_ROWS = 10_000
 # A row may have a hundred lines, so a page holds fewer rows than a client may ask for.
 MAX_PAGE_ROWS = 1_000
+# A page ends with the row that reaches this size.
+MAX_PAGE_BYTES = 1024 * 1024
 
 
 class PageCursor(NamedTuple):
@@ -23,6 +25,9 @@ class PageCursor(NamedTuple):
 class TransactionQuery(Struct, frozen=True, kw_only=True):
     """Filter for a customer's transactions; None matches any. `from_us` is inclusive, `to_us` exclusive."""
 
+    # Decoding a hundred lines of each holds the event loop for some milliseconds.
+    max_rows_at_once: ClassVar[int] = 50
+
     site: int
     rows: int = DEFAULT_ROWS
     client_order_number: str | None = None
@@ -32,9 +37,16 @@ class TransactionQuery(Struct, frozen=True, kw_only=True):
     to_us: int | None = None
     after: PageCursor | None = None
 
+    def cursor(self, last: Transaction) -> PageCursor:
+        """Return the cursor of the page that follows this transaction."""
+        return PageCursor(last.created_us, last.id)
+
 
 class InvoiceQuery(Struct, frozen=True, kw_only=True):
     """Filter for a customer's invoices and credit notes, by business date; both bounds are inclusive."""
+
+    # An invoice has a line for each product of its day.
+    max_rows_at_once: ClassVar[int] = 5
 
     site: int
     rows: int = DEFAULT_ROWS
@@ -42,12 +54,6 @@ class InvoiceQuery(Struct, frozen=True, kw_only=True):
     to_date: str | None = None
     after: PageCursor | None = None
 
-
-def transaction_cursor(last: Transaction) -> PageCursor:
-    """Return the cursor of the page that follows this transaction."""
-    return PageCursor(last.created_us, last.id)
-
-
-def invoice_cursor(last: Invoice) -> PageCursor:
-    """Return the cursor of the page that follows this document."""
-    return PageCursor(last.draft.business_date, last.draft.id)
+    def cursor(self, last: Invoice) -> PageCursor:
+        """Return the cursor of the page that follows this document."""
+        return PageCursor(last.draft.business_date, last.draft.id)

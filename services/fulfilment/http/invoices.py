@@ -12,7 +12,7 @@ from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import Problem
 from services.fulfilment.domain.business_day import business_date
 from services.fulfilment.domain.ids import parse_id
-from services.fulfilment.domain.listing import InvoiceQuery, TransactionQuery, invoice_cursor, transaction_cursor
+from services.fulfilment.domain.listing import InvoiceQuery, TransactionQuery
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.http import params, responses
 from services.fulfilment.http.authentication import Authenticator
@@ -83,12 +83,11 @@ class InvoicesApi:
             request,
             query,
             find_page=self._transactions.find_page,
-            cursor=transaction_cursor,
+            render=responses.transaction_status,
             page_tokens=self._page_tokens,
         )
         body = responses.purchase_order(order, await self._transactions.totals(order.id))
-        transactions = [responses.transaction_status(transaction) for transaction in page]
-        return {**body, "pagination": pagination, "transactions": transactions}, links
+        return {**body, "pagination": pagination, "transactions": page}, links
 
     async def list_invoices(self, request: web.Request) -> web.Response:
         """Return the customer's invoices and credit notes, newest first."""
@@ -100,10 +99,13 @@ class InvoicesApi:
             to_date=params.parse_date(request.query, "to"),
         )
         page, pagination, links = await params.paginate(
-            request, query, find_page=self._invoices.find_page, cursor=invoice_cursor, page_tokens=self._page_tokens
+            request,
+            query,
+            find_page=self._invoices.find_page,
+            render=responses.invoice,
+            page_tokens=self._page_tokens,
         )
-        body = {"pagination": pagination, "result": [responses.invoice(invoice) for invoice in page]}
-        return json_response(body, headers={**responses.PRIVATE, **links})
+        return json_response({"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links})
 
     async def get_invoice(self, request: web.Request) -> web.Response:
         """Return an invoice or credit note as JSON, HTML or PDF."""

@@ -17,7 +17,7 @@ from services.chassis.http.time_range import parse_from_us, parse_to_us
 from services.chassis.runtime.errors import Problem, UnavailableError
 from services.fulfilment import metrics
 from services.fulfilment.domain.ids import parse_id
-from services.fulfilment.domain.listing import TransactionQuery, transaction_cursor
+from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.domain.order_request import InvalidRequestError, parse_order_request
 from services.fulfilment.domain.transaction import Transaction
 from services.fulfilment.flows import get_codes, place_order
@@ -160,14 +160,10 @@ class OrdersApi:
             request,
             query,
             find_page=self._transactions.find_page,
-            cursor=transaction_cursor,
+            render=responses.transaction_status,
             page_tokens=self._page_tokens,
         )
-        body = {
-            "pagination": pagination,
-            "result": [responses.transaction_status(transaction) for transaction in page],
-        }
-        return json_response(body, headers={**responses.PRIVATE, **links})
+        return json_response({"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links})
 
     async def get_codes(self, request: web.Request) -> web.Response:
         """Return the delivered codes, and placeholders for the others."""

@@ -1,0 +1,95 @@
+"""Pages of large orders: bounded in bytes, read in portions, and rendered without holding the event loop."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import thread_time
+
+import pytest
+from msgspec.structs import replace
+
+from services.fulfilment.domain.listing import MAX_PAGE_BYTES
+from tests.fulfilment.api_fixtures import ORDERS, V1, ApiClient, api
+
+__all__ = ["api"]
+
+MAX_ROW_BYTES = 40_000
+MAX_HOLD_S = 0.05
+
+
+async def place_large_orders(api: ApiClient, count: int) -> list[str]:
+    """Store orders of a hundred lines; return their ids, newest first."""
+    first = (await api.harness.place(("CARD", 1))).transaction
+    lines = tuple(replace(first.lines[0], sku=f"SKU-{number}", name="N" * 100) for number in range(100))
+    stored = api.harness.transactions.by_id
+    for number in range(count):
+        transaction_id = f"{first.id[:-4]}{number:04d}"
+        stored[transaction_id] = replace(first, id=transaction_id, sequence=number + 2, lines=lines)
+    del stored[first.id]
+    return sorted(stored, reverse=True)
+
+
+async def test_a_page_ends_at_a_number_of_bytes_and_the_next_one_continues(api: ApiClient) -> None:
+    ids, walked, query = await place_large_orders(api, 90), [], {"rows": "1000"}
+    while True:
+        response = await api.call("GET", ORDERS, **query)
+        body = await response.read()
+        assert len(body) <= MAX_PAGE_BYTES + MAX_ROW_BYTES
+        page = json.loads(body)
+        walked += [row["transactionId"] for row in page["result"]]
+        assert page["pagination"]["count"] == len(page["result"]) > 0
+        if page["pagination"]["nextPageToken"] is None:
+            break
+        query["page"] = page["pagination"]["nextPageToken"]
+    assert walked == ids
+
+
+@pytest.mark.parametrize("orders", [4, 5, 6])
+async def test_a_page_is_read_in_portions(api: ApiClient, monkeypatch: pytest.MonkeyPatch, orders: int) -> None:
+    monkeypatch.setattr("services.fulfilment.domain.listing.TransactionQuery.max_rows_at_once", 2)
+    for _ in range(orders):
+        await api.order(("CARD", 1))
+    page = await api.read(ORDERS, rows="5")
+    assert page["pagination"]["count"] == min(orders, 5)
+    assert (page["pagination"]["nextPageToken"] is None) == (orders <= 5)
+
+
+async def test_invoices_and_purchase_orders_have_such_pages_too(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.fulfilment.http.params.MAX_PAGE_BYTES", 1)
+    for _ in range(2):
+        for _ in range(2):
+            await api.order(("CARD", 1))
+        api.harness.clock.advance(days=1)
+        await api.harness.close_days()
+    for path, name in ((V1 + "/invoices", "result"), (V1 + "/purchase-orders/{id}", "transactions")):
+        order_id = (await api.read(V1 + "/invoices"))["result"][0]["purchaseOrderId"]
+        page = await api.read(path.format(id=order_id))
+        assert len(page[name]) == 1
+        assert page["pagination"]["nextPageToken"] is not None
+
+
+@asynccontextmanager
+async def longest_hold() -> AsyncIterator[list[float]]:
+    """Measure the longest time that the event loop computed without a pause, whatever other processes do."""
+    holds = [0.0]
+
+    async def measure() -> None:
+        while True:
+            began = thread_time()
+            await asyncio.sleep(0)
+            holds[0] = max(holds[0], thread_time() - began)
+
+    task = asyncio.create_task(measure())
+    yield holds
+    task.cancel()
+
+
+async def test_rendering_does_not_hold_the_event_loop(api: ApiClient) -> None:
+    await place_large_orders(api, 300)
+    request = {"Authorization": "Bearer good"}
+    async with longest_hold() as holds, api.client.get(ORDERS, params={"rows": "1000"}, headers=request) as response:
+        await response.read()
+    assert holds[0] < MAX_HOLD_S
