@@ -17,6 +17,7 @@ from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.sales.wire import build_key
 from services.values.identifiers import read_identifier
 from services.values.invalid import Invalid
+from services.values.sites import MAX_NUMBER
 from services.values.strict_json import blank_byte_order_mark
 
 TOPIC = topics.CATALOG_PRODUCTS.name
@@ -26,7 +27,6 @@ _NDJSON_SUFFIXES = frozenset({".ndjson", ".jsonl"})
 _HEADER = ""
 _TRUE_WORDS = frozenset({"1", "true", "yes"})
 _SITE_PATTERN = re.compile("[0-9]{1,19}")
-_MAX_SITE = 2**63 - 1
 
 # Called with the number of products sent and of file bytes read.
 OnProgress = Callable[[int, int], None]
@@ -92,7 +92,7 @@ def _parse_product(row: Mapping[str, Any]) -> Product:
 def _parse_site(value: object) -> int:
     is_number = isinstance(value, int) and not isinstance(value, bool)
     text = str(value).strip() if is_number or isinstance(value, str) else ""
-    if not _SITE_PATTERN.fullmatch(text) or int(text) > _MAX_SITE:
+    if not _SITE_PATTERN.fullmatch(text) or int(text) > MAX_NUMBER:
         raise ValueError("site must be a whole number")
     return int(text)
 

@@ -1,7 +1,7 @@
 """Brings the catalogue in line with a file: publishes what differs and withdraws what is gone."""
 
-from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain, starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +41,8 @@ class CatalogSync:
         self._managed_sites |= sites
         changed = [(key, value) for key, value in products.items() if self._published.get(key) != value]
         removed = [key for key in self._published if key not in products and _site(key) in self._managed_sites]
-        await publish(_to_records(changed, removed), producer=producer)
+        withdrawn = ((key, None) for key in removed)
+        await publish(starmap(ProducerRecord, chain(changed, withdrawn)), producer=producer)
         self._published.update(changed)
         for key in removed:
             del self._published[key]
@@ -55,13 +56,6 @@ class CatalogSync:
                 if record.key is not None:
                     values[record.key] = record.value
         return {key: value for key, value in values.items() if value is not None}, set(map(_site, values))
-
-
-def _to_records(changed: list[tuple[bytes, bytes]], removed: list[bytes]) -> Iterator[ProducerRecord]:
-    for key, value in changed:
-        yield ProducerRecord(key, value)
-    for key in removed:
-        yield ProducerRecord(key, None)
 
 
 def _site(key: bytes) -> bytes:

@@ -5,14 +5,13 @@ import re
 from base64 import b64decode
 from binascii import Error as NotBase64Error
 from collections.abc import Iterable
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from fastavro import parse_schema, schemaless_reader
+from fastavro import schemaless_reader
 
-from services.chassis.avro.schemas import Schema, Schemas
+from services.chassis.avro.schemas import Schemas
 from services.chassis.avro.wire_format import UnknownWireFormatError, parse_wire_format
 
 _ENCODER = msgspec.json.Encoder(enc_hook=str, decimal_format="number")
@@ -50,17 +49,13 @@ def decode_record(
     try:
         # Where a field is a union of records, the name of the branch is shown.
         record = schemaless_reader(
-            stream, _parse_definition(version), None, return_record_name=True, return_record_name_override=True
+            stream, version.parsed, None, return_record_name=True, return_record_name_override=True
         )
     except Exception as error:  # noqa: BLE001 - fastavro raises many types for broken bytes
         return f"The {len(body)} bytes are not a valid {version.name}: {type(error).__name__} at byte {stream.tell()}."
     if stream.tell() != len(body):
         return f"After a {version.name} of {stream.tell()} bytes, {len(body) - stream.tell()} bytes are left over."
     return DecodedRecord(version.name, version.number, version.schema_id, record)
-
-
-def _parse_definition(version: Schema) -> Any:
-    return parse_schema(deepcopy(dict(version.definition)))
 
 
 def parse_bytes(text: bytes) -> bytes:
