@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bench.environment import BenchSandbox, quantile, running_sandbox
 from bench.load import Client, Tally, closed_loop, open_loop
-from bench.tenant import bodies
+from bench.tenant import build_bodies
 
 CONNECTIONS = 16
 
@@ -27,7 +27,7 @@ def main(
 
 async def measure(sandbox: BenchSandbox, seconds: float, rate: int) -> None:
     """Warm up, then measure throughput, then latency."""
-    hundreds = bodies(50, size=100, faulty_share=0.02)
+    hundreds = build_bodies(50, size=100, faulty_share=0.02)
     console = Console()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         client = Client(sandbox.endpoints["gateway"], session)

@@ -72,7 +72,7 @@ def run_python(module: Sequence[str], environment: Mapping[str, str], *, core: i
     """Run `python -m MODULE ARGUMENTS…`, on one core if given; return its standard output. Raises if it fails."""
     command = [sys.executable, "-m", *module]
     return subprocess.run(
-        command if core is None else pinned(command, core),
+        command if core is None else pin_to_core(command, core),
         cwd=REPOSITORY,
         env={**os.environ, **environment},
         check=True,
@@ -81,7 +81,7 @@ def run_python(module: Sequence[str], environment: Mapping[str, str], *, core: i
     ).stdout
 
 
-def pinned(command: Sequence[str], core: int) -> list[str]:
+def pin_to_core(command: Sequence[str], core: int) -> list[str]:
     """Return the command line that runs a command on one core."""
     return ["taskset", "--cpu-list", str(core), *command]
 

@@ -68,31 +68,33 @@ class Workload:
 
 def judged_at_once(records: int, *, fault_interval: int = DEFAULT_FAULT_INTERVAL) -> Workload:
     """Jobs of 100 records, each judged in the poll that opens it."""
-    return Workload(records, polls(_pairs(*jobs(records // 100, 100, fault_interval=fault_interval))))
+    return Workload(records, build_polls(_pairs(*build_jobs(records // 100, 100, fault_interval=fault_interval))))
 
 
 def judged_later(records: int) -> Workload:
     """Jobs of 100 records, all stored before the first is judged."""
-    opened, judged = jobs(records // 100, 100, fault_interval=DEFAULT_FAULT_INTERVAL)
-    return Workload(records, [*polls(opened), {}, *polls(judged)])
+    opened, judged = build_jobs(records // 100, 100, fault_interval=DEFAULT_FAULT_INTERVAL)
+    return Workload(records, [*build_polls(opened), {}, *build_polls(judged)])
 
 
 def replayed(records: int) -> Workload:
     """Jobs of 100 records, each event twice."""
-    events = _pairs(*jobs(records // 100, 100, fault_interval=DEFAULT_FAULT_INTERVAL))
-    return Workload(2 * records, polls([*events, *events]), repeated=2)
+    events = _pairs(*build_jobs(records // 100, 100, fault_interval=DEFAULT_FAULT_INTERVAL))
+    return Workload(2 * records, build_polls([*events, *events]), repeated=2)
 
 
 def single_record_jobs(records: int) -> Workload:
     """Jobs of one record, a tenth of the records."""
-    return Workload(records // 10, polls(_pairs(*jobs(records // 10, 1, fault_interval=DEFAULT_FAULT_INTERVAL))))
+    return Workload(
+        records // 10, build_polls(_pairs(*build_jobs(records // 10, 1, fault_interval=DEFAULT_FAULT_INTERVAL)))
+    )
 
 
 def large_job(records: int) -> Workload:
     """One job of the maximum size, unless fewer records are given, with many faults."""
     total = min(records, 100_000)
-    (opened,), judged = jobs(1, total, fault_interval=5)
-    return Workload(total, polls([opened, *judged], size=100))
+    (opened,), judged = build_jobs(1, total, fault_interval=5)
+    return Workload(total, build_polls([opened, *judged], size=100))
 
 
 # Two percent of the records are faulty unless the name says otherwise.
@@ -110,19 +112,19 @@ def _pairs(opened: Values, judged: Values) -> Values:
     return [event for pair in zip(opened, judged, strict=True) for event in pair]
 
 
-def jobs(count: int, total: int, *, fault_interval: int) -> tuple[list[bytes], list[bytes]]:
+def build_jobs(count: int, total: int, *, fault_interval: int) -> tuple[list[bytes], list[bytes]]:
     """Return the events of `count` jobs: opened, and judged in runs of up to 100; 1 in `fault_interval` is faulty."""
     opened, judged = [], []
     for _ in range(count):
         job = str(uuid4())
-        opened.append(event(job, total, "Opened", {"refused": None}))
+        opened.append(build_event(job, total, "Opened", {"refused": None}))
         for first in range(0, total, 100):
-            judged_run = run(first, min(100, total - first), fault_interval=fault_interval)
-            judged.append(event(job, total, "Judged", {"run": judged_run}))
+            judged_run = build_run(first, min(100, total - first), fault_interval=fault_interval)
+            judged.append(build_event(job, total, "Judged", {"run": judged_run}))
     return opened, judged
 
 
-def run(first: int, count: int, *, fault_interval: int) -> dict[str, Any]:
+def build_run(first: int, count: int, *, fault_interval: int) -> dict[str, Any]:
     """Return a run of outcomes as in the schema."""
     indexes = range(first, first + count)
     return {
@@ -130,14 +132,20 @@ def run(first: int, count: int, *, fault_interval: int) -> dict[str, Any]:
         "outcomes": "".join("F" if at % fault_interval == fault_interval - 1 else "S" for at in indexes),
         "rows": json.dumps([[f"order-{at:07d}", f"user-{at % 997}"] for at in indexes], separators=(",", ":")),
         "failures": [
-            {"index": at, "orderId": f"order-{at:07d}", "mode": "offline", "faults": [fault()], "record": '{"id":"o"}'}
+            {
+                "index": at,
+                "orderId": f"order-{at:07d}",
+                "mode": "offline",
+                "faults": [build_fault()],
+                "record": '{"id":"o"}',
+            }
             for at in indexes
             if at % fault_interval == fault_interval - 1
         ],
     }
 
 
-def fault() -> dict[str, Any]:
+def build_fault() -> dict[str, Any]:
     """Return a fault as in the schema."""
     product = f"product-{_random.randrange(MISSING_PRODUCTS):06d}"
     return {
@@ -150,7 +158,7 @@ def fault() -> dict[str, Any]:
     }
 
 
-def event(job: str, total: int, fact: str, values: Mapping[str, Any]) -> bytes:
+def build_event(job: str, total: int, fact: str, values: Mapping[str, Any]) -> bytes:
     """Encode an event as in Kafka."""
     header = {"site": 608, "jobId": job, "total": total, "createdAt": NOW_US, "mode": "offline", "type": "orders"}
     body = io.BytesIO(SCHEMAS["job_event"].prefix)
@@ -161,7 +169,7 @@ def event(job: str, total: int, fact: str, values: Mapping[str, Any]) -> bytes:
     return body.getvalue()
 
 
-def polls(values: Values, *, size: int = POLL_RECORDS) -> list[Poll]:
+def build_polls(values: Values, *, size: int = POLL_RECORDS) -> list[Poll]:
     """Return the events as a consumer's polls."""
     records = [ConsumerRecord(*PARTITION, at, 0, 0, b"", value, None, 0, 0, ()) for at, value in enumerate(values)]
     return [{PARTITION: records[at : at + size]} for at in range(0, len(records), size)]

@@ -33,7 +33,7 @@ class Response:
         self._end: int | None = None
 
     @property
-    def has_begun(self) -> bool:
+    def has_data(self) -> bool:
         """Whether any byte has arrived."""
         return bool(self._received)
 
@@ -95,7 +95,7 @@ class _AwaitableProtocol(HttpProtocol):
         self.is_closed = False
         self._future: asyncio.Future[Response] | None = None
 
-    def ask(self, request: bytes) -> "asyncio.Future[Response]":
+    def request(self, request: bytes) -> "asyncio.Future[Response]":
         self._future = asyncio.get_running_loop().create_future()
         self.send(request)
         return self._future
@@ -121,11 +121,11 @@ class Connection:
         """Send a request and return the body of its 200 response; raises `ValueError` for another status."""
         is_reused = self._protocol is not None and not self._protocol.is_closed
         try:
-            response = await (await self._connected()).ask(request)
+            response = await (await self._connected()).request(request)
         except ConnectionError:
             if not is_reused:
                 raise
-            response = await (await self._connected()).ask(request)
+            response = await (await self._connected()).request(request)
         if response.status != 200:
             raise ValueError(f"status {response.status}")
         return response.body
@@ -182,7 +182,7 @@ class BlockingConnection:
         self._socket.close()
 
     def _repeat(self) -> None:
-        if self._is_repeated or self._response.has_begun:
+        if self._is_repeated or self._response.has_data:
             raise ConnectionResetError("the server closed the connection")
         self._reconnect()
         self._is_repeated = True

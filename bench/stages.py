@@ -34,12 +34,12 @@ from bench.environment import (
     REPOSITORY,
     TESTED_CORE,
     BenchSandbox,
-    pinned,
+    pin_to_core,
     run_python,
     running_sandbox,
 )
 from bench.raw_http import build_request
-from bench.tenant import API_KEY, CLIENT, SECRET, bodies, order
+from bench.tenant import API_KEY, CLIENT, SECRET, build_bodies, build_order
 
 PARTITIONS = 12
 IMPORT = "/omnichannel/api/v1"
@@ -149,11 +149,11 @@ def build_requests(gateway: str) -> tuple[list[bytes], list[bytes]]:
     generator = random.Random(8)
     hundreds = [
         build_request("POST", f"{IMPORT}/{API_KEY}/orders", body, {**headers, "Content-Encoding": "gzip"})
-        for body in bodies(20, size=100, faulty_share=0.02)
+        for body in build_bodies(20, size=100, faulty_share=0.02)
     ]
     singles = [
         build_request("PUT", f"{IMPORT}/{API_KEY}/orders/users/{each['userId']}", json.dumps(each).encode(), headers)
-        for each in (order(number, generator) for number in range(200))
+        for each in (build_order(number, generator) for number in range(200))
     ]
     return hundreds, singles
 
@@ -165,7 +165,9 @@ def ingest_baseline(brokers: str) -> Iterator[tuple[int, int]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "bench.baselines.ingest", str(port), brokers, "baseline.ingest"]
-    with subprocess.Popen(pinned(command, TESTED_CORE), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        pin_to_core(command, TESTED_CORE), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             if process.stdout is None or process.stdout.readline() != "up\n":
                 raise SystemExit("the baseline of ingest did not start")

@@ -48,7 +48,7 @@ def write_documents(directory: Path) -> tuple[Path, Path]:
     return tenants, catalogue
 
 
-def order(number: int, generator: random.Random, *, faulty: bool = False) -> dict[str, object]:
+def build_order(number: int, generator: random.Random, *, faulty: bool = False) -> dict[str, object]:
     """Build an order of five lines, about 900 bytes of JSON."""
     products = [generator.randrange(PRODUCTS) // 50 * 50 + generator.randrange(1, 50) for _ in range(5)]
     if faulty:
@@ -74,13 +74,13 @@ def order(number: int, generator: random.Random, *, faulty: bool = False) -> dic
     }
 
 
-def bodies(count: int, *, size: int, faulty_share: float = 0.0) -> list[bytes]:
+def build_bodies(count: int, *, size: int, faulty_share: float = 0.0) -> list[bytes]:
     """Build gzipped request bodies of `size` orders each."""
     generator = random.Random(7)
     return [
         gzip.compress(
             json.dumps(
-                [order(at * size + n, generator, faulty=generator.random() < faulty_share) for n in range(size)]
+                [build_order(at * size + n, generator, faulty=generator.random() < faulty_share) for n in range(size)]
             ).encode(),
             6,
             mtime=0,

@@ -5,7 +5,7 @@ import typer
 from services.chassis.runtime.settings import REPOSITORY
 from services.topics import TOPICS
 from tools import generate_docs, prose
-from tools.topic_graph import mermaid
+from tools.topic_graph import render_mermaid
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Generated documents and manifests; the prose check."
@@ -22,7 +22,7 @@ def write_docs() -> None:
 @app.command("check-docs")
 def check_docs() -> None:
     """Fail if a generated document is out of date."""
-    stale = generate_docs.stale()
+    stale = generate_docs.find_stale()
     for path in stale:
         typer.echo(f"out of date: {path.relative_to(REPOSITORY)} (run 'make docs')", err=True)
     if stale:
@@ -42,7 +42,7 @@ def check_prose() -> None:
 @app.command("topic-graph")
 def topic_graph() -> None:
     """Print which service writes and reads which topic, as a Mermaid graph."""
-    typer.echo(mermaid(TOPICS), nl=False)
+    typer.echo(render_mermaid(TOPICS), nl=False)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from services.chassis.kafka.topic import Topic
 
 
-def mermaid(topics: Iterable[Topic]) -> str:
+def render_mermaid(topics: Iterable[Topic]) -> str:
     """Return a Mermaid flowchart: programs are rounded boxes, topics are cylinders."""
     listed = list(topics)
     programs = sorted({name for topic in listed for name in (*topic.written_by, *topic.read_by)})

@@ -23,8 +23,8 @@ Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One promise, its request and response, and whether the promise held."""
+class Check:
+    """One documented promise, its request and response, and whether they match it."""
 
     promise: str
     request: str
@@ -37,10 +37,10 @@ class Client:
     """A client of the fulfilment API with the demo tenant's credentials."""
 
     session: aiohttp.ClientSession
-    rows: list[Row] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
     token: str = ""
 
-    async def run(self) -> Sequence[Row]:
+    async def run(self) -> Sequence[Check]:
         """Place two orders, and fetch codes at once and later."""
         form = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
         status, body = await self.call("POST", "/oauth2/token", data=form)
@@ -54,7 +54,7 @@ class Client:
         await self.purchase_order(purchase_orders)
         await self.codes("All codes at once", second, is_enough=_is_completed)
         await self.codes("Asking again brings those in processing", first, is_enough=_is_completed)
-        return self.rows
+        return self.checks
 
     async def order(self, promise: str, quantities: Mapping[str, int]) -> Body:
         """Order these products; return the response's body."""
@@ -62,8 +62,8 @@ class Client:
         status, body = await self.call("POST", "/orders", json={"products": products})
         names = ", ".join(f"{quantity} {sku}" for sku, quantity in quantities.items())
         response = f"{status} {body.get('status', body.get('code'))}"
-        self.rows.append(
-            Row(promise, f"POST …/orders ({names})", response, (status, body.get("status")) == (202, "PROCESSING"))
+        self.checks.append(
+            Check(promise, f"POST …/orders ({names})", response, (status, body.get("status")) == (202, "PROCESSING"))
         )
         return body
 
@@ -73,8 +73,8 @@ class Client:
         count = body.get("totals", {}).get("transactions", 0)
         is_as_promised = status == 200 and ids[0] == ids[1] and count >= len(ids)
         response = f"{status} {body.get('state')}, {count} transactions"
-        self.rows.append(
-            Row("One purchase order holds them all", "GET …/purchase-orders/{id}", response, is_as_promised)
+        self.checks.append(
+            Check("One purchase order holds them all", "GET …/purchase-orders/{id}", response, is_as_promised)
         )
 
     async def codes(self, promise: str, order: Body, *, is_enough: Callable[[Body], bool]) -> None:
@@ -87,7 +87,7 @@ class Client:
             await asyncio.sleep(POLL_INTERVAL_S)
         counts = body.get("counts", {})
         response = f"{status} {body.get('status')}, {counts.get('delivered')} of {counts.get('ordered')} codes"
-        self.rows.append(Row(promise, "GET …/orders/{id}/codes", response, status == 200 and is_enough(body)))
+        self.checks.append(Check(promise, "GET …/orders/{id}/codes", response, status == 200 and is_enough(body)))
 
     async def call(self, method: str, path: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """Send one request; retry a 429 or 503 after its Retry-After."""
@@ -115,19 +115,19 @@ async def show_codes(base: str, console: Console) -> bool:
     try:
         with console.waiting("orders of codes"):
             async with aiohttp.ClientSession(base, timeout=REQUEST_TIMEOUT) as session:
-                rows = await Client(session).run()
+                checks = await Client(session).run()
     except (aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
         console.line(f"The demo of codes could not run: {error or type(error).__name__}")
         return False
-    console.print(_table(rows))
-    return all(row.is_as_promised for row in rows)
+    console.print(_table(checks))
+    return all(check.is_as_promised for check in checks)
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(checks: Sequence[Check]) -> Table:
     table = Table(box=box.ASCII2, title="Orders of codes", caption=f"… is {API}", title_justify="left")
     table.caption_justify = "left"
     for name in ("The document says", "Request", "Response", "As promised"):
         table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(row.promise, row.request, row.response, "yes" if row.is_as_promised else "no")
+    for check in checks:
+        table.add_row(check.promise, check.request, check.response, "yes" if check.is_as_promised else "no")
     return table

@@ -4,7 +4,7 @@ from decimal import Context, Decimal
 from functools import lru_cache
 
 from services.avro.varints import AvroDecodeError, encode_varint
-from services.values.decimals import FRACTION_DIGITS, INTEGER_DIGITS, canonical
+from services.values.decimals import FRACTION_DIGITS, INTEGER_DIGITS, quantize
 
 _BOUND = 10 ** (INTEGER_DIGITS + FRACTION_DIGITS)
 _MAX_BYTES = 16
@@ -14,7 +14,7 @@ _scaleb = Context(prec=INTEGER_DIGITS + FRACTION_DIGITS).scaleb
 @lru_cache(maxsize=16_384)
 def write_amount(amount: Decimal) -> str:
     """Encode an amount behind its length, one character per byte. Raises `DecimalException` for too many digits."""
-    unscaled = int(_scaleb(canonical(amount), FRACTION_DIGITS))
+    unscaled = int(_scaleb(quantize(amount), FRACTION_DIGITS))
     size = unscaled.bit_length() + 8 >> 3
     return encode_varint(size) + unscaled.to_bytes(size, "big", signed=True).decode("latin-1")
 

@@ -53,7 +53,7 @@ def read_products(file: BinaryIO, *, name: str) -> Generator[Product, None, None
                 try:
                     yield _parse_product(row)
                 except (KeyError, TypeError, ValueError) as error:
-                    raise ValueError(f"{name}, line {number}: {_reason(error, row)}") from error
+                    raise ValueError(f"{name}, line {number}: {_describe_error(error, row)}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{name} is not valid text: {error}") from error
 
@@ -97,7 +97,7 @@ def _parse_site(value: object) -> int:
     return int(text)
 
 
-def _reason(error: Exception, row: Mapping[str, Any]) -> str:
+def _describe_error(error: Exception, row: Mapping[str, Any]) -> str:
     if not isinstance(error, KeyError):
         return str(error)
     is_json = str(row.get(_HEADER, "")).lstrip().startswith(("[", "{"))

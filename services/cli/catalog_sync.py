@@ -40,7 +40,7 @@ class CatalogSync:
         products, sites = self._read_file(path)
         self._managed_sites |= sites
         changed = [(key, value) for key, value in products.items() if self._published.get(key) != value]
-        removed = [key for key in self._published if key not in products and _site(key) in self._managed_sites]
+        removed = [key for key in self._published if key not in products and _get_site(key) in self._managed_sites]
         withdrawn = ((key, None) for key in removed)
         await publish(starmap(ProducerRecord, chain(changed, withdrawn)), producer=producer)
         self._published.update(changed)
@@ -55,8 +55,8 @@ class CatalogSync:
             for record in (to_record(product, self._schema) for product in products):
                 if record.key is not None:
                     values[record.key] = record.value
-        return {key: value for key, value in values.items() if value is not None}, set(map(_site, values))
+        return {key: value for key, value in values.items() if value is not None}, set(map(_get_site, values))
 
 
-def _site(key: bytes) -> bytes:
+def _get_site(key: bytes) -> bytes:
     return key.partition(b"|")[0]

@@ -11,16 +11,16 @@ from services.topics import compatibility_level
 _IDS_FILE = "ids.json"
 
 
-def violations(directory: Path) -> list[str]:
+def find_violations(directory: Path) -> list[str]:
     """Return one sentence per violation, with the version and the reason; an empty list if all is well."""
     try:
         schemas = Schemas.load(directory)
     except (OSError, ValueError) as error:
         return [f"The schemas cannot be read: {error}."]
-    return [sentence for name in sorted(schemas) for sentence in _schema_violations(name, schemas, directory)]
+    return [sentence for name in sorted(schemas) for sentence in _find_schema_violations(name, schemas, directory)]
 
 
-def _schema_violations(name: str, schemas: Schemas, directory: Path) -> Iterator[str]:
+def _find_schema_violations(name: str, schemas: Schemas, directory: Path) -> Iterator[str]:
     level = compatibility_level(name)
     texts = {number: version.text for number, version in schemas.versions[name].items()}
     newest = max(texts)
@@ -31,14 +31,14 @@ def _schema_violations(name: str, schemas: Schemas, directory: Path) -> Iterator
             f"restore it, or make a new version with `python -m services schemas next {name}`."
         )
         # Report what the change would break as a next version, too.
-        earlier = {**_earlier(texts, newest), newest: _read_text(released)}
-        yield from _incompatibilities(name, newest + 1, level, texts[newest], earlier)
+        earlier = {**_select_earlier(texts, newest), newest: _read_text(released)}
+        yield from _describe_incompatibilities(name, newest + 1, level, texts[newest], earlier)
         return
     for number, text in texts.items():
-        yield from _incompatibilities(name, number, level, text, _earlier(texts, number))
+        yield from _describe_incompatibilities(name, number, level, text, _select_earlier(texts, number))
 
 
-def _incompatibilities(
+def _describe_incompatibilities(
     name: str, number: int, level: CompatibilityLevel, text: str, earlier: Mapping[int, str]
 ) -> Iterator[str]:
     try:
@@ -49,7 +49,7 @@ def _incompatibilities(
         yield f"Version {number} of {name}.avsc must be {level} with all earlier versions, but {reason}."
 
 
-def _earlier(texts: Mapping[int, str], number: int) -> dict[int, str]:
+def _select_earlier(texts: Mapping[int, str], number: int) -> dict[int, str]:
     return {other: text for other, text in texts.items() if other < number}
 
 
@@ -59,7 +59,7 @@ def _read_text(path: Path) -> str:
 
 def release(directory: Path) -> list[str]:
     """Freeze the current version of every schema and return the new ones; raises ValueError on a violation."""
-    if sentences := violations(directory):
+    if sentences := find_violations(directory):
         raise ValueError("\n".join(sentences))
     released = []
     for name, versions in Schemas.load(directory).versions.items():

@@ -25,7 +25,7 @@ commands = typer.Typer(no_args_is_help=True, help="Avro schemas: check compatibi
 @commands.command("check")
 def check() -> None:
     """Fail if a schema would break a reader, or differs from its released version."""
-    violations = schema_compatibility.violations(load(CliSettings).schemas_dir)
+    violations = schema_compatibility.find_violations(load(CliSettings).schemas_dir)
     for violation in violations:
         typer.echo(violation, err=True)
     if violations:

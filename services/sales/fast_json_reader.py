@@ -18,7 +18,7 @@ from services.sales.fields import ORDER, PAYMENT_METHOD, RETURN, TABLES, Field, 
 from services.sales.payments import payment_kind
 from services.sales.records import OFFLINE, ORDERS, SalesRecord
 from services.values.currencies import DEFAULT_CURRENCY
-from services.values.decimals import canonical
+from services.values.decimals import quantize
 from services.values.instants import parse_instant_fast
 
 _MAX_NUMBER_LENGTH = 24
@@ -109,7 +109,7 @@ def _read_number(literal: str) -> Decimal | _UncommonNumber:
 def _read_cached_number(literal: str) -> Decimal | _UncommonNumber:
     # Prices repeat.
     try:
-        return canonical(Decimal(literal))
+        return quantize(Decimal(literal))
     except DecimalException:
         return _UNCOMMON_NUMBER
 

@@ -18,7 +18,7 @@ from services.avro import schema as avro
 from services.sales.payments import PAYMENT_KINDS
 from services.sales.records import MODES, SalesRecord
 from services.values.currencies import read_currency, validate_currency
-from services.values.decimals import HugeNumber, canonical, plain, read_amount, validate_amount
+from services.values.decimals import HugeNumber, quantize, read_amount, strip_trailing_zeros, validate_amount
 from services.values.identifiers import MAX_ID_LENGTH, NOT_A_STRING, read_identifier, validate_text
 from services.values.instants import (
     MAX_INSTANT_US,
@@ -329,7 +329,7 @@ class Amount(FieldType):
 
     def to_json(self, amount: Decimal, _: SalesRecord, /) -> Decimal:
         with suppress(DecimalException):
-            return plain(amount).copy_sign(amount)
+            return strip_trailing_zeros(amount).copy_sign(amount)
         return amount
 
     def from_typed(self, name: str) -> str:
@@ -343,7 +343,7 @@ def amount_from_integer(number: object) -> Decimal:
     """Return the amount of a JSON integer. Raises `ValueError` or `DecimalException` for anything else."""
     if type(number) is not int:
         raise ValueError("not an integer")
-    return canonical(Decimal(number))
+    return quantize(Decimal(number))
 
 
 @lru_cache(maxsize=_CACHE_SIZE)

@@ -49,7 +49,7 @@ def read_number(literal: str) -> Decimal | HugeNumber:
         return HugeNumber(literal)
 
 
-def canonical(amount: Decimal) -> Decimal:
+def quantize(amount: Decimal) -> Decimal:
     """Return the amount with exactly six fraction digits; raises `DecimalException` if it has too many digits.
 
     Cheap for any exponent: no intermediate result is longer than an amount. NaN remains NaN.
@@ -77,9 +77,9 @@ def read_amount(value: object) -> Decimal | Invalid:
     return _TYPE.but_found(value)
 
 
-def plain(amount: Decimal) -> Decimal:
+def strip_trailing_zeros(amount: Decimal) -> Decimal:
     """Return a valid amount without trailing zeros or exponent."""
-    text = f"{canonical(abs(amount)):f}".rstrip("0").rstrip(".")
+    text = f"{quantize(abs(amount)):f}".rstrip("0").rstrip(".")
     return Decimal(text)
 
 
@@ -90,7 +90,7 @@ def _canonical_amount(amount: Decimal) -> Decimal | Invalid:
         return _NEGATIVE
     try:
         # Minus zero becomes zero.
-        return canonical(amount).copy_abs()
+        return quantize(amount).copy_abs()
     except DecimalException:
         return _DIGITS
 

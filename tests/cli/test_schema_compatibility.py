@@ -19,7 +19,7 @@ OPTIONAL = {"name": "colour", "type": ["null", "string"], "default": None, "doc"
 
 
 def test_our_own_schemas_break_nobody() -> None:
-    assert schema_compatibility.violations(REPOSITORY / "schemas") == []
+    assert schema_compatibility.find_violations(REPOSITORY / "schemas") == []
 
 
 @pytest.fixture
@@ -61,12 +61,12 @@ def retype(name: str, kind: Any) -> Change:
 def next_version(directory: Path, name: str, apply: Change) -> list[str]:
     schema_compatibility.add_version(directory, name)
     change(directory, name, apply)
-    return schema_compatibility.violations(directory)
+    return schema_compatibility.find_violations(directory)
 
 
 def test_what_is_released_cannot_be_changed(directory: Path) -> None:
     change(directory, "order", drop("currency"))
-    differs, reason = schema_compatibility.violations(directory)
+    differs, reason = schema_compatibility.find_violations(directory)
     assert differs.startswith("order.avsc differs from its released version 1")
     assert "schemas next order" in differs
     assert reason.startswith("Version 2 of order.avsc must be FULL_TRANSITIVE")
@@ -144,7 +144,7 @@ def test_what_is_broken_is_not_released(directory: Path) -> None:
 
 def test_schemas_that_cannot_be_read_are_told(directory: Path) -> None:
     (directory / "order.avsc").unlink()
-    (sentence,) = schema_compatibility.violations(directory)
+    (sentence,) = schema_compatibility.find_violations(directory)
     assert sentence.startswith("The schemas cannot be read")
 
 

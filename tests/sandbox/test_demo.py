@@ -17,7 +17,7 @@ from sandbox.__main__ import application
 from sandbox.console import Console
 from sandbox.demo import codes, imports
 from sandbox.demo.cases import API_KEY, CASES, CLIENT_ID, CLIENT_SECRET, Case, load_example
-from sandbox.demo.codes import Client, Row
+from sandbox.demo.codes import Check, Client
 
 
 def test_the_fourth_example_keeps_its_stray_brace() -> None:
@@ -66,7 +66,7 @@ async def test_codes_that_cannot_come_any_more_are_not_waited_for(response: tupl
     client = FakeClient(*response)
     await client.codes("All codes at once", {}, is_enough=lambda body: body.get("status") == "COMPLETED")
     assert client.calls == 1
-    assert [row.is_as_promised for row in client.rows] == [False]
+    assert [row.is_as_promised for row in client.checks] == [False]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_both_transactions_must_stand_on_one_purchase_order(
 ) -> None:
     client = FakeClient(200, {"state": "OPEN", "totals": {"transactions": found}})
     await client.purchase_order(ids)
-    assert [row.is_as_promised for row in client.rows] == [is_as_promised]
+    assert [row.is_as_promised for row in client.checks] == [is_as_promised]
 
 
 def build_report(case: Case) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def test_the_tables_are_shown_whole_however_narrow_the_screen(width: int) -> Non
         )
         for case in CASES
     ]
-    row = Row(
+    row = Check(
         "The next one of the day is appended", "POST …/orders (2 DEMO-INSTANT)", "202 PROCESSING", is_as_promised=True
     )
     for table in (imports._table(outcomes), codes._table([row])):

@@ -24,7 +24,7 @@ def test_a_document_that_is_out_of_date_fails_the_check(
 
 
 def test_settings_stand_under_one_heading_for_each_service_and_can_be_copied() -> None:
-    text = generate_docs.documents()[generate_docs.DOCS / "configuration.md"]
+    text = generate_docs.build_documents()[generate_docs.DOCS / "configuration.md"]
     headings = [line for line in text.splitlines() if line.startswith("## ")]
     assert len(headings) == len(set(headings))
     assert text.index("Settings of auth.") < text.index("Settings of the commands that manage sites and clients")

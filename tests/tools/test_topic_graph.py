@@ -1,11 +1,11 @@
 """The Mermaid graph of the topics."""
 
 from services.topics import TOPICS
-from tools.topic_graph import mermaid
+from tools.topic_graph import render_mermaid
 
 
 def test_the_picture_has_every_topic_with_its_writers_and_readers() -> None:
-    graph = mermaid(TOPICS)
+    graph = render_mermaid(TOPICS)
     assert graph.startswith("flowchart LR\n")
     for topic in TOPICS:
         assert f'[("{topic.name}")]' in graph

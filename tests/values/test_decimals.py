@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.values.decimals import HugeNumber, plain, read_amount, read_number, validate_amount
+from services.values.decimals import HugeNumber, read_amount, read_number, strip_trailing_zeros, validate_amount
 from services.values.invalid import Invalid, InvalidKind
 
 
@@ -26,7 +26,7 @@ from services.values.invalid import Invalid, InvalidKind
 def test_amounts_are_exact(value: object, amount: str) -> None:
     read = read_amount(value)
     assert isinstance(read, Decimal)
-    assert str(plain(read)) == amount
+    assert str(strip_trailing_zeros(read)) == amount
     assert str(read) == f"{Decimal(amount):.6f}"
 
 
@@ -78,5 +78,5 @@ def test_an_amount_is_right_or_wrong_and_never_rounded(amount: Decimal) -> None:
     if isinstance(read, Invalid):
         assert validate_amount(amount) == read
     else:
-        assert read == plain(read) == amount
+        assert read == strip_trailing_zeros(read) == amount
         assert validate_amount(amount) is None

@@ -46,12 +46,12 @@ class ActiveToken:
 
 
 def token_revocation(token: ActiveToken) -> Revocation:
-    """Revoke this token."""
+    """Build the revocation of this token."""
     return Revocation(token_id=token.token_id, until=token.expires_at + VERIFIER_LEEWAY_S)
 
 
 def token_id_revocation(token_id: str, *, now: float) -> Revocation:
-    """Revoke the token with this id, whenever it was issued. Raises `RuleViolationError` for a malformed id."""
+    """Build the revocation of the token with this id. Raises `RuleViolationError` for a malformed id."""
     if not _TOKEN_ID.fullmatch(token_id):
         # Not quoted: it may be the token itself.
         raise RuleViolationError("not a token id: send `tokenId` of the audit line or the token's `jti` claim")
@@ -59,7 +59,7 @@ def token_id_revocation(token_id: str, *, now: float) -> Revocation:
 
 
 def client_revocation(client_id: str, *, now: float) -> Revocation:
-    """Revoke all tokens that were issued to the client before now, by whichever replica.
+    """Build the revocation of all tokens that any replica issued to the client before now.
 
     Tokens that are issued later get an issue time after `issued_before` (`issue_time`).
     """
