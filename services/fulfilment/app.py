@@ -223,6 +223,8 @@ def build_http(components: Components) -> HttpServer:
     authenticator = Authenticator(
         requests=components.security.authenticator,
         customers=components.customers,
+        # Without its unique indexes, an order or a code would be stored twice.
+        is_started=lambda: components.startup.is_done,
         rate_limit=components.rate_limit,
         reads_per_second=settings.fulfilment_reads_per_second,
         orders_per_second=settings.fulfilment_orders_per_second,
@@ -248,8 +250,6 @@ def build_http(components: Components) -> HttpServer:
     app = build_application(
         [*orders.routes(), *stock.routes(), *invoices.routes()],
         max_body_bytes=MAX_BODY_BYTES,
-        # Without its unique indexes, an order or a code would be stored twice.
-        serve_when=lambda: components.startup.is_done,
     )
     return HttpServer(app, host=settings.http_host, port=settings.http_port)
 

@@ -193,6 +193,7 @@ async def api() -> AsyncIterator[ApiClient]:
     authenticator = Authenticator(
         requests=RequestAuthenticator(FakeVerifier(), Sites(SCHEMAS)),  # type: ignore[arg-type]
         customers=harness.customers,
+        is_started=lambda: True,
         rate_limit=SharedRateLimit(RateLimit(clock=lambda: window_s[0]), url=None),
         reads_per_second=10,
         orders_per_second=10,

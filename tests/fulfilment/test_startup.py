@@ -10,8 +10,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.authentication import RequestAuthenticator
+from services.chassis.security.sites import Sites
 from services.fulfilment.app import Components, build_http
 from services.fulfilment.settings import Settings
+from tests.fulfilment.api_fixtures import FakeVerifier
 from tests.fulfilment.harness import SCHEMAS
 
 KEY, OTHER_KEY = (base64.b64encode(letter * 32).decode() for letter in (b"k", b"o"))
@@ -51,13 +54,14 @@ async def restart(components: Components, **changes: Any) -> Components:
 
 
 async def status_of_order(components: Components) -> tuple[int, str]:
-    """Send an order without a token; return status and code of the response."""
+    """Send an order of a customer that is not configured; return status and code of the response."""
+    components.security.authenticator = RequestAuthenticator(FakeVerifier(), Sites(SCHEMAS))  # type: ignore[arg-type]
     server = build_http(components)
     await server.start()
     try:
         async with (
             aiohttp.ClientSession(f"http://{server.address}") as session,
-            session.post(ORDERS, json={"products": []}) as response,
+            session.post(ORDERS, json={"products": []}, headers={"Authorization": "Bearer good"}) as response,
         ):
             assert response.status != 503 or response.headers["Retry-After"]
             return response.status, (await response.json(content_type=None))["code"]
@@ -68,7 +72,7 @@ async def status_of_order(components: Components) -> tuple[int, str]:
 async def test_no_order_is_accepted_before_the_indexes_exist(components: Components) -> None:
     assert await status_of_order(components) == (503, "UNAVAILABLE")
     await components.startup.run_once()
-    assert await status_of_order(components) == (401, "UNAUTHORIZED")
+    assert await status_of_order(components) == (403, "FORBIDDEN")
 
 
 DUPLICATES = {

@@ -132,7 +132,7 @@ class _RouteMetrics:
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def _request_middleware(serve_when: Callable[[], bool]) -> Any:
+def _request_middleware() -> Any:
     """Return the one middleware of every request: nesting several would cost more than their work."""
     route_metrics = _RouteMetrics()
 
@@ -145,7 +145,7 @@ def _request_middleware(serve_when: Callable[[], bool]) -> Any:
         IN_FLIGHT.inc()
         response: web.StreamResponse | None = None
         try:
-            response = await _respond(request, handler if serve_when() else _refuse, request_id)
+            response = await _respond(request, handler, request_id)
             if not response.prepared:
                 response.headers["X-Request-Id"] = request_id
             return response
@@ -158,10 +158,6 @@ def _request_middleware(serve_when: Callable[[], bool]) -> Any:
             structlog.contextvars.clear_contextvars()
 
     return middleware
-
-
-async def _refuse(_request: web.Request) -> web.Response:
-    raise Problem(503, "UNAVAILABLE", "the service is starting; try again", headers={"Retry-After": "2"})
 
 
 def _bind(request: web.Request, request_id: str) -> None:
@@ -207,14 +203,9 @@ def _internal_error(status: int) -> Problem:
     return Problem(status, "INTERNAL_ERROR", "internal error; please report the request id")
 
 
-def build_application(
-    routes: Sequence[web.AbstractRouteDef],
-    *,
-    max_body_bytes: int = 1024**2,
-    serve_when: Callable[[], bool] = lambda: True,
-) -> web.Application:
-    """Return an application with these routes and the middleware; each request gets a 503 until `serve_when()`."""
-    app = web.Application(middlewares=[_request_middleware(serve_when)], client_max_size=max_body_bytes)
+def build_application(routes: Sequence[web.AbstractRouteDef], *, max_body_bytes: int = 1024**2) -> web.Application:
+    """Return an application with these routes and the middleware."""
+    app = web.Application(middlewares=[_request_middleware()], client_max_size=max_body_bytes)
     app.add_routes(routes)
     return app
 

@@ -1,11 +1,13 @@
 """Authenticates and authorizes requests, and limits their rate."""
 
+from collections.abc import Callable
+
 from aiohttp import web
 from msgspec import Struct
 
 from services.chassis.http.rate_limit import Decision, rate_limited
 from services.chassis.http.shared_rate_limit import SharedRateLimit
-from services.chassis.runtime.errors import ForbiddenError
+from services.chassis.runtime.errors import ForbiddenError, UnavailableError
 from services.chassis.security.authentication import RequestAuthenticator, require_scope
 from services.chassis.security.tokens import Token
 from services.fulfilment import metrics
@@ -30,6 +32,12 @@ class Caller(Struct, frozen=True):
         return self.token.client_id
 
 
+class StartingError(UnavailableError):
+    """The service has not prepared its database yet."""
+
+    state = "still starting"
+
+
 class Authenticator:
     """Authenticates callers. All GET requests of a client share one rate limit; its orders have another."""
 
@@ -38,20 +46,24 @@ class Authenticator:
         *,
         requests: RequestAuthenticator,
         customers: Customers,
+        is_started: Callable[[], bool],
         rate_limit: SharedRateLimit,
         reads_per_second: int,
         orders_per_second: int,
     ) -> None:
         self._requests = requests
         self._customers = customers
+        self._is_started = is_started
         self._rate_limit = rate_limit
         self._reads_per_second = reads_per_second
         self._orders_per_second = orders_per_second
 
     async def authenticate(self, request: web.Request, scope: str) -> Caller:
-        """Return the caller if its token has the scope; raises a 401 or 403, or `UnavailableError`."""
+        """Return the caller; raises a 401, a 403, or `UnavailableError` (also while starting)."""
         token = await self._requests.token(request)
         require_scope(token, scope)
+        if not self._is_started():
+            raise StartingError("the service")
         customer = self._customers.get(token.site)
         if customer is None:
             raise ForbiddenError("the token's site is not known")

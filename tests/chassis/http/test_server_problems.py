@@ -5,9 +5,9 @@ import json
 import aiohttp
 import pytest
 
-from services.chassis.http.server import build_application, unavailable_problem
+from services.chassis.http.server import unavailable_problem
 from services.chassis.runtime.errors import ContentionError
-from tests.chassis.http.server_fixtures import CANARY, a_problem, address, client, exchange, listening, routes
+from tests.chassis.http.server_fixtures import CANARY, a_problem, address, client, exchange
 
 __all__ = ["address", "client"]
 
@@ -114,15 +114,3 @@ def test_a_lost_race_is_answered_like_an_outage_and_says_that_the_store_is_busy(
     problem = unavailable_problem(ContentionError("the job store", retry_after_s=1))
     assert (problem.status, problem.code, problem.headers) == (503, "UNAVAILABLE", {"Retry-After": "1"})
     assert problem.detail == "the job store is busy; nothing was lost, try again"
-
-
-async def test_every_request_gets_a_503_until_the_service_may_serve() -> None:
-    is_prepared = False
-    app = build_application(list(routes), serve_when=lambda: is_prepared)
-    async with listening(app) as server, aiohttp.ClientSession(f"http://{server.address}") as session:
-        async with session.get("/things/1") as response:
-            assert (response.status, response.headers["Retry-After"]) == (503, "2")
-            assert (await response.json(content_type=None))["code"] == "UNAVAILABLE"
-        is_prepared = True
-        async with session.get("/things/1") as response:
-            assert response.status == 200
