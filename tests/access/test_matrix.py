@@ -25,6 +25,7 @@ from services.auth.domain.audience import AUDIENCES
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.server import HttpServer
 from services.chassis.kafka.compacted_table import CompactedTable
+from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.runtime.settings import REPOSITORY
 from services.chassis.security.tokens import TokenVerifier
@@ -180,6 +181,8 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[ApiClient]:
             if isinstance(part, CompactedTable) and part._topic == topics.AUTH_SITES.name:
                 for site in (OWN, FOREIGN):
                     part._apply(wire.site_key(site), wire.encode_site(a_site(site), SCHEMAS["site"]))
+            if isinstance(part, StartupTask):
+                part.is_done = True
             if isinstance(part, TokenVerifier):
                 assert await part.refresh()
                 stack.push_async_callback(part.stop)
