@@ -59,6 +59,7 @@ def test_another_delimiter_is_refused(text: str) -> None:
         ("pin,code\n1234,A-1\n", 1, "it looks like a header"),
         ("Gutscheincode,Geheimzahl\nA-1,1234\n", 1, "it looks like a header"),
         ("Gutscheincode\n", 1, "it looks like a header"),
+        ("Meine Karten\nA-1-ABCDEFGH\nA-2-ABCDEFGH\n", 1, "it looks like a header"),
         ("Wert\nA-1\nA-2\n", 1, "it looks like a header"),
         ("KARTE\nA-1\nA-2\n", 1, "it looks like a header"),
         ("", 1, "the file has no code"),
@@ -81,6 +82,7 @@ def test_codes_of_unusual_shape_are_sold(code: str) -> None:
 
 def test_a_first_code_without_digits_is_no_header() -> None:
     assert len(parse_code_file("QWFPGJLU\nARSTDHN7\nZXCVBKM2\n")) == 3
+    assert len(parse_code_file("qwfpgjlu\narstdhn7\nzxcvbkm2\n")) == 3
     assert len(parse_code_file("ab\ncd\n")) == 2
 
 

@@ -13,7 +13,7 @@ _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _FIELD = re.compile(r'[ \t]*+(?:"((?:[^"]|"")*+)"[ \t]*+|([^",]*+))(,|\Z)')
 _OTHER_DELIMITER = re.compile(r"[;|\t]")
 _DIGIT = re.compile(r"[0-9]")
-_WORDS = re.compile(r"[a-z _]")
+_WORD_BREAK = re.compile(r"[ _]")
 _NOT_IN_A_NAME = re.compile(r"[^a-z]")
 _CODE_COLUMNS = frozenset(
     {"code", "codes", "redeemcode", "redemptioncode", "vouchercode", "voucher", "giftcode", "giftcardcode"}
@@ -93,14 +93,14 @@ def _is_header(line: _Line) -> bool:
 
 
 def _looks_like_header(lines: Sequence[_Line]) -> bool:
-    """Whether the first line is unlike codes: it ends like a column's name, or is in words above codes with digits."""
+    """Whether the first line ends like a column's name, or is words, or of another length, above codes with digits."""
     names = _column_names(lines[0]) if lines else ()
     if not names:
         return False
     first, *others = (line.fields[0] for line in lines if line.fields)
     if "-" not in first and any(name.endswith(_COLUMN_ENDINGS) for name in names):
         return True
-    is_odd = _WORDS.search(first) or all(len(other) != len(first) for other in others)
+    is_odd = _WORD_BREAK.search(first) or all(len(other) != len(first) for other in others)
     return bool(others) and all(map(_DIGIT.search, others)) and bool(is_odd)
 
 
