@@ -70,6 +70,8 @@ async def build(settings: Settings) -> Service:
             accepted_status=settings.import_accepted_status,
             body_timeout_s=settings.body_timeout_s,
             require_gzip=settings.require_gzip,
+            max_bytes_in_flight=settings.max_bytes_in_flight,
+            max_bytes_in_flight_per_client=settings.max_bytes_in_flight_per_client,
         ),
         openapi=settings.schemas_dir / "openapi" / "omnichannel.yaml",
     )

@@ -10,6 +10,9 @@ BATCH_RECORDS = metrics.histogram("ingest_batch_records", "Records per request."
 WIRE_BYTES = metrics.histogram("ingest_wire_bytes", "Size of a request body as sent.", buckets=metrics.BYTES[:6])
 RATE_LIMITED = metrics.counter("ingest_rate_limited_total", "Requests refused by the rate limit.")
 REFUSED = metrics.counter("ingest_refused_total", "Requests refused because of their body.", ["code"])
+BYTES_IN_FLIGHT = metrics.gauge(
+    "ingest_bytes_in_flight", "Memory charged for request bodies that are being received, parsed or published."
+)
 REPLAYED = metrics.counter("ingest_replayed_total", "Responses replayed for an idempotency key.")
 FAULTS = metrics.counter("ingest_faults_total", "Faults of rejected records.", ["code"])
 SHARED_BATCH_RECORDS = metrics.histogram(

@@ -14,6 +14,8 @@ from services.chassis.runtime.settings import (
     TokenSettings,
 )
 
+MIB = 1024 * 1024
+
 
 class Settings(
     ServiceSettings, ApiSettings, ProxySettings, KafkaSettings, MongoSettings, TokenSettings, RateLimitSettings
@@ -29,4 +31,10 @@ class Settings(
     require_gzip: bool = Field(default=False, description="Refuse POST bodies that are not gzip-compressed.")
     body_timeout_s: float = Field(
         10.0, gt=0, le=10.0, description="Maximum time in seconds for a client to send a request body."
+    )
+    max_bytes_in_flight: int = Field(
+        128 * MIB, ge=32 * MIB, description="Memory in bytes for the request bodies in flight; beyond it, 503."
+    )
+    max_bytes_in_flight_per_client: int = Field(
+        48 * MIB, ge=20 * MIB, description="Memory in bytes for a client's request bodies in flight; beyond it, 429."
     )

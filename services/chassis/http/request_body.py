@@ -1,6 +1,7 @@
 """Reads request bodies within bounds of size and time."""
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -26,8 +27,18 @@ def require_content_length(request: web.Request, *, max_bytes: int, hint: str = 
         raise _too_large(max_bytes, hint)
 
 
-async def read_bounded(request: web.Request, *, max_bytes: int, timeout_s: float, hint: str = "") -> bytes:
-    """Return the body as it was sent. Raises a 413 as soon as it is too large, and a 408 after `timeout_s`."""
+async def read_bounded(
+    request: web.Request,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    hint: str = "",
+    on_size: Callable[[int], None] = lambda _size: None,
+) -> bytes:
+    """Return the body as it was sent. Raises a 413 as soon as it is too large, and a 408 after `timeout_s`.
+
+    `on_size` is called with the size so far, and may raise to refuse more.
+    """
     chunks: list[bytes] = []
     size = 0
     try:
@@ -36,6 +47,7 @@ async def read_bounded(request: web.Request, *, max_bytes: int, timeout_s: float
                 size += len(chunk)
                 if size > max_bytes:
                     raise _too_large(max_bytes, hint)
+                on_size(size)
                 chunks.append(chunk)
     except TimeoutError:
         detail = f"the body was not complete after {timeout_s:g} s"

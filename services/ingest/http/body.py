@@ -5,11 +5,14 @@ from aiohttp import web
 from services.chassis.http.request_body import read_bounded, require_content_length, require_json
 from services.chassis.runtime.errors import Problem
 from services.ingest import metrics
+from services.ingest.domain.body_budget import INFLATED_WEIGHT, BodyShare
 from services.ingest.domain.inflate import (
     GZIP_MAGIC,
     MAX_BODY_BYTES,
+    MAX_INFLATED_BYTES,
     InvalidGzip,
     TooLarge,
+    declared_size,
     declares_at_most,
     inflate,
 )
@@ -27,10 +30,13 @@ class UnreadableBodyError(Exception):
         self.problem = problem
 
 
-async def read_body(request: web.Request, *, timeout_s: float, require_gzip: bool) -> bytes:
-    """Return the inflated body; raises `UnreadableBodyError`, in the order in which the API documents the checks."""
+async def read_body(request: web.Request, share: BodyShare, *, timeout_s: float, require_gzip: bool) -> bytes:
+    """Return the inflated body, whose memory is charged to `share`.
+
+    Raises `UnreadableBodyError`, in the order in which the API documents the checks, or `BudgetExceededError`.
+    """
     try:
-        return await _read(request, timeout_s, require_gzip=require_gzip)
+        return await _read(request, share, timeout_s, require_gzip=require_gzip)
     except Problem as problem:
         raise UnreadableBodyError(problem) from None
 
@@ -40,12 +46,12 @@ async def defer_continue(request: web.Request) -> None:
     del request
 
 
-async def _read(request: web.Request, timeout_s: float, *, require_gzip: bool) -> bytes:
+async def _read(request: web.Request, share: BodyShare, timeout_s: float, *, require_gzip: bool) -> bytes:
     require_json(request)
     is_gzip = _is_declared_gzip(request)
-    body = await _receive(request, timeout_s)
+    body = await _receive(request, share, timeout_s)
     if is_gzip or body[:2] == GZIP_MAGIC:
-        return await _inflate(body)
+        return await _inflate(body, share)
     if require_gzip and request.method == "POST":
         raise Problem(415, "GZIP_REQUIRED", "the body must be gzip-compressed", headers=ACCEPT_GZIP)
     return body
@@ -60,17 +66,21 @@ def _is_declared_gzip(request: web.Request) -> bool:
     return bool(codings)
 
 
-async def _receive(request: web.Request, timeout_s: float) -> bytes:
+async def _receive(request: web.Request, share: BodyShare, timeout_s: float) -> bytes:
     require_content_length(request, max_bytes=MAX_BODY_BYTES, hint=_SIZE_HINT)
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
-    body = await read_bounded(request, max_bytes=MAX_BODY_BYTES, timeout_s=timeout_s, hint=_SIZE_HINT)
+    body = await read_bounded(
+        request, max_bytes=MAX_BODY_BYTES, timeout_s=timeout_s, hint=_SIZE_HINT, on_size=share.set
+    )
     metrics.WIRE_BYTES.observe(len(body))
     return body
 
 
-async def _inflate(compressed: bytes) -> bytes:
+async def _inflate(compressed: bytes, share: BodyShare) -> bytes:
+    # The declared size may be a lie: then one body at a time takes more, until its real size is charged.
+    share.set(INFLATED_WEIGHT * declared_size(compressed, max_bytes=MAX_INFLATED_BYTES))
     is_small = declares_at_most(compressed, max_bytes=OFFLOAD_THRESHOLD_BYTES)
     match inflate(compressed) if is_small else await run_in_thread(inflate, compressed):
         case InvalidGzip(reason):
@@ -78,4 +88,5 @@ async def _inflate(compressed: bytes) -> bytes:
         case TooLarge(max_bytes):
             raise Problem(413, "DECOMPRESSED_TOO_LARGE", f"the body inflates to more than {max_bytes} bytes")
         case body:
+            share.set(INFLATED_WEIGHT * len(body))
             return body

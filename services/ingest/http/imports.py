@@ -16,6 +16,7 @@ from services.chassis.runtime.errors import ForbiddenError, Problem, Unavailable
 from services.chassis.security.authentication import Caller, RequestAuthenticator, require_scope
 from services.chassis.security.sites import Sites
 from services.ingest import metrics
+from services.ingest.domain.body_budget import BodyBudget, BudgetExceededError
 from services.ingest.domain.import_job import ImportRequest
 from services.ingest.flows.accept import (
     SCOPES,
@@ -42,6 +43,8 @@ class ImportOptions:
     accepted_status: int = 202
     body_timeout_s: float = 10.0
     require_gzip: bool = False
+    max_bytes_in_flight: int = 128 * 1024 * 1024
+    max_bytes_in_flight_per_client: int = 48 * 1024 * 1024
 
 
 class ImportApi:
@@ -54,6 +57,10 @@ class ImportApi:
         self._authenticator = authenticator
         self._sites = sites
         self._options = options
+        self._budget = BodyBudget(
+            max_bytes=options.max_bytes_in_flight, max_bytes_per_client=options.max_bytes_in_flight_per_client
+        )
+        metrics.BYTES_IN_FLIGHT.set_function(lambda: self._budget.bytes_in_flight)
         self._openapi = openapi
 
     def routes(self) -> list[web.RouteDef]:
@@ -79,10 +86,10 @@ class ImportApi:
     async def _handle_import(self, kind: str, request: web.Request) -> web.Response:
         user_id = _user_id(request)
         caller = await self._authenticate(request)
-        outcome: Outcome | Problem | InvalidBodyError | UnreadableBodyError | UnavailableError
+        outcome: Outcome | Problem | InvalidBodyError | UnreadableBodyError | BudgetExceededError | UnavailableError
         try:
             outcome = await self._import(request, kind, user_id, caller)
-        except (Problem, InvalidBodyError, UnreadableBodyError, UnavailableError) as error:
+        except (Problem, InvalidBodyError, UnreadableBodyError, BudgetExceededError, UnavailableError) as error:
             outcome = error
         refuse = partial(http.problem_response, request_id=request[http.REQUEST_ID])
         quota: Decision | None = None
@@ -103,6 +110,8 @@ class ImportApi:
                 await self._deps.rate_limiter.acquire(str(site.site), limit=site.records_per_second)
                 metrics.REFUSED.labels(problem.code).inc()
                 response = refuse(problem)
+            case BudgetExceededError():
+                response = refuse(responses.budget_exceeded(outcome))
             case UnavailableError():
                 response = refuse(responses.unavailable(outcome))
             case Problem():
@@ -118,18 +127,19 @@ class ImportApi:
         quota = await self._peek(site)
         if not quota.allowed:
             return RateLimited(quota)
-        body = await read_body(request, timeout_s=options.body_timeout_s, require_gzip=options.require_gzip)
-        import_request = ImportRequest(
-            client_id=token.client_id,
-            scopes=token.scopes,
-            target=target,
-            site=SiteDefaults(site.site, _time_zone(site.time_zone), site.default_channel(caller.api_key)),
-            records_per_second=site.records_per_second,
-            body=body,
-            idempotency_key=request.headers.get(IDEMPOTENCY_KEY),
-            traceparent=http.traceparent(request),
-        )
-        return await accept(import_request, self._deps)
+        with self._budget.open(token.client_id) as share:
+            body = await read_body(request, share, timeout_s=options.body_timeout_s, require_gzip=options.require_gzip)
+            import_request = ImportRequest(
+                client_id=token.client_id,
+                scopes=token.scopes,
+                target=target,
+                site=SiteDefaults(site.site, _time_zone(site.time_zone), site.default_channel(caller.api_key)),
+                records_per_second=site.records_per_second,
+                body=body,
+                idempotency_key=request.headers.get(IDEMPOTENCY_KEY),
+                traceparent=http.traceparent(request),
+            )
+            return await accept(import_request, self._deps)
 
     async def _authenticate(self, request: web.Request) -> Caller:
         token = await self._authenticator.token(request)

@@ -11,6 +11,7 @@ from services.chassis.http.idempotency import REPLAYED, StoredResponse
 from services.chassis.http.rate_limit import Decision
 from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem, UnavailableError
 from services.ingest import metrics
+from services.ingest.domain.body_budget import BudgetExceededError
 from services.ingest.domain.import_job import AcceptedJob
 from services.ingest.domain.inflate import MAX_BODY_BYTES, MAX_INFLATED_BYTES
 from services.ingest.flows.accept import MissingScope, UnacknowledgedError
@@ -82,6 +83,17 @@ def body_problem(refusal: MissingScope | InvalidBodyError | UnreadableBodyError)
             return refusal.problem
         case InvalidBodyError(status=status, code=code, detail=detail, pointer=pointer):
             return Problem(status, code, detail, errors=[BodyFault(pointer, code, detail)])
+
+
+def budget_exceeded(error: BudgetExceededError) -> Problem:
+    """429 or 503: the bodies in flight, of the client or of all, take too much memory."""
+    status, code, who = (
+        (429, "RATE_LIMITED", "this client") if error.is_clients else (503, "UNAVAILABLE", "all clients")
+    )
+    metrics.REFUSED.labels(code).inc()
+    detail = f"the request bodies of {who} in flight take too much memory; try again"
+    # The rest of the body is not awaited.
+    return Problem(status, code, detail, headers={"Retry-After": "1", "Connection": "close"})
 
 
 def unavailable(error: UnavailableError) -> Problem:
