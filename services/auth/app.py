@@ -114,7 +114,15 @@ async def build(settings: AuthSettings) -> Service:
                 start_when=lambda: startup.is_done,
             ),
             *build_republishing(published, own_management),
-            *build_http(settings, tokens, own_management, keys, signer=signer, introspector=introspector),
+            *build_http(
+                settings,
+                tokens,
+                own_management,
+                keys,
+                signer=signer,
+                introspector=introspector,
+                manage_when=lambda: startup.is_done,
+            ),
         ],
     )
 
@@ -277,8 +285,9 @@ def build_http(
     *,
     signer: JwtSigner,
     introspector: JwtIntrospector,
+    manage_when: Callable[[], bool],
 ) -> list[HttpServer]:
-    """Build the public server, and the admin server if it has a port."""
+    """Build the public server, and the admin server if it has a port, which changes nothing until `manage_when()`."""
     proxies = parse_networks(settings.trusted_proxies)
     openapi = settings.schemas_dir / "openapi"
     public = oauth.build_routes(
@@ -295,6 +304,7 @@ def build_http(
             management=own_management,
             keys=keys,
             verify=introspector.verify_admin,
+            manage_when=manage_when,
             proxies=proxies,
             openapi=openapi / "auth-admin.yaml",
         )

@@ -75,6 +75,7 @@ async def api(auth: AuthHarness) -> AsyncIterator[AdminClient]:
         management=management,
         keys=auth.key_rotation,
         verify=auth.introspector.verify_admin,
+        manage_when=lambda: True,
         proxies=parse_networks("127.0.0.0/8"),
         openapi=OPENAPI.with_name("auth-admin.yaml"),
     )

@@ -6,17 +6,21 @@ from time import time
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from msgspec import structs
 from pydantic import SecretStr
 
 from services.auth import app, cli, wire
+from services.auth.adapters.introspector import JwtIntrospector
 from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.adapters.publisher import KafkaPublisher
 from services.auth.adapters.secret_hasher import Argon2Hasher
 from services.auth.adapters.stores import MongoKeyStore
+from services.auth.domain.audience import ADMIN
 from services.auth.domain.revocation import client_revocation, token_id_revocation
 from services.auth.flows import management
 from services.auth.settings import AuthSettings
+from services.chassis.http.server import HttpServer
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
@@ -24,7 +28,10 @@ from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
+from services.chassis.security.tokens import Token
 from tests.auth.harness import SCHEMAS, SITE, ManagementHarness, apply_sites
+
+ADMIN_HEADERS = {"Authorization": "Bearer a.b.c", "Content-Type": "application/json"}
 
 
 @dataclass
@@ -226,3 +233,30 @@ async def test_every_part_of_auth_reads_the_brokers_clock(monkeypatch: pytest.Mo
     (broker_clock,) = (part for part in service.components if isinstance(part, BrokerClock))
     assert clocks == dict.fromkeys(clocks, broker_clock)
     assert len(clocks) == 4
+
+
+async def test_no_site_is_stored_before_the_index_exists_that_gives_an_api_key_to_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def verify(_introspector: JwtIntrospector, _token: str) -> Token:
+        return Token(
+            client_id="admin",
+            site=0,
+            api_keys=frozenset(),
+            scopes=frozenset(ADMIN.scopes),
+            issued_at=0,
+            expires_at=1,
+            token_id="t",
+        )
+
+    monkeypatch.setattr(JwtIntrospector, "verify_admin", verify)
+    service = await app.build(auth_settings(admin_port=0))
+    (startup,) = (part for part in service.components if isinstance(part, StartupTask))
+    *_, admin = (part for part in service.components if isinstance(part, HttpServer))
+    async with TestClient(TestServer(admin._runner.app)) as client:
+        statuses = []
+        for startup.is_done in (False, True):
+            # An invalid site, so that no database is needed.
+            async with client.put("/auth-admin/v1/sites/608", data=b"[]", headers=ADMIN_HEADERS) as response:
+                statuses.append(response.status)
+    assert statuses == [503, 400]

@@ -10,7 +10,7 @@ from services.auth.domain.client import Client
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
 from services.auth.domain.site import ApiKeyConflictError, StoredSite
-from services.chassis.mongodb.client import Mongo, ensure_ttl_index, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_unique_index, ensure_ttl_index, mongo_errors
 from services.values.sites import Site
 
 SITES = "auth_sites"
@@ -21,8 +21,8 @@ REVOCATIONS = "auth_revocations"
 
 async def create_indexes(mongo: Mongo) -> None:
     """Create the indexes that give an API key to one site and expire revocations. Idempotent."""
-    with mongo_errors("MongoDB"):
-        await mongo.collection(SITES).create_index("apiKeys.apiKey", unique=True, sparse=True, name="one_site_per_key")
+    api_key = [("apiKeys.apiKey", 1)]
+    await create_unique_index(mongo.collection(SITES), api_key, name="one_site_per_key", sparse=True)
     await ensure_ttl_index(mongo, REVOCATIONS, "until", 0)
 
 

@@ -21,7 +21,7 @@ from services.auth.wire import client_to_json, key_to_json
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.server import json_response
 from services.chassis.http.source_address import Networks, get_source_address
-from services.chassis.runtime.errors import ForbiddenError, Problem, UnauthorizedError
+from services.chassis.runtime.errors import ForbiddenError, Problem, UnauthorizedError, UnavailableError
 from services.chassis.security.tokens import Token, bearer_token
 
 BASE = "/auth-admin/v1"
@@ -39,6 +39,7 @@ class AdminDeps:
     management: ManagementDeps
     keys: KeyRotationDeps
     verify: Callable[[str], Awaitable[Token]]
+    manage_when: Callable[[], bool]
     proxies: Networks
     openapi: Path
 
@@ -71,6 +72,9 @@ def _authorized(action: Action, deps: AdminDeps) -> Callable[[web.Request], Awai
     async def handler(request: web.Request) -> web.Response:
         source = get_source_address(request, deps.proxies)
         token = await _authorize(request, deps, source=source)
+        if not deps.manage_when():
+            # Without its unique index, two sites could get the same API key.
+            raise UnavailableError("MongoDB")
         try:
             return await action(request, replace(deps.management, actor=token.client_id, source=source))
         except ClientNotFoundError:

@@ -1,12 +1,15 @@
 """The rate limit: never more than so much in any second, and an honest word on when to come back."""
 
+import time
 from dataclasses import dataclass
+from inspect import signature
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.http.rate_limit import Decision, RateLimit, rate_limited
+from services.chassis.http.shared_rate_limit import SharedRateLimit
 
 TICK = 1 / 1024  # adds up exactly
 
@@ -189,3 +192,9 @@ def test_a_429_says_when_to_come_back_and_what_the_limit_is() -> None:
         "RateLimit": '"orders";r=0;t=1',
     }
     assert rate_limited(refusal, "at most 2").headers == {"Retry-After": "1"}
+
+
+@pytest.mark.parametrize("limiter", [RateLimit, SharedRateLimit])
+def test_the_clock_is_monotonic_unless_a_test_brings_its_own(limiter: type) -> None:
+    """F20: a wall clock that goes back would lock clients out, one that jumps ahead would double their limits."""
+    assert signature(limiter).parameters["clock"].default is time.monotonic
