@@ -10,12 +10,7 @@ from hashlib import sha256
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_der_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_der_private_key
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from services.auth.domain.signing import SigningKey
@@ -34,11 +29,7 @@ class KeyWrapper:
     """Wraps private keys with AES-256-GCM; the key id is the associated data."""
 
     def __init__(
-        self,
-        encryption_key: bytes,
-        algorithm: str,
-        *,
-        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        self, encryption_key: bytes, algorithm: str, *, random_bytes: Callable[[int], bytes] = secrets.token_bytes
     ) -> None:
         self._cipher = AESGCM(encryption_key)
         self._algorithm = algorithm

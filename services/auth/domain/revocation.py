@@ -65,9 +65,7 @@ def client_revocation(client_id: str, *, now: float) -> Revocation:
     """
     issued_before = now + CLOCK_TOLERANCE_S
     return Revocation(
-        client_id=client_id,
-        issued_before=issued_before,
-        until=issued_before + TOKEN_LIFETIME_S + VERIFIER_LEEWAY_S,
+        client_id=client_id, issued_before=issued_before, until=issued_before + TOKEN_LIFETIME_S + VERIFIER_LEEWAY_S
     )
 
 
