@@ -28,7 +28,7 @@ class SchemaLookup:
 
     def __init__(self, source: SchemaSource) -> None:
         self._source = source
-        # None stands for a schema that cannot be converted to ours.
+        # None for a schema that cannot be converted to ours.
         self._found: dict[int, Schema | None] = {}
         self._missing: set[int] = set()
         self._lookups: dict[int, asyncio.Task[None]] = {}

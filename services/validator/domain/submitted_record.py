@@ -9,7 +9,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 class SubmittedRecord(NamedTuple):
     """A record by ingest or any other producer: `kind` is orders or returns, `timestamp` is in milliseconds.
 
-    `is_broker_time` tells whether the timestamp is from the broker that appended the record, or from its producer.
+    `is_broker_time` is whether the timestamp is from the broker that appended the record, or from its producer.
     """
 
     kind: str
