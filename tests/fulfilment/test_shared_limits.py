@@ -1,8 +1,10 @@
 """Two replicas with one store (`RATE_LIMIT_URL`) share the limits of a client."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -68,10 +70,16 @@ async def test_two_replicas_accept_no_more_than_one(replicas: list[Replica], met
     """The allowed requests are invalid, so that they need no database."""
     query: Any = {"rows": "none"} if method == "GET" else {}
     body: Any = None if method == "GET" else []
-    statuses = []
-    for number in range(24):
-        async with replicas[number % 2].request(method, ORDERS, params=query, json=body) as response:
-            statuses.append(response.status)
-    # All within a second, or the second one has its own ten.
-    assert statuses[:20].count(400) == 10
+
+    async def send(replica: Replica) -> int:
+        async with replica.request(method, ORDERS, params=query, json=body) as response:
+            return response.status
+
+    while True:
+        began = monotonic()
+        statuses = await asyncio.gather(*[send(replica) for _ in range(10) for replica in replicas])
+        # On a busy machine, a later second has its own ten.
+        if monotonic() - began < 1:
+            break
+    assert statuses.count(400) <= 10
     assert set(statuses) == {400, 429}

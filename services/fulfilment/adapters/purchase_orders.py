@@ -7,7 +7,7 @@ from pymongo.errors import DuplicateKeyError
 
 from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
-from services.fulfilment.wire import documents
+from services.fulfilment.wire.documents import from_bson
 
 PURCHASE_ORDERS = "purchase_orders"
 _UNCLOSED = {"$in": [PurchaseOrderState.OPEN, PurchaseOrderState.CLOSING]}
@@ -43,20 +43,20 @@ class MongoPurchaseOrderStore:
         """Return the purchase order."""
         with mongo_errors():
             found = await self._orders.find_one({"_id": order_id})
-        return None if found is None else documents.purchase_order_from_document(found)
+        return None if found is None else from_bson(found, PurchaseOrder)
 
     async def list_by_day(self, site: int, day: str) -> Sequence[PurchaseOrder]:
         """Return the customer's purchase orders of one day."""
         with mongo_errors():
             found = await self._orders.find({"site": site, "business_date": day}).sort("_id", 1).to_list(None)
-        return [documents.purchase_order_from_document(document) for document in found]
+        return [from_bson(document, PurchaseOrder) for document in found]
 
     async def unclosed(self, *, until: str) -> Sequence[PurchaseOrder]:
         """Return the purchase orders of days up to `until` that are not closed, oldest first."""
         conditions = {"state": _UNCLOSED, "business_date": {"$lte": until}}
         with mongo_errors():
             found = await self._orders.find(conditions).sort([("business_date", 1), ("_id", 1)]).to_list(None)
-        return [documents.purchase_order_from_document(document) for document in found]
+        return [from_bson(document, PurchaseOrder) for document in found]
 
     async def begin_closing(self, order_id: str) -> PurchaseOrder | None:
         """Stop it from accepting transactions and return it; None if it is closed already."""
@@ -66,7 +66,7 @@ class MongoPurchaseOrderStore:
                 {"$set": {"state": PurchaseOrderState.CLOSING}},
                 return_document=ReturnDocument.AFTER,
             )
-        return None if found is None else documents.purchase_order_from_document(found)
+        return None if found is None else from_bson(found, PurchaseOrder)
 
     async def finish_closing(self, order_id: str) -> None:
         """Mark it as closed, once it has its invoice or needs none."""

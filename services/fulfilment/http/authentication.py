@@ -1,6 +1,7 @@
 """Authenticates and authorizes requests, and limits their rate."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiohttp import web
 from msgspec import Struct
@@ -38,33 +39,24 @@ class StartingError(UnavailableError):
     state = "still starting"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Authenticator:
     """Authenticates callers. All GET requests of a client share one rate limit; its orders have another."""
 
-    def __init__(
-        self,
-        *,
-        requests: RequestAuthenticator,
-        customers: Customers,
-        is_started: Callable[[], bool],
-        rate_limit: SharedRateLimit,
-        reads_per_second: int,
-        orders_per_second: int,
-    ) -> None:
-        self._requests = requests
-        self._customers = customers
-        self._is_started = is_started
-        self._rate_limit = rate_limit
-        self._reads_per_second = reads_per_second
-        self._orders_per_second = orders_per_second
+    requests: RequestAuthenticator
+    customers: Customers
+    is_started: Callable[[], bool]
+    rate_limit: SharedRateLimit
+    reads_per_second: int
+    orders_per_second: int
 
     async def authenticate(self, request: web.Request, scope: str) -> Caller:
         """Return the caller; raises a 401, a 403, or `UnavailableError` (also while starting)."""
-        token = await self._requests.token(request)
+        token = await self.requests.token(request)
         require_scope(token, scope)
-        if not self._is_started():
+        if not self.is_started():
             raise StartingError("the service")
-        customer = self._customers.get(token.site)
+        customer = self.customers.get(token.site)
         if customer is None:
             raise ForbiddenError("the token's site is not known")
         return Caller(token, customer)
@@ -72,17 +64,17 @@ class Authenticator:
     async def authenticate_reader(self, request: web.Request, scope: str) -> Caller:
         """Authenticate a GET request and count it; raises a 429, too."""
         caller = await self.authenticate(request, scope)
-        key, limit = f"fulfilment:read:{caller.client_id}", self._reads_per_second
-        _require("reads", "GET requests", await self._rate_limit.acquire(key, limit=limit))
+        key, limit = f"fulfilment:read:{caller.client_id}", self.reads_per_second
+        _require("reads", "GET requests", await self.rate_limit.acquire(key, limit=limit))
         return caller
 
     async def check_order_limit(self, caller: Caller) -> None:
         """Raise a 429 if the client may not place an order now."""
-        _require("orders", "orders", await self._rate_limit.peek(_order_key(caller), limit=self._orders_per_second))
+        _require("orders", "orders", await self.rate_limit.peek(_order_key(caller), limit=self.orders_per_second))
 
     async def charge_order(self, caller: Caller) -> None:
         """Count an order; raises a 429."""
-        _require("orders", "orders", await self._rate_limit.acquire(_order_key(caller), limit=self._orders_per_second))
+        _require("orders", "orders", await self.rate_limit.acquire(_order_key(caller), limit=self.orders_per_second))
 
 
 def _order_key(caller: Caller) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -23,27 +24,17 @@ SCOPE = "invoices:read"
 JSON, PDF, HTML = "application/json", "application/pdf", "text/html"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoicesApi:
     """Handlers for purchase orders and invoices."""
 
-    def __init__(
-        self,
-        *,
-        authenticator: Authenticator,
-        purchase_orders: PurchaseOrderStore,
-        transactions: TransactionReader,
-        invoices: InvoiceStore,
-        renderer: InvoiceRenderer,
-        page_tokens: PageTokenCodec,
-        now_us: Callable[[], int],
-    ) -> None:
-        self._authenticator = authenticator
-        self._purchase_orders = purchase_orders
-        self._transactions = transactions
-        self._invoices = invoices
-        self._renderer = renderer
-        self._page_tokens = page_tokens
-        self._now_us = now_us
+    authenticator: Authenticator
+    purchase_orders: PurchaseOrderStore
+    transactions: TransactionReader
+    invoices: InvoiceStore
+    renderer: InvoiceRenderer
+    page_tokens: PageTokenCodec
+    now_us: Callable[[], int]
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the routes of the handlers."""
@@ -56,10 +47,10 @@ class InvoicesApi:
 
     async def list_purchase_orders(self, request: web.Request) -> web.Response:
         """Return the customer's purchase orders of a day, one per currency."""
-        caller = await self._authenticator.authenticate_reader(request, SCOPE)
-        today = business_date(self._now_us(), caller.customer.time_zone).isoformat()
+        caller = await self.authenticator.authenticate_reader(request, SCOPE)
+        today = business_date(self.now_us(), caller.customer.time_zone).isoformat()
         day = params.parse_date(request.query, "date") or today
-        orders = await self._purchase_orders.list_by_day(caller.site, day)
+        orders = await self.purchase_orders.list_by_day(caller.site, day)
         results = [await self._with_transactions(request, order) for order in orders]
         links = results[0][1] if len(results) == 1 else {}
         body = {"businessDate": day, "result": [order for order, _ in results]}
@@ -67,8 +58,8 @@ class InvoicesApi:
 
     async def get_purchase_order(self, request: web.Request) -> web.Response:
         """Return a purchase order: merged lines, totals, and a page of its transactions."""
-        caller = await self._authenticator.authenticate_reader(request, SCOPE)
-        order = await self._purchase_orders.find(parse_id(request.match_info["id"]))
+        caller = await self.authenticator.authenticate_reader(request, SCOPE)
+        order = await self.purchase_orders.find(parse_id(request.match_info["id"]))
         if order is None or order.site != caller.site:
             raise Problem(404, "PURCHASE_ORDER_NOT_FOUND", "there is no such purchase order")
         body, links = await self._with_transactions(request, order)
@@ -82,16 +73,16 @@ class InvoicesApi:
         page, pagination, links = await params.paginate(
             request,
             query,
-            find_page=self._transactions.find_page,
+            find_page=self.transactions.find_page,
             render=responses.transaction_status,
-            page_tokens=self._page_tokens,
+            page_tokens=self.page_tokens,
         )
-        body = responses.purchase_order(order, await self._transactions.totals(order.id))
+        body = responses.purchase_order(order, await self.transactions.totals(order.id))
         return {**body, "pagination": pagination, "transactions": page}, links
 
     async def list_invoices(self, request: web.Request) -> web.Response:
         """Return the customer's invoices and credit notes, newest first."""
-        caller = await self._authenticator.authenticate_reader(request, SCOPE)
+        caller = await self.authenticator.authenticate_reader(request, SCOPE)
         query = InvoiceQuery(
             site=caller.site,
             rows=params.parse_page_rows(request.query),
@@ -101,29 +92,29 @@ class InvoicesApi:
         page, pagination, links = await params.paginate(
             request,
             query,
-            find_page=self._invoices.find_page,
+            find_page=self.invoices.find_page,
             render=responses.invoice,
-            page_tokens=self._page_tokens,
+            page_tokens=self.page_tokens,
         )
         return json_response({"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links})
 
     async def get_invoice(self, request: web.Request) -> web.Response:
         """Return an invoice or credit note as JSON, HTML or PDF."""
-        caller = await self._authenticator.authenticate_reader(request, SCOPE)
+        caller = await self.authenticator.authenticate_reader(request, SCOPE)
         media_type = negotiate(request, (JSON, PDF, HTML))
         if media_type is None:
             raise Problem(406, "NOT_ACCEPTABLE", f"invoices are available as {JSON}, {PDF} or {HTML}")
-        invoice = await self._invoices.find(parse_id(request.match_info["id"]))
+        invoice = await self.invoices.find(parse_id(request.match_info["id"]))
         if invoice is None or invoice.draft.customer.site != caller.site:
             raise Problem(404, "INVOICE_NOT_FOUND", "there is no such invoice")
         headers = {**responses.PRIVATE, "Vary": "Accept"}
         if media_type == JSON:
             return json_response(responses.invoice(invoice), headers=headers)
         if media_type == HTML:
-            page = await asyncio.to_thread(self._renderer.html, invoice)
+            page = await asyncio.to_thread(self.renderer.html, invoice)
             # No script may run on the page, whatever a product's name contains.
             headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
             return web.Response(text=page, headers=headers, content_type=HTML, charset="utf-8")
         headers["Content-Disposition"] = f'inline; filename="{invoice.draft.kind.lower()}-{invoice.label}.pdf"'
-        document = await asyncio.to_thread(self._renderer.pdf, invoice)
+        document = await asyncio.to_thread(self.renderer.pdf, invoice)
         return web.Response(body=document, headers=headers, content_type=PDF)

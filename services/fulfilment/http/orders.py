@@ -41,38 +41,25 @@ class ReceivedOrder:
     traceparent: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OrdersApi:
     """Handlers for transactions and their codes."""
 
-    def __init__(
-        self,
-        *,
-        authenticator: Authenticator,
-        place_order_deps: place_order.Deps,
-        get_codes_deps: get_codes.Deps,
-        transactions: TransactionReader,
-        idempotency: IdempotencyKeys,
-        page_tokens: PageTokenCodec,
-        audit: AuditLog,
-        new_id: Callable[[], str],
-        body_timeout_s: float,
-        openapi: Path,
-    ) -> None:
-        self._authenticator = authenticator
-        self._place_order_deps = place_order_deps
-        self._get_codes_deps = get_codes_deps
-        self._transactions = transactions
-        self._idempotency = idempotency
-        self._page_tokens = page_tokens
-        self._audit = audit
-        self._new_id = new_id
-        self._body_timeout_s = body_timeout_s
-        self._openapi = openapi
+    authenticator: Authenticator
+    place_order_deps: place_order.Deps
+    get_codes_deps: get_codes.Deps
+    transactions: TransactionReader
+    idempotency: IdempotencyKeys
+    page_tokens: PageTokenCodec
+    audit: AuditLog
+    new_id: Callable[[], str]
+    body_timeout_s: float
+    openapi: Path
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the routes of the handlers."""
         return [
-            openapi_route("/fulfilment/openapi.yaml", self._openapi),
+            openapi_route("/fulfilment/openapi.yaml", self.openapi),
             web.post(ORDERS, self.create),
             web.get(ORDERS, self.list),
             web.get(ORDERS + "/{transactionId}", self.get),
@@ -81,16 +68,16 @@ class OrdersApi:
 
     async def create(self, request: web.Request) -> web.Response:
         """Place an order of codes."""
-        received_us = self._place_order_deps.now_us()
-        caller = await self._authenticator.authenticate(request, "orders:create")
+        received_us = self.place_order_deps.now_us()
+        caller = await self.authenticator.authenticate(request, "orders:create")
         key = idempotency_key(request.headers)
-        await self._authenticator.check_order_limit(caller)
-        body = await read_body(request, timeout_s=self._body_timeout_s)
+        await self.authenticator.check_order_limit(caller)
+        body = await read_body(request, timeout_s=self.body_timeout_s)
         received = ReceivedOrder(caller, body, received_us, traceparent(request))
         if key is None:
-            await self._authenticator.charge_order(caller)
-            return _to_response(await self._place(received, self._new_id()))
-        reserved = await self._idempotency.reserve(caller.client_id, key, body, self._new_id)
+            await self.authenticator.charge_order(caller)
+            return _to_response(await self._place(received, self.new_id()))
+        reserved = await self.idempotency.reserve(caller.client_id, key, body, self.new_id)
         if isinstance(reserved, StoredResponse):
             return _to_response(replace(reserved, headers={**reserved.headers, **REPLAYED}))
         return _to_response(await self._place_once(received, reserved))
@@ -98,19 +85,19 @@ class OrdersApi:
     async def _place_once(self, received: ReceivedOrder, reservation: Reservation) -> StoredResponse:
         """Place the order under its idempotency key, which stores the response unless it is an error."""
         try:
-            await self._authenticator.charge_order(received.caller)
+            await self.authenticator.charge_order(received.caller)
             response = await self._place(received, reservation.resource_id, is_retry=reservation.is_retry)
         except Problem as problem:
             # The problem is the response in any case; if the key cannot be released, its lease expires.
             with suppress(UnavailableError):
                 if problem.status >= 500:
-                    await self._idempotency.release_for_retry(reservation)
+                    await self.idempotency.release_for_retry(reservation)
                 else:
-                    await self._idempotency.discard(reservation)
+                    await self.idempotency.discard(reservation)
             raise
         # The order is durable, and a retry finds it by its id, even if the response cannot be stored.
         with suppress(UnavailableError):
-            await self._idempotency.complete(reservation, response)
+            await self.idempotency.complete(reservation, response)
         return response
 
     async def _place(self, received: ReceivedOrder, transaction_id: str, *, is_retry: bool = False) -> StoredResponse:
@@ -126,7 +113,7 @@ class OrdersApi:
                 is_retry=is_retry,
                 traceparent=received.traceparent,
             )
-            placed = await place_order.place_order(order, self._place_order_deps)
+            placed = await place_order.place_order(order, self.place_order_deps)
         except InvalidRequestError as error:
             metrics.PLACED.labels("refused").inc()
             raise unprocessable(error) from None
@@ -139,15 +126,15 @@ class OrdersApi:
 
     async def get(self, request: web.Request) -> web.Response:
         """Return a transaction with its counts."""
-        caller = await self._authenticator.authenticate_reader(request, "orders:read")
-        transaction = await self._transactions.find_for_site(caller.site, parse_id(request.match_info["transactionId"]))
+        caller = await self.authenticator.authenticate_reader(request, "orders:read")
+        transaction = await self.transactions.find_for_site(caller.site, parse_id(request.match_info["transactionId"]))
         if transaction is None:
             raise _transaction_not_found()
         return json_response(responses.transaction_status(transaction), headers=responses.PRIVATE)
 
     async def list(self, request: web.Request) -> web.Response:
         """Return the customer's transactions, newest first."""
-        caller = await self._authenticator.authenticate_reader(request, "orders:read")
+        caller = await self.authenticator.authenticate_reader(request, "orders:read")
         query = TransactionQuery(
             site=caller.site,
             rows=params.parse_page_rows(request.query),
@@ -159,22 +146,22 @@ class OrdersApi:
         page, pagination, links = await params.paginate(
             request,
             query,
-            find_page=self._transactions.find_page,
+            find_page=self.transactions.find_page,
             render=responses.transaction_status,
-            page_tokens=self._page_tokens,
+            page_tokens=self.page_tokens,
         )
         return json_response({"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links})
 
     async def get_codes(self, request: web.Request) -> web.Response:
         """Return the delivered codes, and placeholders for the others."""
-        caller = await self._authenticator.authenticate_reader(request, "codes:read")
+        caller = await self.authenticator.authenticate_reader(request, "codes:read")
         transaction_id, sku = parse_id(request.match_info["transactionId"]), request.query.get("sku")
-        found = await get_codes.get_codes(caller.site, transaction_id, sku, self._get_codes_deps)
+        found = await get_codes.get_codes(caller.site, transaction_id, sku, self.get_codes_deps)
         if found is None:
             raise _transaction_not_found()
         if found.disclosed_count:
             metrics.DISCLOSED.inc(found.disclosed_count)
-            self._audit.record(
+            self.audit.record(
                 "codes-disclosed",
                 actor=caller.client_id,
                 source=request.remote or "unknown",
@@ -182,7 +169,7 @@ class OrdersApi:
                 transactionId=transaction_id,
                 codes=found.disclosed_count,
             )
-        body = responses.codes(found, self._place_order_deps.now_us())
+        body = responses.codes(found, self.place_order_deps.now_us())
         return json_response(body, headers={"Cache-Control": "no-store"})
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -20,25 +21,16 @@ BASE = "/fulfilment/v1"
 SCOPE = "stock:write"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StockApi:
     """Handlers for products and stock."""
 
-    def __init__(
-        self,
-        *,
-        authenticator: Authenticator,
-        deps: Deps,
-        audit: AuditLog,
-        currencies: frozenset[str],
-        suppliers: AbstractSet[str],
-        body_timeout_s: float,
-    ) -> None:
-        self._authenticator = authenticator
-        self._deps = deps
-        self._audit = audit
-        self._currencies = currencies
-        self._suppliers = suppliers
-        self._body_timeout_s = body_timeout_s
+    authenticator: Authenticator
+    deps: Deps
+    audit: AuditLog
+    currencies: frozenset[str]
+    suppliers: AbstractSet[str]
+    body_timeout_s: float
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the routes of the handlers."""
@@ -49,17 +41,17 @@ class StockApi:
 
     async def load_codes(self, request: web.Request) -> web.Response:
         """Make codes of a product available."""
-        caller = await self._authenticator.authenticate(request, SCOPE)
+        caller = await self.authenticator.authenticate(request, SCOPE)
         sku = request.match_info["sku"]
-        body = parse_object(await read_body(request, timeout_s=self._body_timeout_s))
+        body = parse_object(await read_body(request, timeout_s=self.body_timeout_s))
         try:
             codes = parse_codes(body.get("codes"))
         except InvalidRequestError as error:
             raise unprocessable(error) from None
-        batch = await load_codes(sku, codes, self._deps)
+        batch = await load_codes(sku, codes, self.deps)
         if batch is None:
             raise Problem(404, "UNKNOWN_SKU", "there is no such product")
-        self._audit.record(
+        self.audit.record(
             "codes-loaded",
             actor=caller.client_id,
             source=request.remote or "unknown",
@@ -74,13 +66,13 @@ class StockApi:
 
     async def put_product(self, request: web.Request) -> web.Response:
         """Add or replace a product."""
-        caller = await self._authenticator.authenticate(request, SCOPE)
-        body = parse_object(await read_body(request, timeout_s=self._body_timeout_s))
+        caller = await self.authenticator.authenticate(request, SCOPE)
+        body = parse_object(await read_body(request, timeout_s=self.body_timeout_s))
         try:
-            product = parse_product(request.match_info["sku"], body, self._currencies, self._suppliers)
+            product = parse_product(request.match_info["sku"], body, self.currencies, self.suppliers)
         except InvalidRequestError as error:
             raise unprocessable(error) from None
-        is_new = await put_product(product, self._deps)
+        is_new = await put_product(product, self.deps)
         source = request.remote or "unknown"
-        self._audit.record("product-put", actor=caller.client_id, source=source, sku=escape_for_log(product.sku))
+        self.audit.record("product-put", actor=caller.client_id, source=source, sku=escape_for_log(product.sku))
         return json_response(responses.product(product), status=201 if is_new else 200)

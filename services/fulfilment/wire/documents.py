@@ -9,7 +9,6 @@ from bson.codec_options import TypeCodec, TypeRegistry
 
 from services.fulfilment.domain.invoice import Invoice, InvoiceDraft
 from services.fulfilment.domain.product import Product
-from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus
 from services.fulfilment.domain.totals import LineTotals, PurchaseOrderTotals
 from services.fulfilment.domain.transaction import Transaction
@@ -89,11 +88,6 @@ def transaction_update(previous_version: int, transaction: Transaction) -> tuple
 def transaction_from_document(document: Document) -> Transaction:
     """Parse a transaction."""
     return from_bson({"id": document["_id"], **document}, Transaction)
-
-
-def purchase_order_from_document(document: Document) -> PurchaseOrder:
-    """Parse a purchase order."""
-    return from_bson(document, PurchaseOrder)
 
 
 def totals_from_document(document: Document) -> PurchaseOrderTotals:
