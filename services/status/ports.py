@@ -1,6 +1,6 @@
 """Ports of the flows. Unless stated otherwise, every call raises `UnavailableError`."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from services.jobs.events import JobHeader, JobKey
@@ -47,8 +47,8 @@ class JobReader(Protocol):
     async def find(self, key: JobKey, projection: Projection = ...) -> StoredJob | None:
         """The job. With a projection, a small one has its block; without, a large one has no tallies of its chunks."""
 
-    async def find_chunks(self, job: Job, numbers: Sequence[int], projection: Projection = ...) -> list[Block]:
-        """Those of the chunks that exist, with the projected fields."""
+    def iterate_chunks(self, job: Job, numbers: Sequence[int], projection: Projection) -> AsyncGenerator[Block, None]:
+        """Those of the chunks that exist, with the projected fields; `numbers` must ascend or descend."""
 
     async def list_jobs(self, query: JobListQuery) -> list[Job]:
         """Jobs of one site, newest first, at most one more than a page holds; without tallies of their chunks."""

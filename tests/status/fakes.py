@@ -1,7 +1,7 @@
 """Fakes of status' ports; the job store in memory keeps the guarantees of `MongoJobStore`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -109,6 +109,12 @@ class MemoryJobStore:
         del projection
         await self._yield_to_others()
         return self._found(job, numbers)
+
+    async def iterate_chunks(
+        self, job: Job, numbers: Sequence[int], projection: Projection
+    ) -> AsyncGenerator[Block, None]:
+        for block in await self.find_chunks(job, numbers, projection):
+            yield block
 
     async def list_jobs(self, query: JobListQuery) -> list[Job]:
         kinds = {job_documents.filter_key(*kind) for kind in query.combinations()}

@@ -56,6 +56,7 @@ class FlakyJobStore:
         self.writes = 0
         self.find = jobs.find
         self.list_jobs = jobs.list_jobs
+        self.iterate_chunks = jobs.iterate_chunks
 
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
         self._fail()

@@ -4,12 +4,14 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from services.chassis.runtime.errors import UnavailableError
-from services.jobs.events import JobKey, OutcomeRun
+from services.jobs.events import JobEvent, JobKey, OutcomeRun
 from services.status.domain.job import JobChange
-from tests.jobs.events import a_header, a_run, expired, judged, opened
+from services.status.domain.page import MAX_PAGE_BYTES
+from tests.jobs.events import a_failure, a_header, a_run, expired, judged, no_product, opened
 from tests.status.api_fixtures import JOB_PATH, ApiClient, api
 
 __all__ = ["api"]
@@ -157,6 +159,31 @@ async def test_pages_and_their_etags_show_only_what_the_job_has_published(
     for (old_etag, old_text), (etag, text) in zip(shown, await pages(), strict=True):
         assert (etag != old_etag) or text == old_text
     assert [text for _, text in await pages()] != [text for _, text in shown]
+
+
+def large_records(total: int, size: int) -> JobEvent:
+    """Every record fails and has that many bytes."""
+    failures = [
+        replace(a_failure(index, no_product()), record=json.dumps({"id": f"o{index}", "note": "x" * size}))
+        for index in range(total)
+    ]
+    return judged(OutcomeRun(0, "F" * total, "", failures), a_header(total))
+
+
+@pytest.mark.parametrize(("total", "size"), [(1_200, 14_000), (100, 200_000), (2, 7_000_000)])
+async def test_pages_are_bounded_in_bytes(api: ApiClient, total: int, size: int) -> None:
+    """I8. A page may be shorter than requested; its token continues, and every record comes once."""
+    await api.apply(large_records(total, size))
+    path, indexes = f"{JOB_PATH}/records?outcome=failed", []
+    while path:
+        response = await api.client.get(path, headers={"Authorization": "Bearer good"})
+        text = await response.text()
+        assert len(text) <= MAX_PAGE_BYTES * 1.1 or len(json.loads(text)["result"]) == 1
+        body = json.loads(text)
+        assert body["pagination"]["count"] == len(body["result"]) > 0
+        indexes += [record["index"] for record in body["result"]]
+        path = response.headers["Link"].split(">")[0][1:] if body["pagination"]["nextPageToken"] else ""
+    assert indexes == list(range(total))
 
 
 async def test_lines_of_a_running_job_say_where_to_go_on(api: ApiClient) -> None:

@@ -26,7 +26,7 @@ class JobLoader:
     def __init__(self, jobs: JobFinder) -> None:
         self._jobs = jobs
         self._batches: dict[Projection, tuple[set[JobKey], asyncio.Task[dict[JobKey, StoredJob]]]] = {}
-        self.find_chunks = jobs.find_chunks
+        self.iterate_chunks = jobs.iterate_chunks
         self.list_jobs = jobs.list_jobs
 
     async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:

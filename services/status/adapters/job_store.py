@@ -8,7 +8,7 @@ job in that index.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import product
@@ -30,6 +30,7 @@ from services.status.ports import JobTooLargeError
 
 JOBS, CHUNKS = "jobs", "chunks"
 DAY_S = 86_400
+MAX_JOBS_PER_BATCH = 1_000
 
 _FILTER, _WRITTEN = f"{job_documents.STATE}.filter", f"{job_documents.STATE}.written"
 _ORDER = [("position", -1)]
@@ -125,20 +126,35 @@ class MongoJobStore:
         self, job: Job, numbers: Sequence[int], projection: Projection = NO_PROJECTION
     ) -> list[Block]:
         """Return the chunks that exist."""
+        return [block async for block in self.iterate_chunks(job, sorted(numbers), projection)]
+
+    async def iterate_chunks(
+        self, job: Job, numbers: Sequence[int], projection: Projection
+    ) -> AsyncGenerator[Block, None]:
+        """Yield the chunks that exist; `numbers` must ascend or descend.
+
+        MongoDB sends up to 16 MB at a time, and so much is in memory: a chunk may be as large.
+        """
         if not numbers:
-            return []
+            return
         ids = [job_documents.chunk_document_id(job.key, number) for number in numbers]
-        with mongo_errors():
-            documents = await self._chunks.find(
-                {"_id": {"$in": ids}}, _excluded_fields(projection, _IN_CHUNKS)
-            ).to_list(None)
-        return [job_documents.block_from(document, job.profile.total) for document in documents]
+        cursor = self._chunks.find({"_id": {"$in": ids}}, _excluded_fields(projection, _IN_CHUNKS))
+        cursor.sort("_id", 1 if numbers[0] <= numbers[-1] else -1)
+        try:
+            with mongo_errors():
+                async for document in cursor:
+                    yield job_documents.block_from(document, job.profile.total)
+        finally:
+            await cursor.close()
 
     async def list_jobs(self, query: JobListQuery) -> list[Job]:
         """Return a page of jobs and one more."""
         with mongo_errors():
-            documents = await self._raw_jobs.find(**_find_arguments(query)).to_list(None)
-        return [job_documents.summary_job_from_raw(document.raw) for document in documents]
+            # Read in batches: all of a long list at once would hold the event loop.
+            return [
+                job_documents.summary_job_from_raw(document.raw)
+                async for document in self._raw_jobs.find(**_find_arguments(query))
+            ]
 
     async def count_open(self) -> dict[JobState, int]:
         """Count the jobs in each state that is not final."""
@@ -258,6 +274,6 @@ def _find_arguments(query: JobListQuery) -> dict[str, Any]:
         "sort": _ORDER,
         "hint": "filtered" if query.is_filtered else "newest",
         "limit": query.rows + 1,
-        # One batch: by default, the first would end after a hundred.
-        "batch_size": query.rows + 1,
+        # By default, the first batch would end after a hundred.
+        "batch_size": min(query.rows + 1, MAX_JOBS_PER_BATCH),
     }

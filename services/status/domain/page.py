@@ -27,6 +27,9 @@ from services.status.domain.timeline import (
 )
 from services.status.domain.updates import UNPROCESSED
 
+# What a page holds at most, in bytes: records may be large.
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+
 
 class EventsRequest(Struct, frozen=True, gc=False):
     """What a reader asks for: at most `rows` events of a range, faults only or all, in either direction."""
@@ -57,56 +60,96 @@ def select_event_chunks(job: Job, request: EventsRequest) -> list[int]:
     return _take_enough(reversed(list(counts)) if request.descending else counts, request.rows)
 
 
-def build_events_page(job: Job, blocks: Sequence[Block], request: EventsRequest) -> Page:
+def build_events_page(job: Job, blocks: Iterable[Block], request: EventsRequest) -> Page:
     """Build the page from the blocks that it needs."""
-    resolved = resolve_range(request.page_range, job)
-    published = ResolvedRange(resolved.start, min(resolved.end, Position(job.tally.prefix, 0)))
-    page, summary = _PageBuilder(request.rows), _summary_events(job, request, resolved)
-    if request.descending:
-        page.add(summary)
+    builder = EventsPageBuilder(job, request)
     for block in sorted(blocks, key=lambda block: block.first, reverse=request.descending):
-        if page.next_position is not None:
-            break
-        _add_block(page, block, job, request, published)
-    if not request.descending:
-        page.add(summary)
-    next_position = None if page.next_position is None else Position(*page.next_position)
-    next_range = next_page_range(request.page_range, job, next_position=next_position, descending=request.descending)
-    return Page(page.fragments, page.count, next_range)
+        builder.add_block(block)
+    return builder.build()
 
 
-class _PageBuilder:
-    """A page while it fills. `next_position` is that of the first event that did not fit."""
+class PageBuilder:
+    """A page while it fills, up to `rows` items or `MAX_PAGE_BYTES`, but with one item at least.
+
+    `next_position` is that of the first item that did not fit.
+    """
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
+        self._bytes = 0
         self.fragments: list[str] = []
         self.count = 0
         self.next_position: tuple[int, int] | None = None
 
-    def add(self, events: Sequence[PositionedEvent]) -> None:
-        """Add as many of these events as fit."""
-        room = self._rows - self.count
-        self.fragments += [text for _, text in events[:room]]
-        self.count += min(len(events), room)
-        if len(events) > room and self.next_position is None:
-            self.next_position = events[room][0]
+    @property
+    def is_full(self) -> bool:
+        """Whether an item did not fit."""
+        return self.next_position is not None
+
+    def add(self, items: Iterable[PositionedEvent]) -> None:
+        """Add the items in order until one does not fit."""
+        if self.is_full:
+            return
+        for position, text in items:
+            size = _byte_count(text)
+            if self.count >= self._rows or (self.count and self._bytes + size > MAX_PAGE_BYTES):
+                self.next_position = position
+                return
+            self.fragments.append(text)
+            self.count += 1
+            self._bytes += size
 
     def add_stored(self, stored: StoredBlockEvents | None) -> bool:
         """Add all these events if all fit; returns whether they did."""
-        if stored is None or self.count + stored.count > self._rows:
+        if stored is None or self.is_full or self.count + stored.count > self._rows:
+            return False
+        size = sum(map(_byte_count, stored.fragments))
+        if self._bytes + size > MAX_PAGE_BYTES:
             return False
         self.fragments += stored.fragments
         self.count += stored.count
+        self._bytes += size
         return True
 
 
-def _add_block(page: _PageBuilder, block: Block, job: Job, request: EventsRequest, published: ResolvedRange) -> None:
-    # Most blocks of a long page are on it with all their events: those are not split into single events.
-    if not request.show_all and not request.descending and page.add_stored(stored_block_events(block, published)):
-        return
-    events = render_block_events(block, job.profile, published, show_all=request.show_all)
-    page.add(events[::-1] if request.descending else events)
+class EventsPageBuilder(PageBuilder):
+    """A page of events; blocks are added in the direction of reading."""
+
+    def __init__(self, job: Job, request: EventsRequest) -> None:
+        super().__init__(request.rows)
+        self._job = job
+        self._request = request
+        resolved = resolve_range(request.page_range, job)
+        self._published = ResolvedRange(resolved.start, min(resolved.end, Position(job.tally.prefix, 0)))
+        self._summary = _summary_events(job, request, resolved)
+        if request.descending:
+            self.add(self._summary)
+
+    def add_block(self, block: Block) -> None:
+        """Add the block's events."""
+        request = self._request
+        # Most blocks of a long page are on it with all their events: those are not split into single events.
+        if not (request.show_all or request.descending) and self.add_stored(
+            stored_block_events(block, self._published)
+        ):
+            return
+        events = render_block_events(block, self._job.profile, self._published, show_all=request.show_all)
+        self.add(events[::-1] if request.descending else events)
+
+    def build(self) -> Page:
+        """Return the page."""
+        request = self._request
+        if not request.descending:
+            self.add(self._summary)
+        next_position = None if self.next_position is None else Position(*self.next_position)
+        next_range = next_page_range(
+            request.page_range, self._job, next_position=next_position, descending=request.descending
+        )
+        return Page(self.fragments, self.count, next_range)
+
+
+def _byte_count(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _summary_events(job: Job, request: EventsRequest, resolved: ResolvedRange) -> Sequence[PositionedEvent]:
@@ -122,19 +165,29 @@ def select_record_chunks(job: Job, outcome: str, *, first: int, rows: int) -> li
     return _take_enough(((number, count_records(job.chunk_tallies[number], outcome)) for number in numbers), rows)
 
 
-def build_records_page(job: Job, blocks: Sequence[Block], outcome: str, *, first: int, rows: int) -> Page:
-    """Build the page of records from index `first` on, oldest first."""
-    records = [
-        record
-        for block in sorted(blocks, key=lambda block: block.first)
-        for record in render_records(block, outcome, first, job.tally.prefix, job_type=job.profile.header.type)
-    ]
-    next_range: PageRange | None = None
-    if len(records) > rows:
-        next_range = PageRange(Position(records[rows][0], 0))
-    elif not job.is_terminal:
-        next_range = PageRange(max(Position(first, 0), end_position(job)))
-    return Page([text for _, text in records[:rows]], min(len(records), rows), next_range)
+class RecordsPageBuilder(PageBuilder):
+    """A page of the records with this outcome from index `first` on; blocks are added in order."""
+
+    def __init__(self, job: Job, outcome: str, *, first: int, rows: int) -> None:
+        super().__init__(rows)
+        self._job = job
+        self._outcome = outcome
+        self._first = first
+
+    def add_block(self, block: Block) -> None:
+        """Add the block's records."""
+        job = self._job
+        records = render_records(block, self._outcome, self._first, job.tally.prefix, job_type=job.profile.header.type)
+        self.add(((index, 0), text) for index, text in records)
+
+    def build(self) -> Page:
+        """Return the page."""
+        next_range: PageRange | None = None
+        if self.next_position is not None:
+            next_range = PageRange(Position(*self.next_position))
+        elif not self._job.is_terminal:
+            next_range = PageRange(max(Position(self._first, 0), end_position(self._job)))
+        return Page(self.fragments, self.count, next_range)
 
 
 def count_records(tally: Tally, outcome: str) -> int:

@@ -1,27 +1,32 @@
 """Read jobs, waiting for them where a caller wants to."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.jobs.events import JobKey
-from services.status.domain.block import ALL_EVENTS, FAULT_EVENTS, NO_PROJECTION, RECORDS, Block, Projection
+from services.status.domain.block import ALL_EVENTS, FAULT_EVENTS, NO_PROJECTION, RECORDS, Projection
 from services.status.domain.chunks import published_part
 from services.status.domain.job import Job, StoredJob
+from services.status.domain.listing import JobListQuery, ListPosition, list_position
 from services.status.domain.page import (
+    EventsPageBuilder,
     EventsRequest,
     Page,
-    build_events_page,
-    build_records_page,
+    RecordsPageBuilder,
     select_event_chunks,
     select_record_chunks,
 )
+from services.status.domain.summary import render_job
 from services.status.ports import JobReader
 from services.values.time_uuids import timestamp_us
 
 RECENT_US = 10_000_000
 NEW_JOB_TIMEOUT_S = 2.0
+# Jobs of a list that are rendered before other tasks run.
+JOBS_PER_TURN = 250
 
 
 class Waiter(Protocol):
@@ -95,24 +100,45 @@ def projection_for(request: EventsRequest) -> Projection:
 
 async def get_events(stored: StoredJob, request: EventsRequest, deps: Deps) -> Page:
     """A page of a job's events."""
-    job, block = stored.job, stored.block
-    if block is not None:
-        return build_events_page(job, [block], request)
-    blocks = await _find_published(job, select_event_chunks(job, request), projection_for(request), deps)
-    return build_events_page(job, blocks, request)
+    builder = EventsPageBuilder(stored.job, request)
+    await _fill(builder, stored, select_event_chunks(stored.job, request), projection_for(request), deps)
+    return builder.build()
 
 
 async def get_records(stored: StoredJob, outcome: str, deps: Deps, *, first: int, rows: int) -> Page:
     """A page of a job's records with one outcome."""
-    job, block = stored.job, stored.block
-    if block is not None:
-        return build_records_page(job, [block], outcome, first=first, rows=rows)
-    numbers = select_record_chunks(job, outcome, first=first, rows=rows)
-    blocks = await _find_published(job, numbers, RECORDS, deps)
-    return build_records_page(job, blocks, outcome, first=first, rows=rows)
+    builder = RecordsPageBuilder(stored.job, outcome, first=first, rows=rows)
+    numbers = select_record_chunks(stored.job, outcome, first=first, rows=rows)
+    await _fill(builder, stored, numbers, RECORDS, deps)
+    return builder.build()
 
 
-async def _find_published(job: Job, numbers: Sequence[int], projection: Projection, deps: Deps) -> list[Block]:
-    """Chunks in the state that the job has published: an entity tag names the job's version."""
-    blocks = await deps.jobs.find_chunks(job, numbers, projection)
-    return [published_part(block, job.chunk_tallies[block.number]) for block in blocks]
+async def _fill(
+    builder: EventsPageBuilder | RecordsPageBuilder,
+    stored: StoredJob,
+    numbers: Sequence[int],
+    projection: Projection,
+    deps: Deps,
+) -> None:
+    """Add the job's blocks until the page is full. Other tasks run after each: a page may have dozens."""
+    if stored.block is not None:
+        builder.add_block(stored.block)
+        return
+    job = stored.job
+    async with aclosing(deps.jobs.iterate_chunks(job, numbers, projection)) as blocks:
+        async for block in blocks:
+            # An entity tag names the job's version: runs that it has not published yet are not shown.
+            builder.add_block(published_part(block, job.chunk_tallies[block.number]))
+            if builder.is_full:
+                return
+            await asyncio.sleep(0)
+
+
+async def list_jobs(query: JobListQuery, deps: Deps) -> tuple[int, ListPosition | None, list[str]]:
+    """A page of jobs: their number, the position of the last one if more follow, and JSON."""
+    found = await deps.jobs.list_jobs(query)
+    page, fragments = found[: query.rows], []
+    for start in range(0, len(page), JOBS_PER_TURN):
+        fragments.append(",".join(map(render_job, page[start : start + JOBS_PER_TURN])))
+        await asyncio.sleep(0)
+    return len(page), list_position(page[-1]) if len(found) > query.rows else None, fragments

@@ -1,7 +1,9 @@
 """Handlers of the status API: authenticate, parse, query, respond."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -20,18 +22,20 @@ from services.jobs.events import JobKey, parse_job_id
 from services.status import metrics
 from services.status.domain.block import NO_PROJECTION, RECORDS, Projection
 from services.status.domain.job import StoredJob
-from services.status.domain.listing import JobListQuery, list_position
+from services.status.domain.listing import JobListQuery
 from services.status.domain.page import EventsRequest, count_records
 from services.status.domain.page_range import FIRST_POSITION, PageRange
 from services.status.domain.records import OUTCOMES_BY_NAME
 from services.status.domain.summary import build_summary, count_levels
 from services.status.flows import queries
 from services.status.http import params, responses
+from services.status.http.page_limits import PageLimits
 from services.status.http.page_tokens import PageTokens, events_scope, jobs_scope, records_scope
 from services.values.sites import Site
 
 BASE = "/common-status/v1/{apiKey}"
 SCOPE = "status:read"
+CLIENT_ID = web.RequestKey("client_id", str)
 
 
 class StatusApi:
@@ -51,6 +55,7 @@ class StatusApi:
         self._authenticator = authenticator
         self._tokens = tokens
         self._rate_limit = rate_limit
+        self._page_limits = PageLimits()
         self._requests_per_second = requests_per_second
         self._openapi = openapi
 
@@ -73,17 +78,18 @@ class StatusApi:
         job = stored.job
         etag = responses.events_etag(job)
         responses.raise_if_not_modified(request, etag, headers)
-        page = await queries.get_events(stored, asked, self._deps)
+        async with self._page_limits.rendering(request[CLIENT_ID], is_large=stored.block is None):
+            page = await queries.get_events(stored, asked, self._deps)
         token = None
         if page.next_range is not None:
             scope = events_scope(key, show_all=asked.show_all, descending=asked.descending)
             token = self._tokens.encode_range(scope, page.next_range)
         members: dict[str, object] = {}
-        if params.is_paged(request.query) or sum(count_levels(job, show_all=asked.show_all).values()) > asked.rows:
+        if params.is_paged(request.query) or sum(count_levels(job, show_all=asked.show_all).values()) > page.count:
             members["pagination"] = pagination(asked.rows, page.count, token)
             headers |= next_link(request, token)
         members["summary"] = build_summary(job, show_all=asked.show_all, rows=asked.rows)
-        return responses.json_response(responses.build_body(members, page.fragments), etag=etag, headers=headers)
+        return self._respond(request, responses.build_body(members, page.fragments), etag=etag, headers=headers)
 
     async def summary(self, request: web.Request) -> web.Response:
         """A job's summary alone."""
@@ -104,21 +110,24 @@ class StatusApi:
         outcome, scope = OUTCOMES_BY_NAME[name], records_scope(key, name)
         page_token = page_token_from_query(request.query)
         first = 0 if page_token is None else self._tokens.decode_range(scope, page_token).start.record_index
-        stored = self._require(key, await queries.find_job(key, self._deps, projection=RECORDS))
+        # Without its records, which may be large.
+        job = self._require(key, await queries.find_job(key, self._deps)).job
         lines = negotiate(request, (responses.JSON, responses.NDJSON)) == responses.NDJSON
-        etag = responses.records_etag(stored.job, lines=lines)
         headers = {"Vary": "Accept"}
-        responses.raise_if_not_modified(request, etag, headers)
-        page = await queries.get_records(stored, outcome, self._deps, first=first, rows=rows)
+        responses.raise_if_not_modified(request, responses.records_etag(job, lines=lines), headers)
+        async with self._page_limits.rendering(request[CLIENT_ID]):
+            stored = self._require(key, await self._deps.jobs.find(key, RECORDS))
+            page = await queries.get_records(stored, outcome, self._deps, first=first, rows=rows)
+        etag = responses.records_etag(stored.job, lines=lines)
         token = None if page.next_range is None else self._tokens.encode_range(scope, page.next_range)
-        is_paged = params.is_paged(request.query) or count_records(stored.job.tally, outcome) > rows
+        is_paged = params.is_paged(request.query) or count_records(stored.job.tally, outcome) > page.count
         if is_paged or lines:
             headers |= next_link(request, token)
         if lines:
             body = "".join(f"{text}\n" for text in page.fragments).encode()
-            return responses.json_response(body, etag=etag, content_type=responses.NDJSON, headers=headers)
+            return self._respond(request, body, etag=etag, content_type=responses.NDJSON, headers=headers)
         members = {"pagination": pagination(rows, page.count, token)} if is_paged else {}
-        return responses.json_response(responses.build_body(members, page.fragments), etag=etag, headers=headers)
+        return self._respond(request, responses.build_body(members, page.fragments), etag=etag, headers=headers)
 
     async def jobs(self, request: web.Request) -> web.Response:
         """A site's jobs, newest first."""
@@ -136,12 +145,14 @@ class StatusApi:
         scope, page_token = jobs_scope(query), page_token_from_query(request.query)
         if page_token is not None:
             query = replace(query, after=self._tokens.decode_position(scope, page_token))
-        found = await self._deps.jobs.list_jobs(query)
-        page = found[: query.rows]
-        token = self._tokens.encode_position(scope, list_position(page[-1])) if len(found) > query.rows else None
-        return responses.json_response(
-            responses.build_jobs_body(page, query.rows, token), headers=next_link(request, token)
-        )
+        async with self._page_limits.rendering(request[CLIENT_ID], is_large=query.rows > queries.JOBS_PER_TURN):
+            page, last, fragments = await queries.list_jobs(query, self._deps)
+        token = None if last is None else self._tokens.encode_position(scope, last)
+        body = responses.build_body({"pagination": pagination(query.rows, page, token)}, fragments)
+        return self._respond(request, body, headers=next_link(request, token))
+
+    def _respond(self, request: web.Request, body: bytes, **options: Any) -> web.Response:
+        return responses.json_response(body, build=partial(self._page_limits.response, request[CLIENT_ID]), **options)
 
     def _parse_events_request(self, request: web.Request, key: JobKey) -> EventsRequest:
         query = request.query
@@ -176,6 +187,7 @@ class StatusApi:
         """The site whose jobs the caller may read."""
         caller = await self._authenticator.caller(request)
         require_scope(caller.token, SCOPE)
+        request[CLIENT_ID] = caller.token.client_id
         await self._check_rate_limit(caller.token)
         return caller.site
 

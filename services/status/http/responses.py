@@ -1,15 +1,14 @@
 """Responses: bodies assembled from texts that are JSON already, and entity tags."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from services.chassis.http.paging import pagination
 from services.chassis.runtime.errors import Problem
 from services.status.domain.job import Job
-from services.status.domain.summary import build_summary, render_job
+from services.status.domain.summary import build_summary
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -32,11 +31,6 @@ def build_summary_body(job: Job, *, show_all: bool, rows: int) -> bytes:
     return _encode({"summary": build_summary(job, show_all=show_all, rows=rows)})
 
 
-def build_jobs_body(jobs: Sequence[Job], rows: int, token: str | None) -> bytes:
-    """A page of the list of jobs."""
-    return build_body({"pagination": pagination(rows, len(jobs), token)}, [",".join(map(render_job, jobs))])
-
-
 def events_etag(job: Job) -> str:
     """The entity tag of a job's summary and events."""
     return f'"{job.shown_version}.{job.last_us:x}"'
@@ -53,12 +47,13 @@ def json_response(
     etag: str | None = None,
     content_type: str = JSON,
     headers: Mapping[str, str] | None = None,
+    build: Callable[..., web.Response] = web.Response,
 ) -> web.Response:
-    """200 with the body."""
+    """200 with the body; `build` is called like `web.Response`."""
     all_headers = {"Cache-Control": "private, no-cache", **(headers or {})}
     if etag is not None:
         all_headers["ETag"] = etag
-    return web.Response(body=body, headers=all_headers, content_type=content_type, charset="utf-8")
+    return build(body=body, headers=all_headers, content_type=content_type, charset="utf-8")
 
 
 def raise_if_not_modified(request: web.Request, etag: str, headers: Mapping[str, str]) -> None:

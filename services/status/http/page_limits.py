@@ -1,0 +1,90 @@
+"""Bounds the pages that are rendered, and the bytes of pages that are being sent, in total and for each client."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from weakref import WeakValueDictionary
+
+from aiohttp import web
+
+from services.chassis.runtime.errors import ContentionError, Problem
+
+MIB = 1024 * 1024
+# A page of large records takes some 40 MB while it is rendered.
+MAX_RENDERING = 2
+MAX_UNSENT_BYTES, MAX_UNSENT_BYTES_PER_CLIENT = 32 * MIB, 12 * MIB
+# Requests of a client that wait for a turn.
+MAX_WAITING_PER_CLIENT = 50
+SEND_TIMEOUT_S = 60.0
+
+
+class PageLimits:
+    """What the pages of one process may take.
+
+    A client's pages are rendered one after the other, so that it cannot delay those of others for long.
+    """
+
+    def __init__(self) -> None:
+        self._rendering = asyncio.Semaphore(MAX_RENDERING)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._waiting: Counter[str] = Counter()
+        self._unsent: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def rendering(self, client_id: str, *, is_large: bool = True) -> AsyncIterator[None]:
+        """Wait until the client may have a large page rendered; raises a 429 or `ContentionError` beyond the limits."""
+        if not is_large:
+            yield
+            return
+        if self._waiting[client_id] >= MAX_WAITING_PER_CLIENT:
+            raise _too_many("wait")
+        turn = self._turns.get(client_id)
+        if turn is None:
+            turn = self._turns[client_id] = asyncio.Lock()
+        with _counted(self._waiting, client_id, 1):
+            async with turn, self._rendering:
+                if self._unsent[client_id] >= MAX_UNSENT_BYTES_PER_CLIENT:
+                    raise _too_many("are being sent")
+                if self._unsent.total() >= MAX_UNSENT_BYTES:
+                    raise ContentionError("the job status API")
+                yield
+
+    def response(self, client_id: str, body: bytes, **options: Any) -> web.Response:
+        """A response whose body counts as unsent until the client has read most of it."""
+        return _PageResponse(self._unsent, client_id, body=body, **options)
+
+
+class _PageResponse(web.Response):
+    def __init__(self, unsent: Counter[str], client_id: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._unsent = unsent
+        self._client_id = client_id
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        transport = None if self._req is None else self._req.transport
+        with _counted(self._unsent, self._client_id, len(self.body) if isinstance(self.body, bytes) else 0):
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await super().write_eof(data)
+            except TimeoutError:
+                if isinstance(transport, asyncio.WriteTransport):
+                    transport.abort()
+                raise ConnectionResetError("the client reads too slowly") from None
+
+
+@contextmanager
+def _counted(counter: Counter[str], key: str, amount: int) -> Iterator[None]:
+    """Add to the counter during the block; a key whose count is 0 takes no memory."""
+    counter[key] += amount
+    try:
+        yield
+    finally:
+        counter[key] -= amount
+        if not counter[key]:
+            del counter[key]
+
+
+def _too_many(what: str) -> Problem:
+    return Problem(429, "RATE_LIMITED", f"too many pages of this client {what}", headers={"Retry-After": "1"})

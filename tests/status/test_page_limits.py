@@ -1,0 +1,154 @@
+"""What the pages of one client take does not harm others."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from uuid import uuid4
+
+import pytest
+from aiohttp.test_utils import TestServer
+
+from services.chassis.runtime.errors import Problem
+from services.jobs.events import JobKey
+from services.status.domain.block import ALL_EVENTS
+from services.status.domain.listing import JobListQuery
+from services.status.domain.page import EventsRequest
+from services.status.flows import queries
+from services.status.http import page_limits
+from services.status.http.page_limits import PageLimits
+from tests.chassis.eventually import until
+from tests.jobs.events import JOB, a_header, a_run, judged, opened
+from tests.status.api_fixtures import JOB_PATH, ApiClient, api
+from tests.status.test_api_records import large_records
+
+__all__ = ["api"]
+
+RECORDS = f"{JOB_PATH}/records?outcome=failed"
+WHOLE_PAGE = 4_100_000
+
+
+@pytest.fixture
+async def turns() -> AsyncIterator[list[int]]:
+    """How often another task has run."""
+    counted = [0]
+
+    async def count() -> None:
+        while True:
+            counted[0] += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(count())
+    yield counted
+    task.cancel()
+
+
+async def test_other_tasks_run_while_a_long_page_is_rendered(api: ApiClient, turns: list[int]) -> None:
+    header = a_header(10_000)
+    await api.apply(judged(a_run("SF" * 5_000), header))
+    deps = queries.Deps(jobs=api.jobs, waiters=api.notifier, now_us=lambda: 0, clock_s=lambda: 0.0)
+    stored = await api.jobs.find(JOB, ALL_EVENTS)
+    assert stored is not None
+    for render in (
+        queries.get_events(stored, EventsRequest(10_000, show_all=True), deps),
+        queries.get_records(stored, "F", deps, first=0, rows=10_000),
+    ):
+        turns[0] = 0
+        await render
+        assert turns[0] >= 20
+
+
+async def test_other_tasks_run_while_a_long_list_is_rendered(api: ApiClient, turns: list[int]) -> None:
+    await api.apply(*(opened(a_header(1, key=JobKey(608, str(uuid4())))) for _ in range(2_000)))
+    deps = queries.Deps(jobs=api.jobs, waiters=api.notifier, now_us=lambda: 0, clock_s=lambda: 0.0)
+    turns[0] = 0
+    assert (await queries.list_jobs(JobListQuery(608, rows=2_000), deps))[0] == 2_000
+    assert turns[0] >= 8
+
+
+async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() -> None:
+    limits, rendered = PageLimits(), list[str]()
+
+    async def render(client_id: str) -> None:
+        async with limits.rendering(client_id):
+            rendered.append(client_id)
+            await released.wait()
+
+    released = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for client_id in ["noisy"] * 21 + ["good", "other"]:
+            group.create_task(render(client_id))
+        await until(lambda: len(rendered) == 2)
+        assert rendered == ["noisy", "good"]
+        released.set()
+    assert len(rendered) == 23
+
+
+async def test_too_many_waiting_requests_of_a_client_are_refused() -> None:
+    limits = PageLimits()
+    async with AsyncExitStack() as places:
+        await places.enter_async_context(limits.rendering("noisy"))
+        waiting = [
+            asyncio.create_task(limits.rendering("noisy").__aenter__())
+            for _ in range(page_limits.MAX_WAITING_PER_CLIENT - 1)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Problem, match="429"):
+            await places.enter_async_context(limits.rendering("noisy"))
+        await places.enter_async_context(limits.rendering("good"))
+        for task in waiting:
+            task.cancel()
+
+
+@asynccontextmanager
+async def stalled_request(api: ApiClient) -> AsyncIterator[Callable[[], Awaitable[int]]]:
+    """A request for a page, of which nothing is read; yields a function that reads it and returns its size."""
+    server, loop = api.client.server, asyncio.get_running_loop()
+    assert isinstance(server, TestServer)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(0)
+        await loop.sock_connect(connection, (server.host, server.port))
+        head = f"GET {RECORDS} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nConnection: close\r\n\r\n"
+        await loop.sock_sendall(connection, head.encode())
+        assert (await loop.sock_recv(connection, 12)) == b"HTTP/1.1 200"
+
+        async def read() -> int:
+            size = 0
+            with suppress(ConnectionResetError):
+                while chunk := await loop.sock_recv(connection, 1 << 20):
+                    size += len(chunk)
+            return size
+
+        yield read
+
+
+@pytest.mark.parametrize(("bound", "status"), [("MAX_UNSENT_BYTES_PER_CLIENT", 429), ("MAX_UNSENT_BYTES", 503)])
+async def test_a_client_that_does_not_read_its_pages_gets_no_more(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, bound: str, status: int
+) -> None:
+    """I8. Bytes count until they are read."""
+    monkeypatch.setattr(page_limits, bound, 1)
+    await api.apply(large_records(1_200, 14_000))
+    async with stalled_request(api) as read:
+        refused = await api.get(RECORDS)
+        assert (refused.status, refused.headers["Retry-After"].isdigit()) == (status, True)
+        assert await read() > WHOLE_PAGE
+
+    async def is_allowed() -> bool:
+        return (await api.get(RECORDS)).status == 200
+
+    await until(is_allowed)
+
+
+async def test_a_client_that_reads_too_slowly_is_disconnected(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_limits, "SEND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(page_limits, "MAX_UNSENT_BYTES_PER_CLIENT", 1)
+    await api.apply(large_records(1_200, 14_000))
+
+    async def is_allowed() -> bool:
+        return (await api.get(RECORDS)).status == 200
+
+    async with stalled_request(api) as read:
+        await until(is_allowed)
+        assert await read() < WHOLE_PAGE
