@@ -18,6 +18,10 @@ Change = Callable[[dict[str, Any]], None]
 OPTIONAL = {"name": "colour", "type": ["null", "string"], "default": None, "doc": "Colour."}
 
 
+# Orders have as many versions as there are by now; the tests add the next one.
+NEWEST = Schemas.load(REPOSITORY / "schemas")["order"].number
+
+
 def test_our_own_schemas_break_nobody() -> None:
     assert schema_compatibility.find_violations(REPOSITORY / "schemas") == []
 
@@ -66,10 +70,10 @@ def next_version(directory: Path, name: str, apply: Change) -> list[str]:
 
 def test_what_is_released_cannot_be_changed(directory: Path) -> None:
     change(directory, "order", drop("currency"))
-    differs, reason = schema_compatibility.find_violations(directory)
-    assert differs.startswith("order.avsc differs from its released version 1")
+    differs, reason, *_ = schema_compatibility.find_violations(directory)
+    assert differs.startswith(f"order.avsc differs from its released version {NEWEST}")
     assert "schemas next order" in differs
-    assert reason.startswith("Version 2 of order.avsc must be FULL_TRANSITIVE")
+    assert reason.startswith(f"Version {NEWEST + 1} of order.avsc must be FULL_TRANSITIVE")
     assert "version 1 cannot read what it writes" in reason
     assert "currency" in reason
 
@@ -110,20 +114,20 @@ def test_all_versions_count_not_only_the_last(directory: Path) -> None:
     schema_compatibility.release(directory)
     as_number = {"name": "couponCode", "type": ["null", "long"], "default": None, "doc": "A coupon."}
     sentences = next_version(directory, "order", add(as_number))
-    assert sentences
-    assert all("version 1" in sentence and "version 2 " not in sentence for sentence in sentences)
+    assert "version 1" in sentences[0]
+    assert all(f"version {NEWEST + 1} " not in sentence for sentence in sentences)
 
 
 def test_what_is_released_is_not_released_again(directory: Path) -> None:
     assert schema_compatibility.release(directory) == []
     next_version(directory, "order", add(OPTIONAL))
-    assert schema_compatibility.release(directory) == ["order 2"]
+    assert schema_compatibility.release(directory) == [f"order {NEWEST + 1}"]
 
 
 def test_a_new_version_has_a_new_id(directory: Path) -> None:
     before = {schema.schema_id for schema in Schemas.load(directory).values()}
     number, schema_id = schema_compatibility.add_version(directory, "order")
-    assert number == 2
+    assert number == NEWEST + 1
     assert schema_id not in before
     assert Schemas.load(directory)["order"].schema_id == schema_id
 
@@ -155,4 +159,4 @@ def test_the_command_fails_where_a_schema_would_break_a_reader(directory: Path) 
     assert (check().exit_code, check().output) == (0, "")
     change(directory, "order", drop("currency"))
     assert check().exit_code == 1
-    assert "order.avsc differs from its released version 1" in check().output
+    assert f"order.avsc differs from its released version {NEWEST}" in check().output

@@ -157,7 +157,7 @@ def test_names_of_headers_count_as_well() -> None:
     ("content", "expected"),
     [
         (prefix(ID), None),
-        (b"\x01" + SCHEMAS.versions["order"][1].global_id.bytes, None),
+        (b"\x01" + SCHEMAS["order"].global_id.bytes, None),
         (prefix(ID + 9999), "unknown-schema"),
         (b"\x01" + UUID(int=1).bytes, "unknown-schema"),
         (b"\x02" + UUID(int=1).bytes, "unknown-framing"),

@@ -145,7 +145,7 @@ async def test_nobody_else_can_say_the_verdict_or_whence_a_dead_letter_came(harn
 
 @pytest.mark.parametrize(
     "header",
-    [SCHEMAS["order"].prefix, b"\x01" + SCHEMAS.versions["order"][1].global_id.bytes],
+    [SCHEMAS["order"].prefix, b"\x01" + SCHEMAS["order"].global_id.bytes],
     ids=["by id", "by global id"],
 )
 async def test_the_newer_framing_is_read_and_what_is_passed_on_has_the_classic_one(

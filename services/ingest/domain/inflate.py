@@ -41,11 +41,9 @@ def inflate(compressed: bytes, *, max_bytes: int = MAX_INFLATED_BYTES) -> bytes 
     return body
 
 
-def declared_size(compressed: bytes, *, max_bytes: int) -> int:
-    """Return the size in the gzip trailer, which may lie, or the greatest possible one; at most `max_bytes`."""
-    return min(int.from_bytes(compressed[-4:], "little"), len(compressed) * _MAX_RATIO, max_bytes)
-
-
 def declares_at_most(compressed: bytes, *, max_bytes: int) -> bool:
-    """Return whether the body is declared to inflate to at most `max_bytes`. That may be a lie: use it for choices."""
-    return declared_size(compressed, max_bytes=max_bytes + 1) <= max_bytes
+    """Whether the body cannot, or by the size in its gzip trailer does not, inflate to more than `max_bytes`.
+
+    The trailer may lie: use it only to choose how to inflate.
+    """
+    return len(compressed) * _MAX_RATIO <= max_bytes or int.from_bytes(compressed[-4:], "little") <= max_bytes

@@ -9,10 +9,8 @@ from services.ingest.domain.body_budget import INFLATED_WEIGHT, BodyShare
 from services.ingest.domain.inflate import (
     GZIP_MAGIC,
     MAX_BODY_BYTES,
-    MAX_INFLATED_BYTES,
     InvalidGzip,
     TooLarge,
-    declared_size,
     declares_at_most,
     inflate,
 )
@@ -79,8 +77,6 @@ async def _receive(request: web.Request, share: BodyShare, timeout_s: float) -> 
 
 
 async def _inflate(compressed: bytes, share: BodyShare) -> bytes:
-    # The declared size may be a lie: then one body at a time takes more, until its real size is charged.
-    share.set(INFLATED_WEIGHT * declared_size(compressed, max_bytes=MAX_INFLATED_BYTES))
     is_small = declares_at_most(compressed, max_bytes=OFFLOAD_THRESHOLD_BYTES)
     match inflate(compressed) if is_small else await run_in_thread(inflate, compressed):
         case InvalidGzip(reason):
@@ -88,5 +84,6 @@ async def _inflate(compressed: bytes, share: BodyShare) -> bytes:
         case TooLarge(max_bytes):
             raise Problem(413, "DECOMPRESSED_TOO_LARGE", f"the body inflates to more than {max_bytes} bytes")
         case body:
+            # Charged behind the inflating, which is done one by one: the declared size may be a lie.
             share.set(INFLATED_WEIGHT * len(body))
             return body
