@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.chassis.http import shared_rate_limit
 from services.chassis.http.server import HttpServer
 from services.chassis.runtime.background import StartupTask
 from services.chassis.security.tokens import Token
@@ -43,6 +44,8 @@ async def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         return Caller(token, Customer(UTC, BillingDetails(SITE, "Customer", None)))
 
     monkeypatch.setattr(Authenticator, "authenticate", authenticate)
+    # On a busy machine the store may take longer, and each replica would limit on its own.
+    monkeypatch.setattr(shared_rate_limit, "STORE_TIMEOUT_S", 5.0)
     store = Valkey(tmp_path)
     store.start()
     settings = Settings(

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.chassis.http import shared_rate_limit
 from services.chassis.http.server import HttpServer
 from services.chassis.security.authentication import Caller, RequestAuthenticator
 from services.chassis.security.tokens import Token
@@ -48,6 +49,8 @@ async def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         return Caller(token, site, "key")
 
     monkeypatch.setattr(RequestAuthenticator, "caller", caller)
+    # On a busy machine the store may take longer, and each replica would limit on its own.
+    monkeypatch.setattr(shared_rate_limit, "STORE_TIMEOUT_S", 5.0)
     store = Valkey(tmp_path)
     store.start()
     settings = Settings(
