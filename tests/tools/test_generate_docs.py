@@ -18,7 +18,7 @@ from tools.__main__ import app
 def test_a_document_that_is_out_of_date_fails_the_check(
     monkeypatch: pytest.MonkeyPatch, stale: list[Path], exit_code: int, message: str
 ) -> None:
-    monkeypatch.setattr(generate_docs, "stale", lambda: stale)
+    monkeypatch.setattr(generate_docs, "find_stale", lambda: stale)
     result = CliRunner().invoke(app, ["check-docs"])
     assert (result.exit_code, result.output) == (exit_code, message)
 
