@@ -18,7 +18,11 @@ ORDER = as_bytes(an_order(job=a_job()))
 def test_an_order_is_shown_with_its_schema() -> None:
     result = decode_record(ORDER, (), SCHEMAS)
     assert isinstance(result, DecodedRecord)
-    assert (result.schema, result.version, result.schema_id) == ("order", 1, SCHEMAS["order"].schema_id)
+    assert (result.schema, result.version, result.schema_id) == (
+        "order",
+        SCHEMAS["order"].number,
+        SCHEMAS["order"].schema_id,
+    )
     shown = json.loads(result.text)
     assert shown["id"] == "1723ABC"
     assert shown["acceptedAt"] == "2025-06-15T15:06:40Z"
@@ -81,7 +85,7 @@ def test_the_command_shows_a_record(tmp_path: Path, how: str) -> None:
     result = CliRunner().invoke(app, arguments, input=ORDER.hex())
     assert result.exit_code == 0, result.output
     assert '"id": "1723ABC"' in result.output
-    assert "order, version 1, id 1" in result.output
+    assert f"order, version {SCHEMAS['order'].number}, id {SCHEMAS['order'].schema_id}" in result.output
 
 
 def test_the_command_says_why_not(tmp_path: Path) -> None:

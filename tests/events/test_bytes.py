@@ -77,7 +77,7 @@ def serdes() -> Iterator[dict[str, Serdes]]:
     made = {}
     with ExitStack() as stack:
         for name, topic in (("order", "orders.submitted.v1"), ("return", "returns.submitted.v1")):
-            version = SCHEMAS.versions[name][1]
+            version = SCHEMAS[name]
             client = stack.enter_context(FakeRegistryClient(version))
             conf = {"auto.register.schemas": False, "use.latest.version": True}
             made[name] = Serdes(topic, AvroSerializer(client, version.text, conf=conf), AvroDeserializer(client))

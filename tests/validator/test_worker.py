@@ -465,4 +465,4 @@ async def test_a_poll_that_comes_again_is_not_counted_twice(harness: Harness) ->
 
 
 def test_the_prefix_is_the_one_of_the_framing() -> None:
-    assert SCHEMAS["order"].prefix == prefix(1)
+    assert SCHEMAS["order"].prefix == prefix(SCHEMAS["order"].schema_id)

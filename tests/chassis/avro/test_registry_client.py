@@ -113,6 +113,10 @@ async def register_all(settings: RegistrySettings) -> None:
                     await registry.register(subject, version.text)
 
 
+# The id of the newest version of orders, whose versions are registered first.
+ORDER_ID = FIRST_ID + len(Schemas.load(DIRECTORY).versions["order"]) - 1
+
+
 async def test_without_a_registry_our_own_ids_hold() -> None:
     schemas = await load_schemas(DIRECTORY, RegistrySettings(schema_registry_url=None), SUBJECTS)
     assert schemas["order"].schema_id == Schemas.load(DIRECTORY)["order"].schema_id
@@ -121,8 +125,8 @@ async def test_without_a_registry_our_own_ids_hold() -> None:
 async def test_with_one_its_ids_hold(settings: RegistrySettings, fake_registry: FakeRegistry) -> None:
     await register_all(settings)
     schemas = await load_schemas(DIRECTORY, settings, SUBJECTS)
-    assert schemas["order"].schema_id == FIRST_ID
-    assert schemas["product"].prefix == b"\0" + (FIRST_ID + 1).to_bytes(4, "big")
+    assert schemas["order"].schema_id == ORDER_ID
+    assert schemas["product"].prefix == b"\0" + (ORDER_ID + 1).to_bytes(4, "big")
     assert schemas.by_id(FIRST_ID) is schemas.versions["order"][1]
     assert schemas.by_id(UUID(int=FIRST_ID)) is schemas.versions["order"][1]
     assert schemas.by_id(Schemas.load(DIRECTORY)["order"].schema_id) is None
@@ -136,7 +140,7 @@ async def test_a_service_waits_for_what_is_not_registered_yet(settings: Registry
     assert not waiting.done()
     await register_all(settings)
     await until(waiting.done)
-    assert (await waiting)["order"].schema_id == FIRST_ID
+    assert (await waiting)["order"].schema_id == ORDER_ID
 
 
 @pytest.mark.parametrize("status", [500, 401, 403, 429])
