@@ -56,9 +56,13 @@ def test_other_code_passes(tmp_path: Path, text: str) -> None:
 
 def test_exception_names_are_silenced_at_most_twice(tmp_path: Path) -> None:
     for number in range(prose.MAX_SILENCED_ERROR_NAMES):
-        write(tmp_path, f"services/a{number}.py", "class Problem(Exception):  # noqa: N818 - RFC 9457\n    pass\n")
+        write(
+            tmp_path,
+            f"services/a{number}.py",
+            f"class Problem(Exception):  # noqa: {prose.ERROR_NAME_RULE} - RFC 9457\n    pass\n",
+        )
     assert prose.check(tmp_path) == []
-    write(tmp_path, "services/b.py", "class Gone(Exception):  # noqa: N818\n    pass\n")
+    write(tmp_path, "services/b.py", f"class Gone(Exception):  # noqa: {prose.ERROR_NAME_RULE}\n    pass\n")
     (finding,) = prose.check(tmp_path)
     assert "services/b.py:1" in finding
 
