@@ -97,6 +97,8 @@ async def test_a_compressed_record_has_the_brokers_time_where_the_topic_says_so(
 
 
 @pytest.mark.parametrize("count", [40, 4_000])
+# The gigabyte takes more of the shared broker than its heap: tests that come after would time out.
+@pytest.mark.long
 async def test_what_is_compressed_in_all_partitions_is_not_held_in_memory_at_once(
     kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
