@@ -3,7 +3,6 @@
 They write what any Avro library writes, byte for byte; tests compare both.
 """
 
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import DecimalException
 from typing import Any, Generic, TypeVar
@@ -33,8 +32,7 @@ T = TypeVar("T")
 class Codec(Generic[T]):
     """Encodes and decodes the records of one schema. `prefix` (a framing) goes before everything that is encoded.
 
-    With `fields`, which must be adjacent, it encodes and decodes only these of the record. Arrays of more than
-    `max_items` are not decoded.
+    With `fields`, which must be adjacent, it encodes and decodes only these of the record.
     """
 
     def __init__(
@@ -44,7 +42,6 @@ class Codec(Generic[T]):
         *,
         prefix: bytes = b"",
         fields: Collection[str] | None = None,
-        max_items: int = sys.maxsize,
     ) -> None:
         record = parse_schema(definition)
         if fields is not None:
@@ -52,9 +49,9 @@ class Codec(Generic[T]):
         _check(record, types)
         self._record = record
         self.prefix = prefix.decode("latin-1")
-        self._fast = _compile(record, types, LENGTHS, max_items)
+        self._fast = _compile(record, types, LENGTHS)
         # For strings and arrays longer than the table of lengths.
-        self._general = _compile(record, types, VarintLengths(), max_items)
+        self._general = _compile(record, types, VarintLengths())
         self._name = writer_name(record)
         self._write = self._fast[self._name]
         self._read = self._fast[reader_name(self._record)]
@@ -102,14 +99,11 @@ class Codec(Generic[T]):
         return record  # type: ignore[no-any-return]  # what generated code returns
 
 
-def _compile(
-    record: RecordType, types: Mapping[str, type], lengths: list[str] | VarintLengths, max_items: int
-) -> dict[str, Any]:
+def _compile(record: RecordType, types: Mapping[str, type], lengths: list[str] | VarintLengths) -> dict[str, Any]:
     """The functions of a schema, by name, and what they refer to."""
     names: dict[str, Any] = {
         **types,
         "AvroDecodeError": AvroDecodeError,
-        "max_items": max_items,
         "as_latin1": _as_latin1,
         "empty": "",
         "encode_varint": encode_varint,
@@ -129,7 +123,6 @@ def _compile(
         "invalid_boolean": "a boolean is neither true nor false",
         "invalid_branch": "a union has no such branch",
         "invalid_symbol": "an enumeration has no such symbol",
-        "too_many_items": f"an array has more than {max_items} items",
     }
     for enum in _types_of(record, Enum):
         names[f"symbols_{enum.name}"] = {symbol: encode_varint(number) for number, symbol in enumerate(enum.symbols)}

@@ -33,7 +33,6 @@ from tests.validator.records import (
     an_order,
     as_bytes,
     job_headers,
-    replace,
 )
 
 READER = SubmittedRecordReader(SCHEMAS)
@@ -386,18 +385,3 @@ async def test_what_another_registry_knows_need_not_be_of_use(definition: Any) -
     item = a_submitted_record(prefix(77) + b"\x02\x02\x02\x02\x00")
     await reader.prefetch_schemas([[item]])
     assert dead_letter_code(item, reader) in {"unknown-schema", "undecodable"}
-
-
-def test_a_record_of_hundreds_of_thousands_of_lines_is_not_read_to_its_end() -> None:
-    """It is within the bound of bytes; reading and judging it would hold up all others for a second."""
-    lines = [replace(an_order().line_items[0], product_id="1")] * 10_001
-    assert dead_letter_code(a_submitted_record(an_order(line_items=lines))) == "undecodable"
-    assert isinstance(READER.decode(a_submitted_record(an_order(line_items=lines[:-1]))), Order)
-
-
-def test_many_small_blocks_are_one_array() -> None:
-    value = as_bytes(an_order(line_items=[]))
-    line = as_bytes(an_order(line_items=an_order().line_items[:1]))[len(value) - 1 : -1]
-    assert value.endswith(b"\0")
-    body = value[:-1] + line * 10_001 + b"\0"
-    assert dead_letter_code(a_submitted_record(body)) == "undecodable"

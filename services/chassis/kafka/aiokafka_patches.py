@@ -28,18 +28,10 @@ UNREADABLE_BATCH_HEADER = "batch.unreadable"
 # One fetch may return thousands of batches. Batches beyond this decompressed size are fetched again.
 MAX_DECOMPRESSED_PER_FETCH = 32 * 1024 * 1024
 
-# One poll returns records of about this size, from whatever number of partitions: their batches may decompress to
-# thousands of times the size that was fetched.
-MAX_POLL_BYTES = 8 * 1024 * 1024
-# Larger batches count record by record.
-_SMALL_BATCH_BYTES = 128 * 1024
-
 _MAGIC_AT = 16
 _ATTRIBUTES = struct.Struct(">h")
 _ATTRIBUTES_AT = 21
 _CODEC = 0x07
-_COUNT = struct.Struct(">i")
-_COUNT_AT = 57
 _HEAD = 61
 _LOG = logger(__name__)
 
@@ -48,7 +40,6 @@ def install() -> None:
     """Patch aiokafka for all consumers of this process."""
     # aiokafka offers no other way to replace the parser.
     fetcher.MemoryRecords = _LenientRecords
-    fetcher.FetchResult = _BoundedFetchResult
     GroupCoordinator._do_commit_offsets = _commit_in_task  # noqa: SLF001 - as above
 
 
@@ -97,36 +88,6 @@ class _PendingBatches(set[Any]):
         self.discard(element)
 
 
-class _PollBudget:
-    """The bytes that the current poll may still return. A budget of the process: `getmany` takes records at once."""
-
-    remaining = MAX_POLL_BYTES
-
-
-def begin_poll() -> None:
-    """Allow the next poll its bytes; call it before each `getmany`."""
-    _PollBudget.remaining = MAX_POLL_BYTES
-
-
-class _BoundedFetchResult(fetcher.FetchResult):  # type: ignore[misc] # aiokafka has no type hints
-    """The fetched records of one partition. Those beyond the poll's bytes stay for the next poll."""
-
-    _partition_records: Any
-
-    def getall(self, max_records: int | None = None) -> list[Any]:
-        records: list[Any] = []
-        if not self.check_assignment(self._topic_partition) or not self.has_more() or _PollBudget.remaining <= 0:
-            return records
-        for record in self._partition_records:
-            records.append(record)
-            if _PollBudget.remaining <= 0 or len(records) == max_records:
-                self._update_position()
-                return records
-        self._update_position()
-        self._partition_records = None
-        return records
-
-
 class _LenientRecords(_MemoryRecordsPy):  # type: ignore[misc] # declared final, but the only way in
     """The record batches of one partition in a fetch response."""
 
@@ -165,24 +126,12 @@ class _LenientBatch:
             self._batch = DefaultRecordBatch(self._data)
             self._records.decompressed_bytes += len(self._data)
         try:
-            yield from self._charge(self._batch)
+            yield from self._batch
         except UnicodeDecodeError:
             # Records that were already returned come again; the fetcher skips those before its position.
             slow = _DefaultRecordBatchPy(self._data)
             slow._buffer = _LenientBuffer(slow._buffer)  # noqa: SLF001 - the parser has no other seam
-            yield from self._charge(slow)
-
-    def _charge(self, batch: Any) -> Iterator[Any]:
-        """Yield the records, and charge their bytes to the poll."""
-        size = len(self._data)
-        if size <= _SMALL_BATCH_BYTES or self._data[_MAGIC_AT] < 2:
-            _PollBudget.remaining -= size
-            yield from batch
-            return
-        (count,) = _COUNT.unpack_from(self._data, _COUNT_AT)
-        for record in batch:
-            _PollBudget.remaining -= size // max(count, 1) + 1
-            yield record
+            yield from slow
 
     def _unreadable(self, reason: str) -> Any:
         """Return one record that replaces the batch: its value is the compressed data, its offset the last one."""

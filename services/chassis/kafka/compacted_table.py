@@ -111,7 +111,6 @@ class CompactedTable(BackgroundTask):
             asked_at = monotonic()
             ends: dict[TopicPartition, int] | None = await kafka.end_offsets(partitions)
             while self._partitions_unchanged(kafka, partitions):
-                aiokafka_patches.begin_poll()
                 self._apply_all(await kafka.getmany(timeout_ms=200, max_records=10_000))
                 if ends is not None and await self._has_reached(kafka, ends):
                     self._complete_at, ends = asked_at, None

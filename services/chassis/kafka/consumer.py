@@ -10,7 +10,6 @@ from typing import Protocol
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from services.chassis.kafka import aiokafka_patches
 from services.chassis.kafka.commit_tracker import COMMIT_TIMEOUT_S, CommitTracker
 from services.chassis.kafka.consumer_client import close_client, create_client
 from services.chassis.kafka.lag import Lag, is_caught_up, seek_to_earliest
@@ -215,7 +214,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
 
     async def _fetch(self, kafka: AIOKafkaConsumer, timeout_ms: int) -> Poll:
         """Return fetched records. Where the position does not exist, reading continues at the earliest record."""
-        aiokafka_patches.begin_poll()
         try:
             poll: Poll = await kafka.getmany(timeout_ms=timeout_ms, max_records=self._max_poll_records)
         except NoOffsetForPartitionError as error:

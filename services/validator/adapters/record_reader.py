@@ -18,8 +18,6 @@ from services.validator.wire import is_reserved_header
 
 # More than any import request can produce, and little enough for one batch, headers included, when it is passed on.
 MAX_RECORD_BYTES = 6 * 1024 * 1024
-# Far more lines than a valid record has. They may take 10 bytes each: reading 6 MB of them would take a second.
-MAX_ITEMS = 10_000
 # Far below MAX_RECORD_BYTES, so that the fast path can measure headers roughly.
 FAST_PATH_MAX_BYTES = 64 * 1024
 _HEADER_OVERHEAD = 8
@@ -38,8 +36,8 @@ class SubmittedRecordReader:
         self._schemas = schemas
         self._lookup = None if source is None else SchemaLookup(source)
         self._codecs: Mapping[str, tuple[Schema, Codec[Any]]] = {
-            "orders": (order, order_codec(order.definition, max_items=MAX_ITEMS)),
-            "returns": (return_, return_codec(return_.definition, max_items=MAX_ITEMS)),
+            "orders": (order, order_codec(order.definition)),
+            "returns": (return_, return_codec(return_.definition)),
         }
         self._patterns = {
             "orders": (order.prefix, AvroPattern(order.definition)),

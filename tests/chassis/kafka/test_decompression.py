@@ -96,28 +96,6 @@ async def test_a_compressed_record_has_the_brokers_time_where_the_topic_says_so(
     assert 1_000 < plain.timestamp <= compressed.timestamp
 
 
-@pytest.mark.parametrize("count", [40, 4_000])
-# The gigabyte takes more of the shared broker than its heap: tests that come after would time out.
-@pytest.mark.long
-async def test_what_is_compressed_in_all_partitions_is_not_held_in_memory_at_once(
-    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    """I8: each partition's batch of some KB inflates to megabytes. A poll takes what it may, from all together."""
-    monkeypatch.setattr(reading, "MAX_POLL_BYTES", 1_000_000)
-    harness, effects, sizes = await build_harness(kafka_bootstrap, partitions=6), RecordingHandler(), list[int]()
-    effects.on_poll = lambda poll: sizes.append(sum(len(one.value) for records in poll.values() for one in records))
-    effects.get_value = lambda record: int((record.value or b"")[-6:])
-    length = 4_000_000 // count
-    for partition in range(6):
-        values = [b"%0*d" % (length, partition * count + number) for number in range(count)]
-        await send(kafka_bootstrap, harness.topic, a_batch(values, zstd, codec=ZSTD), partition=partition)
-    async with running(harness.consumer(effects)):
-        await until(lambda: len(effects.handled) == 6 * count, deadline_s=30)
-    assert max(sizes) <= 1_000_000 + length
-    assert sorted(effects.handled) == list(range(6 * count))
-    assert [await harness.committed(partition) for partition in range(6)] == [count] * 6
-
-
 @pytest.mark.parametrize(
     ("codec", "compress", "reason"),
     [
