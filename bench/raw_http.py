@@ -81,7 +81,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def response_received(self, response: Response) -> None:
         """Handle a complete response."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: each load generator has its own
 
     def close(self) -> None:
         """Close the connection."""

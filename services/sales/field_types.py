@@ -66,7 +66,7 @@ class FieldType:
 
     def read(self, value: object, context: RuleContext, /) -> Any:
         """Return the canonical value of a JSON value, or `Invalid`."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: fields that a client sends have a type that reads
 
     def validate(self, value: Any, _: RuleContext, /) -> Invalid | None:
         """Return what is wrong with a canonical value, or None."""
