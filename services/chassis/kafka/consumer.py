@@ -174,11 +174,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has 
                 await self._join(kafka)
             await self._poll_until_stopped(kafka)
         finally:
-            async with self._lock:
-                # Whatever ended the loop: finished work is committed, buffered work is read again.
-                await self._release(kafka, kafka.assignment())
-                self._kafka = None
-            await close_client(kafka)
+            # `stop` may have cancelled this task, and before Python 3.11.3 a cancelled task's timeouts raise
+            # CancelledError, which would skip the rest.
+            await asyncio.create_task(self._leave(kafka))
+
+    async def _leave(self, kafka: AIOKafkaConsumer) -> None:
+        """Commit finished work, whatever ended the loop, and close; buffered work is read again."""
+        async with self._lock:
+            await self._release(kafka, kafka.assignment())
+            self._kafka = None
+        await close_client(kafka)
 
     async def _join(self, kafka: AIOKafkaConsumer) -> None:
         try:

@@ -103,8 +103,11 @@ async def seek_to_earliest(
     The records in between are counted and logged. Returns the new positions that may be committed, so that a loss is
     reported once: those of partitions where no earlier record is still being processed.
     """
+    beginnings = await kafka.beginning_offsets(list(positions))
+    committed = {partition: await kafka.committed(partition) for partition in positions}
+    # Nothing is awaited from here on: a loss that is counted is also returned, even while the consumer is stopped.
     committable = {}
-    for partition, beginning in (await kafka.beginning_offsets(list(positions))).items():
+    for partition, beginning in beginnings.items():
         position = positions[partition]
         kafka.seek(partition, beginning)
         if position is None:
@@ -116,6 +119,6 @@ async def seek_to_earliest(
             continue
         LOST.labels(partition.topic).inc(beginning - position)
         _LOG.error("records lost to retention", **where, records=beginning - position)
-        if await kafka.committed(partition) == position:
+        if committed[partition] == position:
             committable[partition] = beginning
     return committable

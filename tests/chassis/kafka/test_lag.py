@@ -1,5 +1,6 @@
 """The lag that a consumer reports."""
 
+import asyncio
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from services.chassis.kafka import lag
-from services.chassis.kafka.lag import Lag
+from services.chassis.kafka.lag import LOST, Lag, seek_to_earliest
 
 PARTITION = TopicPartition("till.topic", 3)
 
@@ -82,3 +83,35 @@ def test_what_waits_for_a_dependency_counts_from_its_own_time(harness: LagHarnes
     assert harness.measured(held_up) == (2, 40)
     harness.read(at=990)
     assert harness.measured() == (0, 0)
+
+
+HANGING = TopicPartition("hanging", 0)
+
+
+class _HangingKafka:
+    """Knows the beginning of the log; never answers which offset is committed."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(partitions, 30)
+
+    async def committed(self, _: TopicPartition) -> int | None:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return None
+
+    def seek(self, _: TopicPartition, __: int) -> None: ...
+
+
+async def test_a_loss_is_not_counted_when_its_offset_cannot_be_committed() -> None:
+    """A consumer that is stopped meanwhile would count it again after its restart."""
+    kafka, lost = _HangingKafka(), LOST.labels("hanging")._value
+    before = lost.get()
+    seeking = asyncio.create_task(seek_to_earliest(kafka, {HANGING: 10}, group="g"))
+    await kafka.asked.wait()
+    seeking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await seeking
+    assert lost.get() == before
