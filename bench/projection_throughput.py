@@ -29,9 +29,10 @@ from services.chassis.mongodb.client import CONNECTIONS, Mongo
 from services.chassis.runtime.settings import REPOSITORY, MongoSettings
 from services.status.adapters.job_store import CHUNKS, JOBS, MongoJobStore
 from services.status.adapters.notifier import JobNotifier
+from services.status.domain.job import Job
 from services.status.domain.profile import SiteProfile
 from services.status.flows.apply_events import Deps
-from services.status.wire import EventCodec
+from services.status.wire import EventCodec, FinishedCodec
 from services.status.worker import Worker
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
@@ -247,7 +248,13 @@ async def temporary_store(uri: str, driver: str) -> AsyncIterator[tuple[Mongo, M
 def build_worker(store: MongoJobStore) -> Worker:
     """Build status' worker without Kafka on either side. Its clock jumps, so that it delays nothing beyond a poll."""
     return Worker(
-        Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=JobNotifier(max_waiters=1), now_us=lambda: NOW_US),
+        Deps(
+            jobs=store,
+            site_profiles=FakeSiteProfiles(),
+            notifier=JobNotifier(max_waiters=1),
+            finished=FakeFinishedPublisher(),
+            now_us=lambda: NOW_US,
+        ),
         codec=EventCodec(SCHEMAS),
         dead_letters=FakeDeadLetters(),
         dead_letter_limit=DeadLetterLimit(max_consecutive=1, window=2, max_ratio=1.0),
@@ -269,6 +276,18 @@ async def _connect(mongo: Mongo) -> None:
 def _value(gauge: Gauge) -> float:
     (family,) = gauge.collect()
     return float(family.samples[0].value)
+
+
+class FakeFinishedPublisher:
+    """Encodes the events and sends nothing."""
+
+    def __init__(self) -> None:
+        self._codec = FinishedCodec(SCHEMAS)
+
+    async def publish_finished(self, jobs: Sequence[Job]) -> None:
+        """Encode the events."""
+        for job in jobs:
+            self._codec.encode(job)
 
 
 class FakeDeadLetters:

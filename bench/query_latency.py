@@ -11,7 +11,7 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
-from bench.projection_throughput import NOW_US, FakeSiteProfiles, build_worker
+from bench.projection_throughput import NOW_US, FakeFinishedPublisher, FakeSiteProfiles, build_worker
 from bench.projection_throughput import large_job as large_job_workload
 from bench.raw_http import Connection, build_request
 from bench.status_replica import API_KEY, TOKEN
@@ -45,7 +45,11 @@ Query = Callable[[], Awaitable[Any]]
 def build_writer(store: MongoJobStore) -> Deps:
     """Build the dependencies of a worker in another process than the replicas."""
     return Deps(
-        jobs=store, site_profiles=FakeSiteProfiles(), notifier=JobNotifier(max_waiters=0), now_us=lambda: NOW_US
+        jobs=store,
+        site_profiles=FakeSiteProfiles(),
+        notifier=JobNotifier(max_waiters=0),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: NOW_US,
     )
 
 

@@ -68,6 +68,15 @@ JOBS_EVENTS = Topic(
     max_message_bytes=MAX_MESSAGE_BYTES,
     description="Events of import jobs: opened, judged, expired.",
 )
+JOBS_FINISHED = Topic(
+    name="jobs.finished.v1",
+    key=("site", "jobId"),
+    schema="job_finished",
+    written_by=("status",),
+    read_by=(OTHER_TEAMS,),
+    retention_days=30,
+    description="Import jobs that have ended, with their counts.",
+)
 CATALOG_PRODUCTS = Topic(
     name="catalog.products.v1",
     key=("site", "productId"),
@@ -155,6 +164,7 @@ TOPICS: tuple[Topic, ...] = (
     RETURNS_VALIDATED,
     RECORDS_REJECTED,
     JOBS_EVENTS,
+    JOBS_FINISHED,
     CATALOG_PRODUCTS,
     AUTH_SITES,
     AUTH_REVOCATIONS,

@@ -28,7 +28,7 @@ from services.status.adapters.consumer_progress import KafkaConsumerProgress
 from services.status.adapters.job_loader import JobLoader
 from services.status.adapters.job_store import MongoJobStore
 from services.status.adapters.notifier import JobNotifier
-from services.status.adapters.publisher import KafkaPublisher
+from services.status.adapters.publisher import KafkaFinishedPublisher, KafkaPublisher
 from services.status.adapters.site_profiles import CachedSiteProfiles
 from services.status.background import Sweeper, update_open_jobs_gauge
 from services.status.flows import apply_events, expire_jobs, queries
@@ -36,7 +36,7 @@ from services.status.http.jobs import StatusApi
 from services.status.http.page_tokens import PageTokens
 from services.status.ports import JobReader
 from services.status.settings import Settings
-from services.status.wire import EventCodec
+from services.status.wire import EventCodec, FinishedCodec
 from services.status.worker import Worker
 from services.topics import SUBJECTS_BY_SCHEMA
 
@@ -71,7 +71,11 @@ async def build(settings: Settings) -> Service:
     dead_letter_limit = DeadLetterLimit.from_settings(settings)
     worker = Worker(
         apply_events.Deps(
-            jobs=jobs, site_profiles=CachedSiteProfiles(security.sites), notifier=notifier, now_us=broker_clock.now_us
+            jobs=jobs,
+            site_profiles=CachedSiteProfiles(security.sites),
+            notifier=notifier,
+            finished=KafkaFinishedPublisher(producer, FinishedCodec(schemas), topic=topics.JOBS_FINISHED.name),
+            now_us=broker_clock.now_us,
         ),
         codec=codec,
         dead_letters=DeadLetters(producer, group=GROUP),

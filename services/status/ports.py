@@ -78,6 +78,13 @@ class ConsumerProgress(Protocol):
         """Whether status has consumed up to the snapshot, and the validator all records older than that time."""
 
 
+class FinishedPublisher(Protocol):
+    """Publishes that jobs have ended."""
+
+    async def publish_finished(self, jobs: Sequence[Job]) -> None:
+        """Return when all in-sync replicas have the events; an event that is repeated has the same id."""
+
+
 class ExpiryPublisher(Protocol):
     """Publishes the expiry of jobs."""
 

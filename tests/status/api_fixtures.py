@@ -21,7 +21,7 @@ from services.status.app import build_api
 from services.status.flows import apply_events
 from services.values.sites import ApiKey, Site
 from tests.jobs.events import CREATED_US, JOB
-from tests.status.fakes import FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeFinishedPublisher, FakeSiteProfiles, MemoryJobStore
 
 JOB_PATH = f"/common-status/v1/12345/job/{JOB.job_id}"
 
@@ -97,7 +97,13 @@ class ApiClient:
 @pytest.fixture
 async def api() -> AsyncIterator[ApiClient]:
     jobs, notifier = MemoryJobStore(), JobNotifier(max_waiters=2)
-    writing = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=notifier, now_us=lambda: 0)
+    writing = apply_events.Deps(
+        jobs=jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=notifier,
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     now_us = [CREATED_US + 3_600_000_000]
     api = build_api(
         jobs,

@@ -33,6 +33,19 @@ class FakeNotifier:
         self.notified += keys
 
 
+class FakeFinishedPublisher:
+    """Keeps the jobs of which the end was published; raises `UnavailableError` while `fails`."""
+
+    def __init__(self) -> None:
+        self.published: list[Job] = []
+        self.fails = False
+
+    async def publish_finished(self, jobs: Sequence[Job]) -> None:
+        if self.fails:
+            raise UnavailableError("Kafka")
+        self.published += jobs
+
+
 class MemoryJobStore:
     """Documents by `_id`; writes check the same conditions as MongoDB.
 

@@ -25,7 +25,7 @@ from services.status.http.responses import build_summary_body
 from services.status.ports import JobReader, JobWriter
 from tests.jobs.events import a_header, a_run, expired, judged, opened
 from tests.status.builders import split_page
-from tests.status.fakes import FakeNotifier, FakeSiteProfiles
+from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles
 
 
 class JobStore(JobWriter, JobReader, Protocol):
@@ -233,7 +233,13 @@ async def play(seed: int, trial: Trial) -> None:
     jobs = FlakyJobStore(
         trial.jobs, lambda: rng.choice(["before", "between", "after"]) if rng.random() < failing else ""
     )
-    deps = Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    deps = Deps(
+        jobs=jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=FakeNotifier(),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     view, model = ReaderView(), Model(events[0].header.total)
     for event in events:
         model.apply(event)

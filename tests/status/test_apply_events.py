@@ -13,14 +13,20 @@ from services.status.domain.job import Job, JobChange, JobState
 from services.status.flows import apply_events as flow
 from services.status.flows.apply_events import Deps, apply_events
 from tests.jobs.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened
-from tests.status.fakes import FakeNotifier, FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles, MemoryJobStore
 from tests.status.worker_fixtures import some_jobs
 
 LATER_US = CREATED_US + 2_500_000
 
 
 def build_deps(jobs: MemoryJobStore) -> Deps:
-    return Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: LATER_US)
+    return Deps(
+        jobs=jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=FakeNotifier(),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: LATER_US,
+    )
 
 
 async def found(jobs: MemoryJobStore, key: JobKey = JOB) -> Job:

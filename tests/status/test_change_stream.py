@@ -17,7 +17,7 @@ from services.status.adapters.notifier import JobNotifier
 from services.status.flows.apply_events import Deps, apply_events
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_run, judged, opened
-from tests.status.fakes import FakeNotifier, FakeSiteProfiles
+from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles
 from tests.status.test_job_store import BOTH_DRIVERS, Database, a_database
 
 
@@ -30,7 +30,13 @@ async def database(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIte
 async def test_what_another_replica_writes_rings_here(database: Database) -> None:
     here, there = JobNotifier(max_waiters=10), FakeNotifier()
     watch = ChangeStreamListener(database.mongo, here, clock_s=time.monotonic)
-    elsewhere = Deps(jobs=database.jobs, site_profiles=FakeSiteProfiles(), notifier=there, now_us=lambda: 0)
+    elsewhere = Deps(
+        jobs=database.jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=there,
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     try:
         async with here.register(JOB) as turn:
             assert turn is not None
@@ -50,7 +56,13 @@ async def test_a_stream_that_breaks_is_opened_again_and_nothing_is_missed(databa
     """A waiting request reads once more then: the job may have changed before the stream was open."""
     notifier = JobNotifier(max_waiters=10)
     watch = ChangeStreamListener(database.mongo, notifier, clock_s=time.monotonic)
-    elsewhere = Deps(jobs=database.jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    elsewhere = Deps(
+        jobs=database.jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=FakeNotifier(),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     await apply_events([opened()], elsewhere)
     try:
         async with notifier.register(JOB) as turn:
@@ -69,7 +81,13 @@ async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Datab
     now_s = [0.0]
     notifier = JobNotifier(max_waiters=10)
     watch = ChangeStreamListener(database.mongo, notifier, clock_s=lambda: now_s[0])
-    elsewhere = Deps(jobs=database.jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    elsewhere = Deps(
+        jobs=database.jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=FakeNotifier(),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     try:
         async with notifier.register(JOB) as turn:
             assert turn is not None

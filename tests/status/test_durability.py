@@ -22,7 +22,7 @@ from services.status.domain.job import Job, StoredJob
 from services.status.flows.apply_events import Deps, apply_events
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_header, a_run, judged, opened
-from tests.status.fakes import FakeNotifier, FakeSiteProfiles
+from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles
 from tests.status.test_job_store import BOTH_DRIVERS
 
 pytestmark = pytest.mark.long
@@ -54,7 +54,13 @@ async def test_a_retry_that_finds_its_own_write_waits_until_a_majority_has_it(
         # A primary without contact to a majority steps down after ten seconds.
         mongo = Mongo.connect(MongoSettings(mongodb_uri=three.uri, mongo_driver=driver, mongodb_timeout_ms=1_000))
         jobs = MongoJobStore(mongo, now=lambda: datetime.now(UTC))
-        deps = Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+        deps = Deps(
+            jobs=jobs,
+            site_profiles=FakeSiteProfiles(),
+            notifier=FakeNotifier(),
+            finished=FakeFinishedPublisher(),
+            now_us=lambda: 0,
+        )
         await jobs.create_indexes(retention_days=30)
         with paused(three):
             for first in (True, guessing):
@@ -131,7 +137,13 @@ async def test_what_only_a_failing_primary_has_is_written_again(
             await until(lambda: _primary_address(mongo) not in (None, old), deadline_s=30)
 
         jobs = FailingOverJobStore(mongo, fail_over)
-        deps = Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+        deps = Deps(
+            jobs=jobs,
+            site_profiles=FakeSiteProfiles(),
+            notifier=FakeNotifier(),
+            finished=FakeFinishedPublisher(),
+            now_us=lambda: 0,
+        )
         await jobs.create_indexes(retention_days=30)
         await apply_events(stored, deps)
         # Members that are only paused would still receive the write.

@@ -13,7 +13,7 @@ from services.status.domain.job import StoredJob
 from services.status.flows import apply_events
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_header, a_run, judged, opened
-from tests.status.fakes import FakeNotifier, FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 OTHER = JobKey(609, JOB.job_id)
 
@@ -40,7 +40,13 @@ def store() -> CountingJobStore:
 
 
 async def put(store: CountingJobStore, *keys: JobKey) -> None:
-    deps = apply_events.Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    deps = apply_events.Deps(
+        jobs=store,
+        site_profiles=FakeSiteProfiles(),
+        notifier=FakeNotifier(),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     await apply_events.apply_events([opened(a_header(key=key)) for key in keys], deps)
 
 
@@ -62,7 +68,13 @@ async def test_who_asks_later_gets_a_later_answer(store: CountingJobStore) -> No
     jobs = JobLoader(store)
     early = asyncio.create_task(jobs.find(JOB))
     await until(lambda: store.query_sizes == [1])
-    deps = apply_events.Deps(jobs=store, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    deps = apply_events.Deps(
+        jobs=store,
+        site_profiles=FakeSiteProfiles(),
+        notifier=FakeNotifier(),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     writing = asyncio.create_task(apply_events.apply_events([judged(a_run("SS"))], deps))
     await early
     await writing

@@ -35,7 +35,7 @@ from services.status.ports import JobTooLargeError
 from services.values.instants import MAX_INSTANT_US, MIN_INSTANT_US
 from tests.jobs.events import CREATED_US, JOB, a_header, a_run, expired, judged, opened
 from tests.status.builders import DEMO_SITE, a_profile
-from tests.status.fakes import FakeNotifier, FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 Jobs = MongoJobStore | MemoryJobStore
 
@@ -74,7 +74,13 @@ async def jobs(request: pytest.FixtureRequest) -> AsyncIterator[Jobs]:
 
 
 def build_deps(jobs: Jobs) -> Deps:
-    return Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    return Deps(
+        jobs=jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=FakeNotifier(),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
 
 
 def the_change(*events: JobEvent, known: Job | None = None) -> JobChange:

@@ -19,7 +19,7 @@ from services.status.wire import EventCodec
 from services.status.worker import Worker
 from tests.jobs.encoded import SCHEMAS, encode
 from tests.jobs.events import a_header, a_run, judged, opened
-from tests.status.fakes import FakeNotifier, FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 PARTITIONS = [TopicPartition("jobs.events.v1", number) for number in range(3)]
 SEEDS = 90
@@ -55,7 +55,13 @@ class ConsumerGroup:
         failing = MemoryJobStore(turns=lambda: chance.choice([0, 1, 7, 40]), fails=self._fails)
         failing.job_documents = self._stored.job_documents
         self._worker = Worker(
-            Deps(jobs=failing, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0),
+            Deps(
+                jobs=failing,
+                site_profiles=FakeSiteProfiles(),
+                notifier=FakeNotifier(),
+                finished=FakeFinishedPublisher(),
+                now_us=lambda: 0,
+            ),
             codec=EventCodec(SCHEMAS),
             dead_letters=self._dead_letters,
             dead_letter_limit=DeadLetterLimit(max_consecutive=1_000, window=10_000, max_ratio=0.5),

@@ -21,7 +21,7 @@ from services.status.app import build_api
 from services.status.flows import apply_events
 from tests.jobs.events import a_header, a_run, judged, opened
 from tests.status.api_fixtures import ApiClient, FakeSites, FakeVerifier, api
-from tests.status.fakes import FakeSiteProfiles
+from tests.status.fakes import FakeFinishedPublisher, FakeSiteProfiles
 from tests.status.fuzzing import a_stream
 
 __all__ = ["api"]
@@ -80,7 +80,13 @@ async def harness(mongodb_uri: str) -> AsyncIterator[StatusHarness]:
         now_us=lambda: 0,
         clock_s=lambda: 0.0,
     )
-    deps = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=notifier, now_us=lambda: 0)
+    deps = apply_events.Deps(
+        jobs=jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=notifier,
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     async with TestClient(TestServer(build_application(api.routes()))) as client:
         yield StatusHarness(client, deps)
     await mongo.client.drop_database(settings.mongodb_database)

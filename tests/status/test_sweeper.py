@@ -33,7 +33,7 @@ from services.status.settings import Settings
 from services.status.wire import EventCodec
 from tests.chassis.kafka.test_broker_clock import FakeProducer, FakeResponse
 from tests.jobs.events import a_header, a_run, expired, judged, opened
-from tests.status.fakes import FakeNotifier, FakeSiteProfiles
+from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles
 
 SCHEMAS = Schemas.load(REPOSITORY / "schemas")
 DEADLINE_S = 900
@@ -124,7 +124,13 @@ async def test_the_store_knows_who_stands_still(mongodb_uri: str) -> None:
     mongo = Mongo.connect(MongoSettings(mongodb_uri=mongodb_uri, mongodb_database=database), retry_writes=False)
     clock = [NOW]
     jobs = MongoJobStore(mongo, now=lambda: clock[0])
-    deps = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    deps = apply_events.Deps(
+        jobs=jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=FakeNotifier(),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     old, older, young, done, large = (a_header(n, key=JobKey(608, str(uuid4()))) for n in (2, 3, 4, 1, 600))
     try:
         await jobs.create_indexes(retention_days=20_000)
@@ -185,7 +191,13 @@ async def test_jumps_of_the_local_clock_expire_nothing_and_time_that_passes_does
     monkeypatch.setattr(time, "time_ns", lambda: int(local_s[0] * 1e9))
     clock._clock_s, clock._monotonic_s = (lambda: local_s[0]), (lambda: monotonic_s[0])
     clock._producer = FakeProducer(FakeResponse(leader_time_s=start_s))
-    deps = apply_events.Deps(jobs=jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0)
+    deps = apply_events.Deps(
+        jobs=jobs,
+        site_profiles=FakeSiteProfiles(),
+        notifier=FakeNotifier(),
+        finished=FakeFinishedPublisher(),
+        now_us=lambda: 0,
+    )
     first, second = (a_header(n, key=JobKey(608, str(uuid4()))) for n in (2, 600))
     try:
         await jobs.create_indexes(retention_days=20_000)

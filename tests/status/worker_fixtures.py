@@ -19,7 +19,7 @@ from services.status.wire import EventCodec
 from services.status.worker import Worker
 from tests.jobs.encoded import SCHEMAS, encode
 from tests.jobs.events import JOB, a_header
-from tests.status.fakes import FakeNotifier, FakeSiteProfiles, MemoryJobStore
+from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles, MemoryJobStore
 
 PARTITION = TopicPartition("jobs.events.v1", 0)
 
@@ -103,7 +103,13 @@ class WorkerHarness:
         self.dead_letter_limit = DeadLetterLimit(max_consecutive=6, window=100, max_ratio=0.5)
         self.clock_s = 0.0
         self.worker = Worker(
-            Deps(jobs=self.jobs, site_profiles=FakeSiteProfiles(), notifier=FakeNotifier(), now_us=lambda: 0),
+            Deps(
+                jobs=self.jobs,
+                site_profiles=FakeSiteProfiles(),
+                notifier=FakeNotifier(),
+                finished=FakeFinishedPublisher(),
+                now_us=lambda: 0,
+            ),
             codec=EventCodec(SCHEMAS),
             dead_letters=self.dead_letters,
             dead_letter_limit=self.dead_letter_limit,

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.jobs.events import JobHeader
-from services.status.wire import EventCodec
+from services.status.domain.job import Job
+from services.status.wire import EventCodec, FinishedCodec
 
 
 class KafkaPublisher:
@@ -19,3 +20,16 @@ class KafkaPublisher:
         """Return when all in-sync replicas have the events; raises `UnavailableError`."""
         events = [ProducerRecord(*self._codec.encode_expired(header, at_us=at_us)) for header in jobs]
         await self._producer.send_by_key(self._topic, events)
+
+
+class KafkaFinishedPublisher:
+    """Publishes that jobs have ended, for everybody else."""
+
+    def __init__(self, producer: Producer, codec: FinishedCodec, *, topic: str) -> None:
+        self._producer = producer
+        self._codec = codec
+        self._topic = topic
+
+    async def publish_finished(self, jobs: Sequence[Job]) -> None:
+        """Return when all in-sync replicas have the events; raises `UnavailableError`."""
+        await self._producer.send_by_key(self._topic, [ProducerRecord(*self._codec.encode(job)) for job in jobs])

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from services.chassis.runtime.errors import ContentionError
+from services.chassis.runtime.failpoints import failpoint
 from services.jobs.events import JobEvent, JobKey
 from services.status import metrics
 from services.status.domain.block import Block, empty_block, merge_runs
@@ -24,7 +25,8 @@ from services.status.domain.job import (
 )
 from services.status.domain.profile import JobProfile
 from services.status.domain.updates import JobUpdate, TimedRun, group_by_job
-from services.status.ports import JobWriter, Notifier, SiteProfiles
+from services.status.flows.terminal_jobs import TerminalJobs
+from services.status.ports import FinishedPublisher, JobWriter, Notifier, SiteProfiles
 
 # An attempt fails when another writer was faster; that many in a row mean that something is wrong.
 MAX_ATTEMPTS = 50
@@ -33,6 +35,7 @@ MAX_ATTEMPTS = 50
 JOBS_PER_WRITE, CONCURRENT_WRITES = 200, 3
 
 _Work = TypeVar("_Work")
+_before_publishing = failpoint("status.before_publishing_finished")
 
 _ENDED = {state: metrics.JOBS_ENDED.labels(state.value) for state in JobState if state not in OPEN_STATES}
 
@@ -44,16 +47,20 @@ class Deps:
     jobs: JobWriter
     site_profiles: SiteProfiles
     notifier: Notifier
+    finished: FinishedPublisher
     now_us: Callable[[], int]
 
 
 async def apply_events(events: Iterable[JobEvent], deps: Deps, *, optimistic: bool = True) -> bool:
     """Apply the events to their jobs, whatever is stored of them already.
 
-    Returns once everything is durable: the caller may commit. The result says whether the next call should be
-    `optimistic`, that is, whether most jobs were in the state that first deliveries find. Raises `UnavailableError`
-    when the store does not respond; applying the same events again changes nothing (`docs/delivery.md`).
+    Returns once everything is durable and the end of every job that has ended is published: the caller may commit. The
+    result says whether the next call should be `optimistic`, that is, whether most jobs were in the state that first
+    deliveries find. Raises `UnavailableError` when the store or Kafka does not respond; applying the same events again
+    changes no job, and publishes their ends again (`docs/delivery.md`).
     """
+    terminal_jobs = TerminalJobs(deps.jobs)
+    deps = replace(deps, jobs=terminal_jobs)
     updates = group_by_job(events)
     small = [update for update in updates.values() if not is_large(update.header.total)]
     large = [update for update in updates.values() if is_large(update.header.total)]
@@ -62,6 +69,9 @@ async def apply_events(events: Iterable[JobEvent], deps: Deps, *, optimistic: bo
     large += became_large
     await _run_concurrently(iter(large), lambda update: _apply_to_large(update, deps), count=len(large))
     deps.notifier.notify(list(updates))
+    if terminal_jobs.found:
+        _before_publishing()
+        await deps.finished.publish_finished(list(terminal_jobs.found.values()))
     matched = len(small) - len(conflicts) if optimistic else would_have_matched
     return 2 * matched >= len(small) if small else optimistic
 
