@@ -95,7 +95,7 @@ async def test_who_waits_is_answered_when_the_process_stops(api: ApiClient) -> N
     await api.apply(opened())
     waiting = asyncio.create_task(api.get(JOB_PATH, headers={"Prefer": "wait=20"}))
     hoping = asyncio.create_task(api.get(f"/common-status/v1/12345/job/{key.job_id}"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await until(lambda: REGISTRY.get_sample_value("status_waiters") == 2)
         await api.notifier.stop()
         assert [(await one).status for one in (waiting, hoping)] == [200, 404]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from sandbox.kafka import Broker, KafkaCluster
 from sandbox.probes import broker_count
@@ -88,6 +89,9 @@ async def committed(bootstrap: str, group: str, topic: str, *, partition: int = 
     await admin.start()
     try:
         offsets = await admin.list_consumer_group_offsets(group)
+    except GroupCoordinatorNotAvailableError:
+        # A new broker answers this until it leads the partitions of the offsets topic.
+        return None
     finally:
         await admin.close()
     found = offsets.get(TopicPartition(topic, partition))
