@@ -200,13 +200,13 @@ class InvoiceRenderer(Protocol):
     """Renders invoices and credit notes."""
 
     def html(self, invoice: Invoice) -> str:
-        """Return an HTML page."""
+        """Return a self-contained HTML page."""
 
     def text(self, invoice: Invoice) -> str:
         """Return plain text."""
 
     def pdf(self, invoice: Invoice) -> bytes:
-        """Return a PDF document."""
+        """Return a PDF document; the same invoice gives the same bytes."""
 
 
 class AuditLog(Protocol):

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 
 from services.auth.domain.audience import ADMIN, AUDIENCES
 from services.auth.domain.revocation import ActiveToken
+from services.auth.ports import Introspector
 from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
 from services.chassis.security.tokens import Token, TokenVerifier
 
 
-class JwtIntrospector:
+class JwtIntrospector(Introspector):
     """One token verifier per audience, with the keys of this process.
 
     No token can be verified before all revocations are loaded: `revocations_loaded`.
@@ -43,7 +44,6 @@ class JwtIntrospector:
         self._admin_verifier = build_verifier(ADMIN.name)
 
     async def introspect(self, token: str) -> ActiveToken | None:
-        """Return the claims if any service would accept the token. Raises `UnavailableError` while that is unknown."""
         for audience, verifier in self._verifiers.items():
             try:
                 verified = await self._verify(token, verifier)

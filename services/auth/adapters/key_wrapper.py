@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from services.auth.domain.signing import SigningKey
+from services.auth.ports import KeyGenerator
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -25,7 +26,7 @@ class KeyDecryptionError(RuntimeError):
     """A signing key cannot be decrypted with the configured encryption key."""
 
 
-class KeyWrapper:
+class KeyWrapper(KeyGenerator):
     """Wraps private keys with AES-256-GCM; the key id is the associated data."""
 
     def __init__(
@@ -36,7 +37,6 @@ class KeyWrapper:
         self._random_bytes = random_bytes
 
     async def generate(self, *, number: int, created_at: int, signs_from: int) -> SigningKey:
-        """Generate a key pair and wrap its private key."""
         private = await asyncio.to_thread(_generate_private_key, self._algorithm)
         public = _to_public_jwk(private)
         kid = _thumbprint(public)

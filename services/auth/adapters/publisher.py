@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from services.auth import metrics, wire
 from services.auth.domain.revocation import Revocation
+from services.auth.ports import Publisher
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES
 from services.values.sites import Site
 
 
-class KafkaPublisher:
+class KafkaPublisher(Publisher):
     """Publishes sites and revocations on their compacted topics."""
 
     def __init__(self, producer: Producer, schemas: Schemas) -> None:
@@ -19,7 +20,6 @@ class KafkaPublisher:
         self._revocation = schemas["revocation"]
 
     async def publish_sites(self, sites: Sequence[Site]) -> None:
-        """Publish sites; returns when all in-sync replicas have them. Raises `UnavailableError`."""
         if not sites:
             return
         records = [ProducerRecord(wire.site_key(site.site), wire.encode_site(site, self._site)) for site in sites]
@@ -27,7 +27,6 @@ class KafkaPublisher:
         metrics.SITES_PUBLISHED.inc(len(records))
 
     async def publish_revocations(self, revocations: Sequence[Revocation]) -> None:
-        """Publish revocations; returns when all in-sync replicas have them. Raises `UnavailableError`."""
         if not revocations:
             return
         records = [

@@ -18,6 +18,7 @@ import argon2
 from argon2.low_level import Type, hash_secret
 
 from services.auth import metrics
+from services.auth.ports import Hasher
 from services.chassis.runtime.errors import ContentionError
 
 # OWASP's recommendation. Generated secrets have 256 random bits: the cost protects only those that an operator chose.
@@ -48,7 +49,7 @@ class _Argon2Params(NamedTuple):
         return hash_secret(secret.encode(), *self, HASH_BYTES, Type.ID).decode()
 
 
-class Argon2Hasher:
+class Argon2Hasher(Hasher):
     """Hashes in the PHC format, at most `MAX_CONCURRENT_HASHES` at a time.
 
     The hashes of a client share a salt, so that a secret is verified against all of them at the cost of one. A secret
@@ -73,13 +74,11 @@ class Argon2Hasher:
         self._inflight_by_secret: WeakValueDictionary[tuple[bytes, bool], asyncio.Lock] = WeakValueDictionary()
 
     async def hash(self, secret: str, *, same_salt_as: str | None = None) -> str:
-        """Hash a secret, with the salt of `same_salt_as` if given."""
         params = _parse_params(same_salt_as) if same_salt_as else _new_params(self._random_bytes(SALT_BYTES))
         async with self._slots:
             return await asyncio.get_running_loop().run_in_executor(self._threads, params.hash, secret)
 
     async def verify(self, secret: str, hashes: Sequence[str], *, low_priority: bool = False) -> str | None:
-        """Return the hash that matches the secret. Raises `ContentionError` when the queue is full."""
         cached = self._cached_match(secret, hashes)
         if cached is not None:
             return cached

@@ -8,10 +8,11 @@ from jwt import PyJWS
 from services.auth import metrics
 from services.auth.adapters.key_wrapper import PrivateKey
 from services.auth.domain.signing import SigningKey, active_key, published_keys
+from services.auth.ports import Signer
 from services.chassis.runtime.errors import UnavailableError
 
 
-class JwtSigner:
+class JwtSigner(Signer):
     """Signs with the key that is active at the time. `unwrap` decrypts the private key of a signing key."""
 
     def __init__(self, unwrap: Callable[[SigningKey], PrivateKey], algorithm: str, *, now: Callable[[], float]) -> None:
@@ -35,7 +36,6 @@ class JwtSigner:
         metrics.PUBLISHED_KEYS.set(len(published))
 
     def sign(self, claims: Mapping[str, object]) -> str:
-        """Return the signed token. Raises `UnavailableError` while there are no keys."""
         key = active_key(self._keys, self._now())
         if key is None:
             raise UnavailableError("the signing key")

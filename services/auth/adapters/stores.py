@@ -10,6 +10,7 @@ from services.auth.domain.client import Client
 from services.auth.domain.revocation import Revocation
 from services.auth.domain.signing import SigningKey
 from services.auth.domain.site import ApiKeyConflictError, StoredSite
+from services.auth.ports import ClientStore, KeyStore, RevocationStore, SiteStore
 from services.chassis.mongodb.client import Mongo, create_unique_index, ensure_ttl_index, mongo_errors
 from services.values.sites import Site
 
@@ -26,75 +27,63 @@ async def create_indexes(mongo: Mongo) -> None:
     await ensure_ttl_index(mongo, REVOCATIONS, "until", 0)
 
 
-class MongoClientStore:
+class MongoClientStore(ClientStore):
     """Clients by id."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._clients = mongo.collection(CLIENTS)
 
     async def find(self, client_id: str) -> Client | None:
-        """Return the client with this id."""
         document = await _find(self._clients, client_id)
         return wire.client_from_document(document) if document else None
 
     async def all(self) -> Sequence[Client]:
-        """Return all clients, by id."""
         return [wire.client_from_document(document) for document in await _find_all(self._clients)]
 
     async def save(self, client: Client) -> bool:
-        """Store the client as its next revision if its revision is the stored one; return whether it was stored."""
         return await _compare_and_set(self._clients, wire.client_to_document(client))
 
 
-class MongoSiteStore:
+class MongoSiteStore(SiteStore):
     """Sites by number."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._sites = mongo.collection(SITES)
 
     async def find(self, site: int) -> StoredSite | None:
-        """Return the site with this number."""
         document = await _find(self._sites, site)
         return wire.site_from_document(document) if document else None
 
     async def all(self) -> Sequence[Site]:
-        """Return all sites, by number."""
         return [wire.site_from_document(document).site for document in await _find_all(self._sites)]
 
     async def save(self, site: Site, *, expected_revision: int) -> bool:
-        """Store the site as the next revision if `expected_revision` is the stored one.
-
-        Returns whether it was stored. Raises `ApiKeyConflictError`.
-        """
         try:
             return await _compare_and_set(self._sites, wire.site_to_document(site, expected_revision))
         except DuplicateKeyError:
             raise ApiKeyConflictError(f"site {site.site}: one of its API keys belongs to another site") from None
 
 
-class MongoKeyStore:
+class MongoKeyStore(KeyStore):
     """Signing keys by number: it is the document's id, so that only one of two replicas can add the next key."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._keys = mongo.collection(KEYS)
 
     async def all(self) -> Sequence[SigningKey]:
-        """Return all keys, by number."""
         return [wire.key_from_document(document) for document in await _find_all(self._keys)]
 
     async def add(self, key: SigningKey) -> bool:
-        """Store the key, unless its number is taken; return whether it was stored."""
         return await _insert(self._keys, wire.key_to_document(key))
 
 
-class MongoRevocationStore:
+class MongoRevocationStore(RevocationStore):
     """Revocations by the token or client that they revoke."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._revocations = mongo.collection(REVOCATIONS)
 
     async def save(self, revocation: Revocation) -> None:
-        """Store the revocation; of two for one client the later one wins."""
         document = wire.revocation_to_document(revocation)
         # The later revocation has the later `until`, in whichever order replicas store them.
         not_later = {"_id": document["_id"], "until": {"$lte": document["until"]}}
@@ -105,7 +94,6 @@ class MongoRevocationStore:
             return
 
     async def all(self) -> Sequence[Revocation]:
-        """Return all stored revocations."""
         return [wire.revocation_from_document(document) for document in await _find_all(self._revocations)]
 
 

@@ -3,16 +3,16 @@
 from services.chassis.runtime.time_zones import load_time_zone
 from services.chassis.security.sites import Sites
 from services.fulfilment.domain.customer import BillingDetails, Customer
+from services.fulfilment.ports import Customers
 
 
-class SiteCustomers:
+class SiteCustomers(Customers):
     """Maps each site to a customer."""
 
     def __init__(self, sites: Sites) -> None:
         self._sites = sites
 
     def get(self, site: int) -> Customer | None:
-        """Return the customer as configured now; None if the site is unknown."""
         found = self._sites.get(site)
         if found is None:
             return None

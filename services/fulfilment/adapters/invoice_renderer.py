@@ -13,6 +13,7 @@ from msgspec import Struct
 from services.fulfilment.domain.business_day import to_datetime
 from services.fulfilment.domain.invoice import Invoice, InvoiceDraft, InvoiceKind
 from services.fulfilment.domain.totals import LineTotals
+from services.fulfilment.ports import InvoiceRenderer
 
 ACCENT, DARK, GREY, PALE = (15, 118, 110), (31, 41, 55), (107, 114, 128), (240, 253, 250)
 _TITLES = {InvoiceKind.INVOICE: "Invoice", InvoiceKind.CREDIT_NOTE: "Credit note"}
@@ -41,7 +42,7 @@ class TableRow(Struct, frozen=True):
     cells: Sequence[str]
 
 
-class TemplateInvoiceRenderer:
+class TemplateInvoiceRenderer(InvoiceRenderer):
     """Renders invoices.
 
     `font` is a TrueType file; without it, PDFs show the characters of Western Europe only.
@@ -55,7 +56,6 @@ class TemplateInvoiceRenderer:
         self._template = environment.get_template("invoice.html")
 
     def html(self, invoice: Invoice) -> str:
-        """Return a self-contained HTML page."""
         draft = invoice.draft
         return self._template.render(
             title=_TITLES[draft.kind],
@@ -76,7 +76,6 @@ class TemplateInvoiceRenderer:
         )
 
     def text(self, invoice: Invoice) -> str:
-        """Return plain text."""
         draft = invoice.draft
         fields = [f"{name}: {value}" for name, value in _header_fields(invoice)]
         lines = [f"{line.charged:>6} x {line.name} ({line.sku}): {format_amount(line.amount)}" for line in draft.lines]
@@ -94,7 +93,6 @@ class TemplateInvoiceRenderer:
         return "\n\n".join(parts) + "\n"
 
     def pdf(self, invoice: Invoice) -> bytes:
-        """Return a PDF document; the same invoice gives the same bytes."""
         return _InvoicePdf(invoice, font=self._font).render()
 
 

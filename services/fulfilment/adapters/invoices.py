@@ -10,7 +10,7 @@ from services.chassis.mongodb import outbox
 from services.chassis.mongodb.client import Mongo, create_unique_index, mongo_errors
 from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoiceQuery
-from services.fulfilment.ports import InsertResult
+from services.fulfilment.ports import InsertResult, InvoiceStore
 from services.fulfilment.wire import documents
 from services.fulfilment.wire.events import EventCodec
 
@@ -18,7 +18,7 @@ INVOICES = "invoices"
 _WITHOUT_OUTBOX = {outbox.FIELD: 0}
 
 
-class MongoInvoiceStore:
+class MongoInvoiceStore(InvoiceStore):
     """Stores invoices with their events. `on_outbox_write` is called after each write to the outbox."""
 
     def __init__(self, mongo: Mongo, codec: EventCodec, *, on_outbox_write: Callable[[], None]) -> None:
@@ -37,7 +37,6 @@ class MongoInvoiceStore:
             await self._invoices.create_index([("site", 1), ("business_date", -1), ("_id", -1)], name="newest")
 
     async def last_number(self, site: int, year: int) -> int:
-        """Return the highest number of the series; 0 if it is empty."""
         with mongo_errors():
             found = await self._majority.find_one(
                 {"site": site, "year": year}, {"number": 1}, sort=[("site", 1), ("year", 1), ("number", -1)]
@@ -45,7 +44,6 @@ class MongoInvoiceStore:
         return int(found["number"]) if found else 0
 
     async def add(self, invoice: Invoice) -> InsertResult:
-        """Store it durably, with its event and its mail."""
         document = documents.invoice_document(invoice)
         document[outbox.FIELD] = outbox.to_outbox_field(self._codec.invoice_issued(invoice))
         try:
@@ -58,14 +56,12 @@ class MongoInvoiceStore:
         return InsertResult.INSERTED
 
     async def list_by_purchase_order(self, order_id: str) -> Sequence[Invoice]:
-        """Return a purchase order's documents by sequence."""
         with mongo_errors():
             cursor = self._majority.find({"purchase_order": order_id}, _WITHOUT_OUTBOX).sort("sequence", 1)
             found = await cursor.to_list(None)
         return [documents.invoice_from_document(document) for document in found]
 
     async def find_page(self, query: InvoiceQuery) -> Sequence[Invoice]:
-        """Return a page and one more row, newest first."""
         newest_first = [("business_date", -1), ("_id", -1)]
         with mongo_errors():
             cursor = self._majority.find(_filter(query), _WITHOUT_OUTBOX).sort(newest_first).limit(query.rows + 1)
@@ -73,7 +69,6 @@ class MongoInvoiceStore:
         return [documents.invoice_from_document(document) for document in found]
 
     async def find(self, invoice_id: str) -> Invoice | None:
-        """Return the document."""
         with mongo_errors():
             found = await self._majority.find_one({"_id": invoice_id}, _WITHOUT_OUTBOX)
         return None if found is None else documents.invoice_from_document(found)

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.fulfilment.domain.product import Product
+from services.fulfilment.ports import ProductStore
 from services.fulfilment.wire import documents
 
 PRODUCTS = "products"
 
 
-class MongoProductStore:
+class MongoProductStore(ProductStore):
     """Stores products by SKU."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._products = documents.with_decimals(mongo.collection(PRODUCTS))
 
     async def find(self, skus: Iterable[str]) -> Mapping[str, Product]:
-        """Return the known ones of the products, withdrawn ones included."""
         with mongo_errors():
             found = await self._products.find({"_id": {"$in": list(skus)}}).to_list(None)
         return {document["_id"]: documents.product_from_document(document) for document in found}
@@ -28,7 +28,6 @@ class MongoProductStore:
         return [documents.product_from_document(document) for document in found]
 
     async def put(self, product: Product) -> bool:
-        """Add or replace a product; returns whether it is new."""
         document = documents.product_document(product)
         with mongo_errors():
             result = await self._products.replace_one({"_id": document["_id"]}, document, upsert=True)

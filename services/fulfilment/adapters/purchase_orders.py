@@ -7,13 +7,14 @@ from pymongo.errors import DuplicateKeyError
 
 from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
+from services.fulfilment.ports import PurchaseOrderStore
 from services.fulfilment.wire.documents import from_bson
 
 PURCHASE_ORDERS = "purchase_orders"
 _UNCLOSED = {"$in": [PurchaseOrderState.OPEN, PurchaseOrderState.CLOSING]}
 
 
-class MongoPurchaseOrderStore:
+class MongoPurchaseOrderStore(PurchaseOrderStore):
     """Stores purchase orders."""
 
     def __init__(self, mongo: Mongo) -> None:
@@ -26,7 +27,6 @@ class MongoPurchaseOrderStore:
             await self._orders.create_index([("state", 1), ("business_date", 1)])
 
     async def reserve_sequence(self, order: PurchaseOrder) -> int | None:
-        """Reserve the next sequence number, creating the purchase order if needed; None if it is not open."""
         new = {"site": order.site, "business_date": order.business_date, "currency": order.currency}
         is_open, increment = {"_id": order.id, "state": PurchaseOrderState.OPEN}, {"$inc": {"last_sequence": 1}}
         with mongo_errors():
@@ -40,26 +40,22 @@ class MongoPurchaseOrderStore:
         return None if found is None else int(found["last_sequence"])
 
     async def find(self, order_id: str) -> PurchaseOrder | None:
-        """Return the purchase order."""
         with mongo_errors():
             found = await self._orders.find_one({"_id": order_id})
         return None if found is None else from_bson(found, PurchaseOrder)
 
     async def list_by_day(self, site: int, day: str) -> Sequence[PurchaseOrder]:
-        """Return the customer's purchase orders of one day."""
         with mongo_errors():
             found = await self._orders.find({"site": site, "business_date": day}).sort("_id", 1).to_list(None)
         return [from_bson(document, PurchaseOrder) for document in found]
 
     async def unclosed(self, *, until: str) -> Sequence[PurchaseOrder]:
-        """Return the purchase orders of days up to `until` that are not closed, oldest first."""
         conditions = {"state": _UNCLOSED, "business_date": {"$lte": until}}
         with mongo_errors():
             found = await self._orders.find(conditions).sort([("business_date", 1), ("_id", 1)]).to_list(None)
         return [from_bson(document, PurchaseOrder) for document in found]
 
     async def begin_closing(self, order_id: str) -> PurchaseOrder | None:
-        """Stop it from accepting transactions and return it; None if it is closed already."""
         with mongo_errors():
             found = await self._orders.find_one_and_update(
                 {"_id": order_id, "state": _UNCLOSED},
@@ -69,7 +65,6 @@ class MongoPurchaseOrderStore:
         return None if found is None else from_bson(found, PurchaseOrder)
 
     async def finish_closing(self, order_id: str) -> None:
-        """Mark it as closed, once it has its invoice or needs none."""
         closing = {"_id": order_id, "state": PurchaseOrderState.CLOSING}
         with mongo_errors():
             await self._orders.update_one(closing, {"$set": {"state": PurchaseOrderState.CLOSED}})

@@ -16,6 +16,7 @@ from services.chassis.mongodb.client import Mongo, create_unique_index, duplicat
 from services.fulfilment.domain.code import SealedCode
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_range
 from services.fulfilment.domain.supply import Allocation
+from services.fulfilment.ports import StockStore
 from services.fulfilment.wire import documents
 
 CODES = "codes"
@@ -26,7 +27,7 @@ _SLOT_FIELDS = {"_id": 0, "slot": 1, "status": 1, "reason": 1}
 _SLOT_AND_CODE_FIELDS = {"sku": 0, "filled_us": 0}
 
 
-class MongoStockStore:
+class MongoStockStore(StockStore):
     """Stores codes and filled slots."""
 
     def __init__(self, mongo: Mongo, *, random: Random | None = None) -> None:
@@ -43,7 +44,6 @@ class MongoStockStore:
             await self._codes.create_index(_BY_DIGEST, name="available", partialFilterExpression={"available": True})
 
     async def load(self, sku: str, codes: Sequence[SealedCode], *, batch_id: str) -> int:
-        """Make codes available; returns how many are new. Loading them again changes nothing."""
         new = [
             {"_id": code.digest, "sku": sku, "available": True, "batch": batch_id, **_code_fields(code)}
             for code in codes
@@ -55,14 +55,12 @@ class MongoStockStore:
         return added
 
     async def withdraw(self, sku: str, digests: Sequence[str]) -> int:
-        """Remove those of the codes that are available; returns how many."""
         count = 0
         for start in range(0, len(digests), BATCH_SIZE):
             count += await self._delete_available(sku, {"_id": {"$in": digests[start : start + BATCH_SIZE]}})
         return count
 
     async def withdraw_batch(self, sku: str, batch_id: str) -> int:
-        """Remove the batch's codes that are available; returns how many."""
         return await self._delete_available(sku, {"batch": batch_id})
 
     async def _delete_available(self, sku: str, conditions: dict[str, Any]) -> int:
@@ -77,13 +75,10 @@ class MongoStockStore:
             return int(await self._codes.count_documents({"sku": sku, "available": True}, hint="available"))
 
     async def allocate(self, sku: str, slots: Sequence[str], *, now_us: int) -> Allocation:
-        """Fill the slots with available codes, one each, as far as there are any.
-
-        One conditional update per code: if another writer has filled the slot, the code stays available.
-        """
         if len(slots) == 1:
             return await self._allocate_one(sku, slots[0], now_us)
         digests = await self._available_digests(sku, len(slots))
+        # If another writer has filled the slot, the code stays available.
         updates = [
             UpdateOne({"_id": digest, "available": True}, _fill(slot, now_us))
             for digest, slot in zip(digests, slots, strict=False)
@@ -115,7 +110,6 @@ class MongoStockStore:
         return Allocation(0, 0)
 
     async def fill(self, sku: str, codes: Mapping[str, SealedCode], *, now_us: int) -> int:
-        """Fill empty slots with the codes supplied for them; returns how many were filled."""
         filled = [
             {"_id": code.digest, "sku": sku, "slot": slot, "filled_us": now_us, **_code_fields(code)}
             for slot, code in codes.items()
@@ -123,7 +117,6 @@ class MongoStockStore:
         return len(filled) - len(await self._insert(filled))
 
     async def mark_unfillable(self, slots: Sequence[str], status: UnitStatus, *, reason: str, now_us: int) -> None:
-        """Fill empty slots with the reason why no code comes."""
         await self._insert(
             [
                 {"_id": f"none:{slot}", "slot": slot, "status": status.value, "reason": reason, "filled_us": now_us}
@@ -132,7 +125,6 @@ class MongoStockStore:
         )
 
     async def filled_slots(self, transaction_id: str, line: int) -> Sequence[FilledSlot]:
-        """Return the filled slots of a line, as a majority of the replica set has them."""
         with mongo_errors():
             cursor = self._majority.find(_in_line(transaction_id, line), _SLOT_FIELDS).batch_size(BATCH_SIZE + 1)
             found = await cursor.to_list(None)
@@ -141,7 +133,6 @@ class MongoStockStore:
     async def slots_with_codes(
         self, transaction_id: str, line: int | None
     ) -> Sequence[tuple[FilledSlot, SealedCode | None]]:
-        """Return the filled slots in order, with their codes, as a majority of the replica set has them."""
         with mongo_errors():
             cursor = self._majority.find(_in_line(transaction_id, line), _SLOT_AND_CODE_FIELDS).sort("slot", 1)
             found = await cursor.batch_size(BATCH_SIZE + 1).to_list(None)

@@ -22,14 +22,13 @@ def build_suppliers(stock: StockStore, seal: SealCode, *, is_simulated: bool) ->
     return suppliers
 
 
-class StockSupplier:
+class StockSupplier(Supplier):
     """Delivers codes that were loaded into the stock."""
 
     def __init__(self, stock: StockStore) -> None:
         self._stock = stock
 
     async def supply(self, request: SupplyRequest) -> SupplyResult:
-        """Fill slots as long as there are available codes."""
         missing, filled = list(request.slots), 0
         for _ in range(MAX_ATTEMPTS):
             allocation = await self._stock.allocate(request.sku, missing, now_us=request.now_us)
@@ -43,7 +42,7 @@ class StockSupplier:
         return SupplyResult(filled=filled)
 
 
-class SimulatedSupplier:
+class SimulatedSupplier(Supplier):
     """Invents codes, as the SKU demands: at once, one per second, never, or by cancelling the order.
 
     A slot always gets the same code, as a real supplier would answer a repeated request.
@@ -54,7 +53,6 @@ class SimulatedSupplier:
         self._seal = seal
 
     async def supply(self, request: SupplyRequest) -> SupplyResult:
-        """Fill the slots that the SKU's behaviour makes due by now."""
         match request.sku:
             case "DEMO-TRICKLE":
                 return await self._trickle(request)

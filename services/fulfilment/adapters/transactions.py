@@ -18,7 +18,7 @@ from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.totals import PurchaseOrderTotals
 from services.fulfilment.domain.transaction import MAX_DUE_AHEAD_US, Transaction
-from services.fulfilment.ports import InsertResult
+from services.fulfilment.ports import InsertResult, TransactionStore
 from services.fulfilment.wire import documents
 from services.fulfilment.wire.events import EventCodec
 
@@ -35,7 +35,7 @@ _INSERT_RESULTS = {
 }
 
 
-class MongoTransactionStore:
+class MongoTransactionStore(TransactionStore):
     """Stores transactions with their events. `on_outbox_write` is called after each write to the outbox."""
 
     def __init__(
@@ -65,7 +65,6 @@ class MongoTransactionStore:
             await create([("purchase_order", 1)], name="uncredited", partialFilterExpression={"has_uncredited": True})
 
     async def add(self, transaction: Transaction) -> InsertResult:
-        """Store a new transaction durably, with the event that it was placed."""
         document = documents.transaction_document(transaction)
         document[outbox.FIELD] = outbox.to_outbox_field([self._codec.order_placed(transaction)])
         try:
@@ -78,20 +77,16 @@ class MongoTransactionStore:
         return InsertResult.INSERTED
 
     async def find(self, transaction_id: str) -> Transaction | None:
-        """Return the transaction."""
         return await self._find_one(self._transactions, {"_id": transaction_id, **_NOT_VOID})
 
     async def find_for_site(self, site: int, transaction_id: str) -> Transaction | None:
-        """Return the customer's transaction, as a majority of the replica set has it."""
         return await self._find_one(self._majority, {"_id": transaction_id, "site": site})
 
     async def find_by_order_number(self, site: int, number: str) -> Transaction | None:
-        """Return the customer's first transaction with this number, as a majority of the replica set has it."""
         conditions = {"site": site, "client_order_number": number}
         return await self._find_one(self._majority, conditions, sort=[("created_us", 1), ("_id", 1)])
 
     async def save(self, transaction: Transaction) -> bool:
-        """Store new counts with their event; False unless the stored version is the one before."""
         conditions, update = documents.transaction_update(transaction.version - 1, transaction)
         update |= outbox.outbox_push([self._codec.availability_changed(transaction, self._now_us())])
         with mongo_errors():
@@ -101,14 +96,12 @@ class MongoTransactionStore:
         return bool(result.matched_count)
 
     async def reschedule(self, transaction: Transaction, *, due_us: int) -> None:
-        """Set when a pending transaction is due again."""
         with mongo_errors():
             await self._transactions.update_one(
                 {"_id": transaction.id, **_PENDING}, {"$set": {"due_us": due_us}, "$inc": {"attempts": 1}}
             )
 
     async def claim_due(self, *, limit: int, lease_us: int) -> Sequence[str]:
-        """Return the ids of due transactions; no other claim returns them until the lease expires."""
         now_us = self._now_us()
         claimed = []
         with mongo_errors():
@@ -125,14 +118,12 @@ class MongoTransactionStore:
         return claimed
 
     async def make_due(self, sku: str) -> None:
-        """Make the transactions due that wait for this product, the oldest first."""
         with mongo_errors():
             await self._transactions.update_many(
                 {**_PENDING, "waiting_for_skus": sku}, [{"$set": {"due_us": "$created_us", "attempts": 0}}]
             )
 
     async def count_pending(self) -> tuple[int, int | None]:
-        """Return the number of pending transactions, and when the oldest was created."""
         with mongo_errors():
             count = await self._transactions.count_documents(_PENDING, hint="oldest")
             oldest = await self._transactions.find_one(_PENDING, {"created_us": 1}, sort=[("created_us", 1)])
@@ -145,7 +136,6 @@ class MongoTransactionStore:
             return int(await self._transactions.count_documents(waiting, hint="waiting"))
 
     async def iterate_by_purchase_order(self, order_id: str) -> AsyncIterator[Transaction]:
-        """Yield all transactions of a purchase order by sequence, as a majority of the replica set has them."""
         conditions = {"purchase_order": order_id, **_NOT_VOID}
         # In small batches: decoding a day with very many transactions must not block the event loop.
         cursor = self._majority.find(conditions, _WITHOUT_OUTBOX).sort("sequence", 1).batch_size(BATCH_SIZE)
@@ -154,12 +144,11 @@ class MongoTransactionStore:
                 yield documents.transaction_from_document(document)
 
     async def totals(self, order_id: str) -> PurchaseOrderTotals:
-        """Return the totals of a purchase order, aggregated by MongoDB: a day may be too large to load."""
+        # Aggregated by MongoDB: a day may be too large to load.
         (found,) = await self._mongo.aggregate(self._majority, _totals_pipeline(order_id))
         return documents.totals_from_document(found)
 
     async def unused_sequences(self, order: PurchaseOrder) -> Sequence[int]:
-        """Return reserved sequence numbers under which a majority of the replica set has nothing."""
         conditions = {"purchase_order": order.id, "sequence": {"$lte": order.last_sequence}}
         is_used = bytearray(order.last_sequence + 1)
         with mongo_errors():
@@ -171,7 +160,6 @@ class MongoTransactionStore:
         return [sequence for sequence in range(1, order.last_sequence + 1) if not is_used[sequence]]
 
     async def void_sequence(self, order_id: str, sequence: int) -> None:
-        """Prevent any transaction from being stored under the sequence number, unless one is."""
         void = {"_id": f"{order_id}:{sequence}", "purchase_order": order_id, "sequence": sequence}
         try:
             with mongo_errors():
@@ -180,7 +168,6 @@ class MongoTransactionStore:
             return
 
     async def uncredited(self) -> Mapping[str, Sequence[str]]:
-        """Return the ids of purchase orders with uncredited cancellations, and the days of these."""
         days = {"$addToSet": "$cancellations.business_date"}
         pipeline: list[dict[str, Any]] = [
             {"$match": {"has_uncredited": True}},
@@ -191,13 +178,11 @@ class MongoTransactionStore:
         return {document["_id"]: sorted(document["days"]) for document in found}
 
     async def mark_credited(self, transaction_id: str, *, version: int) -> None:
-        """Mark the cancellations as credited, unless the stored version is a later one."""
         conditions = {"_id": transaction_id, "version": version, "has_uncredited": True}
         with mongo_errors():
             await self._transactions.update_one(conditions, {"$unset": {"has_uncredited": ""}})
 
     async def find_page(self, query: TransactionQuery) -> Sequence[Transaction]:
-        """Return a page and one more row, newest first."""
         newest_first = [("created_us", -1), ("_id", -1)]
         with mongo_errors():
             cursor = self._majority.find(_filter(query), _WITHOUT_OUTBOX).sort(newest_first).limit(query.rows + 1)

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, for_code
 from services.chassis.kafka.producer import connection_options
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings
+from services.status.ports import ConsumerProgress
 
 # No request waits for the result, but a hanging query must be noticed.
 QUERY_TIMEOUT_S = 15.0
@@ -20,7 +21,7 @@ POLL_TIMEOUT_MS = 100
 Offsets = Mapping[TopicPartition, int]
 
 
-class KafkaConsumerProgress:
+class KafkaConsumerProgress(ConsumerProgress):
     """Queries the brokers; queries are rare, so each opens its own connections.
 
     The offsets are those of the groups, not of this process, so what other members have yet to consume counts, too.
@@ -37,16 +38,11 @@ class KafkaConsumerProgress:
         self._end_offsets: Offsets | None = None
 
     async def snapshot_end_offsets(self) -> None:
-        """Remember the present end of status' topic; raises `UnavailableError`."""
         async with self._brokers() as brokers:
             partitions = await brokers.partitions([self._own_topic])
             self._end_offsets = await brokers.consumer.end_offsets(partitions)
 
     async def is_caught_up(self, *, up_to_us: int) -> bool:
-        """Whether status has consumed up to the snapshot, and the validator all records older than that time.
-
-        Raises `UnavailableError`.
-        """
         if self._end_offsets is None:
             return False
         async with self._brokers() as brokers:

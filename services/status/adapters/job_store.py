@@ -26,7 +26,7 @@ from services.status.adapters import job_documents
 from services.status.domain.block import NO_PROJECTION, Block, Projection
 from services.status.domain.job import OPEN_STATES, ChunkChange, Job, JobChange, JobState, StoredJob
 from services.status.domain.listing import MODES, TYPES, JobListQuery
-from services.status.ports import JobTooLargeError
+from services.status.ports import JobReader, JobTooLargeError, JobWriter, OverdueJobs
 
 JOBS, CHUNKS = "jobs", "chunks"
 DAY_S = 86_400
@@ -46,7 +46,7 @@ _TOO_LARGE_CODES = (10334, 17419)
 _BAD_VALUE, _INSERT_TOO_LARGE = 2, "object to insert too large"
 
 
-class MongoJobStore:
+class MongoJobStore(JobWriter, JobReader, OverdueJobs):
     """Stores jobs in MongoDB. Retention counts from `now` at the first write. Every call raises `UnavailableError`."""
 
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime]) -> None:
@@ -69,7 +69,6 @@ class MongoJobStore:
         await ensure_ttl_index(self._mongo, CHUNKS, "written", (retention_days + 1) * DAY_S)
 
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
-        """Return the jobs that exist, for a writer."""
         ids = [job_documents.job_document_id(key) for key in keys]
         with mongo_errors():
             documents = await self._jobs.find({"_id": {"$in": ids}}, _excluded_fields(NO_PROJECTION, _IN_JOBS)).to_list(
@@ -79,7 +78,6 @@ class MongoJobStore:
         return {stored.job.key: stored for stored in jobs}
 
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
-        """Write jobs; returns the keys of those that may not have been written."""
         written = self._now()
         new = [change for change in changes if not change.expected_version]
         known = [change for change in changes if change.expected_version]
@@ -92,7 +90,6 @@ class MongoJobStore:
         return frozenset(lost | ({change.job.key for change in known} if has_unmatched else set()))
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
-        """Write chunks of one job; returns the numbers of those that may not have been written."""
         written = self._now()
         new = [change for change in changes if not change.expected_version]
         known = [change for change in changes if change.expected_version]
@@ -105,7 +102,6 @@ class MongoJobStore:
         return frozenset(lost | ({change.block.number for change in known} if has_unmatched else set()))
 
     async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:
-        """Return the job, for a reader."""
         return (await self.find_many([key], projection)).get(key)
 
     async def find_many(self, keys: Sequence[JobKey], projection: Projection) -> dict[JobKey, StoredJob]:
@@ -125,16 +121,11 @@ class MongoJobStore:
     async def find_chunks(
         self, job: Job, numbers: Sequence[int], projection: Projection = NO_PROJECTION
     ) -> list[Block]:
-        """Return the chunks that exist."""
         return [block async for block in self.iterate_chunks(job, sorted(numbers), projection)]
 
     async def iterate_chunks(
         self, job: Job, numbers: Sequence[int], projection: Projection
     ) -> AsyncGenerator[Block, None]:
-        """Yield the chunks that exist; `numbers` must ascend or descend.
-
-        MongoDB sends up to 16 MB at a time, and so much is in memory: a chunk may be as large.
-        """
         if not numbers:
             return
         ids = [job_documents.chunk_document_id(job.key, number) for number in numbers]
@@ -142,13 +133,13 @@ class MongoJobStore:
         cursor.sort("_id", 1 if numbers[0] <= numbers[-1] else -1)
         try:
             with mongo_errors():
+                # MongoDB sends up to 16 MB at a time, and so much is in memory: a chunk may be as large.
                 async for document in cursor:
                     yield job_documents.block_from(document, job.profile.total)
         finally:
             await cursor.close()
 
     async def list_jobs(self, query: JobListQuery) -> list[Job]:
-        """Return a page of jobs and one more."""
         with mongo_errors():
             # Read in batches: all of a long list at once would hold the event loop.
             return [
@@ -166,7 +157,6 @@ class MongoJobStore:
             }
 
     async def find_overdue(self, before_us: int, *, limit: int) -> list[JobHeader]:
-        """Return open jobs that were last written before that time, the oldest write first."""
         before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
         overdue = _in_states(OPEN_STATES, await self._sites()) | {_WRITTEN: {"$lt": before}}
         with mongo_errors():

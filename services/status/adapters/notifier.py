@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from services.jobs.events import JobKey
 from services.status import metrics
+from services.status.ports import Notifier
 
 
 class JobWaiter:
@@ -35,7 +36,7 @@ class JobWaiter:
         return not self._is_closed
 
 
-class JobNotifier:
+class JobNotifier(Notifier):
     """Wakes the waiters of a job. The worker reports this process's writes, the change stream those of others."""
 
     def __init__(self, *, max_waiters: int) -> None:
@@ -51,7 +52,6 @@ class JobNotifier:
         return self._count > 0
 
     def notify(self, keys: Sequence[JobKey]) -> None:
-        """Wake the requests that wait for these jobs."""
         if self._waiters:
             for key in keys:
                 for waiter in self._waiters.get(key, ()):

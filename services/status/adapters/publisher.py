@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.jobs.events import JobHeader
 from services.status.domain.job import Job
+from services.status.ports import ExpiryPublisher
 from services.status.wire import EventCodec, FinishedCodec
 
 
-class KafkaPublisher:
+class KafkaPublisher(ExpiryPublisher):
     """Publishes to the topic that status itself consumes, so that expiry has its place among the other events."""
 
     def __init__(self, producer: Producer, codec: EventCodec, *, topic: str) -> None:
@@ -17,7 +18,6 @@ class KafkaPublisher:
         self._topic = topic
 
     async def publish_expired(self, jobs: Sequence[JobHeader], *, at_us: int) -> None:
-        """Return when all in-sync replicas have the events; raises `UnavailableError`."""
         events = [ProducerRecord(*self._codec.encode_expired(header, at_us=at_us)) for header in jobs]
         await self._producer.send_by_key(self._topic, events)
 

@@ -2,12 +2,13 @@
 
 from services.chassis.security.sites import Sites
 from services.status.domain.profile import SiteProfile
+from services.status.ports import SiteProfiles
 
 # Nobody can read the jobs of a deleted site, but their events must not block the others.
 UNKNOWN_SITE = SiteProfile(0, "omnichannel-api", "")
 
 
-class CachedSiteProfiles:
+class CachedSiteProfiles(SiteProfiles):
     """Looks sites up in memory; a site's jobs share one profile object."""
 
     def __init__(self, sites: Sites) -> None:
@@ -15,7 +16,6 @@ class CachedSiteProfiles:
         self._cached: dict[int, tuple[object, SiteProfile]] = {}
 
     def get(self, site: int) -> SiteProfile:
-        """The site's current configuration."""
         found = self._sites.get(site)
         if found is None:
             return UNKNOWN_SITE

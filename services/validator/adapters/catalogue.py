@@ -4,13 +4,14 @@ from collections.abc import Collection
 from urllib.parse import unquote
 
 from services.validator import metrics
+from services.validator.ports import Catalogue
 
 NO_PRODUCTS: frozenset[str] = frozenset()
 # Used as a set: the garbage collector does not track a dict of strings, but would traverse a set of millions.
 Products = dict[str, None]
 
 
-class CatalogueTable:
+class CatalogueTable(Catalogue):
     """Product ids by site. `apply` takes the topic's records, of which only the keys matter."""
 
     def __init__(self) -> None:
@@ -20,7 +21,6 @@ class CatalogueTable:
         metrics.PRODUCTS.set_function(self.count)
 
     def products(self, site: int) -> Collection[str]:
-        """Return the site's product ids; empty for an unknown site."""
         return self._products.get(site, NO_PRODUCTS)
 
     def count(self) -> int:

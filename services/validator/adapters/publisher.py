@@ -13,6 +13,7 @@ from services.sales.faults import unprocessable
 from services.sales.outcome_runs import RecordFailed, RecordPassed, build_outcome_runs
 from services.sales.records import RecordSummary
 from services.validator.domain.verdict import Accepted, Rejected, Unprocessable, Verdict
+from services.validator.ports import Publisher
 from services.validator.wire import Encoder, identity_headers, record_key, rejection_key, trace_headers
 
 VALIDATED = {"orders": topics.ORDERS_VALIDATED.name, "returns": topics.RETURNS_VALIDATED.name}
@@ -27,7 +28,7 @@ class RecordSender(Protocol):
         """Return when all are acknowledged; raises `UnavailableError`."""
 
 
-class KafkaPublisher:
+class KafkaPublisher(Publisher):
     """Publishes through one producer."""
 
     def __init__(self, producer: RecordSender, encoder: Encoder, dead_letters: DeadLetterSender) -> None:
@@ -36,10 +37,6 @@ class KafkaPublisher:
         self._dead_letters = dead_letters
 
     async def publish(self, verdicts: Sequence[Verdict], *, at_us: int) -> None:
-        """Return when all in-sync replicas have the verdicts and their job events; raises `UnavailableError`.
-
-        Job events go last: when a job is complete, all its records are on their topics.
-        """
         by_topic = self._group_by_topic(verdicts, at_us)
         sends = [self._producer.send_by_key(topic, records) for topic, records in by_topic.items()]
         dead_letters = [
@@ -52,6 +49,7 @@ class KafkaPublisher:
         for result in await asyncio.gather(*sends, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
+        # Last: when a job is complete, all its records are on their topics.
         await self._producer.send_by_key(JOB_EVENTS, self._job_events(verdicts, at_us))
 
     def _group_by_topic(self, verdicts: Sequence[Verdict], at_us: int) -> dict[str, list[ProducerRecord]]:

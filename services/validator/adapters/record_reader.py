@@ -14,6 +14,7 @@ from services.sales.records import RecordSummary, SalesRecord
 from services.sales.wire import order_codec, return_codec
 from services.validator.adapters.schema_lookup import SchemaLookup, SchemaSource
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
+from services.validator.ports import RecordReader
 from services.validator.wire import is_reserved_header
 
 # More than any import request can produce, and little enough for one batch, headers included, when it is passed on.
@@ -25,7 +26,7 @@ _HEADER_OVERHEAD = 8
 _INGEST_HEADERS = frozenset({"site", "jobId", "total", "index", "traceparent"})
 
 
-class SubmittedRecordReader:
+class SubmittedRecordReader(RecordReader):
     """Reads records of any producer, written with the current version of the schema or an older one.
 
     With a `source` of schemas it also reads records written with a version that is newer than this process.
@@ -45,7 +46,6 @@ class SubmittedRecordReader:
         }
 
     async def prefetch_schemas(self, batches: Iterable[Sequence[SubmittedRecord]]) -> list[int]:
-        """Look up unknown schemas; return how many records of each batch precede the first whose schema is pending."""
         if self._lookup is None:
             return [len(batch) for batch in batches]
         unknown = [self._unknown_schemas(batch) for batch in batches]
@@ -69,7 +69,6 @@ class SubmittedRecordReader:
     def match_fast(
         self, submitted: SubmittedRecord, *, now_us: int, currencies: AbstractSet[str]
     ) -> RecordSummary | None:
-        """Return the summary of a usual record that keeps every rule; None if the record must be decoded."""
         prefix, pattern = self._patterns[submitted.kind]
         value = submitted.value
         if value is None or not value.startswith(prefix):
@@ -84,7 +83,6 @@ class SubmittedRecordReader:
         return pattern.match(value, LENGTH, now_us=now_us, currencies=currencies)
 
     def decode(self, submitted: SubmittedRecord) -> SalesRecord | DeadLetterReason:
-        """Return the decoded record, or why it cannot be decoded."""
         schema, codec = self._codecs[submitted.kind]
         value = submitted.value or b""
         size = len(value) + len(submitted.key or b"")
