@@ -7,7 +7,7 @@ canonical form, and an error otherwise.
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -33,13 +33,12 @@ BODY_TIMEOUT_S = 10.0
 # Schemas that one client may send: a producer sends each of its schemas once, when it starts.
 MAX_SCHEMAS_PER_WINDOW = 30
 WINDOW_S = 10.0
-
-T = TypeVar("T")
+READ_ONLY = {"mode": "READONLY"}
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What the handlers of requests with a schema use."""
+    """What the handlers use."""
 
     subjects: Subjects
     proxies: Networks
@@ -47,25 +46,22 @@ class Deps:
     rate_limit: RateLimit = field(default_factory=lambda: RateLimit(window_s=WINDOW_S))
 
 
-# Both return the body of the response; they raise `RegistryError`.
-Handler = Callable[[Subjects, web.Request], Awaitable[object]]
-SchemaHandler = Callable[[Deps, web.Request], Awaitable[object]]
+# All return the body of the response, or raise `RegistryError`. A lookup gets the parameters of path and query.
+Lookup = Callable[[Subjects, Mapping[str, str]], object]
+Handler = Callable[[Deps, web.Request], Awaitable[object]]
 
 
 def registry_routes(schemas: Schemas, *, proxies: Networks) -> list[web.RouteDef]:
     """Return the routes that serve these schemas. The `proxies` are trusted to name a client's address."""
-    subjects = Subjects(schemas)
-    deps = Deps(subjects, proxies)
+    deps = Deps(Subjects(schemas), proxies)
     return [
-        *(web.get(BASE + path, partial(_respond, handler, subjects)) for path, handler in GET_ROUTES.items()),
+        *(web.get(BASE + path, partial(_respond, partial(_answer, lookup), deps)) for path, lookup in LOOKUPS.items()),
         *(web.post(BASE + path, partial(_respond, handler, deps)) for path, handler in POST_ROUTES.items()),
-        web.route("*", BASE + "/{rest:.*}", partial(_respond, _refuse, subjects)),
+        web.route("*", BASE + "/{rest:.*}", partial(_respond, _refuse, deps)),
     ]
 
 
-async def _respond(
-    handler: Callable[[T, web.Request], Awaitable[object]], deps: T, request: web.Request
-) -> web.Response:
+async def _respond(handler: Handler, deps: Deps, request: web.Request) -> web.Response:
     try:
         return http.json_response(await handler(deps, request), content_type=CONTENT_TYPE)
     except RegistryError as error:
@@ -73,62 +69,23 @@ async def _respond(
         return http.json_response(body, status=error.status, headers=error.headers, content_type=CONTENT_TYPE)
 
 
-async def _get_root(_subjects: Subjects, _request: web.Request) -> object:
-    return {}
+async def _answer(lookup: Lookup, deps: Deps, request: web.Request) -> object:
+    return lookup(deps.subjects, {**request.query, **request.match_info})
 
 
-async def _get_subjects(subjects: Subjects, request: web.Request) -> object:
-    return subjects.names(prefix=request.query.get("subjectPrefix", ""))
-
-
-async def _get_versions(subjects: Subjects, request: web.Request) -> object:
-    return list(subjects.versions(request.match_info["subject"]))
-
-
-async def _get_version(subjects: Subjects, request: web.Request) -> object:
-    subject, number = request.match_info["subject"], request.match_info["version"]
-    return _describe(subjects.version(subject, number), subject)
-
-
-async def _get_version_schema(subjects: Subjects, request: web.Request) -> object:
-    return subjects.version(request.match_info["subject"], request.match_info["version"]).definition
-
-
-async def _get_schema_types(_subjects: Subjects, _request: web.Request) -> object:
-    return ["AVRO"]
-
-
-async def _get_schema_by_id(subjects: Subjects, request: web.Request) -> object:
-    return _schema_and_guid(subjects.by_id(request.match_info["id"]))
-
-
-async def _get_schema_by_guid(subjects: Subjects, request: web.Request) -> object:
-    return _schema_and_guid(subjects.by_guid(request.match_info["guid"]))
-
-
-async def _get_subjects_of_schema(subjects: Subjects, request: web.Request) -> object:
-    return subjects_of(subjects.by_id(request.match_info["id"]))
-
-
-async def _get_versions_of_schema(subjects: Subjects, request: web.Request) -> object:
-    version = subjects.by_id(request.match_info["id"])
+def _get_versions_of_schema(subjects: Subjects, parameters: Mapping[str, str]) -> object:
+    version = subjects.by_id(parameters["id"])
     return [{"subject": subject, "version": version.number} for subject in subjects_of(version)]
 
 
-async def _get_config(_subjects: Subjects, _request: web.Request) -> object:
-    return {"compatibilityLevel": "FULL_TRANSITIVE"}
+def _get_subject_config(subjects: Subjects, parameters: Mapping[str, str]) -> object:
+    subjects.versions(parameters["subject"])
+    return {"compatibilityLevel": str(compatibility_level(SCHEMA_BY_SUBJECT[parameters["subject"]]))}
 
 
-async def _get_subject_config(subjects: Subjects, request: web.Request) -> object:
-    subject = request.match_info["subject"]
-    subjects.versions(subject)
-    return {"compatibilityLevel": str(compatibility_level(SCHEMA_BY_SUBJECT[subject]))}
-
-
-async def _get_mode(subjects: Subjects, request: web.Request) -> object:
-    if "subject" in request.match_info:
-        subjects.versions(request.match_info["subject"])
-    return {"mode": "READONLY"}
+def _get_subject_mode(subjects: Subjects, parameters: Mapping[str, str]) -> object:
+    subjects.versions(parameters["subject"])
+    return READ_ONLY
 
 
 async def _look_up(deps: Deps, request: web.Request) -> object:
@@ -171,31 +128,35 @@ async def _check_compatibility(deps: Deps, request: web.Request) -> object:
     return {"is_compatible": not messages, **({"messages": messages} if is_verbose else {})}
 
 
-async def _refuse(_subjects: Subjects, request: web.Request) -> object:
+async def _refuse(_deps: Deps, request: web.Request) -> object:
     # New clients probe for more routes, and accept a 404.
     if request.method in {"PUT", "DELETE"} and not request.path.startswith(f"{BASE}/associations"):
         raise RegistryError(422, 42205, "The registry is in read-only mode")
     raise RegistryError(404, 404, "HTTP 404 Not Found")
 
 
-GET_ROUTES: Mapping[str, Handler] = {
-    "": _get_root,
-    "/": _get_root,
-    "/subjects": _get_subjects,
-    "/subjects/{subject}/versions": _get_versions,
-    "/subjects/{subject}/versions/{version}": _get_version,
-    "/subjects/{subject}/versions/{version}/schema": _get_version_schema,
-    "/schemas/types": _get_schema_types,
-    "/schemas/ids/{id}": _get_schema_by_id,
-    "/schemas/ids/{id}/subjects": _get_subjects_of_schema,
+LOOKUPS: Mapping[str, Lookup] = {
+    "": lambda _subjects, _: {},
+    "/": lambda _subjects, _: {},
+    "/subjects": lambda subjects, p: subjects.names(prefix=p.get("subjectPrefix", "")),
+    "/subjects/{subject}/versions": lambda subjects, p: list(subjects.versions(p["subject"])),
+    "/subjects/{subject}/versions/{version}": lambda subjects, p: _describe(
+        subjects.version(p["subject"], p["version"]), p["subject"]
+    ),
+    "/subjects/{subject}/versions/{version}/schema": lambda subjects, p: (
+        subjects.version(p["subject"], p["version"]).definition
+    ),
+    "/schemas/types": lambda _subjects, _: ["AVRO"],
+    "/schemas/ids/{id}": lambda subjects, p: _schema_and_guid(subjects.by_id(p["id"])),
+    "/schemas/ids/{id}/subjects": lambda subjects, p: subjects_of(subjects.by_id(p["id"])),
     "/schemas/ids/{id}/versions": _get_versions_of_schema,
-    "/schemas/guids/{guid}": _get_schema_by_guid,
-    "/config": _get_config,
+    "/schemas/guids/{guid}": lambda subjects, p: _schema_and_guid(subjects.by_guid(p["guid"])),
+    "/config": lambda _subjects, _: {"compatibilityLevel": "FULL_TRANSITIVE"},
     "/config/{subject}": _get_subject_config,
-    "/mode": _get_mode,
-    "/mode/{subject}": _get_mode,
+    "/mode": lambda _subjects, _: READ_ONLY,
+    "/mode/{subject}": _get_subject_mode,
 }
-POST_ROUTES: Mapping[str, SchemaHandler] = {
+POST_ROUTES: Mapping[str, Handler] = {
     "/subjects/{subject}": _look_up,
     "/subjects/{subject}/versions": _register,
     "/compatibility/subjects/{subject}/versions": _check_compatibility,
