@@ -1,8 +1,7 @@
 """Composition root of auth: builds the service from its settings, flows and adapters."""
 
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from services.auth.adapters.introspector import JwtIntrospector
@@ -42,6 +41,7 @@ from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.audit import AuditLog
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
+from services.chassis.security.tokens import Token
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES, SUBJECTS_BY_SCHEMA
 
 ENCRYPTION_KEY_SETTING = "AUTH_KEY_ENCRYPTION_KEY"
@@ -59,14 +59,15 @@ new_id = partial(secrets.token_hex, 16)
 new_secret = partial(secrets.token_urlsafe, 32)
 
 
-@dataclass(frozen=True, slots=True)
 class PublishedState:
     """Contents of auth's own topics, and the tables that read them."""
 
-    sites: Sites
-    sites_table: CompactedTable
-    revocations: Revocations
-    revocations_table: CompactedTable
+    def __init__(self, settings: AuthSettings, schemas: Schemas) -> None:
+        self.sites, self.revocations = Sites(schemas), Revocations(schemas)
+        self.sites_table = CompactedTable(settings, AUTH_SITES.name, self.sites.apply, client_id="auth")
+        self.revocations_table = CompactedTable(
+            settings, AUTH_REVOCATIONS.name, self.revocations.apply, client_id="auth"
+        )
 
 
 async def build(settings: AuthSettings) -> Service:
@@ -75,22 +76,15 @@ async def build(settings: AuthSettings) -> Service:
     mongo = Mongo.connect(settings)
     producer = Producer(settings, client_id="auth")
     broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
-    published = build_published_state(settings, schemas)
+    published = PublishedState(settings, schemas)
     now = broker_clock.now_s
     keys, signer = build_key_rotation(settings, mongo, now=now)
     introspector = build_introspector(settings, signer, published, now=now)
-    hasher = Argon2Hasher()
+    publisher = KafkaPublisher(producer, schemas)
+    own_management = build_management(mongo, publisher, Argon2Hasher(), now=now, actor="auth", source="auth")
     tokens = build_tokens(
-        settings,
-        mongo,
-        hasher,
-        KafkaPublisher(producer, schemas),
-        signer=signer,
-        introspector=introspector,
-        revoked_before=published.revocations.issued_before,
-        now=now,
+        settings, own_management, signer, introspector, revoked_before=published.revocations.issued_before
     )
-    own_management = build_management(mongo, producer, schemas, hasher, now=now, actor="auth", source="auth")
     startup = StartupTask([partial(verify_encryption_key, settings, mongo), partial(create_indexes, mongo)])
     health = Health()
     # Tokens need no Kafka: without it the clock is not known to be wrong.
@@ -119,22 +113,11 @@ async def build(settings: AuthSettings) -> Service:
                 tokens,
                 own_management,
                 keys,
-                signer=signer,
-                introspector=introspector,
+                key_set=signer.key_set,
+                verify=introspector.verify_admin,
                 manage_when=lambda: startup.is_done,
             ),
         ],
-    )
-
-
-def build_published_state(settings: AuthSettings, schemas: Schemas) -> PublishedState:
-    """Build the tables of auth's own topics."""
-    sites, revocations = Sites(schemas), Revocations(schemas)
-    return PublishedState(
-        sites,
-        CompactedTable(settings, AUTH_SITES.name, sites.apply, client_id="auth"),
-        revocations,
-        CompactedTable(settings, AUTH_REVOCATIONS.name, revocations.apply, client_id="auth"),
     )
 
 
@@ -199,42 +182,32 @@ def build_introspector(
 
 def build_tokens(
     settings: AuthSettings,
-    mongo: Mongo,
-    hasher: Argon2Hasher,
-    publisher: KafkaPublisher,
-    *,
+    shared: ManagementDeps,
     signer: JwtSigner,
     introspector: JwtIntrospector,
+    *,
     revoked_before: Callable[[str], float],
-    now: Callable[[], float],
 ) -> TokenDeps:
-    """Build the dependencies of the OAuth endpoints."""
+    """Build the dependencies of the OAuth endpoints, which use the same stores and the same hasher as management."""
     return TokenDeps(
-        clients=MongoClientStore(mongo),
-        hasher=hasher,
+        clients=shared.clients,
+        hasher=shared.hasher,
         signer=signer,
         introspector=introspector,
-        revocations=MongoRevocationStore(mongo),
+        revocations=shared.revocations,
         revoked_before=revoked_before,
-        publisher=publisher,
-        audit=AuditLog(),
+        publisher=shared.publisher,
+        audit=shared.audit,
         failed_attempts=RateLimit(window_s=ATTEMPT_WINDOW_S),
         issuer=settings.auth_issuer,
         allow_query_secrets=settings.allow_query_secrets,
-        now=now,
-        new_id=new_id,
+        now=shared.now,
+        new_id=shared.new_id,
     )
 
 
 def build_management(
-    mongo: Mongo,
-    producer: Producer,
-    schemas: Schemas,
-    hasher: Argon2Hasher,
-    *,
-    now: Callable[[], float],
-    actor: str,
-    source: str,
+    mongo: Mongo, publisher: KafkaPublisher, hasher: Argon2Hasher, *, now: Callable[[], float], actor: str, source: str
 ) -> ManagementDeps:
     """Build the dependencies of managing sites and clients, in the name of `actor`."""
     return ManagementDeps(
@@ -242,7 +215,7 @@ def build_management(
         clients=MongoClientStore(mongo),
         revocations=MongoRevocationStore(mongo),
         hasher=hasher,
-        publisher=KafkaPublisher(producer, schemas),
+        publisher=publisher,
         audit=AuditLog(),
         now=now,
         new_id=new_id,
@@ -283,8 +256,8 @@ def build_http(
     own_management: ManagementDeps,
     keys: KeyRotationDeps,
     *,
-    signer: JwtSigner,
-    introspector: JwtIntrospector,
+    key_set: Callable[[], dict[str, object]],
+    verify: Callable[[str], Awaitable[Token]],
     manage_when: Callable[[], bool],
 ) -> list[HttpServer]:
     """Build the public server, and the admin server if it has a port, which changes nothing until `manage_when()`."""
@@ -292,7 +265,7 @@ def build_http(
     openapi = settings.schemas_dir / "openapi"
     public = oauth.build_routes(
         tokens,
-        key_set=signer.key_set,
+        key_set=key_set,
         proxies=proxies,
         public_url=settings.auth_public_url or settings.auth_issuer,
         openapi=openapi / "auth.yaml",
@@ -303,7 +276,7 @@ def build_http(
             tokens=tokens,
             management=own_management,
             keys=keys,
-            verify=introspector.verify_admin,
+            verify=verify,
             manage_when=manage_when,
             proxies=proxies,
             openapi=openapi / "auth-admin.yaml",

@@ -12,6 +12,7 @@ from zoneinfo import available_timezones
 
 import typer
 
+from services.auth.adapters.publisher import KafkaPublisher
 from services.auth.adapters.secret_hasher import Argon2Hasher
 from services.auth.adapters.stores import MongoKeyStore, create_indexes
 from services.auth.app import build_key_rotation, build_management, new_id, verify_encryption_key
@@ -62,12 +63,9 @@ async def load_tenants(document: bytes, *, mongo: Mongo, producer: Producer, sch
     return await management.load_tenants(declared, await _build_management(mongo, producer, schemas))
 
 
-def _actor() -> str:
-    return getpass.getuser()
-
-
-def _source() -> str:
-    return f"command line of {socket.gethostname()}"
+def _operator() -> tuple[str, str]:
+    """Return who acts, and from where, for the audit lines."""
+    return getpass.getuser(), f"command line of {socket.gethostname()}"
 
 
 @asynccontextmanager
@@ -80,8 +78,9 @@ async def _open_management() -> AsyncIterator[ManagementDeps]:
 
 
 async def _build_management(mongo: Mongo, producer: Producer, schemas: Schemas) -> ManagementDeps:
-    now = await _measure_broker_clock(producer)
-    return build_management(mongo, producer, schemas, Argon2Hasher(), now=now, actor=_actor(), source=_source())
+    (actor, source), now = _operator(), await _measure_broker_clock(producer)
+    publisher = KafkaPublisher(producer, schemas)
+    return build_management(mongo, publisher, Argon2Hasher(), now=now, actor=actor, source=source)
 
 
 async def _measure_broker_clock(producer: Producer) -> Callable[[], float]:
@@ -267,5 +266,6 @@ async def _rotate(settings: AuthSettings, mongo: Mongo, *, now: Callable[[], flo
     # A signing key that the running replicas cannot decrypt would stop them from loading any.
     await verify_encryption_key(settings, mongo)
     deps, _ = build_key_rotation(settings, mongo, now=now)
-    await add_key(replace(deps, actor=_actor(), source=_source()))
+    actor, source = _operator()
+    await add_key(replace(deps, actor=actor, source=source))
     return await deps.keys.all()

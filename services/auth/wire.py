@@ -1,4 +1,4 @@
-"""Sites, clients, keys and revocations as MongoDB documents, Avro records and JSON."""
+"""Sites and revocations as MongoDB documents and Avro records; clients and keys as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,16 +18,6 @@ from services.values.sites import Site
 Document = dict[str, Any]
 
 MICROS = 1_000_000
-
-
-def site_key(site: int) -> bytes:
-    """Return the key of a site's Kafka record."""
-    return str(site).encode()
-
-
-def encode_site(site: Site, schema: Schema) -> bytes:
-    """Return the value of a site's Kafka record."""
-    return encode_record(site.to_fields(), schema)
 
 
 def encode_revocation(revocation: Revocation, schema: Schema) -> bytes:
@@ -53,16 +43,6 @@ def site_from_document(document: Mapping[str, Any]) -> StoredSite:
     return StoredSite(Site.from_fields({**document, "site": document["_id"]}), document["revision"])
 
 
-def client_to_document(client: Client) -> Document:
-    """Return the MongoDB document of a client."""
-    return {"_id": client.client_id, **asdict(client)}
-
-
-def client_from_document(document: Mapping[str, Any]) -> Client:
-    """Read the MongoDB document of a client."""
-    return msgspec.convert(document, Client)
-
-
 def client_to_json(client: Client) -> Document:
     """Return a client as operators see it: without the hashes of its secrets."""
     return {
@@ -75,16 +55,6 @@ def client_to_json(client: Client) -> Document:
             for secret in client.secrets
         ],
     }
-
-
-def key_to_document(key: SigningKey) -> Document:
-    """Return the MongoDB document of a signing key; its private key is wrapped."""
-    return {"_id": key.number, **asdict(key)}
-
-
-def key_from_document(document: Mapping[str, Any]) -> SigningKey:
-    """Read the MongoDB document of a signing key."""
-    return msgspec.convert(document, SigningKey)
 
 
 def key_to_json(key: SigningKey) -> Document:

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from services import topics
-from services.auth import wire
 from services.auth.domain.audience import AUDIENCES
+from services.chassis.avro.records import encode_record
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.server import HttpServer
 from services.chassis.kafka.compacted_table import CompactedTable
@@ -180,7 +180,8 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[ApiClient]:
                 part._caught_up.set()
             if isinstance(part, CompactedTable) and part._topic == topics.AUTH_SITES.name:
                 for site in (OWN, FOREIGN):
-                    part._apply(wire.site_key(site), wire.encode_site(a_site(site), SCHEMAS["site"]))
+                    fields = a_site(site).to_fields()
+                    part._apply(str(site).encode(), encode_record(fields, SCHEMAS["site"]))
             if isinstance(part, StartupTask):
                 part.is_done = True
             if isinstance(part, TokenVerifier):

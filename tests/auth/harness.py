@@ -7,7 +7,6 @@ from pathlib import Path
 
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.auth import wire
 from services.auth.adapters.introspector import JwtIntrospector
 from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.adapters.signer import JwtSigner
@@ -18,6 +17,7 @@ from services.auth.flows.management import ManagementDeps
 from services.auth.flows.tokens import TokenDeps
 from services.auth.http import oauth
 from services.auth.ports import ClientStore
+from services.chassis.avro.records import encode_record
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import build_application
@@ -67,7 +67,7 @@ def a_client(**changes: object) -> Client:
 def apply_sites(topic: Sites, published: list[Site]) -> None:
     """Apply published sites as a service that reads the topic does."""
     for site in published:
-        topic.apply(wire.site_key(site.site), wire.encode_site(site, SCHEMAS["site"]))
+        topic.apply(str(site.site).encode(), encode_record(site.to_fields(), SCHEMAS["site"]))
 
 
 class AuthHarness:

@@ -1,9 +1,11 @@
 """The composition root: periodic publishing of what the topics lack, and the settings of rate limits."""
 
 import base64
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import time
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -48,12 +50,7 @@ class Republishing:
     def __init__(self, harness: ManagementHarness) -> None:
         self.sites, self.sites_table = Sites(SCHEMAS), FakeTable()
         self.revocations, self.revocations_table = Revocations(SCHEMAS), FakeTable()
-        published = app.PublishedState(
-            self.sites,
-            self.sites_table,  # type: ignore[arg-type]
-            self.revocations,
-            self.revocations_table,  # type: ignore[arg-type]
-        )
+        published: Any = SimpleNamespace(**vars(self))
         self.sites_task, self.revocations_task = app.build_republishing(published, harness.deps)
 
 
@@ -118,18 +115,10 @@ async def test_sites_that_the_topic_lacks_are_published_once_it_was_read(
 
 async def test_failed_tries_are_counted_for_a_minute() -> None:
     settings = auth_settings()
-    mongo = Mongo.connect(settings)
-    _, signer = app.build_key_rotation(settings, mongo, now=time)
-    deps = app.build_tokens(
-        settings,
-        mongo,
-        Argon2Hasher(),
-        KafkaPublisher(Producer(settings, client_id="test"), SCHEMAS),
-        signer=signer,
-        introspector=None,  # type: ignore[arg-type] # not used
-        revoked_before=lambda _client: 0.0,
-        now=time,
-    )
+    mongo, unused = Mongo.connect(settings), Mock()
+    publisher = KafkaPublisher(Producer(settings, client_id="test"), SCHEMAS)
+    management_deps = app.build_management(mongo, publisher, Argon2Hasher(), now=time, actor="a", source="s")
+    deps = app.build_tokens(settings, management_deps, unused, unused, revoked_before=lambda _client: 0.0)
     attempts = [deps.failed_attempts.acquire("client|address", limit=10) for _ in range(11)]
     assert [attempt.allowed for attempt in attempts] == [True] * 10 + [False]
     assert 55 <= attempts[-1].retry_after_s <= 60
@@ -206,9 +195,9 @@ async def test_auth_itself_takes_no_token_that_may_have_been_revoked(
 ) -> None:
     settings = auth_settings(auth_refuse_when_stale=refuse, auth_max_staleness_s=30.0)
     _, signer = app.build_key_rotation(settings, mongo, now=time)
-    published = app.build_published_state(settings, SCHEMAS)
-    table: Any = FakeTable(ready=True, staleness_s=staleness_s)
-    introspector = app.build_introspector(settings, signer, replace(published, revocations_table=table), now=time)
+    published: Any = app.PublishedState(settings, SCHEMAS)
+    published.revocations_table = FakeTable(ready=True, staleness_s=staleness_s)
+    introspector = app.build_introspector(settings, signer, published, now=time)
     with pytest.raises(UnavailableError) as unavailable:
         await introspector.introspect("a.b.c")
     assert unavailable.value.dependency == lacking
@@ -222,8 +211,10 @@ async def test_every_part_of_auth_reads_the_brokers_clock(monkeypatch: pytest.Mo
         original = getattr(app, name)
 
         def build(*arguments: Any, **options: Any) -> Any:
-            clocks[name] = options["now"].__self__
-            return original(*arguments, **options)
+            built = original(*arguments, **options)
+            now: Any = options.get("now", getattr(built, "now", None))
+            clocks[name] = now.__self__
+            return built
 
         monkeypatch.setattr(app, name, build)
 

@@ -121,8 +121,7 @@ async def test_a_rotation_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> N
     world, _ = key_rotation_deps(FakeKeyStore(), FakeKeyGenerator())
     monkeypatch.setattr(cli, "build_key_rotation", lambda *_, now: (replace(world, now=now), None))
     monkeypatch.setattr(cli, "verify_encryption_key", AsyncMock())
-    monkeypatch.setattr(cli, "_actor", lambda: "an operator")
-    monkeypatch.setattr(cli, "_source", lambda: "a terminal")
+    monkeypatch.setattr(cli, "_operator", lambda: ("an operator", "a terminal"))
     nothing: Any = None
     assert [key.number for key in await cli._rotate(nothing, nothing, now=world.now)] == [1]
     assert isinstance(world.audit, FakeAuditLog)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from services.auth import metrics, wire
 from services.auth.domain.revocation import Revocation
 from services.auth.ports import Publisher
+from services.chassis.avro.records import encode_record
 from services.chassis.avro.schemas import Schemas
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.topics import AUTH_REVOCATIONS, AUTH_SITES
@@ -22,7 +23,9 @@ class KafkaPublisher(Publisher):
     async def publish_sites(self, sites: Sequence[Site]) -> None:
         if not sites:
             return
-        records = [ProducerRecord(wire.site_key(site.site), wire.encode_site(site, self._site)) for site in sites]
+        records = [
+            ProducerRecord(str(site.site).encode(), encode_record(site.to_fields(), self._site)) for site in sites
+        ]
         await self._producer.send_by_key(AUTH_SITES.name, records)
         metrics.SITES_PUBLISHED.inc(len(records))
 

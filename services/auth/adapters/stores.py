@@ -1,8 +1,10 @@
 """Stores of sites, clients, signing keys and revocations in MongoDB. All methods raise `UnavailableError`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+import msgspec
 from pymongo.errors import DuplicateKeyError
 
 from services.auth import wire
@@ -35,13 +37,13 @@ class MongoClientStore(ClientStore):
 
     async def find(self, client_id: str) -> Client | None:
         document = await _find(self._clients, client_id)
-        return wire.client_from_document(document) if document else None
+        return msgspec.convert(document, Client) if document else None
 
     async def all(self) -> Sequence[Client]:
-        return [wire.client_from_document(document) for document in await _find_all(self._clients)]
+        return [msgspec.convert(document, Client) for document in await _find_all(self._clients)]
 
     async def save(self, client: Client) -> bool:
-        return await _compare_and_set(self._clients, wire.client_to_document(client))
+        return await _compare_and_set(self._clients, {"_id": client.client_id, **asdict(client)})
 
 
 class MongoSiteStore(SiteStore):
@@ -71,10 +73,10 @@ class MongoKeyStore(KeyStore):
         self._keys = mongo.collection(KEYS)
 
     async def all(self) -> Sequence[SigningKey]:
-        return [wire.key_from_document(document) for document in await _find_all(self._keys)]
+        return [msgspec.convert(document, SigningKey) for document in await _find_all(self._keys)]
 
     async def add(self, key: SigningKey) -> bool:
-        return await _insert(self._keys, wire.key_to_document(key))
+        return await _insert(self._keys, {"_id": key.number, **asdict(key)})
 
 
 class MongoRevocationStore(RevocationStore):
