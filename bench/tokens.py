@@ -11,6 +11,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from services.chassis.avro.schemas import Schemas
 from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.jwks import Jwks
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.tokens import TokenVerifier
 
@@ -50,10 +51,9 @@ async def prepare() -> tuple[str, TokenVerifier]:
         return json.dumps({"keys": [jwk]}).encode()
 
     revocations = Revocations(Schemas.load(REPOSITORY / "schemas"))
-    verifier = TokenVerifier(
-        issuer=ISSUER, audience=AUDIENCE, jwks_url="", is_revoked=revocations.is_revoked, fetch=fetch
-    )
-    await verifier.refresh()
+    keys = Jwks("", "RS256", fetch=fetch)
+    await keys.refresh()
+    verifier = TokenVerifier(keys, issuer=ISSUER, audience=AUDIENCE, is_revoked=revocations.is_revoked)
     now = int(time.time())
     claims = {
         "iss": ISSUER,

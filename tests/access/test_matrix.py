@@ -28,7 +28,7 @@ from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.runtime.settings import REPOSITORY
-from services.chassis.security.tokens import TokenVerifier
+from services.chassis.security.jwks import Jwks
 from services.fulfilment import app as fulfilment
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest import app as ingest
@@ -184,7 +184,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[ApiClient]:
                     part._apply(str(site).encode(), encode_record(fields, SCHEMAS["site"]))
             if isinstance(part, StartupTask):
                 part.is_done = True
-            if isinstance(part, TokenVerifier):
+            if isinstance(part, Jwks):
                 assert await part.refresh()
                 stack.push_async_callback(part.stop)
         app = next(part._runner.app for part in reversed(service.components) if isinstance(part, HttpServer))

@@ -17,6 +17,7 @@ from services.auth.flows.tokens import issue
 from services.auth.settings import AuthSettings
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
+from services.chassis.security.jwks import Jwks
 from services.chassis.security.tokens import TokenVerifier
 from tests.auth.fakes import Clock, FakeAuditLog, FakeKeyGenerator, FakeKeyStore, FakeSigner, a_key
 from tests.auth.harness import ISSUER, SECRET, AuthHarness
@@ -93,14 +94,9 @@ async def test_rotation_under_traffic_refuses_nobody(auth: AuthHarness) -> None:
     async def fetch() -> bytes:
         return json.dumps(auth.signer.key_set()).encode()
 
+    keys = Jwks("", "RS256", monotonic=lambda: 0.0, fetch=fetch)
     verifier = TokenVerifier(
-        issuer=ISSUER,
-        audience="omnichannel-api",
-        jwks_url="",
-        is_revoked=lambda _token: False,
-        now=auth.clock,
-        monotonic=lambda: 0.0,
-        fetch=fetch,
+        keys, issuer=ISSUER, audience="omnichannel-api", is_revoked=lambda _token: False, now=auth.clock
     )
     live: list[tuple[float, str]] = []
     kids = set()
@@ -109,7 +105,7 @@ async def test_rotation_under_traffic_refuses_nobody(auth: AuthHarness) -> None:
     for elapsed_s in range(0, 3 * 86_400, 1_500):
         auth.clock.at = start + elapsed_s
         await ensure_current_key(auth.key_rotation)
-        await verifier.refresh()
+        await verifier.keys.refresh()
         auth.clock.at += 299  # the fetched keys are at their oldest
         issued = await issue(request, OMNICHANNEL, source="", deps=auth.deps)
         assert isinstance(issued, dict)

@@ -7,6 +7,7 @@ import pytest
 from services.auth.adapters.key_wrapper import KeyWrapper
 from services.auth.adapters.signer import JwtSigner
 from services.chassis.runtime.errors import UnavailableError
+from services.chassis.security.jwks import Jwks
 from services.chassis.security.tokens import TokenVerifier
 from tests.auth.fakes import Clock
 from tests.auth.harness import ISSUER
@@ -23,16 +24,9 @@ async def test_tokens_signed_on_a_curve_verify() -> None:
     async def fetch() -> bytes:
         return json.dumps(signer.key_set()).encode()
 
-    verifier = TokenVerifier(
-        issuer=ISSUER,
-        audience="a",
-        jwks_url="",
-        is_revoked=lambda _token: False,
-        algorithm="ES256",
-        now=clock,
-        fetch=fetch,
-    )
-    await verifier.refresh()
+    keys = Jwks("", "ES256", fetch=fetch)
+    verifier = TokenVerifier(keys, issuer=ISSUER, audience="a", is_revoked=lambda _token: False, now=clock)
+    await verifier.keys.refresh()
     claims = {"iss": ISSUER, "aud": "a", "sub": "c", "site": 1, "api_keys": [], "scope": "s", "jti": "j"}
     token = signer.sign({**claims, "iat": NOW, "exp": NOW + 10})
     assert (await verifier.verify(token)).client_id == "c"

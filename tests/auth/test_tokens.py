@@ -12,6 +12,7 @@ from services.auth.domain.oauth_error import OAuthError
 from services.auth.domain.revocation import client_revocation
 from services.auth.flows.tokens import issue
 from services.chassis.runtime.errors import UnavailableError
+from services.chassis.security.jwks import Jwks
 from services.chassis.security.tokens import Token, TokenVerifier
 from tests.auth.fakes import FakeClientStore
 from tests.auth.harness import ISSUER, SECRET, AuthHarness, a_client
@@ -41,15 +42,8 @@ def a_verifier(auth: AuthHarness, audience: Audience) -> TokenVerifier:
     async def fetch() -> bytes:
         return json.dumps(auth.signer.key_set()).encode()
 
-    return TokenVerifier(
-        issuer=ISSUER,
-        audience=audience.name,
-        jwks_url="",
-        is_revoked=lambda _token: False,
-        now=auth.clock,
-        monotonic=auth.clock,
-        fetch=fetch,
-    )
+    keys = Jwks("", "RS256", monotonic=auth.clock, fetch=fetch)
+    return TokenVerifier(keys, issuer=ISSUER, audience=audience.name, is_revoked=lambda _token: False, now=auth.clock)
 
 
 @pytest.mark.parametrize("audience", AUDIENCES, ids=lambda audience: audience.name)
@@ -58,7 +52,7 @@ async def test_what_is_issued_verifies_for_its_api_and_no_other(auth: AuthHarnes
     assert isinstance(issued, dict)
     verifiers = {each.name: a_verifier(auth, each) for each in AUDIENCES}
     for verifier in verifiers.values():
-        await verifier.refresh()
+        await verifier.keys.refresh()
     assert await verifiers[audience.name].verify(issued["access_token"]) == Token(
         client_id="client-1",
         site=608,
@@ -82,7 +76,7 @@ async def test_a_token_from_after_a_revocation_of_its_client_is_good(auth: AuthH
     issued = await request_token(auth)
     assert isinstance(issued, dict)
     verifier = a_verifier(auth, OMNICHANNEL)
-    await verifier.refresh()
+    await verifier.keys.refresh()
     assert (await verifier.verify(issued["access_token"])).issued_at > (revocation.issued_before or 0)
 
 

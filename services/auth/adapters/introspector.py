@@ -7,6 +7,7 @@ from services.auth.domain.audience import ADMIN, AUDIENCES
 from services.auth.domain.revocation import ActiveToken
 from services.auth.ports import Introspector
 from services.chassis.runtime.errors import UnauthorizedError, UnavailableError
+from services.chassis.security.jwks import Jwks
 from services.chassis.security.tokens import Token, TokenVerifier
 
 
@@ -27,16 +28,9 @@ class JwtIntrospector(Introspector):
         now: Callable[[], float],
     ) -> None:
         def build_verifier(audience: str) -> TokenVerifier:
-            return TokenVerifier(
-                issuer=issuer,
-                audience=audience,
-                jwks_url="own keys",
-                algorithm=algorithm,
-                is_revoked=is_revoked,
-                now=now,
-                fetch=self._fetch_own_keys,
-            )
+            return TokenVerifier(keys, issuer=issuer, audience=audience, is_revoked=is_revoked, now=now)
 
+        keys = self._keys = Jwks("own keys", algorithm, fetch=self._fetch_own_keys)
         self._key_set = key_set
         self._known_keys: dict[str, object] = {}
         self._revocations_loaded = revocations_loaded
@@ -66,8 +60,7 @@ class JwtIntrospector(Introspector):
         # Other services poll for new keys; here the key set can change between two calls, so compare it each time.
         if published != self._known_keys:
             self._known_keys = published
-            for each in (*self._verifiers.values(), self._admin_verifier):
-                await each.refresh()
+            await self._keys.refresh()
         return await verifier.verify(token)
 
     async def _fetch_own_keys(self) -> bytes:

@@ -9,6 +9,7 @@ from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Component
 from services.chassis.runtime.settings import KafkaSettings, TokenSettings
 from services.chassis.security.authentication import RequestAuthenticator
+from services.chassis.security.jwks import Jwks
 from services.chassis.security.revocations import Revocations
 from services.chassis.security.sites import Sites
 from services.chassis.security.tokens import TokenVerifier
@@ -42,12 +43,11 @@ class RequestSecurity:
 
         self._sites_table = read_table(sites, self.sites.apply)
         self._revocations_table = read_table(revocations, revoked.apply)
+        self._keys = Jwks(tokens.auth_jwks_url, tokens.auth_algorithm, refresh_s=tokens.auth_jwks_refresh_s)
         self.verifier = TokenVerifier(
+            self._keys,
             issuer=tokens.auth_issuer,
             audience=audience,
-            jwks_url=tokens.auth_jwks_url,
-            algorithm=tokens.auth_algorithm,
-            refresh_s=tokens.auth_jwks_refresh_s,
             is_revoked=revoked.is_revoked,
             revocations_loaded=lambda: self.sites_loaded and self._revocations_table.ready,
         )
@@ -63,7 +63,7 @@ class RequestSecurity:
     @property
     def components(self) -> Sequence[Component]:
         """Components to start and stop with the service."""
-        return self._sites_table, self._revocations_table, self.verifier
+        return self._sites_table, self._revocations_table, self._keys
 
     def register_health_checks(self, health: Health) -> None:
         """Keep the service unready until it can authenticate its callers, and while it may lack revocations or sites.
@@ -72,7 +72,7 @@ class RequestSecurity:
         """
         health.ready_when("sites", lambda: self._is_current(self._sites_table))
         health.ready_when("revocations", lambda: self._is_current(self._revocations_table))
-        health.ready_when("keys", lambda: self.verifier.ready)
+        health.ready_when("keys", lambda: self._keys.ready)
 
     def _is_stale(self) -> bool:
         return not (self._is_current(self._sites_table) and self._is_current(self._revocations_table))

@@ -67,8 +67,7 @@ def _parse_key(key: dict[str, object], algorithm: str) -> PyJWK | None:
 class Jwks:
     """Public keys by id, refreshed in the background from `start()` to `stop()`.
 
-    `fetch` returns the document's bytes and may raise anything; the default is an HTTP GET of `url`. `on_change` is
-    called after the key ids have changed.
+    `fetch` returns the document's bytes and may raise anything; the default is an HTTP GET of `url`.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class Jwks:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
-        self._algorithm = algorithm
+        self.algorithm = algorithm
         self._refresh_s = refresh_s
         self._fetch = fetch or self._get
         self._monotonic = monotonic
@@ -91,7 +90,6 @@ class Jwks:
         self._lookup_lock = asyncio.Lock()
         self._last_lookup_at: float | None = None
         self._failure: str | None = None
-        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def ready(self) -> bool:
@@ -126,19 +124,17 @@ class Jwks:
     async def refresh(self) -> bool:
         """Fetch the keys once; return False and keep the known ones if that fails."""
         try:
-            keys = parse_jwks(await self._fetch(), self._algorithm)
+            keys = parse_jwks(await self._fetch(), self.algorithm)
         except (aiohttp.ClientError, TimeoutError, OSError, InvalidJwksError) as error:
             FETCHES.labels("failed").inc()
             self._log_failure(type(error).__name__)
             return False
         self._failure = None
-        changed = keys.keys() != self._keys.keys()
+        if keys.keys() != self._keys.keys():
+            _LOG.info("signing keys fetched", keys=sorted(keys))
         self._keys = keys
         FETCHES.labels("fetched").inc()
         FETCHED_AT.set_to_current_time()
-        if changed:
-            _LOG.info("signing keys fetched", keys=sorted(keys))
-            self.on_change()
         return True
 
     async def _refresh_and_pause(self) -> float:

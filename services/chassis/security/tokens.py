@@ -8,7 +8,7 @@ import binascii
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -65,76 +65,54 @@ def bearer_token(header: str | None) -> str:
 
 
 class TokenVerifier:
-    """Verifies the tokens of one audience.
+    """Verifies the tokens of one audience with the issuer's `keys`, which must be started.
 
     `is_revoked` is called each time, for cached tokens too. Until `revocations_loaded` is True, no token is accepted.
-    The verifier must be started, and belongs to one event loop; `ready` is True once the issuer's keys are known.
     """
 
     def __init__(
         self,
+        keys: Jwks,
         *,
         issuer: str,
         audience: str,
-        jwks_url: str,
         is_revoked: Callable[[Token], bool],
         revocations_loaded: Callable[[], bool] = lambda: True,
-        algorithm: str = "RS256",
-        refresh_s: float = 300.0,
         now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-        fetch: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
+        self.keys = keys
         self._issuer = issuer
         self._audience = audience
-        self._algorithm = algorithm
         self._is_revoked = is_revoked
         self._revocations_loaded = revocations_loaded
         self._now = now
-        self._jws = PyJWS(algorithms=[algorithm])
+        self._jws = PyJWS(algorithms=[keys.algorithm])
         self._cached: dict[bytes, tuple[Token, str]] = {}
-        self._keys = Jwks(jwks_url, algorithm, refresh_s=refresh_s, fetch=fetch, monotonic=monotonic)
-        self._keys.on_change = self._evict_rotated
-
-    async def start(self) -> None:
-        """Start to fetch the issuer's keys in the background."""
-        await self._keys.start()
-
-    async def stop(self) -> None:
-        """Stop fetching the keys."""
-        await self._keys.stop()
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is any key to verify with."""
-        return self._keys.ready
-
-    async def refresh(self) -> bool:
-        """Fetch the issuer's keys now; return False if that fails."""
-        return await self._keys.refresh()
 
     def cached(self, token: str) -> Token | None:
         """Return a token that was verified before and is still valid; None if it must be verified."""
-        # One digest and one lookup: this runs on every request.
+        # One digest and two lookups: this runs on every request.
         try:
             entry = self._cached.get(sha256(token.encode()).digest())
         except UnicodeEncodeError:
             return None
-        if entry is None or entry[0].expires_at <= self._now() or self._is_revoked(entry[0]):
+        if entry is None:
             return None
-        return entry[0]
+        verified, kid = entry
+        is_valid = verified.expires_at > self._now() and self.keys.get(kid) is not None
+        return verified if is_valid and not self._is_revoked(verified) else None
 
     async def verify(self, token: str) -> Token:
         """Return the verified token; raises `UnauthorizedError`, or `UnavailableError` while it cannot be verified."""
         cached = self.cached(token)
         if cached is not None:
             return cached
-        kid = _parse_kid(token, self._algorithm)
-        key = self._keys.get(kid) or await self._keys.fetch_missing_key(kid)
+        kid = _parse_kid(token, self.keys.algorithm)
+        key = self.keys.get(kid) or await self.keys.fetch_missing_key(kid)
         if key is None:
             raise self._unknown_key()
         verified = _parse_claims(
-            _verify_signature(token, key, self._jws, self._algorithm),
+            _verify_signature(token, key, self._jws, self.keys.algorithm),
             issuer=self._issuer,
             audience=self._audience,
             now=self._now(),
@@ -147,7 +125,7 @@ class TokenVerifier:
         return verified
 
     def _unknown_key(self) -> Exception:
-        if not self._keys.ready:
+        if not self.keys.ready:
             return UnavailableError("the issuer of tokens")
         return _refused("unknown-key", "the token is signed with an unknown key")
 
@@ -156,10 +134,6 @@ class TokenVerifier:
         while len(self._cached) >= MAX_CACHED_TOKENS:
             del self._cached[next(iter(self._cached))]
         self._cached[sha256(token.encode()).digest()] = (verified, kid)
-
-    def _evict_rotated(self) -> None:
-        """Evict the tokens of keys that the issuer no longer publishes."""
-        self._cached = {digest: entry for digest, entry in self._cached.items() if self._keys.get(entry[1])}
 
 
 def _refused(reason: str, detail: str) -> UnauthorizedError:

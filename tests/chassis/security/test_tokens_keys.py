@@ -32,7 +32,7 @@ async def test_es256_is_taken_where_it_is_the_one_algorithm() -> None:
     harness = build_harness("ES256")
     public = ECAlgorithm.to_jwk(CURVE_KEY.public_key(), as_dict=True)
     harness.issuer.document = key_set({**public, "kid": "k1"}, jwk(KEY, "k2"))
-    assert await harness.verifier.refresh()
+    assert await harness.verifier.keys.refresh()
     assert (await harness.verifier.verify(a_token(key=CURVE_KEY, algorithm="ES256"))).site == 608
     with pytest.raises(UnauthorizedError):
         await harness.verifier.verify(a_token(header={"kid": "k2"}))
@@ -41,10 +41,10 @@ async def test_es256_is_taken_where_it_is_the_one_algorithm() -> None:
 async def test_without_any_key_the_answer_is_unknown_not_no() -> None:
     harness = build_harness()
     harness.issuer.document = OSError("refused")
-    assert not harness.verifier.ready
+    assert not harness.verifier.keys.ready
     with pytest.raises(UnavailableError):
         await harness.verifier.verify(a_token())
-    assert not harness.verifier.ready
+    assert not harness.verifier.keys.ready
 
 
 async def test_an_unknown_key_is_asked_for_once_in_thirty_seconds(harness: VerifierHarness) -> None:
@@ -71,7 +71,7 @@ async def test_who_comes_while_an_unknown_key_is_asked_for_waits_for_the_answer(
         await answered.wait()
         return answer
 
-    harness.verifier._keys._fetch = slow
+    harness.verifier.keys._fetch = slow
     tokens = [a_token(key=OTHER_KEY, header={"kid": "k2"}, jti=str(number)) for number in range(3)]
     verifying = [asyncio.create_task(harness.verifier.verify(token)) for token in tokens]
     await asyncio.sleep(0)
@@ -88,11 +88,11 @@ async def test_keys_that_could_not_be_had_are_asked_for_again_soon(monkeypatch: 
         harness.issuer.document = answers.pop(0)
         return await harness.issuer.fetch()
 
-    harness.verifier._keys._fetch = fetch
+    harness.verifier.keys._fetch = fetch
     jwks.FETCHED_AT.set(0)
-    await harness.verifier.start()
-    await until(lambda: harness.verifier.ready)
-    await harness.verifier.stop()
+    await harness.verifier.keys.start()
+    await until(lambda: harness.verifier.keys.ready)
+    await harness.verifier.keys.stop()
     assert jwks.FETCHED_AT._value.get() > 0
 
 
@@ -126,8 +126,8 @@ async def test_the_issuer_is_asked_over_http_and_believed_only_where_it_is(path:
 )
 async def test_old_keys_are_kept_while_the_issuer_is_away(harness: VerifierHarness, answer: bytes | Exception) -> None:
     harness.issuer.document = answer
-    assert not await harness.verifier.refresh()
-    assert harness.verifier.ready
+    assert not await harness.verifier.keys.refresh()
+    assert harness.verifier.keys.ready
     assert (await harness.verifier.verify(a_token())).site == 608
 
 
@@ -141,7 +141,7 @@ async def test_an_outage_of_the_issuer_is_told_once(harness: VerifierHarness) ->
     ]
     with capture_logs() as lines:
         for harness.issuer.document in answers:
-            await harness.verifier.refresh()
+            await harness.verifier.keys.refresh()
     assert [line["reason"] for line in lines] == ["OSError", "TimeoutError", "TimeoutError"]
 
 
@@ -149,7 +149,7 @@ async def test_a_withdrawn_key_takes_its_remembered_tokens_along(harness: Verifi
     token = a_token()
     await harness.verifier.verify(token)
     harness.issuer.document = key_set(jwk(OTHER_KEY, "k2"))
-    await harness.verifier.refresh()
+    await harness.verifier.keys.refresh()
     assert harness.verifier.cached(token) is None
     with pytest.raises(UnauthorizedError):
         await harness.verifier.verify(token)
@@ -171,8 +171,8 @@ async def test_a_withdrawn_key_takes_its_remembered_tokens_along(harness: Verifi
 async def test_keys_that_cannot_be_meant_are_passed_over(strange: dict[str, Any]) -> None:
     harness = build_harness()
     harness.issuer.document = key_set(strange)
-    assert not await harness.verifier.refresh()
+    assert not await harness.verifier.keys.refresh()
     harness.issuer.document = key_set(strange, jwk(OTHER_KEY, "k2"))
-    assert await harness.verifier.refresh()
+    assert await harness.verifier.keys.refresh()
     with pytest.raises(UnauthorizedError):
         await harness.verifier.verify(a_token())

@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import RSAAlgorithm
 
+from services.chassis.security.jwks import Jwks
 from services.chassis.security.tokens import TokenVerifier
 
 NOW = 1_700_000_000
@@ -73,15 +74,12 @@ class VerifierHarness:
 def build_harness(algorithm: str = "RS256") -> VerifierHarness:
     issuer, clock, revoked, informed = FakeIssuer(), Clock(), set[str](), [True]
     verifier = TokenVerifier(
+        Jwks("http://issuer.invalid/", algorithm, monotonic=clock, fetch=issuer.fetch),
         issuer=ISSUER,
         audience=AUDIENCE,
-        jwks_url="http://issuer.invalid/",
-        algorithm=algorithm,
         is_revoked=lambda token: token.token_id in revoked,
         revocations_loaded=lambda: informed[0],
         now=clock,
-        monotonic=clock,
-        fetch=issuer.fetch,
     )
     return VerifierHarness(issuer, clock, verifier, revoked, informed)
 
@@ -89,7 +87,7 @@ def build_harness(algorithm: str = "RS256") -> VerifierHarness:
 @pytest.fixture
 async def harness() -> VerifierHarness:
     made = build_harness()
-    await made.verifier.refresh()
+    await made.verifier.keys.refresh()
     return made
 
 
