@@ -1,6 +1,6 @@
 """Composition root of ingest."""
 
-import secrets
+import os
 
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
@@ -99,4 +99,5 @@ async def build(settings: Settings) -> Service:
 
 def new_job_id(created_at_us: int) -> str:
     """Return an unguessable id that contains the creation time."""
-    return time_uuid(created_at_us, clock_seq=secrets.randbits(14), node=secrets.randbits(48))
+    bits = int.from_bytes(os.urandom(8), "little")
+    return time_uuid(created_at_us, clock_seq=bits >> 48, node=bits)

@@ -8,7 +8,7 @@ from functools import partial
 from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.rate_limit import Decision
 from services.chassis.runtime.errors import UnavailableError
-from services.chassis.runtime.logs import bind, logger
+from services.chassis.runtime.logs import bind, logger, logs_debug
 from services.ingest import metrics
 from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 from services.ingest.flows.offload import OFFLOAD_THRESHOLD_BYTES, run_in_thread
@@ -154,7 +154,8 @@ async def _publish(job: AcceptedJob, deps: Deps, reservation: Reservation | None
     bind(jobId=header.job_id)
     try:
         await deps.publisher.publish(job)
-        _LOG.debug("job accepted", site=header.site, total=header.total)
+        if logs_debug():
+            _LOG.debug("job accepted", site=header.site, total=header.total)
     except UnavailableError as error:
         _LOG.warning("publish not acknowledged", site=header.site, total=header.total, dependency=error.dependency)
         if reservation is not None:
