@@ -1,6 +1,8 @@
 """`validateOnly` on a whole installation: it says what the import says afterwards, and leaves nothing behind."""
 
 import asyncio
+from pathlib import Path
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -105,16 +107,22 @@ async def test_without_the_validator_it_is_503_and_imports_go_on(
     assert (await dry_run(customer, [customer.order()])).status == 200
 
 
-async def test_a_new_product_changes_the_verdict_and_the_state(installation: Installation, customer: Customer) -> None:
+async def test_a_new_product_changes_the_verdict_and_the_state(
+    installation: Installation, customer: Customer, tmp_path: Path
+) -> None:
     """`catalogueAsOf` names the state of the catalogue: it is later once the product is known."""
     product = f"p-{uuid4().hex[:8]}"
     body = [customer.order(lineItems=[{"productId": product, "quantity": 1, "unitPrice": 1}])]
     before = (await dry_run(customer, body)).json
     assert before["records"][0]["outcome"] == "failed"
-    await asyncio.to_thread(installation.run_cli, "catalog", "add", "608", product)
-    async with asyncio.timeout(20):
-        while (after := (await dry_run(customer, body)).json)["records"][0]["outcome"] == "failed":
-            await asyncio.sleep(0.05)
+    file = tmp_path / "catalogue.csv"
+    file.write_text(f"site,productId,name\n608,{product},Sock\n")
+    await asyncio.to_thread(installation.run_cli, "catalog", "load", str(file))
+    deadline = monotonic() + 20
+    after = before
+    while after["records"][0]["outcome"] == "failed":
+        assert monotonic() < deadline, after
+        after = (await dry_run(customer, body)).json
     assert after["catalogueAsOf"] > before["catalogueAsOf"]
 
 

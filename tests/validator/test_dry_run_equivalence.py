@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.avro.codec import Codec
 from services.chassis.avro.wire_format import LENGTH
 from services.chassis.http.server import HttpServer, build_application
 from services.ingest.adapters.validator_client import ValidatorClient
@@ -18,7 +17,7 @@ from services.ingest.flows.validate import Validated, validate
 from services.ingest.http.responses import validated_response
 from services.ingest.wire import Encoder
 from services.jobs.codec import JobEventCodec
-from services.jobs.events import UNDECIDED, JobEvent, Judged
+from services.jobs.events import UNDECIDED, Judged
 from services.sales.batch import ImportTarget
 from services.validator.flow import judge
 from services.validator.http.verdicts import VerdictApi
@@ -28,7 +27,7 @@ from tests.validator.fakes import Harness, a_harness
 from tests.validator.records import SCHEMAS, a_submitted_record, job_headers
 
 PRODUCTS = frozenset({"4556", "4557"})
-_EVENTS: Codec[JobEvent] = JobEventCodec(SCHEMAS["job_event"].definition)
+_EVENTS = JobEventCodec(SCHEMAS["job_event"].definition)
 _ENCODER = Encoder(SCHEMAS)
 
 # Values that are valid, and values that break one rule each, at intake or afterwards.
