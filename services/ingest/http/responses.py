@@ -1,5 +1,6 @@
 """Responses of the import API: the accepted job, the site's quota, and problems."""
 
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -32,7 +33,7 @@ SUCCEEDED, FAILED = "succeeded", "failed"
 def accepted_response(job: AcceptedJob, *, status: int, api_key: str, user_id: str | None) -> web.Response:
     """Return the job, its keys in the documented order."""
     header, notes = job.header, job.batch.notes
-    headers = {"Location": f"/common-status/v1/{quote(api_key, safe='')}/job/{header.job_id}/events"}
+    headers = {"Location": f"{_jobs_path(api_key)}/{header.job_id}/events"}
     body: dict[str, Any] = {
         "message": job.summary,
         "time": header.created_at // 1000,
@@ -83,6 +84,11 @@ def _validated_record(record: RecordVerdict, kind: str) -> dict[str, Any]:
             for fault in record.faults
         ],
     }
+
+
+@lru_cache(maxsize=1024)
+def _jobs_path(api_key: str) -> str:
+    return f"/common-status/v1/{quote(api_key, safe='')}/job"
 
 
 def to_stored_response(response: web.Response) -> StoredResponse:
