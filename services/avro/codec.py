@@ -3,6 +3,7 @@
 They write what any Avro library writes, byte for byte; tests compare both.
 """
 
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import DecimalException
 from typing import Any, Generic, TypeVar
@@ -15,7 +16,6 @@ from services.avro.varints import (
     NUMBERS,
     AvroDecodeError,
     VarintLengths,
-    encode_timestamp,
     encode_varint,
     read_block,
     read_int,
@@ -33,7 +33,8 @@ T = TypeVar("T")
 class Codec(Generic[T]):
     """Encodes and decodes the records of one schema. `prefix` (a framing) goes before everything that is encoded.
 
-    With `fields`, which must be adjacent, it encodes and decodes only these of the record.
+    With `fields`, which must be adjacent, it encodes and decodes only these of the record. Arrays of more than
+    `max_items` are not decoded.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Codec(Generic[T]):
         *,
         prefix: bytes = b"",
         fields: Collection[str] | None = None,
+        max_items: int = sys.maxsize,
     ) -> None:
         record = parse_schema(definition)
         if fields is not None:
@@ -50,9 +52,9 @@ class Codec(Generic[T]):
         _check(record, types)
         self._record = record
         self.prefix = prefix.decode("latin-1")
-        self._fast = _compile(record, types, LENGTHS)
+        self._fast = _compile(record, types, LENGTHS, max_items)
         # For strings and arrays longer than the table of lengths.
-        self._general = _compile(record, types, VarintLengths())
+        self._general = _compile(record, types, VarintLengths(), max_items)
         self._name = writer_name(record)
         self._write = self._fast[self._name]
         self._read = self._fast[reader_name(self._record)]
@@ -100,14 +102,17 @@ class Codec(Generic[T]):
         return record  # type: ignore[no-any-return]  # what generated code returns
 
 
-def _compile(record: RecordType, types: Mapping[str, type], lengths: list[str] | VarintLengths) -> dict[str, Any]:
+def _compile(
+    record: RecordType, types: Mapping[str, type], lengths: list[str] | VarintLengths, max_items: int
+) -> dict[str, Any]:
     """The functions of a schema, by name, and what they refer to."""
     names: dict[str, Any] = {
         **types,
         "AvroDecodeError": AvroDecodeError,
+        "max_items": max_items,
         "as_latin1": _as_latin1,
         "empty": "",
-        "encode_timestamp": encode_timestamp,
+        "encode_varint": encode_varint,
         "lengths": lengths,
         "null": "\0",
         "numbers": NUMBERS,
@@ -124,6 +129,7 @@ def _compile(record: RecordType, types: Mapping[str, type], lengths: list[str] |
         "invalid_boolean": "a boolean is neither true nor false",
         "invalid_branch": "a union has no such branch",
         "invalid_symbol": "an enumeration has no such symbol",
+        "too_many_items": f"an array has more than {max_items} items",
     }
     for enum in _types_of(record, Enum):
         names[f"symbols_{enum.name}"] = {symbol: encode_varint(number) for number, symbol in enumerate(enum.symbols)}

@@ -55,6 +55,7 @@ class _Reader:
         yield from (f"{target} = []", "while True:", f"    {size} = data[p]", "    p += 1")
         yield from (f"    if {size} & 129:", f"        {size}, p = read_block(data, {size}, p)")
         yield from ("    else:", f"        {size} >>= 1", f"    if not {size}:", "        break")
+        yield from (f"    if len({target}) + {size} > max_items:", "        raise AvroDecodeError(too_many_items)")
         yield f"    for _ in range({size}):"
         yield from _indented(_indented(self.read(items, item)))
         yield f"        {target}.append({item})"

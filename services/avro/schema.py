@@ -128,6 +128,10 @@ def _parse_complex(definition: Mapping[str, Any], named: dict[str, AvroType]) ->
 
 def _require_width(items: AvroType) -> AvroType:
     # Items that take no bytes: a block of a few bytes could claim billions of them.
-    if isinstance(items, RecordType) and not items.fields:
+    if not _has_width(items):
         raise ValueError("items without width")
     return items
+
+
+def _has_width(type_: AvroType) -> bool:
+    return not isinstance(type_, RecordType) or any(_has_width(field.type) for field in type_.fields)

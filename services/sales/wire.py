@@ -15,8 +15,8 @@ T = TypeVar("T", Order, Return)
 class RecordCodec(Codec[T]):
     """Encodes and decodes orders, or returns."""
 
-    def __init__(self, definition: Mapping[str, Any], types: Mapping[str, type], *, prefix: bytes = b"") -> None:
-        super().__init__(definition, types, prefix=prefix)
+    def __init__(self, definition: Mapping[str, Any], types: Mapping[str, type], **options: Any) -> None:
+        super().__init__(definition, types, **options)
         (job,) = [field for field in definition["fields"] if field["name"] == "job"]
         self._job_refs = Codec[JobRef](job["type"][1], types)
 
@@ -31,14 +31,14 @@ class RecordCodec(Codec[T]):
         return self.numbered_encoder(before_index, reference[len(job_id) + 1 :], after="job")
 
 
-def order_codec(definition: Mapping[str, Any], *, prefix: bytes = b"") -> RecordCodec[Order]:
-    """Return the codec of orders; `definition` is the schema as parsed JSON."""
-    return RecordCodec(definition, _by_name(Order, OrderLine, JobRef), prefix=prefix)
+def order_codec(definition: Mapping[str, Any], **options: Any) -> RecordCodec[Order]:
+    """Return the codec of orders; `definition` is the schema as parsed JSON. `options` are those of `Codec`."""
+    return RecordCodec(definition, _by_name(Order, OrderLine, JobRef), **options)
 
 
-def return_codec(definition: Mapping[str, Any], *, prefix: bytes = b"") -> RecordCodec[Return]:
-    """Return the codec of returns."""
-    return RecordCodec(definition, _by_name(Return, ReturnLine, JobRef), prefix=prefix)
+def return_codec(definition: Mapping[str, Any], **options: Any) -> RecordCodec[Return]:
+    """Return the codec of returns; see `order_codec`."""
+    return RecordCodec(definition, _by_name(Return, ReturnLine, JobRef), **options)
 
 
 def build_key(*parts: str | int | None) -> bytes:

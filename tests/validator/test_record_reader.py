@@ -33,6 +33,7 @@ from tests.validator.records import (
     an_order,
     as_bytes,
     job_headers,
+    replace,
 )
 
 READER = SubmittedRecordReader(SCHEMAS)
@@ -385,3 +386,32 @@ async def test_what_another_registry_knows_need_not_be_of_use(definition: Any) -
     item = a_submitted_record(prefix(77) + b"\x02\x02\x02\x02\x00")
     await reader.prefetch_schemas([[item]])
     assert dead_letter_code(item, reader) in {"unknown-schema", "undecodable"}
+
+
+def test_a_record_of_hundreds_of_thousands_of_lines_is_not_read_to_its_end() -> None:
+    """It is within the bound of bytes; reading and judging it would hold up all others for a second."""
+    lines = [replace(an_order().line_items[0], product_id="1")] * 10_001
+    assert dead_letter_code(a_submitted_record(an_order(line_items=lines))) == "undecodable"
+    assert isinstance(READER.decode(a_submitted_record(an_order(line_items=lines[:-1]))), Order)
+
+
+def test_many_small_blocks_are_one_array() -> None:
+    value = as_bytes(an_order(line_items=[]))
+    line = as_bytes(an_order(line_items=an_order().line_items[:1]))[len(value) - 1 : -1]
+    assert value.endswith(b"\0")
+    body = value[:-1] + line * 10_001 + b"\0"
+    assert dead_letter_code(a_submitted_record(body)) == "undecodable"
+
+
+def test_lines_of_an_older_version_are_counted_before_they_are_read(two_versions: Schemas) -> None:
+    """They are read by another library, which knows no limit."""
+    reader, older = SubmittedRecordReader(two_versions), _plain(two_versions.versions["order"][1].definition)
+    line = {"productId": "4556", "quantity": 1, "unitPrice": b"\x0f\x42\x40"}
+    most, more = (
+        a_submitted_record(prefix(1) + _write(older, MINIMAL | {"lineItems": [line] * count}))
+        for count in (10_000, 10_001)
+    )
+    assert isinstance(reader.decode(most), Order)
+    reason = reader.decode(more)
+    assert isinstance(reason, DeadLetterReason)
+    assert reason == DeadLetterReason("undecodable", "arrays have more than 10000 items")

@@ -2,7 +2,7 @@
 
 Brokers check neither header names nor the decompressed size of a batch. aiokafka raises at every attempt to read a
 header name that is not UTF-8, which librdkafka may send: here invalid bytes become U+FFFD. A batch that decompresses
-to too much, or not at all, is replaced by one record with the header `batch.unreadable`.
+to too much, or not at all, is replaced by one record with the header `batch.unreadable`. A poll is bounded in bytes.
 
 When connections break, aiokafka leaves exceptions in tasks, futures and callbacks, although every caller gets an error
 of its own. The event loop would log them with tracebacks, like defects.
@@ -11,6 +11,8 @@ of its own. The event loop would log them with tracebacks, like defects.
 import asyncio
 import struct
 from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -28,10 +30,18 @@ UNREADABLE_BATCH_HEADER = "batch.unreadable"
 # One fetch may return thousands of batches. Batches beyond this decompressed size are fetched again.
 MAX_DECOMPRESSED_PER_FETCH = 32 * 1024 * 1024
 
+# One poll returns records of about this size, from whatever number of partitions: their batches may decompress to
+# thousands of times the size that was fetched.
+MAX_POLL_BYTES = 8 * 1024 * 1024
+# Larger batches count record by record.
+_SMALL_BATCH_BYTES = 128 * 1024
+
 _MAGIC_AT = 16
 _ATTRIBUTES = struct.Struct(">h")
 _ATTRIBUTES_AT = 21
 _CODEC = 0x07
+_COUNT = struct.Struct(">i")
+_COUNT_AT = 57
 _HEAD = 61
 _LOG = logger(__name__)
 
@@ -40,6 +50,8 @@ def install() -> None:
     """Patch aiokafka for all consumers of this process."""
     # aiokafka offers no other way to replace the parser.
     fetcher.MemoryRecords = _LenientRecords
+    fetcher.FetchResult.getall = _take_records
+    fetcher.Fetcher.fetched_records = _poll
     GroupCoordinator._do_commit_offsets = _commit_in_task  # noqa: SLF001 - as above
 
 
@@ -88,6 +100,41 @@ class _PendingBatches(set[Any]):
         self.discard(element)
 
 
+@dataclass
+class _PollBudget:
+    """The bytes that a poll may still return."""
+
+    remaining: int
+
+
+# Each poll has its own, so a consumer takes nothing from another's.
+_BUDGET: ContextVar[_PollBudget | None] = ContextVar("poll budget", default=None)
+_fetched_records = fetcher.Fetcher.fetched_records
+
+
+async def _poll(consumer_fetcher: fetcher.Fetcher, *arguments: Any, **options: Any) -> Any:
+    """Return fetched records of all partitions, as `getmany` does, and no more than the poll's bytes."""
+    _BUDGET.set(_PollBudget(MAX_POLL_BYTES))
+    return await _fetched_records(consumer_fetcher, *arguments, **options)
+
+
+def _take_records(result: fetcher.FetchResult, max_records: int | None = None) -> list[Any]:
+    """Return the next records of one partition. Those beyond the poll's bytes stay for the next poll."""
+    records: list[Any] = []
+    budget = _BUDGET.get() or _PollBudget(MAX_POLL_BYTES)
+    partition = result._topic_partition  # noqa: SLF001 - there is no other way
+    if not result.check_assignment(partition) or not result.has_more() or budget.remaining <= 0:
+        return records
+    for record in result._partition_records:  # noqa: SLF001 - as above
+        records.append(record)
+        if budget.remaining <= 0 or len(records) == max_records:
+            result._update_position()  # noqa: SLF001 - as above
+            return records
+    result._update_position()  # noqa: SLF001 - as above
+    result._partition_records = None  # noqa: SLF001 - as above
+    return records
+
+
 class _LenientRecords(_MemoryRecordsPy):  # type: ignore[misc] # declared final, but the only way in
     """The record batches of one partition in a fetch response."""
 
@@ -126,12 +173,24 @@ class _LenientBatch:
             self._batch = DefaultRecordBatch(self._data)
             self._records.decompressed_bytes += len(self._data)
         try:
-            yield from self._batch
+            yield from self._charge(self._batch)
         except UnicodeDecodeError:
             # Records that were already returned come again; the fetcher skips those before its position.
             slow = _DefaultRecordBatchPy(self._data)
             slow._buffer = _LenientBuffer(slow._buffer)  # noqa: SLF001 - the parser has no other seam
-            yield from slow
+            yield from self._charge(slow)
+
+    def _charge(self, batch: Any) -> Iterator[Any]:
+        """Yield the records, and charge their bytes to the poll that takes them."""
+        size = len(self._data)
+        if size <= _SMALL_BATCH_BYTES or self._data[_MAGIC_AT] < 2:
+            _charge_poll(size)
+            yield from batch
+            return
+        (count,) = _COUNT.unpack_from(self._data, _COUNT_AT)
+        for record in batch:
+            _charge_poll(size // max(count, 1) + 1)
+            yield record
 
     def _unreadable(self, reason: str) -> Any:
         """Return one record that replaces the batch: its value is the compressed data, its offset the last one."""
@@ -142,6 +201,12 @@ class _LenientBatch:
         return _DefaultRecordPy(
             last, self.max_timestamp, self.timestamp_type, None, value, [(UNREADABLE_BATCH_HEADER, header.encode())]
         )
+
+
+def _charge_poll(size: int) -> None:
+    budget = _BUDGET.get()
+    if budget is not None:
+        budget.remaining -= size
 
 
 def _decompress_batch(data: memoryview) -> memoryview:

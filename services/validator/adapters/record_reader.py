@@ -5,6 +5,8 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from services.avro.codec import Codec
+from services.avro.item_limit import check_items
+from services.avro.schema import parse_schema
 from services.avro.varints import AvroDecodeError
 from services.chassis.avro.records import transcode
 from services.chassis.avro.schemas import Schema, Schemas
@@ -19,6 +21,8 @@ from services.validator.wire import is_reserved_header
 
 # More than any import request can produce, and little enough for one batch, headers included, when it is passed on.
 MAX_RECORD_BYTES = 6 * 1024 * 1024
+# Far more lines than a valid record has. They may take 10 bytes each: reading 6 MB of them would take a second.
+MAX_ITEMS = 10_000
 # Far below MAX_RECORD_BYTES, so that the fast path can measure headers roughly.
 FAST_PATH_MAX_BYTES = 64 * 1024
 _HEADER_OVERHEAD = 8
@@ -37,8 +41,8 @@ class SubmittedRecordReader(RecordReader):
         self._schemas = schemas
         self._lookup = None if source is None else SchemaLookup(source)
         self._codecs: Mapping[str, tuple[Schema, Codec[Any]]] = {
-            "orders": (order, order_codec(order.definition)),
-            "returns": (return_, return_codec(return_.definition)),
+            "orders": (order, order_codec(order.definition, max_items=MAX_ITEMS)),
+            "returns": (return_, return_codec(return_.definition, max_items=MAX_ITEMS)),
         }
         self._patterns = {
             "orders": (order.prefix, AvroPattern(order.definition)),
@@ -114,6 +118,8 @@ class SubmittedRecordReader(RecordReader):
         if version is None or version.definition["name"] != schema.definition["name"]:
             return DeadLetterReason("unknown-schema", f"schema {reference} is not a version of this topic's schema")
         if version.schema_id != schema.schema_id:
+            if len(value) > FAST_PATH_MAX_BYTES:
+                check_items(parse_schema(version.definition), value, start, max_items=MAX_ITEMS)
             try:
                 value, start = transcode(value, start, version, schema), 0
             except ValueError as error:

@@ -41,8 +41,8 @@ def a_batch(
     return Batch(bytes(data), len(values))
 
 
-async def send(bootstrap: str, topic: str, *batches: Batch) -> None:
-    """To the topic's first partition, as they are."""
+async def send(bootstrap: str, topic: str, *batches: Batch, partition: int = 0) -> None:
+    """To one of the topic's partitions, as they are."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
     await producer.start()
     try:
@@ -51,6 +51,6 @@ async def send(bootstrap: str, topic: str, *batches: Batch) -> None:
             batch._builder = one
             batch._relative_offset = one.records
             batch.close()
-            await (await producer.send_batch(batch, topic, partition=0))
+            await (await producer.send_batch(batch, topic, partition=partition))
     finally:
         await producer.stop()

@@ -96,6 +96,38 @@ async def test_a_compressed_record_has_the_brokers_time_where_the_topic_says_so(
     assert 1_000 < plain.timestamp <= compressed.timestamp
 
 
+@pytest.mark.parametrize("count", [40, 4_000])
+async def test_what_is_compressed_in_all_partitions_is_not_held_in_memory_at_once(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """I8: each partition's batch of some KB inflates to megabytes. A poll takes what it may, from all together."""
+    monkeypatch.setattr(reading, "MAX_POLL_BYTES", 1_000_000)
+    harness, effects, sizes = await build_harness(kafka_bootstrap, partitions=6), RecordingHandler(), list[int]()
+    effects.on_poll = lambda poll: sizes.append(sum(len(one.value) for records in poll.values() for one in records))
+    effects.get_value = lambda record: int((record.value or b"")[-6:])
+    length = 4_000_000 // count
+    for partition in range(6):
+        values = [b"%0*d" % (length, partition * count + number) for number in range(count)]
+        await send(kafka_bootstrap, harness.topic, a_batch(values, zstd, codec=ZSTD), partition=partition)
+    async with running(harness.consumer(effects)):
+        await until(lambda: len(effects.handled) == 6 * count, deadline_s=30)
+    assert max(sizes) <= 1_000_000 + length
+    assert sorted(effects.handled) == list(range(6 * count))
+    assert [await harness.committed(partition) for partition in range(6)] == [count] * 6
+
+
+async def test_a_poll_takes_nothing_of_anothers_bytes(kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A consumer that nobody polls through the chassis, as the tests' own, reads everything."""
+    install()
+    monkeypatch.setattr(reading, "MAX_POLL_BYTES", 1_000)
+    topic = a_name("plain")
+    await make_topics(kafka_bootstrap, {topic: 2})
+    for partition in (0, 1):
+        batches = [a_batch([b"%0400d" % number]) for number in range(10)]
+        await send(kafka_bootstrap, topic, *batches, partition=partition)
+    assert len(await read_all(kafka_bootstrap, topic)) == 20
+
+
 @pytest.mark.parametrize(
     ("codec", "compress", "reason"),
     [

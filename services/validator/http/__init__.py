@@ -1,1 +1,0 @@
-"""The validator over HTTP, on an internal port."""
