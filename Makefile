@@ -87,6 +87,7 @@ bench: .venv/dev ## run the benchmarks and print a report
 	@$(BIN)/python -m bench.status
 	@$(BIN)/python -m bench.codes
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.attacks
 
 dashboards: .venv/dev ## query every dashboard panel on a sandbox under load
 	@$(BIN)/python -m bench.dashboards
