@@ -79,4 +79,6 @@ class Environment:
         if service.is_group_member:
             # As a static member, a killed service gets its partitions back at once instead of after a session timeout.
             variables["KAFKA_GROUP_INSTANCE_ID"] = f"{service.name}-1"
+        if service.name == "ingest":
+            variables["VALIDATOR_URL"] = f"http://127.0.0.1:{self.ports['validator'][0]}"
         return variables | dict(service.settings) | {name: self.secrets[name] for name in service.secrets}

@@ -10,7 +10,7 @@ _EXPRESSIONS: dict[AvroType, str] = {
     Primitive.STRING: "f'{{lengths[len({0})]}}{{{0}}}'",
     Primitive.INT: "numbers[{0}]",
     Primitive.LONG: "numbers[{0}]",
-    Primitive.TIMESTAMP_MICROS: "encode_varint({0})",
+    Primitive.TIMESTAMP_MICROS: "encode_timestamp({0})",
     Primitive.DECIMAL: "write_amount({0})",
     Array(Primitive.STRING): "write_strings({0})",
     Primitive.BOOLEAN: "(true if {0} else null)",

@@ -1,6 +1,7 @@
 """Periodic work: fulfils due transactions, and reports how many are pending."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from services.fulfilment import metrics
 from services.fulfilment.flows.single_flight import run_all
@@ -11,32 +12,25 @@ LEASE_US = 10_000_000
 MAX_SWEEP_US = 10_000_000
 
 
+@dataclass(frozen=True, slots=True)
 class Sweeper:
     """Claims due transactions and fulfils them. One that fails is due again when its lease expires."""
 
-    def __init__(
-        self,
-        transactions: TransactionStore,
-        fulfil: Callable[[str], Awaitable[object]],
-        *,
-        batch_size: int,
-        now_us: Callable[[], int],
-    ) -> None:
-        self._transactions = transactions
-        self._fulfil = fulfil
-        self._batch_size = batch_size
-        self._now_us = now_us
+    transactions: TransactionStore
+    fulfil: Callable[[str], Awaitable[object]]
+    batch_size: int
+    now_us: Callable[[], int]
 
     async def sweep(self) -> None:
         """Fulfil until no transaction is due, at most for `MAX_SWEEP_US`; raises `UnavailableError`."""
-        started_us = self._now_us()
-        while due := await self._transactions.claim_due(limit=self._batch_size, lease_us=LEASE_US):
-            await run_all(self._fulfil, due)
-            if not 0 <= self._now_us() - started_us < MAX_SWEEP_US:
+        started_us = self.now_us()
+        while due := await self.transactions.claim_due(limit=self.batch_size, lease_us=LEASE_US):
+            await run_all(self.fulfil, due)
+            if not 0 <= self.now_us() - started_us < MAX_SWEEP_US:
                 return
 
     async def update_metrics(self) -> None:
         """Report the number of pending transactions and the age of the oldest; raises `UnavailableError`."""
-        count, oldest_us = await self._transactions.count_pending()
+        count, oldest_us = await self.transactions.count_pending()
         metrics.PENDING.set(count)
-        metrics.OLDEST_PENDING.set(0 if oldest_us is None else max(self._now_us() - oldest_us, 0) / 1_000_000)
+        metrics.OLDEST_PENDING.set(0 if oldest_us is None else max(self.now_us() - oldest_us, 0) / 1_000_000)

@@ -105,7 +105,7 @@ async def _load_entry(entry: dict[str, Any], deps: CliDeps) -> tuple[str, load_s
     sku = str(entry.get("sku"))
     try:
         product = parse_product(sku, entry, load_currencies(), deps.suppliers)
-        await load_stock.put_product(product, deps.load_stock)
+        await deps.stores.products.put(product)
         codes = entry.get("codes") or []
         return sku, await load_stock.load_codes(sku, parse_codes(codes), deps.load_stock) if codes else None
     except InvalidRequestError as error:
@@ -176,7 +176,7 @@ def withdraw_codes(
         if not await deps.stores.products.find([sku]):
             raise ValueError(f"there is no product {sku}")
         if file is None:
-            count = await load_stock.withdraw_batch(sku, str(batch), deps.load_stock)
+            count = await deps.stores.stock.withdraw_batch(sku, str(batch))
             typer.echo(f"{count} unsold codes withdrawn")
         else:
             codes = _read_codes(file)

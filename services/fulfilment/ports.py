@@ -59,7 +59,7 @@ class ProductStore(Protocol):
         """Return the known ones of the products, withdrawn ones included."""
 
     async def put(self, product: Product) -> bool:
-        """Add or replace a product; returns whether it is new."""
+        """Add or replace a product; returns whether it is new. Existing orders keep it as it was ordered."""
 
 
 class StockStore(Protocol):

@@ -1,6 +1,6 @@
 """Composition root of ingest."""
 
-import secrets
+import os
 
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
@@ -19,6 +19,7 @@ from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.access import RequestSecurity
 from services.ingest.adapters.idempotency_store import MongoIdempotencyStore
 from services.ingest.adapters.publisher import KafkaPublisher
+from services.ingest.adapters.validator_client import ValidatorClient
 from services.ingest.flows.accept import Deps
 from services.ingest.http.imports import ImportApi, ImportOptions
 from services.ingest.settings import Settings
@@ -47,10 +48,13 @@ async def build(settings: Settings) -> Service:
     rate_limiter = SharedRateLimit.from_settings(settings)
     mongo = Mongo.connect(settings)
     idempotency_keys = IdempotencyKeys(mongo, scope=AUDIENCE)
+    encoder = Encoder(schemas)
+    validator = ValidatorClient(settings.validator_url, encoder, timeout_s=settings.validator_timeout_s)
     deps = Deps(
-        publisher=KafkaPublisher(producer, Encoder(schemas)),
+        publisher=KafkaPublisher(producer, encoder),
         rate_limiter=rate_limiter,
         idempotency=MongoIdempotencyStore(idempotency_keys),
+        judge=validator,
         currencies=load_all_currencies(),
         strict_json=settings.strict_json,
         now_us=now_us,
@@ -70,6 +74,7 @@ async def build(settings: Settings) -> Service:
             accepted_status=settings.import_accepted_status,
             body_timeout_s=settings.body_timeout_s,
             require_gzip=settings.require_gzip,
+            validate_only_records_per_second=settings.validate_only_records_per_second,
             max_bytes_in_flight=settings.max_bytes_in_flight,
             max_bytes_in_flight_per_client=settings.max_bytes_in_flight_per_client,
         ),
@@ -89,6 +94,7 @@ async def build(settings: Settings) -> Service:
             *access.components,
             rate_limiter,
             mongo,
+            validator,
             StartupTask([idempotency_keys.create_indexes]),
             HttpServer(
                 build_application([*api.routes(), *own_registry]), host=settings.http_host, port=settings.http_port
@@ -99,4 +105,5 @@ async def build(settings: Settings) -> Service:
 
 def new_job_id(created_at_us: int) -> str:
     """Return an unguessable id that contains the creation time."""
-    return time_uuid(created_at_us, clock_seq=secrets.randbits(14), node=secrets.randbits(48))
+    bits = int.from_bytes(os.urandom(8), "little")
+    return time_uuid(created_at_us, clock_seq=bits >> 48, node=bits)

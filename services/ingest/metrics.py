@@ -14,6 +14,9 @@ BYTES_IN_FLIGHT = metrics.gauge(
     "ingest_bytes_in_flight", "Memory charged for request bodies that are being received, parsed or published."
 )
 REPLAYED = metrics.counter("ingest_replayed_total", "Responses replayed for an idempotency key.")
+VALIDATED = metrics.counter(
+    "ingest_validate_only_records_total", "Records validated without importing them.", ["kind", "outcome"]
+)
 FAULTS = metrics.counter("ingest_faults_total", "Faults of rejected records.", ["code"])
 SHARED_BATCH_RECORDS = metrics.histogram(
     "ingest_shared_batch_records",
@@ -28,6 +31,15 @@ _REJECTED = {(kind, mode): RECORDS.labels(kind, mode, "rejected") for kind in _K
 # Exported from the start: `increase()` does not see the first increment of a series that appears with it.
 for _code in FaultCode:
     FAULTS.labels(_code.value)
+for _kind in _KINDS:
+    for _outcome in ("succeeded", "failed"):
+        VALIDATED.labels(_kind, _outcome)
+
+
+def count_validated(kind: str, *, total: int, valid: int) -> None:
+    """Count the records of a request with `validateOnly`."""
+    VALIDATED.labels(kind, "succeeded").inc(valid)
+    VALIDATED.labels(kind, "failed").inc(total - valid)
 
 
 def count_records(batch: Batch) -> None:

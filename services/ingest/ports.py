@@ -5,6 +5,7 @@ from typing import Protocol
 from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.rate_limit import Decision
 from services.ingest.domain.import_job import AcceptedJob, ImportRequest
+from services.sales.dry_run import VerdictResponse
 
 
 class Publisher(Protocol):
@@ -12,6 +13,13 @@ class Publisher(Protocol):
 
     async def publish(self, job: AcceptedJob) -> None:
         """Return when all in-sync replicas have the job and its accepted records; raises `UnavailableError`."""
+
+
+class Judge(Protocol):
+    """Judges records as they would be judged if they were imported now."""
+
+    async def judge(self, job: AcceptedJob) -> VerdictResponse:
+        """Return the verdict on each accepted record of a job that is never published; raises `UnavailableError`."""
 
 
 class RateLimiter(Protocol):

@@ -25,7 +25,8 @@ class Encoder:
         header = job.header
         for rejected in build_rejection_runs(job.batch) or (None,):
             value = self._events.encode(JobEvent(header, header.created_at, Opened(rejected)))
-            yield build_key(header.site, header.job_id), value
+            # Neither part needs to be escaped.
+            yield b"%d|%b" % (header.site, header.job_id.encode()), value
 
     def encode_records(self, job: AcceptedJob) -> Iterator[tuple[int, bytes, bytes]]:
         """Yield index, key and value of each accepted record, in order."""

@@ -2,7 +2,7 @@
 
 from services import topics
 from services.chassis.avro.registry_client import SchemaRegistryClient, load_schemas
-from services.chassis.http.server import operations_server
+from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.kafka.consumer import Consumer
@@ -17,6 +17,7 @@ from services.validator.adapters.catalogue import CatalogueTable
 from services.validator.adapters.publisher import KafkaPublisher
 from services.validator.adapters.record_reader import SubmittedRecordReader
 from services.validator.flow import Deps
+from services.validator.http.verdicts import MAX_REQUEST_BYTES, VerdictApi
 from services.validator.settings import Settings
 from services.validator.wire import Encoder
 from services.validator.worker import KINDS, Worker
@@ -41,6 +42,12 @@ async def build(settings: Settings) -> Service:
         max_job_records=settings.max_job_records,
         now_us=broker_clock.now_us,
     )
+
+    def can_judge() -> bool:
+        # Without the catalogue every record would be rejected; without the brokers' time it would be judged at ours.
+        return catalogue_table.ready and producer.ready and broker_clock.is_known
+
+    verdicts = VerdictApi(deps, is_ready=can_judge, catalogue_as_of_ms=lambda: catalogue_table.newest_timestamp_ms)
     consumer = Consumer(
         settings,
         Worker(deps, dead_letter_limit),
@@ -48,8 +55,7 @@ async def build(settings: Settings) -> Service:
         topics=list(KINDS),
         client_id="validator",
         halted_partitions=lambda: dead_letter_limit.halted,
-        # Without the catalogue every record would be rejected; without the brokers' time it would be judged at ours.
-        start_when=lambda: catalogue_table.ready and producer.ready and broker_clock.is_known,
+        start_when=can_judge,
     )
     health = Health()
     health.ready_when("clock", lambda: broker_clock.ready)
@@ -67,5 +73,10 @@ async def build(settings: Settings) -> Service:
             broker_clock,
             catalogue_table,
             consumer,
+            HttpServer(
+                build_application(verdicts.routes(), max_body_bytes=MAX_REQUEST_BYTES),
+                host=settings.http_host,
+                port=settings.http_port,
+            ),
         ),
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import escape_for_log, logger
 from services.sales.records import SalesRecord
 from services.validator import metrics
@@ -61,6 +62,19 @@ async def judge(submitted: Mapping[Partition, Sequence[SubmittedRecord]], deps: 
         deps.dead_letter_limit.record(partition, len(verdicts), dead[partition])
     _count(published)
     return allowed
+
+
+async def judge_only(kind: str, values: Sequence[bytes], deps: Deps) -> list[Verdict]:
+    """Judge records that were not submitted, as `judge` would now; publish, count and log nothing.
+
+    Raises `UnavailableError` while the schema registry has not answered for the schema of a value.
+    """
+    submitted = [SubmittedRecord(kind, "", 0, position, 0, None, value, ()) for position, value in enumerate(values)]
+    (count,) = await deps.reader.prefetch_schemas([submitted])
+    if count < len(submitted):
+        raise UnavailableError("the schema registry")
+    at_us = deps.now_us()
+    return [_judge_one(record, deps, at_us) for record in submitted]
 
 
 def _judge_one(submitted: SubmittedRecord, deps: Deps, now_us: int) -> Verdict:

@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from services.chassis.runtime.settings import DeadLetterLimitSettings, KafkaSettings, ServiceSettings
+from services.chassis.runtime.settings import ApiSettings, DeadLetterLimitSettings, KafkaSettings, ServiceSettings
 
 
-class Settings(ServiceSettings, KafkaSettings, DeadLetterLimitSettings):
-    """Settings of the validator."""
+class Settings(ServiceSettings, ApiSettings, KafkaSettings, DeadLetterLimitSettings):
+    """Settings of the validator. Its API is internal: customers must not reach its port."""
 
     validator_group: str = Field("validator", min_length=1, description="Consumer group of the validators.")
     max_job_records: int = Field(

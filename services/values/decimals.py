@@ -83,6 +83,12 @@ def strip_trailing_zeros(amount: Decimal) -> Decimal:
     return Decimal(text)
 
 
+def format_amount(amount: Decimal, *, separator: str = "") -> str:
+    """Format an amount without exponent, with all of its decimals, at least two; `separator` is between thousands."""
+    whole, _, fraction = f"{amount.normalize():{separator}f}".partition(".")
+    return f"{whole}.{fraction:0<2}"
+
+
 def _canonical_amount(amount: Decimal) -> Decimal | Invalid:
     if not amount.is_finite():
         return _NUMBER

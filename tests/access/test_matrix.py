@@ -265,5 +265,9 @@ async def test_each_address_is_decided_upon(client: ApiClient) -> None:
 
 
 def test_every_service_with_an_api_is_here() -> None:
-    """Auth's own, which hands the tokens out, is in `tests/auth/test_admin.py`."""
-    assert {path.parent.name for path in (REPOSITORY / "services").glob("*/http")} == {*APIS, "auth", "chassis"}
+    """Auth's own, which hands the tokens out, is in `tests/auth/test_admin.py`. The validator's knows no tokens.
+
+    Only ingest may reach it: `tests/deploy/test_manifests.py`.
+    """
+    described = {*APIS, "auth", "chassis", "validator"}
+    assert {path.parent.name for path in (REPOSITORY / "services").glob("*/http")} == described

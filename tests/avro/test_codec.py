@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.avro.codec import AvroDecodeError, Codec
 from services.avro.schema import parse_schema
+from services.avro.varints import encode_timestamp, encode_varint
 from services.sales.records import Order, OrderLine
 from services.sales.wire import order_codec
 from tests.sales.samples import (
@@ -223,3 +224,10 @@ def test_a_schema_with_what_ours_do_not_use_is_refused_at_start(schema: dict[str
 
 def test_a_decoded_order_is_an_order() -> None:
     assert isinstance(ORDERS.decode(ORDERS.encode(an_order(job=a_place()))), Order)
+
+
+@pytest.mark.parametrize(
+    "instant", [*(edge + step for edge in (0, 2**48, 2**55, -(2**48)) for step in (-1, 0, 1)), 1_764_500_000_123_456]
+)
+def test_an_instant_is_encoded_as_any_number(instant: int) -> None:
+    assert encode_timestamp(instant) == encode_varint(instant)

@@ -15,7 +15,7 @@ from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_range
 from services.fulfilment.domain.supply import Allocation
-from services.fulfilment.domain.totals import PurchaseOrderTotals, merge_lines
+from services.fulfilment.domain.totals import LineMerger, PurchaseOrderTotals
 from services.fulfilment.domain.transaction import MAX_DUE_AHEAD_US, Transaction
 from services.fulfilment.ports import InsertResult
 
@@ -389,3 +389,11 @@ def _matches(transaction: Transaction, query: TransactionQuery) -> bool:
         return False
     key = (transaction.created_us, transaction.id)
     return query.after is None or key < (int(query.after.sort_key), query.after.id)
+
+
+def merge_lines(transactions: Iterable[Transaction]) -> LineMerger:
+    """Merge the lines of these transactions."""
+    merger = LineMerger()
+    for transaction in transactions:
+        merger.add(transaction)
+    return merger

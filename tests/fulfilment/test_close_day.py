@@ -16,11 +16,12 @@ from services.fulfilment.domain.business_day import business_date
 from services.fulfilment.domain.invoice import Invoice, InvoiceKind
 from services.fulfilment.domain.listing import InvoiceQuery, PageCursor
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
-from services.fulfilment.domain.totals import PurchaseOrderTotals, merge_lines
+from services.fulfilment.domain.totals import PurchaseOrderTotals
 from services.fulfilment.domain.transaction import Tally, apply_tallies
 from services.fulfilment.flows import close_day
 from services.fulfilment.ports import InsertResult
 from tests.fulfilment.billing_checks import check_accounts, issued_documents
+from tests.fulfilment.fakes import merge_lines
 from tests.fulfilment.harness import (
     OTHER_SITE,
     PRODUCTS,

@@ -96,7 +96,7 @@ async def test_codes_of_a_product_that_is_not_there_are_not_loaded(harness: Harn
 
 async def test_a_product_is_new_once(harness: Harness) -> None:
     new = product()
-    assert [await load_stock.put_product(new, harness.load_stock_deps) for _ in range(2)] == [True, False]
+    assert [await harness.load_stock_deps.products.put(new) for _ in range(2)] == [True, False]
     assert (await harness.products.find(["NEW", "NONE"])) == {"NEW": new}
     assert [product.sku for product in await harness.products.list_all()] == sorted(
         {product.sku for product in PRODUCTS} | {"NEW"}
@@ -120,7 +120,7 @@ async def test_of_codes_that_are_taken_back_none_is_sold_and_no_sold_one_is_lost
     await harness.fulfil(sold.transaction.id)
     assert await load_stock.withdraw_codes("OTHER", codes, deps) == 0
     withdrawn = await load_stock.withdraw_codes("CARD", [*codes[:3], codes[0], Code("unknown")], deps)
-    rest = await load_stock.withdraw_batch("CARD", batch.id, deps)
+    rest = await deps.stock.withdraw_batch("CARD", batch.id)
     assert withdrawn + rest == 4
     assert await harness.stock.count_available("CARD") == 0
     assert len(await harness.get_codes(sold.transaction.id)) == 2

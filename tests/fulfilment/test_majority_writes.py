@@ -19,9 +19,9 @@ from services.fulfilment.domain.customer import BillingDetails
 from services.fulfilment.domain.invoice import Invoice, draft_invoice
 from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.domain.slots import slot_keys
-from services.fulfilment.domain.totals import merge_lines
 from services.fulfilment.flows import close_day
 from services.fulfilment.wire.events import KAFKA
+from tests.fulfilment.fakes import merge_lines
 from tests.fulfilment.harness import ISSUER, PRODUCTS, SITE, Clock, Harness, build_mongo_harness, transactions_of
 from tests.status.test_durability import paused
 

@@ -87,7 +87,7 @@ async def test_a_code_is_taken_back_or_sold(harness: Harness, rounds: int) -> No
         assert batch is not None
         ids = [(await harness.place(("CARD", 4))).transaction.id for _ in range(10)]
         withdrawn, _ = await asyncio.gather(
-            load_stock.withdraw_batch("CARD", batch.id, harness.load_stock_deps),
+            harness.load_stock_deps.stock.withdraw_batch("CARD", batch.id),
             asyncio.gather(*map(harness.fulfil, ids)),
         )
         sold = [code for found in [await harness.get_codes(one) for one in ids] for code in found.values()]
@@ -96,7 +96,7 @@ async def test_a_code_is_taken_back_or_sold(harness: Harness, rounds: int) -> No
         harness.clock.advance(days=8)
         for transaction_id in ids:
             await harness.fulfil(transaction_id)
-        await load_stock.withdraw_batch("CARD", batch.id, harness.load_stock_deps)
+        await harness.load_stock_deps.stock.withdraw_batch("CARD", batch.id)
 
 
 @repeated

@@ -18,6 +18,7 @@ from services.ingest.http.imports import ImportApi, ImportOptions
 from services.ingest.ports import IdempotencyStore
 from tests.ingest.fakes import (
     FakeIdempotencyStore,
+    FakeJudge,
     FakePublisher,
     FakeRateLimiter,
     FakeSites,
@@ -58,6 +59,7 @@ class ApiClient:
     publisher: FakePublisher
     rate_limiter: FakeRateLimiter
     idempotency: FakeIdempotencyStore
+    judge: FakeJudge
 
     async def call(
         self, method: str, path: str, *, data: Any = None, headers: Any = None, token: str | None = "good"
@@ -112,7 +114,7 @@ async def import_api(
     """Serve the API with these settings."""
     journal: Journal = []
     publisher, rate_limiter = FakePublisher(journal), FakeRateLimiter(journal)
-    fake_store = FakeIdempotencyStore(journal)
+    fake_store, judge = FakeIdempotencyStore(journal), FakeJudge(journal)
     sites = FakeSites(records_per_second=records_per_second)
     api = ImportApi(
         deps=fake_deps(
@@ -120,6 +122,7 @@ async def import_api(
             publisher=publisher,
             rate_limiter=rate_limiter,
             idempotency=idempotency or fake_store,
+            judge=judge,
             strict_json=strict_json,
         ),
         authenticator=RequestAuthenticator(FakeVerifier(), sites),  # type: ignore[arg-type]
@@ -131,7 +134,7 @@ async def import_api(
     await server.start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield ApiClient(f"http://{server.address}", session, journal, publisher, rate_limiter, fake_store)
+            yield ApiClient(f"http://{server.address}", session, journal, publisher, rate_limiter, fake_store, judge)
     finally:
         await server.stop()
 

@@ -14,7 +14,10 @@ from services.chassis.runtime.errors import Problem, UnauthorizedError, Unavaila
 from services.chassis.security.tokens import Token
 from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 from services.ingest.flows.accept import Deps
+from services.jobs.events import Fault
 from services.sales.batch import ImportTarget, SiteDefaults
+from services.sales.dry_run import VerdictResponse
+from services.sales.faults import product_not_found
 from services.values.sites import ApiKey, Site
 from services.values.time_uuids import time_uuid
 
@@ -29,6 +32,13 @@ class Published:
     topic: str
     records: int
     rejected: int = 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The validator judged records that were not published."""
+
+    records: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,26 @@ class FakePublisher:
         self.jobs.append(job)
         batch = job.batch
         self.journal.append(Published(job.header.type, len(batch.accepted), len(batch.rejected)))
+
+
+@dataclass
+class FakeJudge:
+    """Finds an unknown product in each record whose first product is not in the catalogue."""
+
+    journal: Journal
+    products: frozenset[str] = frozenset({"4556"})
+    is_unavailable: bool = False
+
+    async def judge(self, job: AcceptedJob) -> VerdictResponse:
+        if self.is_unavailable:
+            raise UnavailableError("the validator")
+        self.journal.append(Judged(len(job.batch.accepted)))
+        products = [record.line_items[0].product_id for _, record in job.batch.accepted]
+        faults: list[list[Fault]] = [
+            [] if product in self.products else [product_not_found("/lineItems/0/productId", product)]
+            for product in products
+        ]
+        return VerdictResponse(faults, NOW_US // 1000)
 
 
 class FakeRateLimiter:
@@ -204,6 +234,7 @@ def fake_deps(journal: Journal, **changes: Any) -> Deps:
             "publisher": FakePublisher(journal),
             "rate_limiter": FakeRateLimiter(journal),
             "idempotency": FakeIdempotencyStore(journal),
+            "judge": FakeJudge(journal),
             "currencies": frozenset({"USD", "EUR"}),
             "strict_json": False,
             "now_us": lambda: NOW_US,

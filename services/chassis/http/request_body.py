@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from services.chassis.runtime.errors import Problem
 
@@ -15,10 +16,15 @@ _ACCEPTED_TYPES = frozenset(
 
 def require_json(request: web.Request) -> None:
     """Raise a 415 if the declared media type cannot be JSON."""
-    for header in request.headers.getall("Content-Type", ()):
-        media_type = header.partition(";")[0].strip().lower()
-        if media_type not in _ACCEPTED_TYPES and not media_type.endswith("+json"):
+    for header in request.headers.getall(hdrs.CONTENT_TYPE, ()):
+        if not _may_be_json(header):
             raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "send JSON (Content-Type: application/json)")
+
+
+@lru_cache(maxsize=256)
+def _may_be_json(header: str) -> bool:
+    media_type = header.partition(";")[0].strip().lower()
+    return media_type in _ACCEPTED_TYPES or media_type.endswith("+json")
 
 
 def require_content_length(request: web.Request, *, max_bytes: int, hint: str = "") -> None:
@@ -39,11 +45,19 @@ async def read_bounded(
 
     `on_size` is called with the size so far, and may raise to refuse more.
     """
+    content = request.content
+    if content.is_eof():
+        # A small body usually arrives together with its head: no timeout is needed.
+        body = content.read_nowait()
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes, hint)
+        on_size(len(body))
+        return body
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(timeout_s):
-            async for chunk in request.content.iter_any():
+            async for chunk in content.iter_any():
                 size += len(chunk)
                 if size > max_bytes:
                     raise _too_large(max_bytes, hint)

@@ -61,6 +61,7 @@ class CompactedTable(BackgroundTask):
         self._complete_at = -math.inf
         self._kafka: AIOKafkaConsumer | None = None
         self._next_offsets: dict[TopicPartition, int] = {}
+        self._newest_timestamp_ms = -1
         self._records = RECORDS.labels(topic)
         self._unusable = UNUSABLE.labels(topic)
         STALENESS.labels(topic).set_function(lambda: self.staleness_s)
@@ -74,6 +75,11 @@ class CompactedTable(BackgroundTask):
     def staleness_s(self) -> float:
         """Time since the brokers last confirmed that the table has all records of the topic; infinite before."""
         return monotonic() - self._complete_at
+
+    @property
+    def newest_timestamp_ms(self) -> int | None:
+        """Time of the newest record that was applied, in milliseconds since 1970; None before any."""
+        return self._newest_timestamp_ms if self._newest_timestamp_ms >= 0 else None
 
     async def wait_ready(self, timeout_s: float) -> None:
         """Return when `ready`; raises `UnavailableError` if that takes longer."""
@@ -171,3 +177,5 @@ class CompactedTable(BackgroundTask):
                     )
             if records:
                 self._next_offsets[partition] = records[-1].offset + 1
+                newest = max(record.timestamp for record in records)
+                self._newest_timestamp_ms = max(self._newest_timestamp_ms, newest)

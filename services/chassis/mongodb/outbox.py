@@ -7,7 +7,7 @@ channel delivers the messages at least once and then removes them.
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, convert, to_builtins
 from pymongo import UpdateOne
 from pymongo.read_concern import ReadConcern
 
@@ -36,27 +36,14 @@ class Message(Struct, frozen=True, kw_only=True):
     key: bytes = b""
     value: bytes = b""
     headers: Headers = ()
-    at_us: int
+    created_us: int
     attempts: int = 0
 
 
 def to_outbox_field(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Return the value of `outbox` in a new document."""
-    return [
-        {
-            "id": message.id,
-            "channel": message.channel,
-            "target": message.target,
-            "key": message.key,
-            "value": message.value,
-            "headers": [list(header) for header in message.headers],
-            "created_us": message.at_us,
-            # At once, whatever the clock says: only a failed delivery is postponed.
-            "due_us": 0,
-            "attempts": message.attempts,
-        }
-        for message in messages
-    ]
+    # Due at once, whatever the clock says: only a failed delivery is postponed.
+    return [{**to_builtins(message, builtin_types=(bytes,)), "due_us": 0} for message in messages]
 
 
 def outbox_push(messages: Sequence[Message]) -> dict[str, Any]:
@@ -100,7 +87,7 @@ class Outbox:
             for name, collection in self._committed.items():
                 cursor = collection.find(due, {FIELD: 1}).hint(FIELD).limit(MAX_MESSAGES_PER_RUN)
                 found += [
-                    _PendingMessage(name, document["_id"], _message(entry))
+                    _PendingMessage(name, document["_id"], convert(entry, Message, builtin_types=(bytes,)))
                     for document in await cursor.to_list(None)
                     for entry in document[FIELD]
                     if entry["channel"] == channel and not now_us < entry["due_us"] <= too_far_us
@@ -190,7 +177,7 @@ class Relay(BackgroundTask):
         if not pending:
             self._report_age(await self._outbox.oldest_us(self._channel))
             return 0
-        self._report_age(min(one.message.at_us for one in pending))
+        self._report_age(min(one.message.created_us for one in pending))
         arrived = await self._deliver([one.message for one in pending])
         delivered = [one for one in pending if one.message.id in arrived]
         failed = [one for one in pending if one.message.id not in arrived]
@@ -218,16 +205,3 @@ def kafka_delivery(producer: Producer) -> Deliver:
         return {message.id for message in messages}
 
     return deliver
-
-
-def _message(entry: dict[str, Any]) -> Message:
-    return Message(
-        id=entry["id"],
-        channel=entry["channel"],
-        target=entry["target"],
-        key=bytes(entry["key"]),
-        value=bytes(entry["value"]),
-        headers=tuple((name, bytes(value)) for name, value in entry["headers"]),
-        at_us=entry["created_us"],
-        attempts=entry["attempts"],
-    )

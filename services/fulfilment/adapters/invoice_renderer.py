@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
-from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from fpdf import FPDF, FontFace
@@ -14,6 +14,7 @@ from services.fulfilment.domain.business_day import to_datetime
 from services.fulfilment.domain.invoice import Invoice, InvoiceDraft, InvoiceKind
 from services.fulfilment.domain.totals import LineTotals
 from services.fulfilment.ports import InvoiceRenderer
+from services.values import decimals
 
 ACCENT, DARK, GREY, PALE = (15, 118, 110), (31, 41, 55), (107, 114, 128), (240, 253, 250)
 _TITLES = {InvoiceKind.INVOICE: "Invoice", InvoiceKind.CREDIT_NOTE: "Credit note"}
@@ -32,6 +33,8 @@ ISSUER_WIDTH, TITLE_WIDTH = 110, 74
 # The characters of PDF's built-in fonts: those of Western Europe, and the euro sign.
 CORE_FONT_ENCODING = "windows-1252"
 _CORE_FONT, _CUSTOM_FONT = "helvetica", "custom"
+
+format_amount = partial(decimals.format_amount, separator=",")
 
 
 class TableRow(Struct, frozen=True):
@@ -268,13 +271,6 @@ def _transliterate(character: str) -> str:
         if encoded := form.encode(CORE_FONT_ENCODING, "ignore"):
             return encoded.decode(CORE_FONT_ENCODING)
     return "?"
-
-
-def format_amount(value: Decimal) -> str:
-    """Format an amount with thousands separators and all of its decimals, at least two."""
-    text = f"{value.normalize():,f}"
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction:0<2}"
 
 
 def _issuer_details(draft: InvoiceDraft) -> list[str]:

@@ -76,12 +76,7 @@ class MongoInvoiceStore(InvoiceStore):
 
 def _filter(query: InvoiceQuery) -> dict[str, Any]:
     conditions: dict[str, Any] = {"site": query.site}
-    date_range: dict[str, str] = {}
-    if query.from_date is not None:
-        date_range["$gte"] = query.from_date
-    if query.to_date is not None:
-        date_range["$lte"] = query.to_date
-    if date_range:
+    if date_range := documents.without_none({"$gte": query.from_date, "$lte": query.to_date}):
         conditions["business_date"] = date_range
     if query.after is not None:
         last_date = str(query.after.sort_key)

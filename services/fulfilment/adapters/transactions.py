@@ -196,7 +196,7 @@ class MongoTransactionStore(TransactionStore):
 
 
 def _totals_pipeline(order_id: str) -> list[dict[str, Any]]:
-    """Merge the lines as `domain.totals.merge_lines` does."""
+    """Merge the lines as `domain.totals.LineMerger` does."""
     fields = {"ordered": "quantity", "delivered": "delivered", "cancelled": "cancelled"}
     counts = {name: {"$sum": f"$lines.{field}"} for name, field in fields.items()}
     first = {"name": {"$first": "$lines.name"}, "sequence": {"$first": "$sequence"}, "line": {"$first": "$line"}}
@@ -213,18 +213,15 @@ def _totals_pipeline(order_id: str) -> list[dict[str, Any]]:
 
 
 def _filter(query: TransactionQuery) -> dict[str, Any]:
-    conditions: dict[str, Any] = {"site": query.site}
-    if query.transaction_id is not None:
-        conditions["_id"] = query.transaction_id
-    if query.client_order_number is not None:
-        conditions["client_order_number"] = query.client_order_number
-    if query.purchase_order is not None:
-        conditions["purchase_order"] = query.purchase_order
-    created: dict[str, int] = {}
-    if query.from_us is not None:
-        created["$gte"] = query.from_us
-    if query.to_us is not None:
-        created["$lt"] = query.to_us
+    conditions: dict[str, Any] = documents.without_none(
+        {
+            "site": query.site,
+            "_id": query.transaction_id,
+            "client_order_number": query.client_order_number,
+            "purchase_order": query.purchase_order,
+        }
+    )
+    created = documents.without_none({"$gte": query.from_us, "$lt": query.to_us})
     if query.after is not None:
         last_us = int(query.after.sort_key)
         created["$lte"] = min(last_us, created.pop("$lt", last_us + 1) - 1)

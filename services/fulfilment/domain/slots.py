@@ -32,11 +32,6 @@ class FilledSlot(Struct, frozen=True):
     reason: str | None = None
 
 
-def slot_key(transaction_id: str, line: int, unit: int) -> str:
-    """Return the slot of one unit."""
-    return f"{transaction_id}:{line:03d}:{unit:04d}"
-
-
 def slot_keys(transaction_id: str, line: int, quantity: int) -> Iterator[str]:
     """Return the slots of a line's units, in order."""
     prefix = f"{transaction_id}:{line:03d}:"

@@ -1,6 +1,6 @@
 """Totals of a purchase order: its transactions' lines merged by product and price, exact to the last decimal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -76,14 +76,6 @@ class LineMerger:
             )
             for key, (ordered, delivered, cancelled) in self._counts.items()
         ]
-
-
-def merge_lines(transactions: Iterable[Transaction], *, until: str | None = None) -> LineMerger:
-    """Merge the lines of these transactions."""
-    merger = LineMerger(until=until)
-    for transaction in transactions:
-        merger.add(transaction)
-    return merger
 
 
 def _cancelled_units(transaction: Transaction, number: int, line: TransactionLine, until: str | None) -> int:

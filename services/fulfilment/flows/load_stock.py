@@ -7,7 +7,6 @@ from msgspec import Struct
 
 from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.ids import derive_id
-from services.fulfilment.domain.product import Product
 from services.fulfilment.ports import ProductStore, SealCode, StockStore, TransactionStore
 
 
@@ -50,16 +49,3 @@ async def withdraw_codes(sku: str, codes: Sequence[Code], deps: Deps) -> int:
     Codes that fill a slot stay there. Codes that were withdrawn can be loaded again.
     """
     return await deps.stock.withdraw(sku, list({deps.seal(sku, code).digest for code in codes}))
-
-
-async def withdraw_batch(sku: str, batch_id: str, deps: Deps) -> int:
-    """Remove the codes that the batch added and that are still available; returns how many. See `withdraw_codes`."""
-    return await deps.stock.withdraw_batch(sku, batch_id)
-
-
-async def put_product(product: Product, deps: Deps) -> bool:
-    """Add or replace a product and return whether it is new; raises `UnavailableError`.
-
-    Existing orders keep the product as it was ordered.
-    """
-    return await deps.products.put(product)

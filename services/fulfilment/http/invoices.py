@@ -71,11 +71,7 @@ class InvoicesApi:
         """Return the purchase order with a page of its transactions, and the header that links to the next page."""
         query = TransactionQuery(site=order.site, rows=params.parse_page_rows(request.query), purchase_order=order.id)
         page, pagination, links = await params.paginate(
-            request,
-            query,
-            find_page=self.transactions.find_page,
-            render=responses.transaction_status,
-            page_tokens=self.page_tokens,
+            request, query, self.transactions.find_page, responses.transaction_status, self.page_tokens
         )
         body = responses.purchase_order(order, await self.transactions.totals(order.id))
         return {**body, "pagination": pagination, "transactions": page}, links
@@ -90,11 +86,7 @@ class InvoicesApi:
             to_date=params.parse_date(request.query, "to"),
         )
         page, pagination, links = await params.paginate(
-            request,
-            query,
-            find_page=self.invoices.find_page,
-            render=responses.invoice,
-            page_tokens=self.page_tokens,
+            request, query, self.invoices.find_page, responses.invoice, self.page_tokens
         )
         return json_response({"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links})
 

@@ -144,11 +144,7 @@ class OrdersApi:
             to_us=parse_to_us(request.query, caller.customer.time_zone),
         )
         page, pagination, links = await params.paginate(
-            request,
-            query,
-            find_page=self.transactions.find_page,
-            render=responses.transaction_status,
-            page_tokens=self.page_tokens,
+            request, query, self.transactions.find_page, responses.transaction_status, self.page_tokens
         )
         return json_response({"pagination": pagination, "result": page}, headers={**responses.PRIVATE, **links})
 

@@ -34,7 +34,6 @@ MANY_BYTES = 4_096
 async def paginate(
     request: web.Request,
     query: ListQuery,
-    *,
     find_page: Callable[[ListQuery], Awaitable[Sequence[Any]]],
     render: Callable[[Any], Mapping[str, Any]],
     page_tokens: PageTokenCodec,

@@ -11,6 +11,7 @@ from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrd
 from services.fulfilment.domain.totals import LineTotals, PurchaseOrderTotals
 from services.fulfilment.domain.transaction import Transaction, TransactionLine, TransactionStatus
 from services.fulfilment.flows.get_codes import TransactionCodes
+from services.values.decimals import format_amount
 from services.values.instants import format_utc
 
 PRIVATE = {"Cache-Control": "private, no-cache"}
@@ -20,13 +21,6 @@ MIN_POLL_INTERVAL_US, MAX_POLL_INTERVAL_US = MICROS_PER_SECOND, 60 * MICROS_PER_
 def format_instant(at_us: int) -> str:
     """Format an instant by RFC 3339."""
     return format_utc(at_us, digits=6)
-
-
-def format_amount(value: Decimal) -> str:
-    """Format an amount without exponent, with at least two decimals."""
-    text = f"{value.normalize():f}"
-    whole, _, fraction = text.partition(".")
-    return f"{whole}.{fraction:0<2}"
 
 
 def accepted_order(transaction: Transaction) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.logs import escape_for_log
 from services.fulfilment.domain.order_request import InvalidRequestError
 from services.fulfilment.domain.stock_request import parse_codes, parse_product
-from services.fulfilment.flows.load_stock import Deps, load_codes, put_product
+from services.fulfilment.flows.load_stock import Deps, load_codes
 from services.fulfilment.http import responses
 from services.fulfilment.http.authentication import Authenticator
 from services.fulfilment.http.body import parse_object, read_body, unprocessable
@@ -72,7 +72,7 @@ class StockApi:
             product = parse_product(request.match_info["sku"], body, self.currencies, self.suppliers)
         except InvalidRequestError as error:
             raise unprocessable(error) from None
-        is_new = await put_product(product, self.deps)
+        is_new = await self.deps.products.put(product)
         source = request.remote or "unknown"
         self.audit.record("product-put", actor=caller.client_id, source=source, sku=escape_for_log(product.sku))
         return json_response(responses.product(product), status=201 if is_new else 200)

@@ -48,6 +48,11 @@ def from_bson(document: Any, kind: type[T]) -> T:
     return msgspec.convert(document, kind, builtin_types=_BUILTIN_TYPES)
 
 
+def without_none(fields: Document) -> Document:
+    """Return the fields that are not None, such as the conditions of a filter that are given."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def product_document(product: Product) -> Document:
     """Build a product's document."""
     document: Document = to_bson(product)

@@ -44,7 +44,7 @@ class EventCodec:
             ],
         }
         topic = topics.FULFILMENT_TRANSACTIONS.name
-        message = _encode(topic, transaction.id, self._transaction, event, at_us=transaction.created_us)
+        message = _encode(topic, transaction.id, self._transaction, event, created_us=transaction.created_us)
         return _with_traceparent(message, transaction)
 
     def availability_changed(self, transaction: Transaction, at_us: int) -> outbox.Message:
@@ -67,7 +67,7 @@ class EventCodec:
                 for line in transaction.lines
             ],
         }
-        message = _encode(topics.FULFILMENT_CODES.name, transaction.id, self._codes, event, at_us=at_us)
+        message = _encode(topics.FULFILMENT_CODES.name, transaction.id, self._codes, event, created_us=at_us)
         return _with_traceparent(message, transaction)
 
     def invoice_issued(self, invoice: Invoice) -> list[outbox.Message]:
@@ -87,10 +87,10 @@ class EventCodec:
             "issuedAt": draft.issued_us,
         }
         topic = topics.FULFILMENT_INVOICES.name
-        messages = [_encode(topic, draft.purchase_order, self._invoice, event, at_us=draft.issued_us)]
+        messages = [_encode(topic, draft.purchase_order, self._invoice, event, created_us=draft.issued_us)]
         if draft.customer.email is not None:
             mail_id = derive_id("mail", draft.id)
-            messages.append(outbox.Message(id=mail_id, channel=MAIL, target=draft.id, at_us=draft.issued_us))
+            messages.append(outbox.Message(id=mail_id, channel=MAIL, target=draft.id, created_us=draft.issued_us))
         return messages
 
     def decode_placed_id(self, value: bytes | None) -> str:
@@ -98,12 +98,17 @@ class EventCodec:
         return str(self._reader.read(value)["transactionId"])
 
 
-def _encode(topic: str, key: str, schema: Schema, event: Mapping[str, Any], *, at_us: int) -> outbox.Message:
+def _encode(topic: str, key: str, schema: Schema, event: Mapping[str, Any], *, created_us: int) -> outbox.Message:
     stream = io.BytesIO()
     stream.write(schema.prefix)
     schemaless_writer(stream, schema.parsed, event, strict=True)
     return outbox.Message(
-        id=event["eventId"], channel=KAFKA, target=topic, key=key.encode(), value=stream.getvalue(), at_us=at_us
+        id=event["eventId"],
+        channel=KAFKA,
+        target=topic,
+        key=key.encode(),
+        value=stream.getvalue(),
+        created_us=created_us,
     )
 
 

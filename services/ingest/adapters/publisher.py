@@ -1,13 +1,14 @@
 """Publishes accepted jobs to Kafka: the job's opened event, and its records as one batch."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
 
 from services import topics
-from services.chassis.kafka.producer import Producer, ProducerRecord, to_headers
-from services.ingest.adapters.batcher import RecordBatcher
+from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
+from services.chassis.runtime.errors import UnavailableError
+from services.ingest import metrics
+from services.ingest.adapters.batcher import Acknowledgements, RecordBatcher
 from services.ingest.domain.import_job import AcceptedJob
 from services.ingest.wire import Encoder
 from services.sales.batch import MAX_RECORDS
@@ -19,59 +20,83 @@ _INDEX_HEADERS = [("index", b"%d" % index) for index in range(MAX_RECORDS)]
 
 
 class KafkaPublisher:
-    """Publishes through one producer."""
+    """Publishes through one producer. Events, and records of jobs of one record, share batches with other jobs'."""
 
     def __init__(self, producer: Producer, encoder: Encoder) -> None:
         self._producer = producer
         self._encoder = encoder
         self._round_robin = count()
-        self._batchers = {topic: RecordBatcher(partial(self._send_shared, topic)) for topic in TOPICS.values()}
+        self._records = {
+            topic: RecordBatcher(partial(self._send_records, topic), metrics.SHARED_BATCH_RECORDS.observe)
+            for topic in TOPICS.values()
+        }
+        # By partition: status reads the events of a job in order.
+        self._events: dict[int, RecordBatcher] = {}
 
     async def publish(self, job: AcceptedJob) -> None:
         """Return when all in-sync replicas have the job and its accepted records; raises `UnavailableError`."""
         if job.batch.rejected or not job.batch.accepted:
-            # Only this event carries the rejected records, so it must be durable before any record is.
-            await self._publish_opened(job)
+            # Only these events carry the rejected records, so they must be durable before any record is.
+            for event in self._build_events(job):
+                acknowledgements = Acknowledgements(1)
+                await self._submit_event(event, acknowledgements)
+                await acknowledgements.wait()
             if job.batch.accepted:
-                await self._publish_records(job)
+                acknowledgements = Acknowledgements(1)
+                await self._send_job(job, acknowledgements)
+                await acknowledgements.wait()
             return
         # Every verdict repeats the job's header: status can create the job from whichever event arrives first.
-        for result in await asyncio.gather(
-            self._publish_opened(job), self._publish_records(job), return_exceptions=True
-        ):
-            if isinstance(result, BaseException):
-                raise result
+        (event,) = self._build_events(job)
+        acknowledgements = Acknowledgements(2)
+        await self._submit_event(event, acknowledgements)
+        await self._send_job(job, acknowledgements)
+        await acknowledgements.wait()
 
-    async def _publish_opened(self, job: AcceptedJob) -> None:
-        headers = to_headers({"traceparent": job.traceparent})
-        for key, value in self._encoder.encode_opened(job):
-            await self._producer.send(JOB_EVENTS, ProducerRecord(key, value, headers))
+    async def _submit_event(self, event: ProducerRecord, acknowledgements: Acknowledgements) -> None:
+        partition = await self._producer.partition_for_key(JOB_EVENTS, event.key or b"")
+        batcher = self._events.get(partition)
+        if batcher is None:
+            send = partial(self._producer.send_batch, JOB_EVENTS, partition)
+            batcher = self._events[partition] = RecordBatcher(send)
+        batcher.submit(event, acknowledgements)
 
-    async def _publish_records(self, job: AcceptedJob) -> None:
+    async def _send_job(self, job: AcceptedJob, acknowledgements: Acknowledgements) -> None:
         topic = TOPICS[job.header.type]
         records = self._build_records(job)
         if len(records) == 1:
-            await self._batchers[topic].submit(records[0])
+            self._records[topic].submit(records[0], acknowledgements)
             return
-        partition = await self._producer.partition_for_key(topic, job.header.job_id.encode())
-        await self._producer.send_batch(topic, partition, records)
+        try:
+            partition = await self._producer.partition_for_key(topic, job.header.job_id.encode())
+            await self._producer.send_batch(topic, partition, records)
+        except UnavailableError as error:
+            acknowledgements.settle(error)
+        else:
+            acknowledgements.settle()
 
-    async def _send_shared(self, topic: str, records: Sequence[ProducerRecord]) -> None:
+    async def _send_records(self, topic: str, records: Sequence[ProducerRecord]) -> None:
         # Partitioned by job, single records would hardly ever share a batch: batches take the partitions in turn.
         partition = next(self._round_robin) % await self._producer.partitions(topic)
         await self._producer.send_batch(topic, partition, records)
 
+    def _build_events(self, job: AcceptedJob) -> list[ProducerRecord]:
+        headers = _trace_headers(job)
+        return [ProducerRecord(key, value, headers) for key, value in self._encoder.encode_opened(job)]
+
     def _build_records(self, job: AcceptedJob) -> Sequence[ProducerRecord]:
         header = job.header
-        common = to_headers(
-            {
-                "site": str(header.site),
-                "jobId": header.job_id,
-                "total": str(header.total),
-                "traceparent": job.traceparent,
-            }
+        common = (
+            ("site", b"%d" % header.site),
+            ("jobId", header.job_id.encode()),
+            ("total", b"%d" % header.total),
+            *_trace_headers(job),
         )
         return [
             ProducerRecord(key, value, (*common, _INDEX_HEADERS[index]))
             for index, key, value in self._encoder.encode_records(job)
         ]
+
+
+def _trace_headers(job: AcceptedJob) -> Headers:
+    return () if job.traceparent is None else (("traceparent", job.traceparent.encode()),)

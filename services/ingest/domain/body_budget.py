@@ -1,7 +1,6 @@
 """Bounds the memory of request bodies in flight, of all clients together and of each."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 # What a request costs beside the bytes of its body: connection, task, parsed headers.
 REQUEST_BYTES = 32 * 1024
@@ -26,15 +25,14 @@ class BodyBudget:
         self._by_client: dict[str, int] = {}
         self.bytes_in_flight = 0
 
-    @contextmanager
-    def open(self, client_id: str) -> Iterator["BodyShare"]:
-        """Charge one request of a client, and release what is charged for it at the end."""
-        share = BodyShare(self, client_id)
-        try:
-            share.set(0)
-            yield share
-        finally:
-            self._add(client_id, -share.bytes)
+    def open(self, client_id: str) -> "BodyShare":
+        """Charge one request of a client from entering the context until leaving it."""
+        return BodyShare(self, client_id)
+
+    def release(self, share: "BodyShare") -> None:
+        """Undo what is charged for a request."""
+        self._add(share.client_id, -share.bytes)
+        share.bytes = 0
 
     def resize(self, share: "BodyShare", size: int) -> None:
         """Change what a request is charged; raises `BudgetExceededError`, and changes nothing, if it grows too far."""
@@ -57,7 +55,7 @@ class BodyBudget:
 
 
 class BodyShare:
-    """What one request is charged."""
+    """What one request is charged while its context is entered."""
 
     __slots__ = ("_budget", "bytes", "client_id")
 
@@ -65,6 +63,13 @@ class BodyShare:
         self._budget = budget
         self.client_id = client_id
         self.bytes = 0
+
+    def __enter__(self) -> Self:
+        self.set(0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.release(self)
 
     def set(self, body_bytes: int) -> None:
         """Charge this many bytes and the request itself; raises `BudgetExceededError`."""

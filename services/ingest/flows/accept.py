@@ -8,11 +8,11 @@ from functools import partial
 from services.chassis.http.idempotency import Reservation, StoredResponse
 from services.chassis.http.rate_limit import Decision
 from services.chassis.runtime.errors import UnavailableError
-from services.chassis.runtime.logs import bind, logger
+from services.chassis.runtime.logs import bind, logger, logs_debug
 from services.ingest import metrics
 from services.ingest.domain.import_job import AcceptedJob, ImportRequest
 from services.ingest.flows.offload import OFFLOAD_THRESHOLD_BYTES, run_in_thread
-from services.ingest.ports import IdempotencyStore, Publisher, RateLimiter
+from services.ingest.ports import IdempotencyStore, Judge, Publisher, RateLimiter
 from services.jobs.events import JobHeader, JobKey
 from services.sales.batch import MAX_RECORDS, Batch
 from services.sales.import_request import read_batch
@@ -30,6 +30,7 @@ class Deps:
     publisher: Publisher
     rate_limiter: RateLimiter
     idempotency: IdempotencyStore
+    judge: Judge
     currencies: AbstractSet[str]
     strict_json: bool
     now_us: Callable[[], int]
@@ -85,7 +86,7 @@ async def accept(request: ImportRequest, deps: Deps) -> Outcome:
     `UnacknowledgedError` if Kafka did not acknowledge; the client can safely send the same request again.
     """
     now_us = deps.now_us()
-    batch = await _read_batch(request, deps, now_us)
+    batch = await read_records(request, deps, now_us)
     scope = SCOPES[batch.kind]
     if scope not in request.scopes:
         return MissingScope(scope)
@@ -99,7 +100,7 @@ async def accept(request: ImportRequest, deps: Deps) -> Outcome:
             await deps.idempotency.discard(reservation)
         return RateLimited(quota)
     if reservation is None:
-        job = _build_job(request, batch, deps.new_job_id(now_us), now_us)
+        job = build_job(request, batch, deps.new_job_id(now_us), now_us)
     else:
         job = await _build_reserved_job(request, batch, deps, reservation)
     await _publish(job, deps, reservation)
@@ -107,7 +108,8 @@ async def accept(request: ImportRequest, deps: Deps) -> Outcome:
     return JobAccepted(job, quota, reservation)
 
 
-async def _read_batch(request: ImportRequest, deps: Deps, now_us: int) -> Batch:
+async def read_records(request: ImportRequest, deps: Deps, now_us: int) -> Batch:
+    """Parse the body; raises `InvalidBodyError`."""
     read = partial(
         read_batch,
         request.body,
@@ -134,11 +136,12 @@ async def _build_reserved_job(
     created_at = timestamp_us(reservation.resource_id) or deps.now_us()
     if reservation.is_retry:
         # An earlier attempt may have published the job: parsed as of the same time, its bytes are the same.
-        batch = await _read_batch(request, deps, created_at)
-    return _build_job(request, batch, reservation.resource_id, created_at)
+        batch = await read_records(request, deps, created_at)
+    return build_job(request, batch, reservation.resource_id, created_at)
 
 
-def _build_job(request: ImportRequest, batch: Batch, job_id: str, created_at: int) -> AcceptedJob:
+def build_job(request: ImportRequest, batch: Batch, job_id: str, created_at: int) -> AcceptedJob:
+    """Return the job of the parsed records."""
     header = JobHeader(
         JobKey(request.site.site, job_id),
         total=batch.total,
@@ -154,7 +157,8 @@ async def _publish(job: AcceptedJob, deps: Deps, reservation: Reservation | None
     bind(jobId=header.job_id)
     try:
         await deps.publisher.publish(job)
-        _LOG.debug("job accepted", site=header.site, total=header.total)
+        if logs_debug():
+            _LOG.debug("job accepted", site=header.site, total=header.total)
     except UnavailableError as error:
         _LOG.warning("publish not acknowledged", site=header.site, total=header.total, dependency=error.dependency)
         if reservation is not None:

@@ -1,6 +1,6 @@
 """Reads a request's body within bounds of size and time, and checks how it was sent."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from services.chassis.http.request_body import read_bounded, require_content_length, require_json
 from services.chassis.runtime.errors import Problem
@@ -56,7 +56,10 @@ async def _read(request: web.Request, share: BodyShare, timeout_s: float, *, req
 
 
 def _is_declared_gzip(request: web.Request) -> bool:
-    header = ",".join(request.headers.getall("Content-Encoding", ())).lower()
+    headers = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+    if not headers:
+        return False
+    header = ",".join(headers).lower()
     codings = [coding for part in header.split(",") if (coding := part.strip()) not in ("", "identity")]
     # x-gzip is the old name of gzip (RFC 9110, 8.4.1.3).
     if codings not in ([], ["gzip"], ["x-gzip"]):
@@ -66,7 +69,7 @@ def _is_declared_gzip(request: web.Request) -> bool:
 
 async def _receive(request: web.Request, share: BodyShare, timeout_s: float) -> bytes:
     require_content_length(request, max_bytes=MAX_BODY_BYTES, hint=_SIZE_HINT)
-    if request.headers.get("Expect", "").lower() == "100-continue":
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     body = await read_bounded(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
@@ -28,11 +29,12 @@ from services.ingest.flows.accept import (
     ReplayedResponse,
     accept,
 )
+from services.ingest.flows.validate import Validated, validate
 from services.ingest.http import responses
 from services.ingest.http.body import UnreadableBodyError, defer_continue, read_body
+from services.ingest.http.query import IMPORT, ImportQuery, parse_query
 from services.ingest.http.responses import BASE, QUOTA
 from services.sales.batch import ImportTarget, InvalidBodyError, SiteDefaults
-from services.sales.records import MODES
 from services.values.sites import Site
 
 
@@ -43,8 +45,16 @@ class ImportOptions:
     accepted_status: int = 202
     body_timeout_s: float = 10.0
     require_gzip: bool = False
+    validate_only_records_per_second: int | None = None
     max_bytes_in_flight: int = 128 * 1024 * 1024
     max_bytes_in_flight_per_client: int = 48 * 1024 * 1024
+
+
+class SiteQuota(NamedTuple):
+    """What a request is charged to: a site's imported records, or those that it only validates."""
+
+    key: str
+    limit: int
 
 
 class ImportApi:
@@ -80,15 +90,17 @@ class ImportApi:
 
     async def limits(self, request: web.Request) -> web.Response:
         """Return the site's limits and its remaining quota."""
-        quota = await self._peek((await self._authenticate(request)).site)
+        quota = await self._peek(self._quota((await self._authenticate(request)).site))
         return http.json_response(responses.limits_body(quota), headers=quota_headers(QUOTA, quota))
 
     async def _handle_import(self, kind: str, request: web.Request) -> web.Response:
         user_id = _user_id(request)
         caller = await self._authenticate(request)
-        outcome: Outcome | Problem | InvalidBodyError | UnreadableBodyError | BudgetExceededError | UnavailableError
+        query = parse_query(request)
+        site_quota = self._quota(caller.site, query)
+        outcome: Outcome | Validated | InvalidBodyError | UnreadableBodyError | responses.RefusalError
         try:
-            outcome = await self._import(request, kind, user_id, caller)
+            outcome = await self._import(request, ImportTarget(kind, user_id, query.mode), caller, query)
         except (Problem, InvalidBodyError, UnreadableBodyError, BudgetExceededError, UnavailableError) as error:
             outcome = error
         refuse = partial(http.problem_response, request_id=request[http.REQUEST_ID])
@@ -101,30 +113,30 @@ class ImportApi:
                     await self._deps.idempotency.complete(reservation, responses.to_stored_response(response))
             case ReplayedResponse(stored):
                 response = responses.replayed_response(stored)
+            case Validated(quota=quota):
+                response = responses.validated_response(outcome, api_key=caller.api_key, user_id=user_id)
             case RateLimited(quota):
                 response = refuse(responses.rate_limited(quota))
             case MissingScope() | InvalidBodyError() | UnreadableBodyError():
                 problem = responses.body_problem(outcome)
                 # The body had to be read: that costs as much as a record.
-                site = caller.site
-                await self._deps.rate_limiter.acquire(str(site.site), limit=site.records_per_second)
+                await self._deps.rate_limiter.acquire(site_quota.key, limit=site_quota.limit)
                 metrics.REFUSED.labels(problem.code).inc()
                 response = refuse(problem)
-            case BudgetExceededError():
-                response = refuse(responses.budget_exceeded(outcome))
-            case UnavailableError():
-                response = refuse(responses.unavailable(outcome))
-            case Problem():
-                response = refuse(outcome)
-        response.headers.update(quota_headers(QUOTA, quota or await self._peek(caller.site)))
+            case BudgetExceededError() | UnavailableError() | Problem():
+                response = refuse(responses.refusal(outcome))
+        response.headers.update(quota_headers(QUOTA, quota or await self._peek(site_quota)))
         return response
 
-    async def _import(self, request: web.Request, kind: str, user_id: str | None, caller: Caller) -> Outcome:
-        """Accept one import request; the checks run in the order in which the API documents them."""
+    async def _import(
+        self, request: web.Request, target: ImportTarget, caller: Caller, query: ImportQuery
+    ) -> Outcome | Validated:
+        """Accept or validate one import request; the checks run in the order in which the API documents them."""
         token, site, options = caller.token, caller.site, self._options
-        require_scope(token, SCOPES[kind])
-        target = ImportTarget(kind, user_id, _mode(request))
-        quota = await self._peek(site)
+        require_scope(token, SCOPES[target.kind])
+        query.require_valid()
+        site_quota = self._quota(site, query)
+        quota = await self._peek(site_quota)
         if not quota.allowed:
             return RateLimited(quota)
         with self._budget.open(token.client_id) as share:
@@ -134,11 +146,13 @@ class ImportApi:
                 scopes=token.scopes,
                 target=target,
                 site=SiteDefaults(site.site, _time_zone(site.time_zone), site.default_channel(caller.api_key)),
-                records_per_second=site.records_per_second,
+                records_per_second=site_quota.limit,
                 body=body,
                 idempotency_key=request.headers.get(IDEMPOTENCY_KEY),
                 traceparent=http.traceparent(request),
             )
+            if query.validate_only:
+                return await validate(import_request, self._deps, quota_key=site_quota.key)
             return await accept(import_request, self._deps)
 
     async def _authenticate(self, request: web.Request) -> Caller:
@@ -148,11 +162,17 @@ class ImportApi:
         except ForbiddenError as problem:
             own_site = self._sites.get(token.site)
             if own_site is not None:
-                problem.headers.update(quota_headers(QUOTA, await self._peek(own_site)))
+                problem.headers.update(quota_headers(QUOTA, await self._peek(self._quota(own_site))))
             raise
 
-    async def _peek(self, site: Site) -> Decision:
-        return await self._deps.rate_limiter.peek(str(site.site), limit=site.records_per_second)
+    def _quota(self, site: Site, query: ImportQuery = IMPORT) -> SiteQuota:
+        own_limit = self._options.validate_only_records_per_second
+        if query.validate_only and own_limit is not None:
+            return SiteQuota(f"{site.site} validateOnly", own_limit)
+        return SiteQuota(str(site.site), site.records_per_second)
+
+    async def _peek(self, site_quota: SiteQuota) -> Decision:
+        return await self._deps.rate_limiter.peek(site_quota.key, limit=site_quota.limit)
 
 
 @lru_cache(maxsize=256)
@@ -168,16 +188,3 @@ def _user_id(request: web.Request) -> str | None:
         return unquote(request.rel_url.raw_path.rpartition("/")[2], errors="strict")
     except UnicodeDecodeError:
         raise Problem(404, "NOT_FOUND", "the userId in the path is not valid UTF-8") from None
-
-
-def _mode(request: web.Request) -> str | None:
-    """Return the `mode` query parameter in lower case; its name is case-insensitive, too."""
-    if not request.query_string:
-        return None
-    modes = {value.lower() for name, value in request.query.items() if name.lower() == "mode"}
-    if not modes:
-        return None
-    mode, *others = modes
-    if others or mode not in MODES:
-        raise Problem(400, "INVALID_MODE", "mode must be offline or online")
-    return mode

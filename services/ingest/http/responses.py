@@ -1,5 +1,6 @@
 """Responses of the import API: the accepted job, the site's quota, and problems."""
 
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -15,18 +16,24 @@ from services.ingest.domain.body_budget import BudgetExceededError
 from services.ingest.domain.import_job import AcceptedJob
 from services.ingest.domain.inflate import MAX_BODY_BYTES, MAX_INFLATED_BYTES
 from services.ingest.flows.accept import MissingScope, UnacknowledgedError
+from services.ingest.flows.validate import Validated
 from services.ingest.http.body import UnreadableBodyError
 from services.sales.batch import MAX_RECORDS, InvalidBodyError, Note, NoteCode
+from services.sales.dry_run import RecordVerdict, list_verdicts
+from services.sales.records import RETURNS
+from services.values.instants import MAX_INSTANT_US, format_utc
 
 BASE = "/omnichannel/api/v1"
 # Name of the policy in the RateLimit header fields.
 QUOTA = "records"
+# Outcomes, as the status API names them.
+SUCCEEDED, FAILED = "succeeded", "failed"
 
 
 def accepted_response(job: AcceptedJob, *, status: int, api_key: str, user_id: str | None) -> web.Response:
     """Return the job, its keys in the documented order."""
     header, notes = job.header, job.batch.notes
-    headers = {"Location": f"/common-status/v1/{quote(api_key, safe='')}/job/{header.job_id}/events"}
+    headers = {"Location": f"{_jobs_path(api_key)}/{header.job_id}/events"}
     body: dict[str, Any] = {
         "message": job.summary,
         "time": header.created_at // 1000,
@@ -37,6 +44,51 @@ def accepted_response(job: AcceptedJob, *, status: int, api_key: str, user_id: s
         if any(note.code == NoteCode.RETURN_ON_ORDERS_PATH for note in notes):
             headers["Link"] = _canonical_link(api_key, user_id)
     return http.json_response(body, status=status, headers=headers)
+
+
+def validated_response(validated: Validated, *, api_key: str, user_id: str | None) -> web.Response:
+    """Return the outcome that each record would have, its keys in the documented order."""
+    job, verdicts = validated.job, validated.verdicts
+    notes: dict[int | None, list[dict[str, Any]]] = {}
+    for note in job.batch.notes:
+        notes.setdefault(note.index, []).append({"code": note.code, "detail": note.detail})
+    records = [
+        {**_validated_record(record, job.header.type), "notes": notes.get(record.index, [])}
+        for record in list_verdicts(job.batch, verdicts.faults)
+    ]
+    total, valid = len(records), sum(record["outcome"] == SUCCEEDED for record in records)
+    as_of = verdicts.catalogue_as_of_ms
+    body: dict[str, Any] = {
+        "message": f"Total records = {total}. Success = {valid}. Failed = {total - valid}",
+        "time": job.header.created_at // 1000,
+        "catalogueAsOf": None if as_of is None else format_utc(min(as_of * 1000, MAX_INSTANT_US), digits=3),
+        "records": records,
+    }
+    if None in notes:
+        body["notes"] = notes[None]
+    headers = {}
+    if any(note.code == NoteCode.RETURN_ON_ORDERS_PATH for note in job.batch.notes):
+        headers["Link"] = _canonical_link(api_key, user_id)
+    return http.json_response(body, headers=headers)
+
+
+def _validated_record(record: RecordVerdict, kind: str) -> dict[str, Any]:
+    ids = {"orderId": record.order_id, "returnId": record.return_id} if kind == RETURNS else {"id": record.order_id}
+    return {
+        "index": record.index,
+        **ids,
+        "userId": record.user_id,
+        "outcome": FAILED if record.faults else SUCCEEDED,
+        "faults": [
+            {"code": fault.code, "field": fault.field, "message": fault.message, "retryable": fault.retryable}
+            for fault in record.faults
+        ],
+    }
+
+
+@lru_cache(maxsize=1024)
+def _jobs_path(api_key: str) -> str:
+    return f"/common-status/v1/{quote(api_key, safe='')}/job"
 
 
 def to_stored_response(response: web.Response) -> StoredResponse:
@@ -85,7 +137,21 @@ def body_problem(refusal: MissingScope | InvalidBodyError | UnreadableBodyError)
             return Problem(status, code, detail, errors=[BodyFault(pointer, code, detail)])
 
 
-def budget_exceeded(error: BudgetExceededError) -> Problem:
+RefusalError = BudgetExceededError | UnavailableError | Problem
+
+
+def refusal(error: RefusalError) -> Problem:
+    """Return the problem of a request that was refused without regard to its body."""
+    match error:
+        case BudgetExceededError():
+            return _budget_exceeded(error)
+        case UnavailableError():
+            return _unavailable(error)
+        case Problem():
+            return error
+
+
+def _budget_exceeded(error: BudgetExceededError) -> Problem:
     """429 or 503: the bodies in flight, of the client or of all, take too much memory."""
     status, code, who = (
         (429, "RATE_LIMITED", "this client") if error.is_clients else (503, "UNAVAILABLE", "all clients")
@@ -96,7 +162,7 @@ def budget_exceeded(error: BudgetExceededError) -> Problem:
     return Problem(status, code, detail, headers={"Retry-After": "1", "Connection": "close"})
 
 
-def unavailable(error: UnavailableError) -> Problem:
+def _unavailable(error: UnavailableError) -> Problem:
     """503: a dependency is unavailable, or Kafka did not acknowledge the job."""
     if not isinstance(error, UnacknowledgedError):
         return http.unavailable_problem(error)

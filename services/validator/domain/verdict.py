@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from services.jobs.events import Fault, JobHeader, JobRef
-from services.sales.faults import first_faults
+from services.sales.faults import first_faults, unprocessable
 from services.sales.field_types import MAX_FUTURE_US
 from services.sales.outcome_runs import validate_job_ref
 from services.sales.records import RecordSummary, SalesRecord
@@ -40,6 +40,17 @@ class Unprocessable(NamedTuple):
 
 
 Verdict = Accepted | Rejected | Unprocessable
+
+
+def faults_of(verdict: Verdict) -> list[Fault]:
+    """Return the faults that the verdict reports; none for an accepted record."""
+    match verdict:
+        case Accepted():
+            return []
+        case Rejected(faults=faults):
+            return faults
+        case Unprocessable():
+            return [unprocessable()]
 
 
 def judge_record(

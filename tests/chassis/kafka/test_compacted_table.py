@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -87,6 +88,22 @@ async def test_later_changes_are_followed(kafka_bootstrap: str) -> None:
         await table.wait_ready(15)
         await put(kafka_bootstrap, topic, [(b"b", b"2"), (b"a", None)])
         await until(lambda: held == {b"b": b"2"})
+
+
+async def test_it_says_how_new_its_newest_record_is(kafka_bootstrap: str) -> None:
+    """Breaks if a removal does not count, or if an old record makes the table look older."""
+    topic, held = await a_topic(kafka_bootstrap), TableContent()
+    async with running_table(kafka_bootstrap, topic, held) as table:
+        await table.wait_ready(15)
+        assert table.newest_timestamp_ms is None
+        await put(kafka_bootstrap, topic, [(b"a", b"1")])
+        await until(lambda: held == {b"a": b"1"})
+        first = table.newest_timestamp_ms or 0
+        assert abs(first / 1000 - time.time()) < 60
+        await until(lambda: time.time() * 1000 > first + 1)
+        await put(kafka_bootstrap, topic, [(b"a", None)])
+        await until(lambda: not held)
+        assert (table.newest_timestamp_ms or 0) > first
 
 
 async def test_an_empty_topic_is_ready_at_once(kafka_bootstrap: str) -> None:

@@ -70,8 +70,8 @@ async def store(mongo: Mongo, clock: Clock) -> Outbox:
     return made
 
 
-def message(name: str, *, channel: str = "kafka", at_us: int = 0) -> Message:
-    return Message(id=name, channel=channel, target="topic", key=b"k", value=b"v", at_us=at_us)
+def message(name: str, *, channel: str = "kafka", created_us: int = 0) -> Message:
+    return Message(id=name, channel=channel, target="topic", key=b"k", value=b"v", created_us=created_us)
 
 
 async def put(mongo: Mongo, where: str, *messages: Message) -> None:
@@ -97,7 +97,9 @@ async def test_messages_leave_once_in_their_order(mongo: Mongo, store: Outbox) -
 
 
 async def test_a_message_is_found_as_it_was_put(mongo: Mongo, store: Outbox) -> None:
-    traced = Message(id="a", channel="kafka", target="topic", key=b"k", value=b"v", headers=(("h", b"\xff"),), at_us=5)
+    traced = Message(
+        id="a", channel="kafka", target="topic", key=b"k", value=b"v", headers=(("h", b"\xff"),), created_us=5
+    )
     await put(mongo, "one", traced)
     assert [found.message for found in await store.due("kafka")] == [traced]
 
@@ -223,8 +225,8 @@ async def test_it_counts_what_left_what_failed_and_how_long_the_oldest_has_waite
     mongo: Mongo, store: Outbox, clock: Clock
 ) -> None:
     channel = uuid4().hex
-    for name, at_us in (("bad", 2_000_000), ("a", 1_000_000), ("b", 3_000_000)):
-        await put(mongo, "one", message(name, channel=channel, at_us=at_us))
+    for name, created_us in (("bad", 2_000_000), ("a", 1_000_000), ("b", 3_000_000)):
+        await put(mongo, "one", message(name, channel=channel, created_us=created_us))
     clock.now_us = 5_500_000
     post = FakeDelivery()
     post.refused = {"bad"}
@@ -254,7 +256,7 @@ class FakeProducer:
 async def test_messages_to_kafka_go_to_their_topics_whole_and_in_order() -> None:
     line, trace = FakeProducer(), (("traceparent", b"00-1"),)
     messages = [
-        Message(id=name, channel="kafka", target=topic, key=b"k", value=name.encode(), headers=trace, at_us=0)
+        Message(id=name, channel="kafka", target=topic, key=b"k", value=name.encode(), headers=trace, created_us=0)
         for name, topic in (("a", "x"), ("b", "y"), ("c", "x"))
     ]
     assert await outbox.kafka_delivery(line)(messages) == {"a", "b", "c"}  # type: ignore[arg-type]
@@ -265,7 +267,7 @@ async def test_messages_to_kafka_go_to_their_topics_whole_and_in_order() -> None
 
 
 async def test_a_message_stored_under_a_clock_that_was_ahead_is_delivered_at_once(mongo: Mongo, store: Outbox) -> None:
-    await put(mongo, "one", message("a", at_us=3 * HOUR_US))
+    await put(mongo, "one", message("a", created_us=3 * HOUR_US))
     assert await Relay(store, FakeDelivery(), channel="kafka").deliver_due() == 1
 
 
@@ -274,7 +276,7 @@ async def test_a_refused_message_waits_no_longer_when_the_clock_goes_back(
     mongo: Mongo, store: Outbox, clock: Clock, back_us: int
 ) -> None:
     clock.now_us = 48 * HOUR_US
-    await put(mongo, "one", message("a", at_us=clock.now_us))
+    await put(mongo, "one", message("a", created_us=clock.now_us))
     post = FakeDelivery()
     post.refused = {"a"}
     relay = Relay(store, post, channel="kafka")

@@ -1,0 +1,1 @@
+"""The validator over HTTP, on an internal port."""
