@@ -1,7 +1,8 @@
 """Operator commands for products, stock, business days and encryption keys."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from services.chassis.kafka.compacted_table import CompactedTable
 from services.chassis.mongodb.client import Mongo
 from services.chassis.mongodb.key_check import retire_key_ids
 from services.chassis.runtime.clock import now_us
-from services.chassis.runtime.command import run_command
+from services.chassis.runtime.command import async_command
 from services.chassis.runtime.currencies import load_currencies
 from services.chassis.runtime.logs import escape_for_log
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
@@ -48,6 +49,8 @@ stock_app = typer.Typer(no_args_is_help=True, help="Codes on sale.")
 fulfilment.add_typer(products_app, name="products")
 fulfilment.add_typer(stock_app, name="stock")
 
+command = async_command(WrongKeyError, ValueError, OSError)
+
 
 class StockCliSettings(ServiceSettings, MongoSettings, CodeCipherSettings, SupplierSettings):
     """Settings of the commands for products and codes."""
@@ -76,14 +79,11 @@ async def load_document(document: bytes) -> str:
     """
     entries = _parse_entries(document)
     batches: dict[str, load_stock.Batch] = {}
-
-    async def work(deps: CliDeps) -> None:
+    async with _open_deps() as deps:
         for entry in entries:
             sku, batch = await _load_entry(entry, deps)
             if batch is not None:
                 batches[sku] = batch
-
-    await _with_deps(work)
     added = sum(batch.added for batch in batches.values())
     lines = [f"{sku}: batch {batch.id}" for sku, batch in batches.items()]
     return "\n".join([f"{len(entries)} products and {added} new codes loaded", *lines])
@@ -114,10 +114,10 @@ async def _load_entry(entry: dict[str, Any], deps: CliDeps) -> tuple[str, load_s
 
 
 @products_app.command("list")
-def list_products() -> None:
+@command
+async def list_products() -> None:
     """List the products with their available codes, their suppliers and the number of waiting orders."""
-
-    async def work(deps: CliDeps) -> None:
+    async with _open_deps() as deps:
         for product in await deps.stores.products.list_all():
             available = await deps.stores.stock.count_available(product.sku)
             waiting = await deps.stores.transactions.count_waiting(product.sku)
@@ -126,32 +126,27 @@ def list_products() -> None:
             columns = (body["sku"], body["name"], price, f"{available} on sale", body["supplier"], f"{waiting} waiting")
             typer.echo("\t".join(columns))
 
-    _run(_with_deps(work))
-
 
 @products_app.command("put")
-def put_products(
+@command
+async def put_products(
     file: Annotated[
         Path,
         typer.Argument(help='JSON document: {"products": [{"sku": …, "codes": […]}]}.', exists=True, dir_okay=False),
     ],
 ) -> None:
     """Add or replace products, and load their codes."""
-
-    async def work() -> None:
-        typer.echo(await load_document(file.read_bytes()))
-
-    _run(work())
+    typer.echo(await load_document(file.read_bytes()))
 
 
 @stock_app.command("load")
-def load_codes(
+@command
+async def load_codes(
     sku: str,
     file: Annotated[Path, typer.Argument(help="One code a line; a PIN after a comma.", exists=True, dir_okay=False)],
 ) -> None:
     """Put codes of a product on sale. Loading a file again changes nothing."""
-
-    async def work(deps: CliDeps) -> None:
+    async with _open_deps() as deps:
         codes = _read_codes(file)
         batch = await load_stock.load_codes(sku, codes, deps.load_stock)
         if batch is None:
@@ -159,11 +154,10 @@ def load_codes(
         _audit("codes-loaded", batch=batch.id, codes=len(codes), added=batch.added)
         typer.echo(f"{batch.added} of {len(codes)} codes are new\nbatch {batch.id}")
 
-    _run(_with_deps(work))
-
 
 @stock_app.command("withdraw")
-def withdraw_codes(
+@command
+async def withdraw_codes(
     sku: str,
     file: Annotated[Path | None, typer.Argument(help="The codes, as loaded.", exists=True, dir_okay=False)] = None,
     batch: Annotated[UUID | None, typer.Option(help="The id that loading returned, instead of a file.")] = None,
@@ -171,8 +165,7 @@ def withdraw_codes(
     """Take unsold codes of a product off sale. Sold ones stay with their orders; withdrawn ones can be loaded again."""
     if (file is None) is (batch is None):
         raise typer.BadParameter("give either a file or --batch")
-
-    async def work(deps: CliDeps) -> None:
+    async with _open_deps() as deps:
         if not await deps.stores.products.find([sku]):
             raise ValueError(f"there is no product {sku}")
         if file is None:
@@ -184,21 +177,16 @@ def withdraw_codes(
             typer.echo(f"{count} of {len(codes)} codes withdrawn; the others are sold or unknown")
         _audit("codes-withdrawn", codes=count, **({"batch": str(batch)} if batch else {}))
 
-    _run(_with_deps(work))
-
 
 @fulfilment.command("close-day")
-def close_ended_day(
+@command
+async def close_ended_day(
     date: Annotated[datetime, typer.Option(help="The day, such as 2026-01-31.", formats=["%Y-%m-%d"])],
 ) -> None:
     """Close the purchase orders of a day and issue their invoices, and all due credit notes.
 
     The day may be in progress: later orders join the next day.
     """
-    _run(_close_day(date))
-
-
-async def _close_day(day: datetime) -> None:
     settings = load(CloseDayCliSettings)
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA, wait=False)
     sites = Sites(schemas)
@@ -210,7 +198,7 @@ async def _close_day(day: datetime) -> None:
             stores = Stores.build(mongo, EventCodec(schemas), now_us=now_us)
             await stores.create_indexes()
             deps = build_close_day_deps(stores, SiteCustomers(sites), settings.issuer)
-            closed = await close_day.close_day(day.date(), deps)
+            closed = await close_day.close_day(date.date(), deps)
             credited = await close_day.issue_credit_notes(deps)
     finally:
         await table.stop()
@@ -218,10 +206,11 @@ async def _close_day(day: datetime) -> None:
 
 
 @fulfilment.command("reseal")
-def reseal() -> None:
+@command
+async def reseal() -> None:
     """Encrypt every code with the first of CODE_ENCRYPTION_KEYS; then the others are no longer needed."""
-
-    async def work(deps: CliDeps) -> None:
+    # Resealing verifies the keys by each code.
+    async with _open_deps(verify_keys=False) as deps:
         stock, cipher, count = deps.stores.stock, deps.cipher, 0
         while found := await stock.list_sealed_with_other_keys(cipher.key_id, limit=RESEAL_BATCH_SIZE):
             await stock.replace_sealed([(old, cipher.reseal(sku, old)) for sku, old in found])
@@ -230,11 +219,9 @@ def reseal() -> None:
         _audit("codes-resealed", codes=count, key=cipher.key_id)
         typer.echo(f"{count} codes resealed")
 
-    # It verifies the keys by each code.
-    _run(_with_deps(work, verify_keys=False))
 
-
-async def _with_deps(work: Callable[[CliDeps], Coroutine[Any, Any, None]], *, verify_keys: bool = True) -> None:
+@asynccontextmanager
+async def _open_deps(*, verify_keys: bool = True) -> AsyncIterator[CliDeps]:
     settings = load(StockCliSettings)
     cipher = CodeCipher(settings.encryption_keys, settings.digest_key)
     async with Mongo.connect(settings) as mongo:
@@ -243,14 +230,13 @@ async def _with_deps(work: Callable[[CliDeps], Coroutine[Any, Any, None]], *, ve
             await verify_code_keys(mongo, cipher, settings.digest_key)
         await stores.stock.create_indexes()
         suppliers = build_suppliers(stores.stock, cipher.seal, is_simulated=settings.simulated_supplier)
-        deps = CliDeps(
+        yield CliDeps(
             mongo=mongo,
             stores=stores,
             cipher=cipher,
             suppliers=suppliers.keys(),
             load_stock=build_load_stock_deps(stores, cipher),
         )
-        await work(deps)
 
 
 def _read_codes(file: Path) -> Sequence[Code]:
@@ -267,7 +253,3 @@ def _read_codes(file: Path) -> Sequence[Code]:
 
 def _audit(action: str, **details: object) -> None:
     AuditLog().record(action, actor="operator", source="command line", **details)
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    run_command(work, WrongKeyError, ValueError, OSError)

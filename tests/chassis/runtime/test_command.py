@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import typer
 
-from services.chassis.runtime.command import run_command
+from services.chassis.runtime.command import async_command
 from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 
 
@@ -43,13 +43,13 @@ def test_an_expected_error_is_one_line(
     command: Callable[[], Coroutine[Any, Any, None]], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as ended:
-        run_command(command(), ValueError)
+        async_command(ValueError)(command)()
     assert (ended.value.exit_code, capsys.readouterr().err) == (1, line)
 
 
 def test_any_other_error_is_a_defect_with_its_traceback() -> None:
     with pytest.raises(ValueError, match="too long"):
-        run_command(mistaken(), KeyError)
+        async_command(KeyError)(mistaken)()
 
 
 def test_an_interrupted_command_has_its_own_exit_status() -> None:
@@ -57,12 +57,16 @@ def test_an_interrupted_command_has_its_own_exit_status() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(typer.Exit) as ended:
-        run_command(interrupted())
+        async_command()(interrupted)()
     assert ended.value.exit_code == 130
 
 
-def test_the_result_of_a_command_is_returned() -> None:
-    async def answer() -> int:
-        return 42
+def test_a_command_gets_its_arguments() -> None:
+    called: list[tuple[int, str]] = []
 
-    assert run_command(answer()) == 42
+    @async_command()
+    async def command(number: int, *, name: str) -> None:
+        called.append((number, name))
+
+    command(42, name="it")
+    assert called == [(42, "it")]
