@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
+from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.http.shared_rate_limit import SharedRateLimit
@@ -33,7 +34,6 @@ from services.status.adapters.site_profiles import CachedSiteProfiles
 from services.status.background import Sweeper, update_open_jobs_gauge
 from services.status.flows import apply_events, expire_jobs, queries
 from services.status.http.jobs import StatusApi
-from services.status.http.page_tokens import PageTokens
 from services.status.ports import JobReader
 from services.status.settings import Settings
 from services.status.wire import EventCodec, FinishedCodec
@@ -171,7 +171,7 @@ def build_api(
     return StatusApi(
         deps=queries.Deps(jobs=jobs, waiters=notifier, now_us=now_us, clock_s=clock_s),
         authenticator=authenticator,
-        tokens=PageTokens(page_token_key),
+        tokens=PageTokenCodec(page_token_key, salt="status.page"),
         rate_limit=rate_limit or SharedRateLimit(RateLimit(), url=None),
         requests_per_second=requests_per_second,
         openapi=schemas_dir / "openapi" / "common-status.yaml",

@@ -31,14 +31,14 @@ from services.status.domain.chunks import (
 )
 from services.status.domain.event import EventTemplate, render_failures
 from services.status.domain.job import Job, JobState, StoredJob, apply_update, new_job
-from services.status.domain.page import EventsRequest, build_events_page, select_event_chunks
+from services.status.domain.page import EventsRequest, select_event_chunks
 from services.status.domain.page_range import FIRST_POSITION, PageRange, Position, ResolvedRange, next_page_range
 from services.status.domain.rows import UNKNOWN_IDS, OrderRow, RecordIds, ReturnRow, parse_rows, slice_rows
 from services.status.domain.summary import build_summary, format_duration, job_name, job_status, render_job
 from services.status.domain.timeline import render_block_events
 from services.status.domain.updates import TimedRun, group_by_job
 from tests.jobs.events import CREATED_US, JOB, a_failure, a_header, a_run, expired, judged, no_product, opened
-from tests.status.builders import a_profile, split_page
+from tests.status.builders import a_profile, build_events_page, split_page
 
 
 def after(*events: JobEvent, total: int = 2) -> StoredJob:

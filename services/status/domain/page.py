@@ -60,14 +60,6 @@ def select_event_chunks(job: Job, request: EventsRequest) -> list[int]:
     return _take_enough(reversed(list(counts)) if request.descending else counts, request.rows)
 
 
-def build_events_page(job: Job, blocks: Iterable[Block], request: EventsRequest) -> Page:
-    """Build the page from the blocks that it needs."""
-    builder = EventsPageBuilder(job, request)
-    for block in sorted(blocks, key=lambda block: block.first, reverse=request.descending):
-        builder.add_block(block)
-    return builder.build()
-
-
 class PageBuilder:
     """A page while it fills, up to `rows` items or `MAX_PAGE_BYTES`, but with one item at least.
 

@@ -1,16 +1,18 @@
 """Handlers of the status API: authenticate, parse, query, respond."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from services.chassis.http.negotiation import negotiate
 from services.chassis.http.openapi import openapi_route
-from services.chassis.http.paging import next_link, page_token_from_query, pagination
+from services.chassis.http.paging import PageTokenCodec, TokenScope, next_link, page_token_from_query, pagination
 from services.chassis.http.rate_limit import rate_limited
 from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.http.time_range import parse_from_us, parse_to_us
@@ -22,7 +24,7 @@ from services.jobs.events import JobKey, parse_job_id
 from services.status import metrics
 from services.status.domain.block import NO_PROJECTION, RECORDS, Projection
 from services.status.domain.job import StoredJob
-from services.status.domain.listing import JobListQuery
+from services.status.domain.listing import JobListQuery, ListPosition
 from services.status.domain.page import EventsRequest, count_records
 from services.status.domain.page_range import FIRST_POSITION, PageRange
 from services.status.domain.records import OUTCOMES_BY_NAME
@@ -30,7 +32,6 @@ from services.status.domain.summary import build_summary, count_levels
 from services.status.flows import queries
 from services.status.http import params, responses
 from services.status.http.page_limits import PageLimits
-from services.status.http.page_tokens import PageTokens, events_scope, jobs_scope, records_scope
 from services.values.sites import Site
 
 BASE = "/common-status/v1/{apiKey}"
@@ -38,31 +39,22 @@ SCOPE = "status:read"
 CLIENT_ID = web.RequestKey("client_id", str)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatusApi:
-    """Handlers of the status API; `routes` binds them to their paths."""
+    """Handlers of the status API; `routes` binds them to their paths. A page token is valid for one list only."""
 
-    def __init__(
-        self,
-        *,
-        deps: queries.Deps,
-        authenticator: RequestAuthenticator,
-        tokens: PageTokens,
-        rate_limit: SharedRateLimit,
-        requests_per_second: int,
-        openapi: Path,
-    ) -> None:
-        self._deps = deps
-        self._authenticator = authenticator
-        self._tokens = tokens
-        self._rate_limit = rate_limit
-        self._page_limits = PageLimits()
-        self._requests_per_second = requests_per_second
-        self._openapi = openapi
+    deps: queries.Deps
+    authenticator: RequestAuthenticator
+    tokens: PageTokenCodec
+    rate_limit: SharedRateLimit
+    requests_per_second: int
+    openapi: Path
+    page_limits: PageLimits = field(default_factory=PageLimits)
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes of the API."""
         return [
-            openapi_route("/common-status/openapi.yaml", self._openapi),
+            openapi_route("/common-status/openapi.yaml", self.openapi),
             web.get(BASE + "/job/{jobId}/events", self.events),
             web.get(BASE + "/job/{jobId}/records", self.records),
             web.get(BASE + "/job/{jobId}", self.summary),
@@ -78,12 +70,11 @@ class StatusApi:
         job = stored.job
         etag = responses.events_etag(job)
         responses.raise_if_not_modified(request, etag, headers)
-        async with self._page_limits.rendering(request[CLIENT_ID], is_large=stored.block is None):
-            page = await queries.get_events(stored, asked, self._deps)
+        async with self.page_limits.rendering(request[CLIENT_ID], is_large=stored.block is None):
+            page = await queries.get_events(stored, asked, self.deps)
         token = None
         if page.next_range is not None:
-            scope = events_scope(key, show_all=asked.show_all, descending=asked.descending)
-            token = self._tokens.encode_range(scope, page.next_range)
+            token = self.tokens.encode(_events_scope(key, asked.show_all, asked.descending), astuple(page.next_range))
         members: dict[str, object] = {}
         if params.is_paged(request.query) or sum(count_levels(job, show_all=asked.show_all).values()) > page.count:
             members["pagination"] = pagination(asked.rows, page.count, token)
@@ -99,27 +90,27 @@ class StatusApi:
         job = (await self._find_ended(key, wait_s)).job
         etag = responses.events_etag(job)
         responses.raise_if_not_modified(request, etag, headers)
-        return responses.json_response(
-            responses.build_summary_body(job, show_all=show_all, rows=rows), etag=etag, headers=headers
-        )
+        body = msgspec.json.encode({"summary": build_summary(job, show_all=show_all, rows=rows)})
+        return responses.json_response(body, etag=etag, headers=headers)
 
     async def records(self, request: web.Request) -> web.Response:
         """A job's records with one outcome."""
         key = await self._authorize_job(request)
-        rows, name = params.parse_rows(request.query), params.parse_outcome(request.query)
-        outcome, scope = OUTCOMES_BY_NAME[name], records_scope(key, name)
+        rows = params.parse_rows(request.query)
+        outcome = params.parse_choice(request.query, "outcome", OUTCOMES_BY_NAME, is_required=True) or ""
+        scope: TokenScope = ["records", key.site, key.job_id, outcome]
         page_token = page_token_from_query(request.query)
-        first = 0 if page_token is None else self._tokens.decode_range(scope, page_token).start.record_index
+        first = 0 if page_token is None else params.decode_range(self.tokens, scope, page_token).start.record_index
         # Without its records, which may be large.
-        job = self._require(key, await queries.find_job(key, self._deps)).job
+        job = self._require(key, await queries.find_job(key, self.deps)).job
         lines = negotiate(request, (responses.JSON, responses.NDJSON)) == responses.NDJSON
         headers = {"Vary": "Accept"}
         responses.raise_if_not_modified(request, responses.records_etag(job, lines=lines), headers)
-        async with self._page_limits.rendering(request[CLIENT_ID]):
-            stored = self._require(key, await self._deps.jobs.find(key, RECORDS))
-            page = await queries.get_records(stored, outcome, self._deps, first=first, rows=rows)
+        async with self.page_limits.rendering(request[CLIENT_ID]):
+            stored = self._require(key, await self.deps.jobs.find(key, RECORDS))
+            page = await queries.get_records(stored, outcome, self.deps, first=first, rows=rows)
         etag = responses.records_etag(stored.job, lines=lines)
-        token = None if page.next_range is None else self._tokens.encode_range(scope, page.next_range)
+        token = None if page.next_range is None else self.tokens.encode(scope, astuple(page.next_range))
         is_paged = params.is_paged(request.query) or count_records(stored.job.tally, outcome) > page.count
         if is_paged or lines:
             headers |= next_link(request, token)
@@ -136,23 +127,24 @@ class StatusApi:
         query = JobListQuery(
             site=site.site,
             rows=params.parse_list_rows(request.query),
-            state=params.parse_state(request.query),
-            type=params.parse_type(request.query),
-            mode=params.parse_mode(request.query),
+            state=params.parse_choice(request.query, "state", params.STATES),
+            type=params.parse_choice(request.query, "type", params.TYPES),
+            mode=params.parse_choice(request.query, "mode", params.MODES),
             from_us=parse_from_us(request.query, zone),
             to_us=parse_to_us(request.query, zone),
         )
-        scope, page_token = jobs_scope(query), page_token_from_query(request.query)
+        scope: TokenScope = ["jobs", query.site, query.state, query.type, query.mode, query.from_us, query.to_us]
+        page_token = page_token_from_query(request.query)
         if page_token is not None:
-            query = replace(query, after=self._tokens.decode_position(scope, page_token))
-        async with self._page_limits.rendering(request[CLIENT_ID], is_large=query.rows > queries.JOBS_PER_TURN):
-            page, last, fragments = await queries.list_jobs(query, self._deps)
-        token = None if last is None else self._tokens.encode_position(scope, last)
+            query = replace(query, after=ListPosition(*self.tokens.decode(scope, page_token, parts=2)))
+        async with self.page_limits.rendering(request[CLIENT_ID], is_large=query.rows > queries.JOBS_PER_TURN):
+            page, last, fragments = await queries.list_jobs(query, self.deps)
+        token = None if last is None else self.tokens.encode(scope, last)
         body = responses.build_body({"pagination": pagination(query.rows, page, token)}, fragments)
         return self._respond(request, body, headers=next_link(request, token))
 
     def _respond(self, request: web.Request, body: bytes, **options: Any) -> web.Response:
-        return responses.json_response(body, build=partial(self._page_limits.response, request[CLIENT_ID]), **options)
+        return responses.json_response(body, build=partial(self.page_limits.response, request[CLIENT_ID]), **options)
 
     def _parse_events_request(self, request: web.Request, key: JobKey) -> EventsRequest:
         query = request.query
@@ -161,17 +153,16 @@ class StatusApi:
         page_token = page_token_from_query(query)
         page_range = PageRange(FIRST_POSITION)
         if page_token is not None:
-            scope = events_scope(key, show_all=show_all, descending=descending)
-            page_range = self._tokens.decode_range(scope, page_token)
+            page_range = params.decode_range(self.tokens, _events_scope(key, show_all, descending), page_token)
         return EventsRequest(rows, show_all, descending, page_range)
 
     async def _find_ended(self, key: JobKey, wait_s: float, projection: Projection = NO_PROJECTION) -> StoredJob:
-        found = await queries.find_ended_job(key, self._deps, projection=projection, timeout_s=wait_s)
+        found = await queries.find_ended_job(key, self.deps, projection=projection, timeout_s=wait_s)
         return self._require(key, found)
 
     def _require(self, key: JobKey, stored: StoredJob | None) -> StoredJob:
         if stored is None:
-            raise responses.job_not_found(is_recent=queries.is_recent(key, self._deps))
+            raise responses.job_not_found(is_recent=queries.is_recent(key, self.deps))
         return stored
 
     async def _authorize_job(self, request: web.Request) -> JobKey:
@@ -185,18 +176,22 @@ class StatusApi:
 
     async def _authorize(self, request: web.Request) -> Site:
         """The site whose jobs the caller may read."""
-        caller = await self._authenticator.caller(request)
+        caller = await self.authenticator.caller(request)
         require_scope(caller.token, SCOPE)
         request[CLIENT_ID] = caller.token.client_id
         await self._check_rate_limit(caller.token)
         return caller.site
 
     async def _check_rate_limit(self, token: Token) -> None:
-        limit = self._requests_per_second
-        decision = await self._rate_limit.acquire(f"status:{token.client_id}", limit=limit)
+        limit = self.requests_per_second
+        decision = await self.rate_limit.acquire(f"status:{token.client_id}", limit=limit)
         if not decision.allowed:
             metrics.RATE_LIMITED.inc()
             raise rate_limited(decision, f"a client may send {limit} status requests in any second")
+
+
+def _events_scope(key: JobKey, *filters: bool) -> TokenScope:
+    return ["events", key.site, key.job_id, *filters]
 
 
 def _parse_wait(request: web.Request) -> tuple[float, dict[str, str]]:

@@ -8,10 +8,9 @@ from multidict import MultiMapping
 
 from services.chassis.http import paging
 from services.chassis.runtime.errors import Problem
+from services.status.domain import listing
 from services.status.domain.job import JobState
-from services.status.domain.listing import DEFAULT_ROWS as DEFAULT_LIST_ROWS
-from services.status.domain.listing import MODES, TYPES
-from services.status.domain.records import OUTCOMES_BY_NAME
+from services.status.domain.page_range import PageRange, Position
 from services.status.domain.summary import DEFAULT_ROWS
 
 Query = MultiMapping[str]
@@ -19,6 +18,9 @@ Query = MultiMapping[str]
 MAX_ROWS = 10_000
 MAX_WAIT_S = 30
 
+STATES = {state.lower(): state for state in JobState}
+TYPES = {name: name for name in listing.TYPES}
+MODES = {name: name for name in listing.MODES}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*", re.IGNORECASE)
 _Choice = TypeVar("_Choice")
@@ -31,45 +33,22 @@ def parse_rows(query: Query) -> int:
 
 def parse_list_rows(query: Query) -> int:
     """The maximum number of jobs on a page of the list."""
-    return paging.rows_from_query(query, default=DEFAULT_LIST_ROWS, maximum=MAX_ROWS)
+    return paging.rows_from_query(query, default=listing.DEFAULT_ROWS, maximum=MAX_ROWS)
 
 
 def parse_show_all(query: Query) -> bool:
     """Whether to return all events, not only faults."""
-    return _parse_choice(query, "showAll", _BOOLEANS, "INVALID_SHOW_ALL") or False
+    return parse_choice(query, "showAll", _BOOLEANS, code="INVALID_SHOW_ALL") or False
 
 
 def parse_descending(query: Query) -> bool:
     """Whether to return the last event first."""
-    return _parse_choice(query, "order", {"asc": False, "desc": True}, "INVALID_ORDER") or False
+    return parse_choice(query, "order", {"asc": False, "desc": True}) or False
 
 
 def is_paged(query: Query) -> bool:
     """Whether the request has any paging parameter."""
     return any(name in query for name in ("rows", "showAll", *paging.PAGE_PARAMETERS))
-
-
-def parse_outcome(query: Query) -> str:
-    """The outcome of the requested records; required."""
-    outcome = _parse_choice(query, "outcome", {name: name for name in OUTCOMES_BY_NAME}, "INVALID_OUTCOME")
-    if outcome is None:
-        raise Problem(400, "INVALID_OUTCOME", f"outcome is one of {', '.join(OUTCOMES_BY_NAME)}")
-    return outcome
-
-
-def parse_state(query: Query) -> JobState | None:
-    """The state of listed jobs."""
-    return _parse_choice(query, "state", {state.lower(): state for state in JobState}, "INVALID_STATE")
-
-
-def parse_type(query: Query) -> str | None:
-    """The type of listed jobs."""
-    return _parse_choice(query, "type", {name: name for name in TYPES}, "INVALID_TYPE")
-
-
-def parse_mode(query: Query) -> str | None:
-    """The mode of listed jobs."""
-    return _parse_choice(query, "mode", {name: name for name in MODES}, "INVALID_MODE")
 
 
 def parse_wait(headers: MultiMapping[str]) -> float | None:
@@ -81,11 +60,22 @@ def parse_wait(headers: MultiMapping[str]) -> float | None:
     return None
 
 
-def _parse_choice(query: Query, name: str, choices: Mapping[str, _Choice], code: str) -> _Choice | None:
+def parse_choice(
+    query: Query, name: str, choices: Mapping[str, _Choice], *, code: str = "", is_required: bool = False
+) -> _Choice | None:
+    """The value of a parameter that names one of the choices, in any case; None if it is not given."""
     text = query.get(name)
-    if text is None:
+    if text is None and not is_required:
         return None
     try:
-        return choices[text.lower()]
+        return choices[(text or "").lower()]
     except KeyError:
-        raise Problem(400, code, f"{name} is one of {', '.join(choices)}") from None
+        raise Problem(400, code or f"INVALID_{name.upper()}", f"{name} is one of {', '.join(choices)}") from None
+
+
+def decode_range(tokens: paging.PageTokenCodec, scope: paging.TokenScope, token: str) -> PageRange:
+    """The range that a page token continues with; raises a 400 for a token of another scope."""
+    positions = [None if part is None else Position(*part) for part in tokens.decode(scope, token, parts=3)]
+    if positions[0] is None:
+        raise paging.invalid_page_token()
+    return PageRange(positions[0], *positions[1:])

@@ -8,7 +8,6 @@ from aiohttp import web
 
 from services.chassis.runtime.errors import Problem
 from services.status.domain.job import Job
-from services.status.domain.summary import build_summary
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -24,11 +23,6 @@ def build_body(members: Mapping[str, Any], fragments: Sequence[str]) -> bytes:
     parts[0] = b"".join((b"{", head, b'"result":[', parts[0]))
     parts[-1] += b"]}"
     return b",".join(parts)
-
-
-def build_summary_body(job: Job, *, show_all: bool, rows: int) -> bytes:
-    """The summary alone."""
-    return _encode({"summary": build_summary(job, show_all=show_all, rows=rows)})
 
 
 def events_etag(job: Job) -> str:
