@@ -73,7 +73,7 @@ JOBS_FINISHED = Topic(
     key=("site", "jobId"),
     schema="job_finished",
     written_by=("status",),
-    read_by=(OTHER_TEAMS,),
+    read_by=("webhooks", OTHER_TEAMS),
     retention_days=30,
     description="Import jobs that have ended, with their counts.",
 )
@@ -92,7 +92,7 @@ AUTH_SITES = Topic(
     key=("site",),
     schema="site",
     written_by=("auth", OPERATOR),
-    read_by=("auth", "ingest", "status", "fulfilment"),
+    read_by=("auth", "ingest", "status", "fulfilment", "webhooks"),
     cleanup=Cleanup.COMPACT,
     retention_days=None,
     partitions=1,
@@ -103,7 +103,7 @@ AUTH_REVOCATIONS = Topic(
     key=("client or token",),
     schema="revocation",
     written_by=("auth", OPERATOR),
-    read_by=("auth", "ingest", "status", "fulfilment"),
+    read_by=("auth", "ingest", "status", "fulfilment", "webhooks"),
     cleanup=Cleanup.COMPACT_DELETE,
     retention_days=2,
     partitions=1,
@@ -123,7 +123,7 @@ FULFILMENT_CODES = Topic(
     key=("transactionId",),
     schema="fulfilment_codes",
     written_by=("fulfilment",),
-    read_by=(OTHER_TEAMS,),
+    read_by=("webhooks", OTHER_TEAMS),
     retention_days=30,
     description="How many units of a transaction have codes; contains no code.",
 )
@@ -132,7 +132,7 @@ FULFILMENT_INVOICES = Topic(
     key=("purchaseOrderId",),
     schema="fulfilment_invoice",
     written_by=("fulfilment",),
-    read_by=(OTHER_TEAMS,),
+    read_by=("webhooks", OTHER_TEAMS),
     retention_days=None,
     description="Issued invoices and credit notes.",
 )
@@ -156,6 +156,9 @@ ORDERS_SUBMITTED_DLQ = dead_letter_topic(ORDERS_SUBMITTED, "validator")
 RETURNS_SUBMITTED_DLQ = dead_letter_topic(RETURNS_SUBMITTED, "validator")
 JOBS_EVENTS_DLQ = dead_letter_topic(JOBS_EVENTS, "status")
 FULFILMENT_TRANSACTIONS_DLQ = dead_letter_topic(FULFILMENT_TRANSACTIONS, "fulfilment")
+JOBS_FINISHED_DLQ = dead_letter_topic(JOBS_FINISHED, "webhooks")
+FULFILMENT_CODES_DLQ = dead_letter_topic(FULFILMENT_CODES, "webhooks")
+FULFILMENT_INVOICES_DLQ = dead_letter_topic(FULFILMENT_INVOICES, "webhooks")
 
 TOPICS: tuple[Topic, ...] = (
     ORDERS_SUBMITTED,
@@ -175,6 +178,9 @@ TOPICS: tuple[Topic, ...] = (
     RETURNS_SUBMITTED_DLQ,
     JOBS_EVENTS_DLQ,
     FULFILMENT_TRANSACTIONS_DLQ,
+    JOBS_FINISHED_DLQ,
+    FULFILMENT_CODES_DLQ,
+    FULFILMENT_INVOICES_DLQ,
 )
 BY_NAME = {topic.name: topic for topic in TOPICS}
 

@@ -15,8 +15,8 @@ RULES = REPOSITORY / "deploy" / "prometheus" / "rules"
 CLUSTER = "tillstream"
 DEFAULT_PARTITIONS, REPLICAS, MIN_INSYNC_REPLICAS = 12, 3, 2
 # Services with a consumer group, which has the service's name.
-CONSUMER_GROUPS = ("validator", "status", "fulfilment")
-USERS = ("auth", "ingest", "validator", "status", "fulfilment", OPERATOR)
+CONSUMER_GROUPS = ("validator", "status", "fulfilment", "webhooks")
+USERS = ("auth", "ingest", "validator", "status", "fulfilment", "webhooks", OPERATOR)
 # Services that read another group's lag: status does not expire a job whose records wait for the validator.
 LAG_READERS = {"status": "validator"}
 # Reads the lag of all groups and nothing else.

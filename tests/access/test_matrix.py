@@ -36,6 +36,8 @@ from services.ingest.settings import Settings as IngestSettings
 from services.status import app as status
 from services.status.settings import Settings as StatusSettings
 from services.values.sites import ApiKey, Site
+from services.webhooks import app as webhooks
+from services.webhooks.settings import Settings as WebhooksSettings
 
 ISSUER = "https://matrix.tillstream.example"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -44,8 +46,9 @@ OWN, FOREIGN = 608, 609
 API_KEYS = {OWN: "own-key", FOREIGN: "foreign-key"}
 
 # Described to everybody: documents and contracts, and nothing of any tenant's.
-PUBLIC = re.compile(r"/(omnichannel|common-status|fulfilment)/openapi\.yaml|/registry(/.*)?")
+PUBLIC = re.compile(r"/(omnichannel|common-status|fulfilment|events)/openapi\.yaml|/registry(/.*)?")
 IMPORT, STATUS, FULFILMENT = "/omnichannel/api/v1/{apiKey}", "/common-status/v1/{apiKey}", "/fulfilment/v1"
+EVENTS = "/events/v1/{apiKey}"
 # The scope that each address wants; None where any token of the API will do: a client's own limits.
 REQUIRED_SCOPES = {
     ("GET", f"{IMPORT}/limits"): None,
@@ -67,6 +70,7 @@ REQUIRED_SCOPES = {
     ("GET", f"{FULFILMENT}/invoices/{{id}}"): "invoices:read",
     ("POST", f"{FULFILMENT}/stock/{{sku}}/codes"): "stock:write",
     ("PUT", f"{FULFILMENT}/products/{{sku}}"): "stock:write",
+    ("GET", f"{EVENTS}/events"): "events:read",
 }
 
 
@@ -96,6 +100,13 @@ APIS = {
         build=fulfilment.build,
         settings=FulfilmentSettings,
         environment={"page_token_key": SECRET, "code_encryption_keys": SECRET, "code_digest_key": SECRET},
+    ),
+    "webhooks": ApiUnderTest(
+        name="webhooks",
+        audience="events",
+        build=webhooks.build,
+        settings=WebhooksSettings,
+        environment={"page_token_key": SECRET},
     ),
 }
 
@@ -260,7 +271,7 @@ async def test_public_addresses_are_few_and_need_no_token(client: ApiClient) -> 
 
 async def test_each_address_is_decided_upon(client: ApiClient) -> None:
     """An address that is added has no scope until somebody says which."""
-    base = {"ingest": IMPORT, "status": STATUS, "fulfilment": FULFILMENT}[client.api.name]
+    base = {"ingest": IMPORT, "status": STATUS, "fulfilment": FULFILMENT, "webhooks": EVENTS}[client.api.name]
     assert sorted(client.protected_routes) == sorted(route for route in REQUIRED_SCOPES if route[1].startswith(base))
 
 

@@ -10,6 +10,7 @@ from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest.settings import Settings as IngestSettings
 from services.status.settings import Settings as StatusSettings
 from services.validator.settings import Settings as ValidatorSettings
+from services.webhooks.settings import Settings as WebhooksSettings
 
 SETTINGS: dict[str, type[BaseSettings]] = {
     "auth": AuthSettings,
@@ -17,6 +18,7 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "validator": ValidatorSettings,
     "status": StatusSettings,
     "fulfilment": FulfilmentSettings,
+    "webhooks": WebhooksSettings,
 }
 NAMES = tuple(service.name for service in SERVICES)
 # Variables that the image sets for every service.

@@ -96,12 +96,18 @@ class Requests:
 
     async def load(self) -> Load:
         """Get a token and return the load."""
-        api = {"auth": "import", "ingest": "import"}.get(self._target, self._target)
+        api = {"auth": "import", "ingest": "import", "webhooks": "events"}.get(self._target, self._target)
         self._bearer = {
             "Authorization": f"Bearer {await self._customer.token(api)}",
             "Content-Type": "application/json",
         }
-        requests = {"auth": self._token, "ingest": self._import, "status": self._list_jobs, "fulfilment": self._order}
+        requests = {
+            "auth": self._token,
+            "ingest": self._import,
+            "status": self._list_jobs,
+            "fulfilment": self._order,
+            "webhooks": self._read_feed,
+        }
         return Load(requests[self._target])
 
     async def _import(self) -> int:
@@ -132,6 +138,11 @@ class Requests:
         async with self._customer.session.get(url, headers=self._bearer) as answer:
             return answer.status
 
+    async def _read_feed(self) -> int:
+        url = f"{self._base}{BASES['events']}/{self._customer.tenant.api_key}/events"
+        async with self._customer.session.get(url, headers=self._bearer) as answer:
+            return answer.status
+
     async def assert_each_ended_once(self) -> None:
         """Assert that the last accepted requests have completed exactly once."""
         for number in self.accepted[-CHECKED_LAST:]:
@@ -159,7 +170,7 @@ class Requests:
     [1, pytest.param(20, marks=[pytest.mark.long, pytest.mark.timeout(1200)])],
     ids=lambda rounds: f"{rounds}x",
 )
-@pytest.mark.parametrize("service", ["auth", "ingest", "validator", "status", "fulfilment"])
+@pytest.mark.parametrize("service", ["auth", "ingest", "validator", "status", "fulfilment", "webhooks"])
 async def test_a_service_that_is_told_to_end_answers_what_it_took_and_ends_in_time(
     service: str, rounds: int, drained: Installation, customer: Customer
 ) -> None:
@@ -177,7 +188,7 @@ async def test_a_service_that_is_told_to_end_answers_what_it_took_and_ends_in_ti
     assert output.count(f"{service} exited with code") == output.count(f"{service} exited with code 0")
 
 
-@pytest.mark.parametrize("service", ["ingest", "status", "fulfilment"])
+@pytest.mark.parametrize("service", ["ingest", "status", "fulfilment", "webhooks"])
 async def test_a_service_that_has_just_begun_refuses_no_good_token(
     service: str, drained: Installation, customer: Customer
 ) -> None:

@@ -42,7 +42,9 @@ def test_every_service_of_ours_is_locked_in_and_asked_whether_it_is_ready() -> N
 def test_a_consumers_name_can_be_left_out_so_that_there_may_be_several() -> None:
     text = FILE.read_text(encoding="utf-8")
     names = re.findall(r"KAFKA_GROUP_INSTANCE_ID: (.*)", text)
-    assert names == [f"${{KAFKA_GROUP_INSTANCE_ID-{name}-1}}" for name in ("validator", "status", "fulfilment")]
+    assert names == [
+        f"${{KAFKA_GROUP_INSTANCE_ID-{name}-1}}" for name in ("validator", "status", "fulfilment", "webhooks")
+    ]
 
 
 def test_who_asks_the_registry_starts_after_our_schemas_are_in_it() -> None:

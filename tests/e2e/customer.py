@@ -11,7 +11,12 @@ from uuid import uuid4
 
 import aiohttp
 
-BASES = {"import": "/omnichannel/api/v1", "status": "/common-status/v1", "fulfilment": "/fulfilment/v1"}
+BASES = {
+    "import": "/omnichannel/api/v1",
+    "status": "/common-status/v1",
+    "fulfilment": "/fulfilment/v1",
+    "events": "/events/v1",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ from services.ingest import app as ingest
 from services.ingest.settings import Settings as IngestSettings
 from services.status import app as status
 from services.status.settings import Settings as StatusSettings
+from services.webhooks import app as webhooks
+from services.webhooks.settings import Settings as WebhooksSettings
 from tests.openapi.documents import Operation, load_document, operations
 
 # Confluent defines and documents the registry's protocol.
@@ -26,6 +28,7 @@ COMPOSED: dict[str, tuple[Callable[[Any], Coroutine[Any, Any, Service]], type[An
     "auth": (auth.build, AuthSettings),
     "omnichannel": (ingest.build, IngestSettings),
     "common-status": (status.build, StatusSettings),
+    "events": (webhooks.build, WebhooksSettings),
 }
 
 

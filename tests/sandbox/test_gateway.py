@@ -17,7 +17,7 @@ from sandbox import paths
 from sandbox.gateway import Gateway
 from tests.chassis.eventually import until
 
-SERVICES = ("auth", "ingest", "status", "fulfilment")
+SERVICES = ("auth", "ingest", "status", "fulfilment", "webhooks")
 
 
 class Upstream:
@@ -94,6 +94,8 @@ async def customer(gateway: Gateway) -> AsyncIterator[aiohttp.ClientSession]:
         ("/omnichannel/api/v1/12345/orders/users/a%2Foauth2%2Fb", "ingest"),
         ("/registry/subjects", "ingest"),
         ("/common-status/v1/12345/job/x/events", "status"),
+        ("/events/v1/oauth2/token", "auth"),
+        ("/events/v1/12345/events?rows=1", "webhooks"),
     ],
 )
 async def test_each_path_goes_to_its_service(customer: aiohttp.ClientSession, path: str, service: str) -> None:

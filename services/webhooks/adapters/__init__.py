@@ -1,0 +1,1 @@
+"""Implementations of webhooks' ports: MongoDB, HTTP and in-process notification."""

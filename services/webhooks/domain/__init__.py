@@ -1,0 +1,1 @@
+"""What an event, an endpoint and a delivery are. Pure."""

@@ -1,0 +1,127 @@
+"""Handlers of the feed: pages, long polling and streams of server-sent events."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+from aiohttp import web
+
+from services.chassis.http.negotiation import negotiate
+from services.chassis.http.openapi import openapi_route
+from services.chassis.http.paging import pagination
+from services.chassis.http.server import REQUEST_ID
+from services.chassis.runtime.errors import Problem, UnavailableError
+from services.webhooks.domain.event import FeedEvent, FeedQuery
+from services.webhooks.flows import read_feed
+from services.webhooks.http import params
+from services.webhooks.http.authentication import Authenticator
+
+BASE = "/events/v1/{apiKey}"
+READ = "events:read"
+JSON, EVENT_STREAM = "application/json", "text/event-stream"
+HEARTBEAT_S = 15.0
+# How long a client that lost its stream waits before it connects again.
+RECONNECT_MS = 2_000
+STREAM_ROWS = 200
+
+_encode = msgspec.json.Encoder().encode
+
+
+class FeedApi:
+    """Handlers of the feed; `routes` binds them to their paths."""
+
+    def __init__(
+        self,
+        *,
+        deps: read_feed.Deps,
+        authenticator: Authenticator,
+        cursors: params.Cursors,
+        openapi: Path,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        self._deps = deps
+        self._authenticator = authenticator
+        self._cursors = cursors
+        self._openapi = openapi
+        self._heartbeat_s = heartbeat_s
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """All routes of the feed."""
+        return [openapi_route("/events/openapi.yaml", self._openapi), web.get(BASE + "/events", self.events)]
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """A page of events, or a stream of them."""
+        caller = await self._authenticator.authenticate(request, READ)
+        site = caller.site.site
+        is_stream = request.method == "GET" and negotiate(request, (JSON, EVENT_STREAM)) == EVENT_STREAM
+        query = FeedQuery(
+            site=site,
+            rows=params.parse_rows(request.query),
+            types=params.parse_types(request.query),
+            after=await self._parse_after(request, site, is_stream=is_stream),
+        )
+        if is_stream:
+            return await self._stream(request, query)
+        wait_s = params.parse_wait(request.headers)
+        events = await read_feed.read_page(query, self._deps, timeout_s=wait_s or 0.0)
+        headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+        if wait_s is not None:
+            headers["Preference-Applied"] = "wait"
+        cursor = self._cursors.encode(site, events[-1].sequence if events else query.after)
+        head = _encode(pagination(query.rows, len(events), cursor)).decode()
+        body = f'{{"pagination":{head},"result":[{",".join([event.json for event in events])}]}}'
+        return web.Response(body=body.encode(), headers=headers, content_type=JSON, charset="utf-8")
+
+    async def _parse_after(self, request: web.Request, site: int, *, is_stream: bool) -> int:
+        """The sequence to continue after; a stream that is opened again names the last event that arrived."""
+        text = request.query.get("after")
+        if is_stream:
+            text = request.headers.get("Last-Event-ID") or text
+        if text is None:
+            return 0
+        at_us = params.parse_after_us(text)
+        if at_us is None:
+            return self._cursors.decode(site, text)
+        return await self._deps.feed.find_position(site, at_us)
+
+    async def _stream(self, request: web.Request, query: FeedQuery) -> web.StreamResponse:
+        query = msgspec.structs.replace(query, rows=STREAM_ROWS)
+        response = web.StreamResponse(
+            headers={
+                "Content-Type": EVENT_STREAM,
+                "Cache-Control": "no-store",
+                "Vary": "Accept",
+                # A buffering proxy would withhold events.
+                "X-Accel-Buffering": "no",
+                "X-Request-Id": request[REQUEST_ID],
+            }
+        )
+        async with aclosing(read_feed.follow(query, self._deps, heartbeat_s=self._heartbeat_s)) as pages:
+            try:
+                await anext(pages)
+            except read_feed.TooManyReadersError:
+                raise Problem(
+                    503, "TOO_MANY_READERS", "too many readers wait for events", headers={"Retry-After": "5"}
+                ) from None
+            await response.prepare(request)
+            await response.write(f"retry: {RECONNECT_MS}\n\n".encode())
+            try:
+                async for events in pages:
+                    if not await self._authenticator.is_still_authorized(request, READ):
+                        break
+                    await response.write(b"".join(self._frame(query.site, event) for event in events) or b": \n\n")
+                    # A long backlog is written without waiting for anything: other requests get their turn.
+                    await asyncio.sleep(0)
+            except UnavailableError:
+                # The client connects again, and is told then.
+                pass
+            except ConnectionError:
+                return response
+        await response.write_eof()
+        return response
+
+    def _frame(self, site: int, event: FeedEvent) -> bytes:
+        cursor = self._cursors.encode(site, event.sequence)
+        return f"id: {cursor}\nevent: {event.type}\ndata: {event.json}\n\n".encode()

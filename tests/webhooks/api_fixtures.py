@@ -1,0 +1,164 @@
+"""The API over a feed, and a client of it."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import ClientResponse, TCPConnector
+from aiohttp.test_utils import TestClient, TestServer
+
+from services.chassis.http.rate_limit import RateLimit
+from services.chassis.http.server import build_application
+from services.chassis.http.shared_rate_limit import SharedRateLimit
+from services.chassis.runtime.errors import UnauthorizedError
+from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.authentication import RequestAuthenticator
+from services.chassis.security.tokens import Token
+from services.values.sites import ApiKey, Site
+from services.webhooks.adapters.feed_loader import FeedLoader
+from services.webhooks.adapters.notifier import SiteNotifier
+from services.webhooks.domain.event import NewEvent
+from services.webhooks.flows import append_events, read_feed
+from services.webhooks.http.authentication import Authenticator
+from services.webhooks.http.feed import FeedApi
+from services.webhooks.http.params import Cursors
+from tests.webhooks.events import NOON_US, OTHER_SITE, SITE
+from tests.webhooks.fakes import MemoryFeed
+from tests.webhooks.feed_fixtures import Feed
+
+SITES = {"12345": SITE, "67890": OTHER_SITE}
+HEARTBEAT_S = 0.05
+
+
+class FakeVerifier:
+    """Accepts the tokens `good` and `other` with all scopes, and `reader` and `writer` with one each."""
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+
+    def cached(self, token: str) -> Token | None:
+        both = {"events:read", "webhooks:write"}
+        known = {
+            "good": ("12345", both),
+            "other": ("67890", both),
+            "reader": ("12345", {"events:read"}),
+            "writer": ("12345", {"webhooks:write"}),
+        }.get(token)
+        if known is None or token in self.revoked:
+            return None
+        return Token(
+            client_id=token,
+            site=SITES[known[0]],
+            api_keys=frozenset({known[0]}),
+            scopes=frozenset(known[1]),
+            issued_at=0,
+            expires_at=2**40,
+            token_id="t",
+        )
+
+    async def verify(self, token: str) -> Token:
+        raise UnauthorizedError(f"unknown token of {len(token)} characters")
+
+
+class FakeSites:
+    def by_api_key(self, api_key: str) -> Site | None:
+        if api_key not in SITES:
+            return None
+        return Site(
+            site=SITES[api_key],
+            name="Demo",
+            app_id=1,
+            root_source="r",
+            datacenter="d",
+            api_keys=(ApiKey(api_key=api_key),),
+        )
+
+
+@dataclass
+class FeedClient:
+    """A client of the feed that can also append events."""
+
+    client: TestClient[Any, Any]
+    feed: Feed
+    deps: append_events.Deps
+    notifier: SiteNotifier
+    verifier: FakeVerifier
+    cursors: Cursors
+    now_us: list[int] = field(default_factory=lambda: [NOON_US])
+
+    async def append(self, *events: NewEvent) -> None:
+        await append_events.append_events(events, self.deps)
+
+    async def get(
+        self, path: str = "/events/v1/12345/events", *, headers: Any = None, who: str = "good", **query: Any
+    ) -> ClientResponse:
+        return await self.client.get(
+            path,
+            params={name: str(value) for name, value in query.items()},
+            headers={"Authorization": f"Bearer {who}", **(headers or {})},
+        )
+
+    async def read(self, **options: Any) -> tuple[list[int], str]:
+        """A page: the sequences of its events, and the cursor behind them."""
+        response = await self.get(**options)
+        assert response.status == 200, await response.text()
+        page = json.loads(await response.text())
+        assert page["pagination"]["count"] == len(page["result"])
+        return [event["sequence"] for event in page["result"]], page["pagination"]["nextPageToken"]
+
+
+async def build_client(feed: Feed, *, max_waiters: int = 3) -> FeedClient:
+    notifier, verifier, now_us = SiteNotifier(max_waiters=max_waiters), FakeVerifier(), [NOON_US]
+    cursors = Cursors("a secret of sixteen")
+    authenticator = Authenticator(
+        requests=RequestAuthenticator(verifier, FakeSites()),  # type: ignore[arg-type]
+        is_started=lambda: True,
+        rate_limit=SharedRateLimit(RateLimit(), url=None),
+        requests_per_second=10_000,
+    )
+    api = FeedApi(
+        deps=read_feed.Deps(feed=FeedLoader(feed), waiters=notifier, clock_s=time.monotonic),
+        authenticator=authenticator,
+        cursors=cursors,
+        openapi=REPOSITORY / "schemas" / "openapi" / "events.yaml",
+        heartbeat_s=HEARTBEAT_S,
+    )
+    client = TestClient(TestServer(build_application(api.routes())), connector=TCPConnector(limit=0))
+    await client.start_server()
+    deps = append_events.Deps(feed=feed, notifier=notifier, now_us=lambda: now_us[0])
+    return FeedClient(client, feed, deps, notifier, verifier, cursors, now_us)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[FeedClient]:
+    client = await build_client(MemoryFeed())
+    yield client
+    await client.notifier.stop()
+    await client.client.close()
+
+
+@dataclass
+class ServerSentEvent:
+    """One frame of a stream."""
+
+    id: str
+    type: str
+    data: Any
+
+
+async def read_frames(response: ClientResponse, count: int) -> Sequence[ServerSentEvent]:
+    """The next events of a stream; comments and other fields are skipped."""
+    frames: list[ServerSentEvent] = []
+    fields: dict[str, str] = {}
+    while len(frames) < count:
+        line = (await response.content.readline()).decode().rstrip("\n")
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif "data" in fields:
+            frames.append(ServerSentEvent(fields["id"], fields["event"], json.loads(fields["data"])))
+            fields = {}
+    return frames

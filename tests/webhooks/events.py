@@ -1,0 +1,23 @@
+"""Events for tests."""
+
+from typing import Any
+
+from services.webhooks.domain.event import EventType, NewEvent, derive_id
+
+SITE, OTHER_SITE = 608, 609
+NOON_US = 1_767_268_800_000_000
+
+
+def an_event(number: int, *, site: int = SITE, type_: str = EventType.JOB_FINISHED, at_us: int = NOON_US) -> NewEvent:
+    return NewEvent(id=derive_id(site, number), site=site, type=str(type_), time_us=at_us, data=job_data(number))
+
+
+def job_data(number: int) -> dict[str, Any]:
+    return {
+        "jobId": f"job-{number}",
+        "type": "orders",
+        "mode": "offline",
+        "state": "COMPLETED",
+        "counts": {"total": 1, "failed": 0, "success": 1},
+        "links": {"job": f"/common-status/v1/{{apiKey}}/job/job-{number}", "events": ""},
+    }
