@@ -14,7 +14,7 @@ def an_event(number: int, *, site: int = SITE, type_: str = EventType.JOB_FINISH
 
 def job_data(number: int) -> dict[str, Any]:
     return {
-        "jobId": f"job-{number}",
+        "jobId": derive_id("job", number),
         "type": "orders",
         "mode": "offline",
         "state": "COMPLETED",
