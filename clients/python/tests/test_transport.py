@@ -1,0 +1,215 @@
+"""Requests: tokens, retries and errors, for both clients, over responses that each test prescribes."""
+
+import gzip
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+import tillstream
+from tillstream import AsyncClient, Client, RetryPolicy
+from tillstream._async import transport as async_transport
+from tillstream._sync import transport as sync_transport
+
+SECRET = "s3cret-canary"
+Reply = httpx2.Response | Exception
+
+
+class Server:
+    """Answers token requests, and all others with the prescribed replies in turn; the last one repeats."""
+
+    def __init__(self, *replies: Reply, lifetime_s: int = 28_800) -> None:
+        self.replies = list(replies)
+        self.lifetime_s = lifetime_s
+        self.tokens: list[str] = []
+        self.requests: list[httpx2.Request] = []
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/oauth2/token"):
+            self.tokens.append(request.url.path)
+            token = f"token{len(self.tokens)}"
+            return httpx2.Response(
+                200, json={"token_type": "bearer", "access_token": token, "expires_in": self.lifetime_s}
+            )
+        self.requests.append(request)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return httpx2.Response(reply.status_code, headers=reply.headers, content=reply.content)
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """No test waits: the pauses that a client would make are recorded."""
+    taken: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        taken.append(seconds)
+
+    monkeypatch.setattr(async_transport, "async_sleep", pause)
+    monkeypatch.setattr(sync_transport, "sleep", taken.append)
+    return taken
+
+
+def sync_limits(server: Server, **options: Any) -> Any:
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", SECRET, "k", http=http, **options) as client:
+        return client.imports.limits()
+
+
+async def async_limits(server: Server, **options: Any) -> Any:
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    async with AsyncClient("https://t.example", "c", SECRET, "k", http=http, **options) as client:
+        return await client.imports.limits()
+
+
+@pytest.fixture(params=["sync", "async"])
+def limits(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Read the limits with either client."""
+
+    async def call(server: Server, **options: Any) -> Any:
+        return sync_limits(server, **options) if request.param == "sync" else await async_limits(server, **options)
+
+    return call
+
+
+GOOD = httpx2.Response(
+    200,
+    json={
+        "recordsPerSecond": 100,
+        "remaining": 98,
+        "resetAfterSeconds": 1,
+        "recordsPerRequest": 100,
+        "bytesPerRequest": 102_400,
+        "inflatedBytesPerRequest": 4_194_304,
+    },
+)
+
+
+def problem(status: int, code: str, **headers: str) -> httpx2.Response:
+    body = {
+        "detail": "a reason",
+        "code": code,
+        "requestId": "r1",
+        "errors": [{"pointer": "/0", "code": code, "detail": "d"}],
+    }
+    return httpx2.Response(status, json=body, headers={"Content-Type": "application/problem+json", **headers})
+
+
+async def test_a_token_is_fetched_once_and_sent(limits: Callable[..., Any]) -> None:
+    server = Server(problem(503, "UNAVAILABLE"), GOOD)
+    assert (await limits(server)).records_per_second == 100
+    assert server.tokens == ["/omnichannel/api/v1/oauth2/token"]
+    assert [request.headers["Authorization"] for request in server.requests] == ["Bearer token1"] * 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        problem(429, "RATE_LIMITED", **{"Retry-After": "2"}),
+        problem(503, "UNAVAILABLE", **{"Retry-After": "2"}),
+        httpx2.Response(502, text="bad gateway", headers={"Retry-After": "2"}),
+    ],
+)
+async def test_a_busy_server_is_asked_again_when_it_said_so(
+    limits: Callable[..., Any], failure: httpx2.Response, pauses: list[float]
+) -> None:
+    await limits(Server(failure, failure, GOOD))
+    assert len(pauses) == 2
+    assert all(2 <= pause <= 2.1 for pause in pauses)
+
+
+@pytest.mark.parametrize(
+    "error", [httpx2.ConnectError("refused"), httpx2.ReadTimeout("slow"), httpx2.RemoteProtocolError("cut")]
+)
+async def test_a_lost_connection_is_tried_again_ever_more_slowly(
+    limits: Callable[..., Any], error: Exception, pauses: list[float]
+) -> None:
+    await limits(Server(error, error, error, GOOD))
+    assert [0.1 * 2**n <= pause <= 0.2 * 2**n for n, pause in enumerate(pauses)] == [True] * 3
+
+
+async def test_the_retries_end_with_the_last_failure(limits: Callable[..., Any]) -> None:
+    policy = RetryPolicy(max_wait_s=0)
+    with pytest.raises(tillstream.UnavailableError) as unavailable:
+        await limits(Server(problem(503, "UNAVAILABLE")), retry=policy)
+    assert unavailable.value.code == "UNAVAILABLE"
+    with pytest.raises(tillstream.UnreachableError):
+        await limits(Server(httpx2.ConnectError("refused")), retry=policy)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, tillstream.InvalidRequestError),
+        (403, tillstream.NotAllowedError),
+        (404, tillstream.NotFoundError),
+        (409, tillstream.ConflictError),
+        (413, tillstream.InvalidRequestError),
+        (422, tillstream.InvalidRequestError),
+    ],
+)
+async def test_a_refusal_is_an_error_with_code_pointer_and_request(
+    limits: Callable[..., Any], status: int, error: type[tillstream.ApiError], pauses: list[float]
+) -> None:
+    with pytest.raises(error) as raised:
+        await limits(Server(problem(status, "SOME_CODE")))
+    assert type(raised.value) is error
+    assert (raised.value.status, raised.value.code, raised.value.request_id) == (status, "SOME_CODE", "r1")
+    assert [(fault.pointer, fault.code) for fault in raised.value.faults] == [("/0", "SOME_CODE")]
+    assert all(part in str(raised.value) for part in ("SOME_CODE", "a reason", "r1"))
+    assert pauses == []
+
+
+async def test_a_refused_token_is_renewed_once(limits: Callable[..., Any]) -> None:
+    server = Server(problem(401, "UNAUTHORIZED"), GOOD)
+    await limits(server)
+    assert [request.headers["Authorization"] for request in server.requests] == ["Bearer token1", "Bearer token2"]
+    with pytest.raises(tillstream.NotAllowedError):
+        await limits(Server(problem(401, "UNAUTHORIZED")))
+
+
+async def test_a_token_is_renewed_a_minute_before_it_expires() -> None:
+    server = Server(GOOD, lifetime_s=59)
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", SECRET, "k", http=http) as client:
+        client.imports.limits()
+        client.imports.limits()
+        assert len(server.tokens) == 2
+        server.lifetime_s = 3600
+        client.imports.limits()
+        client.imports.limits()
+    assert len(server.tokens) == 3
+
+
+async def test_what_is_no_answer_of_the_api_is_said_to_be(limits: Callable[..., Any]) -> None:
+    with pytest.raises(tillstream.UnexpectedResponseError):
+        await limits(Server(httpx2.Response(200, text="<html>")))
+
+
+def test_each_attempt_of_a_post_has_the_same_key_and_body() -> None:
+    """Breaks if a lost response makes a second job."""
+    accepted = httpx2.Response(202, json={"message": "m", "time": 1, "jobId": "j"})
+    server = Server(httpx2.ReadError("cut"), problem(409, "IDEMPOTENCY_IN_PROGRESS"), accepted)
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", SECRET, "a/b", http=http) as client:
+        assert client.imports.send([{"id": 1}], mode="online").job_id == "j"
+        client.imports.send([{"id": 1}])
+    keys = [request.headers["Idempotency-Key"] for request in server.requests]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+    first = server.requests[0]
+    assert str(first.url) == "https://t.example/omnichannel/api/v1/a%2Fb/orders?mode=online"
+    assert json.loads(gzip.decompress(first.content)) == [{"id": 1}]
+    assert {request.content for request in server.requests[:3]} == {first.content}
+
+
+def test_no_secret_is_shown() -> None:
+    http = httpx2.Client(transport=httpx2.MockTransport(Server(httpx2.ConnectError("x"))), base_url="https://t.example")
+    with Client("https://t.example", "c", SECRET, "k", http=http, retry=RetryPolicy(max_wait_s=0)) as client:
+        with pytest.raises(tillstream.UnreachableError) as raised:
+            client.imports.limits()
+        shown = [repr(value) for value in (client.transport.credentials, client, raised.value)]
+    assert SECRET not in "".join(shown)
+    assert "token1" not in "".join(shown)

@@ -1,0 +1,80 @@
+"""Imports of orders and returns."""
+
+import gzip
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from tillstream._async.transport import AsyncTransport
+from tillstream.encoding import encode_records
+from tillstream.http import IMPORT, decode
+from tillstream.models import Accepted, Kind, Limits, Mode, Validated
+
+_JSON = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+Record = Mapping[str, Any]
+
+
+class AsyncImports:
+    """`client.imports`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+        self._path = f"/{quote(transport.credentials.api_key, safe='')}"
+
+    async def send(
+        self,
+        records: Sequence[Record],
+        *,
+        kind: Kind = "orders",
+        mode: Mode | None = None,
+        idempotency_key: str | None = None,
+    ) -> Accepted:
+        """Import up to 100 records; `jobs.wait` tells what became of them.
+
+        The request is repeated under one idempotency key until it is answered, so that the records are imported once.
+        """
+        body = gzip.compress(encode_records(records), mtime=0)
+        return await self.send_body(body, kind=kind, mode=mode, idempotency_key=idempotency_key)
+
+    async def send_body(
+        self, body: bytes, *, kind: Kind = "orders", mode: Mode | None = None, idempotency_key: str | None = None
+    ) -> Accepted:
+        """Import records that are gzipped JSON already."""
+        headers = _JSON | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
+        response = await self._transport.request(
+            IMPORT, "POST", f"{self._path}/{kind}", params={"mode": mode}, content=body, headers=headers
+        )
+        return decode(response.body, Accepted)
+
+    async def send_one(
+        self, record: Record, *, user_id: str, kind: Kind = "orders", mode: Mode | None = None
+    ) -> Accepted:
+        """Import one record of a user."""
+        response = await self._transport.request(
+            IMPORT,
+            "PUT",
+            f"{self._path}/{kind}/users/{quote(user_id, safe='')}",
+            params={"mode": mode},
+            content=gzip.compress(encode_records(record), mtime=0),
+            headers=_JSON,
+        )
+        return decode(response.body, Accepted)
+
+    async def validate(
+        self, records: Sequence[Record], *, kind: Kind = "orders", mode: Mode | None = None
+    ) -> Validated:
+        """Return what importing up to 100 records would come to; nothing is imported."""
+        body = gzip.compress(encode_records(records), mtime=0)
+        return await self.validate_body(body, kind=kind, mode=mode)
+
+    async def validate_body(self, body: bytes, *, kind: Kind = "orders", mode: Mode | None = None) -> Validated:
+        """Validate records that are gzipped JSON already."""
+        params = {"mode": mode, "validateOnly": "true"}
+        response = await self._transport.request(
+            IMPORT, "POST", f"{self._path}/{kind}", params=params, content=body, headers=_JSON
+        )
+        return decode(response.body, Validated)
+
+    async def limits(self) -> Limits:
+        """Return the site's limits, and what is left of them."""
+        return await self._transport.get(IMPORT, f"{self._path}/limits", Limits)

@@ -1,0 +1,36 @@
+"""Invoices and credit notes."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from urllib.parse import quote
+
+from tillstream._async.transport import AsyncTransport
+from tillstream.http import FULFILMENT
+from tillstream.models import Invoice
+
+MEDIA_TYPES = {"pdf": "application/pdf", "html": "text/html", "json": "application/json"}
+
+
+class AsyncInvoices:
+    """`client.invoices`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def list(
+        self, *, since: date | None = None, until: date | None = None, rows: int | None = None
+    ) -> AsyncIterator[Invoice]:
+        """Yield invoices and credit notes of these business days, newest first."""
+        bounds = {"from": since and since.isoformat(), "to": until and until.isoformat()}
+        async for invoice in self._transport.pages(FULFILMENT, "/invoices", Invoice, rows=rows, **bounds):
+            yield invoice
+
+    async def get(self, invoice_id: str) -> Invoice:
+        """Return an invoice."""
+        return await self._transport.get(FULFILMENT, f"/invoices/{quote(invoice_id, safe='')}", Invoice)
+
+    async def download(self, invoice_id: str, *, format: str = "pdf") -> bytes:  # noqa: A002 - what users call it
+        """Return the invoice as a document: `pdf`, `html` or `json`."""
+        headers = {"Accept": MEDIA_TYPES[format]}
+        path = f"/invoices/{quote(invoice_id, safe='')}"
+        return (await self._transport.request(FULFILMENT, "GET", path, headers=headers)).body

@@ -1,0 +1,180 @@
+"""Sends requests: tokens per API, retries, timeouts, typed errors."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx2
+import msgspec
+
+from tillstream._async.runtime import AsyncHttp, AsyncLock, async_sleep
+from tillstream.errors import TillstreamError, UnreachableError
+from tillstream.http import (
+    RENEW_BEFORE_S,
+    USER_AGENT,
+    Api,
+    Credentials,
+    Page,
+    RetryPolicy,
+    api_error,
+    decode,
+    is_retried,
+)
+from tillstream.models import Token
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response that is no error, with its whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class AsyncTransport:
+    """Connections to one installation with the credentials of one client. `throttled` counts responses with 429."""
+
+    def __init__(self, base_url: str, credentials: Credentials, retry: RetryPolicy, http: AsyncHttp | None) -> None:
+        self.credentials = credentials
+        self.retry = retry
+        self.throttled = 0
+        self._http = http or AsyncHttp(
+            base_url=base_url.rstrip("/"),
+            timeout=httpx2.Timeout(retry.timeout_s, connect=10.0),
+            limits=httpx2.Limits(max_connections=32, max_keepalive_connections=16),
+            headers={"User-Agent": USER_AGENT},
+        )
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._token_lock = AsyncLock()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def request(
+        self,
+        api: Api,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Send a request until it is answered, and return the response.
+
+        Busy and unavailable servers and lost connections are retried within the retry policy, a POST with the same
+        `Idempotency-Key` each time. Raises `ApiError` and `UnreachableError`.
+        """
+        sent = dict(headers or {})
+        if method == "POST":
+            sent.setdefault("Idempotency-Key", uuid4().hex)
+        deadline = monotonic() + self.retry.max_wait_s
+        attempt, has_renewed = 0, False
+        while True:
+            failure: TillstreamError
+            retry_after_s = None
+            try:
+                authorization = {"Authorization": f"Bearer {await self._token(api, deadline)}"}
+                response = await self._send(
+                    method, api.base + path, params=_without_none(params), content=content, headers=sent | authorization
+                )
+            except UnreachableError as error:
+                failure = error
+            else:
+                if response.status < 400:
+                    return response
+                failure = api_error(response.status, response.headers, response.body)
+                if response.status == 401 and not has_renewed:
+                    # Revoked, or issued by keys that are gone.
+                    has_renewed = True
+                    self._tokens.pop(api.name, None)
+                    continue
+                if not is_retried(failure.status, failure.code):
+                    raise failure
+                retry_after_s = failure.retry_after_s
+            await self._pause(failure, attempt, retry_after_s, deadline)
+            attempt += 1
+
+    async def get(self, api: Api, path: str, type_: type[T], **params: Any) -> T:
+        """Return the model that a GET answers with."""
+        return decode((await self.request(api, "GET", path, params=params)).body, type_)
+
+    async def pages(self, api: Api, path: str, type_: type[T], **params: Any) -> AsyncIterator[T]:
+        """Yield the items of all pages."""
+        token: str | None = None
+        while True:
+            page = await self.get(api, path, Page, **params, page=token)
+            for item in page.result:
+                yield decode(bytes(item), type_)
+            following = page.pagination.next_page_token if page.pagination is not None else None
+            if following is None or not page.result:
+                return
+            token = following
+
+    async def _token(self, api: Api, deadline: float) -> str:
+        """Return a token of the API's audience, fetched at most once at a time and renewed before it expires."""
+        async with self._token_lock:
+            known = self._tokens.get(api.name)
+            if known is not None and monotonic() < known[1]:
+                return known[0]
+            token = await self._fetch_token(api, deadline)
+            self._tokens[api.name] = (token.access_token, monotonic() + token.expires_in - RENEW_BEFORE_S)
+            return token.access_token
+
+    async def _fetch_token(self, api: Api, deadline: float) -> Token:
+        # The body, not the URL: URLs end up in logs.
+        form = msgspec.structs.asdict(
+            _TokenForm("client_credentials", self.credentials.client_id, self.credentials.client_secret)
+        )
+        attempt = 0
+        while True:
+            failure: TillstreamError
+            retry_after_s = None
+            try:
+                response = await self._send("POST", api.token_path, data=form)
+            except UnreachableError as error:
+                failure = error
+            else:
+                if response.status == 200:
+                    return decode(response.body, Token)
+                failure = api_error(response.status, response.headers, response.body)
+                if not is_retried(failure.status, failure.code):
+                    raise failure
+                retry_after_s = failure.retry_after_s
+            await self._pause(failure, attempt, retry_after_s, deadline)
+            attempt += 1
+
+    async def _send(self, method: str, path: str, **options: Any) -> Response:
+        try:
+            response = await self._http.request(method, path, **options)
+        except httpx2.TransportError as error:
+            # The text of the error may hold addresses, never what was sent.
+            raise UnreachableError(f"cannot reach {self._http.base_url}: {error or type(error).__name__}") from error
+        if response.status_code == 429:
+            self.throttled += 1
+        return Response(response.status_code, response.headers, response.content)
+
+    async def _pause(
+        self, failure: TillstreamError, attempt: int, retry_after_s: float | None, deadline: float
+    ) -> None:
+        """Wait before the next attempt; raise the failure if it would come too late."""
+        wait = self.retry.backoff_s(attempt, retry_after_s)
+        if monotonic() + wait > deadline:
+            raise failure
+        await async_sleep(wait)
+
+
+class _TokenForm(msgspec.Struct):
+    grant_type: str
+    client_id: str
+    client_secret: str
+
+
+def _without_none(params: Mapping[str, Any] | None) -> dict[str, str]:
+    return {name: str(value) for name, value in (params or {}).items() if value is not None}

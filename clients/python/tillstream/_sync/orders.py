@@ -1,0 +1,132 @@
+"""Orders of codes, purchase orders, and what codes are sold of."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from time import monotonic
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from tillstream._sync.runtime import sleep
+from tillstream._sync.transport import Transport
+from tillstream.encoding import encode_records
+from tillstream.errors import UnreachableError
+from tillstream.http import FULFILMENT, decode
+from tillstream.models import Codes, LoadedCodes, PlacedOrder, Product, PurchaseOrder, Transaction
+
+_JSON = {"Content-Type": "application/json"}
+MIN_POLL_S, MAX_POLL_S = 0.2, 5.0
+
+
+class _PurchaseOrders(Struct, rename="camel"):
+    business_date: date
+    result: list[PurchaseOrder]
+
+
+class Orders:
+    """`client.orders`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def place(
+        self,
+        products: Mapping[str, int],
+        *,
+        client_order_number: str | None = None,
+        currency: str | None = None,
+        check_duplicates: bool = True,
+        idempotency_key: str | None = None,
+    ) -> PlacedOrder:
+        """Order codes: a quantity by SKU. All lines are ordered, or none.
+
+        With a `client_order_number` the same order is placed once, however often it is sent.
+        """
+        request = {
+            "clientOrderNumber": client_order_number,
+            "enableClientOrderNumberDupCheck": check_duplicates,
+            "payWithCurrency": currency,
+            "products": [{"sku": sku, "quantity": quantity} for sku, quantity in products.items()],
+        }
+        content = encode_records({name: value for name, value in request.items() if value is not None})
+        headers = _JSON | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
+        response = self._transport.request(FULFILMENT, "POST", "/orders", content=content, headers=headers)
+        return decode(response.body, PlacedOrder)
+
+    def get(self, transaction_id: str) -> Transaction:
+        """Return an order with its progress."""
+        return self._transport.get(FULFILMENT, _order(transaction_id), Transaction)
+
+    def list(
+        self,
+        *,
+        client_order_number: str | None = None,
+        since: datetime | date | None = None,
+        until: datetime | date | None = None,
+        rows: int | None = None,
+    ) -> Iterator[Transaction]:
+        """Yield the orders, newest first."""
+        params = {"clientOrderNumber": client_order_number, "rows": rows}
+        bounds = {"from": since and since.isoformat(), "to": until and until.isoformat()}
+        for transaction in self._transport.pages(FULFILMENT, "/orders", Transaction, **params, **bounds):
+            yield transaction
+
+    def codes(
+        self,
+        transaction_id: str,
+        *,
+        sku: str | None = None,
+        until_complete: bool = False,
+        timeout_s: float | None = None,
+    ) -> Codes:
+        """Return the codes that are delivered; with `until_complete` once no unit is pending any more.
+
+        Raises `UnreachableError` if units are still pending after `timeout_s`.
+        """
+        deadline = None if timeout_s is None else monotonic() + timeout_s
+        while True:
+            codes = self._transport.get(FULFILMENT, f"{_order(transaction_id)}/codes", Codes, sku=sku)
+            if codes.is_complete or not until_complete:
+                return codes
+            if deadline is not None and monotonic() >= deadline:
+                raise UnreachableError(f"{codes.counts.pending} units are still pending after {timeout_s} s")
+            sleep(_poll_pause_s(codes))
+
+    def purchase_orders(self, day: date | None = None) -> Sequence[PurchaseOrder]:
+        """Return the purchase orders of a business day, by default of the current one."""
+        params = {"date": day and day.isoformat()}
+        found = self._transport.get(FULFILMENT, "/purchase-orders", _PurchaseOrders, **params)
+        return found.result
+
+    def purchase_order(self, purchase_order_id: str) -> PurchaseOrder:
+        """Return a purchase order with the first page of its transactions."""
+        return self._transport.get(FULFILMENT, f"/purchase-orders/{quote(purchase_order_id, safe='')}", PurchaseOrder)
+
+    def put_product(
+        self, sku: str, *, name: str, unit_price: str, currency: str = "USD", supplier: str | None = None
+    ) -> Product:
+        """Create or change a product (scope `stock:write`)."""
+        product = {"name": name, "unitPrice": unit_price, "currency": currency, "supplier": supplier}
+        content = encode_records({field: value for field, value in product.items() if value is not None})
+        path = f"/products/{quote(sku, safe='')}"
+        response = self._transport.request(FULFILMENT, "PUT", path, content=content, headers=_JSON)
+        return decode(response.body, Product)
+
+    def load_codes(self, sku: str, content: bytes, *, content_type: str = "text/csv") -> LoadedCodes:
+        """Load codes of a product into the stock (scope `stock:write`); those that are known are not added again."""
+        path = f"/stock/{quote(sku, safe='')}/codes"
+        headers = {"Content-Type": content_type}
+        response = self._transport.request(FULFILMENT, "POST", path, content=content, headers=headers)
+        return decode(response.body, LoadedCodes)
+
+
+def _order(transaction_id: str) -> str:
+    return f"/orders/{quote(transaction_id, safe='')}"
+
+
+def _poll_pause_s(codes: Codes) -> float:
+    if codes.next_poll_after is None:
+        return 1.0
+    wait = (codes.next_poll_after - datetime.now(UTC)).total_seconds()
+    # The clocks may differ.
+    return min(max(wait, MIN_POLL_S), MAX_POLL_S)
