@@ -4,9 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= $(shell tools/find-python)
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
-CODE := services sandbox tools tests bench
+CODE := services sandbox tools tests bench clients
 
-.PHONY: help setup run demo test faults e2e fuzz lint types fmt check docs docs-check schemas k8s image bench dashboards verify-docker verify-k8s lock clean
+.PHONY: help setup run demo test faults e2e fuzz lint types fmt check docs docs-check schemas k8s image client bench dashboards verify-docker verify-k8s lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -74,6 +74,11 @@ schemas: .venv/dev ## fail if a schema would break a reader
 
 k8s: .venv/dev ## render and validate the manifests without a cluster
 	@$(BIN)/python -m pytest -q -r fE tests/deploy/test_manifests.py tests/deploy/test_same_everywhere.py
+
+client: .venv/dev ## build the wheel of the client library and command line, into build/client
+	@$(BIN)/python clients/python/generate_sync.py --check
+	@$(BIN)/uv build --quiet --wheel --out-dir build/client clients/python
+	@ls build/client/*.whl
 
 image: ## build the image tillstream:local
 	@docker build --tag tillstream:local .
