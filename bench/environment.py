@@ -71,8 +71,13 @@ def running_sandbox(*, load_tenant: bool = True) -> Iterator[BenchSandbox]:
 def run_python(module: Sequence[str], environment: Mapping[str, str], *, core: int | None = None) -> str:
     """Run `python -m MODULE ARGUMENTS…`, on one core if given; return its standard output. Raises if it fails."""
     command = [sys.executable, "-m", *module]
+    return run_command(command if core is None else pin_to_core(command, core), environment)
+
+
+def run_command(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run a command in the repository; return its standard output. Raises if it fails."""
     return subprocess.run(
-        command if core is None else pin_to_core(command, core),
+        command,
         cwd=REPOSITORY,
         env={**os.environ, **environment},
         check=True,

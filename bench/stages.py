@@ -1,24 +1,22 @@
-"""`python -m bench.stages`: ingest and the validator compared with baselines, minimal programs for the same work.
+"""`python -m bench.stages`: ingest and the validator compared with limit programs and with peers.
 
-All use one broker; the program under test has one core, everything else the other; baseline and service run
-alternately. Compare the ratios; absolute figures are for orientation. A baseline that does not keep its core busy is
-limited by something else, and its ratio is not printed.
+A limit program does only the unavoidable part of the work, with the same libraries; a peer does it in the way of
+another framework (`bench/peers`). All use one broker; the program under test has one core, everything else the other.
+The programs run in turn, in rounds; rounds that the machine disturbed are dropped. Compare the ratios; absolute figures
+are for orientation. Rates suffer more than CPU time from what else runs on the machine. A limit program that does not
+keep its core busy is limited by something else: its ratio of rates is not printed.
 """
 
 import asyncio
 import json
 import os
 import random
-import socket
 import statistics
-import subprocess
 import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import psutil
 import typer
@@ -31,87 +29,130 @@ from rich.table import Table
 from bench.closed_loop import closed_loop
 from bench.environment import (
     OTHER_CORE,
-    REPOSITORY,
     TESTED_CORE,
     BenchSandbox,
     pin_to_core,
-    run_python,
+    run_command,
     running_sandbox,
 )
+from bench.peers import install
+from bench.programs import LIMIT, SERVICE, VALIDATE_PROGRAMS, HttpProgram, running_ingest_programs
 from bench.raw_http import build_request
+from bench.rounds import MAX_FOREIGN_SHARE, MachineWatch, Measurements, describe_machine
 from bench.tenant import API_KEY, CLIENT, SECRET, build_bodies, build_order
 
 PARTITIONS = 12
 IMPORT = "/omnichannel/api/v1"
 ORDERS = "orders.submitted.v1"
+INGEST_TOPIC, VALIDATE_TOPIC = "baseline.ingest", "baseline.validate"
 POST, PUT, VALIDATE = "POST of 100, gzipped", "PUT of one", "validate"
+POST_CONNECTIONS, PUT_CONNECTIONS = 16, 256
 MIN_BUSY_SHARE = 0.9
 
-
-@dataclass
-class Measurements:
-    """What one program took in each of its runs."""
-
-    rates: list[float] = field(default_factory=list)
-    cpu_us: list[float] = field(default_factory=list)
-    busy_shares: list[float] = field(default_factory=list)
-
-    def add(self, records: int, wall_s: float, cpu_s: float) -> None:
-        """Add one run."""
-        self.rates.append(records / wall_s)
-        self.cpu_us.append(cpu_s / records * 1e6)
-        self.busy_shares.append(cpu_s / wall_s)
-
-    def drop_warm_up(self) -> None:
-        """Discard the first run."""
-        del self.rates[0], self.cpu_us[0], self.busy_shares[0]
+Stage = dict[str, Measurements]
 
 
-class Pair(NamedTuple):
-    """The measurements of a baseline and of the service."""
+class Rounds:
+    """Runs rounds of a stage, and drops the first one and the disturbed ones."""
 
-    baseline: Measurements
-    service: Measurements
+    def __init__(self, console: Console, own: list[int], *, max_foreign_share: float) -> None:
+        self._console = console
+        self._own = own
+        self._max_foreign_share = max_foreign_share
+
+    def run(
+        self, stages: Mapping[str, Stage], rounds: int, measure: Callable[[], None], *, own: Sequence[int] = ()
+    ) -> None:
+        """Call `measure`, which adds one run of each program, once to warm up and then `rounds` times."""
+        dropped: list[str] = []
+        for number in track(range(rounds + 1), ", ".join(stages), console=self._console):
+            watch = MachineWatch({*self._own, *own})
+            measure()
+            reason = watch.disturbance(max_foreign_share=self._max_foreign_share)
+            if number == 0 or reason:
+                for measurements in (one for stage in stages.values() for one in stage.values()):
+                    measurements.drop_last()
+            if number and reason:
+                dropped.append(reason)
+        if len(dropped) > rounds / 2:
+            raise SystemExit(f"the machine is not quiet enough: {'; '.join(dropped)}")
+        for reason in dropped:
+            self._console.print(f"dropped a round: {reason}")
 
 
 def main(
     rounds: Annotated[int, typer.Option(help="Measured runs of each program.")] = 7,
     seconds: Annotated[float, typer.Option(help="Length of a run under load.")] = 3,
     records: Annotated[int, typer.Option(help="Records to validate in a run.")] = 100_000,
+    peers: Annotated[bool, typer.Option(help="Run the peers, too; they are installed once.")] = True,  # noqa: FBT002 - an option of the command line
+    max_foreign: Annotated[float, typer.Option(help="Share of the machine that other processes may take.")] = (
+        MAX_FOREIGN_SHARE
+    ),
 ) -> None:
-    """Measure each stage and print one table."""
+    """Measure each stage and print a table of each."""
+    console = Console(width=140)
+    if peers:
+        install.install()
     with running_sandbox() as sandbox:
         for name in ("validator", "status", "fulfilment"):
             sandbox.run("stop", name)
-        print_table(measure(sandbox, rounds, seconds, records))
+        pids = sandbox.processes()
+        pin_to_cores(pids)
+        asyncio.run(create_topics(sandbox.endpoints["kafka_bootstrap_servers"], INGEST_TOPIC, VALIDATE_TOPIC))
+        runner = Rounds(console, list(pids.values()), max_foreign_share=max_foreign)
+        stages = measure_ingest(sandbox, runner, rounds, seconds, with_peers=peers)
+        stages |= measure_validate(sandbox, runner, rounds, records, with_peers=peers)
+        console.print(describe_machine())
+        for name, stage in stages.items():
+            console.print(build_table(name, stage))
 
 
-def measure(sandbox: BenchSandbox, rounds: int, seconds: float, records: int) -> dict[str, Pair]:
-    """Measure baseline and service of each stage."""
+def measure_ingest(
+    sandbox: BenchSandbox, runner: Rounds, rounds: int, seconds: float, *, with_peers: bool
+) -> dict[str, Stage]:
+    """Measure POST and PUT of all programs."""
     endpoints = sandbox.endpoints
-    brokers, ingest = endpoints["kafka_bootstrap_servers"], endpoints["services"]["ingest"]["api"]
-    asyncio.run(create_topics(brokers, "baseline.ingest", "baseline.validate"))
-    pids = sandbox.processes()
-    pin_to_cores(pids)
-    pairs = {name: Pair(Measurements(), Measurements()) for name in (POST, PUT, VALIDATE)}
+    ingest = HttpProgram(sandbox.processes()["ingest"], int(endpoints["services"]["ingest"]["api"].rsplit(":", 1)[1]))
     hundreds, singles = build_requests(endpoints["gateway"])
-    with ingest_baseline(brokers) as baseline:
-        programs = (baseline, (pids["ingest"], int(ingest.rsplit(":", 1)[1])))
-        for _ in track(range(rounds + 1), "POST and PUT"):
-            for at, (pid, port) in enumerate(programs):
-                measure_under_load(pairs[POST][at], pid, port, hundreds, connections=16, size=100, seconds=seconds)
-                measure_under_load(pairs[PUT][at], pid, port, singles, connections=64, size=1, seconds=seconds)
+    brokers = endpoints["kafka_bootstrap_servers"]
+    with running_ingest_programs(brokers, INGEST_TOPIC, with_peers=with_peers) as running:
+        programs = {SERVICE: ingest, **running}
+        stages: dict[str, Stage] = {name: {program: Measurements() for program in programs} for name in (POST, PUT)}
+
+        def measure() -> None:
+            for name, program in programs.items():
+                measure_under_load(stages[POST][name], program, hundreds, POST_CONNECTIONS, size=100, seconds=seconds)
+                measure_under_load(stages[PUT][name], program, singles, PUT_CONNECTIONS, size=1, seconds=seconds)
+
+        runner.run(stages, rounds, measure, own=[program.pid for program in programs.values()])
+    return stages
+
+
+def measure_validate(
+    sandbox: BenchSandbox, runner: Rounds, rounds: int, records: int, *, with_peers: bool
+) -> dict[str, Stage]:
+    """Measure validation by all programs."""
+    brokers = sandbox.endpoints["kafka_bootstrap_servers"]
     environment = sandbox.environment("validator")
     records = min(records, asyncio.run(count_records(brokers, ORDERS)))
-    for number in track(range(rounds + 1), "validate"):
-        baseline_arguments = (brokers, ORDERS, "baseline.validate", str(records))
-        pairs[VALIDATE].baseline.add(*run_once("bench.baselines.validate", *baseline_arguments))
-        group = {"VALIDATOR_GROUP": f"bench-{number}", "LOG_LEVEL": "ERROR"}
-        pairs[VALIDATE].service.add(*run_once("bench.validator", str(records), environment=environment | group))
-    for pair in pairs.values():
-        pair.baseline.drop_warm_up()
-        pair.service.drop_warm_up()
-    return pairs
+    commands = {name: command for name, command in VALIDATE_PROGRAMS.items() if with_peers or name == LIMIT}
+    stage: Stage = {name: Measurements() for name in (SERVICE, *commands)}
+    groups = iter(range(rounds + 1))
+
+    def run_once(name: str, command: list[str], own_environment: Mapping[str, str]) -> None:
+        output = run_command(pin_to_core(command, TESTED_CORE), own_environment)
+        result = json.loads(output.splitlines()[-1])
+        stage[name].add(result["records"], result["wall_s"], result["cpu_s"])
+
+    def measure() -> None:
+        group = {"VALIDATOR_GROUP": f"bench-{next(groups)}", "LOG_LEVEL": "ERROR"}
+        service = [sys.executable, "-m", "bench.validator", str(records)]
+        run_once(SERVICE, service, environment | group)
+        for name, command in commands.items():
+            run_once(name, [*command, brokers, ORDERS, VALIDATE_TOPIC, str(records)], {})
+
+    runner.run({VALIDATE: stage}, rounds, measure)
+    return {VALIDATE: stage}
 
 
 def pin_to_cores(pids: Mapping[str, int]) -> None:
@@ -158,71 +199,54 @@ def build_requests(gateway: str) -> tuple[list[bytes], list[bytes]]:
     return hundreds, singles
 
 
-@contextmanager
-def ingest_baseline(brokers: str) -> Iterator[tuple[int, int]]:
-    """Run the baseline of ingest; yield its process id and port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "bench.baselines.ingest", str(port), brokers, "baseline.ingest"]
-    with subprocess.Popen(
-        pin_to_core(command, TESTED_CORE), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            if process.stdout is None or process.stdout.readline() != "up\n":
-                raise SystemExit("the baseline of ingest did not start")
-            yield process.pid, port
-        finally:
-            process.terminate()
-
-
 def measure_under_load(
     measurements: Measurements,
-    pid: int,
-    port: int,
+    program: HttpProgram,
     requests: list[bytes],
-    *,
     connections: int,
+    *,
     size: int,
     seconds: float,
 ) -> None:
     """Measure one run of a program that answers requests of `size` records."""
-    before = psutil.Process(pid).cpu_times()
-    statuses, wall_s = asyncio.run(closed_loop(port, requests, connections=connections, seconds=seconds))
-    after = psutil.Process(pid).cpu_times()
+    before_s = cpu_seconds(program.pid)
+    statuses, wall_s = asyncio.run(closed_loop(program.port, requests, connections=connections, seconds=seconds))
     if set(statuses) != {202}:
         raise SystemExit(f"not every request was accepted: {statuses}")
-    measurements.add(statuses[202] * size, wall_s, sum(after[:2]) - sum(before[:2]))
+    measurements.add(statuses[202] * size, wall_s, cpu_seconds(program.pid) - before_s)
 
 
-def run_once(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, float, float]:
-    """Run a program that reads records and prints what it took; return records, wall-clock and CPU seconds."""
-    output = run_python([module, *arguments], environment or {}, core=TESTED_CORE)
-    result = json.loads(output.splitlines()[-1])
-    return result["records"], result["wall_s"], result["cpu_s"]
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process so far."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
-def print_table(pairs: Mapping[str, Pair]) -> None:
-    """Print medians; the ratio is the median of the runs' ratios."""
-    table = Table("stage", "baseline/s", "CPU µs", "busy", "service/s", "CPU µs", "busy", "of baseline", "from – to")
-    for name, (baseline, service) in pairs.items():
-        table.add_row(name, *_figures(baseline), *_figures(service), *_ratio(baseline, service))
-    Console(width=120).print(table)
+def build_table(name: str, stage: Stage) -> Table:
+    """Build a stage's table: medians, and ratios as medians of the rounds' ratios."""
+    service, limit = stage[SERVICE], stage[LIMIT]
+    is_busy = statistics.median(limit.busy_shares) >= MIN_BUSY_SHARE
+    columns = ("records/s", "from – to", "CPU µs", "busy", "of the limit", "by CPU", "Tillstream is", "by CPU")
+    table = Table("program", *columns, title=f"{name}, {len(limit.rates)} rounds")
+    for program, one in stage.items():
+        table.add_row(
+            program,
+            f"{statistics.median(one.rates):,.0f}",
+            f"{min(one.rates):,.0f} – {max(one.rates):,.0f}",
+            f"{statistics.median(one.cpu_us):.1f}",
+            f"{statistics.median(one.busy_shares):.0%}",
+            _median(one.ratios_to(limit)) if is_busy else "not busy",
+            _median(one.cost_ratios_to(limit)),
+            _median(service.ratios_to(one)),
+            _median(service.cost_ratios_to(one)),
+        )
+    return table
 
 
-def _figures(measurements: Measurements) -> tuple[str, str, str]:
-    return (
-        f"{statistics.median(measurements.rates):,.0f}",
-        f"{statistics.median(measurements.cpu_us):.1f}",
-        f"{statistics.median(measurements.busy_shares):.0%}",
-    )
-
-
-def _ratio(baseline: Measurements, service: Measurements) -> tuple[str, str]:
-    if statistics.median(baseline.busy_shares) < MIN_BUSY_SHARE:
-        return "baseline not busy", "–"
-    ratios = sorted(ours / bare for bare, ours in zip(baseline.rates, service.rates, strict=True))
-    return f"{statistics.median(ratios):.2f}", f"{ratios[0]:.2f} – {ratios[-1]:.2f}"
+def _median(ratios: list[float]) -> str:
+    middle = statistics.median(ratios)
+    spread = max(ratios[-1] - middle, middle - ratios[0])
+    return f"{middle:.2f} ± {spread:.2f}"
 
 
 if __name__ == "__main__":
