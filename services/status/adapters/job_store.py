@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
@@ -27,6 +27,8 @@ from services.status.domain.block import NO_PROJECTION, Block, Projection
 from services.status.domain.job import OPEN_STATES, ChunkChange, Job, JobChange, JobState, StoredJob
 from services.status.domain.listing import MODES, TYPES, JobListQuery
 from services.status.ports import JobReader, JobTooLargeError, JobWriter, OverdueJobs
+
+Change = TypeVar("Change", JobChange, ChunkChange)
 
 JOBS, CHUNKS = "jobs", "chunks"
 DAY_S = 86_400
@@ -78,28 +80,12 @@ class MongoJobStore(JobWriter, JobReader, OverdueJobs):
         return {stored.job.key: stored for stored in jobs}
 
     async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
-        written = self._now()
-        new = [change for change in changes if not change.expected_version]
-        known = [change for change in changes if change.expected_version]
-        duplicates, has_unmatched = await self._save(
-            self._jobs,
-            [job_documents.job_document(change, written) for change in new],
-            [job_documents.job_update(change, written) for change in known],
-        )
-        lost = {new[index].job.key for index in duplicates}
-        return frozenset(lost | ({change.job.key for change in known} if has_unmatched else set()))
+        lost = await self._save(self._jobs, changes, job_documents.job_document, job_documents.job_update)
+        return frozenset([change.job.key for change in lost])
 
     async def write_chunks(self, changes: Sequence[ChunkChange]) -> frozenset[int]:
-        written = self._now()
-        new = [change for change in changes if not change.expected_version]
-        known = [change for change in changes if change.expected_version]
-        duplicates, has_unmatched = await self._save(
-            self._chunks,
-            [job_documents.chunk_document(change, written) for change in new],
-            [job_documents.chunk_update(change, written) for change in known],
-        )
-        lost = {new[index].block.number for index in duplicates}
-        return frozenset(lost | ({change.block.number for change in known} if has_unmatched else set()))
+        lost = await self._save(self._chunks, changes, job_documents.chunk_document, job_documents.chunk_update)
+        return frozenset([change.block.number for change in lost])
 
     async def find(self, key: JobKey, projection: Projection = NO_PROJECTION) -> StoredJob | None:
         return (await self.find_many([key], projection)).get(key)
@@ -175,14 +161,21 @@ class MongoJobStore(JobWriter, JobReader, OverdueJobs):
         return sites
 
     async def _save(
-        self, collection: Any, documents: list[job_documents.Document], updates: list[job_documents.Update]
-    ) -> tuple[Sequence[int], bool]:
-        """Insert and update; returns the indexes of documents that exist already, and whether an update failed."""
-        if not updates:
-            return await self._insert(collection, documents), False
-        if not documents:
-            return (), await self._update(collection, updates)
-        return await asyncio.gather(self._insert(collection, documents), self._update(collection, updates))
+        self,
+        collection: Any,
+        changes: Sequence[Change],
+        to_document: Callable[[Change, datetime], job_documents.Document],
+        to_update: Callable[[Change, datetime], job_documents.Update],
+    ) -> list[Change]:
+        """Insert and update; returns the changes that may not have been written."""
+        written = self._now()
+        new = [change for change in changes if not change.expected_version]
+        known = [change for change in changes if change.expected_version]
+        duplicates, has_unmatched = await asyncio.gather(
+            self._insert(collection, [to_document(change, written) for change in new]),
+            self._update(collection, [to_update(change, written) for change in known]),
+        )
+        return [new[index] for index in duplicates] + (known if has_unmatched else [])
 
     async def _insert(self, collection: Any, documents: list[job_documents.Document]) -> Sequence[int]:
         """Insert in any order; returns the indexes of documents that exist already."""
