@@ -108,10 +108,3 @@ class Publisher(Protocol):
 
     async def publish_revocations(self, revocations: Sequence[Revocation]) -> None:
         """Publish revocations; returns when all in-sync replicas have them."""
-
-
-class AuditLog(Protocol):
-    """Records who did what, when, from where."""
-
-    def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
-        """Write an audit line; the details must hold no secret."""

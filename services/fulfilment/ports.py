@@ -207,10 +207,3 @@ class InvoiceRenderer(Protocol):
 
     def pdf(self, invoice: Invoice) -> bytes:
         """Return a PDF document; the same invoice gives the same bytes."""
-
-
-class AuditLog(Protocol):
-    """Log of security-relevant actions."""
-
-    def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
-        """Write an entry. Details must hold no code, secret or personal data."""

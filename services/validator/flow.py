@@ -1,9 +1,10 @@
 """Judges submitted records and publishes the verdicts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import escape_for_log, logger
 from services.sales.records import SalesRecord
@@ -19,7 +20,7 @@ from services.validator.domain.verdict import (
     judge_record,
     passes_summary_check,
 )
-from services.validator.ports import Catalogue, DeadLetterLimit, Partition, Publisher, RecordReader
+from services.validator.ports import Catalogue, Publisher, RecordReader
 
 _LOG = logger(__name__)
 
@@ -37,7 +38,7 @@ class Deps:
     now_us: Callable[[], int]
 
 
-async def judge(submitted: Mapping[Partition, Sequence[SubmittedRecord]], deps: Deps) -> Mapping[Partition, int]:
+async def judge(submitted: Mapping[Hashable, Sequence[SubmittedRecord]], deps: Deps) -> Mapping[Hashable, int]:
     """Judge the records of each partition in order, and publish the verdicts.
 
     Returns how many of each partition's records are done: all, unless the dead-letter limit halted the partition, or

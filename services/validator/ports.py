@@ -1,15 +1,12 @@
 """Ports of the validator."""
 
-from collections.abc import Container, Hashable, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from services.sales.records import RecordSummary, SalesRecord
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
 from services.validator.domain.verdict import Verdict
-
-# A partition of a topic.
-Partition = Hashable
 
 
 class RecordReader(Protocol):
@@ -32,16 +29,6 @@ class Catalogue(Protocol):
 
     def products(self, site: int) -> Container[str]:
         """Return the site's product ids; empty for an unknown site."""
-
-
-class DeadLetterLimit(Protocol):
-    """Halts a partition whose records would all become dead letters."""
-
-    def allowed(self, partition: Partition, total: int, dead: Sequence[int]) -> int:
-        """Return how many of the next `total` records may be processed; `dead` are the positions of dead letters."""
-
-    def record(self, partition: Partition, total: int, dead: Sequence[int]) -> None:
-        """Count the processed records; halt the partition if not all of them were allowed."""
 
 
 class Publisher(Protocol):

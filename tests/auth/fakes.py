@@ -152,14 +152,6 @@ class FakeSigner:
 
 
 @dataclass
-class FakeAuditLog:
-    lines: list[dict[str, object]] = field(default_factory=list)
-
-    def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
-        self.lines.append({"action": action, "actor": actor, "source": source, **details})
-
-
-@dataclass
 class FakeKeyGenerator:
     """Generates keys without a private key."""
 

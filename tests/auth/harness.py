@@ -26,7 +26,6 @@ from services.chassis.security.sites import Sites
 from services.values.sites import ApiKey, Site
 from tests.auth.fakes import (
     Clock,
-    FakeAuditLog,
     FakeClientStore,
     FakeHasher,
     FakeKeyStore,
@@ -35,6 +34,7 @@ from tests.auth.fakes import (
     FakeSiteStore,
     IdSequence,
 )
+from tests.support.audit_log import FakeAuditLog
 
 ISSUER = "https://test.tillstream.example"
 SCHEMAS_DIR = Path(__file__).parents[2] / "schemas"

@@ -15,9 +15,10 @@ from services.auth import cli
 from services.auth.domain.client import Client, Secret
 from services.auth.domain.site import StoredSite
 from services.auth.flows.management import ManagementDeps
-from tests.auth.fakes import FakeAuditLog, FakeKeyGenerator, FakeKeyStore
+from tests.auth.fakes import FakeKeyGenerator, FakeKeyStore
 from tests.auth.harness import SITE, ManagementHarness
 from tests.auth.test_key_rotation import key_rotation_deps
+from tests.support.audit_log import FakeAuditLog
 
 CLIENT = Client(
     client_id="c",

@@ -19,8 +19,9 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.security.jwks import Jwks
 from services.chassis.security.tokens import TokenVerifier
-from tests.auth.fakes import Clock, FakeAuditLog, FakeKeyGenerator, FakeKeyStore, FakeSigner, a_key
+from tests.auth.fakes import Clock, FakeKeyGenerator, FakeKeyStore, FakeSigner, a_key
 from tests.auth.harness import ISSUER, SECRET, AuthHarness
+from tests.support.audit_log import FakeAuditLog
 
 NOW = 1_700_000_000
 BODY = f"grant_type=client_credentials&client_id=client-1&client_secret={SECRET}".encode()

@@ -35,6 +35,7 @@ from tests.fulfilment.harness import (
     Harness,
     build_memory_harness,
 )
+from tests.support.audit_log import FakeAuditLog
 
 DOCUMENT = yaml.safe_load(OPENAPI.read_text(encoding="utf-8"))
 V1 = "/fulfilment/v1"
@@ -61,16 +62,6 @@ class FakeVerifier:
 
     async def verify(self, token: str) -> Token:
         raise UnauthorizedError(f"unknown token of {len(token)} characters")
-
-
-class FakeAuditLog:
-    """Collects audit entries."""
-
-    def __init__(self) -> None:
-        self.lines: list[dict[str, Any]] = []
-
-    def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
-        self.lines.append({"action": action, "actor": actor, "source": source, **details})
 
 
 class FakeIdempotencyKeys:

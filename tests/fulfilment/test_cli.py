@@ -17,7 +17,7 @@ from services.fulfilment.adapters import stock
 from services.fulfilment.adapters.code_cipher import CodeCipher, parse_keys
 from services.fulfilment.cli import fulfilment
 from services.fulfilment.domain.code import Code, SealedCode
-from tests.fulfilment.api_fixtures import FakeAuditLog
+from tests.support.audit_log import FakeAuditLog
 
 Run = Callable[..., Result]
 OLD, NEW = (base64.b64encode(letter * 32).decode() for letter in (b"o", b"n"))

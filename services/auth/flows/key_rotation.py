@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from services.auth import metrics
 from services.auth.domain.signing import SigningKey, activation_time, active_key, is_rotation_due
-from services.auth.ports import AuditLog, KeyGenerator, KeyStore, Signer
+from services.auth.ports import KeyGenerator, KeyStore, Signer
+from services.chassis.security.audit import AuditLog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

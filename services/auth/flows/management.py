@@ -15,8 +15,9 @@ from services.auth.domain.client import (
 )
 from services.auth.domain.revocation import Revocation, client_revocation, token_id_revocation
 from services.auth.domain.tenants import ClientChange, DeclaredClient, InvalidDocumentError, Tenants
-from services.auth.ports import AuditLog, ClientStore, Hasher, Publisher, RevocationStore, SiteStore
+from services.auth.ports import ClientStore, Hasher, Publisher, RevocationStore, SiteStore
 from services.chassis.runtime.errors import ContentionError
+from services.chassis.security.audit import AuditLog
 from services.values.sites import Site
 
 # Compare-and-set attempts of one change, each of which another change may win.

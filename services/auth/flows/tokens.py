@@ -17,8 +17,9 @@ from services.auth.domain.credentials import (
 from services.auth.domain.grant import TOKEN_LIFETIME_S, Grant, build_claims, grant_scopes, issue_time
 from services.auth.domain.oauth_error import UNAUTHORIZED_CLIENT, OAuthError, invalid_client, too_many_attempts
 from services.auth.domain.revocation import ActiveToken, introspection_response, token_revocation
-from services.auth.ports import AuditLog, ClientStore, Hasher, Introspector, Publisher, RevocationStore, Signer
+from services.auth.ports import ClientStore, Hasher, Introspector, Publisher, RevocationStore, Signer
 from services.chassis.http.rate_limit import RateLimit
+from services.chassis.security.audit import AuditLog
 
 MAX_FAILED_ATTEMPTS = 10
 UNKNOWN_CLIENT = "unknown client"

@@ -15,7 +15,7 @@ class AuditLog:
         logging.getLogger("audit").setLevel(logging.INFO)
 
     def record(self, action: str, *, actor: str, source: str, **details: object) -> None:
-        """Write a line."""
+        """Write a line. Details must hold no code, secret or personal data."""
         _LOG.info(
             "audit", action=action, actor=logs.escape_for_log(actor), source=logs.escape_for_log(source), **details
         )

@@ -15,6 +15,7 @@ from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response, traceparent
 from services.chassis.http.time_range import parse_from_us, parse_to_us
 from services.chassis.runtime.errors import Problem, UnavailableError
+from services.chassis.security.audit import AuditLog
 from services.fulfilment import metrics
 from services.fulfilment.domain.ids import parse_id
 from services.fulfilment.domain.listing import TransactionQuery
@@ -25,7 +26,7 @@ from services.fulfilment.flows.place_order import ConflictingOrderError, Order, 
 from services.fulfilment.http import params, responses
 from services.fulfilment.http.authentication import Authenticator, Caller
 from services.fulfilment.http.body import parse_object, read_body, unprocessable
-from services.fulfilment.ports import AuditLog, TransactionReader
+from services.fulfilment.ports import TransactionReader
 
 BASE = "/fulfilment/v1"
 ORDERS = BASE + "/orders"

@@ -9,13 +9,13 @@ from aiohttp import web
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.logs import escape_for_log
+from services.chassis.security.audit import AuditLog
 from services.fulfilment.domain.order_request import InvalidRequestError
 from services.fulfilment.domain.stock_request import parse_codes, parse_product
 from services.fulfilment.flows.load_stock import Deps, load_codes
 from services.fulfilment.http import responses
 from services.fulfilment.http.authentication import Authenticator
 from services.fulfilment.http.body import parse_object, read_body, unprocessable
-from services.fulfilment.ports import AuditLog
 
 BASE = "/fulfilment/v1"
 SCOPE = "stock:write"
