@@ -11,7 +11,7 @@ from typing import Any
 
 from sandbox.ports import free_port, is_free
 
-SECRETS = ("AUTH_KEY_ENCRYPTION_KEY", "PAGE_TOKEN_KEY", "CODE_ENCRYPTION_KEYS", "CODE_DIGEST_KEY")
+SECRETS = ("AUTH_KEY_ENCRYPTION_KEY", "PAGE_TOKEN_KEY", "CODE_ENCRYPTION_KEYS", "CODE_DIGEST_KEY", "ERASURE_KEY")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ SERVICES = (
         settings={"SIMULATED_SUPPLIER": "true"},
         is_group_member=True,
     ),
+    Service(name="ledger", secrets=("PAGE_TOKEN_KEY", "ERASURE_KEY"), is_group_member=True),
     Service(name="webhooks", secrets=("PAGE_TOKEN_KEY",), is_group_member=True),
 )
 BY_NAME = {service.name: service for service in SERVICES}

@@ -35,7 +35,7 @@ ORDERS_VALIDATED = Topic(
     key=("site", "channel", "id"),
     schema="order",
     written_by=("validator",),
-    read_by=(OTHER_TEAMS,),
+    read_by=("ledger", OTHER_TEAMS),
     retention_days=30,
     max_message_bytes=MAX_MESSAGE_BYTES,
     description="Valid orders: the submitted bytes, unchanged.",
@@ -45,7 +45,7 @@ RETURNS_VALIDATED = Topic(
     key=("site", "channel", "orderId"),
     schema="return",
     written_by=("validator",),
-    read_by=(OTHER_TEAMS,),
+    read_by=("ledger", OTHER_TEAMS),
     retention_days=30,
     max_message_bytes=MAX_MESSAGE_BYTES,
     description="Valid returns: the submitted bytes, unchanged.",
@@ -92,7 +92,7 @@ AUTH_SITES = Topic(
     key=("site",),
     schema="site",
     written_by=("auth", OPERATOR),
-    read_by=("auth", "ingest", "status", "fulfilment", "webhooks"),
+    read_by=("auth", "ingest", "status", "fulfilment", "ledger", "webhooks"),
     cleanup=Cleanup.COMPACT,
     retention_days=None,
     partitions=1,
@@ -103,7 +103,7 @@ AUTH_REVOCATIONS = Topic(
     key=("client or token",),
     schema="revocation",
     written_by=("auth", OPERATOR),
-    read_by=("auth", "ingest", "status", "fulfilment", "webhooks"),
+    read_by=("auth", "ingest", "status", "fulfilment", "ledger", "webhooks"),
     cleanup=Cleanup.COMPACT_DELETE,
     retention_days=2,
     partitions=1,
@@ -136,6 +136,15 @@ FULFILMENT_INVOICES = Topic(
     retention_days=None,
     description="Issued invoices and credit notes.",
 )
+LEDGER_MOVEMENTS = Topic(
+    name="ledger.movements.v1",
+    key=("site", "channel"),
+    schema="ledger_movement",
+    written_by=("ledger",),
+    read_by=(OTHER_TEAMS,),
+    retention_days=30,
+    description="Signed changes of the sums of sales; contains nothing about persons.",
+)
 
 
 def dead_letter_topic(topic: Topic, worker: str) -> Topic:
@@ -154,6 +163,8 @@ def dead_letter_topic(topic: Topic, worker: str) -> Topic:
 
 ORDERS_SUBMITTED_DLQ = dead_letter_topic(ORDERS_SUBMITTED, "validator")
 RETURNS_SUBMITTED_DLQ = dead_letter_topic(RETURNS_SUBMITTED, "validator")
+ORDERS_VALIDATED_DLQ = dead_letter_topic(ORDERS_VALIDATED, "ledger")
+RETURNS_VALIDATED_DLQ = dead_letter_topic(RETURNS_VALIDATED, "ledger")
 JOBS_EVENTS_DLQ = dead_letter_topic(JOBS_EVENTS, "status")
 FULFILMENT_TRANSACTIONS_DLQ = dead_letter_topic(FULFILMENT_TRANSACTIONS, "fulfilment")
 JOBS_FINISHED_DLQ = dead_letter_topic(JOBS_FINISHED, "webhooks")
@@ -174,8 +185,11 @@ TOPICS: tuple[Topic, ...] = (
     FULFILMENT_TRANSACTIONS,
     FULFILMENT_CODES,
     FULFILMENT_INVOICES,
+    LEDGER_MOVEMENTS,
     ORDERS_SUBMITTED_DLQ,
     RETURNS_SUBMITTED_DLQ,
+    ORDERS_VALIDATED_DLQ,
+    RETURNS_VALIDATED_DLQ,
     JOBS_EVENTS_DLQ,
     FULFILMENT_TRANSACTIONS_DLQ,
     JOBS_FINISHED_DLQ,

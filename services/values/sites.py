@@ -5,6 +5,8 @@ from typing import Annotated, Any, Self
 
 import msgspec
 
+from services.values.currencies import DEFAULT_CURRENCY
+
 MAX_NAME_LENGTH = 128
 MAX_ADDRESS_LENGTH = 512
 MAX_ADDRESS_LINES = 8
@@ -36,6 +38,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     invoice_email: Name | None = None
     invoice_address: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ADDRESS_LENGTH)] | None = None
     tax_id: Name | None = None
+    report_currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}\\Z")] = DEFAULT_CURRENCY
 
     def default_channel(self, api_key: str) -> str | None:
         """The channel of records that were sent with this key and name none themselves."""

@@ -33,6 +33,8 @@ from services.fulfilment import app as fulfilment
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest import app as ingest
 from services.ingest.settings import Settings as IngestSettings
+from services.ledger import app as ledger
+from services.ledger.settings import Settings as LedgerSettings
 from services.status import app as status
 from services.status.settings import Settings as StatusSettings
 from services.values.sites import ApiKey, Site
@@ -46,9 +48,10 @@ OWN, FOREIGN = 608, 609
 API_KEYS = {OWN: "own-key", FOREIGN: "foreign-key"}
 
 # Described to everybody: documents and contracts, and nothing of any tenant's.
-PUBLIC = re.compile(r"/(omnichannel|common-status|fulfilment|events)/openapi\.yaml|/registry(/.*)?")
+PUBLIC = re.compile(r"/(omnichannel|common-status|fulfilment|ledger|events)/openapi\.yaml|/registry(/.*)?")
 IMPORT, STATUS, FULFILMENT = "/omnichannel/api/v1/{apiKey}", "/common-status/v1/{apiKey}", "/fulfilment/v1"
 EVENTS = "/events/v1/{apiKey}"
+LEDGER = "/ledger/v1/{apiKey}"
 # The scope that each address wants; None where any token of the API will do: a client's own limits.
 REQUIRED_SCOPES = {
     ("GET", f"{IMPORT}/limits"): None,
@@ -60,6 +63,10 @@ REQUIRED_SCOPES = {
     ("GET", f"{STATUS}/job/{{jobId}}"): "status:read",
     ("GET", f"{STATUS}/job/{{jobId}}/events"): "status:read",
     ("GET", f"{STATUS}/job/{{jobId}}/records"): "status:read",
+    ("GET", f"{LEDGER}/users/{{userId}}/orders"): "sales:read",
+    ("GET", f"{LEDGER}/orders/{{orderId}}"): "sales:read",
+    ("GET", f"{LEDGER}/reports/sales"): "sales:read",
+    ("GET", f"{LEDGER}/exports/orders"): "sales:read",
     ("POST", f"{FULFILMENT}/orders"): "orders:create",
     ("GET", f"{FULFILMENT}/orders"): "orders:read",
     ("GET", f"{FULFILMENT}/orders/{{transactionId}}"): "orders:read",
@@ -93,6 +100,13 @@ APIS = {
         build=status.build,
         settings=StatusSettings,
         environment={"page_token_key": SECRET},
+    ),
+    "ledger": ApiUnderTest(
+        name="ledger",
+        audience="ledger",
+        build=ledger.build,
+        settings=LedgerSettings,
+        environment={"page_token_key": SECRET, "erasure_key": SECRET},
     ),
     "fulfilment": ApiUnderTest(
         name="fulfilment",
@@ -271,7 +285,7 @@ async def test_public_addresses_are_few_and_need_no_token(client: ApiClient) -> 
 
 async def test_each_address_is_decided_upon(client: ApiClient) -> None:
     """An address that is added has no scope until somebody says which."""
-    base = {"ingest": IMPORT, "status": STATUS, "fulfilment": FULFILMENT, "webhooks": EVENTS}[client.api.name]
+    base = {"ingest": IMPORT, "status": STATUS, "fulfilment": FULFILMENT, "ledger": LEDGER, "webhooks": EVENTS}[client.api.name]
     assert sorted(client.protected_routes) == sorted(route for route in REQUIRED_SCOPES if route[1].startswith(base))
 
 

@@ -34,6 +34,7 @@ SITE = {
     "invoiceEmail": None,
     "invoiceAddress": "1 Main St\nTown",
     "taxId": None,
+    "reportCurrency": "USD",
 }
 CREDENTIALS = {"grant_type": "client_credentials", "client_id": "admin", "client_secret": SECRET}
 

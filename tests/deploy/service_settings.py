@@ -8,6 +8,7 @@ from services.auth.settings import AuthSettings
 from services.cli.settings import CliSettings
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest.settings import Settings as IngestSettings
+from services.ledger.settings import Settings as LedgerSettings
 from services.status.settings import Settings as StatusSettings
 from services.validator.settings import Settings as ValidatorSettings
 from services.webhooks.settings import Settings as WebhooksSettings
@@ -18,6 +19,7 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "validator": ValidatorSettings,
     "status": StatusSettings,
     "fulfilment": FulfilmentSettings,
+    "ledger": LedgerSettings,
     "webhooks": WebhooksSettings,
 }
 NAMES = tuple(service.name for service in SERVICES)

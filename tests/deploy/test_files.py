@@ -43,7 +43,7 @@ def test_a_consumers_name_can_be_left_out_so_that_there_may_be_several() -> None
     text = FILE.read_text(encoding="utf-8")
     names = re.findall(r"KAFKA_GROUP_INSTANCE_ID: (.*)", text)
     assert names == [
-        f"${{KAFKA_GROUP_INSTANCE_ID-{name}-1}}" for name in ("validator", "status", "fulfilment", "webhooks")
+        f"${{KAFKA_GROUP_INSTANCE_ID-{name}-1}}" for name in ("validator", "status", "fulfilment", "ledger", "webhooks")
     ]
 
 

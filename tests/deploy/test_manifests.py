@@ -205,10 +205,10 @@ def test_who_may_talk_to_whom_is_said_on_both_sides(overlay: str) -> None:
     allowed_out = {(one, *peer) for one in policies for peer in peers(policies[one], "egress") if peer[0] in policies}
     allowed_in = {(who, one, at) for one in policies for who, at in peers(policies[one], "ingress") if who in policies}
     assert allowed_out == allowed_in
-    asking = {(name, "auth", "api") for name in ("ingest", "status", "fulfilment", "webhooks")}
+    asking = {(name, "auth", "api") for name in ("ingest", "status", "fulfilment", "ledger", "webhooks")}
     asking.add(("ingest", "validator", "api"))
     assert allowed_out == asking | {
-        (name, "valkey", "valkey") for name in ("ingest", "status", "fulfilment", "webhooks")
+        (name, "valkey", "valkey") for name in ("ingest", "status", "fulfilment", "ledger", "webhooks")
     }
 
 

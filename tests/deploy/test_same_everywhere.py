@@ -15,6 +15,7 @@ from services.topics import BY_NAME, TOPICS
 from tests.deploy import compose, manifests
 from tests.deploy.manifests import OVERLAYS, REPOSITORY, by_kind, container_spec
 from tests.deploy.service_settings import IMAGE_VARIABLES, NAMES, all_variables, setting_names, settings_fields
+from tools.generate_manifests import LAG_READERS
 
 API, OPERATIONS = 8080, 9000
 CADDYFILE = (REPOSITORY / "deploy" / "gateway" / "Caddyfile").read_text(encoding="utf-8")
@@ -196,7 +197,7 @@ def test_a_services_kafka_user_may_do_what_the_list_of_topics_says_and_no_more(s
         expected = {
             *({"Read"} if service in topic.read_by else ()),
             *({"Write"} if service in topic.written_by else ()),
-            *({"Read"} if service == "status" and topic.name in UPSTREAM_TOPICS else ()),
+            *({"Read"} if service in LAG_READERS and topic.name in UPSTREAM_TOPICS else ()),
         }
         assert may.pop(topic.name, set()) == (expected | {"Describe"} if expected else set())
     assert not may
@@ -205,10 +206,11 @@ def test_a_services_kafka_user_may_do_what_the_list_of_topics_says_and_no_more(s
     assert all(resource["patternType"] == "literal" for resource in named)
 
 
-def test_status_may_ask_how_far_the_validators_have_read() -> None:
-    """Otherwise no job ever expires: status must know that no record waits for the validator."""
+@pytest.mark.parametrize("service", LAG_READERS)
+def test_a_service_may_ask_how_far_the_validators_have_read(service: str) -> None:
+    """Otherwise no job ever expires, and no report is complete: no record may wait for the validator."""
     group = Settings.model_fields["validator_group"].default
-    acls = by_kind("prod", "KafkaUser")["status"]["spec"]["authorization"]["acls"]
+    acls = by_kind("prod", "KafkaUser")[service]["spec"]["authorization"]["acls"]
     may = {(acl["resource"]["type"], acl["resource"].get("name")): acl["operations"] for acl in acls}
     assert may["group", group] == ["Describe"]
     assert all(may["topic", name] == ["Describe", "Read"] for name in UPSTREAM_TOPICS)

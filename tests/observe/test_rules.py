@@ -15,7 +15,7 @@ from tests.observe.promql import labels, selectors
 from tests.observe.rules import ALERTS, DIRECTORY, FILES, RECORDED, REPOSITORY, TESTS, rules
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-SERVICES = {"auth", "ingest", "validator", "status", "fulfilment", "webhooks"}
+SERVICES = {"auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks"}
 # The objectives: 99.9 % of requests without a 5xx, 99 % of jobs visible within 5 s.
 BUDGETS = [
     ("Availability", "job:http_requests:error_ratio", "0.001"),
@@ -72,7 +72,7 @@ def test_an_alert_is_shown_to_fire_and_to_stop(name: str) -> None:
 
 
 def test_stalls_are_looked_for_on_every_topic_that_a_worker_of_ours_reads() -> None:
-    workers = {"validator", "status", "fulfilment", "webhooks"}
+    workers = {"validator", "status", "fulfilment", "ledger", "webhooks"}
     read = {
         topic.name
         for topic in TOPICS
@@ -110,7 +110,7 @@ def test_a_budget_is_watched_over_a_long_and_a_short_time(
     [
         ("ServiceDown", SERVICES),
         ("ServiceRestarting", SERVICES),
-        ("SigningKeysMissing", {"ingest", "status", "fulfilment", "webhooks"}),
+        ("SigningKeysMissing", {"ingest", "status", "fulfilment", "ledger", "webhooks"}),
     ],
 )
 def test_no_service_is_left_out(alert: str, services: set[str]) -> None:

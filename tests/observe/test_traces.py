@@ -95,6 +95,6 @@ async def test_the_log_tells_request_job_and_trace(watched: Installation, reply:
     assert line["traceparent"] == TRACE
 
 
-@pytest.mark.parametrize("service", ["auth", "ingest", "validator", "status", "fulfilment", "webhooks"])
+@pytest.mark.parametrize("service", ["auth", "ingest", "validator", "status", "fulfilment", "ledger", "webhooks"])
 def test_every_line_of_every_log_is_json_and_names_its_service(watched: Installation, service: str) -> None:
     assert {line["service"] for line in log_lines(watched, service)} == {service}

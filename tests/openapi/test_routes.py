@@ -13,6 +13,8 @@ from services.chassis.http.server import HttpServer
 from services.chassis.runtime.lifecycle import Service
 from services.ingest import app as ingest
 from services.ingest.settings import Settings as IngestSettings
+from services.ledger import app as ledger
+from services.ledger.settings import Settings as LedgerSettings
 from services.status import app as status
 from services.status.settings import Settings as StatusSettings
 from services.webhooks import app as webhooks
@@ -28,6 +30,7 @@ COMPOSED: dict[str, tuple[Callable[[Any], Coroutine[Any, Any, Service]], type[An
     "auth": (auth.build, AuthSettings),
     "omnichannel": (ingest.build, IngestSettings),
     "common-status": (status.build, StatusSettings),
+    "ledger": (ledger.build, LedgerSettings),
     "events": (webhooks.build, WebhooksSettings),
 }
 
@@ -48,6 +51,7 @@ def service_routes(service: Service) -> set[Operation]:
 async def test_routes_and_document_are_the_same(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Building a service is enough to know its routes; nothing is started."""
     monkeypatch.setenv("PAGE_TOKEN_KEY", "a secret of at least thirty-two characters")
+    monkeypatch.setenv("ERASURE_KEY", b64encode(bytes(32)).decode())
     monkeypatch.setenv("AUTH_KEY_ENCRYPTION_KEY", b64encode(bytes(32)).decode())
     monkeypatch.chdir(tmp_path)
     compose, settings = COMPOSED[name]

@@ -24,6 +24,7 @@ FIELDS: dict[str, Any] = {
     "invoiceEmail": "books@shop.example",
     "invoiceAddress": "1 Market Street\nDemotown",
     "taxId": "DE123456789",
+    "reportCurrency": "EUR",
 }
 
 
@@ -70,6 +71,8 @@ def test_the_fields_are_those_of_the_avro_schema_and_of_the_openapi_document() -
         {"invoiceAddress": ""},
         {"invoiceAddress": "a" * 513},
         {"taxId": ""},
+        {"reportCurrency": "eur"},
+        {"reportCurrency": "EURO"},
         {"taxId": "1" * 129},
         {"recordsPerSecond": 0},
         {"recordsPerSecond": 1_000_001},

@@ -39,11 +39,12 @@ FULFILMENT = Audience(
     ("orders:create", "orders:read", "codes:read", "invoices:read"),
     ("stock:write",),
 )
+LEDGER = Audience("ledger", "/ledger/v1/oauth2/token", ("sales:read",), ("sales:erase",))
 EVENTS = Audience("events", "/events/v1/oauth2/token", ("events:read", "webhooks:write"))
 
 # Only on the internal port.
 ADMIN = Audience("auth-admin", "/auth-admin/v1/oauth2/token", ("admin",))
 
-AUDIENCES = (OMNICHANNEL, COMMON_STATUS, FULFILMENT, EVENTS)
+AUDIENCES = (OMNICHANNEL, COMMON_STATUS, FULFILMENT, LEDGER, EVENTS)
 DEFAULT_SCOPES = tuple(scope for audience in AUDIENCES for scope in audience.default_scopes)
 SCOPES = tuple(scope for audience in AUDIENCES for scope in audience.scopes)

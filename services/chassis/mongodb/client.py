@@ -7,7 +7,7 @@ with `async for` or `to_list(None)`.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -23,9 +23,10 @@ from pymongo.errors import (
     PyMongoError,
     WTimeoutError,
 )
+from pymongo.read_concern import ReadConcern
 
 from services.chassis.runtime import metrics
-from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.errors import ContentionError, UnavailableError
 from services.chassis.runtime.settings import MongoSettings, exit_with_errors
 
 CONNECTIONS = metrics.gauge("mongodb_pool_connections", "Connections to MongoDB, open and in use.", ["state"])
@@ -157,6 +158,41 @@ class Mongo:
             return found
 
     @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """Yield a session; the operations that get it see one state, and are stored together at the end of the block.
+
+        Raises `ContentionError` if another transaction has changed the same, and `UnavailableError`, also if it is
+        unknown whether the commit succeeded.
+        """
+        session = await self._start_session()
+        try:
+            with _transaction_errors():
+                started = session.start_transaction(
+                    read_concern=ReadConcern("snapshot"), write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
+                )
+                if not self._is_motor:
+                    await started
+                yield session
+                await session.commit_transaction()
+        finally:
+            # In a task of its own: a cancelled one must not leave locks behind.
+            await asyncio.shield(asyncio.create_task(_end_session(session)))
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Any]:
+        """Yield a session; the queries that get it, within minutes, see one state that a majority has."""
+        session = await self._start_session(snapshot=True)
+        try:
+            yield session
+        finally:
+            await asyncio.shield(asyncio.create_task(_end_session(session)))
+
+    async def _start_session(self, **options: Any) -> Any:
+        with mongo_errors():
+            session = self.client.start_session(**options)
+            return await session if self._is_motor else session
+
+    @asynccontextmanager
     async def watch(
         self, collection: Any, pipeline: Sequence[Document], *, max_await_ms: int
     ) -> AsyncIterator["ChangeStream"]:
@@ -178,6 +214,23 @@ class Mongo:
             else:
                 async with await collection.aggregate_raw_batches(stages, maxAwaitTimeMS=max_await_ms) as cursor:
                     yield ChangeStream(cursor, cursor.try_next)
+
+
+async def _end_session(session: Any) -> None:
+    """End the session, and abort its transaction if there is one."""
+    with suppress(PyMongoError):
+        await session.end_session()
+
+
+@contextmanager
+def _transaction_errors() -> Iterator[None]:
+    with mongo_errors():
+        try:
+            yield
+        except PyMongoError as error:
+            if error.has_error_label("TransientTransactionError") and not isinstance(error, ConnectionFailure):
+                raise ContentionError("MongoDB") from error
+            raise
 
 
 def _describe(error: Exception) -> str:

@@ -27,6 +27,7 @@ SITE = {
     "invoiceEmail": None,
     "invoiceAddress": None,
     "taxId": None,
+    "reportCurrency": "USD",
 }
 
 

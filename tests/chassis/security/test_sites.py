@@ -26,6 +26,7 @@ def record(site: int, *keys: str, channel: str | None = None, **changes: Any) ->
         "invoiceEmail": None,
         "invoiceAddress": None,
         "taxId": None,
+        "reportCurrency": "USD",
         **changes,
     }
     body = io.BytesIO()

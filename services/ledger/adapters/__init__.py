@@ -1,0 +1,1 @@
+"""MongoDB and Kafka behind the ledger's ports."""

@@ -1,0 +1,100 @@
+"""Reads entries from MongoDB, one by one or in lists."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from msgspec import UNSET
+from pymongo.read_concern import ReadConcern
+
+from services.chassis.mongodb.client import Mongo, mongo_errors
+from services.ledger.adapters.collections import ENTRIES
+from services.ledger.domain.entries import Entry, Group, GroupKey, derive_entries
+from services.ledger.domain.listing import EntryQuery, ListedEntry
+from services.ledger.wire import documents
+
+BATCH = 1_000
+
+
+class MongoEntryReader:
+    """Reads what a majority has. Every call raises `UnavailableError`."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._entries = mongo.collection(ENTRIES).with_options(read_concern=ReadConcern("majority"))
+
+    async def list_newest(self, query: EntryQuery, *, rows: int) -> list[ListedEntry]:
+        """Return up to `rows` entries, newest first."""
+        with mongo_errors():
+            cursor = self._entries.find(_conditions(query, after="$lt")).sort("position", -1).hint(_index(query))
+            return await self._resolve(await cursor.limit(rows).batch_size(rows + 1).to_list(None))
+
+    async def iterate_oldest(self, query: EntryQuery) -> AsyncIterator[Sequence[ListedEntry]]:
+        """Yield batches of entries, oldest first."""
+        cursor = self._entries.find(_conditions(query, after="$gt")).sort("position", 1).hint(_index(query))
+        cursor.batch_size(BATCH)
+        found: list[dict[str, Any]] = []
+        try:
+            with mongo_errors():
+                async for document in cursor:
+                    found.append(document)
+                    if len(found) == BATCH:
+                        yield await self._resolve(found)
+                        found = []
+                if found:
+                    yield await self._resolve(found)
+        finally:
+            await cursor.close()
+
+    async def find_order(self, key: GroupKey) -> list[Entry]:
+        """Return the entries with this order id."""
+        with mongo_errors():
+            document = await self._entries.find_one({"_id": documents.group_id(key)})
+        return [] if document is None else derive_entries(documents.group_from(document))
+
+    async def _resolve(self, found: Sequence[Mapping[str, Any]]) -> list[ListedEntry]:
+        """Return the entries of the documents; those of further entries have no records of their own."""
+        groups = await self._load_groups({document["group"] for document in found if "group" in document})
+        entries = []
+        for document in found:
+            group = groups.get(document["group"]) if "group" in document else documents.group_from(document)
+            derived = [] if group is None else derive_entries(group)
+            number = int(document.get("number", 0))
+            # The group may have changed since its further entry was read.
+            if group is not None and number < len(derived):
+                entries.append(ListedEntry(document["position"], group.key, derived[number]))
+        return entries
+
+    async def _load_groups(self, ids: set[str]) -> dict[str, Group]:
+        if not ids:
+            return {}
+        found = await self._entries.find({"_id": {"$in": sorted(ids)}}).to_list(None)
+        return {document["_id"]: documents.group_from(document) for document in found}
+
+
+def _index(query: EntryQuery) -> str:
+    return "site" if query.user_id is None else "user"
+
+
+def _conditions(query: EntryQuery, *, after: str) -> dict[str, Any]:
+    where: dict[str, Any] = {}
+    if query.user_id is None:
+        where["site"] = query.site
+    else:
+        where["user"] = documents.user_key(query.site, query.user_id)
+    position: dict[str, str] = {}
+    if query.from_us is not None:
+        position["$gte"] = documents.position_at(query.from_us)
+    if query.to_us is not None:
+        position["$lt"] = documents.position_at(query.to_us)
+    if query.after is not None:
+        bound = position.get(after)
+        position[after] = query.after if bound is None else min(bound, query.after)
+    if position:
+        where["position"] = position
+    wanted = query.filter
+    if wanted.channel is not UNSET:
+        where["channel"] = wanted.channel
+    if wanted.mode is not None:
+        where["mode"] = wanted.mode
+    if wanted.currency is not None:
+        where["currency"] = wanted.currency
+    return where

@@ -1,0 +1,167 @@
+"""The sums in MongoDB: a document for each month, channel, mode, currency and store, its days inside.
+
+Transactions that record sales only note what they change, in `ledger_movements`: if they changed the sums themselves,
+those of all partitions would conflict. `fold` adds the notes to the sums; readers add those that are not yet folded.
+What is folded is published, and then deleted.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from msgspec import UNSET
+from pymongo import DeleteOne, ReplaceOne
+from pymongo.read_concern import ReadConcern
+
+from services.chassis.mongodb.client import Mongo, mongo_errors
+from services.chassis.runtime.errors import ContentionError
+from services.chassis.runtime.failpoints import failpoint
+from services.ledger.adapters.collections import BOOKS, ENTRIES, MOVEMENTS, SUMS
+from services.ledger.domain.entries import Group
+from services.ledger.domain.movement import Book, Part
+from services.ledger.domain.report import STORE, Filter, MonthSums, ReportQuery
+from services.ledger.domain.sums import Sums, add_to, months_between, without_store
+from services.ledger.wire import documents
+
+MAX_MOVEMENTS_PER_FOLD = 50
+SCAN_BATCH = 1_000
+ALL_STORES, BY_STORE, RETIRED = "all", "store", "retired"
+
+_FOLDED = failpoint("ledger-folded")
+
+
+class MongoSums:
+    """Folds movements into the sums, and reads them."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._mongo = mongo
+        majority = ReadConcern("majority")
+        self._movements = mongo.collection(MOVEMENTS).with_options(read_concern=majority)
+
+    async def fold(self) -> int:
+        """Add a batch of movements to the sums; returns how many. Raises `ContentionError`, `UnavailableError`."""
+        with mongo_errors():
+            found = (
+                await self._movements.find({"folded": False}, {"_id": 1}).limit(MAX_MOVEMENTS_PER_FOLD).to_list(None)
+            )
+        ids = [document["_id"] for document in found]
+        if not ids:
+            return 0
+        async with self._mongo.transaction() as session:
+            count = await self._fold(ids, session)
+            _FOLDED()
+        return count
+
+    async def _fold(self, ids: Sequence[str], session: Any) -> int:
+        where = {"_id": {"$in": ids}, "folded": False}
+        found = await self._mongo.collection(MOVEMENTS).find(where, session=session).to_list(None)
+        changes = documents.SumChanges()
+        for document in found:
+            for part in documents.movement_from(document).parts:
+                _count_part(part, changes)
+        stored = await self._mongo.collection(SUMS).find({"_id": {"$in": changes.ids()}}, session=session).to_list(None)
+        updated = changes.apply_to(stored)
+        if updated:
+            operations = [
+                ReplaceOne({"_id": each["_id"]}, each, upsert=True) if each["days"] else DeleteOne({"_id": each["_id"]})
+                for each in updated
+            ]
+            await self._mongo.collection(SUMS).bulk_write(operations, ordered=False, session=session)
+        result = await self._mongo.collection(MOVEMENTS).update_many(where, {"$set": {"folded": True}}, session=session)
+        if result.modified_count != len(found):
+            raise ContentionError("the ledger")
+        return len(found)
+
+    @asynccontextmanager
+    async def view(self) -> AsyncIterator["SumsView"]:
+        """Yield the sums, books and entries as they are together at one instant."""
+        async with self._mongo.snapshot() as session:
+            with mongo_errors():
+                yield SumsView(self._mongo, session)
+
+    async def pending(self, *, is_folded: bool) -> tuple[int, int | None]:
+        """Return how many movements wait to be folded, or to be published, and when the oldest was made."""
+        where = {"folded": is_folded}
+        with mongo_errors():
+            count = await self._movements.count_documents(where)
+            oldest = await self._movements.find(where, {"at": 1}).sort("at", 1).limit(1).to_list(None) if count else []
+        return count, int(oldest[0]["at"]) if oldest else None
+
+
+class SumsView:
+    """Reads that see one state."""
+
+    def __init__(self, mongo: Mongo, session: Any) -> None:
+        self._mongo = mongo
+        self._session = session
+
+    async def book(self, site: int) -> Book | None:
+        """Return the site's book."""
+        document = await self._mongo.collection(BOOKS).find_one({"_id": site}, session=self._session)
+        return None if document is None else documents.book_from(document)
+
+    async def sites(self) -> list[int]:
+        """Return all sites with a book."""
+        found = await self._mongo.collection(BOOKS).find({}, {"_id": 1}, session=self._session).to_list(None)
+        return [int(document["_id"]) for document in found]
+
+    async def months(self, book: Book, query: ReportQuery) -> list[MonthSums]:
+        """Return the stored sums of a report."""
+        family = BY_STORE if STORE in query.by else ALL_STORES
+        where: dict[str, Any] = {"site": book.site, "generation": book.generation, "family": family}
+        where["month"] = {"$in": list(months_between(query.first, query.last))}
+        where |= _conditions(query.filter)
+        fields = {"days": 0} if query.has_whole_months else None
+        cursor = (
+            self._mongo.collection(SUMS).find(where, fields, session=self._session).hint("months").batch_size(5_000)
+        )
+        return [documents.month_sums_from(document) for document in await cursor.to_list(None)]
+
+    async def cells(self, book: Book, family: str) -> Sums:
+        """Return all stored sums of a family."""
+        where = {"site": book.site, "generation": book.generation, "family": family}
+        sums: Sums = {}
+        async for document in self._mongo.collection(SUMS).find(where, session=self._session):
+            add_to(sums, documents.cells_of_month(document))
+        return sums
+
+    async def unfolded(self, book: Book) -> list[Part]:
+        """Return the changes of the site's sums that are not yet folded."""
+        where = {"folded": False, "parts.site": book.site}
+        found = await self._mongo.collection(MOVEMENTS).find(where, session=self._session).to_list(None)
+        parts = [part for document in found for part in documents.movement_from(document).parts]
+        return [part for part in parts if (part.site, part.generation) == (book.site, book.generation)]
+
+    async def groups(
+        self, site: int, *, first_us: int | None = None, last_us: int | None = None
+    ) -> AsyncIterator[Group]:
+        """Yield the site's groups, or those with a sale or return between these instants."""
+        where: dict[str, Any] = {"site": site, "orders": {"$exists": True}}
+        if first_us is not None:
+            where["last"] = {"$gte": first_us}
+        if last_us is not None:
+            where["first"] = {"$lt": last_us}
+        cursor = self._mongo.collection(ENTRIES).find(where, session=self._session).hint("site").batch_size(SCAN_BATCH)
+        async for document in cursor:
+            yield documents.group_from(document)
+
+
+def _count_part(part: Part, changes: "documents.SumChanges") -> None:
+    if part.generation is None:
+        return
+    if part.is_retired:
+        changes.add(part.site, part.generation, RETIRED, part.sums)
+        return
+    changes.add(part.site, part.generation, BY_STORE, part.sums)
+    changes.add(part.site, part.generation, ALL_STORES, without_store(part.sums))
+
+
+def _conditions(wanted: Filter) -> Mapping[str, Any]:
+    conditions: dict[str, Any] = {}
+    if wanted.channel is not UNSET:
+        conditions["channel"] = wanted.channel
+    if wanted.mode is not None:
+        conditions["mode"] = wanted.mode
+    if wanted.currency is not None:
+        conditions["currency"] = wanted.currency
+    return conditions

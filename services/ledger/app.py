@@ -1,0 +1,195 @@
+"""Composition root of the ledger."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from services import topics
+from services.chassis.avro.registry_client import load_schemas
+from services.chassis.http.rate_limit import RateLimit
+from services.chassis.http.server import HttpServer, build_application, operations_server
+from services.chassis.http.shared_rate_limit import SharedRateLimit
+from services.chassis.kafka.broker_clock import BrokerClock
+from services.chassis.kafka.consumer import Consumer
+from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
+from services.chassis.kafka.dead_letters import DeadLetters
+from services.chassis.kafka.producer import Producer
+from services.chassis.mongodb.client import Mongo
+from services.chassis.mongodb.key_check import verify_keys
+from services.chassis.runtime.background import PeriodicTask, StartupTask
+from services.chassis.runtime.clock import now_us
+from services.chassis.runtime.health import Health
+from services.chassis.runtime.lifecycle import Service
+from services.chassis.security.access import RequestSecurity
+from services.chassis.security.authentication import RequestAuthenticator
+from services.ledger.adapters.as_of import AsOf
+from services.ledger.adapters.collections import create_indexes
+from services.ledger.adapters.entries import MongoEntryReader
+from services.ledger.adapters.ledger import MongoLedger
+from services.ledger.adapters.publisher import MovementPublisher
+from services.ledger.adapters.site_keys import SiteKeys
+from services.ledger.adapters.sums import MongoSums
+from services.ledger.adapters.zones import SiteZones
+from services.ledger.background import Drain, update_movement_gauges
+from services.ledger.flows import queries, record_sales
+from services.ledger.http.api import Access, LedgerApi, PageTokens
+from services.ledger.settings import Settings
+from services.ledger.wire.movements import MovementEncoder
+from services.ledger.wire.records import RecordReader
+from services.ledger.worker import Worker
+from services.topics import SUBJECTS_BY_SCHEMA
+
+AUDIENCE = "ledger"
+GROUP = "ledger"
+POLL_TIMEOUT_MS = 50
+AS_OF_INTERVAL_S = 1.0
+GAUGE_INTERVAL_S = 5.0
+OWN_TOPICS = (topics.ORDERS_VALIDATED.name, topics.RETURNS_VALIDATED.name)
+UPSTREAM_TOPICS = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
+
+
+async def build(settings: Settings) -> Service:
+    """Build the service with all its components, not yet started."""
+    schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA)
+    mongo = Mongo.connect(settings)
+    producer = Producer(settings, client_id=GROUP)
+    broker_clock = BrokerClock(producer, max_offset_s=settings.kafka_max_clock_offset_s)
+    prepare = StartupTask(
+        [partial(verify_keys, mongo, {"ERASURE_KEY": settings.erasure_secret}), partial(create_indexes, mongo)]
+    )
+    security = RequestSecurity(
+        schemas,
+        kafka=settings,
+        tokens=settings,
+        sites=topics.AUTH_SITES,
+        revocations=topics.AUTH_REVOCATIONS,
+        audience=AUDIENCE,
+        client_id=GROUP,
+    )
+    site_keys = SiteKeys(settings.erasure_secret)
+    zones = SiteZones(security.sites)
+    ledger = MongoLedger(
+        mongo,
+        now=lambda: datetime.fromtimestamp(broker_clock.now_s(), UTC),
+        user_fingerprint=site_keys.user_fingerprint,
+    )
+    sums = MongoSums(mongo)
+
+    def is_prepared() -> bool:
+        return prepare.is_done and broker_clock.is_known
+
+    publisher = MovementPublisher(mongo, producer, MovementEncoder(schemas))
+    publish = Drain("publish", publisher.publish, start_when=is_prepared)
+
+    async def fold_movements() -> int:
+        count = await sums.fold()
+        if count:
+            publish.wake()
+        return count
+
+    fold = Drain("fold", fold_movements, start_when=is_prepared)
+    dead_letter_limit = DeadLetterLimit.from_settings(settings)
+    worker = Worker(
+        record_sales.Deps(
+            ledger=ledger,
+            zones=zones,
+            site_key=site_keys.of_site,
+            now_us=broker_clock.now_us,
+            new_id=lambda: uuid4().hex,
+        ),
+        reader=RecordReader(schemas),
+        dead_letters=DeadLetters(producer, group=GROUP),
+        dead_letter_limit=dead_letter_limit,
+        add_partitions=ledger.add_partitions,
+        on_recorded=fold.wake,
+    )
+    consumer = Consumer(
+        settings,
+        worker,
+        group=GROUP,
+        topics=list(OWN_TOPICS),
+        client_id=GROUP,
+        halted_partitions=lambda: dead_letter_limit.halted,
+        # A site's books are kept in its time zone, so the sites must be loaded.
+        start_when=lambda: security.sites_loaded and is_prepared(),
+        poll_timeout_ms=POLL_TIMEOUT_MS,
+    )
+    as_of = AsOf(
+        settings,
+        upstream=(settings.validator_group, UPSTREAM_TOPICS),
+        own=(GROUP, OWN_TOPICS),
+        client_id=GROUP,
+        now_us=broker_clock.now_us,
+    )
+    rate_limit = SharedRateLimit.from_settings(settings)
+    api = build_api(
+        queries.Deps(entries=MongoEntryReader(mongo), reports=sums, zones=zones, as_of_us=lambda: as_of.us),
+        security.authenticator,
+        site_key=site_keys.of_site,
+        page_token_key=settings.page_token_key.get_secret_value(),
+        rate_limit=rate_limit,
+        requests_per_second=settings.ledger_requests_per_second,
+        schemas_dir=settings.schemas_dir,
+        now_us=broker_clock.now_us,
+    )
+    health = Health()
+    health.ready_when("clock", lambda: broker_clock.ready)
+    health.ready_when("kafka", lambda: producer.ready)
+    health.ready_when("mongodb", lambda: prepare.is_done and mongo.ready)
+    health.ready_when("as-of", lambda: as_of.us is not None)
+    security.register_health_checks(health)
+    health.live_while("consumer", lambda: consumer.alive)
+    health.live_while("fold", lambda: fold.alive)
+    health.live_while("publish", lambda: publish.alive)
+    return Service(
+        name="ledger",
+        health=health,
+        components=(
+            operations_server(health, host=settings.operations_host, port=settings.operations_port),
+            mongo,
+            prepare,
+            producer,
+            broker_clock,
+            *security.components,
+            rate_limit,
+            fold,
+            publish,
+            consumer,
+            PeriodicTask("as-of", as_of.refresh, interval_s=AS_OF_INTERVAL_S, start_when=lambda: broker_clock.is_known),
+            PeriodicTask(
+                "pending-movements",
+                partial(update_movement_gauges, sums, broker_clock.now_us),
+                interval_s=GAUGE_INTERVAL_S,
+                start_when=is_prepared,
+            ),
+            HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
+        ),
+    )
+
+
+def build_api(
+    deps: queries.Deps,
+    authenticator: RequestAuthenticator,
+    *,
+    site_key: Callable[[int], bytes],
+    page_token_key: str,
+    rate_limit: SharedRateLimit | None = None,
+    requests_per_second: int,
+    schemas_dir: Path,
+    now_us: Callable[[], int] = now_us,
+) -> LedgerApi:
+    """Build the HTTP API alone."""
+    return LedgerApi(
+        deps=deps,
+        access=Access(
+            authenticator=authenticator,
+            rate_limit=rate_limit or SharedRateLimit(RateLimit(), url=None),
+            requests_per_second=requests_per_second,
+        ),
+        tokens=PageTokens(page_token_key),
+        site_key=site_key,
+        now_us=now_us,
+        openapi=schemas_dir / "openapi" / "ledger.yaml",
+    )

@@ -1,0 +1,41 @@
+"""Periodic tasks of the ledger: fold and publish movements, report how many wait."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from services.chassis.runtime.background import BackgroundTask
+from services.chassis.runtime.errors import ContentionError
+from services.ledger import metrics
+
+IDLE_INTERVAL_S = 0.5
+CONFLICT_INTERVAL_S = 0.05
+
+
+class Drain(BackgroundTask):
+    """Runs `step` until it returns 0, then waits for `wake()` or half a second: other replicas record, too."""
+
+    def __init__(self, name: str, step: Callable[[], Awaitable[int]], *, start_when: Callable[[], bool]) -> None:
+        async def run() -> float:
+            try:
+                return 0.0 if start_when() and await step() else IDLE_INTERVAL_S
+            except ContentionError:
+                # Another replica does the same.
+                return CONFLICT_INTERVAL_S
+
+        super().__init__(name, run, retry_s=IDLE_INTERVAL_S, retry_after_defect_s=IDLE_INTERVAL_S)
+
+
+class PendingMovements(Protocol):
+    """Counts movements."""
+
+    async def pending(self, *, is_folded: bool) -> tuple[int, int | None]:
+        """Return how many movements wait to be folded, or to be published, and when the oldest was made."""
+
+
+async def update_movement_gauges(movements: PendingMovements, now_us: Callable[[], int]) -> None:
+    """Set the gauges of waiting movements. Raises `UnavailableError`; the gauges then keep their values."""
+    for step, is_folded in (("fold", False), ("publish", True)):
+        count, oldest_us = await movements.pending(is_folded=is_folded)
+        age_us = 0 if oldest_us is None else max(now_us() - oldest_us, 0)
+        metrics.MOVEMENTS_PENDING.labels(step).set(count)
+        metrics.OLDEST_MOVEMENT.labels(step).set(age_us / 1_000_000)

@@ -1,0 +1,1 @@
+"""What the ledger decides: versions, matching of returns, sums, reports. Pure."""

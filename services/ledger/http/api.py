@@ -1,0 +1,182 @@
+"""Handlers of the ledger API: authenticate, parse, query, respond."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from services.chassis.http.openapi import openapi_route
+from services.chassis.http.paging import PageTokenCodec, TokenScope, next_link, page_token_from_query, pagination
+from services.chassis.http.rate_limit import rate_limited
+from services.chassis.http.shared_rate_limit import SharedRateLimit
+from services.chassis.http.time_range import parse_from_us, parse_to_us
+from services.chassis.runtime.time_zones import load_time_zone
+from services.chassis.security.authentication import Caller, RequestAuthenticator, require_scope
+from services.ledger import metrics
+from services.ledger.domain.entries import GroupKey
+from services.ledger.domain.listing import EntryQuery
+from services.ledger.domain.sums import day_of
+from services.ledger.flows import queries
+from services.ledger.http import params, responses
+from services.ledger.http.exports import stream_orders
+from services.ledger.http.tables import CsvWriter, TableWriter, XlsxWriter
+from services.values.identifiers import has_lone_surrogate
+from services.values.sites import Site
+
+BASE = "/ledger/v1/{apiKey}"
+READ = "sales:read"
+PRIVATE = {"Cache-Control": "private, no-cache"}
+
+
+class PageTokens:
+    """Tokens that continue a list after an entry."""
+
+    def __init__(self, secret: str) -> None:
+        self._codec = PageTokenCodec(secret, salt="ledger.page")
+
+    def encode(self, query: EntryQuery, position: str) -> str:
+        """Return a token that continues after this position."""
+        return self._codec.encode(_scope(query), [position])
+
+    def decode(self, query: EntryQuery, token: str) -> str:
+        """Return the position; raises a 400 for a token of another list."""
+        (position,) = self._codec.decode(_scope(query), token, parts=1)
+        return str(position)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Decides who may call, and how often."""
+
+    authenticator: RequestAuthenticator
+    rate_limit: SharedRateLimit
+    requests_per_second: int
+
+    async def authorize(self, request: web.Request, scope: str) -> Caller:
+        """Return the caller; raises 401, 403 and 429."""
+        caller = await self.authenticator.caller(request)
+        require_scope(caller.token, scope)
+        limit = self.requests_per_second
+        decision = await self.rate_limit.acquire(f"ledger:{caller.token.client_id}", limit=limit)
+        if not decision.allowed:
+            metrics.RATE_LIMITED.inc()
+            raise rate_limited(decision, f"a client may send {limit} ledger requests in any second")
+        return caller
+
+
+class LedgerApi:
+    """Handlers of the API that read; `routes` binds them to their paths."""
+
+    def __init__(
+        self,
+        *,
+        deps: queries.Deps,
+        access: Access,
+        tokens: PageTokens,
+        site_key: Callable[[int], bytes],
+        now_us: Callable[[], int],
+        openapi: Path,
+    ) -> None:
+        self._deps = deps
+        self._access = access
+        self._tokens = tokens
+        self._site_key = site_key
+        self._now_us = now_us
+        self._openapi = openapi
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        """All routes."""
+        return [
+            openapi_route("/ledger/openapi.yaml", self._openapi),
+            web.get(BASE + "/users/{userId}/orders", self.user_orders),
+            web.get(BASE + "/orders/{orderId}", self.order),
+            web.get(BASE + "/reports/sales", self.sales),
+            web.get(BASE + "/exports/orders", self.export),
+        ]
+
+    async def user_orders(self, request: web.Request) -> web.Response:
+        """A user's orders, newest first."""
+        site = (await self._access.authorize(request, READ)).site
+        user_id = request.match_info["userId"]
+        rows = params.parse_rows(request.query)
+        query = replace(self._parse_entries(request, site), user_id=user_id)
+        page_token = page_token_from_query(request.query)
+        if page_token is not None:
+            query = replace(query, after=self._tokens.decode(query, page_token))
+        # No record has such a user id.
+        found = [] if has_lone_surrogate(user_id) else await self._deps.entries.list_newest(query, rows=rows + 1)
+        page = found[:rows]
+        token = self._tokens.encode(query, page[-1].position) if len(found) > rows else None
+        members: dict[str, object] = {}
+        headers = dict(PRIVATE)
+        if params.is_paged(request.query) or token is not None:
+            members["pagination"] = pagination(rows, len(page), token)
+            headers |= next_link(request, token)
+        members["result"] = [responses.entry_members(each.entry, each.key, self._site_key) for each in page]
+        return _json(members, headers)
+
+    async def order(self, request: web.Request) -> web.Response:
+        """The entries with an order id: one for each channel that has it."""
+        site = (await self._access.authorize(request, READ)).site
+        channel = params.parse_channel(request.query)
+        order_id = request.match_info["orderId"]
+        if has_lone_surrogate(order_id):
+            raise responses.order_not_found()
+        key = GroupKey(site.site, order_id)
+        found = await self._deps.entries.find_order(key)
+        entries = [entry for entry in found if channel is UNSET or entry.channel == channel]
+        if not entries:
+            raise responses.order_not_found()
+        return _json({"result": [responses.entry_members(each, key, self._site_key) for each in entries]}, PRIVATE)
+
+    async def sales(self, request: web.Request) -> web.Response:
+        """Sums of sales."""
+        site = (await self._access.authorize(request, READ)).site
+        zone = params.parse_zone(request.query)
+        query = params.parse_report(
+            request.query,
+            report_currency=site.report_currency,
+            today=lambda: day_of(self._now_us(), load_time_zone(zone or site.time_zone)),
+        )
+        media_type = params.parse_media_type(request, (params.JSON, params.CSV, params.XLSX))
+        report = await queries.get_report(site.site, query, self._deps, zone=zone)
+        headers = {**PRIVATE, "Vary": "Accept"}
+        if media_type == params.JSON:
+            return _json(responses.report_members(report), headers)
+        columns = responses.report_columns(report)
+        writer_type: type[CsvWriter | XlsxWriter] = CsvWriter if media_type == params.CSV else XlsxWriter
+        writer: TableWriter = writer_type(columns, numeric=responses.numeric_columns(columns))
+        body = writer.begin() + writer.rows(responses.report_rows(report)) + writer.end()
+        name = f"sales.{'csv' if media_type == params.CSV else 'xlsx'}"
+        headers |= responses.as_of_headers(report) | {"Content-Disposition": f'attachment; filename="{name}"'}
+        charset = "utf-8" if media_type == params.CSV else None
+        return web.Response(body=body, headers=headers, content_type=media_type, charset=charset)
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """All orders that match, oldest first, as a stream."""
+        site = (await self._access.authorize(request, READ)).site
+        return await stream_orders(request, self._parse_entries(request, site), self._deps.entries, self._site_key)
+
+    @staticmethod
+    def _parse_entries(request: web.Request, site: Site) -> EntryQuery:
+        zone = load_time_zone(site.time_zone)
+        return EntryQuery(
+            site=site.site,
+            from_us=parse_from_us(request.query, zone),
+            to_us=parse_to_us(request.query, zone),
+            filter=params.parse_filter(request.query),
+        )
+
+
+def _scope(query: EntryQuery) -> TokenScope:
+    wanted = query.filter
+    has_channel = wanted.channel is not UNSET
+    channel = wanted.channel if isinstance(wanted.channel, str) else None
+    return [query.site, query.user_id, query.from_us, query.to_us, has_channel, channel, wanted.mode, wanted.currency]
+
+
+def _json(members: object, headers: dict[str, str]) -> web.Response:
+    return web.Response(body=responses.encode(members), headers=headers, content_type=params.JSON, charset="utf-8")

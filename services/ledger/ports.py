@@ -1,0 +1,108 @@
+"""What the ledger's flows need from the world."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import tzinfo
+from typing import Protocol
+
+from services.ledger.domain.entries import Entry, Group, GroupKey
+from services.ledger.domain.listing import EntryQuery, ListedEntry
+from services.ledger.domain.movement import Book, GroupChange, Movement, Part, StoredGroup
+from services.ledger.domain.report import MonthSums, ReportQuery
+
+
+class EntryTooLargeError(Exception):
+    """An order and its returns do not fit into one document."""
+
+
+class Transaction(Protocol):
+    """One transaction: it sees one state of the store, and all of its changes are stored or none.
+
+    Every call raises `ContentionError` if another transaction has changed the same, and `UnavailableError`.
+    """
+
+    async def advance(self, offsets: Mapping[str, int]) -> None:
+        """Note how far partitions are recorded; two transactions of one partition exclude each other."""
+
+    async def load_books(self, sites: Sequence[int]) -> dict[int, Book]:
+        """Return the books that exist."""
+
+    async def add_book(self, book: Book) -> None:
+        """Store a new book."""
+
+    async def load_pseudonyms(self, site: int, user_ids: Sequence[str]) -> dict[str, str]:
+        """Return the pseudonyms of those users that were erased."""
+
+    async def load(self, keys: Sequence[GroupKey]) -> dict[GroupKey, StoredGroup]:
+        """Return the groups that exist."""
+
+    async def save(self, changes: Sequence[GroupChange]) -> None:
+        """Store the groups; raises `EntryTooLargeError`."""
+
+    async def delete(self, groups: Sequence[StoredGroup]) -> None:
+        """Delete the groups."""
+
+    async def add_movement(self, movement: Movement) -> None:
+        """Store what the transaction changes of the sums."""
+
+    async def update_book(self, book: Book) -> None:
+        """Replace the site's book."""
+
+
+class Ledger(Protocol):
+    """Where the ledger is kept."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction; it is committed at the end of the block, unless the block raises."""
+
+    async def fence(self) -> None:
+        """Return when every transaction that records sales either has ended or sees the books as they are now."""
+
+    def scan(self, site: int, *, generation_before: int) -> AsyncIterator[list[GroupKey]]:
+        """Yield the keys of the site's groups that an earlier generation counts."""
+
+
+class EntryReader(Protocol):
+    """Reads entries."""
+
+    async def list_newest(self, query: EntryQuery, *, rows: int) -> list[ListedEntry]:
+        """Return up to `rows` entries, newest first."""
+
+    def iterate_oldest(self, query: EntryQuery) -> AsyncIterator[Sequence[ListedEntry]]:
+        """Yield batches of entries, oldest first."""
+
+    async def find_order(self, key: GroupKey) -> list[Entry]:
+        """Return the entries with this order id."""
+
+
+class ReportView(Protocol):
+    """Sums, books and entries as they are together at one instant."""
+
+    async def book(self, site: int) -> Book | None:
+        """Return the site's book."""
+
+    async def months(self, book: Book, query: ReportQuery) -> list[MonthSums]:
+        """Return the stored sums of a report."""
+
+    async def unfolded(self, book: Book) -> list[Part]:
+        """Return the changes of the site's sums that are not yet in the stored sums."""
+
+    def groups(self, site: int, *, first_us: int | None = None, last_us: int | None = None) -> AsyncIterator[Group]:
+        """Yield the site's groups, or those with a sale or return between these instants."""
+
+
+class ReportReader(Protocol):
+    """Reads what reports show."""
+
+    def view(self) -> AbstractAsyncContextManager[ReportView]:
+        """Begin reads that see one state; raises `UnavailableError`."""
+
+
+class Zones(Protocol):
+    """Time zones."""
+
+    def of_site(self, site: int) -> str:
+        """Return the name of the site's present time zone."""
+
+    def get(self, name: str) -> tzinfo:
+        """Return a time zone by its name."""

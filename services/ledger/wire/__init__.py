@@ -1,0 +1,1 @@
+"""The ledger's records in Kafka and its documents in MongoDB."""
