@@ -285,7 +285,9 @@ async def test_public_addresses_are_few_and_need_no_token(client: ApiClient) -> 
 
 async def test_each_address_is_decided_upon(client: ApiClient) -> None:
     """An address that is added has no scope until somebody says which."""
-    base = {"ingest": IMPORT, "status": STATUS, "fulfilment": FULFILMENT, "ledger": LEDGER, "webhooks": EVENTS}[client.api.name]
+    base = {"ingest": IMPORT, "status": STATUS, "fulfilment": FULFILMENT, "ledger": LEDGER, "webhooks": EVENTS}[
+        client.api.name
+    ]
     assert sorted(client.protected_routes) == sorted(route for route in REQUIRED_SCOPES if route[1].startswith(base))
 
 
