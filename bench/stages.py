@@ -100,10 +100,10 @@ def main(
         pin_to_cores(pids)
         asyncio.run(create_topics(sandbox.endpoints["kafka_bootstrap_servers"], INGEST_TOPIC, VALIDATE_TOPIC))
         runner = Rounds(console, list(pids.values()), max_foreign_share=max_foreign)
-        stages = measure_ingest(sandbox, runner, rounds, seconds, with_peers=peers)
-        stages |= measure_validate(sandbox, runner, rounds, records, with_peers=peers)
         console.print(describe_machine())
-        for name, stage in stages.items():
+        for name, stage in measure_ingest(sandbox, runner, rounds, seconds, with_peers=peers).items():
+            console.print(build_table(name, stage))
+        for name, stage in measure_validate(sandbox, runner, rounds, records, with_peers=peers).items():
             console.print(build_table(name, stage))
 
 

@@ -2,8 +2,7 @@
 // job events, idempotence. Arguments: port, brokers, topic.
 "use strict"
 const { randomUUID } = require("node:crypto")
-const { promisify } = require("node:util")
-const gunzip = promisify(require("node:zlib").gunzip)
+const { gunzipSync } = require("node:zlib")
 const { createRequire } = require("node:module")
 const requireHere = createRequire(process.cwd() + "/")
 const fastify = requireHere("fastify")
@@ -16,11 +15,12 @@ const app = fastify({ logger: false })
 
 app.removeContentTypeParser("application/json")
 app.addContentTypeParser("application/json", { parseAs: "buffer" }, async (request, body) =>
-  JSON.parse(request.headers["content-encoding"] === "gzip" ? await gunzip(body) : body))
+  JSON.parse(request.headers["content-encoding"] === "gzip" ? gunzipSync(body) : body))
 
 async function accept(orders, reply) {
   const jobId = randomUUID()
-  const messages = orders.map((order, index) => ({ key: order.id, value: JSON.stringify({ jobId, index, ...order }) }))
+  const messages = orders.map((order, index) =>
+    ({ key: order.id, value: JSON.stringify(order), headers: { jobId, index: String(index) } }))
   await producer.send({ topic, acks: -1, messages })
   return reply.code(202).send({ jobId, total: orders.length })
 }

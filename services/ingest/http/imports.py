@@ -184,7 +184,10 @@ def _user_id(request: web.Request) -> str | None:
     """Decode the userId from the raw path: the router's own decoding hides invalid UTF-8."""
     if "userId" not in request.match_info:
         return None
+    raw = request.rel_url.raw_path.rpartition("/")[2]
+    if "%" not in raw:
+        return raw
     try:
-        return unquote(request.rel_url.raw_path.rpartition("/")[2], errors="strict")
+        return unquote(raw, errors="strict")
     except UnicodeDecodeError:
         raise Problem(404, "NOT_FOUND", "the userId in the path is not valid UTF-8") from None
