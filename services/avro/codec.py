@@ -6,6 +6,7 @@ They write what any Avro library writes, byte for byte; tests compare both.
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from decimal import DecimalException
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 from services.avro.decimals import read_amount, write_amount
@@ -53,9 +54,10 @@ class Codec(Generic[T]):
         _check(record, types)
         self._record = record
         self.prefix = prefix.decode("latin-1")
-        self._fast = _compile(record, types, LENGTHS, max_items)
+        self._compile = partial(_compile, record, types, max_items)
+        self._fast = self._compile(LENGTHS)
         # For strings and arrays longer than the table of lengths.
-        self._general = _compile(record, types, VarintLengths(), max_items)
+        self._general = self._compile(VarintLengths())
         self._name = writer_name(record)
         self._write = self._fast[self._name]
         self._read = self._fast[reader_name(self._record)]
@@ -69,16 +71,25 @@ class Codec(Generic[T]):
         except (KeyError, DecimalException) as error:
             raise ValueError("not a record of the schema") from error
 
-    def numbered_encoder(self, before: str, behind: str, *, after: str) -> Callable[[T, int], bytes]:
+    @cached_property
+    def _fast_ascii(self) -> dict[str, Any]:
+        return self._compile(LENGTHS, is_ascii=True)
+
+    def numbered_encoder(
+        self, before: str, behind: str, *, after: str, is_ascii: bool = False
+    ) -> Callable[[T, int], bytes]:
         """Return an encoder of a record's fields after the field `after`, which takes the record and a number.
 
         `before`, the number and `behind`, as text of one character per byte, replace what goes before these fields.
+        With `is_ascii`, all strings of the records must be ASCII; they are not checked.
         """
         name = writer_name(self._record, after=after)
-        for names in (self._fast, self._general):
+        fast = self._fast_ascii if is_ascii else self._fast
+        for names in (fast, self._general):
             if name not in names:
-                exec(writer_source(self._record, after=after), names)  # noqa: S102 - made from our own schemas
-        write, write_general = self._fast[name], self._general[name]
+                source = writer_source(self._record, after=after, is_ascii=names["is_ascii"])
+                exec(source, names)  # noqa: S102 - made from our own schemas
+        write, write_general = fast[name], self._general[name]
 
         def encode(record: T, number: int) -> bytes:
             try:
@@ -104,7 +115,12 @@ class Codec(Generic[T]):
 
 
 def _compile(
-    record: RecordType, types: Mapping[str, type], lengths: list[str] | VarintLengths, max_items: int
+    record: RecordType,
+    types: Mapping[str, type],
+    max_items: int,
+    lengths: list[str] | VarintLengths,
+    *,
+    is_ascii: bool = False,
 ) -> dict[str, Any]:
     """The functions of a schema, by name, and what they refer to."""
     names: dict[str, Any] = {
@@ -114,6 +130,7 @@ def _compile(
         "as_latin1": _as_latin1,
         "empty": "",
         "encode_timestamp": encode_timestamp,
+        "is_ascii": is_ascii,
         "lengths": lengths,
         "null": "\0",
         "numbers": NUMBERS,
@@ -135,7 +152,11 @@ def _compile(
     for enum in _types_of(record, Enum):
         names[f"symbols_{enum.name}"] = {symbol: encode_varint(number) for number, symbol in enumerate(enum.symbols)}
         names[f"numbered_{enum.name}"] = {2 * number: symbol for number, symbol in enumerate(enum.symbols)}
-    source = [WRITE_STRINGS, *(writer_source(part) for part in _types_of(record, RecordType)), reader_source(record)]
+    source = [
+        WRITE_STRINGS,
+        *(writer_source(part, is_ascii=is_ascii) for part in _types_of(record, RecordType)),
+        reader_source(record),
+    ]
     exec("\n".join(source), names)  # noqa: S102 - the source is made from our own schemas, at start
     names["writers"] = {
         types[branch.name]: _branch_writer(encode_varint(number), names[writer_name(branch)])

@@ -19,7 +19,7 @@ WRITE_STRINGS = """
 def write_strings(strings):
     if not strings:
         return null
-    if not "".join(strings).isascii():
+    if not is_ascii and not "".join(strings).isascii():
         strings = [as_latin1(string) for string in strings]
     return lengths[len(strings)] + "".join([f"{lengths[len(string)]}{string}" for string in strings]) + null
 """
@@ -30,14 +30,18 @@ def writer_name(record: RecordType, *, after: str | None = None) -> str:
     return f"write_{record.name}" if after is None else f"write_{record.name}_after_{after}"
 
 
-def writer_source(record: RecordType, *, after: str | None = None) -> str:
-    """Return the source of a function that writes a record; with `after`, only the fields behind that one."""
+def writer_source(record: RecordType, *, after: str | None = None, is_ascii: bool = False) -> str:
+    """Return the source of a function that writes a record; with `after`, only the fields behind that one.
+
+    With `is_ascii` it takes all strings for ASCII and does not check them.
+    """
     fields = record.fields
     if after is not None:
         fields = fields[[field.name for field in fields].index(after) + 1 :]
     lines = [f"def {writer_name(record, after=after)}(record):"]
     lines += [f"    {field.name}_ = record.{field.name}" for field in fields]
-    lines += _conversion_source([f"{field.name}_" for field in fields if _is_string(field)])
+    if not is_ascii:
+        lines += _conversion_source([f"{field.name}_" for field in fields if _is_string(field)])
     lines += [f'    return f"{"".join(_piece(field.type, f"{field.name}_") for field in fields)}"', ""]
     return "\n".join(lines)
 

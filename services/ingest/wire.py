@@ -8,7 +8,7 @@ from services.ingest.domain.import_job import AcceptedJob
 from services.jobs.codec import JobEventCodec
 from services.jobs.events import JobEvent, Opened
 from services.sales.outcome_runs import build_rejection_runs
-from services.sales.wire import RecordCodec, build_key, order_codec, return_codec
+from services.sales.wire import RecordCodec, key_encoder, order_codec, return_codec
 
 
 class Encoder:
@@ -33,6 +33,6 @@ class Encoder:
         header = job.header
         # A batch holds records of one kind, the job's.
         codec: RecordCodec[Any] = self._orders if header.type == "orders" else self._returns
-        encode = codec.job_encoder(header)
+        encode, encode_key = codec.job_encoder(header, is_ascii=job.is_ascii), key_encoder(header.site)
         for index, record in job.batch.accepted:
-            yield index, build_key(header.site, record.channel, record.order_id), encode(record, index)
+            yield index, encode_key(record.channel, record.order_id), encode(record, index)

@@ -20,15 +20,16 @@ class RecordCodec(Codec[T]):
         (job,) = [field for field in definition["fields"] if field["name"] == "job"]
         self._job_refs = Codec[JobRef](job["type"][1], types)
 
-    def job_encoder(self, header: JobHeader) -> Callable[[T, int], bytes]:
+    def job_encoder(self, header: JobHeader, *, is_ascii: bool = False) -> Callable[[T, int], bytes]:
         """Return an encoder of the records of a job, each with its index; it ignores their own `site` and `job`.
 
-        The bytes that all records of the job begin with are made once.
+        The bytes that all records of the job begin with are made once. With `is_ascii`, all strings of the records must
+        be ASCII.
         """
         job_id = f"{encode_varint(len(header.job_id))}{header.job_id}"
         reference = self._job_refs.encode(header.ref(0)).decode("latin-1")
         before_index = f"{self.prefix}{encode_varint(header.site)}\2{job_id}"
-        return self.numbered_encoder(before_index, reference[len(job_id) + 1 :], after="job")
+        return self.numbered_encoder(before_index, reference[len(job_id) + 1 :], after="job", is_ascii=is_ascii)
 
 
 def order_codec(definition: Mapping[str, Any], **options: Any) -> RecordCodec[Order]:
@@ -44,6 +45,19 @@ def return_codec(definition: Mapping[str, Any], **options: Any) -> RecordCodec[R
 def build_key(*parts: str | int | None) -> bytes:
     """Return the key of a Kafka record: its parts joined by `|`; an absent part is empty."""
     return "|".join(["" if part is None else _escape(str(part)) for part in parts]).encode()
+
+
+def key_encoder(site: int) -> Callable[[str | None, str], bytes]:
+    """Return a function that builds the keys of a job's records as `build_key` does, from channel and order id."""
+    before_ids: dict[str | None, str] = {}
+
+    def encode(channel: str | None, order_id: str) -> bytes:
+        before_id = before_ids.get(channel)
+        if before_id is None:
+            before_id = before_ids[channel] = build_key(site, channel, "").decode()
+        return f"{before_id}{_escape(order_id)}".encode()
+
+    return encode
 
 
 def derive_record_id(job_id: str, *, index: int) -> str:

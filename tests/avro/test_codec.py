@@ -113,11 +113,19 @@ def test_a_record_is_written_as_one_of_a_job(index: int) -> None:
     assert RETURNS.job_encoder(HEADER)(a_return(), index) == by_fastavro("return", a_return(job=place))
 
 
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 4095, 4096, 5000])
+def test_a_record_that_is_known_to_be_ascii_is_written_as_any_other(length: int) -> None:
+    text = "~" * length
+    order = an_order(id=text, channel=None if length == 1 else text, segment_ids=[text], segment_names=[])
+    assert ORDERS.job_encoder(HEADER, is_ascii=True)(order, 5) == ORDERS.job_encoder(HEADER)(order, 5)
+
+
 def test_the_prefix_goes_first() -> None:
     framed = order_codec(definition("order"), prefix=b"\0\0\0\0\xff")
     assert framed.encode(an_order()) == b"\0\0\0\0\xff" + ORDERS.encode(an_order())
     assert framed.job_encoder(HEADER)(an_order(), 3) == framed.encode(an_order(job=a_place()))
     long = an_order(id="x" * 5000, job=a_place())
+    assert framed.job_encoder(HEADER, is_ascii=True)(long, 3) == framed.job_encoder(HEADER)(long, 3)
     assert framed.encode(long) == b"\0\0\0\0\xff" + ORDERS.encode(long) == framed.job_encoder(HEADER)(long, 3)
 
 

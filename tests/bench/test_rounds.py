@@ -1,5 +1,8 @@
 """What counts as a measurement: ratios within a round, and only rounds that nothing disturbed."""
 
+import os
+import time
+
 import pytest
 
 from bench import rounds
@@ -40,8 +43,8 @@ def test_a_round_is_disturbed_by_the_host_and_by_foreign_processes(
     monkeypatch.setattr(rounds, "_cpu_seconds", lambda _pids: 0.0)
     monkeypatch.setattr(rounds, "_machine_seconds", lambda: (100.0, 10.0))
     times = iter((0.0, 10.0))
-    monkeypatch.setattr(rounds.time, "perf_counter", lambda: next(times))
-    monkeypatch.setattr(rounds.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     watch = MachineWatch([])
     monkeypatch.setattr(rounds, "_machine_seconds", lambda: (100.0 + busy_s, 10.0 + steal_s))
     found = watch.disturbance(max_foreign_share=0.1)

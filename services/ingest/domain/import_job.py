@@ -20,14 +20,26 @@ class ImportRequest:
     idempotency_key: str | None = None
     traceparent: str | None = None
 
+    @property
+    def is_ascii(self) -> bool:
+        """Whether all texts of the records surely are ASCII: those of the body, and those that the request sets."""
+        # An escape may stand for any character.
+        return (
+            self.body.isascii()
+            and b"\\u" not in self.body
+            and (self.target.user_id or "").isascii()
+            and (self.site.channel or "").isascii()
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class AcceptedJob:
-    """A job with the request's records, accepted and rejected ones."""
+    """A job with the request's records, accepted and rejected ones; `is_ascii` if all their texts surely are ASCII."""
 
     header: JobHeader
     batch: Batch
     traceparent: str | None = None
+    is_ascii: bool = False
 
     @property
     def summary(self) -> str:

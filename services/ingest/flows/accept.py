@@ -149,7 +149,7 @@ def build_job(request: ImportRequest, batch: Batch, job_id: str, created_at: int
         mode=batch.mode,
         type=batch.kind,
     )
-    return AcceptedJob(header, batch, request.traceparent)
+    return AcceptedJob(header, batch, request.traceparent, request.is_ascii)
 
 
 async def _publish(job: AcceptedJob, deps: Deps, reservation: Reservation | None) -> None:
