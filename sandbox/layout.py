@@ -11,7 +11,15 @@ from typing import Any
 
 from sandbox.ports import free_port, is_free
 
-SECRETS = ("AUTH_KEY_ENCRYPTION_KEY", "PAGE_TOKEN_KEY", "CODE_ENCRYPTION_KEYS", "CODE_DIGEST_KEY", "ERASURE_KEY")
+SECRETS = (
+    "AUTH_KEY_ENCRYPTION_KEY",
+    "PAGE_TOKEN_KEY",
+    "CODE_ENCRYPTION_KEYS",
+    "CODE_DIGEST_KEY",
+    "ERASURE_KEY",
+    "WEBHOOKS_ENCRYPTION_KEYS",
+    "WEBHOOKS_SIGNING_KEYS",
+)
 
 
 @dataclass(frozen=True, slots=True)

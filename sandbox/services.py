@@ -33,7 +33,12 @@ SERVICES = (
         is_group_member=True,
     ),
     Service(name="ledger", secrets=("PAGE_TOKEN_KEY", "ERASURE_KEY"), is_group_member=True),
-    Service(name="webhooks", secrets=("PAGE_TOKEN_KEY",), is_group_member=True),
+    Service(
+        name="webhooks",
+        secrets=("PAGE_TOKEN_KEY", "WEBHOOKS_ENCRYPTION_KEYS", "WEBHOOKS_SIGNING_KEYS"),
+        settings={"WEBHOOKS_ALLOW_LOOPBACK": "true"},
+        is_group_member=True,
+    ),
 )
 BY_NAME = {service.name: service for service in SERVICES}
 # The variables of each kind of port: host and number.

@@ -24,13 +24,14 @@ from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.currencies import load_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
+from services.chassis.runtime.smtp import parse_smtp_url
 from services.chassis.security.access import RequestSecurity
 from services.chassis.security.audit import AuditLog
 from services.fulfilment.adapters.code_cipher import CodeCipher
 from services.fulfilment.adapters.customers import SiteCustomers
 from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer
 from services.fulfilment.adapters.invoices import INVOICES
-from services.fulfilment.adapters.mailer import Mailer, parse_smtp_url
+from services.fulfilment.adapters.mailer import Mailer
 from services.fulfilment.adapters.stores import Stores
 from services.fulfilment.adapters.suppliers import build_suppliers
 from services.fulfilment.adapters.transactions import TRANSACTIONS

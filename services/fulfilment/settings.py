@@ -14,8 +14,8 @@ from services.chassis.runtime.settings import (
     ServiceSettings,
     TokenSettings,
 )
+from services.chassis.runtime.smtp import parse_smtp_url
 from services.fulfilment.adapters.code_cipher import KEY_BYTES, parse_keys
-from services.fulfilment.adapters.mailer import parse_smtp_url
 from services.fulfilment.domain.invoice import Issuer
 from services.values.identifiers import validate_text
 

@@ -16,3 +16,19 @@ RATE_LIMITED = metrics.counter("webhooks_rate_limited_total", "Requests refused 
 CHANGE_STREAMS_OPENED = metrics.counter(
     "webhooks_change_streams_opened_total", "Change streams opened because a reader waits."
 )
+TRIES = metrics.counter(
+    "webhooks_tries_total",
+    "Requests to endpoints, by class of the status or by the reason why there is none.",
+    ("outcome",),
+)
+TRY_SECONDS = metrics.histogram("webhooks_try_seconds", "Duration of a request to an endpoint.")
+FIRST_TRY_SECONDS = metrics.histogram(
+    "webhooks_first_try_seconds", "From when an event was recorded until it is first sent to an endpoint."
+)
+ENDPOINTS = metrics.gauge("webhooks_endpoints", "Endpoints, by state.", ("state",))
+SENDERS = metrics.gauge("webhooks_senders", "Endpoints that this process sends to.")
+OPEN_CIRCUITS = metrics.gauge(
+    "webhooks_open_circuits", "Endpoints of this process that keep failing and are asked seldom."
+)
+DISABLED = metrics.counter("webhooks_endpoints_disabled_total", "Endpoints that were disabled, by reason.", ("reason",))
+MAILS = metrics.counter("webhooks_mails_total", "Mails about disabled endpoints, by result.", ("result",))

@@ -5,7 +5,10 @@ from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from typing import Protocol
 
-from services.webhooks.domain.event import FeedEvent, FeedQuery, Head
+from services.webhooks.domain.delivery import Delivery, Outcome
+from services.webhooks.domain.endpoint import DisabledReason, Endpoint, Progress, SealedSecret
+from services.webhooks.domain.event import FeedEvent, FeedQuery, Head, NewEvent
+from services.webhooks.domain.replay import Replay
 
 
 class Conflict(Enum):
@@ -37,6 +40,12 @@ class FeedReader(Protocol):
     async def read(self, query: FeedQuery) -> Sequence[FeedEvent]:
         """A page of events, oldest first, as a majority of the replica set has them."""
 
+    async def read_many(self, site: int, sequences: Collection[int]) -> Sequence[FeedEvent]:
+        """Those of the events that are still kept."""
+
+    async def find_event(self, site: int, event_id: str) -> FeedEvent | None:
+        """The event with this id, if it is the site's and still kept."""
+
     async def find_head(self, site: int) -> Head:
         """The last event of the feed."""
 
@@ -67,3 +76,88 @@ class FeedWaiters(Protocol):
 
     def register(self, site: int) -> AbstractAsyncContextManager[Waiter | None]:
         """A waiter, or None if too many wait already. Read the feed after this call, not before."""
+
+
+class EndpointStore(Protocol):
+    """Stores endpoints. A process sends to those that it has leased; a lease expires unless it is renewed."""
+
+    async def add(self, endpoint: Endpoint) -> bool:
+        """Store a new endpoint; False if its site has as many as it may have."""
+
+    async def find(self, site: int, endpoint_id: str) -> Endpoint | None:
+        """The site's endpoint."""
+
+    async def list_endpoints(self, site: int) -> Sequence[Endpoint]:
+        """The site's endpoints, the oldest first."""
+
+    async def replace(self, before: Endpoint, after: Endpoint, *, events: Sequence[NewEvent] = ()) -> bool:
+        """Change what its owner may change, and add events about it; False if it has changed meanwhile."""
+
+    async def delete(self, site: int, endpoint_id: str) -> bool:
+        """Delete the endpoint; False if there is none."""
+
+    async def claim(self, owner: str, *, lease_us: int) -> Sequence[Endpoint]:
+        """Lease all enabled endpoints that no other process has leased; returns those that are the owner's now."""
+
+    async def release(self, owner: str) -> None:
+        """End all leases of the owner."""
+
+    async def save_progress(self, endpoint_id: str, owner: str, progress: Progress) -> bool:
+        """Store the progress; False if the endpoint is not the owner's any more."""
+
+    async def disable(
+        self, endpoint: Endpoint, reason: DisabledReason, *, at_us: int, events: Sequence[NewEvent], mail: bool
+    ) -> bool:
+        """Disable an enabled endpoint, and add events about it; False if it is disabled already."""
+
+
+class DeliveryStore(Protocol):
+    """Stores deliveries."""
+
+    async def save(self, deliveries: Sequence[Delivery], *, added_tries: int = 1) -> None:
+        """Store the states of deliveries, and add the last `added_tries` tries of each to those stored before."""
+
+    async def find_pending(self, endpoint_id: str, *, limit: int, in_order: bool = False) -> Sequence[Delivery]:
+        """Pending deliveries, the next due first; `in_order`, by their sequence."""
+
+    async def find_delivered(self, endpoint_id: str, sequences: Collection[int]) -> Collection[int]:
+        """Those of the sequences that were delivered."""
+
+    async def find_page(self, endpoint_id: str, *, before: int | None, rows: int) -> Sequence[Delivery]:
+        """Deliveries before a sequence, the newest event first, and one more."""
+
+
+class ReplayStore(Protocol):
+    """Stores replays."""
+
+    async def add(self, replay: Replay) -> bool:
+        """Store a new replay; False if another one of the endpoint runs."""
+
+    async def find(self, endpoint_id: str, replay_id: str) -> Replay | None:
+        """The endpoint's replay."""
+
+    async def find_running(self, endpoint_ids: Collection[str]) -> Sequence[Replay]:
+        """The running replays of these endpoints."""
+
+    async def save_progress(self, replay: Replay) -> bool:
+        """Store the progress of a running replay; False if it was stopped."""
+
+    async def stop(self, endpoint_id: str, replay_id: str) -> bool:
+        """Stop a running replay; False if it does not run."""
+
+
+class SecretSealer(Protocol):
+    """Encrypts the secrets of endpoints; raises nothing but what a wrong key raises."""
+
+    def seal(self, endpoint_id: str, secret: bytes) -> SealedSecret:
+        """Encrypt a secret."""
+
+    def open(self, endpoint_id: str, sealed: SealedSecret) -> bytes:
+        """Decrypt a secret."""
+
+
+class Transport(Protocol):
+    """Sends requests to endpoints; raises nothing."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Send one request; whatever happens is the outcome."""

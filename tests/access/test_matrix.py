@@ -48,7 +48,9 @@ OWN, FOREIGN = 608, 609
 API_KEYS = {OWN: "own-key", FOREIGN: "foreign-key"}
 
 # Described to everybody: documents and contracts, and nothing of any tenant's.
-PUBLIC = re.compile(r"/(omnichannel|common-status|fulfilment|ledger|events)/openapi\.yaml|/registry(/.*)?")
+PUBLIC = re.compile(
+    r"/(omnichannel|common-status|fulfilment|ledger|events)/openapi\.yaml|/registry(/.*)?|/events/v1/keys"
+)
 IMPORT, STATUS, FULFILMENT = "/omnichannel/api/v1/{apiKey}", "/common-status/v1/{apiKey}", "/fulfilment/v1"
 EVENTS = "/events/v1/{apiKey}"
 LEDGER = "/ledger/v1/{apiKey}"
@@ -78,6 +80,16 @@ REQUIRED_SCOPES = {
     ("POST", f"{FULFILMENT}/stock/{{sku}}/codes"): "stock:write",
     ("PUT", f"{FULFILMENT}/products/{{sku}}"): "stock:write",
     ("GET", f"{EVENTS}/events"): "events:read",
+    ("POST", f"{EVENTS}/endpoints"): "webhooks:write",
+    ("GET", f"{EVENTS}/endpoints"): "events:read",
+    ("GET", f"{EVENTS}/endpoints/{{endpointId}}"): "events:read",
+    ("PATCH", f"{EVENTS}/endpoints/{{endpointId}}"): "webhooks:write",
+    ("DELETE", f"{EVENTS}/endpoints/{{endpointId}}"): "webhooks:write",
+    ("POST", f"{EVENTS}/endpoints/{{endpointId}}/rotate"): "webhooks:write",
+    ("GET", f"{EVENTS}/endpoints/{{endpointId}}/deliveries"): "events:read",
+    ("POST", f"{EVENTS}/endpoints/{{endpointId}}/replay"): "webhooks:write",
+    ("GET", f"{EVENTS}/endpoints/{{endpointId}}/replays/{{replayId}}"): "events:read",
+    ("DELETE", f"{EVENTS}/endpoints/{{endpointId}}/replays/{{replayId}}"): "webhooks:write",
 }
 
 
@@ -120,7 +132,11 @@ APIS = {
         audience="events",
         build=webhooks.build,
         settings=WebhooksSettings,
-        environment={"page_token_key": SECRET},
+        environment={
+            "page_token_key": SECRET,
+            "webhooks_encryption_keys": SECRET,
+            "webhooks_signing_keys": SECRET,
+        },
     ),
 }
 
@@ -162,7 +178,7 @@ class ApiClient:
         """The status and the challenge of a request to an address of the site that is `OWN`."""
         path = re.sub(r"\{[^}]*\}", "x", template.replace("{apiKey}", API_KEYS[OWN]))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        if method in {"POST", "PUT"}:
+        if method in {"POST", "PUT", "PATCH"}:
             headers["Content-Type"] = "application/json"
         async with self.http.request(method, path, headers=headers, data=b"{}" if method != "GET" else None) as answer:
             await answer.read()

@@ -1,6 +1,7 @@
 """The manifests by themselves: valid, restricted, and without dangling references."""
 
 import subprocess
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from services.fulfilment.http.body import MAX_BODY_BYTES
+from services.webhooks.domain.address import describe_refusal
 from tests.deploy.manifests import (
     OVERLAYS,
     WORKLOADS,
@@ -192,6 +194,9 @@ def peers(policy: Object, way: str) -> set[tuple[str, str | int]]:
     for rule in policy["spec"].get(way) or ():
         names: list[str] = []
         for peer in rule.get("to" if way == "egress" else "from", ()):
+            if "ipBlock" in peer:
+                names.append("outside")
+                continue
             selector: dict[str, Any] = peer.get("podSelector") or peer["namespaceSelector"]
             names += selector.get("matchLabels", {}).values()
             names += [value for each in selector.get("matchExpressions", ()) for value in each["values"]]
@@ -221,6 +226,20 @@ def test_everyone_reaches_the_servers_that_he_is_told_of(overlay: str) -> None:
         # Pods of one's own Kafka, or Strimzi's.
         assert {("kafka", port), ("tillstream", port)} <= allowed
         assert (("anybody", 27017) in allowed) == ("MONGODB_URI_FILE" in variables)
+
+
+@each_overlay
+def test_webhooks_reaches_endpoints_outside_only(overlay: str) -> None:
+    """The process refuses what the policy excludes, and more."""
+    rules = by_kind(overlay, "NetworkPolicy")["webhooks"]["spec"]["egress"]
+    (blocks,) = [rule["to"] for rule in rules if any("ipBlock" in peer for peer in rule.get("to", ()))]
+    excluded = [network for peer in blocks for network in peer["ipBlock"].get("except", ())]
+    assert {"10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"} <= set(excluded)
+    for network in excluded:
+        assert describe_refusal(str(ip_network(network)[1])) is not None, network
+    assert [name for name in NAMES if ("outside", 443) in peers(by_kind(overlay, "NetworkPolicy")[name], "egress")] == [
+        "webhooks"
+    ]
 
 
 @each_overlay

@@ -17,10 +17,11 @@ from msgspec.structs import replace
 
 from services.chassis.mongodb.outbox import Outbox, Relay
 from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.smtp import SmtpServer, parse_smtp_url
 from services.fulfilment import metrics
 from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer, format_amount
 from services.fulfilment.adapters.invoices import INVOICES
-from services.fulfilment.adapters.mailer import Mailer, SmtpServer, parse_smtp_url
+from services.fulfilment.adapters.mailer import Mailer
 from services.fulfilment.domain.customer import BillingDetails
 from services.fulfilment.domain.ids import derive_id
 from services.fulfilment.domain.invoice import Invoice, InvoiceDraft, InvoiceKind, Issuer

@@ -51,8 +51,9 @@ def service_routes(service: Service) -> set[Operation]:
 async def test_routes_and_document_are_the_same(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Building a service is enough to know its routes; nothing is started."""
     monkeypatch.setenv("PAGE_TOKEN_KEY", "a secret of at least thirty-two characters")
-    monkeypatch.setenv("ERASURE_KEY", b64encode(bytes(32)).decode())
-    monkeypatch.setenv("AUTH_KEY_ENCRYPTION_KEY", b64encode(bytes(32)).decode())
+    keys = ("ERASURE_KEY", "AUTH_KEY_ENCRYPTION_KEY", "WEBHOOKS_ENCRYPTION_KEYS", "WEBHOOKS_SIGNING_KEYS")
+    for name_of_key in keys:
+        monkeypatch.setenv(name_of_key, b64encode(bytes(32)).decode())
     monkeypatch.chdir(tmp_path)
     compose, settings = COMPOSED[name]
     assert service_routes(await compose(settings())) == set(operations(load_document(name)))

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,19 +10,23 @@ import pytest
 from aiohttp import ClientResponse, TCPConnector
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.runtime.errors import UnauthorizedError
 from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.audit import AuditLog
 from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.tokens import Token
 from services.values.sites import ApiKey, Site
 from services.webhooks.adapters.feed_loader import FeedLoader
 from services.webhooks.adapters.notifier import SiteNotifier
+from services.webhooks.adapters.secret_sealer import describe_public_key, load_signing_keys
 from services.webhooks.domain.event import NewEvent
-from services.webhooks.flows import append_events, read_feed
+from services.webhooks.flows import append_events, manage_endpoints, read_feed
 from services.webhooks.http.authentication import Authenticator
+from services.webhooks.http.endpoints import EndpointsApi
 from services.webhooks.http.feed import FeedApi
 from services.webhooks.http.params import Cursors
 from tests.webhooks.events import NOON_US, OTHER_SITE, SITE
@@ -101,6 +105,17 @@ class FeedClient:
             headers={"Authorization": f"Bearer {who}", **(headers or {})},
         )
 
+    async def call(self, method: str, path: str, body: Any = None, *, who: str = "good") -> tuple[int, Any]:
+        """Status and body of a request to the site's endpoints."""
+        headers = {"Authorization": f"Bearer {who}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        url = f"/events/v1/{'67890' if who == 'other' else '12345'}/endpoints{path}"
+        async with self.client.request(method, url, data=data, headers=headers) as response:
+            text = await response.text()
+            return response.status, json.loads(text) if text else None
+
     async def read(self, **options: Any) -> tuple[list[int], str]:
         """A page: the sequences of its events, and the cursor behind them."""
         response = await self.get(**options)
@@ -110,7 +125,13 @@ class FeedClient:
         return [event["sequence"] for event in page["result"]], page["pagination"]["nextPageToken"]
 
 
-async def build_client(feed: Feed, *, max_waiters: int = 3) -> FeedClient:
+async def build_client(
+    feed: Feed,
+    *,
+    max_waiters: int = 3,
+    manage: Callable[[SiteNotifier], manage_endpoints.Deps] | None = None,
+    allow_loopback: bool = False,
+) -> FeedClient:
     notifier, verifier, now_us = SiteNotifier(max_waiters=max_waiters), FakeVerifier(), [NOON_US]
     cursors = Cursors("a secret of sixteen")
     authenticator = Authenticator(
@@ -126,7 +147,19 @@ async def build_client(feed: Feed, *, max_waiters: int = 3) -> FeedClient:
         openapi=REPOSITORY / "schemas" / "openapi" / "events.yaml",
         heartbeat_s=HEARTBEAT_S,
     )
-    client = TestClient(TestServer(build_application(api.routes())), connector=TCPConnector(limit=0))
+    routes = list(api.routes())
+    if manage is not None:
+        endpoints = EndpointsApi(
+            deps=manage(notifier),
+            authenticator=authenticator,
+            page_tokens=PageTokenCodec("a secret of sixteen", salt="test"),
+            public_keys=[describe_public_key(key) for key in load_signing_keys([b"s" * 32])],
+            audit=AuditLog(),
+            allow_loopback=allow_loopback,
+            body_timeout_s=5,
+        )
+        routes += endpoints.routes()
+    client = TestClient(TestServer(build_application(routes)), connector=TCPConnector(limit=0))
     await client.start_server()
     deps = append_events.Deps(feed=feed, notifier=notifier, now_us=lambda: now_us[0])
     return FeedClient(client, feed, deps, notifier, verifier, cursors, now_us)

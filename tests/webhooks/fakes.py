@@ -46,6 +46,13 @@ class MemoryFeed:
         events = [feed[sequence][0] for sequence in sorted(feed) if sequence > query.after]
         return [event for event in events if not query.types or event.type in query.types][: query.rows]
 
+    async def read_many(self, site: int, sequences: Collection[int]) -> Sequence[FeedEvent]:
+        feed = self.feeds.get(site, {})
+        return [feed[sequence][0] for sequence in sequences if sequence in feed]
+
+    async def find_event(self, site: int, event_id: str) -> FeedEvent | None:
+        return next((event for event, _ in self.feeds.get(site, {}).values() if event.id == event_id), None)
+
     async def find_position(self, site: int, at_us: int) -> int:
         feed = self.feeds.get(site, {})
         times = [feed[sequence][1] for sequence in sorted(feed)]

@@ -1,57 +1,19 @@
 """Sends invoices by SMTP."""
 
-import ssl
 from collections.abc import Collection, Sequence
 from email.message import EmailMessage
-from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
-from msgspec import Struct
 
 from services.chassis.mongodb.outbox import Message
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
+from services.chassis.runtime.smtp import SmtpServer, connect
 from services.fulfilment import metrics
 from services.fulfilment.domain.invoice import Invoice, InvoiceKind
 from services.fulfilment.ports import InvoiceRenderer, InvoiceStore
 
-TIMEOUT_S = 20.0
-_EXPECTED = "must be smtp://host:port or smtps://host:port, with user and password percent-encoded"
 _LOG = logger(__name__)
-
-
-class SmtpServer(Struct, frozen=True):
-    """Address and credentials of a mail server."""
-
-    host: str
-    port: int
-    is_encrypted: bool
-    user: str | None = None
-    password: str | None = None
-
-    def __repr__(self) -> str:
-        """Hide the password."""
-        return f"SmtpServer({self.host}:{self.port})"
-
-
-def parse_smtp_url(url: str) -> SmtpServer:
-    """Parse the URL of a mail server; raises `ValueError`."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        # Python's own message may quote a part of the password.
-        raise ValueError(_EXPECTED) from None
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-        raise ValueError(_EXPECTED)
-    is_encrypted = parts.scheme == "smtps"
-    return SmtpServer(
-        parts.hostname,
-        port or (465 if is_encrypted else 587),
-        is_encrypted,
-        unquote(parts.username) if parts.username else None,
-        unquote(parts.password) if parts.password else None,
-    )
 
 
 class Mailer:
@@ -67,7 +29,7 @@ class Mailer:
         """Return the ids of the accepted messages; raises `UnavailableError` if the server is not reachable."""
         sent: set[str] = set()
         try:
-            async with self._connect() as smtp:
+            async with connect(self._server) as smtp:
                 for message in messages:
                     if await self._send(smtp, message):
                         sent.add(message.id)
@@ -75,18 +37,6 @@ class Mailer:
             if not sent:
                 raise UnavailableError("the mail server") from None
         return sent
-
-    def _connect(self) -> aiosmtplib.SMTP:
-        server = self._server
-        return aiosmtplib.SMTP(
-            hostname=server.host,
-            port=server.port,
-            username=server.user,
-            password=server.password,
-            use_tls=server.is_encrypted,
-            tls_context=ssl.create_default_context(),
-            timeout=TIMEOUT_S,
-        )
 
     async def _send(self, smtp: aiosmtplib.SMTP, message: Message) -> bool:
         invoice = await self._invoices.find(message.target)

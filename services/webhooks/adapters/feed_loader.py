@@ -1,7 +1,7 @@
 """Shares queries: readers of one feed that wake together ask for the same page."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from services.webhooks.domain.event import FeedEvent, FeedQuery, Head
 from services.webhooks.ports import FeedReader
@@ -28,6 +28,14 @@ class FeedLoader:
         # Closed to later readers: the result might be older than their question.
         del self._queries[key]
         return await self._feed.read(query)
+
+    async def read_many(self, site: int, sequences: Collection[int]) -> Sequence[FeedEvent]:
+        """Those of the events that are still kept."""
+        return await self._feed.read_many(site, sequences)
+
+    async def find_event(self, site: int, event_id: str) -> FeedEvent | None:
+        """The event with this id."""
+        return await self._feed.find_event(site, event_id)
 
     async def find_head(self, site: int) -> Head:
         """The last event of the feed."""

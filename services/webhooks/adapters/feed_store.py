@@ -27,7 +27,7 @@ EVENTS, FEEDS = "feed_events", "feeds"
 DAY_S = 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ONE = timedelta(microseconds=1)
-_SHOWN = {"event": 1, "type": 1, "json": 1}
+_SHOWN = {"event": 1, "type": 1, "json": 1, "recorded_us": 1}
 _DIGITS = 15
 
 
@@ -94,10 +94,20 @@ class MongoFeedStore:
         """A page of events, oldest first."""
         with mongo_errors():
             found = await self._events.find(**_find_arguments(query)).to_list(None)
-        return [
-            FeedEvent(int(document["_id"].rpartition(":")[2]), document["event"], document["type"], document["json"])
-            for document in found
-        ]
+        return list(map(_event_from, found))
+
+    async def read_many(self, site: int, sequences: Collection[int]) -> Sequence[FeedEvent]:
+        """Those of the events that are still kept."""
+        ids = [event_key(site, sequence) for sequence in sequences]
+        with mongo_errors():
+            found = await self._events.find({"_id": {"$in": ids}}, _SHOWN).to_list(None)
+        return list(map(_event_from, found))
+
+    async def find_event(self, site: int, event_id: str) -> FeedEvent | None:
+        """The event with this id, if it is the site's and still kept."""
+        with mongo_errors():
+            found = await self._events.find_one({"event": event_id, "site": site}, _SHOWN)
+        return None if found is None else _event_from(found)
 
     async def find_position(self, site: int, at_us: int) -> int:
         """The sequence after which all events were recorded later than `at_us`, by bisection: both grow together."""
@@ -136,6 +146,11 @@ def _document(site: int, event: FeedEvent, recorded_us: int) -> dict[str, Any]:
         "recorded": _EPOCH + recorded_us * _ONE,
         "recorded_us": recorded_us,
     }
+
+
+def _event_from(document: Mapping[str, Any]) -> FeedEvent:
+    sequence = int(document["_id"].rpartition(":")[2])
+    return FeedEvent(sequence, document["event"], document["type"], document["json"], int(document["recorded_us"]))
 
 
 def _range(site: int, after: int = 0) -> dict[str, Any]:

@@ -38,14 +38,14 @@ class FeedWaiter:
 class SiteNotifier:
     """Wakes the waiters of a site. Appending reports this process's events, the change stream those of others.
 
-    `listeners` are called with every site that has new events; they are not limited.
+    `listeners` are called with every site that has new events, and with None if any may have some.
     """
 
     def __init__(self, *, max_waiters: int) -> None:
         self._max_waiters = max_waiters
         self._waiters: dict[int, set[FeedWaiter]] = {}
         self._count = 0
-        self.listeners: list[Callable[[int], None]] = []
+        self.listeners: list[Callable[[int | None], None]] = []
         # Set by the change stream: it must be open before a waiting reader reads the feed.
         self.on_waiter: Callable[[], Awaitable[None]] | None = None
 
@@ -64,7 +64,11 @@ class SiteNotifier:
 
     def notify_all(self) -> None:
         """Wake all waiting readers."""
-        self.notify(list(self._waiters))
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.notify()
+        for listener in self.listeners:
+            listener(None)
 
     async def start(self) -> None:
         """Do nothing."""

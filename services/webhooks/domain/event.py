@@ -48,6 +48,7 @@ class FeedEvent(Struct, frozen=True, gc=False):
     id: str
     type: str
     json: str
+    recorded_us: int = 0
 
 
 class Head(Struct, frozen=True, gc=False):
@@ -84,9 +85,9 @@ def render_event(event: NewEvent, sequence: int) -> str:
     ).decode()
 
 
-def place_event(event: NewEvent, sequence: int) -> FeedEvent:
+def place_event(event: NewEvent, sequence: int, recorded_us: int) -> FeedEvent:
     """Give the event its place in the feed."""
-    return FeedEvent(sequence, event.id, event.type, render_event(event, sequence))
+    return FeedEvent(sequence, event.id, event.type, render_event(event, sequence), recorded_us)
 
 
 def derive_id(*parts: str | int) -> str:

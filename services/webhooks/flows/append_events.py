@@ -69,7 +69,7 @@ async def _insert(site: int, head: Head, pending: list[NewEvent], deps: Deps) ->
     # Never before the last one's: readers look positions up by time.
     recorded_us = max(deps.now_us(), head.recorded_us)
     part = pending[:MAX_EVENTS_PER_INSERT]
-    placed = [place_event(event, head.sequence + number) for number, event in enumerate(part, 1)]
+    placed = [place_event(event, head.sequence + number, recorded_us) for number, event in enumerate(part, 1)]
     # The cached head is wrong unless all goes well.
     deps.heads.pop(site, None)
     count, conflict = await deps.feed.insert(site, placed, recorded_us=recorded_us)

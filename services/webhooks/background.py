@@ -1,0 +1,123 @@
+"""Leases endpoints and runs a sender for each."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from services.chassis.runtime.background import BackgroundTask
+from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.logs import logger
+from services.webhooks import metrics
+from services.webhooks.domain.endpoint import Endpoint
+from services.webhooks.domain.replay import Replay
+from services.webhooks.flows.send_events import Deps, EndpointSender
+
+MICROS = 1_000_000
+# Requests that are in flight when the process stops have this time to end.
+DRAIN_S = 3.0
+# A sender that could not stop in time must not send when another process does.
+SAFETY_MARGIN = 0.2
+_LOG = logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A sender and the task that runs its steps."""
+
+    sender: EndpointSender
+    task: BackgroundTask
+
+
+class Dispatcher(BackgroundTask):
+    """Leases all endpoints that no other process sends to, and renews its leases three times in their duration.
+
+    A process that dies keeps its leases until they expire; then another one continues.
+    """
+
+    def __init__(
+        self,
+        deps: Deps,
+        *,
+        lease_s: float,
+        clock_s: Callable[[], float],
+        start_when: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._interval_s = lease_s / 3
+
+        async def run() -> float:
+            if start_when():
+                await self.renew()
+            return self._interval_s
+
+        super().__init__("dispatcher", run, retry_s=min(self._interval_s, 1.0))
+        self._deps = deps
+        self._lease_s = lease_s
+        self._now_s = clock_s
+        self._leased_until_s = 0.0
+        self._running: dict[str, _Running] = {}
+
+    @property
+    def senders(self) -> Mapping[str, EndpointSender]:
+        """The senders by their endpoint."""
+        return {endpoint_id: running.sender for endpoint_id, running in self._running.items()}
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether the leases still hold."""
+        return self._now_s() < self._leased_until_s
+
+    def on_news(self, site: int | None) -> None:
+        """There are new events of this site; None: maybe of any."""
+        for running in self._running.values():
+            if site is None or running.sender.endpoint.site == site:
+                running.sender.on_news()
+
+    async def renew(self) -> None:
+        """Lease endpoints, start and stop senders; raises `UnavailableError`."""
+        began_s = self._now_s()
+        owned = await self._deps.endpoints.claim(self._deps.owner, lease_us=int(self._lease_s * MICROS))
+        self._leased_until_s = began_s + self._lease_s * (1 - SAFETY_MARGIN)
+        replays = {
+            replay.endpoint: replay for replay in await self._deps.replays.find_running([each.id for each in owned])
+        }
+        for endpoint in owned:
+            await self._update(endpoint, replays.get(endpoint.id))
+        await self._stop_all(set(self._running) - {endpoint.id for endpoint in owned})
+        metrics.SENDERS.set(len(self._running))
+        metrics.OPEN_CIRCUITS.set(sum(not each.sender.circuit.is_closed for each in self._running.values()))
+
+    async def stop(self) -> None:
+        """Stop all senders, and let other processes continue at once."""
+        await super().stop()
+        await self._stop_all(set(self._running))
+        try:
+            await self._deps.endpoints.release(self._deps.owner)
+        except UnavailableError:
+            _LOG.warning("leases not released, they will expire")
+
+    async def _update(self, endpoint: Endpoint, replay: Replay | None) -> None:
+        running = self._running.get(endpoint.id)
+        if running is not None and running.sender.is_over:
+            # Disabled and enabled again, or leased again: the position may be another one.
+            await self._stop_all({endpoint.id})
+            running = None
+        if running is None:
+            running = self._running[endpoint.id] = await self._start(endpoint)
+        running.sender.update(endpoint, replay)
+
+    async def _start(self, endpoint: Endpoint) -> _Running:
+        def wake() -> None:
+            task.wake()
+
+        sender = EndpointSender(endpoint, self._deps, is_leased=lambda: self.is_leased, wake=wake)
+        task = BackgroundTask(f"sender {endpoint.id}", sender.step)
+        await task.start()
+        return _Running(sender, task)
+
+    async def _stop_all(self, endpoint_ids: Collection[str]) -> None:
+        for endpoint_id in endpoint_ids:
+            running = self._running.pop(endpoint_id)
+            await running.task.stop()
+            try:
+                await running.sender.drain(DRAIN_S if len(endpoint_ids) == 1 else DRAIN_S / 3)
+            except UnavailableError:
+                _LOG.warning("requests not recorded, they will be repeated", endpointId=endpoint_id)

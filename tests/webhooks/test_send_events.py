@@ -1,0 +1,424 @@
+"""What an endpoint gets, when, in which order, and what is recorded of it."""
+
+import asyncio
+import base64
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from standardwebhooks import Webhook, WebhookVerificationError
+from standardwebhooks import webhooks as library
+
+from services.webhooks.adapters.secret_sealer import describe_public_key
+from services.webhooks.domain.delivery import DeliveryState, Outcome
+from services.webhooks.domain.endpoint import DisabledReason
+from services.webhooks.domain.event import EventType
+from services.webhooks.domain.replay import ReplayState
+from services.webhooks.domain.retry import RetrySchedule
+from services.webhooks.domain.signature import format_secret
+from services.webhooks.flows import manage_endpoints
+from tests.webhooks.events import NOON_US, SITE, an_event
+from tests.webhooks.sender_harness import DAY_US, SECOND_US, Received, SenderHarness, harness
+
+__all__ = ["harness"]
+
+PAUSES_S = [5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]
+
+
+def events(count: int, start: int = 0, **options: Any) -> list[Any]:
+    return [an_event(number, **options) for number in range(start, start + count)]
+
+
+# Delivery
+
+
+async def test_a_new_endpoint_gets_a_ping_and_what_happens_from_then_on(harness: SenderHarness) -> None:
+    await harness.append(*events(3))
+    endpoint, _ = await harness.create()
+    await harness.append(*events(2, 3))
+    await harness.run()
+    assert [each.event["type"] for each in harness.transport.received] == ["endpoint.ping", *["job.finished"] * 2]
+    assert harness.transport.sequences == [4, 5]
+    stored = await harness.all_events()
+    assert [each.body.decode() for each in harness.transport.received[1:]] == [event.json for event in stored[3:]]
+    assert (await harness.find(endpoint.id)).position == 5
+
+
+async def test_an_endpoint_gets_its_types_only(harness: SenderHarness) -> None:
+    await harness.create(types=["invoice.issued"])
+    types = [EventType.JOB_FINISHED, EventType.INVOICE_ISSUED]
+    await harness.append(*(an_event(n, type_=types[n % 2]) for n in range(6)))
+    await harness.run()
+    assert harness.transport.sequences == [2, 4, 6]
+
+
+async def test_what_was_not_recorded_is_sent_again(harness: SenderHarness) -> None:
+    """Breaks: the process dies after the answers. Must hold: each event at least once, with the same id."""
+    await harness.create()
+    await harness.append(*events(3))
+    sender = await harness.claim()
+    assert sender is not None
+    await sender.step()
+    await sender.settle()
+    assert sorted(harness.transport.sequences) == [1, 2, 3]
+    await harness.run(restart=True)
+    assert sorted(harness.transport.sequences) == [1, 1, 2, 2, 3, 3]
+    ids = {(each.sequence, each.headers["webhook-id"]) for each in harness.transport.received if each.sequence}
+    assert len(ids) == 3
+    await harness.run(restart=True)
+    assert len(harness.transport.sequences) == 6
+
+
+async def test_requests_to_an_endpoint_are_bounded(harness: SenderHarness) -> None:
+    await harness.create()
+    await harness.append(*events(100))
+    in_flight = most = 0
+
+    async def answer(_: Received) -> int:
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        await asyncio.sleep(0)
+        in_flight -= 1
+        return 200
+
+    harness.transport.answer = answer
+    await harness.run()
+    assert len(harness.transport.sequences) == 100
+    assert 1 < most <= harness.deps.max_in_flight
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 299, 199, 301, 302, 304, 400, 404, 429, 500, 503, None])
+def test_only_2xx_counts(status: int | None) -> None:
+    outcome = Outcome(at_us=NOON_US, latency_ms=15_000, status=status)
+    assert outcome.is_success == (status in (200, 201, 204, 299))
+
+
+# Retries
+
+
+async def test_the_tries_of_a_delivery(harness: SenderHarness) -> None:
+    """At once, and after the documented pauses; then it has failed. All of it on a virtual clock."""
+    endpoint, _ = await harness.create()
+    await harness.run()
+    harness.transport.answer = lambda _: 500
+    await harness.append(an_event(1))
+    await harness.run_for(4 * DAY_US)
+    times = [each.at_us for each in harness.transport.received if each.sequence]
+    assert [(after - before) // SECOND_US for before, after in pairwise(times)] == PAUSES_S
+    delivery = await harness.delivery(endpoint.id, 1)
+    assert (delivery.state, delivery.due_us, len(delivery.tries)) == (DeliveryState.FAILED, None, 11)
+    assert {(each.status, each.answer) for each in delivery.tries} == {(500, "answer 500")}
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+def test_pauses_vary_by_a_fifth(chance: float) -> None:
+    schedule = RetrySchedule()
+    for attempts, pause_s in enumerate(PAUSES_S, 1):
+        due_us = schedule.next_try_us(attempts, now_us=0, random=lambda: chance)
+        assert due_us == pytest.approx(pause_s * SECOND_US * (0.8 + 0.4 * chance), abs=1)
+    assert schedule.next_try_us(11, now_us=0, random=lambda: chance) is None
+
+
+@pytest.mark.parametrize(("asked_s", "waited_s"), [(1, 5), (30, 30), (86_400, 86_400), (999_999, 86_400)])
+async def test_retry_after_is_heeded_up_to_a_day(harness: SenderHarness, asked_s: int, waited_s: int) -> None:
+    """For the event, and for everything else that the endpoint is to get."""
+    await harness.create()
+    await harness.run()
+    harness.transport.answer = lambda request: Outcome(
+        at_us=request.at_us, latency_ms=1, status=429, retry_after_us=min(asked_s, 86_400) * SECOND_US
+    )
+    await harness.append(an_event(1))
+    await harness.run()
+    await harness.append(an_event(2))
+    harness.transport.answer = lambda _: 200
+    began_us = harness.now_us
+    await harness.run_for(2 * DAY_US)
+    times = {each.sequence: each.at_us for each in harness.transport.received}
+    assert (times[1] - began_us) // SECOND_US == waited_s
+    assert (times[2] - began_us) // SECOND_US >= min(asked_s, 86_400)
+
+
+async def test_an_endpoint_that_keeps_failing_is_asked_once_in_a_while(harness: SenderHarness) -> None:
+    """Half-open circuit: events wait, and cost no tries."""
+    endpoint, _ = await harness.create()
+    harness.transport.answer = lambda _: 503
+    await harness.append(*events(200))
+    await harness.run()
+    first_tries = len(harness.transport.received)
+    assert first_tries <= 2 * harness.deps.max_in_flight
+    await harness.run_for(600 * SECOND_US)
+    asked = len(harness.transport.received) - first_tries
+    assert 3 <= asked <= 12
+    harness.transport.answer = lambda _: 200
+    await harness.run_for(3_600 * SECOND_US)
+    assert set(harness.transport.sequences) == set(range(1, 201))
+    assert (await harness.find(endpoint.id)).failing_since_us is None
+
+
+# Order
+
+
+@pytest.mark.parametrize("start", range(3))
+async def test_an_ordered_endpoint_gets_events_one_after_the_other(harness: SenderHarness, start: int) -> None:
+    """Breaks: three of ten tries fail, and the process dies at times. Must hold: no hole in what was accepted."""
+    chance = random.Random(start)  # noqa: S311 - reproducible
+    await harness.create(is_ordered=True)
+    accepted: list[int] = []
+    concurrent = 0
+
+    async def answer(request: Received) -> int:
+        nonlocal concurrent
+        concurrent += 1
+        assert concurrent == 1
+        await asyncio.sleep(0)
+        concurrent -= 1
+        if chance.random() < 0.3:
+            return chance.choice([500, 429, 302])
+        if request.sequence not in accepted and request.sequence:
+            accepted.append(request.sequence)
+        return 200
+
+    harness.transport.answer = answer
+    for part in range(10):
+        await harness.append(*events(4, 4 * part))
+        await harness.run(restart=chance.random() < 0.5)
+        await harness.run_for(60 * SECOND_US)
+    await harness.run_for(DAY_US)
+    assert accepted == list(range(1, 41))
+
+
+async def test_an_ordered_endpoint_goes_on_after_the_last_try(harness: SenderHarness) -> None:
+    """The hole can be seen, and replayed."""
+    endpoint, _ = await harness.create(is_ordered=True)
+    harness.transport.answer = lambda request: 500 if request.sequence == 1 else 200
+    await harness.append(*events(2))
+    await harness.run_for(3 * DAY_US)
+    assert set(harness.transport.sequences) == {1}
+    await harness.run_for(DAY_US)
+    assert harness.transport.sequences[-1] == 2
+    assert (await harness.delivery(endpoint.id, 1)).state is DeliveryState.FAILED
+
+
+# Health
+
+
+async def test_410_disables_at_once(harness: SenderHarness) -> None:
+    endpoint, _ = await harness.create()
+    harness.transport.answer = lambda _: 410
+    await harness.append(an_event(1))
+    assert await harness.run() is None
+    found = await harness.find(endpoint.id)
+    assert (found.is_enabled, found.reason) == (False, DisabledReason.GONE)
+    assert await harness.relay() == 1
+    assert [event.type for event in await harness.all_events()] == ["job.finished", "endpoint.disabled"]
+
+
+async def test_disabled_after_five_failing_days_recovered_and_replayed(harness: SenderHarness) -> None:
+    """Nothing is missing: not what failed, not what came while it was disabled."""
+    endpoint, _ = await harness.create()
+    await harness.append(an_event(0))
+    await harness.run()
+    began_us = harness.now_us
+    harness.transport.answer = lambda _: 500
+    number = 0
+    while (await harness.find(endpoint.id)).is_enabled:
+        number += 1
+        await harness.append(an_event(number))
+        await harness.run_for(DAY_US // 2)
+    disabled = await harness.find(endpoint.id)
+    assert disabled.disabled_us is not None
+    assert 5 * DAY_US <= disabled.disabled_us - began_us <= 5.6 * DAY_US
+    assert disabled.reason is DisabledReason.FAILING
+    mails = [message.message for message in await harness.outbox.due("mail")]
+    assert len(mails) == 1
+    await harness.relay()
+    await harness.append(*events(5, 1_000))
+    assert await harness.run() is None
+    harness.transport.answer = lambda _: 200
+    harness.transport.received.clear()
+    await harness.enable(endpoint.id)
+    await harness.relay()
+    await harness.append(an_event(2_000))
+    replay = await harness.replay(endpoint.id, start=1, only_failed=True)
+    await harness.run_for(DAY_US)
+    stored = await harness.all_events()
+    assert {"endpoint.disabled", "endpoint.recovered"} <= {event.type for event in stored}
+    assert set(harness.transport.sequences) == {event.sequence for event in stored} - {1}
+    done = await harness.replays.find(endpoint.id, replay.id)
+    assert done is not None
+    assert done.state is ReplayState.FINISHED
+    assert done.position == done.end
+
+
+async def test_a_success_begins_the_five_days_again(harness: SenderHarness) -> None:
+    endpoint, _ = await harness.create()
+    for number in range(9):
+        harness.transport.answer = (lambda _: 200) if number % 4 == 0 else (lambda _: 500)
+        await harness.append(an_event(number))
+        await harness.run_for(DAY_US)
+    assert (await harness.find(endpoint.id)).is_enabled
+
+
+# Replays
+
+
+@pytest.mark.parametrize(
+    ("start", "only_failed", "sequences", "counts"),
+    [(0, False, [1, 2, 3, 4, 5, 6], (6, 0, 0)), (2, False, [3, 4, 5, 6], (4, 0, 0)), (0, True, [2, 4], (2, 0, 4))],
+)
+async def test_events_are_sent_again(
+    harness: SenderHarness, start: int, *, only_failed: bool, sequences: list[int], counts: tuple[int, int, int]
+) -> None:
+    endpoint, _ = await harness.create()
+    harness.transport.answer = lambda request: 500 if request.sequence in (2, 4) else 200
+    await harness.append(*events(6))
+    await harness.run()
+    harness.transport.answer = lambda _: 200
+    harness.transport.received.clear()
+    replay = await harness.replay(endpoint.id, start=start, only_failed=only_failed)
+    await harness.run()
+    assert sorted(harness.transport.sequences) == sequences
+    found = await harness.replays.find(endpoint.id, replay.id)
+    assert found is not None
+    assert (found.sent, found.failed, found.skipped) == counts
+    assert (found.state, found.position) == (ReplayState.FINISHED, 6)
+
+
+async def test_a_replay_continues_after_a_crash(harness: SenderHarness) -> None:
+    endpoint, _ = await harness.create()
+    await harness.append(*events(250))
+    await harness.run()
+    harness.transport.received.clear()
+    await harness.replay(endpoint.id)
+    sender = await harness.claim()
+    assert sender is not None
+    for _ in range(3):
+        await sender.step()
+        await sender.settle()
+    await harness.run(restart=True)
+    assert set(harness.transport.sequences) == set(range(1, 251))
+
+
+async def test_a_replay_can_be_stopped(harness: SenderHarness) -> None:
+    endpoint, _ = await harness.create()
+    await harness.append(*events(250))
+    await harness.run()
+    harness.transport.received.clear()
+    replay = await harness.replay(endpoint.id)
+    another = await manage_endpoints.start_replay(endpoint, harness.manage, start=0, only_failed=False)
+    assert another is None
+    sender = await harness.claim()
+    assert sender is not None
+    await sender.step()
+    await sender.settle()
+    assert await harness.replays.stop(endpoint.id, replay.id)
+    await harness.run()
+    assert len(harness.transport.sequences) < 50
+    found = await harness.replays.find(endpoint.id, replay.id)
+    assert found is not None
+    assert found.state is ReplayState.STOPPED
+    assert not await harness.replays.stop(endpoint.id, replay.id)
+    await harness.append(an_event(999))
+    await harness.run()
+    assert harness.transport.sequences[-1] == 251
+
+
+async def test_a_replay_of_a_failing_endpoint_is_tried_like_any_other(harness: SenderHarness) -> None:
+    endpoint, _ = await harness.create()
+    await harness.append(*events(2))
+    await harness.run()
+    harness.transport.answer = lambda _: 500
+    replay = await harness.replay(endpoint.id)
+    await harness.run()
+    found = await harness.replays.find(endpoint.id, replay.id)
+    assert found is not None
+    assert (found.sent, found.failed) == (2, 2)
+    harness.transport.answer = lambda _: 200
+    await harness.run_for(60 * SECOND_US)
+    assert (await harness.delivery(endpoint.id, 1)).state is DeliveryState.DELIVERED
+
+
+# Signatures
+
+
+def verify_v1a(headers: Mapping[str, str], body: bytes, public: str) -> None:
+    """An independent check, from the specification: `whpk_` and `v1a`."""
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.removeprefix("whpk_")))
+    signatures = [part.removeprefix("v1a,") for part in headers["webhook-signature"].split() if part[:4] == "v1a,"]
+    assert signatures
+    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    for signature in signatures:
+        key.verify(base64.b64decode(signature), content)
+
+
+def verifies(secret: bytes, request: Received, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the library of Standard Webhooks accepts the request at the time of the virtual clock."""
+    headers = dict(request.headers)
+    # The library compares with the system's clock.
+    at = datetime.fromtimestamp(request.at_us / SECOND_US, UTC)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return at.astimezone(tz)
+
+    monkeypatch.setattr(library, "datetime", Clock)
+    try:
+        Webhook(format_secret(secret)).verify(request.body, headers)
+    except WebhookVerificationError:
+        return False
+    return True
+
+
+async def test_signatures_verify_through_a_rotation(harness: SenderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both secrets sign during the overlap, and the new one alone after it; the key pair signs throughout."""
+    public = describe_public_key(harness.keys[0])["webhookKey"]
+    endpoint, first = await harness.create()
+
+    async def send(number: int) -> Received:
+        await harness.append(an_event(number))
+        await harness.run()
+        return harness.transport.received[-1]
+
+    before = await send(1)
+    rotated = await manage_endpoints.rotate_secret(SITE, endpoint.id, harness.manage, overlap_s=3_600)
+    assert rotated is not None
+    second = rotated[1]
+    harness.now_us += 3_599 * SECOND_US
+    during = await send(2)
+    harness.now_us += 2 * SECOND_US
+    after = await send(3)
+    accepted = {
+        name: (verifies(first, request, monkeypatch), verifies(second, request, monkeypatch))
+        for name, request in (("before", before), ("during", during), ("after", after))
+    }
+    assert accepted == {"before": (True, False), "during": (True, True), "after": (False, True)}
+    for request in (before, during, after):
+        verify_v1a(request.headers, request.body, public)
+        with pytest.raises(InvalidSignature):
+            verify_v1a(request.headers, request.body + b" ", public)
+    assert not verifies(b"x" * 32, before, monkeypatch)
+
+
+async def test_a_secret_that_leaked_is_replaced_at_once(harness: SenderHarness) -> None:
+    endpoint, _ = await harness.create()
+    for _ in range(3):
+        await manage_endpoints.rotate_secret(SITE, endpoint.id, harness.manage, overlap_s=3_600)
+    with pytest.raises(manage_endpoints.TooManySecretsError):
+        await manage_endpoints.rotate_secret(SITE, endpoint.id, harness.manage, overlap_s=3_600)
+    await manage_endpoints.rotate_secret(SITE, endpoint.id, harness.manage, overlap_s=0)
+    assert len((await harness.find(endpoint.id)).secrets) == 1
+
+
+async def test_no_secret_is_stored_in_the_clear(harness: SenderHarness) -> None:
+    _, secret = await harness.create()
+    documents = await harness.mongo.collection("webhook_endpoints").find({}).to_list(None)
+    stored = [each["ciphertext"] for document in documents for each in document["secrets"]]
+    assert stored
+    assert not any(secret in ciphertext for ciphertext in stored)
