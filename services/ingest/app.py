@@ -12,7 +12,6 @@ from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import StartupTask
-from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.currencies import load_all_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
@@ -57,7 +56,8 @@ async def build(settings: Settings) -> Service:
         judge=validator,
         currencies=load_all_currencies(),
         strict_json=settings.strict_json,
-        now_us=now_us,
+        # The validator refuses records of jobs from the future, so a wrong local clock must not date them.
+        now_us=broker_clock.now_us,
         new_job_id=new_job_id,
     )
     # Where an external schema registry is configured, it is the only one.

@@ -1,0 +1,113 @@
+"""Collects what the clients' requests have led to: through the APIs, and from Kafka by keys and headers."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from tests.faults.checker.api import Api, NoAnswerError
+from tests.faults.checker.clients import codes_of
+from tests.faults.checker.ledger import Evidence, KafkaRecord, Ledger
+
+TOPICS = (
+    "orders.submitted.v1",
+    "orders.validated.v1",
+    "records.rejected.v1",
+    "orders.submitted.v1.dlq",
+    "jobs.events.v1.dlq",
+    "fulfilment.transactions.v1.dlq",
+)
+ATTEMPTS = 40
+PAUSE_S = 0.5
+
+ReadTopic = Callable[[str], Awaitable[Sequence[KafkaRecord]]]
+
+
+class NotHealedError(AssertionError):
+    """An API does not answer although every fault is healed."""
+
+
+class Collector:
+    """Reads everything, with patience: a client may send too many requests."""
+
+    def __init__(self, api: Api, ledger: Ledger, read_topic: ReadTopic) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._read_topic = read_topic
+
+    async def collect(self, evidence: Evidence, days: Sequence[str]) -> None:
+        """Fill the evidence; the jobs have ended."""
+        for topic in TOPICS:
+            evidence.records[topic] = list(await self._read_topic(topic))
+        await self._collect_jobs(evidence)
+        await self._collect_codes(evidence)
+        for day in days:
+            found = await self.get("fulfilment", f"/purchase-orders?date={day}")
+            evidence.purchase_orders += [await self._whole_purchase_order(one["id"]) for one in found["result"]]
+        evidence.invoices = await self._all("fulfilment", "/invoices?rows=100")
+
+    async def _collect_jobs(self, evidence: Evidence) -> None:
+        known = set(self._ledger.job_ids())
+        known |= {one.job_id for sent in self._ledger.imports for one in sent.attempts if one.job_id}
+        known |= {record.identity[0] for record in evidence.records["orders.submitted.v1"] if record.identity}
+        evidence.listed_jobs = [one["jobId"] for one in await self._all("status", "/jobs?rows=100")]
+        for job_id in sorted(known | set(evidence.listed_jobs)):
+            evidence.jobs[job_id] = await self._job(job_id)
+
+    async def _job(self, job_id: str) -> Any:
+        path = f"/job/{job_id}/events?showAll=true&rows=5000"
+        events: list[Any] = []
+        url = path
+        while True:
+            found = await self.get("status", url)
+            if found is None:
+                return None
+            events += found["result"]
+            token = found.get("pagination", {}).get("nextPageToken")
+            if token is None:
+                return {"summary": found["summary"], "events": events}
+            url = f"{path}&page={token}"
+
+    async def _collect_codes(self, evidence: Evidence) -> None:
+        evidence.listed_transactions = await self._all("fulfilment", "/orders?rows=100")
+        for transaction_id in [each["transactionId"] for each in evidence.listed_transactions]:
+            found = await self.get("fulfilment", f"/orders/{transaction_id}/codes")
+            evidence.codes[transaction_id] = codes_of(found)
+            # Afterwards: asking for codes may deliver some.
+            evidence.transactions[transaction_id] = await self.get("fulfilment", f"/orders/{transaction_id}")
+
+    async def _whole_purchase_order(self, order_id: str) -> Any:
+        """A purchase order with all its transactions."""
+        whole = await self.get("fulfilment", f"/purchase-orders/{order_id}?rows=100")
+        token = whole["pagination"]["nextPageToken"]
+        while token is not None:
+            page = await self.get("fulfilment", f"/purchase-orders/{order_id}?rows=100&page={token}")
+            whole["transactions"] += page["transactions"]
+            token = page["pagination"]["nextPageToken"]
+        return whole
+
+    async def _all(self, service: str, path: str) -> list[Any]:
+        found: list[Any] = []
+        url = path
+        while True:
+            page = await self.get(service, url)
+            found += page["result"]
+            token = page["pagination"]["nextPageToken"]
+            if token is None:
+                return found
+            url = f"{path}&page={token}"
+
+    async def get(self, service: str, path: str) -> Any:
+        """Return the body; None for a 404. Raises `NotHealedError` if no answer comes for a while."""
+        last = "no answer"
+        for _ in range(ATTEMPTS):
+            try:
+                response = await self._api.call(service, "GET", path)
+            except NoAnswerError:
+                await self._api.sleep(PAUSE_S)
+                continue
+            if response.status == 200:
+                return response.json
+            if response.status == 404:
+                return None
+            last = f"{response.status} {response.body.decode()}"
+            await self._api.sleep(PAUSE_S)
+        raise NotHealedError(f"I3: {service} does not answer {path}: {last}")

@@ -1,0 +1,259 @@
+"""The invariants I1 to I10 of docs/delivery.md, as functions of the ledger and of what was found afterwards."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from tests.faults.checker.ledger import Evidence, Fate, Import, KafkaRecord, Ledger, Violation
+
+MAX_END_S = 30.0
+SUBMITTED, VALIDATED, REJECTED = "orders.submitted.v1", "orders.validated.v1", "records.rejected.v1"
+DEAD = "orders.submitted.v1.dlq"
+_CENT = Decimal("0.01")
+
+Found = Iterator[Violation]
+
+
+def check(ledger: Ledger, evidence: Evidence) -> list[Violation]:
+    """Return all violations, at most one for each job, order or page and invariant."""
+    return [found for checker in CHECKERS for found in checker(ledger, evidence)]
+
+
+def conservation(ledger: Ledger, evidence: Evidence) -> Found:
+    """I1: every record of a promised job has ended once, and as it should."""
+    validated = _by_identity(evidence.records[VALIDATED])
+    dead = _by_identity(evidence.records[DEAD])
+    for job_id, sent in ledger.job_ids().items():
+        found = evidence.jobs.get(job_id)
+        if found is None:
+            yield Violation("I1", f"job {job_id} was answered 2xx and does not exist")
+            continue
+        fates = list(sent.records.values())
+        failed = [index for index, fate in enumerate(fates) if fate is not Fate.GOOD]
+        counts = found["summary"]["job"]["baggage"]["records"]
+        expected = {"total": len(fates), "failed": len(failed), "success": len(fates) - len(failed)}
+        if counts != expected:
+            yield Violation("I1", f"job {job_id} has {counts}, not {expected}")
+            continue
+        if problem := _indexes_differ(found["events"], fates):
+            yield Violation("I1", f"job {job_id}: {problem}")
+        for index, fate in enumerate(fates):
+            if fate is Fate.GOOD and not validated.get((job_id, index)):
+                yield Violation("I1", f"record {index} of job {job_id} succeeded and is not on {VALIDATED}")
+            if fate is not Fate.GOOD and validated.get((job_id, index)):
+                yield Violation("I1", f"record {index} of job {job_id} failed and is on {VALIDATED}")
+            if (fate is Fate.POISON) != bool(dead.get((job_id, index))):
+                yield Violation("I1", f"record {index} of job {job_id} is {fate}: dead letters do not agree")
+
+
+def _indexes_differ(events: Sequence[Any], fates: Sequence[Fate]) -> str | None:
+    """Compare the indexes that the events name with those of the records: each exactly once."""
+    by_level = Counter((each["level"], each["attributes"].get("index")) for each in events)
+    for index, fate in enumerate(fates):
+        successes = by_level["DETAIL", index]
+        failures = by_level["WARNING", index] + by_level["ERROR", index]
+        if fate is Fate.GOOD and (successes, failures) != (1, 0):
+            return f"record {index} has {successes} successes and {failures} faults"
+        if fate is not Fate.GOOD and (successes, failures > 0) != (0, True):
+            return f"record {index} is {fate} and has {successes} successes and {failures} faults"
+    return None
+
+
+def no_ghosts(ledger: Ledger, evidence: Evidence) -> Found:
+    """I2: a refused request leaves nothing; any other request's records are there at most once."""
+    jobs_by_record: dict[str, set[str]] = {}
+    for record in evidence.records[SUBMITTED]:
+        if record.identity is not None:
+            jobs_by_record.setdefault(_record_id(record), set()).add(record.identity[0])
+    repeats = {identity: count for identity, count in _by_identity(evidence.records[SUBMITTED]).items() if count > 1}
+    for sent in ledger.imports:
+        jobs = set().union(*(jobs_by_record.get(order_id, set()) for order_id in sent.records))
+        yield from _ghosts_of(sent, jobs, repeats)
+
+
+def _ghosts_of(sent: Import, jobs: set[str], repeats: Mapping[tuple[str, int], int]) -> Found:
+    # A request with a key is one job however often it is sent; without a key, each attempt may be one.
+    possible = [one for one in sent.attempts if not 400 <= one.status < 500]
+    most = min(len(possible), 1) if sent.key or sent.direct_job_id else len(possible)
+    if len(jobs) > most:
+        yield Violation("I2", f"request {sent.number} has {len(jobs)} jobs after {most} attempts that may have one")
+    promised = set(sent.job_ids)
+    if sent.key and len(promised) > 1:
+        yield Violation("I2", f"request {sent.number} was promised {len(promised)} jobs under one key")
+    if not sent.key:
+        for job_id, index in sorted(identity for identity in repeats if identity[0] in jobs):
+            yield Violation("I2", f"record {index} of job {job_id} was appended {repeats[job_id, index]} times")
+            break
+
+
+def end(ledger: Ledger, evidence: Evidence) -> Found:
+    """I3: every job ends: a promised one soon after the last fault, any other by its deadline."""
+    for job_id in ledger.job_ids():
+        ended_at = evidence.ended_at.get(job_id)
+        if ended_at is None or ended_at - evidence.healed_at > MAX_END_S:
+            yield Violation("I3", f"job {job_id} was answered 2xx and has not ended {MAX_END_S:.0f} s after healing")
+    for job_id, found in evidence.jobs.items():
+        if found is not None and not found["summary"]["job"]["terminal"]:
+            yield Violation("I3", f"job {job_id} has not ended by its deadline")
+
+
+def history(ledger: Ledger, evidence: Evidence) -> Found:
+    """I4: pages that were read while a job was written are a beginning of its events, without gap or repeat."""
+    for walk in ledger.walks:
+        found = evidence.jobs.get(walk.job_id)
+        if found is None:
+            if walk.events:
+                yield Violation("I4", f"job {walk.job_id} was shown and does not exist")
+            continue
+        final = [each["statusId"] for each in found["events"]]
+        if walk.events != final[: len(walk.events)]:
+            first = next(
+                n for n, (seen, at_last) in enumerate(zip(walk.events, [*final, ""], strict=False)) if seen != at_last
+            )
+            yield Violation("I4", f"pages of job {walk.job_id}: event {first} is another one at last")
+    tagged: dict[tuple[str, str], bytes] = {}
+    for page in ledger.pages:
+        if page.etag and tagged.setdefault((page.url, page.etag), page.body) != page.body:
+            yield Violation("I4", f"two bodies of {page.url} have the entity tag {page.etag}")
+    for job_id, found in evidence.jobs.items():
+        ids = [each["statusId"] for each in found["events"]] if found else []
+        if len(set(ids)) < len(ids):
+            yield Violation("I4", f"job {job_id} has an event twice")
+
+
+def monotone(ledger: Ledger, evidence: Evidence) -> Found:
+    """I9: an ended job stays as it is, and no count goes down."""
+    del evidence
+    last: dict[str, Any] = {}
+    for look in sorted(ledger.looks, key=lambda look: look.sent_at):
+        before = last.get(look.job_id)
+        if before is not None and before.answered_at <= look.sent_at:
+            shrunk = any(now < then for now, then in zip(look.counts, before.counts, strict=True))
+            if before.terminal and (not look.terminal or look.counts != before.counts):
+                yield Violation("I9", f"job {look.job_id} had ended with {before.counts} and has {look.counts}")
+            elif shrunk or look.events < before.events:
+                yield Violation("I9", f"job {look.job_id} went back from {before.counts} to {look.counts}")
+        if before is None or look.answered_at >= before.answered_at:
+            last[look.job_id] = look
+
+
+def codes(ledger: Ledger, evidence: Evidence) -> Found:
+    """I5: a code belongs to one transaction, no more are handed out than ordered, and shown ones stay."""
+    owner: dict[str, str] = {}
+    for transaction_id, found in evidence.codes.items():
+        for code in found.values():
+            if owner.setdefault(code, transaction_id) != transaction_id or code not in ledger.loaded_codes:
+                yield Violation("I5", f"a code of transaction {transaction_id} was sold twice or made up")
+        if len(set(found.values())) < len(found):
+            yield Violation("I5", f"transaction {transaction_id} has a code twice")
+        ordered = evidence.transactions[transaction_id]["counts"]["ordered"]
+        if len(found) > ordered:
+            yield Violation("I5", f"transaction {transaction_id} has {len(found)} codes for {ordered} units")
+        delivered = evidence.transactions[transaction_id]["counts"]["delivered"]
+        if len(found) != delivered:
+            yield Violation("I5", f"transaction {transaction_id} has {len(found)} codes and counts {delivered}")
+    yield from _shown_codes(ledger, evidence)
+
+
+def _shown_codes(ledger: Ledger, evidence: Evidence) -> Found:
+    for order in ledger.orders:
+        for transaction_id in order.transaction_ids:
+            now = evidence.codes.get(transaction_id, {})
+            for seen in order.seen:
+                if not seen.items() <= now.items():
+                    yield Violation("I5", f"transaction {transaction_id} had codes that it does not have any more")
+                    break
+
+
+def money(ledger: Ledger, evidence: Evidence) -> Found:
+    """I6: each transaction is on one purchase order, each closed one has one invoice, and the sums agree."""
+    for order in ledger.orders:
+        if len(order.transaction_ids) > 1:
+            yield Violation("I6", f"order {order.number} was promised {len(order.transaction_ids)} transactions")
+        for transaction_id in order.transaction_ids:
+            if transaction_id not in evidence.transactions:
+                yield Violation("I6", f"transaction {transaction_id} was answered 2xx and does not exist")
+    numbers = Counter(one["clientOrderNumber"] for one in evidence.listed_transactions)
+    for number, count in numbers.items():
+        if number is not None and count > 1:
+            yield Violation("I6", f"order {number} was placed {count} times")
+    yield from _purchase_orders(evidence)
+
+
+def _purchase_orders(evidence: Evidence) -> Found:
+    days = Counter((one["businessDate"], one["currency"]) for one in evidence.purchase_orders)
+    yield from (Violation("I6", f"{day} has {count} purchase orders") for day, count in days.items() if count > 1)
+    places = Counter(each["transactionId"] for one in evidence.purchase_orders for each in one["transactions"])
+    for transaction_id in evidence.transactions:
+        if places[transaction_id] != 1:
+            yield Violation("I6", f"transaction {transaction_id} is on {places[transaction_id]} purchase orders")
+    labels = Counter(one["number"] for one in evidence.invoices)
+    yield from (Violation("I6", f"{count} invoices have number {n}") for n, count in labels.items() if count > 1)
+    for order in evidence.purchase_orders:
+        invoices = [one for one in evidence.invoices if one["purchaseOrderId"] == order["id"]]
+        bills = [one for one in invoices if one["kind"] == "INVOICE"]
+        expected = int(order["state"] == "CLOSED" and bool(order["transactions"]))
+        if order["state"] != "CLOSING" and len(bills) != expected:
+            yield Violation("I6", f"purchase order {order['id']} is {order['state']} and has {len(bills)} invoices")
+        for bill in bills:
+            yield from _sums(order, bill)
+
+
+def _sums(order: Any, bill: Any) -> Found:
+    """The invoice has every transaction and unit of the purchase order, at its price."""
+    if bill["transactions"] != len(order["transactions"]):
+        message = f"invoice {bill['number']} has {bill['transactions']} of {len(order['transactions'])} transactions"
+        yield Violation("I6", message)
+    ordered: Counter[tuple[str, str]] = Counter()
+    for transaction in order["transactions"]:
+        for line in transaction["lines"]:
+            ordered[line["sku"], line["unitPrice"]] += line["quantity"]
+    billed = {(line["sku"], line["unitPrice"]): line for line in bill["lines"]}
+    if {key: line["ordered"] for key, line in billed.items()} != dict(ordered):
+        yield Violation("I6", f"invoice {bill['number']} and its purchase order have other quantities")
+    total = sum((Decimal(line["unitPrice"]) * line["quantity"] for line in bill["lines"]), Decimal(0))
+    if abs(total - Decimal(bill["total"])) >= _CENT:
+        yield Violation("I6", f"invoice {bill['number']} amounts to {bill['total']}, its lines to {total}")
+
+
+def secrets(ledger: Ledger, evidence: Evidence) -> Found:
+    """I10: no error and no header of a dead letter has a secret."""
+    texts = list(ledger.errors)
+    for topic, records in evidence.records.items():
+        if topic.endswith(".dlq"):
+            texts += [value for record in records for name, value in record.headers.items() if name.startswith("dlq.")]
+    for secret in ledger.secrets:
+        if any(secret in text for text in texts):
+            yield Violation("I10", "a planted secret is in an error or in a dead letter's header")
+            return
+
+
+def surprises(ledger: Ledger, evidence: Evidence) -> Found:
+    """Answers that no client should get, whatever is broken."""
+    del evidence
+    for text in ledger.surprises:
+        invariant, _, message = text.partition(": ")
+        yield Violation(invariant, message)
+
+
+CHECKERS: Sequence[Callable[[Ledger, Evidence], Found]] = (
+    conservation,
+    no_ghosts,
+    end,
+    history,
+    monotone,
+    codes,
+    money,
+    secrets,
+    surprises,
+)
+
+
+def _by_identity(records: Sequence[KafkaRecord]) -> Counter[tuple[str, int]]:
+    return Counter(record.identity for record in records if record.identity is not None)
+
+
+def _record_id(record: KafkaRecord) -> str:
+    """The order id at the end of a key of site, channel and id."""
+    return record.key.decode("utf-8", "replace").rpartition("|")[2]

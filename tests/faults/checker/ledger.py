@@ -1,0 +1,166 @@
+"""The ledger: every request that the clients sent, and every answer that they got."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Fate(StrEnum):
+    """What must become of a submitted record."""
+
+    GOOD = "good"
+    # Refused when the request is parsed, and by the validator.
+    REFUSED = "refused"
+    REJECTED = "rejected"
+    # Cannot be decoded: only direct producers can send such a record.
+    POISON = "poison"
+
+
+@dataclass
+class Attempt:
+    """One request of an import and its answer; `status` 0 means that none came."""
+
+    status: int = 0
+    job_id: str | None = None
+    has_retry_after: bool = False
+    sent_at: float = 0.0
+    answered_at: float = 0.0
+
+
+@dataclass
+class Import:
+    """Records that a client sends until they are accepted, or until it gives up."""
+
+    number: int
+    # The order ids of the records, and what must become of them.
+    records: Mapping[str, Fate]
+    key: str | None = None
+    is_invalid: bool = False
+    # A Kafka producer sent them: the job's id is known before.
+    direct_job_id: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @property
+    def job_ids(self) -> dict[str, Attempt]:
+        """The jobs that were promised by a 2xx."""
+        return {one.job_id: one for one in self.attempts if one.job_id and 200 <= one.status < 300}
+
+
+@dataclass
+class Look:
+    """What a client saw of a job: its counts and state, in the order of its requests."""
+
+    job_id: str
+    sent_at: float
+    answered_at: float
+    terminal: bool
+    counts: tuple[int, int, int]
+    events: int
+
+
+@dataclass
+class Walk:
+    """The events of a job that a client got by following the pages' links, and whether it came to the end."""
+
+    job_id: str
+    events: list[str] = field(default_factory=list)
+    is_complete: bool = False
+
+
+@dataclass
+class TaggedPage:
+    """A page under its entity tag: two pages with the same tag must be the same."""
+
+    url: str
+    etag: str
+    body: bytes
+
+
+@dataclass
+class OrderAttempt:
+    """One request for codes and its answer."""
+
+    status: int = 0
+    transaction_id: str | None = None
+
+
+@dataclass
+class CodeOrder:
+    """An order of codes that a client sends until it is accepted."""
+
+    number: str
+    lines: Mapping[str, int]
+    attempts: list[OrderAttempt] = field(default_factory=list)
+    # The codes by stock id, each time the client got some.
+    seen: list[Mapping[str, str]] = field(default_factory=list)
+
+    @property
+    def transaction_ids(self) -> set[str]:
+        """The transactions that were promised by a 2xx."""
+        return {one.transaction_id for one in self.attempts if one.transaction_id and 200 <= one.status < 300}
+
+
+@dataclass
+class Ledger:
+    """Everything that the clients know."""
+
+    imports: list[Import] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    walks: list[Walk] = field(default_factory=list)
+    pages: list[TaggedPage] = field(default_factory=list)
+    orders: list[CodeOrder] = field(default_factory=list)
+    loaded_codes: set[str] = field(default_factory=set)
+    # Bodies of errors, for the search of secrets.
+    errors: list[bytes] = field(default_factory=list)
+    # Answers that no fault excuses, such as a 500.
+    surprises: list[str] = field(default_factory=list)
+    secrets: set[bytes] = field(default_factory=set)
+
+    def job_ids(self) -> dict[str, Import]:
+        """The jobs that were promised, with what they hold."""
+        return {job_id: one for one in self.imports for job_id in one.job_ids}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken invariant and the shortest account of it."""
+
+    invariant: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.message}"
+
+
+@dataclass
+class KafkaRecord:
+    """What the checker needs of a record: key and headers, never the value."""
+
+    topic: str
+    key: bytes
+    headers: Mapping[str, bytes]
+
+    @property
+    def identity(self) -> tuple[str, int] | None:
+        """The job and index that the headers name."""
+        job_id, index = self.headers.get("jobId"), self.headers.get("index")
+        return None if job_id is None or index is None else (job_id.decode("ascii", "replace"), int(index))
+
+
+@dataclass
+class Evidence:
+    """What was found after healing."""
+
+    # By job: summary and events, as the API shows them; None where it knows no such job.
+    jobs: dict[str, Any] = field(default_factory=dict)
+    listed_jobs: list[str] = field(default_factory=list)
+    records: dict[str, list[KafkaRecord]] = field(default_factory=dict)
+    transactions: dict[str, Any] = field(default_factory=dict)
+    listed_transactions: list[Any] = field(default_factory=list)
+    codes: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    purchase_orders: list[Any] = field(default_factory=list)
+    invoices: list[Any] = field(default_factory=list)
+    # When the last fault was healed, and when each promised job was first seen to have ended.
+    healed_at: float = 0.0
+    ended_at: dict[str, float] = field(default_factory=dict)

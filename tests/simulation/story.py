@@ -1,0 +1,146 @@
+"""Stories: what clients do and what breaks, drawn from a seed as a list of steps that can be left out."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+REPLICAS = (
+    "ingest-1",
+    "ingest-2",
+    "validator-1",
+    "validator-2",
+    "status-1",
+    "status-2",
+    "fulfilment-1",
+    "fulfilment-2",
+)
+SKUS = ("CARD", "RARE")
+# Services are started at 0; midnight is at 6.
+BEGIN_S, END_S = 1.0, 7.5
+# More records than status stores in one document.
+LARGE = 620
+SERVERS = ("kafka", "mongodb")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that happens at a time. `number` names it in commands and stays when others are left out."""
+
+    number: int
+    at_s: float
+    action: str
+    arguments: dict[str, Any]
+
+    def __str__(self) -> str:
+        details = " ".join(f"{name}={value}" for name, value in self.arguments.items())
+        return f"{self.number:3} at {self.at_s:6.3f} s: {self.action} {details}"
+
+
+def draw(seed: int) -> list[Step]:
+    """Return the story of a seed, in order of time."""
+    rng = random.Random(seed)
+    steps: list[Step] = []
+
+    def add(action: str, at_s: float | None = None, **arguments: Any) -> None:
+        when = rng.uniform(BEGIN_S, END_S) if at_s is None else at_s
+        steps.append(Step(0, round(when, 6), action, arguments))
+
+    add("put-product", BEGIN_S - 0.4, sku="CARD")
+    add("put-product", BEGIN_S - 0.4, sku="RARE")
+    for _ in range(rng.randint(1, 3)):
+        add("load-codes", sku=rng.choice(SKUS), count=rng.randint(1, 6))
+    for _ in range(rng.randint(3, 9)):
+        _draw_import(rng, add)
+    for _ in range(rng.randint(2, 6)):
+        lines = {rng.choice(SKUS): rng.randint(1, 3) for _ in range(rng.randint(1, 2))}
+        add("order-codes", lines=lines, has_key=rng.random() < 0.5, gives_up=rng.random() < 0.2)
+    for _ in range(rng.randint(2, 6)):
+        add("get-codes", which=rng.random())
+    for _ in range(rng.randint(3, 8)):
+        add(rng.choice(("look", "walk", "walk", "wait")), which=rng.random())
+    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 6))):
+        _draw_fault(rng, add)
+    ordered = sorted(steps, key=lambda step: step.at_s)
+    return [replace(step, number=number) for number, step in enumerate(ordered)]
+
+
+def _draw_import(rng: random.Random, add: Callable[..., None]) -> None:
+    kind = rng.random()
+    if kind < 0.1:
+        add("invalid-import")
+        return
+    is_direct = kind < 0.25
+    count = (
+        rng.choice((1, 1, 1, 2, 3, 5, 8))
+        if not is_direct
+        else rng.choice((1, 3, 3, 20, 120 if rng.random() < 0.8 else LARGE))
+    )
+    weights = [6, 2, 2 * (not is_direct), 2 * is_direct]
+    fates = rng.choices(("good", "rejected", "refused", "poison"), weights, k=count)
+    if is_direct:
+        add("direct-import", fates=_packed(fates))
+        return
+    add(
+        "import",
+        fates=_packed(fates),
+        has_key=rng.random() < 0.3,
+        gives_up=rng.random() < 0.15,
+    )
+
+
+def _packed(fates: Sequence[str]) -> str:
+    """One letter a record: short enough to print. G, J (rejected), F (refused), P."""
+    return "".join({"good": "G", "rejected": "J", "refused": "F", "poison": "P"}[fate] for fate in fates)
+
+
+# Each as often as it is likely to find something.
+FAULTS = (
+    *("kill",) * 3,
+    *("drop",) * 3,
+    *("step-down",) * 2,
+    *("stop", "freeze", "cut", "lag", "leader", "few-replicas", "rebalance", "clock", "fence"),
+)
+
+
+def _draw_fault(rng: random.Random, add: Callable[..., None]) -> None:  # noqa: C901 - a case for each fault
+    kind = rng.choice(FAULTS)
+    match kind:
+        case "kill":
+            add("kill", replica=rng.choice(REPLICAS), after=rng.choice((0, rng.randint(1, 30), rng.randint(1, 400))))
+        case "stop":
+            add("stop", replica=rng.choice(REPLICAS))
+        case "freeze":
+            add("freeze", replica=rng.choice(REPLICAS), for_s=rng.choice((0.5, 4.0, 6.0)))
+        case "cut":
+            add(
+                "cut",
+                server=rng.choice(SERVERS),
+                replica=rng.choice(("", *REPLICAS)),
+                direction=rng.choice(("request", "answer")),
+                for_s=rng.choice((0.3, 2.0, 4.5)),
+            )
+        case "drop":
+            add(
+                "drop",
+                server=rng.choice(SERVERS),
+                replica=rng.choice(("", *REPLICAS)),
+                direction=rng.choice(("request", "answer", "answer")),
+                count=rng.choice((1, 2, 5)),
+            )
+        case "step-down":
+            add("lag", at := rng.uniform(BEGIN_S, END_S), for_s=0.3)
+            add("step-down", at + rng.uniform(0.0, 0.28), for_s=rng.choice((0.1, 1.0, 2.0)))
+        case "lag":
+            add("lag", for_s=rng.choice((0.2, 1.5)))
+        case "leader":
+            add("few-replicas", at := rng.uniform(BEGIN_S, END_S), for_s=0.05)
+            add("leader", at + rng.uniform(0.0, 0.04))
+        case "few-replicas":
+            add("few-replicas", for_s=rng.choice((0.5, 3.5)))
+        case "rebalance":
+            add("rebalance", group=rng.choice(("validator", "status", "fulfilment")))
+        case "clock":
+            add("clock", replica=rng.choice(REPLICAS), by_s=rng.choice((-10_800, -20, 20, 10_800)))
+        case "fence":
+            add("fence")
