@@ -28,6 +28,7 @@ from services.status import app as status
 from services.status.settings import Settings as StatusSettings
 from services.validator import app as validator
 from services.validator.settings import Settings as ValidatorSettings
+from services.values.sites import ApiKey, Site
 from tests.faults.checker.api import NoAnswerError, Response
 from tests.simulation import setup
 from tests.simulation.broker import Cluster
@@ -121,6 +122,12 @@ class Replica:
         return servers[-1]._runner.app
 
 
+def _report(task: "asyncio.Task[Any]") -> None:
+    """Report a service that cannot be built or started."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        setup.defects.found.append(f"a service did not start: {error!r}")
+
+
 @dataclass
 class Installation:
     """Everything that is simulated."""
@@ -147,20 +154,17 @@ class Installation:
         for topic in topics.TOPICS:
             self.kafka.create_topic(topic.name, min(topic.partitions or 2, 2))
         known = setup.all_schemas()
-        site = {
-            "site": SITE,
-            "name": "Demo",
-            "appId": 1078,
-            "rootSource": "omnichannel-api/qa",
-            "datacenter": "qa",
-            "timeZone": "Europe/Berlin",
-            "apiKeys": [{"apiKey": API_KEY, "channel": None}],
-            "recordsPerSecond": 1000,
-            "invoiceEmail": None,
-            "invoiceAddress": None,
-            "taxId": None,
-        }
-        self.kafka.publish(topics.AUTH_SITES.name, str(SITE).encode(), encode_record(site, known["site"]))
+        site = Site(
+            site=SITE,
+            name="Demo",
+            app_id=1078,
+            root_source="omnichannel-api/qa",
+            datacenter="qa",
+            time_zone="Europe/Berlin",
+            api_keys=(ApiKey(api_key=API_KEY),),
+            records_per_second=1000,
+        )
+        self.kafka.publish(topics.AUTH_SITES.name, str(SITE).encode(), encode_record(site.to_fields(), known["site"]))
         for product in PRODUCTS:
             record = {"site": SITE, "productId": product, "name": None}
             key = f"{SITE}|{product}".encode()
@@ -177,7 +181,7 @@ class Installation:
             replica.process, replica.service = process, None
         replica.starts += 1
         process.on_death = lambda: self._restart_later(replica)
-        self.run_in(process, self._run(replica))
+        self.run_in(process, self._run(replica)).add_done_callback(_report)
 
     def run_in(self, process: Process, coroutine: Any) -> "asyncio.Task[Any]":
         """Run as a task of the process."""

@@ -33,7 +33,7 @@ AUDIENCES = {
         "/fulfilment/v1",
     ),
 }
-MAX_TURNS = 600_000
+MAX_TURNS = 150_000
 SETTLE_S = MAX_END_S + JOB_DEADLINE_S + 10.0
 
 

@@ -149,12 +149,12 @@ _new_codec = codec.Codec.__init__
 _codecs: dict[Any, dict[str, Any]] = {}
 
 
-def _cached_codec(self: Any, definition: Any, types: Any, *, prefix: bytes = b"", fields: Any = None) -> None:
+def _cached_codec(self: Any, definition: Any, types: Any, **options: Any) -> None:
     """Generate the code of each schema once: processes start by the dozen."""
     names = tuple(sorted((name, kind.__module__, kind.__qualname__) for name, kind in types.items()))
-    key = (json.dumps(definition, default=str), names, prefix, None if fields is None else tuple(fields))
+    key = (json.dumps(definition, default=str), names, repr(options))
     if key not in _codecs:
-        _new_codec(self, definition, types, prefix=prefix, fields=fields)
+        _new_codec(self, definition, types, **options)
         _codecs[key] = dict(self.__dict__)
     self.__dict__.update(_codecs[key])
 
