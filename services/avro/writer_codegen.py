@@ -4,7 +4,7 @@ A function returns a text of one character per byte. That is faster than joining
 and one `encode` at the end turns all of it into bytes. Strings that are not ASCII are converted to such texts first.
 """
 
-from services.avro.schema import Array, AvroType, Enum, Field, Optional, Primitive, RecordType, Union
+from services.avro.schema import Array, AvroType, Enum, Optional, Primitive, RecordType, Union
 
 _EXPRESSIONS: dict[AvroType, str] = {
     Primitive.STRING: "f'{{lengths[len({0})]}}{{{0}}}'",
@@ -15,6 +15,7 @@ _EXPRESSIONS: dict[AvroType, str] = {
     Array(Primitive.STRING): "write_strings({0})",
     Primitive.BOOLEAN: "(true if {0} else null)",
 }
+_STRINGS = (Primitive.STRING, Optional(Primitive.STRING))
 WRITE_STRINGS = """
 def write_strings(strings):
     if not strings:
@@ -41,13 +42,9 @@ def writer_source(record: RecordType, *, after: str | None = None, is_ascii: boo
     lines = [f"def {writer_name(record, after=after)}(record):"]
     lines += [f"    {field.name}_ = record.{field.name}" for field in fields]
     if not is_ascii:
-        lines += _conversion_source([f"{field.name}_" for field in fields if _is_string(field)])
+        lines += _conversion_source([f"{field.name}_" for field in fields if field.type in _STRINGS])
     lines += [f'    return f"{"".join(_piece(field.type, f"{field.name}_") for field in fields)}"', ""]
     return "\n".join(lines)
-
-
-def _is_string(field: Field) -> bool:
-    return field.type in (Primitive.STRING, Optional(Primitive.STRING))
 
 
 def _conversion_source(strings: list[str]) -> list[str]:

@@ -118,7 +118,12 @@ def _item_of_failed(outcome: RecordFailed, kind: str, job_mode: str) -> _RunItem
 def _failed_item(failure: Failure, row: Row, *, job_mode: str) -> _RunItem:
     if row is not None and failure.mode != job_mode:
         row = [*row, failure.mode]
-    return _RunItem(failure.index, row, failure, _row_size(row) + _failure_size(failure))
+    return _RunItem(
+        failure.index,
+        row,
+        failure,
+        4 * sum([4 if part is None else len(part) for part in row or ()]) + _failure_size(failure),
+    )
 
 
 def _bounded(text: str) -> str | None:
@@ -128,10 +133,6 @@ def _bounded(text: str) -> str | None:
 
 def _row(kind: str, order_id: str | None, return_id: str | None, user_id: str | None) -> list[str | None]:
     return [order_id, return_id, user_id] if kind == RETURNS else [order_id, user_id]
-
-
-def _row_size(row: Row) -> int:
-    return 4 * sum([4 if part is None else len(part) for part in row or ()])
 
 
 def _failure_size(failure: Failure) -> int:

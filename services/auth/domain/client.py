@@ -55,12 +55,9 @@ def with_secret(client: Client, secret: Secret, *, now: float, grace_s: int | No
             f"client {client.client_id} has {MAX_ACTIVE_SECRETS} active secrets, the maximum: remove one first"
         )
     if grace_s is not None:
-        active = tuple(_expire_by(other, at=int(now) + grace_s) for other in active)
+        at = int(now) + grace_s
+        active = tuple(replace(other, expires_at=min(at, other.expires_at or at)) for other in active)
     return replace(client, secrets=(*active, secret))
-
-
-def _expire_by(secret: Secret, *, at: int) -> Secret:
-    return replace(secret, expires_at=at if secret.expires_at is None else min(at, secret.expires_at))
 
 
 def without_secret(client: Client, secret_id: str, *, now: float) -> Client:

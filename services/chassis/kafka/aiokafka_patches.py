@@ -23,6 +23,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBa
 from aiokafka.record.memory_records import _MemoryRecordsPy
 
 from services.chassis.kafka.decompression import DecompressionError, decompress
+from services.chassis.runtime.background import retrieve_exception
 from services.chassis.runtime.logs import logger
 
 # Header of a record that replaces an unreadable batch: the offsets of the batch, and the reason.
@@ -64,12 +65,6 @@ def patch_producer(producer: AIOKafkaProducer) -> None:
     waiter = asyncio.get_running_loop().create_future()
     waiter.add_done_callback(retrieve_exception)
     producer._txn_manager._transaction_waiter = waiter  # noqa: SLF001 - as above
-
-
-def retrieve_exception(future: "asyncio.Future[Any]") -> None:
-    """Mark the future's exception as handled: the caller has given up waiting, and reported that."""
-    if not future.cancelled():
-        future.exception()
 
 
 _do_commit_offsets = GroupCoordinator._do_commit_offsets  # noqa: SLF001 - as above

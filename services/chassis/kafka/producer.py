@@ -16,6 +16,7 @@ from aiokafka.protocol.api import Request
 from services.chassis.kafka import aiokafka_patches
 from services.chassis.kafka.partitioner import partition_for_key
 from services.chassis.runtime import metrics
+from services.chassis.runtime.background import retrieve_exception
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 from services.chassis.runtime.settings import KafkaSettings
@@ -247,7 +248,7 @@ class Producer:
                     await asyncio.shield(sent)
                 finally:
                     if not sent.done():
-                        sent.add_done_callback(aiokafka_patches.retrieve_exception)
+                        sent.add_done_callback(retrieve_exception)
         except (KafkaError, TimeoutError) as error:
             state.failed.inc()
             too_large = isinstance(error, MessageSizeTooLargeError)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from time import monotonic
+from typing import Any
 
 from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 from services.chassis.runtime.logs import logger
@@ -144,3 +145,12 @@ async def cancel_and_wait(task: "asyncio.Task[None]") -> None:
         await asyncio.wait([task], timeout=CANCEL_RETRY_S)
     if not task.cancelled():
         task.result()
+
+
+def retrieve_exception(future: "asyncio.Future[Any]") -> None:
+    """Mark the future's exception as handled: its callers may have been cancelled, or have given up and reported that.
+
+    Otherwise asyncio logs it like a defect.
+    """
+    if not future.cancelled():
+        future.exception()

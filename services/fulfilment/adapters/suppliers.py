@@ -65,7 +65,7 @@ class SimulatedSupplier(Supplier):
 
     async def _trickle(self, request: SupplyRequest) -> SupplyResult:
         seconds = (request.now_us - request.created_us) // MICROS_PER_SECOND
-        due = [slot for slot in request.slots if _unit_number(slot) <= seconds]
+        due = [slot for slot in request.slots if int(slot.rpartition(":")[2]) <= seconds]
         filled = await self._fill(request, due)
         return SupplyResult(filled=filled, retry_at_us=request.created_us + (seconds + 1) * MICROS_PER_SECOND)
 
@@ -79,10 +79,6 @@ def _cancel(request: SupplyRequest) -> SupplyResult:
     if request.now_us < cancelled_at_us:
         return SupplyResult(retry_at_us=cancelled_at_us)
     return SupplyResult(cancelled=request.slots, reason="the supplier has cancelled it")
-
-
-def _unit_number(slot: str) -> int:
-    return int(slot.rpartition(":")[2])
 
 
 def _invent_code(slot: str) -> Code:

@@ -79,7 +79,8 @@ async def place_order(order: Order, deps: Deps) -> PlacedOrder:
             existing = await _find_existing(order, deps)
             if existing is not None:
                 return existing
-            stored = await _store(order, await _price(order, deps), deps)
+            products = await deps.products.find([item.sku for item in order.request.items])
+            stored = await _store(order, price_order(order.request, products), deps)
             if stored is not None:
                 metrics.PLACED.labels("accepted").inc()
                 return PlacedOrder(stored)
@@ -104,11 +105,6 @@ async def _find_existing(order: Order, deps: Deps) -> PlacedOrder | None:
         raise ConflictingOrderError
     metrics.PLACED.labels("duplicate").inc()
     return PlacedOrder(first, is_duplicate=True)
-
-
-async def _price(order: Order, deps: Deps) -> PricedOrder:
-    products = await deps.products.find([item.sku for item in order.request.items])
-    return price_order(order.request, products)
 
 
 async def _store(order: Order, priced: PricedOrder, deps: Deps) -> Transaction | None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from services.chassis.runtime.background import retrieve_exception
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 
@@ -26,7 +27,8 @@ class SingleFlight:
         task = self._tasks.get(transaction_id)
         if task is None:
             task = self._tasks[transaction_id] = asyncio.create_task(self._run(transaction_id))
-            task.add_done_callback(lambda done: self._on_done(transaction_id, done))
+            task.add_done_callback(lambda _: self._tasks.pop(transaction_id, None))
+            task.add_done_callback(retrieve_exception)
         await asyncio.shield(task)
 
     async def start(self) -> None:
@@ -36,11 +38,6 @@ class SingleFlight:
         """Wait for the work in progress."""
         if self._tasks:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    def _on_done(self, transaction_id: str, done: asyncio.Task[Any]) -> None:
-        self._tasks.pop(transaction_id, None)
-        if not done.cancelled():
-            done.exception()  # retrieved, in case every caller was cancelled
 
     async def _run(self, transaction_id: str) -> None:
         async with self._semaphore:

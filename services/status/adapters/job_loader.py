@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from services.chassis.runtime.background import retrieve_exception
 from services.jobs.events import JobKey
 from services.status.domain.block import NO_PROJECTION, Projection
 from services.status.domain.job import StoredJob
@@ -41,7 +42,7 @@ class JobLoader:
     def _open_batch(self, projection: Projection) -> tuple[set[JobKey], asyncio.Task[dict[JobKey, StoredJob]]]:
         keys: set[JobKey] = set()
         query = asyncio.create_task(self._run_query(keys, projection))
-        query.add_done_callback(_retrieve_exception)
+        query.add_done_callback(retrieve_exception)
         self._batches[projection] = keys, query
         return keys, query
 
@@ -50,9 +51,3 @@ class JobLoader:
         if projection in self._batches and self._batches[projection][0] is keys:
             del self._batches[projection]
         return await self._jobs.find_many(list(keys), projection)
-
-
-def _retrieve_exception(query: "asyncio.Task[dict[JobKey, StoredJob]]") -> None:
-    """Keep asyncio from reporting the exception as unread if all requests are gone when the query fails."""
-    if not query.cancelled():
-        query.exception()

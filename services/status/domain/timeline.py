@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import compress, pairwise, repeat
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -41,7 +42,7 @@ def stored_block_events(block: Block, resolved: ResolvedRange) -> StoredBlockEve
         return None
     if UNPROCESSED in block.outcomes:
         return None
-    failing = sorted([run for run in block.runs if run.levels], key=_first_index)
+    failing = sorted([run for run in block.runs if run.levels], key=attrgetter("first"))
     if any(run.first + len(run.outcomes) > following.first for run, following in pairwise(failing)):
         return None
     count = sum(len(run.levels) - run.levels.count(LEVELS_SEPARATOR) for run in failing)
@@ -73,10 +74,6 @@ def render_summary_event(job: Job) -> PositionedEvent:
     template = EventTemplate(job.profile, job.last_us)
     text = template.render(total, 0, to_json_string(job_name(job)), SUMMARY, template.default_attributes)
     return Position(total, 0), text
-
-
-def _first_index(run: StoredRun) -> int:
-    return run.first
 
 
 def _overlaps(run: StoredRun, resolved: ResolvedRange) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 
+from services.chassis.runtime.background import retrieve_exception
 from services.webhooks.domain.event import FeedEvent, FeedQuery, Head
 from services.webhooks.ports import FeedReader
 
@@ -20,7 +21,7 @@ class FeedLoader:
         task = self._queries.get(key)
         if task is None:
             task = self._queries[key] = asyncio.create_task(self._read(key, query))
-            task.add_done_callback(_retrieve_exception)
+            task.add_done_callback(retrieve_exception)
         # A cancelled request must not cancel the others' query.
         return await asyncio.shield(task)
 
@@ -44,9 +45,3 @@ class FeedLoader:
     async def find_position(self, site: int, at_us: int) -> int:
         """The sequence after which all events were recorded later than that time."""
         return await self._feed.find_position(site, at_us)
-
-
-def _retrieve_exception(query: "asyncio.Task[Sequence[FeedEvent]]") -> None:
-    """Keep asyncio from reporting the exception as unread if all readers are gone when the query fails."""
-    if not query.cancelled():
-        query.exception()
