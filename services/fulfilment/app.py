@@ -248,10 +248,7 @@ def build_http(components: Components) -> HttpServer:
         now_us=components.now_us,
     )
     orders = build_orders_api(components, authenticator, page_tokens, audit)
-    app = build_application(
-        [*orders.routes(), *stock.routes(), *invoices.routes()],
-        max_body_bytes=MAX_BODY_BYTES,
-    )
+    app = build_application([*orders.routes(), *stock.routes(), *invoices.routes()], max_body_bytes=MAX_BODY_BYTES)
     return HttpServer(app, host=settings.http_host, port=settings.http_port)
 
 
@@ -292,12 +289,7 @@ async def verify_code_keys(mongo: Mongo, cipher: CodeCipher, digest_key: bytes) 
 
 
 def build_close_day_deps(
-    stores: Stores,
-    customers: SiteCustomers,
-    issuer: Issuer,
-    *,
-    now_us: Callable[[], int] = now_us,
-    grace_us: int = 0,
+    stores: Stores, customers: SiteCustomers, issuer: Issuer, *, now_us: Callable[[], int] = now_us, grace_us: int = 0
 ) -> close_day.Deps:
     """Build the dependencies of closing days."""
     return close_day.Deps(

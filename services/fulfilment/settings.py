@@ -150,8 +150,7 @@ class Settings(
         description="TrueType font of PDF invoices; without it, characters beyond Western Europe's are transliterated.",
     )
     smtp_url: SecretStr | None = Field(
-        None,
-        description="Mail server, `smtp://user:password@host:port` or `smtps://…`; without it, mails are kept.",
+        None, description="Mail server, `smtp://user:password@host:port` or `smtps://…`; without it, mails are kept."
     )
     mail_from: str = Field("invoices@tillstream.example", description="Sender address of invoice mails.")
 

@@ -163,11 +163,7 @@ def _read_lines(reader: ObjectReader, field: Field, *, record_type: type[Any]) -
 
 
 # Fields whose value depends on the request or on more than their own type.
-_SPECIAL_READERS: dict[str, ReadField] = {
-    "userId": _read_user_id,
-    "dateTime": _read_date_time,
-    "mode": _read_mode,
-}
+_SPECIAL_READERS: dict[str, ReadField] = {"userId": _read_user_id, "dateTime": _read_date_time, "mode": _read_mode}
 
 
 def _make_plan(fields: Iterable[Field]) -> Plan:

@@ -10,13 +10,7 @@ from services.chassis.runtime.failpoints import failpoint
 from services.fulfilment import metrics
 from services.fulfilment.domain.business_day import business_date, has_ended
 from services.fulfilment.domain.customer import BillingDetails
-from services.fulfilment.domain.invoice import (
-    Invoice,
-    InvoiceDraft,
-    Issuer,
-    draft_credit_note,
-    draft_invoice,
-)
+from services.fulfilment.domain.invoice import Invoice, InvoiceDraft, Issuer, draft_credit_note, draft_invoice
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
 from services.fulfilment.domain.totals import LineMerger
 from services.fulfilment.ports import (
@@ -215,13 +209,7 @@ async def _credit_day(order: PurchaseOrder, merged: LineMerger, day: str, custom
     for _ in range(MAX_ATTEMPTS):
         issued = await deps.invoices.list_by_purchase_order(order.id)
         draft = draft_credit_note(
-            order,
-            merged,
-            issued,
-            business_date=day,
-            issuer=deps.issuer,
-            customer=customer,
-            issued_us=deps.now_us(),
+            order, merged, issued, business_date=day, issuer=deps.issuer, customer=customer, issued_us=deps.now_us()
         )
         if draft is None:
             return count

@@ -197,11 +197,7 @@ def _job_from(document: Mapping[str, Any], chunk_tallies: tuple[Tally, ...]) -> 
     profile, state = element["profile"], element["state"]
     site = SiteProfile(profile["app"], profile["source"], profile["datacenter"])
     return Job(
-        JobProfile(header_from(document), site),
-        state["version"],
-        state["shown"],
-        Tally(*state["tally"]),
-        chunk_tallies,
+        JobProfile(header_from(document), site), state["version"], state["shown"], Tally(*state["tally"]), chunk_tallies
     )
 
 
