@@ -268,6 +268,13 @@ def mongo_errors(dependency: str = "MongoDB") -> Iterator[None]:
         raise
 
 
+async def fetch_all(cursor: Any) -> list[dict[str, Any]]:
+    """Return all documents of a cursor of `find`; raises `UnavailableError`."""
+    with mongo_errors():
+        found: list[dict[str, Any]] = await cursor.to_list(None)
+        return found
+
+
 def is_transient(error: PyMongoError) -> bool:
     """Whether the same call may succeed later."""
     if isinstance(error, BulkWriteError):

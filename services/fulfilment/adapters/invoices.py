@@ -7,7 +7,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
-from services.chassis.mongodb.client import Mongo, create_unique_index, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_unique_index, fetch_all, mongo_errors
 from services.fulfilment.domain.invoice import Invoice
 from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.ports import InsertResult, InvoiceStore
@@ -56,16 +56,13 @@ class MongoInvoiceStore(InvoiceStore):
         return InsertResult.INSERTED
 
     async def list_by_purchase_order(self, order_id: str) -> Sequence[Invoice]:
-        with mongo_errors():
-            cursor = self._majority.find({"purchase_order": order_id}, _WITHOUT_OUTBOX).sort("sequence", 1)
-            found = await cursor.to_list(None)
+        found = await fetch_all(self._majority.find({"purchase_order": order_id}, _WITHOUT_OUTBOX).sort("sequence", 1))
         return [documents.invoice_from_document(document) for document in found]
 
     async def find_page(self, query: InvoiceQuery) -> Sequence[Invoice]:
         newest_first = [("business_date", -1), ("_id", -1)]
-        with mongo_errors():
-            cursor = self._majority.find(_filter(query), _WITHOUT_OUTBOX).sort(newest_first).limit(query.rows + 1)
-            found = await cursor.to_list(None)
+        cursor = self._majority.find(_filter(query), _WITHOUT_OUTBOX).sort(newest_first).limit(query.rows + 1)
+        found = await fetch_all(cursor)
         return [documents.invoice_from_document(document) for document in found]
 
     async def find(self, invoice_id: str) -> Invoice | None:

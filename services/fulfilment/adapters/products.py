@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from services.chassis.mongodb.client import Mongo, mongo_errors
+from services.chassis.mongodb.client import Mongo, fetch_all, mongo_errors
 from services.fulfilment.domain.product import Product
 from services.fulfilment.ports import ProductStore
 from services.fulfilment.wire import documents
@@ -17,14 +17,12 @@ class MongoProductStore(ProductStore):
         self._products = documents.with_decimals(mongo.collection(PRODUCTS))
 
     async def find(self, skus: Iterable[str]) -> Mapping[str, Product]:
-        with mongo_errors():
-            found = await self._products.find({"_id": {"$in": list(skus)}}).to_list(None)
+        found = await fetch_all(self._products.find({"_id": {"$in": list(skus)}}))
         return {document["_id"]: documents.product_from_document(document) for document in found}
 
     async def list_all(self) -> Sequence[Product]:
         """Return every product by SKU."""
-        with mongo_errors():
-            found = await self._products.find().sort("_id", 1).to_list(None)
+        found = await fetch_all(self._products.find().sort("_id", 1))
         return [documents.product_from_document(document) for document in found]
 
     async def put(self, product: Product) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from services.chassis.mongodb.client import Mongo, mongo_errors
+from services.chassis.mongodb.client import Mongo, fetch_all, mongo_errors
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
 from services.fulfilment.ports import PurchaseOrderStore
 from services.fulfilment.wire.documents import from_bson
@@ -45,14 +45,12 @@ class MongoPurchaseOrderStore(PurchaseOrderStore):
         return None if found is None else from_bson(found, PurchaseOrder)
 
     async def list_by_day(self, site: int, day: str) -> Sequence[PurchaseOrder]:
-        with mongo_errors():
-            found = await self._orders.find({"site": site, "business_date": day}).sort("_id", 1).to_list(None)
+        found = await fetch_all(self._orders.find({"site": site, "business_date": day}).sort("_id", 1))
         return [from_bson(document, PurchaseOrder) for document in found]
 
     async def unclosed(self, *, until: str) -> Sequence[PurchaseOrder]:
         conditions = {"state": _UNCLOSED, "business_date": {"$lte": until}}
-        with mongo_errors():
-            found = await self._orders.find(conditions).sort([("business_date", 1), ("_id", 1)]).to_list(None)
+        found = await fetch_all(self._orders.find(conditions).sort([("business_date", 1), ("_id", 1)]))
         return [from_bson(document, PurchaseOrder) for document in found]
 
     async def begin_closing(self, order_id: str) -> PurchaseOrder | None:

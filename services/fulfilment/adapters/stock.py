@@ -12,7 +12,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, create_unique_index, duplicate_positions, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_unique_index, duplicate_positions, fetch_all, mongo_errors
 from services.fulfilment.domain.code import SealedCode
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_range
 from services.fulfilment.domain.supply import Allocation
@@ -125,17 +125,15 @@ class MongoStockStore(StockStore):
         )
 
     async def filled_slots(self, transaction_id: str, line: int) -> Sequence[FilledSlot]:
-        with mongo_errors():
-            cursor = self._majority.find(_in_line(transaction_id, line), _SLOT_FIELDS).batch_size(BATCH_SIZE + 1)
-            found = await cursor.to_list(None)
+        cursor = self._majority.find(_in_line(transaction_id, line), _SLOT_FIELDS).batch_size(BATCH_SIZE + 1)
+        found = await fetch_all(cursor)
         return [documents.filled_slot_from_document(document) for document in found]
 
     async def slots_with_codes(
         self, transaction_id: str, line: int | None
     ) -> Sequence[tuple[FilledSlot, SealedCode | None]]:
-        with mongo_errors():
-            cursor = self._majority.find(_in_line(transaction_id, line), _SLOT_AND_CODE_FIELDS).sort("slot", 1)
-            found = await cursor.batch_size(BATCH_SIZE + 1).to_list(None)
+        cursor = self._majority.find(_in_line(transaction_id, line), _SLOT_AND_CODE_FIELDS).sort("slot", 1)
+        found = await fetch_all(cursor.batch_size(BATCH_SIZE + 1))
         return [
             (
                 documents.filled_slot_from_document(document),
@@ -146,8 +144,7 @@ class MongoStockStore(StockStore):
 
     async def list_sealed_with_other_keys(self, key_id: str, *, limit: int) -> Sequence[tuple[str, SealedCode]]:
         """Return SKU and code of up to `limit` codes that are not sealed with this key."""
-        with mongo_errors():
-            found = await self._codes.find({"key_id": {"$exists": True, "$ne": key_id}}).limit(limit).to_list(None)
+        found = await fetch_all(self._codes.find({"key_id": {"$exists": True, "$ne": key_id}}).limit(limit))
         return [(document["sku"], _sealed_code(document)) for document in found]
 
     async def replace_sealed(self, codes: Sequence[tuple[SealedCode, SealedCode]]) -> None:
@@ -168,8 +165,7 @@ class MongoStockStore(StockStore):
         return found
 
     async def _find_digests(self, conditions: dict[str, Any], limit: int) -> list[str]:
-        with mongo_errors():
-            found = await self._codes.find(conditions, _ID_ONLY).sort(_BY_DIGEST).limit(limit).to_list(None)
+        found = await fetch_all(self._codes.find(conditions, _ID_ONLY).sort(_BY_DIGEST).limit(limit))
         return [document["_id"] for document in found]
 
     async def _insert(self, new: list[dict[str, Any]]) -> Sequence[int]:

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
-from services.chassis.mongodb.client import Mongo, create_unique_index, mongo_errors
+from services.chassis.mongodb.client import Mongo, create_unique_index, fetch_all, mongo_errors
 from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.totals import PurchaseOrderTotals
@@ -184,9 +184,8 @@ class MongoTransactionStore(TransactionStore):
 
     async def find_page(self, query: TransactionQuery) -> Sequence[Transaction]:
         newest_first = [("created_us", -1), ("_id", -1)]
-        with mongo_errors():
-            cursor = self._majority.find(_filter(query), _WITHOUT_OUTBOX).sort(newest_first).limit(query.rows + 1)
-            found = await cursor.to_list(None)
+        cursor = self._majority.find(_filter(query), _WITHOUT_OUTBOX).sort(newest_first).limit(query.rows + 1)
+        found = await fetch_all(cursor)
         return [documents.transaction_from_document(document) for document in found]
 
     async def _find_one(self, collection: Any, conditions: dict[str, Any], **options: Any) -> Transaction | None:

@@ -20,7 +20,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from services.chassis.mongodb.client import Mongo, duplicate_positions, ensure_ttl_index, mongo_errors
+from services.chassis.mongodb.client import Mongo, duplicate_positions, ensure_ttl_index, fetch_all, mongo_errors
 from services.jobs.events import JobHeader, JobKey
 from services.status.adapters import job_documents
 from services.status.domain.block import NO_PROJECTION, Block, Projection
@@ -72,10 +72,8 @@ class MongoJobStore(JobWriter, JobReader, OverdueJobs):
 
     async def load(self, keys: Sequence[JobKey]) -> dict[JobKey, StoredJob]:
         ids = [job_documents.job_document_id(key) for key in keys]
-        with mongo_errors():
-            documents = await self._jobs.find({"_id": {"$in": ids}}, _excluded_fields(NO_PROJECTION, _IN_JOBS)).to_list(
-                None
-            )
+        found = self._jobs.find({"_id": {"$in": ids}}, _excluded_fields(NO_PROJECTION, _IN_JOBS))
+        documents = await fetch_all(found)
         jobs = [job_documents.stored_job_from(document) for document in documents]
         return {stored.job.key: stored for stored in jobs}
 
@@ -96,8 +94,7 @@ class MongoJobStore(JobWriter, JobReader, OverdueJobs):
         ids = list(map(job_documents.job_document_id, keys))
         # A single `_id` is found without a plan.
         where = {"_id": {"$in": ids} if len(ids) > 1 else ids[0]}
-        with mongo_errors():
-            documents = await self._jobs.find(where, fields).to_list(None)
+        documents = await fetch_all(self._jobs.find(where, fields))
         if projection:
             jobs = [job_documents.stored_job_from(document) for document in documents]
         else:
@@ -145,14 +142,8 @@ class MongoJobStore(JobWriter, JobReader, OverdueJobs):
     async def find_overdue(self, before_us: int, *, limit: int) -> list[JobHeader]:
         before = datetime.fromtimestamp(before_us / 1_000_000, UTC)
         overdue = _in_states(OPEN_STATES, await self._sites()) | {_WRITTEN: {"$lt": before}}
-        with mongo_errors():
-            documents = (
-                await self._jobs.find(overdue, job_documents.HEADER_FIELDS, hint="filtered")
-                .sort(_WRITTEN, 1)
-                .limit(limit)
-                .to_list(None)
-            )
-        return [job_documents.header_from(document) for document in documents]
+        found = self._jobs.find(overdue, job_documents.HEADER_FIELDS, hint="filtered").sort(_WRITTEN, 1).limit(limit)
+        return [job_documents.header_from(document) for document in await fetch_all(found)]
 
     async def _sites(self) -> list[int]:
         """Return all sites with jobs; the index knows them, and they are few."""
