@@ -1,14 +1,13 @@
 """Composition root of the ledger."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from services import topics
 from services.chassis.avro.registry_client import load_schemas
-from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.kafka.broker_clock import BrokerClock
@@ -23,18 +22,22 @@ from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.access import RequestSecurity
-from services.chassis.security.authentication import RequestAuthenticator
+from services.chassis.security.audit import AuditLog
 from services.ledger.adapters.as_of import AsOf
 from services.ledger.adapters.collections import create_indexes
 from services.ledger.adapters.entries import MongoEntryReader
+from services.ledger.adapters.erasures import MongoErasures
 from services.ledger.adapters.ledger import MongoLedger
 from services.ledger.adapters.publisher import MovementPublisher
 from services.ledger.adapters.site_keys import SiteKeys
 from services.ledger.adapters.sums import MongoSums
+from services.ledger.adapters.turns import Turns
 from services.ledger.adapters.zones import SiteZones
-from services.ledger.background import Drain, update_movement_gauges
-from services.ledger.flows import queries, record_sales
-from services.ledger.http.api import Access, LedgerApi, PageTokens
+from services.ledger.background import Auditor, Drain, update_movement_gauges
+from services.ledger.flows import audit, erase_user, expire_entries, queries, record_sales
+from services.ledger.http.access import Access
+from services.ledger.http.api import LedgerApi, PageTokens
+from services.ledger.http.erasures import ErasureApi
 from services.ledger.settings import Settings
 from services.ledger.wire.movements import MovementEncoder
 from services.ledger.wire.records import RecordReader
@@ -46,6 +49,8 @@ GROUP = "ledger"
 POLL_TIMEOUT_MS = 50
 AS_OF_INTERVAL_S = 1.0
 GAUGE_INTERVAL_S = 5.0
+RETENTION_INTERVAL_S = 10.0
+MAX_AUDIT_CHECK_INTERVAL_S = 60.0
 OWN_TOPICS = (topics.ORDERS_VALIDATED.name, topics.RETURNS_VALIDATED.name)
 UPSTREAM_TOPICS = (topics.ORDERS_SUBMITTED.name, topics.RETURNS_SUBMITTED.name)
 
@@ -70,9 +75,16 @@ async def build(settings: Settings) -> Service:
     )
     site_keys = SiteKeys(settings.erasure_secret)
     zones = SiteZones(security.sites)
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(broker_clock.now_s(), UTC)
+
+    def new_id() -> str:
+        return uuid4().hex
+
     ledger = MongoLedger(
         mongo,
-        now=lambda: datetime.fromtimestamp(broker_clock.now_s(), UTC),
+        now=now,
         user_fingerprint=site_keys.user_fingerprint,
     )
     sums = MongoSums(mongo)
@@ -97,7 +109,7 @@ async def build(settings: Settings) -> Service:
             zones=zones,
             site_key=site_keys.of_site,
             now_us=broker_clock.now_us,
-            new_id=lambda: uuid4().hex,
+            new_id=new_id,
         ),
         reader=RecordReader(schemas),
         dead_letters=DeadLetters(producer, group=GROUP),
@@ -116,6 +128,21 @@ async def build(settings: Settings) -> Service:
         start_when=lambda: security.sites_loaded and is_prepared(),
         poll_timeout_ms=POLL_TIMEOUT_MS,
     )
+    erase_deps = erase_user.Deps(
+        ledger=ledger,
+        erasures=MongoErasures(mongo, user_fingerprint=site_keys.user_fingerprint),
+        zones=zones,
+        site_key=site_keys.of_site,
+        now_us=broker_clock.now_us,
+        new_id=new_id,
+    )
+    erase = Drain("erase", partial(erase_user.erase_pending, erase_deps), start_when=is_prepared)
+    expire_deps = expire_entries.Deps(ledger=ledger, zones=zones, now=now, new_id=new_id)
+    retention = timedelta(days=settings.ledger_retention_days)
+    auditor = Auditor(
+        audit.Deps(reports=sums, zones=zones, now_us=broker_clock.now_us),
+        partial(Turns(mongo, now=now).take, "audit", interval_s=settings.ledger_audit_interval_s),
+    )
     as_of = AsOf(
         settings,
         upstream=(settings.validator_group, UPSTREAM_TOPICS),
@@ -124,13 +151,17 @@ async def build(settings: Settings) -> Service:
         now_us=broker_clock.now_us,
     )
     rate_limit = SharedRateLimit.from_settings(settings)
-    api = build_api(
-        queries.Deps(entries=MongoEntryReader(mongo), reports=sums, zones=zones, as_of_us=lambda: as_of.us),
-        security.authenticator,
-        site_key=site_keys.of_site,
-        page_token_key=settings.page_token_key.get_secret_value(),
+    access = Access(
+        authenticator=security.authenticator,
         rate_limit=rate_limit,
         requests_per_second=settings.ledger_requests_per_second,
+    )
+    erasures = ErasureApi(deps=erase_deps, access=access, audit_log=AuditLog(), wake=erase.wake)
+    api = build_api(
+        queries.Deps(entries=MongoEntryReader(mongo), reports=sums, zones=zones, as_of_us=lambda: as_of.us),
+        access,
+        site_key=site_keys.of_site,
+        page_token_key=settings.page_token_key.get_secret_value(),
         schemas_dir=settings.schemas_dir,
         now_us=broker_clock.now_us,
     )
@@ -164,30 +195,45 @@ async def build(settings: Settings) -> Service:
                 interval_s=GAUGE_INTERVAL_S,
                 start_when=is_prepared,
             ),
-            HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
+            erase,
+            PeriodicTask(
+                "retention",
+                partial(expire_entries.expire_entries, expire_deps, retention=retention),
+                interval_s=RETENTION_INTERVAL_S,
+                start_when=is_prepared,
+            ),
+            *(
+                [
+                    PeriodicTask(
+                        "audit",
+                        auditor.run,
+                        interval_s=min(settings.ledger_audit_interval_s, MAX_AUDIT_CHECK_INTERVAL_S),
+                        start_when=lambda: security.sites_loaded and is_prepared(),
+                    )
+                ]
+                if settings.ledger_audit_interval_s
+                else []
+            ),
+            HttpServer(
+                build_application([*api.routes(), *erasures.routes()]), host=settings.http_host, port=settings.http_port
+            ),
         ),
     )
 
 
 def build_api(
     deps: queries.Deps,
-    authenticator: RequestAuthenticator,
+    access: Access,
     *,
     site_key: Callable[[int], bytes],
     page_token_key: str,
-    rate_limit: SharedRateLimit | None = None,
-    requests_per_second: int,
     schemas_dir: Path,
     now_us: Callable[[], int] = now_us,
 ) -> LedgerApi:
     """Build the HTTP API alone."""
     return LedgerApi(
         deps=deps,
-        access=Access(
-            authenticator=authenticator,
-            rate_limit=rate_limit or SharedRateLimit(RateLimit(), url=None),
-            requests_per_second=requests_per_second,
-        ),
+        access=access,
         tokens=PageTokens(page_token_key),
         site_key=site_key,
         now_us=now_us,

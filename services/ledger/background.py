@@ -5,10 +5,13 @@ from typing import Protocol
 
 from services.chassis.runtime.background import BackgroundTask
 from services.chassis.runtime.errors import ContentionError
+from services.chassis.runtime.logs import logger
 from services.ledger import metrics
+from services.ledger.flows import audit
 
 IDLE_INTERVAL_S = 0.5
 CONFLICT_INTERVAL_S = 0.05
+_LOG = logger(__name__)
 
 
 class Drain(BackgroundTask):
@@ -23,6 +26,22 @@ class Drain(BackgroundTask):
                 return CONFLICT_INTERVAL_S
 
         super().__init__(name, run, retry_s=IDLE_INTERVAL_S, retry_after_defect_s=IDLE_INTERVAL_S)
+
+
+class Auditor:
+    """Audits all sites, on one replica at a time, once in an interval."""
+
+    def __init__(self, deps: audit.Deps, take_turn: Callable[[], Awaitable[bool]]) -> None:
+        self._deps = deps
+        self._take_turn = take_turn
+
+    async def run(self) -> None:
+        """Audit, if no other replica has done so in this interval. Raises `UnavailableError`."""
+        if not await self._take_turn():
+            return
+        for result in await audit.audit_all(self._deps):
+            if result.differing:
+                _LOG.error("sums differ from the entries", site=result.site, sums=result.differing)
 
 
 class PendingMovements(Protocol):

@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Protocol
+
+from msgspec import Struct
 
 from services.ledger.domain.entries import Entry, Group, GroupKey
 from services.ledger.domain.listing import EntryQuery, ListedEntry
-from services.ledger.domain.movement import Book, GroupChange, Movement, Part, StoredGroup
+from services.ledger.domain.movement import Book, GroupChange, Movement, Part, StoredGroup, StoredSums
 from services.ledger.domain.report import MonthSums, ReportQuery
+from services.ledger.domain.sums import Sums
 
 
 class EntryTooLargeError(Exception):
@@ -36,6 +39,12 @@ class Transaction(Protocol):
     async def load(self, keys: Sequence[GroupKey]) -> dict[GroupKey, StoredGroup]:
         """Return the groups that exist."""
 
+    async def load_of_user(self, site: int, user_id: str, *, limit: int) -> list[StoredGroup]:
+        """Return up to about `limit` groups with a record, or an earlier version, of the user."""
+
+    async def load_unchanged_since(self, before: datetime, *, limit: int) -> list[StoredGroup]:
+        """Return up to `limit` groups that have not changed since then."""
+
     async def save(self, changes: Sequence[GroupChange]) -> None:
         """Store the groups; raises `EntryTooLargeError`."""
 
@@ -60,6 +69,49 @@ class Ledger(Protocol):
 
     def scan(self, site: int, *, generation_before: int) -> AsyncIterator[list[GroupKey]]:
         """Yield the keys of the site's groups that an earlier generation counts."""
+
+    async def add_partitions(self, partitions: Sequence[str]) -> None:
+        """Make `fence` cover transactions that advance these partitions; without it their first one is not."""
+
+
+class SumStore(Protocol):
+    """Where sums are kept."""
+
+    async def fold(self) -> int:
+        """Add a batch of movements to the sums; returns how many. Raises `ContentionError`, `UnavailableError`."""
+
+    async def retired(self, book: Book) -> Sums:
+        """Return the sums of groups that were deleted."""
+
+    async def drop_before(self, book: Book) -> None:
+        """Delete the sums of earlier generations of the site than the book's."""
+
+
+class Erasure(Struct, frozen=True, kw_only=True):
+    """The erasure of a user; `user_id` is known until it is complete."""
+
+    receipt: str
+    site: int
+    pseudonym: str
+    requested_us: int
+    user_id: str | None = None
+    completed_us: int | None = None
+
+
+class Erasures(Protocol):
+    """The list of erased users, who are not named in it. Every call raises `UnavailableError`."""
+
+    async def request(self, site: int, user_id: str, *, receipt: str, pseudonym: str, at_us: int) -> Erasure:
+        """Put the user on the list, and return the erasure; if the user is on it, that which exists."""
+
+    async def find(self, site: int, receipt: str) -> Erasure | None:
+        """Return an erasure of the site."""
+
+    async def pending(self) -> list[Erasure]:
+        """Return the erasures that are not complete, the oldest first."""
+
+    async def complete(self, erasure: Erasure, *, at_us: int) -> None:
+        """Note that the erasure is complete, and forget who the user is."""
 
 
 class EntryReader(Protocol):
@@ -86,6 +138,12 @@ class ReportView(Protocol):
 
     async def unfolded(self, book: Book) -> list[Part]:
         """Return the changes of the site's sums that are not yet in the stored sums."""
+
+    async def sites(self) -> list[int]:
+        """Return all sites with a book."""
+
+    async def all_sums(self, book: Book) -> StoredSums:
+        """Return all sums of the site that are stored."""
 
     def groups(self, site: int, *, first_us: int | None = None, last_us: int | None = None) -> AsyncIterator[Group]:
         """Yield the site's groups, or those with a sale or return between these instants."""

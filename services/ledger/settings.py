@@ -61,4 +61,13 @@ class Settings(
         min_length=16,
         description="Signs page tokens; the same in all replicas. Tokens hold positions, never rights.",
     )
+    ledger_retention_days: int = Field(
+        1_096, ge=1, description="Days from the last change of an order or its returns until its entries are deleted."
+    )
+    ledger_audit_interval_s: float = Field(
+        3_600.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Interval at which one replica compares all sums with all entries; 0 to do so by command only.",
+    )
     validator_group: str = Field("validator", min_length=1, description="Consumer group of the validators.")

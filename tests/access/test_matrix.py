@@ -69,6 +69,8 @@ REQUIRED_SCOPES = {
     ("GET", f"{LEDGER}/orders/{{orderId}}"): "sales:read",
     ("GET", f"{LEDGER}/reports/sales"): "sales:read",
     ("GET", f"{LEDGER}/exports/orders"): "sales:read",
+    ("DELETE", f"{LEDGER}/users/{{userId}}"): "sales:erase",
+    ("GET", f"{LEDGER}/erasures/{{receiptId}}"): "sales:erase",
     ("POST", f"{FULFILMENT}/orders"): "orders:create",
     ("GET", f"{FULFILMENT}/orders"): "orders:read",
     ("GET", f"{FULFILMENT}/orders/{{transactionId}}"): "orders:read",

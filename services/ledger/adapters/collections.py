@@ -8,6 +8,7 @@ MOVEMENTS = "ledger_movements"
 BOOKS = "ledger_books"
 PARTITIONS = "ledger_partitions"
 ERASURES = "ledger_erasures"
+TURNS = "ledger_turns"
 
 # By name. Only unusual entries have `others`.
 _INDEXES: dict[str, dict[str, list[tuple[str, int]]]] = {

@@ -141,7 +141,10 @@ class MongoTransaction:
         operations: list[Any] = []
         for change in changes:
             first, *further = documents.group_documents(
-                change.group, derive_entries(change.group), generation=change.generation, changed=changed
+                change.group,
+                derive_entries(change.group),
+                generation=change.generation,
+                changed=change.changed or changed,
             )
             if change.further is None:
                 operations.append(InsertOne(first))

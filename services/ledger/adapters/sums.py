@@ -18,7 +18,7 @@ from services.chassis.runtime.errors import ContentionError
 from services.chassis.runtime.failpoints import failpoint
 from services.ledger.adapters.collections import BOOKS, ENTRIES, MOVEMENTS, SUMS
 from services.ledger.domain.entries import Group
-from services.ledger.domain.movement import Book, Part
+from services.ledger.domain.movement import Book, Part, StoredSums
 from services.ledger.domain.report import STORE, Filter, MonthSums, ReportQuery
 from services.ledger.domain.sums import Sums, add_to, months_between, without_store
 from services.ledger.wire import documents
@@ -79,6 +79,17 @@ class MongoSums:
             with mongo_errors():
                 yield SumsView(self._mongo, session)
 
+    async def retired(self, book: Book) -> Sums:
+        """Return the sums of groups that were deleted."""
+        async with self.view() as view:
+            return (await view.all_sums(book)).retired
+
+    async def drop_before(self, book: Book) -> None:
+        """Delete the sums of earlier generations of the site than the book's."""
+        where = {"site": book.site, "generation": {"$lt": book.generation}}
+        with mongo_errors():
+            await self._mongo.collection(SUMS).delete_many(where)
+
     async def pending(self, *, is_folded: bool) -> tuple[int, int | None]:
         """Return how many movements wait to be folded, or to be published, and when the oldest was made."""
         where = {"folded": is_folded}
@@ -117,8 +128,11 @@ class SumsView:
         )
         return [documents.month_sums_from(document) for document in await cursor.to_list(None)]
 
-    async def cells(self, book: Book, family: str) -> Sums:
-        """Return all stored sums of a family."""
+    async def all_sums(self, book: Book) -> StoredSums:
+        """Return all sums of the site that are stored."""
+        return StoredSums(*[await self._cells(book, family) for family in (ALL_STORES, BY_STORE, RETIRED)])
+
+    async def _cells(self, book: Book, family: str) -> Sums:
         where = {"site": book.site, "generation": book.generation, "family": family}
         sums: Sums = {}
         async for document in self._mongo.collection(SUMS).find(where, session=self._session):

@@ -4,19 +4,19 @@ from datetime import tzinfo
 
 from services.chassis.runtime.time_zones import load_time_zone
 from services.chassis.security.sites import Sites
+from services.ledger.ports import Zones
 
 
-class SiteZones:
-    """Looks zones up in memory."""
+class SiteZones(Zones):
+    """Looks zones up in memory; without `sites`, none has another one than UTC."""
 
-    def __init__(self, sites: Sites) -> None:
+    def __init__(self, sites: Sites | None) -> None:
         self._sites = sites
 
     def of_site(self, site: int) -> str:
-        """Return the name of the site's present time zone; UTC for a site that does not exist any more."""
-        found = self._sites.get(site)
+        # UTC for a site that does not exist any more.
+        found = None if self._sites is None else self._sites.get(site)
         return "UTC" if found is None else found.time_zone
 
     def get(self, name: str) -> tzinfo:
-        """Return a time zone by its name."""
         return load_time_zone(name)

@@ -1,13 +1,12 @@
 """Movements: the changes of sums that one transaction of the ledger makes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 
 from services.ledger.domain.entries import Group
 from services.ledger.domain.sums import Amounts, Cell, Sums, add_to
-
-PerSite = dict[int, Sums]
 
 
 class Rebuild(Struct, frozen=True):
@@ -15,6 +14,7 @@ class Rebuild(Struct, frozen=True):
 
     generation: int
     zone: str
+    has_retired_sums: bool = False
 
 
 class Book(Struct, frozen=True, kw_only=True):
@@ -28,19 +28,24 @@ class Book(Struct, frozen=True, kw_only=True):
 
 
 class StoredGroup(Struct, frozen=True):
-    """A group, the generation of sums that counts it, and how many further documents it has."""
+    """A group, the generation of sums that counts it, how many further documents it has, and its last change."""
 
     group: Group
     generation: int
     further: int = 0
+    changed: datetime | None = None
 
 
 class GroupChange(Struct, frozen=True):
-    """A group to store; `further` counts the stored documents beside its own, None if nothing is stored of it."""
+    """A group to store; `further` counts the stored documents beside its own, None if nothing is stored of it.
+
+    It changes now for retention, or did at the time of `changed`.
+    """
 
     group: Group
     generation: int
     further: int | None
+    changed: datetime | None = None
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -70,13 +75,18 @@ class MovementBuilder:
 
     def __init__(self) -> None:
         self._counted: dict[tuple[int, int], Sums] = {}
-        self._published: PerSite = {}
+        self._retired: dict[tuple[int, int], Sums] = {}
+        self._published: dict[int, Sums] = {}
 
     def add(self, site: int, changes: Mapping[Cell, Amounts], *, generation: int, is_published: bool) -> None:
         """Add changes of a site's sums of one generation."""
         add_to(self._counted.setdefault((site, generation), {}), changes)
         if is_published:
             self.publish(site, changes)
+
+    def retire(self, site: int, sums: Mapping[Cell, Amounts], *, generation: int) -> None:
+        """Add sums of groups that are deleted: they stay counted."""
+        add_to(self._retired.setdefault((site, generation), {}), sums)
 
     def publish(self, site: int, changes: Mapping[Cell, Amounts], *, sign: int = 1) -> None:
         """Add changes that leave on the topic only, or subtract them."""
@@ -89,6 +99,11 @@ class MovementBuilder:
             for (site, generation), sums in self._counted.items()
             if sums
         ]
+        parts += [
+            Part(site=site, generation=generation, sums=sums, is_retired=True)
+            for (site, generation), sums in self._retired.items()
+            if sums
+        ]
         return parts + [
             Part(site=site, generation=None, sums=sums, is_published=True)
             for site, sums in self._published.items()
@@ -96,6 +111,9 @@ class MovementBuilder:
         ]
 
 
-def sites_of(parts: Iterable[Part]) -> list[int]:
-    """Return the sites of the parts, each once."""
-    return sorted({part.site for part in parts})
+class StoredSums(Struct, frozen=True):
+    """All sums of a site: without stores, by store, and those of groups that were deleted."""
+
+    all_stores: Sums
+    by_store: Sums
+    retired: Sums

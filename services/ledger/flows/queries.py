@@ -49,7 +49,8 @@ async def get_report(site: int, query: ReportQuery, deps: Deps, *, zone: str | N
         elif book is not None:
             builder.add_months(await view.months(book, query))
             for part in await view.unfolded(book):
-                builder.add_cells(part.sums)
+                if not part.is_retired:
+                    builder.add_cells(part.sums)
     return Report(as_of_us=as_of_us, zone=zone or kept_in, query=query, rows=builder.rows())
 
 

@@ -1,22 +1,16 @@
 """Record orders and returns: the entries and the changes of the sums, in one transaction."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from services.chassis.runtime.errors import ContentionError
-from services.ledger import metrics
 from services.ledger.domain.entries import GroupKey, apply_record, empty_group, group_key, group_sums
 from services.ledger.domain.movement import Book, GroupChange, Movement, MovementBuilder, StoredGroup
 from services.ledger.domain.sums import Sums, difference
 from services.ledger.domain.versions import erase_person
+from services.ledger.flows.retrying import run_transaction
 from services.ledger.ports import Ledger, Transaction, Zones
 from services.sales.records import SalesRecord
-
-# An attempt fails when another transaction has changed the same; that many in a row mean that something is wrong.
-MAX_ATTEMPTS = 20
-BACKOFF_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +30,12 @@ async def record_sales(records: Sequence[SalesRecord], deps: Deps, *, offsets: M
     Returns once everything is durable: the caller may commit. The entries and the changes of the sums follow from the
     stored state, so recording the same again changes nothing. Raises `EntryTooLargeError`, `UnavailableError`.
     """
-    for attempt in range(MAX_ATTEMPTS):
-        try:
-            async with deps.ledger.transaction() as transaction:
-                await transaction.advance(offsets)
-                return await _record(records, transaction, deps)
-        except ContentionError:
-            metrics.CONFLICTS.inc()
-            await asyncio.sleep(BACKOFF_S * attempt)
-    raise ContentionError("the ledger")
+
+    async def work(transaction: Transaction) -> int:
+        await transaction.advance(offsets)
+        return await _record(records, transaction, deps)
+
+    return await run_transaction(deps.ledger, work)
 
 
 async def _record(records: Sequence[SalesRecord], transaction: Transaction, deps: Deps) -> int:

@@ -1,7 +1,6 @@
 """Handlers of the ledger API: authenticate, parse, query, respond."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
@@ -10,25 +9,20 @@ from msgspec.structs import replace
 
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.paging import PageTokenCodec, TokenScope, next_link, page_token_from_query, pagination
-from services.chassis.http.rate_limit import rate_limited
-from services.chassis.http.shared_rate_limit import SharedRateLimit
 from services.chassis.http.time_range import parse_from_us, parse_to_us
 from services.chassis.runtime.time_zones import load_time_zone
-from services.chassis.security.authentication import Caller, RequestAuthenticator, require_scope
-from services.ledger import metrics
 from services.ledger.domain.entries import GroupKey
 from services.ledger.domain.listing import EntryQuery
 from services.ledger.domain.sums import day_of
 from services.ledger.flows import queries
 from services.ledger.http import params, responses
+from services.ledger.http.access import BASE, PRIVATE, Access
 from services.ledger.http.exports import stream_orders
 from services.ledger.http.tables import CsvWriter, TableWriter, XlsxWriter
 from services.values.identifiers import has_lone_surrogate
 from services.values.sites import Site
 
-BASE = "/ledger/v1/{apiKey}"
 READ = "sales:read"
-PRIVATE = {"Cache-Control": "private, no-cache"}
 
 
 class PageTokens:
@@ -45,26 +39,6 @@ class PageTokens:
         """Return the position; raises a 400 for a token of another list."""
         (position,) = self._codec.decode(_scope(query), token, parts=1)
         return str(position)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """Decides who may call, and how often."""
-
-    authenticator: RequestAuthenticator
-    rate_limit: SharedRateLimit
-    requests_per_second: int
-
-    async def authorize(self, request: web.Request, scope: str) -> Caller:
-        """Return the caller; raises 401, 403 and 429."""
-        caller = await self.authenticator.caller(request)
-        require_scope(caller.token, scope)
-        limit = self.requests_per_second
-        decision = await self.rate_limit.acquire(f"ledger:{caller.token.client_id}", limit=limit)
-        if not decision.allowed:
-            metrics.RATE_LIMITED.inc()
-            raise rate_limited(decision, f"a client may send {limit} ledger requests in any second")
-        return caller
 
 
 class LedgerApi:

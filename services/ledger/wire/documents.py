@@ -6,6 +6,8 @@ from decimal import Decimal
 from itertools import starmap
 from typing import Any
 
+from msgspec import to_builtins
+
 from services.jobs.events import JobRef
 from services.ledger.domain.entries import Entry, Group, GroupKey, ReturnKey, entry_instants
 from services.ledger.domain.money import to_micros
@@ -113,14 +115,15 @@ def group_key_from(document: Mapping[str, Any]) -> GroupKey:
 
 def stored_group_from(document: Mapping[str, Any]) -> StoredGroup:
     """Return the group of its document, and how it is stored."""
-    return StoredGroup(group_from(document), int(document["generation"]), int(document.get("further", 0)))
+    further = int(document.get("further", 0))
+    return StoredGroup(group_from(document), int(document["generation"]), further, document["changed"])
 
 
 def book_document(book: Book) -> Document:
     """Return the document of a book."""
     document: Document = {"_id": book.site, "zone": book.zone, "generation": book.generation}
     if book.rebuild is not None:
-        document["rebuild"] = {"generation": book.rebuild.generation, "zone": book.rebuild.zone}
+        document["rebuild"] = to_builtins(book.rebuild)
     if book.has_erased_users:
         document["has_erased_users"] = True
     return document
@@ -133,7 +136,9 @@ def book_from(document: Mapping[str, Any]) -> Book:
         site=int(document["_id"]),
         zone=document["zone"],
         generation=int(document["generation"]),
-        rebuild=None if rebuild is None else Rebuild(int(rebuild["generation"]), rebuild["zone"]),
+        rebuild=None
+        if rebuild is None
+        else Rebuild(int(rebuild["generation"]), rebuild["zone"], rebuild["has_retired_sums"]),
         has_erased_users=bool(document.get("has_erased_users")),
     )
 
