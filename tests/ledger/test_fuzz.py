@@ -5,7 +5,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ from services.ledger.adapters.collections import MOVEMENTS, SUMS
 from services.ledger.adapters.ledger import MongoLedger, MongoTransaction
 from services.ledger.adapters.sums import MongoSums
 from services.ledger.domain import entries as entries_module
-from services.ledger.domain.entries import Group, GroupKey
-from services.ledger.domain.movement import Movement, StoredGroup
+from services.ledger.domain.entries import Group
+from services.ledger.domain.movement import Movement
 from services.ledger.flows import record_sales
 from services.ledger.wire import documents
 from tests.ledger.fuzzing import Crashes, Trial, play
@@ -102,36 +103,13 @@ class _LaterTransaction:
         return result
 
 
-class ReadBefore(MongoLedger):
-    """A planted bug: entries are not read in the transaction, and written whatever they are by then."""
+class NoTransaction(MongoLedger):
+    """A planted bug: the operations are not in a transaction."""
 
-    def transaction(self) -> Any:
-        return _ReadBeforeTransaction(super().transaction(), self._mongo)
-
-
-class _ReadBeforeTransaction:
-    def __init__(self, context: Any, mongo: Mongo) -> None:
-        self._context = context
-        self._mongo = mongo
-
-    async def __aenter__(self) -> Any:
-        transaction = await self._context.__aenter__()
-        stale: dict[GroupKey, StoredGroup] = _STALE
-
-        async def load(keys: Sequence[GroupKey]) -> dict[GroupKey, StoredGroup]:
-            for key in [key for key in keys if key not in stale]:
-                found = await MongoTransaction.load(transaction, [key])
-                stale.update(found)
-            return {key: stale[key] for key in keys if key in stale}
-
-        transaction.load = load
-        return transaction
-
-    async def __aexit__(self, *error: object) -> Any:
-        return await self._context.__aexit__(*error)
-
-
-_STALE: dict[GroupKey, StoredGroup] = {}
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[MongoTransaction]:
+        yield MongoTransaction(self._mongo, None, now=self._now, user_fingerprint=self._user_fingerprint)
+        ledger_module._COMMITTED()
 
 
 class FoldWithoutTransaction(MongoSums):
@@ -189,7 +167,7 @@ def patch(target: object, name: str, value: object) -> Plant:
 # The planted bugs, and the guarantee whose message must report each.
 BUGS: Mapping[str, tuple[Plant, str]] = {
     "movement-outside-the-transaction": (lambda _: {"ledger": MovementLater}, "sums are not those of the"),
-    "entries-read-outside-the-transaction": (lambda _: {"ledger": ReadBefore}, "an entry is not what its records say"),
+    "no-transaction": (lambda _: {"ledger": NoTransaction}, "sums are not those of the"),
     "fold-outside-a-transaction": (lambda _: {"sums": FoldWithoutTransaction}, "sums are not those of the"),
     "offsets-committed-first": (lambda _: {"commits_first": True}, "an entry is not what its records say"),
     "latest-by-arrival": (
