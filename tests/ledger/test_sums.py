@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from itertools import count
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -31,8 +32,8 @@ def site() -> int:
     return next(_SITES)
 
 
-def query(first: int = DAY - 1, last: int = DAY + 2, **options: object) -> ReportQuery:
-    return ReportQuery(first=first, last=last, **options)  # type: ignore[arg-type]
+def query(first: int = DAY - 1, last: int = DAY + 2, **options: Any) -> ReportQuery:
+    return ReportQuery(first=first, last=last, **options)
 
 
 def shown(report: Report) -> list[tuple[object, ...]]:
@@ -68,7 +69,7 @@ async def test_a_report_has_days_without_sales_and_counts_what_is_not_yet_folded
     ],
 )
 async def test_dimensions_filters_and_the_sites_own_currency_first(
-    harness: Harness, site: int, options: dict[str, object], rows: list[tuple[object, ...]]
+    harness: Harness, site: int, options: dict[str, Any], rows: list[tuple[object, ...]]
 ) -> None:
     await harness.record(
         an_order("1", site=site, channel="shop", store="s1"),
