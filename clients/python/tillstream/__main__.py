@@ -1,0 +1,6 @@
+"""`python -m tillstream`."""
+
+from tillstream.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What all commands share: exit codes, errors, and the client of the chosen profile."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any, TypeVar
+
+import click
+
+from tillstream._sync.client import Client
+from tillstream.errors import ApiError, NotAllowedError, TillstreamError, UnexpectedResponseError, UnreachableError
+from tillstream.http import RetryPolicy
+from tillstream.importer import is_resumable
+from tillstream.manifest import ManifestLockedError
+from tillstream.profiles import ProfileError, load_profile
+from tillstream.sources.records import SourceError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ExitCode(IntEnum):
+    """Exit codes; 75 is EX_TEMPFAIL of sysexits.h."""
+
+    OK = 0
+    USAGE = 2
+    SOME_FAILED = 3
+    ALL_FAILED = 4
+    NOT_REACHED = 5
+    RESUMABLE = 75
+
+
+def exit_code(error: TillstreamError) -> ExitCode:
+    """Return the exit code that an error means."""
+    if isinstance(error, SourceError | ProfileError | ManifestLockedError):
+        return ExitCode.USAGE
+    if isinstance(error, UnreachableError | NotAllowedError | UnexpectedResponseError):
+        return ExitCode.NOT_REACHED
+    if is_resumable(error):
+        return ExitCode.RESUMABLE
+    return ExitCode.ALL_FAILED if isinstance(error, ApiError) else ExitCode.USAGE
+
+
+_HINTS = {
+    "UNAUTHORIZED": "check the credentials: tillstream login",
+    "INVALID_CLIENT": "check client id and secret: tillstream login",
+    "FORBIDDEN": "the client lacks the scope, or the API key belongs to another site",
+    "RATE_LIMITED": "the limit is in use; try again, or take less of it with --share",
+}
+
+
+def describe_error(error: TillstreamError) -> str:
+    """Return message, code, request id, and what to do."""
+    text = f"error: {error}"
+    hint = _HINTS.get(error.code) if isinstance(error, ApiError) else None
+    if isinstance(error, UnreachableError):
+        hint = "check the address and the network; `tillstream login` changes the address"
+    return text + (f"\n  {hint}" if hint else "")
+
+
+@contextmanager
+def open_client(context: click.Context, *, max_wait_s: float = 60.0) -> Iterator[Client]:
+    """Yield a client with the credentials of the profile that the command line names."""
+    profile = load_profile(context.obj)
+    retry = RetryPolicy(max_wait_s=max_wait_s)
+    with Client(profile.base_url, profile.client_id, profile.client_secret, profile.api_key, retry=retry) as client:
+        yield client
+
+
+def reports_errors(function: F) -> F:
+    """Print an error of the library in a line or two, and exit with its code."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except TillstreamError as error:
+            click.echo(describe_error(error), err=True)
+            raise click.exceptions.Exit(exit_code(error)) from None
+
+    return wrapper  # type: ignore[return-value]  # functools.wraps keeps the signature
