@@ -218,7 +218,7 @@ BROKEN: list[tuple[str, str, bytes, str]] = [
     ("a broken quote", "f.csv", f'{HEADER}\n"a"b,{LINE}\n'.encode(), "line 2: not valid CSV"),
     ("an open quote", "f.csv", f'{HEADER}\n"a,{LINE}\n'.encode(), "line 2: not valid CSV"),
     ("both decimal signs", "f.csv", f"{SEMICOLONS}\n2;u;2024-05-01T10:00:00Z;1;1;9.99".encode(), "--decimal"),
-    ("a split order", "f.csv", f"{HEADER}\n{LINE}\n2{LINE[1:]}\n{LINE}\n".encode(), "line 4: begins in line 2"),
+    ("a split order", "f.csv", f"{HEADER}\n{LINE}\n2{LINE[1:]}\n{LINE}\n".encode(), "line 4: this record begins"),
     ("no object", "f.ndjson", b'{"id":1}\n[2]\n', "line 2: not a JSON object"),
     ("a broken line", "f.ndjson", b'{"id":1}\n{"id":', "line 2: not a JSON object"),
     ("no array of objects", "f.json", b"[\n1]", "line 2: an element is no JSON object"),

@@ -39,6 +39,8 @@ class Api:
 IMPORT = Api("import", "/omnichannel/api/v1")
 STATUS = Api("status", "/common-status/v1")
 FULFILMENT = Api("fulfilment", "/fulfilment/v1")
+LEDGER = Api("ledger", "/ledger/v1")
+EVENTS = Api("events", "/events/v1")
 
 
 @dataclass(frozen=True, slots=True)

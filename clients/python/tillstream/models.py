@@ -325,6 +325,142 @@ class LoadedCodes(_Model, frozen=True):
     batch_id: str
 
 
+class Sale(_Model, frozen=True):
+    """An imported order or return in canonical form. An order has an `id`, a return `order_id` and `return_id`."""
+
+    user_id: str
+    date_time: datetime
+    accepted_at: datetime
+    mode: str
+    currency: str
+    line_items: list[dict[str, Any]]
+    id: str | None = None
+    order_id: str | None = None
+    return_id: str | None = None
+    channel: str | None = None
+    payment_method: str | None = None
+    store_id: str | None = None
+    region_id: int | None = None
+    segment_ids: list[str] = field(default_factory=list)
+    segment_names: list[str] = field(default_factory=list)
+    coupon_code: str | None = None
+    coupon_value: Decimal | None = None
+    return_value: Decimal | None = None
+    value: Decimal | None = None
+    job_id: str | None = None
+    index: int | None = None
+
+
+class Entry(_Model, frozen=True):
+    """An order in its latest version, with its returns; or returns without an order."""
+
+    order_id: str
+    channel: str | None
+    user_id: str
+    state: str
+    currency: str
+    gross: Decimal
+    returned: Decimal
+    net: Decimal
+    order: Sale | None
+    returns: list[Sale]
+    versions: list[dict[str, Any]]
+    flags: list[str]
+
+
+class ReportRow(_Model, frozen=True):
+    """Sums of sales; those dimensions are set that the report was asked for."""
+
+    currency: str
+    orders: int
+    units: int
+    gross: Decimal
+    coupons: Decimal
+    returned_units: int
+    returned: Decimal
+    net: Decimal
+    day: date | None = None
+    month: str | None = None
+    channel: str | None = None
+    mode: str | None = None
+    store: str | None = None
+
+
+class Report(_Model, frozen=True):
+    """Sums of sales as of an instant; days are those of `zone`."""
+
+    as_of: datetime
+    zone: str
+    report_currency: str
+    result: list[ReportRow]
+
+
+class Erasure(_Model, frozen=True):
+    """The erasure of a user."""
+
+    receipt_id: str
+    state: str
+    requested_at: datetime
+    erased_at: datetime | None
+    complete_by: str
+
+
+class FeedEvent(_Model, frozen=True):
+    """An event of the site's feed; `sequence` numbers them without holes."""
+
+    id: str
+    type: str
+    source: str
+    time: datetime
+    sequence: int
+    data: dict[str, Any]
+
+
+class FeedPagination(_Model, frozen=True):
+    """Where a page of the feed ends: the cursor is never None."""
+
+    rows: int
+    count: int
+    next_page_token: str
+
+
+class FeedPage(_Model, frozen=True):
+    """A page of the feed."""
+
+    pagination: FeedPagination
+    result: list[FeedEvent]
+
+
+class Endpoint(_Model, frozen=True):
+    """Where events are sent to. The secret is shown once, and is not in the `repr`."""
+
+    id: str
+    url: str
+    types: list[str]
+    description: str
+    ordered: bool
+    enabled: bool
+    created_at: datetime
+    failing_since: datetime | None = None
+    disabled_reason: str | None = None
+    missed_since: datetime | None = None
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint(id={self.id!r}, url={self.url!r}, enabled={self.enabled})"
+
+
+class Delivery(_Model, frozen=True):
+    """An event that was, or is to be, sent to an endpoint, with each attempt."""
+
+    event_id: str
+    sequence: int
+    type: str
+    state: str
+    attempts: list[dict[str, Any]]
+    next_try_at: datetime | None
+
+
 class Problem(Struct, frozen=True, rename="camel"):
     """RFC 9457, as the APIs return it."""
 

@@ -2,9 +2,11 @@
 
 from typing import Self
 
+from tillstream._async.events import AsyncEvents
 from tillstream._async.imports import AsyncImports
 from tillstream._async.invoices import AsyncInvoices
 from tillstream._async.jobs import AsyncJobs
+from tillstream._async.ledger import AsyncLedger
 from tillstream._async.orders import AsyncOrders
 from tillstream._async.runtime import AsyncHttp
 from tillstream._async.transport import AsyncTransport
@@ -34,6 +36,8 @@ class AsyncClient:
         self.jobs = AsyncJobs(self.transport)
         self.orders = AsyncOrders(self.transport)
         self.invoices = AsyncInvoices(self.transport)
+        self.ledger = AsyncLedger(self.transport)
+        self.events = AsyncEvents(self.transport)
 
     async def __aenter__(self) -> Self:
         return self

@@ -2,9 +2,11 @@
 
 from typing import Self
 
+from tillstream._sync.events import Events
 from tillstream._sync.imports import Imports
 from tillstream._sync.invoices import Invoices
 from tillstream._sync.jobs import Jobs
+from tillstream._sync.ledger import Ledger
 from tillstream._sync.orders import Orders
 from tillstream._sync.runtime import Http
 from tillstream._sync.transport import Transport
@@ -34,6 +36,8 @@ class Client:
         self.jobs = Jobs(self.transport)
         self.orders = Orders(self.transport)
         self.invoices = Invoices(self.transport)
+        self.ledger = Ledger(self.transport)
+        self.events = Events(self.transport)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,129 @@
+"""The feed of events, and the endpoints that they are sent to."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from tillstream._async.transport import AsyncTransport
+from tillstream.encoding import encode_records
+from tillstream.http import EVENTS, decode
+from tillstream.models import Delivery, Endpoint, FeedEvent, FeedPage
+
+_JSON = {"Content-Type": "application/json"}
+MAX_SERVER_WAIT_S = 20
+
+
+class _Endpoints(Struct):
+    result: list[Endpoint]
+
+
+class AsyncEvents:
+    """`client.events`."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+        self._path = f"/{quote(transport.credentials.api_key, safe='')}"
+
+    async def page(
+        self,
+        *,
+        after: str | None = None,
+        types: Sequence[str] = (),
+        rows: int | None = None,
+        wait_s: int = 0,
+    ) -> FeedPage:
+        """Return a page of the feed behind a cursor or an instant; without one, from the oldest event that is kept.
+
+        With `wait_s` (at most 30) an empty page is returned only after so many seconds.
+        """
+        params = {"after": after, "types": ",".join(types) or None, "rows": rows}
+        headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
+        response = await self._transport.request(EVENTS, "GET", f"{self._path}/events", params=params, headers=headers)
+        return decode(response.body, FeedPage)
+
+    async def tail(
+        self, *, after: str | None = None, types: Sequence[str] = (), wait_s: int = MAX_SERVER_WAIT_S
+    ) -> AsyncIterator[tuple[FeedEvent, str]]:
+        """Yield events as they happen, each with the cursor behind its page, for ever.
+
+        With the cursor a later call continues: no event is missed, however long the pause was.
+        """
+        cursor = after
+        while True:
+            page = await self.page(after=cursor, types=types, wait_s=wait_s)
+            cursor = page.pagination.next_page_token
+            for event in page.result:
+                yield event, cursor
+
+    async def endpoints(self) -> Sequence[Endpoint]:
+        """Return all endpoints of the site."""
+        return (await self._transport.get(EVENTS, f"{self._path}/endpoints", _Endpoints)).result
+
+    async def create_endpoint(
+        self, url: str, *, types: Sequence[str] = (), description: str = "", ordered: bool = False
+    ) -> Endpoint:
+        """Send events to an address from now on; the secret of its signatures is in this answer only."""
+        fields = {"url": url, "types": list(types), "description": description, "ordered": ordered}
+        return decode(await self._send("POST", f"{self._path}/endpoints", fields), Endpoint)
+
+    async def endpoint(self, endpoint_id: str) -> Endpoint:
+        """Return an endpoint."""
+        return await self._transport.get(EVENTS, self._endpoint(endpoint_id), Endpoint)
+
+    async def change_endpoint(self, endpoint_id: str, **fields: Any) -> Endpoint:
+        """Change an endpoint: `url`, `types`, `description`, `ordered`, `enabled`."""
+        return decode(await self._send("PATCH", self._endpoint(endpoint_id), fields), Endpoint)
+
+    async def delete_endpoint(self, endpoint_id: str) -> None:
+        """Delete an endpoint."""
+        await self._transport.request(EVENTS, "DELETE", self._endpoint(endpoint_id))
+
+    async def rotate_secret(self, endpoint_id: str) -> Endpoint:
+        """Give an endpoint another secret, which is in this answer only; the old one signs for a while, too."""
+        return decode(await self._send("POST", f"{self._endpoint(endpoint_id)}/rotate", {}), Endpoint)
+
+    async def deliveries(self, endpoint_id: str, *, rows: int | None = None) -> AsyncIterator[Delivery]:
+        """Yield what was sent to an endpoint, and what came back, newest first."""
+        path = f"{self._endpoint(endpoint_id)}/deliveries"
+        async for delivery in self._transport.pages(EVENTS, path, Delivery, rows=rows):
+            yield delivery
+
+    async def replay(
+        self,
+        endpoint_id: str,
+        *,
+        since: datetime | None = None,
+        failed_since: datetime | None = None,
+        event_id: str | None = None,
+    ) -> Mapping[str, Any]:
+        """Send events again: all since an instant, those that failed since, or one."""
+        bounds = {"since": since, "failedSince": failed_since, "eventId": event_id}
+        fields = {name: value for name, value in bounds.items() if value is not None}
+        body = await self._send("POST", f"{self._endpoint(endpoint_id)}/replay", fields)
+        return decode(body, dict[str, Any])
+
+    async def replay_state(self, endpoint_id: str, replay_id: str) -> Mapping[str, Any]:
+        """Return how far a replay is."""
+        return await self._transport.get(EVENTS, self._replay(endpoint_id, replay_id), dict[str, Any])
+
+    async def stop_replay(self, endpoint_id: str, replay_id: str) -> Mapping[str, Any]:
+        """Stop a replay."""
+        response = await self._transport.request(EVENTS, "DELETE", self._replay(endpoint_id, replay_id))
+        return decode(response.body, dict[str, Any])
+
+    async def keys(self) -> Mapping[str, Any]:
+        """Return the public keys of the signatures `v1a`."""
+        return await self._transport.get(EVENTS, "/keys", dict[str, Any])
+
+    async def _send(self, method: str, path: str, fields: Mapping[str, Any]) -> bytes:
+        content = encode_records(fields)
+        return (await self._transport.request(EVENTS, method, path, content=content, headers=_JSON)).body
+
+    def _endpoint(self, endpoint_id: str) -> str:
+        return f"{self._path}/endpoints/{quote(endpoint_id, safe='')}"
+
+    def _replay(self, endpoint_id: str, replay_id: str) -> str:
+        return f"{self._endpoint(endpoint_id)}/replays/{quote(replay_id, safe='')}"
