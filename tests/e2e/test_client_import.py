@@ -64,6 +64,7 @@ def test_a_file_with_faults_is_imported_mended_and_imported_again(command: Comma
     assert (final["event"], final["accepted"], final["failed"], final["throttled"]) == ("done", 2, 0, 0)
 
 
+@pytest.mark.long
 def test_the_same_command_again_sends_nothing(command: Command) -> None:
     path = write_csv(command.directory / "sales.csv", rows(3))
     first = command.run("import", str(path), "--kind", "orders", "--json")

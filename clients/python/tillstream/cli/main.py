@@ -3,8 +3,13 @@
 import click
 
 from tillstream.cli.completion import completion
+from tillstream.cli.events import events, webhook_commands
 from tillstream.cli.import_file import import_
+from tillstream.cli.invoices import invoices
+from tillstream.cli.jobs import jobs
+from tillstream.cli.ledger import report, users
 from tillstream.cli.login import login
+from tillstream.cli.orders import orders
 from tillstream.cli.template_file import template
 from tillstream.http import VERSION
 
@@ -27,5 +32,17 @@ def main(context: click.Context, profile: str | None) -> None:
     context.obj = profile
 
 
-for command in (login, import_, template, completion):
+for command in (
+    login,
+    import_,
+    template,
+    jobs,
+    orders,
+    invoices,
+    users,
+    report,
+    events,
+    webhook_commands,
+    completion,
+):
     main.add_command(command)
