@@ -191,7 +191,7 @@ async def test_a_planted_bug_is_found_by_name(
     commits_first = options.pop("commits_first", False)
     async with open_mongo(mongodb_uri, "pymongo") as mongo:
         broken = await failures(
-            range(40), lambda: Trial(Harness(mongo, **options), commits_first=commits_first, crashes=crashes)
+            range(20), lambda: Trial(Harness(mongo, **options), commits_first=commits_first, crashes=crashes)
         )
     assert len(broken) > 1
     assert [seed for seed, failure in broken.items() if promise in failure]

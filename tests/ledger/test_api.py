@@ -1,0 +1,299 @@
+"""The ledger's API, as its document describes it."""
+
+import csv
+import io
+import json
+import zipfile
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import jsonschema
+import pytest
+import yaml
+
+from services.chassis.runtime.settings import REPOSITORY
+from services.ledger.flows.erase_user import erase_pending
+from services.ledger.http import tables
+from services.sales.records import SalesRecord
+from tests.ledger.api_fixtures import ApiClient, api
+from tests.ledger.records import DAY_US, NOON, a_job, a_return, an_order
+
+__all__ = ["api"]
+
+DOCUMENT: Any = yaml.safe_load((REPOSITORY / "schemas/openapi/ledger.yaml").read_text(encoding="utf-8"))
+
+
+def matches(body: Any, name: str) -> None:
+    jsonschema.validate(body, {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]})
+
+
+async def record(api: ApiClient, *records: SalesRecord) -> None:
+    await api.harness.record(*records)
+
+
+async def test_an_entry_is_as_the_document_says(api: ApiClient) -> None:
+    await record(
+        api,
+        an_order(site=api.site, at=1, job=a_job(1), user="u2", lines=[("p1", 2, "256.678")], coupon="1.5"),
+        an_order(site=api.site, at=2, job=a_job(2), user="u1", lines=[("p1", 2, "256.678")], coupon="1.5"),
+        a_return(site=api.site, channel="offline", job=a_job(3)),
+        a_return("16", site=api.site, user="u9", value="1.250000"),
+    )
+    (entry,) = (await api.read("/users/u1/orders"))["result"]
+    matches(entry, "Entry")
+    assert list(entry) == [
+        "orderId", "channel", "userId", "state", "currency", "gross", "returned", "net", "order", "returns", "versions",
+        "flags",
+    ]  # fmt: skip
+    assert (entry["gross"], entry["returned"], entry["net"]) == ("513.356", "11.24", "500.616")
+    assert entry["flags"] == ["CHANNEL_DIFFERS", "USER_CHANGED", "USER_DIFFERS"]
+    assert [(version["jobId"], version["changed"]) for version in entry["versions"]] == [
+        (a_job(2).job_id, ["userId"]),
+        (a_job(1).job_id, []),
+    ]
+    assert [(each["returnId"], each["value"]) for each in entry["returns"]] == [("15", "9.99"), ("16", "1.25")]
+    assert entry["order"]["lineItems"] == [{"productId": "p1", "quantity": 2, "unitPrice": "256.678"}]
+    assert (await api.read("/users/u2/orders"))["result"] == []
+    assert (await api.read("/orders/13"))["result"] == [entry]
+
+
+async def test_pages_are_complete_and_in_order_while_orders_come(api: ApiClient) -> None:
+    await record(api, *(an_order(str(n), site=api.site, when=NOON + n * DAY_US) for n in range(7)))
+    seen: list[str] = []
+    query: dict[str, Any] = {"rows": 3}
+    while True:
+        body = await api.read("/users/u1/orders", **query)
+        seen += [entry["orderId"] for entry in body["result"]]
+        assert body["pagination"]["rows"] == 3
+        assert body["pagination"]["count"] == len(body["result"])
+        if body["pagination"]["nextPageToken"] is None:
+            break
+        query["page"] = body["pagination"]["nextPageToken"]
+        await record(api, an_order(f"later {len(seen)}", site=api.site, when=NOON + 99 * DAY_US))
+    assert seen == ["6", "5", "4", "3", "2", "1", "0"]
+    assert "pagination" not in await api.read("/users/u1/orders")
+
+
+async def test_a_page_token_is_for_its_list_only(api: ApiClient) -> None:
+    await record(api, *(an_order(str(n), site=api.site) for n in range(3)))
+    token = (await api.read("/users/u1/orders", rows=1))["pagination"]["nextPageToken"]
+    assert await api.problem("/users/u2/orders", page=token) == (400, "INVALID_PAGE_TOKEN")
+    assert await api.problem("/users/u1/orders", page=token, mode="online") == (400, "INVALID_PAGE_TOKEN")
+    response = await api.get("/users/u1/orders", rows=1)
+    assert 'rel="next"' in response.headers["Link"]
+
+
+async def test_lists_are_filtered(api: ApiClient) -> None:
+    await record(
+        api,
+        an_order("1", site=api.site, channel=None, mode="offline"),
+        an_order("2", site=api.site, channel="web", when=NOON + DAY_US, currency="EUR"),
+    )
+
+    async def ids(**query: Any) -> list[str]:
+        return [entry["orderId"] for entry in (await api.read("/users/u1/orders", **query))["result"]]
+
+    assert await ids() == ["2", "1"]
+    assert await ids(channel="") == ["1"]
+    assert await ids(channel="web") == ["2"]
+    assert await ids(mode="offline") == ["1"]
+    assert await ids(currency="EUR") == ["2"]
+    assert await ids(from_="2023-11-15") == ["2"]
+    assert await ids(to="2023-11-14") == ["1"]
+    assert await ids(from_="2023-11-14T22:13:20Z", to="2023-11-14T22:13:21Z") == ["1"]
+
+
+async def test_several_channels_with_an_id(api: ApiClient) -> None:
+    await record(
+        api,
+        an_order(site=api.site, channel="b", user="u1"),
+        an_order(site=api.site, channel="a", user="u2"),
+        a_return(site=api.site, channel="c", user="u3"),
+    )
+    entries = (await api.read("/orders/13"))["result"]
+    assert [(entry["channel"], entry["flags"]) for entry in entries] == [
+        ("a", []),
+        ("b", []),
+        ("c", ["AMBIGUOUS_ORDER"]),
+    ]
+    assert [entry["channel"] for entry in (await api.read("/orders/13", channel="b"))["result"]] == ["b"]
+    for user, channel in (("u1", "b"), ("u2", "a"), ("u3", "c")):
+        assert [entry["channel"] for entry in (await api.read(f"/users/{user}/orders"))["result"]] == [channel]
+    assert await api.problem("/orders/13", channel="d") == (404, "ORDER_NOT_FOUND")
+
+
+async def test_a_report_names_what_it_is_about(api: ApiClient) -> None:
+    await record(api, an_order(site=api.site), an_order("2", site=api.site, currency="EUR"))
+    body = await api.read("/reports/sales", by="channel", from_="2023-11-14", to="2023-11-14")
+    matches(body, "Report")
+    assert {name: body[name] for name in body if name != "result"} == {
+        "asOf": "2023-11-14T22:13:20.000000Z",
+        "zone": "UTC",
+        "reportCurrency": "EUR",
+        "definitions": "/ledger/openapi.yaml",
+    }
+    assert [(row["channel"], row["currency"], row["orders"], row["units"]) for row in body["result"]] == [
+        ("web", "EUR", 1, 2),
+        ("web", "USD", 1, 2),
+    ]
+    days = await api.read("/reports/sales")
+    assert days["result"] == []
+    assert len((await api.read("/reports/sales", by="day"))["result"]) == 30
+    assert (await api.read("/reports/sales", zone="Asia/Tokyo"))["zone"] == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "code"),
+    [
+        ("/users/u1/orders", {"rows": 0}, "INVALID_ROWS"),
+        ("/users/u1/orders", {"rows": 1001}, "INVALID_ROWS"),
+        ("/users/u1/orders", {"page": "x"}, "INVALID_PAGE_TOKEN"),
+        ("/users/u1/orders", {"mode": "both"}, "INVALID_MODE"),
+        ("/users/u1/orders", {"currency": "usd"}, "INVALID_CURRENCY"),
+        ("/users/u1/orders", {"from_": "yesterday"}, "INVALID_DATE"),
+        ("/reports/sales", {"by": "day,day"}, "INVALID_BY"),
+        ("/reports/sales", {"by": "user"}, "INVALID_BY"),
+        ("/reports/sales", {"by": ""}, "INVALID_BY"),
+        ("/reports/sales", {"zone": "Mars"}, "INVALID_ZONE"),
+        ("/reports/sales", {"from_": "2023-11-14T00:00:00Z"}, "INVALID_DATE"),
+        ("/reports/sales", {"from_": "2023-11-15", "to": "2023-11-14"}, "INVALID_RANGE"),
+        ("/reports/sales", {"from_": "2010-01-01", "to": "2023-11-14"}, "INVALID_RANGE"),
+        ("/reports/sales", {"format": "pdf"}, "INVALID_FORMAT"),
+        ("/reports/sales", {"format": "ndjson"}, "INVALID_FORMAT"),
+        ("/exports/orders", {"after": "x"}, "INVALID_CURSOR"),
+        ("/exports/orders", {"format": "json"}, "INVALID_FORMAT"),
+    ],
+)
+async def test_an_invalid_parameter_has_a_code(api: ApiClient, path: str, query: dict[str, Any], code: str) -> None:
+    response = await api.get(path, **query)
+    body = json.loads(await response.text())
+    assert (response.status, body["code"]) == (400, code)
+    matches(body, "Problem")
+    assert code in DOCUMENT["components"]["responses"]["BadQuery"]["description"]
+
+
+async def test_what_is_accepted_decides_the_format(api: ApiClient) -> None:
+    await record(api, an_order(site=api.site))
+    for path, accept, expected in (
+        ("/reports/sales", "text/csv", "text/csv"),
+        ("/reports/sales", "text/csv;q=0.5, application/json", "application/json"),
+        ("/exports/orders", "*/*", "application/x-ndjson"),
+        ("/exports/orders", "text/csv", "text/csv"),
+    ):
+        response = await api.get(path, headers={"Accept": accept})
+        assert (response.status, response.content_type) == (200, expected)
+        await response.read()
+    assert (await api.get("/reports/sales", headers={"Accept": "image/png"})).status == 406
+
+
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)")
+
+
+async def test_exports_have_each_entry_and_neutralise_formulas(api: ApiClient) -> None:
+    for number, text in enumerate(FORMULAS):
+        await record(api, an_order(text, site=api.site, channel=text, user=text, when=NOON + number))
+    ndjson = (await (await api.get("/exports/orders", format="ndjson")).text()).splitlines()
+    assert [json.loads(line)["orderId"] for line in ndjson] == list(FORMULAS)
+    for line in ndjson:
+        matches(json.loads(line), "Entry")
+    rows = list(csv.DictReader(io.StringIO(await (await api.get("/exports/orders", format="csv")).text())))
+    assert [row["orderId"] for row in rows] == [f"'{text}" for text in FORMULAS]
+    assert [row["gross"] for row in rows] == ["19.98"] * 4
+    assert [row["cursor"] for row in rows] == [json.loads(line)["cursor"] for line in ndjson]
+    sheet = read_sheets(await (await api.get("/exports/orders", format="xlsx")).read())[0]
+    assert [row[0] for row in sheet] == ["orderId", *FORMULAS]
+    assert sheet[1][6] == 19.98
+
+
+async def test_a_cut_stream_goes_on_behind_the_last_row(api: ApiClient) -> None:
+    await record(api, *(an_order(str(n), site=api.site, when=NOON + n // 2) for n in range(9)))
+    lines = [json.loads(line) for line in (await (await api.get("/exports/orders")).text()).splitlines()]
+    for cut in range(9):
+        rest = await (await api.get("/exports/orders", after=lines[cut]["cursor"])).text()
+        assert [json.loads(line) for line in rest.splitlines()] == lines[cut + 1 :]
+
+
+async def test_an_export_is_the_report_that_was_shown(api: ApiClient) -> None:
+    await record(api, an_order("1", site=api.site), an_order("2", site=api.site, channel="-shop", currency="EUR"))
+    query = {"from_": "2023-11-14", "to": "2023-11-15", "by": "day,channel"}
+    shown = (await api.read("/reports/sales", **query))["result"]
+    response = await api.get("/reports/sales", format="csv", **query)
+    assert response.headers["X-Time-Zone"] == "UTC"
+    rows = list(csv.DictReader(io.StringIO(await response.text())))
+    assert [list(row) for row in rows] == [list(row) for row in shown]
+    assert rows == [
+        {name: f"'{value}" if value == "-shop" else str(value) for name, value in row.items()} for row in shown
+    ]
+    sheet = read_sheets(await (await api.get("/reports/sales", format="xlsx", **query)).read())[0]
+    assert [row[:3] for row in sheet[1:]] == [[row["day"], row["channel"], row["currency"]] for row in shown]
+
+
+async def test_rows_beyond_a_sheet_are_on_the_next(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_SHEET_ROWS", 2)
+    await record(api, *(an_order(str(n), site=api.site) for n in range(5)))
+    sheets = read_sheets(await (await api.get("/exports/orders", format="xlsx")).read())
+    assert [[row[0] for row in sheet] for sheet in sheets] == [
+        ["orderId", "0", "1"],
+        ["orderId", "2", "3"],
+        ["orderId", "4"],
+    ]
+
+
+def read_sheets(content: bytes) -> list[list[list[Any]]]:
+    """The sheets of a workbook, without a library: each cell is a text or a number."""
+    space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    sheets = []
+    with zipfile.ZipFile(io.BytesIO(content)) as book:
+        assert book.testzip() is None
+        for number in range(1, len(ET.fromstring(book.read("xl/workbook.xml")).findall(f".//{space}sheet")) + 1):  # noqa: S314 - our own
+            sheet = ET.fromstring(book.read(f"xl/worksheets/sheet{number}.xml"))  # noqa: S314 - as above
+            assert not sheet.findall(f".//{space}f")
+            sheets.append([[_cell(cell, space) for cell in row] for row in sheet.iter(f"{space}row")])
+    return sheets
+
+
+def _cell(cell: Any, space: str) -> Any:
+    if cell.get("t") == "inlineStr":
+        return cell.find(f"{space}is/{space}t").text
+    value = cell.find(f"{space}v")
+    return None if value is None else float(value.text)
+
+
+async def test_a_user_is_erased_with_a_receipt(api: ApiClient) -> None:
+    await record(api, an_order(site=api.site, user="who/is this?"))
+    path = "/users/who%2Fis%20this%3F"
+    response = await api.call("DELETE", path, who="eraser")
+    receipt = json.loads(await response.text())
+    matches(receipt, "Receipt")
+    assert (response.status, receipt["state"], api.wakes) == (202, "ERASING", [None])
+    assert "who" not in await response.text()
+    await erase_pending(api.harness.erase_deps)
+    found = await (
+        await api.client.get(response.headers["Location"], headers={"Authorization": "Bearer eraser"})
+    ).json()
+    matches(found, "Receipt")
+    assert (found["state"], found["receiptId"]) == ("ERASED", receipt["receiptId"])
+    assert (await api.read(path + "/orders"))["result"] == []
+    again = json.loads(await (await api.call("DELETE", path, who="eraser")).text())
+    assert again == found
+    (entry,) = (await api.read("/orders/13"))["result"]
+    assert entry["userId"].startswith("erased-")
+    assert "emailHash" not in entry["order"]
+
+
+async def test_a_receipt_of_nobody(api: ApiClient) -> None:
+    assert await api.problem("/erasures/x", who="eraser") == (404, "RECEIPT_NOT_FOUND")
+    assert await api.problem("/erasures/%C3%A4", who="eraser") == (404, "RECEIPT_NOT_FOUND")
+
+
+@pytest.mark.parametrize(("who", "status"), [("narrow", 403), ("eraser", 403), ("stranger", 401)])
+async def test_who_may_not_read(api: ApiClient, who: str, status: int) -> None:
+    for path in ("/users/u1/orders", "/orders/13", "/reports/sales", "/exports/orders"):
+        assert (await api.get(path, who=who)).status == status
+
+
+async def test_no_path_breaks_it(api: ApiClient) -> None:
+    for path in ("/users/%FF/orders", "/users/%00/orders", "/users/a%2Fb/orders"):
+        assert (await api.get(path)).status in {200, 400, 404}
+    for path in ("/orders/%FF", "/orders/%00"):
+        assert (await api.get(path)).status in {400, 404}
