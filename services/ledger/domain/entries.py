@@ -13,10 +13,10 @@ from services.ledger.domain.versions import (
     VersionedOrder,
     add_version,
     erase_person,
-    erase_versions,
     is_later_return,
     rank_of,
 )
+from services.ledger.domain.versions import erase_user as erase_from_versions
 from services.sales.records import Order, OrderLine, Return, SalesRecord
 
 
@@ -122,11 +122,9 @@ def apply_record(group: Group, record: SalesRecord, key: bytes) -> Group:
 
 def erase_user(group: Group, user_id: str, pseudonym: str, key: bytes) -> Group:
     """Return the group as if all records of the user had been pseudonymous when they came."""
-    orders = {}
-    for channel, versioned in group.orders.items():
-        order = versioned.order
-        latest = erase_person(order, pseudonym) if order.user_id == user_id else order
-        orders[channel] = VersionedOrder(latest, erase_versions(versioned.earlier, user_id, pseudonym, key))
+    orders = {
+        channel: erase_from_versions(versioned, user_id, pseudonym, key) for channel, versioned in group.orders.items()
+    }
     returns = {
         return_key: erase_person(each, pseudonym) if each.user_id == user_id else each
         for return_key, each in group.returns.items()

@@ -1,6 +1,6 @@
 """Versions of an order: which is the latest, and what each changed. The order of arrival does not matter."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from hashlib import blake2b
 from typing import NamedTuple, TypeVar
@@ -15,25 +15,28 @@ T = TypeVar("T", bound=Order | Return)
 
 MAX_VERSIONS = 10
 FINGERPRINT_BYTES = 4
-# Fields whose changes a version reports beside those of the user, by their names in JSON. The offset belongs to the
-# local time.
+# Fields whose changes a version reports beside those of the user, by their names in JSON; the personal ones are last.
+# The offset belongs to the local time.
 FIELDS = {
     "dateTime": ("date_time", "utc_offset_minutes"),
     "mode": ("mode",),
     "paymentMethod": ("payment_method",),
-    "emailHash": ("email_hash",),
-    "ccHash": ("cc_hash",),
     "storeId": ("store_id",),
     "regionId": ("region_id",),
-    "segmentIds": ("segment_ids",),
-    "segmentNames": ("segment_names",),
     "currency": ("currency",),
     "couponCode": ("coupon_code",),
     "couponValue": ("coupon_value",),
     "lineItems": ("line_items",),
+    "emailHash": ("email_hash",),
+    "ccHash": ("cc_hash",),
+    "segmentIds": ("segment_ids",),
+    "segmentNames": ("segment_names",),
 }
 # What the records of an erased user have instead of personal data, by the fields' names in JSON.
 _ERASED: dict[str, object] = {"emailHash": None, "ccHash": None, "segmentIds": [], "segmentNames": []}
+_IMPERSONAL_BYTES = FINGERPRINT_BYTES * (len(FIELDS) - len(_ERASED))
+_PERSONAL = ("user_id", "email_hash", "cc_hash", "segment_ids", "segment_names")
+_RETURN_FIELDS = (*(name for name in Return.__struct_fields__ if name not in _PERSONAL), *_PERSONAL)
 
 
 class Rank(NamedTuple):
@@ -120,20 +123,22 @@ def erase_person(record: T, pseudonym: str) -> T:
     return replace(record, user_id=pseudonym, email_hash=None, cc_hash=None, segment_ids=[], segment_names=[])
 
 
-def erase_versions(versions: Sequence[Version], user_id: str, pseudonym: str, key: bytes) -> tuple[Version, ...]:
-    """Return the versions as if those of this user had been pseudonymous when they came."""
+def erase_user(versioned: VersionedOrder, user_id: str, pseudonym: str, key: bytes) -> VersionedOrder:
+    """Return the order as if all versions of the user had been pseudonymous when they came."""
+    order = versioned.order
+    latest = erase_person(order, pseudonym) if order.user_id == user_id else order
     erased = {name: _fingerprint(repr([value]), key) for name, value in _ERASED.items()}
-    return _keep(
-        [
-            Version(version.rank, pseudonym, b"".join((_parts(version.fingerprints) | erased).values()))
-            if version.user_id == user_id
-            else version
-            for version in versions
-        ]
-    )
+    earlier = {
+        Version(version.rank, pseudonym, b"".join((_parts(version.fingerprints) | erased).values()))
+        if version.user_id == user_id
+        else version
+        for version in versioned.earlier
+    }
+    # While the user is being erased, a repeated record is pseudonymous, and the stored one is not yet.
+    return VersionedOrder(latest, _keep(earlier - {_version(latest, key)}) if earlier else ())
 
 
-def _keep(versions: Sequence[Version]) -> tuple[Version, ...]:
+def _keep(versions: Iterable[Version]) -> tuple[Version, ...]:
     """Return the latest versions; one more than is shown, so that the last one shown can be compared."""
     return tuple(sorted(versions, key=_place, reverse=True)[:MAX_VERSIONS])
 
@@ -142,12 +147,17 @@ def _version(order: Order, key: bytes) -> Version:
     return Version(rank_of(order), order.user_id, fingerprints(order, key))
 
 
-def _place(version: Version) -> tuple[Rank, str, bytes]:
-    return version.rank, version.user_id, version.fingerprints
+def _place(version: Version) -> tuple[Rank, bytes, str, bytes]:
+    """Return what decides between versions; records that are repeated with other content are decided by that.
+
+    The person comes last: erasing one must not change the decision.
+    """
+    impersonal, personal = version.fingerprints[:_IMPERSONAL_BYTES], version.fingerprints[_IMPERSONAL_BYTES:]
+    return version.rank, impersonal, version.user_id, personal
 
 
 def _return_place(record: Return) -> tuple[Rank, str]:
-    return rank_of(record), repr([_canonical(getattr(record, name)) for name in Return.__struct_fields__])
+    return rank_of(record), repr([_canonical(getattr(record, name)) for name in _RETURN_FIELDS])
 
 
 def _canonical(value: object) -> object:
