@@ -145,7 +145,7 @@ async def play(seed: int, trial: Trial) -> None:
     if chance.random() < 0.2:
         await _consume(records, chance, trial)
     if erases:
-        # Whoever crashed on the way asks again.
+        # An erasure that was interrupted is requested again.
         await harness.erase(site, ERASED_USER)
         model.erase(ERASED_USER, await _pseudonym(harness, site))
     await harness.fold()

@@ -33,7 +33,7 @@ async def rebuild(site: int, deps: Deps) -> int | None:
     book = await _begin(site, deps)
     if book is None or book.rebuild is None:
         return None
-    # From now on, whoever records sees that both generations are to be changed.
+    # From now on, every transaction that records changes both generations.
     await deps.ledger.fence()
     await _fold_all(deps)
     await _count_retired(book, deps)
