@@ -16,7 +16,6 @@ from services.avro.schema import Array, AvroType, Enum, Field, Optional, Primiti
 from services.avro.varints import encode_varint, read_varint
 from services.jobs.events import JobHeader, JobKey, JobRef
 from services.sales.field_types import (
-    MAX_FUTURE_US,
     YEAR_1980_US,
     YEAR_2020_US,
     Currency,
@@ -27,7 +26,7 @@ from services.sales.field_types import (
 )
 from services.sales.fields import TABLES
 from services.sales.records import RecordSummary
-from services.values.instants import MAX_OFFSET_MINUTES
+from services.values.instants import MAX_OFFSET_MINUTES, latest_valid_us
 from services.values.pii import MAX_CARD_DIGITS, MIN_CARD_DIGITS
 
 # In a hash no character that could make it an e-mail address or a card number.
@@ -208,5 +207,5 @@ def _to_number(text: str) -> int:
 @lru_cache(maxsize=16)
 def _reversed_latest(now_us: int) -> str:
     """The latest valid instant with its bytes reversed."""
-    latest = encode_varint(now_us + MAX_FUTURE_US)
+    latest = encode_varint(latest_valid_us(now_us))
     return latest[::-1] if len(latest) == _INSTANT_LENGTH else ""

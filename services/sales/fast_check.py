@@ -9,14 +9,14 @@ from typing import Any
 
 from services.avro.schema import to_snake_case
 from services.sales import field_types
-from services.sales.field_types import MAX_FUTURE_US
 from services.sales.fields import LINE_ITEMS, ORDER, RETURN, Field, FieldTable
 from services.sales.records import SalesRecord
+from services.values.instants import latest_valid_us
 
 
 def passes_fast_check(record: SalesRecord, *, now_us: int, currencies: AbstractSet[str]) -> bool:
     """Return whether a record surely keeps every rule."""
-    return _CHECKS[type(record)](record, now_us + MAX_FUTURE_US, currencies)
+    return _CHECKS[type(record)](record, latest_valid_us(now_us), currencies)
 
 
 def _compile(table: FieldTable) -> Callable[[SalesRecord, int, AbstractSet[str]], bool]:

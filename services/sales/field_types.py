@@ -17,22 +17,13 @@ from msgspec import Meta
 from services.avro import schema as avro
 from services.sales.payments import PAYMENT_KINDS
 from services.sales.records import MODES, SalesRecord
+from services.values import instants
 from services.values.currencies import read_currency, validate_currency
 from services.values.decimals import HugeNumber, quantize, read_amount, strip_trailing_zeros, validate_amount
 from services.values.identifiers import MAX_ID_LENGTH, NOT_A_STRING, read_identifier, validate_text
-from services.values.instants import (
-    MAX_INSTANT_US,
-    MAX_OFFSET_MINUTES,
-    MIN_INSTANT_US,
-    Instant,
-    format_local,
-    format_utc,
-    parse_instant,
-)
 from services.values.invalid import Invalid, InvalidKind, describe_type
 from services.values.pii import MAX_CARD_DIGITS, REMOVED, is_personal_data
 
-MAX_FUTURE_US = 5 * 60 * 1_000_000
 # Seconds and milliseconds since 1970, taken for microseconds, are before these.
 YEAR_1980_US, YEAR_2020_US = 315_532_800_000_000, 1_577_836_800_000_000
 
@@ -41,7 +32,6 @@ _OTHER_UNIT = "it looks like another unit (seconds, milliseconds) than microseco
 _FUTURE = Invalid(InvalidKind.FUTURE, "must not be more than 5 minutes ahead")
 _SCALARS = (str, int, Decimal, HugeNumber)
 _PERSONAL = Invalid(InvalidKind.PERSONAL, "must be a hash, not personal data")
-_CACHE_SIZE = 16_384
 
 
 class RuleContext(NamedTuple):
@@ -53,7 +43,7 @@ class RuleContext(NamedTuple):
     now_us: int
     currencies: AbstractSet[str]
     zone: tzinfo = UTC
-    min_date_time_us: int = MIN_INSTANT_US
+    min_date_time_us: int = instants.MIN_INSTANT_US
 
 
 @dataclass(frozen=True)
@@ -309,7 +299,7 @@ class UtcOffset(_Integer):
     """An offset from UTC in minutes."""
 
     avro_type = avro.Primitive.INT
-    min_value, max_value = -MAX_OFFSET_MINUTES, MAX_OFFSET_MINUTES
+    min_value, max_value = -instants.MAX_OFFSET_MINUTES, instants.MAX_OFFSET_MINUTES
     invalid = Invalid(InvalidKind.DATE, "must be less than a day")
 
 
@@ -346,7 +336,7 @@ def amount_from_integer(number: object) -> Decimal:
     return quantize(Decimal(number))
 
 
-@lru_cache(maxsize=_CACHE_SIZE)
+@lru_cache(maxsize=16_384)
 def is_valid_amount(amount: Decimal) -> bool:
     """Return whether an amount is valid; prices repeat, so the latest answers are cached."""
     return validate_amount(amount) is None
@@ -369,20 +359,20 @@ class LocalDateTime(_Timestamp):
 
     fast_min_us = YEAR_1980_US
 
-    def read(self, value: object, context: RuleContext, /) -> Instant | Invalid:
-        return parse_instant(value, zone=context.zone)
+    def read(self, value: object, context: RuleContext, /) -> instants.Instant | Invalid:
+        return instants.parse_instant(value, zone=context.zone)
 
     def validate(self, us: int, context: RuleContext, /) -> Invalid | None:
-        if us < MIN_INSTANT_US:
+        if us < instants.MIN_INSTANT_US:
             return Invalid(InvalidKind.DATE, "is before the year 1")
         if us < context.min_date_time_us:
             return Invalid(InvalidKind.DATE, f"is before 1980: {_OTHER_UNIT}")
-        return _FUTURE if us > context.now_us + MAX_FUTURE_US else None
+        return _FUTURE if us > instants.latest_valid_us(context.now_us) else None
 
     def to_json(self, us: int, record: SalesRecord, /) -> str | int:
         # Kafka can deliver any 64-bit integer; one that no calendar shows stays a number.
-        is_date = MIN_INSTANT_US <= us <= MAX_INSTANT_US
-        return format_local(us, offset_minutes=record.utc_offset_minutes) if is_date else us
+        is_date = instants.MIN_INSTANT_US <= us <= instants.MAX_INSTANT_US
+        return instants.format_local(us, offset_minutes=record.utc_offset_minutes) if is_date else us
 
 
 @dataclass(frozen=True)
@@ -394,9 +384,9 @@ class AcceptedAt(_Timestamp):
     def validate(self, us: int, context: RuleContext, /) -> Invalid | None:
         if us < YEAR_2020_US:
             return Invalid(InvalidKind.DATE, f"is before 2020: {_OTHER_UNIT}")
-        if us > MAX_INSTANT_US:
+        if us > instants.MAX_INSTANT_US:
             return Invalid(InvalidKind.DATE, "must be in the years 2020 to 9999")
-        return _FUTURE if us > context.now_us + MAX_FUTURE_US else None
+        return _FUTURE if us > instants.latest_valid_us(context.now_us) else None
 
     def to_json(self, us: int, _: SalesRecord, /) -> str | int:
-        return format_utc(us, digits=6) if MIN_INSTANT_US <= us <= MAX_INSTANT_US else us
+        return instants.format_utc(us, digits=6) if instants.MIN_INSTANT_US <= us <= instants.MAX_INSTANT_US else us

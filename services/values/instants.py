@@ -10,6 +10,7 @@ from services.values.invalid import Invalid, InvalidKind
 
 MICROSECONDS = 1_000_000
 MAX_OFFSET_MINUTES = 23 * 60 + 59
+_MAX_AHEAD_US = 5 * 60 * MICROSECONDS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
@@ -86,6 +87,11 @@ def _parse_offset_fast(text: str) -> int | None:
         return None
     minutes = int(text[1:3]) * 60 + int(text[4:6])
     return None if minutes > MAX_OFFSET_MINUTES else -minutes if text[0] == "-" else minutes
+
+
+def latest_valid_us(now_us: int) -> int:
+    """Return the latest instant that may be stated now: whoever states it may have a clock that is a little ahead."""
+    return now_us + _MAX_AHEAD_US
 
 
 def start_of_day_us(day: date, zone: tzinfo) -> int:

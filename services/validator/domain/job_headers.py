@@ -1,9 +1,9 @@
 """The job that a record's headers name, for records that cannot be judged."""
 
 from services.jobs.events import JobHeader, JobKey
-from services.sales.field_types import MAX_FUTURE_US
 from services.sales.records import OFFLINE, SalesRecord
 from services.validator.domain.submitted_record import SubmittedRecord
+from services.values.instants import latest_valid_us
 from services.values.time_uuids import is_uuid, timestamp_us
 
 _MAX_DIGITS = 18
@@ -31,7 +31,7 @@ def job_from_headers(
 def _created_at(job_id: str, source: SubmittedRecord, now_us: int) -> int:
     """Return the time in the job's id; if it has none, or one in the future, the timestamp of the record."""
     created_at = timestamp_us(job_id)
-    if created_at is not None and created_at <= now_us + MAX_FUTURE_US:
+    if created_at is not None and created_at <= latest_valid_us(now_us):
         return created_at
     return min(max(source.timestamp, 0) * 1000, now_us)
 
