@@ -81,6 +81,7 @@ k8s: .venv/dev ## render and validate the manifests without a cluster
 client: .venv/dev ## build the wheel of the client library and command line, into build/client
 	@$(BIN)/python clients/python/generate_sync.py --check
 	@$(BIN)/uv build --quiet --wheel --out-dir build/client clients/python
+	@rm -rf clients/python/build clients/python/*.egg-info
 	@ls build/client/*.whl
 
 image: ## build the image tillstream:local

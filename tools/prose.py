@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.chassis.runtime.settings import REPOSITORY
 
-CODE = ("services", "sandbox", "tools", "tests", "bench")
+CODE = ("services", "sandbox", "tools", "tests", "bench", "clients")
 PAGES = (
     "*.md",
     "docs/**/*.md",

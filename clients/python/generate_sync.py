@@ -21,6 +21,7 @@ REPLACEMENTS = (
     (r"aclose", "close"),
     (r"AsyncIterator", "Iterator"),
     (r"async_sleep", "sleep"),
+    (r"async_steps", "steps"),
     (r"_async", "_sync"),
     (r"Async(?=[A-Z])", ""),
     (

@@ -194,7 +194,9 @@ def test_the_walk_of_the_guide_works_word_for_word(command: Command, base: str) 
     """In a new virtual environment with the wheel and nothing else; the address is the only thing that is replaced."""
     uv = Path(sys.executable).parent / "uv"
     wheels = command.directory / "wheels"
-    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", wheels, SOURCES], check=True, cwd=command.directory)
+    # Built from a copy: setuptools leaves files in the directory that it builds.
+    copy = shutil.copytree(SOURCES, command.directory / "copy", ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", wheels, copy], check=True, cwd=command.directory)
     (wheel,) = wheels.glob("*.whl")
     text = (REPOSITORY / "docs" / "client.md").read_text(encoding="utf-8")
     script, expected = [], []

@@ -137,7 +137,7 @@ async def test_a_hundred_thousand_records_survive_five_kills(
 
 
 def _read_until(process: Any, count: int) -> None:
-    """Return once this run has sent so many records more than it began with."""
+    """Return once this run has sent `count` records more than it began with."""
     first = None
     for line in process.stdout:
         sent = json.loads(line).get("sent", 0)

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ import tillstream
 from tests.e2e.customer import DEMO, SECOND, Tenant
 from tests.e2e.installation import Installation
 from tillstream import AsyncClient, Client
+from tillstream.files import FileOptions
 
 
 def order(**changes: Any) -> dict[str, Any]:
@@ -96,6 +98,23 @@ def test_single_records_and_returns(client: Client) -> None:
 async def test_single_records_asynchronously(async_client: AsyncClient) -> None:
     accepted = await async_client.imports.send_one(order(), user_id="u1")
     assert (await async_client.jobs.wait(accepted.job_id, timeout_s=30)).state == "COMPLETED"
+
+
+def a_file(directory: Path) -> Path:
+    path = directory / "sales.csv"
+    lines = [f"f-{uuid4().hex},u1,2024-05-01T10:00:00Z,{product},1,9.99" for product in ("4556", "zz", "4557")]
+    path.write_text("\n".join(["id,userId,dateTime,productId,quantity,unitPrice", *lines]))
+    return path
+
+
+def test_a_file(client: Client, tmp_path: Path) -> None:
+    *_, last = client.imports.file(a_file(tmp_path), files=FileOptions(manifest=tmp_path / "m.sqlite"))
+    assert (last.is_done, last.tally.succeeded, last.tally.failed) == (True, 2, 1)
+
+
+async def test_a_file_asynchronously(async_client: AsyncClient, tmp_path: Path) -> None:
+    seen = [progress async for progress in async_client.imports.file(a_file(tmp_path), share=0.5)]
+    assert (seen[-1].is_done, seen[-1].tally.succeeded, seen[-1].tally.failed) == (True, 2, 1)
 
 
 def test_an_order_of_codes(client: Client) -> None:

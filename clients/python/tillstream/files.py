@@ -1,39 +1,69 @@
 """Imports whole files from a program, as the command does."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 
-from tillstream._sync.client import Client
+from tillstream.http import Credentials, RetryPolicy
 from tillstream.importer import Importer, ImportOptions, Progress
 from tillstream.manifest import Manifest
-from tillstream.models import Kind, Mode
 from tillstream.sources.flat import FlatOptions
 from tillstream.sources.open import open_source
 
 
-def import_file(
-    client: Client,
-    path: Path | str,
-    *,
-    kind: Kind = "orders",
-    mode: Mode | None = None,
-    mapping: Mapping[str, str] | None = None,
-    zone: tzinfo | None = None,
-    decimal: str | None = None,
-    share: float = 1.0,
-    manifest: Path | None = None,
-) -> Iterator[Progress]:
-    """Import a CSV, XLSX, JSON or NDJSON file; yield progress, at the end with the outcome of each record counted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """How a file is read, and where the import's state is kept."""
 
-    With a `manifest`, a SQLite file, an import that was interrupted goes on where it was; use one for each file and
-    its options. Raises `SourceError` for a file that cannot be imported as it is.
-    """
-    source = open_source(Path(path), FlatOptions(kind, mapping or {}, decimal, zone))
-    stored = Manifest(manifest)
-    try:
-        yield from Importer(client, source, stored, ImportOptions(kind=kind, mode=mode, share=share)).run(
-            source.count()
-        )
-    finally:
-        stored.close()
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    zone: tzinfo | None = None
+    decimal: str | None = None
+    manifest: Path | None = None
+
+
+class FileImport:
+    """One import of a file, with connections of its own."""
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        retry: RetryPolicy,
+        *,
+        path: Path | str,
+        files: FileOptions,
+        options: ImportOptions,
+    ) -> None:
+        self._base_url = base_url
+        self._credentials = credentials
+        self._retry = retry
+        self._path = Path(path)
+        self._files = files
+        self._options = options
+        self._resources = ExitStack()
+        self._importer: Importer | None = None
+
+    def run(self) -> Iterator[Progress]:
+        """Yield progress; raises `SourceError` for a file that cannot be imported as it is."""
+        from tillstream._sync.client import Client  # noqa: PLC0415 - the client uses this module
+
+        files, who = self._files, self._credentials
+        source = open_source(self._path, FlatOptions(self._options.kind, files.mapping, files.decimal, files.zone))
+        total = source.count()
+        manifest = Manifest(files.manifest)
+        self._resources.callback(manifest.close)
+        client = Client(self._base_url, who.client_id, who.client_secret, who.api_key, retry=self._retry)
+        self._resources.enter_context(client)
+        self._importer = Importer(client, source, manifest, self._options)
+        yield from self._importer.run(total)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        if self._importer is not None:
+            self._importer.stop()
+
+    def close(self) -> None:
+        """Close connections and manifest."""
+        self._resources.close()

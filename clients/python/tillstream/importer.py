@@ -7,9 +7,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import dropwhile
 from time import monotonic
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tillstream._sync.client import Client
 from tillstream.errors import (
     ApiError,
     InvalidRequestError,
@@ -24,6 +24,10 @@ from tillstream.models import Accepted, Fault, Kind, Mode, RecordResult, Validat
 from tillstream.pace import Pace, Sent
 from tillstream.packing import Bounds, Unsent, pack
 from tillstream.sources.records import Source
+
+if TYPE_CHECKING:
+    # The client uses this module.
+    from tillstream._sync.client import Client
 
 MAX_SENDERS = 8
 FOLLOWERS = 4
@@ -69,7 +73,7 @@ class Progress:
 class Importer:
     """One run of an import. `stop` may be called from a signal handler or another thread."""
 
-    def __init__(self, client: Client, source: Source, manifest: Manifest, options: ImportOptions) -> None:
+    def __init__(self, client: "Client", source: Source, manifest: Manifest, options: ImportOptions) -> None:
         self._client = client
         self._source = source
         self._manifest = manifest

@@ -37,7 +37,7 @@ class AsyncEvents:
     ) -> FeedPage:
         """Return a page of the feed behind a cursor or an instant; without one, from the oldest event that is kept.
 
-        With `wait_s` (at most 30) an empty page is returned only after so many seconds.
+        With `wait_s` (at most 30) an empty page is returned only after that many seconds.
         """
         params = {"after": after, "types": ",".join(types) or None, "rows": rows}
         headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}

@@ -1,13 +1,17 @@
 """Imports of orders and returns."""
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tillstream._async.runtime import async_steps
 from tillstream._async.transport import AsyncTransport
 from tillstream.encoding import encode_records
+from tillstream.files import FileImport, FileOptions
 from tillstream.http import IMPORT, decode
+from tillstream.importer import ImportOptions, Progress
 from tillstream.models import Accepted, Kind, Limits, Mode, Validated
 
 _JSON = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
@@ -74,6 +78,32 @@ class AsyncImports:
             IMPORT, "POST", f"{self._path}/{kind}", params=params, content=body, headers=_JSON
         )
         return decode(response.body, Validated)
+
+    async def file(
+        self,
+        path: Path | str,
+        *,
+        kind: Kind = "orders",
+        mode: Mode | None = None,
+        share: float = 1.0,
+        files: FileOptions | None = None,
+    ) -> AsyncIterator[Progress]:
+        """Import a CSV, XLSX, JSON or NDJSON file; yield progress until the outcome of each record is known.
+
+        With `FileOptions.manifest`, a SQLite file, an import that was interrupted goes on where it was; use one for
+        each file and its options. Raises `SourceError` for a file that cannot be imported as it is.
+        """
+        transport = self._transport
+        file_import = FileImport(
+            transport.base_url,
+            transport.credentials,
+            transport.retry,
+            path=path,
+            files=files or FileOptions(),
+            options=ImportOptions(kind=kind, mode=mode, share=share),
+        )
+        async for progress in async_steps(file_import):
+            yield progress
 
     async def limits(self) -> Limits:
         """Return the site's limits, and what is left of them."""

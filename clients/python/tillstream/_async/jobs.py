@@ -31,7 +31,7 @@ class AsyncJobs:
         self._path = f"/{quote(transport.credentials.api_key, safe='')}"
 
     async def get(self, job_id: str, *, wait_s: int = 0) -> Job:
-        """Return a job; with `wait_s` once it has ended, or after so many seconds (at most 30)."""
+        """Return a job; with `wait_s` once it has ended, or after that many seconds (at most 30)."""
         headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
         response = await self._transport.request(STATUS, "GET", self._job(job_id), headers=headers)
         return decode(response.body, _JobResponse).summary.job

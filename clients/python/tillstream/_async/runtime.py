@@ -2,10 +2,15 @@
 
 import asyncio
 from asyncio import Lock as AsyncLock
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 
-__all__ = ["AsyncHttp", "AsyncLock", "async_sleep"]
+from tillstream.files import FileImport
+from tillstream.importer import Progress
+
+__all__ = ["AsyncHttp", "AsyncLock", "async_sleep", "async_steps"]
 
 AsyncHttp = httpx2.AsyncClient
 
@@ -13,3 +18,21 @@ AsyncHttp = httpx2.AsyncClient
 async def async_sleep(seconds: float) -> None:
     """Wait."""
     await asyncio.sleep(seconds)
+
+
+async def async_steps(file_import: FileImport) -> AsyncIterator[Progress]:
+    """Yield the progress of an import, which runs in a thread of its own."""
+
+    def following(steps: Iterator[Progress]) -> Progress | None:
+        return next(steps, None)
+
+    loop = asyncio.get_running_loop()
+    # One thread: SQLite's connections belong to the thread that made them.
+    with ThreadPoolExecutor(1) as executor:
+        steps = await loop.run_in_executor(executor, file_import.run)
+        try:
+            while (progress := await loop.run_in_executor(executor, following, steps)) is not None:
+                yield progress
+        finally:
+            file_import.stop()
+            await loop.run_in_executor(executor, file_import.close)

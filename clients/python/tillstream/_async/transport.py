@@ -40,6 +40,7 @@ class AsyncTransport:
     """Connections to one installation with the credentials of one client. `throttled` counts responses with 429."""
 
     def __init__(self, base_url: str, credentials: Credentials, retry: RetryPolicy, http: AsyncHttp | None) -> None:
+        self.base_url = base_url
         self.credentials = credentials
         self.retry = retry
         self.throttled = 0

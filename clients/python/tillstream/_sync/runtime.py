@@ -1,11 +1,15 @@
 """Counterparts of `_async/runtime.py`; written by hand."""
 
 import time
+from collections.abc import Iterator
 from threading import Lock
 
 import httpx2
 
-__all__ = ["Http", "Lock", "sleep"]
+from tillstream.files import FileImport
+from tillstream.importer import Progress
+
+__all__ = ["Http", "Lock", "sleep", "steps"]
 
 Http = httpx2.Client
 
@@ -13,3 +17,11 @@ Http = httpx2.Client
 def sleep(seconds: float) -> None:
     """Wait."""
     time.sleep(seconds)
+
+
+def steps(file_import: FileImport) -> Iterator[Progress]:
+    """Yield the progress of an import."""
+    try:
+        yield from file_import.run()
+    finally:
+        file_import.close()

@@ -37,7 +37,7 @@ def events() -> None:
 @click.option("--type", "types", type=click.Choice(TYPES), multiple=True, help="Only this type; can be repeated.")
 @click.option("--after", help="Cursor or time to begin at; by default now. `oldest` begins with the oldest event.")
 @click.option("--cursor-file", type=click.Path(path_type=Path, dir_okay=False), help="Go on where the last run ended.")
-@click.option("--limit", type=click.IntRange(1), help="End after so many events.")
+@click.option("--limit", type=click.IntRange(1), help="End after this many events.")
 @click.option("--json", "as_json", is_flag=True, help="One event a line, as JSON.")
 @click.pass_context
 @reports_errors
@@ -75,7 +75,7 @@ def webhook_commands() -> None:
 @click.option("--type", "types", type=click.Choice(TYPES), multiple=True, help="Only this type; can be repeated.")
 @click.option("--after", help="Cursor or time to begin at; by default now.")
 @click.option("--cursor-file", type=click.Path(path_type=Path, dir_okay=False), help="Go on where the last run ended.")
-@click.option("--limit", type=click.IntRange(1), help="End after so many events.")
+@click.option("--limit", type=click.IntRange(1), help="End after this many events.")
 @click.pass_context
 @reports_errors
 def listen(

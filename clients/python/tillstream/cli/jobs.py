@@ -65,7 +65,7 @@ def show(context: click.Context, job_id: str, *, as_json: bool) -> None:
 
 @jobs.command()
 @click.argument("job_id")
-@click.option("--timeout", type=float, help="Give up after so many seconds, with exit code 75.")
+@click.option("--timeout", type=float, help="Give up after that many seconds, with exit code 75.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 @reports_errors

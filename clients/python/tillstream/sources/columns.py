@@ -84,7 +84,7 @@ class ColumnMap:
         self._types = fields
 
     def field_of(self, heading: object) -> str | None:
-        """Return the field of a column; None if it is none of ours."""
+        """Return the field of a column; None if it is not one of ours."""
         key = normalise(heading)
         return self._mapped.get(key) or self._own.get(key)
 

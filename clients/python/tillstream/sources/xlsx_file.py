@@ -20,7 +20,7 @@ def open_xlsx(path: Path, options: FlatOptions) -> FlatSource:
         raise SourceError(f"not a readable spreadsheet ({type(error).__name__}); save it as XLSX or CSV") from None
 
     def rows() -> Iterator[tuple[int, list[Any]]]:
-        # Parsed anew each time: kept, a large sheet would take the memory of all its cells.
+        # Parsed again each time: kept, a large sheet would take the memory of all its cells.
         sheet = CalamineWorkbook.from_path(str(path)).get_sheet_by_name(name)
         first = (sheet.start or (0, 0))[0]
         start_column = (sheet.start or (0, 0))[1]

@@ -1,0 +1,257 @@
+"""The import of a file against a server that loses responses, and through interruptions at any point."""
+
+import csv
+import gzip
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from tillstream import Client, NotAllowedError, RetryPolicy, UnreachableError
+from tillstream.importer import Importer, ImportOptions, Progress, StoppedError
+from tillstream.manifest import Manifest, ManifestLockedError
+from tillstream.report import write_failed
+from tillstream.sources.flat import FlatOptions
+from tillstream.sources.open import open_source
+
+HEADER = ["id", "userId", "dateTime", "productId", "quantity", "unitPrice"]
+COUNTS = {"total": 0, "success": 0, "failed": 0}
+
+
+class Server:
+    """The APIs, as far as an import needs them. `fails` may raise instead of a response, after the work is done."""
+
+    def __init__(self, *, records_per_second: int = 100_000) -> None:
+        self.records_per_second = records_per_second
+        self.jobs: dict[str, list[dict[str, Any]]] = {}
+        self.by_key: dict[str, tuple[bytes, str]] = {}
+        self.validated = 0
+        self.fails: Callable[[httpx2.Request], None] = lambda _: None
+        self.refuses: httpx2.Response | None = None
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        response = self._respond(request)
+        self.fails(request)
+        return response
+
+    def _respond(self, request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path
+        if path.endswith("/oauth2/token"):
+            return httpx2.Response(200, json={"token_type": "bearer", "access_token": "t", "expires_in": 3600})
+        if path.endswith("/limits"):
+            return httpx2.Response(200, json=self._limits())
+        if request.method == "POST":
+            return self.refuses or self._import(request)
+        job = path.split("/job/")[1].split("/")[0]
+        failed = [self._result(index, one) for index, one in enumerate(self.jobs[job]) if self._is_bad(one)]
+        if path.endswith("/records"):
+            return httpx2.Response(200, json={"result": failed})
+        return httpx2.Response(200, json={"summary": {"job": self._job(job, len(failed))}})
+
+    def _limits(self) -> dict[str, int]:
+        return {
+            "recordsPerSecond": self.records_per_second,
+            "remaining": self.records_per_second,
+            "resetAfterSeconds": 0,
+            "recordsPerRequest": 100,
+            "bytesPerRequest": 102_400,
+            "inflatedBytesPerRequest": 4_194_304,
+        }
+
+    def _import(self, request: httpx2.Request) -> httpx2.Response:
+        records = json.loads(gzip.decompress(request.content))
+        if "validateOnly" in request.url.params:
+            self.validated += len(records)
+            assert "Idempotency-Key" in request.headers
+            results = [self._result(index, one) for index, one in enumerate(records)]
+            return httpx2.Response(200, json={"message": "", "time": 0, "catalogueAsOf": None, "records": results})
+        key = request.headers["Idempotency-Key"]
+        body, job = self.by_key.setdefault(key, (request.content, str(uuid4())))
+        if body != request.content:
+            return httpx2.Response(422, json={"code": "IDEMPOTENCY_CONFLICT", "detail": "another request"})
+        self.jobs[job] = records
+        return httpx2.Response(202, json={"message": "", "time": 0, "jobId": job})
+
+    @staticmethod
+    def _is_bad(record: dict[str, Any]) -> bool:
+        return bool(record["lineItems"][0]["productId"] == "zz")
+
+    def _result(self, index: int, record: dict[str, Any]) -> dict[str, Any]:
+        fault = {
+            "code": "PRODUCT_NOT_FOUND",
+            "field": "/lineItems/0/productId",
+            "message": "No product is found for product ID zz",
+            "retryable": True,
+        }
+        is_bad = self._is_bad(record)
+        outcome = "failed" if is_bad else "succeeded"
+        return {"index": index, "userId": "u", "outcome": outcome, "faults": [fault] if is_bad else []}
+
+    def _job(self, job: str, failed: int) -> dict[str, Any]:
+        total = len(self.jobs[job])
+        return {
+            "jobId": job,
+            "name": "",
+            "state": "COMPLETED",
+            "status": "PROCESSING",
+            "terminal": True,
+            "jobCreated": "",
+            "lastModified": "",
+            "completedAt": None,
+            "duration": "",
+            "baggage": {"records": {"total": total, "success": total - failed, "failed": failed}},
+            "attributes": {"mode": "offline", "type": "orders"},
+        }
+
+    def judged(self) -> Counter[str]:
+        """How often each record was judged, over all jobs."""
+        return Counter(record["id"] for records in self.jobs.values() for record in records)
+
+
+def write_file(directory: Path, count: int, *, bad: frozenset[int] = frozenset()) -> Path:
+    path = directory / "sales.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(HEADER)
+        for number in range(count):
+            product = "zz" if number in bad else "4556"
+            writer.writerow([f"o{number}", "u", "2024-05-01T10:00:00Z", product, 1, 1])
+    return path
+
+
+def run(server: Server, path: Path, manifest: Manifest, *, stop_after: int | None = None, **options: Any) -> Progress:
+    """Run an import once; return its last progress."""
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", "s", "k", http=http, retry=RetryPolicy(max_wait_s=0)) as client:
+        source = open_source(path, FlatOptions("orders", {}))
+        importer = Importer(client, source, manifest, ImportOptions(**options))
+        last: Progress | None = None
+        for number, progress in enumerate(importer.run(source.count())):
+            last = progress
+            if number == stop_after:
+                importer.stop()
+    assert last is not None
+    return last
+
+
+def test_a_file_is_imported_and_its_failures_are_those_of_its_rows(tmp_path: Path) -> None:
+    server, bad = Server(), frozenset({0, 99, 100, 349})
+    path = write_file(tmp_path, 350, bad=bad)
+    manifest = Manifest(tmp_path / "m.sqlite")
+    progress = run(server, path, manifest)
+    assert progress.is_done
+    assert (progress.tally.succeeded, progress.tally.failed, progress.total) == (346, 4, 350)
+    assert [number for number, _ in manifest.failed_records()] == sorted(bad)
+    assert manifest.fault_table() == [("PRODUCT_NOT_FOUND", "/lineItems/*/productId", "zz", 4)]
+    source = open_source(path, FlatOptions("orders", {}))
+    assert write_failed(tmp_path / "failed.csv", source, manifest) == 4
+    lines = list(csv.reader((tmp_path / "failed.csv").read_text(encoding="utf-8-sig").splitlines()))
+    assert [line[0] for line in lines] == ["id", "o0", "o99", "o100", "o349"]
+    assert "PRODUCT_NOT_FOUND" in lines[1][-1]
+    manifest.close()
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_lost_responses_and_restarts_import_nothing_twice(tmp_path: Path, seed: int) -> None:
+    """Any response may be lost after the server has done its work; the next run goes on with what is stored."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    server = Server()
+    path = write_file(tmp_path, 1000, bad=frozenset({7}))
+
+    def lose(request: httpx2.Request) -> None:
+        if not request.url.path.endswith("token") and chance.random() < 0.15:
+            raise httpx2.ReadError("cut")
+
+    server.fails = lose
+    for _ in range(200):
+        manifest = Manifest(tmp_path / "m.sqlite")
+        try:
+            progress = run(server, path, manifest, stop_after=chance.choice([None, None, 1, 3]))
+        except (UnreachableError, StoppedError):
+            continue
+        finally:
+            manifest.close()
+        if progress.is_done:
+            break
+    assert (progress.tally.succeeded, progress.tally.failed) == (999, 1)
+    judged = server.judged()
+    assert len(judged) == 1000
+    assert set(judged.values()) == {1}
+
+
+def test_a_second_run_sends_nothing(tmp_path: Path) -> None:
+    server, path = Server(), write_file(tmp_path, 50)
+    for _ in range(2):
+        manifest = Manifest(tmp_path / "m.sqlite")
+        assert run(server, path, manifest).tally.succeeded == 50
+        manifest.close()
+    assert len(server.jobs) == 1
+
+
+def test_a_dry_run_makes_no_job(tmp_path: Path) -> None:
+    server, path = Server(), write_file(tmp_path, 150, bad=frozenset({149}))
+    manifest = Manifest(None)
+    progress = run(server, path, manifest, dry_run=True)
+    assert (progress.tally.succeeded, progress.tally.failed) == (149, 1)
+    assert (server.jobs, server.validated) == ({}, 150)
+    manifest.close()
+
+
+def test_a_refused_request_fails_its_records_and_not_the_others(tmp_path: Path) -> None:
+    server, path = Server(), write_file(tmp_path, 30)
+    server.refuses = httpx2.Response(413, json={"code": "PAYLOAD_TOO_LARGE", "detail": "too large"})
+    manifest = Manifest(None)
+    progress = run(server, path, manifest)
+    assert (progress.tally.succeeded, progress.tally.failed) == (0, 30)
+    assert manifest.fault_table() == [("PAYLOAD_TOO_LARGE", "", None, 30)]
+    manifest.close()
+
+
+def test_a_refused_client_ends_the_import(tmp_path: Path) -> None:
+    server, path = Server(), write_file(tmp_path, 30)
+    server.refuses = httpx2.Response(403, json={"code": "FORBIDDEN", "detail": "no scope"})
+    manifest = Manifest(None)
+    with pytest.raises(NotAllowedError):
+        run(server, path, manifest)
+    manifest.close()
+
+
+def test_a_key_of_other_bytes_is_replaced(tmp_path: Path) -> None:
+    """Breaks if an import that another version of the program began cannot go on."""
+    server, path = Server(), write_file(tmp_path, 10)
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    manifest = Manifest(tmp_path / "m.sqlite")
+    with Client("https://t.example", "c", "s", "k", http=http) as client:
+        source = open_source(path, FlatOptions("orders", {}))
+        importer = Importer(client, source, manifest, ImportOptions())
+        first = True
+        original = manifest.prepare
+
+        def prepare(batch: Any) -> Any:
+            nonlocal first
+            stored = original(batch)
+            if first:
+                server.by_key[stored.key] = (b"other", "j")
+            first = False
+            return stored
+
+        manifest.prepare = prepare  # type: ignore[method-assign]
+        for progress in importer.run(10):
+            last = progress
+    assert last.tally.succeeded == 10
+    manifest.close()
+
+
+def test_two_processes_do_not_import_the_same_file(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path / "m.sqlite")
+    with pytest.raises(ManifestLockedError):
+        Manifest(tmp_path / "m.sqlite")
+    manifest.close()
+    Manifest(tmp_path / "m.sqlite").close()
+    assert (tmp_path / "m.sqlite").stat().st_mode & 0o777 == 0o600
