@@ -75,18 +75,20 @@ class ImportApi:
 
     def routes(self) -> list[web.RouteDef]:
         """All routes of the API."""
-        routes = [
-            openapi_route("/omnichannel/openapi.yaml", self._openapi),
-            web.get(BASE + "/{apiKey}/limits", self.limits),
-        ]
+        # aiohttp tries them in order: the most frequent ones come first.
+        routes: list[web.RouteDef] = []
         for kind in SCOPES:
             handler = partial(self._handle_import, kind)
             routes += [
-                web.post(f"{BASE}/{{apiKey}}/{kind}", handler, expect_handler=defer_continue),
                 # aiohttp's default pattern for a path segment excludes braces.
                 web.put(f"{BASE}/{{apiKey}}/{kind}/users/{{userId:[^/]+}}", handler, expect_handler=defer_continue),
+                web.post(f"{BASE}/{{apiKey}}/{kind}", handler, expect_handler=defer_continue),
             ]
-        return routes
+        return [
+            *routes,
+            web.get(BASE + "/{apiKey}/limits", self.limits),
+            openapi_route("/omnichannel/openapi.yaml", self._openapi),
+        ]
 
     async def limits(self, request: web.Request) -> web.Response:
         """Return the site's limits and its remaining quota."""
