@@ -39,7 +39,7 @@ from tests.ledger.harness import Harness, open_mongo
 
 SITE, CHANNELS, USERS = 608, 10, 20_000
 BEGIN_US, DAY_US = 1_767_225_600_000_000, 86_400_000_000  # 2026-01-01
-PORTION, LANES = 1_000, 2
+PORTION, LANES = 1_000, 4
 ROUNDS = 40
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -105,7 +105,7 @@ async def measure_recording(uri: str, driver: str, *, count: int, rounds: int) -
             folding = asyncio.create_task(fold_for_ever(harness))
             rates["ledger"].append(await in_lanes(records, record))
             cpu_us = (time.process_time() - cpu) / count * 1e6
-            folding.cancel()
+            await end(folding)
         async with open_mongo(uri, driver) as mongo:
             collection = mongo.collection(ENTRIES)
             made = {record.id: document_of(record) for record in records}
@@ -120,6 +120,12 @@ async def measure_recording(uri: str, driver: str, *, count: int, rounds: int) -
         f"{driver}: recorded {ledger:,.0f} orders/s ({cpu_us:.0f} us CPU each, fold included); "
         f"bare upsert {upsert_rate:,.0f}/s; ratio {ledger / upsert_rate:.2f}"
     )
+
+
+async def end(task: "asyncio.Task[None]") -> None:
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.5)
 
 
 async def fold_for_ever(harness: Harness) -> None:
@@ -160,7 +166,7 @@ async def notes_in_transaction(harness: Harness, records: Sequence[Order], write
     for start in range(0, len(records), PORTION):
         await harness.record(*records[start : start + PORTION], partition=f"p{writer}")
     if folding is not None:
-        folding.cancel()
+        await end(folding)
     await harness.fold()
 
 

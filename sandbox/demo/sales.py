@@ -67,7 +67,10 @@ async def _fetch(session: aiohttp.ClientSession) -> Sales:
     started, end = datetime.now(UTC), time.monotonic() + TIMEOUT_S
     form = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
     async with session.post(f"{API}/oauth2/token", data=form) as response:
-        headers = {"Authorization": f"Bearer {(await response.json(content_type=None))['access_token']}"}
+        body = await response.json(content_type=None)
+        if not isinstance(body, dict) or "access_token" not in body:
+            raise ValueError(f"{API}/oauth2/token answered {response.status} without a token")
+        headers = {"Authorization": f"Bearer {body['access_token']}"}
     while True:
         report = await _get(session, "/reports/sales", headers, DAYS)
         if datetime.fromisoformat(report.get("asOf", "1970-01-01T00:00:00Z")) > started:

@@ -16,7 +16,7 @@ from services.ledger.wire.records import MalformedRecordError, RecordReader
 from services.sales.records import Order, SalesRecord
 
 # Records of one transaction, and transactions at the same time: one is stored while another is computed.
-PORTION, LANES = 1_000, 2
+PORTION, LANES = 1_000, 4
 
 _ORDERS, _RETURNS = metrics.RECORDS.labels("orders"), metrics.RECORDS.labels("returns")
 

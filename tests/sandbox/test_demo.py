@@ -110,17 +110,18 @@ def test_each_thing_that_is_not_as_printed_is_told(case: Case) -> None:
 
 @pytest.mark.parametrize("imports", [True, False])
 @pytest.mark.parametrize("of_codes", [True, False])
-def test_the_demo_fails_where_either_half_does(
-    monkeypatch: pytest.MonkeyPatch, *, imports: bool, of_codes: bool
+@pytest.mark.parametrize("of_sales", [True, False])
+def test_the_demo_fails_where_any_part_does(
+    monkeypatch: pytest.MonkeyPatch, *, imports: bool, of_codes: bool, of_sales: bool
 ) -> None:
-    for half, result in (("show_imports", imports), ("show_codes", of_codes)):
+    for half, result in (("show_imports", imports), ("show_codes", of_codes), ("show_sales", of_sales)):
 
         async def show(_base: str, _console: Console, result: bool = result) -> bool:  # noqa: FBT001 - bound to the loop's value
             return result
 
         monkeypatch.setattr(demo, half, show)
     done = CliRunner().invoke(application, ["demo", "--base", "http://127.0.0.1:1"])
-    assert done.exit_code == (0 if imports and of_codes else 1)
+    assert done.exit_code == (0 if imports and of_codes and of_sales else 1)
 
 
 @pytest.mark.parametrize("body", [b"<p>Welcome!</p>", b"[]", b"{}"])
@@ -139,6 +140,7 @@ async def test_a_door_that_is_somebody_elses_is_told_in_a_line(body: bytes) -> N
     assert [line.partition(":")[0] for line in lines] == [
         "The demo could not run",
         "The demo of codes could not run",
+        "The demo of the ledger could not run",
     ]
 
 

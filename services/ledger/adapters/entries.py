@@ -8,7 +8,7 @@ from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.ledger.adapters.collections import ENTRIES
-from services.ledger.domain.entries import Entry, Group, GroupKey, derive_entries
+from services.ledger.domain.entries import Entry, Group, GroupKey
 from services.ledger.domain.listing import EntryQuery, ListedEntry
 from services.ledger.wire import documents
 
@@ -48,7 +48,7 @@ class MongoEntryReader:
         """Return the entries with this order id."""
         with mongo_errors():
             document = await self._entries.find_one({"_id": documents.group_id(key)})
-        return [] if document is None else derive_entries(documents.group_from(document))
+        return [] if document is None else documents.group_from(document).entries
 
     async def _resolve(self, found: Sequence[Mapping[str, Any]]) -> list[ListedEntry]:
         """Return the entries of the documents; those of further entries have no records of their own."""
@@ -56,7 +56,7 @@ class MongoEntryReader:
         entries = []
         for document in found:
             group = groups.get(document["group"]) if "group" in document else documents.group_from(document)
-            derived = [] if group is None else derive_entries(group)
+            derived = [] if group is None else group.entries
             number = int(document.get("number", 0))
             # The group may have changed since its further entry was read.
             if group is not None and number < len(derived):

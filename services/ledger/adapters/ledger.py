@@ -12,7 +12,7 @@ from services.chassis.mongodb.client import DUPLICATE_KEY, Mongo, mongo_errors
 from services.chassis.runtime.errors import ContentionError
 from services.chassis.runtime.failpoints import failpoint
 from services.ledger.adapters.collections import BOOKS, ENTRIES, ERASURES, MOVEMENTS, PARTITIONS
-from services.ledger.domain.entries import GroupKey, derive_entries
+from services.ledger.domain.entries import GroupKey
 from services.ledger.domain.movement import Book, GroupChange, Movement, StoredGroup
 from services.ledger.ports import EntryTooLargeError
 from services.ledger.wire import documents
@@ -142,7 +142,7 @@ class MongoTransaction:
         for change in changes:
             first, *further = documents.group_documents(
                 change.group,
-                derive_entries(change.group),
+                change.group.entries,
                 generation=change.generation,
                 changed=change.changed or changed,
             )

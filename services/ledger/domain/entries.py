@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -55,12 +56,17 @@ class Flag(StrEnum):
     USER_CHANGED = "USER_CHANGED"
 
 
-class Group(Struct, frozen=True):
+class Group(Struct, frozen=True, dict=True):
     """The latest records of one order id: an order by channel, a return by channel and its own id."""
 
     key: GroupKey
     orders: Mapping[str | None, VersionedOrder]
     returns: Mapping[ReturnKey, Return]
+
+    @cached_property
+    def entries(self) -> "list[Entry]":
+        """The entries, derived once."""
+        return derive_entries(self)
 
     @property
     def users(self) -> set[str]:
@@ -173,7 +179,7 @@ def entry_instants(entries: Sequence[Entry]) -> tuple[int, int]:
 def group_sums(group: Group, zone: tzinfo) -> Sums:
     """Return what all entries of the group add to the sums."""
     sums: Sums = {}
-    for entry in derive_entries(group):
+    for entry in group.entries:
         add_to(sums, entry_sums(entry, zone))
     return sums
 

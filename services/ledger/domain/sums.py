@@ -48,9 +48,9 @@ def add_to(sums: Sums, changes: Mapping[Cell, Amounts], *, sign: int = 1) -> Non
     for cell, amounts in changes.items():
         before = sums.get(cell)
         if before is None:
-            changed = amounts if sign > 0 else Amounts(*(-amount for amount in amounts))
+            changed = amounts if sign > 0 else Amounts(*[-amount for amount in amounts])
         else:
-            changed = Amounts(*(a + sign * b for a, b in zip(before, amounts, strict=True)))
+            changed = Amounts(*[a + sign * b for a, b in zip(before, amounts, strict=True)])
         if any(changed):
             sums[cell] = changed
         else:
