@@ -37,7 +37,7 @@ from services.sales.records import Order, OrderLine
 from services.values.decimals import MICRO
 from tests.ledger.harness import Harness, open_mongo
 
-SITE, CHANNELS, USERS = 608, 10, 20_000
+SITE, CHANNELS, USERS = 608, 10, 2_000
 BEGIN_US, DAY_US = 1_767_225_600_000_000, 86_400_000_000  # 2026-01-01
 PORTION, LANES = 1_000, 4
 ROUNDS = 40

@@ -15,12 +15,7 @@ _encode = json.Encoder(decimal_format="number").encode
 
 def to_json(record: SalesRecord) -> str:
     """Return a record, valid or not, without absent fields: exact amounts, local times, invalid hashes replaced."""
-    return _encode(to_members(record)).decode()
-
-
-def to_members(record: SalesRecord) -> dict[str, Any]:
-    """Return the members of a record's JSON object; amounts are `Decimal`."""
-    return _to_members(record, record)
+    return _encode(_to_members(record, record)).decode()
 
 
 def _to_members(values: Any, record: SalesRecord) -> dict[str, Any]:

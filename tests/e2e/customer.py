@@ -16,6 +16,7 @@ BASES = {
     "status": "/common-status/v1",
     "fulfilment": "/fulfilment/v1",
     "events": "/events/v1",
+    "ledger": "/ledger/v1",
 }
 
 

@@ -1,0 +1,70 @@
+"""Sales through the front door: whatever comes first, and though the ledger is killed meanwhile."""
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+from tests.e2e.customer import BASES, Customer
+from tests.e2e.installation import Installation
+
+RETRY = {503, 429}
+
+
+async def read(customer: Customer, path: str, **query: str) -> Any:
+    """Read from the ledger; while it is down, ask again."""
+    headers = {"Authorization": f"Bearer {await customer.token('ledger')}"}
+    until = monotonic() + 60
+    while True:
+        reply = await customer.call(
+            "GET", f"{BASES['ledger']}/{customer.tenant.api_key}{path}", headers=headers, params=query
+        )
+        if reply.status not in RETRY or monotonic() > until:
+            assert reply.status == 200, reply
+            return reply.json
+        await asyncio.sleep(0.1)
+
+
+async def entries_of(customer: Customer, user: str, *, count: int, state: str) -> list[Any]:
+    until = monotonic() + 60
+    while True:
+        found: list[Any] = (await read(customer, f"/users/{user}/orders", rows="1000"))["result"]
+        if len(found) == count and {entry["state"] for entry in found} == {state}:
+            return found
+        assert monotonic() < until, found
+        await asyncio.sleep(0.1)
+
+
+async def test_returns_find_their_orders_though_the_ledger_is_killed(
+    customer: Customer, installation: Installation
+) -> None:
+    """Breaks: the ledger dies by SIGKILL while orders and returns are on their way, and starts again.
+
+    Must hold: every order has its return, the day's sums are those of the orders. Known by the entries and a report.
+    """
+    user, channel = f"user-{customer.order()['id']}", f"channel-{customer.order()['id']}"
+    line = {"productId": "4556", "quantity": 1, "unitPrice": "0.1"}
+    orders = [
+        customer.order(userId=user, channel=channel, dateTime="2021-03-04T12:00:00Z", lineItems=[line])
+        for _ in range(60)
+    ]
+    returns = [
+        {**order, "orderId": order["id"], "returnId": f"r{order['id']}", "dateTime": "2021-03-05T12:00:00Z"}
+        for order in orders
+    ]
+    for each in returns:
+        del each["id"]
+    assert (await customer.send_with_retry(returns[:30], kind="returns")).status == 202
+    assert (await customer.send_with_retry(orders[:40])).status == 202
+    installation.kill("ledger")
+    assert (await customer.send_with_retry(orders[40:])).status == 202
+    assert (await customer.send_with_retry(returns[30:], kind="returns")).status == 202
+    await asyncio.to_thread(installation.run, "start", "ledger")
+    entries = await entries_of(customer, user, count=60, state="RETURNED")
+    assert {(entry["gross"], entry["returned"], entry["net"]) for entry in entries} == {("0.1", "0.1", "0")}
+    report = await read(
+        customer, "/reports/sales", by="day", **{"from": "2021-03-04", "to": "2021-03-05"}, channel=channel
+    )
+    assert [(row["day"], row["orders"], row["gross"], row["returned"]) for row in report["result"]] == [
+        ("2021-03-04", 60, "6", "0"),
+        ("2021-03-05", 0, "0", "6"),
+    ]
