@@ -46,9 +46,9 @@ faults: .venv/dev ## run the long tests: poison records, key rotation, expiry, o
 e2e: .venv/dev ## run the end-to-end tests against a sandbox
 	@$(BIN)/python -m pytest tests/e2e
 
-fuzz: .venv/dev ## fuzz the import API (100,000 invalid requests) and status (5,000 job histories)
+fuzz: .venv/dev ## fuzz the import API (100,000 invalid requests), status (5,000 job histories) and ledger (5,000 sites)
 	@$(BIN)/python -m tests.openapi.campaign
-	@FUZZ_SEEDS=5000 $(BIN)/python -m pytest -q tests/status/test_fuzz.py
+	@FUZZ_SEEDS=5000 $(BIN)/python -m pytest -q tests/status/test_fuzz.py tests/ledger/test_fuzz.py
 
 simulate: .venv/dev ## play 10,000 simulated stories of kills, lost messages and elections
 	@$(BIN)/python -m tests.simulation --seeds $${SEEDS:-10000} --processes 2 --shrink
@@ -95,6 +95,7 @@ bench: .venv/dev ## run the benchmarks and print a report
 	@$(BIN)/python -m bench.stages
 	@$(BIN)/python -m bench.status
 	@$(BIN)/python -m bench.codes
+	@$(BIN)/python -m bench.ledger
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.attacks
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from services.ledger import metrics
 from services.ledger.domain.entries import erase_user as erase_from_group
 from services.ledger.domain.movement import Book, GroupChange
 from services.ledger.flows.retrying import run_transaction
@@ -35,8 +36,10 @@ async def request_erasure(site: int, user_id: str, deps: Deps) -> Erasure:
 async def erase_pending(deps: Deps) -> int:
     """Erase the users on the list; returns how many. Raises `UnavailableError`; it may then be repeated."""
     pending = await deps.erasures.pending()
+    metrics.ERASURES_PENDING.set(len(pending))
     for erasure in pending:
         await _erase(erasure, deps)
+        metrics.ERASURES_PENDING.dec()
     return len(pending)
 
 
