@@ -297,3 +297,23 @@ async def test_no_path_breaks_it(api: ApiClient) -> None:
         assert (await api.get(path)).status in {200, 400, 404}
     for path in ("/orders/%FF", "/orders/%00"):
         assert (await api.get(path)).status in {400, 404}
+
+
+async def test_a_client_has_two_exports_at_a_time(api: ApiClient) -> None:
+    """Each reads all entries of the site."""
+    await record(api, *(an_order(str(n), site=api.site, lines=[("p" * 128, 1, "1")] * 200) for n in range(300)))
+    responses = [await api.get("/exports/orders") for _ in range(2)]
+    assert [response.status for response in responses] == [200, 200]
+    refused = await api.get("/exports/orders")
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "5")
+    assert (await api.get("/reports/sales", zone="Asia/Tokyo")).status == 429
+    assert (await api.get("/reports/sales")).status == 200
+    for response in responses:
+        await response.read()
+    assert (await api.get("/exports/orders")).status == 200
+
+
+async def test_the_head_of_an_export_has_no_body(api: ApiClient) -> None:
+    await record(api, an_order(site=api.site))
+    response = await api.call("HEAD", "/exports/orders")
+    assert (response.status, response.content_type, await response.read()) == (200, "application/x-ndjson", b"")

@@ -5,6 +5,7 @@ those of all partitions would conflict. `fold` adds the notes to the sums; reade
 What is folded is published, and then deleted.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,7 +25,7 @@ from services.ledger.domain.sums import Sums, add_to, months_between, without_st
 from services.ledger.wire import documents
 
 MAX_MOVEMENTS_PER_FOLD = 50
-SCAN_BATCH = 1_000
+SCAN_BATCH, GROUPS_PER_TURN = 1_000, 50
 ALL_STORES, BY_STORE, RETIRED = "all", "store", "retired"
 
 _FOLDED = failpoint("ledger-folded")
@@ -156,8 +157,13 @@ class SumsView:
         if last_us is not None:
             where["first"] = {"$lt": last_us}
         cursor = self._mongo.collection(ENTRIES).find(where, session=self._session).hint("site").batch_size(SCAN_BATCH)
+        number = 0
         async for document in cursor:
             yield documents.group_from(document)
+            number += 1
+            if number % GROUPS_PER_TURN == 0:
+                # The driver has a batch in memory: the event loop must not wait for all of it.
+                await asyncio.sleep(0)
 
 
 def _count_part(part: Part, changes: "documents.SumChanges") -> None:

@@ -1,16 +1,45 @@
 """Who may call the API, and how often."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from services.chassis.http.rate_limit import rate_limited
 from services.chassis.http.shared_rate_limit import SharedRateLimit
+from services.chassis.runtime.errors import Problem
 from services.chassis.security.authentication import Caller, RequestAuthenticator, require_scope
 from services.ledger import metrics
 
 BASE = "/ledger/v1/{apiKey}"
 PRIVATE = {"Cache-Control": "private, no-cache"}
+
+
+# Exports, and reports that are computed from entries, which take long.
+MAX_SCANS, MAX_SCANS_PER_CLIENT = 8, 2
+
+
+class Scans:
+    """Bounds the requests that read all entries of a site, in total and for each client."""
+
+    def __init__(self) -> None:
+        self._active: Counter[str] = Counter()
+
+    @contextmanager
+    def begin(self, client_id: str) -> Iterator[None]:
+        """Count a request during the block; raises a 429."""
+        if self._active[client_id] >= MAX_SCANS_PER_CLIENT or self._active.total() >= MAX_SCANS:
+            detail = f"a client may have {MAX_SCANS_PER_CLIENT} exports or reports in another zone at a time"
+            raise Problem(429, "RATE_LIMITED", detail, headers={"Retry-After": "5"})
+        self._active[client_id] += 1
+        try:
+            yield
+        finally:
+            self._active[client_id] -= 1
+            if not self._active[client_id]:
+                del self._active[client_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Handlers of the ledger API: authenticate, parse, query, respond."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from aiohttp import web
@@ -16,7 +17,7 @@ from services.ledger.domain.listing import EntryQuery
 from services.ledger.domain.sums import day_of
 from services.ledger.flows import queries
 from services.ledger.http import params, responses
-from services.ledger.http.access import BASE, PRIVATE, Access
+from services.ledger.http.access import BASE, PRIVATE, Access, Scans
 from services.ledger.http.exports import stream_orders
 from services.ledger.http.tables import CsvWriter, TableWriter, XlsxWriter
 from services.values.identifiers import has_lone_surrogate
@@ -60,6 +61,7 @@ class LedgerApi:
         self._site_key = site_key
         self._now_us = now_us
         self._openapi = openapi
+        self._scans = Scans()
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes."""
@@ -108,7 +110,8 @@ class LedgerApi:
 
     async def sales(self, request: web.Request) -> web.Response:
         """Sums of sales."""
-        site = (await self._access.authorize(request, READ)).site
+        caller = await self._access.authorize(request, READ)
+        site = caller.site
         zone = params.parse_zone(request.query)
         query = params.parse_report(
             request.query,
@@ -116,7 +119,8 @@ class LedgerApi:
             today=lambda: day_of(self._now_us(), load_time_zone(zone or site.time_zone)),
         )
         media_type = params.parse_media_type(request, (params.JSON, params.CSV, params.XLSX))
-        report = await queries.get_report(site.site, query, self._deps, zone=zone)
+        with nullcontext() if zone is None else self._scans.begin(caller.token.client_id):
+            report = await queries.get_report(site.site, query, self._deps, zone=zone)
         headers = {**PRIVATE, "Vary": "Accept"}
         if media_type == params.JSON:
             return _json(responses.report_members(report), headers)
@@ -131,8 +135,10 @@ class LedgerApi:
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """All orders that match, oldest first, as a stream."""
-        site = (await self._access.authorize(request, READ)).site
-        return await stream_orders(request, self._parse_entries(request, site), self._deps.entries, self._site_key)
+        caller = await self._access.authorize(request, READ)
+        query = self._parse_entries(request, caller.site)
+        with self._scans.begin(caller.token.client_id):
+            return await stream_orders(request, query, self._deps.entries, self._site_key)
 
     @staticmethod
     def _parse_entries(request: web.Request, site: Site) -> EntryQuery:

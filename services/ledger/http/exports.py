@@ -62,6 +62,8 @@ async def stream_orders(
     # A store that does not respond is still answered with a 503.
     first: Sequence[ListedEntry] = await anext(batches, [])
     await response.prepare(request)
+    if request.method == "HEAD":
+        return response
     async for piece in _render(_chain(first, batches), media_type, site_key):
         await _send(request, response, piece)
     await response.write_eof()
