@@ -1,6 +1,7 @@
 """Bounded gzip decompression."""
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -10,7 +11,7 @@ from services.ingest.domain.inflate import (
     MAX_INFLATED_BYTES,
     InvalidGzip,
     TooLarge,
-    declares_at_most,
+    held_bytes,
     inflate,
 )
 
@@ -57,13 +58,27 @@ def test_too_large_comes_before_what_follows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("compressed", "is_small"),
+    ("compressed", "size"),
     [
-        (gzip.compress(b"x" * 1_000_000), True),
-        (gzip.compress(b"x" * 1_000_001), False),
-        (gzip.compress(bytes(100_000_000))[:-1], False),
-        (b"x" * 900, True),
+        (gzip.compress(b"x" * 1_000_000), 1_000_000),
+        (b"x" * 900, 900 * 1032),
+        (b"", 0),
+        (gzip.compress(bytes(MAX_INFLATED_BYTES)), MAX_INFLATED_BYTES),
+        (gzip.compress(bytes(MAX_INFLATED_BYTES + 1)), 0),
     ],
 )
-def test_it_can_be_told_beforehand_what_is_large(compressed: bytes, is_small: bool) -> None:  # noqa: FBT001 - a column
-    assert declares_at_most(compressed, max_bytes=1_000_000) == is_small
+def test_it_can_be_told_beforehand_how_much_of_a_body_is_held(compressed: bytes, size: int) -> None:
+    assert held_bytes(compressed) == size
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 1_000, 999_999])
+def test_a_body_that_claims_to_be_small_is_refused_and_not_held(claimed: int) -> None:
+    liar = gzip.compress(bytes(1_000_000))[:-4] + claimed.to_bytes(4, "little")
+    tracemalloc.start()
+    try:
+        assert inflate(liar) == InvalidGzip("the gzip data is corrupt")
+        assert tracemalloc.get_traced_memory()[1] < claimed + 200_000
+    finally:
+        tracemalloc.stop()
+    assert inflate(liar[:-1], max_bytes=2_000_000) == InvalidGzip("the gzip data is truncated")
+    assert inflate(liar, max_bytes=500_000) == TooLarge(500_000)

@@ -281,6 +281,11 @@ class _Protocol(web.RequestHandler):
         if self._waiter is not None and not self._waiter.done():
             self.force_close()
 
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Log an exception, except that a body ends early that is discarded anyway."""
+        if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kwargs)
+
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:

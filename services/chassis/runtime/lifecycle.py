@@ -30,8 +30,8 @@ VERSION = "0.1.0"
 # Allocations before generation 0 is collected; collections of it before generation 1 is, and of that before 2 is.
 _GC_THRESHOLDS = (50_000, 20, 50)
 MIN_DRAIN_S = 0.3
-# glibc's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
-_MALLOC_OPTIONS = {-3: 8 * 2**20, -1: 16 * 2**20}
+# glibc's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_ARENA_MAX.
+_MALLOC_OPTIONS = {-3: 8 * 2**20, -1: 16 * 2**20, -8: 2}
 _LOG = logger(__name__)
 
 
@@ -74,7 +74,8 @@ def run(name: str, settings: ServiceSettings, compose: Callable[[], Awaitable[Se
 def tune_malloc() -> None:
     """Let the allocator keep a few freed megabytes.
 
-    For request bodies of megabytes, returning the pages and requesting new ones costs more than filling them.
+    For request bodies of megabytes, returning the pages and requesting new ones costs more than filling them. Threads
+    share two arenas, or each would keep what it has freed.
     """
     # C libraries other than glibc lack this function.
     with suppress(OSError, AttributeError):

@@ -9,6 +9,7 @@ MAX_INFLATED_BYTES = 4 * 1024 * 1024
 _GZIP_WBITS = 31
 # Deflate cannot expand a byte to more.
 _MAX_RATIO = 1032
+_DISCARDED_AT_ONCE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,18 @@ class TooLarge:
 
 
 def inflate(compressed: bytes, *, max_bytes: int = MAX_INFLATED_BYTES) -> bytes | InvalidGzip | TooLarge:
-    """Return the inflated body, or why it is refused. Never holds more than `max_bytes` + 1 bytes of it."""
+    """Return the inflated body, or why it is refused. Never holds more of it than `held_bytes` says."""
     decompressor = zlib.decompressobj(_GZIP_WBITS)
+    bound = held_bytes(compressed, max_bytes=max_bytes)
     try:
-        body = decompressor.decompress(compressed, max_bytes + 1)
+        body = decompressor.decompress(compressed, bound + 1)
+        size = len(body)
+        # The body is invalid, or too large: only why is of interest.
+        while bound < size <= max_bytes and not decompressor.eof and decompressor.unconsumed_tail:
+            size += len(decompressor.decompress(decompressor.unconsumed_tail, _DISCARDED_AT_ONCE))
     except zlib.error:
         return InvalidGzip("the gzip data is corrupt")
-    if len(body) > max_bytes:
+    if size > max_bytes:
         return TooLarge(max_bytes)
     if not decompressor.eof:
         return InvalidGzip("the gzip data is truncated")
@@ -41,9 +47,10 @@ def inflate(compressed: bytes, *, max_bytes: int = MAX_INFLATED_BYTES) -> bytes 
     return body
 
 
-def declares_at_most(compressed: bytes, *, max_bytes: int) -> bool:
-    """Whether the body cannot, or by the size in its gzip trailer does not, inflate to more than `max_bytes`.
+def held_bytes(compressed: bytes, *, max_bytes: int = MAX_INFLATED_BYTES) -> int:
+    """Return to how many bytes the body inflates at most if it is valid; 0 if it is invalid or too large.
 
-    The trailer may lie: use it only to choose how to inflate.
+    Its trailer has the size, and a body that is larger than that is invalid.
     """
-    return len(compressed) * _MAX_RATIO <= max_bytes or int.from_bytes(compressed[-4:], "little") <= max_bytes
+    size = min(len(compressed) * _MAX_RATIO, int.from_bytes(compressed[-4:], "little"))
+    return size if size <= max_bytes else 0

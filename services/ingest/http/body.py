@@ -11,7 +11,7 @@ from services.ingest.domain.inflate import (
     MAX_BODY_BYTES,
     InvalidGzip,
     TooLarge,
-    declares_at_most,
+    held_bytes,
     inflate,
 )
 from services.ingest.flows.offload import OFFLOAD_THRESHOLD_BYTES, run_in_thread
@@ -69,24 +69,31 @@ def _is_declared_gzip(request: web.Request) -> bool:
 
 async def _receive(request: web.Request, share: BodyShare, timeout_s: float) -> bytes:
     require_content_length(request, max_bytes=MAX_BODY_BYTES, hint=_SIZE_HINT)
+    declared = request.content_length or 0
+    share.set(declared)
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     body = await read_bounded(
-        request, max_bytes=MAX_BODY_BYTES, timeout_s=timeout_s, hint=_SIZE_HINT, on_size=share.set
+        request,
+        max_bytes=MAX_BODY_BYTES,
+        timeout_s=timeout_s,
+        hint=_SIZE_HINT,
+        on_size=lambda size: share.set(max(size, declared)),
     )
     metrics.WIRE_BYTES.observe(len(body))
     return body
 
 
 async def _inflate(compressed: bytes, share: BodyShare) -> bytes:
-    is_small = declares_at_most(compressed, max_bytes=OFFLOAD_THRESHOLD_BYTES)
-    match inflate(compressed) if is_small else await run_in_thread(inflate, compressed):
+    size = held_bytes(compressed)
+    # Before the work, of which a client could otherwise ask for more than it has room for.
+    share.set(INFLATED_WEIGHT * size)
+    is_short = 0 < size <= OFFLOAD_THRESHOLD_BYTES
+    match inflate(compressed) if is_short else await run_in_thread(inflate, compressed):
         case InvalidGzip(reason):
             raise Problem(400, "INVALID_GZIP", reason)
         case TooLarge(max_bytes):
             raise Problem(413, "DECOMPRESSED_TOO_LARGE", f"the body inflates to more than {max_bytes} bytes")
         case body:
-            # Charged behind the inflating, which is done one by one: the declared size may be a lie.
-            share.set(INFLATED_WEIGHT * len(body))
             return body
