@@ -29,7 +29,8 @@ from bench.query_latency import bare_reads, build_queries, fill, measure_latency
 from bench.raw_http import Connection
 from sandbox.mongo import ReplicaSet
 from sandbox.ports import free_ports
-from services.chassis.runtime.lifecycle import tune_gc, tune_malloc
+from services.chassis.runtime.lifecycle import tune_gc
+from services.chassis.runtime.malloc import tune_malloc
 
 REPLICAS = 2
 PAUSE_S = 0.01

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import uvloop
 
-from services.chassis.runtime.lifecycle import tune_gc, tune_malloc
+from services.chassis.runtime.lifecycle import tune_gc
 from services.chassis.runtime.logs import configure
+from services.chassis.runtime.malloc import tune_malloc
 from services.chassis.runtime.settings import load
 from services.validator import metrics
 from services.validator.app import build

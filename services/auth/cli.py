@@ -26,20 +26,14 @@ from services.auth.flows.management import ManagementDeps
 from services.auth.settings import AuthSettings
 from services.auth.wire import client_to_json, key_to_json
 from services.chassis.avro.schemas import Schemas
-from services.chassis.kafka.broker_clock import BrokerClock
+from services.chassis.kafka.broker_clock import measure_broker_clock
 from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.command import async_command
-from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 from services.values.sites import MAX_NUMBER
 
 BROKER_TIMEOUT_S = 15.0
-# The brokers' time is known to half of it: less than the tolerance of a revocation.
-MAX_ROUND_TRIP_S = 1.0
-# The first round trip includes connecting.
-MEASUREMENTS = 5
-
 sites = typer.Typer(no_args_is_help=True, help="Sites (tenants): their names, API keys and limits.")
 clients = typer.Typer(no_args_is_help=True, help="Clients: who may get tokens, with which secrets and scopes.")
 keys = typer.Typer(no_args_is_help=True, help="Keys that sign tokens.")
@@ -78,25 +72,9 @@ async def _open_management() -> AsyncIterator[ManagementDeps]:
 
 
 async def _build_management(mongo: Mongo, producer: Producer, schemas: Schemas) -> ManagementDeps:
-    (actor, source), now = _operator(), await _measure_broker_clock(producer)
+    (actor, source), now = _operator(), (await measure_broker_clock(producer)).now_s
     publisher = KafkaPublisher(producer, schemas)
     return build_management(mongo, publisher, Argon2Hasher(), now=now, actor=actor, source=source)
-
-
-async def _measure_broker_clock(producer: Producer) -> Callable[[], float]:
-    """Return the brokers' clock, by which auth issues tokens: the clock of this machine may be wrong.
-
-    Raises `UnavailableError`.
-    """
-    clock = BrokerClock(producer, max_offset_s=MAX_ROUND_TRIP_S * 2)
-    for attempt in range(1, MEASUREMENTS + 1):
-        try:
-            await clock.measure()
-            break
-        except UnavailableError:
-            if attempt == MEASUREMENTS:
-                raise
-    return clock.now_s
 
 
 def _print_json(value: Any) -> None:
@@ -258,7 +236,7 @@ async def rotate() -> None:
     settings = load(AuthSettings)
     async with Mongo.connect(settings) as mongo, Producer(settings, client_id="operator") as producer:
         await producer.wait_ready(BROKER_TIMEOUT_S)
-        rotated = await _rotate(settings, mongo, now=await _measure_broker_clock(producer))
+        rotated = await _rotate(settings, mongo, now=(await measure_broker_clock(producer)).now_s)
     _print_json([key_to_json(key) for key in rotated])
 
 

@@ -20,7 +20,6 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.mongodb.key_check import verify_key_ids, verify_keys
 from services.chassis.mongodb.outbox import Outbox, Relay, kafka_delivery
 from services.chassis.runtime.background import PeriodicTask, StartupTask
-from services.chassis.runtime.clock import now_us
 from services.chassis.runtime.currencies import load_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
@@ -289,7 +288,7 @@ async def verify_code_keys(mongo: Mongo, cipher: CodeCipher, digest_key: bytes) 
 
 
 def build_close_day_deps(
-    stores: Stores, customers: SiteCustomers, issuer: Issuer, *, now_us: Callable[[], int] = now_us, grace_us: int = 0
+    stores: Stores, customers: SiteCustomers, issuer: Issuer, *, now_us: Callable[[], int], grace_us: int = 0
 ) -> close_day.Deps:
     """Build the dependencies of closing days."""
     return close_day.Deps(

@@ -13,7 +13,9 @@ import typer
 
 from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.broker_clock import measure_broker_clock
 from services.chassis.kafka.compacted_table import CompactedTable
+from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.mongodb.key_check import retire_key_ids
 from services.chassis.runtime.clock import now_us
@@ -39,7 +41,7 @@ from services.fulfilment.wire.events import EventCodec
 from services.topics import AUTH_SITES, SUBJECTS_BY_SCHEMA
 from services.values.strict_json import JsonSyntaxError, parse
 
-SITES_TIMEOUT_S = 30.0
+SITES_TIMEOUT_S = BROKER_TIMEOUT_S = 30.0
 RESEAL_BATCH_SIZE = 1_000
 MAX_REPORTED_FAULTS = 5
 
@@ -185,7 +187,7 @@ async def close_ended_day(
 ) -> None:
     """Close the purchase orders of a day and issue their invoices, and all due credit notes.
 
-    The day may be in progress: later orders join the next day.
+    The day may be in progress: later orders join the next day. Documents are dated by the brokers' clock.
     """
     settings = load(CloseDayCliSettings)
     schemas = await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA, wait=False)
@@ -194,10 +196,12 @@ async def close_ended_day(
     await table.start()
     try:
         await table.wait_ready(SITES_TIMEOUT_S)
-        async with Mongo.connect(settings) as mongo:
-            stores = Stores.build(mongo, EventCodec(schemas), now_us=now_us)
+        async with Producer(settings, client_id="operator") as producer, Mongo.connect(settings) as mongo:
+            await producer.wait_ready(BROKER_TIMEOUT_S)
+            clock = await measure_broker_clock(producer)
+            stores = Stores.build(mongo, EventCodec(schemas), now_us=clock.now_us)
             await stores.create_indexes()
-            deps = build_close_day_deps(stores, SiteCustomers(sites), settings.issuer)
+            deps = build_close_day_deps(stores, SiteCustomers(sites), settings.issuer, now_us=clock.now_us)
             closed = await close_day.close_day(date.date(), deps)
             credited = await close_day.issue_credit_notes(deps)
     finally:

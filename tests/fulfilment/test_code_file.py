@@ -112,3 +112,23 @@ def test_blanks_around_a_code_are_no_part_of_it_over_http_either(blank: str) -> 
         with pytest.raises(InvalidRequestError) as refused:
             parse_codes([entry])
         assert [(item.pointer, item.code) for item in refused.value.faults] == [(pointer, "INVALID_VALUE")]
+
+
+@pytest.mark.parametrize(("first", "second"), [("A-1,1", "A-1,2"), ("A-1,1", '"A-1",2')])
+def test_one_code_with_two_pins_is_refused(first: str, second: str) -> None:
+    """Which of them would be sold was chance."""
+    number, reason = fault(f"code,pin\n{first}\nB-1,1\n{second}\n{first}")
+    assert (number, reason) == (4, "line 2 has the same code with another PIN")
+    rows = [
+        dict(zip(("redeemCode", "pinCode"), line.strip().replace('"', "").split(","), strict=False))
+        for line in (first, second)
+    ]
+    with pytest.raises(InvalidRequestError) as error:
+        parse_codes(rows)
+    assert [(each.pointer, each.detail) for each in error.value.faults] == [
+        ("/codes/1", "/codes/0 has the same code with another PIN")
+    ]
+
+
+def test_one_code_twice_with_one_pin_is_one() -> None:
+    assert parse_code_file("A-1,1\nA-1,1\n") == [Code("A-1", "1")] * 2

@@ -18,10 +18,18 @@ from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
 
 OFFSET = metrics.gauge("clock_offset_seconds", "Local clock minus the brokers' clock; NaN while that is unknown.")
+UNCHECKED = metrics.gauge(
+    "clock_unchecked",
+    "1 if the brokers do not report their time, so the local clock is used unchecked.",
+)
 
 INTERVAL_S = 10.0
 # Until the first measurement, for which the service waits.
 RETRY_S = 0.3
+# Commands know the brokers' time to half of it: less than the tolerance of a revocation.
+MAX_ROUND_TRIP_S = 1.0
+# The first round trip includes connecting.
+MEASUREMENTS = 5
 _LOG = logger(__name__)
 
 
@@ -91,16 +99,17 @@ class BrokerClock(BackgroundTask):
         try:
             response = (await self._producer.request(DescribeQuorumRequest())).to_object()
         except (IncompatibleBrokerVersion, NotImplementedError):
-            self._report_unsupported()
+            self._report_unsupported("they are older than Kafka 3.3")
             return
         received_at = self._monotonic_s()
         error = error_code(response)
         if error == CLUSTER_AUTHORIZATION_FAILED:
-            self._report_unsupported()
+            self._report_unsupported("they deny the operation DESCRIBE on the cluster")
             return
         if error or received_at - sent_at > self._max_offset_s / 2:
             raise UnavailableError("Kafka")
         self._is_supported = True
+        UNCHECKED.set(0)
         self._epoch_s = leader_time_s(response) - (sent_at + received_at) / 2
         self._report()
 
@@ -118,7 +127,24 @@ class BrokerClock(BackgroundTask):
             log = _LOG.info if self.ready else _LOG.error
             log("local clock agrees again" if self.ready else "local clock is wrong", offset_s=self.offset_s)
 
-    def _report_unsupported(self) -> None:
+    def _report_unsupported(self, reason: str) -> None:
         if self._is_supported:
-            _LOG.warning("the brokers do not report their time, so the local clock is not checked")
+            _LOG.warning("the brokers do not report their time, so the local clock is not checked", reason=reason)
         self._is_supported = False
+        UNCHECKED.set(1)
+
+
+async def measure_broker_clock(producer: Producer) -> BrokerClock:
+    """Return the brokers' clock for a command: the clock of the operator's machine may be wrong.
+
+    Raises `UnavailableError`.
+    """
+    clock = BrokerClock(producer, max_offset_s=2 * MAX_ROUND_TRIP_S)
+    for attempt in range(1, MEASUREMENTS + 1):
+        try:
+            await clock.measure()
+            break
+        except UnavailableError:
+            if attempt == MEASUREMENTS:
+                raise
+    return clock

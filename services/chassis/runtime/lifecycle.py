@@ -1,11 +1,9 @@
 """A process's lifecycle: components start in order, run until a signal, stop in reverse order."""
 
 import asyncio
-import ctypes
 import gc
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +14,7 @@ from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.errors import ChangedSettingError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.logs import configure, logger
+from services.chassis.runtime.malloc import MallocTrimmer, tune_malloc
 from services.chassis.runtime.settings import ServiceSettings, exit_with_errors, redacted
 from services.chassis.runtime.signals import HANDLED, ignore_signals
 
@@ -30,8 +29,6 @@ VERSION = "0.1.0"
 # Allocations before generation 0 is collected; collections of it before generation 1 is, and of that before 2 is.
 _GC_THRESHOLDS = (50_000, 20, 50)
 MIN_DRAIN_S = 0.3
-# glibc's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_ARENA_MAX.
-_MALLOC_OPTIONS = {-3: 8 * 2**20, -1: 16 * 2**20, -8: 2}
 _LOG = logger(__name__)
 
 
@@ -69,18 +66,6 @@ def run(name: str, settings: ServiceSettings, compose: Callable[[], Awaitable[Se
     finally:
         # The event loop has restored the default handlers: a second SIGTERM would change the exit status.
         ignore_signals()
-
-
-def tune_malloc() -> None:
-    """Let the allocator keep a few freed megabytes.
-
-    For request bodies of megabytes, returning the pages and requesting new ones costs more than filling them. Threads
-    share two arenas, or each would keep what it has freed.
-    """
-    # C libraries other than glibc lack this function.
-    with suppress(OSError, AttributeError):
-        for option, value in _MALLOC_OPTIONS.items():
-            ctypes.CDLL(None).mallopt(option, value)
 
 
 def tune_gc() -> None:
@@ -147,6 +132,7 @@ async def _heartbeat(stop: asyncio.Event, service: Service) -> None:
     """Measure the event loop's delay until `stop` is set; raises the failure of a startup task."""
     loop = asyncio.get_running_loop()
     startup_tasks = [component for component in service.components if isinstance(component, StartupTask)]
+    trimmer = MallocTrimmer()
     while not stop.is_set():
         due = loop.time() + service.heartbeat_s
         try:
@@ -154,6 +140,7 @@ async def _heartbeat(stop: asyncio.Event, service: Service) -> None:
                 await stop.wait()
         except TimeoutError:
             LOOP_DELAY.observe(max(loop.time() - due, 0.0))
+        await trimmer.trim_if_due(loop.time())
         for task in startup_tasks:
             if task.failure is not None:
                 raise task.failure

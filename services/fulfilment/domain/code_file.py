@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from services.fulfilment.domain.code import Code
 from services.fulfilment.domain.order_request import Fault
-from services.fulfilment.domain.stock_request import parse_code
+from services.fulfilment.domain.stock_request import parse_code, refuse_other_pins
 
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 # A quoted field, in which quotes are doubled, or a plain one; blanks around either; then a comma or the end.
@@ -52,11 +52,12 @@ def parse_code_file(text: str) -> Sequence[Code]:
     has_header = bool(lines) and _is_header(lines[0])
     if not has_header and _looks_like_header(lines):
         raise InvalidCodeFileError([(lines[0].number, _UNKNOWN_HEADER)])
-    parsed = [(line.number, _parse(line)) for line in lines[has_header:]]
-    faults = [(number, item.detail) for number, item in parsed if isinstance(item, Fault)]
+    lines = lines[has_header:]
+    parsed = refuse_other_pins([(f"line {line.number}", _parse(line)) for line in lines])
+    faults = [(line.number, item.detail) for line, item in zip(lines, parsed, strict=True) if isinstance(item, Fault)]
     if faults or not parsed:
         raise InvalidCodeFileError(faults or [(1, "the file has no code")])
-    return [item for _, item in parsed if isinstance(item, Code)]
+    return [item for item in parsed if isinstance(item, Code)]
 
 
 def _split(number: int, line: str) -> _Line:

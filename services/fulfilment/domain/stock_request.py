@@ -65,7 +65,8 @@ def parse_codes(value: object, *, pointer: str = "/codes") -> Sequence[Code]:
     if len(value) > MAX_CODES_PER_REQUEST:
         detail = f"at most {MAX_CODES_PER_REQUEST} codes may be sent at once"
         raise InvalidRequestError(Fault(pointer, "TOO_MANY_CODES", detail))
-    parsed = [parse_code(entry, f"{pointer}/{index}") for index, entry in enumerate(value)]
+    pointers = [f"{pointer}/{index}" for index in range(len(value))]
+    parsed = refuse_other_pins(list(zip(pointers, map(parse_code, value, pointers), strict=True)))
     faults = [item for item in parsed if isinstance(item, Fault)]
     if faults:
         raise InvalidRequestError(*faults[:MAX_CODE_FAULTS])
@@ -86,6 +87,22 @@ def parse_code(entry: object, pointer: str) -> Code | Fault:
     if isinstance(pin, Invalid):
         return _fault(f"{pointer}/pinCode", "PIN", pin)
     return Code(code, pin)
+
+
+def refuse_other_pins(parsed: Sequence[tuple[str, Code | Fault]]) -> Sequence[Code | Fault]:
+    """Replace each code that an earlier place has with another PIN by a fault; which of them is right is unknown.
+
+    The same code with the same PIN counts once.
+    """
+    first: dict[str, tuple[str, Code]] = {}
+    return [_refuse_other_pin(place, item, first) if isinstance(item, Code) else item for place, item in parsed]
+
+
+def _refuse_other_pin(place: str, code: Code, first: dict[str, tuple[str, Code]]) -> Code | Fault:
+    first_place, first_code = first.setdefault(code.redeem_code, (place, code))
+    if None in (first_code.pin_code, code.pin_code) or first_code.pin_code == code.pin_code:
+        return code
+    return Fault(place, "INVALID_VALUE", f"{first_place} has the same code with another PIN")
 
 
 def _parse_name(value: object) -> str | Invalid:

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from aiohttp import web
 
 from services.chassis.runtime.errors import ContentionError, Problem
+from services.status import metrics
 
 MIB = 1024 * 1024
 # A page of large records takes some 40 MB while it is rendered.
@@ -34,22 +35,32 @@ class PageLimits:
 
     @asynccontextmanager
     async def rendering(self, client_id: str, *, is_large: bool = True) -> AsyncIterator[None]:
-        """Wait until the client may have a large page rendered; raises a 429 or `ContentionError` beyond the limits."""
+        """Wait until the client may have a large page rendered; a small one waits for nothing.
+
+        Raises a 429 or `ContentionError` beyond the limits.
+        """
         if not is_large:
+            self._check_unsent(client_id)
             yield
             return
         if self._waiting[client_id] >= MAX_WAITING_PER_CLIENT:
+            metrics.PAGES_REFUSED.labels("waiting").inc()
             raise _too_many("wait")
         turn = self._turns.get(client_id)
         if turn is None:
             turn = self._turns[client_id] = asyncio.Lock()
         with _counted(self._waiting, client_id, 1):
             async with turn, self._rendering:
-                if self._unsent[client_id] >= MAX_UNSENT_BYTES_PER_CLIENT:
-                    raise _too_many("are being sent")
-                if self._unsent.total() >= MAX_UNSENT_BYTES:
-                    raise ContentionError("the job status API")
+                self._check_unsent(client_id)
                 yield
+
+    def _check_unsent(self, client_id: str) -> None:
+        if self._unsent[client_id] >= MAX_UNSENT_BYTES_PER_CLIENT:
+            metrics.PAGES_REFUSED.labels("unsent_of_client").inc()
+            raise _too_many("are being sent")
+        if self._unsent.total() >= MAX_UNSENT_BYTES:
+            metrics.PAGES_REFUSED.labels("unsent").inc()
+            raise ContentionError("the job status API")
 
     def response(self, client_id: str, body: bytes, **options: Any) -> web.Response:
         """A response whose body counts as unsent until the client has read most of it."""

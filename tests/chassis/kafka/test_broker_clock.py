@@ -11,7 +11,7 @@ from aiokafka.errors import IncompatibleBrokerVersion
 from structlog.testing import capture_logs
 
 from sandbox.kafka import KafkaCluster
-from services.chassis.kafka.broker_clock import INTERVAL_S, RETRY_S, BrokerClock
+from services.chassis.kafka.broker_clock import INTERVAL_S, RETRY_S, BrokerClock, measure_broker_clock
 from services.chassis.kafka.producer import Producer
 from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import UnavailableError
@@ -171,3 +171,24 @@ async def test_brokers_that_do_not_report_their_time_stop_no_service(outcome: ob
     assert clock.ready
     assert (clock.offset_s, clock.now_us()) == (None, 7_000_000)
     assert math.isnan(offset_metric())
+    assert metrics.REGISTRY.get_sample_value("clock_unchecked") == 1
+
+
+async def test_a_right_that_is_granted_later_lets_the_clock_be_checked(producer: Producer) -> None:
+    clock = a_clock(FakeProducer(FakeResponse(error_code=31)), clock_s=AdjustableClock(-600.0))
+    with capture_logs() as lines:
+        await clock.run_once()
+    assert lines[0]["reason"] == "they deny the operation DESCRIBE on the cluster"
+    clock._producer = producer
+    await clock.run_once()
+    assert clock.is_wrong
+    assert metrics.REGISTRY.get_sample_value("clock_unchecked") == 0
+
+
+async def test_a_command_measures_until_a_round_trip_was_short() -> None:
+    producer = FakeProducer(UnavailableError("Kafka"))
+    with pytest.raises(UnavailableError):
+        await measure_broker_clock(producer)  # type: ignore[arg-type]
+    producer.outcome = FakeResponse(leader_time_s=time.time() - 600)
+    clock = await measure_broker_clock(producer)  # type: ignore[arg-type]
+    assert clock.now_s() == pytest.approx(time.time() - 600, abs=0.5)

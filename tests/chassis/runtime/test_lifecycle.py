@@ -183,29 +183,3 @@ def test_a_changed_setting_ends_it_with_status_two_after_the_parts_have_stopped(
         )
     assert process.messages("stopping") == ["third", "second", "first"]
     assert (process.logged[-1]["message"], process.logged[-1]["setting"]) == ("setting changed", "CODE_DIGEST_KEY")
-
-
-ALLOCATING_SCRIPT = """
-import resource, sys
-from services.chassis.runtime.lifecycle import tune_malloc
-if sys.argv[1] == "kept":
-    tune_malloc()
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for answer in range(60):
-    if answer == 10:
-        before = faults()
-    parts = [b"x" * 60_000 for _ in range(40)]
-    body = b",".join(parts)
-    del parts, body
-print(faults() - before)
-"""
-
-
-def test_the_pages_of_large_answers_are_kept_for_the_next_ones() -> None:
-    """Known by how often the process has to be given a new page."""
-    taken = [
-        int(subprocess.check_output([sys.executable, "-c", ALLOCATING_SCRIPT, how], cwd=REPOSITORY))
-        for how in ("kept", "given")
-    ]
-    assert taken[0] < taken[1] / 5, taken

@@ -1,0 +1,61 @@
+"""What the allocator keeps, and what the process returns to the system."""
+
+import subprocess
+import sys
+
+from services.chassis.runtime.settings import REPOSITORY
+
+ALLOCATING_SCRIPT = """
+import resource, sys
+import services.chassis.runtime.lifecycle  # the libraries of a service
+from services.chassis.runtime.malloc import tune_malloc
+if sys.argv[1] == "kept":
+    tune_malloc()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for answer in range(60):
+    if answer == 10:
+        before = faults()
+    parts = [b"x" * 60_000 for _ in range(40)]
+    body = b",".join(parts)
+    del parts, body
+print(faults() - before)
+"""
+
+
+def test_the_pages_of_large_answers_are_kept_for_the_next_ones() -> None:
+    """Known by how often the process has to be given a new page."""
+    taken = [
+        int(subprocess.check_output([sys.executable, "-c", ALLOCATING_SCRIPT, how], cwd=REPOSITORY))
+        for how in ("kept", "given")
+    ]
+    assert taken[0] < taken[1] / 5, taken
+
+
+TRIMMING_SCRIPT = """
+import asyncio, sys
+from services.chassis.runtime import malloc
+malloc.tune_malloc()
+kept, bodies = [], []
+for _ in range(3_000):
+    bodies.append(b"x" * 100_000)
+    kept.append(b"y" * 1_000)
+del bodies
+before = malloc._resident_bytes()
+trimmer = malloc.MallocTrimmer()
+asyncio.run(trimmer.trim_if_due(10.0))
+after = malloc._resident_bytes()
+bodies = [b"x" * 100_000 for _ in range(3_000)]
+del bodies
+asyncio.run(trimmer.trim_if_due(10.0 + malloc.MIN_PAUSE_S - 0.1))
+print(before // 2**20, after // 2**20, malloc._resident_bytes() // 2**20)
+"""
+
+
+def test_what_thousands_of_bodies_took_is_returned_at_intervals() -> None:
+    """I8: freed between small objects that stay, it would not be returned."""
+    output = subprocess.check_output([sys.executable, "-c", TRIMMING_SCRIPT], cwd=REPOSITORY)
+    before, after, within_pause = map(int, output.split())
+    assert before > 200
+    assert after < before / 2
+    assert within_pause > after
