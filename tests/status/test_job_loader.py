@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from uuid import uuid4
 
 import pytest
 
 from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import JobKey
-from services.status.adapters.job_loader import MAX_JOBS_PER_QUERY, JobLoader
+from services.status.adapters.job_loader import (
+    MAX_JOBS_PER_QUERY,
+    MAX_WHOLE_JOBS_PER_QUERY,
+    MAX_WHOLE_JOBS_QUERIES,
+    JobLoader,
+)
 from services.status.domain.block import FAULT_EVENTS, Projection
 from services.status.domain.job import StoredJob
 from services.status.flows import apply_events
@@ -112,3 +118,27 @@ async def test_all_learn_that_the_store_is_unavailable_and_the_next_lookup_queri
     assert [type(error) for error in heard] == [UnavailableError, UnavailableError]
     store.is_unavailable = False
     assert await jobs.find(JOB) is not None
+
+
+async def test_few_whole_jobs_are_read_at_once(store: CountingJobStore) -> None:
+    """I8: hundreds of waiting requests may wake together, and each job may have a megabyte of events."""
+    running, most = 0, 0
+    find_many = store.find_many
+
+    async def count(keys: Sequence[JobKey], projection: Projection) -> dict[JobKey, StoredJob]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return await find_many(keys, projection)
+        finally:
+            running -= 1
+
+    keys = [JobKey(608, str(uuid4())) for _ in range(MAX_WHOLE_JOBS_PER_QUERY * 10)]
+    await put(store, *keys)
+    store.find_many = count  # type: ignore[method-assign]
+    jobs = JobLoader(store)
+    found = await asyncio.gather(*(jobs.find(key, FAULT_EVENTS) for key in keys))
+    assert [stored.job.key for stored in found if stored is not None] == keys
+    assert max(store.query_sizes) <= MAX_WHOLE_JOBS_PER_QUERY
+    assert most == MAX_WHOLE_JOBS_QUERIES

@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestServer
 
 from services.chassis.runtime.errors import Problem
 from services.jobs.events import JobKey
+from services.status import metrics
 from services.status.domain.block import ALL_EVENTS
 from services.status.domain.listing import JobListQuery
 from services.status.domain.page import EventsRequest
@@ -139,6 +140,21 @@ async def test_a_client_that_does_not_read_its_pages_gets_no_more(
         return (await api.get(RECORDS)).status == 200
 
     await until(is_allowed)
+
+
+async def test_small_pages_wait_for_no_turn_but_count_when_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = PageLimits()
+    async with AsyncExitStack() as places:
+        for client_id in ("noisy", "other"):
+            await places.enter_async_context(limits.rendering(client_id))
+        async with limits.rendering("noisy", is_large=False):
+            pass
+        monkeypatch.setattr(page_limits, "MAX_UNSENT_BYTES_PER_CLIENT", 0)
+        refused = metrics.PAGES_REFUSED.labels("unsent_of_client")._value
+        before = refused.get()
+        with pytest.raises(Problem, match="429"):
+            await places.enter_async_context(limits.rendering("noisy", is_large=False))
+        assert refused.get() == before + 1
 
 
 async def test_a_client_that_reads_too_slowly_is_disconnected(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
