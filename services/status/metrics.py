@@ -10,13 +10,6 @@ MERGES = metrics.counter("status_merges_total", "Jobs that had to be read before
 WAITERS = metrics.gauge("status_waiters", "Requests that wait for a job.")
 WAITS_REFUSED = metrics.counter("status_waits_refused_total", "Waits cut short because too many requests wait.")
 RATE_LIMITED = metrics.counter("status_rate_limited_total", "Requests refused because their client sent too many.")
-PAGES_REFUSED = metrics.counter(
-    "status_pages_refused_total",
-    "Pages refused because too many wait or are unsent: `unsent` of all clients (503), the others of one (429).",
-    ("limit",),
-)
-for _limit in ("waiting", "unsent_of_client", "unsent"):
-    PAGES_REFUSED.labels(_limit)
 EXPIRED = metrics.counter("status_jobs_expired_total", "Jobs whose deadline passed.")
 CHANGE_STREAMS_OPENED = metrics.counter(
     "status_change_streams_opened_total", "Change streams opened because a request waits."

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from time import thread_time
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -93,3 +94,25 @@ async def test_rendering_does_not_hold_the_event_loop(api: ApiClient) -> None:
     async with longest_hold() as holds, api.client.get(ORDERS, params={"rows": "1000"}, headers=request) as response:
         await response.read()
     assert holds[0] < MAX_HOLD_S
+
+
+@pytest.mark.parametrize(("units", "queried"), [(600, [None]), (700, [0, 1, 2])])
+async def test_the_codes_of_a_large_order_are_read_line_by_line(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, units: int, queried: list[int | None]
+) -> None:
+    """I8: an order may have 100,000 units."""
+    stock, lines = api.harness.stock, list[int | None]()
+    slots_with_codes = stock.slots_with_codes
+
+    def record(transaction_id: str, line: int | None) -> Awaitable[Any]:
+        lines.append(line)
+        awaitable: Awaitable[Any] = slots_with_codes(transaction_id, line)
+        return awaitable
+
+    placed = await api.order(*((sku, units) for sku in ("CARD", "PENNY", "DEMO-NEVER")))
+    monkeypatch.setattr(stock, "slots_with_codes", record)
+    read = await api.read(f"{ORDERS}/{placed['transactionId']}/codes")
+    assert [len(line["codes"]) for line in read["codes"]] == [units] * 3
+    assert lines == queried
+    (one,) = (await api.read(f"{ORDERS}/{placed['transactionId']}/codes", sku="PENNY"))["codes"]
+    assert (one["sku"], len(one["codes"]), lines[-1]) == ("PENNY", units, 1)

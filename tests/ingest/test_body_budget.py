@@ -1,15 +1,19 @@
 """The memory of request bodies in flight is bounded, for each client and for all."""
 
 import asyncio
+import gc
 import gzip
 import json
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from services.ingest.domain.body_budget import INFLATED_WEIGHT, REQUEST_BYTES, BodyBudget, BudgetExceededError
 from services.ingest.http.imports import ImportApi
+from tests.chassis.eventually import until
 from tests.ingest.client import BASE, ApiClient, import_api, request_head
 from tests.ingest.fakes import order
 
@@ -130,3 +134,30 @@ async def test_inflated_bodies_in_flight_at_once_have_a_bound(monkeypatch: pytes
         assert sum(answer.status == 202 for answer in answers) >= 2
     assert max(sizes) <= 48 * MIB
     assert budgets[0].bytes_in_flight == 0
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def requests_in_memory() -> int:
+    return sum(isinstance(each, web.Request) for each in gc.get_objects())
+
+
+@pytest.mark.usefixtures("no_collection")
+async def test_refused_and_unfinished_bodies_are_freed_at_once() -> None:
+    """I8. An exception that refers to its own frame kept the request until the next collection, which is rare."""
+    async with import_api(max_bytes_in_flight=8 * MIB, max_bytes_in_flight_per_client=2 * MIB) as client:
+        before = requests_in_memory()
+        tasks = await hold_slow_bodies(client, 60, ("good",))
+        assert b" 429 " in await wait_until_refused(tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(10):
+            assert (await client.send(b"[}")).status == 400
+        await until(lambda: requests_in_memory() <= before + 2)

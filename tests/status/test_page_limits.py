@@ -9,15 +9,14 @@ from uuid import uuid4
 import pytest
 from aiohttp.test_utils import TestServer
 
+from services.chassis.http import page_limits
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.runtime.errors import Problem
 from services.jobs.events import JobKey
-from services.status import metrics
 from services.status.domain.block import ALL_EVENTS
 from services.status.domain.listing import JobListQuery
 from services.status.domain.page import EventsRequest
 from services.status.flows import queries
-from services.status.http import page_limits
-from services.status.http.page_limits import PageLimits
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_header, a_run, judged, opened
 from tests.status.api_fixtures import JOB_PATH, ApiClient, api
@@ -68,7 +67,7 @@ async def test_other_tasks_run_while_a_long_list_is_rendered(api: ApiClient, tur
 
 
 async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() -> None:
-    limits, rendered = PageLimits(), list[str]()
+    limits, rendered = PageLimits("the job status API"), list[str]()
 
     async def render(client_id: str) -> None:
         async with limits.rendering(client_id):
@@ -86,7 +85,7 @@ async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() ->
 
 
 async def test_too_many_waiting_requests_of_a_client_are_refused() -> None:
-    limits = PageLimits()
+    limits = PageLimits("the job status API")
     async with AsyncExitStack() as places:
         await places.enter_async_context(limits.rendering("noisy"))
         waiting = [
@@ -143,14 +142,14 @@ async def test_a_client_that_does_not_read_its_pages_gets_no_more(
 
 
 async def test_small_pages_wait_for_no_turn_but_count_when_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = PageLimits()
+    limits = PageLimits("the job status API")
     async with AsyncExitStack() as places:
         for client_id in ("noisy", "other"):
             await places.enter_async_context(limits.rendering(client_id))
         async with limits.rendering("noisy", is_large=False):
             pass
         monkeypatch.setattr(page_limits, "MAX_UNSENT_BYTES_PER_CLIENT", 0)
-        refused = metrics.PAGES_REFUSED.labels("unsent_of_client")._value
+        refused = page_limits.REFUSED.labels("unsent_of_client")._value
         before = refused.get()
         with pytest.raises(Problem, match="429"):
             await places.enter_async_context(limits.rendering("noisy", is_large=False))

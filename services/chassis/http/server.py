@@ -186,6 +186,7 @@ async def _respond(request: web.Request, handler: Handler, request_id: str) -> w
         return await handler(request)
     except Problem as error:
         problem = error
+        _drop_traceback(problem)
     except UnavailableError as error:
         problem = unavailable_problem(error)
     except web.HTTPException as error:
@@ -193,7 +194,8 @@ async def _respond(request: web.Request, handler: Handler, request_id: str) -> w
             # Raised again, it would bypass the middleware.
             return web.Response(status=error.status, headers=error.headers)
         problem = _http_problem(error)
-    except web.RequestPayloadError:
+    except web.RequestPayloadError as error:
+        _drop_traceback(error)
         problem = Problem(400, "BAD_REQUEST", "the body does not match its headers", headers={"Connection": "close"})
     except Exception as error:
         if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
@@ -201,6 +203,12 @@ async def _respond(request: web.Request, handler: Handler, request_id: str) -> w
         _LOG.exception("request failed", method=request.method)
         problem = _internal_error(500)
     return problem_response(problem, request_id=request_id)
+
+
+def _drop_traceback(error: BaseException | None) -> None:
+    """Break a cycle: the exception is kept by its body or in a frame, whose request has the body."""
+    if error is not None:
+        error.__traceback__ = None
 
 
 def _internal_error(status: int) -> Problem:
@@ -283,7 +291,10 @@ class _Protocol(web.RequestHandler):
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Log an exception, except that a body ends early that is discarded anyway."""
-        if not isinstance(kwargs.get("exc_info"), web.RequestPayloadError):
+        error = kwargs.get("exc_info")
+        if isinstance(error, web.RequestPayloadError):
+            _drop_traceback(error)
+        else:
             super().log_exception(*args, **kwargs)
 
     def handle_error(

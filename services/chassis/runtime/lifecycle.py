@@ -14,7 +14,7 @@ from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.errors import ChangedSettingError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.logs import configure, logger
-from services.chassis.runtime.malloc import MallocTrimmer, tune_malloc
+from services.chassis.runtime.malloc import MemoryTrimmer, tune_malloc
 from services.chassis.runtime.settings import ServiceSettings, exit_with_errors, redacted
 from services.chassis.runtime.signals import HANDLED, ignore_signals
 
@@ -132,7 +132,7 @@ async def _heartbeat(stop: asyncio.Event, service: Service) -> None:
     """Measure the event loop's delay until `stop` is set; raises the failure of a startup task."""
     loop = asyncio.get_running_loop()
     startup_tasks = [component for component in service.components if isinstance(component, StartupTask)]
-    trimmer = MallocTrimmer()
+    trimmer = MemoryTrimmer()
     while not stop.is_set():
         due = loop.time() + service.heartbeat_s
         try:

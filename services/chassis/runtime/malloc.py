@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 from contextlib import suppress
 from pathlib import Path
 from resource import getpagesize
@@ -9,8 +10,8 @@ from resource import getpagesize
 # glibc's M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_ARENA_MAX.
 _OPTIONS = {-3: 8 * 2**20, -1: 16 * 2**20, -8: 2}
 # Services need about half of it. Trimming takes some milliseconds.
-TRIM_ABOVE_BYTES = 160 * 2**20
-MIN_PAUSE_S = 5.0
+TRIM_ABOVE_BYTES, GROWTH_BYTES = 160 * 2**20, 32 * 2**20
+MIN_PAUSE_S, LONG_PAUSE_S = 2.0, 30.0
 _STATM = Path("/proc/self/statm")
 
 
@@ -25,23 +26,29 @@ def tune_malloc() -> None:
             ctypes.CDLL(None).mallopt(option, value)
 
 
-class MallocTrimmer:
-    """Returns freed pages to the system while the process is large.
+class MemoryTrimmer:
+    """Collects garbage and returns freed pages to the system while the process is large.
 
-    The allocator returns only those at the end of its heap. After thousands of request bodies at once, hundreds of
-    megabytes would stay.
+    Cyclic garbage is seldom collected (see `tune_gc`), and the allocator returns only the pages at the end of its heap.
+    After thousands of request bodies at once, hundreds of megabytes would stay.
     """
 
     def __init__(self) -> None:
-        self._next_s = 0.0
+        self._trimmed_at_s = -LONG_PAUSE_S
+        self._left_bytes = 0
 
     async def trim_if_due(self, now_s: float) -> None:
-        """Trim in a thread if the process is large, and a while after the last time; `now_s` is monotonic."""
-        if now_s < self._next_s or _resident_bytes() < TRIM_ABOVE_BYTES:
+        """Trim if the process is large and has grown since the last time, or a while after it; `now_s` is monotonic."""
+        resident = _resident_bytes()
+        has_grown = resident > self._left_bytes + GROWTH_BYTES
+        pause_s = MIN_PAUSE_S if has_grown else LONG_PAUSE_S
+        if resident < TRIM_ABOVE_BYTES or now_s < self._trimmed_at_s + pause_s:
             return
-        self._next_s = now_s + MIN_PAUSE_S
+        self._trimmed_at_s = now_s
+        gc.collect()
         with suppress(OSError, AttributeError):
             await asyncio.to_thread(ctypes.CDLL(None).malloc_trim, 0)
+        self._left_bytes = _resident_bytes()
 
 
 def _resident_bytes() -> int:

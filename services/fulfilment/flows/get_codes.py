@@ -15,6 +15,8 @@ from services.fulfilment.ports import StockStore, TransactionReader
 
 # How long a response waits for codes that may arrive now.
 FULFIL_TIMEOUT_S = 0.5
+# Units of an order that are read at once, some hundred bytes each.
+MAX_UNITS_AT_ONCE = 2_000
 _LOG = logger(__name__)
 
 
@@ -55,29 +57,48 @@ class TransactionCodes(Struct, frozen=True):
 
 
 async def get_codes(site: int, transaction_id: str, sku: str | None, deps: Deps) -> TransactionCodes | None:
-    """Try to fulfil a pending transaction, then return all its units: codes, reasons and placeholders.
+    """Try to fulfil a pending transaction, then return all its units; None if it is not the customer's.
 
-    None if the transaction is not the customer's. A code that was returned once is always returned. Raises
-    `UnavailableError`.
+    A code that was returned once is always returned. Raises `UnavailableError`.
     """
+    transaction = await find_transaction(site, transaction_id, deps)
+    return None if transaction is None else await read_codes(transaction, sku, deps)
+
+
+async def find_transaction(site: int, transaction_id: str, deps: Deps) -> Transaction | None:
+    """Return the transaction, which has been tried to fulfil; None if it is not the customer's."""
     transaction = await deps.transactions.find_for_site(site, transaction_id)
-    if transaction is None:
-        return None
-    if not transaction.is_final:
-        await _try_fulfil(transaction_id, deps)
-        transaction = await deps.transactions.find_for_site(site, transaction_id) or transaction
+    if transaction is None or transaction.is_final:
+        return transaction
+    await _try_fulfil(transaction_id, deps)
+    return await deps.transactions.find_for_site(site, transaction_id) or transaction
+
+
+def is_large(transaction: Transaction, sku: str | None) -> bool:
+    """Whether the units of the transaction, or of one product of it, take megabytes."""
+    return sum(line.quantity for line in transaction.lines if sku in (None, line.sku)) > MAX_UNITS_AT_ONCE
+
+
+async def read_codes(transaction: Transaction, sku: str | None, deps: Deps) -> TransactionCodes:
+    """Return all units of the transaction, or of one product of it: codes, reasons and placeholders."""
     numbers = [number for number, line in enumerate(transaction.lines) if sku in (None, line.sku)]
-    if numbers:
-        found = await deps.stock.slots_with_codes(transaction_id, None if sku is None else numbers[0])
-    else:
-        found = ()
-    filled = {slot.slot: (slot, sealed) for slot, sealed in found}
+    # Each query returns all lines, or those of one. An order may have a hundred lines of a thousand units.
+    by_line = sku is not None or is_large(transaction, sku)
+    filled = {} if by_line or not numbers else await _filled_slots(transaction, None, deps)
     lines: dict[int, Sequence[Unit]] = {}
     for number in numbers:
-        lines[number] = _build_units(transaction, number, filled, deps)
-        # An order may have a hundred lines of a thousand units: let other tasks run in between.
+        found = await _filled_slots(transaction, number, deps) if by_line else filled
+        lines[number] = _build_units(transaction, number, found, deps)
+        # Let other tasks run in between.
         await asyncio.sleep(0)
     return TransactionCodes(_with_current_counts(transaction, lines), lines)
+
+
+async def _filled_slots(
+    transaction: Transaction, line: int | None, deps: Deps
+) -> Mapping[str, tuple[FilledSlot, SealedCode | None]]:
+    found = await deps.stock.slots_with_codes(transaction.id, line)
+    return {slot.slot: (slot, sealed) for slot, sealed in found}
 
 
 async def _try_fulfil(transaction_id: str, deps: Deps) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from services.chassis.http.idempotency import REPLAYED, IdempotencyKeys, Reservation, StoredResponse, idempotency_key
 from services.chassis.http.openapi import openapi_route
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response, traceparent
 from services.chassis.http.time_range import parse_from_us, parse_to_us
@@ -56,6 +57,7 @@ class OrdersApi:
     new_id: Callable[[], str]
     body_timeout_s: float
     openapi: Path
+    page_limits: PageLimits = field(default_factory=lambda: PageLimits("the fulfilment API"))
 
     def routes(self) -> Sequence[web.RouteDef]:
         """Return the routes of the handlers."""
@@ -153,9 +155,13 @@ class OrdersApi:
         """Return the delivered codes, and placeholders for the others."""
         caller = await self.authenticator.authenticate_reader(request, "codes:read")
         transaction_id, sku = parse_id(request.match_info["transactionId"]), request.query.get("sku")
-        found = await get_codes.get_codes(caller.site, transaction_id, sku, self.get_codes_deps)
-        if found is None:
+        transaction = await get_codes.find_transaction(caller.site, transaction_id, self.get_codes_deps)
+        if transaction is None:
             raise _transaction_not_found()
+        is_large = get_codes.is_large(transaction, sku)
+        async with self.page_limits.rendering(caller.client_id, is_large=is_large):
+            found = await get_codes.read_codes(transaction, sku, self.get_codes_deps)
+            body = msgspec.json.encode(responses.codes(found, self.place_order_deps.now_us()))
         if found.disclosed_count:
             metrics.DISCLOSED.inc(found.disclosed_count)
             self.audit.record(
@@ -166,8 +172,13 @@ class OrdersApi:
                 transactionId=transaction_id,
                 codes=found.disclosed_count,
             )
-        body = responses.codes(found, self.place_order_deps.now_us())
-        return json_response(body, headers={"Cache-Control": "no-store"})
+        return self.page_limits.response(
+            caller.client_id,
+            body,
+            headers={"Cache-Control": "no-store"},
+            content_type="application/json",
+            charset="utf-8",
+        )
 
 
 def _transaction_not_found() -> Problem:

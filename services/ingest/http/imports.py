@@ -104,7 +104,8 @@ class ImportApi:
         try:
             outcome = await self._import(request, ImportTarget(kind, user_id, query.mode), caller, query)
         except (Problem, InvalidBodyError, UnreadableBodyError, BudgetExceededError, UnavailableError) as error:
-            outcome = error
+            # Its traceback would refer to this frame, and the cycle would keep the request with its body.
+            outcome = error.with_traceback(None)
         refuse = partial(http.problem_response, request_id=request[http.REQUEST_ID])
         quota: Decision | None = None
         match outcome:

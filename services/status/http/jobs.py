@@ -12,6 +12,7 @@ from msgspec.structs import astuple, replace
 
 from services.chassis.http.negotiation import negotiate
 from services.chassis.http.openapi import openapi_route
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec, TokenScope, next_link, page_token_from_query, pagination
 from services.chassis.http.rate_limit import rate_limited
 from services.chassis.http.shared_rate_limit import SharedRateLimit
@@ -31,7 +32,6 @@ from services.status.domain.records import OUTCOMES_BY_NAME
 from services.status.domain.summary import build_summary, count_levels
 from services.status.flows import queries
 from services.status.http import params, responses
-from services.status.http.page_limits import PageLimits
 from services.values.sites import Site
 
 BASE = "/common-status/v1/{apiKey}"
@@ -49,7 +49,7 @@ class StatusApi:
     rate_limit: SharedRateLimit
     requests_per_second: int
     openapi: Path
-    page_limits: PageLimits = field(default_factory=PageLimits)
+    page_limits: PageLimits = field(default_factory=lambda: PageLimits("the job status API"))
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes of the API."""

@@ -36,13 +36,16 @@ TRIMMING_SCRIPT = """
 import asyncio, sys
 from services.chassis.runtime import malloc
 malloc.tune_malloc()
-kept, bodies = [], []
+import gc
+gc.disable()  # as good as
+kept = []
 for _ in range(3_000):
-    bodies.append(b"x" * 100_000)
+    cycle = [b"x" * 100_000]
+    cycle.append(cycle)
     kept.append(b"y" * 1_000)
-del bodies
+del cycle
 before = malloc._resident_bytes()
-trimmer = malloc.MallocTrimmer()
+trimmer = malloc.MemoryTrimmer()
 asyncio.run(trimmer.trim_if_due(10.0))
 after = malloc._resident_bytes()
 bodies = [b"x" * 100_000 for _ in range(3_000)]

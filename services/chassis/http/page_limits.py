@@ -1,4 +1,4 @@
-"""Bounds the pages that are rendered, and the bytes of pages that are being sent, in total and for each client."""
+"""Bounds the large responses that are rendered, and the bytes that are being sent, in total and for each client."""
 
 import asyncio
 from collections import Counter
@@ -9,8 +9,8 @@ from weakref import WeakValueDictionary
 
 from aiohttp import web
 
+from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import ContentionError, Problem
-from services.status import metrics
 
 MIB = 1024 * 1024
 # A page of large records takes some 40 MB while it is rendered.
@@ -19,6 +19,13 @@ MAX_UNSENT_BYTES, MAX_UNSENT_BYTES_PER_CLIENT = 32 * MIB, 12 * MIB
 # Requests of a client that wait for a turn.
 MAX_WAITING_PER_CLIENT = 50
 SEND_TIMEOUT_S = 60.0
+REFUSED = metrics.counter(
+    "pages_refused_total",
+    "Large responses refused: too many wait, or are unsent of one client (429) or of all, `unsent` (503).",
+    ["limit"],
+)
+for _limit in ("waiting", "unsent_of_client", "unsent"):
+    REFUSED.labels(_limit)
 
 
 class PageLimits:
@@ -27,7 +34,9 @@ class PageLimits:
     A client's pages are rendered one after the other, so that it cannot delay those of others for long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, api: str) -> None:
+        """`api` is what a response of status 503 calls unavailable."""
+        self._api = api
         self._rendering = asyncio.Semaphore(MAX_RENDERING)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._waiting: Counter[str] = Counter()
@@ -44,7 +53,7 @@ class PageLimits:
             yield
             return
         if self._waiting[client_id] >= MAX_WAITING_PER_CLIENT:
-            metrics.PAGES_REFUSED.labels("waiting").inc()
+            REFUSED.labels("waiting").inc()
             raise _too_many("wait")
         turn = self._turns.get(client_id)
         if turn is None:
@@ -56,11 +65,11 @@ class PageLimits:
 
     def _check_unsent(self, client_id: str) -> None:
         if self._unsent[client_id] >= MAX_UNSENT_BYTES_PER_CLIENT:
-            metrics.PAGES_REFUSED.labels("unsent_of_client").inc()
+            REFUSED.labels("unsent_of_client").inc()
             raise _too_many("are being sent")
         if self._unsent.total() >= MAX_UNSENT_BYTES:
-            metrics.PAGES_REFUSED.labels("unsent").inc()
-            raise ContentionError("the job status API")
+            REFUSED.labels("unsent").inc()
+            raise ContentionError(self._api)
 
     def response(self, client_id: str, body: bytes, **options: Any) -> web.Response:
         """A response whose body counts as unsent until the client has read most of it."""
