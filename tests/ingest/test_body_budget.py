@@ -145,7 +145,7 @@ def no_collection() -> Iterator[None]:
 
 
 def requests_in_memory() -> int:
-    return sum(isinstance(each, web.Request) for each in gc.get_objects())
+    return sum(type(each) is web.Request for each in gc.get_objects())
 
 
 @pytest.mark.usefixtures("no_collection")
