@@ -190,6 +190,25 @@ def test_completions_for_bash_complete(command: Command) -> None:
 
 
 @pytest.mark.long
+def test_the_example_is_typed_and_runs(command: Command) -> None:
+    text = (REPOSITORY / "docs" / "client.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    path = command.directory / "example.py"
+    path.write_text(example)
+    for arguments in (["-m", "mypy", "--strict", "--config-file=", str(path)], [str(path)]):
+        environment = {**command.environment, "MYPYPATH": str(SOURCES)}
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=command.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.long
 def test_the_walk_of_the_guide_works_word_for_word(command: Command, base: str) -> None:
     """In a new virtual environment with the wheel and nothing else; the address is the only thing that is replaced."""
     uv = Path(sys.executable).parent / "uv"

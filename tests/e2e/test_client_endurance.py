@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import random
+import statistics
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.e2e.command import Command, Finished
 from tests.e2e.customer import Customer, Tenant
 from tests.e2e.installation import Installation
 from tests.e2e.test_client_import import HEADER, TIME
+from tillstream import Client
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
@@ -92,6 +94,22 @@ async def test_two_with_half_of_the_limit_share_it(base: str, tmp_path: Path) ->
         assert done.code == 0, done.err
         assert done.events[-1]["throttled"] == 0
     assert seconds < 2_000 / 50 * 1.25, "each has 50 records a second"
+
+
+def test_a_dry_run_of_a_hundred_records_takes_little_time(base: str, fast_site: Tenant, record_property: Any) -> None:
+    """At most 15 ms in the median, through gateway, ingest and validator."""
+    lines = [{"productId": "4556", "quantity": 1, "unitPrice": "9.99"}]
+    records = [{"id": f"d{n}", "userId": "u1", "dateTime": TIME, "lineItems": lines} for n in range(100)]
+    with Client(base, fast_site.client_id, fast_site.secret, fast_site.api_key) as client:
+        took = []
+        for _ in range(220):
+            started = time.perf_counter()
+            validated = client.imports.validate(records)
+            took.append(1000 * (time.perf_counter() - started))
+            assert {record.outcome for record in validated.records} == {"succeeded"}
+    median = statistics.median(took[20:])
+    record_property("dry_run_p50_ms", median)
+    assert median <= 15, median
 
 
 async def test_a_hundred_thousand_records_survive_five_kills(

@@ -121,7 +121,9 @@ def test_exit_codes_say_what_happened(command: Command, base: str, tmp_path: Pat
     assert "INVALID_CLIENT" in refused.err
     assert "wr0ng-canary" not in refused.out + refused.err
     nobody = Command("http://127.0.0.1:9", tmp_path)
-    assert nobody.run("--profile", "x", "template", "orders").code == 0
+    unreached = nobody.run("import", str(path), "--kind", "orders")
+    assert unreached.code == 5
+    assert "cannot reach http://127.0.0.1:9" in unreached.err
 
 
 def test_credentials_are_stored_for_their_owner_only(command: Command, base: str) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -150,6 +151,96 @@ async def test_an_order_of_codes_asynchronously(async_client: AsyncClient) -> No
         await async_client.invoices.get(str(uuid4()))
     with pytest.raises(tillstream.NotFoundError):
         await async_client.invoices.download(str(uuid4()))
+
+
+DAY = date(2026, 3, 2)
+
+
+def sold(user: str) -> dict[str, Any]:
+    return order(userId=user, dateTime="2026-03-02T10:00:00Z", channel="lib")
+
+
+def test_the_ledger(client: Client) -> None:
+    user = f"u/{uuid4().hex[:8]}"
+    one = sold(user)
+    client.jobs.wait(client.imports.send([one]).job_id, timeout_s=30)
+    deadline = monotonic() + 20
+    while not (entries := list(client.ledger.user_orders(user, channel="lib", rows=1))):
+        assert monotonic() < deadline
+    assert (entries[0].order_id, entries[0].gross, entries[0].state) == (one["id"], Decimal("9.99"), "ORDERED")
+    assert entries[0].order is not None
+    assert entries[0].order.line_items[0]["productId"] == "4556"
+    assert [entry.order_id for entry in client.ledger.order(one["id"])] == [one["id"]]
+    report = client.ledger.report(by=("day", "channel"), since=DAY, until=DAY)
+    assert [row.day for row in report.result if row.channel == "lib"] == [DAY]
+    assert client.ledger.report_file(format="xlsx", since=DAY, until=DAY)[:2] == b"PK"
+    assert one["id"].encode() in client.ledger.export(since=DAY, until=DAY)
+    with pytest.raises(tillstream.NotAllowedError):
+        client.ledger.erase_user(user)
+    with pytest.raises(tillstream.NotAllowedError):
+        client.ledger.erasure(str(uuid4()))
+
+
+async def test_the_ledger_asynchronously(async_client: AsyncClient) -> None:
+    user = uuid4().hex
+    one = sold(user)
+    await async_client.jobs.wait((await async_client.imports.send([one])).job_id, timeout_s=30)
+    deadline = monotonic() + 20
+    while not (entries := [entry async for entry in async_client.ledger.user_orders(user)]):
+        assert monotonic() < deadline
+    assert entries[0].net == Decimal("9.99")
+    assert len(await async_client.ledger.order(one["id"], channel="lib")) == 1
+    assert (await async_client.ledger.report(by=["channel"], since=DAY, until=DAY)).result
+    assert b"lib" in await async_client.ledger.report_file(format="csv", by=["channel"], since=DAY, until=DAY)
+    assert one["id"].encode() in await async_client.ledger.export(since=DAY, until=DAY, format="csv")
+    with pytest.raises(tillstream.NotAllowedError):
+        await async_client.ledger.erase_user(user)
+
+
+def test_the_feed_and_its_endpoints(client: Client) -> None:
+    started = datetime.now(UTC).isoformat()
+    job = client.imports.send([order()]).job_id
+    last = ""
+    for event, cursor in client.events.tail(after=started, types=["job.finished"]):
+        last = cursor
+        if event.data["jobId"] == job:
+            break
+    assert client.events.page(after=last, types=["job.finished"], wait_s=1).pagination.next_page_token
+    assert isinstance(client.events.keys()["keys"], list)
+    assert isinstance(client.events.endpoints(), list)
+    with pytest.raises((tillstream.NotAllowedError, tillstream.InvalidRequestError)):
+        client.events.create_endpoint("nonsense")
+    with pytest.raises((tillstream.NotAllowedError, tillstream.NotFoundError)):
+        client.events.endpoint(str(uuid4()))
+    with pytest.raises((tillstream.NotAllowedError, tillstream.NotFoundError)):
+        list(client.events.deliveries(str(uuid4())))
+
+
+def test_an_endpoint_of_webhooks(client: Client) -> None:
+    """Where the client may write webhooks; an address that nobody answers at is stored, too."""
+    try:
+        endpoint = client.events.create_endpoint("https://example.com/hooks", types=["job.finished"], ordered=True)
+    except tillstream.ApiError as error:
+        assert error.code in {"FORBIDDEN", "INVALID_URL", "URL_NOT_ALLOWED"}, error
+        return
+    assert endpoint.secret is not None
+    assert endpoint.secret not in repr(endpoint)
+    assert client.events.endpoint(endpoint.id).ordered
+    assert client.events.change_endpoint(endpoint.id, enabled=False).enabled is False
+    assert client.events.rotate_secret(endpoint.id).secret != endpoint.secret
+    assert list(client.events.deliveries(endpoint.id)) is not None
+    client.events.delete_endpoint(endpoint.id)
+    assert endpoint.id not in [one.id for one in client.events.endpoints()]
+
+
+async def test_the_feed_asynchronously(async_client: AsyncClient) -> None:
+    started = datetime.now(UTC).isoformat()
+    job = (await async_client.imports.send([order()])).job_id
+    async for event, _ in async_client.events.tail(after=started):
+        if event.type == "job.finished" and event.data["jobId"] == job:
+            break
+    assert (await async_client.events.keys())["keys"] is not None
+    assert isinstance(await async_client.events.endpoints(), list)
 
 
 def test_what_a_customer_may_not_do(client: Client) -> None:

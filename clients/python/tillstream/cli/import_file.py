@@ -30,6 +30,7 @@ from tillstream.sources.records import Source
 
 # How long the services may be away before an import stops, to be resumed.
 MAX_WAIT_S = 300.0
+PROBE_WAIT_S = 10.0
 MAX_FAULT_ROWS = 20
 _CHUNK = 1 << 20
 
@@ -99,8 +100,10 @@ def import_(context: click.Context, /, pairs: Sequence[str], **options: Any) -> 
     )
     manifest = _open_manifest(identity, arguments)
     try:
-        with open_client(context, max_wait_s=MAX_WAIT_S) as client:
-            code = _run(client, source, manifest, arguments)
+        code = _probe(context, manifest, arguments)
+        if code is ExitCode.OK:
+            with open_client(context, max_wait_s=MAX_WAIT_S) as client:
+                code = _run(client, source, manifest, arguments)
     finally:
         manifest.close()
     if path != arguments.file and code is not ExitCode.RESUMABLE:
@@ -160,6 +163,16 @@ def _open_manifest(identity: str, arguments: Arguments) -> Manifest:
         path.unlink()
         manifest = Manifest(path)
     return manifest
+
+
+def _probe(context: click.Context, manifest: Manifest, arguments: Arguments) -> ExitCode:
+    """Find out soon whether the address and the credentials are right; later failures are waited for much longer."""
+    try:
+        with open_client(context, max_wait_s=PROBE_WAIT_S) as client:
+            client.imports.limits()
+    except TillstreamError as error:
+        return _stopped(error, manifest, arguments)
+    return ExitCode.OK
 
 
 def _run(client: Client, source: Source, manifest: Manifest, arguments: Arguments) -> ExitCode:

@@ -81,10 +81,13 @@ class ProgressDisplay:
             click.echo(describe(progress), err=True)
 
     def _redraw(self, progress: Progress) -> None:
-        filled = _BAR * progress.tally.decided // max(progress.total, 1)
-        sent = _BAR * (progress.tally.sent + progress.tally.unsent) // max(progress.total, 1)
-        bar = "█" * filled + "▒" * (sent - filled) + "░" * (_BAR - max(sent, filled))
-        text = f"{bar} {describe(progress)}"[: max(shutil.get_terminal_size().columns - 1, 20)]
+        columns = max(shutil.get_terminal_size().columns - 1, 20)
+        described = describe(progress)
+        width = min(_BAR, columns - len(described) - 1)
+        filled = width * progress.tally.decided // max(progress.total, 1)
+        sent = width * (progress.tally.sent + progress.tally.unsent) // max(progress.total, 1)
+        bar = "█" * filled + "▒" * (sent - filled) + "░" * (width - max(sent, filled))
+        text = f"{bar} {described}".lstrip()[:columns]
         click.echo("\r" + text.ljust(self._width), err=True, nl=False)
         self._width = len(text)
 
