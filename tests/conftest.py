@@ -18,7 +18,9 @@ pytest.register_assert_rewrite(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several worker processes (`make test`), one process runs a directory: its tests share servers."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
+        # The client's tests are in a directory of their own.
+        directory = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else "client"
+        item.add_marker(pytest.mark.xdist_group(directory))
 
 
 @pytest.fixture(scope="session")
