@@ -16,7 +16,7 @@ from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.server import build_application
 from services.chassis.http.shared_rate_limit import SharedRateLimit
-from services.chassis.runtime.errors import Problem, UnauthorizedError, UnavailableError
+from services.chassis.runtime.errors import Problem, UnauthorizedError
 from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.sites import Sites
 from services.chassis.security.tokens import Token
@@ -65,7 +65,7 @@ class FakeVerifier:
 
 
 class FakeIdempotencyKeys:
-    """Idempotency keys in memory; while unavailable, no reservation can be ended."""
+    """Idempotency keys in memory; while unavailable, no reservation ends."""
 
     def __init__(self) -> None:
         self.stored: dict[tuple[str, str], tuple[bytes, str, StoredResponse | None]] = {}
@@ -83,23 +83,20 @@ class FakeIdempotencyKeys:
         return response or Reservation(f"{client}|{key}", resource_id, "me", is_retry=True)
 
     async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
-        self._require_available()
+        if self.is_unavailable:
+            return
         client, _, key = reservation.key.partition("|")
         body, resource_id, _ = self.stored[client, key]
         self.stored[client, key] = (body, resource_id, response)
 
     async def release_for_retry(self, reservation: Reservation) -> None:
-        del reservation
-        self._require_available()
+        pass
 
     async def discard(self, reservation: Reservation) -> None:
-        self._require_available()
+        if self.is_unavailable:
+            return
         client, _, key = reservation.key.partition("|")
         del self.stored[client, key]
-
-    def _require_available(self) -> None:
-        if self.is_unavailable:
-            raise UnavailableError("MongoDB")
 
 
 @dataclass

@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 from pydantic import SecretStr
 
-from services.chassis.http.idempotency import COLLECTION, IdempotencyKeys, Reservation
+from services.chassis.http.idempotency import COLLECTION, IdempotencyKeys
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.background import StartupTask
-from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.settings import MongoSettings
 from services.ingest.adapters.idempotency_store import MongoIdempotencyStore
 from services.ingest.app import build
@@ -18,6 +17,7 @@ from services.ingest.settings import Settings
 from tests.chassis.eventually import until
 from tests.ingest.client import ApiClient, import_api
 from tests.ingest.fakes import order
+from tests.support.insert_only_collection import InsertOnlyCollection
 
 DATABASE = "ingest_keys"
 BODY = json.dumps([order()]).encode()
@@ -93,28 +93,17 @@ async def test_keys_are_forgotten_after_a_day(mongo: Mongo, mongodb_uri: str) ->
     assert indexes["reserved_at_1"]["expireAfterSeconds"] == 86_400
 
 
-class FailingKeys:
-    """Reserves a key, and is unavailable afterwards."""
-
-    async def reserve(self, _client: str, key: str, _body: bytes, new_id: Callable[[], str]) -> Reservation:
-        return Reservation(key, new_id(), "me")
-
-    async def fail(self, *_: object) -> None:
-        raise UnavailableError("MongoDB")
-
-    complete = release_for_retry = discard = fail
-
-
 @pytest.mark.parametrize(
     ("records", "is_unavailable", "status", "code"),
     [(1, False, 202, ""), (1, True, 503, "BROKER_UNAVAILABLE"), (2, False, 429, "RATE_LIMITED")],
     ids=["done", "unknown", "refused"],
 )
 async def test_the_answer_is_what_became_of_the_request_where_it_cannot_be_kept(
-    records: int, status: int, code: str, *, is_unavailable: bool
+    records: int, status: int, code: str, mongo: Mongo, monkeypatch: pytest.MonkeyPatch, *, is_unavailable: bool
 ) -> None:
-    idempotency = MongoIdempotencyStore(FailingKeys())  # type: ignore[arg-type]
-    async with import_api(idempotency=idempotency, records_per_second=2) as client:
+    keys = IdempotencyKeys(mongo, scope="omnichannel-api")
+    monkeypatch.setattr(keys, "_keys", InsertOnlyCollection(mongo.collection(COLLECTION)))
+    async with import_api(idempotency=MongoIdempotencyStore(keys), records_per_second=2) as client:
         await client.rate_limiter.acquire("608", limit=2)
         client.publisher.is_unavailable = is_unavailable
         body = [order(id=str(number)) for number in range(records)]

@@ -5,6 +5,7 @@ after a crash the next one continues under the id that was reserved, so that not
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -14,7 +15,7 @@ from msgspec import Struct
 from pymongo.errors import DuplicateKeyError
 
 from services.chassis.mongodb.client import Mongo, ensure_ttl_index, mongo_errors
-from services.chassis.runtime.errors import Problem
+from services.chassis.runtime.errors import Problem, UnavailableError
 
 COLLECTION = "idempotency_keys"
 HEADER = "Idempotency-Key"
@@ -81,23 +82,23 @@ class IdempotencyKeys:
         return Reservation(key_hash, resource_id, owner)
 
     async def complete(self, reservation: Reservation, response: StoredResponse) -> None:
-        """Store the response; raises `UnavailableError`."""
+        """Store the response. If that fails, a retry executes the request again under the same id."""
         stored = {"status": response.status, "body": response.body, "headers": dict(response.headers)}
-        with mongo_errors():
+        with suppress(UnavailableError), mongo_errors():
             await self._keys.update_one({"_id": reservation.key, "response": None}, {"$set": {"response": stored}})
 
     async def release_for_retry(self, reservation: Reservation) -> None:
-        """End the lease: a retry continues under the same id. For unknown outcomes; raises `UnavailableError`."""
-        with mongo_errors():
+        """Allow a retry under the same id: the outcome is unknown. If that fails, the lease expires."""
+        with suppress(UnavailableError), mongo_errors():
             await self._keys.update_one(_owned(reservation), {"$set": {"lease_until": self._now()}})
 
     async def discard(self, reservation: Reservation) -> None:
-        """Free the key of a refused request; raises `UnavailableError`."""
+        """Free the key of a refused request. If that fails, its lease expires."""
         if reservation.is_retry:
             # What an earlier attempt did under this id must remain reachable.
             await self.release_for_retry(reservation)
             return
-        with mongo_errors():
+        with suppress(UnavailableError), mongo_errors():
             await self._keys.delete_one(_owned(reservation))
 
     async def _existing(

@@ -1,7 +1,6 @@
 """HTTP handlers for placing orders, following them and getting their codes."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import json_response, traceparent
 from services.chassis.http.time_range import parse_from_us, parse_to_us
-from services.chassis.runtime.errors import Problem, UnavailableError
+from services.chassis.runtime.errors import Problem
 from services.chassis.security.audit import AuditLog
 from services.fulfilment import metrics
 from services.fulfilment.domain.ids import parse_id
@@ -91,16 +90,12 @@ class OrdersApi:
             await self.authenticator.charge_order(received.caller)
             response = await self._place(received, reservation.resource_id, is_retry=reservation.is_retry)
         except Problem as problem:
-            # The problem is the response in any case; if the key cannot be released, its lease expires.
-            with suppress(UnavailableError):
-                if problem.status >= 500:
-                    await self.idempotency.release_for_retry(reservation)
-                else:
-                    await self.idempotency.discard(reservation)
+            if problem.status >= 500:
+                await self.idempotency.release_for_retry(reservation)
+            else:
+                await self.idempotency.discard(reservation)
             raise
-        # The order is durable, and a retry finds it by its id, even if the response cannot be stored.
-        with suppress(UnavailableError):
-            await self.idempotency.complete(reservation, response)
+        await self.idempotency.complete(reservation, response)
         return response
 
     async def _place(self, received: ReceivedOrder, transaction_id: str, *, is_retry: bool = False) -> StoredResponse:

@@ -10,6 +10,7 @@ from services.chassis.runtime.errors import UnavailableError
 from services.ingest import metrics
 from services.ingest.adapters.batcher import Acknowledgements, RecordBatcher
 from services.ingest.domain.import_job import AcceptedJob
+from services.ingest.ports import Publisher
 from services.ingest.wire import Encoder
 from services.sales.batch import MAX_RECORDS
 
@@ -19,7 +20,7 @@ JOB_EVENTS = topics.JOBS_EVENTS.name
 _INDEX_HEADERS = [("index", b"%d" % index) for index in range(MAX_RECORDS)]
 
 
-class KafkaPublisher:
+class KafkaPublisher(Publisher):
     """Publishes through one producer. Events, and records of jobs of one record, share batches with other jobs'."""
 
     def __init__(self, producer: Producer, encoder: Encoder) -> None:
@@ -34,7 +35,6 @@ class KafkaPublisher:
         self._events: dict[int, RecordBatcher] = {}
 
     async def publish(self, job: AcceptedJob) -> None:
-        """Return when all in-sync replicas have the job and its accepted records; raises `UnavailableError`."""
         if job.batch.rejected or not job.batch.accepted:
             # Only these events carry the rejected records, so they must be durable before any record is.
             for event in self._build_events(job):

@@ -19,6 +19,7 @@ from services.chassis.http.idempotency import (
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.settings import MongoSettings
+from tests.support.insert_only_collection import InsertOnlyCollection
 
 RESPONSE = StoredResponse(202, b'{"id": 1}', {"Location": "/1"})
 
@@ -147,6 +148,21 @@ async def test_who_went_on_can_be_followed_at_once_when_its_outcome_is_unknown_t
     await keys.release_for_retry(await reserved(keys))
     clock.now += timedelta(milliseconds=1)
     assert (await reserved(keys)).resource_id == first.resource_id
+
+
+async def test_a_reservation_that_cannot_be_ended_expires(
+    keys: IdempotencyKeys, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await reserved(keys)
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "_keys", InsertOnlyCollection(keys._keys))
+        await keys.complete(first, RESPONSE)
+        await keys.release_for_retry(first)
+        await keys.discard(first)
+    assert (await refusal(keys)).status == 409
+    clock.now += timedelta(seconds=LEASE_S + 1)
+    again = await reserved(keys)
+    assert (again.resource_id, again.is_retry) == (first.resource_id, True)
 
 
 async def test_clients_and_keys_are_apart(keys: IdempotencyKeys) -> None:
