@@ -161,16 +161,6 @@ def dead_letter_topic(topic: Topic, worker: str) -> Topic:
     )
 
 
-ORDERS_SUBMITTED_DLQ = dead_letter_topic(ORDERS_SUBMITTED, "validator")
-RETURNS_SUBMITTED_DLQ = dead_letter_topic(RETURNS_SUBMITTED, "validator")
-ORDERS_VALIDATED_DLQ = dead_letter_topic(ORDERS_VALIDATED, "ledger")
-RETURNS_VALIDATED_DLQ = dead_letter_topic(RETURNS_VALIDATED, "ledger")
-JOBS_EVENTS_DLQ = dead_letter_topic(JOBS_EVENTS, "status")
-FULFILMENT_TRANSACTIONS_DLQ = dead_letter_topic(FULFILMENT_TRANSACTIONS, "fulfilment")
-JOBS_FINISHED_DLQ = dead_letter_topic(JOBS_FINISHED, "webhooks")
-FULFILMENT_CODES_DLQ = dead_letter_topic(FULFILMENT_CODES, "webhooks")
-FULFILMENT_INVOICES_DLQ = dead_letter_topic(FULFILMENT_INVOICES, "webhooks")
-
 TOPICS: tuple[Topic, ...] = (
     ORDERS_SUBMITTED,
     RETURNS_SUBMITTED,
@@ -186,15 +176,15 @@ TOPICS: tuple[Topic, ...] = (
     FULFILMENT_CODES,
     FULFILMENT_INVOICES,
     LEDGER_MOVEMENTS,
-    ORDERS_SUBMITTED_DLQ,
-    RETURNS_SUBMITTED_DLQ,
-    ORDERS_VALIDATED_DLQ,
-    RETURNS_VALIDATED_DLQ,
-    JOBS_EVENTS_DLQ,
-    FULFILMENT_TRANSACTIONS_DLQ,
-    JOBS_FINISHED_DLQ,
-    FULFILMENT_CODES_DLQ,
-    FULFILMENT_INVOICES_DLQ,
+    dead_letter_topic(ORDERS_SUBMITTED, "validator"),
+    dead_letter_topic(RETURNS_SUBMITTED, "validator"),
+    dead_letter_topic(ORDERS_VALIDATED, "ledger"),
+    dead_letter_topic(RETURNS_VALIDATED, "ledger"),
+    dead_letter_topic(JOBS_EVENTS, "status"),
+    dead_letter_topic(FULFILMENT_TRANSACTIONS, "fulfilment"),
+    dead_letter_topic(JOBS_FINISHED, "webhooks"),
+    dead_letter_topic(FULFILMENT_CODES, "webhooks"),
+    dead_letter_topic(FULFILMENT_INVOICES, "webhooks"),
 )
 BY_NAME = {topic.name: topic for topic in TOPICS}
 

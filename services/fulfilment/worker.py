@@ -1,13 +1,13 @@
 """Kafka consumer handler: fulfils each transaction when its event arrives."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
-from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
+from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender, dead_positions
 from services.fulfilment.flows.single_flight import run_all
 from services.fulfilment.wire.events import EventCodec
 
@@ -25,7 +25,7 @@ class Worker:
         """Process the poll and return the offsets to commit; raises `UnavailableError`."""
         decoded = {tp: [self._decode(record) for record in records] for tp, records in poll.items() if records}
         allowed = {
-            tp: self.dead_letter_limit.allowed(tp, len(items), _dead_positions(items)) for tp, items in decoded.items()
+            tp: self.dead_letter_limit.allowed(tp, len(items), dead_positions(items)) for tp, items in decoded.items()
         }
         accepted = [item for tp, items in decoded.items() for item in items[: allowed[tp]]]
         letters = [item for item in accepted if isinstance(item, DeadLetter)]
@@ -33,7 +33,7 @@ class Worker:
             await self.dead_letters.send(letters)
         await run_all(self.fulfil, dict.fromkeys(item for item in accepted if isinstance(item, str)))
         for tp, items in decoded.items():
-            self.dead_letter_limit.record(tp, len(items), _dead_positions(items))
+            self.dead_letter_limit.record(tp, len(items), dead_positions(items))
         return {tp: poll[tp][count - 1].offset + 1 for tp, count in allowed.items() if count}
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -45,7 +45,3 @@ class Worker:
             return self.codec.decode_placed_id(record.value)
         except ValueError as error:
             return DeadLetter(record, "undecodable", str(error))
-
-
-def _dead_positions(decoded: Sequence[str | DeadLetter]) -> list[int]:
-    return [position for position, item in enumerate(decoded) if isinstance(item, DeadLetter)]

@@ -8,7 +8,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
-from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
+from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender, dead_positions
 from services.ledger import metrics
 from services.ledger.flows.record_sales import Deps, record_sales
 from services.ledger.ports import EntryTooLargeError
@@ -85,7 +85,7 @@ class Worker:
     async def _decode(self, partition: TopicPartition, records: Sequence[ConsumerRecord], lane: _Lane) -> int:
         """Add the records to the lane, and dead-letter malformed ones; returns how many were accepted."""
         decoded = [self._read(record) for record in records]
-        dead = [position for position, each in enumerate(decoded) if isinstance(each, DeadLetter)]
+        dead = dead_positions(decoded)
         allowed = self._dead_letter_limit.allowed(partition, len(decoded), dead)
         letters = [each for each in decoded[:allowed] if isinstance(each, DeadLetter)]
         if letters:

@@ -9,7 +9,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
-from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
+from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender, dead_positions
 from services.jobs.codec import MalformedEventError
 from services.jobs.events import UNDECIDED, Expired, JobEvent, JobKey, Judged, Opened
 from services.status import metrics
@@ -183,7 +183,7 @@ class Worker:
     def _decode_all(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> _PartitionPortion:
         records = self._skip_accepted(partition, records)
         events = [self._decode(record) for record in records]
-        dead = [position for position, event in enumerate(events) if isinstance(event, DeadLetter)]
+        dead = dead_positions(events)
         allowed = self._dead_letter_limit.allowed(partition, len(events), dead)
         return _PartitionPortion(partition, records, events, dead, allowed)
 

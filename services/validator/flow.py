@@ -52,7 +52,10 @@ async def judge(submitted: Mapping[Hashable, Sequence[SubmittedRecord]], deps: D
         partition: [_judge_one(record, deps, at_us) for record in records[:count]]
         for (partition, records), count in zip(submitted.items(), counts, strict=True)
     }
-    dead = {partition: _dead_positions(verdicts) for partition, verdicts in judged.items()}
+    dead = {
+        partition: [position for position, verdict in enumerate(verdicts) if type(verdict) is Unprocessable]
+        for partition, verdicts in judged.items()
+    }
     allowed = {
         partition: deps.dead_letter_limit.allowed(partition, len(verdicts), dead[partition])
         for partition, verdicts in judged.items()
@@ -106,10 +109,6 @@ def _unprocessable(
     job = job_from_headers(submitted, record=record, max_job_records=deps.max_job_records, now_us=at_us)
     header, index = job or (None, 0)
     return Unprocessable(submitted, reason.code, reason.detail, header, index)
-
-
-def _dead_positions(verdicts: Sequence[Verdict]) -> list[int]:
-    return [position for position, verdict in enumerate(verdicts) if type(verdict) is Unprocessable]
 
 
 def _count(verdicts: Sequence[Verdict]) -> None:

@@ -6,7 +6,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
-from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender
+from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender, dead_positions
 from services.webhooks.domain.event import NewEvent
 from services.webhooks.flows.append_events import Deps, append_events
 from services.webhooks.wire import EventDecoder
@@ -32,7 +32,7 @@ class Worker:
         """Process the poll and return the offsets to commit; raises `UnavailableError`."""
         decoded = {tp: [self._decode(record) for record in records] for tp, records in poll.items() if records}
         allowed = {
-            tp: self._dead_letter_limit.allowed(tp, len(items), _dead_positions(items)) for tp, items in decoded.items()
+            tp: self._dead_letter_limit.allowed(tp, len(items), dead_positions(items)) for tp, items in decoded.items()
         }
         accepted = [item for tp, items in decoded.items() for item in items[: allowed[tp]]]
         letters = [item for item in accepted if isinstance(item, DeadLetter)]
@@ -42,7 +42,7 @@ class Worker:
             [event for item in accepted if not isinstance(item, DeadLetter) for event in item], self._deps
         )
         for tp, items in decoded.items():
-            self._dead_letter_limit.record(tp, len(items), _dead_positions(items))
+            self._dead_letter_limit.record(tp, len(items), dead_positions(items))
         return {tp: poll[tp][count - 1].offset + 1 for tp, count in allowed.items() if count}
 
     def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -54,7 +54,3 @@ class Worker:
             return self._decoder.decode(record.topic, record.value)
         except ValueError as error:
             return DeadLetter(record, "undecodable", str(error))
-
-
-def _dead_positions(decoded: Sequence[Sequence[NewEvent] | DeadLetter]) -> list[int]:
-    return [position for position, item in enumerate(decoded) if isinstance(item, DeadLetter)]

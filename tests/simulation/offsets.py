@@ -19,7 +19,7 @@ from tests.simulation import setup
 if TYPE_CHECKING:
     from tests.simulation.installation import Installation
 
-OUTPUTS = (topics.ORDERS_VALIDATED.name, topics.RECORDS_REJECTED.name, topics.ORDERS_SUBMITTED_DLQ.name)
+OUTPUTS = (topics.ORDERS_VALIDATED.name, topics.RECORDS_REJECTED.name, f"{topics.ORDERS_SUBMITTED.name}.dlq")
 
 
 class OffsetWatch:

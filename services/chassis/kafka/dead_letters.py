@@ -1,6 +1,6 @@
 """Dead letters: records that cannot be processed, kept whole with the reason and their origin."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,6 +51,11 @@ class DeadLetter:
     reason: str
     detail: str
     attempts: int = 1
+
+
+def dead_positions(decoded: Sequence[object]) -> list[int]:
+    """Return the positions of the dead letters among decoded records."""
+    return [position for position, item in enumerate(decoded) if isinstance(item, DeadLetter)]
 
 
 class DeadLetterSender(Protocol):
