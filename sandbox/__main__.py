@@ -220,7 +220,7 @@ def _follow(logs_by_name: dict[str, Path]) -> None:
         while True:
             for name, file in files.items():
                 _show_log(name, file.read(), is_only=len(files) == 1)
-            time.sleep(0.2)
+            time.sleep(0.2)  # until Ctrl-C: nothing signals that a file has grown
     except KeyboardInterrupt:
         pass
     finally:

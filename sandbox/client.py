@@ -126,4 +126,4 @@ def _relay_output_until_ready(layout: Layout, process: "subprocess.Popen[bytes]"
                     return True
             if has_exited:
                 return False
-            time.sleep(0.05)
+            time.sleep(0.05)  # until it is ready or exits: nothing signals that a file has grown

@@ -16,4 +16,4 @@ def wait_until(
     while not condition():
         if time.monotonic() > end:
             raise NotReadyError(f"{description}: not within {deadline_s:g} s\n{diagnostics()}".rstrip())
-        time.sleep(POLL_INTERVAL_S)
+        time.sleep(POLL_INTERVAL_S)  # the condition is another process's; the deadline ends the wait
