@@ -30,6 +30,7 @@ ON_CONTAINERS = (
     "tests/ingest/test_publisher_on_kafka.py",
     "tests/ingest/test_idempotency_store.py",
     "tests/status/test_job_store.py",
+    "tests/status/test_job_store_lists.py",
     "tests/fulfilment/test_races.py",
 )
 

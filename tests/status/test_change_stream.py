@@ -18,7 +18,7 @@ from services.status.flows.apply_events import Deps, apply_events
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_run, judged, opened
 from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles
-from tests.status.test_job_store import BOTH_DRIVERS, Database, a_database
+from tests.status.job_store_fixtures import BOTH_DRIVERS, Database, a_database
 
 
 @pytest.fixture(params=BOTH_DRIVERS)

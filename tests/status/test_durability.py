@@ -23,7 +23,7 @@ from services.status.flows.apply_events import Deps, apply_events
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_header, a_run, judged, opened
 from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles
-from tests.status.test_job_store import BOTH_DRIVERS
+from tests.status.job_store_fixtures import BOTH_DRIVERS
 
 pytestmark = pytest.mark.long
 

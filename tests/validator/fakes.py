@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
@@ -107,3 +107,18 @@ def a_harness(
         now_us=lambda: NOW_US,
     )
     return Harness(journal, producer, dead_letters, dead_letter_limit, deps)
+
+
+class FakeSchemaSource:
+    """Records which schemas were requested."""
+
+    def __init__(self, *, is_unavailable: bool = False, **definitions: Any) -> None:
+        self.definitions = {int(name.removeprefix("id")): value for name, value in definitions.items()}
+        self.is_unavailable = is_unavailable
+        self.requested: list[int] = []
+
+    async def definition(self, schema_id: int) -> Mapping[str, Any] | None:
+        self.requested.append(schema_id)
+        if self.is_unavailable:
+            raise UnavailableError("the schema registry")
+        return self.definitions.get(schema_id)

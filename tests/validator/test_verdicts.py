@@ -14,9 +14,8 @@ from services.sales.records import OrderLine, ReturnLine
 from services.validator.adapters.record_reader import SubmittedRecordReader
 from services.validator.http.verdicts import MAX_REQUEST_BYTES, VerdictApi
 from services.validator.metrics import FAULTS, RECORDS
-from tests.validator.fakes import Harness, a_harness
+from tests.validator.fakes import FakeSchemaSource, Harness, a_harness
 from tests.validator.records import NOW_US, SCHEMAS, a_job, a_return, an_order, as_bytes
-from tests.validator.test_record_reader import FakeSchemaSource
 
 
 @dataclass
