@@ -109,7 +109,7 @@ class Worker:
             await self._record(lane.sources[portion], lane.records[portion])
 
     async def _record(self, sources: Sequence[ConsumerRecord], records: Sequence[SalesRecord]) -> None:
-        """Record a portion; if an order becomes too large, one by one, and dead-letter those that do not fit."""
+        """Record a portion; if an order becomes too large, in halves, and dead-letter the records that do not fit."""
         offsets = {_partition_name(source): source.offset + 1 for source in sources}
         try:
             changed = await record_sales(records, self._deps, offsets=offsets)
@@ -117,8 +117,9 @@ class Worker:
             if len(records) == 1:
                 await self._dead_letters.send([DeadLetter(sources[0], "too-big", str(error))])
                 return
-            for source, record in zip(sources, records, strict=True):
-                await self._record([source], [record])
+            half = len(records) // 2
+            await self._record(sources[:half], records[:half])
+            await self._record(sources[half:], records[half:])
             return
         self._observe(records, changed)
 
