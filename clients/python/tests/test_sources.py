@@ -77,6 +77,12 @@ def test_lines_of_one_order_are_grouped(tmp_path: Path) -> None:
     ]
 
 
+def test_records_without_an_id_are_left_to_the_server(tmp_path: Path) -> None:
+    """It names the fault; they are not taken for one record."""
+    source = opened(tmp_path, f"{HEADER}\n{LINE[1:]}\n{LINE}\n{LINE[1:]}\n".encode())
+    assert [record.get("id") for record in read(source)] == [None, "1", None]
+
+
 def test_a_line_break_inside_quotes_is_part_of_the_value(tmp_path: Path) -> None:
     text = f'{HEADER},storeId\r\n{LINE},"two\r\nlines, and ""quotes"""\r\n{LINE.replace("1,u", "2,u")},x\r\n'
     source = opened(tmp_path, text.encode())
@@ -210,7 +216,7 @@ def test_a_large_array_is_read_piece_by_piece(tmp_path: Path) -> None:
 BROKEN: list[tuple[str, str, bytes, str]] = [
     ("empty", "f.csv", b"", "is empty"),
     ("blank", "f.csv", b"\xef\xbb\xbf \r\n", "is empty"),
-    ("only a header", "f.csv", b"", "is empty"),
+    ("only a header", "f.csv", f"{HEADER}\n".encode(), "no records"),
     ("no header", "f.csv", b"1,u,2024-05-01T10:00:00Z,4556,2,9.99\n", "no header row"),
     ("a missing column", "f.csv", b"id,userId,dateTime,productId,quantity\n", "unitPrice"),
     ("a doubled column", "f.csv", f"{HEADER},ID\n".encode(), "choose one with --map id=COLUMN"),

@@ -83,6 +83,8 @@ class Manifest:
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
+            # Sent records must not stay on the disk.
+            self._database.execute("PRAGMA secure_delete = ON")
             self._database.executescript(_SCHEMA)
             self._database.execute("BEGIN IMMEDIATE")
             self._database.execute("COMMIT")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -31,6 +32,7 @@ from tillstream.sources.records import Source
 # How long the services may be away before an import stops, to be resumed.
 MAX_WAIT_S = 300.0
 PROBE_WAIT_S = 10.0
+MANIFEST_DAYS = 90
 MAX_FAULT_ROWS = 20
 _CHUNK = 1 << 20
 
@@ -144,7 +146,8 @@ def _spool() -> Path:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
         shutil.copyfileobj(sys.stdin.buffer, file, _CHUNK)
-    return Path(file.name)
+    # The same name for the same content: a run that goes on with it leaves no second copy.
+    return Path(file.name).replace(directory / _digest(Path(file.name)))
 
 
 def _digest(path: Path) -> str:
@@ -157,12 +160,21 @@ def _open_manifest(identity: str, arguments: Arguments) -> Manifest:
         return Manifest(None)
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     path = state_directory() / "imports" / f"{name}.sqlite"
+    _delete_old_manifests(path.parent)
     manifest = Manifest(path)
     if arguments.again and manifest.get("done"):
         manifest.close()
         path.unlink()
         manifest = Manifest(path)
     return manifest
+
+
+def _delete_old_manifests(directory: Path) -> None:
+    """Forget imports that nothing was done about for a long time."""
+    oldest = time.time() - MANIFEST_DAYS * 86_400
+    for path in directory.glob("*.sqlite"):
+        if path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
 
 
 def _probe(context: click.Context, manifest: Manifest, arguments: Arguments) -> ExitCode:

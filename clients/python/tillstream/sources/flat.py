@@ -60,11 +60,14 @@ class FlatSource:
         try:
             for line, rows in self._groups():
                 numbers += 1
-                if key := self._key(rows[0]):
+                key = self._key(rows[0])
+                if any(key):
                     seen.add("\0".join(key), line)
             seen.flush()
         finally:
             seen.close()
+        if not numbers:
+            raise SourceError(f"the file has a header in line {self._header_line}, and no records")
         return numbers
 
     def records(self) -> Iterator[SourceRecord]:
