@@ -22,6 +22,7 @@ from services.webhooks.domain.replay import ReplayState
 from services.webhooks.domain.retry import RetrySchedule
 from services.webhooks.domain.signature import format_secret
 from services.webhooks.flows import manage_endpoints
+from tests.chassis.eventually import until
 from tests.webhooks.events import NOON_US, SITE, an_event
 from tests.webhooks.sender_harness import DAY_US, SECOND_US, Received, SenderHarness, harness
 
@@ -72,6 +73,61 @@ async def test_what_was_not_recorded_is_sent_again(harness: SenderHarness) -> No
     assert len(ids) == 3
     await harness.run(restart=True)
     assert len(harness.transport.sequences) == 6
+
+
+async def test_what_comes_back_while_others_are_recorded_is_recorded_next(harness: SenderHarness) -> None:
+    """Breaks: an answer arrives during the write of the ones before. Must hold: it is stored, too."""
+    endpoint, _ = await harness.create()
+    await harness.run()
+    await harness.append(*events(2))
+    late = asyncio.Event()
+
+    async def answer(request: Received) -> int:
+        if request.sequence == 2:
+            await late.wait()
+        return 200
+
+    harness.transport.answer = answer
+    sender = await harness.claim()
+    assert sender is not None
+    await sender.step()
+    await until(lambda: bool(sender._finished))
+    save = harness.deliveries.save
+
+    async def save_slowly(*arguments: Any, **options: Any) -> None:
+        late.set()
+        await sender.settle()
+        await save(*arguments, **options)
+
+    harness.deliveries.save = save_slowly  # type: ignore[method-assign]
+    await sender.step()
+    await sender.step()
+    assert (await harness.delivery(endpoint.id, 2)).state is DeliveryState.DELIVERED
+    assert (await harness.find(endpoint.id)).position == 2
+
+
+async def test_an_answer_from_before_does_not_disable_an_endpoint_again(harness: SenderHarness) -> None:
+    """Breaks: a 410 comes back after the endpoint was disabled and enabled again."""
+    endpoint, _ = await harness.create()
+    await harness.append(*events(2))
+    late = asyncio.Event()
+
+    async def answer(request: Received) -> int:
+        if request.sequence == 2:
+            await late.wait()
+        return 410
+
+    harness.transport.answer = answer
+    sender = await harness.claim()
+    assert sender is not None
+    await sender.step()
+    await until(lambda: bool(sender._finished))
+    await sender.step()
+    assert not (await harness.find(endpoint.id)).is_enabled
+    await harness.enable(endpoint.id)
+    late.set()
+    await sender.drain(5)
+    assert (await harness.find(endpoint.id)).is_enabled
 
 
 async def test_requests_to_an_endpoint_are_bounded(harness: SenderHarness) -> None:

@@ -9,8 +9,12 @@ MIN_PAUSE_US, MAX_PAUSE_US = 5 * SECOND_US, 300 * SECOND_US
 class Circuit:
     """Counts consecutive failures. Open for a while after the last of `FAILURES_TO_OPEN`, then half-open."""
 
-    def __init__(self, *, failures: int = 0) -> None:
+    def __init__(
+        self, *, failures: int = 0, min_pause_us: int = MIN_PAUSE_US, max_pause_us: int = MAX_PAUSE_US
+    ) -> None:
         self.failures = failures
+        self._min_pause_us = min_pause_us
+        self._max_pause_us = max_pause_us
         # After a restart, an endpoint that was failing is asked once.
         self.open_until_us = 0
         self._openings = 0
@@ -41,7 +45,7 @@ class Circuit:
         self.failures += 1
         # Requests that were in flight when the circuit opened do not open it again.
         if not self.is_closed and now_us >= self.open_until_us:
-            self.open_until_us = now_us + min(MIN_PAUSE_US * 2 ** min(self._openings, 16), MAX_PAUSE_US)
+            self.open_until_us = now_us + min(self._min_pause_us * 2 ** min(self._openings, 16), self._max_pause_us)
             self._openings += 1
 
     def pause(self, until_us: int) -> None:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from services.chassis.runtime.failpoints import failpoint
 from services.chassis.runtime.logs import logger
 from services.webhooks import metrics
-from services.webhooks.domain.circuit import Circuit
+from services.webhooks.domain.circuit import MIN_PAUSE_US, Circuit
 from services.webhooks.domain.delivery import Delivery, DeliveryState, Outcome
 from services.webhooks.domain.endpoint import (
     DisabledReason,
@@ -31,6 +31,7 @@ from services.webhooks.ports import DeliveryStore, EndpointStore, FeedReader, Re
 
 PAGE_ROWS = 100
 MAX_PAUSE_S = 3_600.0
+LEASE_PAUSE_S = 0.2
 MICROS = 1_000_000
 EXPIRED = "expired"
 _LOG = logger(__name__)
@@ -59,6 +60,7 @@ class Deps:
     schedule: RetrySchedule = field(default_factory=RetrySchedule)
     owner: str = "sender"
     max_in_flight: int = 16
+    min_circuit_pause_us: int = MIN_PAUSE_US
 
 
 class Work(Struct, frozen=True, kw_only=True):
@@ -109,7 +111,7 @@ class EndpointSender:
         self._deps = deps
         self._is_leased = is_leased
         self._wake = wake
-        self.circuit = Circuit(failures=endpoint.failures)
+        self.circuit = Circuit(failures=endpoint.failures, min_pause_us=deps.min_circuit_pause_us)
         self._progress = Progress(endpoint.position, endpoint.failures, endpoint.failing_since_us)
         self._failing_since_us = endpoint.failing_since_us
         self._read_to = endpoint.position
@@ -315,7 +317,8 @@ class EndpointSender:
 
     async def _record(self) -> None:
         """Store what came back: first the deliveries, then the progress that depends on them."""
-        finished = self._finished
+        # A copy: more may come back while these are stored.
+        finished = list(self._finished)
         if not finished:
             return
         gone = False
@@ -325,11 +328,13 @@ class EndpointSender:
             gone = gone or outcome.is_gone
         await self._deps.deliveries.save(deliveries)
         _recorded()
-        # More may have come back meanwhile.
         self._finished = self._finished[len(finished) :]
         for work, outcome in finished:
             self._count(outcome)
             self._close(work)
+        if self.is_over:
+            # Disabled already, and maybe enabled again: what came back later says nothing about that.
+            return
         await self._save_replay(
             sum(work.replay is not None for work, _ in finished),
             sum(work.replay is not None and not outcome.is_success for work, outcome in finished),
@@ -405,6 +410,9 @@ class EndpointSender:
 
     def _pause_s(self) -> float:
         """Until a retry is due, or the circuit lets a request pass; requests and news wake the sender."""
+        if not self._is_leased():
+            # Nobody tells when the lease is renewed.
+            return LEASE_PAUSE_S
         now_us = self._deps.now_us()
         times = [] if self._retry_at_us is None else [self._retry_at_us]
         if self.circuit.opens_at_us > now_us:
