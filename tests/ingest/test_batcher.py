@@ -103,6 +103,22 @@ async def test_a_request_waits_for_all_that_it_sent() -> None:
     assert isinstance(waiting.exception(), UnavailableError)
 
 
+async def test_nobody_waits_for_a_batch_whose_sending_was_cancelled() -> None:
+    sender = FakeSender()
+    batcher = RecordBatcher(sender.send)
+    first = asyncio.create_task(submit(batcher, a_record()))
+    await until(lambda: sender.batch_sizes == [1])
+    second = asyncio.create_task(submit(batcher, a_record()))
+    await until(lambda: len(batcher._batches) == 2)
+    (flushing,) = {task for task in asyncio.all_tasks() if "_flush" in repr(task.get_coro())}
+    flushing.cancel()
+    await asyncio.wait([first, second])
+    assert [type(task.exception()) for task in (first, second)] == [UnavailableError] * 2
+    sender.gate.set()
+    await submit(batcher, a_record())
+    assert sender.batch_sizes == [1, 1]
+
+
 async def test_a_batch_is_not_logged_as_part_of_the_request_that_came_first() -> None:
     seen: list[object] = []
 

@@ -50,12 +50,13 @@ def _own_error(error: Exception) -> Exception:
 
 
 class _Batch:
-    __slots__ = ("acknowledgements", "bytes", "records")
+    __slots__ = ("acknowledgements", "bytes", "is_sent", "records")
 
     def __init__(self) -> None:
         self.records: list[ProducerRecord] = []
         self.acknowledgements: list[Acknowledgements] = []
         self.bytes = 0
+        self.is_sent = False
 
     def add(self, record: ProducerRecord, acknowledgements: Acknowledgements) -> None:
         self.records.append(record)
@@ -67,8 +68,9 @@ class _Batch:
             acknowledgements.settle(error)
 
     @property
-    def is_full(self) -> bool:
-        return len(self.records) >= MAX_RECORDS or self.bytes >= MAX_BYTES
+    def is_open(self) -> bool:
+        """Whether it takes more records."""
+        return not self.is_sent and len(self.records) < MAX_RECORDS and self.bytes < MAX_BYTES
 
 
 class RecordBatcher:
@@ -80,28 +82,38 @@ class RecordBatcher:
     def __init__(self, send: Send, on_batch: Callable[[int], None] = lambda _records: None) -> None:
         self._send = send
         self._on_batch = on_batch
-        self._waiting: deque[_Batch] = deque()
+        # The first of them is the one in flight.
+        self._batches: deque[_Batch] = deque()
         self._flushing: asyncio.Task[None] | None = None
 
     def submit(self, record: ProducerRecord, acknowledgements: Acknowledgements) -> None:
         """Send the record with the next batch, and settle `acknowledgements` with the batch's outcome."""
-        if not self._waiting or self._waiting[-1].is_full:
-            self._waiting.append(_Batch())
-        self._waiting[-1].add(record, acknowledgements)
+        if not self._batches or not self._batches[-1].is_open:
+            self._batches.append(_Batch())
+        self._batches[-1].add(record, acknowledgements)
         if self._flushing is None:
             # A context of its own: the task outlives the request that starts it.
             self._flushing = asyncio.get_running_loop().create_task(self._flush(), context=Context())
 
     async def _flush(self) -> None:
         try:
-            while self._waiting:
-                batch = self._waiting.popleft()
+            while self._batches:
+                batch = self._batches[0]
                 self._on_batch(len(batch.records))
-                try:
-                    await self._send(batch.records)
-                except Exception as error:  # noqa: BLE001 - every request raises it
-                    batch.settle(error)
-                else:
-                    batch.settle()
+                await self._send_batch(batch)
         finally:
             self._flushing = None
+            # Only a cancellation leaves any, the one that is being sent included: no request must wait for it forever.
+            while self._batches:
+                self._batches.popleft().settle(UnavailableError("Kafka"))
+
+    async def _send_batch(self, batch: _Batch) -> None:
+        # Records that are submitted meanwhile go with the next batch.
+        batch.is_sent = True
+        error: Exception | None = None
+        try:
+            await self._send(batch.records)
+        except Exception as raised:  # noqa: BLE001 - every request raises it
+            error = raised
+        self._batches.popleft()
+        batch.settle(error)
