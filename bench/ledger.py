@@ -298,7 +298,7 @@ async def main(uri: str, arguments: argparse.Namespace) -> None:
     if arguments.variants:
         await measure_variants(uri, count=20_000)
         return
-    for driver in ("motor", "pymongo"):
+    for driver in ("motor", "pymongo") if arguments.rounds else ():
         await measure_recording(uri, driver, count=20_000, rounds=arguments.rounds)
     for count in arguments.entries:
         async with open_mongo(uri) as mongo:

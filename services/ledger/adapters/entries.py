@@ -10,25 +10,24 @@ from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.ledger.adapters.collections import ENTRIES
 from services.ledger.domain.entries import Entry, Group, GroupKey
 from services.ledger.domain.listing import EntryQuery, ListedEntry
+from services.ledger.ports import EntryReader
 from services.ledger.wire import documents
 
 BATCH = 1_000
 
 
-class MongoEntryReader:
+class MongoEntryReader(EntryReader):
     """Reads what a majority has. Every call raises `UnavailableError`."""
 
     def __init__(self, mongo: Mongo) -> None:
         self._entries = mongo.collection(ENTRIES).with_options(read_concern=ReadConcern("majority"))
 
     async def list_newest(self, query: EntryQuery, *, rows: int) -> list[ListedEntry]:
-        """Return up to `rows` entries, newest first."""
         with mongo_errors():
             cursor = self._entries.find(_conditions(query, after="$lt")).sort("position", -1).hint(_index(query))
             return await self._resolve(await cursor.limit(rows).batch_size(rows + 1).to_list(None))
 
     async def iterate_oldest(self, query: EntryQuery) -> AsyncIterator[Sequence[ListedEntry]]:
-        """Yield batches of entries, oldest first."""
         cursor = self._entries.find(_conditions(query, after="$gt")).sort("position", 1).hint(_index(query))
         cursor.batch_size(BATCH)
         found: list[dict[str, Any]] = []
@@ -45,7 +44,6 @@ class MongoEntryReader:
             await cursor.close()
 
     async def find_order(self, key: GroupKey) -> list[Entry]:
-        """Return the entries with this order id."""
         with mongo_errors():
             document = await self._entries.find_one({"_id": documents.group_id(key)})
         return [] if document is None else documents.group_from(document).entries

@@ -14,7 +14,7 @@ from services.chassis.runtime.failpoints import failpoint
 from services.ledger.adapters.collections import BOOKS, ENTRIES, ERASURES, MOVEMENTS, PARTITIONS
 from services.ledger.domain.entries import GroupKey
 from services.ledger.domain.movement import Book, GroupChange, Movement, StoredGroup
-from services.ledger.ports import EntryTooLargeError
+from services.ledger.ports import EntryTooLargeError, Ledger, Transaction
 from services.ledger.wire import documents
 
 # Codes of documents that are too large, in an insert and in an update.
@@ -28,7 +28,7 @@ _MOVEMENT_WRITTEN = failpoint("ledger-movement-written")
 _COMMITTED = failpoint("ledger-committed")
 
 
-class MongoLedger:
+class MongoLedger(Ledger):
     """The ledger in MongoDB. `user_fingerprint` hides which users were erased."""
 
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime], user_fingerprint: Fingerprint) -> None:
@@ -38,21 +38,16 @@ class MongoLedger:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["MongoTransaction"]:
-        """Begin a transaction; it is committed at the end of the block."""
         async with self._mongo.transaction() as session:
             yield MongoTransaction(self._mongo, session, now=self._now, user_fingerprint=self._user_fingerprint)
         _COMMITTED()
 
     async def fence(self) -> None:
-        """Return when every transaction that records sales has ended or sees the books as they are now.
-
-        Each of them changes the document of its partition, and so do we: one that began before fails or is waited for.
-        """
+        # Each of them changes the document of its partition, and so does this: one that began before conflicts with it.
         with mongo_errors():
             await self._mongo.collection(PARTITIONS).update_many({}, {"$inc": {"fences": 1}})
 
     async def add_partitions(self, partitions: Sequence[str]) -> None:
-        """Create the documents of partitions, without which `fence` would not exclude their transactions."""
         updates = [
             UpdateOne({"_id": partition}, {"$setOnInsert": {"next": 0, "fences": 0}}, upsert=True)
             for partition in partitions
@@ -61,7 +56,6 @@ class MongoLedger:
             await self._mongo.collection(PARTITIONS).bulk_write(updates, ordered=False)
 
     async def scan(self, site: int, *, generation_before: int) -> AsyncIterator[list[GroupKey]]:
-        """Yield the keys of the site's groups that an earlier generation counts."""
         where = {"site": site, "generation": {"$lt": generation_before}}
         cursor = self._mongo.collection(ENTRIES).find(where, {"_id": 1, "site": 1}).hint("site").batch_size(SCAN_BATCH)
         keys: list[GroupKey] = []
@@ -75,7 +69,7 @@ class MongoLedger:
             yield keys
 
 
-class MongoTransaction:
+class MongoTransaction(Transaction):
     """Operations of one transaction."""
 
     def __init__(
@@ -87,7 +81,6 @@ class MongoTransaction:
         self._user_fingerprint = user_fingerprint
 
     async def advance(self, offsets: Mapping[str, int]) -> None:
-        """Note how far partitions are recorded; two transactions of one partition exclude each other."""
         updates = [
             UpdateOne({"_id": partition}, {"$set": {"next": end}}, upsert=True) for partition, end in offsets.items()
         ]
@@ -95,32 +88,26 @@ class MongoTransaction:
             await self._write(PARTITIONS, updates)
 
     async def load_books(self, sites: Sequence[int]) -> dict[int, Book]:
-        """Return the books that exist."""
         found = await self._find(BOOKS, {"_id": {"$in": list(sites)}})
         return {int(document["_id"]): documents.book_from(document) for document in found}
 
     async def add_book(self, book: Book) -> None:
-        """Store a new book."""
         await self._write(BOOKS, [InsertOne(documents.book_document(book))])
 
     async def update_book(self, book: Book) -> None:
-        """Replace the site's book."""
         await self._write(BOOKS, [ReplaceOne({"_id": book.site}, documents.book_document(book))])
 
     async def load_pseudonyms(self, site: int, user_ids: Sequence[str]) -> dict[str, str]:
-        """Return the pseudonyms of those users that were erased."""
         by_fingerprint = {self._user_fingerprint(site, user_id): user_id for user_id in user_ids}
         found = await self._find(ERASURES, {"_id": {"$in": list(by_fingerprint)}}, {"pseudonym": 1})
         return {by_fingerprint[document["_id"]]: document["pseudonym"] for document in found}
 
     async def load(self, keys: Sequence[GroupKey]) -> dict[GroupKey, StoredGroup]:
-        """Return the groups that exist."""
         found = await self._find(ENTRIES, {"_id": {"$in": list(map(documents.group_id, keys))}})
         stored = map(documents.stored_group_from, found)
         return {each.group.key: each for each in stored}
 
     async def load_of_user(self, site: int, user_id: str, *, limit: int) -> list[StoredGroup]:
-        """Return up to `limit` groups with a record of the user."""
         key = documents.user_key(site, user_id)
         found = await self._find(ENTRIES, {"others": key}, hint="others", limit=limit)
         listed = await self._find(ENTRIES, {"user": key}, hint="user", limit=limit)
@@ -131,12 +118,10 @@ class MongoTransaction:
         return list({each.group.key: each for each in map(documents.stored_group_from, found)}.values())
 
     async def load_unchanged_since(self, before: datetime, *, limit: int) -> list[StoredGroup]:
-        """Return up to `limit` groups that have not changed since then."""
         found = await self._find(ENTRIES, {"changed": {"$lt": before}}, hint="changed", limit=limit)
         return list(map(documents.stored_group_from, found))
 
     async def save(self, changes: Sequence[GroupChange]) -> None:
-        """Store the groups; raises `EntryTooLargeError`."""
         changed = self._now()
         operations: list[Any] = []
         for change in changes:
@@ -159,7 +144,6 @@ class MongoTransaction:
         _ENTRIES_WRITTEN()
 
     async def delete(self, groups: Sequence[StoredGroup]) -> None:
-        """Delete the groups."""
         operations: list[Any] = []
         for stored in groups:
             id_ = documents.group_id(stored.group.key)
@@ -169,7 +153,6 @@ class MongoTransaction:
         await self._write(ENTRIES, operations)
 
     async def add_movement(self, movement: Movement) -> None:
-        """Store what the transaction changes of the sums."""
         await self._write(MOVEMENTS, [InsertOne(documents.movement_document(movement))])
         _MOVEMENT_WRITTEN()
 

@@ -22,6 +22,7 @@ from services.ledger.domain.entries import Group
 from services.ledger.domain.movement import Book, Part, StoredSums
 from services.ledger.domain.report import STORE, Filter, MonthSums, ReportQuery
 from services.ledger.domain.sums import Sums, add_to, months_between, without_store
+from services.ledger.ports import ReportReader, ReportView, SumStore
 from services.ledger.wire import documents
 
 MAX_MOVEMENTS_PER_FOLD = 50
@@ -31,7 +32,7 @@ ALL_STORES, BY_STORE, RETIRED = "all", "store", "retired"
 _FOLDED = failpoint("ledger-folded")
 
 
-class MongoSums:
+class MongoSums(SumStore, ReportReader):
     """Folds movements into the sums, and reads them."""
 
     def __init__(self, mongo: Mongo) -> None:
@@ -40,7 +41,6 @@ class MongoSums:
         self._movements = mongo.collection(MOVEMENTS).with_options(read_concern=majority)
 
     async def fold(self) -> int:
-        """Add a batch of movements to the sums; returns how many. Raises `ContentionError`, `UnavailableError`."""
         with mongo_errors():
             found = (
                 await self._movements.find({"folded": False}, {"_id": 1}).limit(MAX_MOVEMENTS_PER_FOLD).to_list(None)
@@ -75,18 +75,15 @@ class MongoSums:
 
     @asynccontextmanager
     async def view(self) -> AsyncIterator["SumsView"]:
-        """Yield the sums, books and entries as they are together at one instant."""
         async with self._mongo.snapshot() as session:
             with mongo_errors():
                 yield SumsView(self._mongo, session)
 
     async def retired(self, book: Book) -> Sums:
-        """Return the sums of groups that were deleted."""
         async with self.view() as view:
             return (await view.all_sums(book)).retired
 
     async def drop_before(self, book: Book) -> None:
-        """Delete the sums of earlier generations of the site than the book's."""
         where = {"site": book.site, "generation": {"$lt": book.generation}}
         with mongo_errors():
             await self._mongo.collection(SUMS).delete_many(where)
@@ -100,7 +97,7 @@ class MongoSums:
         return count, int(oldest[0]["at"]) if oldest else None
 
 
-class SumsView:
+class SumsView(ReportView):
     """Reads that see one state."""
 
     def __init__(self, mongo: Mongo, session: Any) -> None:
@@ -108,17 +105,14 @@ class SumsView:
         self._session = session
 
     async def book(self, site: int) -> Book | None:
-        """Return the site's book."""
         document = await self._mongo.collection(BOOKS).find_one({"_id": site}, session=self._session)
         return None if document is None else documents.book_from(document)
 
     async def sites(self) -> list[int]:
-        """Return all sites with a book."""
         found = await self._mongo.collection(BOOKS).find({}, {"_id": 1}, session=self._session).to_list(None)
         return [int(document["_id"]) for document in found]
 
     async def months(self, book: Book, query: ReportQuery) -> list[MonthSums]:
-        """Return the stored sums of a report."""
         family = BY_STORE if STORE in query.by else ALL_STORES
         where: dict[str, Any] = {"site": book.site, "generation": book.generation, "family": family}
         where["month"] = {"$in": list(months_between(query.first, query.last))}
@@ -130,7 +124,6 @@ class SumsView:
         return [documents.month_sums_from(document) for document in await cursor.to_list(None)]
 
     async def all_sums(self, book: Book) -> StoredSums:
-        """Return all sums of the site that are stored."""
         return StoredSums(*[await self._cells(book, family) for family in (ALL_STORES, BY_STORE, RETIRED)])
 
     async def _cells(self, book: Book, family: str) -> Sums:
@@ -141,7 +134,6 @@ class SumsView:
         return sums
 
     async def unfolded(self, book: Book) -> list[Part]:
-        """Return the changes of the site's sums that are not yet folded."""
         where = {"folded": False, "parts.site": book.site}
         found = await self._mongo.collection(MOVEMENTS).find(where, session=self._session).to_list(None)
         parts = [part for document in found for part in documents.movement_from(document).parts]
@@ -150,7 +142,6 @@ class SumsView:
     async def groups(
         self, site: int, *, first_us: int | None = None, last_us: int | None = None
     ) -> AsyncIterator[Group]:
-        """Yield the site's groups, or those with a sale or return between these instants."""
         where: dict[str, Any] = {"site": site, "orders": {"$exists": True}}
         if first_us is not None:
             where["last"] = {"$gte": first_us}
