@@ -12,6 +12,8 @@ from services.ledger.domain.sums import difference
 from services.ledger.flows.retrying import run_transaction
 from services.ledger.ports import Ledger, SumStore, Transaction, Zones
 
+CELLS_PER_MOVEMENT = 5_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deps:
@@ -131,6 +133,9 @@ async def _switch(site: int, deps: Deps) -> Book:
 
 
 async def _add_movement(builder: MovementBuilder, transaction: Transaction, deps: Deps) -> None:
-    parts = builder.parts()
-    if parts:
-        await transaction.add_movement(Movement(deps.new_id(), deps.now_us(), parts))
+    """Store the changes, in portions: the sums of years do not fit into one document."""
+    for part in builder.parts():
+        cells = list(part.sums.items())
+        for start in range(0, len(cells), CELLS_PER_MOVEMENT):
+            portion = replace(part, sums=dict(cells[start : start + CELLS_PER_MOVEMENT]))
+            await transaction.add_movement(Movement(deps.new_id(), deps.now_us(), [portion]))
