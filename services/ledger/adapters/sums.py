@@ -8,6 +8,7 @@ What is folded is published, and then deleted.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from typing import Any
 
 from msgspec import UNSET
@@ -25,7 +26,7 @@ from services.ledger.domain.sums import Sums, add_to, months_between, without_st
 from services.ledger.ports import ReportReader, ReportView, SumStore
 from services.ledger.wire import documents
 
-MAX_MOVEMENTS_PER_FOLD = 50
+MAX_MOVEMENTS_PER_FOLD, MAX_CELLS_PER_FOLD = 50, 20_000
 SCAN_BATCH, GROUPS_PER_TURN = 1_000, 50
 ALL_STORES, BY_STORE, RETIRED = "all", "store", "retired"
 
@@ -42,10 +43,11 @@ class MongoSums(SumStore, ReportReader):
 
     async def fold(self) -> int:
         with mongo_errors():
-            found = (
-                await self._movements.find({"folded": False}, {"_id": 1}).limit(MAX_MOVEMENTS_PER_FOLD).to_list(None)
-            )
-        ids = [document["_id"] for document in found]
+            found = await self._movements.find({"folded": False}).limit(MAX_MOVEMENTS_PER_FOLD).to_list(None)
+        sizes = accumulate(sum(len(part["cells"]) for part in document["parts"]) for document in found)
+        # Bounded, so that the transaction does not take long; but always one.
+        fitting = max(sum(size <= MAX_CELLS_PER_FOLD for size in sizes), 1)
+        ids = [document["_id"] for document in found[:fitting]]
         if not ids:
             return 0
         async with self._mongo.transaction() as session:
