@@ -90,7 +90,7 @@ def _parse_offset_fast(text: str) -> int | None:
 
 
 def latest_valid_us(now_us: int) -> int:
-    """Return the latest instant that may be stated now: whoever states it may have a clock that is a little ahead."""
+    """Return the latest instant that may be stated now, by a clock that may be a little ahead."""
     return now_us + _MAX_AHEAD_US
 
 
