@@ -66,6 +66,22 @@ async def test_other_tasks_run_while_a_long_list_is_rendered(api: ApiClient, tur
     assert turns[0] >= 8
 
 
+async def test_a_list_ends_at_a_number_of_jobs_and_the_next_page_continues(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "MAX_JOBS_PER_PAGE", 3)
+    keys = [JobKey(608, str(uuid4())) for _ in range(7)]
+    await api.apply(*(opened(a_header(1, key=key)) for key in keys))
+    path, counts, found = "/common-status/v1/12345/jobs?rows=10000", list[int](), list[str]()
+    while path:
+        page = await (await api.get(path)).json()
+        counts.append(page["pagination"]["count"])
+        found += [job["jobId"] for job in page["result"]]
+        token = page["pagination"]["nextPageToken"]
+        path = token and f"/common-status/v1/12345/jobs?rows=10000&page={token}"
+    assert (counts, sorted(found)) == ([3, 3, 1], sorted(key.job_id for key in keys))
+
+
 async def test_a_client_has_one_page_rendered_at_a_time_and_all_clients_two() -> None:
     limits, rendered = PageLimits("the job status API"), list[str]()
 

@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from services.jobs.events import JobKey
 from services.status.domain.block import ALL_EVENTS, FAULT_EVENTS, NO_PROJECTION, RECORDS, Projection
 from services.status.domain.chunks import published_part
@@ -27,6 +29,8 @@ RECENT_US = 10_000_000
 NEW_JOB_TIMEOUT_S = 2.0
 # Jobs of a list that are rendered before other tasks run.
 JOBS_PER_TURN = 250
+# They take about 4 MiB; the next page continues.
+MAX_JOBS_PER_PAGE = 5_000
 
 
 class Waiter(Protocol):
@@ -136,6 +140,7 @@ async def _fill(
 
 async def list_jobs(query: JobListQuery, deps: Deps) -> tuple[int, ListPosition | None, list[str]]:
     """A page of jobs: their number, the position of the last one if more follow, and JSON."""
+    query = replace(query, rows=min(query.rows, MAX_JOBS_PER_PAGE))
     found = await deps.jobs.list_jobs(query)
     page, fragments = found[: query.rows], []
     for start in range(0, len(page), JOBS_PER_TURN):
