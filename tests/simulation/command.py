@@ -17,7 +17,7 @@ setup.install()
 
 from tests.simulation.play import Outcome, play
 from tests.simulation.shrink import shrink
-from tests.simulation.story import Step, draw
+from tests.simulation.story import PROFILES, Step, draw
 from tests.simulation.virtual_time import REAL_MONOTONIC
 
 REPORT_EVERY = 1_000
@@ -57,7 +57,7 @@ def main() -> int:
         f" {total.jobs} jobs, {total.transactions} transactions; {len(total.failed)} failed"
     )
     if total.failed and options.shrink:
-        _shrink(min(total.failed))
+        _shrink(min(total.failed), options.profile)
     return bool(total.failed)
 
 
@@ -70,7 +70,7 @@ def _share(options: argparse.Namespace) -> Totals:
             path = Path(directory) / str(number)
             count = min(share, options.seeds - first)
             arguments = {"first": options.first + first, "seeds": count, "totals": path}
-            arguments["max-failures"] = options.max_failures
+            arguments |= {"max-failures": options.max_failures, "profile": options.profile}
             command = [sys.executable, "-m", "tests.simulation"]
             command += [f"--{name}={value}" for name, value in arguments.items()]
             children.append((subprocess.Popen(command), path))
@@ -89,7 +89,7 @@ def _freeze() -> None:
 def _play_all(options: argparse.Namespace) -> Totals:
     total, started = Totals(), REAL_MONOTONIC()
     for seed in range(options.first, options.first + options.seeds):
-        outcome = play(seed, draw(seed))
+        outcome = play(seed, draw(seed, options.profile))
         total += Totals(1, outcome.turns, outcome.deaths, outcome.jobs, outcome.transactions)
         if outcome.violations:
             total.failed.append(seed)
@@ -103,21 +103,21 @@ def _play_all(options: argparse.Namespace) -> Totals:
 
 def _play_one(options: argparse.Namespace) -> int:
     setup.echo(on=options.logs)
-    steps = _chosen(draw(options.seed), options.steps)
+    steps = _chosen(draw(options.seed, options.profile), options.steps)
     outcome = play(options.seed, steps, echo=options.trace)
-    _report(options.seed, steps, outcome)
+    _report(options.seed, steps, outcome, options.profile)
     if outcome.violations and options.shrink:
-        _shrink(options.seed)
+        _shrink(options.seed, options.profile)
     return bool(outcome.violations)
 
 
-def _shrink(seed: int) -> None:
-    steps, outcome = shrink(seed, draw(seed))
+def _shrink(seed: int, profile: str) -> None:
+    steps, outcome = shrink(seed, draw(seed, profile))
     print("\nshrunk:")
-    _report(seed, steps, outcome)
+    _report(seed, steps, outcome, profile)
 
 
-def _report(seed: int, steps: Sequence[Step], outcome: Outcome) -> None:
+def _report(seed: int, steps: Sequence[Step], outcome: Outcome, profile: str) -> None:
     for step in steps:
         print(step)
     print(f"seed {seed}: {outcome.turns} turns, digest {outcome.digest}, {outcome.elapsed_s:.2f} s")
@@ -125,7 +125,7 @@ def _report(seed: int, steps: Sequence[Step], outcome: Outcome) -> None:
         print(f"  {violation}")
     if outcome.violations:
         chosen = ",".join(str(step.number) for step in steps)
-        print(f"again: python -m tests.simulation --seed {seed} --steps {chosen}")
+        print(f"again: python -m tests.simulation --profile {profile} --seed {seed} --steps {chosen}")
 
 
 def _chosen(steps: list[Step], numbers: str | None) -> list[Step]:
@@ -138,6 +138,7 @@ def _chosen(steps: list[Step], numbers: str | None) -> list[Step]:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=500, help="number of seeds to play")
+    parser.add_argument("--profile", choices=sorted(PROFILES), default="all", help="what the stories are about")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=1, help="number of processes that share the seeds")
     parser.add_argument("--totals", type=Path, help="write the totals to this file instead of printing them")

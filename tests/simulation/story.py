@@ -37,8 +37,8 @@ class Step:
         return f"{self.number:3} at {self.at_s:6.3f} s: {self.action} {details}"
 
 
-def draw(seed: int) -> list[Step]:
-    """Return the story of a seed, in order of time."""
+def draw(seed: int, profile: str = "all") -> list[Step]:
+    """Return the story of a seed, in order of time. A profile has more of some faults and requests."""
     rng = random.Random(seed)
     steps: list[Step] = []
 
@@ -59,8 +59,13 @@ def draw(seed: int) -> list[Step]:
         add("get-codes", which=rng.random())
     for _ in range(rng.randint(3, 8)):
         add(rng.choice(("look", "walk", "walk", "wait")), which=rng.random())
-    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 6))):
-        _draw_fault(rng, add)
+    if profile == "pages":
+        _draw_large_jobs(rng, add)
+    if profile in ("elections", "codes"):
+        _draw_code_rush(rng, add)
+    faults = PROFILES[profile]
+    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 6)) if profile == "all" else rng.randint(3, 8)):
+        _draw_fault(rng, add, rng.choice(faults))
     ordered = sorted(steps, key=lambda step: step.at_s)
     return [replace(step, number=number) for number, step in enumerate(ordered)]
 
@@ -103,8 +108,41 @@ FAULTS = (
 )
 
 
-def _draw_fault(rng: random.Random, add: Callable[..., None]) -> None:  # noqa: C901 - a case for each fault
-    kind = rng.choice(FAULTS)
+# What a story of a profile suffers from.
+PROFILES = {
+    "all": FAULTS,
+    "elections": ("step-down", "step-down", "lag"),
+    "kills": ("kill", "kill", "stop"),
+    "messages": ("drop", "drop", "cut"),
+    "brokers": ("leader", "leader", "few-replicas", "fence", "drop"),
+    "freezes": ("freeze", "rebalance"),
+    "clocks": ("clock",),
+    "pages": ("kill", "drop", "lag"),
+    "codes": ("drop", "kill"),
+}
+
+
+def _draw_large_jobs(rng: random.Random, add: Callable[..., None]) -> None:
+    """Large jobs, and readers who walk through them while they are written."""
+    for _ in range(2):
+        at = rng.uniform(BEGIN_S, END_S - 1)
+        fates = rng.choices(("good", "rejected"), (8, 1), k=rng.choice((120, LARGE)))
+        add("direct-import", at, fates=_packed(fates))
+        for _ in range(10):
+            add("walk", at + rng.uniform(0.003, 0.25), which=0.999)
+
+
+def _draw_code_rush(rng: random.Random, add: Callable[..., None]) -> None:
+    """Many buyers and readers of few codes at a time."""
+    for _ in range(3):
+        at = rng.uniform(BEGIN_S, END_S - 0.5)
+        add("load-codes", at, sku="CARD", count=rng.randint(1, 3))
+        for _ in range(4):
+            add("order-codes", at + rng.uniform(0, 0.3), lines={"CARD": 1}, has_key=False, gives_up=False)
+            add("get-codes", at + rng.uniform(0, 0.4), which=rng.random())
+
+
+def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str) -> None:  # noqa: C901 - a case for each
     match kind:
         case "kill":
             add("kill", replica=rng.choice(REPLICAS), after=rng.choice((0, rng.randint(1, 30), rng.randint(1, 400))))

@@ -13,10 +13,13 @@ TOPICS = (
     "records.rejected.v1",
     "orders.submitted.v1.dlq",
     "jobs.events.v1.dlq",
+    "fulfilment.transactions.v1",
+    "fulfilment.invoices.v1",
     "fulfilment.transactions.v1.dlq",
 )
 ATTEMPTS = 40
 PAUSE_S = 0.5
+ANNOUNCED_S = 3.0
 
 ReadTopic = Callable[[str], Awaitable[Sequence[KafkaRecord]]]
 
@@ -35,14 +38,17 @@ class Collector:
 
     async def collect(self, evidence: Evidence, days: Sequence[str]) -> None:
         """Fill the evidence; the jobs have ended."""
-        for topic in TOPICS:
-            evidence.records[topic] = list(await self._read_topic(topic))
+        evidence.records[TOPICS[0]] = list(await self._read_topic(TOPICS[0]))
         await self._collect_jobs(evidence)
         await self._collect_codes(evidence)
         for day in days:
             found = await self.get("fulfilment", f"/purchase-orders?date={day}")
             evidence.purchase_orders += [await self._whole_purchase_order(one["id"]) for one in found["result"]]
         evidence.invoices = await self._all("fulfilment", "/invoices?rows=100")
+        # Last: what was stored a moment ago is announced a moment later.
+        await self._api.sleep(ANNOUNCED_S)
+        for topic in TOPICS:
+            evidence.records[topic] = list(await self._read_topic(topic))
 
     async def _collect_jobs(self, evidence: Evidence) -> None:
         known = set(self._ledger.job_ids())

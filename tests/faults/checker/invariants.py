@@ -181,6 +181,20 @@ def money(ledger: Ledger, evidence: Evidence) -> Found:
     yield from _purchase_orders(evidence)
 
 
+def announcements(ledger: Ledger, evidence: Evidence) -> Found:
+    """I2 and I6: what exists is announced to other teams, and what does not is not."""
+    del ledger
+    for topic, existing in (
+        ("fulfilment.transactions.v1", set(evidence.transactions)),
+        ("fulfilment.invoices.v1", {one["purchaseOrderId"] for one in evidence.invoices}),
+    ):
+        announced = {record.key.decode() for record in evidence.records[topic]}
+        for missing in sorted(announced - existing):
+            yield Violation("I2", f"{missing} is announced on {topic} and does not exist")
+        for silent in sorted(existing - announced):
+            yield Violation("I6", f"{silent} exists and is not announced on {topic}")
+
+
 def _purchase_orders(evidence: Evidence) -> Found:
     days = Counter((one["businessDate"], one["currency"]) for one in evidence.purchase_orders)
     yield from (Violation("I6", f"{day} has {count} purchase orders") for day, count in days.items() if count > 1)
@@ -245,6 +259,7 @@ CHECKERS: Sequence[Callable[[Ledger, Evidence], Found]] = (
     monotone,
     codes,
     money,
+    announcements,
     secrets,
     surprises,
 )
