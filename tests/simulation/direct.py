@@ -41,6 +41,7 @@ async def submit_directly(
         order = an_order(site=608, job=JobRef(job_id, index, len(records), now_us, "offline", "orders"))
         line = replace(order.line_items[0], product_id=product)
         order = replace(order, id=order_id, accepted_at=now_us, date_time=now_us - 1, line_items=[line])
+        order = replace(order, email_hash=clients.new_secret(order_id))
         value = schema.prefix + codec.encode(order)
         headers = {"site": "608", "jobId": job_id, "total": str(len(records)), "index": str(index)}
         entries.append(

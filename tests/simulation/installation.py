@@ -41,7 +41,7 @@ from tests.simulation.virtual_time import CURRENT, Process, SimulationLoop
 
 SITE, API_KEY = 608, "12345"
 PRODUCTS = ("4556", "4557", "4558")
-JOB_DEADLINE_S = 6.0
+JOB_DEADLINE_S = 4.0
 SESSION_S = 3.0
 RESTART_S = (0.2, 1.5)
 REQUEST_TIMEOUT_S = 15.0

@@ -117,6 +117,7 @@ PROFILES = {
     "brokers": ("leader", "leader", "few-replicas", "fence", "drop"),
     "freezes": ("freeze", "rebalance"),
     "clocks": ("clock",),
+    "backlogs": ("backlog", "freeze"),
     "pages": ("kill", "drop", "lag"),
     "codes": ("drop", "kill"),
 }
@@ -125,11 +126,14 @@ PROFILES = {
 def _draw_large_jobs(rng: random.Random, add: Callable[..., None]) -> None:
     """Large jobs, and readers who walk through them while they are written."""
     for _ in range(2):
-        at = rng.uniform(BEGIN_S, END_S - 1)
+        at = rng.uniform(BEGIN_S, END_S - 3)
         fates = rng.choices(("good", "rejected"), (8, 1), k=rng.choice((120, LARGE)))
         add("direct-import", at, fates=_packed(fates))
-        for _ in range(10):
-            add("walk", at + rng.uniform(0.003, 0.25), which=0.999)
+        # Killed between its chunk and its document, a job stays as it is until the partition has another owner.
+        for replica in ("status-1", "status-2"):
+            add("kill", at + rng.uniform(0.003, 0.06), replica=replica, after=rng.randint(0, 60))
+        for _ in range(12):
+            add("walk", at + rng.choice((0.05, 0.3, 2.0)) * rng.random(), which=0.999)
 
 
 def _draw_code_rush(rng: random.Random, add: Callable[..., None]) -> None:
@@ -142,7 +146,7 @@ def _draw_code_rush(rng: random.Random, add: Callable[..., None]) -> None:
             add("get-codes", at + rng.uniform(0, 0.4), which=rng.random())
 
 
-def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str) -> None:  # noqa: C901 - a case for each
+def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str) -> None:  # noqa: C901, PLR0912 - a case for each
     match kind:
         case "kill":
             add("kill", replica=rng.choice(REPLICAS), after=rng.choice((0, rng.randint(1, 30), rng.randint(1, 400))))
@@ -150,6 +154,10 @@ def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str) -> None
             add("stop", replica=rng.choice(REPLICAS))
         case "freeze":
             add("freeze", replica=rng.choice(REPLICAS), for_s=rng.choice((0.5, 4.0, 6.0)))
+        case "backlog":
+            at = rng.uniform(BEGIN_S, BEGIN_S + 1)
+            for replica in ("validator-1", "validator-2"):
+                add("freeze", at, replica=replica, for_s=6.5)
         case "cut":
             add(
                 "cut",
@@ -168,7 +176,11 @@ def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str) -> None
             )
         case "step-down":
             add("lag", at := rng.uniform(BEGIN_S, END_S), for_s=0.3)
-            add("step-down", at + rng.uniform(0.0, 0.28), for_s=rng.choice((0.1, 1.0, 2.0)))
+            add("step-down", at + rng.uniform(0.1, 0.28), for_s=rng.choice((0.1, 1.0, 2.0)))
+            if rng.random() < 0.5:
+                # What it was about to write is not sent again.
+                add("order-codes", at + rng.uniform(0.0, 0.1), lines={"CARD": 1}, has_key=False, gives_up=False)
+                add("kill", at + rng.uniform(0.05, 0.1), replica=rng.choice(REPLICAS[-2:]), after=rng.randint(0, 60))
         case "lag":
             add("lag", for_s=rng.choice((0.2, 1.5)))
         case "leader":

@@ -36,16 +36,20 @@ class Clients:
     # Further answers that a fault explains, such as a 401 from a process whose clock is wrong.
     tolerated: frozenset[int] = frozenset()
 
+    def new_secret(self, name: str) -> str:
+        """A value that no log, error or header may show."""
+        secret = f"canary-{name}"
+        self.ledger.secrets.add(secret.encode())
+        return secret
+
     def order(self, order_id: str, fate: Fate) -> dict[str, Any]:
         """An order that must end in this way, with a secret that no log may show."""
         product = UNKNOWN_PRODUCT if fate is Fate.REJECTED else self.product
-        secret = f"canary-{order_id}"
-        self.ledger.secrets.add(secret.encode())
         return {
             "id": order_id,
             "userId": "u1",
             "dateTime": "2024-05-01T10:00:00+02:00",
-            "emailHash": secret,
+            "emailHash": self.new_secret(order_id),
             "lineItems": [] if fate is Fate.REFUSED else [{"productId": product, "quantity": 1, "unitPrice": 9.99}],
         }
 
@@ -111,6 +115,9 @@ class Clients:
                 break
             self.ledger.pages.append(TaggedPage(url or path, response.headers.get("ETag", ""), response.body))
             walk.events += [each["statusId"] for each in response.json["result"]]
+            told = int(response.json["summary"]["total-events"])
+            if len(walk.events) > told:
+                self.ledger.surprises.append(f"I4: {job_id} shows {len(walk.events)} events, its summary has {told}")
             token = response.json.get("pagination", {}).get("nextPageToken")
             if token is None:
                 walk.is_complete = True

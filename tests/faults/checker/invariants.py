@@ -1,5 +1,6 @@
 """The invariants I1 to I10 of docs/delivery.md, as functions of the ledger and of what was found afterwards."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -116,10 +117,23 @@ def history(ledger: Ledger, evidence: Evidence) -> Found:
     for page in ledger.pages:
         if page.etag and tagged.setdefault((page.url, page.etag), page.body) != page.body:
             yield Violation("I4", f"two bodies of {page.url} have the entity tag {page.etag}")
+    yield from _page_sizes(ledger)
     for job_id, found in evidence.jobs.items():
         ids = [each["statusId"] for each in found["events"]] if found else []
         if len(set(ids)) < len(ids):
             yield Violation("I4", f"job {job_id} has an event twice")
+
+
+def _page_sizes(ledger: Ledger) -> Found:
+    """A page that is the whole of a job's events has as many as its own summary says."""
+    for page in ledger.pages:
+        found = json.loads(page.body)
+        if "&page=" in page.url or found.get("pagination", {}).get("nextPageToken") is not None:
+            continue
+        told, shown = found["summary"]["total-events"], len(found["result"])
+        if told != shown:
+            yield Violation("I4", f"{page.url} shows {shown} events under a summary of {told}")
+            return
 
 
 def monotone(ledger: Ledger, evidence: Evidence) -> Found:

@@ -1,6 +1,6 @@
 """Planted bugs around Kafka: acknowledgements, offsets, duplicates, clocks."""
 
-from tests.faults.plants.plant import Edit, Plant, Simulation, Pytest
+from tests.faults.plants.plant import Edit, Plant, Pytest, Simulation
 
 PRODUCER = "services/chassis/kafka/producer.py"
 CLIENT = "services/chassis/kafka/consumer_client.py"
@@ -31,7 +31,7 @@ PLANTS = (
     Plant(
         "producer that is not replaced when its sequence is stuck",
         "I3",
-        Simulation("brokers", ("I1", "I3"), 30),
+        Simulation("brokers", ("I1", "I3", "I6"), 30),
         [Edit(PRODUCER, "if stuck is None or self._current is not stuck:", "if stuck is not None:")],
     ),
     Plant(
@@ -101,8 +101,8 @@ PLANTS = (
         [
             Edit(
                 INGEST,
-                "acknowledgements = Acknowledgements(2)",
-                "acknowledgements = Acknowledgements(1)",
+                "        await acknowledgements.wait()\n\n    async def _submit_event",
+                "\n    async def _submit_event",
             )
         ],
     ),
@@ -120,22 +120,9 @@ PLANTS = (
         ],
     ),
     Plant(
-        "jobs that expire by the local clock",
-        "I1",
-        Simulation("clocks", ("I1", "I9")),
-        [
-            Edit(
-                "services/status/app.py",
-                "expire_jobs.Deps(jobs=jobs, progress=progress, publisher=publisher, now_us=broker_clock.now_us)",
-                "expire_jobs.Deps(jobs=jobs, progress=progress, publisher=publisher,"
-                " now_us=lambda: time.time_ns() // 1000)",
-            )
-        ],
-    ),
-    Plant(
         "jobs that expire while their records wait",
         "I1",
-        Simulation("freezes", ("I1",), 80),
+        Simulation("backlogs", ("I1",), 60),
         [
             Edit(
                 "services/status/flows/expire_jobs.py",

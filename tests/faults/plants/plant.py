@@ -40,7 +40,9 @@ class Simulation:
     @property
     def arguments(self) -> list[str]:
         """The command's arguments, after the interpreter."""
-        return ["-m", "tests.simulation", "--profile", self.profile, f"--seeds={self.seeds}", "--max-failures=1"]
+        wanted = f"--invariants={','.join(self.invariants)}"
+        command = ["-m", "tests.simulation", f"--profile={self.profile}", f"--seeds={self.seeds}"]
+        return [*command, wanted, "--max-failures=1"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Planted bugs around MongoDB: concerns, conditions, unique indexes, order of writes."""
 
-from tests.faults.plants.plant import Edit, Plant, Simulation, Pytest
+from tests.faults.plants.plant import Edit, Plant, Pytest, Simulation
 
 JOB_STORE = "services/status/adapters/job_store.py"
 JOB_DOCUMENTS = "services/status/adapters/job_documents.py"
@@ -27,7 +27,7 @@ PLANTS = (
     Plant(
         "pages show what is not published yet",
         "I4",
-        Simulation("pages", ("I4",), 60),
+        Pytest(["tests/status/test_unpublished.py"]),
         [
             Edit(
                 "services/status/flows/queries.py",
