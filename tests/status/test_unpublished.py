@@ -1,9 +1,12 @@
 """What a chunk has and its job has not published yet."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from services.chassis.runtime.errors import UnavailableError
 from services.jobs.events import JobKey
+from services.status.adapters.notifier import JobNotifier
 from services.status.domain.block import ALL_EVENTS
 from services.status.domain.job import JobChange
 from services.status.domain.updates import UNPROCESSED
@@ -21,14 +24,14 @@ class InterruptedJobStore(MemoryJobStore):
 
     is_interrupted = False
 
-    async def write(self, changes: "list[JobChange]") -> frozenset[JobKey]:  # type: ignore[override] # any sequence
+    async def write(self, changes: Sequence[JobChange]) -> frozenset[JobKey]:
         if self.is_interrupted:
             raise UnavailableError("MongoDB")
         return await super().write(changes)
 
 
 async def shown_records(jobs: MemoryJobStore) -> list[str]:
-    deps = queries.Deps(jobs=jobs, waiters=FakeNotifier(), now_us=lambda: 0, clock_s=lambda: 0.0)
+    deps = queries.Deps(jobs=jobs, waiters=JobNotifier(max_waiters=0), now_us=lambda: 0, clock_s=lambda: 0.0)
     stored = await queries.find_job(HEADER.key, deps, projection=ALL_EVENTS)
     assert stored is not None
     records = await queries.get_records(stored, UNPROCESSED, deps, first=0, rows=5_000)
