@@ -49,10 +49,10 @@ PLANTS = (
         [
             Edit(
                 "services/ingest/domain/inflate.py",
-                "decompressor.decompress(compressed, max_bytes + 1)",
+                "decompressor.decompress(compressed, bound + 1)",
                 "decompressor.decompress(compressed)",
             ),
-            Edit("services/ingest/domain/inflate.py", "if len(body) > max_bytes:", "if len(body) < 0:"),
+            Edit("services/ingest/domain/inflate.py", "if size > max_bytes:", "if size < 0:"),
         ],
     ),
     Plant(
