@@ -98,6 +98,7 @@ bench: .venv/dev ## run the benchmarks and print a report
 	@$(BIN)/python -m bench.stages
 	@$(BIN)/python -m bench.status
 	@$(BIN)/python -m bench.codes
+	@$(BIN)/python -m bench.feed
 	@$(BIN)/python -m bench.ledger
 	@$(BIN)/python -m bench.client
 	@$(BIN)/python -m bench

@@ -36,7 +36,7 @@ def write_documents(directory: Path) -> tuple[Path, Path]:
                         "secret": SECRET,
                         "site": SITE,
                         "apiKeys": [API_KEY],
-                        "scopes": ["orders:write", "returns:write", "status:read"],
+                        "scopes": ["orders:write", "returns:write", "status:read", "events:read", "webhooks:write"],
                     }
                 ],
             }
