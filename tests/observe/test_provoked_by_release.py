@@ -21,7 +21,8 @@ from services.ingest.flows import accept
 async def fail(*_):
     raise KeyError("unexpected")
 
-accept._read_batch = fail
+assert accept.read_records
+accept.read_records = fail
 runpy.run_module("services.ingest", run_name="__main__")
 """
 BLIND_VALIDATOR = """
@@ -29,6 +30,8 @@ import runpy
 from services.validator.domain.submitted_record import DeadLetterReason
 from services.validator.adapters.record_reader import SubmittedRecordReader
 
+assert SubmittedRecordReader.match_fast and SubmittedRecordReader.decode
+SubmittedRecordReader.match_fast = lambda *_, **__: None
 SubmittedRecordReader.decode = lambda *_: DeadLetterReason("undecodable", "this release cannot")
 runpy.run_module("services.validator", run_name="__main__")
 """
@@ -38,7 +41,7 @@ async def test_settings_that_are_not_usable(
     broken: Installation, customer: Customer, watch: AlertWatch, tmp_path: Path
 ) -> None:
     """The process exits at once and logs the reason; nothing is lost in the meantime."""
-    invalid = {"KAFKA_SESSION_TIMEOUT_MS": "soon", "DEAD_LETTERS_SHARE": "7"}
+    invalid = {"KAFKA_SESSION_TIMEOUT_MS": "soon", "DEAD_LETTER_MAX_RATIO": "7"}
     async with background_orders(customer):
         async with replaced_service(
             broken, "validator", tmp_path / "log", "-m", "services.validator", settings=invalid
