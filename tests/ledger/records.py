@@ -6,6 +6,7 @@ from decimal import Decimal
 from services.jobs.events import JobRef
 from services.sales.records import Order, OrderLine, Return, ReturnLine
 from services.values.decimals import quantize
+from tests.sales import samples
 
 SITE = 608
 NOON = 1_700_000_000_000_000  # 2023-11-14T22:13:20Z
@@ -36,7 +37,7 @@ def an_order(
     email_hash: str | None = "hash-of-mail",
     segments: Sequence[str] = ("segment-1",),
 ) -> Order:
-    return Order(
+    return samples.an_order(
         site=site,
         job=job,
         accepted_at=NOON + at,
@@ -51,7 +52,6 @@ def an_order(
         email_hash=email_hash,
         cc_hash=None,
         store_id=store,
-        region_id=-1,
         segment_ids=list(segments),
         segment_names=[],
         currency=currency,

@@ -41,6 +41,9 @@ _SALE = (
     "segment_names",
     "currency",
 )
+_STORED = {*_SALE, "site", "job", "id", "coupon_code", "coupon_value", "line_items"}
+# Optional fields of an order that the ledger leaves out.
+_LEFT_OUT: Document = dict.fromkeys({*Order.__struct_fields__} - _STORED)
 
 
 def group_id(key: GroupKey) -> str:
@@ -232,6 +235,7 @@ def _versioned_from(document: Mapping[str, Any], site: int, order_id: str) -> Ve
     coupon_value = document.get("coupon_value")
     order = Order(
         **_sale_from(document, site),
+        **_LEFT_OUT,
         id=order_id,
         coupon_code=document.get("coupon_code"),
         coupon_value=None if coupon_value is None else _from_micros(coupon_value),
