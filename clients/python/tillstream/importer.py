@@ -154,6 +154,7 @@ class Importer:
         for item in pack(rest, bounds):
             if isinstance(item, Unsent):
                 self._manifest.add_unsent(item)
+                self._count(unsent=1)
             else:
                 yield self._manifest.prepare(item)
 
@@ -198,7 +199,11 @@ class Importer:
             validated = decode(response.body, Validated)
             return lambda: self._finish(batch, validated.records)
         job = decode(response.body, Accepted).job_id
-        return lambda: self._waiting.append(self._manifest.accept(batch, job))
+        return lambda: self._accept(batch, job)
+
+    def _accept(self, batch: StoredBatch, job: str) -> None:
+        self._waiting.append(self._manifest.accept(batch, job))
+        self._count(sent=batch.count)
 
     def _resend(self, batch: StoredBatch) -> None:
         # The key was used for other bytes: by an earlier version of this program. Imports are upserts.
@@ -209,6 +214,7 @@ class Importer:
         numbers = range(batch.first, batch.first + batch.count)
         faults = [RecordFault(number, error.code, "", error.detail) for number in numbers]
         self._manifest.finish(batch, succeeded=0, faults=faults)
+        self._count(sent=batch.count, failed=batch.count)
 
     def _follow(self, batch: StoredBatch) -> Callable[[], None]:
         """Wait for one job, in a thread; return what to store, in the main one."""
@@ -234,7 +240,10 @@ class Importer:
     def _finish(self, batch: StoredBatch, records: list[RecordResult]) -> None:
         failed = [record for record in records if record.outcome != "succeeded"]
         faults = [_record_fault(batch.first + record.index, fault) for record in failed for fault in record.faults]
-        self._manifest.finish(batch, succeeded=batch.count - len(failed), faults=faults)
+        succeeded = batch.count - len(failed)
+        self._manifest.finish(batch, succeeded=succeeded, faults=faults)
+        # A dry run has no job: its outcome is the response.
+        self._count(sent=0 if batch.job else batch.count, succeeded=succeeded, failed=len(failed))
 
     def _collect(self, followers: ThreadPoolExecutor, timeout_s: float = _TICK_S) -> Iterator[Progress]:
         """Store what is answered, follow more jobs, and wait for at most `timeout_s`."""
@@ -249,7 +258,6 @@ class Importer:
         for future in done:
             self._store(future)
         if done or timeout_s > 0:
-            self._tally = self._manifest.tally()
             yield self.progress()
 
     def _store(self, future: "Future[Callable[[], None]]") -> None:
@@ -263,6 +271,13 @@ class Importer:
         for future in done:
             if not future.cancelled() and future.exception() is None:
                 self._store(future)
+
+    def _count(self, *, sent: int = 0, succeeded: int = 0, failed: int = 0, unsent: int = 0) -> None:
+        # Counting in the manifest would take longer with each request.
+        known = self._tally
+        self._tally = Tally(
+            known.sent + sent, known.succeeded + succeeded, known.failed + failed, known.unsent + unsent
+        )
 
     def _check_stop(self) -> None:
         if self._stopping.is_set():
