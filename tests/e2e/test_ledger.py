@@ -68,3 +68,14 @@ async def test_returns_find_their_orders_though_the_ledger_is_killed(
         ("2021-03-04", 60, "6", "0"),
         ("2021-03-05", 0, "0", "6"),
     ]
+
+
+async def test_the_operator_audits_and_rebuilds_the_sums_of_an_installation(
+    customer: Customer, installation: Installation
+) -> None:
+    """Must hold: no sum differs, before and after a rebuild while the services run. Known by the commands' output."""
+    assert (await customer.send_with_retry([customer.order() for _ in range(20)])).status == 202
+    for command in (("audit",), ("rebuild", "608"), ("audit", "--site", "608")):
+        done = await asyncio.to_thread(installation.run_cli, "ledger", *command)
+        assert done.stdout.startswith("site 608: "), done
+        assert "rebuilt from" in done.stdout or ", 0 sums differ" in done.stdout
