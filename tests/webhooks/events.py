@@ -12,6 +12,10 @@ def an_event(number: int, *, site: int = SITE, type_: str = EventType.JOB_FINISH
     return NewEvent(id=derive_id(site, number), site=site, type=str(type_), time_us=at_us, data=job_data(number))
 
 
+def some_events(count: int, start: int = 0, **options: Any) -> list[NewEvent]:
+    return [an_event(number, **options) for number in range(start, start + count)]
+
+
 def job_data(number: int) -> dict[str, Any]:
     return {
         "jobId": derive_id("job", number),

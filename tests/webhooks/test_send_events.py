@@ -1,29 +1,20 @@
 """What an endpoint gets, when, in which order, and what is recorded of it."""
 
 import asyncio
-import base64
 import random
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from standardwebhooks import Webhook, WebhookVerificationError
-from standardwebhooks import webhooks as library
 
-from services.webhooks.adapters.secret_sealer import describe_public_key
 from services.webhooks.domain.delivery import DeliveryState, Outcome
 from services.webhooks.domain.endpoint import DisabledReason
 from services.webhooks.domain.event import EventType
 from services.webhooks.domain.replay import ReplayState
 from services.webhooks.domain.retry import RetrySchedule
-from services.webhooks.domain.signature import format_secret
 from services.webhooks.flows import manage_endpoints
 from tests.chassis.eventually import until
-from tests.webhooks.events import NOON_US, SITE, an_event
+from tests.webhooks.events import NOON_US, an_event, some_events
 from tests.webhooks.sender_harness import DAY_US, SECOND_US, Received, SenderHarness, harness
 
 __all__ = ["harness"]
@@ -31,17 +22,13 @@ __all__ = ["harness"]
 PAUSES_S = [5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]
 
 
-def events(count: int, start: int = 0, **options: Any) -> list[Any]:
-    return [an_event(number, **options) for number in range(start, start + count)]
-
-
 # Delivery
 
 
 async def test_a_new_endpoint_gets_a_ping_and_what_happens_from_then_on(harness: SenderHarness) -> None:
-    await harness.append(*events(3))
+    await harness.append(*some_events(3))
     endpoint, _ = await harness.create()
-    await harness.append(*events(2, 3))
+    await harness.append(*some_events(2, 3))
     await harness.run()
     assert [each.event["type"] for each in harness.transport.received] == ["endpoint.ping", *["job.finished"] * 2]
     assert harness.transport.sequences == [4, 5]
@@ -61,7 +48,7 @@ async def test_an_endpoint_gets_its_types_only(harness: SenderHarness) -> None:
 async def test_what_was_not_recorded_is_sent_again(harness: SenderHarness) -> None:
     """Breaks: the process dies after the answers. Must hold: each event at least once, with the same id."""
     await harness.create()
-    await harness.append(*events(3))
+    await harness.append(*some_events(3))
     sender = await harness.claim()
     assert sender is not None
     await sender.step()
@@ -79,7 +66,7 @@ async def test_what_comes_back_while_others_are_recorded_is_recorded_next(harnes
     """Breaks: an answer arrives during the write of the ones before. Must hold: it is stored, too."""
     endpoint, _ = await harness.create()
     await harness.run()
-    await harness.append(*events(2))
+    await harness.append(*some_events(2))
     late = asyncio.Event()
 
     async def answer(request: Received) -> int:
@@ -109,7 +96,7 @@ async def test_what_comes_back_while_others_are_recorded_is_recorded_next(harnes
 async def test_an_answer_from_before_does_not_disable_an_endpoint_again(harness: SenderHarness) -> None:
     """Breaks: a 410 comes back after the endpoint was disabled and enabled again."""
     endpoint, _ = await harness.create()
-    await harness.append(*events(2))
+    await harness.append(*some_events(2))
     late = asyncio.Event()
 
     async def answer(request: Received) -> int:
@@ -132,7 +119,7 @@ async def test_an_answer_from_before_does_not_disable_an_endpoint_again(harness:
 
 async def test_requests_to_an_endpoint_are_bounded(harness: SenderHarness) -> None:
     await harness.create()
-    await harness.append(*events(100))
+    await harness.append(*some_events(100))
     in_flight = most = 0
 
     async def answer(_: Received) -> int:
@@ -204,7 +191,7 @@ async def test_an_endpoint_that_keeps_failing_is_asked_once_in_a_while(harness: 
     """Half-open circuit: events wait, and cost no tries."""
     endpoint, _ = await harness.create()
     harness.transport.answer = lambda _: 503
-    await harness.append(*events(200))
+    await harness.append(*some_events(200))
     await harness.run()
     first_tries = len(harness.transport.received)
     assert first_tries <= 2 * harness.deps.max_in_flight
@@ -242,7 +229,7 @@ async def test_an_ordered_endpoint_gets_events_one_after_the_other(harness: Send
 
     harness.transport.answer = answer
     for part in range(10):
-        await harness.append(*events(4, 4 * part))
+        await harness.append(*some_events(4, 4 * part))
         await harness.run(restart=chance.random() < 0.5)
         await harness.run_for(60 * SECOND_US)
     await harness.run_for(DAY_US)
@@ -253,7 +240,7 @@ async def test_an_ordered_endpoint_goes_on_after_the_last_try(harness: SenderHar
     """The hole can be seen, and replayed."""
     endpoint, _ = await harness.create(is_ordered=True)
     harness.transport.answer = lambda request: 500 if request.sequence == 1 else 200
-    await harness.append(*events(2))
+    await harness.append(*some_events(2))
     await harness.run_for(3 * DAY_US)
     assert set(harness.transport.sequences) == {1}
     await harness.run_for(DAY_US)
@@ -294,7 +281,7 @@ async def test_disabled_after_five_failing_days_recovered_and_replayed(harness: 
     mails = [message.message for message in await harness.outbox.due("mail")]
     assert len(mails) == 1
     await harness.relay()
-    await harness.append(*events(5, 1_000))
+    await harness.append(*some_events(5, 1_000))
     assert await harness.run() is None
     harness.transport.answer = lambda _: 200
     harness.transport.received.clear()
@@ -333,7 +320,7 @@ async def test_events_are_sent_again(
 ) -> None:
     endpoint, _ = await harness.create()
     harness.transport.answer = lambda request: 500 if request.sequence in (2, 4) else 200
-    await harness.append(*events(6))
+    await harness.append(*some_events(6))
     await harness.run()
     harness.transport.answer = lambda _: 200
     harness.transport.received.clear()
@@ -348,7 +335,7 @@ async def test_events_are_sent_again(
 
 async def test_a_replay_continues_after_a_crash(harness: SenderHarness) -> None:
     endpoint, _ = await harness.create()
-    await harness.append(*events(250))
+    await harness.append(*some_events(250))
     await harness.run()
     harness.transport.received.clear()
     await harness.replay(endpoint.id)
@@ -363,7 +350,7 @@ async def test_a_replay_continues_after_a_crash(harness: SenderHarness) -> None:
 
 async def test_a_replay_can_be_stopped(harness: SenderHarness) -> None:
     endpoint, _ = await harness.create()
-    await harness.append(*events(250))
+    await harness.append(*some_events(250))
     await harness.run()
     harness.transport.received.clear()
     replay = await harness.replay(endpoint.id)
@@ -387,7 +374,7 @@ async def test_a_replay_can_be_stopped(harness: SenderHarness) -> None:
 
 async def test_a_replay_of_a_failing_endpoint_is_tried_like_any_other(harness: SenderHarness) -> None:
     endpoint, _ = await harness.create()
-    await harness.append(*events(2))
+    await harness.append(*some_events(2))
     await harness.run()
     harness.transport.answer = lambda _: 500
     replay = await harness.replay(endpoint.id)
@@ -398,83 +385,3 @@ async def test_a_replay_of_a_failing_endpoint_is_tried_like_any_other(harness: S
     harness.transport.answer = lambda _: 200
     await harness.run_for(60 * SECOND_US)
     assert (await harness.delivery(endpoint.id, 1)).state is DeliveryState.DELIVERED
-
-
-# Signatures
-
-
-def verify_v1a(headers: Mapping[str, str], body: bytes, public: str) -> None:
-    """An independent check, from the specification: `whpk_` and `v1a`."""
-    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.removeprefix("whpk_")))
-    signatures = [part.removeprefix("v1a,") for part in headers["webhook-signature"].split() if part[:4] == "v1a,"]
-    assert signatures
-    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
-    for signature in signatures:
-        key.verify(base64.b64decode(signature), content)
-
-
-def verifies(secret: bytes, request: Received, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether the library of Standard Webhooks accepts the request at the time of the virtual clock."""
-    headers = dict(request.headers)
-    # The library compares with the system's clock.
-    at = datetime.fromtimestamp(request.at_us / SECOND_US, UTC)
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return at.astimezone(tz)
-
-    monkeypatch.setattr(library, "datetime", Clock)
-    try:
-        Webhook(format_secret(secret)).verify(request.body, headers)
-    except WebhookVerificationError:
-        return False
-    return True
-
-
-async def test_signatures_verify_through_a_rotation(harness: SenderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both secrets sign during the overlap, and the new one alone after it; the key pair signs throughout."""
-    public = describe_public_key(harness.keys[0])["webhookKey"]
-    endpoint, first = await harness.create()
-
-    async def send(number: int) -> Received:
-        await harness.append(an_event(number))
-        await harness.run()
-        return harness.transport.received[-1]
-
-    before = await send(1)
-    rotated = await manage_endpoints.rotate_secret(SITE, endpoint.id, harness.manage, overlap_s=3_600)
-    assert rotated is not None
-    second = rotated[1]
-    harness.now_us += 3_599 * SECOND_US
-    during = await send(2)
-    harness.now_us += 2 * SECOND_US
-    after = await send(3)
-    accepted = {
-        name: (verifies(first, request, monkeypatch), verifies(second, request, monkeypatch))
-        for name, request in (("before", before), ("during", during), ("after", after))
-    }
-    assert accepted == {"before": (True, False), "during": (True, True), "after": (False, True)}
-    for request in (before, during, after):
-        verify_v1a(request.headers, request.body, public)
-        with pytest.raises(InvalidSignature):
-            verify_v1a(request.headers, request.body + b" ", public)
-    assert not verifies(b"x" * 32, before, monkeypatch)
-
-
-async def test_a_secret_that_leaked_is_replaced_at_once(harness: SenderHarness) -> None:
-    endpoint, _ = await harness.create()
-    for _ in range(3):
-        await manage_endpoints.rotate_secret(SITE, endpoint.id, harness.manage, overlap_s=3_600)
-    with pytest.raises(manage_endpoints.TooManySecretsError):
-        await manage_endpoints.rotate_secret(SITE, endpoint.id, harness.manage, overlap_s=3_600)
-    await manage_endpoints.rotate_secret(SITE, endpoint.id, harness.manage, overlap_s=0)
-    assert len((await harness.find(endpoint.id)).secrets) == 1
-
-
-async def test_no_secret_is_stored_in_the_clear(harness: SenderHarness) -> None:
-    _, secret = await harness.create()
-    documents = await harness.mongo.collection("webhook_endpoints").find({}).to_list(None)
-    stored = [each["ciphertext"] for document in documents for each in document["secrets"]]
-    assert stored
-    assert not any(secret in ciphertext for ciphertext in stored)

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class ReplayState(StrEnum):
@@ -32,3 +33,28 @@ class Replay(Struct, frozen=True, kw_only=True):
     sent: int = 0
     failed: int = 0
     skipped: int = 0
+
+
+class ReplayReader:
+    """A replay in progress: a second reader of the feed."""
+
+    def __init__(self, replay: Replay) -> None:
+        self.replay = replay
+        self.read_to = replay.position
+        self.open: set[int] = set()
+
+    def has_read_all(self) -> bool:
+        """Whether all its events have been loaded."""
+        return self.read_to >= self.replay.end
+
+    def advanced(self, sent: int, failed: int) -> Replay:
+        """The replay with what was sent since; its position is before the first event that is not recorded."""
+        position = min(self.open) - 1 if self.open else self.read_to
+        is_over = self.has_read_all() and not self.open
+        return replace(
+            self.replay,
+            position=position,
+            sent=self.replay.sent + sent,
+            failed=self.replay.failed + failed,
+            state=ReplayState.FINISHED if is_over else ReplayState.RUNNING,
+        )

@@ -16,15 +16,9 @@ from services.chassis.runtime.logs import logger
 from services.webhooks import metrics
 from services.webhooks.domain.circuit import MIN_PAUSE_US, Circuit
 from services.webhooks.domain.delivery import Delivery, DeliveryState, Outcome
-from services.webhooks.domain.endpoint import (
-    DisabledReason,
-    Endpoint,
-    Progress,
-    is_failing_too_long,
-    live_secrets,
-)
+from services.webhooks.domain.endpoint import DisabledReason, Endpoint, Progress, is_failing_too_long, live_secrets
 from services.webhooks.domain.event import FeedEvent, FeedQuery
-from services.webhooks.domain.replay import Replay, ReplayState
+from services.webhooks.domain.replay import Replay, ReplayReader, ReplayState
 from services.webhooks.domain.retry import RetrySchedule
 from services.webhooks.domain.signature import PrivateKey, build_headers
 from services.webhooks.ports import DeliveryStore, EndpointStore, FeedReader, ReplayStore, SecretSealer, Transport
@@ -70,31 +64,6 @@ class Work(Struct, frozen=True, kw_only=True):
     delivery: Delivery
     replay: str | None = None
     is_fresh: bool = False
-
-
-class ReplayReader:
-    """A replay in progress: a second reader of the feed."""
-
-    def __init__(self, replay: Replay) -> None:
-        self.replay = replay
-        self.read_to = replay.position
-        self.open: set[int] = set()
-
-    def has_read_all(self) -> bool:
-        """Whether all its events have been loaded."""
-        return self.read_to >= self.replay.end
-
-    def advanced(self, sent: int, failed: int) -> Replay:
-        """The replay with what was sent since; its position is before the first event that is not recorded."""
-        position = min(self.open) - 1 if self.open else self.read_to
-        is_over = self.has_read_all() and not self.open
-        return replace(
-            self.replay,
-            position=position,
-            sent=self.replay.sent + sent,
-            failed=self.replay.failed + failed,
-            state=ReplayState.FINISHED if is_over else ReplayState.RUNNING,
-        )
 
 
 class EndpointSender:
