@@ -15,15 +15,7 @@ from typing import Any
 from services.avro.schema import Array, AvroType, Enum, Field, Optional, Primitive, RecordType, parse_schema
 from services.avro.varints import encode_varint, read_varint
 from services.jobs.events import JobHeader, JobKey, JobRef
-from services.sales.field_types import (
-    YEAR_1980_US,
-    YEAR_2020_US,
-    Currency,
-    Hash,
-    Quantity,
-    Segments,
-    Text,
-)
+from services.sales.field_types import YEAR_1980_US, YEAR_2020_US, Currency, Hash, Quantity, Segments, Text
 from services.sales.fields import TABLES
 from services.sales.records import RecordSummary
 from services.values.instants import MAX_OFFSET_MINUTES, latest_valid_us

@@ -37,12 +37,7 @@ from services.webhooks.adapters.feed_store import MongoFeedStore
 from services.webhooks.adapters.http_transport import HttpTransport
 from services.webhooks.adapters.mailer import Mailer
 from services.webhooks.adapters.notifier import SiteNotifier
-from services.webhooks.adapters.secret_sealer import (
-    AesSecretSealer,
-    describe_public_key,
-    load_signing_keys,
-    parse_keys,
-)
+from services.webhooks.adapters.secret_sealer import AesSecretSealer, describe_public_key, load_signing_keys, parse_keys
 from services.webhooks.background import Dispatcher
 from services.webhooks.domain.endpoint import EndpointState
 from services.webhooks.domain.signature import SECRET_BYTES

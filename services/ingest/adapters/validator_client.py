@@ -7,14 +7,7 @@ import aiohttp
 from services.chassis.runtime.errors import UnavailableError
 from services.ingest.domain.import_job import AcceptedJob
 from services.ingest.wire import Encoder
-from services.sales.dry_run import (
-    CONTENT_TYPE,
-    PATH,
-    VerdictRequest,
-    VerdictResponse,
-    decode_response,
-    encode_message,
-)
+from services.sales.dry_run import CONTENT_TYPE, PATH, VerdictRequest, VerdictResponse, decode_response, encode_message
 
 _DEPENDENCY = "the validator"
 _MAX_BYTES_AT_ONCE = 2**20

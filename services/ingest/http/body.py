@@ -6,14 +6,7 @@ from services.chassis.http.request_body import read_bounded, require_content_len
 from services.chassis.runtime.errors import Problem
 from services.ingest import metrics
 from services.ingest.domain.body_budget import INFLATED_WEIGHT, BodyShare
-from services.ingest.domain.inflate import (
-    GZIP_MAGIC,
-    MAX_BODY_BYTES,
-    InvalidGzip,
-    TooLarge,
-    held_bytes,
-    inflate,
-)
+from services.ingest.domain.inflate import GZIP_MAGIC, MAX_BODY_BYTES, InvalidGzip, TooLarge, held_bytes, inflate
 from services.ingest.flows.offload import OFFLOAD_THRESHOLD_BYTES, run_in_thread
 
 ACCEPT_GZIP = {"Accept-Encoding": "gzip"}

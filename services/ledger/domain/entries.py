@@ -10,13 +10,7 @@ from msgspec import Struct
 
 from services.ledger.domain.money import to_micros
 from services.ledger.domain.sums import Amounts, Cell, Sums, add_to, day_of
-from services.ledger.domain.versions import (
-    VersionedOrder,
-    add_version,
-    erase_person,
-    is_later_return,
-    rank_of,
-)
+from services.ledger.domain.versions import VersionedOrder, add_version, erase_person, is_later_return, rank_of
 from services.ledger.domain.versions import erase_user as erase_from_versions
 from services.sales.records import Order, OrderLine, Return, SalesRecord
 
