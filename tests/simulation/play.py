@@ -92,6 +92,7 @@ class Player:
 
     def __post_init__(self) -> None:
         self.digest = hashlib.sha256()
+        self.evidence.job_deadline_s = JOB_DEADLINE_S
         api = SimulatedApi(self.installation, self.trace, self.rng)
         self.clients = Clients(api, self.ledger, self.rng)
         self.collector = Collector(api, self.ledger, self._read_topic)

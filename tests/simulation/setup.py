@@ -170,6 +170,8 @@ def _replacements() -> Sequence[tuple[Any, str, Any]]:
         (aiokafka_patches, "patch_producer", lambda _producer: None),
         (aiokafka_patches, "install", lambda: None),
         (idempotency, "datetime", _VirtualDatetime),
+        # A crashed attempt is continued before its job expires, as with the real lease and deadline.
+        (idempotency, "LEASE_S", 0.5),
         (stock, "Random", lambda: random.Random(os.urandom(8))),
         (HttpServer, "start", _nothing),
         (HttpServer, "stop", _nothing),

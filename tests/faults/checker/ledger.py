@@ -163,4 +163,6 @@ class Evidence:
     invoices: list[Any] = field(default_factory=list)
     # When the last fault was healed, and when each promised job was first seen to have ended.
     healed_at: float = 0.0
+    # Time without progress after which a job expires.
+    job_deadline_s: float = 900.0
     ended_at: dict[str, float] = field(default_factory=dict)
