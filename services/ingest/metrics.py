@@ -29,6 +29,8 @@ _SIZES = {kind: BATCH_RECORDS.labels(kind) for kind in _KINDS}
 _ACCEPTED = {(kind, mode): RECORDS.labels(kind, mode, "accepted") for kind in _KINDS for mode in MODES}
 _REJECTED = {(kind, mode): RECORDS.labels(kind, mode, "rejected") for kind in _KINDS for mode in MODES}
 # Exported from the start: `increase()` does not see the first increment of a series that appears with it.
+for _refusal in ("RATE_LIMITED", "UNAVAILABLE"):
+    REFUSED.labels(_refusal)
 for _code in FaultCode:
     FAULTS.labels(_code.value)
 for _kind in _KINDS:

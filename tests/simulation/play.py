@@ -157,6 +157,9 @@ class Player:
                 if look is not None and look.terminal:
                     self.evidence.ended_at[job_id] = look.answered_at
             await asyncio.sleep(0.25)
+        unanswered = [task for task in self.tasks if not task.done()]
+        if unanswered:
+            raise NotHealedError(f"I3: {len(unanswered)} clients wait for an answer {SETTLE_S} s after the last fault")
         for task in self.tasks:
             task.result()
         await self._wait_for_others(deadline)

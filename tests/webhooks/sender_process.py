@@ -52,9 +52,6 @@ def build(mongo: Mongo, notifier: SiteNotifier, transport: HttpTransport, *, lea
     return dispatcher
 
 
-configure("sender", "WARNING")
-
-
 async def main(uri: str, database: str) -> None:
     async with Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=database)) as mongo:
         notifier = SiteNotifier(max_waiters=0)
@@ -75,4 +72,5 @@ async def main(uri: str, database: str) -> None:
 
 
 if __name__ == "__main__":
+    configure("sender", "WARNING")
     asyncio.run(main(*sys.argv[1:]))
