@@ -60,11 +60,13 @@ async def submit_directly(
 
 
 async def _append(installation: "Installation", where: TopicPartition, batch: Batch) -> None:
-    """Append until it is acknowledged: this producer is patient."""
+    """Append until it is acknowledged: this producer is patient, and starts again with another id when it is fenced."""
     while True:
         try:
             await installation.kafka.append(where, batch, waits_for_replicas=True)
-        except KafkaError:
+        except KafkaError as error:
+            if not error.retriable:
+                batch = Batch(installation.kafka.new_producer(), 0, batch.entries)
             await asyncio.sleep(0.1)
         else:
             return
