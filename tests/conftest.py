@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from tests.support.servers import Servers, kafka, mongodb, select_servers
 
@@ -40,4 +42,8 @@ def kafka_bootstrap(servers: Servers, tmp_path_factory: pytest.TempPathFactory) 
 def mongodb_uri(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A MongoDB for the whole run: use a unique database name."""
     with mongodb(servers, tmp_path_factory.mktemp("mongodb")) as uri:
+        # Once a minute it would delete what tests with a clock of their own have written in the past.
+        client: MongoClient[dict[str, Any]] = MongoClient(uri)
+        with client:
+            client.admin.command("setParameter", ttlMonitorEnabled=False)
         yield uri
