@@ -16,10 +16,9 @@ from services.chassis.runtime.health import Health
 from services.chassis.runtime.settings import REPOSITORY, ApiSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.authentication import RequestAuthenticator
 from services.chassis.security.tokens import Token
-from services.status.adapters.change_stream import ChangeStreamListener
 from services.status.adapters.job_loader import JobLoader
 from services.status.adapters.job_store import MongoJobStore
-from services.status.adapters.notifier import JobNotifier
+from services.status.adapters.notifier import JobChangeListener, JobNotifier
 from services.status.app import build_api
 from services.values.sites import ApiKey, Site
 
@@ -89,7 +88,7 @@ async def build(settings: Settings) -> lifecycle.Service:
         health=Health(),
         components=(
             mongo,
-            ChangeStreamListener(mongo, notifier, clock_s=time.monotonic),
+            JobChangeListener(mongo, notifier, clock_s=time.monotonic),
             HttpServer(build_application(api.routes()), host=settings.http_host, port=settings.http_port),
         ),
     )

@@ -24,11 +24,10 @@ from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.security.access import RequestSecurity
 from services.chassis.security.authentication import RequestAuthenticator
-from services.status.adapters.change_stream import ChangeStreamListener
 from services.status.adapters.consumer_progress import KafkaConsumerProgress
 from services.status.adapters.job_loader import JobLoader
 from services.status.adapters.job_store import MongoJobStore
-from services.status.adapters.notifier import JobNotifier
+from services.status.adapters.notifier import JobChangeListener, JobNotifier
 from services.status.adapters.publisher import KafkaFinishedPublisher, KafkaPublisher
 from services.status.adapters.site_profiles import CachedSiteProfiles
 from services.status.background import Sweeper, update_open_jobs_gauge
@@ -130,7 +129,7 @@ async def build(settings: Settings) -> Service:
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
             mongo,
             create_indexes,
-            ChangeStreamListener(mongo, notifier, clock_s=time.monotonic),
+            JobChangeListener(mongo, notifier, clock_s=time.monotonic),
             producer,
             broker_clock,
             *security.components,

@@ -29,14 +29,13 @@ from services.chassis.security.access import RequestSecurity
 from services.chassis.security.audit import AuditLog
 from services.topics import SUBJECTS_BY_SCHEMA
 from services.webhooks import metrics
-from services.webhooks.adapters.change_stream import ChangeStreamListener
 from services.webhooks.adapters.delivery_store import MongoDeliveryStore, MongoReplayStore
 from services.webhooks.adapters.endpoint_store import ENDPOINTS, FEED, MAIL, MongoEndpointStore, decode_event
 from services.webhooks.adapters.feed_loader import FeedLoader
 from services.webhooks.adapters.feed_store import MongoFeedStore
 from services.webhooks.adapters.http_transport import HttpTransport
 from services.webhooks.adapters.mailer import Mailer
-from services.webhooks.adapters.notifier import SiteNotifier
+from services.webhooks.adapters.notifier import FeedChangeListener, SiteNotifier
 from services.webhooks.adapters.secret_sealer import AesSecretSealer, describe_public_key, load_signing_keys, parse_keys
 from services.webhooks.background import Dispatcher
 from services.webhooks.domain.endpoint import EndpointState
@@ -156,7 +155,7 @@ async def build(settings: Settings) -> Service:
             components.mongo,
             components.startup,
             # Always open: senders wait for events, too.
-            ChangeStreamListener(components.mongo, components.notifier, clock_s=time.monotonic, always_open=True),
+            FeedChangeListener(components.mongo, components.notifier, clock_s=time.monotonic, always_open=True),
             components.producer,
             components.broker_clock,
             *components.security.components,

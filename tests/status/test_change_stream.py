@@ -11,9 +11,8 @@ import pytest
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.metrics import REGISTRY
 from services.jobs.events import JobKey
-from services.status.adapters.change_stream import ChangeStreamListener
 from services.status.adapters.job_store import JOBS
-from services.status.adapters.notifier import JobNotifier
+from services.status.adapters.notifier import JobChangeListener, JobNotifier
 from services.status.flows.apply_events import Deps, apply_events
 from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_run, judged, opened
@@ -29,7 +28,7 @@ async def database(request: pytest.FixtureRequest, mongodb_uri: str) -> AsyncIte
 
 async def test_what_another_replica_writes_rings_here(database: Database) -> None:
     here, there = JobNotifier(max_waiters=10), FakeNotifier()
-    watch = ChangeStreamListener(database.mongo, here, clock_s=time.monotonic)
+    watch = JobChangeListener(database.mongo, here, clock_s=time.monotonic)
     elsewhere = Deps(
         jobs=database.jobs,
         site_profiles=FakeSiteProfiles(),
@@ -55,7 +54,7 @@ async def test_what_another_replica_writes_rings_here(database: Database) -> Non
 async def test_a_stream_that_breaks_is_opened_again_and_nothing_is_missed(database: Database) -> None:
     """A waiting request reads once more then: the job may have changed before the stream was open."""
     notifier = JobNotifier(max_waiters=10)
-    watch = ChangeStreamListener(database.mongo, notifier, clock_s=time.monotonic)
+    watch = JobChangeListener(database.mongo, notifier, clock_s=time.monotonic)
     elsewhere = Deps(
         jobs=database.jobs,
         site_profiles=FakeSiteProfiles(),
@@ -80,7 +79,7 @@ async def test_changes_are_watched_for_as_long_as_somebody_waits(database: Datab
     before = REGISTRY.get_sample_value("status_change_streams_opened_total") or 0.0
     now_s = [0.0]
     notifier = JobNotifier(max_waiters=10)
-    watch = ChangeStreamListener(database.mongo, notifier, clock_s=lambda: now_s[0])
+    watch = JobChangeListener(database.mongo, notifier, clock_s=lambda: now_s[0])
     elsewhere = Deps(
         jobs=database.jobs,
         site_profiles=FakeSiteProfiles(),
@@ -126,7 +125,7 @@ class SlowMongo:
 async def test_who_begins_to_wait_while_a_stream_is_closed_has_another_one() -> None:
     """Or changes of other replicas would be missed for as long as the wait takes."""
     now_s, door, notifier = [0.0], SlowMongo(), JobNotifier(max_waiters=10)
-    watch = ChangeStreamListener(cast("Mongo", door), notifier, clock_s=lambda: now_s[0])
+    watch = JobChangeListener(cast("Mongo", door), notifier, clock_s=lambda: now_s[0])
     async with notifier.register(JOB):
         pass
     now_s[0] = 60.0
@@ -142,7 +141,7 @@ async def test_who_begins_to_wait_while_a_stream_is_closed_has_another_one() -> 
 async def test_nothing_is_watched_while_nobody_waits(database: Database) -> None:
     now_s = [0.0]
     notifier = JobNotifier(max_waiters=10)
-    watch = ChangeStreamListener(database.mongo, notifier, clock_s=lambda: now_s[0])
+    watch = JobChangeListener(database.mongo, notifier, clock_s=lambda: now_s[0])
     await watch.start()
     await until(lambda: not watch.is_open)
     async with notifier.register(JOB):

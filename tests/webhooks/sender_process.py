@@ -11,12 +11,11 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.mongodb.outbox import Message, Outbox, Relay
 from services.chassis.runtime.logs import configure
 from services.chassis.runtime.settings import MongoSettings
-from services.webhooks.adapters.change_stream import ChangeStreamListener
 from services.webhooks.adapters.delivery_store import MongoDeliveryStore, MongoReplayStore
 from services.webhooks.adapters.endpoint_store import ENDPOINTS, FEED, MongoEndpointStore, decode_event
 from services.webhooks.adapters.feed_store import MongoFeedStore
 from services.webhooks.adapters.http_transport import HttpTransport
-from services.webhooks.adapters.notifier import SiteNotifier
+from services.webhooks.adapters.notifier import FeedChangeListener, SiteNotifier
 from services.webhooks.adapters.secret_sealer import AesSecretSealer, load_signing_keys
 from services.webhooks.background import Dispatcher
 from services.webhooks.domain.retry import RetrySchedule
@@ -55,7 +54,7 @@ def build(mongo: Mongo, notifier: SiteNotifier, transport: HttpTransport, *, lea
 async def main(uri: str, database: str) -> None:
     async with Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=database)) as mongo:
         notifier = SiteNotifier(max_waiters=0)
-        listener = ChangeStreamListener(mongo, notifier, clock_s=time.monotonic, always_open=True)
+        listener = FeedChangeListener(mongo, notifier, clock_s=time.monotonic, always_open=True)
         transport = HttpTransport(now_us=now_us, allow_loopback=True, timeout_s=TIMEOUT_S)
         await transport.start()
         await listener.start()

@@ -10,8 +10,8 @@ from pymongo import monitoring
 
 from services.chassis.mongodb import client
 from services.chassis.mongodb.client import Mongo
-from services.webhooks.adapters.change_stream import ChangeStreamListener
 from services.webhooks.adapters.feed_store import MongoFeedStore
+from services.webhooks.adapters.notifier import FeedChangeListener
 from services.webhooks.flows.append_events import append_events
 from tests.chassis.eventually import until
 from tests.webhooks.api_fixtures import FeedClient, build_client
@@ -51,7 +51,7 @@ class Replica:
 
     def __init__(self, mongo: Mongo, api: FeedClient) -> None:
         self.mongo, self.api = mongo, api
-        self.listener = ChangeStreamListener(mongo, api.notifier, clock_s=time.monotonic)
+        self.listener = FeedChangeListener(mongo, api.notifier, clock_s=time.monotonic)
 
 
 @pytest.fixture(params=BOTH_DRIVERS)

@@ -1,18 +1,17 @@
-"""Notifies waiting requests of other replicas' writes: one change stream, open only while a request waits."""
+"""Notifies waiting requests of other processes' writes: one change stream, open only while a request waits."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, Generic
 
+from prometheus_client import Counter
 from pymongo.errors import PyMongoError
 
 from services.chassis.mongodb.client import ChangeStream, Mongo
 from services.chassis.runtime.errors import UnavailableError
 from services.chassis.runtime.logs import logger
-from services.status import metrics
-from services.status.adapters.job_documents import key_from
-from services.status.adapters.job_store import JOBS
-from services.status.adapters.notifier import JobNotifier
+from services.chassis.runtime.notifier import Key, Notifier
 
 # Long enough not to poll busily, short enough to notice soon that no request waits or that the process stops.
 MAX_AWAIT_MS = 500
@@ -26,13 +25,30 @@ _KEYS = {"$project": {"documentKey": 1}}
 _LOG = logger(__name__)
 
 
-class ChangeStreamListener:
-    """Listens to changes of the jobs' collection on behalf of a notifier."""
+class ChangeStreamListener(Generic[Key]):
+    """Listens to the writes of a collection on behalf of a notifier; `to_key` converts a document's `_id` to its key.
 
-    def __init__(self, mongo: Mongo, notifier: JobNotifier, *, clock_s: Callable[[], float]) -> None:
+    With `always_open`, it listens also while no request waits. `opened` counts the streams that were opened.
+    """
+
+    def __init__(
+        self,
+        mongo: Mongo,
+        collection: str,
+        notifier: Notifier[Key],
+        *,
+        to_key: Callable[[Any], Key],
+        opened: Counter,
+        clock_s: Callable[[], float],
+        always_open: bool = False,
+    ) -> None:
         self._mongo = mongo
+        self._collection = collection
         self._notifier = notifier
+        self._to_key = to_key
+        self._opened = opened
         self._clock_s = clock_s
+        self._always_open = always_open
         self._open = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -44,7 +60,9 @@ class ChangeStreamListener:
         return self._open.is_set()
 
     async def start(self) -> None:
-        """Do nothing: the first waiting request opens the stream."""
+        """Open the stream in the background, if it is always open; otherwise the first waiting request does."""
+        if self._always_open:
+            self._task = asyncio.create_task(self._listen())
 
     async def stop(self) -> None:
         """Close the stream."""
@@ -63,14 +81,18 @@ class ChangeStreamListener:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
                 await self._open.wait()
 
+    @property
+    def _is_needed(self) -> bool:
+        return self._always_open or self._notifier.has_waiters
+
     async def _listen(self) -> None:
         while not self._stopping:
             try:
                 async with self._mongo.watch(
-                    self._mongo.collection(JOBS), [_WRITES, _KEYS], max_await_ms=MAX_AWAIT_MS
+                    self._mongo.collection(self._collection), [_WRITES, _KEYS], max_await_ms=MAX_AWAIT_MS
                 ) as changes:
                     self._open.set()
-                    metrics.CHANGE_STREAMS_OPENED.inc()
+                    self._opened.inc()
                     # Changes from before the stream was open are found by reading once.
                     self._notifier.notify_all()
                     await self._notify_until_idle(changes)
@@ -80,12 +102,12 @@ class ChangeStreamListener:
             finally:
                 self._open.clear()
             # Closing takes a while; a request that began to wait meanwhile needs a new stream.
-            if not self._notifier.has_waiters:
+            if not self._is_needed:
                 return
 
     async def _notify_until_idle(self, changes: ChangeStream) -> None:
-        last_waiter_s = self._clock_s()
-        while not self._stopping and self._clock_s() - last_waiter_s < IDLE_TIMEOUT_S:
-            self._notifier.notify([key_from(change["documentKey"]["_id"]) for change in await changes.next()])
-            if self._notifier.has_waiters:
-                last_waiter_s = self._clock_s()
+        last_needed_s = self._clock_s()
+        while not self._stopping and self._clock_s() - last_needed_s < IDLE_TIMEOUT_S:
+            self._notifier.notify([self._to_key(change["documentKey"]["_id"]) for change in await changes.next()])
+            if self._is_needed:
+                last_needed_s = self._clock_s()
