@@ -93,7 +93,7 @@ async def _loaded_sites(settings: LedgerCliSettings) -> AsyncIterator[Sites]:
 
 
 def _no_fingerprint(_site: int, _user_id: str) -> str:
-    raise NotImplementedError("rebuilding records nothing")
+    raise NotImplementedError  # a rebuild reads entries: only recording asks which users were erased
 
 
 def _describe(cell: Cell) -> str:

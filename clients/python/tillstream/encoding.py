@@ -6,7 +6,7 @@ import msgspec
 
 
 def _encode_other(value: Any) -> Any:
-    raise NotImplementedError(f"a record cannot hold a {type(value).__name__}")
+    raise TypeError(f"a record cannot hold a {type(value).__name__}")
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode_other, decimal_format="number")

@@ -16,7 +16,7 @@ Http = httpx2.Client
 
 def sleep(seconds: float) -> None:
     """Wait."""
-    time.sleep(seconds)
+    time.sleep(seconds)  # the blocking client waits as long as the server asks it to
 
 
 def steps(file_import: FileImport) -> Iterator[Progress]:
