@@ -23,6 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # The client's tests are in a directory of their own.
         directory = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else "client"
         item.add_marker(pytest.mark.xdist_group(directory))
+    # First what needs a processor and no server: servers of other tests take their share until the end of the run.
+    items.sort(key=lambda item: "simulation" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation.story import draw
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "100"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "500"))
 PROCESSES = 2
 
 
