@@ -1,4 +1,4 @@
-"""What the ledger's flows need from the world."""
+"""What the ledger's flows need from stores and Kafka."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager

@@ -122,7 +122,7 @@ class Components:
         dispatcher = Dispatcher(
             deps, lease_s=self.settings.webhooks_lease_s, clock_s=time.monotonic, start_when=self.can_append
         )
-        self.notifier.listeners.append(dispatcher.on_news)
+        self.notifier.listeners.append(dispatcher.on_new_events)
         return dispatcher
 
     async def append(self, messages: Sequence[Message]) -> Collection[str]:

@@ -65,11 +65,11 @@ class Dispatcher(BackgroundTask):
         """Whether the leases still hold."""
         return self._now_s() < self._leased_until_s
 
-    def on_news(self, site: int | None) -> None:
+    def on_new_events(self, site: int | None) -> None:
         """There are new events of this site; None: maybe of any."""
         for running in self._running.values():
             if site is None or running.sender.endpoint.site == site:
-                running.sender.on_news()
+                running.sender.on_new_events()
 
     async def renew(self) -> None:
         """Lease endpoints, start and stop senders; raises `UnavailableError`."""

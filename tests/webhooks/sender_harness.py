@@ -139,7 +139,7 @@ class SenderHarness:
     async def append(self, *events: NewEvent) -> None:
         await append_events.append_events(events, self.append_deps)
         if self.sender is not None:
-            self.sender.on_news()
+            self.sender.on_new_events()
 
     async def claim(self, *, restart: bool = False) -> EndpointSender | None:
         """The sender of the endpoint that can be leased, as the dispatcher would run it; None if there is none."""

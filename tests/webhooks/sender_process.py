@@ -47,7 +47,7 @@ def build(mongo: Mongo, notifier: SiteNotifier, transport: HttpTransport, *, lea
         min_circuit_pause_us=50_000,
     )
     dispatcher = Dispatcher(deps, lease_s=lease_s, clock_s=time.monotonic)
-    notifier.listeners.append(dispatcher.on_news)
+    notifier.listeners.append(dispatcher.on_new_events)
     return dispatcher
 
 

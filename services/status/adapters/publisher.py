@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from services.chassis.kafka.producer import Producer, ProducerRecord
 from services.jobs.events import JobHeader
 from services.status.domain.job import Job
-from services.status.ports import ExpiryPublisher
+from services.status.ports import ExpiryPublisher, FinishedPublisher
 from services.status.wire import EventCodec, FinishedCodec
 
 
@@ -22,7 +22,7 @@ class KafkaPublisher(ExpiryPublisher):
         await self._producer.send_by_key(self._topic, events)
 
 
-class KafkaFinishedPublisher:
+class KafkaFinishedPublisher(FinishedPublisher):
     """Publishes that jobs have ended, for everybody else."""
 
     def __init__(self, producer: Producer, codec: FinishedCodec, *, topic: str) -> None:
@@ -31,5 +31,4 @@ class KafkaFinishedPublisher:
         self._topic = topic
 
     async def publish_finished(self, jobs: Sequence[Job]) -> None:
-        """Return when all in-sync replicas have the events; raises `UnavailableError`."""
         await self._producer.send_by_key(self._topic, [ProducerRecord(*self._codec.encode(job)) for job in jobs])

@@ -91,16 +91,16 @@ class EndpointSender:
         self._in_flight: dict[int, asyncio.Task[None]] = {}
         self._finished: list[tuple[Work, Outcome]] = []
         self._replay: ReplayReader | None = None
-        self._has_news = True
+        self._may_have_new_events = True
         # When the next retry is due; 0 if unknown, None if there is none.
         self._retry_at_us: int | None = 0
         self.is_over = False
 
-    # The world's news
+    # Changes that others make
 
-    def on_news(self) -> None:
+    def on_new_events(self) -> None:
         """There may be new events in the feed."""
-        self._has_news = True
+        self._may_have_new_events = True
         self._wake()
 
     def update(self, endpoint: Endpoint, replay: Replay | None) -> None:
@@ -214,15 +214,15 @@ class EndpointSender:
         return await self._deps.feed.read_many(self.endpoint.site, sequences)
 
     async def _load_fresh(self) -> bool:
-        while not self._fresh and self._has_news:
-            # Before reading: what comes meanwhile is news again.
-            self._has_news = False
+        while not self._fresh and self._may_have_new_events:
+            # Before reading: an event that is appended meanwhile must set it again.
+            self._may_have_new_events = False
             query = FeedQuery(
                 site=self.endpoint.site, after=self._read_to, rows=PAGE_ROWS, types=tuple(sorted(self.endpoint.types))
             )
             events = await self._deps.feed.read(query)
             if events:
-                self._has_news = True
+                self._may_have_new_events = True
                 self._read_to = events[-1].sequence
                 self._open.update(event.sequence for event in events)
                 self._fresh.extend(self._work(event, is_fresh=True) for event in events)
@@ -378,7 +378,7 @@ class EndpointSender:
         self.is_over = True
 
     def _pause_s(self) -> float:
-        """Until a retry is due, or the circuit lets a request pass; requests and news wake the sender."""
+        """Until a retry is due, or the circuit lets a request pass; requests and new events wake the sender."""
         if not self._is_leased():
             # Nobody tells when the lease is renewed.
             return LEASE_PAUSE_S
