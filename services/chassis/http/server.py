@@ -228,12 +228,13 @@ class _Protocol(web.RequestHandler):
     A client that closes only its sending side still gets the responses to the requests that it has sent.
     """
 
-    __slots__ = ("_half_closed", "_head_timeout", "_last_body")
+    __slots__ = ("_half_closed", "_head_timeout", "_is_response_due", "_last_body")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_timeout: asyncio.TimerHandle | None = None
         self._last_body: StreamReader | None = None
+        self._is_response_due = False
         self._half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -247,6 +248,7 @@ class _Protocol(web.RequestHandler):
         super().data_received(data)
         if self._messages:
             self._last_body = self._messages[-1][1]
+            self._is_response_due = True
         # While waiting for a request, data is a part of its head. The whole head must arrive in time.
         if self._waiter is None or self._waiter.done():
             self._cancel_head_timeout()
@@ -255,23 +257,22 @@ class _Protocol(web.RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override] # aiohttp's returns None, which closes the connection
         """Keep the connection while responses are due."""
-        is_idle = self._waiter is not None and not self._waiter.done()
-        if is_idle or self._last_body is None:
-            return False
         self._half_closed = True
-        if not self._last_body.is_eof():
+        if self._last_body is not None and not self._last_body.is_eof():
             self._last_body.set_exception(web.RequestPayloadError("the body is shorter than declared"))
             # Nothing is left to discard after the response.
             self._last_body.feed_eof()
-        return True
+        return self._is_response_due
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Close the connection after the last response to a client that has closed its sending side."""
         result = await super().finish_response(request, resp, start_time)
-        if self._half_closed and not self._messages:
-            self.close()
+        if not self._messages:
+            self._is_response_due = False
+            if self._half_closed:
+                self.close()
         return result
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -94,6 +94,37 @@ async def test_an_idle_connection_ends_with_the_client(address: str) -> None:
     writer.close()
 
 
+@pytest.fixture
+def slow_to_continue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a response, the connection goes on only when its client has closed its sending side."""
+    finish_response = chassis_web._Protocol.finish_response
+
+    async def finish_and_wait(self: Any, *arguments: Any) -> Any:
+        result = await finish_response(self, *arguments)
+        await until(lambda: self._half_closed)
+        return result
+
+    monkeypatch.setattr(chassis_web._Protocol, "finish_response", finish_and_wait)
+
+
+@pytest.mark.usefixtures("slow_to_continue")
+@pytest.mark.parametrize("body", [b"half", b""], ids=["half", "none"])
+async def test_a_client_that_leaves_as_it_gets_its_response_is_disconnected(address: str, body: bytes) -> None:
+    """Breaks: the end of the stream arrives between the response and the wait for another request.
+
+    The connection must not wait, or an overloaded server keeps thousands, with the bodies that nobody read, until
+    they have been idle for long.
+    """
+    host, port = address.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n" + body)
+    async with asyncio.timeout(5):
+        await reader.readuntil(b"}")
+        writer.write_eof()
+        assert await reader.read() == b""
+    writer.close()
+
+
 async def exchange_half_closed(address: str, sent: bytes) -> bytes:
     host, port = address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
