@@ -14,21 +14,13 @@ import msgspec
 from aiohttp import StreamReader, http_parser, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from multidict import istr
-from prometheus_client import Counter, Histogram
 from prometheus_client.exposition import choose_encoder
 
+from services.chassis.http.request_metrics import IN_FLIGHT, RouteMetrics
 from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import Problem, UnavailableError
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.logs import bind, logger
-
-SECONDS = metrics.histogram(
-    "http_request_seconds",
-    "Duration of a request; status 499 is a client that reset the connection.",
-    ["method", "route", "status"],
-)
-IN_FLIGHT = metrics.gauge("http_requests_in_flight", "Requests in progress.")
-RESPONSE_BYTES = metrics.counter("http_response_bytes_total", "Bytes of response bodies.", ["route"])
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -116,36 +108,9 @@ def _http_problem(error: web.HTTPException) -> Problem:
     return Problem(error.status, code, HTTPStatus(error.status).phrase)
 
 
-class _RouteMetrics:
-    """Metric children by (method, route, status), each looked up once."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[tuple[str, str, int], Histogram] = {}
-        self._bytes: dict[str, Counter] = {}
-
-    def observe(self, request: web.Request, response: web.StreamResponse | None, took_s: float) -> None:
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else "unmatched"
-        method = request.method if request.method in _METHODS else "other"
-        status = response.status if response is not None else 499
-        key = (method, route, status)
-        seconds = self._seconds.get(key)
-        if seconds is None:
-            seconds = self._seconds[key] = SECONDS.labels(method, route, str(status))
-        seconds.observe(took_s)
-        if isinstance(response, web.Response) and isinstance(response.body, bytes):
-            total = self._bytes.get(route)
-            if total is None:
-                total = self._bytes[route] = RESPONSE_BYTES.labels(route)
-            total.inc(len(response.body))
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
 def _request_middleware() -> Any:
     """Return the one middleware of every request: nesting several would cost more than their work."""
-    route_metrics = _RouteMetrics()
+    route_metrics = RouteMetrics()
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:

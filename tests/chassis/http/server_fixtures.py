@@ -16,7 +16,8 @@ import structlog
 from aiohttp import web
 from structlog.testing import LogCapture
 
-from services.chassis.http.server import REQUEST_ID, SECONDS, HttpServer, build_application, json_response, traceparent
+from services.chassis.http.request_metrics import SECONDS
+from services.chassis.http.server import REQUEST_ID, HttpServer, build_application, json_response, traceparent
 from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem, UnauthorizedError, UnavailableError
 
 CANARY = "canary-5d1f"

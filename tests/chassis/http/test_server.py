@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from structlog.testing import LogCapture
 
-from services.chassis.http.server import IN_FLIGHT, RESPONSE_BYTES, SECONDS
+from services.chassis.http.request_metrics import IN_FLIGHT, RESPONSE_BYTES, SECONDS
 from tests.chassis.eventually import until
 from tests.chassis.http.server_fixtures import (
     CANARY,
