@@ -92,10 +92,20 @@ class ManagedProcess:
         if self._process is not None and self.is_running:
             self._process.send_signal(number)
 
+    def suspend(self) -> None:
+        """Send SIGSTOP, and return when all threads have stopped: until then they may still send and receive."""
+        if self._process is not None and self.is_running:
+            self._process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def resume(self) -> None:
+        """Send SIGCONT."""
+        self.signal(signal.SIGCONT)
+
     def terminate(self) -> None:
         """Send SIGTERM and return at once."""
         self.signal(signal.SIGTERM)
-        self.signal(signal.SIGCONT)  # a stopped process (SIGSTOP) cannot handle SIGTERM
+        self.resume()  # a suspended process cannot handle SIGTERM
 
     def stop(self, *, grace_s: float = 15.0) -> None:
         """Send SIGTERM, and SIGKILL after the grace period. Returns when the program has exited."""

@@ -1,7 +1,6 @@
 """External producers and consumers of the topics, and validators as processes."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -163,11 +162,11 @@ class ValidatorProcess:
 
     def freeze(self) -> None:
         """Stop it with SIGSTOP, as a machine that is out of memory would."""
-        self.process.signal(signal.SIGSTOP)
+        self.process.suspend()
 
     def thaw(self) -> None:
         """Continue it, unaware of the time that passed."""
-        self.process.signal(signal.SIGCONT)
+        self.process.resume()
 
 
 class CliProcess:

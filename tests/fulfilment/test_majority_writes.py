@@ -23,7 +23,7 @@ from services.fulfilment.flows import close_day
 from services.fulfilment.wire.events import KAFKA
 from tests.fulfilment.fakes import merge_lines
 from tests.fulfilment.harness import ISSUER, PRODUCTS, SITE, Clock, Harness, build_mongo_harness, transactions_of
-from tests.status.test_durability import paused
+from tests.support.replica_sets import suspended_secondaries
 
 
 @pytest.mark.long
@@ -81,7 +81,7 @@ async def test_nothing_is_concluded_from_what_only_the_primary_has(tmp_path: Pat
             draft = draft_invoice(closing, merge_lines([placed]), issuer=ISSUER, customer=customer, issued_us=0)
             slots = list(slot_keys(placed.id, 0, 1))
             late = replace(placed, id="late", client_order_number=None, sequence=2)
-            with paused(replica_set):
+            with suspended_secondaries(replica_set):
                 for write in (
                     harness.stock.allocate("CARD", slots, now_us=0),
                     harness.transactions.add(late),
@@ -112,7 +112,7 @@ def _writes_on_primary_only(replica_set: ReplicaSet, harness: Harness) -> Iterat
 
     harness.purchase_orders.reserve_sequence = first_sequence
     try:
-        with paused(replica_set):
+        with suspended_secondaries(replica_set):
             yield
     finally:
         harness.purchase_orders.reserve_sequence = reserve_sequence

@@ -27,6 +27,17 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("started", subprocess.Popen(["sleep", "60"]).pid, flush=True)
 time.sleep(60)  # until it is killed
 """
+# Runs several threads that never wait; prints that it has started.
+RUNS_THREADS = """
+import threading
+def spin():
+    while True:
+        pass
+for _ in range(4):
+    threading.Thread(target=spin, daemon=True).start()
+print("started", flush=True)
+spin()
+"""
 # Starts a program as the sandbox does, then kills itself.
 KILLS_ITSELF = """
 import os, signal, sys
@@ -59,12 +70,27 @@ def has_exited(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_frozen_program_is_asked_to_end_too(processes: list[ManagedProcess], tmp_path: Path) -> None:
+def test_no_thread_of_a_suspended_program_still_runs(processes: list[ManagedProcess], tmp_path: Path) -> None:
+    child = start_process(processes, tmp_path / "log", sys.executable, "-c", RUNS_THREADS)
+    wait_until(
+        lambda: "started" in child.tail(), deadline_s=10, description="it has not started", diagnostics=child.tail
+    )
+    for _ in range(20):
+        child.suspend()
+        assert child.pid is not None
+        states = [Path(f"/proc/{child.pid}/task/{thread.id}/stat") for thread in psutil.Process(child.pid).threads()]
+        assert {state.read_text().rpartition(")")[2].split()[0] for state in states} == {"T"}
+        child.resume()
+    child.kill()
+    child.suspend()
+
+
+def test_a_suspended_program_is_asked_to_end_too(processes: list[ManagedProcess], tmp_path: Path) -> None:
     child = start_process(processes, tmp_path / "log", sys.executable, "-c", HANDLES_SIGTERM)
     wait_until(
         lambda: "started" in child.tail(), deadline_s=10, description="it has not started", diagnostics=child.tail
     )
-    child.signal(signal.SIGSTOP)
+    child.suspend()
     child.stop(grace_s=5)
     assert child.exit_code == 0
 

@@ -1,10 +1,8 @@
 """Nothing counts as done before a majority of MongoDB's members has it."""
 
 import asyncio
-import os
-import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,23 +22,9 @@ from tests.chassis.eventually import until
 from tests.jobs.events import JOB, a_header, a_run, judged, opened
 from tests.status.fakes import FakeFinishedPublisher, FakeNotifier, FakeSiteProfiles
 from tests.status.job_store_fixtures import BOTH_DRIVERS
+from tests.support.replica_sets import suspended_secondaries
 
 pytestmark = pytest.mark.long
-
-
-@contextmanager
-def paused(members: ReplicaSet) -> Iterator[None]:
-    """All but the primary."""
-    primary = members.primary()
-    others = [member.pid for member in members.members if member is not primary and member.pid is not None]
-    assert len(others) == 2
-    for pid in others:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in others:
-            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("guessing", [True, False])
@@ -48,7 +32,7 @@ def paused(members: ReplicaSet) -> Iterator[None]:
 async def test_a_retry_that_finds_its_own_write_waits_until_a_majority_has_it(
     tmp_path: Path, driver: str, *, guessing: bool
 ) -> None:
-    """Breaks: both secondaries are paused. Must hold: no success before they continue."""
+    """Breaks: both secondaries are suspended. Must hold: no success before they continue."""
     events = [opened(), judged(a_run("SS"))]
     with ReplicaSet(tmp_path, nodes=3) as three:
         # A primary without contact to a majority steps down after ten seconds.
@@ -62,7 +46,7 @@ async def test_a_retry_that_finds_its_own_write_waits_until_a_majority_has_it(
             now_us=lambda: 0,
         )
         await jobs.create_indexes(retention_days=30)
-        with paused(three):
+        with suspended_secondaries(three):
             for first in (True, guessing):
                 with pytest.raises(UnavailableError):
                     await apply_events(events, deps, optimistic=first)
@@ -131,7 +115,7 @@ async def test_what_only_a_failing_primary_has_is_written_again(
 
         async def fail_over() -> None:
             old = _primary_address(mongo)
-            primary.signal(signal.SIGSTOP)
+            primary.suspend()
             for member in others:
                 member.launch()
             await until(lambda: _primary_address(mongo) not in (None, old), deadline_s=30)
@@ -146,7 +130,7 @@ async def test_what_only_a_failing_primary_has_is_written_again(
         )
         await jobs.create_indexes(retention_days=30)
         await apply_events(stored, deps)
-        # Members that are only paused would still receive the write.
+        # Members that are only suspended would still receive the write.
         for member in others:
             member.kill()
         try:
@@ -157,7 +141,7 @@ async def test_what_only_a_failing_primary_has_is_written_again(
             assert not jobs.fails_over_after
             assert await _all_succeeded(jobs)
         finally:
-            primary.signal(signal.SIGCONT)
+            primary.resume()
 
 
 def _primary_address(mongo: Mongo) -> Any:

@@ -1,7 +1,6 @@
 """F29, the shared limit: several processes and one bucket, one process killed, the store away."""
 
 import asyncio
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -144,7 +143,7 @@ async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, 
     if how == "killed":
         valkey.kill()
     else:
-        valkey.signal(signal.SIGSTOP)
+        valkey.suspend()
     began = monotonic()
     try:
         for gate in rate_limits:
@@ -163,7 +162,7 @@ async def test_without_the_store_each_process_limits_for_itself(valkey: Valkey, 
         if how == "killed":
             valkey.start()
         else:
-            valkey.signal(signal.SIGCONT)
+            valkey.resume()
     clock.now += FALLBACK_S
     assert (await rate_limits[0].acquire(how + " later", limit=10, cost=6)).allowed
     assert STORE_UNAVAILABLE._value.get() == 0

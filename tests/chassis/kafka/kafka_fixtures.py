@@ -1,7 +1,6 @@
 """Topics, their content, committed offsets and broker failures."""
 
 import asyncio
-import signal
 import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -131,8 +130,8 @@ async def restart_broker(kafka: KafkaCluster) -> None:
 @asynccontextmanager
 async def frozen_broker(broker: Broker) -> AsyncIterator[None]:
     """Freeze the broker, its connections open, inside the context."""
-    broker.signal(signal.SIGSTOP)
+    broker.suspend()
     try:
         yield
     finally:
-        broker.signal(signal.SIGCONT)
+        broker.resume()

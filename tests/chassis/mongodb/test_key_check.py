@@ -1,9 +1,6 @@
 """A replaced key is noticed by the check value that is stored beside the data."""
 
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +12,7 @@ from services.chassis.mongodb.client import Mongo
 from services.chassis.mongodb.key_check import KEY_CHECKS, verify_keys
 from services.chassis.runtime.errors import ChangedSettingError, UnavailableError
 from services.chassis.runtime.settings import MongoSettings
+from tests.support.replica_sets import suspended_secondaries
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -76,28 +74,13 @@ async def test_nothing_is_concluded_while_the_database_is_unavailable() -> None:
             await verify_keys(mongo, {"A_KEY": OLD})
 
 
-@contextmanager
-def frozen_secondaries(members: ReplicaSet) -> Iterator[None]:
-    """Stop all members but the primary."""
-    primary = members.primary()
-    pids = [member.pid for member in members.members if member is not primary and member.pid is not None]
-    assert len(pids) == 2
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
 async def test_a_value_that_only_the_primary_has_decides_nothing(tmp_path: Path) -> None:
-    """Both secondaries are frozen: a value that the primary alone has may be rolled back."""
+    """Both secondaries are suspended: a value that the primary alone has may be rolled back."""
     with ReplicaSet(tmp_path, nodes=3) as members:
         settings = MongoSettings(mongodb_uri=members.uri, mongodb_timeout_ms=300)
         async with Mongo.connect(settings, retry_writes=False) as mongo:
             await mongo.ping()
-            with frozen_secondaries(members):
+            with suspended_secondaries(members):
                 for _ in range(2):
                     with pytest.raises(UnavailableError):
                         await verify_keys(mongo, {"A_KEY": OLD})
