@@ -11,6 +11,8 @@ OPERATOR = "operator"
 MIB = 1024 * 1024
 # The largest valid request (100 records of 500 lines with long ids) must fit into one batch.
 MAX_MESSAGE_BYTES = 8 * MIB
+# After that, no topic has a record that names a user who is erased now: the receipt of the erasure promises so.
+ERASURE_DAYS = 28
 
 ORDERS_SUBMITTED = Topic(
     name="orders.submitted.v1",
@@ -36,7 +38,8 @@ ORDERS_VALIDATED = Topic(
     schema="order",
     written_by=("validator",),
     read_by=("ledger", OTHER_TEAMS),
-    retention_days=30,
+    retention_days=ERASURE_DAYS,
+    deletes_in_time=True,
     max_message_bytes=MAX_MESSAGE_BYTES,
     description="Valid orders: the submitted bytes, unchanged.",
 )
@@ -46,7 +49,8 @@ RETURNS_VALIDATED = Topic(
     schema="return",
     written_by=("validator",),
     read_by=("ledger", OTHER_TEAMS),
-    retention_days=30,
+    retention_days=ERASURE_DAYS,
+    deletes_in_time=True,
     max_message_bytes=MAX_MESSAGE_BYTES,
     description="Valid returns: the submitted bytes, unchanged.",
 )
@@ -149,13 +153,15 @@ LEDGER_MOVEMENTS = Topic(
 
 def dead_letter_topic(topic: Topic, worker: str) -> Topic:
     """Return the dead-letter topic for records of `topic` that `worker` cannot process."""
+    names_users = topic.schema in {"order", "return", "job_event"}
     return Topic(
         name=f"{topic.name}.dlq",
         key=("original key",),
         schema=None,
         written_by=(worker,),
         read_by=(OPERATOR,),
-        retention_days=30,
+        retention_days=ERASURE_DAYS if names_users else 30,
+        deletes_in_time=names_users,
         max_message_bytes=topic.max_message_bytes + MIB,
         description=f"Records of {topic.name} that could not be processed, unchanged.",
     )

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from datetime import datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -266,6 +267,8 @@ async def test_a_user_is_erased_with_a_receipt(api: ApiClient) -> None:
     receipt = json.loads(await response.text())
     matches(receipt, "Receipt")
     assert (response.status, receipt["state"], api.wakes) == (202, "ERASING", [None])
+    requested, gone = (datetime.fromisoformat(receipt[name]) for name in ("requestedAt", "completeBy"))
+    assert gone - requested == timedelta(days=28)
     assert "who" not in await response.text()
     await erase_pending(api.harness.erase_deps)
     found = await (

@@ -11,7 +11,7 @@ import pytest
 
 from services.chassis.avro.schemas import Schemas, released_path
 from services.chassis.runtime.settings import REPOSITORY
-from services.topics import BY_NAME, TOPICS
+from services.topics import BY_NAME, ERASURE_DAYS, TOPICS
 
 DIRECTORY = REPOSITORY / "schemas"
 FILES = sorted(DIRECTORY.glob("*.avsc"))
@@ -161,7 +161,34 @@ def test_a_topic_says_what_it_is(topic: Any) -> None:
 def test_only_dead_letters_have_no_schema_and_they_have_room_for_the_reason(topic: Any) -> None:
     origin = BY_NAME[topic.name.removesuffix(".dlq")]
     assert topic.max_message_bytes > origin.max_message_bytes
-    assert topic.retention_days == 30
+    assert topic.retention_days == (28 if names_users(origin) else 30)
+
+
+def names_users(topic: Any) -> bool:
+    """Whether records of the topic have a user's id: jobs' events have those of the records."""
+    return topic.schema is not None and ("userId" in field_names(topic.schema) or topic.schema == "job_event")
+
+
+def field_names(schema: str) -> set[str]:
+    return {field["name"] for field in json.loads((DIRECTORY / f"{schema}.avsc").read_text(encoding="utf-8"))["fields"]}
+
+
+def test_no_record_that_names_a_user_lives_longer_than_an_erasure_takes() -> None:
+    """Kafka deletes whole segments: a record lives until the last one of its segment expires."""
+    origins = [BY_NAME[topic.name.removesuffix(".dlq")] for topic in TOPICS]
+    personal = [topic for topic, origin in zip(TOPICS, origins, strict=True) if names_users(origin)]
+    assert {topic.name.removesuffix(".dlq") for topic in personal} == {
+        "orders.submitted.v1",
+        "returns.submitted.v1",
+        "orders.validated.v1",
+        "returns.validated.v1",
+        "jobs.events.v1",
+    }
+    default_segment_ms, sweep_ms = 7 * 86_400_000, 6 * 60_000
+    for topic in personal:
+        config = topic.config
+        lives_ms = int(config["retention.ms"]) + int(config.get("segment.ms", default_segment_ms)) + sweep_ms
+        assert lives_ms <= ERASURE_DAYS * 86_400_000, topic.name
 
 
 @every_schema

@@ -10,14 +10,13 @@ from services.ledger.flows import erase_user
 from services.ledger.http.access import BASE, PRIVATE, Access
 from services.ledger.http.responses import encode
 from services.ledger.ports import Erasure
-from services.topics import ORDERS_VALIDATED, RETURNS_VALIDATED
+from services.topics import ERASURE_DAYS
 from services.values.identifiers import validate_text
 from services.values.instants import format_utc
 
 ERASE = "sales:erase"
 MAX_USER_ID_LENGTH = 256
-# Until then the records are still on the topics, and on those of dead letters.
-_RETENTION_US = max(topic.retention_days or 0 for topic in (ORDERS_VALIDATED, RETURNS_VALIDATED)) * 86_400_000_000
+_TOPICS_US = ERASURE_DAYS * 86_400_000_000
 
 
 class ErasureApi:
@@ -71,7 +70,7 @@ def _respond(erasure: Erasure, *, status: int, headers: dict[str, str] | None = 
         "state": "ERASING" if completed_us is None else "ERASED",
         "requestedAt": format_utc(erasure.requested_us, digits=6),
         "erasedAt": None if completed_us is None else format_utc(completed_us, digits=6),
-        "completeBy": format_utc(erasure.requested_us + _RETENTION_US, digits=6),
+        "completeBy": format_utc(erasure.requested_us + _TOPICS_US, digits=6),
     }
     return web.Response(
         body=encode(members),
