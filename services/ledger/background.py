@@ -15,12 +15,17 @@ _LOG = logger(__name__)
 
 
 class Drain(BackgroundTask):
-    """Runs `step` until it returns 0, then waits for `wake()` or half a second: other replicas record, too."""
+    """Runs `step` until it returns 0, then waits for `wake()` or half a second: other replicas record, too.
 
-    def __init__(self, name: str, step: Callable[[], Awaitable[int]], *, start_when: Callable[[], bool]) -> None:
+    It rests for `pause_s` between two runs, so that more is there for each.
+    """
+
+    def __init__(
+        self, name: str, step: Callable[[], Awaitable[int]], *, start_when: Callable[[], bool], pause_s: float = 0.0
+    ) -> None:
         async def run() -> float:
             try:
-                return 0.0 if start_when() and await step() else IDLE_INTERVAL_S
+                return pause_s if start_when() and await step() else IDLE_INTERVAL_S
             except ContentionError:
                 # Another replica does the same.
                 return CONFLICT_INTERVAL_S

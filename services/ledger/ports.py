@@ -1,6 +1,6 @@
 """What the ledger's flows need from stores and Kafka."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, tzinfo
 from typing import Protocol
@@ -120,8 +120,8 @@ class EntryReader(Protocol):
     async def list_newest(self, query: EntryQuery, *, rows: int) -> list[ListedEntry]:
         """Return up to `rows` entries, newest first."""
 
-    def iterate_oldest(self, query: EntryQuery) -> AsyncIterator[Sequence[ListedEntry]]:
-        """Yield batches of entries, oldest first."""
+    def iterate_oldest(self, query: EntryQuery) -> AsyncGenerator[Sequence[ListedEntry]]:
+        """Yield batches of entries, oldest first; close it if it is not read to its end."""
 
     async def find_order(self, key: GroupKey) -> list[Entry]:
         """Return the entries with this order id."""

@@ -32,8 +32,7 @@ class _Lane:
 class Worker:
     """Records the sales of each poll.
 
-    `add_partitions` is called with the partitions that this process has not seen before, `on_recorded` whenever sums
-    have changed.
+    `add_partitions` is called with the partitions that this process has not seen before.
     """
 
     def __init__(
@@ -44,14 +43,12 @@ class Worker:
         dead_letters: DeadLetterSender,
         dead_letter_limit: DeadLetterLimit,
         add_partitions: Callable[[Sequence[str]], Awaitable[None]],
-        on_recorded: Callable[[], None],
     ) -> None:
         self._deps = deps
         self._reader = reader
         self._dead_letters = dead_letters
         self._dead_letter_limit = dead_letter_limit
         self._add_partitions = add_partitions
-        self._on_recorded = on_recorded
         self._known_partitions: set[str] = set()
 
     async def handle(self, poll: Poll) -> Offsets:
@@ -132,7 +129,6 @@ class Worker:
             now_us = self._deps.now_us()
             oldest = min(record.accepted_at for record in records)
             metrics.VISIBLE_SECONDS.observe(max(now_us - oldest, 0) / 1_000_000)
-            self._on_recorded()
 
 
 def _partition_name(source: TopicPartition | ConsumerRecord) -> str:

@@ -119,10 +119,7 @@ class FoldWithoutTransaction(MongoSums):
     async def fold(self) -> int:
         movements = self._mongo.collection(MOVEMENTS)
         found = await movements.find({"folded": False}).limit(5).to_list(None)
-        changes = documents.SumChanges()
-        for document in found:
-            for part in documents.movement_from(document).parts:
-                sums_module._count_part(part, changes)
+        changes = sums_module._changes_of(map(documents.movement_from, found))
         stored = await self._mongo.collection(SUMS).find({"_id": {"$in": changes.ids()}}).to_list(None)
         for each in changes.apply_to(stored):
             await self._mongo.collection(SUMS).replace_one({"_id": each["_id"]}, each, upsert=True)

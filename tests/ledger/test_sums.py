@@ -1,12 +1,16 @@
 """Sums, and what rebuilds, audits, erases and expires them, on a real MongoDB."""
 
 import asyncio
+import random
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 
 from services.chassis.mongodb.client import Mongo
 from services.ledger.adapters import collections
@@ -18,6 +22,7 @@ from services.ledger.flows.erase_user import request_erasure
 from services.ledger.flows.queries import Report
 from services.ledger.http.responses import report_rows
 from services.sales.records import SalesRecord
+from tests.ledger.fuzzing import a_stream
 from tests.ledger.harness import Harness, open_mongo
 from tests.ledger.records import DAY_US, NOON, a_return, an_order
 
@@ -99,6 +104,41 @@ async def test_recording_again_writes_nothing(harness: Harness, site: int) -> No
     assert await harness.record(*records) == 0
     assert await harness.record(*reversed(records)) == 0
     assert await snapshot(harness.mongo, site) == before
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_order_and_any_cut_give_the_same_bytes(mongodb_uri: str, seed: int) -> None:
+    """So does a replay from offset 0, into an empty database or into the one that has everything."""
+    chance = random.Random(seed)  # noqa: S311 - repeatable
+    records, site = a_stream(chance, seed), seed
+    async with open_mongo(mongodb_uri, "pymongo") as one, open_mongo(mongodb_uri, "pymongo") as other:
+        await record_cut(Harness(one), records, chance)
+        await record_cut(Harness(other), chance.sample(records, len(records)), chance)
+        recorded = await raw_documents(one, site)
+        assert recorded == await raw_documents(other, site)
+        await record_cut(Harness(one), records, chance)
+        assert await raw_documents(one, site) == recorded
+
+
+async def record_cut(harness: Harness, records: Sequence[SalesRecord], chance: random.Random) -> None:
+    """Record in portions of random sizes, folding in between."""
+    start = 0
+    while start < len(records):
+        end = start + chance.randrange(1, 6)
+        await harness.record(*records[start:end])
+        if chance.random() < 0.5:
+            await harness.fold()
+        start = end
+    await harness.fold()
+
+
+async def raw_documents(mongo: Mongo, site: int) -> list[list[bytes]]:
+    """The site's entries and sums as MongoDB stores them."""
+    options = CodecOptions(document_class=RawBSONDocument)
+    return [
+        sorted([each.raw async for each in mongo.collection(name).with_options(options).find({"site": site})])
+        for name in (ENTRIES, SUMS)
+    ]
 
 
 async def snapshot(mongo: Mongo, site: int) -> list[object]:

@@ -8,10 +8,11 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from services import topics
 from services.chassis.avro.schemas import Schemas
+from services.chassis.kafka.consumer_client import create_client
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetter
 from services.chassis.runtime.errors import UnavailableError
-from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.runtime.settings import REPOSITORY, KafkaSettings
 from services.ledger.adapters.ledger import MongoLedger, MongoTransaction
 from services.ledger.domain.movement import GroupChange
 from services.ledger.ports import EntryTooLargeError
@@ -53,14 +54,12 @@ class Setup:
         self.harness = harness
         self.dead_letters = FakeDeadLetters()
         self.limit = DeadLetterLimit(max_consecutive=max_consecutive, window=100, max_ratio=0.5)
-        self.recorded: list[None] = []
         self.worker = Worker(
             harness.record_deps,
             reader=RecordReader(SCHEMAS),
             dead_letters=self.dead_letters,
             dead_letter_limit=self.limit,
             add_partitions=harness.ledger.add_partitions,
-            on_recorded=lambda: self.recorded.append(None),
         )
 
     async def handle(self, *records: ConsumerRecord) -> dict[tuple[str, int], int]:
@@ -71,6 +70,29 @@ class Setup:
         return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
 
 
+class FakeCluster:
+    """Twelve partitions of each topic."""
+
+    def partitions_for_topic(self, _topic: str) -> set[int]:
+        return set(range(12))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+async def test_a_partition_number_of_both_topics_has_one_consumer(count: int) -> None:
+    """Orders and returns of one key are in partitions of the same number: one writer changes their entries."""
+    settings = KafkaSettings.model_validate({"kafka_bootstrap_servers": "127.0.0.1:1"})
+    client = create_client(settings, group="ledger", client_id="ledger", poll_timeout_ms=50)
+    await client.stop()
+    assignor, *_ = client._partition_assignment_strategy
+    members = {f"m{number}": assignor.metadata({ORDERS, RETURNS}) for number in range(count)}
+    numbers = []
+    for assigned in assignor.assign(FakeCluster(), members).values():
+        by_topic = {topic: sorted(partitions) for topic, partitions in assigned.assignment}
+        assert by_topic[ORDERS] == by_topic[RETURNS]
+        numbers += by_topic[ORDERS]
+    assert sorted(numbers) == list(range(12))
+
+
 async def test_orders_and_returns_are_recorded_and_then_committed(harness: Harness) -> None:
     setup = Setup(harness)
     offsets = await setup.handle(
@@ -79,7 +101,6 @@ async def test_orders_and_returns_are_recorded_and_then_committed(harness: Harne
     assert offsets == {(RETURNS, 3): 6, (ORDERS, 4): 9}
     (entry,) = await harness.find(SITE, "13")
     assert entry.state == "PARTLY_RETURNED"
-    assert setup.recorded
     assert await setup.handle() == {}
 
 

@@ -1,6 +1,7 @@
 """Reads entries from MongoDB, one by one or in lists."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -13,7 +14,7 @@ from services.ledger.domain.listing import EntryQuery, ListedEntry
 from services.ledger.ports import EntryReader
 from services.ledger.wire import documents
 
-BATCH = 1_000
+BATCH = 500
 
 
 class MongoEntryReader(EntryReader):
@@ -27,20 +28,17 @@ class MongoEntryReader(EntryReader):
             cursor = self._entries.find(_conditions(query, after="$lt")).sort("position", -1).hint(_index(query))
             return await self._resolve(await cursor.limit(rows).batch_size(rows + 1).to_list(None))
 
-    async def iterate_oldest(self, query: EntryQuery) -> AsyncIterator[Sequence[ListedEntry]]:
+    async def iterate_oldest(self, query: EntryQuery) -> AsyncGenerator[Sequence[ListedEntry]]:
         cursor = self._entries.find(_conditions(query, after="$gt")).sort("position", 1).hint(_index(query))
         cursor.batch_size(BATCH)
-        found: list[dict[str, Any]] = []
+        upcoming = asyncio.create_task(_next_batch(cursor))
         try:
-            with mongo_errors():
-                async for document in cursor:
-                    found.append(document)
-                    if len(found) == BATCH:
-                        yield await self._resolve(found)
-                        found = []
-                if found:
-                    yield await self._resolve(found)
+            while found := await upcoming:
+                # MongoDB reads the next batch while the caller is busy with this one.
+                upcoming = asyncio.create_task(_next_batch(cursor))
+                yield await self._resolve(found)
         finally:
+            await asyncio.gather(upcoming, return_exceptions=True)
             await cursor.close()
 
     async def find_order(self, key: GroupKey) -> list[Entry]:
@@ -66,6 +64,12 @@ class MongoEntryReader(EntryReader):
             return {}
         found = await self._entries.find({"_id": {"$in": sorted(ids)}}).to_list(None)
         return {document["_id"]: documents.group_from(document) for document in found}
+
+
+async def _next_batch(cursor: Any) -> list[dict[str, Any]]:
+    with mongo_errors():
+        found: list[dict[str, Any]] = await cursor.to_list(BATCH)
+    return found
 
 
 def _index(query: EntryQuery) -> str:

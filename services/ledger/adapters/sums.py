@@ -6,7 +6,7 @@ What is folded is published, and then deleted.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import accumulate
 from typing import Any
@@ -20,7 +20,7 @@ from services.chassis.runtime.errors import ContentionError
 from services.chassis.runtime.failpoints import failpoint
 from services.ledger.adapters.collections import BOOKS, ENTRIES, MOVEMENTS, SUMS
 from services.ledger.domain.entries import Group
-from services.ledger.domain.movement import Book, Part, StoredSums
+from services.ledger.domain.movement import Book, Movement, Part, StoredSums
 from services.ledger.domain.report import STORE, Filter, MonthSums, ReportQuery
 from services.ledger.domain.sums import Sums, add_to, months_between, without_store
 from services.ledger.ports import ReportReader, ReportView, SumStore
@@ -43,8 +43,9 @@ class MongoSums(SumStore, ReportReader):
 
     async def fold(self) -> int:
         with mongo_errors():
-            found = await self._movements.find({"folded": False}).limit(MAX_MOVEMENTS_PER_FOLD).to_list(None)
-        sizes = accumulate(sum(len(part["cells"]) for part in document["parts"]) for document in found)
+            waiting = self._movements.find({"folded": False}, {"size": 1}).limit(MAX_MOVEMENTS_PER_FOLD)
+            found = await waiting.to_list(None)
+        sizes = accumulate(int(document["size"]) for document in found)
         # Bounded, so that the transaction does not take long; but always one.
         fitting = max(sum(size <= MAX_CELLS_PER_FOLD for size in sizes), 1)
         ids = [document["_id"] for document in found[:fitting]]
@@ -58,10 +59,7 @@ class MongoSums(SumStore, ReportReader):
     async def _fold(self, ids: Sequence[str], session: Any) -> int:
         where = {"_id": {"$in": ids}, "folded": False}
         found = await self._mongo.collection(MOVEMENTS).find(where, session=session).to_list(None)
-        changes = documents.SumChanges()
-        for document in found:
-            for part in documents.movement_from(document).parts:
-                _count_part(part, changes)
+        changes = _changes_of(list(map(documents.movement_from, found)))
         stored = await self._mongo.collection(SUMS).find({"_id": {"$in": changes.ids()}}, session=session).to_list(None)
         updated = changes.apply_to(stored)
         if updated:
@@ -159,14 +157,22 @@ class SumsView(ReportView):
                 await asyncio.sleep(0)
 
 
-def _count_part(part: Part, changes: "documents.SumChanges") -> None:
-    if part.generation is None:
-        return
-    if part.is_retired:
-        changes.add(part.site, part.generation, RETIRED, part.sums)
-        return
-    changes.add(part.site, part.generation, BY_STORE, part.sums)
-    changes.add(part.site, part.generation, ALL_STORES, without_store(part.sums))
+def _changes_of(movements: Iterable[Movement]) -> documents.SumChanges:
+    """Return what the movements change of the stored sums, those of the same cell added."""
+    counted: dict[tuple[int, int], Sums] = {}
+    retired: dict[tuple[int, int], Sums] = {}
+    for movement in movements:
+        for part in movement.parts:
+            if part.generation is not None:
+                sums = retired if part.is_retired else counted
+                add_to(sums.setdefault((part.site, part.generation), {}), part.sums)
+    changes = documents.SumChanges()
+    for (site, generation), each in counted.items():
+        changes.add(site, generation, BY_STORE, each)
+        changes.add(site, generation, ALL_STORES, without_store(each))
+    for (site, generation), each in retired.items():
+        changes.add(site, generation, RETIRED, each)
+    return changes
 
 
 def _conditions(wanted: Filter) -> Mapping[str, Any]:

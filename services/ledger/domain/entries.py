@@ -145,8 +145,11 @@ def derive_entries(group: Group) -> list[Entry]:
         else:
             apart.setdefault(each.channel, []).append(each)
     return [
-        *(_ordered_entry(group.orders[channel], matched[channel]) for channel in sorted(matched, key=_sort_key)),
-        *(_apart_entry(apart[channel], is_ambiguous=bool(group.orders)) for channel in sorted(apart, key=_sort_key)),
+        *(_ordered_entry(group.orders[channel], matched[channel]) for channel in sorted(matched, key=channel_order)),
+        *(
+            _apart_entry(apart[channel], is_ambiguous=bool(group.orders))
+            for channel in sorted(apart, key=channel_order)
+        ),
     ]
 
 
@@ -161,6 +164,11 @@ def entry_sums(entry: Entry, zone: tzinfo) -> Sums:
         cell = Cell(day_of(each.date_time, zone), entry.channel, each.mode, each.currency, each.store_id)
         add_to(sums, {cell: Amounts(returned_units=_units(each.line_items), returned=return_value(each))})
     return sums
+
+
+def channel_order(channel: str | None) -> tuple[bool, str]:
+    """Return by what channels are sorted: none comes first."""
+    return channel is not None, channel or ""
 
 
 def entry_instants(entries: Sequence[Entry]) -> tuple[int, int]:
@@ -263,7 +271,7 @@ def _return_state(order: Order, returns: Sequence[Return]) -> State:
 def _sorted_returns(returns: Sequence[Return]) -> tuple[Return, ...]:
     if len(returns) < 2:
         return tuple(returns)
-    return tuple(sorted(returns, key=lambda each: (each.date_time, _sort_key(each.channel), each.return_id)))
+    return tuple(sorted(returns, key=lambda each: (each.date_time, channel_order(each.channel), each.return_id)))
 
 
 def _units(lines: Sequence[OrderLine]) -> int:
@@ -272,7 +280,3 @@ def _units(lines: Sequence[OrderLine]) -> int:
 
 def _value(lines: Sequence[OrderLine]) -> int:
     return sum([line.quantity * to_micros(line.unit_price) for line in lines])
-
-
-def _sort_key(channel: str | None) -> tuple[bool, str]:
-    return channel is not None, channel or ""

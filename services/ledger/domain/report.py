@@ -1,6 +1,6 @@
 """Reports of sales: sums by the dimensions that the caller names, days without sales included."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from itertools import product
 from typing import Any
@@ -17,6 +17,8 @@ _DATES = (DAY, MONTH)
 _NOTHING = [0] * len(Amounts._fields)
 
 Combination = tuple[str | None, ...]
+# Of a sum: a combination, and the day, the month or an empty text.
+Key = tuple[Combination, str]
 
 
 class Filter(Struct, frozen=True):
@@ -83,7 +85,7 @@ class ReportBuilder:
         # Currencies are never added: it always is the last part of a combination.
         self._others = [name for name in query.by if name not in _DATES and name != CURRENCY]
         self._date = DAY if DAY in query.by else MONTH if MONTH in query.by else None
-        self._sums: dict[tuple[Combination, str], list[int]] = {}
+        self._sums: dict[Key, list[int]] = {}
         self._first, self._last = to_date(query.first).isoformat(), to_date(query.last).isoformat()
 
     def add_months(self, sums: Iterable[MonthSums]) -> None:
@@ -111,8 +113,19 @@ class ReportBuilder:
         """Return the rows in the order of the dimensions; the site's own currency comes before the others."""
         combinations = {combination for combination, _ in self._sums} or self._default_combinations()
         keys = list(product(combinations, self._dates()))
-        keys.sort(key=self._sort_key)
-        return [self._row(combination, when) for combination, when in keys]
+        names = self._query.by if CURRENCY in self._query.by else (*self._query.by, CURRENCY)
+        # Stable, so the least significant dimension is sorted first.
+        for name in reversed(names):
+            keys.sort(key=self._sort_key(name, combinations))
+        columns = [self._column(name) for name in self._query.by]
+        return [
+            ReportRow(
+                tuple([column(key) for column in columns]),
+                str(key[0][-1]),
+                Amounts._make(self._sums.get(key, _NOTHING)),
+            )
+            for key in keys
+        ]
 
     def _add(self, combination: Combination, when: str, amounts: Sequence[Any]) -> None:
         key = combination, (when if self._date == DAY else when[:7] if self._date == MONTH else "")
@@ -143,23 +156,29 @@ class ReportBuilder:
             return [to_date(day).isoformat() for day in range(query.first, query.last + 1)]
         return list(months_between(query.first, query.last)) if self._date == MONTH else [""]
 
-    def _values(self, combination: Combination, when: str) -> dict[str, str | None]:
-        return {
-            **dict(zip(self._others, combination, strict=False)),
-            DAY: when,
-            MONTH: when[:7],
-            CURRENCY: combination[-1],
-        }
+    def _column(self, name: str) -> Callable[[Key], str | None]:
+        """Return a function from the key of a sum to its value of a dimension."""
+        if name in _DATES:
+            return _month_of if name == MONTH else _date_of
+        position = -1 if name == CURRENCY else self._others.index(name)
+        return lambda key: key[0][position]
 
-    def _sort_key(self, key: tuple[Combination, str]) -> tuple[Any, ...]:
-        values = self._values(*key)
-        names = self._query.by if CURRENCY in self._query.by else (*self._query.by, CURRENCY)
-        return tuple(
-            (value != self._query.report_currency, value) if name == CURRENCY else (value is not None, value or "")
-            for name, value in [(name, values[name]) for name in names]
-        )
+    def _sort_key(self, name: str, combinations: Iterable[Combination]) -> Callable[[Key], Any]:
+        """Return by what the keys of sums are sorted to be in the order of a dimension."""
+        if name in _DATES:
+            return self._column(name)
+        column = self._column(name)
+        own = self._query.report_currency
+        places: dict[Combination, tuple[bool, str]] = {}
+        for combination in combinations:
+            value = column((combination, ""))
+            places[combination] = (value != own if name == CURRENCY else value is not None, value or "")
+        return lambda key: places[key[0]]
 
-    def _row(self, combination: Combination, when: str) -> ReportRow:
-        values = self._values(combination, when)
-        amounts = Amounts(*self._sums.get((combination, when), _NOTHING))
-        return ReportRow(tuple([values[name] for name in self._query.by]), str(combination[-1]), amounts)
+
+def _date_of(key: Key) -> str:
+    return key[1]
+
+
+def _month_of(key: Key) -> str:
+    return key[1][:7]

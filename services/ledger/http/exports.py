@@ -3,6 +3,7 @@
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -58,14 +59,14 @@ async def stream_orders(
     response.content_type = media_type
     if media_type != params.XLSX:
         response.charset = "utf-8"
-    batches = entries.iterate_oldest(query)
-    # A store that does not respond is still answered with a 503.
-    first: Sequence[ListedEntry] = await anext(batches, [])
-    await response.prepare(request)
-    if request.method == "HEAD":
-        return response
-    async for piece in _render(_chain(first, batches), media_type, site_key):
-        await _send(request, response, piece)
+    async with aclosing(entries.iterate_oldest(query)) as batches:
+        # A store that does not respond is still answered with a 503.
+        first: Sequence[ListedEntry] = await anext(batches, [])
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        async for piece in _render(_chain(first, batches), media_type, site_key):
+            await _send(request, response, piece)
     await response.write_eof()
     return response
 

@@ -171,13 +171,13 @@ def order_row(entry: Entry, key: GroupKey, cursor: str) -> Row:
 
 def report_members(report: Report) -> dict[str, Any]:
     """Return a report as JSON shows it."""
-    by = report.query.by
+    columns = report_columns(report)
     return {
         "asOf": format_utc(report.as_of_us, digits=6),
         "zone": report.zone,
         "reportCurrency": report.query.report_currency,
         "definitions": "/ledger/openapi.yaml",
-        "result": [dict(zip((*by, *_sum_columns(by)), row, strict=True)) for row in report_rows(report)],
+        "result": [dict(zip(columns, row, strict=True)) for row in report_rows(report)],
     }
 
 

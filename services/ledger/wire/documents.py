@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from services.jobs.events import JobRef
-from services.ledger.domain.entries import Entry, Group, GroupKey, ReturnKey, entry_instants
+from services.ledger.domain.entries import Entry, Group, GroupKey, ReturnKey, channel_order, entry_instants
 from services.ledger.domain.money import to_micros
 from services.ledger.domain.movement import Book, Movement, Part, Rebuild, StoredGroup
 from services.ledger.domain.report import MonthSums
@@ -62,7 +62,10 @@ def position_at(instant_us: int) -> str:
 
 
 def group_documents(group: Group, entries: Sequence[Entry], *, generation: int, changed: object) -> list[Document]:
-    """Return the documents of a group: one with all records and the first entry, one for each further entry."""
+    """Return the documents of a group: one with all records and the first entry, one for each further entry.
+
+    They do not depend on the order in which the records came.
+    """
     id_ = group_id(group.key)
     site = group.key.site
     documents = [
@@ -71,8 +74,8 @@ def group_documents(group: Group, entries: Sequence[Entry], *, generation: int, 
     ]
     first, last = entry_instants(entries)
     documents[0] |= {
-        "orders": [_order_document(versioned) for versioned in group.orders.values()],
-        "returns": [_return_document(each) for each in group.returns.values()],
+        "orders": [_order_document(group.orders[channel]) for channel in sorted(group.orders, key=channel_order)],
+        "returns": [_return_document(each) for each in sorted(group.returns.values(), key=_return_order)],
         "first": first,
         "last": last,
         "generation": generation,
@@ -86,6 +89,10 @@ def group_documents(group: Group, entries: Sequence[Entry], *, generation: int, 
     if others:
         documents[0]["others"] = [user_key(site, user_id) for user_id in sorted(others)]
     return documents
+
+
+def _return_order(record: Return) -> tuple[tuple[bool, str], str]:
+    return channel_order(record.channel), record.return_id
 
 
 def _listing(site: int, id_: str, number: int, entry: Entry) -> Document:
@@ -152,6 +159,7 @@ def movement_document(movement: Movement) -> Document:
         "_id": movement.id,
         "at": movement.at_us,
         "parts": list(map(_part_document, movement.parts)),
+        "size": sum(len(part.sums) for part in movement.parts),
         "folded": all(part.generation is None for part in movement.parts),
     }
 
@@ -332,14 +340,14 @@ class SumChanges:
 
 
 def _changed_month(document: Document, changes: Mapping[str, Amounts]) -> Document:
-    """Return the document with the changes; days that become zero are removed."""
+    """Return the document with the changes, the days sorted; those that become zero are removed."""
     total, days = amounts_from(document["total"]), dict(document["days"])
     for day, amounts in changes.items():
         total = add_amounts(total, amounts)
         changed = add_amounts(amounts_from(days.pop(day, NOTHING)), amounts)
         if any(changed):
             days[day] = list(map(number_to_bson, changed))
-    return {**document, "total": list(map(number_to_bson, total)), "days": days}
+    return {**document, "total": list(map(number_to_bson, total)), "days": dict(sorted(days.items()))}
 
 
 def month_sums_from(document: Mapping[str, Any]) -> MonthSums:
