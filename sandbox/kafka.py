@@ -116,11 +116,17 @@ class KafkaCluster(ProcessGroup):
         """The ports in use: pass them to the next cluster in this directory to keep the addresses."""
         return [node.port for node in self._nodes] + [node.controller_port for node in self._nodes]
 
+    def settings_of(self, node: Node) -> Mapping[str, str]:
+        """Settings of a broker besides those of every sandbox; fault tests override it."""
+        del node
+        return self._settings
+
     def launch(self) -> None:
         """Start all brokers and return at once."""
         for broker in self.brokers:
             log = broker.log_directory
-            broker.prepare(server_properties(broker.node, nodes=self._nodes, log=log, overrides=self._settings))
+            overrides = self.settings_of(broker.node)
+            broker.prepare(server_properties(broker.node, nodes=self._nodes, log=log, overrides=overrides))
             broker.launch()
 
     def is_ready(self) -> bool:

@@ -43,8 +43,18 @@ def find_mongod() -> Path:
 class Mongod(ManagedProcess):
     """One member of the replica set."""
 
-    def __init__(self, *, number: int, port: int, directory: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        number: int,
+        port: int,
+        directory: Path,
+        options: Sequence[str] = (),
+        advertised_port: int | None = None,
+    ) -> None:
+        """`advertised_port`: where clients and other members find it, if that is a proxy."""
         self.port = port
+        self.advertised_port = advertised_port or port
         self.data = directory / "data"
         command = [
             str(find_mongod()),
@@ -62,7 +72,7 @@ class Mongod(ManagedProcess):
     @property
     def address(self) -> str:
         """The address for clients."""
-        return f"127.0.0.1:{self.port}"
+        return f"127.0.0.1:{self.advertised_port}"
 
     def launch(self) -> None:
         """Start the process and return at once."""
@@ -99,19 +109,32 @@ class Mongod(ManagedProcess):
             client.admin.command(command, value, **options)
 
     def _client(self) -> "MongoClient[dict[str, Any]]":
-        return MongoClient(self.address, directConnection=True, serverSelectionTimeoutMS=500, timeoutMS=5000)
+        address = f"127.0.0.1:{self.port}"
+        return MongoClient(address, directConnection=True, serverSelectionTimeoutMS=500, timeoutMS=5000)
 
 
 class ReplicaSet(ProcessGroup):
     """A replica set of one or three members; ready when it has a primary."""
 
     def __init__(
-        self, directory: Path, *, nodes: int = 1, ports: Sequence[int] = (), options: Sequence[str] = ()
+        self,
+        directory: Path,
+        *,
+        nodes: int = 1,
+        ports: Sequence[int] = (),
+        options: Sequence[str] = (),
+        advertised_ports: Sequence[int] = (),
     ) -> None:
-        """`ports`: one for each member; free ports if empty."""
+        """`ports`: one for each member; free ports if empty. `advertised_ports`: those of proxies before them."""
         chosen = list(ports) or free_ports(nodes)
         self.members = [
-            Mongod(number=number + 1, port=chosen[number], directory=directory / f"node-{number + 1}", options=options)
+            Mongod(
+                number=number + 1,
+                port=chosen[number],
+                directory=directory / f"node-{number + 1}",
+                options=options,
+                advertised_port=advertised_ports[number] if advertised_ports else None,
+            )
             for number in range(nodes)
         ]
         super().__init__("MongoDB", self.members)

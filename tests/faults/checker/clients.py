@@ -23,6 +23,7 @@ MAX_PAGES = 40
 # Answers that a client meets with another attempt.
 RETRIED = frozenset({429, 502, 503, 504})
 UNKNOWN_PRODUCT = "no-such-product"
+USER = "u1"
 
 
 @dataclass
@@ -42,29 +43,34 @@ class Clients:
         self.ledger.secrets.add(secret.encode())
         return secret
 
-    def order(self, order_id: str, fate: Fate) -> dict[str, Any]:
-        """An order that must end in this way, with a secret that no log may show."""
+    def record(self, kind: str, record_id: str, fate: Fate) -> dict[str, Any]:
+        """An order or return that must end in this way, with a secret that no log may show."""
         product = UNKNOWN_PRODUCT if fate is Fate.REJECTED else self.product
+        identity = {"id": record_id} if kind == "orders" else {"orderId": record_id, "returnId": f"r-{record_id}"}
+        # Some have several faults.
+        count = 3 if record_id.endswith("3") else 1
+        line = {"productId": product, "quantity": 1, "unitPrice": 9.99}
         return {
-            "id": order_id,
-            "userId": "u1",
-            "dateTime": "2024-05-01T10:00:00+02:00",
-            "emailHash": self.new_secret(order_id),
-            "lineItems": [] if fate is Fate.REFUSED else [{"productId": product, "quantity": 1, "unitPrice": 9.99}],
+            **identity,
+            "userId": USER,
+            "dateTime": "2024-05-01T10:00:00+02:00" if fate is not Fate.REFUSED or count == 1 else "tomorrow",
+            "emailHash": self.new_secret(record_id),
+            "lineItems": [] if fate is Fate.REFUSED else [line] * count,
         }
 
     async def import_records(self, sent: Import, *, gives_up: bool = False) -> None:
         """Send the records until they are accepted or refused, or once."""
-        body: Any = [self.order(order_id, fate) for order_id, fate in sent.records.items()]
+        body: Any = [self.record(sent.kind, order_id, fate) for order_id, fate in sent.records.items()]
         if sent.is_invalid:
             body = "not a batch"
+        method, path = ("PUT", f"/{sent.kind}/users/{USER}") if sent.is_put else ("POST", f"/{sent.kind}")
         headers = {"Idempotency-Key": sent.key} if sent.key else {}
         self.ledger.imports.append(sent)
         for _ in range(1 if gives_up else MAX_ATTEMPTS):
             attempt = Attempt(sent_at=self.api.now())
             sent.attempts.append(attempt)
             try:
-                response = await self.api.call("import", "POST", "/orders", body=body, headers=headers)
+                response = await self.api.call("import", method, path, body=body, headers=headers)
             except NoAnswerError:
                 await self.api.sleep(0.3)
                 continue

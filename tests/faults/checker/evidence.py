@@ -5,13 +5,17 @@ from typing import Any
 
 from tests.faults.checker.api import Api, NoAnswerError
 from tests.faults.checker.clients import codes_of
+from tests.faults.checker.invariants import SUBMITTED
 from tests.faults.checker.ledger import Evidence, KafkaRecord, Ledger
 
 TOPICS = (
     "orders.submitted.v1",
+    "returns.submitted.v1",
     "orders.validated.v1",
+    "returns.validated.v1",
     "records.rejected.v1",
     "orders.submitted.v1.dlq",
+    "returns.submitted.v1.dlq",
     "jobs.events.v1.dlq",
     "fulfilment.transactions.v1",
     "fulfilment.invoices.v1",
@@ -38,7 +42,8 @@ class Collector:
 
     async def collect(self, evidence: Evidence, days: Sequence[str]) -> None:
         """Fill the evidence; the jobs have ended."""
-        evidence.records[TOPICS[0]] = list(await self._read_topic(TOPICS[0]))
+        for topic in SUBMITTED:
+            evidence.records[topic] = list(await self._read_topic(topic))
         await self._collect_jobs(evidence)
         await self._collect_codes(evidence)
         for day in days:
@@ -53,7 +58,7 @@ class Collector:
     async def _collect_jobs(self, evidence: Evidence) -> None:
         known = set(self._ledger.job_ids())
         known |= {one.job_id for sent in self._ledger.imports for one in sent.attempts if one.job_id}
-        known |= {record.identity[0] for record in evidence.records["orders.submitted.v1"] if record.identity}
+        known |= {record.identity[0] for record in evidence.of(SUBMITTED) if record.identity}
         evidence.listed_jobs = [one["jobId"] for one in await self._all("status", "/jobs?rows=100")]
         for job_id in sorted(known | set(evidence.listed_jobs)):
             evidence.jobs[job_id] = await self._job(job_id)

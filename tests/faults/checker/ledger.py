@@ -1,6 +1,6 @@
 """The ledger: every request that the clients sent, and every answer that they got."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -37,6 +37,9 @@ class Import:
     records: Mapping[str, Fate]
     key: str | None = None
     is_invalid: bool = False
+    # "orders" or "returns"; one record may be sent by PUT, as a user's.
+    kind: str = "orders"
+    is_put: bool = False
     # A Kafka producer sent them: the job's id is known before.
     direct_job_id: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -166,3 +169,7 @@ class Evidence:
     # Time without progress after which a job expires.
     job_deadline_s: float = 900.0
     ended_at: dict[str, float] = field(default_factory=dict)
+
+    def of(self, topics: Iterable[str]) -> list[KafkaRecord]:
+        """The records of several topics."""
+        return [record for topic in topics for record in self.records.get(topic, ())]

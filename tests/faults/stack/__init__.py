@@ -1,0 +1,1 @@
+"""Real services, Kafka and MongoDB behind fault proxies, and what clients and the checker need to reach them."""
