@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 CODE := services sandbox tools tests bench clients
 
-.PHONY: help setup run demo test faults e2e fuzz simulate plants lint types fmt check docs docs-check schemas k8s image client bench dashboards verify-docker verify-k8s lock clean
+.PHONY: help setup run demo test faults e2e fuzz simulate campaign plants lint types fmt check docs docs-check schemas k8s image client bench dashboards verify-docker verify-k8s lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ fuzz: .venv/dev ## fuzz the import API (100,000 invalid requests), status (5,000
 
 simulate: .venv/dev ## play 10,000 simulated stories of kills, lost messages and elections
 	@$(BIN)/python -m tests.simulation --seeds $${SEEDS:-10000} --processes 2 --shrink
+
+campaign: .venv/dev ## play rounds of random faults against real servers for MINUTES (10), from SEED (1)
+	@$(BIN)/python -m tests.faults.campaign --minutes $${MINUTES:-10} --seed $${SEED:-1}
 
 plants: .venv/dev ## plant known bugs one at a time and see whether their suites notice
 	@$(BIN)/python -m tests.faults.plants

@@ -1,5 +1,6 @@
-"""A Kafka producer outside the installation: it writes jobs of its own, past ingest, with fastavro."""
+"""A Kafka producer outside the installation: Confluent's client writes jobs of its own, past ingest."""
 
+import asyncio
 import io
 import json
 import random
@@ -12,7 +13,7 @@ from time import time_ns
 from typing import Any
 
 import fastavro
-from aiokafka import AIOKafkaProducer
+from confluent_kafka import Producer
 
 from sandbox import paths
 from tests.faults.checker.clients import UNKNOWN_PRODUCT
@@ -20,42 +21,62 @@ from tests.faults.checker.ledger import Fate
 from tests.faults.stack.tenants import PRODUCT
 
 TOPIC = "orders.submitted.v1"
+SEND_TIMEOUT_S = 60.0
+PORTION = 100
 UTC_1582_US = 12_219_292_800_000_000
+
+
+class NotSentError(Exception):
+    """Not all records were acknowledged."""
 
 
 @dataclass
 class DirectProducer:
     """Submits orders of one site."""
 
-    producer: AIOKafkaProducer
+    bootstrap_servers: str
     site: int
+    _producer: Producer = field(init=False)
     _schema: Any = field(init=False)
     _prefix: bytes = field(init=False)
 
     def __post_init__(self) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "message.timeout.ms": int(SEND_TIMEOUT_S * 1000),
+                # It would report every broken connection.
+                "log_level": 0,
+            }
+        )
         self._schema = fastavro.parse_schema(json.loads((paths.SCHEMAS / "order.avsc").read_text()))
         ids = json.loads((paths.SCHEMAS / "ids.json").read_text())
         self._prefix = b"\0" + struct.pack(">I", next(iter(ids["order"].values())))
 
     async def submit(self, records: Mapping[str, Fate], secrets: Mapping[str, str], rng: random.Random) -> str:
-        """Send a job with these records; return its id once all are acknowledged. Raises aiokafka's errors."""
+        """Send a job with these records; return its id once all are acknowledged. Raises `NotSentError`."""
         now_us = time_ns() // 1000
         job_id = _time_uuid(now_us, rng)
         job = {"jobId": job_id, "total": len(records), "createdAt": now_us, "mode": "offline", "type": "orders"}
-        sent = []
+        failures: list[Any] = []
         for index, (order_id, fate) in enumerate(records.items()):
             value = self._value(order_id, fate, {**job, "index": index}, secrets[order_id])
             headers = {"site": self.site, "jobId": job_id, "total": len(records), "index": index}
-            sent.append(
-                await self.producer.send(
-                    TOPIC,
-                    value,
-                    key=f"{self.site}||{order_id}".encode(),
-                    headers=[(name, str(one).encode()) for name, one in headers.items()],
-                )
+            self._producer.produce(
+                TOPIC,
+                value,
+                key=f"{self.site}||{order_id}".encode(),
+                headers=[(name, str(one).encode()) for name, one in headers.items()],
+                on_delivery=lambda error, _: failures.append(error) if error else None,
             )
-        for each in sent:
-            await each
+            if index % PORTION == 0:
+                self._producer.poll(0)
+                await asyncio.sleep(0)
+        waiting = await asyncio.to_thread(self._producer.flush, SEND_TIMEOUT_S + 1)
+        if failures or waiting:
+            raise NotSentError(f"{len(failures)} records were refused, {waiting} wait")
         return job_id
 
     def _value(self, order_id: str, fate: Fate, job: Mapping[str, Any], secret: str) -> bytes:
@@ -105,13 +126,6 @@ def poisoned(value: bytes, number: int) -> bytes:
         b"{}",
         value[:5] + b"\xff" * 40,
     )[number % 6]
-
-
-def new_producer(bootstrap_servers: str) -> AIOKafkaProducer:
-    """A careful producer: nothing is lost, doubled or reordered."""
-    return AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers, enable_idempotence=True, acks="all", linger_ms=5, request_timeout_ms=60_000
-    )
 
 
 def _time_uuid(now_us: int, rng: random.Random) -> str:

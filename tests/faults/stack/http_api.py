@@ -98,6 +98,9 @@ class HttpApi:
 
 
 def new_session() -> aiohttp.ClientSession:
-    """A session for many concurrent requests with a timeout."""
-    connector = aiohttp.TCPConnector(limit=0)
+    """A session for many concurrent requests with a timeout.
+
+    Over a connection that was used before, aiohttp would send a PUT twice if the first one is not answered.
+    """
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
     return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S))

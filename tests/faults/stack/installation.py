@@ -78,16 +78,18 @@ class Installation:
         self.disks = Disks(self.directory, why_not="none were wanted")
 
     def _replicas(self, ports: Mapping[str, Sequence[int]]) -> Iterator[Replica]:
+        proxies = {kind: free_ports(count) for kind, count in self.counts.items()}
+        signing_keys = f"http://127.0.0.1:{proxies['auth'][0]}/.well-known/jwks.json"
         for kind, count in self.counts.items():
             service = BY_NAME[kind]
             for number in range(count):
                 own = ports[kind][number * len(service.ports) :][: len(service.ports)]
                 environment = replace(self._environment, ports={**self._environment.ports, kind: own})
-                variables = {**environment.for_service(service), **self._settings}
+                variables = {**environment.for_service(service), **self._settings, "AUTH_JWKS_URL": signing_keys}
                 if service.is_group_member:
                     # Of several, each joins as a new member, so that they rebalance.
                     variables["KAFKA_GROUP_INSTANCE_ID"] = "" if count > 1 else f"{kind}-1"
-                proxy = Proxy(free_ports(1)[0], own[0], name=f"{kind}-{number + 1}")
+                proxy = Proxy(proxies[kind][number], own[0], name=f"{kind}-{number + 1}")
                 log = self._layout.log(f"{kind}-{number + 1}")
                 yield Replica(kind, number + 1, proxy, own[1], variables, log)
 

@@ -9,11 +9,9 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
-from aiokafka.errors import KafkaError
-
 from tests.faults.checker.clients import Clients
 from tests.faults.checker.ledger import Attempt, CodeOrder, Fate, Import, Ledger
-from tests.faults.stack.direct import DirectProducer, new_producer
+from tests.faults.stack.direct import DirectProducer, NotSentError
 from tests.faults.stack.http_api import HttpApi, new_session
 from tests.faults.stack.installation import Installation
 from tests.faults.stack.tenants import PRODUCT, Tenant
@@ -111,7 +109,7 @@ class Load:
         self.ledger.imports.append(sent)
         try:
             attempt.job_id = sent.direct_job_id = await self._direct.submit(records, secrets, rng)
-        except KafkaError:
+        except NotSentError:
             return
         finally:
             attempt.answered_at = monotonic()
@@ -159,9 +157,9 @@ class Load:
 async def opened(load: Load) -> AsyncIterator[Load]:
     """Open its connections and put its products on sale; clients begin with `start()`."""
     bootstrap = load.installation.kafka.wired_bootstrap_servers
-    async with new_session() as session, new_producer(bootstrap) as producer:
+    async with new_session() as session:
         load.api = HttpApi(load.installation, load.tenant, random.Random(f"{load.seed} http"), session)
-        load._direct = DirectProducer(producer, load.tenant.site)
+        load._direct = DirectProducer(bootstrap, load.tenant.site)
         setup = load.clients("setup")
         for sku in load.skus:
             await setup.put_product(sku)

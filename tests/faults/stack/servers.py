@@ -29,6 +29,9 @@ class WiredKafka(KafkaCluster):
     def __init__(self, directory: Path, *, nodes: int) -> None:
         ports = iter(free_ports(6 * nodes))
         super().__init__(directory, nodes=nodes, ports=[next(ports) for _ in range(2 * nodes)])
+        for broker in self.brokers:
+            # A broker whose disk has failed must not be taken for one that cannot use the AOT cache.
+            broker.program = broker._program(())
         self.wires = [
             BrokerWires(
                 Proxy(next(ports), next(ports), name=f"kafka-{number}"),

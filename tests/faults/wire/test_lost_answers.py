@@ -58,8 +58,9 @@ async def test_a_process_dies_before_it_hears_what_became_of_its_writes(
 ) -> None:
     """F1, F2, F3, F4. Breaks: a service dies by SIGKILL before an append, or between the append and its answer.
 
-    The server gets (or does not get) what the service sends, and its answer is lost. Must hold: all invariants; what was answered 2xx is there, the rest at most once. Known by the ledger of requests
-    and answers, compared with the APIs and the topics.
+    The server gets (or does not get) what the service sends, and its answer is lost. Must hold: all invariants; what
+    was answered 2xx is there, the rest at most once. Known by the ledger of requests and answers, compared with the
+    APIs and the topics.
     """
     async with case.load(seed=3) as load:
         for _ in range(2):
