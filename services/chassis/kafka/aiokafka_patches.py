@@ -4,6 +4,9 @@ Brokers check neither header names nor the decompressed size of a batch. aiokafk
 header name that is not UTF-8, which librdkafka may send: here invalid bytes become U+FFFD. A batch that decompresses
 to too much, or not at all, is replaced by one record with the header `batch.unreadable`. A poll is bounded in bytes.
 
+Over a closed transport uvloop raises a RuntimeError, where asyncio's own loop raises none: here a connection error, as
+aiokafka's tasks expect, which would end by any other.
+
 When connections break, aiokafka leaves exceptions in tasks, futures and callbacks, although every caller gets an error
 of its own. The event loop would log them with tracebacks, like defects.
 """
@@ -16,8 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy, _DefaultRecordPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
@@ -54,10 +59,12 @@ def install() -> None:
     fetcher.FetchResult.getall = _take_records
     fetcher.Fetcher.fetched_records = _poll
     GroupCoordinator._do_commit_offsets = _commit_in_task  # noqa: SLF001 - as above
+    AIOKafkaConnection.send = _send
 
 
 def patch_producer(producer: AIOKafkaProducer) -> None:
     """Let an idempotent producer fail without exceptions that only the event loop sees."""
+    AIOKafkaConnection.send = _send
     MessageBatch.failure = _fail_batch
     # A batch that fails while it waits for a retry is no longer pending, but aiokafka removes it again.
     producer._message_accumulator._pending_batches = _PendingBatches()  # noqa: SLF001 - there is no other way
@@ -65,6 +72,18 @@ def patch_producer(producer: AIOKafkaProducer) -> None:
     waiter = asyncio.get_running_loop().create_future()
     waiter.add_done_callback(retrieve_exception)
     producer._txn_manager._transaction_waiter = waiter  # noqa: SLF001 - as above
+
+
+_send_request = AIOKafkaConnection.send
+
+
+def _send(connection: AIOKafkaConnection, *arguments: Any, **options: Any) -> Any:
+    """Send a request; raise `KafkaConnectionError` when the transport is closed already."""
+    try:
+        return _send_request(connection, *arguments, **options)
+    except RuntimeError as error:
+        connection.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise KafkaConnectionError(f"the connection to {connection.host}:{connection.port} is closed") from error
 
 
 _do_commit_offsets = GroupCoordinator._do_commit_offsets  # noqa: SLF001 - as above

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import OutOfOrderSequenceNumber
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaConnectionError, OutOfOrderSequenceNumber
+from aiokafka.protocol.admin import ApiVersionRequest
 
 from sandbox.kafka import KafkaCluster
 from services.chassis.kafka import aiokafka_patches
@@ -118,3 +121,37 @@ async def test_a_producer_that_can_no_longer_continue(loop_errors: list[str]) ->
     del producer, task
     await forget_garbage()
     assert loop_errors == []
+
+
+class UnversionedConnection(AIOKafkaConnection):  # type: ignore[misc] # aiokafka has no types
+    """A connection to anything that accepts one."""
+
+    async def _do_version_lookup(self) -> None:
+        self._versions = {}
+
+
+async def send_over_a_closed_transport() -> BaseException | None:
+    """Send a request over a connection that has broken and does not know it yet; return what is raised."""
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
+        connection = UnversionedConnection("127.0.0.1", server.sockets[0].getsockname()[1])
+        await connection.connect()
+        # It would close the connection, an iteration of the loop later than the transport is closed.
+        connection._read_task.cancel()
+        connection._writer.transport.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        try:
+            await connection.send(ApiVersionRequest())
+        except Exception as error:  # noqa: BLE001 - which one is the question
+            return error
+        finally:
+            connection.close()
+    return None
+
+
+def test_a_request_over_a_closed_transport_fails_as_aiokafka_expects() -> None:
+    """uvloop, on which services run, raises a RuntimeError: aiokafka's tasks, which catch `KafkaError`, would end."""
+    aiokafka_patches.install()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        error = runner.run(send_over_a_closed_transport())
+    assert isinstance(error, KafkaConnectionError), repr(error)

@@ -80,7 +80,7 @@ class Load:
         turns = count()
         while not self._is_over:
             await actor(clients, clients.rng, f"{self.tenant.site}-{name}-{next(turns)}")
-            await asyncio.sleep(self.pause * clients.rng.choice((0.0, 0.05, 0.3)))
+            await asyncio.sleep(self.pause * clients.rng.choice((0.0, 0.02, 0.1)))
 
     async def _import(self, clients: Clients, rng: random.Random, name: str) -> None:
         sent = self._draw_import(rng, name)

@@ -21,6 +21,7 @@ from tests.faults.wire.proxy import Direction, Proxy
 MAX_TESTS = 60
 # Faults last at most this long; then all is healed.
 MAX_FAULT_S = 20.0
+MAX_CASE_S = 140.0
 SETTINGS = {"JOB_DEADLINE_S": str(JOB_DEADLINE_S), "KAFKA_SEND_TIMEOUT_S": "3"}
 
 
@@ -68,7 +69,8 @@ class Case:
         """Clients that work while the test breaks things. At the end all is healed, and no invariant may be broken."""
         load = Load(self.installation, self.tenant, seed, **options)
         verdict = Verdict(load, TopicReader(self.installation.kafka.bootstrap_servers))
-        async with measured(self.installation), opened(load):
+        # A timeout of its own: its traceback says what was awaited.
+        async with asyncio.timeout(MAX_CASE_S), measured(self.installation), opened(load):
             await verdict.begin()
             load.start()
             await until(lambda: len(load.ledger.job_ids()) > 3, deadline_s=MAX_FAULT_S)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -87,8 +88,6 @@ class Proxy:
         except OSError:
             _reset(writer)
             return
-        for each in (writer, far_writer):
-            each.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = _Connection((writer, far_writer))
         self._connections.add(connection)
         try:
@@ -125,5 +124,7 @@ class Proxy:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     """Close the connection by a reset (RST), not by its end (FIN)."""
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
+    # It may be closed already.
+    with suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
     writer.transport.abort()
