@@ -127,7 +127,7 @@ class UnversionedConnection(AIOKafkaConnection):  # type: ignore[misc] # aiokafk
     """A connection to anything that accepts one."""
 
     async def _do_version_lookup(self) -> None:
-        self._versions = {}
+        self._versions: dict[int, tuple[int, int]] = {}
 
 
 async def send_over_a_closed_transport() -> BaseException | None:

@@ -1,7 +1,8 @@
 """Collects what the clients' requests have led to: through the APIs, and from Kafka by keys and headers."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from tests.faults.checker.api import Api, NoAnswerError
 from tests.faults.checker.clients import codes_of
@@ -25,6 +26,7 @@ ATTEMPTS = 40
 PAUSE_S = 0.5
 ANNOUNCED_S = 3.0
 
+T = TypeVar("T")
 ReadTopic = Callable[[str], Awaitable[Sequence[KafkaRecord]]]
 
 
@@ -35,7 +37,8 @@ class NotHealedError(AssertionError):
 class Collector:
     """Reads everything, with patience: a client may send too many requests."""
 
-    def __init__(self, api: Api, ledger: Ledger, read_topic: ReadTopic) -> None:
+    def __init__(self, api: Api, ledger: Ledger, read_topic: ReadTopic, *, concurrency: int = 1) -> None:
+        self._slots = asyncio.Semaphore(concurrency)
         self._api = api
         self._ledger = ledger
         self._read_topic = read_topic
@@ -60,8 +63,8 @@ class Collector:
         known |= {one.job_id for sent in self._ledger.imports for one in sent.attempts if one.job_id}
         known |= {record.identity[0] for record in evidence.of(SUBMITTED) if record.identity}
         evidence.listed_jobs = [one["jobId"] for one in await self._all("status", "/jobs?rows=100")]
-        for job_id in sorted(known | set(evidence.listed_jobs)):
-            evidence.jobs[job_id] = await self._job(job_id)
+        job_ids = sorted(known | set(evidence.listed_jobs))
+        evidence.jobs.update(zip(job_ids, await self._each(self._job, job_ids), strict=True))
 
     async def _job(self, job_id: str) -> Any:
         path = f"/job/{job_id}/events?showAll=true&rows=5000"
@@ -79,11 +82,23 @@ class Collector:
 
     async def _collect_codes(self, evidence: Evidence) -> None:
         evidence.listed_transactions = await self._all("fulfilment", "/orders?rows=100")
-        for transaction_id in [each["transactionId"] for each in evidence.listed_transactions]:
-            found = await self.get("fulfilment", f"/orders/{transaction_id}/codes")
-            evidence.codes[transaction_id] = codes_of(found)
-            # Afterwards: asking for codes may deliver some.
-            evidence.transactions[transaction_id] = await self.get("fulfilment", f"/orders/{transaction_id}")
+        ids = [each["transactionId"] for each in evidence.listed_transactions]
+        for transaction_id, found in zip(ids, await self._each(self._transaction, ids), strict=True):
+            evidence.codes[transaction_id], evidence.transactions[transaction_id] = found
+
+    async def _transaction(self, transaction_id: str) -> tuple[Mapping[str, str], Any]:
+        codes = await self.get("fulfilment", f"/orders/{transaction_id}/codes")
+        # Afterwards: asking for codes may deliver some.
+        return codes_of(codes), await self.get("fulfilment", f"/orders/{transaction_id}")
+
+    async def _each(self, get: Callable[[str], Awaitable[T]], ids: Sequence[str]) -> Sequence[T]:
+        """Call `get` for each id, as many at once as `concurrency` says."""
+
+        async def get_one(one: str) -> T:
+            async with self._slots:
+                return await get(one)
+
+        return await asyncio.gather(*(get_one(one) for one in ids))
 
     async def _whole_purchase_order(self, order_id: str) -> Any:
         """A purchase order with all its transactions."""

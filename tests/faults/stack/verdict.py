@@ -20,6 +20,7 @@ JOB_DEADLINE_S = 45.0
 MAX_RSS = 300 * MIB
 CANARY = b"canary-"
 LOOKS_AT_ONCE = 10
+READS_AT_ONCE = 12
 
 
 @dataclass
@@ -70,17 +71,17 @@ class Verdict:
         while not all(task.done() for task in self.load.tasks) or self._open_jobs():
             if monotonic() > deadline:
                 break
-            for job_id in self._open_jobs()[:LOOKS_AT_ONCE]:
-                look = await clients.look(job_id)
+            looks = await asyncio.gather(*map(clients.look, self._open_jobs()[:LOOKS_AT_ONCE]))
+            for look in looks:
                 if look is not None and look.terminal:
-                    self.evidence.ended_at[job_id] = look.answered_at
+                    self.evidence.ended_at[look.job_id] = look.answered_at
             await asyncio.sleep(0.05)
         waiting = [task for task in self.load.tasks if not task.done()]
         if waiting:
             raise NotHealedError(f"I3: {len(waiting)} clients wait for an answer long after the last fault")
         for task in self.load.tasks:
             task.result()
-        collector = Collector(self.load.api, self.load.ledger, self._read)
+        collector = Collector(self.load.api, self.load.ledger, self._read, concurrency=READS_AT_ONCE)
         await self._wait_for_others(collector, deadline)
         days = business_days()
         if await self._installation.run_cli("fulfilment", "close-day", "--date", days[0]) != 0:
