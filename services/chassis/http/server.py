@@ -16,6 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from multidict import istr
 from prometheus_client.exposition import choose_encoder
 
+from services.chassis.http.listener import MAX_BODY_READ_BYTES, MAX_HEAD_READ_BYTES, BoundedReader, Site
 from services.chassis.http.request_metrics import IN_FLIGHT, RouteMetrics
 from services.chassis.runtime import metrics
 from services.chassis.runtime.errors import Problem, UnavailableError
@@ -30,11 +31,8 @@ PROBLEM_JSON = "application/problem+json"
 MAX_REQUEST_LINE_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 16 * 1024 + 64
 REQUEST_HEAD_TIMEOUT_S = 10.0
-# A connection is read no further while its handler has twice as much left. An overloaded process that accepts
-# thousands of connections would otherwise hold all of their bodies before it refuses the first.
-READ_AHEAD_BYTES = 16 * 1024
-# What the kernel receives of a connection before it is read, and so the most that is read at once, about.
-RECEIVE_BUFFER_BYTES = 32 * 1024
+# A connection is not read while its handler has twice as much left.
+READ_AHEAD_BYTES = 2 * 1024
 # Headers are found faster by such names.
 _X_REQUEST_ID, _TRACEPARENT = istr("X-Request-Id"), istr("traceparent")
 _REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -214,6 +212,13 @@ class _Protocol(web.RequestHandler):
         with suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(REQUEST_HEAD_TIMEOUT_S * 1000))
 
+    @property
+    def max_read_bytes(self) -> int:
+        """How much to read of the connection at once."""
+        # The empty body of a request without one is of another type.
+        is_awaited = getattr(self._last_body, "_waiter", None) is not None
+        return MAX_BODY_READ_BYTES if is_awaited else MAX_HEAD_READ_BYTES
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self._messages:
@@ -303,8 +308,8 @@ def _parser_problem(status: int, exc: BaseException | None) -> Problem:
 class _Server(web.Server):
     """aiohttp's server with our protocol."""
 
-    def __call__(self) -> web.RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> asyncio.BufferedProtocol:  # type: ignore[override] # the event loop takes both
+        return BoundedReader(_Protocol(self, loop=self._loop, **self._kwargs))
 
 
 class _Runner(web.AppRunner):
@@ -344,11 +349,7 @@ class HttpServer:
     async def start(self) -> None:
         """Start to listen."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, backlog=1024)
-        await site.start()
-        # aiohttp offers no other seam for options of its sockets; uvloop's servers are none of asyncio's.
-        for listener in getattr(site._server, "sockets", ()):  # noqa: SLF001
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        await Site(self._runner, self._host, self._port).start()
         _LOG.info("listening", address=self.address)
 
     async def stop(self) -> None:
