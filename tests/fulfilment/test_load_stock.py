@@ -58,12 +58,12 @@ def test_a_product_may_be_withdrawn_and_cost_up_to_the_bound() -> None:
     ("changes", "fault"),
     [
         ({"withdrawn": "yes"}, ("/withdrawn", "INVALID_TYPE")),
-        ({"withdrawn": None}, ("/withdrawn", "INVALID_TYPE")),
+        ({"withdrawn": 0}, ("/withdrawn", "INVALID_TYPE")),
         ({"unitPrice": Decimal("100000.000001")}, ("/unitPrice", "INVALID_VALUE")),
         ({"unitPrice": Decimal("0.0000001")}, ("/unitPrice", "INVALID_VALUE")),
         ({"name": "x" * 257}, ("/name", "INVALID_VALUE")),
     ],
-    ids=["withdrawn as text", "withdrawn as null", "too dear", "too fine", "long name"],
+    ids=["withdrawn as text", "withdrawn as number", "too dear", "too fine", "long name"],
 )
 def test_products_that_are_refused(changes: dict[str, Any], fault: tuple[str, str]) -> None:
     with pytest.raises(InvalidRequestError) as refused:

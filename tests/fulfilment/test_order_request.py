@@ -36,10 +36,8 @@ def faults(body: dict[str, Any]) -> list[tuple[str, str]]:
         ({"products": MIXED}, [("/products/1/sku", "MIXED_CURRENCY")]),
         ({"products": ONE, "payWithCurrency": "EUR"}, [("/payWithCurrency", "MIXED_CURRENCY")]),
         ({"products": ONE, "payWithCurrency": "no such"}, [("/payWithCurrency", "MIXED_CURRENCY")]),
-        ({"products": ONE, "payWithCurrency": ""}, [("/payWithCurrency", "MIXED_CURRENCY")]),
         ({"products": MIXED, "payWithCurrency": "EUR"}, [("/products/0/sku", "MIXED_CURRENCY")]),
         ({"products": ONE, "payWithCurrency": 1}, [("/payWithCurrency", "INVALID_TYPE")]),
-        ({"products": ONE, "clientOrderNumber": ""}, [("/clientOrderNumber", "INVALID_VALUE")]),
         ({"products": ONE, "clientOrderNumber": "x" * 129}, [("/clientOrderNumber", "INVALID_VALUE")]),
         ({"products": ONE, "clientOrderNumber": []}, [("/clientOrderNumber", "INVALID_TYPE")]),
         ({"products": [{"sku": f"S{n}", "quantity": 1} for n in range(101)]}, [("/products", "TOO_MANY_LINES")]),
@@ -50,7 +48,7 @@ def test_what_is_refused(body: dict[str, Any], expected: list[tuple[str, str]]) 
     assert faults(body) == expected
 
 
-@pytest.mark.parametrize("flag", [None, True, "false", 0, []])
+@pytest.mark.parametrize("flag", [None, True, "false", "", 0, []])
 def test_only_an_explicit_false_lets_a_number_be_used_twice(flag: object) -> None:
     assert parse_order_request({"products": ONE, "enableClientOrderNumberDupCheck": flag}).has_duplicate_check
     assert not parse_order_request({"products": ONE, "enableClientOrderNumberDupCheck": False}).has_duplicate_check
@@ -61,6 +59,16 @@ def test_invalid_quantities(quantity: object) -> None:
     assert faults({"products": [{"sku": "CARD", "quantity": quantity}]}) == [
         ("/products/0/quantity", "INVALID_QUANTITY")
     ]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "ending"),
+    [("3", ", not a text"), (True, ", not a boolean"), ([3], ", not an array"), (None, ", not null"), (0, " to 1000")],
+)
+def test_a_quantity_of_another_type_is_called_by_it(quantity: object, ending: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        parse_order_request({"products": [{"sku": "CARD", "quantity": quantity}]})
+    assert refused.value.faults[0].detail.endswith(ending)
 
 
 @pytest.mark.parametrize(("quantity", "read"), [(1, 1), (1000, 1000), (Decimal("2.0"), 2), (Decimal("1e3"), 1000)])
@@ -81,7 +89,7 @@ def test_a_huge_quantity_is_refused_at_once(sign: str) -> None:
 
 def test_all_faults_are_reported_at_once() -> None:
     body = {
-        "clientOrderNumber": "",
+        "clientOrderNumber": [],
         "products": [{"sku": "CARD", "quantity": 0}, {"sku": "", "quantity": 1}, {"sku": "CARD", "quantity": 2}],
     }
     assert [pointer for pointer, _ in faults(body)] == [
@@ -114,6 +122,12 @@ def test_the_sum_of_a_products_units_is_bounded_too() -> None:
 def test_a_hundred_products_named_twice_are_a_hundred_lines() -> None:
     lines = [{"sku": f"S{n}", "quantity": 1} for n in range(100)]
     assert len(parse_order_request({"products": lines * 2}).items) == 100
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_an_empty_field_counts_as_absent(empty: str | None) -> None:
+    fields = dict.fromkeys(("clientOrderNumber", "payWithCurrency", "enableClientOrderNumberDupCheck"), empty)
+    assert parse_order_request({"products": ONE, **fields}) == parse_order_request({"products": ONE})
 
 
 def test_defaults() -> None:

@@ -59,13 +59,53 @@ async def test_the_secret_is_shown_once(api: FeedClient) -> None:
         ({"url": URL, "types": ["endpoint.ping"]}, "INVALID_TYPES", "/types"),
         ({"url": URL, "description": "x" * 257}, "INVALID_DESCRIPTION", "/description"),
         ({"url": URL, "ordered": 1}, "INVALID_ORDERED", "/ordered"),
-        ({"url": URL, "enabled": None}, "INVALID_ENABLED", "/enabled"),
+        ({"url": URL, "enabled": "yes"}, "INVALID_ENABLED", "/enabled"),
+        ({"url": None}, "MISSING_URL", "/url"),
+        ({"url": ""}, "MISSING_URL", "/url"),
+        (b'{"url": "https://shop.example/\\ud800"}', "INVALID_URL", "/url"),
+        (b'{"url": "https://shop.example/", "types": ["\\udc00"]}', "INVALID_TYPES", "/types"),
+        (b'{"url": "https://shop.example/", "description": "a\\ud800b"}', "INVALID_DESCRIPTION", "/description"),
     ],
 )
 async def test_an_invalid_field_is_named(api: FeedClient, body: Any, code: str, pointer: str) -> None:
     status, problem = await api.call("POST", "", body)
     assert (status, problem["code"], problem["errors"][0]["pointer"]) == (422, code, pointer)
     assert (await api.call("GET", ""))[1] == {"result": []}
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+async def test_an_empty_field_counts_as_absent(api: FeedClient, empty: str | None) -> None:
+    created = await create(api, types=empty, description=empty, ordered=empty, enabled=empty)
+    assert (created["types"], created["description"], created["ordered"], created["enabled"]) == ([], "", False, True)
+    fields = dict.fromkeys(("url", "types", "ordered", "enabled"), empty)
+    status, changed = await api.call("PATCH", "/" + created["id"], {**fields, "description": "new"})
+    assert status == 200
+    assert changed == {name: value for name, value in created.items() if name != "secret"} | {"description": "new"}
+    assert (await api.call("POST", f"/{created['id']}/rotate", {"overlap": empty}))[0] == 200
+    replay = {"eventId": empty, "since": empty, "failedSince": "2026-01-01"}
+    assert (await api.call("POST", f"/{created['id']}/replay", replay))[0] == 202
+
+
+async def test_an_empty_description_removes_the_text(api: FeedClient) -> None:
+    created = await create(api, description="Shop")
+    assert (await api.call("PATCH", "/" + created["id"], {"description": None}))[1]["description"] == "Shop"
+    assert (await api.call("PATCH", "/" + created["id"], {"description": ""}))[1]["description"] == ""
+
+
+async def test_a_byte_order_mark_and_unknown_fields_are_skipped(api: FeedClient) -> None:
+    """Unknown ones even if they have half of a surrogate pair."""
+    body = b'\xef\xbb\xbf{"url": "https://shop.example/hooks", "comment": "\\ud800"}'
+    assert (await api.call("POST", "", body))[0] == 201
+
+
+async def test_an_id_is_found_in_any_case(api: FeedClient, harness: SenderHarness) -> None:
+    created = await create(api)
+    path = "/" + created["id"].upper()
+    assert (await api.call("GET", path))[1]["id"] == created["id"]
+    await harness.append(an_event(1))
+    _, replay = await api.call("POST", f"{path}/replay", {"eventId": an_event(1).id.upper()})
+    assert (await api.call("GET", f"{path}/replays/{replay['id'].upper()}"))[1]["id"] == replay["id"]
+    assert (await api.call("DELETE", path))[0] == 204
 
 
 @pytest.mark.parametrize(("body", "code"), [(b"{", "MALFORMED_JSON"), (b"[]", "INVALID_TYPE")])
@@ -125,7 +165,7 @@ async def test_a_deleted_endpoint_gets_nothing(api: FeedClient, harness: SenderH
     assert (await api.call("DELETE", "/" + created["id"]))[0] == 404
 
 
-@pytest.mark.parametrize("overlap", [-1, 86_401, "1", 1.5, True, None])
+@pytest.mark.parametrize("overlap", [-1, 86_401, "1", 1.5, True])
 async def test_an_invalid_overlap_is_refused(api: FeedClient, overlap: Any) -> None:
     created = await create(api)
     status, problem = await api.call("POST", f"/{created['id']}/rotate", {"overlap": overlap})
@@ -186,6 +226,8 @@ async def test_deliveries_are_listed_page_by_page(api: FeedClient, harness: Send
         ({"since": "yesterday"}, 422, "INVALID_DATE"),
         ({"failedSince": 5}, 422, "INVALID_DATE"),
         ({"eventId": 5}, 422, "INVALID_EVENT_ID"),
+        (b'{"eventId": "\\ud800"}', 422, "INVALID_EVENT_ID"),
+        ({"since": "2026-02-30"}, 422, "INVALID_DATE"),
         ({"eventId": "x"}, 404, "EVENT_NOT_FOUND"),
     ],
 )

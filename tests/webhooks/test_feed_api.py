@@ -62,6 +62,8 @@ async def test_a_cursor_is_good_for_any_filter(api: FeedClient) -> None:
         ("2026-01-01T13:00:00+01:00", [2]),
         ("2026-01-01T13:00:00 01:00", [2]),
         ("20260101T120001Z", []),
+        ("2026-01-01", [1, 2]),
+        ("2026-01-02", []),
     ],
 )
 async def test_a_feed_is_read_from_an_instant(api: FeedClient, after: str, sequences: list[int]) -> None:

@@ -8,8 +8,9 @@ from msgspec import Struct
 
 from services.fulfilment.domain.product import Product
 from services.fulfilment.domain.transaction import Transaction, TransactionLine
+from services.values.decimals import HugeNumber
 from services.values.identifiers import read_identifier
-from services.values.invalid import Invalid
+from services.values.invalid import Invalid, describe_type
 
 MAX_LINES = 100
 MAX_UNITS_PER_LINE = 1_000
@@ -57,7 +58,10 @@ class InvalidRequestError(Exception):
 
 
 def parse_order_request(body: Mapping[str, Any]) -> OrderRequest:
-    """Parse a request; raises `InvalidRequestError` with at most `MAX_FAULTS` faults."""
+    """Parse a request; raises `InvalidRequestError` with at most `MAX_FAULTS` faults.
+
+    In an optional field, the empty string counts as absent.
+    """
     faults: list[Fault] = []
     number = _parse_order_number(body.get("clientOrderNumber"), faults)
     has_duplicate_check = body.get("enableClientOrderNumberDupCheck") is not False
@@ -111,7 +115,7 @@ def _price_item(item: OrderItem, product: Product) -> TransactionLine:
 
 
 def _parse_order_number(value: object, faults: list[Fault]) -> str | None:
-    if value is None:
+    if value is None or value == "":
         return None
     number = read_identifier(value)
     if isinstance(number, Invalid):
@@ -122,7 +126,7 @@ def _parse_order_number(value: object, faults: list[Fault]) -> str | None:
 
 def _parse_currency(value: object, faults: list[Fault]) -> str | None:
     if value is None or isinstance(value, str):
-        return value and value.upper()
+        return value.upper() if value else None
     faults.append(Fault("/payWithCurrency", "INVALID_TYPE", "payWithCurrency must be a string"))
     return None
 
@@ -160,9 +164,11 @@ def _parse_item(entry: object, pointer: str, faults: list[Fault]) -> OrderItem |
         code, phrase = ("MISSING_FIELD", "is required") if sku is None else (sku.kind.value, sku.phrase)
         faults.append(Fault(f"{pointer}/sku", code, f"sku {phrase}"))
         return None
-    quantity = _parse_quantity(entry.get("quantity"))
+    found = entry.get("quantity")
+    quantity = _parse_quantity(found)
     if quantity is None:
-        faults.append(_invalid_quantity(pointer))
+        is_number = isinstance(found, int | Decimal | HugeNumber) and not isinstance(found, bool)
+        faults.append(_invalid_quantity(pointer, "" if is_number else f", not {describe_type(found)}"))
         return None
     return OrderItem(sku, quantity, pointer)
 
@@ -176,6 +182,6 @@ def _parse_quantity(value: object) -> int | None:
     return value
 
 
-def _invalid_quantity(pointer: str) -> Fault:
-    detail = f"the quantity of a product is a whole number from 1 to {MAX_UNITS_PER_LINE}"
+def _invalid_quantity(pointer: str, found: str = "") -> Fault:
+    detail = f"the quantity of a product is a whole number from 1 to {MAX_UNITS_PER_LINE}{found}"
     return Fault(f"{pointer}/quantity", "INVALID_QUANTITY", detail)

@@ -28,7 +28,11 @@ _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?E\+[0-9]{1,3}|[+-]?[0-9]+[.
 def parse_product(
     sku: str, body: Mapping[str, Any], currencies: AbstractSet[str], suppliers: AbstractSet[str]
 ) -> Product:
-    """Parse a product from one of the suppliers; raises `InvalidRequestError` with all its faults."""
+    """Parse a product from one of the suppliers; raises `InvalidRequestError` with all its faults.
+
+    In an optional field, null and the empty string count as absent.
+    """
+    body = {name: value for name, value in body.items() if value is not None and value != ""}
     faults: list[Fault] = []
     fields: dict[str, Any] = {
         "/sku": read_identifier(sku),

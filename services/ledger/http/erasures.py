@@ -56,7 +56,7 @@ class ErasureApi:
     async def receipt(self, request: web.Request) -> web.Response:
         """The receipt of an erasure."""
         caller = await self._access.authorize(request, ERASE)
-        receipt = request.match_info["receiptId"]
+        receipt = request.match_info["receiptId"].lower()
         erasure = await self._deps.erasures.find(caller.site.site, receipt) if receipt.isascii() else None
         if erasure is None:
             raise Problem(404, "RECEIPT_NOT_FOUND", "there is no such receipt")

@@ -40,11 +40,13 @@ def is_paged(query: Query) -> bool:
 def parse_filter(query: Query) -> Filter:
     """Which sales are wanted."""
     mode = query.get("mode")
+    mode = None if mode is None else mode.lower()
     if mode is not None and mode not in MODES:
         raise Problem(400, "INVALID_MODE", f"mode is one of {', '.join(MODES)}")
     currency = query.get("currency")
+    currency = None if currency is None else currency.upper()
     if currency is not None and not _is_currency(currency):
-        raise Problem(400, "INVALID_CURRENCY", "currency is an ISO 4217 code in upper case")
+        raise Problem(400, "INVALID_CURRENCY", "currency is an ISO 4217 code")
     return Filter(channel=parse_channel(query), mode=mode, currency=currency)
 
 

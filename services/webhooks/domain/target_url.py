@@ -10,7 +10,7 @@ from services.webhooks.domain.address import describe_refusal
 MAX_LENGTH = 2_048
 PORTS = (443, 8443)
 # Backslashes, spaces and control characters mean different things to different parsers.
-_SUSPICIOUS = re.compile(r"[\x00-\x20\x7f\\]")
+_SUSPICIOUS = re.compile(r"[\x00-\x20\x7f\\\ud800-\udfff]")
 # The last label of a name is never numeric; `0x7f.1`, `2130706433` and `0177.0.0.1` are addresses to some resolvers.
 _NUMERIC_LABEL = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 
@@ -23,7 +23,7 @@ def describe_invalid_url(text: str, *, allow_loopback: bool = False) -> str | No
     if len(text) > MAX_LENGTH:
         return f"must have at most {MAX_LENGTH} characters"
     if _SUSPICIOUS.search(text):
-        return "must not contain spaces, control characters or backslashes"
+        return "must not contain spaces, control characters, backslashes or halves of surrogate pairs"
     try:
         url = URL(text)
         port = url.port

@@ -1,16 +1,17 @@
 """Request bodies of the endpoints' API: read within bounds, and checked field by field."""
 
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, tzinfo
 from typing import Any
 
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
 from services.chassis.http.request_body import read_bounded, require_content_length, require_json
+from services.chassis.http.time_range import parse_day
 from services.chassis.runtime.errors import BodyFault, Problem
 from services.values.identifiers import validate_text
-from services.values.instants import parse_instant
+from services.values.instants import parse_instant, start_of_day_us
 from services.values.invalid import Invalid
 from services.values.strict_json import JsonSyntaxError, parse
 from services.webhooks.domain.endpoint import MAX_OVERLAP_S
@@ -53,7 +54,8 @@ async def read_object(request: web.Request, *, timeout_s: float, may_be_empty: b
     if may_be_empty and not body:
         return {}
     try:
-        value = parse(body)
+        # Those in a field are the fault of the field; those in a field that is not known are ignored with it.
+        value = parse(body, keep_surrogates=True)
     except JsonSyntaxError as error:
         raise Problem(400, "MALFORMED_JSON", f"the body is not JSON: {error.reason} (byte {error.offset})") from None
     if not isinstance(value, dict):
@@ -62,7 +64,11 @@ async def read_object(request: web.Request, *, timeout_s: float, may_be_empty: b
 
 
 def parse_endpoint(body: Mapping[str, Any], *, allow_loopback: bool, is_new: bool) -> EndpointFields:
-    """The fields of an endpoint; raises a 422 with all faults. Unknown fields are ignored."""
+    """The fields of an endpoint; raises a 422 with all faults. Unknown fields are ignored.
+
+    Null and the empty string count as absent. Only as a description the empty string is a value: it removes the text.
+    """
+    body = {name: value for name, value in body.items() if _is_given(value) or (name == "description" and value == "")}
     faults: list[BodyFault] = []
     if is_new and "url" not in body:
         faults.append(BodyFault("/url", "MISSING_URL", "url is required"))
@@ -83,6 +89,10 @@ def parse_endpoint(body: Mapping[str, Any], *, allow_loopback: bool, is_new: boo
     if "types" in values:
         values["types"] = tuple(sorted(set(values["types"])))
     return EndpointFields(**values)
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and value != ""
 
 
 def _describe_url(value: object, *, allow_loopback: bool) -> str | None:
@@ -108,27 +118,37 @@ def _describe_boolean(value: object) -> str | None:
 
 def parse_overlap(body: Mapping[str, Any]) -> int:
     """The seconds for which the secrets before still sign; raises a 422."""
-    value = body.get("overlap", DEFAULT_OVERLAP_S)
+    value = body.get("overlap")
+    if not _is_given(value):
+        return DEFAULT_OVERLAP_S
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_OVERLAP_S:
         detail = f"overlap must be an integer from 0 to {MAX_OVERLAP_S} seconds"
         raise unprocessable([BodyFault("/overlap", "INVALID_OVERLAP", detail)])
     return value
 
 
-def parse_replay(body: Mapping[str, Any]) -> ReplayRequest:
-    """What to send again; raises a 422 unless the body has exactly one of the three fields."""
-    given = [name for name in ("eventId", "since", "failedSince") if name in body]
+def parse_replay(body: Mapping[str, Any], *, zone: tzinfo) -> ReplayRequest:
+    """What to send again; raises a 422 unless the body has exactly one of the three fields.
+
+    A day begins in `zone`.
+    """
+    given = [name for name in ("eventId", "since", "failedSince") if _is_given(body.get(name))]
     if len(given) != 1:
         raise unprocessable([BodyFault("", "INVALID_REPLAY", "send one of eventId, since and failedSince")])
     (name,) = given
     if name == "eventId":
-        if not isinstance(body[name], str) or len(body[name]) > MAX_DESCRIPTION_LENGTH:
+        if not isinstance(body[name], str) or validate_text(body[name], max_length=MAX_DESCRIPTION_LENGTH) is not None:
             raise unprocessable([BodyFault("/eventId", "INVALID_EVENT_ID", "eventId must be the id of an event")])
-        return ReplayRequest(event_id=body[name])
+        return ReplayRequest(event_id=body[name].lower())
+    day = parse_day(body[name]) if isinstance(body[name], str) else None
     instant = parse_instant(body[name], zone=UTC)
-    if isinstance(instant, Invalid):
+    if day is not None:
+        since_us = start_of_day_us(day, zone)
+    elif isinstance(instant, Invalid):
         raise unprocessable([BodyFault(f"/{name}", "INVALID_DATE", f"{name} {instant.phrase}")])
-    return ReplayRequest(since_us=instant.us, only_failed=name == "failedSince")
+    else:
+        since_us = instant.us
+    return ReplayRequest(since_us=since_us, only_failed=name == "failedSince")
 
 
 def unprocessable(faults: list[BodyFault]) -> Problem:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from services.chassis.http.paging import PageTokenCodec, page_token_from_query, pagination, rows_from_query
 from services.chassis.http.server import json_response
 from services.chassis.runtime.errors import Problem
+from services.chassis.runtime.time_zones import load_time_zone
 from services.chassis.security.audit import AuditLog
 from services.chassis.security.authentication import Caller
 from services.webhooks.domain.endpoint import MAX_ENDPOINTS, Endpoint
@@ -159,7 +160,8 @@ class EndpointsApi:
     async def replay(self, request: web.Request) -> web.Response:
         """Send events of the past again."""
         caller, endpoint = await self._find(request, WRITE)
-        asked = parse_replay(await read_object(request, timeout_s=self._body_timeout_s))
+        body = await read_object(request, timeout_s=self._body_timeout_s)
+        asked = parse_replay(body, zone=load_time_zone(caller.site.time_zone))
         end = None
         if asked.event_id is not None:
             event = await self._deps.feed.find_event(endpoint.site, asked.event_id)
@@ -195,13 +197,13 @@ class EndpointsApi:
     async def _find(self, request: web.Request, scope: str) -> tuple[Caller, Endpoint]:
         """The caller and its endpoint; raises a 404 for another site's."""
         caller = await self._authenticator.authenticate(request, scope)
-        endpoint = await self._deps.endpoints.find(caller.site.site, request.match_info["endpointId"])
+        endpoint = await self._deps.endpoints.find(caller.site.site, request.match_info["endpointId"].lower())
         if endpoint is None:
             raise _endpoint_not_found()
         return caller, endpoint
 
     async def _find_replay(self, request: web.Request, endpoint: Endpoint) -> Replay:
-        replay = await self._deps.replays.find(endpoint.id, request.match_info["replayId"])
+        replay = await self._deps.replays.find(endpoint.id, request.match_info["replayId"].lower())
         if replay is None:
             raise Problem(404, "REPLAY_NOT_FOUND", "there is no such replay")
         return replay

@@ -13,6 +13,8 @@ from services.chassis.http.openapi import openapi_route
 from services.chassis.http.paging import pagination
 from services.chassis.http.server import REQUEST_ID
 from services.chassis.runtime.errors import Problem, UnavailableError
+from services.chassis.runtime.time_zones import load_time_zone
+from services.values.sites import Site
 from services.webhooks.domain.event import FeedEvent, FeedQuery
 from services.webhooks.flows import read_feed
 from services.webhooks.http import params
@@ -60,7 +62,7 @@ class FeedApi:
             site=site,
             rows=params.parse_rows(request.query),
             types=params.parse_types(request.query),
-            after=await self._parse_after(request, site, is_stream=is_stream),
+            after=await self._parse_after(request, caller.site, is_stream=is_stream),
         )
         if is_stream:
             return await self._stream(request, query)
@@ -74,17 +76,17 @@ class FeedApi:
         body = f'{{"pagination":{head},"result":[{",".join([event.json for event in events])}]}}'
         return web.Response(body=body.encode(), headers=headers, content_type=JSON, charset="utf-8")
 
-    async def _parse_after(self, request: web.Request, site: int, *, is_stream: bool) -> int:
+    async def _parse_after(self, request: web.Request, site: Site, *, is_stream: bool) -> int:
         """The sequence to continue after; a stream that is opened again names the last event that arrived."""
         text = request.query.get("after")
         if is_stream:
             text = request.headers.get("Last-Event-ID") or text
         if text is None:
             return 0
-        at_us = params.parse_after_us(text)
+        at_us = params.parse_after_us(text, zone=load_time_zone(site.time_zone))
         if at_us is None:
-            return self._cursors.decode(site, text)
-        return await self._deps.feed.find_position(site, at_us)
+            return self._cursors.decode(site.site, text)
+        return await self._deps.feed.find_position(site.site, at_us)
 
     async def _stream(self, request: web.Request, query: FeedQuery) -> web.StreamResponse:
         query = msgspec.structs.replace(query, rows=STREAM_ROWS)

@@ -1,13 +1,14 @@
 """Parameters from a request's query and headers; an invalid one is a 400."""
 
 import re
-from datetime import UTC
+from datetime import UTC, tzinfo
 
 from multidict import MultiMapping
 
 from services.chassis.http.paging import PageTokenCodec, TokenScope, rows_from_query
+from services.chassis.http.time_range import parse_day
 from services.chassis.runtime.errors import Problem
-from services.values.instants import parse_instant
+from services.values.instants import parse_instant, start_of_day_us
 from services.values.invalid import Invalid
 from services.webhooks.domain.event import EventType
 
@@ -36,7 +37,7 @@ class Cursors:
             (sequence,) = self._codec.decode(_scope(site), cursor, parts=1)
         except Problem:
             raise Problem(
-                400, "INVALID_CURSOR", "after is neither a cursor of this feed nor an instant in ISO 8601"
+                400, "INVALID_CURSOR", "after is neither a cursor of this feed nor an instant or a day in ISO 8601"
             ) from None
         return int(sequence)
 
@@ -61,15 +62,20 @@ def parse_types(query: Query) -> tuple[str, ...]:
     return () if len(types) == len(EVENT_TYPES) else tuple(sorted(types))
 
 
-def parse_after_us(text: str) -> int | None:
-    """The instant, if the text looks like one; in UTC if it has no offset."""
+def parse_after_us(text: str, *, zone: tzinfo) -> int | None:
+    """The instant, if the text looks like one, in UTC if it has no offset; the last one before a day in `zone`."""
+    day = parse_day(text)
+    if day is not None:
+        return start_of_day_us(day, zone) - 1
     # A plus sign that was not percent-encoded is decoded to a space.
     text = text.replace(" ", "+")
     if not _INSTANT.match(text):
         return None
     instant = parse_instant(text, zone=UTC)
     if isinstance(instant, Invalid):
-        raise Problem(400, "INVALID_CURSOR", "after is neither a cursor of this feed nor an instant in ISO 8601")
+        raise Problem(
+            400, "INVALID_CURSOR", "after is neither a cursor of this feed nor an instant or a day in ISO 8601"
+        )
     return instant.us
 
 
