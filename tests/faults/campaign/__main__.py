@@ -20,7 +20,7 @@ from tests.faults.stack.tenants import make_tenants
 from tests.faults.stack.verdict import JOB_DEADLINE_S
 
 # Two of those that share partitions or requests.
-COUNTS = {"auth": 1, "ingest": 2, "validator": 2, "status": 2, "fulfilment": 2}
+COUNTS = {"auth": 1, "ingest": 2, "validator": 2, "status": 2, "fulfilment": 2, "ledger": 1, "webhooks": 1}
 SETTINGS = {"JOB_DEADLINE_S": str(JOB_DEADLINE_S)}
 MAX_ROUNDS = 60
 

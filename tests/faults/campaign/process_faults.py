@@ -8,7 +8,7 @@ from tests.chassis.eventually import until
 from tests.faults.campaign.fault import Fault, Scene
 from tests.faults.stack.replica import Replica
 
-KINDS = ("ingest", "validator", "status", "fulfilment")
+KINDS = ("ingest", "validator", "status", "fulfilment", "ledger", "webhooks")
 CONSUMERS = ("validator", "status")
 MAX_EXIT_S = 12.0
 STORM_S, STORM_PAUSE_S = 12.0, 2.0

@@ -22,7 +22,8 @@ APIS = {
     "import": ("ingest", "/omnichannel/api/v1", "/omnichannel/api/v1/{}"),
     "status": ("status", "/common-status/v1", "/common-status/v1/{}"),
     "fulfilment": ("fulfilment", "/fulfilment/v1", "/fulfilment/v1"),
-    "events": ("webhooks", "/events/v1", "/events/v1"),
+    "events": ("webhooks", "/events/v1", "/events/v1/{}"),
+    "ledger": ("ledger", "/ledger/v1", "/ledger/v1/{}"),
 }
 # Larger bodies are sent compressed, as clients are told to.
 MIN_ZIPPED = 1_000

@@ -31,12 +31,13 @@ SETTINGS = {
     "FULFILMENT_READS_PER_SECOND": "1000",
     "STATUS_REQUESTS_PER_SECOND": "1000",
     "WEBHOOKS_REQUESTS_PER_SECOND": "1000",
+    "LEDGER_REQUESTS_PER_SECOND": "1000",
     "AUTH_JWKS_REFRESH_S": "5",
     "KAFKA_SESSION_TIMEOUT_MS": "6000",
     "TOPIC_PARTITIONS": "3",
 }
 # One process of each; the campaign has more of some.
-ONE_OF_EACH: Mapping[str, int] = {"auth": 1, "ingest": 1, "validator": 1, "status": 1, "fulfilment": 1}
+ONE_OF_EACH: Mapping[str, int] = {service.name: 1 for service in SERVICES}
 
 
 @dataclass

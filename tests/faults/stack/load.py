@@ -10,8 +10,10 @@ from time import monotonic
 from typing import Any
 
 from tests.faults.checker.clients import Clients
+from tests.faults.checker.downstream import Downstream
 from tests.faults.checker.ledger import Attempt, CodeOrder, Fate, Import, Ledger
 from tests.faults.stack.direct import DirectProducer, NotSentError
+from tests.faults.stack.downstream import read_feed
 from tests.faults.stack.http_api import HttpApi, new_session
 from tests.faults.stack.installation import Installation
 from tests.faults.stack.tenants import PRODUCT, Tenant
@@ -41,6 +43,7 @@ class Load:
     pause: float = 1.0
     tolerated: frozenset[int] = TOLERATED
     ledger: Ledger = field(default_factory=Ledger)
+    downstream: Downstream = field(default_factory=Downstream)
     api: HttpApi = field(init=False)
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
     _numbers: Any = field(default_factory=count)
@@ -65,6 +68,7 @@ class Load:
         for actor, copies in actors:
             for copy in range(copies):
                 self.tasks.append(asyncio.create_task(self._repeat(actor, f"{actor.__name__.strip('_')}{copy}")))
+        self.tasks.append(asyncio.create_task(read_feed(self.api, self.downstream, is_over=lambda: self._is_over)))
 
     def stop(self) -> None:
         """Begin nothing more; what was begun goes on."""

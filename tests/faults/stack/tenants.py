@@ -17,6 +17,7 @@ SCOPES = (
     "invoices:read",
     "stock:write",
     "events:read",
+    "sales:read",
 )
 
 

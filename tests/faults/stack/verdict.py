@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
+from tests.faults.checker.downstream import check_downstream
 from tests.faults.checker.evidence import TOPICS, Collector, NotHealedError
 from tests.faults.checker.invariants import MAX_END_S, check
 from tests.faults.checker.ledger import Evidence, KafkaRecord, Violation
+from tests.faults.stack.downstream import collect_downstream
 from tests.faults.stack.installation import Installation
 from tests.faults.stack.load import Load
 from tests.faults.stack.replica import MIB
@@ -63,6 +65,7 @@ class Verdict:
             invariant, _, message = str(error).partition(": ")
             return [*died, Violation(invariant, message)]
         found = check(self.load.ledger, self.evidence)
+        found += check_downstream(self.evidence, self.load.downstream)
         return [*died, *found, *await self._canaries(), *self._memory(), *self._unexpected_exits()]
 
     async def _settle(self) -> None:
@@ -87,6 +90,7 @@ class Verdict:
         if await self._installation.run_cli("fulfilment", "close-day", "--date", days[0]) != 0:
             raise NotHealedError("I6: the day cannot be closed")
         await collector.collect(self.evidence, days)
+        await collect_downstream(collector, self.evidence, self.load.downstream, days[1])
 
     def _open_jobs(self) -> list[str]:
         return sorted(set(self.load.ledger.job_ids()) - set(self.evidence.ended_at))
