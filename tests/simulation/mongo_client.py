@@ -10,6 +10,7 @@ import bson
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, NetworkTimeout, OperationFailure
 
 from tests.simulation import documents as language
+from tests.simulation.bulk_writes import bulk_result, duplicate_key, outcome_of
 from tests.simulation.documents import Document
 from tests.simulation.mongo_cursors import ChangeCursor, ListCursor, SimulatedCursor
 from tests.simulation.network import ANSWER, REQUEST, LostError, Network
@@ -20,11 +21,14 @@ from tests.simulation.replica_set import (
     Index,
     ReplicaSet,
     encode,
+    not_primary,
 )
 
 SERVER = "mongodb"
 # Pause between two searches for a primary.
 SELECTION_S = 0.05
+# Time between two operations of a bulk write.
+OPERATION_S = 0.0003
 
 
 class SimulatedMongoClient:
@@ -200,11 +204,11 @@ class SimulatedCollection:
         try:
             self._server.write(self.name, key, document)
         except DuplicateError as error:
-            raise _duplicate_key(error.index) from None
+            raise duplicate_key(error.index) from None
 
     def _insert(self, document: Document) -> None:
         if document["_id"] in self._server.documents(self.name).latest:
-            raise _duplicate_key(ID_INDEX)
+            raise duplicate_key(ID_INDEX)
         self._store(document["_id"], document)
 
     async def insert_one(self, document: Mapping[str, Any]) -> None:
@@ -212,25 +216,33 @@ class SimulatedCollection:
 
     async def insert_many(self, new: Sequence[Mapping[str, Any]], *, ordered: bool) -> None:
         stored = [encode(document, self.codec_options) for document in new]
-        await self._write(
-            partial(self._bulk, [partial(self._insert, document) for document in stored], ordered=ordered)
-        )
+        await self._bulk([partial(self._insert, document) for document in stored], ordered=ordered)
 
-    def _bulk(self, operations: Sequence[Callable[[], Any]], *, ordered: bool) -> SimpleNamespace:
-        errors, matched, modified = [], 0, 0
-        for index, operation in enumerate(operations):
-            try:
-                result = operation()
-            except DuplicateKeyError as error:
-                errors.append({"index": index, "code": 11000, "errmsg": str(error), **(error.details or {})})
-                if ordered:
+    async def _bulk(self, operations: Sequence[Callable[[], Any]], *, ordered: bool) -> SimpleNamespace:
+        """Run the operations one after the other: others run in between, and an election may leave the rest undone.
+
+        A driver that sends them again has the same transaction number: only those are run that the primary lacks.
+        """
+        done: dict[int, tuple[tuple[int, int], Any]] = {}
+
+        async def run() -> SimpleNamespace:
+            term = self._server.term
+            for index, operation in enumerate(operations):
+                if index in done and self._server.has_kept(*done[index][0]):
+                    continue
+                await asyncio.sleep(OPERATION_S if index else 0)
+                if self._server.term != term or not self._server.has_primary:
+                    raise not_primary()
+                outcome = outcome_of(operation)
+                done[index] = (self._server.term, self._server.last_time), outcome
+                if ordered and isinstance(outcome, DuplicateKeyError):
                     break
-            else:
-                matched += getattr(result, "matched_count", 0)
-                modified += getattr(result, "modified_count", 0)
-        if errors:
-            raise BulkWriteError({"writeErrors": errors, "nModified": modified, "nMatched": matched})
-        return SimpleNamespace(matched_count=matched, modified_count=modified)
+            if self._write_concern is not None and self._write_concern.document.get("w") == "majority":
+                await self._server.wait_for_majority()
+            return bulk_result({index: outcome for index, (_, outcome) in sorted(done.items())})
+
+        result: SimpleNamespace = await self._client.call(run, is_write=True)
+        return result
 
     async def bulk_write(self, requests: Sequence[Any], *, ordered: bool) -> Any:
         operations = [
@@ -243,7 +255,7 @@ class SimulatedCollection:
             )
             for request in requests
         ]
-        return await self._write(partial(self._bulk, operations, ordered=ordered))
+        return await self._bulk(operations, ordered=ordered)
 
     def _update(
         self,
@@ -352,7 +364,7 @@ class SimulatedCollection:
             try:
                 self._server.documents(self.name).create_index(index)
             except DuplicateError as error:
-                raise _duplicate_key(error.index) from None
+                raise duplicate_key(error.index) from None
 
         await self._write(change)
         return index.name
@@ -378,8 +390,3 @@ def _encoded_update(update: Any, options: Any) -> Any:
     if isinstance(update, Mapping):
         return encode(update, options)
     return [encode(stage, options) for stage in update]
-
-
-def _duplicate_key(index: Index) -> DuplicateKeyError:
-    details = {"keyPattern": dict(index.keys), "code": 11000}
-    return DuplicateKeyError(f"E11000 duplicate key error index: {index.name}", 11000, details)
