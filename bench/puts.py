@@ -1,4 +1,4 @@
-"""`python -m bench.puts`: the response times of PUTs of one order at half of what ingest can do, on a core of its own."""
+"""`python -m bench.puts`: the response times of PUTs of one order at half of what ingest can do; it has a core."""
 
 import asyncio
 from itertools import cycle
