@@ -170,7 +170,10 @@ async def test_processes_that_batch_for_the_same_codes_give_each_once(mongo_harn
 async def allocate(harness: Harness, wanted: Sequence[tuple[str, int]]) -> list[Allocation]:
     """Ask for units of these transactions at one moment."""
     slots = [list(slot_keys(name, 0, units)) for name, units in wanted]
-    return await asyncio.gather(*(harness.stock.allocate("CARD", each, now_us=0) for each in slots))
+    allocations: list[Allocation] = await asyncio.gather(
+        *(harness.stock.allocate("CARD", each, now_us=0) for each in slots)
+    )
+    return allocations
 
 
 async def filled(harness: Harness, name: str) -> int:
