@@ -5,6 +5,7 @@ only. When the leader changes, batches that were not committed are lost or kept.
 """
 
 import asyncio
+import contextvars
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from tests.simulation.virtual_time import true_time_s
 
 REPLICATION_S = (0.0005, 0.004)
 LOG_APPEND_TIME = 1
+# So many of a producer's batches are recognised when they come again.
+REMEMBERED_BATCHES = 5
 
 
 class Entry(NamedTuple):
@@ -54,10 +57,10 @@ class Partition:
     begin: int = 0
     committed: int = 0
     epoch: int = 0
-    # The last sequence number of each producer, and the end of its batch.
-    last: dict[int, tuple[int, int]] = field(default_factory=dict)
+    # The sequence numbers of each producer's last batches, and the ends of those batches.
+    last: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     # The batches that are not committed: end, producer, and the producer's state before.
-    uncommitted: list[tuple[int, int, tuple[int, int] | None]] = field(default_factory=list)
+    uncommitted: list[tuple[int, int, tuple[tuple[int, int], ...]]] = field(default_factory=list)
     waiters: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
 
     @property
@@ -135,18 +138,18 @@ class Cluster:
         return end - len(batch.entries)
 
     def _append(self, partition: Partition, batch: Batch) -> int:
-        before = partition.last.get(batch.producer)
-        if batch.sequence is not None:
-            sequence, end = before or (-1, 0)
-            if batch.sequence == sequence:
-                return end
-            if batch.sequence < sequence or (before and batch.sequence != sequence + 1):
+        before = partition.last.get(batch.producer, ())
+        if batch.sequence is not None and before:
+            known = dict(before)
+            if batch.sequence in known:
+                return known[batch.sequence]
+            if batch.sequence != before[-1][0] + 1:
                 raise OutOfOrderSequenceNumber
         now_ms = int(true_time_s() * 1000)
         for entry in batch.entries:
             partition.records.append(_record(partition, entry, now_ms))
         if batch.sequence is not None:
-            partition.last[batch.producer] = batch.sequence, partition.end
+            partition.last[batch.producer] = (*before, (batch.sequence, partition.end))[-REMEMBERED_BATCHES:]
         partition.uncommitted.append((partition.end, batch.producer, before))
         self._replicate(partition)
         return partition.end
@@ -154,7 +157,8 @@ class Cluster:
     def _replicate(self, partition: Partition) -> None:
         loop, (low, high) = asyncio.get_running_loop(), REPLICATION_S
         at = max(loop.time(), self.too_few_replicas_until) + low + (high - low) * self._rng.random()
-        loop.call_at(at, self._commit, partition, partition.end, partition.epoch)
+        # In no process's context: a batch goes on when its producer has died.
+        loop.call_at(at, self._commit, partition, partition.end, partition.epoch, context=contextvars.Context())
 
     def _commit(self, partition: Partition, end: int, epoch: int) -> None:
         loop = asyncio.get_running_loop()
@@ -179,10 +183,7 @@ class Cluster:
         partition.epoch += 1
         kept = self._rng.randint(0, len(partition.uncommitted))
         for _, producer, before in reversed(partition.uncommitted[kept:]):
-            if before is None:
-                partition.last.pop(producer, None)
-            else:
-                partition.last[producer] = before
+            partition.last[producer] = before
         del partition.uncommitted[kept:]
         end = partition.uncommitted[-1][0] if partition.uncommitted else partition.committed
         del partition.records[end - partition.begin :]

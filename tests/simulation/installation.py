@@ -24,6 +24,8 @@ from services.fulfilment import app as fulfilment
 from services.fulfilment.settings import Settings as FulfilmentSettings
 from services.ingest import app as ingest
 from services.ingest.settings import Settings as IngestSettings
+from services.ledger import app as ledger
+from services.ledger.settings import Settings as LedgerSettings
 from services.status import app as status
 from services.status.settings import Settings as StatusSettings
 from services.validator import app as validator
@@ -71,12 +73,14 @@ SETTINGS: Mapping[str, Any] = {
         closing_interval_s=1.5,
         closing_grace_s=0.5,
     ),
+    "ledger": LedgerSettings(**_COMMON, **_MONGO, erasure_key=base64.b64encode(b"l" * 32).decode()),
 }
 BUILD: Mapping[str, Callable[[Any], Any]] = {
     "ingest": ingest.build,
     "validator": validator.build,
     "status": status.build,
     "fulfilment": fulfilment.build,
+    "ledger": ledger.build,
 }
 
 

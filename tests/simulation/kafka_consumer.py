@@ -189,6 +189,9 @@ class SimulatedConsumer:
             if where in self._paused or position is None or limit <= 0:
                 continue
             if not partition.begin <= position <= partition.committed:
+                if self._resets == "earliest":
+                    self._positions[where] = partition.begin
+                    continue
                 raise OffsetOutOfRangeError({where: position})
             records = list(partition.read(position, limit))
             if records:

@@ -127,9 +127,9 @@ class SimulatedProducer:
             Batch(self._id, sequence, tuple(builder.entries)), loop.create_future(), loop.time() + self._timeout_s
         )
         self._queues.setdefault(where, deque()).append(queued)
-        if where not in self._senders:
-            sender = self._senders[where] = asyncio.create_task(self._send_queued(where))
-            sender.add_done_callback(lambda _: self._senders.pop(where, None))
+        sender = self._senders.get(where)
+        if sender is None or sender.done():
+            self._senders[where] = asyncio.create_task(self._send_queued(where))
         return queued.acknowledged
 
     async def _send_queued(self, where: TopicPartition) -> None:

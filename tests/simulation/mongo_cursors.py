@@ -38,6 +38,7 @@ class SimulatedCursor:
         self._projection = projection
         self._order = list(options.get("sort") or ())
         self._limit = int(options.get("limit") or 0)
+        self._session = options.get("session")
         self._results: list[Any] | None = None
 
     def sort(self, keys: Any, direction: int = 1) -> "SimulatedCursor":
@@ -64,7 +65,7 @@ class SimulatedCursor:
             found = found[: self._limit] if self._limit else found
             return [language.project(one, self._projection) for one in found]
 
-        found = await self._collection.read(run)
+        found = await self._collection.read(run, self._session)
         return [self._collection.decode(one) for one in found]
 
     def __aiter__(self) -> "SimulatedCursor":

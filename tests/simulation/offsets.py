@@ -15,6 +15,7 @@ from services.status.domain.chunks import CHUNK_SIZE
 from services.status.domain.job import StoredJob
 from tests.faults.checker.ledger import Violation
 from tests.simulation import setup
+from tests.simulation.books import Books
 
 if TYPE_CHECKING:
     from tests.simulation.installation import Installation
@@ -23,12 +24,13 @@ OUTPUTS = (topics.ORDERS_VALIDATED.name, topics.RECORDS_REJECTED.name, f"{topics
 
 
 class OffsetWatch:
-    """Checks the commits of the validator and of status."""
+    """Checks the commits of the validator, of status and of the ledger."""
 
     def __init__(self, installation: "Installation") -> None:
         self._installation = installation
         self.violations: list[Violation] = []
         self._checked: dict[tuple[str, TopicPartition], int] = {}
+        self._books = Books(installation.mongodb)
         self._events = JobEventCodec(setup.all_schemas()["job_event"].definition)
         self._decided: set[tuple[str, int]] = set()
         self._read: dict[TopicPartition, int] = {}
@@ -45,16 +47,23 @@ class OffsetWatch:
                         f"the validator committed {where.topic}-{where.partition} up to {offset},"
                         f" and {record.offset} is not judged"
                     )
+                if group == "ledger" and not self._books.have(record):
+                    self._add(
+                        f"the ledger committed {where.topic}-{where.partition} up to {offset},"
+                        f" and {record.offset} has no entry"
+                    )
                 if group == "status" and not self._is_stored(record):
                     self._add(
                         f"status committed {where.topic}-{where.partition} up to {offset},"
                         f" and {self._decode(record)} is not stored"
                     )
             self._checked[group, where] = max(first, offset)
+        if group == "ledger" and (differing := self._books.difference()):
+            self._add(f"sums differ from the entries: {differing}", invariant="I6")
 
-    def _add(self, message: str) -> None:
+    def _add(self, message: str, *, invariant: str = "I7") -> None:
         if len(self.violations) < 3:
-            self.violations.append(Violation("I7", message))
+            self.violations.append(Violation(invariant, message))
 
     def _is_judged(self, record: ConsumerRecord) -> bool:
         """Whether the verdict on the record is acknowledged, for jobs and for other teams."""

@@ -1,6 +1,7 @@
 """Plays a story: runs its steps, heals everything, waits, and lets the checker judge."""
 
 import asyncio
+import contextvars
 import gc
 import hashlib
 import random
@@ -10,10 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from aiokafka import ConsumerRecord
+
+from services.chassis.kafka.lag import LOST
 from tests.faults.checker.api import NoAnswerError, Response
 from tests.faults.checker.clients import Clients
 from tests.faults.checker.evidence import Collector, NotHealedError
-from tests.faults.checker.invariants import MAX_END_S, check
+from tests.faults.checker.invariants import MAX_END_S, SUBMITTED, check
 from tests.faults.checker.ledger import Attempt, CodeOrder, Evidence, Fate, Import, KafkaRecord, Ledger, Violation
 from tests.simulation import setup, virtual_time
 from tests.simulation.direct import submit_directly
@@ -32,6 +36,7 @@ AUDIENCES = {
         "orders:create orders:read codes:read invoices:read stock:write",
         "/fulfilment/v1",
     ),
+    "ledger": ("ledger", "ledger", "sales:read", f"/ledger/v1/{API_KEY}"),
 }
 MAX_TURNS = 150_000
 SETTLE_S = MAX_END_S + JOB_DEADLINE_S + 10.0
@@ -89,9 +94,11 @@ class Player:
     ledger: Ledger = field(default_factory=Ledger)
     evidence: Evidence = field(default_factory=Evidence)
     tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    is_healed: bool = False
 
     def __post_init__(self) -> None:
         self.digest = hashlib.sha256()
+        self.lost_before = _reported_lost()
         self.evidence.job_deadline_s = JOB_DEADLINE_S
         api = SimulatedApi(self.installation, self.trace, self.rng)
         self.clients = Clients(api, self.ledger, self.rng)
@@ -138,10 +145,12 @@ class Player:
         kafka.too_few_replicas_until = min(kafka.too_few_replicas_until, loop.now)
         mongodb.no_primary_until = min(mongodb.no_primary_until, loop.now)
         mongodb.lagging_until = min(mongodb.lagging_until, loop.now)
+        mongodb.traps.clear()
         for replica in installation.replicas.values():
             replica.process.frozen_until = 0.0
             replica.process.clock_offset_s = 0.0
             replica.process.dies_after = None
+        self.is_healed = True
         self.evidence.healed_at = loop.now
         self.trace("healed")
 
@@ -163,7 +172,8 @@ class Player:
         for task in self.tasks:
             task.result()
         await self._wait_for_others(deadline)
-        await self.collector.collect(self.evidence, _days())
+        self.evidence.reported_lost = _reported_lost() - self.lost_before
+        await self.collector.collect(self.evidence, _days(), has_sales="ledger-1" in self.installation.replicas)
 
     def _open_jobs(self) -> list[str]:
         return sorted(set(self.ledger.job_ids()) - set(self.evidence.ended_at))
@@ -179,17 +189,16 @@ class Player:
             await asyncio.sleep(1.0)
 
     async def _read_topic(self, topic: str) -> list[KafkaRecord]:
-        return [
-            KafkaRecord(topic, record.key or b"", {name: value or b"" for name, value in record.headers})
-            for record in self.installation.kafka.all_records(topic)
-        ]
+        return list(map(_kafka_record, self.installation.kafka.all_records(topic)))
 
     async def _perform(self, step: Step) -> None:
         await getattr(self, "_" + step.action.replace("-", "_"))(step, **step.arguments)
 
-    async def _import(self, step: Step, *, fates: str, has_key: bool, gives_up: bool) -> None:
-        records = {f"o{step.number}-{n}": FATES[fate] for n, fate in enumerate(fates)}
-        sent = Import(step.number, records, key=f"key-{step.number}" if has_key else None)
+    async def _import(
+        self, step: Step, *, fates: str, has_key: bool, gives_up: bool, kind: str = "orders", name: str = ""
+    ) -> None:
+        records = {f"{name or f'o{step.number}'}-{n}": FATES[fate] for n, fate in enumerate(fates)}
+        sent = Import(step.number, records, kind=kind, key=f"key-{step.number}" if has_key else None)
         await self.clients.import_records(sent, gives_up=gives_up)
 
     async def _invalid_import(self, step: Step) -> None:
@@ -238,14 +247,22 @@ class Player:
             order = known[int(which * len(known))]
             await asyncio.gather(*(self.clients.get_codes(order) for _ in range(3)))
 
+    async def _start(self, _step: Step, *, service: str) -> None:
+        """Start the replicas of a service that not every story has."""
+        for number in (1, 2):
+            self.installation.start(service, f"{service}-{number}")
+
     async def _kill(self, _step: Step, *, replica: str, after: int) -> None:
-        self.installation.replicas[replica].process.dies_after = after
+        if found := self.installation.replicas.get(replica):
+            found.process.dies_after = after
 
     async def _stop(self, _step: Step, *, replica: str) -> None:
-        await self.installation.stop(replica)
+        if replica in self.installation.replicas:
+            await self.installation.stop(replica)
 
     async def _freeze(self, _step: Step, *, replica: str, for_s: float) -> None:
-        self.installation.replicas[replica].process.frozen_until = self.installation.loop.now + for_s
+        if found := self.installation.replicas.get(replica):
+            found.process.frozen_until = self.installation.loop.now + for_s
 
     async def _cut(self, _step: Step, *, server: str, replica: str, direction: str, for_s: float) -> None:
         self.installation.network.cut(server, replica, direction, until=self.installation.loop.now + for_s)
@@ -259,6 +276,25 @@ class Player:
     async def _step_down(self, _step: Step, *, for_s: float) -> None:
         self.installation.mongodb.step_down(for_s=for_s)
 
+    async def _rollback(self, _step: Step, *, collection: str, after_s: float, kills: bool) -> None:
+        """Let no majority get the next write to the collection, and its writer perhaps never learn of that."""
+        loop, mongodb = self.installation.loop, self.installation.mongodb
+
+        def elect() -> None:
+            if not self.is_healed:
+                self.trace(f"a write to {collection} is rolled back")
+                mongodb.step_down(for_s=0.1, keeps=0)
+
+        def on_write() -> None:
+            writer = virtual_time.CURRENT.get()
+            mongodb.lag(for_s=after_s + 0.1)
+            loop.call_later(after_s, elect, context=contextvars.Context())
+            if kills and writer is not None:
+                writer.kill()
+
+        if not self.is_healed:
+            mongodb.traps[collection] = on_write
+
     async def _few_replicas(self, _step: Step, *, for_s: float) -> None:
         kafka = self.installation.kafka
         kafka.too_few_replicas_until = max(kafka.too_few_replicas_until, self.installation.loop.now + for_s)
@@ -267,14 +303,42 @@ class Player:
         for where in list(self.installation.kafka.partitions):
             self.installation.kafka.change_leader(where)
 
+    async def _retention(self, _step: Step, *, for_s: float, share: float) -> None:
+        """Keep the validators from reading for a while, and then delete records that they have not read."""
+        loop, kafka = self.installation.loop, self.installation.kafka
+        for name in ("validator-1", "validator-2"):
+            self.installation.replicas[name].process.frozen_until = loop.now + for_s
+        await asyncio.sleep(for_s * 0.9)
+        if self.is_healed:
+            return
+        for where, partition in kafka.partitions.items():
+            if where.topic not in SUBMITTED:
+                continue
+            first = max(kafka.group("validator").committed.get(where, 0), partition.begin)
+            until = first + round(share * (partition.committed - first))
+            for record in partition.records[first - partition.begin : until - partition.begin]:
+                if identity := _kafka_record(record).identity:
+                    self.evidence.deleted.add(identity)
+            kafka.delete_before(where, until)
+
     async def _rebalance(self, _step: Step, *, group: str) -> None:
         self.installation.kafka.group(group).rebalance()
 
     async def _clock(self, _step: Step, *, replica: str, by_s: float) -> None:
-        self.installation.replicas[replica].process.clock_offset_s = by_s
+        if found := self.installation.replicas.get(replica):
+            found.process.clock_offset_s = by_s
 
     async def _fence(self, _step: Step) -> None:
         self.installation.kafka.fence_all()
+
+
+def _kafka_record(record: ConsumerRecord) -> KafkaRecord:
+    return KafkaRecord(record.topic, record.key or b"", {name: value or b"" for name, value in record.headers})
+
+
+def _reported_lost() -> int:
+    """How many submitted records all processes so far have reported as lost."""
+    return sum(int(LOST.labels(topic)._value.get()) for topic in SUBMITTED)
 
 
 def _days() -> list[str]:

@@ -6,10 +6,11 @@ majority's data, all others the primary's.
 """
 
 import asyncio
+import contextvars
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import bson
 from pymongo.errors import NotPrimaryError
@@ -36,6 +37,25 @@ class DuplicateError(Exception):
     def __init__(self, index: Index) -> None:
         super().__init__(index.name)
         self.index = index
+
+
+class LockedError(Exception):
+    """An open transaction has changed the document."""
+
+
+class Owner(Protocol):
+    """A transaction."""
+
+    def has_ended(self) -> bool:
+        """Whether it holds nothing any more."""
+
+
+class Change(NamedTuple):
+    """A document as a write leaves it; None if it is deleted."""
+
+    collection: str
+    key: Any
+    after: Document | None
 
 
 ID_INDEX = Index("_id_", (("_id", 1),), unique=True)
@@ -124,6 +144,9 @@ class ReplicaSet:
         # Until when there is no primary, and until when no secondary replicates.
         self.no_primary_until = self.lagging_until = 0.0
         self.rolled_back = 0
+        self._locks: dict[tuple[str, Any], Owner] = {}
+        # Called after the next write to a collection, once.
+        self.traps: dict[str, Callable[[], None]] = {}
 
     def documents(self, name: str) -> Documents:
         """Return the collection, empty if nothing was written to it."""
@@ -134,20 +157,51 @@ class ReplicaSet:
         """Whether a member accepts writes."""
         return asyncio.get_running_loop().time() >= self.no_primary_until
 
+    def latest(self, name: str) -> Mapping[Any, Document]:
+        """The primary's documents of a collection, by key."""
+        return self.documents(name).latest
+
     def write(self, name: str, key: Any, after: Document | None) -> None:
-        """Change one document of the primary; raises `DuplicateError`."""
-        documents = self.documents(name)
+        """Change one document of the primary; raises `DuplicateError`, `LockedError`."""
+        if self._owner_of(name, key) is not None:
+            raise LockedError
         if after is not None:
-            documents.check_unique(key, after)
+            self.documents(name).check_unique(key, after)
+        self.write_all([Change(name, key, after)])
+
+    def write_all(self, changes: Sequence["Change"]) -> None:
+        """Change documents of the primary; all of them reach a majority, or are rolled back."""
         self.last_time += 1
-        self._pending.append(_Write(self.last_time, name, key, documents.latest.get(key), after))
-        documents.set(key, after)
+        for name, key, after in changes:
+            documents = self.documents(name)
+            self._pending.append(_Write(self.last_time, name, key, documents.latest.get(key), after))
+            documents.set(key, after)
         self._replicate()
+        for name in sorted({change.collection for change in changes} & set(self.traps)):
+            self.traps.pop(name)()
+
+    def lock(self, name: str, key: Any, owner: "Owner") -> None:
+        """Reserve a document for a transaction; raises `LockedError` if another one has changed it."""
+        if self._owner_of(name, key) not in (None, owner):
+            raise LockedError
+        self._locks[name, key] = owner
+
+    def _owner_of(self, name: str, key: Any) -> "Owner | None":
+        owner = self._locks.get((name, key))
+        if owner is not None and owner.has_ended():
+            self.unlock(owner)
+            return None
+        return owner
+
+    def unlock(self, owner: "Owner") -> None:
+        """Release everything that the transaction has reserved."""
+        self._locks = {where: one for where, one in self._locks.items() if one is not owner}
 
     def _replicate(self) -> None:
         loop, (low, high) = asyncio.get_running_loop(), REPLICATION_S
         at = max(loop.time(), self.lagging_until) + low + (high - low) * self._rng.random()
-        loop.call_at(at, self._majority_reached, self.last_time, self.term)
+        # In no process's context: a write goes on when its client has died.
+        loop.call_at(at, self._majority_reached, self.last_time, self.term, context=contextvars.Context())
 
     def _majority_reached(self, time: int, term: int) -> None:
         if term != self.term:
@@ -193,11 +247,13 @@ class ReplicaSet:
         self._waiters.append((time, future))
         await future
 
-    def step_down(self, *, for_s: float) -> None:
-        """Elect another member, which lacks the last writes that no majority has."""
+    def step_down(self, *, for_s: float, keeps: int | None = None) -> None:
+        """Elect another member. It lacks the last writes that no majority has: all but `keeps`, or a random number."""
         loop = asyncio.get_running_loop()
         self.no_primary_until = loop.time() + for_s
-        kept = self._rng.randint(0, len(self._pending))
+        kept = self._rng.randint(0, len(self._pending)) if keeps is None else min(keeps, len(self._pending))
+        while 0 < kept < len(self._pending) and self._pending[kept].time == self._pending[kept - 1].time:
+            kept += 1
         self._kept[self.term] = self._pending[kept - 1].time if kept else self.majority_time
         if kept == len(self._pending):
             self._kept[self.term] = self.last_time

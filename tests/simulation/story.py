@@ -15,12 +15,22 @@ REPLICAS = (
     "fulfilment-1",
     "fulfilment-2",
 )
+# Stories with services that others do without.
+OPTIONAL_RATIO = 0.25
+GROUPS = ("validator", "status", "fulfilment", "ledger")
 SKUS = ("CARD", "RARE")
 # Services are started at 0; midnight is at 6.
 BEGIN_S, END_S = 1.0, 7.5
 # More records than status stores in one document.
 LARGE = 620
 SERVERS = ("kafka", "mongodb")
+# Whose writes are rolled back, each as often as it is likely to find something.
+COLLECTIONS = (
+    *("transactions",) * 3,
+    *("codes",) * 2,
+    *("jobs", "chunks", "purchase_orders", "invoices", "idempotency_keys"),
+    *("ledger_entries", "ledger_movements", "ledger_sums"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +56,30 @@ def draw(seed: int, profile: str = "all") -> list[Step]:
         when = rng.uniform(BEGIN_S, END_S) if at_s is None else at_s
         steps.append(Step(0, round(when, 6), action, arguments))
 
+    replicas = list(REPLICAS)
+    if profile == "sales" or rng.random() < OPTIONAL_RATIO:
+        add("start", 0.0, service="ledger")
+        replicas += ["ledger-1", "ledger-2"]
+    _draw_requests(rng, add)
+    if profile == "pages":
+        _draw_large_jobs(rng, add)
+    if profile in ("elections", "rollbacks", "codes"):
+        _draw_code_rush(rng, add)
+    faults = PROFILES[profile]
+    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 6)) if profile == "all" else rng.randint(3, 8)):
+        _draw_fault(rng, add, rng.choice(faults), replicas)
+    ordered = sorted(steps, key=lambda step: step.at_s)
+    return [replace(step, number=number) for number, step in enumerate(ordered)]
+
+
+def _draw_requests(rng: random.Random, add: Callable[..., None]) -> None:
+    """What importers, buyers and readers do in every story."""
     add("put-product", BEGIN_S - 0.4, sku="CARD")
     add("put-product", BEGIN_S - 0.4, sku="RARE")
     for _ in range(rng.randint(1, 3)):
         add("load-codes", sku=rng.choice(SKUS), count=rng.randint(1, 6))
-    for _ in range(rng.randint(3, 9)):
-        _draw_import(rng, add)
+    for number in range(rng.randint(3, 9)):
+        _draw_import(rng, add, f"a{number}")
     for _ in range(rng.randint(2, 6)):
         lines = {rng.choice(SKUS): rng.randint(1, 3) for _ in range(rng.randint(1, 2))}
         add("order-codes", lines=lines, has_key=rng.random() < 0.5, gives_up=rng.random() < 0.2)
@@ -59,18 +87,9 @@ def draw(seed: int, profile: str = "all") -> list[Step]:
         add("get-codes", which=rng.random())
     for _ in range(rng.randint(3, 8)):
         add(rng.choice(("look", "walk", "walk", "wait")), which=rng.random())
-    if profile == "pages":
-        _draw_large_jobs(rng, add)
-    if profile in ("elections", "codes"):
-        _draw_code_rush(rng, add)
-    faults = PROFILES[profile]
-    for _ in range(rng.choice((0, 1, 2, 2, 3, 4, 6)) if profile == "all" else rng.randint(3, 8)):
-        _draw_fault(rng, add, rng.choice(faults))
-    ordered = sorted(steps, key=lambda step: step.at_s)
-    return [replace(step, number=number) for number, step in enumerate(ordered)]
 
 
-def _draw_import(rng: random.Random, add: Callable[..., None]) -> None:
+def _draw_import(rng: random.Random, add: Callable[..., None], name: str) -> None:
     kind = rng.random()
     if kind < 0.1:
         add("invalid-import")
@@ -86,12 +105,13 @@ def _draw_import(rng: random.Random, add: Callable[..., None]) -> None:
     if is_direct:
         add("direct-import", fates=_packed(fates))
         return
-    add(
-        "import",
-        fates=_packed(fates),
-        has_key=rng.random() < 0.3,
-        gives_up=rng.random() < 0.15,
-    )
+    options = {"has_key": rng.random() < 0.3, "gives_up": rng.random() < 0.15}
+    is_return = rng.random() < 0.15
+    add("import", fates=_packed(fates), name=name, kind="returns" if is_return else "orders", **options)
+    if not is_return and rng.random() < 0.25:
+        # Of the same orders: a return may overtake its order.
+        fates = rng.choices(("good", "rejected", "refused"), (6, 1, 1), k=count)
+        add("import", fates=_packed(fates), name=name, kind="returns", has_key=False, gives_up=False)
 
 
 def _packed(fates: Sequence[str]) -> str:
@@ -104,6 +124,7 @@ FAULTS = (
     *("kill",) * 3,
     *("drop",) * 3,
     *("step-down",) * 2,
+    "rollback",
     *("stop", "freeze", "cut", "lag", "leader", "few-replicas", "rebalance", "clock", "fence"),
 )
 
@@ -112,14 +133,17 @@ FAULTS = (
 PROFILES = {
     "all": FAULTS,
     "elections": ("step-down", "step-down", "lag"),
+    "rollbacks": ("rollback", "rollback", "rollback", "step-down"),
     "kills": ("kill", "kill", "stop"),
     "messages": ("drop", "drop", "cut"),
     "brokers": ("leader", "leader", "few-replicas", "fence", "drop"),
     "freezes": ("freeze", "rebalance"),
     "clocks": ("clock",),
     "backlogs": ("backlog", "freeze"),
+    "retention": ("retention", "kill", "rebalance"),
     "pages": ("kill", "drop", "lag"),
     "codes": ("drop", "kill"),
+    "sales": ("kill", "kill", "drop", "step-down", "rollback", "rebalance"),
 }
 
 
@@ -146,23 +170,42 @@ def _draw_code_rush(rng: random.Random, add: Callable[..., None]) -> None:
             add("get-codes", at + rng.uniform(0, 0.4), which=rng.random())
 
 
-def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str) -> None:  # noqa: C901, PLR0912 - a case for each
+def _draw_rollback(rng: random.Random, add: Callable[..., None], collection: str) -> None:
+    """A write that no majority gets, and time for others to read it before the next primary lacks it."""
+    is_of_consumer = collection in ("jobs", "chunks", "ledger_entries")
+    # Longer than a consumer waits for the store before it reads again, and than its session if it is killed.
+    after_s = rng.choice((1.1, 4.2, 4.2)) if is_of_consumer else rng.choice((0.1, 0.6, 1.1))
+    at = rng.uniform(BEGIN_S, END_S - after_s)
+    add("rollback", at, collection=collection, after_s=after_s, kills=rng.random() < 0.5)
+    if is_of_consumer:
+        count = LARGE if collection == "chunks" else 60
+        add("direct-import", at - rng.uniform(0.0, 0.2), fates="G" * count)
+
+
+def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str, replicas: Sequence[str]) -> None:  # noqa: C901, PLR0912 - a case for each
     match kind:
         case "kill":
-            add("kill", replica=rng.choice(REPLICAS), after=rng.choice((0, rng.randint(1, 30), rng.randint(1, 400))))
+            add("kill", replica=rng.choice(replicas), after=rng.choice((0, rng.randint(1, 30), rng.randint(1, 400))))
         case "stop":
-            add("stop", replica=rng.choice(REPLICAS))
+            add("stop", replica=rng.choice(replicas))
         case "freeze":
-            add("freeze", replica=rng.choice(REPLICAS), for_s=rng.choice((0.5, 4.0, 6.0)))
+            add("freeze", replica=rng.choice(replicas), for_s=rng.choice((0.5, 4.0, 6.0)))
         case "backlog":
             at = rng.uniform(BEGIN_S, BEGIN_S + 1)
             for replica in ("validator-1", "validator-2"):
                 add("freeze", at, replica=replica, for_s=6.5)
+        case "retention":
+            add(
+                "retention",
+                rng.uniform(BEGIN_S, END_S - 4.5),
+                for_s=rng.choice((2.0, 4.0)),
+                share=rng.choice((0.3, 1.0)),
+            )
         case "cut":
             add(
                 "cut",
                 server=rng.choice(SERVERS),
-                replica=rng.choice(("", *REPLICAS)),
+                replica=rng.choice(("", *replicas)),
                 direction=rng.choice(("request", "answer")),
                 for_s=rng.choice((0.3, 2.0, 4.5)),
             )
@@ -170,7 +213,7 @@ def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str) -> None
             add(
                 "drop",
                 server=rng.choice(SERVERS),
-                replica=rng.choice(("", *REPLICAS)),
+                replica=rng.choice(("", *replicas)),
                 direction=rng.choice(("request", "answer", "answer")),
                 count=rng.choice((1, 2, 5)),
             )
@@ -181,6 +224,8 @@ def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str) -> None
                 # What it was about to write is not sent again.
                 add("order-codes", at + rng.uniform(0.0, 0.1), lines={"CARD": 1}, has_key=False, gives_up=False)
                 add("kill", at + rng.uniform(0.05, 0.1), replica=rng.choice(REPLICAS[-2:]), after=rng.randint(0, 60))
+        case "rollback":
+            _draw_rollback(rng, add, rng.choice(COLLECTIONS))
         case "lag":
             add("lag", for_s=rng.choice((0.2, 1.5)))
         case "leader":
@@ -189,8 +234,8 @@ def _draw_fault(rng: random.Random, add: Callable[..., None], kind: str) -> None
         case "few-replicas":
             add("few-replicas", for_s=rng.choice((0.5, 3.5)))
         case "rebalance":
-            add("rebalance", group=rng.choice(("validator", "status", "fulfilment")))
+            add("rebalance", group=rng.choice(GROUPS))
         case "clock":
-            add("clock", replica=rng.choice(REPLICAS), by_s=rng.choice((-10_800, -20, 20, 10_800)))
+            add("clock", replica=rng.choice(replicas), by_s=rng.choice((-10_800, -20, 20, 10_800)))
         case "fence":
             add("fence")

@@ -24,6 +24,12 @@ MAX_PAGES = 40
 RETRIED = frozenset({429, 502, 503, 504})
 UNKNOWN_PRODUCT = "no-such-product"
 USER = "u1"
+SALES_DAY, UNIT_PRICE = "2024-05-01", 9.99
+
+
+def units_of(record_id: str) -> int:
+    """The units of a record, each a line of its own: some have several, and several faults."""
+    return 3 if record_id.endswith("3") else 1
 
 
 @dataclass
@@ -47,13 +53,12 @@ class Clients:
         """An order or return that must end in this way, with a secret that no log may show."""
         product = UNKNOWN_PRODUCT if fate is Fate.REJECTED else self.product
         identity = {"id": record_id} if kind == "orders" else {"orderId": record_id, "returnId": f"r-{record_id}"}
-        # Some have several faults.
-        count = 3 if record_id.endswith("3") else 1
-        line = {"productId": product, "quantity": 1, "unitPrice": 9.99}
+        count = units_of(record_id)
+        line = {"productId": product, "quantity": 1, "unitPrice": UNIT_PRICE}
         return {
             **identity,
             "userId": USER,
-            "dateTime": "2024-05-01T10:00:00+02:00" if fate is not Fate.REFUSED or count == 1 else "tomorrow",
+            "dateTime": f"{SALES_DAY}T10:00:00+02:00" if fate is not Fate.REFUSED or count == 1 else "tomorrow",
             "emailHash": self.new_secret(record_id),
             "lineItems": [] if fate is Fate.REFUSED else [line] * count,
         }

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tests.faults.checker.api import Api, NoAnswerError
-from tests.faults.checker.clients import codes_of
+from tests.faults.checker.clients import SALES_DAY, codes_of
 from tests.faults.checker.invariants import SUBMITTED
 from tests.faults.checker.ledger import Evidence, KafkaRecord, Ledger
+from tests.faults.checker.sales import expected_sales, sums_of
 
 TOPICS = (
     "orders.submitted.v1",
@@ -43,7 +44,7 @@ class Collector:
         self._ledger = ledger
         self._read_topic = read_topic
 
-    async def collect(self, evidence: Evidence, days: Sequence[str]) -> None:
+    async def collect(self, evidence: Evidence, days: Sequence[str], *, has_sales: bool = False) -> None:
         """Fill the evidence; the jobs have ended."""
         for topic in SUBMITTED:
             evidence.records[topic] = list(await self._read_topic(topic))
@@ -57,6 +58,18 @@ class Collector:
         await self._api.sleep(ANNOUNCED_S)
         for topic in TOPICS:
             evidence.records[topic] = list(await self._read_topic(topic))
+        if has_sales:
+            await self._collect_sales(evidence)
+
+    async def _collect_sales(self, evidence: Evidence) -> None:
+        """Read the report until it is what it should be, or for a while: the ledger follows the topics."""
+        expected = expected_sales(self._ledger, evidence)
+        for _ in range(ATTEMPTS):
+            report = await self.get("ledger", f"/reports/sales?from={SALES_DAY}&to={SALES_DAY}")
+            evidence.sales = report["result"]
+            if sums_of(report["result"]) == expected:
+                return
+            await self._api.sleep(PAUSE_S)
 
     async def _collect_jobs(self, evidence: Evidence) -> None:
         known = set(self._ledger.job_ids())

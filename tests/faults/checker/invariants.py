@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tests.faults.checker.ledger import Evidence, Fate, Import, KafkaRecord, Ledger, Violation
+from tests.faults.checker.sales import sales
 
 MAX_END_S = 30.0
 SUBMITTED = ("orders.submitted.v1", "returns.submitted.v1")
@@ -26,7 +27,7 @@ def check(ledger: Ledger, evidence: Evidence) -> list[Violation]:
 
 def conservation(ledger: Ledger, evidence: Evidence) -> Found:
     """I1: every record of a promised job has ended once, and as it should."""
-    validated = _by_identity(evidence.of(VALIDATED))
+    validated = {topic: _by_identity(evidence.of([topic])) for topic in VALIDATED}
     dead = _by_identity(evidence.of(DEAD))
     for job_id, sent in ledger.job_ids().items():
         found = evidence.jobs.get(job_id)
@@ -37,7 +38,9 @@ def conservation(ledger: Ledger, evidence: Evidence) -> Found:
         failed = [index for index, fate in enumerate(fates) if fate is not Fate.GOOD]
         counts = found["summary"]["job"]["baggage"]["records"]
         expected = {"total": len(fates), "failed": len(failed), "success": len(fates) - len(failed)}
-        if counts.get("unprocessed") and _was_continued_late(sent, evidence):
+        is_late = bool(counts.get("unprocessed")) and _was_continued_late(sent, evidence)
+        # Jobs with deleted records are checked by `retention`.
+        if is_late or any((job_id, index) in evidence.deleted for index in range(len(fates))):
             continue
         if counts != expected:
             yield Violation("I1", f"job {job_id} has {counts}, not {expected}")
@@ -45,9 +48,10 @@ def conservation(ledger: Ledger, evidence: Evidence) -> Found:
         if problem := _indexes_differ(found["events"], fates):
             yield Violation("I1", f"job {job_id}: {problem}")
         for index, fate in enumerate(fates):
-            if fate is Fate.GOOD and not validated.get((job_id, index)):
-                yield Violation("I1", f"record {index} of job {job_id} succeeded and was not published")
-            if fate is not Fate.GOOD and validated.get((job_id, index)):
+            published = {_kind(topic) for topic, identities in validated.items() if identities[job_id, index]}
+            if fate is Fate.GOOD and published != {sent.kind}:
+                yield Violation("I1", f"record {index} of job {job_id} succeeded and was published as {published}")
+            if fate is not Fate.GOOD and published:
                 yield Violation("I1", f"record {index} of job {job_id} failed and was published as valid")
             if (fate is Fate.POISON) != bool(dead.get((job_id, index))):
                 yield Violation("I1", f"record {index} of job {job_id} is {fate}: dead letters do not agree")
@@ -74,15 +78,35 @@ def _indexes_differ(events: Sequence[Any], fates: Sequence[Fate]) -> str | None:
     return None
 
 
+def retention(ledger: Ledger, evidence: Evidence) -> Found:
+    """F30: only deleted records may lack an outcome, and every one that does was reported as lost."""
+    silent = 0
+    for job_id, sent in ledger.job_ids().items():
+        found = evidence.jobs.get(job_id)
+        deleted = {index for index in range(len(sent.records)) if (job_id, index) in evidence.deleted}
+        if found is None or not deleted:
+            continue
+        decided = {each["attributes"].get("index") for each in found["events"]}
+        silent += len(deleted - decided)
+        if missing := set(range(len(sent.records))) - decided - deleted:
+            yield Violation("I1", f"records {sorted(missing)} of job {job_id} were not deleted and have no outcome")
+    if silent > evidence.reported_lost:
+        yield Violation(
+            "I1", f"{silent} deleted records have no outcome, {evidence.reported_lost} are reported as lost"
+        )
+
+
 def no_ghosts(ledger: Ledger, evidence: Evidence) -> Found:
     """I2: a refused request leaves nothing; any other request's records are there at most once."""
-    jobs_by_record: dict[str, set[str]] = {}
+    # An order and its return have the same id.
+    jobs_by_record: dict[tuple[str, str], set[str]] = {}
     for record in evidence.of(SUBMITTED):
         if record.identity is not None:
-            jobs_by_record.setdefault(_record_id(record), set()).add(record.identity[0])
+            of_record = jobs_by_record.setdefault((_kind(record.topic), record.record_id), set())
+            of_record.add(record.identity[0])
     repeats = {identity: count for identity, count in _by_identity(evidence.of(SUBMITTED)).items() if count > 1}
     for sent in ledger.imports:
-        jobs = set().union(*(jobs_by_record.get(order_id, set()) for order_id in sent.records))
+        jobs = set().union(*(jobs_by_record.get((sent.kind, record_id), set()) for record_id in sent.records))
         yield from _ghosts_of(sent, jobs, repeats)
 
 
@@ -282,6 +306,7 @@ def surprises(ledger: Ledger, evidence: Evidence) -> Found:
 
 CHECKERS: Sequence[Callable[[Ledger, Evidence], Found]] = (
     conservation,
+    retention,
     no_ghosts,
     end,
     history,
@@ -289,6 +314,7 @@ CHECKERS: Sequence[Callable[[Ledger, Evidence], Found]] = (
     codes,
     money,
     announcements,
+    sales,
     secrets,
     surprises,
 )
@@ -298,6 +324,6 @@ def _by_identity(records: Sequence[KafkaRecord]) -> Counter[tuple[str, int]]:
     return Counter(record.identity for record in records if record.identity is not None)
 
 
-def _record_id(record: KafkaRecord) -> str:
-    """The order id at the end of a key of site, channel and id."""
-    return record.key.decode("utf-8", "replace").rpartition("|")[2]
+def _kind(topic: str) -> str:
+    """What a topic has: "orders" or "returns"."""
+    return topic.partition(".")[0]

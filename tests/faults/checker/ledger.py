@@ -37,7 +37,7 @@ class Import:
     records: Mapping[str, Fate]
     key: str | None = None
     is_invalid: bool = False
-    # "orders" or "returns"; one record may be sent by PUT, as a user's.
+    # "orders", or "returns" of orders with these ids; one record may be sent by PUT, as a user's.
     kind: str = "orders"
     is_put: bool = False
     # A Kafka producer sent them: the job's id is known before.
@@ -150,6 +150,11 @@ class KafkaRecord:
         job_id, index = self.headers.get("jobId"), self.headers.get("index")
         return None if job_id is None or index is None else (job_id.decode("ascii", "replace"), int(index))
 
+    @property
+    def record_id(self) -> str:
+        """The order id at the end of a key of site, channel and id."""
+        return self.key.decode("utf-8", "replace").rpartition("|")[2]
+
 
 @dataclass
 class Evidence:
@@ -164,6 +169,12 @@ class Evidence:
     codes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     purchase_orders: list[Any] = field(default_factory=list)
     invoices: list[Any] = field(default_factory=list)
+    # Submitted records that retention deleted before the validator's committed offset reached them, and how many
+    # the validators have reported as lost.
+    deleted: set[tuple[str, int]] = field(default_factory=set)
+    reported_lost: int = 0
+    # The ledger's report of the clients' orders, by currency; None without a ledger.
+    sales: list[Any] | None = None
     # When the last fault was healed, and when each promised job was first seen to have ended.
     healed_at: float = 0.0
     # Time without progress after which a job expires.

@@ -10,11 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
-from tests.faults.plants import access_bugs, kafka_bugs, store_bugs
+from tests.faults.plants import access_bugs, kafka_bugs, ledger_bugs, store_bugs
 from tests.faults.plants.plant import REPOSITORY, Plant, Simulation
 
-PLANTS = (*kafka_bugs.PLANTS, *store_bugs.PLANTS, *access_bugs.PLANTS)
-TIMEOUT_S = 900
+PLANTS = (*kafka_bugs.PLANTS, *store_bugs.PLANTS, *ledger_bugs.PLANTS, *access_bugs.PLANTS)
+TIMEOUT_S = 600
 
 
 def main() -> int:
@@ -30,8 +30,9 @@ def main() -> int:
             started = monotonic()
             seen = try_plant(plant, copy)
             survivors += seen is None
-            word = f"caught   {seen}" if seen else "SURVIVED"
-            print(f"{word:<16} {plant.invariant:<4} {monotonic() - started:6.1f} s  {plant.name}", flush=True)
+            word = "caught" if seen else "SURVIVED"
+            line = f"{word:<8} {plant.invariant:<4} {monotonic() - started:6.1f} s  {plant.name}"
+            print(line + (f": {seen}" if seen else ""), flush=True)
     print(f"{len(chosen) - survivors} of {len(chosen)} caught")
     return bool(survivors)
 
@@ -48,7 +49,7 @@ def copy_tree(directory: Path) -> Path:
 
 
 def try_plant(plant: Plant, copy: Path) -> str | None:
-    """Return what saw the bug: the name of an invariant, or "a test"; None if nothing did."""
+    """Return what saw the bug: an invariant and its seed, or a test; None if nothing did, or not in time."""
     before: dict[Path, str] = {}
     try:
         for edit in plant.edits:
@@ -58,14 +59,20 @@ def try_plant(plant: Plant, copy: Path) -> str | None:
         done = subprocess.run(
             command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
         )
+    except subprocess.TimeoutExpired:
+        return None
     finally:
         for file, text in before.items():
             file.write_text(text, encoding="utf-8")
-    printed = done.stdout + done.stderr
+    return _seen(plant, done.returncode, done.stdout + done.stderr)
+
+
+def _seen(plant: Plant, status: int, printed: str) -> str | None:
     if isinstance(plant.suite, Simulation):
-        found = re.findall(r"^seed \d+: (\w+): ", printed, re.MULTILINE)
-        return next((name for name in found if name in plant.suite.invariants), None)
-    return "a test" if done.returncode == 1 and re.search(r"\d+ failed", printed) else None
+        found = re.findall(r"^seed (\d+): (\w+): ", printed, re.MULTILINE)
+        return next((f"{name} in seed {seed}" for seed, name in found if name in plant.suite.invariants), None)
+    failed = re.search(r"^FAILED (\S+)", printed, re.MULTILINE)
+    return failed[1] if status == 1 and failed else None
 
 
 if __name__ == "__main__":

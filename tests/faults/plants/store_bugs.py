@@ -21,7 +21,7 @@ PLANTS = (
     Plant(
         "status does not wait for a majority of what others wrote",
         "I7",
-        Simulation("elections", ("I7", "I1", "I9", "I4"), 120),
+        Simulation("rollbacks", ("I7", "I1", "I9", "I4"), 120),
         [Edit(JOB_STORE, 'majority = ReadConcern("majority")', 'majority = ReadConcern("local")')],
     ),
     Plant(
@@ -51,7 +51,7 @@ PLANTS = (
     Plant(
         "codes shown at local read concern",
         "I5",
-        Simulation("elections", ("I5",), 150),
+        Simulation("rollbacks", ("I5",), 150),
         [
             Edit(
                 STOCK,
@@ -63,7 +63,7 @@ PLANTS = (
     Plant(
         "outbox read at local read concern",
         "I2",
-        Simulation("elections", ("I2", "I6"), 150),
+        Simulation("rollbacks", ("I2", "I6"), 150),
         [Edit(OUTBOX, 'majority = ReadConcern("majority")', 'majority = ReadConcern("local")')],
     ),
     Plant(
@@ -172,24 +172,6 @@ PLANTS = (
         "I5",
         Simulation("codes", ("I5",)),
         [Edit(STOCK, '"$set": {"slot": slot,', '"$set": {"slot": slot + str(now_us),')],
-    ),
-    Plant(
-        "a batch that sells codes although they are not available",
-        "I5",
-        Simulation("codes", ("I5",), 100),
-        [Edit(STOCK, '"_id": digests[slot], "available": True}', '"_id": digests[slot]}')],
-    ),
-    Plant(
-        "one sequence number for all orders of a batch",
-        "I6",
-        Pytest(["tests/fulfilment/test_batches.py"]),
-        [Edit(ORDERS, "return range(last - count + 1, last + 1)", "return [last] * count")],
-    ),
-    Plant(
-        "a save that another writer has won counts as ours",
-        "I5",
-        Pytest(["tests/fulfilment/test_batches.py"]),
-        [Edit(TRANSACTIONS, "if result.matched_count == len(saves):", "if result.matched_count:")],
     ),
     Plant(
         "counts that overwrite newer ones",

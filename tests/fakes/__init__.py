@@ -1,0 +1,1 @@
+"""The simulation's fakes of Kafka and MongoDB pass the same tests as the real servers."""

@@ -1,0 +1,207 @@
+"""A collection of the simulated replica set with the interface of PyMongo's asynchronous one."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import bson
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from tests.simulation import documents as language
+from tests.simulation import mongo_writes as writes
+from tests.simulation.documents import Document
+from tests.simulation.mongo_cursors import ChangeCursor, ListCursor, SimulatedCursor
+from tests.simulation.replica_set import SERVER_OPTIONS, DuplicateError, Index, LockedError, encode
+
+# Pause before a write that meets a transaction's document is tried again.
+LOCK_RETRY_S = 0.002
+
+
+class SimulatedCollection:
+    """A collection with its concerns and codecs."""
+
+    def __init__(
+        self, database: Any, name: str, write_concern: Any, read_concern: Any = None, codec: Any = None
+    ) -> None:
+        self.database = database
+        self.name = name
+        self.codec_options = codec or SERVER_OPTIONS
+        self._write_concern = write_concern
+        self._read_concern = read_concern
+        self._client = database.client
+        self._server = database.client.cluster
+
+    def with_options(self, *, read_concern: Any = None, codec_options: Any = None) -> "SimulatedCollection":
+        return SimulatedCollection(
+            self.database,
+            self.name,
+            self._write_concern,
+            read_concern or self._read_concern,
+            codec_options or self.codec_options,
+        )
+
+    def find(
+        self,
+        filter: Mapping[str, Any] | None = None,
+        projection: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> "SimulatedCursor":
+        return SimulatedCursor(self, filter or {}, projection, options)
+
+    async def find_one(
+        self,
+        filter: Mapping[str, Any],
+        projection: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        found = await self.find(filter, projection, limit=1, **options).to_list(None)
+        return found[0] if found else None
+
+    async def read(self, work: Callable[[list[Document]], Any], session: Any = None) -> Any:
+        is_majority = self._read_concern is not None and self._read_concern.level == "majority"
+
+        async def run() -> Any:
+            if session is not None:
+                return work(list(session.open().latest(self.name).values()))
+            return work(list(self._server.scan(self.name, majority=is_majority)))
+
+        return await self._client.call(run, is_write=False, retries=session is None)
+
+    def decode(self, document: Document) -> Any:
+        return bson.decode(bson.encode(document), codec_options=self.codec_options)
+
+    async def count_documents(self, filter: Mapping[str, Any], **_options: Any) -> int:
+        return int(await self.read(lambda found: sum(language.matches(one, filter) for one in found)))
+
+    async def distinct(self, name: str) -> list[Any]:
+        found: list[Any] = await self.read(
+            lambda found: sorted({value for one in found for value in language.values_at(one, name)})
+        )
+        return found
+
+    async def aggregate(self, pipeline: Sequence[Mapping[str, Any]], **_options: Any) -> "ListCursor":
+        results = await self.read(lambda found: language.aggregate(found, pipeline))
+        return ListCursor([self.decode(one) for one in results])
+
+    async def _write(self, change: writes.Write, session: Any = None) -> Any:
+        """Run the change on the server, once: a driver that sends it again has the same transaction number."""
+        done_at: tuple[int, int] | None = None
+        result: Any = None
+        error: Exception | None = None
+
+        async def run_in_transaction() -> Any:
+            return change(session.open())
+
+        async def run() -> Any:
+            nonlocal done_at, result, error
+            if done_at is None or not self._server.has_kept(*done_at):
+                result = error = None
+                try:
+                    result = await self._run_unlocked(change)
+                except (OperationFailure, BulkWriteError) as failure:
+                    error = failure
+                done_at = self._server.term, self._server.last_time
+            if self._write_concern is not None and self._write_concern.document.get("w") == "majority":
+                # Also of what others wrote, if this write has changed nothing or failed.
+                await self._server.wait_for_majority()
+            if error is not None:
+                raise error
+            return result
+
+        if session is not None:
+            return await self._client.call(run_in_transaction, is_write=True, retries=False)
+        return await self._client.call(run, is_write=True)
+
+    async def _run_unlocked(self, change: writes.Write) -> Any:
+        """Run the change once no transaction holds a document that it writes."""
+        while True:
+            try:
+                return change(self._server)
+            except LockedError:
+                await asyncio.sleep(LOCK_RETRY_S)
+
+    async def insert_one(self, document: Mapping[str, Any], *, session: Any = None) -> Any:
+        return await self._write(partial(writes.insert, self.name, encode(document, self.codec_options)), session)
+
+    async def insert_many(self, new: Sequence[Mapping[str, Any]], *, ordered: bool, session: Any = None) -> None:
+        inserts = [partial(writes.insert, self.name, encode(document, self.codec_options)) for document in new]
+        await self._write(partial(writes.bulk, inserts, ordered=ordered), session)
+
+    async def bulk_write(self, requests: Sequence[Any], *, ordered: bool, session: Any = None) -> Any:
+        operations = [writes.to_write(self.name, request, self.codec_options) for request in requests]
+        return await self._write(partial(writes.bulk, operations, ordered=ordered), session)
+
+    async def _update(self, query: Mapping[str, Any], change: Any, session: Any, **options: Any) -> Any:
+        stored, update = encode(query, self.codec_options), writes.encoded_update(change, self.codec_options)
+        return await self._write(partial(writes.update, self.name, stored, update, **options), session)
+
+    async def update_one(
+        self, filter: Mapping[str, Any], update: Any, *, upsert: bool = False, session: Any = None
+    ) -> Any:
+        return await self._update(filter, update, session, upsert=upsert)
+
+    async def update_many(self, filter: Mapping[str, Any], update: Any, *, session: Any = None) -> Any:
+        return await self._update(filter, update, session, many=True)
+
+    async def replace_one(self, filter: Mapping[str, Any], document: Any, *, upsert: bool = False) -> Any:
+        query, new = encode(filter, self.codec_options), encode(document, self.codec_options)
+        return await self._write(partial(writes.replace, self.name, query, new, upsert=upsert))
+
+    async def find_one_and_update(
+        self,
+        filter: Mapping[str, Any],
+        update: Any,
+        *,
+        projection: Mapping[str, Any] | None = None,
+        sort: Sequence[tuple[str, int]] = (),
+        upsert: bool = False,
+        return_document: bool = False,
+    ) -> Any:
+        query, change = encode(filter, self.codec_options), writes.encoded_update(update, self.codec_options)
+        run = partial(writes.find_and_update, self.name, query, change)
+        found = await self._write(partial(run, sort=sort, upsert=upsert, returns_new=return_document))
+        return None if found is None else self.decode(language.project(found, projection))
+
+    async def delete_one(self, filter: Mapping[str, Any], **_options: Any) -> Any:
+        return await self._write(partial(writes.delete, self.name, encode(filter, self.codec_options)))
+
+    async def delete_many(self, filter: Mapping[str, Any], **_options: Any) -> Any:
+        query = encode(filter, self.codec_options)
+        return await self._write(partial(writes.delete, self.name, query, many=True))
+
+    async def create_index(
+        self,
+        keys: Sequence[tuple[str, int]],
+        *,
+        name: str | None = None,
+        unique: bool = False,
+        sparse: bool = False,
+        **options: Any,
+    ) -> str:
+        index = Index(name or "_".join(f"{key}_{way}" for key, way in keys), tuple(keys), unique, sparse, options)
+
+        def change(_target: writes.Target) -> None:
+            try:
+                self._server.documents(self.name).create_index(index)
+            except DuplicateError as error:
+                raise writes.duplicate_key(error.index) from None
+
+        await self._write(change)
+        return index.name
+
+    async def aggregate_raw_batches(
+        self,
+        stages: Sequence[Mapping[str, Any]],
+        *,
+        maxAwaitTimeMS: int,  # noqa: N803 - PyMongo's name
+    ) -> "ChangeCursor":
+        watched = self._server.documents(self.name)
+        cursor = ChangeCursor(watched, list(stages[1:]), maxAwaitTimeMS / 1000)
+
+        async def open_cursor() -> None:
+            watched.watchers.append(cursor.changed)
+            cursor.position = len(watched.changes)
+
+        await self._client.call(open_cursor, is_write=False)
+        return cursor
