@@ -100,12 +100,16 @@ bench: .venv/dev ## run the benchmarks and print a report
 	@$(BIN)/python -m bench.limiter
 	@$(BIN)/python -m bench.stages
 	@$(BIN)/python -m bench.status
+	@$(BIN)/python -m bench.puts
 	@$(BIN)/python -m bench.codes
+	@$(BIN)/python -m bench.code_orders
 	@$(BIN)/python -m bench.feed
 	@$(BIN)/python -m bench.ledger
 	@$(BIN)/python -m bench.ledger_lag
 	@$(BIN)/python -m bench.client
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.visibility
+	@$(BIN)/python -m bench.growth --short
 	@$(BIN)/python -m bench.attacks
 
 dashboards: .venv/dev ## query every dashboard panel on a sandbox under load

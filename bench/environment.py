@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.tenant import write_documents
+from bench.tenant import PRODUCTS, write_documents
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -53,14 +53,14 @@ class BenchSandbox:
 
 
 @contextmanager
-def running_sandbox(*, load_tenant: bool = True) -> Iterator[BenchSandbox]:
-    """Start a sandbox, load the benchmark's tenant, and stop the sandbox at the end."""
+def running_sandbox(*, load_tenant: bool = True, products: int = PRODUCTS) -> Iterator[BenchSandbox]:
+    """Start a sandbox, load the benchmark's tenant and its catalogue, and stop the sandbox at the end."""
     with tempfile.TemporaryDirectory() as directory:
         sandbox = BenchSandbox(Path(directory))
         sandbox.run("up", "--port", "0")
         try:
             if load_tenant:
-                tenants, catalogue = write_documents(sandbox.directory)
+                tenants, catalogue = write_documents(sandbox.directory, products=products)
                 documents = ["--tenants", str(tenants), "--catalogue", str(catalogue)]
                 run_python(["services", "init", *documents], sandbox.environment())
             yield sandbox

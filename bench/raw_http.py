@@ -164,7 +164,7 @@ class BlockingConnection:
         self._socket.sendall(request)
 
     def receive(self) -> bool:
-        """Read what has arrived; return whether the 200 response is complete."""
+        """Read what has arrived; return whether the response, a successful one, is complete."""
         try:
             data = self._socket.recv(_RECEIVE_BYTES)
         except ConnectionResetError:
@@ -173,7 +173,7 @@ class BlockingConnection:
             self._repeat()
             return False
         is_complete = self._response.feed(data)
-        if is_complete and self._response.status != 200:
+        if is_complete and not 200 <= self._response.status < 300:
             raise ValueError(f"status {self._response.status}")
         return is_complete
 

@@ -10,9 +10,13 @@ SECRET = "not-a-secret-it-exists-in-a-benchmark-only"  # noqa: S105 - loaded int
 SITE = 990
 API_KEY = "bench"
 PRODUCTS = 10_000
+SCOPES = [
+    *("orders:write", "returns:write", "status:read", "events:read", "webhooks:write"),
+    *("orders:create", "orders:read", "codes:read", "stock:write"),
+]
 
 
-def write_documents(directory: Path) -> tuple[Path, Path]:
+def write_documents(directory: Path, *, products: int = PRODUCTS) -> tuple[Path, Path]:
     """Write the tenants document and the catalogue, in which one product in fifty is missing."""
     tenants = directory / "tenants.json"
     tenants.write_text(
@@ -36,21 +40,24 @@ def write_documents(directory: Path) -> tuple[Path, Path]:
                         "secret": SECRET,
                         "site": SITE,
                         "apiKeys": [API_KEY],
-                        "scopes": ["orders:write", "returns:write", "status:read", "events:read", "webhooks:write"],
+                        "scopes": SCOPES,
                     }
                 ],
             }
         )
     )
     catalogue = directory / "catalogue.csv"
-    lines = [f"{SITE},product-{number:06d},Product {number}" for number in range(PRODUCTS) if number % 50]
-    catalogue.write_text("\n".join(["site,productId,name", *lines]) + "\n")
+    with catalogue.open("w", encoding="utf-8") as file:
+        file.write("site,productId,name\n")
+        file.writelines(f"{SITE},product-{number:06d},Product {number}\n" for number in range(products) if number % 50)
     return tenants, catalogue
 
 
-def build_order(number: int, generator: random.Random, *, faulty: bool = False) -> dict[str, object]:
-    """Build an order of five lines, about 900 bytes of JSON."""
-    products = [generator.randrange(PRODUCTS) // 50 * 50 + generator.randrange(1, 50) for _ in range(5)]
+def build_order(
+    number: int, generator: random.Random, *, faulty: bool = False, lines: int = 5, catalogue: int = PRODUCTS
+) -> dict[str, object]:
+    """Build an order; one of five lines has about 900 bytes of JSON."""
+    products = [generator.randrange(catalogue) // 50 * 50 + generator.randrange(1, 50) for _ in range(lines)]
     if faulty:
         products[-1] = products[-1] // 50 * 50
     return {
@@ -74,16 +81,17 @@ def build_order(number: int, generator: random.Random, *, faulty: bool = False) 
     }
 
 
-def build_bodies(count: int, *, size: int, faulty_share: float = 0.0) -> list[bytes]:
+def build_bodies(
+    count: int, *, size: int, faulty_share: float = 0.0, lines: int = 5, catalogue: int = PRODUCTS
+) -> list[bytes]:
     """Build gzipped request bodies of `size` orders each."""
     generator = random.Random(7)
+
+    def build(number: int) -> dict[str, object]:
+        is_faulty = generator.random() < faulty_share
+        return build_order(number, generator, faulty=is_faulty, lines=lines, catalogue=catalogue)
+
     return [
-        gzip.compress(
-            json.dumps(
-                [build_order(at * size + n, generator, faulty=generator.random() < faulty_share) for n in range(size)]
-            ).encode(),
-            6,
-            mtime=0,
-        )
+        gzip.compress(json.dumps([build(at * size + n) for n in range(size)]).encode(), 6, mtime=0)
         for at in range(count)
     ]

@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from services.ledger.domain.entries import Entry, Group, GroupKey
-from services.ledger.domain.listing import EntryQuery, ListedEntry
+from services.ledger.domain.listing import EntryPage, EntryQuery, ListedEntry
 from services.ledger.domain.movement import Book, GroupChange, Movement, Part, StoredGroup, StoredSums
 from services.ledger.domain.report import MonthSums, ReportQuery
 from services.ledger.domain.sums import Sums
@@ -117,8 +117,8 @@ class Erasures(Protocol):
 class EntryReader(Protocol):
     """Reads entries."""
 
-    async def list_newest(self, query: EntryQuery, *, rows: int) -> list[ListedEntry]:
-        """Return up to `rows` entries, newest first."""
+    async def list_newest(self, query: EntryQuery, *, rows: int) -> EntryPage:
+        """Return up to `rows` entries, newest first. Fewer may be found although more follow."""
 
     def iterate_oldest(self, query: EntryQuery) -> AsyncGenerator[Sequence[ListedEntry]]:
         """Yield batches of entries, oldest first; close it if it is not read to its end."""
@@ -133,7 +133,7 @@ class ReportView(Protocol):
     async def book(self, site: int) -> Book | None:
         """Return the site's book."""
 
-    async def months(self, book: Book, query: ReportQuery) -> list[MonthSums]:
+    def months(self, book: Book, query: ReportQuery) -> AsyncIterator[Sequence[MonthSums]]:
         """Return the stored sums of a report."""
 
     async def unfolded(self, book: Book) -> list[Part]:

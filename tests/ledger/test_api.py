@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from services.chassis.runtime.settings import REPOSITORY
+from services.ledger.domain.report import MAX_REPORT_ROWS
 from services.ledger.flows.erase_user import erase_pending
 from services.ledger.http import tables
+from services.ledger.http.api import MAX_PAGE_BYTES
 from services.sales.records import SalesRecord
 from tests.ledger.api_fixtures import ApiClient, api
 from tests.ledger.records import DAY_US, NOON, a_job, a_return, an_order
@@ -73,6 +75,33 @@ async def test_pages_are_complete_and_in_order_while_orders_come(api: ApiClient)
         await record(api, an_order(f"later {len(seen)}", site=api.site, when=NOON + 99 * DAY_US))
     assert seen == ["6", "5", "4", "3", "2", "1", "0"]
     assert "pagination" not in await api.read("/users/u1/orders")
+
+
+async def test_a_page_is_bounded_in_bytes(api: ApiClient) -> None:
+    """I8. Breaks: a client asks for a thousand orders of five hundred lines, some hundred megabytes."""
+    lines = [("p" * 120, 2, "9.99")] * 500
+    orders = [an_order(f"{n:02}", site=api.site, when=NOON + n * DAY_US, lines=lines) for n in range(40)]
+    await record(api, *orders)
+    seen: list[str] = []
+    query: dict[str, Any] = {"rows": 1_000}
+    while True:
+        response = await api.get("/users/u1/orders", **query)
+        body = await response.read()
+        assert len(body) < 1.2 * MAX_PAGE_BYTES
+        page = json.loads(body)
+        seen += [entry["orderId"] for entry in page["result"]]
+        if page["pagination"]["nextPageToken"] is None:
+            break
+        assert len(page["result"]) > 1
+        query["page"] = page["pagination"]["nextPageToken"]
+    assert seen == [f"{n:02}" for n in reversed(range(40))]
+
+
+async def test_a_page_of_many_portions_is_complete(api: ApiClient) -> None:
+    await record(api, *(an_order(f"{n:03}", site=api.site, when=NOON + n * DAY_US) for n in range(150)))
+    ids = [entry["orderId"] for entry in (await api.read("/users/u1/orders", rows=149))["result"]]
+    assert ids == [f"{n:03}" for n in reversed(range(1, 150))]
+    assert len((await api.read("/users/u1/orders", rows=150))["result"]) == 150
 
 
 async def test_a_page_token_is_for_its_list_only(api: ApiClient) -> None:
@@ -188,6 +217,21 @@ async def test_what_is_accepted_decides_the_format(api: ApiClient) -> None:
 
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)")
+
+
+async def test_a_report_is_bounded_in_rows(api: ApiClient) -> None:
+    """I8. Breaks: a site with many channels asks for each of ten years' days of each of them."""
+    orders = [an_order(f"{n}", site=api.site, channel=f"c{n}", when=NOON) for n in range(MAX_REPORT_ROWS // 3_650 + 1)]
+    await record(api, *orders)
+    await api.harness.fold()
+    span = {"from": "2015-01-01", "to": "2024-12-28"}
+    assert await api.problem("/reports/sales", by="day,channel", **span) == (400, "REPORT_TOO_LARGE")
+    assert await api.problem("/reports/sales", by="day,channel", zone="Asia/Tokyo", **span) == (400, "REPORT_TOO_LARGE")
+    rows = (await api.read("/reports/sales", by="month,channel", **span))["result"]
+    assert len(rows) == 120 * len(orders)
+    # Built in a thread.
+    rows = (await api.read("/reports/sales", by="day", **span))["result"]
+    assert (len(rows), sum(row["orders"] for row in rows)) == (3_650, len(orders))
 
 
 async def test_exports_have_each_entry_and_neutralise_formulas(api: ApiClient) -> None:

@@ -110,10 +110,14 @@ class Outbox:
 
     async def remove(self, delivered: Sequence[_PendingMessage]) -> None:
         """Remove delivered messages; raises `UnavailableError`."""
-        await self._update(
-            delivered,
-            lambda pending: UpdateOne({"_id": pending.document}, {"$pull": {FIELD: {"id": pending.message.id}}}),
-        )
+        for name in self._collections:
+            removed = [pending for pending in delivered if pending.collection == name]
+            if removed:
+                # One statement: MongoDB takes twice as long for one per document.
+                ids = {"id": {"$in": [pending.message.id for pending in removed]}}
+                documents = list({pending.document for pending in removed})
+                with mongo_errors():
+                    await self._mongo.collection(name).update_many({"_id": {"$in": documents}}, {"$pull": {FIELD: ids}})
 
     async def reschedule(self, failed: Sequence[_PendingMessage]) -> None:
         """Postpone messages, with exponential backoff; raises `UnavailableError`."""
@@ -127,13 +131,8 @@ class Outbox:
                 {"$set": due, "$inc": {f"{FIELD}.$.attempts": 1}},
             )
 
-        await self._update(failed, postpone)
-
-    async def _update(
-        self, messages: Sequence[_PendingMessage], to_update: Callable[[_PendingMessage], UpdateOne]
-    ) -> None:
         for name in self._collections:
-            updates = [to_update(pending) for pending in messages if pending.collection == name]
+            updates = [postpone(pending) for pending in failed if pending.collection == name]
             if updates:
                 with mongo_errors():
                     await self._mongo.collection(name).bulk_write(updates, ordered=False)

@@ -1,11 +1,13 @@
 """Purchase orders in MongoDB: small documents that hand out sequence numbers while they are open (ADR 8)."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from services.chassis.mongodb.client import Mongo, fetch_all, mongo_errors
+from services.fulfilment.adapters.batcher import Batcher
 from services.fulfilment.domain.purchase_order import PurchaseOrder, PurchaseOrderState
 from services.fulfilment.ports import PurchaseOrderStore
 from services.fulfilment.wire.documents import from_bson
@@ -19,6 +21,7 @@ class MongoPurchaseOrderStore(PurchaseOrderStore):
 
     def __init__(self, mongo: Mongo) -> None:
         self._orders = mongo.collection(PURCHASE_ORDERS)
+        self._reservations = Batcher(self._reserve_sequences, key=attrgetter("id"))
 
     async def create_indexes(self) -> None:
         """Create the indexes; raises `UnavailableError`."""
@@ -27,8 +30,13 @@ class MongoPurchaseOrderStore(PurchaseOrderStore):
             await self._orders.create_index([("state", 1), ("business_date", 1)])
 
     async def reserve_sequence(self, order: PurchaseOrder) -> int | None:
+        return await self._reservations.submit(order)
+
+    async def _reserve_sequences(self, orders: Sequence[PurchaseOrder]) -> Sequence[int | None]:
+        """Reserve consecutive numbers of one purchase order; all None if it is not open."""
+        order, count = orders[0], len(orders)
         new = {"site": order.site, "business_date": order.business_date, "currency": order.currency}
-        is_open, increment = {"_id": order.id, "state": PurchaseOrderState.OPEN}, {"$inc": {"last_sequence": 1}}
+        is_open, increment = {"_id": order.id, "state": PurchaseOrderState.OPEN}, {"$inc": {"last_sequence": count}}
         with mongo_errors():
             try:
                 found = await self._orders.find_one_and_update(
@@ -37,7 +45,10 @@ class MongoPurchaseOrderStore(PurchaseOrderStore):
             except DuplicateKeyError:
                 # It exists: a concurrent order has just created it, or it is closed.
                 found = await self._orders.find_one_and_update(is_open, increment, return_document=ReturnDocument.AFTER)
-        return None if found is None else int(found["last_sequence"])
+        if found is None:
+            return [None] * count
+        last = int(found["last_sequence"])
+        return range(last - count + 1, last + 1)
 
     async def find(self, order_id: str) -> PurchaseOrder | None:
         with mongo_errors():

@@ -5,14 +5,17 @@ code. A unique index on the slot guarantees that concurrent writers fill each sl
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from operator import attrgetter
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb.client import Mongo, create_unique_index, duplicate_positions, fetch_all, mongo_errors
+from services.fulfilment.adapters.batcher import Batcher
 from services.fulfilment.domain.code import SealedCode
 from services.fulfilment.domain.slots import FilledSlot, UnitStatus, slot_range
 from services.fulfilment.domain.supply import Allocation
@@ -27,6 +30,14 @@ _SLOT_FIELDS = {"_id": 0, "slot": 1, "status": 1, "reason": 1}
 _SLOT_AND_CODE_FIELDS = {"sku": 0, "filled_us": 0}
 
 
+class _Request(NamedTuple):
+    """Slots that want codes of one product."""
+
+    sku: str
+    slots: Sequence[str]
+    now_us: int
+
+
 class MongoStockStore(StockStore):
     """Stores codes and filled slots."""
 
@@ -36,6 +47,9 @@ class MongoStockStore(StockStore):
         self._codes = mongo.collection(CODES)
         # A failing primary may roll back what only it has: such a code must be neither disclosed nor counted.
         self._majority = self._codes.with_options(read_concern=ReadConcern("majority"))
+        self._allocations = Batcher(
+            self._allocate_batch, key=attrgetter("sku"), size=lambda request: len(request.slots)
+        )
 
     async def create_indexes(self) -> None:
         """Create the indexes; raises `UnavailableError`."""
@@ -75,23 +89,41 @@ class MongoStockStore(StockStore):
             return int(await self._codes.count_documents({"sku": sku, "available": True}, hint="available"))
 
     async def allocate(self, sku: str, slots: Sequence[str], *, now_us: int) -> Allocation:
-        if len(slots) == 1:
-            return await self._allocate_one(sku, slots[0], now_us)
-        digests = await self._available_digests(sku, len(slots))
-        # If another writer has filled the slot, the code stays available.
-        updates = [
-            UpdateOne({"_id": digest, "available": True}, _fill(slot, now_us))
-            for digest, slot in zip(digests, slots, strict=False)
+        return await self._allocations.submit(_Request(sku, slots, now_us))
+
+    async def _allocate_batch(self, requests: Sequence[_Request]) -> Sequence[Allocation]:
+        """Fill the slots of all requests, those of the first ones if there are too few codes."""
+        sku, times = requests[0].sku, dict[str, int]()
+        for request in requests:
+            for slot in request.slots:
+                times.setdefault(slot, request.now_us)
+        if len(times) == 1:
+            return [await self._allocate_one(sku, *times.popitem())] * len(requests)
+        digests = dict(zip(times, await self._available_digests(sku, len(times)), strict=False))
+        filled = await self._fill_slots(digests, times)
+        # Of codes that other writers took there may be more: the callers look again.
+        found = digests.keys() if len(filled) == len(digests) else times.keys()
+        return [
+            Allocation(sum(slot in found for slot in request.slots), sum(slot in filled for slot in request.slots))
+            for request in requests
         ]
-        if not updates:
-            return Allocation(0, 0)
+
+    async def _fill_slots(self, digests: Mapping[str, str], times: Mapping[str, int]) -> AbstractSet[str]:
+        """Fill each slot with its code; return the slots that certainly were filled so."""
+        if not digests:
+            return set()
+        slots = list(digests)
+        # If another writer has filled the slot, the code stays available.
+        updates = [UpdateOne({"_id": digests[slot], "available": True}, _fill(slot, times[slot])) for slot in slots]
+        taken: set[str] = set()
         with mongo_errors():
             try:
-                filled = (await self._codes.bulk_write(updates, ordered=False)).modified_count
+                count = (await self._codes.bulk_write(updates, ordered=False)).modified_count
             except BulkWriteError as error:
-                duplicate_positions(error)
-                filled = (error.details or {}).get("nModified", 0)
-        return Allocation(len(updates), filled)
+                taken = {slots[position] for position in duplicate_positions(error)}
+                count = (error.details or {}).get("nModified", 0)
+        # MongoDB reports how many codes were still available, not which.
+        return digests.keys() - taken if count + len(taken) == len(slots) else set()
 
     async def _allocate_one(self, sku: str, slot: str, now_us: int) -> Allocation:
         """Fill a single slot in one round trip: find and update at once."""

@@ -8,12 +8,21 @@ purchase order hands out no numbers, and a reserved but unused number is voided 
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
-from pymongo.errors import DuplicateKeyError
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb import outbox
-from services.chassis.mongodb.client import Mongo, create_unique_index, fetch_all, mongo_errors
+from services.chassis.mongodb.client import (
+    Mongo,
+    create_unique_index,
+    duplicate_positions,
+    fetch_all,
+    mongo_errors,
+)
+from services.fulfilment.adapters.batcher import Batcher
 from services.fulfilment.domain.listing import TransactionQuery
 from services.fulfilment.domain.purchase_order import PurchaseOrder
 from services.fulfilment.domain.totals import PurchaseOrderTotals
@@ -25,6 +34,8 @@ from services.fulfilment.wire.events import EventCodec
 TRANSACTIONS = "transactions"
 BATCH_SIZE = 200
 SEQUENCES_BATCH_SIZE = 1_000
+# Identifies the save that stored the present counts.
+SAVED_BY = "saved_by"
 _PENDING = {"pending": True}
 _NOT_VOID = {"site": {"$exists": True}}
 _WITHOUT_OUTBOX = {outbox.FIELD: 0}
@@ -48,6 +59,10 @@ class MongoTransactionStore(TransactionStore):
         self._codec = codec
         self._now_us = now_us
         self._on_outbox_write = on_outbox_write
+        self._inserts = Batcher(self._insert_batch, size=lambda transaction: len(transaction.lines))
+        self._lookups = Batcher(self._find_batch)
+        self._saves = Batcher(self._save_batch)
+        self._reschedules = Batcher(self._reschedule_batch)
 
     async def create_indexes(self) -> None:
         """Create the indexes; raises `UnavailableError`."""
@@ -65,19 +80,34 @@ class MongoTransactionStore(TransactionStore):
             await create([("purchase_order", 1)], name="uncredited", partialFilterExpression={"has_uncredited": True})
 
     async def add(self, transaction: Transaction) -> InsertResult:
-        document = documents.transaction_document(transaction)
-        document[outbox.FIELD] = outbox.to_outbox_field([self._codec.order_placed(transaction)])
+        return await self._inserts.submit(transaction)
+
+    async def _insert_batch(self, transactions: Sequence[Transaction]) -> Sequence[InsertResult]:
+        results = [InsertResult.INSERTED] * len(transactions)
         try:
             with mongo_errors():
-                await self._transactions.insert_one(document)
-        except DuplicateKeyError as error:
-            (first_field, *_) = (error.details or {}).get("keyPattern", {"_id": 1})
-            return _INSERT_RESULTS[first_field]
-        self._on_outbox_write()
-        return InsertResult.INSERTED
+                await self._transactions.insert_many(list(map(self._new_document, transactions)), ordered=False)
+        except BulkWriteError as error:
+            duplicate_positions(error)
+            for duplicate in (error.details or {})["writeErrors"]:
+                (first_field, *_) = duplicate["keyPattern"]
+                results[duplicate["index"]] = _INSERT_RESULTS[first_field]
+        if InsertResult.INSERTED in results:
+            self._on_outbox_write()
+        return results
+
+    def _new_document(self, transaction: Transaction) -> dict[str, Any]:
+        placed = outbox.to_outbox_field([self._codec.order_placed(transaction)])
+        return {**documents.transaction_document(transaction), outbox.FIELD: placed}
 
     async def find(self, transaction_id: str) -> Transaction | None:
-        return await self._find_one(self._transactions, {"_id": transaction_id, **_NOT_VOID})
+        return await self._lookups.submit(transaction_id)
+
+    async def _find_batch(self, transaction_ids: Sequence[str]) -> Sequence[Transaction | None]:
+        conditions = {"_id": {"$in": list(set(transaction_ids))}, **_NOT_VOID}
+        found = await fetch_all(self._transactions.find(conditions, _WITHOUT_OUTBOX))
+        by_id = {document["_id"]: documents.transaction_from_document(document) for document in found}
+        return [by_id.get(transaction_id) for transaction_id in transaction_ids]
 
     async def find_for_site(self, site: int, transaction_id: str) -> Transaction | None:
         return await self._find_one(self._majority, {"_id": transaction_id, "site": site})
@@ -87,19 +117,42 @@ class MongoTransactionStore(TransactionStore):
         return await self._find_one(self._majority, conditions, sort=[("created_us", 1), ("_id", 1)])
 
     async def save(self, transaction: Transaction) -> bool:
-        conditions, update = documents.transaction_update(transaction.version - 1, transaction)
-        update |= outbox.outbox_push([self._codec.availability_changed(transaction, self._now_us())])
+        return await self._saves.submit(transaction)
+
+    async def _save_batch(self, transactions: Sequence[Transaction]) -> Sequence[bool]:
+        saves = [(transaction, uuid4().hex) for transaction in transactions]
         with mongo_errors():
-            result = await self._transactions.update_one(conditions, update)
+            result = await self._transactions.bulk_write([self._update(*save) for save in saves], ordered=False)
         if result.matched_count:
             self._on_outbox_write()
-        return bool(result.matched_count)
+        if result.matched_count == len(saves):
+            return [True] * len(saves)
+        # MongoDB reports how many updates matched, not which.
+        stored_by = await self._last_saves([transaction.id for transaction in transactions])
+        return [stored_by.get(transaction.id) == save_id for transaction, save_id in saves]
+
+    def _update(self, transaction: Transaction, save_id: str) -> UpdateOne:
+        conditions, update = documents.transaction_update(transaction.version - 1, transaction)
+        update["$set"][SAVED_BY] = save_id
+        return UpdateOne(
+            conditions, update | outbox.outbox_push([self._codec.availability_changed(transaction, self._now_us())])
+        )
+
+    async def _last_saves(self, transaction_ids: Sequence[str]) -> Mapping[str, str]:
+        found = await fetch_all(self._transactions.find({"_id": {"$in": list(transaction_ids)}}, {SAVED_BY: 1}))
+        return {document["_id"]: document[SAVED_BY] for document in found if SAVED_BY in document}
 
     async def reschedule(self, transaction: Transaction, *, due_us: int) -> None:
+        await self._reschedules.submit((transaction.id, due_us))
+
+    async def _reschedule_batch(self, times: Sequence[tuple[str, int]]) -> Sequence[None]:
+        updates = [
+            UpdateOne({"_id": transaction_id, **_PENDING}, {"$set": {"due_us": due_us}, "$inc": {"attempts": 1}})
+            for transaction_id, due_us in times
+        ]
         with mongo_errors():
-            await self._transactions.update_one(
-                {"_id": transaction.id, **_PENDING}, {"$set": {"due_us": due_us}, "$inc": {"attempts": 1}}
-            )
+            await self._transactions.bulk_write(updates, ordered=False)
+        return [None] * len(times)
 
     async def claim_due(self, *, limit: int, lease_us: int) -> Sequence[str]:
         now_us = self._now_us()

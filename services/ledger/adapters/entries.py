@@ -5,16 +5,18 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import replace
 from pymongo.read_concern import ReadConcern
 
 from services.chassis.mongodb.client import Mongo, mongo_errors
 from services.ledger.adapters.collections import ENTRIES
 from services.ledger.domain.entries import Entry, Group, GroupKey
-from services.ledger.domain.listing import EntryQuery, ListedEntry
+from services.ledger.domain.listing import EntryPage, EntryQuery, ListedEntry
 from services.ledger.ports import EntryReader
 from services.ledger.wire import documents
 
-BATCH = 500
+# A batch of an export: of a few lines at first, then of about so many, and of so many entries.
+FIRST_BATCH, LINES_PER_BATCH, MAX_BATCH = 20, 2_000, 500
 
 
 class MongoEntryReader(EntryReader):
@@ -23,23 +25,29 @@ class MongoEntryReader(EntryReader):
     def __init__(self, mongo: Mongo) -> None:
         self._entries = mongo.collection(ENTRIES).with_options(read_concern=ReadConcern("majority"))
 
-    async def list_newest(self, query: EntryQuery, *, rows: int) -> list[ListedEntry]:
+    async def list_newest(self, query: EntryQuery, *, rows: int) -> EntryPage:
         with mongo_errors():
             cursor = self._entries.find(_conditions(query, after="$lt")).sort("position", -1).hint(_index(query))
-            return await self._resolve(await cursor.limit(rows).batch_size(rows + 1).to_list(None))
+            found = await cursor.limit(rows + 1).batch_size(rows + 2).to_list(None)
+            following = found[rows - 1]["position"] if len(found) > rows else None
+            return EntryPage(await self._resolve(found[:rows]), following)
 
     async def iterate_oldest(self, query: EntryQuery) -> AsyncGenerator[Sequence[ListedEntry]]:
-        cursor = self._entries.find(_conditions(query, after="$gt")).sort("position", 1).hint(_index(query))
-        cursor.batch_size(BATCH)
-        upcoming = asyncio.create_task(_next_batch(cursor))
+        upcoming = asyncio.create_task(self._read_oldest(query, FIRST_BATCH))
         try:
             while found := await upcoming:
+                query = replace(query, after=found[-1]["position"])
                 # MongoDB reads the next batch while the caller is busy with this one.
-                upcoming = asyncio.create_task(_next_batch(cursor))
+                upcoming = asyncio.create_task(self._read_oldest(query, _rows_of_next_batch(found)))
                 yield await self._resolve(found)
         finally:
             await asyncio.gather(upcoming, return_exceptions=True)
-            await cursor.close()
+
+    async def _read_oldest(self, query: EntryQuery, rows: int) -> list[dict[str, Any]]:
+        with mongo_errors():
+            cursor = self._entries.find(_conditions(query, after="$gt")).sort("position", 1).hint(_index(query))
+            found: list[dict[str, Any]] = await cursor.limit(rows).batch_size(rows + 1).to_list(None)
+        return found
 
     async def find_order(self, key: GroupKey) -> list[Entry]:
         with mongo_errors():
@@ -66,10 +74,11 @@ class MongoEntryReader(EntryReader):
         return {document["_id"]: documents.group_from(document) for document in found}
 
 
-async def _next_batch(cursor: Any) -> list[dict[str, Any]]:
-    with mongo_errors():
-        found: list[dict[str, Any]] = await cursor.to_list(BATCH)
-    return found
+def _rows_of_next_batch(found: Sequence[Mapping[str, Any]]) -> int:
+    """How many entries to read next: an entry may have hundreds of lines, and a batch must fit into little memory."""
+    records = [record for each in found for kind in ("orders", "returns") for record in each.get(kind, ())]
+    lines = sum(len(record["lines"]) for record in records)
+    return max(1, min(MAX_BATCH, LINES_PER_BATCH * len(found) // max(lines, 1)))
 
 
 def _index(query: EntryQuery) -> str:

@@ -30,6 +30,8 @@ MAX_MOVEMENTS_PER_FOLD, MAX_CELLS_PER_FOLD = 50, 20_000
 SCAN_BATCH, GROUPS_PER_TURN = 1_000, 50
 ALL_STORES, BY_STORE, RETIRED = "all", "store", "retired"
 
+# A month has the sums of up to 31 days.
+MONTHS_PER_BATCH = 250
 _FOLDED = failpoint("ledger-folded")
 
 
@@ -112,16 +114,16 @@ class SumsView(ReportView):
         found = await self._mongo.collection(BOOKS).find({}, {"_id": 1}, session=self._session).to_list(None)
         return [int(document["_id"]) for document in found]
 
-    async def months(self, book: Book, query: ReportQuery) -> list[MonthSums]:
+    async def months(self, book: Book, query: ReportQuery) -> AsyncIterator[Sequence[MonthSums]]:
         family = BY_STORE if STORE in query.by else ALL_STORES
         where: dict[str, Any] = {"site": book.site, "generation": book.generation, "family": family}
         where["month"] = {"$in": list(months_between(query.first, query.last))}
         where |= _conditions(query.filter)
         fields = {"days": 0} if query.has_whole_months else None
-        cursor = (
-            self._mongo.collection(SUMS).find(where, fields, session=self._session).hint("months").batch_size(5_000)
-        )
-        return [documents.month_sums_from(document) for document in await cursor.to_list(None)]
+        cursor = self._mongo.collection(SUMS).find(where, fields, session=self._session).hint("months")
+        cursor.batch_size(MONTHS_PER_BATCH)
+        while found := await cursor.to_list(MONTHS_PER_BATCH):
+            yield list(map(documents.month_sums_from, found))
 
     async def all_sums(self, book: Book) -> StoredSums:
         return StoredSums(*[await self._cells(book, family) for family in (ALL_STORES, BY_STORE, RETIRED)])

@@ -16,6 +16,13 @@ class ListedEntry(NamedTuple):
     entry: Entry
 
 
+class EntryPage(NamedTuple):
+    """Entries, and the position to continue after, if there are more."""
+
+    entries: list[ListedEntry]
+    following: str | None
+
+
 class EntryQuery(Struct, frozen=True, kw_only=True):
     """Selects entries of a site, or of one of its users. `after` is the position of the last one seen."""
 

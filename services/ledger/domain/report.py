@@ -16,6 +16,9 @@ DEFAULT_DIMENSIONS = (DAY, CHANNEL)
 _DATES = (DAY, MONTH)
 _NOTHING = [0] * len(Amounts._fields)
 
+# A row takes about two kilobytes while it is rendered.
+MAX_REPORT_ROWS = 25_000
+
 Combination = tuple[str | None, ...]
 # Of a sum: a combination, and the day, the month or an empty text.
 Key = tuple[Combination, str]
@@ -77,8 +80,12 @@ class ReportRow(Struct, frozen=True, gc=False):
     amounts: Amounts
 
 
+class ReportTooLargeError(Exception):
+    """The report has more than `MAX_REPORT_ROWS` rows."""
+
+
 class ReportBuilder:
-    """Adds up the sums of one report."""
+    """Adds up the sums of one report. Adding raises `ReportTooLargeError`."""
 
     def __init__(self, query: ReportQuery) -> None:
         self._query = query
@@ -86,6 +93,8 @@ class ReportBuilder:
         self._others = [name for name in query.by if name not in _DATES and name != CURRENCY]
         self._date = DAY if DAY in query.by else MONTH if MONTH in query.by else None
         self._sums: dict[Key, list[int]] = {}
+        self._combinations: set[Combination] = set()
+        self._dates = self._list_dates()
         self._first, self._last = to_date(query.first).isoformat(), to_date(query.last).isoformat()
 
     def add_months(self, sums: Iterable[MonthSums]) -> None:
@@ -109,10 +118,15 @@ class ReportBuilder:
                 combination = self._combination(cell.channel, cell.mode, cell.currency, cell.store)
                 self._add(combination, to_date(cell.day).isoformat(), amounts)
 
+    @property
+    def row_count(self) -> int:
+        """How many rows the report has so far."""
+        return len(self._combinations) * len(self._dates)
+
     def rows(self) -> list[ReportRow]:
         """Return the rows in the order of the dimensions; the site's own currency comes before the others."""
-        combinations = {combination for combination, _ in self._sums} or self._default_combinations()
-        keys = list(product(combinations, self._dates()))
+        combinations = self._combinations or self._default_combinations()
+        keys = list(product(combinations, self._dates))
         names = self._query.by if CURRENCY in self._query.by else (*self._query.by, CURRENCY)
         # Stable, so the least significant dimension is sorted first.
         for name in reversed(names):
@@ -132,6 +146,9 @@ class ReportBuilder:
         sums = self._sums.get(key)
         if sums is None:
             self._sums[key] = [int(amount) for amount in amounts]
+            self._combinations.add(combination)
+            if self.row_count > MAX_REPORT_ROWS:
+                raise ReportTooLargeError
             return
         for position, amount in enumerate(amounts):
             sums[position] += int(amount)
@@ -150,7 +167,7 @@ class ReportBuilder:
             return set()
         return {(*(known[name] for name in self._others), wanted.currency or self._query.report_currency)}
 
-    def _dates(self) -> Sequence[str]:
+    def _list_dates(self) -> Sequence[str]:
         query = self._query
         if self._date == DAY:
             return [to_date(day).isoformat() for day in range(query.first, query.last + 1)]

@@ -1,5 +1,6 @@
 """Answer questions about entries and sums."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -10,6 +11,9 @@ from services.chassis.runtime.errors import UnavailableError
 from services.ledger.domain.entries import group_sums
 from services.ledger.domain.report import ReportBuilder, ReportQuery, ReportRow
 from services.ledger.ports import EntryReader, ReportReader, ReportView, Zones
+
+# More rows are built in a thread: they would hold up other requests.
+ROWS_PER_TURN = 1_000
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -32,7 +36,7 @@ class Deps:
 
 
 async def get_report(site: int, query: ReportQuery, deps: Deps, *, zone: str | None = None) -> Report:
-    """Return a report; raises `UnavailableError`.
+    """Return a report; raises `UnavailableError` and `ReportTooLargeError`.
 
     With the zone of the site's books, or none, it is read from the sums; with any other it is computed from all
     entries with a sale or a return in the range.
@@ -47,11 +51,14 @@ async def get_report(site: int, query: ReportQuery, deps: Deps, *, zone: str | N
         if zone is not None and zone != kept_in:
             await _add_entries(builder, view, site, query, deps.zones.get(zone))
         elif book is not None:
-            builder.add_months(await view.months(book, query))
+            async for months in view.months(book, query):
+                builder.add_months(months)
             for part in await view.unfolded(book):
                 if not part.is_retired:
                     builder.add_cells(part.sums)
-    return Report(as_of_us=as_of_us, zone=zone or kept_in, query=query, rows=builder.rows())
+    is_large = builder.row_count > ROWS_PER_TURN
+    rows = await asyncio.to_thread(builder.rows) if is_large else builder.rows()
+    return Report(as_of_us=as_of_us, zone=zone or kept_in, query=query, rows=rows)
 
 
 async def _add_entries(builder: ReportBuilder, view: ReportView, site: int, query: ReportQuery, zone: tzinfo) -> None:

@@ -1,19 +1,24 @@
 """Handlers of the ledger API: authenticate, parse, query, respond."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
 from services.chassis.http.openapi import openapi_route
+from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec, TokenScope, next_link, page_token_from_query, pagination
 from services.chassis.http.time_range import parse_from_us, parse_to_us
+from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.time_zones import load_time_zone
 from services.ledger.domain.entries import GroupKey
 from services.ledger.domain.listing import EntryQuery
+from services.ledger.domain.report import MAX_REPORT_ROWS, ReportTooLargeError
 from services.ledger.domain.sums import day_of
 from services.ledger.flows import queries
 from services.ledger.http import params, responses
@@ -24,6 +29,13 @@ from services.values.identifiers import has_lone_surrogate
 from services.values.sites import Site
 
 READ = "sales:read"
+# A page ends with the entry that reaches this size.
+MAX_PAGE_BYTES = 1024 * 1024
+# Entries that are read at once; fewer at first, and while they are large.
+FIRST_PORTION, LATER_PORTIONS = 10, 100
+# Rendering an entry of this size takes a fraction of a millisecond.
+MANY_BYTES = 4_096
+_JSON = {"content_type": params.JSON, "charset": "utf-8"}
 
 
 class PageTokens:
@@ -62,6 +74,7 @@ class LedgerApi:
         self._now_us = now_us
         self._openapi = openapi
         self._scans = Scans()
+        self._page_limits = PageLimits("the ledger API")
 
     def routes(self) -> Sequence[web.RouteDef]:
         """All routes."""
@@ -75,24 +88,49 @@ class LedgerApi:
 
     async def user_orders(self, request: web.Request) -> web.Response:
         """A user's orders, newest first."""
-        site = (await self._access.authorize(request, READ)).site
+        caller = await self._access.authorize(request, READ)
+        site = caller.site
         user_id = request.match_info["userId"]
         rows = params.parse_rows(request.query)
         query = replace(self._parse_entries(request, site), user_id=user_id)
         page_token = page_token_from_query(request.query)
         if page_token is not None:
             query = replace(query, after=self._tokens.decode(query, page_token))
-        # No record has such a user id.
-        found = [] if has_lone_surrogate(user_id) else await self._deps.entries.list_newest(query, rows=rows + 1)
-        page = found[:rows]
-        token = self._tokens.encode(query, page[-1].position) if len(found) > rows else None
-        members: dict[str, object] = {}
-        headers = dict(PRIVATE)
-        if params.is_paged(request.query) or token is not None:
-            members["pagination"] = pagination(rows, len(page), token)
-            headers |= next_link(request, token)
-        members["result"] = [responses.entry_members(each.entry, each.key, self._site_key) for each in page]
-        return _json(members, headers)
+        client_id = caller.token.client_id
+        async with self._page_limits.rendering(client_id, is_large=rows > params.DEFAULT_ROWS):
+            # No record has such a user id.
+            page, following = ([], None) if has_lone_surrogate(user_id) else await self._read_page(query, rows)
+            token = None if following is None else self._tokens.encode(query, following)
+            members: dict[str, object] = {}
+            headers = dict(PRIVATE)
+            if params.is_paged(request.query) or token is not None:
+                members["pagination"] = pagination(rows, len(page), token)
+                headers |= next_link(request, token)
+            members["result"] = page
+            body = responses.encode(members)
+        return self._page_limits.response(client_id, body, headers=headers, **_JSON)
+
+    async def _read_page(self, query: EntryQuery, rows: int) -> tuple[list[Raw], str | None]:
+        """Return entries as JSON and the position to continue after.
+
+        They are read and rendered in portions, and end at about `MAX_PAGE_BYTES`: an entry may have hundreds of lines,
+        and one client's page must neither need much memory nor hold up other requests.
+        """
+        page: list[Raw] = []
+        size, portion = 0, FIRST_PORTION
+        while True:
+            found = await self._deps.entries.list_newest(query, rows=min(rows - len(page), portion))
+            for number, each in enumerate(found.entries, start=1):
+                page.append(Raw(responses.encode(responses.entry_members(each.entry, each.key, self._site_key))))
+                size += len(page[-1])
+                if size >= MAX_PAGE_BYTES and number < len(found.entries):
+                    return page, each.position
+                if len(page[-1]) > MANY_BYTES:
+                    await asyncio.sleep(0)
+            if found.following is None or len(page) >= rows or size >= MAX_PAGE_BYTES:
+                return page, found.following
+            query = replace(query, after=found.following)
+            portion = FIRST_PORTION if size > MANY_BYTES * len(page) else LATER_PORTIONS
 
     async def order(self, request: web.Request) -> web.Response:
         """The entries with an order id: one for each channel that has it."""
@@ -119,19 +157,22 @@ class LedgerApi:
             today=lambda: day_of(self._now_us(), load_time_zone(zone or site.time_zone)),
         )
         media_type = params.parse_media_type(request, (params.JSON, params.CSV, params.XLSX))
-        with nullcontext() if zone is None else self._scans.begin(caller.token.client_id):
-            report = await queries.get_report(site.site, query, self._deps, zone=zone)
+        client_id = caller.token.client_id
+        async with self._page_limits.rendering(client_id):
+            try:
+                with nullcontext() if zone is None else self._scans.begin(client_id):
+                    report = await queries.get_report(site.site, query, self._deps, zone=zone)
+            except ReportTooLargeError:
+                detail = f"the report has more than {MAX_REPORT_ROWS} rows; ask for fewer days, or without a dimension"
+                raise Problem(400, "REPORT_TOO_LARGE", detail) from None
+            render = partial(_render_report, report, media_type)
+            body = await asyncio.to_thread(render) if len(report.rows) > queries.ROWS_PER_TURN else render()
         headers = {**PRIVATE, "Vary": "Accept"}
-        if media_type == params.JSON:
-            return _json(responses.report_members(report), headers)
-        columns = responses.report_columns(report)
-        writer_type: type[CsvWriter | XlsxWriter] = CsvWriter if media_type == params.CSV else XlsxWriter
-        writer: TableWriter = writer_type(columns, numeric=responses.numeric_columns(columns))
-        body = writer.begin() + writer.rows(responses.report_rows(report)) + writer.end()
-        name = f"sales.{'csv' if media_type == params.CSV else 'xlsx'}"
-        headers |= responses.as_of_headers(report) | {"Content-Disposition": f'attachment; filename="{name}"'}
-        charset = "utf-8" if media_type == params.CSV else None
-        return web.Response(body=body, headers=headers, content_type=media_type, charset=charset)
+        if media_type != params.JSON:
+            name = f"sales.{'csv' if media_type == params.CSV else 'xlsx'}"
+            headers |= responses.as_of_headers(report) | {"Content-Disposition": f'attachment; filename="{name}"'}
+        charset = None if media_type == params.XLSX else "utf-8"
+        return self._page_limits.response(client_id, body, headers=headers, content_type=media_type, charset=charset)
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """All orders that match, oldest first, as a stream."""
@@ -151,6 +192,15 @@ class LedgerApi:
         )
 
 
+def _render_report(report: queries.Report, media_type: str) -> bytes:
+    if media_type == params.JSON:
+        return responses.encode(responses.report_members(report))
+    columns = responses.report_columns(report)
+    writer_type: type[CsvWriter | XlsxWriter] = CsvWriter if media_type == params.CSV else XlsxWriter
+    writer: TableWriter = writer_type(columns, numeric=responses.numeric_columns(columns))
+    return writer.begin() + writer.rows(responses.report_rows(report)) + writer.end()
+
+
 def _scope(query: EntryQuery) -> TokenScope:
     wanted = query.filter
     has_channel = wanted.channel is not UNSET
@@ -159,4 +209,4 @@ def _scope(query: EntryQuery) -> TokenScope:
 
 
 def _json(members: object, headers: dict[str, str]) -> web.Response:
-    return web.Response(body=responses.encode(members), headers=headers, content_type=params.JSON, charset="utf-8")
+    return web.Response(body=responses.encode(members), headers=headers, **_JSON)  # type: ignore[arg-type]

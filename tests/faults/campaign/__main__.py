@@ -6,12 +6,14 @@ processes never repeat a schedule.
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
+from sandbox import paths
 from tests.faults.campaign.report import print_round, print_table
 from tests.faults.campaign.rounds import FAULTS, Round, play
 from tests.faults.plants.__main__ import PLANTS, copy_tree
@@ -83,7 +85,9 @@ def _play_planted(name: str) -> int:
         arguments = [each for each in sys.argv[1:] if each not in ("--plant", name)]
         command = [sys.executable, "-m", "tests.faults.campaign", *arguments]
         print(f"planted: {plant.name} ({plant.invariant})", flush=True)
-        return subprocess.run(command, cwd=copy, check=False).returncode
+        # The copy has no servers of its own.
+        environment = {**os.environ, "SANDBOX_CACHE": str(paths.cache()), "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(command, cwd=copy, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

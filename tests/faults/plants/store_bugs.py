@@ -174,6 +174,24 @@ PLANTS = (
         [Edit(STOCK, '"$set": {"slot": slot,', '"$set": {"slot": slot + str(now_us),')],
     ),
     Plant(
+        "a batch that sells codes although they are not available",
+        "I5",
+        Simulation("codes", ("I5",), 100),
+        [Edit(STOCK, '"_id": digests[slot], "available": True}', '"_id": digests[slot]}')],
+    ),
+    Plant(
+        "one sequence number for all orders of a batch",
+        "I6",
+        Pytest(["tests/fulfilment/test_batches.py"]),
+        [Edit(ORDERS, "return range(last - count + 1, last + 1)", "return [last] * count")],
+    ),
+    Plant(
+        "a save that another writer has won counts as ours",
+        "I5",
+        Pytest(["tests/fulfilment/test_batches.py"]),
+        [Edit(TRANSACTIONS, "if result.matched_count == len(saves):", "if result.matched_count:")],
+    ),
+    Plant(
         "counts that overwrite newer ones",
         "I5",
         Simulation("codes", ("I5",), 100),
