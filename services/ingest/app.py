@@ -97,7 +97,10 @@ async def build(settings: Settings) -> Service:
             validator,
             StartupTask([idempotency_keys.create_indexes]),
             HttpServer(
-                build_application([*api.routes(), *own_registry]), host=settings.http_host, port=settings.http_port
+                build_application([*api.routes(), *own_registry]),
+                host=settings.http_host,
+                port=settings.http_port,
+                direct=api.direct,
             ),
         ),
     )

@@ -1,5 +1,6 @@
 """Ports of ingest."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from services.chassis.http.idempotency import Reservation, StoredResponse
@@ -13,6 +14,13 @@ class Publisher(Protocol):
 
     async def publish(self, job: AcceptedJob) -> None:
         """Return when all in-sync replicas have the job and its accepted records; raises `UnavailableError`."""
+
+    @property
+    def can_publish_nowait(self) -> bool:
+        """Whether `publish_nowait` can be called now: the brokers have been asked for all that it needs."""
+
+    def publish_nowait(self, job: AcceptedJob, on_settled: Callable[[Exception | None], None]) -> None:
+        """Publish a job of one accepted record; call `on_settled` when `publish` would return or raise."""
 
 
 class Judge(Protocol):
@@ -30,6 +38,12 @@ class RateLimiter(Protocol):
 
     async def peek(self, key: str, *, limit: int) -> Decision:
         """Decide as `acquire` would for one unit; charge nothing."""
+
+    def has_quota_nowait(self, key: str, *, limit: int) -> bool:
+        """Whether `acquire_nowait` would charge one unit now."""
+
+    def acquire_nowait(self, key: str, *, limit: int) -> Decision | None:
+        """Charge one unit as `acquire` does; None, without any effect, if it refuses or would have to wait."""
 
 
 class IdempotencyStore(Protocol):

@@ -4,7 +4,16 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from services.jobs.events import Fault
-from services.sales.batch import MAX_RECORDS, Batch, ImportContext, ImportTarget, Note, NoteCode, SiteDefaults
+from services.sales.batch import (
+    MAX_RECORDS,
+    Batch,
+    ImportContext,
+    ImportTarget,
+    InvalidBodyError,
+    Note,
+    NoteCode,
+    SiteDefaults,
+)
 from services.sales.fast_json_reader import parse_typed_body, parse_typed_record, to_record_fast
 from services.sales.faults import FaultCode, make_fault
 from services.sales.field_types import RuleContext
@@ -52,12 +61,28 @@ def read_batch(
 
     Raises `InvalidBodyError` if the body as a whole cannot be read, and nothing else.
     """
-    context = ImportContext(target, defaults, RuleContext(now_us, currencies, defaults.time_zone))
+    context = _build_context(target, defaults, now_us, currencies)
     if target.user_id is not None:
         max_records = 1
     return _read_fast(body, context, max_records=max_records) or _read_each(
         body, context, max_records=max_records, strict=strict_json
     )
+
+
+def read_common_record(
+    body: bytes, *, target: ImportTarget, defaults: SiteDefaults, now_us: int, currencies: AbstractSet[str]
+) -> Batch | None:
+    """Read a request of one record as `read_batch` does if it is common and keeps all rules, else return None."""
+    try:
+        return _read_fast(body, _build_context(target, defaults, now_us, currencies), max_records=1)
+    except InvalidBodyError:
+        return None
+
+
+def _build_context(
+    target: ImportTarget, defaults: SiteDefaults, now_us: int, currencies: AbstractSet[str]
+) -> ImportContext:
+    return ImportContext(target, defaults, RuleContext(now_us, currencies, defaults.time_zone))
 
 
 def assemble_batch(elements: list[ParsedElement], context: ImportContext, *, notes: list[Note]) -> Batch:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from services.chassis.avro.compatibility import InvalidSchemaError, incompatibilities
 from services.chassis.avro.schemas import Schema, Schemas
-from services.chassis.http import server as http
+from services.chassis.http import responses as http
 from services.chassis.http.rate_limit import RateLimit
 from services.chassis.http.request_body import read_bounded
 from services.chassis.http.source_address import Networks, get_source_address

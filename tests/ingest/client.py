@@ -11,6 +11,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from services.chassis.http.direct import Exchange
 from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.settings import REPOSITORY
 from services.chassis.security.authentication import RequestAuthenticator
@@ -60,6 +61,8 @@ class ApiClient:
     rate_limiter: FakeRateLimiter
     idempotency: FakeIdempotencyStore
     judge: FakeJudge
+    # Whether the direct handler took each request that it was offered.
+    offers: list[bool]
 
     async def call(
         self, method: str, path: str, *, data: Any = None, headers: Any = None, token: str | None = "good"
@@ -109,9 +112,10 @@ async def import_api(
     records_per_second: int = 100,
     strict_json: bool = False,
     idempotency: IdempotencyStore | None = None,
+    direct: bool = True,
     **options: Any,
 ) -> AsyncIterator[ApiClient]:
-    """Serve the API with these settings."""
+    """Serve the API with these settings; without `direct`, all requests take aiohttp's way."""
     journal: Journal = []
     publisher, rate_limiter = FakePublisher(journal), FakeRateLimiter(journal)
     fake_store, judge = FakeIdempotencyStore(journal), FakeJudge(journal)
@@ -130,11 +134,21 @@ async def import_api(
         options=ImportOptions(**options),
         openapi=OPENAPI_FILE,
     )
-    server = HttpServer(build_application(api.routes()), host="127.0.0.1", port=0)
+    offers: list[bool] = []
+
+    def handle_directly(exchange: Exchange) -> bool:
+        offers.append(api.direct(exchange))
+        return offers[-1]
+
+    server = HttpServer(
+        build_application(api.routes()), host="127.0.0.1", port=0, direct=handle_directly if direct else None
+    )
     await server.start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield ApiClient(f"http://{server.address}", session, journal, publisher, rate_limiter, fake_store, judge)
+            yield ApiClient(
+                f"http://{server.address}", session, journal, publisher, rate_limiter, fake_store, judge, offers
+            )
     finally:
         await server.stop()
 

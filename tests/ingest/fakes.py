@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
@@ -68,6 +68,14 @@ class FakePublisher:
         self.is_unavailable = False
         self.gate: asyncio.Event | None = None
 
+    @property
+    def can_publish_nowait(self) -> bool:
+        return True
+
+    def publish_nowait(self, job: AcceptedJob, on_settled: Callable[[Exception | None], None]) -> None:
+        publishing = asyncio.get_running_loop().create_task(self.publish(job))
+        publishing.add_done_callback(lambda done: on_settled(done.exception()))  # type: ignore[arg-type]
+
     async def publish(self, job: AcceptedJob) -> None:
         if self.gate is not None:
             await self.gate.wait()
@@ -113,6 +121,15 @@ class FakeRateLimiter:
 
     async def peek(self, key: str, *, limit: int) -> Decision:
         return self._rate_limit.peek(key, limit=limit)
+
+    def has_quota_nowait(self, key: str, *, limit: int) -> bool:
+        return self._rate_limit.has_quota(key, limit=limit)
+
+    def acquire_nowait(self, key: str, *, limit: int) -> Decision | None:
+        decision = self._rate_limit.acquire(key, limit=limit)
+        if decision.allowed:
+            self.journal.append(Charged(1))
+        return decision if decision.allowed else None
 
 
 @dataclass

@@ -7,7 +7,7 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
-from services.ingest.adapters.batcher import Acknowledgements, RecordBatcher
+from services.ingest.adapters.batcher import AwaitableAcknowledgements, RecordBatcher
 from tests.chassis.eventually import until
 
 
@@ -27,7 +27,7 @@ class FakeSender:
 
 
 async def submit(batcher: RecordBatcher, record: ProducerRecord) -> None:
-    acknowledgements = Acknowledgements(1)
+    acknowledgements = AwaitableAcknowledgements(1)
     batcher.submit(record, acknowledgements)
     await acknowledgements.wait()
 
@@ -90,7 +90,7 @@ async def test_who_gives_up_does_not_stop_the_others() -> None:
 
 async def test_a_request_waits_for_all_that_it_sent() -> None:
     first, second = FakeSender(), FakeSender()
-    acknowledgements = Acknowledgements(2)
+    acknowledgements = AwaitableAcknowledgements(2)
     for sender in (first, second):
         RecordBatcher(sender.send).submit(a_record(), acknowledgements)
     waiting = asyncio.create_task(acknowledgements.wait())

@@ -34,6 +34,9 @@ class FakeProducer:
     async def partitions(self, topic: str) -> int:
         return 12 if topic else 0
 
+    def known_partitions(self, topic: str) -> int | None:
+        return 12 if topic else None
+
     async def partition_for_key(self, topic: str, key: bytes) -> int:
         return (len(topic) + len(key)) % 12
 

@@ -19,7 +19,7 @@ from services.auth.flows.tokens import UNKNOWN_CLIENT, TokenDeps, issue
 from services.auth.http.oauth import NO_STORE, build_endpoint, read_body
 from services.auth.wire import client_to_json, key_to_json
 from services.chassis.http.openapi import openapi_route
-from services.chassis.http.server import json_response
+from services.chassis.http.responses import json_response
 from services.chassis.http.source_address import Networks, get_source_address
 from services.chassis.runtime.errors import ForbiddenError, Problem, UnauthorizedError, UnavailableError
 from services.chassis.security.tokens import Token, bearer_token

@@ -12,7 +12,7 @@ from services.auth.domain.oauth_error import OAuthError, invalid_request, unavai
 from services.auth.flows.tokens import TokenDeps, introspect, issue, record_refusal, revoke
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.request_body import read_bounded
-from services.chassis.http.server import json_response
+from services.chassis.http.responses import json_response
 from services.chassis.http.source_address import Networks, get_source_address
 from services.chassis.runtime.errors import Problem, UnavailableError
 

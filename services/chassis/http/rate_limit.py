@@ -81,6 +81,10 @@ class RateLimit:
         window = self._window(key, now)
         return self._decision(window, now, allowed=window.used < limit, limit=limit, cost=1)
 
+    def has_quota(self, key: str, *, limit: int) -> bool:
+        """Whether the window has a unit left."""
+        return self._window(key, self._clock()).used < limit
+
     def _decision(self, window: _Window, now: float, *, allowed: bool, limit: int, cost: int) -> Decision:
         wait_s = 0.0 if allowed else self._time_until_available(window, limit - cost, now)
         reset_s = window.costs[-1][0] + self._window_s - now if window.costs else 0.0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDictProxy
 
 from services.chassis.runtime.errors import Problem
 
@@ -16,9 +17,13 @@ _ACCEPTED_TYPES = frozenset(
 
 def require_json(request: web.Request) -> None:
     """Raise a 415 if the declared media type cannot be JSON."""
-    for header in request.headers.getall(hdrs.CONTENT_TYPE, ()):
-        if not _may_be_json(header):
-            raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "send JSON (Content-Type: application/json)")
+    if not may_be_json(request.headers):
+        raise Problem(415, "UNSUPPORTED_MEDIA_TYPE", "send JSON (Content-Type: application/json)")
+
+
+def may_be_json(headers: CIMultiDictProxy[str]) -> bool:
+    """Whether the declared media type, if any, can be JSON."""
+    return all(map(_may_be_json, headers.getall(hdrs.CONTENT_TYPE, ())))
 
 
 @lru_cache(maxsize=256)

@@ -1,6 +1,5 @@
-"""Metrics of HTTP requests."""
+"""Metrics of requests, the same in every service."""
 
-from aiohttp import web
 from prometheus_client import Counter, Histogram
 
 from services.chassis.runtime import metrics
@@ -14,28 +13,26 @@ IN_FLIGHT = metrics.gauge("http_requests_in_flight", "Requests in progress.")
 RESPONSE_BYTES = metrics.counter("http_response_bytes_total", "Bytes of response bodies.", ["route"])
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# A client that reset the connection.
+DISCONNECTED = 499
 
 
 class RouteMetrics:
-    """Metric children by (method, route, status), each looked up once."""
+    """Counts requests; metric children are looked up once."""
 
     def __init__(self) -> None:
         self._seconds: dict[tuple[str, str, int], Histogram] = {}
         self._bytes: dict[str, Counter] = {}
 
-    def observe(self, request: web.Request, response: web.StreamResponse | None, took_s: float) -> None:
-        """Count a request; without a response the client has reset the connection."""
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else "unmatched"
-        method = request.method if request.method in _METHODS else "other"
-        status = response.status if response is not None else 499
-        key = (method, route, status)
+    def observe(self, method: str, route: str, status: int, *, took_s: float, body_bytes: int | None) -> None:
+        """Count a request; `body_bytes` is None for a response whose size is not counted."""
+        key = (method if method in _METHODS else "other", route, status)
         seconds = self._seconds.get(key)
         if seconds is None:
-            seconds = self._seconds[key] = SECONDS.labels(method, route, str(status))
+            seconds = self._seconds[key] = SECONDS.labels(key[0], route, str(status))
         seconds.observe(took_s)
-        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+        if body_bytes is not None:
             total = self._bytes.get(route)
             if total is None:
                 total = self._bytes[route] = RESPONSE_BYTES.labels(route)
-            total.inc(len(response.body))
+            total.inc(body_bytes)

@@ -104,6 +104,15 @@ class SharedRateLimit:
         decision = await self._ask_store(key, limit=limit, cost=0) if local.allowed else None
         return decision or local
 
+    def has_quota_nowait(self, key: str, *, limit: int) -> bool:
+        """Whether `acquire_nowait` would spend a unit now: never with a store, which would have to be asked."""
+        return self._shared is None and self._local.has_quota(key, limit=limit)
+
+    def acquire_nowait(self, key: str, *, limit: int) -> Decision | None:
+        """Spend one unit as `acquire` does; None, and nothing is spent, if it refuses or would ask the store."""
+        decision = self._local.acquire(key, limit=limit) if self._shared is None else None
+        return decision if decision is not None and decision.allowed else None
+
     async def _ask_store(self, key: str, *, limit: int, cost: int) -> Decision | None:
         """Return the store's decision; None without a store, or while it is unavailable."""
         if self._shared is None or self._clock() < self._fallback_until:

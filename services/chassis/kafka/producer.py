@@ -149,6 +149,12 @@ class Producer:
             self._topics.add(topic)
         return len(partitions)
 
+    def known_partitions(self, topic: str) -> int | None:
+        """Return the number of partitions of the topic if `partitions` would not have to ask for it, else None."""
+        if self._current is None or topic not in self._topics:
+            return None
+        return len(self._current.client.cluster.partitions_for_topic(topic) or ()) or None
+
     async def partition_for_key(self, topic: str, key: bytes) -> int:
         """Return the key's partition, as Java's default partitioner computes it; raises `UnavailableError`."""
         return partition_for_key(key, await self.partitions(topic))

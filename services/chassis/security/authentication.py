@@ -42,12 +42,28 @@ class RequestAuthenticator:
         """Return the caller; raises as `token` and `match_api_key` do."""
         return self.match_api_key(request, await self.token(request))
 
+    def cached_caller(self, authorization: str | None, api_key: str) -> Caller | None:
+        """Return the caller of a token that was verified before; None proves nothing: `caller` then decides."""
+        if (
+            authorization is None
+            or not authorization.startswith("Bearer ")
+            or (self._must_refuse and self._must_refuse())
+        ):
+            return None
+        token = self._verifier.cached(authorization[7:])
+        return None if token is None else self._match(api_key, token)
+
     def match_api_key(self, request: web.Request, token: Token) -> Caller:
         """Check the path's `apiKey`; raises `ForbiddenError` unless it belongs to the token and to its site."""
-        api_key = request.match_info["apiKey"]
+        caller = self._match(request.match_info["apiKey"], token)
+        if caller is None:
+            raise ForbiddenError("the token is not for this apiKey")
+        return caller
+
+    def _match(self, api_key: str, token: Token) -> Caller | None:
         site = self._sites.by_api_key(api_key)
         if api_key not in token.api_keys or site is None or site.site != token.site:
-            raise ForbiddenError("the token is not for this apiKey")
+            return None
         return Caller(token, site, api_key)
 
 

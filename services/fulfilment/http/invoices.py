@@ -9,7 +9,7 @@ from aiohttp import web
 
 from services.chassis.http.negotiation import negotiate
 from services.chassis.http.paging import PageTokenCodec
-from services.chassis.http.server import json_response
+from services.chassis.http.responses import json_response
 from services.chassis.runtime.errors import Problem
 from services.fulfilment.domain.business_day import business_date
 from services.fulfilment.domain.ids import parse_id

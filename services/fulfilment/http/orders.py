@@ -12,7 +12,7 @@ from services.chassis.http.idempotency import REPLAYED, IdempotencyKeys, Reserva
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.page_limits import PageLimits
 from services.chassis.http.paging import PageTokenCodec
-from services.chassis.http.server import json_response, traceparent
+from services.chassis.http.responses import json_response, traceparent_from
 from services.chassis.http.time_range import parse_from_us, parse_to_us
 from services.chassis.runtime.errors import Problem
 from services.chassis.security.audit import AuditLog
@@ -75,7 +75,7 @@ class OrdersApi:
         key = idempotency_key(request.headers)
         await self.authenticator.check_order_limit(caller)
         body = await read_body(request, timeout_s=self.body_timeout_s)
-        received = ReceivedOrder(caller, body, received_us, traceparent(request))
+        received = ReceivedOrder(caller, body, received_us, traceparent_from(request.headers))
         if key is None:
             await self.authenticator.charge_order(caller)
             return _to_response(await self._place(received, self.new_id()))

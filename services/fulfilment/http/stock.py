@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from services.chassis.http.server import json_response
+from services.chassis.http.responses import json_response
 from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.logs import escape_for_log
 from services.chassis.security.audit import AuditLog

@@ -7,6 +7,9 @@ from contextvars import Context
 
 from services.chassis.kafka.producer import ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
+from services.chassis.runtime.logs import logger
+
+_LOG = logger(__name__)
 
 MAX_RECORDS = 500
 MAX_BYTES = 512 * 1024
@@ -15,25 +18,42 @@ Send = Callable[[Sequence[ProducerRecord]], Awaitable[None]]
 
 
 class Acknowledgements:
-    """The outcome of everything that one request sends. A request waits once, however many sends it has."""
+    """The outcome of everything that one request sends, however many sends that are.
 
-    __slots__ = ("_done", "_error", "_pending")
+    Once all are settled, `on_settled` is called with None, or with the error of the first one that failed.
+    """
 
-    def __init__(self, sends: int) -> None:
+    __slots__ = ("_error", "_on_settled", "_pending")
+
+    def __init__(self, sends: int, on_settled: Callable[[Exception | None], None]) -> None:
         self._pending = sends
         self._error: Exception | None = None
-        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._on_settled = on_settled
 
     def settle(self, error: Exception | None = None) -> None:
         """Report the outcome of one send."""
         self._error = self._error or error
         self._pending -= 1
-        if self._pending or self._done.done():
+        if not self._pending:
+            self._on_settled(None if self._error is None else _own_error(self._error))
+
+
+class AwaitableAcknowledgements(Acknowledgements):
+    """Acknowledgements that a task waits for."""
+
+    __slots__ = ("_done",)
+
+    def __init__(self, sends: int) -> None:
+        super().__init__(sends, self._resolve)
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def _resolve(self, error: Exception | None) -> None:
+        if self._done.done():
             return
-        if self._error is None:
+        if error is None:
             self._done.set_result(None)
         else:
-            self._done.set_exception(_own_error(self._error))
+            self._done.set_exception(error)
 
     async def wait(self) -> None:
         """Return once all sends are acknowledged; raises once all are settled and one of them has failed."""
@@ -65,7 +85,10 @@ class _Batch:
 
     def settle(self, error: Exception | None = None) -> None:
         for acknowledgements in self.acknowledgements:
-            acknowledgements.settle(error)
+            try:
+                acknowledgements.settle(error)
+            except Exception:  # noqa: BLE001 - a defect must not keep other requests from their outcome
+                _LOG.exception("request not responded to")
 
     @property
     def is_open(self) -> bool:

@@ -1,14 +1,15 @@
 """Publishes accepted jobs to Kafka: the job's opened event, and its records as one batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 
 from services import topics
+from services.chassis.kafka.partitioner import partition_for_key
 from services.chassis.kafka.producer import Headers, Producer, ProducerRecord
 from services.chassis.runtime.errors import UnavailableError
 from services.ingest import metrics
-from services.ingest.adapters.batcher import Acknowledgements, RecordBatcher
+from services.ingest.adapters.batcher import Acknowledgements, AwaitableAcknowledgements, RecordBatcher
 from services.ingest.domain.import_job import AcceptedJob
 from services.ingest.ports import Publisher
 from services.ingest.wire import Encoder
@@ -38,28 +39,43 @@ class KafkaPublisher(Publisher):
         if job.batch.rejected or not job.batch.accepted:
             # Only these events carry the rejected records, so they must be durable before any record is.
             for event in self._build_events(job):
-                acknowledgements = Acknowledgements(1)
+                acknowledgements = AwaitableAcknowledgements(1)
                 await self._submit_event(event, acknowledgements)
                 await acknowledgements.wait()
             if job.batch.accepted:
-                acknowledgements = Acknowledgements(1)
+                acknowledgements = AwaitableAcknowledgements(1)
                 await self._send_job(job, acknowledgements)
                 await acknowledgements.wait()
             return
         # Every verdict repeats the job's header: status can create the job from whichever event arrives first.
         (event,) = self._build_events(job)
-        acknowledgements = Acknowledgements(2)
+        acknowledgements = AwaitableAcknowledgements(2)
         await self._submit_event(event, acknowledgements)
         await self._send_job(job, acknowledgements)
         await acknowledgements.wait()
 
+    @property
+    def can_publish_nowait(self) -> bool:
+        return self._producer.known_partitions(JOB_EVENTS) is not None
+
+    def publish_nowait(self, job: AcceptedJob, on_settled: Callable[[Exception | None], None]) -> None:
+        (event,) = self._build_events(job)
+        (record,) = self._build_records(job)
+        partition = partition_for_key(event.key or b"", self._producer.known_partitions(JOB_EVENTS) or 1)
+        acknowledgements = Acknowledgements(2, on_settled)
+        self._event_batcher(partition).submit(event, acknowledgements)
+        self._records[TOPICS[job.header.type]].submit(record, acknowledgements)
+
     async def _submit_event(self, event: ProducerRecord, acknowledgements: Acknowledgements) -> None:
         partition = await self._producer.partition_for_key(JOB_EVENTS, event.key or b"")
+        self._event_batcher(partition).submit(event, acknowledgements)
+
+    def _event_batcher(self, partition: int) -> RecordBatcher:
         batcher = self._events.get(partition)
         if batcher is None:
             send = partial(self._producer.send_batch, JOB_EVENTS, partition)
             batcher = self._events[partition] = RecordBatcher(send)
-        batcher.submit(event, acknowledgements)
+        return batcher
 
     async def _send_job(self, job: AcceptedJob, acknowledgements: Acknowledgements) -> None:
         topic = TOPICS[job.header.type]

@@ -160,7 +160,14 @@ async def _publish(job: AcceptedJob, deps: Deps, reservation: Reservation | None
         if logs_debug():
             _LOG.debug("job accepted", site=header.site, total=header.total)
     except UnavailableError as error:
-        _LOG.warning("publish not acknowledged", site=header.site, total=header.total, dependency=error.dependency)
+        unacknowledged = report_unacknowledged(error, job)
         if reservation is not None:
             await deps.idempotency.release_for_retry(reservation)
-        raise UnacknowledgedError(error, header.job_id) from error
+        raise unacknowledged from error
+
+
+def report_unacknowledged(error: UnavailableError, job: AcceptedJob) -> UnacknowledgedError:
+    """Log that the job's outcome is unknown, and return the error that says so."""
+    header = job.header
+    _LOG.warning("publish not acknowledged", site=header.site, total=header.total, dependency=error.dependency)
+    return UnacknowledgedError(error, header.job_id)

@@ -1,15 +1,14 @@
 """Routes of the import API: authenticate, check, accept, respond."""
 
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from services.chassis.http import server as http
+from services.chassis.http import responses as http
 from services.chassis.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.rate_limit import Decision, quota_headers
@@ -32,9 +31,11 @@ from services.ingest.flows.accept import (
 from services.ingest.flows.validate import Validated, validate
 from services.ingest.http import responses
 from services.ingest.http.body import UnreadableBodyError, defer_continue, read_body
+from services.ingest.http.direct import DirectImports
 from services.ingest.http.query import IMPORT, ImportQuery, parse_query
 from services.ingest.http.responses import BASE, QUOTA
-from services.sales.batch import ImportTarget, InvalidBodyError, SiteDefaults
+from services.ingest.http.site_defaults import site_defaults
+from services.sales.batch import ImportTarget, InvalidBodyError
 from services.values.sites import Site
 
 
@@ -72,6 +73,10 @@ class ImportApi:
         )
         metrics.BYTES_IN_FLIGHT.set_function(lambda: self._budget.bytes_in_flight)
         self._openapi = openapi
+        # Answers the most frequent requests, and leaves all others to the routes.
+        self.direct = DirectImports(
+            deps=deps, authenticator=authenticator, budget=self._budget, accepted_status=options.accepted_status
+        )
 
     def routes(self) -> list[web.RouteDef]:
         """All routes of the API."""
@@ -148,11 +153,11 @@ class ImportApi:
                 client_id=token.client_id,
                 scopes=token.scopes,
                 target=target,
-                site=SiteDefaults(site.site, _time_zone(site.time_zone), site.default_channel(caller.api_key)),
+                site=site_defaults(caller),
                 records_per_second=site_quota.limit,
                 body=body,
                 idempotency_key=request.headers.get(IDEMPOTENCY_KEY),
-                traceparent=http.traceparent(request),
+                traceparent=http.traceparent_from(request.headers),
             )
             if query.validate_only:
                 return await validate(import_request, self._deps, quota_key=site_quota.key)
@@ -176,11 +181,6 @@ class ImportApi:
 
     async def _peek(self, site_quota: SiteQuota) -> Decision:
         return await self._deps.rate_limiter.peek(site_quota.key, limit=site_quota.limit)
-
-
-@lru_cache(maxsize=256)
-def _time_zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
 
 
 def _user_id(request: web.Request) -> str | None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from services.chassis.http import rate_limit
-from services.chassis.http import server as http
+from services.chassis.http import responses as http
 from services.chassis.http.idempotency import REPLAYED, StoredResponse
 from services.chassis.http.rate_limit import Decision
 from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem, UnavailableError
@@ -31,7 +31,13 @@ SUCCEEDED, FAILED = "succeeded", "failed"
 
 
 def accepted_response(job: AcceptedJob, *, status: int, api_key: str, user_id: str | None) -> web.Response:
-    """Return the job, its keys in the documented order."""
+    """Return the response to an accepted request."""
+    headers, body = accepted_content(job, api_key=api_key, user_id=user_id)
+    return http.json_response(body, status=status, headers=headers)
+
+
+def accepted_content(job: AcceptedJob, *, api_key: str, user_id: str | None) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return headers and body of the response: the job, its keys in the documented order."""
     header, notes = job.header, job.batch.notes
     headers = {"Location": f"{_jobs_path(api_key)}/{header.job_id}/events"}
     body: dict[str, Any] = {
@@ -43,7 +49,7 @@ def accepted_response(job: AcceptedJob, *, status: int, api_key: str, user_id: s
         body["notes"] = [_note(note) for note in notes]
         if any(note.code == NoteCode.RETURN_ON_ORDERS_PATH for note in notes):
             headers["Link"] = _canonical_link(api_key, user_id)
-    return http.json_response(body, status=status, headers=headers)
+    return headers, body
 
 
 def validated_response(validated: Validated, *, api_key: str, user_id: str | None) -> web.Response:

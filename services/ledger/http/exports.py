@@ -8,7 +8,7 @@ from contextlib import aclosing
 from aiohttp import web
 from msgspec.structs import replace
 
-from services.chassis.http.server import REQUEST_ID
+from services.chassis.http.responses import REQUEST_ID
 from services.chassis.runtime.errors import Problem
 from services.ledger import metrics
 from services.ledger.domain.listing import EntryQuery, ListedEntry

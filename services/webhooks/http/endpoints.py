@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from services.chassis.http.paging import PageTokenCodec, page_token_from_query, pagination, rows_from_query
-from services.chassis.http.server import json_response
+from services.chassis.http.responses import json_response
 from services.chassis.runtime.errors import Problem
 from services.chassis.runtime.time_zones import load_time_zone
 from services.chassis.security.audit import AuditLog

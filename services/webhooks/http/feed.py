@@ -11,7 +11,7 @@ from aiohttp import web
 from services.chassis.http.negotiation import negotiate
 from services.chassis.http.openapi import openapi_route
 from services.chassis.http.paging import pagination
-from services.chassis.http.server import REQUEST_ID
+from services.chassis.http.responses import REQUEST_ID
 from services.chassis.runtime.errors import Problem, UnavailableError
 from services.chassis.runtime.time_zones import load_time_zone
 from services.values.sites import Site

@@ -17,7 +17,8 @@ from aiohttp import web
 from structlog.testing import LogCapture
 
 from services.chassis.http.request_metrics import SECONDS
-from services.chassis.http.server import REQUEST_ID, HttpServer, build_application, json_response, traceparent
+from services.chassis.http.responses import REQUEST_ID, json_response, traceparent_from
+from services.chassis.http.server import HttpServer, build_application
 from services.chassis.runtime.errors import BodyFault, ForbiddenError, Problem, UnauthorizedError, UnavailableError
 
 CANARY = "canary-5d1f"
@@ -44,7 +45,9 @@ routes = web.RouteTableDef()
 
 @routes.get("/things/{id}")
 async def thing(request: web.Request) -> web.Response:
-    return json_response({"id": request.match_info["id"], "trace": traceparent(request), "rid": request[REQUEST_ID]})
+    return json_response(
+        {"id": request.match_info["id"], "trace": traceparent_from(request.headers), "rid": request[REQUEST_ID]}
+    )
 
 
 @routes.post("/things")

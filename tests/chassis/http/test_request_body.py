@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 
 from services.chassis.http.request_body import read_bounded, require_content_length, require_json
-from services.chassis.http.server import build_application, json_response
+from services.chassis.http.responses import json_response
+from services.chassis.http.server import build_application
 from tests.chassis.http.server_fixtures import a_problem, exchange, listening
 
 MAX_BYTES = 100

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from structlog.testing import LogCapture
 
-from services.chassis.http import server as chassis_web
+from services.chassis.http import protocol
 from services.chassis.http.listener import MAX_HEAD_READ_BYTES
 from tests.chassis.eventually import until
 from tests.chassis.http.server_fixtures import (
@@ -100,14 +100,14 @@ async def test_an_idle_connection_ends_with_the_client(address: str) -> None:
 @pytest.fixture
 def slow_to_continue(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a response, the connection goes on only when its client has closed its sending side."""
-    finish_response = chassis_web._Protocol.finish_response
+    finish_response = protocol._Protocol.finish_response
 
     async def finish_and_wait(self: Any, *arguments: Any) -> Any:
         result = await finish_response(self, *arguments)
         await until(lambda: self._half_closed)
         return result
 
-    monkeypatch.setattr(chassis_web._Protocol, "finish_response", finish_and_wait)
+    monkeypatch.setattr(protocol._Protocol, "finish_response", finish_and_wait)
 
 
 @pytest.mark.usefixtures("slow_to_continue")
@@ -224,7 +224,7 @@ async def test_stopping_waits_no_longer_than_it_may() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chassis_web, "REQUEST_HEAD_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(protocol, "REQUEST_HEAD_TIMEOUT_S", 0.1)
 
 
 @pytest.mark.parametrize("sent", [b"GET", b"GET /things/1 HTTP/1.1\r\nHost", b"GET /things/1 HTTP/1.1\r\nHost: x\r\n"])

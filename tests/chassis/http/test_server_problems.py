@@ -5,7 +5,7 @@ import json
 import aiohttp
 import pytest
 
-from services.chassis.http.server import unavailable_problem
+from services.chassis.http.responses import unavailable_problem
 from services.chassis.runtime.errors import ContentionError
 from tests.chassis.http.server_fixtures import CANARY, a_problem, address, client, exchange
 

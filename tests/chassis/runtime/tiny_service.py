@@ -5,7 +5,8 @@ import sys
 
 from aiohttp import web
 
-from services.chassis.http.server import HttpServer, build_application, json_response, operations_server
+from services.chassis.http.responses import json_response
+from services.chassis.http.server import HttpServer, build_application, operations_server
 from services.chassis.runtime import lifecycle
 from services.chassis.runtime.background import StartupTask
 from services.chassis.runtime.errors import ChangedSettingError
