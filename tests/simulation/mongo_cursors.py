@@ -1,7 +1,7 @@
 """Cursors of the simulated MongoDB client."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
 import bson
@@ -58,7 +58,12 @@ class SimulatedCursor:
     async def close(self) -> None:
         """Do nothing: there is no cursor on the server."""
 
-    async def to_list(self, _length: int | None = None) -> list[Any]:
+    async def to_list(self, length: int | None = None) -> list[Any]:
+        if length is None:
+            return await self._find()
+        return [one async for one in _first(self, length)]
+
+    async def _find(self) -> list[Any]:
         def run(scanned: list[Document]) -> list[Document]:
             found = [one for one in scanned if language.matches(one, self._query)]
             found = language.sort_documents(found, self._order) if self._order else found
@@ -73,10 +78,18 @@ class SimulatedCursor:
 
     async def __anext__(self) -> Any:
         if self._results is None:
-            self._results = (await self.to_list(None))[::-1]
+            self._results = (await self._find())[::-1]
         if not self._results:
             raise StopAsyncIteration
         return self._results.pop()
+
+
+async def _first(cursor: SimulatedCursor, length: int) -> AsyncIterator[Any]:
+    for _ in range(length):
+        try:
+            yield await anext(cursor)
+        except StopAsyncIteration:
+            return
 
 
 class ChangeCursor:
