@@ -28,7 +28,7 @@ from services.values.pii import MAX_CARD_DIGITS, REMOVED, is_personal_data
 YEAR_1980_US, YEAR_2020_US = 315_532_800_000_000, 1_577_836_800_000_000
 
 _NOT_SEGMENTS = Invalid(InvalidKind.TYPE, "must be an array of strings or numbers, or one comma-separated string")
-_OTHER_UNIT = "it looks like another unit (seconds, milliseconds) than microseconds"
+OTHER_UNIT = "it looks like another unit (seconds, milliseconds) than microseconds"
 _FUTURE = Invalid(InvalidKind.FUTURE, "must not be more than 5 minutes ahead")
 _SCALARS = (str, int, Decimal, HugeNumber)
 _PERSONAL = Invalid(InvalidKind.PERSONAL, "must be a hash, not personal data")
@@ -366,7 +366,7 @@ class LocalDateTime(_Timestamp):
         if us < instants.MIN_INSTANT_US:
             return Invalid(InvalidKind.DATE, "is before the year 1")
         if us < context.min_date_time_us:
-            return Invalid(InvalidKind.DATE, f"is before 1980: {_OTHER_UNIT}")
+            return Invalid(InvalidKind.DATE, f"is before 1980: {OTHER_UNIT}")
         return _FUTURE if us > instants.latest_valid_us(context.now_us) else None
 
     def to_json(self, us: int, record: SalesRecord, /) -> str | int:
@@ -383,7 +383,7 @@ class AcceptedAt(_Timestamp):
 
     def validate(self, us: int, context: RuleContext, /) -> Invalid | None:
         if us < YEAR_2020_US:
-            return Invalid(InvalidKind.DATE, f"is before 2020: {_OTHER_UNIT}")
+            return Invalid(InvalidKind.DATE, f"is before 2020: {OTHER_UNIT}")
         if us > instants.MAX_INSTANT_US:
             return Invalid(InvalidKind.DATE, "must be in the years 2020 to 9999")
         return _FUTURE if us > instants.latest_valid_us(context.now_us) else None

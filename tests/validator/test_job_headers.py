@@ -75,7 +75,8 @@ def test_headers_may_name_the_last_of_the_largest_job() -> None:
 
 @pytest.mark.parametrize("job_id", [RANDOM_ID, time_uuid(NOW_US + 2 * FIVE_MINUTES, clock_seq=1, node=1)])
 @pytest.mark.parametrize(
-    ("timestamp", "created_at"), [(NOW_MS - 7, NOW_US - 7000), (-1, 0), (2**60, NOW_US), (NOW_MS, NOW_US)]
+    ("timestamp", "created_at"),
+    [(NOW_MS - 7, NOW_US - 7000), (-1, NOW_US), (0, NOW_US), (2**60, NOW_US), (NOW_MS, NOW_US)],
 )
 def test_an_id_that_does_not_tell_leaves_it_to_the_record(job_id: str, timestamp: int, created_at: int) -> None:
     job = job_named_by(job_headers(job_id), timestamp=timestamp)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from services.jobs.events import JobHeader, JobKey, JobRef
+from services.sales.field_types import YEAR_2020_US
 from services.sales.records import RecordSummary
 from services.validator.domain.verdict import Accepted, Rejected, check_job_ref, judge_record, passes_summary_check
-from services.values.instants import MIN_INSTANT_US
 from services.values.time_uuids import is_uuid
 from tests.sales.samples import CURRENCIES
 from tests.validator.records import JOB_ID, NOW_US, a_job, a_return, a_submitted_record, an_order
@@ -17,7 +17,7 @@ JOB_REFS: list[tuple[dict[str, Any], bool]] = [
     ({}, True),
     ({"index": 999, "total": 1000}, True),
     ({"created_at": NOW_US + FIVE_MINUTES}, True),
-    ({"created_at": MIN_INSTANT_US}, True),
+    ({"created_at": YEAR_2020_US}, True),
     ({"index": 3}, False),
     ({"index": -1}, False),
     ({"total": 0}, False),
@@ -27,7 +27,9 @@ JOB_REFS: list[tuple[dict[str, Any], bool]] = [
     ({"job_id": "x"}, False),
     ({"job_id": JOB_ID.upper()}, False),
     ({"created_at": NOW_US + FIVE_MINUTES + 1}, False),
-    ({"created_at": MIN_INSTANT_US - 1}, False),
+    ({"created_at": YEAR_2020_US - 1}, False),
+    ({"created_at": NOW_US // 1_000}, False),
+    ({"created_at": 0}, False),
     ({"created_at": -(2**63)}, False),
 ]
 

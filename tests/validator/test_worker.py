@@ -315,6 +315,8 @@ async def test_what_cannot_be_read_fails_in_the_job_that_its_headers_name(harnes
         (a_job(total=1001), job_headers(index=2), [(608, 2)]),
         (a_job(type="returns"), job_headers(index=2), [(608, 2)]),
         (a_job(created_at=2**62), job_headers(index=2), [(608, 2)]),
+        # Zero, seconds and milliseconds.
+        *((a_job(created_at=at), job_headers(index=2), [(608, 2)]) for at in (0, NOW_US // 1_000_000, NOW_US // 1_000)),
         (a_job(job_id=JOB_ID.upper()), job_headers(), []),
         (a_job(job_id=f"g{JOB_ID[1:]}"), (), []),
         # Valid neither in the record nor in its headers.

@@ -15,7 +15,7 @@ from services.ledger.domain.listing import EntryPage, EntryQuery, ListedEntry
 from services.ledger.ports import EntryReader
 from services.ledger.wire import documents
 
-# A batch of an export: of a few lines at first, then of about so many, and of so many entries.
+# A batch of an export: a few entries at first, then entries with about this number of lines, up to a maximum.
 FIRST_BATCH, LINES_PER_BATCH, MAX_BATCH = 20, 2_000, 500
 
 

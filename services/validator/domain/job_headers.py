@@ -1,6 +1,7 @@
 """The job that a record's headers name, for records that cannot be judged."""
 
 from services.jobs.events import JobHeader, JobKey
+from services.sales.field_types import YEAR_2020_US
 from services.sales.records import OFFLINE, SalesRecord
 from services.validator.domain.submitted_record import SubmittedRecord
 from services.values.instants import latest_valid_us
@@ -29,11 +30,11 @@ def job_from_headers(
 
 
 def _created_at(job_id: str, source: SubmittedRecord, now_us: int) -> int:
-    """Return the time in the job's id; if it has none, or one in the future, the timestamp of the record."""
-    created_at = timestamp_us(job_id)
-    if created_at is not None and created_at <= latest_valid_us(now_us):
-        return created_at
-    return min(max(source.timestamp, 0) * 1000, now_us)
+    """Return the time in the job's id; if that cannot be, the timestamp of the record, or else the current time."""
+    for created_at in (timestamp_us(job_id), source.timestamp * 1000):
+        if created_at is not None and YEAR_2020_US <= created_at <= latest_valid_us(now_us):
+            return created_at
+    return now_us
 
 
 def _parse_number(text: bytes | None) -> int | None:

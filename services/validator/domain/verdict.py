@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from services.jobs.events import Fault, JobHeader, JobRef
 from services.sales.faults import first_faults, unprocessable
+from services.sales.field_types import OTHER_UNIT, YEAR_2020_US
 from services.sales.outcome_runs import validate_job_ref
 from services.sales.records import RecordSummary, SalesRecord
 from services.sales.rules import check_record, find_unknown_products
 from services.validator.domain.submitted_record import DeadLetterReason, SubmittedRecord
-from services.values.instants import MIN_INSTANT_US, latest_valid_us
+from services.values.instants import latest_valid_us
 
 
 class Accepted(NamedTuple):
@@ -77,7 +78,7 @@ def passes_summary_check(
     return job is None or (
         job.type == kind
         and 0 <= summary.index < job.total <= max_job_records
-        and MIN_INSTANT_US <= job.created_at <= latest_valid_us(now_us)
+        and YEAR_2020_US <= job.created_at <= latest_valid_us(now_us)
     )
 
 
@@ -90,6 +91,8 @@ def check_job_ref(job: JobRef | None, *, kind: str, max_job_records: int, now_us
     if detail := validate_job_ref(job, max_total=max_job_records):
         return DeadLetterReason("invalid-job", detail)
     # Status sorts jobs by this time, and expires those that are too old.
-    if not MIN_INSTANT_US <= job.created_at <= latest_valid_us(now_us):
+    if job.created_at < YEAR_2020_US:
+        return DeadLetterReason("invalid-job", f"createdAt is before 2020: {OTHER_UNIT}")
+    if job.created_at > latest_valid_us(now_us):
         return DeadLetterReason("invalid-job", "createdAt is out of bounds")
     return None
