@@ -10,12 +10,9 @@ from services.chassis.avro.schemas import Schemas
 from services.chassis.http.idempotency import IdempotencyKeys
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import HttpServer, build_application, operations_server
-from services.chassis.http.shared_rate_limit import SharedRateLimit
-from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
-from services.chassis.kafka.producer import Producer
 from services.chassis.mongodb.client import Mongo
 from services.chassis.mongodb.key_check import verify_key_ids, verify_keys
 from services.chassis.mongodb.outbox import Outbox, Relay, kafka_delivery
@@ -24,8 +21,8 @@ from services.chassis.runtime.currencies import load_currencies
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.runtime.smtp import parse_smtp_url
-from services.chassis.security.access import RequestSecurity
 from services.chassis.security.audit import AuditLog
+from services.chassis.security.backing_services import BackingServices
 from services.fulfilment.adapters.code_cipher import CodeCipher
 from services.fulfilment.adapters.customers import SiteCustomers
 from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer
@@ -61,28 +58,22 @@ class Components:
 
     def __init__(self, settings: Settings, schemas: Schemas) -> None:
         self.settings = settings
-        self.mongo = Mongo.connect(settings)
-        self.producer = Producer(settings, client_id=GROUP)
-        self.broker_clock = BrokerClock(self.producer, max_offset_s=settings.kafka_max_clock_offset_s)
-        # The same in all replicas, and steady when the local clock jumps.
-        self.now_us = self.broker_clock.now_us
-        self.security = RequestSecurity(
+        self.backing = BackingServices(
+            settings,
             schemas,
-            kafka=settings,
-            tokens=settings,
+            name=GROUP,
+            audience=AUDIENCE,
             sites=topics.AUTH_SITES,
             revocations=topics.AUTH_REVOCATIONS,
-            audience=AUDIENCE,
-            client_id=GROUP,
         )
-        self.rate_limit = SharedRateLimit.from_settings(settings)
+        self.mongo, self.now_us, self.security = self.backing.mongo, self.backing.now_us, self.backing.security
         self.customers = SiteCustomers(self.security.sites)
         self.codec = EventCodec(schemas)
         self.cipher = CodeCipher(settings.encryption_keys, settings.digest_key)
         self.renderer = TemplateInvoiceRenderer(font=settings.invoice_font)
         self.outbox = Outbox(self.mongo, [TRANSACTIONS, INVOICES], now_us=self.now_us)
         self.event_relay = Relay(
-            self.outbox, kafka_delivery(self.producer), channel=KAFKA, start_when=lambda: self.startup.is_done
+            self.outbox, kafka_delivery(self.backing.producer), channel=KAFKA, start_when=lambda: self.startup.is_done
         )
         self.stores = Stores.build(self.mongo, self.codec, now_us=self.now_us, on_outbox_write=self.event_relay.wake)
         self.idempotency = IdempotencyKeys(self.mongo, scope=AUDIENCE)
@@ -118,10 +109,7 @@ async def build(settings: Settings) -> Service:
     consumer = build_workers(components)
     sweep, measure, close = build_background(components)
     health = Health()
-    health.ready_when("clock", lambda: components.broker_clock.ready)
-    health.ready_when("kafka", lambda: components.producer.ready)
-    health.ready_when("mongodb", lambda: components.startup.is_done and components.mongo.ready)
-    components.security.register_health_checks(health)
+    components.backing.register_health_checks(health, components.startup)
     health.live_while("consumer", lambda: consumer.alive)
     health.live_while("relay", lambda: components.event_relay.alive)
     health.live_while("sweeper", lambda: sweep.alive)
@@ -131,12 +119,7 @@ async def build(settings: Settings) -> Service:
         health=health,
         components=(
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
-            components.mongo,
-            components.startup,
-            components.producer,
-            components.broker_clock,
-            *components.security.components,
-            components.rate_limit,
+            *components.backing.components(components.startup),
             components.event_relay,
             *build_mail_relays(components),
             components.fulfilment,
@@ -156,7 +139,7 @@ def build_workers(components: Components) -> Consumer:
     worker = Worker(
         components.fulfilment.run,
         codec=components.codec,
-        dead_letters=DeadLetters(components.producer, group=GROUP),
+        dead_letters=DeadLetters(components.backing.producer, group=GROUP),
         dead_letter_limit=dead_letter_limit,
     )
     return Consumer(
@@ -225,7 +208,7 @@ def build_http(components: Components) -> HttpServer:
         customers=components.customers,
         # Without its unique indexes, an order or a code would be stored twice.
         is_started=lambda: components.startup.is_done,
-        rate_limit=components.rate_limit,
+        rate_limit=components.backing.rate_limit,
         reads_per_second=settings.fulfilment_reads_per_second,
         orders_per_second=settings.fulfilment_orders_per_second,
     )

@@ -24,8 +24,9 @@ from services.chassis.runtime.currencies import load_currencies
 from services.chassis.runtime.logs import escape_for_log
 from services.chassis.runtime.settings import KafkaSettings, MongoSettings, ServiceSettings, load
 from services.chassis.security.audit import AuditLog
+from services.chassis.security.keyed_cipher import WrongKeyError
 from services.chassis.security.sites import Sites
-from services.fulfilment.adapters.code_cipher import CodeCipher, WrongKeyError
+from services.fulfilment.adapters.code_cipher import CodeCipher
 from services.fulfilment.adapters.customers import SiteCustomers
 from services.fulfilment.adapters.stores import Stores
 from services.fulfilment.adapters.suppliers import build_suppliers

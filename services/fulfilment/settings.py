@@ -8,14 +8,11 @@ from services.chassis.runtime.settings import (
     ApiSettings,
     DeadLetterLimitSettings,
     EnvironmentSettings,
-    KafkaSettings,
-    MongoSettings,
-    RateLimitSettings,
     ServiceSettings,
-    TokenSettings,
 )
 from services.chassis.runtime.smtp import parse_smtp_url
-from services.fulfilment.adapters.code_cipher import KEY_BYTES, parse_keys
+from services.chassis.security.backing_services import BackingServicesSettings
+from services.chassis.security.keyed_cipher import KEY_BYTES, parse_keys
 from services.fulfilment.domain.invoice import Issuer
 from services.values.identifiers import validate_text
 
@@ -113,10 +110,7 @@ class InvoiceSettings(EnvironmentSettings):
 class Settings(
     ServiceSettings,
     ApiSettings,
-    KafkaSettings,
-    MongoSettings,
-    TokenSettings,
-    RateLimitSettings,
+    BackingServicesSettings,
     DeadLetterLimitSettings,
     CodeCipherSettings,
     SupplierSettings,

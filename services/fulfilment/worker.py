@@ -1,47 +1,35 @@
 """Kafka consumer handler: fulfils each transaction when its event arrives."""
 
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord
 
-from services.chassis.kafka.consumer import Offsets, Poll
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
-from services.chassis.kafka.dead_letters import DeadLetter, DeadLetterSender, dead_positions
+from services.chassis.kafka.dead_letters import DeadLetterSender
+from services.chassis.kafka.decoding_handler import DecodingHandler
 from services.fulfilment.flows.single_flight import run_all
 from services.fulfilment.wire.events import EventCodec
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(DecodingHandler[str]):
     """Calls `fulfil` once for every placed transaction; the sweeper takes care of those that stay pending."""
 
-    fulfil: Callable[[str], Awaitable[object]]
-    codec: EventCodec
-    dead_letters: DeadLetterSender
-    dead_letter_limit: DeadLetterLimit
+    def __init__(
+        self,
+        fulfil: Callable[[str], Awaitable[object]],
+        *,
+        codec: EventCodec,
+        dead_letters: DeadLetterSender,
+        dead_letter_limit: DeadLetterLimit,
+    ) -> None:
+        super().__init__(dead_letters=dead_letters, dead_letter_limit=dead_letter_limit)
+        self._fulfil = fulfil
+        self._codec = codec
 
-    async def handle(self, poll: Poll) -> Offsets:
-        """Process the poll and return the offsets to commit; raises `UnavailableError`."""
-        decoded = {tp: [self._decode(record) for record in records] for tp, records in poll.items() if records}
-        allowed = {
-            tp: self.dead_letter_limit.allowed(tp, len(items), dead_positions(items)) for tp, items in decoded.items()
-        }
-        accepted = [item for tp, items in decoded.items() for item in items[: allowed[tp]]]
-        letters = [item for item in accepted if isinstance(item, DeadLetter)]
-        if letters:
-            await self.dead_letters.send(letters)
-        await run_all(self.fulfil, dict.fromkeys(item for item in accepted if isinstance(item, str)))
-        for tp, items in decoded.items():
-            self.dead_letter_limit.record(tp, len(items), dead_positions(items))
-        return {tp: poll[tp][count - 1].offset + 1 for tp, count in allowed.items() if count}
+    def decode(self, record: ConsumerRecord) -> str:
+        """Return the id of a transaction that was placed."""
+        return self._codec.decode_placed_id(record.value)
 
-    def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Forget that the partitions were halted; nothing of them is buffered between polls."""
-        self.dead_letter_limit.resume(partitions)
-
-    def _decode(self, record: ConsumerRecord) -> str | DeadLetter:
-        try:
-            return self.codec.decode_placed_id(record.value)
-        except ValueError as error:
-            return DeadLetter(record, "undecodable", str(error))
+    async def apply(self, decoded: Sequence[str]) -> None:
+        """Fulfil the transactions."""
+        await run_all(self._fulfil, dict.fromkeys(decoded))

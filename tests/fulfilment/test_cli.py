@@ -12,9 +12,10 @@ from pymongo import MongoClient
 from typer.testing import CliRunner, Result
 
 from services.chassis.runtime.settings import REPOSITORY
+from services.chassis.security.keyed_cipher import parse_keys
 from services.fulfilment import cli
 from services.fulfilment.adapters import stock
-from services.fulfilment.adapters.code_cipher import CodeCipher, parse_keys
+from services.fulfilment.adapters.code_cipher import CodeCipher
 from services.fulfilment.cli import fulfilment
 from services.fulfilment.domain.code import Code, SealedCode
 from tests.support.audit_log import FakeAuditLog

@@ -1,18 +1,12 @@
 """Invoices as HTML, text and PDF, and by mail."""
 
-import asyncio
-import email
-import email.policy
 import html
 import re
 import zlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from email.message import EmailMessage
-from typing import Any
 
 import pytest
-from aiosmtpd.smtp import SMTP
 from msgspec.structs import replace
 
 from services.chassis.mongodb.outbox import Outbox, Relay
@@ -29,6 +23,7 @@ from services.fulfilment.domain.listing import InvoiceQuery
 from services.fulfilment.domain.totals import LineTotals
 from services.fulfilment.wire.events import MAIL
 from tests.fulfilment.harness import SITE, Harness
+from tests.support.mailbox import Mailbox, running_mailbox
 
 RENDERER = TemplateInvoiceRenderer()
 ISSUER = Issuer(
@@ -168,35 +163,10 @@ def test_a_credit_note_says_so_and_for_which_invoice() -> None:
     assert RENDERER.pdf(note).startswith(b"%PDF-")
 
 
-class Mailbox:
-    """A mail server that may refuse recipients or hang up."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.refuses: set[str] = set()
-        self.hangs_up_after: int | None = None
-
-    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        if address in self.refuses:
-            return "550 nobody of this name"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
-        if self.hangs_up_after is not None and len(self.mails) >= self.hangs_up_after:
-            server.transport.close()
-            return "250 OK"
-        self.mails.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
-        return "250 OK"
-
-
 @pytest.fixture
 async def mailbox() -> AsyncIterator[tuple[Mailbox, SmtpServer]]:
-    box = Mailbox()
-    server = await asyncio.get_running_loop().create_server(lambda: SMTP(box), "127.0.0.1", 0)
-    yield box, SmtpServer("127.0.0.1", server.sockets[0].getsockname()[1], is_encrypted=False)
-    server.close()
-    await server.wait_closed()
+    async with running_mailbox() as running:
+        yield running
 
 
 def a_relay(harness: Harness, server: SmtpServer) -> Relay:

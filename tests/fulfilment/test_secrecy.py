@@ -11,7 +11,8 @@ import pytest
 from prometheus_client import generate_latest
 
 from services.chassis.runtime import metrics
-from services.fulfilment.adapters.code_cipher import CodeCipher, WrongKeyError, parse_keys
+from services.chassis.security.keyed_cipher import WrongKeyError, parse_keys
+from services.fulfilment.adapters.code_cipher import CodeCipher
 from services.fulfilment.adapters.invoice_renderer import TemplateInvoiceRenderer
 from services.fulfilment.domain.code import Code, SealedCode
 from services.fulfilment.domain.listing import InvoiceQuery
