@@ -1,50 +1,54 @@
-"""`python -m bench.feed`: the time from a job's end to its first request at an endpoint, and the time of a feed's page.
+"""`python -m bench.feed`: the time from a job's end to its first request at an endpoint, on a whole sandbox.
 
-The first part runs a whole sandbox; the second one reads a feed of many events on a MongoDB of its own.
+It prints the stages, too: from the job's last verdict until status has published its end, until it is in the feed, and
+until it arrives. `bench.feed_pages` measures pages of a feed.
 """
 
 import asyncio
-import tempfile
+import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import cycle
-from pathlib import Path
-from random import Random
-from statistics import median
+from math import inf
 from typing import Annotated, Any
-from uuid import uuid4
 
 import aiohttp
 import typer
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiokafka import AIOKafkaConsumer
 
 from bench.environment import BenchSandbox, quantile, running_sandbox
 from bench.load import Client, Tally
 from bench.tenant import API_KEY, CLIENT, SECRET, build_bodies
-from sandbox.mongo import ReplicaSet
+from services.chassis.kafka.consumer_client import close_client
 from services.chassis.mongodb.client import Mongo
 from services.chassis.runtime.settings import MongoSettings
-from services.webhooks.adapters.feed_store import EVENTS, MongoFeedStore, event_key
-from services.webhooks.domain.event import EventType, FeedQuery, NewEvent, derive_id, render_event
+from services.webhooks.adapters.feed_store import EVENTS
 
 BASE = "/events/v1"
-SITE = 608
-BATCH = 5_000
+SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
 def main(
     rate: Annotated[int, typer.Option(help="Jobs per second.")] = 100,
     seconds: Annotated[float, typer.Option(help="Length of the measurement.")] = 20,
-    events: Annotated[int, typer.Option(help="Events in the feed that is read.")] = 1_000_000,
 ) -> None:
     """Measure and print."""
     with running_sandbox() as sandbox:
         asyncio.run(measure_first_tries(sandbox, rate=rate, seconds=seconds))
-    with tempfile.TemporaryDirectory() as directory, ReplicaSet(Path(directory)) as mongo:
-        asyncio.run(measure_pages(mongo.uri, events=events))
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When a job ended, and when that arrived."""
+
+    job_id: str
+    ended_s: float
+    arrived_s: float
 
 
 async def measure_first_tries(sandbox: BenchSandbox, *, rate: int, seconds: float) -> None:
@@ -58,10 +62,47 @@ async def measure_first_tries(sandbox: BenchSandbox, *, rate: int, seconds: floa
         for per_second, length_s in ((20, 3.0), (rate, seconds)):
             jobs = await send_at_rate(client, bodies, per_second=per_second, seconds=length_s)
             async with asyncio.timeout(60):
-                delays_s = [await arrived.get() for _ in range(jobs)]
-    figures = {name: quantile(delays_s, share) * 1_000 for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
-    text = ", ".join(f"{name} {value:.0f} ms" for name, value in figures.items())
-    print(f"end of job to first try at {rate} jobs/s, {len(delays_s)} jobs: {text}")
+                arrivals = [await arrived.get() for _ in range(jobs)]
+    published_s = await read_publish_times(sandbox.endpoints["kafka_bootstrap_servers"])
+    recorded_s = await read_record_times(sandbox.endpoints["mongodb_uri"])
+    print(f"{len(arrivals)} jobs at {rate} a second")
+    stages: dict[str, Callable[[Arrival], float]] = {
+        "end of job to first try": lambda one: one.arrived_s - one.ended_s,
+        "  last verdict to published": lambda one: published_s[one.job_id] - one.ended_s,
+        "  published to recorded": lambda one: recorded_s[one.job_id] - published_s[one.job_id],
+        "  recorded to first try": lambda one: one.arrived_s - recorded_s[one.job_id],
+    }
+    for name, took_s in stages.items():
+        delays_s = list(map(took_s, arrivals))
+        figures = (f"{label} {quantile(delays_s, share) * 1_000:.0f} ms" for label, share in SHARES.items())
+        print(f"{name}: {', '.join(figures)}")
+
+
+async def read_publish_times(bootstrap_servers: str) -> dict[str, float]:
+    """When each job's end was published first."""
+    consumer = AIOKafkaConsumer("jobs.finished.v1", bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
+    await consumer.start()
+    times: dict[str, float] = {}
+    try:
+        partitions = consumer.assignment()
+        ends = await consumer.end_offsets(partitions)
+        while any([await consumer.position(each) < ends[each] for each in partitions]):
+            for records in (await consumer.getmany(timeout_ms=1_000)).values():
+                for record in records:
+                    job_id = record.key.decode().partition("|")[2]
+                    times[job_id] = min(times.get(job_id, inf), record.timestamp / 1_000)
+    finally:
+        await close_client(consumer)
+    return times
+
+
+async def read_record_times(uri: str) -> dict[str, float]:
+    """When each job's end was recorded in the feed."""
+    async with Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database="tillstream")) as mongo:
+        found = (
+            await mongo.collection(EVENTS).find({"type": "job.finished"}, {"json": 1, "recorded_us": 1}).to_list(None)
+        )
+    return {json.loads(each["json"])["data"]["jobId"]: each["recorded_us"] / 1e6 for each in found}
 
 
 async def send_at_rate(client: Client, bodies: Iterator[bytes], *, per_second: int, seconds: float) -> int:
@@ -75,14 +116,15 @@ async def send_at_rate(client: Client, bodies: Iterator[bytes], *, per_second: i
 
 
 @asynccontextmanager
-async def receiver() -> AsyncIterator[tuple[str, asyncio.Queue[float]]]:
-    """A server that notes how long ago each event happened."""
-    arrived: asyncio.Queue[float] = asyncio.Queue()
+async def receiver() -> AsyncIterator[tuple[str, asyncio.Queue[Arrival]]]:
+    """A server that notes when each event arrives."""
+    arrived: asyncio.Queue[Arrival] = asyncio.Queue()
 
     async def accept(request: web.Request) -> web.Response:
         event: dict[str, Any] = await request.json()
         if event["type"] == "job.finished":
-            arrived.put_nowait(time.time() - datetime.fromisoformat(event["time"]).timestamp())
+            ended_s = datetime.fromisoformat(event["time"]).timestamp()
+            arrived.put_nowait(Arrival(event["data"]["jobId"], ended_s, time.time()))
         return web.Response(status=204)
 
     app = web.Application()
@@ -101,63 +143,6 @@ async def create_endpoint(gateway: str, session: aiohttp.ClientSession, url: str
     headers = {"Authorization": f"Bearer {token}"}
     async with session.post(f"{gateway}{BASE}/{API_KEY}/endpoints", json=body, headers=headers) as response:
         response.raise_for_status()
-
-
-async def measure_pages(uri: str, *, events: int, rows: int = 500, rounds: int = 300) -> None:
-    """Fill a feed; print the time of a page at random positions, all types and one seldom type."""
-    database = f"bench{uuid4().hex[:10]}"
-    async with Mongo.connect(MongoSettings(mongodb_uri=uri, mongodb_database=database)) as mongo:
-        store = MongoFeedStore(mongo)
-        began = time.perf_counter()
-        for first in range(1, events + 1, BATCH):
-            await mongo.collection(EVENTS).insert_many(
-                [build_document(number) for number in range(first, first + BATCH)], ordered=False
-            )
-        await store.create_indexes(retention_days=30)
-        print(f"{events:,} events in {time.perf_counter() - began:.0f} s, indexes included")
-        chance = Random(0)
-        for name, types in (("all types", ()), ("one of 100 types", ("invoice.issued",))):
-            took_s = []
-            for _ in range(rounds):
-                after = chance.randrange(events - rows * (100 if types else 1))
-                started = time.perf_counter()
-                page = await store.read(FeedQuery(site=SITE, after=after, rows=rows, types=types))
-                took_s.append(time.perf_counter() - started)
-                assert len(page) == rows
-            print(
-                f"page of {rows}, {name}: p50 {median(took_s) * 1e3:.1f} ms, p99 {quantile(took_s, 0.99) * 1e3:.1f} ms"
-            )
-        await mongo.client.drop_database(database)
-
-
-def build_document(number: int) -> dict[str, Any]:
-    """An event as it is stored; one of 100 is an invoice."""
-    kind = EventType.INVOICE_ISSUED if number % 100 == 0 else EventType.JOB_FINISHED
-    job = derive_id(number)
-    links = {
-        "job": f"/common-status/v1/{{apiKey}}/job/{job}",
-        "events": f"/common-status/v1/{{apiKey}}/job/{job}/events",
-    }
-    data = {
-        "jobId": job,
-        "type": "orders",
-        "mode": "offline",
-        "state": "COMPLETED",
-        "counts": {"total": 1},
-        "links": links,
-    }
-    at_us = 1_767_268_800_000_000 + number
-    event = NewEvent(id=job, site=SITE, type=kind.value, time_us=at_us, data=data)
-    return {
-        "_id": event_key(SITE, number),
-        "event": job,
-        "site": SITE,
-        "type": kind.value,
-        "sequence": number,
-        "json": render_event(event, number),
-        "recorded": datetime.now(UTC),
-        "recorded_us": at_us,
-    }
 
 
 if __name__ == "__main__":
