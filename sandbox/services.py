@@ -73,9 +73,13 @@ class Environment:
         }
 
     def for_cli(self) -> dict[str, str]:
-        """Variables of `python -m services`: it encrypts codes, and knows fulfilment's suppliers."""
+        """Variables of `python -m services`: it encrypts codes and secrets, and knows fulfilment's suppliers."""
         suppliers = BY_NAME["fulfilment"].settings
-        return self.shared() | dict(suppliers) | {name: self.secrets[name] for name in CODE_KEYS}
+        return (
+            self.shared()
+            | dict(suppliers)
+            | {name: self.secrets[name] for name in (*CODE_KEYS, "WEBHOOKS_ENCRYPTION_KEYS")}
+        )
 
     def for_service(self, service: Service) -> dict[str, str]:
         """Variables of one service."""

@@ -9,6 +9,7 @@ from services.chassis.runtime.logs import configure
 from services.cli import catalog, dead_letters, decode, init, schemas, topics
 from services.fulfilment import cli as fulfilment
 from services.ledger import cli as ledger
+from services.webhooks import cli as webhooks
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +26,7 @@ app.add_typer(auth.keys, name="keys")
 app.add_typer(catalog.commands, name="catalog")
 app.add_typer(fulfilment.fulfilment, name="fulfilment")
 app.add_typer(ledger.ledger, name="ledger")
+app.add_typer(webhooks.webhooks, name="webhooks")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.add_typer(schemas.commands, name="schemas")
 app.command("decode")(decode.decode)

@@ -12,21 +12,18 @@ from services.chassis.avro.registry_client import load_schemas
 from services.chassis.avro.schemas import Schemas
 from services.chassis.http.paging import PageTokenCodec
 from services.chassis.http.server import HttpServer, build_application, operations_server
-from services.chassis.http.shared_rate_limit import SharedRateLimit
-from services.chassis.kafka.broker_clock import BrokerClock
 from services.chassis.kafka.consumer import Consumer
 from services.chassis.kafka.dead_letter_limit import DeadLetterLimit
 from services.chassis.kafka.dead_letters import DeadLetters
-from services.chassis.kafka.producer import Producer
-from services.chassis.mongodb.client import Mongo
 from services.chassis.mongodb.key_check import verify_key_ids
 from services.chassis.mongodb.outbox import Message, Outbox, Relay
 from services.chassis.runtime.background import PeriodicTask, StartupTask
 from services.chassis.runtime.health import Health
 from services.chassis.runtime.lifecycle import Service
 from services.chassis.runtime.smtp import parse_smtp_url
-from services.chassis.security.access import RequestSecurity
 from services.chassis.security.audit import AuditLog
+from services.chassis.security.backing_services import BackingServices
+from services.chassis.security.keyed_cipher import parse_keys
 from services.topics import SUBJECTS_BY_SCHEMA
 from services.webhooks import metrics
 from services.webhooks.adapters.delivery_store import MongoDeliveryStore, MongoReplayStore
@@ -34,13 +31,19 @@ from services.webhooks.adapters.endpoint_store import ENDPOINTS, FEED, MAIL, Mon
 from services.webhooks.adapters.feed_loader import FeedLoader
 from services.webhooks.adapters.feed_store import MongoFeedStore
 from services.webhooks.adapters.http_transport import HttpTransport
+from services.webhooks.adapters.lease_store import MongoLeaseStore
 from services.webhooks.adapters.mailer import Mailer
 from services.webhooks.adapters.notifier import FeedChangeListener, SiteNotifier
-from services.webhooks.adapters.secret_sealer import AesSecretSealer, describe_public_key, load_signing_keys, parse_keys
+from services.webhooks.adapters.secret_sealer import (
+    ENCRYPTION_KEYS,
+    AesSecretSealer,
+    describe_public_key,
+    load_signing_keys,
+)
 from services.webhooks.background import Dispatcher
 from services.webhooks.domain.endpoint import EndpointState
 from services.webhooks.domain.signature import SECRET_BYTES
-from services.webhooks.flows import append_events, manage_endpoints, read_feed, send_events
+from services.webhooks.flows import append_events, manage_endpoints, push, read_feed
 from services.webhooks.http.authentication import Authenticator
 from services.webhooks.http.bodies import MAX_BODY_BYTES
 from services.webhooks.http.endpoints import EndpointsApi
@@ -52,7 +55,6 @@ from services.webhooks.worker import Worker
 
 AUDIENCE = "events"
 GROUP = "webhooks"
-ENCRYPTION_KEYS = "WEBHOOKS_ENCRYPTION_KEYS"
 MAIL_INTERVAL_S = 5.0
 ENDPOINTS_INTERVAL_S = 15.0
 SOURCES = (topics.JOBS_FINISHED.name, topics.FULFILMENT_CODES.name, topics.FULFILMENT_INVOICES.name)
@@ -64,21 +66,15 @@ class Components:
     def __init__(self, settings: Settings, schemas: Schemas) -> None:
         self.settings = settings
         self.schemas = schemas
-        self.mongo = Mongo.connect(settings)
-        self.producer = Producer(settings, client_id=GROUP)
-        self.broker_clock = BrokerClock(self.producer, max_offset_s=settings.kafka_max_clock_offset_s)
-        # The same in all replicas, and steady when the local clock jumps.
-        self.now_us = self.broker_clock.now_us
-        self.security = RequestSecurity(
+        self.backing = BackingServices(
+            settings,
             schemas,
-            kafka=settings,
-            tokens=settings,
+            name=GROUP,
+            audience=AUDIENCE,
             sites=topics.AUTH_SITES,
             revocations=topics.AUTH_REVOCATIONS,
-            audience=AUDIENCE,
-            client_id=GROUP,
         )
-        self.rate_limit = SharedRateLimit.from_settings(settings)
+        self.mongo, self.now_us, self.security = self.backing.mongo, self.backing.now_us, self.backing.security
         self.feed = MongoFeedStore(self.mongo)
         self.notifier = SiteNotifier(max_waiters=settings.webhooks_max_waiters)
         self.append_deps = append_events.Deps(feed=self.feed, notifier=self.notifier, now_us=self.now_us)
@@ -87,6 +83,7 @@ class Components:
         self.outbox = Outbox(self.mongo, [ENDPOINTS], now_us=self.now_us)
         self.event_relay = Relay(self.outbox, self.append, channel=FEED, start_when=self.can_append)
         self.endpoints = MongoEndpointStore(self.mongo, now_us=self.now_us, on_outbox_write=self.event_relay.wake)
+        self.leases = MongoLeaseStore(self.mongo, now_us=self.now_us)
         self.deliveries, self.replays = MongoDeliveryStore(self.mongo), MongoReplayStore(self.mongo)
         self.transport = HttpTransport(
             now_us=self.now_us, allow_loopback=settings.webhooks_allow_loopback, proxy=settings.webhooks_proxy_url
@@ -98,6 +95,7 @@ class Components:
                 partial(verify_key_ids, self.mongo, ENCRYPTION_KEYS, self.sealer.key_ids),
                 partial(self.feed.create_indexes, retention_days=days),
                 self.endpoints.create_indexes,
+                self.leases.create_indexes,
                 partial(self.deliveries.create_indexes, retention_days=days),
                 partial(self.replays.create_indexes, retention_days=days),
                 self.outbox.create_indexes,
@@ -105,7 +103,7 @@ class Components:
         )
 
     def _build_dispatcher(self) -> Dispatcher:
-        deps = send_events.Deps(
+        deps = push.Deps(
             feed=self.feed,
             endpoints=self.endpoints,
             deliveries=self.deliveries,
@@ -120,7 +118,11 @@ class Components:
             max_in_flight=self.settings.webhooks_max_in_flight,
         )
         dispatcher = Dispatcher(
-            deps, lease_s=self.settings.webhooks_lease_s, clock_s=time.monotonic, start_when=self.can_append
+            deps,
+            self.leases,
+            lease_s=self.settings.webhooks_lease_s,
+            clock_s=time.monotonic,
+            start_when=self.can_append,
         )
         self.notifier.listeners.append(dispatcher.on_new_events)
         return dispatcher
@@ -132,7 +134,7 @@ class Components:
 
     def can_append(self) -> bool:
         """Whether events can be recorded, which needs the unique indexes and the brokers' time."""
-        return self.startup.is_done and self.broker_clock.is_known
+        return self.startup.is_done and self.backing.broker_clock.is_known
 
 
 async def build(settings: Settings) -> Service:
@@ -140,10 +142,7 @@ async def build(settings: Settings) -> Service:
     components = Components(settings, await load_schemas(settings.schemas_dir, settings, SUBJECTS_BY_SCHEMA))
     consumer = build_consumer(components)
     health = Health()
-    health.ready_when("clock", lambda: components.broker_clock.ready)
-    health.ready_when("kafka", lambda: components.producer.ready)
-    health.ready_when("mongodb", lambda: components.startup.is_done and components.mongo.ready)
-    components.security.register_health_checks(health)
+    components.backing.register_health_checks(health, components.startup)
     health.live_while("consumer", lambda: consumer.alive)
     health.live_while("relay", lambda: components.event_relay.alive)
     health.live_while("dispatcher", lambda: components.dispatcher.alive)
@@ -152,14 +151,9 @@ async def build(settings: Settings) -> Service:
         health=health,
         components=(
             operations_server(health, host=settings.operations_host, port=settings.operations_port),
-            components.mongo,
-            components.startup,
+            *components.backing.components(components.startup),
             # Always open: senders wait for events, too.
             FeedChangeListener(components.mongo, components.notifier, clock_s=time.monotonic, always_open=True),
-            components.producer,
-            components.broker_clock,
-            *components.security.components,
-            components.rate_limit,
             components.transport,
             components.event_relay,
             *build_mail_relays(components),
@@ -184,7 +178,7 @@ def build_consumer(components: Components) -> Consumer:
     worker = Worker(
         components.append_deps,
         decoder=EventDecoder(components.schemas),
-        dead_letters=DeadLetters(components.producer, group=GROUP),
+        dead_letters=DeadLetters(components.backing.producer, group=GROUP),
         dead_letter_limit=dead_letter_limit,
     )
     return Consumer(
@@ -206,7 +200,7 @@ def build_http(components: Components) -> HttpServer:
     authenticator = Authenticator(
         requests=components.security.authenticator,
         is_started=lambda: components.startup.is_done,
-        rate_limit=components.rate_limit,
+        rate_limit=components.backing.rate_limit,
         requests_per_second=settings.webhooks_requests_per_second,
     )
     feed = FeedApi(

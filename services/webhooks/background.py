@@ -1,5 +1,6 @@
 """Leases endpoints and runs a sender for each."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,9 @@ from services.chassis.runtime.logs import logger
 from services.webhooks import metrics
 from services.webhooks.domain.endpoint import Endpoint
 from services.webhooks.domain.replay import Replay
-from services.webhooks.flows.send_events import Deps, EndpointSender
+from services.webhooks.flows.push import Deps
+from services.webhooks.flows.send_events import EndpointSender
+from services.webhooks.ports import LeaseStore
 
 MICROS = 1_000_000
 # Requests that are in flight when the process stops have this time to end.
@@ -21,21 +24,33 @@ _LOG = logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A sender and the task that runs its steps."""
+    """A sender and the tasks that run it."""
 
     sender: EndpointSender
-    task: BackgroundTask
+    sending: BackgroundTask
+    recording: BackgroundTask
+
+    async def stop(self) -> None:
+        """Stop sending, and record what comes back soon."""
+        await self.sending.stop()
+        try:
+            await self.sender.drain(DRAIN_S)
+        except UnavailableError:
+            _LOG.warning("requests not recorded, they will be repeated", endpointId=self.sender.endpoint.id)
+        await self.recording.stop()
 
 
 class Dispatcher(BackgroundTask):
-    """Leases all endpoints that no other process sends to, and renews its leases three times in their duration.
+    """Leases its share of the endpoints, and renews its leases three times in their duration.
 
-    A process that dies keeps its leases until they expire; then another one continues.
+    A process that dies keeps its leases until they expire; then others continue. One that has more than its share,
+    because another process has started, stops sending to some before it releases them.
     """
 
     def __init__(
         self,
         deps: Deps,
+        leases: LeaseStore,
         *,
         lease_s: float,
         clock_s: Callable[[], float],
@@ -50,6 +65,7 @@ class Dispatcher(BackgroundTask):
 
         super().__init__("dispatcher", run, retry_s=min(self._interval_s, 1.0))
         self._deps = deps
+        self._leases = leases
         self._lease_s = lease_s
         self._now_s = clock_s
         self._leased_until_s = 0.0
@@ -74,14 +90,15 @@ class Dispatcher(BackgroundTask):
     async def renew(self) -> None:
         """Lease endpoints, start and stop senders; raises `UnavailableError`."""
         began_s = self._now_s()
-        owned = await self._deps.endpoints.claim(self._deps.owner, lease_us=int(self._lease_s * MICROS))
+        leases = await self._leases.claim(self._deps.owner, lease_us=int(self._lease_s * MICROS))
         self._leased_until_s = began_s + self._lease_s * (1 - SAFETY_MARGIN)
-        replays = {
-            replay.endpoint: replay for replay in await self._deps.replays.find_running([each.id for each in owned])
-        }
-        for endpoint in owned:
-            await self._update(endpoint, replays.get(endpoint.id))
-        await self._stop_all(set(self._running) - {endpoint.id for endpoint in owned})
+        kept = {endpoint.id: endpoint for endpoint in leases.kept}
+        replays = {replay.endpoint: replay for replay in await self._deps.replays.find_running(list(kept))}
+        for endpoint_id, endpoint in kept.items():
+            await self._update(endpoint, replays.get(endpoint_id))
+        await self._stop_all(self._running.keys() - kept.keys())
+        if leases.excess:
+            await self._leases.release(self._deps.owner, [endpoint.id for endpoint in leases.excess])
         metrics.SENDERS.set(len(self._running))
         metrics.OPEN_CIRCUITS.set(sum(not each.sender.circuit.is_closed for each in self._running.values()))
 
@@ -90,7 +107,7 @@ class Dispatcher(BackgroundTask):
         await super().stop()
         await self._stop_all(set(self._running))
         try:
-            await self._deps.endpoints.release(self._deps.owner)
+            await self._leases.leave(self._deps.owner)
         except UnavailableError:
             _LOG.warning("leases not released, they will expire")
 
@@ -105,19 +122,28 @@ class Dispatcher(BackgroundTask):
         running.sender.update(endpoint, replay)
 
     async def _start(self, endpoint: Endpoint) -> _Running:
-        def wake() -> None:
-            task.wake()
+        def wake_sender() -> None:
+            running.sending.wake()
 
-        sender = EndpointSender(endpoint, self._deps, is_leased=lambda: self.is_leased, wake=wake)
-        task = BackgroundTask(f"sender {endpoint.id}", sender.step)
-        await task.start()
-        return _Running(sender, task)
+        def wake_recorder() -> None:
+            running.recording.wake()
+
+        sender = EndpointSender(
+            endpoint,
+            self._deps,
+            is_leased=lambda: self.is_leased,
+            wake_sender=wake_sender,
+            wake_recorder=wake_recorder,
+        )
+        running = _Running(
+            sender,
+            BackgroundTask(f"sender {endpoint.id}", sender.step),
+            BackgroundTask(f"recorder {endpoint.id}", sender.record),
+        )
+        await running.sending.start()
+        await running.recording.start()
+        return running
 
     async def _stop_all(self, endpoint_ids: Collection[str]) -> None:
-        for endpoint_id in endpoint_ids:
-            running = self._running.pop(endpoint_id)
-            await running.task.stop()
-            try:
-                await running.sender.drain(DRAIN_S if len(endpoint_ids) == 1 else DRAIN_S / 3)
-            except UnavailableError:
-                _LOG.warning("requests not recorded, they will be repeated", endpointId=endpoint_id)
+        # Together: the other leases have to be renewed in time.
+        await asyncio.gather(*(self._running.pop(endpoint_id).stop() for endpoint_id in list(endpoint_ids)))

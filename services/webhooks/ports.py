@@ -8,6 +8,7 @@ from typing import Protocol
 from services.webhooks.domain.delivery import Delivery, Outcome
 from services.webhooks.domain.endpoint import DisabledReason, Endpoint, Progress, SealedSecret
 from services.webhooks.domain.event import FeedEvent, FeedQuery, Head, NewEvent
+from services.webhooks.domain.leases import Leases
 from services.webhooks.domain.replay import Replay
 
 
@@ -79,7 +80,7 @@ class FeedWaiters(Protocol):
 
 
 class EndpointStore(Protocol):
-    """Stores endpoints. A process sends to those that it has leased; a lease expires unless it is renewed."""
+    """Stores endpoints."""
 
     async def add(self, endpoint: Endpoint) -> bool:
         """Store a new endpoint; False if its site has as many as it may have."""
@@ -96,12 +97,6 @@ class EndpointStore(Protocol):
     async def delete(self, site: int, endpoint_id: str) -> bool:
         """Delete the endpoint; False if there is none."""
 
-    async def claim(self, owner: str, *, lease_us: int) -> Sequence[Endpoint]:
-        """Lease all enabled endpoints that no other process has leased; returns those that are the owner's now."""
-
-    async def release(self, owner: str) -> None:
-        """End all leases of the owner."""
-
     async def save_progress(self, endpoint_id: str, owner: str, progress: Progress) -> bool:
         """Store the progress; False if the endpoint is not the owner's any more."""
 
@@ -109,6 +104,19 @@ class EndpointStore(Protocol):
         self, endpoint: Endpoint, reason: DisabledReason, *, at_us: int, events: Sequence[NewEvent], mail: bool
     ) -> bool:
         """Disable an enabled endpoint, and add events about it; False if it is disabled already."""
+
+
+class LeaseStore(Protocol):
+    """Shares endpoints among processes: each sends to those that it has leased. Leases expire unless renewed."""
+
+    async def claim(self, owner: str, *, lease_us: int) -> Leases:
+        """Renew the owner's leases, and lease enabled endpoints that no other process has, up to the owner's share."""
+
+    async def release(self, owner: str, endpoint_ids: Collection[str]) -> None:
+        """End the owner's leases of these endpoints, so that another process may lease them."""
+
+    async def leave(self, owner: str) -> None:
+        """End all leases of the owner, whose process stops."""
 
 
 class DeliveryStore(Protocol):

@@ -5,32 +5,39 @@ from pydantic import Field, SecretStr, field_validator
 from services.chassis.runtime.settings import (
     ApiSettings,
     DeadLetterLimitSettings,
+    EnvironmentSettings,
     HttpUrl,
-    KafkaSettings,
-    MongoSettings,
-    RateLimitSettings,
     ServiceSettings,
-    TokenSettings,
 )
 from services.chassis.runtime.smtp import parse_smtp_url
-from services.webhooks.adapters.secret_sealer import parse_keys
+from services.chassis.security.backing_services import BackingServicesSettings
+from services.chassis.security.keyed_cipher import parse_keys
 
 
-class Settings(
-    ServiceSettings,
-    ApiSettings,
-    KafkaSettings,
-    MongoSettings,
-    TokenSettings,
-    RateLimitSettings,
-    DeadLetterLimitSettings,
-):
-    """Settings of the webhooks service."""
+class SecretSealerSettings(EnvironmentSettings):
+    """Keys that encrypt the secrets of endpoints."""
 
     webhooks_encryption_keys: SecretStr = Field(
         description="Keys that encrypt the secrets of endpoints, 32 bytes each in base64, comma-separated; the first "
         "one encrypts."
     )
+
+    @field_validator("webhooks_encryption_keys")
+    @classmethod
+    def _are_encryption_keys(cls, value: SecretStr) -> SecretStr:
+        parse_keys(value.get_secret_value())
+        return value
+
+
+class Settings(
+    SecretSealerSettings,
+    ServiceSettings,
+    ApiSettings,
+    BackingServicesSettings,
+    DeadLetterLimitSettings,
+):
+    """Settings of the webhooks service."""
+
     webhooks_signing_keys: SecretStr = Field(
         description="Seeds of the Ed25519 keys that sign requests to endpoints, 32 bytes each in base64, "
         "comma-separated; all sign."
@@ -63,9 +70,9 @@ class Settings(
     )
     mail_from: str = Field("webhooks@tillstream.example", description="Sender address of mails about endpoints.")
 
-    @field_validator("webhooks_encryption_keys", "webhooks_signing_keys")
+    @field_validator("webhooks_signing_keys")
     @classmethod
-    def _are_keys(cls, value: SecretStr) -> SecretStr:
+    def _are_signing_keys(cls, value: SecretStr) -> SecretStr:
         parse_keys(value.get_secret_value())
         return value
 

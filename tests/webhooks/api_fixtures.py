@@ -131,6 +131,7 @@ async def build_client(
     max_waiters: int = 3,
     manage: Callable[[SiteNotifier], manage_endpoints.Deps] | None = None,
     allow_loopback: bool = False,
+    heartbeat_s: float = HEARTBEAT_S,
 ) -> FeedClient:
     notifier, verifier, now_us = SiteNotifier(max_waiters=max_waiters), FakeVerifier(), [NOON_US]
     cursors = Cursors("a secret of sixteen")
@@ -145,7 +146,7 @@ async def build_client(
         authenticator=authenticator,
         cursors=cursors,
         openapi=REPOSITORY / "schemas" / "openapi" / "events.yaml",
-        heartbeat_s=HEARTBEAT_S,
+        heartbeat_s=heartbeat_s,
     )
     routes = list(api.routes())
     if manage is not None:

@@ -1,6 +1,7 @@
 """Senders over MongoDB with a virtual clock, and a receiver without HTTP."""
 
 import itertools
+import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ from services.chassis.runtime.settings import MongoSettings
 from services.webhooks.adapters.delivery_store import MongoDeliveryStore, MongoReplayStore
 from services.webhooks.adapters.endpoint_store import ENDPOINTS, FEED, MongoEndpointStore, decode_event
 from services.webhooks.adapters.feed_store import MongoFeedStore
+from services.webhooks.adapters.lease_store import MongoLeaseStore
 from services.webhooks.adapters.secret_sealer import AesSecretSealer, load_signing_keys
 from services.webhooks.domain.delivery import Delivery, Outcome
 from services.webhooks.domain.endpoint import Endpoint
 from services.webhooks.domain.event import FeedEvent, FeedQuery, NewEvent
 from services.webhooks.domain.replay import Replay
-from services.webhooks.flows import append_events, manage_endpoints, send_events
+from services.webhooks.flows import append_events, manage_endpoints, push
 from services.webhooks.flows.send_events import EndpointSender
 from tests.webhooks.events import NOON_US, SITE
 from tests.webhooks.fakes import FakeNotifier
@@ -86,6 +88,7 @@ class SenderHarness:
         clock = self.clock
         self.feed = MongoFeedStore(mongo)
         self.endpoints = MongoEndpointStore(mongo, now_us=clock)
+        self.leases = MongoLeaseStore(mongo, now_us=clock)
         self.deliveries, self.replays = MongoDeliveryStore(mongo), MongoReplayStore(mongo)
         self.outbox = Outbox(mongo, [ENDPOINTS], now_us=clock)
         self.sealer = AesSecretSealer([b"k" * 32])
@@ -104,7 +107,7 @@ class SenderHarness:
             now_us=clock,
             on_change=lambda: None,
         )
-        self.deps = send_events.Deps(
+        self.deps = push.Deps(
             feed=self.feed,
             endpoints=self.endpoints,
             deliveries=self.deliveries,
@@ -124,6 +127,7 @@ class SenderHarness:
     async def prepare(self) -> "SenderHarness":
         await self.feed.create_indexes(retention_days=30)
         await self.endpoints.create_indexes()
+        await self.leases.create_indexes()
         await self.deliveries.create_indexes(retention_days=30)
         await self.replays.create_indexes(retention_days=30)
         await self.outbox.create_indexes()
@@ -143,12 +147,18 @@ class SenderHarness:
 
     async def claim(self, *, restart: bool = False) -> EndpointSender | None:
         """The sender of the endpoint that can be leased, as the dispatcher would run it; None if there is none."""
-        owned = await self.endpoints.claim(self.deps.owner, lease_us=10 * SECOND_US)
+        owned = (await self.leases.claim(self.deps.owner, lease_us=10 * SECOND_US)).kept
         if not owned:
             self.sender = None
             return None
         if self.sender is None or restart or self.sender.is_over:
-            self.sender = EndpointSender(owned[0], self.deps, is_leased=lambda: True, wake=lambda: None)
+            self.sender = EndpointSender(
+                owned[0],
+                self.deps,
+                is_leased=lambda: True,
+                wake_sender=lambda: None,
+                wake_recorder=lambda: None,
+            )
         running = await self.replays.find_running([owned[0].id])
         self.sender.update(owned[0], running[0] if running else None)
         return self.sender
@@ -159,10 +169,10 @@ class SenderHarness:
         if sender is None:
             return None
         while True:
-            pause_s = await sender.step()
-            if pause_s is None:
+            if await sender.record() is None:
                 return None
-            if not sender._in_flight and not sender._finished:
+            pause_s = await sender.step()
+            if sender.is_idle:
                 return pause_s
             await sender.settle()
 
@@ -173,7 +183,7 @@ class SenderHarness:
             pause_s = await self.run()
             if pause_s is None:
                 break
-            self.now_us += max(int(pause_s * SECOND_US), SECOND_US)
+            self.now_us += max(math.ceil(pause_s * SECOND_US), SECOND_US // 100)
         self.now_us = max(self.now_us, end_us)
 
     async def relay(self) -> int:
@@ -214,7 +224,7 @@ class SenderHarness:
         return list(await self.feed.read(FeedQuery(site=SITE, after=0, rows=100_000)))
 
 
-COLLECTIONS = ("feed_events", "feeds", "webhook_endpoints", "webhook_deliveries", "webhook_replays")
+COLLECTIONS = ("feed_events", "feeds", "webhook_endpoints", "webhook_deliveries", "webhook_replays", "webhook_senders")
 _prepared: set[str] = set()
 
 

@@ -15,11 +15,12 @@ from services.webhooks.adapters.delivery_store import MongoDeliveryStore, MongoR
 from services.webhooks.adapters.endpoint_store import ENDPOINTS, FEED, MongoEndpointStore, decode_event
 from services.webhooks.adapters.feed_store import MongoFeedStore
 from services.webhooks.adapters.http_transport import HttpTransport
+from services.webhooks.adapters.lease_store import MongoLeaseStore
 from services.webhooks.adapters.notifier import FeedChangeListener, SiteNotifier
 from services.webhooks.adapters.secret_sealer import AesSecretSealer, load_signing_keys
 from services.webhooks.background import Dispatcher
 from services.webhooks.domain.retry import RetrySchedule
-from services.webhooks.flows import append_events, manage_endpoints, send_events
+from services.webhooks.flows import append_events, manage_endpoints, push
 
 LEASE_S, TIMEOUT_S = 1.5, 0.5
 
@@ -31,7 +32,7 @@ def now_us() -> int:
 def build(mongo: Mongo, notifier: SiteNotifier, transport: HttpTransport, *, lease_s: float = LEASE_S) -> Dispatcher:
     """The dispatcher as the service composes it, with tries within seconds."""
     endpoints = MongoEndpointStore(mongo, now_us=now_us)
-    deps = send_events.Deps(
+    deps = push.Deps(
         feed=MongoFeedStore(mongo),
         endpoints=endpoints,
         deliveries=MongoDeliveryStore(mongo),
@@ -46,7 +47,7 @@ def build(mongo: Mongo, notifier: SiteNotifier, transport: HttpTransport, *, lea
         owner=f"{os.getpid()}-{now_us()}",
         min_circuit_pause_us=50_000,
     )
-    dispatcher = Dispatcher(deps, lease_s=lease_s, clock_s=time.monotonic)
+    dispatcher = Dispatcher(deps, MongoLeaseStore(mongo, now_us=now_us), lease_s=lease_s, clock_s=time.monotonic)
     notifier.listeners.append(dispatcher.on_new_events)
     return dispatcher
 

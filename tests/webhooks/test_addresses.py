@@ -44,17 +44,17 @@ REFUSED = {
     "239.255.255.250": "a multicast address",
     "ff02::1": "a multicast address",
     "ff0e::1": "a multicast address",
-    "100.64.0.1": "reserved",
+    "100.64.0.1": "a reserved address",
     "198.18.0.1": "a private address",
     "192.0.2.1": "a private address",
     "203.0.113.9": "a private address",
     "240.0.0.1": "a private address",
     "255.255.255.255": "a private address",
-    "2001:db8::1": "reserved",
-    "3fff::1": "reserved",
-    "fec0::1": "reserved",
-    "::127.0.0.1": "reserved",
-    "5f00::1": "reserved",
+    "2001:db8::1": "a reserved address",
+    "3fff::1": "a reserved address",
+    "fec0::1": "a reserved address",
+    "::127.0.0.1": "a reserved address",
+    "5f00::1": "a reserved address",
 }
 ADMITTED = ("93.184.216.34", "8.8.8.8", "2606:4700:4700::1111", "2a00:1450:4001:80b::200e")
 
@@ -132,7 +132,13 @@ async def test_a_literal_address_is_refused_when_it_is_dialled(address: str) -> 
     assert (outcome.error or "").startswith("refused: ")
 
 
-@pytest.mark.parametrize("spelling", ["2130706433", "0177.0.0.1", "0x7f000001", "127.1"])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        *("2130706433", "0177.0.0.1", "0x7f000001", "127.1", "0x7f.1", "0177.1", "0", "0x0"),
+        *("localhost", "localhost.", "LOCALHOST", "127.0.0.1.", "127\u30020\u30020\u30021", "[::ffff:7f00:1]"),
+    ],
+)
 async def test_other_spellings_are_refused_when_they_are_dialled(spelling: str) -> None:
     """The system's resolver reads them as 127.0.0.1, or does not know them."""
     async with a_transport() as transport:
@@ -155,6 +161,18 @@ async def test_of_several_addresses_those_inside_are_not_dialled(receiver: "Rece
     async with a_transport(["10.255.255.1", "127.0.0.1"], allow_loopback=True) as transport:
         outcome = await post(transport, f"http://shop.example:{receiver.port}/ok")
     assert outcome.status == 200
+
+
+async def test_a_name_that_is_another_name_of_something_inside(receiver: "Receiver") -> None:
+    """A CNAME: the resolver follows it, and the address at its end is judged. A connection that is open is not."""
+
+    def getaddrinfo(_host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "metadata.inside.example", ("169.254.169.254", port))]
+
+    async with a_transport(allow_loopback=True, getaddrinfo=getaddrinfo) as transport:
+        outcome = await post(transport, f"http://shop.example:{receiver.port}/ok")
+    assert outcome.error == "refused: refused to connect to a link-local address"
+    assert receiver.visited == []
 
 
 async def test_a_name_that_changes_between_two_look_ups_is_judged_again(receiver: "Receiver") -> None:
@@ -194,11 +212,60 @@ async def test_a_name_that_changes_between_two_look_ups_is_judged_again(receiver
         ("https://127.0.0.1/", "must not have a loopback address"),
         ("https://[::ffff:127.0.0.1]/x", "must not have an IPv4-mapped address"),
         ("https://169.254.169.254/latest", "must not have a link-local address"),
-        ("https://2130706433/", "must have a host name or an ordinary IP address"),
-        ("https://0x7f000001/", "must have a host name or an ordinary IP address"),
-        ("https://0177.0.0.1/", "must have a host name or an ordinary IP address"),
-        ("https://127.1/", "must have a host name or an ordinary IP address"),
+        ("https://2130706433/", "must have a public host name"),
+        ("https://0x7f000001/", "must have a public host name"),
+        ("https://0177.0.0.1/", "must have a public host name"),
+        ("https://127.1/", "must have a public host name"),
         ("https://127.0.0.1./", "must not have a loopback address"),
+        ("https://0x7f.1/", "must have a public host name"),
+        ("https://0177.1/", "must have a public host name"),
+        ("https://1.2.3/", "must have a public host name"),
+        ("https://0/", "must have a public host name"),
+        ("https://a.b.0x7f/", "must have a public host name"),
+        ("https://%31%32%37.0.0.1/", "must have a public host name"),
+        ("http://127.1/", "must be an https URL"),
+        ("https://[::ffff:7f00:1]/", "must not have an IPv4-mapped address"),
+        ("https://[::ffff:a9fe:a9fe]/", "must not have an IPv4-mapped address"),
+        ("https://[64:ff9b::7f00:1]/", "must not have a NAT64 address"),
+        ("https://[::127.0.0.1]/", "must not have a reserved address"),
+        ("https://[::]/", "must not have the unspecified address"),
+        ("https://0.0.0.0/", "must not have the unspecified address"),
+        ("https://[fe80::1%25eth0]/", "must have a public host name|must not have a link-local address"),
+        ("https://[2606:4700::1%25eth0]/", "must have a public host name"),
+        ("https://169.254.169.254./", "must not have a link-local address"),
+        # Dots and digits of other scripts become ordinary ones.
+        ("https://shop\u3002example/", None),
+        ("https://127\u30020\u30020\u30021/", "must not have a loopback address"),
+        ("https://\uff11\uff12\uff17.0.0.1/", "must not have a loopback address"),
+        ("https://\u2460\u2461\u2466.0.0.1/", "must not have a loopback address"),
+        ("https://\u00ad127.0.0.1/", "is not a URL"),
+        ("https://\uff4cocalhost/", "must not have a loopback address"),
+        ("https://localhost/", "must not have a loopback address"),
+        ("https://localhost./", "must not have a loopback address"),
+        ("https://LOCALHOST/", "must not have a loopback address"),
+        ("https://x.localhost/", "must not have a loopback address"),
+        ("https://intranet/", "must have a public host name"),
+        ("https://shop.example./", None),
+        ("https://shop.example../", "must have a public host name"),
+        ("https://.example/", "must have a public host name"),
+        ("https://a..b/", "must have a public host name"),
+        ("https://shop.example%00/", "must have a public host name"),
+        ("https://shop.example%2f@10.0.0.1/", "must not contain a user or a password"),
+        ("https://user%40shop.example/", "must have a public host name"),
+        ("https://[v1.x]/", "must have a public host name"),
+        ("https://" + "a" * 63 + ".example/", None),
+        ("https://" + "a" * 64 + ".example/", "must have a public host name|is not a URL"),
+        ("https://" + ".".join(["a" * 60] * 5) + "/", "must have a public host name|is not a URL"),
+        ("https://shop.example:0/", "must have port 443 or 8443"),
+        ("https://shop.example:443:443/", "is not a URL"),
+        ("https://shop.example:-443/", "is not a URL"),
+        ("https://shop.example/#", "must not contain a fragment"),
+        ("https://shop.example/\r\nHost: inside", "must not contain spaces"),
+        ("https://shop.example\t/", "must not contain spaces"),
+        ("https:/shop.example/", "must have a host"),
+        ("https:shop.example", "must have a host"),
+        ("HTTPS://SHOP.EXAMPLE/", None),
+        ("https://shop.example/a@b?c=d@e", None),
         ("https://" + "x" * 2_100, "must have at most 2048 characters"),
     ],
 )
@@ -296,6 +363,13 @@ async def test_redirects_are_not_followed(receiver: Receiver) -> None:
     outcome = await ask(receiver, "redirects")
     assert (outcome.status, outcome.is_success) == (302, False)
     assert receiver.visited == ["redirects"]
+
+
+async def test_encoded_line_breaks_stay_in_the_path(receiver: Receiver) -> None:
+    """Breaks: the URL has CR and LF, percent-encoded. Must hold: they end no line of the request."""
+    outcome = await ask(receiver, "ok%0D%0AHost:%20inside")
+    assert outcome.status == 200
+    assert receiver.visited == ["ok\r\nHost: inside"]
 
 
 async def test_of_a_long_answer_the_beginning_is_read(receiver: Receiver) -> None:

@@ -205,7 +205,7 @@ async def test_deliveries_are_listed_page_by_page(api: FeedClient, harness: Send
         (0, "delivered"),
     ]
     failed = seen[3]
-    assert failed["nextTryAt"] == "2026-01-01T12:00:05.000000Z"
+    assert failed["nextTryAt"] == "2026-01-01T12:00:05.001000Z"
     assert failed["attempts"] == [
         {
             "attempt": 1,

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from services.chassis.runtime.errors import UnavailableError
+from services.webhooks.domain.circuit import FAILURES_TO_OPEN, MIN_PAUSE_US
 from services.webhooks.domain.delivery import DeliveryState, Outcome
 from services.webhooks.domain.endpoint import DisabledReason
 from services.webhooks.domain.event import EventType
+from services.webhooks.domain.health import EndpointHealth
 from services.webhooks.domain.replay import ReplayState
 from services.webhooks.domain.retry import RetrySchedule
 from services.webhooks.flows import manage_endpoints
+from services.webhooks.flows.send_events import MAX_UNRECORDED
 from tests.chassis.eventually import until
 from tests.webhooks.events import NOON_US, an_event, some_events
 from tests.webhooks.sender_harness import DAY_US, SECOND_US, Received, SenderHarness, harness
@@ -78,7 +82,7 @@ async def test_what_comes_back_while_others_are_recorded_is_recorded_next(harnes
     sender = await harness.claim()
     assert sender is not None
     await sender.step()
-    await until(lambda: bool(sender._finished))
+    await until(lambda: sender._recorder.has_work)
     save = harness.deliveries.save
 
     async def save_slowly(*arguments: Any, **options: Any) -> None:
@@ -87,10 +91,81 @@ async def test_what_comes_back_while_others_are_recorded_is_recorded_next(harnes
         await save(*arguments, **options)
 
     harness.deliveries.save = save_slowly  # type: ignore[method-assign]
-    await sender.step()
-    await sender.step()
+    await sender.record()
+    await sender.record()
     assert (await harness.delivery(endpoint.id, 2)).state is DeliveryState.DELIVERED
     assert (await harness.find(endpoint.id)).position == 2
+
+
+async def test_a_slow_write_holds_up_no_request(harness: SenderHarness) -> None:
+    """Breaks: the write of an outcome takes long. Must hold: what is new is sent meanwhile, and nothing twice."""
+    endpoint, _ = await harness.create()
+    await harness.run()
+    sender = await harness.claim()
+    assert sender is not None
+    written = asyncio.Event()
+    save = harness.deliveries.save
+
+    async def save_slowly(*arguments: Any, **options: Any) -> None:
+        await written.wait()
+        await save(*arguments, **options)
+
+    harness.deliveries.save = save_slowly  # type: ignore[method-assign]
+    await harness.append(*some_events(1))
+    await sender.step()
+    await sender.settle()
+    recording = asyncio.create_task(sender.record())
+    await harness.append(*some_events(2, 1))
+    await sender.step()
+    await sender.settle()
+    assert harness.transport.sequences == [1, 2, 3]
+    written.set()
+    await recording
+    await harness.run()
+    assert harness.transport.sequences == [1, 2, 3]
+    assert (await harness.find(endpoint.id)).position == 3
+
+
+async def test_requests_wait_for_a_write_that_does_not_end(harness: SenderHarness) -> None:
+    """A process that dies repeats what it has not recorded: that is bounded."""
+    await harness.create()
+    await harness.run()
+    sender = await harness.claim()
+    assert sender is not None
+    await harness.append(*some_events(300))
+    for _ in range(20):
+        await sender.step()
+        await sender.settle()
+    assert len(harness.transport.sequences) == MAX_UNRECORDED * harness.deps.max_in_flight
+    await harness.run()
+    assert sorted(harness.transport.sequences) == list(range(1, 301))
+
+
+@pytest.mark.parametrize("method", ["read", "read_many"])
+async def test_a_read_that_fails_is_repeated(harness: SenderHarness, method: str) -> None:
+    """Breaks: MongoDB does not answer one read. Must hold: no event waits for the next one's."""
+    await harness.create()
+    await harness.run()
+    await harness.append(*some_events(3))
+    if method == "read_many":
+        harness.transport.answer = lambda _: 500
+        await harness.run()
+        harness.transport.answer = lambda _: 200
+        harness.transport.received.clear()
+        harness.now_us += 10 * SECOND_US
+    read = getattr(harness.feed, method)
+
+    async def fail(*_: Any) -> None:
+        raise UnavailableError("MongoDB")
+
+    setattr(harness.feed, method, fail)
+    sender = await harness.claim()
+    assert sender is not None
+    with pytest.raises(UnavailableError):
+        await sender.step()
+    setattr(harness.feed, method, read)
+    await harness.run()
+    assert sorted(harness.transport.sequences) == [1, 2, 3]
 
 
 async def test_an_answer_from_before_does_not_disable_an_endpoint_again(harness: SenderHarness) -> None:
@@ -108,8 +183,8 @@ async def test_an_answer_from_before_does_not_disable_an_endpoint_again(harness:
     sender = await harness.claim()
     assert sender is not None
     await sender.step()
-    await until(lambda: bool(sender._finished))
-    await sender.step()
+    await until(lambda: sender._recorder.has_work)
+    assert await sender.record() is None
     assert not (await harness.find(endpoint.id)).is_enabled
     await harness.enable(endpoint.id)
     late.set()
@@ -185,6 +260,20 @@ async def test_retry_after_is_heeded_up_to_a_day(harness: SenderHarness, asked_s
     times = {each.sequence: each.at_us for each in harness.transport.received}
     assert (times[1] - began_us) // SECOND_US == waited_s
     assert (times[2] - began_us) // SECOND_US >= min(asked_s, 86_400)
+
+
+async def test_pauses_begin_when_a_try_has_ended(harness: SenderHarness) -> None:
+    """Breaks: a receiver hangs for 15 s. Must hold: it is left alone for the pause after that."""
+    endpoint, _ = await harness.create()
+    await harness.run()
+    harness.transport.answer = lambda request: Outcome(at_us=request.at_us, latency_ms=15_000, error="timeout")
+    await harness.append(an_event(1))
+    await harness.run()
+    assert (await harness.delivery(endpoint.id, 1)).due_us == harness.now_us + 20 * SECOND_US
+    circuit = EndpointHealth(endpoint, min_pause_us=MIN_PAUSE_US)
+    for _ in range(FAILURES_TO_OPEN):
+        circuit.count(Outcome(at_us=0, latency_ms=15_000, error="timeout"))
+    assert circuit.circuit.opens_at_us == 15 * SECOND_US + MIN_PAUSE_US
 
 
 async def test_an_endpoint_that_keeps_failing_is_asked_once_in_a_while(harness: SenderHarness) -> None:
@@ -344,6 +433,7 @@ async def test_a_replay_continues_after_a_crash(harness: SenderHarness) -> None:
     for _ in range(3):
         await sender.step()
         await sender.settle()
+        await sender.record()
     await harness.run(restart=True)
     assert set(harness.transport.sequences) == set(range(1, 251))
 

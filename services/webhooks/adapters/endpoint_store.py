@@ -43,7 +43,6 @@ class MongoEndpointStore:
         await create_unique_index(self._endpoints, [("slot", 1)], name="slot", sparse=True)
         with mongo_errors():
             await self._endpoints.create_index([("site", 1), ("created_us", 1)], name="site")
-            await self._endpoints.create_index([("state", 1), ("lease_until_us", 1)], name="lease")
         await ensure_ttl_index(self._mongo, ENDPOINTS, "deleted", DAY_S)
 
     async def add(self, endpoint: Endpoint) -> bool:
@@ -87,25 +86,6 @@ class MongoEndpointStore:
             result = await self._endpoints.update_one({"_id": endpoint_id, "site": site, **_PRESENT}, change)
         return bool(result.matched_count)
 
-    async def claim(self, owner: str, *, lease_us: int) -> Sequence[Endpoint]:
-        """Lease all enabled endpoints that no other process has leased."""
-        now_us = self._now_us()
-        # Further ahead than a lease lasts: set by a clock that was wrong.
-        free = [{"lease_until_us": {"$lt": now_us}}, {"lease_until_us": {"$gt": now_us + 10 * lease_us}}]
-        claimable = {"state": EndpointState.ENABLED.value, "$or": [{"owner": owner}, *free]}
-        lease = {"owner": owner, "lease_until_us": now_us + lease_us}
-        with mongo_errors():
-            await self._endpoints.update_many(claimable, {"$set": lease})
-            found = await self._endpoints.find(
-                {"state": EndpointState.ENABLED.value, "owner": owner, "lease_until_us": lease["lease_until_us"]}
-            ).to_list(None)
-        return [from_document(document, Endpoint) for document in found]
-
-    async def release(self, owner: str) -> None:
-        """End all leases of the owner."""
-        with mongo_errors():
-            await self._endpoints.update_many({"owner": owner}, {"$set": {"lease_until_us": 0, "owner": ""}})
-
     async def save_progress(self, endpoint_id: str, owner: str, progress: Progress) -> bool:
         """Store the progress while the endpoint is the owner's."""
         with mongo_errors():
@@ -123,6 +103,20 @@ class MongoEndpointStore:
         enabled = {"_id": endpoint.id, "state": EndpointState.ENABLED.value}
         update: Document = {"$set": {"state": disabled.state.value, "reason": reason.value, "disabled_us": at_us}}
         return await self._update(enabled, update, self._messages(disabled, events, mail=mail))
+
+    async def find_sealed_with_other_keys(self, key_id: str, *, limit: int) -> Sequence[Endpoint]:
+        """Endpoints that have a secret which is not sealed with this key."""
+        other = {"secrets": {"$elemMatch": {"key_id": {"$ne": key_id}}}}
+        with mongo_errors():
+            found = await self._endpoints.find(other).limit(limit).to_list(None)
+        return [from_document(document, Endpoint) for document in found]
+
+    async def replace_secrets(self, before: Endpoint, after: Endpoint) -> bool:
+        """Store the secrets of `after` unless those of `before` have changed."""
+        unchanged = {"_id": before.id, "secrets": to_document(before)["secrets"]}
+        with mongo_errors():
+            result = await self._endpoints.update_one(unchanged, {"$set": {"secrets": to_document(after)["secrets"]}})
+        return bool(result.matched_count)
 
     async def count_by_state(self) -> dict[str, int]:
         """The number of endpoints by state."""

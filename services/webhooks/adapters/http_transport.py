@@ -9,11 +9,13 @@ from contextlib import suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
+from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from services.webhooks.domain.address import describe_refusal
 from services.webhooks.domain.delivery import MAX_ANSWER_CHARS, Outcome
@@ -139,14 +141,24 @@ class HttpTransport:
     def _request(self, url: str, headers: Mapping[str, str], body: bytes) -> Any:
         if self._session is None:
             raise RuntimeError("the transport is not started")
+        if self._proxy is not None:
+            self._refuse_literal(url)
         return self._session.post(url, data=body, headers=headers, allow_redirects=False, proxy=self._proxy)
+
+    def _refuse_literal(self, url: str) -> None:
+        """The proxy dials, and judges names; an address needs no look-up, so it is judged here, too."""
+        with suppress(ValueError):
+            self._judge(str(ip_address((URL(url).raw_host or "").removesuffix("."))))
 
     def _create_socket(self, address_info: Any) -> socket.socket:
         family, type_, protocol, _, address = address_info
-        refusal = describe_refusal(address[0], allow_loopback=self._allow_loopback)
+        self._judge(address[0])
+        return socket.socket(family=family, type=type_, proto=protocol)
+
+    def _judge(self, address: str) -> None:
+        refusal = describe_refusal(address, allow_loopback=self._allow_loopback)
         if refusal is not None:
             raise AddressRefusedError(f"{_REFUSED} {refusal}")
-        return socket.socket(family=family, type=type_, proto=protocol)
 
 
 async def _read_beginning(response: aiohttp.ClientResponse) -> bytes:
@@ -165,6 +177,7 @@ def _text(answer: bytes) -> str:
 _DESCRIPTIONS: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "timeout"),
     (aiohttp.InvalidURL, "refused: the host is not an ordinary name or address"),
+    (aiohttp.ClientProxyConnectionError, "proxy: no connection"),
     (aiohttp.ClientConnectorDNSError, "dns: the name has no address"),
     (aiohttp.ClientConnectorCertificateError, "tls: the certificate is not valid"),
     (aiohttp.ClientConnectorSSLError, "tls: no common protocol"),
@@ -175,8 +188,11 @@ _DESCRIPTIONS: tuple[tuple[type[BaseException], str], ...] = (
 
 def describe_failure(failure: BaseException) -> str:
     """Why there is no status: a stable word, and a detail where that helps."""
-    if isinstance(failure, aiohttp.ClientConnectorError) and _REFUSED in (text := str(failure.os_error)):
+    cause = failure.os_error if isinstance(failure, aiohttp.ClientConnectorError) else failure
+    if _REFUSED in (text := str(cause)):
         return "refused: " + text[text.index(_REFUSED) :].partition(",")[0]
+    if isinstance(failure, aiohttp.ClientHttpProxyError):
+        return f"proxy: answered {failure.status}"
     return next((text for kind, text in _DESCRIPTIONS if isinstance(failure, kind)), "error")
 
 

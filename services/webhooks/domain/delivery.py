@@ -30,6 +30,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
     retry_after_us: int = 0
 
     @property
+    def ended_us(self) -> int:
+        """When the request had ended."""
+        return self.at_us + self.latency_ms * 1_000
+
+    @property
     def is_success(self) -> bool:
         """Whether the receiver has accepted the event: only 2xx counts."""
         return self.status is not None and 200 <= self.status < 300

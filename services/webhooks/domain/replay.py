@@ -1,9 +1,12 @@
 """Replays: events of the past that are sent to an endpoint again."""
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+from services.webhooks.domain.delivery import Outcome
 
 
 class ReplayState(StrEnum):
@@ -41,20 +44,34 @@ class ReplayReader:
     def __init__(self, replay: Replay) -> None:
         self.replay = replay
         self.read_to = replay.position
-        self.open: set[int] = set()
+        self._open: set[int] = set()
+        self._sent, self._failed, self._skipped = replay.sent, replay.failed, replay.skipped
 
     def has_read_all(self) -> bool:
         """Whether all its events have been loaded."""
         return self.read_to >= self.replay.end
 
-    def advanced(self, sent: int, failed: int) -> Replay:
-        """The replay with what was sent since; its position is before the first event that is not recorded."""
-        position = min(self.open) - 1 if self.open else self.read_to
-        is_over = self.has_read_all() and not self.open
+    def add(self, sequences: Collection[int], *, read_to: int, skipped: int) -> None:
+        """These events are to be sent; together with those that are skipped, they reach up to `read_to`."""
+        self._open.update(sequences)
+        self.read_to = read_to
+        self._skipped += skipped
+
+    def close(self, sequence: int, outcome: Outcome | None) -> None:
+        """The event is recorded; without an outcome, it was sent as part of something else."""
+        self._open.discard(sequence)
+        if outcome is not None:
+            self._sent += 1
+            self._failed += not outcome.is_success
+
+    def progress(self) -> Replay:
+        """The replay as it is now; its position is before the first event that is not recorded."""
+        is_over = self.has_read_all() and not self._open
         return replace(
             self.replay,
-            position=position,
-            sent=self.replay.sent + sent,
-            failed=self.replay.failed + failed,
+            position=min(self._open) - 1 if self._open else self.read_to,
+            sent=self._sent,
+            failed=self._failed,
+            skipped=self._skipped,
             state=ReplayState.FINISHED if is_over else ReplayState.RUNNING,
         )

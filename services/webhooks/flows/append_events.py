@@ -49,8 +49,9 @@ async def append_events(events: Iterable[NewEvent], deps: Deps) -> None:
             raise outcome
     heads = {site: head for site, head in zip(by_site, outcomes, strict=True) if isinstance(head, Head)}
     if heads:
-        await deps.feed.save_heads(heads)
+        # This process's readers need not wait for the write that wakes the others'.
         deps.notifier.notify(list(heads))
+        await deps.feed.save_heads(heads)
 
 
 async def _append_to_site(site: int, events: Sequence[NewEvent], deps: Deps) -> Head:

@@ -1,0 +1,143 @@
+"""Processes share the endpoints, and take over from those that stop or die."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from services.chassis.mongodb.client import Mongo
+from services.webhooks.adapters.http_transport import HttpTransport
+from services.webhooks.adapters.lease_store import MongoLeaseStore
+from services.webhooks.adapters.notifier import SiteNotifier
+from services.webhooks.background import Dispatcher
+from services.webhooks.domain.endpoint import Endpoint, Progress
+from services.webhooks.domain.leases import fair_share
+from tests.chassis.eventually import until
+from tests.webhooks.events import NOON_US, SITE
+from tests.webhooks.feed_fixtures import mongo
+from tests.webhooks.sender_harness import SECOND_US, SenderHarness
+from tests.webhooks.sender_process import build, now_us
+
+__all__ = ["mongo"]
+
+LEASE_US = 10 * SECOND_US
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "processes", "share"),
+    [(0, 1, 0), (5, 0, 5), (5, 1, 5), (5, 2, 3), (4, 2, 2), (1, 3, 1), (100, 3, 34)],
+)
+def test_the_shares_hold_all_endpoints(endpoints: int, processes: int, share: int) -> None:
+    assert fair_share(endpoints, processes) == share
+    assert share * max(processes, 1) >= endpoints
+
+
+@pytest.fixture
+async def harness(mongo: Mongo) -> SenderHarness:
+    return await SenderHarness(mongo).prepare()
+
+
+async def add_endpoints(harness: SenderHarness, count: int) -> None:
+    for number in range(count):
+        secret = harness.sealer.seal(f"e{number}", b"x" * 32)
+        url = "https://shop.example/"
+        assert await harness.endpoints.add(
+            Endpoint(id=f"e{number}", site=SITE, url=url, created_us=0, secrets=(secret,), position=0)
+        )
+
+
+Claim = Callable[[str], Awaitable[list[str]]]
+
+
+@pytest.fixture
+def clock() -> list[int]:
+    return [NOON_US]
+
+
+@pytest.fixture
+def claim(mongo: Mongo, clock: list[int]) -> Claim:
+    """Claim as the dispatcher does: what is more than the share is released."""
+    store = MongoLeaseStore(mongo, now_us=lambda: clock[0])
+
+    async def claim(owner: str) -> list[str]:
+        leases = await store.claim(owner, lease_us=LEASE_US)
+        await store.release(owner, [endpoint.id for endpoint in leases.excess])
+        return [endpoint.id for endpoint in leases.kept]
+
+    return claim
+
+
+async def test_leases_are_balanced_when_a_process_starts(harness: SenderHarness, claim: Claim) -> None:
+    await add_endpoints(harness, 7)
+    assert len(await claim("a")) == 7
+    assert await claim("b") == []
+    first = await claim("a")
+    second = await claim("b")
+    assert (len(first), len(second)) == (4, 3)
+    assert not set(first) & set(second)
+    assert (await claim("a"), await claim("b")) == (first, second)
+
+
+async def test_the_leases_of_a_process_that_died_are_taken_over(
+    harness: SenderHarness, claim: Claim, clock: list[int]
+) -> None:
+    await add_endpoints(harness, 4)
+    await claim("a")
+    await claim("b")
+    await claim("a")
+    assert len(await claim("b")) == 2
+    for _ in range(4):
+        clock[0] += LEASE_US // 3
+        found = await claim("a")
+    assert len(found) == 4
+
+
+async def test_leases_from_a_wrong_clock_do_not_last(harness: SenderHarness, claim: Claim, clock: list[int]) -> None:
+    """Breaks: a process whose clock is a year ahead dies. Must hold: its leases are not kept for a year."""
+    await add_endpoints(harness, 2)
+    clock[0] = NOON_US + 365 * 86_400 * SECOND_US
+    assert len(await claim("a")) == 2
+    clock[0] = NOON_US
+    assert len(await claim("b")) == 2
+
+
+async def test_progress_is_the_lease_holders(harness: SenderHarness, claim: Claim) -> None:
+    await add_endpoints(harness, 1)
+    (endpoint_id,) = await claim("a")
+    progress = Progress(5, 0, None)
+    assert not await harness.endpoints.save_progress(endpoint_id, "b", progress)
+    assert await harness.endpoints.save_progress(endpoint_id, "a", progress)
+    assert (await harness.find(endpoint_id)).position == 5
+
+
+@pytest.fixture
+async def start(mongo: Mongo) -> AsyncIterator[Callable[[], Awaitable[Dispatcher]]]:
+    """Start a dispatcher, as another process would."""
+    async with AsyncExitStack() as stack:
+        transport = HttpTransport(now_us=now_us, allow_loopback=True)
+        await transport.start()
+        stack.push_async_callback(transport.stop)
+
+        async def start() -> Dispatcher:
+            dispatcher = build(mongo, SiteNotifier(max_waiters=0), transport)
+            await dispatcher.start()
+            stack.push_async_callback(dispatcher.stop)
+            return dispatcher
+
+        yield start
+
+
+async def test_dispatchers_share_endpoints(harness: SenderHarness, start: Callable[[], Awaitable[Dispatcher]]) -> None:
+    """No endpoint has two senders, and each has one in the end."""
+    await add_endpoints(harness, 9)
+    first = await start()
+    await until(lambda: len(first.senders) == 9)
+    second = await start()
+
+    def are_apart() -> bool:
+        assert not first.senders.keys() & second.senders.keys()
+        return (len(first.senders), len(second.senders)) == (5, 4)
+
+    await until(are_apart, deadline_s=20)
+    await first.stop()
+    await until(lambda: len(second.senders) == 9, deadline_s=20)
