@@ -120,7 +120,7 @@ async def stream_together(replica: Replica, readers: int) -> None:
     frames = await asyncio.gather(*(read_frames(response, 1) for response in opened))
     assert {frame.data["sequence"] for (frame,) in frames} == {1}
     assert_shared(readers)
-    await assert_idle(replica, readers)
+    await until(lambda: api.notifier._count == readers)
     for response in opened:
         response.close()
 

@@ -55,7 +55,9 @@ async def follow(query: FeedQuery, deps: Deps, *, heartbeat_s: float) -> AsyncGe
                 query = replace(query, after=events[-1].sequence)
                 yield events
                 quiet_until_s = deps.clock_s() + heartbeat_s
-                continue
+                if len(events) == query.rows:
+                    continue
+            # Events that came since the page was read end the wait at once.
             left_s = quiet_until_s - deps.clock_s()
             while left_s > 0 and not await waiter.wait(left_s):
                 left_s = quiet_until_s - deps.clock_s()
