@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from typing import Any
 
 import pytest
@@ -154,6 +155,18 @@ async def test_who_is_known_is_told_what_is_left(client: ApiClient, options: dic
     response = await client.call(**{"method": "POST", "path": BASE + "/orders", "data": GOOD, **options})
     assert ("ratelimit" in response.headers) == has_quota
     assert ("ratelimit-policy" in response.headers) == has_quota
+
+
+async def test_what_was_counted_says_how_long_ago(client: ApiClient) -> None:
+    """By it a client knows when its next request has room; what was not counted says nothing of it."""
+    key = {"Idempotency-Key": "k"}
+    for query in ("", "?validateOnly=true"):
+        counted = await client.send([order(id=str(n)) for n in range(40)], query=query, headers=key)
+        assert re.fullmatch(r"counted;dur=[0-9]+\.[0-9]", counted.headers["server-timing"])
+    replayed = await client.send([order(id=str(n)) for n in range(40)], headers=key)
+    refused = await client.send([order(id=str(n)) for n in range(40)])
+    assert (replayed.status, refused.status) == (202, 429)
+    assert not any("server-timing" in response.headers for response in (replayed, refused))
 
 
 async def test_an_empty_bucket_comes_before_everything_about_the_body(client: ApiClient) -> None:

@@ -14,13 +14,17 @@ from services.chassis.runtime.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether the request is allowed, what is left in the window, and when it frees up."""
+    """Whether the request is allowed, what is left in the window, and when it frees up.
+
+    It was made at `decided_at`, in seconds of the monotonic clock.
+    """
 
     allowed: bool
     limit: int
     remaining: int
     retry_after_s: int
     reset_s: int
+    decided_at: float
 
 
 def quota_headers(policy: str, decision: Decision) -> dict[str, str]:
@@ -94,6 +98,7 @@ class RateLimit:
             remaining=max(limit - window.used, 0),
             retry_after_s=0 if allowed else max(math.ceil(wait_s), 1),
             reset_s=math.ceil(reset_s),
+            decided_at=now,
         )
 
     def _window(self, key: str, now: float) -> _Window:

@@ -146,6 +146,7 @@ async def _decide(shared: MovingWindowRateLimiter, key: str, *, limit: int, cost
         # The window is one second long: by then it is empty.
         retry_after_s=0 if allowed else 1,
         reset_s=1 if remaining < limit else 0,
+        decided_at=monotonic(),
     )
 
 

@@ -99,7 +99,7 @@ class DirectImports:
         if error is None:
             status = self._accepted_status
             headers, document = responses.accepted_content(job, api_key=api_key, user_id=target.user_id)
-            headers["Content-Type"] = _JSON
+            headers |= {"Content-Type": _JSON, **responses.since_counted(quota)}
             body = msgspec.json.encode(document)
         else:
             with bound_contextvars(**_log_context(exchange, job)):

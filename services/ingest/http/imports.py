@@ -119,10 +119,12 @@ class ImportApi:
                 response = responses.accepted_response(job, status=status, api_key=caller.api_key, user_id=user_id)
                 if reservation is not None:
                     await self._deps.idempotency.complete(reservation, responses.to_stored_response(response))
+                response.headers.update(responses.since_counted(quota))
             case ReplayedResponse(stored):
                 response = responses.replayed_response(stored)
             case Validated(quota=quota):
                 response = responses.validated_response(outcome, api_key=caller.api_key, user_id=user_id)
+                response.headers.update(responses.since_counted(quota))
             case RateLimited(quota):
                 response = refuse(responses.rate_limited(quota))
             case MissingScope() | InvalidBodyError() | UnreadableBodyError():
