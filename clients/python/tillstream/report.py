@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
-import xlsxwriter
 
 from tillstream.manifest import Manifest, RecordFault
 from tillstream.sources.columns import ERRORS_COLUMN, normalise
 from tillstream.sources.records import Source, SourceError, SourceRecord
+from tillstream.xlsx import MAX_CELL_CHARACTERS, SheetFullError, write_sheet
 
 FLAT_FORMATS, JSON_FORMATS = (".csv", ".tsv", ".xlsx"), (".json", ".ndjson", ".jsonl")
 _RAW_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -20,10 +20,15 @@ Write = Callable[[SourceRecord, str], None]
 
 
 def check_format(path: Path, source: Source) -> None:
-    """Raise `SourceError` unless the failed records of the source can be written to such a file."""
+    """Raise `SourceError` unless the failed records of the source can be written to such a file.
+
+    Better now than at the end of an import.
+    """
     allowed = JSON_FORMATS if source.header is None else FLAT_FORMATS
     if path.suffix.lower() not in allowed:
         raise SourceError(f"--failed {path.name}: name a file with {' or '.join(allowed)} for records of this file")
+    if not path.resolve().parent.is_dir():
+        raise SourceError(f"--failed {path}: there is no directory {path.resolve().parent}")
 
 
 def write_failed(path: Path, source: Source, manifest: Manifest, *, delimiter: str = ",") -> int:
@@ -51,8 +56,11 @@ def describe(faults: Sequence[RecordFault]) -> str:
 def _writer(path: Path, source: Source, delimiter: str) -> Iterator[Write]:
     suffix = path.suffix.lower()
     if suffix == ".xlsx":
-        with _xlsx(path, source) as write:
-            yield write
+        try:
+            with _xlsx(path, source) as write:
+                yield write
+        except SheetFullError as error:
+            raise SourceError(f"--failed {path}: {error}; name a .csv file and run the same command") from None
         return
     is_csv = suffix in FLAT_FORMATS
     # The byte order mark tells spreadsheets that it is UTF-8.
@@ -94,29 +102,13 @@ def _csv(file: TextIO, source: Source, delimiter: str) -> Write:
 @contextmanager
 def _xlsx(path: Path, source: Source) -> Iterator[Write]:
     columns, header = _kept_columns(source), source.header or ()
-    with xlsxwriter.Workbook(str(path), {"constant_memory": True, "remove_timezone": True}) as workbook:
-        sheet = workbook.add_worksheet()
-        text = workbook.add_format({"num_format": "@"})
-        time = workbook.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
-        at = 0
-
-        def put(row: Sequence[Any]) -> None:
-            nonlocal at
-            for column, cell in enumerate(row):
-                if isinstance(cell, dt.datetime):
-                    sheet.write_datetime(at, column, cell, time)
-                elif isinstance(cell, bool) or not isinstance(cell, int | float):
-                    # Text stays text: an id of digits must not become a number.
-                    sheet.write_string(at, column, _as_text(cell), text)
-                else:
-                    sheet.write_number(at, column, cell)
-            at += 1
-
-        put([*(header[position] for position in columns), ERRORS_COLUMN])
+    with write_sheet(path, "failed", columns=len(columns) + 1) as sheet:
+        sheet.write_row([*(header[position] for position in columns), ERRORS_COLUMN])
 
         def write(record: SourceRecord, errors: str) -> None:
-            for row in _flat_rows(record, columns, errors):
-                put(row)
+            # Text stays text: an id of digits must not become a number.
+            for row in _flat_rows(record, columns, errors[:MAX_CELL_CHARACTERS]):
+                sheet.write_row(row)
 
         yield write
 

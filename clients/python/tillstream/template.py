@@ -4,9 +4,8 @@ import csv
 import io
 from typing import Any
 
-import xlsxwriter
-
 from tillstream.sources.columns import LINE_FIELDS, RECORD_FIELDS
+from tillstream.xlsx import write_sheet
 
 _SALE = {
     "userId": "customer-1",
@@ -55,11 +54,7 @@ def to_csv(kind: str) -> bytes:
 def to_xlsx(kind: str) -> bytes:
     """Return the example as a spreadsheet. Its cells are text, so that long ids keep all their digits."""
     buffer = io.BytesIO()
-    with xlsxwriter.Workbook(buffer, {"in_memory": True}) as workbook:
-        sheet = workbook.add_worksheet(kind)
-        text = workbook.add_format({"num_format": "@"})
-        sheet.set_column(0, len(header(kind)) - 1, 16, text)
-        for line, row in enumerate([header(kind), *rows(kind)]):
-            for column, cell in enumerate(row):
-                sheet.write_string(line, column, cell, text)
+    with write_sheet(buffer, kind, columns=len(header(kind))) as sheet:
+        for row in [header(kind), *rows(kind)]:
+            sheet.write_row(row)
     return buffer.getvalue()
