@@ -248,7 +248,7 @@ def test_what_a_customer_may_not_do(client: Client) -> None:
     with pytest.raises(tillstream.NotAllowedError):
         client.orders.put_product("X", name="X", unit_price="1.00")
     with pytest.raises(tillstream.NotAllowedError):
-        client.orders.load_codes("X", b"code\n1\n")
+        client.orders.load_codes("X", ["1"])
     with pytest.raises(tillstream.NotFoundError):
         client.jobs.get(str(uuid4()))
 

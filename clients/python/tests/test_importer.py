@@ -1,6 +1,7 @@
 """The import of a file against a server that loses responses, and through interruptions at any point."""
 
 import csv
+import datetime as dt
 import gzip
 import json
 import random
@@ -12,6 +13,7 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+import xlsxwriter
 
 from tillstream import Client, NotAllowedError, RetryPolicy, UnreachableError
 from tillstream.importer import Importer, ImportOptions, Progress, StoppedError
@@ -32,6 +34,7 @@ class Server:
         self.jobs: dict[str, list[dict[str, Any]]] = {}
         self.by_key: dict[str, tuple[bytes, str]] = {}
         self.validated = 0
+        self.unprocessed: frozenset[str] = frozenset()
         self.fails: Callable[[httpx2.Request], None] = lambda _: None
         self.refuses: httpx2.Response | None = None
 
@@ -50,9 +53,15 @@ class Server:
             return self.refuses or self._import(request)
         job = path.split("/job/")[1].split("/")[0]
         failed = [self._result(index, one) for index, one in enumerate(self.jobs[job]) if self._is_bad(one)]
+        late = [
+            self._result(index, one) | {"outcome": "unprocessed"}
+            for index, one in enumerate(self.jobs[job])
+            if one["id"] in self.unprocessed
+        ]
         if path.endswith("/records"):
-            return httpx2.Response(200, json={"result": failed})
-        return httpx2.Response(200, json={"summary": {"job": self._job(job, len(failed))}})
+            found = late if request.url.params["outcome"] == "unprocessed" else failed
+            return httpx2.Response(200, json={"result": found})
+        return httpx2.Response(200, json={"summary": {"job": self._job(job, len(failed), len(late))}})
 
     def _limits(self) -> dict[str, int]:
         return {
@@ -93,8 +102,10 @@ class Server:
         outcome = "failed" if is_bad else "succeeded"
         return {"index": index, "userId": "u", "outcome": outcome, "faults": [fault] if is_bad else []}
 
-    def _job(self, job: str, failed: int) -> dict[str, Any]:
+    def _job(self, job: str, failed: int, unprocessed: int) -> dict[str, Any]:
         total = len(self.jobs[job])
+        success = total - failed - unprocessed
+        counts = {"total": total, "success": success, "failed": failed, "unprocessed": unprocessed}
         return {
             "jobId": job,
             "name": "",
@@ -105,7 +116,7 @@ class Server:
             "lastModified": "",
             "completedAt": None,
             "duration": "",
-            "baggage": {"records": {"total": total, "success": total - failed, "failed": failed}},
+            "baggage": {"records": counts},
             "attributes": {"mode": "offline", "type": "orders"},
         }
 
@@ -154,6 +165,39 @@ def test_a_file_is_imported_and_its_failures_are_those_of_its_rows(tmp_path: Pat
     lines = list(csv.reader((tmp_path / "failed.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert [line[0] for line in lines] == ["id", "o0", "o99", "o100", "o349"]
     assert "PRODUCT_NOT_FOUND" in lines[1][-1]
+    manifest.close()
+
+
+@pytest.mark.parametrize("name", ["failed.xlsx", "failed.csv"])
+def test_failed_records_of_a_spreadsheet_are_those_of_the_spreadsheet(tmp_path: Path, name: str) -> None:
+    """Breaks if days, times, long ids or numbers become other ones on the way to a person and back."""
+    path = tmp_path / "sales.xlsx"
+    with xlsxwriter.Workbook(str(path)) as workbook:
+        sheet = workbook.add_worksheet()
+        day = workbook.add_format({"num_format": "dd.mm.yyyy"})
+        time = workbook.add_format({"num_format": "dd.mm.yyyy hh:mm"})
+        sheet.write_row(0, 0, HEADER)
+        for line, style in enumerate((day, time), 1):
+            sheet.write_row(line, 0, [f"00012345678901234567{line}", "u", "", "zz", 2, 0.1 + 0.2])
+            sheet.write_datetime(line, 2, dt.datetime(2026, 5, 1, 10 * (line - 1)), style)  # noqa: DTZ001
+    manifest = Manifest(None)
+    assert run(Server(), path, manifest).tally.failed == 2
+    source = open_source(path, FlatOptions("orders", {}))
+    assert write_failed(tmp_path / name, source, manifest) == 2
+    again = open_source(tmp_path / name, FlatOptions("orders", {}))
+    assert again.count() == 2
+    assert [json.loads(record.json) for record in again.records()] == [
+        json.loads(record.json) for record in source.records()
+    ]
+    manifest.close()
+
+
+def test_a_record_without_an_outcome_is_among_the_failed_ones(tmp_path: Path) -> None:
+    """Its job ended by its deadline; the status API names no fault of it."""
+    server, path, manifest = Server(), write_file(tmp_path, 3), Manifest(None)
+    server.unprocessed = frozenset({"o1"})
+    assert run(server, path, manifest).tally.failed == 1
+    assert [(number, faults[0].code) for number, faults in manifest.failed_records()] == [(1, "UNPROCESSED")]
     manifest.close()
 
 

@@ -99,3 +99,7 @@ def test_it_knows_nothing_of_the_services() -> None:
 def test_the_versions_agree() -> None:
     project = (HERE.parent / "pyproject.toml").read_text()
     assert f'version = "{tillstream.__version__}"' in project
+
+
+def test_the_licence_is_that_of_the_whole() -> None:
+    assert (HERE.parent / "LICENSE").read_bytes() == (HERE.parents[2] / "LICENSE").read_bytes()

@@ -3,6 +3,7 @@
 import datetime as dt
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ def opened(tmp_path: Path, content: bytes, name: str = "f.csv", *, kind: str = "
         (f"{HEADER}\r\n{LINE}".encode("utf-8-sig"), "UTF-8 with byte order mark"),
         (f"{HEADER}\n{LINE}".encode("utf-16"), "UTF-16"),
         (f"{HEADER}\n{LINE}".encode("utf-16-le"), "UTF-16-LE"),
+        (f"{HEADER}\n{LINE}".encode("utf-16-be"), "UTF-16-BE"),
+        (f"{HEADER}\n{LINE}".encode("utf-32"), "UTF-32"),
+        (f"{HEADER}\r{LINE}\r".encode(), "CSV"),
+        (f"\r\n{HEADER}\r{LINE}\r\n\n".encode(), "header in line 2"),
         (SEMICOLONS.encode(), "decimal comma"),
         (f"{HEADER}\n{LINE}".replace(",", "\t").encode(), "tab"),
         (f"Sales of May\n\n{HEADER}\n{LINE}".encode(), "header in line 3"),
@@ -58,6 +63,11 @@ def test_what_spreadsheets_export_is_detected_and_said(tmp_path: Path, content: 
     source = opened(tmp_path, content)
     assert read(source) == [RECORD]
     assert finding in "; ".join(source.findings)
+
+
+@pytest.mark.parametrize("name", ["f.xls", "f.xlsx", "f.dat", "f"])
+def test_a_csv_file_is_recognised_by_any_name(tmp_path: Path, name: str) -> None:
+    assert read(opened(tmp_path, f"{HEADER}\n{LINE}".encode(), name)) == [RECORD]
 
 
 def test_windows_characters_are_read(tmp_path: Path) -> None:
@@ -114,6 +124,7 @@ def test_amounts_keep_all_their_digits(tmp_path: Path, amount: str, sign: str, s
     [
         ("2024-05-01 10:00:00", "2024-05-01T10:00:00+02:00"),
         ("2024-05-01T10:00", "2024-05-01T10:00:00+02:00"),
+        ("2024-05-01", "2024-05-01T00:00:00+02:00"),
         ("1.5.2024 9:05", "2024-05-01T09:05:00+02:00"),
         ("2024-12-01T10:00:00Z", "2024-12-01T10:00:00Z"),
         ("2024-12-01 10:00:00+09:00", "2024-12-01T10:00:00+09:00"),
@@ -176,6 +187,29 @@ def test_a_number_that_the_spreadsheet_has_rounded_is_not_sent(tmp_path: Path) -
     assert json.loads(exact.json)["id"] == "123456789012345678"
 
 
+def test_a_sheet_of_another_office_program_is_read(tmp_path: Path) -> None:
+    """OpenDocument: its cells have types, as those of XLSX."""
+    names = "office", "table", "text"
+    spaces = " ".join(f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in names)
+    cells = [[f'office:value-type="string"><text:p>{cell}</text:p>' for cell in HEADER.split(",")]]
+    cells.append([f'office:value-type="string"><text:p>{cell}</text:p>' for cell in ("1", "u", "", "4556")])
+    cells[1][2] = 'office:value-type="date" office:date-value="2024-05-01T10:00:00">'
+    cells[1] += ['office:value-type="float" office:value="2">', 'office:value-type="float" office:value="9.99">']
+    rows = "".join(
+        f"<table:table-row>{''.join(f'<table:table-cell {cell}</table:table-cell>' for cell in row)}</table:table-row>"
+        for row in cells
+    )
+    table = f'<table:table table:name="Sales">{rows}</table:table>'
+    body = f"<office:body><office:spreadsheet>{table}</office:spreadsheet></office:body>"
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("META-INF/manifest.xml", "<manifest/>")
+        archive.writestr("content.xml", f"<office:document-content {spaces}>{body}</office:document-content>")
+    (record,) = read(opened(tmp_path, content.getvalue(), "f.ods", zone=ZoneInfo("UTC")))
+    assert record == RECORD | {"dateTime": "2024-05-01T10:00:00+00:00"}
+
+
 def test_rows_that_contradict_each_other_are_not_sent(tmp_path: Path) -> None:
     text = f"{HEADER}\n{LINE}\n{LINE.replace('1,u', '1,v')}"
     (record,) = opened(tmp_path, text.encode()).records()
@@ -213,6 +247,13 @@ def test_a_large_array_is_read_piece_by_piece(tmp_path: Path) -> None:
     assert [json.loads(record.json)["id"] for record in source.records()][-1] == "4999"
 
 
+def zipped() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("sales.csv", HEADER)
+    return content.getvalue()
+
+
 BROKEN: list[tuple[str, str, bytes, str]] = [
     ("empty", "f.csv", b"", "is empty"),
     ("blank", "f.csv", b"\xef\xbb\xbf \r\n", "is empty"),
@@ -234,6 +275,21 @@ BROKEN: list[tuple[str, str, bytes, str]] = [
     ("records one after another", "f.json", b'{"id":1}\n{"id":2}', "--format ndjson"),
     ("an empty array", "f.json", b"[]", "empty"),
     ("no spreadsheet", "f.xlsx", b"PK\x03\x04nonsense", "save it as XLSX or CSV"),
+    ("an open quote", "f.csv", f'{HEADER}\n{LINE}\n"x'.encode(), "line 3: not valid CSV (a double quote that begins a"),
+    ("a huge cell", "f.csv", HEADER.encode() + b"\n" + b"x" * 4_200_000, "line 2: a value of more than 4"),
+    ("a zero byte", "f.csv", f"{HEADER}\n{LINE}\n".encode() + b"a\0b", "line 3: a zero byte"),
+    ("gzip", "f.csv", b"\x1f\x8b\x08\0", "is compressed"),
+    ("a document", "f.csv", b"%PDF-1.4", "PDF"),
+    ("a page", "f.xls", b"<html><table>", "save it as XLSX or CSV"),
+    ("an old workbook", "f.csv", bytes.fromhex("d0cf11e0a1b11ae1") + b"\0" * 600, "save it as XLSX or CSV"),
+    ("an archive", "f.csv", zipped(), "unpack archives"),
+    ("no number", "f.json", b'[{"id":1},\n{"id":NaN}]', "begins in line 2: NaN is no JSON number"),
+    ("a zero byte in JSON", "f.ndjson", b'{"id":1}\n{"id":"\0"}', "line 2: a zero byte"),
+    ("an array as NDJSON", "f.ndjson", b'[{"id":1}]', "--format json"),
+    ("deep JSON", "f.json", b'[{"a":' + b"[" * 63 + b"]" * 63 + b"}]", "line 1: the record is nested more than 63"),
+    ("very deep JSON", "f.json", b'[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]", "nested more than 63"),
+    ("deep NDJSON", "f.ndjson", b'\n{"a":' + b"[" * 63 + b"]" * 63 + b"}", "line 2: the record is nested more than 63"),
+    ("very deep NDJSON", "f.ndjson", b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "line 1: not a JSON object"),
     ("undefined in any encoding", "f.csv", HEADER.encode() + b"\n\x81\x8d\n", "save the file as CSV in UTF-8"),
 ]  # fmt: skip
 

@@ -2,8 +2,11 @@
 
 import gzip
 import json
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from uuid import uuid1, uuid4
 
 import httpx2
 import pytest
@@ -11,6 +14,7 @@ import pytest
 import tillstream
 from tillstream import AsyncClient, Client, RetryPolicy
 from tillstream._async import transport as async_transport
+from tillstream._sync import jobs as sync_jobs
 from tillstream._sync import transport as sync_transport
 
 SECRET = "s3cret-canary"
@@ -50,6 +54,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(async_transport, "async_sleep", pause)
     monkeypatch.setattr(sync_transport, "sleep", taken.append)
+    monkeypatch.setattr(sync_jobs, "sleep", taken.append)
     return taken
 
 
@@ -189,6 +194,30 @@ async def test_what_is_no_answer_of_the_api_is_said_to_be(limits: Callable[..., 
         await limits(Server(httpx2.Response(200, text="<html>")))
 
 
+JOB = {
+    **dict.fromkeys(("jobId", "name", "state", "status", "jobCreated", "lastModified", "completedAt", "duration"), "x"),
+    "terminal": True,
+    "baggage": {"records": {"total": 1, "success": 1, "failed": 0}},
+    "attributes": {"mode": "offline", "type": "orders"},
+}
+
+
+def test_a_job_that_is_not_shown_yet_is_waited_for(pauses: list[float]) -> None:
+    """Breaks if `wait` right after `send` fails while the status API lags behind."""
+    found = httpx2.Response(200, json={"summary": {"job": JOB}})
+    server = Server(problem(404, "JOB_NOT_FOUND"), problem(404, "JOB_NOT_FOUND"), found)
+    http = httpx2.Client(transport=httpx2.MockTransport(server), base_url="https://t.example")
+    with Client("https://t.example", "c", SECRET, "k", http=http) as client:
+        assert client.jobs.wait(str(uuid1())).terminal
+        assert pauses == [1.0, 1.0]
+        server.replies = [problem(404, "JOB_NOT_FOUND")]
+        for old in ("6ba7b810-9dad-11d1-80b4-00c04fd430c8", str(uuid4()), "x"):
+            with pytest.raises(tillstream.NotFoundError):
+                client.jobs.wait(old)
+        with pytest.raises(tillstream.NotFinishedError):
+            client.jobs.wait(str(uuid1()), timeout_s=0)
+
+
 def test_each_attempt_of_a_post_has_the_same_key_and_body() -> None:
     """Breaks if a lost response makes a second job."""
     accepted = httpx2.Response(202, json={"message": "m", "time": 1, "jobId": "j"})
@@ -203,6 +232,43 @@ def test_each_attempt_of_a_post_has_the_same_key_and_body() -> None:
     assert str(first.url) == "https://t.example/omnichannel/api/v1/a%2Fb/orders?mode=online"
     assert json.loads(gzip.decompress(first.content)) == [{"id": 1}]
     assert {request.content for request in server.requests[:3]} == {first.content}
+
+
+class _Http(BaseHTTPRequestHandler):
+    """A server with sockets: what the layers below log of a request is seen only with them."""
+
+    protocol_version = "HTTP/1.1"
+
+    def _respond(self, body: dict[str, Any]) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        content = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_POST(self) -> None:
+        self._respond({"access_token": "token-canary", "expires_in": 3600})
+
+    def do_GET(self) -> None:
+        self._respond(json.loads(GOOD.content))
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+def test_no_secret_is_logged_at_any_level(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    with HTTPServer(("127.0.0.1", 0), _Http) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with Client(f"http://127.0.0.1:{server.server_port}", "c", SECRET, "k") as client:
+            assert client.imports.limits().records_per_second == 100
+        server.shutdown()
+        thread.join()
+    assert "/limits" in caplog.text
+    assert SECRET not in caplog.text
+    assert "token-canary" not in caplog.text
 
 
 def test_no_secret_is_shown() -> None:

@@ -3,4 +3,4 @@
 from tillstream.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="tillstream")

@@ -2,6 +2,7 @@
 
 TillstreamError
 ├── UnreachableError        no response: the connection failed, or timed out, until the retries were used up
+├── NotFinishedError        what was waited for had not ended in time
 ├── UnexpectedResponseError the response is not what the API documents
 └── ApiError                the API refused the request
     ├── NotAllowedError     401, 403: credentials, scopes or API key
@@ -31,6 +32,10 @@ class TillstreamError(Exception):
 
 class UnreachableError(TillstreamError):
     """No response came; whether the request was carried out is unknown."""
+
+
+class NotFinishedError(TillstreamError):
+    """A job or an order had not ended when the caller's time was up; nothing is lost, wait again."""
 
 
 class UnexpectedResponseError(TillstreamError):

@@ -1,11 +1,13 @@
-"""What both clients know about HTTP: targets, retries and responses. Pure."""
+"""What both clients know about HTTP: targets, retries and responses."""
 
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -20,6 +22,10 @@ IN_PROGRESS = "IDEMPOTENCY_IN_PROGRESS"
 MAX_BACKOFF_S = 20.0
 # A token is renewed this long before it expires.
 RENEW_BEFORE_S = 60.0
+# How late the status API may learn of a job.
+MAX_LAG_S = 300.0
+# 1970 in the time of UUIDs: tenths of microseconds since 1582.
+_UUID_EPOCH = 0x01B21DD213814000
 _PROBLEM = msgspec.json.Decoder(Problem)
 
 
@@ -84,6 +90,16 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 def is_retried(status: int, code: str) -> bool:
     """Return whether the same request may succeed soon."""
     return status in RETRIED_STATUSES or (status == 409 and code == IN_PROGRESS)
+
+
+def is_young(job_id: str) -> bool:
+    """Return whether a job was made a short time ago, by the time in its id: the status API may not know it yet."""
+    try:
+        made = UUID(job_id)
+    except ValueError:
+        return False
+    age_s = time.time() - (made.time - _UUID_EPOCH) / 1e7
+    return made.version == 1 and abs(age_s) < MAX_LAG_S
 
 
 def api_error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:

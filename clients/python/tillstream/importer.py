@@ -18,7 +18,7 @@ from tillstream.errors import (
     TillstreamError,
     UnavailableError,
 )
-from tillstream.http import IMPORT, decode
+from tillstream.http import IMPORT, MAX_LAG_S, decode
 from tillstream.manifest import Manifest, RecordFault, StoredBatch, Tally
 from tillstream.models import Accepted, Fault, Kind, Mode, RecordResult, Validated
 from tillstream.pace import Pace, Sent
@@ -34,10 +34,11 @@ FOLLOWERS = 4
 # Requests per second of the status API; the server's default is 50 for each client.
 STATUS_REQUESTS_PER_S = 40
 _TICK_S = 0.25
-_MAX_UNKNOWN_S = 300.0
 # How long a stopped import waits for responses.
 _DRAIN_S = 5.0
 _TRUE = {"validateOnly": "true"}
+# Of a record whose job has ended without an outcome for it.
+NOT_PROCESSED = Fault("UNPROCESSED", "", "not processed in time; import it again")
 
 
 class StoppedError(TillstreamError):
@@ -56,13 +57,17 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is. `left_s` is None while it cannot be told; `throttled` counts refusals by the limit."""
+    """How far an import is. `left_s` is None while it cannot be told; `throttled` counts refusals by the limit.
+
+    `waits_for` is the failure after which a request is repeated, while services are away.
+    """
 
     total: int
     tally: Tally
     records_per_s: float
     left_s: float | None
     throttled: int
+    waits_for: TillstreamError | None = None
 
     @property
     def is_done(self) -> bool:
@@ -137,7 +142,8 @@ class Importer:
         done = self._tally.sent - self._sent_before
         rate = done / elapsed
         left = None if not done else max(self._total - self._tally.sent - self._tally.unsent, 0) / rate
-        return Progress(self._total, self._tally, rate, left, self._client.transport.throttled)
+        transport = self._client.transport
+        return Progress(self._total, self._tally, rate, left, transport.throttled, transport.last_failure)
 
     @property
     def _is_busy(self) -> bool:
@@ -162,14 +168,15 @@ class Importer:
         self, batch: StoredBatch, pace: Pace, senders: ThreadPoolExecutor, followers: ThreadPoolExecutor
     ) -> Iterator[Progress]:
         """Send a batch as soon as the limit has room for it."""
+        size = len(batch.body or b"")
         while True:
             self._check_stop()
             is_full = len(self._sending) >= MAX_SENDERS
-            pause = _TICK_S if is_full else pace.wait_s(batch.count)
+            pause = _TICK_S if is_full else pace.wait_s(batch.count, size)
             if pause <= 0:
                 break
             yield from self._collect(followers, timeout_s=pause)
-        sent = pace.start(batch.count)
+        sent = pace.start(batch.count, size)
         self._sending[senders.submit(self._request, batch, pace, sent)] = batch
         yield from self._collect(followers, timeout_s=0)
 
@@ -220,7 +227,7 @@ class Importer:
         """Wait for one job, in a thread; return what to store, in the main one."""
         job_id = batch.job or ""
         job = None
-        deadline = monotonic() + _MAX_UNKNOWN_S
+        deadline = monotonic() + MAX_LAG_S
         while job is None or not job.terminal:
             self._check_stop()
             try:
@@ -239,7 +246,11 @@ class Importer:
 
     def _finish(self, batch: StoredBatch, records: list[RecordResult]) -> None:
         failed = [record for record in records if record.outcome != "succeeded"]
-        faults = [_record_fault(batch.first + record.index, fault) for record in failed for fault in record.faults]
+        faults = [
+            _record_fault(batch.first + record.index, fault)
+            for record in failed
+            for fault in record.faults or [NOT_PROCESSED]
+        ]
         succeeded = batch.count - len(failed)
         self._manifest.finish(batch, succeeded=succeeded, faults=faults)
         # A dry run has no job: its outcome is the response.

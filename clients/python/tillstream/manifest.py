@@ -31,6 +31,10 @@ class ManifestLockedError(TillstreamError):
     """Another process imports the same file."""
 
 
+class ManifestError(TillstreamError):
+    """The state of an import cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
     """A batch: its records, the key that it is sent under, and its job once it is accepted."""
@@ -69,7 +73,10 @@ class Tally:
 
 
 class Manifest:
-    """The state of one import. Every change is durable when its method returns; the file is locked while it is open."""
+    """The state of one import. Every change is durable when its method returns; the file is locked while it is open.
+
+    Raises `ManifestLockedError` while another process has it open, and `ManifestError` if it cannot be read.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """With None it is temporary."""
@@ -82,15 +89,18 @@ class Manifest:
         try:
             self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute("PRAGMA synchronous = FULL")
             # Sent records must not stay on the disk.
             self._database.execute("PRAGMA secure_delete = ON")
             self._database.executescript(_SCHEMA)
             self._database.execute("BEGIN IMMEDIATE")
             self._database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self._database.close()
-            raise ManifestLockedError(f"this file is being imported by another process ({error})") from None
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                message = "this file is being imported by another process; wait until it has ended, or end it"
+                raise ManifestLockedError(message) from None
+            raise ManifestError(f"the state of the import, {path}, is not usable ({error}); delete it") from None
 
     def close(self) -> None:
         """Unlock it."""
@@ -183,6 +193,13 @@ class Manifest:
             " (SELECT code, without_positions(field) AS field, product, record FROM faults)"
             " GROUP BY code, field, product ORDER BY records DESC, code, field, product"
         ).fetchall()
+
+    def unsent_messages(self, limit: int) -> list[str]:
+        """Return why the first records that were not sent were not."""
+        rows = self._database.execute(
+            "SELECT message FROM unsent JOIN faults USING (record) ORDER BY record LIMIT ?", (limit,)
+        )
+        return [message for (message,) in rows]
 
     def failed_records(self) -> Iterator[tuple[int, list[RecordFault]]]:
         """Yield the records that failed, in the order of the file, each with its faults."""

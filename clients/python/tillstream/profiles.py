@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tillstream.errors import TillstreamError
 
@@ -59,7 +60,19 @@ def load_profile(name: str | None, environment: Mapping[str, str] = os.environ) 
     if missing:
         variables = ", ".join(ENV_PREFIX + key.upper() for key in missing)
         raise ProfileError(f"profile {name!r} lacks {', '.join(missing)}: run `tillstream login`, or set {variables}")
+    check_address(values["base_url"])
     return Profile(**{key: values[key] for key in _FIELDS})
+
+
+def check_address(url: str) -> None:
+    """Raise `ProfileError` unless it is the address of a web server."""
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise ProfileError(f"the address {url!r} is not one like https://tillstream.example; run `tillstream login`")
 
 
 def save_profile(name: str, profile: Profile, *, in_keyring: bool = False) -> Path:
@@ -106,7 +119,10 @@ def _from_keyring(name: str) -> str | None:
         import keyring  # noqa: PLC0415 - an extra that need not be installed
     except ImportError:
         return None
-    secret: str | None = keyring.get_password(KEYRING_SERVICE, name)
+    try:
+        secret: str | None = keyring.get_password(KEYRING_SERVICE, name)
+    except Exception as error:  # noqa: BLE001 - each backend has errors of its own
+        raise ProfileError(f"the keyring cannot be read: {error}") from None
     return secret
 
 
@@ -115,4 +131,7 @@ def _to_keyring(name: str, secret: str) -> None:
         import keyring  # noqa: PLC0415 - an extra that need not be installed
     except ImportError:
         raise ProfileError("no keyring: pip install 'tillstream-client[keyring]'") from None
-    keyring.set_password(KEYRING_SERVICE, name, secret)
+    try:
+        keyring.set_password(KEYRING_SERVICE, name, secret)
+    except Exception as error:  # noqa: BLE001 - each backend has errors of its own
+        raise ProfileError(f"the keyring cannot store the secret: {error}; run it without --keyring") from None

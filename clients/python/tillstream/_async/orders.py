@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from time import monotonic
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from msgspec import Struct
 from tillstream._async.runtime import async_sleep
 from tillstream._async.transport import AsyncTransport
 from tillstream.encoding import encode_records
-from tillstream.errors import UnreachableError
+from tillstream.errors import NotFinishedError
 from tillstream.http import FULFILMENT, decode
 from tillstream.models import Codes, LoadedCodes, PlacedOrder, Product, PurchaseOrder, Transaction
 
@@ -81,7 +82,7 @@ class AsyncOrders:
     ) -> Codes:
         """Return the codes that are delivered; with `until_complete` once no unit is pending any more.
 
-        Raises `UnreachableError` if units are still pending after `timeout_s`.
+        Raises `NotFinishedError` if units are still pending after `timeout_s`.
         """
         deadline = None if timeout_s is None else monotonic() + timeout_s
         while True:
@@ -89,7 +90,7 @@ class AsyncOrders:
             if codes.is_complete or not until_complete:
                 return codes
             if deadline is not None and monotonic() >= deadline:
-                raise UnreachableError(f"{codes.counts.pending} units are still pending after {timeout_s} s")
+                raise NotFinishedError(f"{codes.counts.pending} units are still pending after {timeout_s} s")
             await async_sleep(_poll_pause_s(codes))
 
     async def purchase_orders(self, day: date | None = None) -> Sequence[PurchaseOrder]:
@@ -105,20 +106,31 @@ class AsyncOrders:
         )
 
     async def put_product(
-        self, sku: str, *, name: str, unit_price: str, currency: str = "USD", supplier: str | None = None
+        self,
+        sku: str,
+        *,
+        name: str,
+        unit_price: str | Decimal,
+        currency: str = "USD",
+        supplier: str | None = None,
+        withdrawn: bool = False,
     ) -> Product:
-        """Create or change a product (scope `stock:write`)."""
-        product = {"name": name, "unitPrice": unit_price, "currency": currency, "supplier": supplier}
-        content = encode_records({field: value for field, value in product.items() if value is not None})
+        """Create or replace a product (scope `stock:write`); a withdrawn one cannot be ordered."""
+        product = {"name": name, "unitPrice": str(unit_price), "currency": currency, "supplier": supplier}
+        fields = {field: value for field, value in product.items() if value is not None} | {"withdrawn": withdrawn}
+        content = encode_records(fields)
         path = f"/products/{quote(sku, safe='')}"
         response = await self._transport.request(FULFILMENT, "PUT", path, content=content, headers=_JSON)
         return decode(response.body, Product)
 
-    async def load_codes(self, sku: str, content: bytes, *, content_type: str = "text/csv") -> LoadedCodes:
-        """Load codes of a product into the stock (scope `stock:write`); those that are known are not added again."""
+    async def load_codes(self, sku: str, codes: Sequence[str | Mapping[str, str]]) -> LoadedCodes:
+        """Load codes of a product into the stock (scope `stock:write`); those that are known are not added again.
+
+        A code is a text, or has a `redeemCode` and a `pinCode`.
+        """
         path = f"/stock/{quote(sku, safe='')}/codes"
-        headers = {"Content-Type": content_type}
-        response = await self._transport.request(FULFILMENT, "POST", path, content=content, headers=headers)
+        content = encode_records({"codes": list(codes)})
+        response = await self._transport.request(FULFILMENT, "POST", path, content=content, headers=_JSON)
         return decode(response.body, LoadedCodes)
 
 

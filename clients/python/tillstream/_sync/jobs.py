@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from tillstream._sync.runtime import sleep
 from tillstream._sync.transport import Transport
-from tillstream.errors import UnreachableError
-from tillstream.http import STATUS, decode
+from tillstream.errors import NotFinishedError, NotFoundError
+from tillstream.http import STATUS, decode, is_young
 from tillstream.models import Event, Job, Kind, Mode, Outcome, RecordResult
 
 MAX_SERVER_WAIT_S = 20
@@ -37,15 +38,24 @@ class Jobs:
         return decode(response.body, _JobResponse).summary.job
 
     def wait(self, job_id: str, *, timeout_s: float | None = None) -> Job:
-        """Return the job once it has ended; raises `UnreachableError` after `timeout_s`."""
+        """Return the job once it has ended; raises `NotFinishedError` after `timeout_s`.
+
+        A job that was accepted minutes ago may not be known to the status API yet: it is waited for.
+        """
         deadline = None if timeout_s is None else monotonic() + timeout_s
         while True:
             left = MAX_SERVER_WAIT_S if deadline is None else min(deadline - monotonic(), MAX_SERVER_WAIT_S)
-            job = self.get(job_id, wait_s=max(int(left), 1))
-            if job.terminal:
-                return job
+            try:
+                job = self.get(job_id, wait_s=max(int(left), 1))
+            except NotFoundError:
+                if not is_young(job_id):
+                    raise
+                sleep(1.0)
+            else:
+                if job.terminal:
+                    return job
             if deadline is not None and monotonic() >= deadline:
-                raise UnreachableError(f"job {job_id} has not ended within {timeout_s} s")
+                raise NotFinishedError(f"job {job_id} has not ended within {timeout_s} s")
 
     def list(
         self,

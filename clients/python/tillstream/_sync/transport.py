@@ -37,13 +37,17 @@ class Response:
 
 
 class Transport:
-    """Connections to one installation with the credentials of one client. `throttled` counts responses with 429."""
+    """Connections to one installation with the credentials of one client.
+
+    `throttled` counts responses with 429; `last_failure` is what a request is repeated after, until one succeeds.
+    """
 
     def __init__(self, base_url: str, credentials: Credentials, retry: RetryPolicy, http: Http | None) -> None:
         self.base_url = base_url
         self.credentials = credentials
         self.retry = retry
         self.throttled = 0
+        self.last_failure: TillstreamError | None = None
         self._http = http or Http(
             base_url=base_url.rstrip("/"),
             timeout=httpx2.Timeout(retry.timeout_s, connect=10.0),
@@ -89,6 +93,7 @@ class Transport:
                 failure = error
             else:
                 if response.status < 400:
+                    self.last_failure = None
                     return response
                 failure = api_error(response.status, response.headers, response.body)
                 if response.status == 401 and not has_renewed:
@@ -166,6 +171,7 @@ class Transport:
         wait = self.retry.backoff_s(attempt, retry_after_s)
         if monotonic() + wait > deadline:
             raise failure
+        self.last_failure = failure
         sleep(wait)
 
 

@@ -1,6 +1,7 @@
 """What all commands share: exit codes, errors, and the client of the chosen profile."""
 
 import functools
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -9,10 +10,20 @@ from typing import Any, TypeVar
 import click
 
 from tillstream._sync.client import Client
-from tillstream.errors import ApiError, NotAllowedError, TillstreamError, UnexpectedResponseError, UnreachableError
+from tillstream.errors import (
+    ApiError,
+    ConflictError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+    TillstreamError,
+    UnavailableError,
+    UnexpectedResponseError,
+    UnreachableError,
+)
 from tillstream.http import RetryPolicy
 from tillstream.importer import is_resumable
-from tillstream.manifest import ManifestLockedError
+from tillstream.manifest import ManifestError, ManifestLockedError
 from tillstream.profiles import ProfileError, load_profile
 from tillstream.sources.records import SourceError
 
@@ -32,7 +43,7 @@ class ExitCode(IntEnum):
 
 def exit_code(error: TillstreamError) -> ExitCode:
     """Return the exit code that an error means."""
-    if isinstance(error, SourceError | ProfileError | ManifestLockedError):
+    if isinstance(error, SourceError | ProfileError | ManifestError | ManifestLockedError):
         return ExitCode.USAGE
     if isinstance(error, UnreachableError | NotAllowedError | UnexpectedResponseError):
         return ExitCode.NOT_REACHED
@@ -47,24 +58,43 @@ _HINTS = {
     "FORBIDDEN": "the client lacks the scope, or the API key belongs to another site",
     "RATE_LIMITED": "the limit is in use; try again, or take less of it with --share",
 }
+_HINTS_BY_CLASS: tuple[tuple[type[TillstreamError], str], ...] = (
+    (UnreachableError, "check the address and the network; `tillstream login` changes the address"),
+    (UnexpectedResponseError, "is this the address of a Tillstream installation? `tillstream login` changes it"),
+    (NotAllowedError, "check the credentials: tillstream login"),
+    (NotFoundError, "check the id; what belongs to another site is not shown"),
+    (ConflictError, "an earlier request says something else; use another number"),
+    (InvalidRequestError, "change what is named, and try again"),
+    (UnavailableError, "try again later; if it lasts, tell the operator the request's id"),
+)
 
 
 def describe_error(error: TillstreamError) -> str:
     """Return message, code, request id, and what to do."""
-    text = f"error: {error}"
     hint = _HINTS.get(error.code) if isinstance(error, ApiError) else None
-    if isinstance(error, UnreachableError):
-        hint = "check the address and the network; `tillstream login` changes the address"
-    return text + (f"\n  {hint}" if hint else "")
+    hint = hint or next((hint for kind, hint in _HINTS_BY_CLASS if isinstance(error, kind)), None)
+    return f"error: {error}" + (f"\n  {hint}" if hint else "")
+
+
+# A wrong address must show soon.
+MAX_WAIT_S = 10.0
 
 
 @contextmanager
-def open_client(context: click.Context, *, max_wait_s: float = 60.0) -> Iterator[Client]:
-    """Yield a client with the credentials of the profile that the command line names."""
+def open_client(context: click.Context, *, max_wait_s: float = MAX_WAIT_S) -> Iterator[Client]:
+    """Yield a client with the credentials of the profile that the command line names.
+
+    Requests are retried for at most `max_wait_s`; see `keep_trying`.
+    """
     profile = load_profile(context.obj)
     retry = RetryPolicy(max_wait_s=max_wait_s)
     with Client(profile.base_url, profile.client_id, profile.client_secret, profile.api_key, retry=retry) as client:
         yield client
+
+
+def keep_trying(client: Client, *, max_wait_s: float) -> None:
+    """Retry the following requests for longer: address and credentials are right, as the last response shows."""
+    client.transport.retry = RetryPolicy(max_wait_s=max_wait_s)
 
 
 def reports_errors(function: F) -> F:
@@ -77,5 +107,16 @@ def reports_errors(function: F) -> F:
         except TillstreamError as error:
             click.echo(describe_error(error), err=True)
             raise click.exceptions.Exit(exit_code(error)) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            click.echo(f"error: {error.filename or 'a file'}: {error.strerror}", err=True)
+            raise click.exceptions.Exit(ExitCode.USAGE) from None
+        except sqlite3.Error as error:
+            click.echo(f"error: the state of the import cannot be stored ({error}); is the disk full?", err=True)
+            raise click.exceptions.Exit(ExitCode.RESUMABLE) from None
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            raise click.exceptions.Exit(ExitCode.RESUMABLE) from None
 
     return wrapper  # type: ignore[return-value]  # functools.wraps keeps the signature

@@ -1,5 +1,6 @@
 """`tillstream events` and `tillstream webhooks`."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,8 @@ import httpx2
 import msgspec
 
 from tillstream import webhooks as signatures
-from tillstream.cli.context import ExitCode, open_client, reports_errors
+from tillstream._sync.events import MAX_SERVER_WAIT_S
+from tillstream.cli.context import ExitCode, keep_trying, open_client, reports_errors
 from tillstream.cli.output import print_json
 from tillstream.models import FeedEvent
 
@@ -103,6 +105,7 @@ def listen(
 @webhook_commands.command()
 @click.argument("type_", metavar="TYPE", type=click.Choice(TYPES))
 @click.option("--forward-to", "url", required=True, help="Address of your receiver.")
+@reports_errors
 def trigger(type_: str, url: str) -> None:
     """Send a made-up event to a receiver, signed as webhooks are.
 
@@ -130,7 +133,11 @@ def trigger(type_: str, url: str) -> None:
 @click.option("--signature", required=True, help="Value of webhook-signature.")
 @reports_errors
 def verify(body: Path, message_id: str, timestamp: str, signature: str) -> None:
-    """Check the signature of a received request, whose body is in a file or on the standard input (-)."""
+    """Check the signature of a received request, whose body is in a file or on the standard input (-).
+
+    \b
+    tillstream webhooks verify body.json --id msg_1 --timestamp 1764498000 --signature v1,…
+    """  # noqa: D301 - click's mark
     content = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
     fields = {"webhook-id": message_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
     try:
@@ -149,10 +156,14 @@ def _follow(
     if cursor_file is not None and cursor_file.exists() and after is None:
         start = cursor_file.read_text(encoding="utf-8").strip()
     cursor = None if start == "oldest" else start
-    seen = 0
-    with open_client(context, max_wait_s=3600) as client:
+    # The first page comes at once: a wrong cursor or address shows.
+    seen = wait_s = 0
+    with open_client(context) as client:
         while True:
-            page = client.events.page(after=cursor, types=types, wait_s=20)
+            page = client.events.page(after=cursor, types=types, wait_s=wait_s)
+            wait_s = MAX_SERVER_WAIT_S
+            # However long the services are away, or this computer sleeps.
+            keep_trying(client, max_wait_s=math.inf)
             cursor = page.pagination.next_page_token
             for event in page.result:
                 yield event

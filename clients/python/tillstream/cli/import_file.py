@@ -17,13 +17,13 @@ from zoneinfo import ZoneInfo
 import click
 
 from tillstream._sync.client import Client
-from tillstream.cli.context import ExitCode, describe_error, exit_code, open_client, reports_errors
+from tillstream.cli.context import ExitCode, describe_error, exit_code, keep_trying, open_client, reports_errors
 from tillstream.cli.output import ProgressDisplay, plural, print_json, print_table, progress_fields
 from tillstream.errors import TillstreamError, UnreachableError
 from tillstream.importer import Importer, ImportOptions, Progress, is_resumable
-from tillstream.manifest import Manifest, options_digest
+from tillstream.manifest import Manifest, ManifestLockedError, options_digest
 from tillstream.models import Kind, Mode
-from tillstream.profiles import load_profile, state_directory
+from tillstream.profiles import Profile, load_profile, state_directory
 from tillstream.report import check_format, write_failed
 from tillstream.sources.flat import FlatOptions
 from tillstream.sources.open import FORMATS, open_source
@@ -31,9 +31,9 @@ from tillstream.sources.records import Source
 
 # How long the services may be away before an import stops, to be resumed.
 MAX_WAIT_S = 300.0
-PROBE_WAIT_S = 10.0
 MANIFEST_DAYS = 90
 MAX_FAULT_ROWS = 20
+MAX_UNSENT_MESSAGES = 5
 _CHUNK = 1 << 20
 
 
@@ -85,7 +85,24 @@ def import_(context: click.Context, /, pairs: Sequence[str], **options: Any) -> 
     """  # noqa: D301 - click's mark
     arguments = Arguments(mapping=_parse_pairs(pairs), **options)
     profile = load_profile(context.obj)
-    source, path = _open(arguments)
+    is_pipe = _is_pipe(arguments.file)
+    path = _spool(arguments.file) if is_pipe else arguments.file
+    # What came through a pipe is kept while another run may need it.
+    is_kept = not is_pipe
+    try:
+        code = _import(context, profile, path, arguments)
+        is_kept = is_kept or code is ExitCode.RESUMABLE
+    except ManifestLockedError:
+        is_kept = True
+        raise
+    finally:
+        if not is_kept:
+            path.unlink(missing_ok=True)
+    _exit(code)
+
+
+def _import(context: click.Context, profile: Profile, path: Path, arguments: Arguments) -> ExitCode:
+    source = _open(path, arguments)
     identity = options_digest(
         {
             "kind": arguments.kind,
@@ -102,15 +119,15 @@ def import_(context: click.Context, /, pairs: Sequence[str], **options: Any) -> 
     )
     manifest = _open_manifest(identity, arguments)
     try:
-        code = _probe(context, manifest, arguments)
-        if code is ExitCode.OK:
-            with open_client(context, max_wait_s=MAX_WAIT_S) as client:
-                code = _run(client, source, manifest, arguments)
+        with open_client(context) as client:
+            try:
+                client.imports.limits()
+            except TillstreamError as error:
+                return _stopped(error, manifest, arguments)
+            keep_trying(client, max_wait_s=MAX_WAIT_S)
+            return _run(client, source, manifest, arguments)
     finally:
         manifest.close()
-    if path != arguments.file and code is not ExitCode.RESUMABLE:
-        path.unlink(missing_ok=True)
-    _exit(code)
 
 
 def _parse_pairs(pairs: Sequence[str]) -> dict[str, str]:
@@ -123,8 +140,7 @@ def _parse_pairs(pairs: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
-def _open(arguments: Arguments) -> tuple[Source, Path]:
-    path = _spool() if str(arguments.file) == "-" else arguments.file
+def _open(path: Path, arguments: Arguments) -> Source:
     try:
         zone: tzinfo | None = ZoneInfo(arguments.zone) if arguments.zone else None
     except (KeyError, ValueError, OSError):
@@ -133,19 +149,31 @@ def _open(arguments: Arguments) -> tuple[Source, Path]:
     source = open_source(path, options, format_=arguments.format_)
     if arguments.failed is not None:
         check_format(arguments.failed, source)
+        if arguments.failed.exists() and arguments.failed.samefile(path):
+            raise click.UsageError("--failed names the file that is imported; name another one")
     if not arguments.as_json:
         click.echo("; ".join(source.findings), err=True)
     for warning in source.warnings:
         click.echo(f"warning: {warning}", err=True)
-    return source, path
+    return source
 
 
-def _spool() -> Path:
+def _is_pipe(path: Path) -> bool:
+    """Whether it can be read only once: `-`, and what a shell makes of `<(…)`."""
+    return str(path) == "-" or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def _spool(path: Path) -> Path:
     """Keep what comes through a pipe in a file: it is read several times, and a later run goes on with it."""
     directory = state_directory() / "spool"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _delete_old(directory)
     with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
-        shutil.copyfileobj(sys.stdin.buffer, file, _CHUNK)
+        if str(path) == "-":
+            shutil.copyfileobj(sys.stdin.buffer, file, _CHUNK)
+        else:
+            with path.open("rb") as pipe:
+                shutil.copyfileobj(pipe, file, _CHUNK)
     # The same name for the same content: a run that goes on with it leaves no second copy.
     return Path(file.name).replace(directory / _digest(Path(file.name)))
 
@@ -160,7 +188,7 @@ def _open_manifest(identity: str, arguments: Arguments) -> Manifest:
         return Manifest(None)
     name = hashlib.sha256(identity.encode()).hexdigest()[:32]
     path = state_directory() / "imports" / f"{name}.sqlite"
-    _delete_old_manifests(path.parent)
+    _delete_old(path.parent)
     manifest = Manifest(path)
     if arguments.again and manifest.get("done"):
         manifest.close()
@@ -169,22 +197,12 @@ def _open_manifest(identity: str, arguments: Arguments) -> Manifest:
     return manifest
 
 
-def _delete_old_manifests(directory: Path) -> None:
+def _delete_old(directory: Path) -> None:
     """Forget imports that nothing was done about for a long time."""
     oldest = time.time() - MANIFEST_DAYS * 86_400
-    for path in directory.glob("*.sqlite"):
+    for path in directory.glob("*"):
         if path.stat().st_mtime < oldest:
             path.unlink(missing_ok=True)
-
-
-def _probe(context: click.Context, manifest: Manifest, arguments: Arguments) -> ExitCode:
-    """Find out soon whether the address and the credentials are right; later failures are waited for much longer."""
-    try:
-        with open_client(context, max_wait_s=PROBE_WAIT_S) as client:
-            client.imports.limits()
-    except TillstreamError as error:
-        return _stopped(error, manifest, arguments)
-    return ExitCode.OK
 
 
 def _run(client: Client, source: Source, manifest: Manifest, arguments: Arguments) -> ExitCode:
@@ -257,6 +275,8 @@ def _report(progress: Progress, source: Source, manifest: Manifest, arguments: A
             print_table(("code", "field", "product", "records"), table[:MAX_FAULT_ROWS])
             if len(table) > MAX_FAULT_ROWS:
                 click.echo(f"… and {len(table) - MAX_FAULT_ROWS} more kinds of faults")
+        for message in manifest.unsent_messages(MAX_UNSENT_MESSAGES):
+            click.echo(f"not sent: {message}", err=True)
     if failed and arguments.failed is not None:
         written = write_failed(arguments.failed, source, manifest, delimiter=getattr(source, "delimiter", ","))
         click.echo(f"written: {arguments.failed}, {plural(written, 'record')} to be mended and imported", err=True)

@@ -21,7 +21,11 @@ def invoices() -> None:
 @click.pass_context
 @reports_errors
 def list_(context: click.Context, *, since: datetime | None, until: datetime | None, as_json: bool) -> None:
-    """List invoices, newest first."""
+    """List invoices, newest first.
+
+    \b
+    tillstream invoices list --from 2026-11-01
+    """  # noqa: D301 - click's mark
     with open_client(context) as client:
         found = client.invoices.list(since=since and since.date(), until=until and until.date())
         if as_json:
@@ -41,7 +45,11 @@ def list_(context: click.Context, *, since: datetime | None, until: datetime | N
 @click.pass_context
 @reports_errors
 def download(context: click.Context, invoice_id: str, *, format_: str, out: Path | None) -> None:
-    """Download an invoice."""
+    """Download an invoice.
+
+    \b
+    tillstream invoices download 3b9e… --format html --out invoice.html
+    """  # noqa: D301 - click's mark
     with open_client(context) as client:
         content = client.invoices.download(invoice_id, format=format_)
         path = out or Path(f"{client.invoices.get(invoice_id).number}.{format_}")

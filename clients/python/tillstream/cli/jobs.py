@@ -1,12 +1,14 @@
 """`tillstream jobs`."""
 
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import click
 
 from tillstream.cli.context import ExitCode, open_client, reports_errors
 from tillstream.cli.output import print_json, print_table
+from tillstream.importer import NOT_PROCESSED
 from tillstream.models import Job
 
 STATES = ("RECEIVED", "VALIDATING", "COMPLETED", "COMPLETED_WITH_WARNING", "FAILED", "EXPIRED")
@@ -58,7 +60,11 @@ def list_(context: click.Context, /, *, limit: int, as_json: bool, **filters: An
 @click.pass_context
 @reports_errors
 def show(context: click.Context, job_id: str, *, as_json: bool) -> None:
-    """Show one job."""
+    """Show one job.
+
+    \b
+    tillstream jobs show 6f1c…
+    """  # noqa: D301 - click's mark
     with open_client(context) as client:
         _print_job(client.jobs.get(job_id), as_json=as_json)
 
@@ -70,7 +76,11 @@ def show(context: click.Context, job_id: str, *, as_json: bool) -> None:
 @click.pass_context
 @reports_errors
 def watch(context: click.Context, job_id: str, *, timeout: float | None, as_json: bool) -> None:
-    """Wait until a job has ended; exit with 3 if some records failed, 4 if all did."""
+    """Wait until a job has ended; exit with 3 if some records failed, 4 if all did.
+
+    \b
+    tillstream jobs watch 6f1c… --timeout 600
+    """  # noqa: D301 - click's mark
     with open_client(context) as client:
         left = timeout
         while True:
@@ -95,9 +105,15 @@ def watch(context: click.Context, job_id: str, *, timeout: float | None, as_json
 @click.pass_context
 @reports_errors
 def failed(context: click.Context, job_id: str, *, as_json: bool) -> None:
-    """List the records of a job that failed, with their faults."""
+    """List the records of a job that failed or were not processed in time, with their faults.
+
+    \b
+    tillstream jobs failed 6f1c… --json
+    """  # noqa: D301 - click's mark
     with open_client(context) as client:
-        records = client.jobs.records(job_id, outcome="failed")
+        records = chain(
+            client.jobs.records(job_id, outcome="failed"), client.jobs.records(job_id, outcome="unprocessed")
+        )
         if as_json:
             for record in records:
                 print_json(record)
@@ -113,7 +129,7 @@ def failed(context: click.Context, job_id: str, *, as_json: bool) -> None:
                     fault.message,
                 )
                 for record in records
-                for fault in record.faults
+                for fault in record.faults or [NOT_PROCESSED]
             ),
         )
 

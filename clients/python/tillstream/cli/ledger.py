@@ -35,7 +35,11 @@ def user_orders(
     channel: str | None,
     as_json: bool,
 ) -> None:
-    """List the orders of a user with their returns, newest first."""
+    """List the orders of a user with their returns, newest first.
+
+    \b
+    tillstream users orders customer-1 --from 2026-01-01
+    """  # noqa: D301 - click's mark
     with open_client(context) as client:
         found = client.ledger.user_orders(
             user_id, since=since and since.date(), until=until and until.date(), channel=channel

@@ -6,7 +6,7 @@ import click
 
 from tillstream._sync.client import Client
 from tillstream.cli.context import reports_errors
-from tillstream.profiles import DEFAULT, Profile, save_profile
+from tillstream.profiles import DEFAULT, Profile, check_address, save_profile
 
 
 @click.command()
@@ -31,6 +31,7 @@ def login(context: click.Context, *, in_keyring: bool, no_check: bool) -> None:
         client_secret=_ask("Client secret", "TILLSTREAM_CLIENT_SECRET", hide=True),
         api_key=_ask("API key", "TILLSTREAM_API_KEY"),
     )
+    check_address(profile.base_url)
     if not no_check:
         with Client(profile.base_url, profile.client_id, profile.client_secret, profile.api_key) as client:
             limits = client.imports.limits()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from tillstream.cli.context import ExitCode, open_client, reports_errors
+from tillstream.cli.context import ExitCode, keep_trying, open_client, reports_errors
 from tillstream.cli.output import plural, print_json, print_table
 from tillstream.models import Codes
 
@@ -65,7 +65,11 @@ def place(
 @click.pass_context
 @reports_errors
 def show(context: click.Context, transaction_id: str, *, as_json: bool) -> None:
-    """Show an order with its progress."""
+    """Show an order with its progress.
+
+    \b
+    tillstream orders show 0a5c…
+    """  # noqa: D301 - click's mark
     with open_client(context) as client:
         order = client.orders.get(transaction_id)
     if as_json:
@@ -100,9 +104,10 @@ def codes(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     written = -1
-    with open_client(context, max_wait_s=300) as client:
+    with open_client(context) as client:
         while True:
             found = client.orders.codes(transaction_id)
+            keep_trying(client, max_wait_s=300)
             if out is not None and found.counts.delivered != written:
                 write_codes(out, found)
                 written = found.counts.delivered
@@ -123,8 +128,10 @@ def codes(
 
 def write_codes(path: Path, found: Codes) -> None:
     """Replace the file in one step, readable by its owner only: whenever it is read, it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", newline="") as file:
+    # The same name each time: what a killed run has left is replaced, too.
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w", newline="") as file:
         csv.writer(file).writerows([_COLUMNS, *_rows(found)])
         file.flush()
         os.fsync(file.fileno())

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from tillstream.errors import ApiError
 from tillstream.importer import Progress
 
 _BAR = 30
@@ -102,12 +103,23 @@ def describe(progress: Progress) -> str:
         f"accepted {tally.succeeded:,}",
         f"failed {tally.failed + tally.unsent:,}",
     ]
-    if progress.records_per_s >= 1 and not progress.is_done:
+    if progress.is_done:
+        return "  ".join(parts)
+    if progress.waits_for is not None:
+        return "  ".join([*parts, f"waiting: {_reason(progress)}"])
+    if progress.records_per_s >= 1:
         parts.append(f"{progress.records_per_s:,.0f}/s")
-    if progress.left_s is not None and not progress.is_done:
+    if progress.left_s is not None:
         minutes, seconds = divmod(int(progress.left_s), 60)
         parts.append(f"{minutes}:{seconds:02} left")
     return "  ".join(parts)
+
+
+def _reason(progress: Progress) -> str | None:
+    failure = progress.waits_for
+    if failure is None:
+        return None
+    return failure.code if isinstance(failure, ApiError) else "no response"
 
 
 def progress_fields(progress: Progress) -> dict[str, Any]:
@@ -121,4 +133,5 @@ def progress_fields(progress: Progress) -> dict[str, Any]:
         "recordsPerSecond": round(progress.records_per_s, 1),
         "secondsLeft": None if progress.left_s is None else round(progress.left_s),
         "throttled": progress.throttled,
+        "waitingFor": _reason(progress),
     }

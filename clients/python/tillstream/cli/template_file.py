@@ -5,12 +5,14 @@ from pathlib import Path
 
 import click
 
+from tillstream.cli.context import reports_errors
 from tillstream.template import to_csv, to_xlsx
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(["orders", "returns"]))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write, .csv or .xlsx.")
+@reports_errors
 def template(kind: str, out: Path | None) -> None:
     """Write an example file of orders or returns.
 

@@ -18,6 +18,7 @@ from tillstream.models.codes import (
     SkuCodes,
     Totals,
     Transaction,
+    TransactionLine,
     Unit,
 )
 from tillstream.models.feed import Delivery, Endpoint, FeedEvent, FeedPage, FeedPagination
@@ -81,6 +82,7 @@ __all__ = [
     "Token",
     "Totals",
     "Transaction",
+    "TransactionLine",
     "Unit",
     "Validated",
 ]

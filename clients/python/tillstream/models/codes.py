@@ -26,42 +26,45 @@ class PurchaseOrderRef(Model, frozen=True):
 
 
 class OrderedLine(Model, frozen=True):
-    """One product of a transaction, at the price of the day."""
+    """One product of an order, at the price of the day."""
 
     sku: str
     name: str
     quantity: int
     unit_price: Decimal
     amount: Decimal
-    ordered: int | None = None
-    delivered: int | None = None
-    pending: int | None = None
-    cancelled: int | None = None
 
 
-class PlacedOrder(Model, frozen=True):
-    """An accepted order of codes; `duplicate` if the same order had been placed before."""
+class TransactionLine(OrderedLine, frozen=True):
+    """One product of a transaction with its progress."""
 
+    ordered: int
+    delivered: int
+    pending: int
+    cancelled: int
+
+
+class _Order(Model, frozen=True):
     transaction_id: str
     client_order_number: str | None
     purchase_order: PurchaseOrderRef
     status: str
-    lines: list[OrderedLine]
     created_at: datetime
+
+
+class PlacedOrder(_Order, frozen=True):
+    """An accepted order of codes; `duplicate` if the same order had been placed before."""
+
+    lines: list[OrderedLine]
     duplicate: bool = False
 
 
-class Transaction(Model, frozen=True):
+class Transaction(_Order, frozen=True):
     """An order of codes with its progress."""
 
-    transaction_id: str
-    client_order_number: str | None
-    purchase_order: PurchaseOrderRef
-    status: str
-    lines: list[OrderedLine]
+    lines: list[TransactionLine]
     counts: Counts
     total: Decimal
-    created_at: datetime
     deadline: datetime
 
 
@@ -100,28 +103,20 @@ class Codes(Model, frozen=True):
         return self.status != "PROCESSING"
 
 
-class MergedLine(Model, frozen=True):
+class MergedLine(Counts, frozen=True):
     """A product on a purchase order or an invoice, all transactions together."""
 
     sku: str
     name: str
     unit_price: Decimal
-    ordered: int
-    delivered: int
-    pending: int
-    cancelled: int
     amount: Decimal
     quantity: int | None = None
 
 
-class Totals(Model, frozen=True):
+class Totals(Counts, frozen=True):
     """The sums of a purchase order."""
 
     transactions: int
-    ordered: int
-    delivered: int
-    pending: int
-    cancelled: int
     amount: Decimal
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from tillstream.models.base import Model
+from tillstream.models.wire import Pagination
 
 
 class FeedEvent(Model, frozen=True):
@@ -17,11 +18,9 @@ class FeedEvent(Model, frozen=True):
     data: dict[str, Any]
 
 
-class FeedPagination(Model, frozen=True):
+class FeedPagination(Pagination, frozen=True):
     """Where a page of the feed ends: the cursor is never None."""
 
-    rows: int
-    count: int
     next_page_token: str
 
 

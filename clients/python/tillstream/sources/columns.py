@@ -42,6 +42,7 @@ _THOUSANDS = {
     ".": re.compile(r"-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?"),
 }
 _DAY_FIRST = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})(?:[ T,]+([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?))?")
+_ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ISO_WITH_BLANK = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}) +([0-9]{2}:[0-9]{2}.*)")
 _HAS_OFFSET = re.compile(r"(?:Z|[+-][0-9]{2}:?(?:[0-9]{2})?)$", re.IGNORECASE)
 # Excel's numbers have 15 digits; it changes the others without a word.
@@ -173,6 +174,8 @@ def _to_time(cell: Any, zone: tzinfo | None) -> str:
             text = f"{year}-{int(month):02}-{int(day):02}T{clock.zfill(5) if clock.count(':') == 1 else clock.zfill(8)}"
         elif found := _ISO_WITH_BLANK.fullmatch(text):
             text = "T".join(found.groups())
+        elif _ISO_DAY.fullmatch(text):
+            text += "T00:00:00"
     if zone is None or "T" not in text or _HAS_OFFSET.search(text.partition("T")[2]):
         return text
     try:

@@ -15,6 +15,9 @@ _CHUNK = 1 << 20
 _MAX_RECORD = 8 << 20
 _NOT_BLANK = re.compile(r"[^ \t\r\n]")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# What the API accepts, in an array of records; one record beyond it would make it refuse the others of its request.
+MAX_DEPTH = 63
+_STRUCTURE = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 
 
 class NdjsonSource:
@@ -39,18 +42,18 @@ class NdjsonSource:
 
     def records(self) -> Iterator[SourceRecord]:
         """Yield the records in the order of the file."""
-        number = 0
+        number = line = 0
         with self._path.open(encoding=self._encoding, newline="\n") as file:
-            for line, text in enumerate(file, 1):
-                body = text.strip().encode()
-                if not body:
-                    continue
-                try:
-                    _OBJECT.decode(body)
-                except msgspec.MsgspecError as error:
-                    raise SourceError(f"line {line}: not a JSON object ({error}); each line is one record") from None
-                yield SourceRecord(number, line, body, [[text.strip()]])
-                number += 1
+            try:
+                for line, text in enumerate(file, 1):
+                    body = text.strip().encode()
+                    if body:
+                        _require_object(body, line)
+                        _require_shallow(text, line)
+                        yield SourceRecord(number, line, body, [[text.strip()]])
+                        number += 1
+            except UnicodeError:
+                raise SourceError(f"line {line + 1}: not {self._encoding}; save the file in UTF-8") from None
 
 
 class JsonSource:
@@ -78,6 +81,7 @@ class JsonSource:
         for number, (line, text) in enumerate(self._elements()):
             if not text.startswith("{"):
                 raise SourceError(f"line {line}: an element is no JSON object; the file is an array of records")
+            _require_shallow(text, line)
             yield SourceRecord(number, line, text.encode(), [[text]])
 
     def _elements(self) -> Iterator[tuple[int, str]]:
@@ -102,6 +106,32 @@ class JsonSource:
             scanner.require_end()
 
 
+def _require_object(body: bytes, line: int) -> None:
+    try:
+        _OBJECT.decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        hint = "; an array of records is JSON: --format json" if body.startswith(b"[") else ""
+        raise SourceError(f"line {line}: not a JSON object ({error}); each line is one record{hint}") from None
+
+
+def _require_shallow(text: str, line: int) -> None:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for found in _STRUCTURE.finditer(text):
+        depth += (found.group(1) is not None) - (found.group(2) is not None)
+        if depth > MAX_DEPTH:
+            raise SourceError(f"line {line}: the record is nested more than {MAX_DEPTH} levels deep")
+
+
+class _NoNumberError(ValueError):
+    """A JSON value is NaN or Infinity, as some programs write it."""
+
+
+def _refuse_constant(name: str) -> None:
+    raise _NoNumberError(f"{name} is no JSON number; write null")
+
+
 class _Scanner:
     """Reads JSON values from a file of any size, keeping about one piece of it."""
 
@@ -109,7 +139,8 @@ class _Scanner:
         self._file = file
         self._text = ""
         self._at = 0
-        self._decoder = json.JSONDecoder()
+        # Numbers are sent as they are written: they need not be read.
+        self._decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
         self.line = 1
 
     def peek(self) -> str:
@@ -139,6 +170,11 @@ class _Scanner:
                     continue
                 where = self.line + self._text.count("\n", self._at, error.pos)
                 raise SourceError(f"line {where}: not valid JSON ({error.msg})") from None
+            except _NoNumberError as error:
+                raise SourceError(f"the record that begins in line {self.line}: {error}") from None
+            except RecursionError:
+                message = f"line {self.line}: the record is nested more than {MAX_DEPTH} levels deep"
+                raise SourceError(message) from None
             line, text = self.line, self._text[self._at : end]
             self.line += text.count("\n")
             self._at = end
@@ -154,6 +190,9 @@ class _Scanner:
 
     def _read(self) -> bool:
         """Read on; return False at the end of the file."""
-        chunk = self._file.read(_CHUNK)
+        try:
+            chunk = self._file.read(_CHUNK)
+        except UnicodeDecodeError as error:
+            raise SourceError(f"after line {self.line}: not {error.encoding}; save the file in UTF-8") from None
         self._text, self._at = self._text[self._at :] + chunk, 0
         return bool(chunk)

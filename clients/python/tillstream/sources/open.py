@@ -20,7 +20,16 @@ _SUFFIXES = {
     ".xls": "xlsx",
     ".ods": "xlsx",
 }
-_ZIP = b"PK\x03\x04"
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_UNPACK = "is compressed; unpack it first, or pipe it: zcat FILE | tillstream import -"
+_UNREADABLE = {
+    b"\x1f\x8b": _UNPACK,
+    b"BZh": _UNPACK,
+    b"\xfd7zXZ": _UNPACK,
+    b"(\xb5/\xfd": _UNPACK,
+    b"7z\xbc\xaf": _UNPACK,
+    b"%PDF": "is a PDF document; export the sales as CSV or XLSX",
+}
 _HEAD_BYTES = 64 * 1024
 
 
@@ -35,9 +44,14 @@ def open_source(path: Path, options: FlatOptions, *, format_: str | None = None)
         raise SourceError(f"{path} cannot be read: {error.strerror}") from None
     if not head.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0"):
         raise SourceError(f"{path} is empty")
-    format_ = format_ or _SUFFIXES.get(path.suffix.lower()) or _detect(path, head)
-    if head.startswith(_ZIP) and format_ != "xlsx":
-        format_ = "xlsx"
+    for magic, problem in _UNREADABLE.items():
+        if head.startswith(magic):
+            raise SourceError(f"{path} {problem}")
+    is_workbook = head.startswith((_ZIP, _OLE))
+    format_ = format_ or _SUFFIXES.get(path.suffix.lower())
+    if is_workbook or format_ is None or (format_ == "xlsx" and not is_workbook):
+        # Many a CSV file is called .xls.
+        format_ = "xlsx" if is_workbook else _detect(path, head)
     if format_ == "xlsx":
         return open_xlsx(path, options)
     if format_ == "csv":
@@ -46,12 +60,12 @@ def open_source(path: Path, options: FlatOptions, *, format_: str | None = None)
 
 
 def _detect(path: Path, head: bytes) -> str:
-    if head.startswith(_ZIP):
-        return "xlsx"
     text = head.decode(detect_encoding(path), errors="replace").lstrip("\ufeff \t\r\n")
     if text.startswith("["):
         return "json"
     if text.startswith("{"):
         first = text.splitlines()[0].rstrip()
         return "ndjson" if first.endswith("}") else "json"
+    if text.startswith("<"):
+        raise SourceError(f"{path} is HTML or XML; open it in a spreadsheet and save it as XLSX or CSV")
     return "csv"

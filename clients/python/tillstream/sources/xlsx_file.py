@@ -17,7 +17,9 @@ def open_xlsx(path: Path, options: FlatOptions) -> FlatSource:
         workbook = CalamineWorkbook.from_path(str(path))
         name = _choose_sheet(workbook, ColumnMap(options.kind, options.mapping))
     except (CalamineError, OSError, ValueError) as error:
-        raise SourceError(f"not a readable spreadsheet ({type(error).__name__}); save it as XLSX or CSV") from None
+        raise SourceError(
+            f"{path} is not a readable spreadsheet ({error}); save it as XLSX or CSV, and unpack archives"
+        ) from None
 
     def rows() -> Iterator[tuple[int, list[Any]]]:
         # Parsed again each time: kept, a large sheet would take the memory of all its cells.
