@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import bson
+from pymongo import DeleteMany, UpdateMany
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure
 
 from tests.simulation import documents as language
@@ -87,8 +88,11 @@ class SimulatedCollection:
         results = await self.read(lambda found: language.aggregate(found, pipeline))
         return ListCursor([self.decode(one) for one in results])
 
-    async def _write(self, change: writes.Write, session: Any = None) -> Any:
-        """Run the change on the server, once: a driver that sends it again has the same transaction number."""
+    async def _write(self, change: writes.Write, session: Any = None, *, is_retryable: bool = True) -> Any:
+        """Run the change on the server, once: a driver that sends it again has the same transaction number.
+
+        A driver does not send again what may change many documents.
+        """
         done_at: tuple[int, int] | None = None
         result: Any = None
         error: Exception | None = None
@@ -114,7 +118,7 @@ class SimulatedCollection:
 
         if session is not None:
             return await self._client.call(run_in_transaction, is_write=True, retries=False)
-        return await self._client.call(run, is_write=True)
+        return await self._client.call(run, is_write=True, retries=is_retryable)
 
     async def _run_unlocked(self, change: writes.Write) -> Any:
         """Run the change once no transaction holds a document that it writes."""
@@ -133,9 +137,12 @@ class SimulatedCollection:
 
     async def bulk_write(self, requests: Sequence[Any], *, ordered: bool, session: Any = None) -> Any:
         operations = [writes.to_write(self.name, request, self.codec_options) for request in requests]
-        return await self._bulk(operations, session, ordered=ordered)
+        is_retryable = not any(isinstance(request, UpdateMany | DeleteMany) for request in requests)
+        return await self._bulk(operations, session, ordered=ordered, is_retryable=is_retryable)
 
-    async def _bulk(self, operations: Sequence[writes.Write], session: Any, *, ordered: bool) -> Any:
+    async def _bulk(
+        self, operations: Sequence[writes.Write], session: Any, *, ordered: bool, is_retryable: bool = True
+    ) -> Any:
         """Run the operations one after the other: others run in between, and an election may leave the rest undone.
 
         A driver that sends them again has the same transaction number: only those are run that the primary lacks.
@@ -160,11 +167,12 @@ class SimulatedCollection:
                 await self._server.wait_for_majority()
             return writes.bulk_result({index: outcome for index, (_, outcome) in sorted(done.items())})
 
-        return await self._client.call(run, is_write=True)
+        return await self._client.call(run, is_write=True, retries=is_retryable)
 
     async def _update(self, query: Mapping[str, Any], change: Any, session: Any, **options: Any) -> Any:
         stored, update = encode(query, self.codec_options), writes.encoded_update(change, self.codec_options)
-        return await self._write(partial(writes.update, self.name, stored, update, **options), session)
+        write = partial(writes.update, self.name, stored, update, **options)
+        return await self._write(write, session, is_retryable=not options.get("many", False))
 
     async def update_one(
         self, filter: Mapping[str, Any], update: Any, *, upsert: bool = False, session: Any = None
@@ -198,7 +206,7 @@ class SimulatedCollection:
 
     async def delete_many(self, filter: Mapping[str, Any], **_options: Any) -> Any:
         query = encode(filter, self.codec_options)
-        return await self._write(partial(writes.delete, self.name, query, many=True))
+        return await self._write(partial(writes.delete, self.name, query, many=True), is_retryable=False)
 
     async def create_index(
         self,

@@ -5,7 +5,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne
+from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne, UpdateMany
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from tests.simulation import documents as language
@@ -179,6 +179,7 @@ def to_write(name: str, request: Any, options: Any) -> Write:
                 encode(request._filter, options),
                 encoded_update(request._doc, options),
                 upsert=bool(request._upsert),
+                many=isinstance(request, UpdateMany),
                 array_filters=[encode(one, options) for one in request._array_filters or ()],
             )
 
