@@ -168,15 +168,14 @@ class Importer:
         self, batch: StoredBatch, pace: Pace, senders: ThreadPoolExecutor, followers: ThreadPoolExecutor
     ) -> Iterator[Progress]:
         """Send a batch as soon as the limit has room for it."""
-        size = len(batch.body or b"")
         while True:
             self._check_stop()
             is_full = len(self._sending) >= MAX_SENDERS
-            pause = _TICK_S if is_full else pace.wait_s(batch.count, size)
+            pause = _TICK_S if is_full else pace.wait_s(batch.count)
             if pause <= 0:
                 break
             yield from self._collect(followers, timeout_s=pause)
-        sent = pace.start(batch.count, size)
+        sent = pace.start(batch.count)
         self._sending[senders.submit(self._request, batch, pace, sent)] = batch
         yield from self._collect(followers, timeout_s=0)
 

@@ -8,10 +8,6 @@ from threading import Lock
 from time import monotonic
 
 WINDOW_S = 1.0
-# How many requests tell how soon one is counted: too few, and a faster one is refused.
-MIN_LEADS, MAX_LEADS = 20, 200
-# How much sooner than all requests so far one may be counted.
-LEAD_MARGIN_S = 0.002
 _RATE_LIMIT = re.compile(r"r=([0-9]+);\s*t=([0-9]+)")
 _COUNTED = re.compile(r"counted;\s*dur=([0-9.]+)")
 
@@ -21,7 +17,6 @@ class Sent:
     """A request that counts against the limit. `own` is what this client may have had in its window, at most."""
 
     cost: int
-    size: int
     sent_at: float
     own: int
     # None while it is in flight: the server may count it only when it answers.
@@ -32,9 +27,9 @@ class Pace:
     """Tells when the next request may be sent.
 
     The server counts a request in any second, at some time between its sending and its response, and says in the
-    response how long ago that was. So a request leaves the window at the latest one second after that; and one that is
-    sent now is counted as late as the soonest counted of those before it, if it is not smaller than those. Others who
-    use the same limit show in the `RateLimit` field.
+    response how long ago that was: a request leaves the window at the latest one second after that. The next one must
+    not be sent sooner, though it is counted some milliseconds after its sending: a server refuses it as it arrives if
+    nothing is left by then. Others who use the same limit show in the `RateLimit` field.
     """
 
     def __init__(self, limit: int, *, share: float = 1.0, clock: Callable[[], float] = monotonic) -> None:
@@ -42,30 +37,28 @@ class Pace:
         self.budget = max(int(limit * share), 1)
         self._clock = clock
         self._sent: deque[Sent] = deque()
-        # Size of a request, and the time from its sending until it was counted, at most.
-        self._leads: deque[tuple[int, float]] = deque(maxlen=MAX_LEADS)
         self._total = 0
         self._blocked_until = 0.0
         self._lock = Lock()
 
-    def wait_s(self, cost: int, size: int = 0) -> float:
-        """Return how long to wait before a request of this cost and size; infinite until a response comes in."""
+    def wait_s(self, cost: int) -> float:
+        """Return how long to wait before a request of this cost; infinite until a response comes in."""
         with self._lock:
             now = self._clock()
             if now < self._blocked_until:
                 return self._blocked_until - now
             while self._sent and (freed_at := self._sent[0].freed_at) is not None and freed_at <= now:
                 self._sent.popleft()
-            return self._wait_s(cost, now + self._lead_s(size))
+            return self._wait_s(cost, now)
 
-    def start(self, cost: int, size: int = 0) -> Sent:
+    def start(self, cost: int) -> Sent:
         """Count a request that is sent now."""
         now = self._clock()
         with self._lock:
             self._total += cost
             in_window = sum(one.cost for one in self._sent if one.freed_at is None or one.freed_at > now)
             # What is sent from now on is added when the response comes.
-            sent = Sent(cost, size, now, own=in_window + cost - self._total)
+            sent = Sent(cost, now, own=in_window + cost - self._total)
             self._sent.append(sent)
         return sent
 
@@ -76,7 +69,6 @@ class Pace:
             counted_at = now
             if timing := _COUNTED.search(headers.get("server-timing", "")):
                 counted_at = max(now - float(timing[1]) / 1000, sent.sent_at)
-                self._leads.append((sent.size, counted_at - sent.sent_at))
             sent.freed_at = counted_at + WINDOW_S
             found = _RATE_LIMIT.search(headers.get("ratelimit", ""))
             if found is None:
@@ -87,20 +79,14 @@ class Pace:
                 # Others have used more than this client leaves to them.
                 self._blocked_until = now + min(reset_s, WINDOW_S)
 
-    def _wait_s(self, cost: int, counted_at: float) -> float:
-        """Return how much later than `counted_at` the window has room."""
-        excess = sum(one.cost for one in self._sent if one.freed_at is None or one.freed_at > counted_at)
+    def _wait_s(self, cost: int, now: float) -> float:
+        excess = sum(one.cost for one in self._sent if one.freed_at is None or one.freed_at > now)
         excess += cost - self.budget
         if excess <= 0 or not self._sent:
             return 0.0
         for freed_at, one_cost in sorted((one.freed_at, one.cost) for one in self._sent if one.freed_at is not None):
-            if freed_at > counted_at:
+            if freed_at > now:
                 excess -= one_cost
                 if excess <= 0:
-                    return freed_at - counted_at
+                    return freed_at - now
         return float("inf")
-
-    def _lead_s(self, size: int) -> float:
-        """Return how long after its sending a request of this size is counted, at least."""
-        leads = [lead_s for other_size, lead_s in self._leads if other_size <= size]
-        return max(min(leads) - LEAD_MARGIN_S, 0.0) if len(leads) >= MIN_LEADS else 0.0
