@@ -17,6 +17,7 @@ import pytest
 
 from tests.e2e.command import SOURCES, Command
 from tests.e2e.customer import Customer
+from tests.e2e.terminal import Terminal
 
 REPOSITORY = SOURCES.parents[1]
 
@@ -101,7 +102,6 @@ def test_reports_users_and_invoices(command: Command) -> None:
     assert command.run(*arguments, "--out", "sales.xlsx").code == 0
     assert (command.directory / "sales.xlsx").read_bytes()[:2] == b"PK"
     assert command.run("report", "sales", "--by", "colour").code == 2
-    assert command.run("invoices", "list", "--json").out == ""
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -167,26 +167,47 @@ async def test_events_are_followed_and_forwarded(
 
 @pytest.mark.long
 def test_completions_for_bash_complete(command: Command) -> None:
-    """The script defines a function that bash calls; what it prints for `tillstream jo` is `jobs`."""
-    script = command.run("completion", "bash").out
-    assert "complete -o nosort -F _tillstream_completion tillstream" in script
-    for shell in ("zsh", "fish"):
-        assert "_TILLSTREAM_COMPLETE" in command.run("completion", shell).out
-    (command.directory / "bin").mkdir()
+    """In an interactive bash that has read the script: what is typed before a tab becomes the whole word."""
     program = command.directory / "bin" / "tillstream"
+    program.parent.mkdir()
     code = "from tillstream.cli.main import main; main(prog_name='tillstream')"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}" "$@"\n')
     program.chmod(0o755)
-    typed = 'COMP_WORDS=(tillstream jo) COMP_CWORD=1; _tillstream_completion tillstream; echo "${COMPREPLY[@]}"'
-    line = f"{script}\n{typed}"
-    done = subprocess.run(
-        ["bash", "-c", line],
-        env={**command.environment, "PATH": f"{command.directory / 'bin'}:/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.split() == ["jobs"], done
+    for shell in ("zsh", "fish"):
+        assert "_TILLSTREAM_COMPLETE" in command.run("completion", shell).out
+    path = f"{program.parent}:/usr/bin:/bin"
+    environment = {**command.environment, "PATH": path, "PS1": "$ ", "INPUTRC": "/dev/null", "TERM": "dumb"}
+    with Terminal(["bash", "--norc", "--noprofile", "-i"], environment, command.directory) as terminal:
+        terminal.type("source <(tillstream completion bash); echo read'y'\n")
+        terminal.wait_for("ready")
+        terminal.type("tillstream impo\t")
+        terminal.wait_for("tillstream import ")
+        terminal.type("sales.csv --kin\t")
+        terminal.wait_for("--kind ")
+        terminal.type("ret\t")
+        terminal.wait_for("returns ")
+
+
+def test_progress_is_drawn_on_a_terminal(command: Command) -> None:
+    """One line that is drawn again and again; in a log file there are lines of text, and no control characters."""
+    path = command.directory / "sales.csv"
+    lines = [f"{uuid4().hex},u,2026-05-01T10:00:00Z,{'4556' if n else 'zz'},1,1.50" for n in range(250)]
+    path.write_text("\n".join(["id,userId,dateTime,productId,quantity,unitPrice", *lines]))
+    arguments = [sys.executable, "-m", "tillstream", "import", str(path), "--kind", "orders"]
+    with Terminal(arguments, command.environment, command.directory) as terminal:
+        shown = terminal.read_to_end()
+    drawn = [part.strip() for part in shown.split("\r") if "sent" in part]
+    assert len(drawn) > 3, shown
+    assert all(len(part) < Terminal.COLUMNS for part in drawn)
+    moving = re.compile(r"[█▒░]{30} \d+%  sent 100 of 250  accepted \d+  failed \d  \d+/s  \d:\d\d left")
+    assert any(moving.fullmatch(part) for part in drawn), drawn
+    last = drawn[-1].splitlines()[0].strip()
+    assert last == "█" * 30 + " 100%  sent 250 of 250  accepted 249  failed 1", drawn
+    assert "250 records: 249 accepted, 1 failed" in shown
+    again = command.run("import", str(path), "--kind", "orders", "--again")
+    assert again.code == 3
+    assert not set(again.err) & set("\r\x1b█▒░"), again.err
+    assert "100%  sent 250 of 250  accepted 249  failed 1" in again.err.splitlines()
 
 
 @pytest.mark.long

@@ -1,14 +1,14 @@
 """An import request, and the job that it becomes."""
 
 from collections.abc import Set as AbstractSet
-
-from msgspec import Struct
+from dataclasses import dataclass
 
 from services.jobs.events import JobHeader
 from services.sales.batch import Batch, ImportTarget, SiteDefaults
 
 
-class ImportRequest(Struct, frozen=True, kw_only=True, gc=False):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
     """An import request of an authenticated client, its body read and inflated."""
 
     client_id: str
@@ -32,7 +32,8 @@ class ImportRequest(Struct, frozen=True, kw_only=True, gc=False):
         )
 
 
-class AcceptedJob(Struct, frozen=True, gc=False):
+@dataclass(frozen=True, slots=True)
+class AcceptedJob:
     """A job with the request's records, accepted and rejected ones; `is_ascii` if all their texts surely are ASCII."""
 
     header: JobHeader
