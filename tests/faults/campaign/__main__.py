@@ -7,6 +7,7 @@ processes never repeat a schedule.
 import argparse
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,17 +49,21 @@ def main() -> int:
     options = parser.parse_args()
     if options.plant:
         return _play_planted(options.plant)
+    # Ended from outside, it must stop its servers and unmount their disks, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rounds: list[Round] = []
     with TemporaryDirectory(prefix="campaign-") as scratch:
-        rounds = asyncio.run(_campaign(options, options.keep or Path(scratch)))
-    print_table(rounds)
+        try:
+            asyncio.run(_campaign(options, options.keep or Path(scratch), rounds))
+        finally:
+            print_table(rounds)
     return int(any(each.violations for each in rounds))
 
 
-async def _campaign(options: argparse.Namespace, directory: Path) -> list[Round]:
+async def _campaign(options: argparse.Namespace, directory: Path, rounds: list[Round]) -> None:
     only = [word for word in options.faults.split(",") if word]
     tenants = make_tenants(min(options.rounds, MAX_ROUNDS))
     installation = Installation(directory, tenants, nodes=3, counts=COUNTS, settings=SETTINGS, has_disks=True)
-    rounds: list[Round] = []
     known: set[bytes] = set()
     ends = monotonic() + options.minutes * 60
     async with running(installation):
@@ -72,7 +77,6 @@ async def _campaign(options: argparse.Namespace, directory: Path) -> list[Round]
             print_round(played)
             if played.violations and options.stop:
                 break
-    return rounds
 
 
 def _play_planted(name: str) -> int:
