@@ -57,14 +57,31 @@ def parse_typed_record(text: bytes, *, kind: str) -> Struct | None:
         return None
 
 
-def to_record_fast(typed: Struct, context: ImportContext) -> SalesRecord | None:
-    """Return the canonical record if it surely keeps every rule and deserves no note, else None."""
+def is_surely_printable(body: bytes, context: ImportContext) -> bool:
+    """Whether all texts of the body's records, and those that the request sets, are printable, by a glance at each."""
+    # JSON has control characters only as escapes, except for the last of ASCII.
+    return (
+        body.isascii()
+        and b"\\" not in body
+        and b"\x7f" not in body
+        and (context.target.user_id or "").isprintable()
+        and (context.defaults.channel or "").isprintable()
+    )
+
+
+def to_record_fast(typed: Struct, context: ImportContext, *, is_printable: bool = False) -> SalesRecord | None:
+    """Return the canonical record if it surely keeps every rule and deserves no note, else None.
+
+    With `is_printable`, all texts of the record are known to be printable.
+    """
     try:
         record = _to_record(typed, context)
     except (DecimalException, ValueError):
         return None
     rules = context.rules
-    if record is not None and passes_fast_check(record, now_us=rules.now_us, currencies=rules.currencies):
+    if record is not None and passes_fast_check(
+        record, now_us=rules.now_us, currencies=rules.currencies, is_printable=is_printable
+    ):
         return record
     return None
 

@@ -14,7 +14,7 @@ from services.sales.batch import (
     NoteCode,
     SiteDefaults,
 )
-from services.sales.fast_json_reader import parse_typed_body, parse_typed_record, to_record_fast
+from services.sales.fast_json_reader import is_surely_printable, parse_typed_body, parse_typed_record, to_record_fast
 from services.sales.faults import FaultCode, make_fault
 from services.sales.field_types import RuleContext
 from services.sales.json_reader import (
@@ -120,8 +120,11 @@ def _read_fast(body: bytes, context: ImportContext, *, max_records: int) -> Batc
     typed = parse_typed_body(body, kind=kind)
     if typed is None or not 0 < len(typed) <= max_records:
         return None
+    is_printable = is_surely_printable(body, context)
     accepted = [
-        (index, record) for index, one in enumerate(typed) if (record := to_record_fast(one, context)) is not None
+        (index, record)
+        for index, one in enumerate(typed)
+        if (record := to_record_fast(one, context, is_printable=is_printable)) is not None
     ]
     if len(accepted) < len(typed) or _find_conflicts(accepted):
         return None

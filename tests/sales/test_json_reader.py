@@ -5,12 +5,14 @@ import re
 from datetime import UTC
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.sales import import_request
 from services.sales.batch import Batch, ImportContext, ImportTarget, InvalidBodyError, SiteDefaults
 from services.sales.fast_check import passes_fast_check
+from services.sales.fast_json_reader import is_surely_printable
 from services.sales.field_types import RuleContext
 from services.sales.outcome_runs import build_rejection_runs
 from services.sales.request_body import parse_at, split_records
@@ -75,9 +77,45 @@ def test_the_quick_way_and_the_careful_way_agree(records: list[dict[str, Any]], 
     assert read(body, **request) == careful
 
 
-def _carefully(body: bytes, *, kind: str, user: str | None, mode: str | None, strict: bool) -> Batch:
+TEXTS = ("id", "channel", "userId", "paymentMethod", "emailHash", "storeId", "couponCode", "productId", "skuId")
+
+
+@pytest.mark.parametrize("character", ["\x7f", "\x00", "\n", "\\", "é", "\u0085", "a"], ids=ascii)
+@pytest.mark.parametrize("name", TEXTS)
+def test_both_ways_agree_on_a_character(name: str, character: str) -> None:
+    """The fast check skips texts that a glance at the body shows to be printable."""
+    text = f"card{character}"
+    (line,) = ORDER["lineItems"]
+    is_of_line = name in ("productId", "skuId")
+    order = ORDER | ({"lineItems": [line | {name: text}]} if is_of_line else {name: text})  # type: ignore[operator]
+    for body in (json.dumps([order]).encode(), json.dumps([order], ensure_ascii=False).encode()):
+        batch = read(body)
+        assert batch == _carefully(body, kind="orders", user=None, mode=None, strict=False)
+        assert bool(batch.accepted) == (character in "\\éa")
+
+
+@pytest.mark.parametrize(
+    "own", [{"user": "u\x7f"}, {"user": "u\x00"}, {"channel": "c\x07"}, {"channel": "c\x85"}], ids=ascii
+)
+def test_both_ways_agree_on_what_the_request_sets(own: dict[str, str]) -> None:
+    order = {name: value for name, value in ORDER.items() if name not in ("userId", "channel")}
+    body = json.dumps(order | ({} if "user" in own else {"userId": "u1"})).encode()
+    request: dict[str, Any] = {"user": None, "channel": None} | own
+    assert read(body, **request) == _carefully(body, kind="orders", mode=None, strict=False, **request)
+
+
+def test_the_glance_recognises_usual_bodies() -> None:
+    context = ImportContext(
+        ImportTarget("orders", "u1", None), SiteDefaults(SITE, UTC, "till"), RuleContext(NOW_US, CURRENCIES)
+    )
+    assert is_surely_printable(json.dumps(ORDER, indent=2).encode(), context)
+
+
+def _carefully(
+    body: bytes, *, kind: str, user: str | None, mode: str | None, strict: bool, channel: str | None = None
+) -> Batch:
     """Read a body without the fast reader."""
-    target, defaults = ImportTarget(kind, user, mode), SiteDefaults(SITE, UTC, None)
+    target, defaults = ImportTarget(kind, user, mode), SiteDefaults(SITE, UTC, channel)
     context = ImportContext(target, defaults, RuleContext(NOW_US, CURRENCIES))
     texts, _ = split_records(body, strict=strict, max_records=100)
     elements = [import_request.ParsedElement(text, None, parse_at(text, base=0)) for text in texts]
