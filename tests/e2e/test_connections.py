@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -34,17 +34,36 @@ class Request:
         return "\r\n".join([f"POST {self.path} HTTP/1.1", "Host: x", *sent, *lines, "", ""]).encode()
 
 
-@pytest.fixture(params=["token", "orders", "codes"])
-async def request_(request: pytest.FixtureRequest, customer: Customer) -> Request:
-    if request.param == "token":
-        form = urlencode(FORM).encode()
-        return Request("auth", BASES["status"] + "/oauth2/token", form, "application/x-www-form-urlencoded")
-    if request.param == "orders":
-        body = json.dumps([customer.order()]).encode()
-        path = f"{BASES['import']}/{DEMO.api_key}/orders"
-        return Request("ingest", path, body, token=await customer.token("import"))
-    body = json.dumps({"products": [{"sku": "DEMO-INSTANT", "quantity": 1}]}).encode()
-    return Request("fulfilment", BASES["fulfilment"] + "/orders", body, token=await customer.token("fulfilment"))
+ENDPOINTS = f"{BASES['events']}/{DEMO.api_key}/endpoints"
+
+
+@pytest.fixture(params=["token", "orders", "codes", "endpoint"])
+async def request_(request: pytest.FixtureRequest, customer: Customer) -> AsyncIterator[Request]:
+    match request.param:
+        case "token":
+            form = urlencode(FORM).encode()
+            yield Request("auth", BASES["status"] + "/oauth2/token", form, "application/x-www-form-urlencoded")
+        case "orders":
+            body = json.dumps([customer.order()]).encode()
+            path = f"{BASES['import']}/{DEMO.api_key}/orders"
+            yield Request("ingest", path, body, token=await customer.token("import"))
+        case "codes":
+            body = json.dumps({"products": [{"sku": "DEMO-INSTANT", "quantity": 1}]}).encode()
+            path = BASES["fulfilment"] + "/orders"
+            yield Request("fulfilment", path, body, token=await customer.token("fulfilment"))
+        case _:
+            body = json.dumps({"url": "https://nobody.example/connections", "types": ["invoice.issued"]}).encode()
+            yield Request("webhooks", ENDPOINTS, body, token=await customer.token("events"))
+            await delete_endpoints(customer, "https://nobody.example/connections")
+
+
+async def delete_endpoints(customer: Customer, url: str) -> None:
+    """A site may have twenty."""
+    headers = {"Authorization": f"Bearer {await customer.token('events')}"}
+    found = await customer.call("GET", ENDPOINTS, headers=headers)
+    for endpoint in found.json["result"]:
+        if endpoint["url"] == url:
+            await customer.call("DELETE", f"{ENDPOINTS}/{endpoint['id']}", headers=headers)
 
 
 async def exchange(address: str, *pieces: bytes, closes: bool = False) -> list[bytes]:
